@@ -1,0 +1,1 @@
+//! The desk: lets people and programs see.

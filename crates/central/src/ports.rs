@@ -1,0 +1,275 @@
+//! What the services need from outside: contracts, each with its laws. Adapters live in `store` and
+//! `broker`; `wattpost` chooses them.
+
+use crate::record::{GatewayId, Record, RecordId};
+use crate::{Timestamp, project::Changes};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A future on the heap, so that a port can be used as `Arc<dyn …>`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Consecutive records of one gateway, as its journal holds them: one buffer, no copy per record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    gateway: GatewayId,
+    bytes: Vec<u8>,
+    index: Vec<(u64, Range<usize>)>,
+}
+
+impl Batch {
+    /// An empty batch of `gateway`.
+    #[must_use]
+    pub const fn new(gateway: GatewayId) -> Self {
+        Self {
+            gateway,
+            bytes: Vec::new(),
+            index: Vec::new(),
+        }
+    }
+
+    /// Appends the record with sequence number `seq`.
+    pub fn push(&mut self, seq: u64, record: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(record);
+        self.index.push((seq, start..self.bytes.len()));
+    }
+
+    /// The records, oldest first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (RecordId, &[u8])> {
+        self.index.iter().map(|(seq, range)| {
+            let id = RecordId {
+                gateway: self.gateway,
+                seq: *seq,
+            };
+            // Ranges were made from this very buffer, which only grows.
+            (id, &self.bytes[range.clone()])
+        })
+    }
+
+    /// How many records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Bytes of all records.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The sequence number of the last record.
+    #[must_use]
+    pub fn last_seq(&self) -> Option<u64> {
+        self.index.last().map(|(seq, _)| *seq)
+    }
+}
+
+/// Why something outside did not do what we asked. The caller's next step is the same for all:
+/// keep the work, back off, try again for ever; the fields say what to tell people meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {kind}: {detail}")]
+pub struct Away {
+    /// What is away: `database`, `RabbitMQ`.
+    pub what: &'static str,
+    /// The sort of trouble.
+    pub kind: AwayKind,
+    /// The adapter's own words.
+    pub detail: String,
+}
+
+/// Sorts of trouble that pass, or that a person can cure without losing anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AwayKind {
+    /// Held by someone else.
+    Locked,
+    /// No space left.
+    Full,
+    /// Damaged.
+    Corrupt,
+    /// Cannot be written.
+    ReadOnly,
+    /// Not reachable, or anything else.
+    Unreachable,
+}
+
+impl std::fmt::Display for AwayKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Locked => "is locked",
+            Self::Full => "has no space left",
+            Self::Corrupt => "is damaged",
+            Self::ReadOnly => "is read-only",
+            Self::Unreachable => "does not answer",
+        })
+    }
+}
+
+/// Where the forwarder delivers what the journal holds.
+///
+/// Laws: `Ok` means every record of the batch is durable on the other side, or is kept there as a
+/// dead letter; the journal may forget it. `Err` promises nothing: any part of the batch may have
+/// arrived, and the same batch will be delivered again until it is `Ok`. Delivering a batch twice
+/// has the effect of delivering it once.
+pub trait Sink: Send + Sync + 'static {
+    /// Delivers the batch.
+    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>>;
+}
+
+/// A record that can never be applied, kept with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Which record.
+    pub id: RecordId,
+    /// Its bytes, as the journal held them.
+    pub bytes: Vec<u8>,
+    /// Why.
+    pub reason: String,
+}
+
+/// What one call of [`Store::apply`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Records that were new.
+    pub new: u64,
+    /// Records that were known already (redelivered).
+    pub known: u64,
+}
+
+/// The ledger's writing side. Calls block; the consumer keeps a thread for them.
+///
+/// Laws: `apply` is one database transaction: after `Ok` all of it is durable, after `Err` none of
+/// it is visible. Applying twice equals applying once (record ids are the inbox). Changes are merged
+/// into what is stored ([`crate::model::Merge`]), so the order of calls does not matter.
+pub trait Store: Send + Sync + 'static {
+    /// Applies records, the changes that they imply, and dead letters.
+    ///
+    /// # Errors
+    /// When the database refuses; the caller backs off and calls again with the same arguments.
+    fn apply(
+        &self,
+        records: &[(RecordId, Record<'_>)],
+        changes: &Changes,
+        dead: &[DeadLetter],
+    ) -> Result<Applied, Away>;
+}
+
+/// Whether a charger may take part (BootNotification's `status`, rules B-1 to B-6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Registration {
+    /// Takes part.
+    Accepted,
+    /// May connect and be configured, nothing else.
+    Pending,
+    /// Refused.
+    Rejected,
+}
+
+/// What to do with a payload that breaks the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckMode {
+    /// Every violation is answered with CALLERROR, except in transaction messages (rule Q-12).
+    Strict,
+    /// What firmware commonly gets wrong is noted and answered as if right; what cannot be
+    /// understood is answered with CALLERROR, except in transaction messages.
+    #[default]
+    Warn,
+    /// Nothing is checked beyond what an answer needs.
+    Off,
+}
+
+/// What the operator has set for one charger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargerProfile {
+    /// Identity, as the operator spells it. Two identities that differ only in case are one (C-3).
+    pub charger_id: String,
+    /// Whether it may take part.
+    pub registration: Registration,
+    /// Argon2 hash (PHC string) of its Basic-auth password; `None` = none is asked for.
+    pub password_hash: Option<String>,
+    /// Schema checks; `None` = the policy's default.
+    pub check: Option<CheckMode>,
+}
+
+/// How a token stands (idTagInfo / idTokenInfo `status`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TokenStatus {
+    /// Welcome.
+    Accepted,
+    /// Blocked by the operator.
+    Blocked,
+    /// Past its expiry.
+    Expired,
+    /// Known to be refused.
+    Invalid,
+}
+
+/// What a driver presents, and how it stands. Ids are compared without regard to case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// idTag (1.6) or idToken (2.x).
+    pub id: String,
+    /// How it stands.
+    pub status: TokenStatus,
+    /// When it ends, if it does.
+    pub expires_at: Option<Timestamp>,
+    /// parentIdTag (1.6) / groupIdToken (2.x).
+    pub group_id: Option<String>,
+}
+
+/// Chargers and tokens, as the gateway keeps them to answer without asking. Keys are lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DirectorySnapshot {
+    /// By identity, lower case.
+    pub chargers: HashMap<String, ChargerProfile>,
+    /// By id, lower case.
+    pub tokens: HashMap<String, Token>,
+    /// Grows with every change; equal revisions mean equal content.
+    pub revision: u64,
+}
+
+/// Where the directory comes from. Calls block.
+pub trait DirectorySource: Send + Sync + 'static {
+    /// The whole directory if its revision is not `known`, else `None`.
+    ///
+    /// # Errors
+    /// When it cannot be asked now; the gateway goes on with what it has.
+    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Away>;
+
+    /// One token, asked for when the snapshot does not know it.
+    ///
+    /// # Errors
+    /// When it cannot be asked now; the policy then decides.
+    fn token(&self, id: &str) -> Result<Option<Token>, Away>;
+}
+
+/// One part's health, for `/health/ready`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// `gateway`, `journal`, `database`, …
+    pub part: &'static str,
+    /// Whether it does its work.
+    pub up: bool,
+    /// What is wrong, or a few words on how it is.
+    pub detail: String,
+}
+
+/// Something whose health can be asked at any time, without waiting.
+pub trait HealthProbe: Send + Sync + 'static {
+    /// How it is now.
+    fn health(&self) -> Vec<Health>;
+}

@@ -1,0 +1,357 @@
+//! The durable fact: what is written to the journal before a charger is answered, and what every
+//! later stage (sink, store, export) reads.
+//!
+//! A record is never edited. It carries the charger's own bytes, so that what we do not understand
+//! today can be projected again tomorrow, and signatures stay valid.
+//!
+//! ```text
+//! byte  0      format version (1)
+//!       1      RecordKind          2  AnswerKind        3  ocpp version (0 = 1.6, 1 = 2.0.1, 2 = 2.1)
+//!       4..8   notes, u32
+//!       8..16  received_at, i64 milliseconds
+//!      16..24  epoch, u64
+//!      24..28  length of charger_id, u32      28..32 of message_id      32..36 of action
+//!      36..40  length of payload              40..44 of answer          44..48 of reason
+//!      48..    the six texts, UTF-8, in that order, nothing between them
+//! ```
+//! All numbers are little-endian.
+
+use crate::Timestamp;
+use ocpp::Version;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use uuid::Uuid;
+
+/// The identity of a gateway's data directory: a UUID made once and kept there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GatewayId(pub Uuid);
+
+impl fmt::Display for GatewayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// What makes a record recognisable: the gateway that wrote it and its place in that gateway's
+/// journal. Displays as `GATEWAY-UUID/SEQ`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RecordId {
+    /// The gateway whose journal holds the record.
+    pub gateway: GatewayId,
+    /// The record's sequence number in that journal; the first is 1.
+    pub seq: u64,
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.gateway, self.seq)
+    }
+}
+
+/// What kind of fact a record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum RecordKind {
+    /// A CALL from a charger, with the answer that we gave.
+    Call = 1,
+    /// A SEND from a charger (OCPP 2.1): never answered.
+    Send = 2,
+    /// A CALLRESULT from a charger to a call of ours.
+    CallResult = 3,
+    /// A CALLERROR from a charger.
+    CallError = 4,
+    /// A CALLRESULTERROR from a charger (OCPP 2.1): it disliked an answer of ours.
+    CallResultError = 5,
+    /// A frame that could not be read as OCPP-J; `payload` is the raw text (or, with
+    /// [`Notes::BASE64`], its Base64).
+    Unreadable = 6,
+    /// A charger's connection was accepted; `payload` is a JSON object with what is known of it.
+    Connected = 7,
+    /// A charger's connection ended; `reason` says why.
+    Disconnected = 8,
+    /// The gateway process started: every earlier connection of it has ended. `charger_id` is empty.
+    GatewayStarted = 9,
+}
+
+impl RecordKind {
+    /// The name used in exports and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Send => "send",
+            Self::CallResult => "call_result",
+            Self::CallError => "call_error",
+            Self::CallResultError => "call_result_error",
+            Self::Unreadable => "unreadable",
+            Self::Connected => "connected",
+            Self::Disconnected => "disconnected",
+            Self::GatewayStarted => "gateway_started",
+        }
+    }
+
+    const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Call,
+            2 => Self::Send,
+            3 => Self::CallResult,
+            4 => Self::CallError,
+            5 => Self::CallResultError,
+            6 => Self::Unreadable,
+            7 => Self::Connected,
+            8 => Self::Disconnected,
+            9 => Self::GatewayStarted,
+            _ => return None,
+        })
+    }
+}
+
+/// How we answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum AnswerKind {
+    /// Not at all; `answer` is empty.
+    None = 0,
+    /// With a CALLRESULT; `answer` is its payload.
+    Result = 1,
+    /// With a CALLERROR; `answer` is the JSON array `[code, description, details]`.
+    Error = 2,
+}
+
+/// Marks on a record, as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Notes(pub u32);
+
+impl Notes {
+    /// The content was broken; it was answered with success and kept (rule Q-12). `reason` says what.
+    pub const QUARANTINED: Self = Self(1);
+    /// The payload breaks the schema in a way that is tolerated; `reason` says how.
+    pub const SLOPPY: Self = Self(1 << 1);
+    /// `payload` is Base64 of bytes that are not UTF-8.
+    pub const BASE64: Self = Self(1 << 2);
+    /// The CALLRESULT or CALLERROR answers nothing that we asked, or came after its deadline.
+    pub const UNSOLICITED: Self = Self(1 << 3);
+    /// The token was not known and was accepted by policy (rule Q-22).
+    pub const TOKEN_UNVERIFIED: Self = Self(1 << 4);
+    /// Same natural key as an earlier message, different content: kept as evidence.
+    pub const CONFLICT: Self = Self(1 << 5);
+
+    /// Both sets of marks.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all marks of `other` are set.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// A durable fact about a charger, borrowed from the bytes that it was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// What kind of fact.
+    pub kind: RecordKind,
+    /// The charger's identity as the directory spells it.
+    pub charger_id: &'a str,
+    /// The version its connection speaks.
+    pub ocpp_version: Version,
+    /// The id of the CALL (or of the CALL that a result answers); empty where there is none.
+    pub message_id: &'a str,
+    /// The action; empty where there is none.
+    pub action: &'a str,
+    /// The payload as the charger sent it, byte for byte.
+    pub payload: &'a str,
+    /// How we answered.
+    pub answer_kind: AnswerKind,
+    /// What we answered.
+    pub answer: &'a str,
+    /// When the gateway had read it.
+    pub received_at: Timestamp,
+    /// The connection's epoch: milliseconds at its start, strictly increasing per gateway.
+    pub epoch: u64,
+    /// Marks.
+    pub notes: Notes,
+    /// Why it is quarantined or sloppy, or why the connection ended; empty otherwise.
+    pub reason: &'a str,
+}
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a version of Wattpost that this one does not know.
+    #[error("record format {0} is not known here (this build knows format {FORMAT})")]
+    Format(u8),
+    /// The bytes end early or hold something impossible.
+    #[error("record is damaged: {0}")]
+    Damaged(&'static str),
+}
+
+const FORMAT: u8 = 1;
+const HEADER: usize = 48;
+
+impl<'a> Record<'a> {
+    /// Appends the record's bytes to `out`.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        let texts = self.texts();
+        out.reserve(HEADER + texts.iter().map(|text| text.len()).sum::<usize>());
+        out.extend_from_slice(&[
+            FORMAT,
+            self.kind as u8,
+            self.answer_kind as u8,
+            self.ocpp_version as u8,
+        ]);
+        out.extend_from_slice(&self.notes.0.to_le_bytes());
+        out.extend_from_slice(&self.received_at.0.to_le_bytes());
+        out.extend_from_slice(&self.epoch.to_le_bytes());
+        for text in texts {
+            // A text longer than 4 GiB cannot come over a socket whose frames are bounded in MiB.
+            let len = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            out.extend_from_slice(&len.to_le_bytes());
+        }
+        for text in texts {
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode_into(&mut out);
+        out
+    }
+
+    /// Reads a record back.
+    ///
+    /// # Errors
+    /// When the format is not known, or the bytes are not what [`Record::encode_into`] writes.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let (head, mut rest) = bytes
+            .split_at_checked(HEADER)
+            .ok_or(DecodeError::Damaged("shorter than its header"))?;
+        if head[0] != FORMAT {
+            return Err(DecodeError::Format(head[0]));
+        }
+        let kind = RecordKind::from_byte(head[1]).ok_or(DecodeError::Damaged("unknown kind"))?;
+        let answer_kind = match head[2] {
+            0 => AnswerKind::None,
+            1 => AnswerKind::Result,
+            2 => AnswerKind::Error,
+            _ => return Err(DecodeError::Damaged("unknown kind of answer")),
+        };
+        let ocpp_version = match head[3] {
+            0 => Version::V16,
+            1 => Version::V201,
+            2 => Version::V21,
+            _ => return Err(DecodeError::Damaged("unknown OCPP version")),
+        };
+        let mut texts = [""; 6];
+        for (i, text) in texts.iter_mut().enumerate() {
+            let len = le_u32(&head[24 + 4 * i..]) as usize;
+            let (bytes, after) = rest
+                .split_at_checked(len)
+                .ok_or(DecodeError::Damaged("a text ends early"))?;
+            *text =
+                std::str::from_utf8(bytes).map_err(|_| DecodeError::Damaged("text is not UTF-8"))?;
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return Err(DecodeError::Damaged("bytes after the last text"));
+        }
+        let [charger_id, message_id, action, payload, answer, reason] = texts;
+        Ok(Self {
+            kind,
+            charger_id,
+            ocpp_version,
+            message_id,
+            action,
+            payload,
+            answer_kind,
+            answer,
+            received_at: Timestamp(le_u64(&head[8..]).cast_signed()),
+            epoch: le_u64(&head[16..]),
+            notes: Notes(le_u32(&head[4..])),
+            reason,
+        })
+    }
+
+    const fn texts(&self) -> [&'a str; 6] {
+        [
+            self.charger_id,
+            self.message_id,
+            self.action,
+            self.payload,
+            self.answer,
+            self.reason,
+        ]
+    }
+}
+
+fn le_u32(bytes: &[u8]) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[..4]);
+    u32::from_le_bytes(word)
+}
+
+fn le_u64(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[..8]);
+    u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Record<'static> {
+        Record {
+            kind: RecordKind::Call,
+            charger_id: "CP-17",
+            ocpp_version: Version::V201,
+            message_id: "m-1",
+            action: "Heartbeat",
+            payload: "{}",
+            answer_kind: AnswerKind::Result,
+            answer: r#"{"currentTime":"2026-01-01T00:00:00.000Z"}"#,
+            received_at: Timestamp(1_767_225_600_000),
+            epoch: 7,
+            notes: Notes::SLOPPY.with(Notes::CONFLICT),
+            reason: "extra member",
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let bytes = sample().encode();
+        assert_eq!(Record::decode(&bytes), Ok(sample()));
+    }
+
+    #[test]
+    fn no_cut_of_a_record_panics_or_reads_as_whole() {
+        let bytes = sample().encode();
+        for cut in 0..bytes.len() {
+            assert!(Record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        assert!(Record::decode(&longer).is_err());
+    }
+
+    #[test]
+    fn no_single_changed_byte_panics() {
+        let bytes = sample().encode();
+        for i in 0..bytes.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[i] = value;
+                let _ = Record::decode(&changed);
+            }
+        }
+    }
+}

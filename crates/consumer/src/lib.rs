@@ -1,0 +1,1 @@
+//! The clerk: applies each record once in effect.

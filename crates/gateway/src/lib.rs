@@ -1,0 +1,1 @@
+//! The door: holds the line with each charger and loses nothing.

@@ -1,0 +1,1 @@
+//! The notebook: bytes that survive a power cut, in order.

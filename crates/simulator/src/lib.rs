@@ -1,0 +1,1 @@
+//! The other side: chargers by the thousand, with a real offline queue.

@@ -1,0 +1,1 @@
+//! The ledger: keeps and shows the state of the network, on SQLite.

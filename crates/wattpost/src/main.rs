@@ -1,0 +1,2 @@
+//! The `wattpost` binary.
+fn main() {}

@@ -1,0 +1,2 @@
+//! What outgrows one line of make.
+fn main() {}
