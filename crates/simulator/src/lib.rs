@@ -1,1 +1,25 @@
 //! The other side: chargers by the thousand, with a real offline queue.
+//!
+//! Whoever promises that no acknowledged message is lost needs somebody who keeps count. This crate
+//! is that somebody: chargers that behave as the standard wants them (boot, back-off, an offline
+//! queue for what must not be lost, resends), and a ledger of what each of them was told.
+//!
+//! - [`charger::Charger`] decides: one charger without socket and clock. `handle_*` brings the world
+//!   in, `poll_output` takes decisions out.
+//! - [`Fleet`] waits: one task per charger that hands sockets, timers and disk to its charger.
+//! - [`ledger`] is what the fleet writes down, [`audit`] compares it with what the other side
+//!   exports.
+
+pub mod audit;
+pub mod config;
+pub mod fleet;
+pub mod latency;
+pub mod ledger;
+pub mod moment;
+pub mod stats;
+
+pub use config::{ConfigError, FleetConfig, ResendIds, Scenario, VersionMix};
+pub use fleet::{Fleet, StartError};
+pub use latency::Latency;
+pub use moment::Moment;
+pub use stats::{FleetReport, FleetStats};

@@ -1,0 +1,477 @@
+//! What a fleet is like. Plain fields with defaults; a command line or a settings file maps onto
+//! them one to one.
+//!
+//! `speed_up` divides the waits of a charger's *life* (meter interval, time between transactions,
+//! resend interval, reconnect back-off, heartbeat, Pending). It does not divide what concerns the
+//! real network: answer timeout, ping, `Retry-After`, and duration and rate of the run. Timestamps
+//! in messages are always the real time; energy grows with the simulated time.
+
+use ocpp::Version;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A fleet of simulated chargers. `FleetConfig::default()` is twenty chargers that live a normal
+/// life against `ws://127.0.0.1:9000/ocpp`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FleetConfig {
+    /// Where the chargers connect to; each appends `/` and its identity (rule C-1). Default
+    /// `ws://127.0.0.1:9000/ocpp`. Plain `ws` only.
+    pub url: String,
+    /// How many chargers. Default 20.
+    pub chargers: u32,
+    /// What their identities begin with; a number of five digits follows. Default `SIM-`.
+    pub id_prefix: String,
+    /// The number of the first charger. Default 1.
+    pub first_number: u32,
+    /// HTTP Basic password of every charger; its user name is its identity (rule S-3). Default none.
+    pub password: Option<String>,
+    /// Which share of the fleet speaks which version. Default `1.6:1,2.0.1:1`.
+    pub versions: VersionMix,
+    /// What the chargers do. Default `steady`.
+    pub scenario: Scenario,
+    /// Connectors per charger (EVSEs with one connector each in 2.x). Default 1, at least 1.
+    pub connectors: u8,
+    /// Transactions that begin per hour and connector, in `steady`. Default 2.
+    pub transactions_per_hour: f64,
+    /// Mean length of a transaction in minutes, in `steady`. Default 20.
+    pub transaction_minutes: f64,
+    /// Seconds between two meter values of a transaction, in `steady`. Default 60.
+    pub meter_interval_s: f64,
+    /// How much faster than life (see the module's text for what it divides). Default 1.
+    pub speed_up: f64,
+    /// The run ends after this many seconds. Default: never.
+    pub duration_s: Option<f64>,
+    /// In `meter-flood`, each charger ends after this many meter values. Default: never.
+    pub messages_per_charger: Option<u64>,
+    /// In `meter-flood`, at most this many meter values per second and charger. Default: as fast as
+    /// they are answered.
+    pub rate_per_charger: Option<f64>,
+    /// In `meter-flood`, a transaction ends after this many meter values and the next one begins;
+    /// 0 = one transaction for the whole run. Default 100.
+    pub values_per_transaction: u64,
+    /// Chargers that power up per second. Default 50.
+    pub ramp_per_s: f64,
+    /// Keep each charger's queue in a file in this directory, so that a killed simulator goes on
+    /// where it was. Default: in memory.
+    pub queue_dir: Option<PathBuf>,
+    /// Messages that one charger's queue holds. At the bound no meter value is taken and no
+    /// transaction begins; a stop is always queued. Default 10,000.
+    pub queue_messages_max: usize,
+    /// Transmissions of a transaction message that fail while the line is open, before it is
+    /// discarded (rules ). Default 3.
+    pub attempts: u32,
+    /// Seconds to wait before a resend, times the number of failed transmissions (rule Q-6).
+    /// Default 60.
+    pub retry_interval_s: f64,
+    /// Seconds until a call counts as unanswered (rule F-26). Default 30; not divided by `speed_up`.
+    pub answer_timeout_s: f64,
+    /// Whether a resend carries a new message id or the first one (rules F-21, F-22). Default new.
+    pub resend_ids: ResendIds,
+    /// Whether a transmission that was in flight when the line dropped counts as a failed attempt,
+    /// as some firmware does (rule Q-9). Default no.
+    pub lost_line_counts: bool,
+    /// Whether StatusNotifications go out before queued transaction messages that are older, as some
+    /// firmware does after a reconnect. Default no.
+    pub status_overtakes: bool,
+    /// Whether a charger sends BootNotification at each reconnect, not only at power-up, as some
+    /// firmware does (rule B-1). Default no.
+    pub boot_on_reconnect: bool,
+    /// Seconds between heartbeats. Default: what the answer to BootNotification says.
+    pub heartbeat_interval_s: Option<f64>,
+    /// Seconds before a 1.6 charger reconnects (rule H-8). Default 5.
+    pub reconnect_s: f64,
+    /// Random addition to `reconnect_s`, at most this many seconds. Default 5.
+    pub reconnect_jitter_s: f64,
+    /// `RetryBackOffWaitMinimum` of 2.x chargers, seconds (rule H-5). Default 5.
+    pub backoff_minimum_s: f64,
+    /// `RetryBackOffRandomRange` of 2.x chargers, seconds (rule H-5). Default 5.
+    pub backoff_range_s: f64,
+    /// `RetryBackOffRepeatTimes` of 2.x chargers (rule H-5). Default 4.
+    pub backoff_doublings: u32,
+    /// Seconds between WebSocket pings of a charger; 0 = none (rule C-10). Default 60.
+    pub ping_interval_s: f64,
+    /// Tokens that drivers present. Default: fifty tokens `SIMTAG0001` to `SIMTAG0050`.
+    pub tokens: Vec<String>,
+    /// Write the ledger to this file. It is appended to if `queue_dir` is set, else begun anew.
+    pub ledger: Option<PathBuf>,
+    /// Seed of all dice; 0 = a new one each time. Default 0.
+    pub seed: u64,
+}
+
+impl Default for FleetConfig {
+    fn default() -> Self {
+        Self {
+            url: "ws://127.0.0.1:9000/ocpp".to_owned(),
+            chargers: 20,
+            id_prefix: "SIM-".to_owned(),
+            first_number: 1,
+            password: None,
+            versions: VersionMix::default(),
+            scenario: Scenario::Steady,
+            connectors: 1,
+            transactions_per_hour: 2.0,
+            transaction_minutes: 20.0,
+            meter_interval_s: 60.0,
+            speed_up: 1.0,
+            duration_s: None,
+            messages_per_charger: None,
+            rate_per_charger: None,
+            values_per_transaction: 100,
+            ramp_per_s: 50.0,
+            queue_dir: None,
+            queue_messages_max: 10_000,
+            attempts: 3,
+            retry_interval_s: 60.0,
+            answer_timeout_s: 30.0,
+            resend_ids: ResendIds::New,
+            lost_line_counts: false,
+            status_overtakes: false,
+            boot_on_reconnect: false,
+            heartbeat_interval_s: None,
+            reconnect_s: 5.0,
+            reconnect_jitter_s: 5.0,
+            backoff_minimum_s: 5.0,
+            backoff_range_s: 5.0,
+            backoff_doublings: 4,
+            ping_interval_s: 60.0,
+            tokens: Vec::new(),
+            ledger: None,
+            seed: 0,
+        }
+    }
+}
+
+impl FleetConfig {
+    /// Whether the fleet can be started.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense, with its value and what would be right.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let positive = [
+            ("transaction_minutes", self.transaction_minutes),
+            ("meter_interval_s", self.meter_interval_s),
+            ("speed_up", self.speed_up),
+            ("ramp_per_s", self.ramp_per_s),
+            ("retry_interval_s", self.retry_interval_s),
+            ("answer_timeout_s", self.answer_timeout_s),
+            ("duration_s", self.duration_s.unwrap_or(1.0)),
+            ("rate_per_charger", self.rate_per_charger.unwrap_or(1.0)),
+            (
+                "heartbeat_interval_s",
+                self.heartbeat_interval_s.unwrap_or(1.0),
+            ),
+        ];
+        let not_negative = [
+            ("transactions_per_hour", self.transactions_per_hour),
+            ("reconnect_s", self.reconnect_s),
+            ("reconnect_jitter_s", self.reconnect_jitter_s),
+            ("backoff_minimum_s", self.backoff_minimum_s),
+            ("backoff_range_s", self.backoff_range_s),
+            ("ping_interval_s", self.ping_interval_s),
+        ];
+        let bad = |key, value: f64, right| {
+            Err(ConfigError {
+                key,
+                value: value.to_string(),
+                right,
+            })
+        };
+        for (key, value) in positive {
+            // A billion seconds is thirty years: longer waits are a mistake, and would overflow.
+            if !(value > 0.0 && value <= 1e9) {
+                return bad(key, value, "a number above 0, at most 1e9");
+            }
+        }
+        for (key, value) in not_negative {
+            if !(0.0..=1e9).contains(&value) {
+                return bad(key, value, "a number from 0 to 1e9");
+            }
+        }
+        if self.connectors == 0 {
+            return bad("connectors", 0.0, "at least 1");
+        }
+        if self.attempts == 0 {
+            return bad("attempts", 0.0, "at least 1");
+        }
+        if self.queue_messages_max < 10 {
+            return Err(ConfigError {
+                key: "queue_messages_max",
+                value: self.queue_messages_max.to_string(),
+                right: "at least 10",
+            });
+        }
+        if self.id_prefix.is_empty() || self.id_prefix.len() > 40 || self.id_prefix.contains(':') {
+            return Err(ConfigError {
+                key: "id_prefix",
+                value: self.id_prefix.clone(),
+                right: "1 to 40 bytes without ':'",
+            });
+        }
+        if self.tokens.iter().any(|t| t.is_empty() || t.len() > 20) {
+            return Err(ConfigError {
+                key: "tokens",
+                value: self.tokens.join(","),
+                right: "tokens of 1 to 20 bytes",
+            });
+        }
+        Ok(())
+    }
+
+    /// The identity of the charger at `index` (counted from 0).
+    #[must_use]
+    pub fn charger_id(&self, index: u32) -> String {
+        format!(
+            "{}{:05}",
+            self.id_prefix,
+            u64::from(self.first_number) + u64::from(index)
+        )
+    }
+}
+
+/// A setting that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("simulator setting `{key}` is {value:?}; it must be {right}")]
+pub struct ConfigError {
+    /// Which.
+    pub key: &'static str,
+    /// What it is.
+    pub value: String,
+    /// What would be right.
+    pub right: &'static str,
+}
+
+/// What the chargers of a fleet do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenario {
+    /// A realistic life: cars come, charge along a curve, and leave.
+    #[default]
+    Steady,
+    /// A closed loop for load: each charger opens a transaction and sends the next meter value as
+    /// soon as the last one is answered.
+    MeterFlood,
+    /// Connected, booted, sending heartbeats: nothing else.
+    Idle,
+}
+
+impl Scenario {
+    /// All scenarios.
+    pub const ALL: [Self; 3] = [Self::Steady, Self::MeterFlood, Self::Idle];
+
+    /// The name on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::MeterFlood => "meter-flood",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        Self::ALL
+            .into_iter()
+            .find(|one| one.as_str() == text)
+            .ok_or_else(|| ConfigError {
+                key: "scenario",
+                value: text.to_owned(),
+                right: "steady, meter-flood or idle",
+            })
+    }
+}
+
+/// The message id of a resend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResendIds {
+    /// A new one each time.
+    #[default]
+    New,
+    /// The one of the first transmission.
+    Same,
+}
+
+impl fmt::Display for ResendIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "new",
+            Self::Same => "same",
+        })
+    }
+}
+
+impl FromStr for ResendIds {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "new" => Ok(Self::New),
+            "same" => Ok(Self::Same),
+            _ => Err(ConfigError {
+                key: "resend_ids",
+                value: text.to_owned(),
+                right: "new or same",
+            }),
+        }
+    }
+}
+
+/// Shares of OCPP versions in a fleet, written `1.6:2,2.0.1:1` or just `1.6`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct VersionMix(Vec<(Version, u32)>);
+
+impl VersionMix {
+    /// All chargers speak `version`.
+    #[must_use]
+    pub fn only(version: Version) -> Self {
+        Self(vec![(version, 1)])
+    }
+
+    /// The version of the charger at `index`: the shares are dealt in turn, so that any run of
+    /// neighbours has about the right mix.
+    #[must_use]
+    pub fn version(&self, index: u32) -> Version {
+        let total: u32 = self.0.iter().map(|(_, share)| share).sum();
+        let mut place = index % total.max(1);
+        for &(version, share) in &self.0 {
+            if place < share {
+                return version;
+            }
+            place -= share;
+        }
+        Version::V16
+    }
+}
+
+impl Default for VersionMix {
+    fn default() -> Self {
+        Self(vec![(Version::V16, 1), (Version::V201, 1)])
+    }
+}
+
+impl fmt::Display for VersionMix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (version, share)) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{version}:{share}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for VersionMix {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let bad = || ConfigError {
+            key: "versions",
+            value: text.to_owned(),
+            right: "versions with shares of 1 to 1000, such as 1.6:2,2.0.1:1",
+        };
+        let mut shares = Vec::new();
+        for part in text.split(',') {
+            let (number, share) = part.trim().split_once(':').unwrap_or((part.trim(), "1"));
+            let version = Version::from_number(number).ok_or_else(bad)?;
+            let share: u32 = share.parse().map_err(|_| bad())?;
+            if !(1..=1000).contains(&share) {
+                return Err(bad());
+            }
+            shares.push((version, share));
+        }
+        Ok(Self(shares))
+    }
+}
+
+impl TryFrom<String> for VersionMix {
+    type Error = ConfigError;
+
+    fn try_from(text: String) -> Result<Self, ConfigError> {
+        text.parse()
+    }
+}
+
+impl From<VersionMix> for String {
+    fn from(mix: VersionMix) -> Self {
+        mix.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_sound_and_survive_serde() {
+        let config = FleetConfig::default();
+        config.check().unwrap();
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<FleetConfig>(&text).unwrap(), config);
+        assert_eq!(config.charger_id(0), "SIM-00001");
+    }
+
+    #[test]
+    fn a_mix_deals_its_shares_in_turn() {
+        let mix: VersionMix = "1.6:2,2.0.1".parse().unwrap();
+        assert_eq!(mix.to_string(), "1.6:2,2.0.1:1");
+        let dealt: Vec<_> = (0..4).map(|i| mix.version(i)).collect();
+        assert_eq!(
+            dealt,
+            [Version::V16, Version::V16, Version::V201, Version::V16]
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_its_key() {
+        for text in ["", "1.5", "1.6:0", "1.6:x", "1.6,,2.1"] {
+            assert_eq!(text.parse::<VersionMix>().unwrap_err().key, "versions");
+        }
+        for (config, key) in [
+            (
+                FleetConfig {
+                    speed_up: f64::NAN,
+                    ..FleetConfig::default()
+                },
+                "speed_up",
+            ),
+            (
+                FleetConfig {
+                    reconnect_s: -1.0,
+                    ..FleetConfig::default()
+                },
+                "reconnect_s",
+            ),
+            (
+                FleetConfig {
+                    connectors: 0,
+                    ..FleetConfig::default()
+                },
+                "connectors",
+            ),
+            (
+                FleetConfig {
+                    id_prefix: "a:b".into(),
+                    ..FleetConfig::default()
+                },
+                "id_prefix",
+            ),
+        ] {
+            assert_eq!(config.check().unwrap_err().key, key);
+        }
+        assert!("sometimes".parse::<Scenario>().is_err());
+        assert!("old".parse::<ResendIds>().is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! What each charger said and what it was told, written down so that it can be compared with what
+//! the other side stored.
+//!
+//! One JSON object a line, one line per message, written when the message is acknowledged, given up,
+//! or (at the end of the run) left unanswered. A simulator that resumes from its queue directory
+//! appends; a message may then have two lines with the same `n`, which belong together.
+
+use crate::moment::Moment;
+use ocpp::Version;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How a message ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Answered with a CALLRESULT.
+    Acknowledged,
+    /// Class N: answered with a CALLERROR.
+    Error,
+    /// Transmitted, no answer; not tried again (class N) or still in the queue at the end (class T).
+    Unanswered,
+    /// Class T: given up after all attempts (rule Q-6).
+    Discarded,
+    /// Class T: never transmitted, still in the queue at the end.
+    Queued,
+}
+
+/// Whether the standard lets a charger keep and resend a message (ocpp-rules 0.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Class {
+    /// Transaction-related: kept while offline, resent.
+    T,
+    /// Everything else here.
+    N,
+}
+
+/// One message of one charger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// The charger's identity.
+    pub charger_id: String,
+    /// What it speaks.
+    pub ocpp_version: Version,
+    /// The action.
+    pub action: String,
+    /// Its delivery class.
+    pub class: Class,
+    /// The message's number: per charger, in the order in which the messages came to be. Class T
+    /// goes out strictly in this order.
+    pub n: u64,
+    /// What makes the message recognisable whatever its message id (ocpp-rules 2.3).
+    pub natural_key: String,
+    /// The transaction: 1.6 the id that StartTransaction was answered with (also in that
+    /// StartTransaction's own line), 2.x the charger's own id.
+    pub transaction_id: Option<String>,
+    /// The message id of each transmission, oldest first, without repeats.
+    pub message_ids: Vec<String>,
+    /// First transmission.
+    pub sent_at: Option<Moment>,
+    /// When the CALLRESULT was read.
+    pub acknowledged_at: Option<Moment>,
+    /// Transmissions.
+    pub attempts: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The CALLRESULT's payload, or the CALLERROR's code, where it carries meaning (Boot, Authorize,
+    /// Start, TransactionEvent with a token); else absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// [`payload_hash`] of what was transmitted, as 16 hexadecimal digits; absent if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_hash: Option<String>,
+}
+
+/// A 64-bit hash of a JSON payload that does not depend on blanks or on the order of members.
+/// `None` if it is not JSON.
+#[must_use]
+pub fn payload_hash(payload: &str) -> Option<u64> {
+    let value: serde_json::Value = serde_json::from_str(payload).ok()?;
+    Some(value_hash(&value))
+}
+
+/// [`payload_hash`] of a value.
+#[must_use]
+pub fn value_hash(value: &serde_json::Value) -> u64 {
+    // FNV-1a: the members of a `Value` are sorted by name, so its text is canonical.
+    value
+        .to_string()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
+
+/// The file that lines are written to, shared by all chargers. Lines are buffered for a moment:
+/// [`LedgerFile::flush`] hands them to the system.
+#[derive(Debug)]
+pub struct LedgerFile {
+    file: Mutex<BufWriter<File>>,
+}
+
+impl LedgerFile {
+    /// Opens the file, at its end if `append`, else empty.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(path: &Path, append: bool) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .append(append)
+            .truncate(!append)
+            .open(path)?;
+        Ok(Self {
+            file: Mutex::new(BufWriter::with_capacity(1 << 16, file)),
+        })
+    }
+
+    /// Writes one line.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write(&self, line: &Line) -> io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.locked().write_all(&text)
+    }
+
+    /// Hands all lines to the system: they survive the end of this process.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn flush(&self) -> io::Result<()> {
+        self.locked().flush()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BufWriter<File>> {
+        // A panic elsewhere leaves whole lines behind, which are worth keeping.
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_sees_content_and_not_form() {
+        let hash = payload_hash(r#"{"a":1,"b":[1,2]}"#);
+        assert_eq!(hash, payload_hash(r#"{ "b": [1, 2], "a": 1 }"#));
+        assert_ne!(hash, payload_hash(r#"{"a":1,"b":[2,1]}"#));
+        assert_eq!(payload_hash("{"), None);
+    }
+}

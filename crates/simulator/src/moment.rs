@@ -1,0 +1,64 @@
+//! Time as a value that is handed in: the wall clock at the fleet's start plus what a monotonic
+//! clock says has passed, so that it never runs backwards.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// A moment in UTC, in microseconds since 1970-01-01T00:00:00Z. Displays as RFC 3339 with three
+/// decimals and `Z` (rule F-13).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// The wall clock, now.
+    #[must_use]
+    pub fn wall_clock() -> Self {
+        let micros = jiff::Timestamp::now().as_microsecond();
+        Self(u64::try_from(micros).unwrap_or(0))
+    }
+
+    /// This moment plus `wait`; saturates at the end of time.
+    #[must_use]
+    pub fn plus(self, wait: Duration) -> Self {
+        let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(micros))
+    }
+
+    /// How long after `earlier` this is; zero if it is before.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = i64::try_from(self.0)
+            .ok()
+            .and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
+        match at {
+            Some(at) => write!(f, "{at:.3}"),
+            None => write!(f, "{}us", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_as_chargers_write_it() {
+        let at = Moment(1_767_225_600_123_456);
+        assert_eq!(at.to_string(), "2026-01-01T00:00:00.123Z");
+        assert_eq!(
+            at.plus(Duration::from_secs(1)).since(at),
+            Duration::from_secs(1)
+        );
+        assert_eq!(at.since(at.plus(Duration::from_secs(1))), Duration::ZERO);
+    }
+}
