@@ -1,0 +1,52 @@
+//! Whether the process lives, and whether it can do its work. Neither question touches the database:
+//! the parts say what they know already, so the answer comes at once even when everything else hangs.
+
+use crate::desk::Desk;
+use crate::error::ApiError;
+use crate::query::Query;
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use central::ports::Health;
+use serde::Serialize;
+use std::sync::Arc;
+
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    parts: Vec<Health>,
+}
+
+/// `GET /health/live`
+pub(crate) async fn live(RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    Query::read(query.as_deref(), &[])?;
+    Ok(Json(serde_json::json!({"live": true})).into_response())
+}
+
+/// `GET /health/ready`
+pub(crate) async fn ready(
+    State(desk): State<Arc<Desk>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    Query::read(query.as_deref(), &[])?;
+    let parts: Vec<Health> = desk
+        .probes
+        .iter()
+        .flat_map(|probe| probe.health())
+        .collect();
+    let ready = parts.iter().all(|part| part.up);
+    let status = match ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Ok((status, Json(Ready { ready, parts })).into_response())
+}
+
+/// `GET /metrics`, in the Prometheus text format 0.0.4. Query parameters are ignored here, because
+/// scrapers add their own.
+pub(crate) async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
+    const TEXT_FORMAT: HeaderValue =
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], (desk.metrics)()).into_response()
+}

@@ -1,0 +1,67 @@
+//! `/api/v1/messages`: every word that was spoken, as it was spoken; and `/api/v1/dead-letters`: what
+//! could not be understood afterwards.
+
+use crate::desk::Desk;
+use crate::error::ApiError;
+use crate::page;
+use crate::query::Query;
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use central::RecordKind;
+use central::ledger::{DeadLetterRow, MessageFilter, MessageRow};
+use std::sync::Arc;
+
+/// The kinds by the names that exports show.
+const KINDS: [(&str, RecordKind); 9] = {
+    const fn named(kind: RecordKind) -> (&'static str, RecordKind) {
+        (kind.as_str(), kind)
+    }
+    [
+        named(RecordKind::Call),
+        named(RecordKind::Send),
+        named(RecordKind::CallResult),
+        named(RecordKind::CallError),
+        named(RecordKind::CallResultError),
+        named(RecordKind::Unreadable),
+        named(RecordKind::Connected),
+        named(RecordKind::Disconnected),
+        named(RecordKind::GatewayStarted),
+    ]
+};
+
+/// `GET /api/v1/messages`
+pub(crate) async fn list(
+    State(desk): State<Arc<Desk>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let known = &["charger", "action", "kind", "from", "to", "cursor", "limit"];
+    let query = Query::read(query.as_deref(), known)?;
+    let (from, to) = query.span()?;
+    let filter = MessageFilter {
+        charger: query.text("charger")?.map(str::to_owned),
+        action: query.text("action")?.map(str::to_owned),
+        kind: query.one_of("kind", &KINDS)?,
+        from,
+        to,
+    };
+    let wanted = page::requested(&query)?;
+    desk.answer(move |ledger| {
+        let size = |row: &MessageRow| row.payload.len() + row.answer.len();
+        page::collected(wanted, size, |page| ledger.messages(&filter, page))
+    })
+    .await
+}
+
+/// `GET /api/v1/dead-letters`
+pub(crate) async fn dead_letters(
+    State(desk): State<Arc<Desk>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let query = Query::read(query.as_deref(), &["cursor", "limit"])?;
+    let wanted = page::requested(&query)?;
+    desk.answer(move |ledger| {
+        let size = |row: &DeadLetterRow| row.content.len();
+        page::collected(wanted, size, |page| ledger.dead_letters(page))
+    })
+    .await
+}

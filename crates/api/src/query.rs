@@ -1,0 +1,255 @@
+//! Query parameters, read by one strict rule for all addresses: known, given once, well spelt.
+//! A misspelt filter that was ignored would answer with everything and look right.
+
+use crate::error::ApiError;
+use central::Timestamp;
+use central::ledger::{PAGE_DEFAULT, PAGE_MAX};
+use percent_encoding::percent_decode;
+
+/// Longest query that is read, in bytes.
+pub(crate) const QUERY_BYTES_MAX: usize = 8 * 1024;
+
+/// The decoded parameters of one request. Take what is known with the methods; each says in its
+/// error what would be right.
+#[derive(Debug)]
+pub(crate) struct Query {
+    pairs: Vec<(String, String)>,
+}
+
+impl Query {
+    /// Reads `query` (what stands behind the `?`), where only the names in `known` may stand.
+    pub(crate) fn read(query: Option<&str>, known: &[&str]) -> Result<Self, ApiError> {
+        let query = query.unwrap_or_default();
+        if query.len() > QUERY_BYTES_MAX {
+            return Err(ApiError::query_too_long(query.len(), QUERY_BYTES_MAX));
+        }
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decode(name)?, decode(value)?);
+            if !known.contains(&name.as_str()) {
+                return Err(ApiError::unknown_parameter(&name, known));
+            }
+            if pairs.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(ApiError::repeated_parameter(&name));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self { pairs })
+    }
+
+    /// The parameter as text; `None` when it is not given.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        match self.raw(name) {
+            Some("") => Err(ApiError::bad_parameter(name, "", "a text, or left out")),
+            value => Ok(value),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&self, name: &str) -> Result<Option<bool>, ApiError> {
+        self.one_of(name, &[("true", true), ("false", false)])
+    }
+
+    /// One of the words of `choices`.
+    pub(crate) fn one_of<T: Clone>(
+        &self,
+        name: &str,
+        choices: &[(&str, T)],
+    ) -> Result<Option<T>, ApiError> {
+        let Some(value) = self.raw(name) else {
+            return Ok(None);
+        };
+        let chosen = choices.iter().find(|(word, _)| *word == value);
+        let Some((_, chosen)) = chosen else {
+            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+            let right = match words.split_last() {
+                Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+                _ => words.concat(),
+            };
+            return Err(ApiError::bad_parameter(name, value, &right));
+        };
+        Ok(Some(chosen.clone()))
+    }
+
+    /// A moment: RFC 3339, or milliseconds since 1970.
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        let Some(value) = self.raw(name) else {
+            return Ok(None);
+        };
+        let Some(at) = read_time(value) else {
+            return Err(ApiError::bad_parameter(
+                name,
+                value,
+                "a time such as 2026-01-31T12:00:00Z, or milliseconds since 1970-01-01 UTC",
+            ));
+        };
+        Ok(Some(at))
+    }
+
+    /// The span `from` ≤ time < `to`.
+    pub(crate) fn span(&self) -> Result<(Option<Timestamp>, Option<Timestamp>), ApiError> {
+        let (from, to) = (self.time("from")?, self.time("to")?);
+        if let (Some(from), Some(to)) = (from, to)
+            && from > to
+        {
+            let right = format!("not before from, which is {from}");
+            return Err(ApiError::bad_parameter("to", &to.to_string(), &right));
+        }
+        Ok((from, to))
+    }
+
+    /// Where a page begins.
+    pub(crate) fn cursor(&self) -> Result<Option<&str>, ApiError> {
+        match self.raw("cursor") {
+            Some("") => Err(ApiError::bad_cursor("")),
+            value => Ok(value),
+        }
+    }
+
+    /// How many items a page may have.
+    pub(crate) fn limit(&self) -> Result<usize, ApiError> {
+        let Some(value) = self.raw("limit") else {
+            return Ok(PAGE_DEFAULT);
+        };
+        let wrong = || {
+            let right = format!("a whole number from 1 to {PAGE_MAX}");
+            ApiError::bad_parameter("limit", value, &right)
+        };
+        // Digits only: `parse` alone would let `+5` pass.
+        let limit = match value.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => value.parse().map_err(|_| wrong())?,
+            false => return Err(wrong()),
+        };
+        if !(1..=PAGE_MAX).contains(&limit) {
+            return Err(wrong());
+        }
+        Ok(limit)
+    }
+
+    fn raw(&self, name: &str) -> Option<&str> {
+        let found = self.pairs.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// Form decoding: `+` is a blank, `%XX` a byte.
+fn decode(text: &str) -> Result<String, ApiError> {
+    let blanks = text.replace('+', " ");
+    match percent_decode(blanks.as_bytes()).decode_utf8() {
+        Ok(decoded) => Ok(decoded.into_owned()),
+        Err(_) => Err(ApiError::undecodable("query parameter", text)),
+    }
+}
+
+fn read_time(text: &str) -> Option<Timestamp> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    if !unsigned.is_empty() && unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok().map(Timestamp);
+    }
+    let at = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        // `+02:00` written into an address without encoding arrives as ` 02:00`.
+        let (moment, offset) = text.rsplit_once(' ')?;
+        format!("{moment}+{offset}").parse().ok()
+    })?;
+    Some(Timestamp(at.as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["q", "from", "to", "limit", "online"];
+
+    fn read(query: &str) -> Query {
+        Query::read(Some(query), KNOWN).expect("a sound query")
+    }
+
+    fn message(error: ApiError) -> String {
+        format!("{error:?}")
+    }
+
+    #[test]
+    fn parameters_are_form_decoded() {
+        assert_eq!(read("q=a+b%2Fc%C3%A9").text("q"), Ok(Some("a b/cé")));
+        assert_eq!(read("").text("q"), Ok(None));
+        assert_eq!(read("&&q=1&").text("q"), Ok(Some("1")));
+    }
+
+    #[test]
+    fn a_time_may_be_written_as_rfc_3339_or_in_milliseconds() {
+        let noon = Some(Timestamp(1_767_268_800_000));
+        for text in [
+            "2026-01-01T12:00:00Z",
+            "2026-01-01T12:00:00.000Z",
+            "2026-01-01T14:00:00%2B02:00",
+            "2026-01-01T14:00:00+02:00",
+            "2026-01-01T10:00:00-02:00",
+            "1767268800000",
+        ] {
+            assert_eq!(
+                read(&format!("from={text}")).time("from"),
+                Ok(noon),
+                "{text}"
+            );
+        }
+        assert_eq!(read("from=-1").time("from"), Ok(Some(Timestamp(-1))));
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_refused() {
+        for text in [
+            "",
+            "now",
+            "2026-01-01",
+            "2026-13-01T00:00:00Z",
+            "1e3",
+            "99999999999999999999",
+        ] {
+            assert!(
+                read(&format!("from={text}")).time("from").is_err(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_span_that_ends_before_it_begins_is_refused() {
+        assert!(read("from=5&to=5").span().is_ok());
+        let why = message(read("from=6&to=5").span().expect_err("turned round"));
+        assert!(why.contains("not before from"), "{why}");
+    }
+
+    #[test]
+    fn a_limit_is_bounded() {
+        assert_eq!(read("").limit(), Ok(PAGE_DEFAULT));
+        assert_eq!(read("limit=1000").limit(), Ok(1_000));
+        for text in ["0", "1001", "-1", "+1", "x", "", "18446744073709551616"] {
+            assert!(read(&format!("limit={text}")).limit().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_repeated_or_not_utf_8_is_named() {
+        for (query, part) in [
+            ("onlin=true", "onlin"),
+            ("q=1&q=2", "more than once"),
+            ("q=%ff", "UTF-8"),
+        ] {
+            let why = message(Query::read(Some(query), KNOWN).expect_err("refused"));
+            assert!(why.contains(part), "{query}: {why}");
+        }
+        let why = message(
+            read("online=yes")
+                .boolean("online")
+                .expect_err("not a boolean"),
+        );
+        assert!(why.contains("true or false"), "{why}");
+    }
+
+    #[test]
+    fn a_query_of_any_length_is_read_or_refused() {
+        let long = format!("q={}", "a".repeat(QUERY_BYTES_MAX));
+        assert!(Query::read(Some(&long), KNOWN).is_err());
+    }
+}
