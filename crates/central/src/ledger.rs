@@ -618,7 +618,12 @@ mod tests {
         ];
         for place in places {
             let cursor = place.to_cursor();
-            assert!(cursor.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.'));
+            assert!(
+                cursor
+                    .as_str()
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'.')
+            );
             assert_eq!(Place::from_cursor(&cursor), Ok(place));
         }
     }
@@ -626,12 +631,32 @@ mod tests {
     #[test]
     fn a_text_that_is_no_cursor_is_refused() {
         for text in [
-            "", "x", "c0", "cgg", "cff", "c+1", "t", "t.", "m1.2", "m", "d", "d-1", "d+1", "D1", "é1",
-            "d01", "m0123456789ABCDEF0123456789abcdef.1", "m0123456789abcdef0123456789abcdef.01",
+            "",
+            "x",
+            "c0",
+            "cgg",
+            "cff",
+            "c+1",
+            "t",
+            "t.",
+            "m1.2",
+            "m",
+            "d",
+            "d-1",
+            "d+1",
+            "D1",
+            "é1",
+            "d01",
+            "m0123456789ABCDEF0123456789abcdef.1",
+            "m0123456789abcdef0123456789abcdef.01",
             "d10000000000000000",
         ] {
             let cursor = Cursor::from_text(text);
-            assert_eq!(Place::from_cursor(&cursor), Err(LedgerError::BadCursor), "{text}");
+            assert_eq!(
+                Place::from_cursor(&cursor),
+                Err(LedgerError::BadCursor),
+                "{text}"
+            );
         }
     }
 

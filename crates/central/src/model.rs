@@ -4,11 +4,33 @@
 //! idempotent, so any permutation of a set of records, with repeats, yields the same state. That is
 //! what lets the direct road overtake what still lies in a broker. A store keeps the whole state (as
 //! JSON) beside the few columns that it indexes; a *view* is what people and programs are shown.
+//!
+//! *Rows* (meter values, events) are facts that stand alone: their identity is (charger, time,
+//! content hash), everything in them follows from that, and they are inserted once or ignored.
 
-use serde::{Deserialize, Serialize};
+mod charger;
+mod connector;
+mod ranges;
+mod register;
+mod rfc3339;
+mod row;
+mod transaction;
+
+pub use charger::{Boot, ChargerState, ChargerView, Connection, GatewayState};
+pub use connector::{ConnectorState, ConnectorStatus, ConnectorView};
+pub use ranges::RangeSet;
+pub use register::{First, Latest, Stamp};
+pub use row::{EventRow, MeterValueRow};
+pub use transaction::{ContentKey, Start, Stop, TransactionState, TransactionView, pair_orphans};
 
 /// Taking in what another copy of the same state knows.
 pub trait Merge {
     /// Afterwards `self` knows everything that either knew. Order and repetition do not matter.
     fn merge(&mut self, other: Self);
+}
+
+/// The key under which a charger is kept: two identities that differ only in case are one (C-3).
+#[must_use]
+pub fn charger_key(charger_id: &str) -> String {
+    charger_id.to_lowercase()
 }

@@ -192,6 +192,28 @@ pub enum DecodeError {
     Damaged(&'static str),
 }
 
+/// The bytes of the record that a gateway appends before it accepts connections. `epoch` must be
+/// above that of every earlier connection of this gateway, and below every later one's: all earlier
+/// connections have ended.
+#[must_use]
+pub fn gateway_started(now: Timestamp, epoch: u64) -> Vec<u8> {
+    let record = Record {
+        kind: RecordKind::GatewayStarted,
+        charger_id: "",
+        ocpp_version: Version::V16,
+        message_id: "",
+        action: "",
+        payload: "",
+        answer_kind: AnswerKind::None,
+        answer: "",
+        received_at: now,
+        epoch,
+        notes: Notes::default(),
+        reason: "",
+    };
+    record.encode()
+}
+
 const FORMAT: u8 = 1;
 const HEADER: usize = 48;
 
@@ -257,8 +279,8 @@ impl<'a> Record<'a> {
             let (bytes, after) = rest
                 .split_at_checked(len)
                 .ok_or(DecodeError::Damaged("a text ends early"))?;
-            *text =
-                std::str::from_utf8(bytes).map_err(|_| DecodeError::Damaged("text is not UTF-8"))?;
+            *text = std::str::from_utf8(bytes)
+                .map_err(|_| DecodeError::Damaged("text is not UTF-8"))?;
             rest = after;
         }
         if !rest.is_empty() {

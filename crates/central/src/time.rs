@@ -33,3 +33,10 @@ impl fmt::Display for Timestamp {
         }
     }
 }
+
+impl From<jiff::Timestamp> for Timestamp {
+    /// Fractions of a millisecond are cut off.
+    fn from(at: jiff::Timestamp) -> Self {
+        Self(at.as_millisecond())
+    }
+}

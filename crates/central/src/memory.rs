@@ -1,0 +1,83 @@
+//! The smallest store: everything in one map, gone with the process. It is the reference that the
+//! conformance suite compares every real store with, and enough for tests.
+
+use crate::model::{EventRow, Merge, MeterValueRow};
+use crate::ports::{Applied, Away, DeadLetter, Store};
+use crate::project::Changes;
+use crate::record::{Record, RecordId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a [`MemoryStore`] holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Contents {
+    /// Every record, as its bytes.
+    pub records: BTreeMap<RecordId, Vec<u8>>,
+    /// All states, merged. The rows in it are empty; they are below, each once.
+    pub states: Changes,
+    /// Rows by (charger, at in milliseconds, key hash).
+    pub meter_values: BTreeMap<(String, i64, i64), MeterValueRow>,
+    /// Rows by (charger, at in milliseconds, key hash).
+    pub events: BTreeMap<(String, i64, i64), EventRow>,
+    /// Dead letters: bytes and reason.
+    pub dead: BTreeMap<RecordId, (Vec<u8>, String)>,
+}
+
+/// A [`Store`] in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    contents: Mutex<Contents>,
+}
+
+impl MemoryStore {
+    /// A copy of everything.
+    #[must_use]
+    pub fn contents(&self) -> Contents {
+        self.lock().clone()
+    }
+
+    /// Ids of all records, in order.
+    #[must_use]
+    pub fn record_ids(&self) -> BTreeSet<RecordId> {
+        self.lock().records.keys().copied().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        // A panic while the lock was held can only come from allocation; the map is whole.
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn apply(
+        &self,
+        records: &[(RecordId, Record<'_>)],
+        changes: &Changes,
+        dead: &[DeadLetter],
+    ) -> Result<Applied, Away> {
+        let mut contents = self.lock();
+        let mut applied = Applied::default();
+        for (id, record) in records {
+            match contents.records.insert(*id, record.encode()) {
+                None => applied.new += 1,
+                Some(_) => applied.known += 1,
+            }
+        }
+        for letter in dead {
+            contents
+                .dead
+                .insert(letter.id, (letter.bytes.clone(), letter.reason.clone()));
+        }
+        let mut changes = changes.clone();
+        for row in std::mem::take(&mut changes.meter_values) {
+            let key = (row.charger.clone(), row.at.0, row.key_hash);
+            contents.meter_values.entry(key).or_insert(row);
+        }
+        for row in std::mem::take(&mut changes.events) {
+            let key = (row.charger.clone(), row.at.0, row.key_hash);
+            contents.events.entry(key).or_insert(row);
+        }
+        contents.states.merge(changes);
+        Ok(applied)
+    }
+}

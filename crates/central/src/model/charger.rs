@@ -1,0 +1,231 @@
+//! A charger as a whole: who it says it is, and whether it is there.
+
+use super::{Latest, Merge, Stamp};
+use crate::{GatewayId, Timestamp};
+use ocpp::Version;
+use serde::{Deserialize, Serialize};
+
+/// What BootNotification tells, in both generations of the standard.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Boot {
+    /// chargePointVendor / vendorName.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<String>,
+    /// chargePointModel / model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// chargePointSerialNumber (or the older chargeBoxSerialNumber) / serialNumber.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// firmwareVersion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<String>,
+    /// iccid of the SIM card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iccid: Option<String>,
+    /// imsi of the SIM card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imsi: Option<String>,
+    /// meterType (1.6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter_type: Option<String>,
+    /// meterSerialNumber (1.6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter_serial: Option<String>,
+    /// reason (2.x).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The status that we answered: `Accepted`, `Pending`, `Rejected`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<String>,
+}
+
+/// One connection of a charger. The newest (by epoch, then gateway) is the one that counts; of one
+/// connection, knowing its end wins over not knowing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Milliseconds at its start, strictly increasing per gateway.
+    pub epoch: u64,
+    /// Who holds it.
+    pub gateway: GatewayId,
+    /// Whether its end is not known yet. A gateway that died could not tell: see
+    /// [`ChargerState::online`].
+    pub online: bool,
+    /// The peer's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Why it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<String>,
+}
+
+impl Merge for Connection {
+    fn merge(&mut self, other: Self) {
+        let (mine, theirs) = ((self.epoch, self.gateway), (other.epoch, other.gateway));
+        if theirs > mine {
+            *self = other;
+        } else if theirs == mine {
+            self.online &= other.online;
+            // At most one record of a connection tells each of these; should there be more, the
+            // greater value stays, so that any order gives the same.
+            self.remote = self.remote.take().max(other.remote);
+            if other.ended_at > self.ended_at {
+                self.end_reason = other.end_reason;
+                self.ended_at = other.ended_at;
+            } else if other.ended_at == self.ended_at {
+                self.end_reason = self.end_reason.take().max(other.end_reason);
+            }
+        }
+    }
+}
+
+/// What is known of a charger.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ChargerState {
+    /// The identity as it was spelled last.
+    #[serde(default)]
+    pub charger_id: Latest<String>,
+    /// The version that it spoke last.
+    #[serde(default)]
+    pub version: Latest<Version>,
+    /// When we first heard of it.
+    #[serde(default)]
+    pub first_seen: Option<Timestamp>,
+    /// When we last heard of it; any record is a sign of life (rule N-5).
+    #[serde(default)]
+    pub last_seen: Option<Timestamp>,
+    /// The last boot: its time and what the charger told.
+    #[serde(default)]
+    pub boot: Latest<Boot>,
+    /// The newest connection.
+    #[serde(default)]
+    pub connection: Option<Connection>,
+    /// firmwareStatus of the last (Signed)FirmwareStatusNotification.
+    #[serde(default)]
+    pub firmware_status: Latest<String>,
+}
+
+impl Merge for ChargerState {
+    fn merge(&mut self, other: Self) {
+        self.charger_id.merge(other.charger_id);
+        self.version.merge(other.version);
+        self.first_seen = match (self.first_seen, other.first_seen) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.last_seen = self.last_seen.max(other.last_seen);
+        self.boot.merge(other.boot);
+        match (&mut self.connection, other.connection) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            (mine @ None, theirs) => *mine = theirs,
+            (Some(_), None) => {}
+        }
+        self.firmware_status.merge(other.firmware_status);
+    }
+}
+
+impl ChargerState {
+    /// Whether it is connected now. `gateway_started` is the epoch at which the connection's gateway
+    /// last started, if that is known: connections from before it have ended without a word.
+    #[must_use]
+    pub fn online(&self, gateway_started: Option<u64>) -> bool {
+        self.connection.as_ref().is_some_and(|connection| {
+            connection.online && connection.epoch >= gateway_started.unwrap_or(0)
+        })
+    }
+
+    /// What people and programs are shown. `gateway_started` as for [`ChargerState::online`].
+    #[must_use]
+    pub fn view(&self, charger: &str, gateway_started: Option<u64>) -> ChargerView {
+        let connection = self.connection.as_ref();
+        ChargerView {
+            charger_id: self
+                .charger_id
+                .get()
+                .cloned()
+                .unwrap_or_else(|| charger.to_owned()),
+            ocpp_version: self.version.get().copied(),
+            online: self.online(gateway_started),
+            gateway_id: connection.map(|connection| connection.gateway),
+            remote: connection.and_then(|connection| connection.remote.clone()),
+            connected_at: connection
+                .map(|connection| Timestamp(i64::try_from(connection.epoch).unwrap_or(i64::MAX))),
+            disconnected_at: connection.and_then(|connection| connection.ended_at),
+            disconnect_reason: connection.and_then(|connection| connection.end_reason.clone()),
+            first_seen_at: self.first_seen,
+            last_seen_at: self.last_seen,
+            booted_at: self.boot.stamp().map(|stamp| stamp.at),
+            boot: self.boot.get().cloned(),
+            firmware_status: self.firmware_status.get().cloned(),
+        }
+    }
+
+    /// Notes a sign of life.
+    pub(crate) fn seen(&mut self, at: Timestamp) {
+        self.first_seen = Some(self.first_seen.map_or(at, |first| first.min(at)));
+        self.last_seen = self.last_seen.max(Some(at));
+    }
+
+    /// Notes identity and version as told at `stamp`; allocates only when the spelling is news.
+    pub(crate) fn known_as(&mut self, stamp: Stamp, charger_id: &str, version: Version) {
+        if self.charger_id.stamp().is_none_or(|held| held < stamp) {
+            self.charger_id.set(stamp, charger_id.to_owned());
+        }
+        self.version.set(stamp, version);
+    }
+}
+
+/// A charger, as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChargerView {
+    /// Its identity, as it was spelled last.
+    pub charger_id: String,
+    /// The version that it spoke last.
+    pub ocpp_version: Option<Version>,
+    /// Whether it is connected.
+    pub online: bool,
+    /// The gateway that holds or held its newest connection.
+    pub gateway_id: Option<GatewayId>,
+    /// Its address on that connection.
+    pub remote: Option<String>,
+    /// When the newest connection began.
+    #[serde(serialize_with = "super::rfc3339::option")]
+    pub connected_at: Option<Timestamp>,
+    /// When it ended, if we were told.
+    #[serde(serialize_with = "super::rfc3339::option")]
+    pub disconnected_at: Option<Timestamp>,
+    /// Why it ended.
+    pub disconnect_reason: Option<String>,
+    /// When we first heard of it.
+    #[serde(serialize_with = "super::rfc3339::option")]
+    pub first_seen_at: Option<Timestamp>,
+    /// When we last heard of it.
+    #[serde(serialize_with = "super::rfc3339::option")]
+    pub last_seen_at: Option<Timestamp>,
+    /// When it last told that it booted.
+    #[serde(serialize_with = "super::rfc3339::option")]
+    pub booted_at: Option<Timestamp>,
+    /// What it told then.
+    pub boot: Option<Boot>,
+    /// How far it is with a firmware update.
+    pub firmware_status: Option<String>,
+}
+
+/// What is known of a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GatewayState {
+    /// The epoch at which it last started; connections with a smaller one have ended.
+    pub started_epoch: u64,
+    /// When that was.
+    pub started_at: Timestamp,
+}
+
+impl Merge for GatewayState {
+    fn merge(&mut self, other: Self) {
+        let theirs = (other.started_epoch, other.started_at);
+        (self.started_epoch, self.started_at) = (self.started_epoch, self.started_at).max(theirs);
+    }
+}

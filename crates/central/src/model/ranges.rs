@@ -1,0 +1,97 @@
+//! Which numbers of a sequence have been seen, as ranges: a transaction of a thousand events costs
+//! as much as one, and gaps show (rule Q-24).
+
+use super::Merge;
+use serde::{Deserialize, Serialize};
+
+/// A set of integers as sorted, disjoint, non-adjacent inclusive ranges, within a window below the
+/// highest.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RangeSet(Vec<(i64, i64)>);
+
+impl RangeSet {
+    /// Numbers further than this below the highest one are forgotten, which bounds the set however
+    /// full of holes it is. (Forgetting by distance commutes with adding; by count it would not.)
+    pub const WINDOW: i64 = 16_384;
+
+    /// Adds one number.
+    pub fn insert(&mut self, number: i64) {
+        self.insert_range(number, number);
+    }
+
+    /// Whether the number is in.
+    #[must_use]
+    pub fn contains(&self, number: i64) -> bool {
+        self.0.iter().any(|&(lo, hi)| lo <= number && number <= hi)
+    }
+
+    /// Whether nothing is in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The lowest number.
+    #[must_use]
+    pub fn first(&self) -> Option<i64> {
+        self.0.first().map(|range| range.0)
+    }
+
+    /// The highest number.
+    #[must_use]
+    pub fn last(&self) -> Option<i64> {
+        self.0.last().map(|range| range.1)
+    }
+
+    /// What is missing between the lowest and the highest number, as inclusive ranges.
+    #[must_use]
+    pub fn gaps(&self) -> Vec<(i64, i64)> {
+        self.0
+            .windows(2)
+            .map(|pair| (pair[0].1 + 1, pair[1].0 - 1))
+            .collect()
+    }
+
+    fn insert_range(&mut self, lo: i64, hi: i64) {
+        // The usual case is the next number in order.
+        if let Some(last) = self.0.last_mut()
+            && last.1.checked_add(1) == Some(lo)
+        {
+            last.1 = hi;
+            self.forget_far();
+            return;
+        }
+        let start = self
+            .0
+            .partition_point(|range| range.1.saturating_add(1) < lo);
+        let end = self
+            .0
+            .partition_point(|range| range.0 <= hi.saturating_add(1));
+        let (lo, hi) = if start < end {
+            (lo.min(self.0[start].0), hi.max(self.0[end - 1].1))
+        } else {
+            (lo, hi)
+        };
+        self.0.splice(start..end, [(lo, hi)]);
+        self.forget_far();
+    }
+
+    fn forget_far(&mut self) {
+        let Some(last) = self.last() else { return };
+        let floor = last.saturating_sub(Self::WINDOW);
+        let gone = self.0.partition_point(|range| range.1 < floor);
+        self.0.drain(..gone);
+        if let Some(first) = self.0.first_mut() {
+            first.0 = first.0.max(floor);
+        }
+    }
+}
+
+impl Merge for RangeSet {
+    fn merge(&mut self, other: Self) {
+        for (lo, hi) in other.0 {
+            self.insert_range(lo, hi);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Registers: one value each, and a rule that says which of two values stays.
+
+use super::Merge;
+use crate::{GatewayId, RecordId, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// When a value was true, and where it comes from: a total order on all values that were ever told.
+///
+/// The order is (when it was true, when we heard of it, the record, the place within the record), so
+/// a message that waited in the charger's queue never overwrites newer news (rule Q-11), and ties
+/// fall the same way everywhere. Two values with equal stamps are equal, because a record is never
+/// edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "WireStamp", into = "WireStamp")]
+pub struct Stamp {
+    /// When it was true: the charger's own timestamp, but never later than `received_at`; if that is
+    /// missing or absurd, `received_at`.
+    pub at: Timestamp,
+    /// When the gateway read it.
+    pub received_at: Timestamp,
+    /// The record that says so.
+    pub record: RecordId,
+    /// The place within the record, for records that say several things of one time.
+    pub part: u32,
+}
+
+/// `[at, received_at, gateway, seq, part]`: states hold many stamps, so they are written short.
+type WireStamp = (i64, i64, Uuid, u64, u32);
+
+impl From<WireStamp> for Stamp {
+    fn from((at, received_at, gateway, seq, part): WireStamp) -> Self {
+        Self {
+            at: Timestamp(at),
+            received_at: Timestamp(received_at),
+            record: RecordId {
+                gateway: GatewayId(gateway),
+                seq,
+            },
+            part,
+        }
+    }
+}
+
+impl From<Stamp> for WireStamp {
+    fn from(stamp: Stamp) -> Self {
+        (
+            stamp.at.0,
+            stamp.received_at.0,
+            stamp.record.gateway.0,
+            stamp.record.seq,
+            stamp.part,
+        )
+    }
+}
+
+/// Keeps the newest value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Latest<T>(Option<(Stamp, T)>);
+
+/// Keeps the oldest value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct First<T>(Option<(Stamp, T)>);
+
+macro_rules! register {
+    ($name:ident, $wins:tt) => {
+        impl<T> $name<T> {
+            /// A register that holds `value`.
+            pub const fn new(stamp: Stamp, value: T) -> Self {
+                Self(Some((stamp, value)))
+            }
+
+            /// Offers a value.
+            pub fn set(&mut self, stamp: Stamp, value: T) {
+                if self.0.as_ref().is_none_or(|(held, _)| stamp $wins *held) {
+                    self.0 = Some((stamp, value));
+                }
+            }
+
+            /// The value, if any was offered.
+            pub fn get(&self) -> Option<&T> {
+                self.0.as_ref().map(|(_, value)| value)
+            }
+
+            /// The stamp of the value.
+            pub fn stamp(&self) -> Option<Stamp> {
+                self.0.as_ref().map(|(stamp, _)| *stamp)
+            }
+
+            /// Whether no value was ever offered.
+            pub const fn is_empty(&self) -> bool {
+                self.0.is_none()
+            }
+        }
+
+        impl<T> Default for $name<T> {
+            fn default() -> Self {
+                Self(None)
+            }
+        }
+
+        impl<T> Merge for $name<T> {
+            fn merge(&mut self, other: Self) {
+                if let Some((stamp, value)) = other.0 {
+                    self.set(stamp, value);
+                }
+            }
+        }
+    };
+}
+
+register!(Latest, >);
+register!(First, <);

@@ -1,0 +1,18 @@
+//! Views show moments as people and programs read them: RFC 3339 with three decimals and `Z`.
+
+use crate::Timestamp;
+use serde::Serializer;
+
+pub(super) fn option<S: Serializer>(
+    at: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => serializer.collect_str(at),
+        None => serializer.serialize_none(),
+    }
+}
+
+pub(super) fn always<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}

@@ -1,0 +1,55 @@
+//! Facts that stand alone. Everything in a row follows from its charger, its time and the content
+//! that `key_hash` covers: two rows with equal identity are equal, whichever road they came.
+
+use crate::Timestamp;
+use serde::Serialize;
+
+/// One element of a `meterValue` list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MeterValueRow {
+    /// The charger's key (lower case).
+    pub charger: String,
+    /// When it was measured: the charger's timestamp, but never later than it was received.
+    #[serde(serialize_with = "super::rfc3339::always")]
+    pub at: Timestamp,
+    /// Hash of what was measured where; signed, because databases hold it so.
+    pub key_hash: i64,
+    /// The EVSE (2.x).
+    pub evse: Option<i64>,
+    /// The connector (1.6: 0 is the main meter).
+    pub connector: Option<i64>,
+    /// The transaction, as the charger named it.
+    pub transaction_id: Option<String>,
+    /// Energy.Active.Import.Register of the whole outlet, in watt-hours.
+    pub energy_wh: Option<f64>,
+    /// Power.Active.Import of the whole outlet (the sum of its phases), in watts.
+    pub power_w: Option<f64>,
+    /// State of charge, in percent.
+    pub soc_percent: Option<f64>,
+    /// The `sampledValue` list as the charger wrote it (JSON).
+    pub sampled: String,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventRow {
+    /// The charger's key (lower case).
+    pub charger: String,
+    /// When it happened: the charger's timestamp, but never later than it was received.
+    #[serde(serialize_with = "super::rfc3339::always")]
+    pub at: Timestamp,
+    /// Hash of what happened; signed, because databases hold it so.
+    pub key_hash: i64,
+    /// The action that told it: `SecurityEventNotification`, `NotifyEvent`, …
+    pub kind: String,
+    /// What it is about: the security event's type, `component.variable`, a status.
+    pub name: Option<String>,
+    /// What it says of it: techInfo, the actual value, …
+    pub value: Option<String>,
+    /// The EVSE, where one is named.
+    pub evse: Option<i64>,
+    /// The connector, where one is named.
+    pub connector: Option<i64>,
+    /// The payload (of NotifyEvent: the one event) as the charger wrote it (JSON).
+    pub data: String,
+}

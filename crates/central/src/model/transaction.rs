@@ -1,0 +1,210 @@
+//! One charging, start to stop, put together from whatever arrived, in whatever order.
+//!
+//! A [`TransactionState`] holds what was told under one transaction id of one charger. Usually that
+//! is one transaction; it can be several, when a charger numbers from 0 after every start, when two
+//! 1.6 ids hash alike, or when lost starts all use -1 (rules ). [`TransactionState::views`]
+//! tells them apart.
+
+mod orphan;
+mod view;
+
+pub use orphan::pair_orphans;
+pub use view::TransactionView;
+
+use super::{First, Latest, Merge, RangeSet};
+use crate::Timestamp;
+use ocpp::Version;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What makes a start or a stop recognisable: the charger's own time for it (0 if it gave none) and
+/// a hash of its natural key. Follows from the message alone, so that repeats fall together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContentKey {
+    /// Milliseconds, as the charger says.
+    pub at: Timestamp,
+    /// Of the natural key (ocpp-rules 2.3).
+    pub hash: u64,
+}
+
+impl fmt::Display for ContentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.at.0, self.hash)
+    }
+}
+
+impl From<ContentKey> for String {
+    fn from(key: ContentKey) -> Self {
+        key.to_string()
+    }
+}
+
+impl TryFrom<String> for ContentKey {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let parts = text.rsplit_once('-').ok_or("content key without a dash")?;
+        Ok(Self {
+            at: Timestamp(parts.0.parse().map_err(|_| "content key without a time")?),
+            hash: u64::from_str_radix(parts.1, 16).map_err(|_| "content key without a hash")?,
+        })
+    }
+}
+
+/// A StartTransaction, or a TransactionEvent `Started`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Start {
+    /// The EVSE (2.x).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evse: Option<i64>,
+    /// The connector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connector: Option<i64>,
+    /// Who charges, as the charger wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<String>,
+    /// The sort of token (2.x).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<String>,
+    /// Meter at the start, in watt-hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter_wh: Option<f64>,
+    /// The reservation that it uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation_id: Option<i64>,
+    /// The remote start that it answers (2.x).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_start_id: Option<i64>,
+    /// How we said the token stands: a start that was not accepted is still a transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+}
+
+/// A StopTransaction, or a TransactionEvent `Ended`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Stop {
+    /// Meter at the end, in watt-hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter_wh: Option<f64>,
+    /// Why; a 1.6 charger that gives no reason means `Local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who stopped it, as the charger wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<String>,
+}
+
+/// What was told under one transaction id of one charger.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TransactionState {
+    /// The version that told it.
+    #[serde(default, skip_serializing_if = "Latest::is_empty")]
+    pub version: Latest<Version>,
+    /// Starts by natural key; the newest [`TransactionState::PARTS_MAX`] of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub starts: BTreeMap<ContentKey, First<Start>>,
+    /// Stops by natural key; the newest [`TransactionState::PARTS_MAX`] of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stops: BTreeMap<ContentKey, First<Stop>>,
+    /// The earliest moment that any message speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_at: Option<Timestamp>,
+    /// The latest moment that any message speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<Timestamp>,
+    /// Sequence numbers seen (2.x).
+    #[serde(default, skip_serializing_if = "RangeSet::is_empty")]
+    pub seq: RangeSet,
+    /// (EVSE, connector) last named.
+    #[serde(default, skip_serializing_if = "Latest::is_empty")]
+    pub place: Latest<(Option<i64>, Option<i64>)>,
+    /// (token, its type) first named; in 2.x it may come after the start.
+    #[serde(default, skip_serializing_if = "First::is_empty")]
+    pub token: First<(String, Option<String>)>,
+    /// How we last said that the token stands.
+    #[serde(default, skip_serializing_if = "Latest::is_empty")]
+    pub verdict: Latest<String>,
+    /// chargingState (2.x).
+    #[serde(default, skip_serializing_if = "Latest::is_empty")]
+    pub charging_state: Latest<String>,
+    /// remoteStartId (2.x), which may come after the start.
+    #[serde(default, skip_serializing_if = "First::is_empty")]
+    pub remote_start_id: First<i64>,
+    /// reservationId (2.x), which may come after the start.
+    #[serde(default, skip_serializing_if = "First::is_empty")]
+    pub reservation_id: First<i64>,
+    /// Whether any of it was sent late, from the charger's queue (2.x `offline`).
+    #[serde(default)]
+    pub offline: bool,
+    /// The first meter reading, in watt-hours.
+    #[serde(default, skip_serializing_if = "First::is_empty")]
+    pub energy_first_wh: First<f64>,
+    /// The last meter reading, in watt-hours.
+    #[serde(default, skip_serializing_if = "Latest::is_empty")]
+    pub energy_last_wh: Latest<f64>,
+    /// The last power, in watts.
+    #[serde(default, skip_serializing_if = "Latest::is_empty")]
+    pub power_w: Latest<f64>,
+    /// The last state of charge, in percent.
+    #[serde(default, skip_serializing_if = "Latest::is_empty")]
+    pub soc_percent: Latest<f64>,
+}
+
+impl TransactionState {
+    /// Starts (and stops) kept under one transaction id. Only ids that say nothing (-1, or a number
+    /// that is used anew all the time) ever come near it; the oldest are then left to the messages.
+    pub const PARTS_MAX: usize = 512;
+
+    /// What people and programs are shown: one view per transaction, in order of their start.
+    #[must_use]
+    pub fn views(&self, charger: &str, transaction_id: &str) -> Vec<TransactionView> {
+        view::views(self, charger, transaction_id)
+    }
+
+    /// Notes that a message speaks of this moment.
+    pub(crate) fn spoken_of(&mut self, at: Timestamp) {
+        self.first_at = Some(self.first_at.map_or(at, |first| first.min(at)));
+        self.last_at = self.last_at.max(Some(at));
+    }
+
+    /// Drops the oldest starts and stops above the bound. Which ones follows from their keys alone,
+    /// so it does not matter when it is done.
+    pub(crate) fn bound(&mut self) {
+        while self.starts.len() > Self::PARTS_MAX {
+            self.starts.pop_first();
+        }
+        while self.stops.len() > Self::PARTS_MAX {
+            self.stops.pop_first();
+        }
+    }
+}
+
+impl Merge for TransactionState {
+    fn merge(&mut self, other: Self) {
+        self.version.merge(other.version);
+        for (key, start) in other.starts {
+            self.starts.entry(key).or_default().merge(start);
+        }
+        for (key, stop) in other.stops {
+            self.stops.entry(key).or_default().merge(stop);
+        }
+        self.bound();
+        for at in other.first_at.into_iter().chain(other.last_at) {
+            self.spoken_of(at);
+        }
+        self.seq.merge(other.seq);
+        self.place.merge(other.place);
+        self.token.merge(other.token);
+        self.verdict.merge(other.verdict);
+        self.charging_state.merge(other.charging_state);
+        self.remote_start_id.merge(other.remote_start_id);
+        self.reservation_id.merge(other.reservation_id);
+        self.offline |= other.offline;
+        self.energy_first_wh.merge(other.energy_first_wh);
+        self.energy_last_wh.merge(other.energy_last_wh);
+        self.power_w.merge(other.power_w);
+        self.soc_percent.merge(other.soc_percent);
+    }
+}
