@@ -1,0 +1,253 @@
+//! The gateway's settings. Each has a default that works, so that nothing need be set; each bound
+//! has a behaviour that its documentation names.
+
+use ocpp::Version;
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// What to do with a charger that offers no `Sec-WebSocket-Protocol` at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AssumeVersion {
+    /// Refuse the handshake with 400.
+    #[serde(rename = "refuse")]
+    Refuse,
+    /// Take it for OCPP 1.6.
+    #[serde(rename = "1.6")]
+    V16,
+    /// Take it for OCPP 2.0.1.
+    #[serde(rename = "2.0.1")]
+    V201,
+    /// Take it for OCPP 2.1.
+    #[serde(rename = "2.1")]
+    V21,
+}
+
+impl AssumeVersion {
+    /// The version to assume, if any.
+    #[must_use]
+    pub const fn version(self) -> Option<Version> {
+        match self {
+            Self::Refuse => None,
+            Self::V16 => Some(Version::V16),
+            Self::V201 => Some(Version::V201),
+            Self::V21 => Some(Version::V21),
+        }
+    }
+}
+
+/// Settings of the gateway: section `[gateway]` of `wattpost.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Where chargers connect. Default `0.0.0.0:9000`: chargers come from outside this machine, and
+    /// 9000 is where their URL (`ws://HOST:9000/ocpp/{identity}`) points. Port 0 takes a free one.
+    pub listen: SocketAddr,
+
+    /// Version for a charger that offers no subprotocol: `"1.6"`, `"2.0.1"`, `"2.1"` or `"refuse"`.
+    /// Default `"1.6"`: chargers of that age forget the header (rule C-7).
+    pub assume_version: AssumeVersion,
+    /// Whether the Basic-auth user name must be the identity of the path, without regard to case.
+    /// Default true (rule S-3). Set false for chargers that send something else there.
+    pub user_must_be_identity: bool,
+    /// Whether permessage-deflate is agreed to when a charger offers it. Default true (rule C-9).
+    pub compression: bool,
+    /// Answers shorter than this many bytes are not compressed. Default 256: compressing less costs
+    /// more time than the bytes are worth.
+    pub compression_min_bytes: usize,
+
+    /// Connections at most; further handshakes get 503. Default 50,000; the process's limit of open
+    /// files is usually reached first and has the same effect.
+    pub connections_max: usize,
+    /// Handshakes under way at most; further ones get 503. Default 2,048.
+    pub handshakes_max: usize,
+    /// Handshakes accepted per second; further ones get 503 with `Retry-After`, which spreads the
+    /// herd after an outage (rule H-9). Default 5,000, with bursts of the same size.
+    pub handshakes_per_second: u32,
+    /// Milliseconds in which a handshake must be complete; then the socket is closed. Default 10,000.
+    pub handshake_timeout_ms: u64,
+    /// Bytes of a request's head at most; longer ones get 431. Default 8,192.
+    pub header_max_bytes: usize,
+    /// Password checks (Argon2) at the same time. Default 1: each takes tens of milliseconds of a
+    /// core, which the answers need too. Others wait, within the handshake's deadline.
+    pub password_checks_max: usize,
+
+    /// Bytes of one message at most; a longer one closes the connection with 1009. Default 1 MiB.
+    pub frame_max_bytes: usize,
+    /// Bytes of answers waiting for a slow reader; beyond it nothing more is read from that charger.
+    /// Default 64 KiB.
+    pub outbound_max_bytes: usize,
+    /// Milliseconds without any progress in writing until the connection is closed. Default 30,000.
+    pub write_timeout_ms: u64,
+    /// Seconds of silence until a ping is sent. Default 30 (rule H-3: shorter than the idle timers of
+    /// mobile networks).
+    pub ping_interval_s: u64,
+    /// Pings that may stay unanswered; then the connection is closed. Any byte counts as an answer.
+    /// Default 2.
+    pub ping_misses_max: u32,
+    /// Seconds of silence allowed to a charger that has never answered a ping on this connection:
+    /// some never do. Default 900: three heartbeats.
+    pub silence_max_s: u64,
+    /// Milliseconds that a new connection waits for the old one of the same charger to hand over
+    /// what it remembers. Default 2,000.
+    pub handover_timeout_ms: u64,
+
+    /// Records of one batch to the sink at most. Default 2,000.
+    pub batch_max_records: usize,
+    /// Bytes of one batch at most. Default 2 MiB.
+    pub batch_max_bytes: usize,
+    /// Milliseconds that a batch that is not full waits for more. Default 20: it spares the database
+    /// a commit for every few records.
+    pub batch_age_ms: u64,
+    /// First pause after a delivery that failed, in milliseconds; doubles up to `retry_max_ms`, with
+    /// jitter. Default 50.
+    pub retry_min_ms: u64,
+    /// Longest pause after a delivery that failed, in milliseconds. Default 5,000.
+    pub retry_max_ms: u64,
+
+    /// Bytes acknowledged but not yet stored from which answers are paced while the sink is healthy.
+    /// Default: an eighth of the journal's bound, at most 256 MiB. 0 switches pacing off.
+    pub pace_from_bytes: Option<u64>,
+    /// Milliseconds that one answer is held back at most by pacing. Default 4,000: far below the
+    /// 30 s after which chargers give up (rule F-26).
+    pub pace_wait_max_ms: u64,
+
+    /// Seconds between looks at the directory's source. Default 3.
+    pub directory_refresh_s: u64,
+    /// Milliseconds that a question about an unknown token may take; then the policy decides without
+    /// an answer. Default 500.
+    pub token_timeout_ms: u64,
+    /// `Retry-After` of a 503, in seconds; up to twice that is told, at random. Default 10.
+    pub retry_after_s: u64,
+    /// Bytes of the journal's newest records read at start so that resends are recognised over a
+    /// restart. Default 64 MiB.
+    pub resend_replay_max_bytes: u64,
+    /// Seconds over which the connections are closed at a stop. Default 10: thousands of chargers
+    /// that reconnect in the same instant would be a storm (rule H-9).
+    pub shutdown_grace_s: u64,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9000)),
+            assume_version: AssumeVersion::V16,
+            user_must_be_identity: true,
+            compression: true,
+            compression_min_bytes: 256,
+            connections_max: 50_000,
+            handshakes_max: 2_048,
+            handshakes_per_second: 5_000,
+            handshake_timeout_ms: 10_000,
+            header_max_bytes: 8_192,
+            password_checks_max: 1,
+            frame_max_bytes: 1 << 20,
+            outbound_max_bytes: 64 << 10,
+            write_timeout_ms: 30_000,
+            ping_interval_s: 30,
+            ping_misses_max: 2,
+            silence_max_s: 900,
+            handover_timeout_ms: 2_000,
+            batch_max_records: 2_000,
+            batch_max_bytes: 2 << 20,
+            batch_age_ms: 20,
+            retry_min_ms: 50,
+            retry_max_ms: 5_000,
+            pace_from_bytes: None,
+            pace_wait_max_ms: 4_000,
+            directory_refresh_s: 3,
+            token_timeout_ms: 500,
+            retry_after_s: 10,
+            resend_replay_max_bytes: 64 << 20,
+            shutdown_grace_s: 10,
+        }
+    }
+}
+
+impl GatewayConfig {
+    /// What is wrong with these settings, if anything: the key, the value and what would be right.
+    ///
+    /// # Errors
+    /// With one sentence about the first setting that cannot work.
+    pub fn check(&self) -> Result<(), String> {
+        let at_least = |key: &str, value: u64, least: u64| {
+            if value < least {
+                return Err(format!(
+                    "gateway.{key} is {value}, but must be {least} or more"
+                ));
+            }
+            Ok(())
+        };
+        at_least("connections_max", self.connections_max as u64, 1)?;
+        at_least("handshakes_max", self.handshakes_max as u64, 1)?;
+        at_least(
+            "handshakes_per_second",
+            self.handshakes_per_second.into(),
+            1,
+        )?;
+        at_least("handshake_timeout_ms", self.handshake_timeout_ms, 100)?;
+        at_least("header_max_bytes", self.header_max_bytes as u64, 1_024)?;
+        at_least("password_checks_max", self.password_checks_max as u64, 1)?;
+        at_least("frame_max_bytes", self.frame_max_bytes as u64, 4_096)?;
+        at_least("outbound_max_bytes", self.outbound_max_bytes as u64, 4_096)?;
+        at_least("write_timeout_ms", self.write_timeout_ms, 100)?;
+        at_least("ping_interval_s", self.ping_interval_s, 1)?;
+        at_least("ping_misses_max", self.ping_misses_max.into(), 1)?;
+        at_least("silence_max_s", self.silence_max_s, self.ping_interval_s)?;
+        at_least("batch_max_records", self.batch_max_records as u64, 1)?;
+        at_least("batch_max_bytes", self.batch_max_bytes as u64, 4_096)?;
+        at_least("retry_min_ms", self.retry_min_ms, 1)?;
+        at_least("retry_max_ms", self.retry_max_ms, self.retry_min_ms)?;
+        at_least("directory_refresh_s", self.directory_refresh_s, 1)?;
+        Ok(())
+    }
+
+    /// How long [`Gateway::shutdown`](crate::Gateway::shutdown) should be given.
+    #[must_use]
+    pub const fn shutdown_grace(&self) -> Duration {
+        Duration::from_secs(self.shutdown_grace_s)
+    }
+
+    pub(crate) const fn handshake_timeout(&self) -> Duration {
+        Duration::from_millis(self.handshake_timeout_ms)
+    }
+
+    pub(crate) const fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms)
+    }
+
+    pub(crate) const fn ping_interval(&self) -> Duration {
+        Duration::from_secs(self.ping_interval_s)
+    }
+
+    pub(crate) const fn silence_max(&self) -> Duration {
+        Duration::from_secs(self.silence_max_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_sound() {
+        assert_eq!(GatewayConfig::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = serde_json::from_str::<GatewayConfig>(r#"{"lisen": "127.0.0.1:1"}"#)
+            .expect_err("must be refused");
+        assert!(error.to_string().contains("lisen"), "{error}");
+    }
+
+    #[test]
+    fn a_setting_that_cannot_work_is_named_with_its_value() {
+        let config = GatewayConfig {
+            frame_max_bytes: 7,
+            ..GatewayConfig::default()
+        };
+        let error = config.check().expect_err("must be refused");
+        assert!(error.contains("gateway.frame_max_bytes is 7"), "{error}");
+    }
+}
