@@ -1,0 +1,89 @@
+//! Message ids: text, except where a charger writes a number and wants that number back.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// The longest id that the standard allows, in characters (F-20). Longer ones are read all the same.
+pub(super) const CHARS_MAX: usize = 36;
+
+/// What ties an answer to its call. The standard wants a string of at most 36 characters (F-20);
+/// any string is accepted, also an empty or very long one, and so is a number, which is echoed as
+/// that number. Two ids are equal when they would be echoed alike.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MessageId<'a> {
+    text: Cow<'a, str>,
+    is_number: bool,
+}
+
+impl<'a> MessageId<'a> {
+    /// What a 2.x error is addressed to when the frame's id cannot be read (F-8).
+    pub const UNREADABLE: MessageId<'static> = MessageId {
+        text: Cow::Borrowed("-1"),
+        is_number: false,
+    };
+
+    /// An id that is a string, as the standard wants it.
+    #[must_use]
+    pub fn new(text: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            text: text.into(),
+            is_number: false,
+        }
+    }
+
+    /// An id that was written as this JSON number.
+    pub(super) const fn number(literal: &'a str) -> Self {
+        Self {
+            text: Cow::Borrowed(literal),
+            is_number: true,
+        }
+    }
+
+    /// The id's text: what the string says, or the number as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it was written as a number.
+    #[must_use]
+    pub const fn is_number(&self) -> bool {
+        self.is_number
+    }
+
+    /// The same id, borrowing nothing.
+    #[must_use]
+    pub fn into_owned(self) -> MessageId<'static> {
+        MessageId {
+            text: Cow::Owned(self.text.into_owned()),
+            is_number: self.is_number,
+        }
+    }
+
+    /// Appends the id as it goes on the wire.
+    pub(super) fn write(&self, out: &mut String) {
+        if self.is_number {
+            out.push_str(&self.text);
+        } else {
+            crate::json::write_string(out, &self.text);
+        }
+    }
+}
+
+impl<'a> From<&'a str> for MessageId<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for MessageId<'static> {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for MessageId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

@@ -1,0 +1,175 @@
+//! Meter values, which 1.6 and 2.x write almost alike: one view for both.
+
+use crate::json::Raw;
+use jiff::Timestamp;
+use std::borrow::Cow;
+
+/// What was measured at one moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MeterValue<'a> {
+    /// When; `None` when missing or unreadable.
+    pub timestamp: Option<Timestamp>,
+    /// What. Quirk 9: may be empty.
+    pub sampled_values: Vec<SampledValue<'a>>,
+}
+
+/// One measured value. What the standard lets out has its default's meaning only in
+/// [`SampledValue::measurand_or_default`]; the fields say what was written.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SampledValue<'a> {
+    /// The value as it was written: a number's text, or signed data (1.6).
+    pub value: Option<Cow<'a, str>>,
+    /// The value as a number, if it is one. 2.x: not yet multiplied, see [`SampledValue::scaled`].
+    pub number: Option<f64>,
+    /// `Transaction.Begin`, `Sample.Periodic`, …
+    pub context: Option<Cow<'a, str>>,
+    /// 1.6: `Raw` or `SignedData`.
+    pub format: Option<Cow<'a, str>>,
+    /// `Energy.Active.Import.Register`, …
+    pub measurand: Option<Cow<'a, str>>,
+    /// `L1`, `L1-N`, …
+    pub phase: Option<Cow<'a, str>>,
+    /// `Outlet`, `EV`, …
+    pub location: Option<Cow<'a, str>>,
+    /// `Wh`, `kWh`, `Celsius`, … as it was written (F-12: also `Celcius`). 2.x: of `unitOfMeasure`.
+    pub unit: Option<Cow<'a, str>>,
+    /// 2.x: the power of ten that the number is multiplied with.
+    pub multiplier: Option<i64>,
+    /// 2.x: whether the value came with a signature.
+    pub is_signed: bool,
+}
+
+impl<'a> SampledValue<'a> {
+    /// The measurand; where none is written both versions mean the imported energy register.
+    #[must_use]
+    pub fn measurand_or_default(&self) -> &str {
+        self.measurand
+            .as_deref()
+            .unwrap_or("Energy.Active.Import.Register")
+    }
+
+    /// The number with its multiplier, in [`SampledValue::unit`]. A multiplier that is out of all
+    /// proportion (beyond ±30) is ignored.
+    #[must_use]
+    pub fn scaled(&self) -> Option<f64> {
+        let power = self
+            .multiplier
+            .and_then(|power| i32::try_from(power).ok())
+            .filter(|power| power.abs() <= 30)
+            .unwrap_or(0);
+        match power {
+            0 => self.number,
+            power => self.number.map(|number| number * 10_f64.powi(power)),
+        }
+    }
+
+    fn read(raw: Raw<'a>) -> Self {
+        let mut view = Self::default();
+        let result = raw.members(|name, value| match name {
+            "value" => {
+                view.value = value.text();
+                view.number = value.number();
+            }
+            "context" => view.context = value.text(),
+            "format" => view.format = value.text(),
+            "measurand" => view.measurand = value.text(),
+            "phase" => view.phase = value.text(),
+            "location" => view.location = value.text(),
+            "unit" => view.unit = value.text(),
+            "unitOfMeasure" => view.read_unit(value),
+            "signedMeterValue" => view.is_signed = value.is_object(),
+            _ => {}
+        });
+        if result.is_err() && !raw.is_object() {
+            // A bare value where an object belongs.
+            view.value = raw.text();
+            view.number = raw.number();
+        }
+        view
+    }
+
+    fn read_unit(&mut self, raw: Raw<'a>) {
+        let result = raw.members(|name, value| match name {
+            "unit" => self.unit = value.text(),
+            "multiplier" => self.multiplier = value.integer(),
+            _ => {}
+        });
+        if result.is_err() {
+            self.unit = raw.text();
+        }
+    }
+}
+
+impl<'a> MeterValue<'a> {
+    /// Reads a list of meter values; what is no meter value is left out.
+    pub(crate) fn read_list(raw: Raw<'a>) -> Vec<Self> {
+        let mut list = Vec::new();
+        // A list that breaks off has shown what came before.
+        let _ = raw.items(|item| {
+            if item.is_object() {
+                list.push(Self::read(item));
+            }
+        });
+        list
+    }
+
+    fn read(raw: Raw<'a>) -> Self {
+        let mut view = Self::default();
+        let _ = raw.members(|name, value| match name {
+            "timestamp" => view.timestamp = value.timestamp(),
+            "sampledValue" => {
+                let _ = value.items(|item| view.sampled_values.push(SampledValue::read(item)));
+            }
+            _ => {}
+        });
+        view
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_dialects_read_alike() {
+        let old = r#"[{"timestamp":"2026-01-01T00:00:00Z","sampledValue":[
+            {"value":"1234.5","unit":"Wh","context":"Sample.Periodic","phase":"L1-N"},{"value":"7"}]}]"#;
+        let read = MeterValue::read_list(Raw::new(old));
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[0].sampled_values.len(), 2);
+        assert_eq!(read[0].sampled_values[0].number, Some(1234.5));
+        assert_eq!(read[0].sampled_values[0].unit.as_deref(), Some("Wh"));
+        assert_eq!(
+            read[0].sampled_values[1].measurand_or_default(),
+            "Energy.Active.Import.Register"
+        );
+
+        let new = r#"[{"timestamp":"2026-01-01T00:00:00Z","sampledValue":[{"value":12.5,
+            "measurand":"Power.Active.Import","unitOfMeasure":{"unit":"W","multiplier":3},
+            "signedMeterValue":{"signedMeterData":"x"}}]}]"#;
+        let read = MeterValue::read_list(Raw::new(new));
+        let sampled = &read[0].sampled_values[0];
+        assert_eq!(sampled.value.as_deref(), Some("12.5"));
+        assert_eq!(sampled.scaled(), Some(12_500.0));
+        assert_eq!(sampled.unit.as_deref(), Some("W"));
+        assert!(sampled.is_signed);
+    }
+
+    #[test]
+    fn quirk_09_empty_sampled_value() {
+        let read = MeterValue::read_list(Raw::new(r#"[{"timestamp":"x","sampledValue":[]},{}]"#));
+        assert_eq!(read, [MeterValue::default(), MeterValue::default()]);
+    }
+
+    #[test]
+    fn a_list_that_is_not_one_is_read_all_the_same() {
+        let unwrapped = r#"{"sampledValue":{"value":5}}"#;
+        let read = MeterValue::read_list(Raw::new(unwrapped));
+        assert_eq!(read[0].sampled_values[0].number, Some(5.0));
+        let bare = r#"[{"sampledValue":["5.1"]}]"#;
+        let read = MeterValue::read_list(Raw::new(bare));
+        assert_eq!(read[0].sampled_values[0].number, Some(5.1));
+        assert!(MeterValue::read_list(Raw::new("\"x\"")).is_empty());
+        assert!(MeterValue::read_list(Raw::new("null")).is_empty());
+    }
+}

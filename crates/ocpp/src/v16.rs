@@ -1,0 +1,33 @@
+//! What a central system acts on in 1.6, as lenient views of the payloads.
+//!
+//! Strict typing must not stand between a charger and the journal: firmware writes numbers as
+//! strings, invents statuses, leaves required members out. So every member is optional, numbers
+//! and booleans are read also when they are strings (see [`crate::json::Raw`]), enumerations stay
+//! text, and what is unknown or of a wrong type is passed over. What is missing shows in
+//! [`crate`]'s checks, not here. Texts borrow from the payload.
+
+mod authorize;
+mod boot_notification;
+mod data_transfer;
+mod diagnostics_status_notification;
+mod firmware_status_notification;
+mod log_status_notification;
+mod meter_values;
+mod security_event_notification;
+mod signed_firmware_status_notification;
+mod start_transaction;
+mod status_notification;
+mod stop_transaction;
+
+pub use authorize::Authorize;
+pub use boot_notification::BootNotification;
+pub use data_transfer::DataTransfer;
+pub use diagnostics_status_notification::DiagnosticsStatusNotification;
+pub use firmware_status_notification::FirmwareStatusNotification;
+pub use log_status_notification::LogStatusNotification;
+pub use meter_values::MeterValues;
+pub use security_event_notification::SecurityEventNotification;
+pub use signed_firmware_status_notification::SignedFirmwareStatusNotification;
+pub use start_transaction::StartTransaction;
+pub use status_notification::StatusNotification;
+pub use stop_transaction::StopTransaction;
