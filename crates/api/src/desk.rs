@@ -21,7 +21,7 @@ pub(crate) struct Desk {
     ledger: Arc<dyn Ledger>,
     pub(crate) probes: Vec<Arc<dyn HealthProbe>>,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    pub(crate) version: String,
+    pub(crate) version: &'static str,
     calls: Arc<Semaphore>,
     timeout: Duration,
 }

@@ -50,7 +50,7 @@ pub struct ApiDeps {
     /// Writes all metrics in the Prometheus text format. Called once per scrape; should not wait.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// What `/` tells as the version, such as `0.1.0`.
-    pub version: String,
+    pub version: &'static str,
 }
 
 /// Why the API did not start.

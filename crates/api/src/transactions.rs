@@ -21,7 +21,7 @@ pub(crate) async fn list(
     let (from, to) = query.span()?;
     let filter = TransactionFilter {
         charger: query.text("charger")?.map(str::to_owned),
-        open: query.one_of("state", &[("open", true), ("closed", false)])?,
+        open: query.one_of("state", &[("open", true), ("ended", false)])?,
         from,
         to,
     };

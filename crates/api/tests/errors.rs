@@ -1,0 +1,237 @@
+//! What is told to who asks for something that cannot be had: one shape, a clear sentence.
+
+#![expect(clippy::expect_used, reason = "a helper of a test fails by panicking")]
+
+mod support;
+
+use central::ports::{Away, AwayKind};
+use std::sync::Arc;
+use support::*;
+
+async fn refused(target: &str, status: u16, code: &str, parts: &[&str]) {
+    let ledger = Arc::new(FakeLedger {
+        chargers: vec![charger("CP-1", true)],
+        messages: vec![message("CP-1", 1, "Heartbeat")],
+        ..FakeLedger::default()
+    });
+    let api = start(config(), &ledger).await;
+    let answer = get(api.local_addr(), target).await;
+    let (told, message) = answer.error();
+    assert_eq!(
+        (answer.status, told.as_str()),
+        (status, code),
+        "{target}: {message}"
+    );
+    for part in parts {
+        assert!(
+            message.contains(part),
+            "{target}: {part:?} is not in {message:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_parameter_is_named_with_those_that_exist() {
+    let parts = ["\"chargr\"", "charger, action, kind"];
+    refused(
+        "/api/v1/messages?chargr=CP-1",
+        400,
+        "unknown_parameter",
+        &parts,
+    )
+    .await;
+    refused(
+        "/api/v1/chargers/CP-1?x=1",
+        400,
+        "unknown_parameter",
+        &["takes none"],
+    )
+    .await;
+    refused(
+        "/health/ready?verbose",
+        400,
+        "unknown_parameter",
+        &["\"verbose\""],
+    )
+    .await;
+    refused("/?x=1", 400, "unknown_parameter", &["\"x\""]).await;
+}
+
+#[tokio::test]
+async fn a_wrong_value_is_named_with_what_would_be_right() {
+    for (target, parts) in [
+        (
+            "/api/v1/chargers?online=yes",
+            ["online is \"yes\"", "true or false"],
+        ),
+        ("/api/v1/chargers?q=", ["q is \"\"", "left out"]),
+        (
+            "/api/v1/chargers?limit=0",
+            ["limit is \"0\"", "from 1 to 1000"],
+        ),
+        (
+            "/api/v1/messages?limit=1001",
+            ["limit is \"1001\"", "from 1 to 1000"],
+        ),
+        (
+            "/api/v1/transactions?state=done",
+            ["state is \"done\"", "open or ended"],
+        ),
+        (
+            "/api/v1/messages?kind=CALL",
+            ["kind is \"CALL\"", "call, send, call_result"],
+        ),
+        (
+            "/api/v1/messages?from=yesterday",
+            ["from is \"yesterday\"", "2026-01-31T12:00:00Z"],
+        ),
+        ("/api/v1/messages?from=2&to=1", ["to is", "not before from"]),
+    ] {
+        refused(target, 400, "bad_parameter", &parts).await;
+    }
+    let twice = "/api/v1/chargers?online=true&online=false";
+    refused(twice, 400, "repeated_parameter", &["online", "once"]).await;
+    refused("/api/v1/chargers?q=%ff", 400, "bad_encoding", &["UTF-8"]).await;
+    refused(
+        "/api/v1/chargers/%ff",
+        400,
+        "bad_encoding",
+        &["/api/v1/chargers/%ff"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_none_is_refused_on_every_list() {
+    for list in ["chargers", "transactions", "messages", "dead-letters"] {
+        for cursor in ["", "zzz", "%00", "m00000000000000000000000000000000.1x"] {
+            let target = format!("/api/v1/{list}?cursor={cursor}");
+            refused(
+                &target,
+                400,
+                "bad_cursor",
+                &["cursor is", "`next` of an earlier answer"],
+            )
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_named() {
+    refused(
+        "/api/v1/chargers/CP%2D9%22",
+        404,
+        "unknown_charger",
+        &[r#""CP-9\"""#],
+    )
+    .await;
+    let key = "00000000-0000-0000-0000-000000000001";
+    let target = format!("/api/v1/transactions/{key}");
+    refused(&target, 404, "unknown_transaction", &[key]).await;
+    refused(
+        "/api/v1/transactions/17",
+        400,
+        "bad_transaction_key",
+        &["\"17\"", "UUID"],
+    )
+    .await;
+    for target in [
+        "/nothing",
+        "/api/v1/chargers/",
+        "/api/v1/chargers/a/b",
+        "/metrics/",
+        "/api",
+    ] {
+        refused(target, 404, "not_found", &[target, "GET /"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_is_too_long_is_refused_in_words() {
+    let target = format!("/api/v1/chargers?q={}", "a".repeat(9_000));
+    refused(&target, 414, "query_too_long", &["9002 bytes", "8192"]).await;
+}
+
+#[tokio::test]
+async fn a_long_value_is_quoted_short() {
+    let ledger = Arc::new(FakeLedger::default());
+    let api = start(config(), &ledger).await;
+    let target = format!("/api/v1/chargers/{}", "a".repeat(5_000));
+    let answer = get(api.local_addr(), &target).await;
+    assert_eq!(answer.status, 404);
+    assert!(answer.body.len() < 300, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn only_get_and_head_are_possible_and_bodies_are_not_read() {
+    let ledger = Arc::new(FakeLedger::default());
+    let api = start(config(), &ledger).await;
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
+        for target in ["/", "/metrics", "/api/v1/chargers", "/api/v1/chargers/CP-1"] {
+            let answer = request(api.local_addr(), method, target).await;
+            assert_eq!(answer.status, 405, "{method} {target}");
+            assert_eq!(
+                answer.header("allow"),
+                Some("GET,HEAD"),
+                "{method} {target}"
+            );
+            let (code, message) = answer.error();
+            assert_eq!(code, "method_not_allowed");
+            assert!(
+                message.contains(method) && message.contains(target),
+                "{message}"
+            );
+        }
+    }
+    let mut client = Client::connect(api.local_addr()).await;
+    let head = "POST /api/v1/chargers HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000000\r\n\r\n";
+    client.send(head.as_bytes()).await;
+    assert_eq!(client.answer().await.status, 405);
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_told_with_when_to_ask_again() {
+    let ledger = Arc::new(FakeLedger::default());
+    let api = start(config(), &ledger).await;
+    ledger.set(Mood::Away(Away {
+        what: "database",
+        kind: AwayKind::Locked,
+        detail: "SQLITE_BUSY".to_owned(),
+    }));
+    for target in [
+        "/api/v1/chargers",
+        "/api/v1/chargers/CP-1",
+        "/api/v1/transactions",
+        "/api/v1/transactions/00000000-0000-0000-0000-000000000001",
+        "/api/v1/messages",
+        "/api/v1/dead-letters",
+    ] {
+        let answer = get(api.local_addr(), target).await;
+        assert_eq!(answer.status, 503, "{target}");
+        assert_eq!(answer.header("retry-after"), Some("2"));
+        let (code, message) = answer.error();
+        assert_eq!(code, "away");
+        assert!(
+            message.contains("database is locked: SQLITE_BUSY"),
+            "{message}"
+        );
+    }
+    ledger.set(Mood::Well);
+    assert_eq!(get(api.local_addr(), "/api/v1/chargers").await.status, 200);
+}
+
+#[tokio::test]
+async fn our_own_failure_is_told_and_harms_nobody_else() {
+    let ledger = Arc::new(FakeLedger::default());
+    let api = start(config(), &ledger).await;
+    ledger.set(Mood::Panics);
+    // More often than places for questions: a failed one gives its place back.
+    for _ in 0..10 {
+        let answer = get(api.local_addr(), "/api/v1/chargers").await;
+        assert_eq!(
+            (answer.status, answer.error().0.as_str()),
+            (500, "internal")
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Health, metrics, the index, and what every answer carries.
+
+#![expect(clippy::expect_used, reason = "a helper of a test fails by panicking")]
+
+mod support;
+
+use central::ports::{Health, HealthProbe};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use support::*;
+
+fn part(part: &'static str, up: bool, detail: &str) -> Health {
+    Health {
+        part,
+        up,
+        detail: detail.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn readiness_follows_the_parts_and_liveness_does_not() {
+    let gateway = Arc::new(FakeProbe(Mutex::new(vec![
+        part("gateway", true, "20 chargers"),
+        part("journal", true, "empty"),
+    ])));
+    let database = Arc::new(FakeProbe(Mutex::new(vec![part("database", true, "")])));
+    let probes: Vec<Arc<dyn HealthProbe>> = vec![gateway, Arc::clone(&database) as _];
+    let api = start_with(config(), &Arc::new(FakeLedger::default()), probes).await;
+    let addr = api.local_addr();
+
+    let ready = get(addr, "/health/ready").await;
+    assert_eq!(ready.status, 200);
+    assert_eq!(
+        ready.json(),
+        json!({"ready": true, "parts": [
+            {"part": "gateway", "up": true, "detail": "20 chargers"},
+            {"part": "journal", "up": true, "detail": "empty"},
+            {"part": "database", "up": true, "detail": ""},
+        ]})
+    );
+
+    *database.0.lock().expect("not poisoned") = vec![part("database", false, "is locked")];
+    let down = get(addr, "/health/ready").await;
+    assert_eq!(down.status, 503);
+    assert_eq!(down.json()["ready"], false);
+    assert_eq!(
+        down.json()["parts"][2],
+        json!({"part": "database", "up": false, "detail": "is locked"})
+    );
+    let live = get(addr, "/health/live").await;
+    assert_eq!((live.status, live.json()), (200, json!({"live": true})));
+
+    *database.0.lock().expect("not poisoned") = vec![part("database", true, "")];
+    assert_eq!(get(addr, "/health/ready").await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_are_in_the_text_format_whatever_the_scraper_adds() {
+    let api = start(config(), &Arc::new(FakeLedger::default())).await;
+    for target in ["/metrics", "/metrics?name[]=x"] {
+        let answer = get(api.local_addr(), target).await;
+        assert_eq!(answer.status, 200);
+        let format = "text/plain; version=0.0.4; charset=utf-8";
+        assert_eq!(answer.header("content-type"), Some(format));
+        assert_eq!(answer.body, "# TYPE wattpost_test gauge\nwattpost_test 1\n");
+    }
+}
+
+/// Runs on one thread, so that the recorder of this thread sees all.
+#[tokio::test]
+async fn requests_are_counted_by_the_pattern_of_their_address() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let figures = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let api = start(config(), &Arc::new(FakeLedger::default())).await;
+    for target in ["/api/v1/chargers/A", "/api/v1/chargers/B", "/x", "/y", "/"] {
+        get(api.local_addr(), target).await;
+    }
+    request(api.local_addr(), "DELETE", "/api/v1/chargers/C").await;
+    let figures = figures.render();
+    for line in [
+        r#"wattpost_api_requests_total{route="/api/v1/chargers/{id}",status="404"} 2"#,
+        r#"wattpost_api_requests_total{route="/api/v1/chargers/{id}",status="405"} 1"#,
+        r#"wattpost_api_requests_total{route="none",status="404"} 2"#,
+        r#"wattpost_api_requests_total{route="/",status="200"} 1"#,
+        r#"wattpost_api_request_duration_seconds_count{route="/"} 1"#,
+    ] {
+        assert!(figures.contains(line), "{line} is not in\n{figures}");
+    }
+}
+
+#[tokio::test]
+async fn the_index_lists_what_there_is_and_all_of_it_exists() {
+    let ledger = Arc::new(FakeLedger {
+        chargers: vec![charger("CP-1", true)],
+        transactions: vec![transaction("CP-1", 1, true)],
+        ..FakeLedger::default()
+    });
+    let api = start(config(), &ledger).await;
+    let index = get(api.local_addr(), "/").await.json();
+    assert_eq!(index["version"], "1.2.3");
+    let endpoints = index["endpoints"].as_array().expect("a list");
+    assert_eq!(endpoints.len(), 9);
+    for endpoint in endpoints {
+        let path = endpoint["path"].as_str().expect("a path");
+        let path = path.replace("{id}", "cp-1");
+        let path = path.replace("{key}", "00000000-0000-0000-0000-000000000001");
+        assert_eq!(get(api.local_addr(), &path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_is_a_get_without_its_body() {
+    let ledger = Arc::new(FakeLedger::default());
+    let api = start(config(), &ledger).await;
+    for target in [
+        "/",
+        "/health/live",
+        "/metrics",
+        "/api/v1/chargers",
+        "/api/v1/chargers/x",
+    ] {
+        let full = get(api.local_addr(), target).await;
+        let head = request(api.local_addr(), "HEAD", target).await;
+        assert_eq!(head.status, full.status, "{target}");
+        assert_eq!(head.header("content-length"), full.header("content-length"));
+        assert_eq!(head.header("content-type"), full.header("content-type"));
+        assert_eq!(head.body, "");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_may_neither_be_guessed_at_nor_kept() {
+    let api = start(config(), &Arc::new(FakeLedger::default())).await;
+    for target in [
+        "/",
+        "/metrics",
+        "/api/v1/chargers",
+        "/nothing",
+        "/health/live?x",
+    ] {
+        let answer = get(api.local_addr(), target).await;
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+}

@@ -1,0 +1,191 @@
+//! However slow the database, the clients or their number: the process is not held up, and health
+//! answers.
+
+#![expect(clippy::expect_used, reason = "a helper of a test fails by panicking")]
+
+mod support;
+
+use api::{Api, ApiConfig, ApiDeps, StartError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use support::*;
+
+async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !so() {
+        assert!(Instant::now() < deadline, "{what} did not come to be");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_database_is_told_and_takes_neither_threads_nor_health() {
+    let ledger = Arc::new(FakeLedger::default());
+    let config = ApiConfig {
+        request_timeout_ms: 300,
+        ledger_calls_max: 2,
+        ..config()
+    };
+    let api = start(config, &ledger).await;
+    let addr = api.local_addr();
+    ledger.set(Mood::Hangs);
+
+    let asked: Vec<_> = (0..10)
+        .map(|_| tokio::spawn(get(addr, "/api/v1/chargers")))
+        .collect();
+    until("both places taken", || ledger.hanging() == 2).await;
+    assert_eq!(get(addr, "/health/live").await.status, 200);
+    assert_eq!(get(addr, "/health/ready").await.status, 200);
+    assert_eq!(get(addr, "/metrics").await.status, 200);
+
+    let mut codes = Vec::new();
+    for one in asked {
+        let answer = one.await.expect("no panic");
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("retry-after"), Some("5"));
+        let (code, message) = answer.error();
+        assert!(message.contains("300 ms"), "{message}");
+        codes.push(code);
+    }
+    codes.sort();
+    codes.dedup();
+    assert_eq!(codes, ["busy", "timeout"]);
+    assert_eq!(ledger.hanging(), 2, "given up, but no more than the bound");
+
+    ledger.set(Mood::Well);
+    until("the calls to end", || ledger.hanging() == 0).await;
+    assert_eq!(get(addr, "/api/v1/chargers").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_request_is_let_go() {
+    let config = ApiConfig {
+        idle_timeout_ms: 200,
+        ..config()
+    };
+    let api = start(config, &Arc::new(FakeLedger::default())).await;
+    let mut silent = Client::connect(api.local_addr()).await;
+    let mut slow = Client::connect(api.local_addr()).await;
+    slow.send(b"GET /health/live HTTP/1.1\r\nHost: t").await;
+    silent.closed().await;
+    slow.closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let mut row = message("CP-1", 1, "DataTransfer");
+    // More than the buffers of a loopback connection hold.
+    row.payload = format!("\"{}\"", "x".repeat(32 * 1024 * 1024));
+    let ledger = Arc::new(FakeLedger {
+        messages: vec![row],
+        ..FakeLedger::default()
+    });
+    let config = ApiConfig {
+        idle_timeout_ms: 200,
+        connections_max: 1,
+        ..config()
+    };
+    let api = start(config, &ledger).await;
+    let mut deaf = Client::connect(api.local_addr()).await;
+    deaf.ask("/api/v1/messages").await;
+    // There is one place; it is free again once the deaf client was let go.
+    assert_eq!(get(api.local_addr(), "/health/live").await.status, 200);
+    deaf.closed().await;
+}
+
+#[tokio::test]
+async fn connections_above_the_bound_wait_and_are_served() {
+    let config = ApiConfig {
+        connections_max: 2,
+        ..config()
+    };
+    let api = start(config, &Arc::new(FakeLedger::default())).await;
+    let addr = api.local_addr();
+    let many: Vec<_> = (0..50)
+        .map(|_| tokio::spawn(get(addr, "/health/live")))
+        .collect();
+    for one in many {
+        assert_eq!(one.await.expect("no panic").status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_serves_many_requests_without_pauses() {
+    let api = start(config(), &Arc::new(FakeLedger::default())).await;
+    let mut client = Client::connect(api.local_addr()).await;
+    let began = Instant::now();
+    for _ in 0..100 {
+        client.ask("/health/live").await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+    // With delayed acknowledgements in the way it would be 100 times 40 ms.
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_answers_what_is_in_hand_and_closes_what_is_idle() {
+    let ledger = Arc::new(FakeLedger::default());
+    let api = start(config(), &ledger).await;
+    let addr = api.local_addr();
+    let mut idle = Client::connect(addr).await;
+    idle.ask("/health/live").await;
+    assert_eq!(idle.answer().await.status, 200);
+
+    ledger.set(Mood::Hangs);
+    let in_hand = tokio::spawn(get(addr, "/api/v1/chargers"));
+    until("the request in hand", || ledger.hanging() == 1).await;
+    let stopping = tokio::spawn(api.shutdown(Duration::from_secs(20)));
+    idle.closed().await;
+    ledger.set(Mood::Well);
+    assert_eq!(in_hand.await.expect("no panic").status, 200);
+    stopping.await.expect("no panic");
+    let refused = tokio::net::TcpStream::connect(addr).await;
+    assert!(refused.is_err(), "nothing listens any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_longer_than_its_grace() {
+    let ledger = Arc::new(FakeLedger::default());
+    let api = start(config(), &ledger).await;
+    ledger.set(Mood::Hangs);
+    let mut client = Client::connect(api.local_addr()).await;
+    client.ask("/api/v1/chargers").await;
+    until("the request in hand", || ledger.hanging() == 1).await;
+    let began = Instant::now();
+    api.shutdown(Duration::from_millis(100)).await;
+    assert!(began.elapsed() < Duration::from_secs(5));
+    client.closed().await;
+    ledger.set(Mood::Well);
+}
+
+#[tokio::test]
+async fn a_start_that_cannot_be_says_why() {
+    let deps = || ApiDeps {
+        ledger: Arc::new(FakeLedger::default()),
+        probes: Vec::new(),
+        metrics: Arc::new(String::new),
+        version: "1.2.3",
+    };
+    let first = Api::start(config(), deps()).await.expect("a free port");
+    let taken = ApiConfig {
+        listen: first.local_addr(),
+        ..config()
+    };
+    let why = Api::start(taken, deps()).await.expect_err("taken");
+    assert!(matches!(why, StartError::Listen { .. }));
+    assert!(
+        why.to_string().contains(&first.local_addr().to_string()),
+        "{why}"
+    );
+
+    let wrong = ApiConfig {
+        connections_max: 0,
+        ..config()
+    };
+    let why = Api::start(wrong, deps()).await.expect_err("out of bounds");
+    assert!(why.to_string().contains("connections_max is 0"), "{why}");
+}

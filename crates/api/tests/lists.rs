@@ -1,0 +1,231 @@
+//! Chargers, transactions and messages over real HTTP.
+
+#![expect(clippy::expect_used, reason = "a helper of a test fails by panicking")]
+
+mod support;
+
+use central::RecordKind;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use support::*;
+
+fn texts<'a>(answer: &'a Value, member: &str) -> Vec<&'a str> {
+    let items = answer["items"].as_array().expect("items");
+    items
+        .iter()
+        .map(|item| item[member].as_str().expect("a text"))
+        .collect()
+}
+
+/// Follows `next` to the end and returns all values of `member`; no page may be longer than `limit`.
+async fn walk(addr: SocketAddr, address: &str, limit: usize, member: &str) -> Vec<String> {
+    let joint = if address.contains('?') { '&' } else { '?' };
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = get(addr, &format!("{address}{joint}limit={limit}{cursor}")).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        let page = page.json();
+        let found = texts(&page, member);
+        assert!(found.len() <= limit);
+        seen.extend(found.into_iter().map(str::to_owned));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => {
+                assert_eq!(page["next"], Value::Null);
+                return seen;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn chargers_are_listed_filtered_and_paged() {
+    let chargers: Vec<_> = (0..25)
+        .map(|i| charger(&format!("CP-{i:02}"), i % 2 == 0))
+        .collect();
+    let ledger = Arc::new(FakeLedger {
+        chargers,
+        ..FakeLedger::default()
+    });
+    let api = start(config(), &ledger).await;
+    let addr = api.local_addr();
+
+    let all = get(addr, "/api/v1/chargers").await;
+    assert_eq!(all.status, 200);
+    assert_eq!(texts(&all.json(), "charger_id").len(), 25);
+    assert_eq!(all.json()["next"], Value::Null);
+
+    let on = get(addr, "/api/v1/chargers?online=true&q=cp-1")
+        .await
+        .json();
+    assert_eq!(
+        texts(&on, "charger_id"),
+        ["CP-10", "CP-12", "CP-14", "CP-16", "CP-18"]
+    );
+    let off = get(addr, "/api/v1/chargers?online=false").await.json();
+    assert_eq!(texts(&off, "charger_id").len(), 12);
+
+    for limit in [1, 7, 24, 25, 26] {
+        let seen = walk(addr, "/api/v1/chargers", limit, "charger_id").await;
+        let different: HashSet<_> = seen.iter().collect();
+        assert_eq!((seen.len(), different.len()), (25, 25), "limit {limit}");
+    }
+    let seen = walk(addr, "/api/v1/chargers?online=true", 4, "charger_id").await;
+    assert_eq!(seen.len(), 13);
+}
+
+#[tokio::test]
+async fn one_charger_is_shown_with_its_connectors_and_open_transactions() {
+    let ledger = Arc::new(FakeLedger {
+        chargers: vec![charger("Depot/Nord 7 ü", true), charger("CP-1", false)],
+        connectors: vec![connector("Depot/Nord 7 ü", 1), connector("CP-1", 2)],
+        transactions: vec![
+            transaction("Depot/Nord 7 ü", 1, true),
+            transaction("Depot/Nord 7 ü", 2, false),
+            transaction("CP-1", 3, true),
+        ],
+        ..FakeLedger::default()
+    });
+    let api = start(config(), &ledger).await;
+    let addr = api.local_addr();
+
+    // As it is spelt, in another case, with the slash, the blank and the umlaut encoded.
+    for id in ["Depot%2FNord%207%20%C3%BC", "dEPOT%2fnORD%207%20%C3%9C"] {
+        let shown = get(addr, &format!("/api/v1/chargers/{id}")).await;
+        assert_eq!(shown.status, 200, "{}", shown.body);
+        let shown = shown.json();
+        assert_eq!(shown["charger_id"], "Depot/Nord 7 ü");
+        assert_eq!(shown["online"], true);
+        assert_eq!(shown["connectors"].as_array().map(Vec::len), Some(1));
+        assert_eq!(shown["connectors"][0]["connector"], 1);
+        let open = shown["open_transactions"].as_array().expect("a list");
+        assert_eq!(open.len(), 1);
+        assert_eq!(open[0]["key"], "00000000-0000-0000-0000-000000000001");
+    }
+}
+
+#[tokio::test]
+async fn transactions_are_filtered_paged_and_shown_alone() {
+    let transactions: Vec<_> = (1..=9)
+        .rev()
+        .map(|i| transaction(if i % 3 == 0 { "CP-B" } else { "CP-A" }, i, i > 6))
+        .collect();
+    let ledger = Arc::new(FakeLedger {
+        transactions,
+        ..FakeLedger::default()
+    });
+    let api = start(config(), &ledger).await;
+    let addr = api.local_addr();
+    let count = async |filter: &str| {
+        walk(addr, &format!("/api/v1/transactions{filter}"), 2, "key")
+            .await
+            .len()
+    };
+
+    assert_eq!(count("").await, 9);
+    assert_eq!(count("?charger=cp-b").await, 3);
+    assert_eq!(count("?state=open").await, 3);
+    assert_eq!(count("?state=ended&charger=CP-A").await, 4);
+    // From the fourth (included) to the sixth (not), one time in each notation.
+    let to = START + 6_000;
+    assert_eq!(
+        count(&format!("?from=2026-01-01T00:00:04Z&to={to}")).await,
+        2
+    );
+    assert_eq!(count("?from=2026-01-01T01:00:04+01:00").await, 6);
+    assert_eq!(count("?charger=nobody").await, 0);
+
+    let key = "00000000-0000-0000-0000-000000000005";
+    let one = get(addr, &format!("/api/v1/transactions/{key}")).await;
+    assert_eq!((one.status, &one.json()["key"]), (200, &json!(key)));
+}
+
+#[tokio::test]
+async fn messages_are_filtered_and_paged_and_keep_the_chargers_words() {
+    let mut messages: Vec<_> = (1..=650)
+        .map(|seq| message(["CP-A", "CP-B"][seq as usize % 2], seq, "Heartbeat"))
+        .collect();
+    messages[9].action = "MeterValues".to_owned();
+    messages[10].kind = RecordKind::CallResult;
+    messages[11].payload = "{broken".to_owned();
+    let ledger = Arc::new(FakeLedger {
+        messages,
+        ..FakeLedger::default()
+    });
+    let api = start(config(), &ledger).await;
+    let addr = api.local_addr();
+
+    let first = get(addr, "/api/v1/messages").await.json();
+    assert_eq!(texts(&first, "record_id").len(), 100, "the default page");
+    assert_eq!(
+        first["items"][0],
+        json!({
+            "record_id": "00000000-0000-0000-0000-00000000feed/1",
+            "charger_id": "CP-B", "ocpp_version": "1.6", "direction": "from_charger",
+            "kind": "call", "message_id": "m-1", "action": "Heartbeat",
+            "payload": {"n": 1}, "answer": {}, "received_at": "2026-01-01T00:00:01.000Z",
+            "gateway_id": "00000000-0000-0000-0000-00000000feed", "seq": 1,
+            "notes": [], "reason": "",
+        })
+    );
+    assert_eq!(first["items"][11]["payload"], "{broken");
+
+    // A limit above the steps in which the ledger is asked, one below, one equal.
+    for limit in [1_000, 250, 100, 99] {
+        let seen = walk(addr, "/api/v1/messages", limit, "record_id").await;
+        let different: HashSet<_> = seen.iter().collect();
+        assert_eq!((seen.len(), different.len()), (650, 650), "limit {limit}");
+    }
+    for (filter, count) in [
+        ("charger=cp-a", 325),
+        ("action=MeterValues", 1),
+        ("kind=call_result", 1),
+        ("kind=call", 649),
+        ("from=2026-01-01T00:10:00Z", 51),
+        ("to=2026-01-01T00:00:05Z&charger=CP-B", 2),
+        ("action=Nothing", 0),
+    ] {
+        let seen = walk(addr, &format!("/api/v1/messages?{filter}"), 60, "record_id").await;
+        assert_eq!(seen.len(), count, "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_huge_messages_ends_early_and_nothing_is_left_out() {
+    let messages: Vec<_> = (1..=300)
+        .map(|seq| {
+            let mut row = message("CP-A", seq, "DataTransfer");
+            row.payload = format!("\"{}\"", "x".repeat(100_000));
+            row
+        })
+        .collect();
+    let ledger = Arc::new(FakeLedger {
+        messages,
+        ..FakeLedger::default()
+    });
+    let api = start(config(), &ledger).await;
+    let first = get(api.local_addr(), "/api/v1/messages?limit=300").await;
+    assert!(first.body.len() < 20_000_000, "{} bytes", first.body.len());
+    assert_eq!(texts(&first.json(), "record_id").len(), 100);
+    let seen = walk(api.local_addr(), "/api/v1/messages", 300, "record_id").await;
+    assert_eq!(seen.len(), 300);
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_with_their_reason() {
+    let ledger = Arc::new(FakeLedger {
+        dead_letters: (1..=5).map(dead_letter).collect(),
+        ..FakeLedger::default()
+    });
+    let api = start(config(), &ledger).await;
+    let page = get(api.local_addr(), "/api/v1/dead-letters").await.json();
+    assert_eq!(
+        page["items"][0]["reason"],
+        "record is damaged: unknown kind"
+    );
+    assert_eq!(page["items"][0]["at"], "2026-01-01T00:00:00.000Z");
+    let seen = walk(api.local_addr(), "/api/v1/dead-letters", 2, "record_id").await;
+    assert_eq!(seen.len(), 5);
+}

@@ -1,0 +1,139 @@
+//! A small HTTP client that shows exactly what was on the wire.
+
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Longest that a test waits for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {}", self.body))
+    }
+
+    /// The error's code and message; the answer must have exactly the one shape of errors.
+    pub(crate) fn error(&self) -> (String, String) {
+        let json = self.json();
+        let text = |name: &str| json["error"][name].as_str().expect("a text").to_owned();
+        let (code, message) = (text("code"), text("message"));
+        assert_eq!(
+            json,
+            serde_json::json!({"error": {"code": code, "message": message}})
+        );
+        assert!(message.ends_with('.'), "a sentence: {message}");
+        (code, message)
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("no head in {text:?}"));
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1));
+        let status = status.and_then(|code| code.parse().ok()).expect("a status");
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        Self {
+            status,
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            body: body.to_owned(),
+        }
+    }
+}
+
+/// One GET on a connection of its own.
+pub(crate) async fn get(addr: SocketAddr, target: &str) -> Answer {
+    request(addr, "GET", target).await
+}
+
+/// One request on a connection of its own.
+pub(crate) async fn request(addr: SocketAddr, method: &str, target: &str) -> Answer {
+    let mut client = Client::connect(addr).await;
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    client.send(head.as_bytes()).await;
+    Answer::read(&client.rest().await)
+}
+
+/// A connection that stays.
+pub(crate) struct Client(TcpStream);
+
+impl Client {
+    pub(crate) async fn connect(addr: SocketAddr) -> Self {
+        let stream = timeout(PATIENCE, TcpStream::connect(addr)).await;
+        Self(stream.expect("in time").expect("connected"))
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        let sent = timeout(PATIENCE, self.0.write_all(bytes)).await;
+        sent.expect("in time").expect("sent");
+    }
+
+    /// Sends a GET that leaves the connection open.
+    pub(crate) async fn ask(&mut self, target: &str) {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
+        self.send(head.as_bytes()).await;
+    }
+
+    /// The next answer on a connection that stays open.
+    pub(crate) async fn answer(&mut self) -> Answer {
+        let mut bytes = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&bytes);
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head.to_ascii_lowercase();
+                let length = length.split("content-length: ").nth(1).expect("a length");
+                let length: usize = length
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .parse()
+                    .expect("n");
+                if body.len() >= length {
+                    return Answer::read(&bytes);
+                }
+            }
+            let mut some = [0; 4096];
+            let read = timeout(PATIENCE, self.0.read(&mut some)).await;
+            let read = read.expect("in time").expect("read");
+            assert_ne!(read, 0, "closed before the answer was whole");
+            bytes.extend_from_slice(&some[..read]);
+        }
+    }
+
+    /// All bytes until the other side closes.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let read = timeout(PATIENCE, self.0.read_to_end(&mut bytes)).await;
+        read.expect("in time").expect("read to the end");
+        bytes
+    }
+
+    /// Waits until the other side has closed or reset the connection, reading nothing before.
+    pub(crate) async fn closed(&mut self) {
+        let read = timeout(PATIENCE, self.0.read_to_end(&mut Vec::new())).await;
+        drop(read.expect("closed in time"));
+    }
+}

@@ -1,0 +1,58 @@
+//! What the tests of the HTTP side share: a client that speaks bytes, and a ledger in memory.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses its own part"
+)]
+
+mod client;
+mod ledger;
+
+pub(crate) use client::{Answer, Client, get, request};
+pub(crate) use ledger::{
+    FakeLedger, Mood, START, charger, connector, dead_letter, message, transaction,
+};
+
+use api::{Api, ApiConfig, ApiDeps};
+use central::ports::{Health, HealthProbe};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::Mutex;
+
+/// Settings for tests: any free port of this machine.
+pub(crate) fn config() -> ApiConfig {
+    ApiConfig {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        ..ApiConfig::default()
+    }
+}
+
+/// An API over `ledger`, always healthy.
+pub(crate) async fn start(config: ApiConfig, ledger: &Arc<FakeLedger>) -> Api {
+    start_with(config, ledger, Vec::new()).await
+}
+
+/// An API over `ledger` with probes.
+pub(crate) async fn start_with(
+    config: ApiConfig,
+    ledger: &Arc<FakeLedger>,
+    probes: Vec<Arc<dyn HealthProbe>>,
+) -> Api {
+    let deps = ApiDeps {
+        ledger: Arc::clone(ledger) as _,
+        probes,
+        metrics: Arc::new(|| "# TYPE wattpost_test gauge\nwattpost_test 1\n".to_owned()),
+        version: "1.2.3",
+    };
+    Api::start(config, deps).await.expect("the API starts")
+}
+
+/// A probe whose words can be changed.
+pub(crate) struct FakeProbe(pub(crate) Mutex<Vec<Health>>);
+
+impl HealthProbe for FakeProbe {
+    fn health(&self) -> Vec<Health> {
+        self.0.lock().expect("not poisoned").clone()
+    }
+}
