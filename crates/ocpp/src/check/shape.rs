@@ -1,0 +1,177 @@
+//! The vocabulary that the generated tables are written in: what a schema says about a value, as
+//! plain static data. The short constructors keep those tables compact; they run at compile time.
+
+/// An action's payloads in one version.
+pub(super) struct Action {
+    /// The name on the wire (rule F-4).
+    pub(super) name: &'static str,
+    pub(super) request: &'static Object,
+    /// None for SEND messages, which have no response (rule F-3).
+    pub(super) response: Option<&'static Object>,
+}
+
+/// A JSON object: its members, at most 64, sorted by name.
+pub(super) struct Object {
+    pub(super) members: &'static [Member],
+    /// Whether other members may stand beside the known ones, as in `customData` (rule F-11).
+    pub(super) open: bool,
+}
+
+/// One member of an object.
+pub(super) struct Member {
+    pub(super) name: &'static str,
+    pub(super) required: bool,
+    pub(super) shape: Shape,
+}
+
+/// What a value must be.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    Any,
+    Boolean,
+    Integer {
+        min: i64,
+        max: i64,
+        /// Whether `1.0` is an integer: draft-06 says yes, draft-04 no.
+        point_zero: bool,
+    },
+    Number {
+        min: f64,
+        max: f64,
+        /// Whether the number must be a multiple of 0.1, the only step that a schema asks for.
+        tenths: bool,
+    },
+    Text {
+        /// In Unicode characters.
+        chars_max: u32,
+        format: Format,
+    },
+    /// One of these texts; they are sorted.
+    Choice(&'static [&'static str]),
+    List {
+        item: &'static Shape,
+        items_min: u32,
+        items_max: u32,
+    },
+    Object(&'static Object),
+}
+
+/// What a text must look like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Free,
+    /// A date-time as 1.6 allows it: ISO 8601 (rule F-13).
+    DateTime16,
+    /// A date-time as 2.x allows it: RFC 3339, at most three decimals (rule F-13).
+    DateTime2,
+    /// A URI (RFC 3986).
+    Uri,
+}
+
+pub(super) const BOOLEAN: Shape = Shape::Boolean;
+pub(super) const ANY: Shape = Shape::Any;
+pub(super) const TEXT: Shape = text(u32::MAX);
+pub(super) const TIME_16: Shape = formatted(Format::DateTime16);
+pub(super) const TIME_2: Shape = formatted(Format::DateTime2);
+pub(super) const URI: Shape = formatted(Format::Uri);
+pub(super) const NUMBER: Shape = number(f64::NEG_INFINITY, f64::INFINITY);
+pub(super) const TENTHS: Shape = Shape::Number {
+    min: f64::NEG_INFINITY,
+    max: f64::INFINITY,
+    tenths: true,
+};
+pub(super) const INTEGER: Shape = integer(i64::MIN, i64::MAX);
+/// An integer of draft-04.
+pub(super) const INTEGER_04: Shape = Shape::Integer {
+    min: i64::MIN,
+    max: i64::MAX,
+    point_zero: false,
+};
+
+pub(super) const fn text(chars_max: u32) -> Shape {
+    Shape::Text {
+        chars_max,
+        format: Format::Free,
+    }
+}
+
+const fn formatted(format: Format) -> Shape {
+    Shape::Text {
+        chars_max: u32::MAX,
+        format,
+    }
+}
+
+pub(super) const fn number(min: f64, max: f64) -> Shape {
+    Shape::Number {
+        min,
+        max,
+        tenths: false,
+    }
+}
+
+pub(super) const fn integer(min: i64, max: i64) -> Shape {
+    Shape::Integer {
+        min,
+        max,
+        point_zero: true,
+    }
+}
+
+pub(super) const fn choice(values: &'static [&'static str]) -> Shape {
+    Shape::Choice(values)
+}
+
+pub(super) const fn list(item: &'static Shape, items_min: u32, items_max: u32) -> Shape {
+    Shape::List {
+        item,
+        items_min,
+        items_max,
+    }
+}
+
+pub(super) const fn object(object: &'static Object) -> Shape {
+    Shape::Object(object)
+}
+
+pub(super) const fn must(name: &'static str, shape: Shape) -> Member {
+    Member {
+        name,
+        required: true,
+        shape,
+    }
+}
+
+pub(super) const fn may(name: &'static str, shape: Shape) -> Member {
+    Member {
+        name,
+        required: false,
+        shape,
+    }
+}
+
+pub(super) const fn closed(members: &'static [Member]) -> Object {
+    Object {
+        members,
+        open: false,
+    }
+}
+
+pub(super) const fn open(members: &'static [Member]) -> Object {
+    Object {
+        members,
+        open: true,
+    }
+}
+
+pub(super) const fn action(
+    name: &'static str,
+    request: &'static Object,
+    response: Option<&'static Object>,
+) -> Action {
+    Action {
+        name,
+        request,
+        response,
+    }
+}

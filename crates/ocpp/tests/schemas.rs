@@ -1,0 +1,148 @@
+//! The generated tables and the engine, held against the official schemas themselves and against a
+//! reference validator, Python's `jsonschema`.
+
+use ocpp::Version;
+use ocpp::check::{self, Violation, ViolationKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The Python that `make setup` makes.
+fn python() -> PathBuf {
+    let python = std::env::var_os("WATTPOST_PYTHON").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/python/bin/python"),
+        PathBuf::from,
+    );
+    assert!(
+        python.exists(),
+        "there is no Python at {}; run `make setup`, which makes it",
+        python.display()
+    );
+    python
+}
+
+#[test]
+fn the_tables_are_what_the_schemas_say() {
+    let find =
+        "import importlib.util as u; print(u.find_spec('ocpp').submodule_search_locations[0])";
+    let output = Command::new(python())
+        .args(["-c", find])
+        .output()
+        .expect("run Python");
+    assert!(output.status.success(), "run `make setup`: {output:?}");
+    let package = String::from_utf8(output.stdout).expect("a path in UTF-8");
+
+    let fresh = tempfile::tempdir().expect("make a folder");
+    xtask::codegen::run(Path::new(package.trim()), fresh.path()).expect("generate the tables");
+
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/check/tables");
+    assert_eq!(
+        names(fresh.path()),
+        names(&committed),
+        "other files than committed: run `make codegen`"
+    );
+    for name in names(&committed) {
+        let fresh = std::fs::read(fresh.path().join(&name)).expect("read the fresh table");
+        let committed = std::fs::read(committed.join(&name)).expect("read the committed table");
+        assert!(
+            fresh == committed,
+            "{name} is not what the schemas say: run `make codegen`"
+        );
+    }
+}
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    std::fs::read_dir(folder)
+        .expect("list a folder")
+        .map(|entry| {
+            let name = entry.expect("read a folder's entry").file_name();
+            name.to_string_lossy().into_owned()
+        })
+        .collect()
+}
+
+/// One line of `schema_cases.py`: version, action, whether it is a response, the payload, and each
+/// error's place and kind.
+type Case = (String, String, bool, String, Vec<(String, String)>);
+
+#[test]
+fn verdicts_equal_those_of_a_reference_validator() {
+    // Drawn from some 250,000: by default about 19,000, else nearly all.
+    let full = std::env::var_os("WATTPOST_FULL").is_some();
+    let cases_per_schema = if full { "5000" } else { "50" };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/schema_cases.py");
+    let mut child = Command::new(python())
+        .arg(script)
+        .arg(cases_per_schema)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("run Python");
+    let lines = BufReader::new(child.stdout.take().expect("the output is a pipe")).lines();
+
+    let mut seen: BTreeMap<(Version, bool), usize> = BTreeMap::new();
+    let mut formats = 0;
+    let mut differences = Vec::new();
+    for line in lines {
+        let line = line.expect("read a case");
+        let (version, action, is_response, payload, errors): Case =
+            serde_json::from_str(&line).expect("understand a case");
+        if payload == "null" {
+            continue; // By rule F-5 this counts as `{}`; the unit tests show it.
+        }
+        let version = Version::from_number(&version).expect("know the version");
+        *seen.entry((version, errors.is_empty())).or_default() += 1;
+
+        let violations = if is_response {
+            check::response(version, &action, &payload)
+        } else {
+            check::request(version, &action, &payload)
+        };
+        let (format, others): (Vec<_>, Vec<_>) = violations
+            .iter()
+            .partition(|violation| violation.kind == ViolationKind::Format);
+        formats += usize::from(!format.is_empty());
+
+        let ours: BTreeSet<_> = others.into_iter().map(place_and_kind).collect();
+        let theirs: BTreeSet<_> = errors.into_iter().collect();
+        if ours != theirs && ours.len() < check::VIOLATIONS_MAX {
+            differences.push(format!(
+                "{version} {action} (response: {is_response}) {payload}\n  ours: {ours:?}\n  theirs: {theirs:?}"
+            ));
+        }
+    }
+    assert!(
+        child.wait().expect("wait for Python").success(),
+        "Python failed: run `make setup`"
+    );
+
+    println!("payloads by version and validity: {seen:?}; with a violated format: {formats}");
+    differences.sort_by_key(String::len);
+    assert!(
+        differences.is_empty(),
+        "{} differences, the shortest:\n{}",
+        differences.len(),
+        differences[..differences.len().min(10)].join("\n")
+    );
+    for version in Version::ALL {
+        for valid in [true, false] {
+            let count = seen.get(&(version, valid)).copied().unwrap_or(0);
+            assert!(count > 300, "only {count} payloads of {version}");
+        }
+    }
+}
+
+/// A violation as the reference validator tells it: what is missing or surplus is an error of the
+/// object, and a payload that is no object is of the wrong type.
+fn place_and_kind(violation: &Violation) -> (String, String) {
+    let path = &violation.path;
+    let (path, kind) = match violation.kind {
+        kind @ (ViolationKind::Missing | ViolationKind::Extra) => {
+            let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            (parent, kind)
+        }
+        ViolationKind::NotObject => ("", ViolationKind::Type),
+        kind => (path.as_str(), kind),
+    };
+    (path.to_owned(), format!("{kind:?}"))
+}

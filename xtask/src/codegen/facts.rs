@@ -1,0 +1,103 @@
+//! The facts while they are gathered: every distinct object and enumeration once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Index into [`Facts::objects`].
+pub(super) type ObjectId = usize;
+/// Index into [`Facts::choices`].
+pub(super) type ChoiceId = usize;
+
+/// What a value must be. Bounds of integers are whole; those of numbers are kept as bits, so that
+/// shapes can be compared and hashed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum Shape {
+    Any,
+    Boolean,
+    Integer {
+        min: Option<i64>,
+        max: Option<i64>,
+        point_zero: bool,
+    },
+    Number {
+        min: Option<u64>,
+        max: Option<u64>,
+        tenths: bool,
+    },
+    Text {
+        chars_max: Option<u32>,
+    },
+    Time16,
+    Time2,
+    Uri,
+    Choice(ChoiceId),
+    List {
+        item: Box<Shape>,
+        items_min: Option<u32>,
+        items_max: Option<u32>,
+    },
+    Object(ObjectId),
+}
+
+/// The members of an object by name, with whether they are required.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Object {
+    pub(super) members: BTreeMap<String, (bool, Shape)>,
+    pub(super) open: bool,
+}
+
+/// A thing that is written once, the name it was first met under, and the versions that use it.
+pub(super) struct Entry<T> {
+    pub(super) content: T,
+    pub(super) name: String,
+    pub(super) versions: BTreeSet<usize>,
+}
+
+/// An action's payloads in one version.
+#[derive(Default)]
+pub(super) struct Action {
+    pub(super) request: Option<ObjectId>,
+    pub(super) response: Option<ObjectId>,
+}
+
+/// Everything that was read.
+#[derive(Default)]
+pub(super) struct Facts {
+    /// Children come before their parents.
+    pub(super) objects: Vec<Entry<Object>>,
+    pub(super) choices: Vec<Entry<Vec<String>>>,
+    /// By version, then by name.
+    pub(super) actions: BTreeMap<usize, BTreeMap<String, Action>>,
+    known_objects: HashMap<Object, ObjectId>,
+    known_choices: HashMap<Vec<String>, ChoiceId>,
+}
+
+impl Facts {
+    pub(super) fn object(&mut self, version: usize, name: &str, content: Object) -> ObjectId {
+        let id = *self
+            .known_objects
+            .entry(content.clone())
+            .or_insert(self.objects.len());
+        note(&mut self.objects, id, version, name, content);
+        id
+    }
+
+    pub(super) fn choice(&mut self, version: usize, name: &str, values: Vec<String>) -> ChoiceId {
+        let id = *self
+            .known_choices
+            .entry(values.clone())
+            .or_insert(self.choices.len());
+        note(&mut self.choices, id, version, name, values);
+        id
+    }
+}
+
+fn note<T>(entries: &mut Vec<Entry<T>>, id: usize, version: usize, name: &str, content: T) {
+    if id == entries.len() {
+        entries.push(Entry {
+            content,
+            name: name.to_owned(),
+            versions: BTreeSet::new(),
+        });
+    }
+    entries[id].versions.insert(version);
+}
