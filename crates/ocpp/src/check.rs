@@ -26,8 +26,10 @@ use std::fmt;
 ///
 /// An unknown action is checked only for being a JSON object. A payload that is not JSON gives that
 /// one violation alone; else at most [`VIOLATIONS_MAX`] are reported, those that are not sloppy
-/// first to be kept. Never panics, never recurses deeper than the schema does. A valid payload costs
-/// no allocation, except where a text contains escapes or an unknown member nests.
+/// first to be kept. A member that comes twice is checked twice.
+///
+/// Never panics, never recurses deeper than the schema does. A valid payload costs no allocation,
+/// except where a text contains escapes or an unknown member nests.
 #[must_use]
 pub fn request(version: Version, action: &str, payload: &str) -> Vec<Violation> {
     engine::check(tables::request(version, action), payload)
@@ -103,8 +105,8 @@ impl Violation {
     /// Whether firmware commonly gets this wrong, so that the message is still worth working with
     /// (rules F-6, F-12). True for Enum, Length, Range, Items, Format and Extra; for a number or
     /// boolean written as a text; for `1.0` where draft-04 wants `1`; for an optional member that is
-    /// `null`, or an empty object, instead of absent. False for every other Type, Missing, NotObject
-    /// and NotJson.
+    /// `null`, or an empty object, instead of absent. False for every other Type, for Missing,
+    /// for what is not an object and for what is not JSON.
     #[must_use]
     pub fn is_sloppy(&self) -> bool {
         self.sloppy

@@ -4,6 +4,7 @@
 use ocpp::Version;
 use ocpp::check::{self, Violation, ViolationKind};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,28 +38,26 @@ fn the_tables_are_what_the_schemas_say() {
     xtask::codegen::run(Path::new(package.trim()), fresh.path()).expect("generate the tables");
 
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/check/tables");
+    let fresh_names = names(fresh.path()).expect("list the fresh tables");
+    let committed_names = names(&committed).expect("list the committed tables");
     assert_eq!(
-        names(fresh.path()),
-        names(&committed),
+        fresh_names, committed_names,
         "other files than committed: run `make codegen`"
     );
-    for name in names(&committed) {
+    for name in committed_names {
         let fresh = std::fs::read(fresh.path().join(&name)).expect("read the fresh table");
         let committed = std::fs::read(committed.join(&name)).expect("read the committed table");
         assert!(
             fresh == committed,
-            "{name} is not what the schemas say: run `make codegen`"
+            "{} is not what the schemas say: run `make codegen`",
+            name.display()
         );
     }
 }
 
-fn names(folder: &Path) -> BTreeSet<String> {
-    std::fs::read_dir(folder)
-        .expect("list a folder")
-        .map(|entry| {
-            let name = entry.expect("read a folder's entry").file_name();
-            name.to_string_lossy().into_owned()
-        })
+fn names(folder: &Path) -> std::io::Result<BTreeSet<OsString>> {
+    std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.file_name()))
         .collect()
 }
 

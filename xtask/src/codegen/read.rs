@@ -140,7 +140,7 @@ impl Schema<'_> {
         words.only(&["type", "minimum", "maximum", "multipleOf"])?;
         let tenths = match words.number("multipleOf")? {
             None => false,
-            Some(step) if step == 0.1 => true,
+            Some(0.1) => true,
             Some(step) => bail!("{} has the step {step}", words.name),
         };
         Ok(Shape::Number {

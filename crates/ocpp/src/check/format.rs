@@ -130,6 +130,8 @@ pub(super) fn is_uri(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timestamp::{self, TimestampQuirk};
+    use proptest::prelude::*;
 
     #[test]
     fn date_times_look_as_each_version_allows() {
@@ -171,6 +173,19 @@ mod tests {
         }
         for text in neither {
             assert!(!is_date_time_16(text) && !is_date_time_2(text), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_looks_like_a_date_time_can_be_read(
+            text in "20[0-9]{2}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9](:[0-6][0-9])?([.,][0-9]{0,12})?(|Z|z|[+-][0-2][0-9](:?[0-6][0-9])?)"
+        ) {
+            let look = is_date_time_16(&text);
+            let read = timestamp::read(&text).map(|(_, quirk)| quirk);
+            prop_assert!(look || read != Some(TimestampQuirk::None), "{text} is read as RFC 3339");
+            prop_assert!(!look || read.is_some(), "{text} cannot be read");
+            prop_assert!(!look || read != Some(TimestampQuirk::NoZone), "{text} has no zone");
         }
     }
 

@@ -10,7 +10,10 @@ pub(super) struct Action {
     pub(super) response: Option<&'static Object>,
 }
 
-/// A JSON object: its members, at most 64, sorted by name.
+/// The most members that an object may have: the engine keeps a bit for each.
+const MEMBERS_MAX: usize = 64;
+
+/// A JSON object: its members, at most [`MEMBERS_MAX`].
 pub(super) struct Object {
     pub(super) members: &'static [Member],
     /// Whether other members may stand beside the known ones, as in `customData` (rule F-11).
@@ -151,6 +154,7 @@ pub(super) const fn may(name: &'static str, shape: Shape) -> Member {
 }
 
 pub(super) const fn closed(members: &'static [Member]) -> Object {
+    assert!(members.len() <= MEMBERS_MAX); // while compiling
     Object {
         members,
         open: false,
@@ -158,6 +162,7 @@ pub(super) const fn closed(members: &'static [Member]) -> Object {
 }
 
 pub(super) const fn open(members: &'static [Member]) -> Object {
+    assert!(members.len() <= MEMBERS_MAX); // while compiling
     Object {
         members,
         open: true,
