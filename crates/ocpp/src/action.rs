@@ -12,7 +12,7 @@ pub enum Direction {
     ToCentral,
     /// Only the central system asks.
     ToCharger,
-    /// Either asks (DataTransfer).
+    /// Either asks (`DataTransfer`).
     Both,
 }
 

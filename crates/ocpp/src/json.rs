@@ -100,7 +100,7 @@ impl<'a> Raw<'a> {
             clippy::cast_possible_truncation,
             reason = "the range is checked, the fraction is gone"
         )]
-        (number >= -LIMIT && number < LIMIT).then_some(number as i64)
+        (-LIMIT..LIMIT).contains(&number).then_some(number as i64)
     }
 
     /// `true` or `false`, also as a string in any letter case, and `1` or `0`.

@@ -22,7 +22,11 @@ pub(crate) const fn is_blank(c: char) -> bool {
 /// The first byte at or after `at` that is not blank.
 #[inline]
 pub(crate) fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
+    // Nearly always there is no blank: one comparison says so.
+    while let Some(&byte) = bytes.get(at) {
+        if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            break;
+        }
         at += 1;
     }
     at

@@ -17,9 +17,10 @@ impl<'a> Authorize<'a> {
     /// When it is not a JSON object.
     pub fn read(payload: &'a str) -> Result<Self, ReadError> {
         let mut view = Self::default();
-        Raw::new(payload).members(|name, value| match name {
-            "idTag" => view.id_tag = value.text(),
-            _ => {}
+        Raw::new(payload).members(|name, value| {
+            if name == "idTag" {
+                view.id_tag = value.text();
+            }
         })?;
         Ok(view)
     }

@@ -17,9 +17,10 @@ impl<'a> FirmwareStatusNotification<'a> {
     /// When it is not a JSON object.
     pub fn read(payload: &'a str) -> Result<Self, ReadError> {
         let mut view = Self::default();
-        Raw::new(payload).members(|name, value| match name {
-            "status" => view.status = value.text(),
-            _ => {}
+        Raw::new(payload).members(|name, value| {
+            if name == "status" {
+                view.status = value.text();
+            }
         })?;
         Ok(view)
     }

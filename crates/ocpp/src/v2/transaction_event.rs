@@ -36,7 +36,7 @@ pub struct TransactionEvent<'a> {
     pub time_spent_charging: Option<i64>,
     /// Why it ended; absent means `Local`.
     pub stopped_reason: Option<Cow<'a, str>>,
-    /// The RequestStartTransaction that began it.
+    /// The `RequestStartTransaction` that began it.
     pub remote_start_id: Option<i64>,
     /// What was measured.
     pub meter_value: Vec<MeterValue<'a>>,
