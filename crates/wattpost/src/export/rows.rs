@@ -1,0 +1,420 @@
+//! Rows of the ledger, written one after the other. Pure but for the writing: the ledger, the output
+//! and the count of what is done are handed in.
+
+use super::Format;
+use anyhow::{Context, Result};
+use central::ledger::{self, Ledger, LedgerError, MessageFilter, MessageRow, TransactionFilter};
+use central::model::TransactionView;
+use serde::Serialize;
+use serde_json::Value;
+use std::io::{self, BufWriter, Write};
+
+/// Bytes that are collected before they are handed to the system.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How an export ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// All rows are written.
+    Whole,
+    /// Whoever read it had enough (`| head`).
+    ReaderGone,
+}
+
+/// Writes the messages that match. `done` is told after each row how many there are.
+///
+/// # Errors
+/// When the database cannot be read any further, or the output takes no more; says how many rows are
+/// written.
+pub(crate) fn messages(
+    ledger: &dyn Ledger,
+    filter: &MessageFilter,
+    format: Format,
+    out: &mut dyn Write,
+    done: &mut dyn FnMut(u64),
+) -> Result<Ended> {
+    let rows = ledger::all_messages(ledger, filter);
+    match format {
+        Format::Ndjson => ndjson(rows, out, done),
+        Format::Csv => csv(&MessageRow::COLUMNS, rows, message_fields, out, done),
+    }
+}
+
+/// Writes the transactions that match. `done` is told after each row how many there are.
+pub(crate) fn transactions(
+    ledger: &dyn Ledger,
+    filter: &TransactionFilter,
+    format: Format,
+    out: &mut dyn Write,
+    done: &mut dyn FnMut(u64),
+) -> Result<Ended> {
+    let rows = ledger::all_transactions(ledger, filter);
+    match format {
+        Format::Ndjson => ndjson(rows, out, done),
+        Format::Csv => csv(&TRANSACTION_COLUMNS, rows, transaction_fields, out, done),
+    }
+}
+
+/// Columns of transactions in CSV: the members of a [`TransactionView`], in its order.
+const TRANSACTION_COLUMNS: [&str; 25] = [
+    "key",
+    "charger_id",
+    "transaction_id",
+    "ocpp_version",
+    "evse",
+    "connector",
+    "id_token",
+    "token_type",
+    "verdict",
+    "started_at",
+    "ended_at",
+    "open",
+    "last_at",
+    "meter_start_wh",
+    "meter_stop_wh",
+    "energy_wh",
+    "power_w",
+    "soc_percent",
+    "charging_state",
+    "stop_reason",
+    "remote_start_id",
+    "reservation_id",
+    "offline",
+    "missing_seq",
+    "conflicting_stops",
+];
+
+type Rows<'a, T> = &'a mut dyn Iterator<Item = Result<T, LedgerError>>;
+
+fn ndjson<T: Serialize>(
+    mut rows: impl Iterator<Item = Result<T, LedgerError>>,
+    out: &mut dyn Write,
+    done: &mut dyn FnMut(u64),
+) -> Result<Ended> {
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
+    each(&mut rows, done, |row| match row {
+        Some(row) => {
+            serde_json::to_writer(&mut out, &row)?;
+            out.write_all(b"\n")
+        }
+        None => out.flush(),
+    })
+}
+
+fn csv<T>(
+    columns: &[&str],
+    mut rows: impl Iterator<Item = Result<T, LedgerError>>,
+    fields: impl Fn(&mut csv::Writer<&mut dyn Write>, &T) -> csv::Result<()>,
+    out: &mut dyn Write,
+    done: &mut dyn FnMut(u64),
+) -> Result<Ended> {
+    let mut out = csv::WriterBuilder::new()
+        .buffer_capacity(BUFFER_BYTES)
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(out);
+    let mut header = Some(columns);
+    each(&mut rows, done, |row| {
+        if let Some(columns) = header.take() {
+            out.write_record(columns).map_err(io_error)?;
+        }
+        match row {
+            Some(row) => fields(&mut out, &row).map_err(io_error),
+            None => out.flush(),
+        }
+    })
+}
+
+/// The error of the output itself, so that its kind can be seen.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
+/// Hands each row to `write`, and `None` at the end.
+fn each<T>(
+    rows: Rows<'_, T>,
+    done: &mut dyn FnMut(u64),
+    mut write: impl FnMut(Option<T>) -> io::Result<()>,
+) -> Result<Ended> {
+    let mut count = 0;
+    loop {
+        let row = match rows.next().transpose() {
+            Ok(row) => row,
+            Err(error) => {
+                // What was read before is good; let it out before the error is told.
+                let _ = write(None);
+                return Err(error).with_context(|| format!("export beyond row {count}"));
+            }
+        };
+        let is_last = row.is_none();
+        match write(row) {
+            Ok(()) if is_last => return Ok(Ended::Whole),
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Ok(Ended::ReaderGone);
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("write the export beyond row {count}"));
+            }
+        }
+        count += 1;
+        done(count);
+    }
+}
+
+fn message_fields(out: &mut csv::Writer<&mut dyn Write>, row: &MessageRow) -> csv::Result<()> {
+    let columns = row.columns();
+    out.write_record(columns.iter().map(|column| column.as_bytes()))
+}
+
+fn transaction_fields(
+    out: &mut csv::Writer<&mut dyn Write>,
+    row: &TransactionView,
+) -> csv::Result<()> {
+    let members = serde_json::to_value(row).map_err(io::Error::from)?;
+    out.write_record(TRANSACTION_COLUMNS.map(|column| plain(&members[column])))
+}
+
+/// A member as a field: nothing for null, texts without quotation marks, ranges as `3-5 9-9`.
+fn plain(member: &Value) -> String {
+    match member {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let ranges = items.iter().map(|item| match item {
+                Value::Array(ends) => ends.iter().map(plain).collect::<Vec<_>>().join("-"),
+                other => plain(other),
+            });
+            ranges.collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake_ledger::{FakeLedger, START, message, transaction};
+    use super::*;
+    use central::{RecordKind, Timestamp};
+
+    fn exported(ledger: &FakeLedger, filter: &MessageFilter, format: Format) -> String {
+        let (mut out, mut seen) = (Vec::new(), 0);
+        let ended = messages(ledger, filter, format, &mut out, &mut |count| seen = count);
+        assert_eq!(ended.expect("exported"), Ended::Whole);
+        let text = String::from_utf8(out).expect("UTF-8");
+        let header = usize::from(format == Format::Csv);
+        assert_eq!(
+            seen as usize,
+            text.lines().count() - header,
+            "told of each row"
+        );
+        text
+    }
+
+    fn sample() -> FakeLedger {
+        let mut ledger = FakeLedger {
+            messages: (1..=2_345).map(|seq| message("CP-1", seq)).collect(),
+            ..FakeLedger::default()
+        };
+        ledger.messages[4].charger_id = "CP-2".to_owned();
+        ledger.messages[5].kind = RecordKind::CallError;
+        ledger.messages[6].action = "StopTransaction".to_owned();
+        ledger
+    }
+
+    #[test]
+    fn every_message_is_a_line_of_json_in_order() {
+        let text = exported(&sample(), &MessageFilter::default(), Format::Ndjson);
+        let mut seq = 0;
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            seq += 1;
+            assert_eq!(line["seq"], seq);
+        }
+        assert_eq!(seq, 2_345, "over several pages");
+    }
+
+    #[test]
+    fn filters_choose_messages() {
+        let all = MessageFilter::default;
+        let count =
+            |filter: MessageFilter| exported(&sample(), &filter, Format::Ndjson).lines().count();
+        assert_eq!(
+            count(MessageFilter {
+                charger: Some("cp-2".into()),
+                ..all()
+            }),
+            1
+        );
+        assert_eq!(
+            count(MessageFilter {
+                kind: Some(RecordKind::CallError),
+                ..all()
+            }),
+            1
+        );
+        assert_eq!(
+            count(MessageFilter {
+                action: Some("StopTransaction".into()),
+                ..all()
+            }),
+            1
+        );
+        let (from, to) = (
+            Some(Timestamp(START + 10_000)),
+            Some(Timestamp(START + 20_000)),
+        );
+        assert_eq!(count(MessageFilter { from, to, ..all() }), 10);
+    }
+
+    #[test]
+    fn csv_keeps_texts_that_hold_its_own_signs() {
+        let mut ledger = sample();
+        ledger.messages.truncate(2);
+        ledger.messages[1].payload = "{\"a\":\"x, y\",\r\n\"b\":\"ü\"}".to_owned();
+        let text = exported_csv(&ledger);
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let header: Vec<String> = headers(&mut reader);
+        assert_eq!(header, MessageRow::COLUMNS);
+        let rows: Vec<csv::StringRecord> =
+            reader.records().map(|row| row.expect("a row")).collect();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(&rows[0][0], "00000000-0000-0000-0000-00000000feed/1");
+        assert_eq!(&rows[1][7], ledger.messages[1].payload);
+        assert_eq!(&rows[1][9], "2026-01-01T00:00:02.000Z");
+    }
+
+    fn exported_csv(ledger: &FakeLedger) -> String {
+        let mut out = Vec::new();
+        let filter = MessageFilter::default();
+        messages(ledger, &filter, Format::Csv, &mut out, &mut |_| ()).expect("exported");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn headers(reader: &mut csv::Reader<&[u8]>) -> Vec<String> {
+        let header = reader.headers().expect("a header");
+        header.iter().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_empty_export_has_no_lines_but_csv_its_header() {
+        let empty = FakeLedger::default();
+        let filter = MessageFilter::default();
+        assert_eq!(exported(&empty, &filter, Format::Ndjson), "");
+        let header = MessageRow::COLUMNS.join(",") + "\r\n";
+        assert_eq!(exported(&empty, &filter, Format::Csv), header);
+    }
+
+    #[test]
+    fn a_transaction_has_the_same_members_in_both_forms() {
+        let mut row = transaction("CP-1", 7);
+        row.missing_seq = vec![(3, 5), (9, 9)];
+        let ledger = FakeLedger {
+            transactions: vec![row],
+            ..FakeLedger::default()
+        };
+        let export = |format| {
+            let (mut out, filter) = (Vec::new(), TransactionFilter::default());
+            transactions(&ledger, &filter, format, &mut out, &mut |_| ()).expect("exported");
+            String::from_utf8(out).expect("UTF-8")
+        };
+        let line = export(Format::Ndjson);
+        // In the order of the line: a parser would sort the members.
+        let places = TRANSACTION_COLUMNS.map(|name| line.find(&format!("\"{name}\":")));
+        assert!(places.iter().all(Option::is_some), "{places:?} in {line}");
+        assert!(places.is_sorted(), "{places:?} in {line}");
+        let members: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(members.as_object().map(serde_json::Map::len), Some(25));
+
+        let text = export(Format::Csv);
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        assert_eq!(headers(&mut reader), TRANSACTION_COLUMNS);
+        let row = reader.records().next().expect("a row").expect("sound");
+        let field = |name: &str| {
+            let place = TRANSACTION_COLUMNS
+                .iter()
+                .position(|column| *column == name);
+            row[place.expect("a column")].to_owned()
+        };
+        assert_eq!(field("key"), "00000000-0000-0000-0000-000000000007");
+        assert_eq!(field("missing_seq"), "3-5 9-9");
+        assert_eq!(field("started_at"), "2026-01-01T00:00:07.000Z");
+        assert_eq!(field("open"), "true");
+        assert_eq!(field("meter_start_wh"), "100.5");
+        assert_eq!(field("ended_at"), "");
+    }
+
+    /// Takes `room` bytes, then fails.
+    struct Full {
+        room: usize,
+        kind: io::ErrorKind,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                return Err(self.kind.into());
+            }
+            let taken = bytes.len().min(self.room);
+            self.room -= taken;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_had_enough_ends_the_export_quietly() {
+        for format in [Format::Ndjson, Format::Csv] {
+            for room in [0, 1, 100, 70_000, 200_000] {
+                let kind = io::ErrorKind::BrokenPipe;
+                let mut out = Full { room, kind };
+                let filter = MessageFilter::default();
+                let ended = messages(&sample(), &filter, format, &mut out, &mut |_| ());
+                assert_eq!(
+                    ended.expect("no error"),
+                    Ended::ReaderGone,
+                    "{format:?} {room}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_output_that_takes_no_more_is_told() {
+        for format in [Format::Ndjson, Format::Csv] {
+            let kind = io::ErrorKind::StorageFull;
+            let mut out = Full {
+                room: 100_000,
+                kind,
+            };
+            let filter = MessageFilter::default();
+            let why = messages(&sample(), &filter, format, &mut out, &mut |_| ());
+            let why = format!("{:#}", why.expect_err("full"));
+            assert!(why.starts_with("write the export beyond row "), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_database_that_goes_away_is_told_with_how_far_it_got() {
+        let ledger = FakeLedger {
+            refused_from: Some(1_000),
+            ..sample()
+        };
+        let (mut out, filter) = (Vec::new(), MessageFilter::default());
+        let why = messages(&ledger, &filter, Format::Ndjson, &mut out, &mut |_| ());
+        let why = format!("{:#}", why.expect_err("away"));
+        assert!(
+            why.contains("beyond row 1000: ") && why.contains("is locked"),
+            "{why}"
+        );
+        assert_eq!(
+            String::from_utf8(out).expect("UTF-8").lines().count(),
+            1_000
+        );
+    }
+}
