@@ -1,1 +1,12 @@
 //! The clerk: applies each record once in effect.
+//!
+//! Between the road (today the journal's forwarder) and the ledger. Writing to a database blocks, so
+//! it has a thread of its own, which lends its hands to one batch at a time: decode, project, write,
+//! all in one transaction of the [`central::ports::Store`]. What cannot be read becomes a dead letter
+//! with its reason; a database that is away is told to the one who delivers, who tries again.
+
+mod applier;
+mod batch;
+mod health;
+
+pub use applier::{Applier, Config};

@@ -1,0 +1,193 @@
+//! The applier: the thread that writes, and the sink that feeds it.
+
+use crate::batch;
+use crate::health::Condition;
+use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Sink, Store};
+use metrics::{counter, gauge, histogram};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot};
+
+/// How the applier works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Batches that wait while one is applied; whoever delivers more waits. Default 2.
+    pub queue_batches_max: usize,
+    /// How far the thread stands back behind others on a busy machine, as a Unix niceness from 0 (not
+    /// at all) to 19. Chargers wait for their answers, nobody waits for the ledger. Default 5.
+    pub niceness: u8,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            queue_batches_max: 2,
+            niceness: 5,
+        }
+    }
+}
+
+/// Applies batches to a store, on a thread of its own.
+///
+/// Made with [`Applier::start`]; used through [`Sink`], and asked how it is through [`HealthProbe`].
+/// [`Applier::close`] (or dropping it) lets it finish the batches in hand and ends the thread. A
+/// batch whose delivery was given up halfway may still be applied; that is harmless, as applying
+/// twice equals applying once.
+#[derive(Debug)]
+pub struct Applier {
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    condition: Arc<Condition>,
+}
+
+struct Job {
+    batch: Arc<Batch>,
+    done: oneshot::Sender<Result<(), Away>>,
+}
+
+impl Applier {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(store: Arc<dyn Store>, config: Config) -> std::io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel(config.queue_batches_max.max(1));
+        let condition = Arc::new(Condition::default());
+        let told = Arc::clone(&condition);
+        let thread = std::thread::Builder::new()
+            .name("applier".to_owned())
+            .spawn(move || {
+                stand_back(config.niceness);
+                run(&*store, inbox, &told);
+            })?;
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(Some(thread)),
+            condition,
+        })
+    }
+
+    /// Takes no more batches, finishes those in hand and ends the thread. Blocks until that is done;
+    /// later deliveries are refused.
+    pub fn close(&self) {
+        drop(lock(&self.jobs).take());
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the applier ended in a panic; what it had in hand is delivered again");
+        }
+    }
+}
+
+impl Drop for Applier {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Sink for Applier {
+    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
+        let jobs = lock(&self.jobs).clone();
+        Box::pin(async move {
+            let (done, answer) = oneshot::channel();
+            let jobs = jobs.ok_or_else(stopped)?;
+            let job = Job { batch, done };
+            jobs.send(job).await.map_err(|_| stopped())?;
+            // Not kept while waiting: `close` ends the thread by dropping the last sender.
+            drop(jobs);
+            answer.await.unwrap_or_else(|_| Err(stopped()))
+        })
+    }
+}
+
+impl HealthProbe for Applier {
+    fn health(&self) -> Vec<Health> {
+        vec![self.condition.health()]
+    }
+}
+
+fn stopped() -> Away {
+    trouble("the applier has stopped")
+}
+
+fn trouble(detail: &str) -> Away {
+    Away {
+        what: "database",
+        kind: AwayKind::Unreachable,
+        detail: detail.to_owned(),
+    }
+}
+
+fn run(store: &dyn Store, mut inbox: mpsc::Receiver<Job>, condition: &Condition) {
+    while let Some(job) = inbox.blocking_recv() {
+        let result = deliver(store, &job.batch);
+        condition.note(result.as_ref().err(), now_millis());
+        // Nobody waits any more when the delivery was given up: then it comes again.
+        let _ = job.done.send(result);
+    }
+}
+
+fn deliver(store: &dyn Store, batch: &Batch) -> Result<(), Away> {
+    let began = Instant::now();
+    // A panic in the store must not end the thread: the batch comes again, and people are told.
+    let result = catch_unwind(AssertUnwindSafe(|| batch::apply(store, batch)))
+        .unwrap_or_else(|_| Err(trouble("applying a batch panicked")));
+    match &result {
+        Ok(applied) => {
+            counter!("wattpost_consumer_records_applied_total").increment(applied.new);
+            counter!("wattpost_consumer_records_known_total").increment(applied.known);
+            histogram!("wattpost_consumer_batch_records").record(to_f64(batch.len()));
+            histogram!("wattpost_consumer_apply_seconds").record(began.elapsed().as_secs_f64());
+            gauge!("wattpost_consumer_database_up").set(1.0);
+        }
+        Err(away) => {
+            counter!("wattpost_consumer_refused_batches_total", "reason" => reason(away.kind))
+                .increment(1);
+            gauge!("wattpost_consumer_database_up").set(0.0);
+        }
+    }
+    result.map(|_| ())
+}
+
+const fn reason(kind: AwayKind) -> &'static str {
+    match kind {
+        AwayKind::Locked => "locked",
+        AwayKind::Full => "full",
+        AwayKind::Corrupt => "corrupt",
+        AwayKind::ReadOnly => "read_only",
+        AwayKind::Unreachable => "unreachable",
+    }
+}
+
+/// Batches are far below the 2^53 records up to which this is exact.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact for every batch that fits in memory"
+)]
+const fn to_f64(records: usize) -> f64 {
+    records as f64
+}
+
+/// Lowers the priority of the calling thread. Linux keeps niceness per thread; elsewhere it would
+/// lower the whole process, so it is left alone.
+fn stand_back(niceness: u8) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(i32::from(niceness.min(19))) {
+        tracing::debug!(%error, "the applier keeps the usual priority");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = niceness;
+}
+
+fn now_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is behind it is taken out whole or not at all, so a panic cannot leave it half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,59 @@
+//! How the database is, as the last deliveries found it.
+
+use central::Timestamp;
+use central::ports::{Away, Health};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What the last delivery said. Up until the first refusal.
+#[derive(Debug, Default)]
+pub(crate) struct Condition(Mutex<Option<Trouble>>);
+
+#[derive(Debug, Clone)]
+struct Trouble {
+    away: Away,
+    since_millis: i64,
+}
+
+impl Condition {
+    /// Notes how a delivery ended.
+    pub(crate) fn note(&self, away: Option<&Away>, now_millis: i64) {
+        let mut trouble = self.lock();
+        match (away, trouble.as_mut()) {
+            (None, None) => {}
+            (None, Some(was)) => {
+                let seconds = (now_millis - was.since_millis) / 1_000;
+                tracing::info!(away_seconds = seconds, "the database takes records again");
+                *trouble = None;
+            }
+            (Some(away), Some(was)) => was.away.clone_from(away),
+            (Some(away), None) => {
+                tracing::warn!(%away, "the database refuses records; they wait in the journal");
+                *trouble = Some(Trouble {
+                    away: away.clone(),
+                    since_millis: now_millis,
+                });
+            }
+        }
+    }
+
+    /// For `/health/ready`.
+    pub(crate) fn health(&self) -> Health {
+        let trouble = self.lock().clone();
+        Health {
+            part: "database",
+            up: trouble.is_none(),
+            detail: trouble.map_or_else(
+                || "takes records".to_owned(),
+                |trouble| {
+                    let since = Timestamp(trouble.since_millis);
+                    format!("{}, since {since}", trouble.away)
+                },
+            ),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Trouble>> {
+        // A value that is replaced whole; a panic cannot leave it half written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

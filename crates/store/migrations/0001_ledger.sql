@@ -1,0 +1,154 @@
+-- The ledger. Chargers and gateways are numbered, because every row names one.
+-- Times are milliseconds since 1970 (UTC). `state` is the JSON of a mergeable state.
+
+CREATE TABLE settings (
+    name  TEXT PRIMARY KEY,
+    value NOT NULL
+) WITHOUT ROWID;
+
+INSERT INTO settings VALUES ('directory_revision', 1);
+
+CREATE TABLE gateways (
+    no    INTEGER PRIMARY KEY,          -- from 0, in the order in which the ledger met them
+    id    BLOB NOT NULL UNIQUE,         -- UUID
+    state TEXT
+);
+
+CREATE TABLE chargers (
+    no    INTEGER PRIMARY KEY,          -- from 1; 0 stands for "no charger"
+    key   TEXT NOT NULL UNIQUE,         -- identity in lower case
+    id    TEXT NOT NULL,                -- identity as it was spelled first
+    state TEXT
+);
+
+CREATE TABLE connectors (
+    charger_no INTEGER NOT NULL,
+    evse       INTEGER NOT NULL,
+    connector  INTEGER NOT NULL,
+    state      TEXT NOT NULL,
+    PRIMARY KEY (charger_no, evse, connector)
+) WITHOUT ROWID;
+
+CREATE TABLE transactions (
+    no         INTEGER PRIMARY KEY,
+    charger_no INTEGER NOT NULL,
+    wire_id    TEXT NOT NULL,           -- transaction id as on the wire
+    state      TEXT NOT NULL,
+    UNIQUE (charger_no, wire_id)
+);
+
+-- One row per charging, so that lists can be sorted and filtered without reading states. `alone` is
+-- what the transaction says by itself: 0 ended, 1 open, 2 an end that names no start. `open` and
+-- `hidden` are what is shown after such ends were paired with the starts that they end.
+CREATE TABLE transaction_views (
+    began_at       INTEGER NOT NULL,
+    key            BLOB NOT NULL,       -- UUID from the natural key
+    charger_no     INTEGER NOT NULL,
+    transaction_no INTEGER NOT NULL,
+    alone          INTEGER NOT NULL,
+    open           INTEGER NOT NULL,
+    hidden         INTEGER NOT NULL,
+    PRIMARY KEY (began_at, key)
+) WITHOUT ROWID;
+CREATE INDEX transaction_views_by_charger ON transaction_views (charger_no, began_at, key);
+CREATE INDEX transaction_views_by_transaction ON transaction_views (transaction_no);
+CREATE INDEX transaction_views_by_key ON transaction_views (key);
+CREATE INDEX transaction_views_open ON transaction_views (began_at, key) WHERE open;
+CREATE INDEX transaction_views_waiting ON transaction_views (charger_no, alone, began_at) WHERE alone > 0;
+
+-- Every record, and so the inbox. `id` is gateway number << 44 | seq: new rows go to the end.
+CREATE TABLE messages (
+    id          INTEGER PRIMARY KEY,
+    charger_no  INTEGER NOT NULL,
+    charger_id  TEXT,                   -- only where it is spelled otherwise than in `chargers`
+    kind        INTEGER NOT NULL,
+    version     INTEGER NOT NULL,
+    answer_kind INTEGER NOT NULL,
+    notes       INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    epoch       INTEGER NOT NULL,
+    message_id  TEXT NOT NULL,
+    action      TEXT NOT NULL,
+    payload     TEXT NOT NULL,
+    answer      TEXT NOT NULL,
+    reason      TEXT NOT NULL
+);
+
+-- Sorted by charger only within a block of 16,384 rows: new entries stay close together, however
+-- many chargers there are, and a charger's rows are found with one seek a block.
+CREATE INDEX messages_by_charger ON messages (id >> 14, charger_no);
+
+-- What a block of messages holds, so that filters can pass over it. `actions` and `kinds` are sets
+-- of bits; a set bit may mean nothing, a bit that is not set means that there is none.
+CREATE TABLE message_blocks (
+    block    INTEGER PRIMARY KEY,       -- id >> 14
+    rows     INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at  INTEGER NOT NULL,
+    actions  INTEGER NOT NULL,
+    kinds    INTEGER NOT NULL
+);
+
+-- Sorted by five minutes first, so that what is measured now is written close together.
+CREATE TABLE meter_values (
+    span           INTEGER NOT NULL,    -- at / 300,000, rounded down
+    charger_no     INTEGER NOT NULL,
+    at             INTEGER NOT NULL,
+    key_hash       INTEGER NOT NULL,
+    evse           INTEGER,
+    connector      INTEGER,
+    transaction_id TEXT,
+    energy_wh      REAL,
+    power_w        REAL,
+    soc_percent    REAL,
+    sampled        TEXT NOT NULL,
+    PRIMARY KEY (span, charger_no, at, key_hash)
+) WITHOUT ROWID;
+
+CREATE TABLE events (
+    charger_no INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    key_hash   INTEGER NOT NULL,
+    kind       TEXT NOT NULL,
+    name       TEXT,
+    value      TEXT,
+    evse       INTEGER,
+    connector  INTEGER,
+    data       TEXT NOT NULL,
+    PRIMARY KEY (charger_no, at, key_hash)
+) WITHOUT ROWID;
+
+CREATE TABLE dead_letters (
+    no         INTEGER PRIMARY KEY,
+    gateway_no INTEGER NOT NULL,
+    seq        INTEGER NOT NULL,
+    bytes      BLOB NOT NULL,
+    reason     TEXT NOT NULL,
+    at         INTEGER NOT NULL,
+    UNIQUE (gateway_no, seq)
+);
+
+-- States that could not be read when something was to be merged into them.
+CREATE TABLE set_aside (
+    no     INTEGER PRIMARY KEY,
+    what   TEXT NOT NULL,
+    state  BLOB NOT NULL,
+    reason TEXT NOT NULL,
+    at     INTEGER NOT NULL
+);
+
+CREATE TABLE charger_profiles (
+    key           TEXT PRIMARY KEY,     -- identity in lower case
+    id            TEXT NOT NULL,
+    registration  TEXT NOT NULL,
+    password_hash TEXT,
+    check_mode    TEXT
+) WITHOUT ROWID;
+
+CREATE TABLE tokens (
+    key        TEXT PRIMARY KEY,        -- id in lower case
+    id         TEXT NOT NULL,
+    status     TEXT NOT NULL,
+    expires_at INTEGER,
+    group_id   TEXT
+) WITHOUT ROWID;

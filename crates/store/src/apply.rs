@@ -1,0 +1,224 @@
+//! The inbox, the changes and the dead letters of one batch, in one transaction.
+//!
+//! Normally the whole batch goes in at once. When the database refuses one record for ever (a
+//! constraint, a number out of bounds), the batch is halved until that record stands alone; it
+//! becomes a dead letter with its reason, and everything else goes in.
+
+use crate::blocks::Touched;
+use crate::clock;
+use crate::numbers::{BLOCK_BITS, message_no};
+use crate::refusal::Refusal;
+use crate::writer::{Memory, Writer};
+use central::ports::{Applied, DeadLetter};
+use central::project::Changes;
+use central::{Record, RecordId};
+use rusqlite::{Connection, params};
+
+type Records<'a, 'r> = &'a [(RecordId, Record<'r>)];
+
+/// Milliseconds of a `span` of meter values.
+pub(crate) const SPAN_MILLIS: i64 = 300_000;
+
+/// Applies a batch; see [`central::ports::Store::apply`].
+pub(crate) fn apply(
+    writer: &mut Writer,
+    records: Records<'_, '_>,
+    changes: &Changes,
+    dead: &[DeadLetter],
+) -> Result<Applied, Refusal> {
+    let whole = writer.transact(|connection, memory| {
+        let applied = apply_group(connection, memory, records, changes)?;
+        bury(connection, memory, dead)?;
+        Ok(applied)
+    });
+    let Err(Refusal::Poison(reason)) = whole else {
+        return whole;
+    };
+    tracing::debug!(reason, "a record is refused; looking for it");
+    writer.transact(|connection, memory| {
+        let mut applied = Applied::default();
+        apply_halving(connection, memory, records, &mut applied)?;
+        bury(connection, memory, dead)?;
+        Ok(applied)
+    })
+}
+
+fn apply_group(
+    connection: &Connection,
+    memory: &mut Memory,
+    records: Records<'_, '_>,
+    changes: &Changes,
+) -> Result<Applied, Refusal> {
+    let applied = write_messages(connection, memory, records)?;
+    // A batch without news was applied before, and so were its changes.
+    if applied.new == 0 && !records.is_empty() {
+        return Ok(applied);
+    }
+    memory
+        .states
+        .merge(connection, &mut memory.numbers, changes)?;
+    write_meter_values(connection, memory, changes)?;
+    write_events(connection, memory, changes)?;
+    Ok(applied)
+}
+
+fn apply_halving(
+    connection: &Connection,
+    memory: &mut Memory,
+    records: Records<'_, '_>,
+    applied: &mut Applied,
+) -> Result<(), Refusal> {
+    connection.execute_batch("SAVEPOINT part")?;
+    let mut changes = Changes::default();
+    for (id, record) in records {
+        changes.absorb(*id, record);
+    }
+    let reason = match apply_group(connection, memory, records, &changes) {
+        Ok(part) => {
+            connection.execute_batch("RELEASE part")?;
+            applied.new += part.new;
+            applied.known += part.known;
+            return Ok(());
+        }
+        Err(Refusal::Poison(reason)) => reason,
+        Err(refusal) => return Err(refusal),
+    };
+    connection.execute_batch("ROLLBACK TO part; RELEASE part")?;
+    memory.clear();
+    if let [(id, record)] = records {
+        tracing::error!(record.id = %id, reason, "a record cannot be applied; it is kept as a dead letter");
+        let letter = DeadLetter {
+            id: *id,
+            bytes: record.encode(),
+            reason,
+        };
+        return bury(connection, memory, &[letter]);
+    }
+    let (first, second) = records.split_at(records.len() / 2);
+    apply_halving(connection, memory, first, applied)?;
+    apply_halving(connection, memory, second, applied)
+}
+
+fn write_messages(
+    connection: &Connection,
+    memory: &mut Memory,
+    records: Records<'_, '_>,
+) -> Result<Applied, Refusal> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO messages
+            (id, charger_no, charger_id, kind, version, answer_kind, notes, received_at, epoch,
+             message_id, action, payload, answer, reason)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+         ON CONFLICT (id) DO NOTHING",
+    )?;
+    let mut applied = Applied::default();
+    let mut touched = Touched::default();
+    for (id, record) in records {
+        let gateway_no = memory.numbers.gateway(connection, id.gateway)?;
+        let charger = memory.numbers.charger(connection, record.charger_id)?;
+        let no = message_no(gateway_no, id.seq)?;
+        let inserted = insert.execute(params![
+            no,
+            charger.no,
+            charger.spelled_otherwise.then_some(record.charger_id),
+            record.kind as u8,
+            record.ocpp_version as u8,
+            record.answer_kind as u8,
+            record.notes.0,
+            record.received_at.0,
+            record.epoch.cast_signed(),
+            record.message_id,
+            record.action,
+            record.payload,
+            record.answer,
+            record.reason,
+        ])?;
+        if inserted == 0 {
+            applied.known += 1;
+        } else {
+            applied.new += 1;
+            touched.add(no >> BLOCK_BITS, record);
+        }
+    }
+    touched.write(connection)?;
+    Ok(applied)
+}
+
+fn write_meter_values(
+    connection: &Connection,
+    memory: &mut Memory,
+    changes: &Changes,
+) -> Result<(), Refusal> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO meter_values
+            (span, charger_no, at, key_hash, evse, connector, transaction_id,
+             energy_wh, power_w, soc_percent, sampled)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+         ON CONFLICT (span, charger_no, at, key_hash) DO NOTHING",
+    )?;
+    for row in &changes.meter_values {
+        insert.execute(params![
+            row.at.0.div_euclid(SPAN_MILLIS),
+            memory.numbers.charger(connection, &row.charger)?.no,
+            row.at.0,
+            row.key_hash,
+            row.evse,
+            row.connector,
+            row.transaction_id,
+            row.energy_wh,
+            row.power_w,
+            row.soc_percent,
+            row.sampled,
+        ])?;
+    }
+    Ok(())
+}
+
+fn write_events(
+    connection: &Connection,
+    memory: &mut Memory,
+    changes: &Changes,
+) -> Result<(), Refusal> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO events
+            (charger_no, at, key_hash, kind, name, value, evse, connector, data)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (charger_no, at, key_hash) DO NOTHING",
+    )?;
+    for row in &changes.events {
+        insert.execute(params![
+            memory.numbers.charger(connection, &row.charger)?.no,
+            row.at.0,
+            row.key_hash,
+            row.kind,
+            row.name,
+            row.value,
+            row.evse,
+            row.connector,
+            row.data,
+        ])?;
+    }
+    Ok(())
+}
+
+fn bury(
+    connection: &Connection,
+    memory: &mut Memory,
+    letters: &[DeadLetter],
+) -> Result<(), Refusal> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO dead_letters (gateway_no, seq, bytes, reason, at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (gateway_no, seq) DO NOTHING",
+    )?;
+    for letter in letters {
+        let gateway_no = memory.numbers.gateway(connection, letter.id.gateway)?;
+        insert.execute(params![
+            gateway_no,
+            letter.id.seq.cast_signed(),
+            letter.bytes,
+            letter.reason,
+            clock::now().0,
+        ])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! The ledger's own clock, for the few marks that no record gives.
+
+use central::Timestamp;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Now, by this machine's clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,121 @@
+//! How a connection is set up. Every setting here carries a promise or a measured figure.
+
+use crate::migrations;
+use crate::refusal::Refusal;
+use crate::sqlite::Options;
+use central::ports::AwayKind;
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+use std::time::Duration;
+
+/// Bytes per page of a new database: the rows of one message and its meter values fill about one
+/// kilobyte, and fewer, larger pages mean fewer checksums and writes a commit.
+const PAGE_BYTES: u32 = 8_192;
+
+/// The writing connection's page cache: holds the pages that every batch touches.
+const WRITER_CACHE_KIB: i32 = 16 * 1024;
+
+/// The page cache of each reading connection.
+const READER_CACHE_KIB: i32 = 2 * 1024;
+
+/// How long a reader waits for the moments in which the file is locked even against reading.
+const READER_WAIT: Duration = Duration::from_secs(2);
+
+/// Opens for writing; makes the file and brings the schema up to date.
+pub(crate) fn writer(path: &Path, options: &Options) -> Result<Connection, Refusal> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(options.lock_wait)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    migrations::check(&connection)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(Refusal::away(
+            AwayKind::Unreachable,
+            format!("the file's directory does not allow a write-ahead log (mode {mode})"),
+        ));
+    }
+    // FULL: a commit has reached the disk when it returns. The journal forgets on the strength of it.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(
+        None,
+        "wal_autocheckpoint",
+        (options.log_bytes / u64::from(PAGE_BYTES))
+            .max(1)
+            .cast_signed(),
+    )?;
+    // After a reader held the log back, the file shrinks again to this.
+    connection.pragma_update(None, "journal_size_limit", options.log_bytes.cast_signed())?;
+    if let Some(max_bytes) = options.max_bytes {
+        let page_bytes: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let pages = (max_bytes / u64::from(page_bytes)).max(1);
+        connection.pragma_update(None, "max_page_count", pages.cast_signed())?;
+    }
+    connection.set_prepared_statement_cache_capacity(64);
+    migrations::run(&connection)?;
+    Ok(connection)
+}
+
+/// Opens for reading only. No memory map: a file cut short by someone else must be an error of one
+/// question, never the end of the process.
+pub(crate) fn reader(path: &Path) -> Result<Connection, Refusal> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = match set_up_reader(&connection) {
+        Ok(()) => connection,
+        // In a directory that cannot be written, a database at rest can still be read as a plain file.
+        Err(error) if is_at_rest(path) => {
+            let uri = immutable_uri(path).ok_or(error)?;
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            let connection = Connection::open_with_flags(uri, flags)?;
+            set_up_reader(&connection)?;
+            connection
+        }
+        Err(error) => return Err(error),
+    };
+    match migrations::check(&connection)? {
+        migrations::LATEST => Ok(connection),
+        found => Err(Refusal::away(
+            AwayKind::Unreachable,
+            format!(
+                "its schema is version {found}; start `wattpost serve` once to bring it up to date"
+            ),
+        )),
+    }
+}
+
+fn set_up_reader(connection: &Connection) -> Result<(), Refusal> {
+    connection.busy_timeout(READER_WAIT)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(())
+}
+
+fn is_at_rest(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).map_or(true, |log| log.len() == 0)
+}
+
+fn immutable_uri(path: &Path) -> Option<String> {
+    let path = std::path::absolute(path).ok()?;
+    let mut uri = String::from("file:");
+    for byte in path.to_str()?.bytes() {
+        match byte {
+            b'/' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                uri.push(char::from(byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    Some(uri)
+}

@@ -1,0 +1,238 @@
+//! Chargers and tokens as the operator sets them, and the revision by which a gateway sees that
+//! something has changed.
+
+use crate::refusal::Refusal;
+use crate::sqlite::SqliteStore;
+use central::Timestamp;
+use central::model::charger_key;
+use central::ports::{
+    Away, AwayKind, ChargerProfile, CheckMode, DirectorySnapshot, DirectorySource, Registration,
+    Token, TokenStatus,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The key under which a token is kept: ids are compared without regard to case.
+fn token_key(id: &str) -> String {
+    id.to_lowercase()
+}
+
+impl SqliteStore {
+    /// Sets what is known of a charger; replaces what was set before for the same identity.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing has changed then.
+    pub fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away> {
+        self.transact(|connection, _| {
+            connection.execute(
+                "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (key) DO UPDATE SET id = excluded.id,
+                    registration = excluded.registration,
+                    password_hash = excluded.password_hash, check_mode = excluded.check_mode",
+                params![
+                    charger_key(&profile.charger_id),
+                    profile.charger_id,
+                    to_word(profile.registration)?,
+                    profile.password_hash,
+                    profile.check.map(to_word).transpose()?,
+                ],
+            )?;
+            bump(connection)
+        })
+    }
+
+    /// Forgets what was set for a charger; its history stays. `false` when nothing was set.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing has changed then.
+    pub fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away> {
+        self.transact(|connection, _| {
+            let removed = connection.execute(
+                "DELETE FROM charger_profiles WHERE key = ?1",
+                [charger_key(charger_id)],
+            )?;
+            bump_if(connection, removed > 0)
+        })
+    }
+
+    /// All that is set for chargers, by identity.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    pub fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away> {
+        self.readers
+            .read(|connection| {
+                Ok(all_profiles(connection)?
+                    .into_iter()
+                    .map(|(_, p)| p)
+                    .collect())
+            })
+            .map_err(Refusal::into_away)
+    }
+
+    /// Sets how a token stands; replaces what was set before for the same id.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing has changed then.
+    pub fn put_token(&self, token: &Token) -> Result<(), Away> {
+        self.transact(|connection, _| {
+            connection.execute(
+                "INSERT INTO tokens (key, id, status, expires_at, group_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (key) DO UPDATE SET id = excluded.id, status = excluded.status,
+                    expires_at = excluded.expires_at, group_id = excluded.group_id",
+                params![
+                    token_key(&token.id),
+                    token.id,
+                    to_word(token.status)?,
+                    token.expires_at.map(Timestamp::as_millis),
+                    token.group_id,
+                ],
+            )?;
+            bump(connection)
+        })
+    }
+
+    /// Forgets a token. `false` when it was not known.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing has changed then.
+    pub fn remove_token(&self, id: &str) -> Result<bool, Away> {
+        self.transact(|connection, _| {
+            let removed =
+                connection.execute("DELETE FROM tokens WHERE key = ?1", [token_key(id)])?;
+            bump_if(connection, removed > 0)
+        })
+    }
+
+    /// All tokens, by id.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    pub fn tokens(&self) -> Result<Vec<Token>, Away> {
+        self.readers
+            .read(|connection| {
+                Ok(all_tokens(connection)?
+                    .into_iter()
+                    .map(|(_, t)| t)
+                    .collect())
+            })
+            .map_err(Refusal::into_away)
+    }
+}
+
+impl DirectorySource for SqliteStore {
+    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Away> {
+        self.readers
+            .read(|connection| {
+                let revision = revision(connection)?;
+                if known == Some(revision) {
+                    return Ok(None);
+                }
+                Ok(Some(DirectorySnapshot {
+                    chargers: all_profiles(connection)?.into_iter().collect(),
+                    tokens: all_tokens(connection)?.into_iter().collect(),
+                    revision,
+                }))
+            })
+            .map_err(Refusal::into_away)
+    }
+
+    fn token(&self, id: &str) -> Result<Option<Token>, Away> {
+        self.readers
+            .read(|connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT key, id, status, expires_at, group_id FROM tokens WHERE key = ?1",
+                )?;
+                let token = statement
+                    .query_row([token_key(id)], read_token)
+                    .optional()?;
+                Ok(token.map(|(_, token)| token))
+            })
+            .map_err(Refusal::into_away)
+    }
+}
+
+fn revision(connection: &Connection) -> Result<u64, Refusal> {
+    let revision: i64 = connection
+        .prepare_cached("SELECT value FROM settings WHERE name = 'directory_revision'")?
+        .query_row([], |row| row.get(0))?;
+    Ok(revision.cast_unsigned())
+}
+
+fn bump(connection: &Connection) -> Result<(), Refusal> {
+    connection.execute(
+        "UPDATE settings SET value = value + 1 WHERE name = 'directory_revision'",
+        [],
+    )?;
+    Ok(())
+}
+
+fn bump_if(connection: &Connection, changed: bool) -> Result<bool, Refusal> {
+    if changed {
+        bump(connection)?;
+    }
+    Ok(changed)
+}
+
+fn all_profiles(connection: &Connection) -> Result<Vec<(String, ChargerProfile)>, Refusal> {
+    let mut statement = connection.prepare_cached(
+        "SELECT key, id, registration, password_hash, check_mode FROM charger_profiles ORDER BY key",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let profile = ChargerProfile {
+            charger_id: row.get(1)?,
+            registration: word::<Registration>(row, 2)?,
+            password_hash: row.get(3)?,
+            check: optional_word::<CheckMode>(row, 4)?,
+        };
+        Ok((row.get(0)?, profile))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn all_tokens(connection: &Connection) -> Result<Vec<(String, Token)>, Refusal> {
+    let mut statement = connection
+        .prepare_cached("SELECT key, id, status, expires_at, group_id FROM tokens ORDER BY key")?;
+    let rows = statement.query_map([], read_token)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn read_token(row: &Row<'_>) -> rusqlite::Result<(String, Token)> {
+    let token = Token {
+        id: row.get(1)?,
+        status: word::<TokenStatus>(row, 2)?,
+        expires_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
+        group_id: row.get(4)?,
+    };
+    Ok((row.get(0)?, token))
+}
+
+/// An enum as the word that it has in JSON.
+fn to_word<T: Serialize>(value: T) -> Result<String, Refusal> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Ok(word),
+        other => Err(Refusal::away(
+            AwayKind::Unreachable,
+            format!("not a word: {other:?}"),
+        )),
+    }
+}
+
+fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    parse_word(row.get(column)?, column)
+}
+
+fn optional_word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| parse_word(text, column)).transpose()
+}
+
+fn parse_word<T: DeserializeOwned>(text: String, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_value(serde_json::Value::String(text)).map_err(|error| {
+        let kind = rusqlite::types::Type::Text;
+        rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
+    })
+}

@@ -1,0 +1,158 @@
+//! The reading side: each question is one short read transaction, and a page is bounded in rows and
+//! in work, so that neither the writer nor the write-ahead log ever waits for a reader.
+
+mod chargers;
+mod messages;
+mod transactions;
+
+use crate::refusal::Refusal;
+use crate::sqlite::SqliteStore;
+use central::ledger::{
+    ChargerDetail, ChargerFilter, Cursor, DeadLetterRow, Ledger, LedgerError, MessageFilter,
+    MessageRow, Page, PageRequest, Place, TransactionFilter,
+};
+use central::model::{ChargerView, TransactionView};
+use central::{GatewayId, RecordId, Timestamp};
+use rusqlite::{Connection, params};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+impl SqliteStore {
+    fn ask<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Refusal>,
+    ) -> Result<T, LedgerError> {
+        let answer = self.readers.read(work);
+        answer.map_err(|refusal| LedgerError::Away(refusal.into_away()))
+    }
+}
+
+impl Ledger for SqliteStore {
+    fn chargers(
+        &self,
+        filter: &ChargerFilter,
+        page: &PageRequest,
+    ) -> Result<Page<ChargerView>, LedgerError> {
+        let after = match place(page)? {
+            None => String::new(),
+            Some(Place::Charger(key)) => key,
+            Some(_) => return Err(LedgerError::BadCursor),
+        };
+        self.ask(|connection| chargers::page(connection, filter, &after, page.rows()))
+    }
+
+    fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, LedgerError> {
+        self.ask(|connection| chargers::one(connection, id))
+    }
+
+    fn transactions(
+        &self,
+        filter: &TransactionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<TransactionView>, LedgerError> {
+        let after = match place(page)? {
+            None => None,
+            Some(Place::Transaction(at, key)) => Some((at, key)),
+            Some(_) => return Err(LedgerError::BadCursor),
+        };
+        self.ask(|connection| transactions::page(connection, filter, after, page.rows()))
+    }
+
+    fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, LedgerError> {
+        self.ask(|connection| transactions::one(connection, key))
+    }
+
+    fn messages(
+        &self,
+        filter: &MessageFilter,
+        page: &PageRequest,
+    ) -> Result<Page<MessageRow>, LedgerError> {
+        let after = match place(page)? {
+            None => None,
+            Some(Place::Message(id)) => Some(id),
+            Some(_) => return Err(LedgerError::BadCursor),
+        };
+        self.ask(|connection| messages::page(connection, filter, after, page.rows()))?
+            .ok_or(LedgerError::BadCursor)
+    }
+
+    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, LedgerError> {
+        let after = match place(page)? {
+            None => i64::MIN,
+            Some(Place::DeadLetter(no)) => no,
+            Some(_) => return Err(LedgerError::BadCursor),
+        };
+        self.ask(|connection| dead_letters(connection, after, page.rows()))
+    }
+
+    fn count_messages(&self, filter: &MessageFilter) -> Result<u64, LedgerError> {
+        self.ask(|connection| messages::count(connection, filter))
+    }
+
+    fn count_transactions(&self, filter: &TransactionFilter) -> Result<u64, LedgerError> {
+        self.ask(|connection| transactions::count(connection, filter))
+    }
+}
+
+fn place(page: &PageRequest) -> Result<Option<Place>, LedgerError> {
+    page.after.as_ref().map(Place::from_cursor).transpose()
+}
+
+/// Makes a page of one row more than asked for: the one too many only says that there are more.
+fn cut<T>(mut rows: Vec<(Place, T)>, limit: usize) -> Page<T> {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| more);
+    let next: Option<Cursor> = last.map(|(place, _)| place.to_cursor());
+    Page {
+        items: rows.into_iter().map(|(_, row)| row).collect(),
+        next,
+    }
+}
+
+/// A number of rows in the database's terms.
+fn at_most(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// Gateways by their numbers.
+fn gateways(connection: &Connection) -> Result<HashMap<i64, GatewayId>, Refusal> {
+    let mut statement = connection.prepare_cached("SELECT no, id FROM gateways")?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.get(0)?, GatewayId(crate::listing::uuid_of(row, 1)?)))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn dead_letters(
+    connection: &Connection,
+    after: i64,
+    limit: usize,
+) -> Result<Page<DeadLetterRow>, Refusal> {
+    let gateways = gateways(connection)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT no, gateway_no, seq, bytes, reason, at FROM dead_letters
+         WHERE no > ?1 ORDER BY no LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![after, at_most(limit + 1)], |row| {
+        let gateway: i64 = row.get(1)?;
+        let seq: i64 = row.get(2)?;
+        let bytes: Vec<u8> = row.get(3)?;
+        let id = RecordId {
+            gateway: gateways.get(&gateway).copied().unwrap_or(NO_GATEWAY),
+            seq: seq.cast_unsigned(),
+        };
+        let letter = DeadLetterRow {
+            record_id: id.to_string(),
+            reason: row.get(4)?,
+            at: Timestamp(row.get(5)?),
+            size_bytes: bytes.len() as u64,
+            content: String::from_utf8_lossy(&bytes).into_owned(),
+        };
+        Ok((Place::DeadLetter(row.get(0)?), letter))
+    })?;
+    Ok(cut(rows.collect::<Result<_, _>>()?, limit))
+}
+
+/// Stands where a number has no gateway; every number in the tables has one.
+const NO_GATEWAY: GatewayId = GatewayId(Uuid::nil());

@@ -1,0 +1,272 @@
+//! Messages: a walk over blocks, passing over those that hold nothing that is asked for.
+
+use super::{NO_GATEWAY, at_most, gateways};
+use crate::blocks::{action_bit, kind_bit};
+use crate::numbers::{self, BLOCK_BITS, message_no, split_message_no};
+use crate::refusal::Refusal;
+use central::ledger::{MessageFilter, MessageRow, Page, Place};
+use central::ports::AwayKind;
+use central::record::Notes;
+use central::{AnswerKind, GatewayId, RecordId, RecordKind, Timestamp};
+use ocpp::Version;
+use rusqlite::{Connection, Row, named_params};
+use std::collections::HashMap;
+
+/// Blocks that one page reads through at most when no index leads to the rows (half a million rows).
+const BLOCKS_SCANNED_MAX: usize = 32;
+
+/// Blocks that one page looks up at most when the charger is given: one seek each.
+const BLOCKS_SOUGHT_MAX: usize = 4_096;
+
+/// `None` = the cursor names a gateway that this ledger has never met.
+pub(super) fn page(
+    connection: &Connection,
+    filter: &MessageFilter,
+    after: Option<RecordId>,
+    limit: usize,
+) -> Result<Option<Page<MessageRow>>, Refusal> {
+    let gateways = gateways(connection)?;
+    let after = match after {
+        None => -1,
+        Some(id) => match numbers::gateway_no(connection, id.gateway)? {
+            None => return Ok(None),
+            Some(no) => message_no(no, id.seq)?,
+        },
+    };
+    let empty = Page {
+        items: Vec::new(),
+        next: None,
+    };
+    let Some(question) = Question::of(connection, filter)? else {
+        return Ok(Some(empty));
+    };
+    let blocks_max = match question.charger_no {
+        Some(_) => BLOCKS_SOUGHT_MAX,
+        None => BLOCKS_SCANNED_MAX,
+    };
+    let mut items = Vec::new();
+    let mut reached = after;
+    for (visited, block) in (0..).zip(question.blocks(connection, after, blocks_max + 1)?) {
+        if items.len() > limit {
+            break;
+        }
+        if visited == blocks_max {
+            // Enough work for one page; the next one goes on behind the last block.
+            let next = Some(Place::Message(name(&gateways, reached)).to_cursor());
+            return Ok(Some(Page { items, next }));
+        }
+        let wanted = limit + 1 - items.len();
+        question.read(connection, block, after, wanted, &gateways, &mut items)?;
+        reached = (block << BLOCK_BITS) | ((1 << BLOCK_BITS) - 1);
+    }
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let last = items.last().filter(|_| more);
+    let next = last.map(|row| Place::Message(row.id).to_cursor());
+    Ok(Some(Page { items, next }))
+}
+
+/// For a charger exact, else the rows of all blocks that may hold what is asked for.
+pub(super) fn count(connection: &Connection, filter: &MessageFilter) -> Result<u64, Refusal> {
+    let Some(question) = Question::of(connection, filter)? else {
+        return Ok(0);
+    };
+    let sql = match question.charger_no {
+        Some(_) => format!(
+            "SELECT count(*) FROM message_blocks b CROSS JOIN messages m
+                INDEXED BY messages_by_charger
+             WHERE {BLOCK_FITS} AND (m.id >> 14) = b.block AND m.charger_no = :charger"
+        ),
+        None => format!(
+            "SELECT coalesce(sum(b.rows), 0) FROM message_blocks b
+             WHERE {BLOCK_FITS} AND :charger IS NULL"
+        ),
+    };
+    let count: i64 = connection.prepare_cached(&sql)?.query_row(
+        named_params! {
+            ":from": question.from,
+            ":to": question.to,
+            ":actions": question.actions(),
+            ":kinds": question.kinds(),
+            ":charger": question.charger_no,
+        },
+        |row| row.get(0),
+    )?;
+    Ok(count.cast_unsigned())
+}
+
+/// Whether a block may hold what is asked for.
+const BLOCK_FITS: &str = "b.last_at >= :from AND b.first_at < :to
+    AND (b.actions & :actions) = :actions AND (b.kinds & :kinds) = :kinds";
+
+/// A filter in the database's terms.
+struct Question<'a> {
+    charger_no: Option<i64>,
+    action: Option<&'a str>,
+    kind: Option<RecordKind>,
+    from: i64,
+    to: i64,
+}
+
+impl<'a> Question<'a> {
+    /// `None` = nothing can match, as the charger was never heard of.
+    fn of(connection: &Connection, filter: &'a MessageFilter) -> Result<Option<Self>, Refusal> {
+        let charger_no = match &filter.charger {
+            None => None,
+            Some(id) => match numbers::charger_no(connection, id)? {
+                None => return Ok(None),
+                no => no,
+            },
+        };
+        Ok(Some(Self {
+            charger_no,
+            action: filter.action.as_deref(),
+            kind: filter.kind,
+            from: filter.from.map_or(i64::MIN, Timestamp::as_millis),
+            to: filter.to.map_or(i64::MAX, Timestamp::as_millis),
+        }))
+    }
+
+    fn actions(&self) -> i64 {
+        self.action.map_or(0, action_bit)
+    }
+
+    fn kinds(&self) -> i64 {
+        self.kind.map_or(0, kind_bit)
+    }
+
+    /// The blocks behind `after` that may hold something, in order.
+    fn blocks(
+        &self,
+        connection: &Connection,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<i64>, Refusal> {
+        let sql = format!(
+            "SELECT b.block FROM message_blocks b WHERE b.block >= :first AND {BLOCK_FITS}
+             ORDER BY b.block LIMIT :limit"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let blocks = statement.query_map(
+            named_params! {
+                ":first": after.max(0) >> BLOCK_BITS,
+                ":from": self.from,
+                ":to": self.to,
+                ":actions": self.actions(),
+                ":kinds": self.kinds(),
+                ":limit": at_most(limit),
+            },
+            |row| row.get(0),
+        )?;
+        Ok(blocks.collect::<Result<_, _>>()?)
+    }
+
+    /// Adds up to `limit` rows of one block that lie behind `after`.
+    fn read(
+        &self,
+        connection: &Connection,
+        block: i64,
+        after: i64,
+        limit: usize,
+        gateways: &HashMap<i64, GatewayId>,
+        rows: &mut Vec<MessageRow>,
+    ) -> Result<(), Refusal> {
+        let range = match self.charger_no {
+            Some(_) => {
+                "INDEXED BY messages_by_charger LEFT JOIN chargers c ON c.no = m.charger_no
+                 WHERE (m.id >> 14) = :block AND m.charger_no = :charger AND m.id > :after"
+            }
+            None => {
+                "LEFT JOIN chargers c ON c.no = m.charger_no
+                 WHERE m.id > max(:after, (:block << 14) - 1) AND m.id < (:block + 1) << 14
+                    AND :charger IS NULL"
+            }
+        };
+        let sql = format!(
+            "SELECT m.id, coalesce(m.charger_id, c.id, ''), m.version, m.kind, m.message_id,
+                m.action, m.payload, m.answer_kind, m.answer, m.received_at, m.epoch, m.notes,
+                m.reason
+             FROM messages m {range}
+                AND (:action IS NULL OR m.action = :action)
+                AND (:kind IS NULL OR m.kind = :kind)
+                AND m.received_at >= :from AND m.received_at < :to
+             ORDER BY m.id LIMIT :limit"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut found = statement.query(named_params! {
+            ":block": block,
+            ":after": after,
+            ":charger": self.charger_no,
+            ":action": self.action,
+            ":kind": self.kind.map(|kind| kind as u8),
+            ":from": self.from,
+            ":to": self.to,
+            ":limit": at_most(limit),
+        })?;
+        while let Some(row) = found.next()? {
+            rows.push(message(row, gateways)?);
+        }
+        Ok(())
+    }
+}
+
+fn message(row: &Row<'_>, gateways: &HashMap<i64, GatewayId>) -> Result<MessageRow, Refusal> {
+    Ok(MessageRow {
+        id: name(gateways, row.get(0)?),
+        charger_id: row.get(1)?,
+        ocpp_version: version(row.get(2)?)?,
+        kind: kind(row.get(3)?)?,
+        message_id: row.get(4)?,
+        action: row.get(5)?,
+        payload: row.get(6)?,
+        answer_kind: answer_kind(row.get(7)?)?,
+        answer: row.get(8)?,
+        received_at: Timestamp(row.get(9)?),
+        epoch: row.get::<_, i64>(10)?.cast_unsigned(),
+        notes: Notes(row.get(11)?),
+        reason: row.get(12)?,
+    })
+}
+
+fn name(gateways: &HashMap<i64, GatewayId>, message_no: i64) -> RecordId {
+    let (gateway, seq) = split_message_no(message_no);
+    RecordId {
+        gateway: gateways.get(&gateway).copied().unwrap_or(NO_GATEWAY),
+        seq,
+    }
+}
+
+fn version(number: u8) -> Result<Version, Refusal> {
+    let mut all = Version::ALL.into_iter();
+    all.find(|version| *version as u8 == number)
+        .ok_or_else(|| unknown("OCPP version", number))
+}
+
+fn kind(number: u8) -> Result<RecordKind, Refusal> {
+    Ok(match number {
+        1 => RecordKind::Call,
+        2 => RecordKind::Send,
+        3 => RecordKind::CallResult,
+        4 => RecordKind::CallError,
+        5 => RecordKind::CallResultError,
+        6 => RecordKind::Unreadable,
+        7 => RecordKind::Connected,
+        8 => RecordKind::Disconnected,
+        9 => RecordKind::GatewayStarted,
+        _ => return Err(unknown("kind", number)),
+    })
+}
+
+fn answer_kind(number: u8) -> Result<AnswerKind, Refusal> {
+    Ok(match number {
+        0 => AnswerKind::None,
+        1 => AnswerKind::Result,
+        2 => AnswerKind::Error,
+        _ => return Err(unknown("kind of answer", number)),
+    })
+}
+
+fn unknown(what: &str, number: u8) -> Refusal {
+    let detail = format!("a message has the unknown {what} {number}");
+    Refusal::away(AwayKind::Corrupt, detail)
+}

@@ -1,0 +1,59 @@
+//! Brings a database to the schema that this build knows, one numbered file at a time, and refuses
+//! what is not ours or is newer: a ledger must never be written by a program that guesses.
+
+use crate::refusal::Refusal;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+/// The migrations, in order; the schema's version is how many of them were run.
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_ledger.sql")];
+
+/// `application_id` of our databases: the bytes `WATT`.
+const APPLICATION_ID: i32 = 0x5741_5454;
+
+/// The schema's version that this build writes.
+pub(crate) const LATEST: u32 = MIGRATIONS.len() as u32;
+
+/// Runs what is missing; each migration is one transaction. Returns how many were run.
+pub(crate) fn run(connection: &Connection) -> Result<u32, Refusal> {
+    let found = check(connection)?;
+    let mut done = 0;
+    for (number, sql) in (1..).zip(MIGRATIONS) {
+        if number <= found {
+            continue;
+        }
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+        // Another process may have run it while we waited for the lock.
+        if version(&transaction)? < number {
+            transaction.execute_batch(sql)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", number)?;
+            done += 1;
+        }
+        transaction.commit()?;
+    }
+    Ok(done)
+}
+
+/// The schema's version, if it is one that this build can bring up to date.
+pub(crate) fn check(connection: &Connection) -> Result<u32, Refusal> {
+    let found = version(connection)?;
+    if found > LATEST {
+        return Err(Refusal::Newer { found });
+    }
+    let application: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application == APPLICATION_ID {
+        return Ok(found);
+    }
+    let any_table: Option<i64> = connection
+        .query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |row| row.get(0))
+        .optional()?;
+    if application == 0 && found == 0 && any_table.is_none() {
+        return Ok(0);
+    }
+    Err(Refusal::Foreign)
+}
+
+fn version(connection: &Connection) -> Result<u32, Refusal> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}

@@ -1,0 +1,172 @@
+//! Small numbers for chargers and gateways, so that a row names them with a byte or two, and the
+//! number of a message, which puts new rows at the end of the table.
+
+use crate::refusal::Refusal;
+use central::GatewayId;
+use central::model::charger_key;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::HashMap;
+
+/// Bits of a message's number that hold its journal sequence: 17 trillion records a gateway.
+const SEQ_BITS: u32 = 44;
+
+/// Bits of a message's number within its block; the schema's `id >> 14`.
+pub(crate) const BLOCK_BITS: u32 = 14;
+
+/// Stands for "no charger".
+pub(crate) const NO_CHARGER: i64 = 0;
+
+/// The number of a message.
+pub(crate) fn message_no(gateway_no: i64, seq: u64) -> Result<i64, Refusal> {
+    let fits = seq < 1 << SEQ_BITS && (0..1 << (63 - SEQ_BITS)).contains(&gateway_no);
+    if fits {
+        Ok(gateway_no << SEQ_BITS | seq.cast_signed())
+    } else {
+        Err(Refusal::Poison(format!(
+            "record number {seq} of gateway {gateway_no} is beyond what the ledger can number"
+        )))
+    }
+}
+
+/// Gateway number and sequence of a message's number.
+pub(crate) const fn split_message_no(no: i64) -> (i64, u64) {
+    let seq = no & ((1 << SEQ_BITS) - 1);
+    (no >> SEQ_BITS, seq.cast_unsigned())
+}
+
+/// The numbers that the writer has met; a mirror of committed rows and of the open transaction's.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    gateways: HashMap<GatewayId, i64>,
+    /// By the spelling in the record.
+    chargers: HashMap<String, Charger>,
+}
+
+/// A charger as the messages table names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Charger {
+    pub(crate) no: i64,
+    /// Whether the record spells its identity otherwise than `chargers.id`.
+    pub(crate) spelled_otherwise: bool,
+}
+
+/// More identities than this are forgotten and looked up again.
+const CHARGERS_MAX: usize = 100_000;
+
+impl Numbers {
+    /// Forgets everything: after a rollback some of it may not be so.
+    pub(crate) fn clear(&mut self) {
+        self.gateways.clear();
+        self.chargers.clear();
+    }
+
+    /// The number of a gateway, given when it is first met.
+    pub(crate) fn gateway(
+        &mut self,
+        connection: &Connection,
+        id: GatewayId,
+    ) -> Result<i64, Refusal> {
+        if let Some(no) = self.gateways.get(&id) {
+            return Ok(*no);
+        }
+        let no = match gateway_no(connection, id)? {
+            Some(no) => no,
+            None => connection
+                .prepare_cached(
+                    "INSERT INTO gateways (no, id)
+                     SELECT coalesce(max(no) + 1, 0), ?1 FROM gateways RETURNING no",
+                )?
+                .query_row(params![id.0.as_bytes()], |row| row.get(0))?,
+        };
+        self.gateways.insert(id, no);
+        Ok(no)
+    }
+
+    /// The number of a charger, given when it is first met.
+    pub(crate) fn charger(
+        &mut self,
+        connection: &Connection,
+        spelling: &str,
+    ) -> Result<Charger, Refusal> {
+        if spelling.is_empty() {
+            return Ok(Charger {
+                no: NO_CHARGER,
+                spelled_otherwise: false,
+            });
+        }
+        if let Some(charger) = self.chargers.get(spelling) {
+            return Ok(*charger);
+        }
+        let key = charger_key(spelling);
+        let known: Option<(i64, String)> = connection
+            .prepare_cached("SELECT no, id FROM chargers WHERE key = ?1")?
+            .query_row([&key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let charger = match known {
+            Some((no, id)) => Charger {
+                no,
+                spelled_otherwise: id != spelling,
+            },
+            None => Charger {
+                no: connection
+                    .prepare_cached("INSERT INTO chargers (key, id) VALUES (?1, ?2) RETURNING no")?
+                    .query_row([&key, spelling], |row| row.get(0))?,
+                spelled_otherwise: false,
+            },
+        };
+        if self.chargers.len() >= CHARGERS_MAX {
+            self.chargers.clear();
+        }
+        self.chargers.insert(spelling.to_owned(), charger);
+        Ok(charger)
+    }
+}
+
+/// The number of a gateway, if the ledger has met it.
+pub(crate) fn gateway_no(
+    connection: &Connection,
+    id: GatewayId,
+) -> Result<Option<i64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT no FROM gateways WHERE id = ?1")?
+        .query_row(params![id.0.as_bytes()], |row| row.get(0))
+        .optional()
+}
+
+/// The number of a charger, if the ledger has met it; case is ignored.
+pub(crate) fn charger_no(
+    connection: &Connection,
+    id: &str,
+) -> Result<Option<i64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT no FROM chargers WHERE key = ?1")?
+        .query_row([charger_key(id)], |row| row.get(0))
+        .optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_number_says_gateway_and_sequence() {
+        for (gateway, seq) in [
+            (0, 0),
+            (0, 1),
+            (1, 0),
+            (3, (1 << 44) - 1),
+            ((1 << 19) - 1, 7),
+        ] {
+            let no = message_no(gateway, seq).unwrap();
+            assert!(no >= 0);
+            assert_eq!(split_message_no(no), (gateway, seq));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_numbered_is_one_records_fault() {
+        for (gateway, seq) in [(0, 1 << 44), (0, u64::MAX), (1 << 19, 0), (-1, 0)] {
+            assert!(matches!(message_no(gateway, seq), Err(Refusal::Poison(_))));
+        }
+    }
+}

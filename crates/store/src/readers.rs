@@ -1,0 +1,125 @@
+//! Reading connections: a few, lent out one question at a time.
+//!
+//! A reader sees the last commit before its question and holds nothing between two questions, so
+//! the write-ahead log can be emptied, and whoever writes never waits.
+
+use crate::connection;
+use crate::refusal::Refusal;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use central::ports::AwayKind;
+
+/// Questions answered at the same time; more wait for their turn.
+const READERS_MAX: usize = 4;
+
+/// How long a question waits for its turn.
+const TURN_WAIT: Duration = Duration::from_secs(10);
+
+/// The reading connections.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    path: PathBuf,
+    pool: Mutex<Pool>,
+    returned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    idle: Vec<Reader>,
+    lent: usize,
+}
+
+#[derive(Debug)]
+struct Reader {
+    connection: Connection,
+    inode: u64,
+}
+
+impl Readers {
+    /// Readers of the database at `path`; none is opened yet.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            pool: Mutex::default(),
+            returned: Condvar::new(),
+        }
+    }
+
+    /// Asks one question: `work` sees one state of the database throughout.
+    pub(crate) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut loan = self.borrow()?;
+        let reader = match loan.reader.take() {
+            Some(reader) if inode(&self.path) == Some(reader.inode) => reader,
+            _ => Reader {
+                connection: connection::reader(&self.path)?,
+                inode: inode(&self.path).unwrap_or_default(),
+            },
+        };
+        let result = ask(&reader.connection, work);
+        // A connection that failed is not asked again.
+        if result.is_ok() {
+            loan.reader = Some(reader);
+        }
+        result
+    }
+
+    fn borrow(&self) -> Result<Loan<'_>, Refusal> {
+        let (mut pool, timeout) = self
+            .returned
+            .wait_timeout_while(self.lock(), TURN_WAIT, |pool| pool.lent >= READERS_MAX)
+            .unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() && pool.lent >= READERS_MAX {
+            return Err(Refusal::away(
+                AwayKind::Locked,
+                "too many questions at the same time",
+            ));
+        }
+        pool.lent += 1;
+        Ok(Loan {
+            readers: self,
+            reader: pool.idle.pop(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        // Nothing panics while it is held; should it, the pool is still whole.
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A turn; given back when dropped, whatever happened.
+struct Loan<'a> {
+    readers: &'a Readers,
+    reader: Option<Reader>,
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.readers.lock();
+        pool.lent -= 1;
+        pool.idle.extend(self.reader.take());
+        drop(pool);
+        self.readers.returned.notify_one();
+    }
+}
+
+fn ask<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+    let answer = work(&transaction)?;
+    transaction.commit()?;
+    Ok(answer)
+}
+
+fn inode(path: &std::path::Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|file| file.ino())
+}

@@ -1,0 +1,90 @@
+//! What SQLite's errors mean for the one who asked: wait and try again, or give this record up.
+
+use crate::migrations;
+use central::ports::{Away, AwayKind};
+use rusqlite::ErrorCode;
+
+/// Why the database did not do what we asked.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It may do it later; says how.
+    Away(Away),
+    /// It will never do this, but may do everything else: one record's fault, not the database's.
+    Poison(String),
+    /// The schema is newer than this build.
+    Newer {
+        /// The schema's version.
+        found: u32,
+    },
+    /// The file is a database of some other program.
+    Foreign,
+}
+
+impl Refusal {
+    /// A refusal of the given kind.
+    pub(crate) fn away(kind: AwayKind, detail: impl Into<String>) -> Self {
+        Self::Away(Away {
+            what: "database",
+            kind,
+            detail: detail.into(),
+        })
+    }
+
+    /// For callers that cannot do more than wait.
+    pub(crate) fn into_away(self) -> Away {
+        let (kind, detail) = match self {
+            Self::Away(away) => return away,
+            Self::Poison(detail) => (AwayKind::Unreachable, detail),
+            Self::Newer { found } => (
+                AwayKind::Unreachable,
+                format!(
+                    "its schema is version {found}, this program knows up to {}; use a newer program",
+                    migrations::LATEST
+                ),
+            ),
+            Self::Foreign => (
+                AwayKind::Unreachable,
+                "the file belongs to another program".to_owned(),
+            ),
+        };
+        Away {
+            what: "database",
+            kind,
+            detail,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        let detail = error.to_string();
+        let rusqlite::Error::SqliteFailure(failure, _) = &error else {
+            return match error {
+                // What is stored has another type than every build has ever written.
+                rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::Utf8Error(..) => Self::away(AwayKind::Corrupt, detail),
+                rusqlite::Error::ToSqlConversionFailure(..) => Self::Poison(detail),
+                _ => Self::away(AwayKind::Unreachable, detail),
+            };
+        };
+        match failure.code {
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::FileLockingProtocolFailed => Self::away(AwayKind::Locked, detail),
+            ErrorCode::DiskFull => Self::away(AwayKind::Full, detail),
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+                Self::away(AwayKind::Corrupt, detail)
+            }
+            ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
+                Self::away(AwayKind::ReadOnly, detail)
+            }
+            ErrorCode::ConstraintViolation
+            | ErrorCode::TooBig
+            | ErrorCode::TypeMismatch
+            | ErrorCode::ParameterOutOfRange => Self::Poison(detail),
+            _ => Self::away(AwayKind::Unreachable, detail),
+        }
+    }
+}

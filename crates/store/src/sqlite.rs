@@ -1,0 +1,193 @@
+//! The store on SQLite: what the other rooms hold in their hands.
+
+use crate::apply;
+use crate::readers::Readers;
+use crate::refusal::Refusal;
+use crate::writer::{Memory, Writer};
+use central::ports::{Applied, Away, AwayKind, DeadLetter, Store};
+use central::project::Changes;
+use central::{Record, RecordId};
+use rusqlite::Transaction;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How the database is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// How long a write waits for another process to let go before it is refused as locked. Default
+    /// 1 s.
+    pub lock_wait: Duration,
+    /// Size in bytes at which the write-ahead log is emptied into the database. A page that every
+    /// batch changes is written to the database once per emptying. Default 32 MiB.
+    pub log_bytes: u64,
+    /// The database takes no more than this many bytes; `None` = what the disk takes. Default `None`.
+    pub max_bytes: Option<u64>,
+    /// Only read: nothing is created or changed, and writing is refused. Default `false`.
+    pub read_only: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            lock_wait: Duration::from_secs(1),
+            log_bytes: 32 * 1024 * 1024,
+            max_bytes: None,
+            read_only: false,
+        }
+    }
+}
+
+/// Why a database cannot be used at all, however long one waits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Written by a newer program.
+    #[error(
+        "{path} has schema version {found}, and this program knows up to {known}; use the newer program"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The schema's version.
+        found: u32,
+        /// The newest version that this build knows.
+        known: u32,
+    },
+    /// A database of some other program.
+    #[error("{path} is a database, but not one of Wattpost's; choose another file")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The directory is missing and cannot be made, or the path is no file.
+    #[error("cannot keep a database at {path}: {reason}")]
+    Path {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+}
+
+/// The ledger on SQLite.
+///
+/// Made with [`SqliteStore::open`], shared behind an `Arc`. It writes through
+/// [`central::ports::Store`] and the `put_…` and `remove_…` functions, one at a time; it reads
+/// through [`central::ledger::Ledger`] and [`central::ports::DirectorySource`], at the same time as
+/// it writes and also when another process writes.
+#[derive(Debug)]
+pub struct SqliteStore {
+    pub(crate) readers: Readers,
+    writer: Mutex<Writer>,
+    path: PathBuf,
+    read_only: bool,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, makes it if it is not there, and brings its schema up to date.
+    ///
+    /// A database that is away (locked, damaged, read-only, …) is no error here: chargers are served
+    /// without it. Every use then says what is the matter, until it is cured; [`SqliteStore::ping`]
+    /// says it at once.
+    ///
+    /// # Errors
+    /// When no waiting can help; see [`OpenError`].
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let path = path.as_ref().to_owned();
+        let no_place = |reason: String| OpenError::Path {
+            path: path.clone(),
+            reason,
+        };
+        if path.is_dir() {
+            return Err(no_place("it is a directory".to_owned()));
+        }
+        let read_only = options.read_only;
+        if let Some(directory) = path.parent().filter(|_| !read_only) {
+            std::fs::create_dir_all(directory).map_err(|error| no_place(error.to_string()))?;
+        }
+        let store = Self {
+            readers: Readers::new(path.clone()),
+            writer: Mutex::new(Writer::new(path.clone(), options)),
+            path: path.clone(),
+            read_only,
+        };
+        match store.connect() {
+            Ok(()) => {}
+            Err(Refusal::Newer { found }) => {
+                let known = crate::migrations::LATEST;
+                return Err(OpenError::Newer { path, found, known });
+            }
+            Err(Refusal::Foreign) => return Err(OpenError::Foreign { path }),
+            Err(refusal) => {
+                let away = refusal.into_away();
+                tracing::warn!(%away, path = %path.display(), "going on without the database for now");
+            }
+        }
+        Ok(store)
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the database can be used now.
+    ///
+    /// # Errors
+    /// What is the matter with it.
+    pub fn ping(&self) -> Result<(), Away> {
+        self.connect().map_err(Refusal::into_away)?;
+        if !self.read_only {
+            self.transact(|_, _| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// Runs `work` in one writing transaction.
+    pub(crate) fn transact<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>, &mut Memory) -> Result<T, Refusal>,
+    ) -> Result<T, Away> {
+        self.with_writer(|writer| writer.transact(work))
+            .map_err(Refusal::into_away)
+    }
+
+    fn connect(&self) -> Result<(), Refusal> {
+        if self.read_only {
+            return self.readers.read(|_| Ok(()));
+        }
+        self.with_writer(Writer::connect)
+    }
+
+    fn with_writer<T>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        if self.read_only {
+            let detail = "it was opened for reading only";
+            return Err(Refusal::away(AwayKind::ReadOnly, detail));
+        }
+        // After a panic in the middle the transaction was rolled back when it was dropped, but what
+        // the writer remembers may be ahead of it: begin with a new connection.
+        let mut writer = self.writer.lock().unwrap_or_else(|poisoned| {
+            let mut writer = PoisonError::into_inner(poisoned);
+            writer.disconnect();
+            self.writer.clear_poison();
+            writer
+        });
+        work(&mut writer)
+    }
+}
+
+impl Store for SqliteStore {
+    fn apply(
+        &self,
+        records: &[(RecordId, Record<'_>)],
+        changes: &Changes,
+        dead: &[DeadLetter],
+    ) -> Result<Applied, Away> {
+        self.with_writer(|writer| apply::apply(writer, records, changes, dead))
+            .map_err(Refusal::into_away)
+    }
+}

@@ -1,0 +1,257 @@
+//! Load, merge, write: how changes get into the stored states.
+//!
+//! The writer keeps what it last wrote in memory, so that a state which every batch touches is not
+//! read and parsed each time. That memory is only right while nobody else writes; the writer asks
+//! the database for that at the start of every transaction and forgets everything when in doubt.
+
+use crate::numbers::Numbers;
+use crate::refusal::Refusal;
+use crate::{clock, listing};
+use central::model::{ChargerState, ConnectorState, GatewayState, Merge, TransactionState};
+use central::project::Changes;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// States kept per table; beyond that the table's memory starts anew.
+const KEPT_MAX: usize = 20_000;
+
+/// What the writer knows of the stored states. A mirror of committed rows and of the open
+/// transaction's.
+#[derive(Debug, Default)]
+pub(crate) struct States {
+    gateways: HashMap<i64, GatewayState>,
+    chargers: HashMap<i64, ChargerState>,
+    connectors: HashMap<(i64, i64, i64), ConnectorState>,
+    transactions: HashMap<(i64, String), Transaction>,
+}
+
+#[derive(Debug, Default)]
+struct Transaction {
+    /// Its row; `None` before it has one.
+    no: Option<i64>,
+    state: TransactionState,
+}
+
+/// What all states have in common.
+trait State: Merge + Clone + PartialEq + Default + Serialize + DeserializeOwned {}
+impl<T: Merge + Clone + PartialEq + Default + Serialize + DeserializeOwned> State for T {}
+
+impl States {
+    /// Forgets everything: after a rollback some of it may not be so.
+    pub(crate) fn clear(&mut self) {
+        self.gateways.clear();
+        self.chargers.clear();
+        self.connectors.clear();
+        self.transactions.clear();
+    }
+
+    /// Merges all changed states into the stored ones, inside the caller's transaction.
+    pub(crate) fn merge(
+        &mut self,
+        connection: &Connection,
+        numbers: &mut Numbers,
+        changes: &Changes,
+    ) -> Result<(), Refusal> {
+        self.forget_when_many();
+        self.merge_gateways(connection, numbers, changes)?;
+        self.merge_chargers(connection, numbers, changes)?;
+        self.merge_connectors(connection, numbers, changes)?;
+        self.merge_transactions(connection, numbers, changes)
+    }
+
+    fn forget_when_many(&mut self) {
+        if self.chargers.len() > KEPT_MAX {
+            self.chargers.clear();
+        }
+        if self.connectors.len() > KEPT_MAX {
+            self.connectors.clear();
+        }
+        if self.transactions.len() > KEPT_MAX {
+            self.transactions.clear();
+        }
+    }
+
+    fn merge_gateways(
+        &mut self,
+        connection: &Connection,
+        numbers: &mut Numbers,
+        changes: &Changes,
+    ) -> Result<(), Refusal> {
+        let mut read = connection.prepare_cached("SELECT state FROM gateways WHERE no = ?1")?;
+        let mut write =
+            connection.prepare_cached("UPDATE gateways SET state = ?2 WHERE no = ?1")?;
+        for (id, incoming) in &changes.gateways {
+            let no = numbers.gateway(connection, *id)?;
+            let held = match self.gateways.entry(no) {
+                Entry::Occupied(held) => held.into_mut(),
+                Entry::Vacant(place) => {
+                    let json: Option<String> = read.query_row([no], |row| row.get(0))?;
+                    place.insert(read_state(connection, json, || format!("gateway {id}"))?)
+                }
+            };
+            if let Some(json) = merge_into(held, incoming)? {
+                write.execute(params![no, json])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_chargers(
+        &mut self,
+        connection: &Connection,
+        numbers: &mut Numbers,
+        changes: &Changes,
+    ) -> Result<(), Refusal> {
+        let mut read = connection.prepare_cached("SELECT state FROM chargers WHERE no = ?1")?;
+        let mut write =
+            connection.prepare_cached("UPDATE chargers SET state = ?2 WHERE no = ?1")?;
+        for (key, incoming) in &changes.chargers {
+            let no = numbers.charger(connection, key)?.no;
+            let held = match self.chargers.entry(no) {
+                Entry::Occupied(held) => held.into_mut(),
+                Entry::Vacant(place) => {
+                    let json: Option<Option<String>> =
+                        read.query_row([no], |row| row.get(0)).optional()?;
+                    let what = || format!("charger {key}");
+                    place.insert(read_state(connection, json.flatten(), what)?)
+                }
+            };
+            if let Some(json) = merge_into(held, incoming)? {
+                write.execute(params![no, json])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_connectors(
+        &mut self,
+        connection: &Connection,
+        numbers: &mut Numbers,
+        changes: &Changes,
+    ) -> Result<(), Refusal> {
+        let mut read = connection.prepare_cached(
+            "SELECT state FROM connectors WHERE charger_no = ?1 AND evse = ?2 AND connector = ?3",
+        )?;
+        let mut write = connection.prepare_cached(
+            "INSERT INTO connectors (charger_no, evse, connector, state) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (charger_no, evse, connector) DO UPDATE SET state = excluded.state",
+        )?;
+        for ((key, evse, connector), incoming) in &changes.connectors {
+            let no = numbers.charger(connection, key)?.no;
+            let held = match self.connectors.entry((no, *evse, *connector)) {
+                Entry::Occupied(held) => held.into_mut(),
+                Entry::Vacant(place) => {
+                    let json: Option<String> = read
+                        .query_row(params![no, evse, connector], |row| row.get(0))
+                        .optional()?;
+                    let what = || format!("connector {evse}/{connector} of {key}");
+                    place.insert(read_state(connection, json, what)?)
+                }
+            };
+            if let Some(json) = merge_into(held, incoming)? {
+                write.execute(params![no, evse, connector, json])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_transactions(
+        &mut self,
+        connection: &Connection,
+        numbers: &mut Numbers,
+        changes: &Changes,
+    ) -> Result<(), Refusal> {
+        let mut read = connection.prepare_cached(
+            "SELECT no, state FROM transactions WHERE charger_no = ?1 AND wire_id = ?2",
+        )?;
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO transactions (charger_no, wire_id, state) VALUES (?1, ?2, ?3) RETURNING no",
+        )?;
+        let mut update =
+            connection.prepare_cached("UPDATE transactions SET state = ?2 WHERE no = ?1")?;
+        for ((key, wire_id), incoming) in &changes.transactions {
+            let charger_no = numbers.charger(connection, key)?.no;
+            let held = match self.transactions.entry((charger_no, wire_id.clone())) {
+                Entry::Occupied(held) => held.into_mut(),
+                Entry::Vacant(place) => {
+                    let stored: Option<(i64, String)> = read
+                        .query_row(params![charger_no, wire_id], |row| {
+                            Ok((row.get(0)?, row.get(1)?))
+                        })
+                        .optional()?;
+                    let (no, json) = stored.unzip();
+                    let what = || format!("transaction {wire_id} of {key}");
+                    let state = read_state(connection, json, what)?;
+                    place.insert(Transaction { no, state })
+                }
+            };
+            let listed = listing::Outline::of(&held.state);
+            let Some(json) = merge_into(&mut held.state, incoming)? else {
+                continue;
+            };
+            let no = match held.no {
+                Some(no) => {
+                    update.execute(params![no, json])?;
+                    no
+                }
+                None => {
+                    let no =
+                        insert.query_row(params![charger_no, wire_id, json], |row| row.get(0))?;
+                    held.no = Some(no);
+                    no
+                }
+            };
+            if listed != listing::Outline::of(&held.state) {
+                let place = listing::Place {
+                    charger_no,
+                    charger: key,
+                    transaction_no: no,
+                    wire_id,
+                };
+                listing::write(connection, &place, &held.state)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Merges; the new state's JSON if anything is new.
+fn merge_into<S: State>(held: &mut S, incoming: &S) -> Result<Option<String>, Refusal> {
+    let mut merged = held.clone();
+    merged.merge(incoming.clone());
+    if merged == *held {
+        return Ok(None);
+    }
+    let json = serde_json::to_string(&merged)
+        .map_err(|error| Refusal::Poison(format!("cannot write the state as JSON: {error}")))?;
+    *held = merged;
+    Ok(Some(json))
+}
+
+/// Reads a stored state. One that cannot be read is set aside and begun anew: it must not hold up
+/// everything that comes after it, and the messages that it was made of are all still there.
+fn read_state<S: State>(
+    connection: &Connection,
+    json: Option<String>,
+    what: impl FnOnce() -> String,
+) -> Result<S, Refusal> {
+    let Some(json) = json else {
+        return Ok(S::default());
+    };
+    match serde_json::from_str(&json) {
+        Ok(state) => Ok(state),
+        Err(error) => {
+            let what = what();
+            tracing::error!(what, %error, "a stored state cannot be read; it is set aside and begun anew");
+            connection
+                .prepare_cached(
+                    "INSERT INTO set_aside (what, state, reason, at) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![what, json, error.to_string(), clock::now().0])?;
+            Ok(S::default())
+        }
+    }
+}
