@@ -287,10 +287,10 @@ pub(crate) fn check_length(identity: &str, version: Version) -> Result<(), Refus
 ///
 /// # Errors
 /// When none fits (rule C-7: the upgrade is refused).
-pub(crate) fn negotiate<'a>(
-    protocols: &'a [String],
+pub(crate) fn negotiate(
+    protocols: &[String],
     assume: Option<Version>,
-) -> Result<(Version, Option<&'a str>), Refusal> {
+) -> Result<(Version, Option<&str>), Refusal> {
     let found = protocols
         .iter()
         .find_map(|name| Some((Version::from_subprotocol(name)?, name.as_str())));
@@ -373,10 +373,7 @@ pub(crate) fn agree_deflate(offers: &str) -> Option<String> {
 
 fn agree_one(offer: &str) -> Option<String> {
     let mut parts = offer.split(';').map(str::trim);
-    if !parts
-        .next()?
-        .eq_ignore_ascii_case("permessage-deflate")
-    {
+    if !parts.next()?.eq_ignore_ascii_case("permessage-deflate") {
         return None;
     }
     let mut agreed =
@@ -392,14 +389,19 @@ fn agree_one(offer: &str) -> Option<String> {
             ("client_no_context_takeover", None) => 1,
             ("server_max_window_bits", Some(bits)) => {
                 // The compressor cannot do with a window of 8 bits: such an offer is declined.
-                let bits = bits.parse::<u8>().ok().filter(|bits| (9..=15).contains(bits))?;
+                let bits = bits
+                    .parse::<u8>()
+                    .ok()
+                    .filter(|bits| (9..=15).contains(bits))?;
                 let _ = write!(agreed, "; server_max_window_bits={bits}");
                 2
             }
             // Left out of the answer: the charger may use the full window.
             ("client_max_window_bits", bits) => {
                 if let Some(bits) = bits {
-                    bits.parse::<u8>().ok().filter(|bits| (8..=15).contains(bits))?;
+                    bits.parse::<u8>()
+                        .ok()
+                        .filter(|bits| (8..=15).contains(bits))?;
                 }
                 3
             }

@@ -13,13 +13,19 @@ fn a_plain_upgrade_is_read() {
     assert_eq!(request.target, "/ocpp/CP-1");
     assert_eq!(request.protocols, ["ocpp1.6"]);
     assert!(!request.repaired);
-    assert!(accepted(&request.key, Some("ocpp1.6"), None)
-        .contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+    assert!(
+        accepted(&request.key, Some("ocpp1.6"), None)
+            .contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n")
+    );
 }
 
 #[test]
 fn quirk_02_missing_connection_upgrade_is_repaired() {
-    for gone in ["Connection: Upgrade\r\n", "Upgrade: websocket\r\n", "Sec-WebSocket-Version: 13\r\n"] {
+    for gone in [
+        "Connection: Upgrade\r\n",
+        "Upgrade: websocket\r\n",
+        "Sec-WebSocket-Version: 13\r\n",
+    ] {
         let request = read(&PLAIN.replacen(gone, "", 1)).expect(gone);
         assert!(request.repaired, "{gone}");
     }
@@ -45,11 +51,20 @@ fn a_plain_get_learns_what_this_is() {
 fn what_is_no_upgrade_is_refused_with_a_sentence() {
     for (head, status) in [
         (PLAIN.replacen("GET", "POST", 1), Status::MethodNotAllowed),
-        (PLAIN.replacen("Version: 13", "Version: 8", 1), Status::UpgradeRequired),
-        (PLAIN.replacen("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 1), Status::BadRequest),
+        (
+            PLAIN.replacen("Version: 13", "Version: 8", 1),
+            Status::UpgradeRequired,
+        ),
+        (
+            PLAIN.replacen("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 1),
+            Status::BadRequest,
+        ),
         ("\u{16}\u{3}\u{1}".to_owned(), Status::BadRequest),
         ("GET /a\0b HTTP/1.1\r\n\r\n".to_owned(), Status::BadRequest),
-        (format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100)), Status::HeadTooLarge),
+        (
+            format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100)),
+            Status::HeadTooLarge,
+        ),
     ] {
         let refusal = read(&head).expect_err(&head);
         assert_eq!(refusal.status, status, "{head}");
@@ -145,31 +160,62 @@ fn the_length_of_an_identity_depends_on_the_version() {
 
 #[test]
 fn the_charger_s_order_of_subprotocols_decides() {
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let names = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
     let offered = names(&["ocpp0.1", "ocpp2.0.1", "ocpp1.6"]);
-    assert_eq!(negotiate(&offered, None), Ok((Version::V201, Some("ocpp2.0.1"))));
+    assert_eq!(
+        negotiate(&offered, None),
+        Ok((Version::V201, Some("ocpp2.0.1")))
+    );
     let shouted = names(&["OCPP1.6"]);
-    assert_eq!(negotiate(&shouted, None), Ok((Version::V16, Some("OCPP1.6"))));
+    assert_eq!(
+        negotiate(&shouted, None),
+        Ok((Version::V16, Some("OCPP1.6")))
+    );
     let unknown = names(&["ocpp0.1"]);
     let refusal = negotiate(&unknown, Some(Version::V16)).expect_err("none fits");
-    assert!(refusal.sentence.contains("ocpp1.6, ocpp2.0.1, ocpp2.1"), "{}", refusal.sentence);
+    assert!(
+        refusal.sentence.contains("ocpp1.6, ocpp2.0.1, ocpp2.1"),
+        "{}",
+        refusal.sentence
+    );
     assert_eq!(negotiate(&[], Some(Version::V16)), Ok((Version::V16, None)));
     assert!(negotiate(&[], None).is_err());
 }
 
 #[test]
 fn quirk_05_a_colon_may_stand_in_password_or_identity() {
-    assert_eq!(split_credentials(b"cp-1:a:b", "CP-1"), Some((&b"cp-1"[..], &b"a:b"[..])));
-    assert_eq!(split_credentials(b"a:b:pw", "A:B"), Some((&b"a:b"[..], &b"pw"[..])));
-    assert_eq!(split_credentials(b"other:pw:x", "CP-1"), Some((&b"other"[..], &b"pw:x"[..])));
+    assert_eq!(
+        split_credentials(b"cp-1:a:b", "CP-1"),
+        Some((&b"cp-1"[..], &b"a:b"[..]))
+    );
+    assert_eq!(
+        split_credentials(b"a:b:pw", "A:B"),
+        Some((&b"a:b"[..], &b"pw"[..]))
+    );
+    assert_eq!(
+        split_credentials(b"other:pw:x", "CP-1"),
+        Some((&b"other"[..], &b"pw:x"[..]))
+    );
     assert_eq!(split_credentials(b"nothing", "CP-1"), None);
-    assert_eq!(split_credentials(b"CP-1:", "CP-1"), Some((&b"CP-1"[..], &b""[..])));
+    assert_eq!(
+        split_credentials(b"CP-1:", "CP-1"),
+        Some((&b"CP-1"[..], &b""[..]))
+    );
 }
 
 #[test]
 fn basic_credentials_are_decoded_with_and_without_padding() {
     for text in ["Basic Y3A6cHc=", "basic  Y3A6cHc", "BASIC Y3A6cHc="] {
-        assert_eq!(basic(text.as_bytes()).as_deref(), Some(&b"cp:pw"[..]), "{text}");
+        assert_eq!(
+            basic(text.as_bytes()).as_deref(),
+            Some(&b"cp:pw"[..]),
+            "{text}"
+        );
     }
     for text in ["Bearer Y3A6cHc=", "Basic", "Basic \u{fffd}", "Ba"] {
         assert_eq!(basic(text.as_bytes()), None, "{text}");
@@ -178,17 +224,33 @@ fn basic_credentials_are_decoded_with_and_without_padding() {
 
 #[test]
 fn deflate_is_agreed_to_without_context_and_with_windows_that_we_can_keep() {
-    const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    const AGREED: &str =
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     for (offer, agreed) in [
         ("permessage-deflate", Some(AGREED.to_owned())),
-        ("permessage-deflate; client_max_window_bits", Some(AGREED.to_owned())),
-        ("x-webkit-deflate-frame, permessage-deflate; client_no_context_takeover", Some(AGREED.to_owned())),
-        ("permessage-deflate; server_max_window_bits=10", Some(format!("{AGREED}; server_max_window_bits=10"))),
-        ("permessage-deflate; server_max_window_bits=8, permessage-deflate", Some(AGREED.to_owned())),
+        (
+            "permessage-deflate; client_max_window_bits",
+            Some(AGREED.to_owned()),
+        ),
+        (
+            "x-webkit-deflate-frame, permessage-deflate; client_no_context_takeover",
+            Some(AGREED.to_owned()),
+        ),
+        (
+            "permessage-deflate; server_max_window_bits=10",
+            Some(format!("{AGREED}; server_max_window_bits=10")),
+        ),
+        (
+            "permessage-deflate; server_max_window_bits=8, permessage-deflate",
+            Some(AGREED.to_owned()),
+        ),
         ("permessage-deflate; server_max_window_bits=8", None),
         ("permessage-deflate; server_max_window_bits", None),
         ("permessage-deflate; unknown", None),
-        ("permessage-deflate; client_max_window_bits; client_max_window_bits", None),
+        (
+            "permessage-deflate; client_max_window_bits; client_max_window_bits",
+            None,
+        ),
         ("", None),
     ] {
         assert_eq!(agree_deflate(offer), agreed, "{offer}");

@@ -1,19 +1,62 @@
 //! The door: holds the line with each charger and loses nothing.
+//!
+//! A charger's way: [`accept`](self) reads the handshake and says who it is, the registry gives it
+//! the place of its older connection, and a task of its own (`connection`) carries frames to its
+//! [`Station`](central::station::Station), records to the journal and answers back, each only when
+//! its record is durable. Behind it `forwarder` carries the records on to a
+//! [`Sink`](central::ports::Sink); `watch` sets the pace and closes the door when nothing more can be
+//! made durable. Nothing in here knows a rule of OCPP, a database or a broker.
+//!
+//! ```text
+//! accept ─▶ connection (one per charger) ─▶ journal ─▶ forwarder ─▶ sink
+//!   │           │    ▲ durable               ▲
+//! directory   station┘                     watch
+//! ```
 
+mod accept;
+mod auth;
 mod config;
-#[expect(dead_code, reason = "used from the next commit on")]
+mod connection;
+mod directory;
+mod figures;
+mod forwarder;
+mod frames;
 mod handshake;
+mod pace;
+mod probe;
+mod registry;
+mod resume;
+mod shared;
+mod watch;
 
 pub use config::{AssumeVersion, GatewayConfig};
 
+use crate::auth::Passwords;
+use crate::directory::Directory;
+use crate::figures::Figures;
+use crate::forwarder::Delivery;
+use crate::frames::FrameOptions;
+use crate::pace::Pace;
+use crate::registry::{Registry, Stop};
+use crate::shared::{RateBound, Shared, wall_clock};
 use central::GatewayId;
 use central::policy::Policy;
 use central::ports::{DirectorySource, HealthProbe, Sink};
 use journal::Journal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Bytes of a record beside its payload, at most: header, identity, id, action, answer, reason.
+const RECORD_OVERHEAD: usize = 8 << 10;
+/// Pause between two slices of connections that are closed at a stop.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// What the gateway works with.
 pub struct GatewayDeps {
@@ -48,13 +91,17 @@ pub enum StartError {
         cure: &'static str,
     },
     /// The journal cannot be read or written.
-    #[error("{0}")]
+    #[error("read the journal for what chargers said last: {0}")]
     Journal(String),
 }
 
 /// A running gateway. Dropping it stops nothing; call [`Gateway::shutdown`].
 pub struct Gateway {
+    shared: Arc<Shared>,
     local_addr: SocketAddr,
+    accepting: CancellationToken,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    failed: tokio::sync::watch::Receiver<Option<String>>,
 }
 
 impl Gateway {
@@ -64,11 +111,36 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: GatewayConfig, deps: GatewayDeps) -> Result<Self, StartError> {
-        let _ = deps;
         config.check().map_err(StartError::Setting)?;
-        tokio::task::yield_now().await;
+        // Early, so that a second gateway on this port is found out before anything is written.
+        let listener =
+            accept::listen(config.listen).map_err(|error| refused(config.listen, error))?;
+        let local_addr = listener
+            .local_addr()
+            .map_err(|error| refused(config.listen, error))?;
+        let began = Instant::now();
+        let prepared = tokio::task::spawn_blocking(move || prepare(config, deps)).await;
+        let shared = prepared.map_err(|error| StartError::Journal(error.to_string()))??;
+        let shared = Arc::new(shared);
+        let accepting = CancellationToken::new();
+        let (failing, failed) = tokio::sync::watch::channel(None);
+        let tasks = vec![
+            tokio::spawn(forwarder::run(Arc::clone(&shared))),
+            tokio::spawn(watch::run(Arc::clone(&shared), failing)),
+            tokio::spawn(Arc::clone(&shared.directory).keep_fresh()),
+            tokio::spawn(accept::run(
+                listener,
+                Arc::clone(&shared),
+                accepting.clone(),
+            )),
+        ];
+        tracing::info!(address = %local_addr, took = ?began.elapsed(), "chargers may come in");
         Ok(Self {
-            local_addr: config.listen,
+            shared,
+            local_addr,
+            accepting,
+            tasks: Mutex::new(tasks),
+            failed,
         })
     }
 
@@ -81,25 +153,142 @@ impl Gateway {
     /// Waits until no promise can be kept any more (the journal is poisoned), and says why. By then
     /// all sockets are closed. Never ready otherwise.
     pub async fn failed(&self) -> String {
-        std::future::pending().await
+        let mut failed = self.failed.clone();
+        let why = failed
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
+            None => std::future::pending().await,
+        }
     }
 
-    /// Stops: no new connections, answers in hand finish, sockets close with 1001 in slices over
-    /// `grace`. Returns when all are closed; the journal stays with its owner.
+    /// Stops: the port is closed, answers in hand finish, sockets close with 1001 in slices over
+    /// `grace`. Returns when all are closed, or a little after `grace` at the latest; the journal
+    /// stays with its owner.
     pub async fn shutdown(&self, grace: Duration) {
-        let _ = grace;
-        tokio::task::yield_now().await;
+        let shared = &self.shared;
+        shared.stopping.store(true, Ordering::SeqCst);
+        self.accepting.cancel();
+        shared.connections.close();
+        let stopping = async {
+            self.close_in_slices(grace).await;
+            shared.connections.wait().await;
+        };
+        if tokio::time::timeout(grace, stopping).await.is_err() {
+            tracing::warn!(
+                connections = shared.connections.len(),
+                "connections left at the end of the grace period"
+            );
+        }
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            task.abort();
+        }
+    }
+
+    /// Over the first half of `grace`, so that the last ones still have time to finish.
+    async fn close_in_slices(&self, grace: Duration) {
+        let all = self.shared.registry.all();
+        let slices = (grace / 2).as_millis() / SLICE.as_millis();
+        let size = all
+            .len()
+            .div_ceil(usize::try_from(slices).unwrap_or(1).max(1));
+        // A handful needs no spreading.
+        for slice in all.chunks(size.max(32)) {
+            for control in slice {
+                control.stop(Stop::Shutdown);
+            }
+            tokio::time::sleep(SLICE).await;
+        }
+        // Those whose handshake ended meanwhile.
+        for control in self.shared.registry.all() {
+            control.stop(Stop::Shutdown);
+        }
     }
 
     /// How the gateway, its journal and its sink are.
     #[must_use]
     pub fn probe(&self) -> Arc<dyn HealthProbe> {
-        struct Fine;
-        impl HealthProbe for Fine {
-            fn health(&self) -> Vec<central::ports::Health> {
-                Vec::new()
-            }
-        }
-        Arc::new(Fine)
+        Arc::new(probe::Probe::new(Arc::clone(&self.shared)))
     }
+}
+
+fn refused(address: SocketAddr, source: std::io::Error) -> StartError {
+    let cure = match source.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another program listens there: stop it, or choose another port with gateway.listen"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need a privilege: choose a higher one with gateway.listen"
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: set gateway.listen to one of its own, or to 0.0.0.0"
+        }
+        _ => "set gateway.listen to an address of this machine and a free port",
+    };
+    StartError::Listen {
+        address,
+        source,
+        cure,
+    }
+}
+
+fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartError> {
+    let GatewayDeps {
+        journal,
+        gateway_id,
+        sink,
+        directory,
+        policy,
+        data_dir,
+    } = deps;
+    let resumed = resume::resume(&journal, config.resend_replay_max_bytes)
+        .map_err(|error| StartError::Journal(error.to_string()))?;
+    let registry = Registry::new(resumed.last_epoch);
+    let chargers = resumed.memories.len();
+    for (key, memory) in resumed.memories {
+        registry.remember(key.into(), memory);
+    }
+    tracing::info!(
+        records = resumed.records,
+        chargers,
+        "read what chargers said last"
+    );
+    let now = wall_clock();
+    let epoch = registry.next_epoch(now.as_millis().unsigned_abs());
+    if let Err(error) = journal.append(&central::record::gateway_started(now, epoch), None) {
+        // Full or broken: the watch finds out at once and says so; nobody can come in meanwhile.
+        tracing::warn!(%error, "the start of this gateway is not recorded");
+    }
+    // What is taken in must fit into a record, also as Base64 and with its answer.
+    let longest = journal.record_bytes_max().saturating_sub(RECORD_OVERHEAD) / 4 * 3;
+    let frame_max_bytes = config.frame_max_bytes.min(longest);
+    let directory = Directory::open(
+        directory,
+        &data_dir,
+        Duration::from_secs(config.directory_refresh_s),
+        Duration::from_millis(config.token_timeout_ms),
+    );
+    Ok(Shared {
+        journal,
+        gateway_id,
+        sink,
+        policy,
+        directory: Arc::new(directory),
+        passwords: Passwords::new(config.password_checks_max),
+        registry,
+        pace: Pace::new(Duration::from_millis(config.pace_wait_max_ms)),
+        delivery: Delivery::default(),
+        figures: Figures::new(),
+        frame_options: FrameOptions::new(frame_max_bytes, config.compression_min_bytes),
+        handshakes: Arc::new(Semaphore::new(config.handshakes_max)),
+        handshake_rate: RateBound::new(config.handshakes_per_second),
+        connections: TaskTracker::new(),
+        stopping: AtomicBool::new(false),
+        not_durable: AtomicBool::new(false),
+        config,
+    })
 }

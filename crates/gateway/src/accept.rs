@@ -1,0 +1,335 @@
+//! The threshold: from a TCP connection to a charger's task. Whatever comes in here is a stranger,
+//! so everything has a bound: bytes, time, number and rate. A refusal happens before the upgrade,
+//! because an accepted and then closed connection resets a charger's back-off (rule H-6).
+
+use crate::auth::Verdict;
+use crate::connection::Connection;
+use crate::frames::{Frames, Line};
+use crate::handshake::{self, Refusal, Request, Status};
+use crate::registry::{Before, Control, Registry};
+use crate::shared::{Shared, wall_clock};
+use central::policy::UnknownCharger;
+use central::ports::ChargerProfile;
+use central::resend::ResendMemory;
+use central::station::{Station, StationConfig};
+use ocpp::Version;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// Pause after the system refused to give a connection (no file handles left, usually).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that wait for `accept`: a fleet may come back within a second.
+const BACKLOG: u32 = 4_096;
+/// How long a refusal may take to be written.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Opens the port.
+///
+/// # Errors
+/// As the system says.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    // A restart must not wait for the old connections' last minutes.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until `stop`; then the port is closed.
+pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                let Ok(permit) = Arc::clone(&shared.handshakes).try_acquire_owned() else {
+                    // No room even for reading what it wants. The answer is short enough for any
+                    // socket buffer.
+                    shared.figures.refused(Status::Unavailable);
+                    let refusal = Refusal::new(Status::Unavailable, "Too many handshakes at once.");
+                    let _ = socket.try_write(refusal_text(&shared, &refusal).as_bytes());
+                    drop(Line::new(socket));
+                    continue;
+                };
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    welcome(socket, peer, shared).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One handshake, from the first byte to the charger's own task.
+async fn welcome(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    // An answer is one small packet: it must not wait for the acknowledgement of the one before.
+    let _ = socket.set_nodelay(true);
+    let mut line = Line::new(socket);
+    let deadline = shared.config.handshake_timeout();
+    let outcome = tokio::time::timeout(deadline, enter(&mut line, peer, &shared)).await;
+    let entered = match outcome {
+        Ok(Ok(entered)) => entered,
+        Ok(Err(Failure::Refused(refusal))) => {
+            shared.figures.refused(refusal.status);
+            tracing::debug!(%peer, status = refusal.status.code(), sentence = refusal.sentence, "handshake refused");
+            let text = refusal_text(&shared, &refusal);
+            let write = line.write_all(text.as_bytes());
+            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, write).await;
+            return;
+        }
+        Ok(Err(Failure::Gone)) | Err(_) => {
+            shared.figures.handshakes_unfinished.increment(1);
+            return;
+        }
+    };
+    begin(line, peer, &shared, entered, deadline).await;
+}
+
+fn refusal_text(shared: &Shared, refusal: &Refusal) -> String {
+    let least = shared.config.retry_after_s.max(1);
+    handshake::refused(refusal, fastrand::u64(least..=least * 2))
+}
+
+enum Failure {
+    Refused(Refusal),
+    /// The other side left, or never finished.
+    Gone,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// Someone who may come in.
+struct Entered {
+    identity: String,
+    key: Arc<str>,
+    version: Version,
+    profile: Option<Arc<ChargerProfile>>,
+    answer: String,
+    deflate: Option<String>,
+}
+
+async fn enter(line: &mut Line, peer: SocketAddr, shared: &Shared) -> Result<Entered, Failure> {
+    let request = read_request(line, shared.config.header_max_bytes).await?;
+    if !shared.handshake_rate.pass(Instant::now()) {
+        return Err(Refusal::new(Status::Unavailable, "Too many chargers come at once.").into());
+    }
+    shared.admit()?;
+    let identity = handshake::identity(&request.target)?;
+    let (version, echo) =
+        handshake::negotiate(&request.protocols, shared.config.assume_version.version())?;
+    handshake::check_length(&identity, version)?;
+    let key: Arc<str> = identity.to_lowercase().into();
+    let profile = shared.directory.charger(&key);
+    if profile.is_none() && shared.policy.unknown_charger == UnknownCharger::Reject {
+        tracing::info!(charger.id = %identity, %peer, "unknown charger refused");
+        return Err(Refusal::new(
+            Status::NotFound,
+            "No charger of this identity is known here; it must be added first.",
+        )
+        .into());
+    }
+    if let Some(stored) = profile
+        .as_ref()
+        .and_then(|profile| profile.password_hash.as_deref())
+    {
+        authenticate(&request, &identity, stored, peer, shared).await?;
+    }
+    if echo.is_none() {
+        shared.figures.quirk_no_subprotocol.increment(1);
+    }
+    if request.repaired {
+        shared.figures.quirk_repaired_handshake.increment(1);
+    }
+    let deflate = shared
+        .config
+        .compression
+        .then(|| handshake::agree_deflate(&request.extensions))
+        .flatten();
+    Ok(Entered {
+        answer: handshake::accepted(&request.key, echo, deflate.as_deref()),
+        identity,
+        key,
+        version,
+        profile,
+        deflate,
+    })
+}
+
+async fn read_request(line: &mut Line, max_bytes: usize) -> Result<Request, Failure> {
+    let mut head = Vec::with_capacity(1_024);
+    loop {
+        let seen = head.len();
+        if seen >= max_bytes {
+            return Err(Refusal::new(
+                Status::HeadTooLarge,
+                format!("The head of a request may have at most {max_bytes} bytes."),
+            )
+            .into());
+        }
+        if line.read_buf(&mut head).await? == 0 {
+            return Err(Failure::Gone);
+        }
+        // TLS, or anything else that is no HTTP: say so at once instead of waiting for its end.
+        if !head[0].is_ascii_graphic() && !head[0].is_ascii_whitespace() {
+            return Err(Refusal::new(
+                Status::BadRequest,
+                "This is not an HTTP/1.1 request; chargers connect with ws:// here.",
+            )
+            .into());
+        }
+        if let Some(end) = handshake::head_end(&head, seen) {
+            let request = handshake::parse(&head[..end])?;
+            line.push_back(head.split_off(end));
+            return Ok(request);
+        }
+    }
+}
+
+async fn authenticate(
+    request: &Request,
+    identity: &str,
+    stored: &str,
+    peer: SocketAddr,
+    shared: &Shared,
+) -> Result<(), Failure> {
+    let refuse = |why: &'static str| {
+        shared.figures.auth_failures.increment(1);
+        tracing::info!(charger.id = %identity, %peer, why, "charger refused");
+        Err(Failure::Refused(Refusal::new(
+            Status::Unauthorized,
+            "Give the identity as user name and this charger's password.",
+        )))
+    };
+    let Some((user, password)) = request
+        .credentials
+        .as_deref()
+        .and_then(|credentials| handshake::split_credentials(credentials, identity))
+    else {
+        return refuse("no credentials");
+    };
+    let is_same =
+        std::str::from_utf8(user).is_ok_and(|user| user.to_lowercase() == identity.to_lowercase());
+    if shared.config.user_must_be_identity && !is_same {
+        return refuse("the user name is not the identity");
+    }
+    match shared.passwords.check(stored, password).await {
+        Verdict::Welcome => Ok(()),
+        Verdict::Refused => refuse("wrong password"),
+        Verdict::Unusable => refuse("the stored password hash is not an Argon2 PHC string"),
+    }
+}
+
+/// The last steps, in an order that matters: take the place, get what the old connection remembers,
+/// say 101, and only then hand over to a task of its own (so that the handshake's memory is freed).
+async fn begin(
+    mut line: Line,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    entered: Entered,
+    deadline: Duration,
+) {
+    let now = wall_clock();
+    let control = Arc::new(Control::new(
+        shared.registry.next_epoch(now.as_millis().unsigned_abs()),
+    ));
+    let (memory, replaced) = take_place(&shared.registry, &entered.key, &control, shared).await;
+    if replaced {
+        shared.figures.replaced.increment(1);
+    }
+    // Those who stop everything mark it first and then stop all who are in the registry; we are in
+    // the registry first and then look at the mark. So none slips through.
+    let answer = match shared.admit() {
+        Ok(()) => entered.answer,
+        Err(refusal) => {
+            shared.registry.release(&entered.key, &control, memory);
+            shared.figures.refused(refusal.status);
+            let _ = line
+                .write_all(refusal_text(shared, &refusal).as_bytes())
+                .await;
+            return;
+        }
+    };
+    let wrote = tokio::time::timeout(deadline, line.write_all(answer.as_bytes())).await;
+    let frames = match wrote {
+        Ok(Ok(())) => Frames::new(line, entered.deflate.as_deref(), &shared.frame_options),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the answer to the handshake was not read".to_owned()),
+    };
+    let frames = match frames {
+        Ok(frames) => frames,
+        Err(error) => {
+            tracing::debug!(charger.id = %entered.identity, error, "handshake not finished");
+            shared.figures.handshakes_unfinished.increment(1);
+            shared.registry.release(&entered.key, &control, memory);
+            return;
+        }
+    };
+    if let Some(counter) = shared
+        .figures
+        .handshakes_accepted
+        .get(entered.version as usize)
+    {
+        counter.increment(1);
+    }
+    let charger_id = match &entered.profile {
+        Some(profile) => profile.charger_id.as_str().into(),
+        None => entered.identity.as_str().into(),
+    };
+    let config = StationConfig {
+        charger_id,
+        version: entered.version,
+        profile: entered.profile,
+        policy: Arc::clone(&shared.policy),
+        epoch: control.epoch,
+        seed: fastrand::u64(..),
+        remote: peer.to_string(),
+    };
+    let station = Station::new(config, memory, now);
+    let connection = Connection::new(Arc::clone(shared), control, entered.key, station, frames);
+    shared.connections.spawn(connection.run());
+}
+
+async fn take_place(
+    registry: &Registry,
+    key: &Arc<str>,
+    control: &Arc<Control>,
+    shared: &Shared,
+) -> (ResendMemory, bool) {
+    match registry.claim(key, control) {
+        Before::Away(memory) => (memory, false),
+        Before::Here(memory) => {
+            let wait = Duration::from_millis(shared.config.handover_timeout_ms);
+            let memory = tokio::time::timeout(wait, memory).await;
+            if !matches!(memory, Ok(Ok(_))) {
+                tracing::warn!(charger.key = %key, "the replaced connection handed nothing over in time");
+            }
+            (memory.ok().and_then(Result::ok).unwrap_or_default(), true)
+        }
+    }
+}

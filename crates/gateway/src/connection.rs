@@ -1,0 +1,505 @@
+//! One task per charger: wait for one thing, hand it to the station, do what comes out. No rule of
+//! OCPP is in here.
+//!
+//! The task appends to the journal itself and is woken by the journal's writer, so between a frame
+//! and its answer there is no channel, no other task and no lock that all chargers share. While
+//! nothing happens it holds the station, small buffers and one timer.
+
+use crate::frames::{Frames, Incoming, ReadError};
+use crate::registry::{Control, Stop};
+use crate::shared::{Shared, wall_clock};
+use bytes::Bytes;
+use central::Timestamp;
+use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
+use journal::{AppendError, FullReason};
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
+
+/// Messages taken in before others get their turn.
+const MESSAGES_PER_TURN: u32 = 16;
+/// Control frames taken in before others get their turn.
+const CONTROLS_PER_TURN: u32 = 64;
+/// How long the last answers may take when we close.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// How long the closing handshake may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A record on its way to the disk.
+struct Pending {
+    ticket: Ticket,
+    seq: u64,
+    read_at: Instant,
+}
+
+/// A message that waits for its turn (see `pace`).
+struct Held {
+    message: Bytes,
+    is_text: bool,
+    turn: Instant,
+}
+
+/// Why the loop ended.
+enum End {
+    /// Told so from outside.
+    Told(Stop),
+    /// Our own decision, or the charger's.
+    Because(CloseReason),
+}
+
+/// One charger's connection.
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    control: Arc<Control>,
+    key: Arc<str>,
+    station: Station,
+    frames: Frames,
+    pending: VecDeque<Pending>,
+    held: Option<Held>,
+    heard_at: Instant,
+    ping_at: Instant,
+    pings_unanswered: u32,
+    has_ponged: bool,
+    /// Since when something waits for being written without any progress.
+    writing_since: Option<Instant>,
+    /// Something could not be appended: what the station remembers of it must not outlive it.
+    lost_a_record: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        control: Arc<Control>,
+        key: Arc<str>,
+        station: Station,
+        frames: Frames,
+    ) -> Self {
+        let now = Instant::now();
+        // Chargers that came together shall not be pinged together.
+        let jitter = fastrand::f64().mul_add(0.5, 0.75);
+        let ping_at = now + shared.config.ping_interval().mul_f64(jitter);
+        Self {
+            shared,
+            control,
+            key,
+            station,
+            frames,
+            pending: VecDeque::new(),
+            held: None,
+            heard_at: now,
+            ping_at,
+            pings_unanswered: 0,
+            has_ponged: false,
+            writing_since: None,
+            lost_a_record: false,
+        }
+    }
+
+    /// Serves the charger until the connection ends.
+    pub(crate) async fn run(mut self) {
+        let end = {
+            let mut timer = pin!(tokio::time::sleep_until(self.ping_at.into()));
+            let mut armed = false;
+            poll_fn(|cx| self.poll(cx, timer.as_mut(), &mut armed)).await
+        };
+        // On the heap, so that an idle connection does not carry the room for its end.
+        Box::pin(self.finish(end)).await;
+    }
+
+    /// One round. The order of the steps is their priority.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Sleep>,
+        armed: &mut bool,
+    ) -> Poll<End> {
+        self.control.listen(cx.waker());
+        loop {
+            // 1. Someone says stop: nothing else matters.
+            if let Some(stop) = self.control.stopped() {
+                return Poll::Ready(End::Told(stop));
+            }
+            let now = Instant::now();
+            if let Err(reason) = self.round(cx, now) {
+                return Poll::Ready(End::Because(reason));
+            }
+            // 7. Sleep until the next deadline. A timer that rings early is cheaper than one that is
+            //    set anew for every message.
+            let next = self.next_deadline(now);
+            if !*armed || next < timer.deadline().into_std() || timer.is_elapsed() {
+                timer.as_mut().reset(next.into());
+                *armed = true;
+            } else if now < timer.deadline().into_std() {
+                return Poll::Pending;
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn round(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), CloseReason> {
+        let wall = wall_clock();
+        // 2. What became durable lets answers out.
+        self.release_durable(now, wall);
+        // 3. What was asked for.
+        for fact in self.control.take_facts() {
+            self.station.handle_fact(fact, wall);
+        }
+        // 4. Deadlines.
+        self.check_deadlines(now, wall)?;
+        self.drain(cx, now, wall)?;
+        // 5. Answers go out before anything new comes in.
+        self.flush(cx, now)?;
+        // 6. The charger's messages, as long as there is room for their answers.
+        self.take_in(cx, now, wall)?;
+        if self.frames.is_writing() {
+            self.flush(cx, now)?;
+        }
+        Ok(())
+    }
+
+    fn release_durable(&mut self, now: Instant, wall: Timestamp) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let durable = self.shared.journal.durable_seq();
+        let mut upto = None;
+        while let Some(first) = self.pending.front()
+            && first.seq <= durable
+        {
+            self.shared
+                .figures
+                .answered(now.saturating_duration_since(first.read_at));
+            upto = Some(first.ticket);
+            self.pending.pop_front();
+        }
+        if let Some(upto) = upto {
+            self.station.handle_durable(upto, wall);
+        }
+    }
+
+    fn check_deadlines(&mut self, now: Instant, wall: Timestamp) -> Result<(), CloseReason> {
+        if self.station.poll_timeout().is_some_and(|at| at <= wall) {
+            self.station.handle_timeout(wall);
+        }
+        let config = &self.shared.config;
+        if self
+            .writing_since
+            .is_some_and(|since| now.duration_since(since) >= config.write_timeout())
+        {
+            return Err(CloseReason::SendTimeout);
+        }
+        if now < self.ping_at {
+            return Ok(());
+        }
+        let silent = now.saturating_duration_since(self.heard_at);
+        if silent < config.ping_interval() {
+            // Any byte is as good as a pong (rule H-1).
+            self.pings_unanswered = 0;
+            self.ping_at = self.heard_at + config.ping_interval();
+            return Ok(());
+        }
+        // Some firmware never answers pings (quirk 18): it gets the longer bound.
+        let is_dead = if self.has_ponged {
+            self.pings_unanswered >= config.ping_misses_max
+        } else {
+            silent >= config.silence_max()
+        };
+        if is_dead {
+            return Err(CloseReason::PingTimeout);
+        }
+        self.pings_unanswered = self.pings_unanswered.saturating_add(1);
+        self.ping_at = now + config.ping_interval();
+        if !self.frames.is_writing() {
+            self.frames.ping();
+        }
+        Ok(())
+    }
+
+    /// Does what the station wants done.
+    fn drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<(), CloseReason> {
+        while let Some(output) = self.station.poll_output() {
+            match output {
+                Output::Append(ticket, record) => self.append(ticket, &record, cx, now)?,
+                Output::Send(text) => self.frames.send(text),
+                Output::Ask(Question::Token { question_id, id }) => {
+                    if let Some(token) = self.shared.directory.token(&id) {
+                        let answer = TokenAnswer::Known(token);
+                        let fact = Fact::Token {
+                            question_id,
+                            answer,
+                        };
+                        self.station.handle_fact(fact, wall);
+                    } else {
+                        self.shared.directory.ask(&self.control, question_id, id);
+                    }
+                }
+                Output::Close(reason) => return Err(reason),
+            }
+        }
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        ticket: Ticket,
+        record: &[u8],
+        cx: &Context<'_>,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
+        match self.shared.journal.append(record, Some(cx.waker())) {
+            Ok(seq) => {
+                self.pending.push_back(Pending {
+                    ticket,
+                    seq,
+                    read_at: now,
+                });
+                self.shared.figures.record(record);
+                Ok(())
+            }
+            Err(error) => {
+                self.lost_a_record = true;
+                Err(match error {
+                    AppendError::TooLarge { .. } => CloseReason::TooLarge,
+                    // Silence on an open socket would make the charger discard it (rule Q-13).
+                    AppendError::Full(
+                        FullReason::Bound | FullReason::DiskFull | FullReason::Behind,
+                    )
+                    | AppendError::Poisoned(_)
+                    | AppendError::Closed => CloseReason::NotDurable,
+                })
+            }
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), CloseReason> {
+        let mut progress = false;
+        match self.frames.poll_flush(cx, &mut progress) {
+            Poll::Ready(Ok(())) => self.writing_since = None,
+            Poll::Ready(Err(error)) => return Err(broken(error)),
+            Poll::Pending if progress => self.writing_since = Some(now),
+            Poll::Pending => {
+                self.writing_since.get_or_insert(now);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<(), CloseReason> {
+        let (mut messages, mut controls) = (0, 0);
+        loop {
+            if messages >= MESSAGES_PER_TURN || controls >= CONTROLS_PER_TURN {
+                cx.waker().wake_by_ref();
+                return Ok(());
+            }
+            if let Some(held) = self.held.take_if(|held| held.turn <= now) {
+                messages += 1;
+                self.hand_in(&held.message, held.is_text, cx, now, wall)?;
+            }
+            let has_room = self.frames.queued_bytes() < self.shared.config.outbound_max_bytes;
+            if self.held.is_some() || !has_room || !self.station.wants_frame() {
+                return Ok(());
+            }
+            let incoming = match self.frames.poll_read(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(incoming)) => incoming,
+                Poll::Ready(Err(error)) => return Err(broken(error)),
+            };
+            self.heard_at = now;
+            let (message, is_text) = match incoming {
+                Incoming::Text(message) => (message, true),
+                Incoming::Binary(message) => {
+                    self.shared.figures.quirk_binary_frame.increment(1);
+                    (message, false)
+                }
+                Incoming::Ping => {
+                    controls += 1;
+                    continue;
+                }
+                Incoming::Pong => {
+                    controls += 1;
+                    self.has_ponged = true;
+                    self.pings_unanswered = 0;
+                    continue;
+                }
+                Incoming::Close(code) => return Err(CloseReason::ByCharger(code)),
+            };
+            if let Some(turn) = self.shared.pace.turn(|| now) {
+                self.shared.figures.paced.increment(1);
+                self.held = Some(Held {
+                    message,
+                    is_text,
+                    turn,
+                });
+            } else {
+                messages += 1;
+                self.hand_in(&message, is_text, cx, now, wall)?;
+            }
+        }
+    }
+
+    fn hand_in(
+        &mut self,
+        message: &[u8],
+        is_text: bool,
+        cx: &mut Context<'_>,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<(), CloseReason> {
+        match std::str::from_utf8(message) {
+            Ok(text) if is_text => self.station.handle_text(text, wall),
+            Ok(_) => self.station.handle_binary(message, wall),
+            Err(_) => {
+                self.shared.figures.quirk_invalid_utf8.increment(1);
+                self.station.handle_binary(message, wall);
+            }
+        }
+        self.drain(cx, now, wall)
+    }
+
+    fn next_deadline(&self, now: Instant) -> Instant {
+        let mut next = self.ping_at;
+        if let Some(held) = &self.held {
+            next = next.min(held.turn);
+        }
+        if let Some(since) = self.writing_since {
+            next = next.min(since + self.shared.config.write_timeout());
+        }
+        if let Some(at) = self.station.poll_timeout() {
+            let left = at
+                .as_millis()
+                .saturating_sub(wall_clock().as_millis())
+                .max(1);
+            next = next.min(now + Duration::from_millis(left.unsigned_abs()));
+        }
+        next
+    }
+
+    /// The end: last answers if they may still be given, the record that says so, what is remembered
+    /// to whoever comes next, and a close frame.
+    async fn finish(mut self, end: End) {
+        let (reason, code) = match &end {
+            End::Told(Stop::Replaced) => (CloseReason::Replaced, 1000),
+            End::Told(Stop::Shutdown) => (CloseReason::Shutdown, 1001),
+            End::Told(Stop::NotDurable | Stop::Poisoned) => (CloseReason::NotDurable, 1013),
+            End::Because(reason) => (reason.clone(), close_code(reason)),
+        };
+        let line_is_open = !matches!(reason, CloseReason::ByCharger(_) | CloseReason::Broken(_));
+        if matches!(end, End::Told(Stop::Shutdown | Stop::NotDurable)) || self.lost_a_record {
+            let last = poll_fn(|cx| self.poll_last_answers(cx));
+            let _ = tokio::time::timeout(LAST_ANSWERS, last).await;
+        }
+        if reason == CloseReason::NotDurable {
+            self.shared.figures.closed_not_durable.increment(1);
+        }
+        tracing::debug!(charger.id = %self.key, reason = %reason.as_text(), "connection ended");
+
+        self.station.handle_closed(reason.clone(), wall_clock());
+        while let Some(output) = self.station.poll_output() {
+            // Whatever else it may still want has no listener any more.
+            if let Output::Append(_, record) = output {
+                match self.shared.journal.append(&record, None) {
+                    Ok(_) => self.shared.figures.record(&record),
+                    Err(_) => self.lost_a_record = true,
+                }
+            }
+        }
+        let memory = self.station.into_memory();
+        let memory = if self.lost_a_record {
+            // It may hold the answer to something that the journal never got: a resend would then
+            // be answered and never stored.
+            central::resend::ResendMemory::default()
+        } else {
+            memory
+        };
+        self.shared
+            .registry
+            .release(&self.key, &self.control, memory);
+
+        let mut frames = self.frames;
+        if line_is_open {
+            frames.close(code, &reason.as_text());
+        }
+        let goodbye = async {
+            let _ = poll_fn(|cx| frames.poll_flush(cx, &mut false)).await;
+            // Until the other side says goodbye too, so that it has read ours. Also sends the echo of
+            // its own goodbye.
+            while let Ok(incoming) = poll_fn(|cx| frames.poll_read(cx)).await {
+                if matches!(incoming, Incoming::Close(_)) {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    }
+
+    /// Answers what is on its way to the disk, without reading anything new.
+    fn poll_last_answers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.control.listen(cx.waker());
+        let (now, wall) = (Instant::now(), wall_clock());
+        if let Some(held) = self.held.take()
+            && !self.lost_a_record
+            && self
+                .hand_in(&held.message, held.is_text, cx, now, wall)
+                .is_err()
+        {
+            return Poll::Ready(());
+        }
+        self.release_durable(now, wall);
+        for fact in self.control.take_facts() {
+            self.station.handle_fact(fact, wall);
+        }
+        let stuck = !self.lost_a_record && self.drain(cx, now, wall).is_err();
+        if self.lost_a_record {
+            // Only what was appended before may still be answered.
+            while let Some(output) = self.station.poll_output() {
+                if let Output::Send(text) = output {
+                    self.frames.send(text);
+                }
+            }
+        }
+        let flushed = self.frames.poll_flush(cx, &mut false);
+        let broken = matches!(flushed, Poll::Ready(Err(_)));
+        let in_hand =
+            !self.pending.is_empty() || (!self.lost_a_record && !self.station.wants_frame());
+        if broken || stuck || (!in_hand && flushed.is_ready()) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+fn broken(error: ReadError) -> CloseReason {
+    match error {
+        ReadError::Ended => CloseReason::Broken("closed without a close frame".to_owned()),
+        ReadError::TooLarge => CloseReason::TooLarge,
+        ReadError::Broken(words) => CloseReason::Broken(words),
+    }
+}
+
+/// RFC 6455, section 7.4.1.
+const fn close_code(reason: &CloseReason) -> u16 {
+    match reason {
+        CloseReason::TooLarge => 1009,
+        CloseReason::NotDurable => 1013,
+        CloseReason::Shutdown => 1001,
+        CloseReason::Garbage | CloseReason::Refused => 1008,
+        CloseReason::PingTimeout | CloseReason::SendTimeout => 1011,
+        CloseReason::ByCharger(_) | CloseReason::Broken(_) | CloseReason::Replaced => 1000,
+    }
+}

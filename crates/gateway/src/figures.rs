@@ -1,0 +1,159 @@
+//! What the gateway counts. Every handle is made once at start, so that counting a message costs an
+//! atomic addition and no look-up by label.
+
+use crate::handshake::Status;
+use central::record::{Notes, Record, RecordKind};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use ocpp::{Version, action};
+use std::time::Duration;
+
+/// Marks on records that are counted as quirks, with the label that names them.
+const NOTED: [(Notes, &str); 6] = [
+    (Notes::QUARANTINED, "quarantined"),
+    (Notes::SLOPPY, "sloppy"),
+    (Notes::BASE64, "not_utf8"),
+    (Notes::UNSOLICITED, "unsolicited"),
+    (Notes::TOKEN_UNVERIFIED, "token_unverified"),
+    (Notes::CONFLICT, "conflict"),
+];
+
+/// The handles.
+pub(crate) struct Figures {
+    pub(crate) connections: Gauge,
+    pub(crate) handshakes_accepted: [Counter; 3],
+    handshakes_refused: [Counter; Status::ALL.len()],
+    pub(crate) handshakes_unfinished: Counter,
+    pub(crate) auth_failures: Counter,
+    pub(crate) replaced: Counter,
+    pub(crate) closed_not_durable: Counter,
+    calls: [Vec<Counter>; 3],
+    calls_unknown: [Counter; 3],
+    other_kinds: [Counter; 10],
+    noted: [Counter; NOTED.len()],
+    pub(crate) quirk_no_subprotocol: Counter,
+    pub(crate) quirk_repaired_handshake: Counter,
+    pub(crate) quirk_binary_frame: Counter,
+    pub(crate) quirk_invalid_utf8: Counter,
+    answer_seconds: Histogram,
+    pub(crate) delivered_records: Counter,
+    pub(crate) delivery_failures: Counter,
+    pub(crate) batch_records: Histogram,
+    pub(crate) backlog_records: Gauge,
+    pub(crate) backlog_bytes: Gauge,
+    pub(crate) pace_rate: Gauge,
+    pub(crate) paced: Counter,
+}
+
+impl Figures {
+    pub(crate) fn new() -> Self {
+        let quirk = |name: &'static str| counter!("wattpost_gateway_quirks_total", "quirk" => name);
+        let refused = |status: Status| counter!("wattpost_gateway_handshakes_total", "result" => status.code());
+        Self {
+            connections: gauge!("wattpost_gateway_connections"),
+            handshakes_accepted: Version::ALL.map(|version| {
+                counter!("wattpost_gateway_handshakes_total", "result" => "101", "version" => version.as_str())
+            }),
+            handshakes_refused: Status::ALL.map(refused),
+            handshakes_unfinished: counter!("wattpost_gateway_handshakes_total", "result" => "unfinished"),
+            auth_failures: counter!("wattpost_gateway_auth_failures_total"),
+            replaced: counter!("wattpost_gateway_connections_replaced_total"),
+            closed_not_durable: counter!("wattpost_gateway_connections_closed_not_durable_total"),
+            calls: Version::ALL.map(|version| {
+                let call = |action: &'static str| counter!("wattpost_gateway_messages_total", "kind" => "call", "version" => version.as_str(), "action" => action);
+                action::all(version).iter().map(|info| call(info.name)).collect()
+            }),
+            calls_unknown: Version::ALL.map(|version| {
+                counter!("wattpost_gateway_messages_total", "kind" => "call", "version" => version.as_str(), "action" => "unknown")
+            }),
+            other_kinds: std::array::from_fn(|kind| {
+                counter!("wattpost_gateway_messages_total", "kind" => KINDS[kind])
+            }),
+            noted: NOTED.map(|(_, name)| quirk(name)),
+            quirk_no_subprotocol: quirk("no_subprotocol"),
+            quirk_repaired_handshake: quirk("repaired_handshake"),
+            quirk_binary_frame: quirk("binary_frame"),
+            quirk_invalid_utf8: quirk("invalid_utf8"),
+            answer_seconds: histogram!("wattpost_gateway_answer_seconds"),
+            delivered_records: counter!("wattpost_gateway_delivered_records_total"),
+            delivery_failures: counter!("wattpost_gateway_delivery_failures_total"),
+            batch_records: histogram!("wattpost_gateway_batch_records"),
+            backlog_records: gauge!("wattpost_gateway_backlog_records"),
+            backlog_bytes: gauge!("wattpost_gateway_backlog_bytes"),
+            pace_rate: gauge!("wattpost_gateway_pace_messages_per_second"),
+            paced: counter!("wattpost_gateway_paced_total"),
+        }
+    }
+
+    pub(crate) fn refused(&self, status: Status) {
+        let place = Status::ALL.iter().position(|other| *other == status);
+        if let Some(counter) = place.and_then(|place| self.handshakes_refused.get(place)) {
+            counter.increment(1);
+        }
+    }
+
+    /// Counts what a record says.
+    pub(crate) fn record(&self, bytes: &[u8]) {
+        let Ok(record) = Record::decode(bytes) else {
+            return;
+        };
+        if record.kind == RecordKind::Call {
+            let version = record.ocpp_version as usize;
+            action::all(record.ocpp_version)
+                .binary_search_by(|info| info.name.cmp(record.action))
+                .map_or(&self.calls_unknown[version], |place| {
+                    &self.calls[version][place]
+                })
+                .increment(1);
+        } else if let Some(counter) = self.other_kinds.get(record.kind as usize) {
+            counter.increment(1);
+        }
+        if record.notes != Notes::default() {
+            for ((note, _), counter) in NOTED.iter().zip(&self.noted) {
+                if record.notes.has(*note) {
+                    counter.increment(1);
+                }
+            }
+        }
+    }
+
+    /// From reading a frame to having its record durable.
+    pub(crate) fn answered(&self, after: Duration) {
+        self.answer_seconds.record(after.as_secs_f64());
+    }
+}
+
+/// By [`RecordKind`] as a number.
+const KINDS: [&str; 10] = [
+    "none",
+    "call",
+    "send",
+    "call_result",
+    "call_error",
+    "call_result_error",
+    "unreadable",
+    "connected",
+    "disconnected",
+    "gateway_started",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_named_as_in_exports() {
+        for kind in [
+            RecordKind::Call,
+            RecordKind::Send,
+            RecordKind::CallResult,
+            RecordKind::CallError,
+            RecordKind::CallResultError,
+            RecordKind::Unreadable,
+            RecordKind::Connected,
+            RecordKind::Disconnected,
+            RecordKind::GatewayStarted,
+        ] {
+            assert_eq!(KINDS[kind as usize], kind.as_str());
+        }
+    }
+}

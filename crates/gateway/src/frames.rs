@@ -1,0 +1,346 @@
+//! One charger's WebSocket, as the connection needs it: messages in, answers out, both bounded.
+//!
+//! The library behind it (yawc) stays in this file, so that it can be changed. What this file adds:
+//! small buffers (an idle charger must not cost kilobytes), a bound on what waits for a slow reader,
+//! at most a few pongs owed at a time, compressed frames that nobody negotiated (quirk 24), and a
+//! socket that lingers after the last word so that the other side can read it.
+
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use yawc::close::CloseCode;
+use yawc::frame::{Frame, OpCode};
+use yawc::{CompressionLevel, DeflatePool, Options, Role, WebSocket, WebSocketError};
+
+/// Room for one usual message each way; both grow for a long one and shrink again.
+const READ_BUFFER: usize = 1_024;
+const WRITE_BUFFER: usize = 512;
+/// Bytes that the library may hold for writing before it must have written them.
+const WRITE_BOUNDARY: usize = 4_096;
+/// Pongs owed before nothing more is read: a flood of pings then waits for its own answers.
+const PONGS_OWED_MAX: u32 = 16;
+/// Deflate states kept for reuse, per direction: as many as messages are in the works at once.
+const DEFLATE_POOL: usize = 16;
+/// How long a closed socket may linger, and how much it reads meanwhile.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 4 << 20;
+/// What we agree to at least; see `handshake::agree_deflate`.
+const NO_CONTEXT: &str =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
+/// What every connection's WebSocket has in common.
+#[derive(Clone)]
+pub(crate) struct FrameOptions {
+    compressed: Options,
+    plain: Options,
+}
+
+impl FrameOptions {
+    /// `frame_max_bytes` bounds one message; answers below `compress_from_bytes` stay plain.
+    pub(crate) fn new(frame_max_bytes: usize, compress_from_bytes: usize) -> Self {
+        // The library's limits are exclusive.
+        let limit = frame_max_bytes + 1;
+        let base = Options::default()
+            .with_compression_level(CompressionLevel::fast())
+            .server_no_context_takeover()
+            .client_no_context_takeover()
+            .with_deflate_pool(DeflatePool::new(DEFLATE_POOL))
+            .with_limits(limit, limit)
+            .with_read_buffer_capacity(READ_BUFFER)
+            .with_write_buffer_capacity(WRITE_BUFFER)
+            .with_backpressure_boundary(WRITE_BOUNDARY);
+        Self {
+            compressed: base.clone().with_compression_threshold(compress_from_bytes),
+            // Able to read what is compressed although nobody agreed to it, never compressing itself.
+            plain: base.with_compression_threshold(usize::MAX),
+        }
+    }
+}
+
+/// What came in.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// A text message; not necessarily UTF-8.
+    Text(Bytes),
+    /// A binary message.
+    Binary(Bytes),
+    /// A ping (its pong is owed).
+    Ping,
+    /// A pong.
+    Pong,
+    /// The charger says goodbye, with its code if it gave one.
+    Close(Option<u16>),
+}
+
+/// Why nothing more comes in.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The other side closed without a word.
+    Ended,
+    /// A message above the limit; a close with 1009 is on its way.
+    TooLarge,
+    /// Anything else, in words.
+    Broken(String),
+}
+
+/// One WebSocket.
+pub(crate) struct Frames {
+    socket: WebSocket<Line>,
+    queue: VecDeque<Frame>,
+    queued_bytes: usize,
+    flushing: bool,
+    pongs_owed: u32,
+    /// A close is on its way already.
+    is_closing: bool,
+}
+
+impl Frames {
+    /// A WebSocket over a line whose handshake is done; `deflate` is what was agreed to.
+    pub(crate) fn new(
+        line: Line,
+        deflate: Option<&str>,
+        options: &FrameOptions,
+    ) -> Result<Self, String> {
+        let options = match deflate {
+            Some(_) => &options.compressed,
+            None => &options.plain,
+        };
+        let socket = WebSocket::from_stream_with_extensions(
+            line,
+            Role::Server,
+            Some(deflate.unwrap_or(NO_CONTEXT)),
+            options.clone(),
+        )
+        .map_err(|error| error.to_string())?;
+        Ok(Self {
+            socket,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            flushing: false,
+            pongs_owed: 0,
+            is_closing: false,
+        })
+    }
+
+    /// Bytes of answers that the library has not taken yet.
+    pub(crate) const fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Whether something waits for being written.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.flushing || !self.queue.is_empty()
+    }
+
+    /// Puts a text message into the queue; [`Frames::poll_flush`] sends it.
+    pub(crate) fn send(&mut self, text: String) {
+        self.enqueue(Frame::text(text));
+    }
+
+    /// Puts a ping into the queue.
+    pub(crate) fn ping(&mut self) {
+        self.enqueue(Frame::ping(Bytes::new()));
+    }
+
+    /// Puts a close into the queue, after which nothing may follow. Nothing, if the library has put
+    /// one there itself.
+    pub(crate) fn close(&mut self, code: u16, reason: &str) {
+        if !std::mem::replace(&mut self.is_closing, true) {
+            self.enqueue(Frame::close(CloseCode::from(code), reason));
+        }
+    }
+
+    fn enqueue(&mut self, frame: Frame) {
+        self.queued_bytes += frame.payload().len();
+        self.queue.push_back(frame);
+    }
+
+    /// The next message. Also sends pongs that are owed.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, ReadError>> {
+        if self.pongs_owed >= PONGS_OWED_MAX {
+            ready!(self.poll_pongs(cx))?;
+        }
+        let frame = match ready!(self.socket.poll_next_frame(cx)) {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.is_closing = true;
+                return Poll::Ready(Err(read_error(&error)));
+            }
+        };
+        let incoming = match frame.opcode() {
+            OpCode::Binary => Incoming::Binary(frame.into_payload()),
+            OpCode::Ping => {
+                self.pongs_owed += 1;
+                Incoming::Ping
+            }
+            OpCode::Pong => Incoming::Pong,
+            OpCode::Close => {
+                self.is_closing = true;
+                Incoming::Close(frame.close_code().map(u16::from))
+            }
+            // Fragments have been put together by now.
+            OpCode::Text | OpCode::Continuation => Incoming::Text(frame.into_payload()),
+        };
+        Poll::Ready(Ok(incoming))
+    }
+
+    /// Sends the pongs that are owed.
+    fn poll_pongs(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
+        ready!(self.socket.poll_ready_unpin(cx)).map_err(|error| read_error(&error))?;
+        self.pongs_owed = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what is queued, all of it in one write where it fits. `Ready(Ok(moved))` when all is
+    /// written, `Pending` when the other side does not take it; `progress` is set when some was.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: &mut bool,
+    ) -> Poll<Result<(), ReadError>> {
+        if self.pongs_owed > 0 {
+            ready!(self.poll_pongs(cx))?;
+        }
+        while !self.queue.is_empty() {
+            ready!(self.socket.poll_ready_unpin(cx)).map_err(|error| read_error(&error))?;
+            let Some(frame) = self.queue.pop_front() else {
+                break;
+            };
+            self.queued_bytes -= frame.payload().len();
+            self.socket
+                .start_send_unpin(frame)
+                .map_err(|error| read_error(&error))?;
+            self.flushing = true;
+            *progress = true;
+        }
+        if self.flushing {
+            ready!(Pin::new(&mut self.socket).poll_flush(cx))
+                .map_err(|error| read_error(&error))?;
+            self.flushing = false;
+            *progress = true;
+        }
+        if self.queue.capacity() > 16 {
+            self.queue = VecDeque::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn read_error(error: &WebSocketError) -> ReadError {
+    match error {
+        WebSocketError::ConnectionClosed => ReadError::Ended,
+        WebSocketError::FrameTooLarge => ReadError::TooLarge,
+        other => ReadError::Broken(other.to_string()),
+    }
+}
+
+/// A TCP connection with what was read too far during the handshake. When it is dropped before the
+/// other side has closed, it says that nothing more comes and reads on for a moment: closing a
+/// socket with unread bytes would reset it, and the other side would lose our last word.
+pub(crate) struct Line {
+    socket: Option<TcpStream>,
+    early: Vec<u8>,
+    ended: bool,
+}
+
+impl Line {
+    pub(crate) const fn new(socket: TcpStream) -> Self {
+        Self {
+            socket: Some(socket),
+            early: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Bytes to be read before those from the socket.
+    pub(crate) fn push_back(&mut self, bytes: Vec<u8>) {
+        self.early = bytes;
+    }
+
+    fn socket(&mut self) -> std::io::Result<Pin<&mut TcpStream>> {
+        self.socket
+            .as_mut()
+            .map(Pin::new)
+            .ok_or_else(|| std::io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        if let (Some(socket), Ok(runtime)) =
+            (self.socket.take(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(linger(socket));
+        }
+    }
+}
+
+async fn linger(mut socket: TcpStream) {
+    let read_on = async {
+        socket.shutdown().await?;
+        let mut waste = vec![0; 16 << 10];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            let read = socket.read(&mut waste).await?;
+            if read == 0 {
+                break;
+            }
+            left = left.saturating_sub(read);
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(LINGER, read_on).await;
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early[..count]);
+            if count == self.early.len() {
+                self.early = Vec::new();
+            } else {
+                self.early.drain(..count);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let result = ready!(self.socket()?.poll_read(cx, buf));
+        if result.is_err() || buf.filled().len() == before {
+            self.ended = true;
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let result = ready!(self.socket()?.poll_write(cx, bytes));
+        self.ended |= result.is_err();
+        Poll::Ready(result)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.socket()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.socket()?.poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,251 @@
+//! Slows answers down, smoothly and for all chargers alike, when what is acknowledged outruns what
+//! is stored while every part is healthy; so that a lasting overload ends in equilibrium and not at
+//! the journal's bound, where sockets are closed.
+//!
+//! A controller looks some times a second at the backlog and at what was delivered, and sets how
+//! many frames may be taken in per second; connections draw turns, one interval apart, first come
+//! first served. Without a backlog a turn costs one atomic load. While the sink is away nothing is
+//! paced: an outage is not the chargers' fault.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often the controller looks.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
+/// A delivery under way for longer than this means that the sink is away.
+pub(crate) const STUCK: Duration = Duration::from_secs(2);
+/// Time constant of the measured delivery rate: some batches long, so that it does not follow each.
+const SMOOTHING: Duration = Duration::from_millis(1_000);
+/// Slowest pace ever set, in frames per second.
+const RATE_MIN: f64 = 20.0;
+
+/// Turns for taking a frame in. Shared by all connections.
+pub(crate) struct Pace {
+    origin: Instant,
+    /// Nanoseconds between two turns; 0 = go at once.
+    interval_ns: AtomicU64,
+    /// When the next turn is, in nanoseconds since `origin`.
+    next_ns: AtomicU64,
+    wait_max: Duration,
+}
+
+impl Pace {
+    pub(crate) fn new(wait_max: Duration) -> Self {
+        Self {
+            origin: Instant::now(),
+            interval_ns: AtomicU64::new(0),
+            next_ns: AtomicU64::new(0),
+            wait_max,
+        }
+    }
+
+    /// Draws a turn for a frame that has been read: `None` = hand it in now.
+    pub(crate) fn turn(&self, now: impl FnOnce() -> Instant) -> Option<Instant> {
+        let interval = self.interval_ns.load(Ordering::Relaxed);
+        if interval == 0 {
+            return None;
+        }
+        let now = nanos(now().saturating_duration_since(self.origin));
+        let latest = now.saturating_add(nanos(self.wait_max));
+        let turn = self
+            .next_ns
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
+                Some(next.max(now).saturating_add(interval).min(latest))
+            })
+            .unwrap_or_else(|next| next);
+        let turn = turn.clamp(now, latest);
+        (turn > now).then(|| self.origin + Duration::from_nanos(turn))
+    }
+
+    /// Sets frames per second; `None` = no pacing.
+    pub(crate) fn set(&self, rate: Option<f64>) {
+        let interval = rate.map_or(0, |rate| (1e9 / rate.max(RATE_MIN)) as u64);
+        self.interval_ns.store(interval, Ordering::Relaxed);
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What the controller sees at a tick.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sight {
+    /// Bytes durable here and not yet stored there.
+    pub(crate) backlog_bytes: u64,
+    /// Records stored there since the start.
+    pub(crate) delivered: u64,
+    /// Whether the sink does its work: its last delivery succeeded and none is stuck.
+    pub(crate) sink_healthy: bool,
+}
+
+/// Decides the pace from what it sees. Pure: time is handed in.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    /// Pacing begins here and aims to hold the backlog at one and a half times this.
+    from_bytes: u64,
+    last: Option<(Duration, u64)>,
+    delivery_rate: f64,
+    paced: bool,
+}
+
+impl Controller {
+    /// `from_bytes` 0 never paces.
+    pub(crate) const fn new(from_bytes: u64) -> Self {
+        Self {
+            from_bytes,
+            last: None,
+            delivery_rate: 0.0,
+            paced: false,
+        }
+    }
+
+    /// Frames per second to let in from now on; `None` = all.
+    pub(crate) fn tick(&mut self, at: Duration, sight: Sight) -> Option<f64> {
+        self.measure(at, sight.delivered);
+        let from = self.from_bytes as f64;
+        let backlog = sight.backlog_bytes as f64;
+        // Ends a little below where it begins, so that it does not flutter.
+        let begins_at = if self.paced { from * 0.75 } else { from };
+        self.paced = self.from_bytes > 0
+            && sight.sink_healthy
+            && self.delivery_rate > 0.0
+            && backlog > begins_at;
+        if !self.paced {
+            return None;
+        }
+        // At the goal as much is let in as is stored; below it more, above it less, down to a tenth.
+        let goal = from * 1.5;
+        let excess = (backlog - goal) / from;
+        let share = (1.0 - excess).clamp(0.1, 1.75);
+        Some((self.delivery_rate * share).max(RATE_MIN))
+    }
+
+    fn measure(&mut self, at: Duration, delivered: u64) {
+        if let Some((last_at, last_delivered)) = self.last {
+            let seconds = at.saturating_sub(last_at).as_secs_f64();
+            if seconds <= 0.0 {
+                return;
+            }
+            let rate = delivered.saturating_sub(last_delivered) as f64 / seconds;
+            let weight = if self.delivery_rate == 0.0 {
+                1.0
+            } else {
+                1.0 - (-seconds / SMOOTHING.as_secs_f64()).exp()
+            };
+            self.delivery_rate += (rate - self.delivery_rate) * weight;
+        }
+        self.last = Some((at, delivered));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: u64 = 500;
+    const FROM: u64 = 1 << 20;
+
+    /// A gateway with an unlimited supply of frames at `offered` a second in front of a sink that
+    /// stores `capacity(t)` a second in batches. Gives the backlog and the rate at each tick.
+    fn run(offered: f64, capacity: impl Fn(f64) -> f64, seconds: f64) -> Vec<(f64, Option<f64>)> {
+        let mut controller = Controller::new(FROM);
+        let step = TICK.as_secs_f64();
+        let (mut backlog, mut delivered, mut owed) = (0.0_f64, 0.0_f64, 0.0_f64);
+        let mut rate = None;
+        let mut seen = Vec::new();
+        let mut t = 0.0;
+        while t < seconds {
+            t += step;
+            backlog += rate.unwrap_or(offered).min(offered) * step;
+            // Batches: delivery comes in lumps of up to 2,000.
+            owed += capacity(t) * step;
+            if owed >= 2_000.0 || owed >= backlog {
+                let lump = owed.min(backlog);
+                backlog -= lump;
+                delivered += lump;
+                owed = 0.0;
+            }
+            rate = controller.tick(
+                Duration::from_secs_f64(t),
+                Sight {
+                    backlog_bytes: (backlog * RECORD as f64) as u64,
+                    delivered: delivered as u64,
+                    sink_healthy: capacity(t) > 0.0,
+                },
+            );
+            seen.push((backlog * RECORD as f64, rate));
+        }
+        seen
+    }
+
+    #[test]
+    fn a_lasting_overload_settles_well_below_the_bound() {
+        for (offered, capacity) in [(30_000.0, 10_000.0), (50_000.0, 40_000.0), (5_000.0, 700.0)] {
+            let seen = run(offered, |_| capacity, 60.0);
+            let worst = seen.iter().map(|(bytes, _)| *bytes).fold(0.0, f64::max);
+            // The bound is eight times the threshold by default.
+            assert!(worst < FROM as f64 * 4.0, "{offered} {capacity}: {worst}");
+            let late = &seen[seen.len() / 2..];
+            assert!(
+                late.iter().all(|(_, rate)| rate.is_some()),
+                "{offered} {capacity}"
+            );
+            let mean = late.iter().filter_map(|(_, rate)| *rate).sum::<f64>() / late.len() as f64;
+            assert!((mean / capacity - 1.0).abs() < 0.1, "{mean} for {capacity}");
+        }
+    }
+
+    #[test]
+    fn without_a_backlog_nothing_is_paced() {
+        let seen = run(5_000.0, |_| 10_000.0, 10.0);
+        assert!(seen.iter().all(|(_, rate)| rate.is_none()));
+    }
+
+    #[test]
+    fn an_outage_is_not_paced_and_what_it_left_drains_afterwards() {
+        let away = |t: f64| (5.0..10.0).contains(&t);
+        let seen = run(10_000.0, |t| if away(t) { 0.0 } else { 20_000.0 }, 60.0);
+        for (i, (_, rate)) in seen.iter().enumerate() {
+            if away((i + 1) as f64 * TICK.as_secs_f64()) {
+                assert_eq!(*rate, None, "tick {i}");
+            }
+        }
+        let (backlog, rate) = seen[seen.len() - 1];
+        assert!(
+            backlog < FROM as f64 && rate.is_none(),
+            "{backlog} {rate:?}"
+        );
+    }
+
+    #[test]
+    fn the_pace_follows_a_sink_that_becomes_faster() {
+        let seen = run(
+            30_000.0,
+            |t| if t < 30.0 { 2_000.0 } else { 15_000.0 },
+            60.0,
+        );
+        let (_, rate) = seen[seen.len() - 1];
+        let rate = rate.expect("still overloaded");
+        assert!((10_000.0..20_000.0).contains(&rate), "{rate}");
+    }
+
+    #[test]
+    fn turns_are_one_interval_apart_and_never_further_than_the_longest_wait() {
+        let pace = Pace::new(Duration::from_secs(4));
+        let now = pace.origin + Duration::from_secs(100);
+        assert_eq!(pace.turn(|| now), None);
+        pace.set(Some(1_000.0));
+        assert_eq!(pace.turn(|| now), None, "the first goes at once");
+        for i in 1..500_u32 {
+            let turn = pace.turn(|| now).expect("waits");
+            assert_eq!(turn - now, Duration::from_millis(i.into()));
+        }
+        for _ in 0..10_000 {
+            let wait = pace.turn(|| now).map_or(Duration::ZERO, |turn| turn - now);
+            assert!(wait <= Duration::from_secs(4));
+        }
+        pace.set(None);
+        assert_eq!(pace.turn(|| now), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! How the gateway is, for whoever asks: answered from what is known already, without waiting.
+
+use crate::pace::STUCK;
+use crate::shared::Shared;
+use crate::watch::backlog;
+use central::ports::{Health, HealthProbe};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub(crate) struct Probe {
+    shared: Arc<Shared>,
+}
+
+impl Probe {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn gateway(&self) -> Health {
+        let shared = &self.shared;
+        let here = shared.registry.here();
+        let (up, detail) = if shared.stopping.load(Ordering::SeqCst) {
+            (false, "stopping".to_owned())
+        } else if let Err(refusal) = shared.admit() {
+            (false, format!("refuses chargers: {}", refusal.sentence))
+        } else {
+            (true, format!("{here} chargers connected"))
+        };
+        Health {
+            part: "gateway",
+            up,
+            detail,
+        }
+    }
+
+    fn journal(&self) -> Health {
+        let status = self.shared.journal.status();
+        let (up, detail) = if let Some(why) = status.poisoned {
+            (false, format!("stopped after a disk error: {why}"))
+        } else if let Some(reason) = status.full {
+            let detail = status
+                .full_detail
+                .map_or_else(String::new, |words| format!(" ({words})"));
+            (false, format!("{reason}{detail}"))
+        } else {
+            let used = status.used_bytes as f64 / status.max_bytes.max(1) as f64 * 100.0;
+            (true, format!("{used:.0} % of its bound used"))
+        };
+        Health {
+            part: "journal",
+            up,
+            detail,
+        }
+    }
+
+    fn forwarder(&self) -> Health {
+        let delivery = &self.shared.delivery;
+        let waiting = backlog(&self.shared);
+        let (up, detail) = match delivery.away() {
+            Some(away) => (
+                false,
+                format!("{away}; {waiting} records wait in the journal"),
+            ),
+            None if !delivery.healthy(STUCK) => (
+                false,
+                format!(
+                    "a delivery has been under way for long; {waiting} records wait in the journal"
+                ),
+            ),
+            None => (true, format!("{waiting} records on their way")),
+        };
+        Health {
+            part: "forwarder",
+            up,
+            detail,
+        }
+    }
+
+    fn directory(&self) -> Health {
+        let (words, trouble) = self.shared.directory.health();
+        let detail = match &trouble {
+            Some(away) => format!("{words}, but not refreshed: {away}"),
+            None => words,
+        };
+        Health {
+            part: "directory",
+            up: trouble.is_none(),
+            detail,
+        }
+    }
+}
+
+impl HealthProbe for Probe {
+    fn health(&self) -> Vec<Health> {
+        vec![
+            self.gateway(),
+            self.journal(),
+            self.forwarder(),
+            self.directory(),
+        ]
+    }
+}

@@ -1,0 +1,123 @@
+//! What the gateway's tasks have in common, and the one place that says whether a charger may come
+//! in now.
+
+use crate::auth::Passwords;
+use crate::config::GatewayConfig;
+use crate::directory::Directory;
+use crate::figures::Figures;
+use crate::forwarder::Delivery;
+use crate::frames::FrameOptions;
+use crate::handshake::{Refusal, Status};
+use crate::pace::Pace;
+use crate::registry::Registry;
+use central::policy::Policy;
+use central::ports::Sink;
+use central::{GatewayId, Timestamp};
+use journal::Journal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+/// Shared by all tasks of one gateway.
+pub(crate) struct Shared {
+    pub(crate) config: GatewayConfig,
+    pub(crate) journal: Journal,
+    pub(crate) gateway_id: GatewayId,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) passwords: Passwords,
+    pub(crate) registry: Registry,
+    pub(crate) pace: Pace,
+    pub(crate) delivery: Delivery,
+    pub(crate) figures: Figures,
+    pub(crate) frame_options: FrameOptions,
+    /// Handshakes under way.
+    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) handshake_rate: RateBound,
+    /// Every connection's task, so that a stop can wait for all.
+    pub(crate) connections: TaskTracker,
+    /// The gateway stops.
+    pub(crate) stopping: AtomicBool,
+    /// The journal takes no more for now; all sockets are closed.
+    pub(crate) not_durable: AtomicBool,
+}
+
+impl Shared {
+    /// Whether a charger may come in now.
+    ///
+    /// # Errors
+    /// With the 503 to refuse it with, before the upgrade (rule Q-13, H-6).
+    pub(crate) fn admit(&self) -> Result<(), Refusal> {
+        let unavailable = |sentence: &str| Err(Refusal::new(Status::Unavailable, sentence));
+        if self.stopping.load(Ordering::SeqCst) {
+            return unavailable("Wattpost is stopping; come back in a moment.");
+        }
+        if self.not_durable.load(Ordering::SeqCst) || self.journal.full().is_some() {
+            return unavailable(
+                "What you say could not be stored just now; keep it and come back in a moment.",
+            );
+        }
+        if self.connections.len() >= self.config.connections_max {
+            return unavailable("All places are taken; come back in a moment.");
+        }
+        Ok(())
+    }
+}
+
+/// Now, as records and stations count it.
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Lets so many pass per second, with bursts of the same size. One atomic, no lock.
+pub(crate) struct RateBound {
+    origin: Instant,
+    interval_ns: u64,
+    /// When the bucket would be full again, in nanoseconds since `origin`.
+    full_at_ns: AtomicU64,
+}
+
+impl RateBound {
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self {
+            origin: Instant::now(),
+            interval_ns: 1_000_000_000 / u64::from(per_second.max(1)),
+            full_at_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether one more may pass.
+    pub(crate) fn pass(&self, now: Instant) -> bool {
+        let now = u64::try_from(now.saturating_duration_since(self.origin).as_nanos())
+            .unwrap_or(u64::MAX);
+        let burst = 1_000_000_000;
+        self.full_at_ns
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
+                let next = full_at.max(now).saturating_add(self.interval_ns);
+                (next <= now.saturating_add(burst)).then_some(next)
+            })
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_then_one_per_interval() {
+        let bound = RateBound::new(10);
+        let start = bound.origin + Duration::from_secs(5);
+        let passed = (0..100).filter(|_| bound.pass(start)).count();
+        assert_eq!(passed, 10);
+        assert!(!bound.pass(start + Duration::from_millis(90)));
+        assert!(bound.pass(start + Duration::from_millis(101)));
+        assert!(!bound.pass(start + Duration::from_millis(102)));
+    }
+}

@@ -1,0 +1,95 @@
+//! The gateway's own watch: some times a second it sets the pace, and looks whether the journal
+//! still takes what chargers say. When it does not, all sockets are closed at once (rule Q-13).
+
+use crate::pace::{Controller, STUCK, Sight, TICK};
+use crate::registry::Stop;
+use crate::shared::Shared;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// The gauges are set at every so manieth tick.
+const GAUGES_EVERY: u32 = 10;
+/// How long the sockets may take to close before the failure is told.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// Runs until the journal is poisoned, and then says why through `failed`.
+pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String>>) {
+    let began = Instant::now();
+    let mut controller = Controller::new(pace_from(&shared));
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut count: u32 = 0;
+    loop {
+        ticks.tick().await;
+        if let Some(why) = shared.journal.poisoned() {
+            tracing::error!(why, "the journal stopped: closing all connections");
+            shared.stopping.store(true, Ordering::SeqCst);
+            stop_all(&shared, Stop::Poisoned);
+            shared.connections.close();
+            let _ = tokio::time::timeout(CLOSING, shared.connections.wait()).await;
+            failed.send_replace(Some(format!("the journal stopped: {why}")));
+            return;
+        }
+        watch_room(&shared);
+
+        let backlog = backlog(&shared);
+        let backlog_bytes = shared.delivery.bytes_of(backlog);
+        let rate = controller.tick(
+            began.elapsed(),
+            Sight {
+                backlog_bytes,
+                delivered: shared.delivery.delivered(),
+                sink_healthy: shared.delivery.healthy(STUCK),
+            },
+        );
+        shared.pace.set(rate);
+
+        count = count.wrapping_add(1);
+        if count.is_multiple_of(GAUGES_EVERY) {
+            let figures = &shared.figures;
+            figures.connections.set(shared.registry.here() as f64);
+            figures.backlog_records.set(backlog as f64);
+            figures.backlog_bytes.set(backlog_bytes as f64);
+            figures.pace_rate.set(rate.unwrap_or(0.0));
+        }
+    }
+}
+
+/// Records durable here and not yet stored there.
+pub(crate) fn backlog(shared: &Shared) -> u64 {
+    let journal = &shared.journal;
+    journal.durable_seq().saturating_sub(journal.cursor())
+}
+
+fn watch_room(shared: &Shared) {
+    let full = shared.journal.full();
+    let was_full = shared.not_durable.load(Ordering::SeqCst);
+    match full {
+        Some(reason) if !was_full => {
+            // First the mark, then the stop: see `accept::begin`.
+            shared.not_durable.store(true, Ordering::SeqCst);
+            tracing::error!(%reason, connections = shared.registry.here(), "closing all connections: what they say could not be stored");
+            stop_all(shared, Stop::NotDurable);
+        }
+        None if was_full => {
+            tracing::info!("the journal has room again: chargers may come in");
+            shared.not_durable.store(false, Ordering::SeqCst);
+        }
+        Some(_) | None => {}
+    }
+}
+
+fn stop_all(shared: &Shared, why: Stop) {
+    for control in shared.registry.all() {
+        control.stop(why);
+    }
+}
+
+fn pace_from(shared: &Shared) -> u64 {
+    shared.config.pace_from_bytes.unwrap_or_else(|| {
+        let max = shared.journal.status().max_bytes;
+        (max / 8).min(256 << 20)
+    })
+}
