@@ -12,6 +12,7 @@ mod answer;
 pub mod ledger;
 pub mod memory;
 pub mod model;
+mod natural_key;
 pub mod policy;
 pub mod ports;
 pub mod project;

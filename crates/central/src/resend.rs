@@ -1,18 +1,324 @@
 //! Knowing a repeat when it comes: the same message, under the same id or a new one, gets the
-//! answer it got the first time, and makes no new record.
+//! answer it got the first time, and makes no new record (ocpp-rules 2.3).
+//!
+//! Two memories. What a charger keeps and sends again, also over another connection (classes T and
+//! Q, and the pages of reports), is known by what it says: [`ResendMemory`], one per charger, rebuilt
+//! from the journal at start. Everything else is only repeated at once and on the same connection:
+//! it is known by its message id *and* content for a short time ([`RecentCalls`]), because chargers
+//! reuse ids and rightly say the same thing twice.
 
-use crate::record::Record;
+use crate::Timestamp;
+use crate::natural_key::NaturalKey;
+use crate::record::{AnswerKind, Record, RecordKind};
+use ocpp::Version;
+use ocpp::action::{self, DeliveryClass};
+use std::collections::VecDeque;
+use std::hash::Hasher;
 
-/// What one charger said lately, small enough to be kept for every charger that we know. Bounded;
-/// empty costs no heap.
+/// What makes a message of the first sort recognisable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ResendKey {
+    /// What it is about.
+    natural: u64,
+    /// All it says.
+    content: u32,
+}
+
+impl ResendKey {
+    /// `None` for messages that are only known for a short time.
+    pub(crate) fn of(version: Version, action: &str, payload: &str) -> Option<Self> {
+        let content = quick_hash(&[action, payload]);
+        let natural = match NaturalKey::of(version, action, payload) {
+            Some(key) if key.is_all_of(payload) => content,
+            Some(key) => key.quick_hash(),
+            // For these the content is the key: it names the time or the page.
+            None if is_told_again(version, action) => content,
+            None => return None,
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+        let content = content as u32;
+        Some(Self { natural, content })
+    }
+}
+
+/// Whether a charger may repeat this, by class or because it is a page of a report (N-10).
+fn is_told_again(version: Version, name: &str) -> bool {
+    match name {
+        "NotifyReport"
+        | "NotifyMonitoringReport"
+        | "NotifyCustomerInformation"
+        | "NotifyDisplayMessages"
+        | "ReportChargingProfiles"
+        | "ReportDERControl" => true,
+        _ => action::lookup(version, name).is_some_and(|info| info.class == DeliveryClass::Q),
+    }
+}
+
+fn quick_hash(texts: &[&str]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    for text in texts {
+        hasher.write_usize(text.len());
+        hasher.write(text.as_bytes());
+    }
+    hasher.finish()
+}
+
+/// What is known of a message that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known<'a> {
+    /// Nothing.
+    New,
+    /// It is a repeat; this was the answer's payload.
+    Repeat(&'a str),
+    /// It is about the same thing and says something else; this was the first answer's payload.
+    Conflict(&'a str),
+}
+
+/// What one charger said lately, small enough to be kept for every charger that we know: at most
+/// [`ResendMemory::KEYS_MAX`] messages of 16 bytes, and the words of the last
+/// [`ResendMemory::ANSWERS_MAX`] answers that were not just `{}`. Empty it costs no heap.
+///
+/// A charger repeats what was not answered before it goes on, so the newest few are what matters.
 #[derive(Debug, Default)]
-pub struct ResendMemory {}
+pub struct ResendMemory {
+    /// Oldest first.
+    messages: VecDeque<Message>,
+    /// By [`Message::mark`], oldest first.
+    answers: VecDeque<(u64, Box<str>)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    key: ResendKey,
+    /// Whether the answer was more than `{}`.
+    has_answer: bool,
+}
+
+impl Message {
+    /// Tells it apart from every other message, also from one with the same natural key.
+    const fn mark(&self) -> u64 {
+        self.key.natural ^ (self.key.content as u64).rotate_left(32)
+    }
+}
 
 impl ResendMemory {
+    /// Messages remembered at most.
+    pub const KEYS_MAX: usize = 32;
+    /// Answers remembered word for word at most. Their messages are forgotten with them.
+    pub const ANSWERS_MAX: usize = 8;
+
     /// Remembers what `record` says was asked and answered; used to rebuild the memory from the
     /// journal at start. Records must come in their order. Records of another kind than calls
     /// answered with success teach nothing.
     pub fn learn(&mut self, record: &Record<'_>) {
-        let _ = record;
+        if record.kind != RecordKind::Call || record.answer_kind != AnswerKind::Result {
+            return;
+        }
+        let key = ResendKey::of(record.ocpp_version, record.action, record.payload);
+        if let Some(key) = key {
+            self.remember(key, record.answer);
+        }
+    }
+
+    /// Whether nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Bytes on the heap, for those who keep very many.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.messages.capacity() * size_of::<Message>()
+            + self.answers.capacity() * size_of::<(u64, Box<str>)>()
+            + self
+                .answers
+                .iter()
+                .map(|(_, text)| text.len())
+                .sum::<usize>()
+    }
+
+    /// Is it a repeat? Else, of all messages about the same, the first one's answer is told.
+    pub(crate) fn find(&self, key: ResendKey) -> Known<'_> {
+        let of_this = |message: &&Message| message.key.natural == key.natural;
+        let exact = |message: &&Message| message.key == key;
+        if let Some(message) = self.messages.iter().rev().find(exact) {
+            return match self.answer(message) {
+                Some(answer) => Known::Repeat(answer),
+                None => Known::New,
+            };
+        }
+        match self.messages.iter().find(of_this) {
+            Some(message) => match self.answer(message) {
+                Some(answer) => Known::Conflict(answer),
+                None => Known::New,
+            },
+            None => Known::New,
+        }
+    }
+
+    /// Remembers an answer, unless the very same message is known already: the first answer stays.
+    pub(crate) fn remember(&mut self, key: ResendKey, answer: &str) {
+        if matches!(self.find(key), Known::Repeat(_)) {
+            return;
+        }
+        let message = Message {
+            key,
+            has_answer: answer != "{}",
+        };
+        if message.has_answer {
+            if self.answers.len() >= Self::ANSWERS_MAX
+                && let Some((forgotten, _)) = self.answers.pop_front()
+            {
+                self.messages.retain(|message| message.mark() != forgotten);
+            }
+            self.answers.push_back((message.mark(), answer.into()));
+        }
+        if self.messages.len() >= Self::KEYS_MAX
+            && let Some(forgotten) = self.messages.pop_front()
+            && forgotten.has_answer
+        {
+            self.answers.retain(|(mark, _)| *mark != forgotten.mark());
+        }
+        self.messages.push_back(message);
+    }
+
+    fn answer(&self, message: &Message) -> Option<&str> {
+        if !message.has_answer {
+            return Some("{}");
+        }
+        self.answers
+            .iter()
+            .find(|(mark, _)| *mark == message.mark())
+            .map(|(_, text)| &**text)
+    }
+}
+
+/// Calls answered a moment ago on this connection, by message id and content.
+#[derive(Debug, Default)]
+pub(crate) struct RecentCalls {
+    /// Oldest first.
+    calls: VecDeque<RecentCall>,
+}
+
+#[derive(Debug)]
+struct RecentCall {
+    hash: u64,
+    at: Timestamp,
+    answer: Box<str>,
+}
+
+impl RecentCalls {
+    /// How long a call is known. Longer than chargers wait for an answer before they ask again
+    /// (F-27), shorter than any counter of ids takes to come round while saying the same.
+    const KNOWN_MS: i64 = 60_000;
+    const CALLS_MAX: usize = 8;
+
+    /// `None` for calls whose answer tells the time: an old answer would set the charger's clock back.
+    pub(crate) fn key(action: &str, message_id: &str, payload: &str) -> Option<u64> {
+        match action {
+            "BootNotification" | "Heartbeat" => None,
+            _ => Some(quick_hash(&[action, message_id, payload])),
+        }
+    }
+
+    pub(crate) fn find(&self, hash: u64, now: Timestamp) -> Option<&str> {
+        self.calls
+            .iter()
+            .find(|call| call.hash == hash && call.is_known(now))
+            .map(|call| &*call.answer)
+    }
+
+    pub(crate) fn remember(&mut self, hash: u64, answer: &str, now: Timestamp) {
+        self.forget_old(now);
+        if self.calls.len() >= Self::CALLS_MAX {
+            self.calls.pop_front();
+        }
+        self.calls.push_back(RecentCall {
+            hash,
+            at: now,
+            answer: answer.into(),
+        });
+    }
+
+    pub(crate) fn forget_old(&mut self, now: Timestamp) {
+        while self.calls.front().is_some_and(|call| !call.is_known(now)) {
+            self.calls.pop_front();
+        }
+    }
+}
+
+impl RecentCall {
+    fn is_known(&self, now: Timestamp) -> bool {
+        now < self.at.plus_millis(RecentCalls::KNOWN_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stop(id: u32, meter: u32) -> (ResendKey, String) {
+        let payload = format!(
+            r#"{{"transactionId":{id},"timestamp":"2026-01-01T00:00:00Z","meterStop":{meter}}}"#
+        );
+        let key = ResendKey::of(Version::V16, "StopTransaction", &payload).expect("class T");
+        (key, payload)
+    }
+
+    #[test]
+    fn the_first_answer_stays() {
+        let mut memory = ResendMemory::default();
+        let (key, _) = stop(7, 100);
+        assert_eq!(memory.find(key), Known::New);
+        memory.remember(key, "first");
+        let (other, _) = stop(7, 200);
+        assert_eq!(memory.find(other), Known::Conflict("first"));
+        memory.remember(other, "second");
+        assert_eq!(memory.find(key), Known::Repeat("first"));
+        assert_eq!(memory.find(other), Known::Repeat("second"));
+        let (third, _) = stop(7, 300);
+        assert_eq!(memory.find(third), Known::Conflict("first"));
+    }
+
+    #[test]
+    fn a_memory_in_long_use_stays_below_a_kibibyte_and_knows_the_newest() {
+        let mut memory = ResendMemory::default();
+        assert_eq!(memory.heap_bytes(), 0);
+        for id in 1..10_000 {
+            let (key, _) = stop(id, id);
+            let answer = if id % 10 == 0 {
+                r#"{"idTagInfo":{"status":"Accepted"}}"#
+            } else {
+                "{}"
+            };
+            memory.remember(key, answer);
+            assert_eq!(memory.find(key), Known::Repeat(answer));
+            assert!(memory.heap_bytes() < 1024, "{}", memory.heap_bytes());
+        }
+        for id in 10_000 - ResendMemory::KEYS_MAX as u32..10_000 {
+            assert_ne!(memory.find(stop(id, id).0), Known::New);
+        }
+        assert_eq!(memory.find(stop(1, 1).0), Known::New);
+    }
+
+    #[test]
+    fn an_answer_that_was_forgotten_is_not_replaced_by_a_guess() {
+        let mut memory = ResendMemory::default();
+        for id in 1..=9 {
+            memory.remember(stop(id, id).0, "words");
+        }
+        assert_eq!(memory.find(stop(1, 1).0), Known::New);
+        assert_eq!(memory.find(stop(2, 2).0), Known::Repeat("words"));
+    }
+
+    #[test]
+    fn calls_are_forgotten_after_a_while() {
+        let mut recent = RecentCalls::default();
+        let key = RecentCalls::key("StatusNotification", "1", "{}").expect("not of time");
+        recent.remember(key, "{}", Timestamp(0));
+        assert_eq!(recent.find(key, Timestamp(59_999)), Some("{}"));
+        assert_eq!(recent.find(key, Timestamp(60_000)), None);
+        assert_eq!(RecentCalls::key("Heartbeat", "1", "{}"), None);
     }
 }

@@ -5,11 +5,23 @@
 //! Call any `handle_*`, then [`Station::poll_output`] until it says `None`, then wait until
 //! [`Station::poll_timeout`] at the latest.
 
+mod call;
+mod garbage;
+mod reading;
+mod reply;
+
 use crate::Timestamp;
-use crate::policy::Policy;
-use crate::ports::{ChargerProfile, Token};
-use crate::resend::ResendMemory;
+use crate::answer::{TokenForm, Verdict};
+use crate::policy::{Policy, UnknownCharger};
+use crate::ports::{ChargerProfile, CheckMode, Registration, Token};
+use crate::record::{AnswerKind, Notes, Record, RecordKind};
+use crate::resend::{RecentCalls, ResendMemory};
+use call::{Message, Remember};
+use garbage::Garbage;
 use ocpp::Version;
+use ocpp::conversation::Conversation;
+use ocpp::frame::{self, Frame, MessageId};
+use ocpp::json::write_string;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -132,10 +144,64 @@ impl CloseReason {
 }
 
 /// One connected charger. See the module for the order of calls.
+///
+/// Everything that it says becomes a record, and its answer waits until the journal has that record;
+/// answers leave in the order of their calls. An answer that needs no record of its own (a resend)
+/// waits for all records before it, so a repeat of a call that is still in flight is answered when
+/// the first is.
 #[derive(Debug)]
 pub struct Station {
+    charger_id: Arc<str>,
+    version: Version,
+    profile: Option<Arc<ChargerProfile>>,
+    policy: Arc<Policy>,
+    epoch: u64,
+    dice: u64,
+    phase: Phase,
     memory: ResendMemory,
+    recent: RecentCalls,
+    /// Our own half of the turn-taking: what the charger answers is matched here.
+    conversation: Conversation<()>,
     outputs: VecDeque<Output>,
+    /// Answers in the order of their calls, each with what must be durable before it leaves.
+    answers: VecDeque<WaitingAnswer>,
+    appended: Ticket,
+    durable: Ticket,
+    asking: Option<Box<Asking>>,
+    questions: u64,
+    garbage: Garbage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Frames are handled.
+    Open,
+    /// We have asked to close: frames are ignored.
+    Closing,
+    /// The connection is gone.
+    Closed,
+}
+
+#[derive(Debug)]
+struct WaitingAnswer {
+    /// The newest record that it speaks for.
+    needs: Ticket,
+    frame: String,
+}
+
+/// A call whose answer waits for a fact, with all that its record will need.
+#[derive(Debug)]
+struct Asking {
+    question_id: u64,
+    deadline: Timestamp,
+    form: TokenForm,
+    id: MessageId<'static>,
+    action: &'static str,
+    payload: String,
+    version: Version,
+    notes: Notes,
+    reason: String,
+    remember: Remember,
 }
 
 impl Station {
@@ -143,65 +209,280 @@ impl Station {
     /// `Connected` record.
     #[must_use]
     pub fn new(config: StationConfig, memory: ResendMemory, now: Timestamp) -> Self {
-        let _ = (config, now);
-        Self {
+        let mut station = Self {
+            charger_id: config.charger_id,
+            version: config.version,
+            profile: config.profile,
+            policy: config.policy,
+            epoch: config.epoch,
+            dice: config.seed,
+            phase: Phase::Open,
             memory,
+            recent: RecentCalls::default(),
+            conversation: Conversation::default(),
             outputs: VecDeque::new(),
-        }
+            answers: VecDeque::new(),
+            appended: Ticket(0),
+            durable: Ticket(0),
+            asking: None,
+            questions: 0,
+            garbage: Garbage::default(),
+        };
+        let mut payload = String::from(r#"{"remote":"#);
+        write_string(&mut payload, &config.remote);
+        payload.push_str(r#","subprotocol":""#);
+        payload.push_str(config.version.subprotocol());
+        payload.push_str("\"}");
+        station.append(&Record {
+            kind: RecordKind::Connected,
+            payload: &payload,
+            ..station.blank_record(now)
+        });
+        station
     }
 
     /// Whether another frame should be read from the socket: false while a question is open, or
     /// while as many answers or records wait for the disk as the policy allows.
     #[must_use]
     pub fn wants_frame(&self) -> bool {
-        true
+        let max = u64::from(self.policy.unanswered_max.max(1));
+        self.phase == Phase::Open
+            && self.asking.is_none()
+            && (self.answers.len() as u64) < max
+            && self.appended.0 - self.durable.0 < max
+    }
+
+    /// The operator has changed what is set for this charger; counts from the next frame on.
+    pub fn handle_profile(&mut self, profile: Option<Arc<ChargerProfile>>) {
+        self.profile = profile;
     }
 
     /// The charger sent a text frame.
     pub fn handle_text(&mut self, text: &str, now: Timestamp) {
-        let _ = (text, now);
+        if self.phase != Phase::Open {
+            return;
+        }
+        // A gateway that heeds `wants_frame` hands in nothing while a question is open; if it does,
+        // order matters more than the answer.
+        self.settle_question(TokenAnswer::CannotAsk, now);
+        match frame::parse(text, self.version) {
+            Ok(frame) => {
+                self.garbage.saw_frame();
+                match frame {
+                    Frame::Call(call) => self.handle_call(&call, now),
+                    Frame::Send(send) => self.handle_send(&send, now),
+                    Frame::CallResult(result) => {
+                        let (id, payload) = (&result.id, result.payload);
+                        self.handle_reply(RecordKind::CallResult, id, payload, now);
+                    }
+                    Frame::CallError(error) => {
+                        let payload = reply::error_payload(&error);
+                        self.handle_reply(RecordKind::CallError, &error.id, &payload, now);
+                    }
+                    Frame::CallResultError(error) => {
+                        let payload = reply::error_payload(&error);
+                        self.handle_reply(RecordKind::CallResultError, &error.id, &payload, now);
+                    }
+                }
+            }
+            Err(error) => self.handle_unreadable(text, &error, now),
+        }
     }
 
     /// The charger sent a binary frame, or a text frame that is not UTF-8. Text in binary clothes is
     /// taken as text.
     pub fn handle_binary(&mut self, bytes: &[u8], now: Timestamp) {
-        let _ = (bytes, now);
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.handle_text(text, now),
+            Err(_) if self.phase == Phase::Open => {
+                self.settle_question(TokenAnswer::CannotAsk, now);
+                self.handle_not_text(bytes, now);
+            }
+            Err(_) => {}
+        }
     }
 
     /// Everything up to and including this ticket is durable: answers that waited for it come out.
     pub fn handle_durable(&mut self, upto: Ticket, now: Timestamp) {
-        let _ = (upto, now);
+        self.durable = self.durable.max(upto.min(self.appended));
+        self.recent.forget_old(now);
+        self.release();
     }
 
     /// The reply to a question.
     pub fn handle_fact(&mut self, fact: Fact, now: Timestamp) {
-        let _ = (fact, now);
+        let Fact::Token {
+            question_id,
+            answer,
+        } = fact;
+        if self
+            .asking
+            .as_ref()
+            .is_some_and(|asking| asking.question_id == question_id)
+        {
+            self.settle_question(answer, now);
+        }
     }
 
     /// The moment that [`Station::poll_timeout`] named has come. Too early or too often does no harm.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        let _ = now;
+        if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.settle_question(TokenAnswer::CannotAsk, now);
+        }
     }
 
-    /// The connection is gone: appends the `Disconnected` record, and answers nothing any more.
+    /// The connection is gone: appends the `Disconnected` record, and answers nothing any more. A
+    /// call whose question is still open is dropped: it was not answered, so the charger still has
+    /// it if it is one of those that matter.
     pub fn handle_closed(&mut self, why: CloseReason, now: Timestamp) {
-        let _ = (why, now);
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.phase = Phase::Closed;
+        self.asking = None;
+        self.answers = VecDeque::new();
+        self.outputs
+            .retain(|output| matches!(output, Output::Append(..)));
+        let mut reason = why.as_text().into_owned();
+        if let Some(note) = self.garbage.note() {
+            reason.push_str("; ");
+            reason.push_str(&note);
+        }
+        self.append(&Record {
+            kind: RecordKind::Disconnected,
+            reason: &reason,
+            ..self.blank_record(now)
+        });
     }
 
     /// What to do next, until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            // An idle charger should cost next to nothing; a busy one keeps its small buffers.
+            const KEPT: usize = 16;
+            if self.outputs.capacity() > KEPT {
+                self.outputs = VecDeque::new();
+            }
+            if self.answers.is_empty() && self.answers.capacity() > KEPT {
+                self.answers = VecDeque::new();
+            }
+        }
+        output
     }
 
     /// When [`Station::handle_timeout`] is wanted, if at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+        self.asking.as_ref().map(|asking| asking.deadline)
     }
 
     /// What is remembered of the charger, for its next connection.
     #[must_use]
     pub fn into_memory(self) -> ResendMemory {
         self.memory
+    }
+
+    /// Answers the call that waits for a fact, if one does.
+    fn settle_question(&mut self, answer: TokenAnswer, now: Timestamp) {
+        let Some(asking) = self.asking.take() else {
+            return;
+        };
+        let verdict = Verdict::of(answer, asking.form.version(), &self.policy, now);
+        let mut notes = asking.notes;
+        if verdict.is_unverified {
+            notes = notes.with(Notes::TOKEN_UNVERIFIED);
+        }
+        let message = Message {
+            id: &asking.id,
+            action: asking.action,
+            payload: &asking.payload,
+            version: asking.version,
+            notes,
+            reason: &asking.reason,
+            remember: asking.remember,
+        };
+        let answer = asking.form.write(&verdict);
+        self.answer(&message, &answer, now);
+    }
+
+    /// Whether the charger may take part (B-1: registration belongs to the charger, not to the
+    /// connection, and a charger need not boot again when it reconnects).
+    fn registration(&self) -> Registration {
+        match &self.profile {
+            Some(profile) => profile.registration,
+            None => match self.policy.unknown_charger {
+                UnknownCharger::Accept => Registration::Accepted,
+                UnknownCharger::Pending => Registration::Pending,
+                UnknownCharger::Reject => Registration::Rejected,
+            },
+        }
+    }
+
+    fn check_mode(&self) -> CheckMode {
+        let profile = self.profile.as_ref();
+        profile
+            .and_then(|profile| profile.check)
+            .unwrap_or(self.policy.check)
+    }
+
+    /// A record of this connection, with nothing in it yet.
+    fn blank_record<'a>(&self, now: Timestamp) -> Record<'a>
+    where
+        Self: 'a,
+    {
+        Record {
+            kind: RecordKind::Call,
+            // Filled in by `append`, so that a record does not borrow the station.
+            charger_id: "",
+            ocpp_version: self.version,
+            message_id: "",
+            action: "",
+            payload: "",
+            answer_kind: AnswerKind::None,
+            answer: "",
+            received_at: now,
+            epoch: self.epoch,
+            notes: Notes::default(),
+            reason: "",
+        }
+    }
+
+    fn append(&mut self, record: &Record<'_>) -> Ticket {
+        let bytes = Record {
+            charger_id: &self.charger_id,
+            ..*record
+        }
+        .encode();
+        self.appended.0 += 1;
+        self.outputs.push_back(Output::Append(self.appended, bytes));
+        self.appended
+    }
+
+    /// Queues an answer; it leaves when everything up to `needs` is durable.
+    fn send(&mut self, needs: Ticket, frame: String) {
+        self.answers.push_back(WaitingAnswer { needs, frame });
+        self.release();
+    }
+
+    fn release(&mut self) {
+        while self
+            .answers
+            .front()
+            .is_some_and(|answer| answer.needs <= self.durable)
+        {
+            if let Some(answer) = self.answers.pop_front() {
+                self.outputs.push_back(Output::Send(answer.frame));
+            }
+        }
+    }
+
+    /// The next random number (splitmix64).
+    fn draw(&mut self) -> u64 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.dice;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 }

@@ -1,1 +1,58 @@
-//! A transaction id for OCPP 1.6 that needs nobody to be asked: see `docs/adr/0002-transaction-ids.md`.
+//! A transaction id for OCPP 1.6 that needs nobody to be asked: derived from what the start says, so
+//! that a resend gets the same id from any gateway, also after a restart, also without a database.
+//! Why a hash, and what happens when two are alike: `docs/adr/0002-transaction-ids.md`.
+
+use crate::natural_key::NaturalKey;
+use ocpp::Version;
+
+/// Where an id comes from; never change, chargers hold the ids.
+const DOMAIN: &str = "wattpost transaction id 1";
+
+/// The id that we give to this StartTransaction of this charger: 1 to 2,147,483,647 (rule Q-16), the
+/// same for the same connector, token, time and meter reading as the charger wrote them. A payload
+/// that lacks one of them, or is not JSON, is hashed as a whole.
+#[must_use]
+pub fn transaction_id(charger_id: &str, payload: &str) -> i32 {
+    let key = NaturalKey::of(Version::V16, "StartTransaction", payload);
+    let hash = key.map_or([1; 32], |key| key.stable_hash(DOMAIN, charger_id));
+    hash.chunks_exact(4)
+        .map(|word| i32::from_le_bytes([word[0], word[1], word[2], word[3] & 0x7f]))
+        .find(|id| *id != 0)
+        .unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const START: &str =
+        r#"{"connectorId":1,"idTag":"04A1","timestamp":"2026-01-01T00:00:00Z","meterStart":5}"#;
+
+    #[test]
+    fn the_id_never_changes_between_builds() {
+        // Chargers in the field hold ids that were given by earlier builds.
+        assert_eq!(transaction_id("CP-17", START), 0);
+    }
+
+    #[test]
+    fn letter_case_of_the_identity_does_not_matter() {
+        assert_eq!(
+            transaction_id("cp-17", START),
+            transaction_id("CP-17", START)
+        );
+        assert_ne!(
+            transaction_id("CP-18", START),
+            transaction_id("CP-17", START)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_id_is_positive_and_stable(charger in ".{0,20}", payload in ".{0,80}") {
+            let id = transaction_id(&charger, &payload);
+            prop_assert!(id > 0);
+            prop_assert_eq!(id, transaction_id(&charger, &payload));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Answers of OCPP 1.6, where they differ from `{}`.
+
+use super::token::{TokenForm, TokenQuestion, Verdict};
+use super::{Decision, EMPTY, Scene};
+use crate::policy::UnknownToken;
+use crate::transaction_id::transaction_id;
+use ocpp::json::Raw;
+
+pub(super) fn decide(action: &str, scene: &Scene<'_>) -> Decision {
+    match action {
+        "Authorize" => ask(scene, TokenForm::Authorize),
+        "StartTransaction" => ask(
+            scene,
+            TokenForm::Start {
+                transaction_id: transaction_id(scene.charger_id, scene.payload),
+            },
+        ),
+        // StopTransaction too: a stop cannot be refused, and its idTagInfo is optional.
+        _ => EMPTY,
+    }
+}
+
+/// Asks for the idTag. Read from as much of the payload as is JSON, since a broken start is answered
+/// with success all the same.
+fn ask(scene: &Scene<'_>, form: TokenForm) -> Decision {
+    let mut id = None;
+    let _ = Raw::new(scene.payload).members(|name, value| {
+        if name == "idTag" {
+            id = value.text();
+        }
+    });
+    match id {
+        Some(id) => Decision::Ask(TokenQuestion {
+            id: id.into_owned(),
+            form,
+        }),
+        None => {
+            let verdict = match scene.policy.unknown_token {
+                UnknownToken::Accept => Verdict::ACCEPTED,
+                UnknownToken::Reject => Verdict::bare("Invalid"),
+            };
+            Decision::Answer(form.write(&verdict))
+        }
+    }
+}

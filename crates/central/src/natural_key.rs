@@ -1,0 +1,212 @@
+//! What a message is about, apart from how and when it came: the members that a charger repeats
+//! unchanged when it sends a message again (ocpp-rules 2.3). Resends are known by it, transaction
+//! ids and the ledger's keys are derived from it.
+//!
+//! A member counts as the text that the charger wrote, not as the value that it means: the same
+//! firmware writes the same content the same way, and no change in our reading of times or numbers
+//! can ever change a key that was given out.
+
+use ocpp::Version;
+use ocpp::json::Raw;
+use std::hash::Hasher;
+
+/// The natural key of a transaction message (class T). The charger is not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NaturalKey<'a> {
+    action: &'static str,
+    members: [&'a str; 4],
+}
+
+impl<'a> NaturalKey<'a> {
+    /// The natural key of this payload; `None` for actions outside class T. A payload that lacks a
+    /// member of the key, or breaks off, is its own key as a whole.
+    pub(crate) fn of(version: Version, action: &str, payload: &'a str) -> Option<Self> {
+        let (action, names): (_, &[&str]) = match (version, action) {
+            (Version::V16, "StartTransaction") => (
+                "StartTransaction",
+                &["connectorId", "idTag", "timestamp", "meterStart"],
+            ),
+            (Version::V16, "StopTransaction") => return Some(Self::of_stop(payload)),
+            (Version::V16, "MeterValues") => return Some(Self::whole("MeterValues", payload)),
+            (Version::V201 | Version::V21, "TransactionEvent") => {
+                return Some(Self::of_event(payload));
+            }
+            _ => return None,
+        };
+        let members = members(payload, names);
+        Some(match members {
+            Some(members) => Self { action, members },
+            None => Self::whole(action, payload),
+        })
+    }
+
+    /// A stop is known by its transaction; where the id says nothing (rule Q-17: several lost starts
+    /// all use -1) by its time and meter as well.
+    fn of_stop(payload: &'a str) -> Self {
+        const ACTION: &str = "StopTransaction";
+        let Some([id, timestamp, meter, _]) =
+            members(payload, &["transactionId", "timestamp", "meterStop"])
+        else {
+            return Self::whole(ACTION, payload);
+        };
+        let members = match Raw::new(id).integer() {
+            Some(1..) => [id, "", "", ""],
+            _ => [id, timestamp, meter, ""],
+        };
+        Self {
+            action: ACTION,
+            members,
+        }
+    }
+
+    /// `seqNo` counts within a transaction; the event's type guards against chargers that do not count.
+    fn of_event(payload: &'a str) -> Self {
+        const ACTION: &str = "TransactionEvent";
+        let found = members(payload, &["transactionInfo", "seqNo", "eventType"]);
+        let Some([info, seq_no, event_type, _]) = found else {
+            return Self::whole(ACTION, payload);
+        };
+        let Some([id, ..]) = members(info, &["transactionId"]) else {
+            return Self::whole(ACTION, payload);
+        };
+        Self {
+            action: ACTION,
+            members: [id, seq_no, event_type, ""],
+        }
+    }
+
+    const fn whole(action: &'static str, payload: &'a str) -> Self {
+        Self {
+            action,
+            members: [payload, "", "", ""],
+        }
+    }
+
+    /// Whether the key is the whole payload.
+    pub(crate) fn is_all_of(&self, payload: &str) -> bool {
+        std::ptr::eq(self.members[0], payload)
+    }
+
+    /// A hash for tables in memory; may differ from build to build.
+    pub(crate) fn quick_hash(&self) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        hasher.write(self.action.as_bytes());
+        for member in self.members {
+            hasher.write_usize(member.len());
+            hasher.write(member.as_bytes());
+        }
+        hasher.finish()
+    }
+
+    /// A hash that never changes, for what is stored or told. `domain` keeps uses apart; `charger`
+    /// is its identity, whose letter case does not matter (C-3).
+    pub(crate) fn stable_hash(&self, domain: &'static str, charger: &str) -> [u8; 32] {
+        let charger = crate::model::charger_key(charger);
+        let mut hasher = StableHasher::new(domain);
+        hasher.add(&charger).add(self.action);
+        for member in self.members {
+            hasher.add(member);
+        }
+        hasher.finish()
+    }
+}
+
+/// A hash that never changes over texts, each with its length, so that no two lists run together.
+pub(crate) struct StableHasher(blake3::Hasher);
+
+impl StableHasher {
+    pub(crate) fn new(domain: &'static str) -> Self {
+        Self(blake3::Hasher::new_derive_key(domain))
+    }
+
+    pub(crate) fn add(&mut self, text: &str) -> &mut Self {
+        self.0.update(&(text.len() as u64).to_le_bytes());
+        self.0.update(text.as_bytes());
+        self
+    }
+
+    pub(crate) fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+
+    pub(crate) fn finish_u64(&self) -> u64 {
+        first_u64(&self.finish())
+    }
+}
+
+/// The first eight bytes of a hash, as a number.
+pub(crate) fn first_u64(hash: &[u8; 32]) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&hash[..8]);
+    u64::from_le_bytes(word)
+}
+
+/// The texts of these members of an object, as written; `None` unless all are there. Of a member
+/// that is written twice the last counts.
+fn members<'a>(payload: &'a str, names: &[&str]) -> Option<[&'a str; 4]> {
+    let mut found = [""; 4];
+    let read = Raw::new(payload).members(|name, value| {
+        if let Some(i) = names.iter().position(|wanted| *wanted == name) {
+            found[i] = value.as_str();
+        }
+    });
+    let all_there = found.iter().take(names.len()).all(|text| !text.is_empty());
+    (read.is_ok() && all_there).then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(payload: &str) -> u64 {
+        NaturalKey::of(Version::V16, "StartTransaction", payload)
+            .expect("class T")
+            .quick_hash()
+    }
+
+    #[test]
+    fn a_start_is_known_by_four_members_however_the_rest_changes() {
+        let first =
+            r#"{"connectorId":1,"idTag":"A","timestamp":"2026-01-01T00:00:00Z","meterStart":5}"#;
+        let same = r#"{ "meterStart":5, "reservationId":7,"idTag":"A","connectorId":1,"timestamp":"2026-01-01T00:00:00Z"}"#;
+        assert_eq!(start(first), start(same));
+        for (from, to) in [
+            ("1,", "2,"),
+            ("\"A\"", "\"B\""),
+            ("00Z", "01Z"),
+            ("5}", "6}"),
+        ] {
+            assert_ne!(start(first), start(&first.replacen(from, to, 1)), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_broken_message_is_its_own_key() {
+        assert_eq!(start("{\"idTag\":\"A\",,"), start("{\"idTag\":\"A\",,"));
+        assert_ne!(start("{\"idTag\":\"A\",,"), start("{\"idTag\":\"A\","));
+        assert_ne!(start("{}"), start("{\"idTag\":\"A\"}"));
+    }
+
+    #[test]
+    fn stops_of_one_transaction_are_one_but_stops_of_no_id_are_many() {
+        let stop = |id: &str, at: &str| {
+            let payload = format!(r#"{{"transactionId":{id},"timestamp":"{at}","meterStop":9}}"#);
+            NaturalKey::of(Version::V16, "StopTransaction", &payload).map(|key| key.quick_hash())
+        };
+        assert_eq!(stop("7", "a"), stop("7", "b"));
+        assert_ne!(stop("7", "a"), stop("8", "a"));
+        assert_ne!(stop("-1", "a"), stop("-1", "b"));
+        assert_eq!(stop("-1", "a"), stop("-1", "a"));
+    }
+
+    #[test]
+    fn only_transaction_messages_have_one() {
+        for version in Version::ALL {
+            for info in ocpp::action::all(version) {
+                let is_t = info.class == ocpp::action::DeliveryClass::T;
+                let key = NaturalKey::of(version, info.name, "{}");
+                assert_eq!(key.is_some(), is_t, "{version} {}", info.name);
+            }
+        }
+    }
+}
