@@ -73,7 +73,7 @@ pub struct FleetConfig {
     /// Whether a transmission that was in flight when the line dropped counts as a failed attempt,
     /// as some firmware does (rule Q-9). Default no.
     pub lost_line_counts: bool,
-    /// Whether StatusNotifications go out before queued transaction messages that are older, as some
+    /// Whether status notifications go out before queued transaction messages that are older, as some
     /// firmware does after a reconnect. Default no.
     pub status_overtakes: bool,
     /// Whether a charger sends BootNotification at each reconnect, not only at power-up, as some

@@ -5,9 +5,11 @@
 //! or (at the end of the run) left unanswered. A simulator that resumes from its queue directory
 //! appends; a message may then have two lines with the same `n`, which belong together.
 
+use crate::charger::{Action, Entry};
 use crate::moment::Moment;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -76,17 +78,85 @@ pub struct Line {
     pub payload_hash: Option<String>,
 }
 
+impl Line {
+    /// The line of a message of the charger `id`.
+    #[must_use]
+    pub fn from_entry(id: &str, version: Version, entry: Entry) -> Self {
+        let payload: Value = serde_json::from_str(&entry.payload).unwrap_or(Value::Null);
+        let answer = entry.answer.as_deref().unwrap_or("");
+        let was_sent = entry.attempts > 0;
+        Self {
+            charger_id: id.to_owned(),
+            ocpp_version: version,
+            action: entry.action.as_str().to_owned(),
+            class: entry.class,
+            n: entry.n,
+            natural_key: natural_key(entry.action, &payload),
+            transaction_id: transaction_id(entry.action, &payload, answer),
+            message_ids: entry.message_ids,
+            sent_at: entry.sent_at,
+            acknowledged_at: entry.acknowledged_at,
+            attempts: entry.attempts,
+            outcome: entry.outcome,
+            answer: entry.answer,
+            payload_hash: was_sent.then(|| format!("{:016x}", value_hash(&payload))),
+        }
+    }
+}
+
+/// What makes a message recognisable whatever its message id (ocpp-rules 2.3).
+fn natural_key(action: Action, payload: &Value) -> String {
+    let members: &[&str] = match action {
+        Action::StartTransaction => &["connectorId", "idTag", "timestamp", "meterStart"],
+        Action::StopTransaction => &["transactionId", "timestamp", "meterStop"],
+        Action::TransactionEvent => &["seqNo", "eventType"],
+        Action::MeterValues => &["connectorId", "transactionId"],
+        Action::StatusNotification => &["connectorId", "evseId", "timestamp"],
+        Action::BootNotification | Action::Heartbeat | Action::Authorize => &[],
+    };
+    let mut parts: Vec<String> = members
+        .iter()
+        .filter_map(|member| payload.get(member))
+        .map(|value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        })
+        .collect();
+    match action {
+        Action::TransactionEvent => {
+            let id = payload["transactionInfo"]["transactionId"].as_str();
+            parts.insert(0, id.unwrap_or_default().to_owned());
+        }
+        Action::MeterValues => parts.push(format!("{:016x}", value_hash(&payload["meterValue"]))),
+        _ => {}
+    }
+    parts.join("/")
+}
+
+fn transaction_id(action: Action, payload: &Value, answer: &str) -> Option<String> {
+    let id = match action {
+        Action::StartTransaction => {
+            let answer: Value = serde_json::from_str(answer).ok()?;
+            answer.get("transactionId")?.clone()
+        }
+        Action::TransactionEvent => payload["transactionInfo"].get("transactionId")?.clone(),
+        _ => payload.get("transactionId")?.clone(),
+    };
+    Some(id.as_str().map_or_else(|| id.to_string(), str::to_owned))
+}
+
 /// A 64-bit hash of a JSON payload that does not depend on blanks or on the order of members.
 /// `None` if it is not JSON.
 #[must_use]
 pub fn payload_hash(payload: &str) -> Option<u64> {
-    let value: serde_json::Value = serde_json::from_str(payload).ok()?;
+    let value: Value = serde_json::from_str(payload).ok()?;
     Some(value_hash(&value))
 }
 
 /// [`payload_hash`] of a value.
 #[must_use]
-pub fn value_hash(value: &serde_json::Value) -> u64 {
+pub fn value_hash(value: &Value) -> u64 {
     // FNV-1a: the members of a `Value` are sorted by name, so its text is canonical.
     value
         .to_string()

@@ -11,11 +11,17 @@
 //!   exports.
 
 pub mod audit;
+mod board;
+pub mod charger;
 pub mod config;
 pub mod fleet;
+mod handshake;
 pub mod latency;
 pub mod ledger;
 pub mod moment;
+mod queue_file;
+mod runner;
+pub mod settings;
 pub mod stats;
 
 pub use config::{ConfigError, FleetConfig, ResendIds, Scenario, VersionMix};

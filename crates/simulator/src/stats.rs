@@ -61,6 +61,8 @@ pub struct FleetStats {
     pub connections: u64,
     /// Answers that came after their deadline, or to nothing.
     pub late: u64,
+    /// Texts that were no frame, or none that a charger should get.
+    pub nonsense: u64,
     /// Calls of the central system that were answered.
     pub calls_answered: u64,
     /// What went wrong with connections, by kind: `503`, `404`, `unreachable`, `closed by peer`, …

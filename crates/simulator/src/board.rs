@@ -1,0 +1,147 @@
+//! Where all chargers of a fleet write their counts: in shards, so that thousands of tasks do not
+//! wait for each other.
+
+use crate::charger::{Action, Count, Gauge};
+use crate::latency::Latency;
+use crate::stats::{Counts, FleetStats};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const SHARDS: usize = 16;
+
+#[derive(Debug, Default)]
+struct Shard {
+    actions: BTreeMap<Action, Counts>,
+    latency: Latency,
+    late: u64,
+    nonsense: u64,
+    calls_answered: u64,
+    connections: u64,
+    troubles: BTreeMap<String, u64>,
+}
+
+/// The counters of a fleet.
+#[derive(Debug)]
+pub(crate) struct Board {
+    shards: Vec<Mutex<Shard>>,
+    online: AtomicU64,
+    charging: AtomicU64,
+    queued: AtomicU64,
+    finished: AtomicU64,
+    /// Chargers that were powered up.
+    pub(crate) started: AtomicU64,
+    /// Chargers that were told to finish and have nothing left to say.
+    pub(crate) drained: AtomicU64,
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            online: AtomicU64::new(0),
+            charging: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            started: AtomicU64::new(0),
+            drained: AtomicU64::new(0),
+        }
+    }
+
+    fn shard(&self, charger: u32) -> MutexGuard<'_, Shard> {
+        // Counters are sound whatever panicked in between.
+        self.shards[charger as usize % SHARDS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn count(&self, charger: u32, count: Count) {
+        let mut shard = self.shard(charger);
+        let action = match count {
+            Count::Late => return shard.late += 1,
+            Count::Nonsense => return shard.nonsense += 1,
+            Count::CallAnswered => return shard.calls_answered += 1,
+            Count::Sent(action)
+            | Count::Resent(action)
+            | Count::Acknowledged(action, _)
+            | Count::Unanswered(action)
+            | Count::Discarded(action)
+            | Count::Error(action) => action,
+        };
+        if let Count::Acknowledged(_, latency) = count {
+            shard.latency.record(latency);
+        }
+        let counts = shard.actions.entry(action).or_default();
+        match count {
+            Count::Sent(_) => counts.sent += 1,
+            Count::Resent(_) => counts.resent += 1,
+            Count::Acknowledged(..) => counts.acknowledged += 1,
+            Count::Unanswered(_) => counts.unanswered += 1,
+            Count::Discarded(_) => counts.discarded += 1,
+            Count::Error(_) => counts.errors += 1,
+            Count::Late | Count::Nonsense | Count::CallAnswered => {}
+        }
+    }
+
+    pub(crate) fn connected(&self, charger: u32) {
+        self.shard(charger).connections += 1;
+    }
+
+    pub(crate) fn trouble(&self, charger: u32, kind: &str) {
+        let mut shard = self.shard(charger);
+        match shard.troubles.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => {
+                shard.troubles.insert(kind.to_owned(), 1);
+            }
+        }
+    }
+
+    /// One charger's gauge went from `before` to `now`.
+    pub(crate) fn moved(&self, before: Gauge, now: Gauge) {
+        let step = |sum: &AtomicU64, before: u64, now: u64| {
+            if now != before {
+                // Wrapping: a step down is added as its complement.
+                sum.fetch_add(now.wrapping_sub(before), Relaxed);
+            }
+        };
+        step(&self.online, before.online, now.online);
+        step(&self.charging, before.charging, now.charging);
+        step(&self.queued, before.queued, now.queued);
+        step(&self.finished, before.finished, now.finished);
+    }
+
+    pub(crate) fn finished(&self) -> u64 {
+        self.finished.load(Relaxed)
+    }
+
+    /// The sums. `elapsed` and `chargers` are the fleet's to fill in.
+    pub(crate) fn stats(&self) -> FleetStats {
+        let mut stats = FleetStats {
+            online: self.online.load(Relaxed),
+            charging: self.charging.load(Relaxed),
+            queued: self.queued.load(Relaxed),
+            finished: self.finished.load(Relaxed),
+            ..FleetStats::default()
+        };
+        for charger in 0..SHARDS as u32 {
+            let shard = self.shard(charger);
+            for (action, counts) in &shard.actions {
+                stats
+                    .actions
+                    .entry(action.as_str())
+                    .or_default()
+                    .add(counts);
+            }
+            stats.latency.merge(&shard.latency);
+            stats.late += shard.late;
+            stats.nonsense += shard.nonsense;
+            stats.calls_answered += shard.calls_answered;
+            stats.connections += shard.connections;
+            for (kind, count) in &shard.troubles {
+                *stats.troubles.entry(kind.clone()).or_default() += count;
+            }
+        }
+        stats
+    }
+}

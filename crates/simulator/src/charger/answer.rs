@@ -1,0 +1,116 @@
+//! What comes in: answers to our calls, and calls of the central system.
+
+use super::Charger;
+use super::message::{Action, Message, Step};
+use super::output::{Count, Output};
+use super::send::Outstanding;
+use crate::ledger::Outcome;
+use crate::moment::Moment;
+use ocpp::frame::{self, Frame};
+use serde_json::Value;
+
+impl Charger {
+    /// Reads a text and does what it says.
+    pub(super) fn hear(&mut self, text: &str, now: Moment) {
+        match frame::parse(text, self.version) {
+            Ok(Frame::CallResult(result)) => match self.take_outstanding(result.id.as_str()) {
+                Some(call) => self.answered(call, result.payload, now),
+                None => self.count(Count::Late),
+            },
+            Ok(Frame::CallError(error)) => match self.take_outstanding(error.id.as_str()) {
+                Some(call) => self.refused(call, &error.code, now),
+                None => self.count(Count::Late),
+            },
+            Ok(Frame::Call(call)) => {
+                // The answer goes out before whatever the call makes us say.
+                let (text, effect) = self.answer_call(&call);
+                self.outputs.push_back(Output::Send(text));
+                self.count(Count::CallAnswered);
+                self.carry_out(effect, now);
+            }
+            Ok(Frame::CallResultError(_) | Frame::Send(_)) | Err(_) => self.count(Count::Nonsense),
+        }
+    }
+
+    fn take_outstanding(&mut self, id: &str) -> Option<Outstanding> {
+        self.outstanding.take_if(|call| call.id == id)
+    }
+
+    /// A CALLRESULT.
+    fn answered(&mut self, call: Outstanding, payload: &str, now: Moment) {
+        self.count(Count::Acknowledged(call.action, now.since(call.sent_at)));
+        match call.message {
+            Some(message) => self.pending_answered(message, payload, now),
+            None => self.front_answered(call.action, payload, now),
+        }
+    }
+
+    fn pending_answered(&mut self, message: Message, payload: &str, now: Moment) {
+        let mut answer = None;
+        match message.action {
+            Action::BootNotification => {
+                let value = parse(payload);
+                let interval_s = value["interval"].as_f64().unwrap_or(0.0);
+                let status = value["status"].as_str().unwrap_or("");
+                self.boot_answered(status, interval_s, now);
+                answer = Some(payload.to_owned());
+            }
+            Action::Authorize => {
+                let is_accepted = token_status(&parse(payload)) == Some("Accepted");
+                self.token_answered(message.connector, is_accepted, now);
+                answer = Some(payload.to_owned());
+            }
+            _ => {}
+        }
+        self.write_down(message, Outcome::Acknowledged, Some(now), answer);
+    }
+
+    fn front_answered(&mut self, action: Action, payload: &str, now: Moment) {
+        let Some(front) = self.queue.front() else {
+            return;
+        };
+        let (step, number) = (front.step, front.transaction);
+        let is_empty = payload.trim() == "{}";
+        let mut is_refused = false;
+        if !is_empty && action != Action::MeterValues {
+            let value = parse(payload);
+            if let (Action::StartTransaction, Some(number)) = (action, number) {
+                let id = value["transactionId"].as_i64().unwrap_or(-1);
+                self.memory.wire_ids.insert(number, id);
+            }
+            is_refused = token_status(&value).is_some_and(|status| status != "Accepted");
+        }
+        let answer = (!is_empty && self.settings.keep_ledger).then(|| payload.to_owned());
+        self.front_done(Outcome::Acknowledged, Some(now), answer);
+        if let (true, true, Some(number)) = (is_refused, step == Step::Start, number) {
+            self.token_refused(number, now);
+        }
+    }
+
+    /// A CALLERROR.
+    fn refused(&mut self, call: Outstanding, code: &str, now: Moment) {
+        self.count(Count::Error(call.action));
+        let Some(message) = call.message else {
+            self.front_failed(now);
+            return;
+        };
+        match message.action {
+            Action::BootNotification => self.boot_failed(now),
+            Action::Authorize => self.token_answered(message.connector, false, now),
+            _ => {}
+        }
+        self.write_down(message, Outcome::Error, None, Some(code.to_owned()));
+    }
+}
+
+fn parse(payload: &str) -> Value {
+    serde_json::from_str(payload).unwrap_or(Value::Null)
+}
+
+/// idTagInfo (1.6) or idTokenInfo (2.x), if there is one.
+fn token_status(answer: &Value) -> Option<&str> {
+    let info = answer
+        .get("idTagInfo")
+        .or_else(|| answer.get("idTokenInfo"))?;
+    info["status"].as_str()
+}

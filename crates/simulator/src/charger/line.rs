@@ -1,0 +1,257 @@
+//! The line to the central system: opening it, losing it, knowing whether it is alive, and being
+//! registered (rules B-1 to B-6, H-5, H-8, N-2, N-3, C-10).
+
+use super::message::{Action, Step};
+use super::output::Output;
+use super::send::Outstanding;
+use super::{Charger, Refusal, payload};
+use crate::ledger::Class;
+use crate::moment::Moment;
+use ocpp::Version;
+
+/// Whether the line is open (rule Q-1: that alone is what *online* means).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Closed; to be opened then.
+    Waiting(Moment),
+    /// Being opened.
+    Opening,
+    /// Open.
+    Open,
+    /// Closed for good.
+    Stopped,
+}
+
+/// Whether the central system has accepted this charger since it was powered up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Registration {
+    /// Not yet: BootNotification may be sent then, and nothing else (rule B-3).
+    Due(Moment),
+    /// Yes.
+    Accepted,
+}
+
+/// 2.x `OfflineThreshold`: after a longer outage the state of all connectors is told, not only what
+/// changed (rule N-3).
+const OFFLINE_THRESHOLD_S: f64 = 60.0;
+
+/// Queued statuses of a charger that keeps them while offline.
+const PENDING_MAX: usize = 100;
+
+impl Charger {
+    pub(super) fn line_opened(&mut self, now: Moment) {
+        self.line = Line::Open;
+        self.back_off.succeeded();
+        self.retry_at = None;
+        self.pong_by = None;
+        // Not all chargers of a fleet ping at the same moment.
+        let part = 0.5 + 0.5 * self.dice.f64();
+        self.ping_at = self.settings.ping.map(|ping| now.plus(ping.mul_f64(part)));
+        if self.registration != Registration::Accepted {
+            return;
+        }
+        if self.settings.boot_on_reconnect {
+            self.registration = Registration::Due(now);
+        } else {
+            self.back_online(now);
+        }
+    }
+
+    pub(super) fn line_refused(&mut self, refusal: Refusal, now: Moment) {
+        if self.line == Line::Opening {
+            self.wait_for_line(Some(refusal), now);
+        }
+    }
+
+    pub(super) fn line_lost(&mut self, now: Moment) {
+        self.wait_for_line(None, now);
+        self.offline_since = now;
+        (self.ping_at, self.pong_by, self.heartbeat_at, self.retry_at) = (None, None, None, None);
+        match self.outstanding.take() {
+            Some(Outstanding {
+                message: Some(message),
+                ..
+            }) => self.drop_unanswered(message, true, now),
+            Some(_) if self.settings.lost_line_counts => self.front_failed(now),
+            _ => {}
+        }
+        for message in std::mem::take(&mut self.pending) {
+            if self.settings.status_overtakes && message.action == Action::StatusNotification {
+                self.pending.push_back(message);
+            } else {
+                self.drop_unsent(&message, now);
+            }
+        }
+        // also what was queued already when the line dropped. What has been transmitted is
+        // resent as it was.
+        for message in self.queue.iter_mut().filter(|one| one.transmissions == 0) {
+            message.was_offline = true;
+        }
+    }
+
+    fn wait_for_line(&mut self, refusal: Option<Refusal>, now: Moment) {
+        let wait = self
+            .back_off
+            .next_wait(self.version, refusal, &self.settings, &mut self.dice);
+        self.line = Line::Waiting(now.plus(wait));
+    }
+
+    /// What is due about the line itself.
+    pub(super) fn drive_line(&mut self, now: Moment) {
+        match self.line {
+            Line::Waiting(at) if at <= now => {
+                self.line = Line::Opening;
+                self.outputs.push_back(Output::Connect);
+            }
+            Line::Open => self.drive_open_line(now),
+            Line::Waiting(_) | Line::Opening | Line::Stopped => {}
+        }
+    }
+
+    fn drive_open_line(&mut self, now: Moment) {
+        let is_due = |at: Option<Moment>| at.is_some_and(|at| at <= now);
+        if is_due(self.pong_by) {
+            self.hang_up(now);
+            return;
+        }
+        if is_due(self.outstanding.as_ref().map(|one| one.deadline)) {
+            self.outstanding_unanswered(now);
+            self.ping(now);
+        }
+        if is_due(self.ping_at) {
+            self.ping(now);
+        }
+        if is_due(self.heartbeat_at) && self.is_ready() && !self.finishing {
+            self.heartbeat_at = Some(now.plus(self.heartbeat));
+            self.say(Action::Heartbeat, "{}".to_owned(), 0, now);
+        }
+    }
+
+    /// Asks whether the line is alive (F-28: also after a missing answer).
+    fn ping(&mut self, now: Moment) {
+        let Some(interval) = self.settings.ping else {
+            return;
+        };
+        self.ping_at = Some(now.plus(interval));
+        self.pong_by
+            .get_or_insert(now.plus(self.settings.answer_timeout));
+        self.outputs.push_back(Output::Ping);
+    }
+
+    fn hang_up(&mut self, now: Moment) {
+        self.outputs.push_back(Output::Close);
+        self.line_lost(now);
+    }
+
+    pub(super) fn line_due(&self) -> Option<Moment> {
+        match self.line {
+            Line::Waiting(at) => Some(at),
+            Line::Open => {
+                let heartbeat = self
+                    .heartbeat_at
+                    .filter(|_| self.is_ready() && !self.finishing);
+                let deadline = self.outstanding.as_ref().map(|one| one.deadline);
+                let due = [self.ping_at, self.pong_by, heartbeat, deadline];
+                due.into_iter().flatten().min()
+            }
+            Line::Opening | Line::Stopped => None,
+        }
+    }
+
+    pub(super) fn boot_payload(&self) -> String {
+        payload::boot(self.version, &self.id, self.was_reset)
+    }
+
+    /// BootNotification was answered (rules B-2, B-5, B-6).
+    pub(super) fn boot_answered(&mut self, status: &str, interval_s: f64, now: Moment) {
+        if status != "Accepted" {
+            // 0 leaves the wait to us.
+            let seconds = if interval_s > 0.0 { interval_s } else { 60.0 };
+            self.registration = Registration::Due(now.plus(self.settings.hurried(seconds)));
+            return;
+        }
+        self.registration = Registration::Accepted;
+        let interval_s = if interval_s > 0.0 { interval_s } else { 300.0 };
+        self.heartbeat = self
+            .settings
+            .heartbeat
+            .unwrap_or_else(|| self.settings.hurried(interval_s));
+        // Not all chargers of a fleet send theirs at the same moment.
+        let first = self.heartbeat.mul_f64(0.5 + 0.5 * self.dice.f64());
+        self.heartbeat_at = Some(now.plus(first));
+        if self.living {
+            self.back_online(now);
+            return;
+        }
+        self.living = true;
+        if self.version == Version::V16 {
+            let text = payload::status(self.version, 0, payload::Status::Available, now);
+            self.say(Action::StatusNotification, text, 0, now);
+        }
+        self.begin_life(now);
+    }
+
+    /// BootNotification got no answer, or a CALLERROR.
+    pub(super) fn boot_failed(&mut self, now: Moment) {
+        let wait = self.settings.hurried(30.0).mul_f64(1.0 + self.dice.f64());
+        self.registration = Registration::Due(now.plus(wait));
+    }
+
+    /// Registered and reconnected: what has changed meanwhile, and a sign of life.
+    fn back_online(&mut self, now: Moment) {
+        let threshold = self.settings.hurried(OFFLINE_THRESHOLD_S);
+        let was_long = now.since(self.offline_since) > threshold;
+        for connector in 0..self.connectors.len() {
+            if was_long && self.version != Version::V16 {
+                self.connectors[connector].status_told = None;
+            }
+            self.tell_status(connector, now);
+        }
+        self.heartbeat_at = Some(now);
+    }
+
+    /// A class-N message comes to be.
+    pub(super) fn say(&mut self, action: Action, text: String, connector: u8, now: Moment) {
+        let kept_offline =
+            self.settings.status_overtakes && action == Action::StatusNotification && self.living;
+        if !(self.is_ready() || kept_offline && self.pending.len() < PENDING_MAX) {
+            return;
+        }
+        debug_assert_eq!(self.class(action), Class::N);
+        let message = self.message(action, text.into(), connector, None, Step::Within);
+        self.pending.push_back(message);
+        if action != Action::Heartbeat {
+            self.heartbeat_at = Some(now.plus(self.heartbeat));
+        }
+    }
+
+    /// Power is cut and comes back: the queue stays (rule Q-5).
+    pub(super) fn power_cycle(&mut self, now: Moment) {
+        for connector in &mut self.connectors {
+            *connector = super::life::Connector::default();
+        }
+        self.hang_up(now);
+        self.pending.clear();
+        self.registration = Registration::Due(now);
+        self.living = false;
+        self.was_reset = true;
+    }
+
+    /// The run is over.
+    pub(super) fn stop_all(&mut self, now: Moment) {
+        if self.line == Line::Open {
+            self.outputs.push_back(Output::Close);
+        }
+        self.line = Line::Stopped;
+        if let Some(Outstanding {
+            message: Some(message),
+            ..
+        }) = self.outstanding.take()
+        {
+            self.drop_unanswered(message, true, now);
+        }
+        self.outstanding = None;
+        self.pending.clear();
+        self.leave_queue();
+    }
+}

@@ -1,0 +1,347 @@
+//! Payloads as the standard wants them: compact JSON, UTC with three decimals, nothing optional
+//! that says nothing.
+
+use super::car::Reading;
+use super::message::OpenTransaction;
+use crate::moment::Moment;
+use ocpp::Version;
+use ocpp::json::write_string;
+use std::fmt::Write as _;
+
+const VENDOR: &str = "Wattpost";
+const MODEL: &str = "Simulator";
+const FIRMWARE: &str = env!("CARGO_PKG_VERSION");
+
+/// A payload that may lack what is known only when it is first transmitted.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) payload: String,
+    pub(super) id_gap: Option<usize>,
+    pub(super) offline_gap: Option<usize>,
+}
+
+impl From<String> for Draft {
+    fn from(payload: String) -> Self {
+        Self {
+            payload,
+            ..Self::default()
+        }
+    }
+}
+
+/// Why a transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopReason {
+    /// The driver ends it.
+    Local,
+    /// The car leaves or is full.
+    EvDisconnected,
+    /// The central system asks for it.
+    Remote,
+    /// The central system does not accept the token.
+    DeAuthorized,
+    /// The charger is reset in an orderly way.
+    SoftReset,
+    /// The power was cut.
+    PowerLoss,
+}
+
+impl StopReason {
+    const fn v16(self) -> &'static str {
+        match self {
+            Self::Local => "Local",
+            Self::EvDisconnected => "EVDisconnected",
+            Self::Remote => "Remote",
+            Self::DeAuthorized => "DeAuthorized",
+            Self::SoftReset => "SoftReset",
+            Self::PowerLoss => "PowerLoss",
+        }
+    }
+
+    /// `stoppedReason` and `triggerReason`.
+    const fn v2(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Local => ("Local", "StopAuthorized"),
+            Self::EvDisconnected => ("EVDisconnected", "EVDeparted"),
+            Self::Remote => ("Remote", "RemoteStop"),
+            Self::DeAuthorized => ("DeAuthorized", "Deauthorized"),
+            Self::SoftReset => ("ImmediateReset", "ResetCommand"),
+            Self::PowerLoss => ("PowerLoss", "AbnormalCondition"),
+        }
+    }
+}
+
+/// A connector's state, as far as a simulated one goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Available,
+    Preparing,
+    Charging,
+    Finishing,
+}
+
+impl Status {
+    /// 2.x knows fewer: two of ours may be one there.
+    pub(super) const fn as_str(self, version: Version) -> &'static str {
+        match (version, self) {
+            (_, Self::Available) => "Available",
+            (Version::V16, Self::Preparing) => "Preparing",
+            (Version::V16, Self::Charging) => "Charging",
+            (Version::V16, Self::Finishing) => "Finishing",
+            _ => "Occupied",
+        }
+    }
+}
+
+pub(super) fn boot(version: Version, serial: &str, restarted: bool) -> String {
+    let mut out = String::with_capacity(200);
+    if version == Version::V16 {
+        out.push_str(r#"{"chargePointVendor":""#);
+        let _ = write!(
+            out,
+            r#"{VENDOR}","chargePointModel":"{MODEL}","chargePointSerialNumber":"#
+        );
+        write_string(&mut out, clip(serial, 25));
+        let _ = write!(out, r#","firmwareVersion":"{FIRMWARE}"}}"#);
+    } else {
+        let reason = if restarted { "RemoteReset" } else { "PowerUp" };
+        let _ = write!(
+            out,
+            r#"{{"reason":"{reason}","chargingStation":{{"model":"{MODEL}","vendorName":"{VENDOR}","serialNumber":"#
+        );
+        write_string(&mut out, clip(serial, 25));
+        let _ = write!(out, r#","firmwareVersion":"{FIRMWARE}"}}}}"#);
+    }
+    out
+}
+
+/// `connector` 0 (the whole charger) is for 1.6 only.
+pub(super) fn status(version: Version, connector: u8, status: Status, at: Moment) -> String {
+    let status = status.as_str(version);
+    if version == Version::V16 {
+        format!(
+            r#"{{"connectorId":{connector},"errorCode":"NoError","status":"{status}","timestamp":"{at}"}}"#
+        )
+    } else {
+        format!(
+            r#"{{"timestamp":"{at}","connectorStatus":"{status}","evseId":{connector},"connectorId":1}}"#
+        )
+    }
+}
+
+pub(super) fn authorize(version: Version, token: &str) -> String {
+    let mut out = String::with_capacity(64);
+    if version == Version::V16 {
+        out.push_str(r#"{"idTag":"#);
+        write_string(&mut out, token);
+        out.push('}');
+    } else {
+        out.push('{');
+        id_token(&mut out, token);
+        out.push('}');
+    }
+    out
+}
+
+fn id_token(out: &mut String, token: &str) {
+    out.push_str(r#""idToken":{"idToken":"#);
+    write_string(out, token);
+    out.push_str(r#","type":"ISO14443"}"#);
+}
+
+/// What begins, continues and ends a transaction, whatever the version.
+pub(super) struct Event<'a> {
+    pub(super) version: Version,
+    pub(super) connector: u8,
+    pub(super) transaction: &'a OpenTransaction,
+    pub(super) reading: &'a Reading,
+    pub(super) at: Moment,
+}
+
+impl Event<'_> {
+    /// StartTransaction, or TransactionEvent Started.
+    pub(super) fn start(&self) -> Draft {
+        let Self { connector, at, .. } = *self;
+        if self.version == Version::V16 {
+            let mut out = format!(r#"{{"connectorId":{connector},"idTag":"#);
+            write_string(&mut out, &self.transaction.token);
+            let _ = write!(
+                out,
+                r#","meterStart":{},"timestamp":"{at}"}}"#,
+                self.reading.register_wh
+            );
+            return out.into();
+        }
+        let trigger = match self.transaction.remote_start_id {
+            Some(_) => "RemoteStart",
+            None => "Authorized",
+        };
+        self.transaction_event("Started", trigger, "Transaction.Begin", None)
+    }
+
+    /// MeterValues, or TransactionEvent Updated.
+    pub(super) fn update(&self) -> Draft {
+        if self.version == Version::V16 {
+            let mut payload = format!(r#"{{"connectorId":{},"transactionId":"#, self.connector);
+            let id_gap = Some(payload.len());
+            payload.push_str(r#","meterValue":["#);
+            self.meter_value_16(&mut payload, "Sample.Periodic");
+            payload.push_str("]}");
+            return Draft {
+                payload,
+                id_gap,
+                offline_gap: None,
+            };
+        }
+        self.transaction_event("Updated", "MeterValuePeriodic", "Sample.Periodic", None)
+    }
+
+    /// StopTransaction, or TransactionEvent Ended.
+    pub(super) fn stop(&self, reason: StopReason) -> Draft {
+        if self.version == Version::V16 {
+            let mut payload = r#"{"transactionId":"#.to_owned();
+            let id_gap = Some(payload.len());
+            payload.push_str(r#","idTag":"#);
+            write_string(&mut payload, &self.transaction.token);
+            let _ = write!(
+                payload,
+                r#","meterStop":{},"timestamp":"{}","reason":"{}"}}"#,
+                self.reading.register_wh,
+                self.at,
+                reason.v16()
+            );
+            return Draft {
+                payload,
+                id_gap,
+                offline_gap: None,
+            };
+        }
+        let (stopped, trigger) = reason.v2();
+        self.transaction_event("Ended", trigger, "Transaction.End", Some(stopped))
+    }
+
+    fn transaction_event(
+        &self,
+        kind: &str,
+        trigger: &str,
+        context: &str,
+        stopped: Option<&str>,
+    ) -> Draft {
+        let transaction = self.transaction;
+        let mut payload = String::with_capacity(900);
+        let _ = write!(
+            payload,
+            r#"{{"eventType":"{kind}","timestamp":"{}","triggerReason":"{trigger}","seqNo":{},"#,
+            self.at, transaction.next_seq_no
+        );
+        let offline_gap = Some(payload.len());
+        let state = if stopped.is_some() {
+            "EVConnected"
+        } else {
+            "Charging"
+        };
+        let _ = write!(
+            payload,
+            r#""transactionInfo":{{"transactionId":"{}","chargingState":"{state}""#,
+            transaction.id
+        );
+        if let Some(reason) = stopped {
+            let _ = write!(payload, r#","stoppedReason":"{reason}""#);
+        }
+        if kind == "Started"
+            && let Some(id) = transaction.remote_start_id
+        {
+            let _ = write!(payload, r#","remoteStartId":{id}"#);
+        }
+        let _ = write!(
+            payload,
+            r#"}},"evse":{{"id":{},"connectorId":1}},"#,
+            self.connector
+        );
+        if kind != "Updated" {
+            id_token(&mut payload, &transaction.token);
+            payload.push(',');
+        }
+        payload.push_str(r#""meterValue":["#);
+        self.meter_value_2(&mut payload, context);
+        payload.push_str("]}");
+        Draft {
+            payload,
+            id_gap: None,
+            offline_gap,
+        }
+    }
+
+    fn meter_value_16(&self, out: &mut String, context: &str) {
+        let r = self.reading;
+        let _ = write!(out, r#"{{"timestamp":"{}","sampledValue":["#, self.at);
+        let mut sample = |value: std::fmt::Arguments<'_>, measurand, location, unit| {
+            let _ = write!(
+                out,
+                r#"{{"value":"{value}","context":"{context}","measurand":"{measurand}","location":"{location}","unit":"{unit}"}},"#
+            );
+        };
+        sample(
+            format_args!("{}", r.register_wh),
+            "Energy.Active.Import.Register",
+            "Outlet",
+            "Wh",
+        );
+        sample(
+            format_args!("{:.1}", r.power_w),
+            "Power.Active.Import",
+            "Outlet",
+            "W",
+        );
+        sample(format_args!("{:.1}", r.voltage_v), "Voltage", "Outlet", "V");
+        sample(
+            format_args!("{:.2}", r.current_a),
+            "Current.Import",
+            "Outlet",
+            "A",
+        );
+        sample(format_args!("{}", r.soc_percent), "SoC", "EV", "Percent");
+        out.pop();
+        out.push_str("]}");
+    }
+
+    fn meter_value_2(&self, out: &mut String, context: &str) {
+        let r = self.reading;
+        let _ = write!(out, r#"{{"timestamp":"{}","sampledValue":["#, self.at);
+        let mut sample = |value: std::fmt::Arguments<'_>, measurand, location, unit| {
+            let _ = write!(
+                out,
+                r#"{{"value":{value},"context":"{context}","measurand":"{measurand}","location":"{location}","unitOfMeasure":{{"unit":"{unit}"}}}},"#
+            );
+        };
+        sample(
+            format_args!("{}", r.register_wh),
+            "Energy.Active.Import.Register",
+            "Outlet",
+            "Wh",
+        );
+        sample(
+            format_args!("{:.1}", r.power_w),
+            "Power.Active.Import",
+            "Outlet",
+            "W",
+        );
+        sample(format_args!("{:.1}", r.voltage_v), "Voltage", "Outlet", "V");
+        sample(
+            format_args!("{:.2}", r.current_a),
+            "Current.Import",
+            "Outlet",
+            "A",
+        );
+        sample(format_args!("{}", r.soc_percent), "SoC", "EV", "Percent");
+        out.pop();
+        out.push_str("]}");
+    }
+}
+
+fn clip(text: &str, chars: usize) -> &str {
+    match text.char_indices().nth(chars) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}

@@ -1,0 +1,306 @@
+//! What goes out next: one call outstanding (rule F-24), class T strictly in order, kept until it is
+//! answered or given up (rules ).
+
+use super::Charger;
+use super::line::{Line, Registration};
+use super::message::{Action, Edit, Message, Step};
+use super::output::{Count, Entry, Output};
+use super::payload::Draft;
+use crate::config::ResendIds;
+use crate::ledger::{Class, Outcome};
+use crate::moment::Moment;
+use ocpp::frame::{self, MessageId};
+
+/// The call that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    pub(super) action: Action,
+    pub(super) id: String,
+    pub(super) sent_at: Moment,
+    pub(super) deadline: Moment,
+    /// The message, if it is of class N; else it is the front of the queue.
+    pub(super) message: Option<Message>,
+}
+
+impl Charger {
+    /// A message comes to be.
+    pub(super) fn message(
+        &mut self,
+        action: Action,
+        draft: Draft,
+        connector: u8,
+        transaction: Option<u64>,
+        step: Step,
+    ) -> Message {
+        self.memory.last_n += 1;
+        Message {
+            n: self.memory.last_n,
+            action,
+            payload: draft.payload,
+            id_gap: draft.id_gap,
+            offline_gap: draft.offline_gap,
+            connector,
+            transaction,
+            step,
+            message_ids: vec![self.next_id()],
+            transmissions: 0,
+            failures: 0,
+            sent_at: None,
+            was_offline: self.line != Line::Open,
+        }
+    }
+
+    /// A class-T message comes to be.
+    pub(super) fn enqueue(&mut self, message: Message) {
+        if self.settings.keep_queue {
+            let edit = Edit::Push(Box::new(message.clone()), self.memory.clone());
+            self.outputs.push_back(Output::Save(edit));
+        }
+        self.queue.push_back(message);
+    }
+
+    pub(super) fn is_queue_full(&self) -> bool {
+        self.queue.len() >= self.settings.queue_messages_max
+    }
+
+    /// Sends whatever may be sent now.
+    pub(super) fn send_next(&mut self, now: Moment) {
+        if self.line != Line::Open || self.outstanding.is_some() {
+            return;
+        }
+        if let Registration::Due(at) = self.registration {
+            if at <= now {
+                let text = self.boot_payload();
+                let boot =
+                    self.message(Action::BootNotification, text.into(), 0, None, Step::Within);
+                self.transmit_now(boot, now);
+            }
+            return;
+        }
+        let front_ready = !self.queue.is_empty() && self.retry_at.is_none_or(|at| at <= now);
+        let pending_first = match (self.pending.front(), self.queue.front()) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(pending), Some(front)) => {
+                // While the front waits for its next attempt, the rest of life goes on.
+                !front_ready || self.settings.status_overtakes || pending.n < front.n
+            }
+        };
+        if pending_first {
+            if let Some(message) = self.pending.pop_front() {
+                self.transmit_now(message, now);
+            }
+        } else if front_ready {
+            self.transmit_front(now);
+        }
+    }
+
+    pub(super) fn send_due(&self) -> Option<Moment> {
+        if self.line != Line::Open || self.outstanding.is_some() {
+            return None;
+        }
+        match self.registration {
+            Registration::Due(at) => Some(at),
+            Registration::Accepted if self.queue.is_empty() => None,
+            Registration::Accepted => self.retry_at,
+        }
+    }
+
+    /// Transmits a class-N message: once and never again.
+    fn transmit_now(&mut self, mut message: Message, now: Moment) {
+        message.transmissions = 1;
+        message.sent_at = Some(now);
+        let id = message.message_ids[0].clone();
+        self.transmit(&id, message.action, &message.payload, now);
+        self.count(Count::Sent(message.action));
+        self.outstanding = Some(self.outstanding(message.action, id, Some(message), now));
+    }
+
+    /// Transmits the front of the queue, for the first time or again.
+    fn transmit_front(&mut self, now: Moment) {
+        let Some(mut message) = self.queue.pop_front() else {
+            return;
+        };
+        self.retry_at = None;
+        // a transaction whose start was never answered has the id -1.
+        let transaction_id = message
+            .transaction
+            .and_then(|number| self.memory.wire_ids.get(&number))
+            .copied()
+            .unwrap_or(-1);
+        message.fill_gaps(transaction_id);
+        let is_resend = message.transmissions > 0;
+        if is_resend && self.settings.resend_ids == ResendIds::New {
+            message.message_ids.push(self.next_id());
+        }
+        message.transmissions += 1;
+        message.sent_at.get_or_insert(now);
+        let id = message.message_ids.last().cloned().unwrap_or_default();
+        if self.settings.keep_queue {
+            self.outputs.push_back(Output::Save(Edit::Sent {
+                n: message.n,
+                id: id.clone(),
+                offline: message.was_offline,
+                at: now,
+            }));
+        }
+        self.transmit(&id, message.action, &message.payload, now);
+        self.count(if is_resend {
+            Count::Resent(message.action)
+        } else {
+            Count::Sent(message.action)
+        });
+        self.outstanding = Some(self.outstanding(message.action, id, None, now));
+        self.queue.push_front(message);
+    }
+
+    fn transmit(&mut self, id: &str, action: Action, payload: &str, now: Moment) {
+        let text = frame::write_call(&MessageId::from(id), action.as_str(), payload);
+        self.outputs.push_back(Output::Send(text));
+        if self.heartbeat_at.is_some() {
+            // H-1: any message may stand for a heartbeat.
+            self.heartbeat_at = Some(now.plus(self.heartbeat));
+        }
+    }
+
+    fn outstanding(
+        &self,
+        action: Action,
+        id: String,
+        message: Option<Message>,
+        now: Moment,
+    ) -> Outstanding {
+        Outstanding {
+            action,
+            id,
+            sent_at: now,
+            deadline: now.plus(self.settings.answer_timeout),
+            message,
+        }
+    }
+
+    /// The outstanding call's deadline has passed.
+    pub(super) fn outstanding_unanswered(&mut self, now: Moment) {
+        match self.outstanding.take() {
+            Some(Outstanding {
+                message: Some(message),
+                ..
+            }) => self.drop_unanswered(message, false, now),
+            Some(_) => self.front_failed(now),
+            None => {}
+        }
+    }
+
+    /// A transmission of the queue's front failed: once more after a while, or never (rule Q-6).
+    pub(super) fn front_failed(&mut self, now: Moment) {
+        let Some(front) = self.queue.front_mut() else {
+            return;
+        };
+        front.failures += 1;
+        let failures = front.failures;
+        if failures >= self.tunables.attempts {
+            self.front_done(Outcome::Discarded, None, None);
+        } else {
+            self.retry_at = Some(now.plus(self.tunables.retry_interval * failures));
+        }
+    }
+
+    /// The queue's front has ended.
+    pub(super) fn front_done(
+        &mut self,
+        outcome: Outcome,
+        acknowledged_at: Option<Moment>,
+        answer: Option<String>,
+    ) {
+        let Some(message) = self.queue.pop_front() else {
+            return;
+        };
+        self.retry_at = None;
+        if let (Step::Stop, Some(number)) = (message.step, message.transaction) {
+            self.memory.wire_ids.remove(&number);
+        }
+        if self.settings.keep_queue {
+            let edit = Edit::Done(message.n, self.memory.clone());
+            self.outputs.push_back(Output::Save(edit));
+        }
+        if outcome == Outcome::Discarded {
+            self.count(Count::Discarded(message.action));
+        }
+        self.write_down(message, outcome, acknowledged_at, answer);
+    }
+
+    /// A class-N message was transmitted and has no answer. `line_lost` tells whether that is because
+    /// the line was closed.
+    pub(super) fn drop_unanswered(&mut self, message: Message, line_lost: bool, now: Moment) {
+        self.count(Count::Unanswered(message.action));
+        match message.action {
+            Action::BootNotification if line_lost => {
+                // Again as soon as there is a line.
+                self.registration = Registration::Due(now);
+            }
+            Action::BootNotification => self.boot_failed(now),
+            Action::Authorize => {
+                self.token_unanswered(message.connector, line_lost, now);
+            }
+            Action::StatusNotification => self.status_lost(message.connector),
+            _ => {}
+        }
+        self.write_down(message, Outcome::Unanswered, None, None);
+    }
+
+    /// A class-N message that was never transmitted is forgotten with the line.
+    pub(super) fn drop_unsent(&mut self, message: &Message, now: Moment) {
+        match message.action {
+            Action::Authorize => self.token_unanswered(message.connector, true, now),
+            Action::StatusNotification => self.status_lost(message.connector),
+            _ => {}
+        }
+    }
+
+    /// Tells the ledger about everything that is still in the queue.
+    pub(super) fn leave_queue(&mut self) {
+        for message in std::mem::take(&mut self.queue) {
+            let outcome = if message.transmissions > 0 {
+                self.count(Count::Unanswered(message.action));
+                Outcome::Unanswered
+            } else {
+                Outcome::Queued
+            };
+            self.write_down(message, outcome, None, None);
+        }
+    }
+
+    pub(super) fn write_down(
+        &mut self,
+        message: Message,
+        outcome: Outcome,
+        acknowledged_at: Option<Moment>,
+        answer: Option<String>,
+    ) {
+        if !self.settings.keep_ledger {
+            return;
+        }
+        let class: Class = self.class(message.action);
+        self.outputs.push_back(Output::Ledger(Box::new(Entry {
+            n: message.n,
+            action: message.action,
+            class,
+            payload: message.payload,
+            message_ids: if message.transmissions > 0 {
+                message.message_ids
+            } else {
+                Vec::new()
+            },
+            sent_at: message.sent_at,
+            acknowledged_at,
+            attempts: message.transmissions,
+            outcome,
+            answer,
+        })));
+    }
+
+    fn next_id(&mut self) -> String {
+        self.ids += 1;
+        format!("{}{}", self.id_prefix, self.ids)
+    }
+}

@@ -1,0 +1,281 @@
+//! Opening a charger's connection: TCP, the HTTP upgrade, the subprotocol.
+//!
+//! Done by hand up to the first WebSocket frame, because a charger must know *why* it was refused:
+//! the status and `Retry-After` decide how long it waits.
+
+use crate::charger::Refusal;
+use crate::config::ConfigError;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use ocpp::Version;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use yawc::{Options, Role, WebSocket};
+
+/// From the first SYN to the end of the upgrade.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of a response head.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a frame from the central system.
+const FRAME_BYTES_MAX: usize = 4 << 20;
+/// Thousands of chargers share a process: small buffers, which grow when needed.
+const BUFFER_BYTES: usize = 1024;
+
+/// What needs no escape in the last segment of a path (RFC 3986, unreserved).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// A charger's line.
+pub(crate) type Socket = WebSocket<TcpStream>;
+
+/// Where chargers connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    host: String,
+    port: u16,
+    authority: String,
+    path: String,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// In a few words, few enough to count by: `unreachable`, `HTTP 503`, …
+    pub(crate) kind: String,
+    /// All that is known.
+    pub(crate) detail: String,
+    /// For the charger's back-off.
+    pub(crate) refusal: Refusal,
+}
+
+impl Trouble {
+    fn new(kind: &str, detail: impl ToString) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            detail: detail.to_string(),
+            refusal: Refusal {
+                status: None,
+                retry_after: None,
+            },
+        }
+    }
+}
+
+impl Target {
+    /// Reads `ws://HOST[:PORT][/PATH]`.
+    pub(crate) fn parse(url: &str) -> Result<Self, ConfigError> {
+        let bad = || ConfigError {
+            key: "url",
+            value: url.to_owned(),
+            right: "ws://HOST:PORT/PATH, plain ws",
+        };
+        let rest = url.trim().strip_prefix("ws://").ok_or_else(bad)?;
+        let (authority, path) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        let has_port = authority
+            .rsplit_once(':')
+            .filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+        let (host, port) = match has_port {
+            Some((host, port)) => (host, port.parse().map_err(|_| bad())?),
+            None => (authority, 80),
+        };
+        let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '@');
+        if host.is_empty() || url.trim().contains(is_odd) {
+            return Err(bad());
+        }
+        Ok(Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            authority: authority.to_owned(),
+            path: path.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Opens the connection of the charger `id`.
+    pub(crate) async fn connect(
+        &self,
+        id: &str,
+        version: Version,
+        password: Option<&str>,
+    ) -> Result<Box<Socket>, Trouble> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.upgrade(id, version, password)).await {
+            Ok(result) => result,
+            Err(_) => Err(Trouble::new("handshake timed out", "no answer in time")),
+        }
+    }
+
+    async fn upgrade(
+        &self,
+        id: &str,
+        version: Version,
+        password: Option<&str>,
+    ) -> Result<Box<Socket>, Trouble> {
+        let mut stream = TcpStream::connect((self.host.as_str(), self.port))
+            .await
+            .map_err(|error| Trouble::new("unreachable", error))?;
+        let broken = |error: std::io::Error| Trouble::new("handshake broken off", error);
+        stream.set_nodelay(true).map_err(broken)?;
+        let request = self.request(id, version, password);
+        stream.write_all(request.as_bytes()).await.map_err(broken)?;
+        let head = read_head(&mut stream).await.map_err(broken)?;
+        judge(&head, version)?;
+        let options = Options::default()
+            .without_compression()
+            .with_limits(FRAME_BYTES_MAX, FRAME_BYTES_MAX)
+            .with_read_buffer_capacity(BUFFER_BYTES)
+            .with_write_buffer_capacity(BUFFER_BYTES);
+        WebSocket::from_stream(stream, Role::Client, options)
+            .map(Box::new)
+            .map_err(|error| Trouble::new("handshake broken off", error))
+    }
+
+    fn request(&self, id: &str, version: Version, password: Option<&str>) -> String {
+        let segment = utf8_percent_encode(id, SEGMENT);
+        let key = BASE64_STANDARD.encode(fastrand::u128(..).to_le_bytes());
+        let authorization = password.map_or_else(String::new, |password| {
+            let credentials = BASE64_STANDARD.encode(format!("{id}:{password}"));
+            format!("Authorization: Basic {credentials}\r\n")
+        });
+        format!(
+            "GET {}/{segment} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\
+             Sec-WebSocket-Protocol: {}\r\n{authorization}\r\n",
+            self.path,
+            self.authority,
+            version.subprotocol(),
+        )
+    }
+}
+
+/// Reads the response's head and not a byte more: what follows are frames.
+async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(512);
+    let mut chunk = [0; 512];
+    loop {
+        let peeked = stream.peek(&mut chunk).await?;
+        if peeked == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let before = head.len();
+        head.extend_from_slice(&chunk[..peeked]);
+        let from = before.saturating_sub(3);
+        let end = head[from..]
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .map(|at| from + at + 4);
+        head.truncate(end.unwrap_or(head.len()));
+        let taken = head.len() - before;
+        stream.read_exact(&mut chunk[..taken]).await?;
+        if end.is_some() {
+            return Ok(head);
+        }
+        if head.len() > HEAD_BYTES_MAX {
+            return Err(std::io::Error::other("the response's head is too long"));
+        }
+    }
+}
+
+/// Whether the response is an upgrade to the version that was offered.
+fn judge(head: &[u8], version: Version) -> Result<(), Trouble> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut headers);
+    response
+        .parse(head)
+        .map_err(|error| Trouble::new("no HTTP", error))?;
+    let header = |name: &str| {
+        let found = response
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(found.value).ok().map(str::trim)
+    };
+    let status = response.code.unwrap_or(0);
+    if status != 101 {
+        let meaning = match status {
+            401 | 403 => ": the password is wrong or missing",
+            404 => ": the charger is not known there",
+            503 => ": it cannot take messages now",
+            _ => "",
+        };
+        let retry_after = header("Retry-After")
+            .and_then(|text| text.parse().ok())
+            .map(Duration::from_secs);
+        return Err(Trouble {
+            kind: format!("HTTP {status}"),
+            detail: format!("refused with {status}{meaning}"),
+            refusal: Refusal {
+                status: Some(status),
+                retry_after,
+            },
+        });
+    }
+    match header("Sec-WebSocket-Protocol") {
+        Some(name) if Version::from_subprotocol(name) == Some(version) => Ok(()),
+        other => Err(Trouble::new(
+            "wrong subprotocol",
+            format!("offered {}, got {other:?}", version.subprotocol()),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_or_refused() {
+        let target = Target::parse("ws://127.0.0.1:9000/ocpp/").unwrap();
+        assert_eq!((target.host.as_str(), target.port), ("127.0.0.1", 9000));
+        assert_eq!(target.path, "/ocpp");
+        assert_eq!(Target::parse("ws://localhost").unwrap().port, 80);
+        let six = Target::parse("ws://[::1]:9000/a/b").unwrap();
+        assert_eq!((six.host.as_str(), six.path.as_str()), ("::1", "/a/b"));
+        for bad in [
+            "wss://a",
+            "a:1",
+            "ws://",
+            "ws://a:x",
+            "ws://a/ b",
+            "ws://a?x",
+            "ws://a:99999",
+        ] {
+            assert!(Target::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_request_escapes_the_identity_and_names_the_version() {
+        let target = Target::parse("ws://127.0.0.1:1/ocpp").unwrap();
+        let request = target.request("a/b c", Version::V16, Some("secret"));
+        assert!(request.starts_with("GET /ocpp/a%2Fb%20c HTTP/1.1\r\n"));
+        assert!(request.contains("Sec-WebSocket-Protocol: ocpp1.6\r\n"));
+        assert!(request.contains(&BASE64_STANDARD.encode("a/b c:secret")));
+    }
+
+    #[test]
+    fn a_refusal_says_why_and_for_how_long() {
+        let head = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 7\r\n\r\n";
+        let trouble = judge(head, Version::V16).unwrap_err();
+        assert_eq!(trouble.kind, "HTTP 503");
+        assert_eq!(trouble.refusal.retry_after, Some(Duration::from_secs(7)));
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n";
+        assert!(judge(head, Version::V16).is_ok());
+        assert_eq!(
+            judge(head, Version::V201).unwrap_err().kind,
+            "wrong subprotocol"
+        );
+        assert_eq!(
+            judge(b"\x16\x03\x01\r\n\r\n", Version::V16)
+                .unwrap_err()
+                .kind,
+            "no HTTP"
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! A charger's queue on disk: one file of edits, a JSON object a line, so that a killed simulator
+//! goes on where it was.
+//!
+//! A message is synced before it is first transmitted. What follows (transmitted, done) is only
+//! written: losing it in a power cut costs a resend, which is what resends are for.
+
+use crate::charger::{Edit, Saved};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Edits after which a file with an empty queue is written anew.
+const EDITS_MAX: u64 = 5_000;
+
+/// The file, and what it holds.
+#[derive(Debug)]
+pub(crate) struct QueueFile {
+    path: PathBuf,
+    file: File,
+    saved: Saved,
+    edits: u64,
+}
+
+impl QueueFile {
+    /// Opens the queue of the charger `id` in `dir`, or begins it.
+    pub(crate) fn open(dir: &Path, id: &str) -> io::Result<Self> {
+        let name = utf8_percent_encode(id, NON_ALPHANUMERIC);
+        let path = dir.join(format!("{name}.queue"));
+        let saved = match File::open(&path) {
+            Ok(file) => read(BufReader::new(file))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Saved::default(),
+            Err(error) => return Err(error),
+        };
+        let file = rewrite(&path, &saved)?;
+        Ok(Self {
+            path,
+            file,
+            saved,
+            edits: 0,
+        })
+    }
+
+    /// What it holds.
+    pub(crate) const fn saved(&self) -> &Saved {
+        &self.saved
+    }
+
+    /// Keeps `edit`; a push is durable afterwards. Blocks.
+    pub(crate) fn keep(&mut self, edit: Edit) -> io::Result<()> {
+        let must_sync = matches!(edit, Edit::Push(..));
+        let mut line = serde_json::to_vec(&edit)?;
+        line.push(b'\n');
+        self.file.write_all(&line)?;
+        if must_sync {
+            self.file.sync_data()?;
+        }
+        self.saved.apply(edit);
+        self.edits += 1;
+        if self.edits >= EDITS_MAX && self.saved.queue.is_empty() {
+            self.file = rewrite(&self.path, &self.saved)?;
+            self.edits = 0;
+        }
+        Ok(())
+    }
+}
+
+fn read(mut file: impl io::BufRead) -> io::Result<Saved> {
+    let mut saved = Saved::default();
+    let mut line = Vec::new();
+    while file.read_until(b'\n', &mut line)? > 0 {
+        match serde_json::from_slice(&line) {
+            Ok(edit) => saved.apply(edit),
+            // Cut off in the middle of the last line: it was never synced, so nothing was sent.
+            Err(_) if !line.ends_with(b"\n") => break,
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+        line.clear();
+    }
+    Ok(saved)
+}
+
+/// Replaces the file by the shortest one that holds the same, whole or not at all.
+fn rewrite(path: &Path, saved: &Saved) -> io::Result<File> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .open(&new)?;
+    let mut text = serde_json::to_vec(&Edit::Done(0, saved.memory.clone()))?;
+    text.push(b'\n');
+    for message in &saved.queue {
+        let edit = Edit::Push(Box::new(message.clone()), saved.memory.clone());
+        serde_json::to_writer(&mut text, &edit)?;
+        text.push(b'\n');
+    }
+    file.write_all(&text)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    if let Some(dir) = path.parent() {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::charger::{Memory, sample_message};
+
+    fn memory(last_n: u64) -> Memory {
+        Memory {
+            last_n,
+            ..Memory::default()
+        }
+    }
+
+    fn push(n: u64) -> Edit {
+        Edit::Push(Box::new(sample_message(n)), memory(n))
+    }
+
+    #[test]
+    fn a_queue_survives_being_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut queue = QueueFile::open(dir.path(), "a/b").unwrap();
+        for n in 1..=3 {
+            queue.keep(push(n)).unwrap();
+        }
+        queue.keep(Edit::Done(1, memory(3))).unwrap();
+        let saved = queue.saved().clone();
+        drop(queue);
+        for _ in 0..2 {
+            let again = QueueFile::open(dir.path(), "a/b").unwrap();
+            assert_eq!(*again.saved(), saved);
+            assert_eq!(again.saved().queue.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_torn_last_line_is_forgotten_and_a_torn_middle_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut queue = QueueFile::open(dir.path(), "cp").unwrap();
+        queue.keep(push(1)).unwrap();
+        let whole = fs::read(&queue.path).unwrap();
+        queue.keep(push(2)).unwrap();
+        let path = queue.path.clone();
+        let both = fs::read(&path).unwrap();
+        drop(queue);
+        for cut in whole.len()..both.len() {
+            fs::write(&path, &both[..cut]).unwrap();
+            let again = QueueFile::open(dir.path(), "cp").unwrap();
+            assert_eq!(
+                again.saved().queue.len(),
+                usize::from(cut == both.len() - 1) + 1
+            );
+        }
+        fs::write(&path, [b"{\n".as_slice(), &whole].concat()).unwrap();
+        assert!(QueueFile::open(dir.path(), "cp").is_err());
+    }
+
+    #[test]
+    fn a_long_history_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut queue = QueueFile::open(dir.path(), "cp").unwrap();
+        queue.edits = EDITS_MAX - 2;
+        queue.keep(push(1)).unwrap();
+        let long = fs::metadata(&queue.path).unwrap().len();
+        queue.keep(Edit::Done(1, memory(1))).unwrap();
+        assert!(fs::metadata(&queue.path).unwrap().len() < long);
+        queue.keep(push(2)).unwrap();
+        drop(queue);
+        let again = QueueFile::open(dir.path(), "cp").unwrap();
+        assert_eq!(again.saved().queue[0].n, 2);
+    }
+}

@@ -1,0 +1,146 @@
+//! What a charger needs to know of its fleet's settings, as durations that `speed_up` has already
+//! divided where it should.
+
+use crate::config::{FleetConfig, ResendIds, Scenario};
+use std::time::Duration;
+
+/// Shared by all chargers of a fleet.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What they do.
+    pub scenario: Scenario,
+    /// Connectors per charger.
+    pub connectors: u8,
+    /// Mean time between two cars at a connector; `None` = none comes.
+    pub arrivals_mean: Option<Duration>,
+    /// Mean length of a transaction.
+    pub transaction_mean: Duration,
+    /// Between two meter values.
+    pub meter_interval: Duration,
+    /// Simulated seconds per real second, for energy.
+    pub speed_up: f64,
+    /// Meter values after which a flooding charger has done its work.
+    pub flood_values: Option<u64>,
+    /// Least time between two meter values of a flood.
+    pub flood_gap: Duration,
+    /// Meter values per transaction of a flood; 0 = no end.
+    pub values_per_transaction: u64,
+    /// Messages that a queue holds.
+    pub queue_messages_max: usize,
+    /// Failed transmissions until a message is discarded.
+    pub attempts: u32,
+    /// Wait before a resend, times the failed transmissions.
+    pub retry_interval: Duration,
+    /// Until a call counts as unanswered.
+    pub answer_timeout: Duration,
+    /// Ids of resends.
+    pub resend_ids: ResendIds,
+    /// Whether a dropped line fails the transmission in flight.
+    pub lost_line_counts: bool,
+    /// Whether status overtakes queued transaction messages.
+    pub status_overtakes: bool,
+    /// Whether each reconnect is followed by BootNotification.
+    pub boot_on_reconnect: bool,
+    /// Between heartbeats; `None` = as the central system says.
+    pub heartbeat: Option<Duration>,
+    /// 1.6: wait before a reconnect.
+    pub reconnect: Duration,
+    /// 1.6: random addition to it.
+    pub reconnect_jitter: Duration,
+    /// 2.x: `RetryBackOffWaitMinimum`.
+    pub backoff_minimum: Duration,
+    /// 2.x: `RetryBackOffRandomRange`.
+    pub backoff_range: Duration,
+    /// 2.x: `RetryBackOffRepeatTimes`.
+    pub backoff_doublings: u32,
+    /// Between pings; `None` = no pings.
+    pub ping: Option<Duration>,
+    /// Tokens that drivers present; not empty.
+    pub tokens: Vec<String>,
+    /// Whether the queue is kept outside ([`crate::charger::Output::Save`]).
+    pub keep_queue: bool,
+    /// Whether a ledger is kept ([`crate::charger::Output::Ledger`]).
+    pub keep_ledger: bool,
+}
+
+impl Settings {
+    /// A wait of a charger's life that somebody else has named (heartbeat interval, Pending), as
+    /// this fleet waits it.
+    #[must_use]
+    pub fn hurried(&self, seconds: f64) -> Duration {
+        seconds_f64(seconds / self.speed_up)
+    }
+}
+
+impl From<&FleetConfig> for Settings {
+    fn from(config: &FleetConfig) -> Self {
+        let hurried = |seconds: f64| seconds_f64(seconds / config.speed_up);
+        let tokens = if config.tokens.is_empty() {
+            (1..=50).map(|i| format!("SIMTAG{i:04}")).collect()
+        } else {
+            config.tokens.clone()
+        };
+        let arrivals = config.transactions_per_hour > 0.0 && config.scenario == Scenario::Steady;
+        Self {
+            scenario: config.scenario,
+            connectors: config.connectors,
+            arrivals_mean: arrivals.then(|| hurried(3600.0 / config.transactions_per_hour)),
+            transaction_mean: hurried(config.transaction_minutes * 60.0),
+            meter_interval: hurried(config.meter_interval_s),
+            speed_up: config.speed_up,
+            flood_values: config.messages_per_charger,
+            flood_gap: config
+                .rate_per_charger
+                .map_or(Duration::ZERO, |rate| seconds_f64(1.0 / rate)),
+            values_per_transaction: config.values_per_transaction,
+            queue_messages_max: config.queue_messages_max,
+            attempts: config.attempts,
+            retry_interval: hurried(config.retry_interval_s),
+            answer_timeout: seconds_f64(config.answer_timeout_s),
+            resend_ids: config.resend_ids,
+            lost_line_counts: config.lost_line_counts,
+            status_overtakes: config.status_overtakes,
+            boot_on_reconnect: config.boot_on_reconnect,
+            heartbeat: config.heartbeat_interval_s.map(hurried),
+            reconnect: hurried(config.reconnect_s),
+            reconnect_jitter: hurried(config.reconnect_jitter_s),
+            backoff_minimum: hurried(config.backoff_minimum_s),
+            backoff_range: hurried(config.backoff_range_s),
+            backoff_doublings: config.backoff_doublings.min(20),
+            ping: (config.ping_interval_s > 0.0).then(|| seconds_f64(config.ping_interval_s)),
+            tokens,
+            keep_queue: config.queue_dir.is_some(),
+            keep_ledger: config.ledger.is_some(),
+        }
+    }
+}
+
+/// Seconds as a duration of at least a microsecond; nonsense and eternity become thirty years.
+fn seconds_f64(seconds: f64) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+    Duration::try_from_secs_f64(seconds)
+        .unwrap_or(LONGEST)
+        .clamp(Duration::from_micros(1), LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speed_up_divides_life_and_not_the_network() {
+        let settings = Settings::from(&FleetConfig {
+            speed_up: 60.0,
+            ..FleetConfig::default()
+        });
+        assert_eq!(settings.meter_interval, Duration::from_secs(1));
+        assert_eq!(settings.retry_interval, Duration::from_secs(1));
+        assert_eq!(settings.arrivals_mean, Some(Duration::from_secs(30)));
+        assert_eq!(settings.answer_timeout, Duration::from_secs(30));
+        assert_eq!(settings.hurried(300.0), Duration::from_secs(5));
+        assert_eq!(
+            settings.hurried(f64::NAN),
+            Duration::from_secs(1_000_000_000)
+        );
+    }
+}
