@@ -1,11 +1,23 @@
 //! Record → changes: pure, and the same record always yields the same changes.
 //!
-//! Total: what cannot be understood changes nothing here, and is still among the messages.
+//! Total: what cannot be understood changes nothing here, and is still among the messages. Sorted
+//! by what changes, since several actions move the same thing.
+
+mod charger;
+mod event;
+mod meter;
+mod place;
+mod status;
+mod transaction;
 
 use crate::model::{
-    ChargerState, ConnectorState, EventRow, GatewayState, Merge, MeterValueRow, TransactionState,
+    ChargerState, ConnectorState, EventRow, GatewayState, Merge, MeterValueRow, Stamp,
+    TransactionState,
 };
-use crate::record::{GatewayId, Record, RecordId};
+use crate::record::{AnswerKind, GatewayId, Record, RecordId, RecordKind};
+use crate::{Timestamp, model};
+use ocpp::Version;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// What a set of records changes in the ledger. A batch's records are absorbed into one value, so
@@ -29,7 +41,56 @@ pub struct Changes {
 impl Changes {
     /// Adds what `record` changes.
     pub fn absorb(&mut self, id: RecordId, record: &Record<'_>) {
-        let _ = (id, record);
+        if record.kind == RecordKind::GatewayStarted {
+            let state = GatewayState {
+                started_epoch: record.epoch,
+                started_at: record.received_at,
+            };
+            return self.gateways.entry(id.gateway).or_default().merge(state);
+        }
+        if record.charger_id.is_empty() {
+            return;
+        }
+        let charger = charger_key(record.charger_id);
+        let source = Source {
+            id,
+            record,
+            charger: &charger,
+        };
+        charger::seen(self, &source);
+        let is_accepted = match record.kind {
+            // A call that we refused did not happen; its sender was told so.
+            RecordKind::Call => record.answer_kind == AnswerKind::Result,
+            RecordKind::Send => true,
+            RecordKind::Connected | RecordKind::Disconnected => {
+                return charger::connection(self, &source);
+            }
+            RecordKind::CallResult
+            | RecordKind::CallError
+            | RecordKind::CallResultError
+            | RecordKind::Unreadable
+            | RecordKind::GatewayStarted => false,
+        };
+        if is_accepted {
+            self.absorb_message(&source);
+        }
+    }
+
+    fn absorb_message(&mut self, source: &Source<'_>) {
+        let is_v16 = source.record.ocpp_version == Version::V16;
+        match source.record.action {
+            "Heartbeat" | "Authorize" | "DataTransfer" => {}
+            "BootNotification" => charger::boot(self, source),
+            "StatusNotification" if is_v16 => status::v16(self, source),
+            "StatusNotification" => status::v2(self, source),
+            "StartTransaction" if is_v16 => transaction::start(self, source),
+            "StopTransaction" if is_v16 => transaction::stop(self, source),
+            "MeterValues" if is_v16 => transaction::meter_values(self, source),
+            "MeterValues" => meter::v2(self, source),
+            "TransactionEvent" => transaction::event(self, source),
+            "NotifyEvent" => event::notify_event(self, source),
+            _ => event::other(self, source),
+        }
     }
 
     /// Whether nothing changes.
@@ -42,6 +103,10 @@ impl Changes {
             && self.meter_values.is_empty()
             && self.events.is_empty()
     }
+
+    fn charger(&mut self, charger: &str) -> &mut ChargerState {
+        self.chargers.entry(charger.to_owned()).or_default()
+    }
 }
 
 fn merge_map<K: Ord, V: Merge + Default>(into: &mut BTreeMap<K, V>, from: BTreeMap<K, V>) {
@@ -51,6 +116,7 @@ fn merge_map<K: Ord, V: Merge + Default>(into: &mut BTreeMap<K, V>, from: BTreeM
 }
 
 impl Merge for Changes {
+    /// Rows are put together as they are; who stores them drops repeats.
     fn merge(&mut self, other: Self) {
         merge_map(&mut self.chargers, other.chargers);
         merge_map(&mut self.connectors, other.connectors);
@@ -58,5 +124,50 @@ impl Merge for Changes {
         merge_map(&mut self.gateways, other.gateways);
         self.meter_values.extend(other.meter_values);
         self.events.extend(other.events);
+    }
+}
+
+/// The record that is projected.
+#[derive(Debug, Clone, Copy)]
+struct Source<'a> {
+    id: RecordId,
+    record: &'a Record<'a>,
+    charger: &'a str,
+}
+
+/// Before this no charger of ours existed: a clock that says so was never set (quirk 10).
+const EARLIEST: Timestamp = Timestamp(1_262_304_000_000);
+
+impl Source<'_> {
+    /// When a message speaks of: the charger's time, but not later than we read it, and not before
+    /// there were chargers.
+    fn effective(&self, told: Option<jiff::Timestamp>) -> Timestamp {
+        let received_at = self.record.received_at;
+        match told.map(Timestamp::from) {
+            Some(told) if told >= EARLIEST => told.min(received_at),
+            _ => received_at,
+        }
+    }
+
+    /// A stamp for what is true at `at`, the `part`th thing that the record tells.
+    fn stamp(&self, at: Timestamp, part: usize) -> Stamp {
+        Stamp {
+            at,
+            received_at: self.record.received_at,
+            record: self.id,
+            part: u32::try_from(part).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// As [`model::charger_key`], without a copy for the many identities that are lower case already.
+fn charger_key(charger_id: &str) -> Cow<'_, str> {
+    let is_key = charger_id
+        .bytes()
+        .all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    if is_key {
+        Cow::Borrowed(charger_id)
+    } else {
+        Cow::Owned(model::charger_key(charger_id))
     }
 }

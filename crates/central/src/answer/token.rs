@@ -23,7 +23,7 @@ pub(crate) enum TokenForm {
     Authorize,
     /// StartTransaction.conf (1.6): a start that is not accepted still gets its id.
     Start { transaction_id: i32 },
-    /// AuthorizeResponse and TransactionEventResponse (2.x).
+    /// `AuthorizeResponse` and `TransactionEventResponse` (2.x).
     IdTokenInfo { version: Version },
 }
 

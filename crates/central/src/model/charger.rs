@@ -103,7 +103,7 @@ pub struct ChargerState {
     /// The newest connection.
     #[serde(default)]
     pub connection: Option<Connection>,
-    /// firmwareStatus of the last (Signed)FirmwareStatusNotification.
+    /// firmwareStatus of the last (Signed)`FirmwareStatusNotification`.
     #[serde(default)]
     pub firmware_status: Latest<String>,
 }
@@ -171,9 +171,7 @@ impl ChargerState {
 
     /// Notes identity and version as told at `stamp`; allocates only when the spelling is news.
     pub(crate) fn known_as(&mut self, stamp: Stamp, charger_id: &str, version: Version) {
-        if self.charger_id.stamp().is_none_or(|held| held < stamp) {
-            self.charger_id.set(stamp, charger_id.to_owned());
-        }
+        self.charger_id.set_text(stamp, charger_id);
         self.version.set(stamp, version);
     }
 }

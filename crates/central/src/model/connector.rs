@@ -4,7 +4,7 @@ use super::{Latest, Merge};
 use crate::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What StatusNotification (or NotifyEvent with AvailabilityState, rule N-4) tells.
+/// What StatusNotification (or `NotifyEvent` with `AvailabilityState`, rule N-4) tells.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ConnectorStatus {
     /// The status as the charger wrote it; an open list.

@@ -112,4 +112,15 @@ macro_rules! register {
 }
 
 register!(Latest, >);
+
+impl Latest<String> {
+    /// As [`Latest::set`]; a text that is no news is not copied.
+    pub fn set_text(&mut self, stamp: Stamp, text: &str) {
+        match &mut self.0 {
+            Some((held, value)) if value == text => *held = stamp.max(*held),
+            _ => self.set(stamp, text.to_owned()),
+        }
+    }
+}
+
 register!(First, <);

@@ -50,6 +50,6 @@ pub struct EventRow {
     pub evse: Option<i64>,
     /// The connector, where one is named.
     pub connector: Option<i64>,
-    /// The payload (of NotifyEvent: the one event) as the charger wrote it (JSON).
+    /// The payload (of `NotifyEvent`: the one event) as the charger wrote it (JSON).
     pub data: String,
 }

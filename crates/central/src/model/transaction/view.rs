@@ -244,11 +244,7 @@ impl Scene<'_> {
 
     /// What the latest messages say, as far as they speak of `since` or later.
     fn add_live_since(&self, view: &mut TransactionView, since: Timestamp) {
-        fn fresh<'a, T>(
-            value: Option<&'a T>,
-            stamp: Option<Stamp>,
-            since: Timestamp,
-        ) -> Option<&'a T> {
+        fn fresh<T>(value: Option<&T>, stamp: Option<Stamp>, since: Timestamp) -> Option<&T> {
             value.filter(|_| stamp.is_some_and(|stamp| stamp.at >= since))
         }
         macro_rules! fresh {

@@ -1,0 +1,233 @@
+//! What was measured: one row per element of a `meterValue` list, with the three figures that
+//! everybody asks for, in one unit each.
+
+use super::place::Place;
+use super::{Changes, Source};
+use crate::Timestamp;
+use crate::model::MeterValueRow;
+use crate::natural_key::StableHasher;
+use ocpp::json::Raw;
+use ocpp::meter::{MeterValue, SampledValue};
+use ocpp::v2;
+
+/// Where a row's hash comes from; never change, the hashes are stored.
+const ROW_DOMAIN: &str = "wattpost meter value 1";
+
+/// Energy, power and charge at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Reading {
+    pub(super) at: Timestamp,
+    pub(super) energy_wh: Option<f64>,
+    pub(super) power_w: Option<f64>,
+    pub(super) soc_percent: Option<f64>,
+}
+
+/// MeterValues outside transactions (2.x).
+pub(super) fn v2(changes: &mut Changes, source: &Source<'_>) {
+    let Ok(view) = v2::MeterValues::read(source.record.payload) else {
+        return;
+    };
+    let place = Place {
+        evse: view.evse_id,
+        connector: None,
+    };
+    rows(
+        changes,
+        source,
+        "meterValue",
+        &view.meter_value,
+        place,
+        None,
+    );
+}
+
+/// Adds a row per element; `list` names the payload's member that `values` were read from. Returns
+/// the readings, in their order.
+pub(super) fn rows(
+    changes: &mut Changes,
+    source: &Source<'_>,
+    list: &str,
+    values: &[MeterValue<'_>],
+    place: Place,
+    transaction_id: Option<&str>,
+) -> Vec<Reading> {
+    let sampled = sampled_texts(source.record.payload, list);
+    let mut readings = Vec::with_capacity(values.len());
+    for (value, sampled) in values.iter().zip(sampled) {
+        let reading = read(source.effective(value.timestamp), &value.sampled_values);
+        changes.meter_values.push(MeterValueRow {
+            charger: source.charger.to_owned(),
+            at: reading.at,
+            key_hash: hash(place, transaction_id, sampled),
+            evse: place.evse,
+            connector: place.connector,
+            transaction_id: transaction_id.map(str::to_owned),
+            energy_wh: reading.energy_wh,
+            power_w: reading.power_w,
+            soc_percent: reading.soc_percent,
+            sampled: sampled.to_owned(),
+        });
+        readings.push(reading);
+    }
+    readings
+}
+
+/// The raw `sampledValue` of each element, in the order in which the typed view has them.
+fn sampled_texts<'a>(payload: &'a str, list: &str) -> Vec<&'a str> {
+    let mut texts = Vec::new();
+    let _ = Raw::new(payload).members(|name, value| {
+        if name == list {
+            texts.clear();
+            let _ = value.items(|item| {
+                if item.is_object() {
+                    let mut sampled = "[]";
+                    let _ = item.members(|name, value| {
+                        if name == "sampledValue" {
+                            sampled = value.as_str();
+                        }
+                    });
+                    texts.push(sampled);
+                }
+            });
+        }
+    });
+    texts
+}
+
+fn hash(place: Place, transaction_id: Option<&str>, sampled: &str) -> i64 {
+    let mut hasher = StableHasher::new(ROW_DOMAIN);
+    for number in [place.evse, place.connector] {
+        match number {
+            Some(number) => hasher.add(&number.to_string()),
+            None => hasher.add(""),
+        };
+    }
+    hasher.add(transaction_id.unwrap_or("")).add(sampled);
+    hasher.finish_u64().cast_signed()
+}
+
+fn read(at: Timestamp, samples: &[SampledValue<'_>]) -> Reading {
+    Reading {
+        at,
+        energy_wh: total(samples, "Energy.Active.Import.Register", energy_factor),
+        power_w: total(samples, "Power.Active.Import", power_factor),
+        soc_percent: total(samples, "SoC", percent_factor),
+    }
+}
+
+/// The last value of the measurand for the whole outlet; if there are only values of its phases,
+/// their sum.
+fn total(
+    samples: &[SampledValue<'_>],
+    measurand: &str,
+    factor: fn(&str) -> Option<f64>,
+) -> Option<f64> {
+    let mut whole = None;
+    let mut phases = [None; 3];
+    for sample in samples {
+        if sample.measurand_or_default() != measurand || is_elsewhere(sample) {
+            continue;
+        }
+        let factor = factor(sample.unit.as_deref().unwrap_or(""));
+        let (Some(number), Some(factor)) = (sample.scaled(), factor) else {
+            continue;
+        };
+        let value = Some(number * factor);
+        match sample.phase.as_deref() {
+            None | Some("") => whole = value,
+            Some("L1" | "L1-N") => phases[0] = value,
+            Some("L2" | "L2-N") => phases[1] = value,
+            Some("L3" | "L3-N") => phases[2] = value,
+            // Between two phases there is nothing to add up.
+            Some(_) => {}
+        }
+    }
+    let sum = || phases.into_iter().flatten().reduce(|a, b| a + b);
+    whole.or_else(sum).filter(|value| value.is_finite())
+}
+
+/// Whether it was measured beside the outlet that bills: at the grid connection, on the cable. The
+/// car's own state of charge is measured in the car.
+fn is_elsewhere(sample: &SampledValue<'_>) -> bool {
+    match sample.location.as_deref() {
+        None | Some("" | "Outlet" | "EVSE") => false,
+        Some("EV") => sample.measurand_or_default() != "SoC",
+        Some(_) => true,
+    }
+}
+
+fn energy_factor(unit: &str) -> Option<f64> {
+    match unit {
+        "" => Some(1.0),
+        _ if unit.eq_ignore_ascii_case("wh") => Some(1.0),
+        _ if unit.eq_ignore_ascii_case("kwh") => Some(1000.0),
+        _ => None,
+    }
+}
+
+fn power_factor(unit: &str) -> Option<f64> {
+    match unit {
+        // The default unit, Wh, is written by chargers that name none and those that name all.
+        "" => Some(1.0),
+        _ if unit.eq_ignore_ascii_case("w") => Some(1.0),
+        _ if unit.eq_ignore_ascii_case("kw") => Some(1000.0),
+        _ => None,
+    }
+}
+
+/// The state of charge has no other unit, whatever the charger writes.
+#[expect(clippy::unnecessary_wraps, reason = "one signature for all factors")]
+const fn percent_factor(_unit: &str) -> Option<f64> {
+    Some(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(samples: &str) -> Reading {
+        let payload = format!(
+            r#"{{"evseId":1,"meterValue":[{{"timestamp":"2026-01-01T00:00:00Z","sampledValue":{samples}}}]}}"#
+        );
+        let view = v2::MeterValues::read(&payload).expect("JSON");
+        read(Timestamp(0), &view.meter_value[0].sampled_values)
+    }
+
+    #[test]
+    fn units_are_made_one() {
+        let read = reading(
+            r#"[{"value":"1.5","unit":"kWh"},{"value":"7.4","measurand":"Power.Active.Import","unit":"kW"},
+                {"value":"80","measurand":"SoC","unit":"Percent","location":"EV"}]"#,
+        );
+        assert_eq!(read.energy_wh, Some(1500.0));
+        assert_eq!(read.power_w, Some(7400.0));
+        assert_eq!(read.soc_percent, Some(80.0));
+        let scaled = r#"[{"value":1.5,"unitOfMeasure":{"unit":"Wh","multiplier":3}}]"#;
+        assert_eq!(reading(scaled).energy_wh, Some(1500.0));
+    }
+
+    #[test]
+    fn quirk_14_phases_are_summed_when_there_is_no_total() {
+        let phases =
+            r#"{"value":"1","phase":"L1-N"},{"value":"2","phase":"L2"},{"value":"3","phase":"L3"}"#;
+        assert_eq!(reading(&format!("[{phases}]")).energy_wh, Some(6.0));
+        assert_eq!(
+            reading(&format!(r#"[{{"value":"9"}},{phases}]"#)).energy_wh,
+            Some(9.0)
+        );
+    }
+
+    #[test]
+    fn quirk_09_nothing_measured_is_no_figure() {
+        for samples in [
+            "[]",
+            "null",
+            r#"[{"value":"NaN"}]"#,
+            r#"[{"value":"5","unit":"kvarh"}]"#,
+        ] {
+            assert_eq!(reading(samples).energy_wh, None, "{samples}");
+        }
+        let inlet = r#"[{"value":"5","location":"Inlet"}]"#;
+        assert_eq!(reading(inlet).energy_wh, None);
+    }
+}

@@ -1,0 +1,36 @@
+//! Where something is: EVSE and connector, as far as a message names them.
+
+use ocpp::v2;
+
+/// An EVSE and a connector; in 1.6 there are no EVSEs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    pub(super) evse: Option<i64>,
+    pub(super) connector: Option<i64>,
+}
+
+impl Place {
+    pub(super) const fn of_connector(connector: Option<i64>) -> Self {
+        Self {
+            evse: None,
+            connector,
+        }
+    }
+
+    pub(super) const fn of_evse(evse: Option<v2::Evse>) -> Self {
+        match evse {
+            Some(evse) => Self {
+                evse: evse.id,
+                connector: evse.connector_id,
+            },
+            None => Self {
+                evse: None,
+                connector: None,
+            },
+        }
+    }
+
+    pub(super) const fn is_named(self) -> bool {
+        self.evse.is_some() || self.connector.is_some()
+    }
+}
