@@ -59,6 +59,7 @@ fn main() {
 }
 
 /// The best of several rounds, so that neighbours on the machine count less.
+#[expect(clippy::disallowed_methods, reason = "a bench needs a clock")]
 fn nanoseconds(mut run: impl FnMut()) -> f64 {
     const ROUNDS: u32 = 20;
     const RUNS: u32 = 20_000;

@@ -36,6 +36,7 @@ fn main() {
     });
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench needs a clock")]
 fn measure(what: &str, mut run: impl FnMut() -> bool) {
     let mut best_ns = f64::INFINITY;
     let mut all_ok = true;

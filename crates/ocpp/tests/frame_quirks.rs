@@ -1,6 +1,8 @@
 //! What firmware does to the frame, each as a test named after the quirk (numbers: the list of
 //! firmware quirks that a tolerant gateway must survive). None may cost us the message.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on says so")]
+
 use ocpp::Version::{self, V16, V21, V201};
 use ocpp::frame::{
     self, Call, CallError, CallResult, Frame, FrameError, FrameErrorKind, MessageId, Quirk,

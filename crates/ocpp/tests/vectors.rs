@@ -7,6 +7,8 @@
 //!
 //! Every action that a charger may send has at least one `ok`. To add a text, add a file.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on says so")]
+
 use ocpp::frame::{self, Frame, FrameErrorKind};
 use ocpp::{Version, action, check, v2, v16};
 use std::collections::BTreeSet;
