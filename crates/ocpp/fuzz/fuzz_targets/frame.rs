@@ -27,7 +27,11 @@ fuzz_target!(|bytes: &[u8]| {
                 if let Some(answer) = error.answer(version) {
                     assert!(frame::parse(&answer, version).is_ok());
                 }
-                payload(version, error.action.as_deref().unwrap_or_default(), error.rest);
+                payload(
+                    version,
+                    error.action.as_deref().unwrap_or_default(),
+                    error.rest,
+                );
             }
         }
     }
