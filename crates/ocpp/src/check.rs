@@ -104,8 +104,8 @@ impl Violation {
 
     /// Whether firmware commonly gets this wrong, so that the message is still worth working with
     /// (rules F-6, F-12). True for Enum, Length, Range, Items, Format and Extra; for a number or
-    /// boolean written as a text; for `1.0` where draft-04 wants `1`; for an optional member that is
-    /// `null`, or an empty object, instead of absent. False for every other Type, for Missing,
+    /// boolean written as a text, and a number where a free text belongs; for a fraction where an
+    /// integer belongs; for an optional member that is `null`, or an empty object, instead of absent. False for every other Type, for Missing,
     /// for what is not an object and for what is not JSON.
     #[must_use]
     pub fn is_sloppy(&self) -> bool {

@@ -60,6 +60,18 @@ impl Value<'_> {
         );
     }
 
+    /// A number where something else belongs: forgiven where a text does, since its digits are one.
+    fn number_out_of_place(&mut self) {
+        let forgiven = matches!(
+            self.shape,
+            Shape::Text {
+                format: Format::Free,
+                ..
+            }
+        );
+        self.mismatch("a number", forgiven);
+    }
+
     fn whole(&mut self, number: i128) {
         match self.shape {
             Shape::Any => {}
@@ -79,7 +91,7 @@ impl Value<'_> {
                     );
                 }
             }
-            _ => self.mismatch("a number", false),
+            _ => self.number_out_of_place(),
         }
     }
 
@@ -287,7 +299,7 @@ impl<'de> Visitor<'de> for Value<'_> {
                 }
             }
             Shape::Integer { .. } if number.fract() != 0.0 => {
-                self.mismatch("a number with a fraction", false);
+                self.mismatch("a number with a fraction", true);
             }
             Shape::Integer {
                 min,
@@ -311,7 +323,7 @@ impl<'de> Visitor<'de> for Value<'_> {
                     self.bounds(number, min, max);
                 }
             }
-            _ => self.mismatch("a number", false),
+            _ => self.number_out_of_place(),
         }
         Ok(())
     }

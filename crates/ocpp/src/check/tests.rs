@@ -86,7 +86,7 @@ fn a_missing_member_is_named_where_it_should_be() {
 }
 
 #[test]
-fn a_wrong_type_matters_unless_it_is_a_number_or_boolean_in_quotes() {
+fn a_wrong_type_matters_unless_its_meaning_is_plain() {
     let start = |meter_start: &str| {
         format!(
             r#"{{"connectorId":1,"idTag":"A","timestamp":"2026-11-23T16:50:00Z","meterStart":{meter_start}}}"#
@@ -97,7 +97,7 @@ fn a_wrong_type_matters_unless_it_is_a_number_or_boolean_in_quotes() {
         ("\" 12.50 \"", true),
         ("\"-1\"", true),
         ("12.0", true),
-        ("12.5", false),
+        ("12.5", true),
         ("\"\"", false),
         ("\"twelve\"", false),
         ("\"inf\"", false),
@@ -112,6 +112,8 @@ fn a_wrong_type_matters_unless_it_is_a_number_or_boolean_in_quotes() {
             &[("/meterStart", Type, sloppy)],
         );
     }
+    check_16("Authorize", r#"{"idTag":4711}"#, &[("/idTag", Type, true)]);
+    check_16("Authorize", r#"{"idTag":true}"#, &[("/idTag", Type, false)]);
     for meter_start in [
         "12",
         "-12",
