@@ -13,6 +13,8 @@ mod message;
 mod output;
 mod payload;
 mod send;
+#[cfg(test)]
+mod tests;
 
 pub use back_off::Refusal;
 pub use message::{Action, ConnectorMemory, Edit, Memory, Message, OpenTransaction, Saved, Step};

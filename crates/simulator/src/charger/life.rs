@@ -239,7 +239,7 @@ impl Charger {
         });
         let is_flood = self.settings.scenario == Scenario::MeterFlood;
         let (ends_at, next_value_at) = if is_flood {
-            (None, now)
+            (None, now.plus(self.settings.flood_gap))
         } else {
             // Between a half and one and a half of the mean.
             let part = 0.5 + self.dice.f64();

@@ -1,0 +1,316 @@
+//! The offline queue and resends: rules.
+
+use super::*;
+use crate::config::ResendIds;
+use crate::ledger::Outcome;
+
+const DAY: f64 = 86_400.0;
+
+fn busy() -> FleetConfig {
+    FleetConfig {
+        transactions_per_hour: 30.0,
+        transaction_minutes: 5.0,
+        ..config()
+    }
+}
+
+/// Whether transaction messages came in the order of their timestamps.
+fn assert_in_order(world: &World, version: Version) {
+    let stamps: Vec<_> = world
+        .heard
+        .iter()
+        .filter_map(|heard| match heard.action.as_str() {
+            "MeterValues" => Some(&heard.payload["meterValue"][0]["timestamp"]),
+            "StartTransaction" | "StopTransaction" | "TransactionEvent" => {
+                Some(&heard.payload["timestamp"])
+            }
+            _ => None,
+        })
+        .map(|stamp| stamp.as_str().unwrap().to_owned())
+        .collect();
+    assert!(stamps.is_sorted(), "{version}");
+}
+
+#[test]
+fn what_happens_offline_is_told_in_order_afterwards() {
+    for version in Version::ALL {
+        let mut world = World::new(version, &busy());
+        world.run_for(1200.0);
+        world.go_away();
+        let heard = world.heard.len();
+        world.run_for(2.0 * 3600.0);
+        assert_eq!(world.heard.len(), heard);
+        let queued = world.charger.gauge().queued;
+        assert!(queued > 50, "{queued}");
+        world.come_back();
+        world.run_for(600.0);
+        assert!(world.charger.gauge().queued <= 1);
+        assert_in_order(&world, version);
+        assert_eq!(world.of("BootNotification").len(), 1);
+        for told in &world.heard[heard..] {
+            assert_ne!(told.payload["transactionId"], -1, "{version}");
+            let stamp = told.payload["timestamp"].as_str().unwrap_or("");
+            let is_old = stamp < world.connects.last().unwrap().to_string().as_str();
+            if told.action == "TransactionEvent" && is_old {
+                assert_eq!(told.payload["offline"], true, "rule Q-4");
+            }
+        }
+        assert!(
+            !world
+                .counts
+                .iter()
+                .any(|count| matches!(count, Count::Discarded(_)))
+        );
+    }
+}
+
+#[test]
+fn the_queue_has_a_bound_and_still_tells_each_stop() {
+    let config = FleetConfig {
+        queue_messages_max: 20,
+        connectors: 3,
+        ..busy()
+    };
+    let mut world = World::new(Version::V16, &config);
+    world.run_for(1200.0);
+    world.go_away();
+    world.run_for(DAY);
+    let queued = world.charger.gauge().queued;
+    assert!((20..=23).contains(&queued), "{queued}");
+    assert_eq!(world.charger.gauge().charging, 0);
+    world.come_back();
+    world.run_for(1800.0);
+    let starts = world.of("StartTransaction").len();
+    let stops = world.of("StopTransaction").len();
+    assert!(starts - stops <= 3);
+}
+
+/// A world in which a transaction has just begun and then meets `reaction`.
+fn troubled(config: &FleetConfig, reaction: fn() -> Reaction) -> World {
+    let mut world = World::new(Version::V16, config);
+    while world.of("StartTransaction").is_empty() {
+        world.run_for(1.0);
+    }
+    world.react(move |heard| match heard.action.as_str() {
+        "MeterValues" => reaction(),
+        _ => Reaction::Usual,
+    });
+    world
+}
+
+#[test]
+fn an_unanswered_message_is_resent_after_growing_waits_and_then_discarded() {
+    let config = FleetConfig {
+        meter_interval_s: 1000.0,
+        transaction_minutes: 1000.0,
+        attempts: 4,
+        ..config()
+    };
+    for (reaction, timeout) in [
+        ((|| Reaction::Silence) as fn() -> Reaction, 30.0),
+        (|| Reaction::Error, 0.02),
+    ] {
+        let mut world = troubled(&config, reaction);
+        world.run_for(990.0 + 10.0 + 4.0 * 30.0 + 60.0 * 6.0 + 10.0);
+        let values = world.of("MeterValues");
+        assert_eq!(values.len(), 4);
+        let gaps: Vec<f64> = values
+            .windows(2)
+            .map(|pair| pair[1].at.since(pair[0].at).as_secs_f64() - timeout)
+            .collect();
+        assert_eq!(
+            gaps.iter().map(|gap| gap.round()).collect::<Vec<_>>(),
+            [60.0, 120.0, 180.0]
+        );
+        assert!(
+            values
+                .windows(2)
+                .all(|pair| pair[0].payload == pair[1].payload)
+        );
+        assert!(values.windows(2).all(|pair| pair[0].id != pair[1].id));
+        let entry = world
+            .entries
+            .iter()
+            .find(|one| one.outcome == Outcome::Discarded)
+            .unwrap();
+        assert_eq!((entry.attempts, entry.message_ids.len()), (4, 4));
+        let discarded = world
+            .counts
+            .iter()
+            .filter(|one| matches!(one, Count::Discarded(_)));
+        assert_eq!(discarded.count(), 1);
+
+        // The next one goes on as if nothing had been.
+        world.react(|_| Reaction::Usual);
+        world.run_for(1000.0);
+        assert_eq!(world.charger.gauge().queued, 0);
+        assert!(world.of("MeterValues").len() > 4);
+    }
+}
+
+#[test]
+fn a_resend_may_keep_its_id() {
+    let config = FleetConfig {
+        resend_ids: ResendIds::Same,
+        ..config()
+    };
+    let mut world = troubled(&config, || Reaction::Silence);
+    world.run_for(400.0);
+    let values = world.of("MeterValues");
+    assert!(values.len() >= 2);
+    assert_eq!(values[0].id, values[1].id);
+}
+
+#[test]
+fn other_messages_go_on_while_the_front_waits() {
+    let config = FleetConfig {
+        heartbeat_interval_s: Some(7.0),
+        ..config()
+    };
+    let mut world = troubled(&config, || Reaction::Error);
+    world.run_for(120.0);
+    let first = world.of("MeterValues")[0].at;
+    let beats = world.of("Heartbeat");
+    assert!(beats.iter().any(|beat| beat.at > first));
+}
+
+#[test]
+fn a_start_that_is_given_up_leaves_minus_one_behind() {
+    let mut world = World::new(Version::V16, &busy());
+    world.react(|heard| match heard.action.as_str() {
+        "StartTransaction" => Reaction::Error,
+        _ => Reaction::Usual,
+    });
+    world.run_for(3600.0);
+    let values = world.of("MeterValues");
+    assert!(!values.is_empty());
+    assert!(
+        values.iter().all(|one| one.payload["transactionId"] == -1),
+        "rule Q-17"
+    );
+    let mut last = 0;
+    for entry in world.entries.iter().filter(|one| one.class == Class::T) {
+        assert!(entry.n > last, "class T ends in order");
+        last = entry.n;
+    }
+}
+
+#[test]
+fn a_lost_line_is_no_failed_attempt_unless_told_so() {
+    for (lost_line_counts, discarded) in [(false, 0), (true, 1)] {
+        let config = FleetConfig {
+            lost_line_counts,
+            meter_interval_s: 1000.0,
+            transaction_minutes: 1000.0,
+            ..config()
+        };
+        let mut world = troubled(&config, || Reaction::Close);
+        world.run_for(1700.0);
+        let transmissions = world.of("MeterValues").len();
+        if lost_line_counts {
+            assert_eq!(transmissions, 3);
+        } else {
+            assert!(transmissions > 10, "{transmissions}");
+        }
+        let count = world
+            .counts
+            .iter()
+            .filter(|one| matches!(one, Count::Discarded(_)))
+            .count();
+        assert_eq!(count, discarded);
+    }
+}
+
+#[test]
+fn status_may_overtake_what_is_older() {
+    for status_overtakes in [true, false] {
+        let config = FleetConfig {
+            status_overtakes,
+            ..busy()
+        };
+        let mut world = World::new(Version::V16, &config);
+        world.run_for(30.0);
+        world.go_away();
+        let heard = world.heard.len();
+        world.run_for(3600.0);
+        world.come_back();
+        world.run_for(60.0);
+        let told = &world.heard[heard..];
+        assert_eq!(told[0].action == "StatusNotification", status_overtakes);
+        let transactions = told.iter().filter(|one| one.action == "StartTransaction");
+        assert!(transactions.count() > 3);
+    }
+}
+
+#[test]
+fn a_killed_charger_goes_on_where_it_was() {
+    for version in Version::ALL {
+        for seed in 1..20 {
+            let config = FleetConfig { seed, ..busy() };
+            let mut world = World::new(version, &config);
+            world.run_for(100.0 * seed as f64);
+            world.go_away();
+            world.run_for(1500.0);
+            let saved = world.saved();
+            assert_eq!(saved.queue.len() as u64, world.charger.gauge().queued);
+            let before = saved.memory.last_n;
+
+            let mut again = World::resumed(version, &config, saved.clone(), world.now);
+            again.run_for(120.0);
+            assert_eq!(again.actions()[0], "BootNotification");
+            assert_in_order(&again, version);
+            let acknowledged: Vec<_> = again.entries.iter().map(|one| one.n).collect();
+            assert!(saved.queue.iter().all(|one| acknowledged.contains(&one.n)));
+            assert!(
+                acknowledged
+                    .iter()
+                    .all(|n| *n > before || saved.queue.iter().any(|one| one.n == *n))
+            );
+            let open = saved.memory.connectors[0].transaction.is_some();
+            let cut = again
+                .heard
+                .iter()
+                .any(|one| one.payload.to_string().contains("PowerLoss"));
+            assert_eq!(open, cut, "a running transaction ends with the power");
+        }
+    }
+}
+
+#[test]
+fn what_was_transmitted_before_the_kill_is_resent_as_it_was() {
+    for version in Version::ALL {
+        let mut world = World::new(version, &busy());
+        world.run_for(900.0);
+        world.react(|heard| match heard.action.as_str() {
+            "BootNotification" | "Authorize" | "StatusNotification" | "Heartbeat" => {
+                Reaction::Usual
+            }
+            _ => Reaction::Silence,
+        });
+        let heard = world.heard.len();
+        while world.charger.gauge().queued < 3 {
+            world.run_for(1.0);
+        }
+        let is_t = |one: &&world::Heard| {
+            matches!(
+                one.action.as_str(),
+                "MeterValues" | "StartTransaction" | "StopTransaction" | "TransactionEvent"
+            )
+        };
+        let sent = world.heard[heard..].iter().find(is_t).unwrap().clone();
+        let mut again = World::resumed(version, &busy(), world.saved(), world.now);
+        again.run_for(10.0);
+        let resent = again.heard.iter().find(is_t).unwrap();
+        assert_eq!(resent.payload, sent.payload);
+        assert_ne!(resent.id, sent.id);
+        let entry = again
+            .entries
+            .iter()
+            .find(|one| one.message_ids.contains(&resent.id))
+            .unwrap();
+        assert!(
+            entry.message_ids.contains(&sent.id),
+            "the ledger knows both ids"
+        );
+    }
+}

@@ -1,0 +1,292 @@
+//! A charger and a central system in virtual time: a day of charging takes milliseconds.
+//!
+//! Every text that the charger sends is held to the rules that hold always: valid against the
+//! official schemas' facts, one call outstanding, class T strictly in the order of its numbers.
+
+use super::super::*;
+use crate::config::FleetConfig;
+use ocpp::frame::{self, Frame};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A call that the central system heard.
+#[derive(Debug, Clone)]
+pub(super) struct Heard {
+    pub(super) at: Moment,
+    pub(super) id: String,
+    pub(super) action: String,
+    pub(super) payload: Value,
+}
+
+/// What the central system does about a call.
+pub(super) enum Reaction {
+    /// As [`usual_answer`] says.
+    Usual,
+    Answer(Value),
+    Error,
+    Silence,
+    /// Closes the line without an answer.
+    Close,
+}
+
+pub(super) struct World {
+    pub(super) charger: Charger,
+    pub(super) now: Moment,
+    version: Version,
+    is_connected: bool,
+    /// Whether connections are accepted, and if not, why.
+    pub(super) refusal: Option<Refusal>,
+    pub(super) rule: Box<dyn FnMut(&Heard) -> Reaction>,
+    answers_pings: bool,
+    on_the_way: VecDeque<(Moment, String)>,
+    unanswered: Option<(String, Moment)>,
+    answer_timeout: Duration,
+    pub(super) heard: Vec<Heard>,
+    /// What the charger answered to calls of the central system.
+    pub(super) replies: Vec<String>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) counts: Vec<Count>,
+    pub(super) edits: Vec<Edit>,
+    pub(super) connects: Vec<Moment>,
+}
+
+const LATENCY: Duration = Duration::from_millis(20);
+
+/// Settings that keep everything, so that tests see it.
+pub(super) fn config() -> FleetConfig {
+    FleetConfig {
+        ledger: Some("ledger".into()),
+        queue_dir: Some("queue".into()),
+        ..FleetConfig::default()
+    }
+}
+
+impl World {
+    pub(super) fn new(version: Version, config: &FleetConfig) -> Self {
+        Self::resumed(
+            version,
+            config,
+            Saved::default(),
+            Moment(1_767_225_600_000_000),
+        )
+    }
+
+    /// The power comes back at `now`.
+    pub(super) fn resumed(
+        version: Version,
+        config: &FleetConfig,
+        saved: Saved,
+        now: Moment,
+    ) -> Self {
+        config.check().unwrap();
+        let settings = Arc::new(Settings::from(config));
+        let seed = config.seed.max(1);
+        Self {
+            answer_timeout: settings.answer_timeout,
+            charger: Charger::new("CP-1", version, settings, saved, seed, now),
+            now,
+            version,
+            is_connected: false,
+            refusal: None,
+            rule: Box::new(|_| Reaction::Usual),
+            answers_pings: true,
+            on_the_way: VecDeque::new(),
+            unanswered: None,
+            heard: Vec::new(),
+            replies: Vec::new(),
+            entries: Vec::new(),
+            counts: Vec::new(),
+            edits: Vec::new(),
+            connects: Vec::new(),
+        }
+    }
+
+    pub(super) fn react(&mut self, rule: impl FnMut(&Heard) -> Reaction + 'static) {
+        self.rule = Box::new(rule);
+    }
+
+    pub(super) fn fall_silent(&mut self) {
+        self.answers_pings = false;
+        self.react(|_| Reaction::Silence);
+    }
+
+    /// The central system goes away: the line drops, and connections are refused.
+    pub(super) fn go_away(&mut self) {
+        self.refusal = Some(Refusal {
+            status: None,
+            retry_after: None,
+        });
+        self.drop_line();
+    }
+
+    pub(super) fn come_back(&mut self) {
+        self.refusal = None;
+    }
+
+    pub(super) fn drop_line(&mut self) {
+        self.on_the_way.clear();
+        self.unanswered = None;
+        self.is_connected = false;
+        self.charger.handle_closed(self.now);
+        self.drain();
+    }
+
+    /// A call of the central system; its answer lands in `replies`.
+    pub(super) fn call(&mut self, action: &str, payload: Value) -> String {
+        let text = json!([2, "c-1", action, payload]).to_string();
+        self.charger.handle_text(&text, self.now);
+        let before = self.replies.len();
+        self.drain();
+        self.replies[before].clone()
+    }
+
+    pub(super) fn run_for(&mut self, seconds: f64) {
+        let end = self.now.plus(Duration::from_secs_f64(seconds));
+        self.drain();
+        let mut idle_turns = 0;
+        loop {
+            let frame_at = self.on_the_way.front().map(|(at, _)| *at);
+            let timeout_at = self.charger.poll_timeout();
+            let Some(next) = frame_at.into_iter().chain(timeout_at).min() else {
+                break;
+            };
+            if next > end {
+                break;
+            }
+            idle_turns = if next > self.now { 0 } else { idle_turns + 1 };
+            assert!(idle_turns < 1000, "time stands still at {}", self.now);
+            self.now = self.now.max(next);
+            if frame_at.is_some_and(|at| at <= self.now) {
+                if let Some((_, text)) = self.on_the_way.pop_front() {
+                    if self
+                        .unanswered
+                        .as_ref()
+                        .is_some_and(|(id, _)| text.contains(id))
+                    {
+                        self.unanswered = None;
+                    }
+                    self.charger.handle_text(&text, self.now);
+                }
+            } else {
+                self.charger.handle_timeout(self.now);
+            }
+            self.drain();
+        }
+        self.now = end;
+        self.charger.handle_timeout(self.now);
+        self.drain();
+    }
+
+    pub(super) fn drain(&mut self) {
+        while let Some(output) = self.charger.poll_output() {
+            match output {
+                Output::Connect => {
+                    self.connects.push(self.now);
+                    match self.refusal {
+                        None => {
+                            self.is_connected = true;
+                            self.charger.handle_connected(self.now);
+                        }
+                        Some(refusal) => self.charger.handle_refused(refusal, self.now),
+                    }
+                }
+                Output::Send(text) => self.take_in(&text),
+                Output::Ping if self.answers_pings => self.charger.handle_sign_of_life(self.now),
+                Output::Ping => {}
+                Output::Close => {
+                    self.is_connected = false;
+                    self.on_the_way.clear();
+                    self.unanswered = None;
+                }
+                Output::Save(edit) => self.edits.push(edit),
+                Output::Ledger(entry) => self.entries.push(*entry),
+                Output::Count(count) => self.counts.push(count),
+            }
+        }
+    }
+
+    fn take_in(&mut self, text: &str) {
+        assert!(self.is_connected, "sent without a line: {text}");
+        let call = match frame::parse(text, self.version).unwrap() {
+            Frame::Call(call) => call,
+            _ => return self.replies.push(text.to_owned()),
+        };
+        let violations = ocpp::check::request(self.version, &call.action, call.payload);
+        assert!(violations.is_empty(), "{text}: {violations:?}");
+        if let Some((id, sent_at)) = &self.unanswered {
+            let waited = self.now.since(*sent_at);
+            assert!(
+                waited >= self.answer_timeout,
+                "{id} is outstanding, sent {text}"
+            );
+        }
+        self.unanswered = Some((call.id.as_str().to_owned(), self.now));
+        let heard = Heard {
+            at: self.now,
+            id: call.id.as_str().to_owned(),
+            action: call.action.clone().into_owned(),
+            payload: serde_json::from_str(call.payload).unwrap(),
+        };
+        let reaction = (self.rule)(&heard);
+        let answer = match reaction {
+            Reaction::Usual => Some(json!([3, heard.id, usual_answer(self.version, &heard)])),
+            Reaction::Answer(ref value) => Some(json!([3, heard.id, value])),
+            Reaction::Error => Some(json!([4, heard.id, "InternalError", "", {}])),
+            Reaction::Silence | Reaction::Close => None,
+        };
+        if let Some(answer) = answer {
+            let at = self.now.plus(LATENCY);
+            self.on_the_way.push_back((at, answer.to_string()));
+        }
+        self.heard.push(heard);
+        if matches!(reaction, Reaction::Close) {
+            self.drop_line();
+        }
+    }
+
+    /// The actions heard, without heartbeats.
+    pub(super) fn actions(&self) -> Vec<&str> {
+        let all = self.heard.iter().map(|heard| heard.action.as_str());
+        all.filter(|action| *action != "Heartbeat").collect()
+    }
+
+    /// What was heard of one action.
+    pub(super) fn of(&self, action: &str) -> Vec<&Heard> {
+        let all = self.heard.iter();
+        all.filter(|heard| heard.action == action).collect()
+    }
+
+    /// What the kept edits add up to: the queue as a killed charger finds it again.
+    pub(super) fn saved(&self) -> Saved {
+        let mut saved = Saved::default();
+        for edit in &self.edits {
+            saved.apply(edit.clone());
+        }
+        saved
+    }
+}
+
+/// What a central system without opinions answers; transaction ids count up from 1001.
+pub(super) fn usual_answer(version: Version, heard: &Heard) -> Value {
+    match heard.action.as_str() {
+        "BootNotification" => {
+            json!({"status": "Accepted", "currentTime": heard.at.to_string(), "interval": 300})
+        }
+        "Heartbeat" => json!({"currentTime": heard.at.to_string()}),
+        "Authorize" if version == Version::V16 => json!({"idTagInfo": {"status": "Accepted"}}),
+        "Authorize" => json!({"idTokenInfo": {"status": "Accepted"}}),
+        "StartTransaction" => {
+            // The same content, the same id.
+            let at = heard.payload["timestamp"].as_str().unwrap();
+            let id = at
+                .bytes()
+                .fold(7_u64, |sum, byte| (sum * 31 + u64::from(byte)) % 1_000_003);
+            json!({"transactionId": id + 1, "idTagInfo": {"status": "Accepted"}})
+        }
+        "TransactionEvent" if heard.payload.get("idToken").is_some() => {
+            json!({"idTokenInfo": {"status": "Accepted"}})
+        }
+        _ => json!({}),
+    }
+}
