@@ -90,6 +90,10 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
 
+/// What a person can do about a damaged segment.
+pub(crate) const DAMAGE_CURE: &str = "restore this file from a copy, or move the whole journal \
+    directory aside (keep it: it holds what was not yet delivered) and start with a new one";
+
 /// Acknowledged records that cannot be read back: where, why, and what a person can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is damaged in {} at byte {offset}: {what}; {cure}", file.display())]
@@ -115,6 +119,9 @@ pub enum ReadError {
         /// The oldest that is still kept.
         oldest_seq: u64,
     },
+    /// The journal is closed.
+    #[error("the journal is closed")]
+    Closed,
     /// A record is not what was written.
     #[error(transparent)]
     Damaged(#[from] Damage),

@@ -53,6 +53,27 @@ pub struct Status {
     pub poisoned: Option<String>,
 }
 
+impl Status {
+    /// Sets the gauges that operators watch.
+    pub(crate) fn show(&self) {
+        let flag = |on: bool| f64::from(u8::from(on));
+        let age = self.oldest_age.unwrap_or_default();
+        metrics::gauge!("wattpost_journal_appended_seq").set(self.appended_seq as f64);
+        metrics::gauge!("wattpost_journal_durable_seq").set(self.durable_seq as f64);
+        metrics::gauge!("wattpost_journal_cursor_seq").set(self.cursor as f64);
+        metrics::gauge!("wattpost_journal_used_bytes").set(self.used_bytes as f64);
+        metrics::gauge!("wattpost_journal_max_bytes").set(self.max_bytes as f64);
+        metrics::gauge!("wattpost_journal_disk_bytes").set(self.disk_bytes as f64);
+        metrics::gauge!("wattpost_journal_pending_bytes").set(self.pending_bytes as f64);
+        metrics::gauge!("wattpost_journal_oldest_age_seconds").set(age.as_secs_f64());
+        metrics::gauge!("wattpost_journal_zeroing_backlog_bytes")
+            .set(self.zeroing_backlog_bytes as f64);
+        metrics::gauge!("wattpost_journal_segment_waits").set(self.segment_waits as f64);
+        metrics::gauge!("wattpost_journal_full").set(flag(self.full.is_some()));
+        metrics::gauge!("wattpost_journal_poisoned").set(flag(self.poisoned.is_some()));
+    }
+}
+
 /// What opening a journal found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {

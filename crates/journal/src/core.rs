@@ -1,0 +1,557 @@
+//! What appenders, writer, keeper and readers share: the group that fills up, the positions, and
+//! whether there is room.
+//!
+//! Locks are held for moments and never two at a time.
+
+use crate::disk::Disk;
+use crate::layout::{self, DATA_OFFSET, RECORD_HEADER, framed};
+use crate::shelf::Shelf;
+use crate::supply::Supply;
+use crate::{AppendError, FullReason, JournalError, Options, Status};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+/// Longest write of records, unless a single record is longer.
+const WRITE_BYTES_MAX: usize = 4 << 20;
+const MAX_BYTES_MIN: u64 = 512 << 10;
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+const SEGMENT_BYTES_MAX: u64 = 1 << 31;
+
+/// [`Options`] made sound.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) max_bytes: u64,
+    pub(crate) segment_bytes: u64,
+    pub(crate) retain_bytes: u64,
+    pub(crate) record_bytes_max: usize,
+    pub(crate) pending_bytes_max: usize,
+    pub(crate) write_bytes_max: usize,
+}
+
+impl Limits {
+    pub(crate) fn new(options: &Options) -> Self {
+        let max_bytes = options.max_bytes.max(MAX_BYTES_MIN);
+        let segment_bytes = options
+            .segment_bytes
+            .min(max_bytes / 8)
+            .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+            .next_multiple_of(4096);
+        let holds = (segment_bytes - DATA_OFFSET) as usize - RECORD_HEADER;
+        let record_bytes_max = options.record_bytes_max.min(holds);
+        Self {
+            max_bytes,
+            segment_bytes,
+            retain_bytes: options.retain_bytes,
+            record_bytes_max,
+            pending_bytes_max: options.pending_bytes_max.max(framed(record_bytes_max)),
+            write_bytes_max: WRITE_BYTES_MAX.max(framed(record_bytes_max)),
+        }
+    }
+
+    /// Once refused at the bound, appends are taken again when no more than this is kept.
+    const fn resume_bytes(&self) -> u64 {
+        self.max_bytes - self.max_bytes / 8
+    }
+}
+
+/// Records on their way to the disk, and who waits for them.
+#[derive(Default)]
+pub(crate) struct Group {
+    /// Frames, one after the other.
+    pub(crate) bytes: Vec<u8>,
+    /// (seq, waker), ascending.
+    pub(crate) waiters: Vec<(u64, Waker)>,
+}
+
+impl Group {
+    /// Makes it empty; keeps its memory for the next, unless a burst made it large.
+    pub(crate) fn clear(&mut self) {
+        const KEEP: usize = 8 << 20;
+        self.bytes.clear();
+        self.bytes.shrink_to(KEEP);
+        self.waiters.clear();
+    }
+}
+
+/// What `append` touches.
+pub(crate) struct Shared {
+    pub(crate) group: Group,
+    pub(crate) next_seq: u64,
+    pub(crate) closed: bool,
+    pub(crate) writer_sleeps: bool,
+    /// Position in the log where the next record ends up.
+    tail: u64,
+    /// What is left of the segment that the next record goes to. The writer places records by the
+    /// same rule, so that appenders know without asking whether there is a place on disk.
+    left: u64,
+    /// Prepared segments not yet spoken for; negative when records wait for one.
+    spare_segments: i64,
+    /// The keeper could not make a segment.
+    no_room: bool,
+    full: Option<FullReason>,
+}
+
+/// Figures for [`crate::Status`].
+#[derive(Default)]
+pub(crate) struct Figures {
+    pub(crate) syncs: AtomicU64,
+    pub(crate) synced_records: AtomicU64,
+    pub(crate) sync_last_ns: AtomicU64,
+    pub(crate) sync_total_ns: AtomicU64,
+    pub(crate) sync_max_ns: AtomicU64,
+    pub(crate) segment_waits: AtomicU64,
+}
+
+impl Figures {
+    /// One write and sync, of `records`.
+    pub(crate) fn note_sync(&self, took: Duration, records: u64) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.syncs.fetch_add(1, Relaxed);
+        self.synced_records.fetch_add(records, Relaxed);
+        self.sync_last_ns.store(ns, Relaxed);
+        self.sync_total_ns.fetch_add(ns, Relaxed);
+        self.sync_max_ns.fetch_max(ns, Relaxed);
+        metrics::histogram!("wattpost_journal_sync_seconds").record(took);
+        metrics::counter!("wattpost_journal_records_total").increment(records);
+    }
+}
+
+/// Where recovery left the log; where appending begins.
+pub(crate) struct Start {
+    pub(crate) durable: u64,
+    pub(crate) cursor: u64,
+    pub(crate) tail: u64,
+    pub(crate) left: u64,
+    pub(crate) shelf: Shelf,
+    pub(crate) supply: Supply,
+}
+
+/// One journal.
+pub(crate) struct Core {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) limits: Limits,
+    shared: Mutex<Shared>,
+    /// Tells the writer that there is something to write, or that it is time to go.
+    work: Condvar,
+    shelf: Mutex<Shelf>,
+    pub(crate) supply: Mutex<Supply>,
+    /// Tells keeper and writer that the supply has changed.
+    pub(crate) supply_changed: Condvar,
+    readable: Mutex<Vec<(u64, Waker)>>,
+    written: AtomicU64,
+    durable: AtomicU64,
+    cursor: AtomicU64,
+    /// [`Shelf::floor`], as last computed.
+    floor: AtomicU64,
+    full: AtomicU8,
+    poison: OnceLock<String>,
+    /// All threads have ended and the directory belongs to others.
+    pub(crate) ended: AtomicBool,
+    pub(crate) figures: Figures,
+}
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that runs under these locks leaves half a change behind.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    pub(crate) fn new(disk: Arc<dyn Disk>, limits: Limits, start: Start) -> Self {
+        let floor = start.shelf.floor(start.cursor);
+        let spare_segments = start.supply.ready_len() as i64;
+        Self {
+            disk,
+            limits,
+            shared: Mutex::new(Shared {
+                group: Group::default(),
+                next_seq: start.durable + 1,
+                closed: false,
+                writer_sleeps: false,
+                tail: start.tail,
+                left: start.left,
+                spare_segments,
+                no_room: false,
+                full: None,
+            }),
+            work: Condvar::new(),
+            shelf: Mutex::new(start.shelf),
+            supply: Mutex::new(start.supply),
+            supply_changed: Condvar::new(),
+            readable: Mutex::default(),
+            written: AtomicU64::new(start.durable),
+            durable: AtomicU64::new(start.durable),
+            cursor: AtomicU64::new(start.cursor),
+            floor: AtomicU64::new(floor),
+            full: AtomicU8::new(0),
+            poison: OnceLock::new(),
+            ended: AtomicBool::new(false),
+            figures: Figures::default(),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> MutexGuard<'_, Shared> {
+        hold(&self.shared)
+    }
+
+    pub(crate) fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        hold(&self.shelf)
+    }
+
+    pub(crate) fn supply(&self) -> MutexGuard<'_, Supply> {
+        hold(&self.supply)
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Acquire)
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Acquire)
+    }
+
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursor.load(Acquire)
+    }
+
+    pub(crate) fn poisoned(&self) -> Option<&str> {
+        self.poison.get().map(String::as_str)
+    }
+
+    pub(crate) fn full(&self) -> Option<FullReason> {
+        match self.full.load(Acquire) {
+            1 => Some(FullReason::Bound),
+            2 => Some(FullReason::DiskFull),
+            3 => Some(FullReason::Behind),
+            _ => None,
+        }
+    }
+
+    fn set_full(&self, shared: &mut Shared, full: Option<FullReason>) {
+        if shared.full == full {
+            return;
+        }
+        if let Some(reason) = full {
+            tracing::warn!(journal.full = %reason, "the journal takes no more records for now");
+        } else {
+            tracing::info!("the journal takes records again");
+        }
+        shared.full = full;
+        let code = match full {
+            None => 0,
+            Some(FullReason::Bound) => 1,
+            Some(FullReason::DiskFull) => 2,
+            Some(FullReason::Behind) => 3,
+        };
+        self.full.store(code, Release);
+    }
+
+    /// See [`crate::Journal::append`].
+    pub(crate) fn append(&self, record: &[u8], waker: Option<&Waker>) -> Result<u64, AppendError> {
+        let max = self.limits.record_bytes_max;
+        if record.len() > max {
+            return Err(AppendError::TooLarge {
+                bytes: record.len(),
+                max,
+            });
+        }
+        let crc = crc32fast::hash(record);
+        let bytes = framed(record.len());
+        let mut shared = self.shared();
+        if shared.closed {
+            return Err(AppendError::Closed);
+        }
+        if let Some(words) = self.poisoned() {
+            return Err(AppendError::Poisoned(words.to_owned()));
+        }
+        self.make_place(&mut shared, bytes as u64)
+            .map_err(AppendError::Full)?;
+        let seq = shared.next_seq;
+        shared.next_seq += 1;
+        layout::push_record(&mut shared.group.bytes, seq, record, crc);
+        if let Some(waker) = waker {
+            shared.group.waiters.push((seq, waker.clone()));
+        }
+        let wake_writer = std::mem::take(&mut shared.writer_sleeps);
+        drop(shared);
+        if wake_writer {
+            self.work.notify_one();
+        }
+        Ok(seq)
+    }
+
+    /// Decides where a frame of `bytes` goes, or why it cannot go anywhere.
+    fn make_place(&self, shared: &mut Shared, bytes: u64) -> Result<(), FullReason> {
+        if let Some(reason) = self.still_full(shared) {
+            return Err(reason);
+        }
+        let pending = shared.group.bytes.len() as u64 + bytes;
+        if pending > self.limits.pending_bytes_max as u64 {
+            self.set_full(shared, Some(FullReason::Behind));
+            return Err(FullReason::Behind);
+        }
+        let fits = bytes <= shared.left;
+        let tail = if fits {
+            shared.tail + bytes
+        } else {
+            shared.tail + shared.left + DATA_OFFSET + bytes
+        };
+        if tail - self.floor.load(Acquire) > self.limits.max_bytes {
+            self.set_full(shared, Some(FullReason::Bound));
+            return Err(FullReason::Bound);
+        }
+        if fits {
+            shared.left -= bytes;
+        } else {
+            if shared.no_room && shared.spare_segments <= 0 {
+                self.set_full(shared, Some(FullReason::DiskFull));
+                return Err(FullReason::DiskFull);
+            }
+            shared.spare_segments -= 1;
+            shared.left = self.limits.segment_bytes - DATA_OFFSET - bytes;
+        }
+        shared.tail = tail;
+        Ok(())
+    }
+
+    /// Whether the reason of an earlier refusal still holds. Each has a lower threshold for its end
+    /// than for its beginning, so that it does not come and go with every record.
+    fn still_full(&self, shared: &mut Shared) -> Option<FullReason> {
+        let reason = shared.full?;
+        let holds = match reason {
+            FullReason::Bound => {
+                shared.tail.saturating_sub(self.floor.load(Acquire)) > self.limits.resume_bytes()
+            }
+            FullReason::DiskFull => shared.no_room && shared.spare_segments <= 0,
+            FullReason::Behind => shared.group.bytes.len() > self.limits.pending_bytes_max / 2,
+        };
+        if holds {
+            return Some(reason);
+        }
+        self.set_full(shared, None);
+        None
+    }
+
+    /// The writer waits for records; false = there are none and there will be none.
+    pub(crate) fn next_group(&self, mine: &mut Group) -> bool {
+        let mut shared = self.shared();
+        loop {
+            if self.poisoned().is_some() {
+                return false;
+            }
+            if !shared.group.bytes.is_empty() {
+                break;
+            }
+            if shared.closed {
+                return false;
+            }
+            shared.writer_sleeps = true;
+            shared = self
+                .work
+                .wait(shared)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        shared.writer_sleeps = false;
+        std::mem::swap(&mut shared.group, mine);
+        if shared.full == Some(FullReason::Behind) {
+            self.still_full(&mut shared);
+        }
+        true
+    }
+
+    /// Records up to `seq` were handed to the disk.
+    pub(crate) fn set_written(&self, seq: u64) {
+        self.written.store(seq, Release);
+    }
+
+    /// Records up to `seq` survive a power cut; tells those who wait to read.
+    pub(crate) fn set_durable(&self, seq: u64) {
+        self.durable.store(seq, Release);
+        self.wake_readable(seq);
+    }
+
+    fn wake_readable(&self, durable: u64) {
+        let mut readable = hold(&self.readable);
+        if readable.is_empty() {
+            return;
+        }
+        let mut due = Vec::new();
+        readable.retain_mut(|(after, waker)| {
+            let wait = *after >= durable;
+            if !wait {
+                due.push(std::mem::replace(waker, Waker::noop().clone()));
+            }
+            wait
+        });
+        drop(readable);
+        due.into_iter().for_each(Waker::wake);
+    }
+
+    /// See [`crate::Journal::poll_readable`].
+    pub(crate) fn poll_readable(&self, after: u64, waker: &Waker) -> bool {
+        if self.durable() > after {
+            return true;
+        }
+        let mut readable = hold(&self.readable);
+        let known = readable
+            .iter_mut()
+            .find(|(_, other)| other.will_wake(waker));
+        if let Some((other_after, _)) = known {
+            *other_after = after.min(*other_after);
+        } else {
+            readable.push((after, waker.clone()));
+        }
+        drop(readable);
+        // It may have become true, or hopeless, before the waker was in the list.
+        if self.durable() > after {
+            return true;
+        }
+        if self.is_over() {
+            self.wake_readable(u64::MAX);
+        }
+        false
+    }
+
+    /// Nothing will become durable any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.poisoned().is_some() || self.ended.load(Acquire)
+    }
+
+    /// The first disk error: from now on nothing is taken and nothing is promised. Never undone,
+    /// because after a failed write or sync nobody knows what the disk holds.
+    pub(crate) fn poison(&self, words: String) {
+        if self.poison.set(words).is_err() {
+            return;
+        }
+        tracing::error!(
+            error = self.poisoned(),
+            "the journal stopped: a restart finds out what the disk kept"
+        );
+        self.wake_all();
+        self.work.notify_all();
+        // Through its lock, so that nobody who is about to wait there misses it.
+        drop(self.supply());
+        self.supply_changed.notify_all();
+    }
+
+    /// Wakes everybody who still waits, at the end.
+    pub(crate) fn wake_all(&self) {
+        let waiters = std::mem::take(&mut self.shared().group.waiters);
+        for (_, waker) in waiters {
+            waker.wake();
+        }
+        self.wake_readable(u64::MAX);
+    }
+
+    /// Takes no more records.
+    pub(crate) fn stop_taking(&self) {
+        self.shared().closed = true;
+        self.work.notify_all();
+        // Under its lock, so that a writer about to wait for a segment does not miss it.
+        self.supply().is_closing = true;
+        self.supply_changed.notify_all();
+    }
+
+    /// See [`crate::Journal::forget_upto`].
+    pub(crate) fn forget_upto(&self, seq: u64) -> Result<(), JournalError> {
+        if let Some(words) = self.poisoned() {
+            return Err(JournalError::Poisoned(words.to_owned()));
+        }
+        if self.ended.load(Acquire) {
+            return Err(JournalError::Closed);
+        }
+        let durable = self.durable();
+        if seq > durable {
+            return Err(JournalError::NotDurable { seq, durable });
+        }
+        if self.cursor.fetch_max(seq, AcqRel) >= seq {
+            return Ok(());
+        }
+        let mut shelf = self.shelf();
+        shelf.forget_times(seq);
+        let floor = shelf.floor(seq);
+        drop(shelf);
+        self.floor.fetch_max(floor, AcqRel);
+        if self.full().is_some() {
+            self.still_full(&mut self.shared());
+        }
+        let mut supply = self.supply();
+        if !std::mem::replace(&mut supply.cursor_moved, true) {
+            drop(supply);
+            self.supply_changed.notify_all();
+        }
+        Ok(())
+    }
+
+    /// The keeper made another segment.
+    pub(crate) fn add_spare(&self) {
+        let mut shared = self.shared();
+        shared.spare_segments += 1;
+        if shared.spare_segments > 0 {
+            shared.no_room = false;
+        }
+        self.still_full(&mut shared);
+    }
+
+    /// The keeper cannot make a segment now.
+    pub(crate) fn set_no_room(&self) {
+        self.shared().no_room = true;
+    }
+
+    /// See [`crate::Journal::oldest_seq`].
+    pub(crate) fn oldest_seq(&self) -> u64 {
+        let durable = self.durable();
+        self.shelf().oldest_seq().unwrap_or(durable + 1)
+    }
+
+    /// See [`crate::Journal::status`].
+    pub(crate) fn status(&self) -> Status {
+        let shared = self.shared();
+        let appended_seq = shared.next_seq - 1;
+        let pending_bytes = shared.group.bytes.len() as u64;
+        let used_bytes = shared.tail.saturating_sub(self.floor.load(Acquire));
+        drop(shared);
+        let cursor = self.cursor();
+        let durable_seq = self.durable();
+        let shelf = self.shelf();
+        let oldest_age = (cursor < durable_seq).then(|| shelf.age(cursor)).flatten();
+        let retained_bytes = shelf.retained_bytes(cursor);
+        let shelf_bytes: u64 = shelf.segments().map(|segment| segment.bytes).sum();
+        drop(shelf);
+        let supply = self.supply();
+        let segment_bytes = self.limits.segment_bytes;
+        let segments_ready = supply.ready_len() as u64;
+        let wanted_bytes = supply.wanted() as u64 * segment_bytes;
+        let zeroing_backlog_bytes = wanted_bytes.saturating_sub(supply.zeroed_bytes);
+        let full_detail = supply.no_room.clone();
+        drop(supply);
+        let syncs = self.figures.syncs.load(Relaxed);
+        let total_ns = self.figures.sync_total_ns.load(Relaxed);
+        Status {
+            appended_seq,
+            written_seq: self.written(),
+            durable_seq,
+            cursor,
+            oldest_seq: self.oldest_seq(),
+            used_bytes,
+            max_bytes: self.limits.max_bytes,
+            retained_bytes,
+            disk_bytes: shelf_bytes + segments_ready * segment_bytes,
+            pending_bytes,
+            oldest_age,
+            syncs,
+            synced_records: self.figures.synced_records.load(Relaxed),
+            sync_last: Duration::from_nanos(self.figures.sync_last_ns.load(Relaxed)),
+            sync_mean: Duration::from_nanos(total_ns.checked_div(syncs).unwrap_or(0)),
+            sync_max: Duration::from_nanos(self.figures.sync_max_ns.load(Relaxed)),
+            segments_ready,
+            zeroing_backlog_bytes,
+            segment_waits: self.figures.segment_waits.load(Relaxed),
+            full: self.full(),
+            full_detail,
+            poisoned: self.poisoned().map(str::to_owned),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The file that says what has been forgotten: two slots, written in turn, so that a torn write
+//! leaves the other. An old cursor is harmless (records are delivered again and recognised), so it
+//! is kept lazily; only before a segment leaves the disk it must be certain.
+
+use crate::disk::{Disk, DiskFile, read_fully, write_whole};
+use crate::error::Damage;
+use crate::layout::{self, BLOCK, NoHeader};
+use std::io;
+use std::sync::Arc;
+
+/// Its name.
+pub(crate) const CURSOR_FILE: &str = "cursor";
+const TEMPORARY: &str = "cursor.tmp";
+/// Far enough from each other that no device writes both at once.
+const SLOT_BYTES: u64 = 4096;
+
+/// The open file.
+pub(crate) struct CursorFile {
+    file: Arc<dyn DiskFile>,
+    generation: u64,
+    kept: u64,
+}
+
+/// Why it cannot be used.
+pub(crate) enum CursorTrouble {
+    Io(io::Error),
+    Damaged(Damage),
+    UnknownFormat(u32),
+}
+
+impl From<io::Error> for CursorTrouble {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl CursorFile {
+    /// Makes the file, complete and certain before it has its name.
+    pub(crate) fn create(disk: &dyn Disk, cursor: u64) -> io::Result<Self> {
+        let file = disk.create(TEMPORARY)?;
+        file.allocate(2 * SLOT_BYTES)?;
+        let block = layout::encode_cursor(1, cursor);
+        write_whole(&*file, &block, 0)?;
+        write_whole(&*file, &block, SLOT_BYTES)?;
+        file.sync()?;
+        disk.rename(TEMPORARY, CURSOR_FILE)?;
+        disk.sync_dir()?;
+        Ok(Self {
+            file,
+            generation: 1,
+            kept: cursor,
+        })
+    }
+
+    /// Reads the younger whole slot.
+    pub(crate) fn open(disk: &dyn Disk) -> Result<Self, CursorTrouble> {
+        let file = disk.open(CURSOR_FILE)?;
+        let mut best: Option<(u64, u64)> = None;
+        for slot in [0, SLOT_BYTES] {
+            let mut block = [0; BLOCK];
+            read_fully(&*file, &mut block, slot)?;
+            match layout::decode_cursor(&block) {
+                Ok(found) => best = best.max(Some(found)),
+                Err(NoHeader::Format(format)) => return Err(CursorTrouble::UnknownFormat(format)),
+                Err(NoHeader::Damaged) => {}
+            }
+        }
+        let Some((generation, kept)) = best else {
+            return Err(CursorTrouble::Damaged(Damage {
+                file: disk.path(CURSOR_FILE),
+                offset: 0,
+                what: "neither of its two slots is whole".to_owned(),
+                cure: "remove this one file: all records that the journal still holds are then \
+                       delivered again, which is harmless",
+            }));
+        };
+        // What a killed process wrote may be in memory only; before anything builds on it, it must
+        // be certain.
+        file.sync()?;
+        Ok(Self {
+            file,
+            generation,
+            kept,
+        })
+    }
+
+    /// The cursor on disk.
+    pub(crate) const fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// Makes `cursor` certain.
+    pub(crate) fn keep(&mut self, cursor: u64) -> io::Result<()> {
+        let generation = self.generation + 1;
+        let block = layout::encode_cursor(generation, cursor);
+        write_whole(&*self.file, &block, (generation % 2) * SLOT_BYTES)?;
+        self.file.sync()?;
+        self.generation = generation;
+        self.kept = cursor;
+        Ok(())
+    }
+}

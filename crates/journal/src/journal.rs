@@ -1,0 +1,316 @@
+//! The handle: opens, starts the threads, passes calls on, and ends all in order.
+
+use crate::core::{Core, Limits};
+use crate::disk::real::RealDisk;
+use crate::disk::{Disk, Held};
+use crate::keeper::Keeper;
+use crate::reader::Reader;
+use crate::recovery::{self, Opened};
+use crate::writer::Writer;
+use crate::{AppendError, FullReason, JournalError, OpenError, Options, Recovery, Status};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::Ordering::Release;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
+
+/// The journal: a cheap handle; all clones are one journal. See the crate's page for what it
+/// promises.
+///
+/// - *Taking*: [`append`](Self::append), and [`full`](Self::full) to know before trying.
+/// - *Knowing*: [`durable_seq`](Self::durable_seq), [`wait_durable`](Self::wait_durable),
+///   [`status`](Self::status), [`poisoned`](Self::poisoned).
+/// - *Delivering*: [`reader`](Self::reader), [`poll_readable`](Self::poll_readable),
+///   [`forget_upto`](Self::forget_upto).
+///
+/// When the last clone is dropped, the journal is closed as by [`close`](Self::close).
+#[derive(Clone)]
+pub struct Journal {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    core: Arc<Core>,
+    threads: Mutex<Option<[JoinHandle<()>; 2]>>,
+}
+
+impl Journal {
+    /// Opens or makes the journal in `dir`. Blocks for the recovery; see [`Recovery`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovery), OpenError> {
+        let disk = RealDisk::new(dir).map_err(|source| OpenError::Io {
+            what: "make the directory",
+            path: dir.to_path_buf(),
+            source,
+        })?;
+        Self::open_on(disk, options)
+    }
+
+    /// [`Journal::open`] on any disk.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    #[doc(hidden)]
+    pub fn open_on(disk: impl Disk, options: Options) -> Result<(Self, Recovery), OpenError> {
+        let disk: Arc<dyn Disk> = Arc::new(disk);
+        lock(&*disk)?;
+        let opened = start(disk.clone(), &Limits::new(&options));
+        if opened.is_err() {
+            disk.unlock();
+        }
+        opened
+    }
+
+    /// Takes a record and gives its sequence number: 1, 2, 3, … in the order of the calls. Copies
+    /// the bytes and never waits for the disk. `waker` is woken once the record is durable
+    /// ([`Journal::durable_seq`] has reached it) or never will be ([`Journal::poisoned`] says why).
+    ///
+    /// # Errors
+    /// See [`AppendError`]; then the record is not in the journal and the waker is not kept.
+    pub fn append(&self, record: &[u8], waker: Option<&Waker>) -> Result<u64, AppendError> {
+        self.core().append(record, waker)
+    }
+
+    /// Waits until record `seq`, which was taken before, is durable. Blocks the thread.
+    ///
+    /// # Errors
+    /// When it never will be.
+    pub fn wait_durable(&self, seq: u64) -> Result<(), JournalError> {
+        let core = self.core();
+        let waker = Waker::from(Arc::new(Parked(thread::current())));
+        while core.durable() < seq {
+            if let Some(words) = core.poisoned() {
+                return Err(JournalError::Poisoned(words.to_owned()));
+            }
+            if core.is_over() {
+                return Err(JournalError::Closed);
+            }
+            if !core.poll_readable(seq - 1, &waker) {
+                thread::park();
+            }
+        }
+        Ok(())
+    }
+
+    /// Last record handed to the disk.
+    #[must_use]
+    pub fn written_seq(&self) -> u64 {
+        self.core().written()
+    }
+
+    /// Last record that survives a power cut; all before it do too.
+    #[must_use]
+    pub fn durable_seq(&self) -> u64 {
+        self.core().durable()
+    }
+
+    /// All records up to here are forgotten.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.core().cursor()
+    }
+
+    /// First record that can still be read; `durable_seq() + 1` when there is none.
+    #[must_use]
+    pub fn oldest_seq(&self) -> u64 {
+        self.core().oldest_seq()
+    }
+
+    /// Longest record that `append` takes, in bytes: what the settings say, or what one segment
+    /// holds if that is less.
+    #[must_use]
+    pub fn record_bytes_max(&self) -> usize {
+        self.core().limits.record_bytes_max
+    }
+
+    /// Forgets all records up to `seq`. Kept on disk lazily (within about 100 ms, and by `close`):
+    /// after a crash some may be there again. A number behind the cursor changes nothing.
+    ///
+    /// # Errors
+    /// When `seq` is not durable yet, or the journal is poisoned or closed.
+    pub fn forget_upto(&self, seq: u64) -> Result<(), JournalError> {
+        self.core().forget_upto(seq)
+    }
+
+    /// Reads the records that follow `after_seq`: `cursor()` for what is to be delivered,
+    /// `oldest_seq() - 1` for all that is kept.
+    #[must_use]
+    pub fn reader(&self, after_seq: u64) -> Reader {
+        Reader::new(self.handle.core.clone(), after_seq.saturating_add(1))
+    }
+
+    /// True when there is a durable record after `after_seq`; else `waker` is woken when there is,
+    /// or when the journal is poisoned or closed. A waker that is known already is kept once.
+    #[must_use]
+    pub fn poll_readable(&self, after_seq: u64, waker: &Waker) -> bool {
+        self.core().poll_readable(after_seq, waker)
+    }
+
+    /// Why appends are refused now, if they are. Cheap. Turns to `None` by itself.
+    #[must_use]
+    pub fn full(&self) -> Option<FullReason> {
+        self.core().full()
+    }
+
+    /// The first disk error, if there was one. Cheap.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<String> {
+        self.core().poisoned().map(str::to_owned)
+    }
+
+    /// How it is now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.core().status()
+    }
+
+    /// Takes no more records, makes durable what was taken, keeps the cursor, ends the threads and
+    /// gives the directory free. All clones are closed by it.
+    ///
+    /// # Errors
+    /// When something that was taken could not be made durable.
+    pub fn close(self) -> Result<(), JournalError> {
+        self.handle.end();
+        match self.core().poisoned() {
+            Some(words) => Err(JournalError::Poisoned(words.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn core(&self) -> &Core {
+        &self.handle.core
+    }
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal")
+            .field("durable_seq", &self.durable_seq())
+            .field("cursor", &self.cursor())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    fn end(&self) {
+        self.core.stop_taking();
+        let threads = self
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(threads) = threads else { return };
+        for thread in threads {
+            // The last handle may die with a waker, on the very thread that woke it.
+            if thread.thread().id() != thread::current().id() {
+                // A panic was caught and became the poison.
+                let _ = thread.join();
+            }
+        }
+        self.core.ended.store(true, Release);
+        self.core.wake_all();
+        self.core.disk.unlock();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+struct Parked(Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn lock(disk: &dyn Disk) -> Result<(), OpenError> {
+    let Err(source) = disk.lock() else {
+        return Ok(());
+    };
+    if source.kind() != io::ErrorKind::WouldBlock {
+        return Err(OpenError::Io {
+            what: "lock",
+            path: disk.path(""),
+            source,
+        });
+    }
+    let held = source
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Held>());
+    Err(OpenError::InUse {
+        dir: disk.path(""),
+        pid: held.and_then(|held| held.pid),
+    })
+}
+
+fn start(disk: Arc<dyn Disk>, limits: &Limits) -> Result<(Journal, Recovery), OpenError> {
+    let Opened {
+        mut start,
+        active,
+        base,
+        recovery,
+    } = recovery::recover(&*disk, limits)?;
+    let cursor_file = start.supply.cursor_file.take();
+    let core = Arc::new(Core::new(disk, *limits, start));
+    let spawn_error = |source| OpenError::Io {
+        what: "start the threads of",
+        path: core.disk.path(""),
+        source,
+    };
+    let writer = Writer::new(core.clone(), active, base);
+    let writer = spawn("journal-writer", core.clone(), move |core| {
+        run_guarded(core, "writer", || writer.run());
+        // Whatever happened: the keeper goes after the writer.
+        core.supply().writer_ended = true;
+        core.supply_changed.notify_all();
+    })
+    .map_err(spawn_error)?;
+    let keeper_core = core.clone();
+    let keeper = spawn("journal-keeper", core.clone(), move |core| {
+        if let Some(cursor_file) = cursor_file {
+            let keeper = Keeper::new(keeper_core, cursor_file);
+            run_guarded(core, "keeper", || keeper.run());
+        }
+    });
+    let keeper = match keeper {
+        Ok(keeper) => keeper,
+        Err(error) => {
+            core.stop_taking();
+            let _ = writer.join();
+            return Err(spawn_error(error));
+        }
+    };
+    let handle = Handle {
+        core,
+        threads: Mutex::new(Some([writer, keeper])),
+    };
+    let journal = Journal {
+        handle: Arc::new(handle),
+    };
+    Ok((journal, recovery))
+}
+
+fn spawn(
+    name: &str,
+    core: Arc<Core>,
+    body: impl FnOnce(&Core) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || body(&core))
+}
+
+/// A thread of ours that dies (a waker panicked) must not leave everybody waiting.
+fn run_guarded(core: &Core, name: &str, body: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(body)).is_err() {
+        core.poison(format!("its {name} thread panicked"));
+    }
+}

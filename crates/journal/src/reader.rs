@@ -1,0 +1,166 @@
+//! Reading from a cursor: durable records only, in order, each one checked.
+
+use crate::core::Core;
+use crate::disk::DiskFile;
+use crate::error::{DAMAGE_CURE, Damage, ReadError};
+use crate::layout::{DATA_OFFSET, segment_name};
+use crate::shelf::Segment;
+use crate::window::Window;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
+
+/// Read this much at a time.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// Reads durable records in order, in large blocks, checking each. It never waits for records; see
+/// [`Journal::poll_readable`](crate::Journal::poll_readable). Reading blocks on the disk.
+pub struct Reader {
+    core: Arc<Core>,
+    next_seq: u64,
+    place: Option<Place>,
+    window: Window,
+}
+
+/// Where the next record is. Holding the segment keeps its file from another life.
+struct Place {
+    segment: Arc<Segment>,
+    file: Arc<dyn DiskFile>,
+    offset: u64,
+    /// The record at `offset`; less than the reader's next until it has walked there.
+    seq: u64,
+}
+
+impl Reader {
+    pub(crate) const fn new(core: Arc<Core>, next_seq: u64) -> Self {
+        Self {
+            core,
+            next_seq,
+            place: None,
+            window: Window::new(BLOCK_BYTES),
+        }
+    }
+
+    /// The record that the next `read` begins with.
+    #[must_use]
+    pub const fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Hands durable records to `visit` until there is none left, `max_records` were visited, or
+    /// the next one would make it more than `max_bytes` (the first is always visited). Gives how
+    /// many were visited.
+    ///
+    /// # Errors
+    /// See [`ReadError`]. What was visited before the error was right, and is not visited again.
+    pub fn read(
+        &mut self,
+        max_records: usize,
+        max_bytes: usize,
+        mut visit: impl FnMut(u64, &[u8]),
+    ) -> Result<usize, ReadError> {
+        if self.core.ended.load(Acquire) {
+            return Err(ReadError::Closed);
+        }
+        let durable = self.core.durable();
+        let mut visited = 0;
+        let mut bytes = 0;
+        while self.next_seq <= durable && visited < max_records {
+            let mut place = match self.place.take() {
+                Some(place) if place.seq <= place.segment.last_seq() => place,
+                _ => match self.find_place()? {
+                    Some(place) => place,
+                    None => {
+                        self.next_seq = durable + 1;
+                        break;
+                    }
+                },
+            };
+            let segment = place.segment.clone();
+            let record = self
+                .window
+                .record(&*place.file, place.offset, segment.end(), segment.salt)
+                .map_err(|source| ReadError::Io {
+                    path: path_of(&self.core, &segment),
+                    source,
+                })?;
+            let Some((header, frame)) = record.filter(|(header, _)| header.seq == place.seq) else {
+                let damage = Damage {
+                    file: path_of(&self.core, &segment),
+                    offset: place.offset,
+                    what: format!("record {} is not as it was written", place.seq),
+                    cure: DAMAGE_CURE,
+                };
+                self.window.clear();
+                return Err(damage.into());
+            };
+            let is_wanted = header.seq == self.next_seq;
+            if is_wanted && visited > 0 && bytes + header.length > max_bytes {
+                self.place = Some(place);
+                break;
+            }
+            place.offset += header.framed() as u64;
+            place.seq += 1;
+            if is_wanted {
+                // Counted first: a visitor that panics is not shown the same record again.
+                self.next_seq += 1;
+                visited += 1;
+                bytes += header.length;
+                self.place = Some(place);
+                visit(header.seq, &frame[header.payload()]);
+            } else {
+                self.place = Some(place);
+            }
+        }
+        Ok(visited)
+    }
+
+    /// Where the next record is; `None` when the sequence has a gap here that nothing follows yet.
+    /// Recovery allows a gap only among forgotten records.
+    fn find_place(&mut self) -> Result<Option<Place>, ReadError> {
+        self.window.clear();
+        loop {
+            let shelf = self.core.shelf();
+            let oldest_seq = shelf.oldest_seq();
+            let segment = shelf.find(self.next_seq);
+            drop(shelf);
+            if oldest_seq.is_none_or(|oldest| oldest > self.next_seq) {
+                return Err(ReadError::Forgotten {
+                    wanted: self.next_seq,
+                    oldest_seq: oldest_seq.unwrap_or(self.core.durable() + 1),
+                });
+            }
+            let Some(segment) = segment.filter(|segment| segment.first_seq() != 0) else {
+                return Ok(None);
+            };
+            self.next_seq = self.next_seq.max(segment.first_seq());
+            let (seq, offset) = segment.nearest(self.next_seq);
+            debug_assert!(offset >= DATA_OFFSET);
+            match self.core.disk.open(&segment_name(segment.index)) {
+                Ok(file) => {
+                    return Ok(Some(Place {
+                        segment,
+                        file,
+                        offset,
+                        seq,
+                    }));
+                }
+                // Removed between the look at the shelf and now: look again.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && self.core.shelf().oldest_seq() > oldest_seq => {}
+                Err(source) => {
+                    return Err(ReadError::Io {
+                        path: path_of(&self.core, &segment),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn path_of(core: &Core, segment: &Segment) -> PathBuf {
+    core.disk.path(&segment_name(segment.index))
+}

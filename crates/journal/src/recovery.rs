@@ -1,0 +1,491 @@
+//! Opening what the last process left, however it ended.
+//!
+//! Segments are examined from the youngest to the oldest. The youngest one with records is read to
+//! its end, every record checked: only there can a power cut have torn something, because a segment
+//! is sealed, for certain, before the next one is written. What is torn was never acknowledged; it
+//! is cut back to the last whole record and zeroed, so that its bytes can never be read later. Of
+//! older segments header and seal are checked here; their records are checked when they are read.
+//!
+//! What was durable once and is not whole now is damage, and damage is refused rather than cut:
+//! a record after the bad one says that the bad one was durable, or the seal or mark does, or the
+//! sequence has a gap. Damage among forgotten records harms nobody; those segments are dropped.
+
+use crate::core::{Limits, Start};
+use crate::cursor::{CURSOR_FILE, CursorFile, CursorTrouble};
+use crate::disk::{Disk, DiskFile, read_fully};
+use crate::error::{DAMAGE_CURE, Damage, OpenError};
+use crate::layout::{self, BLOCK, DATA_OFFSET, FORMAT, Header, NoHeader, SEAL_OFFSET, Seal};
+use crate::scan::{self, Scan};
+use crate::shelf::{Found, Segment, Shelf};
+use crate::supply::{Ready, Supply, TEMPORARY_ENDING};
+use crate::writer::Active;
+use crate::{Cut, Recovery};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// All that the threads begin with.
+pub(crate) struct Opened {
+    pub(crate) start: Start,
+    pub(crate) active: Option<Active>,
+    /// The base of the next segment.
+    pub(crate) base: u64,
+    pub(crate) recovery: Recovery,
+}
+
+/// A segment file whose header is right.
+struct SegmentFile {
+    index: u64,
+    header: Header,
+    seal: Option<Seal>,
+    file: Arc<dyn DiskFile>,
+}
+
+/// A segment with records.
+struct Known {
+    index: u64,
+    header: Header,
+    found: Found,
+    is_sealed: bool,
+}
+
+/// Examines the directory, repairs what a power cut may leave, and says where to go on.
+pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenError> {
+    let began = Instant::now();
+    let indexes = tidy(disk)?;
+    let cursor_file = open_cursor(disk)?;
+    let mut examiner = Examiner {
+        disk,
+        limits,
+        forgotten: cursor_file.as_ref().map_or(0, CursorFile::kept),
+        recovery: Recovery::default(),
+    };
+    let (empties, youngest) = examiner.examine_young(&indexes)?;
+    let (mut known, active_file) = match youngest {
+        Some((known, file)) => (VecDeque::from([known]), Some(file)),
+        None => (VecDeque::new(), None),
+    };
+    examiner.examine_old(&indexes, &mut known)?;
+    let oldest_seq = known.front().map(|known| known.found.first_seq);
+    let last_seq = known.back().map_or(0, |known| known.found.last_seq);
+    let cursor_file = match cursor_file {
+        Some(file) => file,
+        None => {
+            examiner.recovery.created = indexes.is_empty();
+            if !indexes.is_empty() {
+                tracing::warn!("the journal has no cursor file: all it holds is delivered again");
+            }
+            let cursor = oldest_seq.map_or(0, |oldest| oldest - 1);
+            CursorFile::create(disk, cursor).map_err(|e| io_at(disk, "make", CURSOR_FILE, e))?
+        }
+    };
+    let cursor = cursor_file.kept();
+    if let Some(oldest) = oldest_seq.filter(|oldest| *oldest > cursor + 1) {
+        return Err(Damage {
+            file: disk.path(""),
+            offset: 0,
+            what: format!("records {} to {} are missing", cursor + 1, oldest - 1),
+            cure: DAMAGE_CURE,
+        }
+        .into());
+    }
+    // A number is never given twice, even if forgotten records at the end were damaged.
+    let durable = last_seq.max(cursor);
+    let continues = examiner.settle(&mut known, active_file.as_ref(), durable == last_seq)?;
+    let next_index = known.back().map_or(1, |known| known.index + 1);
+    let (ready, next_index) = examiner.keep_prepared(empties, next_index)?;
+    let (shelf, base, active) = shelve(&known, continues.then_some(active_file).flatten());
+    let mut shelf = shelf;
+    shelf.forget_times(cursor);
+    let recovery = Recovery {
+        oldest_seq: oldest_seq.unwrap_or(durable + 1),
+        cursor,
+        durable_seq: durable,
+        took: began.elapsed(),
+        ..examiner.recovery
+    };
+    let end = active.as_ref().map_or(base, |a| a.segment.base + a.offset);
+    let left = active.as_ref().map_or(0, |a| a.segment.bytes - a.offset);
+    Ok(Opened {
+        start: Start {
+            durable,
+            cursor,
+            tail: end,
+            left,
+            shelf,
+            supply: Supply::new(ready, next_index, cursor_file),
+        },
+        active,
+        base,
+        recovery,
+    })
+}
+
+/// Removes what was not finished; gives the numbers of the segments, ascending.
+fn tidy(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
+    let names = disk.list().map_err(|e| io_at(disk, "list", "", e))?;
+    for name in &names {
+        if name.ends_with(TEMPORARY_ENDING) {
+            disk.remove(name)
+                .map_err(|e| io_at(disk, "remove", name, e))?;
+        }
+    }
+    // What a killed process did to names must be certain before we build on it.
+    disk.sync_dir().map_err(|e| io_at(disk, "sync", "", e))?;
+    let mut indexes: Vec<u64> = names
+        .iter()
+        .filter_map(|n| layout::segment_index(n))
+        .collect();
+    indexes.sort_unstable();
+    Ok(indexes)
+}
+
+fn open_cursor(disk: &dyn Disk) -> Result<Option<CursorFile>, OpenError> {
+    match CursorFile::open(disk) {
+        Ok(file) => Ok(Some(file)),
+        Err(CursorTrouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(CursorTrouble::Io(error)) => Err(io_at(disk, "read", CURSOR_FILE, error)),
+        Err(CursorTrouble::Damaged(damage)) => Err(damage.into()),
+        Err(CursorTrouble::UnknownFormat(found)) => Err(OpenError::UnknownFormat {
+            file: disk.path(CURSOR_FILE),
+            found,
+            known: FORMAT,
+        }),
+    }
+}
+
+struct Examiner<'a> {
+    disk: &'a dyn Disk,
+    limits: &'a Limits,
+    /// Records up to here matter to nobody.
+    forgotten: u64,
+    recovery: Recovery,
+}
+
+impl Examiner<'_> {
+    fn open(&self, index: u64) -> Result<SegmentFile, OpenError> {
+        let name = layout::segment_name(index);
+        let file = self
+            .disk
+            .open(&name)
+            .map_err(|e| io_at(self.disk, "open", &name, e))?;
+        let mut block = [0; BLOCK];
+        let read = |block: &mut [u8], offset| {
+            read_fully(&*file, block, offset).map_err(|e| io_at(self.disk, "read", &name, e))
+        };
+        read(&mut block, 0)?;
+        let header = match Header::decode(&block) {
+            Ok(header) if header.index == index => header,
+            Err(NoHeader::Format(found)) => {
+                return Err(OpenError::UnknownFormat {
+                    file: self.disk.path(&name),
+                    found,
+                    known: FORMAT,
+                });
+            }
+            _ => return Err(self.damage(index, 0, "its header is not as it was written")),
+        };
+        block.fill(0);
+        read(&mut block, SEAL_OFFSET)?;
+        let seal = Seal::decode(&block, header.salt);
+        Ok(SegmentFile {
+            index,
+            header,
+            seal,
+            file,
+        })
+    }
+
+    /// The prepared segments at the end (oldest first), and the youngest one with records, read
+    /// whole, its torn tail cut.
+    #[expect(clippy::type_complexity, reason = "two results of one walk")]
+    fn examine_young(
+        &mut self,
+        indexes: &[u64],
+    ) -> Result<(Vec<SegmentFile>, Option<(Known, Arc<dyn DiskFile>)>), OpenError> {
+        let mut empties = Vec::new();
+        let mut youngest = None;
+        for index in indexes.iter().rev() {
+            let segment = self.open(*index)?;
+            let found = self.scan(&segment)?;
+            if found.first_seq == 0 && segment.seal.is_none() {
+                empties.push(segment);
+                continue;
+            }
+            if let Some(seal) = segment.seal.filter(|seal| found.end < seal.end) {
+                let what = format!("records up to {} were durable", seal.last_seq);
+                return Err(self.damage(*index, found.end, &what));
+            }
+            youngest = Some((segment, found));
+            break;
+        }
+        empties.reverse();
+        if let (Some(empty), Some(last)) = (empties.first(), empties.last()) {
+            let next_to = youngest.as_ref().map_or(empty.index, |(s, _)| s.index + 1);
+            let is_whole_row = last.index - empty.index + 1 == empties.len() as u64;
+            if empty.index != next_to || !is_whole_row {
+                return Err(self.damage(next_to, 0, "the file is missing"));
+            }
+        }
+        // The first record of the first empty segment may have been torn.
+        let next_seq = youngest.as_ref().map_or(1, |(_, found)| found.last_seq + 1);
+        let next_seq = next_seq.max(self.forgotten + 1);
+        if let Some(empty) = empties.first() {
+            self.cut_tail(empty, DATA_OFFSET, next_seq)?;
+        }
+        let Some((segment, found)) = youngest else {
+            return Ok((empties, None));
+        };
+        self.recovery.segments_checked += 1;
+        // Sealed, or closed in peace with nothing written since: nothing was under way.
+        let ends_where_noted = segment.seal.is_some_and(|seal| seal.end == found.end);
+        if !ends_where_noted {
+            self.cut_tail(&segment, found.end, found.last_seq + 1)?;
+        }
+        let known = Known {
+            index: segment.index,
+            header: segment.header,
+            found,
+            is_sealed: segment.seal.is_some_and(|seal| seal.is_last_word),
+        };
+        Ok((empties, Some((known, segment.file))))
+    }
+
+    /// Adds all older segments before what is in `known`, unless they are damaged and forgotten.
+    fn examine_old(
+        &mut self,
+        indexes: &[u64],
+        known: &mut VecDeque<Known>,
+    ) -> Result<(), OpenError> {
+        let Some(youngest) = known.front().map(|known| known.index) else {
+            return Ok(());
+        };
+        let older = indexes.partition_point(|index| *index < youngest);
+        for at in (0..older).rev() {
+            // There is a front: the youngest, or what the last turn put there.
+            let (next_index, next_seq) = known
+                .front()
+                .map_or((0, 0), |known| (known.index, known.found.first_seq));
+            match self.examine_one(indexes[at], next_index, next_seq) {
+                Ok(one) => known.push_front(one),
+                Err(OpenError::Damaged(damage)) if next_seq <= self.forgotten + 1 => {
+                    tracing::warn!(%damage, "dropping damaged segments: all their records are forgotten");
+                    return self.drop_files(&indexes[..=at]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn examine_one(
+        &mut self,
+        index: u64,
+        next_index: u64,
+        next_seq: u64,
+    ) -> Result<Known, OpenError> {
+        if index + 1 != next_index {
+            return Err(self.damage(index + 1, 0, "the file is missing"));
+        }
+        let segment = self.open(index)?;
+        let found = match segment.seal {
+            Some(seal) if seal.is_last_word && self.is_long_enough(&segment, seal.end)? => {
+                self.recovery.segments_trusted += 1;
+                Found {
+                    first_seq: seal.first_seq,
+                    last_seq: seal.last_seq,
+                    end: seal.end,
+                    places: Vec::new(),
+                    times: vec![(seal.first_seq, seal.first_at_s)],
+                }
+            }
+            // Its seal is gone, yet it had one, because there is a younger segment.
+            _ => {
+                self.recovery.segments_checked += 1;
+                self.scan(&segment)?
+            }
+        };
+        let is_gap_forgotten = next_seq <= self.forgotten + 1;
+        if found.first_seq == 0 || (found.last_seq + 1 != next_seq && !is_gap_forgotten) {
+            let what = format!(
+                "records {} to {} are not as they were written",
+                found.last_seq + 1,
+                next_seq - 1
+            );
+            return Err(self.damage(index, found.end, &what));
+        }
+        Ok(Known {
+            index,
+            header: segment.header,
+            found,
+            is_sealed: true,
+        })
+    }
+
+    fn is_long_enough(&self, segment: &SegmentFile, end: u64) -> Result<bool, OpenError> {
+        let mut last = [0; 8];
+        let read = read_fully(&*segment.file, &mut last, end.saturating_sub(8));
+        let read = read.map_err(|e| self.io(segment.index, "read", e))?;
+        Ok(read == last.len())
+    }
+
+    fn scan(&self, segment: &SegmentFile) -> Result<Found, OpenError> {
+        Scan::new(&segment.header, &*segment.file)
+            .records()
+            .map_err(|e| self.io(segment.index, "read", e))
+    }
+
+    /// Zeroes what a power cut may have left behind `end`, unless it was acknowledged.
+    fn cut_tail(
+        &mut self,
+        segment: &SegmentFile,
+        end: u64,
+        next_seq: u64,
+    ) -> Result<(), OpenError> {
+        let mut scan = Scan::new(&segment.header, &*segment.file);
+        let behind = scan
+            .behind(end, next_seq)
+            .map_err(|e| self.io(segment.index, "read", e))?;
+        if let Some(witness) = behind.acknowledged_by {
+            let what = format!(
+                "record {next_seq} is not as it was written, though record {witness} behind it \
+                 says that it was durable"
+            );
+            return Err(self.damage(segment.index, end, &what));
+        }
+        let bytes = scan::zero_behind(&segment.header, &*segment.file, end)
+            .map_err(|e| self.io(segment.index, "zero the torn tail of", e))?;
+        if behind.is_torn {
+            let file = self.disk.path(&layout::segment_name(segment.index));
+            tracing::info!(file = %file.display(), offset = end, bytes, "cut the torn tail of the journal");
+            self.recovery.cut = Some(Cut {
+                file,
+                offset: end,
+                bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes certain what the youngest segment holds; says whether to go on writing in it.
+    fn settle(
+        &self,
+        known: &mut VecDeque<Known>,
+        file: Option<&Arc<dyn DiskFile>>,
+        ends_at_durable: bool,
+    ) -> Result<bool, OpenError> {
+        let (Some(youngest), Some(file)) = (known.back_mut(), file) else {
+            return Ok(false);
+        };
+        if youngest.is_sealed {
+            return Ok(false);
+        }
+        // After a kill the bytes may be in memory only.
+        file.sync()
+            .map_err(|e| self.io(youngest.index, "sync", e))?;
+        if ends_at_durable && self.is_as_made_now(&youngest.header) {
+            return Ok(true);
+        }
+        let active = Active::recovered(youngest.segment(0), file.clone(), youngest.first_at_s());
+        active
+            .write_seal(true)
+            .map_err(|e| self.io(youngest.index, "seal", e))?;
+        youngest.is_sealed = true;
+        Ok(false)
+    }
+
+    fn is_as_made_now(&self, header: &Header) -> bool {
+        header.bytes == self.limits.segment_bytes
+            && header.write_bytes_max == self.limits.write_bytes_max as u64
+    }
+
+    /// Prepared segments go on being that, if they are as they would be made now.
+    fn keep_prepared(
+        &self,
+        empties: Vec<SegmentFile>,
+        next_index: u64,
+    ) -> Result<(VecDeque<Ready>, u64), OpenError> {
+        if !empties.iter().all(|e| self.is_as_made_now(&e.header)) {
+            let mut indexes: Vec<u64> = empties.iter().map(|empty| empty.index).collect();
+            indexes.reverse();
+            self.drop_files(&indexes)?;
+            return Ok((VecDeque::new(), next_index));
+        }
+        let next_index = empties.last().map_or(next_index, |empty| empty.index + 1);
+        let ready = empties.into_iter().map(|empty| Ready {
+            index: empty.index,
+            salt: empty.header.salt,
+            bytes: empty.header.bytes,
+            file: empty.file,
+        });
+        Ok((ready.collect(), next_index))
+    }
+
+    /// One by one, so that a power cut never leaves a gap.
+    fn drop_files(&self, indexes: &[u64]) -> Result<(), OpenError> {
+        for index in indexes {
+            let name = layout::segment_name(*index);
+            self.disk
+                .remove(&name)
+                .and_then(|()| self.disk.sync_dir())
+                .map_err(|e| io_at(self.disk, "remove", &name, e))?;
+        }
+        Ok(())
+    }
+
+    fn damage(&self, index: u64, offset: u64, what: &str) -> OpenError {
+        OpenError::Damaged(Damage {
+            file: self.disk.path(&layout::segment_name(index)),
+            offset,
+            what: what.to_owned(),
+            cure: DAMAGE_CURE,
+        })
+    }
+
+    fn io(&self, index: u64, what: &'static str, source: io::Error) -> OpenError {
+        io_at(self.disk, what, &layout::segment_name(index), source)
+    }
+}
+
+impl Known {
+    fn segment(&self, base: u64) -> Segment {
+        Segment::new(self.index, self.header.salt, self.header.bytes, base).recovered(&self.found)
+    }
+
+    fn first_at_s(&self) -> u32 {
+        self.found.times.first().map_or(0, |(_, at_s)| *at_s)
+    }
+}
+
+/// Puts all on the shelf; the youngest becomes the active one if its file is given.
+fn shelve(
+    known: &VecDeque<Known>,
+    active_file: Option<Arc<dyn DiskFile>>,
+) -> (Shelf, u64, Option<Active>) {
+    let mut shelf = Shelf::default();
+    let mut base = 0;
+    for one in known {
+        shelf.push(Arc::new(one.segment(base)));
+        for (seq, at_s) in &one.found.times {
+            shelf.note_time(*seq, *at_s);
+        }
+        base += one.header.bytes;
+    }
+    let active = shelf.last().zip(known.back()).zip(active_file);
+    let active = active.map(|((segment, known), file)| Active {
+        segment: segment.clone(),
+        file,
+        offset: segment.end(),
+        first_at_s: known.first_at_s(),
+    });
+    (shelf, base, active)
+}
+
+fn io_at(disk: &dyn Disk, what: &'static str, name: &str, source: io::Error) -> OpenError {
+    OpenError::Io {
+        what,
+        path: disk.path(name),
+        source,
+    }
+}

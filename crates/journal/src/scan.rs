@@ -1,0 +1,141 @@
+//! Reading a whole segment without believing anything: its records from the start, and what lies
+//! behind the last whole one.
+
+use crate::disk::{DiskFile, read_fully, write_whole};
+use crate::layout::{DATA_OFFSET, Header, RECORD_HEADER, RecordHeader};
+use crate::shelf::{Found, MARKS};
+use crate::window::Window;
+use std::io;
+
+const BLOCK_BYTES: usize = 1 << 20;
+const ZEROS: usize = 64 << 10;
+
+/// One segment, being read.
+pub(crate) struct Scan<'a> {
+    header: &'a Header,
+    file: &'a dyn DiskFile,
+    window: Window,
+}
+
+/// What is behind the last whole record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// Something of a record is there.
+    pub(crate) is_torn: bool,
+    /// A whole record which shows that the missing one was durable.
+    pub(crate) acknowledged_by: Option<u64>,
+}
+
+impl<'a> Scan<'a> {
+    pub(crate) const fn new(header: &'a Header, file: &'a dyn DiskFile) -> Self {
+        Self {
+            header,
+            file,
+            window: Window::new(BLOCK_BYTES),
+        }
+    }
+
+    /// All records from the start to the first that is not whole or not the next.
+    pub(crate) fn records(&mut self) -> io::Result<Found> {
+        let Header { salt, bytes, .. } = *self.header;
+        let mut found = Found {
+            end: DATA_OFFSET,
+            ..Found::default()
+        };
+        while let Some((record, _)) = self.window.record(self.file, found.end, bytes, salt)? {
+            if found.first_seq == 0 {
+                found.first_seq = record.seq;
+            } else if record.seq != found.last_seq + 1 {
+                break;
+            }
+            let is_far = found
+                .places
+                .last()
+                .is_none_or(|(_, at)| found.end >= at + bytes / MARKS);
+            if is_far {
+                found.places.push((record.seq, found.end));
+            }
+            if found.times.last().is_none_or(|(_, at)| *at != record.at_s) {
+                found.times.push((record.seq, record.at_s));
+            }
+            found.last_seq = record.seq;
+            found.end += record.framed() as u64;
+        }
+        Ok(found)
+    }
+
+    /// Looks behind `end`, where record `next_seq` would be: records that were written together
+    /// with the missing one are no witnesses; one that was written later is.
+    pub(crate) fn behind(&mut self, end: u64, next_seq: u64) -> io::Result<Behind> {
+        let Header { salt, bytes, .. } = *self.header;
+        let mut behind = Behind::default();
+        // No more records than this fit behind `end`.
+        let seq_end = next_seq.saturating_add((bytes - end.min(bytes)) / RECORD_HEADER as u64);
+        // Payloads may imitate headers; checking them must not take for ever.
+        let mut budget = 4 * bytes;
+        let mut at = end;
+        loop {
+            let block = self.window.get(self.file, at, BLOCK_BYTES, bytes)?;
+            if block.len() < RECORD_HEADER {
+                return Ok(behind);
+            }
+            let mut candidates = Vec::new();
+            for step in (0..=block.len() - RECORD_HEADER).step_by(8) {
+                let record = RecordHeader::read(&block[step..]);
+                let offset = at + step as u64;
+                let fits = record.framed() as u64 <= bytes - offset;
+                if fits && (next_seq..seq_end).contains(&record.seq) {
+                    candidates.push((offset, record));
+                }
+            }
+            at += ((block.len() - RECORD_HEADER) / 8 * 8 + 8) as u64;
+            for (offset, record) in candidates {
+                if offset == end && record.seq == next_seq {
+                    behind.is_torn = true;
+                    continue;
+                }
+                let cost = record.framed() as u64;
+                if cost > budget {
+                    return Ok(behind);
+                }
+                budget -= cost;
+                if self
+                    .window
+                    .record(self.file, offset, bytes, salt)?
+                    .is_none()
+                {
+                    continue;
+                }
+                behind.is_torn = true;
+                if record.durable_before() > next_seq {
+                    behind.acknowledged_by = Some(record.seq);
+                    return Ok(behind);
+                }
+            }
+        }
+    }
+}
+
+/// Zeroes whatever one write may have left behind `end`, for certain; gives how far it was not zero.
+pub(crate) fn zero_behind(header: &Header, file: &dyn DiskFile, end: u64) -> io::Result<u64> {
+    // All before `end` may or may not have been durable; what was under way began there or before
+    // and was one write.
+    let limit = header.bytes.min(end + header.write_bytes_max);
+    let mut block = vec![0; ZEROS];
+    let zeros = vec![0; ZEROS];
+    let mut at = end;
+    let mut dirty_end = end;
+    while at < limit {
+        let length = (limit - at).min(ZEROS as u64) as usize;
+        let read = read_fully(file, &mut block[..length], at)?;
+        if let Some(last) = block[..read].iter().rposition(|byte| *byte != 0) {
+            write_whole(file, &zeros[..=last], at)?;
+            dirty_end = at + last as u64 + 1;
+        }
+        at += length as u64;
+    }
+    if dirty_end > end {
+        file.sync()?;
+    }
+    Ok(dirty_end - end)
+}

@@ -1,0 +1,323 @@
+//! The segments that hold records, oldest first: where each record is, what has been forgotten,
+//! what may leave. Shared by the writer (adds at one end), the keeper (takes from the other) and
+//! readers (look up, and hold on to the one they read).
+
+use crate::layout::DATA_OFFSET;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// One segment with records in it. Who holds the `Arc` can read the file without fear that it
+/// begins another life.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Number, as in its name.
+    pub(crate) index: u64,
+    /// Salt of its records.
+    pub(crate) salt: u64,
+    /// Length of the file.
+    pub(crate) bytes: u64,
+    /// Bytes of all segments before it: gives every record a position in the whole log.
+    pub(crate) base: u64,
+    /// First durable record, 0 while there is none.
+    first_seq: AtomicU64,
+    /// Last durable record, 0 while there is none.
+    last_seq: AtomicU64,
+    /// Where it ends.
+    end: AtomicU64,
+    /// Where some of the records begin, so that nobody searches far: (seq, offset), ascending.
+    marks: Mutex<Vec<(u64, u64)>>,
+}
+
+/// Marks per segment, about.
+pub(crate) const MARKS: u64 = 64;
+
+/// What recovery knows of a segment's records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// First record, 0 when there is none.
+    pub(crate) first_seq: u64,
+    /// Last record.
+    pub(crate) last_seq: u64,
+    /// Where it ends.
+    pub(crate) end: u64,
+    /// Where some records begin: (seq, offset).
+    pub(crate) places: Vec<(u64, u64)>,
+    /// When some records were written: (seq, seconds since 1970).
+    pub(crate) times: Vec<(u64, u32)>,
+}
+
+impl Segment {
+    pub(crate) const fn new(index: u64, salt: u64, bytes: u64, base: u64) -> Self {
+        Self {
+            index,
+            salt,
+            bytes,
+            base,
+            first_seq: AtomicU64::new(0),
+            last_seq: AtomicU64::new(0),
+            end: AtomicU64::new(DATA_OFFSET),
+            marks: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// A segment as recovery found it, with records in it.
+    pub(crate) fn recovered(mut self, found: &Found) -> Self {
+        self.first_seq = AtomicU64::new(found.first_seq);
+        self.last_seq = AtomicU64::new(found.last_seq);
+        self.end = AtomicU64::new(found.end);
+        let mut marks: Vec<(u64, u64)> = Vec::new();
+        for (seq, at) in &found.places {
+            let due = marks
+                .last()
+                .is_none_or(|(_, last)| *at >= last + self.bytes / MARKS);
+            if due {
+                marks.push((*seq, *at));
+            }
+        }
+        self.marks = Mutex::new(marks);
+        self
+    }
+
+    /// Records `first_seq..=last_seq`, written one after the other up to `end`, are durable.
+    /// `from` is where the first of them begins.
+    pub(crate) fn extend(&self, first_seq: u64, last_seq: u64, from: u64, end: u64) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = marks
+            .last()
+            .is_none_or(|(_, at)| from >= at + self.bytes / MARKS);
+        if due {
+            marks.push((first_seq, from));
+        }
+        drop(marks);
+        if self.first_seq.load(Acquire) == 0 {
+            self.first_seq.store(first_seq, Release);
+        }
+        self.end.store(end, Release);
+        self.last_seq.store(last_seq, Release);
+    }
+
+    pub(crate) fn first_seq(&self) -> u64 {
+        self.first_seq.load(Acquire)
+    }
+
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.last_seq.load(Acquire)
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Acquire)
+    }
+
+    /// A record at or before `seq` whose place is known: (its seq, its offset).
+    pub(crate) fn nearest(&self, seq: u64) -> (u64, u64) {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = marks.partition_point(|(mark, _)| *mark <= seq);
+        let found = after.checked_sub(1).and_then(|at| marks.get(at).copied());
+        found.unwrap_or((self.first_seq(), DATA_OFFSET))
+    }
+}
+
+/// All segments with records, and the times needed to tell ages.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    segments: VecDeque<Arc<Segment>>,
+    /// (seq, seconds since 1970) of the first record of each second, thinned when there are many.
+    times: VecDeque<(u64, u32)>,
+}
+
+const TIMES_MAX: usize = 4096;
+
+impl Shelf {
+    pub(crate) fn push(&mut self, segment: Arc<Segment>) {
+        self.segments.push_back(segment);
+    }
+
+    pub(crate) fn segments(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
+        self.segments.iter()
+    }
+
+    pub(crate) fn last(&self) -> Option<&Arc<Segment>> {
+        self.segments.back()
+    }
+
+    /// First record that can be read, if there is one.
+    pub(crate) fn oldest_seq(&self) -> Option<u64> {
+        self.segments
+            .iter()
+            .map(|segment| segment.first_seq())
+            .find(|seq| *seq != 0)
+    }
+
+    /// The segment that holds the first record at or after `seq`.
+    pub(crate) fn find(&self, seq: u64) -> Option<Arc<Segment>> {
+        let at = self
+            .segments
+            .partition_point(|segment| segment.last_seq() != 0 && segment.last_seq() < seq);
+        self.segments.get(at).cloned()
+    }
+
+    /// Position in the log where the records after `cursor` begin, as exactly as is known cheaply
+    /// and never behind the truth: an earlier position may be given, a later one never.
+    pub(crate) fn floor(&self, cursor: u64) -> u64 {
+        let mut floor = 0;
+        for segment in &self.segments {
+            if segment.last_seq() > cursor {
+                let (_, offset) = segment.nearest(cursor + 1);
+                // The file's head counts too while its first record does.
+                let offset = if offset <= DATA_OFFSET { 0 } else { offset };
+                return segment.base + offset;
+            }
+            if segment.first_seq() != 0 {
+                floor = segment.base + segment.end();
+            }
+        }
+        floor
+    }
+
+    /// Bytes of wholly forgotten segments.
+    pub(crate) fn retained_bytes(&self, cursor: u64) -> u64 {
+        self.forgotten(cursor).map(|segment| segment.bytes).sum()
+    }
+
+    fn forgotten(&self, cursor: u64) -> impl Iterator<Item = &Arc<Segment>> {
+        // The segment with the youngest record stays, whatever is forgotten: it holds the sequence.
+        let youngest = self
+            .segments
+            .iter()
+            .rev()
+            .find(|segment| segment.last_seq() != 0)
+            .map_or(0, |segment| segment.index);
+        self.segments
+            .iter()
+            .take_while(move |segment| segment.index < youngest && segment.last_seq() <= cursor)
+    }
+
+    /// The oldest segment, if it is wholly forgotten and at least `retain_bytes` remain behind it.
+    pub(crate) fn surplus(&self, cursor: u64, retain_bytes: u64) -> Option<Arc<Segment>> {
+        let retained = self.retained_bytes(cursor);
+        let oldest = self.forgotten(cursor).next()?;
+        (retained - oldest.bytes >= retain_bytes).then(|| oldest.clone())
+    }
+
+    /// Takes the oldest segment off the shelf, if it is still the one with this index.
+    pub(crate) fn take_oldest(&mut self, index: u64) -> Option<Arc<Segment>> {
+        if self.segments.front()?.index != index {
+            return None;
+        }
+        self.segments.pop_front()
+    }
+
+    /// Records from `seq` on were written at `at_s`.
+    pub(crate) fn note_time(&mut self, seq: u64, at_s: u32) {
+        if self.times.back().is_some_and(|(_, last)| *last == at_s) {
+            return;
+        }
+        if self.times.len() >= TIMES_MAX {
+            let mut keep = false;
+            self.times.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.times.push_back((seq, at_s));
+    }
+
+    /// Drops times that no unforgotten record needs.
+    pub(crate) fn forget_times(&mut self, cursor: u64) {
+        while self.times.get(1).is_some_and(|(seq, _)| *seq <= cursor + 1) {
+            self.times.pop_front();
+        }
+    }
+
+    /// Age of the record after `cursor`, to the second.
+    pub(crate) fn age(&self, cursor: u64) -> Option<Duration> {
+        let after = self.times.partition_point(|(seq, _)| *seq <= cursor + 1);
+        let (_, at_s) = self.times.get(after.saturating_sub(1))?;
+        Some(Duration::from_secs(u64::from(
+            now_s().saturating_sub(*at_s),
+        )))
+    }
+}
+
+/// Now, in seconds since 1970.
+pub(crate) fn now_s() -> u32 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shelf() -> Shelf {
+        let mut shelf = Shelf::default();
+        for index in 0..3 {
+            let segment = Segment::new(index, 1, 100_000, index * 100_000);
+            shelf.push(Arc::new(segment));
+        }
+        shelf.segments[0].extend(1, 10, DATA_OFFSET, 90_000);
+        shelf.segments[1].extend(11, 15, DATA_OFFSET, 50_000);
+        shelf.segments[1].extend(16, 20, 50_000, 90_000);
+        shelf
+    }
+
+    #[test]
+    fn finds_the_segment_of_a_record() {
+        let shelf = shelf();
+        assert_eq!(shelf.find(1).unwrap().index, 0);
+        assert_eq!(shelf.find(10).unwrap().index, 0);
+        assert_eq!(shelf.find(11).unwrap().index, 1);
+        assert_eq!(shelf.find(21).unwrap().index, 2);
+        assert_eq!(shelf.oldest_seq(), Some(1));
+    }
+
+    #[test]
+    fn the_floor_moves_with_the_cursor_and_never_beyond_it() {
+        let shelf = shelf();
+        assert_eq!(shelf.floor(0), 0);
+        assert_eq!(shelf.floor(9), 0);
+        assert_eq!(shelf.floor(10), 100_000);
+        assert_eq!(shelf.floor(15), 150_000);
+        assert_eq!(shelf.floor(19), 150_000);
+        assert_eq!(shelf.floor(20), 190_000);
+    }
+
+    #[test]
+    fn the_segment_with_the_youngest_record_never_leaves() {
+        let mut shelf = shelf();
+        assert!(shelf.surplus(9, 0).is_none());
+        assert!(shelf.surplus(20, 100_000).is_none());
+        let oldest = shelf.surplus(20, 0).unwrap();
+        assert_eq!(oldest.index, 0);
+        assert!(shelf.take_oldest(0).is_some());
+        assert!(shelf.surplus(20, 0).is_none());
+    }
+
+    #[test]
+    fn ages_are_those_of_the_first_record_that_is_not_forgotten() {
+        let mut shelf = Shelf::default();
+        let now = now_s();
+        shelf.note_time(1, now - 100);
+        shelf.note_time(5, now - 50);
+        shelf.note_time(9, now - 10);
+        let age = |cursor| shelf.age(cursor).unwrap().as_secs();
+        assert!(age(0) >= 100 && age(3) >= 100);
+        assert!((50..100).contains(&age(4)));
+        assert!((10..50).contains(&age(8)));
+    }
+
+    #[test]
+    fn times_stay_few() {
+        let mut shelf = Shelf::default();
+        for second in 0..100_000 {
+            shelf.note_time(u64::from(second) + 1, second);
+        }
+        assert!(shelf.times.len() <= TIMES_MAX);
+        assert_eq!(shelf.times[0], (1, 0));
+        shelf.forget_times(99_999);
+        assert!(shelf.times.len() <= 2);
+    }
+}
