@@ -9,8 +9,8 @@ use crate::frames::{Frames, Incoming, ReadError};
 use crate::registry::{Control, Stop};
 use crate::shared::{Shared, wall_clock};
 use bytes::Bytes;
-use central::Timestamp;
 use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
+use central::{Record, RecordKind, Timestamp};
 use journal::{AppendError, FullReason};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -412,11 +412,13 @@ impl Connection {
         self.station.handle_closed(reason.clone(), wall_clock());
         while let Some(output) = self.station.poll_output() {
             // Whatever else it may still want has no listener any more.
-            if let Output::Append(_, record) = output {
-                match self.shared.journal.append(&record, None) {
-                    Ok(_) => self.shared.figures.record(&record),
-                    Err(_) => self.lost_a_record = true,
-                }
+            let Output::Append(_, record) = output else {
+                continue;
+            };
+            match self.shared.journal.append(&record, None) {
+                Ok(_) => self.shared.figures.record(&record),
+                // The end itself teaches nothing: it may go unrecorded.
+                Err(_) => self.lost_a_record |= !is_end(&record),
             }
         }
         let memory = self.station.into_memory();
@@ -482,6 +484,10 @@ impl Connection {
         }
         Poll::Pending
     }
+}
+
+fn is_end(record: &[u8]) -> bool {
+    Record::decode(record).is_ok_and(|record| record.kind == RecordKind::Disconnected)
 }
 
 fn broken(error: ReadError) -> CloseReason {

@@ -19,6 +19,9 @@ use tokio::task::JoinHandle;
 /// Batches handed over and not yet confirmed.
 const IN_FLIGHT_MAX: usize = 2;
 
+/// Usual length of a record, until the first have been seen.
+const RECORD_BYTES: u64 = 400;
+
 /// How the delivery is, for the pace, the figures and the health.
 #[derive(Default)]
 pub(crate) struct Delivery {
@@ -41,9 +44,12 @@ impl Delivery {
         self.delivered.load(Ordering::Relaxed)
     }
 
-    /// Bytes of so many records, by the size of the last ones seen.
-    pub(crate) fn bytes_of(&self, records: u64) -> u64 {
-        records.saturating_mul(self.record_bytes.load(Ordering::Relaxed))
+    /// Bytes of one record, by the last ones seen; never 0.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        match self.record_bytes.load(Ordering::Relaxed) {
+            0 => RECORD_BYTES,
+            bytes => bytes,
+        }
     }
 
     /// What the sink said last, if that was a refusal.

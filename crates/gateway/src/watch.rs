@@ -35,11 +35,14 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
         watch_room(&shared);
 
         let backlog = backlog(&shared);
-        let backlog_bytes = shared.delivery.bytes_of(backlog);
+        let record_bytes = shared.delivery.record_bytes();
+        let backlog_bytes = backlog.saturating_mul(record_bytes);
+        let status = shared.journal.status();
         let rate = controller.tick(
             began.elapsed(),
             Sight {
                 backlog_bytes,
+                headroom_records: status.max_bytes.saturating_sub(status.used_bytes) / record_bytes,
                 delivered: shared.delivery.delivered(),
                 sink_healthy: shared.delivery.healthy(STUCK),
             },

@@ -1,0 +1,281 @@
+//! A gateway with a real journal in a temporary directory, a sink and a directory that do as they
+//! are told, and a charger that can say anything, also what no library would.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+pub(crate) mod charger;
+
+use central::policy::Policy;
+use central::ports::{
+    Away, AwayKind, Batch, BoxFuture, ChargerProfile, DirectorySnapshot, DirectorySource,
+    Registration, Sink, Token,
+};
+use central::{GatewayId, Record, RecordKind};
+use gateway::{Gateway, GatewayConfig, GatewayDeps};
+use journal::Journal;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest that anything in these tests may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` holds.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    while !condition() {
+        ticks.tick().await;
+        assert!(Instant::now() < deadline, "never happened: {what}");
+    }
+}
+
+/// Gives what `future` gives, which must not take long.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("never happened: {what}"),
+    }
+}
+
+/// What arrived, in the order of arrival.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) seq: u64,
+    pub(crate) kind: RecordKind,
+    pub(crate) charger_id: String,
+    pub(crate) action: String,
+    pub(crate) message_id: String,
+    pub(crate) payload: String,
+    pub(crate) answer: String,
+    pub(crate) reason: String,
+    pub(crate) epoch: u64,
+}
+
+/// A database that does as it is told.
+#[derive(Default)]
+pub(crate) struct FakeSink {
+    pub(crate) stored: Mutex<Vec<Stored>>,
+    pub(crate) away: AtomicBool,
+    /// Records stored per second; 0 = without bound.
+    pub(crate) per_second: AtomicU64,
+    pub(crate) attempts: AtomicU64,
+}
+
+impl FakeSink {
+    pub(crate) fn count(&self, wanted: impl Fn(&Stored) -> bool) -> usize {
+        self.stored
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|stored| wanted(stored))
+            .count()
+    }
+
+    pub(crate) fn find(&self, wanted: impl Fn(&Stored) -> bool) -> Option<Stored> {
+        self.stored
+            .lock()
+            .unwrap()
+            .iter()
+            .find(|stored| wanted(stored))
+            .cloned()
+    }
+}
+
+impl Sink for FakeSink {
+    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
+        Box::pin(async move {
+            self.attempts.fetch_add(1, Ordering::SeqCst);
+            if self.away.load(Ordering::SeqCst) {
+                return Err(away());
+            }
+            let per_second = self.per_second.load(Ordering::SeqCst);
+            if per_second > 0 {
+                let takes = Duration::from_secs_f64(batch.len() as f64 / per_second as f64);
+                let mut ticks = tokio::time::interval(takes.max(Duration::from_micros(1)));
+                ticks.tick().await;
+                ticks.tick().await;
+            }
+            let mut stored = self.stored.lock().unwrap();
+            for (id, bytes) in batch.iter() {
+                let record = Record::decode(bytes).expect("what the gateway wrote can be read");
+                if stored
+                    .iter()
+                    .rev()
+                    .take(5_000)
+                    .any(|known| known.seq == id.seq)
+                {
+                    continue;
+                }
+                stored.push(Stored {
+                    seq: id.seq,
+                    kind: record.kind,
+                    charger_id: record.charger_id.into(),
+                    action: record.action.into(),
+                    message_id: record.message_id.into(),
+                    payload: record.payload.into(),
+                    answer: record.answer.into(),
+                    reason: record.reason.into(),
+                    epoch: record.epoch,
+                });
+            }
+            Ok(())
+        })
+    }
+}
+
+fn away() -> Away {
+    Away {
+        what: "database",
+        kind: AwayKind::Locked,
+        detail: "told so by the test".into(),
+    }
+}
+
+/// A directory that does as it is told.
+#[derive(Default)]
+pub(crate) struct FakeDirectory {
+    pub(crate) snapshot: Mutex<DirectorySnapshot>,
+    pub(crate) away: AtomicBool,
+}
+
+impl FakeDirectory {
+    pub(crate) fn add(&self, charger_id: &str, password_hash: Option<String>) {
+        let mut snapshot = self.snapshot.lock().unwrap();
+        snapshot.revision += 1;
+        snapshot.chargers.insert(
+            charger_id.to_lowercase(),
+            ChargerProfile {
+                charger_id: charger_id.into(),
+                registration: Registration::Accepted,
+                password_hash,
+                check: None,
+            },
+        );
+    }
+}
+
+impl DirectorySource for FakeDirectory {
+    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Away> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(away());
+        }
+        let snapshot = self.snapshot.lock().unwrap();
+        Ok((known != Some(snapshot.revision)).then(|| snapshot.clone()))
+    }
+
+    fn token(&self, id: &str) -> Result<Option<Token>, Away> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(away());
+        }
+        Ok(self
+            .snapshot
+            .lock()
+            .unwrap()
+            .tokens
+            .get(&id.to_lowercase())
+            .cloned())
+    }
+}
+
+/// What a test may choose.
+pub(crate) struct Setup {
+    pub(crate) config: GatewayConfig,
+    pub(crate) journal: journal::Options,
+    pub(crate) policy: Policy,
+    pub(crate) sink: Arc<FakeSink>,
+    pub(crate) directory: Arc<FakeDirectory>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            config: GatewayConfig {
+                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                directory_refresh_s: 1,
+                ..GatewayConfig::default()
+            },
+            journal: journal::Options::default(),
+            policy: Policy::default(),
+            sink: Arc::default(),
+            directory: Arc::default(),
+        }
+    }
+}
+
+/// A gateway at work.
+pub(crate) struct World {
+    pub(crate) gateway: Gateway,
+    pub(crate) journal: Journal,
+    pub(crate) sink: Arc<FakeSink>,
+    pub(crate) directory: Arc<FakeDirectory>,
+    dir: Option<tempfile::TempDir>,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup::default();
+        change(&mut setup);
+        Self::open(setup, tempfile::tempdir().expect("a directory")).await
+    }
+
+    async fn open(setup: Setup, dir: tempfile::TempDir) -> Self {
+        let (journal, _) = open_journal(dir.path(), setup.journal);
+        let deps = GatewayDeps {
+            journal: journal.clone(),
+            gateway_id: GatewayId(uuid::Uuid::from_u128(7)),
+            sink: Arc::clone(&setup.sink) as _,
+            directory: Arc::clone(&setup.directory) as _,
+            policy: Arc::new(setup.policy),
+            data_dir: dir.path().to_path_buf(),
+        };
+        let gateway = Gateway::start(setup.config, deps).await.expect("starts");
+        Self {
+            gateway,
+            journal,
+            sink: setup.sink,
+            directory: setup.directory,
+            dir: Some(dir),
+        }
+    }
+
+    /// Stops everything in good order and starts it again on the same disk.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.gateway.shutdown(Duration::from_secs(2)).await;
+        let setup = Setup {
+            sink: Arc::clone(&self.sink),
+            directory: Arc::clone(&self.directory),
+            ..Setup::default()
+        };
+        let dir = self.dir.take().expect("has its directory");
+        let journal = self.journal.clone();
+        drop(self);
+        tokio::task::spawn_blocking(move || journal.close())
+            .await
+            .expect("no panic")
+            .expect("closes");
+        Self::open(setup, dir).await
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.gateway.local_addr()
+    }
+}
+
+fn open_journal(dir: &Path, options: journal::Options) -> (Journal, journal::Recovery) {
+    Journal::open(&dir.join("journal"), options).expect("the journal opens")
+}
+
+/// The transaction id in an answer to StartTransaction.
+pub(crate) fn transaction_id(answer: &str) -> i64 {
+    let answer: serde_json::Value = serde_json::from_str(answer).expect("JSON");
+    answer[2]["transactionId"].as_i64().expect("an integer")
+}
