@@ -1,0 +1,351 @@
+//! Every action that a charger may send is answered, in every version, with words that the standard
+//! allows; everything else with the error that the standard wants.
+
+mod common;
+
+use central::policy::Policy;
+use central::ports::{CheckMode, Registration, TokenStatus};
+use central::{AnswerKind, RecordKind};
+use common::{at, connect, error_code, profile, setup, token, vectors};
+use ocpp::action::{self, DeliveryClass};
+use ocpp::frame::{self, Frame};
+use ocpp::{Version, check};
+use std::collections::BTreeSet;
+
+fn strict_errors(version: Version, action: &str, payload: &str) -> Vec<String> {
+    let violations = check::response(version, action, payload);
+    violations.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_action_of_every_version_gets_a_valid_answer() {
+    let mut answered = BTreeSet::new();
+    for (version, path, text) in vectors("ok") {
+        let mut setup = setup(version);
+        setup.policy.check = CheckMode::Strict;
+        let mut line = setup.connect();
+        match frame::parse(&text, version).expect("a frame") {
+            Frame::Call(call) => {
+                let answer = line.asks(&text);
+                let Ok(Frame::CallResult(result)) = frame::parse(&answer, version) else {
+                    panic!("{}: {answer}", path.display());
+                };
+                assert_eq!(result.id, call.id, "{}", path.display());
+                let errors = strict_errors(version, &call.action, result.payload);
+                assert!(
+                    errors.is_empty(),
+                    "{}: {answer}: {errors:?}",
+                    path.display()
+                );
+                let record = &line.records()[0];
+                assert_eq!(record.answer, result.payload);
+                assert_eq!(record.payload, call.payload, "byte for byte");
+                assert_eq!(
+                    record.notes.0 & 0b11,
+                    0,
+                    "{}: {}",
+                    path.display(),
+                    record.reason
+                );
+                answered.insert((version, call.action.into_owned()));
+            }
+            Frame::Send(send) => {
+                assert!(line.sends(&text).is_empty(), "a SEND has no answer");
+                assert_eq!(line.records()[0].kind, RecordKind::Send);
+                answered.insert((version, send.action.into_owned()));
+            }
+            frame => panic!("{}: {frame:?}", path.display()),
+        }
+    }
+    for version in Version::ALL {
+        for info in action::all(version)
+            .iter()
+            .filter(|info| info.is_to_central())
+        {
+            let key = (version, info.name.to_owned());
+            assert!(
+                answered.contains(&key),
+                "no vector for {version} {}",
+                info.name
+            );
+        }
+    }
+}
+
+#[test]
+fn every_action_is_answered_with_success_when_nothing_is_checked() {
+    for version in Version::ALL {
+        for info in action::all(version)
+            .iter()
+            .filter(|info| info.is_to_central())
+        {
+            let mut setup = setup(version);
+            setup.policy.check = CheckMode::Off;
+            let mut line = setup.connect();
+            let answer = line.succeeds("1", info.name, "{}");
+            let errors = strict_errors(version, info.name, &answer);
+            // A question about certificates or VAT numbers that names none cannot be answered with one.
+            let names_nothing = matches!(
+                info.name,
+                "GetCertificateChainStatus" | "VatNumberValidation"
+            );
+            assert!(
+                errors.is_empty() || names_nothing,
+                "{}: {answer}: {errors:?}",
+                info.name
+            );
+        }
+    }
+}
+
+#[test]
+fn answers_with_a_meaning_say_what_they_should() {
+    let says =
+        |version, action: &str, payload: &str| connect(version).succeeds("1", action, payload);
+    let transfer = r#"{"vendorId":"com.example"}"#;
+    let csr = r#"{"csr":"-----BEGIN CERTIFICATE REQUEST-----"}"#;
+    for version in Version::ALL {
+        assert_eq!(
+            says(version, "DataTransfer", transfer),
+            r#"{"status":"UnknownVendorId"}"#
+        );
+        assert_eq!(
+            says(version, "SignCertificate", csr),
+            r#"{"status":"Accepted"}"#
+        );
+        assert_eq!(
+            says(version, "Heartbeat", "{}"),
+            r#"{"currentTime":"2026-01-01T00:00:00.000Z"}"#
+        );
+    }
+    let ev = r#"{"iso15118SchemaVersion":"urn:iso:15118:2:2013:MsgDef","action":"Install","exiRequest":"x"}"#;
+    let answer = says(Version::V201, "Get15118EVCertificate", ev);
+    assert_eq!(at(&answer, "/status"), "Failed");
+    let vat = says(
+        Version::V21,
+        "VatNumberValidation",
+        r#"{"vatNumber":"NL1\"2"}"#,
+    );
+    assert_eq!(at(&vat, "/vatNumber"), "NL1\"2");
+    let stream = r#"{"constantStreamData":{"id":1,"variableMonitoringId":1,"params":{}}}"#;
+    let answer = says(Version::V21, "OpenPeriodicEventStream", stream);
+    assert_eq!(at(&answer, "/status"), "Accepted");
+}
+
+#[test]
+fn an_unknown_action_and_one_of_ours_are_told_apart_and_recorded() {
+    for version in Version::ALL {
+        let mut line = connect(version);
+        assert_eq!(line.fails("1", "Teleport", "{}"), "NotImplemented");
+        assert_eq!(line.fails("2", "Reset", "{}"), "NotSupported");
+        assert_eq!(line.fails("3", "heartbeat", "{}"), "NotImplemented");
+        let records = line.records();
+        assert_eq!(records.len(), 3);
+        assert_eq!(records[0].answer_kind, AnswerKind::Error);
+        assert_eq!(at(records[0].answer, "/0"), "NotImplemented");
+        assert_eq!(records[1].action, "Reset");
+    }
+}
+
+#[test]
+fn error_codes_are_spelled_as_each_version_wants() {
+    let code = |version, action, payload| connect(version).fails("1", action, payload);
+    let missing = "{}";
+    assert_eq!(
+        code(Version::V16, "Authorize", missing),
+        "OccurenceConstraintViolation"
+    );
+    assert_eq!(
+        code(Version::V201, "Authorize", missing),
+        "OccurrenceConstraintViolation"
+    );
+    assert_eq!(code(Version::V16, "Authorize", "[]"), "FormationViolation");
+    assert_eq!(code(Version::V21, "Authorize", "[]"), "FormatViolation");
+    let typed = r#"{"idTag":["x"]}"#;
+    assert_eq!(
+        code(Version::V16, "Authorize", typed),
+        "TypeConstraintViolation"
+    );
+}
+
+#[test]
+fn check_modes_decide_what_is_refused() {
+    let long = format!(r#"{{"idTag":"{}"}}"#, "x".repeat(21));
+    let mode = |mode, payload: &str| {
+        let mut setup = setup(Version::V16);
+        setup.policy.check = mode;
+        let answer = setup
+            .connect()
+            .asks(&format!(r#"[2,"1","Authorize",{payload}]"#));
+        answer.starts_with("[3,")
+    };
+    assert!(!mode(CheckMode::Strict, &long));
+    assert!(mode(CheckMode::Warn, &long));
+    assert!(mode(CheckMode::Off, &long));
+    assert!(!mode(CheckMode::Strict, "{}"));
+    assert!(!mode(CheckMode::Warn, "{}"));
+    assert!(mode(CheckMode::Off, "{}"));
+    assert!(!mode(CheckMode::Off, "[]"));
+
+    // A charger's own mode comes before the policy's.
+    let mut setup = setup(Version::V16);
+    setup.profile = Some(profile(Registration::Accepted));
+    setup.profile.as_mut().expect("set").check = Some(CheckMode::Strict);
+    let mut line = setup.connect();
+    assert_eq!(
+        line.fails("1", "Authorize", &long),
+        "PropertyConstraintViolation"
+    );
+}
+
+#[test]
+fn what_is_sloppy_is_noted_and_what_is_broken_is_refused_unless_it_is_a_transactions() {
+    for (version, path, text) in vectors("sloppy") {
+        let mut line = connect(version);
+        let answer = line.asks(&text);
+        assert!(answer.starts_with("[3,"), "{}: {answer}", path.display());
+    }
+    for (version, path, text) in vectors("broken") {
+        let mut line = connect(version);
+        let heard = line.sends(&text);
+        let action = match frame::parse(&text, version) {
+            Ok(Frame::Call(call)) => Some(call.action.into_owned()),
+            Ok(_) => None,
+            Err(error) if error.id.is_some() => error.action.map(Into::into),
+            Err(_) => None,
+        };
+        let class = action
+            .as_deref()
+            .and_then(|name| action::lookup(version, name))
+            .map(|info| info.class);
+        let is_boot = action.as_deref() == Some("BootNotification");
+        // Broken in this version, but whole in an older one.
+        let is_older = path.to_string_lossy().contains("quirk_03");
+        if is_older {
+            assert!(heard[0].starts_with("[3,"), "{}: {heard:?}", path.display());
+            assert_eq!(line.records()[0].ocpp_version, Version::V16);
+        } else if class == Some(DeliveryClass::T) || is_boot {
+            assert_eq!(heard.len(), 1, "{}", path.display());
+            assert!(
+                heard[0].starts_with("[3,"),
+                "{}: {}",
+                path.display(),
+                heard[0]
+            );
+            let record = &line.records()[0];
+            assert!(!record.reason.is_empty(), "{}", path.display());
+        } else {
+            assert!(heard.len() <= 1, "{}", path.display());
+            assert!(
+                heard.iter().all(|answer| answer.starts_with("[4,")),
+                "{}: {heard:?}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_charger_that_is_not_accepted_may_only_boot() {
+    for version in Version::ALL {
+        for registration in [Registration::Pending, Registration::Rejected] {
+            let mut setup = setup(version);
+            setup.profile = Some(profile(registration));
+            let mut line = setup.connect();
+            let boot = line.succeeds("1", "BootNotification", "{}");
+            let status = format!("{registration:?}");
+            assert_eq!(at(&boot, "/status"), status.as_str());
+            let interval = at(&boot, "/interval").as_i64().expect("a number");
+            assert!((60..=120).contains(&interval), "{interval}");
+            assert!(strict_errors(version, "BootNotification", &boot).is_empty());
+            assert_eq!(line.fails("2", "Heartbeat", "{}"), "SecurityError");
+            // Only the boot: others could fill the journal.
+            assert_eq!(line.records().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn what_a_refused_charger_says_of_transactions_is_recorded_and_asked_again_it_is_refused_again() {
+    let mut setup = setup(Version::V16);
+    setup.policy.unknown_charger = central::policy::UnknownCharger::Pending;
+    let mut line = setup.connect();
+    assert_eq!(
+        line.fails("1", "StartTransaction", common::START),
+        "SecurityError"
+    );
+    assert_eq!(line.records()[0].answer_kind, AnswerKind::Error);
+    line.station
+        .handle_profile(Some(profile(Registration::Accepted).into()));
+    // The refusal was no answer to remember.
+    let answer = line.succeeds("2", "StartTransaction", common::START);
+    assert!(at(&answer, "/transactionId").as_i64() > Some(0));
+}
+
+#[test]
+fn intervals_of_a_fleet_spread() {
+    let mut drawn = BTreeSet::new();
+    let mut setup = setup(Version::V16);
+    setup.policy.unknown_charger = central::policy::UnknownCharger::Reject;
+    let mut line = setup.connect();
+    for i in 0..20 {
+        let boot = line.succeeds(&i.to_string(), "BootNotification", "{}");
+        drawn.insert(at(&boot, "/interval").as_i64());
+    }
+    assert!(drawn.len() > 5, "{drawn:?}");
+}
+
+#[test]
+fn quirk_27_the_heartbeat_interval_is_never_0() {
+    let mut setup = setup(Version::V16);
+    setup.policy = Policy {
+        heartbeat_interval_s: 0,
+        ..Policy::default()
+    };
+    let boot = setup.connect().succeeds("1", "BootNotification", "{}");
+    assert_eq!(at(&boot, "/interval"), 1);
+}
+
+#[test]
+fn a_charger_need_not_boot_to_be_served() {
+    // B-1: registration belongs to the charger, not to the connection (quirk 16).
+    let mut line = connect(Version::V16);
+    line.succeeds("1", "Heartbeat", "{}");
+    line.succeeds("2", "StartTransaction", common::START);
+}
+
+#[test]
+fn tokens_of_2_x_get_their_verdict_in_authorize_and_in_every_event_that_carries_one() {
+    for version in [Version::V201, Version::V21] {
+        let mut line = connect(version);
+        let blocked = token("T1", TokenStatus::Blocked);
+        line.tokens.insert("t1".to_owned(), blocked);
+        let card = r#"{"idToken":"T1","type":"ISO14443"}"#;
+        let answer = line.succeeds("1", "Authorize", &format!(r#"{{"idToken":{card}}}"#));
+        assert_eq!(answer, r#"{"idTokenInfo":{"status":"Blocked"}}"#);
+        let ended = common::event("Ended", 1, &format!(r#","idToken":{card}"#));
+        let answer = line.succeeds("2", "TransactionEvent", &ended);
+        assert_eq!(answer, r#"{"idTokenInfo":{"status":"Blocked"}}"#);
+        let plain = common::event("Ended", 2, "");
+        assert_eq!(line.succeeds("3", "TransactionEvent", &plain), "{}");
+        let free = r#","idToken":{"idToken":"","type":"NoAuthorization"}"#;
+        let started = common::event("Started", 3, free);
+        let answer = line.succeeds("4", "TransactionEvent", &started);
+        assert_eq!(answer, r#"{"idTokenInfo":{"status":"Accepted"}}"#);
+    }
+}
+
+#[test]
+fn a_contract_certificate_that_we_cannot_check_is_not_vouched_for() {
+    let payload = r#"{"idToken":{"idToken":"DE8AA1A2B3C4D59","type":"eMAID"},"certificate":"-----BEGIN CERTIFICATE-----"}"#;
+    let answer = connect(Version::V201).succeeds("1", "Authorize", payload);
+    assert_eq!(at(&answer, "/certificateStatus"), "CertChainError");
+    assert_eq!(at(&answer, "/idTokenInfo/status"), "Invalid");
+}
+
+#[test]
+fn a_call_error_answers_with_five_elements() {
+    let mut line = connect(Version::V201);
+    let answer = line.asks(r#"[2,"x","Nope",{}]"#);
+    assert_eq!(error_code(&answer, "x"), "NotImplemented");
+}

@@ -1,0 +1,291 @@
+//! A charger on a line in virtual time: what it sends goes into a [`Station`], what comes out is
+//! done at once, or, if the test wants it so, when the test says.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so"
+)]
+
+use central::policy::Policy;
+use central::ports::{ChargerProfile, Registration, Token, TokenStatus};
+use central::record::Notes;
+use central::resend::ResendMemory;
+use central::station::{
+    CloseReason, Fact, Output, Question, Station, StationConfig, Ticket, TokenAnswer,
+};
+use central::{Record, RecordKind, Timestamp};
+use ocpp::Version;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// 2026-01-01T00:00:00Z.
+pub const NOW: Timestamp = Timestamp(1_767_225_600_000);
+
+pub struct Line {
+    pub station: Station,
+    pub now: Timestamp,
+    /// Everything appended, as the journal has it.
+    pub journal: Vec<Vec<u8>>,
+    /// Everything sent to the charger.
+    pub heard: Vec<String>,
+    /// Questions that nobody has answered.
+    pub questions: Vec<Question>,
+    pub closed: Option<CloseReason>,
+    pub tokens: HashMap<String, TokenAnswer>,
+    /// Whether what is appended is durable at once.
+    pub disk_works: bool,
+    /// Whether questions are answered at once.
+    pub directory_works: bool,
+    last: Ticket,
+}
+
+pub struct Setup {
+    pub version: Version,
+    pub policy: Policy,
+    pub profile: Option<ChargerProfile>,
+    pub memory: ResendMemory,
+    pub epoch: u64,
+}
+
+impl Setup {
+    pub fn connect(self) -> Line {
+        let config = StationConfig {
+            charger_id: "CP-17".into(),
+            version: self.version,
+            profile: self.profile.map(Arc::new),
+            policy: Arc::new(self.policy),
+            epoch: self.epoch,
+            seed: 42,
+            remote: "127.0.0.1:50000".to_owned(),
+        };
+        let mut line = Line {
+            station: Station::new(config, self.memory, NOW),
+            now: NOW,
+            journal: Vec::new(),
+            heard: Vec::new(),
+            questions: Vec::new(),
+            closed: None,
+            tokens: HashMap::new(),
+            disk_works: true,
+            directory_works: true,
+            last: Ticket(0),
+        };
+        line.settle();
+        line
+    }
+}
+
+pub fn setup(version: Version) -> Setup {
+    Setup {
+        version,
+        policy: Policy::default(),
+        profile: None,
+        memory: ResendMemory::default(),
+        epoch: 1,
+    }
+}
+
+pub fn connect(version: Version) -> Line {
+    setup(version).connect()
+}
+
+pub fn profile(registration: Registration) -> ChargerProfile {
+    ChargerProfile {
+        charger_id: "CP-17".to_owned(),
+        registration,
+        password_hash: None,
+        check: None,
+    }
+}
+
+pub fn token(id: &str, status: TokenStatus) -> TokenAnswer {
+    TokenAnswer::Known(Token {
+        id: id.to_owned(),
+        status,
+        expires_at: None,
+        group_id: None,
+    })
+}
+
+impl Line {
+    /// The charger sends a text; returns what it hears because of it.
+    pub fn sends(&mut self, text: &str) -> Vec<String> {
+        let before = self.heard.len();
+        self.station.handle_text(text, self.now);
+        self.settle();
+        self.heard[before..].to_vec()
+    }
+
+    /// The charger sends a text and hears exactly one answer.
+    pub fn asks(&mut self, text: &str) -> String {
+        let heard = self.sends(text);
+        assert_eq!(heard.len(), 1, "one answer to {text}: {heard:?}");
+        heard[0].clone()
+    }
+
+    /// The charger asks and is answered with success; returns the answer's payload.
+    pub fn succeeds(&mut self, id: &str, action: &str, payload: &str) -> String {
+        let answer = self.asks(&format!(r#"[2,"{id}","{action}",{payload}]"#));
+        let start = format!(r#"[3,"{id}","#);
+        let inner = answer
+            .strip_prefix(&start)
+            .and_then(|rest| rest.strip_suffix(']'));
+        inner.unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    /// The charger asks and is refused; returns the error code.
+    pub fn fails(&mut self, id: &str, action: &str, payload: &str) -> String {
+        let answer = self.asks(&format!(r#"[2,"{id}","{action}",{payload}]"#));
+        error_code(&answer, id)
+    }
+
+    pub fn passes_ms(&mut self, ms: i64) {
+        self.now = self.now.plus_millis(ms);
+        self.station.handle_timeout(self.now);
+        self.settle();
+    }
+
+    pub fn disk_catches_up(&mut self) -> Vec<String> {
+        let before = self.heard.len();
+        self.station.handle_durable(self.last, self.now);
+        self.settle();
+        self.heard[before..].to_vec()
+    }
+
+    pub fn directory_says(&mut self, answer: TokenAnswer) -> Vec<String> {
+        let before = self.heard.len();
+        let Question::Token { question_id, .. } = self.questions.remove(0);
+        let fact = Fact::Token {
+            question_id,
+            answer,
+        };
+        self.station.handle_fact(fact, self.now);
+        self.settle();
+        self.heard[before..].to_vec()
+    }
+
+    pub fn closes(&mut self, why: CloseReason) {
+        self.station.handle_closed(why, self.now);
+        self.settle();
+    }
+
+    /// The records, without what the connection itself makes.
+    pub fn records(&self) -> Vec<Record<'_>> {
+        self.all_records()
+            .into_iter()
+            .filter(|record| {
+                !matches!(
+                    record.kind,
+                    RecordKind::Connected | RecordKind::Disconnected
+                )
+            })
+            .collect()
+    }
+
+    pub fn all_records(&self) -> Vec<Record<'_>> {
+        self.journal
+            .iter()
+            .map(|bytes| Record::decode(bytes).expect("a record"))
+            .collect()
+    }
+
+    pub fn last_notes(&self) -> Notes {
+        self.records().last().expect("a record").notes
+    }
+
+    /// Does what comes out until nothing does.
+    pub fn settle(&mut self) {
+        loop {
+            let Some(output) = self.station.poll_output() else {
+                return;
+            };
+            match output {
+                Output::Append(ticket, bytes) => {
+                    assert_eq!(ticket.0, self.last.0 + 1, "tickets count");
+                    self.last = ticket;
+                    self.journal.push(bytes);
+                    if self.disk_works {
+                        self.station.handle_durable(ticket, self.now);
+                    }
+                }
+                Output::Send(text) => self.heard.push(text),
+                Output::Ask(question) => {
+                    if self.directory_works {
+                        let Question::Token { question_id, id } = &question;
+                        let known = self.tokens.get(&id.to_lowercase()).cloned();
+                        let fact = Fact::Token {
+                            question_id: *question_id,
+                            answer: known.unwrap_or(TokenAnswer::Unknown),
+                        };
+                        self.station.handle_fact(fact, self.now);
+                    } else {
+                        self.questions.push(question);
+                    }
+                }
+                Output::Close(why) => self.closed = Some(why),
+            }
+        }
+    }
+}
+
+/// The code of a CALLERROR to this id.
+pub fn error_code(answer: &str, id: &str) -> String {
+    let json: serde_json::Value = serde_json::from_str(answer).expect("JSON");
+    assert_eq!(json[0], 4, "{answer}");
+    assert_eq!(json[1], id, "{answer}");
+    assert_eq!(json.as_array().expect("list").len(), 5, "{answer}");
+    assert!(json[4].is_object(), "{answer}");
+    json[2].as_str().expect("a code").to_owned()
+}
+
+/// A member of a JSON text, by pointer.
+pub fn at(payload: &str, pointer: &str) -> serde_json::Value {
+    let json: serde_json::Value = serde_json::from_str(payload).expect("JSON");
+    json.pointer(pointer).cloned().unwrap_or_default()
+}
+
+/// Frames as chargers send them, kept by the `ocpp` crate: (version, kind, path, text).
+pub fn vectors(kind: &str) -> Vec<(Version, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ocpp/tests/vectors");
+    let mut found = Vec::new();
+    for (version, folder) in [
+        (Version::V16, "v16"),
+        (Version::V201, "v201"),
+        (Version::V21, "v21"),
+    ] {
+        for action in entries(&root.join(folder)) {
+            let folder = action.join(kind);
+            if folder.is_dir() {
+                for path in entries(&folder) {
+                    let text = std::fs::read_to_string(&path).expect("UTF-8");
+                    found.push((version, path, text));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// A StartTransaction of 1.6.
+pub const START: &str =
+    r#"{"connectorId":1,"idTag":"04A1","timestamp":"2025-12-31T23:00:00Z","meterStart":5000}"#;
+
+/// A TransactionEvent of 2.x, with more members.
+pub fn event(kind: &str, seq_no: u32, more: &str) -> String {
+    let second = seq_no % 60;
+    format!(
+        r#"{{"eventType":"{kind}","timestamp":"2025-12-31T23:00:{second:02}Z","triggerReason":"Authorized","seqNo":{seq_no},"transactionInfo":{{"transactionId":"tx-1"}}{more}}}"#
+    )
+}
