@@ -1,61 +1,23 @@
 //! Compares what chargers were told (the ledger) with what the other side stored (its exports).
 //!
 //! A pure function over readers. It knows nothing of who wrote the exports beyond their NDJSON
-//! fields, so it can judge any central system that exports as much.
+//! fields, so it can judge any central system that exports as much. Only what the ledger knows is
+//! judged: records of other chargers, or of earlier runs, are passed over.
 
-use serde::Serialize;
+mod book;
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use report::Report;
+
+use crate::ledger::{Line, value_hash};
+use crate::moment::Moment;
+use book::{Book, Found};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::io::{self, BufRead};
-
-/// What an audit found. Every count but the first five is a fault and should be 0. Displays as a
-/// table with the first offenders.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Report {
-    /// Messages in the ledger.
-    pub messages: u64,
-    /// Of those, acknowledged.
-    pub acknowledged: u64,
-    /// Messages that were transmitted more than once.
-    pub resent: u64,
-    /// Transactions whose start was acknowledged.
-    pub transactions: u64,
-    /// Chargers in the ledger.
-    pub chargers: u64,
-    /// Acknowledged messages without a record.
-    pub missing: u64,
-    /// Messages with more than one record.
-    pub duplicates_in_effect: u64,
-    /// Records in another order than their messages were acknowledged in.
-    pub out_of_order: u64,
-    /// Records whose answer is not what the charger was told.
-    pub wrong_answers: u64,
-    /// Records whose payload is not what the charger sent.
-    pub altered: u64,
-    /// Acknowledged starts without their transaction.
-    pub missing_transactions: u64,
-    /// Transactions beyond the starts that were sent.
-    pub duplicate_transactions: u64,
-    /// Transaction messages that the charger gave up (rule Q-6): they were never acknowledged, but
-    /// the central system let it come to that.
-    pub discarded: u64,
-    /// The first offenders, in words.
-    pub offenders: Vec<String>,
-}
-
-impl Report {
-    /// Whether every promise was kept. (Discarded messages were never acknowledged: look at
-    /// [`Report::discarded`] beside this.)
-    #[must_use]
-    pub const fn is_clean(&self) -> bool {
-        self.missing
-            + self.duplicates_in_effect
-            + self.out_of_order
-            + self.wrong_answers
-            + self.altered
-            + self.missing_transactions
-            + self.duplicate_transactions
-            == 0
-    }
-}
 
 /// Why an audit cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -80,15 +42,115 @@ pub enum AuditError {
     },
 }
 
+/// A line of an export of messages, as far as an audit reads it.
+#[derive(Debug, Deserialize)]
+struct MessageRow {
+    charger_id: String,
+    kind: String,
+    message_id: String,
+    #[serde(default)]
+    payload: Value,
+    #[serde(default)]
+    answer: Value,
+    gateway_id: String,
+    seq: u64,
+}
+
+/// A line of an export of transactions, as far as an audit reads it.
+#[derive(Debug, Deserialize)]
+struct TransactionRow {
+    charger_id: String,
+    transaction_id: Value,
+    #[serde(default)]
+    started_at: Option<String>,
+}
+
 /// Compares a ledger with an export of messages and, if given, of transactions (NDJSON, as `wattpost
 /// export messages` and `wattpost export transactions` write them).
+///
+/// What it holds them to:
+/// - an acknowledged message has one record, under one of its message ids; no message has two;
+/// - the record holds what the charger sent and the answer that it got;
+/// - of two messages of a charger, the one that was acknowledged before the other was first
+///   transmitted has the smaller sequence number (per gateway);
+/// - an acknowledged start has one transaction, and no others have begun meanwhile than those whose
+///   start was transmitted.
 ///
 /// # Errors
 /// When an input cannot be read or a line lacks what the comparison needs.
 pub fn audit(
-    _ledger: impl BufRead,
-    _messages: impl BufRead,
-    _transactions: Option<impl BufRead>,
+    ledger: impl BufRead,
+    messages: impl BufRead,
+    transactions: Option<impl BufRead>,
 ) -> Result<Report, AuditError> {
-    Ok(Report::default())
+    let mut book = Book::default();
+    each_line(ledger, "the ledger", |line: Line| book.enter(line))?;
+    each_line(messages, "the export of messages", |row: MessageRow| {
+        if row.kind == "call" {
+            let payload = whole(row.payload);
+            book.find(
+                &row.charger_id,
+                &row.message_id,
+                Found {
+                    gateway_id: row.gateway_id,
+                    seq: row.seq,
+                    payload_hash: value_hash(&payload),
+                    answer: whole(row.answer),
+                },
+            );
+        }
+    })?;
+    if let Some(transactions) = transactions {
+        book.expect_transactions();
+        let what = "the export of transactions";
+        each_line(transactions, what, |row: TransactionRow| {
+            let id = match &row.transaction_id {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let started_at = row.started_at.as_deref().and_then(moment);
+            book.find_transaction(&row.charger_id, &id, started_at);
+        })?;
+    }
+    Ok(book.close())
+}
+
+/// JSON that an export has wrapped into a text.
+fn whole(value: Value) -> Value {
+    match &value {
+        Value::String(text) => serde_json::from_str(text).unwrap_or(value),
+        _ => value,
+    }
+}
+
+fn moment(text: &str) -> Option<Moment> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(at.as_microsecond()).ok().map(Moment)
+}
+
+fn each_line<T: DeserializeOwned>(
+    mut reader: impl BufRead,
+    what: &'static str,
+    mut take: impl FnMut(T),
+) -> Result<(), AuditError> {
+    let mut text = String::new();
+    for line in 1.. {
+        text.clear();
+        let read = reader
+            .read_line(&mut text)
+            .map_err(|error| AuditError::Read { what, error })?;
+        if read == 0 {
+            break;
+        }
+        if text.trim().is_empty() {
+            continue;
+        }
+        let row = serde_json::from_str(&text).map_err(|error| AuditError::Line {
+            what,
+            line,
+            detail: error.to_string(),
+        })?;
+        take(row);
+    }
+    Ok(())
 }

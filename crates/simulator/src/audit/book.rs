@@ -1,0 +1,309 @@
+//! The ledger in memory, and what was found for each of its messages.
+
+use super::report::Report;
+use crate::ledger::{Class, Line, Outcome};
+use crate::moment::Moment;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+
+/// A record that an export holds for a message.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) gateway_id: String,
+    pub(super) seq: u64,
+    pub(super) payload_hash: u64,
+    pub(super) answer: Value,
+}
+
+#[derive(Debug)]
+struct Entry {
+    line: Line,
+    found: Vec<Found>,
+}
+
+/// A charger's share.
+#[derive(Debug, Default)]
+struct Chapter {
+    entries: Vec<Entry>,
+    /// Message id → its entry.
+    by_id: HashMap<String, usize>,
+    /// Number of a class-T message → its entry: a simulator that was killed and resumed may have
+    /// written two lines for one message.
+    by_n: HashMap<u64, usize>,
+    /// Transaction id → acknowledged starts, transactions found.
+    transactions: BTreeMap<String, (u64, u64)>,
+    /// Starts that were transmitted and not acknowledged: each may have begun a transaction.
+    unsure_starts: u64,
+    /// Transactions of this run that the ledger has no acknowledged start for.
+    strange: Vec<String>,
+    first_sent_at: Option<Moment>,
+}
+
+/// All chapters, by identity in lower case (rule C-3).
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    chapters: BTreeMap<String, Chapter>,
+    judges_transactions: bool,
+}
+
+impl Book {
+    /// Takes in a line of the ledger.
+    pub(super) fn enter(&mut self, line: Line) {
+        let key = line.charger_id.to_ascii_lowercase();
+        self.chapters.entry(key).or_default().enter(line);
+    }
+
+    /// Takes in a record, if it is one of a message in the ledger.
+    pub(super) fn find(&mut self, charger_id: &str, message_id: &str, found: Found) {
+        let Some(chapter) = self.chapters.get_mut(&charger_id.to_ascii_lowercase()) else {
+            return;
+        };
+        if let Some(&index) = chapter.by_id.get(message_id) {
+            chapter.entries[index].found.push(found);
+        }
+    }
+
+    /// The ledger is complete; transactions follow.
+    pub(super) fn expect_transactions(&mut self) {
+        self.judges_transactions = true;
+        for chapter in self.chapters.values_mut() {
+            chapter.expect_transactions();
+        }
+    }
+
+    /// Takes in a transaction, if it is one of this run.
+    pub(super) fn find_transaction(
+        &mut self,
+        charger_id: &str,
+        id: &str,
+        started_at: Option<Moment>,
+    ) {
+        let Some(chapter) = self.chapters.get_mut(&charger_id.to_ascii_lowercase()) else {
+            return;
+        };
+        if let Some((_, found)) = chapter.transactions.get_mut(id) {
+            *found += 1;
+            return;
+        }
+        // Exports write milliseconds.
+        let run = chapter.first_sent_at.map(|at| Moment(at.0 / 1000 * 1000));
+        if started_at.is_some() && started_at >= run {
+            chapter.strange.push(id.to_owned());
+        }
+    }
+
+    /// The verdict.
+    pub(super) fn close(self) -> Report {
+        let keeps_heartbeats = self.chapters.values().any(Chapter::has_heartbeat_record);
+        let mut report = Report {
+            chargers: self.chapters.len() as u64,
+            ..Report::default()
+        };
+        for (charger, chapter) in &self.chapters {
+            for entry in &chapter.entries {
+                judge(charger, entry, keeps_heartbeats, &mut report);
+            }
+            chapter.judge_order(charger, &mut report);
+            if self.judges_transactions {
+                chapter.judge_transactions(charger, &mut report);
+            }
+        }
+        report
+    }
+}
+
+impl Chapter {
+    fn enter(&mut self, line: Line) {
+        self.first_sent_at = match (self.first_sent_at, line.sent_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let known = (line.class == Class::T)
+            .then(|| self.by_n.get(&line.n).copied())
+            .flatten();
+        let index = known.unwrap_or(self.entries.len());
+        for id in &line.message_ids {
+            self.by_id.insert(id.clone(), index);
+        }
+        if line.class == Class::T {
+            self.by_n.insert(line.n, index);
+        }
+        match self.entries.get_mut(index) {
+            Some(entry) => entry.line = united(entry.line.clone(), line),
+            None => self.entries.push(Entry {
+                line,
+                found: Vec::new(),
+            }),
+        }
+    }
+
+    fn has_heartbeat_record(&self) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.line.action == "Heartbeat" && !entry.found.is_empty())
+    }
+
+    /// Sequence numbers must agree with what certainly happened before what: a message that was
+    /// acknowledged before another was first transmitted.
+    fn judge_order(&self, charger: &str, report: &mut Report) {
+        let mut by_gateway: BTreeMap<&str, Vec<(u64, &Line)>> = BTreeMap::new();
+        for entry in &self.entries {
+            if let [found] = entry.found.as_slice() {
+                let records = by_gateway.entry(&found.gateway_id).or_default();
+                records.push((found.seq, &entry.line));
+            }
+        }
+        for records in by_gateway.values_mut() {
+            records.sort_unstable_by_key(|(seq, _)| *seq);
+            let mut latest: Option<(Moment, u64)> = None;
+            for (seq, line) in records {
+                if let (Some(acknowledged_at), Some((sent_at, before))) =
+                    (line.acknowledged_at, latest)
+                    && acknowledged_at <= sent_at
+                {
+                    report.out_of_order += 1;
+                    report.blame(|| {
+                        format!(
+                            "{charger}: {} n={} (seq {seq}) was acknowledged before seq {before} \
+                             was sent, and stored after it",
+                            line.action, line.n
+                        )
+                    });
+                }
+                if let Some(sent_at) = line.sent_at
+                    && latest.is_none_or(|(before, _)| sent_at > before)
+                {
+                    latest = Some((sent_at, *seq));
+                }
+            }
+        }
+    }
+
+    fn expect_transactions(&mut self) {
+        for Entry { line, .. } in &self.entries {
+            if !is_start(line) {
+                continue;
+            }
+            match (&line.transaction_id, line.outcome) {
+                (Some(id), Outcome::Acknowledged) => {
+                    self.transactions.entry(id.clone()).or_default().0 += 1;
+                }
+                (_, Outcome::Queued) => {}
+                _ => self.unsure_starts += 1,
+            }
+        }
+    }
+
+    fn judge_transactions(&self, charger: &str, report: &mut Report) {
+        let mut unsure = self.unsure_starts;
+        let mut excess = |id: &str, count: u64, report: &mut Report| {
+            // An unanswered start may have begun one.
+            let forgiven = count.min(unsure);
+            unsure -= forgiven;
+            if count > forgiven {
+                report.duplicate_transactions += count - forgiven;
+                report.blame(|| format!("{charger}: transaction {id} is one too many"));
+            }
+        };
+        for (id, &(wanted, found)) in &self.transactions {
+            report.transactions += wanted;
+            if found < wanted {
+                report.missing_transactions += wanted - found;
+                report.blame(|| format!("{charger}: transaction {id} is missing"));
+            }
+            excess(id, found.saturating_sub(wanted), report);
+        }
+        for id in &self.strange {
+            excess(id, 1, report);
+        }
+    }
+}
+
+/// What can be said of one message by itself.
+fn judge(charger: &str, entry: &Entry, keeps_heartbeats: bool, report: &mut Report) {
+    let Entry { line, found } = entry;
+    report.messages += 1;
+    report.resent += u64::from(line.attempts > 1);
+    report.discarded += u64::from(line.outcome == Outcome::Discarded);
+    let is_acknowledged = line.outcome == Outcome::Acknowledged;
+    report.acknowledged += u64::from(is_acknowledged);
+    let name = || {
+        let ids = line.message_ids.join(", ");
+        format!("{charger}: {} n={} ({ids})", line.action, line.n)
+    };
+    if found.is_empty() && is_acknowledged {
+        if line.action == "Heartbeat" && !keeps_heartbeats {
+            report.heartbeats_not_kept += 1;
+        } else {
+            report.missing += 1;
+            report.blame(|| format!("{} was acknowledged and is missing", name()));
+        }
+    }
+    if found.len() > 1 {
+        report.duplicates_in_effect += 1;
+        let seqs: Vec<_> = found.iter().map(|one| one.seq.to_string()).collect();
+        report.blame(|| {
+            format!(
+                "{} has {} records: {}",
+                name(),
+                found.len(),
+                seqs.join(", ")
+            )
+        });
+    }
+    for one in found {
+        let is_altered = line
+            .payload_hash
+            .as_ref()
+            .is_some_and(|hash| *hash != format!("{:016x}", one.payload_hash));
+        if is_altered {
+            report.altered += 1;
+            report.blame(|| {
+                format!(
+                    "{} is stored with another payload (seq {})",
+                    name(),
+                    one.seq
+                )
+            });
+        }
+    }
+    let told = line.answer.as_deref().filter(|_| is_acknowledged);
+    if let (Some(told), [one]) = (told, found.as_slice()) {
+        let told: Value = serde_json::from_str(told).unwrap_or(Value::Null);
+        if told != one.answer {
+            report.wrong_answers += 1;
+            report.blame(|| {
+                format!(
+                    "{} was told {told}, stored is {} (seq {})",
+                    name(),
+                    one.answer,
+                    one.seq
+                )
+            });
+        }
+    }
+}
+
+/// Two lines about one message.
+fn united(first: Line, second: Line) -> Line {
+    let (mut base, other) = if first.outcome == Outcome::Acknowledged {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    base.sent_at = match (base.sent_at, other.sent_at) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    base.attempts = base.attempts.max(other.attempts);
+    for id in other.message_ids {
+        if !base.message_ids.contains(&id) {
+            base.message_ids.push(id);
+        }
+    }
+    base
+}
+
+fn is_start(line: &Line) -> bool {
+    line.action == "StartTransaction"
+        || line.action == "TransactionEvent" && line.natural_key.ends_with("/Started")
+}

@@ -1,0 +1,107 @@
+//! The verdict.
+
+use serde::Serialize;
+use std::fmt;
+
+/// Offenders that are named.
+const OFFENDERS_MAX: usize = 20;
+
+/// What an audit found. Displays as a table with the first offenders.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Report {
+    /// Chargers in the ledger.
+    pub chargers: u64,
+    /// Messages in the ledger.
+    pub messages: u64,
+    /// Of those, acknowledged.
+    pub acknowledged: u64,
+    /// Messages that were transmitted more than once.
+    pub resent: u64,
+    /// Transactions whose start was acknowledged.
+    pub transactions: u64,
+    /// Acknowledged heartbeats without a record, if there is none for any heartbeat: the central
+    /// system then does not keep them. No fault.
+    pub heartbeats_not_kept: u64,
+    /// Transaction messages that the charger gave up (rule Q-6). They were never acknowledged, but
+    /// the central system let it come to that.
+    pub discarded: u64,
+    /// Fault: acknowledged messages without a record.
+    pub missing: u64,
+    /// Fault: messages with more than one record.
+    pub duplicates_in_effect: u64,
+    /// Fault: records in another order than their messages were sent and acknowledged in.
+    pub out_of_order: u64,
+    /// Fault: records whose answer is not what the charger was told.
+    pub wrong_answers: u64,
+    /// Fault: records whose payload is not what the charger sent.
+    pub altered: u64,
+    /// Fault: acknowledged starts without their transaction.
+    pub missing_transactions: u64,
+    /// Fault: transactions beyond the starts that were sent.
+    pub duplicate_transactions: u64,
+    /// The first offenders, in words.
+    pub offenders: Vec<String>,
+}
+
+impl Report {
+    /// Whether every promise was kept: no fault of any kind. (Look at [`Report::discarded`] beside
+    /// this.)
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.missing
+            + self.duplicates_in_effect
+            + self.out_of_order
+            + self.wrong_answers
+            + self.altered
+            + self.missing_transactions
+            + self.duplicate_transactions
+            == 0
+    }
+
+    pub(super) fn blame(&mut self, offender: impl FnOnce() -> String) {
+        if self.offenders.len() < OFFENDERS_MAX {
+            self.offenders.push(offender());
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = [
+            ("chargers", self.chargers),
+            ("messages", self.messages),
+            ("acknowledged", self.acknowledged),
+            ("resent", self.resent),
+            ("transactions", self.transactions),
+            ("given up by chargers", self.discarded),
+            ("heartbeats not kept", self.heartbeats_not_kept),
+        ];
+        let faults = [
+            ("acknowledged but missing", self.missing),
+            ("duplicates in effect", self.duplicates_in_effect),
+            ("out of order", self.out_of_order),
+            ("wrong answers", self.wrong_answers),
+            ("altered", self.altered),
+            ("missing transactions", self.missing_transactions),
+            ("duplicate transactions", self.duplicate_transactions),
+        ];
+        for (name, count) in rows {
+            writeln!(f, "{name:<26} {count:>12}")?;
+        }
+        for (name, count) in faults {
+            let mark = if count == 0 { "" } else { "  <-- fault" };
+            writeln!(f, "{name:<26} {count:>12}{mark}")?;
+        }
+        for offender in &self.offenders {
+            writeln!(f, "  {offender}")?;
+        }
+        if self.is_clean() {
+            write!(
+                f,
+                "every acknowledged message is stored once, unaltered and in order"
+            )
+        } else {
+            write!(f, "a promise was broken")
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! An audit must see each kind of fault, and none where there is none.
+
+use super::*;
+use crate::ledger::{Class, Outcome, payload_hash};
+use ocpp::Version;
+use serde_json::json;
+
+/// A run: a charger's messages as a ledger, and the exports that an honest system would write.
+struct Run {
+    lines: Vec<Line>,
+    rows: Vec<Value>,
+    transactions: Vec<Value>,
+}
+
+fn line(n: u64, action: &str, payload: &Value) -> Line {
+    Line {
+        charger_id: "SIM-1".into(),
+        ocpp_version: Version::V16,
+        action: action.into(),
+        class: if action == "Heartbeat" {
+            Class::N
+        } else {
+            Class::T
+        },
+        n,
+        natural_key: format!("key-{n}"),
+        transaction_id: payload.get("transactionId").map(Value::to_string),
+        message_ids: vec![format!("m-{n}")],
+        sent_at: Some(Moment(n * 1000)),
+        acknowledged_at: Some(Moment(n * 1000 + 1000)),
+        attempts: 1,
+        outcome: Outcome::Acknowledged,
+        answer: None,
+        payload_hash: payload_hash(&payload.to_string()).map(|hash| format!("{hash:016x}")),
+    }
+}
+
+fn row(seq: u64, line: &Line, payload: &Value, answer: &Value) -> Value {
+    json!({
+        "record_id": format!("G/{seq}"), "charger_id": "sim-1", "kind": "call",
+        "ocpp_version": "1.6", "direction": "in", "message_id": line.message_ids[0],
+        "action": line.action, "payload": payload, "answer": answer,
+        "received_at": "2026-01-01T00:00:00.000Z", "gateway_id": "G", "seq": seq,
+    })
+}
+
+fn honest() -> Run {
+    let mut run = Run {
+        lines: Vec::new(),
+        rows: vec![json!({
+            "charger_id": "SIM-1", "kind": "connected", "message_id": "", "gateway_id": "G",
+            "seq": 1, "payload": {"from": "here"}, "answer": null,
+        })],
+        transactions: Vec::new(),
+    };
+    for n in 1..=12_u64 {
+        let (action, payload, answer) = match n {
+            1 | 5 => (
+                "StartTransaction",
+                json!({"idTag": "A", "meterStart": n}),
+                json!({"transactionId": n + 100}),
+            ),
+            4 | 8 => (
+                "StopTransaction",
+                json!({"transactionId": 101, "n": n}),
+                json!({}),
+            ),
+            12 => ("Heartbeat", json!({}), json!({"currentTime": "now"})),
+            _ => (
+                "MeterValues",
+                json!({"transactionId": 101, "n": n}),
+                json!({}),
+            ),
+        };
+        let mut line = line(n, action, &payload);
+        if action == "StartTransaction" {
+            line.transaction_id = Some((n + 100).to_string());
+            line.answer = Some(answer.to_string());
+            run.transactions.push(json!({
+                "charger_id": "SIM-1", "transaction_id": (n + 100).to_string(),
+                "started_at": "2026-01-01T00:00:00.000Z", "open": false,
+            }));
+        }
+        run.rows.push(row(n + 1, &line, &payload, &answer));
+        run.lines.push(line);
+    }
+    run
+}
+
+fn judge(run: &Run) -> Report {
+    let lines: Vec<_> = run
+        .lines
+        .iter()
+        .map(|one| serde_json::to_string(one).unwrap())
+        .collect();
+    let text = |rows: &[Value]| {
+        let rows: Vec<_> = rows.iter().map(Value::to_string).collect();
+        rows.join("\n")
+    };
+    audit(
+        lines.join("\n").as_bytes(),
+        text(&run.rows).as_bytes(),
+        Some(text(&run.transactions).as_bytes()),
+    )
+    .unwrap()
+}
+
+/// Does `spoil` to an honest run; exactly the count that `fault` reads must then be 1.
+fn assert_found(spoil: impl FnOnce(&mut Run), fault: impl Fn(&mut Report) -> &mut u64) {
+    let mut run = honest();
+    spoil(&mut run);
+    let mut report = judge(&run);
+    assert!(!report.is_clean());
+    assert_eq!(report.offenders.len(), 1, "{report}");
+    assert!(report.to_string().contains("<-- fault"));
+    let count = *fault(&mut report);
+    assert_eq!(count, 1, "{report}");
+    *fault(&mut report) = 0;
+    assert!(report.is_clean(), "{report}");
+}
+
+#[test]
+fn an_honest_run_is_clean() {
+    let report = judge(&honest());
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(
+        (report.messages, report.acknowledged, report.chargers),
+        (12, 12, 1)
+    );
+    assert_eq!(report.transactions, 2);
+    assert!(
+        report
+            .to_string()
+            .contains("every acknowledged message is stored once")
+    );
+}
+
+#[test]
+fn a_missing_record_is_found() {
+    assert_found(|run| drop(run.rows.remove(3)), |report| &mut report.missing);
+}
+
+#[test]
+fn a_second_record_is_found_under_either_id() {
+    let again = |id: &'static str| {
+        move |run: &mut Run| {
+            run.lines[2].message_ids.push("again".into());
+            let mut row = run.rows[3].clone();
+            row["seq"] = json!(50);
+            row["message_id"] = json!(id);
+            run.rows.push(row);
+        }
+    };
+    assert_found(again("m-3"), |report| &mut report.duplicates_in_effect);
+    assert_found(again("again"), |report| &mut report.duplicates_in_effect);
+}
+
+#[test]
+fn swapped_records_are_found() {
+    assert_found(
+        |run| {
+            run.rows[6]["seq"] = json!(8);
+            run.rows[7]["seq"] = json!(7);
+        },
+        |report| &mut report.out_of_order,
+    );
+}
+
+#[test]
+fn another_answer_than_the_charger_got_is_found() {
+    assert_found(
+        |run| run.rows[1]["answer"] = json!({"transactionId": 999}),
+        |report| &mut report.wrong_answers,
+    );
+}
+
+#[test]
+fn an_altered_payload_is_found() {
+    assert_found(
+        |run| run.rows[3]["payload"]["n"] = json!(4711),
+        |report| &mut report.altered,
+    );
+}
+
+#[test]
+fn missing_and_surplus_transactions_are_found() {
+    assert_found(
+        |run| drop(run.transactions.pop()),
+        |report| &mut report.missing_transactions,
+    );
+    for id in ["101", "777"] {
+        assert_found(
+            |run| {
+                let mut again = run.transactions[0].clone();
+                again["transaction_id"] = json!(id);
+                run.transactions.push(again);
+            },
+            |report| &mut report.duplicate_transactions,
+        );
+    }
+}
+
+#[test]
+fn what_was_never_acknowledged_may_be_there_or_not() {
+    for keep in [true, false] {
+        let mut run = honest();
+        for index in [0, 2] {
+            run.lines[index].outcome = Outcome::Unanswered;
+            run.lines[index].acknowledged_at = None;
+            run.lines[index].answer = None;
+            run.lines[index].transaction_id = None;
+        }
+        if !keep {
+            run.rows
+                .retain(|row| !["m-1", "m-3"].contains(&row["message_id"].as_str().unwrap()));
+            run.transactions.remove(0);
+        }
+        let report = judge(&run);
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.acknowledged, 10);
+    }
+}
+
+#[test]
+fn a_message_may_be_stored_late_while_others_overtake_it() {
+    // n=2 was lost on its first transmission, n=3 overtook it, then it was resent.
+    let mut run = honest();
+    run.lines[1].acknowledged_at = Some(Moment(3_600));
+    run.lines[1].attempts = 2;
+    run.rows[2]["seq"] = json!(4);
+    run.rows[3]["seq"] = json!(3);
+    run.lines[2].acknowledged_at = Some(Moment(3_500));
+    let report = judge(&run);
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.resent, 1);
+}
+
+#[test]
+fn two_lines_of_a_resumed_simulator_are_one_message() {
+    let mut run = honest();
+    let mut before = run.lines[2].clone();
+    before.outcome = Outcome::Unanswered;
+    before.acknowledged_at = None;
+    before.message_ids = vec!["before".into()];
+    run.rows[3]["message_id"] = json!("before");
+    run.lines.insert(0, before);
+    let report = judge(&run);
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.messages, 12);
+}
+
+#[test]
+fn heartbeats_may_be_kept_or_not_but_not_half() {
+    let mut run = honest();
+    run.rows.pop();
+    let report = judge(&run);
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.heartbeats_not_kept, 1);
+
+    let mut second = run.lines[11].clone();
+    second.n = 13;
+    second.message_ids = vec!["m-13".into()];
+    second.sent_at = Some(Moment(13_000));
+    second.acknowledged_at = Some(Moment(14_000));
+    run.rows.push(row(14, &second, &json!({}), &json!({})));
+    run.lines.push(second);
+    assert_eq!(judge(&run).missing, 1);
+}
+
+#[test]
+fn earlier_runs_and_other_chargers_are_passed_over() {
+    let mut run = honest();
+    let mut old = run.transactions[0].clone();
+    old["transaction_id"] = json!("5");
+    old["started_at"] = json!("1969-01-01T00:00:00.000Z");
+    run.transactions.push(old);
+    let mut other = run.rows[2].clone();
+    other["charger_id"] = json!("someone else");
+    run.rows.push(other);
+    run.transactions
+        .push(json!({"charger_id": "someone else", "transaction_id": 5}));
+    assert!(judge(&run).is_clean());
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let none = || None::<&[u8]>;
+    let error = audit("{}\n".as_bytes(), "".as_bytes(), none()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("the ledger, line 1: missing field")
+    );
+    let error = audit("".as_bytes(), "\n[".as_bytes(), none()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("the export of messages, line 2")
+    );
+}
+
+#[test]
+fn payloads_that_were_exported_as_text_are_read_too() {
+    let mut run = honest();
+    for row in &mut run.rows {
+        row["payload"] = json!(row["payload"].to_string());
+        row["answer"] = json!(row["answer"].to_string());
+    }
+    assert!(judge(&run).is_clean());
+}
