@@ -25,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that wait for `accept`: a fleet may come back within a second.
 const BACKLOG: u32 = 4_096;
+/// What the system holds for a slow reader, in bytes; left to itself it would be megabytes. Answers
+/// are small, so no charger is slowed down by it.
+const SEND_BUFFER: u32 = 64 << 10;
 /// How long a refusal may take to be written.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -39,6 +42,8 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // A restart must not wait for the old connections' last minutes.
     socket.set_reuseaddr(true)?;
+    // Inherited by every connection.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

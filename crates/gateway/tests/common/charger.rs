@@ -3,7 +3,7 @@
 use super::{PATIENCE, World, soon};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
@@ -48,7 +48,19 @@ pub(crate) fn request(path: &str, lines: &str) -> String {
 impl Charger {
     /// Says `request` and reads the head of the answer (and the body of a refusal).
     pub(crate) async fn say(world: &World, request: &[u8]) -> Self {
-        let mut socket = TcpStream::connect(world.address()).await.expect("connects");
+        let socket = TcpStream::connect(world.address()).await;
+        Self::say_on(socket.expect("connects"), request).await
+    }
+
+    /// A charger whose system holds little of what it does not read.
+    pub(crate) async fn connect_narrow(world: &World, identity: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4_096).expect("a socket");
+        let socket = socket.connect(world.address()).await.expect("connects");
+        Self::say_on(socket, request(&format!("/ocpp/{identity}"), "").as_bytes()).await
+    }
+
+    async fn say_on(mut socket: TcpStream, request: &[u8]) -> Self {
         socket.set_nodelay(true).expect("a socket");
         socket.write_all(request).await.expect("writes");
         let mut rest = Vec::new();

@@ -1,0 +1,408 @@
+//! Broken input of every kind on the socket: it gets what the standard asks for, and a bystander is
+//! answered all the while.
+
+mod common;
+
+use common::charger::{BINARY, CLOSE, Charger, PING, PONG, TEXT, encode, request};
+use common::{World, soon, until};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Runs `attack` while a bystander is answered again and again; it must be answered afterwards too.
+async fn beside_a_bystander(world: &World, attack: impl Future<Output = ()>) {
+    let mut bystander = Charger::connect(world, "bystander").await;
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    tokio::pin!(attack);
+    loop {
+        tokio::select! {
+            () = &mut attack => break,
+            _ = ticks.tick() => soon("an answer to the bystander", bystander.heartbeat()).await,
+        }
+    }
+    bystander.heartbeat().await;
+}
+
+#[tokio::test]
+async fn invalid_json_wrong_types_and_unknown_actions() {
+    let world = World::start().await;
+    beside_a_bystander(&world, async {
+        let mut charger = Charger::connect_as(&world, "CP-1", "ocpp2.0.1").await;
+        for text in [
+            "{",
+            "}",
+            "[]",
+            "[2]",
+            "{}",
+            "2",
+            "\"x\"",
+            "[2,\"1\"]",
+            "[2,\"1\",7,{}]",
+            "[2,null,\"Heartbeat\",{}]",
+            "[99,\"1\",\"Heartbeat\",{}]",
+            "[3,\"nobody asked\",{}]",
+            "[4,\"nobody asked\",\"X\",\"\",{}]",
+            "[2,\"1\",\"Heartbeat\",[]]",
+            "[2,\"1\",\"Heartbeat\",{}",
+            "[\"2\",\"1\",\"Heartbeat\",{}]",
+            "[1e99,\"1\",\"Heartbeat\",{}]",
+        ] {
+            charger.text(text).await;
+        }
+        charger.text(r#"[2,"unknown","NoSuchAction",{}]"#).await;
+        charger
+            .text(r#"[2,"wrong","Authorize",{"idToken":7}]"#)
+            .await;
+        charger.text(r#"[2,"last","Heartbeat",{}]"#).await;
+        let mut answers = Vec::new();
+        soon("an answer to the last call", async {
+            while !answers
+                .last()
+                .is_some_and(|answer: &String| answer.starts_with(r#"[3,"last","#))
+            {
+                answers.push(charger.answer().await);
+            }
+        })
+        .await;
+        let to = |start: &str| {
+            answers
+                .iter()
+                .find(|answer| answer.starts_with(start))
+                .cloned()
+        };
+        assert!(
+            to(r#"[4,"unknown","NotImplemented","#).is_some(),
+            "{answers:?}"
+        );
+        assert!(to(r#"[4,"wrong","#).is_some(), "{answers:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn frames_of_a_mebibyte_and_beyond() {
+    let world = World::start().await;
+    beside_a_bystander(&world, async {
+        let mut charger = Charger::connect(&world, "CP-1").await;
+        let frame = |bytes: usize| {
+            let rest = bytes - r#"[2,"big","DataTransfer",{"vendorId":"v","data":""}]"#.len();
+            format!(
+                r#"[2,"big","DataTransfer",{{"vendorId":"v","data":"{}"}}]"#,
+                "x".repeat(rest)
+            )
+        };
+        charger.text(&frame(1 << 20)).await;
+        assert!(charger.answer().await.starts_with(r#"[3,"big","#));
+
+        // One byte more; the other side may close before it has read all.
+        let _ = charger
+            .socket
+            .write_all(&encode(0x80 | TEXT, frame((1 << 20) + 1).as_bytes()))
+            .await;
+        assert_eq!(charger.closed().await, Some(1009));
+
+        // In fragments, each small.
+        let mut charger = Charger::connect(&world, "CP-1").await;
+        charger.frame(TEXT, b"[").await;
+        for _ in 0..17 {
+            if charger
+                .socket
+                .write_all(&encode(0, &[b' '; 64 << 10]))
+                .await
+                .is_err()
+            {
+                break;
+            }
+        }
+        assert_eq!(charger.closed().await, Some(1009));
+
+        // A length that no memory holds, announced and never sent.
+        let mut charger = Charger::connect(&world, "CP-1").await;
+        charger
+            .socket
+            .write_all(&[
+                0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4,
+            ])
+            .await
+            .expect("writes");
+        assert_eq!(charger.closed().await, Some(1009));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_decompression_bomb() {
+    let world = World::start().await;
+    beside_a_bystander(&world, async {
+        let lines =
+            "Sec-WebSocket-Protocol: ocpp1.6\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
+        let mut charger = Charger::say(&world, request("/ocpp/CP-1", lines).as_bytes()).await;
+        // Stored blocks hold at most 64 KiB each, so this is as large as it looks; a real bomb is cut
+        // at the same place, where the output reaches the limit.
+        let mut bomb = Vec::new();
+        for _ in 0..20 {
+            bomb.extend_from_slice(&[0, 0xff, 0xff, 0, 0]);
+            bomb.extend_from_slice(&[b'x'; 0xffff]);
+        }
+        bomb.push(0);
+        let _ = charger.socket.write_all(&encode(0xc0 | TEXT, &bomb)).await;
+        assert_eq!(charger.closed().await, Some(1009));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deep_nesting() {
+    let world = World::start().await;
+    beside_a_bystander(&world, async {
+        let mut charger = Charger::connect(&world, "CP-1").await;
+        for depth in [100, 10_000, 500_000] {
+            charger.text(&"[".repeat(depth)).await;
+            charger
+                .text(&format!(
+                    r#"[2,"deep","Heartbeat",{}{}]"#,
+                    r#"{"a":"#.repeat(depth / 5),
+                    "}".repeat(depth / 5)
+                ))
+                .await;
+        }
+        charger.text(r#"[2,"last","Heartbeat",{}]"#).await;
+        soon("an answer to the last call", async {
+            while !charger.answer().await.starts_with(r#"[3,"last","#) {}
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn invalid_utf8_and_binary_frames() {
+    let world = World::start().await;
+    beside_a_bystander(&world, async {
+        let mut charger = Charger::connect(&world, "CP-1").await;
+        charger
+            .frame(0x80 | TEXT, b"[2,\"\xff\",\"Heartbeat\",{}]")
+            .await;
+        charger.frame(0x80 | TEXT, b"\xc3\x28").await;
+        charger.frame(0x80 | BINARY, b"\x00\xff\xfe").await;
+        charger.frame(0x80 | BINARY, b"").await;
+        // A fragmented text cut inside a character is no trouble.
+        charger.frame(TEXT, b"[2,\"\xc3").await;
+        charger.frame(0x80, b"\xa4\",\"Heartbeat\",{}]").await;
+        soon("the answer to what can be read", async {
+            while !charger.answer().await.starts_with("[3,\"ä\",") {}
+        })
+        .await;
+    })
+    .await;
+    until("what could not be read is kept", || {
+        world
+            .sink
+            .count(|stored| stored.kind == central::RecordKind::Unreadable)
+            == 3
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn thousands_of_pings() {
+    let world = World::start().await;
+    beside_a_bystander(&world, async {
+        let mut charger = Charger::connect(&world, "CP-1").await;
+        let flood: Vec<u8> = (0..5_000)
+            .flat_map(|_| encode(0x80 | PING, b"ping"))
+            .collect();
+        let (mut reading, mut writing) = tokio::io::split(charger.socket);
+        let write = async {
+            writing.write_all(&flood).await.expect("writes");
+            writing
+                .write_all(&encode(0x80 | TEXT, br#"[2,"1","Heartbeat",{}]"#))
+                .await
+                .expect("writes");
+        };
+        let read = async {
+            let mut bytes = Vec::new();
+            while !bytes.windows(8).any(|window| window == b"[3,\"1\",{") {
+                assert_ne!(reading.read_buf(&mut bytes).await.expect("reads"), 0);
+            }
+            bytes
+        };
+        let ((), bytes) = soon("all pongs and the answer", async {
+            tokio::join!(write, read)
+        })
+        .await;
+        let pongs = bytes
+            .windows(6)
+            .filter(|window| *window == b"\x8a\x04ping")
+            .count();
+        assert_eq!(pongs, 5_000);
+        charger = Charger::connect(&world, "CP-1").await;
+        charger.heartbeat().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_of_one_who_never_reads_are_bounded() {
+    let world = World::with(|setup| setup.config.write_timeout_ms = 500).await;
+    beside_a_bystander(&world, async {
+        let mut charger = Charger::connect_narrow(&world, "CP-1").await;
+        let flood: Vec<u8> = (0..1_000)
+            .flat_map(|_| encode(0x80 | PING, &[b'x'; 125]))
+            .collect();
+        // Until the socket buffers of both sides are full and the gateway has given up.
+        soon("the gateway gives up", async {
+            while charger.socket.write_all(&flood).await.is_ok() {}
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn frames_against_the_protocol() {
+    let world = World::start().await;
+    beside_a_bystander(&world, async {
+        for bytes in [
+            &b"\x81\x02{}"[..],                  // not masked
+            b"\xb1\x80\x01\x02\x03\x04",         // reserved bits
+            b"\x83\x80\x01\x02\x03\x04",         // unknown opcode
+            b"\x09\x80\x01\x02\x03\x04",         // ping in fragments
+            b"\x80\x80\x01\x02\x03\x04",         // continues nothing
+            b"\x88\x81\x01\x02\x03\x04\x05",     // close with half a code
+            b"\x89\xfe\x00\x7e\x01\x02\x03\x04", // ping of 126 bytes
+        ] {
+            let mut charger = Charger::connect(&world, "CP-1").await;
+            charger.socket.write_all(bytes).await.expect("writes");
+            assert!(charger.gone().await, "{bytes:?}");
+        }
+        // A close within a message, half a frame and then nothing, a reset.
+        let mut charger = Charger::connect(&world, "CP-1").await;
+        charger.frame(TEXT, b"[2").await;
+        charger.frame(0x80 | CLOSE, &1000_u16.to_be_bytes()).await;
+        assert_eq!(charger.closed().await, Some(1000));
+        let mut charger = Charger::connect(&world, "CP-1").await;
+        charger
+            .socket
+            .write_all(&encode(0x80 | TEXT, b"[2,\"1\"")[..5])
+            .await
+            .expect("writes");
+        drop(charger);
+        let charger = Charger::connect(&world, "CP-1").await;
+        charger.socket.set_zero_linger().expect("a socket");
+        drop(charger);
+        let mut charger = Charger::connect(&world, "CP-1").await;
+        charger.frame(0x80 | PONG, b"unasked").await;
+        charger.heartbeat().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn half_open_handshakes() {
+    let world = World::with(|setup| {
+        setup.config.handshake_timeout_ms = 300;
+        setup.config.handshakes_max = 50;
+    })
+    .await;
+    beside_a_bystander(&world, async {
+        let mut sockets = Vec::new();
+        for i in 0..40 {
+            let mut socket = TcpStream::connect(world.address()).await.expect("connects");
+            let head = request("/ocpp/CP-1", "");
+            socket
+                .write_all(&head.as_bytes()[..i * 3])
+                .await
+                .expect("writes");
+            sockets.push(socket);
+        }
+        for mut socket in sockets {
+            let mut waste = Vec::new();
+            let end = soon("the gateway hangs up", socket.read_to_end(&mut waste)).await;
+            assert!(end.is_err() || waste.is_empty());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn too_many_handshakes_at_once_are_told_so() {
+    let world = World::with(|setup| setup.config.handshakes_max = 3).await;
+    let mut held = Vec::new();
+    let mut refused = 0;
+    for _ in 0..10 {
+        let mut socket = TcpStream::connect(world.address()).await.expect("connects");
+        let mut bytes = Vec::new();
+        let read =
+            tokio::time::timeout(Duration::from_millis(200), socket.read_to_end(&mut bytes)).await;
+        if read.is_ok() && bytes.starts_with(b"HTTP/1.1 503 ") {
+            refused += 1;
+        } else {
+            held.push(socket);
+        }
+    }
+    assert_eq!((held.len(), refused), (3, 7));
+    drop(held);
+    let mut patience = tokio::time::interval(Duration::from_millis(10));
+    soon("a charger may come in again", async {
+        loop {
+            patience.tick().await;
+            let charger = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
+            if charger.head.status == 101 {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn identities_with_slashes_dots_control_characters_and_300_bytes() {
+    let world = World::start().await;
+    beside_a_bystander(&world, async {
+        let long = format!("/ocpp/{}", "x".repeat(300));
+        for (path, status) in [
+            ("/ocpp/a%2Fb", 400),
+            ("/ocpp/a%5cb", 400),
+            ("/ocpp/..", 400),
+            ("/ocpp/%2e%2e", 400),
+            ("/ocpp/a%00b", 400),
+            ("/ocpp/a%0d%0aSet-Cookie:x", 400),
+            ("/ocpp/a\tb", 400),
+            ("/ocpp/%ff", 400),
+            ("/", 404),
+            ("//", 404),
+            (&long, 400),
+        ] {
+            let charger = Charger::say(&world, request(path, "").as_bytes()).await;
+            assert_eq!(charger.head.status, status, "{path}");
+            assert!(charger.body().await.trim_end().ends_with('.'), "{path}");
+        }
+        let lines = "Sec-WebSocket-Protocol: ocpp2.0.1\r\n";
+        let path = format!("/ocpp/{}", "x".repeat(49));
+        let charger = Charger::say(&world, request(&path, lines).as_bytes()).await;
+        assert_eq!(charger.head.status, 400, "48 bytes at most with 2.x");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_that_are_no_handshake() {
+    let world = World::start().await;
+    beside_a_bystander(&world, async {
+        let endless = format!("GET /ocpp/CP-1 HTTP/1.1\r\nX: {}", "x".repeat(9_000));
+        for (request, status) in [
+            ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 426),
+            ("POST /ocpp/CP-1 HTTP/1.1\r\n\r\n", 405),
+            ("\u{16}\u{3}\u{1}\u{2}", 400),
+            ("nonsense\r\n\r\n", 400),
+            ("GET /ocpp/CP-1 HTTP/9.9\r\n\r\n", 400),
+            (&endless, 431),
+        ] {
+            let charger = Charger::say(&world, request.as_bytes()).await;
+            assert_eq!(charger.head.status, status, "{}", charger.head.text);
+            assert_eq!(charger.head.header("Connection").as_deref(), Some("close"));
+        }
+    })
+    .await;
+}

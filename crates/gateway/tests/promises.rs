@@ -1,0 +1,396 @@
+//! What the gateway promises: an answer after its record is durable, one connection per charger, a
+//! stop and an outage that chargers survive.
+
+mod common;
+
+use central::RecordKind;
+use central::policy::UnknownCharger;
+use common::charger::{Charger, TEXT, encode, request};
+use common::{World, soon, transaction_id, until};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+
+#[tokio::test]
+async fn what_was_answered_is_durable_and_is_stored_in_its_order() {
+    let world = World::start().await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    for _ in 0..50 {
+        let before = world.journal.durable_seq();
+        charger.heartbeat().await;
+        assert!(world.journal.durable_seq() > before);
+    }
+    until("all are stored", || {
+        world.sink.count(|stored| stored.action == "Heartbeat") == 50
+    })
+    .await;
+    let stored = world.sink.stored.lock().unwrap().clone();
+    assert_eq!(stored[0].kind, RecordKind::GatewayStarted);
+    assert_eq!(stored[1].kind, RecordKind::Connected);
+    assert!(stored.windows(2).all(|pair| pair[0].seq < pair[1].seq));
+    until("the journal forgets what is stored", || {
+        world.journal.cursor() == world.journal.durable_seq()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_sink_away_is_not_the_chargers_trouble_and_all_arrives_afterwards() {
+    let world = World::start().await;
+    world.sink.away.store(true, Ordering::SeqCst);
+    world.directory.away.store(true, Ordering::SeqCst);
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    for _ in 0..20 {
+        charger.heartbeat().await;
+    }
+    charger.start_transaction("s").await;
+    until("it is tried again and again", || {
+        world.sink.attempts.load(Ordering::SeqCst) > 3
+    })
+    .await;
+    let health = world.gateway.probe().health();
+    let forwarder = health
+        .iter()
+        .find(|health| health.part == "forwarder")
+        .expect("is a part");
+    assert!(
+        !forwarder.up && forwarder.detail.contains("database is locked"),
+        "{forwarder:?}"
+    );
+    assert_eq!(world.sink.count(|_| true), 0);
+
+    world.sink.away.store(false, Ordering::SeqCst);
+    until("all are stored", || {
+        world.sink.count(|stored| stored.action == "Heartbeat") == 20
+    })
+    .await;
+    until("health says so", || {
+        world
+            .gateway
+            .probe()
+            .health()
+            .iter()
+            .any(|health| health.part == "forwarder" && health.up)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn newest_wins() {
+    let world = World::start().await;
+    let mut old = Charger::connect(&world, "CP-1").await;
+    let first = old.start_transaction("s").await;
+    let mut new = Charger::connect(&world, "CP-1").await;
+    assert_eq!(old.closed().await, Some(1000));
+    assert!(old.gone().await);
+    new.heartbeat().await;
+    let again = new.start_transaction("s").await;
+    assert_eq!(
+        transaction_id(&first),
+        transaction_id(&again),
+        "what the old one knew is known"
+    );
+    drop(new);
+    until("both ends are stored", || {
+        world
+            .sink
+            .count(|stored| stored.kind == RecordKind::Disconnected)
+            == 2
+    })
+    .await;
+
+    let stored = world.sink.stored.lock().unwrap().clone();
+    let kinds: Vec<_> = stored.iter().map(|stored| stored.kind).collect();
+    use RecordKind::{Call, Connected, Disconnected, GatewayStarted};
+    assert_eq!(
+        kinds,
+        [
+            GatewayStarted,
+            Connected,
+            Call,
+            Disconnected,
+            Connected,
+            Call,
+            Disconnected
+        ]
+    );
+    assert!(stored[4].epoch > stored[1].epoch && stored[1].epoch > stored[0].epoch);
+    assert_eq!(stored[3].epoch, stored[1].epoch);
+}
+
+#[tokio::test]
+async fn a_hundred_connections_of_one_charger_leave_one() {
+    let world = World::start().await;
+    let mut all = Vec::new();
+    for _ in 0..100 {
+        all.push(Charger::connect(&world, "CP-1").await);
+    }
+    let mut last = all.pop().expect("a hundred");
+    last.heartbeat().await;
+    for mut old in all {
+        assert!(old.gone().await);
+    }
+    last.heartbeat().await;
+}
+
+#[tokio::test]
+async fn a_resend_after_a_restart_gets_the_same_transaction_and_epochs_go_on() {
+    let world = World::start().await;
+    world.directory.add("CP-1", None);
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    let first = charger.start_transaction("old").await;
+    let world = world.restart().await;
+    assert_eq!(charger.closed().await, Some(1001));
+
+    let mut charger = Charger::connect(&world, "cp-1").await;
+    let again = charger.start_transaction("new").await;
+    assert_eq!(transaction_id(&first), transaction_id(&again));
+    charger.heartbeat().await;
+    until("all is stored", || {
+        world.sink.count(|stored| stored.action == "Heartbeat") == 1
+    })
+    .await;
+    assert_eq!(
+        world
+            .sink
+            .count(|stored| stored.action == "StartTransaction"),
+        1,
+        "one transaction"
+    );
+    let epochs: Vec<_> = world
+        .sink
+        .stored
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|stored| {
+            matches!(
+                stored.kind,
+                RecordKind::Connected | RecordKind::GatewayStarted
+            )
+        })
+        .map(|stored| stored.epoch)
+        .collect();
+    assert!(
+        epochs.windows(2).all(|pair| pair[0] < pair[1]),
+        "{epochs:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_charger_is_known_while_the_database_is_away_at_the_start() {
+    let strict = |setup: &mut common::Setup| setup.policy.unknown_charger = UnknownCharger::Reject;
+    let world = World::with(strict).await;
+    let charger = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
+    assert_eq!(charger.head.status, 404);
+    world.directory.add("CP-1", None);
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    soon("the directory is refreshed", async {
+        loop {
+            ticks.tick().await;
+            if Charger::say(&world, request("/ocpp/CP-1", "").as_bytes())
+                .await
+                .head
+                .status
+                == 101
+            {
+                break;
+            }
+        }
+    })
+    .await;
+    world.directory.away.store(true, Ordering::SeqCst);
+    let world = world.restart().await;
+    assert!(
+        world
+            .gateway
+            .probe()
+            .health()
+            .iter()
+            .any(|health| health.part == "directory" && health.detail.starts_with("1 chargers"))
+    );
+    Charger::connect(&world, "CP-1").await.heartbeat().await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_not_read_from_and_is_closed_in_the_end() {
+    let world = World::with(|setup| {
+        setup.config.write_timeout_ms = 700;
+        setup.config.outbound_max_bytes = 4_096;
+    })
+    .await;
+    let mut bystander = Charger::connect(&world, "bystander").await;
+    let mut slow = Charger::connect_narrow(&world, "CP-1").await;
+    // An id of 36 characters comes back in every answer.
+    let call = encode(
+        0x80 | TEXT,
+        format!(r#"[2,"{}","Heartbeat",{{}}]"#, "i".repeat(36)).as_bytes(),
+    );
+    let block = call.repeat(200);
+    soon("the gateway stops reading and then gives up", async {
+        while slow.socket.write_all(&block).await.is_ok() {
+            bystander.heartbeat().await;
+        }
+    })
+    .await;
+    bystander.heartbeat().await;
+    until("its end is stored", || {
+        world
+            .sink
+            .count(|stored| stored.reason.contains("did not read in time"))
+            == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_journal_closes_refuses_and_comes_back_by_itself() {
+    let world = World::with(|setup| {
+        setup.journal.max_bytes = 1 << 20;
+        setup.journal.retain_bytes = 0;
+    })
+    .await;
+    world.sink.away.store(true, Ordering::SeqCst);
+    let mut idle = Charger::connect(&world, "idle").await;
+    idle.heartbeat().await;
+    let mut busy = Charger::connect(&world, "busy").await;
+    let filler = "x".repeat(8_000);
+    let mut answered = 0;
+    soon("the journal is full", async {
+        loop {
+            let call =
+                format!(r#"[2,"{answered}","DataTransfer",{{"vendorId":"v","data":"{filler}"}}]"#);
+            if busy
+                .socket
+                .write_all(&encode(0x80 | TEXT, call.as_bytes()))
+                .await
+                .is_err()
+            {
+                break;
+            }
+            match busy.try_read().await {
+                Some((TEXT, answer)) => {
+                    assert!(answer.starts_with(format!(r#"[3,"{answered}","#).as_bytes()));
+                    answered += 1;
+                }
+                _ => break,
+            }
+        }
+    })
+    .await;
+    assert!(answered > 20, "{answered}");
+    assert_eq!(idle.closed().await, Some(1013), "everyone is closed");
+    let refused = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
+    assert_eq!(refused.head.status, 503);
+    assert!(refused.head.header("Retry-After").is_some());
+    let health = world.gateway.probe().health();
+    assert!(
+        health
+            .iter()
+            .any(|health| health.part == "journal" && !health.up),
+        "{health:?}"
+    );
+
+    world.sink.away.store(false, Ordering::SeqCst);
+    until("all that was answered is stored", || {
+        world.sink.count(|stored| stored.action == "DataTransfer") >= answered
+    })
+    .await;
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    soon("chargers may come in again", async {
+        loop {
+            ticks.tick().await;
+            let charger = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
+            if charger.head.status == 101 {
+                break;
+            }
+        }
+    })
+    .await;
+    Charger::connect(&world, "idle").await.heartbeat().await;
+}
+
+#[tokio::test]
+async fn a_graceful_stop_finishes_answers_and_closes_with_1001() {
+    let world = World::start().await;
+    let mut chargers = Vec::new();
+    for i in 0..40 {
+        let mut charger = Charger::connect(&world, &format!("CP-{i}")).await;
+        charger.text(r#"[2,"last","Heartbeat",{}]"#).await;
+        chargers.push(charger);
+    }
+    until("all have been heard", || world.journal.durable_seq() >= 81).await;
+    let address = world.address();
+    let gateway = std::sync::Arc::new(world);
+    let stopping = tokio::spawn({
+        let world = std::sync::Arc::clone(&gateway);
+        async move { world.gateway.shutdown(Duration::from_secs(5)).await }
+    });
+    for charger in &mut chargers {
+        assert!(charger.answer().await.starts_with(r#"[3,"last","#));
+        assert_eq!(charger.closed().await, Some(1001));
+    }
+    soon("the stop", stopping).await.expect("no panic");
+    assert!(
+        tokio::net::TcpStream::connect(address).await.is_err(),
+        "the port is closed"
+    );
+    let reasons = gateway.journal.durable_seq();
+    assert!(reasons >= 81);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lasting_overload_slows_answers_down_until_both_ends_meet() {
+    const CHARGERS: usize = 50;
+    const CAPACITY: u64 = 1_000;
+    let world = World::with(|setup| {
+        setup.journal.max_bytes = 2 << 20;
+        setup.journal.retain_bytes = 0;
+        setup.config.batch_max_records = 100;
+        setup.sink.per_second.store(CAPACITY, Ordering::SeqCst);
+    })
+    .await;
+    let world = std::sync::Arc::new(world);
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut tasks = Vec::new();
+    for i in 0..CHARGERS {
+        let (world, stop) = (std::sync::Arc::clone(&world), std::sync::Arc::clone(&stop));
+        tasks.push(tokio::spawn(async move {
+            let mut charger = Charger::connect(&world, &format!("CP-{i}")).await;
+            let (mut answered, mut slowest) = (0_u64, Duration::ZERO);
+            while !stop.load(Ordering::Relaxed) {
+                let asked = std::time::Instant::now();
+                charger.heartbeat().await;
+                slowest = slowest.max(asked.elapsed());
+                answered += 1;
+            }
+            (answered, slowest)
+        }));
+    }
+    let mut ticks = tokio::time::interval(Duration::from_secs(6));
+    ticks.tick().await;
+    ticks.tick().await;
+    let early = world.sink.count(|_| true);
+    let began = world.journal.durable_seq();
+    ticks.tick().await;
+    let (stored, taken) = (
+        world.sink.count(|_| true) - early,
+        world.journal.durable_seq() - began,
+    );
+    let ratio = taken as f64 / stored as f64;
+    assert!(
+        (0.8..1.25).contains(&ratio),
+        "taken {taken}, stored {stored}"
+    );
+    stop.store(true, Ordering::Relaxed);
+    let mut least = u64::MAX;
+    for task in tasks {
+        let (answered, slowest) = soon("the last answer", task)
+            .await
+            .expect("no socket is closed");
+        assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+        least = least.min(answered);
+    }
+    assert!(least > 50, "everyone got their turn: {least}");
+    assert_eq!(world.journal.full(), None);
+}
