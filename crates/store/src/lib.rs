@@ -12,6 +12,7 @@ mod apply;
 mod blocks;
 mod clock;
 mod connection;
+mod contents;
 mod directory;
 mod ledger;
 mod listing;

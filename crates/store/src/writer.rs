@@ -144,6 +144,13 @@ impl Session {
     ) -> Result<T, Refusal> {
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        // SQLite begins even where it may not write, and only then refuses each change.
+        if transaction.is_readonly(rusqlite::MAIN_DB)? {
+            return Err(Refusal::away(
+                AwayKind::ReadOnly,
+                "the file cannot be written",
+            ));
+        }
         let version: i64 = transaction
             .prepare_cached("PRAGMA data_version")?
             .query_row([], |row| row.get(0))?;

@@ -1,0 +1,141 @@
+//! How many records a second reach the database through the applier: decoding, projecting and one
+//! durable transaction per batch, with nothing else running.
+//!
+//! ```text
+//! cargo bench -p store --bench apply                     # the usual table
+//! cargo bench -p store --bench apply -- 500000 500 real  # records, chargers, `real`: chargers send
+//! ```                                                    # as fast as they can instead of each minute
+
+use central::ports::{Batch, Sink};
+use central::record::Notes;
+use central::{AnswerKind, GatewayId, Record, RecordKind, Timestamp};
+use consumer::{Applier, Config};
+use ocpp::Version;
+use std::sync::Arc;
+use std::time::Instant;
+use store::{Options, SqliteStore};
+use uuid::Uuid;
+
+const BEGIN_MILLIS: i64 = 1_767_225_600_000;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| arg != "--bench")
+        .collect();
+    let number = |at: usize, default: u64| -> Result<u64, std::num::ParseIntError> {
+        args.get(at).map_or(Ok(default), |text| text.parse())
+    };
+    let records = number(0, 200_000)?;
+    let chargers = number(1, 500)?;
+    let step_millis = if args.get(2).is_some_and(|word| word == "real") {
+        60_000 / 1_000
+    } else {
+        60_000
+    };
+    println!("| batch | records/s | again, records/s | ms a batch | database MiB | log MiB |");
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
+    for batch in [250, 1_000, 2_000, 4_000] {
+        let fleet = Fleet {
+            chargers,
+            step_millis,
+        };
+        run(&fleet, records, batch)?;
+    }
+    Ok(())
+}
+
+fn run(fleet: &Fleet, records: u64, size: u64) -> Result<(), Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("wattpost.db");
+    let store = Arc::new(SqliteStore::open(&path, Options::default())?);
+    let applier = Applier::start(store, Config::default())?;
+    let batches = fleet.batches(records, size);
+    let count = batches.iter().map(|batch| batch.len()).sum::<usize>();
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let deliver_all = || -> Result<f64, central::ports::Away> {
+        let began = Instant::now();
+        for batch in &batches {
+            runtime.block_on(applier.deliver(Arc::clone(batch)))?;
+        }
+        Ok(began.elapsed().as_secs_f64())
+    };
+    let seconds = deliver_all()?;
+    let again = deliver_all()?;
+    let mib = |name: &str| -> Result<u64, std::io::Error> {
+        Ok(std::fs::metadata(directory.path().join(name))?.len() >> 20)
+    };
+    println!(
+        "| {size} | {:.0} | {:.0} | {:.1} | {} | {} |",
+        count as f64 / seconds,
+        count as f64 / again,
+        seconds * 1_000.0 / batches.len() as f64,
+        mib("wattpost.db")?,
+        mib("wattpost.db-wal")?,
+    );
+    Ok(())
+}
+
+/// Chargers that have begun to charge and tell their meter values in turn.
+struct Fleet {
+    chargers: u64,
+    step_millis: i64,
+}
+
+impl Fleet {
+    fn batches(&self, records: u64, size: u64) -> Vec<Arc<Batch>> {
+        let gateway = GatewayId(Uuid::from_u128(1));
+        let mut batches = Vec::new();
+        let mut batch = Batch::new(gateway);
+        for seq in 1..=records {
+            batch.push(seq, &self.record(seq - 1));
+            if batch.len() as u64 == size || seq == records {
+                batches.push(Arc::new(std::mem::replace(&mut batch, Batch::new(gateway))));
+            }
+        }
+        batches
+    }
+
+    fn record(&self, n: u64) -> Vec<u8> {
+        let charger = n % self.chargers;
+        let round = (n / self.chargers) as i64;
+        let at = Timestamp(BEGIN_MILLIS + round * self.step_millis + charger as i64);
+        let charger_id = format!("CP-{charger:05}");
+        let transaction = 1_000_000 + charger;
+        let (action, payload, answer) = match round {
+            0 => (
+                "BootNotification",
+                r#"{"chargePointVendor":"Example","chargePointModel":"Model 22","chargePointSerialNumber":"EX-000123","firmwareVersion":"1.4.2"}"#.to_owned(),
+                format!(r#"{{"status":"Accepted","currentTime":"{at}","interval":300}}"#),
+            ),
+            1 => (
+                "StartTransaction",
+                format!(r#"{{"connectorId":1,"idTag":"04A2B3C4D5E680","meterStart":1000,"timestamp":"{at}"}}"#),
+                format!(r#"{{"idTagInfo":{{"status":"Accepted"}},"transactionId":{transaction}}}"#),
+            ),
+            _ => (
+                "MeterValues",
+                format!(
+                    r#"{{"connectorId":1,"transactionId":{transaction},"meterValue":[{{"timestamp":"{at}","sampledValue":[{{"value":"{}","measurand":"Energy.Active.Import.Register","unit":"Wh"}},{{"value":"11040.5","measurand":"Power.Active.Import","unit":"W"}},{{"value":"16.02","measurand":"Current.Import","phase":"L1","unit":"A"}}]}}]}}"#,
+                    1_000 + round * 184
+                ),
+                "{}".to_owned(),
+            ),
+        };
+        Record {
+            kind: RecordKind::Call,
+            charger_id: &charger_id,
+            ocpp_version: Version::V16,
+            message_id: &Uuid::from_u128(u128::from(n)).to_string(),
+            action,
+            payload: &payload,
+            answer_kind: AnswerKind::Result,
+            answer: &answer,
+            received_at: at.plus_millis(40),
+            epoch: BEGIN_MILLIS as u64,
+            notes: Notes::default(),
+            reason: "",
+        }
+        .encode()
+    }
+}

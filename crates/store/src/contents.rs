@@ -1,0 +1,181 @@
+//! Everything in the ledger as one value, so that tests can compare two ledgers whatever numbers
+//! their rows carry.
+
+use crate::listing::uuid_of;
+use crate::refusal::Refusal;
+use crate::sqlite::SqliteStore;
+use central::ledger::{LedgerError, MessageFilter, all_messages};
+use central::memory::Contents;
+use central::model::{EventRow, MeterValueRow};
+use central::ports::{Away, AwayKind};
+use central::project::Changes;
+use central::{GatewayId, Record, RecordId, Timestamp};
+use rusqlite::{Connection, Row};
+use serde::de::DeserializeOwned;
+
+impl SqliteStore {
+    /// All that is stored, read into memory: for small ledgers, in tests.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    pub fn contents(&self) -> Result<Contents, Away> {
+        let mut contents = self
+            .readers
+            .read(|connection| {
+                Ok(Contents {
+                    states: states(connection)?,
+                    meter_values: meter_values(connection)?
+                        .into_iter()
+                        .map(|row| ((row.charger.clone(), row.at.0, row.key_hash), row))
+                        .collect(),
+                    events: events(connection)?
+                        .into_iter()
+                        .map(|row| ((row.charger.clone(), row.at.0, row.key_hash), row))
+                        .collect(),
+                    dead: dead_letters(connection)?.into_iter().collect(),
+                    ..Contents::default()
+                })
+            })
+            .map_err(Refusal::into_away)?;
+        let filter = MessageFilter::default();
+        for message in all_messages(self, &filter) {
+            let message = message.map_err(|error| match error {
+                LedgerError::Away(away) => away,
+                LedgerError::BadCursor => Refusal::Foreign.into_away(),
+            })?;
+            let record = Record {
+                kind: message.kind,
+                charger_id: &message.charger_id,
+                ocpp_version: message.ocpp_version,
+                message_id: &message.message_id,
+                action: &message.action,
+                payload: &message.payload,
+                answer_kind: message.answer_kind,
+                answer: &message.answer,
+                received_at: message.received_at,
+                epoch: message.epoch,
+                notes: message.notes,
+                reason: &message.reason,
+            };
+            contents.records.insert(message.id, record.encode());
+        }
+        Ok(contents)
+    }
+}
+
+fn states(connection: &Connection) -> Result<Changes, Refusal> {
+    let mut changes = Changes::default();
+    each(
+        connection,
+        "SELECT id, state FROM gateways WHERE state IS NOT NULL",
+        |row| {
+            changes
+                .gateways
+                .insert(GatewayId(uuid_of(row, 0)?), json(row, 1)?);
+            Ok(())
+        },
+    )?;
+    each(
+        connection,
+        "SELECT key, state FROM chargers WHERE state IS NOT NULL",
+        |row| {
+            changes.chargers.insert(row.get(0)?, json(row, 1)?);
+            Ok(())
+        },
+    )?;
+    let connectors = "SELECT c.key, s.evse, s.connector, s.state
+        FROM connectors s JOIN chargers c ON c.no = s.charger_no";
+    each(connection, connectors, |row| {
+        let key = (row.get(0)?, row.get(1)?, row.get(2)?);
+        changes.connectors.insert(key, json(row, 3)?);
+        Ok(())
+    })?;
+    let transactions = "SELECT c.key, s.wire_id, s.state
+        FROM transactions s JOIN chargers c ON c.no = s.charger_no";
+    each(connection, transactions, |row| {
+        let key = (row.get(0)?, row.get(1)?);
+        changes.transactions.insert(key, json(row, 2)?);
+        Ok(())
+    })?;
+    Ok(changes)
+}
+
+fn meter_values(connection: &Connection) -> Result<Vec<MeterValueRow>, Refusal> {
+    let mut rows = Vec::new();
+    let sql = "SELECT c.key, m.at, m.key_hash, m.evse, m.connector, m.transaction_id, m.energy_wh,
+            m.power_w, m.soc_percent, m.sampled
+        FROM meter_values m JOIN chargers c ON c.no = m.charger_no";
+    each(connection, sql, |row| {
+        rows.push(MeterValueRow {
+            charger: row.get(0)?,
+            at: Timestamp(row.get(1)?),
+            key_hash: row.get(2)?,
+            evse: row.get(3)?,
+            connector: row.get(4)?,
+            transaction_id: row.get(5)?,
+            energy_wh: row.get(6)?,
+            power_w: row.get(7)?,
+            soc_percent: row.get(8)?,
+            sampled: row.get(9)?,
+        });
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+fn events(connection: &Connection) -> Result<Vec<EventRow>, Refusal> {
+    let mut rows = Vec::new();
+    let sql = "SELECT c.key, e.at, e.key_hash, e.kind, e.name, e.value, e.evse, e.connector, e.data
+        FROM events e JOIN chargers c ON c.no = e.charger_no";
+    each(connection, sql, |row| {
+        rows.push(EventRow {
+            charger: row.get(0)?,
+            at: Timestamp(row.get(1)?),
+            key_hash: row.get(2)?,
+            kind: row.get(3)?,
+            name: row.get(4)?,
+            value: row.get(5)?,
+            evse: row.get(6)?,
+            connector: row.get(7)?,
+            data: row.get(8)?,
+        });
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+type Letter = (RecordId, (Vec<u8>, String));
+
+fn dead_letters(connection: &Connection) -> Result<Vec<Letter>, Refusal> {
+    let mut rows = Vec::new();
+    let sql = "SELECT g.id, d.seq, d.bytes, d.reason
+        FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no";
+    each(connection, sql, |row| {
+        let id = RecordId {
+            gateway: GatewayId(uuid_of(row, 0)?),
+            seq: row.get::<_, i64>(1)?.cast_unsigned(),
+        };
+        rows.push((id, (row.get(2)?, row.get(3)?)));
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+fn each(
+    connection: &Connection,
+    sql: &str,
+    mut visit: impl FnMut(&Row<'_>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(row)?;
+    }
+    Ok(())
+}
+
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Refusal> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text)
+        .map_err(|error| Refusal::away(AwayKind::Corrupt, format!("{text}: {error}")))
+}

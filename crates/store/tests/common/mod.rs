@@ -1,0 +1,208 @@
+//! What the tests of this room share: a small network that speaks, and ways to apply what it says.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use central::ports::{Applied, Away, Store};
+use central::project::Changes;
+use central::record::Notes;
+use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
+use ocpp::Version;
+use std::path::PathBuf;
+use store::{Options, SqliteStore};
+use uuid::Uuid;
+
+pub(crate) const BEGIN_MILLIS: i64 = 1_767_225_600_000;
+
+/// A record's bytes with its id.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Said {
+    pub(crate) id: RecordId,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Said {
+    pub(crate) fn record(&self) -> Record<'_> {
+        Record::decode(&self.bytes).unwrap()
+    }
+}
+
+pub(crate) fn gateway(number: u128) -> GatewayId {
+    GatewayId(Uuid::from_u128(0xfeed_0000 + number))
+}
+
+pub(crate) fn id(gateway_number: u128, seq: u64) -> RecordId {
+    RecordId {
+        gateway: gateway(gateway_number),
+        seq,
+    }
+}
+
+/// A 1.6 call that was accepted, `minute` minutes into the test.
+pub(crate) fn call(
+    id: RecordId,
+    charger_id: &str,
+    minute: i64,
+    action: &str,
+    payload: &str,
+) -> Said {
+    answered(id, charger_id, minute, action, payload, "{}")
+}
+
+pub(crate) fn answered(
+    id: RecordId,
+    charger_id: &str,
+    minute: i64,
+    action: &str,
+    payload: &str,
+    answer: &str,
+) -> Said {
+    let record = Record {
+        kind: RecordKind::Call,
+        charger_id,
+        ocpp_version: Version::V16,
+        message_id: "m",
+        action,
+        payload,
+        answer_kind: AnswerKind::Result,
+        answer,
+        received_at: at(minute),
+        epoch: BEGIN_MILLIS.cast_unsigned(),
+        notes: Notes::default(),
+        reason: "",
+    };
+    Said {
+        id,
+        bytes: record.encode(),
+    }
+}
+
+pub(crate) fn at(minute: i64) -> Timestamp {
+    Timestamp(BEGIN_MILLIS + minute * 60_000)
+}
+
+pub(crate) fn heartbeat(seq: u64, charger_id: &str) -> Said {
+    call(id(0, seq), charger_id, seq.cast_signed(), "Heartbeat", "{}")
+}
+
+/// Something of another kind than a call.
+pub(crate) fn event(
+    id: RecordId,
+    kind: RecordKind,
+    charger_id: &str,
+    minute: i64,
+    epoch: u64,
+) -> Said {
+    let record = Record {
+        kind,
+        charger_id,
+        ocpp_version: Version::V16,
+        message_id: "",
+        action: "",
+        payload: if kind == RecordKind::Connected {
+            r#"{"remote":"127.0.0.1:1"}"#
+        } else {
+            ""
+        },
+        answer_kind: AnswerKind::None,
+        answer: "",
+        received_at: at(minute),
+        epoch,
+        notes: Notes::default(),
+        reason: if kind == RecordKind::Disconnected {
+            "closed"
+        } else {
+            ""
+        },
+    };
+    Said {
+        id,
+        bytes: record.encode(),
+    }
+}
+
+pub(crate) fn start(id: RecordId, charger_id: &str, minute: i64, transaction: i64) -> Said {
+    let payload = format!(
+        r#"{{"connectorId":1,"idTag":"TAG-1","meterStart":100,"timestamp":"{}"}}"#,
+        at(minute)
+    );
+    let answer =
+        format!(r#"{{"idTagInfo":{{"status":"Accepted"}},"transactionId":{transaction}}}"#);
+    answered(
+        id,
+        charger_id,
+        minute,
+        "StartTransaction",
+        &payload,
+        &answer,
+    )
+}
+
+pub(crate) fn stop(id: RecordId, charger_id: &str, minute: i64, transaction: i64) -> Said {
+    let payload = format!(
+        r#"{{"transactionId":{transaction},"meterStop":{},"timestamp":"{}","reason":"Local"}}"#,
+        100 + minute * 10,
+        at(minute)
+    );
+    call(id, charger_id, minute, "StopTransaction", &payload)
+}
+
+pub(crate) fn meter_values(id: RecordId, charger_id: &str, minute: i64, transaction: i64) -> Said {
+    let payload = format!(
+        r#"{{"connectorId":1,"transactionId":{transaction},"meterValue":[{{"timestamp":"{}","sampledValue":[{{"value":"{}.7","measurand":"Energy.Active.Import.Register","unit":"Wh"}},{{"value":"7.36","measurand":"Power.Active.Import","unit":"kW"}}]}}]}}"#,
+        at(minute),
+        100 + minute * 10
+    );
+    call(id, charger_id, minute, "MeterValues", &payload)
+}
+
+pub(crate) fn status(id: RecordId, charger_id: &str, minute: i64, connector: i64) -> Said {
+    let word = ["Available", "Charging", "Faulted"][minute.unsigned_abs() as usize % 3];
+    let payload = format!(
+        r#"{{"connectorId":{connector},"errorCode":"NoError","status":"{word}","timestamp":"{}"}}"#,
+        at(minute)
+    );
+    call(id, charger_id, minute, "StatusNotification", &payload)
+}
+
+/// Projects and applies in one transaction, as the applier does.
+pub(crate) fn apply(store: &dyn Store, said: &[Said]) -> Result<Applied, Away> {
+    let records: Vec<_> = said.iter().map(|said| (said.id, said.record())).collect();
+    let mut changes = Changes::default();
+    for (id, record) in &records {
+        changes.absorb(*id, record);
+    }
+    store.apply(&records, &changes, &[])
+}
+
+/// A database in a directory of its own.
+pub(crate) struct Home {
+    pub(crate) directory: tempfile::TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("wattpost.db")
+    }
+
+    pub(crate) fn open(&self) -> SqliteStore {
+        self.open_with(Options {
+            lock_wait: std::time::Duration::from_millis(20),
+            ..Options::default()
+        })
+    }
+
+    pub(crate) fn open_with(&self, options: Options) -> SqliteStore {
+        SqliteStore::open(self.path(), options).unwrap()
+    }
+
+    /// Somebody else's connection to the same file.
+    pub(crate) fn stranger(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path()).unwrap()
+    }
+}

@@ -1,0 +1,247 @@
+//! The laws of the port `Store`, held by every adapter: the one in memory and the one on SQLite.
+
+mod common;
+
+use central::RecordKind;
+use central::memory::{Contents, MemoryStore};
+use central::ports::{DeadLetter, Store};
+use central::project::Changes;
+use common::{Home, Said, apply, event, heartbeat, id, meter_values, start, status, stop};
+use proptest::prelude::*;
+use std::sync::Arc;
+use store::SqliteStore;
+
+/// Runs `test` on every adapter, with a way to look at everything that it holds.
+fn on_every_store(test: impl Fn(&dyn Store, &dyn Fn() -> Contents)) {
+    let memory = MemoryStore::default();
+    test(&memory, &|| memory.contents());
+    let home = Home::new();
+    let sqlite = home.open();
+    test(&sqlite, &|| sqlite.contents().unwrap());
+}
+
+fn a_day() -> Vec<Said> {
+    vec![
+        event(id(0, 1), RecordKind::GatewayStarted, "", 0, 1),
+        event(id(0, 2), RecordKind::Connected, "CP-1", 0, 10),
+        status(id(0, 3), "CP-1", 1, 1),
+        start(id(0, 4), "CP-1", 2, 77),
+        meter_values(id(0, 5), "CP-1", 3, 77),
+        meter_values(id(0, 6), "CP-1", 4, 77),
+        stop(id(0, 7), "CP-1", 5, 77),
+        status(id(0, 8), "cp-1", 6, 1),
+        event(id(0, 9), RecordKind::Disconnected, "CP-1", 7, 10),
+        event(id(1, 1), RecordKind::GatewayStarted, "", 8, 80),
+        event(id(1, 2), RecordKind::Connected, "CP-2", 9, 90),
+        common::call(
+            id(1, 3),
+            "CP-2",
+            9,
+            "SecurityEventNotification",
+            r#"{"type":"FirmwareUpdated","timestamp":"2026-01-01T00:09:00Z","techInfo":"1.2"}"#,
+        ),
+        common::call(id(1, 4), "CP-2", 9, "MeterValues", "{broken"),
+    ]
+}
+
+#[test]
+fn applying_twice_is_applying_once() {
+    on_every_store(|store, contents| {
+        let first = apply(store, &a_day()).unwrap();
+        assert_eq!((first.new, first.known), (13, 0));
+        let once = contents();
+        let second = apply(store, &a_day()).unwrap();
+        assert_eq!((second.new, second.known), (0, 13));
+        assert_eq!(contents(), once);
+        assert_eq!(once.records.len(), 13);
+    });
+}
+
+#[test]
+fn a_record_twice_in_one_batch_counts_once() {
+    on_every_store(|store, contents| {
+        let twice = [heartbeat(1, "CP-1"), heartbeat(1, "CP-1")];
+        let applied = apply(store, &twice).unwrap();
+        assert_eq!((applied.new, applied.known), (1, 1));
+        assert_eq!(contents().records.len(), 1);
+    });
+}
+
+#[test]
+fn every_byte_of_a_record_is_kept() {
+    on_every_store(|store, contents| {
+        let odd = [
+            common::call(
+                id(0, 1),
+                "CP/ü \u{0}x",
+                0,
+                "Däta\u{0}",
+                "{\"a\u{0}\": \"\u{1F50C}\n\"",
+            ),
+            common::call(id(0, 2), "cp/Ü \u{0}x", 0, "", ""),
+            event(
+                id(0, 3),
+                RecordKind::Unreadable,
+                "CP/ü \u{0}x",
+                -10_000_000,
+                u64::MAX,
+            ),
+        ];
+        apply(store, &odd).unwrap();
+        for said in &odd {
+            assert_eq!(contents().records[&said.id], said.bytes);
+        }
+    });
+}
+
+#[test]
+fn dead_letters_are_kept_once_with_their_reason() {
+    on_every_store(|store, contents| {
+        let letter = DeadLetter {
+            id: id(3, 9),
+            bytes: vec![0, 255, 7],
+            reason: "record format 9 is not known here".to_owned(),
+        };
+        for _ in 0..2 {
+            store
+                .apply(&[], &Changes::default(), std::slice::from_ref(&letter))
+                .unwrap();
+        }
+        let dead = contents().dead;
+        assert_eq!(dead.len(), 1);
+        assert_eq!(
+            dead[&letter.id],
+            (letter.bytes.clone(), letter.reason.clone())
+        );
+    });
+}
+
+/// A small world, so that things collide.
+fn anything() -> impl Strategy<Value = (u8, u8, u8, i64)> {
+    (0..9_u8, 0..2_u8, 0..3_u8, 0..12_i64)
+}
+
+fn say(seq: u64, (what, gateway, charger, minute): (u8, u8, u8, i64)) -> Said {
+    let id = id(u128::from(gateway), seq);
+    let charger_id = ["CP-1", "cp-1", "CP-2"][usize::from(charger)];
+    let transaction = minute % 3 - 1;
+    match what {
+        0 => event(
+            id,
+            RecordKind::GatewayStarted,
+            "",
+            minute,
+            minute.cast_unsigned(),
+        ),
+        1 => event(
+            id,
+            RecordKind::Connected,
+            charger_id,
+            minute,
+            minute.cast_unsigned(),
+        ),
+        2 => event(
+            id,
+            RecordKind::Disconnected,
+            charger_id,
+            minute,
+            minute.cast_unsigned() / 2,
+        ),
+        3 => status(id, charger_id, minute, minute % 2),
+        4 => start(id, charger_id, minute, transaction),
+        5 => meter_values(id, charger_id, minute, transaction),
+        6 => stop(id, charger_id, minute, transaction),
+        7 => common::call(
+            id,
+            charger_id,
+            minute,
+            "BootNotification",
+            &format!(r#"{{"chargePointVendor":"V{minute}","chargePointModel":"M"}}"#),
+        ),
+        _ => common::call(
+            id,
+            charger_id,
+            minute,
+            "StopTransaction",
+            r#"{"transactionId":"#,
+        ),
+    }
+}
+
+/// What people see of it, with everything that they can ask for.
+fn shown(store: &SqliteStore) -> String {
+    use central::ledger::{ChargerFilter, Ledger, PageRequest, TransactionFilter};
+    let all = PageRequest {
+        after: None,
+        limit: 1_000,
+    };
+    let chargers = store.chargers(&ChargerFilter::default(), &all).unwrap();
+    let details: Vec<_> = chargers
+        .items
+        .iter()
+        .map(|charger| store.charger(&charger.charger_id).unwrap())
+        .collect();
+    let transactions = store
+        .transactions(&TransactionFilter::default(), &all)
+        .unwrap();
+    let open = TransactionFilter {
+        open: Some(true),
+        ..TransactionFilter::default()
+    };
+    let open = store.transactions(&open, &all).unwrap();
+    serde_json::to_string_pretty(&(chargers, details, transactions, open)).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_with_repeats_gives_the_same_ledger(
+        (words, order, cuts) in prop::collection::vec(anything(), 1..40).prop_flat_map(|words| {
+            let twice: Vec<usize> = (0..words.len()).chain(0..words.len()).collect();
+            let cuts = prop::collection::vec(0..words.len(), 0..6);
+            (Just(words), Just(twice).prop_shuffle(), cuts)
+        })
+    ) {
+        let said: Vec<Said> = (1..).zip(words).map(|(seq, word)| say(seq, word)).collect();
+        let memory = MemoryStore::default();
+        apply(&memory, &said).unwrap();
+        let (straight_home, shuffled_home) = (Home::new(), Home::new());
+        let straight = straight_home.open();
+        apply(&straight, &said).unwrap();
+        let shuffled = shuffled_home.open();
+        let order: Vec<Said> = order.into_iter().map(|at| said[at].clone()).collect();
+        let mut cuts = cuts;
+        cuts.sort_unstable();
+        let mut from = 0;
+        for cut in cuts.into_iter().chain([order.len()]) {
+            apply(&shuffled, &order[from..cut]).unwrap();
+            from = cut;
+        }
+        let want = memory.contents();
+        prop_assert_eq!(straight.contents().unwrap(), want.clone());
+        prop_assert_eq!(shuffled.contents().unwrap(), want);
+        prop_assert_eq!(shown(&straight), shown(&shuffled));
+    }
+}
+
+#[test]
+fn many_threads_may_apply_at_the_same_time() {
+    let home = Home::new();
+    let store = Arc::new(home.open());
+    let threads: Vec<_> = (0..4_u64)
+        .map(|thread| {
+            let store = Arc::clone(&store);
+            std::thread::spawn(move || {
+                for n in 0..25 {
+                    let seq = thread * 25 + n + 1;
+                    apply(&*store, &[heartbeat(seq, &format!("CP-{thread}"))]).unwrap();
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(store.contents().unwrap().records.len(), 100);
+}
