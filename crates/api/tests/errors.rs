@@ -1,6 +1,6 @@
 //! What is told to who asks for something that cannot be had: one shape, a clear sentence.
 
-#![expect(clippy::expect_used, reason = "a helper of a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Health, metrics, the index, and what every answer carries.
 
-#![expect(clippy::expect_used, reason = "a helper of a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
 mod support;
 

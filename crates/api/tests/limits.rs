@@ -1,7 +1,7 @@
 //! However slow the database, the clients or their number: the process is not held up, and health
 //! answers.
 
-#![expect(clippy::expect_used, reason = "a helper of a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
 mod support;
 

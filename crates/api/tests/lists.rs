@@ -1,6 +1,6 @@
 //! Chargers, transactions and messages over real HTTP.
 
-#![expect(clippy::expect_used, reason = "a helper of a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
 mod support;
 
