@@ -55,6 +55,9 @@ pub struct Charger {
     version: Version,
     settings: Arc<Settings>,
     dice: Rng,
+    /// For what must never come again, equal seeds or not: message ids (rule F-21) and transaction
+    /// ids (rule Q-23).
+    id_dice: Rng,
 
     line: Line,
     back_off: BackOff,
@@ -98,7 +101,8 @@ struct Tunables {
 
 impl Charger {
     /// A charger that is powered up now; `saved` is what its queue held when the power was cut (a
-    /// transaction that was running then ends with reason `PowerLoss`). Equal seeds give equal lives.
+    /// transaction that was running then ends with reason `PowerLoss`). Equal seeds give equal lives;
+    /// ids depend on `now` too.
     #[must_use]
     pub fn new(
         id: impl Into<Arc<str>>,
@@ -109,6 +113,7 @@ impl Charger {
         now: Moment,
     ) -> Self {
         let mut dice = Rng::with_seed(seed);
+        let mut id_dice = Rng::with_seed(seed ^ now.0.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let Saved { queue, mut memory } = saved;
         let connectors = usize::from(settings.connectors);
         memory
@@ -136,7 +141,7 @@ impl Charger {
             pending: VecDeque::new(),
             outstanding: None,
             retry_at: None,
-            id_prefix: id_prefix(&mut dice),
+            id_prefix: id_prefix(&mut id_dice),
             ids: 0,
             memory,
             connectors: (0..connectors).map(|_| Connector::default()).collect(),
@@ -149,6 +154,7 @@ impl Charger {
             finishing: false,
             outputs: VecDeque::new(),
             dice,
+            id_dice,
             settings,
         };
         for message in charger

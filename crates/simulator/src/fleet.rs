@@ -41,7 +41,7 @@ pub enum StartError {
     },
 }
 
-/// A running fleet. Dropping it without [`Fleet::stop`] closes its sockets.
+/// A running fleet. Dropping it without [`Fleet::stop`] is like [`Fleet::kill`].
 ///
 /// [`Fleet::start`], then [`Fleet::stats`] as often as wanted, then [`Fleet::finished`] or whatever
 /// else ends the run, then [`Fleet::stop`].
@@ -166,6 +166,14 @@ impl Fleet {
             drained,
         }
     }
+
+    /// Cuts the power of all chargers: no goodbye, not a word in the ledger about what is unanswered;
+    /// what is in their queues' files stays there.
+    pub async fn kill(self) {
+        self.stage.send_replace(Stage::Cut);
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
 }
 
 /// Powers chargers up.
@@ -254,7 +262,9 @@ async fn flush_ledger(shared: Arc<Shared>, mut stage: watch::Receiver<Stage>) {
     };
     let stopped = async {
         // Ends with the fleet's last stage, or with the fleet.
-        let _ = stage.wait_for(|stage| *stage == Stage::Stopping).await;
+        let _ = stage
+            .wait_for(|stage| matches!(stage, Stage::Stopping | Stage::Cut))
+            .await;
     };
     tokio::pin!(stopped);
     loop {

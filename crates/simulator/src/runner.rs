@@ -33,6 +33,8 @@ pub(crate) enum Stage {
     Finishing,
     /// Close.
     Stopping,
+    /// End without a word.
+    Cut,
 }
 
 /// The wall clock at the start, continued by a clock that never goes back.
@@ -186,6 +188,7 @@ impl Running {
                     stopping = true;
                     charger.handle_stop(now);
                 }
+                Happening::Stage(Stage::Cut) => return,
             }
         }
     }
@@ -209,7 +212,7 @@ impl Running {
             () = sleep, if has_timer => Happening::Time,
             changed = self.runner.stage.changed() => {
                 // A fleet that was dropped stops too.
-                let stage = changed.map_or(Stage::Stopping, |()| *self.runner.stage.borrow());
+                let stage = changed.map_or(Stage::Cut, |()| *self.runner.stage.borrow());
                 Happening::Stage(stage)
             }
         }

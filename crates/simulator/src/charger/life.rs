@@ -411,7 +411,7 @@ impl Charger {
 
     /// A version-4 UUID, from our own dice (rule Q-23: unique for the life of the charger).
     fn transaction_id(&mut self) -> String {
-        let bits = self.dice.u128(..);
+        let bits = self.id_dice.u128(..);
         let bits = bits & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
         let mut id = String::with_capacity(36);
         let hex = format!("{bits:032x}");

@@ -180,7 +180,7 @@ fn a_flood_is_a_closed_loop_of_meter_values() {
         assert_eq!(world.charger.gauge().finished, 1);
         assert_eq!(world.charger.gauge().charging, 0);
         // 250 values and six others at 20 ms each.
-        let last = world.heard.iter().filter(values).next_back().unwrap();
+        let last = world.heard.iter().rfind(values).unwrap();
         assert!(last.at.since(world.heard[0].at) < Duration::from_secs(7));
         let mut texts: Vec<_> = world
             .heard

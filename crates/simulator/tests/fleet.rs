@@ -1,0 +1,277 @@
+//! Fleets over real sockets, against a central system that loses answers and closes lines.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics is a test that fails"
+)]
+
+mod support;
+
+use simulator::audit::{Report, audit};
+use simulator::ledger::Outcome;
+use simulator::{Fleet, FleetConfig, FleetReport, ResendIds, Scenario, VersionMix};
+use std::path::Path;
+use std::time::Duration;
+use support::{Fate, Server, until};
+
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Chargers in a great hurry, whose ledger lies in `dir`.
+fn hurried(server: &Server, dir: &Path) -> FleetConfig {
+    FleetConfig {
+        url: server.url.clone(),
+        chargers: 6,
+        versions: "1.6,2.0.1,2.1".parse().unwrap(),
+        scenario: Scenario::MeterFlood,
+        messages_per_charger: Some(200),
+        values_per_transaction: 30,
+        speed_up: 200.0,
+        ramp_per_s: 1000.0,
+        attempts: 50,
+        retry_interval_s: 1.0,
+        answer_timeout_s: 0.2,
+        ledger: Some(dir.join("ledger.ndjson")),
+        seed: 7,
+        ..FleetConfig::default()
+    }
+}
+
+async fn run(config: FleetConfig) -> FleetReport {
+    let fleet = Fleet::start(config).unwrap();
+    tokio::time::timeout(Duration::from_secs(60), fleet.finished())
+        .await
+        .expect("the fleet does its work in time");
+    fleet.stop(DRAIN).await
+}
+
+fn judge(server: &Server, dir: &Path) -> Report {
+    let ledger = std::fs::read(dir.join("ledger.ndjson")).unwrap();
+    audit(ledger.as_slice(), server.export().as_bytes(), None::<&[u8]>).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_does_its_work_and_its_ledger_agrees_with_the_records() {
+    let server = Server::start(|_, _| Fate::Answered).await;
+    let dir = tempfile::tempdir().unwrap();
+    let report = run(hurried(&server, dir.path())).await;
+    assert!(report.drained, "{report}");
+    let total = report.stats.total();
+    assert_eq!(total.sent, total.acknowledged, "{report}");
+    assert_eq!(
+        (total.resent, total.discarded, total.unanswered),
+        (0, 0, 0),
+        "{report}"
+    );
+    assert_eq!(report.stats.actions["MeterValues"].acknowledged, 2 * 200);
+    assert_eq!(report.stats.online, 0);
+    assert_eq!(report.stats.queued, 0);
+    assert_eq!(server.records().calls, total.sent);
+    let verdict = judge(&server, dir.path());
+    assert!(verdict.is_clean(), "{verdict}");
+    assert_eq!(verdict.acknowledged, total.acknowledged);
+    assert!(report.to_string().contains("all queues are empty"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answers_and_closed_sockets_lose_nothing() {
+    for resend_ids in [ResendIds::New, ResendIds::Same] {
+        let server = Server::start(|n, _| match n {
+            _ if n % 97 == 0 => Fate::AnswerLost,
+            _ if n % 41 == 0 => Fate::AnswerLostAndClosed,
+            _ if n % 53 == 0 => Fate::Lost,
+            _ => Fate::Answered,
+        })
+        .await;
+        let dir = tempfile::tempdir().unwrap();
+        let config = FleetConfig {
+            resend_ids,
+            ..hurried(&server, dir.path())
+        };
+        let report = run(config).await;
+        assert!(report.drained, "{report}");
+        let total = report.stats.total();
+        assert!(total.resent > 10, "{report}");
+        assert_eq!(total.discarded, 0, "{report}");
+        assert!(report.stats.troubles.contains_key("line lost"), "{report}");
+        let verdict = judge(&server, dir.path());
+        assert!(verdict.is_clean(), "{verdict}");
+        assert!(verdict.resent > 10);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_central_system_that_forgets_is_caught() {
+    let server = Server::start(|n, action| match action {
+        "MeterValues" if n % 100 == 0 => Fate::Forgotten,
+        _ => Fate::Answered,
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = FleetConfig {
+        versions: VersionMix::only(ocpp::Version::V16),
+        ..hurried(&server, dir.path())
+    };
+    run(config).await;
+    let verdict = judge(&server, dir.path());
+    assert!(verdict.missing > 3, "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_steady_fleet_lives_a_day_in_seconds() {
+    let server = Server::start(|_, _| Fate::Answered).await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = FleetConfig {
+        scenario: Scenario::Steady,
+        connectors: 2,
+        speed_up: 20_000.0,
+        duration_s: Some(3.0),
+        messages_per_charger: None,
+        ..hurried(&server, dir.path())
+    };
+    let report = run(config).await;
+    assert!(report.drained, "{report}");
+    for action in [
+        "Authorize",
+        "StartTransaction",
+        "StopTransaction",
+        "TransactionEvent",
+    ] {
+        assert!(report.stats.actions[action].acknowledged > 20, "{report}");
+    }
+    let verdict = judge(&server, dir.path());
+    assert!(verdict.is_clean(), "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_fleet_says_why_and_comes_in_when_it_may() {
+    let server = Server::start(|_, _| Fate::Answered).await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = FleetConfig {
+        password: Some("secret".into()),
+        ..hurried(&server, dir.path())
+    };
+    for (status, kind) in [
+        ("503 Service Unavailable\r\nRetry-After: 0", "HTTP 503"),
+        ("404 Not Found", "HTTP 404"),
+        ("401 Unauthorized", "HTTP 401"),
+    ] {
+        server.refuse(Some(status));
+        let fleet = Fleet::start(config.clone()).unwrap();
+        until("all were refused", || {
+            fleet
+                .stats()
+                .troubles
+                .get(kind)
+                .is_some_and(|count| *count >= 6)
+        })
+        .await;
+        assert_eq!(fleet.stats().online, 0);
+        server.refuse(None);
+        until("all are online", || fleet.stats().online == 6).await;
+        fleet.stop(DRAIN).await;
+    }
+    let records = server.records();
+    let head = &records.handshakes[0];
+    assert!(head.starts_with("GET /ocpp/SIM-0000"), "{head}");
+    assert!(head.contains("Authorization: Basic U0lNLTAwMD"), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_fleet_goes_on_where_it_was() {
+    let server = Server::start(|n, _| match n {
+        _ if n % 31 == 0 => Fate::AnswerLostAndClosed,
+        _ => Fate::Answered,
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = FleetConfig {
+        messages_per_charger: None,
+        queue_dir: Some(dir.path().join("queues")),
+        ..hurried(&server, dir.path())
+    };
+    for round in 1..=3 {
+        let fleet = Fleet::start(config.clone()).unwrap();
+        let calls = server.records().calls;
+        until("there was some traffic", || {
+            server.records().calls > calls + 200
+        })
+        .await;
+        if round < 3 {
+            // No goodbye: sockets drop, queues stay as they are on disk.
+            fleet.kill().await;
+        } else {
+            let report = fleet.stop(DRAIN).await;
+            assert!(report.drained, "{report}");
+        }
+    }
+    let verdict = judge(&server, dir.path());
+    assert!(verdict.is_clean(), "{verdict}");
+    assert!(verdict.acknowledged > 500);
+
+    // Nothing is left in the queues: a fleet that only starts and stops says nothing old.
+    let ledger = std::fs::read_to_string(dir.path().join("ledger.ndjson")).unwrap();
+    let starts = ledger
+        .lines()
+        .filter(|line| line.contains("PowerLoss"))
+        .count();
+    assert_eq!(starts, 0, "payloads are not in the ledger");
+    let power_cuts = server.export().matches("PowerLoss").count();
+    assert!(
+        power_cuts > 3,
+        "running transactions ended with the power: {power_cuts}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_without_drain_leaves_the_unanswered_in_the_ledger() {
+    let server = Server::start(|_, action| match action {
+        "MeterValues" | "TransactionEvent" => Fate::AnswerLost,
+        _ => Fate::Answered,
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = FleetConfig {
+        answer_timeout_s: 60.0,
+        ..hurried(&server, dir.path())
+    };
+    let fleet = Fleet::start(config).unwrap();
+    until("each has a message in the air", || {
+        let stats = fleet.stats();
+        let sent = |action| stats.actions.get(action).map_or(0, |counts| counts.sent);
+        sent("MeterValues") == 2 && sent("TransactionEvent") == 4
+    })
+    .await;
+    let report = fleet.stop(Duration::ZERO).await;
+    assert!(!report.drained);
+    assert_eq!(report.stats.total().unanswered, 6, "{report}");
+    let ledger = std::fs::read_to_string(dir.path().join("ledger.ndjson")).unwrap();
+    let unanswered = ledger
+        .lines()
+        .map(|line| serde_json::from_str::<simulator::ledger::Line>(line).unwrap())
+        .filter(|line| line.outcome == Outcome::Unanswered);
+    assert_eq!(unanswered.count(), 6);
+    assert!(judge(&server, dir.path()).is_clean());
+}
+
+#[tokio::test]
+async fn nonsense_settings_do_not_start() {
+    for url in ["http://127.0.0.1:1", "ws://", "wss://127.0.0.1:1"] {
+        let config = FleetConfig {
+            url: url.into(),
+            ..FleetConfig::default()
+        };
+        let error = Fleet::start(config).unwrap_err().to_string();
+        assert!(error.contains("`url`"), "{error}");
+    }
+    let config = FleetConfig {
+        ledger: Some("/nowhere/at/all".into()),
+        ..FleetConfig::default()
+    };
+    assert!(
+        Fleet::start(config)
+            .unwrap_err()
+            .to_string()
+            .contains("/nowhere/at/all")
+    );
+}

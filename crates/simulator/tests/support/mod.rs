@@ -1,0 +1,224 @@
+//! A small central system for the fleet to talk to: it keeps records as an honest one would, and is
+//! as unreliable as a test wants it.
+
+use futures_util::SinkExt as _;
+use ocpp::Version;
+use ocpp::frame::{self, Frame};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use yawc::{OpCode, Options, Role, WebSocket};
+
+/// What happens to one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Kept and answered.
+    Answered,
+    /// Kept; the answer is lost.
+    AnswerLost,
+    /// Kept; then the socket is closed.
+    AnswerLostAndClosed,
+    /// Not kept; the socket is closed.
+    Lost,
+    /// Answered without being kept: what must never happen.
+    Forgotten,
+}
+
+type Rule = dyn Fn(u64, &str) -> Fate + Send + Sync;
+
+#[derive(Default)]
+pub(crate) struct Records {
+    /// Lines of an export of messages.
+    pub(crate) rows: Vec<Value>,
+    /// Answers already given, by what makes a call the same call.
+    answers: HashMap<String, Value>,
+    /// Calls heard.
+    pub(crate) calls: u64,
+    /// Request heads of all handshakes.
+    pub(crate) handshakes: Vec<String>,
+    next_transaction: i64,
+}
+
+/// Listens on a port of its own until it is dropped.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    records: Arc<Mutex<Records>>,
+    refusal: Arc<Mutex<Option<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    /// `rule` decides the fate of the n-th call (from 1), given its action.
+    pub(crate) async fn start(rule: impl Fn(u64, &str) -> Fate + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/ocpp", listener.local_addr().unwrap());
+        let records: Arc<Mutex<Records>> = Arc::default();
+        let refusal: Arc<Mutex<Option<String>>> = Arc::default();
+        let rule: Arc<Rule> = Arc::new(rule);
+        let shared = (Arc::clone(&records), Arc::clone(&refusal));
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (records, refusal) = shared.clone();
+                tokio::spawn(serve(stream, records, refusal, Arc::clone(&rule)));
+            }
+        });
+        Self {
+            url,
+            records,
+            refusal,
+            task,
+        }
+    }
+
+    pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap()
+    }
+
+    /// Refuses handshakes with this status line and headers, or accepts them again.
+    pub(crate) fn refuse(&self, head: Option<&str>) {
+        *self.refusal.lock().unwrap() = head.map(str::to_owned);
+    }
+
+    /// The export of messages.
+    pub(crate) fn export(&self) -> String {
+        let rows: Vec<_> = self.records().rows.iter().map(Value::to_string).collect();
+        rows.join("\n")
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    records: Arc<Mutex<Records>>,
+    refusal: Arc<Mutex<Option<String>>>,
+    rule: Arc<Rule>,
+) {
+    let Some(head) = read_head(&mut stream).await else {
+        return;
+    };
+    records.lock().unwrap().handshakes.push(head.clone());
+    let refused = refusal.lock().unwrap().clone();
+    if let Some(refused) = refused {
+        let _ = stream
+            .write_all(format!("HTTP/1.1 {refused}\r\n\r\n").as_bytes())
+            .await;
+        return;
+    }
+    let path = head.split(' ').nth(1).unwrap();
+    let charger = path.rsplit('/').next().unwrap().to_owned();
+    let offered = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
+    let version = Version::from_subprotocol(offered.unwrap()).unwrap();
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Protocol: {}\r\n\r\n",
+        version.subprotocol()
+    );
+    if stream.write_all(answer.as_bytes()).await.is_err() {
+        return;
+    }
+    let options = Options::default().without_compression();
+    let mut socket = WebSocket::from_stream(stream, Role::Server, options).unwrap();
+    while let Ok(frame) = socket.next_frame().await {
+        if frame.opcode() != OpCode::Text {
+            continue;
+        }
+        let text = std::str::from_utf8(frame.payload()).unwrap();
+        let Ok(Frame::Call(call)) = frame::parse(text, version) else {
+            continue;
+        };
+        let violations = ocpp::check::request(version, &call.action, call.payload);
+        assert!(violations.is_empty(), "{text}: {violations:?}");
+        let (fate, answer) = {
+            let mut records = records.lock().unwrap();
+            records.calls += 1;
+            let fate = rule(records.calls, &call.action);
+            let answer = match fate {
+                Fate::Lost => Value::Null,
+                Fate::Forgotten => json!({}),
+                _ => records.keep(&charger, version, &call),
+            };
+            (fate, answer)
+        };
+        match fate {
+            Fate::Lost | Fate::AnswerLostAndClosed => return,
+            Fate::AnswerLost => {}
+            Fate::Answered | Fate::Forgotten => {
+                let text = frame::write_call_result(&call.id, &answer.to_string());
+                if socket.send(yawc::Frame::text(text)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn read_head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    String::from_utf8(head).ok()
+}
+
+impl Records {
+    /// Keeps a call once, and says what it is answered with: for the same content, the same.
+    fn keep(&mut self, charger: &str, version: Version, call: &frame::Call<'_>) -> Value {
+        let is_unlike_any = matches!(
+            &*call.action,
+            "Heartbeat" | "BootNotification" | "Authorize"
+        );
+        let content = if is_unlike_any {
+            call.id.as_str()
+        } else {
+            call.payload
+        };
+        let key = format!("{charger} {} {content}", call.action);
+        if let Some(answer) = self.answers.get(&key) {
+            return answer.clone();
+        }
+        let now = "2026-01-01T00:00:00.000Z";
+        let answer = match &*call.action {
+            "BootNotification" => {
+                json!({"status": "Accepted", "currentTime": now, "interval": 300})
+            }
+            "Heartbeat" => json!({ "currentTime": now }),
+            "Authorize" if version == Version::V16 => json!({"idTagInfo": {"status": "Accepted"}}),
+            "Authorize" => json!({"idTokenInfo": {"status": "Accepted"}}),
+            "StartTransaction" => {
+                self.next_transaction += 1;
+                let id = self.next_transaction;
+                json!({"transactionId": id, "idTagInfo": {"status": "Accepted"}})
+            }
+            _ => json!({}),
+        };
+        self.answers.insert(key, answer.clone());
+        let payload: Value = serde_json::from_str(call.payload).unwrap();
+        self.rows.push(json!({
+            "charger_id": charger, "kind": "call", "message_id": call.id.as_str(),
+            "action": call.action, "payload": payload, "answer": answer,
+            "gateway_id": "test", "seq": self.rows.len() + 1,
+        }));
+        answer
+    }
+}
+
+/// Waits until `condition` holds; half a minute is far more than any test needs.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut interval = tokio::time::interval(Duration::from_millis(5));
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        interval.tick().await;
+    }
+}
