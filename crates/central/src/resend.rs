@@ -183,6 +183,17 @@ impl ResendMemory {
         self.messages.push_back(message);
     }
 
+    /// Unlearns a message that may never have become durable.
+    pub(crate) fn forget(&mut self, key: ResendKey) {
+        let mark = Message {
+            key,
+            has_answer: true,
+        }
+        .mark();
+        self.messages.retain(|message| message.key != key);
+        self.answers.retain(|(of, _)| *of != mark);
+    }
+
     fn answer(&self, message: &Message) -> Option<&str> {
         if !message.has_answer {
             return Some("{}");
@@ -244,6 +255,9 @@ impl RecentCalls {
     pub(crate) fn forget_old(&mut self, now: Timestamp) {
         while self.calls.front().is_some_and(|call| !call.is_known(now)) {
             self.calls.pop_front();
+        }
+        if self.calls.is_empty() {
+            self.calls = VecDeque::new();
         }
     }
 }

@@ -247,6 +247,20 @@ fn a_start_sent_again_after_a_reconnect_gets_the_same_answer() {
 }
 
 #[test]
+fn a_start_whose_record_was_never_durable_is_not_known_on_the_next_line() {
+    let mut line = connect(Version::V16);
+    line.disk_works = false;
+    line.sends(&call("1", "StartTransaction", START));
+    line.closes(CloseReason::NotDurable);
+    let mut setup = setup(Version::V16);
+    setup.memory = line.station.into_memory();
+    let mut line = setup.connect();
+    let answer = line.succeeds("2", "StartTransaction", START);
+    assert!(transaction_id(&answer) > 0);
+    assert_eq!(line.records().len(), 1, "it is recorded now");
+}
+
+#[test]
 fn a_start_sent_again_after_a_restart_gets_the_same_answer() {
     let mut line = connect(Version::V16);
     line.tokens
@@ -547,6 +561,6 @@ fn an_idle_charger_costs_little() {
     line.succeeds("2", "Heartbeat", "{}");
     assert_eq!(line.station.poll_output(), None);
     let size = size_of_val(&line.station);
-    assert!(size <= 640, "{size} bytes");
+    assert!(size <= 700, "{size} bytes");
     assert_eq!(line.station.into_memory().heap_bytes(), 0);
 }

@@ -8,6 +8,8 @@
     reason = "a test that cannot go on says so"
 )]
 
+pub mod ledger;
+
 use central::policy::Policy;
 use central::ports::{ChargerProfile, Registration, Token, TokenStatus};
 use central::record::Notes;

@@ -1,0 +1,60 @@
+//! Records → what the ledger shows.
+
+use super::Line;
+use central::memory::{Contents, MemoryStore};
+use central::model::{ConnectorView, TransactionView};
+use central::ports::Store;
+use central::project::Changes;
+use central::{GatewayId, Record, RecordId};
+use uuid::Uuid;
+
+pub const GATEWAY: GatewayId = GatewayId(Uuid::from_u128(1));
+
+pub fn id(seq: u64) -> RecordId {
+    RecordId {
+        gateway: GATEWAY,
+        seq,
+    }
+}
+
+/// Applies records, one batch each, in this order.
+pub fn apply<'a>(records: impl IntoIterator<Item = (RecordId, &'a [u8])>) -> Contents {
+    let store = MemoryStore::default();
+    for (id, bytes) in records {
+        let record = Record::decode(bytes).expect("a record");
+        let mut changes = Changes::default();
+        changes.absorb(id, &record);
+        store
+            .apply(&[(id, record)], &changes, &[])
+            .expect("memory never refuses");
+    }
+    store.contents()
+}
+
+/// What the ledger shows of everything that these lines put on record.
+pub fn of(lines: &[&Line]) -> Contents {
+    let journal = lines.iter().flat_map(|line| &line.journal);
+    apply((1..).zip(journal).map(|(seq, bytes)| (id(seq), &**bytes)))
+}
+
+pub fn transactions(contents: &Contents) -> Vec<TransactionView> {
+    contents
+        .states
+        .transactions
+        .iter()
+        .flat_map(|((charger, id), state)| state.views(charger, id))
+        .collect()
+}
+
+/// The one transaction there is.
+pub fn transaction(contents: &Contents) -> TransactionView {
+    let mut views = transactions(contents);
+    assert_eq!(views.len(), 1, "{views:#?}");
+    views.remove(0)
+}
+
+pub fn connector(contents: &Contents, evse: i64, connector: i64) -> ConnectorView {
+    let key = ("cp-17".to_owned(), evse, connector);
+    let state = contents.states.connectors.get(&key).expect("a connector");
+    state.view("cp-17", evse, connector)
+}

@@ -1,0 +1,374 @@
+//! What the ledger shows does not depend on the order in which records are applied, nor on how often,
+//! nor on how they are batched: every projection is held to it over whole invented histories.
+
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so"
+)]
+
+mod common;
+
+use central::memory::{Contents, MemoryStore};
+use central::model::{
+    ChargerState, ConnectorState, Merge, TransactionState, TransactionView, pair_orphans,
+};
+use central::ports::Store;
+use central::project::Changes;
+use central::record::gateway_started;
+use central::station::CloseReason;
+use central::{GatewayId, Record, RecordId, Timestamp};
+use common::{Line, setup};
+use ocpp::Version;
+use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+type History = Vec<(RecordId, Vec<u8>)>;
+
+/// Small domains, so that ids, times and places meet; each message is built from four numbers.
+fn message_v16(kind: u8, a: u8, b: u8, c: u8) -> (&'static str, String) {
+    let at = time(b);
+    let id = ["-1", "0", "7", "8", "\"9\""][usize::from(a % 5)];
+    match kind % 9 {
+        0 => (
+            "StartTransaction",
+            format!(
+                r#"{{"connectorId":{},"idTag":"T{}","timestamp":{at},"meterStart":{c}}}"#,
+                a % 2,
+                c % 2
+            ),
+        ),
+        1 => (
+            "StopTransaction",
+            format!(
+                r#"{{"transactionId":{id},"idTag":"T{}","timestamp":{at},"meterStop":{}}}"#,
+                c % 2,
+                200 + u16::from(c)
+            ),
+        ),
+        2 | 3 => (
+            "MeterValues",
+            format!(
+                r#"{{"connectorId":1,"transactionId":{id},"meterValue":[{{"timestamp":{at},"sampledValue":[{{"value":"{c}.37","unit":"kWh"}},{{"value":"{b}","measurand":"SoC"}}]}},{{"timestamp":{at},"sampledValue":[{{"value":"{a}","measurand":"Power.Active.Import"}}]}}]}}"#
+            ),
+        ),
+        4 => (
+            "StatusNotification",
+            format!(
+                r#"{{"connectorId":{},"errorCode":"NoError","status":"S{c}","timestamp":{at}}}"#,
+                a % 3
+            ),
+        ),
+        5 => (
+            "BootNotification",
+            format!(r#"{{"chargePointVendor":"V{c}","chargePointModel":"M"}}"#),
+        ),
+        6 => (
+            "FirmwareStatusNotification",
+            format!(r#"{{"status":"S{c}"}}"#),
+        ),
+        7 => (
+            "SecurityEventNotification",
+            format!(r#"{{"type":"E{a}","timestamp":{at}}}"#),
+        ),
+        _ => ("StopTransaction", "{broken".to_owned()),
+    }
+}
+
+fn message_v2(kind: u8, a: u8, b: u8, c: u8) -> (&'static str, String) {
+    let at = time(b);
+    match kind % 8 {
+        0..=3 => {
+            let event = ["Started", "Updated", "Updated", "Ended"][usize::from(kind % 4)];
+            let token = match c % 3 {
+                0 => r#","idToken":{"idToken":"A","type":"ISO14443"}"#,
+                1 => r#","idToken":{"idToken":"B","type":"eMAID"},"offline":true"#,
+                _ => "",
+            };
+            (
+                "TransactionEvent",
+                format!(
+                    r#"{{"eventType":"{event}","timestamp":{at},"triggerReason":"Trigger","seqNo":{},"transactionInfo":{{"transactionId":"{}","chargingState":"C{c}","remoteStartId":{c}}},"evse":{{"id":{},"connectorId":1}},"meterValue":[{{"timestamp":{at},"sampledValue":[{{"value":{c}.5}}]}}]{token}}}"#,
+                    c % 7,
+                    a % 3,
+                    a % 2
+                ),
+            )
+        }
+        4 => (
+            "StatusNotification",
+            format!(
+                r#"{{"timestamp":{at},"connectorStatus":"S{c}","evseId":{},"connectorId":1}}"#,
+                a % 2
+            ),
+        ),
+        5 => (
+            "NotifyEvent",
+            format!(
+                r#"{{"generatedAt":{at},"seqNo":0,"eventData":[{},{}]}}"#,
+                availability(a, &at, c),
+                availability(a, &at, c.wrapping_add(1))
+            ),
+        ),
+        6 => (
+            "MeterValues",
+            format!(
+                r#"{{"evseId":{a},"meterValue":[{{"timestamp":{at},"sampledValue":[{{"value":{c}}}]}}]}}"#
+            ),
+        ),
+        _ => (
+            "NotifyReport",
+            format!(r#"{{"requestId":{a},"generatedAt":{at},"seqNo":{c}}}"#),
+        ),
+    }
+}
+
+fn availability(evse: u8, at: &str, state: u8) -> String {
+    let evse = evse % 2;
+    format!(
+        r#"{{"eventId":1,"timestamp":{at},"trigger":"Delta","actualValue":"S{state}","eventNotificationType":"HardWiredNotification","component":{{"name":"Connector","evse":{{"id":{evse},"connectorId":1}}}},"variable":{{"name":"AvailabilityState"}}}}"#
+    )
+}
+
+/// A quoted time: mostly sane, now and then absurd or none.
+fn time(b: u8) -> String {
+    match b % 16 {
+        13 => r#""1970-01-01T00:00:00Z""#.to_owned(),
+        14 => r#""2040-01-01T00:00:00Z""#.to_owned(),
+        15 => r#""soon""#.to_owned(),
+        minute => format!(r#""2025-12-31T23:{minute:02}:00Z""#),
+    }
+}
+
+/// Two gateways, two connections each; both hear much the same.
+fn history(said: &[(u8, u8, u8, u8)], version: Version) -> History {
+    let mut history = Vec::new();
+    for gateway in 1..=2 {
+        let gateway = GatewayId(Uuid::from_u128(gateway));
+        let mut seq = 0;
+        for connection in 0..2_u64 {
+            let mut setup = setup(version);
+            setup.epoch = 10 + connection;
+            let mut line = setup.connect();
+            for (i, (kind, a, b, c)) in said.iter().enumerate() {
+                line.passes_ms(i64::from(*c) * 17 + i64::from(gateway.0.as_bytes()[15]));
+                let (action, payload) = match version {
+                    Version::V16 => message_v16(*kind, *a, *b, *c),
+                    Version::V201 | Version::V21 => message_v2(*kind, *a, *b, *c),
+                };
+                line.sends(&format!(r#"[2,"{i}","{action}",{payload}]"#));
+            }
+            if connection == 0 {
+                line.closes(CloseReason::PingTimeout);
+            }
+            let started = gateway_started(Timestamp(common::NOW.0 + 1), 10 + connection);
+            for bytes in records_of(line).into_iter().chain([started]) {
+                seq += 1;
+                history.push((RecordId { gateway, seq }, bytes));
+            }
+        }
+    }
+    history
+}
+
+fn records_of(line: Line) -> Vec<Vec<u8>> {
+    line.journal
+}
+
+fn changes_of(history: &[(RecordId, Vec<u8>)]) -> Changes {
+    let mut changes = Changes::default();
+    for (id, bytes) in history {
+        changes.absorb(*id, &Record::decode(bytes).expect("a record"));
+    }
+    changes
+}
+
+fn apply(history: &[(RecordId, Vec<u8>)], batch: usize) -> Contents {
+    let store = MemoryStore::default();
+    for batch in history.chunks(batch.max(1)) {
+        let records: Vec<_> = batch
+            .iter()
+            .map(|(id, bytes)| (*id, Record::decode(bytes).expect("a record")))
+            .collect();
+        store.apply(&records, &changes_of(batch), &[]).unwrap();
+    }
+    store.contents()
+}
+
+/// Everything that people are shown.
+fn views(contents: &Contents) -> (String, Vec<TransactionView>) {
+    let states = &contents.states;
+    let chargers: Vec<_> = states
+        .chargers
+        .iter()
+        .map(|(charger, state)| {
+            let gateway = state
+                .connection
+                .as_ref()
+                .map(|connection| connection.gateway);
+            let started = gateway.and_then(|id| states.gateways.get(&id));
+            state.view(charger, started.map(|gateway| gateway.started_epoch))
+        })
+        .collect();
+    let connectors: Vec<_> = states
+        .connectors
+        .iter()
+        .map(|((charger, evse, connector), state)| state.view(charger, *evse, *connector))
+        .collect();
+    let transactions: Vec<_> = states
+        .transactions
+        .iter()
+        .flat_map(|((charger, id), state)| state.views(charger, id))
+        .collect();
+    let text = serde_json::to_string(&(chargers, connectors, &transactions)).unwrap();
+    (text, transactions)
+}
+
+fn reads_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(state: &T) {
+    let text = serde_json::to_string(state).unwrap();
+    assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), state, "{text}");
+}
+
+fn said() -> impl Strategy<Value = Vec<(u8, u8, u8, u8)>> {
+    proptest::collection::vec((any::<u8>(), any::<u8>(), any::<u8>(), 0..40_u8), 1..24)
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    prop_oneof![Just(Version::V16), Just(Version::V201), Just(Version::V21)]
+}
+
+/// A history, and the same one shuffled, with repeats.
+fn shuffled() -> impl Strategy<Value = (History, History)> {
+    (said(), version()).prop_flat_map(|(said, version)| {
+        let history = history(&said, version);
+        let repeats = proptest::collection::vec(0..history.len(), 0..history.len());
+        let all = history.clone();
+        let mixed = repeats
+            .prop_map(move |repeats| {
+                let again = repeats.iter().map(|i| all[*i].clone());
+                all.iter().cloned().chain(again).collect::<History>()
+            })
+            .prop_shuffle();
+        (Just(history), mixed)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn any_order_with_repeats_shows_the_same((history, mixed) in shuffled(), batch in 1..40_usize) {
+        let plain = apply(&history, 1);
+        let other = apply(&mixed, batch);
+        prop_assert_eq!(&plain.states, &other.states);
+        prop_assert_eq!(&plain.meter_values, &other.meter_values);
+        prop_assert_eq!(&plain.events, &other.events);
+        prop_assert_eq!(&plain.records, &other.records);
+        let ((text, transactions), (other_text, mut others)) = (views(&plain), views(&other));
+        prop_assert_eq!(text, other_text);
+        // Giving stops back to their starts does not depend on order either.
+        others.reverse();
+        let sorted = |views: Vec<TransactionView>| {
+            let mut paired = pair_orphans(views);
+            paired.sort_by_key(|view| view.key);
+            paired
+        };
+        prop_assert_eq!(sorted(transactions), sorted(others));
+    }
+
+    #[test]
+    fn merging_is_commutative_associative_and_idempotent((history, mixed) in shuffled()) {
+        let third = history.len() / 3;
+        let a = states(&history[..third * 2]);
+        let b = states(&mixed[mixed.len() / 4..mixed.len() / 2]);
+        let c = states(&history[third..]);
+        prop_assert_eq!(merged(&a, &b), merged(&b, &a));
+        prop_assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));
+        prop_assert_eq!(&merged(&a, &a), &a);
+    }
+
+    #[test]
+    fn states_read_back_from_json_as_they_were(said in said(), version in version()) {
+        let contents = apply(&history(&said, version), 7);
+        for state in contents.states.chargers.values() {
+            reads_back::<ChargerState>(state);
+        }
+        for state in contents.states.connectors.values() {
+            reads_back::<ConnectorState>(state);
+        }
+        for state in contents.states.transactions.values() {
+            reads_back::<TransactionState>(state);
+        }
+    }
+
+    #[test]
+    fn projecting_is_total(action in "[A-Z][a-zA-Z]{0,20}", payload in ".{0,60}", version in version()) {
+        let record = Record {
+            kind: central::RecordKind::Call,
+            charger_id: "CP",
+            ocpp_version: version,
+            message_id: "1",
+            action: &action,
+            payload: &payload,
+            answer_kind: central::AnswerKind::Result,
+            answer: "{}",
+            received_at: common::NOW,
+            epoch: 1,
+            notes: central::record::Notes::default(),
+            reason: "",
+        };
+        let id = RecordId { gateway: GatewayId(Uuid::nil()), seq: 1 };
+        Changes::default().absorb(id, &record);
+    }
+}
+
+/// Without the rows, which are facts and not merged.
+fn states(history: &[(RecordId, Vec<u8>)]) -> Changes {
+    let mut changes = changes_of(history);
+    changes.meter_values.clear();
+    changes.events.clear();
+    changes
+}
+
+fn merged(a: &Changes, b: &Changes) -> Changes {
+    let mut merged = a.clone();
+    merged.merge(b.clone());
+    merged
+}
+
+#[test]
+fn a_charger_is_online_until_its_line_ends_or_its_gateway_starts_anew() {
+    let gateway = GatewayId(Uuid::from_u128(1));
+    let id = |seq| RecordId { gateway, seq };
+    let line = setup(Version::V16).connect();
+    let mut changes = Changes::default();
+    changes.absorb(id(1), &Record::decode(&line.journal[0]).unwrap());
+    let online = |changes: &Changes| {
+        let started = changes
+            .gateways
+            .get(&gateway)
+            .map(|state| state.started_epoch);
+        changes.chargers["cp-17"].view("CP-17", started).online
+    };
+    assert!(online(&changes));
+    let mut killed = changes.clone();
+    let started = gateway_started(common::NOW, 2);
+    killed.absorb(id(2), &Record::decode(&started).unwrap());
+    assert!(!online(&killed), "the gateway died and could not tell");
+
+    let mut line = line;
+    line.closes(CloseReason::Shutdown);
+    // The end overtakes the beginning.
+    let mut early = Changes::default();
+    early.absorb(id(2), &Record::decode(&line.journal[1]).unwrap());
+    early.absorb(id(1), &Record::decode(&line.journal[0]).unwrap());
+    assert!(!online(&early));
+    let view = early.chargers["cp-17"].view("CP-17", None);
+    assert_eq!(view.remote.as_deref(), Some("127.0.0.1:50000"));
+    assert_eq!(
+        view.disconnect_reason.as_deref(),
+        Some("the gateway is stopping")
+    );
+}
