@@ -8,7 +8,7 @@ use super::{Disk, DiskFile};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 const SECTOR: usize = 512;
 
@@ -41,7 +41,7 @@ pub enum Fault {
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone)]
-pub struct SimDisk(Arc<Mutex<State>>);
+pub struct SimDisk(Arc<(Mutex<State>, Condvar)>);
 
 struct State {
     dice: Dice,
@@ -54,6 +54,7 @@ struct State {
     steps: u64,
     power_until: Option<u64>,
     capacity: u64,
+    is_stuck: bool,
     faults: Vec<Fault>,
     /// Files whose sync failed, and that were written or synced again since.
     trusted_after_failure: Vec<usize>,
@@ -87,17 +88,18 @@ impl SimDisk {
             steps: 0,
             power_until: None,
             capacity: u64::MAX,
+            is_stuck: false,
             faults: Vec::new(),
             trusted_after_failure: Vec::new(),
         })
     }
 
     fn with(state: State) -> Self {
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new((Mutex::new(state), Condvar::new())))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many steps have changed this disk.
@@ -120,6 +122,12 @@ impl SimDisk {
     /// Sets how many bytes all files together may have.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity = bytes;
+    }
+
+    /// Lets syncs hang, or go on.
+    pub fn set_stuck(&self, is_stuck: bool) {
+        self.state().is_stuck = is_stuck;
+        self.0.1.notify_all();
     }
 
     /// Bytes of all files.
@@ -170,6 +178,7 @@ impl SimDisk {
             steps: 0,
             power_until: None,
             capacity: u64::MAX,
+            is_stuck: false,
             faults: Vec::new(),
             trusted_after_failure: Vec::new(),
         })
@@ -190,6 +199,7 @@ impl SimDisk {
             steps: 0,
             power_until: None,
             capacity: u64::MAX,
+            is_stuck: false,
             faults: Vec::new(),
             trusted_after_failure: Vec::new(),
         })
@@ -456,6 +466,10 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
+        while state.is_stuck {
+            let changed = &self.disk.0.1;
+            state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
         state.step()?;
         let fails = state.due(|fault| match fault {
             Fault::SyncError(left) => Some(left),

@@ -40,7 +40,11 @@ pub(crate) fn read_after(journal: &Journal, after: u64) -> Vec<(u64, Vec<u8>)> {
     try_read_after(journal, after).expect("records can be read")
 }
 
-fn try_read_after(journal: &Journal, after: u64) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
+/// The same, unless the disk refuses.
+pub(crate) fn try_read_after(
+    journal: &Journal,
+    after: u64,
+) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
     let mut all = Vec::new();
     let mut reader = journal.reader(after);
     while reader.read(7, 10_000, |seq, bytes| all.push((seq, bytes.to_vec())))? > 0 {}
@@ -49,11 +53,16 @@ fn try_read_after(journal: &Journal, after: u64) -> Result<Vec<(u64, Vec<u8>)>, 
 
 /// Everything that the journal still holds.
 pub(crate) fn read_all(journal: &Journal) -> Vec<(u64, Vec<u8>)> {
+    try_read_all(journal).expect("records can be read")
+}
+
+/// The same, unless the disk refuses.
+pub(crate) fn try_read_all(journal: &Journal) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
     loop {
         match try_read_after(journal, journal.oldest_seq() - 1) {
             // The keeper was quicker: forgotten segments leave at any time.
             Err(ReadError::Forgotten { .. }) => {}
-            result => return result.expect("records can be read"),
+            result => return result,
         }
     }
 }
