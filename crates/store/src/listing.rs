@@ -101,12 +101,14 @@ pub(crate) fn write(
 
 /// Settles which of a charger's ends without a start belong to which of its open transactions.
 fn pair(connection: &Connection, charger_no: i64, charger: &str) -> Result<(), Refusal> {
-    let has_orphans = connection
+    // Also when the last such end found a start of its own: what it had ended is open again.
+    let concerned = connection
         .prepare_cached(
-            "SELECT 1 FROM transaction_views WHERE charger_no = ?1 AND alone = 2 LIMIT 1",
+            "SELECT 1 FROM transaction_views
+             WHERE charger_no = ?1 AND alone > 0 AND (alone = 2 OR NOT open) LIMIT 1",
         )?
         .exists([charger_no])?;
-    if !has_orphans {
+    if !concerned {
         return Ok(());
     }
     let paired: HashMap<Uuid, bool> = waiting(connection, charger_no, charger)?

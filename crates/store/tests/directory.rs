@@ -1,0 +1,97 @@
+//! Chargers and tokens as the operator sets them.
+
+mod common;
+
+use central::Timestamp;
+use central::ports::{
+    ChargerProfile, CheckMode, DirectorySource, Registration, Token, TokenStatus,
+};
+use common::Home;
+
+fn profile(charger_id: &str) -> ChargerProfile {
+    ChargerProfile {
+        charger_id: charger_id.to_owned(),
+        registration: Registration::Pending,
+        password_hash: Some("$argon2id$x".to_owned()),
+        check: Some(CheckMode::Strict),
+    }
+}
+
+fn token(id: &str) -> Token {
+    Token {
+        id: id.to_owned(),
+        status: TokenStatus::Blocked,
+        expires_at: Some(Timestamp(5)),
+        group_id: Some("G".to_owned()),
+    }
+}
+
+#[test]
+fn what_was_set_is_what_the_gateway_gets() {
+    let home = Home::new();
+    let store = home.open();
+    let plain = ChargerProfile {
+        registration: Registration::Accepted,
+        password_hash: None,
+        check: None,
+        ..profile("CP-2")
+    };
+    store.put_charger_profile(&profile("CP-1")).unwrap();
+    store.put_charger_profile(&plain).unwrap();
+    store.put_token(&token("TAG")).unwrap();
+    let snapshot = store.load(None).unwrap().unwrap();
+    assert_eq!(snapshot.chargers["cp-1"], profile("CP-1"));
+    assert_eq!(snapshot.chargers["cp-2"], plain);
+    assert_eq!(snapshot.tokens["tag"], token("TAG"));
+    assert_eq!(store.token("tAg").unwrap(), Some(token("TAG")));
+    assert_eq!(store.token("other").unwrap(), None);
+    assert_eq!(store.charger_profiles().unwrap(), [profile("CP-1"), plain]);
+    assert_eq!(store.tokens().unwrap(), [token("TAG")]);
+}
+
+#[test]
+fn two_spellings_of_one_id_are_one() {
+    let home = Home::new();
+    let store = home.open();
+    store.put_charger_profile(&profile("CP-1")).unwrap();
+    store.put_charger_profile(&profile("cp-1")).unwrap();
+    store.put_token(&token("TAG")).unwrap();
+    store.put_token(&token("Tag")).unwrap();
+    let snapshot = store.load(None).unwrap().unwrap();
+    assert_eq!(snapshot.chargers.len(), 1);
+    assert_eq!(snapshot.chargers["cp-1"].charger_id, "cp-1");
+    assert_eq!(snapshot.tokens["tag"].id, "Tag");
+}
+
+#[test]
+fn the_revision_grows_with_every_change_and_only_then() {
+    let home = Home::new();
+    let store = home.open();
+    let mut last = store.load(None).unwrap().unwrap().revision;
+    assert_eq!(store.load(Some(last)).unwrap(), None);
+    let changes: [&dyn Fn(); 4] = [
+        &|| store.put_charger_profile(&profile("CP-1")).unwrap(),
+        &|| store.put_token(&token("T")).unwrap(),
+        &|| assert!(store.remove_charger_profile("cp-1").unwrap()),
+        &|| assert!(store.remove_token("t").unwrap()),
+    ];
+    for change in changes {
+        change();
+        let snapshot = store.load(Some(last)).unwrap().unwrap();
+        assert!(snapshot.revision > last);
+        last = snapshot.revision;
+    }
+    assert!(!store.remove_charger_profile("cp-1").unwrap());
+    assert!(!store.remove_token("t").unwrap());
+    assert_eq!(store.load(Some(last)).unwrap(), None);
+}
+
+#[test]
+fn a_change_by_another_process_is_seen() {
+    let home = Home::new();
+    let store = home.open();
+    let revision = store.load(None).unwrap().unwrap().revision;
+    home.open().put_token(&token("T")).unwrap();
+    let snapshot = store.load(Some(revision)).unwrap().unwrap();
+    assert!(snapshot.tokens.contains_key("t"));
+}
