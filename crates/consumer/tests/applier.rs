@@ -1,5 +1,7 @@
 //! The applier as the forwarder and the health page see it.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use central::memory::MemoryStore;
 use central::ports::{Applied, Away, AwayKind, Batch, DeadLetter, HealthProbe, Sink, Store};
 use central::project::Changes;

@@ -27,6 +27,44 @@ struct Session {
     connection: Connection,
     memory: Memory,
     file: FileId,
+    log: Log,
+}
+
+/// The write-ahead log, which grows for as long as somebody reads in one long transaction.
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    alarm_bytes: u64,
+    is_long: bool,
+}
+
+impl Log {
+    /// The alarm is given at this many times the size at which the log should be emptied.
+    const ALARM_FACTOR: u64 = 8;
+
+    fn of(database: &Path, log_bytes: u64) -> Self {
+        let mut path = database.as_os_str().to_owned();
+        path.push("-wal");
+        Self {
+            path: path.into(),
+            alarm_bytes: log_bytes.saturating_mul(Self::ALARM_FACTOR),
+            is_long: false,
+        }
+    }
+
+    fn watch(&mut self) {
+        let bytes = std::fs::metadata(&self.path).map_or(0, |log| log.len());
+        metrics::gauge!("wattpost_store_log_bytes").set(bytes as f64);
+        let is_long = bytes > self.alarm_bytes;
+        if is_long && !self.is_long {
+            tracing::warn!(
+                bytes,
+                log = %self.path.display(),
+                "the write-ahead log cannot be emptied; some program reads in one long transaction"
+            );
+        }
+        self.is_long = is_long;
+    }
 }
 
 /// What the writer remembers, so that it need not ask.
@@ -92,6 +130,7 @@ impl Writer {
     ) -> Result<T, Refusal> {
         let session = self.session()?;
         let result = session.transact(work);
+        session.log.watch();
         if let Err(refusal) = &result {
             session.memory.clear();
             if !keeps_connection(refusal) {
@@ -123,7 +162,8 @@ impl Writer {
         match &mut self.session {
             Some(session) => Ok(session),
             slot @ None => {
-                let connection = connection::writer(&self.path, &self.options)?;
+                let connection = connection::writer(&self.path, &self.options)
+                    .map_err(|refusal| name_read_only(refusal, &self.path))?;
                 let file = FileId::of(&self.path)
                     .map_err(|error| Refusal::away(AwayKind::Unreachable, error.to_string()))?;
                 self.was_there = true;
@@ -131,6 +171,7 @@ impl Writer {
                     connection,
                     memory: Memory::default(),
                     file,
+                    log: Log::of(&self.path, self.options.log_bytes),
                 }))
             }
         }
@@ -161,6 +202,22 @@ impl Session {
         let done = work(&transaction, &mut self.memory)?;
         transaction.commit()?;
         Ok(done)
+    }
+}
+
+/// SQLite says only "cannot open" of a file that is there but may not be written.
+fn name_read_only(refusal: Refusal, path: &Path) -> Refusal {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    match refusal {
+        Refusal::Away(away) if away.kind == AwayKind::Unreachable => {
+            match std::fs::OpenOptions::new().append(true).open(path) {
+                Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => {
+                    Refusal::away(AwayKind::ReadOnly, error.to_string())
+                }
+                _ => Refusal::Away(away),
+            }
+        }
+        refusal => refusal,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The database away in every way: it says which, loses nothing, and is found again by itself.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod common;
 
 use central::ledger::Ledger;

@@ -1,5 +1,7 @@
 //! Killed in the middle: a batch is there as a whole or not at all, and what was reported is there.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod common;
 
 use common::{Home, Said, apply, id, meter_values};

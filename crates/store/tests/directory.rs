@@ -1,5 +1,7 @@
 //! Chargers and tokens as the operator sets them.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod common;
 
 use central::Timestamp;

@@ -1,5 +1,7 @@
 //! The laws of the port `Store`, held by every adapter: the one in memory and the one on SQLite.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod common;
 
 use central::RecordKind;
@@ -261,6 +263,29 @@ proptest! {
         prop_assert_eq!(shown(&straight), shown(&shuffled));
         prop_assert_eq!(listed(&straight), expected(&memory.contents()));
     }
+}
+
+#[test]
+fn two_programs_may_apply_to_the_same_ledger() {
+    let home = Home::new();
+    let (one, other) = (home.open(), home.open());
+    let reference = MemoryStore::default();
+    for said in a_day().chunks(1).cycle().take(30) {
+        apply(&reference, said).unwrap();
+        apply(&one, said).unwrap();
+        apply(&other, said).unwrap();
+    }
+    for (minute, said) in (20..40_i64).map(|n| {
+        (
+            n,
+            meter_values(id(0, 100 + n.cast_unsigned()), "CP-1", n, 77),
+        )
+    }) {
+        let store = if minute % 2 == 0 { &one } else { &other };
+        apply(store, std::slice::from_ref(&said)).unwrap();
+        apply(&reference, &[said]).unwrap();
+    }
+    assert_eq!(one.contents().unwrap(), reference.contents());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A record that the database refuses for ever does not hold up the others.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod common;
 
 use central::ledger::{Ledger, PageRequest};

@@ -1,5 +1,7 @@
 //! Reading: pages that neither skip nor repeat, filters, and reading beside writing.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod common;
 
 use central::ledger::{
