@@ -1,6 +1,12 @@
 //! What the gateway promises: an answer after its record is durable, one connection per charger, a
 //! stop and an outage that chargers survive.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use central::RecordKind;

@@ -1,6 +1,12 @@
 //! Each known oddity of charger firmware that concerns framing, URL or credentials, by its number in
 //! the list of quirks: it is survived, answered, and never a reason to disconnect.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 mod common;
 
 use common::charger::{BINARY, Charger, PING, PONG, TEXT, request};
