@@ -114,8 +114,8 @@ impl Figures {
         self.sync_last_ns.store(ns, Relaxed);
         self.sync_total_ns.fetch_add(ns, Relaxed);
         self.sync_max_ns.fetch_max(ns, Relaxed);
+        // The rest is in `Status`; only a distribution has to be told as it happens.
         metrics::histogram!("wattpost_journal_sync_seconds").record(took);
-        metrics::counter!("wattpost_journal_records_total").increment(records);
     }
 }
 
@@ -523,8 +523,11 @@ impl Core {
         let supply = self.supply();
         let segment_bytes = self.limits.segment_bytes;
         let segments_ready = supply.ready_len() as u64;
-        let wanted_bytes = supply.wanted() as u64 * segment_bytes;
-        let zeroing_backlog_bytes = wanted_bytes.saturating_sub(supply.zeroed_bytes);
+        let wanted = supply.wanted() as u64;
+        // Not nothing before the last one is ready.
+        let zeroing_backlog_bytes = (wanted * segment_bytes)
+            .saturating_sub(supply.zeroed_bytes)
+            .max(wanted);
         let full_detail = supply.no_room.clone();
         drop(supply);
         let syncs = self.figures.syncs.load(Relaxed);

@@ -1,5 +1,5 @@
 //! The thread that keeps house, so that the writer never has to: prepares segments ahead, keeps the
-//! cursor on disk, retires forgotten segments (another life or removal), and shows the figures.
+//! cursor on disk, and retires forgotten segments (another life, or removal).
 //!
 //! ```text
 //! loop: 1. the writer has ended            → keep the cursor, end
@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 const CURSOR_EVERY: Duration = Duration::from_millis(100);
 /// How often a full disk is asked again.
 const ROOM_EVERY: Duration = Duration::from_millis(250);
-/// How often gauges are set.
-const GAUGES_EVERY: Duration = Duration::from_secs(1);
+/// How long it rests at most: some things happen without a call to it.
+const REST_MAX: Duration = Duration::from_secs(1);
 /// Between two slices of zeros nobody waits for.
 const SLICE_PAUSE: Duration = Duration::from_millis(3);
 
@@ -34,7 +34,6 @@ pub(crate) struct Keeper {
     cursor_file: CursorFile,
     cursor_due: Instant,
     room_due: Instant,
-    gauges_due: Instant,
 }
 
 enum Job {
@@ -42,7 +41,6 @@ enum Job {
     Retire(Arc<Segment>),
     Make,
     KeepCursor,
-    ShowGauges,
 }
 
 impl Keeper {
@@ -53,7 +51,6 @@ impl Keeper {
             cursor_file,
             cursor_due: now,
             room_due: now,
-            gauges_due: now,
         }
     }
 
@@ -81,11 +78,6 @@ impl Keeper {
                 Some(Job::KeepCursor) => self
                     .keep_cursor()
                     .map_err(|error| self.fail("keep the cursor in", &error)),
-                Some(Job::ShowGauges) => {
-                    self.gauges_due = Instant::now() + GAUGES_EVERY;
-                    core.status().show();
-                    Ok(())
-                }
             };
             if result.is_err() {
                 return;
@@ -111,7 +103,7 @@ impl Keeper {
                 return Some(Job::Retire(segment));
             }
             let now = Instant::now();
-            let mut until = self.gauges_due;
+            let mut until = now + REST_MAX;
             if supply.wanted() > 0 {
                 if supply.no_room.is_none() || now >= self.room_due {
                     return Some(Job::Make);
@@ -123,9 +115,6 @@ impl Keeper {
                     return Some(Job::KeepCursor);
                 }
                 until = until.min(self.cursor_due);
-            }
-            if now >= self.gauges_due {
-                return Some(Job::ShowGauges);
             }
             drop(self.wait(supply, until - now));
         }
@@ -161,15 +150,22 @@ impl Keeper {
         let Some(segment) = self.core.shelf().take_oldest(index) else {
             return Ok(());
         };
-        let useful = self.core.supply().has_use_for_one_more();
-        if useful && self.can_live_again(&segment) {
-            let ready = supply::recycle(&*self.core.disk, index, self.next_header())?;
-            self.add(ready);
-            return Ok(());
+        let disk = &*self.core.disk;
+        let name = layout::segment_name(index);
+        let is_useful = self.core.supply().has_use_for_one_more();
+        if is_useful && self.can_live_again(&segment) {
+            match disk.open(&name) {
+                Ok(file) => {
+                    self.add(supply::recycle(disk, &name, file, self.next_header())?);
+                    return Ok(());
+                }
+                Err(error) if is_lack_of_room(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
-        self.core.disk.remove(&layout::segment_name(index))?;
+        disk.remove(&name)?;
         // One by one, so that a power cut never leaves a gap between two segments.
-        self.core.disk.sync_dir()
+        disk.sync_dir()
     }
 
     /// Nobody reads it, and it is as long as those made now.

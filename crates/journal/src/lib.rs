@@ -23,12 +23,13 @@
 //!
 //! # Bounds
 //! On disk: [`Options::max_bytes`] to be delivered, plus [`Options::retain_bytes`] behind the
-//! cursor, plus at most four to six segments under preparation or about to leave. In memory:
+//! cursor, plus up to six segments under preparation or about to leave (two on a
+//! quiet machine). In memory:
 //! [`Options::pending_bytes_max`] twice (one group fills while the other is written).
 //!
 //! # Threads
 //! `journal-writer` writes and syncs. `journal-keeper` makes segments ahead in small slices,
-//! recycles or removes forgotten ones, keeps the cursor, and sets the gauges.
+//! recycles or removes forgotten ones, and keeps the cursor.
 //!
 //! A power cut is taken to tear writes at sectors of 512 bytes. On file systems that write into new
 //! places (btrfs, ZFS, or thin volumes) a full disk may also show at a write; that ends the journal

@@ -41,7 +41,7 @@ pub struct Status {
     pub sync_max: Duration,
     /// Segments prepared ahead, ready to be written.
     pub segments_ready: u64,
-    /// Bytes still to be zeroed before enough segments are prepared.
+    /// Bytes still to be zeroed before enough segments are prepared; 0 when they are.
     pub zeroing_backlog_bytes: u64,
     /// How often the writer had to wait for a segment.
     pub segment_waits: u64,
@@ -51,27 +51,6 @@ pub struct Status {
     pub full_detail: Option<String>,
     /// The first disk error; the journal takes nothing since.
     pub poisoned: Option<String>,
-}
-
-impl Status {
-    /// Sets the gauges that operators watch.
-    pub(crate) fn show(&self) {
-        let flag = |on: bool| f64::from(u8::from(on));
-        let age = self.oldest_age.unwrap_or_default();
-        metrics::gauge!("wattpost_journal_appended_seq").set(self.appended_seq as f64);
-        metrics::gauge!("wattpost_journal_durable_seq").set(self.durable_seq as f64);
-        metrics::gauge!("wattpost_journal_cursor_seq").set(self.cursor as f64);
-        metrics::gauge!("wattpost_journal_used_bytes").set(self.used_bytes as f64);
-        metrics::gauge!("wattpost_journal_max_bytes").set(self.max_bytes as f64);
-        metrics::gauge!("wattpost_journal_disk_bytes").set(self.disk_bytes as f64);
-        metrics::gauge!("wattpost_journal_pending_bytes").set(self.pending_bytes as f64);
-        metrics::gauge!("wattpost_journal_oldest_age_seconds").set(age.as_secs_f64());
-        metrics::gauge!("wattpost_journal_zeroing_backlog_bytes")
-            .set(self.zeroing_backlog_bytes as f64);
-        metrics::gauge!("wattpost_journal_segment_waits").set(self.segment_waits as f64);
-        metrics::gauge!("wattpost_journal_full").set(flag(self.full.is_some()));
-        metrics::gauge!("wattpost_journal_poisoned").set(flag(self.poisoned.is_some()));
-    }
 }
 
 /// What opening a journal found.

@@ -131,11 +131,14 @@ fn zero(file: &dyn DiskFile, bytes: u64, pause: &mut impl FnMut(u64) -> bool) ->
     Ok(true)
 }
 
-/// Gives the file of forgotten segment `old` another life.
-pub(crate) fn recycle(disk: &dyn Disk, old: u64, header: Header) -> io::Result<Ready> {
-    let name = layout::segment_name(old);
-    let file = disk.open(&name)?;
-    disk.rename(&name, TEMPORARY)?;
+/// Gives the file of a forgotten segment another life.
+pub(crate) fn recycle(
+    disk: &dyn Disk,
+    name: &str,
+    file: Arc<dyn DiskFile>,
+    header: Header,
+) -> io::Result<Ready> {
+    disk.rename(name, TEMPORARY)?;
     // Before its content changes the old name must be gone for certain, or the next start would
     // find a stranger under it.
     disk.sync_dir()?;

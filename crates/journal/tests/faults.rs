@@ -1,5 +1,11 @@
 //! Disks that refuse: errors end the journal at once and for good; lack of room passes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
 mod common;
 
 use common::{eventually, open, read_after, record, small};
@@ -162,6 +168,23 @@ fn on_a_full_disk_forgetting_gives_room() {
     eventually("a forgotten segment is used again", || {
         journal.append(&big, None).is_ok()
     });
+    assert_eq!(journal.poisoned(), None);
+}
+
+#[test]
+fn a_lack_of_file_handles_passes_too() {
+    let disk = SimDisk::new(1);
+    let journal = settled(&disk);
+    disk.set_no_handles(true);
+    let big = record(0, 0, 3_000);
+    while journal.append(&big, None).is_ok() {
+        journal.wait_durable(journal.status().appended_seq).unwrap();
+    }
+    journal.forget_upto(journal.durable_seq()).unwrap();
+    eventually("the oldest segment leaves", || journal.oldest_seq() > 1);
+    assert_eq!(journal.full(), Some(FullReason::DiskFull));
+    disk.set_no_handles(false);
+    eventually("there is room again", || journal.append(&big, None).is_ok());
     assert_eq!(journal.poisoned(), None);
 }
 

@@ -1,6 +1,12 @@
 //! Opening what others left: another process, another release, other settings, missing and damaged
 //! files.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
 mod common;
 
 use common::{eventually, open, read_after, read_all, record, small};

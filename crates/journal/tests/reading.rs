@@ -1,5 +1,11 @@
 //! Reading: durable records only, in order, while others write and forget.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
 mod common;
 
 use common::{eventually, open, read_after, record, small};

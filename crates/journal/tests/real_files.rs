@@ -1,6 +1,12 @@
 //! The real disk: a process is killed while it writes, and everything that it had reported durable
 //! is there at the next start.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
 mod common;
 
 use common::{read_after, record, small};

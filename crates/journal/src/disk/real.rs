@@ -14,6 +14,8 @@ pub(crate) const LOCK_FILE: &str = "lock";
 /// A directory of the machine.
 pub(crate) struct RealDisk {
     dir: PathBuf,
+    /// Kept open, so that syncing it needs no file handle when there are none left.
+    names: File,
     locked: Mutex<Option<File>>,
 }
 
@@ -29,6 +31,7 @@ impl RealDisk {
         }
         Ok(Self {
             dir: dir.to_path_buf(),
+            names: File::open(dir)?,
             locked: Mutex::new(None),
         })
     }
@@ -107,7 +110,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        self.names.sync_all()
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -55,6 +55,7 @@ struct State {
     power_until: Option<u64>,
     capacity: u64,
     is_stuck: bool,
+    has_no_handles: bool,
     faults: Vec<Fault>,
     /// Files whose sync failed, and that were written or synced again since.
     trusted_after_failure: Vec<usize>,
@@ -89,6 +90,7 @@ impl SimDisk {
             power_until: None,
             capacity: u64::MAX,
             is_stuck: false,
+            has_no_handles: false,
             faults: Vec::new(),
             trusted_after_failure: Vec::new(),
         })
@@ -122,6 +124,11 @@ impl SimDisk {
     /// Sets how many bytes all files together may have.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity = bytes;
+    }
+
+    /// Lets opening and making files fail with EMFILE, or work again.
+    pub fn set_no_handles(&self, has_no_handles: bool) {
+        self.state().has_no_handles = has_no_handles;
     }
 
     /// Lets syncs hang, or go on.
@@ -179,6 +186,7 @@ impl SimDisk {
             power_until: None,
             capacity: u64::MAX,
             is_stuck: false,
+            has_no_handles: false,
             faults: Vec::new(),
             trusted_after_failure: Vec::new(),
         })
@@ -200,6 +208,7 @@ impl SimDisk {
             power_until: None,
             capacity: u64::MAX,
             is_stuck: false,
+            has_no_handles: false,
             faults: Vec::new(),
             trusted_after_failure: Vec::new(),
         })
@@ -261,6 +270,13 @@ impl State {
             None => true,
         });
         due
+    }
+
+    fn handle(&self) -> io::Result<()> {
+        if self.has_no_handles {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        Ok(())
     }
 
     fn find(&self, name: &str) -> io::Result<usize> {
@@ -345,6 +361,7 @@ impl Disk for SimDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let state = self.state();
         state.power()?;
+        state.handle()?;
         let inode = state.find(name)?;
         drop(state);
         Ok(Arc::new(SimFile {
@@ -356,6 +373,7 @@ impl Disk for SimDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
         state.step()?;
+        state.handle()?;
         let inode = state.files.len();
         state.files.push(SimInode::default());
         state.change_name(NameChange::Set(name.to_owned(), inode));
