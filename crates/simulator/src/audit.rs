@@ -61,8 +61,13 @@ struct MessageRow {
 struct TransactionRow {
     charger_id: String,
     transaction_id: Value,
-    #[serde(default)]
-    started_at: Option<String>,
+    /// `null` = no start has arrived.
+    #[serde(default = "unknown")]
+    started_at: Value,
+}
+
+fn unknown() -> Value {
+    Value::Bool(true)
 }
 
 /// Compares a ledger with an export of messages and, if given, of transactions (NDJSON, as `wattpost
@@ -108,8 +113,10 @@ pub fn audit(
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            let started_at = row.started_at.as_deref().and_then(moment);
-            book.find_transaction(&row.charger_id, &id, started_at);
+            if !row.started_at.is_null() {
+                let started_at = row.started_at.as_str().and_then(moment);
+                book.find_transaction(&row.charger_id, &id, started_at);
+            }
         })?;
     }
     Ok(book.close())

@@ -3,8 +3,9 @@
 //!
 //! `speed_up` divides the waits of a charger's *life* (meter interval, time between transactions,
 //! resend interval, reconnect back-off, heartbeat, Pending). It does not divide what concerns the
-//! real network: answer timeout, ping, `Retry-After`, and duration and rate of the run. Timestamps
-//! in messages are always the real time; energy grows with the simulated time.
+//! real network: answer timeout, ping, `Retry-After`, and duration and rate of the run. Nor does it
+//! make a charger reconnect within less than 0.1 s. Timestamps in messages are always the real time;
+//! energy grows with the simulated time.
 
 use ocpp::Version;
 use serde::{Deserialize, Serialize};

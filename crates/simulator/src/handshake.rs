@@ -1,7 +1,7 @@
 //! Opening a charger's connection: TCP, the HTTP upgrade, the subprotocol.
 //!
 //! Done by hand up to the first WebSocket frame, because a charger must know *why* it was refused:
-//! the status and `Retry-After` decide how long it waits.
+//! the status and `Retry-After` decide how long it waits. `Sec-WebSocket-Accept` is taken on trust.
 
 use crate::charger::Refusal;
 use crate::config::ConfigError;

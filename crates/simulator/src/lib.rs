@@ -5,7 +5,7 @@
 //! queue for what must not be lost, resends), and a ledger of what each of them was told.
 //!
 //! - [`charger::Charger`] decides: one charger without socket and clock. `handle_*` brings the world
-//!   in, `poll_output` takes decisions out.
+//!   in, `poll_output` takes decisions out. Chargers of 2.1 say what 2.1 shares with 2.0.1.
 //! - [`Fleet`] waits: one task per charger that hands sockets, timers and disk to its charger.
 //! - [`ledger`] is what the fleet writes down, [`audit`] compares it with what the other side
 //!   exports.

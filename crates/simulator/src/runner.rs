@@ -159,6 +159,12 @@ impl Running {
             let now = self.runner.shared.clock.now();
             let charger = &mut self.runner.charger;
             match happening {
+                Happening::Frame(frame) if frame.opcode() == OpCode::Close => {
+                    let code = frame.close_code().map_or(1005, u16::from);
+                    self.answer_close().await;
+                    self.runner.charger.handle_closed(now);
+                    self.trouble(&format!("closed with {code}"), "");
+                }
                 Happening::Frame(frame) => self.heard(&frame, now),
                 Happening::Time => {
                     rings_at = Moment(u64::MAX);
@@ -226,13 +232,7 @@ impl Running {
                 charger.handle_text(text, now);
             }
             OpCode::Ping | OpCode::Pong => charger.handle_sign_of_life(now),
-            OpCode::Close => {
-                let code = frame.close_code().map_or(1005, u16::from);
-                self.link = Link::Closed;
-                charger.handle_closed(now);
-                self.trouble(&format!("closed with {code}"), "");
-            }
-            OpCode::Continuation => {}
+            OpCode::Close | OpCode::Continuation => {}
         }
     }
 
@@ -303,6 +303,13 @@ impl Running {
         let now = self.runner.shared.clock.now();
         self.runner.charger.handle_closed(now);
         self.trouble("line lost", &why);
+    }
+
+    /// The other side says goodbye: the library's answer goes out with the next look at the line.
+    async fn answer_close(&mut self) {
+        if let Link::Open(mut socket) = std::mem::replace(&mut self.link, Link::Closed) {
+            let _ = timeout(CLOSE_TIMEOUT, socket.next_frame()).await;
+        }
     }
 
     async fn close(&mut self) {

@@ -4,6 +4,10 @@
 use crate::config::{FleetConfig, ResendIds, Scenario};
 use std::time::Duration;
 
+/// However much in a hurry, a fleet does not dial without pause: a thousand chargers would keep a
+/// machine busy with nothing else.
+const RECONNECT_MIN: Duration = Duration::from_millis(100);
+
 /// Shared by all chargers of a fleet.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -102,10 +106,10 @@ impl From<&FleetConfig> for Settings {
             status_overtakes: config.status_overtakes,
             boot_on_reconnect: config.boot_on_reconnect,
             heartbeat: config.heartbeat_interval_s.map(hurried),
-            reconnect: hurried(config.reconnect_s),
-            reconnect_jitter: hurried(config.reconnect_jitter_s),
-            backoff_minimum: hurried(config.backoff_minimum_s),
-            backoff_range: hurried(config.backoff_range_s),
+            reconnect: hurried(config.reconnect_s).max(RECONNECT_MIN),
+            reconnect_jitter: hurried(config.reconnect_jitter_s).max(RECONNECT_MIN),
+            backoff_minimum: hurried(config.backoff_minimum_s).max(RECONNECT_MIN),
+            backoff_range: hurried(config.backoff_range_s).max(RECONNECT_MIN),
             backoff_doublings: config.backoff_doublings.min(20),
             ping: (config.ping_interval_s > 0.0).then(|| seconds_f64(config.ping_interval_s)),
             tokens,

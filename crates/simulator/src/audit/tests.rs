@@ -188,6 +188,10 @@ fn missing_and_surplus_transactions_are_found() {
         |run| drop(run.transactions.pop()),
         |report| &mut report.missing_transactions,
     );
+    assert_found(
+        |run| run.transactions[1]["started_at"] = Value::Null,
+        |report| &mut report.missing_transactions,
+    );
     for id in ["101", "777"] {
         assert_found(
             |run| {

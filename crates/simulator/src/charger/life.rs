@@ -105,27 +105,30 @@ impl Charger {
         }
     }
 
-    /// The next turn of a closed loop: only when everything before is answered.
+    /// The next turn of a closed loop: only when everything before is answered. The first connector
+    /// charges by itself, others if asked from afar.
     fn flood(&mut self, now: Moment) {
-        if !self.queue.is_empty() || self.finishing {
-            return;
-        }
-        let done = self.flood_left == Some(0);
-        match &self.connectors[0].phase {
-            Phase::Free { .. } if !done => {
-                let token = self.some_token();
-                self.begin(0, token, None, now);
+        for connector in 0..self.connectors.len() {
+            if !self.queue.is_empty() || self.finishing {
+                return;
             }
-            Phase::Charging(session) => {
-                let limit = self.settings.values_per_transaction;
-                if done || limit > 0 && session.values >= limit {
-                    self.stop(0, StopReason::Local, now);
-                } else if session.next_value_at <= now {
-                    self.meter(0, now);
-                    self.flood_left = self.flood_left.map(|left| left.saturating_sub(1));
+            let done = self.flood_left == Some(0);
+            match &self.connectors[connector].phase {
+                Phase::Free { .. } if connector == 0 && !done => {
+                    let token = self.some_token();
+                    self.begin(connector, token, None, now);
                 }
+                Phase::Charging(session) => {
+                    let limit = self.settings.values_per_transaction;
+                    if done || limit > 0 && session.values >= limit {
+                        self.stop(connector, StopReason::Local, now);
+                    } else if session.next_value_at <= now {
+                        self.meter(connector, now);
+                        self.flood_left = self.flood_left.map(|left| left.saturating_sub(1));
+                    }
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
 

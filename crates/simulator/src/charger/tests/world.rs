@@ -33,7 +33,7 @@ pub(super) enum Reaction {
 pub(super) struct World {
     pub(super) charger: Charger,
     pub(super) now: Moment,
-    version: Version,
+    pub(super) version: Version,
     is_connected: bool,
     /// Whether connections are accepted, and if not, why.
     pub(super) refusal: Option<Refusal>,
@@ -122,6 +122,10 @@ impl World {
 
     pub(super) fn come_back(&mut self) {
         self.refusal = None;
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.is_connected
     }
 
     pub(super) fn drop_line(&mut self) {
