@@ -377,16 +377,20 @@ impl Core {
         if readable.is_empty() {
             return;
         }
-        let mut due = Vec::new();
-        readable.retain_mut(|(after, waker)| {
-            let wait = *after >= durable;
-            if !wait {
-                due.push(std::mem::replace(waker, Waker::noop().clone()));
+        // Usually one waits: the forwarder.
+        if let [(after, _)] = readable.as_slice() {
+            let one = (*after < durable).then(|| readable.pop()).flatten();
+            drop(readable);
+            if let Some((_, waker)) = one {
+                waker.wake();
             }
-            wait
-        });
+            return;
+        }
+        let due: Vec<(u64, Waker)> = readable
+            .extract_if(.., |(after, _)| *after < durable)
+            .collect();
         drop(readable);
-        due.into_iter().for_each(Waker::wake);
+        due.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     /// See [`crate::Journal::poll_readable`].

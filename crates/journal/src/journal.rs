@@ -204,16 +204,27 @@ impl Handle {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let Some(threads) = threads else { return };
-        for thread in threads {
-            // The last handle may die with a waker, on the very thread that woke it.
-            if thread.thread().id() != thread::current().id() {
+        let here = thread::current().id();
+        let is_one_of_them = threads.iter().any(|thread| thread.thread().id() == here);
+        let core = self.core.clone();
+        let wait = move || {
+            for thread in threads {
                 // A panic was caught and became the poison.
                 let _ = thread.join();
             }
+            core.ended.store(true, Release);
+            core.wake_all();
+            core.disk.unlock();
+        };
+        if is_one_of_them {
+            // The last handle died with a waker, on the thread that woke it; that cannot wait for
+            // itself. Without another thread the directory stays ours until the process ends.
+            let _ = thread::Builder::new()
+                .name("journal-end".to_owned())
+                .spawn(wait);
+        } else {
+            wait();
         }
-        self.core.ended.store(true, Release);
-        self.core.wake_all();
-        self.core.disk.unlock();
     }
 }
 

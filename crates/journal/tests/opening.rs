@@ -12,6 +12,8 @@ mod common;
 use common::{eventually, open, read_after, read_all, record, small};
 use journal::sim::{SimDisk, Tear};
 use journal::{Journal, OpenError, Options, ReadError};
+use std::sync::{Arc, Mutex};
+use std::task::{Wake, Waker};
 
 /// A journal of `count` records of 3,000 bytes, closed.
 fn filled(count: u64, forgotten: u64) -> SimDisk {
@@ -83,6 +85,29 @@ fn dropping_the_last_handle_closes_it() {
     let (journal, recovery) = open(&disk.after_power_cut(Tear::LoseAll, 0));
     assert_eq!(recovery.durable_seq, 50);
     assert_eq!(read_all(&journal).len(), 50);
+}
+
+#[test]
+fn the_last_handle_may_die_on_the_thread_that_wakes() {
+    struct Holder(Mutex<Option<Journal>>);
+    impl Wake for Holder {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().unwrap().take();
+        }
+    }
+    let disk = SimDisk::new(1);
+    let (journal, _) = open(&disk);
+    let holder = Arc::new(Holder(Mutex::new(Some(journal.clone()))));
+    journal
+        .append(&record(0, 1, 100), Some(&Waker::from(holder)))
+        .unwrap();
+    drop(journal);
+    let mut reopened = None;
+    eventually("the directory is free", || {
+        reopened = Journal::open_on(disk.clone(), small()).ok();
+        reopened.is_some()
+    });
+    assert_eq!(reopened.unwrap().1.durable_seq, 1);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn live(journal: &Journal, life: u64, mut taken: Vec<Vec<u8>>) -> Life {
     'life: for round in 0..24_u64 {
         for step in 0..=round % 5 {
             let seq = taken.len() as u64 + 1;
-            let length = (seq * 977 % 3_000 + step) as usize;
+            let length = (seq * 977 % 9_000 + step) as usize;
             let bytes = record(life, seq, length);
             let Ok(given) = journal.append(&bytes, None) else {
                 break 'life;
@@ -41,7 +41,7 @@ fn live(journal: &Journal, life: u64, mut taken: Vec<Vec<u8>>) -> Life {
             break;
         }
         if round % 4 == 3 {
-            forgotten = journal.durable_seq().saturating_sub(9).max(forgotten);
+            forgotten = journal.durable_seq().saturating_sub(4).max(forgotten);
             if journal.forget_upto(forgotten).is_err() {
                 break;
             }
