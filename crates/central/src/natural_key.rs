@@ -112,21 +112,24 @@ impl<'a> NaturalKey<'a> {
 }
 
 /// A hash that never changes over texts, each with its length, so that no two lists run together.
-pub(crate) struct StableHasher(blake3::Hasher);
+pub(crate) struct StableHasher(Vec<u8>);
 
 impl StableHasher {
     pub(crate) fn new(domain: &'static str) -> Self {
-        Self(blake3::Hasher::new_derive_key(domain))
+        let mut hasher = Self(Vec::with_capacity(256));
+        hasher.add(domain);
+        hasher
     }
 
     pub(crate) fn add(&mut self, text: &str) -> &mut Self {
-        self.0.update(&(text.len() as u64).to_le_bytes());
-        self.0.update(text.as_bytes());
+        self.0.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(text.as_bytes());
         self
     }
 
     pub(crate) fn finish(&self) -> [u8; 32] {
-        *self.0.finalize().as_bytes()
+        // In one go: for such short inputs a streaming hasher costs more than the hash.
+        *blake3::hash(&self.0).as_bytes()
     }
 
     pub(crate) fn finish_u64(&self) -> u64 {

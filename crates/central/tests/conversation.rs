@@ -7,7 +7,7 @@ use central::record::Notes;
 use central::resend::ResendMemory;
 use central::station::{CloseReason, Fact, Output, Ticket, TokenAnswer};
 use central::{AnswerKind, Record, RecordKind};
-use common::{START, at, connect, event, profile, setup, token};
+use common::{START, at, connect, event, number, profile, setup, token};
 use ocpp::Version;
 
 fn call(id: &str, action: &str, payload: &str) -> String {
@@ -15,12 +15,13 @@ fn call(id: &str, action: &str, payload: &str) -> String {
 }
 
 fn transaction_id(answer: &str) -> i64 {
-    let pointer = if answer.starts_with('[') {
+    let is_frame = answer.starts_with('[');
+    let pointer = if is_frame {
         "/2/transactionId"
     } else {
         "/transactionId"
     };
-    at(answer, pointer).as_i64().expect("an id")
+    number(answer, pointer)
 }
 
 #[test]
@@ -501,6 +502,50 @@ fn bytes_that_are_no_text_are_kept_as_base64() {
     let records = line.records();
     assert_eq!(records[0].payload, "//4A");
     assert!(records[0].notes.has(Notes::BASE64));
+}
+
+#[test]
+fn a_transaction_message_in_another_encoding_is_kept_and_answered_with_success() {
+    // An idTag in Latin-1: no UTF-8, but plainly a start.
+    let text = call(
+        "1",
+        "StartTransaction",
+        &START.replace("04A1", "J\u{fc}rgen"),
+    );
+    let latin_1: Vec<u8> = text
+        .chars()
+        .map(|c| u8::try_from(c).unwrap_or(b'?'))
+        .collect();
+    let mut line = connect(Version::V16);
+    line.station.handle_binary(&latin_1, line.now);
+    line.settle();
+    assert!(transaction_id(&line.heard[0]) > 0);
+    line.station.handle_binary(&latin_1, line.now);
+    line.settle();
+    assert_eq!(
+        transaction_id(&line.heard[0]),
+        transaction_id(&line.heard[1])
+    );
+    let records = line.records();
+    let kinds: Vec<_> = records.iter().map(|record| record.kind).collect();
+    // The bytes as they came, the message as it was understood; the repeat is evidence only.
+    let (raw, call) = (RecordKind::Unreadable, RecordKind::Call);
+    assert_eq!(kinds, [raw, call, raw]);
+    assert!(records[1].notes.has(Notes::QUARANTINED));
+
+    // What is no transaction's is refused under its own id.
+    let mut line = connect(Version::V16);
+    let status = [
+        br#"[2,"7","StatusNotification",{"info":""#.as_slice(),
+        b"\xfc\"}]",
+    ]
+    .concat();
+    line.station.handle_binary(&status, line.now);
+    line.settle();
+    assert_eq!(
+        common::error_code(&line.heard[0], "7"),
+        "FormationViolation"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use central::record::Notes;
 use central::station::CloseReason;
 use central::{RecordKind, Timestamp};
 use common::ledger::{self, connector, transaction, transactions};
-use common::{Line, START, at, connect, event, setup};
+use common::{Line, START, at, connect, event, number, setup};
 use ocpp::Version;
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ const NOW: Timestamp = common::NOW;
 
 fn starts(line: &mut Line) -> i64 {
     let answer = line.succeeds("start", "StartTransaction", START);
-    at(&answer, "/transactionId").as_i64().expect("an id")
+    number(&answer, "/transactionId")
 }
 
 fn stop(id: &str, at: &str, meter: u32) -> String {

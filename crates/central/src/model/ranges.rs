@@ -95,3 +95,55 @@ impl Merge for RangeSet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn set(numbers: &[i64]) -> RangeSet {
+        let mut set = RangeSet::default();
+        for number in numbers {
+            set.insert(*number);
+        }
+        set
+    }
+
+    #[test]
+    fn gaps_are_what_is_missing_between() {
+        assert_eq!(set(&[0, 1, 5, 3]).gaps(), [(2, 2), (4, 4)]);
+        assert_eq!(set(&[3, 2, 1]).gaps(), []);
+        assert_eq!(set(&[]).gaps(), []);
+    }
+
+    #[test]
+    fn the_ends_of_all_numbers_do_not_overflow() {
+        let ends = set(&[i64::MIN, i64::MAX, i64::MAX - 1, i64::MIN + 1]);
+        assert_eq!(ends.last(), Some(i64::MAX));
+        assert!(!ends.contains(i64::MIN), "far below the window");
+        assert_eq!(set(&[i64::MIN, i64::MIN]).first(), Some(i64::MIN));
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_set_within_its_window(
+            numbers in proptest::collection::vec(prop_oneof![0..40_i64, 16_300..16_500_i64], 0..60),
+            cut in 0..60_usize,
+        ) {
+            let last = numbers.iter().max().copied().unwrap_or(0);
+            let expected: BTreeSet<i64> = numbers
+                .iter()
+                .copied()
+                .filter(|number| *number >= last - RangeSet::WINDOW)
+                .collect();
+            let cut = cut.min(numbers.len());
+            let mut merged = set(&numbers[cut..]);
+            merged.merge(set(&numbers[..cut]));
+            prop_assert_eq!(&merged, &set(&numbers));
+            for number in 0..16_600 {
+                prop_assert_eq!(merged.contains(number), expected.contains(&number), "{}", number);
+            }
+        }
+    }
+}

@@ -208,3 +208,61 @@ impl Merge for TransactionState {
         self.soc_percent.merge(other.soc_percent);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Stamp;
+    use crate::{GatewayId, RecordId};
+    use uuid::Uuid;
+
+    fn with_stop(seq: u64, at: i64) -> TransactionState {
+        let stamp = Stamp {
+            at: Timestamp(at),
+            received_at: Timestamp(at),
+            record: RecordId {
+                gateway: GatewayId(Uuid::nil()),
+                seq,
+            },
+            part: 0,
+        };
+        let key = ContentKey {
+            at: Timestamp(at),
+            hash: 1,
+        };
+        let mut state = TransactionState::default();
+        state.stops.insert(key, First::new(stamp, Stop::default()));
+        state
+    }
+
+    #[test]
+    fn what_is_kept_of_an_id_that_says_nothing_is_bounded_in_any_order() {
+        let all: Vec<_> = (0..700)
+            .map(|i| with_stop(i, i64::try_from(i).unwrap()))
+            .collect();
+        let merged = |states: &mut dyn Iterator<Item = &TransactionState>| {
+            let mut merged = TransactionState::default();
+            for state in states {
+                merged.merge(state.clone());
+            }
+            merged
+        };
+        let up = merged(&mut all.iter());
+        assert_eq!(up.stops.len(), TransactionState::PARTS_MAX);
+        assert_eq!(up, merged(&mut all.iter().rev()));
+        let odd_first = all.iter().skip(1).step_by(2).chain(all.iter().step_by(2));
+        assert_eq!(up, merged(&mut odd_first.into_iter()));
+    }
+
+    #[test]
+    fn a_content_key_reads_back_from_its_text() {
+        for at in [0, -5, i64::MAX, i64::MIN] {
+            let key = ContentKey {
+                at: Timestamp(at),
+                hash: 0xdead_beef,
+            };
+            assert_eq!(ContentKey::try_from(String::from(key)), Ok(key));
+        }
+        assert!(ContentKey::try_from("nonsense".to_owned()).is_err());
+    }
+}

@@ -9,7 +9,8 @@ use crate::ports::Registration;
 use crate::record::{AnswerKind, Notes, Record, RecordKind};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ocpp::frame::{FrameError, FrameErrorKind, MessageId};
+use ocpp::ErrorCode;
+use ocpp::frame::{self, Call, Frame, FrameError, FrameErrorKind, MessageId};
 use std::borrow::Cow;
 
 /// How much of one such frame is kept, in bytes.
@@ -101,15 +102,10 @@ impl Station {
         self.count_garbage();
     }
 
+    /// Bytes that are no UTF-8, such as a token in Latin-1. They are kept as they came; then they are
+    /// read as well as they can be, so that a transaction message among them is still answered.
     pub(super) fn handle_not_text(&mut self, bytes: &[u8], now: Timestamp) {
         let mut ticket = Ticket(0);
-        let error = FrameError {
-            kind: FrameErrorKind::NotJson { at: 0 },
-            message_type: None,
-            id: None,
-            action: None,
-            rest: "",
-        };
         if self.keeps_garbage(now) {
             // Base64 makes four bytes of three.
             let kept = &bytes[..bytes.len().min(KEPT_BYTES_MAX / 4 * 3)];
@@ -125,35 +121,62 @@ impl Station {
                 ..self.blank_record(now)
             });
         }
-        if let Some(answer) = error.answer(self.version) {
-            self.send(ticket, answer);
+        let text = String::from_utf8_lossy(bytes);
+        match frame::parse(&text, self.version) {
+            Ok(Frame::Call(call)) => {
+                if self.keep_unrefusable(&call, "not UTF-8: U+FFFD stands for the rest", now) {
+                    return self.garbage.saw_frame();
+                }
+                let code = ErrorCode::FormatViolation.as_str(self.version);
+                let frame = frame::write_call_error(&call.id, code, "not UTF-8", "{}");
+                self.send(ticket, frame);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                if self.handle_broken_call(&error, now) {
+                    return self.garbage.saw_frame();
+                }
+                if let Some(answer) = error.answer(self.version) {
+                    self.send(ticket, answer);
+                }
+            }
         }
         self.count_garbage();
     }
 
-    /// A call whose payload is not JSON, but whose envelope could be read: if it must not be refused
-    /// it is quarantined and answered with success. Says whether it was.
+    /// A call whose payload is not JSON, but whose envelope could be read. Says whether it was one
+    /// that must not be refused, and was answered.
     fn handle_broken_call(&mut self, error: &FrameError<'_>, now: Timestamp) -> bool {
         let (true, Some(id), Some(action)) = (error.is_call(), &error.id, &error.action) else {
             return false;
         };
-        let Some((version, info)) = self.known_action(action) else {
+        let call = Call {
+            id: id.clone(),
+            action: action.clone(),
+            payload: error.rest,
+        };
+        let reason = format!("the payload cannot be read: {error}");
+        self.keep_unrefusable(&call, &reason, now)
+    }
+
+    /// Quarantines a broken call that must not be refused, and answers it with success. Says
+    /// whether it was one.
+    fn keep_unrefusable(&mut self, call: &Call<'_>, reason: &str, now: Timestamp) -> bool {
+        let Some((version, info)) = self.known_action(&call.action) else {
             return false;
         };
         let is_boot = info.name == "BootNotification";
-        if !never_refused(info, self.check_mode())
-            || !(is_boot || self.registration() == Registration::Accepted)
-        {
+        let may_speak = is_boot || self.registration() == Registration::Accepted;
+        if !may_speak || !never_refused(info, self.check_mode()) {
             return false;
         }
-        let reason = format!("the payload cannot be read: {error}");
         let message = Message {
-            id,
+            id: &call.id,
             action: info.name,
-            payload: error.rest,
+            payload: call.payload,
             version,
             notes: Notes::QUARANTINED,
-            reason: &reason,
+            reason,
             remember: Remember::Not,
         };
         self.handle_understood(&message, now);

@@ -249,6 +249,11 @@ pub fn at(payload: &str, pointer: &str) -> serde_json::Value {
     json.pointer(pointer).cloned().unwrap_or_default()
 }
 
+/// A whole number in a JSON text, by pointer.
+pub fn number(payload: &str, pointer: &str) -> i64 {
+    at(payload, pointer).as_i64().expect("a number")
+}
+
 /// Frames as chargers send them, kept by the `ocpp` crate: (version, kind, path, text).
 pub fn vectors(kind: &str) -> Vec<(Version, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ocpp/tests/vectors");

@@ -66,3 +66,113 @@ fn end(start: &mut TransactionView, stop: &TransactionView) {
         start.energy_wh = Some(b - a);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Timestamp;
+    use crate::model::transaction::ContentKey;
+    use crate::model::{First, Latest, Stamp, Start, Stop, TransactionState};
+    use crate::{GatewayId, RecordId};
+    use uuid::Uuid;
+
+    fn stamp(at: i64) -> Stamp {
+        Stamp {
+            at: Timestamp(at),
+            received_at: Timestamp(at),
+            record: RecordId {
+                gateway: GatewayId(Uuid::nil()),
+                seq: 1,
+            },
+            part: 0,
+        }
+    }
+
+    fn key(at: i64) -> ContentKey {
+        ContentKey {
+            at: Timestamp(at),
+            hash: 7,
+        }
+    }
+
+    fn blank() -> TransactionState {
+        TransactionState {
+            version: Latest::new(stamp(0), Version::V16),
+            ..TransactionState::default()
+        }
+    }
+
+    fn start(id: &str, at: i64, token: &str, meter_wh: f64) -> TransactionView {
+        let mut state = blank();
+        let start = Start {
+            id_token: Some(token.to_owned()),
+            meter_wh: Some(meter_wh),
+            ..Start::default()
+        };
+        state.starts.insert(key(at), First::new(stamp(at), start));
+        state.views("cp", id).remove(0)
+    }
+
+    fn stop(at: i64, token: Option<&str>, meter_wh: f64) -> TransactionView {
+        let mut state = blank();
+        let stop = Stop {
+            id_token: token.map(str::to_owned),
+            meter_wh: Some(meter_wh),
+            ..Stop::default()
+        };
+        state.stops.insert(key(at), First::new(stamp(at), stop));
+        state.views("cp", "-1").remove(0)
+    }
+
+    /// (id, end) of what remains.
+    fn paired(views: Vec<TransactionView>) -> Vec<(String, Option<i64>)> {
+        let mut left: Vec<_> = pair_orphans(views)
+            .into_iter()
+            .map(|view| (view.transaction_id, view.ended_at.map(|at| at.0)))
+            .collect();
+        left.sort();
+        left
+    }
+
+    fn own(id: &str, end: Option<i64>) -> (String, Option<i64>) {
+        (id.to_owned(), end)
+    }
+
+    #[test]
+    fn a_stop_ends_the_latest_start_before_it() {
+        let views = vec![
+            stop(50, Some("A"), 9.0),
+            start("1", 10, "a", 1.0),
+            start("2", 40, "A", 5.0),
+        ];
+        assert_eq!(paired(views), [own("1", None), own("2", Some(50))]);
+    }
+
+    #[test]
+    fn a_stop_that_fits_nothing_stays_on_its_own() {
+        for start in [
+            start("1", 60, "A", 1.0),
+            start("1", 10, "B", 1.0),
+            start("1", 10, "A", 10.0),
+        ] {
+            let left = paired(vec![start, stop(50, Some("A"), 9.0)]);
+            assert_eq!(left, [own("-1", Some(50)), own("1", None)]);
+        }
+    }
+
+    #[test]
+    fn a_stop_without_a_token_ends_any_start() {
+        let left = paired(vec![start("1", 10, "A", 1.0), stop(50, None, 9.0)]);
+        assert_eq!(left, [own("1", Some(50))]);
+    }
+
+    #[test]
+    fn each_start_ends_once() {
+        let views = vec![
+            start("1", 10, "A", 1.0),
+            stop(60, Some("A"), 9.0),
+            stop(50, Some("A"), 9.0),
+        ];
+        assert_eq!(paired(views), [own("-1", Some(60)), own("1", Some(50))]);
+    }
+}

@@ -3,6 +3,7 @@
 use super::{ContentKey, Start, Stop, TransactionState};
 use crate::Timestamp;
 use crate::model::{First, Stamp};
+use crate::natural_key::StableHasher;
 use ocpp::Version;
 use serde::Serialize;
 use uuid::Uuid;
@@ -267,13 +268,11 @@ impl Scene<'_> {
 
     fn key(&self, part: Option<ContentKey>) -> Uuid {
         let part = part.map(|key| key.to_string()).unwrap_or_default();
-        let mut hasher = blake3::Hasher::new_derive_key(KEY_DOMAIN);
-        for text in [&self.charger.to_lowercase(), self.transaction_id, &part] {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        }
+        let charger = crate::model::charger_key(self.charger);
+        let mut hasher = StableHasher::new(KEY_DOMAIN);
+        hasher.add(&charger).add(self.transaction_id).add(&part);
         let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        bytes.copy_from_slice(&hasher.finish()[..16]);
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 }

@@ -1,0 +1,150 @@
+//! Whatever comes over the line, in whatever order the world answers: no panic, tickets count up,
+//! and every call whose id can be read is answered at most once, after its record, in order.
+
+mod common;
+
+use central::Record;
+use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
+use common::{Line, setup, vectors};
+use ocpp::Version;
+use proptest::prelude::*;
+use std::sync::LazyLock;
+
+static FRAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let kinds = ["ok", "sloppy", "broken"];
+    let all = kinds.into_iter().flat_map(vectors);
+    all.map(|(_, _, text)| text).collect()
+});
+
+/// What happens to a station.
+#[derive(Debug, Clone)]
+enum Event {
+    Text(String),
+    Bytes(Vec<u8>),
+    Durable(u64),
+    Fact(u64),
+    Wait(i64),
+    Drain,
+    Close,
+}
+
+/// A real frame, perhaps with a piece cut out or put in.
+fn text() -> impl Strategy<Value = String> {
+    let frame = (0..FRAMES.len()).prop_map(|i| FRAMES[i].clone());
+    (frame, any::<(u16, u8, bool)>(), ".{0,3}").prop_map(|(frame, (at, len, spoil), piece)| {
+        if !spoil {
+            return frame;
+        }
+        let start = frame.floor_char_boundary(usize::from(at) % (frame.len() + 1));
+        let end = frame.floor_char_boundary((start + usize::from(len % 8)).min(frame.len()));
+        format!("{}{piece}{}", &frame[..start], &frame[end.max(start)..])
+    })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => text().prop_map(Event::Text),
+        1 => ".{0,20}".prop_map(Event::Text),
+        1 => proptest::collection::vec(any::<u8>(), 0..40).prop_map(Event::Bytes),
+        3 => (0..60_u64).prop_map(Event::Durable),
+        3 => (0..12_u64).prop_map(Event::Fact),
+        2 => (0..100_000_i64).prop_map(Event::Wait),
+        6 => Just(Event::Drain),
+        1 => Just(Event::Close),
+    ]
+}
+
+fn happens(station: &mut Station, event: &Event, now: &mut central::Timestamp) {
+    match event {
+        Event::Text(text) => station.handle_text(text, *now),
+        Event::Bytes(bytes) => station.handle_binary(bytes, *now),
+        Event::Durable(upto) => station.handle_durable(Ticket(*upto), *now),
+        Event::Fact(question_id) => {
+            let fact = Fact::Token {
+                question_id: *question_id,
+                answer: TokenAnswer::CannotAsk,
+            };
+            station.handle_fact(fact, *now);
+        }
+        Event::Wait(ms) => {
+            *now = now.plus_millis(*ms);
+            station.handle_timeout(*now);
+        }
+        Event::Close => station.handle_closed(CloseReason::Shutdown, *now),
+        Event::Drain => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn nothing_stops_a_station(events in proptest::collection::vec(event(), 0..60), seed in any::<u8>()) {
+        let version = Version::ALL[usize::from(seed % 3)];
+        let Line { mut station, mut now, .. } = setup(version).connect();
+        let mut appended = 1;
+        let mut closed = false;
+        for event in &events {
+            happens(&mut station, event, &mut now);
+            closed |= matches!(event, Event::Close);
+            if !matches!(event, Event::Drain) {
+                continue;
+            }
+            while let Some(output) = station.poll_output() {
+                match output {
+                    Output::Append(ticket, bytes) => {
+                        appended += 1;
+                        prop_assert_eq!(ticket, Ticket(appended));
+                        let record = Record::decode(&bytes).expect("a record");
+                        prop_assert_eq!(record.charger_id, "CP-17");
+                    }
+                    Output::Send(text) => {
+                        prop_assert!(!closed, "an answer after the end: {}", text);
+                        prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
+                    }
+                    Output::Ask(Question::Token { .. }) | Output::Close(_) => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_call_is_answered_once_and_in_order(texts in proptest::collection::vec(text(), 0..20), seed in any::<u8>()) {
+        let version = Version::ALL[usize::from(seed % 3)];
+        let mut line = setup(version).connect();
+        line.disk_works = seed % 2 == 0;
+        for text in &texts {
+            line.sends(text);
+        }
+        line.disk_catches_up();
+        let mut expected = Vec::new();
+        for text in &texts {
+            match ocpp::frame::parse(text, version) {
+                Ok(ocpp::frame::Frame::Call(call)) => expected.push(call.id.as_str().to_owned()),
+                Ok(_) => {}
+                Err(error) if error.is_call() => {
+                    expected.extend(error.id.map(|id| id.as_str().to_owned()));
+                }
+                Err(_) => {}
+            }
+        }
+        let heard: Vec<String> = line
+            .heard
+            .iter()
+            .filter_map(|text| {
+                let frame = ocpp::frame::parse(text, version).expect("ours");
+                let id = frame.id().as_str().to_owned();
+                // Answers to what has no id, or no message type, are beside the point.
+                (id != "-1" && expected.contains(&id)).then_some(id)
+            })
+            .collect();
+        prop_assert!(is_subsequence(&expected, &heard), "{:?} in {:?}", expected, heard);
+    }
+}
+
+fn is_subsequence(wanted: &[String], all: &[String]) -> bool {
+    let mut rest = all.iter();
+    wanted
+        .iter()
+        .all(|id| id == "-1" || rest.any(|heard| heard == id))
+}
