@@ -4,7 +4,7 @@
 //! Two memories. What a charger keeps and sends again, also over another connection (classes T and
 //! Q, and the pages of reports), is known by what it says: [`ResendMemory`], one per charger, rebuilt
 //! from the journal at start. Everything else is only repeated at once and on the same connection:
-//! it is known by its message id *and* content for a short time ([`RecentCalls`]), because chargers
+//! it is known by its message id *and* content for a short time (`RecentCalls`), because chargers
 //! reuse ids and rightly say the same thing twice.
 
 use crate::Timestamp;
@@ -196,12 +196,6 @@ impl ResendMemory {
             self.answers.retain(|(mark, _)| *mark != forgotten.mark());
         }
         self.messages.push_back(message);
-    }
-
-    /// Unlearns a message that may never have become durable.
-    pub(crate) fn forget(&mut self, key: ResendKey) {
-        self.messages.retain(|message| !message.is(key));
-        self.answers.retain(|(mark, _)| *mark != key.mark());
     }
 
     fn answer(&self, message: &Message) -> Option<&str> {

@@ -15,7 +15,7 @@ use crate::answer::{TokenForm, Verdict};
 use crate::policy::{Policy, UnknownCharger};
 use crate::ports::{ChargerProfile, CheckMode, Registration, Token};
 use crate::record::{AnswerKind, Notes, Record, RecordKind};
-use crate::resend::{RecentCalls, ResendKey, ResendMemory};
+use crate::resend::{RecentCalls, ResendMemory};
 use call::{Message, Remember};
 use garbage::Garbage;
 use ocpp::Version;
@@ -165,8 +165,6 @@ pub struct Station {
     outputs: VecDeque<Output>,
     /// Answers in the order of their calls, each with what must be durable before it leaves.
     answers: VecDeque<WaitingAnswer>,
-    /// What is remembered of records that are not known to be durable.
-    in_flight: VecDeque<(Ticket, ResendKey)>,
     appended: Ticket,
     durable: Ticket,
     asking: Option<Box<Asking>>,
@@ -224,7 +222,6 @@ impl Station {
             conversation: Conversation::default(),
             outputs: VecDeque::new(),
             answers: VecDeque::new(),
-            in_flight: VecDeque::new(),
             appended: Ticket(0),
             durable: Ticket(0),
             asking: None,
@@ -308,13 +305,6 @@ impl Station {
     /// Everything up to and including this ticket is durable: answers that waited for it come out.
     pub fn handle_durable(&mut self, upto: Ticket, now: Timestamp) {
         self.durable = self.durable.max(upto.min(self.appended));
-        while self
-            .in_flight
-            .front()
-            .is_some_and(|(ticket, _)| *ticket <= self.durable)
-        {
-            self.in_flight.pop_front();
-        }
         self.recent.forget_old(now);
         self.release();
     }
@@ -377,9 +367,6 @@ impl Station {
             if self.answers.is_empty() && self.answers.capacity() > KEPT {
                 self.answers = VecDeque::new();
             }
-            if self.in_flight.is_empty() && self.in_flight.capacity() > KEPT {
-                self.in_flight = VecDeque::new();
-            }
         }
         output
     }
@@ -390,14 +377,15 @@ impl Station {
         self.asking.as_ref().map(|asking| asking.deadline)
     }
 
-    /// What is remembered of the charger, for its next connection: only messages whose records are
-    /// durable. What was appended last may have been refused by the journal; to know it as a repeat
-    /// would be to answer for a record that does not exist.
+    /// What is remembered of the charger, for its next connection. What was appended last need not be
+    /// durable yet: on the next connection a repeat waits for that connection's own first record,
+    /// which lies behind it in the journal.
+    ///
+    /// **If the journal refused a record** that came out as [`Output::Append`], use
+    /// `ResendMemory::default()` instead: to know that message as a repeat would be to answer for a
+    /// record that does not exist.
     #[must_use]
-    pub fn into_memory(mut self) -> ResendMemory {
-        for (_, key) in self.in_flight {
-            self.memory.forget(key);
-        }
+    pub fn into_memory(self) -> ResendMemory {
         self.memory
     }
 

@@ -138,10 +138,7 @@ impl Station {
             ..self.record_of(message, now)
         });
         match message.remember {
-            Remember::Told(key) => {
-                self.memory.remember(key, answer);
-                self.in_flight.push_back((ticket, key));
-            }
+            Remember::Told(key) => self.memory.remember(key, answer),
             Remember::Recent(hash) => self.recent.remember(hash, answer, now),
             Remember::Not => {}
         }

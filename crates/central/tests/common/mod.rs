@@ -50,6 +50,7 @@ pub struct Setup {
     pub profile: Option<ChargerProfile>,
     pub memory: ResendMemory,
     pub epoch: u64,
+    pub disk_works: bool,
 }
 
 impl Setup {
@@ -71,7 +72,7 @@ impl Setup {
             questions: Vec::new(),
             closed: None,
             tokens: HashMap::new(),
-            disk_works: true,
+            disk_works: self.disk_works,
             directory_works: true,
             last: Ticket(0),
         };
@@ -87,6 +88,7 @@ pub fn setup(version: Version) -> Setup {
         profile: None,
         memory: ResendMemory::default(),
         epoch: 1,
+        disk_works: true,
     }
 }
 
