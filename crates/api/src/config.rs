@@ -64,7 +64,7 @@ fn within(key: &str, value: u64, min: u64, max: u64) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the HTTP setting {key} is {value}; it must be from {min} to {max}"
+        "http.{key} is {value}; it must be from {min} to {max}"
     ))
 }
 
@@ -87,7 +87,7 @@ mod tests {
         };
         assert_eq!(
             config.check(),
-            Err("the HTTP setting ledger_calls_max is 0; it must be from 1 to 64".to_owned())
+            Err("http.ledger_calls_max is 0; it must be from 1 to 64".to_owned())
         );
     }
 

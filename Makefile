@@ -1,0 +1,51 @@
+# The menu. Every recipe does all of its own set-up; `.ci/run` calls `make check` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO  ?= cargo
+PYTHON := target/python/bin/python
+export WATTPOST_PYTHON := $(CURDIR)/$(PYTHON)
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(PYTHON) ## what the tests need from outside (Debian's packages, Python packages)
+$(PYTHON): xtask/python/requirements.txt xtask/python/setup.sh
+	bash xtask/python/setup.sh
+
+build: ## the binary, optimised: target/release/wattpost
+	$(CARGO) build --release -p wattpost
+
+demo: ## build, then run the whole system embedded with 20 simulated chargers (Ctrl-C ends it)
+	@$(CARGO) build --release -p wattpost
+	@bash scripts/demo.sh
+
+test: setup ## every test: unit, property, crash, conformance, and the real binary under kill -9
+	$(CARGO) test --workspace --profile ci --no-fail-fast
+
+quick: ## the inner ring only: seconds, no neighbours
+	$(CARGO) test -p ocpp -p central -p journal --lib
+
+check: ## formatting, lints, docs: before every commit
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+bench: ## messages per second, latency, memory, journal, applying, restart: prints ratios and tables
+	$(CARGO) build --release -p wattpost -p bench
+	target/release/wattpost-bench $(BENCH)
+
+drill: ## 100 rounds of kill -9 under load, and the other stories at full length
+	WATTPOST_FULL=1 $(CARGO) test -p wattpost --profile ci --test stories -- --nocapture --test-threads 1
+
+codegen: setup ## regenerate the tables of schema facts in crates/ocpp
+	$(CARGO) run -q -p xtask -- codegen --python $(PYTHON)
+
+fuzz: ## cargo fuzz of one target for a minute: make fuzz T=frame (needs nightly and cargo-fuzz)
+	cd crates/ocpp/fuzz && cargo +nightly fuzz run $(or $(T),frame) -- -max_total_time=60
+
+clean: ## remove everything that was built
+	$(CARGO) clean
+
+.PHONY: help setup build demo test quick check bench drill codegen fuzz clean

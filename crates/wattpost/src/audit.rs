@@ -1,0 +1,66 @@
+//! `wattpost audit`: was any acknowledged message lost, doubled, altered or put out of order?
+
+use crate::{SettingsArgs, export};
+use anyhow::{Context, Result};
+use clap::Args;
+use std::fs::File;
+use std::io::{BufReader, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Flags of `wattpost audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// What `wattpost simulate --ledger FILE` wrote
+    #[arg(long, value_name = "FILE")]
+    ledger: PathBuf,
+    /// An export of messages (NDJSON) to compare with [default: read from the database]
+    #[arg(long, value_name = "FILE")]
+    messages: Option<PathBuf>,
+    /// An export of transactions (NDJSON) to compare with [default: read from the database]
+    #[arg(long, value_name = "FILE", requires = "messages")]
+    transactions: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exit code 0 when every promise was kept, 1 when not.
+pub(crate) fn run(args: &AuditArgs) -> Result<ExitCode> {
+    let ledger = open(&args.ledger)?;
+    let report = match &args.messages {
+        Some(messages) => simulator::audit::audit(
+            ledger,
+            open(messages)?,
+            args.transactions.as_deref().map(open).transpose()?,
+        ),
+        None => {
+            let settings = args.settings.load()?;
+            let store = export::open_store(&settings)?;
+            let messages = spool(|file| export::all_messages(&store, file))?;
+            let transactions = spool(|file| export::all_transactions(&store, file))?;
+            simulator::audit::audit(ledger, messages, Some(transactions))
+        }
+    }?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn open(path: &Path) -> Result<BufReader<File>> {
+    let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
+    Ok(BufReader::new(file))
+}
+
+/// An export in a file without a name: it may be larger than memory.
+fn spool(write: impl FnOnce(&mut File) -> Result<()>) -> Result<BufReader<File>> {
+    let mut file = tempfile::tempfile().context("make a temporary file")?;
+    write(&mut file)?;
+    file.seek(SeekFrom::Start(0)).context("read the temporary file")?;
+    Ok(BufReader::new(file))
+}

@@ -1,0 +1,205 @@
+//! `wattpost charger`: who is known, who needs a password, how strictly they are checked.
+//!
+//! It writes to the database; a running `serve` looks there every few seconds.
+
+use crate::SettingsArgs;
+use crate::config::Settings;
+use anyhow::{Context, Result, bail};
+use argon2::Argon2;
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::PasswordHash;
+use central::ports::{ChargerProfile, CheckMode, Registration};
+use clap::{Args, Subcommand, ValueEnum};
+use std::process::ExitCode;
+use store::SqliteStore;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChargerCommand {
+    /// Make a charger known, or change what is set for it; what is not named stays as it is.
+    ///
+    /// Examples:
+    ///   wattpost charger add CP-17
+    ///   head -c 15 /dev/urandom | base64 | tee cp-17.password | wattpost charger add CP-17 --password-stdin
+    ///   wattpost charger add CP-18 --registration rejected
+    #[command(verbatim_doc_comment, visible_alias = "set")]
+    Add(AddArgs),
+    /// List the chargers that are set; those that merely connected are in the API.
+    List(SettingsArgs),
+    /// Forget what is set for a charger; its history stays.
+    Remove(OneArgs),
+}
+
+/// Flags of `charger add`.
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Identity, as in the URL that the charger connects to
+    identity: String,
+    /// May it take part? accepted, pending or rejected [default: accepted]
+    #[arg(long)]
+    registration: Option<RegistrationArg>,
+    /// Basic-auth password; seen by other users of this machine, so prefer --password-stdin
+    #[arg(long, conflicts_with_all = ["password_stdin", "no_password"])]
+    password: Option<String>,
+    /// Read the password from stdin (one line)
+    #[arg(long, conflicts_with = "no_password")]
+    password_stdin: bool,
+    /// Ask for no password any more
+    #[arg(long)]
+    no_password: bool,
+    /// Payload checks: strict, warn or off [default: policy.check]
+    #[arg(long)]
+    check: Option<CheckArg>,
+}
+
+/// One charger.
+#[derive(Debug, Args)]
+pub(crate) struct OneArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Identity
+    identity: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RegistrationArg {
+    Accepted,
+    Pending,
+    Rejected,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CheckArg {
+    Strict,
+    Warn,
+    Off,
+}
+
+/// Does it and says what is so now.
+pub(crate) fn run(command: &ChargerCommand) -> Result<ExitCode> {
+    match command {
+        ChargerCommand::Add(args) => add(args)?,
+        ChargerCommand::List(settings) => list(&settings.load()?)?,
+        ChargerCommand::Remove(args) => remove(args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn add(args: &AddArgs) -> Result<()> {
+    let identity = args.identity.trim();
+    if identity.is_empty() || identity.len() > 255 || identity.contains([':', '/']) {
+        bail!(
+            "{:?} cannot be an identity: give 1 to 255 bytes without ':' and '/'",
+            args.identity
+        );
+    }
+    let store = writable(&args.settings.load()?)?;
+    let before = store
+        .charger_profiles()?
+        .into_iter()
+        .find(|profile| profile.charger_id.eq_ignore_ascii_case(identity));
+    let mut profile = before.unwrap_or(ChargerProfile {
+        charger_id: identity.to_owned(),
+        registration: Registration::Accepted,
+        password_hash: None,
+        check: None,
+    });
+    if let Some(registration) = args.registration {
+        profile.registration = match registration {
+            RegistrationArg::Accepted => Registration::Accepted,
+            RegistrationArg::Pending => Registration::Pending,
+            RegistrationArg::Rejected => Registration::Rejected,
+        };
+    }
+    if let Some(check) = args.check {
+        profile.check = Some(match check {
+            CheckArg::Strict => CheckMode::Strict,
+            CheckArg::Warn => CheckMode::Warn,
+            CheckArg::Off => CheckMode::Off,
+        });
+    }
+    if args.no_password {
+        profile.password_hash = None;
+    }
+    if let Some(password) = password(args)? {
+        profile.password_hash = Some(hash(&password)?);
+    }
+    store.put_charger_profile(&profile)?;
+    println!("{}", line(&profile));
+    Ok(())
+}
+
+fn password(args: &AddArgs) -> Result<Option<String>> {
+    let password = if args.password_stdin {
+        let mut line = String::new();
+        std::io::stdin()
+            .read_line(&mut line)
+            .context("read the password from stdin")?;
+        Some(line.trim_end_matches(['\r', '\n']).to_owned())
+    } else {
+        args.password.clone()
+    };
+    if let Some(password) = &password
+        && !(8..=64).contains(&password.len())
+    {
+        bail!(
+            "the password has {} bytes; OCPP chargers take 16 to 40, and at least 8 are asked for here",
+            password.len()
+        );
+    }
+    Ok(password)
+}
+
+/// Argon2id with a fresh salt, as a PHC string; the password itself is kept nowhere (A01.FR.08).
+fn hash(password: &str) -> Result<String> {
+    let hash: PasswordHash = Argon2::default()
+        .hash_password(password.as_bytes())
+        .map_err(|error| anyhow::anyhow!("hash the password: {error}"))?;
+    Ok(hash.to_string())
+}
+
+fn list(settings: &Settings) -> Result<()> {
+    let store = crate::export::open_store(settings)?;
+    for profile in store.charger_profiles()? {
+        println!("{}", line(&profile));
+    }
+    Ok(())
+}
+
+fn remove(args: &OneArgs) -> Result<()> {
+    let store = writable(&args.settings.load()?)?;
+    if !store.remove_charger_profile(&args.identity)? {
+        bail!("nothing is set for charger {:?}", args.identity);
+    }
+    println!("{}: nothing is set any more", args.identity);
+    Ok(())
+}
+
+fn line(profile: &ChargerProfile) -> String {
+    let registration = match profile.registration {
+        Registration::Accepted => "accepted",
+        Registration::Pending => "pending",
+        Registration::Rejected => "rejected",
+    };
+    let password = match profile.password_hash {
+        Some(_) => "password",
+        None => "no password",
+    };
+    let check = match profile.check {
+        None => "checked by policy",
+        Some(CheckMode::Strict) => "checked strictly",
+        Some(CheckMode::Warn) => "checked with warnings",
+        Some(CheckMode::Off) => "not checked",
+    };
+    format!("{}: {registration}, {password}, {check}", profile.charger_id)
+}
+
+/// The database, for changing what is set; it is made where it is missing, so that chargers can be
+/// set before the first start.
+pub(crate) fn writable(settings: &Settings) -> Result<SqliteStore> {
+    let store = SqliteStore::open(settings.database_path()?, store::Options::default())?;
+    store.ping()?;
+    Ok(store)
+}

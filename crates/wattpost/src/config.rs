@@ -1,0 +1,433 @@
+//! The settings: one struct, filled from defaults, then `wattpost.toml`, then
+//! `WATTPOST__SECTION__KEY`, then flags; later ones win.
+//!
+//! A setting that is wrong stops the start with one sentence that names the key, the value and what
+//! would be right. `wattpost.example.toml` lists every key; a test reads it and holds it to be the
+//! same as the defaults here.
+
+use anyhow::{Result, bail};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Everything an operator can tune.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    /// Where journal, database and identity live. Default `./wattpost-data`.
+    pub data_dir: PathBuf,
+    /// The WebSocket door.
+    pub gateway: gateway::GatewayConfig,
+    /// What is answered when nobody can be asked, and to whom.
+    pub policy: central::policy::Policy,
+    /// The journal on local disk.
+    pub journal: JournalSettings,
+    /// The database.
+    pub database: DatabaseSettings,
+    /// Health, metrics and REST.
+    pub http: api::ApiConfig,
+    /// What is written to stderr.
+    pub log: LogSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./wattpost-data"),
+            gateway: gateway::GatewayConfig::default(),
+            policy: central::policy::Policy::default(),
+            journal: JournalSettings::default(),
+            database: DatabaseSettings::default(),
+            http: api::ApiConfig::default(),
+            log: LogSettings::default(),
+        }
+    }
+}
+
+/// The journal on local disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct JournalSettings {
+    /// What may wait for the database, at most. When it is reached, sockets are closed and handshakes
+    /// get 503 until there is room again. Default 8 GiB: days of outage for some thousand chargers.
+    pub max_bytes: ByteSize,
+    /// Size of one segment file; made smaller by itself where `max_bytes` is small. Default 32 MiB.
+    pub segment_bytes: ByteSize,
+    /// What is kept behind the cursor, so that resends are recognised after a restart. Default 64 MiB.
+    pub retain_bytes: ByteSize,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self {
+            max_bytes: ByteSize(8 << 30),
+            segment_bytes: ByteSize(32 << 20),
+            retain_bytes: ByteSize(64 << 20),
+        }
+    }
+}
+
+impl JournalSettings {
+    /// As the journal wants them.
+    pub(crate) fn options(&self) -> journal::Options {
+        journal::Options {
+            max_bytes: self.max_bytes.0,
+            segment_bytes: self.segment_bytes.0,
+            retain_bytes: self.retain_bytes.0,
+            ..journal::Options::default()
+        }
+    }
+}
+
+/// The database.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DatabaseSettings {
+    /// `sqlite:PATH`; empty (the default) means `wattpost.db` in the data directory.
+    pub url: String,
+}
+
+/// What is written to stderr.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogSettings {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,gateway=debug`.
+    pub level: String,
+    /// `text` for people, `json` for machines.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// One readable line.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What flags may override.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    pub data_dir: Option<PathBuf>,
+    pub ocpp_listen: Option<SocketAddr>,
+    pub http_listen: Option<SocketAddr>,
+    pub database_url: Option<String>,
+}
+
+/// Name of the settings file that is read when none is named and it exists.
+pub(crate) const DEFAULT_FILE: &str = "wattpost.toml";
+
+impl Settings {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// With one sentence that names the key, the value and what would be right.
+    pub(crate) fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        match file {
+            Some(path) if !path.is_file() => bail!(
+                "--config names {}, which is not a file that can be read",
+                path.display()
+            ),
+            Some(path) => figment = figment.merge(Toml::file_exact(path)),
+            None if Path::new(DEFAULT_FILE).is_file() => {
+                figment = figment.merge(Toml::file_exact(DEFAULT_FILE));
+            }
+            None => {}
+        }
+        figment = figment.merge(Env::prefixed("WATTPOST__").split("__"));
+        let mut settings: Self = figment.extract().map_err(|error| explain(&error))?;
+        if let Some(dir) = overrides.data_dir {
+            settings.data_dir = dir;
+        }
+        if let Some(listen) = overrides.ocpp_listen {
+            settings.gateway.listen = listen;
+        }
+        if let Some(listen) = overrides.http_listen {
+            settings.http.listen = listen;
+        }
+        if let Some(url) = overrides.database_url {
+            settings.database.url = url;
+        }
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// The SQLite file.
+    ///
+    /// # Errors
+    /// When `database.url` names something else than SQLite.
+    pub(crate) fn database_path(&self) -> Result<PathBuf> {
+        let url = self.database.url.trim();
+        if url.is_empty() {
+            return Ok(self.data_dir.join("wattpost.db"));
+        }
+        match url.strip_prefix("sqlite:") {
+            Some(path) if !path.trim_start_matches('/').is_empty() => {
+                Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
+            }
+            _ => bail!(
+                "database.url is {url:?}; this version knows \"sqlite:PATH\" (or leave it empty for \
+                 wattpost.db in the data directory)"
+            ),
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.database_path()?;
+        self.gateway.check().map_err(anyhow::Error::msg)?;
+        self.http.check().map_err(anyhow::Error::msg)?;
+        let journal = &self.journal;
+        if journal.max_bytes.0 < MIN_JOURNAL_BYTES {
+            bail!(
+                "journal.max_bytes is {}; give at least {} (an hour of a hundred chargers)",
+                journal.max_bytes,
+                ByteSize(MIN_JOURNAL_BYTES)
+            );
+        }
+        if self.gateway.listen.port() != 0 && self.gateway.listen == self.http.listen {
+            bail!(
+                "gateway.listen and http.listen are both {}; chargers and the API need a port each",
+                self.http.listen
+            );
+        }
+        Ok(())
+    }
+}
+
+const MIN_JOURNAL_BYTES: u64 = 1 << 20;
+
+/// One sentence: where, what, and what would be right.
+fn explain(error: &figment::Error) -> anyhow::Error {
+    let Some(first) = error.clone().into_iter().next() else {
+        return anyhow::anyhow!("read the settings: {error}");
+    };
+    let key = first.path.join(".");
+    let place = first.metadata.as_ref().map_or_else(String::new, |from| {
+        let name = from.name.trim_end_matches(" environment variable(s)");
+        match from.source.as_ref() {
+            Some(source) => format!(" ({source})"),
+            None if name.starts_with("`WATTPOST__") => " (environment)".to_owned(),
+            None => String::new(),
+        }
+    });
+    let what = first.kind.to_string();
+    if key.is_empty() {
+        anyhow::anyhow!("the settings{place} cannot be used: {what}")
+    } else {
+        anyhow::anyhow!("the setting {key}{place} cannot be used: {what}")
+    }
+}
+
+/// A number of bytes: `1048576`, `"64 KiB"`, `"8 GiB"`, `"1.5 MB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ByteSize(pub u64);
+
+const UNITS: [(&str, u64); 9] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TiB", 1 << 40),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("TB", 1_000_000_000_000),
+    ("B", 1),
+];
+
+impl std::str::FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!("{text:?} is not a size; write a number of bytes, or one like \"64 MiB\" or \"8 GiB\"")
+        };
+        let text = text.trim();
+        let (number, factor) = UNITS
+            .iter()
+            .find_map(|(unit, factor)| {
+                let cut = text.len().checked_sub(unit.len())?;
+                let (head, tail) = text.split_at_checked(cut)?;
+                tail.eq_ignore_ascii_case(unit)
+                    .then_some((head.trim(), *factor))
+            })
+            .unwrap_or((text, 1));
+        if let Ok(whole) = number.parse::<u64>() {
+            return whole.checked_mul(factor).map(Self).ok_or_else(wrong);
+        }
+        let value: f64 = number.parse().map_err(|_| wrong())?;
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked to be finite and not negative; a byte more or less in a terabyte is fine"
+        )]
+        let bytes = (value.is_finite() && value >= 0.0).then(|| (value * factor as f64) as u64);
+        bytes.map(Self).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, factor) in [UNITS[3], UNITS[0], UNITS[1], UNITS[2]] {
+            if self.0 >= factor && self.0.is_multiple_of(factor) {
+                return write!(f, "{} {unit}", self.0 / factor);
+            }
+        }
+        write!(f, "{} B", self.0)
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = ByteSize;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of bytes, or a text like \"64 MiB\"")
+            }
+            fn visit_u64<E: serde::de::Error>(self, bytes: u64) -> Result<ByteSize, E> {
+                Ok(ByteSize(bytes))
+            }
+            fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
+                u64::try_from(bytes).map(ByteSize).map_err(|_| {
+                    E::custom(format!("{bytes} is negative; give a number of bytes"))
+                })
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ByteSize, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str) -> Result<Settings> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("wattpost.toml");
+        std::fs::write(&file, toml).unwrap();
+        Settings::load(Some(&file), Overrides::default())
+    }
+
+    fn complaint(toml: &str) -> String {
+        format!("{:#}", load(toml).unwrap_err())
+    }
+
+    #[test]
+    fn no_settings_at_all_are_sound() {
+        let settings = load("").unwrap();
+        assert_eq!(settings.gateway.listen.port(), 9000);
+        assert_eq!(settings.http.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.journal.max_bytes, ByteSize(8 << 30));
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, bytes) in [
+            ("1048576", 1 << 20),
+            ("64 KiB", 64 << 10),
+            ("8GiB", 8 << 30),
+            ("1.5 MB", 1_500_000),
+            ("2 tib", 2 << 40),
+        ] {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        }
+        for text in ["", "lots", "-1", "1 XB", "NaN", "99999999999 TiB"] {
+            assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+        assert_eq!(ByteSize(8 << 30).to_string(), "8 GiB");
+        assert_eq!(ByteSize(1000).to_string(), "1000 B");
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_with_its_value_and_what_would_be_right() {
+        for (toml, words) in [
+            (
+                "[journal]\nmax_bytes = \"lots\"",
+                ["journal.max_bytes", "lots", "64 MiB"],
+            ),
+            (
+                "[http]\nledger_calls_max = 0",
+                ["http.ledger_calls_max", "0", "1 to 64"],
+            ),
+            (
+                "[gateway]\nping_interval_s = 0",
+                ["gateway.ping_interval_s", "0", "1 or more"],
+            ),
+            (
+                "[journal]\nmax_bytes = 5",
+                ["journal.max_bytes", "5 B", "1 MiB"],
+            ),
+            (
+                "[http]\nlisten = \"here\"",
+                ["http.listen", "here", "socket address"],
+            ),
+            (
+                "[database]\nurl = \"mysql://x\"",
+                ["database.url", "mysql://x", "sqlite:PATH"],
+            ),
+            ("[gatewy]\nlisten = \"x\"", ["gatewy", "unknown", "gateway"]),
+            (
+                "[log]\nformat = \"xml\"",
+                ["log.format", "xml", "json"],
+            ),
+        ] {
+            let said = complaint(toml);
+            for word in words {
+                assert!(said.contains(word), "{toml:?} said {said:?}, without {word:?}");
+            }
+            assert!(!said.contains('\n'), "{said:?} is not one sentence");
+        }
+    }
+
+    #[test]
+    fn the_example_file_is_the_defaults_and_names_every_key() {
+        let example = include_str!("../../../wattpost.example.toml");
+        let from_example = serde_json::to_value(load(example).unwrap()).unwrap();
+        let defaults = serde_json::to_value(Settings::default()).unwrap();
+        assert_eq!(from_example, defaults);
+        let table: toml::Table = example.parse().unwrap();
+        let written = serde_json::to_value(table).unwrap();
+        assert_same_keys(&defaults, &written, "");
+    }
+
+    fn assert_same_keys(expected: &serde_json::Value, written: &serde_json::Value, at: &str) {
+        let Some(expected) = expected.as_object() else {
+            return;
+        };
+        for (key, value) in expected {
+            if value.is_null() {
+                continue; // TOML has no null: such a key stands in the example as a comment
+            }
+            let here = format!("{at}{key}");
+            let there = written
+                .get(key)
+                .unwrap_or_else(|| panic!("wattpost.example.toml lacks {here}"));
+            assert_same_keys(value, there, &format!("{here}."));
+        }
+    }
+}

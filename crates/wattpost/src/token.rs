@@ -1,0 +1,120 @@
+//! `wattpost token`: who may charge.
+//!
+//! Tokens that are not listed are welcome by default (`policy.unknown_token`); list those that are
+//! not, or set the policy to `reject` and list those that are.
+
+use crate::SettingsArgs;
+use crate::charger::writable;
+use anyhow::{Context, Result, bail};
+use central::Timestamp;
+use central::ports::{Token, TokenStatus};
+use clap::{Args, Subcommand, ValueEnum};
+use std::process::ExitCode;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token known, or change it.
+    #[command(visible_alias = "set")]
+    Add(AddArgs),
+    /// List the tokens that are set.
+    List(SettingsArgs),
+    /// Forget a token.
+    Remove(OneArgs),
+}
+
+/// Flags of `token add`.
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// idTag (1.6) or idToken (2.x); upper and lower case are the same
+    id: String,
+    /// How it stands
+    #[arg(long, value_enum, default_value_t = StatusArg::Accepted)]
+    status: StatusArg,
+    /// When it ends, such as 2026-12-31T23:59:59Z
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+    /// Its group (parentIdTag, groupIdToken)
+    #[arg(long, value_name = "ID")]
+    group: Option<String>,
+}
+
+/// One token.
+#[derive(Debug, Args)]
+pub(crate) struct OneArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// idTag or idToken
+    id: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum StatusArg {
+    Accepted,
+    Blocked,
+    Expired,
+    Invalid,
+}
+
+/// Does it and says what is so now.
+pub(crate) fn run(command: &TokenCommand) -> Result<ExitCode> {
+    match command {
+        TokenCommand::Add(args) => add(args)?,
+        TokenCommand::List(settings) => {
+            for token in crate::export::open_store(&settings.load()?)?.tokens()? {
+                println!("{}", line(&token));
+            }
+        }
+        TokenCommand::Remove(args) => {
+            if !writable(&args.settings.load()?)?.remove_token(&args.id)? {
+                bail!("token {:?} is not known", args.id);
+            }
+            println!("{}: not known any more", args.id);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn add(args: &AddArgs) -> Result<()> {
+    if args.id.is_empty() || args.id.len() > 255 {
+        bail!("{:?} cannot be a token: give 1 to 255 bytes", args.id);
+    }
+    let expires_at = args
+        .expires
+        .as_deref()
+        .map(|text| {
+            ocpp::timestamp::read(text)
+                .map(|(at, _)| Timestamp::from(at))
+                .with_context(|| {
+                    format!("--expires is {text:?}; give a time such as 2026-12-31T23:59:59Z")
+                })
+        })
+        .transpose()?;
+    let token = Token {
+        id: args.id.clone(),
+        status: match args.status {
+            StatusArg::Accepted => TokenStatus::Accepted,
+            StatusArg::Blocked => TokenStatus::Blocked,
+            StatusArg::Expired => TokenStatus::Expired,
+            StatusArg::Invalid => TokenStatus::Invalid,
+        },
+        expires_at,
+        group_id: args.group.clone(),
+    };
+    writable(&args.settings.load()?)?.put_token(&token)?;
+    println!("{}", line(&token));
+    Ok(())
+}
+
+fn line(token: &Token) -> String {
+    let mut line = format!("{}: {:?}", token.id, token.status);
+    if let Some(at) = token.expires_at {
+        line.push_str(&format!(", until {at}"));
+    }
+    if let Some(group) = &token.group_id {
+        line.push_str(&format!(", group {group}"));
+    }
+    line
+}

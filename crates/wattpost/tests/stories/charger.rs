@@ -1,0 +1,147 @@
+//! A charger that says exactly what a test tells it to: frames on a socket, nothing more.
+
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+pub(crate) struct Charger {
+    socket: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// What came in.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Incoming {
+    Text(String),
+    Close(u16),
+    /// The TCP connection ended without a Close frame.
+    End,
+}
+
+impl Charger {
+    pub(crate) fn connect(server: SocketAddr, identity: &str, subprotocol: &str) -> Self {
+        Self::try_connect(server, identity, subprotocol)
+            .unwrap_or_else(|head| panic!("the handshake was refused: {head}"))
+    }
+
+    /// The refusal's head on failure.
+    pub(crate) fn try_connect(
+        server: SocketAddr,
+        identity: &str,
+        subprotocol: &str,
+    ) -> Result<Self, String> {
+        let mut socket = TcpStream::connect(server).map_err(|error| error.to_string())?;
+        socket
+            .set_read_timeout(Some(Duration::from_secs(15)))
+            .map_err(|error| error.to_string())?;
+        let request = format!(
+            "GET /ocpp/{identity} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
+        );
+        socket
+            .write_all(request.as_bytes())
+            .map_err(|error| error.to_string())?;
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            match socket.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                other => return Err(format!("{other:?} after {:?}", String::from_utf8_lossy(&head))),
+            }
+        }
+        if !head.starts_with(b"HTTP/1.1 101") {
+            return Err(String::from_utf8_lossy(&head).into_owned());
+        }
+        Ok(Self {
+            socket,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Sends a text frame.
+    pub(crate) fn send(&mut self, text: &str) {
+        self.send_frame(0x81, text.as_bytes());
+    }
+
+    /// Sends any frame: `first` is the first byte (FIN, reserved bits, opcode).
+    pub(crate) fn send_frame(&mut self, first: u8, payload: &[u8]) {
+        let mut frame = vec![first];
+        match u16::try_from(payload.len()) {
+            Ok(short @ 0..126) => frame.push(0x80 | short as u8),
+            Ok(long) => {
+                frame.push(0x80 | 126);
+                frame.extend_from_slice(&long.to_be_bytes());
+            }
+            Err(_) => {
+                frame.push(0x80 | 127);
+                frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+            }
+        }
+        let mask = [0x12, 0x34, 0x56, 0x78];
+        frame.extend_from_slice(&mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        // A peer that has closed already is seen by the next receive.
+        let _ = self.socket.write_all(&frame);
+    }
+
+    /// The next text, or how the connection ended. Panics when nothing comes for 15 s.
+    pub(crate) fn receive(&mut self) -> Incoming {
+        loop {
+            if let Some((opcode, payload)) = self.take_frame() {
+                match opcode {
+                    1 => return Incoming::Text(String::from_utf8(payload).expect("UTF-8")),
+                    8 => {
+                        let code = payload.get(..2).map_or(1005, |b| u16::from_be_bytes([b[0], b[1]]));
+                        return Incoming::Close(code);
+                    }
+                    9 => self.send_frame(0x8a, &payload),
+                    _ => {}
+                }
+                continue;
+            }
+            let mut chunk = [0; 4096];
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return Incoming::End,
+                Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                    return Incoming::End;
+                }
+                Err(error) => panic!("nothing came: {error}"),
+            }
+        }
+    }
+
+    /// Sends a CALL and returns the whole answer frame.
+    pub(crate) fn call(&mut self, id: &str, action: &str, payload: &str) -> Value {
+        self.send(&format!(r#"[2,"{id}","{action}",{payload}]"#));
+        match self.receive() {
+            Incoming::Text(text) => serde_json::from_str(&text).expect("an answer in JSON"),
+            other => panic!("{action} was not answered: {other:?}"),
+        }
+    }
+
+    fn take_frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let [first, second, ..] = self.buffer[..] else {
+            return None;
+        };
+        let (header, len) = match second & 0x7f {
+            126 => {
+                let bytes = self.buffer.get(2..4)?;
+                (4, usize::from(u16::from_be_bytes([bytes[0], bytes[1]])))
+            }
+            127 => {
+                let bytes: [u8; 8] = self.buffer.get(2..10)?.try_into().ok()?;
+                (10, usize::try_from(u64::from_be_bytes(bytes)).ok()?)
+            }
+            short => (2, usize::from(short)),
+        };
+        if self.buffer.len() < header + len {
+            return None;
+        }
+        let payload = self.buffer[header..header + len].to_vec();
+        self.buffer.drain(..header + len);
+        Some((first & 0x0f, payload))
+    }
+}

@@ -1,0 +1,284 @@
+//! The real binary on this machine, as a person would run it: started, stopped, killed, started again.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// `wattpost serve` with a data directory of its own. Dropping it kills the process.
+pub(crate) struct Deployment {
+    dir: TempDir,
+    data_dir: PathBuf,
+    settings: PathBuf,
+    child: Option<Child>,
+    pub(crate) ocpp: SocketAddr,
+    pub(crate) http: SocketAddr,
+}
+
+impl Deployment {
+    /// Starts with the settings given as TOML and waits until it serves.
+    pub(crate) fn start(settings: &str) -> Self {
+        let dir = tempfile::tempdir().expect("make a temporary directory");
+        let data_dir = dir.path().join("data");
+        Self::start_in(dir, data_dir, settings)
+    }
+
+    /// The same, with the data directory at a place of the test's choice.
+    pub(crate) fn start_in(dir: TempDir, data_dir: PathBuf, settings: &str) -> Self {
+        let file = dir.path().join("wattpost.toml");
+        std::fs::write(&file, settings).expect("write the settings");
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let mut deployment = Self {
+            dir,
+            data_dir,
+            settings: file,
+            child: None,
+            ocpp: any,
+            http: any,
+        };
+        deployment.restart();
+        deployment
+    }
+
+    /// Starts the process (again, on the same ports) and returns how long it took to serve.
+    pub(crate) fn restart(&mut self) -> Duration {
+        assert!(self.child.is_none(), "it runs already");
+        let begun = Instant::now();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("open the log");
+        let mut child = self
+            .command("serve")
+            .arg("--ocpp-listen")
+            .arg(self.ocpp.to_string())
+            .arg("--http-listen")
+            .arg(self.http.to_string())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("start wattpost");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (send, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = send.send(line);
+            }
+        });
+        self.child = Some(child);
+        let mut ocpp = None;
+        let mut http = None;
+        while ocpp.is_none() || http.is_none() {
+            let left = Duration::from_secs(20).saturating_sub(begun.elapsed());
+            let line = lines.recv_timeout(left).unwrap_or_else(|_| {
+                panic!("wattpost did not come up; its log:\n{}", self.log_tail())
+            });
+            ocpp = ocpp.or_else(|| address_after(&line, "ws://"));
+            http = http.or_else(|| address_after(&line, "http://"));
+        }
+        self.ocpp = ocpp.expect("seen above");
+        self.http = http.expect("seen above");
+        begun.elapsed()
+    }
+
+    /// SIGKILL: no code of ours runs any more.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("kill wattpost");
+        child.wait().expect("reap wattpost");
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        let mut child = self.child.take().expect("it runs");
+        wait_for_exit(&mut child, Duration::from_secs(30))
+            .unwrap_or_else(|| panic!("wattpost did not stop; its log:\n{}", self.log_tail()))
+    }
+
+    /// Sends a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status()
+            .expect("run kill");
+        assert!(status.success());
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child
+            .as_mut()
+            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// A command of the same binary with the same settings.
+    pub(crate) fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wattpost"));
+        command
+            .args(subcommand.split_whitespace())
+            .arg("--config")
+            .arg(&self.settings)
+            .arg("--data-dir")
+            .arg(&self.data_dir)
+            .env_remove("RUST_LOG");
+        command
+    }
+
+    /// Runs a command that must succeed, and returns what it wrote to stdout.
+    pub(crate) fn run(&self, subcommand: &str, arguments: &[&str]) -> String {
+        let output = self
+            .command(subcommand)
+            .args(arguments)
+            .output()
+            .expect("run wattpost");
+        assert!(
+            output.status.success(),
+            "wattpost {subcommand} failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// A simulated fleet against this deployment; the caller adds flags.
+    pub(crate) fn simulate(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wattpost"));
+        command
+            .arg("simulate")
+            .arg("--url")
+            .arg(format!("ws://{}/ocpp", self.ocpp));
+        command
+    }
+
+    /// Everything that is stored, one message a line.
+    pub(crate) fn messages(&self) -> Vec<serde_json::Value> {
+        self.export("messages")
+    }
+
+    /// All transactions.
+    pub(crate) fn transactions(&self) -> Vec<serde_json::Value> {
+        self.export("transactions")
+    }
+
+    fn export(&self, what: &str) -> Vec<serde_json::Value> {
+        self.run(&format!("export {what}"), &[])
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line of NDJSON"))
+            .collect()
+    }
+
+    /// Compares a fleet's ledger with what is stored; panics with the report when anything is wrong.
+    pub(crate) fn audit(&self, ledger: &Path) -> String {
+        let output: Output = self
+            .command("audit")
+            .arg("--ledger")
+            .arg(ledger)
+            .output()
+            .expect("run wattpost audit");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "{said}\n{}\nthe log of serve:\n{}",
+            String::from_utf8_lossy(&output.stderr),
+            self.log_tail()
+        );
+        said
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("serve.log")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub(crate) fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// The body of a GET, with its status.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        super::http::get(self.http, path)
+    }
+
+    /// One figure of `/metrics`, summed over its labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let (_, body) = self.get("/metrics");
+        body.lines()
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with([' ', '{']))
+            })
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("the end of the log of serve:\n{}", self.log_tail());
+        }
+    }
+}
+
+/// The exit status, or `None` when the deadline passes.
+pub(crate) fn wait_for_exit(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
+    let mut status = None;
+    until(deadline, || {
+        status = child.try_wait().expect("ask for the exit status");
+        status.is_some()
+    });
+    status
+}
+
+/// Waits for a condition; returns whether it came true before the deadline.
+pub(crate) fn until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + deadline;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// SIGTERM to a process that a test started.
+pub(crate) fn terminate(child: &Child) {
+    let status = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .expect("run kill");
+    assert!(status.success());
+}
+
+fn address_after(line: &str, scheme: &str) -> Option<SocketAddr> {
+    let rest = line.split_once(scheme)?.1;
+    rest.split('/').next()?.trim().parse().ok()
+}

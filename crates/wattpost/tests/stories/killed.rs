@@ -1,0 +1,84 @@
+//! `kill -9` at random moments under load.
+
+use crate::deployment::{Deployment, until, wait_for_exit};
+use crate::full_length;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// Nothing acknowledged is missing, nothing is doubled in effect, each charger's order is kept, and
+/// the first answer after a restart comes within two seconds.
+#[test]
+fn nothing_acknowledged_is_lost_when_serve_is_killed_again_and_again() {
+    let rounds = if full_length() { 100 } else { 12 };
+    let mut dice = Dice::seeded();
+    let mut deployment = Deployment::start("");
+    let ledger = deployment.path("ledger.ndjson");
+    let mut fleet = deployment
+        .simulate()
+        .args(["--chargers", "50", "--scenario", "meter-flood", "--rate", "40"])
+        .args(["--values-per-transaction", "25", "--ramp", "500"])
+        // Chargers in a hurry: back after tens of milliseconds, resends after a second.
+        .args(["--reconnect", "0.05", "--retry-interval", "1", "--attempts", "1000"])
+        .args(["--drain", "60", "--quiet", "--ledger"])
+        .arg(&ledger)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start the fleet");
+
+    let mut slowest = Duration::ZERO;
+    for round in 1..=rounds {
+        wait_for_answers(&deployment, 200.0);
+        std::thread::park_timeout(Duration::from_millis(dice.below(700)));
+        deployment.kill();
+        let begun = Instant::now();
+        deployment.restart();
+        wait_for_answers(&deployment, 1.0);
+        let away = begun.elapsed();
+        slowest = slowest.max(away);
+        assert!(
+            away < Duration::from_secs(2),
+            "round {round}: the first answer came {away:?} after the restart"
+        );
+    }
+
+    crate::deployment::terminate(&fleet);
+    let status = wait_for_exit(&mut fleet, Duration::from_secs(90)).expect("the fleet ends");
+    let said = fleet.wait_with_output().expect("the fleet's report");
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(status.success(), "the fleet kept messages back:\n{said}");
+    assert!(deployment.stop().success());
+
+    let report = deployment.audit(&ledger);
+    println!("{rounds} rounds of kill -9, slowest first answer {slowest:?}\n{said}\n{report}");
+}
+
+/// Answers since this start of the process.
+fn wait_for_answers(deployment: &Deployment, at_least: f64) {
+    let enough = until(Duration::from_secs(20), || {
+        deployment.metric("wattpost_gateway_answer_seconds_count") >= at_least
+    });
+    assert!(enough, "chargers get no answers; log:\n{}", deployment.log_tail());
+}
+
+/// Random moments that can be repeated: the seed is printed, and `WATTPOST_SEED` sets it.
+struct Dice(u64);
+
+impl Dice {
+    fn seeded() -> Self {
+        let seed = std::env::var("WATTPOST_SEED")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| u64::from(std::process::id()) * 0x9e37_79b9 + 1);
+        println!("WATTPOST_SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        // xorshift64*: plenty for picking a moment.
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
+    }
+}

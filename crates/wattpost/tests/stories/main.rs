@@ -1,0 +1,21 @@
+//! Stories with the real binary: what an operator would see, told as tests.
+//!
+//! Each starts processes of its own on ports that the system picks. `WATTPOST_FULL=1` (`make drill`)
+//! plays them at full length; without it they are as long as a build that everybody waits for allows.
+
+mod charger;
+mod deployment;
+mod http;
+
+mod graceful_stop;
+mod killed;
+mod outages;
+mod overload;
+mod resent;
+mod strangers;
+mod wrong_settings;
+
+/// Whether the stories are to be played at full length.
+fn full_length() -> bool {
+    std::env::var_os("WATTPOST_FULL").is_some_and(|value| value == "1")
+}
