@@ -78,3 +78,19 @@ impl Default for Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_table_is_a_whole_policy_and_a_misspelt_key_is_told() {
+        let read = |text: &str| serde_json::from_str::<Policy>(text);
+        assert_eq!(read("{}").unwrap(), Policy::default());
+        let strict = read(r#"{"check":"strict","unknown_charger":"reject"}"#).unwrap();
+        assert_eq!(strict.check, CheckMode::Strict);
+        assert_eq!(strict.unknown_charger, UnknownCharger::Reject);
+        let error = read(r#"{"unknown_chargers":"reject"}"#).unwrap_err();
+        assert!(error.to_string().contains("unknown_chargers"), "{error}");
+    }
+}
