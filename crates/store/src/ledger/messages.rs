@@ -66,32 +66,23 @@ pub(super) fn page(
     Ok(Some(Page { items, next }))
 }
 
-/// For a charger exact, else the rows of all blocks that may hold what is asked for.
+/// For a charger all its rows in the blocks that may hold what is asked for, else all rows of
+/// those blocks.
 pub(super) fn count(connection: &Connection, filter: &MessageFilter) -> Result<u64, Refusal> {
     let Some(question) = Question::of(connection, filter)? else {
         return Ok(0);
     };
-    let sql = match question.charger_no {
-        Some(_) => format!(
-            "SELECT count(*) FROM message_blocks b CROSS JOIN messages m
-                INDEXED BY messages_by_charger
-             WHERE {BLOCK_FITS} AND (m.id >> 14) = b.block AND m.charger_no = :charger"
-        ),
-        None => format!(
-            "SELECT coalesce(sum(b.rows), 0) FROM message_blocks b
-             WHERE {BLOCK_FITS} AND :charger IS NULL"
-        ),
+    let Some(charger_no) = question.charger_no else {
+        return question.rows_of_blocks(connection);
     };
-    let count: i64 = connection.prepare_cached(&sql)?.query_row(
-        named_params! {
-            ":from": question.from,
-            ":to": question.to,
-            ":actions": question.actions(),
-            ":kinds": question.kinds(),
-            ":charger": question.charger_no,
-        },
-        |row| row.get(0),
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM messages m INDEXED BY messages_by_charger
+         WHERE (m.id >> 14) = ?1 AND m.charger_no = ?2",
     )?;
+    let mut count = 0;
+    for block in question.blocks(connection, -1, usize::MAX)? {
+        count += statement.query_row([block, charger_no], |row| row.get::<_, i64>(0))?;
+    }
     Ok(count.cast_unsigned())
 }
 
@@ -159,6 +150,22 @@ impl<'a> Question<'a> {
             |row| row.get(0),
         )?;
         Ok(blocks.collect::<Result<_, _>>()?)
+    }
+
+    /// All rows of the blocks that may hold something.
+    fn rows_of_blocks(&self, connection: &Connection) -> Result<u64, Refusal> {
+        let sql =
+            format!("SELECT coalesce(sum(b.rows), 0) FROM message_blocks b WHERE {BLOCK_FITS}");
+        let rows: i64 = connection.prepare_cached(&sql)?.query_row(
+            named_params! {
+                ":from": self.from,
+                ":to": self.to,
+                ":actions": self.actions(),
+                ":kinds": self.kinds(),
+            },
+            |row| row.get(0),
+        )?;
+        Ok(rows.cast_unsigned())
     }
 
     /// Adds up to `limit` rows of one block that lie behind `after`.
