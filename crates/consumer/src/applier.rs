@@ -4,6 +4,7 @@ use crate::batch;
 use crate::health::Condition;
 use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Sink, Store};
 use metrics::{counter, gauge, histogram};
+use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -11,7 +12,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 /// How the applier works.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Batches that wait while one is applied; whoever delivers more waits. Default 2.
     pub queue_batches_max: usize,
