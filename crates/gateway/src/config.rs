@@ -112,6 +112,11 @@ pub struct GatewayConfig {
     /// 30 s after which chargers give up (rule F-26).
     pub pace_wait_max_ms: u64,
 
+    /// Milliseconds for which the journal's disk may take nothing while records wait for it; then all
+    /// sockets are closed and handshakes get 503 until it goes on, as with a full journal. Default
+    /// 10,000: a third of the 30 s that chargers wait (rule H-11).
+    pub durable_timeout_ms: u64,
+
     /// Seconds between looks at the directory's source. Default 3.
     pub directory_refresh_s: u64,
     /// Milliseconds that a question about an unknown token may take; then the policy decides without
@@ -155,6 +160,7 @@ impl Default for GatewayConfig {
             retry_max_ms: 5_000,
             pace_from_bytes: None,
             pace_wait_max_ms: 4_000,
+            durable_timeout_ms: 10_000,
             directory_refresh_s: 3,
             token_timeout_ms: 500,
             retry_after_s: 10,
@@ -198,6 +204,7 @@ impl GatewayConfig {
         at_least("batch_max_bytes", self.batch_max_bytes as u64, 4_096)?;
         at_least("retry_min_ms", self.retry_min_ms, 1)?;
         at_least("retry_max_ms", self.retry_max_ms, self.retry_min_ms)?;
+        at_least("durable_timeout_ms", self.durable_timeout_ms, 200)?;
         at_least("directory_refresh_s", self.directory_refresh_s, 1)?;
         Ok(())
     }
@@ -218,6 +225,10 @@ impl GatewayConfig {
 
     pub(crate) const fn ping_interval(&self) -> Duration {
         Duration::from_secs(self.ping_interval_s)
+    }
+
+    pub(crate) const fn durable_timeout(&self) -> Duration {
+        Duration::from_millis(self.durable_timeout_ms)
     }
 
     pub(crate) const fn silence_max(&self) -> Duration {

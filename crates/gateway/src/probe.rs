@@ -42,6 +42,8 @@ impl Probe {
                 .full_detail
                 .map_or_else(String::new, |words| format!(" ({words})"));
             (false, format!("{reason}{detail}"))
+        } else if self.shared.not_durable.load(Ordering::SeqCst) {
+            (false, "its disk takes nothing just now".to_owned())
         } else {
             let used = status.used_bytes as f64 / status.max_bytes.max(1) as f64 * 100.0;
             (true, format!("{used:.0} % of its bound used"))

@@ -20,6 +20,7 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
     let mut controller = Controller::new(pace_from(&shared));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut disk = DiskWatch::new();
     let mut count: u32 = 0;
     loop {
         ticks.tick().await;
@@ -32,12 +33,13 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
             failed.send_replace(Some(format!("the journal stopped: {why}")));
             return;
         }
-        watch_room(&shared);
+        let status = shared.journal.status();
+        let stalled_for = disk.stalled_for(status.appended_seq, status.durable_seq);
+        watch_room(&shared, stalled_for);
 
         let backlog = backlog(&shared);
         let record_bytes = shared.delivery.record_bytes();
         let backlog_bytes = backlog.saturating_mul(record_bytes);
-        let status = shared.journal.status();
         let rate = controller.tick(
             began.elapsed(),
             Sight {
@@ -55,6 +57,7 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
             figures.connections.set(shared.registry.here() as f64);
             figures.backlog_records.set(backlog as f64);
             figures.backlog_bytes.set(backlog_bytes as f64);
+            figures.journal.set(&status);
             figures.pace_rate.set(rate.unwrap_or(0.0));
         }
     }
@@ -66,17 +69,55 @@ pub(crate) fn backlog(shared: &Shared) -> u64 {
     journal.durable_seq().saturating_sub(journal.cursor())
 }
 
-fn watch_room(shared: &Shared) {
+/// Whether the disk still takes what is appended. A disk that hangs is as bad for chargers as a full
+/// one: each unanswered call costs them one of few attempts (rules Q-6, H-11).
+struct DiskWatch {
+    durable: u64,
+    since: Instant,
+}
+
+impl DiskWatch {
+    fn new() -> Self {
+        Self {
+            durable: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// For how long something has waited for the disk without any progress.
+    fn stalled_for(&mut self, appended: u64, durable: u64) -> Duration {
+        if durable != self.durable || durable >= appended {
+            self.durable = durable;
+            self.since = Instant::now();
+        }
+        self.since.elapsed()
+    }
+}
+
+fn watch_room(shared: &Shared, stalled_for: Duration) {
     let full = shared.journal.full();
-    let was_full = shared.not_durable.load(Ordering::SeqCst);
-    match full {
-        Some(reason) if !was_full => {
+    let is_stalled = stalled_for >= shared.config.durable_timeout();
+    let trouble = match full {
+        Some(reason) => Some(reason.to_string()),
+        None if is_stalled => Some(format!(
+            "the journal's disk has taken nothing for {} ms",
+            stalled_for.as_millis()
+        )),
+        None => None,
+    };
+    let was_in_trouble = shared.not_durable.load(Ordering::SeqCst);
+    match trouble {
+        Some(reason) if !was_in_trouble => {
             // First the mark, then the stop: see `accept::begin`.
             shared.not_durable.store(true, Ordering::SeqCst);
-            tracing::error!(%reason, connections = shared.registry.here(), "closing all connections: what they say could not be stored");
+            tracing::error!(
+                reason,
+                connections = shared.registry.here(),
+                "closing all connections: what they say could not be stored"
+            );
             stop_all(shared, Stop::NotDurable);
         }
-        None if was_full => {
+        None if was_in_trouble => {
             tracing::info!("the journal has room again: chargers may come in");
             shared.not_durable.store(false, Ordering::SeqCst);
         }

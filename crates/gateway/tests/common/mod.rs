@@ -13,9 +13,9 @@ use central::ports::{
 use central::{GatewayId, Record, RecordKind};
 use gateway::{Gateway, GatewayConfig, GatewayDeps};
 use journal::Journal;
+use journal::sim::SimDisk;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -186,6 +186,8 @@ impl DirectorySource for FakeDirectory {
 pub(crate) struct Setup {
     pub(crate) config: GatewayConfig,
     pub(crate) journal: journal::Options,
+    /// The journal's disk, if not a real one.
+    pub(crate) disk: Option<SimDisk>,
     pub(crate) policy: Policy,
     pub(crate) sink: Arc<FakeSink>,
     pub(crate) directory: Arc<FakeDirectory>,
@@ -200,6 +202,7 @@ impl Default for Setup {
                 ..GatewayConfig::default()
             },
             journal: journal::Options::default(),
+            disk: None,
             policy: Policy::default(),
             sink: Arc::default(),
             directory: Arc::default(),
@@ -228,7 +231,11 @@ impl World {
     }
 
     async fn open(setup: Setup, dir: tempfile::TempDir) -> Self {
-        let (journal, _) = open_journal(dir.path(), setup.journal);
+        let opened = match setup.disk {
+            Some(disk) => Journal::open_on(disk, setup.journal),
+            None => Journal::open(&dir.path().join("journal"), setup.journal),
+        };
+        let (journal, _) = opened.expect("the journal opens");
         let deps = GatewayDeps {
             journal: journal.clone(),
             gateway_id: GatewayId(uuid::Uuid::from_u128(7)),
@@ -268,10 +275,6 @@ impl World {
     pub(crate) fn address(&self) -> SocketAddr {
         self.gateway.local_addr()
     }
-}
-
-fn open_journal(dir: &Path, options: journal::Options) -> (Journal, journal::Recovery) {
-    Journal::open(&dir.join("journal"), options).expect("the journal opens")
 }
 
 /// The transaction id in an answer to StartTransaction.
