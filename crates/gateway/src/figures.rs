@@ -3,7 +3,6 @@
 
 use crate::handshake::Status;
 use central::record::{Notes, Record, RecordKind};
-use journal::Status as JournalStatus;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use ocpp::{Version, action};
 use std::time::Duration;
@@ -43,58 +42,6 @@ pub(crate) struct Figures {
     pub(crate) backlog_bytes: Gauge,
     pub(crate) pace_rate: Gauge,
     pub(crate) paced: Counter,
-    pub(crate) journal: JournalFigures,
-}
-
-/// How the journal is, as its status says.
-pub(crate) struct JournalFigures {
-    durable_seq: Counter,
-    cursor_seq: Counter,
-    used_bytes: Gauge,
-    max_bytes: Gauge,
-    disk_bytes: Gauge,
-    oldest_age_seconds: Gauge,
-    syncs: Counter,
-    synced_records: Counter,
-    sync_last_seconds: Gauge,
-    sync_mean_seconds: Gauge,
-    sync_max_seconds: Gauge,
-    full: Gauge,
-}
-
-impl JournalFigures {
-    fn new() -> Self {
-        Self {
-            durable_seq: counter!("wattpost_journal_durable_records_total"),
-            cursor_seq: counter!("wattpost_journal_forgotten_records_total"),
-            used_bytes: gauge!("wattpost_journal_used_bytes"),
-            max_bytes: gauge!("wattpost_journal_max_bytes"),
-            disk_bytes: gauge!("wattpost_journal_disk_bytes"),
-            oldest_age_seconds: gauge!("wattpost_journal_oldest_age_seconds"),
-            syncs: counter!("wattpost_journal_syncs_total"),
-            synced_records: counter!("wattpost_journal_synced_records_total"),
-            sync_last_seconds: gauge!("wattpost_journal_sync_last_seconds"),
-            sync_mean_seconds: gauge!("wattpost_journal_sync_mean_seconds"),
-            sync_max_seconds: gauge!("wattpost_journal_sync_max_seconds"),
-            full: gauge!("wattpost_journal_full"),
-        }
-    }
-
-    pub(crate) fn set(&self, status: &JournalStatus) {
-        self.durable_seq.absolute(status.durable_seq);
-        self.cursor_seq.absolute(status.cursor);
-        self.used_bytes.set(status.used_bytes as f64);
-        self.max_bytes.set(status.max_bytes as f64);
-        self.disk_bytes.set(status.disk_bytes as f64);
-        let age = status.oldest_age.unwrap_or_default();
-        self.oldest_age_seconds.set(age.as_secs_f64());
-        self.syncs.absolute(status.syncs);
-        self.synced_records.absolute(status.synced_records);
-        self.sync_last_seconds.set(status.sync_last.as_secs_f64());
-        self.sync_mean_seconds.set(status.sync_mean.as_secs_f64());
-        self.sync_max_seconds.set(status.sync_max.as_secs_f64());
-        self.full.set(f64::from(u8::from(status.full.is_some())));
-    }
 }
 
 impl Figures {
@@ -134,7 +81,6 @@ impl Figures {
             backlog_bytes: gauge!("wattpost_gateway_backlog_bytes"),
             pace_rate: gauge!("wattpost_gateway_pace_messages_per_second"),
             paced: counter!("wattpost_gateway_paced_total"),
-            journal: JournalFigures::new(),
         }
     }
 

@@ -57,7 +57,6 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
             figures.connections.set(shared.registry.here() as f64);
             figures.backlog_records.set(backlog as f64);
             figures.backlog_bytes.set(backlog_bytes as f64);
-            figures.journal.set(&status);
             figures.pace_rate.set(rate.unwrap_or(0.0));
         }
     }
