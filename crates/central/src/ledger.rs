@@ -165,6 +165,7 @@ pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
     /// Where the next page begins; `None` when there was nothing more at the time of asking.
+    /// A page can be short, even empty, and yet have a next one, when matches are rare.
     #[serde(rename = "next_cursor")]
     pub next: Option<Cursor>,
 }

@@ -35,12 +35,15 @@ pub(crate) fn apply(
         return whole;
     };
     tracing::debug!(reason, "a record is refused; looking for it");
-    writer.transact(|connection, memory| {
+    let applied = writer.transact(|connection, memory| {
         let mut applied = Applied::default();
         apply_halving(connection, memory, records, &mut applied)?;
         bury(connection, memory, dead)?;
         Ok(applied)
-    })
+    })?;
+    let given_up = records.len() as u64 - applied.new - applied.known;
+    metrics::counter!("wattpost_store_dead_letters_total").increment(given_up);
+    Ok(applied)
 }
 
 fn apply_group(
