@@ -246,6 +246,11 @@ async fn authenticate(
     match shared.passwords.check(stored, password).await {
         Verdict::Welcome => Ok(()),
         Verdict::Refused => refuse("wrong password"),
+        Verdict::Busy => Err(Refusal::new(
+            Status::Unavailable,
+            "Too many passwords wait for being checked; come back in a moment.",
+        )
+        .into()),
         Verdict::Unusable => refuse("the stored password hash is not an Argon2 PHC string"),
     }
 }

@@ -16,6 +16,9 @@ use tokio::sync::Semaphore;
 /// costs one Argon2 per charger.
 const REMEMBERED_MAX: usize = 65_536;
 
+/// Who may wait for each check under way. More would wait for longer than a handshake may take.
+const QUEUED_PER_CHECK: usize = 128;
+
 /// How a password stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -23,6 +26,8 @@ pub(crate) enum Verdict {
     Refused,
     /// The stored hash is not an Argon2 PHC string.
     Unusable,
+    /// Too many wait already: come back later.
+    Busy,
 }
 
 type Digest = [u8; 32];
@@ -31,6 +36,8 @@ type Digest = [u8; 32];
 pub(crate) struct Passwords {
     key: [u8; 32],
     permits: Arc<Semaphore>,
+    /// Places in the queue for a permit.
+    queue: Semaphore,
     remembered: Mutex<Remembered>,
 }
 
@@ -47,6 +54,7 @@ impl Passwords {
         Self {
             key,
             permits: Arc::new(Semaphore::new(checks_max)),
+            queue: Semaphore::new(checks_max * QUEUED_PER_CHECK),
             remembered: Mutex::default(),
         }
     }
@@ -58,6 +66,9 @@ impl Passwords {
         if let Some(verdict) = self.recall(&digest) {
             return verdict;
         }
+        let Ok(_place) = self.queue.try_acquire() else {
+            return Verdict::Busy;
+        };
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return Verdict::Refused;
         };
@@ -103,7 +114,7 @@ impl Passwords {
         let set = match verdict {
             Verdict::Welcome => &mut remembered.good,
             Verdict::Refused => &mut remembered.bad,
-            Verdict::Unusable => return,
+            Verdict::Unusable | Verdict::Busy => return,
         };
         if set.len() >= REMEMBERED_MAX {
             set.clear();

@@ -146,9 +146,13 @@ impl Connection {
         let wall = wall_clock();
         // 2. What became durable lets answers out.
         self.release_durable(now, wall);
-        // 3. What was asked for.
+        // 3. What was asked for, and what the operator changed.
         for fact in self.control.take_facts() {
             self.station.handle_fact(fact, wall);
+        }
+        if self.control.take_new_profile() {
+            let profile = self.shared.directory.charger(&self.key);
+            self.station.handle_profile(profile);
         }
         // 4. Deadlines.
         self.check_deadlines(now, wall)?;
@@ -396,6 +400,7 @@ impl Connection {
         let (reason, code) = match &end {
             End::Told(Stop::Replaced) => (CloseReason::Replaced, 1000),
             End::Told(Stop::Shutdown) => (CloseReason::Shutdown, 1001),
+            End::Told(Stop::Refused) => (CloseReason::Refused, 1008),
             End::Told(Stop::NotDurable | Stop::Poisoned) => (CloseReason::NotDurable, 1013),
             End::Because(reason) => (reason.clone(), close_code(reason)),
         };

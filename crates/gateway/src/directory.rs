@@ -20,6 +20,18 @@ use tokio::sync::Semaphore;
 const FILE: &str = "directory.json";
 /// Questions to the database at the same time; each holds a blocking thread while it hangs.
 const QUESTIONS_MAX: usize = 8;
+/// How long a start waits for the source, without and with a kept directory.
+const FIRST_LOAD: Duration = Duration::from_secs(10);
+const FIRST_LOAD_KEPT: Duration = Duration::from_secs(1);
+
+/// What changed for one charger.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Its identity in lower case.
+    pub(crate) key: String,
+    /// It is no longer known, or its password is another: it must come in anew.
+    pub(crate) must_return: bool,
+}
 
 struct Known {
     chargers: HashMap<String, Arc<ChargerProfile>>,
@@ -39,6 +51,26 @@ impl Known {
             revision: Some(snapshot.revision),
         }
     }
+
+    fn changes_to(&self, new: &Self) -> Vec<Change> {
+        let removed = self
+            .chargers
+            .keys()
+            .filter(|key| !new.chargers.contains_key(*key));
+        let removed = removed.map(|key| Change {
+            key: key.clone(),
+            must_return: true,
+        });
+        let changed = new.chargers.iter().filter_map(|(key, profile)| {
+            let old = self.chargers.get(key);
+            let old_hash = old.and_then(|old| old.password_hash.as_ref());
+            (old != Some(profile)).then(|| Change {
+                key: key.clone(),
+                must_return: old_hash != profile.password_hash.as_ref(),
+            })
+        });
+        removed.chain(changed).collect()
+    }
 }
 
 /// The gateway's directory.
@@ -54,13 +86,14 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Loads the directory: from its source, or as it was kept if the source is away. Blocks.
+    /// Loads the directory: from its source, or as it was kept if the source is away or slow. Blocks
+    /// for a bounded time.
     pub(crate) fn open(
         source: Arc<dyn DirectorySource>,
         data_dir: &Path,
         refresh: Duration,
         question_timeout: Duration,
-    ) -> Self {
+    ) -> Arc<Self> {
         let file = data_dir.join(FILE);
         let kept = match std::fs::read(&file).map(|bytes| serde_json::from_slice(&bytes)) {
             Ok(Ok(snapshot)) => Known::new(snapshot),
@@ -75,7 +108,11 @@ impl Directory {
                 nobody()
             }
         };
-        let directory = Self {
+        let patience = match kept.revision {
+            Some(_) => FIRST_LOAD_KEPT,
+            None => FIRST_LOAD,
+        };
+        let directory = Arc::new(Self {
             known: ArcSwap::from_pointee(kept),
             source,
             file,
@@ -84,8 +121,18 @@ impl Directory {
             questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             away: AtomicBool::new(false),
             trouble: Mutex::default(),
-        };
-        directory.load();
+        });
+        let (loaded, is_loaded) = std::sync::mpsc::channel();
+        std::thread::spawn({
+            let directory = Arc::clone(&directory);
+            move || {
+                directory.load();
+                let _ = loaded.send(());
+            }
+        });
+        if is_loaded.recv_timeout(patience).is_err() {
+            tracing::warn!("the directory is slow to load; beginning with what is known");
+        }
         directory
     }
 
@@ -142,31 +189,35 @@ impl Directory {
         }
     }
 
-    /// Looks at the source again and again, for ever.
-    pub(crate) async fn keep_fresh(self: Arc<Self>) {
+    /// Looks at the source again and again, for ever, and says what changed.
+    pub(crate) async fn keep_fresh(self: Arc<Self>, on_change: impl Fn(&Change)) {
         loop {
             tokio::time::sleep(self.refresh).await;
             let directory = Arc::clone(&self);
             // A source that hangs holds this one thread; questions are answered `CannotAsk` meanwhile.
             let loading = tokio::task::spawn_blocking(move || directory.load());
             tokio::pin!(loading);
-            if tokio::time::timeout(self.refresh, &mut loading)
-                .await
-                .is_err()
-            {
-                self.away.store(true, Ordering::Relaxed);
-                let _ = loading.await;
-            }
+            let changes = match tokio::time::timeout(self.refresh, &mut loading).await {
+                Ok(loaded) => loaded,
+                Err(_) => {
+                    self.away.store(true, Ordering::Relaxed);
+                    loading.await
+                }
+            };
+            changes.unwrap_or_default().iter().for_each(&on_change);
         }
     }
 
-    fn load(&self) {
+    fn load(&self) -> Vec<Change> {
         let revision = self.known.load().revision;
+        let mut changes = Vec::new();
         let trouble = match self.source.load(revision) {
             Ok(None) => None,
             Ok(Some(snapshot)) => {
                 self.keep(&snapshot);
-                self.known.store(Arc::new(Known::new(snapshot)));
+                let new = Arc::new(Known::new(snapshot));
+                let old = self.known.swap(Arc::clone(&new));
+                changes = old.changes_to(&new);
                 None
             }
             Err(away) => Some(away),
@@ -181,6 +232,7 @@ impl Directory {
             (None, None) | (Some(_), Some(_)) => {}
         }
         *last = trouble;
+        changes
     }
 
     fn keep(&self, snapshot: &DirectorySnapshot) {
@@ -278,7 +330,7 @@ mod tests {
         }
     }
 
-    fn open(source: &Arc<Source>, dir: &Path) -> Directory {
+    fn open(source: &Arc<Source>, dir: &Path) -> Arc<Directory> {
         let source = Arc::clone(source);
         Directory::open(source, dir, Duration::from_secs(1), Duration::from_secs(1))
     }
@@ -298,6 +350,28 @@ mod tests {
         let (words, trouble) = directory.health();
         assert_eq!(words, "1 chargers and 1 tokens known");
         assert!(trouble.is_some());
+    }
+
+    #[test]
+    fn what_changes_for_a_charger_is_told() {
+        let old = Known::new(snapshot());
+        let mut changed = snapshot();
+        let profile = changed.chargers.get_mut("cp-1").expect("is there");
+        profile.registration = Registration::Pending;
+        let change = |key: &str, must_return| Change {
+            key: key.into(),
+            must_return,
+        };
+        let pending = Known::new(changed.clone());
+        assert_eq!(old.changes_to(&old), []);
+        assert_eq!(old.changes_to(&pending), [change("cp-1", false)]);
+        let profile = changed.chargers.get_mut("cp-1").expect("is there");
+        profile.password_hash = Some("new".into());
+        assert_eq!(
+            pending.changes_to(&Known::new(changed)),
+            [change("cp-1", true)]
+        );
+        assert_eq!(old.changes_to(&nobody()), [change("cp-1", true)]);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use crate::shared::Shared;
 use central::ports::{Away, AwayKind, Batch};
-use journal::{ReadError, Reader};
+use journal::{Journal, ReadError, Reader};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +19,8 @@ use tokio::task::JoinHandle;
 /// Batches handed over and not yet confirmed.
 const IN_FLIGHT_MAX: usize = 2;
 
+/// Pause of the forwarder of a journal that has stopped; the process ends soon.
+const NOTHING_MORE: Duration = Duration::from_secs(1);
 /// Usual length of a record, until the first have been seen.
 const RECORD_BYTES: u64 = 400;
 
@@ -140,14 +142,10 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut
             let landed = if must_wait {
                 Some((&mut first.delivery).await)
             } else {
-                let readable = poll_fn(|cx| match journal.poll_readable(after, cx.waker()) {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
-                });
                 tokio::select! {
                     biased;
                     landed = &mut first.delivery => Some(landed),
-                    () = readable => None,
+                    () = readable(journal, after) => None,
                 }
             };
             if let Some(result) = landed {
@@ -161,11 +159,7 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut
                 continue;
             }
         } else {
-            poll_fn(|cx| match journal.poll_readable(after, cx.waker()) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            })
-            .await;
+            readable(journal, after).await;
         }
         // 2. A batch that is not full waits a little for more.
         let waiting = journal.durable_seq().saturating_sub(after);
@@ -198,6 +192,24 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut
         };
         after = last;
         flights.push_back(take_off(shared, batch));
+    }
+}
+
+/// Waits until there is something durable to read.
+async fn readable(journal: &Journal, after: u64) {
+    poll_fn(|cx| {
+        if journal.poll_readable(after, cx.waker()) {
+            return Poll::Ready(());
+        }
+        if journal.poisoned().is_some() {
+            // It would wake us again and again, and there will never be anything.
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
+    if journal.durable_seq() <= after {
+        tokio::time::sleep(NOTHING_MORE).await;
     }
 }
 
@@ -268,5 +280,5 @@ fn settle(shared: &Shared, batch: Option<&Batch>, more_in_flight: bool) {
         Ordering::Relaxed,
     );
     shared.figures.delivered_records.increment(records);
-    shared.figures.batch_records.record(records as f64);
+    shared.figures.deliveries.increment(1);
 }

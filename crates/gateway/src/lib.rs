@@ -32,7 +32,7 @@ mod watch;
 pub use config::{AssumeVersion, GatewayConfig};
 
 use crate::auth::Passwords;
-use crate::directory::Directory;
+use crate::directory::{Change, Directory};
 use crate::figures::Figures;
 use crate::forwarder::Delivery;
 use crate::frames::FrameOptions;
@@ -127,7 +127,10 @@ impl Gateway {
         let tasks = vec![
             tokio::spawn(forwarder::run(Arc::clone(&shared))),
             tokio::spawn(watch::run(Arc::clone(&shared), failing)),
-            tokio::spawn(Arc::clone(&shared.directory).keep_fresh()),
+            tokio::spawn(Arc::clone(&shared.directory).keep_fresh({
+                let shared = Arc::clone(&shared);
+                move |change| apply_change(&shared, change)
+            })),
             tokio::spawn(accept::run(
                 listener,
                 Arc::clone(&shared),
@@ -236,6 +239,17 @@ fn refused(address: SocketAddr, source: std::io::Error) -> StartError {
     }
 }
 
+/// The operator changed what is set for a charger that may be here.
+fn apply_change(shared: &Shared, change: &Change) {
+    if let Some(control) = shared.registry.find(&change.key) {
+        if change.must_return {
+            control.stop(Stop::Refused);
+        } else {
+            control.look_up_profile();
+        }
+    }
+}
+
 fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartError> {
     let GatewayDeps {
         journal,
@@ -277,7 +291,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         gateway_id,
         sink,
         policy,
-        directory: Arc::new(directory),
+        directory,
         passwords: Passwords::new(config.password_checks_max),
         registry,
         pace: Pace::new(Duration::from_millis(config.pace_wait_max_ms)),

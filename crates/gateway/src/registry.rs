@@ -33,6 +33,8 @@ pub(crate) enum Stop {
     NotDurable = 3,
     /// Nothing can be made durable any more.
     Poisoned = 4,
+    /// The operator removed it or changed its password.
+    Refused = 5,
 }
 
 /// What others may say to a connection's task.
@@ -43,6 +45,7 @@ pub(crate) struct Control {
     stop: AtomicU8,
     waker: AtomicWaker,
     has_facts: AtomicBool,
+    has_new_profile: AtomicBool,
     facts: Mutex<Vec<Fact>>,
     successor: Mutex<Option<oneshot::Sender<ResendMemory>>>,
 }
@@ -75,8 +78,21 @@ impl Control {
             1 => Some(Stop::Replaced),
             2 => Some(Stop::Shutdown),
             3 => Some(Stop::NotDurable),
+            5 => Some(Stop::Refused),
             _ => Some(Stop::Poisoned),
         }
+    }
+
+    /// The directory holds another profile for it than before.
+    pub(crate) fn look_up_profile(&self) {
+        self.has_new_profile.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether that was said since the last call.
+    pub(crate) fn take_new_profile(&self) -> bool {
+        self.has_new_profile.load(Ordering::Relaxed)
+            && self.has_new_profile.swap(false, Ordering::Acquire)
     }
 
     /// The reply to a question of its station.
@@ -196,6 +212,14 @@ impl Registry {
             entry.insert(Slot::Away(memory));
             shard.away += 1;
             shard.forget_some();
+        }
+    }
+
+    /// The connection of one charger, if it is here.
+    pub(crate) fn find(&self, key: &str) -> Option<Arc<Control>> {
+        match self.shard(key).slots.get(key)? {
+            Slot::Here(control) => Some(Arc::clone(control)),
+            Slot::Away(_) => None,
         }
     }
 

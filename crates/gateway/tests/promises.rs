@@ -400,3 +400,41 @@ async fn a_lasting_overload_slows_answers_down_until_both_ends_meet() {
     assert!(least > 50, "everyone got their turn: {least}");
     assert_eq!(world.journal.full(), None);
 }
+
+#[tokio::test]
+async fn what_the_operator_changes_reaches_a_connected_charger() {
+    let world = World::with(|setup| setup.directory.add("CP-1", None)).await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    let boot = r#"{"chargePointVendor":"v","chargePointModel":"m"}"#;
+    assert!(
+        charger
+            .call("BootNotification", boot)
+            .await
+            .contains("Accepted")
+    );
+    {
+        let mut snapshot = world.directory.snapshot.lock().unwrap();
+        snapshot.revision += 1;
+        let profile = snapshot.chargers.get_mut("cp-1").expect("is there");
+        profile.registration = central::ports::Registration::Pending;
+    }
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    soon("it is pending", async {
+        while !charger
+            .call("BootNotification", boot)
+            .await
+            .contains("Pending")
+        {
+            ticks.tick().await;
+        }
+    })
+    .await;
+    world
+        .directory
+        .add("CP-1", Some("a password, as good as any".into()));
+    assert_eq!(
+        charger.closed().await,
+        Some(1008),
+        "it must come in with its password"
+    );
+}
