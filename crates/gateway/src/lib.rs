@@ -173,6 +173,7 @@ impl Gateway {
     /// stays with its owner.
     pub async fn shutdown(&self, grace: Duration) {
         let shared = &self.shared;
+        let end = Instant::now() + grace;
         shared.stopping.store(true, Ordering::SeqCst);
         self.accepting.cancel();
         shared.connections.close();
@@ -186,9 +187,22 @@ impl Gateway {
                 "connections left at the end of the grace period"
             );
         }
+        self.deliver_what_is_left(end).await;
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             task.abort();
+        }
+    }
+
+    /// As long as the sink takes records: what stays in the journal is safe, but nobody sees it until
+    /// the next start.
+    async fn deliver_what_is_left(&self, end: Instant) {
+        let shared = &self.shared;
+        while watch::backlog(shared) > 0
+            && shared.delivery.healthy(pace::STUCK)
+            && Instant::now() < end
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 

@@ -66,7 +66,7 @@ async def life_16(charger, call):
     await charger.call(call.FirmwareStatusNotification(status="Idle"))
     await charger.call(call.DiagnosticsStatusNotification(status="Idle"))
     await charger.call(
-        call.SecurityEventNotification(type="StartupOfTheDevice", timestamp=at(0))
+        call.SecurityEventNotification(type="StartupOfTheDevice", timestamp=at(0), tech_info="power on")
     )
     return told
 

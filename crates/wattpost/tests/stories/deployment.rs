@@ -100,6 +100,15 @@ impl Deployment {
             .unwrap_or_else(|| panic!("wattpost did not stop; its log:\n{}", self.log_tail()))
     }
 
+    /// Waits until everything acknowledged is stored, then stops as [`Deployment::stop`] does.
+    pub(crate) fn stop_when_stored(&mut self) {
+        let stored = until(Duration::from_secs(120), || {
+            self.metric("wattpost_journal_waiting_records") == 0.0
+        });
+        assert!(stored, "records stay in the journal; log:\n{}", self.log_tail());
+        assert!(self.stop().success());
+    }
+
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();

@@ -59,7 +59,7 @@ fn a_charging_life_is_answered_and_stored(version: &str) {
         told["transaction_id"].to_string().trim_matches('"')
     );
     assert_eq!(transaction["charger_id"], identity.as_str());
-    assert_eq!(transaction["id_tag"], "TAG-1");
+    assert_eq!(transaction["id_token"], "TAG-1");
     assert_eq!(transaction["energy_wh"].as_f64(), Some(700.0), "{transaction}");
     let messages = deployment.messages();
     let calls = messages.iter().filter(|line| line["kind"] == "call");
