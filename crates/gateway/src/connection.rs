@@ -77,12 +77,12 @@ impl Connection {
         key: Arc<str>,
         station: Station,
         frames: Frames,
-    ) -> Self {
+    ) -> Box<Self> {
         let now = Instant::now();
         // Chargers that came together shall not be pinged together.
         let jitter = fastrand::f64().mul_add(0.5, 0.75);
         let ping_at = now + shared.config.ping_interval().mul_f64(jitter);
-        Self {
+        Box::new(Self {
             shared,
             control,
             key,
@@ -96,11 +96,12 @@ impl Connection {
             has_ponged: false,
             writing_since: None,
             lost_a_record: false,
-        }
+        })
     }
 
-    /// Serves the charger until the connection ends.
-    pub(crate) async fn run(mut self) {
+    /// Serves the charger until the connection ends. Boxed, because a future holds its arguments
+    /// twice: as they came and as they are used.
+    pub(crate) async fn run(mut self: Box<Self>) {
         let end = {
             let mut timer = pin!(tokio::time::sleep_until(self.ping_at.into()));
             let mut armed = false;
@@ -396,7 +397,7 @@ impl Connection {
 
     /// The end: last answers if they may still be given, the record that says so, what is remembered
     /// to whoever comes next, and a close frame.
-    async fn finish(mut self, end: End) {
+    async fn finish(mut self: Box<Self>, end: End) {
         let (reason, code) = match &end {
             End::Told(Stop::Replaced) => (CloseReason::Replaced, 1000),
             End::Told(Stop::Shutdown) => (CloseReason::Shutdown, 1001),
@@ -426,19 +427,19 @@ impl Connection {
                 Err(_) => self.lost_a_record |= !is_end(&record),
             }
         }
-        let memory = self.station.into_memory();
-        let memory = if self.lost_a_record {
+        let this = *self;
+        let memory = if this.lost_a_record {
             // It may hold the answer to something that the journal never got: a resend would then
             // be answered and never stored.
             central::resend::ResendMemory::default()
         } else {
-            memory
+            this.station.into_memory()
         };
-        self.shared
+        this.shared
             .registry
-            .release(&self.key, &self.control, memory);
+            .release(&this.key, &this.control, memory);
 
-        let mut frames = self.frames;
+        let mut frames = this.frames;
         if line_is_open {
             frames.close(code, &reason.as_text());
         }

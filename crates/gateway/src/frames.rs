@@ -19,7 +19,7 @@ use yawc::{CompressionLevel, DeflatePool, Options, Role, WebSocket, WebSocketErr
 
 /// Room for some usual messages to be read (a smaller one costs a second system call for every third
 /// message) and for one answer; both grow for a long one and shrink again.
-const READ_BUFFER: usize = 2_048;
+const READ_BUFFER: usize = 1_024;
 const WRITE_BUFFER: usize = 512;
 /// Bytes that the library may hold for writing before it must have written them.
 const WRITE_BOUNDARY: usize = 4_096;
