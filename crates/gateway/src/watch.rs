@@ -20,7 +20,7 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
     let mut controller = Controller::new(pace_from(&shared));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut disk = DiskWatch::new();
+    let mut disk = DiskWatch::new(began);
     let mut count: u32 = 0;
     loop {
         ticks.tick().await;
@@ -34,7 +34,7 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
             return;
         }
         let status = shared.journal.status();
-        let stalled_for = disk.stalled_for(status.appended_seq, status.durable_seq);
+        let stalled_for = disk.stalled_for(Instant::now(), status.appended_seq, status.durable_seq);
         watch_room(&shared, stalled_for);
 
         let backlog = backlog(&shared);
@@ -72,24 +72,31 @@ pub(crate) fn backlog(shared: &Shared) -> u64 {
 /// one: each unanswered call costs them one of few attempts (rules Q-6, H-11).
 struct DiskWatch {
     durable: u64,
-    since: Instant,
+    looked_at: Instant,
+    stalled_for: Duration,
 }
 
 impl DiskWatch {
-    fn new() -> Self {
+    fn new(now: Instant) -> Self {
         Self {
             durable: 0,
-            since: Instant::now(),
+            looked_at: now,
+            stalled_for: Duration::ZERO,
         }
     }
 
-    /// For how long something has waited for the disk without any progress.
-    fn stalled_for(&mut self, appended: u64, durable: u64) -> Duration {
+    /// For how long something has waited for the disk without any progress. A look that comes late
+    /// counts as one that came in time: then it was we who stood still.
+    fn stalled_for(&mut self, now: Instant, appended: u64, durable: u64) -> Duration {
+        let since_last = now.saturating_duration_since(self.looked_at).min(TICK * 2);
+        self.looked_at = now;
         if durable != self.durable || durable >= appended {
             self.durable = durable;
-            self.since = Instant::now();
+            self.stalled_for = Duration::ZERO;
+        } else {
+            self.stalled_for += since_last;
         }
-        self.since.elapsed()
+        self.stalled_for
     }
 }
 
@@ -135,4 +142,30 @@ fn pace_from(shared: &Shared) -> u64 {
         let max = shared.journal.status().max_bytes;
         (max / 8).min(256 << 20)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_stalls_only_while_something_waits_and_nothing_moves() {
+        let start = Instant::now();
+        let mut disk = DiskWatch::new(start);
+        let mut at = start;
+        let mut look = |after: Duration, appended, durable| {
+            at += after;
+            disk.stalled_for(at, appended, durable)
+        };
+        assert_eq!(look(TICK, 5, 5), Duration::ZERO);
+        assert_eq!(look(Duration::from_secs(60), 5, 5), Duration::ZERO, "idle");
+        assert_eq!(look(TICK, 9, 5), TICK);
+        assert_eq!(look(TICK, 12, 5), TICK * 2);
+        assert_eq!(
+            look(Duration::from_secs(60), 12, 5),
+            TICK * 4,
+            "we stood still ourselves"
+        );
+        assert_eq!(look(TICK, 12, 6), Duration::ZERO, "progress");
+    }
 }
