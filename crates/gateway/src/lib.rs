@@ -1,10 +1,10 @@
 //! The door: holds the line with each charger and loses nothing.
 //!
-//! A charger's way: [`accept`](self) reads the handshake and says who it is, the registry gives it
+//! A charger's way: `accept` reads the handshake and says who it is, the registry gives it
 //! the place of its older connection, and a task of its own (`connection`) carries frames to its
-//! [`Station`](central::station::Station), records to the journal and answers back, each only when
+//! [`central::station::Station`], records to the journal and answers back, each only when
 //! its record is durable. Behind it `forwarder` carries the records on to a
-//! [`Sink`](central::ports::Sink); `watch` sets the pace and closes the door when nothing more can be
+//! [`Sink`]; `watch` sets the pace and closes the door when nothing more can be
 //! made durable. Nothing in here knows a rule of OCPP, a database or a broker.
 //!
 //! ```text
