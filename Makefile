@@ -10,9 +10,8 @@ export WATTPOST_PYTHON := $(CURDIR)/$(PYTHON)
 help: ## this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: $(PYTHON) ## what the tests need from outside (Debian's packages, Python packages)
-$(PYTHON): xtask/python/requirements.txt xtask/python/setup.sh
-	bash xtask/python/setup.sh
+setup: ## what the tests need from outside (Debian's packages, Python packages)
+	bash scripts/setup.sh
 
 build: ## the binary, optimised: target/release/wattpost
 	$(CARGO) build --release -p wattpost
@@ -36,7 +35,7 @@ bench: ## messages per second, latency, memory, journal, applying, restart: prin
 	$(CARGO) build --release -p wattpost -p bench
 	target/release/wattpost-bench $(BENCH)
 
-drill: ## 100 rounds of kill -9 under load, and the other stories at full length
+drill: setup ## 100 rounds of kill -9 under load, and the other stories at full length
 	WATTPOST_FULL=1 $(CARGO) test -p wattpost --profile ci --test stories -- --nocapture --test-threads 1
 
 codegen: setup ## regenerate the tables of schema facts in crates/ocpp

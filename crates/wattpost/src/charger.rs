@@ -11,6 +11,7 @@ use argon2::password_hash::phc::PasswordHash;
 use central::ports::{ChargerProfile, CheckMode, Registration};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
+use std::time::Duration;
 use store::SqliteStore;
 
 /// What to do.
@@ -199,7 +200,12 @@ fn line(profile: &ChargerProfile) -> String {
 /// The database, for changing what is set; it is made where it is missing, so that chargers can be
 /// set before the first start.
 pub(crate) fn writable(settings: &Settings) -> Result<SqliteStore> {
-    let store = SqliteStore::open(settings.database_path()?, store::Options::default())?;
+    // A `serve` under load writes all the time; a person can wait longer than a batch can.
+    let options = store::Options {
+        lock_wait: Duration::from_secs(10),
+        ..store::Options::default()
+    };
+    let store = SqliteStore::open(settings.database_path()?, options)?;
     store.ping()?;
     Ok(store)
 }

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub policy: central::policy::Policy,
     /// The journal on local disk.
     pub journal: JournalSettings,
+    /// The thread that writes to the database.
+    pub applier: consumer::Config,
     /// The database.
     pub database: DatabaseSettings,
     /// Health, metrics and REST.
@@ -40,6 +42,7 @@ impl Default for Settings {
             gateway: gateway::GatewayConfig::default(),
             policy: central::policy::Policy::default(),
             journal: JournalSettings::default(),
+            applier: consumer::Config::default(),
             database: DatabaseSettings::default(),
             http: api::ApiConfig::default(),
             log: LogSettings::default(),

@@ -64,7 +64,7 @@ async fn serve(settings: &Settings) -> Result<ExitCode> {
     )?);
     let applier = Arc::new(Applier::start(
         Arc::clone(&store) as Arc<dyn Store>,
-        consumer::Config::default(),
+        settings.applier.clone(),
     )?);
 
     let gateway = Gateway::start(

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# What the tests need from outside: a few of Debian's packages, where they are missing, and
+# target/python, the Python environment that requirements.txt describes. Does nothing when all is there
+# already; an environment that was left half made is made anew.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+need() { # COMMAND PACKAGE
+    command -v "$1" >/dev/null 2>&1 || missing+=("$2")
+}
+need cc gcc
+need kill procps
+need chattr e2fsprogs
+need mount mount
+need python3 python3
+python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+if [ "${#missing[@]}" -gt 0 ]; then
+    echo "setup: installing ${missing[*]}" >&2
+    as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        as_root=(sudo -n)
+    fi
+    if ! { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -y -qq "${missing[@]}"; }; then
+        echo "setup: apt could not install ${missing[*]}; install them yourself and run this again" >&2
+        exit 1
+    fi
+fi
+
+wanted=xtask/python/requirements.txt
+made=target/python/made-from.txt
+if cmp -s "$wanted" "$made"; then
+    exit 0
+fi
+rm -rf target/python
+python3 -m venv target/python
+target/python/bin/pip install --quiet --disable-pip-version-check --no-deps -r "$wanted"
+target/python/bin/pip check --disable-pip-version-check
+cp "$wanted" "$made"
