@@ -87,9 +87,11 @@ pub(crate) struct Shared {
     /// What is left of the segment that the next record goes to. The writer places records by the
     /// same rule, so that appenders know without asking whether there is a place on disk.
     left: u64,
-    /// Prepared segments not yet spoken for; negative when records wait for one.
+    /// Prepared segments not yet spoken for; negative when records wait for one in the making.
     spare_segments: i64,
-    /// The keeper could not make a segment.
+    /// The keeper could not make a segment. From then on no record is placed in one that does not
+    /// exist; and while records wait for one (taken before this was known), none is placed behind
+    /// them either: `full` is [`FullReason::DiskFull`] until there is a segment more than they need.
     no_room: bool,
     full: Option<FullReason>,
 }
@@ -305,6 +307,7 @@ impl Core {
         if fits {
             shared.left -= bytes;
         } else {
+            // None to spare, yet none known to be impossible: the keeper makes it, the writer waits.
             if shared.no_room && shared.spare_segments <= 0 {
                 self.set_full(shared, Some(FullReason::DiskFull));
                 return Err(FullReason::DiskFull);
@@ -501,7 +504,14 @@ impl Core {
 
     /// The keeper cannot make a segment now.
     pub(crate) fn set_no_room(&self) {
-        self.shared().no_room = true;
+        let mut shared = self.shared();
+        shared.no_room = true;
+        if shared.spare_segments < 0 {
+            // Said here, not at the next append that needs a segment: those that come before it
+            // would fit into one that does not exist, and wait in silence. Whatever else was full
+            // is found again once this has passed.
+            self.set_full(&mut shared, Some(FullReason::DiskFull));
+        }
     }
 
     /// See [`crate::Journal::oldest_seq`].

@@ -9,8 +9,9 @@ pub enum FullReason {
     /// As much is kept for delivery as [`Options::max_bytes`](crate::Options::max_bytes) allows;
     /// ends when records are forgotten.
     Bound,
-    /// The disk has no room for another segment (no space, quota, or no file handles); tried again
-    /// in the background, ends when there is room.
+    /// The disk has no room for another segment (no space, quota, or no file handles), and the next
+    /// record or some that were taken before this was known need one. Those wait and become durable
+    /// when there is room; tried again in the background, ends when there is room for more.
     DiskFull,
     /// More waits in memory than [`Options::pending_bytes_max`](crate::Options::pending_bytes_max)
     /// allows, because the disk does not keep up; ends with the next sync.
