@@ -75,7 +75,9 @@ impl CursorFile {
             }));
         };
         // What a killed process wrote may be in memory only; before anything builds on it, it must
-        // be certain.
+        // be certain. Written once more, because after a failed sync a mere sync may lie.
+        let block = layout::encode_cursor(generation, kept);
+        write_whole(&*file, &block, (generation % 2) * SLOT_BYTES)?;
         file.sync()?;
         Ok(Self {
             file,

@@ -15,7 +15,8 @@
 //! # Promises
 //! 1. What was reported durable is read back after any crash: whole, in order, nothing invented.
 //! 2. A failed write or sync ends the journal ([`Journal::poisoned`]); it is never tried again on
-//!    the same file, because the system may then say yes to bytes that it has lost.
+//!    the same file, because the system may then say yes to bytes that it has lost. The next start
+//!    writes what it is about to trust once more, so that such bytes cannot pass for kept ones.
 //! 3. A full disk is noticed when the next segment is made ready, before anything depends on it:
 //!    [`AppendError::Full`], which passes by itself when there is room again.
 //! 4. A torn tail is cut; anything that was acknowledged and cannot be read is refused with file,

@@ -8,7 +8,13 @@
 //!
 //! What was durable once and is not whole now is damage, and damage is refused rather than cut:
 //! a record after the bad one says that the bad one was durable, or the seal or mark does, or the
-//! sequence has a gap. Damage among forgotten records harms nobody; those segments are dropped.
+//! sequence has a gap. Damage among forgotten records harms nobody; segments of nothing else are
+//! dropped.
+//!
+//! What is read is not yet what the disk holds: after a failed sync the system may show bytes that
+//! it has given up. So whatever is trusted here without a later record or seal as a witness is
+//! written once more and synced before anything builds on it: the last write, the zeros behind it,
+//! the cursor.
 
 use crate::core::{Limits, Start};
 use crate::cursor::{CURSOR_FILE, CursorFile, CursorTrouble};
@@ -47,7 +53,16 @@ struct Known {
     index: u64,
     header: Header,
     found: Found,
+    /// Where the last write of records begins: all before it was durable when it was written.
+    last_write: u64,
     is_sealed: bool,
+}
+
+impl SegmentFile {
+    /// Whether no more was to follow in it.
+    fn is_sealed(&self) -> bool {
+        self.seal.is_some_and(|seal| seal.is_last_word)
+    }
 }
 
 /// Examines the directory, repairs what a power cut may leave, and says where to go on.
@@ -206,50 +221,77 @@ impl Examiner<'_> {
     ) -> Result<(Vec<SegmentFile>, Option<(Known, Arc<dyn DiskFile>)>), OpenError> {
         let mut empties = Vec::new();
         let mut youngest = None;
-        for index in indexes.iter().rev() {
+        for (at, index) in indexes.iter().enumerate().rev() {
             let segment = self.open(*index)?;
-            let found = self.scan(&segment)?;
+            let (found, last_write) = self.scan(&segment)?;
             if found.first_seq == 0 && segment.seal.is_none() {
                 empties.push(segment);
                 continue;
             }
-            if let Some(seal) = segment.seal.filter(|seal| found.end < seal.end) {
-                let what = format!("records up to {} were durable", seal.last_seq);
-                return Err(self.damage(*index, found.end, &what));
+            match self.check_end(&segment, &found) {
+                Ok(()) => youngest = Some((segment, found, last_write)),
+                Err(OpenError::Damaged(damage)) if self.is_all_forgotten(&segment, &found)? => {
+                    tracing::warn!(%damage, "dropping damaged segments: all their records are forgotten");
+                    self.drop_files(&indexes[..=at])?;
+                }
+                Err(error) => return Err(error),
             }
-            youngest = Some((segment, found));
             break;
         }
         empties.reverse();
         if let (Some(empty), Some(last)) = (empties.first(), empties.last()) {
-            let next_to = youngest.as_ref().map_or(empty.index, |(s, _)| s.index + 1);
+            let next_to = youngest
+                .as_ref()
+                .map_or(empty.index, |(s, _, _)| s.index + 1);
             let is_whole_row = last.index - empty.index + 1 == empties.len() as u64;
             if empty.index != next_to || !is_whole_row {
                 return Err(self.damage(next_to, 0, "the file is missing"));
             }
         }
         // The first record of the first empty segment may have been torn.
-        let next_seq = youngest.as_ref().map_or(1, |(_, found)| found.last_seq + 1);
+        let next_seq = youngest.as_ref().map_or(1, |(_, f, _)| f.last_seq + 1);
         let next_seq = next_seq.max(self.forgotten + 1);
         if let Some(empty) = empties.first() {
             self.cut_tail(empty, DATA_OFFSET, next_seq)?;
         }
-        let Some((segment, found)) = youngest else {
+        let Some((segment, found, last_write)) = youngest else {
             return Ok((empties, None));
         };
         self.recovery.segments_checked += 1;
-        // Sealed, or closed in peace with nothing written since: nothing was under way.
-        let ends_where_noted = segment.seal.is_some_and(|seal| seal.end == found.end);
-        if !ends_where_noted {
-            self.cut_tail(&segment, found.end, found.last_seq + 1)?;
-        }
         let known = Known {
             index: segment.index,
             header: segment.header,
             found,
-            is_sealed: segment.seal.is_some_and(|seal| seal.is_last_word),
+            last_write,
+            is_sealed: segment.is_sealed(),
         };
         Ok((empties, Some((known, segment.file))))
+    }
+
+    /// Checks that the youngest segment's whole records end where they may, and cuts what is torn.
+    fn check_end(&mut self, segment: &SegmentFile, found: &Found) -> Result<(), OpenError> {
+        if let Some(seal) = segment.seal.filter(|seal| found.end < seal.end) {
+            let what = format!("records up to {} were durable", seal.last_seq);
+            return Err(self.damage(segment.index, found.end, &what));
+        }
+        if segment.is_sealed() {
+            return Ok(());
+        }
+        // A mark says nothing of what came later: the next life goes on in the same segment.
+        self.cut_tail(segment, found.end, found.last_seq + 1)
+    }
+
+    /// Whether a damaged segment holds no record, and no trace of one, that anybody still needs.
+    fn is_all_forgotten(&self, segment: &SegmentFile, found: &Found) -> Result<bool, OpenError> {
+        let noted = segment.seal.map_or(0, |seal| seal.last_seq);
+        // The bad record is the one after the last whole one.
+        if noted.max(found.last_seq + 1) > self.forgotten {
+            return Ok(false);
+        }
+        let traces = Scan::new(&segment.header, &*segment.file)
+            .holds_traces_after(found.end, self.forgotten);
+        let traces = traces.map_err(|e| self.io(segment.index, "read", e))?;
+        Ok(!traces)
     }
 
     /// Adds all older segments before what is in `known`, unless they are damaged and forgotten.
@@ -303,7 +345,7 @@ impl Examiner<'_> {
             // Its seal is gone, yet it had one, because there is a younger segment.
             _ => {
                 self.recovery.segments_checked += 1;
-                self.scan(&segment)?
+                self.scan(&segment)?.0
             }
         };
         let is_gap_forgotten = next_seq <= self.forgotten + 1;
@@ -319,6 +361,7 @@ impl Examiner<'_> {
             index,
             header: segment.header,
             found,
+            last_write: DATA_OFFSET,
             is_sealed: true,
         })
     }
@@ -330,10 +373,12 @@ impl Examiner<'_> {
         Ok(read == last.len())
     }
 
-    fn scan(&self, segment: &SegmentFile) -> Result<Found, OpenError> {
-        Scan::new(&segment.header, &*segment.file)
-            .records()
-            .map_err(|e| self.io(segment.index, "read", e))
+    /// All whole records, and where the last write of them begins.
+    fn scan(&self, segment: &SegmentFile) -> Result<(Found, u64), OpenError> {
+        let mut scan = Scan::new(&segment.header, &*segment.file);
+        let found = scan.records();
+        let found = found.map_err(|e| self.io(segment.index, "read", e))?;
+        Ok((found, scan.last_write()))
     }
 
     /// Zeroes what a power cut may have left behind `end`, unless it was acknowledged.
@@ -381,7 +426,13 @@ impl Examiner<'_> {
         if youngest.is_sealed {
             return Ok(false);
         }
-        // After a kill the bytes may be in memory only.
+        // After a kill the bytes may be in memory only. After a failed sync they may be there and
+        // count as kept though the disk never took them: a mere sync would then say yes. Written
+        // once more they have to reach the disk, or the error shows.
+        let Found { last_seq, end, .. } = youngest.found;
+        Scan::new(&youngest.header, &**file)
+            .rewrite(youngest.last_write, end, last_seq)
+            .map_err(|e| self.io(youngest.index, "write the last records again to", e))?;
         file.sync()
             .map_err(|e| self.io(youngest.index, "sync", e))?;
         if ends_at_durable && self.is_as_made_now(&youngest.header) {

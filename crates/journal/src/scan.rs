@@ -15,6 +15,7 @@ pub(crate) struct Scan<'a> {
     header: &'a Header,
     file: &'a dyn DiskFile,
     window: Window,
+    last_write: u64,
 }
 
 /// What is behind the last whole record.
@@ -32,7 +33,13 @@ impl<'a> Scan<'a> {
             header,
             file,
             window: Window::new(BLOCK_BYTES),
+            last_write: DATA_OFFSET,
         }
+    }
+
+    /// Where the write begins that the last of the [`records`](Self::records) was part of.
+    pub(crate) const fn last_write(&self) -> u64 {
+        self.last_write
     }
 
     /// All records from the start to the first that is not whole or not the next.
@@ -54,6 +61,9 @@ impl<'a> Scan<'a> {
                 .is_none_or(|(_, at)| found.end >= at + bytes / MARKS);
             if is_far {
                 found.places.push((record.seq, found.end));
+            }
+            if record.in_group == 0 {
+                self.last_write = found.end;
             }
             if found.times.last().is_none_or(|(_, at)| *at != record.at_s) {
                 found.times.push((record.seq, record.at_s));
@@ -107,16 +117,66 @@ impl<'a> Scan<'a> {
                     continue;
                 }
                 behind.is_torn = true;
-                if record.durable_before() > next_seq {
+                // The missing one itself, whole in another place: others came before it.
+                if record.durable_before() > next_seq || record.seq == next_seq {
                     behind.acknowledged_by = Some(record.seq);
                     return Ok(behind);
                 }
             }
         }
     }
+
+    /// Whether anything behind `end` looks like the header of a record after `seq`, whole or not.
+    pub(crate) fn holds_traces_after(&mut self, end: u64, seq: u64) -> io::Result<bool> {
+        let bytes = self.header.bytes;
+        // No more records than this fit into the segment.
+        let seq_end = seq.saturating_add(bytes / RECORD_HEADER as u64);
+        let mut at = end;
+        loop {
+            let block = self.window.get(self.file, at, BLOCK_BYTES, bytes)?;
+            if block.len() < RECORD_HEADER {
+                return Ok(false);
+            }
+            for step in (0..=block.len() - RECORD_HEADER).step_by(8) {
+                let record = RecordHeader::read(&block[step..]);
+                let fits = record.framed() as u64 <= bytes - at - step as u64;
+                if fits && record.seq > seq && record.seq <= seq_end {
+                    return Ok(true);
+                }
+            }
+            at += ((block.len() - RECORD_HEADER) / 8 * 8 + 8) as u64;
+        }
+    }
+
+    /// Writes the records from `from` to `end`, the last of which is `last_seq`, over themselves.
+    /// Their bytes are read and checked anew: if the system had dropped what it failed to write,
+    /// they are no longer what was found.
+    pub(crate) fn rewrite(&self, from: u64, end: u64, last_seq: u64) -> io::Result<()> {
+        let mut bytes = vec![0; (end - from) as usize];
+        let have = read_fully(self.file, &mut bytes, from)?;
+        let mut rest = &bytes[..have];
+        let mut seq = 0;
+        while rest.len() >= RECORD_HEADER {
+            let record = RecordHeader::read(rest);
+            let follows = seq == 0 || record.seq == seq + 1;
+            if !follows || record.framed() > rest.len() || !record.is_whole(rest, self.header.salt)
+            {
+                break;
+            }
+            seq = record.seq;
+            rest = &rest[record.framed()..];
+        }
+        if have < bytes.len() || !rest.is_empty() || seq != last_seq {
+            return Err(io::Error::other(
+                "what could be read a moment ago cannot be read any more",
+            ));
+        }
+        write_whole(self.file, &bytes, from)
+    }
 }
 
 /// Zeroes whatever one write may have left behind `end`, for certain; gives how far it was not zero.
+/// Zeros are written over zeros too: those that are read may be of an attempt whose sync failed.
 pub(crate) fn zero_behind(header: &Header, file: &dyn DiskFile, end: u64) -> io::Result<u64> {
     // All before `end` may or may not have been durable; what was under way began there or before
     // and was one write.
@@ -129,13 +189,11 @@ pub(crate) fn zero_behind(header: &Header, file: &dyn DiskFile, end: u64) -> io:
         let length = (limit - at).min(ZEROS as u64) as usize;
         let read = read_fully(file, &mut block[..length], at)?;
         if let Some(last) = block[..read].iter().rposition(|byte| *byte != 0) {
-            write_whole(file, &zeros[..=last], at)?;
             dirty_end = at + last as u64 + 1;
         }
+        write_whole(file, &zeros[..read], at)?;
         at += length as u64;
     }
-    if dirty_end > end {
-        file.sync()?;
-    }
+    file.sync()?;
     Ok(dirty_end - end)
 }

@@ -193,13 +193,14 @@ impl SimDisk {
     }
 
     /// The disk that the next start finds after the process was killed: everything written, of
-    /// which what was not synced is still not certain.
+    /// which what was not synced is still not certain. What a failed sync lost can be read as if it
+    /// were kept; only what is written again is kept by a sync.
     #[must_use]
     pub fn after_kill(&self) -> Self {
         let state = self.state();
         Self::with(State {
             dice: Dice(state.steps),
-            files: state.files.clone(),
+            files: state.files.iter().map(SimInode::reopened).collect(),
             live: state.live.clone(),
             durable: state.durable.clone(),
             name_changes: state.name_changes.clone(),
@@ -305,6 +306,14 @@ impl NameChange {
 }
 
 impl SimInode {
+    /// As the next process finds it in the memory of the system.
+    fn reopened(&self) -> Self {
+        Self {
+            sync_failed: false,
+            ..self.clone()
+        }
+    }
+
     fn torn(&self, tear: Tear, dice: &mut Dice) -> Vec<u8> {
         let mut bytes = self.durable.clone();
         let total: u64 = self.unsynced.iter().map(|(_, b)| b.len() as u64).sum();
