@@ -2,7 +2,7 @@
 //! conformance suite compares every real store with, and enough for tests.
 
 use crate::model::{EventRow, Merge, MeterValueRow};
-use crate::ports::{Applied, Away, DeadLetter, Store};
+use crate::ports::{Applied, Away, DeadLetter, ID_USED_TWICE, Store};
 use crate::project::Changes;
 use crate::record::{Record, RecordId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,9 +58,17 @@ impl Store for MemoryStore {
         let mut contents = self.lock();
         let mut applied = Applied::default();
         for (id, record) in records {
-            match contents.records.insert(*id, record.encode()) {
-                None => applied.new += 1,
-                Some(_) => applied.known += 1,
+            let bytes = record.encode();
+            match contents.records.get(id) {
+                None => {
+                    contents.records.insert(*id, bytes);
+                    applied.new += 1;
+                }
+                Some(known) if *known == bytes => applied.known += 1,
+                Some(_) => {
+                    let reason = ID_USED_TWICE.to_owned();
+                    contents.dead.entry(*id).or_insert((bytes, reason));
+                }
             }
         }
         for letter in dead {

@@ -139,7 +139,11 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
-/// What one call of [`Store::apply`] did.
+/// The reason of a dead letter whose id belongs to another record already.
+pub const ID_USED_TWICE: &str = "another record has this id: two journals used the same gateway id, \
+     as when one is restored from an old copy (docs/operations.md, Backup)";
+
+/// What one call of [`Store::apply`] did. A record that is neither became a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Applied {
     /// Records that were new.
@@ -151,7 +155,8 @@ pub struct Applied {
 /// The ledger's writing side. Calls block; the consumer keeps a thread for them.
 ///
 /// Laws: `apply` is one database transaction: after `Ok` all of it is durable, after `Err` none of
-/// it is visible. Applying twice equals applying once (record ids are the inbox). Changes are merged
+/// it is visible. Applying twice equals applying once (record ids are the inbox). Another record under
+/// an id that is known is not known: it becomes a dead letter ([`ID_USED_TWICE`]). Changes are merged
 /// into what is stored ([`crate::model::Merge`]), so the order of calls does not matter.
 pub trait Store: Send + Sync + 'static {
     /// Applies records, the changes that they imply, and dead letters.

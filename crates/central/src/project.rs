@@ -19,6 +19,7 @@ use crate::{Timestamp, model};
 use ocpp::Version;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a set of records changes in the ledger. A batch's records are absorbed into one value, so
 /// that each charger's row is touched once.
@@ -39,6 +40,35 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// What all these records change.
+    ///
+    /// Projecting is total by contract; should it panic for a record all the same, that record
+    /// changes nothing, as otherwise it would hold up everything behind it for ever. Also returns
+    /// the places of such records.
+    #[must_use]
+    pub fn of(records: &[(RecordId, Record<'_>)]) -> (Self, Vec<usize>) {
+        Self::of_by(records, Self::absorb)
+    }
+
+    fn of_by(
+        records: &[(RecordId, Record<'_>)],
+        absorb: impl Fn(&mut Self, RecordId, &Record<'_>),
+    ) -> (Self, Vec<usize>) {
+        let mut panicked = Vec::new();
+        loop {
+            let mut changes = Self::default();
+            let next = (0..).zip(records).find(|(at, (id, record))| {
+                !panicked.contains(at)
+                    && catch_unwind(AssertUnwindSafe(|| absorb(&mut changes, *id, record))).is_err()
+            });
+            // Half of it may be among the changes: begin anew without it.
+            match next {
+                Some((at, _)) => panicked.push(at),
+                None => return (changes, panicked),
+            }
+        }
+    }
+
     /// Adds what `record` changes.
     pub fn absorb(&mut self, id: RecordId, record: &Record<'_>) {
         if record.kind == RecordKind::GatewayStarted {
@@ -138,21 +168,30 @@ struct Source<'a> {
 /// Before this no charger of ours existed: a clock that says so was never set (quirk 10).
 const EARLIEST: Timestamp = Timestamp(1_262_304_000_000);
 
+/// 2100-01-01T00:00:00Z: a clock that says so was set wrong.
+const LATEST: Timestamp = Timestamp(4_102_444_800_000);
+
 impl Source<'_> {
-    /// When a message speaks of: the charger's time, but not later than we read it, and not before
-    /// there were chargers.
+    /// When a message speaks of: the charger's time, also where its clock is ahead of ours, if it is
+    /// one at which there are chargers; else when we read it. What counts as such a time must not
+    /// depend on when we read it: a row's identity holds this, and a resend is read later.
     fn effective(&self, told: Option<jiff::Timestamp>) -> Timestamp {
-        let received_at = self.record.received_at;
         match told.map(Timestamp::from) {
-            Some(told) if told >= EARLIEST => told.min(received_at),
-            _ => received_at,
+            Some(told) if (EARLIEST..LATEST).contains(&told) => told,
+            _ => self.record.received_at,
         }
+    }
+
+    /// As news: nothing is true only later than we heard of it, or a clock ahead of ours would
+    /// silence all that comes after.
+    fn heard(&self, at: Timestamp) -> Timestamp {
+        at.min(self.record.received_at)
     }
 
     /// A stamp for what is true at `at`, the `part`th thing that the record tells.
     fn stamp(&self, at: Timestamp, part: usize) -> Stamp {
         Stamp {
-            at,
+            at: self.heard(at),
             received_at: self.record.received_at,
             record: self.id,
             part: u32::try_from(part).unwrap_or(u32::MAX),
@@ -169,5 +208,42 @@ fn charger_key(charger_id: &str) -> Cow<'_, str> {
         Cow::Borrowed(charger_id)
     } else {
         Cow::Owned(model::charger_key(charger_id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::gateway_started;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_record_whose_projection_panics_changes_nothing_and_holds_up_nothing() {
+        let bytes: Vec<_> = (1..=5)
+            .map(|epoch| gateway_started(Timestamp(9), epoch))
+            .collect();
+        let records: Vec<_> = (1..)
+            .zip(&bytes)
+            .map(|(seq, bytes)| {
+                let gateway = GatewayId(Uuid::from_u128(seq));
+                let seq = 1;
+                (
+                    RecordId { gateway, seq },
+                    Record::decode(bytes).expect("a record"),
+                )
+            })
+            .collect();
+        let (changes, panicked) = Changes::of_by(&records, |changes, id, record| {
+            changes.absorb(id, record);
+            assert!(record.epoch % 2 == 1, "an even one");
+        });
+        assert_eq!(panicked, [1, 3]);
+        let epochs: Vec<_> = changes
+            .gateways
+            .values()
+            .map(|state| state.started_epoch)
+            .collect();
+        assert_eq!(epochs, [1, 3, 5]);
+        assert_eq!(Changes::of(&records).1, [0; 0]);
     }
 }

@@ -4,8 +4,8 @@
 //! Two memories. What a charger keeps and sends again, also over another connection (classes T and
 //! Q, and the pages of reports), is known by what it says: [`ResendMemory`], one per charger, rebuilt
 //! from the journal at start. Everything else is only repeated at once and on the same connection:
-//! it is known by its message id *and* content for a short time (`RecentCalls`), because chargers
-//! reuse ids and rightly say the same thing twice.
+//! it is known by its message id *and* content, for a short time and only until something else comes
+//! (`RecentCalls`), because chargers reuse ids and rightly say the same thing twice.
 
 use crate::Timestamp;
 use crate::natural_key::NaturalKey;
@@ -209,11 +209,19 @@ impl ResendMemory {
     }
 }
 
-/// Calls answered a moment ago on this connection, by message id and content.
+/// The call answered just before on this connection, by message id and content. Only that one: a
+/// charger has one call outstanding (F-24), so what it repeats is what it said last, and anything
+/// else under an old id is news.
+///
+/// Where a repeat and a fresh message cannot be told apart, the message counts as fresh: a second
+/// equal record is harmless, a message without a record is not. So nothing is taken for a repeat any
+/// more on a connection whose ids do not even tell one call from the next (quirk 7).
 #[derive(Debug, Default)]
 pub(crate) struct RecentCalls {
-    /// Oldest first.
-    calls: VecDeque<RecentCall>,
+    last: Option<RecentCall>,
+    /// Hashes of the newest call's id, and of its id with its content.
+    newest: Option<(u64, u64)>,
+    ids_say_nothing: bool,
 }
 
 #[derive(Debug)]
@@ -225,9 +233,20 @@ struct RecentCall {
 
 impl RecentCalls {
     /// How long a call is known. Longer than chargers wait for an answer before they ask again
-    /// (F-27), shorter than any counter of ids takes to come round while saying the same.
+    /// (F-27).
     const KNOWN_MS: i64 = 60_000;
-    const CALLS_MAX: usize = 8;
+
+    /// A call has come, whatever becomes of it: every other call is no longer the one just before.
+    pub(crate) fn come(&mut self, action: &str, message_id: &str, payload: &str) {
+        let id = quick_hash(&[message_id]);
+        let hash = quick_hash(&[action, message_id, payload]);
+        if let Some((newest_id, newest)) = self.newest.replace((id, hash)) {
+            self.ids_say_nothing |= newest_id == id && newest != hash;
+        }
+        if self.ids_say_nothing || self.last.as_ref().is_some_and(|last| last.hash != hash) {
+            self.last = None;
+        }
+    }
 
     /// `None` for calls whose answer tells the time: an old answer would set the charger's clock back.
     pub(crate) fn key(action: &str, message_id: &str, payload: &str) -> Option<u64> {
@@ -238,31 +257,29 @@ impl RecentCalls {
     }
 
     pub(crate) fn find(&self, hash: u64, now: Timestamp) -> Option<&str> {
-        self.calls
-            .iter()
-            .find(|call| call.hash == hash && call.is_known(now))
-            .map(|call| &*call.answer)
+        self.last
+            .as_ref()
+            .filter(|last| last.hash == hash && last.is_known(now))
+            .map(|last| &*last.answer)
     }
 
     pub(crate) fn remember(&mut self, hash: u64, answer: &str, now: Timestamp) {
-        self.forget_old(now);
-        if self.calls.len() >= Self::CALLS_MAX {
-            self.calls.pop_front();
+        if !self.ids_say_nothing {
+            self.last = Some(RecentCall {
+                hash,
+                at: now,
+                answer: answer.into(),
+            });
         }
-        self.calls.push_back(RecentCall {
-            hash,
-            at: now,
-            answer: answer.into(),
-        });
+    }
+
+    /// Something else was put on record.
+    pub(crate) fn clear(&mut self) {
+        self.last = None;
     }
 
     pub(crate) fn forget_old(&mut self, now: Timestamp) {
-        while self.calls.front().is_some_and(|call| !call.is_known(now)) {
-            self.calls.pop_front();
-        }
-        if self.calls.is_empty() {
-            self.calls = VecDeque::new();
-        }
+        self.last.take_if(|last| !last.is_known(now));
     }
 }
 

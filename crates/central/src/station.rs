@@ -460,6 +460,8 @@ impl Station {
             ..*record
         }
         .encode();
+        // Who is to be known again is remembered after its own record.
+        self.recent.clear();
         self.appended.0 += 1;
         self.outputs.push_back(Output::Append(self.appended, bytes));
         self.appended

@@ -356,6 +356,49 @@ fn other_messages_are_repeats_only_by_id_and_content_and_for_a_while() {
 }
 
 #[test]
+fn nothing_is_a_repeat_but_the_call_just_before() {
+    let status =
+        |status: &str| format!(r#"{{"connectorId":1,"errorCode":"NoError","status":"{status}"}}"#);
+    let data = r#"{"vendorId":"V"}"#;
+    // Each of these lies between; some are no record themselves.
+    for (action, payload) in [
+        ("StatusNotification", status("Preparing")),
+        ("DataTransfer", data.to_owned()),
+        ("Heartbeat", "{}".to_owned()),
+        ("StartTransaction", START.to_owned()),
+        ("StatusNotification", "[]".to_owned()),
+        ("ChangeAvailability", "{}".to_owned()),
+    ] {
+        let mut setup = setup(Version::V16);
+        setup.policy.record_heartbeats = false;
+        let mut line = setup.connect();
+        line.succeeds("0", "StartTransaction", START);
+        line.succeeds("1", "StatusNotification", &status("Available"));
+        line.asks(&format!(r#"[2,"2","{action}",{payload}]"#));
+        let before = line.records().len();
+        line.succeeds("1", "StatusNotification", &status("Available"));
+        assert_eq!(line.records().len(), before + 1, "after {action} {payload}");
+    }
+}
+
+#[test]
+fn an_id_that_is_always_the_same_makes_no_message_a_repeat() {
+    let mut line = connect(Version::V16);
+    let status =
+        |status: &str| format!(r#"{{"connectorId":1,"errorCode":"NoError","status":"{status}"}}"#);
+    let said = ["Available", "Preparing", "Available", "Available"];
+    for word in said {
+        line.succeeds("1", "StatusNotification", &status(word));
+    }
+    let told: Vec<_> = line
+        .records()
+        .iter()
+        .map(|record| record.payload.to_owned())
+        .collect();
+    assert_eq!(told, said.map(status));
+}
+
+#[test]
 fn an_answer_that_tells_the_time_is_never_repeated() {
     let mut line = connect(Version::V16);
     let first = line.succeeds("1", "Heartbeat", "{}");

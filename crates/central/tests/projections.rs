@@ -135,6 +135,8 @@ fn availability(evse: u8, at: &str, state: u8) -> String {
 /// A quoted time: mostly sane, now and then absurd or none.
 fn time(b: u8) -> String {
     match b % 16 {
+        // Ahead of our clock by a little: later than the first copies, before the last.
+        12 => r#""2026-01-01T00:00:04Z""#.to_owned(),
         13 => r#""1970-01-01T00:00:00Z""#.to_owned(),
         14 => r#""2040-01-01T00:00:00Z""#.to_owned(),
         15 => r#""soon""#.to_owned(),
@@ -279,6 +281,29 @@ proptest! {
     }
 
     #[test]
+    fn a_resend_that_nobody_recognised_makes_no_rows(
+        said in said(), version in version(), late_ms in 1..10_000_000_i64,
+    ) {
+        let history = history(&said, version);
+        let again: History = history
+            .iter()
+            .filter_map(|(id, bytes)| {
+                let mut record = Record::decode(bytes).expect("a record");
+                // Where no sane time is told, a row can only be keyed by when we read it.
+                let tells_time = ["2025-", "2026-", "2040-"].iter().any(|year| record.payload.contains(year));
+                record.received_at = record.received_at.plus_millis(late_ms);
+                let gateway = GatewayId(Uuid::from_u128(3));
+                tells_time.then(|| (RecordId { gateway, seq: id.seq + id.gateway.0.as_u128() as u64 * 1_000 }, record.encode()))
+            })
+            .collect();
+        let both: History = history.iter().chain(&again).cloned().collect();
+        let (plain, both) = (apply(&history, 7), apply(&both, 7));
+        prop_assert_eq!(plain.records.len() + again.len(), both.records.len());
+        prop_assert_eq!(plain.meter_values, both.meter_values);
+        prop_assert_eq!(plain.events, both.events);
+    }
+
+    #[test]
     fn merging_is_commutative_associative_and_idempotent((history, mixed) in shuffled()) {
         let third = history.len() / 3;
         let a = states(&history[..third * 2]);
@@ -336,6 +361,48 @@ fn merged(a: &Changes, b: &Changes) -> Changes {
     let mut merged = a.clone();
     merged.merge(b.clone());
     merged
+}
+
+#[test]
+fn a_clock_ahead_of_ours_keys_rows_and_silences_no_news() {
+    let record = |action, payload, received_at| Record {
+        kind: central::RecordKind::Call,
+        charger_id: "CP",
+        ocpp_version: Version::V16,
+        message_id: "1",
+        action,
+        payload,
+        answer_kind: central::AnswerKind::Result,
+        answer: "{}",
+        received_at,
+        epoch: 1,
+        notes: central::record::Notes::default(),
+        reason: "",
+    };
+    let gateway = GatewayId(Uuid::from_u128(1));
+    let values = r#"{"connectorId":1,"transactionId":5,"meterValue":[{"timestamp":"2026-01-01T00:00:04Z","sampledValue":[{"value":"100"}]}]}"#;
+    let security = r#"{"type":"T","timestamp":"2026-01-01T00:00:04Z"}"#;
+    let ahead = r#"{"connectorId":1,"errorCode":"NoError","status":"Charging","timestamp":"2030-01-01T00:00:00Z"}"#;
+    let right = r#"{"connectorId":1,"errorCode":"NoError","status":"Finishing","timestamp":"2026-01-01T00:01:00Z"}"#;
+    let mut changes = Changes::default();
+    let told = [
+        ("MeterValues", values, 0),
+        ("MeterValues", values, 3_000),
+        ("MeterValues", values, 9_000),
+        ("SecurityEventNotification", security, 0),
+        ("SecurityEventNotification", security, 9_000),
+        ("StatusNotification", ahead, 10_000),
+        ("StatusNotification", right, 61_000),
+    ];
+    for (seq, (action, payload, ms)) in (1..).zip(told) {
+        let at = common::NOW.plus_millis(ms);
+        changes.absorb(RecordId { gateway, seq }, &record(action, payload, at));
+    }
+    let told_at = common::NOW.plus_millis(4_000);
+    assert!(changes.meter_values.iter().all(|row| row.at == told_at));
+    assert!(changes.events.iter().all(|row| row.at == told_at));
+    let connector = &changes.connectors[&("cp".to_owned(), 0, 1)];
+    assert_eq!(connector.status.get().unwrap().status, "Finishing");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use serde::Serialize;
 pub struct MeterValueRow {
     /// The charger's key (lower case).
     pub charger: String,
-    /// When it was measured: the charger's timestamp, but never later than it was received.
+    /// When it was measured: the charger's timestamp (its clock may be ahead of ours); when it was
+    /// received if that is missing or absurd.
     #[serde(serialize_with = "super::rfc3339::always")]
     pub at: Timestamp,
     /// Hash of what was measured where; signed, because databases hold it so.
@@ -35,7 +36,8 @@ pub struct MeterValueRow {
 pub struct EventRow {
     /// The charger's key (lower case).
     pub charger: String,
-    /// When it happened: the charger's timestamp, but never later than it was received.
+    /// When it happened: the charger's timestamp (its clock may be ahead of ours); when it was received
+    /// if that is missing or absurd.
     #[serde(serialize_with = "super::rfc3339::always")]
     pub at: Timestamp,
     /// Hash of what happened; signed, because databases hold it so.

@@ -213,7 +213,7 @@ fn transaction<'c>(
     state
         .version
         .set(source.stamp(source.record.received_at, 0), version);
-    state.spoken_of(at);
+    state.spoken_of(source.heard(at));
     state
 }
 

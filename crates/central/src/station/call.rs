@@ -30,7 +30,7 @@ pub(super) struct Message<'a> {
 pub(super) enum Remember {
     /// By what it says, for long.
     Told(ResendKey),
-    /// By id and content, for a while.
+    /// By id and content, for a while and until the next call.
     Recent(u64),
     /// Not at all.
     Not,
@@ -81,6 +81,8 @@ impl Station {
     /// The payload is what it is; from here on the message is answered with success.
     pub(super) fn handle_understood(&mut self, message: &Message<'_>, now: Timestamp) {
         let mut message = *message;
+        self.recent
+            .come(message.action, message.id.as_str(), message.payload);
         if let Some(key) = ResendKey::of(message.version, message.action, message.payload) {
             message.remember = Remember::Told(key);
             match self.memory.find(key) {
@@ -267,6 +269,7 @@ impl Station {
             };
             self.refuse(&message, code, description, now);
         } else {
+            self.recent.clear();
             let code = code.as_str(self.version);
             let frame = frame::write_call_error(&call.id, code, description, "{}");
             self.send(Ticket(0), frame);
