@@ -17,7 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -93,9 +93,7 @@ async fn welcome(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
         Ok(Err(Failure::Refused(refusal))) => {
             shared.figures.refused(refusal.status);
             tracing::debug!(%peer, status = refusal.status.code(), sentence = refusal.sentence, "handshake refused");
-            let text = refusal_text(&shared, &refusal);
-            let write = line.write_all(text.as_bytes());
-            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, write).await;
+            refuse(&mut line, &refusal_text(&shared, &refusal), deadline).await;
             return;
         }
         Ok(Err(Failure::Gone)) | Err(_) => {
@@ -104,6 +102,13 @@ async fn welcome(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
         }
     };
     begin(line, peer, &shared, entered, deadline).await;
+}
+
+/// Says no, as long as the other side reads it within its handshake's deadline: whoever reads nothing
+/// must not keep a place among the handshakes.
+async fn refuse(line: &mut (impl AsyncWrite + Unpin), text: &str, deadline: Duration) {
+    let write = line.write_all(text.as_bytes());
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT.min(deadline), write).await;
 }
 
 fn refusal_text(shared: &Shared, refusal: &Refusal) -> String {
@@ -274,14 +279,12 @@ async fn begin(
     }
     // Those who stop everything mark it first and then stop all who are in the registry; we are in
     // the registry first and then look at the mark. So none slips through.
-    let answer = match shared.admit() {
+    let answer = match shared.admit_as(control.epoch) {
         Ok(()) => entered.answer,
         Err(refusal) => {
             shared.registry.release(&entered.key, &control, memory);
             shared.figures.refused(refusal.status);
-            let _ = line
-                .write_all(refusal_text(shared, &refusal).as_bytes())
-                .await;
+            refuse(&mut line, &refusal_text(shared, &refusal), deadline).await;
             return;
         }
     };
@@ -341,5 +344,19 @@ async fn take_place(
             }
             (memory.ok().and_then(Result::ok).unwrap_or_default(), true)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_that_nobody_reads_does_not_wait_longer_than_the_handshake_may() {
+        let (mut line, _reads_nothing) = tokio::io::duplex(8);
+        let text = handshake::refused(&Refusal::new(Status::Unavailable, "Not now."), 1);
+        let refusing = refuse(&mut line, &text, Duration::from_millis(100));
+        let ended = tokio::time::timeout(REFUSAL_TIMEOUT, refusing).await;
+        assert!(ended.is_ok(), "it still waits");
     }
 }

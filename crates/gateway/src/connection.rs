@@ -423,7 +423,11 @@ impl Connection {
             };
             match self.shared.journal.append(&record, None) {
                 Ok(_) => self.shared.figures.record(&record),
-                // The end itself teaches nothing: it may go unrecorded.
+                // The end itself teaches nothing that a resend needs. That it came is said by the
+                // start that the watch records when there is room again.
+                Err(AppendError::Full(_)) if is_end(&record) => {
+                    self.shared.starts.refuse(self.control.epoch);
+                }
                 Err(_) => self.lost_a_record |= !is_end(&record),
             }
         }

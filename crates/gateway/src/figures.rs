@@ -26,7 +26,8 @@ pub(crate) struct Figures {
     pub(crate) auth_failures: Counter,
     pub(crate) replaced: Counter,
     pub(crate) closed_not_durable: Counter,
-    calls: [Vec<Counter>; 3],
+    /// By the place in `action::all`; none for what no charger sends.
+    calls: [Vec<Option<Counter>>; 3],
     calls_unknown: [Counter; 3],
     other_kinds: [Counter; 10],
     noted: [Counter; NOTED.len()],
@@ -60,7 +61,7 @@ impl Figures {
             closed_not_durable: counter!("wattpost_gateway_connections_closed_not_durable_total"),
             calls: Version::ALL.map(|version| {
                 let call = |action: &'static str| counter!("wattpost_gateway_messages_total", "kind" => "call", "version" => version.as_str(), "action" => action);
-                action::all(version).iter().map(|info| call(info.name)).collect()
+                action::all(version).iter().map(|info| info.is_to_central().then(|| call(info.name))).collect()
             }),
             calls_unknown: Version::ALL.map(|version| {
                 counter!("wattpost_gateway_messages_total", "kind" => "call", "version" => version.as_str(), "action" => "unknown")
@@ -100,9 +101,9 @@ impl Figures {
             let version = record.ocpp_version as usize;
             action::all(record.ocpp_version)
                 .binary_search_by(|info| info.name.cmp(record.action))
-                .map_or(&self.calls_unknown[version], |place| {
-                    &self.calls[version][place]
-                })
+                .ok()
+                .and_then(|place| self.calls[version].get(place)?.as_ref())
+                .unwrap_or(&self.calls_unknown[version])
                 .increment(1);
         } else if let Some(counter) = self.other_kinds.get(record.kind as usize) {
             counter.increment(1);
@@ -139,6 +140,47 @@ const KINDS: [&str; 10] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
+    use std::sync::Mutex;
+
+    /// Keeps what was registered as a counter of one action: version and action.
+    #[derive(Default)]
+    struct Actions(Mutex<Vec<(String, String)>>);
+
+    impl Recorder for Actions {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let label = |name: &str| {
+                let mut labels = key.labels().filter(|label| label.key() == name);
+                labels.next().map(|label| label.value().to_owned())
+            };
+            if let (Some(version), Some(action)) = (label("version"), label("action")) {
+                self.0.lock().expect("whole").push((version, action));
+            }
+            Counter::noop()
+        }
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn only_what_a_charger_may_send_is_counted_by_its_name() {
+        let actions = Actions::default();
+        metrics::with_local_recorder(&actions, Figures::new);
+        let named = actions.0.into_inner().expect("whole");
+        for version in Version::ALL {
+            for info in action::all(version) {
+                let pair = (version.as_str().to_owned(), info.name.to_owned());
+                assert_eq!(named.contains(&pair), info.is_to_central(), "{pair:?}");
+            }
+        }
+    }
 
     #[test]
     fn kinds_are_named_as_in_exports() {

@@ -3,7 +3,7 @@
 //! It reads after the cursor, delivers batches, and moves the cursor when the sink says `Ok`. While
 //! one batch is being stored the next is read and handed over, so that the sink never waits for us.
 //! When the sink is away it backs off with jitter and tries again, and keeps the reason for whoever
-//! asks. It never gives up and never drops a record.
+//! asks. It never gives up and never drops a record; it ends when the journal is closed.
 
 use crate::shared::Shared;
 use central::ports::{Away, AwayKind, Batch};
@@ -28,8 +28,8 @@ const RECORD_BYTES: u64 = 400;
 #[derive(Default)]
 pub(crate) struct Delivery {
     delivered: AtomicU64,
-    /// Mean bytes of the records of the last batch.
-    record_bytes: AtomicU64,
+    /// Mean length of the last records, in 256ths of a byte.
+    record_size: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -48,10 +48,27 @@ impl Delivery {
 
     /// Bytes of one record, by the last ones seen; never 0.
     pub(crate) fn record_bytes(&self) -> u64 {
-        match self.record_bytes.load(Ordering::Relaxed) {
+        match self.record_size.load(Ordering::Relaxed) / 256 {
             0 => RECORD_BYTES,
             bytes => bytes,
         }
+    }
+
+    /// A mean over some ten thousand records: the size of a large backlog is reckoned with it, which
+    /// must not jump with every batch.
+    fn weigh(&self, bytes: u64, records: u64) {
+        const RECORDS: u64 = 50_000;
+        if records == 0 {
+            return;
+        }
+        let seen = bytes.saturating_mul(256) / records;
+        let before = match self.record_size.load(Ordering::Relaxed) {
+            0 => seen,
+            before => before,
+        };
+        let records = records.min(RECORDS);
+        let mean = (before * (RECORDS - records) + seen * records) / RECORDS;
+        self.record_size.store(mean, Ordering::Relaxed);
     }
 
     /// What the sink said last, if that was a refusal.
@@ -73,7 +90,7 @@ impl Delivery {
     }
 }
 
-/// Runs for ever.
+/// Runs until the journal is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut retries = 0;
     loop {
@@ -94,6 +111,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 retries += 1;
                 backoff(&shared, retries)
             }
+            Stopped::Closed => return,
         };
         shared.delivery.lock().first_since = None;
         tokio::time::sleep(pause).await;
@@ -112,6 +130,7 @@ fn backoff(shared: &Shared, retries: u32) -> Duration {
 enum Stopped {
     Away(Away),
     Unreadable(ReadError),
+    Closed,
 }
 
 /// A batch on its way, and its delivery, which runs as a task of its own.
@@ -136,6 +155,8 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut
     let mut after = journal.cursor();
     let mut reader = Some(journal.reader(after));
     loop {
+        // Only a blocking thread that panicked keeps the reader: begin again where it was.
+        let mine = reader.get_or_insert_with(|| journal.reader(after));
         // 1. What has landed moves the cursor.
         let must_wait = flights.len() >= IN_FLIGHT_MAX;
         if let Some(first) = flights.front_mut() {
@@ -145,7 +166,10 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut
                 tokio::select! {
                     biased;
                     landed = &mut first.delivery => Some(landed),
-                    () = readable(journal, after) => None,
+                    there = readable(journal, after, mine) => match there {
+                        Ok(()) => None,
+                        Err(Closed) => return Stopped::Closed,
+                    },
                 }
             };
             if let Some(result) = landed {
@@ -159,7 +183,10 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut
                 continue;
             }
         } else {
-            readable(journal, after).await;
+            match readable(journal, after, mine).await {
+                Ok(()) => {}
+                Err(Closed) => return Stopped::Closed,
+            }
         }
         // 2. A batch that is not full waits a little for more.
         let waiting = journal.durable_seq().saturating_sub(after);
@@ -168,8 +195,6 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut
         }
         // 3. The next batch takes off.
         let Some(mine) = reader.take() else {
-            // Only a blocking thread that panicked keeps the reader: begin again where it was.
-            reader = Some(journal.reader(after));
             continue;
         };
         let batch = match read(shared, mine).await {
@@ -183,6 +208,7 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut
                 reader = Some(journal.reader(after));
                 continue;
             }
+            Err(ReadError::Closed) => return Stopped::Closed,
             Err(error) => return Stopped::Unreadable(error),
         };
         let Some(last) = batch.last_seq() else {
@@ -195,22 +221,31 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut
     }
 }
 
+/// The journal is closed.
+#[derive(Debug)]
+struct Closed;
+
 /// Waits until there is something durable to read.
-async fn readable(journal: &Journal, after: u64) {
+async fn readable(journal: &Journal, after: u64, reader: &mut Reader) -> Result<(), Closed> {
     poll_fn(|cx| {
         if journal.poll_readable(after, cx.waker()) {
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
+        }
+        // Reading nothing tells.
+        if matches!(reader.read(0, 0, |_, _| {}), Err(ReadError::Closed)) {
+            return Poll::Ready(Err(Closed));
         }
         if journal.poisoned().is_some() {
             // It would wake us again and again, and there will never be anything.
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         }
         Poll::Pending
     })
-    .await;
+    .await?;
     if journal.durable_seq() <= after {
         tokio::time::sleep(NOTHING_MORE).await;
     }
+    Ok(())
 }
 
 fn take_off(shared: &Arc<Shared>, batch: Batch) -> Flight {
@@ -275,10 +310,33 @@ fn settle(shared: &Shared, batch: Option<&Batch>, more_in_flight: bool) {
     }
     let records = batch.len() as u64;
     delivery.delivered.fetch_add(records, Ordering::Relaxed);
-    delivery.record_bytes.store(
-        batch.size_bytes() as u64 / records.max(1),
-        Ordering::Relaxed,
-    );
+    delivery.weigh(batch.size_bytes() as u64, records);
     shared.figures.delivered_records.increment(records);
     shared.figures.deliveries.increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use journal::sim::SimDisk;
+
+    #[tokio::test]
+    async fn who_waits_for_records_learns_that_the_journal_is_closed() {
+        let (journal, _) =
+            Journal::open_on(SimDisk::new(1), journal::Options::default()).expect("opens");
+        let waiting = tokio::spawn({
+            let journal = journal.clone();
+            async move {
+                let mut reader = journal.reader(0);
+                readable(&journal, 0, &mut reader).await
+            }
+        });
+        tokio::task::yield_now().await;
+        tokio::task::spawn_blocking(move || journal.close())
+            .await
+            .expect("no panic")
+            .expect("closes");
+        let ended = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+        assert!(matches!(ended, Ok(Ok(Err(Closed)))), "{ended:?}");
+    }
 }

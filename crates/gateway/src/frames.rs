@@ -17,8 +17,9 @@ use yawc::close::CloseCode;
 use yawc::frame::{Frame, OpCode};
 use yawc::{CompressionLevel, DeflatePool, Options, Role, WebSocket, WebSocketError};
 
-/// Room for some usual messages to be read (a smaller one costs a second system call for every third
-/// message) and for one answer; both grow for a long one and shrink again.
+/// Room for about three usual messages to be read and for one answer; both grow for a long one and
+/// shrink again. Twice the first would spare who keeps sending a system call for every third message,
+/// and cost every idle charger one KiB more.
 const READ_BUFFER: usize = 1_024;
 const WRITE_BUFFER: usize = 512;
 /// Bytes that the library may hold for writing before it must have written them.

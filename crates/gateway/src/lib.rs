@@ -38,7 +38,7 @@ use crate::forwarder::Delivery;
 use crate::frames::FrameOptions;
 use crate::pace::Pace;
 use crate::registry::{Registry, Stop};
-use crate::shared::{RateBound, Shared, wall_clock};
+use crate::shared::{RateBound, Shared, Starts};
 use central::GatewayId;
 use central::policy::Policy;
 use central::ports::{DirectorySource, HealthProbe, Sink};
@@ -285,11 +285,10 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         chargers,
         "read what chargers said last"
     );
-    let now = wall_clock();
-    let epoch = registry.next_epoch(now.as_millis().unsigned_abs());
-    if let Err(error) = journal.append(&central::record::gateway_started(now, epoch), None) {
-        // Full or broken: the watch finds out at once and says so; nobody can come in meanwhile.
-        tracing::warn!(%error, "the start of this gateway is not recorded");
+    let starts = Starts::default();
+    if let Err(error) = watch::record_start(&journal, &registry, &starts) {
+        // Full or broken: nobody comes in before the watch could record it.
+        tracing::warn!(%error, "the start of this gateway is not recorded yet");
     }
     // What is taken in must fit into a record, also as Base64 and with its answer.
     let longest = journal.record_bytes_max().saturating_sub(RECORD_OVERHEAD) / 4 * 3;
@@ -316,7 +315,8 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         handshake_rate: RateBound::new(config.handshakes_per_second),
         connections: TaskTracker::new(),
         stopping: AtomicBool::new(false),
-        not_durable: AtomicBool::new(false),
+        not_durable: AtomicBool::new(starts.are_missing()),
+        starts,
         config,
     })
 }

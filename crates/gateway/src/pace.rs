@@ -15,7 +15,12 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// A delivery under way for longer than this means that the sink is away.
 pub(crate) const STUCK: Duration = Duration::from_secs(2);
 /// Time constant of the measured delivery rate: some batches long, so that it does not follow each.
-const SMOOTHING: Duration = Duration::from_millis(1_000);
+const SMOOTHING: Duration = Duration::from_millis(2_000);
+/// Time constant with which what is taken in falls to what is stored, however large the threshold:
+/// longer than the smoothing above, so that lumps of delivery stay lumps.
+const SETTLES_IN: Duration = Duration::from_secs(3);
+/// The same for a slow sink: some of its batches.
+const BAND_BYTES_MIN: f64 = (8 << 20) as f64;
 /// The pace is never such that the journal would be full sooner than this.
 const FULL_AT_LEAST_IN: Duration = Duration::from_secs(2);
 /// Slowest pace ever set, in frames per second.
@@ -75,6 +80,8 @@ fn nanos(duration: Duration) -> u64 {
 pub(crate) struct Sight {
     /// Bytes durable here and not yet stored there.
     pub(crate) backlog_bytes: u64,
+    /// Bytes of one record, about; not 0.
+    pub(crate) record_bytes: u64,
     /// Records that still fit into the journal, about.
     pub(crate) headroom_records: u64,
     /// Records stored there since the start.
@@ -86,9 +93,11 @@ pub(crate) struct Sight {
 /// Decides the pace from what it sees. Pure: time is handed in.
 #[derive(Debug)]
 pub(crate) struct Controller {
-    /// Pacing begins here and aims to hold the backlog at one and a half times this.
+    /// Pacing begins here and aims to hold the backlog a little above, at one and a half times this
+    /// at most.
     from_bytes: u64,
-    last: Option<(Duration, Sight)>,
+    /// When something was last seen to be stored, and how much had been by then.
+    stored: Option<(Duration, u64)>,
     busy_seconds: f64,
     delivery_rate: f64,
     paced: bool,
@@ -99,7 +108,7 @@ impl Controller {
     pub(crate) const fn new(from_bytes: u64) -> Self {
         Self {
             from_bytes,
-            last: None,
+            stored: None,
             busy_seconds: 0.0,
             delivery_rate: 0.0,
             paced: false,
@@ -117,9 +126,14 @@ impl Controller {
         if !self.paced {
             return None;
         }
+        // What the sink stores in a while. A band as wide as a large threshold would take minutes to
+        // be crossed, with far more acknowledged than stored all the time.
+        let stored_meanwhile =
+            self.delivery_rate * sight.record_bytes as f64 * SETTLES_IN.as_secs_f64();
+        let band = stored_meanwhile.max(BAND_BYTES_MIN).min(from);
         // At the goal as much is let in as is stored; below it more, above it less, down to a tenth.
-        let goal = from * 1.5;
-        let excess = (backlog - goal) / from;
+        let goal = from + band / 2.0;
+        let excess = (backlog - goal) / band;
         let share = (1.0 - excess).clamp(0.1, 1.75);
         let filling = sight.headroom_records as f64 / FULL_AT_LEAST_IN.as_secs_f64();
         let rate = if self.delivery_rate > 0.0 {
@@ -131,22 +145,24 @@ impl Controller {
         Some(rate.max(RATE_MIN))
     }
 
-    /// A mean of the last second or so, over the time in which the sink had something to do; the first
-    /// seconds count in full, so that it is right from the start.
+    /// A mean of the last seconds in which the sink had something to do; the first ones count in full,
+    /// so that it is right from the start. Batches are stored all at once: each counts over the time
+    /// since the one before.
     fn measure(&mut self, at: Duration, sight: Sight) {
-        let last = self.last.replace((at, sight));
-        let Some((last_at, last_sight)) = last else {
-            return;
-        };
-        let seconds = at.saturating_sub(last_at).as_secs_f64();
-        if seconds <= 0.0 || last_sight.backlog_bytes == 0 {
-            return;
+        let (stored_at, stored) = *self.stored.get_or_insert((at, sight.delivered));
+        let records = sight.delivered.saturating_sub(stored) as f64;
+        let seconds = at.saturating_sub(stored_at).as_secs_f64();
+        if records > 0.0 && seconds > 0.0 {
+            self.busy_seconds += seconds;
+            let span = SMOOTHING.as_secs_f64().min(self.busy_seconds);
+            let weight = 1.0 - (-seconds / span).exp();
+            self.delivery_rate += (records / seconds - self.delivery_rate) * weight;
+            self.stored = Some((at, sight.delivered));
         }
-        let records = sight.delivered.saturating_sub(last_sight.delivered) as f64;
-        self.busy_seconds += seconds;
-        let span = SMOOTHING.as_secs_f64().min(self.busy_seconds);
-        let weight = 1.0 - (-seconds / span).exp();
-        self.delivery_rate += (records / seconds - self.delivery_rate) * weight.min(1.0);
+        if sight.backlog_bytes == 0 || !sight.sink_healthy {
+            // What it does not store now says nothing about what it can.
+            self.stored = Some((at, sight.delivered));
+        }
     }
 }
 
@@ -160,7 +176,18 @@ mod tests {
     /// A gateway with an unlimited supply of frames at `offered` a second in front of a sink that
     /// stores `capacity(t)` a second in batches. Gives the backlog and the rate at each tick.
     fn run(offered: f64, capacity: impl Fn(f64) -> f64, seconds: f64) -> Vec<(f64, Option<f64>)> {
-        let mut controller = Controller::new(FROM);
+        run_from(FROM, FROM * 8, offered, capacity, seconds)
+    }
+
+    /// The same with pacing from `from` bytes on, in front of a journal of `bound` bytes.
+    fn run_from(
+        from: u64,
+        bound: u64,
+        offered: f64,
+        capacity: impl Fn(f64) -> f64,
+        seconds: f64,
+    ) -> Vec<(f64, Option<f64>)> {
+        let mut controller = Controller::new(from);
         let step = TICK.as_secs_f64();
         let (mut backlog, mut delivered, mut owed) = (0.0_f64, 0.0_f64, 0.0_f64);
         let mut rate = None;
@@ -181,7 +208,8 @@ mod tests {
                 Duration::from_secs_f64(t),
                 Sight {
                     backlog_bytes: (backlog * RECORD as f64) as u64,
-                    headroom_records: (FROM * 8 / RECORD).saturating_sub(backlog as u64),
+                    record_bytes: RECORD,
+                    headroom_records: (bound / RECORD).saturating_sub(backlog as u64),
                     delivered: delivered as u64,
                     sink_healthy: capacity(t) > 0.0,
                 },
@@ -205,6 +233,43 @@ mod tests {
             );
             let mean = late.iter().filter_map(|(_, rate)| *rate).sum::<f64>() / late.len() as f64;
             assert!((mean / capacity - 1.0).abs() < 0.1, "{mean} for {capacity}");
+        }
+    }
+
+    #[test]
+    fn a_large_backlog_settles_as_soon_as_a_small_one() {
+        const LARGE: u64 = 256 << 20;
+        for (offered, capacity, settles_in) in [
+            (22_681.0, 9_684.0, 8),
+            (60_000.0, 40_000.0, 8),
+            // A batch a second.
+            (22_681.0, 2_000.0, 20),
+        ] {
+            let from = LARGE as f64;
+            let fills = from / RECORD as f64 / (offered - capacity);
+            let seen = run_from(LARGE, 8 << 30, offered, |_| capacity, fills + 120.0);
+            let crossed = seen.iter().position(|(_, rate)| rate.is_some());
+            let crossed = crossed.expect("the threshold is crossed");
+            let taken_in = |ticks: &[(f64, Option<f64>)]| {
+                let rates = ticks.iter().map(|(_, rate)| rate.expect("stays paced"));
+                rates.sum::<f64>() / ticks.len() as f64
+            };
+            let second = (1.0 / TICK.as_secs_f64()) as usize;
+            let settled = &seen[crossed + settles_in * second..];
+            // Over lumps of 2,000 records: some seconds each.
+            for part in settled.chunks_exact(5 * second) {
+                let share = taken_in(part) / capacity;
+                assert!((share - 1.0).abs() < 0.1, "{offered} {capacity}: {share}");
+            }
+            let share = taken_in(settled) / capacity;
+            assert!((share - 1.0).abs() < 0.02, "{offered} {capacity}: {share}");
+            for pair in settled.windows(2) {
+                let [before, after] = [pair[0].1, pair[1].1].map(Option::unwrap_or_default);
+                let step = (after - before).abs() / capacity;
+                assert!(step < 0.3, "{offered} {capacity}: a step of {step}");
+            }
+            let worst = seen.iter().map(|(bytes, _)| *bytes).fold(0.0, f64::max);
+            assert!(worst < from * 1.5, "{offered} {capacity}: {worst}");
         }
     }
 

@@ -22,8 +22,11 @@ pub(crate) struct Resumed {
 
 /// Reads the newest records, `max_bytes` of them at most. Blocks.
 ///
+/// What is behind the cursor is stored already and only helps to recognise resends: where it cannot be
+/// read, or is given up meanwhile, reading goes on behind it.
+///
 /// # Errors
-/// When the journal cannot be read.
+/// When what is not yet delivered cannot be read.
 pub(crate) fn resume(journal: &Journal, max_bytes: u64) -> Result<Resumed, ReadError> {
     let status = journal.status();
     let kept = status.used_bytes.saturating_add(status.retained_bytes);
@@ -37,12 +40,32 @@ pub(crate) fn resume(journal: &Journal, max_bytes: u64) -> Result<Resumed, ReadE
     } else {
         0
     };
+    read_from(
+        journal,
+        status.oldest_seq.saturating_sub(1).saturating_add(skip),
+    )
+}
+
+fn read_from(journal: &Journal, after: u64) -> Result<Resumed, ReadError> {
     let mut resumed = Resumed::default();
-    let mut reader = journal.reader(status.oldest_seq.saturating_sub(1).saturating_add(skip));
+    let mut reader = journal.reader(after);
     loop {
-        let read = reader.read(READ_RECORDS, READ_BYTES, |_, bytes| resumed.learn(bytes))?;
-        if read == 0 {
-            return Ok(resumed);
+        match reader.read(READ_RECORDS, READ_BYTES, |_, bytes| resumed.learn(bytes)) {
+            Ok(0) => return Ok(resumed),
+            Ok(_) => {}
+            Err(ReadError::Forgotten { oldest_seq, .. }) => {
+                reader = journal.reader(oldest_seq.saturating_sub(1));
+            }
+            Err(error @ (ReadError::Damaged(_) | ReadError::Io { .. }))
+                if reader.next_seq() <= journal.cursor() =>
+            {
+                tracing::warn!(
+                    %error,
+                    "some resends will not be recognised: a record cannot be read; it is stored already"
+                );
+                reader = journal.reader(journal.cursor());
+            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -60,5 +83,35 @@ impl Resumed {
         }
         let key = record.charger_id.to_lowercase();
         self.memories.entry(key).or_default().learn(&record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use central::Timestamp;
+    use journal::Options;
+    use journal::sim::SimDisk;
+
+    #[test]
+    fn what_is_given_up_while_it_is_read_is_passed_over() {
+        let options = Options {
+            max_bytes: 4 << 20,
+            segment_bytes: 64 << 10,
+            retain_bytes: 0,
+            ..Options::default()
+        };
+        let (journal, _) = Journal::open_on(SimDisk::new(1), options).expect("opens");
+        let mut epoch = 0;
+        while journal.oldest_seq() <= 1 {
+            epoch += 1;
+            let record = central::record::gateway_started(Timestamp(1), epoch);
+            let seq = journal.append(&record, None).expect("has room");
+            journal.wait_durable(seq).expect("is durable");
+            journal.forget_upto(seq).expect("is durable");
+        }
+        let resumed = read_from(&journal, 0).expect("goes on");
+        assert!(resumed.records < epoch);
+        assert_eq!(resumed.last_epoch, epoch);
     }
 }

@@ -43,6 +43,40 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
     /// The journal takes no more for now; all sockets are closed.
     pub(crate) not_durable: AtomicBool,
+    /// What the journal was told of beginnings and ends.
+    pub(crate) starts: Starts,
+}
+
+/// Whether every connection that has ended is known to have ended. A full journal refuses the record
+/// of an end too; then a later record that the gateway started says it for all connections before.
+#[derive(Default)]
+pub(crate) struct Starts {
+    /// Of the last such record that was taken.
+    recorded: AtomicU64,
+    /// The highest epoch of which an end, or a start, was refused.
+    refused: AtomicU64,
+}
+
+impl Starts {
+    /// The record of a start was taken: all connections up to `epoch` have ended.
+    pub(crate) fn record(&self, epoch: u64) {
+        self.recorded.fetch_max(epoch, Ordering::SeqCst);
+    }
+
+    /// The record that a connection of `epoch` ended, or that the gateway started, was refused.
+    pub(crate) fn refuse(&self, epoch: u64) {
+        self.refused.fetch_max(epoch, Ordering::SeqCst);
+    }
+
+    /// Whether a start must be recorded before anybody comes in.
+    pub(crate) fn are_missing(&self) -> bool {
+        self.refused.load(Ordering::SeqCst) > self.recorded.load(Ordering::SeqCst)
+    }
+
+    /// Whether a connection of `epoch` would be taken for one that has ended.
+    pub(crate) fn have_ended(&self, epoch: u64) -> bool {
+        epoch <= self.recorded.load(Ordering::SeqCst)
+    }
 }
 
 impl Shared {
@@ -51,7 +85,6 @@ impl Shared {
     /// # Errors
     /// With the 503 to refuse it with, before the upgrade (rule Q-13, H-6).
     pub(crate) fn admit(&self) -> Result<(), Refusal> {
-        let unavailable = |sentence: &str| Err(Refusal::new(Status::Unavailable, sentence));
         if self.stopping.load(Ordering::SeqCst) {
             return unavailable("Wattpost is stopping; come back in a moment.");
         }
@@ -65,6 +98,23 @@ impl Shared {
         }
         Ok(())
     }
+
+    /// [`Shared::admit`] for a connection that has its `epoch` already: a start may have been recorded
+    /// since it got it.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn admit_as(&self, epoch: u64) -> Result<(), Refusal> {
+        self.admit()?;
+        if self.starts.have_ended(epoch) {
+            return unavailable("Wattpost is starting; come back in a moment.");
+        }
+        Ok(())
+    }
+}
+
+fn unavailable(sentence: &str) -> Result<(), Refusal> {
+    Err(Refusal::new(Status::Unavailable, sentence))
 }
 
 /// Now, as records and stations count it.
@@ -109,6 +159,23 @@ impl RateBound {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_speaks_for_all_ends_before_it_and_for_none_after() {
+        let starts = Starts::default();
+        assert!(!starts.are_missing());
+        starts.record(5);
+        assert!(starts.have_ended(5) && !starts.have_ended(6));
+        starts.refuse(4);
+        assert!(
+            !starts.are_missing(),
+            "a straggler that is known to have ended"
+        );
+        starts.refuse(7);
+        assert!(starts.are_missing());
+        starts.record(8);
+        assert!(!starts.are_missing() && starts.have_ended(7));
+    }
 
     #[test]
     fn a_burst_passes_and_then_one_per_interval() {

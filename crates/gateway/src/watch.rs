@@ -2,8 +2,9 @@
 //! still takes what chargers say. When it does not, all sockets are closed at once (rule Q-13).
 
 use crate::pace::{Controller, STUCK, Sight, TICK};
-use crate::registry::Stop;
-use crate::shared::Shared;
+use crate::registry::{Registry, Stop};
+use crate::shared::{Shared, Starts, wall_clock};
+use journal::{AppendError, Journal};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -44,6 +45,7 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
             began.elapsed(),
             Sight {
                 backlog_bytes,
+                record_bytes,
                 headroom_records: status.max_bytes.saturating_sub(status.used_bytes) / record_bytes,
                 delivered: shared.delivery.delivered(),
                 sink_healthy: shared.delivery.healthy(STUCK),
@@ -123,11 +125,53 @@ fn watch_room(shared: &Shared, stalled_for: Duration) {
             );
             stop_all(shared, Stop::NotDurable);
         }
-        None if was_in_trouble => {
-            tracing::info!("the journal has room again: chargers may come in");
-            shared.not_durable.store(false, Ordering::SeqCst);
+        None if shared.starts.are_missing() => {
+            // The record that a connection ended was refused, and who was connected must not be taken
+            // for connected for ever. A start speaks for all, so nobody may be here meanwhile.
+            if !was_in_trouble {
+                shared.not_durable.store(true, Ordering::SeqCst);
+                tracing::error!(
+                    connections = shared.registry.here(),
+                    "closing all connections: the end of one could not be stored"
+                );
+                stop_all(shared, Stop::NotDurable);
+            }
+            match record_start(&shared.journal, &shared.registry, &shared.starts) {
+                Ok(()) => let_in_again(shared),
+                // The next look tries again.
+                Err(error) => tracing::debug!(%error, "a new start could not be stored"),
+            }
         }
+        None if was_in_trouble => let_in_again(shared),
         Some(_) | None => {}
+    }
+}
+
+fn let_in_again(shared: &Shared) {
+    tracing::info!("the journal has room again: chargers may come in");
+    shared.not_durable.store(false, Ordering::SeqCst);
+}
+
+/// Records that the gateway starts, or starts anew: that all its earlier connections have ended.
+///
+/// # Errors
+/// As the journal says; then `starts` are missing until it succeeds.
+pub(crate) fn record_start(
+    journal: &Journal,
+    registry: &Registry,
+    starts: &Starts,
+) -> Result<(), AppendError> {
+    let now = wall_clock();
+    let epoch = registry.next_epoch(now.as_millis().unsigned_abs());
+    match journal.append(&central::record::gateway_started(now, epoch), None) {
+        Ok(_) => {
+            starts.record(epoch);
+            Ok(())
+        }
+        Err(error) => {
+            starts.refuse(epoch);
+            Err(error)
+        }
     }
 }
 
