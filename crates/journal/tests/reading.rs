@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{eventually, open, read_after, record, small};
+use common::{eventually, open, read_after, read_all, record, small};
 use journal::sim::SimDisk;
 use journal::{Journal, JournalError, Options, ReadError};
 use std::sync::Arc;
@@ -177,8 +177,11 @@ fn the_same_race_on_real_files_with_records_kept_behind_the_cursor() {
     journal.close().unwrap();
     let (journal, recovery) = Journal::open(dir.path(), options).unwrap();
     assert_eq!((recovery.cursor, recovery.durable_seq), (20_000, 20_000));
-    let kept = read_after(&journal, recovery.oldest_seq - 1);
-    assert_eq!(kept.len() as u64, 20_000 - recovery.oldest_seq + 1);
+    // A segment that was about to leave when the journal was closed may leave now.
+    let kept = read_all(&journal);
+    assert!(kept[0].0 >= recovery.oldest_seq);
+    assert_eq!(kept.len() as u64, 20_000 - kept[0].0 + 1);
+    assert!(kept.len() * 300 > 128 << 10, "{} are kept", kept.len());
     assert!(
         kept.iter()
             .all(|(seq, bytes)| *bytes == record(0, *seq, 300))
