@@ -4,12 +4,32 @@ use central::ports::{Applied, Away, Batch, DeadLetter, Store};
 use central::project::Changes;
 use central::{Record, RecordId};
 use metrics::counter;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+
+type Records<'a> = Vec<(RecordId, Record<'a>)>;
 
 /// Decodes, projects and applies a batch.
 pub(crate) fn apply(store: &dyn Store, batch: &Batch) -> Result<Applied, Away> {
-    let (mut records, mut dead) = decode(batch);
-    let changes = project(&mut records, &mut dead);
+    apply_by(store, batch, |records| Changes::of(records))
+}
+
+/// `project` also tells the places of records that cannot be projected. Each stays among the messages,
+/// so that what was said can be found; a dead letter tells that it changed nothing.
+fn apply_by(
+    store: &dyn Store,
+    batch: &Batch,
+    project: impl Fn(&Records<'_>) -> (Changes, Vec<usize>),
+) -> Result<Applied, Away> {
+    let (records, mut dead) = decode(batch);
+    let (changes, panicked) = project(&records);
+    dead.extend(panicked.into_iter().map(|at| {
+        let (id, record) = &records[at];
+        DeadLetter {
+            id: *id,
+            bytes: record.encode(),
+            reason: "projecting it panicked: it is among the messages and changed nothing else"
+                .to_owned(),
+        }
+    }));
     let applied = store.apply(&records, &changes, &dead)?;
     if !dead.is_empty() {
         counter!("wattpost_consumer_dead_letters_total").increment(dead.len() as u64);
@@ -24,7 +44,7 @@ pub(crate) fn apply(store: &dyn Store, batch: &Batch) -> Result<Applied, Away> {
     Ok(applied)
 }
 
-fn decode(batch: &Batch) -> (Vec<(RecordId, Record<'_>)>, Vec<DeadLetter>) {
+fn decode(batch: &Batch) -> (Records<'_>, Vec<DeadLetter>) {
     let mut records = Vec::with_capacity(batch.len());
     let mut dead = Vec::new();
     for (id, bytes) in batch.iter() {
@@ -40,22 +60,33 @@ fn decode(batch: &Batch) -> (Vec<(RecordId, Record<'_>)>, Vec<DeadLetter>) {
     (records, dead)
 }
 
-/// What the records change. Projecting is total by contract; should it panic for one record all the
-/// same, that record is taken out, as otherwise it would hold up everything behind it for ever.
-fn project(records: &mut Vec<(RecordId, Record<'_>)>, dead: &mut Vec<DeadLetter>) -> Changes {
-    loop {
-        let mut changes = Changes::default();
-        let panicked = records.iter().position(|(id, record)| {
-            catch_unwind(AssertUnwindSafe(|| changes.absorb(*id, record))).is_err()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use central::memory::MemoryStore;
+    use central::record::gateway_started;
+    use central::{GatewayId, Timestamp};
+    use uuid::Uuid;
+
+    #[test]
+    fn a_record_that_cannot_be_projected_is_still_a_message() {
+        let gateway = GatewayId(Uuid::from_u128(7));
+        let mut batch = Batch::new(gateway);
+        for epoch in 1..=3 {
+            batch.push(epoch, &gateway_started(Timestamp(9), epoch));
+        }
+        let store = MemoryStore::default();
+        let applied = apply_by(&store, &batch, |records| {
+            let (changes, panicked) = Changes::of(&records[..2]);
+            assert!(panicked.is_empty());
+            (changes, vec![2])
         });
-        let Some(at) = panicked else {
-            return changes;
-        };
-        let (id, record) = records.remove(at);
-        dead.push(DeadLetter {
-            id,
-            bytes: record.encode(),
-            reason: "projecting it panicked".to_owned(),
-        });
+        assert_eq!(applied.map(|applied| applied.new), Ok(3));
+        let contents = store.contents();
+        assert_eq!(contents.records.len(), 3);
+        let id = RecordId { gateway, seq: 3 };
+        assert_eq!(contents.dead.len(), 1);
+        assert_eq!(contents.dead[&id].0, contents.records[&id]);
+        assert_eq!(contents.states.gateways[&gateway].started_epoch, 2);
     }
 }

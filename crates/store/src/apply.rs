@@ -9,7 +9,7 @@ use crate::clock;
 use crate::numbers::{BLOCK_BITS, message_no};
 use crate::refusal::Refusal;
 use crate::writer::{Memory, Writer};
-use central::ports::{Applied, DeadLetter};
+use central::ports::{Applied, DeadLetter, ID_USED_TWICE};
 use central::project::Changes;
 use central::{Record, RecordId};
 use rusqlite::{Connection, params};
@@ -31,19 +31,31 @@ pub(crate) fn apply(
         bury(connection, memory, dead)?;
         Ok(applied)
     });
-    let Err(Refusal::Poison(reason)) = whole else {
-        return whole;
+    let applied = match whole {
+        Ok(applied) => applied,
+        Err(Refusal::Poison(reason)) => {
+            tracing::debug!(reason, "a record is refused; looking for it");
+            apply_most(writer, records, dead)?
+        }
+        Err(refusal) => return Err(refusal),
     };
-    tracing::debug!(reason, "a record is refused; looking for it");
-    let applied = writer.transact(|connection, memory| {
+    let given_up = records.len() as u64 - applied.new - applied.known;
+    metrics::counter!("wattpost_store_dead_letters_total").increment(given_up);
+    Ok(applied)
+}
+
+/// Applies what is not refused for ever.
+fn apply_most(
+    writer: &mut Writer,
+    records: Records<'_, '_>,
+    dead: &[DeadLetter],
+) -> Result<Applied, Refusal> {
+    writer.transact(|connection, memory| {
         let mut applied = Applied::default();
         apply_halving(connection, memory, records, &mut applied)?;
         bury(connection, memory, dead)?;
         Ok(applied)
-    })?;
-    let given_up = records.len() as u64 - applied.new - applied.known;
-    metrics::counter!("wattpost_store_dead_letters_total").increment(given_up);
-    Ok(applied)
+    })
 }
 
 fn apply_group(
@@ -53,8 +65,8 @@ fn apply_group(
     changes: &Changes,
 ) -> Result<Applied, Refusal> {
     let applied = write_messages(connection, memory, records)?;
-    // A batch without news was applied before, and so were its changes.
-    if applied.new == 0 && !records.is_empty() {
+    // A batch of known records was applied before, and so were its changes.
+    if applied.known == records.len() as u64 && !records.is_empty() {
         return Ok(applied);
     }
     memory
@@ -72,10 +84,7 @@ fn apply_halving(
     applied: &mut Applied,
 ) -> Result<(), Refusal> {
     connection.execute_batch("SAVEPOINT part")?;
-    let mut changes = Changes::default();
-    for (id, record) in records {
-        changes.absorb(*id, record);
-    }
+    let (changes, _) = Changes::of(records);
     let reason = match apply_group(connection, memory, records, &changes) {
         Ok(part) => {
             connection.execute_batch("RELEASE part")?;
@@ -116,6 +125,7 @@ fn write_messages(
     )?;
     let mut applied = Applied::default();
     let mut touched = Touched::default();
+    let mut doubles = Vec::new();
     for (id, record) in records {
         let gateway_no = memory.numbers.gateway(connection, id.gateway)?;
         let charger = memory.numbers.charger(connection, record.charger_id)?;
@@ -136,15 +146,48 @@ fn write_messages(
             record.answer,
             record.reason,
         ])?;
-        if inserted == 0 {
-            applied.known += 1;
-        } else {
+        if inserted > 0 {
             applied.new += 1;
             touched.add(no >> BLOCK_BITS, record);
+        } else if is_stored(connection, no, record)? {
+            applied.known += 1;
+        } else {
+            doubles.push(DeadLetter {
+                id: *id,
+                bytes: record.encode(),
+                reason: ID_USED_TWICE.to_owned(),
+            });
         }
     }
     touched.write(connection)?;
+    if let Some(first) = doubles.first() {
+        tracing::error!(
+            record.id = %first.id,
+            records = doubles.len(),
+            "records come under ids that others have: they are kept as dead letters; {ID_USED_TWICE}"
+        );
+        metrics::counter!("wattpost_store_ids_used_twice_total").increment(doubles.len() as u64);
+        bury(connection, memory, &doubles)?;
+    }
     Ok(applied)
+}
+
+/// Whether the message stored under this number is this record. When, on which connection and under
+/// which id it came tells any two records of a gateway apart.
+fn is_stored(connection: &Connection, no: i64, record: &Record<'_>) -> Result<bool, Refusal> {
+    let stored = connection
+        .prepare_cached(
+            "SELECT 1 FROM messages WHERE id = ?1
+                AND received_at = ?2 AND epoch = ?3 AND kind = ?4 AND message_id = ?5",
+        )?
+        .exists(params![
+            no,
+            record.received_at.0,
+            record.epoch.cast_signed(),
+            record.kind as u8,
+            record.message_id,
+        ])?;
+    Ok(stored)
 }
 
 fn write_meter_values(
@@ -204,6 +247,8 @@ fn write_events(
     Ok(())
 }
 
+/// Keeps dead letters, each once. Where another has the same id already, it is set aside: nothing that
+/// was said may vanish.
 fn bury(
     connection: &Connection,
     memory: &mut Memory,
@@ -213,15 +258,25 @@ fn bury(
         "INSERT INTO dead_letters (gateway_no, seq, bytes, reason, at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (gateway_no, seq) DO NOTHING",
     )?;
+    let mut is_kept = connection.prepare_cached(
+        "SELECT 1 FROM dead_letters WHERE gateway_no = ?1 AND seq = ?2 AND bytes = ?3
+         UNION ALL SELECT 1 FROM set_aside WHERE what = ?4 AND state = ?3",
+    )?;
+    let mut set_aside = connection.prepare_cached(
+        "INSERT INTO set_aside (what, state, reason, at) VALUES (?1, ?2, ?3, ?4)",
+    )?;
     for letter in letters {
         let gateway_no = memory.numbers.gateway(connection, letter.id.gateway)?;
-        insert.execute(params![
-            gateway_no,
-            letter.id.seq.cast_signed(),
-            letter.bytes,
-            letter.reason,
-            clock::now().0,
-        ])?;
+        let seq = letter.id.seq.cast_signed();
+        let at = clock::now().0;
+        let kept = insert.execute(params![gateway_no, seq, letter.bytes, letter.reason, at])?;
+        if kept > 0 {
+            continue;
+        }
+        let what = format!("dead letter {}", letter.id);
+        if !is_kept.exists(params![gateway_no, seq, letter.bytes, what])? {
+            set_aside.execute(params![what, letter.bytes, letter.reason, at])?;
+        }
     }
     Ok(())
 }

@@ -7,7 +7,6 @@
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::{First, Stamp, TransactionState, TransactionView, pair_orphans};
-use central::ports::AwayKind;
 use ocpp::Version;
 use rusqlite::{Connection, Row, params};
 use std::collections::HashMap;
@@ -111,21 +110,29 @@ fn pair(connection: &Connection, charger_no: i64, charger: &str) -> Result<(), R
     if !concerned {
         return Ok(());
     }
-    let paired: HashMap<Uuid, bool> = waiting(connection, charger_no, charger)?
-        .into_iter()
+    let waiting = waiting(connection, charger_no, charger)?;
+    let paired: HashMap<Uuid, bool> = waiting
+        .views
+        .iter()
         .map(|view| (view.key, view.open))
         .collect();
-    let rows: Vec<(i64, Uuid)> = connection
+    let rows: Vec<(i64, Uuid, i64)> = connection
         .prepare_cached(
-            "SELECT began_at, key FROM transaction_views WHERE charger_no = ?1 AND alone > 0",
+            "SELECT began_at, key, transaction_no FROM transaction_views
+             WHERE charger_no = ?1 AND alone > 0",
         )?
-        .query_map([charger_no], |row| Ok((row.get(0)?, uuid_of(row, 1)?)))?
+        .query_map([charger_no], |row| {
+            Ok((row.get(0)?, uuid_of(row, 1)?, row.get(2)?))
+        })?
         .collect::<Result<_, _>>()?;
     let mut update = connection.prepare_cached(
         "UPDATE transaction_views SET open = ?3, hidden = ?4
          WHERE began_at = ?1 AND key = ?2 AND (open <> ?3 OR hidden <> ?4)",
     )?;
-    for (began_at, key) in rows {
+    for (began_at, key, transaction_no) in rows {
+        if waiting.unreadable.contains(&transaction_no) {
+            continue;
+        }
         let (open, hidden) = match paired.get(&key) {
             Some(open) => (*open, false),
             None => (false, true),
@@ -135,12 +142,21 @@ fn pair(connection: &Connection, charger_no: i64, charger: &str) -> Result<(), R
     Ok(())
 }
 
-/// A charger's open transactions and ends without a start, as they are shown after pairing.
+/// A charger's open transactions and ends without a start.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// As they are shown after pairing.
+    pub(crate) views: Vec<TransactionView>,
+    /// Numbers of those whose state cannot be read; they take no part.
+    unreadable: Vec<i64>,
+}
+
+/// What of a charger waits for its end or its beginning.
 pub(crate) fn waiting(
     connection: &Connection,
     charger_no: i64,
     charger: &str,
-) -> Result<Vec<TransactionView>, Refusal> {
+) -> Result<Waiting, Refusal> {
     let mut statement = connection.prepare_cached(
         "SELECT DISTINCT transaction_no FROM (
             SELECT transaction_no FROM transaction_views
@@ -150,8 +166,12 @@ pub(crate) fn waiting(
         .query_map(params![charger_no, WAITING_MAX], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     let mut views = Vec::new();
+    let mut unreadable = Vec::new();
     for no in numbers {
-        let (wire_id, state) = load(connection, no)?;
+        let Some((wire_id, state)) = load(connection, no)? else {
+            unreadable.push(no);
+            continue;
+        };
         views.extend(
             state
                 .views(charger, &wire_id)
@@ -161,24 +181,29 @@ pub(crate) fn waiting(
     }
     // Pairing must not depend on the order in which the rows came to be.
     views.sort_by_key(|view| (view.started_at, view.ended_at, view.key));
-    Ok(pair_orphans(views))
+    Ok(Waiting {
+        views: pair_orphans(views),
+        unreadable,
+    })
 }
 
-/// A stored state with its id on the wire.
+/// A stored state with its id on the wire. `None` when it cannot be read: that is one transaction's
+/// trouble and must not become everybody's. It is set aside and begun anew when its charger next
+/// speaks of it.
 pub(crate) fn load(
     connection: &Connection,
     transaction_no: i64,
-) -> Result<(String, TransactionState), Refusal> {
+) -> Result<Option<(String, TransactionState)>, Refusal> {
     let (wire_id, json): (String, String) = connection
         .prepare_cached("SELECT wire_id, state FROM transactions WHERE no = ?1")?
         .query_row([transaction_no], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let state = serde_json::from_str(&json).map_err(|error| {
-        Refusal::away(
-            AwayKind::Corrupt,
-            format!("the state of transaction {wire_id} cannot be read: {error}"),
-        )
-    })?;
-    Ok((wire_id, state))
+    match serde_json::from_str(&json) {
+        Ok(state) => Ok(Some((wire_id, state))),
+        Err(error) => {
+            tracing::error!(wire_id, %error, "the state of a transaction cannot be read; it is passed over");
+            Ok(None)
+        }
+    }
 }
 
 /// Reads a UUID column.

@@ -133,6 +133,30 @@ pub(crate) fn gateway_no(
         .optional()
 }
 
+/// The greatest sequence stored of a gateway, as a message or as a dead letter.
+pub(crate) fn last_seq(connection: &Connection, id: GatewayId) -> Result<Option<u64>, Refusal> {
+    let Some(no) = gateway_no(connection, id)? else {
+        return Ok(None);
+    };
+    let message: Option<i64> = connection
+        .prepare_cached(
+            "SELECT id FROM messages WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row(
+            [message_no(no, 0)?, message_no(no, (1 << SEQ_BITS) - 1)?],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let letter: Option<i64> = connection
+        .prepare_cached(
+            "SELECT seq FROM dead_letters WHERE gateway_no = ?1 ORDER BY seq DESC LIMIT 1",
+        )?
+        .query_row([no], |row| row.get(0))
+        .optional()?;
+    let message = message.map(|no| split_message_no(no).1);
+    Ok(message.max(letter.map(i64::cast_unsigned)))
+}
+
 /// The number of a charger, if the ledger has met it; case is ignored.
 pub(crate) fn charger_no(
     connection: &Connection,

@@ -1,12 +1,13 @@
 //! The store on SQLite: what the other rooms hold in their hands.
 
 use crate::apply;
+use crate::numbers;
 use crate::readers::Readers;
 use crate::refusal::Refusal;
 use crate::writer::{Memory, Writer};
 use central::ports::{Applied, Away, AwayKind, DeadLetter, Store};
 use central::project::Changes;
-use central::{Record, RecordId};
+use central::{GatewayId, Record, RecordId};
 use rusqlite::Transaction;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -142,6 +143,17 @@ impl SqliteStore {
             self.transact(|_, _| Ok(()))?;
         }
         Ok(())
+    }
+
+    /// The greatest journal number stored of this gateway, dead letters included; `None` if there is
+    /// nothing of it. One walk down an index, however long the history.
+    ///
+    /// # Errors
+    /// What is the matter with the database.
+    pub fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away> {
+        self.readers
+            .read(|connection| numbers::last_seq(connection, gateway))
+            .map_err(Refusal::into_away)
     }
 
     /// Runs `work` in one writing transaction.

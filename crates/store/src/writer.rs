@@ -43,10 +43,8 @@ impl Log {
     const ALARM_FACTOR: u64 = 8;
 
     fn of(database: &Path, log_bytes: u64) -> Self {
-        let mut path = database.as_os_str().to_owned();
-        path.push("-wal");
         Self {
-            path: path.into(),
+            path: log_path(database),
             alarm_bytes: log_bytes.saturating_mul(Self::ALARM_FACTOR),
             is_long: false,
         }
@@ -123,16 +121,28 @@ impl Writer {
     }
 
     /// Runs `work` in one transaction that holds the write lock from its start. When `work` or the
-    /// commit fails, nothing of it is visible.
+    /// commit fails, nothing of it is visible. After `Ok` it is durable, and so is all that `work` has
+    /// read.
     pub(crate) fn transact<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>, &mut Memory) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let session = self.session()?;
-        let result = session.transact(work);
+        let file = session.file;
+        let mut result = session.transact(work);
         session.log.watch();
+        // What was committed went to the file that was there when it began; if that is no longer the
+        // one that people see, it is as good as not committed.
+        if result.is_ok() && FileId::of(&self.path).ok() != Some(file) {
+            result = Err(Refusal::away(
+                AwayKind::Unreachable,
+                format!("{} was replaced while it was written", self.path.display()),
+            ));
+        }
         if let Err(refusal) = &result {
-            session.memory.clear();
+            if let Some(session) = &mut self.session {
+                session.memory.clear();
+            }
             if !keeps_connection(refusal) {
                 // The log and the page cache of a connection that failed are not to be trusted.
                 self.session = None;
@@ -167,6 +177,7 @@ impl Writer {
                 let file = FileId::of(&self.path)
                     .map_err(|error| Refusal::away(AwayKind::Unreachable, error.to_string()))?;
                 self.was_there = true;
+                make_durable(&connection, &self.path)?;
                 Ok(slot.insert(Session {
                     connection,
                     memory: Memory::default(),
@@ -205,6 +216,47 @@ impl Session {
     }
 }
 
+/// Makes durable what another writer has left in the log.
+///
+/// A program that was killed between writing to the log and syncing it leaves records that every
+/// later connection sees as committed, though a power cut would still take them. A batch delivered
+/// again of which all is known writes nothing, so its commit would sync nothing either, and the journal
+/// would forget on the strength of it.
+fn make_durable(connection: &Connection, path: &Path) -> Result<(), Refusal> {
+    let sync = |path: &Path| -> std::io::Result<()> {
+        match std::fs::File::open(path) {
+            Ok(file) => file.sync_all(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    };
+    // Never the database file itself: to close it would let go of SQLite's locks on it.
+    let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
+    sync(&log_path(path))
+        .and_then(|()| sync(directory.unwrap_or(Path::new("."))))
+        .map_err(|error| not_synced(&error))?;
+    // Where an earlier sync failed, the next one may say that all is well. What is copied into the
+    // database is written once more, and synced.
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    Ok(())
+}
+
+fn not_synced(error: &std::io::Error) -> Refusal {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    let kind = match error.kind() {
+        StorageFull => AwayKind::Full,
+        PermissionDenied | ReadOnlyFilesystem => AwayKind::ReadOnly,
+        _ => AwayKind::Unreachable,
+    };
+    Refusal::away(kind, format!("the log cannot be synced: {error}"))
+}
+
+fn log_path(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-wal");
+    path.into()
+}
+
 /// SQLite says only "cannot open" of a file that is there but may not be written.
 fn name_read_only(refusal: Refusal, path: &Path) -> Refusal {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
@@ -227,5 +279,42 @@ fn keeps_connection(refusal: &Refusal) -> bool {
         Refusal::Poison(_) => true,
         Refusal::Away(away) => away.kind == AwayKind::Locked,
         Refusal::Newer { .. } | Refusal::Foreign => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_to_a_file_that_was_replaced_meanwhile_was_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("wattpost.db");
+        let mut writer = Writer::new(path.clone(), Options::default());
+        writer.connect().unwrap();
+        let count = "SELECT count(*) FROM set_aside";
+        let write = "INSERT INTO set_aside (what, state, reason, at) VALUES ('', '', '', 0)";
+        let refusal = writer
+            .transact(|connection, _| {
+                connection.execute(write, [])?;
+                for name in ["wattpost.db", "wattpost.db-wal", "wattpost.db-shm"] {
+                    let aside = directory.path().join("aside-".to_owned() + name);
+                    std::fs::rename(directory.path().join(name), aside).unwrap();
+                }
+                drop(connection::writer(&path, &Options::default())?);
+                Ok(())
+            })
+            .unwrap_err();
+        let away = refusal.into_away();
+        assert_eq!(away.kind, AwayKind::Unreachable);
+        assert!(away.detail.contains("replaced"), "{away}");
+        // The next try goes to the file that is there now.
+        writer
+            .transact(|connection, _| Ok(connection.execute(write, [])?))
+            .unwrap();
+        let rows: i64 = Connection::open(&path)
+            .and_then(|connection| connection.query_row(count, [], |row| row.get(0)))
+            .unwrap();
+        assert_eq!(rows, 1);
     }
 }

@@ -200,6 +200,26 @@ fn a_file_put_in_the_place_of_another_is_the_one_that_is_used() {
 }
 
 #[test]
+fn what_a_killed_program_left_in_the_log_is_durable_before_anything_is_told() {
+    let home = Home::new();
+    let store = home.open();
+    apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
+    // The files as a kill leaves them: what was applied is in the log only.
+    let killed = Home::new();
+    for name in ["wattpost.db", "wattpost.db-wal"] {
+        let from = home.directory.path().join(name);
+        std::fs::copy(from, killed.directory.path().join(name)).unwrap();
+    }
+    let again = killed.open();
+    // All of it is known, so this writes nothing.
+    assert_eq!(apply(&again, &[heartbeat(1, "CP-1")]).unwrap().known, 1);
+    // The database by itself, as if the log had never reached the disk.
+    let survivor = Home::new();
+    std::fs::copy(killed.path(), survivor.path()).unwrap();
+    assert_eq!(survivor.open().contents().unwrap().records.len(), 1);
+}
+
+#[test]
 fn a_directory_that_cannot_be_is_said_at_once() {
     let home = Home::new();
     std::fs::write(home.path(), "").unwrap();

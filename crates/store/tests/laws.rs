@@ -73,6 +73,33 @@ fn a_record_twice_in_one_batch_counts_once() {
 }
 
 #[test]
+fn another_record_under_a_known_id_is_not_taken_for_it() {
+    use central::ports::ID_USED_TWICE;
+    on_every_store(|store, contents| {
+        apply(store, &[heartbeat(1, "CP-1"), heartbeat(2, "CP-1")]).unwrap();
+        // Two journals under one gateway id: the numbers are known, the records are not.
+        let other = [
+            heartbeat(2, "CP-1"),
+            meter_values(id(0, 1), "CP-2", 30, 77),
+            heartbeat(3, "CP-1"),
+        ];
+        for new in [1, 0] {
+            let applied = apply(store, &other).unwrap();
+            assert_eq!((applied.new, applied.known), (new, 2 - new));
+        }
+        let contents = contents();
+        assert_eq!(contents.records.len(), 3);
+        assert_eq!(contents.records[&id(0, 1)], heartbeat(1, "CP-1").bytes);
+        let (bytes, reason) = &contents.dead[&id(0, 1)];
+        assert_eq!((bytes, reason.as_str()), (&other[1].bytes, ID_USED_TWICE));
+        assert!(reason.contains("gateway id") && reason.contains("docs/operations.md"));
+        assert_eq!(contents.dead.len(), 1);
+        // What it tells is told all the same.
+        assert_eq!(contents.meter_values.len(), 1);
+    });
+}
+
+#[test]
 fn every_byte_of_a_record_is_kept() {
     on_every_store(|store, contents| {
         let odd = [

@@ -4,8 +4,8 @@
 
 mod common;
 
-use central::ledger::{Ledger, PageRequest};
-use common::{Home, Said, apply, call, heartbeat, id};
+use central::ledger::{Ledger, PageRequest, TransactionFilter};
+use common::{Home, Said, apply, at, call, heartbeat, id, start, stop};
 
 /// Makes the database refuse every message with the payload `poison`.
 fn refuse_poison(home: &Home) {
@@ -115,4 +115,80 @@ fn a_state_that_cannot_be_read_is_set_aside_and_begun_anew() {
         aside,
         ("charger cp-1".to_owned(), "{\"charger_id\": 7}".to_owned())
     );
+}
+
+#[test]
+fn an_open_transaction_that_cannot_be_read_holds_up_nobody() {
+    let home = Home::new();
+    let store = home.open();
+    let opened = [
+        start(id(0, 1), "CP-1", 1, 77),
+        start(id(0, 2), "CP-1", 2, 78),
+        start(id(0, 3), "CP-1", 3, 79),
+    ];
+    apply(&store, &opened).unwrap();
+    home.stranger()
+        .execute(
+            "UPDATE transactions SET state = '{\"starts\": 7}' WHERE wire_id = '78'",
+            [],
+        )
+        .unwrap();
+    // An end without a start is paired with what is open.
+    let ends = [
+        stop(id(0, 4), "CP-1", 4, 0),
+        start(id(0, 5), "CP-2", 5, 80),
+        heartbeat(6, "CP-3"),
+    ];
+    assert_eq!(apply(&store, &ends).unwrap().new, 3);
+    let mut page = PageRequest {
+        after: None,
+        limit: 1,
+    };
+    let mut began = Vec::new();
+    loop {
+        let found = store
+            .transactions(&TransactionFilter::default(), &page)
+            .unwrap();
+        began.extend(found.items.iter().map(|view| view.started_at));
+        page.after = found.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    // All but the one that cannot be read, on whatever page they are.
+    for minute in [1, 3, 5] {
+        assert!(began.contains(&Some(at(minute))), "{minute}: {began:?}");
+    }
+    // It is set aside and begun anew when its charger speaks of it again.
+    apply(&store, &[stop(id(0, 7), "CP-1", 7, 78)]).unwrap();
+    let aside: i64 = home
+        .stranger()
+        .query_row("SELECT count(*) FROM set_aside", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(aside, 1);
+}
+
+#[test]
+fn of_many_records_under_one_id_none_vanishes() {
+    let home = Home::new();
+    let store = home.open();
+    let said: Vec<Said> = (0..4)
+        .map(|minute| call(id(0, 1), "CP-1", minute, "Heartbeat", "{}"))
+        .collect();
+    for _ in 0..2 {
+        for one in &said {
+            apply(&store, std::slice::from_ref(one)).unwrap();
+        }
+    }
+    let contents = store.contents().unwrap();
+    let mut kept = vec![
+        contents.records[&id(0, 1)].clone(),
+        contents.dead[&id(0, 1)].0.clone(),
+    ];
+    let stranger = home.stranger();
+    let mut aside = stranger.prepare("SELECT state FROM set_aside").unwrap();
+    let aside = aside.query_map([], |row| row.get(0)).unwrap();
+    kept.extend(aside.map(Result::unwrap));
+    let said: Vec<_> = said.into_iter().map(|said| said.bytes).collect();
+    assert_eq!(kept, said);
 }

@@ -517,3 +517,33 @@ fn the_write_ahead_log_stays_small() {
     let bytes = std::fs::metadata(log).unwrap().len();
     assert!(bytes < 1024 * 1024, "{bytes}");
 }
+
+#[test]
+fn the_last_number_of_a_gateway_is_told() {
+    use central::ports::{DeadLetter, Store};
+    let home = Home::new();
+    let store = home.open();
+    let last = |number| store.last_seq(common::gateway(number)).unwrap();
+    assert_eq!(last(0), None);
+    let said: Vec<_> = [(0, 7), (0, 40_000), (1, 3), (0, 41), (2, 1)]
+        .map(|(gateway, seq)| common::call(common::id(gateway, seq), "CP-1", 1, "Heartbeat", "{}"))
+        .into();
+    common::apply(&store, &said).unwrap();
+    assert_eq!(
+        (last(0), last(1), last(2), last(3)),
+        (Some(40_000), Some(3), Some(1), None)
+    );
+    let letter = |gateway, seq| DeadLetter {
+        id: common::id(gateway, seq),
+        bytes: vec![1],
+        reason: "as told".to_owned(),
+    };
+    let letters = [letter(0, 9), letter(1, 70_000), letter(3, 5)];
+    store
+        .apply(&[], &central::project::Changes::default(), &letters)
+        .unwrap();
+    assert_eq!(
+        (last(0), last(1), last(2), last(3)),
+        (Some(40_000), Some(70_000), Some(1), Some(5))
+    );
+}

@@ -1,7 +1,7 @@
 //! Transactions: a walk along the list that [`crate::listing`] keeps, each row made from its state.
 
+use super::at_most;
 use super::chargers::spelling;
-use super::{at_most, cut};
 use crate::listing::{load, uuid_of, waiting};
 use crate::numbers;
 use crate::refusal::Refusal;
@@ -33,7 +33,7 @@ pub(super) fn page(
          ORDER BY v.began_at DESC, v.key DESC LIMIT :limit",
         sieve.sql()
     );
-    let listed: Vec<Listed> = connection
+    let mut listed: Vec<Listed> = connection
         .prepare_cached(&sql)?
         .query_map(
             named_params! {
@@ -47,15 +47,17 @@ pub(super) fn page(
             Listed::read,
         )?
         .collect::<Result<_, _>>()?;
+    let more = listed.len() > limit;
+    listed.truncate(limit);
+    // Where the page ends does not depend on which of its rows can be shown.
+    let last = listed.last().filter(|_| more);
+    let next = last.map(|row| Place::Transaction(Timestamp(row.began_at), row.key).to_cursor());
     let mut desk = Desk::new(connection);
-    let mut rows = Vec::with_capacity(listed.len());
-    for row in listed {
-        let place = Place::Transaction(Timestamp(row.began_at), row.key);
-        if let Some(view) = desk.view(&row)? {
-            rows.push((place, view));
-        }
+    let mut items = Vec::with_capacity(listed.len());
+    for row in &listed {
+        items.extend(desk.view(row)?);
     }
-    Ok(cut(rows, limit))
+    Ok(Page { items, next })
 }
 
 pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<TransactionView>, Refusal> {
@@ -182,12 +184,14 @@ impl<'a> Desk<'a> {
         }
         let charger = self.spellings.get(&no).map_or("", String::as_str);
         if !row.is_paired {
-            let (wire_id, state) = load(self.connection, row.transaction_no)?;
+            let Some((wire_id, state)) = load(self.connection, row.transaction_no)? else {
+                return Ok(None);
+            };
             let mut views = state.views(charger, &wire_id).into_iter();
             return Ok(views.find(|view| view.key == row.key));
         }
         if !self.waiting.contains_key(&no) {
-            let views = waiting(self.connection, no, charger)?;
+            let views = waiting(self.connection, no, charger)?.views;
             self.waiting.insert(no, views);
         }
         let mut views = self.waiting.get(&no).into_iter().flatten();
