@@ -259,6 +259,8 @@ fn a_charger_that_is_not_accepted_may_only_boot() {
             assert!((60..=120).contains(&interval), "{interval}");
             assert!(strict_errors(version, "BootNotification", &boot).is_empty());
             assert_eq!(line.fails("2", "Heartbeat", "{}"), "SecurityError");
+            assert_eq!(line.fails("3", "GetLog", "{}"), "SecurityError");
+            assert_eq!(line.fails("4", "NoSuchAction", "{}"), "SecurityError");
             // Only the boot: others could fill the journal.
             assert_eq!(line.records().len(), 1);
         }

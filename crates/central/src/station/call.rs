@@ -38,12 +38,13 @@ pub(super) enum Remember {
 
 impl Station {
     pub(super) fn handle_call(&mut self, call: &Call<'_>, now: Timestamp) {
-        let Some((version, info)) = self.known_action(&call.action) else {
-            return self.refuse_action(call, now);
-        };
-        if self.refuse_unregistered(call, info, now) {
+        let known = self.known_action(&call.action);
+        if self.refuse_unregistered(call, known.map(|(_, info)| info), now) {
             return;
         }
+        let Some((version, info)) = known else {
+            return self.refuse_action(call, now);
+        };
         let reading = reading::read(version, info, call.payload, self.check_mode());
         let message = Message {
             id: &call.id,
@@ -251,13 +252,19 @@ impl Station {
 
     /// A charger that is not accepted may only boot (B-4). What it says of transactions is put on
     /// record before it is refused; nothing else is, since anybody could fill the journal so.
-    fn refuse_unregistered(&mut self, call: &Call<'_>, info: &ActionInfo, now: Timestamp) -> bool {
-        if info.name == "BootNotification" || self.registration() == Registration::Accepted {
+    fn refuse_unregistered(
+        &mut self,
+        call: &Call<'_>,
+        info: Option<&'static ActionInfo>,
+        now: Timestamp,
+    ) -> bool {
+        let boots = info.is_some_and(|info| info.name == "BootNotification");
+        if boots || self.registration() == Registration::Accepted {
             return false;
         }
         let code = ErrorCode::SecurityError;
         let description = "not accepted yet: BootNotification first";
-        if info.class == DeliveryClass::T {
+        if let Some(info) = info.filter(|info| info.class == DeliveryClass::T) {
             let message = Message {
                 id: &call.id,
                 action: info.name,
