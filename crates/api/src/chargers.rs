@@ -2,14 +2,14 @@
 
 use crate::desk::Desk;
 use crate::error::ApiError;
-use crate::page::{self, Answer};
 use crate::query::Query;
+use crate::{page, shown};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::Response;
 use central::ledger::{ChargerDetail, ChargerFilter, PageRequest, TransactionFilter};
-use central::model::TransactionView;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// `GET /api/v1/chargers`
@@ -22,12 +22,12 @@ pub(crate) async fn list(
         online: query.boolean("online")?,
         search: query.text("q")?.map(str::to_owned),
     };
-    let page = page::requested(&query)?;
-    desk.answer(move |ledger| {
-        let found = ledger.chargers(&filter, &page);
-        found
-            .map(Answer::from)
-            .map_err(|error| page::refused(error, &page))
+    let wanted = page::requested(&query)?;
+    desk.answer_json(move |ledger| {
+        page::collected(wanted, shown::charger, |page| {
+            ledger.chargers(&filter, page)
+        })?
+        .into_answer()
     })
     .await
 }
@@ -36,7 +36,7 @@ pub(crate) async fn list(
 struct Detail {
     #[serde(flatten)]
     charger: ChargerDetail,
-    open_transactions: Vec<TransactionView>,
+    open_transactions: Box<RawValue>,
 }
 
 /// `GET /api/v1/chargers/{id}`
@@ -50,8 +50,9 @@ pub(crate) async fn one(
     Query::read(query.as_deref(), &[])?;
     desk.answer(move |ledger| {
         let whole = PageRequest::default();
-        let refused = |error| page::refused(error, &whole);
-        let Some(charger) = ledger.charger(&id).map_err(refused)? else {
+        let found = ledger.charger(&id);
+        let found = found.map_err(|error| page::refused(error, &whole))?;
+        let Some(mut charger) = found else {
             return Err(ApiError::unknown_charger(&id));
         };
         let open = TransactionFilter {
@@ -59,7 +60,11 @@ pub(crate) async fn one(
             open: Some(true),
             ..TransactionFilter::default()
         };
-        let open_transactions = ledger.transactions(&open, &whole).map_err(refused)?.items;
+        shown::charger(&mut charger.charger);
+        charger.connectors.iter_mut().for_each(shown::connector);
+        let ask = |page: &PageRequest| ledger.transactions(&open, page);
+        let open = page::collected(whole, shown::transaction, ask)?;
+        let open_transactions = open.into_raw()?;
         Ok(Detail {
             charger,
             open_transactions,

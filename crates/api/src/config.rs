@@ -17,10 +17,11 @@ pub struct ApiConfig {
     /// How many questions to the database may run at once. Default 4; 1 to 64. Each holds a thread
     /// while it runs; further requests wait their turn within `request_timeout_ms`.
     pub ledger_calls_max: usize,
-    /// How many connections are served at once. Default 256; 1 to 10,000. Further ones wait to be
-    /// accepted until one ends.
+    /// How many connections are served at once. Default 256; 1 to 10,000. Beside them 64 more
+    /// may ask for health and figures; whatever else these ask is answered with 503.
     pub connections_max: usize,
-    /// How long a connection may stay without a whole request head, and how long a client may leave
+    /// How long a connection may stay between requests (a new one may take 5 seconds at most for its
+    /// first request's head, however long this is), and how long a client may leave
     /// our bytes unread, in milliseconds. Default 30,000, twice the usual interval of a metrics
     /// scraper; 100 to 600,000.
     pub idle_timeout_ms: u64,

@@ -40,13 +40,22 @@ impl Desk {
 
     /// Asks the ledger and writes what it says as JSON, both on a blocking thread: a large page is as
     /// much work to write as to read.
-    ///
-    /// A call that is given up at the deadline keeps its place until it really ends, because its
-    /// thread does too.
     pub(crate) async fn answer<T, F>(&self, question: F) -> Result<Response, ApiError>
     where
         T: Serialize,
         F: FnOnce(&dyn Ledger) -> Result<T, ApiError> + Send + 'static,
+    {
+        self.answer_json(move |ledger| question(ledger).and_then(|answer| written(&answer)))
+            .await
+    }
+
+    /// Asks the ledger a question whose answer comes written as JSON.
+    ///
+    /// A call that is given up at the deadline keeps its place until it really ends, because its
+    /// thread does too.
+    pub(crate) async fn answer_json<F>(&self, question: F) -> Result<Response, ApiError>
+    where
+        F: FnOnce(&dyn Ledger) -> Result<Vec<u8>, ApiError> + Send + 'static,
     {
         let deadline = Instant::now() + self.timeout;
         let place = timeout_at(deadline, Arc::clone(&self.calls).acquire_owned());
@@ -57,7 +66,7 @@ impl Desk {
         let place = place.map_err(|_| ApiError::internal())?;
         let ledger = Arc::clone(&self.ledger);
         let call = tokio::task::spawn_blocking(move || {
-            let answer = question(&*ledger).and_then(|answer| written(&answer));
+            let answer = question(&*ledger);
             drop(place);
             answer
         });

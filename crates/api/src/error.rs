@@ -191,6 +191,18 @@ impl ApiError {
         .retry_after_s(5)
     }
 
+    /// There is no place for this connection.
+    pub(crate) fn crowded() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "crowded",
+            "All connections (http.connections_max) are taken, only /health/live, /health/ready and \
+             /metrics are answered; ask again."
+                .to_owned(),
+        )
+        .retry_after_s(5)
+    }
+
     /// Our own fault; the log has the rest.
     pub(crate) fn internal() -> Self {
         Self::new(

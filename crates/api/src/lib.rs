@@ -11,8 +11,10 @@
 //!
 //! ```text
 //! server.rs   connections, bounds, stop      routes.rs   table of addresses
+//! reserve.rs  health answers in any crowd    stall.rs    clients that do not read
 //! query.rs    parameters, strictly read      desk.rs     the one way to ask the ledger
 //! page.rs     pages, bounded in bytes too    error.rs    the one shape of errors
+//! shown.rs    long texts are cut in overviews
 //! chargers.rs  transactions.rs  messages.rs  health.rs   one file per thing to see
 //! ```
 
@@ -24,8 +26,10 @@ mod health;
 mod messages;
 mod page;
 mod query;
+mod reserve;
 mod routes;
 mod server;
+mod shown;
 mod stall;
 mod transactions;
 
@@ -96,11 +100,15 @@ impl Api {
             );
         }
         info!(%local_addr, "HTTP API listens");
-        let router = routes::router(Arc::new(desk::Desk::new(&config, deps)));
+        let desk = Arc::new(desk::Desk::new(&config, deps));
+        let services = server::Services {
+            all: routes::router(Arc::clone(&desk)),
+            watch: routes::watch_router(desk),
+        };
         let (stop, tasks) = (server::Stop::default(), TaskTracker::new());
         tasks.spawn(server::accept(
             listener,
-            router,
+            services,
             config,
             stop.clone(),
             tasks.clone(),

@@ -8,7 +8,7 @@ use crate::query::Query;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use central::RecordKind;
-use central::ledger::{DeadLetterRow, MessageFilter, MessageRow};
+use central::ledger::MessageFilter;
 use std::sync::Arc;
 
 /// The kinds by the names that exports show.
@@ -45,9 +45,8 @@ pub(crate) async fn list(
         to,
     };
     let wanted = page::requested(&query)?;
-    desk.answer(move |ledger| {
-        let size = |row: &MessageRow| row.payload.len() + row.answer.len();
-        page::collected(wanted, size, |page| ledger.messages(&filter, page))
+    desk.answer_json(move |ledger| {
+        page::collected(wanted, |_| {}, |page| ledger.messages(&filter, page))?.into_answer()
     })
     .await
 }
@@ -59,9 +58,8 @@ pub(crate) async fn dead_letters(
 ) -> Result<Response, ApiError> {
     let query = Query::read(query.as_deref(), &["cursor", "limit"])?;
     let wanted = page::requested(&query)?;
-    desk.answer(move |ledger| {
-        let size = |row: &DeadLetterRow| row.content.len();
-        page::collected(wanted, size, |page| ledger.dead_letters(page))
+    desk.answer_json(move |ledger| {
+        page::collected(wanted, |_| {}, |page| ledger.dead_letters(page))?.into_answer()
     })
     .await
 }

@@ -60,6 +60,22 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .with_state(desk)
 }
 
+/// What is answered when all connections are taken: how the process is; nothing else.
+pub(crate) fn watch_router(desk: Arc<Desk>) -> Router {
+    Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(crowded)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(finished))
+        .with_state(desk)
+}
+
+async fn crowded() -> ApiError {
+    ApiError::crowded()
+}
+
 /// `GET /`
 async fn index(
     State(desk): State<Arc<Desk>>,

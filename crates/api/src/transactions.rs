@@ -2,8 +2,8 @@
 
 use crate::desk::Desk;
 use crate::error::ApiError;
-use crate::page::{self, Answer};
 use crate::query::Query;
+use crate::{page, shown};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::Response;
@@ -25,12 +25,10 @@ pub(crate) async fn list(
         from,
         to,
     };
-    let page = page::requested(&query)?;
-    desk.answer(move |ledger| {
-        let found = ledger.transactions(&filter, &page);
-        found
-            .map(Answer::from)
-            .map_err(|error| page::refused(error, &page))
+    let wanted = page::requested(&query)?;
+    desk.answer_json(move |ledger| {
+        let ask = |page: &PageRequest| ledger.transactions(&filter, page);
+        page::collected(wanted, shown::transaction, ask)?.into_answer()
     })
     .await
 }
@@ -50,7 +48,9 @@ pub(crate) async fn one(
     desk.answer(move |ledger| {
         let found = ledger.transaction(key);
         let found = found.map_err(|error| page::refused(error, &PageRequest::default()))?;
-        found.ok_or_else(|| ApiError::unknown_transaction(key))
+        let mut found = found.ok_or_else(|| ApiError::unknown_transaction(key))?;
+        shown::transaction(&mut found);
+        Ok(found)
     })
     .await
 }

@@ -104,7 +104,13 @@ async fn a_wrong_value_is_named_with_what_would_be_right() {
 #[tokio::test]
 async fn a_cursor_that_is_none_is_refused_on_every_list() {
     for list in ["chargers", "transactions", "messages", "dead-letters"] {
-        for cursor in ["", "zzz", "%00", "m00000000000000000000000000000000.1x"] {
+        for cursor in [
+            "",
+            "c",
+            "zzz",
+            "%00",
+            "m00000000000000000000000000000000.1x",
+        ] {
             let target = format!("/api/v1/{list}?cursor={cursor}");
             refused(
                 &target,

@@ -6,6 +6,7 @@
 mod support;
 
 use api::{Api, ApiConfig, ApiDeps, StartError};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::*;
@@ -15,6 +16,14 @@ async fn until(what: &str, mut so: impl FnMut() -> bool) {
     while !so() {
         assert!(Instant::now() < deadline, "{what} did not come to be");
         tokio::task::yield_now().await;
+    }
+}
+
+/// Asks until the answer is 200, as a place becomes free.
+async fn until_answered(addr: SocketAddr, target: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while get(addr, target).await.status != 200 {
+        assert!(Instant::now() < deadline, "{target} was not answered");
     }
 }
 
@@ -89,24 +98,89 @@ async fn a_client_that_does_not_read_is_let_go() {
     let mut deaf = Client::connect(api.local_addr()).await;
     deaf.ask("/api/v1/messages").await;
     // There is one place; it is free again once the deaf client was let go.
-    assert_eq!(get(api.local_addr(), "/health/live").await.status, 200);
+    until_answered(api.local_addr(), "/").await;
     deaf.closed().await;
 }
 
 #[tokio::test]
-async fn connections_above_the_bound_wait_and_are_served() {
+async fn a_new_connection_without_a_request_is_let_go_soon() {
+    // Far more than the test waits.
+    let config = ApiConfig {
+        idle_timeout_ms: 600_000,
+        ..config()
+    };
+    let api = start(config, &Arc::new(FakeLedger::default())).await;
+    let mut silent = Client::connect(api.local_addr()).await;
+    let mut slow = Client::connect(api.local_addr()).await;
+    slow.send(b"GET / HTTP/1.1\r\nHost: t").await;
+    let mut scraper = Client::connect(api.local_addr()).await;
+    scraper.ask("/metrics").await;
+    assert_eq!(scraper.answer().await.status, 200);
+    silent.closed().await;
+    slow.closed().await;
+    // One that has asked may stay for its next question.
+    scraper.ask("/metrics").await;
+    assert_eq!(scraper.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_crowd_of_silent_connections_does_not_keep_health_from_answering() {
+    let api = start(config(), &Arc::new(FakeLedger::default())).await;
+    let addr = api.local_addr();
+    let mut crowd = Vec::new();
+    for _ in 0..400 {
+        let mut one = Client::connect(addr).await;
+        one.send(b"GET / HTTP/1.1\r\n").await;
+        crowd.push(one);
+    }
+    let began = Instant::now();
+    for target in ["/health/live", "/health/ready", "/metrics"] {
+        assert_eq!(get(addr, target).await.status, 200, "{target}");
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn above_the_bound_of_connections_only_health_and_figures_are_answered() {
+    let ledger = Arc::new(FakeLedger::default());
     let config = ApiConfig {
         connections_max: 2,
         ..config()
     };
-    let api = start(config, &Arc::new(FakeLedger::default())).await;
+    let api = start(config, &ledger).await;
     let addr = api.local_addr();
+    ledger.set(Mood::Hangs);
+    let asked: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(get(addr, "/api/v1/chargers")))
+        .collect();
+    until("both places taken", || ledger.hanging() == 2).await;
+
+    for target in ["/health/live", "/health/ready", "/metrics"] {
+        assert_eq!(get(addr, target).await.status, 200, "{target}");
+    }
+    for target in ["/", "/api/v1/chargers", "/nothing"] {
+        let answer = get(addr, target).await;
+        let (code, _) = answer.error();
+        assert_eq!((answer.status, code.as_str()), (503, "crowded"), "{target}");
+        assert_eq!(answer.header("retry-after"), Some("5"));
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
     let many: Vec<_> = (0..50)
         .map(|_| tokio::spawn(get(addr, "/health/live")))
         .collect();
     for one in many {
         assert_eq!(one.await.expect("no panic").status, 200);
     }
+
+    ledger.set(Mood::Well);
+    for one in asked {
+        assert_eq!(one.await.expect("no panic").status, 200);
+    }
+    until_answered(addr, "/").await;
 }
 
 #[tokio::test]

@@ -5,11 +5,15 @@
 mod support;
 
 use central::RecordKind;
+use central::model::Boot;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use support::*;
+
+/// What a page may have with all that is around its items.
+const PAGE_BYTES: usize = 8 * 1024 * 1024 + 1_000;
 
 fn texts<'a>(answer: &'a Value, member: &str) -> Vec<&'a str> {
     let items = answer["items"].as_array().expect("items");
@@ -79,11 +83,11 @@ async fn chargers_are_listed_filtered_and_paged() {
 #[tokio::test]
 async fn one_charger_is_shown_with_its_connectors_and_open_transactions() {
     let ledger = Arc::new(FakeLedger {
-        chargers: vec![charger("Depot/Nord 7 ü", true), charger("CP-1", false)],
-        connectors: vec![connector("Depot/Nord 7 ü", 1), connector("CP-1", 2)],
+        chargers: vec![charger("Depot@Nord 7 ü", true), charger("CP-1", false)],
+        connectors: vec![connector("Depot@Nord 7 ü", 1), connector("CP-1", 2)],
         transactions: vec![
-            transaction("Depot/Nord 7 ü", 1, true),
-            transaction("Depot/Nord 7 ü", 2, false),
+            transaction("Depot@Nord 7 ü", 1, true),
+            transaction("Depot@Nord 7 ü", 2, false),
             transaction("CP-1", 3, true),
         ],
         ..FakeLedger::default()
@@ -91,12 +95,12 @@ async fn one_charger_is_shown_with_its_connectors_and_open_transactions() {
     let api = start(config(), &ledger).await;
     let addr = api.local_addr();
 
-    // As it is spelt, in another case, with the slash, the blank and the umlaut encoded.
-    for id in ["Depot%2FNord%207%20%C3%BC", "dEPOT%2fnORD%207%20%C3%9C"] {
+    // As it is spelt, in another case, with the sign, the blank and the umlaut encoded.
+    for id in ["Depot%40Nord%207%20%C3%BC", "dEPOT%40nORD%207%20%C3%9C"] {
         let shown = get(addr, &format!("/api/v1/chargers/{id}")).await;
         assert_eq!(shown.status, 200, "{}", shown.body);
         let shown = shown.json();
-        assert_eq!(shown["charger_id"], "Depot/Nord 7 ü");
+        assert_eq!(shown["charger_id"], "Depot@Nord 7 ü");
         assert_eq!(shown["online"], true);
         assert_eq!(shown["connectors"].as_array().map(Vec::len), Some(1));
         assert_eq!(shown["connectors"][0]["connector"], 1);
@@ -207,10 +211,86 @@ async fn a_page_of_huge_messages_ends_early_and_nothing_is_left_out() {
     });
     let api = start(config(), &ledger).await;
     let first = get(api.local_addr(), "/api/v1/messages?limit=300").await;
-    assert!(first.body.len() < 20_000_000, "{} bytes", first.body.len());
-    assert_eq!(texts(&first.json(), "record_id").len(), 100);
+    assert!(first.body.len() < PAGE_BYTES, "{} bytes", first.body.len());
+    assert_eq!(texts(&first.json(), "record_id").len(), 83);
     let seen = walk(api.local_addr(), "/api/v1/messages", 300, "record_id").await;
     assert_eq!(seen.len(), 300);
+}
+
+#[tokio::test]
+async fn every_list_keeps_the_bound_on_bytes_whatever_chargers_say() {
+    let huge = || "x".repeat(900_000);
+    let ledger = Arc::new(FakeLedger {
+        chargers: (10..40)
+            .map(|i| {
+                let mut row = charger(&format!("CP-{i}"), true);
+                row.boot = Some(Boot {
+                    vendor: Some(huge()),
+                    ..Boot::default()
+                });
+                row
+            })
+            .collect(),
+        connectors: (1..=30)
+            .map(|i| {
+                let mut row = connector("CP-10", i);
+                row.info = Some(huge());
+                row
+            })
+            .collect(),
+        transactions: (1..=30)
+            .map(|i| {
+                let mut row = transaction("CP-10", i, true);
+                row.id_token = Some(huge());
+                row.stop_reason = Some(huge());
+                row
+            })
+            .collect(),
+        messages: (1..=30)
+            .map(|seq| {
+                let mut row = message("CP-10", seq, "DataTransfer");
+                // No JSON, so a text, in which each of these is six bytes: 600 kB.
+                row.payload = "\u{1}".repeat(100_000);
+                row
+            })
+            .collect(),
+        dead_letters: (1..=30)
+            .map(|seq| {
+                let mut row = dead_letter(seq);
+                row.content = huge();
+                row
+            })
+            .collect(),
+        ..FakeLedger::default()
+    });
+    let api = start(config(), &ledger).await;
+    let addr = api.local_addr();
+    for (list, member) in [
+        ("chargers", "charger_id"),
+        ("transactions", "key"),
+        ("messages", "record_id"),
+        ("dead-letters", "record_id"),
+    ] {
+        let target = format!("/api/v1/{list}");
+        let page = get(addr, &format!("{target}?limit=1000")).await;
+        assert!(page.body.len() < PAGE_BYTES, "{list}: {}", page.body.len());
+        let seen = walk(addr, &target, 1_000, member).await;
+        let different: HashSet<_> = seen.iter().collect();
+        assert_eq!((seen.len(), different.len()), (30, 30), "{list}");
+    }
+
+    // In overviews long texts are cut, so that rows stay rows.
+    let cut = format!("{}…", "x".repeat(1_000));
+    let chargers = get(addr, "/api/v1/chargers").await.json();
+    assert_eq!(chargers["items"][0]["boot"]["vendor"], cut);
+    let one = get(addr, "/api/v1/chargers/cp-10").await;
+    assert!(one.body.len() < 200_000, "{} bytes", one.body.len());
+    let one = one.json();
+    assert_eq!(one["boot"]["vendor"], cut);
+    assert_eq!(one["connectors"][29]["info"], cut);
+    assert_eq!(one["open_transactions"][29]["id_token"], cut);
+    let key = "/api/v1/transactions/00000000-0000-0000-0000-000000000001";
+    assert_eq!(get(addr, key).await.json()["stop_reason"], cut);
 }
 
 #[tokio::test]

@@ -77,7 +77,14 @@ impl FakeLedger {
             Some(cursor) => {
                 let after = Place::from_cursor(cursor)?;
                 let index = places().position(|place| place == after);
-                1 + index.ok_or(LedgerError::BadCursor)?
+                match (index, &after, places().next()) {
+                    (Some(index), ..) => 1 + index,
+                    // Chargers are sought by name, so the place need not be a row's.
+                    (None, Place::Charger(key), Some(Place::Charger(_))) => places()
+                        .filter(|place| matches!(place, Place::Charger(row) if row <= key))
+                        .count(),
+                    _ => return Err(LedgerError::BadCursor),
+                }
             }
         };
         let mut found = (start..rows.len())
