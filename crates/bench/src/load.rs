@@ -29,7 +29,12 @@ impl Measured {
     }
 }
 
-pub(crate) async fn run(server: SocketAddr, chargers: u32, seconds: f64, prefix: &str) -> Result<()> {
+pub(crate) async fn run(
+    server: SocketAddr,
+    chargers: u32,
+    seconds: f64,
+    prefix: &str,
+) -> Result<()> {
     let measuring = Arc::new(AtomicBool::new(false));
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();

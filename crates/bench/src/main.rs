@@ -88,7 +88,9 @@ fn main() -> Result<()> {
             seconds,
             prefix,
         }) => runtime(2)?.block_on(load::run(server, chargers, seconds, &prefix)),
-        Some(Command::Idle { server, chargers }) => runtime(1)?.block_on(load::idle(server, chargers)),
+        Some(Command::Idle { server, chargers }) => {
+            runtime(1)?.block_on(load::idle(server, chargers))
+        }
         Some(Command::Fill { data_dir, records }) => fill::run(&data_dir, records),
     }
 }

@@ -31,7 +31,12 @@ impl Server {
             .arg("serve")
             .arg("--data-dir")
             .arg(data_dir)
-            .args(["--ocpp-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
+            .args([
+                "--ocpp-listen",
+                "127.0.0.1:0",
+                "--http-listen",
+                "127.0.0.1:0",
+            ])
             .env("RUST_LOG", "warn");
         Self::start(command, "ws://", Some("http://"))
             .with_context(|| format!("start {}", binary.display()))
@@ -91,7 +96,10 @@ impl Server {
         use std::io::{Read, Write};
         let http = self.http.context("this server has no metrics")?;
         let mut socket = std::net::TcpStream::connect(http)?;
-        write!(socket, "GET /metrics HTTP/1.0\r\nHost: {http}\r\nConnection: close\r\n\r\n")?;
+        write!(
+            socket,
+            "GET /metrics HTTP/1.0\r\nHost: {http}\r\nConnection: close\r\n\r\n"
+        )?;
         let mut body = String::new();
         socket.read_to_string(&mut body)?;
         Ok(body

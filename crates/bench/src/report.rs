@@ -65,15 +65,23 @@ impl Pair {
 }
 
 fn speed(plan: &Plan) -> Result<()> {
-    println!("## Acknowledged messages beside a bare echo server, {} s a cell, median of {} pairs\n", plan.seconds, plan.pairs);
-    println!("| chargers | echo/s | acknowledged/s | **ratio** | all ratios | echo p50 / p99 ms | Wattpost p50 / p99 ms | CPU us a message, echo / Wattpost | stored/s meanwhile |");
+    println!(
+        "## Acknowledged messages beside a bare echo server, {} s a cell, median of {} pairs\n",
+        plan.seconds, plan.pairs
+    );
+    println!(
+        "| chargers | echo/s | acknowledged/s | **ratio** | all ratios | echo p50 / p99 ms | Wattpost p50 / p99 ms | CPU us a message, echo / Wattpost | stored/s meanwhile |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for &chargers in &plan.chargers {
         let mut pairs = (0..plan.pairs)
             .map(|_| pair(chargers, plan.seconds))
             .collect::<Result<Vec<_>>>()?;
         pairs.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
-        let all: Vec<String> = pairs.iter().map(|pair| format!("{:.2}", pair.ratio())).collect();
+        let all: Vec<String> = pairs
+            .iter()
+            .map(|pair| format!("{:.2}", pair.ratio()))
+            .collect();
         let median = &pairs[pairs.len() / 2];
         println!(
             "| {chargers} | {:.0} | {:.0} | **{:.2}** | {} | {:.2} / {:.2} | {:.2} / {:.2} | {:.1} / {:.1} | {:.0} |",
@@ -97,13 +105,16 @@ fn speed(plan: &Plan) -> Result<()> {
 /// One echo cell and one Wattpost cell, each on a fresh server.
 fn pair(chargers: u32, seconds: f64) -> Result<Pair> {
     let echo_server = Server::echo()?;
-    let (echo, echo_cpu_us) = with_cpu(&echo_server, || load(echo_server.address, chargers, seconds))?;
+    let (echo, echo_cpu_us) = with_cpu(&echo_server, || {
+        load(echo_server.address, chargers, seconds)
+    })?;
     drop(echo_server);
     let data = TempDir::new()?;
     let server = Server::wattpost(data.path())?;
     let stored = server.metric(APPLIED)?;
     let begun = Instant::now();
-    let (wattpost, wattpost_cpu_us) = with_cpu(&server, || load(server.address, chargers, seconds))?;
+    let (wattpost, wattpost_cpu_us) =
+        with_cpu(&server, || load(server.address, chargers, seconds))?;
     let applied_per_second = (server.metric(APPLIED)? - stored) / begun.elapsed().as_secs_f64();
     Ok(Pair {
         echo,
@@ -140,14 +151,16 @@ fn sustained(plan: &Plan) -> Result<()> {
 fn memory(plan: &Plan) -> Result<()> {
     let data = TempDir::new()?;
     let server = Server::wattpost(data.path())?;
-    // The first hundred pay for what is made once.
-    let first = hold(server.address, 100)?;
-    drop(first);
+    // Some load first: what is made once, such as the database's page cache, is no charger's.
+    load(server.address, 100, 3.0)?;
+    drop(hold(server.address, 100)?);
     let before = server.rss_bytes()?;
     let held = hold(server.address, plan.idle)?;
     let after = settled_rss(&server)?;
     println!("## Memory of an idle charger\n");
-    println!("| chargers | before MiB | with them MiB | **KiB a charger** |\n| --- | --- | --- | --- |");
+    println!(
+        "| chargers | before MiB | with them MiB | **KiB a charger** |\n| --- | --- | --- | --- |"
+    );
     println!(
         "| {} | {:.1} | {:.1} | **{:.2}** |\n",
         plan.idle,
@@ -186,8 +199,13 @@ fn restart(plan: &Plan) -> Result<()> {
     load(server.address, 1, 0.01)?;
     // The load warms up for a second before it measures; its first answer came when it connected.
     let first_answer = begun.elapsed().saturating_sub(Duration::from_secs(1));
-    println!("## Restart with {} records waiting in the journal\n", plan.records);
-    println!("| page cache | serves after ms | first answer at most after ms |\n| --- | --- | --- |");
+    println!(
+        "## Restart with {} records waiting in the journal\n",
+        plan.records
+    );
+    println!(
+        "| page cache | serves after ms | first answer at most after ms |\n| --- | --- | --- |"
+    );
     println!(
         "| {} | {:.0} | {:.0} |\n",
         if cold { "dropped" } else { "kept" },
@@ -215,7 +233,10 @@ fn load(server: SocketAddr, chargers: u32, seconds: f64) -> Result<Measured> {
         .args(["--prefix", &prefix])
         .stderr(Stdio::inherit())
         .output()?;
-    ensure!(output.status.success(), "the load with {chargers} chargers failed");
+    ensure!(
+        output.status.success(),
+        "the load with {chargers} chargers failed"
+    );
     serde_json::from_slice(&output.stdout).context("what the load measured")
 }
 

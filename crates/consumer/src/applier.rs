@@ -18,7 +18,7 @@ pub struct Config {
     /// Batches that wait while one is applied; whoever delivers more waits. Default 2.
     pub queue_batches_max: usize,
     /// How far the thread stands back behind others on a busy machine, as a Unix niceness from 0 (not
-    /// at all) to 19. Chargers wait for their answers, nobody waits for the ledger. Default 5.
+    /// at all) to 19. Chargers wait for their answers, nobody waits for the ledger. Default 10.
     pub niceness: u8,
 }
 
@@ -26,7 +26,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             queue_batches_max: 2,
-            niceness: 5,
+            niceness: 10,
         }
     }
 }

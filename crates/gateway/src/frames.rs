@@ -17,10 +17,10 @@ use yawc::close::CloseCode;
 use yawc::frame::{Frame, OpCode};
 use yawc::{CompressionLevel, DeflatePool, Options, Role, WebSocket, WebSocketError};
 
-/// Room for about three usual messages to be read and for one answer; both grow for a long one and
-/// shrink again. Twice the first would spare who keeps sending a system call for every third message,
-/// and cost every idle charger one KiB more.
-const READ_BUFFER: usize = 1_024;
+/// Room for about six usual messages to be read and for one answer; both grow for a long one and shrink
+/// again. Half the first would spare every idle charger one KiB, and cost who keeps sending a system
+/// call for every third message.
+const READ_BUFFER: usize = 2_048;
 const WRITE_BUFFER: usize = 512;
 /// Bytes that the library may hold for writing before it must have written them.
 const WRITE_BOUNDARY: usize = 4_096;

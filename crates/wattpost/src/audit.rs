@@ -49,7 +49,11 @@ pub(crate) fn run(args: &AuditArgs) -> Result<ExitCode> {
     } else {
         println!("{report}");
     }
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {
@@ -61,6 +65,7 @@ fn open(path: &Path) -> Result<BufReader<File>> {
 fn spool(write: impl FnOnce(&mut File) -> Result<()>) -> Result<BufReader<File>> {
     let mut file = tempfile::tempfile().context("make a temporary file")?;
     write(&mut file)?;
-    file.seek(SeekFrom::Start(0)).context("read the temporary file")?;
+    file.seek(SeekFrom::Start(0))
+        .context("read the temporary file")?;
     Ok(BufReader::new(file))
 }

@@ -38,7 +38,7 @@ pub(crate) struct AddArgs {
     settings: SettingsArgs,
     /// Identity, as in the URL that the charger connects to
     identity: String,
-    /// May it take part? accepted, pending or rejected [default: accepted]
+    /// May it take part? accepted (what a new one is), pending or rejected
     #[arg(long)]
     registration: Option<RegistrationArg>,
     /// Basic-auth password; seen by other users of this machine, so prefer --password-stdin
@@ -90,9 +90,15 @@ pub(crate) fn run(command: &ChargerCommand) -> Result<ExitCode> {
 
 fn add(args: &AddArgs) -> Result<()> {
     let identity = args.identity.trim();
-    if identity.is_empty() || identity.len() > 255 || identity.contains([':', '/']) {
+    let refused = identity.is_empty()
+        || identity.len() > 255
+        || identity.contains('/')
+        || identity.contains(char::is_control)
+        || matches!(identity, "." | "..");
+    if refused {
         bail!(
-            "{:?} cannot be an identity: give 1 to 255 bytes without ':' and '/'",
+            "{:?} cannot be an identity, the gateway would refuse it: give 1 to 255 bytes without '/' and \
+             control characters",
             args.identity
         );
     }
@@ -153,10 +159,23 @@ fn password(args: &AddArgs) -> Result<Option<String>> {
     Ok(password)
 }
 
+/// An AuthorizationKey is written in hexadecimal, in whatever case, and may come as its bytes (rule S-4):
+/// one spelling of it is kept, so that all of them match.
+fn normal(password: &str) -> String {
+    let is_key = (32..=40).contains(&password.len())
+        && password.len().is_multiple_of(2)
+        && password.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_key {
+        password.to_ascii_lowercase()
+    } else {
+        password.to_owned()
+    }
+}
+
 /// Argon2id with a fresh salt, as a PHC string; the password itself is kept nowhere (A01.FR.08).
 fn hash(password: &str) -> Result<String> {
     let hash: PasswordHash = Argon2::default()
-        .hash_password(password.as_bytes())
+        .hash_password(normal(password).as_bytes())
         .map_err(|error| anyhow::anyhow!("hash the password: {error}"))?;
     Ok(hash.to_string())
 }
@@ -194,7 +213,10 @@ fn line(profile: &ChargerProfile) -> String {
         Some(CheckMode::Warn) => "checked with warnings",
         Some(CheckMode::Off) => "not checked",
     };
-    format!("{}: {registration}, {password}, {check}", profile.charger_id)
+    format!(
+        "{}: {registration}, {password}, {check}",
+        profile.charger_id
+    )
 }
 
 /// The database, for changing what is set; it is made where it is missing, so that chargers can be

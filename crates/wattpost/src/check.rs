@@ -1,7 +1,6 @@
 //! `wattpost check`: are the settings sound and is everything reachable?
 //!
-//! It changes nothing that `serve` would not make at its first start, and can be run while `serve`
-//! runs.
+//! It makes and changes nothing, and can be run while `serve` runs.
 
 use crate::SettingsArgs;
 use crate::config::Settings;
@@ -25,7 +24,10 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let settings = args.settings.load()?;
     if args.show {
-        print!("{}", toml::to_string(&settings).context("write the settings as TOML")?);
+        print!(
+            "{}",
+            toml::to_string(&settings).context("write the settings as TOML")?
+        );
         return Ok(ExitCode::SUCCESS);
     }
     println!("ok    settings: sound");
@@ -45,19 +47,33 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
             }
         }
     }
-    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn data_dir(settings: &Settings) -> Result<String> {
-    let data = DataDir::prepare(&settings.data_dir)?;
-    Ok(match data.known_gateway_id()? {
-        Some(id) => format!("{} (gateway {id})", settings.data_dir.display()),
-        None => format!("{} (no gateway yet)", settings.data_dir.display()),
-    })
+    let path = settings.data_dir.display();
+    if let Some(data) = DataDir::existing(&settings.data_dir)? {
+        return Ok(match data.known_gateway_id()? {
+            Some(id) => format!("{path} (gateway {id})"),
+            None => format!("{path} (no gateway yet)"),
+        });
+    }
+    DataDir::could_be_made(&settings.data_dir)?;
+    Ok(format!("{path} is not there yet; `serve` makes it"))
 }
 
 fn database(settings: &Settings) -> Result<String> {
     let path = settings.database_path()?;
+    if !path.exists() {
+        return Ok(format!(
+            "{} is not there yet; `serve` makes it",
+            path.display()
+        ));
+    }
     let store = crate::charger::writable(settings)
         .with_context(|| format!("use the database {}", path.display()))?;
     Ok(format!("{} can be written", store.path().display()))

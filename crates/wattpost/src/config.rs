@@ -192,6 +192,18 @@ impl Settings {
 
     fn validate(&self) -> Result<()> {
         self.database_path()?;
+        crate::telemetry::filter(&self.log.level)?;
+        if self.policy.heartbeat_interval_s == 0 {
+            bail!(
+                "policy.heartbeat_interval_s is 0, which makes some chargers flood; give seconds, 1 or more"
+            );
+        }
+        if self.applier.niceness > 19 {
+            bail!(
+                "applier.niceness is {}; give 0 (as urgent as the rest) to 19",
+                self.applier.niceness
+            );
+        }
         self.gateway.check().map_err(anyhow::Error::msg)?;
         self.http.check().map_err(anyhow::Error::msg)?;
         let journal = &self.journal;
@@ -257,7 +269,9 @@ impl std::str::FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("{text:?} is not a size; write a number of bytes, or one like \"64 MiB\" or \"8 GiB\"")
+            format!(
+                "{text:?} is not a size; write a number of bytes, or one like \"64 MiB\" or \"8 GiB\""
+            )
         };
         let text = text.trim();
         let (number, factor) = UNITS
@@ -313,9 +327,9 @@ impl<'de> Deserialize<'de> for ByteSize {
                 Ok(ByteSize(bytes))
             }
             fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
-                u64::try_from(bytes).map(ByteSize).map_err(|_| {
-                    E::custom(format!("{bytes} is negative; give a number of bytes"))
-                })
+                u64::try_from(bytes)
+                    .map(ByteSize)
+                    .map_err(|_| E::custom(format!("{bytes} is negative; give a number of bytes")))
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ByteSize, E> {
                 text.parse().map_err(E::custom)
@@ -373,6 +387,12 @@ mod tests {
                 "[journal]\nmax_bytes = \"lots\"",
                 ["journal.max_bytes", "lots", "64 MiB"],
             ),
+            ("[log]\nlevel = \"loud\"", ["log.level", "loud", "debug"]),
+            (
+                "[policy]\nheartbeat_interval_s = 0",
+                ["policy.heartbeat_interval_s", "0", "1 or more"],
+            ),
+            ("[applier]\nniceness = 99", ["applier.niceness", "99", "19"]),
             (
                 "[http]\nledger_calls_max = 0",
                 ["http.ledger_calls_max", "0", "1 to 64"],
@@ -394,14 +414,14 @@ mod tests {
                 ["database.url", "mysql://x", "sqlite:PATH"],
             ),
             ("[gatewy]\nlisten = \"x\"", ["gatewy", "unknown", "gateway"]),
-            (
-                "[log]\nformat = \"xml\"",
-                ["log.format", "xml", "json"],
-            ),
+            ("[log]\nformat = \"xml\"", ["log.format", "xml", "json"]),
         ] {
             let said = complaint(toml);
             for word in words {
-                assert!(said.contains(word), "{toml:?} said {said:?}, without {word:?}");
+                assert!(
+                    said.contains(word),
+                    "{toml:?} said {said:?}, without {word:?}"
+                );
             }
             assert!(!said.contains('\n'), "{said:?} is not one sentence");
         }

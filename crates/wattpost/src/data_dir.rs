@@ -30,25 +30,99 @@ impl DataDir {
         })
     }
 
+    /// The directory, if it is there.
+    ///
+    /// # Errors
+    /// When something else is there.
+    pub(crate) fn existing(path: &Path) -> Result<Option<Self>> {
+        if path.is_dir() {
+            return Ok(Some(Self {
+                path: path.to_owned(),
+            }));
+        }
+        anyhow::ensure!(
+            !path.exists(),
+            "data_dir is {}, which is not a directory; name one that this user may write",
+            path.display()
+        );
+        Ok(None)
+    }
+
+    /// Whether [`DataDir::prepare`] would have a place to begin: the nearest parent that is there is a
+    /// directory.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(crate) fn could_be_made(path: &Path) -> Result<()> {
+        let nearest = path.ancestors().skip(1).find(|parent| parent.exists());
+        anyhow::ensure!(
+            nearest.is_none_or(Path::is_dir),
+            "data_dir is {}, which cannot be created; name a directory that this user may write",
+            path.display()
+        );
+        Ok(())
+    }
+
     /// The journal's own directory.
     pub(crate) fn journal(&self) -> PathBuf {
         self.path.join("journal")
     }
 
-    /// The gateway's identity. It goes with the journal: record ids are this and a number that the
-    /// journal counts, so a journal that begins anew (`journal_is_new`) makes a new identity, or its
-    /// records would be taken for old ones and dropped.
+    /// Forgets the gateway's identity where there is no journal. To be called *before* the journal is
+    /// opened: record ids are this identity and a number that the journal counts from 1, so a journal
+    /// that begins anew under an old identity would have its records taken for old ones and dropped.
+    /// Whatever dies between this and [`DataDir::gateway_id`], the next start makes a new identity.
+    ///
+    /// # Errors
+    /// When the directory cannot be read, or the file cannot be removed for good.
+    pub(crate) fn forget_identity_without_journal(&self) -> Result<()> {
+        let file = self.gateway_id_file();
+        if !file.exists() || self.has_journal()? {
+            return Ok(());
+        }
+        tracing::warn!("there is no journal: it begins anew, under a new gateway id");
+        fs::remove_file(&file)
+            .and_then(|()| fs::File::open(&self.path)?.sync_all())
+            .with_context(|| {
+                format!(
+                    "remove {}, which belonged to a journal that is gone",
+                    file.display()
+                )
+            })
+    }
+
+    /// Whether the journal's directory holds anything but its lock and half-made files.
+    fn has_journal(&self) -> Result<bool> {
+        let entries = match fs::read_dir(self.journal()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => {
+                return Err(error).with_context(|| format!("read {}", self.journal().display()));
+            }
+        };
+        for entry in entries {
+            let entry = entry.with_context(|| format!("read {}", self.journal().display()))?;
+            let name = entry.file_name();
+            if name != "lock" && Path::new(&name).extension().is_none_or(|end| end != "tmp") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The gateway's identity: the known one, or one that is made now and kept.
     ///
     /// # Errors
     /// When the file cannot be read or written, or holds no UUID.
-    pub(crate) fn gateway_id(&self, journal_is_new: bool) -> Result<GatewayId> {
+    pub(crate) fn gateway_id(&self) -> Result<GatewayId> {
         match self.known_gateway_id()? {
-            Some(id) if !journal_is_new => Ok(id),
-            _ => {
+            Some(id) => Ok(id),
+            None => {
                 let file = self.gateway_id_file();
                 let id = Uuid::now_v7();
-                write_durably(&file, format!("{id}\n").as_bytes())
-                    .with_context(|| format!("write this gateway's identity to {}", file.display()))?;
+                write_durably(&file, format!("{id}\n").as_bytes()).with_context(|| {
+                    format!("write this gateway's identity to {}", file.display())
+                })?;
                 Ok(GatewayId(id))
             }
         }
@@ -77,9 +151,8 @@ impl DataDir {
                 Ok(Some(GatewayId(id)))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                Err(error).with_context(|| format!("read this gateway's identity from {}", file.display()))
-            }
+            Err(error) => Err(error)
+                .with_context(|| format!("read this gateway's identity from {}", file.display())),
         }
     }
 }
@@ -102,21 +175,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gateway_keeps_its_identity() {
+    fn a_gateway_keeps_its_identity_as_long_as_its_journal() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::prepare(&dir.path().join("a/b")).unwrap();
+        data.forget_identity_without_journal().unwrap();
         assert_eq!(data.known_gateway_id().unwrap(), None);
-        let first = data.gateway_id(true).unwrap();
-        assert_eq!(data.gateway_id(false).unwrap(), first);
-        assert_eq!(data.known_gateway_id().unwrap(), Some(first));
-    }
+        fs::create_dir(data.journal()).unwrap();
+        fs::write(data.journal().join("lock"), "").unwrap();
+        fs::write(data.journal().join("cursor"), "").unwrap();
+        let first = data.gateway_id().unwrap();
+        data.forget_identity_without_journal().unwrap();
+        assert_eq!(data.gateway_id().unwrap(), first);
 
-    #[test]
-    fn a_journal_that_begins_anew_makes_a_new_identity() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = DataDir::prepare(dir.path()).unwrap();
-        let first = data.gateway_id(true).unwrap();
-        assert_ne!(data.gateway_id(true).unwrap(), first);
+        // The operator removes the journal; a start that dies right after changes nothing.
+        fs::remove_file(data.journal().join("cursor")).unwrap();
+        data.forget_identity_without_journal().unwrap();
+        fs::write(data.journal().join("cursor"), "").unwrap();
+        data.forget_identity_without_journal().unwrap();
+        assert_ne!(data.gateway_id().unwrap(), first);
     }
 
     #[test]
@@ -124,7 +200,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::prepare(dir.path()).unwrap();
         fs::write(dir.path().join("gateway-id"), "nonsense").unwrap();
-        let said = format!("{:#}", data.gateway_id(false).unwrap_err());
-        assert!(said.contains("gateway-id") && said.contains("nonsense"), "{said}");
+        let said = format!("{:#}", data.gateway_id().unwrap_err());
+        assert!(
+            said.contains("gateway-id") && said.contains("nonsense"),
+            "{said}"
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! what and how to cure it), 2 the command line is wrong.
 
 mod audit;
+mod belonging;
 mod charger;
 mod check;
 mod config;

@@ -8,7 +8,7 @@
 
 use crate::config::Settings;
 use crate::data_dir::DataDir;
-use crate::{SettingsArgs, telemetry};
+use crate::{SettingsArgs, belonging, telemetry};
 use anyhow::{Context, Result};
 use central::ports::{HealthProbe, Store};
 use clap::Args;
@@ -47,7 +47,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
 async fn serve(settings: &Settings) -> Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     let metrics = telemetry::start_metrics()?;
+    tokio::spawn(telemetry::keep_metrics_small(metrics.clone()));
     let data = DataDir::prepare(&settings.data_dir)?;
+    data.forget_identity_without_journal()?;
     let (journal, recovery) = Journal::open(&data.journal(), settings.journal.options())
         .with_context(|| format!("open the journal in {}", data.journal().display()))?;
     tracing::info!(
@@ -56,7 +58,7 @@ async fn serve(settings: &Settings) -> Result<ExitCode> {
         cut = ?recovery.cut,
         "journal opened"
     );
-    let gateway_id = data.gateway_id(recovery.created)?;
+    let gateway_id = data.gateway_id()?;
 
     let store = Arc::new(SqliteStore::open(
         &settings.database_path()?,
@@ -66,6 +68,8 @@ async fn serve(settings: &Settings) -> Result<ExitCode> {
         Arc::clone(&store) as Arc<dyn Store>,
         settings.applier.clone(),
     )?);
+
+    belonging::check(&journal, gateway_id, &store, &*applier).await?;
 
     let gateway = Gateway::start(
         settings.gateway.clone(),
@@ -124,8 +128,13 @@ async fn serve(settings: &Settings) -> Result<ExitCode> {
     // It finishes the batch in hand. A database that hangs is not waited for: what is not applied is
     // still in the journal.
     let closing = tokio::task::spawn_blocking(move || applier.close());
-    if tokio::time::timeout(Duration::from_secs(5), closing).await.is_err() {
-        tracing::warn!("the database does not answer; what it has not applied stays in the journal");
+    if tokio::time::timeout(Duration::from_secs(5), closing)
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "the database does not answer; what it has not applied stays in the journal"
+        );
     }
     let waiting = journal.status();
     let closed = tokio::task::spawn_blocking(move || journal.close()).await;

@@ -147,7 +147,9 @@ async fn simulate(config: FleetConfig, drain: Duration, quiet: bool) -> Result<E
     }
     live.end();
     if !drain.is_zero() {
-        eprintln!("stopping: running transactions end, queues empty (at most {drain:.0?}; Ctrl-C: at once)");
+        eprintln!(
+            "stopping: running transactions end, queues empty (at most {drain:.0?}; Ctrl-C: at once)"
+        );
     }
     let report = tokio::select! {
         report = fleet.stop(drain) => report,
@@ -158,7 +160,11 @@ async fn simulate(config: FleetConfig, drain: Duration, quiet: bool) -> Result<E
         println!("ledger: {}", path.display());
     }
     let whole = report.drained && report.stats.total().discarded == 0;
-    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if whole {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// One line that is written over again on a terminal, and once every ten seconds elsewhere.

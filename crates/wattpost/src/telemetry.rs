@@ -14,13 +14,7 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn start_logging(settings: &LogSettings) -> Result<()> {
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(directives) => EnvFilter::try_new(directives).context("read the filter in RUST_LOG")?,
-        Err(_) => EnvFilter::try_new(&settings.level).with_context(|| {
-            format!(
-                "log.level is {:?}; give error, warn, info, debug, trace, or a filter such as \
-                 \"info,gateway=debug\"",
-                settings.level
-            )
-        })?,
+        Err(_) => filter(&settings.level)?,
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -31,6 +25,27 @@ pub(crate) fn start_logging(settings: &LogSettings) -> Result<()> {
         LogFormat::Json => builder.json().init(),
     }
     Ok(())
+}
+
+/// What `log.level` means. A bare word that is no level would be taken for the name of a module, and
+/// silence everything else, so it is refused.
+///
+/// # Errors
+/// When it is not a filter.
+pub(crate) fn filter(level: &str) -> Result<EnvFilter> {
+    let wrong = || {
+        format!(
+            "log.level is {level:?}; give error, warn, info, debug, trace, off, or a filter such as \
+             \"info,gateway=debug\""
+        )
+    };
+    let bare_words = level.split(',').filter(|part| !part.contains(['=', '[']));
+    for word in bare_words {
+        word.trim()
+            .parse::<tracing_subscriber::filter::LevelFilter>()
+            .with_context(wrong)?;
+    }
+    EnvFilter::try_new(level).with_context(wrong)
 }
 
 /// Installs the recorder behind the `metrics` macros and returns what renders it.
@@ -45,6 +60,16 @@ pub(crate) fn start_metrics() -> Result<PrometheusHandle> {
         .context("install the recorder of metrics")
 }
 
+/// Sorts what the histograms have taken in into their buckets every few seconds. Without it they keep
+/// every single figure until somebody asks for `/metrics`, which may be never. Runs for ever.
+pub(crate) async fn keep_metrics_small(metrics: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(std::time::Duration::from_secs(5));
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
 /// From a tenth of a millisecond (one sync on a quick disk) to the ten seconds after which no
 /// answer of ours should come.
 const LATENCY_BUCKETS_SECONDS: [f64; 16] = [
@@ -57,7 +82,10 @@ pub(crate) fn show_journal(status: &journal::Status) {
     let seconds = |gauge: &'static str, duration: std::time::Duration| {
         metrics::gauge!(gauge).set(duration.as_secs_f64());
     };
-    #[expect(clippy::cast_precision_loss, reason = "figures for people, not for sums")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "figures for people, not for sums"
+    )]
     let number = |gauge: &'static str, value: u64| metrics::gauge!(gauge).set(value as f64);
     number("wattpost_journal_used_bytes", status.used_bytes);
     number("wattpost_journal_max_bytes", status.max_bytes);

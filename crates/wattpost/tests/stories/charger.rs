@@ -48,7 +48,12 @@ impl Charger {
         while !head.ends_with(b"\r\n\r\n") {
             match socket.read(&mut byte) {
                 Ok(1) => head.push(byte[0]),
-                other => return Err(format!("{other:?} after {:?}", String::from_utf8_lossy(&head))),
+                other => {
+                    return Err(format!(
+                        "{other:?} after {:?}",
+                        String::from_utf8_lossy(&head)
+                    ));
+                }
             }
         }
         if !head.starts_with(b"HTTP/1.1 101") {
@@ -81,7 +86,12 @@ impl Charger {
         }
         let mask = [0x12, 0x34, 0x56, 0x78];
         frame.extend_from_slice(&mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame.extend(
+            payload
+                .iter()
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
         // A peer that has closed already is seen by the next receive.
         let _ = self.socket.write_all(&frame);
     }
@@ -93,7 +103,9 @@ impl Charger {
                 match opcode {
                     1 => return Incoming::Text(String::from_utf8(payload).expect("UTF-8")),
                     8 => {
-                        let code = payload.get(..2).map_or(1005, |b| u16::from_be_bytes([b[0], b[1]]));
+                        let code = payload
+                            .get(..2)
+                            .map_or(1005, |b| u16::from_be_bytes([b[0], b[1]]));
                         return Incoming::Close(code);
                     }
                     9 => self.send_frame(0x8a, &payload),

@@ -105,7 +105,11 @@ impl Deployment {
         let stored = until(Duration::from_secs(120), || {
             self.metric("wattpost_journal_waiting_records") == 0.0
         });
-        assert!(stored, "records stay in the journal; log:\n{}", self.log_tail());
+        assert!(
+            stored,
+            "records stay in the journal; log:\n{}",
+            self.log_tail()
+        );
         assert!(self.stop().success());
     }
 

@@ -22,8 +22,26 @@ fn a_stop_and_start_under_load_loses_nothing() {
     let ledger = deployment.path("ledger.ndjson");
     let mut fleet = deployment
         .simulate()
-        .args(["--chargers", "50", "--scenario", "meter-flood", "--rate", "20", "--ramp", "500"])
-        .args(["--reconnect", "0.1", "--retry-interval", "1", "--quiet", "--drain", "60", "--ledger"])
+        .args([
+            "--chargers",
+            "50",
+            "--scenario",
+            "meter-flood",
+            "--rate",
+            "20",
+            "--ramp",
+            "500",
+        ])
+        .args([
+            "--reconnect",
+            "0.1",
+            "--retry-interval",
+            "1",
+            "--quiet",
+            "--drain",
+            "60",
+            "--ledger",
+        ])
         .arg(&ledger)
         .stdout(Stdio::null())
         .spawn()

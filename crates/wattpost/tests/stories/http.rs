@@ -58,7 +58,10 @@ pub(crate) fn handshake_status(server: SocketAddr, identity: &str) -> (u16, Stri
 }
 
 fn dechunk(head: &str, body: &str) -> String {
-    if !head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+    if !head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked")
+    {
         return body.to_owned();
     }
     let mut rest = body;

@@ -15,10 +15,24 @@ fn nothing_acknowledged_is_lost_when_serve_is_killed_again_and_again() {
     let ledger = deployment.path("ledger.ndjson");
     let mut fleet = deployment
         .simulate()
-        .args(["--chargers", "50", "--scenario", "meter-flood", "--rate", "40"])
+        .args([
+            "--chargers",
+            "50",
+            "--scenario",
+            "meter-flood",
+            "--rate",
+            "40",
+        ])
         .args(["--values-per-transaction", "25", "--ramp", "500"])
         // Chargers in a hurry: back after tens of milliseconds, resends after a second.
-        .args(["--reconnect", "0.05", "--retry-interval", "1", "--attempts", "1000"])
+        .args([
+            "--reconnect",
+            "0.05",
+            "--retry-interval",
+            "1",
+            "--attempts",
+            "1000",
+        ])
         .args(["--drain", "60", "--quiet", "--ledger"])
         .arg(&ledger)
         .stdout(Stdio::piped())
@@ -58,7 +72,11 @@ fn wait_for_answers(deployment: &Deployment, at_least: f64) {
     let enough = until(Duration::from_secs(20), || {
         deployment.metric("wattpost_gateway_answer_seconds_count") >= at_least
     });
-    assert!(enough, "chargers get no answers; log:\n{}", deployment.log_tail());
+    assert!(
+        enough,
+        "chargers get no answers; log:\n{}",
+        deployment.log_tail()
+    );
 }
 
 /// Random moments that can be repeated: the seed is printed, and `WATTPOST_SEED` sets it.

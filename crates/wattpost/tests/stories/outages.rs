@@ -14,8 +14,10 @@ const AWAY: Duration = Duration::from_secs(60);
 fn chargers_notice_nothing_while_the_database_is_locked_for_a_minute() {
     chargers_notice_nothing_while(|deployment| {
         let lock = rusqlite::Connection::open(database(deployment)).expect("open the database");
-        lock.busy_timeout(Duration::from_secs(10)).expect("set the timeout");
-        lock.execute_batch("BEGIN EXCLUSIVE").expect("lock the database");
+        lock.busy_timeout(Duration::from_secs(10))
+            .expect("set the timeout");
+        lock.execute_batch("BEGIN EXCLUSIVE")
+            .expect("lock the database");
         Box::new(move || drop(lock))
     });
 }
@@ -44,7 +46,9 @@ fn chargers_notice_nothing_while(take_away: impl FnOnce(&Deployment) -> Box<dyn 
     wait_for_answers(&deployment, 500.0);
 
     let bring_back = take_away(&deployment);
-    let seen = until(Duration::from_secs(30), || deployment.get("/health/ready").0 == 503);
+    let seen = until(Duration::from_secs(30), || {
+        deployment.get("/health/ready").0 == 503
+    });
     assert!(seen, "readiness does not tell that the database is away");
     let (_, body) = deployment.get("/health/ready");
     assert!(body.contains("database"), "{body}");
@@ -52,21 +56,33 @@ fn chargers_notice_nothing_while(take_away: impl FnOnce(&Deployment) -> Box<dyn 
     let answers = deployment.metric("wattpost_gateway_answer_seconds_count");
     let begun = Instant::now();
     until(AWAY, || false);
-    let rate = (deployment.metric("wattpost_gateway_answer_seconds_count") - answers) / begun.elapsed().as_secs_f64();
+    let rate = (deployment.metric("wattpost_gateway_answer_seconds_count") - answers)
+        / begun.elapsed().as_secs_f64();
     assert_eq!(
         deployment.metric("wattpost_consumer_records_applied_total"),
         stored,
         "nothing can be stored meanwhile"
     );
     bring_back();
-    let back = until(Duration::from_secs(30), || deployment.get("/health/ready").0 == 200);
+    let back = until(Duration::from_secs(30), || {
+        deployment.get("/health/ready").0 == 200
+    });
     assert!(back, "{:?}", deployment.get("/health/ready"));
 
     let said = end(&mut fleet);
-    assert!(rate > 0.8 * 250.0, "only {rate:.0} answers a second while the database was away");
-    assert!(said.contains("50 chargers, 50 connections"), "a socket was closed:\n{said}");
+    assert!(
+        rate > 0.8 * 250.0,
+        "only {rate:.0} answers a second while the database was away"
+    );
+    assert!(
+        said.contains("50 chargers, 50 connections"),
+        "a socket was closed:\n{said}"
+    );
     deployment.stop_when_stored();
-    println!("{rate:.0} answers/s while away\n{said}\n{}", deployment.audit(&ledger));
+    println!(
+        "{rate:.0} answers/s while away\n{said}\n{}",
+        deployment.audit(&ledger)
+    );
 }
 
 /// At the journal's bound sockets close and handshakes get 503; when the database is back, service
@@ -78,25 +94,38 @@ fn a_full_journal_closes_sockets_and_refuses_handshakes_until_there_is_room() {
     let mut fleet = fleet(&deployment, &ledger, "50", &[]);
     wait_for_answers(&deployment, 500.0);
     let lock = rusqlite::Connection::open(database(&deployment)).expect("open the database");
-    lock.busy_timeout(Duration::from_secs(10)).expect("set the timeout");
-    lock.execute_batch("BEGIN EXCLUSIVE").expect("lock the database");
+    lock.busy_timeout(Duration::from_secs(10))
+        .expect("set the timeout");
+    lock.execute_batch("BEGIN EXCLUSIVE")
+        .expect("lock the database");
 
     let refused = until(Duration::from_secs(60), || {
         handshake_status(deployment.ocpp, "NEWCOMER").0 == 503
     });
-    assert!(refused, "handshakes are still accepted; log:\n{}", deployment.log_tail());
+    assert!(
+        refused,
+        "handshakes are still accepted; log:\n{}",
+        deployment.log_tail()
+    );
     let (_, head) = handshake_status(deployment.ocpp, "NEWCOMER");
     assert!(head.to_ascii_lowercase().contains("retry-after:"), "{head}");
     let closed = until(Duration::from_secs(20), || {
         deployment.metric("wattpost_gateway_connections") == 0.0
     });
-    assert!(closed, "sockets stay open although nothing can be made durable");
+    assert!(
+        closed,
+        "sockets stay open although nothing can be made durable"
+    );
 
     drop(lock);
     let back = until(Duration::from_secs(30), || {
         Charger::try_connect(deployment.ocpp, "NEWCOMER", "ocpp1.6").is_ok()
     });
-    assert!(back, "service does not return; log:\n{}", deployment.log_tail());
+    assert!(
+        back,
+        "service does not return; log:\n{}",
+        deployment.log_tail()
+    );
     let said = end(&mut fleet);
     deployment.stop_when_stored();
     println!("{said}\n{}", deployment.audit(&ledger));
@@ -119,14 +148,26 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
         fill_up(&ballast);
         handshake_status(deployment.ocpp, "NEWCOMER").0 == 503
     });
-    assert!(refused, "handshakes are still accepted; log:\n{}", deployment.log_tail());
-    assert!(deployment.is_running(), "a full disk is no reason to end; log:\n{}", deployment.log_tail());
+    assert!(
+        refused,
+        "handshakes are still accepted; log:\n{}",
+        deployment.log_tail()
+    );
+    assert!(
+        deployment.is_running(),
+        "a full disk is no reason to end; log:\n{}",
+        deployment.log_tail()
+    );
 
     std::fs::remove_file(&ballast).expect("make room");
     let back = until(Duration::from_secs(60), || {
         Charger::try_connect(deployment.ocpp, "NEWCOMER", "ocpp1.6").is_ok()
     });
-    assert!(back, "service does not return; log:\n{}", deployment.log_tail());
+    assert!(
+        back,
+        "service does not return; log:\n{}",
+        deployment.log_tail()
+    );
     let said = end(&mut fleet);
     deployment.stop_when_stored();
     println!("{said}\n{}", deployment.audit(&ledger));
@@ -137,8 +178,22 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
 fn fleet(deployment: &Deployment, ledger: &Path, chargers: &str, more: &[&str]) -> Child {
     deployment
         .simulate()
-        .args(["--chargers", chargers, "--scenario", "meter-flood", "--ramp", "500"])
-        .args(["--reconnect", "0.2", "--retry-interval", "1", "--attempts", "1000"])
+        .args([
+            "--chargers",
+            chargers,
+            "--scenario",
+            "meter-flood",
+            "--ramp",
+            "500",
+        ])
+        .args([
+            "--reconnect",
+            "0.2",
+            "--retry-interval",
+            "1",
+            "--attempts",
+            "1000",
+        ])
         .args(["--drain", "90", "--quiet", "--ledger"])
         .arg(ledger)
         .args(more)
@@ -167,7 +222,11 @@ fn wait_for_answers(deployment: &Deployment, at_least: f64) {
     let enough = until(Duration::from_secs(30), || {
         deployment.metric("wattpost_gateway_answer_seconds_count") >= at_least
     });
-    assert!(enough, "chargers get no answers; log:\n{}", deployment.log_tail());
+    assert!(
+        enough,
+        "chargers get no answers; log:\n{}",
+        deployment.log_tail()
+    );
 }
 
 fn database(deployment: &Deployment) -> PathBuf {
@@ -177,8 +236,15 @@ fn database(deployment: &Deployment) -> PathBuf {
 /// Nobody may write an immutable file, not even the superuser through a handle opened before.
 fn immutable(file: &Path, on: bool) {
     let flag = if on { "+i" } else { "-i" };
-    let status = Command::new("chattr").arg(flag).arg(file).status().expect("run chattr");
-    assert!(status.success() || !on, "this test needs the right to `chattr +i` (root)");
+    let status = Command::new("chattr")
+        .arg(flag)
+        .arg(file)
+        .status()
+        .expect("run chattr");
+    assert!(
+        status.success() || !on,
+        "this test needs the right to `chattr +i` (root)"
+    );
 }
 
 /// Writes until nothing more fits.
@@ -207,8 +273,13 @@ impl SmallDisk {
             .arg(path)
             .status()
             .expect("run mount");
-        assert!(status.success(), "this test needs the right to mount a tmpfs (root)");
-        Self { path: path.to_owned() }
+        assert!(
+            status.success(),
+            "this test needs the right to mount a tmpfs (root)"
+        );
+        Self {
+            path: path.to_owned(),
+        }
     }
 }
 

@@ -15,8 +15,24 @@ fn overload_slows_answers_and_closes_no_socket() {
     let ledger = deployment.path("ledger.ndjson");
     let mut fleet = deployment
         .simulate()
-        .args(["--chargers", "500", "--scenario", "meter-flood", "--ramp", "1000"])
-        .args(["--reconnect", "0.1", "--retry-interval", "1", "--quiet", "--drain", "60", "--ledger"])
+        .args([
+            "--chargers",
+            "500",
+            "--scenario",
+            "meter-flood",
+            "--ramp",
+            "1000",
+        ])
+        .args([
+            "--reconnect",
+            "0.1",
+            "--retry-interval",
+            "1",
+            "--quiet",
+            "--drain",
+            "60",
+            "--ledger",
+        ])
         .arg(&ledger)
         .stdout(Stdio::piped())
         .spawn()
@@ -25,7 +41,11 @@ fn overload_slows_answers_and_closes_no_socket() {
     let paced = until(Duration::from_secs(60), || {
         deployment.metric("wattpost_gateway_paced_total") > 0.0
     });
-    assert!(paced, "the load is not enough to need pacing; log:\n{}", deployment.log_tail());
+    assert!(
+        paced,
+        "the load is not enough to need pacing; log:\n{}",
+        deployment.log_tail()
+    );
 
     // From here on, what is acknowledged and what is stored must grow alike.
     let answers = deployment.metric("wattpost_gateway_answer_seconds_count");
@@ -50,14 +70,20 @@ fn overload_slows_answers_and_closes_no_socket() {
         answers <= stored * 1.1 + 2_000.0,
         "acknowledged {answers}, stored only {stored}"
     );
-    assert!(fullest < bound * 0.9, "the journal came close to its bound: {fullest}");
+    assert!(
+        fullest < bound * 0.9,
+        "the journal came close to its bound: {fullest}"
+    );
 
     terminate(&fleet);
     let status = wait_for_exit(&mut fleet, Duration::from_secs(90)).expect("the fleet ends");
     let said = fleet.wait_with_output().expect("the fleet's report").stdout;
     let said = String::from_utf8_lossy(&said).into_owned();
     assert!(status.success(), "{said}");
-    assert!(said.contains("500 chargers, 500 connections"), "a socket was closed:\n{said}");
+    assert!(
+        said.contains("500 chargers, 500 connections"),
+        "a socket was closed:\n{said}"
+    );
     let p99 = p99_seconds(&said);
     assert!(p99 < 5.0, "p99 was {p99} s");
     deployment.stop_when_stored();

@@ -4,7 +4,8 @@ use crate::charger::Charger;
 use crate::deployment::Deployment;
 use serde_json::Value;
 
-const START: &str = r#"{"connectorId":1,"idTag":"TAG-1","meterStart":100,"timestamp":"2026-02-01T10:00:00Z"}"#;
+const START: &str =
+    r#"{"connectorId":1,"idTag":"TAG-1","meterStart":100,"timestamp":"2026-02-01T10:00:00Z"}"#;
 
 /// With the same message id and with a new one, on the same connection, after a reconnect and after a
 /// restart by kill -9: the same transactionId, one transaction.
@@ -59,13 +60,20 @@ fn meter_values_and_stop_that_are_resent_change_nothing() {
     );
     for (round, message_id) in ["2", "2", "9"].into_iter().enumerate() {
         let answer = charger.call(message_id, "MeterValues", &values);
-        assert_eq!(answer, serde_json::json!([3, message_id, {}]), "round {round}");
+        assert_eq!(
+            answer,
+            serde_json::json!([3, message_id, {}]),
+            "round {round}"
+        );
     }
     let first_stop = charger.call("3", "StopTransaction", &stop);
     deployment.kill();
     deployment.restart();
     let mut charger = Charger::connect(deployment.ocpp, "RESENT", "ocpp1.6");
-    assert_eq!(charger.call("4", "StopTransaction", &stop)[2], first_stop[2]);
+    assert_eq!(
+        charger.call("4", "StopTransaction", &stop)[2],
+        first_stop[2]
+    );
     assert_eq!(charger.call("5", "MeterValues", &values)[0], 3);
     assert!(deployment.stop().success());
     let transactions = deployment.transactions();

@@ -19,7 +19,12 @@ fn python() -> PathBuf {
 
 /// Lives a charging life with the PyPI package `ocpp`, whose JSON schemas validate every answer of
 /// ours, and returns what the charger was told.
-fn charging_life(deployment: &Deployment, version: &str, identity: &str, password: Option<&str>) -> Value {
+fn charging_life(
+    deployment: &Deployment,
+    version: &str,
+    identity: &str,
+    password: Option<&str>,
+) -> Value {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/python/charging_life.py");
     let output = Command::new(python())
         .arg(script)
@@ -44,7 +49,11 @@ fn a_charging_life_is_answered_and_stored(version: &str) {
     assert_eq!(told["authorize"], "Accepted");
     assert_eq!(told["start"], "Accepted");
     assert_eq!(told["data_transfer"], "UnknownVendorId");
-    assert!(told["interval"].as_i64().is_some_and(|interval| interval > 0));
+    assert!(
+        told["interval"]
+            .as_i64()
+            .is_some_and(|interval| interval > 0)
+    );
     assert!(
         told["extensions"].to_string().contains("PerMessageDeflate"),
         "compression was offered and is agreed to (C-9): {told}"
@@ -60,7 +69,11 @@ fn a_charging_life_is_answered_and_stored(version: &str) {
     );
     assert_eq!(transaction["charger_id"], identity.as_str());
     assert_eq!(transaction["id_token"], "TAG-1");
-    assert_eq!(transaction["energy_wh"].as_f64(), Some(700.0), "{transaction}");
+    assert_eq!(
+        transaction["energy_wh"].as_f64(),
+        Some(700.0),
+        "{transaction}"
+    );
     let messages = deployment.messages();
     let calls = messages.iter().filter(|line| line["kind"] == "call");
     for line in calls.clone() {
@@ -88,11 +101,17 @@ fn an_independent_client_passes_a_charging_life_in_2_1() {
 #[test]
 fn a_charger_with_a_password_is_let_in_with_it_and_only_with_it() {
     let deployment = Deployment::start("");
-    deployment.run("charger add SAFE-1", &["--password", "correct horse battery"]);
+    deployment.run(
+        "charger add SAFE-1",
+        &["--password", "correct horse battery"],
+    );
     let known = crate::deployment::until(std::time::Duration::from_secs(20), || {
         crate::http::handshake_status(deployment.ocpp, "SAFE-1").0 == 401
     });
-    assert!(known, "a charger with a password must not come in without one");
+    assert!(
+        known,
+        "a charger with a password must not come in without one"
+    );
     let told = charging_life(&deployment, "1.6", "SAFE-1", Some("correct horse battery"));
     assert_eq!(told["boot"], "Accepted");
     let wrong = Command::new(python())

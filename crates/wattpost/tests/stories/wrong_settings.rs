@@ -21,7 +21,13 @@ fn wattpost(arguments: &[&str]) -> (bool, String, String) {
 fn a_port_that_is_taken_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = taken.local_addr().expect("an address").to_string();
-    let (ok, _, said) = wattpost(&["serve", "--ocpp-listen", &address, "--http-listen", "127.0.0.1:0"]);
+    let (ok, _, said) = wattpost(&[
+        "serve",
+        "--ocpp-listen",
+        &address,
+        "--http-listen",
+        "127.0.0.1:0",
+    ]);
     assert!(!ok);
     assert!(said.contains(&address) && said.contains("in use"), "{said}");
 }
@@ -31,12 +37,20 @@ fn a_second_process_on_the_same_data_directory_is_refused() {
     let deployment = Deployment::start("");
     let output = deployment
         .command("serve")
-        .args(["--ocpp-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
+        .args([
+            "--ocpp-listen",
+            "127.0.0.1:0",
+            "--http-listen",
+            "127.0.0.1:0",
+        ])
         .output()
         .expect("run wattpost");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(said.contains("journal") && said.contains("another"), "{said}");
+    assert!(
+        said.contains("journal") && said.contains("another"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -50,12 +64,21 @@ fn a_setting_in_the_environment_is_checked_like_any_other() {
         .expect("run wattpost");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(said.contains("journal.max_bytes") && said.contains("plenty"), "{said}");
+    assert!(
+        said.contains("journal.max_bytes") && said.contains("plenty"),
+        "{said}"
+    );
 }
 
 #[test]
 fn check_says_that_all_is_well_or_what_is_not() {
-    let (ok, said, _) = wattpost(&["check", "--ocpp-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+    let (ok, said, _) = wattpost(&[
+        "check",
+        "--ocpp-listen",
+        "127.0.0.1:0",
+        "--http-listen",
+        "127.0.0.1:0",
+    ]);
     assert!(ok && said.contains("ok"), "{said}");
     let (ok, said, error) = wattpost(&["check", "--config", "nowhere.toml"]);
     assert!(!ok && error.contains("nowhere.toml"), "{said}{error}");
@@ -68,9 +91,14 @@ fn check_says_that_all_is_well_or_what_is_not() {
 fn help_teaches() {
     let (ok, said, _) = wattpost(&["--help"]);
     assert!(ok);
-    for word in ["serve", "simulate", "export", "audit", "charger", "token", "check", "ws://"] {
+    for word in [
+        "serve", "simulate", "export", "audit", "charger", "token", "check", "ws://",
+    ] {
         assert!(said.contains(word), "{word} is not in the help");
     }
     let (ok, said, _) = wattpost(&["export", "messages", "--help"]);
-    assert!(ok && said.contains("--charger") && said.contains("csv"), "{said}");
+    assert!(
+        ok && said.contains("--charger") && said.contains("csv"),
+        "{said}"
+    );
 }
