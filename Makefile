@@ -34,6 +34,9 @@ check: ## formatting, lints, docs: before every commit
 bench: ## messages per second, latency, memory, journal, applying, restart: prints ratios and tables
 	$(CARGO) build --release -p wattpost -p bench
 	target/release/wattpost-bench $(BENCH)
+	$(CARGO) bench -q -p journal --bench append
+	$(CARGO) bench -q -p store --bench apply
+	$(CARGO) bench -q -p central --bench station
 
 drill: setup ## 100 rounds of kill -9 under load, and the other stories at full length
 	WATTPOST_FULL=1 $(CARGO) test -p wattpost --profile ci --test stories -- --nocapture --test-threads 1

@@ -1,7 +1,7 @@
 //! What the journal needs of a disk, as a trait, so that a disk that forgets, tears and refuses can
 //! stand in for the real one in tests.
 //!
-//! The rules that the journal relies on, and that [`sim`](crate::sim) enforces without mercy:
+//! The rules that the journal relies on, and that [`sim`] enforces without mercy:
 //! - bytes are certain only after `sync` of their file; until then any part of them, in units of
 //!   512-byte sectors, may be on the disk or not, in any order;
 //! - a sector holds its old or its new content, never a mixture;

@@ -159,7 +159,7 @@ fn password(args: &AddArgs) -> Result<Option<String>> {
     Ok(password)
 }
 
-/// An AuthorizationKey is written in hexadecimal, in whatever case, and may come as its bytes (rule S-4):
+/// An `AuthorizationKey` is written in hexadecimal, in whatever case, and may come as its bytes (rule S-4):
 /// one spelling of it is kept, so that all of them match.
 fn normal(password: &str) -> String {
     let is_key = (32..=40).contains(&password.len())

@@ -293,7 +293,7 @@ impl std::str::FromStr for ByteSize {
             clippy::cast_sign_loss,
             reason = "checked to be finite and not negative; a byte more or less in a terabyte is fine"
         )]
-        let bytes = (value.is_finite() && value >= 0.0).then(|| (value * factor as f64) as u64);
+        let bytes = (value.is_finite() && value >= 0.0).then_some((value * factor as f64) as u64);
         bytes.map(Self).ok_or_else(wrong)
     }
 }

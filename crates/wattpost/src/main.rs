@@ -26,8 +26,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Wattpost: an OCPP central system that never loses a charger's message.
 ///
-/// Start with `wattpost serve`: chargers connect to ws://HOST:9000/ocpp/IDENTITY, and
-/// http://127.0.0.1:8080 shows what they said. Everything is kept in ./wattpost-data.
+/// Start with `wattpost serve`: chargers connect to `ws://HOST:9000/ocpp/IDENTITY`, and
+/// `http://127.0.0.1:8080` shows what they said. Everything is kept in ./wattpost-data.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 100)]
 struct Cli {

@@ -73,10 +73,10 @@ pub(crate) struct SimulateArgs {
     /// Keep the chargers' queues in this directory, so that a killed simulator goes on where it was
     #[arg(long, value_name = "DIR")]
     queue_dir: Option<PathBuf>,
-    /// Failed transmissions until a transaction message is discarded (TransactionMessageAttempts)
+    /// Failed transmissions until a transaction message is discarded (`TransactionMessageAttempts`)
     #[arg(long, default_value_t = 3, value_name = "N")]
     attempts: u32,
-    /// Seconds before a resend, times the failures so far (TransactionMessageRetryInterval)
+    /// Seconds before a resend, times the failures so far (`TransactionMessageRetryInterval`)
     #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
     retry_interval: f64,
     /// Seconds until a call counts as unanswered
@@ -88,7 +88,7 @@ pub(crate) struct SimulateArgs {
     /// A transmission in flight when the line drops counts as an attempt, as with some firmware
     #[arg(long)]
     lost_line_counts: bool,
-    /// StatusNotifications overtake queued transaction messages, as with some firmware
+    /// `StatusNotification`s overtake queued transaction messages, as with some firmware
     #[arg(long)]
     status_overtakes: bool,
     /// BootNotification at each reconnect, as with some firmware

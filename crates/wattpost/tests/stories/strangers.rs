@@ -17,7 +17,7 @@ fn python() -> PathBuf {
     python
 }
 
-/// Lives a charging life with the PyPI package `ocpp`, whose JSON schemas validate every answer of
+/// Lives a charging life with the Python package `ocpp`, whose JSON schemas validate every answer of
 /// ours, and returns what the charger was told.
 fn charging_life(
     deployment: &Deployment,
