@@ -153,7 +153,9 @@ impl Settings {
             None => {}
         }
         figment = figment.merge(Env::prefixed("WATTPOST__").split("__"));
-        let mut settings: Self = figment.extract().map_err(|error| explain(&error))?;
+        let mut settings: Self = figment
+            .extract()
+            .map_err(|error| explain(&figment, &error))?;
         if let Some(dir) = overrides.data_dir {
             settings.data_dir = dir;
         }
@@ -227,7 +229,7 @@ impl Settings {
 const MIN_JOURNAL_BYTES: u64 = 1 << 20;
 
 /// One sentence: where, what, and what would be right.
-fn explain(error: &figment::Error) -> anyhow::Error {
+fn explain(figment: &Figment, error: &figment::Error) -> anyhow::Error {
     let Some(first) = error.clone().into_iter().next() else {
         return anyhow::anyhow!("read the settings: {error}");
     };
@@ -240,12 +242,19 @@ fn explain(error: &figment::Error) -> anyhow::Error {
             None => String::new(),
         }
     });
-    let what = first.kind.to_string();
-    if key.is_empty() {
-        anyhow::anyhow!("the settings{place} cannot be used: {what}")
-    } else {
-        anyhow::anyhow!("the setting {key}{place} cannot be used: {what}")
+    let mut what = first.kind.to_string();
+    if what.contains("socket address") {
+        what.push_str("; give an address and a port, such as 127.0.0.1:8080");
     }
+    if key.is_empty() {
+        return anyhow::anyhow!("the settings{place} cannot be used: {what}");
+    }
+    let value = figment
+        .find_value(&key)
+        .ok()
+        .and_then(|value| serde_json::to_string(&value).ok())
+        .map_or_else(String::new, |value| format!(" is {value}, which"));
+    anyhow::anyhow!("the setting {key}{place}{value} cannot be used: {what}")
 }
 
 /// A number of bytes: `1048576`, `"64 KiB"`, `"8 GiB"`, `"1.5 MB"`.
