@@ -13,12 +13,14 @@ use std::sync::Arc;
 /// A future on the heap, so that a port can be used as `Arc<dyn …>`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Consecutive records of one gateway, as its journal holds them: one buffer, no copy per record.
+/// Records on their way, oldest first: one buffer, no copy per record. From a journal they are
+/// consecutive and of one gateway; from RabbitMQ they may be of several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     gateway: GatewayId,
     bytes: Vec<u8>,
-    index: Vec<(u64, Range<usize>)>,
+    index: Vec<(RecordId, Range<usize>)>,
+    unreadable: Vec<DeadLetter>,
 }
 
 impl Batch {
@@ -29,26 +31,43 @@ impl Batch {
             gateway,
             bytes: Vec::new(),
             index: Vec::new(),
+            unreadable: Vec::new(),
         }
     }
 
-    /// Appends the record with sequence number `seq`.
+    /// Appends the record of the batch's gateway with sequence number `seq`.
     pub fn push(&mut self, seq: u64, record: &[u8]) {
+        let id = RecordId {
+            gateway: self.gateway,
+            seq,
+        };
+        self.push_with(id, |out| out.extend_from_slice(record));
+    }
+
+    /// Appends a record of any gateway, whose bytes `write` puts behind what is there.
+    pub fn push_with(&mut self, id: RecordId, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(record);
-        self.index.push((seq, start..self.bytes.len()));
+        write(&mut self.bytes);
+        self.index.push((id, start..self.bytes.len()));
+    }
+
+    /// Adds what arrived and is no record: it is kept as a dead letter with the rest of the batch.
+    pub fn push_unreadable(&mut self, letter: DeadLetter) {
+        self.unreadable.push(letter);
     }
 
     /// The records, oldest first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (RecordId, &[u8])> {
-        self.index.iter().map(|(seq, range)| {
-            let id = RecordId {
-                gateway: self.gateway,
-                seq: *seq,
-            };
-            // Ranges were made from this very buffer, which only grows.
-            (id, &self.bytes[range.clone()])
-        })
+        // Ranges were made from this very buffer, which only grows.
+        self.index
+            .iter()
+            .map(|(id, range)| (*id, &self.bytes[range.clone()]))
+    }
+
+    /// What arrived and is no record.
+    #[must_use]
+    pub fn unreadable(&self) -> &[DeadLetter] {
+        &self.unreadable
     }
 
     /// How many records.
@@ -57,10 +76,10 @@ impl Batch {
         self.index.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is neither a record nor anything unreadable.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.index.is_empty() && self.unreadable.is_empty()
     }
 
     /// Bytes of all records.
@@ -72,7 +91,7 @@ impl Batch {
     /// The sequence number of the last record.
     #[must_use]
     pub fn last_seq(&self) -> Option<u64> {
-        self.index.last().map(|(seq, _)| *seq)
+        self.index.last().map(|(id, _)| id.seq)
     }
 }
 
@@ -126,6 +145,91 @@ impl std::fmt::Display for AwayKind {
 pub trait Sink: Send + Sync + 'static {
     /// Delivers the batch.
     fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>>;
+
+    /// Records that this sink has taken and that wait in it while somebody is at work on storing
+    /// them, as far as is known; for pacing. 0 for a sink that stores at once, and while nobody is at
+    /// work: an outage behind the sink is not the chargers' fault.
+    fn queued_records(&self) -> u64 {
+        0
+    }
+}
+
+/// Where the consumer's records come from: RabbitMQ.
+pub trait Source: Send + Sync + 'static {
+    /// Begins to consume.
+    ///
+    /// Fails at once when there is no connection; connecting goes on in the background for ever.
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscription>, Away>>;
+}
+
+/// One round of consuming, from its beginning to the first trouble.
+///
+/// Laws: what was collected and is not acknowledged when the subscription is cancelled, dropped or
+/// breaks is delivered again, to this consumer or another. One charger's records arrive in the order in
+/// which RabbitMQ took them.
+pub trait Subscription: Send {
+    /// Waits for a delivery, then takes what else arrives within the bounds.
+    ///
+    /// # Errors
+    /// When the road is broken; subscribe again.
+    fn collect(&mut self, bounds: CollectBounds) -> BoxFuture<'_, Result<Collected, Away>>;
+
+    /// Acknowledges everything up to [`Collected::upto`]: RabbitMQ may forget it.
+    ///
+    /// # Errors
+    /// When the road is broken; it will be delivered again, which changes nothing.
+    fn acknowledge(&mut self, upto: u64) -> BoxFuture<'_, Result<(), Away>>;
+
+    /// Stops consuming and gives back what is not acknowledged. Ready when RabbitMQ has it back, or when
+    /// the connection is gone, which has the same effect.
+    fn cancel(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// How much one [`Subscription::collect`] takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CollectBounds {
+    /// Records at most.
+    pub records_max: usize,
+    /// Bytes of records at most; one record may be longer.
+    pub bytes_max: usize,
+    /// How long after the first delivery others are waited for.
+    pub age_max: std::time::Duration,
+}
+
+/// What [`Subscription::collect`] took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// The records.
+    pub batch: Batch,
+    /// To be acknowledged once the batch is stored.
+    pub upto: u64,
+}
+
+/// What gateways tell each other. Nothing durable depends on it: news may be lost or come late.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "news")]
+pub enum News {
+    /// A charger has connected to a gateway: an older connection of it elsewhere has ended.
+    Connected {
+        /// Its identity, as the directory spells it.
+        charger_id: String,
+        /// Where it is now.
+        gateway: GatewayId,
+        /// The connection's epoch (milliseconds at its start): the greater one is the newer.
+        epoch: u64,
+    },
+    /// Chargers or tokens were changed: look at the directory now.
+    DirectoryChanged,
+}
+
+/// Carries [`News`] between processes.
+pub trait Announcements: Send + Sync + 'static {
+    /// Tells all others. Never waits; what cannot be told now is dropped.
+    fn announce(&self, news: News);
+
+    /// Calls `hear` for all news of others from now on, for the life of this value. `hear` must not
+    /// block.
+    fn listen(&self, hear: Box<dyn Fn(News) + Send + Sync>);
 }
 
 /// A record that can never be applied, kept with its reason.
@@ -169,6 +273,21 @@ pub trait Store: Send + Sync + 'static {
         changes: &Changes,
         dead: &[DeadLetter],
     ) -> Result<Applied, Away>;
+}
+
+/// Dead letters for people: look at one, throw one away. Calls block.
+pub trait DeadLetters: Send + Sync + 'static {
+    /// The dead letter of this record, whole; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be asked now.
+    fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Away>;
+
+    /// Removes the dead letter of this record for good; `false` when there was none.
+    ///
+    /// # Errors
+    /// When the database refuses now.
+    fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Away>;
 }
 
 /// Whether a charger may take part (BootNotification's `status`, rules B-1 to B-6).

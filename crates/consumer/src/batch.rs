@@ -46,7 +46,7 @@ fn apply_by(
 
 fn decode(batch: &Batch) -> (Records<'_>, Vec<DeadLetter>) {
     let mut records = Vec::with_capacity(batch.len());
-    let mut dead = Vec::new();
+    let mut dead = batch.unreadable().to_vec();
     for (id, bytes) in batch.iter() {
         match Record::decode(bytes) {
             Ok(record) => records.push((id, record)),

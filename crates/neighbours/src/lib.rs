@@ -1,0 +1,1 @@
+//! Private RabbitMQ and PostgreSQL servers on spare loopback ports, for tests, drills and benchmarks.
