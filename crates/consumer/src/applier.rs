@@ -1,35 +1,15 @@
 //! The applier: the thread that writes, and the sink that feeds it.
 
+use crate::Config;
 use crate::batch;
 use crate::health::Condition;
 use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Sink, Store};
 use metrics::{counter, gauge, histogram};
-use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
-
-/// How the applier works.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Batches that wait while one is applied; whoever delivers more waits. Default 2.
-    pub queue_batches_max: usize,
-    /// How far the thread stands back behind others on a busy machine, as a Unix niceness from 0 (not
-    /// at all) to 19. Chargers wait for their answers, nobody waits for the ledger. Default 10.
-    pub niceness: u8,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            queue_batches_max: 2,
-            niceness: 10,
-        }
-    }
-}
 
 /// Applies batches to a store, on a thread of its own.
 ///

@@ -7,6 +7,12 @@
 
 mod applier;
 mod batch;
+mod config;
+mod consumer;
+mod dead;
 mod health;
 
-pub use applier::{Applier, Config};
+pub use applier::Applier;
+pub use config::Config;
+pub use consumer::{Consumer, ConsumerDeps, Ping};
+pub use dead::{Retried, retry_dead_letter};

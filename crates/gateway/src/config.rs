@@ -36,6 +36,20 @@ impl AssumeVersion {
     }
 }
 
+/// What must have happened to a record before the charger hears its answer. Everything passes the
+/// journal either way; this only chooses which of two watermarks lets the answer out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// It is synced on this gateway's disk.
+    #[default]
+    Journal,
+    /// The sink has taken it as well: RabbitMQ has confirmed it, so that it outlives this gateway's
+    /// disk. When that takes longer than `durability_wait_ms`, answers fall back to the journal's
+    /// watermark until the sink has caught up, and a metric, a log line and the health page say so.
+    Broker,
+}
+
 /// Settings of the gateway: section `[gateway]` of `wattpost.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -106,6 +120,19 @@ pub struct GatewayConfig {
     /// Longest pause after a delivery that failed, in milliseconds. Default 5,000.
     pub retry_max_ms: u64,
 
+    /// What must have happened to a record before its answer: `"journal"` (synced on this gateway's
+    /// disk) or `"broker"` (RabbitMQ has confirmed it too). Default `"journal"`. With `"broker"` a
+    /// gateway's disk may be lost for good without losing what was acknowledged, and answers take one
+    /// round trip to RabbitMQ longer.
+    pub durability: Durability,
+    /// Milliseconds that an answer waits for RabbitMQ's confirm at most, with `durability = "broker"`;
+    /// then the journal's sync is enough for all answers until RabbitMQ has caught up. Default 500:
+    /// far below the 30 s after which chargers give up (rule F-26), and above a short stall.
+    pub durability_wait_ms: u64,
+    /// Seconds for which RabbitMQ must have been away until records take the direct road to the
+    /// database. Default 10: a restart of RabbitMQ is shorter, and the journal holds them meanwhile.
+    pub broker_grace_s: u64,
+
     /// Bytes acknowledged but not yet stored from which answers are paced while the sink is healthy.
     /// Default: an eighth of the journal's bound, at most 256 MiB. 0 switches pacing off.
     pub pace_from_bytes: Option<u64>,
@@ -159,6 +186,9 @@ impl Default for GatewayConfig {
             batch_age_ms: 20,
             retry_min_ms: 50,
             retry_max_ms: 5_000,
+            durability: Durability::Journal,
+            durability_wait_ms: 500,
+            broker_grace_s: 10,
             pace_from_bytes: None,
             pace_wait_max_ms: 4_000,
             durable_timeout_ms: 10_000,
@@ -205,6 +235,7 @@ impl GatewayConfig {
         at_least("batch_max_bytes", self.batch_max_bytes as u64, 4_096)?;
         at_least("retry_min_ms", self.retry_min_ms, 1)?;
         at_least("retry_max_ms", self.retry_max_ms, self.retry_min_ms)?;
+        at_least("durability_wait_ms", self.durability_wait_ms, 10)?;
         at_least("durable_timeout_ms", self.durable_timeout_ms, 200)?;
         at_least("directory_refresh_s", self.directory_refresh_s, 1)?;
         Ok(())
@@ -230,6 +261,17 @@ impl GatewayConfig {
 
     pub(crate) const fn durable_timeout(&self) -> Duration {
         Duration::from_millis(self.durable_timeout_ms)
+    }
+
+    /// How long RabbitMQ must have been away until records take the direct road; for
+    /// [`Road::new`](crate::Road::new).
+    #[must_use]
+    pub const fn broker_grace(&self) -> Duration {
+        Duration::from_secs(self.broker_grace_s)
+    }
+
+    pub(crate) const fn durability_wait(&self) -> Duration {
+        Duration::from_millis(self.durability_wait_ms)
     }
 
     pub(crate) const fn silence_max(&self) -> Duration {

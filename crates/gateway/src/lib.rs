@@ -26,10 +26,12 @@ mod pace;
 mod probe;
 mod registry;
 mod resume;
+mod road;
 mod shared;
 mod watch;
 
-pub use config::{AssumeVersion, GatewayConfig};
+pub use config::{AssumeVersion, Durability, GatewayConfig};
+pub use road::Road;
 
 use crate::auth::Passwords;
 use crate::directory::{Change, Directory};
@@ -41,7 +43,7 @@ use crate::registry::{Registry, Stop};
 use crate::shared::{RateBound, Shared, Starts};
 use central::GatewayId;
 use central::policy::Policy;
-use central::ports::{DirectorySource, HealthProbe, Sink};
+use central::ports::{Announcements, DirectorySource, HealthProbe, Sink};
 use journal::Journal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,6 +74,9 @@ pub struct GatewayDeps {
     pub policy: Arc<Policy>,
     /// Where the directory is kept between starts; the gateway writes `directory.json` there.
     pub data_dir: PathBuf,
+    /// What gateways tell each other, if there may be several: the newest connection of a charger wins
+    /// everywhere, and changes of the directory are looked at at once.
+    pub announcements: Option<Arc<dyn Announcements>>,
 }
 
 /// Why the gateway did not start.
@@ -272,6 +277,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         directory,
         policy,
         data_dir,
+        announcements: _,
     } = deps;
     let resumed = resume::resume(&journal, config.resend_replay_max_bytes)
         .map_err(|error| StartError::Journal(error.to_string()))?;

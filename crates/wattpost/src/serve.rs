@@ -80,6 +80,7 @@ async fn serve(settings: &Settings) -> Result<ExitCode> {
             directory: Arc::clone(&store) as _,
             policy: Arc::new(settings.policy.clone()),
             data_dir: settings.data_dir.clone(),
+            announcements: None,
         },
     )
     .await
@@ -89,7 +90,7 @@ async fn serve(settings: &Settings) -> Result<ExitCode> {
     let api = api::Api::start(
         settings.http.clone(),
         api::ApiDeps {
-            ledger: Arc::clone(&store) as _,
+            ledger: Some(Arc::clone(&store) as _),
             probes,
             metrics: Arc::new({
                 let journal = journal.clone();

@@ -243,6 +243,7 @@ impl World {
             directory: Arc::clone(&setup.directory) as _,
             policy: Arc::new(setup.policy),
             data_dir: dir.path().to_path_buf(),
+            announcements: None,
         };
         let gateway = Gateway::start(setup.config, deps).await.expect("starts");
         Self {
