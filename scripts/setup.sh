@@ -13,15 +13,22 @@ need cc gcc
 need kill procps
 need chattr e2fsprogs
 need mount mount
+need setpriv util-linux
 need python3 python3
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+# The servers that tests start for themselves, on spare ports. Of each only the programs are wanted:
+# Debian would also start a server of its own, on the usual port, at once and at every boot.
+[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 if [ "${#missing[@]}" -gt 0 ]; then
     echo "setup: installing ${missing[*]}" >&2
     as_root=()
     if [ "$(id -u)" -ne 0 ]; then
         as_root=(sudo -n)
     fi
-    if ! { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" apt-get install -y -qq "${missing[@]}"; }; then
+    quiet=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1)
+    if ! { "${as_root[@]}" "${quiet[@]}" apt-get update -qq &&
+        "${as_root[@]}" "${quiet[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; }; then
         echo "setup: apt could not install ${missing[*]}; install them yourself and run this again" >&2
         exit 1
     fi

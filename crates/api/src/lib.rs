@@ -47,8 +47,9 @@ use tracing::{info, warn};
 
 /// What the API shows.
 pub struct ApiDeps {
-    /// Where chargers, transactions and messages are read.
-    pub ledger: Arc<dyn Ledger>,
+    /// Where chargers, transactions and messages are read. `None` for a process that only tells how it
+    /// is: `/health/…` and `/metrics`, everything else is 404.
+    pub ledger: Option<Arc<dyn Ledger>>,
     /// The parts whose health `/health/ready` tells. None: always ready.
     pub probes: Vec<Arc<dyn HealthProbe>>,
     /// Writes all metrics in the Prometheus text format. Called once per scrape; should not wait.
@@ -100,9 +101,13 @@ impl Api {
             );
         }
         info!(%local_addr, "HTTP API listens");
+        let has_ledger = deps.ledger.is_some();
         let desk = Arc::new(desk::Desk::new(&config, deps));
         let services = server::Services {
-            all: routes::router(Arc::clone(&desk)),
+            all: match has_ledger {
+                true => routes::router(Arc::clone(&desk)),
+                false => routes::health_router(Arc::clone(&desk)),
+            },
             watch: routes::watch_router(desk),
         };
         let (stop, tasks) = (server::Stop::default(), TaskTracker::new());

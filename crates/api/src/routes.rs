@@ -43,30 +43,37 @@ const ENDPOINTS: [(&str, &str); 9] = [
 ];
 
 pub(crate) fn router(desk: Arc<Desk>) -> Router {
-    Router::new()
+    let router = health_routes()
         .route("/", get(index))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
         .route("/api/v1/chargers", get(chargers::list))
         .route("/api/v1/chargers/{id}", get(chargers::one))
         .route("/api/v1/transactions", get(transactions::list))
         .route("/api/v1/transactions/{key}", get(transactions::one))
         .route("/api/v1/messages", get(messages::list))
         .route("/api/v1/dead-letters", get(messages::dead_letters))
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn(finished))
-        .with_state(desk)
+        .fallback(no_such_path);
+    finish(router, desk)
+}
+
+/// What a process without a ledger answers: how it is, and its figures.
+pub(crate) fn health_router(desk: Arc<Desk>) -> Router {
+    finish(health_routes().fallback(no_such_path), desk)
 }
 
 /// What is answered when all connections are taken: how the process is; nothing else.
 pub(crate) fn watch_router(desk: Arc<Desk>) -> Router {
+    finish(health_routes().fallback(crowded), desk)
+}
+
+fn health_routes() -> Router<Arc<Desk>> {
     Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .fallback(crowded)
+}
+
+fn finish(router: Router<Arc<Desk>>, desk: Arc<Desk>) -> Router {
+    router
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(finished))
         .with_state(desk)

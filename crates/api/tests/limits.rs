@@ -239,7 +239,7 @@ async fn a_stop_does_not_wait_longer_than_its_grace() {
 #[tokio::test]
 async fn a_start_that_cannot_be_says_why() {
     let deps = || ApiDeps {
-        ledger: Arc::new(FakeLedger::default()),
+        ledger: Some(Arc::new(FakeLedger::default())),
         probes: Vec::new(),
         metrics: Arc::new(String::new),
         version: "1.2.3",
@@ -262,4 +262,29 @@ async fn a_start_that_cannot_be_says_why() {
     };
     let why = Api::start(wrong, deps()).await.expect_err("out of bounds");
     assert!(why.to_string().contains("connections_max is 0"), "{why}");
+}
+
+#[tokio::test]
+async fn a_process_without_a_ledger_tells_only_how_it_is() {
+    let deps = ApiDeps {
+        ledger: None,
+        probes: Vec::new(),
+        metrics: Arc::new(|| "wattpost_test 1\n".to_owned()),
+        version: "1.2.3",
+    };
+    let config = ApiConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        ..ApiConfig::default()
+    };
+    let api = Api::start(config, deps).await.expect("starts");
+    let address = api.local_addr();
+    for (path, status) in [
+        ("/health/live", 200),
+        ("/health/ready", 200),
+        ("/metrics", 200),
+        ("/", 404),
+        ("/api/v1/chargers", 404),
+    ] {
+        assert_eq!(get(address, path).await.status, status, "{path}");
+    }
 }

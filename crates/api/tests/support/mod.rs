@@ -40,7 +40,7 @@ pub(crate) async fn start_with(
     probes: Vec<Arc<dyn HealthProbe>>,
 ) -> Api {
     let deps = ApiDeps {
-        ledger: Arc::clone(ledger) as _,
+        ledger: Some(Arc::clone(ledger) as _),
         probes,
         metrics: Arc::new(|| "# TYPE wattpost_test gauge\nwattpost_test 1\n".to_owned()),
         version: "1.2.3",
