@@ -1,0 +1,38 @@
+//! Erlang's name server, a private one. It tells the command line tools and the other nodes of a cluster at which port
+//! a RabbitMQ node takes Erlang distribution. The usual one, on port 4369, is shared by all Erlang programs of the
+//! machine; ours is neither found by them nor finds them.
+
+use crate::process::{Process, mortal};
+use crate::{ports, programs};
+use anyhow::Context as _;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const START_S_MAX: u64 = 20;
+
+#[derive(Debug)]
+pub(crate) struct Epmd {
+    pub(crate) port: u16,
+    _process: Process,
+}
+
+impl Epmd {
+    pub(crate) fn start(dir: &Path) -> anyhow::Result<Self> {
+        let port = ports::spare_port().context("find a port for epmd")?;
+        let mut command = mortal(&programs::EPMD.path()?, None)?;
+        command
+            .arg("-port")
+            .arg(port.to_string())
+            .args(["-address", "127.0.0.1"]);
+        let process = Process::start(command, "epmd", &dir.join("epmd.log"))?;
+        let deadline = Instant::now() + Duration::from_secs(START_S_MAX);
+        process.wait_until(deadline, None, || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        })?;
+        Ok(Self {
+            port,
+            _process: process,
+        })
+    }
+}
