@@ -14,6 +14,7 @@ mod http;
 
 mod graceful_stop;
 mod killed;
+mod old_copies;
 mod outages;
 mod overload;
 mod resent;
