@@ -8,6 +8,7 @@
 use crate::frames::{Frames, Incoming, ReadError};
 use crate::registry::{Control, Stop};
 use crate::shared::{Shared, wall_clock};
+use crate::watermark::Needs;
 use bytes::Bytes;
 use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
 use central::{Record, RecordKind, Timestamp};
@@ -29,10 +30,11 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long the closing handshake may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// A record on its way to the disk.
+/// A record on its way to where its answer may go out.
 struct Pending {
     ticket: Ticket,
     seq: u64,
+    needs: Needs,
     read_at: Instant,
 }
 
@@ -172,16 +174,19 @@ impl Connection {
         if self.pending.is_empty() {
             return;
         }
-        let durable = self.shared.journal.durable_seq();
+        let shared = &self.shared;
+        let durable = shared.journal.durable_seq();
+        let is_let_out = |pending: &Pending| {
+            let (needs, seq) = (pending.needs, pending.seq);
+            let watermark = &shared.watermark;
+            watermark.is_let_out(&shared.journal, needs, seq, durable)
+        };
         let mut upto = None;
-        while let Some(first) = self.pending.front()
-            && first.seq <= durable
-        {
-            self.shared
+        while let Some(first) = self.pending.pop_front_if(|first| is_let_out(first)) {
+            shared
                 .figures
                 .answered(now.saturating_duration_since(first.read_at));
             upto = Some(first.ticket);
-            self.pending.pop_front();
         }
         if let Some(upto) = upto {
             self.station.handle_durable(upto, wall);
@@ -262,11 +267,18 @@ impl Connection {
         cx: &Context<'_>,
         now: Instant,
     ) -> Result<(), CloseReason> {
-        match self.shared.journal.append(record, Some(cx.waker())) {
+        let (journal, watermark) = (&self.shared.journal, &self.shared.watermark);
+        let needs = watermark.needs();
+        let waker = (needs == Needs::Journal).then(|| cx.waker());
+        match journal.append(record, waker) {
             Ok(seq) => {
+                if needs == Needs::Confirm {
+                    watermark.wait(journal, seq, cx.waker());
+                }
                 self.pending.push_back(Pending {
                     ticket,
                     seq,
+                    needs,
                     read_at: now,
                 });
                 self.shared.figures.record(record);

@@ -41,6 +41,7 @@ pub(crate) struct Figures {
     pub(crate) deliveries: Counter,
     pub(crate) backlog_records: Gauge,
     pub(crate) backlog_bytes: Gauge,
+    pub(crate) queued_records: Gauge,
     pub(crate) pace_rate: Gauge,
     pub(crate) paced: Counter,
 }
@@ -80,6 +81,7 @@ impl Figures {
             deliveries: counter!("wattpost_gateway_deliveries_total"),
             backlog_records: gauge!("wattpost_gateway_backlog_records"),
             backlog_bytes: gauge!("wattpost_gateway_backlog_bytes"),
+            queued_records: gauge!("wattpost_gateway_queued_records"),
             pace_rate: gauge!("wattpost_gateway_pace_messages_per_second"),
             paced: counter!("wattpost_gateway_paced_total"),
         }

@@ -1,120 +1,78 @@
 //! Carries what is durable from the journal to the sink, for ever: the road behind the answer.
 //!
 //! It reads after the cursor, delivers batches, and moves the cursor when the sink says `Ok`. While
-//! one batch is being stored the next is read and handed over, so that the sink never waits for us.
+//! batches are being stored the next is read and handed over, so that the sink never waits for us.
 //! When the sink is away it backs off with jitter and tries again, and keeps the reason for whoever
 //! asks. It never gives up and never drops a record; it ends when the journal is closed.
+//!
+//! It works in one of two ways. Usually answers do not wait for the sink: then few and large batches are
+//! cheapest, and a batch that is not full waits a little for more. With `durability = "broker"` answers
+//! do wait: then a record leaves as soon as it is durable, read on the spot when it was written just now,
+//! and more batches may be on their way. Either way the sink first sees them in their order, and the
+//! cursor passes them in their order.
 
+use crate::delivery::lost;
 use crate::shared::Shared;
-use central::ports::{Away, AwayKind, Batch};
+use central::ports::{Away, AwayKind, Batch, BoxFuture};
+use futures_util::FutureExt;
 use journal::{Journal, ReadError, Reader};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
+use std::time::Duration;
 
-/// Batches handed over and not yet confirmed.
-const IN_FLIGHT_MAX: usize = 2;
+/// Batches handed over and not yet confirmed, while nobody waits for them.
+const GATHERED_MAX: usize = 2;
+/// The same while answers wait for them: this many of any size,
+const HURRIED_FEW: usize = 4;
+/// and up to this many when they are worth it, so that a busy gateway does not pay for a batch per record.
+const HURRIED_MAX: usize = 16;
+const WORTH_IT_RECORDS: u64 = 64;
+/// What is read on the spot at most: so little, and written just now, is in the system's memory.
+const ON_THE_SPOT_RECORDS: u64 = 256;
+const ON_THE_SPOT_BYTES: u64 = 256 << 10;
+/// Batches are not made smaller than this for a sink that has little room left.
+const BATCH_RECORDS_MIN: usize = 32;
 
 /// Pause of the forwarder of a journal that has stopped; the process ends soon.
 const NOTHING_MORE: Duration = Duration::from_secs(1);
-/// Usual length of a record, until the first have been seen.
-const RECORD_BYTES: u64 = 400;
 
-/// How the delivery is, for the pace, the figures and the health.
-#[derive(Default)]
-pub(crate) struct Delivery {
-    delivered: AtomicU64,
-    /// Mean length of the last records, in 256ths of a byte.
-    record_size: AtomicU64,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    away: Option<Away>,
-    /// Since when the first of the batches on their way has been the first.
-    first_since: Option<Instant>,
-}
-
-impl Delivery {
-    /// Records stored since the start.
-    pub(crate) fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of one record, by the last ones seen; never 0.
-    pub(crate) fn record_bytes(&self) -> u64 {
-        match self.record_size.load(Ordering::Relaxed) / 256 {
-            0 => RECORD_BYTES,
-            bytes => bytes,
-        }
-    }
-
-    /// A mean over some ten thousand records: the size of a large backlog is reckoned with it, which
-    /// must not jump with every batch.
-    fn weigh(&self, bytes: u64, records: u64) {
-        const RECORDS: u64 = 50_000;
-        if records == 0 {
-            return;
-        }
-        let seen = bytes.saturating_mul(256) / records;
-        let before = match self.record_size.load(Ordering::Relaxed) {
-            0 => seen,
-            before => before,
-        };
-        let records = records.min(RECORDS);
-        let mean = (before * (RECORDS - records) + seen * records) / RECORDS;
-        self.record_size.store(mean, Ordering::Relaxed);
-    }
-
-    /// What the sink said last, if that was a refusal.
-    pub(crate) fn away(&self) -> Option<Away> {
-        self.lock().away.clone()
-    }
-
-    /// Whether the last delivery succeeded and none has been under way for longer than `stuck`.
-    pub(crate) fn healthy(&self, stuck: Duration) -> bool {
-        let state = self.lock();
-        state.away.is_none()
-            && state
-                .first_since
-                .is_none_or(|since| since.elapsed() < stuck)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What is learnt from how deliveries end.
+struct Manner {
+    /// Failures since the last success.
+    retries: u32,
+    /// Records of one batch at most. A sink with little room left takes small ones only, and a part of a
+    /// large one would arrive again with every try.
+    batch_records_max: usize,
 }
 
 /// Runs until the journal is closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut retries = 0;
+    let mut manner = Manner {
+        retries: 0,
+        batch_records_max: shared.config.batch_max_records,
+    };
     loop {
-        let stopped = carry(&shared, &mut retries).await;
-        let pause = match stopped {
+        match carry(&shared, &mut manner).await {
             Stopped::Away(away) => {
                 shared.figures.delivery_failures.increment(1);
-                let mut state = shared.delivery.lock();
-                if state.away.is_none() {
-                    tracing::warn!(%away, "records wait in the journal");
+                shared.watermark.sink_is_away(&away.to_string());
+                if away.kind == AwayKind::Full {
+                    let half = manner.batch_records_max / 2;
+                    manner.batch_records_max = half.max(BATCH_RECORDS_MIN);
                 }
-                state.away = Some(away);
-                retries += 1;
-                backoff(&shared, retries)
+                shared.delivery.refused(away);
             }
             Stopped::Unreadable(error) => {
                 tracing::error!(%error, "the journal cannot be read; trying again");
-                retries += 1;
-                backoff(&shared, retries)
             }
             Stopped::Closed => return,
-        };
-        shared.delivery.lock().first_since = None;
-        tokio::time::sleep(pause).await;
+        }
+        manner.retries += 1;
+        shared.delivery.nothing_under_way();
+        tokio::time::sleep(backoff(&shared, manner.retries)).await;
     }
 }
 
@@ -133,16 +91,16 @@ enum Stopped {
     Closed,
 }
 
-/// A batch on its way, and its delivery, which runs as a task of its own.
+/// A batch on its way.
 struct Flight {
     batch: Arc<Batch>,
-    delivery: JoinHandle<Result<(), Away>>,
+    delivery: BoxFuture<'static, Result<(), Away>>,
 }
 
 /// Delivers from the cursor on until something fails; then nothing is on its way any more.
-async fn carry(shared: &Arc<Shared>, retries: &mut u32) -> Stopped {
-    let mut flights = VecDeque::with_capacity(IN_FLIGHT_MAX);
-    let stopped = fly(shared, &mut flights, retries).await;
+async fn carry(shared: &Arc<Shared>, manner: &mut Manner) -> Stopped {
+    let mut flights = VecDeque::with_capacity(HURRIED_MAX);
+    let stopped = fly(shared, &mut flights, manner).await;
     for flight in flights {
         // It will be delivered again, whatever became of it; but never twice at the same time.
         let _ = flight.delivery.await;
@@ -150,35 +108,36 @@ async fn carry(shared: &Arc<Shared>, retries: &mut u32) -> Stopped {
     stopped
 }
 
-async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut u32) -> Stopped {
+async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, manner: &mut Manner) -> Stopped {
     let journal = &shared.journal;
+    let hurries = shared.watermark.hurries();
     let mut after = journal.cursor();
     let mut reader = Some(journal.reader(after));
     loop {
         // Only a blocking thread that panicked keeps the reader: begin again where it was.
         let mine = reader.get_or_insert_with(|| journal.reader(after));
         // 1. What has landed moves the cursor.
-        let must_wait = flights.len() >= IN_FLIGHT_MAX;
+        let room = room(hurries, flights.len());
         if let Some(first) = flights.front_mut() {
-            let landed = if must_wait {
-                Some((&mut first.delivery).await)
-            } else {
-                tokio::select! {
+            let landed = match room {
+                None => Some((&mut first.delivery).await),
+                Some(wanted) => tokio::select! {
                     biased;
                     landed = &mut first.delivery => Some(landed),
-                    there = readable(journal, after, mine) => match there {
+                    there = readable(journal, after + wanted - 1, mine) => match there {
                         Ok(()) => None,
                         Err(Closed) => return Stopped::Closed,
                     },
-                }
+                },
             };
             if let Some(result) = landed {
                 let batch = flights.pop_front().map(|flight| flight.batch);
-                let result = result.unwrap_or_else(|error| Err(lost(&error.to_string())));
                 if let Err(away) = result {
                     return Stopped::Away(away);
                 }
-                *retries = 0;
+                manner.retries = 0;
+                let doubled = manner.batch_records_max.saturating_mul(2);
+                manner.batch_records_max = doubled.min(shared.config.batch_max_records);
                 settle(shared, batch.as_deref(), !flights.is_empty());
                 continue;
             }
@@ -188,16 +147,25 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut
                 Err(Closed) => return Stopped::Closed,
             }
         }
-        // 2. A batch that is not full waits a little for more.
+        // 2. A batch that is not full waits a little for more, unless answers wait for it.
         let waiting = journal.durable_seq().saturating_sub(after);
-        if waiting < shared.config.batch_max_records as u64 {
+        if !hurries && waiting < shared.config.batch_max_records as u64 {
             tokio::time::sleep(Duration::from_millis(shared.config.batch_age_ms)).await;
         }
         // 3. The next batch takes off.
         let Some(mine) = reader.take() else {
             continue;
         };
-        let batch = match read(shared, mine).await {
+        let on_the_spot = hurries
+            && waiting <= ON_THE_SPOT_RECORDS
+            && waiting.saturating_mul(shared.delivery.record_bytes()) <= ON_THE_SPOT_BYTES;
+        let read = if on_the_spot {
+            let (mine, batch, result) = read_some(shared, mine, manner.batch_records_max);
+            judge(mine, batch, result)
+        } else {
+            read_elsewhere(shared, mine, manner.batch_records_max).await
+        };
+        let batch = match read {
             Ok((back, batch)) => {
                 reader = back;
                 batch
@@ -217,7 +185,18 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, retries: &mut
             continue;
         };
         after = last;
-        flights.push_back(take_off(shared, batch));
+        flights.push_back(take_off(shared, batch).await);
+    }
+}
+
+/// How many records must wait for the next batch to take off beside those on their way; `None` = one of
+/// those must land first.
+const fn room(hurries: bool, flights: usize) -> Option<u64> {
+    match flights {
+        0..GATHERED_MAX => Some(1),
+        0..HURRIED_FEW if hurries => Some(1),
+        0..HURRIED_MAX if hurries => Some(WORTH_IT_RECORDS),
+        _ => None,
     }
 }
 
@@ -248,59 +227,67 @@ async fn readable(journal: &Journal, after: u64, reader: &mut Reader) -> Result<
     Ok(())
 }
 
-fn take_off(shared: &Arc<Shared>, batch: Batch) -> Flight {
+/// Hands a batch over. Its first step is done here and now, so that the sink sees batches in their order;
+/// the rest is a task of its own, which goes on while we read.
+async fn take_off(shared: &Arc<Shared>, batch: Batch) -> Flight {
     let batch = Arc::new(batch);
-    shared
-        .delivery
-        .lock()
-        .first_since
-        .get_or_insert_with(Instant::now);
-    let delivery = tokio::spawn({
-        let (sink, batch) = (Arc::clone(&shared.sink), Arc::clone(&batch));
-        async move { sink.deliver(batch).await }
-    });
+    shared.delivery.one_more_under_way();
+    let (sink, taken) = (Arc::clone(&shared.sink), Arc::clone(&batch));
+    let delivering = async move { sink.deliver(taken).await };
+    let mut delivering = AssertUnwindSafe(delivering).catch_unwind().boxed();
+    let caught = |result: std::thread::Result<_>| {
+        result.unwrap_or_else(|_| Err(lost("handing a batch over panicked")))
+    };
+    let first_step = poll_fn(|cx| Poll::Ready(delivering.as_mut().poll(cx))).await;
+    let delivery = match first_step {
+        Poll::Ready(result) => std::future::ready(caught(result)).boxed(),
+        Poll::Pending => tokio::spawn(delivering)
+            .map(move |joined| match joined {
+                Ok(result) => caught(result),
+                Err(error) => Err(lost(&error.to_string())),
+            })
+            .boxed(),
+    };
     Flight { batch, delivery }
 }
 
-fn lost(detail: &str) -> Away {
-    Away {
-        what: "sink",
-        kind: AwayKind::Unreachable,
-        detail: detail.to_owned(),
+type Read = Result<(Option<Reader>, Batch), ReadError>;
+
+/// Reads a batch on a blocking thread: the disk may be slow just now.
+async fn read_elsewhere(shared: &Arc<Shared>, reader: Reader, records_max: usize) -> Read {
+    let task = {
+        let shared = Arc::clone(shared);
+        move || read_some(&shared, reader, records_max)
+    };
+    match tokio::task::spawn_blocking(task).await {
+        Ok((reader, batch, result)) => judge(reader, batch, result),
+        Err(_) => Ok((None, Batch::new(shared.gateway_id))),
     }
 }
 
-/// Reads a batch on a blocking thread: the disk may be slow just now.
-async fn read(shared: &Shared, mut reader: Reader) -> Result<(Option<Reader>, Batch), ReadError> {
-    let gateway = shared.gateway_id;
-    let (records, bytes) = (
-        shared.config.batch_max_records,
-        shared.config.batch_max_bytes,
-    );
-    let read = tokio::task::spawn_blocking(move || {
-        let mut batch = Batch::new(gateway);
-        let result = reader.read(records, bytes, |seq, record| batch.push(seq, record));
-        (reader, batch, result)
+fn read_some(
+    shared: &Shared,
+    mut reader: Reader,
+    records_max: usize,
+) -> (Reader, Batch, Result<usize, ReadError>) {
+    let mut batch = Batch::new(shared.gateway_id);
+    let bytes_max = shared.config.batch_max_bytes;
+    let result = reader.read(records_max, bytes_max, |seq, record| {
+        batch.push(seq, record)
     });
-    let Ok((reader, batch, result)) = read.await else {
-        return Ok((None, Batch::new(gateway)));
-    };
-    // What was read before an error was right: deliver it, and meet the error the next time.
+    (reader, batch, result)
+}
+
+/// What was read before an error was right: deliver it, and meet the error the next time.
+fn judge(reader: Reader, batch: Batch, result: Result<usize, ReadError>) -> Read {
     match result {
         Err(error) if batch.is_empty() => Err(error),
         Ok(_) | Err(_) => Ok((Some(reader), batch)),
     }
 }
 
-/// The batch is stored: the journal may forget it.
+/// The batch is stored: the journal may forget it, and who waited for that is let out.
 fn settle(shared: &Shared, batch: Option<&Batch>, more_in_flight: bool) {
-    let delivery = &shared.delivery;
-    let mut state = delivery.lock();
-    if state.away.take().is_some() {
-        tracing::info!("records are delivered again");
-    }
-    state.first_since = more_in_flight.then(Instant::now);
-    drop(state);
     let Some((batch, last)) = batch.and_then(|batch| Some((batch, batch.last_seq()?))) else {
         return;
     };
@@ -308,9 +295,11 @@ fn settle(shared: &Shared, batch: Option<&Batch>, more_in_flight: bool) {
         // The next start delivers them again, which changes nothing.
         tracing::warn!(%error, "the journal does not forget what was delivered");
     }
+    shared.watermark.confirmed(last);
     let records = batch.len() as u64;
-    delivery.delivered.fetch_add(records, Ordering::Relaxed);
-    delivery.weigh(batch.size_bytes() as u64, records);
+    shared
+        .delivery
+        .landed(records, batch.size_bytes() as u64, more_in_flight);
     shared.figures.delivered_records.increment(records);
     shared.figures.deliveries.increment(1);
 }

@@ -17,6 +17,7 @@ mod accept;
 mod auth;
 mod config;
 mod connection;
+mod delivery;
 mod directory;
 mod figures;
 mod forwarder;
@@ -29,18 +30,20 @@ mod resume;
 mod road;
 mod shared;
 mod watch;
+mod watermark;
 
 pub use config::{AssumeVersion, Durability, GatewayConfig};
 pub use road::Road;
 
 use crate::auth::Passwords;
+use crate::delivery::Delivery;
 use crate::directory::{Change, Directory};
 use crate::figures::Figures;
-use crate::forwarder::Delivery;
 use crate::frames::FrameOptions;
 use crate::pace::Pace;
 use crate::registry::{Registry, Stop};
 use crate::shared::{RateBound, Shared, Starts};
+use crate::watermark::Watermark;
 use central::GatewayId;
 use central::policy::Policy;
 use central::ports::{Announcements, DirectorySource, HealthProbe, Sink};
@@ -132,6 +135,7 @@ impl Gateway {
         let tasks = vec![
             tokio::spawn(forwarder::run(Arc::clone(&shared))),
             tokio::spawn(watch::run(Arc::clone(&shared), failing)),
+            tokio::spawn(watermark::run(Arc::clone(&shared))),
             tokio::spawn(Arc::clone(&shared.directory).keep_fresh({
                 let shared = Arc::clone(&shared);
                 move |change| apply_change(&shared, change)
@@ -315,6 +319,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         registry,
         pace: Pace::new(Duration::from_millis(config.pace_wait_max_ms)),
         delivery: Delivery::default(),
+        watermark: Watermark::new(config.durability, config.durability_wait()),
         figures: Figures::new(),
         frame_options: FrameOptions::new(frame_max_bytes, config.compression_min_bytes),
         handshakes: Arc::new(Semaphore::new(config.handshakes_max)),

@@ -59,8 +59,9 @@ impl Probe {
         let delivery = &self.shared.delivery;
         let waiting = backlog(&self.shared);
         let (up, detail) = match delivery.away() {
+            // Chargers are answered all the same.
             Some(away) => (
-                false,
+                self.shared.watermark.fallen().is_some(),
                 format!("{away}; {waiting} records wait in the journal"),
             ),
             None if !delivery.healthy(STUCK) => (
@@ -70,6 +71,10 @@ impl Probe {
                 ),
             ),
             None => (true, format!("{waiting} records on their way")),
+        };
+        let detail = match self.shared.watermark.fallen() {
+            Some(why) => format!("{detail}; answers do not wait for a confirm: {why}"),
+            None => detail,
         };
         Health {
             part: "forwarder",

@@ -3,13 +3,14 @@
 
 use crate::auth::Passwords;
 use crate::config::GatewayConfig;
+use crate::delivery::Delivery;
 use crate::directory::Directory;
 use crate::figures::Figures;
-use crate::forwarder::Delivery;
 use crate::frames::FrameOptions;
 use crate::handshake::{Refusal, Status};
 use crate::pace::Pace;
 use crate::registry::Registry;
+use crate::watermark::Watermark;
 use central::policy::Policy;
 use central::ports::Sink;
 use central::{GatewayId, Timestamp};
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) pace: Pace,
     pub(crate) delivery: Delivery,
+    pub(crate) watermark: Watermark,
     pub(crate) figures: Figures,
     pub(crate) frame_options: FrameOptions,
     /// Handshakes under way.

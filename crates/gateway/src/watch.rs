@@ -41,6 +41,9 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
         let backlog = backlog(&shared);
         let record_bytes = shared.delivery.record_bytes();
         let backlog_bytes = backlog.saturating_mul(record_bytes);
+        let queued = shared.sink.queued_records();
+        // Refused for want of room, while somebody is at work on making room: slow, not away.
+        let is_slow = queued > 0 && shared.delivery.is_full();
         let rate = controller.tick(
             began.elapsed(),
             Sight {
@@ -48,7 +51,8 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
                 record_bytes,
                 headroom_records: status.max_bytes.saturating_sub(status.used_bytes) / record_bytes,
                 delivered: shared.delivery.delivered(),
-                sink_healthy: shared.delivery.healthy(STUCK),
+                queued,
+                sink_healthy: is_slow || shared.delivery.healthy(STUCK),
             },
         );
         shared.pace.set(rate);
@@ -59,6 +63,7 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
             figures.connections.set(shared.registry.here() as f64);
             figures.backlog_records.set(backlog as f64);
             figures.backlog_bytes.set(backlog_bytes as f64);
+            figures.queued_records.set(queued as f64);
             figures.pace_rate.set(rate.unwrap_or(0.0));
         }
     }
