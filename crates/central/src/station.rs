@@ -111,6 +111,8 @@ pub enum CloseReason {
     SendTimeout,
     /// A newer connection of the same identity took its place (rule C-14).
     Replaced,
+    /// The same, and the newer connection is at another gateway.
+    ReplacedElsewhere,
     /// We are stopping.
     Shutdown,
     /// What it says cannot be made durable now (journal full or broken, rule Q-13).
@@ -134,6 +136,7 @@ impl CloseReason {
             Self::PingTimeout => "no pong in time".into(),
             Self::SendTimeout => "the charger did not read in time".into(),
             Self::Replaced => "replaced by a newer connection".into(),
+            Self::ReplacedElsewhere => "replaced elsewhere: it connected to another gateway".into(),
             Self::Shutdown => "the gateway is stopping".into(),
             Self::NotDurable => "the journal takes no more".into(),
             Self::TooLarge => "frame above the size limit".into(),

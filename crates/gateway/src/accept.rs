@@ -4,6 +4,7 @@
 
 use crate::auth::Verdict;
 use crate::connection::Connection;
+use crate::elsewhere;
 use crate::frames::{Frames, Line};
 use crate::handshake::{self, Refusal, Request, Status};
 use crate::registry::{Before, Control, Registry};
@@ -310,10 +311,11 @@ async fn begin(
     {
         counter.increment(1);
     }
-    let charger_id = match &entered.profile {
+    let charger_id: Arc<str> = match &entered.profile {
         Some(profile) => profile.charger_id.as_str().into(),
         None => entered.identity.as_str().into(),
     };
+    elsewhere::announce(shared, &charger_id, &control);
     let config = StationConfig {
         charger_id,
         version: entered.version,

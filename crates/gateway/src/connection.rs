@@ -412,6 +412,7 @@ impl Connection {
     async fn finish(mut self: Box<Self>, end: End) {
         let (reason, code) = match &end {
             End::Told(Stop::Replaced) => (CloseReason::Replaced, 1000),
+            End::Told(Stop::ReplacedElsewhere) => (CloseReason::ReplacedElsewhere, 1000),
             End::Told(Stop::Shutdown) => (CloseReason::Shutdown, 1001),
             End::Told(Stop::Refused) => (CloseReason::Refused, 1008),
             End::Told(Stop::NotDurable | Stop::Poisoned) => (CloseReason::NotDurable, 1013),
@@ -528,6 +529,9 @@ const fn close_code(reason: &CloseReason) -> u16 {
         CloseReason::Shutdown => 1001,
         CloseReason::Garbage | CloseReason::Refused => 1008,
         CloseReason::PingTimeout | CloseReason::SendTimeout => 1011,
-        CloseReason::ByCharger(_) | CloseReason::Broken(_) | CloseReason::Replaced => 1000,
+        CloseReason::ByCharger(_)
+        | CloseReason::Broken(_)
+        | CloseReason::Replaced
+        | CloseReason::ReplacedElsewhere => 1000,
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 const FILE: &str = "directory.json";
 /// Questions to the database at the same time; each holds a blocking thread while it hangs.
@@ -83,6 +83,7 @@ pub(crate) struct Directory {
     questions: Arc<Semaphore>,
     away: AtomicBool,
     trouble: Mutex<Option<Away>>,
+    look_now: Notify,
 }
 
 impl Directory {
@@ -121,6 +122,7 @@ impl Directory {
             questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             away: AtomicBool::new(false),
             trouble: Mutex::default(),
+            look_now: Notify::new(),
         });
         let (loaded, is_loaded) = std::sync::mpsc::channel();
         std::thread::spawn({
@@ -192,7 +194,10 @@ impl Directory {
     /// Looks at the source again and again, for ever, and says what changed.
     pub(crate) async fn keep_fresh(self: Arc<Self>, on_change: impl Fn(&Change)) {
         loop {
-            tokio::time::sleep(self.refresh).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.refresh) => {}
+                () = self.look_now.notified() => {}
+            }
             let directory = Arc::clone(&self);
             // A source that hangs holds this one thread; questions are answered `CannotAsk` meanwhile.
             let loading = tokio::task::spawn_blocking(move || directory.load());
@@ -206,6 +211,11 @@ impl Directory {
             };
             changes.unwrap_or_default().iter().for_each(&on_change);
         }
+    }
+
+    /// Something was changed: the next look at the source is now.
+    pub(crate) fn refresh_now(&self) {
+        self.look_now.notify_one();
     }
 
     fn load(&self) -> Vec<Change> {

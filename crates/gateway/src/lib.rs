@@ -19,6 +19,7 @@ mod config;
 mod connection;
 mod delivery;
 mod directory;
+mod elsewhere;
 mod figures;
 mod forwarder;
 mod frames;
@@ -130,6 +131,7 @@ impl Gateway {
         let prepared = tokio::task::spawn_blocking(move || prepare(config, deps)).await;
         let shared = prepared.map_err(|error| StartError::Journal(error.to_string()))??;
         let shared = Arc::new(shared);
+        elsewhere::listen(&shared);
         let accepting = CancellationToken::new();
         let (failing, failed) = tokio::sync::watch::channel(None);
         let tasks = vec![
@@ -281,7 +283,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         directory,
         policy,
         data_dir,
-        announcements: _,
+        announcements,
     } = deps;
     let resumed = resume::resume(&journal, config.resend_replay_max_bytes)
         .map_err(|error| StartError::Journal(error.to_string()))?;
@@ -319,6 +321,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         registry,
         pace: Pace::new(Duration::from_millis(config.pace_wait_max_ms)),
         delivery: Delivery::default(),
+        announcements,
         watermark: Watermark::new(config.durability, config.durability_wait()),
         figures: Figures::new(),
         frame_options: FrameOptions::new(frame_max_bytes, config.compression_min_bytes),

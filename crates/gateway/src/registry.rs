@@ -35,6 +35,8 @@ pub(crate) enum Stop {
     Poisoned = 4,
     /// The operator removed it or changed its password.
     Refused = 5,
+    /// A newer one took its place, at another gateway.
+    ReplacedElsewhere = 6,
 }
 
 /// What others may say to a connection's task.
@@ -79,6 +81,7 @@ impl Control {
             2 => Some(Stop::Shutdown),
             3 => Some(Stop::NotDurable),
             5 => Some(Stop::Refused),
+            6 => Some(Stop::ReplacedElsewhere),
             _ => Some(Stop::Poisoned),
         }
     }
@@ -157,6 +160,11 @@ impl Registry {
         self.last_epoch
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last)))
             .map_or_else(next, next)
+    }
+
+    /// Later epochs of ours will be above `epoch`, which another gateway has given.
+    pub(crate) fn epochs_are_above(&self, epoch: u64) {
+        self.last_epoch.fetch_max(epoch, Ordering::SeqCst);
     }
 
     /// Makes `control` the connection that counts. The one before is told to stop.

@@ -12,7 +12,7 @@ use crate::pace::Pace;
 use crate::registry::Registry;
 use crate::watermark::Watermark;
 use central::policy::Policy;
-use central::ports::Sink;
+use central::ports::{Announcements, Sink};
 use central::{GatewayId, Timestamp};
 use journal::Journal;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) gateway_id: GatewayId,
     pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) announcements: Option<Arc<dyn Announcements>>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) passwords: Passwords,
