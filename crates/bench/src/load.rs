@@ -1,4 +1,6 @@
-//! The load: chargers that send the next meter value as soon as the last one is answered.
+//! The load: chargers that send the next meter value as soon as the last one is answered (a closed
+//! loop), or at a rate that does not ask how the server is (an open one). There an answer's wait counts
+//! from when its message was due, so that a server that stalls cannot hide it.
 //!
 //! The client is as small as a client can be (one buffer, two system calls a message), so that on a
 //! machine where both ends share the cores it disturbs what is measured as little as possible. Every
@@ -21,6 +23,8 @@ pub(crate) struct Measured {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) max_us: f64,
+    /// CPU seconds of the load itself.
+    pub(crate) cpu_seconds: f64,
 }
 
 impl Measured {
@@ -34,17 +38,28 @@ pub(crate) async fn run(
     chargers: u32,
     seconds: f64,
     prefix: &str,
+    rate: Option<f64>,
 ) -> Result<()> {
+    let origin = Instant::now() + Duration::from_millis(100);
     let measuring = Arc::new(AtomicBool::new(false));
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
     for number in 0..chargers {
         let mut charger = Charger::connect(server, &format!("{prefix}{number:05}")).await?;
         let (measuring, stop) = (Arc::clone(&measuring), Arc::clone(&stop));
+        let pause = rate.map(|rate| Duration::from_secs_f64(f64::from(chargers) / rate));
+        let offset = pause.map(|pause| pause.mul_f64(f64::from(number) / f64::from(chargers)));
         tasks.push(tokio::spawn(async move {
             let mut waits_ns: Vec<u32> = Vec::new();
+            let mut due = origin + offset.unwrap_or_default();
             while !stop.load(Ordering::Relaxed) {
-                let begun = Instant::now();
+                let mut begun = Instant::now();
+                if let Some(pause) = pause {
+                    // One that is behind sends at once, and its wait counts from when it was due.
+                    tokio::time::sleep_until(due.into()).await;
+                    begun = due;
+                    due += pause;
+                }
                 charger.exchange().await?;
                 if measuring.load(Ordering::Relaxed) {
                     waits_ns.push(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(u32::MAX));
@@ -76,6 +91,7 @@ pub(crate) async fn run(
         p50_us: at(0.5),
         p99_us: at(0.99),
         max_us: at(1.0),
+        cpu_seconds: crate::process::cpu_seconds(std::process::id())?,
     };
     println!("{}", serde_json::to_string(&measured)?);
     Ok(())

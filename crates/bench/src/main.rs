@@ -7,6 +7,7 @@
 //! The program starts itself again as the other processes that it needs (`echo`, `load`, `idle`), so
 //! that CPU time and memory can be read per process.
 
+mod chain;
 mod echo;
 mod fill;
 mod load;
@@ -19,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 #[derive(Debug, Parser)]
-#[command(about = "Measures Wattpost beside a bare echo server; without a subcommand, everything")]
+#[command(about = "Measures Wattpost beside a bare echo server; `chain` measures all parts together")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -49,7 +50,13 @@ enum Command {
         /// What identities begin with
         #[arg(long, default_value = "B-")]
         prefix: String,
+        /// Messages per second of all together, however the server answers [default: as fast as answers
+        /// come]
+        #[arg(long)]
+        rate: Option<f64>,
     },
+    /// The whole chain (RabbitMQ, PostgreSQL, every role a process) beside the founding architecture
+    Chain(chain::ChainPlan),
     /// Connections that say nothing; holds them until its stdin closes
     Idle {
         /// Server
@@ -87,7 +94,9 @@ fn main() -> Result<()> {
             chargers,
             seconds,
             prefix,
-        }) => runtime(2)?.block_on(load::run(server, chargers, seconds, &prefix)),
+            rate,
+        }) => runtime(2)?.block_on(load::run(server, chargers, seconds, &prefix, rate)),
+        Some(Command::Chain(plan)) => chain::run(&plan),
         Some(Command::Idle { server, chargers }) => {
             runtime(1)?.block_on(load::idle(server, chargers))
         }

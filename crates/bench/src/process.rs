@@ -42,38 +42,54 @@ impl Server {
             .with_context(|| format!("start {}", binary.display()))
     }
 
-    fn start(mut command: Command, mark: &str, http_mark: Option<&str>) -> Result<Self> {
+    /// Any server that says where it listens, behind `mark` for chargers and `http_mark` for HTTP. An empty
+    /// `mark`: it takes no chargers.
+    pub(crate) fn start(command: Command, mark: &str, http_mark: Option<&str>) -> Result<Self> {
+        let (mut address, mut http) = (None, None);
+        let mut server = Self::start_with(command, |line| {
+            if !mark.is_empty() {
+                address = address.or_else(|| address_after(line, mark));
+            }
+            http = http.or_else(|| address_after(line, http_mark?));
+            let has_http = http_mark.is_none() || http.is_some();
+            let listens_at = if mark.is_empty() { http } else { address };
+            listens_at.filter(|_| has_http)
+        })?;
+        server.http = http;
+        Ok(server)
+    }
+
+    /// Any server, once `listens_at` finds its address in what it has written, line by line.
+    pub(crate) fn start_with(
+        mut command: Command,
+        mut listens_at: impl FnMut(&str) -> Option<SocketAddr>,
+    ) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .context("start a server")?;
         let mut stdout = BufReader::new(child.stdout.take().context("its stdout")?);
-        let (mut address, mut http) = (None, None);
-        while address.is_none() || (http_mark.is_some() && http.is_none()) {
+        let address = loop {
             let mut line = String::new();
             if stdout.read_line(&mut line)? == 0 {
                 bail!("the server ended before it listened");
             }
-            address = address.or_else(|| address_after(&line, mark));
-            http = http.or_else(|| address_after(&line, http_mark?));
-        }
+            if let Some(address) = listens_at(&line) {
+                break address;
+            }
+        };
         Ok(Self {
             child,
-            address: address.context("its address")?,
-            http,
+            address,
+            http: None,
             _stdout: stdout,
         })
     }
 
     /// CPU seconds, user and system, of all its threads so far.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // Fields 14 and 15, counted from 1; the name in field 2 may hold blanks.
-        let rest = stat.rsplit_once(") ").context("/proc/PID/stat")?.1;
-        let fields: Vec<&str> = rest.split(' ').collect();
-        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(ticks as f64 / 100.0)
+        cpu_seconds(self.child.id())
     }
 
     /// Resident memory in bytes.
@@ -118,6 +134,16 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// CPU seconds, user and system, of a process so far.
+pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // Fields 14 and 15, counted from 1; the name in field 2 may hold blanks.
+    let rest = stat.rsplit_once(") ").context("/proc/PID/stat")?.1;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(ticks as f64 / 100.0)
 }
 
 fn address_after(line: &str, mark: &str) -> Option<SocketAddr> {

@@ -225,12 +225,23 @@ fn with_cpu(server: &Server, run: impl FnOnce() -> Result<Measured>) -> Result<(
 }
 
 fn load(server: SocketAddr, chargers: u32, seconds: f64) -> Result<Measured> {
+    load_at(server, chargers, seconds, None)
+}
+
+/// A load of its own process; with a rate, an open loop.
+pub(crate) fn load_at(
+    server: SocketAddr,
+    chargers: u32,
+    seconds: f64,
+    rate: Option<f64>,
+) -> Result<Measured> {
     let prefix = format!("B{:x}-", Instant::now().elapsed().as_nanos());
     let output = Command::new(std::env::current_exe()?)
         .args(["load", "--server", &server.to_string()])
         .args(["--chargers", &chargers.to_string()])
         .args(["--seconds", &seconds.to_string()])
         .args(["--prefix", &prefix])
+        .args(rate.map(|rate| format!("--rate={rate}")))
         .stderr(Stdio::inherit())
         .output()?;
     ensure!(
