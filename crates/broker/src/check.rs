@@ -2,12 +2,18 @@
 //! the cure.
 
 use crate::Config;
+use crate::address::Address;
+use crate::dial::{DialError, Step, dial};
+use crate::link::within;
+use crate::topology::{self, DEAD};
+
+/// What a user must be allowed to configure, write and read: ours, and the queue of news, which
+/// RabbitMQ names.
+const NAMES: &str = r"^(wattpost\..*|amq\.gen.*)$";
 
 /// What [`crate::Broker::check`] found when all is well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// RabbitMQ's version, as it gives it.
-    pub version: String,
     /// Host and port that answered.
     pub node: String,
     /// Records that wait, in all partitions together.
@@ -50,14 +56,119 @@ pub enum CheckErrorKind {
     Other,
 }
 
+/// Connects to every node in turn until one has everything that is needed.
 pub(crate) async fn check(config: &Config) -> Result<Report, CheckError> {
-    config.check().map_err(|sentence| CheckError {
+    let setting = |sentence| CheckError {
         kind: CheckErrorKind::Setting,
         sentence,
-    })?;
-    std::future::ready(Err(CheckError {
-        kind: CheckErrorKind::Other,
-        sentence: "broker.url: not connected".into(),
-    }))
-    .await
+    };
+    config.check().map_err(setting)?;
+    let nodes = Address::all(config).map_err(setting)?;
+    let mut first = None;
+    for node in &nodes {
+        match within(config, look(node, config)).await {
+            Ok(report) => return Ok(report),
+            Err(error) => {
+                first.get_or_insert_with(|| explain(&error, node, config));
+            }
+        }
+    }
+    Err(first.unwrap_or_else(|| setting("broker.url names no host".into())))
+}
+
+async fn look(node: &Address, config: &Config) -> Result<Report, DialError> {
+    let wire = dial(node, config, "check").await?;
+    let failed = |error: lapin::Error| DialError::of(Step::Declare, &error);
+    let channel = wire.connection.create_channel().await.map_err(failed)?;
+    topology::declare(&channel, config).await.map_err(failed)?;
+    let mut report = Report {
+        node: node.to_string(),
+        waiting_records: 0,
+        dead_records: 0,
+        partitions_without_consumer: 0,
+    };
+    for partition in 0..config.partitions {
+        let queue = topology::partition_queue(partition);
+        let depth = topology::depth(&channel, &queue).await.map_err(failed)?;
+        report.waiting_records += depth.messages;
+        report.partitions_without_consumer += u16::from(depth.consumers == 0);
+    }
+    let dead = topology::depth(&channel, DEAD).await.map_err(failed)?;
+    report.dead_records = dead.messages;
+    // It was looked at; whether it ends well tells nothing more.
+    let _ = wire.connection.close(200, "OK".into()).await;
+    Ok(report)
+}
+
+fn explain(error: &DialError, node: &Address, config: &Config) -> CheckError {
+    let detail = &error.detail;
+    let (user, vhost) = (node.user(), node.vhost());
+    let (kind, sentence) = match (error.step, error.code) {
+        (Step::Reach, _) => (
+            CheckErrorKind::Unreachable,
+            format!(
+                "broker.url: RabbitMQ does not answer at {node} ({detail}); start it there, or \
+                 write the right host and port"
+            ),
+        ),
+        (Step::Secure, _) if detail.starts_with("broker.") => {
+            (CheckErrorKind::Setting, detail.clone())
+        }
+        (Step::Secure, _) => (
+            CheckErrorKind::Certificate,
+            format!(
+                "broker.url: no TLS connection to {node} ({detail}); name the authority of its \
+                 certificate in broker.ca_file, or write amqp:// and its port if RabbitMQ listens \
+                 without TLS"
+            ),
+        ),
+        (Step::Enter, Some(403)) => (
+            CheckErrorKind::Credentials,
+            format!(
+                "broker.url: RabbitMQ at {node} does not accept user {user} with this password; \
+                 correct them, or run: rabbitmqctl add_user {user} PASSWORD (guest may enter from \
+                 the same machine only)"
+            ),
+        ),
+        (Step::Enter, Some(530)) if detail.contains("refused") => {
+            (CheckErrorKind::Permission, permission(user, vhost, detail))
+        }
+        (Step::Enter, Some(530)) => (
+            CheckErrorKind::VirtualHost,
+            format!(
+                "broker.url: RabbitMQ at {node} has no virtual host {vhost} ({detail}); correct the \
+                 end of the URL, or run: rabbitmqctl add_vhost {vhost}"
+            ),
+        ),
+        (Step::Enter, None) => (
+            CheckErrorKind::Unreachable,
+            format!(
+                "broker.url: what answers at {node} does not speak AMQP 0.9.1 ({detail}); write \
+                 RabbitMQ's port, and amqps:// if that port wants TLS"
+            ),
+        ),
+        (Step::Declare, Some(403)) => (CheckErrorKind::Permission, permission(user, vhost, detail)),
+        (Step::Declare, Some(406)) => (CheckErrorKind::Mismatch, mismatch(detail, vhost, config)),
+        _ => (
+            CheckErrorKind::Other,
+            format!("broker.url: RabbitMQ at {node} refuses ({detail}); look into its log"),
+        ),
+    };
+    CheckError { kind, sentence }
+}
+
+fn permission(user: &str, vhost: &str, detail: &str) -> String {
+    format!(
+        "broker.url: user {user} lacks a permission in virtual host {vhost} ({detail}); run: \
+         rabbitmqctl set_permissions -p {vhost} {user} '{NAMES}' '{NAMES}' '{NAMES}'"
+    )
+}
+
+fn mismatch(detail: &str, vhost: &str, config: &Config) -> String {
+    let (length, limit) = (config.queue_records_max, config.delivery_limit);
+    format!(
+        "broker.queue_records_max = {length} or broker.delivery_limit = {limit} is not what exists \
+         behind broker.url ({detail}); write what it was made with, or let it run empty, delete it \
+         (rabbitmqctl -p {vhost} delete_queue NAME) and it is made anew"
+    )
 }

@@ -4,34 +4,79 @@
 //! One [`Broker`] is one connection. It is never an error that RabbitMQ is away: the connection is
 //! sought for ever in the background, and meanwhile every call says [`Away`] at once. What travels,
 //! under which names and with which promises, is documented in `docs/messages.md`.
+//!
+//! | module | its one idea |
+//! | --- | --- |
+//! | `config`, `address` | what may be set; the URL taken apart |
+//! | `envelope`, `routing`, `topology` | what a message says, its key, the queues |
+//! | `dial`, `link` | one connection opened; a connection for ever |
+//! | `publish`, `consume`, `announce`, `depth` | records out, records in, news, a look at the queues |
+//! | `check` | what is wrong, for people |
 
+mod address;
+mod announce;
 mod check;
 mod config;
+mod consume;
+mod depth;
+mod dial;
+mod envelope;
+mod link;
+mod publish;
+pub mod routing;
+#[cfg(test)]
+mod sample;
+mod topology;
 
 pub use check::{CheckError, CheckErrorKind, Report};
 pub use config::Config;
+pub use envelope::FIELDS as MESSAGE_FIELDS;
 
 use central::ports::{
-    Announcements, Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, News, Sink, Source,
-    Subscription,
+    Announcements, Away, Batch, BoxFuture, Health, HealthProbe, News, Sink, Source, Subscription,
 };
-use std::sync::Arc;
+use central::{Record, RecordId};
+use link::{Shared, State, away};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-/// RabbitMQ as a sink, a source, and a carrier of news. Cheap to share.
+/// RabbitMQ as a sink, a source, and a carrier of news, on one connection.
+///
+/// Let gateway and consumer have one each, also in one process: when RabbitMQ is low on memory it
+/// stops reading from connections that publish, and acknowledgements on the same one would wait.
 pub struct Broker {
-    config: Config,
+    shared: Arc<Shared>,
+    supervisor: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Broker {
     /// Begins to connect and returns at once; connecting goes on for ever, whatever is wrong.
-    /// `role` is what the connection is called in RabbitMQ's lists. Must be called in a Tokio runtime.
+    /// `role` is what the connection is called in RabbitMQ's lists.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
     #[must_use]
     pub fn start(config: Config, role: &str) -> Arc<Self> {
-        let _ = role;
-        Arc::new(Self { config })
+        let shared = Arc::new(Shared {
+            config,
+            role: role.to_owned(),
+            state: watch::Sender::new(State::Connecting),
+            closing: CancellationToken::new(),
+            queued: AtomicU64::new(0),
+            announcer: announce::Announcer::new(),
+        });
+        let supervisor = tokio::spawn(link::run(shared.clone()));
+        Arc::new(Self {
+            shared,
+            supervisor: Mutex::new(Some(supervisor)),
+        })
     }
 
-    /// Connects once, declares what is needed, looks, and disconnects; for `wattpost check`.
+    /// Connects once, declares what is needed, looks, and disconnects; for `wattpost check`. Bounded by
+    /// `connect_timeout_ms` per node.
     ///
     /// # Errors
     /// One sentence for people.
@@ -39,44 +84,114 @@ impl Broker {
         check::check(config).await
     }
 
-    /// Ends the connection in good order, within two seconds; calls from now on say [`Away`].
-    pub async fn close(&self) {
-        std::future::ready(()).await;
+    /// Waits until RabbitMQ takes records; for a start in good order, and for tests.
+    pub async fn up(&self) {
+        let mut state = self.shared.state.subscribe();
+        // The sender lives as long as we do.
+        let _ = state.wait_for(|state| matches!(state, State::Up(_))).await;
     }
 
-    fn not_connected(&self) -> Away {
-        Away {
-            what: "RabbitMQ",
-            kind: AwayKind::Unreachable,
-            detail: format!("no connection to {}", self.config.url),
+    /// Ends the connection in good order, within two seconds; calls from now on say [`Away`].
+    pub async fn close(&self) {
+        self.shared.closing.cancel();
+        let supervisor = self
+            .supervisor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(supervisor) = supervisor {
+            // It panics nowhere, and if it did there would be nothing left to end.
+            let _ = supervisor.await;
         }
+    }
+
+    fn state(&self) -> State {
+        self.shared.state.borrow().clone()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.shared.closing.cancel();
+    }
+}
+
+/// The message that carries a record, as RabbitMQ gets it; for documentation, tests and measuring.
+#[must_use]
+pub fn encode_message(id: RecordId, record: &Record<'_>) -> Vec<u8> {
+    let mut message = Vec::new();
+    envelope::encode(id, record, &mut message);
+    message
+}
+
+/// Reads a message: appends its record's bytes to `batch`, or what it is instead as a dead letter.
+pub fn decode_message(message: &[u8], batch: &mut Batch) {
+    match envelope::decode(message) {
+        envelope::Decoded::Record(record) => record.put_into(batch),
+        envelope::Decoded::Raw(id, bytes) => {
+            batch.push_with(id, |out| out.extend_from_slice(&bytes));
+        }
+        envelope::Decoded::Foreign(letter) => batch.push_unreadable(letter),
     }
 }
 
 impl Sink for Broker {
-    fn deliver(&self, _batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
-        Box::pin(std::future::ready(Err(self.not_connected())))
+    /// Fails at once while there is no connection, and while RabbitMQ is short of memory or disk.
+    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
+        let session = self.shared.state.borrow().session();
+        let answer = session.and_then(|session| {
+            let answer = session.publisher.submit(batch)?;
+            Ok((session, answer))
+        });
+        Box::pin(async move {
+            let (session, answer) = answer?;
+            answer.await.unwrap_or_else(|_| Err(session.why()))
+        })
+    }
+
+    fn queued_records(&self) -> u64 {
+        self.shared.queued.load(Ordering::Relaxed)
     }
 }
 
 impl Source for Broker {
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscription>, Away>> {
-        Box::pin(std::future::ready(Err(self.not_connected())))
+        Box::pin(async move {
+            let session = match self.state() {
+                State::Blocked(session, _) => session,
+                state => state.session()?,
+            };
+            consume::subscribe(&self.shared, session).await
+        })
     }
 }
 
 impl Announcements for Broker {
-    fn announce(&self, _news: News) {}
+    fn announce(&self, news: News) {
+        self.shared.announcer.announce(&self.state(), &news);
+    }
 
-    fn listen(&self, _hear: Box<dyn Fn(News) + Send + Sync>) {}
+    fn listen(&self, hear: Box<dyn Fn(News) + Send + Sync>) {
+        self.shared.announcer.listen(hear);
+    }
 }
 
 impl HealthProbe for Broker {
     fn health(&self) -> Vec<Health> {
+        let (up, detail) = match self.state() {
+            State::Connecting => (false, "connecting".into()),
+            State::Up(session) => {
+                let queued = self.queued_records();
+                (true, format!("{}, {queued} records wait", session.node))
+            }
+            State::Blocked(_, reason) => (false, link::blocked(&reason).detail),
+            State::Down(reason) => (false, reason),
+            State::Closed => (false, away("closed").detail),
+        };
         vec![Health {
             part: "rabbitmq",
-            up: false,
-            detail: self.not_connected().detail,
+            up,
+            detail,
         }]
     }
 }

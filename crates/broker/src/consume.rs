@@ -1,0 +1,364 @@
+//! Records in: one channel with a consumer on every queue, read in the order in which RabbitMQ sent, so
+//! that one acknowledgement covers a whole batch.
+//!
+//! RabbitMQ numbers what it sends on a channel; the library sorts it by consumer. Acknowledging "all up
+//! to n" is right only when everything up to n has been taken, so the deliveries are put back in their
+//! order first.
+
+use crate::envelope::{self, Decoded};
+use crate::link::{Session, Shared, away};
+use crate::topology::{self, DEAD, UNROUTABLE};
+use central::ports::{Away, Batch, BoxFuture, CollectBounds, Collected, DeadLetter, Subscription};
+use central::record::GatewayId;
+use futures_util::{FutureExt, Stream};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Consumer};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// While a batch is being filled we sleep this long and take what has come, and are not woken for each.
+const NAP: Duration = Duration::from_millis(1);
+/// A queue of a partition beyond the setting is looked for up to here.
+const PARTITIONS_MAX: u16 = 256;
+
+/// Begins to consume.
+pub(crate) async fn subscribe(
+    shared: &Shared,
+    session: Arc<Session>,
+) -> Result<Box<dyn Subscription>, Away> {
+    let opened = tokio::select! {
+        () = session.broken.cancelled() => return Err(session.why()),
+        opened = tokio::time::timeout(shared.config.connect_timeout(), open(shared, &session)) => {
+            opened
+        }
+    };
+    match opened {
+        Ok(Ok(deliveries)) => Ok(Box::new(deliveries)),
+        Ok(Err(error)) => {
+            session.fail(format!("cannot consume: {error}"));
+            Err(away(format!("cannot consume: {error}")))
+        }
+        Err(_) => {
+            session.fail("no answer to the wish to consume");
+            Err(session.why())
+        }
+    }
+}
+
+async fn open(shared: &Shared, session: &Arc<Session>) -> lapin::Result<Deliveries> {
+    let mut queues: Vec<String> = (0..shared.config.partitions)
+        .map(topology::partition_queue)
+        .collect();
+    queues.extend(beyond(session, shared.config.partitions).await?);
+    queues.extend([UNROUTABLE.to_owned(), DEAD.to_owned()]);
+
+    let channel = session.wire.connection.create_channel().await?;
+    let mut deliveries = Deliveries {
+        session: session.clone(),
+        channel,
+        consumers: Vec::with_capacity(queues.len()),
+        confirm_timeout: shared.config.confirm_timeout(),
+        first: 1,
+        waiting: VecDeque::new(),
+        batch: empty(),
+        figures: Figures::new(),
+    };
+    let channel = &deliveries.channel;
+    channel
+        .basic_qos(shared.config.prefetch, BasicQosOptions::default())
+        .await?;
+    for queue in queues {
+        let stream = channel
+            .basic_consume(
+                queue.as_str().into(),
+                queue.as_str().into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        let from_the_dead = queue == DEAD;
+        deliveries.consumers.push(Reading {
+            stream,
+            queue,
+            from_the_dead,
+        });
+    }
+    Ok(deliveries)
+}
+
+/// Queues of partitions beyond the setting, left from when it was greater: they are emptied too.
+async fn beyond(session: &Session, partitions: u16) -> lapin::Result<Vec<String>> {
+    // Asking for one that is not there ends the channel.
+    let channel = session.wire.connection.create_channel().await?;
+    let mut queues = Vec::new();
+    for partition in partitions..PARTITIONS_MAX {
+        let queue = topology::partition_queue(partition);
+        match topology::depth(&channel, &queue).await {
+            Ok(_) => queues.push(queue),
+            Err(error) if topology::is_not_found(&error) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(queues)
+}
+
+struct Reading {
+    stream: Consumer,
+    queue: String,
+    from_the_dead: bool,
+}
+
+struct Deliveries {
+    session: Arc<Session>,
+    channel: Channel,
+    consumers: Vec<Reading>,
+    confirm_timeout: Duration,
+    /// The number of the delivery that `waiting` begins with.
+    first: u64,
+    /// Deliveries in RabbitMQ's order, with gaps where one has not been read from the library yet.
+    waiting: VecDeque<Option<Waiting>>,
+    /// What was taken and not handed out yet; kept here so that a dropped `collect` loses nothing.
+    batch: Batch,
+    figures: Figures,
+}
+
+struct Waiting {
+    from_the_dead: bool,
+    delivery: Delivery,
+}
+
+fn empty() -> Batch {
+    // Of many gateways: every record brings its own id.
+    Batch::new(GatewayId(Uuid::nil()))
+}
+
+impl Deliveries {
+    /// Moves everything that the library holds into `waiting`.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Result<(), Away> {
+        for reading in &mut self.consumers {
+            while let Poll::Ready(next) = Pin::new(&mut reading.stream).poll_next(cx) {
+                let delivery = match next {
+                    Some(Ok(delivery)) => delivery,
+                    Some(Err(error)) => return Err(away(error.to_string())),
+                    None => {
+                        let queue = &reading.queue;
+                        return Err(away(format!("RabbitMQ ended the consumer of {queue}")));
+                    }
+                };
+                // Numbers only grow from `first`, which is the least that was not taken.
+                let place = (delivery.delivery_tag - self.first) as usize;
+                if self.waiting.len() <= place {
+                    self.waiting.resize_with(place + 1, || None);
+                }
+                self.waiting[place] = Some(Waiting {
+                    from_the_dead: reading.from_the_dead,
+                    delivery,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves deliveries into the batch; whether a bound was met.
+    fn take(&mut self, bounds: &CollectBounds) -> bool {
+        while let Some(Some(next)) = self.waiting.front() {
+            let taken = self.batch.len() + self.batch.unreadable().len();
+            // A message is always longer than its record.
+            let bytes = self.batch.size_bytes() + next.delivery.data.len();
+            if taken >= bounds.records_max || (taken > 0 && bytes > bounds.bytes_max) {
+                return true;
+            }
+            if let Some(Some(next)) = self.waiting.pop_front() {
+                self.first += 1;
+                self.figures
+                    .redelivered
+                    .increment(next.delivery.redelivered.into());
+                put(&next, &mut self.batch);
+            }
+        }
+        self.batch.len() + self.batch.unreadable().len() >= bounds.records_max
+    }
+
+    async fn fill(&mut self, bounds: CollectBounds) -> Result<Collected, Away> {
+        poll_fn(|cx| {
+            if let Err(away) = self.gather(cx) {
+                return Poll::Ready(Err(away));
+            }
+            match self.waiting.front() {
+                Some(Some(_)) => Poll::Ready(Ok(())),
+                _ if self.batch.is_empty() => Poll::Pending,
+                _ => Poll::Ready(Ok(())),
+            }
+        })
+        .await?;
+        let until = Instant::now() + bounds.age_max;
+        while !self.take(&bounds) {
+            let now = Instant::now();
+            if now >= until {
+                break;
+            }
+            tokio::time::sleep_until(until.min(now + NAP)).await;
+            self.gather(&mut Context::from_waker(Waker::noop()))?;
+        }
+        let batch = std::mem::replace(&mut self.batch, empty());
+        self.figures.consumed.increment(batch.len() as u64);
+        self.figures
+            .unreadable
+            .increment(batch.unreadable().len() as u64);
+        Ok(Collected {
+            batch,
+            upto: self.first - 1,
+        })
+    }
+
+    /// An error of this channel: the connection is given up, for one answer to all troubles.
+    fn broken(&self, away: Away) -> Away {
+        self.session.fail(away.detail.clone());
+        away
+    }
+
+    async fn ack(&self, upto: u64) -> Result<(), Away> {
+        let options = BasicAckOptions { multiple: true };
+        let sent = self.channel.basic_ack(upto, options);
+        match tokio::time::timeout(self.confirm_timeout, sent).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.broken(away(error.to_string()))),
+            Err(_) => Err(self.broken(away("an acknowledgement could not be sent"))),
+        }
+    }
+}
+
+/// Appends a delivery to the batch, as what it is.
+fn put(next: &Waiting, batch: &mut Batch) {
+    let decoded = envelope::decode(&next.delivery.data);
+    if next.from_the_dead {
+        return batch.push_unreadable(dead(&next.delivery, decoded));
+    }
+    match decoded {
+        Decoded::Record(record) => record.put_into(batch),
+        Decoded::Raw(id, bytes) => batch.push_with(id, |out| out.extend_from_slice(&bytes)),
+        Decoded::Foreign(letter) => batch.push_unreadable(letter),
+    }
+}
+
+/// What RabbitMQ gave up keeps its own id, and says why.
+fn dead(delivery: &Delivery, decoded: Decoded<'_>) -> DeadLetter {
+    let why = why_dead(delivery);
+    match decoded {
+        Decoded::Record(record) => {
+            let mut bytes = Vec::new();
+            record.encode_into(&mut bytes);
+            DeadLetter {
+                id: record.id,
+                bytes,
+                reason: why,
+            }
+        }
+        Decoded::Raw(id, bytes) => DeadLetter {
+            id,
+            bytes,
+            reason: why,
+        },
+        Decoded::Foreign(mut letter) => {
+            letter.reason = format!("{why}; {}", letter.reason);
+            letter
+        }
+    }
+}
+
+fn why_dead(delivery: &Delivery) -> String {
+    let death = delivery.properties.headers().as_ref().and_then(|headers| {
+        match headers.inner().get("x-death")? {
+            AMQPValue::FieldArray(deaths) => deaths.as_slice().first(),
+            _ => None,
+        }
+    });
+    let Some(AMQPValue::FieldTable(death)) = death else {
+        return "it was found among RabbitMQ's dead letters".into();
+    };
+    let said = |name: &str| match death.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        Some(AMQPValue::ShortString(text)) => text.to_string(),
+        _ => "unknown".into(),
+    };
+    let queue = said("queue");
+    match said("reason").as_str() {
+        "delivery_limit" => format!(
+            "RabbitMQ gave it up after broker.delivery_limit deliveries from {queue}: consumers \
+             ended each time before it was stored"
+        ),
+        reason => format!("RabbitMQ gave it up in {queue}: {reason}"),
+    }
+}
+
+impl Subscription for Deliveries {
+    fn collect(&mut self, bounds: CollectBounds) -> BoxFuture<'_, Result<Collected, Away>> {
+        Box::pin(async move {
+            let session = self.session.clone();
+            let collected = tokio::select! {
+                biased;
+                () = session.broken.cancelled() => return Err(session.why()),
+                collected = self.fill(bounds) => collected,
+            };
+            collected.map_err(|away| self.broken(away))
+        })
+    }
+
+    fn acknowledge(&mut self, upto: u64) -> BoxFuture<'_, Result<(), Away>> {
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = self.session.broken.cancelled() => Err(self.session.why()),
+                acked = self.ack(upto) => acked,
+            }
+        })
+    }
+
+    fn cancel(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let close = self.channel.close(200, "OK".into());
+            tokio::select! {
+                () = self.session.broken.cancelled() => {}
+                closed = tokio::time::timeout(self.confirm_timeout, close) => {
+                    // Ending the connection gives everything back as well.
+                    if closed.is_err() {
+                        self.session.fail("the end of consuming was not confirmed");
+                    }
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Deliveries {
+    /// Closes the channel as a whole. Were its consumers cancelled first, RabbitMQ would send later
+    /// records to the next one before it has back what we hold.
+    fn drop(&mut self) {
+        let _ = self.channel.close(200, "OK".into()).now_or_never();
+    }
+}
+
+/// What is counted.
+struct Figures {
+    consumed: metrics::Counter,
+    redelivered: metrics::Counter,
+    unreadable: metrics::Counter,
+}
+
+impl Figures {
+    fn new() -> Self {
+        Self {
+            consumed: metrics::counter!("wattpost_broker_consumed_records_total"),
+            redelivered: metrics::counter!("wattpost_broker_redelivered_records_total"),
+            unreadable: metrics::counter!("wattpost_broker_unreadable_messages_total"),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What one message says: a record as a JSON object that programs in any language can read, with the
+//! charger's own bytes inside. Version 1; documented in `docs/messages.md` and `docs/asyncapi.yaml`.
+//!
+//! Reading back yields the record byte for byte. What cannot be put into JSON in that way travels as
+//! text beside it: `payload` holds JSON as it was sent, `payload_text` what is not JSON or would trouble
+//! a strict reader; the same for `answer`.
+
+mod decode;
+mod encode;
+
+pub(crate) use decode::{Decoded, decode};
+pub(crate) use encode::{encode, encode_unreadable};
+
+use central::record::Notes;
+
+/// The version that is written, and the only one that is read.
+pub(crate) const VERSION: u64 = 1;
+
+/// Every member that a message may have, in the order in which they are written.
+pub const FIELDS: [&str; 19] = [
+    "v",
+    "record_id",
+    "gateway_id",
+    "seq",
+    "charger_id",
+    "ocpp_version",
+    "kind",
+    "message_id",
+    "action",
+    "received_at",
+    "epoch",
+    "notes",
+    "reason",
+    "answer_kind",
+    "answer",
+    "answer_text",
+    "payload",
+    "payload_text",
+    "record_base64",
+];
+
+/// The marks by name; a bit without a name travels as `bit_N`.
+const NOTES: [(Notes, &str); 6] = [
+    (Notes::QUARANTINED, "quarantined"),
+    (Notes::SLOPPY, "sloppy"),
+    (Notes::BASE64, "base64"),
+    (Notes::UNSOLICITED, "unsolicited"),
+    (Notes::TOKEN_UNVERIFIED, "token_unverified"),
+    (Notes::CONFLICT, "conflict"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use central::ports::Batch;
+    use central::record::{AnswerKind, GatewayId, RecordKind};
+    use central::{Record, RecordId, Timestamp};
+    use ocpp::Version;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    fn there_and_back(id: RecordId, record: &Record<'_>) -> Vec<u8> {
+        let mut message = Vec::new();
+        encode(id, record, &mut message);
+        let json: serde_json::Value = serde_json::from_slice(&message).expect("a strict reader");
+        assert_eq!(json["record_id"], id.to_string());
+        let mut batch = Batch::new(id.gateway);
+        match decode(&message) {
+            Decoded::Record(read) => read.put_into(&mut batch),
+            other => panic!("{other:?} from {json}"),
+        }
+        let (read, bytes) = batch.iter().next().unwrap();
+        assert_eq!(read, id);
+        bytes.to_vec()
+    }
+
+    #[test]
+    fn a_record_comes_back_byte_for_byte() {
+        let record = sample::record();
+        assert_eq!(there_and_back(sample::id(), &record), record.encode());
+    }
+
+    #[test]
+    fn awkward_payloads_come_back_byte_for_byte() {
+        let deep = "[".repeat(5_000) + &"]".repeat(5_000);
+        for payload in [
+            "",
+            " {}",
+            "{}\n",
+            "{ \"a\" :\n1 }",
+            "[3,\"x\"",
+            "\"\\ud800\"",
+            "\"\\ud83d\\ude00 \\u0000\"",
+            "1e999",
+            "-0.0",
+            "12345678901234567890123456789",
+            "{\"a\":1,\"a\":2}",
+            "null",
+            "\u{feff}{}",
+            "\u{2028}\u{0}\u{1b}",
+            &deep,
+        ] {
+            let record = Record {
+                kind: RecordKind::Unreadable,
+                payload,
+                answer: payload,
+                ..sample::record()
+            };
+            let back = there_and_back(sample::id(), &record);
+            assert_eq!(back, record.encode(), "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_travels_too() {
+        let mut message = Vec::new();
+        encode_unreadable(sample::id(), b"\xff\x00any bytes", None, &mut message);
+        match decode(&message) {
+            Decoded::Raw(id, bytes) => {
+                assert_eq!(id, sample::id());
+                assert_eq!(bytes, b"\xff\x00any bytes");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn members_that_are_not_known_are_passed_over() {
+        let mut message = Vec::new();
+        encode(sample::id(), &sample::record(), &mut message);
+        let mut json: serde_json::Value = serde_json::from_slice(&message).unwrap();
+        json["of_a_later_build"] = serde_json::json!({"deep": [1, 2]});
+        let text = serde_json::to_vec(&json).unwrap();
+        assert!(matches!(decode(&text), Decoded::Record(_)));
+    }
+
+    #[test]
+    fn what_is_foreign_says_why_and_has_one_id() {
+        let mut message = Vec::new();
+        encode(sample::id(), &sample::record(), &mut message);
+        let text = String::from_utf8(message).unwrap();
+        for (foreign, why) in [
+            (text.replace("\"v\":1", "\"v\":2"), "version 2"),
+            (text.replace("\"v\":1,", ""), "version"),
+            (text.replace("\"call\"", "\"sent_back\""), "kind"),
+            (text.replace("\"sloppy\"", "\"shiny\""), "note"),
+            (text.replace("\"2.0.1\"", "\"3.0\""), "version 3.0"),
+            (text.replace("\"result\"", "\"maybe\""), "answer"),
+            (text.replace("received_at", "sent_at"), "received_at"),
+            ("hello".into(), "JSON"),
+            ("[1]".into(), "JSON"),
+            (String::new(), "JSON"),
+        ] {
+            let Decoded::Foreign(letter) = decode(foreign.as_bytes()) else {
+                panic!("{foreign}");
+            };
+            assert!(letter.reason.contains(why), "{} / {why}", letter.reason);
+            assert_eq!(letter.bytes, foreign.as_bytes());
+            assert_eq!(letter.id.seq, 0);
+            let Decoded::Foreign(again) = decode(foreign.as_bytes()) else {
+                panic!();
+            };
+            assert_eq!(letter, again);
+        }
+    }
+
+    fn kinds() -> impl Strategy<Value = RecordKind> {
+        prop::sample::select(vec![
+            RecordKind::Call,
+            RecordKind::Send,
+            RecordKind::CallResult,
+            RecordKind::CallError,
+            RecordKind::CallResultError,
+            RecordKind::Unreadable,
+            RecordKind::Connected,
+            RecordKind::Disconnected,
+            RecordKind::GatewayStarted,
+        ])
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just(String::new()),
+            any::<String>(),
+            "\\PC{0,40}",
+            "(\\{\"[a-z]{1,3}\":(-?[0-9]{1,20}|true|\"[^\"\\\\\\p{Cc}]{0,9}\"|\\[\\])\\}){1}",
+            "[ \\t\\n]?[\\[\\]{}\",:0-9a-z\\\\]{0,30}[ \\t\\n]?",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn every_record_comes_back_byte_for_byte(
+            kind in kinds(), charger_id in texts(), message_id in texts(), action in texts(),
+            payload in texts(), answer in texts(), reason in texts(),
+            version in prop::sample::select(vec![Version::V16, Version::V201, Version::V21]),
+            answer_kind in prop::sample::select(vec![
+                AnswerKind::None, AnswerKind::Result, AnswerKind::Error,
+            ]),
+            received_at in prop_oneof![any::<i64>(), 0..4_000_000_000_000_i64],
+            (epoch, notes, gateway, seq) in (any::<u64>(), any::<u32>(), any::<u128>(), any::<u64>()),
+        ) {
+            let record = Record {
+                kind,
+                charger_id: &charger_id,
+                ocpp_version: version,
+                message_id: &message_id,
+                action: &action,
+                payload: &payload,
+                answer_kind,
+                answer: &answer,
+                received_at: Timestamp(received_at),
+                epoch,
+                notes: Notes(notes),
+                reason: &reason,
+            };
+            let id = RecordId { gateway: GatewayId(Uuid::from_u128(gateway)), seq };
+            prop_assert_eq!(there_and_back(id, &record), record.encode());
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

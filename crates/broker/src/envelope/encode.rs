@@ -1,0 +1,188 @@
+//! Record to JSON, written by hand: this runs once per message on the way to RabbitMQ.
+
+use super::{NOTES, VERSION};
+use central::record::{AnswerKind, Notes};
+use central::{Record, RecordId};
+use ocpp::Version;
+use serde_json::value::RawValue;
+use std::io::Write;
+
+/// Deeper JSON travels as text, so that no reader's parser chokes on it.
+const EMBED_DEPTH_MAX: usize = 64;
+
+/// Appends the message of `record` to `out`.
+pub(crate) fn encode(id: RecordId, record: &Record<'_>, out: &mut Vec<u8>) {
+    out.reserve(360 + record.payload.len() + record.answer.len() + record.reason.len());
+    begin(id, out);
+    member(out, "charger_id", record.charger_id);
+    out.extend_from_slice(match record.ocpp_version {
+        Version::V16 => b",\"ocpp_version\":\"1.6\",\"kind\":\"",
+        Version::V201 => b",\"ocpp_version\":\"2.0.1\",\"kind\":\"",
+        Version::V21 => b",\"ocpp_version\":\"2.1\",\"kind\":\"",
+    });
+    out.extend_from_slice(record.kind.as_str().as_bytes());
+    out.push(b'"');
+    member(out, "message_id", record.message_id);
+    member(out, "action", record.action);
+    print(
+        out,
+        format_args!(
+            ",\"received_at\":\"{}\",\"epoch\":{}",
+            record.received_at, record.epoch
+        ),
+    );
+    notes(out, record.notes);
+    member(out, "reason", record.reason);
+    out.extend_from_slice(match record.answer_kind {
+        AnswerKind::None => b",\"answer_kind\":\"none\"",
+        AnswerKind::Result => b",\"answer_kind\":\"result\"",
+        AnswerKind::Error => b",\"answer_kind\":\"error\"",
+    });
+    embed(out, "answer", record.answer, false);
+    embed(
+        out,
+        "payload",
+        record.payload,
+        record.notes.has(Notes::BASE64),
+    );
+    out.push(b'}');
+}
+
+/// Appends the message of bytes that are no record to this build; with a reason when they are a dead
+/// letter already.
+pub(crate) fn encode_unreadable(
+    id: RecordId,
+    bytes: &[u8],
+    reason: Option<&str>,
+    out: &mut Vec<u8>,
+) {
+    use base64::Engine;
+    begin(id, out);
+    if let Some(reason) = reason {
+        member(out, "reason", reason);
+    }
+    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+    member(out, "record_base64", &text);
+    out.push(b'}');
+}
+
+fn begin(id: RecordId, out: &mut Vec<u8>) {
+    let mut buffer = [0; uuid::fmt::Hyphenated::LENGTH];
+    let gateway = id.gateway.0.hyphenated().encode_lower(&mut buffer);
+    let seq = id.seq;
+    print(
+        out,
+        format_args!(
+            "{{\"v\":{VERSION},\"record_id\":\"{gateway}/{seq}\",\"gateway_id\":\"{gateway}\",\"seq\":{seq}"
+        ),
+    );
+}
+
+fn member(out: &mut Vec<u8>, name: &str, text: &str) {
+    name_of(out, name);
+    string(out, text);
+}
+
+fn name_of(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn string(out: &mut Vec<u8>, text: &str) {
+    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
+    // Writing a text into memory has nothing that could fail.
+    let written = serde_json::to_writer(&mut *out, text);
+    debug_assert!(written.is_ok());
+}
+
+fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    // A Vec takes everything.
+    let written = out.write_fmt(text);
+    debug_assert!(written.is_ok());
+}
+
+fn notes(out: &mut Vec<u8>, notes: Notes) {
+    out.extend_from_slice(b",\"notes\":[");
+    let mut comma = false;
+    for bit in 0..u32::BITS {
+        if notes.0 & (1 << bit) == 0 {
+            continue;
+        }
+        if comma {
+            out.push(b',');
+        }
+        comma = true;
+        match NOTES.iter().find(|(note, _)| note.0 == 1 << bit) {
+            Some((_, name)) => print(out, format_args!("\"{name}\"")),
+            None => print(out, format_args!("\"bit_{bit}\"")),
+        }
+    }
+    out.push(b']');
+}
+
+/// Writes `text` as it is where it is JSON that every reader takes, else as a string under another
+/// name; nothing at all when it is empty.
+fn embed(out: &mut Vec<u8>, name: &str, text: &str, is_plain_text: bool) {
+    if text.is_empty() {
+        return;
+    }
+    if !is_plain_text && is_good_json(text) {
+        name_of(out, name);
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"_text\":");
+    string(out, text);
+}
+
+fn is_good_json(text: &str) -> bool {
+    // JSON with nothing around it; `null` would read as if it were not there.
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(json) if json.get().len() == text.len() && text != "null" => {}
+        _ => return false,
+    }
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut escaped = false;
+    let mut strict = true;
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                b'u' if escaped => {
+                    strict = false;
+                    escaped = false;
+                }
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > EMBED_DEPTH_MAX {
+                    return false;
+                }
+            }
+            b']' | b'}' => depth -= 1,
+            // A number with an exponent may be beyond what readers can hold.
+            b'E' => strict = false,
+            b'e' => strict = false,
+            _ => {}
+        }
+    }
+    // Half of a surrogate pair is grammatical and yet refused by many readers: look closely, rarely.
+    strict || serde_json::from_str::<serde_json::Value>(text).is_ok()
+}

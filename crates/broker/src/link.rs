@@ -1,0 +1,321 @@
+//! Keeps one connection to RabbitMQ alive for ever: connects, declares, watches, and begins anew after
+//! any trouble, with pauses that grow and differ.
+//!
+//! ```text
+//! Connecting ──▶ Up ◀──▶ Blocked      Up: calls go through
+//!     ▲           │         │         Blocked: RabbitMQ is low on memory or disk
+//!     └── Down ◀──┴─────────┘         Down: says why; the next try comes by itself
+//! ```
+//!
+//! There is one answer to every sort of trouble: a new connection with new channels, everything
+//! declared again. Whoever waits for something on the old one is told at once; nothing is repeated here,
+//! for the caller still has its records.
+
+use crate::Config;
+use crate::address::Address;
+use crate::announce::{self, Announcer};
+use crate::depth;
+use crate::dial::{DialError, Step, Wire, dial};
+use crate::publish::Publisher;
+use crate::topology;
+use central::ports::{Away, AwayKind};
+use futures_util::StreamExt;
+use lapin::Event;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How often the library's own view of the connection is looked at, beside the events that it sends.
+const GLANCE: Duration = Duration::from_millis(500);
+/// A connection that lasted as long as this was a good one: the next pause is a short one again.
+const SETTLED: Duration = Duration::from_secs(5);
+/// Time for a good end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// How the connection is.
+#[derive(Clone)]
+pub(crate) enum State {
+    /// Not tried to the end yet.
+    Connecting,
+    Up(Arc<Session>),
+    /// Connected, and RabbitMQ takes nothing.
+    Blocked(Arc<Session>, String),
+    /// Will be tried again.
+    Down(String),
+    /// Ended by us.
+    Closed,
+}
+
+impl State {
+    /// The connection, if calls may go through now.
+    pub(crate) fn session(&self) -> Result<Arc<Session>, Away> {
+        match self {
+            Self::Up(session) => Ok(session.clone()),
+            Self::Blocked(_, reason) => Err(blocked(reason)),
+            Self::Connecting => Err(away("not connected yet")),
+            Self::Down(reason) => Err(away(reason)),
+            Self::Closed => Err(away("the connection was closed by us")),
+        }
+    }
+}
+
+/// RabbitMQ does not answer.
+pub(crate) fn away(detail: impl Into<String>) -> Away {
+    Away {
+        what: "RabbitMQ",
+        kind: AwayKind::Unreachable,
+        detail: detail.into(),
+    }
+}
+
+/// RabbitMQ has an alarm.
+pub(crate) fn blocked(reason: &str) -> Away {
+    Away {
+        what: "RabbitMQ",
+        kind: AwayKind::Full,
+        detail: format!("it takes nothing now: {reason}"),
+    }
+}
+
+/// What all parts of a broker share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) role: String,
+    pub(crate) state: watch::Sender<State>,
+    pub(crate) closing: CancellationToken,
+    /// Records that wait while somebody is at work on them.
+    pub(crate) queued: AtomicU64,
+    pub(crate) announcer: Announcer,
+}
+
+/// One connection, from its beginning to its first trouble.
+pub(crate) struct Session {
+    pub(crate) wire: Wire,
+    pub(crate) node: String,
+    pub(crate) publisher: Arc<Publisher>,
+    /// Ended when anything is wrong.
+    pub(crate) broken: CancellationToken,
+    why: Mutex<Option<String>>,
+}
+
+impl Session {
+    /// Gives the connection up; the first reason is the one that is told.
+    pub(crate) fn fail(&self, reason: impl Into<String>) {
+        self.why
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| reason.into());
+        self.broken.cancel();
+    }
+
+    /// Why it was given up.
+    pub(crate) fn why(&self) -> Away {
+        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
+        away(why.as_deref().unwrap_or("the connection has ended"))
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.wire.connection.status().blocked()
+    }
+}
+
+/// Runs until `closing`.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut pause = Pause::new(&shared.config);
+    let mut turn = 0;
+    while !shared.closing.is_cancelled() {
+        let opened = tokio::select! {
+            () = shared.closing.cancelled() => break,
+            opened = open_one(&shared, &mut turn) => opened,
+        };
+        let reason = match opened {
+            Ok(session) => {
+                let since = Instant::now();
+                let reason = live(&shared, &session).await;
+                if since.elapsed() > SETTLED {
+                    pause = Pause::new(&shared.config);
+                }
+                turn += 1;
+                reason
+            }
+            Err(reason) => reason,
+        };
+        if shared.closing.is_cancelled() {
+            break;
+        }
+        tell(&shared, reason);
+        tokio::select! {
+            () = shared.closing.cancelled() => break,
+            () = tokio::time::sleep(pause.next()) => {}
+        }
+    }
+    shared.state.send_replace(State::Closed);
+}
+
+/// Says once what is wrong, not at every try.
+fn tell(shared: &Shared, reason: String) {
+    let said = matches!(&*shared.state.borrow(), State::Down(before) if *before == reason);
+    if !said {
+        tracing::warn!(role = shared.role, %reason, "no connection to RabbitMQ; trying for ever");
+    }
+    shared.state.send_replace(State::Down(reason));
+}
+
+/// Tries every node once, beginning with the one whose turn it is.
+async fn open_one(shared: &Arc<Shared>, turn: &mut usize) -> Result<Arc<Session>, String> {
+    let nodes = Address::all(&shared.config)?;
+    let mut first = None;
+    for _ in 0..nodes.len() {
+        let node = &nodes[*turn % nodes.len()];
+        match within(&shared.config, open(shared, node)).await {
+            Ok(session) => return Ok(session),
+            Err(error) => {
+                tracing::debug!(%node, %error, "not connected");
+                first.get_or_insert(format!("{node}: {error}"));
+                *turn += 1;
+            }
+        }
+    }
+    Err(first.unwrap_or_default())
+}
+
+/// Bounds the time for connecting and declaring.
+pub(crate) async fn within<T>(
+    config: &Config,
+    work: impl Future<Output = Result<T, DialError>>,
+) -> Result<T, DialError> {
+    let limit = config.connect_timeout();
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        let detail = format!("no answer within {} ms", limit.as_millis());
+        Err(DialError::new(Step::Reach, detail))
+    })
+}
+
+async fn open(shared: &Arc<Shared>, node: &Address) -> Result<Arc<Session>, DialError> {
+    let wire = dial(node, &shared.config, &shared.role).await?;
+    let failed = |error: lapin::Error| DialError::of(Step::Declare, &error);
+    let channel = wire.connection.create_channel().await.map_err(failed)?;
+    topology::declare(&channel, &shared.config)
+        .await
+        .map_err(failed)?;
+    let publisher = Publisher::open(channel, &shared.config)
+        .await
+        .map_err(failed)?;
+    Ok(Arc::new(Session {
+        wire,
+        node: node.to_string(),
+        publisher: Arc::new(publisher),
+        broken: CancellationToken::new(),
+        why: Mutex::new(None),
+    }))
+}
+
+/// Uses a connection until its first trouble; returns what that was.
+async fn live(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
+    tracing::info!(
+        role = shared.role,
+        node = session.node,
+        "connected to RabbitMQ"
+    );
+    metrics::counter!("wattpost_broker_connections_total").increment(1);
+    let connected = metrics::gauge!("wattpost_broker_connected", "role" => shared.role.clone());
+    shared.state.send_replace(State::Up(session.clone()));
+    connected.set(1.0);
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(session.publisher.clone().run(session.clone()));
+    tasks.spawn(depth::run(shared.clone(), session.clone()));
+    tasks.spawn(announce::run(shared.clone(), session.clone()));
+
+    let reason = watch_over(shared, session).await;
+    session.fail(&reason);
+    shared.state.send_replace(State::Down(reason.clone()));
+    connected.set(0.0);
+    session.publisher.refuse(session.why());
+    tasks.shutdown().await;
+    shared.queued.store(0, std::sync::atomic::Ordering::Relaxed);
+    if shared.closing.is_cancelled() {
+        let close = session.wire.connection.close(200, "OK".into());
+        let _ = tokio::time::timeout(CLOSE_WITHIN, close).await;
+    }
+    session.wire.cut.cut();
+    reason
+}
+
+async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
+    let connection = &session.wire.connection;
+    let mut events = Box::pin(connection.events_listener());
+    let mut glance = tokio::time::interval(GLANCE);
+    loop {
+        let event = tokio::select! {
+            () = shared.closing.cancelled() => return "closed by us".into(),
+            () = session.broken.cancelled() => return session.why().detail,
+            event = events.next() => event,
+            _ = glance.tick() => {
+                if connection.status().connected() {
+                    continue;
+                }
+                None
+            }
+        };
+        match event {
+            Some(Event::ConnectionBlocked(reason)) => block(shared, session, reason),
+            Some(Event::ConnectionUnblocked) => unblock(shared, session),
+            Some(Event::Error(error)) => return DialError::of(Step::Declare, &error).detail,
+            Some(_) => {}
+            None => return "the connection has ended".into(),
+        }
+    }
+}
+
+fn block(shared: &Shared, session: &Arc<Session>, reason: String) {
+    tracing::warn!(role = shared.role, %reason, "RabbitMQ takes nothing now");
+    session.publisher.block(blocked(&reason));
+    shared
+        .state
+        .send_replace(State::Blocked(session.clone(), reason));
+}
+
+fn unblock(shared: &Shared, session: &Arc<Session>) {
+    tracing::info!(role = shared.role, "RabbitMQ takes records again");
+    session.publisher.unblock();
+    shared.state.send_replace(State::Up(session.clone()));
+}
+
+/// Pauses that double, each somewhere between half and all of its length, so that many processes do not
+/// come back in step.
+struct Pause {
+    next: Duration,
+    max: Duration,
+}
+
+impl Pause {
+    fn new(config: &Config) -> Self {
+        Self {
+            next: Duration::from_millis(config.retry_min_ms),
+            max: Duration::from_millis(config.retry_max_ms),
+        }
+    }
+
+    fn next(&mut self) -> Duration {
+        let now = self.next;
+        self.next = (now * 2).min(self.max);
+        now.mul_f64(fastrand::f64().mul_add(0.5, 0.5))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_bound_and_differ() {
+        let config = Config::default();
+        let mut pause = Pause::new(&config);
+        let pauses: Vec<u128> = (0..12).map(|_| pause.next().as_millis()).collect();
+        assert!((100..=200).contains(&pauses[0]), "{pauses:?}");
+        assert!(pauses[6..].iter().all(|ms| (2_500..=5_000).contains(ms)));
+        assert!(pauses[6..].windows(2).any(|two| two[0] != two[1]));
+    }
+}

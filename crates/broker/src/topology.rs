@@ -1,0 +1,150 @@
+//! What must exist in RabbitMQ, and under which names; declared at every connection and again from time
+//! to time, so that what somebody deletes comes back.
+
+use crate::Config;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, ExchangeKind};
+
+/// Records, by topic.
+pub(crate) const RECORDS: &str = "wattpost.records";
+/// Exchange and queue for records that no binding took.
+pub(crate) const UNROUTABLE: &str = "wattpost.unroutable";
+/// Exchange and queue for records that RabbitMQ gave up.
+pub(crate) const DEAD: &str = "wattpost.dead";
+/// News between processes, to everybody.
+pub(crate) const ANNOUNCEMENTS: &str = "wattpost.announcements";
+/// Commands to chargers, by topic.
+pub(crate) const COMMANDS: &str = "wattpost.commands";
+
+/// "Never", for queues whose messages must not be given up: RabbitMQ 4 would do so after 20 deliveries
+/// when nothing is said, and RabbitMQ 3 reads a negative number as 0.
+const DELIVERIES_WITHOUT_END: i64 = 2_000_000_000;
+
+/// The queue of a partition.
+pub(crate) fn partition_queue(partition: u16) -> String {
+    format!("{RECORDS}.{partition}")
+}
+
+/// Declares everything. What exists already with the same properties stays as it is.
+pub(crate) async fn declare(channel: &Channel, config: &Config) -> lapin::Result<()> {
+    exchange(channel, UNROUTABLE, ExchangeKind::Fanout, &[]).await?;
+    exchange(channel, DEAD, ExchangeKind::Fanout, &[]).await?;
+    exchange(channel, ANNOUNCEMENTS, ExchangeKind::Fanout, &[]).await?;
+    exchange(channel, COMMANDS, ExchangeKind::Topic, &[]).await?;
+    let otherwise = [("alternate-exchange", text(UNROUTABLE))];
+    exchange(channel, RECORDS, ExchangeKind::Topic, &otherwise).await?;
+
+    let forever = AMQPValue::LongLongInt(DELIVERIES_WITHOUT_END);
+    queue(channel, DEAD, &[("x-delivery-limit", forever)]).await?;
+    bind(channel, DEAD, DEAD, "").await?;
+    queue(channel, UNROUTABLE, &of_records(config)).await?;
+    bind(channel, UNROUTABLE, UNROUTABLE, "").await?;
+    for partition in 0..config.partitions {
+        let name = partition_queue(partition);
+        queue(channel, &name, &of_records(config)).await?;
+        bind(channel, &name, RECORDS, &format!("{partition}.#")).await?;
+    }
+    Ok(())
+}
+
+/// What RabbitMQ says of a queue.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Depth {
+    /// Messages that wait, without those that are with a consumer.
+    pub(crate) messages: u64,
+    pub(crate) consumers: u32,
+}
+
+/// Asks for a queue without making it; an error closes the channel when there is none.
+pub(crate) async fn depth(channel: &Channel, queue: &str) -> lapin::Result<Depth> {
+    let options = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let queue = channel
+        .queue_declare(queue.into(), options, FieldTable::default())
+        .await?;
+    Ok(Depth {
+        messages: queue.message_count().into(),
+        consumers: queue.consumer_count(),
+    })
+}
+
+/// Whether an error says that there is no such queue.
+pub(crate) fn is_not_found(error: &lapin::Error) -> bool {
+    matches!(error.kind(), lapin::ErrorKind::ProtocolError(amqp) if amqp.get_id() == 404)
+}
+
+/// A queue of records: one consumer at a time, so that order holds; refused when full, and given up
+/// only into the dead, both without loss.
+fn of_records(config: &Config) -> [(&'static str, AMQPValue); 6] {
+    let length = i64::try_from(config.queue_records_max).unwrap_or(i64::MAX);
+    [
+        ("x-single-active-consumer", AMQPValue::Boolean(true)),
+        ("x-max-length", AMQPValue::LongLongInt(length)),
+        ("x-overflow", text("reject-publish")),
+        (
+            "x-delivery-limit",
+            AMQPValue::LongLongInt(config.delivery_limit.into()),
+        ),
+        ("x-dead-letter-exchange", text(DEAD)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+    ]
+}
+
+async fn exchange(
+    channel: &Channel,
+    name: &str,
+    kind: ExchangeKind,
+    arguments: &[(&str, AMQPValue)],
+) -> lapin::Result<()> {
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    channel
+        .exchange_declare(name.into(), kind, options, table(arguments))
+        .await
+}
+
+async fn queue(
+    channel: &Channel,
+    name: &str,
+    arguments: &[(&str, AMQPValue)],
+) -> lapin::Result<()> {
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = table(arguments);
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    channel
+        .queue_declare(name.into(), options, arguments)
+        .await
+        .map(|_| ())
+}
+
+async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> lapin::Result<()> {
+    channel
+        .queue_bind(
+            queue.into(),
+            exchange.into(),
+            key.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+}
+
+fn table(arguments: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in arguments {
+        table.insert(ShortString::from(*name), value.clone());
+    }
+    table
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
