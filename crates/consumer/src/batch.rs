@@ -5,6 +5,10 @@ use central::project::Changes;
 use central::{Record, RecordId};
 use metrics::counter;
 
+/// The reason of the dead letter of a record that cannot be projected.
+pub(crate) const PROJECTING_PANICKED: &str =
+    "projecting it panicked: it is among the messages and changed nothing else";
+
 type Records<'a> = Vec<(RecordId, Record<'a>)>;
 
 /// Decodes, projects and applies a batch.
@@ -26,8 +30,7 @@ fn apply_by(
         DeadLetter {
             id: *id,
             bytes: record.encode(),
-            reason: "projecting it panicked: it is among the messages and changed nothing else"
-                .to_owned(),
+            reason: PROJECTING_PANICKED.to_owned(),
         }
     }));
     let applied = store.apply(&records, &changes, &dead)?;

@@ -1,12 +1,39 @@
-//! The consumer's loop: collect, apply, acknowledge.
+//! The consumer's loop: collect a batch, have it applied, acknowledge it; for ever.
+//!
+//! ```text
+//!             RabbitMQ is there                    the database refuses
+//!   seeking ────────────────────▶ consuming ─────────────────────────────▶ waiting
+//!      ▲                             │                                        │
+//!      └─────────────────────────────┴────────────────────────────────────────┘
+//!              the road is broken                    the database answers
+//! ```
+//! While the database is away nothing is held: the subscription is cancelled at the first refusal, so that
+//! RabbitMQ has everything back, counts one delivery per outage (and not one per try), keeps no delivery
+//! waiting for its acknowledgement, and other consumers may try. Whatever sort of trouble it is, it is
+//! waited for: full, locked or damaged databases get repaired, and a dropped record does not come back.
+//!
+//! While one batch is applied the next is collected, if the one in hand was full: then more is waiting. A
+//! batch is acknowledged only after all before it. Where the next does not come in time (the road sends ahead
+//! no more than one batch), the subscription is given up so that nothing stays unacknowledged, and batches
+//! go one by one from then on.
 
+use crate::maintenance::maintain;
+use crate::stage::{Stage, Watched};
+use crate::work::Work;
 use crate::{Applier, Config};
-use central::ports::{Away, Health, HealthProbe, Source};
-use std::sync::Arc;
+use central::ports::{Away, HealthProbe, Source};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-/// Asks the database whether it answers. Blocks.
+/// Asks the database whether it answers, or has it do something. Blocks.
 pub type Ping = Arc<dyn Fn() -> Result<(), Away> + Send + Sync>;
+
+/// Pause after a panic of somebody we call.
+const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
 /// What the consumer works with.
 pub struct ConsumerDeps {
@@ -23,35 +50,74 @@ pub struct ConsumerDeps {
 
 /// A running consumer. Dropping it stops it where it is, which loses nothing: what was not acknowledged is
 /// delivered again. [`Consumer::shutdown`] is the orderly way.
-pub struct Consumer {}
+pub struct Consumer {
+    stop: CancellationToken,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    watched: Arc<Watched>,
+}
 
 impl Consumer {
     /// Starts collecting. Must be called within a Tokio runtime. Neither RabbitMQ nor the database need be
     /// there yet.
     #[must_use]
     pub fn start(deps: ConsumerDeps, config: Config) -> Self {
-        let _ = (deps, config.bounds());
-        Self {}
+        let stop = CancellationToken::new();
+        let watched = Arc::new(Watched::default());
+        let work = Work::new(
+            deps.source,
+            deps.applier,
+            deps.database_ping,
+            config,
+            stop.clone(),
+            Arc::clone(&watched),
+        );
+        let mut tasks = vec![tokio::spawn(for_ever(work, stop.clone()))];
+        if let Some(maintenance) = deps.maintenance {
+            tasks.push(tokio::spawn(maintain(maintenance, stop.clone())));
+        }
+        Self {
+            stop,
+            tasks: Mutex::new(tasks),
+            watched,
+        }
     }
 
     /// Collects no more, stores and acknowledges what is in hand, and gives the rest back to RabbitMQ; after
-    /// `grace` it stops where it is.
+    /// `grace` it stops where it is, which loses nothing either.
     pub async fn shutdown(&self, grace: Duration) {
-        let _ = grace;
-        std::future::ready(()).await;
+        self.stop.cancel();
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let deadline = tokio::time::Instant::now() + grace;
+        for mut task in tasks {
+            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                tracing::warn!("the consumer stops with work in hand; it is done again");
+                task.abort();
+            }
+        }
+        self.watched.is(Stage::Stopped);
     }
 
-    /// How it is: part `consumer`.
+    /// How it is: part `consumer`, up while it consumes.
     #[must_use]
     pub fn probe(&self) -> Arc<dyn HealthProbe> {
-        Arc::new(Probe)
+        Arc::clone(&self.watched) as _
     }
 }
 
-struct Probe;
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        tasks.iter().for_each(JoinHandle::abort);
+    }
+}
 
-impl HealthProbe for Probe {
-    fn health(&self) -> Vec<Health> {
-        Vec::new()
+/// A panic in an adapter must not end the consuming: what was in hand is delivered again.
+async fn for_ever(work: Work, stop: CancellationToken) {
+    while AssertUnwindSafe(work.run()).catch_unwind().await.is_err() {
+        tracing::error!("consuming ended in a panic and begins anew");
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(AFTER_A_PANIC) => {}
+        }
     }
 }

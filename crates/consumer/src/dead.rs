@@ -1,7 +1,9 @@
-//! Dead letters once more: what could not be applied once may go in after a repair.
+//! Dead letters once more: what could not be applied may go in after a repair, or with a newer version.
 
-use central::RecordId;
+use crate::batch::PROJECTING_PANICKED;
 use central::ports::{Away, DeadLetters, Store};
+use central::project::Changes;
+use central::{Record, RecordId};
 
 /// What became of a dead letter that was tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,10 +16,11 @@ pub enum Retried {
     NotFound,
 }
 
-/// Applies a dead letter and removes it, if it goes in now. Blocks.
+/// Applies a dead letter, and removes it if it went in. Blocks. Applying is what it is for any record: twice
+/// has the effect of once, so a try that was broken off is simply made again.
 ///
 /// # Errors
-/// When the database is away; nothing is lost, try again later.
+/// When the database is away; the letter is still there, or is applied and still there.
 pub fn retry_dead_letter<S>(store: &S, id: RecordId) -> Result<Retried, Away>
 where
     S: Store + DeadLetters + ?Sized,
@@ -25,5 +28,21 @@ where
     let Some(letter) = store.dead_letter(id)? else {
         return Ok(Retried::NotFound);
     };
-    Ok(Retried::StillDead(letter.reason))
+    let record = match Record::decode(&letter.bytes) {
+        Ok(record) => record,
+        Err(error) => return Ok(Retried::StillDead(error.to_string())),
+    };
+    let records = [(id, record)];
+    let (changes, panicked) = Changes::of(&records);
+    if !panicked.is_empty() {
+        return Ok(Retried::StillDead(PROJECTING_PANICKED.to_owned()));
+    }
+    let applied = store.apply(&records, &changes, &[])?;
+    if applied.new + applied.known == 0 {
+        // The store has its own reasons; it has just given this one again.
+        let letter = store.dead_letter(id)?.unwrap_or(letter);
+        return Ok(Retried::StillDead(letter.reason));
+    }
+    store.discard_dead_letter(id)?;
+    Ok(Retried::Applied)
 }

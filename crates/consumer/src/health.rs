@@ -27,7 +27,7 @@ impl Condition {
             }
             (Some(away), Some(was)) => was.away.clone_from(away),
             (Some(away), None) => {
-                tracing::warn!(%away, "the database refuses records; they wait in the journal");
+                tracing::warn!(%away, "the database refuses records; they wait where they are");
                 *trouble = Some(Trouble {
                     away: away.clone(),
                     since_millis: now_millis,

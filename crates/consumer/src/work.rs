@@ -1,0 +1,275 @@
+//! The work of the consumer's loop; see [`crate::Consumer`] for what it promises.
+
+use crate::consumer::Ping;
+use crate::stage::{Stage, Watched};
+use crate::{Applier, Config};
+use central::ports::{Away, AwayKind, Collected, Sink, Source, Subscription};
+use metrics::{Counter, counter};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How much longer than its age bound a batch that should be there already may take to be collected.
+const NEXT_IS_LATE: Duration = Duration::from_millis(200);
+/// Longest pause when the database answers and yet takes no batch (its disk is full, say): each try counts as
+/// a delivery of all that was sent ahead, and RabbitMQ gives up after some thousands.
+const REFUSED_MAX: Duration = Duration::from_secs(60);
+
+pub(crate) struct Work {
+    source: Arc<dyn Source>,
+    applier: Arc<Applier>,
+    database_ping: Ping,
+    config: Config,
+    stop: CancellationToken,
+    watched: Arc<Watched>,
+    /// Collecting ahead was found not to work here.
+    one_by_one: AtomicBool,
+    acknowledged: Counter,
+}
+
+/// Why consuming ended. Nothing is unacknowledged of what was applied, as far as that could be.
+enum Ended {
+    Stopped,
+    Source(Away),
+    Database(Away),
+    /// The next batch did not come though the one in hand was full.
+    NextIsLate,
+}
+
+/// A batch that is being applied.
+struct InHand {
+    upto: u64,
+    records: u64,
+    /// More is waiting, most likely.
+    is_full: bool,
+    applying: JoinHandle<Result<(), Away>>,
+}
+
+/// Failures in a row, of each side.
+#[derive(Default)]
+struct Retries {
+    source: u32,
+    database: u32,
+}
+
+impl Work {
+    pub(crate) fn new(
+        source: Arc<dyn Source>,
+        applier: Arc<Applier>,
+        database_ping: Ping,
+        config: Config,
+        stop: CancellationToken,
+        watched: Arc<Watched>,
+    ) -> Self {
+        Self {
+            source,
+            applier,
+            database_ping,
+            config,
+            stop,
+            watched,
+            one_by_one: AtomicBool::new(false),
+            acknowledged: counter!("wattpost_consumer_records_acknowledged_total"),
+        }
+    }
+
+    /// Until it is told to stop.
+    pub(crate) async fn run(&self) {
+        let mut retries = Retries::default();
+        loop {
+            let mut subscription = match self.or_stop(self.source.subscribe()).await {
+                None => return,
+                Some(Ok(subscription)) => subscription,
+                Some(Err(away)) => {
+                    self.wait_for_source(away, &mut retries).await;
+                    continue;
+                }
+            };
+            self.watched.is(Stage::Consuming);
+            let ended = self.consume(&mut *subscription, &mut retries).await;
+            subscription.cancel().await;
+            match ended {
+                Ended::Stopped => return,
+                Ended::Source(away) => self.wait_for_source(away, &mut retries).await,
+                Ended::Database(away) => self.wait_for_database(away, &mut retries).await,
+                Ended::NextIsLate => {
+                    tracing::debug!("no more than a batch is sent ahead: batches go one by one");
+                    self.one_by_one.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    async fn consume(&self, subscription: &mut dyn Subscription, retries: &mut Retries) -> Ended {
+        let mut in_hand: Option<InHand> = None;
+        loop {
+            let Some(batch) = in_hand.take() else {
+                // Collecting may be broken off here: the subscription ends with it.
+                match self
+                    .or_stop(subscription.collect(self.config.bounds()))
+                    .await
+                {
+                    None => return Ended::Stopped,
+                    Some(Err(away)) => return Ended::Source(away),
+                    Some(Ok(collected)) => in_hand = Some(self.apply(collected)),
+                }
+                continue;
+            };
+            let (upto, records) = (batch.upto, batch.records);
+            let goes_ahead = batch.is_full
+                && !self.one_by_one.load(Ordering::Relaxed)
+                && !self.stop.is_cancelled();
+            let (applied, ahead) = if goes_ahead {
+                self.apply_and_collect(batch, subscription).await
+            } else {
+                (joined(batch.applying).await, Ahead::Nothing)
+            };
+            if let Err(away) = applied {
+                return Ended::Database(away);
+            }
+            retries.database = 0;
+            // Also after collecting was broken off: what was torn there comes after `upto`.
+            if let Err(away) = subscription.acknowledge(upto).await {
+                return Ended::Source(away);
+            }
+            retries.source = 0;
+            self.acknowledged.increment(records);
+            match ahead {
+                Ahead::Nothing => {}
+                Ahead::Next(next) => in_hand = Some(next),
+                Ahead::Broken(away) => return Ended::Source(away),
+                Ahead::Late => return Ended::NextIsLate,
+            }
+        }
+    }
+
+    /// Sees the batch in hand applied, and collects the next one meanwhile.
+    async fn apply_and_collect(
+        &self,
+        batch: InHand,
+        subscription: &mut dyn Subscription,
+    ) -> (Result<(), Away>, Ahead) {
+        let bounds = self.config.bounds();
+        let mut collecting = pin!(subscription.collect(bounds));
+        let mut applying = pin!(joined(batch.applying));
+        let take = |collected: Result<Collected, Away>| match collected {
+            // To the applier at once, which takes it up when it has done with the one before.
+            Ok(collected) => Ahead::Next(self.apply(collected)),
+            Err(away) => Ahead::Broken(away),
+        };
+        tokio::select! {
+            biased;
+            collected = &mut collecting => {
+                let next = take(collected);
+                (applying.await, next)
+            }
+            applied = &mut applying => {
+                if applied.is_err() {
+                    return (applied, Ahead::Nothing);
+                }
+                let patience = bounds.age_max + NEXT_IS_LATE;
+                let ahead = match tokio::time::timeout(patience, collecting).await {
+                    Ok(collected) => take(collected),
+                    Err(_) => Ahead::Late,
+                };
+                (applied, ahead)
+            }
+        }
+    }
+
+    fn apply(&self, collected: Collected) -> InHand {
+        let Collected { batch, upto } = collected;
+        let is_full = batch.len() >= self.config.batch_records_max
+            || batch.size_bytes() >= self.config.batch_bytes_max / 2;
+        let records = batch.len() as u64;
+        let applier = Arc::clone(&self.applier);
+        let applying = tokio::spawn(async move {
+            match batch.is_empty() {
+                true => Ok(()),
+                false => applier.deliver(Arc::new(batch)).await,
+            }
+        });
+        InHand {
+            upto,
+            records,
+            is_full,
+            applying,
+        }
+    }
+
+    async fn wait_for_source(&self, away: Away, retries: &mut Retries) {
+        self.watched.is(Stage::SourceAway(away));
+        retries.source = retries.source.saturating_add(1);
+        let longest = Duration::from_millis(self.config.retry_max_ms);
+        let _ = self
+            .or_stop(tokio::time::sleep(self.backoff(retries.source, longest)))
+            .await;
+    }
+
+    /// Until the database answers. Whatever sort of trouble it has: a record that is dropped does not come
+    /// back, a database that is repaired does.
+    async fn wait_for_database(&self, away: Away, retries: &mut Retries) {
+        self.watched.is(Stage::DatabaseAway(away));
+        // It may answer and refuse all the same; then these grow over the rounds.
+        retries.database = retries.database.saturating_add(1);
+        let pause = self.backoff(retries.database, REFUSED_MAX);
+        if self.or_stop(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+        let longest = Duration::from_millis(self.config.retry_max_ms);
+        for tries in 1.. {
+            let ping = Arc::clone(&self.database_ping);
+            let asked = tokio::task::spawn_blocking(move || ping());
+            match self.or_stop(asked).await {
+                None | Some(Ok(Ok(()))) => return,
+                Some(Ok(Err(away))) => self.watched.is(Stage::DatabaseAway(away)),
+                Some(Err(_)) => tracing::error!("asking the database panicked; it is asked again"),
+            }
+            if self
+                .or_stop(tokio::time::sleep(self.backoff(tries, longest)))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Exponential from `retry_min_ms` to `longest`, between half and all of it.
+    fn backoff(&self, retries: u32, longest: Duration) -> Duration {
+        let exponent = retries.saturating_sub(1).min(20);
+        let full = Duration::from_millis(self.config.retry_min_ms.saturating_mul(1 << exponent));
+        full.min(longest).mul_f64(fastrand::f64().mul_add(0.5, 0.5))
+    }
+
+    /// What comes out, or `None` when it is time to stop.
+    async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            done = work => Some(done),
+        }
+    }
+}
+
+/// What came of collecting ahead.
+enum Ahead {
+    Nothing,
+    Next(InHand),
+    Broken(Away),
+    Late,
+}
+
+async fn joined(applying: JoinHandle<Result<(), Away>>) -> Result<(), Away> {
+    applying.await.unwrap_or_else(|error| {
+        Err(Away {
+            what: "database",
+            kind: AwayKind::Unreachable,
+            detail: format!("applying a batch ended without a result: {error}"),
+        })
+    })
+}
