@@ -8,13 +8,14 @@ use metrics::{Counter, counter};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How much longer than its age bound a batch that should be there already may take to be collected.
 const NEXT_IS_LATE: Duration = Duration::from_millis(200);
+/// How long batches then go one by one. By chance it happens too: a full batch was the last one.
+const ONE_BY_ONE: Duration = Duration::from_secs(60);
 /// Longest pause when the database answers and yet takes no batch (its disk is full, say): each try counts as
 /// a delivery of all that was sent ahead, and RabbitMQ gives up after some thousands.
 const REFUSED_MAX: Duration = Duration::from_secs(60);
@@ -26,8 +27,8 @@ pub(crate) struct Work {
     config: Config,
     stop: CancellationToken,
     watched: Arc<Watched>,
-    /// Collecting ahead was found not to work here.
-    one_by_one: AtomicBool,
+    /// Collecting ahead was found not to work; until then it is not tried.
+    one_by_one_until: Option<Instant>,
     acknowledged: Counter,
 }
 
@@ -72,13 +73,13 @@ impl Work {
             config,
             stop,
             watched,
-            one_by_one: AtomicBool::new(false),
+            one_by_one_until: None,
             acknowledged: counter!("wattpost_consumer_records_acknowledged_total"),
         }
     }
 
     /// Until it is told to stop.
-    pub(crate) async fn run(&self) {
+    pub(crate) async fn run(&mut self) {
         let mut retries = Retries::default();
         loop {
             let mut subscription = match self.or_stop(self.source.subscribe()).await {
@@ -98,7 +99,7 @@ impl Work {
                 Ended::Database(away) => self.wait_for_database(away, &mut retries).await,
                 Ended::NextIsLate => {
                     tracing::debug!("no more than a batch is sent ahead: batches go one by one");
-                    self.one_by_one.store(true, Ordering::Relaxed);
+                    self.one_by_one_until = Some(Instant::now() + ONE_BY_ONE);
                 }
             }
         }
@@ -121,7 +122,9 @@ impl Work {
             };
             let (upto, records) = (batch.upto, batch.records);
             let goes_ahead = batch.is_full
-                && !self.one_by_one.load(Ordering::Relaxed)
+                && self
+                    .one_by_one_until
+                    .is_none_or(|until| until <= Instant::now())
                 && !self.stop.is_cancelled();
             let (applied, ahead) = if goes_ahead {
                 self.apply_and_collect(batch, subscription).await

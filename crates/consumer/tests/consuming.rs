@@ -1,0 +1,281 @@
+//! The consumer between a RabbitMQ and a database that come and go.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at what it did not expect"
+)]
+
+mod support;
+
+use central::ports::{DeadLetter, Health};
+use consumer::{Applier, Config, Consumer, ConsumerDeps};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use support::rabbit::{Broker, Content, Rabbit};
+use support::store::TestStore;
+use support::{Process, config, id, oracle, record, start, until};
+
+fn health(process: &Process) -> Health {
+    process.consumer.probe().health().remove(0)
+}
+
+fn assert_holds(store: &TestStore, seqs: impl IntoIterator<Item = u64>) {
+    let all: Vec<_> = seqs
+        .into_iter()
+        .map(|seq| (id(1, seq), record(seq)))
+        .collect();
+    let expected = oracle(all.iter().map(|(id, bytes)| (*id, bytes.as_slice())));
+    assert!(
+        store.contents() == expected,
+        "not what one application of each gives"
+    );
+}
+
+#[tokio::test]
+async fn what_is_published_is_applied_and_acknowledged() {
+    let (rabbit, store) = (Rabbit::new(1_000), Arc::new(TestStore::default()));
+    let process = start(&rabbit, &store, config());
+    rabbit.publish_records(1, 1..=510);
+    until("all is consumed", || rabbit.is_drained()).await;
+    assert_eq!(rabbit.acknowledged(), 510);
+    assert_eq!((rabbit.redelivered(), rabbit.subscriptions()), (0, (1, 1)));
+    assert!(health(&process).up);
+    assert_holds(&store, 1..=510);
+    // One more, alone: nothing stays unacknowledged while nothing else comes.
+    rabbit.publish_records(1, [511]);
+    until("the last is consumed", || rabbit.is_drained()).await;
+    // Nor does a batch that is just full.
+    rabbit.publish_records(1, 512..=531);
+    until("the last batch is consumed", || rabbit.is_drained()).await;
+    assert_eq!(rabbit.redelivered(), 0);
+}
+
+#[tokio::test]
+async fn the_next_batch_is_collected_while_one_is_applied_and_acknowledged_after_it() {
+    let (rabbit, store) = (Rabbit::new(1_000), Arc::new(TestStore::default()));
+    store.hold(true);
+    rabbit.publish_records(1, 1..=100);
+    let _process = start(&rabbit, &store, config());
+    until("two batches are out", || rabbit.unacked() == 40).await;
+    assert_eq!(rabbit.acknowledged(), 0);
+    store.hold(false);
+    until("all is consumed", || rabbit.is_drained()).await;
+    assert_holds(&store, 1..=100);
+}
+
+#[tokio::test]
+async fn where_no_more_than_a_batch_is_sent_ahead_batches_go_one_by_one() {
+    let (rabbit, store) = (Rabbit::new(20), Arc::new(TestStore::default()));
+    rabbit.publish_records(1, 1..=200);
+    let _process = start(&rabbit, &store, config());
+    until("all is consumed", || rabbit.is_drained()).await;
+    assert_eq!(rabbit.redelivered(), 0);
+    let (_, subscribed) = rabbit.subscriptions();
+    assert!(subscribed <= 2, "found out once: {subscribed}");
+    assert_holds(&store, 1..=200);
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_nothing_is_held_and_an_outage_costs_one_delivery() {
+    let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
+    let process = start(&rabbit, &store, config());
+    rabbit.publish_records(1, 1..=200);
+    until("some are applied", || rabbit.acknowledged() > 0).await;
+    for outage in 0..3_u64 {
+        until("all is consumed", || rabbit.is_drained()).await;
+        store.away.store(true, Ordering::SeqCst);
+        let pings = store.pings.load(Ordering::SeqCst);
+        let from = 201 + outage * 100;
+        rabbit.publish_records(1, from..from + 100);
+        until("it is noticed", || !health(&process).up).await;
+        until("the database is asked", || {
+            store.pings.load(Ordering::SeqCst) > pings + 5
+        })
+        .await;
+        assert_eq!(
+            (rabbit.unacked(), rabbit.ready()),
+            (0, 100),
+            "nothing is held"
+        );
+        assert_eq!(rabbit.subscriptions().0, 0, "nothing is consumed");
+        let detail = health(&process).detail;
+        assert!(detail.contains("database has no space left"), "{detail}");
+        store.away.store(false, Ordering::SeqCst);
+    }
+    until("it resumes by itself", || rabbit.is_drained()).await;
+    assert_eq!(rabbit.deliveries_max(), 2, "one redelivery for one outage");
+    until("health says so", || health(&process).up).await;
+    assert_holds(&store, 1..=500);
+}
+
+#[tokio::test]
+async fn a_database_that_answers_and_refuses_is_asked_less_and_less() {
+    let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
+    store.away.store(true, Ordering::SeqCst);
+    store.refuses_quietly.store(true, Ordering::SeqCst);
+    rabbit.publish_records(1, 1..=10);
+    let _process = start(&rabbit, &store, config());
+    until("it has been tried", || {
+        store.calls.load(Ordering::SeqCst) >= 7
+    })
+    .await;
+    // Pauses of 1, 2, 4, … ms, each at least half: 7 tries take 31 ms or more, 30 would take 9 minutes.
+    assert!(rabbit.deliveries_max() < 15, "{}", rabbit.deliveries_max());
+    store.away.store(false, Ordering::SeqCst);
+    until("it resumes by itself", || rabbit.is_drained()).await;
+    assert_holds(&store, 1..=10);
+}
+
+#[tokio::test]
+async fn rabbitmq_may_come_late_and_go_and_come_again() {
+    let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
+    rabbit.go_down();
+    let process = start(&rabbit, &store, config());
+    until("it is noticed", || {
+        health(&process).detail.contains("RabbitMQ")
+    })
+    .await;
+    for round in 0..20_u64 {
+        rabbit.restore();
+        let from = round * 100 + 1;
+        rabbit.publish_records(1, from..from + 100);
+        let wanted = rabbit.acknowledged() + 30;
+        until("some are consumed", || rabbit.acknowledged() >= wanted).await;
+        rabbit.go_down();
+        assert_eq!(rabbit.unacked(), 0);
+    }
+    rabbit.restore();
+    until("all is consumed", || rabbit.is_drained()).await;
+    assert_holds(&store, 1..=2_000);
+}
+
+#[tokio::test]
+async fn order_and_repetition_make_no_difference() {
+    let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
+    let mut dice = fastrand::Rng::with_seed(7);
+    let mut seqs: Vec<u64> = (1..=500).chain(1..=500).chain(100..=200).collect();
+    dice.shuffle(&mut seqs);
+    rabbit.publish_records(1, seqs);
+    let _process = start(&rabbit, &store, config());
+    until("all is consumed", || rabbit.is_drained()).await;
+    assert_holds(&store, 1..=500);
+}
+
+#[tokio::test]
+async fn poison_becomes_dead_letters_and_holds_nobody_up() {
+    let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
+    rabbit.publish_records(1, 1..=30);
+    rabbit.publish(Content::Record(id(1, 31), b"no record".to_vec()));
+    let letter = DeadLetter {
+        id: id(2, 1),
+        bytes: b"no envelope".to_vec(),
+        reason: "not JSON".to_owned(),
+    };
+    rabbit.publish(Content::Unreadable(letter));
+    rabbit.publish_records(1, 32..=60);
+    let _process = start(&rabbit, &store, config());
+    until("all is consumed", || rabbit.is_drained()).await;
+    let contents = store.contents();
+    assert_eq!(contents.records.len(), 59);
+    assert_eq!(contents.dead.len(), 2);
+    assert_eq!(contents.dead[&id(2, 1)].1, "not JSON");
+    assert_eq!(contents.dead[&id(1, 31)].0, b"no record");
+    assert_eq!(rabbit.redelivered(), 0);
+}
+
+#[tokio::test]
+async fn nothing_but_poison_is_acknowledged_too() {
+    let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
+    let letter = DeadLetter {
+        id: id(2, 1),
+        bytes: Vec::new(),
+        reason: "empty".to_owned(),
+    };
+    rabbit.publish(Content::Unreadable(letter));
+    let _process = start(&rabbit, &store, config());
+    until("it is consumed", || rabbit.is_drained()).await;
+    assert_eq!(store.contents().dead.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_finishes_the_batch_in_hand_and_gives_the_rest_back() {
+    let (rabbit, store) = (Rabbit::new(1_000), Arc::new(TestStore::default()));
+    store.hold(true);
+    rabbit.publish_records(1, 1..=100);
+    let process = start(&rabbit, &store, config());
+    until("two batches are out", || rabbit.unacked() == 40).await;
+    let consumer = Arc::new(process.consumer);
+    let stopping = tokio::spawn({
+        let consumer = Arc::clone(&consumer);
+        async move { consumer.shutdown(support::PATIENCE).await }
+    });
+    tokio::task::yield_now().await;
+    store.hold(false);
+    stopping.await.unwrap();
+    assert_eq!(rabbit.acknowledged(), 40);
+    assert_eq!((rabbit.unacked(), rabbit.ready()), (0, 60));
+    assert_eq!(rabbit.redelivered(), 0);
+    assert_holds(&store, 1..=40);
+    assert_eq!(consumer.probe().health()[0].detail, "stopped");
+}
+
+#[tokio::test]
+async fn a_stop_while_the_database_hangs_ends_with_its_grace() {
+    let (rabbit, store) = (Rabbit::new(1_000), Arc::new(TestStore::default()));
+    store.hold(true);
+    rabbit.publish_records(1, 1..=10);
+    let process = start(&rabbit, &store, config());
+    until("a batch is out", || rabbit.unacked() == 10).await;
+    let stopping = process.consumer.shutdown(Duration::from_millis(50));
+    tokio::time::timeout(support::PATIENCE, stopping)
+        .await
+        .expect("ends");
+    until("RabbitMQ has it back", || rabbit.ready() == 10).await;
+    store.hold(false);
+}
+
+#[tokio::test]
+async fn one_of_two_consumers_is_at_work_and_the_other_takes_over() {
+    let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
+    let first = start(&rabbit, &store, config());
+    until("it is there", || rabbit.subscriptions().0 == 1).await;
+    let _second = start(&rabbit, &store, config());
+    rabbit.publish_records(1, 1..=300);
+    until("some are applied", || rabbit.acknowledged() > 0).await;
+    drop(first);
+    rabbit.publish_records(1, 301..=600);
+    until("all is consumed", || rabbit.is_drained()).await;
+    assert_holds(&store, 1..=600);
+}
+
+#[tokio::test]
+async fn maintenance_is_done_at_the_start() {
+    let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
+    let rounds = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&rounds);
+    let deps = ConsumerDeps {
+        source: Arc::new(Broker(rabbit)),
+        applier: Arc::new(Applier::start(store, config()).unwrap()),
+        database_ping: Arc::new(|| Ok(())),
+        maintenance: Some(Arc::new(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        })),
+    };
+    let consumer = Consumer::start(deps, config());
+    until("it is done", || rounds.load(Ordering::SeqCst) == 1).await;
+    consumer.shutdown(support::PATIENCE).await;
+}
+
+#[test]
+fn settings_that_cannot_work_are_named() {
+    assert_eq!(Config::default().check(), Ok(()));
+    let config = Config {
+        batch_records_max: 0,
+        ..Config::default()
+    };
+    let error = config.check().unwrap_err();
+    assert!(error.contains("batch_records_max is 0"), "{error}");
+}
