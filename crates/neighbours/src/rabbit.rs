@@ -55,11 +55,20 @@ impl RabbitMq {
     /// A program is not installed (the error names the Debian package), or the server does not come up within two
     /// minutes (the error shows the end of its log).
     pub fn start(dir: &Path) -> anyhow::Result<Self> {
+        Self::start_with(dir, &[])
+    }
+
+    /// As [`RabbitMq::start`], with further lines for its configuration file.
+    ///
+    /// # Errors
+    ///
+    /// As [`RabbitMq::start`].
+    pub fn start_with(dir: &Path, settings: &[String]) -> anyhow::Result<Self> {
         let cookie: String = std::iter::repeat_with(fastrand::alphanumeric)
             .take(20)
             .collect();
         fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-        let node = Self::spawn(dir, Arc::new(Epmd::start(dir)?), &cookie, &[])?;
+        let node = Self::spawn(dir, Arc::new(Epmd::start(dir)?), &cookie, settings)?;
         node.wait_ready(soon())?;
         Ok(node)
     }
