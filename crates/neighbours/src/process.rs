@@ -226,7 +226,7 @@ struct Stat {
     ticks: u64,
 }
 
-/// `/proc/PID/stat`, proc_pid_stat(5). The name in parentheses may hold anything, so we count from its end.
+/// `/proc/PID/stat`, `proc_pid_stat(5)`. The name in parentheses may hold anything, so we count from its end.
 fn stat(pid: u32) -> Option<Stat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(')')?;

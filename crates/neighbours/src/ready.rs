@@ -14,7 +14,7 @@ pub(crate) fn speaks_amqp(port: u16) -> bool {
     first_byte(port, b"AMQP\x00\x00\x09\x01") == Some(1)
 }
 
-/// PostgreSQL, "Message Formats": a StartupMessage is answered with an authentication request (`R`) when the server
+/// PostgreSQL, "Message Formats": a `StartupMessage` is answered with an authentication request (`R`) when the server
 /// takes connections and with an error (`E`) while it starts, recovers or stops.
 pub(crate) fn speaks_postgres(port: u16, user: &str, database: &str) -> bool {
     let mut body = 196_608_u32.to_be_bytes().to_vec();
