@@ -141,7 +141,8 @@ impl std::fmt::Display for AwayKind {
 /// Laws: `Ok` means every record of the batch is durable on the other side, or is kept there as a
 /// dead letter; the journal may forget it. `Err` promises nothing: any part of the batch may have
 /// arrived, and the same batch will be delivered again until it is `Ok`. Delivering a batch twice
-/// has the effect of delivering it once.
+/// has the effect of delivering it once. Several batches may be on their way: each delivery is polled
+/// once before the next one begins, so that a sink which takes its batch by then keeps their order.
 pub trait Sink: Send + Sync + 'static {
     /// Delivers the batch.
     fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>>;
@@ -168,7 +169,8 @@ pub trait Source: Send + Sync + 'static {
 /// breaks is delivered again, to this consumer or another. One charger's records arrive in the order in
 /// which RabbitMQ took them.
 pub trait Subscription: Send {
-    /// Waits for a delivery, then takes what else arrives within the bounds.
+    /// Waits for a delivery, then takes what else arrives within the bounds. It may be broken off: what
+    /// was taken by then is in what the next call gives.
     ///
     /// # Errors
     /// When the road is broken; subscribe again.

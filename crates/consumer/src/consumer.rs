@@ -13,9 +13,7 @@
 //! waited for: full, locked or damaged databases get repaired, and a dropped record does not come back.
 //!
 //! While one batch is applied the next is collected, if the one in hand was full: then more is waiting. A
-//! batch is acknowledged only after all before it. Where the next does not come in time (RabbitMQ sends ahead no
-//! more than one batch, or there was none), the one in hand is acknowledged, the subscription is made anew,
-//! because collecting was broken off, and batches go one by one for a while.
+//! batch is acknowledged only after all before it, and as soon as it is applied.
 
 use crate::maintenance::maintain;
 use crate::stage::{Stage, Watched};
@@ -112,7 +110,7 @@ impl Drop for Consumer {
 }
 
 /// A panic in an adapter must not end the consuming: what was in hand is delivered again.
-async fn for_ever(mut work: Work, stop: CancellationToken) {
+async fn for_ever(work: Work, stop: CancellationToken) {
     while AssertUnwindSafe(work.run()).catch_unwind().await.is_err() {
         tracing::error!("consuming ended in a panic and begins anew");
         tokio::select! {

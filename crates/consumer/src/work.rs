@@ -8,14 +8,10 @@ use metrics::{Counter, counter};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How much longer than its age bound a batch that should be there already may take to be collected.
-const NEXT_IS_LATE: Duration = Duration::from_millis(200);
-/// How long batches then go one by one. By chance it happens too: a full batch was the last one.
-const ONE_BY_ONE: Duration = Duration::from_secs(60);
 /// Longest pause when the database answers and yet takes no batch (its disk is full, say): each try counts as
 /// a delivery of all that was sent ahead, and RabbitMQ gives up after some thousands.
 const REFUSED_MAX: Duration = Duration::from_secs(60);
@@ -27,8 +23,6 @@ pub(crate) struct Work {
     config: Config,
     stop: CancellationToken,
     watched: Arc<Watched>,
-    /// Collecting ahead was found not to work; until then it is not tried.
-    one_by_one_until: Option<Instant>,
     acknowledged: Counter,
 }
 
@@ -37,8 +31,6 @@ enum Ended {
     Stopped,
     Source(Away),
     Database(Away),
-    /// The next batch did not come though the one in hand was full.
-    NextIsLate,
 }
 
 /// A batch that is being applied.
@@ -73,13 +65,12 @@ impl Work {
             config,
             stop,
             watched,
-            one_by_one_until: None,
             acknowledged: counter!("wattpost_consumer_records_acknowledged_total"),
         }
     }
 
     /// Until it is told to stop.
-    pub(crate) async fn run(&mut self) {
+    pub(crate) async fn run(&self) {
         let mut retries = Retries::default();
         loop {
             let mut subscription = match self.or_stop(self.source.subscribe()).await {
@@ -97,10 +88,6 @@ impl Work {
                 Ended::Stopped => return,
                 Ended::Source(away) => self.wait_for_source(away, &mut retries).await,
                 Ended::Database(away) => self.wait_for_database(away, &mut retries).await,
-                Ended::NextIsLate => {
-                    tracing::debug!("no more than a batch is sent ahead: batches go one by one");
-                    self.one_by_one_until = Some(Instant::now() + ONE_BY_ONE);
-                }
             }
         }
     }
@@ -109,7 +96,6 @@ impl Work {
         let mut in_hand: Option<InHand> = None;
         loop {
             let Some(batch) = in_hand.take() else {
-                // Collecting may be broken off here: the subscription ends with it.
                 match self
                     .or_stop(subscription.collect(self.config.bounds()))
                     .await
@@ -121,11 +107,7 @@ impl Work {
                 continue;
             };
             let (upto, records) = (batch.upto, batch.records);
-            let goes_ahead = batch.is_full
-                && self
-                    .one_by_one_until
-                    .is_none_or(|until| until <= Instant::now())
-                && !self.stop.is_cancelled();
+            let goes_ahead = batch.is_full && !self.stop.is_cancelled();
             let (applied, ahead) = if goes_ahead {
                 self.apply_and_collect(batch, subscription).await
             } else {
@@ -135,7 +117,6 @@ impl Work {
                 return Ended::Database(away);
             }
             retries.database = 0;
-            // Also after collecting was broken off: what was torn there comes after `upto`.
             if let Err(away) = subscription.acknowledge(upto).await {
                 return Ended::Source(away);
             }
@@ -145,7 +126,6 @@ impl Work {
                 Ahead::Nothing => {}
                 Ahead::Next(next) => in_hand = Some(next),
                 Ahead::Broken(away) => return Ended::Source(away),
-                Ahead::Late => return Ended::NextIsLate,
             }
         }
     }
@@ -170,17 +150,8 @@ impl Work {
                 let next = take(collected);
                 (applying.await, next)
             }
-            applied = &mut applying => {
-                if applied.is_err() {
-                    return (applied, Ahead::Nothing);
-                }
-                let patience = bounds.age_max + NEXT_IS_LATE;
-                let ahead = match tokio::time::timeout(patience, collecting).await {
-                    Ok(collected) => take(collected),
-                    Err(_) => Ahead::Late,
-                };
-                (applied, ahead)
-            }
+            // It must be acknowledged before anything else may come, where little is sent ahead.
+            applied = &mut applying => (applied, Ahead::Nothing),
         }
     }
 
@@ -264,7 +235,6 @@ enum Ahead {
     Nothing,
     Next(InHand),
     Broken(Away),
-    Late,
 }
 
 async fn joined(applying: JoinHandle<Result<(), Away>>) -> Result<(), Away> {

@@ -55,7 +55,7 @@ async fn a_thousand_deaths_in_the_middle_of_a_batch_leave_each_record_applied_on
         tokio::task::spawn_blocking(move || process.applier.close())
             .await
             .unwrap();
-        assert_eq!(rabbit.unacked(), 0, "RabbitMQ has everything back");
+        until("RabbitMQ has everything back", || rabbit.unacked() == 0).await;
     }
     let _last = start(&rabbit, &store, config());
     until("all is consumed", || rabbit.is_drained()).await;

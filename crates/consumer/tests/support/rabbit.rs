@@ -219,10 +219,16 @@ fn away() -> Away {
     }
 }
 
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// One subscription.
 struct Open {
     rabbit: Arc<Rabbit>,
     id: u64,
+    /// Taken and not handed out.
+    taken: Option<(Batch, u64)>,
 }
 
 /// The port; the subscription needs the `Arc`.
@@ -241,7 +247,8 @@ impl Source for Broker {
             state.subscriptions.push(id);
             drop(state);
             let rabbit = Arc::clone(&self.0);
-            Ok(Box::new(Open { rabbit, id }) as Box<dyn Subscription>)
+            let taken = None;
+            Ok(Box::new(Open { rabbit, id, taken }) as Box<dyn Subscription>)
         })
     }
 }
@@ -268,9 +275,7 @@ impl Open {
 impl Subscription for Open {
     fn collect(&mut self, bounds: CollectBounds) -> BoxFuture<'_, Result<Collected, Away>> {
         Box::pin(async move {
-            let mut batch: Option<Batch> = None;
-            let mut upto = 0;
-            let mut age = None;
+            let mut age = self.taken.is_some().then(|| now() + bounds.age_max);
             loop {
                 let next = match age {
                     None => self.next().await?,
@@ -279,24 +284,26 @@ impl Subscription for Open {
                         Err(_) => break,
                     },
                 };
-                age.get_or_insert_with(|| tokio::time::Instant::now() + bounds.age_max);
-                upto = next.0;
-                match next.1 {
-                    Content::Record(id, bytes) => batch
-                        .get_or_insert_with(|| Batch::new(id.gateway))
-                        .push_with(id, |out| out.extend_from_slice(&bytes)),
-                    Content::Unreadable(letter) => batch
-                        .get_or_insert_with(|| Batch::new(letter.id.gateway))
-                        .push_unreadable(letter),
+                age.get_or_insert_with(|| now() + bounds.age_max);
+                let (tag, content) = next;
+                let (batch, upto) = self
+                    .taken
+                    .get_or_insert_with(|| (Batch::new(super::id(0, 0).gateway), 0));
+                *upto = tag;
+                match content {
+                    Content::Record(id, bytes) => {
+                        batch.push_with(id, |out| out.extend_from_slice(&bytes));
+                    }
+                    Content::Unreadable(letter) => batch.push_unreadable(letter),
                 }
+                let records = batch.len();
                 self.rabbit.live_through(Crash::Collecting).await;
-                let records = batch.as_ref().map_or(0, Batch::len);
                 if records >= bounds.records_max {
                     break;
                 }
             }
             self.rabbit.live_through(Crash::Collected).await;
-            let batch = batch.expect("at least one was delivered");
+            let (batch, upto) = self.taken.take().expect("at least one was delivered");
             Ok(Collected { batch, upto })
         })
     }

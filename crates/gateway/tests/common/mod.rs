@@ -5,11 +5,13 @@
 
 pub(crate) mod charger;
 
+use central::memory::MemoryStore;
 use central::policy::Policy;
 use central::ports::{
-    Away, AwayKind, Batch, BoxFuture, ChargerProfile, DirectorySnapshot, DirectorySource,
-    Registration, Sink, Token,
+    Announcements, Away, AwayKind, Batch, BoxFuture, ChargerProfile, DirectorySnapshot,
+    DirectorySource, Registration, Sink, Store, Token,
 };
+use central::project::Changes;
 use central::{GatewayId, Record, RecordKind};
 use gateway::{Gateway, GatewayConfig, GatewayDeps};
 use journal::Journal;
@@ -64,9 +66,43 @@ pub(crate) struct FakeSink {
     /// Records stored per second; 0 = without bound.
     pub(crate) per_second: AtomicU64,
     pub(crate) attempts: AtomicU64,
+    /// Nothing is answered while this holds, as by a black hole.
+    pub(crate) held: AtomicBool,
+    /// Milliseconds that each delivery takes.
+    pub(crate) delay_ms: AtomicU64,
+    /// First and last record of each delivery, in the order in which they began.
+    pub(crate) begun: Mutex<Vec<(u64, u64)>>,
+    pub(crate) in_flight_max: AtomicU64,
+    in_flight: AtomicU64,
+    pub(crate) queued: AtomicU64,
+    /// What projections make of it; may be shared by several.
+    pub(crate) ledger: Mutex<Option<Arc<MemoryStore>>>,
 }
 
 impl FakeSink {
+    async fn take_time(&self) {
+        let delay = self.delay_ms.load(Ordering::SeqCst);
+        if delay > 0 {
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+        }
+        let mut ticks = tokio::time::interval(Duration::from_millis(1));
+        while self.held.load(Ordering::SeqCst) {
+            ticks.tick().await;
+        }
+    }
+
+    fn keep_ledger(&self, batch: &Batch) {
+        let Some(ledger) = self.ledger.lock().unwrap().clone() else {
+            return;
+        };
+        let records: Vec<_> = batch
+            .iter()
+            .map(|(id, bytes)| (id, Record::decode(bytes).expect("can be read")))
+            .collect();
+        let (changes, _) = Changes::of(&records);
+        ledger.apply(&records, &changes, &[]).expect("memory");
+    }
+
     pub(crate) fn count(&self, wanted: impl Fn(&Stored) -> bool) -> usize {
         self.stored
             .lock()
@@ -90,6 +126,15 @@ impl Sink for FakeSink {
     fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
         Box::pin(async move {
             self.attempts.fetch_add(1, Ordering::SeqCst);
+            let seqs: Vec<_> = batch.iter().map(|(id, _)| id.seq).collect();
+            self.begun
+                .lock()
+                .unwrap()
+                .push((seqs[0], seqs[seqs.len() - 1]));
+            let in_flight = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+            self.in_flight_max.fetch_max(in_flight, Ordering::SeqCst);
+            self.take_time().await;
+            self.in_flight.fetch_sub(1, Ordering::SeqCst);
             if self.away.load(Ordering::SeqCst) {
                 return Err(away());
             }
@@ -100,6 +145,7 @@ impl Sink for FakeSink {
                 ticks.tick().await;
                 ticks.tick().await;
             }
+            self.keep_ledger(&batch);
             let mut stored = self.stored.lock().unwrap();
             for (id, bytes) in batch.iter() {
                 let record = Record::decode(bytes).expect("what the gateway wrote can be read");
@@ -125,6 +171,10 @@ impl Sink for FakeSink {
             }
             Ok(())
         })
+    }
+
+    fn queued_records(&self) -> u64 {
+        self.queued.load(Ordering::SeqCst)
     }
 }
 
@@ -191,6 +241,8 @@ pub(crate) struct Setup {
     pub(crate) policy: Policy,
     pub(crate) sink: Arc<FakeSink>,
     pub(crate) directory: Arc<FakeDirectory>,
+    pub(crate) gateway_id: u128,
+    pub(crate) announcements: Option<Arc<dyn Announcements>>,
 }
 
 impl Default for Setup {
@@ -206,6 +258,8 @@ impl Default for Setup {
             policy: Policy::default(),
             sink: Arc::default(),
             directory: Arc::default(),
+            gateway_id: 7,
+            announcements: None,
         }
     }
 }
@@ -238,12 +292,12 @@ impl World {
         let (journal, _) = opened.expect("the journal opens");
         let deps = GatewayDeps {
             journal: journal.clone(),
-            gateway_id: GatewayId(uuid::Uuid::from_u128(7)),
+            gateway_id: GatewayId(uuid::Uuid::from_u128(setup.gateway_id)),
             sink: Arc::clone(&setup.sink) as _,
             directory: Arc::clone(&setup.directory) as _,
             policy: Arc::new(setup.policy),
             data_dir: dir.path().to_path_buf(),
-            announcements: None,
+            announcements: setup.announcements,
         };
         let gateway = Gateway::start(setup.config, deps).await.expect("starts");
         Self {

@@ -1,0 +1,249 @@
+//! Two gateways that share a directory, a database and news of each other.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use central::RecordKind;
+use central::memory::MemoryStore;
+use central::policy::UnknownCharger;
+use central::ports::{Announcements, News};
+use common::charger::{Charger, request};
+use common::{FakeDirectory, World, soon, transaction_id, until};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+type Hear = Box<dyn Fn(News) + Send + Sync>;
+
+/// Carries news between gateways, at once or when it is told to.
+#[derive(Default)]
+struct Bus {
+    ears: Mutex<Vec<(usize, Arc<Hear>)>>,
+    /// News that has been told and not yet carried.
+    waiting: Mutex<Vec<(usize, News)>>,
+    is_slow: AtomicBool,
+    told: Mutex<Vec<News>>,
+}
+
+impl Bus {
+    fn carry(&self) {
+        loop {
+            let Some((from, news)) = self.waiting.lock().unwrap().pop() else {
+                return;
+            };
+            let ears = self.ears.lock().unwrap().clone();
+            for (_, hear) in ears.iter().filter(|(owner, _)| *owner != from) {
+                hear(news.clone());
+            }
+        }
+    }
+}
+
+/// One gateway's end of it.
+struct End {
+    owner: usize,
+    bus: Arc<Bus>,
+}
+
+impl Announcements for End {
+    fn announce(&self, news: News) {
+        self.bus.told.lock().unwrap().push(news.clone());
+        self.bus.waiting.lock().unwrap().push((self.owner, news));
+        if !self.bus.is_slow.load(Ordering::SeqCst) {
+            self.bus.carry();
+        }
+    }
+
+    fn listen(&self, hear: Hear) {
+        self.bus
+            .ears
+            .lock()
+            .unwrap()
+            .push((self.owner, Arc::new(hear)));
+    }
+}
+
+async fn two_gateways() -> ([World; 2], Arc<Bus>, Arc<MemoryStore>) {
+    let (bus, ledger) = (Arc::new(Bus::default()), Arc::new(MemoryStore::default()));
+    let directory = Arc::new(FakeDirectory::default());
+    let open = |owner: usize| {
+        let (bus, ledger, directory) = (
+            Arc::clone(&bus),
+            Arc::clone(&ledger),
+            Arc::clone(&directory),
+        );
+        World::with(move |setup| {
+            setup.gateway_id = 10 + owner as u128;
+            setup.config.directory_refresh_s = 3_600;
+            setup.policy.unknown_charger = UnknownCharger::Accept;
+            setup.directory = directory;
+            *setup.sink.ledger.lock().unwrap() = Some(ledger);
+            setup.announcements = Some(Arc::new(End { owner, bus }));
+        })
+    };
+    ([open(0).await, open(1).await], bus, ledger)
+}
+
+#[tokio::test]
+async fn the_newest_connection_wins_across_gateways() {
+    let ([a, b], ..) = two_gateways().await;
+    let mut old = Charger::connect(&a, "CP-1").await;
+    let mut bystander = Charger::connect(&a, "CP-2").await;
+    old.heartbeat().await;
+    for round in 0..10 {
+        let mut new = Charger::connect(if round % 2 == 0 { &b } else { &a }, "cp-1").await;
+        assert_eq!(old.closed().await, Some(1000));
+        new.heartbeat().await;
+        old = new;
+    }
+    bystander.heartbeat().await;
+    drop(old);
+    until("the ends are stored", || {
+        let ends = [&a, &b].map(|world| {
+            let elsewhere = |reason: &str| reason.starts_with("replaced elsewhere");
+            world.sink.count(|stored| {
+                stored.kind == RecordKind::Disconnected && elsewhere(&stored.reason)
+            })
+        });
+        ends == [5, 5]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_that_come_at_once_one_stays() {
+    let ([a, b], bus, _) = two_gateways().await;
+    for round in 0..20 {
+        let identity = format!("CP-{round}");
+        // Neither has heard of the other while it comes in.
+        bus.is_slow.store(true, Ordering::SeqCst);
+        let (mut at_a, mut at_b) = tokio::join!(
+            Charger::connect(&a, &identity),
+            Charger::connect(&b, &identity)
+        );
+        bus.is_slow.store(false, Ordering::SeqCst);
+        bus.carry();
+        tokio::select! {
+            code = at_a.closed() => {
+                assert_eq!(code, Some(1000));
+                at_b.heartbeat().await;
+            }
+            code = at_b.closed() => {
+                assert_eq!(code, Some(1000));
+                at_a.heartbeat().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn news_that_was_lost_is_made_up_for_by_the_next() {
+    let ([a, b], bus, _) = two_gateways().await;
+    let mut at_a = Charger::connect(&a, "CP-1").await;
+    bus.is_slow.store(true, Ordering::SeqCst);
+    let mut at_b = Charger::connect(&b, "CP-1").await;
+    let lost = bus.waiting.lock().unwrap().pop().expect("b has told it");
+    at_a.heartbeat().await;
+    at_b.heartbeat().await;
+    bus.is_slow.store(false, Ordering::SeqCst);
+    // Whatever makes the first one speak of its connection again: the other one is newer, and says so.
+    let News::Connected { charger_id, .. } = lost.1 else {
+        panic!("no news of a connection");
+    };
+    let old = bus.told.lock().unwrap()[0].clone();
+    assert!(matches!(&old, News::Connected { charger_id: other, .. } if *other == charger_id));
+    bus.waiting.lock().unwrap().push((0, old));
+    bus.carry();
+    assert_eq!(at_a.closed().await, Some(1000));
+    at_b.heartbeat().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_does_not_keep_the_charger_from_moving_on() {
+    let ([a, b], bus, _) = two_gateways().await;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64;
+    // A third gateway, an hour ahead, has the charger.
+    let ahead = News::Connected {
+        charger_id: "CP-1".into(),
+        gateway: central::GatewayId(uuid::Uuid::from_u128(99)),
+        epoch: now + 3_600_000,
+    };
+    bus.waiting.lock().unwrap().push((9, ahead));
+    bus.carry();
+    let mut at_a = Charger::connect(&a, "CP-1").await;
+    at_a.heartbeat().await;
+    let epoch_of = |news: &News| match news {
+        News::Connected { epoch, .. } => *epoch,
+        News::DirectoryChanged => 0,
+    };
+    let told = epoch_of(&bus.told.lock().unwrap()[0]);
+    assert!(told > now + 3_600_000, "above what was heard");
+    let mut at_b = Charger::connect(&b, "CP-1").await;
+    assert_eq!(at_a.closed().await, Some(1000));
+    at_b.heartbeat().await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_directory_is_looked_at_when_it_is_told() {
+    let ([a, _b], bus, _) = two_gateways().await;
+    let mut charger = Charger::connect(&a, "CP-1").await;
+    charger.heartbeat().await;
+    // Nobody looks by himself for an hour.
+    a.directory
+        .add("CP-1", Some("a password, as good as any".into()));
+    bus.waiting
+        .lock()
+        .unwrap()
+        .push((9, News::DirectoryChanged));
+    bus.carry();
+    assert_eq!(
+        charger.closed().await,
+        Some(1008),
+        "it must come in with its password"
+    );
+    let refused = Charger::say(&a, request("/ocpp/CP-1", "").as_bytes()).await;
+    assert_eq!(refused.head.status, 401);
+}
+
+#[tokio::test]
+async fn a_resend_at_another_gateway_gets_the_same_transaction_and_is_one_in_effect() {
+    let ([a, b], _, ledger) = two_gateways().await;
+    let mut charger = Charger::connect(&a, "CP-1").await;
+    let first = charger.start_transaction("s").await;
+    let mut charger = Charger::connect(&b, "CP-1").await;
+    let again = charger.start_transaction("again").await;
+    assert_eq!(transaction_id(&first), transaction_id(&again));
+    let id = transaction_id(&first);
+    let stop = format!(
+        r#"{{"transactionId":{id},"meterStop":50,"timestamp":"2026-01-02T04:04:05Z","idTag":"TAG"}}"#
+    );
+    charger.call("StopTransaction", &stop).await;
+    let mut charger = Charger::connect(&a, "CP-1").await;
+    charger.call("StopTransaction", &stop).await;
+    until("all is stored", || {
+        let calls = |action: &str| {
+            let count = |world: &World| world.sink.count(|stored| stored.action == action);
+            (count(&a), count(&b))
+        };
+        calls("StartTransaction") == (1, 1) && calls("StopTransaction") == (1, 1)
+    })
+    .await;
+    let contents = soon("the ledger", async { ledger.contents() }).await;
+    assert_eq!(contents.states.transactions.len(), 1, "one transaction");
+    let ((charger, key), state) = contents.states.transactions.iter().next().expect("one");
+    let views = state.views(charger, key);
+    assert_eq!(views.len(), 1, "{views:#?}");
+    assert_eq!(
+        (views[0].meter_start_wh, views[0].meter_stop_wh),
+        (Some(5.0), Some(50.0))
+    );
+    assert_eq!(contents.dead.len(), 0);
+}
