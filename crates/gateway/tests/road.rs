@@ -1,0 +1,280 @@
+//! The road: RabbitMQ first, straight to the database while it is away for long, and back.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use central::GatewayId;
+use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Sink};
+use common::until;
+use gateway::Road;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Mood {
+    #[default]
+    Takes,
+    Refuses(AwayKind),
+    /// Says nothing until its mood changes.
+    BlackHole,
+}
+
+/// One of the two ends.
+#[derive(Default)]
+struct End {
+    mood: Mutex<Mood>,
+    changed: Notify,
+    taken: Mutex<BTreeSet<u64>>,
+    calls: AtomicUsize,
+    longest: AtomicUsize,
+    queued: AtomicU64,
+}
+
+impl End {
+    fn set(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+        self.changed.notify_waiters();
+    }
+
+    fn has(&self, seq: u64) -> bool {
+        self.taken.lock().unwrap().contains(&seq)
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+impl Sink for End {
+    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.longest.fetch_max(batch.len(), Ordering::SeqCst);
+        Box::pin(async move {
+            loop {
+                let changed = self.changed.notified();
+                let mood = *self.mood.lock().unwrap();
+                match mood {
+                    Mood::Takes => break,
+                    Mood::Refuses(kind) => {
+                        return Err(Away {
+                            what: "RabbitMQ",
+                            kind,
+                            detail: "told so by the test".into(),
+                        });
+                    }
+                    Mood::BlackHole => changed.await,
+                }
+            }
+            let mut taken = self.taken.lock().unwrap();
+            taken.extend(batch.iter().map(|(id, _)| id.seq));
+            Ok(())
+        })
+    }
+
+    fn queued_records(&self) -> u64 {
+        self.queued.load(Ordering::SeqCst)
+    }
+}
+
+const AWAY: Mood = Mood::Refuses(AwayKind::Unreachable);
+const FULL: Mood = Mood::Refuses(AwayKind::Full);
+const GRACE: Duration = Duration::from_millis(200);
+
+struct Ends {
+    broker: Arc<End>,
+    direct: Arc<End>,
+    road: Road,
+    next: u64,
+}
+
+impl Ends {
+    fn new() -> Self {
+        let (broker, direct) = (Arc::new(End::default()), Arc::new(End::default()));
+        let road = Road::new(
+            Arc::clone(&broker) as _,
+            Some(Arc::clone(&direct) as _),
+            GRACE,
+        );
+        Self {
+            broker,
+            direct,
+            road,
+            next: 1,
+        }
+    }
+
+    /// Delivers `records` more; their numbers.
+    async fn deliver(&mut self, records: u64) -> Result<std::ops::Range<u64>, Away> {
+        let mut batch = Batch::new(GatewayId(Uuid::from_u128(7)));
+        let seqs = self.next..self.next + records;
+        for seq in seqs.clone() {
+            batch.push(seq, b"record");
+        }
+        self.road.deliver(Arc::new(batch)).await?;
+        self.next = seqs.end;
+        Ok(seqs)
+    }
+
+    /// As the forwarder does: again until it is taken.
+    async fn deliver_in_the_end(&mut self) -> u64 {
+        let deadline = Instant::now() + common::PATIENCE;
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            match self.deliver(1).await {
+                Ok(seqs) => return seqs.start,
+                Err(away) => assert!(Instant::now() < deadline, "{away}"),
+            }
+            ticks.tick().await;
+        }
+    }
+
+    fn health(&self) -> Health {
+        self.road.health().remove(0)
+    }
+}
+
+#[tokio::test]
+async fn rabbitmq_is_the_road_while_it_takes_records() {
+    let mut ends = Ends::new();
+    for _ in 0..10 {
+        ends.deliver(5).await.unwrap();
+    }
+    assert_eq!((ends.broker.calls(), ends.direct.calls()), (10, 0));
+    assert!(ends.health().up && ends.health().detail.starts_with("through RabbitMQ, for"));
+}
+
+#[tokio::test]
+async fn a_short_absence_is_waited_for_and_a_long_one_is_passed_by() {
+    let mut ends = Ends::new();
+    ends.broker.set(AWAY);
+    let began = Instant::now();
+    assert!(ends.deliver(1).await.is_err());
+    assert!(
+        ends.health().up,
+        "records wait in the journal, as they should"
+    );
+    ends.broker.set(Mood::Takes);
+    ends.deliver(1).await.unwrap();
+    assert_eq!(ends.direct.calls(), 0);
+
+    ends.broker.set(AWAY);
+    let seq = ends.deliver_in_the_end().await;
+    assert!(
+        began.elapsed() >= GRACE,
+        "the grace counts from the last success"
+    );
+    assert!(ends.direct.has(seq) && !ends.broker.has(seq));
+    let health = ends.health();
+    assert!(
+        health.up && health.detail.starts_with("straight to the database"),
+        "{health:?}"
+    );
+
+    // Back by itself, and nothing was refused meanwhile.
+    ends.broker.set(Mood::Takes);
+    let deadline = Instant::now() + common::PATIENCE;
+    while ends.health().detail.starts_with("straight") {
+        assert!(Instant::now() < deadline, "it never came back");
+        ends.deliver(1).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let direct = ends.direct.calls();
+    let seqs = ends.deliver(3).await.unwrap();
+    assert!(seqs.clone().all(|seq| ends.broker.has(seq)));
+    assert_eq!(ends.direct.calls(), direct);
+}
+
+#[tokio::test]
+async fn a_black_hole_delays_nobody_on_the_direct_road() {
+    let mut ends = Ends::new();
+    ends.broker.set(AWAY);
+    ends.deliver_in_the_end().await;
+    ends.broker.set(Mood::BlackHole);
+    let tried = ends.broker.calls();
+    let deadline = Instant::now() + common::PATIENCE;
+    while ends.broker.calls() == tried {
+        assert!(Instant::now() < deadline, "it is not tried");
+        let began = Instant::now();
+        ends.deliver(1_000).await.unwrap();
+        assert!(
+            began.elapsed() < Duration::from_millis(500),
+            "{:?}",
+            began.elapsed()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for _ in 0..10 {
+        ends.deliver(1_000).await.unwrap();
+    }
+    assert_eq!(ends.broker.calls(), tried + 1, "one try at a time");
+    let longest = ends.broker.longest.load(Ordering::SeqCst);
+    assert!(longest <= 32, "a small one: {longest}");
+    ends.broker.set(Mood::Takes);
+    until("it is back", || ends.health().detail.starts_with("through")).await;
+}
+
+#[tokio::test]
+async fn with_both_away_the_records_wait_and_whichever_returns_first_takes_them() {
+    for broker_first in [true, false] {
+        let mut ends = Ends::new();
+        ends.broker.set(AWAY);
+        ends.deliver_in_the_end().await;
+        ends.direct.set(Mood::Refuses(AwayKind::Locked));
+        let away = ends.deliver(1).await.unwrap_err();
+        assert_eq!(away.kind, AwayKind::Locked);
+        assert!(!ends.health().up);
+        let back = if broker_first {
+            &ends.broker
+        } else {
+            &ends.direct
+        };
+        back.set(Mood::Takes);
+        let back = Arc::clone(back);
+        let seq = ends.deliver_in_the_end().await;
+        assert!(back.has(seq), "{broker_first}");
+        assert!(ends.health().up);
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_is_waited_for_while_somebody_works_on_it_and_passed_by_when_nobody_does() {
+    let mut ends = Ends::new();
+    ends.broker.set(FULL);
+    ends.broker.queued.store(5_000, Ordering::SeqCst);
+    let began = Instant::now();
+    while began.elapsed() < GRACE * 2 {
+        assert_eq!(ends.deliver(1).await.unwrap_err().kind, AwayKind::Full);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(ends.direct.calls(), 0);
+    assert_eq!(ends.road.queued_records(), 5_000);
+    ends.broker.queued.store(0, Ordering::SeqCst);
+    let seq = ends.deliver_in_the_end().await;
+    assert!(ends.direct.has(seq));
+}
+
+#[tokio::test]
+async fn without_a_direct_road_rabbitmq_is_all_there_is() {
+    let broker = Arc::new(End::default());
+    let road = Road::new(Arc::clone(&broker) as _, None, Duration::ZERO);
+    broker.set(AWAY);
+    let mut batch = Batch::new(GatewayId(Uuid::from_u128(7)));
+    batch.push(1, b"record");
+    let batch = Arc::new(batch);
+    for _ in 0..3 {
+        assert!(road.deliver(Arc::clone(&batch)).await.is_err());
+    }
+    assert!(!road.health()[0].up);
+    broker.set(Mood::Takes);
+    road.deliver(batch).await.unwrap();
+    assert!(broker.has(1) && road.health()[0].up);
+}
