@@ -4,19 +4,23 @@
 //! the place of its older connection, and a task of its own (`connection`) carries frames to its
 //! [`central::station::Station`], records to the journal and answers back, each only when
 //! its record is durable. Behind it `forwarder` carries the records on to a
-//! [`Sink`]; `watch` sets the pace and closes the door when nothing more can be
-//! made durable. Nothing in here knows a rule of OCPP, a database or a broker.
+//! [`Sink`], which may be a [`Road`] with two ways; `watermark` says which records' answers may go out,
+//! `watch` sets the pace and closes the door when nothing more can be made durable, and `elsewhere` keeps
+//! the peace with other gateways. Nothing in here knows a rule of OCPP, a database or a broker.
 //!
 //! ```text
+//!    elsewhere                        ┌── watermark ◀──┐ confirmed
+//!      │                      durable ▼                │
 //! accept ─▶ connection (one per charger) ─▶ journal ─▶ forwarder ─▶ sink
-//!   │           │    ▲ durable               ▲
-//! directory   station┘                     watch
+//!   │           │    ▲                      ▲
+//! directory   station┘                    watch ─▶ controller ─▶ pace
 //! ```
 
 mod accept;
 mod auth;
 mod config;
 mod connection;
+mod controller;
 mod delivery;
 mod directory;
 mod elsewhere;

@@ -1,7 +1,8 @@
 //! The gateway's own watch: some times a second it sets the pace, and looks whether the journal
 //! still takes what chargers say. When it does not, all sockets are closed at once (rule Q-13).
 
-use crate::pace::{Controller, STUCK, Sight, TICK};
+use crate::controller::{Controller, Sight};
+use crate::pace::{STUCK, TICK};
 use crate::registry::{Registry, Stop};
 use crate::shared::{Shared, Starts, wall_clock};
 use journal::{AppendError, Journal};

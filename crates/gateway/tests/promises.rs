@@ -401,6 +401,76 @@ async fn a_lasting_overload_slows_answers_down_until_both_ends_meet() {
     assert_eq!(world.journal.full(), None);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_database_behind_a_queue_slows_answers_down_too() {
+    const CHARGERS: usize = 30;
+    const CAPACITY: u64 = 500;
+    let world = World::with(|setup| setup.config.pace_from_bytes = Some(100 << 10)).await;
+    let world = std::sync::Arc::new(world);
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_over = |stop: &std::sync::atomic::AtomicBool| stop.load(Ordering::Relaxed);
+    // The sink takes everything at once; behind it so much a second is stored.
+    let database = tokio::spawn({
+        let (world, stop) = (std::sync::Arc::clone(&world), std::sync::Arc::clone(&stop));
+        async move {
+            let began = std::time::Instant::now();
+            let mut ticks = tokio::time::interval(Duration::from_millis(200));
+            let mut stored = 0;
+            while !is_over(&stop) {
+                ticks.tick().await;
+                let taken = world.journal.cursor();
+                let able = began.elapsed().as_millis() as u64 * CAPACITY / 1_000;
+                stored = able.min(taken);
+                world.sink.queued.store(taken - stored, Ordering::SeqCst);
+            }
+            stored
+        }
+    });
+    let mut tasks = Vec::new();
+    for i in 0..CHARGERS {
+        let (world, stop) = (std::sync::Arc::clone(&world), std::sync::Arc::clone(&stop));
+        tasks.push(tokio::spawn(async move {
+            let mut charger = Charger::connect(&world, &format!("CP-{i}")).await;
+            while !is_over(&stop) {
+                charger.heartbeat().await;
+            }
+        }));
+    }
+    let mut ticks = tokio::time::interval(Duration::from_secs(6));
+    ticks.tick().await;
+    ticks.tick().await;
+    let began = world.journal.durable_seq();
+    ticks.tick().await;
+    let a_second = (world.journal.durable_seq() - began) / 6;
+    assert!(
+        (CAPACITY / 2..CAPACITY * 3 / 2).contains(&a_second),
+        "{a_second} a second"
+    );
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        soon("the last answer", task)
+            .await
+            .expect("no socket is closed");
+    }
+    assert!(database.await.expect("no panic") > 0);
+}
+
+#[tokio::test]
+async fn a_sink_with_little_room_gets_batches_that_fit() {
+    let world = World::with(|setup| setup.config.retry_max_ms = 50).await;
+    world.sink.away.store(true, Ordering::SeqCst);
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    for _ in 0..500 {
+        charger.heartbeat().await;
+    }
+    world.sink.room.store(40, Ordering::SeqCst);
+    world.sink.away.store(false, Ordering::SeqCst);
+    until("all are stored", || {
+        world.sink.count(|stored| stored.action == "Heartbeat") == 500
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_the_operator_changes_reaches_a_connected_charger() {
     let world = World::with(|setup| setup.directory.add("CP-1", None)).await;

@@ -75,6 +75,8 @@ pub(crate) struct FakeSink {
     pub(crate) in_flight_max: AtomicU64,
     in_flight: AtomicU64,
     pub(crate) queued: AtomicU64,
+    /// Larger batches are refused for want of room; 0 = none is.
+    pub(crate) room: AtomicU64,
     /// What projections make of it; may be shared by several.
     pub(crate) ledger: Mutex<Option<Arc<MemoryStore>>>,
 }
@@ -137,6 +139,13 @@ impl Sink for FakeSink {
             self.in_flight.fetch_sub(1, Ordering::SeqCst);
             if self.away.load(Ordering::SeqCst) {
                 return Err(away());
+            }
+            let room = self.room.load(Ordering::SeqCst);
+            if room > 0 && batch.len() as u64 > room {
+                return Err(Away {
+                    kind: AwayKind::Full,
+                    ..away()
+                });
             }
             let per_second = self.per_second.load(Ordering::SeqCst);
             if per_second > 0 {

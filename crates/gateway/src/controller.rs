@@ -1,0 +1,437 @@
+//! Decides how many frames may be taken in per second, from how much waits and how fast it is stored.
+//! Pure: what is seen and the time are handed in.
+//!
+//! A sink may be a queue with a slow database behind it. Then what waits there counts as backlog like what
+//! waits here, and what is stored is what was delivered less what the queue has grown by. A queue from which
+//! nothing is taken for some seconds has an outage behind it, and is not counted. The queue is looked at only
+//! every second or so, and several gateways may fill it; each then paces by the growth of all, which brings
+//! them to the same equilibrium, a little more strictly on the way.
+
+use crate::pace::RATE_MIN;
+use std::time::Duration;
+
+/// Time constant of the measured delivery rate: some batches long, so that it does not follow each.
+const SMOOTHING: Duration = Duration::from_millis(2_000);
+/// Time constant with which what is taken in falls to what is stored, however large the threshold:
+/// longer than the smoothing above, so that lumps of delivery stay lumps.
+const SETTLES_IN: Duration = Duration::from_secs(3);
+/// The same when what waits is in a queue behind the sink, whose length is known late.
+const SETTLES_IN_QUEUED: Duration = Duration::from_secs(8);
+/// A queue whose length has been the same for so long is taken to be at it, and not only not looked at.
+const QUEUE_LOOK: Duration = Duration::from_secs(6);
+/// A queue from which nothing was taken for so long has an outage behind it.
+const NOTHING_TAKEN: Duration = Duration::from_secs(10);
+/// The same for a slow sink: some of its batches.
+const BAND_BYTES_MIN: f64 = (8 << 20) as f64;
+/// The pace is never such that the journal would be full sooner than this.
+const FULL_AT_LEAST_IN: Duration = Duration::from_secs(2);
+/// What the controller sees at a tick.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sight {
+    /// Bytes durable here and not yet stored there.
+    pub(crate) backlog_bytes: u64,
+    /// Bytes of one record, about; not 0.
+    pub(crate) record_bytes: u64,
+    /// Records that still fit into the journal, about.
+    pub(crate) headroom_records: u64,
+    /// Records that the sink has taken since the start.
+    pub(crate) delivered: u64,
+    /// Of those, records that wait in the sink while somebody is at work on storing them.
+    pub(crate) queued: u64,
+    /// Whether the sink does its work: its last delivery succeeded and none is stuck.
+    pub(crate) sink_healthy: bool,
+}
+
+/// How far everything was at a look.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: Duration,
+    delivered: u64,
+    queued: u64,
+}
+
+/// Decides the pace from what it sees. Pure: time is handed in.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    /// Pacing begins here and aims to hold the backlog a little above, at one and a half times this
+    /// at most.
+    from_bytes: u64,
+    /// Where the delivery was last measured.
+    mark: Option<Mark>,
+    /// The queue's length when it was last seen to change, and when that was.
+    looked_at: (Duration, u64),
+    /// When something was last seen to be taken from the queue behind the sink.
+    taken_at: Duration,
+    busy_seconds: f64,
+    delivery_rate: f64,
+    paced: bool,
+}
+
+impl Controller {
+    /// `from_bytes` 0 never paces.
+    pub(crate) const fn new(from_bytes: u64) -> Self {
+        Self {
+            from_bytes,
+            mark: None,
+            looked_at: (Duration::ZERO, 0),
+            taken_at: Duration::ZERO,
+            busy_seconds: 0.0,
+            delivery_rate: 0.0,
+            paced: false,
+        }
+    }
+
+    /// Frames per second to let in from now on; `None` = all.
+    pub(crate) fn tick(&mut self, at: Duration, sight: Sight) -> Option<f64> {
+        self.measure(at, sight);
+        let from = self.from_bytes as f64;
+        let queued_bytes = match at.saturating_sub(self.taken_at) > NOTHING_TAKEN {
+            true => 0,
+            false => sight.queued.saturating_mul(sight.record_bytes),
+        };
+        let backlog = sight.backlog_bytes as f64 + queued_bytes as f64;
+        let settles_in = match queued_bytes > sight.backlog_bytes {
+            true => SETTLES_IN_QUEUED,
+            false => SETTLES_IN,
+        };
+        // Ends a little below where it begins, so that it does not flutter.
+        let begins_at = if self.paced { from * 0.75 } else { from };
+        self.paced = self.from_bytes > 0 && sight.sink_healthy && backlog > begins_at;
+        if !self.paced {
+            return None;
+        }
+        // What the sink stores in a while. A band as wide as a large threshold would take minutes to
+        // be crossed, with far more acknowledged than stored all the time.
+        let stored_meanwhile =
+            self.delivery_rate * sight.record_bytes as f64 * settles_in.as_secs_f64();
+        let band = stored_meanwhile.max(BAND_BYTES_MIN).min(from);
+        // At the goal as much is let in as is stored; below it more, above it less, down to a tenth.
+        let goal = from + band / 2.0;
+        let excess = (backlog - goal) / band;
+        let share = (1.0 - excess).clamp(0.1, 1.75);
+        let filling = sight.headroom_records as f64 / FULL_AT_LEAST_IN.as_secs_f64();
+        let rate = if self.delivery_rate > 0.0 {
+            (self.delivery_rate * share).min(self.delivery_rate + filling)
+        } else {
+            // Nothing has been stored yet: there is nothing to go by but the room that is left.
+            filling
+        };
+        Some(rate.max(RATE_MIN))
+    }
+
+    /// A mean of the last seconds in which there was something to store; the first ones count in full,
+    /// so that it is right from the start. Batches are stored all at once: each counts over the time
+    /// since the one before.
+    fn measure(&mut self, at: Duration, sight: Sight) {
+        let now = Mark {
+            at,
+            delivered: sight.delivered,
+            queued: sight.queued,
+        };
+        let mark = *self.mark.get_or_insert(now);
+        let (looked_at, seen) = self.looked_at;
+        let is_news = sight.queued != seen || at.saturating_sub(looked_at) >= QUEUE_LOOK;
+        if is_news {
+            self.looked_at = (at, sight.queued);
+        }
+        if (sight.queued > 0) != (mark.queued > 0) {
+            // It was empty, is empty, or somebody came to work on it or left: no growth to be told from it.
+            (self.mark, self.taken_at) = (Some(now), at);
+            return;
+        }
+        let delivered = sight.delivered.saturating_sub(mark.delivered) as f64;
+        let growth = sight.queued as f64 - mark.queued as f64;
+        let was_looked_at = sight.queued == 0 || is_news;
+        let stored = delivered - growth;
+        let seconds = at.saturating_sub(mark.at).as_secs_f64();
+        // The queue's length is not of the same moment as what was delivered: a little may be mere appearance.
+        let least = match sight.queued {
+            0 => 0.0,
+            _ => delivered * 0.01 + 20.0,
+        };
+        if was_looked_at && stored > least && seconds > 0.0 {
+            self.busy_seconds += seconds;
+            let span = SMOOTHING.as_secs_f64().min(self.busy_seconds);
+            let weight = 1.0 - (-seconds / span).exp();
+            self.delivery_rate += (stored / seconds - self.delivery_rate) * weight;
+            (self.mark, self.taken_at) = (Some(now), at);
+        }
+        let is_ours = growth <= delivered * 2.0 + 1_000.0;
+        if (sight.backlog_bytes == 0 && sight.queued == 0) || !sight.sink_healthy || !is_ours {
+            // What it does not store now says nothing about what it can; and what others put into the queue
+            // nothing about what is taken from it.
+            self.mark = Some(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pace::TICK;
+
+    const RECORD: u64 = 500;
+    const FROM: u64 = 1 << 20;
+
+    /// A gateway with an unlimited supply of frames at `offered` a second in front of a sink that
+    /// stores `capacity(t)` a second in batches. Gives the backlog and the rate at each tick.
+    fn run(offered: f64, capacity: impl Fn(f64) -> f64, seconds: f64) -> Vec<(f64, Option<f64>)> {
+        run_from(FROM, FROM * 8, offered, capacity, seconds)
+    }
+
+    /// The same with pacing from `from` bytes on, in front of a journal of `bound` bytes.
+    fn run_from(
+        from: u64,
+        bound: u64,
+        offered: f64,
+        capacity: impl Fn(f64) -> f64,
+        seconds: f64,
+    ) -> Vec<(f64, Option<f64>)> {
+        let mut controller = Controller::new(from);
+        let step = TICK.as_secs_f64();
+        let (mut backlog, mut delivered, mut owed) = (0.0_f64, 0.0_f64, 0.0_f64);
+        let mut rate = None;
+        let mut seen = Vec::new();
+        let mut t = 0.0;
+        while t < seconds {
+            t += step;
+            backlog += rate.unwrap_or(offered).min(offered) * step;
+            // Batches: delivery comes in lumps of up to 2,000.
+            owed += capacity(t) * step;
+            if owed >= 2_000.0 || owed >= backlog {
+                let lump = owed.min(backlog);
+                backlog -= lump;
+                delivered += lump;
+                owed = 0.0;
+            }
+            rate = controller.tick(
+                Duration::from_secs_f64(t),
+                Sight {
+                    backlog_bytes: (backlog * RECORD as f64) as u64,
+                    record_bytes: RECORD,
+                    headroom_records: (bound / RECORD).saturating_sub(backlog as u64),
+                    delivered: delivered as u64,
+                    queued: 0,
+                    sink_healthy: capacity(t) > 0.0,
+                },
+            );
+            seen.push((backlog * RECORD as f64, rate));
+        }
+        seen
+    }
+
+    #[test]
+    fn a_lasting_overload_settles_well_below_the_bound() {
+        for (offered, capacity) in [(30_000.0, 10_000.0), (50_000.0, 40_000.0), (5_000.0, 700.0)] {
+            let seen = run(offered, |_| capacity, 60.0);
+            let worst = seen.iter().map(|(bytes, _)| *bytes).fold(0.0, f64::max);
+            // The bound is eight times the threshold by default.
+            assert!(worst < FROM as f64 * 6.0, "{offered} {capacity}: {worst}");
+            let late = &seen[seen.len() / 2..];
+            assert!(
+                late.iter().all(|(_, rate)| rate.is_some()),
+                "{offered} {capacity}"
+            );
+            let mean = late.iter().filter_map(|(_, rate)| *rate).sum::<f64>() / late.len() as f64;
+            assert!((mean / capacity - 1.0).abs() < 0.1, "{mean} for {capacity}");
+        }
+    }
+
+    #[test]
+    fn a_large_backlog_settles_as_soon_as_a_small_one() {
+        const LARGE: u64 = 256 << 20;
+        for (offered, capacity, settles_in) in [
+            (22_681.0, 9_684.0, 8),
+            (60_000.0, 40_000.0, 8),
+            // A batch a second.
+            (22_681.0, 2_000.0, 20),
+        ] {
+            let from = LARGE as f64;
+            let fills = from / RECORD as f64 / (offered - capacity);
+            let seen = run_from(LARGE, 8 << 30, offered, |_| capacity, fills + 120.0);
+            let crossed = seen.iter().position(|(_, rate)| rate.is_some());
+            let crossed = crossed.expect("the threshold is crossed");
+            let taken_in = |ticks: &[(f64, Option<f64>)]| {
+                let rates = ticks.iter().map(|(_, rate)| rate.expect("stays paced"));
+                rates.sum::<f64>() / ticks.len() as f64
+            };
+            let second = (1.0 / TICK.as_secs_f64()) as usize;
+            let settled = &seen[crossed + settles_in * second..];
+            // Over lumps of 2,000 records: some seconds each.
+            for part in settled.chunks_exact(5 * second) {
+                let share = taken_in(part) / capacity;
+                assert!((share - 1.0).abs() < 0.1, "{offered} {capacity}: {share}");
+            }
+            let share = taken_in(settled) / capacity;
+            assert!((share - 1.0).abs() < 0.02, "{offered} {capacity}: {share}");
+            for pair in settled.windows(2) {
+                let [before, after] = [pair[0].1, pair[1].1].map(Option::unwrap_or_default);
+                let step = (after - before).abs() / capacity;
+                assert!(step < 0.3, "{offered} {capacity}: a step of {step}");
+            }
+            let worst = seen.iter().map(|(bytes, _)| *bytes).fold(0.0, f64::max);
+            assert!(worst < from * 1.5, "{offered} {capacity}: {worst}");
+        }
+    }
+
+    #[test]
+    fn without_a_backlog_nothing_is_paced() {
+        let seen = run(5_000.0, |_| 10_000.0, 10.0);
+        assert!(seen.iter().all(|(_, rate)| rate.is_none()));
+    }
+
+    #[test]
+    fn an_outage_is_not_paced_and_what_it_left_drains_afterwards() {
+        let away = |t: f64| (5.0..10.0).contains(&t);
+        let seen = run(10_000.0, |t| if away(t) { 0.0 } else { 20_000.0 }, 60.0);
+        for (i, (_, rate)) in seen.iter().enumerate() {
+            if away((i + 1) as f64 * TICK.as_secs_f64()) {
+                assert_eq!(*rate, None, "tick {i}");
+            }
+        }
+        let (backlog, rate) = seen[seen.len() - 1];
+        assert!(
+            backlog < FROM as f64 && rate.is_none(),
+            "{backlog} {rate:?}"
+        );
+    }
+
+    #[test]
+    fn the_pace_follows_a_sink_that_becomes_faster() {
+        let seen = run(
+            30_000.0,
+            |t| if t < 30.0 { 2_000.0 } else { 15_000.0 },
+            60.0,
+        );
+        let (_, rate) = seen[seen.len() - 1];
+        let rate = rate.expect("still overloaded");
+        assert!((10_000.0..20_000.0).contains(&rate), "{rate}");
+    }
+
+    /// A fast queue in front of a store that takes `capacity(t)` a second in batches. The queue's length is
+    /// looked at every `look` seconds, and shown only while `is_at_work(t)`. Gives, at each tick, the backlog in
+    /// bytes, the rate, and what has been stored.
+    fn run_queued(
+        offered: f64,
+        look: f64,
+        capacity: impl Fn(f64) -> f64,
+        is_at_work: impl Fn(f64) -> bool,
+        seconds: f64,
+    ) -> Vec<(f64, Option<f64>, f64)> {
+        const FROM: u64 = 16 << 20;
+        const BATCH: f64 = 2_000.0;
+        let mut controller = Controller::new(FROM);
+        let step = TICK.as_secs_f64();
+        let (mut queue, mut delivered, mut stored, mut owed) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
+        let (mut shown, mut look_at, mut t) = (0.0, 0.0, 0.0);
+        let mut rate = None;
+        let mut seen = Vec::new();
+        while t < seconds {
+            t += step;
+            let taken_in = (rate.unwrap_or(offered).min(offered) * step).round();
+            delivered += taken_in;
+            queue += taken_in;
+            owed += capacity(t) * step;
+            if owed >= BATCH || owed >= queue {
+                let lump = owed.min(queue).floor();
+                queue -= lump;
+                stored += lump;
+                owed = 0.0;
+            }
+            if t >= look_at {
+                look_at = t + look;
+                shown = if is_at_work(t) { queue } else { 0.0 };
+            }
+            rate = controller.tick(
+                Duration::from_secs_f64(t),
+                Sight {
+                    backlog_bytes: 0,
+                    record_bytes: RECORD,
+                    headroom_records: 10_000_000,
+                    delivered: delivered as u64,
+                    queued: shown as u64,
+                    sink_healthy: true,
+                },
+            );
+            seen.push((queue * RECORD as f64, rate, stored));
+        }
+        seen
+    }
+
+    #[test]
+    fn a_slow_database_behind_a_queue_brings_what_is_taken_in_to_what_is_stored() {
+        for (offered, capacity, look) in [
+            (20_000.0, 6_000.0, 0.25),
+            (20_000.0, 6_000.0, 1.0),
+            (20_000.0, 6_000.0, 2.5),
+            (30_000.0, 12_000.0, 5.0),
+            (8_000.0, 700.0, 1.0),
+        ] {
+            let seen = run_queued(offered, look, |_| capacity, |_| true, 240.0);
+            let case = format!("{offered} {capacity} {look}");
+            let late = &seen[seen.len() / 2..];
+            assert!(late.iter().all(|(_, rate, _)| rate.is_some()), "{case}");
+            let mean =
+                late.iter().filter_map(|(_, rate, _)| *rate).sum::<f64>() / late.len() as f64;
+            assert!((mean / capacity - 1.0).abs() < 0.05, "{case}: {mean}");
+            let worst = seen.iter().map(|(bytes, ..)| *bytes).fold(0.0, f64::max);
+            assert!(worst < (16 << 20) as f64 * 4.0, "{case}: {worst}");
+        }
+    }
+
+    #[test]
+    fn a_queue_that_keeps_up_paces_nobody() {
+        let seen = run_queued(5_000.0, 1.0, |_| 9_000.0, |_| true, 60.0);
+        assert!(seen.iter().all(|(_, rate, _)| rate.is_none()));
+    }
+
+    #[test]
+    fn an_outage_behind_the_queue_is_not_paced_whether_the_consumer_leaves_or_hangs() {
+        let is_down = |t: f64| (20.0..80.0).contains(&t);
+        for leaves in [true, false] {
+            let seen = run_queued(
+                10_000.0,
+                1.0,
+                |t| if is_down(t) { 0.0 } else { 15_000.0 },
+                |t| !(leaves && is_down(t)),
+                120.0,
+            );
+            let tick = |t: f64| (t / TICK.as_secs_f64()) as usize;
+            // A consumer that hangs is found out after a while.
+            let from = if leaves { 21.0 } else { 33.0 };
+            for (bytes, rate, _) in &seen[tick(from)..tick(79.0)] {
+                assert_eq!(*rate, None, "{leaves} {bytes}");
+            }
+            let stored = |t| seen[tick(t)].2;
+            assert!(stored(119.0) > stored(81.0), "it goes on");
+            // Back again, with far more than the threshold waiting: what is taken in is below what is stored.
+            let (_, rate, _) = seen[tick(95.0)];
+            assert!(rate.expect("is paced") < 15_000.0, "{leaves} {rate:?}");
+        }
+    }
+
+    #[test]
+    fn others_filling_the_queue_leave_the_measured_rate_alone() {
+        let mut controller = Controller::new(1 << 20);
+        let mut look = |second: u64, delivered, queued| {
+            let sight = Sight {
+                backlog_bytes: 0,
+                record_bytes: RECORD,
+                headroom_records: 1_000_000,
+                delivered,
+                queued,
+                sink_healthy: true,
+            };
+            controller.tick(Duration::from_secs(second), sight);
+            controller.delivery_rate
+        };
+        for second in 0..20 {
+            // A thousand stored a second, the queue growing by a hundred.
+            look(second, second * 1_100, 5_000 + second * 100);
+        }
+        let before = look(20, 22_000, 7_000);
+        assert!((before - 1_000.0).abs() < 50.0, "{before}");
+        let after = look(21, 23_100, 50_000);
+        assert!((after - before).abs() < 1.0, "{after}");
+    }
+}
