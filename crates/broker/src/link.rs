@@ -262,7 +262,10 @@ async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
         match event {
             Some(Event::ConnectionBlocked(reason)) => block(shared, session, reason),
             Some(Event::ConnectionUnblocked) => unblock(shared, session),
-            Some(Event::Error(error)) => return DialError::of(Step::Declare, &error).detail,
+            // Errors of single channels come here too; whoever owns one judges them.
+            Some(Event::Error(error)) if !connection.status().connected() => {
+                return DialError::of(Step::Declare, &error).detail;
+            }
             Some(_) => {}
             None => return "the connection has ended".into(),
         }

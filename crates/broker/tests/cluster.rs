@@ -1,0 +1,60 @@
+//! Three nodes, one of which dies while records are published: a majority carries on.
+
+mod common;
+
+use broker::{Broker, Config};
+use central::ports::Sink;
+use common::{Gateway, SOON, Seen, deliver_for_sure};
+use neighbours::RabbitCluster;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_node_dies_while_publishing_and_nothing_is_lost() {
+    let mut cluster = RabbitCluster::start(&common::dir("cluster"), 3).expect("a cluster");
+    let urls: Vec<String> = (0..3).map(|node| cluster.url(node)).collect();
+    let config = Config {
+        confirm_timeout_ms: 5_000,
+        ..common::config(urls.join(","))
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let sender = runtime.block_on(async { Broker::start(config.clone(), "gateway") });
+    let mut gateway = Gateway::new();
+    runtime.block_on(async {
+        tokio::time::timeout(SOON, sender.up())
+            .await
+            .expect("connected");
+        for _ in 0..20 {
+            deliver_for_sure(&sender, gateway.batch(200, 9)).await;
+        }
+    });
+    // The node that we are connected to, in the middle of a batch.
+    let batch = gateway.batch(4_000, 9);
+    let under_way = sender.deliver(batch.clone());
+    cluster.kill(0).expect("killed");
+    let since = Instant::now();
+    runtime.block_on(async {
+        if under_way.await.is_err() {
+            deliver_for_sure(&sender, batch.clone()).await;
+        }
+        let without = since.elapsed();
+        for _ in 0..20 {
+            deliver_for_sure(&sender, gateway.batch(200, 9)).await;
+        }
+        println!(
+            "publishing went on {} ms after the kill",
+            without.as_millis()
+        );
+        assert!(without < Duration::from_secs(40), "{without:?}");
+
+        let receiver = Broker::start(config, "consumer");
+        let mut seen = Seen::default();
+        seen.all_of(&receiver, &gateway).await;
+        seen.assert_order();
+        sender.close().await;
+        receiver.close().await;
+    });
+}

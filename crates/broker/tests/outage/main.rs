@@ -1,0 +1,229 @@
+//! Broker against a RabbitMQ that dies, comes back, and runs out of memory. One node, one test at a time.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use broker::{Broker, Config};
+use central::ports::{AwayKind, HealthProbe, Sink};
+use common::{Gateway, SOON, Seen, collect, deliver_for_sure, subscribe_for_sure, until};
+use lapin::options::QueueDeleteOptions;
+use neighbours::RabbitMq;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+const VIRTUAL_HOSTS: usize = 8;
+
+/// The node, for one test alone.
+fn node() -> MutexGuard<'static, RabbitMq> {
+    static NODE: OnceLock<Mutex<RabbitMq>> = OnceLock::new();
+    NODE.get_or_init(|| {
+        let node = RabbitMq::start(&common::dir("outage")).expect("RabbitMQ");
+        common::make_virtual_hosts(&node, VIRTUAL_HOSTS);
+        Mutex::new(node)
+    })
+    .lock()
+    .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn config(node: &RabbitMq, virtual_host: &str) -> Config {
+    common::config(node.url_as("wattpost", "wattpost", virtual_host))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// Delivers batch after batch, each until it is taken, until told to stop.
+async fn keep_delivering(broker: Arc<Broker>, stop: Arc<std::sync::atomic::AtomicBool>) -> Gateway {
+    let mut gateway = Gateway::new();
+    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+        deliver_for_sure(&broker, gateway.batch(200, 9)).await;
+    }
+    gateway
+}
+
+#[test]
+fn kill_9_while_publishing_and_consuming_loses_nothing() {
+    let mut node = node();
+    let config = config(&node, "v0");
+    let runtime = runtime();
+    let sender = runtime.block_on(async { Broker::start(config.clone(), "gateway") });
+    let receiver = runtime.block_on(async { Broker::start(config, "consumer") });
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let delivering = runtime.spawn(keep_delivering(sender.clone(), stop.clone()));
+    let consuming = {
+        let receiver = receiver.clone();
+        runtime.spawn(async move {
+            let mut seen = Seen::default();
+            let mut subscription = subscribe_for_sure(&receiver).await;
+            // Until its first trouble; the rest is read below.
+            while let Ok(collected) = subscription.collect(common::BOUNDS).await {
+                seen.take(&collected);
+                if subscription.acknowledge(collected.upto).await.is_err() {
+                    break;
+                }
+            }
+            seen
+        })
+    };
+    runtime.block_on(async {
+        until("records flow", async || sender.health()[0].up).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    });
+    for _ in 0..2 {
+        node.kill().expect("killed");
+        let since = Instant::now();
+        runtime.block_on(async {
+            until("it is noticed", async || !sender.health()[0].up).await;
+            assert!(
+                since.elapsed() < Duration::from_secs(2),
+                "{:?}",
+                since.elapsed()
+            );
+            // While it is away every call says so at once.
+            let since = Instant::now();
+            let mut other = Gateway::new();
+            sender.deliver(other.batch(10, 1)).await.expect_err("away");
+            assert!(since.elapsed() < Duration::from_millis(100));
+        });
+        node.restart().expect("restarted");
+        runtime.block_on(async {
+            tokio::time::timeout(SOON, sender.up())
+                .await
+                .expect("connected again");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        });
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    runtime.block_on(async {
+        let gateway = delivering.await.expect("delivered");
+        let mut seen = consuming.await.expect("consumed");
+        seen.all_of(&receiver, &gateway).await;
+        seen.assert_order();
+        assert!(gateway.seq >= 400, "{} records", gateway.seq);
+    });
+}
+
+#[test]
+fn after_a_restart_everything_is_there_again_also_what_somebody_deleted() {
+    let mut node = node();
+    let config = config(&node, "v1");
+    let runtime = runtime();
+    let broker = runtime.block_on(async { Broker::start(config.clone(), "both") });
+    let mut gateway = Gateway::new();
+    runtime.block_on(async {
+        broker.up().await;
+        deliver_for_sure(&broker, gateway.batch(300, 9)).await;
+        let mut subscription = subscribe_for_sure(&broker).await;
+        collect(&mut subscription).await;
+        let (_connection, channel) = common::stranger(&config.url).await;
+        for partition in 0..3_u8 {
+            let queue = format!("wattpost.records.{partition}");
+            channel
+                .queue_unbind(
+                    queue.as_str().into(),
+                    "wattpost.records".into(),
+                    format!("{partition}.#").as_str().into(),
+                    lapin::types::FieldTable::default(),
+                )
+                .await
+                .expect("unbound");
+        }
+        channel
+            .queue_delete("wattpost.dead".into(), QueueDeleteOptions::default())
+            .await
+            .expect("deleted");
+    });
+    node.stop();
+    node.restart().expect("restarted");
+    runtime.block_on(async {
+        tokio::time::timeout(SOON, broker.up())
+            .await
+            .expect("connected again");
+        deliver_for_sure(&broker, gateway.batch(300, 9)).await;
+        // Into the partitions, not only into the catch-all.
+        until("the partitions have records", async || {
+            let report = Broker::check(&config).await.expect("all is there");
+            report.waiting_records >= 300
+        })
+        .await;
+        let mut seen = Seen::default();
+        seen.all_of(&broker, &gateway).await;
+    });
+}
+
+#[test]
+fn a_memory_alarm_is_away_at_once_and_passes() {
+    let node = node();
+    let config = config(&node, "v2");
+    let runtime = runtime();
+    let broker = runtime.block_on(async { Broker::start(config.clone(), "gateway") });
+    let consumer = runtime.block_on(async { Broker::start(config, "consumer") });
+    let mut gateway = Gateway::new();
+    runtime.block_on(async {
+        broker.up().await;
+        deliver_for_sure(&broker, gateway.batch(100, 9)).await;
+    });
+    node.set_memory_alarm(true).expect("an alarm");
+    runtime.block_on(async {
+        // The first delivery meets the alarm; it does not wait for its own deadline of 2 s.
+        let since = Instant::now();
+        let batch = gateway.batch(2_000, 9);
+        let away = broker.deliver(batch.clone()).await.expect_err("blocked");
+        assert!(
+            since.elapsed() < Duration::from_millis(1_500),
+            "{:?}",
+            since.elapsed()
+        );
+        assert_eq!(away.kind, AwayKind::Full, "{away}");
+        assert!(away.detail.contains("low on memory"), "{away}");
+        let since = Instant::now();
+        broker.deliver(batch.clone()).await.expect_err("blocked");
+        assert!(since.elapsed() < Duration::from_millis(50));
+        assert!(!broker.health()[0].up);
+        // Whoever only consumes goes on.
+        let mut subscription = subscribe_for_sure(&consumer).await;
+        let collected = collect(&mut subscription).await;
+        subscription
+            .acknowledge(collected.upto)
+            .await
+            .expect("acknowledged");
+        subscription.cancel().await;
+        // Longer than the deadline of a confirm: being blocked is not being broken.
+        tokio::time::sleep(Duration::from_millis(3_000)).await;
+        gateway.seq -= 2_000;
+    });
+    node.set_memory_alarm(false).expect("no alarm");
+    runtime.block_on(async {
+        tokio::time::timeout(SOON, broker.up())
+            .await
+            .expect("unblocked");
+        deliver_for_sure(&broker, gateway.batch(2_000, 9)).await;
+        let mut seen = Seen::default();
+        // What was acknowledged above is not seen again: count all that can be.
+        let (mut count, mut idle) = (0, 0);
+        let mut subscription = subscribe_for_sure(&consumer).await;
+        while idle < 5 {
+            let wait = Duration::from_millis(500);
+            match tokio::time::timeout(wait, subscription.collect(common::BOUNDS)).await {
+                Ok(collected) => {
+                    let collected = collected.expect("connected");
+                    seen.take(&collected);
+                    count += collected.batch.len();
+                    subscription
+                        .acknowledge(collected.upto)
+                        .await
+                        .expect("acknowledged");
+                    idle = 0;
+                }
+                Err(_) => idle += 1,
+            }
+        }
+        let last = seen.records[&gateway.id].range(101..).count();
+        assert_eq!(last, 2_000, "of {count}");
+    });
+}

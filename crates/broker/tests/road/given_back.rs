@@ -1,0 +1,108 @@
+//! What a consumer holds and did not acknowledge comes back.
+
+use crate::common::{BOUNDS, Gateway, Seen, collect, deliver_for_sure, subscribe_for_sure};
+use crate::config;
+use broker::{Broker, Config};
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_acknowledged_comes_back_after_cancel_and_after_drop() {
+    let broker = Broker::start(config(), "both");
+    broker.up().await;
+    let mut gateway = Gateway::new();
+    deliver_for_sure(&broker, gateway.batch(100, 5)).await;
+
+    let mut subscription = subscribe_for_sure(&broker).await;
+    let collected = collect(&mut subscription).await;
+    assert!(!collected.batch.is_empty());
+    subscription.cancel().await;
+
+    let mut subscription = subscribe_for_sure(&broker).await;
+    let collected = collect(&mut subscription).await;
+    assert!(!collected.batch.is_empty());
+    drop(subscription);
+
+    let mut seen = Seen::default();
+    seen.all_of(&broker, &gateway).await;
+    assert_eq!(seen.repeats, 0);
+    seen.assert_order();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_ends_in_the_middle_of_batches_loses_nothing() {
+    const ENDS: u32 = 200;
+    let config = Config {
+        prefetch: 20,
+        ..config()
+    };
+    let broker = Broker::start(config, "both");
+    broker.up().await;
+    let mut gateway = Gateway::new();
+    deliver_for_sure(&broker, gateway.batch(4_000, 11)).await;
+    let mut seen = Seen::default();
+    let mut acknowledged = Seen::default();
+    for round in 0..ENDS {
+        if round % 20 == 0 {
+            deliver_for_sure(&broker, gateway.batch(100, 11)).await;
+        }
+        let mut subscription = subscribe_for_sure(&broker).await;
+        let bounds = central::ports::CollectBounds {
+            records_max: 7,
+            age_max: Duration::ZERO,
+            ..BOUNDS
+        };
+        // One batch is finished, the next is not; every other time not even collecting is.
+        let collected = subscription.collect(bounds).await.expect("connected");
+        seen.take(&collected);
+        subscription
+            .acknowledge(collected.upto)
+            .await
+            .expect("acknowledged");
+        acknowledged.take(&collected);
+        if round % 2 == 0 {
+            let collected = subscription.collect(bounds).await.expect("connected");
+            seen.take(&collected);
+        } else {
+            let _ =
+                tokio::time::timeout(Duration::from_micros(50), subscription.collect(BOUNDS)).await;
+        }
+        match round % 3 {
+            0 => subscription.cancel().await,
+            _ => drop(subscription),
+        }
+    }
+    // What was acknowledged never came again, and all the rest is still there.
+    assert_eq!(acknowledged.repeats, 0);
+    acknowledged.all_of(&broker, &gateway).await;
+    assert_eq!(acknowledged.repeats, 0);
+    acknowledged.assert_order();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collect_that_is_dropped_takes_nothing_away() {
+    let broker = Broker::start(config(), "both");
+    broker.up().await;
+    let mut gateway = Gateway::new();
+    let mut subscription = subscribe_for_sure(&broker).await;
+    let mut seen = Seen::default();
+    for _ in 0..20 {
+        deliver_for_sure(&broker, gateway.batch(10, 3)).await;
+        let long = central::ports::CollectBounds {
+            age_max: Duration::from_secs(10),
+            ..BOUNDS
+        };
+        let waited =
+            tokio::time::timeout(Duration::from_millis(15), subscription.collect(long)).await;
+        assert!(waited.is_err());
+    }
+    while seen.count(&gateway) < gateway.seq {
+        let collected = collect(&mut subscription).await;
+        seen.take(&collected);
+        subscription
+            .acknowledge(collected.upto)
+            .await
+            .expect("acknowledged");
+    }
+    assert_eq!(seen.repeats, 0);
+    seen.assert_order();
+}

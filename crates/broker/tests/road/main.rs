@@ -1,0 +1,62 @@
+//! Broker against one real RabbitMQ; every test in a virtual host of its own.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod dead;
+mod full;
+mod given_back;
+mod news;
+mod order;
+mod refused;
+mod silence;
+mod stranger;
+mod topology;
+
+use broker::Config;
+use neighbours::RabbitMq;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const VIRTUAL_HOSTS: usize = 40;
+
+/// The node that all tests share, with a second door that wants TLS.
+struct World {
+    node: RabbitMq,
+    tls_port: u16,
+    ca_file: PathBuf,
+    other_ca_file: PathBuf,
+}
+
+fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let dir = common::dir("road");
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let tls_port = neighbours::spare_port().expect("a port");
+        let ca_file = dir.join("ca.pem");
+        let other_ca_file = dir.join("other-ca.pem");
+        let settings = refused::certificates(&dir, tls_port, &ca_file, &other_ca_file);
+        let node = RabbitMq::start_with(&dir.join("node"), &settings).expect("RabbitMQ");
+        common::make_virtual_hosts(&node, VIRTUAL_HOSTS);
+        World {
+            node,
+            tls_port,
+            ca_file,
+            other_ca_file,
+        }
+    })
+}
+
+/// A virtual host that no other test uses.
+fn virtual_host() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    assert!(n < VIRTUAL_HOSTS, "make more virtual hosts");
+    format!("v{n}")
+}
+
+fn config() -> Config {
+    common::config(world().node.url_as("wattpost", "wattpost", &virtual_host()))
+}

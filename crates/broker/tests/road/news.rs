@@ -1,0 +1,50 @@
+//! What one process tells, the others hear.
+
+use crate::common::{Gateway, SOON};
+use crate::config;
+use broker::Broker;
+use central::ports::{Announcements, News};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+fn listen(broker: &Arc<Broker>) -> mpsc::UnboundedReceiver<News> {
+    let (tell, heard) = mpsc::unbounded_channel();
+    broker.listen(Box::new(move |news| {
+        let _ = tell.send(news);
+    }));
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn news_reach_all_others_and_not_ourselves() {
+    let config = config();
+    let one = Broker::start(config.clone(), "one");
+    let two = Broker::start(config.clone(), "two");
+    let three = Broker::start(config, "three");
+    let mut own = listen(&one);
+    let mut others = [listen(&two), listen(&three)];
+    let news = News::Connected {
+        charger_id: "CP-1".into(),
+        gateway: Gateway::new().id,
+        epoch: 7,
+    };
+    // Lossy by contract: said until it is heard, for listening begins in the background.
+    for heard in &mut others {
+        let got = tokio::time::timeout(SOON, async {
+            loop {
+                one.announce(news.clone());
+                let wait = Duration::from_millis(100);
+                if let Ok(Some(news)) = tokio::time::timeout(wait, heard.recv()).await {
+                    return news;
+                }
+            }
+        })
+        .await
+        .expect("heard");
+        assert_eq!(got, news);
+    }
+    two.announce(News::DirectoryChanged);
+    let first = tokio::time::timeout(SOON, own.recv()).await.expect("heard");
+    assert_eq!(first, Some(News::DirectoryChanged), "not its own");
+}

@@ -1,0 +1,148 @@
+//! Records arrive, whole and in each charger's order.
+
+use crate::common::{BOUNDS, Gateway, Seen, collect, deliver_for_sure, subscribe_for_sure, until};
+use crate::config;
+use broker::Broker;
+use central::ports::{Batch, CollectBounds, Sink};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_arrive_whole_and_in_each_chargers_order() {
+    let config = config();
+    let sender = Broker::start(config.clone(), "gateway");
+    sender.up().await;
+    let mut gateway = Gateway::new();
+    // Several batches at once, larger than the window, as a forwarder hands them over.
+    let batches: Vec<Arc<Batch>> = [1, 700, 3_000, 0, 1_300]
+        .into_iter()
+        .map(|records| gateway.batch(records, 20))
+        .collect();
+    let answers = batches.into_iter().map(|batch| sender.deliver(batch));
+    for answer in futures_util::future::join_all(answers).await {
+        answer.expect("taken");
+    }
+
+    let receiver = Broker::start(config, "consumer");
+    let mut seen = Seen::default();
+    seen.all_of(&receiver, &gateway).await;
+    assert_eq!(seen.repeats, 0);
+    seen.assert_order();
+    assert_eq!(seen.by_charger.len(), 20);
+    sender.close().await;
+    receiver.close().await;
+    assert!(sender.deliver(gateway.batch(1, 1)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bounds_of_a_batch_are_kept() {
+    let config = config();
+    let broker = Broker::start(config, "both");
+    broker.up().await;
+    let mut gateway = Gateway::new();
+    deliver_for_sure(&broker, gateway.batch(300, 5)).await;
+    let mut subscription = subscribe_for_sure(&broker).await;
+    let mut seen = Seen::default();
+    while seen.count(&gateway) < 200 {
+        let bounds = CollectBounds {
+            records_max: 10,
+            ..BOUNDS
+        };
+        let collected = subscription.collect(bounds).await.expect("connected");
+        assert!((1..=10).contains(&collected.batch.len()));
+        seen.take(&collected);
+        subscription
+            .acknowledge(collected.upto)
+            .await
+            .expect("acknowledged");
+    }
+    while seen.count(&gateway) < 300 {
+        let bounds = CollectBounds {
+            bytes_max: 1_000,
+            ..BOUNDS
+        };
+        let collected = subscription.collect(bounds).await.expect("connected");
+        assert!(collected.batch.size_bytes() <= 1_000);
+        seen.take(&collected);
+        subscription
+            .acknowledge(collected.upto)
+            .await
+            .expect("acknowledged");
+    }
+    // One that is longer than the bound is not kept back.
+    deliver_for_sure(&broker, gateway.batch(1, 1)).await;
+    let bounds = CollectBounds {
+        bytes_max: 1,
+        age_max: Duration::ZERO,
+        ..BOUNDS
+    };
+    let collected = subscription.collect(bounds).await.expect("connected");
+    assert_eq!(collected.batch.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_consumers_one_works_and_the_other_takes_over_in_order() {
+    let config = config();
+    let sender = Broker::start(config.clone(), "gateway");
+    let first = Broker::start(config.clone(), "consumer 1");
+    let second = Broker::start(config, "consumer 2");
+    let mut working = subscribe_for_sure(&first).await;
+    let mut idle = subscribe_for_sure(&second).await;
+    let mut gateway = Gateway::new();
+    sender.up().await;
+    deliver_for_sure(&sender, gateway.batch(500, 7)).await;
+
+    let mut seen = Seen::default();
+    while seen.count(&gateway) < 400 {
+        let collected = collect(&mut working).await;
+        seen.take(&collected);
+        working
+            .acknowledge(collected.upto)
+            .await
+            .expect("acknowledged");
+    }
+    // The idle one has got nothing as long as the other is there.
+    let nothing = tokio::time::timeout(Duration::from_millis(300), idle.collect(BOUNDS)).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+
+    drop(working);
+    deliver_for_sure(&sender, gateway.batch(500, 7)).await;
+    let mut taken_over = Seen::default();
+    while seen.count(&gateway) < gateway.seq {
+        let collected = collect(&mut idle).await;
+        seen.take(&collected);
+        taken_over.take(&collected);
+        idle.acknowledge(collected.upto)
+            .await
+            .expect("acknowledged");
+    }
+    taken_over.assert_order();
+    seen.assert_order();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_known_while_somebody_is_at_work() {
+    let config = config();
+    let broker = Broker::start(config, "both");
+    broker.up().await;
+    let mut gateway = Gateway::new();
+    deliver_for_sure(&broker, gateway.batch(9_000, 50)).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(broker.queued_records(), 0, "nobody is at work");
+    // Takes no more than the prefetch of each partition, and stays.
+    let mut subscription = subscribe_for_sure(&broker).await;
+    let collected = collect(&mut subscription).await;
+    until("records that wait are known", async || {
+        broker.queued_records() > 0
+    })
+    .await;
+    subscription
+        .acknowledge(collected.upto)
+        .await
+        .expect("acknowledged");
+    subscription.cancel().await;
+    until("nobody is at work again", async || {
+        broker.queued_records() == 0
+    })
+    .await;
+}

@@ -1,0 +1,239 @@
+//! Wrong settings are told apart, each in one sentence with its key and its cure; right ones work, also
+//! over TLS.
+
+use crate::common::{Gateway, Seen, deliver_for_sure};
+use crate::{config, virtual_host, world};
+use broker::{Broker, CheckErrorKind, Config};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::path::Path;
+
+/// Makes two authorities and a server's certificate from the first; returns RabbitMQ's settings.
+pub(crate) fn certificates(dir: &Path, port: u16, ca_file: &Path, other: &Path) -> Vec<String> {
+    let authority = || {
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        CertifiedIssuer::self_signed(params, key).expect("an authority")
+    };
+    let issuer = authority();
+    let key = KeyPair::generate().expect("a key");
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names)
+        .and_then(|params| params.signed_by(&key, &issuer))
+        .expect("a certificate");
+    let (cert_file, key_file) = (dir.join("server.pem"), dir.join("server-key.pem"));
+    std::fs::write(ca_file, issuer.pem()).expect("written");
+    std::fs::write(other, authority().pem()).expect("written");
+    std::fs::write(&cert_file, certificate.pem()).expect("written");
+    std::fs::write(&key_file, key.serialize_pem()).expect("written");
+    vec![
+        format!("listeners.ssl.1 = 127.0.0.1:{port}"),
+        format!("ssl_options.cacertfile = {}", ca_file.display()),
+        format!("ssl_options.certfile = {}", cert_file.display()),
+        format!("ssl_options.keyfile = {}", key_file.display()),
+        "ssl_options.verify = verify_none".into(),
+        "ssl_options.fail_if_no_peer_cert = false".into(),
+    ]
+}
+
+async fn refused(config: Config, kind: CheckErrorKind, words: &[&str]) {
+    let error = Broker::check(&config).await.expect_err("refused");
+    assert_eq!(error.kind, kind, "{error}");
+    let sentence = error.to_string();
+    assert!(!sentence.contains("s3cret"), "{sentence}");
+    assert!(!sentence.contains('\n'), "{sentence}");
+    for word in words {
+        assert!(sentence.contains(word), "{word} in: {sentence}");
+    }
+}
+
+fn at(url: String) -> Config {
+    Config {
+        connect_timeout_ms: 5_000,
+        ..crate::common::config(url)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn right_settings_are_reported_with_what_is_there() {
+    let config = config();
+    let report = Broker::check(&config).await.expect("right");
+    assert_eq!(report.partitions_without_consumer, 3);
+    assert_eq!((report.waiting_records, report.dead_records), (0, 0));
+    assert!(report.node.ends_with(&world().node.port().to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_wrong_setting_has_its_sentence() {
+    let node = &world().node;
+    let port = node.port();
+    let nobody = neighbours::spare_port().expect("a port");
+    refused(
+        at("localhost:5672".into()),
+        CheckErrorKind::Setting,
+        &["broker.url", "amqp://"],
+    )
+    .await;
+    refused(
+        Config {
+            partitions: 0,
+            ..at(node.url())
+        },
+        CheckErrorKind::Setting,
+        &["broker.partitions is 0", "1 to 256"],
+    )
+    .await;
+    refused(
+        at(format!("amqp://wattpost:s3cret@127.0.0.1:{nobody}/%2f")),
+        CheckErrorKind::Unreachable,
+        &["broker.url", &nobody.to_string(), "start it"],
+    )
+    .await;
+    refused(
+        at("amqp://wattpost:s3cret@nowhere.invalid/%2f".into()),
+        CheckErrorKind::Unreachable,
+        &["broker.url", "nowhere.invalid", "right host"],
+    )
+    .await;
+    refused(
+        at(node.url_as("wattpost", "s3cret", "/")),
+        CheckErrorKind::Credentials,
+        &["broker.url", "user wattpost", "password", "add_user"],
+    )
+    .await;
+    refused(
+        at(node.url_as("wattpost", "wattpost", "missing")),
+        CheckErrorKind::VirtualHost,
+        &["broker.url", "virtual host missing", "add_vhost missing"],
+    )
+    .await;
+    // TLS spoken to the plain door, and the other way round.
+    refused(
+        at(format!("amqps://wattpost:wattpost@127.0.0.1:{port}/%2f")),
+        CheckErrorKind::Certificate,
+        &["broker.url", "amqp://"],
+    )
+    .await;
+    refused(
+        at(format!(
+            "amqp://wattpost:wattpost@127.0.0.1:{}/%2f",
+            world().tls_port
+        )),
+        CheckErrorKind::Unreachable,
+        &["broker.url", "amqps://"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_permissions_are_told_with_their_cure() {
+    let node = &world().node;
+    let virtual_host = virtual_host();
+    let cure = format!("set_permissions -p {virtual_host} poor");
+    node.ctl(&["add_user", "poor", "poor"]).expect("a user");
+    let config = at(node.url_as("poor", "poor", &virtual_host));
+    refused(
+        config.clone(),
+        CheckErrorKind::Permission,
+        &["broker.url", &cure],
+    )
+    .await;
+    node.ctl(&[
+        "set_permissions",
+        "-p",
+        &virtual_host,
+        "poor",
+        "^nothing$",
+        ".*",
+        ".*",
+    ])
+    .expect("permissions");
+    refused(
+        config.clone(),
+        CheckErrorKind::Permission,
+        &["broker.url", &cure],
+    )
+    .await;
+
+    // The cure as it is written cures, for records and news.
+    let names = r"^(wattpost\..*|amq\.gen.*)$";
+    node.ctl(&[
+        "set_permissions",
+        "-p",
+        &virtual_host,
+        "poor",
+        names,
+        names,
+        names,
+    ])
+    .expect("permissions");
+    Broker::check(&config).await.expect("cured");
+    let broker = Broker::start(config, "poor");
+    central::ports::Announcements::listen(&*broker, Box::new(|_| {}));
+    broker.up().await;
+    let mut gateway = Gateway::new();
+    deliver_for_sure(&broker, gateway.batch(10, 2)).await;
+    Seen::default().all_of(&broker, &gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queues_made_with_other_settings_are_told() {
+    let config = config();
+    Broker::check(&config).await.expect("made");
+    let other = Config {
+        queue_records_max: 12_345,
+        ..config
+    };
+    refused(
+        other,
+        CheckErrorKind::Mismatch,
+        &[
+            "broker.queue_records_max = 12345",
+            "x-max-length",
+            "delete_queue",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_travel_over_tls_when_the_authority_is_known() {
+    let world = world();
+    let virtual_host = virtual_host();
+    for host in ["localhost", "127.0.0.1"] {
+        let config = Config {
+            ca_file: Some(world.ca_file.clone()),
+            ..at(format!(
+                "amqps://wattpost:wattpost@{host}:{}/{virtual_host}",
+                world.tls_port
+            ))
+        };
+        Broker::check(&config).await.expect("right");
+        let broker = Broker::start(config.clone(), "tls");
+        broker.up().await;
+        let mut gateway = Gateway::new();
+        deliver_for_sure(&broker, gateway.batch(2_000, 5)).await;
+        Seen::default().all_of(&broker, &gateway).await;
+
+        let other = Config {
+            ca_file: Some(world.other_ca_file.clone()),
+            ..config.clone()
+        };
+        refused(other, CheckErrorKind::Certificate, &["broker.ca_file"]).await;
+        let system = Config {
+            ca_file: None,
+            ..config.clone()
+        };
+        refused(system, CheckErrorKind::Certificate, &["broker.ca_file"]).await;
+        let missing = Config {
+            ca_file: Some("/nowhere/ca.pem".into()),
+            ..config
+        };
+        refused(
+            missing,
+            CheckErrorKind::Setting,
+            &["broker.ca_file /nowhere/ca.pem"],
+        )
+        .await;
+    }
+}

@@ -1,0 +1,85 @@
+//! A network that swallows everything, and one that breaks.
+
+use crate::common::{Gateway, Seen, config, deliver_for_sure, until};
+use crate::{virtual_host, world};
+use broker::{Broker, Config};
+use central::ports::{HealthProbe, Sink};
+use neighbours::Proxy;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+fn behind_a_proxy() -> (Proxy, Config) {
+    let node = SocketAddr::from((Ipv4Addr::LOCALHOST, world().node.port()));
+    let proxy = Proxy::start(node).expect("a proxy");
+    let url = format!(
+        "amqp://wattpost:wattpost@{}/{}",
+        proxy.addr(),
+        virtual_host()
+    );
+    (proxy, config(url))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_network_is_noticed_within_the_deadline() {
+    let (proxy, config) = behind_a_proxy();
+    let config = Config {
+        confirm_timeout_ms: 500,
+        connect_timeout_ms: 1_000,
+        ..config
+    };
+    let broker = Broker::start(config, "both");
+    broker.up().await;
+    let mut gateway = Gateway::new();
+    deliver_for_sure(&broker, gateway.batch(10, 3)).await;
+
+    proxy.black_hole();
+    let since = Instant::now();
+    let batch = gateway.batch(2_000, 3);
+    broker.deliver(batch.clone()).await.expect_err("no answer");
+    let first = since.elapsed();
+    assert!(first >= Duration::from_millis(450), "{first:?}");
+    assert!(first < Duration::from_millis(2_500), "{first:?}");
+    // From now on it is known.
+    let since = Instant::now();
+    broker.deliver(batch.clone()).await.expect_err("no answer");
+    assert!(since.elapsed() < Duration::from_millis(100));
+    assert!(!broker.health()[0].up);
+    // Connecting into the silence is tried again and again, and given up again.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let threads = std::fs::read_dir("/proc/self/task")
+        .expect("threads")
+        .count();
+    assert!(
+        threads < 100,
+        "{threads} threads: attempts are left hanging"
+    );
+
+    proxy.restore();
+    deliver_for_sure(&broker, batch).await;
+    let mut seen = Seen::default();
+    seen.all_of(&broker, &gateway).await;
+    until("healthy", async || broker.health()[0].up).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_network_is_noticed_at_once_and_nothing_is_lost() {
+    let (proxy, config) = behind_a_proxy();
+    let broker = Broker::start(config, "both");
+    broker.up().await;
+    let mut gateway = Gateway::new();
+    for _ in 0..5 {
+        let delivery = broker.deliver(gateway.batch(3_000, 5));
+        let since = Instant::now();
+        proxy.cut();
+        // Either all of it was confirmed in time, or it fails without waiting for a deadline.
+        let delivered = delivery.await;
+        assert!(since.elapsed() < Duration::from_millis(1_500));
+        proxy.restore();
+        if delivered.is_err() {
+            gateway.seq -= 3_000;
+            deliver_for_sure(&broker, gateway.batch(3_000, 5)).await;
+        }
+    }
+    let mut seen = Seen::default();
+    seen.all_of(&broker, &gateway).await;
+}

@@ -1,0 +1,99 @@
+//! Queues and bindings that somebody deletes come back, and what finds none is caught.
+
+use crate::common::{Gateway, Seen, deliver_for_sure, stranger, until};
+use crate::config;
+use broker::{Broker, Config};
+use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+
+async fn exists(url: &str, queue: &str) -> bool {
+    let (_connection, channel) = stranger(url).await;
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(queue.into(), passive, FieldTable::default())
+        .await
+        .is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_binding_a_record_is_caught_and_consumed() {
+    let config = config();
+    let broker = Broker::start(config.clone(), "both");
+    broker.up().await;
+    let (_connection, channel) = stranger(&config.url).await;
+    for partition in 0..3 {
+        let (queue, key) = (
+            format!("wattpost.records.{partition}"),
+            format!("{partition}.#"),
+        );
+        channel
+            .queue_unbind(
+                queue.as_str().into(),
+                "wattpost.records".into(),
+                key.as_str().into(),
+                FieldTable::default(),
+            )
+            .await
+            .expect("unbound");
+    }
+    let mut gateway = Gateway::new();
+    deliver_for_sure(&broker, gateway.batch(100, 5)).await;
+    let mut seen = Seen::default();
+    seen.all_of(&broker, &gateway).await;
+    seen.assert_order();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_queues_and_exchanges_come_back() {
+    let config = config();
+    let broker = Broker::start(config.clone(), "both");
+    broker.up().await;
+    let (_connection, channel) = stranger(&config.url).await;
+    for queue in ["wattpost.records.1", "wattpost.unroutable"] {
+        channel
+            .queue_delete(queue.into(), QueueDeleteOptions::default())
+            .await
+            .expect("deleted");
+    }
+    for exchange in ["wattpost.records", "wattpost.unroutable"] {
+        channel
+            .exchange_delete(exchange.into(), ExchangeDeleteOptions::default())
+            .await
+            .expect("deleted");
+    }
+    let mut gateway = Gateway::new();
+    deliver_for_sure(&broker, gateway.batch(100, 20)).await;
+    until("the queue is there", async || {
+        exists(&config.url, "wattpost.records.1").await
+    })
+    .await;
+    let mut seen = Seen::default();
+    seen.all_of(&broker, &gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_fewer_partitions_nothing_is_stranded() {
+    let many = Config {
+        partitions: 5,
+        ..config()
+    };
+    let broker = Broker::start(many.clone(), "before");
+    broker.up().await;
+    let mut gateway = Gateway::new();
+    deliver_for_sure(&broker, gateway.batch(200, 50)).await;
+    broker.close().await;
+
+    let few = Config {
+        partitions: 2,
+        ..many
+    };
+    let broker = Broker::start(few, "after");
+    broker.up().await;
+    deliver_for_sure(&broker, gateway.batch(200, 50)).await;
+    let mut seen = Seen::default();
+    seen.all_of(&broker, &gateway).await;
+    assert_eq!(seen.repeats, 0);
+}
