@@ -8,6 +8,7 @@
 //!
 //! - [`RabbitMq`]: one node. [`RabbitCluster`]: several that form a cluster.
 //! - [`Postgres`]: one server with an empty database `wattpost`.
+//! - [`Process`]: any other program, as mortal as those.
 //! - [`Proxy`]: a TCP proxy that can be broken and mended, to put between anything and anything.
 //!
 //! Every call blocks; in an async program use `spawn_blocking`. The order of calls is always the same: `start`, then
@@ -27,6 +28,7 @@ mod ready;
 pub use cluster::RabbitCluster;
 pub use ports::spare_port;
 pub use postgres::Postgres;
+pub use process::Process;
 pub use programs::installed;
 pub use proxy::Proxy;
 pub use rabbit::RabbitMq;

@@ -23,9 +23,10 @@ pub(crate) struct User {
     pub(crate) gid: u32,
 }
 
-/// A running server. Killed, with all its descendants, when dropped.
+/// A running program of any kind, as the servers here are. Killed, with all its descendants, when dropped, and by the
+/// kernel when the process that started it ends.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     pid: Pid,
     log: PathBuf,
@@ -56,8 +57,22 @@ pub(crate) fn mortal(program: &Path, user: Option<User>) -> anyhow::Result<Comma
 }
 
 impl Process {
-    /// Starts `command` (see [`mortal`]); what it prints is appended to `log`.
-    pub(crate) fn start(mut command: Command, name: &str, log: &Path) -> anyhow::Result<Self> {
+    /// A command for [`Process::start`] that runs `program`; the caller adds arguments and environment.
+    ///
+    /// # Errors
+    ///
+    /// `setpriv` is not installed, which is what lets the kernel kill a process along with ours.
+    pub fn command(program: &Path) -> anyhow::Result<Command> {
+        mortal(program, None)
+    }
+
+    /// Starts a command that [`Process::command`] made; what it prints is appended to `log`. Errors and logs call it
+    /// `name`.
+    ///
+    /// # Errors
+    ///
+    /// The log cannot be opened, or the process cannot be started.
+    pub fn start(mut command: Command, name: &str, log: &Path) -> anyhow::Result<Self> {
         let out = OpenOptions::new()
             .create(true)
             .append(true)
@@ -79,16 +94,18 @@ impl Process {
         })
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(crate) fn is_running(&self) -> bool {
+    /// Whether it has not ended yet.
+    pub fn is_running(&self) -> bool {
         !self.gone && stat(self.child.id()).is_some_and(|stat| stat.state != 'Z')
     }
 
     /// CPU time, user and system, of the process and all its descendants, dead or alive, in seconds.
-    pub(crate) fn cpu_seconds(&self) -> f64 {
+    pub fn cpu_seconds(&self) -> f64 {
         if self.gone {
             return self.spent_s;
         }
@@ -108,7 +125,11 @@ impl Process {
     /// SIGKILL to the process and to all its descendants; returns when none of them is left.
     ///
     /// The parent is stopped before its children are counted, so that none is born meanwhile.
-    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not bury them in time.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
         if self.gone {
             return Ok(());
         }
@@ -140,6 +161,15 @@ impl Process {
             std::thread::sleep(POLL);
         }
         Ok(())
+    }
+
+    /// SIGTERM, then up to `patience` for it to end, then [`Process::kill`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::kill`].
+    pub fn terminate(&mut self, patience: Duration) -> anyhow::Result<()> {
+        self.stop(Signal::TERM, patience)
     }
 
     /// `signal` to the process, then up to `patience` for it to end, then [`Process::kill`].

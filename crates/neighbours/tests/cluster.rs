@@ -1,5 +1,7 @@
 //! Three nodes go on without the third: a majority is enough for a quorum queue.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};

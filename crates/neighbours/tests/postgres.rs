@@ -1,5 +1,7 @@
 //! A private PostgreSQL keeps what it committed when it is killed, and goes when its owner goes.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use neighbours::Postgres;
 use sqlx::{Connection as _, PgConnection};
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! A private RabbitMQ keeps what it confirmed when it is killed, and says so when it blocks.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
