@@ -1,6 +1,11 @@
 //! How fast records go out, come in, and are written and read as JSON: `cargo bench -p broker`.
 //! RabbitMQ is a private one, on the same cores.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a measurement stops at what it did not expect"
+)]
+
 use broker::{Broker, Config, decode_message, encode_message, routing};
 use central::ports::{Batch, CollectBounds, Sink, Source};
 use central::record::{AnswerKind, GatewayId, Notes, RecordKind};

@@ -79,8 +79,10 @@ pub(crate) async fn check(config: &Config) -> Result<Report, CheckError> {
 async fn look(node: &Address, config: &Config) -> Result<Report, DialError> {
     let wire = dial(node, config, "check").await?;
     let failed = |error: lapin::Error| DialError::of(Step::Declare, &error);
+    topology::declare(&wire.connection, config)
+        .await
+        .map_err(failed)?;
     let channel = wire.connection.create_channel().await.map_err(failed)?;
-    topology::declare(&channel, config).await.map_err(failed)?;
     let mut report = Report {
         node: node.to_string(),
         waiting_records: 0,

@@ -26,7 +26,7 @@ pub struct Config {
     /// How long a confirm of RabbitMQ may take before the connection counts as dead, in
     /// milliseconds; 100 to 600,000. Default: 2,000.
     pub confirm_timeout_ms: u64,
-    /// How long connecting, with all that is declared then, may take, in milliseconds; 100 to
+    /// How long connecting, with all that is declared then, may take, in milliseconds; 3,000 to
     /// 600,000. Default: 10,000.
     pub connect_timeout_ms: u64,
     /// Records sent ahead to a consumer per partition; 1 to 65,535. Default: 2,000.
@@ -77,7 +77,12 @@ impl Config {
         )?;
         within("delivery_limit", self.delivery_limit, 20, 1_000_000_000)?;
         within("confirm_timeout_ms", self.confirm_timeout_ms, 100, 600_000)?;
-        within("connect_timeout_ms", self.connect_timeout_ms, 100, 600_000)?;
+        within(
+            "connect_timeout_ms",
+            self.connect_timeout_ms,
+            3_000,
+            600_000,
+        )?;
         within("prefetch", self.prefetch, 1, u16::MAX)?;
         within("heartbeat_s", self.heartbeat_s, 1, 600)?;
         within("retry_min_ms", self.retry_min_ms, 10, 60_000)?;

@@ -1,5 +1,7 @@
 //! Looks at the queues once a second: how much waits, whether anybody is at work, and whether everything
-//! is still there.
+//! is still there. And at once when a record was refused: a channel that was opened while a queue had lost
+//! its leader refuses for ever, the queue long having a new one (seen on RabbitMQ 3.10.8). Refused, and no
+//! queue full: then it is the channel, and a new connection cures it.
 
 use crate::link::{Session, Shared};
 use crate::topology;
@@ -21,7 +23,10 @@ pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
     let waiting = metrics::gauge!("wattpost_broker_queued_records");
     let mut channel = None;
     for look in 1.. {
-        tokio::time::sleep(LOOK_EVERY).await;
+        let refused = tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+            () = session.publisher.refused.notified() => true,
+        };
         if session.is_blocked() {
             // Nothing that we say would be sent.
             continue;
@@ -32,14 +37,19 @@ pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
                 None => channel.insert(session.wire.connection.create_channel().await?),
             };
             if look % DECLARE_EVERY == 0 {
-                topology::declare(channel, &shared.config).await?;
+                topology::declare(&session.wire.connection, &shared.config).await?;
             }
             look_at(channel, shared.config.partitions).await
         };
         match tokio::time::timeout(ANSWER_WITHIN, looked).await {
-            Ok(Ok(queued)) => {
-                shared.queued.store(queued, Ordering::Relaxed);
-                waiting.set(queued as f64);
+            Ok(Ok(look)) => {
+                shared.queued.store(look.queued, Ordering::Relaxed);
+                waiting.set(look.queued as f64);
+                // RabbitMQ keeps the length roughly.
+                let nearly_full = shared.config.queue_records_max / 10 * 9;
+                if refused && look.longest < nearly_full {
+                    return session.fail("records are refused though no queue is full");
+                }
             }
             Ok(Err(error)) => return session.fail(format!("the queues cannot be seen: {error}")),
             Err(_) if session.is_blocked() => {}
@@ -48,14 +58,27 @@ pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
     }
 }
 
-/// Records that wait in all partitions; 0 while one that has some is consumed by nobody.
-async fn look_at(channel: &Channel, partitions: u16) -> lapin::Result<u64> {
+struct Look {
+    /// Records that wait in all partitions; 0 while one that has some is consumed by nobody.
+    queued: u64,
+    /// Records in the longest queue.
+    longest: u64,
+}
+
+async fn look_at(channel: &Channel, partitions: u16) -> lapin::Result<Look> {
     let mut queued = 0;
     let mut abandoned = false;
+    let mut longest = topology::depth(channel, topology::UNROUTABLE)
+        .await?
+        .messages;
     for partition in 0..partitions {
         let depth = topology::depth(channel, &topology::partition_queue(partition)).await?;
         queued += depth.messages;
+        longest = longest.max(depth.messages);
         abandoned |= depth.messages > 0 && depth.consumers == 0;
     }
-    Ok(if abandoned { 0 } else { queued })
+    if abandoned {
+        queued = 0;
+    }
+    Ok(Look { queued, longest })
 }

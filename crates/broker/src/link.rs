@@ -196,10 +196,10 @@ pub(crate) async fn within<T>(
 async fn open(shared: &Arc<Shared>, node: &Address) -> Result<Arc<Session>, DialError> {
     let wire = dial(node, &shared.config, &shared.role).await?;
     let failed = |error: lapin::Error| DialError::of(Step::Declare, &error);
-    let channel = wire.connection.create_channel().await.map_err(failed)?;
-    topology::declare(&channel, &shared.config)
+    topology::declare(&wire.connection, &shared.config)
         .await
         .map_err(failed)?;
+    let channel = wire.connection.create_channel().await.map_err(failed)?;
     let publisher = Publisher::open(channel, &shared.config)
         .await
         .map_err(failed)?;

@@ -21,7 +21,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Unconfirmed records at most: the library looks through all of them at every confirm.
 const WINDOW: usize = 1_024;
@@ -42,6 +42,8 @@ pub(crate) struct Publisher {
     queue_records_max: u64,
     confirm_timeout: Duration,
     line: Mutex<Line>,
+    /// Told when RabbitMQ refused a record.
+    pub(crate) refused: Notify,
     published: metrics::Counter,
     confirm_time: metrics::Histogram,
 }
@@ -93,6 +95,7 @@ impl Publisher {
             queue_records_max: config.queue_records_max,
             confirm_timeout: config.confirm_timeout(),
             line: Mutex::default(),
+            refused: Notify::new(),
             published: metrics::counter!("wattpost_broker_published_records_total"),
             confirm_time: metrics::histogram!("wattpost_broker_deliver_seconds"),
         })
@@ -231,6 +234,7 @@ impl Publisher {
     }
 
     fn full(&self) -> Away {
+        self.refused.notify_one();
         metrics::counter!("wattpost_broker_refusals_total").increment(1);
         Away {
             what: "RabbitMQ",

@@ -1,5 +1,11 @@
 //! Three nodes, one of which dies while records are published: a majority carries on.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at what it did not expect"
+)]
+
 mod common;
 
 use broker::{Broker, Config};

@@ -1,5 +1,7 @@
 //! Records to send, and a way to see which of them came back.
 
+#![allow(dead_code, reason = "every test program takes what it needs")]
+
 use broker::{Broker, Config};
 use central::ports::{Batch, CollectBounds, Collected, Sink, Source, Subscription};
 use central::record::{AnswerKind, GatewayId, Notes, RecordKind};

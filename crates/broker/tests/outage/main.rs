@@ -1,5 +1,11 @@
 //! Broker against a RabbitMQ that dies, comes back, and runs out of memory. One node, one test at a time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at what it did not expect"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -1,5 +1,11 @@
 //! Broker against one real RabbitMQ; every test in a virtual host of its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at what it did not expect"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

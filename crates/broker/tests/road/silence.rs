@@ -24,7 +24,7 @@ async fn a_silent_network_is_noticed_within_the_deadline() {
     let (proxy, config) = behind_a_proxy();
     let config = Config {
         confirm_timeout_ms: 500,
-        connect_timeout_ms: 1_000,
+        connect_timeout_ms: 2_000,
         ..config
     };
     let broker = Broker::start(config, "both");
