@@ -5,17 +5,20 @@
 //! cargo bench -p store --bench apply                      # the usual table
 //! cargo bench -p store --bench apply -- 500000 500 fast 1000
 //! ```
-//! The arguments are: records; chargers; `minute` when a charger sends each minute of its time, `fast`
+//! PostgreSQL is measured on a private server, beside a raw COPY of the very same rows into the very same
+//! tables. The arguments are: records; chargers; `minute` when a charger sends each minute of its time, `fast`
 //! when it sends every 60 ms; records a batch.
 
+use central::ports::{Away, Store};
 use central::ports::{Batch, Sink};
 use central::record::Notes;
 use central::{AnswerKind, GatewayId, Record, RecordKind, Timestamp};
 use consumer::{Applier, Config};
+use neighbours::Postgres;
 use ocpp::Version;
 use std::sync::Arc;
 use std::time::Instant;
-use store::{Options, SqliteStore};
+use store::{Options, PostgresOptions, PostgresStore, SqliteStore};
 use uuid::Uuid;
 
 const BEGIN_MILLIS: i64 = 1_767_225_600_000;
@@ -39,15 +42,103 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         0 => vec![250, 1_000, 2_000, 4_000],
         size => vec![size],
     };
+    println!("SQLite\n");
     println!("| batch | records/s | again, records/s | ms a batch | database MiB | log MiB |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
-    for batch in sizes {
-        let fleet = Fleet {
-            chargers,
-            step_millis,
-        };
-        run(&fleet, records, batch)?;
+    let fleet = Fleet {
+        chargers,
+        step_millis,
+    };
+    for batch in &sizes {
+        run(&fleet, records, *batch)?;
     }
+    println!("\nPostgreSQL\n");
+    println!(
+        "| batch | records/s | again, records/s | ms a batch | raw COPY, records/s | **share** | server's CPU us a record: applying / COPY |"
+    );
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    let directory = tempfile::tempdir()?;
+    let server = Postgres::start(directory.path())?;
+    for batch in &sizes {
+        run_postgres(&server, &fleet, records, *batch)?;
+    }
+    Ok(())
+}
+
+/// All batches through an applier, twice; seconds of each time.
+fn deliver_twice(
+    store: Arc<dyn Store>,
+    batches: &[Arc<Batch>],
+) -> Result<[f64; 2], Box<dyn std::error::Error>> {
+    let applier = Applier::start(store, Config::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let deliver_all = || -> Result<f64, Away> {
+        let began = Instant::now();
+        for batch in batches {
+            runtime.block_on(applier.deliver(Arc::clone(batch)))?;
+        }
+        Ok(began.elapsed().as_secs_f64())
+    };
+    Ok([deliver_all()?, deliver_all()?])
+}
+
+fn run_postgres(
+    server: &Postgres,
+    fleet: &Fleet,
+    records: u64,
+    size: u64,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let fresh = |name: &str| -> Result<String, Box<dyn std::error::Error>> {
+        server.superuser_psql(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))?;
+        server.superuser_psql(&format!("CREATE DATABASE {name} OWNER wattpost"))?;
+        let url = server.url_as("wattpost", "wattpost", name);
+        PostgresStore::migrate(&url)?;
+        Ok(url)
+    };
+    let (full, empty) = (fresh("applied")?, fresh("copied")?);
+    let batches = fleet.batches(records, size);
+    let store = Arc::new(PostgresStore::open(&full, PostgresOptions::default())?);
+    let before = server.cpu_seconds();
+    let [seconds, again] = deliver_twice(store, &batches)?;
+    let applying = server.cpu_seconds() - before;
+    let psql = |url: &str, sql: &str| -> Result<(), Box<dyn std::error::Error>> {
+        let status = std::process::Command::new("psql")
+            .args(["--no-psqlrc", "--quiet", "--command", sql, url])
+            .stdout(std::process::Stdio::null())
+            .status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(sql.into())
+        }
+    };
+    let directory = tempfile::tempdir()?;
+    let (mut copying, mut copying_cpu) = (0.0, 0.0);
+    for table in ["messages", "meter_values"] {
+        let file = directory.path().join(table);
+        psql(
+            &full,
+            &format!("\\copy {table} TO '{}' (FORMAT binary)", file.display()),
+        )?;
+        let (began, before) = (Instant::now(), server.cpu_seconds());
+        psql(
+            &empty,
+            &format!("\\copy {table} FROM '{}' (FORMAT binary)", file.display()),
+        )?;
+        copying += began.elapsed().as_secs_f64();
+        copying_cpu += server.cpu_seconds() - before;
+    }
+    let count = records as f64;
+    println!(
+        "| {size} | {:.0} | {:.0} | {:.1} | {:.0} | **{:.2}** | {:.1} / {:.1} |",
+        count / seconds,
+        count / again,
+        seconds * 1_000.0 / batches.len() as f64,
+        count / copying,
+        copying / seconds,
+        applying * 1e6 / count,
+        copying_cpu * 1e6 / count,
+    );
     Ok(())
 }
 
@@ -55,19 +146,9 @@ fn run(fleet: &Fleet, records: u64, size: u64) -> Result<(), Box<dyn std::error:
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("wattpost.db");
     let store = Arc::new(SqliteStore::open(&path, Options::default())?);
-    let applier = Applier::start(store, Config::default())?;
     let batches = fleet.batches(records, size);
     let count = batches.iter().map(|batch| batch.len()).sum::<usize>();
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let deliver_all = || -> Result<f64, central::ports::Away> {
-        let began = Instant::now();
-        for batch in &batches {
-            runtime.block_on(applier.deliver(Arc::clone(batch)))?;
-        }
-        Ok(began.elapsed().as_secs_f64())
-    };
-    let seconds = deliver_all()?;
-    let again = deliver_all()?;
+    let [seconds, again] = deliver_twice(store, &batches)?;
     let mib = |name: &str| -> Result<u64, std::io::Error> {
         Ok(std::fs::metadata(directory.path().join(name))?.len() >> 20)
     };

@@ -13,15 +13,18 @@ mod blocks;
 mod clock;
 mod connection;
 mod contents;
+mod dead_letters;
 mod directory;
 mod ledger;
 mod listing;
 mod migrations;
 mod numbers;
+mod pg;
 mod readers;
 mod refusal;
 mod sqlite;
 mod states;
 mod writer;
 
+pub use pg::{Migrated, PostgresOpenError, PostgresOptions, PostgresStore};
 pub use sqlite::{OpenError, Options, SqliteStore};

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 /// Open transactions and ends without a start that are looked at together, the latest first. A
 /// charger with more of them has a story that only its messages can tell.
-const WAITING_MAX: i64 = 1_000;
+pub(crate) const WAITING_MAX: i64 = 1_000;
 
 /// What the list depends on; while it stays the same, nothing need be written.
 #[derive(Debug, PartialEq)]
@@ -48,14 +48,14 @@ pub(crate) struct Place<'a> {
 
 /// What a transaction says by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Alone {
+pub(crate) enum Alone {
     Ended = 0,
     Open = 1,
     Orphan = 2,
 }
 
 impl Alone {
-    fn of(view: &TransactionView) -> Self {
+    pub(crate) fn of(view: &TransactionView) -> Self {
         match (view.started_at, view.ended_at) {
             (_, None) => Self::Open,
             (Some(_), Some(_)) => Self::Ended,
@@ -65,7 +65,7 @@ impl Alone {
 }
 
 /// When a transaction began, as far as is known.
-fn began_at(view: &TransactionView, state: &TransactionState) -> i64 {
+pub(crate) fn began_at(view: &TransactionView, state: &TransactionState) -> i64 {
     let known = view.started_at.or(view.ended_at).or(state.first_at);
     known.map_or(0, Timestamp::as_millis)
 }

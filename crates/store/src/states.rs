@@ -36,7 +36,10 @@ struct Transaction {
 }
 
 /// What all states have in common.
-trait State: Merge + Clone + PartialEq + Default + Serialize + DeserializeOwned {}
+pub(crate) trait State:
+    Merge + Clone + PartialEq + Default + Serialize + DeserializeOwned
+{
+}
 impl<T: Merge + Clone + PartialEq + Default + Serialize + DeserializeOwned> State for T {}
 
 impl States {
@@ -219,7 +222,7 @@ impl States {
 }
 
 /// Merges; the new state's JSON if anything is new.
-fn merge_into<S: State>(held: &mut S, incoming: &S) -> Result<Option<String>, Refusal> {
+pub(crate) fn merge_into<S: State>(held: &mut S, incoming: &S) -> Result<Option<String>, Refusal> {
     let mut merged = held.clone();
     merged.merge(incoming.clone());
     if merged == *held {

@@ -1,0 +1,177 @@
+//! Everything in the ledger as one value, so that tests can compare two ledgers whatever numbers
+//! their rows carry.
+
+use super::{PostgresStore, error};
+use crate::refusal::Refusal;
+use central::ledger::{LedgerError, MessageFilter, all_messages};
+use central::memory::Contents;
+use central::model::{EventRow, MeterValueRow};
+use central::ports::{Away, AwayKind};
+use central::project::Changes;
+use central::{GatewayId, Record, RecordId, Timestamp};
+use serde::de::DeserializeOwned;
+use sqlx::Row;
+use sqlx::postgres::{PgConnection, PgRow};
+use uuid::Uuid;
+
+impl PostgresStore {
+    /// All that is stored, read into memory: for small ledgers, in tests. Of messages that share an id it
+    /// holds the one that was received last.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    pub fn contents(&self) -> Result<Contents, Away> {
+        let mut contents = self.read(async |connection| {
+            Ok(Contents {
+                states: states(connection).await?,
+                meter_values: meter_values(connection)
+                    .await?
+                    .into_iter()
+                    .map(|row| ((row.charger.clone(), row.at.0, row.key_hash), row))
+                    .collect(),
+                events: events(connection)
+                    .await?
+                    .into_iter()
+                    .map(|row| ((row.charger.clone(), row.at.0, row.key_hash), row))
+                    .collect(),
+                dead: dead_letters(connection).await?.into_iter().collect(),
+                ..Contents::default()
+            })
+        })?;
+        let filter = MessageFilter::default();
+        for message in all_messages(self, &filter) {
+            let message = message.map_err(|error| match error {
+                LedgerError::Away(away) => away,
+                LedgerError::BadCursor => Refusal::Foreign.into_away(),
+            })?;
+            let record = Record {
+                kind: message.kind,
+                charger_id: &message.charger_id,
+                ocpp_version: message.ocpp_version,
+                message_id: &message.message_id,
+                action: &message.action,
+                payload: &message.payload,
+                answer_kind: message.answer_kind,
+                answer: &message.answer,
+                received_at: message.received_at,
+                epoch: message.epoch,
+                notes: message.notes,
+                reason: &message.reason,
+            };
+            contents.records.insert(message.id, record.encode());
+        }
+        Ok(contents)
+    }
+}
+
+async fn states(connection: &mut PgConnection) -> Result<Changes, Refusal> {
+    let mut changes = Changes::default();
+    let gateways: Vec<(Uuid, String)> =
+        sqlx::query_as("SELECT id, state FROM gateways WHERE state IS NOT NULL")
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+    for (id, state) in gateways {
+        changes.gateways.insert(GatewayId(id), json(&state)?);
+    }
+    let chargers: Vec<(String, String)> =
+        sqlx::query_as("SELECT key, state FROM chargers WHERE state IS NOT NULL")
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+    for (key, state) in chargers {
+        changes.chargers.insert(key, json(&state)?);
+    }
+    let connectors: Vec<(String, i64, i64, String)> = sqlx::query_as(
+        "SELECT c.key, s.evse, s.connector, s.state
+         FROM connectors s JOIN chargers c ON c.no = s.charger_no",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    for (key, evse, connector, state) in connectors {
+        let state = json(&state)?;
+        changes.connectors.insert((key, evse, connector), state);
+    }
+    let transactions: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT c.key, s.wire_id, s.state
+         FROM transactions s JOIN chargers c ON c.no = s.charger_no",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    for (key, wire_id, state) in transactions {
+        changes.transactions.insert((key, wire_id), json(&state)?);
+    }
+    Ok(changes)
+}
+
+async fn meter_values(connection: &mut PgConnection) -> Result<Vec<MeterValueRow>, Refusal> {
+    let sql = "SELECT c.key, m.* FROM meter_values m JOIN chargers c ON c.no = m.charger_no";
+    each(connection, sql, |row| {
+        Ok(MeterValueRow {
+            charger: row.try_get("key")?,
+            at: Timestamp(row.try_get("at")?),
+            key_hash: row.try_get("key_hash")?,
+            evse: row.try_get("evse")?,
+            connector: row.try_get("connector")?,
+            transaction_id: row.try_get("transaction_id")?,
+            energy_wh: row.try_get("energy_wh")?,
+            power_w: row.try_get("power_w")?,
+            soc_percent: row.try_get("soc_percent")?,
+            sampled: row.try_get("sampled")?,
+        })
+    })
+    .await
+}
+
+async fn events(connection: &mut PgConnection) -> Result<Vec<EventRow>, Refusal> {
+    let sql = "SELECT c.key, e.* FROM events e JOIN chargers c ON c.no = e.charger_no";
+    each(connection, sql, |row| {
+        Ok(EventRow {
+            charger: row.try_get("key")?,
+            at: Timestamp(row.try_get("at")?),
+            key_hash: row.try_get("key_hash")?,
+            kind: row.try_get("kind")?,
+            name: row.try_get("name")?,
+            value: row.try_get("value")?,
+            evse: row.try_get("evse")?,
+            connector: row.try_get("connector")?,
+            data: row.try_get("data")?,
+        })
+    })
+    .await
+}
+
+type Letter = (RecordId, (Vec<u8>, String));
+
+async fn dead_letters(connection: &mut PgConnection) -> Result<Vec<Letter>, Refusal> {
+    let sql = "SELECT g.id, d.seq, d.bytes, d.reason
+        FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no";
+    each(connection, sql, |row| {
+        let id = RecordId {
+            gateway: GatewayId(row.try_get("id")?),
+            seq: row.try_get::<i64, _>("seq")?.cast_unsigned(),
+        };
+        Ok((id, (row.try_get("bytes")?, row.try_get("reason")?)))
+    })
+    .await
+}
+
+async fn each<T>(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    read: impl Fn(&PgRow) -> Result<T, sqlx::Error>,
+) -> Result<Vec<T>, Refusal> {
+    let rows = sqlx::query(sql)
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
+    let rows = rows.iter().map(read);
+    rows.collect::<Result<_, _>>().map_err(error::refusal)
+}
+
+fn json<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
+    serde_json::from_str(text)
+        .map_err(|error| Refusal::away(AwayKind::Corrupt, format!("{text}: {error}")))
+}

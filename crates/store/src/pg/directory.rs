@@ -1,0 +1,250 @@
+//! Chargers and tokens as the operator sets them, and the revision by which a gateway sees that
+//! something has changed.
+
+use super::ledger::snapshot;
+use super::numbers::clean;
+use super::{PostgresStore, error};
+use crate::refusal::Refusal;
+use central::Timestamp;
+use central::model::charger_key;
+use central::ports::{Away, AwayKind, ChargerProfile, DirectorySnapshot, DirectorySource, Token};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::postgres::PgConnection;
+
+/// The key under which a token is kept: ids are compared without regard to case.
+fn token_key(id: &str) -> String {
+    clean(&id.to_lowercase()).into_owned()
+}
+
+/// The key under which a charger is kept.
+fn profile_key(id: &str) -> String {
+    clean(&charger_key(id)).into_owned()
+}
+
+impl PostgresStore {
+    /// Sets what is known of a charger; replaces what was set before for the same identity.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing has changed then.
+    pub fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away> {
+        self.write(async |connection| {
+            sqlx::query(
+                "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode)
+                 VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (key) DO UPDATE SET id = excluded.id,
+                    registration = excluded.registration,
+                    password_hash = excluded.password_hash, check_mode = excluded.check_mode",
+            )
+            .bind(profile_key(&profile.charger_id))
+            .bind(clean(&profile.charger_id).into_owned())
+            .bind(to_word(profile.registration)?)
+            .bind(&profile.password_hash)
+            .bind(profile.check.map(to_word).transpose()?)
+            .execute(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+            bump(connection).await
+        })
+    }
+
+    /// Forgets what was set for a charger; its history stays. `false` when nothing was set.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing has changed then.
+    pub fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away> {
+        self.write(async |connection| {
+            let sql = "DELETE FROM charger_profiles WHERE key = $1";
+            remove(connection, sql, profile_key(charger_id)).await
+        })
+    }
+
+    /// All that is set for chargers, by identity.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    pub fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away> {
+        self.read(async |connection| {
+            let profiles = all_profiles(connection).await?;
+            Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
+        })
+    }
+
+    /// Sets how a token stands; replaces what was set before for the same id.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing has changed then.
+    pub fn put_token(&self, token: &Token) -> Result<(), Away> {
+        self.write(async |connection| {
+            let group_id = token.group_id.as_deref();
+            sqlx::query(
+                "INSERT INTO tokens (key, id, status, expires_at, group_id)
+                 VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (key) DO UPDATE SET id = excluded.id, status = excluded.status,
+                    expires_at = excluded.expires_at, group_id = excluded.group_id",
+            )
+            .bind(token_key(&token.id))
+            .bind(clean(&token.id).into_owned())
+            .bind(to_word(token.status)?)
+            .bind(token.expires_at.map(Timestamp::as_millis))
+            .bind(group_id.map(|id| clean(id).into_owned()))
+            .execute(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+            bump(connection).await
+        })
+    }
+
+    /// Forgets a token. `false` when it was not known.
+    ///
+    /// # Errors
+    /// When the database refuses; nothing has changed then.
+    pub fn remove_token(&self, id: &str) -> Result<bool, Away> {
+        self.write(async |connection| {
+            let sql = "DELETE FROM tokens WHERE key = $1";
+            remove(connection, sql, token_key(id)).await
+        })
+    }
+
+    /// All tokens, by id.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    pub fn tokens(&self) -> Result<Vec<Token>, Away> {
+        self.read(async |connection| {
+            let tokens = all_tokens(connection).await?;
+            Ok(tokens.into_iter().map(|(_, token)| token).collect())
+        })
+    }
+}
+
+impl DirectorySource for PostgresStore {
+    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Away> {
+        self.read(async |connection| {
+            // Most of the time nothing has changed, and one question says so.
+            if known.is_some() && known == Some(revision(connection).await?) {
+                return Ok(None);
+            }
+            let all = snapshot(connection, async |connection| {
+                Ok(DirectorySnapshot {
+                    chargers: all_profiles(connection).await?.into_iter().collect(),
+                    tokens: all_tokens(connection).await?.into_iter().collect(),
+                    revision: revision(connection).await?,
+                })
+            });
+            all.await.map(Some)
+        })
+    }
+
+    fn token(&self, id: &str) -> Result<Option<Token>, Away> {
+        self.read(async |connection| {
+            let row: Option<TokenRow> = sqlx::query_as(
+                "SELECT key, id, status, expires_at, group_id FROM tokens WHERE key = $1",
+            )
+            .bind(token_key(id))
+            .fetch_optional(connection)
+            .await
+            .map_err(error::refusal)?;
+            Ok(row.map(read_token).transpose()?.map(|(_, token)| token))
+        })
+    }
+}
+
+async fn revision(connection: &mut PgConnection) -> Result<u64, Refusal> {
+    let revision: i64 =
+        sqlx::query_scalar("SELECT value FROM settings WHERE name = 'directory_revision'")
+            .fetch_one(connection)
+            .await
+            .map_err(error::refusal)?;
+    Ok(revision.cast_unsigned())
+}
+
+/// Grows last in the transaction: until it is committed no other change can be, so that whoever reads a
+/// revision reads all that led to it.
+async fn bump(connection: &mut PgConnection) -> Result<(), Refusal> {
+    sqlx::query("UPDATE settings SET value = value + 1 WHERE name = 'directory_revision'")
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(())
+}
+
+async fn remove(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    key: String,
+) -> Result<bool, Refusal> {
+    let done = sqlx::query(sql)
+        .bind(key)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    let removed = done.rows_affected() > 0;
+    if removed {
+        bump(connection).await?;
+    }
+    Ok(removed)
+}
+
+type ProfileRow = (String, String, String, Option<String>, Option<String>);
+
+async fn all_profiles(
+    connection: &mut PgConnection,
+) -> Result<Vec<(String, ChargerProfile)>, Refusal> {
+    let rows: Vec<ProfileRow> = sqlx::query_as(
+        "SELECT key, id, registration, password_hash, check_mode FROM charger_profiles ORDER BY key",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    rows.into_iter()
+        .map(|(key, charger_id, registration, password_hash, check)| {
+            let profile = ChargerProfile {
+                charger_id,
+                registration: word(registration)?,
+                password_hash,
+                check: check.map(word).transpose()?,
+            };
+            Ok((key, profile))
+        })
+        .collect()
+}
+
+type TokenRow = (String, String, String, Option<i64>, Option<String>);
+
+async fn all_tokens(connection: &mut PgConnection) -> Result<Vec<(String, Token)>, Refusal> {
+    let rows: Vec<TokenRow> =
+        sqlx::query_as("SELECT key, id, status, expires_at, group_id FROM tokens ORDER BY key")
+            .fetch_all(connection)
+            .await
+            .map_err(error::refusal)?;
+    rows.into_iter().map(read_token).collect()
+}
+
+fn read_token(
+    (key, id, status, expires_at, group_id): TokenRow,
+) -> Result<(String, Token), Refusal> {
+    let token = Token {
+        id,
+        status: word(status)?,
+        expires_at: expires_at.map(Timestamp),
+        group_id,
+    };
+    Ok((key, token))
+}
+
+/// An enum as the word that it has in JSON.
+fn to_word<T: Serialize>(value: T) -> Result<String, Refusal> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Ok(word),
+        other => Err(Refusal::away(
+            AwayKind::Unreachable,
+            format!("not a word: {other:?}"),
+        )),
+    }
+}
+
+fn word<T: DeserializeOwned>(text: String) -> Result<T, Refusal> {
+    serde_json::from_value(serde_json::Value::String(text))
+        .map_err(|error| Refusal::away(AwayKind::Corrupt, error.to_string()))
+}

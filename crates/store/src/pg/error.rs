@@ -1,0 +1,56 @@
+//! What PostgreSQL's errors mean for the one who asked: wait and try again, merge again, or give this
+//! record up.
+
+use crate::refusal::Refusal;
+use central::ports::AwayKind;
+
+/// Why a database cannot be used at all, however long one waits: one sentence with the key and the cure.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PostgresOpenError(pub(crate) String);
+
+/// What to do about an error.
+pub(crate) fn refusal(error: sqlx::Error) -> Refusal {
+    let detail = shown(&error);
+    let sqlx::Error::Database(database) = &error else {
+        return match error {
+            // What is asked for cannot be put into words that PostgreSQL takes.
+            sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => Refusal::Poison(detail),
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                Refusal::away(AwayKind::Corrupt, detail)
+            }
+            _ => Refusal::away(AwayKind::Unreachable, detail),
+        };
+    };
+    let code = database.code().unwrap_or_default().into_owned();
+    match (code.get(..2), code.as_str()) {
+        // Data exceptions and broken constraints: it will never go in.
+        (Some("22" | "23"), _) | (_, "54000") => Refusal::Poison(detail),
+        // Deadlock, serialization, lock timeout: somebody else was there.
+        (Some("40"), _) | (_, "55P03") => Refusal::away(AwayKind::Locked, detail),
+        (_, "53100") => Refusal::away(AwayKind::Full, detail),
+        (_, "25006") => Refusal::away(AwayKind::ReadOnly, detail),
+        (Some("XX"), _) => Refusal::away(AwayKind::Corrupt, detail),
+        _ => Refusal::away(AwayKind::Unreachable, detail),
+    }
+}
+
+/// The server's own words with their code.
+pub(crate) fn shown(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(database) => format!(
+            "{} ({})",
+            database.message(),
+            database.code().unwrap_or_default()
+        ),
+        other => other.to_string(),
+    }
+}
+
+/// The SQLSTATE, where the server said one.
+pub(crate) fn code(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(database) => database.code().unwrap_or_default().into_owned(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,188 @@
+//! The reading side: each question is one short transaction that sees one moment, and a page is bounded in
+//! rows and in work, so that neither those who write nor the vacuum ever wait for a reader.
+
+mod chargers;
+mod messages;
+mod transactions;
+
+use super::numbers::clean;
+use super::{PostgresStore, error};
+use crate::refusal::Refusal;
+use central::ledger::{
+    ChargerDetail, ChargerFilter, Cursor, DeadLetterRow, Ledger, LedgerError, MessageFilter,
+    MessageRow, Page, PageRequest, Place, TransactionFilter,
+};
+use central::model::{ChargerView, TransactionView, charger_key};
+use central::ports::AwayKind;
+use central::{GatewayId, RecordId, Timestamp};
+use serde::de::DeserializeOwned;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+impl PostgresStore {
+    fn ask<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
+    ) -> Result<T, LedgerError> {
+        self.read(async |connection| snapshot(connection, work).await)
+            .map_err(LedgerError::Away)
+    }
+}
+
+impl Ledger for PostgresStore {
+    fn chargers(
+        &self,
+        filter: &ChargerFilter,
+        page: &PageRequest,
+    ) -> Result<Page<ChargerView>, LedgerError> {
+        let after = match place(page)? {
+            None => String::new(),
+            Some(Place::Charger(key)) => key,
+            Some(_) => return Err(LedgerError::BadCursor),
+        };
+        self.ask(async |connection| chargers::page(connection, filter, &after, page.rows()).await)
+    }
+
+    fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, LedgerError> {
+        self.ask(async |connection| chargers::one(connection, id).await)
+    }
+
+    fn transactions(
+        &self,
+        filter: &TransactionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<TransactionView>, LedgerError> {
+        let after = match place(page)? {
+            None => None,
+            Some(Place::Transaction(at, key)) => Some((at, key)),
+            Some(_) => return Err(LedgerError::BadCursor),
+        };
+        self.ask(async |connection| {
+            transactions::page(connection, filter, after, page.rows()).await
+        })
+    }
+
+    fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, LedgerError> {
+        self.ask(async |connection| transactions::one(connection, key).await)
+    }
+
+    fn messages(
+        &self,
+        filter: &MessageFilter,
+        page: &PageRequest,
+    ) -> Result<Page<MessageRow>, LedgerError> {
+        let after = match place(page)? {
+            None => None,
+            Some(Place::Message(id)) => Some(id),
+            Some(_) => return Err(LedgerError::BadCursor),
+        };
+        self.ask(async |connection| messages::page(connection, filter, after, page.rows()).await)?
+            .ok_or(LedgerError::BadCursor)
+    }
+
+    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, LedgerError> {
+        let after = match place(page)? {
+            None => i64::MIN,
+            Some(Place::DeadLetter(no)) => no,
+            Some(_) => return Err(LedgerError::BadCursor),
+        };
+        self.ask(async |connection| dead_letters(connection, after, page.rows()).await)
+    }
+
+    fn count_messages(&self, filter: &MessageFilter) -> Result<u64, LedgerError> {
+        self.ask(async |connection| messages::count(connection, filter).await)
+    }
+
+    fn count_transactions(&self, filter: &TransactionFilter) -> Result<u64, LedgerError> {
+        self.ask(async |connection| transactions::count(connection, filter).await)
+    }
+}
+
+/// Runs `work` so that all its questions see the same moment.
+pub(super) async fn snapshot<T>(
+    connection: &mut PgConnection,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let mut transaction = connection
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await
+        .map_err(error::refusal)?;
+    let answer = work(&mut transaction).await?;
+    transaction.commit().await.map_err(error::refusal)?;
+    Ok(answer)
+}
+
+fn place(page: &PageRequest) -> Result<Option<Place>, LedgerError> {
+    page.after.as_ref().map(Place::from_cursor).transpose()
+}
+
+/// Makes a page of one row more than asked for: the one too many only says that there are more.
+fn cut<T>(mut rows: Vec<(Place, T)>, limit: usize) -> Page<T> {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| more);
+    let next: Option<Cursor> = last.map(|(place, _)| place.to_cursor());
+    Page {
+        items: rows.into_iter().map(|(_, row)| row).collect(),
+        next,
+    }
+}
+
+/// A number of rows in the database's terms.
+fn at_most(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// The number of a charger, if the ledger has met it; case is ignored.
+async fn charger_no(connection: &mut PgConnection, id: &str) -> Result<Option<i32>, Refusal> {
+    sqlx::query_scalar("SELECT no FROM chargers WHERE key = $1")
+        .bind(clean(&charger_key(id)).into_owned())
+        .fetch_optional(connection)
+        .await
+        .map_err(error::refusal)
+}
+
+/// Reads a stored state.
+fn read<S: DeserializeOwned>(json: &str, whose: &dyn std::fmt::Display) -> Result<S, Refusal> {
+    serde_json::from_str(json).map_err(|error| {
+        let detail = format!("a stored state of {whose} cannot be read: {error}");
+        Refusal::away(AwayKind::Corrupt, detail)
+    })
+}
+
+type Letter = (i64, Uuid, i64, Vec<u8>, String, i64);
+
+async fn dead_letters(
+    connection: &mut PgConnection,
+    after: i64,
+    limit: usize,
+) -> Result<Page<DeadLetterRow>, Refusal> {
+    let rows: Vec<Letter> = sqlx::query_as(
+        "SELECT d.no, g.id, d.seq, d.bytes, d.reason, d.at
+         FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
+         WHERE d.no > $1 ORDER BY d.no LIMIT $2",
+    )
+    .bind(after)
+    .bind(at_most(limit + 1))
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    let letters = rows
+        .into_iter()
+        .map(|(no, gateway, seq, bytes, reason, at)| {
+            let id = RecordId {
+                gateway: GatewayId(gateway),
+                seq: seq.cast_unsigned(),
+            };
+            let letter = DeadLetterRow {
+                record_id: id.to_string(),
+                reason,
+                at: Timestamp(at),
+                size_bytes: bytes.len() as u64,
+                content: String::from_utf8_lossy(&bytes).into_owned(),
+            };
+            (Place::DeadLetter(no), letter)
+        });
+    Ok(cut(letters.collect(), limit))
+}

@@ -1,0 +1,438 @@
+//! Messages: a walk along an index of the partitions that may hold what is asked for.
+//!
+//! A page looks at a bounded number of rows and then ends, with what it has found and the place that it has
+//! reached. Records that share an id (one that two journals used) are never parted by the end of a page,
+//! because a place names an id.
+
+use super::{charger_no, clean};
+use crate::pg::error;
+use crate::refusal::Refusal;
+use central::ledger::{MessageFilter, MessageRow, Page, Place};
+use central::ports::AwayKind;
+use central::record::Notes;
+use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
+use ocpp::Version;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Row};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// Rows that one page looks at, at most.
+const LOOKED_AT_MAX: usize = 20_000;
+
+/// More rows than this are not counted one by one.
+const COUNTED_MAX: usize = 500_000;
+
+/// Milliseconds of a partition.
+const DAY_MILLIS: i64 = 86_400_000;
+
+/// The place of a row: gateway number and sequence.
+type Key = (i32, i64);
+
+/// `None` = the cursor names a gateway that this ledger has never met.
+pub(super) async fn page(
+    connection: &mut PgConnection,
+    filter: &MessageFilter,
+    after: Option<RecordId>,
+    limit: usize,
+) -> Result<Option<Page<MessageRow>>, Refusal> {
+    let after = match after {
+        None => (0, 0),
+        Some(id) => match key_of(connection, id).await? {
+            None => return Ok(None),
+            Some(key) => key,
+        },
+    };
+    let Some(question) = Question::of(connection, filter).await? else {
+        return Ok(Some(Page {
+            items: Vec::new(),
+            next: None,
+        }));
+    };
+    let mut rows = question.read(connection, after, limit + 1).await?;
+    let next = if rows.len() > limit {
+        Some(end(&mut rows))
+    } else {
+        question.reached(connection, after).await?
+    };
+    let names = Names::of(connection, &rows, next).await?;
+    let next = next.map(|key| Place::Message(names.id(key)).to_cursor());
+    let items = rows.iter().map(|row| row.shown(&names));
+    Ok(Some(Page {
+        items: items.collect::<Result<_, _>>()?,
+        next,
+    }))
+}
+
+/// Takes away the last row and those that share its id, and says where the rest ends. When all rows
+/// share one id they stay: a page a little too long loses nothing.
+fn end(rows: &mut Vec<Found>) -> Key {
+    let last = rows.last().map_or((0, 0), |row| row.key);
+    if rows.iter().any(|row| row.key != last) {
+        rows.retain(|row| row.key != last);
+    }
+    rows.last().map_or(last, |row| row.key)
+}
+
+/// All rows of the charger and the times that are asked for: counted while they are few, else as the
+/// database estimates them.
+pub(super) async fn count(
+    connection: &mut PgConnection,
+    filter: &MessageFilter,
+) -> Result<u64, Refusal> {
+    let Some(question) = Question::of(connection, filter).await? else {
+        return Ok(0);
+    };
+    let rows = question.all_rows();
+    let counted: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
+        "SELECT count(*) FROM (SELECT 1 {rows} LIMIT {COUNTED_MAX}) few"
+    )))
+    .persistent(false)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let counted = counted.cast_unsigned();
+    if counted < COUNTED_MAX as u64 {
+        return Ok(counted);
+    }
+    let plan: String = sqlx::query_scalar(AssertSqlSafe(format!("EXPLAIN SELECT 1 {rows}")))
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(planned_rows(&plan).unwrap_or_default().max(counted))
+}
+
+/// The number of rows in the first line of a plan.
+fn planned_rows(plan: &str) -> Option<u64> {
+    let (_, rest) = plan.split_once("rows=")?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+    rest.get(..digits)?.parse().ok()
+}
+
+async fn key_of(connection: &mut PgConnection, id: RecordId) -> Result<Option<Key>, Refusal> {
+    let no: Option<i32> = sqlx::query_scalar("SELECT no FROM gateways WHERE id = $1")
+        .bind(id.gateway.0)
+        .fetch_optional(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(no.zip(i64::try_from(id.seq).ok()))
+}
+
+/// A filter in the database's terms.
+struct Question {
+    charger_no: Option<i32>,
+    action: Option<String>,
+    kind: Option<i16>,
+    from: i64,
+    to: i64,
+}
+
+impl Question {
+    /// `None` = nothing can match, as the charger was never heard of.
+    async fn of(
+        connection: &mut PgConnection,
+        filter: &MessageFilter,
+    ) -> Result<Option<Self>, Refusal> {
+        let charger_no = match &filter.charger {
+            None => None,
+            Some(id) => match charger_no(connection, id).await? {
+                None => return Ok(None),
+                no => no,
+            },
+        };
+        Ok(Some(Self {
+            charger_no,
+            action: filter
+                .action
+                .as_deref()
+                .map(|text| clean(text).into_owned()),
+            kind: filter.kind.map(|kind| kind as i16),
+            from: filter.from.map_or(i64::MIN, Timestamp::as_millis),
+            to: filter.to.map_or(i64::MAX, Timestamp::as_millis),
+        }))
+    }
+
+    /// The rows that are looked at behind `after`, and their order. It holds nothing but numbers.
+    ///
+    /// Times are those of whole partitions, so that what is passed over is looked at, and counts. The
+    /// charger stands in the order and in a range, although it is only one: no other index
+    /// than that by charger fits then, and a wrong guess at how common a charger is does no harm.
+    fn walk(&self, (gateway_no, seq): Key) -> (String, &'static str) {
+        let from = self.from.div_euclid(DAY_MILLIS).saturating_mul(DAY_MILLIS);
+        let to = self.to.div_euclid(DAY_MILLIS).saturating_add(1);
+        let to = to.saturating_mul(DAY_MILLIS);
+        let days = times(from, to);
+        match self.charger_no {
+            Some(no) => (
+                format!(
+                    "FROM messages m WHERE (m.charger_no, m.gateway_no, m.seq) > ({no}, {gateway_no}, {seq})
+                        AND m.charger_no <= {no} AND {days}"
+                ),
+                "charger_no, gateway_no, seq",
+            ),
+            None => (
+                format!(
+                    "FROM messages m WHERE (m.gateway_no, m.seq) > ({gateway_no}, {seq}) AND {days}"
+                ),
+                "gateway_no, seq",
+            ),
+        }
+    }
+
+    fn all_rows(&self) -> String {
+        let charger = self
+            .charger_no
+            .map_or_else(String::new, |no| format!("AND m.charger_no = {no}"));
+        format!(
+            "FROM messages m WHERE {} {charger}",
+            times(self.from, self.to)
+        )
+    }
+
+    /// The first `limit` rows behind `after` among those that a page looks at, with all that share the id of the
+    /// last one.
+    async fn read(
+        &self,
+        connection: &mut PgConnection,
+        after: Key,
+        limit: usize,
+    ) -> Result<Vec<Found>, Refusal> {
+        let (walk, order) = self.walk(after);
+        // Planned anew each time: which partitions and how far depends on the numbers.
+        let sql = format!(
+            "SELECT w.* FROM (
+                SELECT m.* {walk}
+                ORDER BY {order} FETCH FIRST {LOOKED_AT_MAX} ROWS WITH TIES) w
+             WHERE ($1::text IS NULL OR w.action = $1) AND ($2::smallint IS NULL OR w.kind = $2)
+                AND w.received_at >= $3 AND w.received_at < $4
+             ORDER BY {order} FETCH FIRST {limit} ROWS WITH TIES"
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .persistent(false)
+            .bind(&self.action)
+            .bind(self.kind)
+            .bind(self.from)
+            .bind(self.to)
+            .fetch_all(connection)
+            .await
+            .map_err(error::refusal)?;
+        let mut rows = rows
+            .iter()
+            .map(Found::read)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(error::refusal)?;
+        rows.sort_by_key(|row| (row.key, row.received_at));
+        Ok(rows)
+    }
+
+    /// The last row that a page behind `after` looks at, if there are so many.
+    async fn reached(
+        &self,
+        connection: &mut PgConnection,
+        after: Key,
+    ) -> Result<Option<Key>, Refusal> {
+        let (walk, order) = self.walk(after);
+        let sql = format!(
+            "SELECT m.gateway_no, m.seq {walk} ORDER BY {order} OFFSET {} LIMIT 1",
+            LOOKED_AT_MAX - 1
+        );
+        sqlx::query_as(AssertSqlSafe(sql))
+            .persistent(false)
+            .fetch_optional(connection)
+            .await
+            .map_err(error::refusal)
+    }
+}
+
+/// The condition on times. The least number is too great for PostgreSQL without its sign, hence the quotes.
+fn times(from: i64, to: i64) -> String {
+    format!("m.received_at >= '{from}'::bigint AND m.received_at < '{to}'::bigint")
+}
+
+/// A row as it is stored.
+struct Found {
+    key: Key,
+    charger_no: i32,
+    charger_id: Option<String>,
+    kind: i16,
+    version: i16,
+    answer_kind: i16,
+    notes: i64,
+    received_at: i64,
+    epoch: i64,
+    message_id: String,
+    action: String,
+    payload: String,
+    answer: String,
+    reason: String,
+    raw: Option<Vec<u8>>,
+}
+
+impl Found {
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            key: (row.try_get("gateway_no")?, row.try_get("seq")?),
+            charger_no: row.try_get("charger_no")?,
+            charger_id: row.try_get("charger_id")?,
+            kind: row.try_get("kind")?,
+            version: row.try_get("version")?,
+            answer_kind: row.try_get("answer_kind")?,
+            notes: row.try_get("notes")?,
+            received_at: row.try_get("received_at")?,
+            epoch: row.try_get("epoch")?,
+            message_id: row.try_get("message_id")?,
+            action: row.try_get("action")?,
+            payload: row.try_get("payload")?,
+            answer: row.try_get("answer")?,
+            reason: row.try_get("reason")?,
+            raw: row.try_get("raw")?,
+        })
+    }
+
+    fn shown(&self, names: &Names) -> Result<MessageRow, Refusal> {
+        let id = names.id(self.key);
+        if let Some(bytes) = &self.raw {
+            let record = Record::decode(bytes).map_err(|error| {
+                Refusal::away(AwayKind::Corrupt, format!("the message {id}: {error}"))
+            })?;
+            return Ok(message(id, &record));
+        }
+        let record = Record {
+            kind: kind(self.kind)?,
+            charger_id: self
+                .charger_id
+                .as_ref()
+                .or_else(|| names.chargers.get(&self.charger_no))
+                .map_or("", String::as_str),
+            ocpp_version: version(self.version)?,
+            message_id: &self.message_id,
+            action: &self.action,
+            payload: &self.payload,
+            answer_kind: answer_kind(self.answer_kind)?,
+            answer: &self.answer,
+            received_at: Timestamp(self.received_at),
+            epoch: self.epoch.cast_unsigned(),
+            notes: Notes(u32::try_from(self.notes).map_err(|_| unknown("notes", self.notes))?),
+            reason: &self.reason,
+        };
+        Ok(message(id, &record))
+    }
+}
+
+fn message(id: RecordId, record: &Record<'_>) -> MessageRow {
+    MessageRow {
+        id,
+        charger_id: record.charger_id.to_owned(),
+        ocpp_version: record.ocpp_version,
+        kind: record.kind,
+        message_id: record.message_id.to_owned(),
+        action: record.action.to_owned(),
+        payload: record.payload.to_owned(),
+        answer_kind: record.answer_kind,
+        answer: record.answer.to_owned(),
+        received_at: record.received_at,
+        epoch: record.epoch,
+        notes: record.notes,
+        reason: record.reason.to_owned(),
+    }
+}
+
+/// What the numbers in the rows of a page stand for.
+struct Names {
+    gateways: HashMap<i32, GatewayId>,
+    chargers: HashMap<i32, String>,
+}
+
+impl Names {
+    async fn of(
+        connection: &mut PgConnection,
+        rows: &[Found],
+        next: Option<Key>,
+    ) -> Result<Self, Refusal> {
+        let gateways = rows.iter().map(|row| row.key).chain(next);
+        let gateways: Vec<(i32, Uuid)> =
+            sqlx::query_as("SELECT no, id FROM gateways WHERE no = ANY($1)")
+                .bind(distinct(gateways.map(|(no, _)| no)))
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(error::refusal)?;
+        let unspelled = rows.iter().filter(|row| row.charger_id.is_none());
+        let chargers: Vec<(i32, String)> =
+            sqlx::query_as("SELECT no, id FROM chargers WHERE no = ANY($1)")
+                .bind(distinct(unspelled.map(|row| row.charger_no)))
+                .fetch_all(connection)
+                .await
+                .map_err(error::refusal)?;
+        Ok(Self {
+            gateways: gateways
+                .into_iter()
+                .map(|(no, id)| (no, GatewayId(id)))
+                .collect(),
+            chargers: chargers.into_iter().collect(),
+        })
+    }
+
+    fn id(&self, (gateway_no, seq): Key) -> RecordId {
+        // Every number in the tables has a gateway.
+        let nobody = GatewayId(Uuid::nil());
+        RecordId {
+            gateway: self.gateways.get(&gateway_no).copied().unwrap_or(nobody),
+            seq: seq.cast_unsigned(),
+        }
+    }
+}
+
+fn distinct(numbers: impl Iterator<Item = i32>) -> Vec<i32> {
+    let mut numbers: Vec<i32> = numbers.collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+fn version(number: i16) -> Result<Version, Refusal> {
+    let mut all = Version::ALL.into_iter();
+    all.find(|version| *version as i16 == number)
+        .ok_or_else(|| unknown("OCPP version", number))
+}
+
+fn kind(number: i16) -> Result<RecordKind, Refusal> {
+    Ok(match number {
+        1 => RecordKind::Call,
+        2 => RecordKind::Send,
+        3 => RecordKind::CallResult,
+        4 => RecordKind::CallError,
+        5 => RecordKind::CallResultError,
+        6 => RecordKind::Unreadable,
+        7 => RecordKind::Connected,
+        8 => RecordKind::Disconnected,
+        9 => RecordKind::GatewayStarted,
+        _ => return Err(unknown("kind", number)),
+    })
+}
+
+fn answer_kind(number: i16) -> Result<AnswerKind, Refusal> {
+    Ok(match number {
+        0 => AnswerKind::None,
+        1 => AnswerKind::Result,
+        2 => AnswerKind::Error,
+        _ => return Err(unknown("kind of answer", number)),
+    })
+}
+
+fn unknown(what: &str, number: impl Into<i64>) -> Refusal {
+    let detail = format!("a message has the unknown {what} {}", number.into());
+    Refusal::away(AwayKind::Corrupt, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_tells_its_rows() {
+        let plan = "Append  (cost=0.00..35.50 rows=2550 width=4)";
+        assert_eq!(planned_rows(plan), Some(2_550));
+        assert_eq!(planned_rows("Result"), None);
+    }
+}

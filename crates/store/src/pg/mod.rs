@@ -1,0 +1,292 @@
+//! The store on PostgreSQL: what the other rooms hold in their hands.
+//!
+//! One connection writes, behind a lock, one transaction a batch; a few others read. Other processes may write
+//! at the same time (consumers, gateways on the direct road): states carry a revision, and who merged onto
+//! an old one merges again. Callers block; the waiting is done on a small runtime of this room's own.
+//! Every question has a deadline, because a network that swallows everything never says so.
+
+mod apply;
+mod contents;
+mod dead;
+mod directory;
+mod error;
+mod ledger;
+mod listing;
+mod numbers;
+mod schema;
+mod session;
+mod states;
+
+use crate::refusal::Refusal;
+use central::ports::{Applied, Away, AwayKind, DeadLetter, Store};
+use central::project::Changes;
+use central::{GatewayId, Record, RecordId, Timestamp};
+pub use error::PostgresOpenError;
+pub use schema::Migrated;
+use session::Writer;
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use std::future::Future;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// How PostgreSQL is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresOptions {
+    /// Days that messages and meter values are kept; 0 = for ever. Default 0.
+    pub retain_days: u32,
+    /// Connections at most; one of them writes. Default 6; at least 2.
+    pub connections_max: u32,
+    /// How long one statement may take; then the database counts as away. Default 15 s.
+    pub statement_timeout: Duration,
+    /// How long connecting may take. Default 5 s.
+    pub connect_timeout: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            retain_days: 0,
+            connections_max: 6,
+            statement_timeout: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The ledger on PostgreSQL.
+///
+/// Made with [`PostgresStore::open`], shared behind an `Arc`. It writes through [`central::ports::Store`]
+/// and the `put_…` and `remove_…` functions; it reads through [`central::ledger::Ledger`] and
+/// [`central::ports::DirectorySource`]. All calls block: call from a thread that may, such as one of
+/// `spawn_blocking`.
+pub struct PostgresStore {
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+    readers: PgPool,
+    writer: Mutex<Writer>,
+    options: PostgresOptions,
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresStore").finish_non_exhaustive()
+    }
+}
+
+impl PostgresStore {
+    /// Prepares to use the database at `url`, and looks at it once.
+    ///
+    /// A database that is away is no error here: chargers are served without it. Every use then says what
+    /// is the matter, until it is back; [`PostgresStore::ping`] says it at once.
+    ///
+    /// # Errors
+    /// When no waiting can help: the URL is wrong, the server refuses this user, the database or its
+    /// tables are not there, or they are of a newer version.
+    pub fn open(url: &str, options: PostgresOptions) -> Result<Self, PostgresOpenError> {
+        let connect = connect_options(url, &options)?;
+        let runtime = runtime()?;
+        let readers = {
+            let _entered = runtime.enter();
+            PgPoolOptions::new()
+                .max_connections(options.connections_max.saturating_sub(1).max(1))
+                .min_connections(0)
+                .acquire_timeout(options.connect_timeout)
+                .idle_timeout(Duration::from_secs(60))
+                .connect_lazy_with(connect.clone())
+        };
+        let store = Self {
+            runtime: Some(runtime),
+            readers,
+            writer: Mutex::new(Writer::new(connect.clone(), options.clone())),
+            options,
+        };
+        match store.wait(store.options.connect_timeout, schema::look(&connect)) {
+            Ok(()) => Ok(store),
+            Err(schema::Look::Wrong(error)) => Err(error),
+            Err(schema::Look::Away(away)) => {
+                tracing::warn!(%away, "going on without the database for now");
+                Ok(store)
+            }
+        }
+    }
+
+    /// Brings the database at `url` to this build's schema and makes the partitions of the next days. Safe
+    /// to repeat and to run by several processes at once. The role must be the owner of the tables, or
+    /// for an empty database have the right to create some.
+    ///
+    /// # Errors
+    /// When the database is away, refuses this user, belongs to another program or is newer.
+    pub fn migrate(url: &str) -> Result<Migrated, PostgresOpenError> {
+        let options = PostgresOptions::default();
+        let connect = connect_options(url, &options)?;
+        let runtime = runtime()?;
+        runtime.block_on(schema::migrate(&connect))
+    }
+
+    /// Whether the database can be used now.
+    ///
+    /// # Errors
+    /// What is the matter with it.
+    pub fn ping(&self) -> Result<(), Away> {
+        let connect = self.writer().connect_options();
+        self.wait(self.options.connect_timeout, schema::look(&connect))
+            .map_err(|look| match look {
+                schema::Look::Away(away) => away,
+                schema::Look::Wrong(error) => away(error.to_string()),
+            })
+    }
+
+    /// The greatest journal number stored of this gateway, dead letters included; `None` if there is
+    /// nothing of it.
+    ///
+    /// # Errors
+    /// What is the matter with the database.
+    pub fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away> {
+        self.read(async |connection| numbers::last_seq(connection, gateway).await)
+    }
+
+    /// Makes partitions of the days to come and drops those that are past the retention. Cheap when there is
+    /// nothing to do; safe by several processes at once.
+    ///
+    /// # Errors
+    /// What is the matter with the database.
+    pub fn maintain(&self, now: Timestamp) -> Result<(), Away> {
+        let retain_days = i32::try_from(self.options.retain_days).unwrap_or(i32::MAX);
+        self.write(async |connection| schema::maintain(connection, now, retain_days).await)
+    }
+
+    /// Asks a question on one of the reading connections.
+    fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
+    ) -> Result<T, Away> {
+        let asking = async {
+            let mut connection = self.readers.acquire().await.map_err(error::refusal)?;
+            let answer = work(&mut connection).await;
+            if matches!(&answer, Err(Refusal::Away(_))) {
+                // It may be in the middle of something.
+                connection.close_on_drop();
+            }
+            answer
+        };
+        let limit = self.options.connect_timeout + self.options.statement_timeout;
+        self.wait(limit, asking).map_err(Refusal::into_away)
+    }
+
+    /// Changes something in a transaction of its own on the writing connection. What fails is rolled back.
+    fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
+    ) -> Result<T, Away> {
+        let mut writer = self.writer();
+        let limit = self.options.connect_timeout + self.options.statement_timeout * 2;
+        let done = self.wait(limit, writer.transact(work));
+        if matches!(&done, Err(Refusal::Away(_))) {
+            writer.disconnect();
+        }
+        done.map_err(Refusal::into_away)
+    }
+
+    fn writer(&self) -> std::sync::MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(|poisoned| {
+            // A panic in the middle of a transaction: its connection is given up, which rolls it back.
+            let mut writer = PoisonError::into_inner(poisoned);
+            writer.disconnect();
+            self.writer.clear_poison();
+            writer
+        })
+    }
+
+    /// Waits for what the database says, but not for ever.
+    fn wait<T, E: From<Refusal>>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let Some(runtime) = &self.runtime else {
+            return Err(late(Duration::ZERO).into());
+        };
+        runtime.block_on(async {
+            match tokio::time::timeout(limit, work).await {
+                Ok(done) => done,
+                Err(_) => Err(late(limit).into()),
+            }
+        })
+    }
+}
+
+impl Store for PostgresStore {
+    fn apply(
+        &self,
+        records: &[(RecordId, Record<'_>)],
+        changes: &Changes,
+        dead: &[DeadLetter],
+    ) -> Result<Applied, Away> {
+        let mut writer = self.writer();
+        // Several statements, and a few tries when another writer was faster.
+        let limit = self.options.connect_timeout + self.options.statement_timeout * 4;
+        let done = self.wait(limit, apply::apply(&mut writer, records, changes, dead));
+        if matches!(&done, Err(Refusal::Away(_))) {
+            writer.disconnect();
+        }
+        done.map_err(Refusal::into_away)
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        // The last one may let go of it on a thread of another runtime, which must not block.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, PostgresOpenError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("store")
+        .enable_all()
+        .build()
+        .map_err(|error| PostgresOpenError(format!("start the database's thread: {error}")))
+}
+
+fn connect_options(
+    url: &str,
+    options: &PostgresOptions,
+) -> Result<PgConnectOptions, PostgresOpenError> {
+    // What nobody chose: the process's own provider of cryptography.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let parsed = PgConnectOptions::from_str(url).map_err(|error| {
+        PostgresOpenError(format!(
+            "database.url cannot be used: {error}; give \"postgres://USER:PASSWORD@HOST/NAME\""
+        ))
+    })?;
+    let timeout = options.statement_timeout.as_millis().to_string();
+    Ok(parsed
+        .application_name("wattpost")
+        .options([
+            ("statement_timeout", timeout.as_str()),
+            ("lock_timeout", timeout.as_str()),
+        ])
+        .log_statements(tracing::log::LevelFilter::Off)
+        .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO))
+}
+
+fn late(limit: Duration) -> Refusal {
+    Refusal::away(
+        AwayKind::Unreachable,
+        format!("no answer within {} s", limit.as_secs_f32()),
+    )
+}
+
+fn away(detail: String) -> Away {
+    Away {
+        what: "database",
+        kind: AwayKind::Unreachable,
+        detail,
+    }
+}

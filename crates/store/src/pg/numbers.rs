@@ -1,0 +1,202 @@
+//! Small numbers for chargers and gateways, so that a row names them with four bytes.
+//!
+//! Given before the batch's own transaction begins, in statements of their own: a number without a row that
+//! uses it harms nobody, and nobody waits for a lock that a whole batch would hold.
+
+use super::error;
+use crate::refusal::Refusal;
+use central::model::charger_key;
+use central::{GatewayId, Record, RecordId};
+use sqlx::postgres::PgConnection;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Stands for "no charger".
+pub(crate) const NO_CHARGER: i32 = 0;
+
+/// More identities than this are forgotten and looked up again.
+const CHARGERS_MAX: usize = 100_000;
+
+/// The numbers that the writer has met: committed rows, which never change.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    gateways: HashMap<GatewayId, i32>,
+    /// By the spelling in the record.
+    chargers: HashMap<String, Charger>,
+}
+
+/// A charger as the messages table names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Charger {
+    pub(crate) no: i32,
+    /// Whether the record spells its identity otherwise than `chargers.id`.
+    pub(crate) spelled_otherwise: bool,
+}
+
+const NOBODY: Charger = Charger {
+    no: NO_CHARGER,
+    spelled_otherwise: false,
+};
+
+impl Numbers {
+    /// Learns, and where need be gives, the numbers of all that these records and names name.
+    pub(crate) async fn learn<'a>(
+        &mut self,
+        connection: &mut PgConnection,
+        records: &[(RecordId, Record<'_>)],
+        gateways: impl Iterator<Item = GatewayId>,
+        chargers: impl Iterator<Item = &'a str>,
+    ) -> Result<(), Refusal> {
+        let gateways: BTreeSet<GatewayId> = records
+            .iter()
+            .map(|(id, _)| id.gateway)
+            .chain(gateways)
+            .filter(|id| !self.gateways.contains_key(id))
+            .collect();
+        if !gateways.is_empty() {
+            self.learn_gateways(connection, &gateways).await?;
+        }
+        if self.chargers.len() > CHARGERS_MAX {
+            self.chargers.clear();
+        }
+        let spellings = records.iter().map(|(_, record)| record.charger_id);
+        let mut unknown: BTreeMap<String, String> = BTreeMap::new();
+        let mut spelled: BTreeSet<&str> = BTreeSet::new();
+        // Records first: theirs is the spelling that is kept; changes name keys.
+        let records_first: Vec<&str> = spellings.collect();
+        let chargers: Vec<&str> = chargers.collect();
+        for spelling in records_first.into_iter().chain(chargers) {
+            if !spelling.is_empty()
+                && !self.chargers.contains_key(spelling)
+                && spelled.insert(spelling)
+            {
+                unknown
+                    .entry(charger_key(spelling))
+                    .or_insert_with(|| spelling.to_owned());
+            }
+        }
+        if !unknown.is_empty() {
+            self.learn_chargers(connection, &unknown, &spelled).await?;
+        }
+        Ok(())
+    }
+
+    async fn learn_gateways(
+        &mut self,
+        connection: &mut PgConnection,
+        ids: &BTreeSet<GatewayId>,
+    ) -> Result<(), Refusal> {
+        let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.0).collect();
+        sqlx::query(
+            "INSERT INTO gateways (id) SELECT id FROM unnest($1::uuid[]) AS new (id)
+             WHERE NOT EXISTS (SELECT 1 FROM gateways g WHERE g.id = new.id) ORDER BY id
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(&ids)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+        let rows: Vec<(uuid::Uuid, i32)> =
+            sqlx::query_as("SELECT id, no FROM gateways WHERE id = ANY($1)")
+                .bind(&ids)
+                .fetch_all(connection)
+                .await
+                .map_err(error::refusal)?;
+        self.gateways
+            .extend(rows.into_iter().map(|(id, no)| (GatewayId(id), no)));
+        Ok(())
+    }
+
+    async fn learn_chargers(
+        &mut self,
+        connection: &mut PgConnection,
+        unknown: &BTreeMap<String, String>,
+        spelled: &BTreeSet<&str>,
+    ) -> Result<(), Refusal> {
+        let keys: Vec<String> = unknown.keys().map(|key| clean(key).into_owned()).collect();
+        let ids: Vec<String> = unknown.values().map(|id| clean(id).into_owned()).collect();
+        // Known ones first: a conflict would use up a number each time.
+        sqlx::query(
+            "INSERT INTO chargers (key, id) SELECT key, id FROM unnest($1::text[], $2::text[]) AS new (key, id)
+             WHERE NOT EXISTS (SELECT 1 FROM chargers c WHERE c.key = new.key) ORDER BY key
+             ON CONFLICT (key) DO NOTHING",
+        )
+        .bind(&keys)
+        .bind(&ids)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+        let rows: Vec<(String, i32, String)> =
+            sqlx::query_as("SELECT key, no, id FROM chargers WHERE key = ANY($1)")
+                .bind(&keys)
+                .fetch_all(connection)
+                .await
+                .map_err(error::refusal)?;
+        let by_key: HashMap<String, (i32, String)> = rows
+            .into_iter()
+            .map(|(key, no, id)| (key, (no, id)))
+            .collect();
+        for spelling in spelled {
+            let key = charger_key(spelling);
+            if let Some((no, id)) = by_key.get(&*clean(&key)) {
+                let charger = Charger {
+                    no: *no,
+                    spelled_otherwise: id != spelling,
+                };
+                self.chargers.insert((*spelling).to_owned(), charger);
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of a gateway that was learnt.
+    pub(crate) fn gateway(&self, id: GatewayId) -> Result<i32, Refusal> {
+        self.gateways.get(&id).copied().ok_or_else(|| vanished(&id))
+    }
+
+    /// The number of a charger that was learnt.
+    pub(crate) fn charger(&self, spelling: &str) -> Result<Charger, Refusal> {
+        if spelling.is_empty() {
+            return Ok(NOBODY);
+        }
+        self.chargers
+            .get(spelling)
+            .copied()
+            .ok_or_else(|| vanished(&spelling))
+    }
+}
+
+/// Somebody removed the row between two statements.
+fn vanished(whose: &dyn std::fmt::Display) -> Refusal {
+    Refusal::away(
+        central::ports::AwayKind::Unreachable,
+        format!("the number of {whose} is gone"),
+    )
+}
+
+/// A text as PostgreSQL can hold it: U+0000 is shown as U+2400.
+pub(crate) fn clean(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.contains('\0') {
+        text.replace('\0', "\u{2400}").into()
+    } else {
+        text.into()
+    }
+}
+
+/// The greatest sequence stored of a gateway, as a message or as a dead letter.
+pub(crate) async fn last_seq(
+    connection: &mut PgConnection,
+    id: GatewayId,
+) -> Result<Option<u64>, Refusal> {
+    let last: Option<i64> = sqlx::query_scalar(
+        "SELECT greatest(
+            (SELECT m.seq FROM messages m WHERE m.gateway_no = g.no ORDER BY m.seq DESC LIMIT 1),
+            (SELECT d.seq FROM dead_letters d WHERE d.gateway_no = g.no ORDER BY d.seq DESC LIMIT 1))
+         FROM gateways g WHERE g.id = $1",
+    )
+    .bind(id.0)
+    .fetch_optional(connection)
+    .await
+    .map_err(error::refusal)?
+    .flatten();
+    Ok(last.map(i64::cast_unsigned))
+}

@@ -1,0 +1,232 @@
+//! Brings a database to the schema that this build knows, one numbered file at a time, and refuses what is
+//! not ours or is newer: a ledger must never be written by a program that guesses.
+
+use super::away;
+use super::error::{self, PostgresOpenError};
+use crate::refusal::Refusal;
+use central::Timestamp;
+use central::ports::Away;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, Executor};
+use std::fmt;
+
+/// The migrations, in order; the schema's version is how many of them were run.
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/postgres/0001_ledger.sql")];
+
+/// The schema's version that this build writes.
+const LATEST: i32 = MIGRATIONS.len() as i32;
+
+/// Held while the schema is changed: whoever comes second finds it done. The bytes `WATT`.
+const LOCK: i64 = 0x5741_5454;
+
+/// What [`super::PostgresStore::migrate`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// The version that was found; 0 for an empty database.
+    pub from: u32,
+    /// The version that it has now.
+    pub to: u32,
+}
+
+impl fmt::Display for Migrated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from == self.to {
+            write!(f, "up to date (schema version {})", self.to)
+        } else {
+            write!(
+                f,
+                "migrated from schema version {} to {}",
+                self.from, self.to
+            )
+        }
+    }
+}
+
+/// Why a look at the database did not end well.
+pub(crate) enum Look {
+    /// It may be back later.
+    Away(Away),
+    /// No waiting helps.
+    Wrong(PostgresOpenError),
+}
+
+impl From<Refusal> for Look {
+    fn from(refusal: Refusal) -> Self {
+        Self::Away(refusal.into_away())
+    }
+}
+
+/// Connects and sees whether the tables are those of this build.
+pub(crate) async fn look(options: &PgConnectOptions) -> Result<(), Look> {
+    let mut connection = connect(options).await?;
+    let version = version(&mut connection)
+        .await
+        .map_err(|error| told(&error))?;
+    let looked = match version {
+        None => Err(Look::Wrong(PostgresOpenError(
+            "the database that database.url names has no tables of Wattpost: run `wattpost migrate` with \
+             the same settings, as a role that may create tables"
+                .to_owned(),
+        ))),
+        Some(found) if found < LATEST => Err(Look::Wrong(PostgresOpenError(format!(
+            "the database that database.url names has schema version {found}, and this program needs \
+             {LATEST}: run `wattpost migrate`"
+        )))),
+        Some(found) if found > LATEST => Err(Look::Wrong(newer(found))),
+        Some(_) => Ok(()),
+    };
+    let _ = connection.close().await;
+    looked
+}
+
+/// Runs what is missing, all in one transaction.
+pub(crate) async fn migrate(options: &PgConnectOptions) -> Result<Migrated, PostgresOpenError> {
+    let mut connection = connect(options).await.map_err(|look| match look {
+        Look::Wrong(error) => error,
+        Look::Away(away) => PostgresOpenError(format!(
+            "{}; is the server that database.url names running?",
+            away.detail
+        )),
+    })?;
+    let failed = |error: sqlx::Error| cannot_migrate(&error);
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    // Others may be about it too, and may take their time.
+    transaction
+        .execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+        .await
+        .map_err(failed)?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    let found = version(&mut transaction)
+        .await
+        .map_err(failed)?
+        .unwrap_or(0);
+    if found > LATEST {
+        return Err(newer(found));
+    }
+    if found < LATEST {
+        for sql in MIGRATIONS.iter().skip(found.unsigned_abs() as usize) {
+            sqlx::raw_sql(*sql)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        sqlx::raw_sql("DELETE FROM wattpost_schema")
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        sqlx::query("INSERT INTO wattpost_schema VALUES ($1)")
+            .bind(LATEST)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+    }
+    sqlx::query("SELECT wattpost_maintain((extract(epoch FROM now()) * 1000)::bigint, 0)")
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    let _ = connection.close().await;
+    Ok(Migrated {
+        from: found.unsigned_abs(),
+        to: LATEST.unsigned_abs(),
+    })
+}
+
+/// See [`super::PostgresStore::maintain`].
+pub(crate) async fn maintain(
+    connection: &mut PgConnection,
+    now: Timestamp,
+    retain_days: i32,
+) -> Result<(), Refusal> {
+    let changed: i32 = sqlx::query_scalar("SELECT wattpost_maintain($1, $2)")
+        .bind(now.as_millis())
+        .bind(retain_days)
+        .fetch_one(connection)
+        .await
+        .map_err(error::refusal)?;
+    if changed > 0 {
+        tracing::info!(partitions = changed, "partitions were made or dropped");
+    }
+    Ok(())
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Look> {
+    let error = match options.connect().await {
+        Ok(connection) => return Ok(connection),
+        Err(error) => error,
+    };
+    let words = error::shown(&error);
+    let sentence = match error::code(&error).as_str() {
+        "28P01" => format!(
+            "PostgreSQL refuses the user or the password in database.url: {words}; correct them there"
+        ),
+        "28000" => format!(
+            "PostgreSQL does not let the user in database.url in: {words}; correct the user there, or allow it in \
+             pg_hba.conf"
+        ),
+        "3D000" => format!(
+            "there is no such database as database.url names: {words}; make it with `createdb`, then run \
+             `wattpost migrate`"
+        ),
+        "42501" => {
+            format!("the role in database.url may not use its database: {words}; grant it CONNECT")
+        }
+        _ => match error {
+            sqlx::Error::Configuration(_) | sqlx::Error::Tls(_) => {
+                format!("database.url cannot be used: {words}; see docs/database.md")
+            }
+            _ => return Err(Look::Away(away(words))),
+        },
+    };
+    Err(Look::Wrong(PostgresOpenError(sentence)))
+}
+
+/// The schema's version; `None` when there is none.
+async fn version(connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Error> {
+    let is_there: bool = sqlx::query_scalar("SELECT to_regclass('wattpost_schema') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !is_there {
+        return Ok(None);
+    }
+    sqlx::query_scalar("SELECT version FROM wattpost_schema")
+        .fetch_optional(connection)
+        .await
+}
+
+fn told(error: &sqlx::Error) -> Look {
+    let words = error::shown(error);
+    match error::code(error).as_str() {
+        "42501" => Look::Wrong(PostgresOpenError(format!(
+            "the role in database.url may not read Wattpost's tables: {words}; grant it what docs/database.md \
+             lists"
+        ))),
+        _ => Look::Away(away(words)),
+    }
+}
+
+fn newer(found: i32) -> PostgresOpenError {
+    PostgresOpenError(format!(
+        "the database that database.url names has schema version {found}, and this program knows up to \
+         {LATEST}; use the newer program"
+    ))
+}
+
+fn cannot_migrate(error: &sqlx::Error) -> PostgresOpenError {
+    let words = error::shown(error);
+    PostgresOpenError(match error::code(error).as_str() {
+        "42501" => format!(
+            "the role in database.url may not create or change tables: {words}; migrate as the owner of the \
+             database (docs/database.md)"
+        ),
+        "42P07" | "42710" => format!(
+            "the database that database.url names holds tables of another program: {words}; name a \
+             database of Wattpost's own"
+        ),
+        _ => format!("migrate the database: {words}"),
+    })
+}

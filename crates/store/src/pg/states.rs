@@ -1,0 +1,506 @@
+//! Load, merge, write: how changes get into the stored states, a table at a time.
+//!
+//! Others write too. So each state is stored with a revision: it is written only where the stored revision
+//! is still the one that was merged onto; where it is not, the whole batch is tried again on what is
+//! stored now. The writer keeps what it last wrote in memory, so that a state which every batch touches is
+//! not read and parsed each time; a memory that is out of date is found out by its revision.
+
+use super::error;
+use super::listing;
+use super::numbers::{Numbers, clean};
+use crate::clock;
+use crate::listing::Outline;
+use crate::refusal::Refusal;
+use crate::states::{State, merge_into};
+use central::model::{ChargerState, ConnectorState, GatewayState, Merge, TransactionState};
+use central::ports::AwayKind;
+use central::project::Changes;
+use sqlx::postgres::PgConnection;
+use std::borrow::Cow;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+
+/// States kept per table; beyond that the table's memory starts anew.
+const KEPT_MAX: usize = 20_000;
+
+/// What the writer knows of the stored states. May be behind what is stored.
+#[derive(Debug, Default)]
+pub(crate) struct States {
+    gateways: HashMap<i32, Kept<GatewayState>>,
+    chargers: HashMap<i32, Kept<ChargerState>>,
+    connectors: HashMap<(i32, i64, i64), Kept<ConnectorState>>,
+    transactions: HashMap<(i32, String), Kept<TransactionState>>,
+}
+
+/// A state with the revision that it was read or written at.
+#[derive(Debug, Clone, Default)]
+struct Kept<S> {
+    state: S,
+    /// `None`: there is no row yet.
+    rev: Option<i64>,
+    /// The row's number, where it has one.
+    no: i64,
+}
+
+/// A transaction's key, its charger's name, and what is to be merged.
+type Incoming<'a> = ((i32, String), &'a str, &'a TransactionState);
+
+/// Rows to be written: each with its place in the list of what changed.
+struct Written {
+    places: Vec<usize>,
+    jsons: Vec<String>,
+    revs: Vec<i64>,
+}
+
+impl Written {
+    const fn new() -> Self {
+        Self {
+            places: Vec::new(),
+            jsons: Vec::new(),
+            revs: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, place: usize, json: String, rev: i64) {
+        self.places.push(place);
+        self.jsons.push(json);
+        self.revs.push(rev);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Whether every row was written.
+    fn check(&self, written: u64) -> Result<(), Refusal> {
+        if written == self.places.len() as u64 {
+            Ok(())
+        } else {
+            Err(Refusal::away(
+                AwayKind::Locked,
+                "another writer changed the same state meanwhile",
+            ))
+        }
+    }
+}
+
+impl States {
+    /// Forgets everything: after a rollback or a conflict some of it may not be so.
+    pub(crate) fn clear(&mut self) {
+        self.gateways.clear();
+        self.chargers.clear();
+        self.connectors.clear();
+        self.transactions.clear();
+    }
+
+    /// Merges all changed states into the stored ones, inside the caller's transaction.
+    pub(crate) async fn merge(
+        &mut self,
+        connection: &mut PgConnection,
+        numbers: &Numbers,
+        changes: &Changes,
+    ) -> Result<(), Refusal> {
+        self.forget_when_many();
+        // Always in this order and sorted, so that two writers do not wait for each other.
+        self.merge_gateways(connection, numbers, changes).await?;
+        self.merge_chargers(connection, numbers, changes).await?;
+        self.merge_connectors(connection, numbers, changes).await?;
+        self.merge_transactions(connection, numbers, changes).await
+    }
+
+    fn forget_when_many(&mut self) {
+        if self.chargers.len() > KEPT_MAX {
+            self.chargers.clear();
+        }
+        if self.connectors.len() > KEPT_MAX {
+            self.connectors.clear();
+        }
+        if self.transactions.len() > KEPT_MAX {
+            self.transactions.clear();
+        }
+    }
+
+    async fn merge_gateways(
+        &mut self,
+        connection: &mut PgConnection,
+        numbers: &Numbers,
+        changes: &Changes,
+    ) -> Result<(), Refusal> {
+        let mut incoming = Vec::with_capacity(changes.gateways.len());
+        for (id, state) in &changes.gateways {
+            incoming.push((numbers.gateway(*id)?, state));
+        }
+        merge_numbered(connection, &mut self.gateways, incoming, &GATEWAYS).await
+    }
+
+    async fn merge_chargers(
+        &mut self,
+        connection: &mut PgConnection,
+        numbers: &Numbers,
+        changes: &Changes,
+    ) -> Result<(), Refusal> {
+        let mut incoming = Vec::with_capacity(changes.chargers.len());
+        for (key, state) in &changes.chargers {
+            incoming.push((numbers.charger(key)?.no, state));
+        }
+        merge_numbered(connection, &mut self.chargers, incoming, &CHARGERS).await
+    }
+
+    async fn merge_connectors(
+        &mut self,
+        connection: &mut PgConnection,
+        numbers: &Numbers,
+        changes: &Changes,
+    ) -> Result<(), Refusal> {
+        let mut incoming = Vec::with_capacity(changes.connectors.len());
+        for ((key, evse, plug), state) in &changes.connectors {
+            incoming.push(((numbers.charger(key)?.no, *evse, *plug), state));
+        }
+        incoming.sort_by_key(|(key, _)| *key);
+        let keys = |keys: &[(i32, i64, i64)]| -> (Vec<i32>, Vec<i64>, Vec<i64>) {
+            let chargers = keys.iter().map(|key| key.0).collect();
+            let evses = keys.iter().map(|key| key.1).collect();
+            (chargers, evses, keys.iter().map(|key| key.2).collect())
+        };
+        let unknown: Vec<(i32, i64, i64)> = incoming
+            .iter()
+            .map(|(key, _)| *key)
+            .filter(|key| !self.connectors.contains_key(key))
+            .collect();
+        if !unknown.is_empty() {
+            let (chargers, evses, plugs) = keys(&unknown);
+            let rows: Vec<(i32, i64, i64, String, i64)> = sqlx::query_as(
+                "SELECT charger_no, evse, connector, state, rev FROM connectors
+                 JOIN unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (charger_no, evse, connector)
+                 USING (charger_no, evse, connector)",
+            )
+            .bind(&chargers)
+            .bind(&evses)
+            .bind(&plugs)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+            for (charger, evse, plug, json, rev) in rows {
+                let what = || format!("connector {evse}/{plug} of charger {charger}");
+                let state = read_state(connection, Some(json), what).await?;
+                let kept = Kept {
+                    state,
+                    rev: Some(rev),
+                    no: 0,
+                };
+                self.connectors.insert((charger, evse, plug), kept);
+            }
+        }
+        let (mut updates, mut inserts) = (Written::new(), Written::new());
+        for (place, (key, state)) in incoming.iter().enumerate() {
+            let kept = self.connectors.entry(*key).or_default();
+            if let Some(json) = merge_into(&mut kept.state, state)? {
+                match kept.rev {
+                    Some(rev) => updates.push(place, json, rev),
+                    None => inserts.push(place, json, 0),
+                }
+                kept.rev = Some(kept.rev.map_or(0, |rev| rev + 1));
+            }
+        }
+        for (written, sql) in [
+            (
+                &updates,
+                "UPDATE connectors t SET state = u.state, rev = t.rev + 1
+                 FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[])
+                     AS u (charger_no, evse, connector, state, rev)
+                 WHERE t.charger_no = u.charger_no AND t.evse = u.evse AND t.connector = u.connector
+                     AND t.rev = u.rev",
+            ),
+            (
+                &inserts,
+                "INSERT INTO connectors (charger_no, evse, connector, state, rev)
+                 SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[])
+                 ON CONFLICT DO NOTHING",
+            ),
+        ] {
+            if written.is_empty() {
+                continue;
+            }
+            let of: Vec<_> = written.places.iter().map(|&place| incoming[place].0).collect();
+            let (chargers, evses, plugs) = keys(&of);
+            let done = sqlx::query(sql)
+                .bind(&chargers)
+                .bind(&evses)
+                .bind(&plugs)
+                .bind(&written.jsons)
+                .bind(&written.revs)
+                .execute(&mut *connection)
+                .await
+                .map_err(error::refusal)?;
+            written.check(done.rows_affected())?;
+        }
+        Ok(())
+    }
+
+    async fn merge_transactions(
+        &mut self,
+        connection: &mut PgConnection,
+        numbers: &Numbers,
+        changes: &Changes,
+    ) -> Result<(), Refusal> {
+        // Two ids on the wire may be one in the database, which cannot hold U+0000.
+        let mut by_key: BTreeMap<(i32, String), (&str, Cow<'_, TransactionState>)> =
+            BTreeMap::new();
+        for ((key, wire_id), state) in &changes.transactions {
+            let no = numbers.charger(key)?.no;
+            match by_key.entry((no, clean(wire_id).into_owned())) {
+                Entry::Vacant(place) => {
+                    place.insert((key, Cow::Borrowed(state)));
+                }
+                Entry::Occupied(mut place) => place.get_mut().1.to_mut().merge(state.clone()),
+            }
+        }
+        let incoming: Vec<Incoming<'_>> = by_key
+            .iter()
+            .map(|(key, (charger, state))| (key.clone(), *charger, &**state))
+            .collect();
+        self.load_transactions(connection, &incoming).await?;
+        let (mut updates, mut inserts) = (Written::new(), Written::new());
+        let mut relisted = Vec::new();
+        for (place, (key, _, state)) in incoming.iter().enumerate() {
+            let kept = self.transactions.entry(key.clone()).or_default();
+            let outline = Outline::of(&kept.state);
+            let Some(json) = merge_into(&mut kept.state, state)? else {
+                continue;
+            };
+            match kept.rev {
+                Some(rev) => updates.push(place, json, rev),
+                None => inserts.push(place, json, 0),
+            }
+            kept.rev = Some(kept.rev.map_or(0, |rev| rev + 1));
+            if outline != Outline::of(&kept.state) {
+                relisted.push(place);
+            }
+        }
+        self.update_transactions(connection, &incoming, &updates)
+            .await?;
+        self.insert_transactions(connection, &incoming, &inserts)
+            .await?;
+        let mut listed = Vec::with_capacity(relisted.len());
+        for place in relisted {
+            let (key, charger, _) = &incoming[place];
+            if let Some(kept) = self.transactions.get(key) {
+                listed.push(listing::Listed {
+                    charger_no: key.0,
+                    charger,
+                    transaction_no: kept.no,
+                    wire_id: &key.1,
+                    state: &kept.state,
+                });
+            }
+        }
+        listing::write(connection, &listed).await
+    }
+
+    async fn load_transactions(
+        &mut self,
+        connection: &mut PgConnection,
+        incoming: &[Incoming<'_>],
+    ) -> Result<(), Refusal> {
+        let unknown: Vec<&(i32, String)> = incoming
+            .iter()
+            .map(|(key, _, _)| key)
+            .filter(|key| !self.transactions.contains_key(*key))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let chargers: Vec<i32> = unknown.iter().map(|key| key.0).collect();
+        let wire_ids: Vec<&str> = unknown.iter().map(|key| key.1.as_str()).collect();
+        let rows: Vec<(i64, i32, String, String, i64)> = sqlx::query_as(
+            "SELECT no, charger_no, wire_id, state, rev FROM transactions
+             JOIN unnest($1::int[], $2::text[]) AS k (charger_no, wire_id) USING (charger_no, wire_id)",
+        )
+        .bind(&chargers)
+        .bind(&wire_ids)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+        for (no, charger, wire_id, json, rev) in rows {
+            let what = || format!("transaction {wire_id} of charger {charger}");
+            let state = read_state(connection, Some(json), what).await?;
+            let kept = Kept {
+                state,
+                rev: Some(rev),
+                no,
+            };
+            self.transactions.insert((charger, wire_id), kept);
+        }
+        Ok(())
+    }
+
+    async fn update_transactions(
+        &self,
+        connection: &mut PgConnection,
+        incoming: &[Incoming<'_>],
+        updates: &Written,
+    ) -> Result<(), Refusal> {
+        if updates.is_empty() {
+            return Ok(());
+        }
+        let numbers: Vec<i64> = updates
+            .places
+            .iter()
+            .filter_map(|&place| self.transactions.get(&incoming[place].0))
+            .map(|kept| kept.no)
+            .collect();
+        let done = sqlx::query(
+            "UPDATE transactions t SET state = u.state, rev = t.rev + 1
+             FROM unnest($1::bigint[], $2::text[], $3::bigint[]) AS u (no, state, rev)
+             WHERE t.no = u.no AND t.rev = u.rev",
+        )
+        .bind(&numbers)
+        .bind(&updates.jsons)
+        .bind(&updates.revs)
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+        updates.check(done.rows_affected())
+    }
+
+    async fn insert_transactions(
+        &mut self,
+        connection: &mut PgConnection,
+        incoming: &[Incoming<'_>],
+        inserts: &Written,
+    ) -> Result<(), Refusal> {
+        if inserts.is_empty() {
+            return Ok(());
+        }
+        let keys = || inserts.places.iter().map(|&place| &incoming[place].0);
+        let chargers: Vec<i32> = keys().map(|key| key.0).collect();
+        let wire_ids: Vec<&str> = keys().map(|key| key.1.as_str()).collect();
+        let rows: Vec<(i64, i32, String)> = sqlx::query_as(
+            "INSERT INTO transactions (charger_no, wire_id, state, rev)
+             SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[])
+             ON CONFLICT DO NOTHING RETURNING no, charger_no, wire_id",
+        )
+        .bind(&chargers)
+        .bind(&wire_ids)
+        .bind(&inserts.jsons)
+        .bind(&inserts.revs)
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
+        inserts.check(rows.len() as u64)?;
+        let numbers: HashMap<(i32, String), i64> = rows
+            .into_iter()
+            .map(|(no, charger, wire_id)| ((charger, wire_id), no))
+            .collect();
+        for key in keys() {
+            if let (Some(kept), Some(no)) = (self.transactions.get_mut(key), numbers.get(key)) {
+                kept.no = *no;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A table whose rows have a number, and a state once something is known.
+struct Numbered {
+    read: &'static str,
+    write: &'static str,
+    what: &'static str,
+}
+
+const GATEWAYS: Numbered = Numbered {
+    read: "SELECT no, state, rev FROM gateways WHERE no = ANY($1)",
+    write: "UPDATE gateways t SET state = u.state, rev = t.rev + 1
+            FROM unnest($1::int[], $2::text[], $3::bigint[]) AS u (no, state, rev)
+            WHERE t.no = u.no AND t.rev = u.rev",
+    what: "gateway",
+};
+
+const CHARGERS: Numbered = Numbered {
+    read: "SELECT no, state, rev FROM chargers WHERE no = ANY($1)",
+    write: "UPDATE chargers t SET state = u.state, rev = t.rev + 1
+            FROM unnest($1::int[], $2::text[], $3::bigint[]) AS u (no, state, rev)
+            WHERE t.no = u.no AND t.rev = u.rev",
+    what: "charger",
+};
+
+async fn merge_numbered<S: State>(
+    connection: &mut PgConnection,
+    kept: &mut HashMap<i32, Kept<S>>,
+    mut incoming: Vec<(i32, &S)>,
+    table: &Numbered,
+) -> Result<(), Refusal> {
+    incoming.sort_by_key(|(no, _)| *no);
+    let unknown: Vec<i32> = incoming
+        .iter()
+        .map(|(no, _)| *no)
+        .filter(|no| !kept.contains_key(no))
+        .collect();
+    if !unknown.is_empty() {
+        let rows: Vec<(i32, Option<String>, i64)> = sqlx::query_as(table.read)
+            .bind(&unknown)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+        for (no, json, rev) in rows {
+            let what = || format!("{} {no}", table.what);
+            let state = read_state(connection, json, what).await?;
+            let rev = Some(rev);
+            kept.insert(no, Kept { state, rev, no: 0 });
+        }
+    }
+    let mut updates = Written::new();
+    for (place, (no, state)) in incoming.iter().enumerate() {
+        let held = kept.entry(*no).or_default();
+        if let Some(json) = merge_into(&mut held.state, state)? {
+            let rev = held.rev.unwrap_or(-1);
+            updates.push(place, json, rev);
+            held.rev = Some(rev + 1);
+        }
+    }
+    if updates.is_empty() {
+        return Ok(());
+    }
+    let numbers: Vec<i32> = updates
+        .places
+        .iter()
+        .map(|&place| incoming[place].0)
+        .collect();
+    let done = sqlx::query(table.write)
+        .bind(&numbers)
+        .bind(&updates.jsons)
+        .bind(&updates.revs)
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    updates.check(done.rows_affected())
+}
+
+/// Reads a stored state. One that cannot be read is set aside and begun anew: it must not hold up
+/// everything that comes after it, and the messages that it was made of are all still there.
+async fn read_state<S: State, W: Display>(
+    connection: &mut PgConnection,
+    json: Option<String>,
+    what: impl FnOnce() -> W,
+) -> Result<S, Refusal> {
+    let Some(json) = json else {
+        return Ok(S::default());
+    };
+    match serde_json::from_str(&json) {
+        Ok(state) => Ok(state),
+        Err(error) => {
+            let what = what().to_string();
+            tracing::error!(what, %error, "a stored state cannot be read; it is set aside and begun anew");
+            sqlx::query("INSERT INTO set_aside (what, state, reason, at) VALUES ($1, $2, $3, $4)")
+                .bind(what)
+                .bind(json.into_bytes())
+                .bind(error.to_string())
+                .bind(clock::now().0)
+                .execute(connection)
+                .await
+                .map_err(super::error::refusal)?;
+            Ok(S::default())
+        }
+    }
+}
