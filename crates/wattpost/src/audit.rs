@@ -1,5 +1,6 @@
 //! `wattpost audit`: was any acknowledged message lost, doubled, altered or put out of order?
 
+use crate::database::{self, Use};
 use crate::{SettingsArgs, export};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -38,9 +39,9 @@ pub(crate) fn run(args: &AuditArgs) -> Result<ExitCode> {
         ),
         None => {
             let settings = args.settings.load()?;
-            let store = export::open_store(&settings)?;
-            let messages = spool(|file| export::all_messages(&store, file))?;
-            let transactions = spool(|file| export::all_transactions(&store, file))?;
+            let store = database::open(&settings, Use::Read)?;
+            let messages = spool(|file| export::all_messages(&*store, file))?;
+            let transactions = spool(|file| export::all_transactions(&*store, file))?;
             simulator::audit::audit(ledger, messages, Some(transactions))
         }
     }?;

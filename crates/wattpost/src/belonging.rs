@@ -5,29 +5,30 @@
 //! records would be taken for known ones, or old ones never delivered again. Both would be silent, so
 //! every start compares them.
 
+use crate::database::Database;
 use anyhow::{Context, Result, bail};
 use central::GatewayId;
 use central::ports::{Batch, Sink};
 use journal::Journal;
 use std::sync::Arc;
-use store::SqliteStore;
 
 /// Records per batch when retained ones are delivered again.
 const BATCH_RECORDS: usize = 4_000;
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Compares them, and delivers again what the database lacks and the journal still keeps. With the
-/// database away nothing can be compared, and the start goes on: chargers come first.
+/// Compares them, and delivers again (to `again`, if given) what the database lacks and the journal still
+/// keeps. With the database away nothing can be compared, and the start goes on: chargers come first.
+/// Where records go to RabbitMQ first, the database is behind by what lies there: `again` is `None`.
 ///
 /// # Errors
 /// When the database is ahead of the journal: going on would drop new records as known ones.
 pub(crate) async fn check(
     journal: &Journal,
     gateway_id: GatewayId,
-    store: &Arc<SqliteStore>,
-    sink: &dyn Sink,
+    database: &Arc<dyn Database>,
+    again: Option<&dyn Sink>,
 ) -> Result<()> {
-    let asked = Arc::clone(store);
+    let asked = Arc::clone(database);
     let stored = tokio::task::spawn_blocking(move || asked.last_seq(gateway_id))
         .await
         .context("ask the database how far it is")?;
@@ -46,10 +47,12 @@ pub(crate) async fn check(
              begins a new one under a new gateway id), so that no new record is taken for an old one"
         );
     }
-    if stored < cursor {
-        deliver_again(journal, gateway_id, sink, stored, cursor).await?;
+    match again {
+        Some(sink) if stored < cursor => {
+            deliver_again(journal, gateway_id, sink, stored, cursor).await
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 async fn deliver_again(

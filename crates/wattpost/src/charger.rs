@@ -4,6 +4,7 @@
 
 use crate::SettingsArgs;
 use crate::config::Settings;
+use crate::database::{self, Use};
 use anyhow::{Context, Result, bail};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
@@ -11,8 +12,6 @@ use argon2::password_hash::phc::PasswordHash;
 use central::ports::{ChargerProfile, CheckMode, Registration};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
-use std::time::Duration;
-use store::SqliteStore;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -102,7 +101,7 @@ fn add(args: &AddArgs) -> Result<()> {
             args.identity
         );
     }
-    let store = writable(&args.settings.load()?)?;
+    let store = database::open(&args.settings.load()?, Use::Change)?;
     let before = store
         .charger_profiles()?
         .into_iter()
@@ -181,7 +180,7 @@ fn hash(password: &str) -> Result<String> {
 }
 
 fn list(settings: &Settings) -> Result<()> {
-    let store = crate::export::open_store(settings)?;
+    let store = database::open(settings, Use::Read)?;
     for profile in store.charger_profiles()? {
         println!("{}", line(&profile));
     }
@@ -189,7 +188,7 @@ fn list(settings: &Settings) -> Result<()> {
 }
 
 fn remove(args: &OneArgs) -> Result<()> {
-    let store = writable(&args.settings.load()?)?;
+    let store = database::open(&args.settings.load()?, Use::Change)?;
     if !store.remove_charger_profile(&args.identity)? {
         bail!("nothing is set for charger {:?}", args.identity);
     }
@@ -217,17 +216,4 @@ fn line(profile: &ChargerProfile) -> String {
         "{}: {registration}, {password}, {check}",
         profile.charger_id
     )
-}
-
-/// The database, for changing what is set; it is made where it is missing, so that chargers can be
-/// set before the first start.
-pub(crate) fn writable(settings: &Settings) -> Result<SqliteStore> {
-    // A `serve` under load writes all the time; a person can wait longer than a batch can.
-    let options = store::Options {
-        lock_wait: Duration::from_secs(10),
-        ..store::Options::default()
-    };
-    let store = SqliteStore::open(settings.database_path()?, options)?;
-    store.ping()?;
-    Ok(store)
 }

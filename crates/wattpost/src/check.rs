@@ -3,9 +3,11 @@
 //! It makes and changes nothing, and can be run while `serve` runs.
 
 use crate::SettingsArgs;
-use crate::config::Settings;
+use crate::config::{DatabaseAt, Settings};
 use crate::data_dir::DataDir;
+use crate::database::{self, Use};
 use anyhow::{Context, Result};
+use broker::{Broker, CheckError, CheckErrorKind};
 use clap::Args;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -31,12 +33,15 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!("ok    settings: sound");
-    let looks = [
+    let mut looks = vec![
         ("data_dir", data_dir(&settings)),
         ("database", database(&settings)),
-        ("gateway.listen", port(settings.gateway.listen)),
-        ("http.listen", port(settings.http.listen)),
     ];
+    if settings.has_broker() {
+        looks.push(("broker", broker(&settings)));
+    }
+    looks.push(("gateway.listen", port(settings.gateway.listen)));
+    looks.push(("http.listen", port(settings.http.listen)));
     let mut sound = true;
     for (what, found) in looks {
         match found {
@@ -67,16 +72,43 @@ fn data_dir(settings: &Settings) -> Result<String> {
 }
 
 fn database(settings: &Settings) -> Result<String> {
-    let path = settings.database_path()?;
-    if !path.exists() {
+    if let DatabaseAt::Sqlite(path) = settings.database_at()?
+        && !path.exists()
+    {
         return Ok(format!(
             "{} is not there yet; `serve` makes it",
             path.display()
         ));
     }
-    let store = crate::charger::writable(settings)
-        .with_context(|| format!("use the database {}", path.display()))?;
-    Ok(format!("{} can be written", store.path().display()))
+    database::open(settings, Use::Change)?;
+    Ok(format!("{} can be written", settings.database_shown()))
+}
+
+fn broker(settings: &Settings) -> Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let report = runtime.block_on(Broker::check(&settings.broker))?;
+    let mut said = format!("{}, {} records wait", report.node, report.waiting_records);
+    if report.dead_records > 0 {
+        said.push_str(&format!(", {} among the dead", report.dead_records));
+    }
+    if report.partitions_without_consumer > 0 {
+        said.push_str(&format!(
+            ", {} partitions have no consumer (is `wattpost consumer` running?)",
+            report.partitions_without_consumer
+        ));
+    }
+    Ok(said)
+}
+
+/// Whether this trouble with RabbitMQ passes by itself, so that a start need not wait for it.
+pub(crate) const fn passes(error: &CheckError) -> bool {
+    matches!(
+        error.kind,
+        CheckErrorKind::Unreachable | CheckErrorKind::Other
+    )
 }
 
 fn port(address: SocketAddr) -> Result<String> {

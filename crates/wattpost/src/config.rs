@@ -25,12 +25,16 @@ pub(crate) struct Settings {
     pub policy: central::policy::Policy,
     /// The journal on local disk.
     pub journal: JournalSettings,
-    /// The thread that writes to the database.
-    pub applier: consumer::Config,
+    /// RabbitMQ, if there is one.
+    pub broker: broker::Config,
+    /// How records are applied to the database.
+    pub consumer: consumer::Config,
     /// The database.
     pub database: DatabaseSettings,
     /// Health, metrics and REST.
     pub http: api::ApiConfig,
+    /// Health and metrics of roles that run alone.
+    pub health: HealthSettings,
     /// What is written to stderr.
     pub log: LogSettings,
 }
@@ -42,9 +46,15 @@ impl Default for Settings {
             gateway: gateway::GatewayConfig::default(),
             policy: central::policy::Policy::default(),
             journal: JournalSettings::default(),
-            applier: consumer::Config::default(),
+            broker: broker::Config {
+                // All in one process needs no RabbitMQ.
+                url: String::new(),
+                ..broker::Config::default()
+            },
+            consumer: consumer::Config::default(),
             database: DatabaseSettings::default(),
             http: api::ApiConfig::default(),
+            health: HealthSettings::default(),
             log: LogSettings::default(),
         }
     }
@@ -86,11 +96,60 @@ impl JournalSettings {
 }
 
 /// The database.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DatabaseSettings {
-    /// `sqlite:PATH`; empty (the default) means `wattpost.db` in the data directory.
+    /// `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`; empty (the default) means `wattpost.db` in
+    /// the data directory.
     pub url: String,
+    /// PostgreSQL: days that messages and meter values are kept; whole days are dropped then. Default 0:
+    /// for ever.
+    pub retain_days: u32,
+    /// PostgreSQL: connections of one process at most. Default 6: one writes, the others answer
+    /// questions.
+    pub connections_max: u32,
+    /// PostgreSQL: milliseconds that one statement may take; then the database counts as away. Default
+    /// 15,000.
+    pub statement_timeout_ms: u64,
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            retain_days: 0,
+            connections_max: 6,
+            statement_timeout_ms: 15_000,
+        }
+    }
+}
+
+/// Which database `database.url` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DatabaseAt<'a> {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A server.
+    Postgres(&'a str),
+}
+
+/// Where a role that runs alone tells how it is; `serve` and `api` do that on `http.listen`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HealthSettings {
+    /// `wattpost gateway`. Default `127.0.0.1:8081`.
+    pub gateway_listen: SocketAddr,
+    /// `wattpost consumer`. Default `127.0.0.1:8082`.
+    pub consumer_listen: SocketAddr,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self {
+            gateway_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            consumer_listen: SocketAddr::from(([127, 0, 0, 1], 8082)),
+        }
+    }
 }
 
 /// What is written to stderr.
@@ -129,6 +188,7 @@ pub(crate) struct Overrides {
     pub ocpp_listen: Option<SocketAddr>,
     pub http_listen: Option<SocketAddr>,
     pub database_url: Option<String>,
+    pub broker_url: Option<String>,
 }
 
 /// Name of the settings file that is read when none is named and it exists.
@@ -168,44 +228,87 @@ impl Settings {
         if let Some(url) = overrides.database_url {
             settings.database.url = url;
         }
+        if let Some(url) = overrides.broker_url {
+            settings.broker.url = url;
+        }
         settings.validate()?;
         Ok(settings)
     }
 
-    /// The SQLite file.
+    /// Which database.
     ///
     /// # Errors
-    /// When `database.url` names something else than SQLite.
-    pub(crate) fn database_path(&self) -> Result<PathBuf> {
+    /// When `database.url` names neither SQLite nor PostgreSQL.
+    pub(crate) fn database_at(&self) -> Result<DatabaseAt<'_>> {
         let url = self.database.url.trim();
         if url.is_empty() {
-            return Ok(self.data_dir.join("wattpost.db"));
+            return Ok(DatabaseAt::Sqlite(self.data_dir.join("wattpost.db")));
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(DatabaseAt::Postgres(url));
         }
         match url.strip_prefix("sqlite:") {
-            Some(path) if !path.trim_start_matches('/').is_empty() => {
-                Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
-            }
+            Some(path) if !path.trim_start_matches('/').is_empty() => Ok(DatabaseAt::Sqlite(
+                PathBuf::from(path.strip_prefix("//").unwrap_or(path)),
+            )),
             _ => bail!(
-                "database.url is {url:?}; this version knows \"sqlite:PATH\" (or leave it empty for \
-                 wattpost.db in the data directory)"
+                "database.url is {:?}; give \"postgres://USER:PASSWORD@HOST/NAME\" or \"sqlite:PATH\" (or \
+                 leave it empty for wattpost.db in the data directory)",
+                without_password(url)
             ),
         }
     }
 
+    /// Which database, as it may be shown: without its password.
+    pub(crate) fn database_shown(&self) -> String {
+        match self.database_at() {
+            Ok(DatabaseAt::Sqlite(path)) => path.display().to_string(),
+            Ok(DatabaseAt::Postgres(url)) => without_password(url),
+            Err(_) => without_password(&self.database.url),
+        }
+    }
+
+    /// Whether records take the road over RabbitMQ.
+    pub(crate) fn has_broker(&self) -> bool {
+        !self.broker.url.trim().is_empty()
+    }
+
     fn validate(&self) -> Result<()> {
-        self.database_path()?;
+        self.database_at()?;
         crate::telemetry::filter(&self.log.level)?;
         if self.policy.heartbeat_interval_s == 0 {
             bail!(
                 "policy.heartbeat_interval_s is 0, which makes some chargers flood; give seconds, 1 or more"
             );
         }
-        if self.applier.niceness > 19 {
+        if self.consumer.niceness > 19 {
             bail!(
-                "applier.niceness is {}; give 0 (as urgent as the rest) to 19",
-                self.applier.niceness
+                "consumer.niceness is {}; give 0 (as urgent as the rest) to 19",
+                self.consumer.niceness
             );
         }
+        if self.database.connections_max < 2 {
+            bail!(
+                "database.connections_max is {}; give at least 2: one writes, the others answer questions",
+                self.database.connections_max
+            );
+        }
+        if self.database.statement_timeout_ms < 100 {
+            bail!(
+                "database.statement_timeout_ms is {}; give at least 100",
+                self.database.statement_timeout_ms
+            );
+        }
+        if self.gateway.durability == gateway::Durability::Broker && !self.has_broker() {
+            bail!(
+                "gateway.durability is \"broker\", but broker.url is empty; name RabbitMQ there, such as \
+                 \"amqp://USER:PASSWORD@HOST:5672/%2f\", or choose \"journal\""
+            );
+        }
+        if self.has_broker() {
+            self.broker.check().map_err(anyhow::Error::msg)?;
+        }
+        self.consumer.check().map_err(anyhow::Error::msg)?;
         self.gateway.check().map_err(anyhow::Error::msg)?;
         self.http.check().map_err(anyhow::Error::msg)?;
         let journal = &self.journal;
@@ -223,6 +326,34 @@ impl Settings {
             );
         }
         Ok(())
+    }
+}
+
+impl DatabaseSettings {
+    /// As the store wants them.
+    pub(crate) fn postgres(&self) -> store::PostgresOptions {
+        store::PostgresOptions {
+            retain_days: self.retain_days,
+            connections_max: self.connections_max,
+            statement_timeout: std::time::Duration::from_millis(self.statement_timeout_ms),
+            ..store::PostgresOptions::default()
+        }
+    }
+}
+
+/// A URL as it may be shown to people and logs.
+pub(crate) fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    // The last '@' before the path ends the credentials; a password may hold others.
+    let authority = rest.split('/').next().unwrap_or(rest);
+    match authority.rsplit_once('@') {
+        Some((credentials, _)) => {
+            let user = credentials.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:…@{}", &rest[credentials.len() + 1..])
+        }
+        None => url.to_owned(),
     }
 }
 
@@ -401,7 +532,10 @@ mod tests {
                 "[policy]\nheartbeat_interval_s = 0",
                 ["policy.heartbeat_interval_s", "0", "1 or more"],
             ),
-            ("[applier]\nniceness = 99", ["applier.niceness", "99", "19"]),
+            (
+                "[consumer]\nniceness = 99",
+                ["consumer.niceness", "99", "19"],
+            ),
             (
                 "[http]\nledger_calls_max = 0",
                 ["http.ledger_calls_max", "0", "1 to 64"],

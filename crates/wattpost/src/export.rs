@@ -10,7 +10,7 @@ mod progress;
 mod rows;
 
 use crate::SettingsArgs;
-use crate::config::Settings;
+use crate::database::{self, Use};
 use anyhow::{Context, Result, bail};
 use central::ledger::{Ledger, MessageFilter, TransactionFilter};
 use central::{RecordKind, Timestamp};
@@ -22,7 +22,6 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use store::SqliteStore;
 
 /// What to export.
 #[derive(Debug, Subcommand)]
@@ -138,12 +137,12 @@ pub(crate) fn run(command: &ExportCommand) -> Result<ExitCode> {
                 to: args.to,
             };
             check_span(args.from, args.to)?;
-            let store = open_store(&args.settings.load()?)?;
+            let store = database::open(&args.settings.load()?, Use::Read)?;
             let progress = Progress::on_stderr("messages", args.output.quiet);
             let count = || store.count_messages(&filter).ok();
             args.output.write(|format, out| {
                 progress.during(count, |done| {
-                    rows::messages(&store, &filter, format, out, done)
+                    rows::messages(&*store, &filter, format, out, done)
                 })
             })
         }
@@ -155,12 +154,12 @@ pub(crate) fn run(command: &ExportCommand) -> Result<ExitCode> {
                 to: args.to,
             };
             check_span(args.from, args.to)?;
-            let store = open_store(&args.settings.load()?)?;
+            let store = database::open(&args.settings.load()?, Use::Read)?;
             let progress = Progress::on_stderr("transactions", args.output.quiet);
             let count = || store.count_transactions(&filter).ok();
             args.output.write(|format, out| {
                 progress.during(count, |done| {
-                    rows::transactions(&store, &filter, format, out, done)
+                    rows::transactions(&*store, &filter, format, out, done)
                 })
             })
         }
@@ -175,27 +174,6 @@ fn check_span(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<()> {
         bail!("--to is {to}; it must not be before --from, which is {from}");
     }
     Ok(())
-}
-
-/// Opens the database of `settings` for reading only; nothing is made that is not there.
-pub(crate) fn open_store(settings: &Settings) -> Result<SqliteStore> {
-    let path = settings.database_path()?;
-    if !path.exists() {
-        bail!(
-            "there is no database at {}; start `wattpost serve` first, or say where it is with \
-             --data-dir or --database-url",
-            path.display()
-        );
-    }
-    let options = store::Options {
-        read_only: true,
-        ..store::Options::default()
-    };
-    let store = SqliteStore::open(&path, options)?;
-    store
-        .ping()
-        .with_context(|| format!("read {}", path.display()))?;
-    Ok(store)
 }
 
 /// All messages as NDJSON.

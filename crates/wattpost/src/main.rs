@@ -9,7 +9,11 @@ mod charger;
 mod check;
 mod config;
 mod data_dir;
+mod database;
+mod deadletters;
+mod drill;
 mod export;
+mod migrate;
 mod serve;
 mod simulate;
 mod telemetry;
@@ -17,6 +21,7 @@ mod token;
 
 use clap::{Args, Parser, Subcommand};
 use config::{Overrides, Settings};
+use serve::Roles;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,7 +47,24 @@ enum Command {
     /// Works with no settings at all. Ctrl-C (or SIGTERM) stops it cleanly: no new sockets, answers in
     /// hand finish, chargers are told to come back, the journal is synced. kill -9 loses nothing that
     /// was acknowledged either.
+    ///
+    /// With `broker.url` and `database.url` in the settings it does the same over RabbitMQ and with
+    /// PostgreSQL, which it brings up to date by itself.
     Serve(serve::ServeArgs),
+    /// Run only the gateway: the door for chargers, the journal, the road to RabbitMQ.
+    ///
+    /// Any number of gateways may share the load, each with a data directory of its own. While RabbitMQ
+    /// is away for longer than `gateway.broker_grace_s`, records go straight to the database.
+    Gateway(serve::ServeArgs),
+    /// Run only the consumer: from RabbitMQ into the database. Several share the partitions.
+    Consumer(serve::ServeArgs),
+    /// Run only the API, which shows the database.
+    Api(serve::ServeArgs),
+    /// Bring the database to the schema of this version. Safe to run by several at once, and again.
+    Migrate(migrate::MigrateArgs),
+    /// Records that could not be applied: list them, try them again, discard them.
+    #[command(subcommand)]
+    Deadletters(deadletters::DeadLettersCommand),
     /// Simulate a fleet of chargers against a central system.
     Simulate(simulate::SimulateArgs),
     /// Write messages or transactions to stdout or a file, as NDJSON or CSV; also while `serve` runs.
@@ -51,6 +73,8 @@ enum Command {
     /// Compare the ledger of `simulate --ledger` with what is stored: is anything lost, doubled, out
     /// of order?
     Audit(audit::AuditArgs),
+    /// Kill everything that can die, one after the other, on this machine: is anything acknowledged lost?
+    Drill(drill::DrillArgs),
     /// Manage chargers: who is known, who needs a password, how strictly they are checked.
     #[command(subcommand)]
     Charger(charger::ChargerCommand),
@@ -73,12 +97,17 @@ pub(crate) struct SettingsArgs {
     /// Address and port for chargers [default: 0.0.0.0:9000]
     #[arg(long, value_name = "ADDR:PORT")]
     ocpp_listen: Option<SocketAddr>,
-    /// Address and port for the API [default: 127.0.0.1:8080]
+    /// Address and port for HTTP: the API, or the health of a role that runs alone [default:
+    /// 127.0.0.1:8080; 8081 for `gateway`, 8082 for `consumer`]
     #[arg(long, value_name = "ADDR:PORT")]
     http_listen: Option<SocketAddr>,
-    /// Database, `sqlite:PATH` [default: wattpost.db in the data directory]
+    /// Database, `postgres://USER:PASSWORD@HOST/NAME` or `sqlite:PATH` [default: wattpost.db in the
+    /// data directory]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// RabbitMQ, `amqp://USER:PASSWORD@HOST:5672/%2f` or `amqps://…` [default: none]
+    #[arg(long, value_name = "URL")]
+    broker_url: Option<String>,
 }
 
 impl SettingsArgs {
@@ -91,6 +120,7 @@ impl SettingsArgs {
                 ocpp_listen: self.ocpp_listen,
                 http_listen: self.http_listen,
                 database_url: self.database_url.clone(),
+                broker_url: self.broker_url.clone(),
             },
         )
     }
@@ -98,10 +128,16 @@ impl SettingsArgs {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Serve(args) => serve::run(&args),
+        Command::Serve(args) => serve::run(&args, Roles::All),
+        Command::Gateway(args) => serve::run(&args, Roles::Gateway),
+        Command::Consumer(args) => serve::run(&args, Roles::Consumer),
+        Command::Api(args) => serve::run(&args, Roles::Api),
+        Command::Migrate(args) => migrate::run(&args),
+        Command::Deadletters(command) => deadletters::run(&command),
         Command::Simulate(args) => simulate::run(args),
         Command::Export(command) => export::run(&command),
         Command::Audit(args) => audit::run(&args),
+        Command::Drill(args) => drill::run(&args),
         Command::Charger(command) => charger::run(&command),
         Command::Token(command) => token::run(&command),
         Command::Check(args) => check::run(&args),

@@ -1,157 +1,286 @@
-//! `wattpost serve`: every role in one process, with nothing else installed.
+//! `wattpost serve`, `gateway`, `consumer`, `api`: the roles, all in one process or one alone. The same
+//! settings mean the same in each.
 //!
 //! ```text
-//! start:  identity → journal → database → applier → gateway → API      ("bind early")
-//! stop:   accept → connections (1001, in slices) → forwarder → applier → journal (drain, sync) → API
+//! start:  identity → journal → database → RabbitMQ → gateway → consumer → API   ("bind early")
+//! stop:   accept → connections (1001, in slices) → forwarder → consumer → journal (drain, sync) → API
 //! ```
-//! The API stops last, so that `/health/live` answers while the rest winds down.
+//! HTTP stops last, so that `/health/live` answers while the rest winds down. What is away at the start
+//! (the database, RabbitMQ) does not stop it: chargers come first. What is wrong does.
+
+mod consumer_role;
+mod gateway_role;
+mod notify;
 
 use crate::config::Settings;
-use crate::data_dir::DataDir;
-use crate::{SettingsArgs, belonging, telemetry};
+use crate::database::{self, Database, Use};
+use crate::{SettingsArgs, check, telemetry};
 use anyhow::{Context, Result};
-use central::ports::{HealthProbe, Store};
+use broker::Broker;
+use central::ports::HealthProbe;
 use clap::Args;
-use consumer::Applier;
-use gateway::{Gateway, GatewayDeps};
-use journal::Journal;
+use consumer_role::ConsumerRole;
+use gateway_role::GatewayRole;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use store::SqliteStore;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Flags of `wattpost serve`.
+/// Flags of `wattpost serve`, `gateway`, `consumer` and `api`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     settings: SettingsArgs,
 }
 
+/// Which roles a process plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Roles {
+    /// Every role.
+    All,
+    /// The door for chargers, with journal and forwarder.
+    Gateway,
+    /// From RabbitMQ into the database.
+    Consumer,
+    /// Shows the database.
+    Api,
+}
+
+impl Roles {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::All => "serve",
+            Self::Gateway => "gateway",
+            Self::Consumer => "consumer",
+            Self::Api => "api",
+        }
+    }
+
+    const fn has_gateway(self) -> bool {
+        matches!(self, Self::All | Self::Gateway)
+    }
+
+    const fn has_consumer(self) -> bool {
+        matches!(self, Self::All | Self::Consumer)
+    }
+
+    const fn has_api(self) -> bool {
+        matches!(self, Self::All | Self::Api)
+    }
+
+    /// Where this process tells how it is, and the name of that setting.
+    const fn http_listen(self, settings: &Settings) -> (SocketAddr, &'static str) {
+        match self {
+            Self::All | Self::Api => (settings.http.listen, "http.listen"),
+            Self::Gateway => (settings.health.gateway_listen, "health.gateway_listen"),
+            Self::Consumer => (settings.health.consumer_listen, "health.consumer_listen"),
+        }
+    }
+}
+
 /// Runs until a signal or until the journal can keep no promise any more.
-pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
-    let settings = args.settings.load()?;
+pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
+    let mut settings = args.settings.load()?;
+    if let Some(listen) = args.settings.http_listen {
+        // The flag means whatever this process listens on for HTTP.
+        settings.health.gateway_listen = listen;
+        settings.health.consumer_listen = listen;
+    }
     telemetry::start_logging(&settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("wattpost")
         .build()
         .context("start the runtime")?;
-    let code = runtime.block_on(serve(&settings));
+    let code = runtime.block_on(serve(&settings, roles));
     // Whatever still blocks (a database that hangs) is not waited for: all that matters is synced.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn serve(settings: &Settings) -> Result<ExitCode> {
+async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     let metrics = telemetry::start_metrics()?;
     tokio::spawn(telemetry::keep_metrics_small(metrics.clone()));
-    let data = DataDir::prepare(&settings.data_dir)?;
-    data.forget_identity_without_journal()?;
-    let (journal, recovery) = Journal::open(&data.journal(), settings.journal.options())
-        .with_context(|| format!("open the journal in {}", data.journal().display()))?;
-    tracing::info!(
-        records_waiting = recovery.durable_seq - recovery.cursor,
-        took_ms = recovery.took.as_millis(),
-        cut = ?recovery.cut,
-        "journal opened"
-    );
-    let gateway_id = data.gateway_id()?;
 
-    let store = Arc::new(SqliteStore::open(
-        &settings.database_path()?,
-        store::Options::default(),
-    )?);
-    let applier = Arc::new(Applier::start(
-        Arc::clone(&store) as Arc<dyn Store>,
-        settings.applier.clone(),
-    )?);
+    // The journal first: it says at once when another process has this data directory.
+    let opened = match roles.has_gateway() {
+        true => Some(gateway_role::open(settings)?),
+        false => None,
+    };
+    let database = open_database(settings, roles).await?;
+    let broker = match settings.has_broker() && roles != Roles::Api {
+        true => Some(start_broker(settings, roles).await?),
+        false => None,
+    };
+    if roles == Roles::Consumer && broker.is_none() {
+        anyhow::bail!(
+            "broker.url is empty, so there is nothing to consume; name RabbitMQ there, such as \
+             \"amqp://USER:PASSWORD@HOST:5672/%2f\" (without RabbitMQ, `wattpost gateway` and `serve` write to \
+             the database themselves)"
+        );
+    }
 
-    belonging::check(&journal, gateway_id, &store, &*applier).await?;
+    let mut probes: Vec<Arc<dyn HealthProbe>> = Vec::new();
+    let gateway = match opened {
+        Some(opened) => {
+            let gateway = GatewayRole::start(settings, opened, &database, broker.as_ref()).await?;
+            probes.extend(gateway.probes());
+            Some(gateway)
+        }
+        None => None,
+    };
+    let consumer = match &broker {
+        Some(broker) if roles.has_consumer() => {
+            let consumer = ConsumerRole::start(settings, &database, broker)?;
+            probes.extend(consumer.probes());
+            Some(consumer)
+        }
+        _ => None,
+    };
+    if let Some(broker) = &broker {
+        probes.push(Arc::clone(broker) as _);
+    }
 
-    let gateway = Gateway::start(
-        settings.gateway.clone(),
-        GatewayDeps {
-            journal: journal.clone(),
-            gateway_id,
-            sink: Arc::clone(&applier) as _,
-            directory: Arc::clone(&store) as _,
-            policy: Arc::new(settings.policy.clone()),
-            data_dir: settings.data_dir.clone(),
-            announcements: None,
-        },
-    )
-    .await
-    .context("start the gateway")?;
-
-    let probes: Vec<Arc<dyn HealthProbe>> = vec![gateway.probe(), Arc::clone(&applier) as _];
+    let (listen, listen_key) = roles.http_listen(settings);
+    let journal = gateway.as_ref().map(GatewayRole::journal);
     let api = api::Api::start(
-        settings.http.clone(),
+        api::ApiConfig {
+            listen,
+            ..settings.http.clone()
+        },
         api::ApiDeps {
-            ledger: Some(Arc::clone(&store) as _),
+            ledger: roles.has_api().then(|| Arc::clone(&database) as _),
             probes,
-            metrics: Arc::new({
-                let journal = journal.clone();
-                move || {
+            metrics: Arc::new(move || {
+                if let Some(journal) = &journal {
                     telemetry::show_journal(&journal.status());
-                    metrics.render()
                 }
+                metrics.render()
             }),
             version: env!("CARGO_PKG_VERSION"),
         },
     )
     .await
-    .context("start the API")?;
+    .with_context(|| format!("start HTTP on {listen_key}"))?;
 
-    announce(&format!(
-        "wattpost {} serves\n  chargers  ws://{}/ocpp/IDENTITY\n  API       http://{}\n  data      {} (gateway {gateway_id})\n",
-        env!("CARGO_PKG_VERSION"),
-        gateway.local_addr(),
-        api.local_addr(),
-        settings.data_dir.display(),
-    ));
+    announce(&greeting(settings, roles, gateway.as_ref(), &api));
+    let heart = notify::ready(gateway.as_ref().map(GatewayRole::journal));
 
     let failure = tokio::select! {
         () = stop.recv() => None,
-        why = gateway.failed() => Some(why),
+        why = failed(gateway.as_ref()) => Some(why),
     };
+    notify::stopping();
     match &failure {
-        None => tracing::info!("stopping: no new chargers, answers in hand finish"),
+        None => tracing::info!("stopping"),
         Some(why) => tracing::error!(%why, "stopping: no promise can be kept any more"),
     }
-    let grace = settings.gateway.shutdown_grace();
+    let stopping = async {
+        if let Some(gateway) = &gateway {
+            gateway.shutdown(settings.gateway.shutdown_grace()).await;
+        }
+        if let Some(consumer) = &consumer {
+            consumer.shutdown().await;
+        }
+    };
     tokio::select! {
-        () = gateway.shutdown(grace) => {}
+        () = stopping => {}
         () = stop.recv() => tracing::warn!("second signal: stopping at once"),
     }
-    // It finishes the batch in hand. A database that hangs is not waited for: what is not applied is
-    // still in the journal.
-    let closing = tokio::task::spawn_blocking(move || applier.close());
-    if tokio::time::timeout(Duration::from_secs(5), closing)
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            "the database does not answer; what it has not applied stays in the journal"
-        );
+    if let Some(broker) = &broker {
+        let _ = tokio::time::timeout(Duration::from_secs(2), broker.close()).await;
     }
-    let waiting = journal.status();
-    let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+    let left = match gateway {
+        Some(gateway) => Some(gateway.close().await),
+        None => None,
+    };
+    drop(heart);
     api.shutdown(Duration::from_secs(1)).await;
 
     if let Some(why) = failure {
         anyhow::bail!("{why}; start again once the cause is gone, nothing acknowledged is lost");
     }
-    closed
-        .context("close the journal")?
-        .context("close the journal")?;
-    announce(&format!(
-        "wattpost stopped; {} records wait in the journal for the next start\n",
-        waiting.durable_seq.saturating_sub(waiting.cursor)
-    ));
+    match left.transpose()? {
+        Some(records) => announce(&format!(
+            "wattpost {} stopped; {records} records wait in the journal for the next start\n",
+            roles.name()
+        )),
+        None => announce(&format!("wattpost {} stopped\n", roles.name())),
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the database; one that is away is found again later, one that is wrong stops the start.
+async fn open_database(settings: &Settings, roles: Roles) -> Result<Arc<dyn Database>> {
+    let settings = settings.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        // All in one process is one command for one person: it does its own set-up.
+        if roles == Roles::All {
+            crate::migrate::at_start(&settings)?;
+        }
+        database::open(&settings, Use::Serve)
+    });
+    opened.await.context("open the database")?
+}
+
+/// Connects to RabbitMQ; one that is away is found again later, one that refuses us stops the start.
+async fn start_broker(settings: &Settings, roles: Roles) -> Result<Arc<Broker>> {
+    let looked =
+        tokio::time::timeout(Duration::from_secs(5), Broker::check(&settings.broker)).await;
+    match looked {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) if check::passes(&error) => {
+            tracing::warn!(%error, "going on without RabbitMQ for now");
+        }
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => tracing::warn!("RabbitMQ does not answer; going on without it for now"),
+    }
+    Ok(Broker::start(settings.broker.clone(), roles.name()))
+}
+
+/// Why the gateway can keep no promise any more; never ready where there is none.
+async fn failed(gateway: Option<&GatewayRole>) -> String {
+    match gateway {
+        Some(gateway) => gateway.failed().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn greeting(
+    settings: &Settings,
+    roles: Roles,
+    gateway: Option<&GatewayRole>,
+    api: &api::Api,
+) -> String {
+    let mut text = format!(
+        "wattpost {} {} runs\n",
+        roles.name(),
+        env!("CARGO_PKG_VERSION")
+    );
+    let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<9} {value}\n"));
+    if let Some(gateway) = gateway {
+        line(
+            "chargers",
+            &format!("ws://{}/ocpp/IDENTITY", gateway.local_addr()),
+        );
+    }
+    let what = if roles.has_api() { "API" } else { "health" };
+    line(what, &format!("http://{}", api.local_addr()));
+    if let Some(gateway) = gateway {
+        let data = settings.data_dir.display();
+        line("data", &format!("{data} (gateway {})", gateway.id()));
+    }
+    line("database", &settings.database_shown());
+    if settings.has_broker() && roles != Roles::Api {
+        line(
+            "RabbitMQ",
+            &crate::config::without_password(&settings.broker.url),
+        );
+    }
+    text
 }
 
 /// Says something to the person at the terminal, or to the script that reads stdout. A reader that

@@ -4,7 +4,7 @@
 //! not, or set the policy to `reject` and list those that are.
 
 use crate::SettingsArgs;
-use crate::charger::writable;
+use crate::database::{self, Use};
 use anyhow::{Context, Result, bail};
 use central::Timestamp;
 use central::ports::{Token, TokenStatus};
@@ -63,12 +63,12 @@ pub(crate) fn run(command: &TokenCommand) -> Result<ExitCode> {
     match command {
         TokenCommand::Add(args) => add(args)?,
         TokenCommand::List(settings) => {
-            for token in crate::export::open_store(&settings.load()?)?.tokens()? {
+            for token in database::open(&settings.load()?, Use::Read)?.tokens()? {
                 println!("{}", line(&token));
             }
         }
         TokenCommand::Remove(args) => {
-            if !writable(&args.settings.load()?)?.remove_token(&args.id)? {
+            if !database::open(&args.settings.load()?, Use::Change)?.remove_token(&args.id)? {
                 bail!("token {:?} is not known", args.id);
             }
             println!("{}: not known any more", args.id);
@@ -103,7 +103,7 @@ fn add(args: &AddArgs) -> Result<()> {
         expires_at,
         group_id: args.group.clone(),
     };
-    writable(&args.settings.load()?)?.put_token(&token)?;
+    database::open(&args.settings.load()?, Use::Change)?.put_token(&token)?;
     println!("{}", line(&token));
     Ok(())
 }

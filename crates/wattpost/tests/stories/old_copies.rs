@@ -103,6 +103,10 @@ fn a_database_from_an_old_copy_gets_again_what_the_journal_still_keeps() {
     assert!(until(Duration::from_secs(20), || {
         heartbeats_stored(&deployment) == all
     }));
-    assert!(deployment.log().contains("lacks records"), "{}", deployment.log());
+    assert!(
+        deployment.log().contains("lacks records"),
+        "{}",
+        deployment.log()
+    );
     deployment.stop_when_stored();
 }

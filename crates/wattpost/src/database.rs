@@ -1,0 +1,122 @@
+//! Which database: the one place that knows that there are two, behind one trait that everything else
+//! in the house holds.
+
+use crate::config::{DatabaseAt, Settings};
+use anyhow::{Context, Result, bail};
+use central::GatewayId;
+use central::ledger::Ledger;
+use central::ports::{Away, ChargerProfile, DeadLetters, DirectorySource, Store, Token};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{PostgresStore, SqliteStore};
+
+/// All that a database can do for the house.
+pub(crate) trait Database: Store + Ledger + DirectorySource + DeadLetters {
+    /// Whether it can be used now, and if not, why.
+    fn ping(&self) -> Result<(), Away>;
+    /// The greatest journal number stored of this gateway.
+    fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away>;
+    /// What it wants done now and then: partitions made ahead, old ones dropped.
+    fn maintain(&self) -> Result<(), Away>;
+    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away>;
+    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away>;
+    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away>;
+    fn put_token(&self, token: &Token) -> Result<(), Away>;
+    fn remove_token(&self, id: &str) -> Result<bool, Away>;
+    fn tokens(&self) -> Result<Vec<Token>, Away>;
+}
+
+macro_rules! same_names {
+    ($store:ty, maintain: $maintain:expr) => {
+        impl Database for $store {
+            fn ping(&self) -> Result<(), Away> {
+                <$store>::ping(self)
+            }
+            fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away> {
+                <$store>::last_seq(self, gateway)
+            }
+            fn maintain(&self) -> Result<(), Away> {
+                $maintain(self)
+            }
+            fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away> {
+                <$store>::put_charger_profile(self, profile)
+            }
+            fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away> {
+                <$store>::remove_charger_profile(self, charger_id)
+            }
+            fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away> {
+                <$store>::charger_profiles(self)
+            }
+            fn put_token(&self, token: &Token) -> Result<(), Away> {
+                <$store>::put_token(self, token)
+            }
+            fn remove_token(&self, id: &str) -> Result<bool, Away> {
+                <$store>::remove_token(self, id)
+            }
+            fn tokens(&self) -> Result<Vec<Token>, Away> {
+                <$store>::tokens(self)
+            }
+        }
+    };
+}
+
+// A file of one's own needs no upkeep.
+same_names!(SqliteStore, maintain: |_: &SqliteStore| Ok(()));
+same_names!(PostgresStore, maintain: |store: &PostgresStore| store.maintain(now()));
+
+fn now() -> central::Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    central::Timestamp(i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX))
+}
+
+/// What is asked of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// A role writes to it for hours; it may be away at the start.
+    Serve,
+    /// A person changes a setting; it must be there. A file is made where there is none.
+    Change,
+    /// A person looks; it must be there.
+    Read,
+}
+
+/// Opens the database that the settings name.
+///
+/// # Errors
+/// When waiting cannot help; for [`Use::Change`] and [`Use::Read`] also when it is away.
+pub(crate) fn open(settings: &Settings, purpose: Use) -> Result<Arc<dyn Database>> {
+    let database: Arc<dyn Database> = match settings.database_at()? {
+        DatabaseAt::Sqlite(path) => {
+            if purpose == Use::Read && !path.exists() {
+                bail!(
+                    "there is no database at {}; start `wattpost serve` first, or say where it is with \
+                     --data-dir or --database-url",
+                    path.display()
+                );
+            }
+            let defaults = store::Options::default();
+            let options = store::Options {
+                read_only: purpose == Use::Read,
+                // A `serve` under load writes all the time; a person can wait longer than a batch can.
+                lock_wait: match purpose {
+                    Use::Change => Duration::from_secs(10),
+                    Use::Serve | Use::Read => defaults.lock_wait,
+                },
+                ..defaults
+            };
+            Arc::new(SqliteStore::open(&path, options)?)
+        }
+        DatabaseAt::Postgres(url) => {
+            Arc::new(PostgresStore::open(url, settings.database.postgres())?)
+        }
+    };
+    if purpose != Use::Serve {
+        database.ping().with_context(|| {
+            format!(
+                "use the database that database.url names ({})",
+                settings.database_shown()
+            )
+        })?;
+    }
+    Ok(database)
+}

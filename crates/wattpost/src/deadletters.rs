@@ -1,0 +1,193 @@
+//! `wattpost deadletters`: what could not be applied, and what is to become of it.
+//!
+//! A dead letter is a record that the database refused for ever, or that this version could not read.
+//! Nothing is ever thrown away by itself: a person tries it again after a repair, or discards it.
+
+use crate::SettingsArgs;
+use crate::database::{self, Database, Use};
+use anyhow::{Context, Result, bail};
+use central::ledger::{DeadLetterRow, PageRequest};
+use central::{GatewayId, RecordId};
+use clap::{Args, Subcommand};
+use consumer::{Retried, retry_dead_letter};
+use std::process::ExitCode;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// List them, oldest first: record id, when, reason.
+    List(ListArgs),
+    /// Try to apply them again, such as after an upgrade; those that go in are dead letters no more.
+    ///
+    /// Examples:
+    ///   wattpost deadletters retry 0192f3c1-…/4711
+    ///   wattpost deadletters retry --all
+    #[command(verbatim_doc_comment)]
+    Retry(SomeArgs),
+    /// Remove them for good. What the charger said is gone then; export it first (`list --json`).
+    Discard(SomeArgs),
+}
+
+/// Flags of `deadletters list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// One JSON object a line, with the content
+    #[arg(long)]
+    json: bool,
+}
+
+/// Flags of `deadletters retry` and `discard`.
+#[derive(Debug, Args)]
+pub(crate) struct SomeArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Record ids, as `list` shows them: GATEWAY-UUID/NUMBER
+    #[arg(required_unless_present = "all", value_name = "RECORD_ID", value_parser = read_id)]
+    ids: Vec<RecordId>,
+    /// All of them
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+}
+
+/// Does it and says what became of each; exit code 1 when one of them stays dead or is not there.
+pub(crate) fn run(command: &DeadLettersCommand) -> Result<ExitCode> {
+    match command {
+        DeadLettersCommand::List(args) => list(args),
+        DeadLettersCommand::Retry(args) => retry(args),
+        DeadLettersCommand::Discard(args) => discard(args),
+    }
+}
+
+fn list(args: &ListArgs) -> Result<ExitCode> {
+    let database = database::open(&args.settings.load()?, Use::Read)?;
+    let mut count = 0;
+    for row in rows(&*database) {
+        let row = row?;
+        count += 1;
+        if args.json {
+            println!("{}", serde_json::to_string(&row).context("write JSON")?);
+        } else {
+            println!(
+                "{}  {}  {} B  {}",
+                row.record_id, row.at, row.size_bytes, row.reason
+            );
+        }
+    }
+    if count == 0 && !args.json {
+        eprintln!("no dead letters");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn retry(args: &SomeArgs) -> Result<ExitCode> {
+    let database = database::open(&args.settings.load()?, Use::Change)?;
+    let mut all_well = true;
+    for id in chosen(args, &*database)? {
+        match retry_dead_letter(&*database, id)? {
+            Retried::Applied => println!("{id}: applied"),
+            Retried::StillDead(reason) => {
+                all_well = false;
+                println!("{id}: still cannot be applied: {reason}");
+            }
+            Retried::NotFound => {
+                all_well = false;
+                println!("{id}: there is no such dead letter");
+            }
+        }
+    }
+    Ok(exit_code(all_well))
+}
+
+fn discard(args: &SomeArgs) -> Result<ExitCode> {
+    let database: Arc<dyn Database> = database::open(&args.settings.load()?, Use::Change)?;
+    let mut all_well = true;
+    for id in chosen(args, &*database)? {
+        if database.discard_dead_letter(id)? {
+            println!("{id}: discarded");
+        } else {
+            all_well = false;
+            println!("{id}: there is no such dead letter");
+        }
+    }
+    Ok(exit_code(all_well))
+}
+
+fn exit_code(all_well: bool) -> ExitCode {
+    if all_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn chosen(args: &SomeArgs, database: &dyn Database) -> Result<Vec<RecordId>> {
+    if !args.all {
+        return Ok(args.ids.clone());
+    }
+    // Read to the end before anything is changed.
+    let all = rows(database).map(|row| {
+        let row = row?;
+        read_id(&row.record_id).map_err(anyhow::Error::msg)
+    });
+    let all = all.collect::<Result<Vec<_>>>()?;
+    if all.is_empty() {
+        bail!("there are no dead letters");
+    }
+    Ok(all)
+}
+
+/// All dead letters, page by page.
+fn rows(database: &dyn Database) -> impl Iterator<Item = Result<DeadLetterRow>> {
+    let mut page = Some(PageRequest::default());
+    std::iter::from_fn(move || {
+        let request = page.take()?;
+        Some(match database.dead_letters(&request) {
+            Ok(found) => {
+                page = found.next.map(|after| PageRequest {
+                    after: Some(after),
+                    ..request
+                });
+                found.items.into_iter().map(Ok).collect::<Vec<_>>()
+            }
+            Err(error) => vec![Err(error.into())],
+        })
+    })
+    .flatten()
+}
+
+fn read_id(text: &str) -> Result<RecordId, String> {
+    let wrong = || {
+        format!(
+            "{text:?} is no record id; give GATEWAY-UUID/NUMBER, as `deadletters list` shows it"
+        )
+    };
+    let (gateway, seq) = text.split_once('/').ok_or_else(wrong)?;
+    Ok(RecordId {
+        gateway: GatewayId(Uuid::try_parse(gateway).map_err(|_| wrong())?),
+        seq: seq.parse().map_err(|_| wrong())?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_id_is_read_as_it_is_shown() {
+        let id = RecordId {
+            gateway: GatewayId(Uuid::from_u128(77)),
+            seq: 4711,
+        };
+        assert_eq!(read_id(&id.to_string()), Ok(id));
+        for text in ["", "4711", "x/1", "00000000-0000-0000-0000-00000000004d/-1"] {
+            assert!(
+                read_id(text).unwrap_err().contains("GATEWAY-UUID"),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! A whole installation on this machine: private RabbitMQ and PostgreSQL, and the roles of Wattpost as processes of
+//! the very binary that runs now.
+//!
+//! The gateway reaches RabbitMQ through a proxy that can be broken; the consumer goes there directly.
+
+use super::DrillArgs;
+use super::supervisor::{Role, Supervisor};
+use super::watch::Patience;
+use anyhow::{Context, Result, bail};
+use neighbours::{Postgres, Proxy, RabbitMq};
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A RabbitMQ that is killed within the first seconds of a new quorum queue forgets the queue with all that it
+/// confirmed (seen with 3.10). That happens once in the life of an installation, and is not what is tried here.
+const QUEUES_SETTLE: Duration = Duration::from_secs(5);
+const READY_MAX: Duration = Duration::from_secs(60);
+
+/// What answers may wait for: a setting of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    Journal,
+    Broker,
+}
+
+impl Durability {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::Broker => "broker",
+        }
+    }
+}
+
+/// RabbitMQ, PostgreSQL and the network between.
+pub(super) struct Neighbours {
+    pub(super) rabbit: RabbitMq,
+    pub(super) postgres: Postgres,
+    pub(super) network: Proxy,
+}
+
+/// Everything that runs. Dropping it kills everything.
+pub(super) struct Deployment {
+    pub(super) supervisor: Supervisor,
+    /// None when embedded.
+    pub(super) neighbours: Option<Neighbours>,
+    pub(super) ocpp: SocketAddr,
+    dir: PathBuf,
+    durability: Durability,
+    /// Where the gateway lives now; a scenario may move it.
+    data_dir: PathBuf,
+    ports: Ports,
+    broker_grace: Duration,
+}
+
+struct Ports {
+    api: u16,
+    gateway_health: u16,
+    consumer_health: u16,
+}
+
+impl Deployment {
+    /// Starts everything below `dir`.
+    pub(super) fn start(
+        dir: &Path,
+        args: &DrillArgs,
+        durability: Durability,
+        patience: &Patience,
+    ) -> Result<Self> {
+        let neighbours = if args.embedded {
+            None
+        } else {
+            neighbours::installed().map_err(anyhow::Error::msg)?;
+            patience.say("starting a private RabbitMQ and a private PostgreSQL");
+            let postgres = Postgres::start(&dir.join("postgres"))?;
+            let rabbit = RabbitMq::start(&dir.join("rabbitmq"))?;
+            let network = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, rabbit.port())))?;
+            Some(Neighbours {
+                rabbit,
+                postgres,
+                network,
+            })
+        };
+        let deployment = Self {
+            supervisor: Supervisor::new(dir),
+            neighbours,
+            ocpp: SocketAddr::from((Ipv4Addr::LOCALHOST, neighbours::spare_port()?)),
+            dir: dir.to_owned(),
+            durability,
+            data_dir: dir.join("data"),
+            ports: Ports {
+                api: neighbours::spare_port()?,
+                gateway_health: neighbours::spare_port()?,
+                consumer_health: neighbours::spare_port()?,
+            },
+            broker_grace: args.broker_grace(),
+        };
+        deployment.write_settings(None)?;
+        patience.say(&format!(
+            "starting {}",
+            deployment
+                .roles()
+                .iter()
+                .map(|role| role.name())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ));
+        if deployment.neighbours.is_some() {
+            deployment.run(&["migrate"])?;
+        }
+        for role in deployment.roles() {
+            deployment
+                .supervisor
+                .run(*role, deployment.arguments(*role))?;
+        }
+        deployment.wait_ready(patience)?;
+        if deployment.neighbours.is_some() {
+            patience.pause(QUEUES_SETTLE)?;
+        }
+        Ok(deployment)
+    }
+
+    pub(super) const fn is_embedded(&self) -> bool {
+        self.neighbours.is_none()
+    }
+
+    /// All processes of ours.
+    pub(super) const fn roles(&self) -> &'static [Role] {
+        match self.is_embedded() {
+            true => &[Role::Serve],
+            false => &[Role::Gateway, Role::Consumer, Role::Api],
+        }
+    }
+
+    /// The one that chargers talk to.
+    pub(super) const fn door(&self) -> Role {
+        match self.is_embedded() {
+            true => Role::Serve,
+            false => Role::Gateway,
+        }
+    }
+
+    /// Starts the gateway anew with another durability, another data directory, or another bound of its journal.
+    pub(super) fn reopen(
+        &mut self,
+        durability: Durability,
+        data_dir: Option<&Path>,
+        journal: Option<&str>,
+        patience: &Patience,
+    ) -> Result<()> {
+        let data_dir = data_dir.map_or_else(|| self.dir.join("data"), Path::to_owned);
+        self.supervisor.stop(self.door())?;
+        self.durability = durability;
+        self.data_dir = data_dir;
+        self.write_settings(journal)?;
+        self.supervisor
+            .run(self.door(), self.arguments(self.door()))?;
+        self.wait_ready(patience)
+    }
+
+    pub(super) const fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    pub(super) fn settings_file(&self) -> PathBuf {
+        self.dir.join("wattpost.toml")
+    }
+
+    /// The SQLite file, where there is one.
+    pub(super) fn database_file(&self) -> PathBuf {
+        self.data_dir.join("wattpost.db")
+    }
+
+    /// Waits until chargers are let in.
+    pub(super) fn wait_ready(&self, patience: &Patience) -> Result<()> {
+        let deadline = Instant::now() + READY_MAX;
+        while TcpStream::connect_timeout(&self.ocpp, Duration::from_millis(200)).is_err() {
+            if Instant::now() > deadline {
+                let log = self.supervisor.log(self.door());
+                bail!(
+                    "{} does not come up; its log is {}, and ends with:\n{}",
+                    self.door().name(),
+                    log.display(),
+                    tail(&log)
+                );
+            }
+            patience.pause(Duration::from_millis(50))?;
+        }
+        Ok(())
+    }
+
+    /// Runs another subcommand with the settings of this installation; what it printed. Its exit code is not looked at
+    /// when it printed anything.
+    pub(super) fn run(&self, arguments: &[&str]) -> Result<String> {
+        let program = std::env::current_exe().context("find the program that runs now")?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.settings_file())
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null());
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command.output().context("run a subcommand")?;
+        if !status.success() && stdout.is_empty() {
+            bail!(
+                "wattpost {} failed: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&stderr).trim()
+            );
+        }
+        Ok(String::from_utf8_lossy(&stdout).into_owned())
+    }
+
+    fn arguments(&self, role: Role) -> Vec<String> {
+        let mut arguments = vec![
+            "--config".to_owned(),
+            self.settings_file().display().to_string(),
+        ];
+        if let (Role::Gateway, Some(neighbours)) = (role, &self.neighbours) {
+            // Through the network that can be broken.
+            let direct = format!("127.0.0.1:{}", neighbours.rabbit.port());
+            let through = neighbours.network.addr().to_string();
+            arguments.push("--broker-url".to_owned());
+            arguments.push(neighbours.rabbit.url().replace(&direct, &through));
+        }
+        arguments
+    }
+
+    fn write_settings(&self, journal_max: Option<&str>) -> Result<()> {
+        let mut text = format!(
+            "data_dir = {:?}\n\n[gateway]\nlisten = \"{}\"\nretry_after_s = 1\n",
+            self.data_dir, self.ocpp
+        );
+        if let Some(neighbours) = &self.neighbours {
+            text.push_str(&format!(
+                "durability = \"{}\"\nbroker_grace_s = {}\n\n[broker]\nurl = \"{}\"\n\n[database]\nurl = \"{}\"\n",
+                self.durability.name(),
+                self.broker_grace.as_secs(),
+                neighbours.rabbit.url(),
+                neighbours.postgres.url()
+            ));
+        }
+        let Ports {
+            api,
+            gateway_health,
+            consumer_health,
+        } = self.ports;
+        text.push_str(&format!(
+            "\n[http]\nlisten = \"127.0.0.1:{api}\"\n\n[health]\ngateway_listen = \"127.0.0.1:{gateway_health}\"\n\
+             consumer_listen = \"127.0.0.1:{consumer_health}\"\n"
+        ));
+        if let Some(bytes) = journal_max {
+            text.push_str(&format!("\n[journal]\n{bytes}\n"));
+        }
+        fs::write(self.settings_file(), text).context("write the settings")
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}

@@ -1,0 +1,120 @@
+//! Waiting while something is to be seen: progress for the person, and an ear for Ctrl-C.
+
+use crate::serve::StopSignals;
+use anyhow::{Result, bail};
+use simulator::{Fleet, FleetStats};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+const SLICE: Duration = Duration::from_millis(20);
+const SHOW_EVERY: Duration = Duration::from_secs(2);
+
+/// Waits, and stops waiting when the person wants to stop.
+#[derive(Clone)]
+pub(super) struct Patience {
+    stopped: Arc<AtomicBool>,
+    begun: Instant,
+    quiet: bool,
+}
+
+impl Patience {
+    /// Listens for Ctrl-C and SIGTERM. The first one ends the drill in good order, a second one at once: then the
+    /// kernel kills what we started.
+    pub(super) fn new(runtime: &tokio::runtime::Runtime, quiet: bool) -> Result<Self> {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stopped);
+        let _inside = runtime.enter();
+        let mut signals = StopSignals::listen()?;
+        runtime.spawn(async move {
+            signals.recv().await;
+            flag.store(true, Relaxed);
+            eprintln!("stopping everything (Ctrl-C again: at once)");
+            signals.recv().await;
+            std::process::exit(130);
+        });
+        Ok(Self {
+            stopped,
+            begun: Instant::now(),
+            quiet,
+        })
+    }
+
+    /// Waits for so long.
+    ///
+    /// # Errors
+    /// The drill is to stop.
+    pub(super) fn pause(&self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        loop {
+            if self.stopped.load(Relaxed) {
+                bail!("stopped before the end");
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(SLICE));
+        }
+    }
+
+    /// Ends when the drill is to stop.
+    pub(super) async fn stopped(&self) {
+        while !self.stopped.load(Relaxed) {
+            tokio::time::sleep(SLICE).await;
+        }
+    }
+
+    /// A line of progress.
+    pub(super) fn say(&self, text: &str) {
+        if !self.quiet {
+            eprintln!("{:>5.0} s  {text}", self.begun.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// Waits while a fleet is at work, and shows how it fares.
+pub(super) struct Watch<'a> {
+    pub(super) patience: &'a Patience,
+    fleet: &'a Fleet,
+    shown: RefCell<(Instant, FleetStats)>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(patience: &'a Patience, fleet: &'a Fleet) -> Self {
+        let shown = RefCell::new((Instant::now(), fleet.stats()));
+        Self {
+            patience,
+            fleet,
+            shown,
+        }
+    }
+
+    /// As [`Patience::pause`].
+    pub(super) fn pause(&self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            self.patience.pause(left.min(Duration::from_millis(200)))?;
+            self.show();
+            if left.is_zero() {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        self.patience.say(&format!("  {text}"));
+    }
+
+    fn show(&self) {
+        let mut shown = self.shown.borrow_mut();
+        if shown.0.elapsed() >= SHOW_EVERY {
+            let now = self.fleet.stats();
+            self.patience
+                .say(&format!("    {}", now.line_since(&shown.1)));
+            *shown = (Instant::now(), now);
+        }
+    }
+}

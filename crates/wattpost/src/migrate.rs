@@ -1,0 +1,47 @@
+//! `wattpost migrate`: brings the database to the schema that this version knows.
+
+use crate::SettingsArgs;
+use crate::config::{DatabaseAt, Settings};
+use crate::database::{self, Use};
+use anyhow::Result;
+use clap::Args;
+use std::process::ExitCode;
+use store::PostgresStore;
+
+/// Flags of `wattpost migrate`.
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Does it and says what was done.
+pub(crate) fn run(args: &MigrateArgs) -> Result<ExitCode> {
+    let settings = args.settings.load()?;
+    let shown = settings.database_shown();
+    match settings.database_at()? {
+        // A file is brought up to date whenever it is opened for writing.
+        DatabaseAt::Sqlite(_) => {
+            database::open(&settings, Use::Change)?;
+            println!("{shown}: up to date");
+        }
+        DatabaseAt::Postgres(url) => {
+            let done = PostgresStore::migrate(url)?;
+            println!("{shown}: {done}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `serve` does by itself: one command for one person. A database that is away or that this role may
+/// not change is left as it is; opening it says what is the matter.
+pub(crate) fn at_start(settings: &Settings) -> Result<()> {
+    let DatabaseAt::Postgres(url) = settings.database_at()? else {
+        return Ok(());
+    };
+    match PostgresStore::migrate(url) {
+        Ok(done) => tracing::info!(%done, "the database's schema was looked at"),
+        Err(error) => tracing::debug!(%error, "the database is not migrated now"),
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! The consumer in this process: from RabbitMQ into the database.
+
+use super::gateway_role::close_applier;
+use crate::config::Settings;
+use crate::database::Database;
+use anyhow::Result;
+use broker::Broker;
+use central::ports::{HealthProbe, Store};
+use consumer::{Applier, Consumer, ConsumerDeps};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time that a stop gives to the batch in hand.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A running consumer with its thread that writes.
+pub(crate) struct ConsumerRole {
+    consumer: Consumer,
+    applier: Arc<Applier>,
+}
+
+impl ConsumerRole {
+    /// Starts consuming. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(
+        settings: &Settings,
+        database: &Arc<dyn Database>,
+        broker: &Arc<Broker>,
+    ) -> Result<Self> {
+        let store = Arc::clone(database) as Arc<dyn Store>;
+        let applier = Arc::new(Applier::start(store, settings.consumer.clone())?);
+        let (pinged, maintained) = (Arc::clone(database), Arc::clone(database));
+        let consumer = Consumer::start(
+            ConsumerDeps {
+                source: Arc::clone(broker) as _,
+                applier: Arc::clone(&applier),
+                database_ping: Arc::new(move || pinged.ping()),
+                maintenance: Some(Arc::new(move || maintained.maintain())),
+            },
+            settings.consumer.clone(),
+        );
+        Ok(Self { consumer, applier })
+    }
+
+    pub(crate) fn probes(&self) -> Vec<Arc<dyn HealthProbe>> {
+        vec![self.consumer.probe(), Arc::clone(&self.applier) as _]
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        self.consumer.shutdown(GRACE).await;
+        close_applier(Arc::clone(&self.applier)).await;
+    }
+}

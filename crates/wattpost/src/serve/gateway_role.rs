@@ -1,0 +1,163 @@
+//! The gateway in this process: journal, road to the database, door.
+
+use crate::belonging;
+use crate::config::Settings;
+use crate::data_dir::DataDir;
+use crate::database::Database;
+use anyhow::{Context, Result};
+use broker::Broker;
+use central::GatewayId;
+use central::ports::{HealthProbe, Sink, Store};
+use consumer::Applier;
+use gateway::{Gateway, GatewayDeps, Road};
+use journal::Journal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The journal, opened, and whose it is.
+pub(crate) struct Opened {
+    journal: Journal,
+    id: GatewayId,
+}
+
+/// Opens the data directory. Blocks for as long as the journal's recovery takes.
+///
+/// # Errors
+/// When another process has it, or the journal is damaged.
+pub(crate) fn open(settings: &Settings) -> Result<Opened> {
+    let data = DataDir::prepare(&settings.data_dir)?;
+    data.forget_identity_without_journal()?;
+    let (journal, recovery) = Journal::open(&data.journal(), settings.journal.options())
+        .with_context(|| format!("open the journal in {}", data.journal().display()))?;
+    tracing::info!(
+        records_waiting = recovery.durable_seq - recovery.cursor,
+        took_ms = recovery.took.as_millis(),
+        cut = ?recovery.cut,
+        "journal opened"
+    );
+    let id = data.gateway_id()?;
+    Ok(Opened { journal, id })
+}
+
+/// A running gateway with what it stands on.
+pub(crate) struct GatewayRole {
+    journal: Journal,
+    id: GatewayId,
+    gateway: Gateway,
+    /// Writes to the database: the only road, or the direct one beside RabbitMQ.
+    applier: Arc<Applier>,
+    road: Option<Arc<Road>>,
+}
+
+impl GatewayRole {
+    /// Opens the door.
+    ///
+    /// # Errors
+    /// When it cannot listen, or the database and the journal do not belong together.
+    pub(crate) async fn start(
+        settings: &Settings,
+        opened: Opened,
+        database: &Arc<dyn Database>,
+        broker: Option<&Arc<Broker>>,
+    ) -> Result<Self> {
+        let Opened { journal, id } = opened;
+        let store = Arc::clone(database) as Arc<dyn Store>;
+        let applier = Arc::new(Applier::start(store, settings.consumer.clone())?);
+        let road = broker.map(|broker| {
+            Arc::new(Road::new(
+                Arc::clone(broker) as _,
+                Some(Arc::clone(&applier) as _),
+                settings.gateway.broker_grace(),
+            ))
+        });
+        let again = match &road {
+            // What the database lacks may lie in RabbitMQ.
+            Some(_) => None,
+            None => Some(&*applier as &dyn Sink),
+        };
+        belonging::check(&journal, id, database, again).await?;
+        let sink: Arc<dyn Sink> = match &road {
+            Some(road) => Arc::clone(road) as _,
+            None => Arc::clone(&applier) as _,
+        };
+        let gateway = Gateway::start(
+            settings.gateway.clone(),
+            GatewayDeps {
+                journal: journal.clone(),
+                gateway_id: id,
+                sink,
+                directory: Arc::clone(database) as _,
+                policy: Arc::new(settings.policy.clone()),
+                data_dir: settings.data_dir.clone(),
+                announcements: broker.map(|broker| Arc::clone(broker) as _),
+            },
+        )
+        .await
+        .context("start the gateway")?;
+        Ok(Self {
+            journal,
+            id,
+            gateway,
+            applier,
+            road,
+        })
+    }
+
+    pub(crate) fn probes(&self) -> Vec<Arc<dyn HealthProbe>> {
+        let mut probes: Vec<Arc<dyn HealthProbe>> = vec![self.gateway.probe()];
+        match &self.road {
+            Some(road) => probes.push(Arc::clone(road) as _),
+            None => probes.push(Arc::clone(&self.applier) as _),
+        }
+        probes
+    }
+
+    pub(crate) fn journal(&self) -> Journal {
+        self.journal.clone()
+    }
+
+    pub(crate) const fn id(&self) -> GatewayId {
+        self.id
+    }
+
+    pub(crate) const fn local_addr(&self) -> SocketAddr {
+        self.gateway.local_addr()
+    }
+
+    pub(crate) async fn failed(&self) -> String {
+        self.gateway.failed().await
+    }
+
+    pub(crate) async fn shutdown(&self, grace: Duration) {
+        self.gateway.shutdown(grace).await;
+    }
+
+    /// Finishes the batch in hand and closes the journal. Returns how many records wait in it.
+    ///
+    /// # Errors
+    /// When the journal cannot be synced any more.
+    pub(crate) async fn close(self) -> Result<u64> {
+        close_applier(self.applier).await;
+        let status = self.journal.status();
+        let journal = self.journal;
+        let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+        closed
+            .context("close the journal")?
+            .context("close the journal")?;
+        Ok(status.durable_seq.saturating_sub(status.cursor))
+    }
+}
+
+/// A database that hangs is not waited for: what is not applied is still in the journal or in RabbitMQ.
+pub(crate) async fn close_applier(applier: Arc<Applier>) {
+    let closing = tokio::task::spawn_blocking(move || applier.close());
+    if tokio::time::timeout(Duration::from_secs(5), closing)
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "the database does not answer; what it has not applied is kept for the next start"
+        );
+    }
+}

@@ -1,0 +1,294 @@
+//! A plant: settings that name RabbitMQ and PostgreSQL, and the roles that run with them.
+
+use neighbours::{Postgres, RabbitMq};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long anything may take that takes well below a second on a quiet machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The servers that all stories share. They die with the test process.
+pub(crate) struct Servers {
+    pub(crate) rabbit: RabbitMq,
+    pub(crate) postgres: Postgres,
+}
+
+pub(crate) fn servers() -> &'static Servers {
+    static SERVERS: OnceLock<Servers> = OnceLock::new();
+    SERVERS.get_or_init(|| {
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("parts");
+        let _ = std::fs::remove_dir_all(&dir);
+        Servers {
+            rabbit: RabbitMq::start(&dir.join("rabbitmq")).expect("start RabbitMQ"),
+            postgres: Postgres::start(&dir.join("postgres")).expect("start PostgreSQL"),
+        }
+    })
+}
+
+/// A virtual host and a database of one's own, and the settings that name them.
+pub(crate) struct Plant {
+    dir: TempDir,
+    pub(crate) broker_url: String,
+    pub(crate) database_url: String,
+    pub(crate) virtual_host: String,
+}
+
+impl Plant {
+    /// With an empty database, migrated. `settings` is TOML without `[broker]` and `[database]`.
+    pub(crate) fn new(settings: &str) -> Self {
+        let plant = Self::unmigrated(settings);
+        plant.run("migrate", &[]);
+        plant
+    }
+
+    /// With a database without any table.
+    pub(crate) fn unmigrated(settings: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("plant{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let servers = servers();
+        let rabbit = |args: &[&str]| servers.rabbit.ctl(args).expect("rabbitmqctl");
+        rabbit(&["add_vhost", &name]);
+        rabbit(&["set_permissions", "-p", &name, "wattpost", ".*", ".*", ".*"]);
+        servers
+            .postgres
+            .superuser_psql(&format!("CREATE DATABASE {name} OWNER wattpost"))
+            .expect("create a database");
+        let dir = tempfile::tempdir().expect("make a temporary directory");
+        let plant = Self {
+            dir,
+            broker_url: servers.rabbit.url_as("wattpost", "wattpost", &name),
+            database_url: servers.postgres.url_as("wattpost", "wattpost", &name),
+            virtual_host: name,
+        };
+        let text = format!(
+            "{settings}\n[broker]\nurl = {:?}\n[database]\nurl = {:?}\n",
+            plant.broker_url, plant.database_url
+        );
+        std::fs::write(plant.settings(), text).expect("write the settings");
+        plant
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.path("wattpost.toml")
+    }
+
+    /// A command of the binary with these settings and a data directory named after `who`.
+    pub(crate) fn command(&self, subcommand: &str, who: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wattpost"));
+        command
+            .args(subcommand.split_whitespace())
+            .arg("--config")
+            .arg(self.settings())
+            .arg("--data-dir")
+            .arg(self.path(who))
+            .env_remove("RUST_LOG");
+        command
+    }
+
+    /// Runs a command that must succeed, and returns what it wrote to stdout.
+    pub(crate) fn run(&self, subcommand: &str, arguments: &[&str]) -> String {
+        let (ok, said, error) = self.try_run(subcommand, arguments);
+        assert!(ok, "wattpost {subcommand} failed: {said}{error}");
+        said
+    }
+
+    /// Runs a command: whether it succeeded, stdout, stderr.
+    pub(crate) fn try_run(&self, subcommand: &str, arguments: &[&str]) -> (bool, String, String) {
+        let output = self
+            .command(subcommand, "nobody")
+            .args(arguments)
+            .output()
+            .expect("run wattpost");
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    }
+
+    /// Starts a role and waits until it says that it runs.
+    pub(crate) fn start(&self, role: &str, who: &str) -> Role {
+        self.start_command(self.command(role, who), who)
+    }
+
+    /// The same with a command of the story's own making.
+    pub(crate) fn start_command(&self, command: Command, who: &str) -> Role {
+        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        let mut role = Role {
+            command,
+            log: self.path(&format!("{who}.log")),
+            child: None,
+            ocpp: any,
+            http: any,
+        };
+        role.restart();
+        role
+    }
+
+    /// Everything of one kind that is stored: `messages` or `transactions`.
+    pub(crate) fn export(&self, what: &str) -> Vec<Value> {
+        self.run(&format!("export {what}"), &["--quiet"])
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line of NDJSON"))
+            .collect()
+    }
+
+    /// Waits until exactly so many messages of this action are stored.
+    pub(crate) fn wait_for_stored(&self, action: &str, count: usize) {
+        let stored = || {
+            let messages = self.export("messages");
+            let of_action = messages
+                .iter()
+                .filter(|message| message["action"] == action);
+            of_action.count()
+        };
+        let mut seen = 0;
+        let reached = until(PATIENCE, || {
+            seen = stored();
+            seen >= count
+        });
+        assert!(
+            reached && seen == count,
+            "{seen} {action} are stored, not {count}"
+        );
+    }
+}
+
+/// One process of ours. Dropping it kills it.
+pub(crate) struct Role {
+    command: Command,
+    log: PathBuf,
+    child: Option<Child>,
+    /// Where chargers connect, for a gateway.
+    pub(crate) ocpp: SocketAddr,
+    pub(crate) http: SocketAddr,
+}
+
+impl Role {
+    /// Starts it (again, on the same ports) and waits until it runs.
+    pub(crate) fn restart(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("open the log");
+        let mut child = self
+            .command
+            // Flags would pile up over restarts; the environment is replaced.
+            .env("WATTPOST__GATEWAY__LISTEN", self.ocpp.to_string())
+            .env("WATTPOST__HTTP__LISTEN", self.http.to_string())
+            .env("WATTPOST__HEALTH__GATEWAY_LISTEN", self.http.to_string())
+            .env("WATTPOST__HEALTH__CONSUMER_LISTEN", self.http.to_string())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("start wattpost");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        self.child = Some(child);
+        let (send, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = send.send(line);
+            }
+        });
+        let begun = Instant::now();
+        loop {
+            let left = PATIENCE.saturating_sub(begun.elapsed());
+            let line = lines
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("it did not come up; its log:\n{}", self.log()));
+            if let Some(address) = address_after(&line, "ws://") {
+                self.ocpp = address;
+            }
+            if let Some(address) = address_after(&line, "http://") {
+                self.http = address;
+                return;
+            }
+        }
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("kill it");
+        child.wait().expect("reap it");
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub(crate) fn stop(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        let status = Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status()
+            .expect("run kill");
+        assert!(status.success());
+        let mut ended = None;
+        until(PATIENCE, || {
+            ended = child.try_wait().expect("ask for the exit status");
+            ended.is_some()
+        });
+        let ended = ended.unwrap_or_else(|| panic!("it did not stop; its log:\n{}", self.log()));
+        assert!(ended.success(), "{}", self.log());
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The parts that `/health/ready` tells, by name.
+    pub(crate) fn part(&self, name: &str) -> Option<Value> {
+        let (_, body) = crate::http::get(self.http, "/health/ready");
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        let parts = body["parts"].as_array().expect("a list");
+        parts.iter().find(|part| part["part"] == name).cloned()
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!(
+                "the end of {}:\n{}",
+                Path::new(&self.log).display(),
+                lines[lines.len().saturating_sub(20)..].join("\n")
+            );
+        }
+    }
+}
+
+/// Waits for a condition; returns whether it came true before the deadline.
+pub(crate) fn until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + deadline;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+fn address_after(line: &str, scheme: &str) -> Option<SocketAddr> {
+    let rest = line.split_once(scheme)?.1;
+    rest.split('/').next()?.trim().parse().ok()
+}
