@@ -6,7 +6,7 @@ mod common;
 
 use central::ledger::Ledger;
 use central::ports::{AwayKind, Store};
-use common::{Home, Said, apply, heartbeat};
+use common::{Adapter, Home, Said, apply, heartbeat};
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
 use store::{OpenError, Options, SqliteStore};

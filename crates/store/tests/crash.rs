@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Home, Said, apply, id, meter_values};
+use common::{Adapter, Home, Said, apply, id, meter_values};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -8,7 +8,14 @@ use central::Timestamp;
 use central::ports::{
     ChargerProfile, CheckMode, DirectorySource, Registration, Token, TokenStatus,
 };
-use common::Home;
+use common::{Adapter, Database, on_every_adapter};
+
+on_every_adapter!(
+    what_was_set_is_what_the_gateway_gets,
+    two_spellings_of_one_id_are_one,
+    the_revision_grows_with_every_change_and_only_then,
+    a_change_by_another_process_is_seen,
+);
 
 fn profile(charger_id: &str) -> ChargerProfile {
     ChargerProfile {
@@ -28,9 +35,8 @@ fn token(id: &str) -> Token {
     }
 }
 
-#[test]
-fn what_was_set_is_what_the_gateway_gets() {
-    let home = Home::new();
+fn what_was_set_is_what_the_gateway_gets<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     let plain = ChargerProfile {
         registration: Registration::Accepted,
@@ -51,9 +57,8 @@ fn what_was_set_is_what_the_gateway_gets() {
     assert_eq!(store.tokens().unwrap(), [token("TAG")]);
 }
 
-#[test]
-fn two_spellings_of_one_id_are_one() {
-    let home = Home::new();
+fn two_spellings_of_one_id_are_one<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     store.put_charger_profile(&profile("CP-1")).unwrap();
     store.put_charger_profile(&profile("cp-1")).unwrap();
@@ -65,9 +70,8 @@ fn two_spellings_of_one_id_are_one() {
     assert_eq!(snapshot.tokens["tag"].id, "Tag");
 }
 
-#[test]
-fn the_revision_grows_with_every_change_and_only_then() {
-    let home = Home::new();
+fn the_revision_grows_with_every_change_and_only_then<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     let mut last = store.load(None).unwrap().unwrap().revision;
     assert_eq!(store.load(Some(last)).unwrap(), None);
@@ -88,9 +92,8 @@ fn the_revision_grows_with_every_change_and_only_then() {
     assert_eq!(store.load(Some(last)).unwrap(), None);
 }
 
-#[test]
-fn a_change_by_another_process_is_seen() {
-    let home = Home::new();
+fn a_change_by_another_process_is_seen<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     let revision = store.load(None).unwrap().unwrap().revision;
     home.open().put_token(&token("T")).unwrap();

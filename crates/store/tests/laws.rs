@@ -1,28 +1,42 @@
-//! The laws of the port `Store`, held by every adapter: the one in memory and the one on SQLite.
+//! The laws of the port `Store`, held by every adapter: in memory, on SQLite and on PostgreSQL.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 
 use central::RecordKind;
+use central::ledger::Ledger;
 use central::memory::{Contents, MemoryStore};
 use central::model::{TransactionView, charger_key, pair_orphans};
 use central::ports::{DeadLetter, Store};
 use central::project::Changes;
-use common::{Home, Said, apply, event, heartbeat, id, meter_values, start, status, stop};
+use common::{
+    Adapter, Database, Said, apply, event, heartbeat, id, meter_values, on_every_adapter, start,
+    status, stop,
+};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use store::SqliteStore;
 use uuid::Uuid;
 
-/// Runs `test` on every adapter, with a way to look at everything that it holds.
-fn on_every_store(test: impl Fn(&dyn Store, &dyn Fn() -> Contents)) {
+on_every_adapter!(
+    applying_twice_is_applying_once,
+    a_record_twice_in_one_batch_counts_once,
+    another_record_under_a_known_id_is_not_taken_for_it,
+    every_byte_of_a_record_is_kept,
+    dead_letters_are_kept_once_with_their_reason,
+    two_programs_may_apply_to_the_same_ledger,
+    many_threads_may_apply_at_the_same_time,
+    any_order_with_repeats_gives_the_same_ledger,
+);
+
+/// Runs `test` on the adapter and on the reference, with a way to look at everything that each holds.
+fn on_store<A: Adapter>(test: impl Fn(&dyn Store, &dyn Fn() -> Contents)) {
     let memory = MemoryStore::default();
     test(&memory, &|| memory.contents());
-    let home = Home::new();
-    let sqlite = home.open();
-    test(&sqlite, &|| sqlite.contents().unwrap());
+    let home = A::new();
+    let store = home.open();
+    test(&store, &|| store.contents().unwrap());
 }
 
 fn a_day() -> Vec<Said> {
@@ -49,9 +63,8 @@ fn a_day() -> Vec<Said> {
     ]
 }
 
-#[test]
-fn applying_twice_is_applying_once() {
-    on_every_store(|store, contents| {
+fn applying_twice_is_applying_once<A: Adapter>() {
+    on_store::<A>(|store, contents| {
         let first = apply(store, &a_day()).unwrap();
         assert_eq!((first.new, first.known), (13, 0));
         let once = contents();
@@ -62,9 +75,8 @@ fn applying_twice_is_applying_once() {
     });
 }
 
-#[test]
-fn a_record_twice_in_one_batch_counts_once() {
-    on_every_store(|store, contents| {
+fn a_record_twice_in_one_batch_counts_once<A: Adapter>() {
+    on_store::<A>(|store, contents| {
         let twice = [heartbeat(1, "CP-1"), heartbeat(1, "CP-1")];
         let applied = apply(store, &twice).unwrap();
         assert_eq!((applied.new, applied.known), (1, 1));
@@ -72,10 +84,9 @@ fn a_record_twice_in_one_batch_counts_once() {
     });
 }
 
-#[test]
-fn another_record_under_a_known_id_is_not_taken_for_it() {
+fn another_record_under_a_known_id_is_not_taken_for_it<A: Adapter>() {
     use central::ports::ID_USED_TWICE;
-    on_every_store(|store, contents| {
+    on_store::<A>(|store, contents| {
         apply(store, &[heartbeat(1, "CP-1"), heartbeat(2, "CP-1")]).unwrap();
         // Two journals under one gateway id: the numbers are known, the records are not.
         let other = [
@@ -99,9 +110,8 @@ fn another_record_under_a_known_id_is_not_taken_for_it() {
     });
 }
 
-#[test]
-fn every_byte_of_a_record_is_kept() {
-    on_every_store(|store, contents| {
+fn every_byte_of_a_record_is_kept<A: Adapter>() {
+    on_store::<A>(|store, contents| {
         let odd = [
             common::call(
                 id(0, 1),
@@ -126,9 +136,8 @@ fn every_byte_of_a_record_is_kept() {
     });
 }
 
-#[test]
-fn dead_letters_are_kept_once_with_their_reason() {
-    on_every_store(|store, contents| {
+fn dead_letters_are_kept_once_with_their_reason<A: Adapter>() {
+    on_store::<A>(|store, contents| {
         let letter = DeadLetter {
             id: id(3, 9),
             bytes: vec![0, 255, 7],
@@ -201,8 +210,8 @@ fn say(seq: u64, (what, gateway, charger, minute): (u8, u8, u8, i64)) -> Said {
 }
 
 /// What people see of it, with everything that they can ask for.
-fn shown(store: &SqliteStore) -> String {
-    use central::ledger::{ChargerFilter, Ledger, PageRequest, TransactionFilter};
+fn shown(store: &dyn Ledger) -> String {
+    use central::ledger::{ChargerFilter, PageRequest, TransactionFilter};
     let all = PageRequest {
         after: None,
         limit: 1_000,
@@ -225,8 +234,8 @@ fn shown(store: &SqliteStore) -> String {
 }
 
 /// Key, charger and whether it is open, of each transaction in the list.
-fn listed(store: &SqliteStore) -> BTreeSet<(Uuid, String, bool)> {
-    use central::ledger::{Ledger, PageRequest, TransactionFilter};
+fn listed(store: &dyn Ledger) -> BTreeSet<(Uuid, String, bool)> {
+    use central::ledger::{PageRequest, TransactionFilter};
     let all = PageRequest {
         after: None,
         limit: 1_000,
@@ -258,26 +267,33 @@ fn expected(contents: &Contents) -> BTreeSet<(Uuid, String, bool)> {
         .collect()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+/// Something said, an order in which it comes twice, and where batches end.
+type Story = (Vec<Said>, Vec<usize>, Vec<usize>);
 
-    #[test]
-    fn any_order_with_repeats_gives_the_same_ledger(
-        (words, order, cuts) in prop::collection::vec(anything(), 1..40).prop_flat_map(|words| {
-            let twice: Vec<usize> = (0..words.len()).chain(0..words.len()).collect();
-            let cuts = prop::collection::vec(0..words.len(), 0..6);
-            (Just(words), Just(twice).prop_shuffle(), cuts)
-        })
-    ) {
+fn story() -> impl Strategy<Value = Story> {
+    prop::collection::vec(anything(), 1..40).prop_flat_map(|words| {
+        let twice: Vec<usize> = (0..words.len()).chain(0..words.len()).collect();
+        let cuts = prop::collection::vec(0..words.len(), 0..6);
         let said: Vec<Said> = (1..).zip(words).map(|(seq, word)| say(seq, word)).collect();
+        (Just(said), Just(twice).prop_shuffle(), cuts)
+    })
+}
+
+fn any_order_with_repeats_gives_the_same_ledger<A: Adapter>() {
+    let config = ProptestConfig {
+        cases: A::CASES,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    proptest!(config, |(story in story())| {
+        let (said, order, mut cuts) = story;
         let memory = MemoryStore::default();
         apply(&memory, &said).unwrap();
-        let (straight_home, shuffled_home) = (Home::new(), Home::new());
+        let (straight_home, shuffled_home) = (A::new(), A::new());
         let straight = straight_home.open();
         apply(&straight, &said).unwrap();
         let shuffled = shuffled_home.open();
         let order: Vec<Said> = order.into_iter().map(|at| said[at].clone()).collect();
-        let mut cuts = cuts;
         cuts.sort_unstable();
         let mut from = 0;
         for cut in cuts.into_iter().chain([order.len()]) {
@@ -289,12 +305,11 @@ proptest! {
         prop_assert_eq!(shuffled.contents().unwrap(), want);
         prop_assert_eq!(shown(&straight), shown(&shuffled));
         prop_assert_eq!(listed(&straight), expected(&memory.contents()));
-    }
+    });
 }
 
-#[test]
-fn two_programs_may_apply_to_the_same_ledger() {
-    let home = Home::new();
+fn two_programs_may_apply_to_the_same_ledger<A: Adapter>() {
+    let home = A::new();
     let (one, other) = (home.open(), home.open());
     let reference = MemoryStore::default();
     for said in a_day().chunks(1).cycle().take(30) {
@@ -315,9 +330,8 @@ fn two_programs_may_apply_to_the_same_ledger() {
     assert_eq!(one.contents().unwrap(), reference.contents());
 }
 
-#[test]
-fn many_threads_may_apply_at_the_same_time() {
-    let home = Home::new();
+fn many_threads_may_apply_at_the_same_time<A: Adapter>() {
+    let home = A::new();
     let store = Arc::new(home.open());
     let threads: Vec<_> = (0..4_u64)
         .map(|thread| {

@@ -9,9 +9,25 @@ use central::ledger::{
     TransactionFilter, all_messages, all_transactions,
 };
 use central::model::TransactionView;
+use central::ports::Store;
 use central::{RecordId, RecordKind};
-use common::{Home, Said, apply, at, call, event, gateway, id, meter_values, start, status, stop};
-use store::{Options, SqliteStore};
+use common::{
+    Adapter, Database, Home, Said, apply, at, call, event, gateway, id, meter_values,
+    on_every_adapter, start, status, stop,
+};
+use store::Options;
+
+on_every_adapter!(
+    every_filter_finds_exactly_its_messages_on_pages_of_every_size,
+    a_walk_is_not_disturbed_by_what_is_added_meanwhile,
+    transactions_are_shown_the_latest_first,
+    a_stop_without_an_id_ends_the_transaction_that_it_fits,
+    an_end_that_finds_its_own_start_gives_back_the_one_that_it_had_ended,
+    chargers_are_listed_by_identity_with_whether_they_are_there,
+    a_charger_is_shown_with_its_connectors,
+    a_cursor_of_another_list_is_refused,
+    the_last_number_of_a_gateway_is_told,
+);
 
 fn page(after: Option<Cursor>, limit: usize) -> PageRequest {
     PageRequest { after, limit }
@@ -19,7 +35,7 @@ fn page(after: Option<Cursor>, limit: usize) -> PageRequest {
 
 /// Walks through all pages of `limit` rows; `between` runs after each.
 fn walk(
-    store: &SqliteStore,
+    store: &dyn Ledger,
     filter: &MessageFilter,
     limit: usize,
     mut between: impl FnMut(),
@@ -59,9 +75,8 @@ fn expect(said: &[Said], matches: impl Fn(&Said) -> bool) -> Vec<RecordId> {
     ids
 }
 
-#[test]
-fn every_filter_finds_exactly_its_messages_on_pages_of_every_size() {
-    let home = Home::new();
+fn every_filter_finds_exactly_its_messages_on_pages_of_every_size<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     let said = history();
     for part in said.chunks(97) {
@@ -155,9 +170,8 @@ fn every_filter_finds_exactly_its_messages_on_pages_of_every_size() {
     }
 }
 
-#[test]
-fn a_walk_is_not_disturbed_by_what_is_added_meanwhile() {
-    let home = Home::new();
+fn a_walk_is_not_disturbed_by_what_is_added_meanwhile<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     let said = history();
     let (before, after): (Vec<_>, Vec<_>) = said.into_iter().partition(|said| said.id.seq % 3 == 0);
@@ -201,7 +215,7 @@ fn a_long_history_without_a_match_is_walked_in_bounded_pages() {
     assert_eq!(walk(&store, &filter, 10, || ()), [id(0, 100 << 14)]);
 }
 
-fn charged(store: &SqliteStore) {
+fn charged(store: &dyn Store) {
     let mut said = Vec::new();
     for n in 0..30_u64 {
         let charger = format!("CP-{}", n % 3);
@@ -222,7 +236,7 @@ fn charged(store: &SqliteStore) {
 }
 
 fn transactions(
-    store: &SqliteStore,
+    store: &dyn Ledger,
     filter: &TransactionFilter,
     limit: usize,
 ) -> Vec<TransactionView> {
@@ -237,9 +251,8 @@ fn transactions(
     }
 }
 
-#[test]
-fn transactions_are_shown_the_latest_first() {
-    let home = Home::new();
+fn transactions_are_shown_the_latest_first<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     charged(&store);
     let filter = TransactionFilter::default;
@@ -304,9 +317,8 @@ fn transactions_are_shown_the_latest_first() {
     assert_eq!(store.transaction(uuid::Uuid::nil()).unwrap(), None);
 }
 
-#[test]
-fn a_stop_without_an_id_ends_the_transaction_that_it_fits() {
-    let home = Home::new();
+fn a_stop_without_an_id_ends_the_transaction_that_it_fits<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     apply(&store, &[start(id(0, 1), "CP-1", 0, 77)]).unwrap();
     let open = TransactionFilter {
@@ -322,9 +334,8 @@ fn a_stop_without_an_id_ends_the_transaction_that_it_fits() {
     assert_eq!(store.transaction(key).unwrap().as_ref(), Some(&all[0]));
 }
 
-#[test]
-fn an_end_that_finds_its_own_start_gives_back_the_one_that_it_had_ended() {
-    let home = Home::new();
+fn an_end_that_finds_its_own_start_gives_back_the_one_that_it_had_ended<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     let open = TransactionFilter {
         open: Some(true),
@@ -339,9 +350,8 @@ fn an_end_that_finds_its_own_start_gives_back_the_one_that_it_had_ended() {
     assert_eq!(open[0].transaction_id, "77");
 }
 
-#[test]
-fn chargers_are_listed_by_identity_with_whether_they_are_there() {
-    let home = Home::new();
+fn chargers_are_listed_by_identity_with_whether_they_are_there<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     let mut said = vec![event(id(0, 1), RecordKind::GatewayStarted, "", 0, 1)];
     for n in 0..25_u64 {
@@ -400,9 +410,8 @@ fn chargers_are_listed_by_identity_with_whether_they_are_there() {
     assert_eq!(names(&offline, 100).len(), 25);
 }
 
-#[test]
-fn a_charger_is_shown_with_its_connectors() {
-    let home = Home::new();
+fn a_charger_is_shown_with_its_connectors<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     apply(
         &store,
@@ -424,9 +433,8 @@ fn a_charger_is_shown_with_its_connectors() {
     assert_eq!(store.charger("cp-9").unwrap(), None);
 }
 
-#[test]
-fn a_cursor_of_another_list_is_refused() {
-    let home = Home::new();
+fn a_cursor_of_another_list_is_refused<A: Adapter>() {
+    let home = A::new();
     let store = home.open();
     charged(&store);
     let request = page(None, 1);
@@ -518,10 +526,9 @@ fn the_write_ahead_log_stays_small() {
     assert!(bytes < 1024 * 1024, "{bytes}");
 }
 
-#[test]
-fn the_last_number_of_a_gateway_is_told() {
-    use central::ports::{DeadLetter, Store};
-    let home = Home::new();
+fn the_last_number_of_a_gateway_is_told<A: Adapter>() {
+    use central::ports::DeadLetter;
+    let home = A::new();
     let store = home.open();
     let last = |number| store.last_seq(common::gateway(number)).unwrap();
     assert_eq!(last(0), None);

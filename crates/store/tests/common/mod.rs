@@ -1,14 +1,25 @@
 //! What the tests of this room share: a small network that speaks, and ways to apply what it says.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test file uses its own part"
+)]
+
+mod adapter;
+mod postgres;
+mod sqlite;
+
+pub(crate) use adapter::{Adapter, Database};
+pub(crate) use postgres::PostgresHome;
+pub(crate) use sqlite::Home;
 
 use central::ports::{Applied, Away, Store};
 use central::project::Changes;
 use central::record::Notes;
 use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
 use ocpp::Version;
-use std::path::PathBuf;
-use store::{Options, SqliteStore};
 use uuid::Uuid;
 
 pub(crate) const BEGIN_MILLIS: i64 = 1_767_225_600_000;
@@ -174,35 +185,21 @@ pub(crate) fn apply(store: &dyn Store, said: &[Said]) -> Result<Applied, Away> {
     store.apply(&records, &changes, &[])
 }
 
-/// A database in a directory of its own.
-pub(crate) struct Home {
-    pub(crate) directory: tempfile::TempDir,
-}
-
-impl Home {
-    pub(crate) fn new() -> Self {
-        Self {
-            directory: tempfile::tempdir().unwrap(),
+/// The tests of a file on every adapter: `fn name<A: Adapter>()` becomes `sqlite::name` and `postgres::name`.
+macro_rules! on_every_adapter {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test]
+            fn $test() {
+                super::$test::<super::common::Home>();
+            })*
         }
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.directory.path().join("wattpost.db")
-    }
-
-    pub(crate) fn open(&self) -> SqliteStore {
-        self.open_with(Options {
-            lock_wait: std::time::Duration::from_millis(20),
-            ..Options::default()
-        })
-    }
-
-    pub(crate) fn open_with(&self, options: Options) -> SqliteStore {
-        SqliteStore::open(self.path(), options).unwrap()
-    }
-
-    /// Somebody else's connection to the same file.
-    pub(crate) fn stranger(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.path()).unwrap()
-    }
+        mod postgres {
+            $(#[test]
+            fn $test() {
+                super::$test::<super::common::PostgresHome>();
+            })*
+        }
+    };
 }
+pub(crate) use on_every_adapter;

@@ -1,0 +1,85 @@
+//! What a database must offer to be put through the suite.
+
+use central::GatewayId;
+use central::ledger::Ledger;
+use central::memory::Contents;
+use central::ports::{Away, ChargerProfile, DeadLetters, DirectorySource, Store, Token};
+use store::{PostgresStore, SqliteStore};
+
+/// A kind of database, with an empty one for the test that makes this.
+pub(crate) trait Adapter: Sized + Sync {
+    type Store: Database;
+
+    /// Stories that the property test tells.
+    const CASES: u32;
+
+    /// An empty database.
+    fn new() -> Self;
+
+    /// One more program on it.
+    fn open(&self) -> Self::Store;
+
+    /// Somebody else's statement.
+    fn execute(&self, sql: &str);
+
+    /// Somebody else's question: the first column, as text.
+    fn ask(&self, sql: &str) -> Vec<String>;
+
+    /// Makes the database refuse every message with the payload `poison`, for the reason `not with me`.
+    fn refuse_poison(&self);
+
+    /// The states and letters that were set aside, in order.
+    fn set_aside(&self) -> Vec<(String, Vec<u8>)>;
+
+    /// Replaces stored states behind the back of the programs.
+    fn set_state(&self, table: &str, state: &str, condition: &str);
+}
+
+/// A store with all its ports and functions.
+pub(crate) trait Database: Store + Ledger + DirectorySource + DeadLetters {
+    fn contents(&self) -> Result<Contents, Away>;
+    fn ping(&self) -> Result<(), Away>;
+    fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away>;
+    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away>;
+    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away>;
+    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away>;
+    fn put_token(&self, token: &Token) -> Result<(), Away>;
+    fn remove_token(&self, id: &str) -> Result<bool, Away>;
+    fn tokens(&self) -> Result<Vec<Token>, Away>;
+}
+
+macro_rules! database {
+    ($($store:ty),*) => { $(
+        impl Database for $store {
+            fn contents(&self) -> Result<Contents, Away> {
+                <$store>::contents(self)
+            }
+            fn ping(&self) -> Result<(), Away> {
+                <$store>::ping(self)
+            }
+            fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away> {
+                <$store>::last_seq(self, gateway)
+            }
+            fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away> {
+                <$store>::put_charger_profile(self, profile)
+            }
+            fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away> {
+                <$store>::remove_charger_profile(self, charger_id)
+            }
+            fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away> {
+                <$store>::charger_profiles(self)
+            }
+            fn put_token(&self, token: &Token) -> Result<(), Away> {
+                <$store>::put_token(self, token)
+            }
+            fn remove_token(&self, id: &str) -> Result<bool, Away> {
+                <$store>::remove_token(self, id)
+            }
+            fn tokens(&self) -> Result<Vec<Token>, Away> {
+                <$store>::tokens(self)
+            }
+        }
+    )* };
+}
+
+database!(SqliteStore, PostgresStore);

@@ -1,0 +1,80 @@
+//! SQLite: a file in a directory of its own.
+
+use super::Adapter;
+use std::path::PathBuf;
+use std::time::Duration;
+use store::{Options, SqliteStore};
+
+/// A database in a directory of its own.
+pub(crate) struct Home {
+    pub(crate) directory: tempfile::TempDir,
+}
+
+impl Home {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("wattpost.db")
+    }
+
+    pub(crate) fn open_with(&self, options: Options) -> SqliteStore {
+        SqliteStore::open(self.path(), options).unwrap()
+    }
+
+    /// Somebody else's connection to the same file.
+    pub(crate) fn stranger(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path()).unwrap()
+    }
+}
+
+impl Adapter for Home {
+    type Store = SqliteStore;
+
+    const CASES: u32 = 40;
+
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn open(&self) -> SqliteStore {
+        self.open_with(Options {
+            lock_wait: Duration::from_millis(20),
+            ..Options::default()
+        })
+    }
+
+    fn execute(&self, sql: &str) {
+        self.stranger().execute_batch(sql).unwrap();
+    }
+
+    fn ask(&self, sql: &str) -> Vec<String> {
+        let stranger = self.stranger();
+        let mut statement = stranger
+            .prepare(&format!("SELECT CAST(value AS TEXT) FROM ({sql})"))
+            .unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    fn refuse_poison(&self) {
+        self.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON messages WHEN NEW.payload = 'poison'
+             BEGIN SELECT RAISE(ABORT, 'not with me'); END",
+        );
+    }
+
+    fn set_aside(&self) -> Vec<(String, Vec<u8>)> {
+        let stranger = self.stranger();
+        let mut statement = stranger
+            .prepare("SELECT what, CAST(state AS BLOB) FROM set_aside ORDER BY no")
+            .unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    fn set_state(&self, table: &str, state: &str, condition: &str) {
+        self.execute(&format!(
+            "UPDATE {table} SET state = '{state}' WHERE {condition}"
+        ));
+    }
+}
