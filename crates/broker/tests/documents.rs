@@ -1,0 +1,78 @@
+//! What is written for strangers is what is sent.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at what it did not expect"
+)]
+
+use broker::{MESSAGE_FIELDS, decode_message, encode_message};
+use central::Record;
+use central::ports::Batch;
+use central::record::GatewayId;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+const ASYNCAPI: &str = include_str!("../../../docs/asyncapi.yaml");
+const MESSAGES: &str = include_str!("../../../docs/messages.md");
+
+fn asyncapi() -> Value {
+    serde_yaml_ng::from_str(ASYNCAPI).expect("YAML")
+}
+
+/// Reads an example as the consumer does, and writes it as the gateway does: the same again.
+fn comes_back(example: &Value) {
+    let mut batch = Batch::new(GatewayId(uuid::Uuid::nil()));
+    decode_message(example.to_string().as_bytes(), &mut batch);
+    assert_eq!(batch.unreadable(), [], "{example}");
+    let (id, bytes) = batch.iter().next().expect("a record");
+    let record = Record::decode(bytes).expect("a record");
+    let written: Value = serde_json::from_slice(&encode_message(id, &record)).expect("JSON");
+    assert_eq!(&written, example);
+}
+
+#[test]
+fn examples_are_messages() {
+    let document = asyncapi();
+    let examples = document["components"]["messages"]["record"]["examples"].clone();
+    let examples = examples.as_array().expect("examples");
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        comes_back(&example["payload"]);
+    }
+    let json = MESSAGES.split("```json").nth(1).expect("an example");
+    let json = json.split("```").next().expect("its end");
+    comes_back(&serde_json::from_str(json).expect("JSON"));
+}
+
+#[test]
+fn members_are_those_that_are_sent() {
+    let document = asyncapi();
+    let described: BTreeSet<&str> = document["components"]["schemas"]["record"]["properties"]
+        .as_object()
+        .expect("properties")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(described, BTreeSet::from(MESSAGE_FIELDS));
+    for member in MESSAGE_FIELDS {
+        assert!(
+            MESSAGES.contains(&format!("`{member}`")),
+            "{member} in messages.md"
+        );
+    }
+}
+
+#[test]
+fn references_lead_somewhere() {
+    let document = asyncapi();
+    let references: Vec<&str> = ASYNCAPI
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("$ref: '#"))
+        .map(|rest| rest.trim_end_matches('\''))
+        .collect();
+    assert!(references.len() >= 4);
+    for reference in references {
+        assert!(document.pointer(reference).is_some(), "{reference}");
+    }
+}
