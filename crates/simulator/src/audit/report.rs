@@ -1,13 +1,13 @@
 //! The verdict.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Offenders that are named.
 const OFFENDERS_MAX: usize = 20;
 
 /// What an audit found. Displays as a table with the first offenders.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Chargers in the ledger.
     pub chargers: u64,
