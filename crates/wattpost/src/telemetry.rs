@@ -45,7 +45,9 @@ pub(crate) fn filter(level: &str) -> Result<EnvFilter> {
             .parse::<tracing_subscriber::filter::LevelFilter>()
             .with_context(wrong)?;
     }
-    EnvFilter::try_new(level).with_context(wrong)
+    // What the AMQP library calls an error is told by our own supervisor, once and with what it means.
+    let quiet = if level.contains("lapin") { "" } else { ",lapin=off" };
+    EnvFilter::try_new(format!("{level}{quiet}")).with_context(wrong)
 }
 
 /// Installs the recorder behind the `metrics` macros and returns what renders it.
