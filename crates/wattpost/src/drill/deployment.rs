@@ -9,6 +9,7 @@ use super::watch::Patience;
 use anyhow::{Context, Result, bail};
 use neighbours::{Postgres, Proxy, RabbitMq};
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 /// confirmed (seen with 3.10). That happens once in the life of an installation, and is not what is tried here.
 const QUEUES_SETTLE: Duration = Duration::from_secs(5);
 const READY_MAX: Duration = Duration::from_secs(60);
+/// A broker that is slow to come up, and the back-off of those who look for it.
+const WHOLE_MAX: Duration = Duration::from_secs(120);
 
 /// What answers may wait for: a setting of the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +120,7 @@ impl Deployment {
                 .run(*role, deployment.arguments(*role))?;
         }
         deployment.wait_ready(patience)?;
+        deployment.wait_whole(patience)?;
         if deployment.neighbours.is_some() {
             patience.pause(QUEUES_SETTLE)?;
         }
@@ -192,6 +196,27 @@ impl Deployment {
         Ok(())
     }
 
+    /// Waits until every part says that it can do its work (`/health/ready`): connected, consuming, on the usual road.
+    /// Whether all did in time.
+    pub(super) fn wait_whole(&self, patience: &Patience) -> Result<bool> {
+        let deadline = Instant::now() + WHOLE_MAX;
+        let ports: &[u16] = match self.is_embedded() {
+            true => &[self.ports.api],
+            false => &[
+                self.ports.gateway_health,
+                self.ports.consumer_health,
+                self.ports.api,
+            ],
+        };
+        while !ports.iter().all(|port| is_ready(*port)) {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+            patience.pause(Duration::from_millis(100))?;
+        }
+        Ok(true)
+    }
+
     /// Runs another subcommand with the settings of this installation; what it printed. Its exit code is not looked at
     /// when it printed anything.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<String> {
@@ -261,6 +286,21 @@ impl Deployment {
         }
         fs::write(self.settings_file(), text).context("write the settings")
     }
+}
+
+/// `GET /health/ready`, and whether it was answered with 200.
+fn is_ready(port: u16) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream
+            .write_all(b"GET /health/ready HTTP/1.1\r\nHost: drill\r\nConnection: close\r\n\r\n")?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status)?;
+        Ok(status.ends_with(b" 200"))
+    };
+    ask().unwrap_or(false)
 }
 
 fn tail(log: &Path) -> String {

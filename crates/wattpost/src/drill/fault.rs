@@ -13,20 +13,39 @@ use std::time::{Duration, Instant};
 
 /// A supervisor takes a second, a journal some more.
 const RESTART_MAX: Duration = Duration::from_secs(30);
+/// Chargers send some hundred KB a second; a disk that is full takes so long to be noticed at most.
+const REFUSED_MAX: Duration = Duration::from_secs(60);
 /// Bounds of the gateway's disk where it is to be full soon.
 pub(super) const SMALL_DISK_MIB: u32 = 96;
-pub(super) const SMALL_SEGMENTS: &str = "segment_bytes = \"1 MiB\"\nretain_bytes = \"2 MiB\"";
+pub(super) const SMALL_SEGMENTS: &str = "segment_bytes = \"256 KiB\"\nretain_bytes = \"2 MiB\"";
 pub(super) const SMALL_JOURNAL: &str = "max_bytes = \"1 MiB\"";
 
-/// Plays the fault of `scenario` for about `outage`, and mends everything. The moment when the last thing was mended:
-/// started again (its start is part of the recovery), let through, given room.
+/// A fault that is over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mended {
+    /// When the last thing was mended: started again (its start is part of the recovery), let through, given room.
+    pub(super) at: Moment,
+    /// Whether the fault was felt: a disk that never becomes full proves nothing.
+    pub(super) felt: bool,
+}
+
+impl Mended {
+    fn now() -> Self {
+        Self {
+            at: Moment::wall_clock(),
+            felt: true,
+        }
+    }
+}
+
+/// Plays the fault of `scenario` for about `outage`, and mends everything.
 pub(super) fn play(
     scenario: Scenario,
     deployment: &mut Deployment,
     disk: Option<&SmallDisk>,
     outage: Duration,
     watch: &Watch<'_>,
-) -> Result<Moment> {
+) -> Result<Mended> {
     let all = deployment.roles();
     let embedded = deployment.is_embedded();
     match scenario {
@@ -71,7 +90,7 @@ pub(super) fn play(
             watch.pause(outage)?;
             watch.say("the alarm is over");
             neighbours(deployment)?.rabbit.set_memory_alarm(false)?;
-            Ok(Moment::wall_clock())
+            Ok(Mended::now())
         }
         Scenario::BlackHole => {
             watch.say("the network between gateway and RabbitMQ swallows everything in silence");
@@ -79,20 +98,11 @@ pub(super) fn play(
             watch.pause(outage)?;
             watch.say("the network is back");
             neighbours(deployment)?.network.restore();
-            Ok(Moment::wall_clock())
+            Ok(Mended::now())
         }
         Scenario::DiskFull => match disk {
             Some(disk) => disk_full(disk, outage, watch),
-            None if embedded => locked(deployment, outage, watch, false),
-            None => away(
-                deployment,
-                Away {
-                    rabbit: true,
-                    postgres: true,
-                },
-                outage,
-                watch,
-            ),
+            None => journal_full(deployment, outage, watch),
         },
     }
 }
@@ -104,14 +114,14 @@ fn neighbours(deployment: &mut Deployment) -> Result<&mut Neighbours> {
         .context("this scenario needs RabbitMQ and PostgreSQL")
 }
 
-fn kill(deployment: &Deployment, roles: &[Role], watch: &Watch<'_>) -> Result<Moment> {
+fn kill(deployment: &Deployment, roles: &[Role], watch: &Watch<'_>) -> Result<Mended> {
     let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
     watch.say(&format!("kill -9 {}", names.join(", ")));
     let killed = Instant::now();
     deployment.supervisor.kill(roles)?;
     wait_restarted(deployment, roles, killed, watch)?;
     watch.say(&format!("{} started again", names.join(", ")));
-    Ok(Moment::wall_clock())
+    Ok(Mended::now())
 }
 
 fn wait_restarted(
@@ -135,12 +145,13 @@ fn wait_restarted(
     Ok(())
 }
 
-fn again_and_again(deployment: &Deployment, outage: Duration, watch: &Watch<'_>) -> Result<Moment> {
+fn again_and_again(deployment: &Deployment, outage: Duration, watch: &Watch<'_>) -> Result<Mended> {
     let end = Instant::now() + outage;
-    // Long enough to come up, too short to catch up at leisure.
+    // Too short to catch up at leisure.
     let breath = (outage / 4).clamp(Duration::from_millis(500), Duration::from_secs(3));
     loop {
         let mended = kill(deployment, &[deployment.door()], watch)?;
+        deployment.wait_ready(watch.patience)?;
         if Instant::now() + breath > end {
             return Ok(mended);
         }
@@ -189,16 +200,16 @@ fn away(
     what: Away,
     outage: Duration,
     watch: &Watch<'_>,
-) -> Result<Moment> {
+) -> Result<Mended> {
     watch.say(&format!("kill -9 {}", what.names()));
     what.kill(neighbours(deployment)?)?;
     watch.pause(outage)?;
     watch.say(&format!("{} started again", what.names()));
     what.start_again(neighbours(deployment)?)?;
-    Ok(Moment::wall_clock())
+    Ok(Mended::now())
 }
 
-fn everything(deployment: &mut Deployment, watch: &Watch<'_>) -> Result<Moment> {
+fn everything(deployment: &mut Deployment, watch: &Watch<'_>) -> Result<Mended> {
     watch.say("kill -9 everything: RabbitMQ, PostgreSQL, gateway, consumer, API");
     let what = Away {
         rabbit: true,
@@ -211,7 +222,7 @@ fn everything(deployment: &mut Deployment, watch: &Watch<'_>) -> Result<Moment> 
     wait_restarted(deployment, roles, killed, watch)?;
     what.start_again(neighbours(deployment)?)?;
     watch.say("everything started again");
-    Ok(Moment::wall_clock())
+    Ok(Mended::now())
 }
 
 fn locked(
@@ -219,7 +230,7 @@ fn locked(
     outage: Duration,
     watch: &Watch<'_>,
     and_killed: bool,
-) -> Result<Moment> {
+) -> Result<Mended> {
     watch.say("somebody else locks the database");
     let lock = Locked::take(&deployment.database_file())?;
     if and_killed {
@@ -228,20 +239,69 @@ fn locked(
     watch.pause(outage)?;
     drop(lock);
     watch.say("the lock is gone");
-    Ok(Moment::wall_clock())
+    Ok(Mended::now())
 }
 
-fn disk_full(disk: &SmallDisk, outage: Duration, watch: &Watch<'_>) -> Result<Moment> {
+fn disk_full(disk: &SmallDisk, outage: Duration, watch: &Watch<'_>) -> Result<Mended> {
     watch.say("the gateway's disk is full, and stays full");
-    let end = Instant::now() + outage;
-    while Instant::now() < end {
-        // Segments that were kept and given up leave room, which somebody else takes.
-        disk.fill_up()?;
-        watch.pause(Duration::from_millis(100))?;
-    }
+    let felt = until_refused(outage, watch, || disk.fill_up())?;
     disk.make_room()?;
     watch.say("there is room again");
-    Ok(Moment::wall_clock())
+    Ok(Mended {
+        felt,
+        ..Mended::now()
+    })
+}
+
+/// Without a small disk: the journal has a small bound, and everything behind it is away until it is full.
+fn journal_full(
+    deployment: &mut Deployment,
+    outage: Duration,
+    watch: &Watch<'_>,
+) -> Result<Mended> {
+    if deployment.is_embedded() {
+        watch.say("somebody else locks the database until the journal is full");
+        let lock = Locked::take(&deployment.database_file())?;
+        let felt = until_refused(outage, watch, || Ok(()))?;
+        drop(lock);
+        return Ok(Mended {
+            felt,
+            ..Mended::now()
+        });
+    }
+    let what = Away {
+        rabbit: true,
+        postgres: true,
+    };
+    watch.say("kill -9 RabbitMQ and PostgreSQL until the journal is full");
+    what.kill(neighbours(deployment)?)?;
+    let felt = until_refused(outage, watch, || Ok(()))?;
+    what.start_again(neighbours(deployment)?)?;
+    Ok(Mended {
+        felt,
+        ..Mended::now()
+    })
+}
+
+/// Waits for `outage`, and on until chargers are refused with 503; whether they were. Does `meanwhile` now and then.
+fn until_refused(
+    outage: Duration,
+    watch: &Watch<'_>,
+    meanwhile: impl Fn() -> Result<()>,
+) -> Result<bool> {
+    let begun = Instant::now();
+    loop {
+        // Segments that were kept and given up leave room, which somebody else takes.
+        meanwhile()?;
+        let refused = watch.refusals() > 0;
+        if refused && begun.elapsed() >= outage {
+            return Ok(true);
+        }
+        if begun.elapsed() >= outage.max(REFUSED_MAX) {
+            return Ok(refused);
+        }
+        watch.pause(Duration::from_millis(100))?;
+    }
 }
 
 /// A disk of its own for the gateway, if we may make one.

@@ -56,7 +56,7 @@ pub(super) fn play(
     watch.pause(args.share(30))?;
     let mended = fault::play(scenario, deployment, disk.as_ref(), args.share(40), &watch)?;
 
-    let mut recovery = Recovery::begin(&ledger, mended, from, deployment, &watch)?;
+    let mut recovery = Recovery::begin(&ledger, mended.at, from, deployment, &watch)?;
     let end = Instant::now() + args.share(30);
     while Instant::now() < end {
         watch.pause(LOOK_EVERY)?;
@@ -85,6 +85,7 @@ pub(super) fn play(
         patience.pause(LOOK_EVERY)?;
     }
     recovery.look();
+    let whole = deployment.wait_whole(patience)?;
     let audit = audit(deployment, &ledger, from, dir, &name)?;
     let answer_within = Duration::from_secs_f64(args.answer_within);
     let measured = Measured {
@@ -94,6 +95,8 @@ pub(super) fn play(
         recovery: recovery.took,
         unexpected_ends: deployment.supervisor.surprises() - surprises,
         drained: report.drained,
+        whole,
+        felt: mended.felt,
     };
     let mut outcome = Outcome::judge(
         scenario,

@@ -125,6 +125,8 @@ mod tests {
             recovery: Some(Duration::from_millis(6_340)),
             unexpected_ends: 0,
             drained: true,
+            whole: true,
+            felt: true,
         };
         let second = Duration::from_secs(1);
         Outcome::judge(Scenario::Rabbit, false, "broker", &report, measured, second)

@@ -55,6 +55,10 @@ pub(super) struct Measured {
     pub unexpected_ends: u64,
     /// Whether the chargers could say all that they had to say in the end.
     pub drained: bool,
+    /// Whether every part said in the end that it can do its work.
+    pub whole: bool,
+    /// Whether the fault was felt at all.
+    pub felt: bool,
 }
 
 impl Outcome {
@@ -114,6 +118,12 @@ impl Outcome {
         if !measured.drained {
             faults.push("chargers could not say everything in the end".to_owned());
         }
+        if !measured.whole {
+            faults.push("not every part is ready again".to_owned());
+        }
+        if !measured.felt {
+            faults.push("the fault was not felt, so nothing is proved".to_owned());
+        }
         if outcome.recovery_s.is_none() {
             faults.push("not all stored in time".to_owned());
         }
@@ -154,6 +164,8 @@ mod tests {
             recovery: Some(Duration::from_secs(2)),
             unexpected_ends: 0,
             drained: true,
+            whole: true,
+            felt: true,
         };
         (report, measured)
     }
@@ -177,7 +189,7 @@ mod tests {
     #[test]
     fn each_broken_promise_fails_and_is_named() {
         type Spoil = fn(&mut Report, &mut Measured);
-        let cases: [(Spoil, &str); 11] = [
+        let cases: [(Spoil, &str); 13] = [
             (|report, _| report.missing = 3, "3 lost"),
             (|report, _| report.missing_transactions = 1, "1 lost"),
             (|report, _| report.discarded = 2, "2 lost"),
@@ -197,6 +209,8 @@ mod tests {
                 |_, measured| measured.drained = false,
                 "could not say everything",
             ),
+            (|_, measured| measured.whole = false, "not every part"),
+            (|_, measured| measured.felt = false, "not felt"),
             (
                 |_, measured| measured.longest_quiet = Duration::from_millis(1_300),
                 "no answer for 1.3 s",

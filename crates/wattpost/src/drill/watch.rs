@@ -108,6 +108,12 @@ impl<'a> Watch<'a> {
         self.patience.say(&format!("  {text}"));
     }
 
+    /// Handshakes that were answered with 503.
+    pub(super) fn refusals(&self) -> u64 {
+        let troubles = self.fleet.stats().troubles;
+        troubles.get("HTTP 503").copied().unwrap_or(0)
+    }
+
     fn show(&self) {
         let mut shown = self.shown.borrow_mut();
         if shown.0.elapsed() >= SHOW_EVERY {
