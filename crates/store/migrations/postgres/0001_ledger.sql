@@ -64,10 +64,11 @@ CREATE INDEX transaction_views_by_key ON transaction_views (key);
 CREATE INDEX transaction_views_open ON transaction_views (began_at, key) WHERE open;
 CREATE INDEX transaction_views_waiting ON transaction_views (charger_no, alone, began_at) WHERE alone > 0;
 
--- Every record, and so the inbox: a record that is delivered again has the same gateway, number and time, and
--- is recognised. One partition a day; what is older than the retention goes by the partition, so the
--- inbox does not grow for ever. Texts with U+0000, which PostgreSQL cannot hold, have U+2400 in its place,
--- and the whole record is in `raw`.
+-- Every record, and so the inbox. One partition a day; what is older than the retention goes by the partition, so
+-- the inbox does not grow for ever. Each partition has a unique index of its own on (gateway_no, seq), which the
+-- table as a whole cannot have: so a record that is delivered again, and another record under the same number, are
+-- recognised within a day by the insert itself, and across days by `message_days` (docs/adr/0007).
+-- Texts with U+0000, which PostgreSQL cannot hold, have U+2400 in its place, and the whole record is in `raw`.
 CREATE TABLE messages (
     gateway_no  integer NOT NULL,
     seq         bigint NOT NULL,
@@ -84,11 +85,20 @@ CREATE TABLE messages (
     payload     text NOT NULL,
     answer      text NOT NULL,
     reason      text NOT NULL,
-    raw         bytea,
-    PRIMARY KEY (gateway_no, seq, received_at)
+    raw         bytea
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX messages_by_charger ON messages (charger_no, gateway_no, seq);
 CREATE TABLE messages_default PARTITION OF messages DEFAULT;
+CREATE UNIQUE INDEX messages_default_key ON messages_default (gateway_no, seq);
+
+-- On which days there are records of a gateway with numbers in block * 4,096 and the 4,095 behind: nearly always
+-- one or two, so that hardly any record has to be looked for on another day.
+CREATE TABLE message_days (
+    gateway_no integer NOT NULL,
+    block      bigint NOT NULL,                                  -- seq >> 12
+    day        bigint NOT NULL,                                  -- received_at / 86,400,000, rounded down
+    PRIMARY KEY (gateway_no, block, day)
+);
 
 -- By when they were measured, which a charger's clock says: whatever is far off is in the default partition.
 CREATE TABLE meter_values (
@@ -178,6 +188,9 @@ BEGIN
             CONTINUE WHEN to_regclass(part) IS NOT NULL;
             EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', parent || '_default');
             EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
+            IF parent = 'messages' THEN
+                EXECUTE format('CREATE UNIQUE INDEX %I ON %I (gateway_no, seq)', part || '_key', part);
+            END IF;
             EXECUTE format(
                 'WITH moved AS (DELETE FROM %I WHERE %I >= %s AND %I < %s RETURNING *)
                  INSERT INTO %I SELECT * FROM moved',

@@ -4,8 +4,13 @@
 //! data exception, a broken constraint), the batch is halved until that record stands alone; it becomes a
 //! dead letter with its reason, and everything else goes in. When another writer was faster (a deadlock, a
 //! state that has moved on), the batch is tried again at once, on what is stored now.
+//!
+//! Rows go in sorted by their keys, table after table in the same order: of two writers with the same rows one
+//! waits for the other, and never each for the other.
 
 use super::error;
+use super::inbox;
+use super::messages::Rows;
 use super::numbers::clean;
 use super::session::{Memory, Session, Writer};
 use crate::clock;
@@ -16,7 +21,6 @@ use central::{Record, RecordId};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor};
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::time::Duration;
 
 type Records<'a, 'r> = &'a [(RecordId, Record<'r>)];
@@ -105,6 +109,10 @@ async fn learn(
     memory
         .numbers
         .learn(connection, records, gateways, chargers)
+        .await?;
+    memory
+        .days
+        .learn(connection, &memory.numbers, records)
         .await
 }
 
@@ -122,7 +130,9 @@ async fn apply_group(
     write_meter_values(connection, memory, changes).await?;
     write_events(connection, memory, changes).await?;
     // Last, because rows that others want too stay locked from here to the commit.
-    let Memory { numbers, states } = memory;
+    let Memory {
+        numbers, states, ..
+    } = memory;
     states.merge(connection, numbers, changes).await?;
     Ok(applied)
 }
@@ -178,154 +188,51 @@ async fn write_messages(
     if records.is_empty() {
         return Ok(Applied::default());
     }
-    let count = records.len();
-    let mut gateway_nos = Vec::with_capacity(count);
-    let mut seqs = Vec::with_capacity(count);
-    let mut received_ats = Vec::with_capacity(count);
-    let mut epochs = Vec::with_capacity(count);
-    let mut charger_nos = Vec::with_capacity(count);
-    let mut kinds = Vec::with_capacity(count);
-    let mut versions = Vec::with_capacity(count);
-    let mut answer_kinds = Vec::with_capacity(count);
-    let mut notes = Vec::with_capacity(count);
-    let mut charger_ids: Vec<Option<Cow<'_, str>>> = Vec::with_capacity(count);
-    let mut texts: [Vec<Cow<'_, str>>; 5] = std::array::from_fn(|_| Vec::with_capacity(count));
-    let mut raws: Vec<Option<Vec<u8>>> = Vec::with_capacity(count);
-    for (id, record) in records {
-        let charger = memory.numbers.charger(record.charger_id)?;
-        gateway_nos.push(memory.numbers.gateway(id.gateway)?);
-        seqs.push(id.seq.cast_signed());
-        received_ats.push(record.received_at.0);
-        epochs.push(record.epoch.cast_signed());
-        charger_nos.push(charger.no);
-        kinds.push(record.kind as i16);
-        versions.push(record.ocpp_version as i16);
-        answer_kinds.push(record.answer_kind as i16);
-        notes.push(i64::from(record.notes.0));
-        charger_ids.push(charger.spelled_otherwise.then(|| clean(record.charger_id)));
-        let fields = [
-            record.message_id,
-            record.action,
-            record.payload,
-            record.answer,
-            record.reason,
-        ];
-        let is_altered =
-            fields.iter().any(|text| text.contains('\0')) || record.charger_id.contains('\0');
-        for (column, text) in texts.iter_mut().zip(fields) {
-            column.push(if is_altered { clean(text) } else { text.into() });
-        }
-        raws.push(is_altered.then(|| record.encode()));
+    let mut rows = Rows::of(&memory.numbers, records)?;
+    let elsewhere = inbox::on_other_days(connection, &rows.keys()).await?;
+    let mut doubles: Vec<usize> = rows.take(|row| elsewhere.contains(&row.key));
+    let inserted = rows.insert(connection).await?;
+    if inserted < rows.len() as u64 {
+        let stored = inbox::stored(connection, &rows.keys()).await?;
+        doubles.extend(rows.take(|row| {
+            !stored
+                .get(&row.key)
+                .is_some_and(|stored| stored.is_of(&records[row.place].1, row.charger_no))
+        }));
     }
-    let [message_ids, actions, payloads, answers, reasons] = &texts;
-    let inserted = sqlx::query(
-        "INSERT INTO messages
-            (gateway_no, seq, received_at, epoch, charger_no, kind, version, answer_kind, notes,
-             charger_id, message_id, action, payload, answer, reason, raw)
-         SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::int[],
-             $6::smallint[], $7::smallint[], $8::smallint[], $9::bigint[], $10::text[], $11::text[],
-             $12::text[], $13::text[], $14::text[], $15::text[], $16::bytea[])
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(&gateway_nos)
-    .bind(&seqs)
-    .bind(&received_ats)
-    .bind(&epochs)
-    .bind(&charger_nos)
-    .bind(&kinds)
-    .bind(&versions)
-    .bind(&answer_kinds)
-    .bind(&notes)
-    .bind(&charger_ids)
-    .bind(message_ids)
-    .bind(actions)
-    .bind(payloads)
-    .bind(answers)
-    .bind(reasons)
-    .bind(&raws)
-    .execute(&mut *connection)
-    .await
-    .map_err(error::refusal)?
-    .rows_affected();
-    if inserted == count as u64 {
-        return Ok(Applied {
-            new: inserted,
-            known: 0,
-        });
-    }
-    let doubles = doubles(
-        connection,
-        memory,
-        records,
-        [&seqs, &received_ats],
-        &gateway_nos,
-    )
-    .await?;
-    if let Some(first) = doubles.first() {
-        tracing::error!(
-            record.id = %first.id,
-            records = doubles.len(),
-            "records come under ids that others have: they are kept as dead letters; {ID_USED_TWICE}"
-        );
-        metrics::counter!("wattpost_store_ids_used_twice_total").increment(doubles.len() as u64);
-        bury(connection, memory, &doubles).await?;
-    }
+    let known = rows.len() as u64 - inserted;
+    bury_doubles(connection, memory, records, doubles).await?;
     Ok(Applied {
         new: inserted,
-        known: (count as u64 - inserted).saturating_sub(doubles.len() as u64),
+        known,
     })
 }
 
-/// Those of the records whose row is another record's.
-async fn doubles(
+/// Records under ids that other records have.
+async fn bury_doubles(
     connection: &mut PgConnection,
     memory: &Memory,
     records: Records<'_, '_>,
-    [seqs, received_ats]: [&Vec<i64>; 2],
-    gateway_nos: &Vec<i32>,
-) -> Result<Vec<DeadLetter>, Refusal> {
-    type Stored = (i32, i64, i64, i64, i32, i16, String);
-    let rows: Vec<Stored> = sqlx::query_as(
-        "SELECT m.gateway_no, m.seq, m.received_at, m.epoch, m.charger_no, m.kind, m.message_id
-         FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (gateway_no, seq, received_at)
-         JOIN messages m USING (gateway_no, seq, received_at)",
-    )
-    .bind(gateway_nos)
-    .bind(seqs)
-    .bind(received_ats)
-    .fetch_all(connection)
-    .await
-    .map_err(error::refusal)?;
-    let stored: HashMap<(i32, i64, i64), Stored> = rows
+    doubles: Vec<usize>,
+) -> Result<(), Refusal> {
+    let letters: Vec<DeadLetter> = doubles
         .into_iter()
-        .map(|row| ((row.0, row.1, row.2), row))
+        .map(|place| DeadLetter {
+            id: records[place].0,
+            bytes: records[place].1.encode(),
+            reason: ID_USED_TWICE.to_owned(),
+        })
         .collect();
-    let mut doubles = Vec::new();
-    for (id, record) in records {
-        let key = (
-            memory.numbers.gateway(id.gateway)?,
-            id.seq.cast_signed(),
-            record.received_at.0,
-        );
-        let is_same =
-            stored
-                .get(&key)
-                .is_some_and(|(_, _, _, epoch, charger_no, kind, message_id)| {
-                    let charger = memory.numbers.charger(record.charger_id);
-                    *epoch == record.epoch.cast_signed()
-                        && charger.is_ok_and(|charger| charger.no == *charger_no)
-                        && *kind == record.kind as i16
-                        && **message_id == *clean(record.message_id)
-                });
-        if !is_same {
-            doubles.push(DeadLetter {
-                id: *id,
-                bytes: record.encode(),
-                reason: ID_USED_TWICE.to_owned(),
-            });
-        }
-    }
-    Ok(doubles)
+    let Some(first) = letters.first() else {
+        return Ok(());
+    };
+    tracing::error!(
+        record.id = %first.id,
+        records = letters.len(),
+        "records come under ids that others have: they are kept as dead letters; {ID_USED_TWICE}"
+    );
+    metrics::counter!("wattpost_store_ids_used_twice_total").increment(letters.len() as u64);
+    bury(connection, memory, &letters).await
 }
 
 async fn write_meter_values(
@@ -333,10 +240,11 @@ async fn write_meter_values(
     memory: &Memory,
     changes: &Changes,
 ) -> Result<(), Refusal> {
-    let rows = &changes.meter_values;
+    let mut rows: Vec<_> = changes.meter_values.iter().collect();
     if rows.is_empty() {
         return Ok(());
     }
+    rows.sort_unstable_by_key(|row| (&row.charger, row.at, row.key_hash));
     let charger_nos = rows
         .iter()
         .map(|row| {
@@ -387,10 +295,11 @@ async fn write_events(
     memory: &Memory,
     changes: &Changes,
 ) -> Result<(), Refusal> {
-    let rows = &changes.events;
+    let mut rows: Vec<_> = changes.events.iter().collect();
     if rows.is_empty() {
         return Ok(());
     }
+    rows.sort_unstable_by_key(|row| (&row.charger, row.at, row.key_hash));
     let charger_nos = rows
         .iter()
         .map(|row| {

@@ -24,12 +24,22 @@ pub(crate) fn refusal(error: sqlx::Error) -> Refusal {
     };
     let code = database.code().unwrap_or_default().into_owned();
     match (code.get(..2), code.as_str()) {
-        // Data exceptions and broken constraints: it will never go in.
-        (Some("22" | "23"), _) | (_, "54000") => Refusal::Poison(detail),
+        // Data exceptions, broken constraints, a trigger of the operator's, longer than an index takes: it will
+        // never go in.
+        (Some("22" | "23"), _) | (_, "54000" | "P0001") => Refusal::Poison(detail),
         // Deadlock, serialization, lock timeout: somebody else was there.
         (Some("40"), _) | (_, "55P03") => Refusal::away(AwayKind::Locked, detail),
         (_, "53100") => Refusal::away(AwayKind::Full, detail),
         (_, "25006") => Refusal::away(AwayKind::ReadOnly, detail),
+        // No such table, schema or function.
+        (_, "42P01" | "3F000" | "42883") => Refusal::away(
+            AwayKind::Unreachable,
+            format!("{detail}; run `wattpost migrate`"),
+        ),
+        (_, "42501") => Refusal::away(
+            AwayKind::Unreachable,
+            format!("{detail}; grant the role what docs/database.md lists"),
+        ),
         (Some("XX"), _) => Refusal::away(AwayKind::Corrupt, detail),
         _ => Refusal::away(AwayKind::Unreachable, detail),
     }

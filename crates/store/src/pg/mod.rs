@@ -10,8 +10,10 @@ mod contents;
 mod dead;
 mod directory;
 mod error;
+mod inbox;
 mod ledger;
 mod listing;
+mod messages;
 mod numbers;
 mod schema;
 mod session;
@@ -226,8 +228,8 @@ impl Store for PostgresStore {
         dead: &[DeadLetter],
     ) -> Result<Applied, Away> {
         let mut writer = self.writer();
-        // Several statements, and a few tries when another writer was faster.
-        let limit = self.options.connect_timeout + self.options.statement_timeout * 4;
+        // Several short statements, and a few tries when another writer was faster.
+        let limit = self.options.connect_timeout + self.options.statement_timeout * 2;
         let done = self.wait(limit, apply::apply(&mut writer, records, changes, dead));
         if matches!(&done, Err(Refusal::Away(_))) {
             writer.disconnect();
@@ -268,9 +270,11 @@ fn connect_options(
     let timeout = options.statement_timeout.as_millis().to_string();
     Ok(parsed
         .application_name("wattpost")
+        // The last one ends the transaction of a client that has vanished, which would keep others waiting.
         .options([
             ("statement_timeout", timeout.as_str()),
             ("lock_timeout", timeout.as_str()),
+            ("idle_in_transaction_session_timeout", timeout.as_str()),
         ])
         .log_statements(tracing::log::LevelFilter::Off)
         .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO))

@@ -3,6 +3,7 @@
 
 use super::PostgresOptions;
 use super::error;
+use super::inbox::Days;
 use super::numbers::Numbers;
 use super::states::States;
 use crate::refusal::Refusal;
@@ -27,6 +28,7 @@ pub(crate) struct Session {
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) numbers: Numbers,
+    pub(crate) days: Days,
     pub(crate) states: States,
 }
 

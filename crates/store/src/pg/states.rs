@@ -1,9 +1,11 @@
 //! Load, merge, write: how changes get into the stored states, a table at a time.
 //!
-//! Others write too. So each state is stored with a revision: it is written only where the stored revision
-//! is still the one that was merged onto; where it is not, the whole batch is tried again on what is
-//! stored now. The writer keeps what it last wrote in memory, so that a state which every batch touches is
-//! not read and parsed each time; a memory that is out of date is found out by its revision.
+//! Others write too. So the rows of the batch's gateways and chargers are locked first, in the order of their
+//! numbers, which settles who goes first for all that belongs to a charger. The writer keeps what it last
+//! wrote in memory, so that a state which every batch touches is not read and parsed each time; a memory that
+//! is out of date is found out by the revision that is stored with each state. A state is written only where
+//! the stored revision is the one that was merged onto; where it is not after all, the whole batch is tried
+//! again on what is stored now.
 
 use super::error;
 use super::listing;
@@ -18,7 +20,7 @@ use central::project::Changes;
 use sqlx::postgres::PgConnection;
 use std::borrow::Cow;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 
 /// States kept per table; beyond that the table's memory starts anew.
@@ -131,7 +133,8 @@ impl States {
         for (id, state) in &changes.gateways {
             incoming.push((numbers.gateway(*id)?, state));
         }
-        merge_numbered(connection, &mut self.gateways, incoming, &GATEWAYS).await
+        merge_numbered(connection, &mut self.gateways, incoming, &GATEWAYS).await?;
+        Ok(())
     }
 
     async fn merge_chargers(
@@ -144,7 +147,13 @@ impl States {
         for (key, state) in &changes.chargers {
             incoming.push((numbers.charger(key)?.no, state));
         }
-        merge_numbered(connection, &mut self.chargers, incoming, &CHARGERS).await
+        let stale = merge_numbered(connection, &mut self.chargers, incoming, &CHARGERS).await?;
+        if !stale.is_empty() {
+            // Somebody else has heard of these chargers, and so of what belongs to them.
+            self.connectors.retain(|key, _| !stale.contains(&key.0));
+            self.transactions.retain(|key, _| !stale.contains(&key.0));
+        }
+        Ok(())
     }
 
     async fn merge_connectors(
@@ -404,12 +413,14 @@ impl States {
 
 /// A table whose rows have a number, and a state once something is known.
 struct Numbered {
+    lock: &'static str,
     read: &'static str,
     write: &'static str,
     what: &'static str,
 }
 
 const GATEWAYS: Numbered = Numbered {
+    lock: "SELECT no, rev FROM gateways WHERE no = ANY($1) ORDER BY no FOR NO KEY UPDATE",
     read: "SELECT no, state, rev FROM gateways WHERE no = ANY($1)",
     write: "UPDATE gateways t SET state = u.state, rev = t.rev + 1
             FROM unnest($1::int[], $2::text[], $3::bigint[]) AS u (no, state, rev)
@@ -418,6 +429,7 @@ const GATEWAYS: Numbered = Numbered {
 };
 
 const CHARGERS: Numbered = Numbered {
+    lock: "SELECT no, rev FROM chargers WHERE no = ANY($1) ORDER BY no FOR NO KEY UPDATE",
     read: "SELECT no, state, rev FROM chargers WHERE no = ANY($1)",
     write: "UPDATE chargers t SET state = u.state, rev = t.rev + 1
             FROM unnest($1::int[], $2::text[], $3::bigint[]) AS u (no, state, rev)
@@ -425,13 +437,29 @@ const CHARGERS: Numbered = Numbered {
     what: "charger",
 };
 
+/// Locks, loads, merges and writes; the numbers of those that somebody else has written since they were kept.
 async fn merge_numbered<S: State>(
     connection: &mut PgConnection,
     kept: &mut HashMap<i32, Kept<S>>,
     mut incoming: Vec<(i32, &S)>,
     table: &Numbered,
-) -> Result<(), Refusal> {
+) -> Result<HashSet<i32>, Refusal> {
+    let mut stale = HashSet::new();
+    if incoming.is_empty() {
+        return Ok(stale);
+    }
     incoming.sort_by_key(|(no, _)| *no);
+    let locked: Vec<(i32, i64)> = sqlx::query_as(table.lock)
+        .bind(incoming.iter().map(|(no, _)| *no).collect::<Vec<_>>())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    for (no, rev) in locked {
+        if kept.get(&no).is_some_and(|kept| kept.rev != Some(rev)) {
+            kept.remove(&no);
+            stale.insert(no);
+        }
+    }
     let unknown: Vec<i32> = incoming
         .iter()
         .map(|(no, _)| *no)
@@ -460,7 +488,7 @@ async fn merge_numbered<S: State>(
         }
     }
     if updates.is_empty() {
-        return Ok(());
+        return Ok(stale);
     }
     let numbers: Vec<i32> = updates
         .places
@@ -474,7 +502,8 @@ async fn merge_numbered<S: State>(
         .execute(connection)
         .await
         .map_err(error::refusal)?;
-    updates.check(done.rows_affected())
+    updates.check(done.rows_affected())?;
+    Ok(stale)
 }
 
 /// Reads a stored state. One that cannot be read is set aside and begun anew: it must not hold up

@@ -26,6 +26,10 @@ impl Server {
     fn shared() -> &'static Self {
         SERVER.get_or_init(|| {
             let postgres = Postgres::start(&server_directory()).unwrap();
+            // This server is never killed, and a database per test is much to sync.
+            for sql in ["ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"] {
+                postgres.superuser_psql(sql).unwrap();
+            }
             let template = "empty_ledger";
             create(&postgres, template, "template0");
             PostgresStore::migrate(&postgres.url_as(OWNER, OWNER, template)).unwrap();

@@ -1,0 +1,141 @@
+//! The rows of `messages` that a batch makes.
+
+use super::error;
+use super::numbers::{Numbers, clean};
+use crate::refusal::Refusal;
+use central::{Record, RecordId};
+use sqlx::postgres::PgConnection;
+use std::borrow::Cow;
+
+/// Gateway number, sequence, milliseconds at which it was received.
+pub(crate) type Key = (i32, i64, i64);
+
+/// One row.
+pub(crate) struct Row<'r> {
+    /// Where its record stands in the batch.
+    pub(crate) place: usize,
+    pub(crate) key: Key,
+    pub(crate) charger_no: i32,
+    spelled_otherwise: bool,
+    record: &'r Record<'r>,
+}
+
+/// All rows of a batch, sorted by their keys.
+pub(crate) struct Rows<'r>(Vec<Row<'r>>);
+
+impl<'r> Rows<'r> {
+    /// What is to be inserted for these records, whose gateways and chargers have numbers.
+    pub(crate) fn of(
+        numbers: &Numbers,
+        records: &'r [(RecordId, Record<'r>)],
+    ) -> Result<Self, Refusal> {
+        let mut rows = Vec::with_capacity(records.len());
+        for (place, (id, record)) in records.iter().enumerate() {
+            let charger = numbers.charger(record.charger_id)?;
+            let gateway_no = numbers.gateway(id.gateway)?;
+            let seq = i64::try_from(id.seq).map_err(|_| {
+                Refusal::Poison(format!(
+                    "record number {} is beyond what the ledger can number",
+                    id.seq
+                ))
+            })?;
+            rows.push(Row {
+                place,
+                key: (gateway_no, seq, record.received_at.0),
+                charger_no: charger.no,
+                spelled_otherwise: charger.spelled_otherwise,
+                record,
+            });
+        }
+        rows.sort_by_key(|row| row.key);
+        Ok(Self(rows))
+    }
+
+    /// How many.
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The keys, sorted.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        self.0.iter().map(|row| row.key).collect()
+    }
+
+    /// Takes away the rows for which this is true; where their records stand in the batch.
+    pub(crate) fn take(&mut self, mut is_taken: impl FnMut(&Row<'_>) -> bool) -> Vec<usize> {
+        let mut places = Vec::new();
+        self.0.retain(|row| {
+            let taken = is_taken(row);
+            if taken {
+                places.push(row.place);
+            }
+            !taken
+        });
+        places
+    }
+
+    /// Inserts them; how many were not there yet.
+    pub(crate) async fn insert(&self, connection: &mut PgConnection) -> Result<u64, Refusal> {
+        let rows = &self.0;
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let charger_ids = rows.iter().map(|row| {
+            let id = row.record.charger_id;
+            row.spelled_otherwise.then(|| clean(id))
+        });
+        let text = |of: fn(&Record<'r>) -> &'r str| -> Vec<Cow<'r, str>> {
+            rows.iter().map(|row| clean(of(row.record))).collect()
+        };
+        let raws = rows.iter().map(|row| {
+            let is_altered = has_nul(row.record);
+            is_altered.then(|| row.record.encode())
+        });
+        let done = sqlx::query(
+            "INSERT INTO messages
+                (gateway_no, seq, received_at, epoch, charger_no, kind, version, answer_kind, notes,
+                 charger_id, message_id, action, payload, answer, reason, raw)
+             SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::int[],
+                 $6::smallint[], $7::smallint[], $8::smallint[], $9::bigint[], $10::text[], $11::text[],
+                 $12::text[], $13::text[], $14::text[], $15::text[], $16::bytea[])
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(rows.iter().map(|row| row.key.0).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.key.1).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.key.2).collect::<Vec<_>>())
+        .bind(column(rows, |record| record.epoch.cast_signed()))
+        .bind(rows.iter().map(|row| row.charger_no).collect::<Vec<_>>())
+        .bind(column(rows, |record| record.kind as i16))
+        .bind(column(rows, |record| record.ocpp_version as i16))
+        .bind(column(rows, |record| record.answer_kind as i16))
+        .bind(column(rows, |record| i64::from(record.notes.0)))
+        .bind(charger_ids.collect::<Vec<_>>())
+        .bind(text(|record| record.message_id))
+        .bind(text(|record| record.action))
+        .bind(text(|record| record.payload))
+        .bind(text(|record| record.answer))
+        .bind(text(|record| record.reason))
+        .bind(raws.collect::<Vec<_>>())
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+        Ok(done.rows_affected())
+    }
+}
+
+fn column<T>(rows: &[Row<'_>], of: impl Fn(&Record<'_>) -> T) -> Vec<T> {
+    rows.iter().map(|row| of(row.record)).collect()
+}
+
+/// Whether any of its texts is altered by [`clean`].
+fn has_nul(record: &Record<'_>) -> bool {
+    let texts = [
+        record.charger_id,
+        record.message_id,
+        record.action,
+        record.payload,
+        record.answer,
+        record.reason,
+    ];
+    texts.iter().any(|text| text.contains('\0'))
+}
