@@ -1,8 +1,8 @@
 //! Messages: a walk along an index of the partitions that may hold what is asked for.
 //!
 //! A page looks at a bounded number of rows and then ends, with what it has found and the place that it has
-//! reached. Records that share an id (one that two journals used) are never parted by the end of a page,
-//! because a place names an id.
+//! reached. No index over all partitions keeps an id from being on two days; such rows are never parted by the
+//! end of a page, because a place names an id.
 
 use super::{charger_no, clean};
 use crate::pg::error;

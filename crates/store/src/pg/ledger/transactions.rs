@@ -11,6 +11,7 @@ use central::model::{TransactionState, TransactionView};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use uuid::Uuid;
 
 pub(super) async fn page(
@@ -188,9 +189,9 @@ async fn views(
     let mut paired: HashMap<i32, Vec<TransactionView>> = HashMap::new();
     for row in listed.iter().filter(|row| row.is_paired) {
         let no = row.charger_no;
-        if !paired.contains_key(&no) {
+        if let Entry::Vacant(place) = paired.entry(no) {
             let waiting = waiting(connection, no, spelling(&no)).await?;
-            paired.insert(no, waiting.views);
+            place.insert(waiting.views);
         }
     }
     let view = |row: &Listed| {
