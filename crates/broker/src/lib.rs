@@ -106,7 +106,14 @@ impl Broker {
     }
 
     fn state(&self) -> State {
-        self.shared.state.borrow().clone()
+        let state = self.shared.state.borrow().clone();
+        match state {
+            // Given up, and the one who changes the state has not come to it yet.
+            State::Up(session) | State::Blocked(session, _) if session.broken.is_cancelled() => {
+                State::Down(session.why().detail)
+            }
+            state => state,
+        }
     }
 }
 
@@ -138,7 +145,7 @@ pub fn decode_message(message: &[u8], batch: &mut Batch) {
 impl Sink for Broker {
     /// Fails at once while there is no connection, and while RabbitMQ is short of memory or disk.
     fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
-        let session = self.shared.state.borrow().session();
+        let session = self.state().session();
         let answer = session.and_then(|session| {
             let answer = session.publisher.submit(batch)?;
             Ok((session, answer))
