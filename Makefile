@@ -31,14 +31,21 @@ check: ## formatting, lints, docs: before every commit
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 
-bench: ## messages per second, latency, memory, journal, applying, restart: prints ratios and tables
+bench: setup ## speed beside an echo server, and the whole chain beside Node.js: ratios and tables
 	$(CARGO) build --release -p wattpost -p bench
+	cd bench/baseline-node && npm ci --no-audit --no-fund --silent
 	target/release/wattpost-bench $(BENCH)
+	target/release/wattpost-bench chain $(CHAIN)
 	$(CARGO) bench -q -p journal --bench append
 	$(CARGO) bench -q -p store --bench apply
+	$(CARGO) bench -q -p broker --bench road
 	$(CARGO) bench -q -p central --bench station
 
-drill: setup ## 100 rounds of kill -9 under load, and the other stories at full length
+drill: setup ## every failure scenario with real servers, at both durability settings: lost must be 0
+	$(CARGO) build --release -p wattpost
+	target/release/wattpost drill $(DRILL)
+
+stories: setup ## the stories with the real binary at full length: 100 rounds of kill -9
 	WATTPOST_FULL=1 $(CARGO) test -p wattpost --profile ci --test stories -- --nocapture --test-threads 1
 
 codegen: setup ## regenerate the tables of schema facts in crates/ocpp
@@ -50,4 +57,4 @@ fuzz: ## cargo fuzz of one target for a minute: make fuzz T=frame (needs nightly
 clean: ## remove everything that was built
 	$(CARGO) clean
 
-.PHONY: help setup build demo test quick check bench drill codegen fuzz clean
+.PHONY: help setup build demo test quick check bench drill stories codegen fuzz clean
