@@ -138,18 +138,17 @@ fn closed(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
 }
 
 fn median(mut cells: Vec<Cell>) -> Cell {
-    cells.sort_by(|a, b| {
-        a.measured
-            .per_second()
-            .total_cmp(&b.measured.per_second())
-    });
+    cells.sort_by(|a, b| a.measured.per_second().total_cmp(&b.measured.per_second()));
     cells.swap_remove(cells.len() / 2)
 }
 
 fn latency(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
     const RATE: f64 = 2_000.0;
     println!("## Open loop: 200 chargers, {RATE:.0} messages a second, 20 s\n");
-    println!("| system | answered/s | p50 ms | p99 ms | worst ms | stored at the end of | CPU us a message: {} |", Cpu::NAMES);
+    println!(
+        "| system | answered/s | p50 ms | p99 ms | worst ms | stored at the end of | CPU us a message: {} |",
+        Cpu::NAMES
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for _ in 0..plan.rounds {
         for system in System::ALL {
@@ -242,7 +241,10 @@ fn holds_at(plant: &mut Plant, system: System, seconds: f64, rate: f64) -> Resul
 fn until(deadline: Duration, what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
     let end = Instant::now() + deadline;
     while !so()? {
-        ensure!(Instant::now() < end, "{what} did not come to be within {deadline:?}");
+        ensure!(
+            Instant::now() < end,
+            "{what} did not come to be within {deadline:?}"
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())

@@ -20,7 +20,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 #[derive(Debug, Parser)]
-#[command(about = "Measures Wattpost beside a bare echo server; `chain` measures all parts together")]
+#[command(
+    about = "Measures Wattpost beside a bare echo server; `chain` measures all parts together"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -111,11 +111,16 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         false => None,
     };
     let database = open_database(settings, roles).await?;
-    let broker = match settings.has_broker() && roles != Roles::Api {
-        true => Some(start_broker(settings, roles).await?),
-        false => None,
+    if settings.has_broker() && roles != Roles::Api {
+        look_at_broker(settings).await?;
+    }
+    // One connection each: while RabbitMQ holds back who publishes, it must go on taking acknowledgements.
+    let connect = |name: &str, wanted: bool| {
+        (wanted && settings.has_broker()).then(|| Broker::start(settings.broker.clone(), name))
     };
-    if roles == Roles::Consumer && broker.is_none() {
+    let out = connect("gateway", roles.has_gateway());
+    let back = connect("consumer", roles.has_consumer());
+    if roles == Roles::Consumer && back.is_none() {
         anyhow::bail!(
             "broker.url is empty, so there is nothing to consume; name RabbitMQ there, such as \
              \"amqp://USER:PASSWORD@HOST:5672/%2f\" (without RabbitMQ, `wattpost gateway` and `serve` write to \
@@ -126,21 +131,22 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     let mut probes: Vec<Arc<dyn HealthProbe>> = Vec::new();
     let gateway = match opened {
         Some(opened) => {
-            let gateway = GatewayRole::start(settings, opened, &database, broker.as_ref()).await?;
+            let gateway = GatewayRole::start(settings, opened, &database, out.as_ref()).await?;
             probes.extend(gateway.probes());
             Some(gateway)
         }
         None => None,
     };
-    let consumer = match &broker {
-        Some(broker) if roles.has_consumer() => {
+    let consumer = match &back {
+        Some(broker) => {
             let consumer = ConsumerRole::start(settings, &database, broker)?;
             probes.extend(consumer.probes());
             Some(consumer)
         }
-        _ => None,
+        None => None,
     };
-    if let Some(broker) = &broker {
+    let brokers = [out, back];
+    for broker in brokers.iter().flatten() {
         probes.push(Arc::clone(broker) as _);
     }
 
@@ -190,7 +196,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         () = stopping => {}
         () = stop.recv() => tracing::warn!("second signal: stopping at once"),
     }
-    if let Some(broker) = &broker {
+    for broker in brokers.iter().flatten() {
         let _ = tokio::time::timeout(Duration::from_secs(2), broker.close()).await;
     }
     let left = match gateway {
@@ -226,8 +232,8 @@ async fn open_database(settings: &Settings, roles: Roles) -> Result<Arc<dyn Data
     opened.await.context("open the database")?
 }
 
-/// Connects to RabbitMQ; one that is away is found again later, one that refuses us stops the start.
-async fn start_broker(settings: &Settings, roles: Roles) -> Result<Arc<Broker>> {
+/// Looks at RabbitMQ once; one that is away is found again later, one that refuses us stops the start.
+async fn look_at_broker(settings: &Settings) -> Result<()> {
     let looked =
         tokio::time::timeout(Duration::from_secs(5), Broker::check(&settings.broker)).await;
     match looked {
@@ -238,7 +244,7 @@ async fn start_broker(settings: &Settings, roles: Roles) -> Result<Arc<Broker>> 
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => tracing::warn!("RabbitMQ does not answer; going on without it for now"),
     }
-    Ok(Broker::start(settings.broker.clone(), roles.name()))
+    Ok(())
 }
 
 /// Why the gateway can keep no promise any more; never ready where there is none.

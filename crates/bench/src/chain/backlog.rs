@@ -33,9 +33,20 @@ pub(crate) fn run(plant: &mut Plant, records: u64) -> Result<()> {
         std::thread::sleep(Duration::from_millis(500));
         let applied = consumer.metric("wattpost_consumer_records_applied_total")? as u64;
         let before = seen.last().map_or(0, |(_, applied, _)| *applied);
-        still = if applied == before && applied > 0 { still + 1 } else { 0 };
-        seen.push((begun.elapsed().as_secs_f64(), applied, consumer.rss_bytes()?));
-        ensure!(begun.elapsed() < Duration::from_secs(900), "the records were not applied");
+        still = if applied == before && applied > 0 {
+            still + 1
+        } else {
+            0
+        };
+        seen.push((
+            begun.elapsed().as_secs_f64(),
+            applied,
+            consumer.rss_bytes()?,
+        ));
+        ensure!(
+            begun.elapsed() < Duration::from_secs(900),
+            "the records were not applied"
+        );
     }
     seen.truncate(seen.len() - still + 1);
     let (took, applied, _) = *seen.last().context("a figure")?;
@@ -57,8 +68,12 @@ pub(crate) fn run(plant: &mut Plant, records: u64) -> Result<()> {
 
     let rate = applied as f64 / took;
     let copied = copy(plant, &place)?;
-    println!("## {records} records that waited in RabbitMQ, applied to PostgreSQL by one consumer\n");
-    println!("| applied | seconds | records/s | slowest / fastest tenth | raw COPY of the same rows, records/s | **share** | consumer's memory MiB at 20 % / 90 % | CPU us a record: consumer / RabbitMQ / PostgreSQL |");
+    println!(
+        "## {records} records that waited in RabbitMQ, applied to PostgreSQL by one consumer\n"
+    );
+    println!(
+        "| applied | seconds | records/s | slowest / fastest tenth | raw COPY of the same rows, records/s | **share** | consumer's memory MiB at 20 % / 90 % | CPU us a record: consumer / RabbitMQ / PostgreSQL |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     println!(
         "| {stored} | {took:.1} | **{rate:.0}** | {slowest:.0} / {fastest:.0} | {:.0} | **{:.2}** | {early:.0} / {late:.0} | {consumer_us:.0} / {rabbit_us:.0} / {postgres_us:.0} |\n",
@@ -102,7 +117,10 @@ fn copy(plant: &mut Plant, full: &super::plant::Place) -> Result<f64> {
         let file = file.to_str().context("a path in UTF-8")?;
         plant.sql(full, &format!("\\copy {table} TO '{file}' (FORMAT binary)"))?;
         let begun = Instant::now();
-        plant.sql(&empty, &format!("\\copy {table} FROM '{file}' (FORMAT binary)"))?;
+        plant.sql(
+            &empty,
+            &format!("\\copy {table} FROM '{file}' (FORMAT binary)"),
+        )?;
         if is_timed {
             seconds += begun.elapsed().as_secs_f64();
         }

@@ -164,19 +164,27 @@ impl Plant {
         }
         let name = format!("bench{}", self.launched);
         let names = self.rabbit.ctl(&["list_vhosts", "name"])?;
-        Ok(names.lines().any(|line| line.trim() == name).then(|| Place {
-            data_dir: self.dir.path().join(&name),
-            broker_url: String::new(),
-            database_url: String::new(),
-            name,
-        }))
+        Ok(names
+            .lines()
+            .any(|line| line.trim() == name)
+            .then(|| Place {
+                data_dir: self.dir.path().join(&name),
+                broker_url: String::new(),
+                database_url: String::new(),
+                name,
+            }))
     }
 
     /// Runs SQL in the database of a place.
     pub(crate) fn sql(&self, place: &Place, sql: &str) -> Result<String> {
         let output = Command::new("psql")
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-            .args(["--set=ON_ERROR_STOP=1", "--command", sql, &place.database_url])
+            .args([
+                "--set=ON_ERROR_STOP=1",
+                "--command",
+                sql,
+                &place.database_url,
+            ])
             .output()
             .context("run psql")?;
         ensure!(
@@ -220,7 +228,12 @@ impl<'a> Wattpost<'a> {
             .arg(&self.place.data_dir)
             .args(["--broker-url", &self.place.broker_url])
             .args(["--database-url", &self.place.database_url])
-            .args(["--ocpp-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"])
+            .args([
+                "--ocpp-listen",
+                "127.0.0.1:0",
+                "--http-listen",
+                "127.0.0.1:0",
+            ])
             .env("WATTPOST__GATEWAY__DURABILITY", self.durability)
             .env("RUST_LOG", "warn")
             .current_dir(Path::new("/"));
@@ -255,7 +268,10 @@ impl Running {
     /// Where chargers connect.
     pub(crate) fn ocpp(&self) -> SocketAddr {
         let server = self.gateway.as_ref().or(self.node.as_ref());
-        server.map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |server| server.address)
+        server.map_or_else(
+            || SocketAddr::from(([0, 0, 0, 0], 0)),
+            |server| server.address,
+        )
     }
 
     /// Messages of chargers that are stored now.
