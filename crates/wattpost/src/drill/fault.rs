@@ -101,7 +101,7 @@ pub(super) fn play(
             Ok(Mended::now())
         }
         Scenario::DiskFull => match disk {
-            Some(disk) => disk_full(disk, outage, watch),
+            Some(disk) => disk_full(deployment, disk, outage, watch),
             None => journal_full(deployment, outage, watch),
         },
     }
@@ -242,10 +242,30 @@ fn locked(
     Ok(Mended::now())
 }
 
-fn disk_full(disk: &SmallDisk, outage: Duration, watch: &Watch<'_>) -> Result<Mended> {
+/// A full disk alone is not felt: what was delivered leaves room for what comes. So half of the time everything behind
+/// the gateway is there, and then nothing is, until chargers are refused.
+fn disk_full(
+    deployment: &mut Deployment,
+    disk: &SmallDisk,
+    outage: Duration,
+    watch: &Watch<'_>,
+) -> Result<Mended> {
     watch.say("the gateway's disk is full, and stays full");
-    let felt = until_refused(outage, watch, || disk.fill_up())?;
+    disk.fill_up()?;
+    watch.pause(outage / 2)?;
+    // Embedded, the database is on the same disk.
+    if let Some(neighbours) = &mut deployment.neighbours {
+        watch.say("now RabbitMQ and PostgreSQL are away too, so that nothing leaves the disk");
+        neighbours.network.black_hole();
+        neighbours.postgres.kill()?;
+    }
+    // Segments that were kept and given up leave room, which somebody else takes.
+    let felt = until_refused(outage / 2, watch, || disk.fill_up())?;
     disk.make_room()?;
+    if let Some(neighbours) = &mut deployment.neighbours {
+        neighbours.network.restore();
+        neighbours.postgres.start_again()?;
+    }
     watch.say("there is room again");
     Ok(Mended {
         felt,
@@ -291,7 +311,6 @@ fn until_refused(
 ) -> Result<bool> {
     let begun = Instant::now();
     loop {
-        // Segments that were kept and given up leave room, which somebody else takes.
         meanwhile()?;
         let refused = watch.refusals() > 0;
         if refused && begun.elapsed() >= outage {
