@@ -168,16 +168,18 @@ CREATE TABLE tokens (
 -- (0: none). Rows that came before their partition are moved into it. Run by the role that owns the
 -- tables, whoever calls it, so that nobody else needs the right to create tables. Returns how many
 -- partitions were made or dropped.
+--
+-- It waits two seconds for a lock and no longer: whoever waits for a table keeps all others from it.
 CREATE FUNCTION wattpost_maintain(now_ms bigint, retain_days integer) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '2s' AS $$
 DECLARE
     day_ms   constant bigint := 86400000;
     today    constant bigint := now_ms / day_ms;
+    horizon  constant bigint := today - retain_days;
     parent   text;
     clock    text;
     part     text;
     day      bigint;
-    horizon  bigint;
     changed  integer := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(1463899220);
@@ -185,7 +187,7 @@ BEGIN
         clock := CASE parent WHEN 'messages' THEN 'received_at' ELSE 'at' END;
         FOR day IN today - 1 .. today + 7 LOOP
             part := parent || '_' || to_char(to_timestamp(day * 86400) AT TIME ZONE 'UTC', 'YYYYMMDD');
-            CONTINUE WHEN to_regclass(part) IS NOT NULL;
+            CONTINUE WHEN to_regclass(part) IS NOT NULL OR (retain_days > 0 AND day < horizon);
             EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', parent || '_default');
             EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
             IF parent = 'messages' THEN
@@ -199,20 +201,34 @@ BEGIN
                 parent, part, day * day_ms, (day + 1) * day_ms);
             changed := changed + 1;
         END LOOP;
-        CONTINUE WHEN retain_days <= 0;
-        horizon := today - retain_days;
+    END LOOP;
+    IF retain_days <= 0 THEN
+        RETURN changed;
+    END IF;
+    DELETE FROM messages_default WHERE received_at < horizon * day_ms;
+    DELETE FROM meter_values_default WHERE at < horizon * day_ms;
+    DELETE FROM events WHERE at < horizon * day_ms;
+    DELETE FROM message_days WHERE message_days.day < horizon;
+    -- Last, because nobody writes while a partition is dropped. In the order in which batches write, so that a batch
+    -- and this never wait for each other.
+    FOREACH parent IN ARRAY ARRAY['messages', 'meter_values'] LOOP
         FOR part IN
             SELECT c.relname FROM pg_inherits i
             JOIN pg_class c ON c.oid = i.inhrelid
             WHERE i.inhparent = to_regclass(parent) AND c.relname ~ '_[0-9]{8}$'
+            ORDER BY c.relname
         LOOP
             IF extract(epoch FROM to_date(right(part, 8), 'YYYYMMDD')) / 86400 < horizon THEN
                 EXECUTE format('DROP TABLE %I', part);
                 changed := changed + 1;
             END IF;
         END LOOP;
-        EXECUTE format('DELETE FROM %I WHERE %I < %s', parent || '_default', clock, horizon * day_ms);
     END LOOP;
     RETURN changed;
 END
 $$;
+REVOKE ALL ON FUNCTION wattpost_maintain(bigint, integer) FROM PUBLIC;
+-- Whoever calls it cannot put tables of their own in the place of ours.
+DO $$ BEGIN
+    EXECUTE format('ALTER FUNCTION wattpost_maintain(bigint, integer) SET search_path = %I, pg_temp', current_schema());
+END $$;

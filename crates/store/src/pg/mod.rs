@@ -262,11 +262,15 @@ fn connect_options(
 ) -> Result<PgConnectOptions, PostgresOpenError> {
     // What nobody chose: the process's own provider of cryptography.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let parsed = PgConnectOptions::from_str(url).map_err(|error| {
+    let unusable = |why: &dyn std::fmt::Display| {
         PostgresOpenError(format!(
-            "database.url cannot be used: {error}; give \"postgres://USER:PASSWORD@HOST/NAME\""
+            "database.url cannot be used: {why}; give \"postgres://USER:PASSWORD@HOST/NAME\""
         ))
-    })?;
+    };
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(unusable(&"it does not begin with postgres://"));
+    }
+    let parsed = PgConnectOptions::from_str(url).map_err(|error| unusable(&error))?;
     let timeout = options.statement_timeout.as_millis().to_string();
     Ok(parsed
         .application_name("wattpost")

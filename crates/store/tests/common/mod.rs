@@ -12,7 +12,7 @@ mod postgres;
 mod sqlite;
 
 pub(crate) use adapter::{Adapter, Database};
-pub(crate) use postgres::PostgresHome;
+pub(crate) use postgres::{PostgresHome, run};
 pub(crate) use sqlite::Home;
 
 use central::ports::{Applied, Away, Store};

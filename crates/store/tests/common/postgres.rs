@@ -97,6 +97,20 @@ impl PostgresHome {
         PostgresStore::open(&self.url(), options).unwrap()
     }
 
+    /// Keeps the effect of a statement uncommitted while `meanwhile` runs.
+    pub(crate) fn hold(&self, sql: &str, meanwhile: impl FnOnce()) {
+        wait(async {
+            let mut connection = PgConnection::connect(&self.url()).await.unwrap();
+            let mut transaction = connection.begin().await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+                .execute(&mut *transaction)
+                .await
+                .unwrap();
+            meanwhile();
+            transaction.rollback().await.unwrap();
+        });
+    }
+
     /// A statement of the superuser.
     pub(crate) fn command(&self, sql: &str) {
         run(&self.url_as("postgres", "postgres"), sql).unwrap();
