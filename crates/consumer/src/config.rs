@@ -11,7 +11,8 @@ pub struct Config {
     /// Batches that wait while one is applied; whoever delivers more waits. Default 2.
     pub queue_batches_max: usize,
     /// How far the thread stands back behind others on a busy machine, as a Unix niceness from 0 (not
-    /// at all) to 19. Chargers wait for their answers, nobody waits for the ledger. Default 10.
+    /// at all) to 19. Chargers wait for their answers, nobody waits for the ledger. Default 10. Only where the
+    /// process is a gateway too.
     pub niceness: u8,
     /// Records collected from RabbitMQ for one transaction at most. Default 2,000: what is merged per row
     /// pays most when there is much to catch up with, and two such batches fit into a few MiB.

@@ -139,7 +139,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     };
     let consumer = match &back {
         Some(broker) => {
-            let consumer = ConsumerRole::start(settings, &database, broker)?;
+            let consumer = ConsumerRole::start(settings, &database, broker, roles.has_gateway())?;
             probes.extend(consumer.probes());
             Some(consumer)
         }

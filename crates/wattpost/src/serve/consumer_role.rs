@@ -20,7 +20,8 @@ pub(crate) struct ConsumerRole {
 }
 
 impl ConsumerRole {
-    /// Starts consuming. Must be called within a Tokio runtime.
+    /// Starts consuming. Must be called within a Tokio runtime. Where the process is also a gateway, the
+    /// thread that writes stands back.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -28,9 +29,15 @@ impl ConsumerRole {
         settings: &Settings,
         database: &Arc<dyn Database>,
         broker: &Arc<Broker>,
+        shares_with_gateway: bool,
     ) -> Result<Self> {
         let store = Arc::clone(database) as Arc<dyn Store>;
-        let applier = Arc::new(Applier::start(store, settings.consumer.clone())?);
+        let mut applying = settings.consumer.clone();
+        if !shares_with_gateway {
+            // There are no chargers here whose answers could wait for it.
+            applying.niceness = 0;
+        }
+        let applier = Arc::new(Applier::start(store, applying)?);
         let (pinged, maintained) = (Arc::clone(database), Arc::clone(database));
         let consumer = Consumer::start(
             ConsumerDeps {
