@@ -139,7 +139,10 @@ fn prepare(
             let data = disk.path().join("data");
             deployment.reopen(durability, Some(&data), Some(SMALL_SEGMENTS), patience)?;
         }
-        None => deployment.reopen(durability, None, Some(SMALL_JOURNAL), patience)?,
+        None => {
+            let data = dir.join(format!("small-journal-{}", durability.name()));
+            deployment.reopen(durability, Some(&data), Some(SMALL_JOURNAL), patience)?;
+        }
     }
     Ok(disk)
 }
