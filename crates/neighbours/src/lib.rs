@@ -23,6 +23,7 @@ mod process;
 mod programs;
 mod proxy;
 mod rabbit;
+mod rabbit_home;
 mod ready;
 
 pub use cluster::RabbitCluster;

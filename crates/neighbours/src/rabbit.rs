@@ -5,7 +5,7 @@
 
 use crate::epmd::Epmd;
 use crate::process::{Process, mortal};
-use crate::{ports, programs, ready};
+use crate::{ports, programs, rabbit_home, ready};
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 use std::fs;
@@ -265,8 +265,12 @@ impl Place {
     }
 
     fn spawn(&self) -> anyhow::Result<Process> {
-        let mut command = mortal(&programs::RABBITMQ_SERVER.path()?, None)?;
+        let server = programs::RABBITMQ_SERVER.path()?;
+        let mut command = mortal(&server, None)?;
         self.environment(&mut command);
+        if let Some(scripts) = rabbit_home::slim(&server, &self.dir.join("server")) {
+            command.env("RABBITMQ_SCRIPTS_DIR", scripts);
+        }
         // Makes the start script become the Erlang VM instead of watching over it; it does so itself for `-detached`.
         // So what we kill is the VM.
         command.env("detached", "1");
