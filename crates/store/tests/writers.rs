@@ -161,3 +161,46 @@ fn another_record_under_a_number_of_another_day_is_a_dead_letter() {
     assert_eq!(contents.records[&id(1, 1)], both[1].bytes);
     assert_eq!(contents.dead[&id(1, 1)].0, both[0].bytes);
 }
+
+#[test]
+fn large_batches_are_the_same_as_small_ones_known_records_and_odd_texts_among_them() {
+    let said: Vec<Said> = (0..300_u64)
+        .map(|n| {
+            let record = id(u128::from(n % 3), n + 1);
+            let minute = n.cast_signed();
+            match n % 4 {
+                0 => common::call(record, "CP-\u{0}", minute, "Odd\u{0}", "{\"a\u{0}\":1}"),
+                1 => common::call(record, "cp-1", minute, "Heartbeat", ""),
+                // The same value more than once.
+                2 => meter_values(record, "CP-1", minute / 20, 5),
+                _ => start(record, "CP-1", minute, minute),
+            }
+        })
+        .collect();
+    let reference = MemoryStore::default();
+    apply(&reference, &said).unwrap();
+    let home = PostgresHome::new();
+    let store = home.open();
+    assert_eq!(apply(&store, &said[..100]).unwrap().new, 100);
+    // Half of it is known, and then a quarter; then all.
+    for (range, new) in [(0..200, 100), (100..300, 100), (0..300, 0)] {
+        let applied = apply(&store, &said[range.clone()]).unwrap();
+        assert_eq!(
+            (applied.new, applied.known),
+            (new, range.len() as u64 - new)
+        );
+    }
+    let contents = store.contents().unwrap();
+    assert_eq!(contents.records, reference.contents().records);
+    // A text with U+0000 is whole in its record only; elsewhere it is written otherwise.
+    let of_cp_1 = |contents: &central::memory::Contents| {
+        let mut values = contents.meter_values.clone();
+        values.retain(|key, _| key.0 == "cp-1");
+        values
+    };
+    assert_eq!(of_cp_1(&contents), of_cp_1(&reference.contents()));
+    assert_eq!(
+        contents.states.transactions,
+        reference.contents().states.transactions
+    );
+}

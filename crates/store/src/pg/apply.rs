@@ -11,6 +11,7 @@
 use super::error;
 use super::inbox;
 use super::messages::Rows;
+use super::meter;
 use super::numbers::clean;
 use super::session::{Memory, Session, Writer};
 use crate::clock;
@@ -127,7 +128,7 @@ async fn apply_group(
     if applied.known == records.len() as u64 && !records.is_empty() {
         return Ok(applied);
     }
-    write_meter_values(connection, memory, changes).await?;
+    meter::write(connection, memory, &changes.meter_values).await?;
     write_events(connection, memory, changes).await?;
     // Last, because rows that others want too stay locked from here to the commit.
     let Memory {
@@ -182,7 +183,7 @@ async fn apply_halving(
 
 async fn write_messages(
     connection: &mut PgConnection,
-    memory: &Memory,
+    memory: &mut Memory,
     records: Records<'_, '_>,
 ) -> Result<Applied, Refusal> {
     if records.is_empty() {
@@ -191,7 +192,7 @@ async fn write_messages(
     let mut rows = Rows::of(&memory.numbers, records)?;
     let elsewhere = inbox::on_other_days(connection, &rows.keys()).await?;
     let mut doubles: Vec<usize> = rows.take(|row| elsewhere.contains(&row.key));
-    let inserted = rows.insert(connection).await?;
+    let inserted = rows.write(connection, &mut memory.copied_messages).await?;
     if inserted < rows.len() as u64 {
         let stored = inbox::stored(connection, &rows.keys()).await?;
         doubles.extend(rows.take(|row| {
@@ -233,61 +234,6 @@ async fn bury_doubles(
     );
     metrics::counter!("wattpost_store_ids_used_twice_total").increment(letters.len() as u64);
     bury(connection, memory, &letters).await
-}
-
-async fn write_meter_values(
-    connection: &mut PgConnection,
-    memory: &Memory,
-    changes: &Changes,
-) -> Result<(), Refusal> {
-    let mut rows: Vec<_> = changes.meter_values.iter().collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    rows.sort_unstable_by_key(|row| (&row.charger, row.at, row.key_hash));
-    let charger_nos = rows
-        .iter()
-        .map(|row| {
-            memory
-                .numbers
-                .charger(&row.charger)
-                .map(|charger| charger.no)
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let ats: Vec<i64> = rows.iter().map(|row| row.at.0).collect();
-    let hashes: Vec<i64> = rows.iter().map(|row| row.key_hash).collect();
-    let evses: Vec<Option<i64>> = rows.iter().map(|row| row.evse).collect();
-    let connectors: Vec<Option<i64>> = rows.iter().map(|row| row.connector).collect();
-    let transactions: Vec<Option<Cow<'_, str>>> = rows
-        .iter()
-        .map(|row| row.transaction_id.as_deref().map(clean))
-        .collect();
-    let energies: Vec<Option<f64>> = rows.iter().map(|row| row.energy_wh).collect();
-    let powers: Vec<Option<f64>> = rows.iter().map(|row| row.power_w).collect();
-    let socs: Vec<Option<f64>> = rows.iter().map(|row| row.soc_percent).collect();
-    let sampled: Vec<Cow<'_, str>> = rows.iter().map(|row| clean(&row.sampled)).collect();
-    sqlx::query(
-        "INSERT INTO meter_values
-            (charger_no, at, key_hash, evse, connector, transaction_id, energy_wh, power_w, soc_percent,
-             sampled)
-         SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[],
-             $7::float8[], $8::float8[], $9::float8[], $10::text[])
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(&charger_nos)
-    .bind(&ats)
-    .bind(&hashes)
-    .bind(&evses)
-    .bind(&connectors)
-    .bind(&transactions)
-    .bind(&energies)
-    .bind(&powers)
-    .bind(&socs)
-    .bind(&sampled)
-    .execute(connection)
-    .await
-    .map_err(error::refusal)?;
-    Ok(())
 }
 
 async fn write_events(

@@ -1,5 +1,6 @@
 //! The rows of `messages` that a batch makes.
 
+use super::copy::{CopyRows, Habit};
 use super::error;
 use super::numbers::{Numbers, clean};
 use crate::refusal::Refusal;
@@ -9,6 +10,9 @@ use std::borrow::Cow;
 
 /// Gateway number, sequence, milliseconds at which it was received.
 pub(crate) type Key = (i32, i64, i64);
+
+const COPY: &str = "COPY messages (gateway_no, seq, received_at, epoch, charger_no, kind, version, answer_kind,
+    notes, charger_id, message_id, action, payload, answer, reason, raw) FROM STDIN (FORMAT binary)";
 
 /// One row.
 pub(crate) struct Row<'r> {
@@ -74,8 +78,57 @@ impl<'r> Rows<'r> {
         places
     }
 
-    /// Inserts them; how many were not there yet.
-    pub(crate) async fn insert(&self, connection: &mut PgConnection) -> Result<u64, Refusal> {
+    /// Puts them in; how many were not there yet.
+    pub(crate) async fn write(
+        &self,
+        connection: &mut PgConnection,
+        habit: &mut Habit,
+    ) -> Result<u64, Refusal> {
+        if habit.is_copy(self.len())
+            && let Some(copied) = habit.copy(connection, COPY, self.copy_rows()).await?
+        {
+            return Ok(copied);
+        }
+        self.insert(connection).await
+    }
+
+    fn copy_rows(&self) -> CopyRows {
+        let bytes: usize = self.0.iter().map(|row| row.record.payload.len()).sum();
+        let mut copy = CopyRows::with_capacity(bytes + self.len() * 300);
+        for row in &self.0 {
+            let record = row.record;
+            let is_altered = has_nul(record);
+            let text = |text: &'r str| -> Cow<'r, str> {
+                if is_altered { clean(text) } else { text.into() }
+            };
+            copy.row(16);
+            copy.int4(row.key.0);
+            copy.int8(row.key.1);
+            copy.int8(row.key.2);
+            copy.int8(record.epoch.cast_signed());
+            copy.int4(row.charger_no);
+            copy.int2(record.kind as i16);
+            copy.int2(record.ocpp_version as i16);
+            copy.int2(record.answer_kind as i16);
+            copy.int8(i64::from(record.notes.0));
+            let spelling = row.spelled_otherwise.then(|| text(record.charger_id));
+            copy.field_or_null(spelling.as_ref().map(|spelling| spelling.as_bytes()));
+            for field in [
+                record.message_id,
+                record.action,
+                record.payload,
+                record.answer,
+                record.reason,
+            ] {
+                copy.field(text(field).as_bytes());
+            }
+            let raw = is_altered.then(|| record.encode());
+            copy.field_or_null(raw.as_deref());
+        }
+        copy
+    }
+
+    async fn insert(&self, connection: &mut PgConnection) -> Result<u64, Refusal> {
         let rows = &self.0;
         if rows.is_empty() {
             return Ok(0);

@@ -7,6 +7,7 @@
 
 mod apply;
 mod contents;
+mod copy;
 mod dead;
 mod directory;
 mod error;
@@ -14,6 +15,7 @@ mod inbox;
 mod ledger;
 mod listing;
 mod messages;
+mod meter;
 mod numbers;
 mod schema;
 mod session;

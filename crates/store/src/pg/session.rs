@@ -2,6 +2,7 @@
 //! that was away is found again without anybody's help.
 
 use super::PostgresOptions;
+use super::copy::Habit;
 use super::error;
 use super::inbox::Days;
 use super::numbers::Numbers;
@@ -29,6 +30,8 @@ pub(crate) struct Session {
 pub(crate) struct Memory {
     pub(crate) numbers: Numbers,
     pub(crate) days: Days,
+    pub(crate) copied_messages: Habit,
+    pub(crate) copied_values: Habit,
     pub(crate) states: States,
 }
 

@@ -1,0 +1,107 @@
+//! The rows of `meter_values` that a batch makes.
+
+use super::copy::CopyRows;
+use super::error;
+use super::numbers::clean;
+use super::session::Memory;
+use crate::refusal::Refusal;
+use central::model::MeterValueRow;
+use sqlx::postgres::PgConnection;
+use std::borrow::Cow;
+
+const COPY: &str =
+    "COPY meter_values (charger_no, at, key_hash, evse, connector, transaction_id, energy_wh,
+    power_w, soc_percent, sampled) FROM STDIN (FORMAT binary)";
+
+/// A row with its charger's number.
+type Numbered<'a> = (i32, &'a MeterValueRow);
+
+/// Keeps these values, each once.
+pub(crate) async fn write(
+    connection: &mut PgConnection,
+    memory: &mut Memory,
+    values: &[MeterValueRow],
+) -> Result<(), Refusal> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Vec::with_capacity(values.len());
+    for value in values {
+        rows.push((memory.numbers.charger(&value.charger)?.no, value));
+    }
+    rows.sort_unstable_by_key(key);
+    // Two rows with the same key are the same row, told twice.
+    rows.dedup_by_key(|row| key(row));
+    let habit = &mut memory.copied_values;
+    if habit.is_copy(rows.len())
+        && habit
+            .copy(connection, COPY, copy_rows(&rows))
+            .await?
+            .is_some()
+    {
+        return Ok(());
+    }
+    insert(connection, &rows).await
+}
+
+const fn key((charger_no, value): &Numbered<'_>) -> (i32, i64, i64) {
+    (*charger_no, value.at.0, value.key_hash)
+}
+
+fn copy_rows(rows: &[Numbered<'_>]) -> CopyRows {
+    let bytes: usize = rows.iter().map(|(_, value)| value.sampled.len()).sum();
+    let mut copy = CopyRows::with_capacity(bytes + rows.len() * 120);
+    for (charger_no, value) in rows {
+        copy.row(10);
+        copy.int4(*charger_no);
+        copy.int8(value.at.0);
+        copy.int8(value.key_hash);
+        copy.int8_or_null(value.evse);
+        copy.int8_or_null(value.connector);
+        let transaction = value.transaction_id.as_deref().map(clean);
+        copy.field_or_null(transaction.as_ref().map(|id| id.as_bytes()));
+        copy.float8_or_null(value.energy_wh);
+        copy.float8_or_null(value.power_w);
+        copy.float8_or_null(value.soc_percent);
+        copy.field(clean(&value.sampled).as_bytes());
+    }
+    copy
+}
+
+async fn insert(connection: &mut PgConnection, rows: &[Numbered<'_>]) -> Result<(), Refusal> {
+    let charger_nos: Vec<i32> = rows.iter().map(|row| row.0).collect();
+    let rows = || rows.iter().map(|row| row.1);
+    let ats: Vec<i64> = rows().map(|row| row.at.0).collect();
+    let hashes: Vec<i64> = rows().map(|row| row.key_hash).collect();
+    let evses: Vec<Option<i64>> = rows().map(|row| row.evse).collect();
+    let connectors: Vec<Option<i64>> = rows().map(|row| row.connector).collect();
+    let transactions: Vec<Option<Cow<'_, str>>> = rows()
+        .map(|row| row.transaction_id.as_deref().map(clean))
+        .collect();
+    let energies: Vec<Option<f64>> = rows().map(|row| row.energy_wh).collect();
+    let powers: Vec<Option<f64>> = rows().map(|row| row.power_w).collect();
+    let socs: Vec<Option<f64>> = rows().map(|row| row.soc_percent).collect();
+    let sampled: Vec<Cow<'_, str>> = rows().map(|row| clean(&row.sampled)).collect();
+    sqlx::query(
+        "INSERT INTO meter_values
+            (charger_no, at, key_hash, evse, connector, transaction_id, energy_wh, power_w, soc_percent,
+             sampled)
+         SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[],
+             $7::float8[], $8::float8[], $9::float8[], $10::text[])
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(&charger_nos)
+    .bind(&ats)
+    .bind(&hashes)
+    .bind(&evses)
+    .bind(&connectors)
+    .bind(&transactions)
+    .bind(&energies)
+    .bind(&powers)
+    .bind(&socs)
+    .bind(&sampled)
+    .execute(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(())
+}
