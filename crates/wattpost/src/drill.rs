@@ -27,14 +27,8 @@ use verdict::Outcome;
 use watch::Patience;
 
 /// Flags of `wattpost drill`.
-///
-/// Examples:
-///   wattpost drill                                      all scenarios, at both durabilities
-///   wattpost drill --scenario 2 --scenario database     two of them
-///   wattpost drill --scenario 5 --chargers 500 --keep   and look at the logs afterwards
-///   wattpost drill --embedded                           nothing else need be installed
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment, after_long_help = MEANING)]
+#[command(after_long_help = MEANING)]
 pub(crate) struct DrillArgs {
     /// Play only this one, by number or name; may be repeated. `1` stands for 1a to 1d [default: all]
     #[arg(long, value_name = "SCENARIO")]
@@ -75,31 +69,46 @@ pub(crate) struct DrillArgs {
 }
 
 const MEANING: &str = "\
-What happens: a private RabbitMQ and a private PostgreSQL are started from the installed programs, on spare
-ports of 127.0.0.1; gateway, consumer and API run as processes of this binary, and are started again a second
-after they end, as systemd would. Chargers send meter values in transactions of 25, keep what is not answered,
-and come back within half a second. In each scenario they talk for a while, then the fault comes, then it is
-mended, then they go on; when all have said what they had to say and all that was acknowledged is stored (or
-three minutes have passed), the audit compares.
+Examples:
+  wattpost drill                                      all scenarios, at both durabilities
+  wattpost drill --scenario 2 --scenario database     two of them
+  wattpost drill --scenario 5 --chargers 500 --keep   and the logs can be read afterwards
+  wattpost drill --embedded                           nothing else need be installed
+
+What happens: a private RabbitMQ and a private PostgreSQL are started from the installed
+programs, on spare ports of 127.0.0.1. Gateway, consumer and API run as processes of this
+binary, and are started again a second after they end, as systemd would. Chargers send meter
+values in transactions of 25, keep what is not answered, and come back within half a second.
+In each scenario they talk for a while, then the fault comes, then it is mended, then they go
+on. When all have said what they had to say and all that was acknowledged is stored (or three
+minutes have passed), the audit compares.
 
 What the columns mean:
-  sent                    messages that chargers transmitted, each counted once
-  acknowledged            of those, answered with a CALLRESULT
-  stored                  of the acknowledged, found in the database
-  lost                    acknowledged and not stored, starts without their transaction, or given up by a charger
-  duplicated              messages or transactions that are stored twice
-  out of order            records in another order than the same charger's messages were sent and acknowledged in
-  longest without answer  the longer of two: from the transmission of a call to its answer, the worst of all calls
-                          that were answered; and between two answers to anybody. Where the gateway itself dies or
-                          must not answer (1a, 1d, 5, 6, 9), this holds the time that it was away
-  time to recover         from the moment when the last thing was mended (a killed process or server: when it was
-                          started again, so its start counts) until all that had been acknowledged by then was stored
+  sent             messages that chargers transmitted, each counted once
+  acknowledged     of those, answered with a CALLRESULT
+  stored           of the acknowledged, found in the database
+  lost             acknowledged and not stored, acknowledged starts without their transaction,
+                   or given up by a charger
+  duplicated       messages or transactions that are stored twice
+  out of order     records in another order than the one in which the same charger sent and
+                   was answered
+  longest without answer
+                   the longer of two: from the transmission of a call to its answer, the worst
+                   of all answered calls; and between two answers to anybody. Where the gateway
+                   itself dies or must not answer (1a, 1d, 5, 6, 9) it holds the time that it
+                   was away
+  time to recover  from the moment when the last thing was mended (a killed process or server:
+                   when it was started again, so its start counts) until all that had been
+                   acknowledged by then was stored
 
-❌ and exit code 1: anything lost, duplicated, out of order or altered; not all stored in time; a process that ended
-by itself; in 1b, 1c, 2, 3, 4, 7 and 8 also more than --answer-within without an answer.
+A cross and exit code 1 mean: anything lost, duplicated, out of order or altered; not all
+stored in time; a part that is not ready again within two minutes; a process that ended by
+itself; a fault that was not felt; or, in 1b, 1c, 2, 3, 4, 7 and 8, more than --answer-within
+without an answer.
 
-Needs the Debian packages rabbitmq-server and postgresql (not with --embedded). The full disk (9) is a small file
-system of its own where this may be mounted (root); elsewhere a small bound of the journal.";
+Needs the Debian packages rabbitmq-server and postgresql (not with --embedded). The full disk
+(9) is a small file system of its own where that may be mounted (root), with everything behind
+the gateway away so that nothing leaves the disk; elsewhere a small bound of the journal.";
 
 /// Which durabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -142,7 +142,7 @@ mod tests {
             assert!(lines[2].contains(part), "{part} in {text}");
         }
         assert!(
-            lines[3].contains("| 4996 |") && lines[3].contains("❌ 4 lost"),
+            lines[3].contains(" 4996 |") && lines[3].contains("❌ 4 lost"),
             "{text}"
         );
         assert!(text.contains("2 (broker): SIM-1 misses 4"), "{text}");
