@@ -60,6 +60,12 @@ impl Config {
         };
         at_least("batch_records_max", self.batch_records_max as u64, 1)?;
         at_least("batch_bytes_max", self.batch_bytes_max as u64, 4_096)?;
+        if self.batch_age_ms > 60_000 {
+            return Err(format!(
+                "consumer.batch_age_ms is {}, but must be 60000 or less: RabbitMQ waits for acknowledgements",
+                self.batch_age_ms
+            ));
+        }
         at_least("retry_min_ms", self.retry_min_ms, 1)?;
         at_least("retry_max_ms", self.retry_max_ms, self.retry_min_ms)
     }

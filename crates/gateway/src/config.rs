@@ -202,6 +202,9 @@ impl Default for GatewayConfig {
     }
 }
 
+/// 2 MiB: escaped six times over it still fits into the 16 MiB that RabbitMQ 4 takes by default.
+const FRAME_BYTES_MAX: usize = 2 << 20;
+
 impl GatewayConfig {
     /// What is wrong with these settings, if anything: the key, the value and what would be right.
     ///
@@ -216,6 +219,13 @@ impl GatewayConfig {
             }
             Ok(())
         };
+        if self.frame_max_bytes > FRAME_BYTES_MAX {
+            return Err(format!(
+                "gateway.frame_max_bytes is {}, but must be {FRAME_BYTES_MAX} or less: a record must fit into \
+                 the journal and into a message of RabbitMQ",
+                self.frame_max_bytes
+            ));
+        }
         at_least("connections_max", self.connections_max as u64, 1)?;
         at_least("handshakes_max", self.handshakes_max as u64, 1)?;
         at_least(

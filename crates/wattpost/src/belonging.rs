@@ -11,10 +11,13 @@ use central::GatewayId;
 use central::ports::{Batch, Sink};
 use journal::Journal;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Records per batch when retained ones are delivered again.
 const BATCH_RECORDS: usize = 4_000;
 const BATCH_BYTES: usize = 4 << 20;
+/// Chargers wait at the door meanwhile.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// Compares them, and delivers again (to `again`, if given) what the database lacks and the journal still
 /// keeps. With the database away nothing can be compared, and the start goes on: chargers come first.
@@ -29,9 +32,12 @@ pub(crate) async fn check(
     again: Option<&dyn Sink>,
 ) -> Result<()> {
     let asked = Arc::clone(database);
-    let stored = tokio::task::spawn_blocking(move || asked.last_seq(gateway_id))
-        .await
-        .context("ask the database how far it is")?;
+    let asking = tokio::task::spawn_blocking(move || asked.last_seq(gateway_id));
+    let Ok(stored) = tokio::time::timeout(LOOK_MAX, asking).await else {
+        tracing::warn!("the database does not answer: it cannot be compared with the journal now");
+        return Ok(());
+    };
+    let stored = stored.context("ask the database how far it is")?;
     let stored = match stored {
         Ok(stored) => stored.unwrap_or(0),
         Err(away) => {

@@ -1,6 +1,7 @@
 //! `wattpost check`: are the settings sound and is everything reachable?
 //!
-//! It makes and changes nothing, and can be run while `serve` runs.
+//! It can be run while the roles run. Nothing that is there is changed, but for a SQLite file of an older
+//! version; what RabbitMQ lacks is declared, as every role would.
 
 use crate::SettingsArgs;
 use crate::config::{DatabaseAt, Settings};
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Print the settings that hold, as TOML
+    /// Print the settings that hold, as TOML; passwords too
     #[arg(long)]
     show: bool,
 }
@@ -42,6 +43,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     }
     looks.push(("gateway.listen", port(settings.gateway.listen)));
     looks.push(("http.listen", port(settings.http.listen)));
+    if settings.has_broker() {
+        // Where roles run alone.
+        let health = &settings.health;
+        looks.push(("health.gateway_listen", port(health.gateway_listen)));
+        looks.push(("health.consumer_listen", port(health.consumer_listen)));
+    }
     let mut sound = true;
     for (what, found) in looks {
         match found {

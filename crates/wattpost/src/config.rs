@@ -293,9 +293,9 @@ impl Settings {
                 self.database.connections_max
             );
         }
-        if self.database.statement_timeout_ms < 100 {
+        if self.database.statement_timeout_ms < 1_000 {
             bail!(
-                "database.statement_timeout_ms is {}; give at least 100",
+                "database.statement_timeout_ms is {}; give at least 1000: a batch of some thousand records takes its time",
                 self.database.statement_timeout_ms
             );
         }
@@ -341,19 +341,34 @@ impl DatabaseSettings {
     }
 }
 
-/// A URL as it may be shown to people and logs.
-pub(crate) fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
+/// URLs (with commas between) as they may be shown to people and logs.
+pub(crate) fn without_password(urls: &str) -> String {
+    let shown: Vec<String> = urls.split(',').map(one_without_password).collect();
+    shown.join(",")
+}
+
+fn one_without_password(url: &str) -> String {
+    // What comes behind the question mark may name secrets too, and is worth little to a reader.
+    let (url, query) = match url.split_once('?') {
+        Some((url, _)) => (url, "?…"),
+        None => (url, ""),
     };
-    // The last '@' before the path ends the credentials; a password may hold others.
-    let authority = rest.split('/').next().unwrap_or(rest);
-    match authority.rsplit_once('@') {
-        Some((credentials, _)) => {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // No URL at all: a password may be anywhere in it.
+        return if url.contains('@') {
+            "…".to_owned()
+        } else {
+            format!("{url}{query}")
+        };
+    };
+    // The last '@' ends the credentials; a password may hold others, and slashes where somebody forgot to
+    // encode them.
+    match rest.rsplit_once('@') {
+        Some((credentials, place)) => {
             let user = credentials.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}:…@{}", &rest[credentials.len() + 1..])
+            format!("{scheme}://{user}:…@{place}{query}")
         }
-        None => url.to_owned(),
+        None => format!("{scheme}://{rest}{query}"),
     }
 }
 
@@ -567,6 +582,28 @@ mod tests {
                 );
             }
             assert!(!said.contains('\n'), "{said:?} is not one sentence");
+        }
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        for (url, shown) in [
+            ("amqp://u:secret@h:1/v", "amqp://u:…@h:1/v"),
+            (
+                "amqp://u:secret@h:1/v,amqps://w:secret@i/v",
+                "amqp://u:…@h:1/v,amqps://w:…@i/v",
+            ),
+            (
+                "postgres://h/db?user=u&password=secret",
+                "postgres://h/db?…",
+            ),
+            ("postgres://u:sec/r@ret@h/db", "postgres://u:…@h/db"),
+            ("u:secret@h", "…"),
+            ("rabbit", "rabbit"),
+            ("postgres://h/db", "postgres://h/db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+            assert!(!without_password(url).contains("secret"));
         }
     }
 

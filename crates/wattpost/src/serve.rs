@@ -110,9 +110,16 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         true => Some(gateway_role::open(settings)?),
         false => None,
     };
-    let database = open_database(settings, roles).await?;
+    // What hangs at the other end must not make a stop wait.
+    let database = tokio::select! {
+        opened = open_database(settings, roles) => opened?,
+        () = stop.recv() => return Ok(stopped_early(roles)),
+    };
     if settings.has_broker() && roles != Roles::Api {
-        look_at_broker(settings).await?;
+        tokio::select! {
+            looked = look_at_broker(settings) => looked?,
+            () = stop.recv() => return Ok(stopped_early(roles)),
+        }
     }
     // One connection each: while RabbitMQ holds back who publishes, it must go on taking acknowledgements.
     let connect = |name: &str, wanted: bool| {
@@ -217,6 +224,15 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         None => announce(&format!("wattpost {} stopped\n", roles.name())),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A stop that was asked for before anything ran.
+fn stopped_early(roles: Roles) -> ExitCode {
+    announce(&format!(
+        "wattpost {} stopped before it ran\n",
+        roles.name()
+    ));
+    ExitCode::SUCCESS
 }
 
 /// Opens the database; one that is away is found again later, one that is wrong stops the start.

@@ -25,6 +25,8 @@ use tokio::runtime::Runtime;
 /// The fleet hands its ledger to the system every 200 ms.
 const LEDGER_FLUSH: Duration = Duration::from_millis(400);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Who cannot get a turn for so long cannot judge others by the second.
+const BUSY: Duration = Duration::from_millis(250);
 const DRAIN_MAX: Duration = Duration::from_secs(90);
 /// All acknowledged messages must be stored this soon after the load ended and everything was mended.
 const STORED_MAX: Duration = Duration::from_secs(180);
@@ -42,6 +44,7 @@ pub(super) fn play(
     let name = format!("{}-{}", scenario.number(), durability.name());
     let disk = prepare(scenario, durability, deployment, dir, patience)?;
     let surprises = deployment.supervisor.surprises();
+    patience.overslept();
     let begun = Moment::wall_clock();
     let from = Timestamp(i64::try_from(begun.0 / 1_000).unwrap_or(0) - 1_000);
 
@@ -106,6 +109,13 @@ pub(super) fn play(
         measured,
         answer_within,
     );
+    let overslept = patience.overslept();
+    if overslept >= BUSY {
+        outcome.notes.push(format!(
+            "the machine was busy with other things: the drill itself once waited {:.1} s for its turn",
+            overslept.as_secs_f64()
+        ));
+    }
     if scenario == Scenario::DiskFull {
         outcome.notes.push(match &disk {
             Some(_) => "the disk was really full: a small file system of its own".to_owned(),

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use simulator::{Fleet, FleetStats};
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const SLICE: Duration = Duration::from_millis(20);
@@ -15,6 +15,8 @@ const SHOW_EVERY: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(super) struct Patience {
     stopped: Arc<AtomicBool>,
+    /// The longest time that a short sleep took too long, in microseconds: how busy the machine is with other things.
+    overslept_us: Arc<AtomicU64>,
     begun: Instant,
     quiet: bool,
 }
@@ -36,6 +38,7 @@ impl Patience {
         });
         Ok(Self {
             stopped,
+            overslept_us: Arc::default(),
             begun: Instant::now(),
             quiet,
         })
@@ -55,8 +58,18 @@ impl Patience {
             if left.is_zero() {
                 return Ok(());
             }
-            std::thread::sleep(left.min(SLICE));
+            let nap = left.min(SLICE);
+            let asleep = Instant::now();
+            std::thread::sleep(nap);
+            let overslept = asleep.elapsed().saturating_sub(nap).as_micros();
+            let overslept = u64::try_from(overslept).unwrap_or(u64::MAX);
+            self.overslept_us.fetch_max(overslept, Relaxed);
         }
+    }
+
+    /// For how long this very process had to wait for its turn, at most, since it was asked last.
+    pub(super) fn overslept(&self) -> Duration {
+        Duration::from_micros(self.overslept_us.swap(0, Relaxed))
     }
 
     /// Ends when the drill is to stop.
