@@ -36,6 +36,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
+/// What is asked at the start takes no longer, whatever the other bounds are.
+const GLANCE_MAX: Duration = Duration::from_secs(2);
+
 /// How PostgreSQL is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
@@ -107,7 +110,7 @@ impl PostgresStore {
             writer: Mutex::new(Writer::new(connect.clone(), options.clone())),
             options,
         };
-        match store.wait(store.options.connect_timeout, schema::look(&connect)) {
+        match store.wait(store.glance(), schema::look(&connect)) {
             Ok(()) => Ok(store),
             Err(schema::Look::Wrong(error)) => Err(error),
             Err(schema::Look::Away(away)) => {
@@ -119,15 +122,22 @@ impl PostgresStore {
 
     /// Brings the database at `url` to this build's schema and makes the partitions of the next days. Safe
     /// to repeat and to run by several processes at once. The role must be the owner of the tables, or
-    /// for an empty database have the right to create some.
+    /// for an empty database have the right to create some. Another process that migrates is waited for
+    /// however long it takes; the log says so.
     ///
     /// # Errors
     /// When the database is away, refuses this user, belongs to another program or is newer.
     pub fn migrate(url: &str) -> Result<Migrated, PostgresOpenError> {
-        let options = PostgresOptions::default();
-        let connect = connect_options(url, &options)?;
-        let runtime = runtime()?;
-        runtime.block_on(schema::migrate(&connect))
+        migrate(url, None)
+    }
+
+    /// As [`PostgresStore::migrate`], but gives up after `limit` in all, with nothing changed: for a start
+    /// that must not wait for another process or for a server that says nothing.
+    ///
+    /// # Errors
+    /// As [`PostgresStore::migrate`], and when it is not done within `limit`.
+    pub fn migrate_within(url: &str, limit: Duration) -> Result<Migrated, PostgresOpenError> {
+        migrate(url, Some(limit))
     }
 
     /// Whether the database can be used now.
@@ -146,10 +156,14 @@ impl PostgresStore {
     /// The greatest journal number stored of this gateway, dead letters included; `None` if there is
     /// nothing of it.
     ///
+    /// Asked at the start, so it takes 2 s at most.
+    ///
     /// # Errors
     /// What is the matter with the database.
     pub fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away> {
-        self.read(async |connection| numbers::last_seq(connection, gateway).await)
+        self.read_within(self.glance(), async |connection| {
+            numbers::last_seq(connection, gateway).await
+        })
     }
 
     /// Makes partitions of the days to come and drops those that are past the retention. Cheap when there is
@@ -167,6 +181,15 @@ impl PostgresStore {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
     ) -> Result<T, Away> {
+        let limit = self.options.connect_timeout + self.options.statement_timeout;
+        self.read_within(limit, work)
+    }
+
+    fn read_within<T>(
+        &self,
+        limit: Duration,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
+    ) -> Result<T, Away> {
         let asking = async {
             let mut connection = self.readers.acquire().await.map_err(error::refusal)?;
             let answer = work(&mut connection).await;
@@ -176,8 +199,12 @@ impl PostgresStore {
             }
             answer
         };
-        let limit = self.options.connect_timeout + self.options.statement_timeout;
         self.wait(limit, asking).map_err(Refusal::into_away)
+    }
+
+    /// How long a question of the start may take: chargers are not kept waiting for it.
+    fn glance(&self) -> Duration {
+        self.options.connect_timeout.min(GLANCE_MAX)
     }
 
     /// Changes something in a transaction of its own on the writing connection. What fails is rolled back.
@@ -247,6 +274,27 @@ impl Drop for PostgresStore {
             runtime.shutdown_background();
         }
     }
+}
+
+fn migrate(url: &str, limit: Option<Duration>) -> Result<Migrated, PostgresOpenError> {
+    let connect = connect_options(url, &PostgresOptions::default())?;
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
+        let Some(limit) = limit else {
+            return schema::migrate(&connect, Duration::ZERO).await;
+        };
+        match tokio::time::timeout(limit, schema::migrate(&connect, limit)).await {
+            Ok(done) => done,
+            Err(_) => Err(PostgresOpenError(format!(
+                "the database that database.url names was not brought up to date within {} s: another process \
+                 may be about it, or its server does not answer; run `wattpost migrate`",
+                limit.as_secs_f32()
+            ))),
+        }
+    });
+    // A name that is still being looked up must not hold up the caller.
+    runtime.shutdown_background();
+    done
 }
 
 fn runtime() -> Result<Runtime, PostgresOpenError> {

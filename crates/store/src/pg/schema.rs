@@ -1,14 +1,15 @@
 //! Brings a database to the schema that this build knows, one numbered file at a time, and refuses what is
 //! not ours or is newer: a ledger must never be written by a program that guesses.
 
-use super::away;
 use super::error::{self, PostgresOpenError};
+use super::{away, late};
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::ports::Away;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::{ConnectOptions, Connection};
 use std::fmt;
+use std::time::Duration;
 
 /// The migrations, in order; the schema's version is how many of them were run.
 const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/postgres/0001_ledger.sql")];
@@ -18,6 +19,9 @@ const LATEST: i32 = MIGRATIONS.len() as i32;
 
 /// Held while the schema is changed: whoever comes second finds it done. The bytes `WATT`.
 const LOCK: i64 = 0x5741_5454;
+
+/// How long connecting may take before a migration.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// What [`super::PostgresStore::migrate`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +83,17 @@ pub(crate) async fn look(options: &PgConnectOptions) -> Result<(), Look> {
     looked
 }
 
-/// Runs what is missing, all in one transaction.
-pub(crate) async fn migrate(options: &PgConnectOptions) -> Result<Migrated, PostgresOpenError> {
-    let mut connection = connect(options).await.map_err(|look| match look {
+/// Runs what is missing, all in one transaction. No statement takes longer than `limit`; 0 = however long.
+pub(crate) async fn migrate(
+    options: &PgConnectOptions,
+    limit: Duration,
+) -> Result<Migrated, PostgresOpenError> {
+    let connecting = tokio::time::timeout(CONNECT_MAX, connect(options));
+    let connected = match connecting.await {
+        Ok(connected) => connected,
+        Err(_) => Err(late(CONNECT_MAX).into()),
+    };
+    let mut connection = connected.map_err(|look| match look {
         Look::Wrong(error) => error,
         Look::Away(away) => PostgresOpenError(format!(
             "{}; is the server that database.url names running?",
@@ -91,15 +103,14 @@ pub(crate) async fn migrate(options: &PgConnectOptions) -> Result<Migrated, Post
     let failed = |error: sqlx::Error| cannot_migrate(&error);
     let mut transaction = connection.begin().await.map_err(failed)?;
     // Others may be about it too, and may take their time.
-    transaction
-        .execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
-        .await
-        .map_err(failed)?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)")
-        .bind(LOCK)
+    let millis = limit.as_millis();
+    let limits =
+        format!("SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {millis}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limits))
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
+    lock(&mut transaction).await.map_err(failed)?;
     let found = version(&mut transaction)
         .await
         .map_err(failed)?
@@ -134,6 +145,22 @@ pub(crate) async fn migrate(options: &PgConnectOptions) -> Result<Migrated, Post
         from: found.unsigned_abs(),
         to: LATEST.unsigned_abs(),
     })
+}
+
+async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let is_mine: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .fetch_one(&mut *connection)
+        .await?;
+    if is_mine {
+        return Ok(());
+    }
+    tracing::warn!("another process migrates the database or makes partitions; waiting for it");
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// See [`super::PostgresStore::maintain`].
