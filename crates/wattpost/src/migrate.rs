@@ -6,7 +6,11 @@ use crate::database::{self, Use};
 use anyhow::Result;
 use clap::Args;
 use std::process::ExitCode;
+use std::time::Duration;
 use store::PostgresStore;
+
+/// A start waits no longer for a database that is silent or being migrated by others.
+const AT_START_MAX: Duration = Duration::from_secs(5);
 
 /// Flags of `wattpost migrate`.
 #[derive(Debug, Args)]
@@ -39,7 +43,7 @@ pub(crate) fn at_start(settings: &Settings) -> Result<()> {
     let DatabaseAt::Postgres(url) = settings.database_at()? else {
         return Ok(());
     };
-    match PostgresStore::migrate(url) {
+    match PostgresStore::migrate_within(url, AT_START_MAX) {
         Ok(done) => tracing::info!(%done, "the database's schema was looked at"),
         Err(error) => tracing::debug!(%error, "the database is not migrated now"),
     }
