@@ -9,11 +9,14 @@
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// How long the last answers are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one cell of the table measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,13 +47,15 @@ pub(crate) async fn run(
     let measuring = Arc::new(AtomicBool::new(false));
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
+    let mut waits_of_all: Vec<Arc<Mutex<Vec<u32>>>> = Vec::new();
     for number in 0..chargers {
         let mut charger = Charger::connect(server, &format!("{prefix}{number:05}")).await?;
         let (measuring, stop) = (Arc::clone(&measuring), Arc::clone(&stop));
         let pause = rate.map(|rate| Duration::from_secs_f64(f64::from(chargers) / rate));
         let offset = pause.map(|pause| pause.mul_f64(f64::from(number) / f64::from(chargers)));
+        let waits = Arc::new(Mutex::new(Vec::new()));
+        waits_of_all.push(Arc::clone(&waits));
         tasks.push(tokio::spawn(async move {
-            let mut waits_ns: Vec<u32> = Vec::new();
             let mut due = origin + offset.unwrap_or_default();
             while !stop.load(Ordering::Relaxed) {
                 let mut begun = Instant::now();
@@ -62,10 +67,14 @@ pub(crate) async fn run(
                 }
                 charger.exchange().await?;
                 if measuring.load(Ordering::Relaxed) {
-                    waits_ns.push(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(u32::MAX));
+                    let wait_ns = u32::try_from(begun.elapsed().as_nanos()).unwrap_or(u32::MAX);
+                    waits
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(wait_ns);
                 }
             }
-            anyhow::Ok(waits_ns)
+            anyhow::Ok(())
         }));
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -75,9 +84,17 @@ pub(crate) async fn run(
     measuring.store(false, Ordering::Relaxed);
     let seconds = begun.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
-    let mut waits_ns = Vec::new();
-    for task in tasks {
-        waits_ns.append(&mut task.await.context("a charger's task")??);
+    // A server may be so far behind that it answers nobody any more for minutes.
+    let patience = tokio::time::Instant::now() + PATIENCE;
+    for mut task in tasks {
+        match tokio::time::timeout_at(patience, &mut task).await {
+            Ok(ended) => ended.context("a charger's task")??,
+            Err(_) => task.abort(),
+        }
+    }
+    let mut waits_ns: Vec<u32> = Vec::new();
+    for waits in waits_of_all {
+        waits_ns.append(&mut waits.lock().unwrap_or_else(PoisonError::into_inner));
     }
     ensure!(!waits_ns.is_empty(), "no message was answered");
     waits_ns.sort_unstable();
