@@ -1,12 +1,13 @@
-//! The ledger: keeps and shows the state of the network, on SQLite.
+//! The ledger: keeps and shows the state of the network, on SQLite or PostgreSQL.
 //!
 //! This room exists so that one place knows SQL. It stands behind the ports of [`central`]:
 //! [`central::ports::Store`] takes in, [`central::ledger::Ledger`] shows,
-//! [`central::ports::DirectorySource`] tells the gateway who may charge. SQLite comes with the
-//! program; nothing else need be installed.
+//! [`central::ports::DirectorySource`] tells the gateway who may charge. Two adapters offer the same and are put to
+//! the same suite: [`SqliteStore`], which comes with the program, and [`PostgresStore`] for several processes
+//! that write at the same time.
 //!
-//! One connection writes, behind a lock; a few others read, and never wait for the one that writes
-//! (WAL). Reading also works from another process while this one writes.
+//! In both, one connection of a process writes, behind a lock, a transaction a batch; a few others read, and never
+//! wait for the one that writes.
 
 mod apply;
 mod blocks;

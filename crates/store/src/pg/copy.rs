@@ -115,13 +115,8 @@ impl Habit {
             .await
             .map_err(error::refusal)?;
         match send(connection, statement, &rows.bytes).await {
-            Ok(copied) => {
-                connection
-                    .execute("RELEASE SAVEPOINT copied")
-                    .await
-                    .map_err(error::refusal)?;
-                Ok(Some(copied))
-            }
+            // The savepoint stays: to release it is a round trip, and the commit does so too.
+            Ok(copied) => Ok(Some(copied)),
             Err(failure) if error::code(&failure) == "23505" => {
                 self.pause = PAUSE_BATCHES;
                 connection
