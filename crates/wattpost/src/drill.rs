@@ -102,7 +102,7 @@ What the columns mean:
                    acknowledged by then was stored
 
 A cross and exit code 1 mean: anything lost, duplicated, out of order or altered; not all
-stored in time; a part that is not ready again within two minutes; a process that ended by
+stored in time; a part that is not ready again within three minutes; a process that ended by
 itself; a fault that was not felt; or, in 1b, 1c, 2, 3, 4, 7 and 8, more than --answer-within
 without an answer.
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 const QUEUES_SETTLE: Duration = Duration::from_secs(5);
 const READY_MAX: Duration = Duration::from_secs(60);
 /// A broker that is slow to come up, and the back-off of those who look for it.
-const WHOLE_MAX: Duration = Duration::from_secs(120);
+const WHOLE_MAX: Duration = Duration::from_secs(180);
 
 /// What answers may wait for: a setting of the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
