@@ -5,9 +5,16 @@
 mod common;
 
 use central::ledger::{Ledger, PageRequest, TransactionFilter};
+use central::ports::{DeadLetter, Store};
+use central::project::Changes;
+use central::{AnswerKind, Record, RecordKind, record::Notes};
 use common::{
-    Adapter, Database, Said, apply, at, call, heartbeat, id, on_every_adapter, start, stop,
+    Adapter, Database, PostgresHome, Said, apply, at, call, heartbeat, id, on_every_adapter, start,
+    stop,
 };
+use ocpp::Version;
+use std::time::{Duration, Instant};
+use store::PostgresOptions;
 
 on_every_adapter!(
     refused_records_become_dead_letters_and_all_others_are_applied,
@@ -16,6 +23,7 @@ on_every_adapter!(
     a_state_that_cannot_be_read_is_set_aside_and_begun_anew,
     an_open_transaction_that_cannot_be_read_holds_up_nobody,
     of_many_records_under_one_id_none_vanishes,
+    a_transaction_may_have_an_id_of_any_length,
 );
 
 fn batch(poisoned: &[u64]) -> Vec<Said> {
@@ -166,4 +174,135 @@ fn of_many_records_under_one_id_none_vanishes<A: Adapter>() {
     kept.extend(home.set_aside().into_iter().map(|(_, state)| state));
     let said: Vec<_> = said.into_iter().map(|said| said.bytes).collect();
     assert_eq!(kept, said);
+}
+
+/// A `TransactionEvent` of OCPP 2.0.1.
+fn transaction_event(seq: u64, event_type: &str, wire_id: &str) -> Said {
+    let minute = seq.cast_signed();
+    let payload = serde_json::json!({
+        "eventType": event_type,
+        "timestamp": at(minute).to_string(),
+        "triggerReason": "Authorized",
+        "seqNo": seq,
+        "transactionInfo": {"transactionId": wire_id},
+        "evse": {"id": 1, "connectorId": 1},
+    });
+    let record = Record {
+        kind: RecordKind::Call,
+        charger_id: "CP-1",
+        ocpp_version: Version::V201,
+        message_id: "m",
+        action: "TransactionEvent",
+        payload: &payload.to_string(),
+        answer_kind: AnswerKind::Result,
+        answer: "{}",
+        received_at: at(minute),
+        epoch: at(0).0.cast_unsigned(),
+        notes: Notes::default(),
+        reason: "",
+    };
+    Said {
+        id: id(0, seq),
+        bytes: record.encode(),
+    }
+}
+
+fn a_transaction_may_have_an_id_of_any_length<A: Adapter>() {
+    let home = A::new();
+    let store = home.open();
+    // Nothing that could be compressed.
+    let mut dice = fastrand::Rng::with_seed(7);
+    let long: String = (0..3_000).map(|_| dice.alphanumeric()).collect();
+    // What PostgreSQL would take for bytes, or for an escape that is wrong.
+    let ids = [&long, &format!("{long}2"), r"\x41", r"A\", r"\134", "A"];
+    for (place, wire_id) in ids.iter().enumerate() {
+        let seq = place as u64 * 2 + 1;
+        for (seq, event_type) in [(seq, "Started"), (seq + 1, "Ended")] {
+            let said = [transaction_event(seq, event_type, wire_id)];
+            assert_eq!(apply(&store, &said).unwrap().new, 1);
+            assert_eq!(apply(&store, &said).unwrap().known, 1);
+        }
+        // By somebody who remembers nothing.
+        let said = [transaction_event(seq + 100, "Updated", wire_id)];
+        assert_eq!(apply(&home.open(), &said).unwrap().new, 1);
+    }
+    assert!(store.contents().unwrap().dead.is_empty());
+    let everything = PageRequest {
+        after: None,
+        limit: 100,
+    };
+    let listed = store
+        .transactions(&TransactionFilter::default(), &everything)
+        .unwrap();
+    let mut listed: Vec<_> = listed
+        .items
+        .iter()
+        .map(|view| (view.transaction_id.as_str(), view.open))
+        .collect();
+    let mut expected = ids.map(|wire_id| (wire_id, false)).to_vec();
+    listed.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn however_many_are_refused_and_however_slowly_the_batch_comes_to_its_end() {
+    let home = PostgresHome::new();
+    let impatient = PostgresOptions {
+        statement_timeout: Duration::from_millis(500),
+        connect_timeout: Duration::from_millis(500),
+        ..PostgresOptions::default()
+    };
+    let store = home.open_with(impatient);
+    home.refuse_poison();
+    home.execute(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $$;
+         CREATE TRIGGER slowly BEFORE INSERT ON messages EXECUTE FUNCTION slowly()",
+    );
+    let said: Vec<Said> = (1..=120)
+        .map(|seq| match seq % 10 {
+            0 => heartbeat(seq, "CP-1"),
+            _ => call(id(0, seq), "CP-2", 0, "Heartbeat", "poison"),
+        })
+        .collect();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut tries = 1;
+    while let Err(away) = apply(&store, &said) {
+        assert!(Instant::now() < deadline, "{away}");
+        tries += 1;
+    }
+    assert!(tries > 1, "slower than one try can be");
+    let contents = store.contents().unwrap();
+    assert_eq!((contents.records.len(), contents.dead.len()), (12, 108));
+    assert!(home.set_aside().is_empty());
+}
+
+#[test]
+fn a_charger_that_cannot_be_numbered_and_a_reason_that_cannot_be_stored_hold_up_nobody() {
+    let home = PostgresHome::new();
+    let store = home.open();
+    home.execute(
+        "ALTER TABLE chargers ADD CONSTRAINT \"not this one\" CHECK (id <> 'CP-13');
+         ALTER TABLE dead_letters ADD CONSTRAINT \"not like this\" CHECK (reason <> 'unspeakable')",
+    );
+    let said = [
+        heartbeat(1, "CP-1"),
+        heartbeat(2, "CP-13"),
+        heartbeat(3, "CP-2"),
+    ];
+    let records: Vec<_> = said.iter().map(|said| (said.id, said.record())).collect();
+    let (changes, _) = Changes::of(&records);
+    let dead = DeadLetter {
+        id: id(1, 9),
+        bytes: b"what was said".to_vec(),
+        reason: "unspeakable".to_owned(),
+    };
+    let applied = store.apply(&records, &changes, &[dead]).unwrap();
+    assert_eq!(applied.new, 2);
+    let contents = store.contents().unwrap();
+    assert!(contents.dead[&id(0, 2)].1.contains("not this one"));
+    let (bytes, reason) = &contents.dead[&id(1, 9)];
+    assert_eq!(bytes, b"what was said");
+    assert!(reason.contains("refuses"), "{reason}");
 }

@@ -41,9 +41,12 @@ CREATE TABLE transactions (
     charger_no integer NOT NULL,
     wire_id    text COLLATE "C" NOT NULL,                        -- transaction id as on the wire
     state      text NOT NULL,
-    rev        bigint NOT NULL,
-    UNIQUE (charger_no, wire_id)
+    rev        bigint NOT NULL
 ) WITH (fillfactor = 70);
+-- By a digest, because a charger may choose an id that is longer than an index takes. A text becomes bytes only by
+-- way of its escapes.
+CREATE UNIQUE INDEX transactions_by_wire_id
+    ON transactions (charger_no, sha256(replace(wire_id, '\', '\\')::bytea));
 
 -- One row per charging, so that lists can be sorted and filtered without reading states. `alone` is
 -- what the transaction says by itself: 0 ended, 1 open, 2 an end that names no start. `open` and

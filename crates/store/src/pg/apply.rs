@@ -1,14 +1,14 @@
 //! The inbox, the changes and the dead letters of one batch, in one transaction.
 //!
 //! Normally the whole batch goes in at once, set by set. When the database refuses one record for ever (a
-//! data exception, a broken constraint), the batch is halved until that record stands alone; it becomes a
-//! dead letter with its reason, and everything else goes in. When another writer was faster (a deadlock, a
-//! state that has moved on), the batch is tried again at once, on what is stored now.
+//! data exception, a broken constraint), it goes in by parts (see [`super::halving`]). When another writer was
+//! faster (a deadlock, a state that has moved on), the batch is tried again at once, on what is stored now.
 //!
 //! Rows go in sorted by their keys, table after table in the same order: of two writers with the same rows one
 //! waits for the other, and never each for the other.
 
 use super::error;
+use super::halving;
 use super::inbox;
 use super::messages::Rows;
 use super::meter;
@@ -19,12 +19,13 @@ use crate::refusal::Refusal;
 use central::ports::{Applied, AwayKind, DeadLetter, ID_USED_TWICE};
 use central::project::Changes;
 use central::{Record, RecordId};
+use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection, Executor};
 use std::borrow::Cow;
 use std::time::Duration;
 
-type Records<'a, 'r> = &'a [(RecordId, Record<'r>)];
+/// A batch.
+pub(crate) type Records<'a, 'r> = &'a [(RecordId, Record<'r>)];
 
 /// Tries when other writers are faster, until the caller is told and backs off.
 const TRIES_MAX: u32 = 8;
@@ -65,24 +66,41 @@ async fn apply_once(
     changes: &Changes,
     dead: &[DeadLetter],
 ) -> Result<Applied, Refusal> {
+    match apply_whole(session, records, changes, dead).await {
+        Err(Refusal::Poison(reason)) => {
+            tracing::debug!(reason, "a record is refused; looking for it");
+            halving::apply(session, records, dead).await
+        }
+        done => done,
+    }
+}
+
+/// All of it or nothing, in one transaction.
+pub(crate) async fn apply_whole(
+    session: &mut Session,
+    records: Records<'_, '_>,
+    changes: &Changes,
+    dead: &[DeadLetter],
+) -> Result<Applied, Refusal> {
     learn(session, records, changes, dead).await?;
     let Session { connection, memory } = session;
     let mut transaction = connection.begin().await.map_err(error::refusal)?;
-    let whole = apply_group(&mut transaction, memory, records, changes).await;
-    let applied = match whole {
-        Ok(applied) => applied,
-        Err(Refusal::Poison(reason)) => {
-            tracing::debug!(reason, "a record is refused; looking for it");
-            transaction.rollback().await.map_err(error::refusal)?;
-            memory.states.clear();
-            transaction = connection.begin().await.map_err(error::refusal)?;
-            let mut applied = Applied::default();
-            apply_halving(&mut transaction, memory, records, &mut applied).await?;
-            applied
-        }
-        Err(refusal) => return Err(refusal),
+    let done = async {
+        let applied = apply_group(&mut transaction, memory, records, changes).await?;
+        bury(&mut transaction, memory, dead).await?;
+        Ok(applied)
     };
-    bury(&mut transaction, memory, dead).await?;
+    let applied = match done.await {
+        Ok(applied) => applied,
+        Err(refusal) => {
+            // What was remembered is of this transaction.
+            memory.states.clear();
+            if matches!(refusal, Refusal::Poison(_)) {
+                transaction.rollback().await.map_err(error::refusal)?;
+            }
+            return Err(refusal);
+        }
+    };
     transaction.commit().await.map_err(error::refusal)?;
     Ok(applied)
 }
@@ -136,49 +154,6 @@ async fn apply_group(
     } = memory;
     states.merge(connection, numbers, changes).await?;
     Ok(applied)
-}
-
-async fn apply_halving(
-    connection: &mut PgConnection,
-    memory: &mut Memory,
-    records: Records<'_, '_>,
-    applied: &mut Applied,
-) -> Result<(), Refusal> {
-    connection
-        .execute("SAVEPOINT part")
-        .await
-        .map_err(error::refusal)?;
-    let (changes, _) = Changes::of(records);
-    let reason = match apply_group(connection, memory, records, &changes).await {
-        Ok(part) => {
-            connection
-                .execute("RELEASE SAVEPOINT part")
-                .await
-                .map_err(error::refusal)?;
-            applied.new += part.new;
-            applied.known += part.known;
-            return Ok(());
-        }
-        Err(Refusal::Poison(reason)) => reason,
-        Err(refusal) => return Err(refusal),
-    };
-    connection
-        .execute("ROLLBACK TO SAVEPOINT part")
-        .await
-        .map_err(error::refusal)?;
-    memory.states.clear();
-    if let [(id, record)] = records {
-        tracing::error!(record.id = %id, reason, "a record cannot be applied; it is kept as a dead letter");
-        let letter = DeadLetter {
-            id: *id,
-            bytes: record.encode(),
-            reason,
-        };
-        return bury(connection, memory, &[letter]).await;
-    }
-    let (first, second) = records.split_at(records.len() / 2);
-    Box::pin(apply_halving(connection, memory, first, applied)).await?;
-    Box::pin(apply_halving(connection, memory, second, applied)).await
 }
 
 async fn write_messages(
@@ -292,7 +267,7 @@ async fn write_events(
 
 /// Keeps dead letters, each once. Where another has the same id already, it is set aside: nothing that
 /// was said may vanish.
-async fn bury(
+pub(crate) async fn bury(
     connection: &mut PgConnection,
     memory: &Memory,
     letters: &[DeadLetter],

@@ -11,6 +11,7 @@ mod copy;
 mod dead;
 mod directory;
 mod error;
+mod halving;
 mod inbox;
 mod ledger;
 mod listing;

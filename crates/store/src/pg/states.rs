@@ -323,8 +323,10 @@ impl States {
         let chargers: Vec<i32> = unknown.iter().map(|key| key.0).collect();
         let wire_ids: Vec<&str> = unknown.iter().map(|key| key.1.as_str()).collect();
         let rows: Vec<(i64, i32, String, String, i64)> = sqlx::query_as(
-            "SELECT no, charger_no, wire_id, state, rev FROM transactions
-             JOIN unnest($1::int[], $2::text[]) AS k (charger_no, wire_id) USING (charger_no, wire_id)",
+            r"SELECT t.no, t.charger_no, t.wire_id, t.state, t.rev
+              FROM unnest($1::int[], $2::text[]) AS k (charger_no, wire_id)
+              JOIN transactions t ON t.charger_no = k.charger_no AND sha256(replace(t.wire_id, '\', '\\')::bytea)
+                  = sha256(replace(k.wire_id, '\', '\\')::bytea)",
         )
         .bind(&chargers)
         .bind(&wire_ids)

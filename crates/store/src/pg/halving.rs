@@ -1,0 +1,141 @@
+//! A batch with records that the database refuses for ever: by parts, so that one charger's nonsense holds up nobody.
+//!
+//! The batch is halved until what is refused stands alone; it becomes a dead letter with its reason. Each part is a
+//! transaction of its own. A try that runs out of time has then done some of the work, and the next one finds that
+//! known: however many records are refused, and however slow the database is, the batch comes to its end.
+
+use super::apply::{Records, apply_whole, bury};
+use super::error;
+use super::session::Session;
+use crate::refusal::Refusal;
+use central::ports::{Applied, DeadLetter};
+use central::project::Changes;
+use central::{Record, RecordId};
+use sqlx::Connection;
+use std::collections::{HashMap, HashSet};
+
+/// Stands for a reason that the database cannot hold either.
+const UNTOLD: &str = "the database refuses it, and the reason too";
+
+/// Applies these records part by part, and keeps the dead letters one by one.
+pub(crate) async fn apply(
+    session: &mut Session,
+    records: Records<'_, '_>,
+    dead: &[DeadLetter],
+) -> Result<Applied, Refusal> {
+    for letter in dead {
+        bury_surely(session, letter).await?;
+    }
+    let refused_before = dead_already(session, records).await?;
+    let alive: Vec<(RecordId, Record<'_>)> = records
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| !refused_before.contains(place))
+        .map(|(_, record)| *record)
+        .collect();
+    let mut applied = Applied::default();
+    apply_halving(session, &alive, &mut applied).await?;
+    Ok(applied)
+}
+
+async fn apply_halving(
+    session: &mut Session,
+    records: Records<'_, '_>,
+    applied: &mut Applied,
+) -> Result<(), Refusal> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let (changes, _) = Changes::of(records);
+    let reason = match apply_whole(session, records, &changes, &[]).await {
+        Ok(part) => {
+            applied.new += part.new;
+            applied.known += part.known;
+            return Ok(());
+        }
+        Err(Refusal::Poison(reason)) => reason,
+        Err(refusal) => return Err(refusal),
+    };
+    if let [(id, record)] = records {
+        tracing::error!(record.id = %id, reason, "a record cannot be applied; it is kept as a dead letter");
+        let letter = DeadLetter {
+            id: *id,
+            bytes: record.encode(),
+            reason,
+        };
+        return bury_surely(session, &letter).await;
+    }
+    let (first, second) = records.split_at(records.len() / 2);
+    Box::pin(apply_halving(session, first, applied)).await?;
+    Box::pin(apply_halving(session, second, applied)).await
+}
+
+/// The places of records that were refused by an earlier try: those need not be found again.
+async fn dead_already(
+    session: &mut Session,
+    records: Records<'_, '_>,
+) -> Result<HashSet<usize>, Refusal> {
+    let Session { connection, memory } = session;
+    let gateways = records.iter().map(|(id, _)| id.gateway);
+    let numbers = &mut memory.numbers;
+    numbers
+        .learn(connection, &[], gateways, std::iter::empty())
+        .await?;
+    let mut gateway_nos = Vec::with_capacity(records.len());
+    for (id, _) in records {
+        gateway_nos.push(numbers.gateway(id.gateway)?);
+    }
+    let seqs: Vec<i64> = records.iter().map(|(id, _)| id.seq.cast_signed()).collect();
+    let letters: Vec<(i32, i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT gateway_no, seq, bytes FROM dead_letters
+         WHERE (gateway_no, seq) IN (SELECT * FROM unnest($1::int[], $2::bigint[]))",
+    )
+    .bind(&gateway_nos)
+    .bind(&seqs)
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    let kept: HashMap<(i32, i64), Vec<u8>> = letters
+        .into_iter()
+        .map(|(gateway_no, seq, bytes)| ((gateway_no, seq), bytes))
+        .collect();
+    let places = gateway_nos.into_iter().zip(seqs).enumerate();
+    Ok(places
+        .filter(|(place, key)| {
+            kept.get(key)
+                .is_some_and(|bytes| *bytes == records[*place].1.encode())
+        })
+        .map(|(place, _)| place)
+        .collect())
+}
+
+/// Keeps a dead letter; with a plain reason where its own cannot be stored.
+async fn bury_surely(session: &mut Session, letter: &DeadLetter) -> Result<(), Refusal> {
+    match bury_alone(session, letter).await {
+        Err(Refusal::Poison(why)) => {
+            tracing::error!(
+                record.id = %letter.id, letter.reason, why,
+                "the reason of a dead letter cannot be stored; it is kept with another"
+            );
+            let plain = DeadLetter {
+                reason: UNTOLD.to_owned(),
+                ..letter.clone()
+            };
+            bury_alone(session, &plain).await
+        }
+        done => done,
+    }
+}
+
+async fn bury_alone(session: &mut Session, letter: &DeadLetter) -> Result<(), Refusal> {
+    let Session { connection, memory } = session;
+    let gateway = std::iter::once(letter.id.gateway);
+    memory
+        .numbers
+        .learn(connection, &[], gateway, std::iter::empty())
+        .await?;
+    let mut transaction = connection.begin().await.map_err(error::refusal)?;
+    // Dropped on an error, which rolls it back.
+    bury(&mut transaction, memory, std::slice::from_ref(letter)).await?;
+    transaction.commit().await.map_err(error::refusal)
+}
