@@ -252,3 +252,47 @@ fn tables_that_are_gone_are_missed_with_the_cure() {
     insist(&store, &batch(1));
     assert_eq!(store.contents().unwrap().records.len(), 40);
 }
+
+#[test]
+fn a_start_waits_for_a_silent_server_no_longer_than_seconds() {
+    let home = PostgresHome::new();
+    let proxy = Proxy::start(PostgresHome::server_address()).unwrap();
+    let url = home.url_by(proxy.addr());
+    let patient = || PostgresStore::open(&url, PostgresOptions::default()).unwrap();
+    let store = patient();
+    insist(&store, &batch(0));
+    assert_eq!(store.last_seq(id(0, 1).gateway).unwrap(), Some(40));
+    proxy.black_hole();
+    let seconds = |at_most: u64, work: &dyn Fn()| {
+        let began = Instant::now();
+        work();
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(at_most), "{took:?}");
+    };
+    seconds(4, &|| assert!(store.last_seq(id(0, 1).gateway).is_err()));
+    seconds(4, &|| drop(patient()));
+    let second = Duration::from_secs(1);
+    seconds(4, &|| {
+        assert!(PostgresStore::migrate_within(&url, second).is_err());
+    });
+    seconds(10, &|| assert!(PostgresStore::migrate(&url).is_err()));
+}
+
+#[test]
+fn a_start_does_not_wait_for_another_process_that_migrates() {
+    let home = PostgresHome::new();
+    let within = |seconds| {
+        let limit = Duration::from_secs(seconds);
+        // Not on the thread that holds the lock, which is busy with it.
+        std::thread::scope(|scope| {
+            let migrating = scope.spawn(|| PostgresStore::migrate_within(&home.url(), limit));
+            migrating.join().unwrap()
+        })
+    };
+    home.hold("SELECT pg_advisory_xact_lock(1463899220)", || {
+        let began = Instant::now();
+        let error = within(1).unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(5), "{error}");
+    });
+    within(30).unwrap();
+}

@@ -214,6 +214,19 @@ fn what_no_waiting_can_cure_is_said_at_once() {
 }
 
 #[test]
+fn a_database_that_cannot_hold_every_text_is_refused() {
+    let home = PostgresHome::latin1();
+    for error in [
+        PostgresStore::migrate(&home.url()).unwrap_err(),
+        PostgresStore::open(&home.url(), PostgresOptions::default()).unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("LATIN1"), "{error}");
+        assert!(error.contains("createdb --encoding=UTF8"), "{error}");
+    }
+}
+
+#[test]
 fn tables_of_another_program_are_left_alone() {
     let home = PostgresHome::bare();
     home.execute("CREATE TABLE messages (title text)");

@@ -63,6 +63,10 @@ impl From<Refusal> for Look {
 /// Connects and sees whether the tables are those of this build.
 pub(crate) async fn look(options: &PgConnectOptions) -> Result<(), Look> {
     let mut connection = connect(options).await?;
+    check_encoding(&mut connection)
+        .await
+        .map_err(|error| told(&error))?
+        .map_err(Look::Wrong)?;
     let version = version(&mut connection)
         .await
         .map_err(|error| told(&error))?;
@@ -101,6 +105,7 @@ pub(crate) async fn migrate(
         )),
     })?;
     let failed = |error: sqlx::Error| cannot_migrate(&error);
+    check_encoding(&mut connection).await.map_err(failed)??;
     let mut transaction = connection.begin().await.map_err(failed)?;
     // Others may be about it too, and may take their time.
     let millis = limit.as_millis();
@@ -210,6 +215,22 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Look> {
         },
     };
     Err(Look::Wrong(PostgresOpenError(sentence)))
+}
+
+/// Whether the database can hold whatever a charger says.
+async fn check_encoding(
+    connection: &mut PgConnection,
+) -> Result<Result<(), PostgresOpenError>, sqlx::Error> {
+    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+        .fetch_one(connection)
+        .await?;
+    if encoding == "UTF8" {
+        return Ok(Ok(()));
+    }
+    Ok(Err(PostgresOpenError(format!(
+        "the database that database.url names has the encoding {encoding}, which cannot hold every text: make \
+         one with `createdb --encoding=UTF8 --template=template0` and name that"
+    ))))
 }
 
 /// The schema's version; `None` when there is none.

@@ -68,6 +68,11 @@ impl PostgresHome {
         Self::of("template0")
     }
 
+    /// A database without any tables that cannot hold every text.
+    pub(crate) fn latin1() -> Self {
+        Self::of("template0 ENCODING 'LATIN1' LOCALE 'C'")
+    }
+
     fn of(template: &str) -> Self {
         let server = Server::shared();
         let number = server.databases.fetch_add(1, Ordering::Relaxed);
