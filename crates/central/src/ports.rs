@@ -261,7 +261,8 @@ pub struct Applied {
 /// The ledger's writing side. Calls block; the consumer keeps a thread for them.
 ///
 /// Laws: `apply` is one database transaction: after `Ok` all of it is durable, after `Err` none of
-/// it is visible. Applying twice equals applying once (record ids are the inbox). Another record under
+/// it is visible; but where a record of it is refused for ever, parts of it may be, and the next call
+/// finds them known. Applying twice equals applying once (record ids are the inbox). Another record under
 /// an id that is known is not known: it becomes a dead letter ([`ID_USED_TWICE`]). Changes are merged
 /// into what is stored ([`crate::model::Merge`]), so the order of calls does not matter.
 pub trait Store: Send + Sync + 'static {
