@@ -3,13 +3,17 @@
 
 use crate::Config;
 use crate::address::Address;
-use crate::dial::{DialError, Step, dial};
+use crate::dial::{DialError, Step, Wire, dial};
 use crate::link::within;
 use crate::topology::{self, DEAD};
+use std::time::Duration;
 
 /// What a user must be allowed to configure, write and read: ours, and the queue of news, which
 /// RabbitMQ names.
 const NAMES: &str = r"^(wattpost\..*|amq\.gen.*)$";
+
+/// For the entrance to one node of several.
+const ONE_OF_SEVERAL: Duration = Duration::from_secs(2);
 
 /// What [`crate::Broker::check`] found when all is well.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,20 +68,30 @@ pub(crate) async fn check(config: &Config) -> Result<Report, CheckError> {
     };
     config.check().map_err(setting)?;
     let nodes = Address::all(config).map_err(setting)?;
-    let mut first = None;
+    let mut first: Option<CheckError> = None;
+    // One that swallows everything must not hide what another says.
+    let limit = match nodes.len() {
+        1 => config.connect_timeout(),
+        _ => config.connect_timeout().min(ONE_OF_SEVERAL),
+    };
     for node in &nodes {
-        match within(config, look(node, config)).await {
+        let looked = async {
+            let wire = within(limit, dial(node, config, "check")).await?;
+            within(config.connect_timeout(), look(wire, node, config)).await
+        };
+        let error = match looked.await {
             Ok(report) => return Ok(report),
-            Err(error) => {
-                first.get_or_insert_with(|| explain(&error, node, config));
-            }
+            Err(error) => explain(&error, node, config),
+        };
+        let says_little = |before: &CheckError| before.kind == CheckErrorKind::Unreachable;
+        if first.as_ref().is_none_or(says_little) {
+            first = Some(error);
         }
     }
     Err(first.unwrap_or_else(|| setting("broker.url names no host".into())))
 }
 
-async fn look(node: &Address, config: &Config) -> Result<Report, DialError> {
-    let wire = dial(node, config, "check").await?;
+async fn look(wire: Wire, node: &Address, config: &Config) -> Result<Report, DialError> {
     let failed = |error: lapin::Error| DialError::of(Step::Declare, &error);
     topology::declare(&wire.connection, config)
         .await

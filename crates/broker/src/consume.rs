@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -43,8 +44,9 @@ pub(crate) async fn subscribe(
     match opened {
         Ok(Ok(deliveries)) => Ok(Box::new(deliveries)),
         Ok(Err(error)) => {
-            session.fail(format!("cannot consume: {error}"));
-            Err(away(format!("cannot consume: {error}")))
+            let detail = format!("cannot consume: {}", error.detail);
+            session.fail(&detail);
+            Err(away(detail))
         }
         Err(_) => {
             session.fail("no answer to the wish to consume");
@@ -53,14 +55,17 @@ pub(crate) async fn subscribe(
     }
 }
 
-async fn open(shared: &Shared, session: &Arc<Session>) -> lapin::Result<Deliveries> {
+async fn open(shared: &Shared, session: &Arc<Session>) -> Result<Deliveries, Away> {
     let mut queues: Vec<String> = (0..shared.config.partitions)
         .map(topology::partition_queue)
         .collect();
-    queues.extend(beyond(session, shared.config.partitions).await?);
+    let failed = |error: lapin::Error| away(error.to_string());
+    let beyond = beyond(session, shared.config.partitions).await;
+    queues.extend(beyond.map_err(failed)?);
     queues.extend([UNROUTABLE.to_owned(), DEAD.to_owned()]);
 
-    let channel = session.wire.connection.create_channel().await?;
+    let channel = session.wire.connection.create_channel().await;
+    let channel = channel.map_err(failed)?;
     let mut deliveries = Deliveries {
         session: session.clone(),
         channel,
@@ -74,16 +79,10 @@ async fn open(shared: &Shared, session: &Arc<Session>) -> lapin::Result<Deliveri
     let channel = &deliveries.channel;
     channel
         .basic_qos(shared.config.prefetch, BasicQosOptions::default())
-        .await?;
+        .await
+        .map_err(failed)?;
     for queue in queues {
-        let stream = channel
-            .basic_consume(
-                queue.as_str().into(),
-                queue.as_str().into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await?;
+        let stream = Stage::Asked(ask(channel.clone(), queue.clone()));
         let from_the_dead = queue == DEAD;
         deliveries.consumers.push(Reading {
             stream,
@@ -91,7 +90,31 @@ async fn open(shared: &Shared, session: &Arc<Session>) -> lapin::Result<Deliveri
             from_the_dead,
         });
     }
+    // Answers stand behind what RabbitMQ sends ahead from the queues before, on a narrow link for
+    // minutes. So the first delivery is answer enough; the other answers are read as they come.
+    poll_fn(|cx| match deliveries.gather(cx) {
+        Ok(()) if deliveries.is_open() => Poll::Ready(Ok(())),
+        Ok(()) => Poll::Pending,
+        Err(away) => Poll::Ready(Err(away)),
+    })
+    .await?;
     Ok(deliveries)
+}
+
+/// Asks to consume a queue. The question is on its way when this returns.
+fn ask(channel: Channel, queue: String) -> Asked {
+    let mut asked: Asked = Box::pin(async move {
+        let name = queue.as_str();
+        let options = BasicConsumeOptions::default();
+        channel
+            .basic_consume(name.into(), name.into(), options, FieldTable::default())
+            .await
+    });
+    // The first poll is what puts the frame in line, without waiting.
+    match asked.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Pending => asked,
+        Poll::Ready(early) => Box::pin(std::future::ready(early)),
+    }
 }
 
 /// Queues of partitions beyond the setting, left from when it was greater: they are emptied too.
@@ -110,8 +133,31 @@ async fn beyond(session: &Session, partitions: u16) -> lapin::Result<Vec<String>
     Ok(queues)
 }
 
+type Asked = Pin<Box<dyn Future<Output = lapin::Result<Consumer>> + Send>>;
+
+enum Stage {
+    Asked(Asked),
+    Open(Consumer),
+}
+
+impl Stage {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<lapin::Result<Delivery>>> {
+        if let Self::Asked(asked) = self {
+            match asked.as_mut().poll(cx) {
+                Poll::Ready(Ok(consumer)) => *self = Self::Open(consumer),
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        match self {
+            Self::Open(consumer) => Pin::new(consumer).poll_next(cx),
+            Self::Asked(_) => Poll::Pending,
+        }
+    }
+}
+
 struct Reading {
-    stream: Consumer,
+    stream: Stage,
     queue: String,
     from_the_dead: bool,
 }
@@ -141,10 +187,16 @@ fn empty() -> Batch {
 }
 
 impl Deliveries {
+    /// Whether every queue has answered, or something has come.
+    fn is_open(&self) -> bool {
+        let is_open = |reading: &Reading| matches!(reading.stream, Stage::Open(_));
+        !self.waiting.is_empty() || self.consumers.iter().all(is_open)
+    }
+
     /// Moves everything that the library holds into `waiting`.
     fn gather(&mut self, cx: &mut Context<'_>) -> Result<(), Away> {
         for reading in &mut self.consumers {
-            while let Poll::Ready(next) = Pin::new(&mut reading.stream).poll_next(cx) {
+            while let Poll::Ready(next) = reading.stream.poll_next(cx) {
                 let delivery = match next {
                     Some(Ok(delivery)) => delivery,
                     Some(Err(error)) => return Err(away(error.to_string())),
@@ -153,6 +205,7 @@ impl Deliveries {
                         return Err(away(format!("RabbitMQ ended the consumer of {queue}")));
                     }
                 };
+                self.session.delivered.fetch_add(1, Ordering::Relaxed);
                 // Numbers only grow from `first`, which is the least that was not taken.
                 let place = (delivery.delivery_tag - self.first) as usize;
                 if self.waiting.len() <= place {
@@ -225,7 +278,7 @@ impl Deliveries {
         away
     }
 
-    async fn ack(&self, upto: u64) -> Result<(), Away> {
+    async fn ack(&mut self, upto: u64) -> Result<(), Away> {
         let options = BasicAckOptions { multiple: true };
         let sent = self.channel.basic_ack(upto, options);
         match tokio::time::timeout(self.confirm_timeout, sent).await {
@@ -314,9 +367,10 @@ impl Subscription for Deliveries {
 
     fn acknowledge(&mut self, upto: u64) -> BoxFuture<'_, Result<(), Away>> {
         Box::pin(async move {
+            let session = self.session.clone();
             tokio::select! {
                 biased;
-                () = self.session.broken.cancelled() => Err(self.session.why()),
+                () = session.broken.cancelled() => Err(session.why()),
                 acked = self.ack(upto) => acked,
             }
         })

@@ -9,6 +9,7 @@ use lapin::Channel;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::error::Elapsed;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -41,7 +42,7 @@ pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
             }
             look_at(channel, shared.config.partitions).await
         };
-        match tokio::time::timeout(ANSWER_WITHIN, looked).await {
+        match patiently(&session, looked).await {
             Ok(Ok(look)) => {
                 shared.queued.store(look.queued, Ordering::Relaxed);
                 waiting.set(look.queued as f64);
@@ -54,6 +55,18 @@ pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
             Ok(Err(error)) => return session.fail(format!("the queues cannot be seen: {error}")),
             Err(_) if session.is_blocked() => {}
             Err(_) => return session.fail("RabbitMQ does not say how its queues are"),
+        }
+    }
+}
+
+/// Waits for an answer as long as deliveries come: it stands behind them on the same socket.
+async fn patiently<T>(session: &Session, answer: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        let before = session.delivered.load(Ordering::Relaxed);
+        match tokio::time::timeout(ANSWER_WITHIN, answer.as_mut()).await {
+            Err(_) if session.delivered.load(Ordering::Relaxed) != before => {}
+            answered => return answered,
         }
     }
 }

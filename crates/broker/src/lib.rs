@@ -76,7 +76,8 @@ impl Broker {
     }
 
     /// Connects once, declares what is needed, looks, and disconnects; for `wattpost check`. Bounded by
-    /// `connect_timeout_ms` per node.
+    /// `connect_timeout_ms` for entering and again for looking, per node; entering one of several
+    /// by two seconds, so that a silent one does not hide what the next one says.
     ///
     /// # Errors
     /// One sentence for people.

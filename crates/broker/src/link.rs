@@ -95,6 +95,8 @@ pub(crate) struct Session {
     pub(crate) wire: Wire,
     pub(crate) node: String,
     pub(crate) publisher: Arc<Publisher>,
+    /// Deliveries taken over so far: while they come, RabbitMQ is there, however late its answers.
+    pub(crate) delivered: AtomicU64,
     /// Ended when anything is wrong.
     pub(crate) broken: CancellationToken,
     why: Mutex<Option<String>>,
@@ -169,7 +171,7 @@ async fn open_one(shared: &Arc<Shared>, turn: &mut usize) -> Result<Arc<Session>
     let mut first = None;
     for _ in 0..nodes.len() {
         let node = &nodes[*turn % nodes.len()];
-        match within(&shared.config, open(shared, node)).await {
+        match within(shared.config.connect_timeout(), open(shared, node)).await {
             Ok(session) => return Ok(session),
             Err(error) => {
                 tracing::debug!(%node, %error, "not connected");
@@ -183,10 +185,9 @@ async fn open_one(shared: &Arc<Shared>, turn: &mut usize) -> Result<Arc<Session>
 
 /// Bounds the time for connecting and declaring.
 pub(crate) async fn within<T>(
-    config: &Config,
+    limit: Duration,
     work: impl Future<Output = Result<T, DialError>>,
 ) -> Result<T, DialError> {
-    let limit = config.connect_timeout();
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
         let detail = format!("no answer within {} ms", limit.as_millis());
         Err(DialError::new(Step::Reach, detail))
@@ -207,6 +208,7 @@ async fn open(shared: &Arc<Shared>, node: &Address) -> Result<Arc<Session>, Dial
         wire,
         node: node.to_string(),
         publisher: Arc::new(publisher),
+        delivered: AtomicU64::new(0),
         broken: CancellationToken::new(),
         why: Mutex::new(None),
     }))
@@ -230,7 +232,11 @@ async fn live(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
 
     let reason = watch_over(shared, session).await;
     session.fail(&reason);
-    shared.state.send_replace(State::Down(reason.clone()));
+    if shared.closing.is_cancelled() {
+        shared.state.send_replace(State::Down(reason.clone()));
+    } else {
+        tell(shared, reason.clone());
+    }
     connected.set(0.0);
     session.publisher.refuse(session.why());
     tasks.shutdown().await;

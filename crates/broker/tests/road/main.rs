@@ -12,6 +12,7 @@ mod common;
 mod dead;
 mod full;
 mod given_back;
+mod narrow;
 mod news;
 mod order;
 mod refused;

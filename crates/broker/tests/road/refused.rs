@@ -237,3 +237,24 @@ async fn records_travel_over_tls_when_the_authority_is_known() {
         .await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_node_does_not_hide_what_the_next_one_says() {
+    let port = world().node.port();
+    // Takes connections and never says a word.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+    let silent = listener.local_addr().expect("an address");
+    let host = virtual_host();
+    let config = Config {
+        connect_timeout_ms: 10_000,
+        ..at(format!(
+            "amqp://wattpost:wrong@{silent}/{host},amqp://wattpost:wrong@127.0.0.1:{port}/{host}"
+        ))
+    };
+    let words = ["does not accept user", &port.to_string()];
+    let looked = refused(config, CheckErrorKind::Credentials, &words);
+    // As long as a start waits for it.
+    tokio::time::timeout(std::time::Duration::from_secs(5), looked)
+        .await
+        .expect("in time");
+}
