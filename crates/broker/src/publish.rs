@@ -25,6 +25,9 @@ use tokio::sync::{Notify, oneshot};
 
 /// Unconfirmed records at most: the library looks through all of them at every confirm.
 const WINDOW: usize = 1_024;
+/// Bytes of unconfirmed records at most, beyond the first: on a narrow link the first confirm of a
+/// window must not stand behind a gigabyte.
+const WINDOW_BYTES: usize = 4 << 20;
 /// Records are written when there is room for this many, not one by one.
 const ROOM_MIN: usize = 256;
 /// Records written in one go, so that nobody keeps a thread for long.
@@ -56,6 +59,10 @@ struct Line {
     written: usize,
     /// Records that are not confirmed, in the order in which they were published.
     pending: VecDeque<Pending>,
+    /// Their records' bytes.
+    pending_bytes: usize,
+    /// When the last confirm or refusal came.
+    heard: Option<Instant>,
     /// How many of them, from the oldest, belong to batches that were answered already.
     orphans: usize,
     /// What every new batch is told.
@@ -81,6 +88,7 @@ impl Job {
 struct Pending {
     confirm: Confirm,
     since: Instant,
+    bytes: usize,
 }
 
 impl Publisher {
@@ -165,7 +173,7 @@ impl Publisher {
                 _ = tick.tick() => {
                     if self.is_overdue() {
                         let limit = self.confirm_timeout.as_millis();
-                        break format!("a record was not confirmed within {limit} ms");
+                        break format!("no record was confirmed for {limit} ms");
                     }
                 }
             }
@@ -175,9 +183,7 @@ impl Publisher {
     }
 
     fn is_overdue(&self) -> bool {
-        let line = self.lock();
-        let oldest = line.pending.front();
-        !line.blocked && oldest.is_some_and(|oldest| oldest.since.elapsed() > self.confirm_timeout)
+        self.lock().is_overdue(self.confirm_timeout, Instant::now())
     }
 
     /// Ready when the channel is of no use any more.
@@ -187,7 +193,7 @@ impl Publisher {
             let Poll::Ready(confirmation) = oldest.confirm.as_mut().poll(cx) else {
                 break;
             };
-            line.pending.pop_front();
+            line.settle();
             match confirmation {
                 Ok(Confirmation::Ack(None)) => self.confirmed(&mut line),
                 Ok(Confirmation::Nack(None)) => {
@@ -240,8 +246,8 @@ impl Publisher {
             what: "RabbitMQ",
             kind: AwayKind::Full,
             detail: format!(
-                "it refused a record: a queue holds broker.queue_records_max = {} records, or \
-                 cannot be written",
+                "it refused a record: a queue holds broker.queue_records_max = {} records, or as \
+                 many as a policy of RabbitMQ allows (max-length), or cannot be written",
                 self.queue_records_max
             ),
         }
@@ -254,31 +260,29 @@ impl Publisher {
         let mut done = 0;
         let since = Instant::now();
         while let Some(job) = line.jobs.get_mut(line.written) {
-            let end = job.len().min(job.next + room - done);
             let batch = job.batch.clone();
             let readable = batch.len();
-            for (id, bytes) in batch
-                .iter()
-                .skip(job.next)
-                .take(end.saturating_sub(job.next))
-            {
-                let confirm = self.publish(id, bytes, None);
-                line.pending.push_back(Pending { confirm, since });
-            }
-            let first = job.next.max(readable);
-            for letter in batch
+            let records = batch.iter().map(|(id, bytes)| (id, bytes, None));
+            let letters = batch
                 .unreadable()
                 .iter()
-                .take(end.saturating_sub(readable))
-                .skip(first - readable)
-            {
-                let confirm = self.publish(letter.id, &letter.bytes, Some(&letter.reason));
-                line.pending.push_back(Pending { confirm, since });
-            }
-            done += end - job.next;
-            job.next = end;
-            if end < job.len() {
-                break;
+                .skip(job.next.saturating_sub(readable))
+                .map(|letter| (letter.id, &letter.bytes[..], Some(letter.reason.as_str())));
+            for (id, bytes, reason) in records.skip(job.next).chain(letters) {
+                let is_first = line.pending.is_empty();
+                if done == room || (!is_first && line.pending_bytes + bytes.len() > WINDOW_BYTES) {
+                    return done;
+                }
+                let confirm = self.publish(id, bytes, reason);
+                let bytes = bytes.len();
+                line.pending_bytes += bytes;
+                line.pending.push_back(Pending {
+                    confirm,
+                    since,
+                    bytes,
+                });
+                job.next += 1;
+                done += 1;
             }
             line.written += 1;
         }
@@ -328,6 +332,24 @@ impl Publisher {
 }
 
 impl Line {
+    /// Takes the oldest record out, which was confirmed or refused.
+    fn settle(&mut self) {
+        self.heard = Some(Instant::now());
+        if let Some(settled) = self.pending.pop_front() {
+            self.pending_bytes -= settled.bytes;
+        }
+    }
+
+    /// Whether something waits for a confirm and none has come for so long, for whatever record: on a
+    /// narrow link the last record of a window waits for all before it.
+    fn is_overdue(&self, limit: Duration, now: Instant) -> bool {
+        let Some(oldest) = self.pending.front() else {
+            return false;
+        };
+        let since = self.heard.map_or(oldest.since, |at| at.max(oldest.since));
+        !self.blocked && now.saturating_duration_since(since) > limit
+    }
+
     /// Whether the oldest record belonged to a batch that was answered already.
     fn orphan(&mut self) -> bool {
         let is_orphan = self.orphans > 0;
@@ -341,5 +363,36 @@ impl Line {
         }
         self.written = 0;
         self.orphans = self.pending.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_counts_and_not_the_age_of_one_record() {
+        let limit = Duration::from_secs(2);
+        let start = Instant::now();
+        let pending = || Pending {
+            confirm: Box::pin(std::future::pending()),
+            since: start,
+            bytes: 10,
+        };
+        let mut line = Line {
+            pending: VecDeque::from([pending(), pending()]),
+            pending_bytes: 20,
+            ..Line::default()
+        };
+        assert!(!line.is_overdue(limit, start + limit));
+        assert!(line.is_overdue(limit, start + limit * 2));
+        line.settle();
+        let heard = line.heard.expect("just now");
+        line.heard = Some(heard + limit);
+        assert!(!line.is_overdue(limit, heard + limit * 2));
+        assert!(line.is_overdue(limit, heard + limit * 3));
+        line.settle();
+        assert_eq!(line.pending_bytes, 0);
+        assert!(!line.is_overdue(limit, heard + limit * 9));
     }
 }
