@@ -148,6 +148,7 @@ mod tests {
             (text.replace("\"2.0.1\"", "\"3.0\""), "version 3.0"),
             (text.replace("\"result\"", "\"maybe\""), "answer"),
             (text.replace("received_at", "sent_at"), "received_at"),
+            (text.replace("CP.17/ü", &"C".repeat(256)), "charger_id"),
             ("hello".into(), "JSON"),
             ("[1]".into(), "JSON"),
             (String::new(), "JSON"),

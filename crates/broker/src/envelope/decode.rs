@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use uuid::Uuid;
 
+/// No gateway lets a longer identity in, and no part of the system need store one.
+const CHARGER_ID_BYTES_MAX: usize = 255;
+
 /// What a message turned out to be.
 #[derive(Debug)]
 pub(crate) enum Decoded<'a> {
@@ -146,6 +149,12 @@ fn read(bytes: &[u8]) -> Result<Decoded<'_>, String> {
     };
     if let Some(text) = &message.record_base64 {
         return raw(id, text, &message.reason);
+    }
+    let bytes = message.charger_id.len();
+    if bytes > CHARGER_ID_BYTES_MAX {
+        return Err(format!(
+            "its charger_id has {bytes} bytes, and no identity has more than {CHARGER_ID_BYTES_MAX}"
+        ));
     }
     let read = ReadRecord {
         id,
