@@ -115,7 +115,10 @@ fn copy(plant: &mut Plant, full: &super::plant::Place) -> Result<f64> {
     ] {
         let file = full.data_dir.join(format!("{table}.copy"));
         let file = file.to_str().context("a path in UTF-8")?;
-        plant.sql(full, &format!("\\copy {table} TO '{file}' (FORMAT binary)"))?;
+        plant.sql(
+            full,
+            &format!("\\copy (SELECT * FROM {table}) TO '{file}' (FORMAT binary)"),
+        )?;
         let begun = Instant::now();
         plant.sql(
             &empty,
