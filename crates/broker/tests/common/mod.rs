@@ -179,6 +179,16 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Watches for `span` that `holds` all the time: for what must not happen.
+#[allow(dead_code, reason = "not every test binary watches")]
+pub(crate) async fn all_the_time(what: &str, span: Duration, mut holds: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + span;
+    while Instant::now() < end {
+        assert!(holds().await, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// A stranger's own connection.
 pub(crate) async fn stranger(url: &str) -> (lapin::Connection, lapin::Channel) {
     let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default())

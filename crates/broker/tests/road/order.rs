@@ -1,6 +1,8 @@
 //! Records arrive, whole and in each charger's order.
 
-use crate::common::{BOUNDS, Gateway, Seen, collect, deliver_for_sure, subscribe_for_sure, until};
+use crate::common::{
+    BOUNDS, Gateway, Seen, all_the_time, collect, deliver_for_sure, subscribe_for_sure, until,
+};
 use crate::config;
 use broker::Broker;
 use central::ports::{Batch, CollectBounds, Sink};
@@ -127,8 +129,13 @@ async fn what_waits_is_known_while_somebody_is_at_work() {
     broker.up().await;
     let mut gateway = Gateway::new();
     deliver_for_sure(&broker, gateway.batch(9_000, 50)).await;
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert_eq!(broker.queued_records(), 0, "nobody is at work");
+    // Longer than a look at the queues is apart from the next.
+    all_the_time(
+        "nobody is at work",
+        Duration::from_millis(1_500),
+        async || broker.queued_records() == 0,
+    )
+    .await;
     // Takes no more than the prefetch of each partition, and stays.
     let mut subscription = subscribe_for_sure(&broker).await;
     let collected = collect(&mut subscription).await;
