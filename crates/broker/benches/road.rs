@@ -1,5 +1,5 @@
 //! How fast records go out, come in, and are written and read as JSON: `cargo bench -p broker`.
-//! RabbitMQ is a private one, on the same cores.
+//! RabbitMQ is a private one, on the same cores. `cargo bench -p broker -- 2` has two partitions.
 
 #![allow(
     clippy::expect_used,
@@ -27,9 +27,12 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
+    let partitions = std::env::args().find_map(|argument| argument.parse().ok());
+    let partitions = partitions.unwrap_or(Config::default().partitions);
     let dir = tempfile::tempdir().expect("a directory");
     let node = RabbitMq::start(dir.path()).expect("RabbitMQ");
-    runtime.block_on(road(&node));
+    println!("{partitions} partitions");
+    runtime.block_on(road(&node, partitions));
 }
 
 fn record(charger_id: &str) -> Record<'_> {
@@ -94,10 +97,11 @@ fn time(what: &str, mut work: impl FnMut()) {
     println!("{what:32} {each:>6} ns");
 }
 
-async fn road(node: &RabbitMq) {
+async fn road(node: &RabbitMq, partitions: u16) {
     let broker = Broker::start(
         Config {
             url: node.url(),
+            partitions,
             ..Config::default()
         },
         "bench",

@@ -104,7 +104,7 @@ async fn look(wire: Wire, node: &Address, config: &Config) -> Result<Report, Dia
         partitions_without_consumer: 0,
     };
     for partition in 0..config.partitions {
-        let queue = topology::partition_queue(partition);
+        let queue = topology::of_partition(partition);
         let depth = topology::depth(&channel, &queue).await.map_err(failed)?;
         report.waiting_records += depth.messages;
         report.partitions_without_consumer += u16::from(depth.consumers == 0);

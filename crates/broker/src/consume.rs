@@ -57,7 +57,7 @@ pub(crate) async fn subscribe(
 
 async fn open(shared: &Shared, session: &Arc<Session>) -> Result<Deliveries, Away> {
     let mut queues: Vec<String> = (0..shared.config.partitions)
-        .map(topology::partition_queue)
+        .map(topology::of_partition)
         .collect();
     let failed = |error: lapin::Error| away(error.to_string());
     let beyond = beyond(session, shared.config.partitions).await;
@@ -123,7 +123,7 @@ async fn beyond(session: &Session, partitions: u16) -> lapin::Result<Vec<String>
     let channel = session.wire.connection.create_channel().await?;
     let mut queues = Vec::new();
     for partition in partitions..PARTITIONS_MAX {
-        let queue = topology::partition_queue(partition);
+        let queue = topology::of_partition(partition);
         match topology::depth(&channel, &queue).await {
             Ok(_) => queues.push(queue),
             Err(error) if topology::is_not_found(&error) => break,

@@ -85,7 +85,7 @@ async fn look_at(channel: &Channel, partitions: u16) -> lapin::Result<Look> {
         .await?
         .messages;
     for partition in 0..partitions {
-        let depth = topology::depth(channel, &topology::partition_queue(partition)).await?;
+        let depth = topology::depth(channel, &topology::of_partition(partition)).await?;
         queued += depth.messages;
         longest = longest.max(depth.messages);
         abandoned |= depth.messages > 0 && depth.consumers == 0;

@@ -5,15 +5,21 @@
 //! answer to every batch in line, so that none overtakes another; what was on its way by then may have
 //! arrived, which the law of [`central::ports::Sink`] allows.
 //!
+//! *Returned records.* A record that no queue takes is returned and confirmed, and the library pins what was
+//! returned to whichever confirm it handles next. So no batch is answered `Ok` before the confirms that have
+//! come for the records behind it were looked at: nothing that came back before a batch's own confirms is
+//! overlooked, whomever it was pinned to.
+//!
 //! Records are published inside `deliver`, by the caller, as far as the window has room: the wake-up of
 //! another task would be a fifth of the time that a single record needs.
 
 use crate::link::{Session, away};
-use crate::topology::RECORDS;
+use crate::topology::of_partition;
 use crate::{Config, envelope, routing};
 use central::Record;
 use central::ports::{Away, AwayKind, Batch};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -41,7 +47,8 @@ type Answer = Result<(), Away>;
 /// Publishes on one channel.
 pub(crate) struct Publisher {
     channel: Arc<Channel>,
-    partitions: u16,
+    /// Of the partitions.
+    exchanges: Vec<ShortString>,
     queue_records_max: u64,
     confirm_timeout: Duration,
     line: Mutex<Line>,
@@ -86,9 +93,54 @@ impl Job {
 }
 
 struct Pending {
-    confirm: Confirm,
+    confirm: State,
     since: Instant,
     bytes: usize,
+}
+
+enum State {
+    Awaited(Confirm),
+    Here(Said),
+}
+
+/// What RabbitMQ says of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Said {
+    Confirmed,
+    Refused,
+    /// This record or another one came back.
+    Returned,
+    Trouble(String),
+}
+
+impl From<lapin::Result<Confirmation>> for Said {
+    fn from(said: lapin::Result<Confirmation>) -> Self {
+        match said {
+            Ok(Confirmation::Ack(None)) => Self::Confirmed,
+            Ok(Confirmation::Nack(None)) => Self::Refused,
+            Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => Self::Returned,
+            Ok(Confirmation::NotRequested) => Self::Trouble("the channel does not confirm".into()),
+            Err(error) => Self::Trouble(format!("the channel has ended: {error}")),
+        }
+    }
+}
+
+impl Pending {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
+        if let State::Awaited(confirm) = &mut self.confirm
+            && let Poll::Ready(said) = confirm.as_mut().poll(cx)
+        {
+            self.confirm = State::Here(said.into());
+        }
+        match &self.confirm {
+            State::Awaited(_) => Poll::Pending,
+            State::Here(said) => Poll::Ready(said.clone()),
+        }
+    }
+
+    fn tells_of_a_return(&mut self) -> bool {
+        self.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(Said::Returned)
+    }
 }
 
 impl Publisher {
@@ -99,7 +151,9 @@ impl Publisher {
             .await?;
         Ok(Self {
             channel: Arc::new(channel),
-            partitions: config.partitions,
+            exchanges: (0..config.partitions)
+                .map(|partition| of_partition(partition).into())
+                .collect(),
             queue_records_max: config.queue_records_max,
             confirm_timeout: config.confirm_timeout(),
             line: Mutex::default(),
@@ -189,29 +243,9 @@ impl Publisher {
     /// Ready when the channel is of no use any more.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<String> {
         let mut line = self.lock();
-        while let Some(oldest) = line.pending.front_mut() {
-            let Poll::Ready(confirmation) = oldest.confirm.as_mut().poll(cx) else {
-                break;
-            };
-            line.settle();
-            match confirmation {
-                Ok(Confirmation::Ack(None)) => self.confirmed(&mut line),
-                Ok(Confirmation::Nack(None)) => {
-                    if !line.orphan() {
-                        line.answer_all(&self.full());
-                    }
-                }
-                Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => {
-                    metrics::counter!("wattpost_broker_returned_records_total").increment(1);
-                    return Poll::Ready("a record found no queue: the topology is broken".into());
-                }
-                Ok(Confirmation::NotRequested) => {
-                    return Poll::Ready("the channel does not confirm".into());
-                }
-                Err(error) => {
-                    return Poll::Ready(format!("the channel has ended: {error}"));
-                }
-            }
+        match line.look_at_confirms(cx, || self.full()) {
+            Ok(complete) => complete.into_iter().for_each(|job| self.answer(job)),
+            Err(trouble) => return Poll::Ready(trouble),
         }
         if WINDOW - line.pending.len() >= ROOM_MIN && self.write(&mut line, STRETCH) == STRETCH {
             cx.waker().wake_by_ref();
@@ -220,23 +254,10 @@ impl Publisher {
         Poll::Pending
     }
 
-    fn confirmed(&self, line: &mut Line) {
-        if line.orphan() {
-            return;
-        }
-        let Some(job) = line.jobs.front_mut() else {
-            return;
-        };
-        job.confirmed += 1;
-        if job.confirmed < job.len() {
-            return;
-        }
-        if let Some(job) = line.jobs.pop_front() {
-            line.written -= 1;
-            self.published.increment(job.len() as u64);
-            self.confirm_time.record(job.since.elapsed());
-            let _ = job.answer.send(Ok(()));
-        }
+    fn answer(&self, complete: Job) {
+        self.published.increment(complete.len() as u64);
+        self.confirm_time.record(complete.since.elapsed());
+        let _ = complete.answer.send(Ok(()));
     }
 
     fn full(&self) -> Away {
@@ -277,7 +298,7 @@ impl Publisher {
                 let bytes = bytes.len();
                 line.pending_bytes += bytes;
                 line.pending.push_back(Pending {
-                    confirm,
+                    confirm: State::Awaited(confirm),
                     since,
                     bytes,
                 });
@@ -292,16 +313,21 @@ impl Publisher {
     /// Hands one record to the library. What it returns is ready when RabbitMQ has confirmed.
     fn publish(&self, id: central::RecordId, bytes: &[u8], reason: Option<&str>) -> Confirm {
         let mut message = Vec::new();
-        let key = match (Record::decode(bytes), reason) {
+        // As many as there are partitions, whose number is a u16.
+        let partitions = self.exchanges.len() as u16;
+        let (partition, key) = match (Record::decode(bytes), reason) {
             (Ok(record), None) => {
                 envelope::encode(id, &record, &mut message);
-                routing::key(&record, self.partitions)
+                let partition = routing::partition(record.charger_id, partitions);
+                (partition, routing::key(&record, partition))
             }
             _ => {
                 envelope::encode_unreadable(id, bytes, reason, &mut message);
-                routing::key_of_unreadable(id, self.partitions)
+                let partition = routing::partition_of_unreadable(id, partitions);
+                (partition, routing::key_of_unreadable(partition))
             }
         };
+        let exchange = self.exchanges[usize::from(partition)].clone();
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_delivery_mode(2)
@@ -313,7 +339,7 @@ impl Publisher {
         let channel = self.channel.clone();
         let mut confirm: Confirm = Box::pin(async move {
             let confirm = channel
-                .basic_publish(RECORDS.into(), key.into(), options, &message, properties)
+                .basic_publish(exchange, key.into(), options, &message, properties)
                 .await?;
             drop(message);
             confirm.await
@@ -331,7 +357,55 @@ impl Publisher {
     }
 }
 
+fn returned() -> String {
+    metrics::counter!("wattpost_broker_returned_records_total").increment(1);
+    "a record found no queue: the topology is broken".into()
+}
+
 impl Line {
+    /// Takes out what RabbitMQ has spoken about and gives the batches that are confirmed to the last record.
+    fn look_at_confirms(
+        &mut self,
+        cx: &mut Context<'_>,
+        full: impl Fn() -> Away,
+    ) -> Result<Vec<Job>, String> {
+        let mut complete = Vec::new();
+        while let Some(oldest) = self.pending.front_mut() {
+            let Poll::Ready(said) = oldest.poll(cx) else {
+                break;
+            };
+            self.settle();
+            match said {
+                Said::Confirmed => complete.extend(self.confirmed()),
+                Said::Refused => {
+                    if !self.orphan() {
+                        self.answer_all(&full());
+                    }
+                }
+                Said::Returned => return Err(returned()),
+                Said::Trouble(trouble) => return Err(trouble),
+            }
+        }
+        if !complete.is_empty() && self.pending.iter_mut().any(Pending::tells_of_a_return) {
+            return Err(returned());
+        }
+        Ok(complete)
+    }
+
+    /// The oldest record is confirmed; gives its batch when that was the last of it.
+    fn confirmed(&mut self) -> Option<Job> {
+        if self.orphan() {
+            return None;
+        }
+        let job = self.jobs.front_mut()?;
+        job.confirmed += 1;
+        if job.confirmed < job.len() {
+            return None;
+        }
+        self.written -= 1;
+        self.jobs.pop_front()
+    }
+
     /// Takes the oldest record out, which was confirmed or refused.
     fn settle(&mut self) {
         self.heard = Some(Instant::now());
@@ -369,16 +443,78 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use central::record::GatewayId;
+
+    fn awaited(since: Instant) -> Pending {
+        Pending {
+            confirm: State::Awaited(Box::pin(std::future::pending())),
+            since,
+            bytes: 10,
+        }
+    }
+
+    fn here(said: Said) -> Pending {
+        Pending {
+            confirm: State::Here(said),
+            ..awaited(Instant::now())
+        }
+    }
+
+    /// A batch of one record for each of these, all written.
+    fn line(pending: Vec<Pending>) -> (Line, Vec<oneshot::Receiver<Answer>>) {
+        let mut line = Line::default();
+        let mut answers = Vec::new();
+        for pending in pending {
+            let mut batch = Batch::new(GatewayId(uuid::Uuid::nil()));
+            batch.push(1, b"a record");
+            let (answer, answered) = oneshot::channel();
+            line.jobs.push_back(Job {
+                batch: Arc::new(batch),
+                next: 1,
+                confirmed: 0,
+                since: pending.since,
+                answer,
+            });
+            line.pending_bytes += pending.bytes;
+            line.pending.push_back(pending);
+            line.written += 1;
+            answers.push(answered);
+        }
+        (line, answers)
+    }
+
+    fn look(line: &mut Line) -> Result<usize, String> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let full = || unreachable!("nothing is refused");
+        line.look_at_confirms(&mut cx, full)
+            .map(|complete| complete.len())
+    }
+
+    #[test]
+    fn a_return_that_is_told_with_a_later_confirm_is_seen_before_a_batch_is_answered() {
+        let now = Instant::now();
+        let (mut quiet, _answers) = line(vec![
+            here(Said::Confirmed),
+            awaited(now),
+            here(Said::Confirmed),
+        ]);
+        assert_eq!(look(&mut quiet), Ok(1));
+        let (mut told, mut answers) = line(vec![
+            here(Said::Confirmed),
+            awaited(now),
+            here(Said::Returned),
+        ]);
+        assert!(look(&mut told).is_err());
+        drop(told);
+        let unanswered = answers[0].try_recv();
+        assert_eq!(unanswered, Err(oneshot::error::TryRecvError::Closed));
+    }
 
     #[test]
     fn progress_counts_and_not_the_age_of_one_record() {
         let limit = Duration::from_secs(2);
         let start = Instant::now();
-        let pending = || Pending {
-            confirm: Box::pin(std::future::pending()),
-            since: start,
-            bytes: 10,
-        };
+        let pending = || awaited(start);
         let mut line = Line {
             pending: VecDeque::from([pending(), pending()]),
             pending_bytes: 20,

@@ -1,14 +1,22 @@
 //! What must exist in RabbitMQ, and under which names; declared at every connection and again from time
 //! to time, so that what somebody deletes comes back.
+//!
+//! ```text
+//!   publish ──▶ wattpost.records.N ──▶ queue wattpost.records.N
+//!                 (exchange)      └──▶ wattpost.records (topic) ──▶ queues of strangers
+//! ```
+//! A topic exchange in front of the queues cost RabbitMQ as much as the queues (ADR 0009).
 
 use crate::Config;
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ExchangeKind};
 use std::time::Duration;
 
-/// Records, by topic.
-pub(crate) const RECORDS: &str = "wattpost.records";
+/// Records by topic, for strangers.
+const RECORDS: &str = "wattpost.records";
 /// Exchange and queue for records that no binding took.
 pub(crate) const UNROUTABLE: &str = "wattpost.unroutable";
 /// Exchange and queue for records that RabbitMQ gave up.
@@ -27,8 +35,8 @@ const DELIVERIES_WITHOUT_END: i64 = 2_000_000_000;
 /// kept after 600 ms).
 const SETTLES_IN: Duration = Duration::from_millis(1_000);
 
-/// The queue of a partition.
-pub(crate) fn partition_queue(partition: u16) -> String {
+/// The queue of a partition, and the exchange in front of it.
+pub(crate) fn of_partition(partition: u16) -> String {
     format!("{RECORDS}.{partition}")
 }
 
@@ -40,14 +48,18 @@ pub(crate) async fn declare(connection: &Connection, config: &Config) -> lapin::
     exchange(channel, DEAD, ExchangeKind::Fanout, &[]).await?;
     exchange(channel, ANNOUNCEMENTS, ExchangeKind::Fanout, &[]).await?;
     exchange(channel, COMMANDS, ExchangeKind::Topic, &[]).await?;
+    exchange(channel, RECORDS, ExchangeKind::Topic, &[]).await?;
     let otherwise = [("alternate-exchange", text(UNROUTABLE))];
-    exchange(channel, RECORDS, ExchangeKind::Topic, &otherwise).await?;
+    for partition in 0..config.partitions {
+        let name = of_partition(partition);
+        exchange(channel, &name, ExchangeKind::Fanout, &otherwise).await?;
+    }
 
     let forever = AMQPValue::LongLongInt(DELIVERIES_WITHOUT_END);
     queue(channel, DEAD, &[("x-delivery-limit", forever)]).await?;
     queue(channel, UNROUTABLE, &of_records(config)).await?;
     for partition in 0..config.partitions {
-        queue(channel, &partition_queue(partition), &of_records(config)).await?;
+        queue(channel, &of_partition(partition), &of_records(config)).await?;
     }
     if is_new {
         tokio::time::sleep(SETTLES_IN).await;
@@ -55,8 +67,9 @@ pub(crate) async fn declare(connection: &Connection, config: &Config) -> lapin::
     bind(channel, DEAD, DEAD, "").await?;
     bind(channel, UNROUTABLE, UNROUTABLE, "").await?;
     for partition in 0..config.partitions {
-        let key = format!("{partition}.#");
-        bind(channel, &partition_queue(partition), RECORDS, &key).await?;
+        let name = of_partition(partition);
+        bind(channel, &name, &name, "").await?;
+        pass_on(channel, &name, RECORDS).await?;
     }
     Ok(())
 }
@@ -64,7 +77,7 @@ pub(crate) async fn declare(connection: &Connection, config: &Config) -> lapin::
 async fn lacks_a_queue(connection: &Connection, config: &Config) -> lapin::Result<bool> {
     // Asking for one that is not there ends the channel.
     let channel = connection.create_channel().await?;
-    let partitions = (0..config.partitions).map(partition_queue);
+    let partitions = (0..config.partitions).map(of_partition);
     for queue in [DEAD.to_owned(), UNROUTABLE.to_owned()]
         .into_iter()
         .chain(partitions)
@@ -121,6 +134,19 @@ fn of_records(config: &Config) -> [(&'static str, AMQPValue); 6] {
         ("x-dead-letter-exchange", text(DEAD)),
         ("x-dead-letter-strategy", text("at-least-once")),
     ]
+}
+
+async fn pass_on(channel: &Channel, from: &str, to: &str) -> lapin::Result<()> {
+    let options = ExchangeBindOptions::default();
+    channel
+        .exchange_bind(
+            to.into(),
+            from.into(),
+            ShortString::default(),
+            options,
+            FieldTable::default(),
+        )
+        .await
 }
 
 async fn exchange(

@@ -11,9 +11,12 @@ mod common;
 
 use broker::{Broker, Config};
 use central::ports::{AwayKind, HealthProbe, Sink};
-use common::{Gateway, SOON, Seen, collect, deliver_for_sure, subscribe_for_sure, until};
+use common::{
+    Gateway, SOON, Seen, all_the_time, collect, deliver_for_sure, subscribe_for_sure, until,
+};
 use lapin::options::QueueDeleteOptions;
 use neighbours::RabbitMq;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,12 +47,32 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Delivers batch after batch, each until it is taken, until told to stop.
-async fn keep_delivering(broker: Arc<Broker>, stop: Arc<std::sync::atomic::AtomicBool>) -> Gateway {
+async fn keep_delivering(broker: Arc<Broker>, flow: Arc<Flow>) -> Gateway {
     let mut gateway = Gateway::new();
-    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+    while !flow.stop.load(Ordering::Relaxed) {
         deliver_for_sure(&broker, gateway.batch(200, 9)).await;
+        flow.delivered.fetch_add(1, Ordering::Relaxed);
     }
     gateway
+}
+
+/// What a test and its deliveries tell each other.
+#[derive(Default)]
+struct Flow {
+    stop: AtomicBool,
+    /// Batches that were taken.
+    delivered: AtomicU64,
+}
+
+impl Flow {
+    /// Waits until more batches are taken than were when this was called: it flows now.
+    async fn goes_on(&self) {
+        let before = self.delivered.load(Ordering::Relaxed);
+        until("records flow", async || {
+            self.delivered.load(Ordering::Relaxed) >= before + 3
+        })
+        .await;
+    }
 }
 
 #[test]
@@ -59,8 +82,8 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
     let runtime = runtime();
     let sender = runtime.block_on(async { Broker::start(config.clone(), "gateway") });
     let receiver = runtime.block_on(async { Broker::start(config, "consumer") });
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let delivering = runtime.spawn(keep_delivering(sender.clone(), stop.clone()));
+    let flow = Arc::new(Flow::default());
+    let delivering = runtime.spawn(keep_delivering(sender.clone(), flow.clone()));
     let consuming = {
         let receiver = receiver.clone();
         runtime.spawn(async move {
@@ -76,10 +99,7 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
             seen
         })
     };
-    runtime.block_on(async {
-        until("records flow", async || sender.health()[0].up).await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    });
+    runtime.block_on(flow.goes_on());
     for _ in 0..2 {
         node.kill().expect("killed");
         let since = Instant::now();
@@ -101,10 +121,10 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
             tokio::time::timeout(SOON, sender.up())
                 .await
                 .expect("connected again");
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            flow.goes_on().await;
         });
     }
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    flow.stop.store(true, Ordering::Relaxed);
     runtime.block_on(async {
         let gateway = delivering.await.expect("delivered");
         let mut seen = consuming.await.expect("consumed");
@@ -132,8 +152,8 @@ fn after_a_restart_everything_is_there_again_also_what_somebody_deleted() {
             channel
                 .queue_unbind(
                     queue.as_str().into(),
-                    "wattpost.records".into(),
-                    format!("{partition}.#").as_str().into(),
+                    queue.as_str().into(),
+                    "".into(),
                     lapin::types::FieldTable::default(),
                 )
                 .await
@@ -200,7 +220,10 @@ fn a_memory_alarm_is_away_at_once_and_passes() {
             .expect("acknowledged");
         subscription.cancel().await;
         // Longer than the deadline of a confirm: being blocked is not being broken.
-        tokio::time::sleep(Duration::from_millis(3_000)).await;
+        all_the_time("blocked", Duration::from_secs(3), async || {
+            broker.health()[0].detail.contains("low on memory")
+        })
+        .await;
         gateway.seq -= 2_000;
     });
     node.set_memory_alarm(false).expect("no alarm");

@@ -63,7 +63,7 @@ async fn a_foreign_message_becomes_a_dead_letter_and_stops_nothing() {
     for _ in 0..2 {
         channel
             .basic_publish(
-                "wattpost.records".into(),
+                "wattpost.records.0".into(),
                 "0.hello".into(),
                 BasicPublishOptions::default(),
                 b"hello",
