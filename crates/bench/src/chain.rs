@@ -7,9 +7,10 @@ mod plant;
 
 use crate::load::Measured;
 use crate::report::load_at;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use plant::{Cpu, Plant, System};
+use plant::{Cpu, Groups, Plant, System};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// What to measure. The defaults take about half an hour.
@@ -33,10 +34,48 @@ pub(crate) struct ChainPlan {
     /// Leave parts out: `closed`, `sustained`, `latency`, `backlog`
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
+    /// Measure only such cells, for `--seconds` each: SYSTEM:CHARGERS[:MESSAGES_A_SECOND], as in
+    /// `journal:200:8000`; systems are `journal`, `broker`, `node-early`, `node`
+    #[arg(long, value_delimiter = ',')]
+    at: Vec<At>,
+}
+
+/// One cell by itself.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    system: System,
+    chargers: u32,
+    rate: Option<f64>,
+}
+
+impl FromStr for At {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut parts = text.split(':');
+        let mut next = || parts.next();
+        let system = match next().unwrap_or_default() {
+            "journal" => System::Journal,
+            "broker" => System::Broker,
+            "node-early" => System::NodeEarly,
+            "node" => System::NodeConfirmed,
+            other => bail!("`{other}` is none of `journal`, `broker`, `node-early`, `node`"),
+        };
+        let chargers = next().context("how many chargers?")?.parse()?;
+        let rate = next().map(str::parse).transpose()?;
+        Ok(Self {
+            system,
+            chargers,
+            rate,
+        })
+    }
 }
 
 pub(crate) fn run(plan: &ChainPlan) -> Result<()> {
     let mut plant = Plant::start()?;
+    if !plan.at.is_empty() {
+        return cells(&mut plant, plan);
+    }
     let wanted = |part: &str| !plan.without.iter().any(|name| name == part);
     if wanted("closed") {
         closed(&mut plant, plan)?;
@@ -60,9 +99,21 @@ struct Cell {
     stored_at_end: u64,
     seconds: f64,
     cpu: Cpu,
+    /// Whether some answers did not wait for RabbitMQ though they should.
+    fell_back: bool,
+    groups: Groups,
 }
 
 impl Cell {
+    /// What must be known to read its figures.
+    fn remark(&self) -> &'static str {
+        if self.fell_back {
+            " (fell back to the journal at times)"
+        } else {
+            ""
+        }
+    }
+
     /// Messages that were answered in all, the second of warming up included.
     fn answered(&self) -> f64 {
         self.measured.per_second() * self.seconds
@@ -91,7 +142,38 @@ fn cell(
         seconds: elapsed,
         measured,
         cpu,
+        fell_back: running.fell_back()?,
+        groups: running.groups()?,
     })
+}
+
+fn cells(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
+    println!(
+        "| chargers | messages/s | system | answered/s | stored/s | p50 / p99 ms | records a sync, a batch to RabbitMQ | CPU us an answered message: {} |",
+        Cpu::NAMES
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for &At {
+        system,
+        chargers,
+        rate,
+    } in &plan.at
+    {
+        let cell = cell(plant, system, chargers, plan.seconds, rate)?;
+        println!(
+            "| {chargers} | {} | {system}{} | {:.0} | {:.0} | {:.2} / {:.2} | {:.1}, {:.1} | {} |",
+            rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}")),
+            cell.remark(),
+            cell.measured.per_second(),
+            cell.stored_per_second,
+            cell.measured.p50_us / 1e3,
+            cell.measured.p99_us / 1e3,
+            cell.groups.sync,
+            cell.groups.batch,
+            cell.cpu.per_message(cell.answered()),
+        );
+    }
+    Ok(())
 }
 
 fn closed(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
@@ -122,7 +204,8 @@ fn closed(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
         };
         for (system, cell) in System::ALL.iter().zip(&medians) {
             println!(
-                "| {chargers} | {system} | {:.0} | **{:.2}** | {:.0} | {:.1} | {:.2} / {:.2} | {} |",
+                "| {chargers} | {system}{} | {:.0} | **{:.2}** | {:.0} | {:.1} | {:.2} / {:.2} | {} |",
+                cell.remark(),
                 cell.measured.per_second(),
                 cell.measured.per_second() / yardstick.measured.per_second(),
                 cell.stored_per_second,
@@ -154,7 +237,8 @@ fn latency(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
         for system in System::ALL {
             let cell = cell(plant, system, 200, 20.0, Some(RATE))?;
             println!(
-                "| {system} | {:.0} | {:.2} | {:.2} | {:.1} | {:.0} % | {} |",
+                "| {system}{} | {:.0} | {:.2} | {:.2} | {:.1} | {:.0} % | {} |",
+                cell.remark(),
                 cell.measured.per_second(),
                 cell.measured.p50_us / 1e3,
                 cell.measured.p99_us / 1e3,
@@ -186,7 +270,8 @@ fn sustained(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
     for system in [System::Journal, System::Broker, System::NodeConfirmed] {
         let (rate, cell) = highest(plant, system, plan)?;
         println!(
-            "| {system} | **{rate:.0}** | {:.2} / {:.2} | {:.0} | {} |",
+            "| {system}{} | **{rate:.0}** | {:.2} / {:.2} | {:.0} | {} |",
+            cell.remark(),
             cell.measured.p50_us / 1e3,
             cell.measured.p99_us / 1e3,
             (cell.answered() - cell.stored_at_end as f64).max(0.0),

@@ -1,14 +1,15 @@
 //! Looks at the queues once a second: how much waits, whether anybody is at work, and whether everything
 //! is still there. And at once when a record was refused: a channel that was opened while a queue had lost
 //! its leader refuses for ever, the queue long having a new one (seen on RabbitMQ 3.10.8). Refused, and no
-//! queue full: then it is the channel, and a new connection cures it.
+//! queue full: then it is the channel, and a new connection cures it. Or it is a bound that a policy of
+//! RabbitMQ sets and that we cannot see; so the cure is tried again only after longer and longer pauses.
 
 use crate::link::{Session, Shared};
 use crate::topology;
 use lapin::Channel;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::error::Elapsed;
 
 /// Between two looks.
@@ -18,6 +19,31 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const DECLARE_EVERY: u32 = 10;
 /// RabbitMQ answers these questions in milliseconds; in a cluster that chooses a leader, in seconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// New connections because of refusals, and the pauses between them.
+#[derive(Debug, Default)]
+pub(crate) struct Cure {
+    last: Option<(Instant, Duration)>,
+}
+
+impl Cure {
+    const PAUSE_MIN: Duration = Duration::from_secs(5);
+    const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+    /// Whether a refusal at `now` is worth a new connection: the first is, and each later one after a pause
+    /// of 5 s to 60 s that doubles; after two quiet minutes it begins anew.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let pause = match self.last {
+            Some((at, pause)) if now.saturating_duration_since(at) < pause => return false,
+            Some((at, pause)) if now.saturating_duration_since(at) < Self::PAUSE_MAX * 2 => {
+                (pause * 2).min(Self::PAUSE_MAX)
+            }
+            _ => Self::PAUSE_MIN,
+        };
+        self.last = Some((now, pause));
+        true
+    }
+}
 
 /// Runs until the connection is given up, and gives it up when the queues cannot be looked at.
 pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
@@ -48,7 +74,7 @@ pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
                 waiting.set(look.queued as f64);
                 // RabbitMQ keeps the length roughly.
                 let nearly_full = shared.config.queue_records_max / 10 * 9;
-                if refused && look.longest < nearly_full {
+                if refused && look.longest < nearly_full && shared.cure().is_due(Instant::now()) {
                     return session.fail("records are refused though no queue is full");
                 }
             }
@@ -94,4 +120,20 @@ async fn look_at(channel: &Channel, partitions: u16) -> lapin::Result<Look> {
         queued = 0;
     }
     Ok(Look { queued, longest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lasting_refusals_cost_a_connection_a_minute_at_most() {
+        let start = Instant::now();
+        let mut cure = Cure::default();
+        let mut due = |s: u64| cure.is_due(start + Duration::from_secs(s));
+        let cures: Vec<u64> = (0..400).filter(|s| due(*s)).collect();
+        assert_eq!(cures, [0, 5, 15, 35, 75, 135, 195, 255, 315, 375]);
+        assert!(due(600), "long after");
+        assert!(due(606), "that was a new beginning");
+    }
 }

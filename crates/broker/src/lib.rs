@@ -67,6 +67,7 @@ impl Broker {
             closing: CancellationToken::new(),
             queued: AtomicU64::new(0),
             announcer: announce::Announcer::new(),
+            cure: Mutex::default(),
         });
         let supervisor = tokio::spawn(link::run(shared.clone()));
         Arc::new(Self {

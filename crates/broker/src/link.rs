@@ -14,7 +14,7 @@
 use crate::Config;
 use crate::address::Address;
 use crate::announce::{self, Announcer};
-use crate::depth;
+use crate::depth::{self, Cure};
 use crate::dial::{DialError, Step, Wire, dial};
 use crate::publish::Publisher;
 use crate::topology;
@@ -22,7 +22,7 @@ use central::ports::{Away, AwayKind};
 use futures_util::StreamExt;
 use lapin::Event;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +88,13 @@ pub(crate) struct Shared {
     /// Records that wait while somebody is at work on them.
     pub(crate) queued: AtomicU64,
     pub(crate) announcer: Announcer,
+    pub(crate) cure: Mutex<Cure>,
+}
+
+impl Shared {
+    pub(crate) fn cure(&self) -> MutexGuard<'_, Cure> {
+        self.cure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One connection, from its beginning to its first trouble.

@@ -386,7 +386,9 @@ impl Line {
                 Said::Trouble(trouble) => return Err(trouble),
             }
         }
-        if !complete.is_empty() && self.pending.iter_mut().any(Pending::tells_of_a_return) {
+        // The oldest was asked just now, and must keep our waker.
+        let mut others = self.pending.iter_mut().skip(1);
+        if !complete.is_empty() && others.any(Pending::tells_of_a_return) {
             return Err(returned());
         }
         Ok(complete)
@@ -444,6 +446,8 @@ impl Line {
 mod tests {
     use super::*;
     use central::record::GatewayId;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
 
     fn awaited(since: Instant) -> Pending {
         Pending {
@@ -508,6 +512,30 @@ mod tests {
         drop(told);
         let unanswered = answers[0].try_recv();
         assert_eq!(unanswered, Err(oneshot::error::TryRecvError::Closed));
+    }
+
+    #[test]
+    fn the_next_confirm_wakes_who_looks() {
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let now = Instant::now();
+        let (said, says) = oneshot::channel();
+        let next = Pending {
+            confirm: State::Awaited(Box::pin(async { says.await.expect("said") })),
+            ..awaited(now)
+        };
+        let (mut line, _answers) = line(vec![here(Said::Confirmed), next, awaited(now)]);
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let full = || unreachable!("nothing is refused");
+        let complete = line.look_at_confirms(&mut Context::from_waker(&waker), full);
+        assert_eq!(complete.map(|complete| complete.len()), Ok(1));
+        said.send(Ok(Confirmation::Ack(None))).expect("awaited");
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -58,7 +58,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         match carry(&shared, &mut manner).await {
             Stopped::Away(away) => {
                 shared.figures.delivery_failures.increment(1);
-                shared.watermark.sink_is_away(&away.to_string());
+                let was_heard = shared.delivery.delivered() > 0;
+                shared.watermark.sink_is_away(&away.to_string(), was_heard);
                 if away.kind == AwayKind::Full {
                     let half = manner.batch_records_max / 2;
                     manner.batch_records_max = half.max(BATCH_RECORDS_MIN);

@@ -29,6 +29,10 @@ use tokio::sync::Notify;
 /// How often it is looked whether the oldest has waited too long, or the sink has caught up.
 const TICK: Duration = Duration::from_millis(20);
 
+/// A sink that was never heard may be only connecting for so long, or for the bound on an answer's wait if
+/// that is shorter. Who starts in the middle of a load that the sink cannot take would never return otherwise.
+const CONNECTS_IN: Duration = Duration::from_secs(1);
+
 /// What lets one record's answer out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
@@ -49,6 +53,8 @@ pub(crate) struct Watermark {
     durability: Durability,
     wait_max: Duration,
     waiters: Mutex<VecDeque<Waiter>>,
+    /// Until when the sink may refuse because it is not connected yet.
+    connects_until: Instant,
     fallen: AtomicBool,
     /// Records up to here were let out without a confirm.
     let_out_upto: AtomicU64,
@@ -67,6 +73,7 @@ impl Watermark {
             durability,
             wait_max,
             waiters: Mutex::default(),
+            connects_until: Instant::now() + CONNECTS_IN.min(wait_max),
             fallen: AtomicBool::new(false),
             let_out_upto: AtomicU64::new(0),
             reason: Mutex::default(),
@@ -130,9 +137,10 @@ impl Watermark {
         }
     }
 
-    /// The sink refuses: nobody needs to wait for it.
-    pub(crate) fn sink_is_away(&self, why: &str) {
-        if self.hurries() && !self.fallen.load(Ordering::Relaxed) {
+    /// The sink refuses: nobody needs to wait for it. `was_heard` is whether it has ever taken a record.
+    pub(crate) fn sink_is_away(&self, why: &str, was_heard: bool) {
+        let connects = !was_heard && Instant::now() < self.connects_until;
+        if self.hurries() && !connects && !self.fallen.load(Ordering::Relaxed) {
             self.fall(why);
             self.look_now.notify_one();
         }
@@ -349,7 +357,9 @@ mod tests {
         let is_out = |seq| watermark.is_let_out(&journal, Needs::Confirm, seq, 9);
         assert_eq!(watermark.needs(), Needs::Confirm);
         assert!(!is_out(7));
-        watermark.sink_is_away("told so by the test");
+        watermark.sink_is_away("it is only connecting", false);
+        assert_eq!(watermark.needs(), Needs::Confirm);
+        watermark.sink_is_away("told so by the test", true);
         assert_eq!(watermark.needs(), Needs::Journal);
         assert_eq!(watermark.fallen().as_deref(), Some("told so by the test"));
         watermark.let_out(7);

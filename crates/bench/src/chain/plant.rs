@@ -65,6 +65,15 @@ pub(crate) struct Cpu {
     pub(crate) load: f64,
 }
 
+/// Records that one step took together, on average; 0 where there is none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Groups {
+    /// To a sync of the journal.
+    pub(crate) sync: f64,
+    /// To a batch for RabbitMQ.
+    pub(crate) batch: f64,
+}
+
 impl Cpu {
     pub(crate) const NAMES: &str = "gateway + consumer (or Node.js) / RabbitMQ / PostgreSQL / load";
 
@@ -272,6 +281,34 @@ impl Running {
             || SocketAddr::from(([0, 0, 0, 0], 0)),
             |server| server.address,
         )
+    }
+
+    /// Whether answers went out without RabbitMQ's confirm at times.
+    pub(crate) fn fell_back(&self) -> Result<bool> {
+        let falls = self
+            .gateway
+            .as_ref()
+            .map(|gateway| gateway.metric("wattpost_gateway_durability_fallbacks_total"));
+        Ok(falls.transpose()?.is_some_and(|falls| falls > 0.0))
+    }
+
+    pub(crate) fn groups(&self) -> Result<Groups> {
+        let Some(gateway) = &self.gateway else {
+            return Ok(Groups::default());
+        };
+        let share = |of: &str, by: &str| -> Result<f64> {
+            Ok(gateway.metric(of)? / gateway.metric(by)?.max(1.0))
+        };
+        Ok(Groups {
+            sync: share(
+                "wattpost_journal_synced_records_total",
+                "wattpost_journal_syncs_total",
+            )?,
+            batch: share(
+                "wattpost_gateway_delivered_records_total",
+                "wattpost_gateway_deliveries_total",
+            )?,
+        })
     }
 
     /// Messages of chargers that are stored now.
