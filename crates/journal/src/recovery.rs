@@ -516,12 +516,19 @@ fn shelve(
 ) -> (Shelf, u64, Option<Active>) {
     let mut shelf = Shelf::default();
     let mut base = 0;
-    for one in known {
+    for (at, one) in known.iter().enumerate() {
         shelf.push(Arc::new(one.segment(base)));
         for (seq, at_s) in &one.found.times {
             shelf.note_time(*seq, *at_s);
         }
-        base += one.header.bytes;
+        // What is left of a segment that nobody writes to any more is not kept for delivery: it may be
+        // longer than all that may be kept, by settings of today.
+        let is_ended = at + 1 == known.len() && active_file.is_none();
+        base += if is_ended {
+            one.found.end
+        } else {
+            one.header.bytes
+        };
     }
     let active = shelf.last().zip(known.back()).zip(active_file);
     let active = active.map(|((segment, known), file)| Active {

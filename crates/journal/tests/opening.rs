@@ -277,6 +277,30 @@ fn other_settings_apply_from_the_next_segment_on() {
 }
 
 #[test]
+fn a_bound_below_the_length_of_an_old_segment_leaves_room_for_records() {
+    let disk = SimDisk::new(1);
+    let roomy = Options {
+        max_bytes: 16 << 20,
+        segment_bytes: 2 << 20,
+        ..small()
+    };
+    let (journal, _) = Journal::open_on(disk.clone(), roomy).unwrap();
+    let seq = journal.append(b"delivered", None).unwrap();
+    journal.wait_durable(seq).unwrap();
+    journal.forget_upto(seq).unwrap();
+    journal.close().unwrap();
+
+    let (journal, _) = open(&disk);
+    assert_eq!(journal.status().used_bytes, 0);
+    // Several times the bound, in all.
+    for _ in 0..1_000 {
+        let seq = journal.append(&[7; 3_000], None).unwrap();
+        journal.wait_durable(seq).unwrap();
+        journal.forget_upto(seq).unwrap();
+    }
+}
+
+#[test]
 fn files_are_used_again_and_stay_few() {
     let disk = SimDisk::new(1);
     let (journal, _) = open(&disk);
