@@ -13,9 +13,8 @@ use tracing_subscriber::EnvFilter;
 /// When `log.level` is not a filter that `tracing` understands.
 pub(crate) fn start_logging(settings: &LogSettings) -> Result<()> {
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
-        Ok(directives) => {
-            EnvFilter::try_new(without_lapin(&directives)).context("read the filter in RUST_LOG")?
-        }
+        Ok(directives) => EnvFilter::try_new(without_libraries(&directives))
+            .context("read the filter in RUST_LOG")?,
         Err(_) => filter(&settings.level)?,
     };
     let builder = tracing_subscriber::fmt()
@@ -47,18 +46,20 @@ pub(crate) fn filter(level: &str) -> Result<EnvFilter> {
             .parse::<tracing_subscriber::filter::LevelFilter>()
             .with_context(wrong)?;
     }
-    EnvFilter::try_new(without_lapin(level)).with_context(wrong)
+    EnvFilter::try_new(without_libraries(level)).with_context(wrong)
 }
 
-/// The filter without the AMQP library, unless it is asked for by name: what it calls an error is told by
-/// our own supervisor, once and with what it means.
-fn without_lapin(filter: &str) -> String {
-    let quiet = if filter.contains("lapin") {
-        ""
-    } else {
-        ",lapin=off"
-    };
-    format!("{filter}{quiet}")
+/// The filter without what libraries say of outages, unless they are asked for by name: our own supervisors
+/// tell it, once and with what it means.
+fn without_libraries(filter: &str) -> String {
+    const LIBRARIES: [(&str, &str); 2] = [("lapin", "off"), ("sqlx", "error")];
+    let mut quieter = filter.to_owned();
+    for (library, level) in LIBRARIES {
+        if !filter.contains(library) {
+            quieter.push_str(&format!(",{library}={level}"));
+        }
+    }
+    quieter
 }
 
 /// Installs the recorder behind the `metrics` macros and returns what renders it.
