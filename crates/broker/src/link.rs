@@ -287,10 +287,12 @@ async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
 
 fn block(shared: &Shared, session: &Arc<Session>, reason: String) {
     tracing::warn!(role = shared.role, %reason, "RabbitMQ takes nothing now");
-    session.publisher.block(blocked(&reason));
+    let refusal = blocked(&reason);
+    // Who is refused may ask at once how we are.
     shared
         .state
         .send_replace(State::Blocked(session.clone(), reason));
+    session.publisher.block(refusal);
 }
 
 fn unblock(shared: &Shared, session: &Arc<Session>) {
