@@ -34,8 +34,8 @@ pub(crate) struct ChainPlan {
     /// Leave parts out: `closed`, `sustained`, `latency`, `backlog`
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
-    /// Measure only such cells, for `--seconds` each: SYSTEM:CHARGERS[:MESSAGES_A_SECOND], as in
-    /// `journal:200:8000`; systems are `journal`, `broker`, `node-early`, `node`
+    /// Measure only such cells, for `--seconds` each: system, chargers and messages a second, as in
+    /// `journal:200:8000` (no rate: closed loop); systems are `journal`, `broker`, `node-early`, `node`
     #[arg(long, value_delimiter = ',')]
     at: Vec<At>,
 }

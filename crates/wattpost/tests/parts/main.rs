@@ -15,6 +15,7 @@ mod http;
 mod plant;
 
 mod alone;
+mod cluster;
 mod dead_letters;
 mod several_gateways;
 mod wrong_settings;

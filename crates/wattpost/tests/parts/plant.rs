@@ -32,6 +32,11 @@ pub(crate) fn servers() -> &'static Servers {
     })
 }
 
+fn next_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("plant{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// A virtual host and a database of one's own, and the settings that name them.
 pub(crate) struct Plant {
     dir: TempDir,
@@ -50,12 +55,22 @@ impl Plant {
 
     /// With a database without any table.
     pub(crate) fn unmigrated(settings: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("plant{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = next_name();
+        let rabbit = &servers().rabbit;
+        let ctl = |args: &[&str]| rabbit.ctl(args).expect("rabbitmqctl");
+        ctl(&["add_vhost", &name]);
+        ctl(&["set_permissions", "-p", &name, "wattpost", ".*", ".*", ".*"]);
+        let url = rabbit.url_as("wattpost", "wattpost", &name);
+        Self::of(settings, &url, name)
+    }
+
+    /// The same with a RabbitMQ of the story's own.
+    pub(crate) fn behind(settings: &str, broker_url: &str) -> Self {
+        Self::of(settings, broker_url, next_name())
+    }
+
+    fn of(settings: &str, broker_url: &str, name: String) -> Self {
         let servers = servers();
-        let rabbit = |args: &[&str]| servers.rabbit.ctl(args).expect("rabbitmqctl");
-        rabbit(&["add_vhost", &name]);
-        rabbit(&["set_permissions", "-p", &name, "wattpost", ".*", ".*", ".*"]);
         servers
             .postgres
             .superuser_psql(&format!("CREATE DATABASE {name} OWNER wattpost"))
@@ -63,7 +78,7 @@ impl Plant {
         let dir = tempfile::tempdir().expect("make a temporary directory");
         let plant = Self {
             dir,
-            broker_url: servers.rabbit.url_as("wattpost", "wattpost", &name),
+            broker_url: broker_url.to_owned(),
             database_url: servers.postgres.url_as("wattpost", "wattpost", &name),
             virtual_host: name,
         };
