@@ -221,8 +221,12 @@ fn closed(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
 }
 
 fn median(mut cells: Vec<Cell>) -> Cell {
+    let fell_back = cells.iter().any(|cell| cell.fell_back);
     cells.sort_by(|a, b| a.measured.per_second().total_cmp(&b.measured.per_second()));
-    cells.swap_remove(cells.len() / 2)
+    Cell {
+        fell_back,
+        ..cells.swap_remove(cells.len() / 2)
+    }
 }
 
 fn latency(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {

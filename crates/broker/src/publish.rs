@@ -247,8 +247,13 @@ impl Publisher {
             Ok(complete) => complete.into_iter().for_each(|job| self.answer(job)),
             Err(trouble) => return Poll::Ready(trouble),
         }
-        if WINDOW - line.pending.len() >= ROOM_MIN && self.write(&mut line, STRETCH) == STRETCH {
-            cx.waker().wake_by_ref();
+        if WINDOW - line.pending.len() >= ROOM_MIN {
+            let was_empty = line.pending.is_empty();
+            let written = self.write(&mut line, STRETCH);
+            // There may be more to write; and the oldest must know whom to wake.
+            if written == STRETCH || (was_empty && written > 0) {
+                cx.waker().wake_by_ref();
+            }
         }
         line.waker = Some(cx.waker().clone());
         Poll::Pending

@@ -9,7 +9,8 @@
 
 use crate::Config;
 use lapin::options::{
-    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    ExchangeBindOptions, ExchangeDeclareOptions, ExchangeUnbindOptions, QueueBindOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ExchangeKind};
@@ -40,9 +41,13 @@ pub(crate) fn of_partition(partition: u16) -> String {
     format!("{RECORDS}.{partition}")
 }
 
+fn is_of_partition(queue: &str) -> bool {
+    queue.starts_with(RECORDS)
+}
+
 /// Declares everything. What exists already with the same properties stays as it is.
 pub(crate) async fn declare(connection: &Connection, config: &Config) -> lapin::Result<()> {
-    let is_new = lacks_a_queue(connection, config).await?;
+    let missing = missing_queues(connection, config).await?;
     let channel = &connection.create_channel().await?;
     exchange(channel, UNROUTABLE, ExchangeKind::Fanout, &[]).await?;
     exchange(channel, DEAD, ExchangeKind::Fanout, &[]).await?;
@@ -61,7 +66,12 @@ pub(crate) async fn declare(connection: &Connection, config: &Config) -> lapin::
     for partition in 0..config.partitions {
         queue(channel, &of_partition(partition), &of_records(config)).await?;
     }
-    if is_new {
+    if !missing.is_empty() {
+        // Meanwhile a record must not pass by it to strangers alone and be confirmed: where nothing is bound
+        // it goes to the unroutable.
+        for queue in missing.iter().filter(|queue| is_of_partition(queue)) {
+            cut_off(channel, queue, RECORDS).await?;
+        }
         tokio::time::sleep(SETTLES_IN).await;
     }
     bind(channel, DEAD, DEAD, "").await?;
@@ -74,21 +84,25 @@ pub(crate) async fn declare(connection: &Connection, config: &Config) -> lapin::
     Ok(())
 }
 
-async fn lacks_a_queue(connection: &Connection, config: &Config) -> lapin::Result<bool> {
-    // Asking for one that is not there ends the channel.
-    let channel = connection.create_channel().await?;
+async fn missing_queues(connection: &Connection, config: &Config) -> lapin::Result<Vec<String>> {
     let partitions = (0..config.partitions).map(of_partition);
+    let mut missing = Vec::new();
+    let mut channel = connection.create_channel().await?;
     for queue in [DEAD.to_owned(), UNROUTABLE.to_owned()]
         .into_iter()
         .chain(partitions)
     {
         match depth(&channel, &queue).await {
             Ok(_) => {}
-            Err(error) if is_not_found(&error) => return Ok(true),
+            Err(error) if is_not_found(&error) => {
+                missing.push(queue);
+                // Asking for one that is not there ends the channel.
+                channel = connection.create_channel().await?;
+            }
             Err(error) => return Err(error),
         }
     }
-    Ok(false)
+    Ok(missing)
 }
 
 /// What RabbitMQ says of a queue.
@@ -140,6 +154,19 @@ async fn pass_on(channel: &Channel, from: &str, to: &str) -> lapin::Result<()> {
     let options = ExchangeBindOptions::default();
     channel
         .exchange_bind(
+            to.into(),
+            from.into(),
+            ShortString::default(),
+            options,
+            FieldTable::default(),
+        )
+        .await
+}
+
+async fn cut_off(channel: &Channel, from: &str, to: &str) -> lapin::Result<()> {
+    let options = ExchangeUnbindOptions::default();
+    channel
+        .exchange_unbind(
             to.into(),
             from.into(),
             ShortString::default(),

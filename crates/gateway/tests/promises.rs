@@ -345,7 +345,7 @@ async fn a_graceful_stop_finishes_answers_and_closes_with_1001() {
     assert!(reasons >= 81);
 }
 
-/// Looks every three seconds until what it sees was right twice in a row: at first an overload piles up more
+/// Looks every three seconds until what it sees was right three times in a row: at first an overload piles up more
 /// or less, as busy as the machine is.
 async fn settled(mut look: impl FnMut() -> Result<(), String>) {
     const DEADLINE: Duration = Duration::from_secs(60);
@@ -354,7 +354,7 @@ async fn settled(mut look: impl FnMut() -> Result<(), String>) {
     ticks.tick().await;
     let _ = look();
     let mut right = 0;
-    while right < 2 {
+    while right < 3 {
         ticks.tick().await;
         match look() {
             Ok(()) => right += 1,

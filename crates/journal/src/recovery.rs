@@ -516,19 +516,14 @@ fn shelve(
 ) -> (Shelf, u64, Option<Active>) {
     let mut shelf = Shelf::default();
     let mut base = 0;
-    for (at, one) in known.iter().enumerate() {
+    for one in known {
         shelf.push(Arc::new(one.segment(base)));
         for (seq, at_s) in &one.found.times {
             shelf.note_time(*seq, *at_s);
         }
-        // What is left of a segment that nobody writes to any more is not kept for delivery: it may be
-        // longer than all that may be kept, by settings of today.
-        let is_ended = at + 1 == known.len() && active_file.is_none();
-        base += if is_ended {
-            one.found.end
-        } else {
-            one.header.bytes
-        };
+        // What is left behind its records is not kept for delivery: by settings of today the file may be
+        // longer than all that may be kept.
+        base += one.found.end;
     }
     let active = shelf.last().zip(known.back()).zip(active_file);
     let active = active.map(|((segment, known), file)| Active {

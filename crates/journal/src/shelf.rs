@@ -18,7 +18,8 @@ pub(crate) struct Segment {
     pub(crate) salt: u64,
     /// Length of the file.
     pub(crate) bytes: u64,
-    /// Bytes of all segments before it: gives every record a position in the whole log.
+    /// Bytes of all segments before it (of those found at the start, up to their last record): gives every
+    /// record a position in the whole log, for as long as the process lives.
     pub(crate) base: u64,
     /// First durable record, 0 while there is none.
     first_seq: AtomicU64,

@@ -285,19 +285,27 @@ fn a_bound_below_the_length_of_an_old_segment_leaves_room_for_records() {
         ..small()
     };
     let (journal, _) = Journal::open_on(disk.clone(), roomy).unwrap();
-    let seq = journal.append(b"delivered", None).unwrap();
+    let seq = journal.append(b"waits", None).unwrap();
     journal.wait_durable(seq).unwrap();
-    journal.forget_upto(seq).unwrap();
     journal.close().unwrap();
 
+    // Undelivered, over several starts.
+    for _ in 0..3 {
+        let (journal, _) = open(&disk);
+        let seq = journal.append(b"waits too", None).unwrap();
+        journal.wait_durable(seq).unwrap();
+        assert!(journal.status().used_bytes < 100 << 10);
+        journal.close().unwrap();
+    }
     let (journal, _) = open(&disk);
-    assert_eq!(journal.status().used_bytes, 0);
+    assert_eq!(read_all(&journal).len(), 4);
     // Several times the bound, in all.
     for _ in 0..1_000 {
         let seq = journal.append(&[7; 3_000], None).unwrap();
         journal.wait_durable(seq).unwrap();
         journal.forget_upto(seq).unwrap();
     }
+    assert_eq!(journal.status().used_bytes, 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use crate::listing::uuid_of;
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
-use central::ledger::{LedgerError, MessageFilter, all_messages};
+use central::ledger::{Ledger, LedgerError, MessageFilter, all_messages};
 use central::memory::Contents;
 use central::model::{EventRow, MeterValueRow};
 use central::ports::{Away, AwayKind};
@@ -12,6 +12,7 @@ use central::project::Changes;
 use central::{GatewayId, Record, RecordId, Timestamp};
 use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 
 impl SqliteStore {
     /// All that is stored, read into memory: for small ledgers, in tests.
@@ -37,30 +38,37 @@ impl SqliteStore {
                 })
             })
             .map_err(Refusal::into_away)?;
-        let filter = MessageFilter::default();
-        for message in all_messages(self, &filter) {
-            let message = message.map_err(|error| match error {
-                LedgerError::Away(away) => away,
-                LedgerError::BadCursor => Refusal::Foreign.into_away(),
-            })?;
-            let record = Record {
-                kind: message.kind,
-                charger_id: &message.charger_id,
-                ocpp_version: message.ocpp_version,
-                message_id: &message.message_id,
-                action: &message.action,
-                payload: &message.payload,
-                answer_kind: message.answer_kind,
-                answer: &message.answer,
-                received_at: message.received_at,
-                epoch: message.epoch,
-                notes: message.notes,
-                reason: &message.reason,
-            };
-            contents.records.insert(message.id, record.encode());
-        }
+        contents.records = records(self)?;
         Ok(contents)
     }
+}
+
+/// Every record that a ledger holds, as it was written.
+pub(crate) fn records(ledger: &impl Ledger) -> Result<BTreeMap<RecordId, Vec<u8>>, Away> {
+    let filter = MessageFilter::default();
+    let mut records = BTreeMap::new();
+    for message in all_messages(ledger, &filter) {
+        let message = message.map_err(|error| match error {
+            LedgerError::Away(away) => away,
+            LedgerError::BadCursor => Refusal::Foreign.into_away(),
+        })?;
+        let record = Record {
+            kind: message.kind,
+            charger_id: &message.charger_id,
+            ocpp_version: message.ocpp_version,
+            message_id: &message.message_id,
+            action: &message.action,
+            payload: &message.payload,
+            answer_kind: message.answer_kind,
+            answer: &message.answer,
+            received_at: message.received_at,
+            epoch: message.epoch,
+            notes: message.notes,
+            reason: &message.reason,
+        };
+        records.insert(message.id, record.encode());
+    }
+    Ok(records)
 }
 
 fn states(connection: &Connection) -> Result<Changes, Refusal> {

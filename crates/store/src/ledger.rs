@@ -5,11 +5,12 @@ mod chargers;
 mod messages;
 mod transactions;
 
+use crate::paging::{at_most, cut, place};
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
 use central::ledger::{
-    ChargerDetail, ChargerFilter, Cursor, DeadLetterRow, Ledger, LedgerError, MessageFilter,
-    MessageRow, Page, PageRequest, Place, TransactionFilter,
+    ChargerDetail, ChargerFilter, DeadLetterRow, Ledger, LedgerError, MessageFilter, MessageRow,
+    Page, PageRequest, Place, TransactionFilter,
 };
 use central::model::{ChargerView, TransactionView};
 use central::{GatewayId, RecordId, Timestamp};
@@ -92,27 +93,6 @@ impl Ledger for SqliteStore {
     fn count_transactions(&self, filter: &TransactionFilter) -> Result<u64, LedgerError> {
         self.ask(|connection| transactions::count(connection, filter))
     }
-}
-
-fn place(page: &PageRequest) -> Result<Option<Place>, LedgerError> {
-    page.after.as_ref().map(Place::from_cursor).transpose()
-}
-
-/// Makes a page of one row more than asked for: the one too many only says that there are more.
-fn cut<T>(mut rows: Vec<(Place, T)>, limit: usize) -> Page<T> {
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let last = rows.last().filter(|_| more);
-    let next: Option<Cursor> = last.map(|(place, _)| place.to_cursor());
-    Page {
-        items: rows.into_iter().map(|(_, row)| row).collect(),
-        next,
-    }
-}
-
-/// A number of rows in the database's terms.
-fn at_most(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 /// Gateways by their numbers.

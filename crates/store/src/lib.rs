@@ -12,6 +12,7 @@
 mod apply;
 mod blocks;
 mod clock;
+mod codes;
 mod connection;
 mod contents;
 mod dead_letters;
@@ -20,6 +21,7 @@ mod ledger;
 mod listing;
 mod migrations;
 mod numbers;
+mod paging;
 mod pg;
 mod readers;
 mod refusal;

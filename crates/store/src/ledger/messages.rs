@@ -2,13 +2,12 @@
 
 use super::{NO_GATEWAY, at_most, gateways};
 use crate::blocks::{action_bit, kind_bit};
+use crate::codes::{answer_kind, kind, version};
 use crate::numbers::{self, BLOCK_BITS, message_no, split_message_no};
 use crate::refusal::Refusal;
 use central::ledger::{MessageFilter, MessageRow, Page, Place};
-use central::ports::AwayKind;
 use central::record::Notes;
-use central::{AnswerKind, GatewayId, RecordId, RecordKind, Timestamp};
-use ocpp::Version;
+use central::{GatewayId, RecordId, RecordKind, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 use std::collections::HashMap;
 
@@ -221,12 +220,12 @@ fn message(row: &Row<'_>, gateways: &HashMap<i64, GatewayId>) -> Result<MessageR
     Ok(MessageRow {
         id: name(gateways, row.get(0)?),
         charger_id: row.get(1)?,
-        ocpp_version: version(row.get(2)?)?,
-        kind: kind(row.get(3)?)?,
+        ocpp_version: version(row.get::<_, u8>(2)?)?,
+        kind: kind(row.get::<_, u8>(3)?)?,
         message_id: row.get(4)?,
         action: row.get(5)?,
         payload: row.get(6)?,
-        answer_kind: answer_kind(row.get(7)?)?,
+        answer_kind: answer_kind(row.get::<_, u8>(7)?)?,
         answer: row.get(8)?,
         received_at: Timestamp(row.get(9)?),
         epoch: row.get::<_, i64>(10)?.cast_unsigned(),
@@ -241,39 +240,4 @@ fn name(gateways: &HashMap<i64, GatewayId>, message_no: i64) -> RecordId {
         gateway: gateways.get(&gateway).copied().unwrap_or(NO_GATEWAY),
         seq,
     }
-}
-
-fn version(number: u8) -> Result<Version, Refusal> {
-    let mut all = Version::ALL.into_iter();
-    all.find(|version| *version as u8 == number)
-        .ok_or_else(|| unknown("OCPP version", number))
-}
-
-fn kind(number: u8) -> Result<RecordKind, Refusal> {
-    Ok(match number {
-        1 => RecordKind::Call,
-        2 => RecordKind::Send,
-        3 => RecordKind::CallResult,
-        4 => RecordKind::CallError,
-        5 => RecordKind::CallResultError,
-        6 => RecordKind::Unreadable,
-        7 => RecordKind::Connected,
-        8 => RecordKind::Disconnected,
-        9 => RecordKind::GatewayStarted,
-        _ => return Err(unknown("kind", number)),
-    })
-}
-
-fn answer_kind(number: u8) -> Result<AnswerKind, Refusal> {
-    Ok(match number {
-        0 => AnswerKind::None,
-        1 => AnswerKind::Result,
-        2 => AnswerKind::Error,
-        _ => return Err(unknown("kind of answer", number)),
-    })
-}
-
-fn unknown(what: &str, number: u8) -> Refusal {
-    let detail = format!("a message has the unknown {what} {number}");
-    Refusal::away(AwayKind::Corrupt, detail)
 }

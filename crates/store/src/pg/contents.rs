@@ -2,13 +2,13 @@
 //! their rows carry.
 
 use super::{PostgresStore, error};
+use crate::contents::records;
 use crate::refusal::Refusal;
-use central::ledger::{LedgerError, MessageFilter, all_messages};
 use central::memory::Contents;
 use central::model::{EventRow, MeterValueRow};
 use central::ports::{Away, AwayKind};
 use central::project::Changes;
-use central::{GatewayId, Record, RecordId, Timestamp};
+use central::{GatewayId, RecordId, Timestamp};
 use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
@@ -38,28 +38,7 @@ impl PostgresStore {
                 ..Contents::default()
             })
         })?;
-        let filter = MessageFilter::default();
-        for message in all_messages(self, &filter) {
-            let message = message.map_err(|error| match error {
-                LedgerError::Away(away) => away,
-                LedgerError::BadCursor => Refusal::Foreign.into_away(),
-            })?;
-            let record = Record {
-                kind: message.kind,
-                charger_id: &message.charger_id,
-                ocpp_version: message.ocpp_version,
-                message_id: &message.message_id,
-                action: &message.action,
-                payload: &message.payload,
-                answer_kind: message.answer_kind,
-                answer: &message.answer,
-                received_at: message.received_at,
-                epoch: message.epoch,
-                notes: message.notes,
-                reason: &message.reason,
-            };
-            contents.records.insert(message.id, record.encode());
-        }
+        contents.records = records(self)?;
         Ok(contents)
     }
 }

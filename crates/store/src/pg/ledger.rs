@@ -7,10 +7,11 @@ mod transactions;
 
 use super::numbers::clean;
 use super::{PostgresStore, error};
+use crate::paging::{at_most, cut, place};
 use crate::refusal::Refusal;
 use central::ledger::{
-    ChargerDetail, ChargerFilter, Cursor, DeadLetterRow, Ledger, LedgerError, MessageFilter,
-    MessageRow, Page, PageRequest, Place, TransactionFilter,
+    ChargerDetail, ChargerFilter, DeadLetterRow, Ledger, LedgerError, MessageFilter, MessageRow,
+    Page, PageRequest, Place, TransactionFilter,
 };
 use central::model::{ChargerView, TransactionView, charger_key};
 use central::ports::AwayKind;
@@ -111,27 +112,6 @@ pub(super) async fn snapshot<T>(
     let answer = work(&mut transaction).await?;
     transaction.commit().await.map_err(error::refusal)?;
     Ok(answer)
-}
-
-fn place(page: &PageRequest) -> Result<Option<Place>, LedgerError> {
-    page.after.as_ref().map(Place::from_cursor).transpose()
-}
-
-/// Makes a page of one row more than asked for: the one too many only says that there are more.
-fn cut<T>(mut rows: Vec<(Place, T)>, limit: usize) -> Page<T> {
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let last = rows.last().filter(|_| more);
-    let next: Option<Cursor> = last.map(|(place, _)| place.to_cursor());
-    Page {
-        items: rows.into_iter().map(|(_, row)| row).collect(),
-        next,
-    }
-}
-
-/// A number of rows in the database's terms.
-fn at_most(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 /// The number of a charger, if the ledger has met it; case is ignored.

@@ -5,13 +5,13 @@
 //! end of a page, because a place names an id.
 
 use super::{charger_no, clean};
+use crate::codes::{answer_kind, kind, unknown, version};
 use crate::pg::error;
 use crate::refusal::Refusal;
 use central::ledger::{MessageFilter, MessageRow, Page, Place};
 use central::ports::AwayKind;
 use central::record::Notes;
-use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
-use ocpp::Version;
+use central::{GatewayId, Record, RecordId, Timestamp};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 use std::collections::HashMap;
@@ -388,41 +388,6 @@ fn distinct(numbers: impl Iterator<Item = i32>) -> Vec<i32> {
     numbers.sort_unstable();
     numbers.dedup();
     numbers
-}
-
-fn version(number: i16) -> Result<Version, Refusal> {
-    let mut all = Version::ALL.into_iter();
-    all.find(|version| *version as i16 == number)
-        .ok_or_else(|| unknown("OCPP version", number))
-}
-
-fn kind(number: i16) -> Result<RecordKind, Refusal> {
-    Ok(match number {
-        1 => RecordKind::Call,
-        2 => RecordKind::Send,
-        3 => RecordKind::CallResult,
-        4 => RecordKind::CallError,
-        5 => RecordKind::CallResultError,
-        6 => RecordKind::Unreadable,
-        7 => RecordKind::Connected,
-        8 => RecordKind::Disconnected,
-        9 => RecordKind::GatewayStarted,
-        _ => return Err(unknown("kind", number)),
-    })
-}
-
-fn answer_kind(number: i16) -> Result<AnswerKind, Refusal> {
-    Ok(match number {
-        0 => AnswerKind::None,
-        1 => AnswerKind::Result,
-        2 => AnswerKind::Error,
-        _ => return Err(unknown("kind of answer", number)),
-    })
-}
-
-fn unknown(what: &str, number: impl Into<i64>) -> Refusal {
-    let detail = format!("a message has the unknown {what} {}", number.into());
-    Refusal::away(AwayKind::Corrupt, detail)
 }
 
 #[cfg(test)]
