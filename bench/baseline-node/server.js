@@ -19,7 +19,8 @@ await pool.query(`CREATE TABLE IF NOT EXISTS baseline_messages (
   payload jsonb NOT NULL, received_at timestamptz NOT NULL)`);
 await pool.query("CREATE INDEX IF NOT EXISTS baseline_messages_charger ON baseline_messages (charger, received_at)");
 
-const connection = await amqp.connect(AMQP_URL);
+// Without it every confirm of a lone message waits 40 ms for the kernel's delayed acknowledgement.
+const connection = await amqp.connect(AMQP_URL, { noDelay: true });
 const producer = await connection.createConfirmChannel();
 const consumer = await connection.createChannel();
 await producer.assertQueue(QUEUE, { durable: true });

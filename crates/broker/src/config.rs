@@ -31,8 +31,9 @@ pub struct Config {
     pub connect_timeout_ms: u64,
     /// Records sent ahead to a consumer per partition; 1 to 65,535. A consumer may hold as many
     /// from each partition and from the queues of the unroutable and the dead: with the default,
-    /// 5,000 records, some 5 MB of `MeterValues`; in the worst case, each as long as a frame of a
-    /// charger may be (1 MiB), 5 GB. Lower it where chargers send such. Default: 500.
+    /// 10,000 records, some 10 MB of `MeterValues`; in the worst case, each as long as a frame of a
+    /// charger may be (1 MiB), 10 GB. Lower it where chargers send such. Default: 1,000, so that a
+    /// batch of the consumer's 4,000 comes in while the last is applied.
     pub prefetch: u16,
     /// Seconds between signs of life on the connection; 1 to 600. Default: 10.
     pub heartbeat_s: u16,
@@ -56,7 +57,7 @@ impl Default for Config {
             delivery_limit: 10_000,
             confirm_timeout_ms: 2_000,
             connect_timeout_ms: 10_000,
-            prefetch: 500,
+            prefetch: 1_000,
             heartbeat_s: 10,
             retry_min_ms: 200,
             retry_max_ms: 5_000,

@@ -14,8 +14,9 @@ pub struct Config {
     /// at all) to 19. Chargers wait for their answers, nobody waits for the ledger. Default 10. Only where the
     /// process is a gateway too.
     pub niceness: u8,
-    /// Records collected from RabbitMQ for one transaction at most. Default 2,000: what is merged per row
-    /// pays most when there is much to catch up with, and two such batches fit into a few MiB.
+    /// Records collected from RabbitMQ for one transaction at most. Default 4,000: what is merged per row
+    /// pays most when there is much to catch up with, and two such batches fit into a few MiB. While one is
+    /// applied the next can only be collected if `broker.prefetch`, summed over the partitions, is twice this.
     pub batch_records_max: usize,
     /// Bytes collected from RabbitMQ for one transaction at most; one record may be longer. Default 4 MiB.
     pub batch_bytes_max: usize,
@@ -35,7 +36,7 @@ impl Default for Config {
         Self {
             queue_batches_max: 2,
             niceness: 10,
-            batch_records_max: 2_000,
+            batch_records_max: 4_000,
             batch_bytes_max: 4 << 20,
             batch_age_ms: 20,
             retry_min_ms: 50,
