@@ -22,6 +22,7 @@ mod listing;
 mod migrations;
 mod numbers;
 mod paging;
+mod pairing;
 mod pg;
 mod readers;
 mod refusal;

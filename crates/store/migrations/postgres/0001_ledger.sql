@@ -48,24 +48,35 @@ CREATE TABLE transactions (
 CREATE UNIQUE INDEX transactions_by_wire_id
     ON transactions (charger_no, sha256(replace(wire_id, '\', '\\')::bytea));
 
--- One row per charging, so that lists can be sorted and filtered without reading states. `alone` is
--- what the transaction says by itself: 0 ended, 1 open, 2 an end that names no start. `open` and
--- `hidden` are what is shown after such ends were paired with the starts that they end.
+-- One row per charging, so that lists can be sorted and filtered without reading states. `kind` is the row's
+-- part in pairing: 0 none, 1 a start without a stop, 2 a stop that names no start; `token` (a hash) and
+-- `meter_wh` are what decides who fits. `partner` is the other row's key, `partner_no` its state's number.
+-- `open` and `hidden` are what is shown after pairing.
 CREATE TABLE transaction_views (
     began_at       bigint NOT NULL,
     key            uuid NOT NULL,                                -- from the natural key
     charger_no     integer NOT NULL,
     transaction_no bigint NOT NULL,
-    alone          smallint NOT NULL,
+    kind           smallint NOT NULL,
     open           boolean NOT NULL,
     hidden         boolean NOT NULL,
+    token          bigint,
+    meter_wh       double precision,
+    partner        uuid,
+    partner_no     bigint,
     PRIMARY KEY (began_at, key)
 );
 CREATE INDEX transaction_views_by_charger ON transaction_views (charger_no, began_at, key);
 CREATE INDEX transaction_views_by_transaction ON transaction_views (transaction_no);
 CREATE INDEX transaction_views_by_key ON transaction_views (key);
 CREATE INDEX transaction_views_open ON transaction_views (began_at, key) WHERE open;
-CREATE INDEX transaction_views_waiting ON transaction_views (charger_no, alone, began_at) WHERE alone > 0;
+CREATE INDEX transaction_views_pairing ON transaction_views (charger_no, began_at, kind, key) WHERE kind > 0;
+
+-- Keys that transactions had while their start was missing.
+CREATE TABLE transaction_aliases (
+    key            uuid PRIMARY KEY,
+    transaction_no bigint NOT NULL
+);
 
 -- Every record, and so the inbox. One partition a day; what is older than the retention goes by the partition, so
 -- the inbox does not grow for ever. Each partition has a unique index of its own on (gateway_no, seq), which the

@@ -375,6 +375,22 @@ impl Scene<'_> {
 }
 
 impl TransactionView {
+    /// A transaction of which only this is known, because its state cannot be read.
+    #[must_use]
+    pub fn unreadable(charger: &str, transaction_id: &str, key: Uuid, open: bool) -> Self {
+        let state = TransactionState::default();
+        let scene = Scene {
+            state: &state,
+            charger,
+            transaction_id,
+            is_v16: false,
+        };
+        Self {
+            open,
+            ..scene.bare(key)
+        }
+    }
+
     fn begin(&mut self, start: &Part<'_, Start>) {
         let value = start.value;
         self.started_at = Some(start.stamp.at);
