@@ -72,6 +72,11 @@ CREATE INDEX transaction_views_by_key ON transaction_views (key);
 CREATE INDEX transaction_views_open ON transaction_views (began_at, key) WHERE open;
 CREATE INDEX transaction_views_pairing ON transaction_views (charger_no, began_at, kind, key) WHERE kind > 0;
 
+-- Transactions whose rows above could not be changed in time when their messages were stored.
+CREATE TABLE transactions_to_list (
+    transaction_no bigint PRIMARY KEY
+);
+
 -- Keys that transactions had while their start was missing.
 CREATE TABLE transaction_aliases (
     key            uuid PRIMARY KEY,

@@ -10,6 +10,7 @@ GRANT SELECT, UPDATE ON settings TO :"role";
 GRANT SELECT, INSERT, UPDATE ON gateways, chargers, connectors, transactions TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON transaction_views TO :"role";
 GRANT SELECT, INSERT ON transaction_aliases TO :"role";
+GRANT SELECT, INSERT, DELETE ON transactions_to_list TO :"role";
 -- What was said is never changed; retention takes it away with the owner's rights.
 GRANT SELECT, INSERT ON messages, message_days, meter_values, events, set_aside TO :"role";
 GRANT SELECT, INSERT, DELETE ON dead_letters TO :"role";

@@ -10,6 +10,7 @@
 use super::error;
 use super::halving;
 use super::inbox;
+use super::listing::Lists;
 use super::messages::Rows;
 use super::meter;
 use super::numbers::clean;
@@ -36,10 +37,12 @@ pub(crate) async fn apply(
     records: Records<'_, '_>,
     changes: &Changes,
     dead: &[DeadLetter],
+    lists: Lists,
 ) -> Result<Applied, Refusal> {
     let mut tries = 0;
     let applied = loop {
         let session = writer.session().await?;
+        session.memory.states.lists = lists;
         let refusal = match apply_once(session, records, changes, dead).await {
             Ok(applied) => break applied,
             Err(refusal) => refusal,

@@ -13,6 +13,16 @@ use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
 
+/// When the list of transactions is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Lists {
+    /// With the messages that change it.
+    #[default]
+    Now,
+    /// By maintenance: with the messages it took too long.
+    Later,
+}
+
 /// A state to be listed, and where it is stored.
 pub(crate) struct Listed<'a> {
     pub(crate) charger_no: i32,
@@ -52,6 +62,75 @@ pub(crate) async fn write(
     insert(connection, written).await?;
     insert_aliases(connection, &aliases).await?;
     settle(connection, places).await
+}
+
+/// Notes that these transactions are to be listed anew, by [`list_one_later`].
+pub(crate) async fn put_off(
+    connection: &mut PgConnection,
+    listed: &[Listed<'_>],
+) -> Result<(), Refusal> {
+    for one in listed {
+        tracing::error!(
+            charger.id = one.charger,
+            transaction.id = one.wire_id,
+            "the list of transactions was not changed in time; the message is stored, maintenance lists it"
+        );
+        metrics::counter!("wattpost_store_lists_put_off_total").increment(1);
+    }
+    let numbers: Vec<i64> = listed.iter().map(|one| one.transaction_no).collect();
+    sqlx::query(
+        "INSERT INTO transactions_to_list (transaction_no) SELECT * FROM unnest($1::bigint[])
+         ON CONFLICT (transaction_no) DO NOTHING",
+    )
+    .bind(&numbers)
+    .execute(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(())
+}
+
+/// Lists one transaction that was put off, any, so that one which cannot be listed now holds up no other; whether
+/// there was one.
+pub(crate) async fn list_one_later(connection: &mut PgConnection) -> Result<bool, Refusal> {
+    let charger: Option<(i64, i32, String)> = sqlx::query_as(
+        "SELECT l.transaction_no, c.no, c.key FROM transactions_to_list l
+         JOIN transactions t ON t.no = l.transaction_no JOIN chargers c ON c.no = t.charger_no
+         ORDER BY random() LIMIT 1",
+    )
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let Some((transaction_no, charger_no, charger)) = charger else {
+        return Ok(false);
+    };
+    // As every writer does, so that nobody changes the charger's list meanwhile.
+    sqlx::query("SELECT no FROM chargers WHERE no = $1 FOR NO KEY UPDATE")
+        .bind(charger_no)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    let (wire_id, json): (String, String) =
+        sqlx::query_as("SELECT wire_id, state FROM transactions WHERE no = $1")
+            .bind(transaction_no)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+    if let Some(state) = read(&wire_id, &json) {
+        let listed = Listed {
+            charger_no,
+            charger: &charger,
+            transaction_no,
+            wire_id: &wire_id,
+            state: &state,
+        };
+        write(connection, &[listed]).await?;
+    }
+    sqlx::query("DELETE FROM transactions_to_list WHERE transaction_no = $1")
+        .bind(transaction_no)
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(true)
 }
 
 type StoredRow = (i64, Uuid, i64, i16, bool, Option<i64>, Option<f64>);
