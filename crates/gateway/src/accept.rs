@@ -280,8 +280,11 @@ async fn begin(
     }
     // Those who stop everything mark it first and then stop all who are in the registry; we are in
     // the registry first and then look at the mark. So none slips through.
-    let answer = match shared.admit_as(control.epoch) {
-        Ok(()) => entered.answer,
+    let admitted = shared
+        .admit_as(control.epoch)
+        .and_then(|()| still_welcome(shared, &entered));
+    let profile = match admitted {
+        Ok(profile) => profile,
         Err(refusal) => {
             shared.registry.release(&entered.key, &control, memory);
             shared.figures.refused(refusal.status);
@@ -289,7 +292,7 @@ async fn begin(
             return;
         }
     };
-    let wrote = tokio::time::timeout(deadline, line.write_all(answer.as_bytes())).await;
+    let wrote = tokio::time::timeout(deadline, line.write_all(entered.answer.as_bytes())).await;
     let frames = match wrote {
         Ok(Ok(())) => Frames::new(line, entered.deflate.as_deref(), &shared.frame_options),
         Ok(Err(error)) => Err(error.to_string()),
@@ -311,7 +314,7 @@ async fn begin(
     {
         counter.increment(1);
     }
-    let charger_id: Arc<str> = match &entered.profile {
+    let charger_id: Arc<str> = match &profile {
         Some(profile) => profile.charger_id.as_str().into(),
         None => entered.identity.as_str().into(),
     };
@@ -319,7 +322,7 @@ async fn begin(
     let config = StationConfig {
         charger_id,
         version: entered.version,
-        profile: entered.profile,
+        profile,
         policy: Arc::clone(&shared.policy),
         epoch: control.epoch,
         seed: fastrand::u64(..),
@@ -328,6 +331,31 @@ async fn begin(
     let station = Station::new(config, memory, now);
     let connection = Connection::new(Arc::clone(shared), control, entered.key, station, frames);
     shared.connections.spawn(connection.run());
+}
+
+/// What is known of a charger now that its connection is in the registry. The directory may have changed
+/// since its handshake was looked at (a password check takes its time), and whoever tells connections of
+/// changes did not find this one yet.
+///
+/// # Errors
+/// When the handshake has to be looked at anew: the charger was removed, or has another password, or is
+/// known only now and has one.
+fn still_welcome(
+    shared: &Shared,
+    entered: &Entered,
+) -> Result<Option<Arc<ChargerProfile>>, Refusal> {
+    fn password(profile: Option<&ChargerProfile>) -> Option<&String> {
+        profile.and_then(|profile| profile.password_hash.as_ref())
+    }
+    let (before, now) = (&entered.profile, shared.directory.charger(&entered.key));
+    let is_removed = before.is_some() && now.is_none();
+    if is_removed || password(before.as_deref()) != password(now.as_deref()) {
+        return Err(Refusal::new(
+            Status::Unavailable,
+            "What is set for this charger has changed just now; come back in a moment.",
+        ));
+    }
+    Ok(now)
 }
 
 async fn take_place(

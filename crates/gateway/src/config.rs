@@ -146,7 +146,8 @@ pub struct GatewayConfig {
     /// 10,000: a third of the 30 s that chargers wait (rule H-11).
     pub durable_timeout_ms: u64,
 
-    /// Seconds between looks at the directory's source. Default 3.
+    /// Seconds between looks at the directory's source. Default 3. Until the first of them succeeded, or a
+    /// kept directory was read, handshakes get 503.
     pub directory_refresh_s: u64,
     /// Milliseconds that a question about an unknown token may take; then the policy decides without
     /// an answer. Default 500.

@@ -24,6 +24,8 @@ pub(crate) struct Figures {
     handshakes_refused: [Counter; Status::ALL.len()],
     pub(crate) handshakes_unfinished: Counter,
     pub(crate) auth_failures: Counter,
+    pub(crate) directory_loaded: Gauge,
+    pub(crate) directory_age: Gauge,
     pub(crate) replaced: Counter,
     pub(crate) closed_not_durable: Counter,
     /// By the place in `action::all`; none for what no charger sends.
@@ -58,6 +60,8 @@ impl Figures {
             handshakes_refused: Status::ALL.map(refused),
             handshakes_unfinished: counter!("wattpost_gateway_handshakes_total", "result" => "unfinished"),
             auth_failures: counter!("wattpost_gateway_auth_failures_total"),
+            directory_loaded: gauge!("wattpost_gateway_directory_loaded"),
+            directory_age: gauge!("wattpost_gateway_directory_age_seconds"),
             replaced: counter!("wattpost_gateway_connections_replaced_total"),
             closed_not_durable: counter!("wattpost_gateway_connections_closed_not_durable_total"),
             calls: Version::ALL.map(|version| {

@@ -152,7 +152,7 @@ impl Gateway {
                 accepting.clone(),
             )),
         ];
-        tracing::info!(address = %local_addr, took = ?began.elapsed(), "chargers may come in");
+        tracing::info!(address = %local_addr, took = ?began.elapsed(), "the port for chargers is open");
         Ok(Self {
             shared,
             local_addr,

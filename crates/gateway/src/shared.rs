@@ -96,6 +96,11 @@ impl Shared {
                 "What you say could not be stored just now; keep it and come back in a moment.",
             );
         }
+        if !self.directory.is_loaded() {
+            return unavailable(
+                "Who may come in is not known yet: the database was never reached; come back in a moment.",
+            );
+        }
         if self.connections.len() >= self.config.connections_max {
             return unavailable("All places are taken; come back in a moment.");
         }
