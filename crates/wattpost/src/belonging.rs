@@ -29,9 +29,12 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 const DAY_MILLIS: i64 = 86_400_000;
+/// Numbers behind the journal's end that are looked for beside the one that is disregarded.
+const FOLLOWING: u64 = 100_000;
 
 /// Compares the greatest number in the database with the journal's end. With the database away nothing can be
-/// compared, and the start goes on: chargers come first.
+/// compared, and the start goes on: chargers come first. `disregard` is `journal.disregard_seq`: the one number
+/// beyond the journal's end that may be stored; 0 = none.
 ///
 /// # Errors
 /// When the database is ahead of the journal: going on would drop new records as known ones.
@@ -39,29 +42,67 @@ pub(crate) async fn check(
     journal: &Journal,
     gateway_id: GatewayId,
     database: &Arc<dyn Database>,
+    disregard: u64,
 ) -> Result<()> {
+    let durable = journal.durable_seq();
     let asked = Arc::clone(database);
-    let asking = tokio::task::spawn_blocking(move || asked.last_seq(gateway_id));
+    let asking =
+        tokio::task::spawn_blocking(move || ahead(&*asked, gateway_id, durable, disregard));
     let Ok(stored) = tokio::time::timeout(LOOK_MAX, asking).await else {
         tracing::warn!("the database does not answer: it cannot be compared with the journal now");
         return Ok(());
     };
-    let stored = match stored.context("ask the database how far it is")? {
-        Ok(stored) => stored.unwrap_or(0),
-        Err(away) => {
-            tracing::warn!(%away, "cannot compare the database with the journal now");
-            return Ok(());
+    match stored.context("ask the database how far it is")? {
+        Ok(None) => Ok(()),
+        Ok(Some(Ahead::Disregarded)) => {
+            tracing::warn!(
+                "journal.disregard_seq = {disregard} is beyond the journal's end ({durable}) and in the database; \
+                 it is disregarded, as the setting says"
+            );
+            Ok(())
         }
-    };
-    let durable = journal.durable_seq();
-    if stored > durable {
-        bail!(
+        Ok(Some(Ahead::Stored(stored))) => bail!(
             "the database holds records up to {stored} of this gateway, but its journal ends at \
              {durable}: the journal is an older copy; move the directory `journal` away (the next start \
-             begins a new one under a new gateway id), so that no new record is taken for an old one"
-        );
+             begins a new one under a new gateway id), so that no new record is taken for an old one. If only \
+             this one number was written into the database by mistake, delete its row, or set \
+             journal.disregard_seq = {stored}"
+        ),
+        Err(away) => {
+            tracing::warn!(%away, "cannot compare the database with the journal now");
+            Ok(())
+        }
     }
-    Ok(())
+}
+
+/// A number in the database beyond the journal's end.
+enum Ahead {
+    /// The greatest.
+    Stored(u64),
+    /// Only the one that is to be disregarded.
+    Disregarded,
+}
+
+fn ahead(
+    database: &dyn Database,
+    gateway_id: GatewayId,
+    durable: u64,
+    disregard: u64,
+) -> Result<Option<Ahead>, Away> {
+    let stored = database.last_seq(gateway_id)?.unwrap_or(0);
+    if stored <= durable {
+        return Ok(None);
+    }
+    if stored != disregard {
+        return Ok(Some(Ahead::Stored(stored)));
+    }
+    // An older copy of the journal would show in the numbers that follow its end.
+    let last = durable.saturating_add(FOLLOWING).min(stored - 1);
+    let following = database.stored_seqs(gateway_id, durable + 1, last)?;
+    Ok(Some(match following.into_iter().max() {
+        Some(following) => Ahead::Stored(following),
+        None => Ahead::Disregarded,
+    }))
 }
 
 /// What [`deliver_missing`] works with.

@@ -77,7 +77,7 @@ impl GatewayRole {
                 settings.gateway.broker_grace(),
             ))
         });
-        belonging::check(&journal, id, database).await?;
+        belonging::check(&journal, id, database, settings.journal.disregard_seq).await?;
         let comparison = Comparison {
             journal: journal.clone(),
             gateway_id: id,
