@@ -4,7 +4,7 @@
 //! queue full: then it is the channel, and a new connection cures it. Or it is a bound that a policy of
 //! RabbitMQ sets and that we cannot see; so the cure is tried again only after longer and longer pauses.
 
-use crate::link::{Session, Shared};
+use crate::link::{Seen, Session, Shared};
 use crate::topology;
 use lapin::Channel;
 use std::sync::Arc;
@@ -47,7 +47,6 @@ impl Cure {
 
 /// Runs until the connection is given up, and gives it up when the queues cannot be looked at.
 pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
-    let waiting = metrics::gauge!("wattpost_broker_queued_records");
     let mut channel = None;
     for look in 1.. {
         let refused = tokio::select! {
@@ -55,9 +54,10 @@ pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
             () = session.publisher.refused.notified() => true,
         };
         if session.is_blocked() {
-            // Nothing that we say would be sent.
+            // Nothing that we say would be sent; the link has forgotten what was seen.
             continue;
         }
+        let at = Instant::now();
         let looked = async {
             let channel = match &channel {
                 Some(channel) => channel,
@@ -70,8 +70,12 @@ pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
         };
         match patiently(&session, looked).await {
             Ok(Ok(look)) => {
-                shared.queued.store(look.queued, Ordering::Relaxed);
-                waiting.set(look.queued as f64);
+                let seen = Seen {
+                    waiting: look.waiting,
+                    is_worked_on: look.is_worked_on,
+                    at,
+                };
+                shared.keep_seen(&session, seen);
                 // RabbitMQ keeps the length roughly.
                 let nearly_full = shared.config.queue_records_max / 10 * 9;
                 if refused && look.longest < nearly_full && shared.cure().is_due(Instant::now()) {
@@ -98,28 +102,31 @@ async fn patiently<T>(session: &Session, answer: impl Future<Output = T>) -> Res
 }
 
 struct Look {
-    /// Records that wait in all partitions; 0 while one that has some is consumed by nobody.
-    queued: u64,
+    /// Records that wait in all partitions.
+    waiting: u64,
+    /// Whether every partition in which records wait has a consumer.
+    is_worked_on: bool,
     /// Records in the longest queue.
     longest: u64,
 }
 
 async fn look_at(channel: &Channel, partitions: u16) -> lapin::Result<Look> {
-    let mut queued = 0;
-    let mut abandoned = false;
+    let mut waiting = 0;
+    let mut is_worked_on = true;
     let mut longest = topology::depth(channel, topology::UNROUTABLE)
         .await?
         .messages;
     for partition in 0..partitions {
         let depth = topology::depth(channel, &topology::of_partition(partition)).await?;
-        queued += depth.messages;
+        waiting += depth.messages;
         longest = longest.max(depth.messages);
-        abandoned |= depth.messages > 0 && depth.consumers == 0;
+        is_worked_on &= depth.messages == 0 || depth.consumers > 0;
     }
-    if abandoned {
-        queued = 0;
-    }
-    Ok(Look { queued, longest })
+    Ok(Look {
+        waiting,
+        is_worked_on,
+        longest,
+    })
 }
 
 #[cfg(test)]

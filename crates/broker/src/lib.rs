@@ -33,15 +33,13 @@ pub use config::Config;
 pub use envelope::FIELDS as MESSAGE_FIELDS;
 
 use central::ports::{
-    Announcements, Away, Batch, BoxFuture, Health, HealthProbe, News, Sink, Source, Subscription,
+    Announcements, Away, Batch, BoxFuture, Health, HealthProbe, News, Queued, Sink, Source,
+    Subscription,
 };
 use central::{Record, RecordId};
 use link::{Shared, State, away};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 /// RabbitMQ as a sink, a source, and a carrier of news, on one connection.
 ///
@@ -60,15 +58,7 @@ impl Broker {
     /// Outside of a Tokio runtime.
     #[must_use]
     pub fn start(config: Config, role: &str) -> Arc<Self> {
-        let shared = Arc::new(Shared {
-            config,
-            role: role.to_owned(),
-            state: watch::Sender::new(State::Connecting),
-            closing: CancellationToken::new(),
-            queued: AtomicU64::new(0),
-            announcer: announce::Announcer::new(),
-            cure: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new(config, role));
         let supervisor = tokio::spawn(link::run(shared.clone()));
         Arc::new(Self {
             shared,
@@ -158,8 +148,13 @@ impl Sink for Broker {
         })
     }
 
-    fn queued_records(&self) -> u64 {
-        self.shared.queued.load(Ordering::Relaxed)
+    /// `None` while RabbitMQ is not connected or has blocked the connection (a memory or disk alarm), and
+    /// until the queues were looked at after that: about a second.
+    fn queued(&self) -> Option<Queued> {
+        match self.state() {
+            State::Up(_) => self.shared.seen().map(Queued::from),
+            _ => None,
+        }
     }
 }
 
@@ -190,8 +185,14 @@ impl HealthProbe for Broker {
         let (up, detail) = match self.state() {
             State::Connecting => (false, "connecting".into()),
             State::Up(session) => {
-                let queued = self.queued_records();
-                (true, format!("{}, {queued} records wait", session.node))
+                let waiting = match self.shared.seen() {
+                    Some(seen) if seen.is_worked_on || seen.waiting == 0 => {
+                        format!("{} records wait", seen.waiting)
+                    }
+                    Some(seen) => format!("{} records wait for a consumer", seen.waiting),
+                    None => "how many records wait is not known yet".to_owned(),
+                };
+                (true, format!("{}, {waiting}", session.node))
             }
             State::Blocked(_, reason) => (false, link::blocked(&reason).detail),
             State::Down(reason) => (false, reason),

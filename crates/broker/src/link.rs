@@ -18,7 +18,7 @@ use crate::depth::{self, Cure};
 use crate::dial::{DialError, Step, Wire, dial};
 use crate::publish::Publisher;
 use crate::topology;
-use central::ports::{Away, AwayKind};
+use central::ports::{Away, AwayKind, Queued};
 use futures_util::StreamExt;
 use lapin::Event;
 use std::sync::atomic::AtomicU64;
@@ -85,16 +85,79 @@ pub(crate) struct Shared {
     pub(crate) role: String,
     pub(crate) state: watch::Sender<State>,
     pub(crate) closing: CancellationToken,
-    /// Records that wait while somebody is at work on them.
-    pub(crate) queued: AtomicU64,
+    /// What the last look at the queues found. Written by [`depth`], forgotten here when RabbitMQ blocks us
+    /// and when the connection ends.
+    seen: Mutex<Option<Seen>>,
     pub(crate) announcer: Announcer,
     pub(crate) cure: Mutex<Cure>,
 }
 
+/// What a look at the queues found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// Records that wait in all partitions.
+    pub(crate) waiting: u64,
+    /// Whether every partition in which records wait has a consumer.
+    pub(crate) is_worked_on: bool,
+    /// When the look began.
+    pub(crate) at: Instant,
+}
+
+impl From<Seen> for Queued {
+    fn from(seen: Seen) -> Self {
+        Self {
+            records: if seen.is_worked_on { seen.waiting } else { 0 },
+            at: seen.at,
+        }
+    }
+}
+
 impl Shared {
+    pub(crate) fn new(config: Config, role: &str) -> Self {
+        Self {
+            config,
+            role: role.to_owned(),
+            state: watch::Sender::new(State::Connecting),
+            closing: CancellationToken::new(),
+            seen: Mutex::default(),
+            announcer: Announcer::new(),
+            cure: Mutex::default(),
+        }
+    }
+
+    /// What the last look at the queues found, since the connection is up and not blocked.
+    pub(crate) fn seen(&self) -> Option<Seen> {
+        *self.lock_seen()
+    }
+
+    /// Keeps what a look at the queues found, unless RabbitMQ has blocked the connection meanwhile: the
+    /// library notes that before it tells us, so what is kept here is forgotten by [`block`] in any case.
+    pub(crate) fn keep_seen(&self, session: &Session, found: Seen) {
+        let mut seen = self.lock_seen();
+        if !session.is_blocked() {
+            *seen = Some(found);
+            queued_gauge().set(found.waiting as f64);
+        }
+    }
+
+    /// Nobody looks any more, so how long the queues are is not known.
+    fn forget_seen(&self) {
+        *self.lock_seen() = None;
+        queued_gauge().set(f64::NAN);
+    }
+
+    fn lock_seen(&self) -> MutexGuard<'_, Option<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn cure(&self) -> MutexGuard<'_, Cure> {
         self.cure.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Records that wait in all partitions; not a number while that is not known.
+fn queued_gauge() -> metrics::Gauge {
+    metrics::gauge!("wattpost_broker_queued_records")
 }
 
 /// One connection, from its beginning to its first trouble.
@@ -247,7 +310,7 @@ async fn live(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     connected.set(0.0);
     session.publisher.refuse(session.why());
     tasks.shutdown().await;
-    shared.queued.store(0, std::sync::atomic::Ordering::Relaxed);
+    shared.forget_seen();
     if shared.closing.is_cancelled() {
         let close = session.wire.connection.close(200, "OK".into());
         let _ = tokio::time::timeout(CLOSE_WITHIN, close).await;
@@ -260,6 +323,7 @@ async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     let connection = &session.wire.connection;
     let mut events = Box::pin(connection.events_listener());
     let mut glance = tokio::time::interval(GLANCE);
+    let mut missed = None;
     loop {
         let event = tokio::select! {
             () = shared.closing.cancelled() => return "closed by us".into(),
@@ -267,11 +331,13 @@ async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
             event = events.next() => event,
             _ = glance.tick() => {
                 if connection.status().connected() {
+                    agree(shared, session, &mut missed);
                     continue;
                 }
                 None
             }
         };
+        missed = None;
         match event {
             Some(Event::ConnectionBlocked(reason)) => block(shared, session, reason),
             Some(Event::ConnectionUnblocked) => unblock(shared, session),
@@ -285,6 +351,22 @@ async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     }
 }
 
+/// The library tells of a block to whoever listens at that moment; our state must not stay another than its
+/// own because nobody did. `missed` is what the last glance found to differ: the event may only be under way.
+fn agree(shared: &Shared, session: &Arc<Session>, missed: &mut Option<bool>) {
+    let is_blocked = session.is_blocked();
+    let state = matches!(&*shared.state.borrow(), State::Blocked(..));
+    if state == is_blocked {
+        *missed = None;
+    } else if missed.replace(is_blocked) == Some(is_blocked) {
+        *missed = None;
+        match is_blocked {
+            true => block(shared, session, "it has an alarm".into()),
+            false => unblock(shared, session),
+        }
+    }
+}
+
 fn block(shared: &Shared, session: &Arc<Session>, reason: String) {
     tracing::warn!(role = shared.role, %reason, "RabbitMQ takes nothing now");
     let refusal = blocked(&reason);
@@ -292,6 +374,8 @@ fn block(shared: &Shared, session: &Arc<Session>, reason: String) {
     shared
         .state
         .send_replace(State::Blocked(session.clone(), reason));
+    // The consumers go on meanwhile, and nobody looks how far.
+    shared.forget_seen();
     session.publisher.block(refusal);
 }
 

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A future on the heap, so that a port can be used as `Arc<dyn …>`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -147,11 +148,30 @@ pub trait Sink: Send + Sync + 'static {
     /// Delivers the batch.
     fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>>;
 
-    /// Records that this sink has taken and that wait in it while somebody is at work on storing
-    /// them, as far as is known; for pacing. 0 for a sink that stores at once, and while nobody is at
-    /// work: an outage behind the sink is not the chargers' fault.
-    fn queued_records(&self) -> u64 {
-        0
+    /// What waits in this sink, as it was at the last look; `None` while that is not known: no look has
+    /// been answered since the sink was reached, or since it refused for an alarm of its own. A sink that
+    /// stores at once always says `None`. Whoever decides by it asks for its age ([`Queued::within`]).
+    fn queued(&self) -> Option<Queued> {
+        None
+    }
+}
+
+/// How many records wait in a sink, and when that was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// Records that the sink has taken and that wait in it while somebody is at work on storing them; 0
+    /// while nobody is at work: an outage behind the sink is not the chargers' fault.
+    pub records: u64,
+    /// When the look began that found them.
+    pub at: Instant,
+}
+
+impl Queued {
+    /// The records, if the look was at most `age_max` before `now`. An older look is neither a backlog nor
+    /// the lack of one.
+    #[must_use]
+    pub fn within(self, age_max: Duration, now: Instant) -> Option<u64> {
+        (now.saturating_duration_since(self.at) <= age_max).then_some(self.records)
     }
 }
 

@@ -51,6 +51,13 @@ impl Applier {
         })
     }
 
+    /// Somebody asked the database, and it answers: its last refusal of a batch is not told as its condition
+    /// any longer ([`HealthProbe`]), until it refuses again.
+    pub fn database_answers(&self) {
+        self.condition.answers();
+        gauge!("wattpost_consumer_database_up").set(1.0);
+    }
+
     /// Takes no more batches, finishes those in hand and ends the thread. Blocks until that is done;
     /// later deliveries are refused.
     pub fn close(&self) {

@@ -12,6 +12,8 @@ pub(crate) struct Condition(Mutex<Option<Trouble>>);
 struct Trouble {
     away: Away,
     since_millis: i64,
+    /// It has answered since, and was given no batch after that.
+    answers: bool,
 }
 
 impl Condition {
@@ -25,14 +27,26 @@ impl Condition {
                 tracing::info!(away_seconds = seconds, "the database takes records again");
                 *trouble = None;
             }
-            (Some(away), Some(was)) => was.away.clone_from(away),
+            (Some(away), Some(was)) => {
+                was.away.clone_from(away);
+                was.answers = false;
+            }
             (Some(away), None) => {
                 tracing::warn!(%away, "the database refuses records; they wait where they are");
                 *trouble = Some(Trouble {
                     away: away.clone(),
                     since_millis: now_millis,
+                    answers: false,
                 });
             }
+        }
+    }
+
+    /// Notes that the database answers a question. A refusal is not held against it any longer: there may be
+    /// nothing to give it (another consumer took over the queues), and an old refusal says nothing of now.
+    pub(crate) fn answers(&self) {
+        if let Some(trouble) = self.lock().as_mut() {
+            trouble.answers = true;
         }
     }
 
@@ -41,12 +55,17 @@ impl Condition {
         let trouble = self.lock().clone();
         Health {
             part: "database",
-            up: trouble.is_none(),
+            up: trouble.as_ref().is_none_or(|trouble| trouble.answers),
             detail: trouble.map_or_else(
                 || "takes records".to_owned(),
                 |trouble| {
                     let since = Timestamp(trouble.since_millis);
-                    format!("{}, since {since}", trouble.away)
+                    match trouble.answers {
+                        true => format!(
+                            "answers again; it refused records at {since}, and got none since"
+                        ),
+                        false => format!("{}, since {since}", trouble.away),
+                    }
                 },
             ),
         }

@@ -199,7 +199,8 @@ impl Work {
             let ping = Arc::clone(&self.database_ping);
             let asked = tokio::task::spawn_blocking(move || ping());
             match self.or_stop(asked).await {
-                None | Some(Ok(Ok(()))) => return,
+                None => return,
+                Some(Ok(Ok(()))) => return self.applier.database_answers(),
                 Some(Ok(Err(away))) => self.watched.is(Stage::DatabaseAway(away)),
                 Some(Err(_)) => tracing::error!("asking the database panicked; it is asked again"),
             }

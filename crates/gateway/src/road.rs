@@ -18,9 +18,11 @@
 //! while consumers are at work says that the database is slower than the chargers. The direct road ends at
 //! the same database: taking it would put one more writer in the way of those who catch up. So the records
 //! wait in the journal and the pace slows the chargers down, as for any other overload. A full queue with
-//! nobody at work on it is an outage like any other: after the grace the direct road is taken.
+//! nobody at work on it is an outage like any other: after the grace the direct road is taken. So is a
+//! RabbitMQ that refuses because of an alarm: it takes nothing however short its queues become, and how long
+//! they are cannot be asked meanwhile. Only what was looked at within the last [`QUEUED_FRESH`] counts.
 
-use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Sink};
+use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Queued, Sink};
 use metrics::{Counter, Gauge, counter, gauge};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,6 +34,16 @@ const PAUSE_PER_TRY: u32 = 4;
 const TRY_EVERY_MAX: Duration = Duration::from_secs(10);
 /// Records of a try at most.
 const TRY_RECORDS: usize = 32;
+
+/// What was seen in RabbitMQ's queues longer ago than this is not known any more. A look is due every second,
+/// and a connection that does not answer one is given up after ten.
+pub(crate) const QUEUED_FRESH: Duration = Duration::from_secs(15);
+
+/// Records that wait in `sink` while somebody is at work on them, by a look that is fresh; `None` = not
+/// known.
+pub(crate) fn queued_now(sink: &dyn Sink) -> Option<u64> {
+    sink.queued()?.within(QUEUED_FRESH, Instant::now())
+}
 
 /// A sink made of two: RabbitMQ first; when it has been away for longer than the grace, the direct road
 /// to the database until it is back, which is noticed by itself. Away only when the road that is to be
@@ -115,7 +127,7 @@ impl Road {
                 self.figures.records[0].increment(batch.len() as u64);
             }
             // The database is slower than the chargers: see the module.
-            Err(away) if away.kind == AwayKind::Full && self.broker.queued_records() > 0 => {
+            Err(away) if away.kind == AwayKind::Full && self.is_worked_on() => {
                 state.broker_away_since = None;
                 state.broker_away = Some(away.clone());
             }
@@ -125,6 +137,11 @@ impl Road {
             }
         }
         result
+    }
+
+    /// Whether records are known to wait in RabbitMQ while somebody is at work on them.
+    fn is_worked_on(&self) -> bool {
+        queued_now(&*self.broker).is_some_and(|records| records > 0)
     }
 
     async fn directly(&self, direct: &dyn Sink, batch: &Arc<Batch>) -> Result<(), Away> {
@@ -232,12 +249,12 @@ impl Sink for Road {
         })
     }
 
-    fn queued_records(&self) -> u64 {
+    fn queued(&self) -> Option<Queued> {
         let way = hold(&self.state).way;
         match (way, &self.direct) {
             // What waits in a RabbitMQ that we do not use is not ours to wait for.
-            (Way::Direct, Some(direct)) => direct.queued_records(),
-            (Way::Broker | Way::Direct, _) => self.broker.queued_records(),
+            (Way::Direct, Some(direct)) => direct.queued(),
+            (Way::Broker | Way::Direct, _) => self.broker.queued(),
         }
     }
 }

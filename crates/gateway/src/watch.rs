@@ -2,8 +2,10 @@
 //! still takes what chargers say. When it does not, all sockets are closed at once (rule Q-13).
 
 use crate::controller::{Controller, Sight};
+use crate::delivery::Delivery;
 use crate::pace::{STUCK, TICK};
 use crate::registry::{Registry, Stop};
+use crate::road::queued_now;
 use crate::shared::{Shared, Starts, wall_clock};
 use journal::{AppendError, Journal};
 use std::sync::Arc;
@@ -42,9 +44,8 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
         let backlog = backlog(&shared);
         let record_bytes = shared.delivery.record_bytes();
         let backlog_bytes = backlog.saturating_mul(record_bytes);
-        let queued = shared.sink.queued_records();
-        // Refused for want of room, while somebody is at work on making room: slow, not away.
-        let is_slow = queued > 0 && shared.delivery.is_full();
+        // What is not known, or not any more, does not count: it paces nobody.
+        let queued = queued_now(&*shared.sink).unwrap_or(0);
         let rate = controller.tick(
             began.elapsed(),
             Sight {
@@ -53,7 +54,7 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
                 headroom_records: status.max_bytes.saturating_sub(status.used_bytes) / record_bytes,
                 delivered: shared.delivery.delivered(),
                 queued,
-                sink_healthy: is_slow || shared.delivery.healthy(STUCK),
+                sink_healthy: is_healthy(&shared.delivery, queued),
             },
         );
         shared.pace.set(rate);
@@ -75,6 +76,13 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
             figures.directory_age.set(age.as_secs_f64());
         }
     }
+}
+
+/// Whether the sink does its work. One that refuses for want of room while `queued` records wait in it with
+/// somebody at work on them is slow, not away.
+fn is_healthy(delivery: &Delivery, queued: u64) -> bool {
+    let is_slow = queued > 0 && delivery.is_full();
+    is_slow || delivery.healthy(STUCK)
 }
 
 /// Records durable here and not yet stored there.
@@ -204,6 +212,44 @@ fn pace_from(shared: &Shared) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::road::QUEUED_FRESH;
+    use central::ports::{Away, AwayKind, Batch, BoxFuture, Queued, Sink};
+
+    struct Seen(Option<Queued>);
+
+    impl Sink for Seen {
+        fn deliver(&self, _batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
+            unreachable!("nothing is delivered here")
+        }
+
+        fn queued(&self) -> Option<Queued> {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_sink_that_refuses_for_want_of_room_is_slow_only_by_a_fresh_look() {
+        let away = |kind| Away {
+            what: "RabbitMQ",
+            kind,
+            detail: "told so by the test".into(),
+        };
+        let seen = |records, age: Duration| {
+            let at = Instant::now().checked_sub(age).expect("a clock that old");
+            queued_now(&Seen(Some(Queued { records, at }))).unwrap_or(0)
+        };
+        let delivery = Delivery::default();
+        assert!(is_healthy(&delivery, 0));
+        delivery.refused(away(AwayKind::Full));
+        assert!(is_healthy(&delivery, seen(5_000, Duration::ZERO)));
+        assert!(!is_healthy(&delivery, seen(0, Duration::ZERO)));
+        let old = QUEUED_FRESH + Duration::from_millis(1);
+        assert!(!is_healthy(&delivery, seen(5_000, old)), "an old look");
+        let unknown = queued_now(&Seen(None)).unwrap_or(0);
+        assert!(!is_healthy(&delivery, unknown), "never looked");
+        delivery.refused(away(AwayKind::Unreachable));
+        assert!(!is_healthy(&delivery, seen(5_000, Duration::ZERO)));
+    }
 
     #[test]
     fn a_disk_stalls_only_while_something_waits_and_nothing_moves() {

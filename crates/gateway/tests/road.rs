@@ -9,11 +9,11 @@
 mod common;
 
 use central::GatewayId;
-use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Sink};
+use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Queued, Sink};
 use common::until;
 use gateway::Road;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -36,7 +36,7 @@ struct End {
     taken: Mutex<BTreeSet<u64>>,
     calls: AtomicUsize,
     longest: AtomicUsize,
-    queued: AtomicU64,
+    queued: Mutex<Option<Queued>>,
 }
 
 impl End {
@@ -47,6 +47,12 @@ impl End {
 
     fn has(&self, seq: u64) -> bool {
         self.taken.lock().unwrap().contains(&seq)
+    }
+
+    /// `records` were seen to wait `age` ago.
+    fn saw(&self, records: u64, age: Duration) {
+        let at = Instant::now().checked_sub(age).expect("a clock that old");
+        *self.queued.lock().unwrap() = Some(Queued { records, at });
     }
 
     fn calls(&self) -> usize {
@@ -80,8 +86,8 @@ impl Sink for End {
         })
     }
 
-    fn queued_records(&self) -> u64 {
-        self.queued.load(Ordering::SeqCst)
+    fn queued(&self) -> Option<Queued> {
+        *self.queued.lock().unwrap()
     }
 }
 
@@ -249,17 +255,42 @@ async fn with_both_away_the_records_wait_and_whichever_returns_first_takes_them(
 async fn a_full_queue_is_waited_for_while_somebody_works_on_it_and_passed_by_when_nobody_does() {
     let mut ends = Ends::new();
     ends.broker.set(FULL);
-    ends.broker.queued.store(5_000, Ordering::SeqCst);
     let began = Instant::now();
     while began.elapsed() < GRACE * 2 {
+        ends.broker.saw(5_000, Duration::ZERO);
         assert_eq!(ends.deliver(1).await.unwrap_err().kind, AwayKind::Full);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(ends.direct.calls(), 0);
-    assert_eq!(ends.road.queued_records(), 5_000);
-    ends.broker.queued.store(0, Ordering::SeqCst);
+    let queued = ends.road.queued().map(|queued| queued.records);
+    assert_eq!(queued, Some(5_000));
+    ends.broker.saw(0, Duration::ZERO);
     let seq = ends.deliver_in_the_end().await;
     assert!(ends.direct.has(seq));
+    assert_eq!(
+        ends.road.queued(),
+        None,
+        "what waits in RabbitMQ is not waited for on the direct road"
+    );
+}
+
+#[tokio::test]
+async fn a_backlog_that_is_not_seen_any_more_is_no_reason_to_wait() {
+    // An alarm: RabbitMQ refuses, and says nothing of its queues; or the last look at them is old.
+    for age in [None, Some(Duration::from_secs(16))] {
+        let mut ends = Ends::new();
+        ends.broker.saw(5_000, Duration::ZERO);
+        ends.deliver(1).await.unwrap();
+        match age {
+            Some(age) => ends.broker.saw(5_000, age),
+            None => *ends.broker.queued.lock().unwrap() = None,
+        }
+        ends.broker.set(FULL);
+        let began = Instant::now();
+        let seq = ends.deliver_in_the_end().await;
+        assert!(ends.direct.has(seq), "{age:?}");
+        assert!(began.elapsed() >= GRACE, "{age:?}: the grace holds");
+    }
 }
 
 #[tokio::test]

@@ -122,6 +122,17 @@ impl Process {
         seconds
     }
 
+    /// SIGSTOP: it stands still with everything that it holds, its connections included, until
+    /// [`Process::resume`].
+    pub fn pause(&self) {
+        let _ = kill_process(self.pid, Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on after [`Process::pause`].
+    pub fn resume(&self) {
+        let _ = kill_process(self.pid, Signal::CONT);
+    }
+
     /// SIGKILL to the process and to all its descendants; returns when none of them is left.
     ///
     /// The parent is stopped before its children are counted, so that none is born meanwhile.

@@ -1,7 +1,7 @@
 //! A TCP proxy that can be broken and mended.
 //!
-//! It stands between two parts and does to their connections what a network does: nothing, swallow everything in
-//! silence, or break. The silence is the interesting one. As on a real network that drops packets, the sender's bytes
+//! It stands between two parts and does to their connections what a network does: nothing, take its time, swallow
+//! everything in silence, or break. The silence is the interesting one. As on a real network that drops packets, the sender's bytes
 //! are taken until its buffers are full, nothing is answered, nobody is told; and when the network is back, what was
 //! under way arrives.
 
@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use rustix::net::sockopt::set_socket_linger;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,10 @@ struct Shared {
     target: SocketAddr,
     state: Mutex<State>,
     changed: Condvar,
+    /// What a round trip takes longer, from and to, in microseconds.
+    delay_us: [AtomicU64; 2],
+    /// Pieces that were held back for that.
+    delayed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -65,6 +70,8 @@ impl Proxy {
             target,
             state: Mutex::new(state),
             changed: Condvar::new(),
+            delay_us: [AtomicU64::new(0), AtomicU64::new(0)],
+            delayed: AtomicU64::new(0),
         });
         let door = Arc::clone(&shared);
         std::thread::spawn(move || accept(&door, addr, Some(listener)));
@@ -80,6 +87,21 @@ impl Proxy {
     /// into the same silence. Ends with [`Proxy::restore`] (what was held back then arrives) or [`Proxy::cut`].
     pub fn black_hole(&self) {
         self.shared.turn(Weather::BlackHole);
+    }
+
+    /// From now on a round trip takes so much longer: `least` to `most`, drawn anew for each piece of at most 64 KiB,
+    /// half of it in each direction. One direction passes one piece at a time, so a slow network is a narrow one too.
+    /// Zero ends it.
+    pub fn delay(&self, least: Duration, most: Duration) {
+        for (bound, value) in self.shared.delay_us.iter().zip([least, most.max(least)]) {
+            let value = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+            bound.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// How many pieces were held back so far because of [`Proxy::delay`].
+    pub fn delayed(&self) -> u64 {
+        self.shared.delayed.load(Ordering::Relaxed)
     }
 
     /// Breaks all connections and refuses new ones, until [`Proxy::restore`].
@@ -123,6 +145,20 @@ impl Shared {
             .wait_while(state, |state| state.weather == Weather::BlackHole)
             .unwrap_or_else(PoisonError::into_inner);
         state.weather == Weather::Clear
+    }
+
+    /// Holds one piece back for half of a round trip's delay.
+    fn hold_back(&self) {
+        let [least, most] = self
+            .delay_us
+            .each_ref()
+            .map(|us| us.load(Ordering::Relaxed));
+        if most == 0 {
+            return;
+        }
+        self.delayed.fetch_add(1, Ordering::Relaxed);
+        let delay = Duration::from_micros(fastrand::u64(least..=most.max(least)) / 2);
+        std::thread::sleep(delay);
     }
 
     /// Takes both ends of a connection into the list of those that [`Shared::turn`] breaks; `None` when they should be
@@ -218,6 +254,9 @@ fn pump(shared: &Shared, mut from: &TcpStream, mut to: &TcpStream) {
     loop {
         let count = from.read(&mut chunk).unwrap_or(0);
         // Read first, then look at the weather: what came in during a black hole waits here and in the kernel's buffers.
+        if count > 0 {
+            shared.hold_back();
+        }
         if !shared.wait_clear()
             || count == 0
             || to.write_all(chunk.get(..count).unwrap_or(&[])).is_err()
@@ -286,6 +325,25 @@ mod tests {
         let stream = connect(&proxy);
         patient(&stream);
         assert_eq!(echo(&stream, b"hello").expect("an echo"), b"hello");
+    }
+
+    #[test]
+    fn a_delay_is_that_of_a_round_trip_and_ends() {
+        let proxy = proxied_echo();
+        let stream = connect(&proxy);
+        patient(&stream);
+        echo(&stream, b"warm").expect("an echo");
+        assert_eq!(proxy.delayed(), 0);
+        proxy.delay(Duration::from_millis(40), Duration::from_millis(60));
+        let began = std::time::Instant::now();
+        for _ in 0..5 {
+            assert_eq!(echo(&stream, b"hello").expect("an echo"), b"hello");
+        }
+        assert!(began.elapsed() >= Duration::from_millis(200));
+        assert_eq!(proxy.delayed(), 10);
+        proxy.delay(Duration::ZERO, Duration::ZERO);
+        assert_eq!(echo(&stream, b"hello").expect("an echo"), b"hello");
+        assert_eq!(proxy.delayed(), 10);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub use report::Report;
 
 use crate::ledger::{Line, value_hash};
 use crate::moment::Moment;
-use book::{Book, Found};
+use book::{Book, Ended, Found};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -64,6 +64,11 @@ struct TransactionRow {
     /// `null` = no start has arrived.
     #[serde(default = "unknown")]
     started_at: Value,
+    /// Whether no end has arrived.
+    #[serde(default)]
+    open: Option<bool>,
+    #[serde(default)]
+    energy_wh: Option<f64>,
 }
 
 fn unknown() -> Value {
@@ -79,7 +84,9 @@ fn unknown() -> Value {
 /// - of two messages of a charger, the one that was acknowledged before the other was first
 ///   transmitted has the smaller sequence number (per gateway);
 /// - an acknowledged start has one transaction, and no others have begun meanwhile than those whose
-///   start was transmitted.
+///   start was transmitted;
+/// - a session whose stop was acknowledged too has ended in that transaction, whatever id the stop carried
+///   (where the export says `open`), and with the energy between its meters (1.6, where it says `energy_wh`).
 ///
 /// # Errors
 /// When an input cannot be read or a line lacks what the comparison needs.
@@ -115,7 +122,11 @@ pub fn audit(
             };
             if !row.started_at.is_null() {
                 let started_at = row.started_at.as_str().and_then(moment);
-                book.find_transaction(&row.charger_id, &id, started_at);
+                let ended = Ended {
+                    open: row.open,
+                    energy_wh: row.energy_wh,
+                };
+                book.find_transaction(&row.charger_id, &id, started_at, ended);
             }
         })?;
     }

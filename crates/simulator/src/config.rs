@@ -80,6 +80,9 @@ pub struct FleetConfig {
     /// Whether a charger sends BootNotification at each reconnect, not only at power-up, as some
     /// firmware does (rule B-1). Default no.
     pub boot_on_reconnect: bool,
+    /// Whether 1.6 chargers stop every transaction under the id -1, as firmware does that has lost the id that
+    /// its StartTransaction was answered with (rule Q-17). Default no.
+    pub nameless_stops: bool,
     /// Seconds between heartbeats. Default: what the answer to BootNotification says.
     pub heartbeat_interval_s: Option<f64>,
     /// Seconds before a 1.6 charger reconnects (rule H-8). Default 5.
@@ -131,6 +134,7 @@ impl Default for FleetConfig {
             lost_line_counts: false,
             status_overtakes: false,
             boot_on_reconnect: false,
+            nameless_stops: false,
             heartbeat_interval_s: None,
             reconnect_s: 5.0,
             reconnect_jitter_s: 5.0,

@@ -54,6 +54,13 @@ pub struct Line {
     /// The message's number: per charger, in the order in which the messages came to be. Class T
     /// goes out strictly in this order.
     pub n: u64,
+    /// The charger's own number of the charging session that the message belongs to: it joins a start and a stop
+    /// whatever ids they carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<u64>,
+    /// 1.6: the meter that a start or a stop tells, Wh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter_wh: Option<u64>,
     /// What makes the message recognisable whatever its message id (ocpp-rules 2.3).
     pub natural_key: String,
     /// The transaction: 1.6 the id that StartTransaction was answered with (also in that
@@ -91,6 +98,8 @@ impl Line {
             action: entry.action.as_str().to_owned(),
             class: entry.class,
             n: entry.n,
+            session: entry.session,
+            meter_wh: meter_wh(entry.action, &payload),
             natural_key: natural_key(entry.action, &payload),
             transaction_id: transaction_id(entry.action, &payload, answer),
             message_ids: entry.message_ids,
@@ -132,6 +141,16 @@ fn natural_key(action: Action, payload: &Value) -> String {
         _ => {}
     }
     parts.join("/")
+}
+
+/// The meter at a transaction's begin or end, where the message says it outright (1.6).
+fn meter_wh(action: Action, payload: &Value) -> Option<u64> {
+    let member = match action {
+        Action::StartTransaction => "meterStart",
+        Action::StopTransaction => "meterStop",
+        _ => return None,
+    };
+    payload.get(member)?.as_u64()
 }
 
 fn transaction_id(action: Action, payload: &Value, answer: &str) -> Option<String> {

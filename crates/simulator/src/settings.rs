@@ -45,6 +45,8 @@ pub struct Settings {
     pub status_overtakes: bool,
     /// Whether each reconnect is followed by BootNotification.
     pub boot_on_reconnect: bool,
+    /// Whether 1.6 stops name no transaction.
+    pub nameless_stops: bool,
     /// Between heartbeats; `None` = as the central system says.
     pub heartbeat: Option<Duration>,
     /// 1.6: wait before a reconnect.
@@ -105,6 +107,7 @@ impl From<&FleetConfig> for Settings {
             lost_line_counts: config.lost_line_counts,
             status_overtakes: config.status_overtakes,
             boot_on_reconnect: config.boot_on_reconnect,
+            nameless_stops: config.nameless_stops,
             heartbeat: config.heartbeat_interval_s.map(hurried),
             reconnect: hurried(config.reconnect_s).max(RECONNECT_MIN),
             reconnect_jitter: hurried(config.reconnect_jitter_s).max(RECONNECT_MIN),

@@ -157,6 +157,38 @@ pub(crate) fn last_seq(connection: &Connection, id: GatewayId) -> Result<Option<
     Ok(message.max(letter.map(i64::cast_unsigned)))
 }
 
+/// Which of the numbers `first` to `last` of a gateway are stored, as messages or as dead letters.
+pub(crate) fn stored_seqs(
+    connection: &Connection,
+    id: GatewayId,
+    first: u64,
+    last: u64,
+) -> Result<Vec<u64>, Refusal> {
+    let Some(no) = gateway_no(connection, id)? else {
+        return Ok(Vec::new());
+    };
+    let last = last.min((1 << SEQ_BITS) - 1);
+    if first > last {
+        return Ok(Vec::new());
+    }
+    let mut seqs = connection
+        .prepare_cached("SELECT id FROM messages WHERE id BETWEEN ?1 AND ?2")?
+        .query_map([message_no(no, first)?, message_no(no, last)?], |row| {
+            Ok(split_message_no(row.get(0)?).1)
+        })?
+        .collect::<Result<Vec<u64>, _>>()?;
+    let letters = connection
+        .prepare_cached(
+            "SELECT seq FROM dead_letters WHERE gateway_no = ?1 AND seq BETWEEN ?2 AND ?3",
+        )?
+        .query_map([no, first.cast_signed(), last.cast_signed()], |row| {
+            row.get::<_, i64>(0).map(i64::cast_unsigned)
+        })?
+        .collect::<Result<Vec<u64>, _>>()?;
+    seqs.extend(letters);
+    Ok(seqs)
+}
+
 /// The number of a charger, if the ledger has met it; case is ignored.
 pub(crate) fn charger_no(
     connection: &Connection,

@@ -156,6 +156,17 @@ impl SqliteStore {
             .map_err(Refusal::into_away)
     }
 
+    /// Which of the journal numbers `first` to `last` of this gateway are stored, dead letters included, in
+    /// no order. Ask for some thousand at a time.
+    ///
+    /// # Errors
+    /// What is the matter with the database.
+    pub fn stored_seqs(&self, gateway: GatewayId, first: u64, last: u64) -> Result<Vec<u64>, Away> {
+        self.readers
+            .read(|connection| numbers::stored_seqs(connection, gateway, first, last))
+            .map_err(Refusal::into_away)
+    }
+
     /// Runs `work` in one writing transaction.
     pub(crate) fn transact<T>(
         &self,

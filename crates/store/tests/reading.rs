@@ -553,4 +553,16 @@ fn the_last_number_of_a_gateway_is_told<A: Adapter>() {
         (last(0), last(1), last(2), last(3)),
         (Some(40_000), Some(70_000), Some(1), Some(5))
     );
+    let stored = |number, first, last| {
+        let mut seqs = store
+            .stored_seqs(common::gateway(number), first, last)
+            .unwrap();
+        seqs.sort_unstable();
+        seqs
+    };
+    assert_eq!(stored(0, 0, u64::MAX), [7, 9, 41, 40_000]);
+    assert_eq!(stored(0, 8, 41), [9, 41]);
+    assert_eq!(stored(1, 3, 69_999), [3]);
+    assert!(stored(0, 42, 39_999).is_empty() && stored(0, 50, 40).is_empty());
+    assert!(stored(9, 0, u64::MAX).is_empty(), "never met");
 }

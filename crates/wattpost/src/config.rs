@@ -71,6 +71,11 @@ pub(crate) struct JournalSettings {
     pub segment_bytes: ByteSize,
     /// What is kept behind the cursor, so that resends are recognised after a restart. Default 64 MiB.
     pub retain_bytes: ByteSize,
+    /// A record number of this gateway that is in the database by mistake (a row that somebody wrote by
+    /// hand), so that it is not taken for the sign of an old copy of the journal. Only this very number,
+    /// as the refused start names it, and only while no other number beyond the journal's end is stored.
+    /// Default 0: none.
+    pub disregard_seq: u64,
 }
 
 impl Default for JournalSettings {
@@ -79,6 +84,7 @@ impl Default for JournalSettings {
             max_bytes: ByteSize(8 << 30),
             segment_bytes: ByteSize(32 << 20),
             retain_bytes: ByteSize(64 << 20),
+            disregard_seq: 0,
         }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) trait Database: Store + Ledger + DirectorySource + DeadLetters {
     fn ping(&self) -> Result<(), Away>;
     /// The greatest journal number stored of this gateway.
     fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away>;
+    /// Which of the journal numbers `first` to `last` of this gateway are stored.
+    fn stored_seqs(&self, gateway: GatewayId, first: u64, last: u64) -> Result<Vec<u64>, Away>;
     /// What it wants done now and then: partitions made ahead, old ones dropped.
     fn maintain(&self) -> Result<(), Away>;
     fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away>;
@@ -34,6 +36,14 @@ macro_rules! same_names {
             }
             fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away> {
                 <$store>::last_seq(self, gateway)
+            }
+            fn stored_seqs(
+                &self,
+                gateway: GatewayId,
+                first: u64,
+                last: u64,
+            ) -> Result<Vec<u64>, Away> {
+                <$store>::stored_seqs(self, gateway, first, last)
             }
             fn maintain(&self) -> Result<(), Away> {
                 $maintain(self)

@@ -6,6 +6,7 @@
 mod deployment;
 mod disk;
 mod fault;
+mod http;
 mod lock;
 mod measure;
 mod play;
@@ -88,23 +89,25 @@ What the columns mean:
   acknowledged     of those, answered with a CALLRESULT
   stored           of the acknowledged, found in the database
   lost             acknowledged and not stored, acknowledged starts without their transaction,
-                   or given up by a charger
+                   ended sessions that are listed as open, or given up by a charger
   duplicated       messages or transactions that are stored twice
   out of order     records in another order than the one in which the same charger sent and
                    was answered
   longest without answer
                    the longer of two: from the transmission of a call to its answer, the worst
                    of all answered calls; and between two answers to anybody. Where the gateway
-                   itself dies or must not answer (1a, 1d, 5, 6, 9) it holds the time that it
-                   was away
+                   itself dies or must not answer, or the chargers are cut off (1a, 1d, 5, 6,
+                   9, 12) it holds the time that this lasted
   time to recover  from the moment when the last thing was mended (a killed process or server:
                    when it was started again, so its start counts) until all that had been
                    acknowledged by then was stored
 
 A cross and exit code 1 mean: anything lost, duplicated, out of order or altered; not all
 stored in time; a part that is not ready again within three minutes; a process that ended by
-itself; a fault that was not felt; or, in 1b, 1c, 2, 3, 4, 7 and 8, more than --answer-within
-without an answer.
+itself; a fault that was not felt; or, in 1b, 1c, 2, 3, 4, 7, 8, 10, 11 and 13, more than
+--answer-within without an answer. In 10 records must take the direct road while RabbitMQ is
+blocked; in 12 every session must be listed as ended with the energy between its meters, in the
+API as in the export; in 13 the upkeep must empty the default partition of today's rows.
 
 Needs the Debian packages rabbitmq-server and postgresql (not with --embedded). The full disk
 (9) is a small file system of its own where that may be mounted (root), with everything behind
@@ -130,6 +133,11 @@ impl DrillArgs {
     /// The direct road is to be taken within the outage, however short: half of it, and at most the default.
     fn broker_grace(&self) -> Duration {
         (self.share(40) / 2).clamp(Duration::from_secs(1), Duration::from_secs(10))
+    }
+
+    /// Sessions that each charger of the depot brings back (12): hundreds, in the usual length.
+    fn depot_sessions(&self) -> u64 {
+        (self.seconds * 30.0).clamp(60.0, 600.0) as u64
     }
 
     fn durabilities(&self) -> &'static [Durability] {

@@ -94,6 +94,9 @@ pub(crate) struct SimulateArgs {
     /// BootNotification at each reconnect, as with some firmware
     #[arg(long)]
     boot_on_reconnect: bool,
+    /// 1.6: every StopTransaction carries transactionId -1, as with firmware that lost the id
+    #[arg(long)]
+    nameless_stops: bool,
     /// Seconds between heartbeats [default: what the answer to BootNotification says]
     #[arg(long, value_name = "SECONDS")]
     heartbeat_interval: Option<f64>,
@@ -230,6 +233,7 @@ impl SimulateArgs {
             lost_line_counts: self.lost_line_counts,
             status_overtakes: self.status_overtakes,
             boot_on_reconnect: self.boot_on_reconnect,
+            nameless_stops: self.nameless_stops,
             heartbeat_interval_s: self.heartbeat_interval,
             reconnect_s: self.reconnect,
             reconnect_jitter_s: self.reconnect,

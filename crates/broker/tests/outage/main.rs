@@ -256,3 +256,62 @@ fn a_memory_alarm_is_away_at_once_and_passes() {
         assert_eq!(last, 2_000, "of {count}");
     });
 }
+
+#[test]
+fn a_backlog_seen_before_an_alarm_is_unknown_until_it_is_looked_at_after_the_alarm() {
+    let node = node();
+    let config = config(&node, "v3");
+    let runtime = runtime();
+    let sender = runtime.block_on(async { Broker::start(config.clone(), "gateway") });
+    let consumer = runtime.block_on(async { Broker::start(config, "consumer") });
+    let mut gateway = Gateway::new();
+    let mut subscription = runtime.block_on(async {
+        sender.up().await;
+        deliver_for_sure(&sender, gateway.batch(9_000, 50)).await;
+        // Takes no more than the prefetch: the rest waits, with somebody at work on it.
+        let subscription = subscribe_for_sure(&consumer).await;
+        until("the backlog is seen", async || {
+            sender.queued().is_some_and(|queued| queued.records > 0)
+        })
+        .await;
+        subscription
+    });
+    node.set_memory_alarm(true).expect("an alarm");
+    let mut seen = Seen::default();
+    runtime.block_on(async {
+        let batch = gateway.batch(10, 9);
+        until("it refuses", async || {
+            let refused = sender.deliver(batch.clone()).await;
+            refused.is_err_and(|away| away.kind == AwayKind::Full)
+        })
+        .await;
+        assert_eq!(sender.queued(), None, "nobody looks during an alarm");
+        // The consumers empty the queues during the alarm.
+        while seen.count(&gateway) < 9_000 {
+            let collected = collect(&mut subscription).await;
+            seen.take(&collected);
+            subscription
+                .acknowledge(collected.upto)
+                .await
+                .expect("acknowledged");
+        }
+        all_the_time("unknown", Duration::from_secs(2), async || {
+            sender.queued().is_none()
+        })
+        .await;
+    });
+    let ended = Instant::now();
+    node.set_memory_alarm(false).expect("no alarm");
+    runtime.block_on(async {
+        tokio::time::timeout(SOON, sender.up())
+            .await
+            .expect("unblocked");
+        let mut looked = None;
+        until("it is looked at again", async || {
+            looked = sender.queued();
+            looked.is_some()
+        })
+        .await;
+        assert!(looked.is_some_and(|queued| queued.at > ended && queued.records < 9_000));
+    });
+}

@@ -112,6 +112,11 @@ impl Rabbit {
         self.lock().crash = Some((point, nth));
     }
 
+    /// Takes away what waits, as another consumer would.
+    pub(crate) fn purge(&self) {
+        self.lock().ready.clear();
+    }
+
     pub(crate) fn ready(&self) -> usize {
         self.lock().ready.len()
     }

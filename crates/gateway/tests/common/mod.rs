@@ -9,7 +9,7 @@ use central::memory::MemoryStore;
 use central::policy::Policy;
 use central::ports::{
     Announcements, Away, AwayKind, Batch, BoxFuture, ChargerProfile, DirectorySnapshot,
-    DirectorySource, Registration, Sink, Store, Token,
+    DirectorySource, Queued, Registration, Sink, Store, Token,
 };
 use central::project::Changes;
 use central::{GatewayId, Record, RecordKind};
@@ -182,8 +182,11 @@ impl Sink for FakeSink {
         })
     }
 
-    fn queued_records(&self) -> u64 {
-        self.queued.load(Ordering::SeqCst)
+    fn queued(&self) -> Option<Queued> {
+        Some(Queued {
+            records: self.queued.load(Ordering::SeqCst),
+            at: std::time::Instant::now(),
+        })
     }
 }
 

@@ -15,6 +15,26 @@ pub(super) struct Found {
     pub(super) answer: Value,
 }
 
+/// How a transaction is listed, as far as the export says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) open: Option<bool>,
+    pub(super) energy_wh: Option<f64>,
+}
+
+/// A start's transaction: what was told of it, and what was found.
+#[derive(Debug, Default)]
+struct Transaction {
+    /// Acknowledged starts.
+    wanted: u64,
+    /// Rows of the export.
+    found: u64,
+    /// Sessions of those starts whose stop was acknowledged: the energy, where both meters are known.
+    stopped: Vec<Option<u64>>,
+    /// How the rows are listed.
+    listed: Vec<Ended>,
+}
+
 #[derive(Debug)]
 struct Entry {
     line: Line,
@@ -30,8 +50,8 @@ struct Chapter {
     /// Number of a class-T message → its entry: a simulator that was killed and resumed may have
     /// written two lines for one message.
     by_n: HashMap<u64, usize>,
-    /// Transaction id → acknowledged starts, transactions found.
-    transactions: BTreeMap<String, (u64, u64)>,
+    /// By transaction id.
+    transactions: BTreeMap<String, Transaction>,
     /// Starts that were transmitted and not acknowledged: each may have begun a transaction.
     unsure_starts: u64,
     /// Transactions of this run that the ledger has no acknowledged start for.
@@ -77,12 +97,14 @@ impl Book {
         charger_id: &str,
         id: &str,
         started_at: Option<Moment>,
+        ended: Ended,
     ) {
         let Some(chapter) = self.chapters.get_mut(&charger_id.to_ascii_lowercase()) else {
             return;
         };
-        if let Some((_, found)) = chapter.transactions.get_mut(id) {
-            *found += 1;
+        if let Some(transaction) = chapter.transactions.get_mut(id) {
+            transaction.found += 1;
+            transaction.listed.push(ended);
             return;
         }
         // Exports write milliseconds.
@@ -179,13 +201,30 @@ impl Chapter {
     }
 
     fn expect_transactions(&mut self) {
+        // Session → the meter at its acknowledged stop.
+        let mut stops: HashMap<u64, Option<u64>> = HashMap::new();
+        for Entry { line, .. } in &self.entries {
+            if let Some(session) = line.session
+                && is_stop(line)
+                && line.outcome == Outcome::Acknowledged
+            {
+                stops.insert(session, line.meter_wh);
+            }
+        }
         for Entry { line, .. } in &self.entries {
             if !is_start(line) {
                 continue;
             }
             match (&line.transaction_id, line.outcome) {
                 (Some(id), Outcome::Acknowledged) => {
-                    self.transactions.entry(id.clone()).or_default().0 += 1;
+                    let transaction = self.transactions.entry(id.clone()).or_default();
+                    transaction.wanted += 1;
+                    let stop = line.session.and_then(|session| stops.get(&session));
+                    if let Some(meter_stop) = stop {
+                        let energy = meter_stop.zip(line.meter_wh);
+                        let energy = energy.and_then(|(stop, start)| stop.checked_sub(start));
+                        transaction.stopped.push(energy);
+                    }
                 }
                 (_, Outcome::Queued) => {}
                 _ => self.unsure_starts += 1,
@@ -204,8 +243,10 @@ impl Chapter {
                 report.blame(|| format!("{charger}: transaction {id} is one too many"));
             }
         };
-        for (id, &(wanted, found)) in &self.transactions {
+        for (id, transaction) in &self.transactions {
+            let (wanted, found) = (transaction.wanted, transaction.found);
             report.transactions += wanted;
+            transaction.judge_ends(charger, id, report);
             if found < wanted {
                 report.missing_transactions += wanted - found;
                 report.blame(|| format!("{charger}: transaction {id} is missing"));
@@ -214,6 +255,31 @@ impl Chapter {
         }
         for id in &self.strange {
             excess(id, 1, report);
+        }
+    }
+}
+
+impl Transaction {
+    /// Whether it ended as its charger said. Only where start and row are one each: of several it cannot be said
+    /// which is which.
+    fn judge_ends(&self, charger: &str, id: &str, report: &mut Report) {
+        let ([stopped], [listed], 1) = (&self.stopped[..], &self.listed[..], self.wanted) else {
+            return;
+        };
+        if listed.open == Some(true) {
+            report.unfinished_transactions += 1;
+            report.blame(|| {
+                format!("{charger}: transaction {id} is listed as open, its stop was acknowledged")
+            });
+            return;
+        }
+        if let (Some(energy), Some(told)) = (stopped, listed.energy_wh)
+            && (told - *energy as f64).abs() > 0.5
+        {
+            report.wrong_energy += 1;
+            report.blame(|| {
+                format!("{charger}: transaction {id} has {told} Wh, its meters say {energy}")
+            });
         }
     }
 }
@@ -301,6 +367,11 @@ fn united(first: Line, second: Line) -> Line {
         }
     }
     base
+}
+
+fn is_stop(line: &Line) -> bool {
+    line.action == "StopTransaction"
+        || line.action == "TransactionEvent" && line.natural_key.ends_with("/Ended")
 }
 
 fn is_start(line: &Line) -> bool {

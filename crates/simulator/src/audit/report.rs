@@ -39,6 +39,10 @@ pub struct Report {
     pub missing_transactions: u64,
     /// Fault: transactions beyond the starts that were sent.
     pub duplicate_transactions: u64,
+    /// Fault: transactions that are listed as open though their stop was acknowledged.
+    pub unfinished_transactions: u64,
+    /// Fault: ended transactions with another energy than between the meters of their start and stop.
+    pub wrong_energy: u64,
     /// The first offenders, in words.
     pub offenders: Vec<String>,
 }
@@ -55,6 +59,8 @@ impl Report {
             + self.altered
             + self.missing_transactions
             + self.duplicate_transactions
+            + self.unfinished_transactions
+            + self.wrong_energy
             == 0
     }
 
@@ -84,6 +90,8 @@ impl fmt::Display for Report {
             ("altered", self.altered),
             ("missing transactions", self.missing_transactions),
             ("duplicate transactions", self.duplicate_transactions),
+            ("unfinished transactions", self.unfinished_transactions),
+            ("wrong energy", self.wrong_energy),
         ];
         for (name, count) in rows {
             writeln!(f, "{name:<26} {count:>12}")?;

@@ -23,6 +23,12 @@ fn line(n: u64, action: &str, payload: &Value) -> Line {
             Class::T
         },
         n,
+        session: match n {
+            1..=4 => Some(1),
+            5..=8 => Some(2),
+            _ => None,
+        },
+        meter_wh: payload["meter"].as_u64(),
         natural_key: format!("key-{n}"),
         transaction_id: payload.get("transactionId").map(Value::to_string),
         message_ids: vec![format!("m-{n}")],
@@ -57,12 +63,12 @@ fn honest() -> Run {
         let (action, payload, answer) = match n {
             1 | 5 => (
                 "StartTransaction",
-                json!({"idTag": "A", "meterStart": n}),
+                json!({"idTag": "A", "meter": n * 100}),
                 json!({"transactionId": n + 100}),
             ),
             4 | 8 => (
                 "StopTransaction",
-                json!({"transactionId": 101, "n": n}),
+                json!({"transactionId": 101, "n": n, "meter": n * 1000}),
                 json!({}),
             ),
             12 => ("Heartbeat", json!({}), json!({"currentTime": "now"})),
@@ -79,6 +85,8 @@ fn honest() -> Run {
             run.transactions.push(json!({
                 "charger_id": "SIM-1", "transaction_id": (n + 100).to_string(),
                 "started_at": "2026-01-01T00:00:00.000Z", "open": false,
+                // The stop is three messages behind its start.
+                "energy_wh": ((n + 3) * 1000 - n * 100) as f64,
             }));
         }
         run.rows.push(row(n + 1, &line, &payload, &answer));
@@ -138,6 +146,27 @@ fn an_honest_run_is_clean() {
 #[test]
 fn a_missing_record_is_found() {
     assert_found(|run| drop(run.rows.remove(3)), |report| &mut report.missing);
+}
+
+#[test]
+fn a_session_without_its_end_and_one_with_another_energy_are_found() {
+    let open = |run: &mut Run| run.transactions[0]["open"] = json!(true);
+    assert_found(open, |report| &mut report.unfinished_transactions);
+    let energy = |run: &mut Run| run.transactions[1]["energy_wh"] = json!(1.0);
+    assert_found(energy, |report| &mut report.wrong_energy);
+    // A stop that was not answered promises nothing.
+    let mut run = honest();
+    run.lines[3].outcome = Outcome::Unanswered;
+    run.transactions[0]["open"] = json!(true);
+    assert!(judge(&run).is_clean(), "{}", judge(&run));
+    // Other systems may not say as much.
+    let mut run = honest();
+    for row in &mut run.transactions {
+        let row = row.as_object_mut().unwrap();
+        row.remove("open");
+        row.remove("energy_wh");
+    }
+    assert!(judge(&run).is_clean());
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Entry {
     pub action: Action,
     /// Its delivery class.
     pub class: Class,
+    /// The charger's own number of the transaction that it belongs to.
+    pub session: Option<u64>,
     /// What was (or would have been) transmitted.
     pub payload: String,
     /// Ids of all transmissions.

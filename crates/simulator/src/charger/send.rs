@@ -122,9 +122,11 @@ impl Charger {
             return;
         };
         self.retry_at = None;
-        // a transaction whose start was never answered has the id -1.
+        // a transaction whose start was never answered has the id -1; some firmware forgets the answer.
+        let is_forgotten = self.settings.nameless_stops && message.step == Step::Stop;
         let transaction_id = message
             .transaction
+            .filter(|_| !is_forgotten)
             .and_then(|number| self.memory.wire_ids.get(&number))
             .copied()
             .unwrap_or(-1);
@@ -285,6 +287,7 @@ impl Charger {
             n: message.n,
             action: message.action,
             class,
+            session: message.transaction,
             payload: message.payload,
             message_ids: if message.transmissions > 0 {
                 message.message_ids

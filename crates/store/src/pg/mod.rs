@@ -170,6 +170,15 @@ impl PostgresStore {
         })
     }
 
+    /// Which of the journal numbers `first` to `last` of this gateway are stored, dead letters included, in
+    /// no order. Ask for some thousand at a time.
+    ///
+    /// # Errors
+    /// What is the matter with the database.
+    pub fn stored_seqs(&self, gateway: GatewayId, first: u64, last: u64) -> Result<Vec<u64>, Away> {
+        self.read(async |connection| numbers::stored_seqs(connection, gateway, first, last).await)
+    }
+
     /// Makes partitions of the days to come and drops those that are past the retention. Cheap when there is
     /// nothing to do; safe by several processes at once.
     ///

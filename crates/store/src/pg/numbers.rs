@@ -200,3 +200,27 @@ pub(crate) async fn last_seq(
     .flatten();
     Ok(last.map(i64::cast_unsigned))
 }
+
+/// Which of the numbers `first` to `last` of a gateway are stored, as messages or as dead letters.
+pub(crate) async fn stored_seqs(
+    connection: &mut PgConnection,
+    id: GatewayId,
+    first: u64,
+    last: u64,
+) -> Result<Vec<u64>, Refusal> {
+    let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+    let seqs: Vec<i64> = sqlx::query_scalar(
+        "SELECT m.seq FROM messages m JOIN gateways g ON g.no = m.gateway_no
+         WHERE g.id = $1 AND m.seq BETWEEN $2 AND $3
+         UNION ALL
+         SELECT d.seq FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
+         WHERE g.id = $1 AND d.seq BETWEEN $2 AND $3",
+    )
+    .bind(id.0)
+    .bind(bound(first))
+    .bind(bound(last))
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(seqs.into_iter().map(i64::cast_unsigned).collect())
+}

@@ -40,6 +40,7 @@ pub(crate) trait Database: Store + Ledger + DirectorySource + DeadLetters {
     fn contents(&self) -> Result<Contents, Away>;
     fn ping(&self) -> Result<(), Away>;
     fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away>;
+    fn stored_seqs(&self, gateway: GatewayId, first: u64, last: u64) -> Result<Vec<u64>, Away>;
     fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away>;
     fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away>;
     fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away>;
@@ -56,6 +57,14 @@ macro_rules! database {
             }
             fn ping(&self) -> Result<(), Away> {
                 <$store>::ping(self)
+            }
+            fn stored_seqs(
+                &self,
+                gateway: GatewayId,
+                first: u64,
+                last: u64,
+            ) -> Result<Vec<u64>, Away> {
+                <$store>::stored_seqs(self, gateway, first, last)
             }
             fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away> {
                 <$store>::last_seq(self, gateway)

@@ -4,12 +4,12 @@
 //! The gateway reaches RabbitMQ through a proxy that can be broken; the consumer goes there directly.
 
 use super::DrillArgs;
+use super::http;
 use super::supervisor::{Role, Supervisor};
 use super::watch::Patience;
 use anyhow::{Context, Result, bail};
 use neighbours::{Postgres, Proxy, RabbitMq};
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -43,6 +43,17 @@ pub(super) struct Neighbours {
     pub(super) rabbit: RabbitMq,
     pub(super) postgres: Postgres,
     pub(super) network: Proxy,
+    /// Before PostgreSQL, for scenarios that want it there ([`Tuning::through_proxy`]).
+    pub(super) database_network: Proxy,
+}
+
+/// Settings that a scenario needs otherwise than the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Tuning {
+    /// `broker.prefetch`; none = the default.
+    pub(super) prefetch: Option<u16>,
+    /// All roles reach PostgreSQL through [`Neighbours::database_network`].
+    pub(super) through_proxy: bool,
 }
 
 /// Everything that runs. Dropping it kills everything.
@@ -51,12 +62,15 @@ pub(super) struct Deployment {
     /// None when embedded.
     pub(super) neighbours: Option<Neighbours>,
     pub(super) ocpp: SocketAddr,
+    /// A way to the gateway that can be cut: the line of a depot.
+    pub(super) depot_line: Proxy,
     dir: PathBuf,
     durability: Durability,
     /// Where the gateway lives now; a scenario may move it.
     data_dir: PathBuf,
     ports: Ports,
-    broker_grace: Duration,
+    pub(super) broker_grace: Duration,
+    tuning: Tuning,
 }
 
 struct Ports {
@@ -80,17 +94,21 @@ impl Deployment {
             patience.say("starting a private RabbitMQ and a private PostgreSQL");
             let postgres = Postgres::start(&dir.join("postgres"))?;
             let rabbit = RabbitMq::start(&dir.join("rabbitmq"))?;
-            let network = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, rabbit.port())))?;
+            let network = Proxy::start(local(rabbit.port()))?;
+            let database_network = Proxy::start(local(postgres.port()))?;
             Some(Neighbours {
                 rabbit,
                 postgres,
                 network,
+                database_network,
             })
         };
+        let ocpp = local(neighbours::spare_port()?);
         let deployment = Self {
             supervisor: Supervisor::new(dir),
             neighbours,
-            ocpp: SocketAddr::from((Ipv4Addr::LOCALHOST, neighbours::spare_port()?)),
+            ocpp,
+            depot_line: Proxy::start(ocpp)?,
             dir: dir.to_owned(),
             durability,
             data_dir: dir.join("data"),
@@ -100,6 +118,7 @@ impl Deployment {
                 consumer_health: neighbours::spare_port()?,
             },
             broker_grace: args.broker_grace(),
+            tuning: Tuning::default(),
         };
         deployment.write_settings(None)?;
         patience.say(&format!(
@@ -165,8 +184,57 @@ impl Deployment {
         self.wait_ready(patience)
     }
 
-    pub(super) const fn durability(&self) -> Durability {
-        self.durability
+    /// Starts every role anew with other settings, if they are other ones.
+    pub(super) fn retune(
+        &mut self,
+        durability: Durability,
+        tuning: Tuning,
+        patience: &Patience,
+    ) -> Result<()> {
+        if (self.durability, self.tuning) == (durability, tuning) {
+            return Ok(());
+        }
+        for role in self.roles() {
+            self.supervisor.stop(*role)?;
+        }
+        (self.durability, self.tuning) = (durability, tuning);
+        self.write_settings(None)?;
+        for role in self.roles() {
+            self.supervisor.run(*role, self.arguments(*role))?;
+        }
+        self.wait_ready(patience)?;
+        self.wait_whole(patience)?;
+        Ok(())
+    }
+
+    /// A figure of the gateway, by its whole name; none while it cannot be asked.
+    pub(super) fn figure(&self, name: &str) -> Option<f64> {
+        let port = match self.is_embedded() {
+            true => self.ports.api,
+            false => self.ports.gateway_health,
+        };
+        let (_, figures) = http::get(port, "/metrics").ok()?;
+        let line = figures.lines().find_map(|line| line.strip_prefix(name))?;
+        line.strip_prefix(' ')?.trim().parse().ok()
+    }
+
+    /// Everything of a list of the API, page after page.
+    pub(super) fn api_list(&self, path: &str) -> Result<Vec<serde_json::Value>> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let (status, body) = http::get(self.ports.api, &format!("{path}&limit=1000{cursor}"))?;
+            let mut page: serde_json::Value = serde_json::from_str(&body)
+                .with_context(|| format!("the API answered {status}: {body}"))?;
+            let serde_json::Value::Array(some) = page["items"].take() else {
+                bail!("the API answered {status}: {body}");
+            };
+            items.extend(some);
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(items),
+            }
+        }
     }
 
     pub(super) fn settings_file(&self) -> PathBuf {
@@ -269,8 +337,14 @@ impl Deployment {
                 self.durability.name(),
                 self.broker_grace.as_secs(),
                 neighbours.rabbit.url(),
-                neighbours.postgres.url()
+                database_url(neighbours, self.tuning)
             ));
+            if let Some(prefetch) = self.tuning.prefetch {
+                text = text.replace(
+                    "\n[broker]\n",
+                    &format!("\n[broker]\nprefetch = {prefetch}\n"),
+                );
+            }
         }
         let Ports {
             api,
@@ -290,17 +364,20 @@ impl Deployment {
 
 /// `GET /health/ready`, and whether it was answered with 200.
 fn is_ready(port: u16) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream
-            .write_all(b"GET /health/ready HTTP/1.1\r\nHost: drill\r\nConnection: close\r\n\r\n")?;
-        let mut status = [0; 12];
-        stream.read_exact(&mut status)?;
-        Ok(status.ends_with(b" 200"))
-    };
-    ask().unwrap_or(false)
+    http::get(port, "/health/ready").is_ok_and(|(status, _)| status == 200)
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn database_url(neighbours: &Neighbours, tuning: Tuning) -> String {
+    let url = neighbours.postgres.url();
+    if !tuning.through_proxy {
+        return url;
+    }
+    let direct = local(neighbours.postgres.port()).to_string();
+    url.replace(&direct, &neighbours.database_network.addr().to_string())
 }
 
 fn tail(log: &Path) -> String {

@@ -20,6 +20,33 @@ pub(super) const SMALL_DISK_MIB: u32 = 96;
 pub(super) const SMALL_SEGMENTS: &str = "segment_bytes = \"256 KiB\"\nretain_bytes = \"2 MiB\"";
 pub(super) const SMALL_JOURNAL: &str = "max_bytes = \"1 MiB\"";
 
+/// Records that must be seen to wait before the alarm is raised.
+const BACKLOG_MIN: f64 = 100.0;
+/// With few chargers a backlog takes its time.
+const FELT_MAX: Duration = Duration::from_secs(60);
+/// Beyond the grace: an alarm takes a second to be raised, and is told at the next publishing.
+const DIRECT_MAX: Duration = Duration::from_secs(20);
+/// Pieces of conversation with the database that must have been held back.
+const DELAYED_MIN: u64 = 20;
+const DEPOT_MAX: Duration = Duration::from_secs(180);
+const UPKEEP_MAX: Duration = Duration::from_secs(120);
+
+/// Puts every row into the default partitions, and drops the others.
+const NO_PARTITIONS: &str = "DO $$ DECLARE p record; BEGIN
+    FOR p IN SELECT inhrelid::regclass AS part, inhparent::regclass AS parent FROM pg_inherits
+        WHERE inhparent IN ('messages'::regclass, 'meter_values'::regclass)
+            AND inhrelid NOT IN ('messages_default'::regclass, 'meter_values_default'::regclass)
+    LOOP
+        EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', p.parent, p.part);
+        EXECUTE format('INSERT INTO %s SELECT * FROM %s', p.parent, p.part);
+        EXECUTE format('DROP TABLE %s', p.part);
+    END LOOP;
+END $$";
+const ROWS_OF_TODAY: &str = "WITH today AS
+    (SELECT floor(extract(epoch FROM now()) / 86400)::bigint * 86400000 AS begins)
+    SELECT (SELECT count(*) FROM messages_default, today WHERE received_at >= begins)
+        + (SELECT count(*) FROM meter_values_default, today WHERE at >= begins)";
+
 /// A fault that is over.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mended {
@@ -27,6 +54,8 @@ pub(super) struct Mended {
     pub(super) at: Moment,
     /// Whether the fault was felt: a disk that never becomes full proves nothing.
     pub(super) felt: bool,
+    /// What did not become of it, though it is promised.
+    pub(super) broken: Option<&'static str>,
 }
 
 impl Mended {
@@ -34,16 +63,19 @@ impl Mended {
         Self {
             at: Moment::wall_clock(),
             felt: true,
+            broken: None,
         }
     }
 }
 
-/// Plays the fault of `scenario` for about `outage`, and mends everything.
+/// Plays the fault of `scenario` for about `outage`, and mends everything. `sessions`: what all chargers of the depot
+/// together must have charged before its line is back.
 pub(super) fn play(
     scenario: Scenario,
     deployment: &mut Deployment,
     disk: Option<&SmallDisk>,
     outage: Duration,
+    sessions: u64,
     watch: &Watch<'_>,
 ) -> Result<Mended> {
     let all = deployment.roles();
@@ -104,6 +136,10 @@ pub(super) fn play(
             Some(disk) => disk_full(deployment, disk, outage, watch),
             None => journal_full(deployment, outage, watch),
         },
+        Scenario::BlockedBacklog => blocked_backlog(deployment, outage, watch),
+        Scenario::SlowDatabase => slow_database(deployment, outage, watch),
+        Scenario::Depot => depot(deployment, sessions, watch),
+        Scenario::UpkeepMissed => upkeep_missed(deployment, outage, watch),
     }
 }
 
@@ -321,6 +357,120 @@ fn until_refused(
         }
         watch.pause(Duration::from_millis(100))?;
     }
+}
+
+/// The alarm comes while records wait in RabbitMQ and a consumer is there: it stands still until the alarm is on, so
+/// that the gateway's last look at the queues finds a backlog that somebody works on.
+fn blocked_backlog(
+    deployment: &mut Deployment,
+    outage: Duration,
+    watch: &Watch<'_>,
+) -> Result<Mended> {
+    watch.say("the consumer stands still: records wait in RabbitMQ");
+    deployment.supervisor.pause(Role::Consumer);
+    let sees_backlog = |deployment: &Deployment| {
+        let queued = deployment.figure("wattpost_gateway_queued_records");
+        queued.is_some_and(|records| records >= BACKLOG_MIN)
+    };
+    let felt = until(FELT_MAX, watch, || sees_backlog(deployment))?;
+    watch.say("RabbitMQ raises its memory alarm on top of it; the consumer goes on");
+    let begun = Instant::now();
+    neighbours(deployment)?.rabbit.set_memory_alarm(true)?;
+    deployment.supervisor.resume(Role::Consumer);
+    let is_direct =
+        |deployment: &Deployment| deployment.figure("wattpost_gateway_road_direct") == Some(1.0);
+    let direct_within = deployment.broker_grace + DIRECT_MAX;
+    let took_road = until(direct_within, watch, || is_direct(deployment))?;
+    watch.pause(outage.saturating_sub(begun.elapsed()))?;
+    watch.say("the alarm is over");
+    neighbours(deployment)?.rabbit.set_memory_alarm(false)?;
+    Ok(Mended {
+        felt,
+        broken: (!took_road).then_some("records did not take the direct road"),
+        ..Mended::now()
+    })
+}
+
+fn slow_database(
+    deployment: &mut Deployment,
+    outage: Duration,
+    watch: &Watch<'_>,
+) -> Result<Mended> {
+    watch.say("every round trip to the database takes 1 to 50 ms longer");
+    let network = &neighbours(deployment)?.database_network;
+    let before = network.delayed();
+    network.delay(Duration::from_millis(1), Duration::from_millis(50));
+    watch.pause(outage)?;
+    network.delay(Duration::ZERO, Duration::ZERO);
+    let felt = network.delayed() - before >= DELAYED_MIN;
+    watch.say("the database is quick again");
+    Ok(Mended {
+        felt,
+        ..Mended::now()
+    })
+}
+
+/// Until each charger has charged so often, with nobody to tell.
+fn depot(deployment: &Deployment, sessions: u64, watch: &Watch<'_>) -> Result<Mended> {
+    watch.say("the depot loses its line; its chargers go on charging");
+    deployment.depot_line.cut();
+    // A start and a stop each.
+    let felt = until(DEPOT_MAX, watch, || watch.queued() >= sessions * 2)?;
+    watch.say(&format!(
+        "the line is back, and the chargers with {} messages",
+        watch.queued()
+    ));
+    deployment.depot_line.restore();
+    Ok(Mended {
+        felt,
+        ..Mended::now()
+    })
+}
+
+/// As if the upkeep had been missed for eight days: no partition of today or later, all rows in the default ones. The
+/// next upkeep (at the start of a consumer, and every hour) must make the partitions and move the rows, at work.
+fn upkeep_missed(
+    deployment: &mut Deployment,
+    outage: Duration,
+    watch: &Watch<'_>,
+) -> Result<Mended> {
+    watch
+        .say("the partitions of today and of the days ahead are gone: rows go to the default ones");
+    neighbours(deployment)?.postgres.psql(NO_PARTITIONS)?;
+    watch.pause(outage / 2)?;
+    let felt = rows_of_today(deployment)?.is_some_and(|rows| rows > 0);
+    watch.say("the consumer is killed; its start does the upkeep");
+    kill(deployment, &[Role::Consumer], watch)?;
+    let begun = Instant::now();
+    let mut is_empty = false;
+    while !is_empty && begun.elapsed() < UPKEEP_MAX {
+        watch.pause(Duration::from_millis(200))?;
+        is_empty = rows_of_today(deployment)? == Some(0);
+    }
+    watch.pause((outage / 2).saturating_sub(begun.elapsed()))?;
+    Ok(Mended {
+        felt,
+        broken: (!is_empty).then_some("the default partitions keep rows of today"),
+        ..Mended::now()
+    })
+}
+
+/// Rows of today in the default partitions; none while the tables are locked.
+fn rows_of_today(deployment: &mut Deployment) -> Result<Option<u64>> {
+    let said = neighbours(deployment)?.postgres.psql(ROWS_OF_TODAY);
+    Ok(said.ok().and_then(|said| said.trim().parse().ok()))
+}
+
+/// Waits until `holds`, and `longest` at most; whether it came to hold.
+fn until(longest: Duration, watch: &Watch<'_>, mut holds: impl FnMut() -> bool) -> Result<bool> {
+    let begun = Instant::now();
+    while !holds() {
+        if begun.elapsed() >= longest {
+            return Ok(false);
+        }
+        watch.pause(Duration::from_millis(100))?;
+    }
+    Ok(true)
 }
 
 /// A disk of its own for the gateway, if we may make one.

@@ -5,7 +5,7 @@
 //!                                              └─ recovery: until all that was acknowledged by now is stored ─┘
 //! ```
 
-use super::deployment::{Deployment, Durability};
+use super::deployment::{Deployment, Durability, Tuning};
 use super::fault::{self, SMALL_JOURNAL, SMALL_SEGMENTS};
 use super::measure::{Unseen, longest_quiet, read_ledger};
 use super::scenario::Scenario;
@@ -15,8 +15,11 @@ use super::{DrillArgs, serve_settings};
 use crate::database::{self, Database, Use};
 use anyhow::{Context, Result, bail};
 use central::Timestamp;
+use ocpp::Version;
+use serde_json::Value;
 use simulator::audit::Report;
-use simulator::{Fleet, FleetConfig, Moment};
+use simulator::{Fleet, FleetConfig, Moment, VersionMix};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +31,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Who cannot get a turn for so long cannot judge others by the second.
 const BUSY: Duration = Duration::from_millis(250);
 const DRAIN_MAX: Duration = Duration::from_secs(90);
+/// A depot: few chargers with much to say each.
+const DEPOT_CHARGERS_MAX: u32 = 20;
 /// All acknowledged messages must be stored this soon after the load ended and everything was mended.
 const STORED_MAX: Duration = Duration::from_secs(180);
 
@@ -51,13 +56,22 @@ pub(super) fn play(
     let ledger = dir.join(format!("ledger-{name}.ndjson"));
     let fleet = {
         let _inside = runtime.enter();
-        Fleet::start(chargers(deployment, args, &name, &ledger)).context("start the fleet")?
+        Fleet::start(chargers(scenario, deployment, args, &name, &ledger))
+            .context("start the fleet")?
     };
     let watch = Watch::new(patience, &fleet);
     wait_for_answers(&fleet, &watch)?;
     let answering = Moment::wall_clock();
     watch.pause(args.share(30))?;
-    let mended = fault::play(scenario, deployment, disk.as_ref(), args.share(40), &watch)?;
+    let sessions = args.depot_sessions() * fleet.stats().chargers;
+    let mended = fault::play(
+        scenario,
+        deployment,
+        disk.as_ref(),
+        args.share(40),
+        sessions,
+        &watch,
+    )?;
 
     let mut recovery = Recovery::begin(&ledger, mended.at, from, deployment, &watch)?;
     let end = Instant::now() + args.share(30);
@@ -90,6 +104,11 @@ pub(super) fn play(
     recovery.look();
     let whole = deployment.wait_whole(patience)?;
     let audit = audit(deployment, &ledger, from, dir, &name)?;
+    let api_differs = match scenario {
+        Scenario::Depot => compare_api(deployment, from, dir, &name)?,
+        _ => 0,
+    };
+    let is_depot_whole = scenario != Scenario::Depot || audit.transactions >= sessions;
     let answer_within = Duration::from_secs_f64(args.answer_within);
     let measured = Measured {
         sent: report.stats.total().sent,
@@ -99,7 +118,9 @@ pub(super) fn play(
         unexpected_ends: deployment.supervisor.surprises() - surprises,
         drained: report.drained,
         whole,
-        felt: mended.felt,
+        felt: mended.felt && is_depot_whole,
+        broken: mended.broken,
+        api_differs,
     };
     let mut outcome = Outcome::judge(
         scenario,
@@ -136,10 +157,20 @@ fn prepare(
     dir: &Path,
     patience: &Patience,
 ) -> Result<Option<super::disk::SmallDisk>> {
+    let tuning = match scenario {
+        // Few records with the consumer, so that many wait in the queues.
+        Scenario::BlockedBacklog => Tuning {
+            prefetch: Some(20),
+            ..Tuning::default()
+        },
+        Scenario::SlowDatabase => Tuning {
+            through_proxy: true,
+            ..Tuning::default()
+        },
+        _ => Tuning::default(),
+    };
+    deployment.retune(durability, tuning, patience)?;
     if scenario != Scenario::DiskFull {
-        if deployment.durability() != durability {
-            deployment.reopen(durability, None, None, patience)?;
-        }
         return Ok(None);
     }
     let path = dir.join(format!("small-disk-{}", durability.name()));
@@ -159,7 +190,40 @@ fn prepare(
 
 /// Chargers in a hurry: they come back at once and never give up, so that a run of seconds tells as much as one of
 /// days.
-fn chargers(deployment: &Deployment, args: &DrillArgs, name: &str, ledger: &Path) -> FleetConfig {
+fn chargers(
+    scenario: Scenario,
+    deployment: &Deployment,
+    args: &DrillArgs,
+    name: &str,
+    ledger: &Path,
+) -> FleetConfig {
+    let usual = usual_chargers(deployment, args, name, ledger);
+    if scenario != Scenario::Depot {
+        return usual;
+    }
+    // Sessions of 15 ms, 35 ms apart on the mean, with the energy of a minute; the line is one that can be cut.
+    FleetConfig {
+        url: format!("ws://{}/ocpp", deployment.depot_line.addr()),
+        chargers: args.chargers.min(DEPOT_CHARGERS_MAX),
+        versions: VersionMix::only(Version::V16),
+        scenario: simulator::Scenario::Steady,
+        nameless_stops: true,
+        speed_up: 3_600.0,
+        transactions_per_hour: 50.0,
+        transaction_minutes: 0.9,
+        meter_interval_s: 1e9,
+        heartbeat_interval_s: Some(1e6),
+        retry_interval_s: 3_600.0,
+        ..usual
+    }
+}
+
+fn usual_chargers(
+    deployment: &Deployment,
+    args: &DrillArgs,
+    name: &str,
+    ledger: &Path,
+) -> FleetConfig {
     FleetConfig {
         url: format!("ws://{}/ocpp", deployment.ocpp),
         chargers: args.chargers,
@@ -228,6 +292,27 @@ impl Recovery {
             self.took = Some(Moment::wall_clock().since(self.mended));
         }
     }
+}
+
+/// How many transactions of this run the API shows otherwise than the export, or only one of the two.
+fn compare_api(deployment: &Deployment, from: Timestamp, dir: &Path, name: &str) -> Result<u64> {
+    let ours = format!("DRILL-{name}-");
+    let is_ours = |row: &Value| {
+        row["charger_id"]
+            .as_str()
+            .is_some_and(|id| id.starts_with(&ours))
+    };
+    let export = dir.join(format!("transactions-{name}.ndjson"));
+    let text = std::fs::read_to_string(&export).context("read the export of transactions")?;
+    let exported = text.lines().map(serde_json::from_str::<Value>);
+    let exported = exported.collect::<Result<Vec<_>, _>>()?;
+    let listed = deployment.api_list(&format!("/api/v1/transactions?from={}", from.0))?;
+    let set = |rows: Vec<Value>| -> BTreeSet<String> {
+        let rows = rows.iter().filter(|row| is_ours(row));
+        rows.map(Value::to_string).collect()
+    };
+    let (exported, listed) = (set(exported), set(listed));
+    Ok(exported.symmetric_difference(&listed).count() as u64)
 }
 
 /// What `wattpost audit` says, as a person would ask it.

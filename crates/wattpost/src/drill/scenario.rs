@@ -18,10 +18,14 @@ pub(crate) enum Scenario {
     Blocked,
     BlackHole,
     DiskFull,
+    BlockedBacklog,
+    SlowDatabase,
+    Depot,
+    UpkeepMissed,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Gateway,
         Self::Consumer,
         Self::Api,
@@ -34,6 +38,10 @@ impl Scenario {
         Self::Blocked,
         Self::BlackHole,
         Self::DiskFull,
+        Self::BlockedBacklog,
+        Self::SlowDatabase,
+        Self::Depot,
+        Self::UpkeepMissed,
     ];
 
     /// What `--scenario` calls it by number.
@@ -51,6 +59,10 @@ impl Scenario {
             Self::Blocked => "7",
             Self::BlackHole => "8",
             Self::DiskFull => "9",
+            Self::BlockedBacklog => "10",
+            Self::SlowDatabase => "11",
+            Self::Depot => "12",
+            Self::UpkeepMissed => "13",
         }
     }
 
@@ -69,6 +81,10 @@ impl Scenario {
             Self::Blocked => "blocked",
             Self::BlackHole => "black-hole",
             Self::DiskFull => "disk-full",
+            Self::BlockedBacklog => "blocked-with-backlog",
+            Self::SlowDatabase => "slow-database",
+            Self::Depot => "offline-depot",
+            Self::UpkeepMissed => "upkeep-missed",
         }
     }
 
@@ -87,6 +103,10 @@ impl Scenario {
             Self::Blocked => "RabbitMQ blocks (memory alarm)",
             Self::BlackHole => "network to RabbitMQ swallows all",
             Self::DiskFull => "disk of the gateway full",
+            Self::BlockedBacklog => "RabbitMQ blocks, queues not empty",
+            Self::SlowDatabase => "database slow (1 to 50 ms)",
+            Self::Depot => "depot back, stops without an id",
+            Self::UpkeepMissed => "partitions of today missing",
         }
     }
 
@@ -106,7 +126,12 @@ impl Scenario {
     pub(crate) const fn applies_embedded(self) -> bool {
         matches!(
             self,
-            Self::Ours | Self::Database | Self::Everything | Self::AgainAndAgain | Self::DiskFull
+            Self::Ours
+                | Self::Database
+                | Self::Everything
+                | Self::AgainAndAgain
+                | Self::DiskFull
+                | Self::Depot
         )
     }
 
@@ -121,6 +146,9 @@ impl Scenario {
                 | Self::RabbitAndDatabase
                 | Self::Blocked
                 | Self::BlackHole
+                | Self::BlockedBacklog
+                | Self::SlowDatabase
+                | Self::UpkeepMissed
         )
     }
 
@@ -191,7 +219,8 @@ mod tests {
         assert_eq!(chosen(&["1"], false), ["1a", "1b", "1c", "1d"]);
         assert_eq!(chosen(&["1B"], false), ["1b"]);
         assert_eq!(chosen(&[], false).len(), Scenario::ALL.len());
-        assert_eq!(chosen(&[], true), ["1d", "3", "5", "6", "9"]);
+        assert_eq!(chosen(&[], true), ["1d", "3", "5", "6", "9", "12"]);
+        assert_eq!(chosen(&["12", "9"], true), ["9", "12"]);
         assert_eq!(chosen(&["1", "ours"], true), ["1d"]);
     }
 

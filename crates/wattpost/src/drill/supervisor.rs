@@ -91,6 +91,24 @@ impl Supervisor {
         Ok(())
     }
 
+    /// SIGSTOP: the role stands still with its connections open, until [`Supervisor::resume`].
+    pub(super) fn pause(&self, role: Role) {
+        self.each(role, Process::pause);
+    }
+
+    /// SIGCONT.
+    pub(super) fn resume(&self, role: Role) {
+        self.each(role, Process::resume);
+    }
+
+    fn each(&self, role: Role, work: impl Fn(&Process)) {
+        let slots = lock(&self.slots);
+        let processes = slots.iter().filter(|slot| slot.role == role);
+        processes
+            .filter_map(|slot| slot.process.as_ref())
+            .for_each(work);
+    }
+
     /// SIGTERM, waits, and does not start it again.
     pub(super) fn stop(&self, role: Role) -> Result<()> {
         let stopped: Vec<Slot> = {

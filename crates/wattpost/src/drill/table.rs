@@ -127,6 +127,8 @@ mod tests {
             drained: true,
             whole: true,
             felt: true,
+            broken: None,
+            api_differs: 0,
         };
         let second = Duration::from_secs(1);
         Outcome::judge(Scenario::Rabbit, false, "broker", &report, measured, second)

@@ -59,6 +59,10 @@ pub(super) struct Measured {
     pub whole: bool,
     /// Whether the fault was felt at all.
     pub felt: bool,
+    /// What did not become of the fault, though it is promised.
+    pub broken: Option<&'static str>,
+    /// Transactions that the API shows otherwise than the export, or only one of them.
+    pub api_differs: u64,
 }
 
 impl Outcome {
@@ -86,10 +90,13 @@ impl Outcome {
             stored: audit.acknowledged
                 - audit.missing.min(audit.acknowledged)
                 - audit.heartbeats_not_kept,
-            lost: audit.missing + audit.missing_transactions + audit.discarded,
+            lost: audit.missing
+                + audit.missing_transactions
+                + audit.unfinished_transactions
+                + audit.discarded,
             duplicated: audit.duplicates_in_effect + audit.duplicate_transactions,
             out_of_order: audit.out_of_order,
-            altered: audit.altered + audit.wrong_answers,
+            altered: audit.altered + audit.wrong_answers + audit.wrong_energy,
             longest_wait_s: measured.longest_wait.as_secs_f64(),
             longest_quiet_s: measured.longest_quiet.as_secs_f64(),
             recovery_s: measured.recovery.map(|recovery| recovery.as_secs_f64()),
@@ -111,6 +118,7 @@ impl Outcome {
         fault(outcome.duplicated, "duplicated");
         fault(outcome.out_of_order, "out of order");
         fault(outcome.altered, "altered");
+        fault(measured.api_differs, "transactions otherwise in the API");
         fault(outcome.unexpected_ends, "processes ended by themselves");
         if outcome.acknowledged == 0 {
             faults.push("no answers at all".to_owned());
@@ -124,6 +132,7 @@ impl Outcome {
         if !measured.felt {
             faults.push("the fault was not felt, so nothing is proved".to_owned());
         }
+        faults.extend(measured.broken.map(str::to_owned));
         if outcome.recovery_s.is_none() {
             faults.push("not all stored in time".to_owned());
         }
@@ -166,6 +175,8 @@ mod tests {
             drained: true,
             whole: true,
             felt: true,
+            broken: None,
+            api_differs: 0,
         };
         (report, measured)
     }
@@ -189,10 +200,12 @@ mod tests {
     #[test]
     fn each_broken_promise_fails_and_is_named() {
         type Spoil = fn(&mut Report, &mut Measured);
-        let cases: [(Spoil, &str); 13] = [
+        let cases: [(Spoil, &str); 17] = [
             (|report, _| report.missing = 3, "3 lost"),
             (|report, _| report.missing_transactions = 1, "1 lost"),
             (|report, _| report.discarded = 2, "2 lost"),
+            (|report, _| report.unfinished_transactions = 2, "2 lost"),
+            (|report, _| report.wrong_energy = 1, "1 altered"),
             (|report, _| report.duplicates_in_effect = 1, "1 duplicated"),
             (
                 |report, _| report.duplicate_transactions = 1,
@@ -211,6 +224,14 @@ mod tests {
             ),
             (|_, measured| measured.whole = false, "not every part"),
             (|_, measured| measured.felt = false, "not felt"),
+            (
+                |_, measured| measured.broken = Some("no direct road"),
+                "no direct road",
+            ),
+            (
+                |_, measured| measured.api_differs = 2,
+                "2 transactions otherwise",
+            ),
             (
                 |_, measured| measured.longest_quiet = Duration::from_millis(1_300),
                 "no answer for 1.3 s",

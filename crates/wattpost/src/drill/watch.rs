@@ -127,6 +127,11 @@ impl<'a> Watch<'a> {
         troubles.get("HTTP 503").copied().unwrap_or(0)
     }
 
+    /// Transaction messages that chargers keep.
+    pub(super) fn queued(&self) -> u64 {
+        self.fleet.stats().queued
+    }
+
     fn show(&self) {
         let mut shown = self.shown.borrow_mut();
         if shown.0.elapsed() >= SHOW_EVERY {

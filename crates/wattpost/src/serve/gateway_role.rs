@@ -1,6 +1,6 @@
 //! The gateway in this process: journal, road to the database, door.
 
-use crate::belonging;
+use crate::belonging::{self, Comparison};
 use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::database::Database;
@@ -14,6 +14,10 @@ use journal::Journal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// What was in RabbitMQ at the last stop is given so long to arrive before it is missed.
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// The journal, opened, and whose it is.
 pub(crate) struct Opened {
@@ -48,6 +52,8 @@ pub(crate) struct GatewayRole {
     /// Writes to the database: the only road, or the direct one beside RabbitMQ.
     applier: Arc<Applier>,
     road: Option<Arc<Road>>,
+    /// Looks for what the database lacks.
+    comparing: JoinHandle<()>,
 }
 
 impl GatewayRole {
@@ -71,12 +77,15 @@ impl GatewayRole {
                 settings.gateway.broker_grace(),
             ))
         });
-        let again = match &road {
-            // What the database lacks may lie in RabbitMQ.
-            Some(_) => None,
-            None => Some(&*applier as &dyn Sink),
+        belonging::check(&journal, id, database, settings.journal.disregard_seq).await?;
+        let comparison = Comparison {
+            journal: journal.clone(),
+            gateway_id: id,
+            database: Arc::clone(database),
+            sink: Arc::clone(&applier) as _,
+            settle: road.as_ref().map_or(Duration::ZERO, |_| SETTLE),
+            retain_days: settings.database.retain_days,
         };
-        belonging::check(&journal, id, database, again).await?;
         let sink: Arc<dyn Sink> = match &road {
             Some(road) => Arc::clone(road) as _,
             None => Arc::clone(&applier) as _,
@@ -95,12 +104,14 @@ impl GatewayRole {
         )
         .await
         .context("start the gateway")?;
+        let comparing = tokio::spawn(belonging::deliver_missing(comparison));
         Ok(Self {
             journal,
             id,
             gateway,
             applier,
             road,
+            comparing,
         })
     }
 
@@ -138,6 +149,7 @@ impl GatewayRole {
     /// # Errors
     /// When the journal cannot be synced any more.
     pub(crate) async fn close(self) -> Result<u64> {
+        self.comparing.abort();
         close_applier(self.applier).await;
         let status = self.journal.status();
         let journal = self.journal;

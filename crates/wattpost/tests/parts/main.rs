@@ -17,5 +17,6 @@ mod plant;
 mod alone;
 mod cluster;
 mod dead_letters;
+mod restored;
 mod several_gateways;
 mod wrong_settings;

@@ -51,18 +51,7 @@ fn a_journal_from_an_old_copy_is_refused_with_the_cure_and_the_cure_works() {
 
     std::fs::remove_dir_all(&journal).expect("remove the journal");
     copy(&old, &journal);
-    let mut refused = deployment
-        .command("serve")
-        .args(["--ocpp-listen", "127.0.0.1:0"])
-        .args(["--http-listen", "127.0.0.1:0"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("start wattpost");
-    let status = wait_for_exit(&mut refused, Duration::from_secs(20)).expect("it ends");
-    let output = refused.wait_with_output().expect("read its words");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!status.success());
+    let said = refused(&deployment);
     assert!(
         said.contains("older copy") && said.contains("move the directory"),
         "{said}"
@@ -79,6 +68,60 @@ fn a_journal_from_an_old_copy_is_refused_with_the_cure_and_the_cure_works() {
         ids
     };
     assert_eq!(heartbeats_stored(&deployment), expected);
+}
+
+/// Starts a `serve` that must refuse, and returns what it said.
+fn refused(deployment: &Deployment) -> String {
+    let mut refused = deployment
+        .command("serve")
+        .args(["--ocpp-listen", "127.0.0.1:0"])
+        .args(["--http-listen", "127.0.0.1:0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start wattpost");
+    let status = wait_for_exit(&mut refused, Duration::from_secs(20)).expect("it ends");
+    let output = refused.wait_with_output().expect("read its words");
+    assert!(!status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn one_wrong_number_in_the_database_can_be_disregarded_and_an_old_journal_beside_it_cannot() {
+    let mut deployment = Deployment::start("");
+    let journal = deployment.data_dir().join("journal");
+    let old = deployment.path("old-journal");
+    heartbeats(&deployment, 0);
+    deployment.stop_when_stored();
+    copy(&journal, &old);
+    let database = rusqlite::Connection::open(deployment.data_dir().join("wattpost.db"))
+        .expect("open the database");
+    let wrong = 123_456_789;
+    database
+        .execute(
+            "INSERT INTO dead_letters (gateway_no, seq, bytes, reason, at)
+             SELECT gateway_no, ?1, x'00', 'by hand', 0 FROM
+             (SELECT no AS gateway_no FROM gateways LIMIT 1)",
+            [wrong],
+        )
+        .expect("a row by hand");
+    drop(database);
+    let said = refused(&deployment);
+    let setting = format!("journal.disregard_seq = {wrong}");
+    assert!(said.contains(&setting), "{said}");
+
+    // As the sentence says.
+    let settings = format!("[journal]\ndisregard_seq = {wrong}\n");
+    std::fs::write(deployment.path("wattpost.toml"), settings).expect("write the settings");
+    deployment.restart();
+    heartbeats(&deployment, HEARTBEATS);
+    deployment.stop_when_stored();
+    assert_eq!(heartbeats_stored(&deployment).len(), 2 * HEARTBEATS);
+
+    std::fs::remove_dir_all(&journal).expect("remove the journal");
+    copy(&old, &journal);
+    let said = refused(&deployment);
+    assert!(said.contains("older copy"), "{said}");
 }
 
 #[test]

@@ -196,6 +196,27 @@ fn a_start_that_is_given_up_leaves_minus_one_behind() {
 }
 
 #[test]
+fn firmware_that_forgets_the_id_stops_under_minus_one_and_the_session_is_still_told() {
+    let config = FleetConfig {
+        nameless_stops: true,
+        ..busy()
+    };
+    let mut world = World::new(Version::V16, &config);
+    world.run_for(3600.0);
+    let stops = world.of("StopTransaction");
+    assert!(!stops.is_empty());
+    assert!(stops.iter().all(|one| one.payload["transactionId"] == -1));
+    let values = world.of("MeterValues");
+    assert!(values.iter().all(|one| one.payload["transactionId"] != -1));
+    let sessions = |action| -> Vec<u64> {
+        let of_action = world.entries.iter().filter(|one| one.action == action);
+        of_action.filter_map(|one| one.session).collect()
+    };
+    let stopped = sessions(Action::StopTransaction);
+    assert_eq!(stopped, sessions(Action::StartTransaction)[..stopped.len()]);
+}
+
+#[test]
 fn a_lost_line_is_no_failed_attempt_unless_told_so() {
     for (lost_line_counts, discarded) in [(false, 0), (true, 1)] {
         let config = FleetConfig {
