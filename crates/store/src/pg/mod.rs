@@ -21,11 +21,12 @@ mod numbers;
 mod schema;
 mod session;
 mod states;
+mod upkeep;
 
 use crate::refusal::Refusal;
 use central::ports::{Applied, Away, AwayKind, DeadLetter, Store};
 use central::project::Changes;
-use central::{GatewayId, Record, RecordId, Timestamp};
+use central::{GatewayId, Record, RecordId};
 pub use error::PostgresOpenError;
 pub use schema::Migrated;
 use session::Writer;
@@ -36,6 +37,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
+pub use upkeep::Upkeep;
 
 /// What is asked at the start takes no longer, whatever the other bounds are.
 const GLANCE_MAX: Duration = Duration::from_secs(2);
@@ -43,7 +45,7 @@ const GLANCE_MAX: Duration = Duration::from_secs(2);
 /// How PostgreSQL is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
-    /// Days that messages and meter values are kept; 0 = for ever. Default 0.
+    /// Days that messages, meter values, events and dead letters are kept; 0 = for ever. Default 0.
     pub retain_days: u32,
     /// Connections at most; one of them writes. Default 6; at least 2.
     pub connections_max: u32,
@@ -165,16 +167,6 @@ impl PostgresStore {
         self.read_within(self.glance(), async |connection| {
             numbers::last_seq(connection, gateway).await
         })
-    }
-
-    /// Makes partitions of the days to come and drops those that are past the retention. Cheap when there is
-    /// nothing to do; safe by several processes at once.
-    ///
-    /// # Errors
-    /// What is the matter with the database.
-    pub fn maintain(&self, now: Timestamp) -> Result<(), Away> {
-        let retain_days = i32::try_from(self.options.retain_days).unwrap_or(i32::MAX);
-        self.write(async |connection| schema::maintain(connection, now, retain_days).await)
     }
 
     /// Asks a question on one of the reading connections.
