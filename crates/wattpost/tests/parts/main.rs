@@ -18,4 +18,5 @@ mod alone;
 mod cluster;
 mod dead_letters;
 mod several_gateways;
+mod upkeep;
 mod wrong_settings;
