@@ -30,5 +30,5 @@ mod sqlite;
 mod states;
 mod writer;
 
-pub use pg::{Migrated, PostgresOpenError, PostgresOptions, PostgresStore};
+pub use pg::{Migrated, PostgresOpenError, PostgresOptions, PostgresStore, Upkeep};
 pub use sqlite::{OpenError, Options, SqliteStore};

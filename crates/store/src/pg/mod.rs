@@ -22,11 +22,12 @@ mod parts;
 mod schema;
 mod session;
 mod states;
+mod upkeep;
 
 use crate::refusal::Refusal;
 use central::ports::{Applied, Away, AwayKind, DeadLetter, Store};
 use central::project::Changes;
-use central::{GatewayId, Record, RecordId, Timestamp};
+use central::{GatewayId, Record, RecordId};
 pub use error::PostgresOpenError;
 pub(crate) use listing::Lists;
 pub use schema::Migrated;
@@ -39,6 +40,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+pub use upkeep::Upkeep;
 
 /// What is asked at the start takes no longer, whatever the other bounds are.
 const GLANCE_MAX: Duration = Duration::from_secs(2);
@@ -46,7 +48,7 @@ const GLANCE_MAX: Duration = Duration::from_secs(2);
 /// How PostgreSQL is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
-    /// Days that messages and meter values are kept; 0 = for ever. Default 0.
+    /// Days that messages, meter values, events and dead letters are kept; 0 = for ever. Default 0.
     pub retain_days: u32,
     /// Connections at most; one of them writes. Default 6; at least 2.
     pub connections_max: u32,
@@ -179,19 +181,8 @@ impl PostgresStore {
         self.read(async |connection| numbers::stored_seqs(connection, gateway, first, last).await)
     }
 
-    /// Makes partitions of the days to come and drops those that are past the retention. Cheap when there is
-    /// nothing to do; safe by several processes at once.
-    ///
-    /// # Errors
-    /// What is the matter with the database.
-    pub fn maintain(&self, now: Timestamp) -> Result<(), Away> {
-        let retain_days = i32::try_from(self.options.retain_days).unwrap_or(i32::MAX);
-        self.write(async |connection| schema::maintain(connection, now, retain_days).await)?;
-        self.list_later_ones()
-    }
-
     /// Lists the transactions whose list could not be changed in time when their messages were stored.
-    fn list_later_ones(&self) -> Result<(), Away> {
+    pub(crate) fn list_later_ones(&self) -> Result<(), Away> {
         loop {
             let was_listed =
                 self.write(async |connection| listing::list_one_later(connection).await)?;

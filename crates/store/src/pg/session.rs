@@ -8,6 +8,7 @@ use super::inbox::Days;
 use super::numbers::Numbers;
 use super::parts::Parts;
 use super::states::States;
+use super::upkeep::make_commits_durable;
 use crate::refusal::Refusal;
 use central::ports::AwayKind;
 use sqlx::ConnectOptions;
@@ -73,10 +74,11 @@ impl Writer {
         if self.session.is_none() {
             let connecting =
                 tokio::time::timeout(self.options.connect_timeout, self.connect.connect());
-            let connection = match connecting.await {
+            let mut connection = match connecting.await {
                 Ok(connected) => connected.map_err(error::refusal)?,
                 Err(_) => return Err(not_connected(self.options.connect_timeout)),
             };
+            make_commits_durable(&mut connection).await?;
             self.session = Some(Session {
                 connection,
                 memory: Memory::default(),
