@@ -70,7 +70,9 @@ CREATE INDEX transaction_views_by_charger ON transaction_views (charger_no, bega
 CREATE INDEX transaction_views_by_transaction ON transaction_views (transaction_no);
 CREATE INDEX transaction_views_by_key ON transaction_views (key);
 CREATE INDEX transaction_views_open ON transaction_views (began_at, key) WHERE open;
-CREATE INDEX transaction_views_pairing ON transaction_views (charger_no, began_at, kind, key) WHERE kind > 0;
+-- With the charger as an expression, so that for pairing no other index comes into question, whatever the planner's
+-- statistics say: any other would read a charger's whole history.
+CREATE INDEX transaction_views_pairing ON transaction_views ((charger_no::bigint), began_at, kind, key) WHERE kind > 0;
 
 -- Transactions whose rows above could not be changed in time when their messages were stored.
 CREATE TABLE transactions_to_list (

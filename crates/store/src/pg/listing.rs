@@ -299,28 +299,35 @@ async fn around(
     let keys =
         |places: &[RowPlace]| -> Vec<Uuid> { places.iter().map(|place| place.key).collect() };
     let numbers: Vec<i32> = (0..).take(clusters.len()).collect();
-    let chargers: Vec<i32> = clusters.iter().map(|cluster| cluster.charger_no).collect();
+    let chargers: Vec<i64> = clusters
+        .iter()
+        .map(|cluster| cluster.charger_no.into())
+        .collect();
     let rows_max = clusters.iter().map(Cluster::rows_max).max().unwrap_or(0);
     let rows: Vec<FoundRow> = sqlx::query_as(
-        "SELECT c.n, v.* FROM unnest($1::int[], $2::int[], $3::bigint[], $4::smallint[], $5::uuid[],
+        "SELECT c.n, v.* FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::smallint[], $5::uuid[],
              $6::bigint[], $7::smallint[], $8::uuid[])
              AS c (n, charger_no, first_at, first_kind, first_key, last_at, last_kind, last_key)
          CROSS JOIN LATERAL (
              (SELECT began_at, key, kind, token, meter_wh, transaction_no, partner FROM transaction_views
-              WHERE kind > 0 AND charger_no = c.charger_no
-                  AND (began_at, kind, key) < (c.first_at, c.first_kind, c.first_key)
-              ORDER BY began_at DESC, kind DESC, key DESC LIMIT $9)
+              WHERE kind > 0 AND charger_no::bigint >= c.charger_no
+                  AND (charger_no::bigint, began_at, kind, key)
+                      < (c.charger_no, c.first_at, c.first_kind, c.first_key)
+              ORDER BY charger_no::bigint DESC, began_at DESC, kind DESC, key DESC LIMIT $9)
              UNION ALL
              (SELECT began_at, key, kind, token, meter_wh, transaction_no, partner FROM transaction_views
-              WHERE kind > 0 AND charger_no = c.charger_no
-                  AND (began_at, kind, key) >= (c.first_at, c.first_kind, c.first_key)
-                  AND (began_at, kind, key) <= (c.last_at, c.last_kind, c.last_key)
-              ORDER BY began_at, kind, key LIMIT $10)
+              WHERE kind > 0
+                  AND (charger_no::bigint, began_at, kind, key)
+                      >= (c.charger_no, c.first_at, c.first_kind, c.first_key)
+                  AND (charger_no::bigint, began_at, kind, key)
+                      <= (c.charger_no, c.last_at, c.last_kind, c.last_key)
+              ORDER BY charger_no::bigint, began_at, kind, key LIMIT $10)
              UNION ALL
              (SELECT began_at, key, kind, token, meter_wh, transaction_no, partner FROM transaction_views
-              WHERE kind > 0 AND charger_no = c.charger_no
-                  AND (began_at, kind, key) > (c.last_at, c.last_kind, c.last_key)
-              ORDER BY began_at, kind, key LIMIT $9)) AS v",
+              WHERE kind > 0 AND charger_no::bigint <= c.charger_no
+                  AND (charger_no::bigint, began_at, kind, key)
+                      > (c.charger_no, c.last_at, c.last_kind, c.last_key)
+              ORDER BY charger_no::bigint, began_at, kind, key LIMIT $9)) AS v",
     )
     .bind(&numbers)
     .bind(&chargers)
