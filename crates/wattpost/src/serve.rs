@@ -14,7 +14,7 @@ mod notify;
 
 use crate::config::Settings;
 use crate::database::{self, Database, Use};
-use crate::{SettingsArgs, check, telemetry};
+use crate::{SettingsArgs, check, open_files, telemetry};
 use anyhow::{Context, Result};
 use broker::Broker;
 use central::ports::HealthProbe;
@@ -58,7 +58,7 @@ impl Roles {
         }
     }
 
-    const fn has_gateway(self) -> bool {
+    pub(crate) const fn has_gateway(self) -> bool {
         matches!(self, Self::All | Self::Gateway)
     }
 
@@ -89,6 +89,7 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
         settings.health.consumer_listen = listen;
     }
     telemetry::start_logging(&settings.log)?;
+    open_files::fit(&mut settings, roles)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("wattpost")
