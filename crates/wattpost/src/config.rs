@@ -624,6 +624,46 @@ mod tests {
         assert_same_keys(&defaults, &written, "");
     }
 
+    /// What a file that is copied into production must not do: let in everybody, or run servers that the docs
+    /// call untried.
+    #[test]
+    fn the_compose_file_lets_in_who_was_added_and_runs_what_the_docs_call_tried() {
+        let compose = include_str!("../../../compose.yaml");
+        let value = |key: &str| {
+            let line = compose
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(key));
+            line.unwrap_or_else(|| panic!("{key} is missing")).trim()
+        };
+        assert_eq!(
+            value("WATTPOST__POLICY__UNKNOWN_CHARGER:"),
+            "${WATTPOST_UNKNOWN_CHARGER:-reject}"
+        );
+        for line in compose.lines().filter(|line| line.contains("ports:")) {
+            let is_for_chargers = line.contains("\"9000:9000\"");
+            assert!(is_for_chargers || line.contains("\"127.0.0.1:"), "{line}");
+        }
+        let tried = [
+            (
+                "rabbitmq:3.10",
+                include_str!("../../../docs/messages.md"),
+                "| 3.10.8 (Erlang 25) | everything here is tested",
+            ),
+            (
+                "postgres:15",
+                include_str!("../../../docs/database.md"),
+                "PostgreSQL (tried with 15)",
+            ),
+        ];
+        for (image, docs, words) in tried {
+            assert!(compose.contains(&format!(":-{image}")), "{image}");
+            assert!(
+                docs.contains(words),
+                "{image} is not what the docs call tried"
+            );
+        }
+    }
+
     fn assert_same_keys(expected: &serde_json::Value, written: &serde_json::Value, at: &str) {
         let Some(expected) = expected.as_object() else {
             return;

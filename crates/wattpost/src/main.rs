@@ -14,6 +14,7 @@ mod deadletters;
 mod drill;
 mod export;
 mod migrate;
+mod open_files;
 mod serve;
 mod simulate;
 mod telemetry;

@@ -13,6 +13,7 @@ mod deployment;
 mod http;
 
 mod graceful_stop;
+mod handles;
 mod killed;
 mod old_copies;
 mod outages;
