@@ -27,6 +27,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) registration: Registration,
     pub(crate) now: Timestamp,
+    /// The id of the stopped session whose start was equal to this one (1.6 StartTransaction).
+    pub(crate) ended_transaction: Option<i64>,
     /// A random number, drawn for this call.
     pub(crate) dice: u64,
 }

@@ -21,7 +21,10 @@ pub use connector::{ConnectorState, ConnectorStatus, ConnectorView};
 pub use ranges::RangeSet;
 pub use register::{First, Latest, Stamp};
 pub use row::{EventRow, MeterValueRow};
-pub use transaction::{ContentKey, Start, Stop, TransactionState, TransactionView, pair_orphans};
+pub use transaction::{
+    Candidate, ContentKey, PAIRING_WINDOW, Start, Stop, TransactionState, TransactionView,
+    key_without_start, pair, pair_orphans, unnamed_stop_id, written_id_of_unnamed_stop,
+};
 
 /// Taking in what another copy of the same state knows.
 pub trait Merge {

@@ -59,6 +59,19 @@ impl<'a> NaturalKey<'a> {
         }
     }
 
+    /// What tells one start or stop of a transaction apart from another: as [`NaturalKey::of`], and for a
+    /// stop always its time and meter too, since one id may be stopped twice with different registers.
+    pub(crate) fn of_part(version: Version, action: &str, payload: &'a str) -> Option<Self> {
+        let is_stop = version == Version::V16 && action == "StopTransaction";
+        match members(payload, &["transactionId", "timestamp", "meterStop"]) {
+            Some(members) if is_stop => Some(Self {
+                action: "StopTransaction",
+                members,
+            }),
+            _ => Self::of(version, action, payload),
+        }
+    }
+
     /// `seqNo` counts within a transaction; the event's type guards against chargers that do not count.
     fn of_event(payload: &'a str) -> Self {
         const ACTION: &str = "TransactionEvent";

@@ -165,19 +165,13 @@ struct Source<'a> {
     charger: &'a str,
 }
 
-/// Before this no charger of ours existed: a clock that says so was never set (quirk 10).
-const EARLIEST: Timestamp = Timestamp(1_262_304_000_000);
-
-/// 2100-01-01T00:00:00Z: a clock that says so was set wrong.
-const LATEST: Timestamp = Timestamp(4_102_444_800_000);
-
 impl Source<'_> {
     /// When a message speaks of: the charger's time, also where its clock is ahead of ours, if it is
     /// one at which there are chargers; else when we read it. What counts as such a time must not
     /// depend on when we read it: a row's identity holds this, and a resend is read later.
     fn effective(&self, told: Option<jiff::Timestamp>) -> Timestamp {
         match told.map(Timestamp::from) {
-            Some(told) if (EARLIEST..LATEST).contains(&told) => told,
+            Some(told) if told.is_plausible() => told,
             _ => self.record.received_at,
         }
     }

@@ -12,6 +12,7 @@ use crate::natural_key::NaturalKey;
 use crate::record::{AnswerKind, Record, RecordKind};
 use ocpp::Version;
 use ocpp::action::{self, DeliveryClass};
+use ocpp::json::Raw;
 use std::collections::VecDeque;
 use std::hash::Hasher;
 
@@ -22,14 +23,60 @@ pub(crate) struct ResendKey {
     natural: u64,
     /// All it says.
     content: u32,
+    /// Its part in a session.
+    role: Role,
+    /// Of the id of its session; of a 1.6 start only the answer tells.
+    session: SessionTag,
+    /// Whether it is a start that no plausible time tells apart from an equal start of another day.
+    pub(crate) is_undated_start: bool,
+}
+
+/// What a message does to the session that it speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Nothing that matters here.
+    Other,
+    /// StartTransaction (1.6).
+    Start,
+    /// StopTransaction (1.6).
+    Stop,
+    /// `TransactionEvent` `Started` (2.x).
+    Started,
+    /// `TransactionEvent` `Updated` (2.x), or one of an unknown type.
+    Updated,
+    /// `TransactionEvent` `Ended` (2.x).
+    Ended,
+}
+
+/// 16 bits of the hash of a transaction's id. Two ids with one tag do no harm: a message that was
+/// forgotten too early is recorded once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SessionTag(u16);
+
+impl SessionTag {
+    /// The message names no session.
+    const NONE: Self = Self(0);
+    /// A 1.6 stop without a usable id (rule Q-17).
+    const UNNAMED: Self = Self(1);
+
+    fn of(id: &str) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a part of a hash is a hash"
+        )]
+        let tag = quick_hash(&[id]) as u16;
+        Self(tag.max(2))
+    }
+
+    fn of_number(id: Option<i64>) -> Self {
+        match id {
+            Some(1..) => Self::of(&id.unwrap_or_default().to_string()),
+            _ => Self::UNNAMED,
+        }
+    }
 }
 
 impl ResendKey {
-    /// Tells a message apart from every other, also from one with the same natural key.
-    const fn mark(self) -> u64 {
-        self.natural ^ (self.content as u64).rotate_left(32)
-    }
-
     /// `None` for messages that are only known for a short time.
     pub(crate) fn of(version: Version, action: &str, payload: &str) -> Option<Self> {
         let content = quick_hash(&[action, payload]);
@@ -40,10 +87,74 @@ impl ResendKey {
             None if is_told_again(version, action) => content,
             None => return None,
         };
+        let (role, session, is_undated_start) = role(version, action, payload);
         #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
         let content = content as u32;
-        Some(Self { natural, content })
+        Some(Self {
+            natural,
+            content,
+            role,
+            session,
+            is_undated_start,
+        })
     }
+}
+
+/// Tells a message apart from every other, also from one with the same natural key.
+const fn mark(natural: u64, content: u32) -> u64 {
+    natural ^ (content as u64).rotate_left(32)
+}
+
+/// A message's role, the session that it names, and whether it is a start without a plausible time.
+fn role(version: Version, action: &str, payload: &str) -> (Role, SessionTag, bool) {
+    match (version, action) {
+        (Version::V16, "StartTransaction") => {
+            let mut told = None;
+            let _ = Raw::new(payload).members(|name, value| {
+                if name == "timestamp" {
+                    told = value.timestamp();
+                }
+            });
+            let is_dated = told.is_some_and(|told| Timestamp::from(told).is_plausible());
+            (Role::Start, SessionTag::NONE, !is_dated)
+        }
+        (Version::V16, "StopTransaction") => {
+            let id = transaction_id_member(payload);
+            (Role::Stop, SessionTag::of_number(id), false)
+        }
+        (Version::V201 | Version::V21, "TransactionEvent") => {
+            let (mut role, mut session) = (Role::Updated, SessionTag::NONE);
+            let _ = Raw::new(payload).members(|name, value| match name {
+                "eventType" => {
+                    role = match value.text().as_deref() {
+                        Some("Started") => Role::Started,
+                        Some("Ended") => Role::Ended,
+                        _ => Role::Updated,
+                    };
+                }
+                "transactionInfo" => {
+                    let _ = value.members(|name, value| {
+                        if name == "transactionId" {
+                            session = SessionTag::of(value.as_str());
+                        }
+                    });
+                }
+                _ => {}
+            });
+            (role, session, false)
+        }
+        _ => (Role::Other, SessionTag::NONE, false),
+    }
+}
+
+fn transaction_id_member(payload: &str) -> Option<i64> {
+    let mut id = None;
+    let _ = Raw::new(payload).members(|name, value| {
+        if name == "transactionId" {
+            id = value.integer();
+        }
+    });
+    id
 }
 
 /// Whether a charger may repeat this, by class or because it is a page of a report (N-10).
@@ -80,10 +191,14 @@ pub(crate) enum Known<'a> {
 }
 
 /// What one charger said lately, small enough to be kept for every charger that we know: at most
-/// [`ResendMemory::KEYS_MAX`] messages of 16 bytes, and the words of the last
+/// [`ResendMemory::KEYS_MAX`] messages of 24 bytes, and the words of the last
 /// [`ResendMemory::ANSWERS_MAX`] answers that were not just `{}`. Empty it costs no heap.
 ///
-/// A charger repeats what was not answered before it goes on, so the newest few are what matters.
+/// A charger repeats what was not answered before it goes on, so the newest few are what matters. It also
+/// follows that a start which comes again after its stop was answered is no repeat: it begins another
+/// session, which must get a record, and in 1.6 an id, of its own. So a stop ends what is known of its start,
+/// a start ends what is known of the session before it under the same id, and a stop without a usable id
+/// ends what is known of all starts.
 #[derive(Debug, Default)]
 pub struct ResendMemory {
     /// Oldest first.
@@ -97,21 +212,25 @@ pub struct ResendMemory {
 struct Message {
     natural: u64,
     content: u32,
+    session: SessionTag,
+    role: Role,
     /// Whether the answer was more than `{}`.
     has_answer: bool,
+    /// A 1.6 start whose session was stopped.
+    is_ended: bool,
+    /// Whether it was first heard on an earlier connection.
+    is_earlier: bool,
 }
+
+const _: () = assert!(size_of::<Message>() <= 24);
 
 impl Message {
     fn is(&self, key: ResendKey) -> bool {
-        self.natural == key.natural && self.content == key.content
+        self.natural == key.natural && self.content == key.content && !self.is_ended
     }
 
     const fn mark(&self) -> u64 {
-        ResendKey {
-            natural: self.natural,
-            content: self.content,
-        }
-        .mark()
+        mark(self.natural, self.content)
     }
 }
 
@@ -152,9 +271,29 @@ impl ResendMemory {
                 .sum::<usize>()
     }
 
+    /// A new connection begins: all that is known was heard on earlier ones.
+    pub(crate) fn begin_connection(&mut self) {
+        for message in &mut self.messages {
+            message.is_earlier = true;
+        }
+    }
+
+    /// Whether a message that is known was first heard on an earlier connection.
+    pub(crate) fn is_of_earlier_connection(&self, key: ResendKey) -> bool {
+        let known = self.messages.iter().rev().find(|message| message.is(key));
+        known.is_some_and(|message| message.is_earlier)
+    }
+
+    /// The id of the stopped 1.6 session whose start was about the same as this one.
+    pub(crate) fn ended_transaction(&self, key: ResendKey) -> Option<i64> {
+        let is_it = |message: &&Message| message.is_ended && message.natural == key.natural;
+        let ended = self.messages.iter().rev().find(is_it)?;
+        transaction_id_member(self.answer(ended)?)
+    }
+
     /// Is it a repeat? Else, of all messages about the same, the first one's answer is told.
     pub(crate) fn find(&self, key: ResendKey) -> Known<'_> {
-        let of_this = |message: &&Message| message.natural == key.natural;
+        let of_this = |message: &&Message| message.natural == key.natural && !message.is_ended;
         let exact = |message: &&Message| message.is(key);
         if let Some(message) = self.messages.iter().rev().find(exact) {
             return match self.answer(message) {
@@ -174,12 +313,24 @@ impl ResendMemory {
     /// Remembers an answer, unless the very same message is known already: the first answer stays.
     pub(crate) fn remember(&mut self, key: ResendKey, answer: &str) {
         if matches!(self.find(key), Known::Repeat(_)) {
+            for message in self.messages.iter_mut().filter(|message| message.is(key)) {
+                message.is_earlier = false;
+            }
             return;
         }
+        let session = match key.role {
+            Role::Start => SessionTag::of_number(transaction_id_member(answer)),
+            _ => key.session,
+        };
+        self.end_what(key, session);
         let message = Message {
             natural: key.natural,
             content: key.content,
+            session,
+            role: key.role,
             has_answer: answer != "{}",
+            is_ended: false,
+            is_earlier: false,
         };
         if message.has_answer {
             if self.answers.len() >= Self::ANSWERS_MAX
@@ -196,6 +347,44 @@ impl ResendMemory {
             self.answers.retain(|(mark, _)| *mark != forgotten.mark());
         }
         self.messages.push_back(message);
+    }
+
+    /// Ends or forgets what a message with this key makes a matter of the past.
+    fn end_what(&mut self, key: ResendKey, session: SessionTag) {
+        let is_of_session =
+            |message: &Message| message.session == session && message.session != SessionTag::NONE;
+        match key.role {
+            Role::Start => self.forget(|message| {
+                let is_same_start = message.role == Role::Start && message.natural == key.natural;
+                let is_unnamed_stop =
+                    message.role == Role::Stop && message.session == SessionTag::UNNAMED;
+                (is_same_start && message.is_ended)
+                    || is_unnamed_stop
+                    || (message.role == Role::Stop && is_of_session(message))
+            }),
+            Role::Stop => {
+                for message in &mut self.messages {
+                    let is_its_start = session == SessionTag::UNNAMED || is_of_session(message);
+                    message.is_ended |= message.role == Role::Start && is_its_start;
+                }
+            }
+            Role::Started | Role::Ended => self.forget(|message| {
+                matches!(message.role, Role::Started | Role::Updated | Role::Ended)
+                    && is_of_session(message)
+            }),
+            Role::Updated | Role::Other => {}
+        }
+    }
+
+    fn forget(&mut self, is_forgotten: impl Fn(&Message) -> bool) {
+        let answers = &mut self.answers;
+        self.messages.retain(|message| {
+            let is_kept = !is_forgotten(message);
+            if !is_kept && message.has_answer {
+                answers.retain(|(mark, _)| *mark != message.mark());
+            }
+            is_kept
+        });
     }
 
     fn answer(&self, message: &Message) -> Option<&str> {
@@ -314,6 +503,83 @@ mod tests {
         assert_eq!(memory.find(other), Known::Repeat("second"));
         let (third, _) = stop(7, 300);
         assert_eq!(memory.find(third), Known::Conflict("first"));
+    }
+
+    fn start(payload: &str) -> ResendKey {
+        ResendKey::of(Version::V16, "StartTransaction", payload).expect("class T")
+    }
+
+    const UNDATED: &str = r#"{"connectorId":1,"idTag":"A","meterStart":0}"#;
+
+    #[test]
+    fn an_equal_start_after_its_stop_is_no_repeat() {
+        let mut memory = ResendMemory::default();
+        let key = start(UNDATED);
+        memory.remember(key, r#"{"transactionId":7}"#);
+        assert!(matches!(memory.find(key), Known::Repeat(_)));
+        assert_eq!(memory.ended_transaction(key), None);
+        memory.remember(stop(8, 1).0, "{}");
+        assert!(
+            matches!(memory.find(key), Known::Repeat(_)),
+            "another one's stop"
+        );
+        memory.remember(stop(7, 1).0, "{}");
+        assert_eq!(memory.find(key), Known::New);
+        assert_eq!(memory.ended_transaction(key), Some(7));
+        memory.remember(key, r#"{"transactionId":9}"#);
+        assert_eq!(memory.find(key), Known::Repeat(r#"{"transactionId":9}"#));
+        assert!(
+            memory.find(stop(7, 1).0) != Known::New,
+            "its stop may still come again"
+        );
+    }
+
+    #[test]
+    fn a_stop_without_an_id_ends_every_start_and_the_next_start_ends_it() {
+        let mut memory = ResendMemory::default();
+        let (key, nameless) = (
+            start(UNDATED),
+            r#"{"transactionId":-1,"meterStop":5,"timestamp":"1970-01-01T00:00:00Z"}"#,
+        );
+        let nameless = ResendKey::of(Version::V16, "StopTransaction", nameless).expect("class T");
+        memory.remember(key, r#"{"transactionId":7}"#);
+        memory.remember(nameless, "{}");
+        assert_eq!(memory.find(key), Known::New);
+        assert!(matches!(memory.find(nameless), Known::Repeat(_)));
+        memory.remember(key, r#"{"transactionId":9}"#);
+        assert_eq!(memory.find(nameless), Known::New);
+    }
+
+    #[test]
+    fn an_equal_transaction_event_after_the_end_is_no_repeat() {
+        let event = |kind: &str, seq: u32| {
+            let payload = format!(
+                r#"{{"eventType":"{kind}","seqNo":{seq},"timestamp":"1970-01-01T00:00:00Z","transactionInfo":{{"transactionId":"0"}}}}"#
+            );
+            ResendKey::of(Version::V201, "TransactionEvent", &payload).expect("class T")
+        };
+        let mut memory = ResendMemory::default();
+        let all = [event("Started", 0), event("Updated", 1), event("Ended", 2)];
+        for _ in 0..2 {
+            for key in all {
+                assert_eq!(memory.find(key), Known::New);
+                memory.remember(key, "{}");
+                assert!(matches!(memory.find(key), Known::Repeat(_)));
+            }
+            assert!(matches!(memory.find(all[2]), Known::Repeat(_)));
+        }
+    }
+
+    #[test]
+    fn only_a_start_without_a_plausible_time_is_undated() {
+        assert!(start(UNDATED).is_undated_start);
+        for (time, is_undated) in [
+            ("1970-01-01T00:00:42Z", true),
+            ("2026-01-01T00:00:00Z", false),
+        ] {
+            let payload = UNDATED.replace("{\"conn", &format!("{{\"timestamp\":\"{time}\",\"conn"));
+            assert_eq!(start(&payload).is_undated_start, is_undated, "{time}");
+        }
     }
 
     #[test]

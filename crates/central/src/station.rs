@@ -211,7 +211,8 @@ impl Station {
     /// A charger has connected: `memory` is what is remembered of it. The first output appends the
     /// `Connected` record.
     #[must_use]
-    pub fn new(config: StationConfig, memory: ResendMemory, now: Timestamp) -> Self {
+    pub fn new(config: StationConfig, mut memory: ResendMemory, now: Timestamp) -> Self {
+        memory.begin_connection();
         let mut station = Self {
             charger_id: config.charger_id,
             version: config.version,

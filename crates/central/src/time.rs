@@ -11,7 +11,19 @@ use std::fmt;
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
+/// Before this no charger of ours existed: a clock that says so was never set (quirk 10).
+const EARLIEST: Timestamp = Timestamp(1_262_304_000_000);
+
+/// 2100-01-01T00:00:00Z: a clock that says so was set wrong.
+const LATEST: Timestamp = Timestamp(4_102_444_800_000);
+
 impl Timestamp {
+    /// Whether a charger's clock that says this can have been set: from 2010 to 2099.
+    #[must_use]
+    pub fn is_plausible(self) -> bool {
+        (EARLIEST..LATEST).contains(&self)
+    }
+
     /// The moment as milliseconds since the Unix epoch.
     #[must_use]
     pub const fn as_millis(self) -> i64 {

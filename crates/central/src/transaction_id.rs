@@ -2,11 +2,14 @@
 //! that a resend gets the same id from any gateway, also after a restart, also without a database.
 //! Why a hash, and what happens when two are alike: `docs/adr/0002-transaction-ids.md`.
 
-use crate::natural_key::NaturalKey;
+use crate::natural_key::{NaturalKey, StableHasher};
 use ocpp::Version;
 
 /// Where an id comes from; never change, chargers hold the ids.
 const DOMAIN: &str = "wattpost transaction id 1";
+
+/// Where the id of a further session with an equal start comes from; never change.
+const NEXT_DOMAIN: &str = "wattpost next transaction id 1";
 
 /// The id that we give to this StartTransaction of this charger: 1 to 2,147,483,647 (rule Q-16), the
 /// same for the same connector, token, time and meter reading as the charger wrote them. A payload
@@ -15,9 +18,29 @@ const DOMAIN: &str = "wattpost transaction id 1";
 pub fn transaction_id(charger_id: &str, payload: &str) -> i32 {
     let key = NaturalKey::of(Version::V16, "StartTransaction", payload);
     let hash = key.map_or([1; 32], |key| key.stable_hash(DOMAIN, charger_id));
+    positive(&hash, None)
+}
+
+/// The id that we give to an equal StartTransaction that comes after the session with the id `ended` was
+/// stopped: it begins another session, so its id differs from `ended`. Follows from the payload and from
+/// `ended` alone, so that gateways which know the same give the same id.
+#[must_use]
+pub fn next_transaction_id(charger_id: &str, payload: &str, ended: i64) -> i32 {
+    let key = NaturalKey::of(Version::V16, "StartTransaction", payload);
+    let start = key.map_or([1; 32], |key| key.stable_hash(NEXT_DOMAIN, charger_id));
+    let mut hasher = StableHasher::new(NEXT_DOMAIN);
+    for word in start.chunks_exact(8) {
+        hasher.add(&format!("{word:02x?}"));
+    }
+    hasher.add(&ended.to_string());
+    positive(&hasher.finish(), Some(ended))
+}
+
+/// The first 31-bit word of a hash that is neither 0 nor `other_than`.
+fn positive(hash: &[u8; 32], other_than: Option<i64>) -> i32 {
     hash.chunks_exact(4)
         .map(|word| i32::from_le_bytes([word[0], word[1], word[2], word[3] & 0x7f]))
-        .find(|id| *id != 0)
+        .find(|id| *id != 0 && Some(i64::from(*id)) != other_than)
         .unwrap_or(1)
 }
 
@@ -33,6 +56,17 @@ mod tests {
     fn the_id_never_changes_between_builds() {
         // Chargers in the field hold ids that were given by earlier builds.
         assert_eq!(transaction_id("CP-17", START), 716_977_429);
+    }
+
+    #[test]
+    fn an_equal_start_after_a_stop_gets_another_id_that_is_as_stable() {
+        let first = transaction_id("CP-17", START).into();
+        let second = next_transaction_id("CP-17", START, first);
+        assert_eq!(second, next_transaction_id("cp-17", START, first));
+        assert_ne!(i64::from(second), first);
+        let third = next_transaction_id("CP-17", START, second.into());
+        assert_ne!(third, second);
+        assert!(second > 0 && third > 0);
     }
 
     #[test]

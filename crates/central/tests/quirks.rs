@@ -224,13 +224,235 @@ fn quirk_11_transaction_id_zero_and_of_64_bits() {
         );
     }
     let ledger = ledger::of(&[&line]);
-    let ids: BTreeSet<_> = ledger
-        .states
-        .transactions
-        .keys()
-        .map(|(_, id)| id.as_str())
+    let views = transactions(&ledger);
+    let ids: BTreeSet<_> = views
+        .iter()
+        .map(|view| view.transaction_id.as_str())
         .collect();
-    assert_eq!(ids, BTreeSet::from(["0", "-1", "9223372036854775807"]));
+    assert_eq!(ids, BTreeSet::from(["0", "-1", "9223372036854775807", ""]));
+}
+
+#[test]
+fn quirk_11_a_stop_without_a_usable_id_ends_the_running_transaction() {
+    for id in ["null", "0", "-7", "\"x\"", "99999999999999999999"] {
+        let mut line = connect(Version::V16);
+        starts(&mut line);
+        let payload = stop(id, "2025-12-31T23:50:00Z", 9000);
+        assert_eq!(line.succeeds("2", "StopTransaction", &payload), "{}");
+        let paired = central::model::pair_orphans(transactions(&ledger::of(&[&line])));
+        assert_eq!(paired.len(), 1, "{id}");
+        assert_eq!(paired[0].energy_wh, Some(4000.0), "{id}");
+    }
+}
+
+#[test]
+fn quirk_11_hundreds_of_stops_without_an_id_are_all_kept() {
+    let mut line = connect(Version::V16);
+    for n in 0..700_u32 {
+        let at = format!(
+            "2025-12-{:02}T{:02}:{:02}:00Z",
+            n / 500 + 1,
+            n / 25 % 20,
+            n % 25 * 2
+        );
+        let started =
+            format!(r#"{{"connectorId":1,"idTag":"04A1","timestamp":"{at}","meterStart":{n}}}"#);
+        line.succeeds(&format!("a{n}"), "StartTransaction", &started);
+        let ended = stop("-1", &at.replace(":00Z", ":30Z"), n + 7);
+        line.succeeds(&format!("b{n}"), "StopTransaction", &ended);
+    }
+    let paired = central::model::pair_orphans(transactions(&ledger::of(&[&line])));
+    assert_eq!(paired.len(), 700);
+    assert!(paired.iter().all(|view| view.energy_wh == Some(7.0)));
+}
+
+/// What is shown of each transaction: whether it is open, and its energy.
+fn shown(contents: &central::memory::Contents) -> Vec<(bool, Option<f64>)> {
+    let mut views = central::model::pair_orphans(transactions(contents));
+    let keys: BTreeSet<_> = views.iter().map(|view| view.key).collect();
+    assert_eq!(keys.len(), views.len(), "each has a key of its own");
+    views.sort_by_key(|view| (view.started_at, view.ended_at, view.key));
+    views
+        .iter()
+        .map(|view| (view.open, view.energy_wh))
+        .collect()
+}
+
+/// Starts of a charger whose clock was never set, and of one that tells no time at all.
+const UNDATED: [&str; 2] = [
+    r#"{"connectorId":1,"idTag":"TAG1","meterStart":0}"#,
+    r#"{"connectorId":1,"idTag":"TAG1","meterStart":0,"timestamp":"1970-01-01T00:00:42Z"}"#,
+];
+
+#[test]
+fn quirk_10_an_equal_start_after_its_stop_is_a_new_transaction() {
+    for start in UNDATED {
+        for reconnects in [false, true] {
+            let mut line = connect(Version::V16);
+            let mut before = Vec::new();
+            let mut ids = BTreeSet::new();
+            for (n, meter) in [5000, 7000, 7000].into_iter().enumerate() {
+                line.now = line.now.plus_millis(60_000);
+                let answer = line.succeeds(&format!("s{n}"), "StartTransaction", start);
+                let id = number(&answer, "/transactionId");
+                ids.insert(id);
+                line.now = line.now.plus_millis(60_000);
+                let again = line.succeeds(&format!("r{n}"), "StartTransaction", start);
+                assert_eq!(again, answer, "its resend gets the same answer");
+                let ended = format!(
+                    r#"{{"transactionId":{id},"meterStop":{meter},"timestamp":"1970-01-01T00:00:50Z"}}"#
+                );
+                line.succeeds(&format!("e{n}"), "StopTransaction", &ended);
+                assert_eq!(
+                    line.succeeds(&format!("f{n}"), "StopTransaction", &ended),
+                    "{}"
+                );
+                if reconnects {
+                    let now = line.now;
+                    line.closes(CloseReason::ByCharger(None));
+                    before.append(&mut line.journal);
+                    let memory = line.station.into_memory();
+                    line = common::Setup {
+                        memory,
+                        ..setup(Version::V16)
+                    }
+                    .connect();
+                    line.now = now;
+                }
+            }
+            assert_eq!(ids.len(), 3, "{start}: each has an id of its own");
+            let journal = before.iter().chain(&line.journal);
+            let contents = ledger::apply(
+                (1..)
+                    .zip(journal)
+                    .map(|(seq, bytes)| (ledger::id(seq), &**bytes)),
+            );
+            let calls = contents
+                .records
+                .values()
+                .map(|bytes| central::Record::decode(bytes).unwrap());
+            assert_eq!(
+                calls
+                    .filter(|record| record.kind == RecordKind::Call)
+                    .count(),
+                6
+            );
+            assert_eq!(
+                shown(&contents),
+                [
+                    (false, Some(5000.0)),
+                    (false, Some(7000.0)),
+                    (false, Some(7000.0))
+                ],
+                "{start}"
+            );
+        }
+    }
+}
+
+#[test]
+fn quirk_10_an_equal_start_at_a_gateway_that_heard_no_stop_is_a_transaction_of_its_own() {
+    for start in UNDATED {
+        let mut journal = Vec::new();
+        let mut now = NOW;
+        let mut answers = BTreeSet::new();
+        for meter in [5000, 7000] {
+            // Each session at a gateway that remembers nothing of the charger.
+            let mut line = connect(Version::V16);
+            line.now = now.plus_millis(60_000);
+            let answer = line.succeeds("1", "StartTransaction", start);
+            line.now = line.now.plus_millis(60_000);
+            let id = number(&answer, "/transactionId");
+            answers.insert(id);
+            let ended = format!(r#"{{"transactionId":{id},"meterStop":{meter}}}"#);
+            line.succeeds("2", "StopTransaction", &ended);
+            now = line.now;
+            journal.extend(line.journal);
+        }
+        assert_eq!(answers.len(), 1, "one id for two sessions");
+        let records =
+            |order: &mut dyn Iterator<Item = usize>| -> Vec<(central::RecordId, Vec<u8>)> {
+                order
+                    .map(|at| (ledger::id(at as u64 + 1), journal[at].clone()))
+                    .collect()
+            };
+        for order in [
+            records(&mut (0..journal.len())),
+            records(&mut (0..journal.len()).rev()),
+        ] {
+            let contents = ledger::apply(order.iter().map(|(id, bytes)| (*id, bytes.as_slice())));
+            assert_eq!(
+                shown(&contents),
+                [(false, Some(5000.0)), (false, Some(7000.0))],
+                "{start}"
+            );
+        }
+    }
+}
+
+#[test]
+fn quirk_10_an_undated_start_repeated_on_another_connection_is_on_record_and_one_transaction() {
+    for start in UNDATED {
+        let mut line = connect(Version::V16);
+        let first = line.succeeds("1", "StartTransaction", start);
+        line.closes(CloseReason::ByCharger(None));
+        let mut journal = std::mem::take(&mut line.journal);
+        let memory = line.station.into_memory();
+        let mut line = common::Setup {
+            memory,
+            ..setup(Version::V16)
+        }
+        .connect();
+        line.now = line.now.plus_millis(1_000);
+        assert_eq!(line.succeeds("2", "StartTransaction", start), first);
+        assert_eq!(line.records().len(), 1, "the repeat is on record");
+        assert_eq!(line.succeeds("3", "StartTransaction", start), first);
+        assert_eq!(
+            line.records().len(),
+            1,
+            "a repeat on the same connection is not"
+        );
+        journal.append(&mut line.journal);
+        let contents = ledger::apply(
+            (1..)
+                .zip(&journal)
+                .map(|(seq, bytes)| (ledger::id(seq), &**bytes)),
+        );
+        assert_eq!(shown(&contents), [(true, Some(0.0))]);
+    }
+}
+
+#[test]
+fn a_key_that_was_given_out_never_becomes_another_transactions() {
+    // 2.x: an id that is used again; of the first session only a reading has come at first.
+    let of = |kind: &str, seq: u32, token: &str| {
+        event(
+            kind,
+            seq,
+            &format!(r#","idToken":{{"idToken":"{token}","type":"ISO14443"}}"#),
+        )
+    };
+    let mut line = connect(Version::V201);
+    line.succeeds("1", "TransactionEvent", &of("Updated", 11, "BOB"));
+    let provisional = transaction(&ledger::of(&[&line])).key;
+    line.succeeds("2", "TransactionEvent", &of("Started", 10, "BOB"));
+    let bob = transaction(&ledger::of(&[&line]));
+    line.succeeds("3", "TransactionEvent", &of("Ended", 12, "BOB"));
+    assert_eq!(transaction(&ledger::of(&[&line])).key, bob.key);
+    line.succeeds("4", "TransactionEvent", &of("Started", 1, "ANN"));
+    line.succeeds("5", "TransactionEvent", &of("Ended", 2, "ANN"));
+    let contents = ledger::of(&[&line]);
+    let keys: std::collections::BTreeMap<_, _> = transactions(&contents)
+        .into_iter()
+        .map(|view| (view.id_token.clone().unwrap_or_default(), view.key))
+        .collect();
+    assert_eq!(keys["BOB"], bob.key);
+    assert_ne!(keys["ANN"], bob.key);
+    assert!(!keys.values().any(|key| *key == provisional));
+    assert_eq!(
+        provisional,
+        central::model::key_without_start("cp-17", "tx-1")
+    );
 }
 
 #[test]

@@ -15,7 +15,6 @@
 //! While one batch is applied the next is collected, if the one in hand was full: then more is waiting. A
 //! batch is acknowledged only after all before it, and as soon as it is applied.
 
-use crate::maintenance::maintain;
 use crate::stage::{Stage, Watched};
 use crate::work::Work;
 use crate::{Applier, Config};
@@ -41,9 +40,6 @@ pub struct ConsumerDeps {
     pub applier: Arc<Applier>,
     /// Asks the database whether it answers, while it is away. Blocks.
     pub database_ping: Ping,
-    /// What the database wants done now and then (partitions, retention): called on a blocking thread at
-    /// the start and every hour.
-    pub maintenance: Option<Ping>,
 }
 
 /// A running consumer. Dropping it stops it where it is, which loses nothing: what was not acknowledged is
@@ -69,10 +65,7 @@ impl Consumer {
             stop.clone(),
             Arc::clone(&watched),
         );
-        let mut tasks = vec![tokio::spawn(for_ever(work, stop.clone()))];
-        if let Some(maintenance) = deps.maintenance {
-            tasks.push(tokio::spawn(maintain(maintenance, stop.clone())));
-        }
+        let tasks = vec![tokio::spawn(for_ever(work, stop.clone()))];
         Self {
             stop,
             tasks: Mutex::new(tasks),

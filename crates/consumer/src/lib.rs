@@ -22,3 +22,4 @@ pub use applier::Applier;
 pub use config::Config;
 pub use consumer::{Consumer, ConsumerDeps, Ping};
 pub use dead::{Retried, retry_dead_letter};
+pub use maintenance::{Maintenance, Round};

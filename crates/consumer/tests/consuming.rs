@@ -9,11 +9,11 @@
 mod support;
 
 use central::ports::{DeadLetter, Health, HealthProbe};
-use consumer::{Applier, Config, Consumer, ConsumerDeps};
+use consumer::Config;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use support::rabbit::{Broker, Content, Rabbit};
+use support::rabbit::{Content, Rabbit};
 use support::store::TestStore;
 use support::{Process, config, id, oracle, record, start, until};
 
@@ -270,25 +270,6 @@ async fn one_of_two_consumers_is_at_work_and_the_other_takes_over() {
     rabbit.publish_records(1, 301..=600);
     until("all is consumed", || rabbit.is_drained()).await;
     assert_holds(&store, 1..=600);
-}
-
-#[tokio::test]
-async fn maintenance_is_done_at_the_start() {
-    let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
-    let rounds = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&rounds);
-    let deps = ConsumerDeps {
-        source: Arc::new(Broker(rabbit)),
-        applier: Arc::new(Applier::start(store, config()).unwrap()),
-        database_ping: Arc::new(|| Ok(())),
-        maintenance: Some(Arc::new(move || {
-            counted.fetch_add(1, Ordering::SeqCst);
-            Ok(())
-        })),
-    };
-    let consumer = Consumer::start(deps, config());
-    until("it is done", || rounds.load(Ordering::SeqCst) == 1).await;
-    consumer.shutdown(support::PATIENCE).await;
 }
 
 #[test]

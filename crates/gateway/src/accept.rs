@@ -9,6 +9,7 @@ use crate::frames::{Frames, Line};
 use crate::handshake::{self, Refusal, Request, Status};
 use crate::registry::{Before, Control, Registry};
 use crate::shared::{Shared, wall_clock};
+use crate::unfinished::{Entry, Limit, PeerAddress, Place};
 use central::policy::UnknownCharger;
 use central::ports::ChargerProfile;
 use central::resend::ResendMemory;
@@ -22,8 +23,15 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// Pause after the system refused to give a connection (no file handles left, usually).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Pause after the system refused to give a connection (no file handles left, usually); doubles up to the
+/// second while it goes on refusing.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often a newcomer looks again for a place that is about to be free, and how long in between.
+const LOOKS: u32 = 20;
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
+/// Between two lines in the log about too many unfinished handshakes.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Connections that wait for `accept`: a fleet may come back within a second.
 const BACKLOG: u32 = 4_096;
 /// What the system holds for a slow reader, in bytes; left to itself it would be megabytes. Answers
@@ -51,58 +59,185 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts until `stop`; then the port is closed.
 pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let mut trouble = Trouble::default();
+    let mut told_at = None;
     loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((socket, peer)) => {
-                let Ok(permit) = Arc::clone(&shared.handshakes).try_acquire_owned() else {
-                    // No room even for reading what it wants. The answer is short enough for any
-                    // socket buffer.
-                    shared.figures.refused(Status::Unavailable);
-                    let refusal = Refusal::new(Status::Unavailable, "Too many handshakes at once.");
-                    let _ = socket.try_write(refusal_text(&shared, &refusal).as_bytes());
-                    drop(Line::new(socket));
-                    continue;
-                };
-                let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
-                    welcome(socket, peer, shared).await;
-                    drop(permit);
-                });
+        let (socket, peer) = match accepted {
+            Ok(accepted) => {
+                trouble.is_over();
+                accepted
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                shared.figures.accept_failures.increment(1);
+                let Some(pause) = trouble.pause(&error) else {
+                    continue;
+                };
+                // Whoever says nothing gives its handle to those who are served.
+                shared.unfinished.make_room();
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                continue;
+            }
+        };
+        let address = PeerAddress::of(peer.ip());
+        match find_place(&shared, address, &mut told_at).await {
+            Some(place) => {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(welcome(socket, peer, place, shared));
+            }
+            None => {
+                // No room even for reading what it wants. The answer is short enough for any socket
+                // buffer.
+                let text = refusal_text(&shared, &too_many());
+                shared.figures.refused(Status::Unavailable);
+                Line::new(socket, Arc::clone(&shared.lingering)).refuse_at_once(text.as_bytes());
             }
         }
     }
 }
 
+fn too_many() -> Refusal {
+    Refusal::new(Status::Unavailable, "Too many handshakes at once.")
+}
+
+/// A place for a newcomer, if need be that of one who says nothing.
+async fn find_place(
+    shared: &Shared,
+    address: PeerAddress,
+    told_at: &mut Option<Instant>,
+) -> Option<Place> {
+    for _ in 0..LOOKS {
+        let (place, limit) = match shared.unfinished.enter(address, Instant::now()) {
+            Entry::Place(place, None) => return Some(place),
+            Entry::Place(place, Some(limit)) => (Some(place), limit),
+            Entry::Full(limit) => (None, limit),
+            Entry::Soon => {
+                tokio::time::sleep(LOOK_PAUSE).await;
+                continue;
+            }
+        };
+        shared.figures.over_limit(limit, place.is_none());
+        tell_over_limit(shared, address, limit, told_at);
+        return place;
+    }
+    shared.figures.over_limit(Limit::Total, true);
+    None
+}
+
+/// Says it now and then: this is how an operator learns of a flood, or of a proxy before the chargers.
+fn tell_over_limit(
+    shared: &Shared,
+    address: PeerAddress,
+    limit: Limit,
+    told_at: &mut Option<Instant>,
+) {
+    if told_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+        return;
+    }
+    *told_at = Some(Instant::now());
+    let config = &shared.config;
+    match limit {
+        Limit::Address => tracing::warn!(
+            %address,
+            handshakes_per_address_max = config.handshakes_per_address_max,
+            "one address has too many sockets whose handshake is not finished; silent ones are closed for new ones \
+             (raise gateway.handshakes_per_address_max if that is a proxy of yours)"
+        ),
+        Limit::Total => tracing::warn!(
+            handshakes_max = config.handshakes_max,
+            "too many sockets have not finished their handshake (gateway.handshakes_max); silent ones are closed for \
+             new ones"
+        ),
+    }
+}
+
+/// What `accept` failed with, and how long it has.
+#[derive(Default)]
+struct Trouble {
+    pause: Option<Duration>,
+}
+
+impl Trouble {
+    /// How long to wait before the next try; none where the failure was that of one connection, which is
+    /// gone with it.
+    fn pause(&mut self, error: &io::Error) -> Option<Duration> {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(
+            error.kind(),
+            ConnectionAborted | ConnectionReset | Interrupted
+        ) {
+            return None;
+        }
+        let pause = match self.pause {
+            None => {
+                tracing::error!(
+                    %error,
+                    "no connection can be accepted; those that are open are served. Raise the limit of open files \
+                     (LimitNOFILE= in the systemd unit, or ulimit -n), or lower gateway.connections_max"
+                );
+                ACCEPT_PAUSE
+            }
+            Some(last) => (last * 2).min(ACCEPT_PAUSE_MAX),
+        };
+        self.pause = Some(pause);
+        Some(pause)
+    }
+
+    fn is_over(&mut self) {
+        if self.pause.take().is_some() {
+            tracing::info!("connections can be accepted again");
+        }
+    }
+}
+
 /// One handshake, from the first byte to the charger's own task.
-async fn welcome(socket: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+async fn welcome(socket: TcpStream, peer: SocketAddr, mut place: Place, shared: Arc<Shared>) {
     // An answer is one small packet: it must not wait for the acknowledgement of the one before.
     let _ = socket.set_nodelay(true);
-    let mut line = Line::new(socket);
+    let mut line = Line::new(socket, Arc::clone(&shared.lingering));
     let deadline = shared.config.handshake_timeout();
-    let outcome = tokio::time::timeout(deadline, enter(&mut line, peer, &shared)).await;
-    let entered = match outcome {
-        Ok(Ok(entered)) => entered,
-        Ok(Err(Failure::Refused(refusal))) => {
+    let end = tokio::time::Instant::now() + deadline;
+    let reading = tokio::time::timeout_at(end, read_request(&mut line, &shared));
+    let read = tokio::select! {
+        biased;
+        read = reading => read.unwrap_or(Err(Failure::Silent)),
+        () = place.must_go() => Err(Failure::Displaced),
+    };
+    let is_in_time = place.ask();
+    let outcome = match read {
+        Ok(request) if is_in_time => {
+            let entering = enter(request, peer, place.address(), &shared);
+            let entered = tokio::time::timeout_at(end, entering).await;
+            entered.unwrap_or(Err(Failure::Gone))
+        }
+        Ok(_) => Err(Failure::Displaced),
+        Err(failure) => Err(failure),
+    };
+    match outcome {
+        Ok(entered) => begin(line, peer, &shared, entered, deadline).await,
+        Err(Failure::Refused(refusal)) => {
             shared.figures.refused(refusal.status);
             tracing::debug!(%peer, status = refusal.status.code(), sentence = refusal.sentence, "handshake refused");
             refuse(&mut line, &refusal_text(&shared, &refusal), deadline).await;
-            return;
         }
-        Ok(Err(Failure::Gone)) | Err(_) => {
+        Err(Failure::Displaced) => {
+            shared.figures.refused(Status::Unavailable);
+            line.hang_up(refusal_text(&shared, &too_many()).as_bytes());
+        }
+        Err(Failure::Silent) => {
             shared.figures.handshakes_unfinished.increment(1);
-            return;
+            line.hang_up(b"");
         }
-    };
-    begin(line, peer, &shared, entered, deadline).await;
+        Err(Failure::Gone) => shared.figures.handshakes_unfinished.increment(1),
+    }
+    drop(place);
 }
 
 /// Says no, as long as the other side reads it within its handshake's deadline: whoever reads nothing
@@ -119,8 +254,12 @@ fn refusal_text(shared: &Shared, refusal: &Refusal) -> String {
 
 enum Failure {
     Refused(Refusal),
-    /// The other side left, or never finished.
+    /// The other side left, or the time was over.
     Gone,
+    /// It has not sent its whole request in time.
+    Silent,
+    /// It had to go for a newcomer before its whole request was here.
+    Displaced,
 }
 
 impl From<Refusal> for Failure {
@@ -145,9 +284,15 @@ struct Entered {
     deflate: Option<String>,
 }
 
-async fn enter(line: &mut Line, peer: SocketAddr, shared: &Shared) -> Result<Entered, Failure> {
-    let request = read_request(line, shared.config.header_max_bytes).await?;
-    if !shared.handshake_rate.pass(Instant::now()) {
+async fn enter(
+    request: Request,
+    peer: SocketAddr,
+    address: PeerAddress,
+    shared: &Shared,
+) -> Result<Entered, Failure> {
+    // The address's own rate first: what it refuses takes nothing from the rate of all.
+    let now = Instant::now();
+    if !shared.address_rates.pass(address, now) || !shared.handshake_rate.pass(now) {
         return Err(Refusal::new(Status::Unavailable, "Too many chargers come at once.").into());
     }
     shared.admit()?;
@@ -169,7 +314,7 @@ async fn enter(line: &mut Line, peer: SocketAddr, shared: &Shared) -> Result<Ent
         .as_ref()
         .and_then(|profile| profile.password_hash.as_deref())
     {
-        authenticate(&request, &identity, stored, peer, shared).await?;
+        authenticate(&request, &identity, &key, stored, (peer, address), shared).await?;
     }
     if echo.is_none() {
         shared.figures.quirk_no_subprotocol.increment(1);
@@ -192,20 +337,18 @@ async fn enter(line: &mut Line, peer: SocketAddr, shared: &Shared) -> Result<Ent
     })
 }
 
-async fn read_request(line: &mut Line, max_bytes: usize) -> Result<Request, Failure> {
+async fn read_request(line: &mut Line, shared: &Shared) -> Result<Request, Failure> {
+    let max_bytes = shared.config.header_max_bytes;
     let mut head = Vec::with_capacity(1_024);
+    let first = tokio::time::timeout(shared.config.first_byte_timeout(), line.read_buf(&mut head));
+    match first.await {
+        Ok(Ok(0)) => return Err(Failure::Gone),
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => return Err(Failure::Silent),
+    }
+    let mut seen = 0;
     loop {
-        let seen = head.len();
-        if seen >= max_bytes {
-            return Err(Refusal::new(
-                Status::HeadTooLarge,
-                format!("The head of a request may have at most {max_bytes} bytes."),
-            )
-            .into());
-        }
-        if line.read_buf(&mut head).await? == 0 {
-            return Err(Failure::Gone);
-        }
         // TLS, or anything else that is no HTTP: say so at once instead of waiting for its end.
         if !head[0].is_ascii_graphic() && !head[0].is_ascii_whitespace() {
             return Err(Refusal::new(
@@ -219,14 +362,26 @@ async fn read_request(line: &mut Line, max_bytes: usize) -> Result<Request, Fail
             line.push_back(head.split_off(end));
             return Ok(request);
         }
+        seen = head.len();
+        if seen >= max_bytes {
+            return Err(Refusal::new(
+                Status::HeadTooLarge,
+                format!("The head of a request may have at most {max_bytes} bytes."),
+            )
+            .into());
+        }
+        if line.read_buf(&mut head).await? == 0 {
+            return Err(Failure::Gone);
+        }
     }
 }
 
 async fn authenticate(
     request: &Request,
     identity: &str,
+    key: &Arc<str>,
     stored: &str,
-    peer: SocketAddr,
+    (peer, address): (SocketAddr, PeerAddress),
     shared: &Shared,
 ) -> Result<(), Failure> {
     let refuse = |why: &'static str| {
@@ -249,14 +404,18 @@ async fn authenticate(
     if shared.config.user_must_be_identity && !is_same {
         return refuse("the user name is not the identity");
     }
-    match shared.passwords.check(stored, password).await {
+    let checking = shared.passwords.check(stored, password, address, key);
+    match checking.await {
         Verdict::Welcome => Ok(()),
         Verdict::Refused => refuse("wrong password"),
-        Verdict::Busy => Err(Refusal::new(
-            Status::Unavailable,
-            "Too many passwords wait for being checked; come back in a moment.",
-        )
-        .into()),
+        Verdict::Busy(share) => {
+            shared.figures.password_not_checked(share);
+            Err(Refusal::new(
+                Status::Unavailable,
+                "Too many passwords wait for being checked; come back in a moment.",
+            )
+            .into())
+        }
         Verdict::Unusable => refuse("the stored password hash is not an Argon2 PHC string"),
     }
 }
@@ -270,6 +429,15 @@ async fn begin(
     entered: Entered,
     deadline: Duration,
 ) {
+    // Before the charger's older connection is told to stop.
+    match shared.take_place() {
+        Ok(seat) => line.take_seat(seat),
+        Err(refusal) => {
+            shared.figures.refused(refusal.status);
+            refuse(&mut line, &refusal_text(shared, &refusal), deadline).await;
+            return;
+        }
+    }
     let now = wall_clock();
     let control = Arc::new(Control::new(
         shared.registry.next_epoch(now.as_millis().unsigned_abs()),
@@ -280,8 +448,11 @@ async fn begin(
     }
     // Those who stop everything mark it first and then stop all who are in the registry; we are in
     // the registry first and then look at the mark. So none slips through.
-    let answer = match shared.admit_as(control.epoch) {
-        Ok(()) => entered.answer,
+    let admitted = shared
+        .admit_as(control.epoch)
+        .and_then(|()| still_welcome(shared, &entered));
+    let profile = match admitted {
+        Ok(profile) => profile,
         Err(refusal) => {
             shared.registry.release(&entered.key, &control, memory);
             shared.figures.refused(refusal.status);
@@ -289,7 +460,7 @@ async fn begin(
             return;
         }
     };
-    let wrote = tokio::time::timeout(deadline, line.write_all(answer.as_bytes())).await;
+    let wrote = tokio::time::timeout(deadline, line.write_all(entered.answer.as_bytes())).await;
     let frames = match wrote {
         Ok(Ok(())) => Frames::new(line, entered.deflate.as_deref(), &shared.frame_options),
         Ok(Err(error)) => Err(error.to_string()),
@@ -311,7 +482,7 @@ async fn begin(
     {
         counter.increment(1);
     }
-    let charger_id: Arc<str> = match &entered.profile {
+    let charger_id: Arc<str> = match &profile {
         Some(profile) => profile.charger_id.as_str().into(),
         None => entered.identity.as_str().into(),
     };
@@ -319,7 +490,7 @@ async fn begin(
     let config = StationConfig {
         charger_id,
         version: entered.version,
-        profile: entered.profile,
+        profile,
         policy: Arc::clone(&shared.policy),
         epoch: control.epoch,
         seed: fastrand::u64(..),
@@ -328,6 +499,31 @@ async fn begin(
     let station = Station::new(config, memory, now);
     let connection = Connection::new(Arc::clone(shared), control, entered.key, station, frames);
     shared.connections.spawn(connection.run());
+}
+
+/// What is known of a charger now that its connection is in the registry. The directory may have changed
+/// since its handshake was looked at (a password check takes its time), and whoever tells connections of
+/// changes did not find this one yet.
+///
+/// # Errors
+/// When the handshake has to be looked at anew: the charger was removed, or has another password, or is
+/// known only now and has one.
+fn still_welcome(
+    shared: &Shared,
+    entered: &Entered,
+) -> Result<Option<Arc<ChargerProfile>>, Refusal> {
+    fn password(profile: Option<&ChargerProfile>) -> Option<&String> {
+        profile.and_then(|profile| profile.password_hash.as_ref())
+    }
+    let (before, now) = (&entered.profile, shared.directory.charger(&entered.key));
+    let is_removed = before.is_some() && now.is_none();
+    if is_removed || password(before.as_deref()) != password(now.as_deref()) {
+        return Err(Refusal::new(
+            Status::Unavailable,
+            "What is set for this charger has changed just now; come back in a moment.",
+        ));
+    }
+    Ok(now)
 }
 
 async fn take_place(
@@ -360,5 +556,20 @@ mod tests {
         let refusing = refuse(&mut line, &text, Duration::from_millis(100));
         let ended = tokio::time::timeout(REFUSAL_TIMEOUT, refusing).await;
         assert!(ended.is_ok(), "it still waits");
+    }
+
+    #[test]
+    fn without_file_handles_it_waits_longer_and_longer_and_one_lost_connection_is_nothing() {
+        const EMFILE: i32 = 24;
+        let mut trouble = Trouble::default();
+        let lost = io::Error::from(io::ErrorKind::ConnectionAborted);
+        assert_eq!(trouble.pause(&lost), None);
+        let none_left = io::Error::from_raw_os_error(EMFILE);
+        let pauses: Vec<_> = (0..8).filter_map(|_| trouble.pause(&none_left)).collect();
+        assert_eq!(pauses[0], ACCEPT_PAUSE);
+        assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]));
+        assert_eq!(pauses[7], ACCEPT_PAUSE_MAX);
+        trouble.is_over();
+        assert_eq!(trouble.pause(&none_left), Some(ACCEPT_PAUSE));
     }
 }

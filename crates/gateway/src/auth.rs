@@ -4,13 +4,19 @@
 //! Argon2 costs tens of milliseconds on purpose. So it runs on blocking threads, few at a time, and
 //! what it found is remembered as a keyed hash of (stored hash, password): a reconnect storm of
 //! chargers seen before costs one BLAKE3 each. Passwords are never logged and never kept.
+//!
+//! Who waits for a check has a place in a queue, of which one peer address and one identity have a share
+//! each, so that neither one address that guesses nor one charger's name can fill it.
 
+use crate::unfinished::PeerAddress;
 use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 /// Verdicts remembered, good and bad each. 32 bytes apiece; when full, all are forgotten, which
 /// costs one Argon2 per charger.
@@ -18,6 +24,12 @@ const REMEMBERED_MAX: usize = 65_536;
 
 /// Who may wait for each check under way. More would wait for longer than a handshake may take.
 const QUEUED_PER_CHECK: usize = 128;
+/// Of these, who may come from one address. Enough to keep a check busy, so chargers that all come
+/// through one proxy wait no longer for it.
+const QUEUED_PER_ADDRESS: usize = QUEUED_PER_CHECK / 8;
+/// Of these, who may wait with one identity, however many checks there are: a charger has one connection.
+/// By address, so that nobody elsewhere can keep a charger out by using its name.
+const QUEUED_PER_IDENTITY: usize = 4;
 
 /// How a password stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +39,28 @@ pub(crate) enum Verdict {
     /// The stored hash is not an Argon2 PHC string.
     Unusable,
     /// Too many wait already: come back later.
-    Busy,
+    Busy(Share),
+}
+
+/// Which share of the queue is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    Total,
+    Address,
+    Identity,
+}
+
+impl Share {
+    pub(crate) const ALL: [Self; 3] = [Self::Total, Self::Address, Self::Identity];
+
+    /// As in labels of metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Address => "address",
+            Self::Identity => "identity",
+        }
+    }
 }
 
 type Digest = [u8; 32];
@@ -36,8 +69,8 @@ type Digest = [u8; 32];
 pub(crate) struct Passwords {
     key: [u8; 32],
     permits: Arc<Semaphore>,
-    /// Places in the queue for a permit.
-    queue: Semaphore,
+    /// Who waits for a permit.
+    queue: Queue,
     remembered: Mutex<Remembered>,
 }
 
@@ -49,25 +82,34 @@ struct Remembered {
 
 impl Passwords {
     pub(crate) fn new(checks_max: usize) -> Self {
-        let mut key = [0; 32];
-        fastrand::fill(&mut key);
         Self {
-            key,
+            key: random_key(),
             permits: Arc::new(Semaphore::new(checks_max)),
-            queue: Semaphore::new(checks_max * QUEUED_PER_CHECK),
+            queue: Queue {
+                checks_max,
+                waiting: Mutex::default(),
+            },
             remembered: Mutex::default(),
         }
     }
 
     /// Whether `password` is the one that `stored` (Argon2, PHC string) was made of: as it came, as
     /// the hex text of what came, or as the bytes that the hex text which came stands for (rule S-4).
-    pub(crate) async fn check(&self, stored: &str, password: &[u8]) -> Verdict {
+    /// `identity` is in lower case.
+    pub(crate) async fn check(
+        &self,
+        stored: &str,
+        password: &[u8],
+        address: PeerAddress,
+        identity: &Arc<str>,
+    ) -> Verdict {
         let digest = self.digest(stored, password);
         if let Some(verdict) = self.recall(&digest) {
             return verdict;
         }
-        let Ok(_place) = self.queue.try_acquire() else {
-            return Verdict::Busy;
+        let _place = match self.queue.enter(address, identity) {
+            Ok(place) => place,
+            Err(share) => return Verdict::Busy(share),
         };
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             return Verdict::Refused;
@@ -114,12 +156,86 @@ impl Passwords {
         let set = match verdict {
             Verdict::Welcome => &mut remembered.good,
             Verdict::Refused => &mut remembered.bad,
-            Verdict::Unusable | Verdict::Busy => return,
+            Verdict::Unusable | Verdict::Busy(_) => return,
         };
         if set.len() >= REMEMBERED_MAX {
             set.clear();
         }
         set.insert(digest);
+    }
+}
+
+/// From the operating system's generator: 244 random bits, hashed.
+fn random_key() -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("wattpost gateway verdicts on passwords");
+    hasher.update(Uuid::new_v4().as_bytes());
+    hasher.update(Uuid::new_v4().as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// Who waits for a check, and who is being checked.
+struct Queue {
+    checks_max: usize,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    total: usize,
+    addresses: HashMap<PeerAddress, usize>,
+    identities: HashMap<(PeerAddress, Arc<str>), usize>,
+}
+
+impl Queue {
+    fn enter(&self, address: PeerAddress, identity: &Arc<str>) -> Result<InQueue<'_>, Share> {
+        let mut waiting = self.lock();
+        let of_address = waiting.addresses.get(&address).copied().unwrap_or(0);
+        let with_identity = (address, Arc::clone(identity));
+        let of_identity = waiting.identities.get(&with_identity).copied();
+        if of_identity.unwrap_or(0) >= QUEUED_PER_IDENTITY {
+            return Err(Share::Identity);
+        }
+        if of_address >= self.checks_max * QUEUED_PER_ADDRESS {
+            return Err(Share::Address);
+        }
+        if waiting.total >= self.checks_max * QUEUED_PER_CHECK {
+            return Err(Share::Total);
+        }
+        waiting.total += 1;
+        *waiting.addresses.entry(address).or_default() += 1;
+        *waiting.identities.entry(with_identity.clone()).or_default() += 1;
+        Ok(InQueue {
+            queue: self,
+            with_identity,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the queue; free again when it is dropped.
+struct InQueue<'a> {
+    queue: &'a Queue,
+    with_identity: (PeerAddress, Arc<str>),
+}
+
+impl Drop for InQueue<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.lock();
+        waiting.total -= 1;
+        one_less(&mut waiting.addresses, &self.with_identity.0);
+        one_less(&mut waiting.identities, &self.with_identity);
+    }
+}
+
+fn one_less<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }
 
@@ -198,6 +314,17 @@ mod tests {
             .to_string()
     }
 
+    fn address(last: u8) -> PeerAddress {
+        PeerAddress::of([192, 0, 2, last].into())
+    }
+
+    async fn check(passwords: &Passwords, stored: &str, password: &[u8]) -> Verdict {
+        let identity: Arc<str> = "cp-1".into();
+        passwords
+            .check(stored, password, address(1), &identity)
+            .await
+    }
+
     #[tokio::test]
     async fn quirk_05_a_hex_key_may_come_as_text_or_as_bytes() {
         let bytes = *b"\x00\x01colon:\xfe\xff and more";
@@ -209,13 +336,13 @@ mod tests {
             let stored = stored(set);
             for sent in [&bytes[..], &upper, &lower] {
                 assert_eq!(
-                    passwords.check(&stored, sent).await,
+                    check(&passwords, &stored, sent).await,
                     Verdict::Welcome,
                     "{set:?} {sent:?}"
                 );
             }
-            assert_eq!(passwords.check(&stored, b"other").await, Verdict::Refused);
-            assert_eq!(passwords.check(&stored, b"").await, Verdict::Refused);
+            assert_eq!(check(&passwords, &stored, b"other").await, Verdict::Refused);
+            assert_eq!(check(&passwords, &stored, b"").await, Verdict::Refused);
         }
     }
 
@@ -223,21 +350,89 @@ mod tests {
     async fn a_verdict_is_remembered_only_for_the_same_stored_hash() {
         let passwords = Passwords::new(1);
         let (old, new) = (stored(b"secret"), stored(b"changed"));
-        assert_eq!(passwords.check(&old, b"secret").await, Verdict::Welcome);
+        assert_eq!(check(&passwords, &old, b"secret").await, Verdict::Welcome);
         assert_eq!(
             passwords.recall(&passwords.digest(&old, b"secret")),
             Some(Verdict::Welcome)
         );
         assert_eq!(passwords.recall(&passwords.digest(&new, b"secret")), None);
-        assert_eq!(passwords.check(&new, b"secret").await, Verdict::Refused);
+        assert_eq!(check(&passwords, &new, b"secret").await, Verdict::Refused);
     }
 
     #[tokio::test]
     async fn what_is_no_hash_lets_nobody_in() {
         let passwords = Passwords::new(1);
         assert_eq!(
-            passwords.check("secret", b"secret").await,
+            check(&passwords, "secret", b"secret").await,
             Verdict::Unusable
         );
+    }
+
+    async fn guess(
+        passwords: &Arc<Passwords>,
+        stored: &str,
+        host: u8,
+        identity: String,
+    ) -> tokio::task::JoinHandle<Verdict> {
+        let (stored, passwords) = (stored.to_owned(), Arc::clone(passwords));
+        let guessing = tokio::spawn(async move {
+            let guess = fastrand::u128(..).to_le_bytes();
+            let identity: Arc<str> = identity.into();
+            passwords
+                .check(&stored, &guess, address(host), &identity)
+                .await
+        });
+        // It is in the queue, or refused.
+        tokio::task::yield_now().await;
+        guessing
+    }
+
+    #[tokio::test]
+    async fn one_address_and_one_identity_have_a_share_of_the_queue() {
+        let passwords = Arc::new(Passwords::new(1));
+        let stored = stored(b"secret");
+        // Nothing is checked meanwhile, so the queue stays as it is while it is looked at.
+        let permits = Arc::clone(&passwords.permits);
+        let _busy = permits.acquire_owned().await.expect("never closed");
+        let mut guesses = Vec::new();
+        for i in 0..QUEUED_PER_ADDRESS * 3 {
+            guesses.push(guess(&passwords, &stored, 66, format!("guessed-{i}")).await);
+        }
+        let waiting = || passwords.queue.lock().total;
+        assert_eq!(waiting(), QUEUED_PER_ADDRESS);
+        let identity: Arc<str> = "guessed".into();
+        let again = passwords.check(&stored, b"x", address(66), &identity).await;
+        assert_eq!(again, Verdict::Busy(Share::Address));
+
+        for _ in 0..QUEUED_PER_IDENTITY * 3 {
+            guesses.push(guess(&passwords, &stored, 67, "cp-1".to_owned()).await);
+        }
+        assert_eq!(waiting(), QUEUED_PER_ADDRESS + QUEUED_PER_IDENTITY);
+        let identity: Arc<str> = "cp-1".into();
+        let again = passwords.check(&stored, b"x", address(67), &identity).await;
+        assert_eq!(again, Verdict::Busy(Share::Identity));
+        // Neither keeps the charger itself out, wherever it is.
+        let owner = guess(&passwords, &stored, 1, "cp-1".to_owned()).await;
+        assert_eq!(waiting(), QUEUED_PER_ADDRESS + QUEUED_PER_IDENTITY + 1);
+
+        for guess in guesses.iter().chain([&owner]) {
+            guess.abort();
+        }
+        drop((guesses, owner));
+        tokio::time::timeout(std::time::Duration::from_secs(60), async {
+            while waiting() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("places are free again");
+        let left = passwords.queue.lock();
+        assert!(left.addresses.is_empty() && left.identities.is_empty());
+    }
+
+    #[test]
+    fn the_key_of_what_is_remembered_is_another_in_every_process() {
+        assert_ne!(random_key(), random_key());
+        assert_ne!(random_key(), [0; 32]);
     }
 }

@@ -1,6 +1,7 @@
 //! The gateway's settings. Each has a default that works, so that nothing need be set; each bound
 //! has a behaviour that its documentation names.
 
+use crate::unfinished::Unfinished;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -70,20 +71,36 @@ pub struct GatewayConfig {
     /// more time than the bytes are worth.
     pub compression_min_bytes: usize,
 
-    /// Connections at most; further handshakes get 503. Default 50,000; the process's limit of open
-    /// files is usually reached first and has the same effect.
+    /// Connections at most; further handshakes get 503. Default 50,000. Less when the process may open
+    /// too few files: see [`GatewayConfig::fit_into`].
     pub connections_max: usize,
-    /// Handshakes under way at most; further ones get 503. Default 2,048.
+    /// Sockets at most whose handshake is not finished. At this bound the one that has been silent for
+    /// longest (at least a second, without having sent the whole head of its request) is closed for a
+    /// newcomer; where there is none, the newcomer gets 503. Default 2,048. As many closed sockets may
+    /// linger for a second.
     pub handshakes_max: usize,
+    /// The same of one peer address (one /64 of IPv6), so that no single address can take all places.
+    /// Default 256. Only sockets count that have not finished their handshake, so any number of chargers
+    /// may be connected behind one router or proxy; where all come through a proxy, set it to
+    /// `handshakes_max`.
+    pub handshakes_per_address_max: usize,
     /// Handshakes accepted per second; further ones get 503 with `Retry-After`, which spreads the
     /// herd after an outage (rule H-9). Default 5,000, with bursts of the same size.
     pub handshakes_per_second: u32,
+    /// The same of one peer address (one /64 of IPv6), so that no single address can use up the rate of
+    /// all. Default 1,000. Where all chargers come through a proxy, set it to `handshakes_per_second`.
+    pub handshakes_per_second_per_address: u32,
     /// Milliseconds in which a handshake must be complete; then the socket is closed. Default 10,000.
     pub handshake_timeout_ms: u64,
+    /// Milliseconds in which the first byte of a handshake must come; then the socket is closed. Default
+    /// 5,000: a charger speaks at once, and a packet that a mobile network lost is sent again within 3 s.
+    pub first_byte_timeout_ms: u64,
     /// Bytes of a request's head at most; longer ones get 431. Default 8,192.
     pub header_max_bytes: usize,
     /// Password checks (Argon2) at the same time. Default 1: each takes tens of milliseconds of a
-    /// core, which the answers need too. Others wait, within the handshake's deadline.
+    /// core, which the answers need too. Others wait, within the handshake's deadline: 128 for each
+    /// check, of these 16 from one peer address and 4 from one address with one identity; further ones
+    /// get 503.
     pub password_checks_max: usize,
 
     /// Bytes of one message at most; a longer one closes the connection with 1009. Default 1 MiB.
@@ -146,7 +163,8 @@ pub struct GatewayConfig {
     /// 10,000: a third of the 30 s that chargers wait (rule H-11).
     pub durable_timeout_ms: u64,
 
-    /// Seconds between looks at the directory's source. Default 3.
+    /// Seconds between looks at the directory's source. Default 3. Until the first of them succeeded, or a
+    /// kept directory was read, handshakes get 503.
     pub directory_refresh_s: u64,
     /// Milliseconds that a question about an unknown token may take; then the policy decides without
     /// an answer. Default 500.
@@ -171,8 +189,11 @@ impl Default for GatewayConfig {
             compression_min_bytes: 256,
             connections_max: 50_000,
             handshakes_max: 2_048,
+            handshakes_per_address_max: 256,
             handshakes_per_second: 5_000,
+            handshakes_per_second_per_address: 1_000,
             handshake_timeout_ms: 10_000,
+            first_byte_timeout_ms: 5_000,
             header_max_bytes: 8_192,
             password_checks_max: 1,
             frame_max_bytes: 1 << 20,
@@ -233,7 +254,18 @@ impl GatewayConfig {
             self.handshakes_per_second.into(),
             1,
         )?;
+        at_least(
+            "handshakes_per_address_max",
+            self.handshakes_per_address_max as u64,
+            1,
+        )?;
+        at_least(
+            "handshakes_per_second_per_address",
+            self.handshakes_per_second_per_address.into(),
+            1,
+        )?;
         at_least("handshake_timeout_ms", self.handshake_timeout_ms, 100)?;
+        at_least("first_byte_timeout_ms", self.first_byte_timeout_ms, 100)?;
         at_least("header_max_bytes", self.header_max_bytes as u64, 1_024)?;
         at_least("password_checks_max", self.password_checks_max as u64, 1)?;
         at_least("frame_max_bytes", self.frame_max_bytes as u64, 4_096)?;
@@ -252,6 +284,50 @@ impl GatewayConfig {
         Ok(())
     }
 
+    /// File handles that the sockets of chargers may take: those that are connected, whose handshake is
+    /// not finished, that are told to go for a newcomer, and that linger after they were closed.
+    #[must_use]
+    pub const fn handles_max(&self) -> u64 {
+        let handshakes = self.handshakes_max as u64;
+        let leaving = Unfinished::leaving_max(self.handshakes_max) as u64;
+        (self.connections_max as u64)
+            .saturating_add(handshakes)
+            .saturating_add(leaving)
+            .saturating_add(self.lingering_max() as u64)
+    }
+
+    /// These settings with `connections_max` (and, where there are very few, `handshakes_max`) lowered so
+    /// that all sockets of chargers together take at most `handles` file handles. Whatever else the
+    /// process needs (journal, database, RabbitMQ, HTTP) must have been taken off before: then no number
+    /// of sockets can take the handles that delivery needs.
+    ///
+    /// # Errors
+    /// When there are too few for even a handful of chargers ([`HANDLES_MIN`](Self::HANDLES_MIN)): how
+    /// many more are needed.
+    pub fn fit_into(&self, handles: u64) -> Result<Self, u64> {
+        if handles < Self::HANDLES_MIN {
+            return Err(Self::HANDLES_MIN - handles);
+        }
+        let mut fitting = self.clone();
+        if fitting.handles_max() <= handles {
+            return Ok(fitting);
+        }
+        let handles = usize::try_from(handles).unwrap_or(usize::MAX);
+        fitting.handshakes_max = fitting.handshakes_max.min(handles / 8).max(1);
+        let others = fitting.handles_max() - fitting.connections_max as u64;
+        let others = usize::try_from(others).unwrap_or(usize::MAX);
+        fitting.connections_max = fitting.connections_max.min(handles.saturating_sub(others));
+        Ok(fitting)
+    }
+
+    /// The fewest file handles for sockets that a gateway starts with.
+    pub const HANDLES_MIN: u64 = 16;
+
+    /// Closed sockets that linger at a time at most.
+    pub(crate) const fn lingering_max(&self) -> usize {
+        self.handshakes_max
+    }
+
     /// How long [`Gateway::shutdown`](crate::Gateway::shutdown) should be given.
     #[must_use]
     pub const fn shutdown_grace(&self) -> Duration {
@@ -260,6 +336,10 @@ impl GatewayConfig {
 
     pub(crate) const fn handshake_timeout(&self) -> Duration {
         Duration::from_millis(self.handshake_timeout_ms)
+    }
+
+    pub(crate) const fn first_byte_timeout(&self) -> Duration {
+        Duration::from_millis(self.first_byte_timeout_ms)
     }
 
     pub(crate) const fn write_timeout(&self) -> Duration {
@@ -314,5 +394,29 @@ mod tests {
         };
         let error = config.check().expect_err("must be refused");
         assert!(error.contains("gateway.frame_max_bytes is 7"), "{error}");
+    }
+
+    #[test]
+    fn all_sockets_together_fit_into_the_handles_that_there_are() {
+        let config = GatewayConfig::default();
+        assert_eq!(config.fit_into(1 << 20), Ok(config.clone()));
+        assert_eq!(config.fit_into(config.handles_max()), Ok(config.clone()));
+        for handles in [16, 17, 50, 100, 500, 4_096, 20_000, 54_000, 54_600] {
+            let fitting = config.fit_into(handles).expect("enough");
+            assert!(fitting.handles_max() <= handles, "{handles}: {fitting:?}");
+            assert_eq!(fitting.check(), Ok(()), "{handles}");
+            // Most of them are for chargers that are connected.
+            assert!(
+                fitting.connections_max as u64 * 2 >= handles,
+                "{handles}: {fitting:?}"
+            );
+        }
+        assert_eq!(config.fit_into(10), Err(6));
+        let few = GatewayConfig {
+            connections_max: 10,
+            handshakes_max: 5,
+            ..config
+        };
+        assert_eq!(few.fit_into(1_000), Ok(few.clone()));
     }
 }

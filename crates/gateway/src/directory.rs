@@ -4,6 +4,11 @@
 //! directory, so that a gateway started while the database is away still knows its chargers. Only a
 //! token that the snapshot does not hold is asked for, with a short deadline; while the database is
 //! known to be away not even that.
+//!
+//! Without any snapshot (the database was never reached, and none is kept or the kept one cannot be
+//! read) nobody can be told from anybody else. A policy for unknown chargers must not decide then: it
+//! would let in a charger without its password, or refuse one that is known. So handshakes get 503
+//! until there is a snapshot ([`Directory::is_loaded`]). An empty snapshot is one.
 
 use crate::registry::Control;
 use arc_swap::ArcSwap;
@@ -13,8 +18,8 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 
 const FILE: &str = "directory.json";
@@ -84,6 +89,21 @@ pub(crate) struct Directory {
     away: AtomicBool,
     trouble: Mutex<Option<Away>>,
     look_now: Notify,
+    /// One load at a time: a slow one must not put its snapshot over a newer one. Held while the source
+    /// is asked. Says whether the source has answered since the start; until then its revision is not
+    /// compared with the kept one, which may have come from another database.
+    has_answered: Mutex<bool>,
+    /// What loads have changed and nobody was told yet.
+    changes: Mutex<Vec<Change>>,
+    /// When the source last confirmed what is known.
+    confirmed: Mutex<Option<Confirmed>>,
+}
+
+/// A moment, and how long ago the source had confirmed the snapshot by then.
+#[derive(Clone, Copy)]
+struct Confirmed {
+    at: Instant,
+    age: Duration,
 }
 
 impl Directory {
@@ -96,8 +116,15 @@ impl Directory {
         question_timeout: Duration,
     ) -> Arc<Self> {
         let file = data_dir.join(FILE);
+        let mut confirmed = None;
         let kept = match std::fs::read(&file).map(|bytes| serde_json::from_slice(&bytes)) {
-            Ok(Ok(snapshot)) => Known::new(snapshot),
+            Ok(Ok(snapshot)) => {
+                confirmed = Some(Confirmed {
+                    at: Instant::now(),
+                    age: age_of(&file),
+                });
+                Known::new(snapshot)
+            }
             Ok(Err(error)) => {
                 tracing::warn!(file = %file.display(), %error, "the kept directory is damaged and is not used; it is loaded anew");
                 nobody()
@@ -123,6 +150,9 @@ impl Directory {
             away: AtomicBool::new(false),
             trouble: Mutex::default(),
             look_now: Notify::new(),
+            has_answered: Mutex::new(false),
+            changes: Mutex::default(),
+            confirmed: Mutex::new(confirmed),
         });
         let (loaded, is_loaded) = std::sync::mpsc::channel();
         std::thread::spawn({
@@ -135,7 +165,27 @@ impl Directory {
         if is_loaded.recv_timeout(patience).is_err() {
             tracing::warn!("the directory is slow to load; beginning with what is known");
         }
+        if !directory.is_loaded() {
+            tracing::error!(
+                file = %directory.file.display(),
+                "no charger is let in: the database was never reached and no directory is kept; handshakes get 503 \
+                 until the database answers"
+            );
+        }
         directory
+    }
+
+    /// Whether there is a snapshot, loaded or kept. Without one nobody may come in, and nobody may be
+    /// taken for unknown.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.known.load().revision.is_some()
+    }
+
+    /// How long ago the source last confirmed what is known. After a start with a kept directory: how
+    /// long ago that was written, which is longer. `None` without any snapshot.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        let confirmed = *lock(&self.confirmed);
+        confirmed.map(|confirmed| confirmed.at.elapsed() + confirmed.age)
     }
 
     /// The profile of a charger; `key` is its identity in lower case.
@@ -202,14 +252,15 @@ impl Directory {
             // A source that hangs holds this one thread; questions are answered `CannotAsk` meanwhile.
             let loading = tokio::task::spawn_blocking(move || directory.load());
             tokio::pin!(loading);
-            let changes = match tokio::time::timeout(self.refresh, &mut loading).await {
-                Ok(loaded) => loaded,
-                Err(_) => {
-                    self.away.store(true, Ordering::Relaxed);
-                    loading.await
-                }
-            };
-            changes.unwrap_or_default().iter().for_each(&on_change);
+            if tokio::time::timeout(self.refresh, &mut loading)
+                .await
+                .is_err()
+            {
+                self.away.store(true, Ordering::Relaxed);
+                let _ = loading.await;
+            }
+            let changes = std::mem::take(&mut *lock(&self.changes));
+            changes.iter().for_each(&on_change);
         }
     }
 
@@ -218,31 +269,45 @@ impl Directory {
         self.look_now.notify_one();
     }
 
-    fn load(&self) -> Vec<Change> {
+    fn load(&self) {
+        let mut has_answered = lock(&self.has_answered);
         let revision = self.known.load().revision;
-        let mut changes = Vec::new();
-        let trouble = match self.source.load(revision) {
+        let trouble = match self.source.load(revision.filter(|_| *has_answered)) {
             Ok(None) => None,
             Ok(Some(snapshot)) => {
                 self.keep(&snapshot);
                 let new = Arc::new(Known::new(snapshot));
                 let old = self.known.swap(Arc::clone(&new));
-                changes = old.changes_to(&new);
+                lock(&self.changes).extend(old.changes_to(&new));
+                if old.revision.is_none() {
+                    tracing::info!(
+                        chargers = new.chargers.len(),
+                        tokens = new.tokens.len(),
+                        "the directory is loaded: chargers may come in"
+                    );
+                }
                 None
             }
             Err(away) => Some(away),
         };
+        if trouble.is_none() {
+            *has_answered = true;
+            *lock(&self.confirmed) = Some(Confirmed {
+                at: Instant::now(),
+                age: Duration::ZERO,
+            });
+        }
         self.away.store(trouble.is_some(), Ordering::Relaxed);
-        let mut last = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.trouble);
         match (&*last, &trouble) {
-            (None, Some(away)) => {
+            (None, Some(away)) if self.is_loaded() => {
                 tracing::warn!(%away, "the directory cannot be refreshed; going on with what is known");
             }
+            (None, Some(away)) => tracing::warn!(%away, "the directory cannot be loaded"),
             (Some(_), None) => tracing::info!("the directory can be refreshed again"),
             (None, None) | (Some(_), Some(_)) => {}
         }
         *last = trouble;
-        changes
     }
 
     fn keep(&self, snapshot: &DirectorySnapshot) {
@@ -254,14 +319,29 @@ impl Directory {
     /// A few words on how it is, and what is wrong with its source, if anything.
     pub(crate) fn health(&self) -> (String, Option<Away>) {
         let known = self.known.load();
-        let words = format!(
-            "{} chargers and {} tokens known",
-            known.chargers.len(),
-            known.tokens.len()
-        );
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        (words, trouble.clone())
+        let words = match known.revision {
+            Some(_) => format!(
+                "{} chargers and {} tokens known",
+                known.chargers.len(),
+                known.tokens.len()
+            ),
+            None => "no directory was loaded since the start, and none is kept".to_owned(),
+        };
+        (words, lock(&self.trouble).clone())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long ago a file was written; nothing if the clock went back since.
+fn age_of(file: &Path) -> Duration {
+    let written = std::fs::metadata(file).and_then(|about| about.modified());
+    written
+        .ok()
+        .and_then(|written| written.elapsed().ok())
+        .unwrap_or_default()
 }
 
 fn nobody() -> Known {
@@ -385,10 +465,93 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_kept_directory_is_passed_over() {
+    fn a_damaged_kept_directory_is_none_and_nobody_is_taken_for_unknown() {
         let dir = tempfile::tempdir().expect("a directory");
-        std::fs::write(dir.path().join(FILE), b"{\"chargers\": {").expect("writes");
-        let directory = open(&Arc::new(Source::default()), dir.path());
+        for damaged in [&b"{\"chargers\": {"[..], b"", b"{}", b"\0\0\0\0"] {
+            std::fs::write(dir.path().join(FILE), damaged).expect("writes");
+            let directory = open(&Arc::new(Source::default()), dir.path());
+            assert!(directory.charger("cp-1").is_none());
+            assert!(!directory.is_loaded(), "{damaged:?}");
+            assert_eq!(directory.age(), None);
+            let (words, trouble) = directory.health();
+            assert!(words.starts_with("no directory was loaded"), "{words}");
+            assert!(trouble.is_some());
+        }
+    }
+
+    #[test]
+    fn an_empty_snapshot_is_a_snapshot() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = Arc::new(Source::default());
+        *source.snapshot.lock().expect("no panic") = Some(DirectorySnapshot::default());
+        let directory = open(&source, dir.path());
+        assert!(directory.is_loaded() && directory.age().is_some());
+    }
+
+    #[test]
+    fn a_kept_directory_of_another_database_with_the_same_revision_is_replaced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = Arc::new(Source::default());
+        *source.snapshot.lock().expect("no panic") = Some(snapshot());
+        assert!(open(&source, dir.path()).charger("cp-1").is_some());
+
+        let other = DirectorySnapshot {
+            chargers: HashMap::new(),
+            ..snapshot()
+        };
+        *source.snapshot.lock().expect("no panic") = Some(other);
+        let directory = open(&source, dir.path());
+        assert!(directory.is_loaded());
         assert!(directory.charger("cp-1").is_none());
+    }
+
+    /// Answers the first load only when it is told to.
+    struct Slow {
+        gate: Mutex<std::sync::mpsc::Receiver<()>>,
+        snapshot: DirectorySnapshot,
+    }
+
+    impl DirectorySource for Slow {
+        fn load(&self, _known: Option<u64>) -> Result<Option<DirectorySnapshot>, Away> {
+            let _ = self.gate.lock().expect("no panic").recv();
+            Ok(Some(self.snapshot.clone()))
+        }
+
+        fn token(&self, _id: &str) -> Result<Option<Token>, Away> {
+            Ok(None)
+        }
+    }
+
+    /// A charger that the kept directory let in is told to come anew when the first load, which was
+    /// slower than the start, says that its password is another.
+    #[tokio::test]
+    async fn what_a_slow_first_load_changes_is_told_too() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = Arc::new(Source::default());
+        *source.snapshot.lock().expect("no panic") = Some(snapshot());
+        drop(open(&source, dir.path()));
+
+        let mut changed = snapshot();
+        let profile = changed.chargers.get_mut("cp-1").expect("is there");
+        profile.password_hash = Some("new".into());
+        let (open_gate, gate) = std::sync::mpsc::channel();
+        let slow = Arc::new(Slow {
+            gate: Mutex::new(gate),
+            snapshot: changed,
+        });
+        let directory = Directory::open(
+            slow,
+            dir.path(),
+            Duration::from_millis(10),
+            Duration::from_secs(1),
+        );
+        assert!(directory.charger("cp-1").is_some(), "as it was kept");
+        drop(open_gate);
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(Arc::clone(&directory).keep_fresh(move |change| {
+            let _ = tell.send((change.key.clone(), change.must_return));
+        }));
+        let change = tokio::time::timeout(Duration::from_secs(20), told.recv()).await;
+        assert_eq!(change.expect("is told"), Some(("cp-1".to_owned(), true)));
     }
 }

@@ -1,7 +1,9 @@
 //! What the gateway counts. Every handle is made once at start, so that counting a message costs an
 //! atomic addition and no look-up by label.
 
+use crate::auth::Share;
 use crate::handshake::Status;
+use crate::unfinished::Limit;
 use central::record::{Notes, Record, RecordKind};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use ocpp::{Version, action};
@@ -23,7 +25,16 @@ pub(crate) struct Figures {
     pub(crate) handshakes_accepted: [Counter; 3],
     handshakes_refused: [Counter; Status::ALL.len()],
     pub(crate) handshakes_unfinished: Counter,
+    /// By [`Limit`]: at a bound of unfinished handshakes a silent one was closed, or a new one refused.
+    over_limit: [[Counter; 2]; 2],
+    pub(crate) unfinished: Gauge,
+    pub(crate) lingering: Gauge,
+    pub(crate) accept_failures: Counter,
     pub(crate) auth_failures: Counter,
+    /// By [`Share`]: no place in the queue of password checks.
+    passwords_busy: [Counter; Share::ALL.len()],
+    pub(crate) directory_loaded: Gauge,
+    pub(crate) directory_age: Gauge,
     pub(crate) replaced: Counter,
     pub(crate) closed_not_durable: Counter,
     /// By the place in `action::all`; none for what no charger sends.
@@ -57,7 +68,20 @@ impl Figures {
             }),
             handshakes_refused: Status::ALL.map(refused),
             handshakes_unfinished: counter!("wattpost_gateway_handshakes_total", "result" => "unfinished"),
+            over_limit: ["total", "address"].map(|limit| {
+                ["silent_closed", "new_refused"].map(|result| {
+                    counter!("wattpost_gateway_handshakes_over_limit_total", "limit" => limit, "result" => result)
+                })
+            }),
+            unfinished: gauge!("wattpost_gateway_handshakes_unfinished"),
+            lingering: gauge!("wattpost_gateway_lingering_sockets"),
+            accept_failures: counter!("wattpost_gateway_accept_failures_total"),
             auth_failures: counter!("wattpost_gateway_auth_failures_total"),
+            passwords_busy: Share::ALL.map(|share| {
+                counter!("wattpost_gateway_password_checks_refused_total", "share" => share.as_str())
+            }),
+            directory_loaded: gauge!("wattpost_gateway_directory_loaded"),
+            directory_age: gauge!("wattpost_gateway_directory_age_seconds"),
             replaced: counter!("wattpost_gateway_connections_replaced_total"),
             closed_not_durable: counter!("wattpost_gateway_connections_closed_not_durable_total"),
             calls: Version::ALL.map(|version| {
@@ -92,6 +116,19 @@ impl Figures {
         if let Some(counter) = place.and_then(|place| self.handshakes_refused.get(place)) {
             counter.increment(1);
         }
+    }
+
+    /// A bound of unfinished handshakes was reached, and somebody was closed for the newcomer, or not.
+    pub(crate) fn over_limit(&self, limit: Limit, is_refused: bool) {
+        let limit = match limit {
+            Limit::Total => &self.over_limit[0],
+            Limit::Address => &self.over_limit[1],
+        };
+        limit[usize::from(is_refused)].increment(1);
+    }
+
+    pub(crate) fn password_not_checked(&self, share: Share) {
+        self.passwords_busy[share as usize].increment(1);
     }
 
     /// Counts what a record says.

@@ -7,12 +7,15 @@
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt};
+use metrics::{Counter, counter};
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use yawc::close::CloseCode;
 use yawc::frame::{Frame, OpCode};
 use yawc::{CompressionLevel, DeflatePool, Options, Role, WebSocket, WebSocketError};
@@ -31,6 +34,8 @@ const DEFLATE_POOL: usize = 16;
 /// How long a closed socket may linger, and how much it reads meanwhile.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 4 << 20;
+/// What one that lingers reads at a time; this memory is what it costs.
+const LINGER_BUFFER: usize = 4 << 10;
 /// What we agree to at least; see `handshake::agree_deflate`.
 const NO_CONTEXT: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
@@ -243,20 +248,48 @@ fn read_error(error: &WebSocketError) -> ReadError {
 
 /// A TCP connection with what was read too far during the handshake. When it is dropped before the
 /// other side has closed, it says that nothing more comes and reads on for a moment: closing a
-/// socket with unread bytes would reset it, and the other side would lose our last word.
+/// socket with unread bytes would reset it, and the other side would lose our last word. How many do
+/// that at a time is bounded by [`Lingering`].
 pub(crate) struct Line {
     socket: Option<TcpStream>,
     early: Vec<u8>,
     ended: bool,
+    lingering: Arc<Lingering>,
+    /// Its place among the connections, once it has one.
+    seat: Option<OwnedSemaphorePermit>,
 }
 
 impl Line {
-    pub(crate) const fn new(socket: TcpStream) -> Self {
+    pub(crate) const fn new(socket: TcpStream, lingering: Arc<Lingering>) -> Self {
         Self {
             socket: Some(socket),
             early: Vec::new(),
             ended: false,
+            lingering,
+            seat: None,
         }
+    }
+
+    /// Keeps a place among the connections for as long as the line is there.
+    pub(crate) fn take_seat(&mut self, seat: OwnedSemaphorePermit) {
+        self.seat = Some(seat);
+    }
+
+    /// Says `text` if the system takes it at once, and closes without lingering: for one that has said
+    /// nothing, so that nothing unread is in the way.
+    pub(crate) fn hang_up(mut self, text: &[u8]) {
+        if let Some(socket) = self.socket.take() {
+            let _ = socket.try_write(text);
+        }
+    }
+
+    /// Says `text` as [`Line::hang_up`] does. Lingers only while most places for that are free: this is
+    /// for refusals of which anybody can cause any number.
+    pub(crate) fn refuse_at_once(mut self, text: &[u8]) {
+        if let Some(socket) = &self.socket {
+            let _ = socket.try_write(text);
+        }
+        self.ended |= self.lingering.is_half_full();
     }
 
     /// Bytes to be read before those from the socket.
@@ -280,15 +313,53 @@ impl Drop for Line {
         if let (Some(socket), Ok(runtime)) =
             (self.socket.take(), tokio::runtime::Handle::try_current())
         {
-            runtime.spawn(linger(socket));
+            // At the bound it closes at once: then the last word may be lost.
+            if let Some(place) = self.lingering.enter() {
+                runtime.spawn(linger(socket, place));
+            }
         }
     }
 }
 
-async fn linger(mut socket: TcpStream) {
+/// The sockets that linger, and how many may: `max`, each with a file handle and 4 KiB for at most a
+/// second. Beyond it sockets are closed at once, which is counted.
+pub(crate) struct Lingering {
+    places: Arc<Semaphore>,
+    max: usize,
+    refused: Counter,
+}
+
+impl Lingering {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(max)),
+            max,
+            refused: counter!("wattpost_gateway_linger_refused_total"),
+        })
+    }
+
+    /// How many linger now.
+    pub(crate) fn count(&self) -> usize {
+        self.max.saturating_sub(self.places.available_permits())
+    }
+
+    fn is_half_full(&self) -> bool {
+        self.places.available_permits() <= self.max / 2
+    }
+
+    fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        if place.is_none() {
+            self.refused.increment(1);
+        }
+        place
+    }
+}
+
+async fn linger(mut socket: TcpStream, _place: OwnedSemaphorePermit) {
     let read_on = async {
         socket.shutdown().await?;
-        let mut waste = vec![0; 16 << 10];
+        let mut waste = vec![0; LINGER_BUFFER];
         let mut left = LINGER_BYTES;
         while left > 0 {
             let read = socket.read(&mut waste).await?;
@@ -344,5 +415,37 @@ impl AsyncWrite for Line {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.socket()?.poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// The other side reads and writes nothing and never closes, so every socket lingers for its second.
+    #[tokio::test]
+    async fn only_so_many_closed_sockets_linger_and_the_others_are_closed_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let address = listener.local_addr().expect("an address");
+        let lingering = Lingering::new(4);
+        let mut peers = Vec::new();
+        let mut lines = Vec::new();
+        for _ in 0..50 {
+            peers.push(TcpStream::connect(address).await.expect("connects"));
+            let (socket, _) = listener.accept().await.expect("accepts");
+            lines.push(Line::new(socket, Arc::clone(&lingering)));
+        }
+        for line in lines {
+            drop(line);
+            assert!(lingering.count() <= 4, "{}", lingering.count());
+        }
+        assert_eq!(lingering.count(), 4);
+        // Those that linger have their handle and their place until their time is over.
+        let deadline = tokio::time::Instant::now() + LINGER * 20;
+        while lingering.count() > 0 {
+            assert!(tokio::time::Instant::now() < deadline, "they linger on");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }

@@ -34,6 +34,7 @@ mod registry;
 mod resume;
 mod road;
 mod shared;
+mod unfinished;
 mod watch;
 mod watermark;
 
@@ -44,10 +45,11 @@ use crate::auth::Passwords;
 use crate::delivery::Delivery;
 use crate::directory::{Change, Directory};
 use crate::figures::Figures;
-use crate::frames::FrameOptions;
+use crate::frames::{FrameOptions, Lingering};
 use crate::pace::Pace;
 use crate::registry::{Registry, Stop};
-use crate::shared::{RateBound, Shared, Starts};
+use crate::shared::{AddressRates, RateBound, Shared, Starts};
+use crate::unfinished::{Bounds, Unfinished};
 use crate::watermark::Watermark;
 use central::GatewayId;
 use central::policy::Policy;
@@ -152,7 +154,7 @@ impl Gateway {
                 accepting.clone(),
             )),
         ];
-        tracing::info!(address = %local_addr, took = ?began.elapsed(), "chargers may come in");
+        tracing::info!(address = %local_addr, took = ?began.elapsed(), "the port for chargers is open");
         Ok(Self {
             shared,
             local_addr,
@@ -329,8 +331,16 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         watermark: Watermark::new(config.durability, config.durability_wait()),
         figures: Figures::new(),
         frame_options: FrameOptions::new(frame_max_bytes, config.compression_min_bytes),
-        handshakes: Arc::new(Semaphore::new(config.handshakes_max)),
+        unfinished: Unfinished::new(Bounds {
+            total: config.handshakes_max,
+            per_address: config.handshakes_per_address_max,
+        }),
+        lingering: Lingering::new(config.lingering_max().min(Semaphore::MAX_PERMITS)),
+        places: Arc::new(Semaphore::new(
+            config.connections_max.min(Semaphore::MAX_PERMITS),
+        )),
         handshake_rate: RateBound::new(config.handshakes_per_second),
+        address_rates: AddressRates::new(config.handshakes_per_second_per_address),
         connections: TaskTracker::new(),
         stopping: AtomicBool::new(false),
         not_durable: AtomicBool::new(starts.are_missing()),

@@ -6,19 +6,22 @@ use crate::config::GatewayConfig;
 use crate::delivery::Delivery;
 use crate::directory::Directory;
 use crate::figures::Figures;
-use crate::frames::FrameOptions;
+use crate::frames::{FrameOptions, Lingering};
 use crate::handshake::{Refusal, Status};
 use crate::pace::Pace;
 use crate::registry::Registry;
+use crate::unfinished::{PeerAddress, Unfinished};
 use crate::watermark::Watermark;
 use central::policy::Policy;
 use central::ports::{Announcements, Sink};
 use central::{GatewayId, Timestamp};
 use journal::Journal;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 /// Shared by all tasks of one gateway.
@@ -37,9 +40,15 @@ pub(crate) struct Shared {
     pub(crate) watermark: Watermark,
     pub(crate) figures: Figures,
     pub(crate) frame_options: FrameOptions,
-    /// Handshakes under way.
-    pub(crate) handshakes: Arc<Semaphore>,
+    /// Sockets whose handshake is not finished.
+    pub(crate) unfinished: Unfinished,
+    /// Closed sockets that linger.
+    pub(crate) lingering: Arc<Lingering>,
+    /// Places for connections, as many as `connections_max`; each is taken before a handshake is answered
+    /// and held until the socket is closed.
+    pub(crate) places: Arc<Semaphore>,
     pub(crate) handshake_rate: RateBound,
+    pub(crate) address_rates: AddressRates,
     /// Every connection's task, so that a stop can wait for all.
     pub(crate) connections: TaskTracker,
     /// The gateway stops.
@@ -88,6 +97,36 @@ impl Shared {
     /// # Errors
     /// With the 503 to refuse it with, before the upgrade (rule Q-13, H-6).
     pub(crate) fn admit(&self) -> Result<(), Refusal> {
+        self.is_open()?;
+        if self.places.available_permits() == 0 {
+            return unavailable(ALL_TAKEN);
+        }
+        Ok(())
+    }
+
+    /// A place among the connections, for one that was admitted.
+    ///
+    /// # Errors
+    /// As above: others may have been quicker.
+    pub(crate) fn take_place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map_err(|_| Refusal::new(Status::Unavailable, ALL_TAKEN))
+    }
+
+    /// [`Shared::admit`] for a connection that has its place and its `epoch` already: a start may have
+    /// been recorded since it got it.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn admit_as(&self, epoch: u64) -> Result<(), Refusal> {
+        self.is_open()?;
+        if self.starts.have_ended(epoch) {
+            return unavailable("Wattpost is starting; come back in a moment.");
+        }
+        Ok(())
+    }
+
+    fn is_open(&self) -> Result<(), Refusal> {
         if self.stopping.load(Ordering::SeqCst) {
             return unavailable("Wattpost is stopping; come back in a moment.");
         }
@@ -96,25 +135,16 @@ impl Shared {
                 "What you say could not be stored just now; keep it and come back in a moment.",
             );
         }
-        if self.connections.len() >= self.config.connections_max {
-            return unavailable("All places are taken; come back in a moment.");
-        }
-        Ok(())
-    }
-
-    /// [`Shared::admit`] for a connection that has its `epoch` already: a start may have been recorded
-    /// since it got it.
-    ///
-    /// # Errors
-    /// As above.
-    pub(crate) fn admit_as(&self, epoch: u64) -> Result<(), Refusal> {
-        self.admit()?;
-        if self.starts.have_ended(epoch) {
-            return unavailable("Wattpost is starting; come back in a moment.");
+        if !self.directory.is_loaded() {
+            return unavailable(
+                "Who may come in is not known yet: the database was never reached; come back in a moment.",
+            );
         }
         Ok(())
     }
 }
+
+const ALL_TAKEN: &str = "All places are taken; come back in a moment.";
 
 fn unavailable(sentence: &str) -> Result<(), Refusal> {
     Err(Refusal::new(Status::Unavailable, sentence))
@@ -159,6 +189,32 @@ impl RateBound {
     }
 }
 
+/// A [`RateBound`] for each peer address. The table does not grow: addresses are spread over its slots by
+/// a hash that nobody outside can know, and those in one slot share its rate.
+pub(crate) struct AddressRates {
+    slots: Vec<RateBound>,
+    hasher: RandomState,
+}
+
+impl AddressRates {
+    const SLOTS: usize = 4_096;
+
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self {
+            slots: std::iter::repeat_with(|| RateBound::new(per_second))
+                .take(Self::SLOTS)
+                .collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Whether one more of this address may pass.
+    pub(crate) fn pass(&self, address: PeerAddress, now: Instant) -> bool {
+        let slot = self.hasher.hash_one(address) as usize % self.slots.len();
+        self.slots[slot].pass(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,5 +245,17 @@ mod tests {
         assert!(!bound.pass(start + Duration::from_millis(90)));
         assert!(bound.pass(start + Duration::from_millis(101)));
         assert!(!bound.pass(start + Duration::from_millis(102)));
+    }
+
+    #[test]
+    fn one_address_uses_up_its_own_rate_and_not_that_of_others() {
+        let rates = AddressRates::new(10);
+        let now = Instant::now() + Duration::from_secs(5);
+        let address = |last: u8| PeerAddress::of([192, 0, 2, last].into());
+        let passed = (0..1_000).filter(|_| rates.pass(address(66), now)).count();
+        assert_eq!(passed, 10);
+        // Others may be in the same slot by bad luck, but not most of them.
+        let passed = (67..=166).filter(|last| rates.pass(address(*last), now));
+        assert!(passed.count() > 90);
     }
 }

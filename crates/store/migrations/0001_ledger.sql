@@ -37,24 +37,35 @@ CREATE TABLE transactions (
     UNIQUE (charger_no, wire_id)
 );
 
--- One row per charging, so that lists can be sorted and filtered without reading states. `alone` is
--- what the transaction says by itself: 0 ended, 1 open, 2 an end that names no start. `open` and
--- `hidden` are what is shown after such ends were paired with the starts that they end.
+-- One row per charging, so that lists can be sorted and filtered without reading states. `kind` is the row's
+-- part in pairing: 0 none, 1 a start without a stop, 2 a stop that names no start; `token` (a hash) and
+-- `meter_wh` are what decides who fits. `partner` is the other row's key, `partner_no` its state's number.
+-- `open` and `hidden` are what is shown after pairing.
 CREATE TABLE transaction_views (
     began_at       INTEGER NOT NULL,
     key            BLOB NOT NULL,       -- UUID from the natural key
     charger_no     INTEGER NOT NULL,
     transaction_no INTEGER NOT NULL,
-    alone          INTEGER NOT NULL,
+    kind           INTEGER NOT NULL,
     open           INTEGER NOT NULL,
     hidden         INTEGER NOT NULL,
+    token          INTEGER,
+    meter_wh       REAL,
+    partner        BLOB,
+    partner_no     INTEGER,
     PRIMARY KEY (began_at, key)
 ) WITHOUT ROWID;
 CREATE INDEX transaction_views_by_charger ON transaction_views (charger_no, began_at, key);
 CREATE INDEX transaction_views_by_transaction ON transaction_views (transaction_no);
 CREATE INDEX transaction_views_by_key ON transaction_views (key);
 CREATE INDEX transaction_views_open ON transaction_views (began_at, key) WHERE open;
-CREATE INDEX transaction_views_waiting ON transaction_views (charger_no, alone, began_at) WHERE alone > 0;
+CREATE INDEX transaction_views_pairing ON transaction_views (charger_no, began_at, kind, key) WHERE kind > 0;
+
+-- Keys that transactions had while their start was missing.
+CREATE TABLE transaction_aliases (
+    key            BLOB PRIMARY KEY,
+    transaction_no INTEGER NOT NULL
+) WITHOUT ROWID;
 
 -- Every record, and so the inbox. `id` is gateway number << 44 | seq: new rows go to the end.
 CREATE TABLE messages (

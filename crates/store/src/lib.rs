@@ -22,6 +22,7 @@ mod listing;
 mod migrations;
 mod numbers;
 mod paging;
+mod pairing;
 mod pg;
 mod readers;
 mod refusal;
@@ -29,5 +30,5 @@ mod sqlite;
 mod states;
 mod writer;
 
-pub use pg::{Migrated, PostgresOpenError, PostgresOptions, PostgresStore};
+pub use pg::{Migrated, PostgresOpenError, PostgresOptions, PostgresStore, Upkeep};
 pub use sqlite::{OpenError, Options, SqliteStore};

@@ -1,20 +1,18 @@
-//! The list of transactions: what is sorted and filtered by, kept beside the states.
+//! The list of transactions on SQLite: what is sorted and filtered by, kept beside the states.
 //!
-//! A state may tell of several transactions, and an end without a usable id may belong to a start of
-//! another state of the same charger ([`pair_orphans`]). Both are settled here when a state changes,
-//! so that a page of the list is a walk along an index.
+//! A state may tell of several transactions, and a stop without a usable id may end a start of another state of
+//! the same charger ([`crate::pairing`]). Both are settled here when states change, so that a page of the list
+//! is a walk along an index.
 
+use crate::pairing::{
+    Cluster, Difference, Kind, ListRow, MARGIN, PairRow, Partnering, RowPlace, rows_of,
+};
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::{First, Stamp, TransactionState, TransactionView, pair_orphans};
+use central::model::{Candidate, First, Stamp, TransactionState, key_without_start};
 use ocpp::Version;
 use rusqlite::{Connection, Row, params};
-use std::collections::HashMap;
 use uuid::Uuid;
-
-/// Open transactions and ends without a start that are looked at together, the latest first. A
-/// charger with more of them has a story that only its messages can tell.
-pub(crate) const WAITING_MAX: i64 = 1_000;
 
 /// What the list depends on; while it stays the same, nothing need be written.
 #[derive(Debug, PartialEq)]
@@ -23,167 +21,195 @@ pub(crate) struct Outline {
     first_at: Option<Timestamp>,
     starts: Vec<Option<Stamp>>,
     stops: Vec<Option<Stamp>>,
+    /// What pairing takes from other messages where the start does not say it: the token and the register.
+    token: Option<Stamp>,
+    energy_first_wh: Option<Stamp>,
 }
 
 impl Outline {
     /// The outline of a state.
     pub(crate) fn of(state: &TransactionState) -> Self {
+        // Only a 1.6 start without a stop is paired.
+        let is_paired = state.stops.is_empty() && state.version.get() == Some(&Version::V16);
         Self {
             version: state.version.get().copied(),
             first_at: state.first_at,
             starts: state.starts.values().map(First::stamp).collect(),
             stops: state.stops.values().map(First::stamp).collect(),
+            token: is_paired.then(|| state.token.stamp()).flatten(),
+            energy_first_wh: is_paired.then(|| state.energy_first_wh.stamp()).flatten(),
         }
     }
 }
 
-/// Where a state is stored.
+/// A state to be listed, and where it is stored.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Listed<'a> {
     pub(crate) charger_no: i64,
     pub(crate) charger: &'a str,
     pub(crate) transaction_no: i64,
     pub(crate) wire_id: &'a str,
+    pub(crate) state: &'a TransactionState,
 }
 
-/// What a transaction says by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Alone {
-    Ended = 0,
-    Open = 1,
-    Orphan = 2,
-}
-
-impl Alone {
-    pub(crate) fn of(view: &TransactionView) -> Self {
-        match (view.started_at, view.ended_at) {
-            (_, None) => Self::Open,
-            (Some(_), Some(_)) => Self::Ended,
-            (None, Some(_)) => Self::Orphan,
-        }
-    }
-}
-
-/// When a transaction began, as far as is known.
-pub(crate) fn began_at(view: &TransactionView, state: &TransactionState) -> i64 {
-    let known = view.started_at.or(view.ended_at).or(state.first_at);
-    known.map_or(0, Timestamp::as_millis)
-}
-
-/// Lists a state's transactions anew.
-pub(crate) fn write(
-    connection: &Connection,
-    place: &Place<'_>,
-    state: &TransactionState,
-) -> Result<(), Refusal> {
-    connection
-        .prepare_cached("DELETE FROM transaction_views WHERE transaction_no = ?1")?
-        .execute([place.transaction_no])?;
+/// Lists the transactions of these states anew.
+pub(crate) fn write(connection: &Connection, listed: &[Listed<'_>]) -> Result<(), Refusal> {
+    let mut read = connection.prepare_cached(
+        "SELECT began_at, key, kind, open, token, meter_wh FROM transaction_views
+         WHERE transaction_no = ?1",
+    )?;
+    let mut remove = connection
+        .prepare_cached("DELETE FROM transaction_views WHERE began_at = ?1 AND key = ?2")?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO transaction_views
-            (began_at, key, charger_no, transaction_no, alone, open, hidden)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)
-         ON CONFLICT (began_at, key) DO NOTHING",
+            (began_at, key, charger_no, transaction_no, kind, token, meter_wh, open, hidden)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0)
+         ON CONFLICT (began_at, key) DO UPDATE SET kind = ?5, token = ?6, meter_wh = ?7, open = ?8,
+            hidden = 0, partner = NULL, partner_no = NULL",
     )?;
-    for view in state.views(place.charger, place.wire_id) {
-        insert.execute(params![
-            began_at(&view, state),
-            view.key.as_bytes(),
-            place.charger_no,
-            place.transaction_no,
-            Alone::of(&view) as i64,
-            view.open,
-        ])?;
+    let mut alias = connection.prepare_cached(
+        "INSERT INTO transaction_aliases (key, transaction_no) VALUES (?1, ?2)
+         ON CONFLICT (key) DO NOTHING",
+    )?;
+    let mut places = Vec::new();
+    for one in listed {
+        let old: Vec<ListRow> = read
+            .query_map([one.transaction_no], list_row)?
+            .collect::<Result<_, _>>()?;
+        let new = rows_of(one.state, one.charger, one.wire_id);
+        let difference = Difference::between(&old, &new, one.charger, one.wire_id);
+        for (began_at, key) in &difference.removed {
+            remove.execute(params![began_at, key.as_bytes()])?;
+        }
+        for row in &difference.written {
+            insert.execute(params![
+                row.began_at,
+                row.key.as_bytes(),
+                one.charger_no,
+                one.transaction_no,
+                row.kind as i64,
+                row.token,
+                row.meter_wh,
+                row.open,
+            ])?;
+        }
+        if difference.is_key_replaced {
+            let first_key = key_without_start(one.charger, one.wire_id);
+            alias.execute(params![first_key.as_bytes(), one.transaction_no])?;
+        }
+        let changed = difference.places.into_iter();
+        places.extend(changed.map(|place| (one.charger_no, place)));
     }
-    pair(connection, place.charger_no, place.charger)
+    settle(connection, places)
 }
 
-/// Settles which of a charger's ends without a start belong to which of its open transactions.
-fn pair(connection: &Connection, charger_no: i64, charger: &str) -> Result<(), Refusal> {
-    // Also when the last such end found a start of its own: what it had ended is open again.
-    let concerned = connection
-        .prepare_cached(
-            "SELECT 1 FROM transaction_views
-             WHERE charger_no = ?1 AND alone > 0 AND (alone = 2 OR NOT open) LIMIT 1",
-        )?
-        .exists([charger_no])?;
-    if !concerned {
-        return Ok(());
-    }
-    let waiting = waiting(connection, charger_no, charger)?;
-    let paired: HashMap<Uuid, bool> = waiting
-        .views
-        .iter()
-        .map(|view| (view.key, view.open))
-        .collect();
-    let rows: Vec<(i64, Uuid, i64)> = connection
-        .prepare_cached(
-            "SELECT began_at, key, transaction_no FROM transaction_views
-             WHERE charger_no = ?1 AND alone > 0",
-        )?
-        .query_map([charger_no], |row| {
-            Ok((row.get(0)?, uuid_of(row, 1)?, row.get(2)?))
-        })?
-        .collect::<Result<_, _>>()?;
+fn list_row(row: &Row<'_>) -> rusqlite::Result<ListRow> {
+    let kind = Kind::from_code(row.get(2)?);
+    Ok(ListRow {
+        began_at: row.get(0)?,
+        key: uuid_of(row, 1)?,
+        kind,
+        // Pairing closes what is open by itself.
+        open: kind == Kind::Start || row.get(3)?,
+        token: row.get(4)?,
+        meter_wh: row.get(5)?,
+    })
+}
+
+/// Settles which stops without a usable id end which starts, around these rows.
+fn settle(connection: &Connection, places: Vec<(i64, RowPlace)>) -> Result<(), Refusal> {
+    let mut clusters = Cluster::of(places);
     let mut update = connection.prepare_cached(
-        "UPDATE transaction_views SET open = ?3, hidden = ?4
-         WHERE began_at = ?1 AND key = ?2 AND (open <> ?3 OR hidden <> ?4)",
+        "UPDATE transaction_views SET partner = ?3, partner_no = ?4,
+            open = (kind = 1 AND ?3 IS NULL), hidden = (kind = 2 AND ?3 IS NOT NULL)
+         WHERE began_at = ?1 AND key = ?2",
     )?;
-    for (began_at, key, transaction_no) in rows {
-        if waiting.unreadable.contains(&transaction_no) {
+    while let Some(cluster) = clusters.pop() {
+        let Some(mut rows) = around(connection, &cluster)? else {
+            let halves = cluster.split();
+            clusters.extend(halves.into_iter().flat_map(|(a, b)| [a, b]));
             continue;
-        }
-        let (open, hidden) = match paired.get(&key) {
-            Some(open) => (*open, false),
-            None => (false, true),
         };
-        update.execute(params![began_at, key.as_bytes(), open, hidden])?;
+        for change in cluster.decide(&mut rows) {
+            let Partnering {
+                began_at,
+                key,
+                partner,
+            } = change;
+            update.execute(params![
+                began_at,
+                key.as_bytes(),
+                partner.map(|(key, _)| *key.as_bytes()),
+                partner.map(|(_, no)| no),
+            ])?;
+        }
     }
     Ok(())
 }
 
-/// A charger's open transactions and ends without a start.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    /// As they are shown after pairing.
-    pub(crate) views: Vec<TransactionView>,
-    /// Numbers of those whose state cannot be read; they take no part.
-    unreadable: Vec<i64>,
+/// The rows of a cluster with its margins; `None` when it should be split instead.
+fn around(
+    connection: &Connection,
+    cluster: &Cluster<i64>,
+) -> Result<Option<Vec<PairRow>>, Refusal> {
+    const COLUMNS: &str = "SELECT began_at, key, kind, token, meter_wh, transaction_no, partner
+         FROM transaction_views INDEXED BY transaction_views_pairing
+         WHERE charger_no = ?1 AND kind > 0";
+    let first = cluster.first();
+    let mut rows: Vec<PairRow> = connection
+        .prepare_cached(&format!(
+            "{COLUMNS} AND (began_at, kind, key) < (?2, ?3, ?4)
+             ORDER BY began_at DESC, kind DESC, key DESC LIMIT {MARGIN}"
+        ))?
+        .query_map(
+            params![
+                cluster.charger_no,
+                first.began_at,
+                first.kind_code(),
+                first.key.as_bytes()
+            ],
+            pair_row,
+        )?
+        .collect::<Result<_, _>>()?;
+    let mut statement = connection.prepare_cached(&format!(
+        "{COLUMNS} AND (began_at, kind, key) >= (?2, ?3, ?4) ORDER BY began_at, kind, key"
+    ))?;
+    let mut found = statement.query(params![
+        cluster.charger_no,
+        first.began_at,
+        first.kind_code(),
+        first.key.as_bytes()
+    ])?;
+    let (mut within, mut behind) = (0, 0);
+    while behind < MARGIN
+        && let Some(row) = found.next()?
+    {
+        let row = pair_row(row)?;
+        if cluster.spans(&row) {
+            within += 1;
+        } else {
+            behind += 1;
+        }
+        if within > cluster.rows_max() {
+            return Ok(None);
+        }
+        rows.push(row);
+    }
+    Ok(Some(rows))
 }
 
-/// What of a charger waits for its end or its beginning.
-pub(crate) fn waiting(
-    connection: &Connection,
-    charger_no: i64,
-    charger: &str,
-) -> Result<Waiting, Refusal> {
-    let mut statement = connection.prepare_cached(
-        "SELECT DISTINCT transaction_no FROM (
-            SELECT transaction_no FROM transaction_views
-            WHERE charger_no = ?1 AND alone > 0 ORDER BY began_at DESC, key DESC LIMIT ?2)",
-    )?;
-    let numbers: Vec<i64> = statement
-        .query_map(params![charger_no, WAITING_MAX], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let mut views = Vec::new();
-    let mut unreadable = Vec::new();
-    for no in numbers {
-        let Some((wire_id, state)) = load(connection, no)? else {
-            unreadable.push(no);
-            continue;
-        };
-        views.extend(
-            state
-                .views(charger, &wire_id)
-                .into_iter()
-                .filter(|view| Alone::of(view) != Alone::Ended),
-        );
-    }
-    // Pairing must not depend on the order in which the rows came to be.
-    views.sort_by_key(|view| (view.started_at, view.ended_at, view.key));
-    Ok(Waiting {
-        views: pair_orphans(views),
-        unreadable,
+fn pair_row(row: &Row<'_>) -> rusqlite::Result<PairRow> {
+    let partner: Option<[u8; 16]> = row.get(6)?;
+    Ok(PairRow {
+        candidate: Candidate {
+            at: Timestamp(row.get(0)?),
+            key: uuid_of(row, 1)?,
+            is_stop: Kind::from_code(row.get(2)?) == Kind::Stop,
+            token: row.get(3)?,
+            meter_wh: row.get(4)?,
+        },
+        transaction_no: row.get(5)?,
+        partner: partner.map(Uuid::from_bytes),
     })
 }
 
@@ -200,7 +226,7 @@ pub(crate) fn load(
     match serde_json::from_str(&json) {
         Ok(state) => Ok(Some((wire_id, state))),
         Err(error) => {
-            tracing::error!(wire_id, %error, "the state of a transaction cannot be read; it is passed over");
+            tracing::error!(wire_id, %error, "the state of a transaction cannot be read; its row is shown without it");
             Ok(None)
         }
     }

@@ -9,6 +9,8 @@ use rusqlite::ErrorCode;
 pub(crate) enum Refusal {
     /// It may do it later; says how.
     Away(Away),
+    /// It was not done in time; with less to do it may be.
+    Late(String),
     /// It will never do this, but may do everything else: one record's fault, not the database's.
     Poison(String),
     /// The schema is newer than this build.
@@ -34,7 +36,7 @@ impl Refusal {
     pub(crate) fn into_away(self) -> Away {
         let (kind, detail) = match self {
             Self::Away(away) => return away,
-            Self::Poison(detail) => (AwayKind::Unreachable, detail),
+            Self::Late(detail) | Self::Poison(detail) => (AwayKind::Unreachable, detail),
             Self::Newer { found } => (
                 AwayKind::Unreachable,
                 format!(

@@ -175,6 +175,7 @@ impl States {
         )?;
         let mut update =
             connection.prepare_cached("UPDATE transactions SET state = ?2 WHERE no = ?1")?;
+        let mut relisted = Vec::new();
         for ((key, wire_id), incoming) in &changes.transactions {
             let charger_no = numbers.charger(connection, key)?.no;
             let held = match self.transactions.entry((charger_no, wire_id.clone())) {
@@ -208,16 +209,23 @@ impl States {
                 }
             };
             if listed != listing::Outline::of(&held.state) {
-                let place = listing::Place {
-                    charger_no,
-                    charger: key,
-                    transaction_no: no,
-                    wire_id,
-                };
-                listing::write(connection, &place, &held.state)?;
+                relisted.push((charger_no, key, wire_id, no));
             }
         }
-        Ok(())
+        let listed: Vec<listing::Listed<'_>> = relisted
+            .into_iter()
+            .filter_map(|(charger_no, charger, wire_id, transaction_no)| {
+                let held = self.transactions.get(&(charger_no, wire_id.clone()))?;
+                Some(listing::Listed {
+                    charger_no,
+                    charger,
+                    transaction_no,
+                    wire_id,
+                    state: &held.state,
+                })
+            })
+            .collect();
+        listing::write(connection, &listed)
     }
 }
 

@@ -278,7 +278,7 @@ fn keeps_connection(refusal: &Refusal) -> bool {
     match refusal {
         Refusal::Poison(_) => true,
         Refusal::Away(away) => away.kind == AwayKind::Locked,
-        Refusal::Newer { .. } | Refusal::Foreign => false,
+        Refusal::Late(_) | Refusal::Newer { .. } | Refusal::Foreign => false,
     }
 }
 

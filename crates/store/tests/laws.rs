@@ -28,6 +28,9 @@ on_every_adapter!(
     two_programs_may_apply_to_the_same_ledger,
     many_threads_may_apply_at_the_same_time,
     any_order_with_repeats_gives_the_same_ledger,
+    pairing_does_not_depend_on_the_order_of_arrival,
+    every_session_is_listed_however_many_were_stopped_under_no_id,
+    a_transaction_is_found_by_the_key_that_it_had_before_its_start,
 );
 
 /// Runs `test` on the adapter and on the reference, with a way to look at everything that each holds.
@@ -159,7 +162,50 @@ fn dead_letters_are_kept_once_with_their_reason<A: Adapter>() {
 
 /// A small world, so that things collide.
 fn anything() -> impl Strategy<Value = (u8, u8, u8, i64)> {
-    (0..9_u8, 0..2_u8, 0..3_u8, 0..12_i64)
+    (0..16_u8, 0..2_u8, 0..3_u8, 0..12_i64)
+}
+
+/// The charger's times: most tell the minute, some were never set, some are missing.
+fn told(minute: i64) -> String {
+    match minute % 4 {
+        3 => r#","timestamp":"1970-01-01T00:00:42Z""#.to_owned(),
+        2 => String::new(),
+        _ => format!(r#","timestamp":"{}""#, common::at(minute)),
+    }
+}
+
+/// A start with or without a register and a token; the register may be above that of a stop.
+fn odd_start(id: central::RecordId, charger_id: &str, minute: i64, transaction: i64) -> Said {
+    let meter =
+        [r#","meterStart":100"#, "", r#","meterStart":9000"#][minute.unsigned_abs() as usize % 3];
+    let token = ["TAG-1", "tag-1", "TAG-2", ""][minute.unsigned_abs() as usize % 4];
+    let payload = format!(
+        r#"{{"connectorId":1,"idTag":"{token}"{meter}{}}}"#,
+        told(minute)
+    );
+    let answer =
+        format!(r#"{{"idTagInfo":{{"status":"Accepted"}},"transactionId":{transaction}}}"#);
+    common::answered(
+        id,
+        charger_id,
+        minute,
+        "StartTransaction",
+        &payload,
+        &answer,
+    )
+}
+
+/// A stop that names no transaction, with or without a token, below or above any register.
+fn odd_stop(id: central::RecordId, charger_id: &str, minute: i64) -> Said {
+    let named = ["-1", "0", "null"][minute.unsigned_abs() as usize % 3];
+    let token =
+        ["", r#","idTag":"TAG-1""#, r#","idTag":"Tag-2""#][minute.unsigned_abs() as usize / 3 % 3];
+    let meter = [50, 5_000, 20_000][minute.unsigned_abs() as usize / 2 % 3];
+    let payload = format!(
+        r#"{{"transactionId":{named},"meterStop":{meter}{token}{}}}"#,
+        told(minute / 2)
+    );
+    common::call(id, charger_id, minute, "StopTransaction", &payload)
 }
 
 fn say(seq: u64, (what, gateway, charger, minute): (u8, u8, u8, i64)) -> Said {
@@ -199,13 +245,18 @@ fn say(seq: u64, (what, gateway, charger, minute): (u8, u8, u8, i64)) -> Said {
             "BootNotification",
             &format!(r#"{{"chargePointVendor":"V{minute}","chargePointModel":"M"}}"#),
         ),
-        _ => common::call(
+        8 => common::call(
             id,
             charger_id,
             minute,
             "StopTransaction",
             r#"{"transactionId":"#,
         ),
+        // Several ids, so that there are several open starts.
+        9..=11 => odd_start(id, charger_id, minute, minute % 5 + 10),
+        12 => meter_values(id, charger_id, minute, minute % 5 + 10),
+        13 => stop(id, charger_id, minute, minute % 5 + 10),
+        _ => odd_stop(id, charger_id, minute),
     }
 }
 
@@ -306,6 +357,170 @@ fn any_order_with_repeats_gives_the_same_ledger<A: Adapter>() {
         prop_assert_eq!(shown(&straight), shown(&shuffled));
         prop_assert_eq!(listed(&straight), expected(&memory.contents()));
     });
+}
+
+/// One charger, few transactions, and only what pairing depends on.
+fn paired_story() -> impl Strategy<Value = (Vec<Said>, Vec<usize>)> {
+    let word = (0..6_u8, 0..12_i64, 0..2_i64);
+    prop::collection::vec(word, 1..14).prop_flat_map(|words| {
+        let said: Vec<Said> = (1..)
+            .zip(words)
+            .map(|(seq, (what, minute, which))| {
+                let transaction = 10 + which;
+                match what {
+                    0 | 1 => odd_start(id(0, seq), "CP-1", minute, transaction),
+                    2 => meter_values(id(0, seq), "CP-1", minute, transaction),
+                    3 => stop(id(0, seq), "CP-1", minute, transaction),
+                    _ => odd_stop(id(0, seq), "CP-1", minute),
+                }
+            })
+            .collect();
+        let order: Vec<usize> = (0..said.len()).collect();
+        (Just(said), Just(order).prop_shuffle())
+    })
+}
+
+fn pairing_does_not_depend_on_the_order_of_arrival<A: Adapter>() {
+    let of = |said: &[Said]| {
+        let home = A::new();
+        let store = home.open();
+        for said in said {
+            apply(&store, std::slice::from_ref(said)).unwrap();
+        }
+        (
+            shown(&store),
+            listed(&store),
+            expected(&store.contents().unwrap()),
+        )
+    };
+    // A start without a register of its own: the first reading is above the stop's register, so the stop
+    // does not fit, however late the reading comes.
+    let start = common::answered(
+        id(0, 1),
+        "CP-1",
+        1,
+        "StartTransaction",
+        &format!(r#"{{"connectorId":1,"idTag":"A"{}}}"#, told(1)),
+        r#"{"idTagInfo":{"status":"Accepted"},"transactionId":77}"#,
+    );
+    let reading = common::call(
+        id(0, 2),
+        "CP-1",
+        2,
+        "MeterValues",
+        &format!(
+            r#"{{"connectorId":1,"transactionId":77,"meterValue":[{{"timestamp":"{}","sampledValue":[{{"value":"9000"}}]}}]}}"#,
+            common::at(2)
+        ),
+    );
+    let stop = common::call(
+        id(0, 3),
+        "CP-1",
+        5,
+        "StopTransaction",
+        &format!(r#"{{"transactionId":-1,"meterStop":5000{}}}"#, told(5)),
+    );
+    let (a, b, c) = (&start, &reading, &stop);
+    let want = of(&[a.clone(), b.clone(), c.clone()]);
+    assert_eq!(want.1.len(), 2);
+    for order in [[a, c, b], [b, a, c], [b, c, a], [c, a, b], [c, b, a]] {
+        let have = of(&order.map(Clone::clone));
+        assert_eq!(have, want);
+        assert_eq!(have.1, have.2);
+    }
+    let config = ProptestConfig {
+        cases: A::CASES,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    proptest!(config, |(story in paired_story())| {
+        let (said, order) = story;
+        let shuffled: Vec<Said> = order.iter().map(|at| said[*at].clone()).collect();
+        let (straight, other) = (of(&said), of(&shuffled));
+        prop_assert_eq!(&straight.1, &straight.2);
+        prop_assert_eq!(straight, other);
+    });
+}
+
+/// Everything in the list, page by page.
+fn all_listed(store: &dyn Ledger, open: Option<bool>) -> Vec<TransactionView> {
+    let filter = central::ledger::TransactionFilter {
+        open,
+        ..Default::default()
+    };
+    central::ledger::all_transactions(store, &filter)
+        .collect::<Result<_, _>>()
+        .unwrap()
+}
+
+fn every_session_is_listed_however_many_were_stopped_under_no_id<A: Adapter>() {
+    const SESSIONS: i64 = 1_500;
+    let mut said = Vec::new();
+    for n in 0..SESSIONS {
+        let seq = 2 * n.cast_unsigned() + 1;
+        said.push(start(id(0, seq), "CP-1", 2 * n, n + 10));
+        said.push(stop(id(0, seq + 1), "CP-1", 2 * n + 1, -1));
+    }
+    // A start that is open, older than all of them.
+    said.push(start(id(0, 90_000), "CP-1", -5, 7));
+    // Not in their order, and in batches that begin and end anywhere.
+    let mut dice = fastrand::Rng::with_seed(7);
+    for part in said.chunks_mut(1_000) {
+        dice.shuffle(part);
+    }
+    let home = A::new();
+    let store = home.open();
+    let mut from = 0;
+    while from < said.len() {
+        let to = (from + dice.usize(1..400)).min(said.len());
+        apply(&store, &said[from..to]).unwrap();
+        from = to;
+    }
+    let ended = all_listed(&store, Some(false));
+    assert_eq!(ended.len(), usize::try_from(SESSIONS).unwrap());
+    assert!(
+        ended
+            .iter()
+            .all(|view| view.ended_at.is_some() && view.energy_wh.is_some())
+    );
+    let minute =
+        |at: Option<central::Timestamp>| at.map(|at| (at.0 - common::BEGIN_MILLIS) / 60_000);
+    assert!(
+        ended
+            .iter()
+            .all(|view| minute(view.ended_at) == minute(view.started_at).map(|at| at + 1))
+    );
+    let open = all_listed(&store, Some(true));
+    assert_eq!(open.len(), 1);
+    assert_eq!(open[0].transaction_id, "7");
+    assert_eq!(all_listed(&store, None).len(), ended.len() + 1);
+}
+
+fn a_transaction_is_found_by_the_key_that_it_had_before_its_start<A: Adapter>() {
+    let home = A::new();
+    let store = home.open();
+    apply(&store, &[meter_values(id(1, 1), "CP-1", 3, 77)]).unwrap();
+    let first = all_listed(&store, None).remove(0);
+    apply(&store, &[start(id(0, 1), "CP-1", 2, 77)]).unwrap();
+    let started = all_listed(&store, None).remove(0);
+    assert_ne!(started.key, first.key);
+    for key in [first.key, started.key] {
+        assert_eq!(store.transaction(key).unwrap().unwrap().key, started.key);
+    }
+    // The id is used again: the first key could mean either now, and so means none.
+    apply(
+        &store,
+        &[
+            stop(id(0, 2), "CP-1", 4, 77),
+            start(id(0, 3), "CP-1", 9, 77),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        store.transaction(started.key).unwrap().unwrap().key,
+        started.key
+    );
+    assert_eq!(store.transaction(first.key).unwrap(), None);
 }
 
 fn two_programs_may_apply_to_the_same_ledger<A: Adapter>() {

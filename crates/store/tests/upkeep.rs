@@ -40,6 +40,15 @@ fn daily(days: std::ops::Range<i64>) -> Vec<Said> {
     .collect()
 }
 
+/// Lets rows be stored on the day that they tell of: the days of these tests are not those of the database's clock.
+fn as_if_stored_in_time(home: &PostgresHome) {
+    home.execute(
+        "UPDATE message_days SET stored_on = greatest(day, 0);
+         UPDATE events SET stored_on = at / 86400000;
+         UPDATE messages_outside SET outside_since = received_at / 86400000",
+    );
+}
+
 /// Rows of a table by the partition that they are in.
 fn rows_by_partition(home: &PostgresHome, table: &str) -> Vec<String> {
     home.ask(&format!(
@@ -49,7 +58,7 @@ fn rows_by_partition(home: &PostgresHome, table: &str) -> Vec<String> {
 
 fn partitions(home: &PostgresHome, table: &str) -> Vec<String> {
     home.ask(&format!(
-        "SELECT inhrelid::regclass AS value FROM pg_inherits WHERE inhparent = '{table}'::regclass
+        "SELECT inhrelid::regclass AS value FROM pg_inherits WHERE inhparent = '{table}_by_day'::regclass
             AND inhrelid::regclass::text LIKE '{table}_20260_%' ORDER BY 1"
     ))
 }
@@ -106,6 +115,7 @@ fn what_is_older_than_the_retention_goes() {
     for day in 0..8 {
         store.maintain(noon(day)).unwrap();
         apply(&store, &daily(day..day + 1)).unwrap();
+        as_if_stored_in_time(&home);
     }
     // Today is the eighth; three whole days before it are kept.
     for table in ["messages", "meter_values"] {
@@ -129,7 +139,254 @@ fn what_is_older_than_the_retention_goes() {
     assert_eq!(store.contents().unwrap().states, states);
     assert_eq!(store.charger("CP-1").unwrap(), charged);
     store.maintain(noon(7)).unwrap();
+    as_if_stored_in_time(&home);
+    store.maintain(noon(7)).unwrap();
     assert_eq!(store.contents().unwrap().records.len(), 4);
+}
+
+/// Many records of one day, each of some size.
+fn many(first_seq: u64, count: u64, day: i64) -> Vec<Said> {
+    let data = "x".repeat(700);
+    let payload = format!(r#"{{"vendorId":"V","data":"{data}"}}"#);
+    (first_seq..first_seq + count)
+        .map(|seq| {
+            let minute = day * 24 * 60 + (seq % 1_000).cast_signed();
+            call(id(0, seq), "CP-1", minute, "DataTransfer", &payload)
+        })
+        .collect()
+}
+
+#[test]
+fn days_without_upkeep_are_caught_up_with_beside_writing() {
+    const DAYS: u64 = 9;
+    const A_DAY: u64 = 2_000;
+    let home = PostgresHome::new();
+    let batches: Vec<Vec<Said>> = (0..DAYS)
+        .map(|day| many(1 + day * A_DAY, A_DAY, day.cast_signed()))
+        .collect();
+    let writer = home.open();
+    let values = daily(0..9);
+    let values: Vec<Said> = values
+        .into_iter()
+        .map(|mut said| {
+            said.id.seq += 1_000_000;
+            said
+        })
+        .collect();
+    for batch in &batches {
+        apply(&writer, batch).unwrap();
+    }
+    apply(&writer, &values).unwrap();
+    let before = DAYS * A_DAY + values.len() as u64;
+    assert_eq!(
+        rows_by_partition(&home, "messages"),
+        [format!("messages_default {before}")]
+    );
+    let count = |table: &str| -> u64 {
+        let sql = format!("SELECT count(*) AS value FROM {table}");
+        home.ask(&sql)[0].parse().unwrap()
+    };
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let done = || is_done.load(std::sync::atomic::Ordering::SeqCst);
+    let today = noon(8);
+    let (rounds, written) = std::thread::scope(|scope| {
+        let keepers: Vec<_> = (0..2)
+            .map(|_| {
+                let store = home.open();
+                scope.spawn(move || {
+                    // Another process may hold the lock for longer than one waits.
+                    for _ in 0..100 {
+                        if let Ok(round) = store.maintain(today) {
+                            return round;
+                        }
+                    }
+                    panic!("upkeep never succeeds beside writing");
+                })
+            })
+            .collect();
+        let again = scope.spawn(|| {
+            let store = home.open();
+            while !done() {
+                for batch in &batches {
+                    let applied = apply(&store, batch).unwrap();
+                    assert_eq!((applied.new, applied.known), (0, A_DAY), "doubled");
+                }
+                apply(&store, &values).unwrap();
+            }
+        });
+        let writing = scope.spawn(|| {
+            let mut seq = 2_000_000;
+            while !done() {
+                assert_eq!(apply(&writer, &many(seq, 100, 8)).unwrap().new, 100);
+                seq += 100;
+            }
+            seq - 2_000_000
+        });
+        let reading = scope.spawn(|| {
+            let mut seen = before;
+            while !done() {
+                let now = count("messages");
+                assert!(
+                    now >= seen,
+                    "{now} rows can be seen, and {seen} were before"
+                );
+                assert_eq!(count("meter_values"), 9, "a value is lost or doubled");
+                seen = now;
+            }
+        });
+        let rounds: Vec<_> = keepers
+            .into_iter()
+            .map(std::thread::ScopedJoinHandle::join)
+            .collect();
+        is_done.store(true, std::sync::atomic::Ordering::SeqCst);
+        again.join().unwrap();
+        reading.join().unwrap();
+        let written = writing.join().unwrap();
+        let rounds: Vec<_> = rounds.into_iter().map(Result::unwrap).collect();
+        (rounds, written)
+    });
+    assert_eq!(count("messages"), before + written);
+    let late: u64 = rounds.iter().map(|round| round.late_rows).sum();
+    assert!(late >= 2 * A_DAY, "it is told that upkeep was missed");
+    // Whatever came meanwhile is put in order by the next round.
+    writer.maintain(today).unwrap();
+    assert_eq!(
+        home.ask("SELECT count(*) AS value FROM messages_default"),
+        ["0"]
+    );
+    for day in [8, 9] {
+        let name = format!("messages_2026010{day}");
+        assert_eq!(
+            home.ask(&format!("SELECT count(*) > 0 AS value FROM {name}")),
+            ["true"],
+            "{name}"
+        );
+    }
+    assert_eq!(count("messages"), before + written);
+    // Recognised wherever they are now: outside, or on their day.
+    for batch in &batches {
+        assert_eq!(apply(&writer, batch).unwrap().known, A_DAY);
+    }
+    // Another record under a number that is outside is no known one.
+    let other = call(id(0, 1), "CP-2", 1, "Heartbeat", "{}");
+    let applied = apply(&writer, &[other]).unwrap();
+    assert_eq!((applied.new, applied.known), (0, 0));
+    assert_eq!(writer.contents().unwrap().dead.len(), 1);
+}
+
+#[test]
+fn what_came_late_is_kept_for_the_retention_whatever_the_gateways_clock_said() {
+    let home = PostgresHome::new();
+    let store = keeping(&home, 2);
+    let millis = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis();
+    let now = Timestamp(i64::try_from(millis).unwrap());
+    // A partition of a day that is long gone, as a gateway that was cut off finds it.
+    store.maintain(noon(0)).unwrap();
+    let in_1970 = call(
+        id(0, 1),
+        "CP-1",
+        -BEGIN_MILLIS / 60_000,
+        "Heartbeat",
+        r#"{"is":"in 1970"}"#,
+    );
+    let security = call(
+        id(0, 2),
+        "CP-1",
+        1,
+        "SecurityEventNotification",
+        r#"{"type":"FirmwareUpdated","timestamp":"2026-01-01T00:01:00Z"}"#,
+    );
+    apply(&store, &[in_1970, security]).unwrap();
+    for _ in 0..2 {
+        store.maintain(now).unwrap();
+        let contents = store.contents().unwrap();
+        assert_eq!(contents.records.len(), 2);
+        assert_eq!(contents.events.len(), 1);
+    }
+    // Three days later. The clock of this process alone does not count: it may be wrong.
+    let later = Timestamp(now.0 + 3 * DAY_MILLIS);
+    store.maintain(later).unwrap();
+    assert_eq!(store.contents().unwrap().records.len(), 2);
+    home.execute(
+        "UPDATE message_days SET stored_on = stored_on - 3;
+         UPDATE messages_outside SET outside_since = outside_since - 3;
+         UPDATE events SET stored_on = stored_on - 3",
+    );
+    assert!(store.maintain(later).unwrap().expired >= 2);
+    let contents = store.contents().unwrap();
+    assert_eq!((contents.records.len(), contents.events.len()), (0, 0));
+    assert_eq!(
+        home.ask("SELECT count(*) AS value FROM message_days"),
+        ["0"]
+    );
+}
+
+#[test]
+fn dead_letters_go_with_the_retention() {
+    let home = PostgresHome::new();
+    let store = keeping(&home, 2);
+    for (seq, bytes) in [(1, 1), (1, 2), (2, 3)] {
+        let letter = DeadLetter {
+            id: id(0, seq),
+            bytes: vec![bytes],
+            reason: "as told".to_owned(),
+        };
+        store.apply(&[], &Changes::default(), &[letter]).unwrap();
+    }
+    let left = || {
+        home.ask(
+            "SELECT (SELECT count(*) FROM dead_letters) || ' ' || (SELECT count(*) FROM set_aside) AS value",
+        )
+    };
+    home.execute("UPDATE dead_letters SET at = at - 86400000 * 3::bigint WHERE seq = 2");
+    assert_eq!(left(), ["2 1"]);
+    let far = Timestamp(i64::from(u32::MAX) * 1_000);
+    keeping(&home, 0).maintain(far).unwrap();
+    assert_eq!(left(), ["2 1"], "without a retention they stay");
+    store.maintain(far).unwrap();
+    assert_eq!(left(), ["1 1"]);
+    home.execute("UPDATE set_aside SET at = at - 86400000 * 3::bigint");
+    store.maintain(far).unwrap();
+    assert_eq!(left(), ["1 0"]);
+}
+
+#[test]
+fn a_commit_is_on_disk_whatever_the_role_has_for_it() {
+    let home = PostgresHome::new();
+    let role = format!("lax_of_{}", home.name);
+    home.command(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'secret' IN ROLE wattpost;
+         ALTER ROLE {role} SET synchronous_commit = off;
+         ALTER DATABASE {} SET synchronous_commit = off",
+        home.name
+    ));
+    // What the writing connection has is seen by a trigger of its own transaction.
+    home.execute(
+        "CREATE TABLE seen (value text);
+         GRANT INSERT ON seen TO PUBLIC;
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
+         CREATE TRIGGER see AFTER INSERT ON messages FOR EACH STATEMENT EXECUTE FUNCTION see()",
+    );
+    let url = home.url_as(&role, "secret");
+    let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
+    apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
+    assert_eq!(home.ask("SELECT value FROM seen"), ["on"]);
+    // What is stronger is left as it is.
+    home.command(&format!(
+        "ALTER ROLE {role} SET synchronous_commit = remote_apply"
+    ));
+    let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
+    apply(&store, &[heartbeat(2, "CP-1")]).unwrap();
+    assert_eq!(home.ask("SELECT value FROM seen"), ["on", "remote_apply"]);
+    // The server of these tests does not sync, and that is said.
+    let why = store.lacks_durability().unwrap().unwrap();
+    assert!(why.contains("fsync = on"), "{why}");
+    drop(store);
+    home.command(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
 #[test]
@@ -163,6 +420,7 @@ fn upkeep_by_several_at_once_beside_writing() {
             });
         }
     });
+    as_if_stored_in_time(&home);
     let store = keeping(&home, 2);
     store.maintain(noon(5)).unwrap();
     let days = 3;
@@ -295,6 +553,7 @@ fn a_role_with_the_grants_and_no_more_does_everything_but_migrate() {
     assert!(store.load(None).unwrap().is_some());
     assert_eq!(store.last_seq(common::gateway(0)).unwrap(), Some(4));
     // Partitions are made and dropped with the owner's rights.
+    as_if_stored_in_time(&home);
     store.maintain(noon(9)).unwrap();
     assert_eq!(store.contents().unwrap().records.len(), 0);
     assert!(store.charger("CP-1").unwrap().is_some());

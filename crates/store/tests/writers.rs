@@ -82,7 +82,7 @@ fn eight_writers_with_overlapping_batches_make_one_ledger() {
     // The list of transactions is that of one writer, too.
     let alone = PostgresHome::new();
     apply(&alone.open(), &said).unwrap();
-    let list = "SELECT string_agg(key || ' ' || open || ' ' || hidden, ',' ORDER BY key) AS value
+    let list = "SELECT string_agg(key || ' ' || open || ' ' || hidden || coalesce(' ' || partner, ''), ',' ORDER BY key) AS value
         FROM transaction_views";
     assert_eq!(home.ask(list), alone.ask(list));
     let deadlocks = "SELECT deadlocks AS value FROM pg_stat_database

@@ -7,7 +7,7 @@ use crate::SettingsArgs;
 use crate::config::{DatabaseAt, Settings};
 use crate::data_dir::DataDir;
 use crate::database::{self, Use};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use broker::{Broker, CheckError, CheckErrorKind};
 use clap::Args;
 use std::net::{SocketAddr, TcpListener};
@@ -87,7 +87,10 @@ fn database(settings: &Settings) -> Result<String> {
             path.display()
         ));
     }
-    database::open(settings, Use::Change)?;
+    let database = database::open(settings, Use::Change)?;
+    if let Some(why) = database.lacks_durability()? {
+        bail!("{why}");
+    }
     Ok(format!("{} can be written", settings.database_shown()))
 }
 

@@ -18,8 +18,10 @@ pub(crate) trait Database: Store + Ledger + DirectorySource + DeadLetters {
     fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away>;
     /// Which of the journal numbers `first` to `last` of this gateway are stored.
     fn stored_seqs(&self, gateway: GatewayId, first: u64, last: u64) -> Result<Vec<u64>, Away>;
-    /// What it wants done now and then: partitions made ahead, old ones dropped.
-    fn maintain(&self) -> Result<(), Away>;
+    /// What it wants done now and then: partitions made ahead, old ones dropped. `Some`: what is wrong with it.
+    fn maintain(&self) -> Result<Option<String>, Away>;
+    /// Why a power cut may take back what it has reported as committed, if that is so.
+    fn lacks_durability(&self) -> Result<Option<String>, Away>;
     fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away>;
     fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away>;
     fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away>;
@@ -29,7 +31,7 @@ pub(crate) trait Database: Store + Ledger + DirectorySource + DeadLetters {
 }
 
 macro_rules! same_names {
-    ($store:ty, maintain: $maintain:expr) => {
+    ($store:ty, maintain: $maintain:expr, lacks_durability: $lacks:expr) => {
         impl Database for $store {
             fn ping(&self) -> Result<(), Away> {
                 <$store>::ping(self)
@@ -45,8 +47,11 @@ macro_rules! same_names {
             ) -> Result<Vec<u64>, Away> {
                 <$store>::stored_seqs(self, gateway, first, last)
             }
-            fn maintain(&self) -> Result<(), Away> {
+            fn maintain(&self) -> Result<Option<String>, Away> {
                 $maintain(self)
+            }
+            fn lacks_durability(&self) -> Result<Option<String>, Away> {
+                $lacks(self)
             }
             fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away> {
                 <$store>::put_charger_profile(self, profile)
@@ -70,9 +75,20 @@ macro_rules! same_names {
     };
 }
 
-// A file of one's own needs no upkeep.
-same_names!(SqliteStore, maintain: |_: &SqliteStore| Ok(()));
-same_names!(PostgresStore, maintain: |store: &PostgresStore| store.maintain(now()));
+// A file of one's own needs no upkeep, and syncs as we tell it.
+same_names!(
+    SqliteStore,
+    maintain: |_: &SqliteStore| Ok(None),
+    lacks_durability: |_: &SqliteStore| Ok(None)
+);
+same_names!(
+    PostgresStore,
+    maintain: |store: &PostgresStore| {
+        store.maintain(now())?;
+        store.lacks_durability()
+    },
+    lacks_durability: PostgresStore::lacks_durability
+);
 
 fn now() -> central::Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -12,13 +12,15 @@ mod consumer_role;
 mod gateway_role;
 mod notify;
 
-use crate::config::Settings;
+use crate::config::{DatabaseAt, Settings};
 use crate::database::{self, Database, Use};
+use crate::migrate::Late;
 use crate::{SettingsArgs, check, telemetry};
 use anyhow::{Context, Result};
 use broker::Broker;
 use central::ports::HealthProbe;
 use clap::Args;
+use consumer::Maintenance;
 use consumer_role::ConsumerRole;
 use gateway_role::GatewayRole;
 use std::io::Write;
@@ -111,7 +113,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         false => None,
     };
     // What hangs at the other end must not make a stop wait.
-    let database = tokio::select! {
+    let (database, late) = tokio::select! {
         opened = open_database(settings, roles) => opened?,
         () = stop.recv() => return Ok(stopped_early(roles)),
     };
@@ -152,6 +154,8 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         }
         None => None,
     };
+    let maintenance = maintenance(settings, roles, &database, late)?;
+    probes.extend(maintenance.iter().map(Maintenance::probe));
     let brokers = [out, back];
     for broker in brokers.iter().flatten() {
         probes.push(Arc::clone(broker) as _);
@@ -191,6 +195,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         None => tracing::info!("stopping"),
         Some(why) => tracing::error!(%why, "stopping: no promise can be kept any more"),
     }
+    drop(maintenance);
     let stopping = async {
         if let Some(gateway) = &gateway {
             gateway.shutdown(settings.gateway.shutdown_grace()).await;
@@ -236,16 +241,33 @@ fn stopped_early(roles: Roles) -> ExitCode {
 }
 
 /// Opens the database; one that is away is found again later, one that is wrong stops the start.
-async fn open_database(settings: &Settings, roles: Roles) -> Result<Arc<dyn Database>> {
+/// What is left to do of the set-up comes second.
+async fn open_database(settings: &Settings, roles: Roles) -> Result<(Arc<dyn Database>, Late)> {
     let settings = settings.clone();
     let opened = tokio::task::spawn_blocking(move || {
         // All in one process is one command for one person: it does its own set-up.
-        if roles == Roles::All {
-            crate::migrate::at_start(&settings)?;
-        }
-        database::open(&settings, Use::Serve)
+        let is_done = roles != Roles::All || crate::migrate::at_start(&settings)?;
+        let database = database::open(&settings, Use::Serve)?;
+        Ok((database, Late::new(&settings, is_done)))
     });
     opened.await.context("open the database")?
+}
+
+/// What PostgreSQL wants done now and then, in every process that writes to it.
+fn maintenance(
+    settings: &Settings,
+    roles: Roles,
+    database: &Arc<dyn Database>,
+    late: Late,
+) -> Result<Option<Maintenance>> {
+    if roles == Roles::Api || matches!(settings.database_at()?, DatabaseAt::Sqlite(_)) {
+        return Ok(None);
+    }
+    let database = Arc::clone(database);
+    Ok(Some(Maintenance::start(Arc::new(move || {
+        late.catch_up(&*database)?;
+        database.maintain()
+    }))))
 }
 
 /// Looks at RabbitMQ once; one that is away is found again later, one that refuses us stops the start.

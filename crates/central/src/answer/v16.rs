@@ -3,7 +3,7 @@
 use super::token::{TokenForm, TokenQuestion, Verdict};
 use super::{Decision, EMPTY, Scene};
 use crate::policy::UnknownToken;
-use crate::transaction_id::transaction_id;
+use crate::transaction_id::{next_transaction_id, transaction_id};
 use ocpp::json::Raw;
 
 pub(super) fn decide(action: &str, scene: &Scene<'_>) -> Decision {
@@ -12,7 +12,10 @@ pub(super) fn decide(action: &str, scene: &Scene<'_>) -> Decision {
         "StartTransaction" => ask(
             scene,
             TokenForm::Start {
-                transaction_id: transaction_id(scene.charger_id, scene.payload),
+                transaction_id: match scene.ended_transaction {
+                    Some(ended) => next_transaction_id(scene.charger_id, scene.payload, ended),
+                    None => transaction_id(scene.charger_id, scene.payload),
+                },
             },
         ),
         // StopTransaction too: a stop cannot be refused, and its idTagInfo is optional.

@@ -2,14 +2,14 @@
 //!
 //! A [`TransactionState`] holds what was told under one transaction id of one charger. Usually that
 //! is one transaction; it can be several, when a charger numbers from 0 after every start, when two
-//! 1.6 ids hash alike, or when lost starts all use -1 (rules ). [`TransactionState::views`]
-//! tells them apart.
+//! 1.6 ids hash alike (rules ). [`TransactionState::views`] tells them apart. Stops that name no
+//! transaction (-1, 0, no id) each have a state of their own, whose id [`unnamed_stop_id`] makes.
 
-mod orphan;
+mod pairing;
 mod view;
 
-pub use orphan::pair_orphans;
-pub use view::TransactionView;
+pub use pairing::{Candidate, PAIRING_WINDOW, pair, pair_orphans};
+pub use view::{TransactionView, key_without_start};
 
 use super::{First, Latest, Merge, RangeSet};
 use crate::Timestamp;
@@ -19,7 +19,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// What makes a start or a stop recognisable: the charger's own time for it (0 if it gave none) and
-/// a hash of its natural key. Follows from the message alone, so that repeats fall together.
+/// a hash of its natural key. Follows from the message alone, so that repeats fall together; where the
+/// charger's clock was never set, the record is part of it, because an equal message may then speak of
+/// another session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContentKey {
@@ -27,11 +29,25 @@ pub struct ContentKey {
     pub at: Timestamp,
     /// Of the natural key (ocpp-rules 2.3).
     pub hash: u64,
+    /// Of the record's id where `at` is not plausible, else 0.
+    pub record: u64,
+}
+
+impl ContentKey {
+    /// Whether two messages say the same, whichever record each is.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        (self.at, self.hash) == (other.at, other.hash)
+    }
 }
 
 impl fmt::Display for ContentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:016x}", self.at.0, self.hash)
+        write!(f, "{}-{:016x}", self.at.0, self.hash)?;
+        if self.record != 0 {
+            write!(f, "/{:016x}", self.record)?;
+        }
+        Ok(())
     }
 }
 
@@ -45,12 +61,38 @@ impl TryFrom<String> for ContentKey {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let parts = text.rsplit_once('-').ok_or("content key without a dash")?;
+        let number = |text| u64::from_str_radix(text, 16).map_err(|_| "content key without a hash");
+        let (content, record) = match text.split_once('/') {
+            Some((content, record)) => (content, number(record)?),
+            None => (text.as_str(), 0),
+        };
+        let parts = content
+            .rsplit_once('-')
+            .ok_or("content key without a dash")?;
         Ok(Self {
             at: Timestamp(parts.0.parse().map_err(|_| "content key without a time")?),
-            hash: u64::from_str_radix(parts.1, 16).map_err(|_| "content key without a hash")?,
+            hash: number(parts.1)?,
+            record,
         })
     }
+}
+
+/// Between the id that a charger wrote in a stop without a usable id and what tells the stop apart.
+const UNNAMED_STOP: char = '#';
+
+/// The id under which the state of a stop without a usable id is kept (1.6, rule Q-17): the id as the charger
+/// wrote it, and what the stop says. Each such stop is a state of its own, however many a charger sends.
+#[must_use]
+pub fn unnamed_stop_id(written_id: &str, stop: &ContentKey) -> String {
+    format!("{written_id}{UNNAMED_STOP}{}-{:016x}", stop.at.0, stop.hash)
+}
+
+/// The id as the charger wrote it, from one that [`unnamed_stop_id`] made; `None` for every other id.
+#[must_use]
+pub fn written_id_of_unnamed_stop(id: &str) -> Option<&str> {
+    let (written, content) = id.split_once(UNNAMED_STOP)?;
+    let names_nothing = written.is_empty() || written.parse::<i64>().is_ok_and(|id| id <= 0);
+    (names_nothing && ContentKey::try_from(content.to_owned()).is_ok()).then_some(written)
 }
 
 /// A StartTransaction, or a TransactionEvent `Started`.
@@ -153,8 +195,8 @@ pub struct TransactionState {
 }
 
 impl TransactionState {
-    /// Starts (and stops) kept under one transaction id. Only ids that say nothing (-1, or a number
-    /// that is used anew all the time) ever come near it; the oldest are then left to the messages.
+    /// Starts (and stops) kept under one transaction id. Only an id that a charger uses anew all the time ever
+    /// comes near it; the oldest are then left to the messages.
     pub const PARTS_MAX: usize = 512;
 
     /// What people and programs are shown: one view per transaction, in order of their start.
@@ -229,6 +271,7 @@ mod tests {
         let key = ContentKey {
             at: Timestamp(at),
             hash: 1,
+            record: 0,
         };
         let mut state = TransactionState::default();
         state.stops.insert(key, First::new(stamp, Stop::default()));
@@ -256,12 +299,25 @@ mod tests {
 
     #[test]
     fn a_content_key_reads_back_from_its_text() {
-        for at in [0, -5, i64::MAX, i64::MIN] {
+        for (at, record) in [(0, 0), (-5, 7), (i64::MAX, 0), (i64::MIN, u64::MAX)] {
             let key = ContentKey {
                 at: Timestamp(at),
                 hash: 0xdead_beef,
+                record,
             };
             assert_eq!(ContentKey::try_from(String::from(key)), Ok(key));
+        }
+        let stop = ContentKey {
+            at: Timestamp(-5),
+            hash: 3,
+            record: 0,
+        };
+        for written in ["-1", "0", ""] {
+            let id = unnamed_stop_id(written, &stop);
+            assert_eq!(written_id_of_unnamed_stop(&id), Some(written));
+        }
+        for id in ["-1", "7", "7#0-3", "A#B", "-1#x", "#"] {
+            assert_eq!(written_id_of_unnamed_stop(id), None, "{id}");
         }
         assert!(ContentKey::try_from("nonsense".to_owned()).is_err());
     }

@@ -5,8 +5,8 @@ use super::meter::{self, Reading};
 use super::place::Place;
 use super::{Changes, Source};
 use crate::Timestamp;
-use crate::model::{ContentKey, Start, Stop, TransactionState};
-use crate::natural_key::{NaturalKey, first_u64};
+use crate::model::{ContentKey, Start, Stop, TransactionState, unnamed_stop_id};
+use crate::natural_key::{NaturalKey, StableHasher, first_u64};
 use crate::transaction_id::transaction_id;
 use ocpp::json::Raw;
 use ocpp::{v2, v16};
@@ -66,16 +66,14 @@ pub(super) fn stop(changes: &mut Changes, source: &Source<'_>) {
     let Ok(view) = v16::StopTransaction::read(source.record.payload) else {
         return;
     };
-    let Some(id) = view.transaction_id.map(|id| id.to_string()) else {
-        return;
-    };
+    let id = view.transaction_id.map(|id| id.to_string());
     let readings = meter::rows(
         changes,
         source,
         "transactionData",
         &view.transaction_data,
         Place::default(),
-        Some(&id),
+        id.as_deref(),
     );
     let at = source.effective(view.timestamp);
     let stamp = source.stamp(at, 0);
@@ -87,6 +85,11 @@ pub(super) fn stop(changes: &mut Changes, source: &Source<'_>) {
         id_token: owned(view.id_tag),
     };
     let key = content_key(source, view.timestamp);
+    let id = match view.transaction_id {
+        Some(1..) => id.unwrap_or_default(),
+        // It names no transaction.
+        _ => unnamed_stop_id(&id.unwrap_or_default(), &key),
+    };
     let state = transaction(changes, source, id, at);
     state.stops.entry(key).or_default().set(stamp, stop);
     state.bound();
@@ -217,15 +220,23 @@ fn transaction<'c>(
     state
 }
 
-/// Follows from the message alone, so that its repeats fall together.
+/// Follows from the message alone, so that its repeats fall together, where the charger's clock was set.
 fn content_key(source: &Source<'_>, told: Option<jiff::Timestamp>) -> ContentKey {
     let record = source.record;
-    let key = NaturalKey::of(record.ocpp_version, record.action, record.payload);
+    let key = NaturalKey::of_part(record.ocpp_version, record.action, record.payload);
+    let at = told.map(Timestamp::from).unwrap_or_default();
     ContentKey {
-        at: told.map(Timestamp::from).unwrap_or_default(),
+        at,
         hash: key.map_or(0, |key| {
             first_u64(&key.stable_hash(CONTENT_DOMAIN, source.charger))
         }),
+        record: if at.is_plausible() {
+            0
+        } else {
+            let mut hasher = StableHasher::new(CONTENT_DOMAIN);
+            hasher.add(&source.id.to_string());
+            hasher.finish_u64().max(1)
+        },
     }
 }
 

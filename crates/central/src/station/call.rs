@@ -88,6 +88,14 @@ impl Station {
             message.remember = Remember::Told(key);
             match self.memory.find(key) {
                 Known::New => {}
+                // Another gateway may have heard the stop in between, and no time in the message says that
+                // it is the same start: the answer stays, and the message gets a record of its own.
+                Known::Repeat(first)
+                    if key.is_undated_start && self.memory.is_of_earlier_connection(key) =>
+                {
+                    let first = first.to_owned();
+                    return self.answer(&message, &first, now);
+                }
                 Known::Repeat(first) => {
                     let frame = frame::write_call_result(message.id, first);
                     return self.send(self.appended, frame);
@@ -114,12 +122,17 @@ impl Station {
             "BootNotification" => self.draw(),
             _ => 0,
         };
+        let ended_transaction = match message.remember {
+            Remember::Told(key) => self.memory.ended_transaction(key),
+            Remember::Recent(_) | Remember::Not => None,
+        };
         let scene = Scene {
             charger_id: &self.charger_id,
             payload: message.payload,
             policy: &self.policy,
             registration: self.registration(),
             now,
+            ended_transaction,
             dice,
         };
         match answer::decide(message.version, message.action, &scene) {

@@ -99,7 +99,6 @@ pub(crate) fn start(rabbit: &Arc<Rabbit>, store: &Arc<TestStore>, config: Config
         source: Arc::new(Broker(Arc::clone(rabbit))),
         applier: Arc::clone(&applier),
         database_ping: Arc::new(move || ping.ping()),
-        maintenance: None,
     };
     let consumer = Consumer::start(deps, config);
     Process { consumer, applier }

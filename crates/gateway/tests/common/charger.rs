@@ -37,6 +37,15 @@ pub(crate) struct Charger {
     calls: u64,
 }
 
+/// A connection from another address of this machine: 127.0.0.`host`.
+pub(crate) async fn socket_from(world: &World, host: u8) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind(([127, 0, 0, host], 0).into())
+        .expect("all of 127.0.0.0/8 is this machine");
+    socket.connect(world.address()).await.expect("connects")
+}
+
 /// The usual request, with lines added.
 pub(crate) fn request(path: &str, lines: &str) -> String {
     format!(
@@ -58,6 +67,11 @@ impl Charger {
         socket.set_recv_buffer_size(4_096).expect("a socket");
         let socket = socket.connect(world.address()).await.expect("connects");
         Self::say_on(socket, request(&format!("/ocpp/{identity}"), "").as_bytes()).await
+    }
+
+    /// Says `request` from another address of this machine: 127.0.0.`host`.
+    pub(crate) async fn say_from(world: &World, host: u8, request: &[u8]) -> Self {
+        Self::say_on(socket_from(world, host).await, request).await
     }
 
     async fn say_on(mut socket: TcpStream, request: &[u8]) -> Self {

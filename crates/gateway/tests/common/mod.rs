@@ -255,6 +255,8 @@ pub(crate) struct Setup {
     pub(crate) directory: Arc<FakeDirectory>,
     pub(crate) gateway_id: u128,
     pub(crate) announcements: Option<Arc<dyn Announcements>>,
+    /// What is in `directory.json` before the start.
+    pub(crate) kept_directory: Option<Vec<u8>>,
 }
 
 impl Default for Setup {
@@ -272,6 +274,7 @@ impl Default for Setup {
             directory: Arc::default(),
             gateway_id: 7,
             announcements: None,
+            kept_directory: None,
         }
     }
 }
@@ -297,6 +300,9 @@ impl World {
     }
 
     async fn open(setup: Setup, dir: tempfile::TempDir) -> Self {
+        if let Some(bytes) = &setup.kept_directory {
+            std::fs::write(dir.path().join("directory.json"), bytes).expect("writes");
+        }
         let opened = match setup.disk {
             Some(disk) => Journal::open_on(disk, setup.journal),
             None => Journal::open(&dir.path().join("journal"), setup.journal),

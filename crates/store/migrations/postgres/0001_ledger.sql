@@ -48,51 +48,79 @@ CREATE TABLE transactions (
 CREATE UNIQUE INDEX transactions_by_wire_id
     ON transactions (charger_no, sha256(replace(wire_id, '\', '\\')::bytea));
 
--- One row per charging, so that lists can be sorted and filtered without reading states. `alone` is
--- what the transaction says by itself: 0 ended, 1 open, 2 an end that names no start. `open` and
--- `hidden` are what is shown after such ends were paired with the starts that they end.
+-- One row per charging, so that lists can be sorted and filtered without reading states. `kind` is the row's
+-- part in pairing: 0 none, 1 a start without a stop, 2 a stop that names no start; `token` (a hash) and
+-- `meter_wh` are what decides who fits. `partner` is the other row's key, `partner_no` its state's number.
+-- `open` and `hidden` are what is shown after pairing.
 CREATE TABLE transaction_views (
     began_at       bigint NOT NULL,
     key            uuid NOT NULL,                                -- from the natural key
     charger_no     integer NOT NULL,
     transaction_no bigint NOT NULL,
-    alone          smallint NOT NULL,
+    kind           smallint NOT NULL,
     open           boolean NOT NULL,
     hidden         boolean NOT NULL,
+    token          bigint,
+    meter_wh       double precision,
+    partner        uuid,
+    partner_no     bigint,
     PRIMARY KEY (began_at, key)
 );
 CREATE INDEX transaction_views_by_charger ON transaction_views (charger_no, began_at, key);
 CREATE INDEX transaction_views_by_transaction ON transaction_views (transaction_no);
 CREATE INDEX transaction_views_by_key ON transaction_views (key);
 CREATE INDEX transaction_views_open ON transaction_views (began_at, key) WHERE open;
-CREATE INDEX transaction_views_waiting ON transaction_views (charger_no, alone, began_at) WHERE alone > 0;
+-- With the charger as an expression, so that for pairing no other index comes into question, whatever the planner's
+-- statistics say: any other would read a charger's whole history.
+CREATE INDEX transaction_views_pairing ON transaction_views ((charger_no::bigint), began_at, kind, key) WHERE kind > 0;
+
+-- Transactions whose rows above could not be changed in time when their messages were stored.
+CREATE TABLE transactions_to_list (
+    transaction_no bigint PRIMARY KEY
+);
+
+-- Keys that transactions had while their start was missing.
+CREATE TABLE transaction_aliases (
+    key            uuid PRIMARY KEY,
+    transaction_no bigint NOT NULL
+);
 
 -- Every record, and so the inbox. One partition a day; what is older than the retention goes by the partition, so
 -- the inbox does not grow for ever. Each partition has a unique index of its own on (gateway_no, seq), which the
 -- table as a whole cannot have: so a record that is delivered again, and another record under the same number, are
 -- recognised within a day by the insert itself, and across days by `message_days` (docs/adr/0007).
 -- Texts with U+0000, which PostgreSQL cannot hold, have U+2400 in its place, and the whole record is in `raw`.
+--
+-- A row whose day has no partition goes to `messages_default`. Upkeep moves it to `messages_outside`, marked with
+-- the day of the move, and from there to the partition of its day once there is one: slice by slice, each a
+-- transaction of its own, so that the row can be seen all the time and a partition is always attached beside an
+-- empty default partition.
 CREATE TABLE messages (
-    gateway_no  integer NOT NULL,
-    seq         bigint NOT NULL,
-    received_at bigint NOT NULL,
-    epoch       bigint NOT NULL,
-    charger_no  integer NOT NULL,
-    kind        smallint NOT NULL,
-    version     smallint NOT NULL,
-    answer_kind smallint NOT NULL,
-    notes       bigint NOT NULL,
-    charger_id  text,                                            -- only where spelled otherwise than in `chargers`
-    message_id  text NOT NULL,
-    action      text NOT NULL,
-    payload     text NOT NULL,
-    answer      text NOT NULL,
-    reason      text NOT NULL,
-    raw         bytea
-) PARTITION BY RANGE (received_at);
+    gateway_no    integer NOT NULL,
+    seq           bigint NOT NULL,
+    received_at   bigint NOT NULL,
+    epoch         bigint NOT NULL,
+    charger_no    integer NOT NULL,
+    kind          smallint NOT NULL,
+    version       smallint NOT NULL,
+    answer_kind   smallint NOT NULL,
+    notes         bigint NOT NULL,
+    charger_id    text,                                          -- only where spelled otherwise than in `chargers`
+    message_id    text NOT NULL,
+    action        text NOT NULL,
+    payload       text NOT NULL,
+    answer        text NOT NULL,
+    reason        text NOT NULL,
+    raw           bytea,
+    outside_since integer                                        -- day since 1970; NULL in all but `…_outside`
+) PARTITION BY LIST (outside_since);
 CREATE INDEX messages_by_charger ON messages (charger_no, gateway_no, seq);
-CREATE TABLE messages_default PARTITION OF messages DEFAULT;
+CREATE TABLE messages_by_day PARTITION OF messages FOR VALUES IN (NULL) PARTITION BY RANGE (received_at);
+CREATE TABLE messages_default PARTITION OF messages_by_day DEFAULT;
 CREATE UNIQUE INDEX messages_default_key ON messages_default (gateway_no, seq);
+CREATE TABLE messages_outside PARTITION OF messages DEFAULT;
+CREATE UNIQUE INDEX messages_outside_key ON messages_outside (gateway_no, seq);
+CREATE INDEX messages_outside_since ON messages_outside (outside_since);
 
 -- On which days there are records of a gateway with numbers in block * 4,096 and the 4,095 behind: nearly always
 -- one or two, so that hardly any record has to be looked for on another day.
@@ -100,10 +128,14 @@ CREATE TABLE message_days (
     gateway_no integer NOT NULL,
     block      bigint NOT NULL,                                  -- seq >> 12
     day        bigint NOT NULL,                                  -- received_at / 86,400,000, rounded down
+    -- The day on which the first of them was stored, by the database's clock: a day's partition is kept for the
+    -- retention after that too, whatever the gateway's clock said.
+    stored_on  integer NOT NULL DEFAULT floor(extract(epoch FROM now()) / 86400)::integer,
     PRIMARY KEY (gateway_no, block, day)
 );
 
--- By when they were measured, which a charger's clock says: whatever is far off is in the default partition.
+-- By when they were measured, which a charger's clock says: whatever is far off is outside, as with `messages`. Two
+-- rows with the same key are the same fact.
 CREATE TABLE meter_values (
     charger_no     integer NOT NULL,
     at             bigint NOT NULL,
@@ -115,9 +147,14 @@ CREATE TABLE meter_values (
     power_w        double precision,
     soc_percent    double precision,
     sampled        text NOT NULL,
-    PRIMARY KEY (charger_no, at, key_hash)
-) PARTITION BY RANGE (at);
-CREATE TABLE meter_values_default PARTITION OF meter_values DEFAULT;
+    outside_since  integer                                       -- as in `messages`
+) PARTITION BY LIST (outside_since);
+CREATE TABLE meter_values_by_day PARTITION OF meter_values FOR VALUES IN (NULL) PARTITION BY RANGE (at);
+CREATE TABLE meter_values_default PARTITION OF meter_values_by_day DEFAULT;
+CREATE UNIQUE INDEX meter_values_default_key ON meter_values_default (charger_no, at, key_hash);
+CREATE TABLE meter_values_outside PARTITION OF meter_values DEFAULT;
+CREATE UNIQUE INDEX meter_values_outside_key ON meter_values_outside (charger_no, at, key_hash);
+CREATE INDEX meter_values_outside_since ON meter_values_outside (outside_since);
 
 CREATE TABLE events (
     charger_no integer NOT NULL,
@@ -129,8 +166,10 @@ CREATE TABLE events (
     evse       bigint,
     connector  bigint,
     data       text NOT NULL,
+    stored_on  integer NOT NULL DEFAULT floor(extract(epoch FROM now()) / 86400)::integer,
     PRIMARY KEY (charger_no, at, key_hash)
 );
+CREATE INDEX events_stored_on ON events (stored_on);
 
 CREATE TABLE dead_letters (
     no         bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -167,71 +206,195 @@ CREATE TABLE tokens (
     group_id   text
 );
 
+-- Upkeep is three functions, each call of which is one short transaction. They run as the role that owns the tables,
+-- whoever calls them, so that nobody else needs the right to create tables or to delete messages. Several processes
+-- may call them at once: one goes after the other. Each waits two seconds for a lock and no longer, because whoever
+-- waits for a table keeps all others from it. Batches that are being written hold the second lock (the bytes `WATU`)
+-- shared, so that no row is moved between their look at `…_outside` and their insert.
+
+-- Moves the rows that are in a stretch of pages of `…_default` to `…_outside`, or, with source 'outside', those of
+-- them whose day has a partition to that partition. Returns the page to go on with (NULL: that was the last one), how
+-- many rows were moved, and how many of them are of the days that should have partitions.
+CREATE FUNCTION wattpost_move(
+    parent text, source text, first_page bigint, now_ms bigint,
+    OUT next_page bigint, OUT moved bigint, OUT expected bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '2s' AS $$
+DECLARE
+    day_ms  constant bigint := 86400000;
+    today   constant bigint := now_ms / day_ms;
+    pages   constant bigint := 512;
+    clock   text;
+    columns text;
+    target  text;
+    mark    text;
+    chosen  text := 'true';
+BEGIN
+    IF parent NOT IN ('messages', 'meter_values') OR source NOT IN ('default', 'outside') THEN
+        RAISE EXCEPTION 'there is nothing to move from % of %', source, parent USING ERRCODE = '22023';
+    END IF;
+    next_page := first_page + pages;
+    moved := 0;
+    expected := 0;
+    IF first_page * current_setting('block_size')::bigint
+        >= pg_relation_size(format('%I', parent || '_' || source)::regclass) THEN
+        next_page := NULL;
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(1463899220);
+    PERFORM pg_advisory_xact_lock(1463899221);
+    clock := CASE parent WHEN 'messages' THEN 'received_at' ELSE 'at' END;
+    SELECT string_agg(format('%I', attname), ', ' ORDER BY attnum) INTO columns FROM pg_attribute
+        WHERE attrelid = parent::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'outside_since';
+    IF source = 'default' THEN
+        target := parent || '_outside';
+        mark := floor(extract(epoch FROM now()) / 86400)::integer::text;
+    ELSE
+        target := parent;
+        mark := 'NULL';
+        SELECT format('%I / %s = ANY (%L::bigint[])', clock, day_ms, array_agg(
+                extract(epoch FROM to_date(right(c.relname, 8), 'YYYYMMDD'))::bigint / 86400))
+            INTO chosen FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent = (parent || '_by_day')::regclass AND c.relname ~ '_[0-9]{8}$';
+    END IF;
+    EXECUTE format(
+        'WITH taken AS (
+            DELETE FROM %1$I WHERE ctid >= ''(%2$s,0)''::tid AND ctid < ''(%3$s,0)''::tid AND (%4$s)
+            RETURNING %5$s),
+         put AS (INSERT INTO %6$I (%5$s, outside_since) SELECT %5$s, %7$s::integer FROM taken %8$s)
+         SELECT count(*), count(*) FILTER (WHERE %9$I >= %10$s AND %9$I < %11$s) FROM taken',
+        parent || '_' || source, first_page, next_page, chosen, columns, target, mark,
+        -- Of two messages under one number none may vanish; two meter values with one key are one.
+        CASE parent WHEN 'messages' THEN '' ELSE 'ON CONFLICT DO NOTHING' END,
+        clock, (today - 1) * day_ms, (today + 8) * day_ms)
+        INTO moved, expected;
+END
+$$;
+
 -- Makes the partitions of yesterday to a week ahead, and drops those that are wholly older than `retain_days`
--- (0: none). Rows that came before their partition are moved into it. Run by the role that owns the
--- tables, whoever calls it, so that nobody else needs the right to create tables. Returns how many
--- partitions were made or dropped.
---
--- It waits two seconds for a lock and no longer: whoever waits for a table keeps all others from it.
-CREATE FUNCTION wattpost_maintain(now_ms bigint, retain_days integer) RETURNS integer
+-- (0: none). A day of which there are rows in the default partition is left out, unless `leftovers` says that these
+-- are few and may be moved away here. Retention goes by the clock of the caller or of the database, whichever is
+-- behind. Returns how many partitions were made or dropped.
+CREATE FUNCTION wattpost_maintain(now_ms bigint, retain_days integer, leftovers boolean) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '2s' AS $$
 DECLARE
     day_ms   constant bigint := 86400000;
     today    constant bigint := now_ms / day_ms;
-    horizon  constant bigint := today - retain_days;
+    own      constant bigint := floor(extract(epoch FROM now()) / 86400);
+    horizon  constant bigint := least(today, own) - retain_days;
     parent   text;
     clock    text;
+    key      text;
     part     text;
-    day      bigint;
+    columns  text;
+    part_day bigint;
+    missing  boolean;
     changed  integer := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(1463899220);
     FOREACH parent IN ARRAY ARRAY['messages', 'meter_values'] LOOP
         clock := CASE parent WHEN 'messages' THEN 'received_at' ELSE 'at' END;
+        key := CASE parent WHEN 'messages' THEN 'gateway_no, seq' ELSE 'charger_no, at, key_hash' END;
+        missing := false;
         FOR day IN today - 1 .. today + 7 LOOP
-            part := parent || '_' || to_char(to_timestamp(day * 86400) AT TIME ZONE 'UTC', 'YYYYMMDD');
+            part := parent || '_' || to_char(to_timestamp(day * 86400.0) AT TIME ZONE 'UTC', 'YYYYMMDD');
             CONTINUE WHEN to_regclass(part) IS NOT NULL OR (retain_days > 0 AND day < horizon);
-            EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', parent || '_default');
-            EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
-            IF parent = 'messages' THEN
-                EXECUTE format('CREATE UNIQUE INDEX %I ON %I (gateway_no, seq)', part || '_key', part);
+            IF NOT missing THEN
+                missing := true;
+                -- Nobody writes meanwhile.
+                PERFORM pg_advisory_xact_lock(1463899221);
+                EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', parent || '_default');
+                IF leftovers THEN
+                    SELECT string_agg(format('%I', attname), ', ' ORDER BY attnum) INTO columns FROM pg_attribute
+                        WHERE attrelid = parent::regclass AND attnum > 0 AND NOT attisdropped
+                            AND attname <> 'outside_since';
+                    EXECUTE format(
+                        'WITH taken AS (DELETE FROM %1$I WHERE %2$I >= %3$s AND %2$I < %4$s RETURNING %5$s)
+                         INSERT INTO %6$I (%5$s, outside_since) SELECT %5$s, %7$s FROM taken %8$s',
+                        parent || '_default', clock, (today - 1) * day_ms, (today + 8) * day_ms, columns,
+                        parent || '_outside', own,
+                        CASE parent WHEN 'messages' THEN '' ELSE 'ON CONFLICT DO NOTHING' END);
+                END IF;
             END IF;
-            EXECUTE format(
-                'WITH moved AS (DELETE FROM %I WHERE %I >= %s AND %I < %s RETURNING *)
-                 INSERT INTO %I SELECT * FROM moved',
-                parent || '_default', clock, day * day_ms, clock, (day + 1) * day_ms, part);
-            EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%s)',
-                parent, part, day * day_ms, (day + 1) * day_ms);
-            changed := changed + 1;
+            BEGIN
+                EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
+                EXECUTE format('CREATE UNIQUE INDEX %I ON %I (%s)', part || '_key', part, key);
+                EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%s)',
+                    parent || '_by_day', part, day * day_ms, (day + 1) * day_ms);
+                changed := changed + 1;
+            EXCEPTION WHEN check_violation THEN
+                NULL;  -- Rows of that day are in the default partition.
+            END;
         END LOOP;
     END LOOP;
     IF retain_days <= 0 THEN
         RETURN changed;
     END IF;
-    DELETE FROM messages_default WHERE received_at < horizon * day_ms;
-    DELETE FROM meter_values_default WHERE at < horizon * day_ms;
-    DELETE FROM events WHERE at < horizon * day_ms;
-    DELETE FROM message_days WHERE message_days.day < horizon;
-    -- Last, because nobody writes while a partition is dropped. In the order in which batches write, so that a batch
-    -- and this never wait for each other.
+    -- In the order in which batches write, so that a batch and this never wait for each other.
     FOREACH parent IN ARRAY ARRAY['messages', 'meter_values'] LOOP
-        FOR part IN
-            SELECT c.relname FROM pg_inherits i
+        FOR part, part_day IN
+            SELECT c.relname, extract(epoch FROM to_date(right(c.relname, 8), 'YYYYMMDD'))::bigint / 86400
+            FROM pg_inherits i
             JOIN pg_class c ON c.oid = i.inhrelid
-            WHERE i.inhparent = to_regclass(parent) AND c.relname ~ '_[0-9]{8}$'
+            WHERE i.inhparent = (parent || '_by_day')::regclass AND c.relname ~ '_[0-9]{8}$'
             ORDER BY c.relname
         LOOP
-            IF extract(epoch FROM to_date(right(part, 8), 'YYYYMMDD')) / 86400 < horizon THEN
-                EXECUTE format('DROP TABLE %I', part);
-                changed := changed + 1;
-            END IF;
+            CONTINUE WHEN part_day >= horizon;
+            CONTINUE WHEN parent = 'messages' AND EXISTS (
+                SELECT 1 FROM message_days d WHERE d.day = part_day AND d.stored_on >= horizon);
+            EXECUTE format('DROP TABLE %I', part);
+            changed := changed + 1;
         END LOOP;
     END LOOP;
     RETURN changed;
 END
 $$;
-REVOKE ALL ON FUNCTION wattpost_maintain(bigint, integer) FROM PUBLIC;
--- Whoever calls it cannot put tables of their own in the place of ours.
-DO $$ BEGIN
-    EXECUTE format('ALTER FUNCTION wattpost_maintain(bigint, integer) SET search_path = %I, pg_temp', current_schema());
+
+-- Deletes up to `rows_max` rows of each table of which the retention has passed since they were stored. Returns how
+-- many there were in all; 0 when nothing is left to do.
+CREATE FUNCTION wattpost_expire(now_ms bigint, retain_days integer, rows_max integer) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '2s' AS $$
+DECLARE
+    day_ms  constant bigint := 86400000;
+    today   constant bigint := least(now_ms / day_ms, floor(extract(epoch FROM now()) / 86400)::bigint);
+    horizon constant bigint := today - retain_days;
+    what    text[];
+    gone    bigint;
+    all_gone bigint := 0;
+BEGIN
+    IF retain_days <= 0 THEN
+        RETURN 0;
+    END IF;
+    PERFORM pg_advisory_xact_lock(1463899220);
+    FOREACH what SLICE 1 IN ARRAY ARRAY[
+        ['messages_outside', format('outside_since < %s', horizon)],
+        ['meter_values_outside', format('outside_since < %s', horizon)],
+        ['events', format('stored_on < %s', horizon)],
+        ['dead_letters', format('at < %s', horizon * day_ms)],
+        ['set_aside', format('at < %s', horizon * day_ms)],
+        ['message_days', format('stored_on < %1$s AND (day < %1$s OR day > %2$s)', horizon, today + 8)]
+    ] LOOP
+        EXECUTE format(
+            'DELETE FROM %1$I WHERE ctid = ANY (ARRAY(SELECT ctid FROM %1$I WHERE %2$s LIMIT %3$s))',
+            what[1], what[2], rows_max);
+        GET DIAGNOSTICS gone = ROW_COUNT;
+        all_gone := all_gone + gone;
+    END LOOP;
+    RETURN all_gone;
+END
+$$;
+
+REVOKE ALL ON FUNCTION wattpost_move(text, text, bigint, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION wattpost_maintain(bigint, integer, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION wattpost_expire(bigint, integer, integer) FROM PUBLIC;
+-- Whoever calls them cannot put tables of their own in the place of ours.
+DO $$ DECLARE
+    signature text;
+BEGIN
+    FOREACH signature IN ARRAY ARRAY[
+        'wattpost_move(text, text, bigint, bigint)',
+        'wattpost_maintain(bigint, integer, boolean)',
+        'wattpost_expire(bigint, integer, integer)'
+    ] LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', signature, current_schema());
+    END LOOP;
 END $$;

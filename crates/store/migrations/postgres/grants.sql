@@ -3,14 +3,20 @@
 --
 --   psql "$OWNER_URL" -v role=wattpost_app -f grants.sql
 --
--- Creating, changing and dropping tables stays with the owner: partitions are made by wattpost_maintain, which
--- runs with the owner's rights.
+-- Creating, changing and dropping tables stays with the owner: partitions are made and old rows deleted by functions
+-- that run with the owner's rights.
 GRANT SELECT ON wattpost_schema TO :"role";
 GRANT SELECT, UPDATE ON settings TO :"role";
 GRANT SELECT, INSERT, UPDATE ON gateways, chargers, connectors, transactions TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON transaction_views TO :"role";
+GRANT SELECT, INSERT ON transaction_aliases TO :"role";
+GRANT SELECT, INSERT, DELETE ON transactions_to_list TO :"role";
 -- What was said is never changed; retention takes it away with the owner's rights.
 GRANT SELECT, INSERT ON messages, message_days, meter_values, events, set_aside TO :"role";
+GRANT SELECT ON messages_outside, meter_values_outside TO :"role";
 GRANT SELECT, INSERT, DELETE ON dead_letters TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON charger_profiles, tokens TO :"role";
-GRANT EXECUTE ON FUNCTION wattpost_maintain(bigint, integer) TO :"role";
+GRANT EXECUTE ON FUNCTION
+    wattpost_move(text, text, bigint, bigint),
+    wattpost_maintain(bigint, integer, boolean),
+    wattpost_expire(bigint, integer, integer) TO :"role";

@@ -2,14 +2,16 @@
 
 use super::at_most;
 use super::chargers::spelling;
-use crate::listing::{load, uuid_of, waiting};
+use crate::listing::{load, uuid_of};
 use crate::numbers;
+use crate::pairing::{Shown, view};
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::ledger::{Page, Place, TransactionFilter};
 use central::model::TransactionView;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use uuid::Uuid;
 
 pub(super) fn page(
@@ -27,8 +29,7 @@ pub(super) fn page(
     // Above every row, when nothing is said.
     let (after_at, after_key) = after.unwrap_or((Timestamp(i64::MAX), Uuid::max()));
     let sql = format!(
-        "SELECT v.began_at, v.key, v.charger_no, v.transaction_no, v.alone, v.open
-         FROM transaction_views v {}
+        "SELECT {COLUMNS} FROM transaction_views v {}
             AND (v.began_at, v.key) < (:after_at, :after_key)
          ORDER BY v.began_at DESC, v.key DESC LIMIT :limit",
         sieve.sql()
@@ -51,27 +52,43 @@ pub(super) fn page(
     listed.truncate(limit);
     // Where the page ends does not depend on which of its rows can be shown.
     let last = listed.last().filter(|_| more);
-    let next = last.map(|row| Place::Transaction(Timestamp(row.began_at), row.key).to_cursor());
-    let mut desk = Desk::new(connection);
+    let next = last
+        .map(|row| Place::Transaction(Timestamp(row.shown.began_at), row.shown.key).to_cursor());
+    let mut spellings = HashMap::new();
     let mut items = Vec::with_capacity(listed.len());
     for row in &listed {
-        items.extend(desk.view(row)?);
+        items.push(row.view(connection, &mut spellings)?);
     }
     Ok(Page { items, next })
 }
 
+const COLUMNS: &str =
+    "v.began_at, v.key, v.charger_no, v.transaction_no, v.open, v.partner, v.partner_no";
+
 pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<TransactionView>, Refusal> {
-    let listed = connection
-        .prepare_cached(
-            "SELECT began_at, key, charger_no, transaction_no, alone, open
-             FROM transaction_views WHERE key = ?1 AND NOT hidden",
-        )?
+    let by_key = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM transaction_views v WHERE v.key = ?1 AND NOT v.hidden"
+        ))?
         .query_row([key.as_bytes()], Listed::read)
         .optional()?;
-    match listed {
-        Some(row) => Desk::new(connection).view(&row),
-        None => Ok(None),
-    }
+    let row = match by_key {
+        Some(row) => Some(row),
+        // A key that the transaction had before its start arrived still leads to it, if it leads to one.
+        None => {
+            let rows: Vec<Listed> = connection
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM transaction_aliases a
+                     JOIN transaction_views v ON v.transaction_no = a.transaction_no
+                     WHERE a.key = ?1 AND NOT v.hidden LIMIT 2"
+                ))?
+                .query_map([key.as_bytes()], Listed::read)?
+                .collect::<Result<_, _>>()?;
+            <[Listed; 1]>::try_from(rows).ok().map(|[row]| row)
+        }
+    };
+    row.map(|row| row.view(connection, &mut HashMap::new()))
+        .transpose()
 }
 
 pub(super) fn count(connection: &Connection, filter: &TransactionFilter) -> Result<u64, Refusal> {
@@ -140,61 +157,41 @@ impl Sieve {
 
 /// A row of the list.
 struct Listed {
-    began_at: i64,
-    key: Uuid,
+    shown: Shown,
     charger_no: i64,
     transaction_no: i64,
-    /// Open by itself, but ended by an end that names no start.
-    is_paired: bool,
 }
 
 impl Listed {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let (alone, open): (i64, bool) = (row.get(4)?, row.get(5)?);
+        let (partner, partner_no): (Option<[u8; 16]>, Option<i64>) = (row.get(5)?, row.get(6)?);
         Ok(Self {
-            began_at: row.get(0)?,
-            key: uuid_of(row, 1)?,
+            shown: Shown {
+                began_at: row.get(0)?,
+                key: uuid_of(row, 1)?,
+                open: row.get(4)?,
+                partner: partner.map(Uuid::from_bytes).zip(partner_no),
+            },
             charger_no: row.get(2)?,
             transaction_no: row.get(3)?,
-            is_paired: alone == 1 && !open,
         })
     }
-}
 
-/// Makes views of listed rows; remembers what rows of one page have in common.
-struct Desk<'a> {
-    connection: &'a Connection,
-    spellings: HashMap<i64, String>,
-    waiting: HashMap<i64, Vec<TransactionView>>,
-}
-
-impl<'a> Desk<'a> {
-    fn new(connection: &'a Connection) -> Self {
-        Self {
-            connection,
-            spellings: HashMap::new(),
-            waiting: HashMap::new(),
-        }
-    }
-
-    fn view(&mut self, row: &Listed) -> Result<Option<TransactionView>, Refusal> {
-        let no = row.charger_no;
-        if !self.spellings.contains_key(&no) {
-            self.spellings.insert(no, spelling(self.connection, no)?);
-        }
-        let charger = self.spellings.get(&no).map_or("", String::as_str);
-        if !row.is_paired {
-            let Some((wire_id, state)) = load(self.connection, row.transaction_no)? else {
-                return Ok(None);
-            };
-            let mut views = state.views(charger, &wire_id).into_iter();
-            return Ok(views.find(|view| view.key == row.key));
-        }
-        if !self.waiting.contains_key(&no) {
-            let views = waiting(self.connection, no, charger)?.views;
-            self.waiting.insert(no, views);
-        }
-        let mut views = self.waiting.get(&no).into_iter().flatten();
-        Ok(views.find(|view| view.key == row.key).cloned())
+    /// The row's view; `spellings` remembers what rows of one page have in common.
+    fn view(
+        &self,
+        connection: &Connection,
+        spellings: &mut HashMap<i64, String>,
+    ) -> Result<TransactionView, Refusal> {
+        let charger = match spellings.entry(self.charger_no) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(spelling(connection, self.charger_no)?),
+        };
+        let own = load(connection, self.transaction_no)?;
+        let partner = match self.shown.partner {
+            Some((_, no)) => load(connection, no)?,
+            None => None,
+        };
+        Ok(view(&self.shown, charger, own.as_ref(), partner.as_ref()))
     }
 }

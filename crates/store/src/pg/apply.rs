@@ -10,7 +10,8 @@
 use super::error;
 use super::halving;
 use super::inbox;
-use super::messages::Rows;
+use super::listing::Lists;
+use super::messages::{Key, Row, Rows};
 use super::meter;
 use super::numbers::clean;
 use super::session::{Memory, Session, Writer};
@@ -22,6 +23,7 @@ use central::{Record, RecordId};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// A batch.
@@ -36,10 +38,12 @@ pub(crate) async fn apply(
     records: Records<'_, '_>,
     changes: &Changes,
     dead: &[DeadLetter],
+    lists: Lists,
 ) -> Result<Applied, Refusal> {
     let mut tries = 0;
     let applied = loop {
         let session = writer.session().await?;
+        session.memory.states.lists = lists;
         let refusal = match apply_once(session, records, changes, dead).await {
             Ok(applied) => break applied,
             Err(refusal) => refusal,
@@ -86,6 +90,7 @@ pub(crate) async fn apply_whole(
     let Session { connection, memory } = session;
     let mut transaction = connection.begin().await.map_err(error::refusal)?;
     let done = async {
+        inbox::keep_upkeep_out(&mut transaction).await?;
         let applied = apply_group(&mut transaction, memory, records, changes).await?;
         bury(&mut transaction, memory, dead).await?;
         Ok(applied)
@@ -165,23 +170,39 @@ async fn write_messages(
         return Ok(Applied::default());
     }
     let mut rows = Rows::of(&memory.numbers, records)?;
-    let elsewhere = inbox::on_other_days(connection, &rows.keys()).await?;
-    let mut doubles: Vec<usize> = rows.take(|row| elsewhere.contains(&row.key));
+    let taken = inbox::on_other_days(connection, &rows.keys()).await?;
+    let mut doubles: Vec<usize> = rows.take(|row| taken.elsewhere.contains(&row.key));
+    let mut known = 0;
+    if !taken.outside.is_empty() {
+        // Of their own day, but not in its partition: the insert would not notice.
+        let stored = inbox::stored(connection, &rows.keys()).await?;
+        let is_outside = |row: &Row<'_>| taken.outside.contains(&(row.key.0, row.key.1));
+        let is_stored = |row: &Row<'_>| is_stored(&stored, row, records);
+        known += rows.take(|row| is_outside(row) && is_stored(row)).len() as u64;
+        doubles.extend(rows.take(is_outside));
+    }
     let inserted = rows.write(connection, &mut memory.copied_messages).await?;
     if inserted < rows.len() as u64 {
         let stored = inbox::stored(connection, &rows.keys()).await?;
-        doubles.extend(rows.take(|row| {
-            !stored
-                .get(&row.key)
-                .is_some_and(|stored| stored.is_of(&records[row.place].1, row.charger_no))
-        }));
+        doubles.extend(rows.take(|row| !is_stored(&stored, row, records)));
     }
-    let known = rows.len() as u64 - inserted;
+    known += rows.len() as u64 - inserted;
     bury_doubles(connection, memory, records, doubles).await?;
     Ok(Applied {
         new: inserted,
         known,
     })
+}
+
+/// Whether it is this record that is stored under the row's key.
+fn is_stored(
+    stored: &HashMap<Key, inbox::Stored>,
+    row: &Row<'_>,
+    records: Records<'_, '_>,
+) -> bool {
+    stored
+        .get(&row.key)
+        .is_some_and(|stored| stored.is_of(&records[row.place].1, row.charger_no))
 }
 
 /// Records under ids that other records have.

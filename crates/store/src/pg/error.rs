@@ -29,6 +29,8 @@ pub(crate) fn refusal(error: sqlx::Error) -> Refusal {
         (Some("22" | "23"), _) | (_, "54000" | "P0001") => Refusal::Poison(detail),
         // Deadlock, serialization, lock timeout: somebody else was there.
         (Some("40"), _) | (_, "55P03") => Refusal::away(AwayKind::Locked, detail),
+        // The statement ran out of time.
+        (_, "57014") => Refusal::Late(detail),
         (_, "53100") => Refusal::away(AwayKind::Full, detail),
         (_, "25006") => Refusal::away(AwayKind::ReadOnly, detail),
         // No such table, schema or function.

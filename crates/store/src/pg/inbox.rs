@@ -3,7 +3,7 @@
 //! Within a day the unique index of the partition tells that a number of a gateway is taken. Across days no index
 //! can. But the numbers of a gateway grow with time, so a record can be on another day only where the same stretch
 //! of numbers was seen on several days: `message_days` keeps for each stretch on which, and only there records are
-//! looked for (docs/adr/0007).
+//! looked for (docs/adr/0007). What upkeep has put outside the partitions of days is looked for there.
 
 use super::error;
 use super::messages::Key;
@@ -18,6 +18,9 @@ const BLOCK_BITS: u32 = 12;
 
 /// Milliseconds of a partition.
 const DAY_MILLIS: i64 = 86_400_000;
+
+/// Held shared by batches, and by upkeep while it moves rows. The bytes `WATU`.
+const MOVING: i64 = 0x5741_5455;
 
 /// More stretches than this are forgotten and told to the database again.
 const KEPT_MAX: usize = 50_000;
@@ -76,14 +79,37 @@ const fn stretch((gateway_no, seq, received_at): Key) -> Stretch {
     )
 }
 
-/// Those of the keys whose number is taken by a record of another day: stored, or earlier among the keys, which
-/// are sorted.
+/// Until the end of the transaction upkeep moves no row from one partition to another, so that what is looked up
+/// stays true until the insert. Batches do not keep each other out.
+pub(crate) async fn keep_upkeep_out(connection: &mut PgConnection) -> Result<(), Refusal> {
+    sqlx::query("SELECT pg_advisory_xact_lock_shared($1)")
+        .bind(MOVING)
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(())
+}
+
+/// Numbers that are taken where the insert would not notice.
+pub(crate) struct Taken {
+    /// Keys whose number is taken by a record of another day: stored, or earlier among the keys.
+    pub(crate) elsewhere: HashSet<Key>,
+    /// Gateway and number of what is stored outside the partitions of days.
+    pub(crate) outside: HashSet<(i32, i64)>,
+}
+
+/// Looks for numbers of these keys, which are sorted, in other partitions than their own.
 pub(crate) async fn on_other_days(
     connection: &mut PgConnection,
     keys: &[Key],
-) -> Result<HashSet<Key>, Refusal> {
+) -> Result<Taken, Refusal> {
     let mut taken = HashSet::new();
-    for (day, keys) in suspects(connection, keys).await? {
+    let (suspects, is_any_outside) = suspects(connection, keys).await?;
+    let outside = match is_any_outside {
+        true => outside(connection, keys).await?,
+        false => HashSet::new(),
+    };
+    for (day, keys) in suspects {
         let found: HashSet<(i32, i64)> = sqlx::query_as(
             "SELECT k.gateway_no, k.seq FROM unnest($1::int[], $2::bigint[]) AS k (gateway_no, seq)
              JOIN messages m ON m.gateway_no = k.gateway_no AND m.seq = k.seq
@@ -107,22 +133,45 @@ pub(crate) async fn on_other_days(
             taken.insert(pair[1]);
         }
     }
-    Ok(taken)
+    Ok(Taken {
+        elsewhere: taken,
+        outside,
+    })
 }
 
-/// By day: the keys of other days in whose stretch there are records of this one.
+/// Those numbers of the keys that are in `messages_outside`.
+async fn outside(
+    connection: &mut PgConnection,
+    keys: &[Key],
+) -> Result<HashSet<(i32, i64)>, Refusal> {
+    let found: Vec<(i32, i64)> = sqlx::query_as(
+        "SELECT gateway_no, seq FROM unnest($1::int[], $2::bigint[]) AS k (gateway_no, seq)
+         JOIN messages_outside USING (gateway_no, seq)",
+    )
+    .bind(keys.iter().map(|key| key.0).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.1).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(found.into_iter().collect())
+}
+
+/// By day: the keys of other days in whose stretch there are records of this one. And whether anything at all is
+/// stored outside the partitions of days.
 async fn suspects(
     connection: &mut PgConnection,
     keys: &[Key],
-) -> Result<BTreeMap<i64, Vec<Key>>, Refusal> {
+) -> Result<(BTreeMap<i64, Vec<Key>>, bool), Refusal> {
     let blocks: BTreeSet<(i32, i64)> = keys
         .iter()
         .map(|key| (key.0, key.1 >> BLOCK_BITS))
         .collect();
-    let known: Vec<Stretch> = sqlx::query_as(
+    let known: Vec<(i32, i64, Option<i64>)> = sqlx::query_as(
         "SELECT gateway_no, block, day
          FROM unnest($1::int[], $2::bigint[]) AS k (gateway_no, block)
-         JOIN message_days USING (gateway_no, block)",
+         JOIN message_days USING (gateway_no, block)
+         UNION ALL
+         SELECT 0, 0, NULL WHERE EXISTS (SELECT FROM messages_outside)",
     )
     .bind(blocks.iter().map(|block| block.0).collect::<Vec<_>>())
     .bind(blocks.iter().map(|block| block.1).collect::<Vec<_>>())
@@ -130,8 +179,12 @@ async fn suspects(
     .await
     .map_err(error::refusal)?;
     let mut days: HashMap<(i32, i64), Vec<i64>> = HashMap::new();
+    let mut is_any_outside = false;
     for (gateway_no, block, day) in known {
-        days.entry((gateway_no, block)).or_default().push(day);
+        match day {
+            Some(day) => days.entry((gateway_no, block)).or_default().push(day),
+            None => is_any_outside = true,
+        }
     }
     let mut suspects: BTreeMap<i64, Vec<Key>> = BTreeMap::new();
     for key in keys {
@@ -142,7 +195,7 @@ async fn suspects(
             }
         }
     }
-    Ok(suspects)
+    Ok((suspects, is_any_outside))
 }
 
 /// What of a stored message tells it from others of the same number and time.

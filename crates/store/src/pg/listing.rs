@@ -1,13 +1,27 @@
-//! The list of transactions: what is sorted and filtered by, kept beside the states; see
-//! [`crate::listing`] for what is listed how.
+//! The list of transactions on PostgreSQL: what is sorted and filtered by, kept beside the states; see
+//! [`crate::listing`] for what is listed how. A batch is a fixed number of statements, whatever its size,
+//! except where changed rows of one charger lie far apart in its history.
 
 use super::error;
-use crate::listing::{Alone, WAITING_MAX, began_at};
+use crate::pairing::{
+    Cluster, Difference, Kind, ListRow, MARGIN, PairRow, Partnering, RowPlace, rows_of,
+};
 use crate::refusal::Refusal;
-use central::model::{TransactionState, TransactionView, pair_orphans};
+use central::Timestamp;
+use central::model::{Candidate, TransactionState, key_without_start};
 use sqlx::postgres::PgConnection;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use uuid::Uuid;
+
+/// When the list of transactions is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Lists {
+    /// With the messages that change it.
+    #[default]
+    Now,
+    /// By maintenance: with the messages it took too long.
+    Later,
+}
 
 /// A state to be listed, and where it is stored.
 pub(crate) struct Listed<'a> {
@@ -26,162 +40,371 @@ pub(crate) async fn write(
     if listed.is_empty() {
         return Ok(());
     }
+    let old = stored(connection, listed).await?;
+    let mut removed = Vec::new();
+    let mut written = Vec::new();
+    let mut aliases = Vec::new();
+    let mut places = Vec::new();
+    for one in listed {
+        let new = rows_of(one.state, one.charger, one.wire_id);
+        let before = old.get(&one.transaction_no).map_or(&[][..], Vec::as_slice);
+        let difference = Difference::between(before, &new, one.charger, one.wire_id);
+        removed.extend(difference.removed);
+        written.extend(difference.written.into_iter().map(|row| (one, row)));
+        if difference.is_key_replaced {
+            let first_key = key_without_start(one.charger, one.wire_id);
+            aliases.push((first_key, one.transaction_no));
+        }
+        let changed = difference.places.into_iter();
+        places.extend(changed.map(|place| (one.charger_no, place)));
+    }
+    remove(connection, &removed).await?;
+    insert(connection, written).await?;
+    insert_aliases(connection, &aliases).await?;
+    settle(connection, places).await
+}
+
+/// Notes that these transactions are to be listed anew, by [`list_one_later`].
+pub(crate) async fn put_off(
+    connection: &mut PgConnection,
+    listed: &[Listed<'_>],
+) -> Result<(), Refusal> {
+    for one in listed {
+        tracing::error!(
+            charger.id = one.charger,
+            transaction.id = one.wire_id,
+            "the list of transactions was not changed in time; the message is stored, maintenance lists it"
+        );
+        metrics::counter!("wattpost_store_lists_put_off_total").increment(1);
+    }
     let numbers: Vec<i64> = listed.iter().map(|one| one.transaction_no).collect();
-    sqlx::query("DELETE FROM transaction_views WHERE transaction_no = ANY($1)")
-        .bind(&numbers)
+    sqlx::query(
+        "INSERT INTO transactions_to_list (transaction_no) SELECT * FROM unnest($1::bigint[])
+         ON CONFLICT (transaction_no) DO NOTHING",
+    )
+    .bind(&numbers)
+    .execute(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(())
+}
+
+/// Lists one transaction that was put off, any, so that one which cannot be listed now holds up no other; whether
+/// there was one.
+pub(crate) async fn list_one_later(connection: &mut PgConnection) -> Result<bool, Refusal> {
+    let charger: Option<(i64, i32, String)> = sqlx::query_as(
+        "SELECT l.transaction_no, c.no, c.key FROM transactions_to_list l
+         JOIN transactions t ON t.no = l.transaction_no JOIN chargers c ON c.no = t.charger_no
+         ORDER BY random() LIMIT 1",
+    )
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let Some((transaction_no, charger_no, charger)) = charger else {
+        return Ok(false);
+    };
+    // As every writer does, so that nobody changes the charger's list meanwhile.
+    sqlx::query("SELECT no FROM chargers WHERE no = $1 FOR NO KEY UPDATE")
+        .bind(charger_no)
         .execute(&mut *connection)
         .await
         .map_err(error::refusal)?;
-    let mut rows: BTreeMap<(i64, Uuid), (i32, i64, i16, bool)> = BTreeMap::new();
-    for one in listed {
-        for view in one.state.views(one.charger, one.wire_id) {
-            rows.entry((began_at(&view, one.state), view.key))
-                .or_insert((
-                    one.charger_no,
-                    one.transaction_no,
-                    Alone::of(&view) as i16,
-                    view.open,
-                ));
-        }
+    let (wire_id, json): (String, String) =
+        sqlx::query_as("SELECT wire_id, state FROM transactions WHERE no = $1")
+            .bind(transaction_no)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+    if let Some(state) = read(&wire_id, &json) {
+        let listed = Listed {
+            charger_no,
+            charger: &charger,
+            transaction_no,
+            wire_id: &wire_id,
+            state: &state,
+        };
+        write(connection, &[listed]).await?;
     }
-    let began: Vec<i64> = rows.keys().map(|key| key.0).collect();
-    let keys: Vec<Uuid> = rows.keys().map(|key| key.1).collect();
-    let chargers: Vec<i32> = rows.values().map(|row| row.0).collect();
-    let transactions: Vec<i64> = rows.values().map(|row| row.1).collect();
-    let alone: Vec<i16> = rows.values().map(|row| row.2).collect();
-    let open: Vec<bool> = rows.values().map(|row| row.3).collect();
+    sqlx::query("DELETE FROM transactions_to_list WHERE transaction_no = $1")
+        .bind(transaction_no)
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(true)
+}
+
+type StoredRow = (i64, Uuid, i64, i16, bool, Option<i64>, Option<f64>);
+
+/// The rows as they are, by the number of their state.
+async fn stored(
+    connection: &mut PgConnection,
+    listed: &[Listed<'_>],
+) -> Result<HashMap<i64, Vec<ListRow>>, Refusal> {
+    let numbers: Vec<i64> = listed.iter().map(|one| one.transaction_no).collect();
+    let rows: Vec<StoredRow> = sqlx::query_as(
+        "SELECT began_at, key, transaction_no, kind, open, token, meter_wh FROM transaction_views
+         WHERE transaction_no = ANY($1)",
+    )
+    .bind(&numbers)
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    let mut by_transaction: HashMap<i64, Vec<ListRow>> = HashMap::new();
+    for (began_at, key, transaction_no, kind, open, token, meter_wh) in rows {
+        let kind = Kind::from_code(kind.into());
+        by_transaction
+            .entry(transaction_no)
+            .or_default()
+            .push(ListRow {
+                began_at,
+                key,
+                kind,
+                // Pairing closes what is open by itself.
+                open: kind == Kind::Start || open,
+                token,
+                meter_wh,
+            });
+    }
+    Ok(by_transaction)
+}
+
+async fn remove(connection: &mut PgConnection, rows: &[(i64, Uuid)]) -> Result<(), Refusal> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let began: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    let keys: Vec<Uuid> = rows.iter().map(|row| row.1).collect();
     sqlx::query(
-        "INSERT INTO transaction_views (began_at, key, charger_no, transaction_no, alone, open, hidden)
-         SELECT *, false FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bigint[], $5::smallint[],
-             $6::bool[])
-         ON CONFLICT (began_at, key) DO NOTHING",
+        "DELETE FROM transaction_views v USING unnest($1::bigint[], $2::uuid[]) AS u (began_at, key)
+         WHERE v.began_at = u.began_at AND v.key = u.key",
+    )
+    .bind(&began)
+    .bind(&keys)
+    .execute(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(())
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    mut rows: Vec<(&Listed<'_>, ListRow)>,
+) -> Result<(), Refusal> {
+    rows.sort_unstable_by_key(|(_, row)| (row.began_at, row.key));
+    rows.dedup_by_key(|(_, row)| (row.began_at, row.key));
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let began: Vec<i64> = rows.iter().map(|(_, row)| row.began_at).collect();
+    let keys: Vec<Uuid> = rows.iter().map(|(_, row)| row.key).collect();
+    let chargers: Vec<i32> = rows.iter().map(|(one, _)| one.charger_no).collect();
+    let transactions: Vec<i64> = rows.iter().map(|(one, _)| one.transaction_no).collect();
+    let kinds: Vec<i16> = rows.iter().map(|(_, row)| row.kind as i16).collect();
+    let open: Vec<bool> = rows.iter().map(|(_, row)| row.open).collect();
+    let tokens: Vec<Option<i64>> = rows.iter().map(|(_, row)| row.token).collect();
+    let meters: Vec<Option<f64>> = rows.iter().map(|(_, row)| row.meter_wh).collect();
+    sqlx::query(
+        "INSERT INTO transaction_views
+            (began_at, key, charger_no, transaction_no, kind, open, hidden, token, meter_wh)
+         SELECT began_at, key, charger_no, transaction_no, kind, open, false, token, meter_wh
+         FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bigint[], $5::smallint[], $6::bool[],
+             $7::bigint[], $8::float8[])
+             AS u (began_at, key, charger_no, transaction_no, kind, open, token, meter_wh)
+         ON CONFLICT (began_at, key) DO UPDATE SET kind = excluded.kind, open = excluded.open,
+             hidden = false, token = excluded.token, meter_wh = excluded.meter_wh,
+             partner = NULL, partner_no = NULL",
     )
     .bind(&began)
     .bind(&keys)
     .bind(&chargers)
     .bind(&transactions)
-    .bind(&alone)
+    .bind(&kinds)
     .bind(&open)
-    .execute(&mut *connection)
+    .bind(&tokens)
+    .bind(&meters)
+    .execute(connection)
     .await
     .map_err(error::refusal)?;
-    let names: BTreeMap<i32, &str> = listed
-        .iter()
-        .map(|one| (one.charger_no, one.charger))
-        .collect();
-    pair_all(connection, &names).await
+    Ok(())
 }
 
-/// Settles for these chargers which of their ends without a start belong to which open transactions.
-async fn pair_all(
+async fn insert_aliases(
     connection: &mut PgConnection,
-    names: &BTreeMap<i32, &str>,
+    aliases: &[(Uuid, i64)],
 ) -> Result<(), Refusal> {
-    let chargers: Vec<i32> = names.keys().copied().collect();
-    // Also when the last such end found a start of its own: what it had ended is open again.
-    let concerned: Vec<i32> = sqlx::query_scalar(
-        "SELECT DISTINCT charger_no FROM transaction_views
-         WHERE charger_no = ANY($1) AND alone > 0 AND (alone = 2 OR NOT open) ORDER BY charger_no",
+    if aliases.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<Uuid> = aliases.iter().map(|alias| alias.0).collect();
+    let numbers: Vec<i64> = aliases.iter().map(|alias| alias.1).collect();
+    sqlx::query(
+        "INSERT INTO transaction_aliases (key, transaction_no)
+         SELECT * FROM unnest($1::uuid[], $2::bigint[]) ON CONFLICT (key) DO NOTHING",
     )
+    .bind(&keys)
+    .bind(&numbers)
+    .execute(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(())
+}
+
+/// Settles which stops without a usable id end which starts, around these rows.
+async fn settle(
+    connection: &mut PgConnection,
+    places: Vec<(i32, RowPlace)>,
+) -> Result<(), Refusal> {
+    let mut clusters = Cluster::of(places);
+    let mut changes = Vec::new();
+    while !clusters.is_empty() {
+        let mut around = around(connection, &clusters).await?;
+        let mut halves = Vec::new();
+        for (cluster, rows) in clusters.into_iter().zip(&mut around) {
+            match rows {
+                Some(rows) => changes.extend(cluster.decide(rows)),
+                None => halves.extend(cluster.split().into_iter().flat_map(|(a, b)| [a, b])),
+            }
+        }
+        clusters = halves;
+    }
+    update(connection, changes).await
+}
+
+type FoundRow = (
+    i32,
+    i64,
+    Uuid,
+    i16,
+    Option<i64>,
+    Option<f64>,
+    i64,
+    Option<Uuid>,
+);
+
+/// For each cluster its rows with their margins; `None` where it should be split instead.
+async fn around(
+    connection: &mut PgConnection,
+    clusters: &[Cluster<i32>],
+) -> Result<Vec<Option<Vec<PairRow>>>, Refusal> {
+    let (firsts, lasts): (Vec<_>, Vec<_>) = clusters
+        .iter()
+        .map(|cluster| (cluster.first(), cluster.last()))
+        .unzip();
+    let at =
+        |places: &[RowPlace]| -> Vec<i64> { places.iter().map(|place| place.began_at).collect() };
+    let kinds = |places: &[RowPlace]| -> Vec<i16> {
+        let kind = |place: &RowPlace| if place.is_stop { Kind::Stop } else { Kind::Start } as i16;
+        places.iter().map(kind).collect()
+    };
+    let keys =
+        |places: &[RowPlace]| -> Vec<Uuid> { places.iter().map(|place| place.key).collect() };
+    let numbers: Vec<i32> = (0..).take(clusters.len()).collect();
+    let chargers: Vec<i64> = clusters
+        .iter()
+        .map(|cluster| cluster.charger_no.into())
+        .collect();
+    let rows_max = clusters.iter().map(Cluster::rows_max).max().unwrap_or(0);
+    let rows: Vec<FoundRow> = sqlx::query_as(
+        "SELECT c.n, v.* FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::smallint[], $5::uuid[],
+             $6::bigint[], $7::smallint[], $8::uuid[])
+             AS c (n, charger_no, first_at, first_kind, first_key, last_at, last_kind, last_key)
+         CROSS JOIN LATERAL (
+             (SELECT began_at, key, kind, token, meter_wh, transaction_no, partner FROM transaction_views
+              WHERE kind > 0 AND charger_no::bigint >= c.charger_no
+                  AND (charger_no::bigint, began_at, kind, key)
+                      < (c.charger_no, c.first_at, c.first_kind, c.first_key)
+              ORDER BY charger_no::bigint DESC, began_at DESC, kind DESC, key DESC LIMIT $9)
+             UNION ALL
+             (SELECT began_at, key, kind, token, meter_wh, transaction_no, partner FROM transaction_views
+              WHERE kind > 0
+                  AND (charger_no::bigint, began_at, kind, key)
+                      >= (c.charger_no, c.first_at, c.first_kind, c.first_key)
+                  AND (charger_no::bigint, began_at, kind, key)
+                      <= (c.charger_no, c.last_at, c.last_kind, c.last_key)
+              ORDER BY charger_no::bigint, began_at, kind, key LIMIT $10)
+             UNION ALL
+             (SELECT began_at, key, kind, token, meter_wh, transaction_no, partner FROM transaction_views
+              WHERE kind > 0 AND charger_no::bigint <= c.charger_no
+                  AND (charger_no::bigint, began_at, kind, key)
+                      > (c.charger_no, c.last_at, c.last_kind, c.last_key)
+              ORDER BY charger_no::bigint, began_at, kind, key LIMIT $9)) AS v",
+    )
+    .bind(&numbers)
     .bind(&chargers)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(error::refusal)?;
-    for charger_no in concerned {
-        if let Some(charger) = names.get(&charger_no) {
-            pair(connection, charger_no, charger).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn pair(
-    connection: &mut PgConnection,
-    charger_no: i32,
-    charger: &str,
-) -> Result<(), Refusal> {
-    let waiting = waiting(connection, charger_no, charger).await?;
-    let paired: HashMap<Uuid, bool> = waiting
-        .views
-        .iter()
-        .map(|view| (view.key, view.open))
-        .collect();
-    let rows: Vec<(i64, Uuid, i64)> = sqlx::query_as(
-        "SELECT began_at, key, transaction_no FROM transaction_views
-         WHERE charger_no = $1 AND alone > 0",
-    )
-    .bind(charger_no)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(error::refusal)?;
-    for (began_at, key, transaction_no) in rows {
-        if waiting.unreadable.contains(&transaction_no) {
-            continue;
-        }
-        let (open, hidden) = match paired.get(&key) {
-            Some(open) => (*open, false),
-            None => (false, true),
-        };
-        sqlx::query(
-            "UPDATE transaction_views SET open = $3, hidden = $4
-             WHERE began_at = $1 AND key = $2 AND (open <> $3 OR hidden <> $4)",
-        )
-        .bind(began_at)
-        .bind(key)
-        .bind(open)
-        .bind(hidden)
-        .execute(&mut *connection)
-        .await
-        .map_err(error::refusal)?;
-    }
-    Ok(())
-}
-
-/// A charger's open transactions and ends without a start.
-pub(crate) struct Waiting {
-    /// As they are shown after pairing.
-    pub(crate) views: Vec<TransactionView>,
-    /// Numbers of those whose state cannot be read; they take no part.
-    unreadable: Vec<i64>,
-}
-
-/// What of a charger waits for its end or its beginning.
-pub(crate) async fn waiting(
-    connection: &mut PgConnection,
-    charger_no: i32,
-    charger: &str,
-) -> Result<Waiting, Refusal> {
-    let rows: Vec<(i64, String, String)> = sqlx::query_as(
-        "SELECT no, wire_id, state FROM transactions WHERE no IN (
-            SELECT transaction_no FROM (
-                SELECT transaction_no FROM transaction_views
-                WHERE charger_no = $1 AND alone > 0 ORDER BY began_at DESC, key DESC LIMIT $2) AS latest)",
-    )
-    .bind(charger_no)
-    .bind(WAITING_MAX)
+    .bind(at(&firsts))
+    .bind(kinds(&firsts))
+    .bind(keys(&firsts))
+    .bind(at(&lasts))
+    .bind(kinds(&lasts))
+    .bind(keys(&lasts))
+    .bind(limit(MARGIN))
+    .bind(limit(rows_max + 1))
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    let mut views = Vec::new();
-    let mut unreadable = Vec::new();
-    for (no, wire_id, json) in rows {
-        let Some(state) = read(&wire_id, &json) else {
-            unreadable.push(no);
-            continue;
+    let mut found: Vec<Vec<PairRow>> = vec![Vec::new(); clusters.len()];
+    for (n, began_at, key, kind, token, meter_wh, transaction_no, partner) in rows {
+        let row = PairRow {
+            candidate: Candidate {
+                at: Timestamp(began_at),
+                is_stop: Kind::from_code(kind.into()) == Kind::Stop,
+                key,
+                token,
+                meter_wh,
+            },
+            transaction_no,
+            partner,
         };
-        views.extend(
-            state
-                .views(charger, &wire_id)
-                .into_iter()
-                .filter(|view| Alone::of(view) != Alone::Ended),
-        );
+        if let Some(rows) = usize::try_from(n).ok().and_then(|n| found.get_mut(n)) {
+            rows.push(row);
+        }
     }
-    // Pairing must not depend on the order in which the rows came to be.
-    views.sort_by_key(|view| (view.started_at, view.ended_at, view.key));
-    Ok(Waiting {
-        views: pair_orphans(views),
-        unreadable,
-    })
+    let kept = found.into_iter().zip(clusters).map(|(rows, cluster)| {
+        let within = rows.iter().filter(|row| cluster.spans(row)).count();
+        (within <= cluster.rows_max()).then_some(rows)
+    });
+    Ok(kept.collect())
+}
+
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+async fn update(
+    connection: &mut PgConnection,
+    mut changes: Vec<Partnering>,
+) -> Result<(), Refusal> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    // Two clusters may have decided about one row; they have decided the same.
+    changes.sort_unstable_by_key(|change| (change.began_at, change.key));
+    changes.dedup();
+    let began: Vec<i64> = changes.iter().map(|change| change.began_at).collect();
+    let keys: Vec<Uuid> = changes.iter().map(|change| change.key).collect();
+    let partners: Vec<Option<Uuid>> = changes
+        .iter()
+        .map(|change| change.partner.map(|partner| partner.0))
+        .collect();
+    let numbers: Vec<Option<i64>> = changes
+        .iter()
+        .map(|change| change.partner.map(|partner| partner.1))
+        .collect();
+    sqlx::query(
+        "UPDATE transaction_views v SET partner = u.partner, partner_no = u.partner_no,
+             open = (v.kind = 1 AND u.partner IS NULL), hidden = (v.kind = 2 AND u.partner IS NOT NULL)
+         FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bigint[])
+             AS u (began_at, key, partner, partner_no)
+         WHERE v.began_at = u.began_at AND v.key = u.key",
+    )
+    .bind(&began)
+    .bind(&keys)
+    .bind(&partners)
+    .bind(&numbers)
+    .execute(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(())
 }
 
 /// A stored state. `None` when it cannot be read: that is one transaction's trouble and must not become
@@ -190,7 +413,7 @@ pub(crate) fn read(wire_id: &str, json: &str) -> Option<TransactionState> {
     match serde_json::from_str(json) {
         Ok(state) => Some(state),
         Err(error) => {
-            tracing::error!(wire_id, %error, "the state of a transaction cannot be read; it is passed over");
+            tracing::error!(wire_id, %error, "the state of a transaction cannot be read; its row is shown without it");
             None
         }
     }

@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 use central::model::MeterValueRow;
 use sqlx::postgres::PgConnection;
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 const COPY: &str =
     "COPY meter_values (charger_no, at, key_hash, evse, connector, transaction_id, energy_wh,
@@ -32,6 +33,10 @@ pub(crate) async fn write(
     rows.sort_unstable_by_key(key);
     // Two rows with the same key are the same row, told twice.
     rows.dedup_by_key(|row| key(row));
+    take_away_outside(connection, &mut rows).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
     let habit = &mut memory.copied_values;
     if habit.is_copy(rows.len())
         && habit
@@ -42,6 +47,35 @@ pub(crate) async fn write(
         return Ok(());
     }
     insert(connection, &rows).await
+}
+
+/// Takes away what is stored outside the partitions of days, where the insert would not notice it.
+async fn take_away_outside(
+    connection: &mut PgConnection,
+    rows: &mut Vec<Numbered<'_>>,
+) -> Result<(), Refusal> {
+    let is_any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM meter_values_outside)")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    if !is_any {
+        return Ok(());
+    }
+    let found: HashSet<(i32, i64, i64)> = sqlx::query_as(
+        "SELECT charger_no, at, key_hash
+         FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (charger_no, at, key_hash)
+         JOIN meter_values_outside USING (charger_no, at, key_hash)",
+    )
+    .bind(rows.iter().map(|row| row.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.1.at.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.1.key_hash).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?
+    .into_iter()
+    .collect();
+    rows.retain(|row| !found.contains(&key(row)));
+    Ok(())
 }
 
 const fn key((charger_no, value): &Numbered<'_>) -> (i32, i64, i64) {

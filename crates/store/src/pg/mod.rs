@@ -18,24 +18,29 @@ mod listing;
 mod messages;
 mod meter;
 mod numbers;
+mod parts;
 mod schema;
 mod session;
 mod states;
+mod upkeep;
 
 use crate::refusal::Refusal;
 use central::ports::{Applied, Away, AwayKind, DeadLetter, Store};
 use central::project::Changes;
-use central::{GatewayId, Record, RecordId, Timestamp};
+use central::{GatewayId, Record, RecordId};
 pub use error::PostgresOpenError;
+pub(crate) use listing::Lists;
 pub use schema::Migrated;
 use session::Writer;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use std::borrow::Cow;
 use std::future::Future;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+pub use upkeep::Upkeep;
 
 /// What is asked at the start takes no longer, whatever the other bounds are.
 const GLANCE_MAX: Duration = Duration::from_secs(2);
@@ -43,7 +48,7 @@ const GLANCE_MAX: Duration = Duration::from_secs(2);
 /// How PostgreSQL is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
-    /// Days that messages and meter values are kept; 0 = for ever. Default 0.
+    /// Days that messages, meter values, events and dead letters are kept; 0 = for ever. Default 0.
     pub retain_days: u32,
     /// Connections at most; one of them writes. Default 6; at least 2.
     pub connections_max: u32,
@@ -176,14 +181,15 @@ impl PostgresStore {
         self.read(async |connection| numbers::stored_seqs(connection, gateway, first, last).await)
     }
 
-    /// Makes partitions of the days to come and drops those that are past the retention. Cheap when there is
-    /// nothing to do; safe by several processes at once.
-    ///
-    /// # Errors
-    /// What is the matter with the database.
-    pub fn maintain(&self, now: Timestamp) -> Result<(), Away> {
-        let retain_days = i32::try_from(self.options.retain_days).unwrap_or(i32::MAX);
-        self.write(async |connection| schema::maintain(connection, now, retain_days).await)
+    /// Lists the transactions whose list could not be changed in time when their messages were stored.
+    pub(crate) fn list_later_ones(&self) -> Result<(), Away> {
+        loop {
+            let was_listed =
+                self.write(async |connection| listing::list_one_later(connection).await)?;
+            if !was_listed {
+                return Ok(());
+            }
+        }
     }
 
     /// Asks a question on one of the reading connections.
@@ -203,7 +209,7 @@ impl PostgresStore {
         let asking = async {
             let mut connection = self.readers.acquire().await.map_err(error::refusal)?;
             let answer = work(&mut connection).await;
-            if matches!(&answer, Err(Refusal::Away(_))) {
+            if matches!(&answer, Err(Refusal::Away(_) | Refusal::Late(_))) {
                 // It may be in the middle of something.
                 connection.close_on_drop();
             }
@@ -225,7 +231,7 @@ impl PostgresStore {
         let mut writer = self.writer();
         let limit = self.options.connect_timeout + self.options.statement_timeout * 2;
         let done = self.wait(limit, writer.transact(work));
-        if matches!(&done, Err(Refusal::Away(_))) {
+        if matches!(&done, Err(Refusal::Away(_) | Refusal::Late(_))) {
             writer.disconnect();
         }
         done.map_err(Refusal::into_away)
@@ -267,13 +273,63 @@ impl Store for PostgresStore {
         dead: &[DeadLetter],
     ) -> Result<Applied, Away> {
         let mut writer = self.writer();
+        let begun = Instant::now();
         // Several short statements, and a few tries when another writer was faster.
         let limit = self.options.connect_timeout + self.options.statement_timeout * 2;
-        let done = self.wait(limit, apply::apply(&mut writer, records, changes, dead));
-        if matches!(&done, Err(Refusal::Away(_))) {
-            writer.disconnect();
+        let mut applied = Applied::default();
+        let (mut left, mut dead) = (records, dead);
+        loop {
+            let part;
+            (part, left) = left.split_at(writer.parts.next(left.len()));
+            let ids: Vec<RecordId> = part.iter().map(|(id, _)| *id).collect();
+            let changes = match part.len() == records.len() {
+                true => Cow::Borrowed(changes),
+                false => Cow::Owned(Changes::of(part).0),
+            };
+            let lists = match writer.parts.is_without_list(&ids) {
+                true => Lists::Later,
+                false => Lists::Now,
+            };
+            let part_begun = Instant::now();
+            let work = apply::apply(&mut writer, part, &changes, dead, lists);
+            match self.wait(limit, work) {
+                Ok(more) => {
+                    let (took, longest) = (part_begun.elapsed(), self.options.statement_timeout);
+                    writer.parts.stored(&ids, more.new, took, longest);
+                    applied.new += more.new;
+                    applied.known += more.known;
+                }
+                Err(refusal) => {
+                    if matches!(refusal, Refusal::Away(_) | Refusal::Late(_)) {
+                        writer.disconnect();
+                    }
+                    if let Refusal::Late(detail) = &refusal {
+                        writer.parts.ran_out_of_time(&ids);
+                        metrics::counter!("wattpost_store_late_batches_total").increment(1);
+                        tracing::warn!(
+                            records = part.len(),
+                            next_records = writer.parts.next(part.len()),
+                            detail,
+                            "the database did not take a batch in time; it is tried in smaller parts"
+                        );
+                    }
+                    return Err(refusal.into_away());
+                }
+            }
+            dead = &[];
+            if left.is_empty() {
+                return Ok(applied);
+            }
+            if begun.elapsed() > limit {
+                // What is stored is known at the next try.
+                return Err(away(format!(
+                    "it is slow: {} of {} records are stored after {} s, the others follow",
+                    records.len() - left.len(),
+                    records.len(),
+                    begun.elapsed().as_secs()
+                )));
+            }
         }
-        done.map_err(Refusal::into_away)
     }
 }
 
@@ -345,10 +401,7 @@ fn connect_options(
 }
 
 fn late(limit: Duration) -> Refusal {
-    Refusal::away(
-        AwayKind::Unreachable,
-        format!("no answer within {} s", limit.as_secs_f32()),
-    )
+    Refusal::Late(format!("no answer within {} s", limit.as_secs_f32()))
 }
 
 fn away(detail: String) -> Away {

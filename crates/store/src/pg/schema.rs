@@ -4,7 +4,6 @@
 use super::error::{self, PostgresOpenError};
 use super::{away, late};
 use crate::refusal::Refusal;
-use central::Timestamp;
 use central::ports::Away;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
@@ -140,11 +139,12 @@ pub(crate) async fn migrate(
             .await
             .map_err(failed)?;
     }
-    sqlx::query("SELECT wattpost_maintain((extract(epoch FROM now()) * 1000)::bigint, 0)")
-        .execute(&mut *transaction)
+    transaction.commit().await.map_err(failed)?;
+    // Upkeep makes the rest, and moves away what is in the way of it; see `upkeep`.
+    sqlx::query("SELECT wattpost_maintain((extract(epoch FROM now()) * 1000)::bigint, 0, false)")
+        .execute(&mut connection)
         .await
         .map_err(failed)?;
-    transaction.commit().await.map_err(failed)?;
     let _ = connection.close().await;
     Ok(Migrated {
         from: found.unsigned_abs(),
@@ -165,24 +165,6 @@ async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         .bind(LOCK)
         .execute(connection)
         .await?;
-    Ok(())
-}
-
-/// See [`super::PostgresStore::maintain`].
-pub(crate) async fn maintain(
-    connection: &mut PgConnection,
-    now: Timestamp,
-    retain_days: i32,
-) -> Result<(), Refusal> {
-    let changed: i32 = sqlx::query_scalar("SELECT wattpost_maintain($1, $2)")
-        .bind(now.as_millis())
-        .bind(retain_days)
-        .fetch_one(connection)
-        .await
-        .map_err(error::refusal)?;
-    if changed > 0 {
-        tracing::info!(partitions = changed, "partitions were made or dropped");
-    }
     Ok(())
 }
 

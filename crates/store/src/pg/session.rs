@@ -6,8 +6,11 @@ use super::copy::Habit;
 use super::error;
 use super::inbox::Days;
 use super::numbers::Numbers;
+use super::parts::Parts;
 use super::states::States;
+use super::upkeep::make_commits_durable;
 use crate::refusal::Refusal;
+use central::ports::AwayKind;
 use sqlx::ConnectOptions;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -17,6 +20,8 @@ pub(crate) struct Writer {
     connect: PgConnectOptions,
     options: PostgresOptions,
     session: Option<Session>,
+    /// How large a part of a batch is tried at once.
+    pub(crate) parts: Parts,
 }
 
 /// An open connection with what is remembered of the rows behind it.
@@ -35,6 +40,14 @@ pub(crate) struct Memory {
     pub(crate) states: States,
 }
 
+/// The server did not let us in in time, whatever there was to do.
+fn not_connected(limit: std::time::Duration) -> Refusal {
+    Refusal::away(
+        AwayKind::Unreachable,
+        format!("no connection within {} s", limit.as_secs_f32()),
+    )
+}
+
 impl Writer {
     /// A writer that is not connected yet.
     pub(crate) const fn new(connect: PgConnectOptions, options: PostgresOptions) -> Self {
@@ -42,6 +55,7 @@ impl Writer {
             connect,
             options,
             session: None,
+            parts: Parts::new(),
         }
     }
 
@@ -60,10 +74,11 @@ impl Writer {
         if self.session.is_none() {
             let connecting =
                 tokio::time::timeout(self.options.connect_timeout, self.connect.connect());
-            let connection = match connecting.await {
+            let mut connection = match connecting.await {
                 Ok(connected) => connected.map_err(error::refusal)?,
-                Err(_) => return Err(super::late(self.options.connect_timeout)),
+                Err(_) => return Err(not_connected(self.options.connect_timeout)),
             };
+            make_commits_durable(&mut connection).await?;
             self.session = Some(Session {
                 connection,
                 memory: Memory::default(),
@@ -72,7 +87,7 @@ impl Writer {
         // Set just above.
         self.session
             .as_mut()
-            .ok_or_else(|| super::late(self.options.connect_timeout))
+            .ok_or_else(|| not_connected(self.options.connect_timeout))
     }
 
     /// Runs `work` in one transaction. When it or the commit fails, nothing of it is visible.

@@ -8,7 +8,7 @@
 //! again on what is stored now.
 
 use super::error;
-use super::listing;
+use super::listing::{self, Lists};
 use super::numbers::{Numbers, clean};
 use crate::clock;
 use crate::listing::Outline;
@@ -33,6 +33,8 @@ pub(crate) struct States {
     chargers: HashMap<i32, Kept<ChargerState>>,
     connectors: HashMap<(i32, i64, i64), Kept<ConnectorState>>,
     transactions: HashMap<(i32, String), Kept<TransactionState>>,
+    /// When the list of transactions is changed.
+    pub(crate) lists: Lists,
 }
 
 /// A state with the revision that it was read or written at.
@@ -304,7 +306,10 @@ impl States {
                 });
             }
         }
-        listing::write(connection, &listed).await
+        match self.lists {
+            Lists::Now => listing::write(connection, &listed).await,
+            Lists::Later => listing::put_off(connection, &listed).await,
+        }
     }
 
     async fn load_transactions(

@@ -38,13 +38,12 @@ impl ConsumerRole {
             applying.niceness = 0;
         }
         let applier = Arc::new(Applier::start(store, applying)?);
-        let (pinged, maintained) = (Arc::clone(database), Arc::clone(database));
+        let pinged = Arc::clone(database);
         let consumer = Consumer::start(
             ConsumerDeps {
                 source: Arc::clone(broker) as _,
                 applier: Arc::clone(&applier),
                 database_ping: Arc::new(move || pinged.ping()),
-                maintenance: Some(Arc::new(move || maintained.maintain())),
             },
             settings.consumer.clone(),
         );

@@ -19,4 +19,5 @@ mod cluster;
 mod dead_letters;
 mod restored;
 mod several_gateways;
+mod upkeep;
 mod wrong_settings;

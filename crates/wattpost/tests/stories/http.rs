@@ -31,8 +31,17 @@ pub(crate) fn exchange(server: SocketAddr, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The status line of a WebSocket handshake.
+/// The status of a WebSocket handshake, and the head of the answer.
 pub(crate) fn handshake_status(server: SocketAddr, identity: &str) -> (u16, String) {
+    handshake_status_with(server, identity, "")
+}
+
+/// The same with more lines in the request.
+pub(crate) fn handshake_status_with(
+    server: SocketAddr,
+    identity: &str,
+    lines: &str,
+) -> (u16, String) {
     let mut socket = TcpStream::connect(server).expect("connect");
     socket
         .set_read_timeout(Some(Duration::from_secs(10)))
@@ -40,7 +49,7 @@ pub(crate) fn handshake_status(server: SocketAddr, identity: &str) -> (u16, Stri
     let request = format!(
         "GET /ocpp/{identity} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
+         Sec-WebSocket-Protocol: ocpp1.6\r\n{lines}\r\n"
     );
     socket.write_all(request.as_bytes()).expect("send");
     let mut head = Vec::new();

@@ -19,6 +19,7 @@ mod outages;
 mod overload;
 mod resent;
 mod strangers;
+mod unknown;
 mod wrong_settings;
 
 /// Whether the stories are to be played at full length.

@@ -1,6 +1,6 @@
 //! From what was told under one id to the transactions that it tells of.
 
-use super::{ContentKey, Start, Stop, TransactionState};
+use super::{ContentKey, Start, Stop, TransactionState, written_id_of_unnamed_stop};
 use crate::Timestamp;
 use crate::model::{First, Stamp};
 use crate::natural_key::StableHasher;
@@ -11,7 +11,9 @@ use uuid::Uuid;
 /// A transaction, as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TransactionView {
-    /// Its own key, derived from its natural key: the same wherever and whenever it is derived.
+    /// Its own key, derived from its start: the same wherever and whenever it is derived, and never
+    /// another transaction's. While `started_at` is `None` the key stands for the id on the wire; once the
+    /// start has arrived, the store still finds the transaction by that first key.
     pub key: Uuid,
     /// The charger's identity, as the caller spells it.
     pub charger_id: String,
@@ -69,10 +71,17 @@ pub struct TransactionView {
 /// Where a transaction's key comes from; never change, the keys are stored.
 const KEY_DOMAIN: &str = "wattpost transaction key 1";
 
+#[derive(Debug)]
 struct Part<'a, T> {
     key: ContentKey,
     stamp: Stamp,
     value: &'a T,
+}
+
+impl<T> Clone for Part<'_, T> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
 }
 
 fn parts<T>(map: &std::collections::BTreeMap<ContentKey, First<T>>) -> Vec<Part<'_, T>> {
@@ -103,18 +112,34 @@ pub(super) fn views(
     };
     let starts = parts(&state.starts);
     let stops = parts(&state.stops);
+    if scene.is_v16
+        && let Some(written_id) = written_id_of_unnamed_stop(transaction_id)
+    {
+        return stops
+            .first()
+            .map(|stop| scene.unnamed_stop(written_id, stop))
+            .into_iter()
+            .collect();
+    }
     match starts.len() {
-        0 if scene.is_v16 && names_nothing(transaction_id) && !stops.is_empty() => {
-            stops.iter().map(|stop| scene.orphan_stop(stop)).collect()
-        }
         0 | 1 => vec![scene.only(starts.first(), &stops)],
         _ => scene.several(&starts, &stops),
     }
 }
 
-/// Whether an id is one that chargers use when they never got one (rule Q-17): 0 or below.
-fn names_nothing(transaction_id: &str) -> bool {
-    transaction_id.parse::<i64>().is_ok_and(|id| id <= 0)
+/// The key of a transaction whose start has not arrived: of its charger and its id on the wire.
+#[must_use]
+pub fn key_without_start(charger: &str, transaction_id: &str) -> Uuid {
+    key(charger, transaction_id, "")
+}
+
+fn key(charger: &str, transaction_id: &str, part: &str) -> Uuid {
+    let charger = crate::model::charger_key(charger);
+    let mut hasher = StableHasher::new(KEY_DOMAIN);
+    hasher.add(&charger).add(transaction_id).add(part);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finish()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 struct Scene<'a> {
@@ -124,14 +149,90 @@ struct Scene<'a> {
     is_v16: bool,
 }
 
+/// One start with the stops that were told while it was the latest.
+struct Session<'p, 'a> {
+    start: &'p Part<'a, Start>,
+    stops: Vec<&'p Part<'a, Stop>>,
+    /// Whether an earlier session under the same id began with an equal start.
+    is_equal_to_earlier: bool,
+}
+
+impl Session<'_, '_> {
+    /// A start that was equal to that of an earlier session is told apart by its record.
+    fn key_part(&self) -> String {
+        let key = self.start.key;
+        if self.is_equal_to_earlier {
+            return key.to_string();
+        }
+        ContentKey { record: 0, ..key }.to_string()
+    }
+}
+
+/// Which stops belong to which starts: a stop to the latest start before it, by the charger's time; by
+/// arrival where the charger's clock was never set. An equal start before any stop is a resend.
+fn sessions<'p, 'a>(
+    starts: &'p [Part<'a, Start>],
+    stops: &'p [Part<'a, Stop>],
+) -> Vec<Session<'p, 'a>> {
+    let is_undated = starts.iter().any(|start| start.key.record != 0);
+    let place = |stamp: Stamp| {
+        if is_undated {
+            (stamp.received_at, Some(stamp.record))
+        } else {
+            (stamp.at, None)
+        }
+    };
+    let mut starts: Vec<_> = starts.iter().collect();
+    let mut stops: Vec<_> = stops.iter().collect();
+    starts.sort_by_key(|start| place(start.stamp));
+    stops.sort_by_key(|stop| place(stop.stamp));
+    let mut sessions: Vec<Session<'_, '_>> = Vec::new();
+    // Stops told before any start belong to the first.
+    let mut stops = stops.into_iter().peekable();
+    for (at, start) in starts.iter().enumerate() {
+        let until = starts.get(at + 1).map(|next| place(next.stamp));
+        let is_resend = sessions
+            .last()
+            .is_some_and(|last| last.start.key.says_the_same(&start.key) && last.stops.is_empty());
+        if !is_resend {
+            let is_equal_to_earlier = sessions
+                .iter()
+                .any(|earlier| earlier.start.key.says_the_same(&start.key));
+            sessions.push(Session {
+                start,
+                stops: Vec::new(),
+                is_equal_to_earlier,
+            });
+        }
+        if let Some(session) = sessions.last_mut() {
+            while let Some(stop) =
+                stops.next_if(|stop| until.is_none_or(|until| place(stop.stamp) < until))
+            {
+                let is_resend = session
+                    .stops
+                    .iter()
+                    .any(|known| known.key.says_the_same(&stop.key));
+                if !is_resend {
+                    session.stops.push(stop);
+                }
+            }
+        }
+    }
+    sessions
+}
+
 impl Scene<'_> {
     /// The usual case: one transaction under the id.
     fn only(&self, start: Option<&Part<'_, Start>>, stops: &[Part<'_, Stop>]) -> TransactionView {
         let key = match start {
-            // A 1.6 id is a hash that may be shared, so the natural key speaks; a 2.x id is the
-            // natural key, and holds also while the start has not arrived.
-            Some(start) if self.is_v16 => self.key(Some(start.key)),
-            _ => self.key(None),
+            Some(start) => self.key(
+                &ContentKey {
+                    record: 0,
+                    ..start.key
+                }
+                .to_string(),
+            ),
+            None => self.key(""),
         };
         let mut view = self.bare(key);
         if let Some(start) = start {
@@ -140,14 +241,18 @@ impl Scene<'_> {
         self.add_live(&mut view);
         if let Some(stop) = stops.first() {
             view.end(stop);
-            view.conflicting_stops = stops.len() - 1;
+            let others = stops
+                .iter()
+                .filter(|other| !other.key.says_the_same(&stop.key));
+            view.conflicting_stops = others.count();
         }
         view
     }
 
-    /// A stop whose start never got an id.
-    fn orphan_stop(&self, stop: &Part<'_, Stop>) -> TransactionView {
-        let mut view = self.bare(self.key(Some(stop.key)));
+    /// A stop that names no transaction.
+    fn unnamed_stop(&self, written_id: &str, stop: &Part<'_, Stop>) -> TransactionView {
+        let mut view = self.bare(self.key(""));
+        written_id.clone_into(&mut view.transaction_id);
         view.end(stop);
         view.id_token.clone_from(&stop.value.id_token);
         view.last_at = Some(stop.stamp.at);
@@ -160,35 +265,33 @@ impl Scene<'_> {
         starts: &[Part<'_, Start>],
         stops: &[Part<'_, Stop>],
     ) -> Vec<TransactionView> {
-        let mut views: Vec<_> = starts
+        let sessions = sessions(starts, stops);
+        if let [session] = sessions.as_slice() {
+            // All starts were one, sent again.
+            let stops: Vec<Part<'_, Stop>> =
+                session.stops.iter().map(|stop| (*stop).clone()).collect();
+            return vec![self.only(Some(session.start), &stops)];
+        }
+        let mut views: Vec<_> = sessions
             .iter()
-            .enumerate()
-            .map(|(i, start)| {
-                let plain = i == 0 && !self.is_v16;
-                let mut view = self.bare(self.key((!plain).then_some(start.key)));
-                view.begin(start);
-                view.last_at = Some(start.stamp.at);
+            .map(|session| {
+                let mut view = self.bare(self.key(&session.key_part()));
+                view.begin(session.start);
+                view.last_at = Some(session.start.stamp.at);
+                if let Some(stop) = session.stops.first() {
+                    view.end(stop);
+                    view.last_at = view.last_at.max(Some(stop.stamp.at));
+                    view.conflicting_stops = session.stops.len() - 1;
+                }
                 view
             })
             .collect();
-        for stop in stops {
-            let owner = starts
-                .partition_point(|start| start.stamp.at <= stop.stamp.at)
-                .saturating_sub(1);
-            let view = &mut views[owner];
-            if view.open {
-                view.end(stop);
-                view.last_at = view.last_at.max(Some(stop.stamp.at));
-            } else {
-                view.conflicting_stops += 1;
-            }
-        }
         // What is only known as "the latest" belongs to the latest transaction, if it is not older.
-        if let (Some(view), Some(start)) = (views.last_mut(), starts.last())
-            && self.state.last_at >= Some(start.stamp.at)
+        if let (Some(view), Some(session)) = (views.last_mut(), sessions.last())
+            && self.state.last_at >= Some(session.start.stamp.at)
         {
             view.last_at = self.state.last_at;
-            self.add_live_since(view, start.stamp.at);
+            self.add_live_since(view, session.start.stamp.at);
         }
         views
     }
@@ -266,18 +369,28 @@ impl Scene<'_> {
         view.measure(fresh!(energy_last_wh).copied());
     }
 
-    fn key(&self, part: Option<ContentKey>) -> Uuid {
-        let part = part.map(|key| key.to_string()).unwrap_or_default();
-        let charger = crate::model::charger_key(self.charger);
-        let mut hasher = StableHasher::new(KEY_DOMAIN);
-        hasher.add(&charger).add(self.transaction_id).add(&part);
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hasher.finish()[..16]);
-        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    fn key(&self, part: &str) -> Uuid {
+        key(self.charger, self.transaction_id, part)
     }
 }
 
 impl TransactionView {
+    /// A transaction of which only this is known, because its state cannot be read.
+    #[must_use]
+    pub fn unreadable(charger: &str, transaction_id: &str, key: Uuid, open: bool) -> Self {
+        let state = TransactionState::default();
+        let scene = Scene {
+            state: &state,
+            charger,
+            transaction_id,
+            is_v16: false,
+        };
+        Self {
+            open,
+            ..scene.bare(key)
+        }
+    }
+
     fn begin(&mut self, start: &Part<'_, Start>) {
         let value = start.value;
         self.started_at = Some(start.stamp.at);

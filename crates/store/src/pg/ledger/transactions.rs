@@ -2,8 +2,9 @@
 
 use super::chargers::spellings;
 use super::{at_most, charger_no};
+use crate::pairing::{Shown, view};
 use crate::pg::error;
-use crate::pg::listing::{self, waiting};
+use crate::pg::listing;
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::ledger::{Page, Place, TransactionFilter};
@@ -11,7 +12,6 @@ use central::model::{TransactionState, TransactionView};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use uuid::Uuid;
 
 pub(super) async fn page(
@@ -40,8 +40,7 @@ pub(super) async fn page(
         ),
     };
     let sql = format!(
-        "SELECT v.began_at, v.key, v.charger_no, v.transaction_no, v.alone, v.open
-         FROM transaction_views v WHERE {} AND {behind} ORDER BY {order} LIMIT $3",
+        "SELECT {COLUMNS} FROM transaction_views v WHERE {} AND {behind} ORDER BY {order} LIMIT $3",
         sieve.sql()
     );
     let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql))
@@ -57,25 +56,52 @@ pub(super) async fn page(
     listed.truncate(limit);
     // Where the page ends does not depend on which of its rows can be shown.
     let last = listed.last().filter(|_| more);
-    let next = last.map(|row| Place::Transaction(Timestamp(row.began_at), row.key).to_cursor());
+    let next = last
+        .map(|row| Place::Transaction(Timestamp(row.shown.began_at), row.shown.key).to_cursor());
     let items = views(connection, &listed).await?;
     Ok(Page { items, next })
 }
+
+const COLUMNS: &str =
+    "v.began_at, v.key, v.charger_no, v.transaction_no, v.open, v.partner, v.partner_no";
 
 pub(super) async fn one(
     connection: &mut PgConnection,
     key: Uuid,
 ) -> Result<Option<TransactionView>, Refusal> {
-    let row: Option<Row> = sqlx::query_as(
-        "SELECT began_at, key, charger_no, transaction_no, alone, open
-         FROM transaction_views WHERE key = $1 AND NOT hidden LIMIT 1",
+    let mut listed = rows(
+        connection,
+        &format!(
+            "SELECT {COLUMNS} FROM transaction_views v WHERE v.key = $1 AND NOT v.hidden LIMIT 1"
+        ),
+        key,
     )
-    .bind(key)
-    .fetch_optional(&mut *connection)
-    .await
-    .map_err(error::refusal)?;
-    let listed: Vec<Listed> = row.into_iter().map(Listed::from).collect();
+    .await?;
+    if listed.is_empty() {
+        // A key that the transaction had before its start arrived still leads to it, if it leads to one.
+        listed = rows(
+            connection,
+            &format!(
+                "SELECT {COLUMNS} FROM transaction_aliases a JOIN transaction_views v USING (transaction_no)
+                 WHERE a.key = $1 AND NOT v.hidden LIMIT 2"
+            ),
+            key,
+        )
+        .await?;
+    }
+    if listed.len() > 1 {
+        return Ok(None);
+    }
     Ok(views(connection, &listed).await?.pop())
+}
+
+async fn rows(connection: &mut PgConnection, sql: &str, key: Uuid) -> Result<Vec<Listed>, Refusal> {
+    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql.to_owned()))
+        .bind(key)
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(rows.into_iter().map(Listed::from).collect())
 }
 
 pub(super) async fn count(
@@ -146,26 +172,26 @@ impl Sieve {
     }
 }
 
-type Row = (i64, Uuid, i32, i64, i16, bool);
+type Row = (i64, Uuid, i32, i64, bool, Option<Uuid>, Option<i64>);
 
 /// A row of the list.
 struct Listed {
-    began_at: i64,
-    key: Uuid,
+    shown: Shown,
     charger_no: i32,
     transaction_no: i64,
-    /// Open by itself, but ended by an end that names no start.
-    is_paired: bool,
 }
 
 impl From<Row> for Listed {
-    fn from((began_at, key, charger_no, transaction_no, alone, open): Row) -> Self {
+    fn from((began_at, key, charger_no, transaction_no, open, partner, partner_no): Row) -> Self {
         Self {
-            began_at,
-            key,
+            shown: Shown {
+                began_at,
+                key,
+                open,
+                partner: partner.zip(partner_no),
+            },
             charger_no,
             transaction_no,
-            is_paired: alone == 1 && !open,
         }
     }
 }
@@ -179,31 +205,28 @@ async fn views(
     chargers.sort_unstable();
     chargers.dedup();
     let spellings = spellings(connection, &chargers).await?;
-    let spelling = |no: &i32| spellings.get(no).map_or("", String::as_str);
-    let plain: Vec<i64> = listed
+    let numbers: Vec<i64> = listed
         .iter()
-        .filter(|row| !row.is_paired)
-        .map(|row| row.transaction_no)
+        .flat_map(|row| {
+            [
+                Some(row.transaction_no),
+                row.shown.partner.map(|(_, no)| no),
+            ]
+        })
+        .flatten()
         .collect();
-    let states = states(connection, &plain).await?;
-    let mut paired: HashMap<i32, Vec<TransactionView>> = HashMap::new();
-    for row in listed.iter().filter(|row| row.is_paired) {
-        let no = row.charger_no;
-        if let Entry::Vacant(place) = paired.entry(no) {
-            let waiting = waiting(connection, no, spelling(&no)).await?;
-            place.insert(waiting.views);
-        }
-    }
-    let view = |row: &Listed| {
-        if row.is_paired {
-            let mut views = paired.get(&row.charger_no)?.iter();
-            return views.find(|view| view.key == row.key).cloned();
-        }
-        let (wire_id, state) = states.get(&row.transaction_no)?;
-        let mut views = state.views(spelling(&row.charger_no), wire_id).into_iter();
-        views.find(|view| view.key == row.key)
-    };
-    Ok(listed.iter().filter_map(view).collect())
+    let states = states(connection, &numbers).await?;
+    let shown = listed.iter().map(|row| {
+        let charger = spellings.get(&row.charger_no).map_or("", String::as_str);
+        let partner = row.shown.partner.and_then(|(_, no)| states.get(&no));
+        view(
+            &row.shown,
+            charger,
+            states.get(&row.transaction_no),
+            partner,
+        )
+    });
+    Ok(shown.collect())
 }
 
 /// States by their numbers, with the id on the wire. What cannot be read is one transaction's trouble: it

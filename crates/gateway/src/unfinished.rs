@@ -1,0 +1,388 @@
+//! Sockets whose handshake is not finished: how many there may be, in total and of one peer address,
+//! and which of them has to go when there are too many.
+//!
+//! Whoever opens sockets and says nothing must not keep chargers out. So a socket that has not sent the
+//! whole head of its request (it is *silent* here) has its place only as long as nobody needs it: at a
+//! bound the one that has been silent for longest is closed for the newcomer, at the bound of an address
+//! one of the same address. A charger's request comes within a round trip, so for [`STAY_MIN`] nobody is
+//! closed for a newcomer; a newcomer that finds only such sockets, or only requests that are being
+//! looked at, is refused.
+//!
+//! An address counts only what is not finished: any number of chargers may be *connected* behind one
+//! router or proxy.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// For so long a silent socket is not closed for a newcomer: a round trip in a slow mobile network.
+/// Without it a fleet that comes back behind one router would close each other's sockets for ever.
+pub(crate) const STAY_MIN: Duration = Duration::from_secs(1);
+/// A socket younger than this may have sent its request already, and nobody has had the time to read it.
+const UNREAD: Duration = Duration::from_millis(20);
+
+/// Whom a peer counts as: an IPv4 address, or the first 64 bits of an IPv6 address, because one
+/// customer has all addresses behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct PeerAddress(IpAddr);
+
+impl PeerAddress {
+    pub(crate) fn of(ip: IpAddr) -> Self {
+        Self(match ip.to_canonical() {
+            IpAddr::V4(ip) => IpAddr::V4(ip),
+            IpAddr::V6(ip) => {
+                let network = ip.to_bits() & (u128::MAX << 64);
+                IpAddr::V6(Ipv6Addr::from_bits(network))
+            }
+        })
+    }
+}
+
+impl std::fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            IpAddr::V4(ip) => write!(f, "{ip}"),
+            IpAddr::V6(ip) => write!(f, "{ip}/64"),
+        }
+    }
+}
+
+/// The two bounds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) total: usize,
+    pub(crate) per_address: usize,
+}
+
+/// Which bound is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Total,
+    Address,
+}
+
+/// What a newcomer finds.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// A place; at the bound that is named, somebody was told to go for it.
+    Place(Place, Option<Limit>),
+    /// None yet: whoever would have to go may have sent a request that nobody has read. Try again in a
+    /// millisecond or two.
+    Soon,
+    /// None.
+    Full(Limit),
+}
+
+/// All sockets whose handshake is not finished.
+#[derive(Debug, Clone)]
+pub(crate) struct Unfinished {
+    bounds: Bounds,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next_id: u64,
+    /// By id, so by age.
+    silent: BTreeMap<u64, Silent>,
+    addresses: HashMap<PeerAddress, Held>,
+    count: usize,
+    /// Told to go, and still there: each holds a file handle until its task has run.
+    leaving: usize,
+}
+
+#[derive(Debug)]
+struct Silent {
+    address: PeerAddress,
+    since: Instant,
+    go: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    count: usize,
+    silent: BTreeSet<u64>,
+}
+
+impl Unfinished {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            state: Arc::default(),
+        }
+    }
+
+    /// Sockets that may be here beyond the bound, on their way out.
+    pub(crate) const fn leaving_max(total: usize) -> usize {
+        total / 4 + 1
+    }
+
+    /// Asks for a place.
+    pub(crate) fn enter(&self, address: PeerAddress, now: Instant) -> Entry {
+        let mut state = lock(&self.state);
+        let of_address = state.addresses.get(&address);
+        let (limit, oldest) =
+            if of_address.is_some_and(|held| held.count >= self.bounds.per_address) {
+                let oldest = of_address.and_then(|held| held.silent.first().copied());
+                (Some(Limit::Address), oldest)
+            } else if state.count >= self.bounds.total {
+                let oldest = state.silent.first_key_value().map(|(id, _)| *id);
+                (Some(Limit::Total), oldest)
+            } else {
+                (None, None)
+            };
+        if let Some(limit) = limit {
+            let Some((id, silent)) = oldest.and_then(|id| Some((id, state.silent.get(&id)?)))
+            else {
+                return Entry::Full(limit);
+            };
+            let age = now.saturating_duration_since(silent.since);
+            if age < UNREAD || state.leaving >= Self::leaving_max(self.bounds.total) {
+                return Entry::Soon;
+            }
+            if age < STAY_MIN {
+                return Entry::Full(limit);
+            }
+            silent.go.notify_one();
+            state.remove_silent(id);
+            state.leaving += 1;
+        }
+        let id = state.next_id;
+        state.next_id += 1;
+        state.count += 1;
+        let go = Arc::new(Notify::new());
+        let held = state.addresses.entry(address).or_default();
+        held.count += 1;
+        held.silent.insert(id);
+        let silent = Silent {
+            address,
+            since: now,
+            go: Arc::clone(&go),
+        };
+        state.silent.insert(id, silent);
+        drop(state);
+        let place = Place {
+            id,
+            address,
+            go,
+            has_asked: false,
+            state: Arc::clone(&self.state),
+        };
+        Entry::Place(place, limit)
+    }
+
+    /// Tells the one that has been silent for longest to go, however young it is: file handles have run
+    /// out.
+    pub(crate) fn make_room(&self) {
+        let mut state = lock(&self.state);
+        if let Some((id, silent)) = state.silent.first_key_value() {
+            let id = *id;
+            silent.go.notify_one();
+            state.remove_silent(id);
+            state.leaving += 1;
+        }
+    }
+
+    /// How many there are, those on their way out included.
+    pub(crate) fn len(&self) -> usize {
+        let state = lock(&self.state);
+        state.count + state.leaving
+    }
+}
+
+impl State {
+    /// It has no place any more.
+    fn remove_silent(&mut self, id: u64) {
+        if let Some(silent) = self.silent.remove(&id) {
+            self.leave(silent.address, id);
+        }
+    }
+
+    fn leave(&mut self, address: PeerAddress, id: u64) {
+        self.count -= 1;
+        if let Some(held) = self.addresses.get_mut(&address) {
+            held.count -= 1;
+            held.silent.remove(&id);
+            if held.count == 0 {
+                self.addresses.remove(&address);
+            }
+        }
+    }
+}
+
+/// A place among the unfinished; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    id: u64,
+    address: PeerAddress,
+    go: Arc<Notify>,
+    has_asked: bool,
+    state: Arc<Mutex<State>>,
+}
+
+impl Place {
+    pub(crate) const fn address(&self) -> PeerAddress {
+        self.address
+    }
+
+    /// Ready when somebody else needs the place.
+    pub(crate) async fn must_go(&self) {
+        self.go.notified().await;
+    }
+
+    /// The whole head of its request is here: from now on it is not closed for anybody. False when it
+    /// was told to go before.
+    pub(crate) fn ask(&mut self) -> bool {
+        let mut state = lock(&self.state);
+        self.has_asked = state.silent.remove(&self.id).is_some();
+        if let Some(held) = state.addresses.get_mut(&self.address) {
+            held.silent.remove(&self.id);
+        }
+        self.has_asked
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = lock(&self.state);
+        if self.has_asked {
+            state.leave(self.address, self.id);
+        } else if state.silent.contains_key(&self.id) {
+            state.remove_silent(self.id);
+        } else {
+            // It was told to go, and its place was counted to its successor then.
+            state.leaving -= 1;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it is held, and the figures are whole between any two calls.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unfinished(total: usize, per_address: usize) -> Unfinished {
+        Unfinished::new(Bounds { total, per_address })
+    }
+
+    fn address(last: u8) -> PeerAddress {
+        PeerAddress::of(IpAddr::from([192, 0, 2, last]))
+    }
+
+    fn place(entry: Entry) -> Place {
+        match entry {
+            Entry::Place(place, _) => place,
+            Entry::Soon | Entry::Full(_) => panic!("{entry:?}"),
+        }
+    }
+
+    async fn is_told_to_go(place: &Place) -> bool {
+        tokio::time::timeout(Duration::from_millis(20), place.must_go())
+            .await
+            .is_ok()
+    }
+
+    #[test]
+    fn an_address_is_a_customer() {
+        let of = |text: &str| PeerAddress::of(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff::7"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.7"), of("192.0.2.7"));
+        assert_ne!(of("192.0.2.7"), of("192.0.2.8"));
+        assert_eq!(of("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
+    }
+
+    #[tokio::test]
+    async fn at_the_bound_of_an_address_its_oldest_silent_one_goes_and_no_other() {
+        let all = unfinished(100, 2);
+        let start = Instant::now();
+        let elsewhere = place(all.enter(address(9), start));
+        let first = place(all.enter(address(1), start));
+        let second = place(all.enter(address(1), start));
+        let entry = all.enter(address(1), start + STAY_MIN);
+        assert!(matches!(&entry, Entry::Place(_, Some(Limit::Address))));
+        assert!(is_told_to_go(&first).await);
+        assert!(!is_told_to_go(&second).await && !is_told_to_go(&elsewhere).await);
+        assert_eq!(all.len(), 4, "the one that goes still has its handle");
+        drop(first);
+        assert_eq!(all.len(), 3);
+        drop((second, entry, elsewhere));
+        assert_eq!(all.len(), 0);
+        assert!(lock(&all.state).addresses.is_empty());
+    }
+
+    #[tokio::test]
+    async fn at_the_bound_of_all_the_oldest_silent_one_goes_whoever_it_is() {
+        let all = unfinished(2, 2);
+        let start = Instant::now();
+        let mut asked = place(all.enter(address(1), start));
+        assert!(asked.ask());
+        let silent = place(all.enter(address(2), start));
+        let entry = all.enter(address(3), start + STAY_MIN);
+        assert!(matches!(entry, Entry::Place(_, Some(Limit::Total))));
+        assert!(is_told_to_go(&silent).await && !is_told_to_go(&asked).await);
+    }
+
+    #[test]
+    fn who_asked_is_not_closed_and_a_newcomer_that_finds_only_such_is_refused() {
+        let all = unfinished(8, 1);
+        let start = Instant::now();
+        let mut asked = place(all.enter(address(1), start));
+        assert!(asked.ask());
+        let late = start + STAY_MIN * 10;
+        assert!(matches!(
+            all.enter(address(1), late),
+            Entry::Full(Limit::Address)
+        ));
+        drop(asked);
+        assert!(matches!(all.enter(address(1), late), Entry::Place(_, None)));
+    }
+
+    #[test]
+    fn a_silent_one_has_a_moment_before_it_goes() {
+        let all = unfinished(1, 1);
+        let start = Instant::now();
+        let mut first = place(all.enter(address(1), start));
+        assert!(matches!(all.enter(address(1), start), Entry::Soon));
+        let later = start + UNREAD;
+        assert!(matches!(all.enter(address(1), later), Entry::Full(_)));
+        let late = start + STAY_MIN;
+        let _second = place(all.enter(address(1), late));
+        assert!(!first.ask(), "it was told to go before");
+    }
+
+    #[test]
+    fn those_on_their_way_out_are_bounded_too() {
+        let all = unfinished(4, 4);
+        let mut now = Instant::now();
+        let mut stuck = Vec::new();
+        for _ in 0..4 + Unfinished::leaving_max(4) {
+            stuck.push(place(all.enter(address(1), now)));
+            now += STAY_MIN;
+        }
+        assert!(matches!(all.enter(address(1), now), Entry::Soon));
+        assert_eq!(all.len(), 4 + Unfinished::leaving_max(4));
+        stuck.remove(0);
+        assert!(matches!(
+            all.enter(address(1), now),
+            Entry::Place(_, Some(Limit::Address))
+        ));
+    }
+
+    #[tokio::test]
+    async fn without_handles_the_oldest_goes_at_once() {
+        let all = unfinished(8, 8);
+        let now = Instant::now();
+        all.make_room();
+        let first = place(all.enter(address(1), now));
+        let second = place(all.enter(address(2), now));
+        all.make_room();
+        assert!(is_told_to_go(&first).await && !is_told_to_go(&second).await);
+    }
+}

@@ -1,0 +1,429 @@
+//! Who may come in: not before it is known who is known, and not kept out by whoever opens sockets,
+//! guesses passwords or takes places.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use argon2::password_hash::PasswordHasher;
+use central::policy::UnknownCharger;
+use central::ports::Health;
+use common::charger::{Charger, request, socket_from};
+use common::{World, soon, until};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+fn part(world: &World, part: &str) -> Health {
+    let health = world.gateway.probe().health();
+    health
+        .into_iter()
+        .find(|health| health.part == part)
+        .expect("is a part")
+}
+
+/// `directory.json` is damaged or missing, the database is away: the three policies for unknown chargers
+/// would each do wrong to a charger that is known, so nobody comes in.
+#[tokio::test]
+async fn before_it_is_known_who_is_known_nobody_comes_in_and_nobody_is_refused_for_good() {
+    for kept in [None, Some(b"{\"chargers\": {\"safe-1\"".to_vec())] {
+        for policy in [
+            UnknownCharger::Accept,
+            UnknownCharger::Pending,
+            UnknownCharger::Reject,
+        ] {
+            let world = World::with(|setup| {
+                setup.policy.unknown_charger = policy;
+                setup.kept_directory = kept.clone();
+                setup.directory.away.store(true, Ordering::SeqCst);
+                setup.directory.add("SAFE-1", Some(stored("right")));
+            })
+            .await;
+            for lines in [String::new(), basic("SAFE-1", "right")] {
+                let charger =
+                    Charger::say(&world, request("/ocpp/SAFE-1", &lines).as_bytes()).await;
+                assert_eq!(
+                    charger.head.status, 503,
+                    "{policy:?}: {}",
+                    charger.head.text
+                );
+                assert!(charger.head.header("Retry-After").is_some());
+            }
+            let gateway = part(&world, "gateway");
+            assert!(
+                !gateway.up && gateway.detail.contains("not known yet"),
+                "{gateway:?}"
+            );
+            let directory = part(&world, "directory");
+            assert!(
+                !directory.up && directory.detail.contains("no directory was loaded"),
+                "{directory:?}"
+            );
+
+            world.directory.away.store(false, Ordering::SeqCst);
+            until("the directory is loaded", || part(&world, "gateway").up).await;
+            let charger = Charger::say(&world, request("/ocpp/SAFE-1", "").as_bytes()).await;
+            assert_eq!(charger.head.status, 401, "{policy:?}");
+            let lines = basic("SAFE-1", "right");
+            let mut charger =
+                Charger::say(&world, request("/ocpp/SAFE-1", &lines).as_bytes()).await;
+            assert_eq!(charger.head.status, 101, "{policy:?}");
+            charger.start_transaction("s").await;
+        }
+    }
+}
+
+/// An empty directory is a directory: the policy decides, as on the first day of an installation.
+#[tokio::test]
+async fn an_empty_directory_lets_the_policy_decide() {
+    let world = World::start().await;
+    Charger::connect(&world, "CP-1").await.heartbeat().await;
+    let strict = |setup: &mut common::Setup| setup.policy.unknown_charger = UnknownCharger::Reject;
+    let world = World::with(strict).await;
+    let charger = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
+    assert_eq!(charger.head.status, 404);
+}
+
+/// A charger that came in by policy is asked for its password as soon as it has one.
+#[tokio::test]
+async fn who_came_in_by_policy_must_come_anew_once_it_has_a_password() {
+    let world = World::start().await;
+    let mut charger = Charger::connect(&world, "SAFE-1").await;
+    charger.heartbeat().await;
+    world.directory.add("SAFE-1", Some(stored("right")));
+    assert!(charger.closed().await.is_some());
+    let charger = Charger::say(&world, request("/ocpp/SAFE-1", "").as_bytes()).await;
+    assert_eq!(charger.head.status, 401);
+}
+
+/// The password is changed while the old one is being checked, which takes longer than the directory's
+/// refresh: when it changes, the connection is not in the registry yet and cannot be told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_is_changed_while_it_is_checked_serves_nobody_in_the_end() {
+    let began = Instant::now();
+    hash("x", 8 << 10, 1);
+    let rounds = Duration::from_secs(3).as_millis() / began.elapsed().as_millis().max(1);
+    let slow = hash("old", 8 << 10, u32::try_from(rounds).unwrap().max(1));
+    let world = World::with(|setup| {
+        setup.directory.add("SAFE-1", Some(slow));
+        setup.config.handshake_timeout_ms = 60_000;
+    })
+    .await;
+    let mut charger = TcpStream::connect(world.address()).await.expect("connects");
+    let text = request("/ocpp/SAFE-1", &basic("SAFE-1", "old"));
+    charger.write_all(text.as_bytes()).await.expect("writes");
+    let mut byte = [0];
+    let answered = tokio::time::timeout(Duration::from_millis(300), charger.peek(&mut byte)).await;
+    assert!(answered.is_err(), "the check takes no time");
+    world.directory.add("SAFE-1", Some(stored("new")));
+
+    let mut said = Vec::new();
+    let end = soon("it is refused or closed", charger.read_to_end(&mut said)).await;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(end.is_ok() && said.starts_with("HTTP/1.1 503 "), "{said}");
+    let text = request("/ocpp/SAFE-1", &basic("SAFE-1", "new"));
+    let charger = Charger::say(&world, text.as_bytes()).await;
+    assert_eq!(charger.head.status, 101);
+}
+
+/// 5,000 sockets of one address that say nothing, renewed as fast as they are closed: a hundred chargers
+/// that are here keep their answers, and others come in, from elsewhere at the first try and from the
+/// same address too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_silent_sockets_of_one_address_keep_nobody_out() {
+    let world = Arc::new(World::start().await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let beats = Arc::new(AtomicU64::new(0));
+    let mut honest = Vec::new();
+    for i in 0..100 {
+        let lines = "Sec-WebSocket-Protocol: ocpp1.6\r\n";
+        let text = request(&format!("/ocpp/HERE-{i}"), lines);
+        let mut charger = Charger::say_from(&world, 2, text.as_bytes()).await;
+        assert_eq!(charger.head.status, 101);
+        let (stop, beats) = (Arc::clone(&stop), Arc::clone(&beats));
+        honest.push(tokio::spawn(async move {
+            let mut pause = tokio::time::interval(Duration::from_millis(100));
+            while !stop.load(Ordering::SeqCst) {
+                pause.tick().await;
+                soon("an answer", charger.heartbeat()).await;
+                beats.fetch_add(1, Ordering::SeqCst);
+            }
+        }));
+    }
+
+    let mut silent = Vec::new();
+    for _ in 0..5_000 {
+        silent.push(TcpStream::connect(world.address()).await.expect("connects"));
+    }
+    // One more for each that the gateway closes, as fast as this machine can.
+    let renewing = tokio::spawn({
+        let (stop, address) = (Arc::clone(&stop), world.address());
+        async move {
+            let mut next = 0;
+            while !stop.load(Ordering::SeqCst) {
+                let mut byte = [0];
+                if !matches!(silent[next].try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+                {
+                    silent[next] = TcpStream::connect(address).await.expect("connects");
+                }
+                next = (next + 1) % silent.len();
+                if next.is_multiple_of(64) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    });
+
+    for i in 0..100 {
+        let text = request(&format!("/ocpp/NEW-{i}"), "");
+        let mut charger = Charger::say_from(&world, 3, text.as_bytes()).await;
+        assert_eq!(charger.head.status, 101, "{i}: {}", charger.head.text);
+        charger.heartbeat().await;
+    }
+    // Behind the same address: refused now and then, never for long.
+    let mut pause = tokio::time::interval(Duration::from_millis(20));
+    soon("a charger behind the same address is let in", async {
+        loop {
+            pause.tick().await;
+            if is_let_in(&world, "SAME").await {
+                break;
+            }
+        }
+    })
+    .await;
+    let before = beats.load(Ordering::SeqCst);
+    until("those who are here are answered", || {
+        beats.load(Ordering::SeqCst) >= before + 200
+    })
+    .await;
+    stop.store(true, Ordering::SeqCst);
+    for charger in honest {
+        charger.await.expect("was answered all the time");
+    }
+    renewing.await.expect("no panic");
+}
+
+/// Whether a charger comes in at this try; a reset in the middle of the answer is a refusal.
+async fn is_let_in(world: &World, identity: &str) -> bool {
+    let mut socket = TcpStream::connect(world.address()).await.expect("connects");
+    let text = request(&format!("/ocpp/{identity}"), "");
+    if socket.write_all(text.as_bytes()).await.is_err() {
+        return false;
+    }
+    let mut head = [0; 12];
+    let read = soon("an answer", socket.read_exact(&mut head)).await;
+    read.is_ok() && &head == b"HTTP/1.1 101"
+}
+
+/// The same from many addresses: then the bound of all is reached, and the oldest goes.
+#[tokio::test]
+async fn silent_sockets_of_many_addresses_give_way_to_a_newcomer() {
+    let world = World::with(|setup| {
+        setup.config.handshakes_max = 20;
+        setup.config.first_byte_timeout_ms = 60_000;
+        setup.config.handshake_timeout_ms = 60_000;
+    })
+    .await;
+    let mut silent = Vec::new();
+    for host in 10..30 {
+        let mut socket = socket_from(&world, host).await;
+        // Half of them say something, and never finish.
+        if host % 2 == 0 {
+            socket.write_all(b"GET /ocpp/X").await.expect("writes");
+        }
+        silent.push(socket);
+    }
+    let mut pause = tokio::time::interval(Duration::from_millis(20));
+    soon("a newcomer takes the place of one of them", async {
+        loop {
+            pause.tick().await;
+            if is_let_in(&world, "CP-1").await {
+                break;
+            }
+        }
+    })
+    .await;
+    // Whoever went was told so.
+    let mut said = Vec::new();
+    soon("the oldest is closed", silent[0].read_to_end(&mut said))
+        .await
+        .ok();
+    assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 503 "));
+}
+
+#[tokio::test]
+async fn the_first_byte_has_a_shorter_time_than_the_handshake() {
+    let world = World::with(|setup| {
+        setup.config.first_byte_timeout_ms = 200;
+        setup.config.handshake_timeout_ms = 600_000;
+    })
+    .await;
+    let mut speaks = TcpStream::connect(world.address()).await.expect("connects");
+    let text = request("/ocpp/CP-1", "");
+    let (first, rest) = text.split_at(3);
+    speaks.write_all(first.as_bytes()).await.expect("writes");
+    let mut silent = TcpStream::connect(world.address()).await.expect("connects");
+    let mut waste = Vec::new();
+    let end = soon("the silent one is closed", silent.read_to_end(&mut waste)).await;
+    assert!(end.is_err() || waste.is_empty());
+    speaks.write_all(rest.as_bytes()).await.expect("writes");
+    let mut head = [0; 12];
+    soon("an answer", speaks.read_exact(&mut head))
+        .await
+        .expect("reads");
+    assert_eq!(&head, b"HTTP/1.1 101");
+}
+
+/// One address that guesses passwords of many chargers has its share of the queue; a charger from
+/// elsewhere is checked all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_that_guesses_passwords_keeps_nobody_out() {
+    let costly = costly("right");
+    let world = World::with(|setup| {
+        for i in 0..200 {
+            setup
+                .directory
+                .add(&format!("SAFE-{i}"), Some(costly.clone()));
+        }
+        setup.directory.add("HONEST", Some(stored("right")));
+        setup.config.handshake_timeout_ms = 60_000;
+    })
+    .await;
+    let mut guesses = Vec::new();
+    for i in 0..200 {
+        let mut socket = socket_from(&world, 66).await;
+        let lines = basic(&format!("SAFE-{i}"), &format!("guess {i}"));
+        let text = request(&format!("/ocpp/SAFE-{i}"), &lines);
+        socket.write_all(text.as_bytes()).await.expect("writes");
+        guesses.push(socket);
+    }
+    // 16 of them wait or are checked; all others have their answer.
+    let mut refused = 0;
+    for socket in &mut guesses {
+        let mut head = [0; 12];
+        let read = tokio::time::timeout(Duration::from_millis(50), socket.read_exact(&mut head));
+        if let Ok(read) = read.await {
+            read.expect("reads");
+            refused += usize::from(&head == b"HTTP/1.1 503");
+        }
+    }
+    assert!(refused >= 150, "only {refused} were told to come later");
+    let lines = basic("HONEST", "right");
+    let text = request("/ocpp/HONEST", &lines);
+    let charger = Charger::say_from(&world, 1, text.as_bytes()).await;
+    assert_eq!(charger.head.status, 101, "{}", charger.head.text);
+}
+
+/// However many come at the same moment, there are never more connections than `connections_max`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_are_never_more_connections_than_places() {
+    let world = Arc::new(World::with(|setup| setup.config.connections_max = 5).await);
+    let mut coming = Vec::new();
+    for i in 0..60 {
+        let world = Arc::clone(&world);
+        coming.push(tokio::spawn(async move {
+            let text = request(&format!("/ocpp/CP-{i}"), "");
+            Charger::say(&world, text.as_bytes()).await
+        }));
+    }
+    let (mut inside, mut refused) = (Vec::new(), 0);
+    for charger in coming {
+        let charger = charger.await.expect("no panic");
+        match charger.head.status {
+            101 => inside.push(charger),
+            503 => refused += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!((inside.len(), refused), (5, 55));
+    // A place that becomes free is given away again.
+    drop(inside.pop());
+    let mut pause = tokio::time::interval(Duration::from_millis(20));
+    soon("a place is free", async {
+        loop {
+            pause.tick().await;
+            if is_let_in(&world, "LATE").await {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// Refused sockets whose other side never closes: they linger so that the refusal is read, but no more
+/// than the bound, each of which holds a file handle.
+#[tokio::test]
+async fn refused_sockets_that_linger_are_bounded() {
+    let world = World::with(|setup| {
+        setup.config.handshakes_max = 8;
+        setup.policy.unknown_charger = UnknownCharger::Reject;
+        setup.directory.add("CP-1", None);
+    })
+    .await;
+    let (mut open, mut most) = (Vec::new(), 0);
+    for i in 0..200 {
+        let mut socket = TcpStream::connect(world.address()).await.expect("connects");
+        let text = request(&format!("/ocpp/STRANGER-{i}"), "");
+        socket.write_all(text.as_bytes()).await.expect("writes");
+        let mut head = [0; 12];
+        let read = soon("a refusal", socket.read_exact(&mut head)).await;
+        assert!(read.is_err() || head.starts_with(b"HTTP/1.1 "));
+        most = most.max(lingering(world.address().port()));
+        open.push(socket);
+    }
+    assert!((1..=8).contains(&most), "{most} sockets lingered at a time");
+    let mut pause = tokio::time::interval(Duration::from_millis(20));
+    soon("a charger comes in", async {
+        loop {
+            pause.tick().await;
+            if is_let_in(&world, "CP-1").await {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// How many sockets of a local port have said that nothing more comes and are still held by this process,
+/// as the kernel says.
+fn lingering(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let local = format!(":{port:04X}");
+    let sockets = table.lines().skip(1).filter(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let has_said_all = matches!(fields[3], "04" | "05");
+        has_said_all && fields[1].ends_with(&local) && fields[9] != "0"
+    });
+    sockets.count()
+}
+
+fn basic(user: &str, password: &str) -> String {
+    use base64::Engine;
+    let credentials =
+        base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    format!("Authorization: Basic {credentials}\r\n")
+}
+
+/// A hash of a password that costs next to nothing to check.
+fn stored(password: &str) -> String {
+    hash(password, 8, 1)
+}
+
+/// A hash that takes a good while to check.
+fn costly(password: &str) -> String {
+    hash(password, 8 << 10, 4)
+}
+
+fn hash(password: &str, kibibytes: u32, rounds: u32) -> String {
+    let params = argon2::Params::new(kibibytes, rounds, 1, None).expect("allowed");
+    argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
+        .hash_password(password.as_bytes())
+        .expect("hashes")
+        .to_string()
+}

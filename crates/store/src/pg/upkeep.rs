@@ -1,0 +1,182 @@
+//! Upkeep: partitions made ahead of time, rows brought to the partition of their day, retention.
+//!
+//! All of it is done by functions of the database, each call of which is one short transaction (see the schema).
+//! It runs on a reading connection, so the writer waits for no more than a slice.
+
+use super::{PostgresStore, error};
+use crate::refusal::Refusal;
+use central::Timestamp;
+use central::ports::Away;
+
+/// The tables that are cut by days.
+const PARENTS: [&str; 2] = ["messages", "meter_values"];
+
+/// Rows of a table that one slice of the retention deletes at most.
+const EXPIRE_ROWS: i32 = 5_000;
+
+/// What a round of upkeep did and found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Upkeep {
+    /// Partitions that were made or dropped.
+    pub partitions: u64,
+    /// Rows that were in a default partition although their day (yesterday to a week ahead) should have had a
+    /// partition: upkeep did not run for days. They are moved.
+    pub late_rows: u64,
+    /// Rows that were moved out of a default partition, these included.
+    pub moved_out: u64,
+    /// Rows that were moved to the partition of their day.
+    pub moved_in: u64,
+    /// Rows that the retention deleted one by one; dropped partitions are not counted.
+    pub expired: u64,
+    /// Whether the server syncs what it reports as committed. Where it does not, a power cut takes back what
+    /// chargers were told is stored.
+    pub is_durable: bool,
+}
+
+impl PostgresStore {
+    /// One round of upkeep: makes the partitions of yesterday to a week ahead, moves rows to the partition of
+    /// their day and deletes what is past the retention, in slices of at most some thousand rows. Cheap when
+    /// there is nothing to do. Several processes may do it at once, and beside writing; a round that was cut
+    /// short is finished by the next. `now` says which partitions are due; retention goes by `now` or the
+    /// database's clock, whichever is behind.
+    ///
+    /// # Errors
+    /// What is the matter with the database; what was done until then stays done.
+    pub fn maintain(&self, now: Timestamp) -> Result<Upkeep, Away> {
+        let retain_days = i32::try_from(self.options.retain_days).unwrap_or(i32::MAX);
+        let mut done = Upkeep {
+            is_durable: self.lacks_durability()?.is_none(),
+            ..Upkeep::default()
+        };
+        for parent in PARENTS {
+            let (moved, late) = self.move_rows(parent, "default", now)?;
+            done.moved_out += moved;
+            done.late_rows += late;
+        }
+        if done.late_rows > 0 {
+            tracing::warn!(
+                rows = done.late_rows,
+                "rows of days without a partition were in the default partition, because upkeep was missed; \
+                 they are moved to partitions of their days"
+            );
+        }
+        done.partitions = self.make_and_drop(now, retain_days)?.unsigned_abs().into();
+        for parent in PARENTS {
+            done.moved_in += self.move_rows(parent, "outside", now)?.0;
+        }
+        loop {
+            let expired = self.expire(now, retain_days)?.unsigned_abs();
+            if expired == 0 {
+                break;
+            }
+            done.expired += expired;
+        }
+        if done.partitions > 0 {
+            tracing::info!(
+                partitions = done.partitions,
+                "partitions were made or dropped"
+            );
+        }
+        metrics::counter!("wattpost_store_rows_late_total").increment(done.late_rows);
+        metrics::counter!("wattpost_store_rows_expired_total").increment(done.expired);
+        metrics::gauge!("wattpost_store_durable").set(if done.is_durable { 1.0 } else { 0.0 });
+        self.list_later_ones()?;
+        Ok(done)
+    }
+
+    /// Why a power cut of the server may take back what it has reported as committed: a sentence with the
+    /// setting and the cure; `None` where it may not.
+    ///
+    /// # Errors
+    /// What is the matter with the database.
+    pub fn lacks_durability(&self) -> Result<Option<String>, Away> {
+        self.read(async |connection| {
+            let (fsync, full_page_writes): (String, String) = sqlx::query_as(
+                "SELECT current_setting('fsync'), current_setting('full_page_writes')",
+            )
+            .fetch_one(connection)
+            .await
+            .map_err(error::refusal)?;
+            Ok(lack(&fsync, &full_page_writes))
+        })
+    }
+
+    /// Rows that were moved out of `source`, and how many of them are of days that should have a partition.
+    fn move_rows(&self, parent: &str, source: &str, now: Timestamp) -> Result<(u64, u64), Away> {
+        let (mut moved, mut late) = (0, 0);
+        let mut page = Some(0_i64);
+        while let Some(first) = page {
+            let (next, slice, expected): (Option<i64>, i64, i64) =
+                self.read(async |connection| {
+                    sqlx::query_as("SELECT * FROM wattpost_move($1, $2, $3, $4)")
+                        .bind(parent)
+                        .bind(source)
+                        .bind(first)
+                        .bind(now.as_millis())
+                        .fetch_one(connection)
+                        .await
+                        .map_err(error::refusal)
+                })?;
+            moved += slice.unsigned_abs();
+            late += expected.unsigned_abs();
+            page = next;
+        }
+        Ok((moved, late))
+    }
+
+    fn make_and_drop(&self, now: Timestamp, retain_days: i32) -> Result<i32, Away> {
+        self.read(async |connection| {
+            sqlx::query_scalar("SELECT wattpost_maintain($1, $2, true)")
+                .bind(now.as_millis())
+                .bind(retain_days)
+                .fetch_one(connection)
+                .await
+                .map_err(error::refusal)
+        })
+    }
+
+    fn expire(&self, now: Timestamp, retain_days: i32) -> Result<i64, Away> {
+        self.read(async |connection| {
+            sqlx::query_scalar("SELECT wattpost_expire($1, $2, $3)")
+                .bind(now.as_millis())
+                .bind(retain_days)
+                .bind(EXPIRE_ROWS)
+                .fetch_one(connection)
+                .await
+                .map_err(error::refusal)
+        })
+    }
+}
+
+/// See [`PostgresStore::lacks_durability`].
+pub(super) fn lack(fsync: &str, full_page_writes: &str) -> Option<String> {
+    let off = match (fsync, full_page_writes) {
+        ("off", _) => "fsync",
+        (_, "off") => "full_page_writes",
+        _ => return None,
+    };
+    Some(format!(
+        "the PostgreSQL server has {off} = off: a power cut may take back messages that chargers were told are \
+         stored; set {off} = on in postgresql.conf and reload"
+    ))
+}
+
+/// Sees to it that a commit on this connection is on disk before it is reported, whatever the role, the database
+/// or the server has for `synchronous_commit`, and stays so when that is changed. What is stronger is kept.
+pub(super) async fn make_commits_durable(
+    connection: &mut sqlx::PgConnection,
+) -> Result<(), Refusal> {
+    let (_, fsync, full_page_writes): (String, String, String) = sqlx::query_as(
+        "SELECT set_config('synchronous_commit',
+             CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+             ELSE current_setting('synchronous_commit') END, false),
+             current_setting('fsync'), current_setting('full_page_writes')",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(error::refusal)?;
+    if let Some(why) = lack(&fsync, &full_page_writes) {
+        tracing::error!("{why}");
+    }
+    Ok(())
+}
