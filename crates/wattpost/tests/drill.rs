@@ -82,6 +82,23 @@ fn nothing_is_lost_when_the_all_in_one_dies_or_its_database_is_locked() {
 }
 
 #[test]
+fn an_alarm_on_top_of_a_backlog_is_passed_by_and_missed_upkeep_is_made_up_for() {
+    let scenarios = ["--scenario", "10", "--scenario", "upkeep-missed"];
+    let outcomes = passes(&[&scenarios[..], &["--durability", "journal"]].concat());
+    assert_eq!(outcomes.len(), 2);
+    nothing_is_lost(&outcomes);
+}
+
+#[test]
+fn every_session_of_a_depot_that_comes_back_is_listed_with_its_end_and_its_energy() {
+    let outcomes = passes(&["--embedded", "--scenario", "offline-depot"]);
+    nothing_is_lost(&outcomes);
+    // At least sixty sessions of each charger, each of a start and a stop.
+    let acknowledged = outcomes[0]["acknowledged"].as_u64().expect("a number");
+    assert!(acknowledged >= 20 * 60 * 2, "{outcomes:?}");
+}
+
+#[test]
 fn a_scenario_that_there_is_not_is_said_in_one_sentence() {
     let output = drill(&["--scenario", "flood"]);
     assert_eq!(output.status.code(), Some(1));
@@ -95,6 +112,6 @@ fn the_scenarios_are_listed() {
     let output = drill(&["--list"]);
     assert!(output.status.success());
     let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(said.lines().count(), 12, "{said}");
+    assert_eq!(said.lines().count(), 16, "{said}");
     assert!(said.contains("black-hole"), "{said}");
 }

@@ -105,7 +105,7 @@ pub(super) fn play(
     let whole = deployment.wait_whole(patience)?;
     let audit = audit(deployment, &ledger, from, dir, &name)?;
     let api_differs = match scenario {
-        Scenario::Depot => compare_api(deployment, from, dir, &name)?,
+        Scenario::Depot => compare_api(deployment, from, dir, &name, patience)?,
         _ => 0,
     };
     let is_depot_whole = scenario != Scenario::Depot || audit.transactions >= sessions;
@@ -295,7 +295,13 @@ impl Recovery {
 }
 
 /// How many transactions of this run the API shows otherwise than the export, or only one of the two.
-fn compare_api(deployment: &Deployment, from: Timestamp, dir: &Path, name: &str) -> Result<u64> {
+fn compare_api(
+    deployment: &Deployment,
+    from: Timestamp,
+    dir: &Path,
+    name: &str,
+    patience: &Patience,
+) -> Result<u64> {
     let ours = format!("DRILL-{name}-");
     let is_ours = |row: &Value| {
         row["charger_id"]
@@ -306,7 +312,16 @@ fn compare_api(deployment: &Deployment, from: Timestamp, dir: &Path, name: &str)
     let text = std::fs::read_to_string(&export).context("read the export of transactions")?;
     let exported = text.lines().map(serde_json::from_str::<Value>);
     let exported = exported.collect::<Result<Vec<_>, _>>()?;
-    let listed = deployment.api_list(&format!("/api/v1/transactions?from={}", from.0))?;
+    let list = format!("/api/v1/transactions?from={}", from.0);
+    let listed = match deployment.api_list(&list) {
+        Ok(listed) => listed,
+        Err(error) => {
+            patience.say(&format!(
+                "  the API does not list the transactions: {error:#}"
+            ));
+            Vec::new()
+        }
+    };
     let set = |rows: Vec<Value>| -> BTreeSet<String> {
         let rows = rows.iter().filter(|row| is_ours(row));
         rows.map(Value::to_string).collect()
