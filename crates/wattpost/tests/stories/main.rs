@@ -12,6 +12,7 @@ mod charger;
 mod deployment;
 mod http;
 
+mod flood;
 mod graceful_stop;
 mod handles;
 mod killed;
