@@ -108,8 +108,8 @@ pub(crate) struct DatabaseSettings {
     /// `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`; empty (the default) means `wattpost.db` in
     /// the data directory.
     pub url: String,
-    /// PostgreSQL: days that messages and meter values are kept; whole days are dropped then. Default 0:
-    /// for ever.
+    /// PostgreSQL: days that messages, meter values, events and dead letters are kept; whole days are dropped
+    /// then. Default 0: for ever.
     pub retain_days: u32,
     /// PostgreSQL: connections of one process at most. Default 6: one writes, the others answer
     /// questions.
