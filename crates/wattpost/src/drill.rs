@@ -107,7 +107,7 @@ stored in time; a part that is not ready again within three minutes; a process t
 itself; a fault that was not felt; or, in 1b, 1c, 2, 3, 4, 7, 8, 10, 11 and 13, more than
 --answer-within without an answer. In 10 records must take the direct road while RabbitMQ is
 blocked; in 12 every session must be listed as ended with the energy between its meters, in the
-API as in the export; in 13 the upkeep must empty the default partition of today's rows.
+API as in the export; in 13 the upkeep must move all rows of today to a new partition of today.
 
 Needs the Debian packages rabbitmq-server and postgresql (not with --embedded). The full disk
 (9) is a small file system of its own where that may be mounted (root), with everything behind

@@ -31,10 +31,11 @@ const DELAYED_MIN: u64 = 20;
 const DEPOT_MAX: Duration = Duration::from_secs(180);
 const UPKEEP_MAX: Duration = Duration::from_secs(120);
 
-/// Puts every row into the default partitions, and drops the others.
+/// Puts every row into the default partitions, and drops the partitions of days.
 const NO_PARTITIONS: &str = "DO $$ DECLARE p record; BEGIN
+    LOCK TABLE messages, meter_values IN ACCESS EXCLUSIVE MODE;
     FOR p IN SELECT inhrelid::regclass AS part, inhparent::regclass AS parent FROM pg_inherits
-        WHERE inhparent IN ('messages'::regclass, 'meter_values'::regclass)
+        WHERE inhparent IN ('messages_by_day'::regclass, 'meter_values_by_day'::regclass)
             AND inhrelid NOT IN ('messages_default'::regclass, 'meter_values_default'::regclass)
     LOOP
         EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', p.parent, p.part);
@@ -42,10 +43,13 @@ const NO_PARTITIONS: &str = "DO $$ DECLARE p record; BEGIN
         EXECUTE format('DROP TABLE %s', p.part);
     END LOOP;
 END $$";
+/// Rows of today that are not in the partition of today.
 const ROWS_OF_TODAY: &str = "WITH today AS
     (SELECT floor(extract(epoch FROM now()) / 86400)::bigint * 86400000 AS begins)
     SELECT (SELECT count(*) FROM messages_default, today WHERE received_at >= begins)
-        + (SELECT count(*) FROM meter_values_default, today WHERE at >= begins)";
+        + (SELECT count(*) FROM messages_outside, today WHERE received_at >= begins)
+        + (SELECT count(*) FROM meter_values_default, today WHERE at >= begins)
+        + (SELECT count(*) FROM meter_values_outside, today WHERE at >= begins)";
 
 /// A fault that is over.
 #[derive(Debug, Clone, Copy)]
@@ -450,12 +454,12 @@ fn upkeep_missed(
     watch.pause((outage / 2).saturating_sub(begun.elapsed()))?;
     Ok(Mended {
         felt,
-        broken: (!is_empty).then_some("the default partitions keep rows of today"),
+        broken: (!is_empty).then_some("rows of today stay outside the partition of today"),
         ..Mended::now()
     })
 }
 
-/// Rows of today in the default partitions; none while the tables are locked.
+/// How many rows of today are not in today's partition; none while the tables are locked.
 fn rows_of_today(deployment: &mut Deployment) -> Result<Option<u64>> {
     let said = neighbours(deployment)?.postgres.psql(ROWS_OF_TODAY);
     Ok(said.ok().and_then(|said| said.trim().parse().ok()))
