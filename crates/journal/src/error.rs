@@ -92,8 +92,12 @@ fn holder(pid: Option<u32>) -> String {
 }
 
 /// What a person can do about a damaged segment.
-pub(crate) const DAMAGE_CURE: &str = "restore this file from a copy, or move the whole journal \
-    directory aside (keep it: it holds what was not yet delivered) and start with a new one";
+pub(crate) const DAMAGE_CURE: &str = "see `wattpost journal inspect`, then run `wattpost journal salvage`: \
+    it keeps what is damaged as dead letters and lets all the rest be delivered";
+
+/// The same where nothing of a segment can be read.
+pub(crate) const RESTORE_CURE: &str = "restore this file from a copy, or move it out of the directory and run \
+    `wattpost journal salvage` again: its records then count as missing, and all others are delivered";
 
 /// Acknowledged records that cannot be read back: where, why, and what a person can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

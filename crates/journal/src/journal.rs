@@ -242,7 +242,7 @@ impl Wake for Parked {
     }
 }
 
-fn lock(disk: &dyn Disk) -> Result<(), OpenError> {
+pub(crate) fn lock(disk: &dyn Disk) -> Result<(), OpenError> {
     let Err(source) = disk.lock() else {
         return Ok(());
     };

@@ -139,6 +139,12 @@ impl Seal {
         block
     }
 
+    /// As [`Seal::decode`], where the salt is not known: the seal and its salt.
+    pub(crate) fn decode_any(block: &[u8]) -> Option<(Self, u64)> {
+        let salt = block.get(8..16).map(|_| u64_at(block, 8))?;
+        Self::decode(block, salt).map(|seal| (seal, salt))
+    }
+
     /// Reads what `encode` wrote; `None` for anything else.
     pub(crate) fn decode(block: &[u8], salt: u64) -> Option<Self> {
         let whole = block.len() >= SEAL_BYTES

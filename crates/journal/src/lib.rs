@@ -46,6 +46,7 @@ mod layout;
 mod options;
 mod reader;
 mod recovery;
+mod salvage;
 mod scan;
 mod shelf;
 mod status;
@@ -59,4 +60,8 @@ pub use error::{AppendError, Damage, FullReason, JournalError, OpenError, ReadEr
 pub use journal::Journal;
 pub use options::Options;
 pub use reader::Reader;
+pub use salvage::{
+    DamagedPlace, Inspection, Keep, REMNANT, SegmentReport, inspect, inspect_on, salvage,
+    salvage_on,
+};
 pub use status::{Cut, Recovery, Status};

@@ -3,7 +3,8 @@
 use crate::core::Core;
 use crate::disk::DiskFile;
 use crate::error::{DAMAGE_CURE, Damage, ReadError};
-use crate::layout::{DATA_OFFSET, segment_name};
+use crate::layout::{DATA_OFFSET, Header, segment_name};
+use crate::salvage::Walk;
 use crate::shelf::Segment;
 use crate::window::Window;
 use std::io;
@@ -114,6 +115,53 @@ impl Reader {
             }
         }
         Ok(visited)
+    }
+
+    /// After [`ReadError::Damaged`] or [`ReadError::Io`]: goes on behind what cannot be read, with the next whole
+    /// record of the segment, else with the next segment. Gives the first and the last record that were passed
+    /// over.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn pass_over(&mut self) -> Result<(u64, u64), ReadError> {
+        let first = self.next_seq;
+        let Some(mut place) = self.find_place()? else {
+            return Ok((first, first));
+        };
+        let segment = place.segment.clone();
+        let limit = segment.end();
+        // To the bad record, which may lie before the next one.
+        while let Ok(Some((header, _))) =
+            self.window
+                .record(&*place.file, place.offset, limit, segment.salt)
+            && header.seq == place.seq
+            && place.seq < segment.last_seq()
+        {
+            place.offset += header.framed() as u64;
+            place.seq += 1;
+        }
+        self.window.clear();
+        let header = Header {
+            salt: segment.salt,
+            index: segment.index,
+            bytes: segment.bytes,
+            write_bytes_max: 0,
+        };
+        let wanted = place.seq.max(first);
+        let next = Walk::new(&header, &*place.file).next_whole(place.offset, limit, wanted);
+        match next {
+            Some((offset, record)) => {
+                place.offset = offset;
+                place.seq = record.seq;
+                self.next_seq = record.seq;
+                self.place = Some(place);
+            }
+            None => {
+                self.place = None;
+                self.next_seq = segment.last_seq().max(first) + 1;
+            }
+        }
+        Ok((first, self.next_seq - 1))
     }
 
     /// Where the next record is; `None` when the sequence has a gap here that nothing follows yet.
