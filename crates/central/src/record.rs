@@ -181,12 +181,21 @@ pub struct Record<'a> {
     pub reason: &'a str,
 }
 
+/// The first byte of what `wattpost journal salvage` puts in the place of a damaged record; no format of
+/// records has this number.
+pub const REMNANT: u8 = 0xFF;
+
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Written by a version of Wattpost that this one does not know.
     #[error("record format {0} is not known here (this build knows format {FORMAT})")]
     Format(u8),
+    /// What was left of a record that was damaged in its gateway's journal.
+    #[error(
+        "the record was damaged on its gateway's disk; these bytes, without the first, are what was left of it"
+    )]
+    Remnant,
     /// The bytes end early or hold something impossible.
     #[error("record is damaged: {0}")]
     Damaged(&'static str),
@@ -254,6 +263,9 @@ impl<'a> Record<'a> {
     /// # Errors
     /// When the format is not known, or the bytes are not what [`Record::encode_into`] writes.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        if bytes.first() == Some(&REMNANT) {
+            return Err(DecodeError::Remnant);
+        }
         let (head, mut rest) = bytes
             .split_at_checked(HEADER)
             .ok_or(DecodeError::Damaged("shorter than its header"))?;

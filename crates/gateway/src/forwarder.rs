@@ -67,13 +67,26 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 shared.delivery.refused(away);
             }
             Stopped::Unreadable(error) => {
-                tracing::error!(%error, "the journal cannot be read; trying again");
+                // Nobody is paced for it, as the sink is not what is slow.
+                let away = unreadable(&error);
+                shared.damage.is_unreadable(&error);
+                let was_heard = shared.delivery.delivered() > 0;
+                shared.watermark.sink_is_away(&away.to_string(), was_heard);
+                shared.delivery.refused(away);
             }
             Stopped::Closed => return,
         }
         manner.retries += 1;
         shared.delivery.nothing_under_way();
         tokio::time::sleep(backoff(&shared, manner.retries)).await;
+    }
+}
+
+fn unreadable(error: &ReadError) -> Away {
+    Away {
+        what: "journal",
+        kind: AwayKind::Corrupt,
+        detail: error.to_string(),
     }
 }
 
@@ -180,6 +193,7 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, manner: &mut 
             Err(ReadError::Closed) => return Stopped::Closed,
             Err(error) => return Stopped::Unreadable(error),
         };
+        shared.damage.is_readable();
         let Some(last) = batch.last_seq() else {
             // Readable, yet nothing there: the journal is being closed.
             tokio::time::sleep(Duration::from_millis(shared.config.retry_min_ms)).await;

@@ -22,6 +22,7 @@ mod clock;
 mod config;
 mod connection;
 mod controller;
+mod damage;
 mod delivery;
 mod directory;
 mod elsewhere;
@@ -44,6 +45,7 @@ pub use road::Road;
 
 use crate::auth::Passwords;
 use crate::clock::ClockCheck;
+use crate::damage::JournalDamage;
 use crate::delivery::Delivery;
 use crate::directory::{Change, Directory};
 use crate::figures::Figures;
@@ -145,6 +147,7 @@ impl Gateway {
         let (failing, failed) = tokio::sync::watch::channel(None);
         let tasks = vec![
             tokio::spawn(forwarder::run(Arc::clone(&shared))),
+            tokio::spawn(damage::check(Arc::clone(&shared))),
             tokio::spawn(watch::run(Arc::clone(&shared), failing)),
             tokio::spawn(watermark::run(Arc::clone(&shared))),
             tokio::spawn(clock::watch(directory_source, Arc::clone(&shared))),
@@ -335,6 +338,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         registry,
         pace: Pace::new(Duration::from_millis(config.pace_wait_max_ms)),
         delivery: Delivery::default(),
+        damage: JournalDamage::default(),
         announcements,
         watermark: Watermark::new(config.durability, config.durability_wait()),
         figures: Figures::new(),

@@ -41,6 +41,8 @@ impl Probe {
         let status = self.shared.journal.status();
         let (up, detail) = if let Some(why) = status.poisoned {
             (false, format!("stopped after a disk error: {why}"))
+        } else if let Some(damage) = self.shared.damage.health() {
+            (false, damage)
         } else if let Some(reason) = status.full {
             let detail = status
                 .full_detail

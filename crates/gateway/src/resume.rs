@@ -24,11 +24,12 @@ pub(crate) struct Resumed {
 
 /// Reads the newest records, `max_bytes` of them at most. Blocks.
 ///
-/// What is behind the cursor is stored already and only helps to recognise resends: where it cannot be
-/// read, or is given up meanwhile, reading goes on behind it.
+/// All of it only helps to recognise resends. Where it cannot be read, or is given up meanwhile, reading goes on
+/// behind it: a resend that is not recognised is one message more, and changes nothing that is stored. What is
+/// damaged and not yet delivered is told by [`crate::damage`].
 ///
 /// # Errors
-/// When what is not yet delivered cannot be read.
+/// When the journal is closed.
 pub(crate) fn resume(journal: &Journal, max_bytes: u64) -> Result<Resumed, ReadError> {
     let status = journal.status();
     let kept = status.used_bytes.saturating_add(status.retained_bytes);
@@ -58,14 +59,14 @@ fn read_from(journal: &Journal, after: u64) -> Result<Resumed, ReadError> {
             Err(ReadError::Forgotten { oldest_seq, .. }) => {
                 reader = journal.reader(oldest_seq.saturating_sub(1));
             }
-            Err(error @ (ReadError::Damaged(_) | ReadError::Io { .. }))
-                if reader.next_seq() <= journal.cursor() =>
-            {
+            Err(error @ (ReadError::Damaged(_) | ReadError::Io { .. })) => {
+                let (first_seq, last_seq) = reader.pass_over()?;
                 tracing::warn!(
                     %error,
-                    "some resends will not be recognised: a record cannot be read; it is stored already"
+                    first_seq,
+                    last_seq,
+                    "some resends will not be recognised: records cannot be read"
                 );
-                reader = journal.reader(journal.cursor());
             }
             Err(error) => return Err(error),
         }

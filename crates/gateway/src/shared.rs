@@ -5,6 +5,7 @@ use crate::auth::Passwords;
 use crate::clock::ClockCheck;
 pub(crate) use crate::clock::wall_clock;
 use crate::config::GatewayConfig;
+use crate::damage::JournalDamage;
 use crate::delivery::Delivery;
 use crate::directory::Directory;
 use crate::figures::Figures;
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) pace: Pace,
     pub(crate) delivery: Delivery,
+    pub(crate) damage: JournalDamage,
     pub(crate) watermark: Watermark,
     pub(crate) figures: Figures,
     pub(crate) clock: ClockCheck,

@@ -13,6 +13,7 @@ mod database;
 mod deadletters;
 mod drill;
 mod export;
+mod journal;
 mod migrate;
 mod open_files;
 mod retire;
@@ -67,6 +68,9 @@ enum Command {
     /// Records that could not be applied: list them, try them again, discard them.
     #[command(subcommand)]
     Deadletters(deadletters::DeadLettersCommand),
+    /// A gateway's journal: look at what waits in it, go on when a part of it is damaged.
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// A gateway is gone for good: its chargers no longer count as connected to it.
     ///
     /// One that still runs is not stopped; chargers that are connected to it are shown again once they reconnect.
@@ -140,6 +144,7 @@ fn main() -> ExitCode {
         Command::Api(args) => serve::run(&args, Roles::Api),
         Command::Migrate(args) => migrate::run(&args),
         Command::Deadletters(command) => deadletters::run(&command),
+        Command::Journal(command) => journal::run(&command),
         Command::RetireGateway(args) => retire::run(&args),
         Command::Simulate(args) => simulate::run(args),
         Command::Export(command) => export::run(&command),
