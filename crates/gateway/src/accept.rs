@@ -7,9 +7,9 @@ use crate::connection::Connection;
 use crate::elsewhere;
 use crate::frames::{Frames, Line};
 use crate::handshake::{self, Refusal, Request, Status};
+use crate::handshakes::{Entry, Limit, PeerAddress, Place};
 use crate::registry::{Before, Control, Registry};
 use crate::shared::{Shared, wall_clock};
-use crate::unfinished::{Entry, Limit, PeerAddress, Place};
 use central::policy::UnknownCharger;
 use central::ports::ChargerProfile;
 use central::resend::ResendMemory;
@@ -78,7 +78,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: Cancel
                     continue;
                 };
                 // Whoever says nothing gives its handle to those who are served.
-                shared.unfinished.make_room();
+                shared.pending_handshakes.make_room();
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(pause) => {}
@@ -114,7 +114,7 @@ async fn find_place(
     told_at: &mut Option<Instant>,
 ) -> Option<Place> {
     for _ in 0..LOOKS {
-        let (place, limit) = match shared.unfinished.enter(address, Instant::now()) {
+        let (place, limit) = match shared.pending_handshakes.enter(address, Instant::now()) {
             Entry::Place(place, None) => return Some(place),
             Entry::Place(place, Some(limit)) => (Some(place), limit),
             Entry::Full(limit) => (None, limit),

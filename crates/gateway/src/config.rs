@@ -1,7 +1,7 @@
 //! The gateway's settings. Each has a default that works, so that nothing need be set; each bound
 //! has a behaviour that its documentation names.
 
-use crate::unfinished::Unfinished;
+use crate::handshakes::PendingHandshakes;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -295,7 +295,7 @@ impl GatewayConfig {
     #[must_use]
     pub const fn handles_max(&self) -> u64 {
         let handshakes = self.handshakes_max as u64;
-        let leaving = Unfinished::leaving_max(self.handshakes_max) as u64;
+        let leaving = PendingHandshakes::leaving_max(self.handshakes_max) as u64;
         (self.connections_max as u64)
             .saturating_add(handshakes)
             .saturating_add(leaving)

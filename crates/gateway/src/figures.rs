@@ -3,7 +3,7 @@
 
 use crate::auth::Share;
 use crate::handshake::Status;
-use crate::unfinished::Limit;
+use crate::handshakes::Limit;
 use central::record::{Notes, Record, RecordKind};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use ocpp::{Version, action};
@@ -27,7 +27,7 @@ pub(crate) struct Figures {
     pub(crate) handshakes_unfinished: Counter,
     /// By [`Limit`]: at a bound of unfinished handshakes a silent one was closed, or a new one refused.
     over_limit: [[Counter; 2]; 2],
-    pub(crate) unfinished: Gauge,
+    pub(crate) pending_handshakes: Gauge,
     pub(crate) lingering: Gauge,
     pub(crate) accept_failures: Counter,
     pub(crate) auth_failures: Counter,
@@ -74,7 +74,7 @@ impl Figures {
                     counter!("wattpost_gateway_handshakes_over_limit_total", "limit" => limit, "result" => result)
                 })
             }),
-            unfinished: gauge!("wattpost_gateway_handshakes_unfinished"),
+            pending_handshakes: gauge!("wattpost_gateway_handshakes_unfinished"),
             lingering: gauge!("wattpost_gateway_lingering_sockets"),
             accept_failures: counter!("wattpost_gateway_accept_failures_total"),
             auth_failures: counter!("wattpost_gateway_auth_failures_total"),

@@ -30,13 +30,13 @@ mod figures;
 mod forwarder;
 mod frames;
 mod handshake;
+mod handshakes;
 mod pace;
 mod probe;
 mod registry;
 mod resume;
 mod road;
 mod shared;
-mod unfinished;
 mod watch;
 mod watermark;
 
@@ -50,10 +50,10 @@ use crate::delivery::Delivery;
 use crate::directory::{Change, Directory};
 use crate::figures::Figures;
 use crate::frames::{FrameOptions, Lingering};
+use crate::handshakes::{Bounds, PendingHandshakes};
 use crate::pace::Pace;
 use crate::registry::{Registry, Stop};
 use crate::shared::{AddressRates, RateBound, Shared, Starts};
-use crate::unfinished::{Bounds, Unfinished};
 use crate::watermark::Watermark;
 use central::GatewayId;
 use central::policy::Policy;
@@ -344,7 +344,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         figures: Figures::new(),
         clock,
         frame_options: FrameOptions::new(frame_max_bytes, config.compression_min_bytes),
-        unfinished: Unfinished::new(Bounds {
+        pending_handshakes: PendingHandshakes::new(Bounds {
             total: config.handshakes_max,
             per_address: config.handshakes_per_address_max,
         }),

@@ -11,9 +11,9 @@ use crate::directory::Directory;
 use crate::figures::Figures;
 use crate::frames::{FrameOptions, Lingering};
 use crate::handshake::{Refusal, Status};
+use crate::handshakes::{PeerAddress, PendingHandshakes};
 use crate::pace::Pace;
 use crate::registry::Registry;
-use crate::unfinished::{PeerAddress, Unfinished};
 use crate::watermark::Watermark;
 use central::GatewayId;
 use central::policy::Policy;
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) clock: ClockCheck,
     pub(crate) frame_options: FrameOptions,
     /// Sockets whose handshake is not finished.
-    pub(crate) unfinished: Unfinished,
+    pub(crate) pending_handshakes: PendingHandshakes,
     /// Closed sockets that linger.
     pub(crate) lingering: Arc<Lingering>,
     /// Places for connections, as many as `connections_max`; each is taken before a handshake is answered

@@ -67,7 +67,9 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
             figures.backlog_bytes.set(backlog_bytes as f64);
             figures.queued_records.set(queued as f64);
             figures.pace_rate.set(rate.unwrap_or(0.0));
-            figures.unfinished.set(shared.unfinished.len() as f64);
+            figures
+                .pending_handshakes
+                .set(shared.pending_handshakes.len() as f64);
             figures.lingering.set(shared.lingering.count() as f64);
             let directory = &shared.directory;
             let is_loaded = u8::from(directory.is_loaded());

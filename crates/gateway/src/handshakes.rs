@@ -77,7 +77,7 @@ pub(crate) enum Entry {
 
 /// All sockets whose handshake is not finished.
 #[derive(Debug, Clone)]
-pub(crate) struct Unfinished {
+pub(crate) struct PendingHandshakes {
     bounds: Bounds,
     state: Arc<Mutex<State>>,
 }
@@ -106,7 +106,7 @@ struct Held {
     silent: BTreeSet<u64>,
 }
 
-impl Unfinished {
+impl PendingHandshakes {
     pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
@@ -267,8 +267,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn unfinished(total: usize, per_address: usize) -> Unfinished {
-        Unfinished::new(Bounds { total, per_address })
+    fn unfinished(total: usize, per_address: usize) -> PendingHandshakes {
+        PendingHandshakes::new(Bounds { total, per_address })
     }
 
     fn address(last: u8) -> PeerAddress {
@@ -362,12 +362,12 @@ mod tests {
         let all = unfinished(4, 4);
         let mut now = Instant::now();
         let mut stuck = Vec::new();
-        for _ in 0..4 + Unfinished::leaving_max(4) {
+        for _ in 0..4 + PendingHandshakes::leaving_max(4) {
             stuck.push(place(all.enter(address(1), now)));
             now += STAY_MIN;
         }
         assert!(matches!(all.enter(address(1), now), Entry::Soon));
-        assert_eq!(all.len(), 4 + Unfinished::leaving_max(4));
+        assert_eq!(all.len(), 4 + PendingHandshakes::leaving_max(4));
         stuck.remove(0);
         assert!(matches!(
             all.enter(address(1), now),
