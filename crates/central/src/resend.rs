@@ -134,6 +134,18 @@ impl ResendMemory {
         }
     }
 
+    /// Forgets what `record` taught, because it was not stored; what is known of other messages stays.
+    pub fn forget(&mut self, record: &Record<'_>) {
+        if record.kind != RecordKind::Call || record.answer_kind != AnswerKind::Result {
+            return;
+        }
+        let key = ResendKey::of(record.ocpp_version, record.action, record.payload);
+        if let Some(key) = key {
+            self.messages.retain(|message| !message.is(key));
+            self.answers.retain(|(mark, _)| *mark != key.mark());
+        }
+    }
+
     /// Whether nothing is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {

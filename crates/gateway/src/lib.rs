@@ -34,6 +34,7 @@ mod registry;
 mod resume;
 mod road;
 mod shared;
+mod unfinished;
 mod watch;
 mod watermark;
 
@@ -48,6 +49,7 @@ use crate::frames::FrameOptions;
 use crate::pace::Pace;
 use crate::registry::{Registry, Stop};
 use crate::shared::{RateBound, Shared, Starts};
+use crate::unfinished::Budget;
 use crate::watermark::Watermark;
 use central::GatewayId;
 use central::policy::Policy;
@@ -293,9 +295,6 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         .map_err(|error| StartError::Journal(error.to_string()))?;
     let registry = Registry::new(resumed.last_epoch);
     let chargers = resumed.memories.len();
-    for (key, memory) in resumed.memories {
-        registry.remember(key.into(), memory);
-    }
     tracing::info!(
         records = resumed.records,
         chargers,
@@ -315,6 +314,11 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         Duration::from_secs(config.directory_refresh_s),
         Duration::from_millis(config.token_timeout_ms),
     );
+    for (key, memory) in resumed.memories {
+        let is_known = directory.charger(&key).is_some();
+        registry.remember(key.into(), memory, is_known);
+    }
+    let budget = Budget::new(config.unfinished_max_bytes);
     Ok(Shared {
         journal,
         gateway_id,
@@ -323,12 +327,18 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         directory,
         passwords: Passwords::new(config.password_checks_max),
         registry,
-        pace: Pace::new(Duration::from_millis(config.pace_wait_max_ms)),
+        pace: Pace::new(),
+        unaccepted: Pace::new(),
         delivery: Delivery::default(),
         announcements,
         watermark: Watermark::new(config.durability, config.durability_wait()),
         figures: Figures::new(),
-        frame_options: FrameOptions::new(frame_max_bytes, config.compression_min_bytes),
+        frame_options: FrameOptions::new(
+            frame_max_bytes,
+            config.compression_min_bytes,
+            Arc::clone(&budget),
+        ),
+        budget,
         handshakes: Arc::new(Semaphore::new(config.handshakes_max)),
         handshake_rate: RateBound::new(config.handshakes_per_second),
         connections: TaskTracker::new(),

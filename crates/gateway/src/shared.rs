@@ -10,6 +10,7 @@ use crate::frames::FrameOptions;
 use crate::handshake::{Refusal, Status};
 use crate::pace::Pace;
 use crate::registry::Registry;
+use crate::unfinished::Budget;
 use crate::watermark::Watermark;
 use central::policy::Policy;
 use central::ports::{Announcements, Sink};
@@ -33,6 +34,10 @@ pub(crate) struct Shared {
     pub(crate) passwords: Passwords,
     pub(crate) registry: Registry,
     pub(crate) pace: Pace,
+    /// The pace of chargers that are not accepted; always set.
+    pub(crate) unaccepted: Pace,
+    /// What is held of messages that are not finished, or wait.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) delivery: Delivery,
     pub(crate) watermark: Watermark,
     pub(crate) figures: Figures,
@@ -103,7 +108,7 @@ impl Shared {
     }
 
     /// [`Shared::admit`] for a connection that has its `epoch` already: a start may have been recorded
-    /// since it got it.
+    /// since it got it, and while messages are paced, few connections come in.
     ///
     /// # Errors
     /// As above.
@@ -111,6 +116,12 @@ impl Shared {
         self.admit()?;
         if self.starts.have_ended(epoch) {
             return unavailable("Wattpost is starting; come back in a moment.");
+        }
+        let wait_max = Duration::from_millis(self.config.pace_wait_max_ms);
+        if !self.pace.may_enter(wait_max) {
+            return unavailable(
+                "More is said than can be stored just now; keep what you have and come back in a moment.",
+            );
         }
         Ok(())
     }
