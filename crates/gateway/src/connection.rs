@@ -577,6 +577,11 @@ impl Connection {
             let last = poll_fn(|cx| self.poll_last_answers(cx));
             let _ = tokio::time::timeout(LAST_ANSWERS, last).await;
         }
+        // What was read is put on record, whether or not anybody hears the answer.
+        if !self.lost_a_record && reason != CloseReason::Unfinished {
+            let (now, wall) = (Instant::now(), wall_clock());
+            poll_fn(|cx| Poll::Ready(self.take_in_held(cx, now, wall).is_ok())).await;
+        }
         if reason == CloseReason::NotDurable {
             self.shared.figures.closed_not_durable.increment(1);
         }
@@ -628,20 +633,27 @@ impl Connection {
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 
+    /// Takes in what has been read, whether or not its turn has come: it is the end.
+    fn take_in_held(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<(), CloseReason> {
+        while self.station.wants_frame()
+            && let Some(held) = self.held.pop_front()
+        {
+            self.hand_in(&held.message, held.is_text, cx, now, wall)?;
+        }
+        Ok(())
+    }
+
     /// Answers what is on its way to the disk, without reading anything new.
     fn poll_last_answers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.control.listen(cx.waker());
         let (now, wall) = (Instant::now(), wall_clock());
-        while !self.lost_a_record
-            && self.station.wants_frame()
-            && let Some(held) = self.held.pop_front()
-        {
-            if self
-                .hand_in(&held.message, held.is_text, cx, now, wall)
-                .is_err()
-            {
-                return Poll::Ready(());
-            }
+        if !self.lost_a_record && self.take_in_held(cx, now, wall).is_err() {
+            return Poll::Ready(());
         }
         self.release_durable(now, wall);
         for fact in self.control.take_facts() {

@@ -10,6 +10,7 @@
 
 mod common;
 
+use central::RecordKind;
 use central::policy::UnknownCharger;
 use common::charger::{CLOSE, Charger, PING, PONG, TEXT, encode, request};
 use common::{PATIENCE, World, soon, transaction_id, until};
@@ -366,4 +367,35 @@ async fn chargers_that_are_not_accepted_leave_few_records_and_hinder_nobody() {
     until("what was answered is stored", || recorded() >= 15).await;
     let bound = 10 + began.elapsed().as_secs() as usize + 2;
     assert!(recorded() <= bound, "{} records", recorded());
+}
+
+#[tokio::test]
+async fn a_message_that_waits_for_its_turn_is_stored_although_its_charger_leaves() {
+    let world = World::with(|setup| setup.policy.unknown_charger = UnknownCharger::Pending).await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    // One more than may be said at once.
+    let mut frames: Vec<u8> = (0..11)
+        .flat_map(|i| {
+            let call = format!(
+                r#"[2,"{i}","StopTransaction",{{"transactionId":{i},"meterStop":5,"timestamp":"2026-01-02T03:04:05Z"}}]"#
+            );
+            encode(0x80 | TEXT, call.as_bytes())
+        })
+        .collect();
+    frames.extend(encode(0x80 | CLOSE, &1000_u16.to_be_bytes()));
+    charger.socket.write_all(&frames).await.expect("writes");
+    assert_eq!(charger.closed().await, Some(1000));
+    until("all that was read is stored, and its end", || {
+        world
+            .sink
+            .count(|stored| stored.kind == RecordKind::Disconnected)
+            == 1
+    })
+    .await;
+    assert_eq!(
+        world
+            .sink
+            .count(|stored| stored.action == "StopTransaction"),
+        11
+    );
 }
