@@ -101,7 +101,7 @@ impl ResendKey {
 }
 
 /// Tells a message apart from every other, also from one with the same natural key.
-const fn mark(natural: u64, content: u32) -> u64 {
+const fn mark_of(natural: u64, content: u32) -> u64 {
     natural ^ (content as u64).rotate_left(32)
 }
 
@@ -230,7 +230,7 @@ impl Message {
     }
 
     const fn mark(&self) -> u64 {
-        mark(self.natural, self.content)
+        mark_of(self.natural, self.content)
     }
 }
 
@@ -250,6 +250,19 @@ impl ResendMemory {
         let key = ResendKey::of(record.ocpp_version, record.action, record.payload);
         if let Some(key) = key {
             self.remember(key, record.answer);
+        }
+    }
+
+    /// Forgets what `record` taught, because it was not stored; what is known of other messages stays.
+    pub fn forget(&mut self, record: &Record<'_>) {
+        if record.kind != RecordKind::Call || record.answer_kind != AnswerKind::Result {
+            return;
+        }
+        let key = ResendKey::of(record.ocpp_version, record.action, record.payload);
+        if let Some(key) = key {
+            self.messages.retain(|message| !message.is(key));
+            self.answers
+                .retain(|(mark, _)| *mark != mark_of(key.natural, key.content));
         }
     }
 
@@ -354,7 +367,7 @@ impl ResendMemory {
         let is_of_session =
             |message: &Message| message.session == session && message.session != SessionTag::NONE;
         match key.role {
-            Role::Start => self.forget(|message| {
+            Role::Start => self.forget_where(|message| {
                 let is_same_start = message.role == Role::Start && message.natural == key.natural;
                 let is_unnamed_stop =
                     message.role == Role::Stop && message.session == SessionTag::UNNAMED;
@@ -368,7 +381,7 @@ impl ResendMemory {
                     message.is_ended |= message.role == Role::Start && is_its_start;
                 }
             }
-            Role::Started | Role::Ended => self.forget(|message| {
+            Role::Started | Role::Ended => self.forget_where(|message| {
                 matches!(message.role, Role::Started | Role::Updated | Role::Ended)
                     && is_of_session(message)
             }),
@@ -376,7 +389,7 @@ impl ResendMemory {
         }
     }
 
-    fn forget(&mut self, is_forgotten: impl Fn(&Message) -> bool) {
+    fn forget_where(&mut self, is_forgotten: impl Fn(&Message) -> bool) {
         let answers = &mut self.answers;
         self.messages.retain(|message| {
             let is_kept = !is_forgotten(message);

@@ -119,6 +119,8 @@ pub enum CloseReason {
     NotDurable,
     /// A frame above the size limit.
     TooLarge,
+    /// A message was begun and not finished in time, or too much of unfinished messages was held.
+    Unfinished,
     /// Nothing but frames that cannot be read, too many of them.
     Garbage,
     /// The operator removed, refused or changed the charger.
@@ -140,6 +142,7 @@ impl CloseReason {
             Self::Shutdown => "the gateway is stopping".into(),
             Self::NotDurable => "the journal takes no more".into(),
             Self::TooLarge => "frame above the size limit".into(),
+            Self::Unfinished => "a message was not finished in time".into(),
             Self::Garbage => "too many frames that cannot be read".into(),
             Self::Refused => "refused by the operator".into(),
         }
@@ -313,6 +316,25 @@ impl Station {
         self.release();
     }
 
+    /// The journal refused this record, which came out as [`Output::Append`]: its message is not known
+    /// as a repeat when it comes again, since that would be to answer for a record that does not exist.
+    /// What is remembered of other messages stays.
+    pub fn handle_refused(&mut self, record: &[u8]) {
+        self.recent.clear();
+        match Record::decode(record) {
+            Ok(record) => self.memory.forget(&record),
+            // What cannot be told apart must not be answered for.
+            Err(_) => self.memory = ResendMemory::default(),
+        }
+    }
+
+    /// Whether the charger is accepted; of one that is not, only BootNotification is answered with
+    /// success.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.registration() == Registration::Accepted
+    }
+
     /// The reply to a question.
     pub fn handle_fact(&mut self, fact: Fact, now: Timestamp) {
         let Fact::Token {
@@ -385,9 +407,8 @@ impl Station {
     /// durable yet: on the next connection a repeat waits for that connection's own first record,
     /// which lies behind it in the journal.
     ///
-    /// **If the journal refused a record** that came out as [`Output::Append`], use
-    /// `ResendMemory::default()` instead: to know that message as a repeat would be to answer for a
-    /// record that does not exist.
+    /// **If the journal refused a record** that came out as [`Output::Append`], say so with
+    /// [`Station::handle_refused`] before.
     #[must_use]
     pub fn into_memory(self) -> ResendMemory {
         self.memory

@@ -656,3 +656,23 @@ fn an_idle_charger_costs_little() {
     assert!(size <= 700, "{size} bytes");
     assert_eq!(line.station.into_memory().heap_bytes(), 0);
 }
+
+#[test]
+fn a_message_that_the_journal_refused_is_news_again_and_no_other_is() {
+    const STOP: &str = r#"{"transactionId":7,"meterStop":9,"timestamp":"2026-01-02T03:04:05Z"}"#;
+    let mut line = connect(Version::V16);
+    let first = line.sends(&call("1", "StartTransaction", START)).to_vec();
+    line.sends(&call("2", "StopTransaction", STOP));
+    let records = line.all_records();
+    let refused = records[records.len() - 1].encode();
+    let count = records.len();
+    line.station.handle_refused(&refused);
+
+    let again = line.sends(&call("3", "StartTransaction", START)).to_vec();
+    assert_eq!(transaction_id(&again[0]), transaction_id(&first[0]));
+    assert_eq!(line.all_records().len(), count, "the start is known");
+    line.sends(&call("4", "StopTransaction", STOP));
+    let records = line.all_records();
+    assert_eq!(records.len(), count + 1, "the stop is news");
+    assert_eq!(records[count].action, "StopTransaction");
+}

@@ -105,6 +105,14 @@ pub struct GatewayConfig {
 
     /// Bytes of one message at most; a longer one closes the connection with 1009. Default 1 MiB.
     pub frame_max_bytes: usize,
+    /// Milliseconds in which a message must be complete, from its first byte on; then the connection is
+    /// closed with 1008. Pings between its parts change nothing; the time in which nothing is read from
+    /// the charger does not count. Default 60,000: a message of 1 MiB over 150 kbit/s.
+    pub unfinished_timeout_ms: u64,
+    /// Bytes of messages that are not complete, over all connections, as far as they exceed 2 KiB each;
+    /// when more is held, those connections are closed with 1008 that hold the most bytes for the
+    /// longest time. Default 64 MiB: sixty-four of the longest messages at the same moment.
+    pub unfinished_max_bytes: usize,
     /// Bytes of answers waiting for a slow reader; beyond it nothing more is read from that charger.
     /// Default 64 KiB.
     pub outbound_max_bytes: usize,
@@ -154,9 +162,17 @@ pub struct GatewayConfig {
     /// Bytes acknowledged but not yet stored from which answers are paced while the sink is healthy.
     /// Default: an eighth of the journal's bound, at most 256 MiB. 0 switches pacing off.
     pub pace_from_bytes: Option<u64>,
-    /// Milliseconds that one answer is held back at most by pacing. Default 4,000: far below the
-    /// 30 s after which chargers give up (rule F-26).
+    /// Milliseconds that pacing may hold one answer back until further handshakes get 503: chargers
+    /// outside keep what they have, while each one inside makes the others wait longer. Those inside wait
+    /// for their turn, however long it takes. Default 20,000: below the 30 s after which chargers give up
+    /// (rule F-26).
     pub pace_wait_max_ms: u64,
+
+    /// Messages per second taken in from all chargers together that are not accepted (pending or
+    /// rejected); further ones wait unread. One such charger gets one a second, and one less for each
+    /// 4 KiB, after the first ten. Default 100: they may only boot, which they do once a minute or less
+    /// often, and nobody shall fill the journal without being accepted (rule B-4).
+    pub unaccepted_per_second: u32,
 
     /// Milliseconds for which the journal's disk may take nothing while records wait for it; then all
     /// sockets are closed and handshakes get 503 until it goes on, as with a full journal. Default
@@ -202,6 +218,8 @@ impl Default for GatewayConfig {
             header_max_bytes: 8_192,
             password_checks_max: 1,
             frame_max_bytes: 1 << 20,
+            unfinished_timeout_ms: 60_000,
+            unfinished_max_bytes: 64 << 20,
             outbound_max_bytes: 64 << 10,
             write_timeout_ms: 30_000,
             ping_interval_s: 30,
@@ -217,7 +235,8 @@ impl Default for GatewayConfig {
             durability_wait_ms: 500,
             broker_grace_s: 10,
             pace_from_bytes: None,
-            pace_wait_max_ms: 4_000,
+            pace_wait_max_ms: 20_000,
+            unaccepted_per_second: 100,
             durable_timeout_ms: 10_000,
             directory_refresh_s: 3,
             token_timeout_ms: 500,
@@ -275,6 +294,18 @@ impl GatewayConfig {
         at_least("header_max_bytes", self.header_max_bytes as u64, 1_024)?;
         at_least("password_checks_max", self.password_checks_max as u64, 1)?;
         at_least("frame_max_bytes", self.frame_max_bytes as u64, 4_096)?;
+        at_least("unfinished_timeout_ms", self.unfinished_timeout_ms, 1_000)?;
+        at_least(
+            "unfinished_max_bytes",
+            self.unfinished_max_bytes as u64,
+            2 * self.frame_max_bytes as u64,
+        )?;
+        at_least("pace_wait_max_ms", self.pace_wait_max_ms, 100)?;
+        at_least(
+            "unaccepted_per_second",
+            self.unaccepted_per_second.into(),
+            1,
+        )?;
         at_least("outbound_max_bytes", self.outbound_max_bytes as u64, 4_096)?;
         at_least("write_timeout_ms", self.write_timeout_ms, 100)?;
         at_least("ping_interval_s", self.ping_interval_s, 1)?;
@@ -350,6 +381,10 @@ impl GatewayConfig {
 
     pub(crate) const fn first_byte_timeout(&self) -> Duration {
         Duration::from_millis(self.first_byte_timeout_ms)
+    }
+
+    pub(crate) const fn unfinished_timeout(&self) -> Duration {
+        Duration::from_millis(self.unfinished_timeout_ms)
     }
 
     pub(crate) const fn write_timeout(&self) -> Duration {

@@ -6,8 +6,10 @@
 //! nothing happens it holds the station, small buffers and one timer.
 
 use crate::frames::{Frames, Incoming, ReadError};
+use crate::pace::Pace;
 use crate::registry::{Control, Stop};
 use crate::shared::{Shared, wall_clock};
+use crate::unfinished::{Charge, FREE_BYTES};
 use crate::watermark::Needs;
 use bytes::Bytes;
 use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
@@ -25,6 +27,14 @@ use tokio::time::Sleep;
 const MESSAGES_PER_TURN: u32 = 16;
 /// Control frames taken in before others get their turn.
 const CONTROLS_PER_TURN: u32 = 64;
+/// Messages that are read and wait for their turn or for the station. One, and one more: what comes
+/// behind the first is mostly a ping, which must be answered. Nothing is read behind the second.
+const HELD_MAX: usize = 2;
+/// How often a charger that is not accepted may say something, how many times it may do so at once, and
+/// the bytes that count as one more time.
+const UNACCEPTED_EVERY: Duration = Duration::from_secs(1);
+const UNACCEPTED_BURST: u32 = 10;
+const UNACCEPTED_BYTES: usize = 4 << 10;
 /// How long the last answers may take when we close.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long the closing handshake may take.
@@ -42,7 +52,19 @@ struct Pending {
 struct Held {
     message: Bytes,
     is_text: bool,
-    turn: Instant,
+    /// Of a long one; only what was compressed is, the others are not read before their turn.
+    _charge: Option<Charge>,
+}
+
+/// Where this connection stands in the queue for turns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// It has not asked.
+    None,
+    /// It is in the queue.
+    Waits,
+    /// The next message may be taken in.
+    Here,
 }
 
 /// Why the loop ended.
@@ -61,14 +83,19 @@ pub(crate) struct Connection {
     station: Station,
     frames: Frames,
     pending: VecDeque<Pending>,
-    held: Option<Held>,
+    held: VecDeque<Held>,
+    turn: Turn,
+    /// Since when nothing is read from the charger.
+    paused_at: Option<Instant>,
+    /// When a charger that is not accepted would have been quiet long enough for all that it said.
+    unaccepted_until: Instant,
     heard_at: Instant,
     ping_at: Instant,
     pings_unanswered: u32,
     has_ponged: bool,
     /// Since when something waits for being written without any progress.
     writing_since: Option<Instant>,
-    /// Something could not be appended: what the station remembers of it must not outlive it.
+    /// Something could not be appended: nothing behind it may be answered.
     lost_a_record: bool,
 }
 
@@ -84,6 +111,8 @@ impl Connection {
         // Chargers that came together shall not be pinged together.
         let jitter = fastrand::f64().mul_add(0.5, 0.75);
         let ping_at = now + shared.config.ping_interval().mul_f64(jitter);
+        control.set_known(shared.directory.charger(&key).is_some());
+        frames.meter().belong_to(&control);
         Box::new(Self {
             shared,
             control,
@@ -91,7 +120,10 @@ impl Connection {
             station,
             frames,
             pending: VecDeque::new(),
-            held: None,
+            held: VecDeque::new(),
+            turn: Turn::None,
+            paused_at: None,
+            unaccepted_until: now,
             heard_at: now,
             ping_at,
             pings_unanswered: 0,
@@ -204,6 +236,24 @@ impl Connection {
         {
             return Err(CloseReason::SendTimeout);
         }
+        if self.paused_at.is_some() {
+            // Whatever it says now is not read: its silence is ours. A line that is dead is found out by
+            // what we write, or when we read again.
+            self.ping_at = now + config.ping_interval();
+            return Ok(());
+        }
+        let since = self.frames.meter().since();
+        if since.is_some_and(|since| {
+            now.saturating_duration_since(since) >= config.unfinished_timeout()
+        }) {
+            self.shared.figures.unfinished_timeout.increment(1);
+            tracing::info!(
+                charger.id = %self.key,
+                timeout_ms = config.unfinished_timeout_ms,
+                "closing: a message was not finished within gateway.unfinished_timeout_ms"
+            );
+            return Err(CloseReason::Unfinished);
+        }
         if now < self.ping_at {
             return Ok(());
         }
@@ -286,6 +336,7 @@ impl Connection {
             }
             Err(error) => {
                 self.lost_a_record = true;
+                self.station.handle_refused(record);
                 Err(match error {
                     AppendError::TooLarge { .. } => CloseReason::TooLarge,
                     // Silence on an open socket would make the charger discard it (rule Q-13).
@@ -324,19 +375,43 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 return Ok(());
             }
-            if let Some(held) = self.held.take_if(|held| held.turn <= now) {
-                messages += 1;
-                self.hand_in(&held.message, held.is_text, cx, now, wall)?;
-            }
             let has_room = self.frames.queued_bytes() < self.shared.config.outbound_max_bytes;
-            if self.held.is_some() || !has_room || !self.station.wants_frame() {
+            if !has_room || !self.station.wants_frame() {
+                self.pause(now);
                 return Ok(());
             }
+            if !self.held.is_empty()
+                && self.has_turn(now)
+                && let Some(held) = self.held.pop_front()
+            {
+                messages += 1;
+                self.turn = Turn::None;
+                self.hand_in(&held.message, held.is_text, cx, now, wall)?;
+                continue;
+            }
+            if self.held.len() >= HELD_MAX {
+                self.pause(now);
+                return Ok(());
+            }
+            // A long message is not read before its turn: what waits here must stay small.
+            let is_gated = self.turn != Turn::Here && self.pace().is_on();
+            self.frames.meter().close_gate(is_gated);
             let incoming = match self.frames.poll_read(cx) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending if self.frames.meter().is_gated() => {
+                    if self.held.is_empty() && self.has_turn(now) {
+                        continue;
+                    }
+                    self.pause(now);
+                    return Ok(());
+                }
+                Poll::Pending => {
+                    self.resume(now);
+                    return Ok(());
+                }
                 Poll::Ready(Ok(incoming)) => incoming,
                 Poll::Ready(Err(error)) => return Err(broken(error)),
             };
+            self.resume(now);
             self.heard_at = now;
             let (message, is_text) = match incoming {
                 Incoming::Text(message) => (message, true),
@@ -356,17 +431,78 @@ impl Connection {
                 }
                 Incoming::Close(code) => return Err(CloseReason::ByCharger(code)),
             };
-            if let Some(turn) = self.shared.pace.turn(|| now) {
-                self.shared.figures.paced.increment(1);
-                self.held = Some(Held {
-                    message,
-                    is_text,
-                    turn,
-                });
-            } else {
+            if self.held.is_empty() && self.has_turn(now) {
                 messages += 1;
+                self.turn = Turn::None;
                 self.hand_in(&message, is_text, cx, now, wall)?;
+            } else {
+                self.hold(message, is_text, now);
             }
+        }
+    }
+
+    fn hold(&mut self, message: Bytes, is_text: bool, now: Instant) {
+        let budget = &self.shared.budget;
+        let charge =
+            (message.len() > FREE_BYTES).then(|| budget.charge(&self.control, message.len(), now));
+        self.held.push_back(Held {
+            message,
+            is_text,
+            _charge: charge,
+        });
+    }
+
+    /// The queue in which it waits for its turns.
+    fn pace(&self) -> &Pace {
+        match self.station.is_accepted() {
+            true => &self.shared.pace,
+            false => &self.shared.unaccepted,
+        }
+    }
+
+    /// Whether the next message may be taken in now. If not, the task is woken when it may.
+    fn has_turn(&mut self, now: Instant) -> bool {
+        let is_accepted = self.station.is_accepted();
+        if self.turn == Turn::None {
+            if !is_accepted && self.unaccepted_at(now) > now {
+                return false;
+            }
+            if self.pace().ask(&self.control) {
+                self.turn = Turn::Here;
+            } else {
+                self.turn = Turn::Waits;
+                let figures = &self.shared.figures;
+                match is_accepted {
+                    true => figures.paced.increment(1),
+                    false => figures.unaccepted_held.increment(1),
+                }
+            }
+        } else if self.turn == Turn::Waits && self.control.take_turn() {
+            self.turn = Turn::Here;
+        }
+        self.turn == Turn::Here
+    }
+
+    /// When a charger that is not accepted may say the next thing.
+    fn unaccepted_at(&self, now: Instant) -> Instant {
+        let burst = UNACCEPTED_EVERY * (UNACCEPTED_BURST - 1);
+        self.unaccepted_until.checked_sub(burst).unwrap_or(now)
+    }
+
+    /// Nothing is read from the charger from now on.
+    fn pause(&mut self, now: Instant) {
+        self.paused_at.get_or_insert(now);
+    }
+
+    /// The charger is read from again: neither its silence meanwhile nor a message that could not come
+    /// in is held against it.
+    fn resume(&mut self, now: Instant) {
+        if let Some(paused_at) = self.paused_at.take() {
+            let paused_for = now.saturating_duration_since(paused_at);
+            self.frames.meter().postpone(paused_for);
+            self.heard_at = now;
+            self.pings_unanswered = 0;
+            self.ping_at = now + self.shared.config.ping_interval();
         }
     }
 
@@ -378,6 +514,12 @@ impl Connection {
         now: Instant,
         wall: Timestamp,
     ) -> Result<(), CloseReason> {
+        if !self.station.is_accepted() {
+            let size = 1 + message.len() / UNACCEPTED_BYTES;
+            let size = u32::try_from(size).unwrap_or(u32::MAX);
+            let until = self.unaccepted_until.max(now);
+            self.unaccepted_until = until + UNACCEPTED_EVERY.saturating_mul(size);
+        }
         match std::str::from_utf8(message) {
             Ok(text) if is_text => self.station.handle_text(text, wall),
             Ok(_) => self.station.handle_binary(message, wall),
@@ -391,8 +533,18 @@ impl Connection {
 
     fn next_deadline(&self, now: Instant) -> Instant {
         let mut next = self.ping_at;
-        if let Some(held) = &self.held {
-            next = next.min(held.turn);
+        if self.paused_at.is_none()
+            && let Some(since) = self.frames.meter().since()
+        {
+            next = next.min(since + self.shared.config.unfinished_timeout());
+        }
+        let wants_turn =
+            self.turn == Turn::None && (!self.held.is_empty() || self.paused_at.is_some());
+        if wants_turn && !self.station.is_accepted() {
+            let at = self.unaccepted_at(now);
+            if at > now {
+                next = next.min(at);
+            }
         }
         if let Some(since) = self.writing_since {
             next = next.min(since + self.shared.config.write_timeout());
@@ -416,12 +568,19 @@ impl Connection {
             End::Told(Stop::Shutdown) => (CloseReason::Shutdown, 1001),
             End::Told(Stop::Refused) => (CloseReason::Refused, 1008),
             End::Told(Stop::NotDurable | Stop::Poisoned) => (CloseReason::NotDurable, 1013),
+            End::Told(Stop::Unfinished) => (CloseReason::Unfinished, 1008),
             End::Because(reason) => (reason.clone(), close_code(reason)),
         };
+        self.control.leave_turns();
         let line_is_open = !matches!(reason, CloseReason::ByCharger(_) | CloseReason::Broken(_));
         if matches!(end, End::Told(Stop::Shutdown | Stop::NotDurable)) || self.lost_a_record {
             let last = poll_fn(|cx| self.poll_last_answers(cx));
             let _ = tokio::time::timeout(LAST_ANSWERS, last).await;
+        }
+        // What was read is put on record, whether or not anybody hears the answer.
+        if !self.lost_a_record && reason != CloseReason::Unfinished {
+            let (now, wall) = (Instant::now(), wall_clock());
+            poll_fn(|cx| Poll::Ready(self.take_in_held(cx, now, wall).is_ok())).await;
         }
         if reason == CloseReason::NotDurable {
             self.shared.figures.closed_not_durable.increment(1);
@@ -441,24 +600,25 @@ impl Connection {
                 Err(AppendError::Full(_)) if is_end(&record) => {
                     self.shared.starts.refuse(self.control.epoch);
                 }
-                Err(_) => self.lost_a_record |= !is_end(&record),
+                // A resend of it must not be answered without being stored.
+                Err(_) => self.station.handle_refused(&record),
             }
         }
         let this = *self;
-        let memory = if this.lost_a_record {
-            // It may hold the answer to something that the journal never got: a resend would then
-            // be answered and never stored.
-            central::resend::ResendMemory::default()
-        } else {
-            this.station.into_memory()
-        };
+        let memory = this.station.into_memory();
         this.shared
             .registry
             .release(&this.key, &this.control, memory);
+        drop(this.held);
 
         let mut frames = this.frames;
         if line_is_open {
             frames.close(code, &reason.as_text());
+        }
+        if reason == CloseReason::Unfinished {
+            // What it holds is given back at once, and no more of it is read.
+            poll_fn(|cx| Poll::Ready(frames.poll_flush(cx, &mut false).is_ready())).await;
+            return;
         }
         let goodbye = async {
             let _ = poll_fn(|cx| frames.poll_flush(cx, &mut false)).await;
@@ -473,16 +633,26 @@ impl Connection {
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 
+    /// Takes in what has been read, whether or not its turn has come: it is the end.
+    fn take_in_held(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<(), CloseReason> {
+        while self.station.wants_frame()
+            && let Some(held) = self.held.pop_front()
+        {
+            self.hand_in(&held.message, held.is_text, cx, now, wall)?;
+        }
+        Ok(())
+    }
+
     /// Answers what is on its way to the disk, without reading anything new.
     fn poll_last_answers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.control.listen(cx.waker());
         let (now, wall) = (Instant::now(), wall_clock());
-        if let Some(held) = self.held.take()
-            && !self.lost_a_record
-            && self
-                .hand_in(&held.message, held.is_text, cx, now, wall)
-                .is_err()
-        {
+        if !self.lost_a_record && self.take_in_held(cx, now, wall).is_err() {
             return Poll::Ready(());
         }
         self.release_durable(now, wall);
@@ -493,15 +663,17 @@ impl Connection {
         if self.lost_a_record {
             // Only what was appended before may still be answered.
             while let Some(output) = self.station.poll_output() {
-                if let Output::Send(text) = output {
-                    self.frames.send(text);
+                match output {
+                    Output::Send(text) => self.frames.send(text),
+                    Output::Append(_, record) => self.station.handle_refused(&record),
+                    Output::Ask(_) | Output::Close(_) => {}
                 }
             }
         }
         let flushed = self.frames.poll_flush(cx, &mut false);
         let broken = matches!(flushed, Poll::Ready(Err(_)));
-        let in_hand =
-            !self.pending.is_empty() || (!self.lost_a_record && !self.station.wants_frame());
+        let in_hand = !self.pending.is_empty()
+            || (!self.lost_a_record && (!self.station.wants_frame() || !self.held.is_empty()));
         if broken || stuck || (!in_hand && flushed.is_ready()) {
             return Poll::Ready(());
         }
@@ -527,7 +699,7 @@ const fn close_code(reason: &CloseReason) -> u16 {
         CloseReason::TooLarge => 1009,
         CloseReason::NotDurable => 1013,
         CloseReason::Shutdown => 1001,
-        CloseReason::Garbage | CloseReason::Refused => 1008,
+        CloseReason::Garbage | CloseReason::Refused | CloseReason::Unfinished => 1008,
         CloseReason::PingTimeout | CloseReason::SendTimeout => 1011,
         CloseReason::ByCharger(_)
         | CloseReason::Broken(_)

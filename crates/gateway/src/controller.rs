@@ -105,10 +105,11 @@ impl Controller {
         let stored_meanwhile =
             self.delivery_rate * sight.record_bytes as f64 * settles_in.as_secs_f64();
         let band = stored_meanwhile.max(BAND_BYTES_MIN).min(from);
-        // At the goal as much is let in as is stored; below it more, above it less, down to a tenth.
+        // At the goal as much is let in as is stored; below it more, above it less, down to a half: the
+        // backlog falls then as well, and a turn takes no more than twice as long as it must.
         let goal = from + band / 2.0;
         let excess = (backlog - goal) / band;
-        let share = (1.0 - excess).clamp(0.1, 1.75);
+        let share = (1.0 - excess).clamp(0.5, 1.75);
         let filling = sight.headroom_records as f64 / FULL_AT_LEAST_IN.as_secs_f64();
         let rate = if self.delivery_rate > 0.0 {
             (self.delivery_rate * share).min(self.delivery_rate + filling)

@@ -56,6 +56,9 @@ pub(crate) struct Figures {
     pub(crate) queued_records: Gauge,
     pub(crate) pace_rate: Gauge,
     pub(crate) paced: Counter,
+    pub(crate) waiting_messages: Gauge,
+    pub(crate) unaccepted_held: Counter,
+    pub(crate) unfinished_timeout: Counter,
 }
 
 impl Figures {
@@ -110,6 +113,9 @@ impl Figures {
             queued_records: gauge!("wattpost_gateway_queued_records"),
             pace_rate: gauge!("wattpost_gateway_pace_messages_per_second"),
             paced: counter!("wattpost_gateway_paced_total"),
+            waiting_messages: gauge!("wattpost_gateway_waiting_messages"),
+            unaccepted_held: counter!("wattpost_gateway_unaccepted_held_total"),
+            unfinished_timeout: counter!("wattpost_gateway_unfinished_closed_total", "reason" => "time"),
         }
     }
 

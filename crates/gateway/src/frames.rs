@@ -5,14 +5,15 @@
 //! at most a few pongs owed at a time, compressed frames that nobody negotiated (quirk 24), and a
 //! socket that lingers after the last word so that the other side can read it.
 
+use crate::unfinished::{Budget, Meter, SharedMeter, lock};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt};
 use metrics::{Counter, counter};
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -45,11 +46,18 @@ const NO_CONTEXT: &str =
 pub(crate) struct FrameOptions {
     compressed: Options,
     plain: Options,
+    frame_max_bytes: usize,
+    budget: Arc<Budget>,
 }
 
 impl FrameOptions {
-    /// `frame_max_bytes` bounds one message; answers below `compress_from_bytes` stay plain.
-    pub(crate) fn new(frame_max_bytes: usize, compress_from_bytes: usize) -> Self {
+    /// `frame_max_bytes` bounds one message; answers below `compress_from_bytes` stay plain. What is held of
+    /// messages that are not finished is counted in `budget`.
+    pub(crate) fn new(
+        frame_max_bytes: usize,
+        compress_from_bytes: usize,
+        budget: Arc<Budget>,
+    ) -> Self {
         // The library's limits are exclusive.
         let limit = frame_max_bytes + 1;
         let base = Options::default()
@@ -65,6 +73,8 @@ impl FrameOptions {
             compressed: base.clone().with_compression_threshold(compress_from_bytes),
             // Able to read what is compressed although nobody agreed to it, never compressing itself.
             plain: base.with_compression_threshold(usize::MAX),
+            frame_max_bytes,
+            budget,
         }
     }
 }
@@ -98,6 +108,7 @@ pub(crate) enum ReadError {
 /// One WebSocket.
 pub(crate) struct Frames {
     socket: WebSocket<Line>,
+    meter: SharedMeter,
     queue: VecDeque<Frame>,
     queued_bytes: usize,
     flushing: bool,
@@ -109,10 +120,13 @@ pub(crate) struct Frames {
 impl Frames {
     /// A WebSocket over a line whose handshake is done; `deflate` is what was agreed to.
     pub(crate) fn new(
-        line: Line,
+        mut line: Line,
         deflate: Option<&str>,
         options: &FrameOptions,
     ) -> Result<Self, String> {
+        let meter = Meter::new(&options.budget, options.frame_max_bytes);
+        let meter = Arc::new(Mutex::new(meter));
+        line.meter = Some(Arc::clone(&meter));
         let options = match deflate {
             Some(_) => &options.compressed,
             None => &options.plain,
@@ -126,12 +140,18 @@ impl Frames {
         .map_err(|error| error.to_string())?;
         Ok(Self {
             socket,
+            meter,
             queue: VecDeque::new(),
             queued_bytes: 0,
             flushing: false,
             pongs_owed: 0,
             is_closing: false,
         })
+    }
+
+    /// How far the message that is just coming in has come.
+    pub(crate) fn meter(&self) -> MutexGuard<'_, Meter> {
+        lock(&self.meter)
     }
 
     /// Bytes of answers that the library has not taken yet.
@@ -257,6 +277,8 @@ pub(crate) struct Line {
     lingering: Arc<Lingering>,
     /// Its place among the connections, once it has one.
     seat: Option<OwnedSemaphorePermit>,
+    /// Follows the frames, once there are some.
+    meter: Option<SharedMeter>,
 }
 
 impl Line {
@@ -267,6 +289,7 @@ impl Line {
             ended: false,
             lingering,
             seat: None,
+            meter: None,
         }
     }
 
@@ -373,9 +396,9 @@ async fn linger(mut socket: TcpStream, _place: OwnedSemaphorePermit) {
     let _ = tokio::time::timeout(LINGER, read_on).await;
 }
 
-impl AsyncRead for Line {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl Line {
+    fn poll_bytes(
+        &mut self,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
@@ -395,6 +418,30 @@ impl AsyncRead for Line {
             self.ended = true;
         }
         Poll::Ready(result)
+    }
+}
+
+impl AsyncRead for Line {
+    /// Pending without a waker while the connection's gate is closed (see [`Meter`]): whoever closed it
+    /// reads again when it is open.
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self
+            .meter
+            .as_ref()
+            .is_some_and(|meter| !lock(meter).may_read())
+        {
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(self.poll_bytes(cx, buf))?;
+        if let Some(meter) = &self.meter {
+            lock(meter).take(&buf.filled()[before..], Instant::now());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -37,6 +37,7 @@ mod registry;
 mod resume;
 mod road;
 mod shared;
+mod unfinished;
 mod watch;
 mod watermark;
 
@@ -54,6 +55,7 @@ use crate::handshakes::{Bounds, PendingHandshakes};
 use crate::pace::Pace;
 use crate::registry::{Registry, Stop};
 use crate::shared::{AddressRates, RateBound, Shared, Starts};
+use crate::unfinished::Budget;
 use crate::watermark::Watermark;
 use central::GatewayId;
 use central::policy::Policy;
@@ -306,9 +308,6 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
     let clock = ClockCheck::new(config.clock_off_max(), resumed.newest);
     clock.look(&*directory);
     let chargers = resumed.memories.len();
-    for (key, memory) in resumed.memories {
-        registry.remember(key.into(), memory);
-    }
     tracing::info!(
         records = resumed.records,
         chargers,
@@ -328,6 +327,11 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         Duration::from_secs(config.directory_refresh_s),
         Duration::from_millis(config.token_timeout_ms),
     );
+    for (key, memory) in resumed.memories {
+        let is_known = directory.charger(&key).is_some();
+        registry.remember(key.into(), memory, is_known);
+    }
+    let budget = Budget::new(config.unfinished_max_bytes);
     Ok(Shared {
         journal,
         gateway_id,
@@ -336,14 +340,20 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         directory,
         passwords: Passwords::new(config.password_checks_max),
         registry,
-        pace: Pace::new(Duration::from_millis(config.pace_wait_max_ms)),
+        pace: Pace::new(),
+        unaccepted: Pace::new(),
         delivery: Delivery::default(),
         damage: JournalDamage::default(),
         announcements,
         watermark: Watermark::new(config.durability, config.durability_wait()),
         figures: Figures::new(),
         clock,
-        frame_options: FrameOptions::new(frame_max_bytes, config.compression_min_bytes),
+        frame_options: FrameOptions::new(
+            frame_max_bytes,
+            config.compression_min_bytes,
+            Arc::clone(&budget),
+        ),
+        budget,
         pending_handshakes: PendingHandshakes::new(Bounds {
             total: config.handshakes_max,
             per_address: config.handshakes_per_address_max,

@@ -3,89 +3,315 @@
 //! the journal's bound, where sockets are closed.
 //!
 //! The controller looks some times a second at the backlog and at what was delivered, and sets how
-//! many frames may be taken in per second; connections draw turns, one interval apart, first come
-//! first served. Without a backlog a turn costs one atomic load. While the sink is away nothing is
-//! paced: an outage is not the chargers' fault.
+//! many messages may be taken in per second. A connection with a message waits in a queue, first come
+//! first served, and takes one message in when its turn has come; until then it reads no further one. So
+//! what is taken in is what the controller says, whatever the number of connections. Without a backlog
+//! a turn costs one atomic load. While the sink is away nothing is paced: an outage is not the chargers'
+//! fault.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::registry::Control;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the controller looks.
+/// How often the controller looks, and turns are given.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// A delivery under way for longer than this means that the sink is away.
 pub(crate) const STUCK: Duration = Duration::from_secs(2);
-/// Slowest pace ever set, in frames per second.
-pub(crate) const RATE_MIN: f64 = 20.0;
+/// Slowest pace ever set, in messages per second.
+pub(crate) const RATE_MIN: f64 = 1.0;
+/// Turns that were not used are kept for so long.
+const KEPT_FOR: Duration = Duration::from_millis(250);
+/// When nothing is to be paced any more, those who wait get their turns at this rate at least, growing by
+/// so much at each tick: all at once would be the next overload.
+const RELEASE_RATE_MIN: f64 = 500.0;
+const RELEASE_GROWTH: f64 = 1.25;
+/// New connections per second while messages are paced, as a share of the pace: each makes a record at
+/// its begin and one at its end, which wait for no turn.
+const ENTRIES_SHARE: f64 = 0.125;
 
-/// Turns for taking a frame in. Shared by all connections.
+/// Turns for taking a message in. Shared by all connections.
 pub(crate) struct Pace {
-    origin: Instant,
-    /// Nanoseconds between two turns; 0 = go at once.
-    interval_ns: AtomicU64,
-    /// When the next turn is, in nanoseconds since `origin`.
-    next_ns: AtomicU64,
-    wait_max: Duration,
+    is_on: AtomicBool,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Arc<Control>>,
+    /// Messages per second.
+    rate: f64,
+    /// Turns that may be given now.
+    turns: f64,
+    /// Connections that may come in now.
+    entries: f64,
+    given_at: Option<Instant>,
+    /// Nothing is paced any more, but some wait still.
+    is_ending: bool,
 }
 
 impl Pace {
-    pub(crate) fn new(wait_max: Duration) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            origin: Instant::now(),
-            interval_ns: AtomicU64::new(0),
-            next_ns: AtomicU64::new(0),
-            wait_max,
+            is_on: AtomicBool::new(false),
+            queue: Mutex::default(),
         }
     }
 
-    /// Draws a turn for a frame that has been read: `None` = hand it in now.
-    pub(crate) fn turn(&self, now: impl FnOnce() -> Instant) -> Option<Instant> {
-        let interval = self.interval_ns.load(Ordering::Relaxed);
-        if interval == 0 {
-            return None;
+    /// Whether messages wait for their turn now.
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a turn: `true` = now. Otherwise `control` is woken when [`Control::take_turn`] has one. A
+    /// connection asks for one turn at a time.
+    pub(crate) fn ask(&self, control: &Arc<Control>) -> bool {
+        if !self.is_on() {
+            return true;
         }
-        let now = nanos(now().saturating_duration_since(self.origin));
-        let latest = now.saturating_add(nanos(self.wait_max));
-        let turn = self
-            .next_ns
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
-                Some(next.max(now).saturating_add(interval).min(latest))
-            })
-            .unwrap_or_else(|next| next);
-        let turn = turn.clamp(now, latest);
-        (turn > now).then(|| self.origin + Duration::from_nanos(turn))
+        let mut queue = self.lock();
+        if !self.is_on() {
+            return true;
+        }
+        if queue.waiting.is_empty() && queue.turns >= 1.0 {
+            queue.turns -= 1.0;
+            return true;
+        }
+        control.wait_for_turn();
+        queue.waiting.push_back(Arc::clone(control));
+        false
     }
 
-    /// Sets frames per second; `None` = no pacing.
-    pub(crate) fn set(&self, rate: Option<f64>) {
-        let interval = rate.map_or(0, |rate| (1e9 / rate.max(RATE_MIN)) as u64);
-        self.interval_ns.store(interval, Ordering::Relaxed);
+    /// Whether another connection may come in: not while a turn takes longer than `wait_max`, and not
+    /// faster than a share of the pace.
+    pub(crate) fn may_enter(&self, wait_max: Duration) -> bool {
+        if !self.is_on() {
+            return true;
+        }
+        let mut queue = self.lock();
+        if queue.is_ending {
+            return true;
+        }
+        let is_long = queue.waiting.len() as f64 > queue.rate * wait_max.as_secs_f64();
+        if is_long || queue.entries < 1.0 {
+            return false;
+        }
+        queue.entries -= 1.0;
+        true
     }
-}
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        match self.is_on() {
+            true => self.lock().waiting.len(),
+            false => 0,
+        }
+    }
+
+    /// Sets messages per second, `None` = no pacing, and gives the turns that are due. Called once a
+    /// [`TICK`].
+    pub(crate) fn set(&self, rate: Option<f64>, now: Instant) {
+        if rate.is_none() && !self.is_on() {
+            return;
+        }
+        let mut queue = self.lock();
+        queue.is_ending = rate.is_none();
+        queue.rate = match rate {
+            Some(rate) => rate.max(RATE_MIN),
+            None => (queue.rate * RELEASE_GROWTH).max(RELEASE_RATE_MIN),
+        };
+        let entries_max = (queue.rate * ENTRIES_SHARE).max(1.0);
+        if let Some(given_at) = queue.given_at {
+            let seconds = now.saturating_duration_since(given_at).as_secs_f64();
+            let turns_max = (queue.rate * KEPT_FOR.as_secs_f64()).max(1.0);
+            queue.turns = (queue.turns + queue.rate * seconds).min(turns_max);
+            queue.entries = (queue.entries + queue.rate * ENTRIES_SHARE * seconds).min(entries_max);
+        } else {
+            queue.entries = entries_max;
+        }
+        queue.given_at = Some(now);
+        self.is_on.store(true, Ordering::Relaxed);
+        while queue.turns >= 1.0
+            && let Some(control) = queue.waiting.pop_front()
+        {
+            // Who has left takes no turn.
+            if control.give_turn() {
+                queue.turns -= 1.0;
+            }
+        }
+        if queue.is_ending && queue.waiting.is_empty() {
+            *queue = Queue::default();
+            self.is_on.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while it is held.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::{Controller, Sight};
+
+    fn controls(count: u64) -> Vec<Arc<Control>> {
+        (0..count).map(|i| Arc::new(Control::new(i))).collect()
+    }
 
     #[test]
-    fn turns_are_one_interval_apart_and_never_further_than_the_longest_wait() {
-        let pace = Pace::new(Duration::from_secs(4));
-        let now = pace.origin + Duration::from_secs(100);
-        assert_eq!(pace.turn(|| now), None);
-        pace.set(Some(1_000.0));
-        assert_eq!(pace.turn(|| now), None, "the first goes at once");
-        for i in 1..500_u32 {
-            let turn = pace.turn(|| now).expect("waits");
-            assert_eq!(turn - now, Duration::from_millis(i.into()));
+    fn turns_are_given_in_the_order_of_asking_at_the_rate_that_is_set() {
+        let pace = Pace::new();
+        let all = controls(1_000);
+        assert!(pace.ask(&all[0]), "nothing is paced");
+        let mut now = Instant::now();
+        pace.set(Some(100.0), now);
+        for control in &all {
+            assert!(!pace.ask(control));
         }
-        for _ in 0..10_000 {
-            let wait = pace.turn(|| now).map_or(Duration::ZERO, |turn| turn - now);
-            assert!(wait <= Duration::from_secs(4));
+        let mut served = 0;
+        for _ in 0..40 {
+            now += TICK;
+            pace.set(Some(100.0), now);
+            while served < all.len() && all[served].take_turn() {
+                served += 1;
+            }
+            assert!(all[served..].iter().all(|control| !control.take_turn()));
         }
-        pace.set(None);
-        assert_eq!(pace.turn(|| now), None);
+        assert!((199..=201).contains(&served), "{served} in two seconds");
+        // Whoever leaves takes no turn.
+        for control in &all[served..served + 500] {
+            control.leave_turns();
+        }
+        now += TICK;
+        pace.set(Some(100.0), now);
+        assert!(all[served + 500].take_turn());
+    }
+
+    #[test]
+    fn the_end_of_pacing_lets_nobody_wait_and_does_not_let_all_go_at_once() {
+        let pace = Pace::new();
+        let all = controls(20_000);
+        let mut now = Instant::now();
+        pace.set(Some(100.0), now);
+        for control in &all {
+            assert!(!pace.ask(control));
+        }
+        let (mut left, mut ticks) = (all.len(), 0);
+        while pace.is_on() {
+            now += TICK;
+            ticks += 1;
+            pace.set(None, now);
+            let at_once = left - pace.waiting();
+            left = pace.waiting();
+            assert!(at_once < 5_000, "{at_once} in tick {ticks}");
+        }
+        assert!(all.iter().all(|control| control.take_turn()));
+        assert!(ticks < 100, "{ticks}");
+        assert!(pace.ask(&all[0]));
+    }
+
+    #[test]
+    fn new_connections_get_a_share_and_none_while_a_turn_takes_too_long() {
+        const WAIT: Duration = Duration::from_secs(20);
+        let pace = Pace::new();
+        assert!(pace.may_enter(WAIT));
+        let mut now = Instant::now();
+        let mut entered = 0;
+        for _ in 0..=200 {
+            pace.set(Some(80.0), now);
+            now += TICK;
+            while pace.may_enter(WAIT) {
+                entered += 1;
+            }
+        }
+        assert!((100..=112).contains(&entered), "{entered} in ten seconds");
+        for control in &controls(1_700) {
+            pace.ask(control);
+        }
+        now += TICK * 100;
+        pace.set(Some(80.0), now);
+        assert!(!pace.may_enter(WAIT), "a turn takes 21 seconds");
+    }
+
+    /// Chargers that say the next thing as soon as they are answered, in front of a healthy sink. Gives
+    /// how often each was answered, what was taken in and stored per second in the second half, and the
+    /// largest backlog in bytes.
+    fn run(chargers: u64, capacity: f64, seconds: f64) -> (Vec<u32>, f64, f64, f64) {
+        const RECORD: u64 = 500;
+        const BOUND: u64 = 8 << 30;
+        const FROM: u64 = 16 << 20;
+        let (pace, all) = (Pace::new(), controls(chargers));
+        let mut controller = Controller::new(FROM);
+        let mut answers = vec![0; all.len()];
+        let mut is_waiting = vec![false; all.len()];
+        let step = TICK.as_secs_f64();
+        let (mut backlog, mut delivered, mut worst) = (0.0_f64, 0.0_f64, 0.0_f64);
+        let (mut taken, mut stored) = (0.0, 0.0);
+        let (mut t, mut now) = (0.0, Instant::now());
+        while t < seconds {
+            (t, now) = (t + step, now + TICK);
+            let mut taken_now = 0_u32;
+            // What is not held back is answered ten times a second.
+            for (i, control) in all.iter().enumerate() {
+                let may = match is_waiting[i] {
+                    true => control.take_turn(),
+                    false => (t / step) as usize % 2 == i % 2 && pace.ask(control),
+                };
+                is_waiting[i] = match is_waiting[i] {
+                    true => !may,
+                    false => pace.is_on() && !may && (t / step) as usize % 2 == i % 2,
+                };
+                if may {
+                    answers[i] += 1;
+                    taken_now += 1;
+                }
+            }
+            backlog += f64::from(taken_now);
+            let stores = (capacity * step).min(backlog);
+            backlog -= stores;
+            delivered += stores;
+            worst = worst.max(backlog * RECORD as f64);
+            if t > seconds / 2.0 {
+                taken += f64::from(taken_now);
+                stored += stores;
+            }
+            let rate = controller.tick(
+                Duration::from_secs_f64(t),
+                Sight {
+                    backlog_bytes: (backlog * RECORD as f64) as u64,
+                    record_bytes: RECORD,
+                    headroom_records: (BOUND / RECORD).saturating_sub(backlog as u64),
+                    delivered: delivered as u64,
+                    queued: 0,
+                    sink_healthy: true,
+                },
+            );
+            pace.set(rate, now);
+        }
+        let half = seconds / 2.0;
+        (answers, taken / half, stored / half, worst)
+    }
+
+    #[test]
+    fn whatever_the_number_of_chargers_what_is_taken_in_becomes_what_is_stored() {
+        // Each offers ten messages a second when nobody holds it back.
+        for (chargers, capacity, seconds) in [
+            (20_000, 1_000.0, 120.0),
+            (20_000, 20_000.0, 60.0),
+            (5_000, 50.0, 600.0),
+        ] {
+            let (answers, taken, stored, worst) = run(chargers, capacity, seconds);
+            let case = format!("{chargers} chargers, {capacity}/s");
+            let share = taken / stored;
+            assert!((0.8..1.15).contains(&share), "{case}: {taken} for {stored}");
+            assert!(stored > capacity * 0.95, "{case}: {stored}");
+            assert!(worst < f64::from(64 << 20), "{case}: {worst} bytes");
+            let (least, most) = (answers.iter().min(), answers.iter().max());
+            let (least, most) = (*least.unwrap(), *most.unwrap());
+            assert!(most - least <= 3, "{case}: {least} to {most}");
+        }
     }
 }

@@ -8,8 +8,8 @@
 use central::resend::ResendMemory;
 use central::station::Fact;
 use futures_util::task::AtomicWaker;
-use std::collections::HashMap;
-use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,8 +17,9 @@ use std::task::Waker;
 use tokio::sync::oneshot;
 
 const SHARDS: usize = 64;
-/// Chargers that are away and still remembered. Beyond it any of them is forgotten: its resends are
-/// then new records, which the projections recognise.
+/// Chargers that are away and of which something is remembered. Beyond it one of those that the directory
+/// does not know is forgotten, the one that left first; if there is none, the known one that left first.
+/// Its resends are then new records, which the projections recognise.
 const AWAY_MAX: usize = 100_000;
 
 /// Why a connection shall end.
@@ -37,7 +38,14 @@ pub(crate) enum Stop {
     Refused = 5,
     /// A newer one took its place, at another gateway.
     ReplacedElsewhere = 6,
+    /// It holds too much of messages that are not finished (see `unfinished`).
+    Unfinished = 7,
 }
+
+/// Where a connection stands in the queue for turns (see `pace`).
+const NO_TURN: u8 = 0;
+const WAITS_FOR_TURN: u8 = 1;
+const HAS_TURN: u8 = 2;
 
 /// What others may say to a connection's task.
 #[derive(Default)]
@@ -45,6 +53,9 @@ pub(crate) struct Control {
     /// Milliseconds at its start, strictly increasing per gateway.
     pub(crate) epoch: u64,
     stop: AtomicU8,
+    turn: AtomicU8,
+    /// The directory knows this charger: it is not just anybody's identity.
+    is_known: AtomicBool,
     waker: AtomicWaker,
     has_facts: AtomicBool,
     has_new_profile: AtomicBool,
@@ -82,8 +93,50 @@ impl Control {
             3 => Some(Stop::NotDurable),
             5 => Some(Stop::Refused),
             6 => Some(Stop::ReplacedElsewhere),
+            7 => Some(Stop::Unfinished),
             _ => Some(Stop::Poisoned),
         }
+    }
+
+    /// It has asked for a turn.
+    pub(crate) fn wait_for_turn(&self) {
+        self.turn.store(WAITS_FOR_TURN, Ordering::Release);
+    }
+
+    /// Gives it the turn that it waits for and wakes it. `false` if it waits for none any more.
+    pub(crate) fn give_turn(&self) -> bool {
+        let given = self.turn.compare_exchange(
+            WAITS_FOR_TURN,
+            HAS_TURN,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        if given.is_ok() {
+            self.waker.wake();
+        }
+        given.is_ok()
+    }
+
+    /// Whether its turn has come; then it is taken.
+    pub(crate) fn take_turn(&self) -> bool {
+        self.turn
+            .compare_exchange(HAS_TURN, NO_TURN, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// It wants no turn any more.
+    pub(crate) fn leave_turns(&self) {
+        self.turn.store(NO_TURN, Ordering::Release);
+    }
+
+    /// Says whether the directory knows this charger. What is remembered of those that it does not
+    /// know is forgotten first.
+    pub(crate) fn set_known(&self, is_known: bool) {
+        self.is_known.store(is_known, Ordering::Relaxed);
+    }
+
+    fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
     }
 
     /// The directory holds another profile for it than before.
@@ -118,13 +171,25 @@ impl Control {
 
 enum Slot {
     Here(Arc<Control>),
-    Away(ResendMemory),
+    Away(Away),
+}
+
+/// What is remembered of a charger that is away; never empty.
+struct Away {
+    memory: ResendMemory,
+    is_known: bool,
+    /// Its place in `Shard::left`.
+    number: u64,
 }
 
 #[derive(Default)]
 struct Shard {
     slots: HashMap<Arc<str>, Slot>,
     away: usize,
+    last_number: u64,
+    /// Those that are away in the order in which they left, the unknown ones and the known ones. Holds
+    /// some that have come back as well.
+    left: [VecDeque<(Arc<str>, u64)>; 2],
 }
 
 /// What a claim found.
@@ -178,12 +243,14 @@ impl Registry {
                 self.here.fetch_add(1, Ordering::Relaxed);
                 Before::Away(ResendMemory::default())
             }
-            Some(Slot::Away(memory)) => {
+            Some(Slot::Away(away)) => {
                 shard.away -= 1;
                 self.here.fetch_add(1, Ordering::Relaxed);
-                Before::Away(memory)
+                control.set_known(away.is_known);
+                Before::Away(away.memory)
             }
             Some(Slot::Here(old)) => {
+                control.set_known(old.is_known());
                 let (sender, receiver) = oneshot::channel();
                 *lock(&old.successor) = Some(sender);
                 old.stop(Stop::Replaced);
@@ -201,25 +268,22 @@ impl Registry {
             let _ = successor.send(memory);
             return;
         }
-        let Entry::Occupied(mut entry) = shard.slots.entry(Arc::clone(key)) else {
-            return;
-        };
-        let counts = matches!(entry.get(), Slot::Here(current) if Arc::ptr_eq(current, control));
+        let counts = matches!(
+            shard.slots.get(key),
+            Some(Slot::Here(current)) if Arc::ptr_eq(current, control)
+        );
         if counts {
-            entry.insert(Slot::Away(memory));
-            shard.away += 1;
+            shard.slots.remove(key);
             self.here.fetch_sub(1, Ordering::Relaxed);
-            shard.forget_some();
+            shard.keep(Arc::clone(key), memory, control.is_known());
         }
     }
 
-    /// What was learnt of a charger before it connected.
-    pub(crate) fn remember(&self, key: Arc<str>, memory: ResendMemory) {
+    /// What was learnt of a charger before it connected, and whether the directory knows it.
+    pub(crate) fn remember(&self, key: Arc<str>, memory: ResendMemory, is_known: bool) {
         let mut shard = self.shard(&key);
-        if let Entry::Vacant(entry) = shard.slots.entry(key) {
-            entry.insert(Slot::Away(memory));
-            shard.away += 1;
-            shard.forget_some();
+        if !shard.slots.contains_key(&key) {
+            shard.keep(key, memory, is_known);
         }
     }
 
@@ -256,18 +320,52 @@ impl Registry {
 }
 
 impl Shard {
+    /// Keeps what is remembered of a charger that is not in the map, if it is anything.
+    fn keep(&mut self, key: Arc<str>, memory: ResendMemory, is_known: bool) {
+        if memory.is_empty() {
+            return;
+        }
+        self.last_number += 1;
+        let number = self.last_number;
+        self.left[usize::from(is_known)].push_back((Arc::clone(&key), number));
+        let away = Away {
+            memory,
+            is_known,
+            number,
+        };
+        self.slots.insert(key, Slot::Away(away));
+        self.away += 1;
+        self.forget_some();
+        self.tidy();
+    }
+
     fn forget_some(&mut self) {
         while self.away > AWAY_MAX / SHARDS {
-            let away = self
-                .slots
-                .iter()
-                .find(|(_, slot)| matches!(slot, Slot::Away(_)))
-                .map(|(key, _)| Arc::clone(key));
-            let Some(key) = away else { return };
-            self.slots.remove(&key);
-            self.away -= 1;
+            let [unknown, known] = &mut self.left;
+            let Some((key, number)) = unknown.pop_front().or_else(|| known.pop_front()) else {
+                return;
+            };
+            if is_still_away(&self.slots, &key, number) {
+                self.slots.remove(&key);
+                self.away -= 1;
+            }
         }
     }
+
+    /// Drops those that have come back from the order of leaving, when they are more than the others.
+    fn tidy(&mut self) {
+        let all: usize = self.left.iter().map(VecDeque::len).sum();
+        if all > self.away * 2 + 64 {
+            let slots = &self.slots;
+            for left in &mut self.left {
+                left.retain(|(key, number)| is_still_away(slots, key, *number));
+            }
+        }
+    }
+}
+
+fn is_still_away(slots: &HashMap<Arc<str>, Slot>, key: &str, number: u64) -> bool {
+    matches!(slots.get(key), Some(Slot::Away(away)) if away.number == number)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -278,6 +376,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use central::record::{AnswerKind, Notes};
+    use central::{Record, RecordKind};
 
     fn control(registry: &Registry) -> Arc<Control> {
         Arc::new(Control::new(registry.next_epoch(1_000)))
@@ -329,17 +429,81 @@ mod tests {
         assert_eq!(new.stopped(), None);
     }
 
+    /// What is remembered of a charger that was answered once.
+    fn memory() -> ResendMemory {
+        let mut memory = ResendMemory::default();
+        memory.learn(&Record {
+            kind: RecordKind::Call,
+            charger_id: "cp",
+            ocpp_version: ocpp::Version::V16,
+            message_id: "1",
+            action: "StopTransaction",
+            payload: r#"{"transactionId":5,"meterStop":9,"timestamp":"2026-01-02T03:04:05Z"}"#,
+            answer_kind: AnswerKind::Result,
+            answer: "{}",
+            received_at: central::Timestamp(1),
+            epoch: 1,
+            notes: Notes::default(),
+            reason: "",
+        });
+        assert!(!memory.is_empty());
+        memory
+    }
+
+    fn connect_and_leave(registry: &Registry, key: &str, is_known: bool, said: ResendMemory) {
+        let (key, control) = (Arc::from(key), control(registry));
+        registry.claim(&key, &control);
+        control.set_known(is_known);
+        registry.release(&key, &control, said);
+    }
+
+    fn kept(registry: &Registry) -> usize {
+        let shards = registry.shards.iter();
+        shards.map(|shard| lock(shard).slots.len()).sum()
+    }
+
+    fn is_remembered(registry: &Registry, key: &str) -> bool {
+        matches!(registry.claim(&key.into(), &control(registry)), Before::Away(memory) if !memory.is_empty())
+    }
+
+    #[test]
+    fn strangers_push_out_nobody() {
+        let registry = Registry::new(0);
+        for i in 0..1_000 {
+            connect_and_leave(&registry, &format!("cp-{i}"), i % 2 == 0, memory());
+        }
+        // Nothing to be remembered of these.
+        for i in 0..AWAY_MAX + 10_000 {
+            let nothing = ResendMemory::default();
+            connect_and_leave(&registry, &format!("made-up-{i}"), false, nothing);
+        }
+        assert_eq!(kept(&registry), 1_000);
+        // These said something, and push out others that the directory does not know.
+        for i in 0..AWAY_MAX + 10_000 {
+            connect_and_leave(&registry, &format!("made-up-{i}"), false, memory());
+        }
+        assert!(kept(&registry) <= AWAY_MAX);
+        for i in (0..1_000).step_by(2) {
+            assert!(is_remembered(&registry, &format!("cp-{i}")), "cp-{i}");
+        }
+        assert!(!is_remembered(&registry, "made-up-1"));
+    }
+
     #[test]
     fn chargers_that_are_away_are_remembered_up_to_a_bound() {
         let registry = Registry::new(0);
         for i in 0..AWAY_MAX + 10_000 {
-            registry.remember(format!("cp-{i}").into(), ResendMemory::default());
+            registry.remember(format!("cp-{i}").into(), memory(), true);
         }
-        let kept: usize = registry
-            .shards
-            .iter()
-            .map(|shard| lock(shard).slots.len())
+        assert!(kept(&registry) <= AWAY_MAX, "{}", kept(&registry));
+        // Coming and going leaves nothing behind.
+        for _ in 0..10_000 {
+            connect_and_leave(&registry, "cp-7", true, memory());
+        }
+        let shards = registry.shards.iter();
+        let left: usize = shards
+            .map(|shard| lock(shard).left.iter().map(VecDeque::len).sum::<usize>())
             .sum();
-        assert!(kept <= AWAY_MAX, "{kept}");
+        assert!(left <= AWAY_MAX * 2 + 64 * SHARDS, "{left}");
     }
 }

@@ -14,6 +14,7 @@ use crate::handshake::{Refusal, Status};
 use crate::handshakes::{PeerAddress, PendingHandshakes};
 use crate::pace::Pace;
 use crate::registry::Registry;
+use crate::unfinished::Budget;
 use crate::watermark::Watermark;
 use central::GatewayId;
 use central::policy::Policy;
@@ -23,7 +24,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -39,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) passwords: Passwords,
     pub(crate) registry: Registry,
     pub(crate) pace: Pace,
+    /// The pace of chargers that are not accepted; always set.
+    pub(crate) unaccepted: Pace,
+    /// What is held of messages that are not finished, or wait.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) delivery: Delivery,
     pub(crate) damage: JournalDamage,
     pub(crate) watermark: Watermark,
@@ -119,7 +124,7 @@ impl Shared {
     }
 
     /// [`Shared::admit`] for a connection that has its place and its `epoch` already: a start may have
-    /// been recorded since it got it.
+    /// been recorded since it got it, and while messages are paced, few connections come in.
     ///
     /// # Errors
     /// As above.
@@ -127,6 +132,12 @@ impl Shared {
         self.is_open()?;
         if self.starts.have_ended(epoch) {
             return unavailable("Wattpost is starting; come back in a moment.");
+        }
+        let wait_max = Duration::from_millis(self.config.pace_wait_max_ms);
+        if !self.pace.may_enter(wait_max) {
+            return unavailable(
+                "More is said than can be stored just now; keep what you have and come back in a moment.",
+            );
         }
         Ok(())
     }

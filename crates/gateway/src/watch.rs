@@ -15,6 +15,8 @@ use tokio::sync::watch;
 
 /// The gauges are set at every so manieth tick.
 const GAUGES_EVERY: u32 = 10;
+/// What chargers that are not accepted may say while messages are paced, as a share of the pace.
+const UNACCEPTED_SHARE: f64 = 0.125;
 /// How long the sockets may take to close before the failure is told.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -57,7 +59,12 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
                 sink_healthy: is_healthy(&shared.delivery, queued),
             },
         );
-        shared.pace.set(rate);
+        let now = Instant::now();
+        shared.pace.set(rate, now);
+        // While there is more than can be stored, those who are not accepted get little of it.
+        let unaccepted = f64::from(shared.config.unaccepted_per_second);
+        let share = rate.map_or(unaccepted, |rate| rate * UNACCEPTED_SHARE);
+        shared.unaccepted.set(Some(unaccepted.min(share)), now);
 
         count = count.wrapping_add(1);
         if count.is_multiple_of(GAUGES_EVERY) {
@@ -76,6 +83,8 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
             figures.directory_loaded.set(f64::from(is_loaded));
             let age = directory.age().unwrap_or_default();
             figures.directory_age.set(age.as_secs_f64());
+            figures.waiting_messages.set(shared.pace.waiting() as f64);
+            shared.budget.report();
         }
     }
 }

@@ -1,0 +1,501 @@
+//! Messages of which only a part has come, and messages that wait for their turn: how many bytes they
+//! hold, since when, and what happens when that is too much.
+//!
+//! The WebSocket library keeps the parts of an unfinished message in its own buffers and says nothing of
+//! them. So the bytes are followed below it, frame header by frame header ([`Meter`]). What is held is
+//! counted over all connections ([`Budget`]); when it is used up, those connections are closed that hold
+//! the most bytes for the longest time.
+
+use crate::registry::{Control, Stop};
+use metrics::{Counter, Gauge, counter, gauge};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Bytes of a message that are not counted: the read buffer of a connection has them anyway.
+pub(crate) const FREE_BYTES: usize = 2_048;
+/// When the budget is used up, connections are closed until this share of it is free.
+const FREED_SHARE: u64 = 8;
+
+/// Bytes held by unfinished and waiting messages, over all connections.
+pub(crate) struct Budget {
+    max_bytes: u64,
+    used: AtomicU64,
+    held: Mutex<Held>,
+    gauge: Gauge,
+    closed: Counter,
+}
+
+#[derive(Default)]
+struct Held {
+    last: u64,
+    entries: HashMap<u64, Entry>,
+}
+
+struct Entry {
+    control: Arc<Control>,
+    bytes: u64,
+    since: Instant,
+}
+
+impl Budget {
+    /// At most `max_bytes` are held.
+    pub(crate) fn new(max_bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max_bytes: max_bytes as u64,
+            used: AtomicU64::new(0),
+            held: Mutex::default(),
+            gauge: gauge!("wattpost_gateway_unfinished_bytes"),
+            closed: counter!("wattpost_gateway_unfinished_closed_total", "reason" => "bytes"),
+        })
+    }
+
+    /// Bytes held now, without those of connections that have been told to close.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Counts `bytes` held by the connection of `control` since `since`, until the charge is dropped.
+    pub(crate) fn charge(
+        self: &Arc<Self>,
+        control: &Arc<Control>,
+        bytes: usize,
+        since: Instant,
+    ) -> Charge {
+        let mut held = lock(&self.held);
+        held.last += 1;
+        let id = held.last;
+        held.entries.insert(
+            id,
+            Entry {
+                control: Arc::clone(control),
+                bytes: bytes as u64,
+                since,
+            },
+        );
+        self.used.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.enforce(&mut held);
+        Charge {
+            budget: Arc::clone(self),
+            id,
+        }
+    }
+
+    fn grow(&self, id: u64, bytes: usize) {
+        let mut held = lock(&self.held);
+        // Not there any more: its connection has been told to close.
+        let Some(entry) = held.entries.get_mut(&id) else {
+            return;
+        };
+        let more = (bytes as u64).saturating_sub(entry.bytes);
+        entry.bytes += more;
+        self.used.fetch_add(more, Ordering::Relaxed);
+        self.enforce(&mut held);
+    }
+
+    fn release(&self, id: u64) {
+        let mut held = lock(&self.held);
+        if let Some(entry) = held.entries.remove(&id) {
+            self.used.fetch_sub(entry.bytes, Ordering::Relaxed);
+        }
+        if held.entries.is_empty() && held.entries.capacity() > 64 {
+            held.entries = HashMap::new();
+        }
+    }
+
+    /// Closes connections when too much is held: those with the most bytes times seconds first. Who
+    /// fills the budget and waits is closed before who is just sending, however small the parts are.
+    /// Several at a time, so that the search for them costs little per byte received.
+    fn enforce(&self, held: &mut Held) {
+        if self.used.load(Ordering::Relaxed) <= self.max_bytes {
+            return;
+        }
+        let now = Instant::now();
+        let mut all: Vec<(u64, u128)> = held
+            .entries
+            .iter()
+            .map(|(id, entry)| {
+                let held_for = now.saturating_duration_since(entry.since).as_micros() + 1;
+                (*id, held_for.saturating_mul(entry.bytes.into()))
+            })
+            .collect();
+        all.sort_unstable_by_key(|(_, weight)| std::cmp::Reverse(*weight));
+        let goal = self.max_bytes - self.max_bytes / FREED_SHARE;
+        let (mut closed, mut freed) = (0_u64, 0);
+        for (id, _) in all {
+            if self.used.load(Ordering::Relaxed) <= goal {
+                break;
+            }
+            if let Some(entry) = held.entries.remove(&id) {
+                self.used.fetch_sub(entry.bytes, Ordering::Relaxed);
+                freed += entry.bytes;
+                closed += 1;
+                entry.control.stop(Stop::Unfinished);
+            }
+        }
+        self.closed.increment(closed);
+        tracing::warn!(
+            connections = closed,
+            bytes = freed,
+            max_bytes = self.max_bytes,
+            "closing connections that held the most bytes of unfinished messages: gateway.unfinished_max_bytes \
+             was used up"
+        );
+    }
+
+    /// Tells the figure.
+    pub(crate) fn report(&self) {
+        self.gauge.set(self.used.load(Ordering::Relaxed) as f64);
+    }
+}
+
+/// Bytes counted in a [`Budget`] until this is dropped.
+pub(crate) struct Charge {
+    budget: Arc<Budget>,
+    id: u64,
+}
+
+impl Charge {
+    /// It is `bytes` now; never less than before.
+    fn grow(&self, bytes: usize) {
+        self.budget.grow(self.id, bytes);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.release(self.id);
+    }
+}
+
+/// Follows the frames of one connection in the bytes that come from it. It judges nothing: what is against
+/// the protocol ends the connection above it.
+pub(crate) struct Meter {
+    budget: Arc<Budget>,
+    control: Option<Arc<Control>>,
+    /// One message at most, as the library bounds it.
+    message_max_bytes: usize,
+    head: [u8; 14],
+    head_len: usize,
+    /// Of the frame whose header has been read.
+    payload_left: u64,
+    is_data: bool,
+    is_last: bool,
+    /// Since when a frame is incomplete.
+    frame_since: Option<Instant>,
+    /// Since when a data message is incomplete.
+    message_since: Option<Instant>,
+    message_bytes: usize,
+    charge: Option<Charge>,
+    charged: usize,
+    is_gate_closed: bool,
+    is_gated: bool,
+}
+
+impl Meter {
+    pub(crate) fn new(budget: &Arc<Budget>, message_max_bytes: usize) -> Self {
+        Self {
+            budget: Arc::clone(budget),
+            control: None,
+            message_max_bytes,
+            head: [0; 14],
+            head_len: 0,
+            payload_left: 0,
+            is_data: false,
+            is_last: false,
+            frame_since: None,
+            message_since: None,
+            message_bytes: 0,
+            charge: None,
+            charged: 0,
+            is_gate_closed: false,
+            is_gated: false,
+        }
+    }
+
+    /// Who is told to close when too much is held.
+    pub(crate) fn belong_to(&mut self, control: &Arc<Control>) {
+        self.control = Some(Arc::clone(control));
+    }
+
+    /// Since when a message, or a control frame, is incomplete. Frames between its parts change nothing.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.message_since.or(self.frame_since)
+    }
+
+    /// Moves that moment by a time in which nothing was read.
+    pub(crate) fn postpone(&mut self, by: Duration) {
+        for since in [&mut self.message_since, &mut self.frame_since] {
+            *since = since.map(|since| since + by);
+        }
+    }
+
+    /// While the gate is closed, no more than [`FREE_BYTES`] of a message are let in.
+    pub(crate) fn close_gate(&mut self, is_closed: bool) {
+        self.is_gate_closed = is_closed;
+        self.is_gated = false;
+    }
+
+    /// Whether bytes were kept out since the gate was last set.
+    pub(crate) const fn is_gated(&self) -> bool {
+        self.is_gated
+    }
+
+    /// Whether the next bytes may be read.
+    pub(crate) fn may_read(&mut self) -> bool {
+        self.is_gated |= self.is_gate_closed && self.message_bytes >= FREE_BYTES;
+        !self.is_gated
+    }
+
+    /// These bytes have come.
+    pub(crate) fn take(&mut self, mut bytes: &[u8], now: Instant) {
+        while !bytes.is_empty() {
+            self.frame_since.get_or_insert(now);
+            if self.payload_left > 0 {
+                let count = bytes
+                    .len()
+                    .min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
+                self.payload_left -= count as u64;
+                bytes = &bytes[count..];
+                self.count(count);
+            } else {
+                self.head[self.head_len] = bytes[0];
+                self.head_len += 1;
+                bytes = &bytes[1..];
+                if self.head_len < 2 || self.head_len < head_len(self.head[1]) {
+                    continue;
+                }
+                self.take_head(now);
+            }
+            if self.payload_left == 0 {
+                self.end_frame();
+            }
+        }
+        self.settle(now);
+    }
+
+    fn take_head(&mut self, now: Instant) {
+        let [first, second, ..] = self.head;
+        let long = &self.head[2..];
+        self.payload_left = match second & 0x7f {
+            126 => u64::from(u16::from_be_bytes([long[0], long[1]])),
+            127 => long[..8]
+                .iter()
+                .fold(0, |len, byte| len << 8 | u64::from(*byte)),
+            len => len.into(),
+        };
+        let len = std::mem::take(&mut self.head_len);
+        self.is_data = first & 0x08 == 0;
+        self.is_last = first & 0x80 != 0;
+        if self.is_data {
+            self.message_since
+                .get_or_insert(self.frame_since.unwrap_or(now));
+            self.count(len);
+            // Parts of a compressed message are inflated as they come, to anything up to the bound.
+            if first & 0x40 != 0 && !self.is_last {
+                self.message_bytes = self.message_bytes.max(self.message_max_bytes);
+            }
+        }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        if self.is_data {
+            self.message_bytes += bytes;
+        }
+    }
+
+    fn end_frame(&mut self) {
+        self.frame_since = None;
+        if self.is_data && self.is_last {
+            self.message_since = None;
+            self.message_bytes = 0;
+            self.charge = None;
+            self.charged = 0;
+        }
+        self.is_data = false;
+    }
+
+    /// Counts what is held now: buffers grow by doubling.
+    fn settle(&mut self, now: Instant) {
+        if self.message_bytes <= FREE_BYTES || self.message_bytes <= self.charged {
+            return;
+        }
+        let Some(control) = &self.control else { return };
+        let most = self.message_max_bytes.next_power_of_two();
+        self.charged = self.message_bytes.next_power_of_two().min(most);
+        match &self.charge {
+            Some(charge) => charge.grow(self.charged),
+            None => {
+                let since = self.message_since.unwrap_or(now);
+                self.charge = Some(self.budget.charge(control, self.charged, since));
+            }
+        }
+    }
+}
+
+/// Length of a header with this second byte.
+const fn head_len(second: u8) -> usize {
+    let long = match second & 0x7f {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    let mask = if second & 0x80 == 0 { 0 } else { 4 };
+    2 + long + mask
+}
+
+/// A [`Meter`] shared by the line below the library and the connection above it: both belong to one task,
+/// so nobody ever waits for the lock.
+pub(crate) type SharedMeter = Arc<Mutex<Meter>>;
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whatever panicked, the counts are whole between any two lines.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1 << 10;
+
+    fn control(epoch: u64) -> Arc<Control> {
+        Arc::new(Control::new(epoch))
+    }
+
+    fn meter(budget: &Arc<Budget>, control: &Arc<Control>) -> Meter {
+        let mut meter = Meter::new(budget, 1 << 20);
+        meter.belong_to(control);
+        meter
+    }
+
+    /// A masked frame of zeros.
+    fn frame(first: u8, len: usize) -> Vec<u8> {
+        let mut bytes = vec![first];
+        match len {
+            0..126 => bytes.push(0x80 | len as u8),
+            126..=0xffff => {
+                bytes.push(0x80 | 126);
+                bytes.extend_from_slice(&(len as u16).to_be_bytes());
+            }
+            _ => {
+                bytes.push(0x80 | 127);
+                bytes.extend_from_slice(&(len as u64).to_be_bytes());
+            }
+        }
+        bytes.resize(bytes.len() + 4 + len, 0);
+        bytes
+    }
+
+    #[test]
+    fn whatever_the_pieces_a_whole_message_leaves_nothing_counted() {
+        let budget = Budget::new(64 << 20);
+        let control = control(1);
+        for piece in [1, 3, 7, 1_000, 1 << 20] {
+            let mut meter = meter(&budget, &control);
+            let now = Instant::now();
+            let all = [
+                frame(0x81, 5),
+                frame(0x01, 300),
+                frame(0x89, 4),
+                frame(0x00, 70_000),
+                frame(0x80, 0),
+                frame(0x82, 100 * KIB),
+            ]
+            .concat();
+            for piece in all.chunks(piece) {
+                meter.take(piece, now);
+            }
+            assert_eq!((meter.since(), budget.used()), (None, 0), "{}", piece);
+        }
+    }
+
+    #[test]
+    fn a_message_is_as_old_as_its_first_byte_whatever_comes_between() {
+        let budget = Budget::new(64 << 20);
+        let mut meter = meter(&budget, &control(1));
+        let start = Instant::now();
+        let later = |seconds| start + Duration::from_secs(seconds);
+        meter.take(&frame(0x01, 10 * KIB), start);
+        assert_eq!(budget.used(), 16 << 10);
+        for second in 1..100 {
+            meter.take(&frame(0x89, 0), later(second));
+            meter.take(&frame(0x00, 1), later(second));
+        }
+        assert_eq!(meter.since(), Some(start));
+        meter.postpone(Duration::from_secs(5));
+        assert_eq!(meter.since(), Some(later(5)));
+        meter.take(&frame(0x80, 1), later(100));
+        assert_eq!((meter.since(), budget.used()), (None, 0));
+        // A header alone, of which nobody knows yet what it begins.
+        meter.take(&[0x81], later(101));
+        assert_eq!(meter.since(), Some(later(101)));
+    }
+
+    #[test]
+    fn a_part_of_a_compressed_message_counts_as_what_it_may_become() {
+        let budget = Budget::new(64 << 20);
+        let mut meter = meter(&budget, &control(1));
+        meter.take(&frame(0x41, 100), Instant::now());
+        assert_eq!(budget.used(), 1 << 20);
+    }
+
+    #[test]
+    fn a_closed_gate_lets_in_what_the_buffer_has_room_for() {
+        let budget = Budget::new(64 << 20);
+        let mut meter = meter(&budget, &control(1));
+        let now = Instant::now();
+        let message = frame(0x81, 10 * KIB);
+        meter.close_gate(true);
+        assert!(meter.may_read());
+        meter.take(&message[..FREE_BYTES + 1], now);
+        assert!(!meter.may_read() && meter.is_gated());
+        meter.close_gate(false);
+        assert!(meter.may_read() && !meter.is_gated());
+        meter.take(&message[FREE_BYTES + 1..], now);
+        meter.close_gate(true);
+        assert!(meter.may_read());
+    }
+
+    #[test]
+    fn who_holds_the_most_for_the_longest_is_closed_and_who_is_just_sending_is_not() {
+        let budget = Budget::new(64 << 20);
+        let start = Instant::now();
+        let held_for = |seconds| start.checked_sub(Duration::from_secs(seconds)).unwrap();
+        let idle: Vec<_> = (0..600).map(control).collect();
+        let honest = control(1_000);
+        let mut charges = Vec::new();
+        let mut most = 0;
+        let sending = budget.charge(&honest, 64 * KIB, start);
+        for control in &idle {
+            let charge = budget.charge(control, 4 * KIB, held_for(30));
+            charge.grow(1 << 20);
+            most = most.max(budget.used());
+            charges.push(charge);
+        }
+        assert!(most <= 64 << 20, "{most}");
+        assert_eq!(honest.stopped(), None);
+        let closed = idle
+            .iter()
+            .filter(|control| control.stopped() == Some(Stop::Unfinished))
+            .count();
+        assert!(closed >= 600 - 64, "{closed}");
+        drop((charges, sending));
+        assert_eq!(budget.used(), 0);
+
+        // Small parts of many do not push out one large message that comes at once.
+        let many: Vec<_> = (0..16_000).map(control).collect();
+        let charges: Vec<_> = many
+            .iter()
+            .map(|control| budget.charge(control, 4 * KIB, held_for(30)))
+            .collect();
+        let sending = budget.charge(&honest, 1 << 20, start);
+        let more = budget.charge(&honest, 1 << 20, start);
+        assert_eq!(honest.stopped(), None);
+        assert!(many.iter().any(|control| control.stopped().is_some()));
+        drop((charges, sending, more));
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,401 @@
+//! What many chargers at once, or a few that mean harm, can do to all others: overload with more
+//! connections than the sink stores records a second, messages that are never finished, strangers that
+//! are not accepted.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use central::RecordKind;
+use central::policy::UnknownCharger;
+use common::charger::{CLOSE, Charger, PING, PONG, TEXT, encode, request};
+use common::{PATIENCE, World, soon, transaction_id, until};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// A gateway whose sink stores `per_second` records and whose chargers are paced almost at once.
+async fn slow_world(per_second: u64) -> World {
+    World::with(|setup| {
+        setup.journal.max_bytes = 16 << 20;
+        setup.journal.retain_bytes = 0;
+        setup.config.pace_from_bytes = Some(16 << 10);
+        setup.config.batch_max_records = 10;
+        setup.config.ping_interval_s = 1;
+        setup.config.ping_misses_max = 1;
+        setup.config.silence_max_s = 2;
+        setup.sink.per_second.store(per_second, Ordering::SeqCst);
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_chargers_than_records_stored_in_many_seconds_end_in_equilibrium() {
+    const CHARGERS: usize = 400;
+    const CAPACITY: u64 = 40;
+    let world = Arc::new(slow_world(CAPACITY).await);
+    let mut chargers = Vec::new();
+    for i in 0..CHARGERS {
+        chargers.push(Charger::connect(&world, &format!("CP-{i}")).await);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicU64::new(0));
+    let mut tasks = Vec::new();
+    for mut charger in chargers {
+        let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+        tasks.push(tokio::spawn(async move {
+            let mut own = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                charger
+                    .text(&format!(r#"[2,"{own}","Heartbeat",{{}}]"#))
+                    .await;
+                match charger.try_read().await {
+                    Some((TEXT, answer)) => {
+                        assert!(answer.starts_with(format!(r#"[3,"{own}","#).as_bytes()));
+                    }
+                    other => panic!("closed after {own} answers: {other:?}"),
+                }
+                own += 1;
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+            own
+        }));
+    }
+    // Three times in a row, over more than one round of all: what is acknowledged is what is stored.
+    let began = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_secs(6));
+    ticks.tick().await;
+    let mut seen = (0, 0);
+    let mut right = 0;
+    while right < 3 {
+        ticks.tick().await;
+        let now = (
+            answered.load(Ordering::Relaxed),
+            world.sink.count(|_| true) as u64,
+        );
+        let (taken, stored) = (now.0 - seen.0, now.1 - seen.1);
+        seen = now;
+        right = match taken as f64 <= stored as f64 * 1.25 + 20.0 {
+            true => right + 1,
+            false => 0,
+        };
+        assert!(
+            began.elapsed() < Duration::from_secs(120),
+            "never settled: acknowledged {taken}, stored {stored}"
+        );
+    }
+    assert_eq!(world.journal.full(), None);
+    let status = world.journal.status();
+    assert!(status.used_bytes < 4 << 20, "{} bytes", status.used_bytes);
+    // More is stored now: nobody waits on.
+    stop.store(true, Ordering::Relaxed);
+    world.sink.per_second.store(0, Ordering::SeqCst);
+    let (mut least, mut most) = (u64::MAX, 0);
+    for task in tasks {
+        let own = soon("the last answer", task)
+            .await
+            .expect("no socket is closed");
+        (least, most) = (least.min(own), most.max(own));
+    }
+    assert!(least >= 1 && most - least <= 20, "{least} to {most}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_turn_is_answered_its_pings_and_not_closed_for_silence() {
+    const CHARGERS: usize = 120;
+    let world = Arc::new(slow_world(20).await);
+    let mut crowd = Vec::new();
+    for i in 0..CHARGERS {
+        crowd.push(Charger::connect(&world, &format!("CP-{i}")).await);
+    }
+    let mut one = Charger::connect(&world, "one").await;
+    let mut large = Charger::connect(&world, "large").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = Vec::new();
+    for mut charger in crowd {
+        let stop = Arc::clone(&stop);
+        tasks.push(tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                charger.text(r#"[2,"1","Heartbeat",{}]"#).await;
+                charger.try_read().await.expect("is not closed");
+            }
+        }));
+    }
+    // As long as it takes until a turn takes longer than any silence is allowed to last.
+    let began = Instant::now();
+    let mut waited = Duration::ZERO;
+    while waited < Duration::from_millis(3_500) {
+        let asked = Instant::now();
+        let other = async {
+            large.text(r#"[2,"1","Heartbeat",{}]"#).await;
+            large.try_read().await.expect("is not closed");
+        };
+        let this = async {
+            one.text(r#"[2,"1","Heartbeat",{}]"#).await;
+            one.frame(0x80 | PING, b"are you there").await;
+            let first = one.try_read().await.expect("is not closed");
+            let took = asked.elapsed();
+            let second = one.try_read().await.expect("is not closed");
+            let waits = asked.elapsed() > Duration::from_secs(2);
+            let pong = if waits { first } else { second };
+            assert!(!waits || pong == (PONG, b"are you there".to_vec()));
+            assert!(!waits || took < Duration::from_secs(2), "the ping waited");
+            asked.elapsed()
+        };
+        (waited, ()) = tokio::join!(this, other);
+        assert!(began.elapsed() < Duration::from_secs(90), "nobody waits");
+    }
+    // What is longer than the read buffer waits outside and comes in whole.
+    let long = format!(
+        r#"[2,"1","DataTransfer",{{"vendorId":"v","data":"{}"}}]"#,
+        "x".repeat(300 << 10)
+    );
+    let asked = Instant::now();
+    large.text(&long).await;
+    let (_, answer) = large.try_read().await.expect("is not closed");
+    assert!(answer.starts_with(br#"[3,"1","#));
+    assert!(
+        asked.elapsed() > Duration::from_secs(1),
+        "it has waited too"
+    );
+    stop.store(true, Ordering::Relaxed);
+    world.sink.per_second.store(0, Ordering::SeqCst);
+    for task in tasks {
+        soon("all answers", task)
+            .await
+            .expect("no socket is closed");
+    }
+}
+
+/// Begins a message of `len` bytes and sends all of it but the last byte, or as much as is taken.
+async fn begin_message(charger: &mut Charger, message: &[u8]) {
+    let all = &message[..message.len() - 1];
+    let _ = tokio::time::timeout(PATIENCE, charger.socket.write_all(all)).await;
+}
+
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line
+        .and_then(|line| line.split_whitespace().nth(1))
+        .expect("a size");
+    kib.parse::<usize>().expect("a number") << 10
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_hundred_messages_that_are_never_finished_cost_a_bounded_amount_of_memory() {
+    const STRANGERS: usize = 600;
+    let world = Arc::new(World::start().await);
+    let mut bystander = Charger::connect(&world, "bystander").await;
+    bystander.heartbeat().await;
+    let message = Arc::new(encode(0x80 | TEXT, &vec![b'x'; (1 << 20) - 1_000]));
+    let before = resident_bytes();
+    let mut strangers = Vec::new();
+    let mut most = 0;
+    for i in 0..STRANGERS {
+        let mut stranger = Charger::connect(&world, &format!("made-up-{i}")).await;
+        begin_message(&mut stranger, &message).await;
+        strangers.push(stranger);
+        most = most.max(resident_bytes().saturating_sub(before));
+    }
+    until("most of them have been closed", || {
+        world
+            .sink
+            .count(|stored| stored.reason.contains("not finished"))
+            >= STRANGERS - 64
+    })
+    .await;
+    most = most.max(resident_bytes().saturating_sub(before));
+    assert!(most < 100 << 20, "{most} bytes");
+    bystander.heartbeat().await;
+    // A long message that is finished is answered meanwhile.
+    let long = format!(r#"{{"vendorId":"v","data":"{}"}}"#, "x".repeat(500 << 10));
+    bystander.call("DataTransfer", &long).await;
+    // They are told why.
+    let mut first = strangers.swap_remove(0);
+    let (opcode, payload) = first.read().await;
+    assert_eq!(
+        (opcode, &payload[..2]),
+        (CLOSE, &1008_u16.to_be_bytes()[..])
+    );
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_finished_in_time_closes_its_connection_whatever_is_pinged() {
+    let world = World::with(|setup| {
+        setup.config.unfinished_timeout_ms = 1_000;
+        setup.config.ping_interval_s = 1;
+    })
+    .await;
+    let mut bystander = Charger::connect(&world, "bystander").await;
+    let whole = br#"[2,"1","Heartbeat",{}]"#;
+    for (i, begin) in [
+        encode(0x80 | TEXT, whole)[..10].to_vec(),
+        encode(TEXT, &whole[..8]),
+        vec![0x80 | TEXT],
+        vec![0x80 | PING, 0x80 | 100],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut charger = Charger::connect(&world, &format!("CP-{i}")).await;
+        charger.socket.write_all(&begin).await.expect("writes");
+        let is_between_frames = begin[0] == TEXT;
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        soon("the close", async {
+            let mut byte = [0; 256];
+            loop {
+                tokio::select! {
+                    read = charger.socket.read(&mut byte) => match read {
+                        Ok(0) | Err(_) => break,
+                        Ok(_) => {}
+                    },
+                    _ = ticks.tick() => {
+                        // A sign of life every 100 ms.
+                        let sign = match is_between_frames {
+                            true => encode(0x80 | PING, b""),
+                            false => Vec::new(),
+                        };
+                        if charger.socket.write_all(&sign).await.is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+        })
+        .await;
+        bystander.heartbeat().await;
+    }
+    until("their ends are stored with the reason", || {
+        world
+            .sink
+            .count(|stored| stored.reason.contains("not finished"))
+            == 4
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_refused_at_a_full_journal_makes_no_other_forgotten() {
+    let world = World::with(|setup| {
+        setup.journal.max_bytes = 1 << 20;
+        setup.journal.retain_bytes = 0;
+    })
+    .await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    let first = charger.start_transaction("first").await;
+    world.sink.away.store(true, Ordering::SeqCst);
+    let data = format!(r#"{{"vendorId":"v","data":"{}"}}"#, "x".repeat(8_000));
+    soon("the journal is full", async {
+        for i in 0.. {
+            charger
+                .text(&format!(r#"[2,"d{i}","DataTransfer",{data}]"#))
+                .await;
+            match charger.try_read().await {
+                Some((TEXT, _)) => {}
+                _ => break,
+            }
+        }
+    })
+    .await;
+    world.sink.away.store(false, Ordering::SeqCst);
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    let mut charger = soon("it may come in again", async {
+        loop {
+            ticks.tick().await;
+            let charger = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
+            if charger.head.status == 101 {
+                break charger;
+            }
+        }
+    })
+    .await;
+    let again = charger.start_transaction("again").await;
+    assert_eq!(transaction_id(&again), transaction_id(&first));
+    // Behind the resend, so that a second record of the start would be stored by then.
+    charger.heartbeat().await;
+    until("all is stored", || {
+        world.sink.count(|stored| stored.action == "Heartbeat") == 1
+    })
+    .await;
+    let starts = world
+        .sink
+        .count(|stored| stored.action == "StartTransaction");
+    assert_eq!(starts, 1, "the resend made no record");
+}
+
+#[tokio::test]
+async fn chargers_that_are_not_accepted_leave_few_records_and_hinder_nobody() {
+    let world = World::with(|setup| {
+        setup.policy.unknown_charger = UnknownCharger::Pending;
+        setup.directory.add("known", None);
+    })
+    .await;
+    let mut known = Charger::connect(&world, "known").await;
+    let mut stranger = Charger::connect(&world, "stranger").await;
+    let calls: Vec<u8> = (0..1_000)
+        .flat_map(|i| {
+            let call = format!(
+                r#"[2,"{i}","StartTransaction",{{"connectorId":1,"idTag":"T","meterStart":{i},"timestamp":"2026-01-02T03:04:05Z"}}]"#
+            );
+            encode(0x80 | TEXT, call.as_bytes())
+        })
+        .collect();
+    stranger.socket.write_all(&calls).await.expect("writes");
+    let began = Instant::now();
+    for i in 0..15 {
+        let answer = stranger.answer().await;
+        assert!(
+            answer.starts_with(&format!(r#"[4,"{i}","SecurityError""#)),
+            "{answer}"
+        );
+        known.heartbeat().await;
+    }
+    // The first ten at once, then one a second.
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(4), "{took:?}");
+    let recorded = || {
+        world
+            .sink
+            .count(|stored| stored.action == "StartTransaction")
+    };
+    until("what was answered is stored", || recorded() >= 15).await;
+    let bound = 10 + began.elapsed().as_secs() as usize + 2;
+    assert!(recorded() <= bound, "{} records", recorded());
+}
+
+#[tokio::test]
+async fn a_message_that_waits_for_its_turn_is_stored_although_its_charger_leaves() {
+    let world = World::with(|setup| setup.policy.unknown_charger = UnknownCharger::Pending).await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    // One more than may be said at once.
+    let mut frames: Vec<u8> = (0..11)
+        .flat_map(|i| {
+            let call = format!(
+                r#"[2,"{i}","StopTransaction",{{"transactionId":{i},"meterStop":5,"timestamp":"2026-01-02T03:04:05Z"}}]"#
+            );
+            encode(0x80 | TEXT, call.as_bytes())
+        })
+        .collect();
+    frames.extend(encode(0x80 | CLOSE, &1000_u16.to_be_bytes()));
+    charger.socket.write_all(&frames).await.expect("writes");
+    assert_eq!(charger.closed().await, Some(1000));
+    until("all that was read is stored, and its end", || {
+        world
+            .sink
+            .count(|stored| stored.kind == RecordKind::Disconnected)
+            == 1
+    })
+    .await;
+    assert_eq!(
+        world
+            .sink
+            .count(|stored| stored.action == "StopTransaction"),
+        11
+    );
+}
