@@ -20,6 +20,7 @@ mod old_copies;
 mod outages;
 mod overload;
 mod resent;
+mod rotten;
 mod strangers;
 mod unknown;
 mod wrong_settings;
