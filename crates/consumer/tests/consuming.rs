@@ -9,11 +9,11 @@
 mod support;
 
 use central::ports::{DeadLetter, Health};
-use consumer::{Applier, Config, Consumer, ConsumerDeps};
+use consumer::Config;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use support::rabbit::{Broker, Content, Rabbit};
+use support::rabbit::{Content, Rabbit};
 use support::store::TestStore;
 use support::{Process, config, id, oracle, record, start, until};
 
