@@ -58,6 +58,7 @@ mod tests {
     use central::{Record, RecordId, Timestamp};
     use ocpp::Version;
     use proptest::prelude::*;
+    use std::collections::HashSet;
     use uuid::Uuid;
 
     fn there_and_back(id: RecordId, record: &Record<'_>) -> Vec<u8> {
@@ -140,6 +141,7 @@ mod tests {
         let mut message = Vec::new();
         encode(sample::id(), &sample::record(), &mut message);
         let text = String::from_utf8(message).unwrap();
+        let (mut gateways, mut ids) = (HashSet::new(), HashSet::new());
         for (foreign, why) in [
             (text.replace("\"v\":1", "\"v\":2"), "version 2"),
             (text.replace("\"v\":1,", ""), "version"),
@@ -158,12 +160,16 @@ mod tests {
             };
             assert!(letter.reason.contains(why), "{} / {why}", letter.reason);
             assert_eq!(letter.bytes, foreign.as_bytes());
-            assert_eq!(letter.id.seq, 0);
+            assert!(i64::try_from(letter.id.seq).is_ok(), "databases hold it");
+            gateways.insert(letter.id.gateway);
+            ids.insert(letter.id);
             let Decoded::Foreign(again) = decode(foreign.as_bytes()) else {
                 panic!();
             };
             assert_eq!(letter, again);
         }
+        assert_eq!(gateways.len(), 1, "a stranger makes no gateways");
+        assert!(ids.len() > 8);
     }
 
     fn kinds() -> impl Strategy<Value = RecordKind> {

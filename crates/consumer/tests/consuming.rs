@@ -8,7 +8,7 @@
 
 mod support;
 
-use central::ports::{DeadLetter, Health, HealthProbe};
+use central::ports::{DeadLetter, Health};
 use consumer::Config;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -107,29 +107,6 @@ async fn while_the_database_is_away_nothing_is_held_and_an_outage_costs_one_deli
     assert_eq!(rabbit.deliveries_max(), 2, "one redelivery for one outage");
     until("health says so", || health(&process).up).await;
     assert_holds(&store, 1..=500);
-}
-
-#[tokio::test]
-async fn a_consumer_that_gets_nothing_after_an_outage_does_not_tell_of_it_for_ever() {
-    let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
-    let process = start(&rabbit, &store, config());
-    let database = || process.applier.health().remove(0);
-    store.away.store(true, Ordering::SeqCst);
-    rabbit.publish_records(1, 1..=10);
-    until("it is noticed", || !database().up).await;
-    until("all is given back", || {
-        rabbit.subscriptions().0 == 0 && rabbit.ready() == 10
-    })
-    .await;
-    // Another consumer takes over what waits.
-    rabbit.purge();
-    store.away.store(false, Ordering::SeqCst);
-    until("it is not told any more", || database().up).await;
-    let detail = database().detail;
-    assert!(detail.contains("answers again"), "{detail}");
-    rabbit.publish_records(1, 11..=20);
-    until("records flow", || rabbit.is_drained()).await;
-    until("nor mentioned", || database().detail == "takes records").await;
 }
 
 #[tokio::test]

@@ -275,6 +275,35 @@ fn days_without_upkeep_are_caught_up_with_beside_writing() {
 }
 
 #[test]
+fn no_row_is_moved_between_a_batchs_look_and_its_insert() {
+    let home = PostgresHome::new();
+    let hasty = home.open_with(PostgresOptions {
+        statement_timeout: std::time::Duration::from_millis(200),
+        ..PostgresOptions::default()
+    });
+    apply(&hasty, &daily(0..1)).unwrap();
+    // As a batch holds it: rows stay where they are.
+    let meanwhile = |lock: &str, work: &(dyn Fn() + Sync)| {
+        // On a thread of its own, because stores block.
+        home.hold(lock, || {
+            std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+        });
+    };
+    meanwhile("SELECT pg_advisory_xact_lock_shared(1463899221)", &|| {
+        assert!(hasty.maintain(noon(0)).is_err());
+        assert_eq!(rows_by_partition(&home, "messages"), ["messages_default 1"]);
+        // Batches do not keep each other out.
+        assert_eq!(apply(&hasty, &daily(1..2)).unwrap().new, 1);
+    });
+    // As upkeep holds it: no batch gets in between.
+    meanwhile("SELECT pg_advisory_xact_lock(1463899221)", &|| {
+        assert!(apply(&hasty, &daily(2..3)).is_err());
+    });
+    home.open().maintain(noon(0)).unwrap();
+    assert_eq!(apply(&home.open(), &daily(0..3)).unwrap().new, 1);
+}
+
+#[test]
 fn what_came_late_is_kept_for_the_retention_whatever_the_gateways_clock_said() {
     let home = PostgresHome::new();
     let store = keeping(&home, 2);

@@ -129,7 +129,7 @@ fn a_writer_that_was_idle_builds_on_what_others_wrote_meanwhile() {
 #[test]
 fn another_record_under_a_number_of_another_day_is_a_dead_letter() {
     let home = PostgresHome::new();
-    home.execute("SELECT wattpost_maintain(1767225600000 + 86400000, 0)");
+    home.execute("SELECT wattpost_maintain(1767225600000 + 86400000, 0, true)");
     let store = home.open();
     let day = 24 * 60;
     let first = [
