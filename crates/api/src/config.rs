@@ -1,5 +1,6 @@
 //! The settings of the HTTP side, and what is wrong with them before anything is started.
 
+use crate::reserve::RESERVE_MAX;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -49,6 +50,12 @@ impl ApiConfig {
         within("ledger_calls_max", self.ledger_calls_max as u64, 1, 64)?;
         within("connections_max", self.connections_max as u64, 1, 10_000)?;
         within("idle_timeout_ms", self.idle_timeout_ms, 100, 600_000)
+    }
+
+    /// File handles that its connections may take: `connections_max`, and the reserve for health and figures.
+    #[must_use]
+    pub const fn handles_max(&self) -> u64 {
+        (self.connections_max + RESERVE_MAX) as u64
     }
 
     pub(crate) const fn request_timeout(&self) -> Duration {

@@ -8,7 +8,7 @@ use crate::query::Query;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use central::RecordKind;
-use central::ledger::MessageFilter;
+use central::ledger::{MessageFilter, Place};
 use std::sync::Arc;
 
 /// The kinds by the names that exports show.
@@ -34,7 +34,9 @@ pub(crate) async fn list(
     State(desk): State<Arc<Desk>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let known = &["charger", "action", "kind", "from", "to", "cursor", "limit"];
+    let known = &[
+        "charger", "action", "kind", "from", "to", "after", "cursor", "limit",
+    ];
     let query = Query::read(query.as_deref(), known)?;
     let (from, to) = query.span()?;
     let filter = MessageFilter {
@@ -44,7 +46,17 @@ pub(crate) async fn list(
         from,
         to,
     };
-    let wanted = page::requested(&query)?;
+    let mut wanted = page::requested(&query)?;
+    if let Some(after) = query.record_id("after")? {
+        if wanted.after.is_some() {
+            return Err(ApiError::bad_parameter(
+                "after",
+                &after.to_string(),
+                "left out where cursor is given",
+            ));
+        }
+        wanted.after = Some(Place::Message(after).to_cursor());
+    }
     desk.answer_json(move |ledger| {
         page::collected(wanted, |_| {}, |page| ledger.messages(&filter, page))?.into_answer()
     })

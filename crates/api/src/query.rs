@@ -2,9 +2,10 @@
 //! A misspelt filter that was ignored would answer with everything and look right.
 
 use crate::error::ApiError;
-use central::Timestamp;
 use central::ledger::{PAGE_DEFAULT, PAGE_MAX};
+use central::{GatewayId, RecordId, Timestamp};
 use percent_encoding::percent_decode;
+use uuid::Uuid;
 
 /// Longest query that is read, in bytes.
 pub(crate) const QUERY_BYTES_MAX: usize = 8 * 1024;
@@ -85,6 +86,30 @@ impl Query {
             ));
         };
         Ok(Some(at))
+    }
+
+    /// A record's id, `GATEWAY/NUMBER`.
+    pub(crate) fn record_id(&self, name: &str) -> Result<Option<RecordId>, ApiError> {
+        let Some(value) = self.raw(name) else {
+            return Ok(None);
+        };
+        let read = || {
+            let (gateway, seq) = value.split_once('/')?;
+            // Digits only: `parse` alone would let `+5` pass.
+            let is_number = seq.bytes().all(|byte| byte.is_ascii_digit());
+            Some(RecordId {
+                gateway: GatewayId(Uuid::try_parse(gateway).ok()?),
+                seq: is_number.then(|| seq.parse().ok())??,
+            })
+        };
+        let wrong = || {
+            ApiError::bad_parameter(
+                name,
+                value,
+                "the id of a record, GATEWAY-UUID/NUMBER, such as record_id of a message",
+            )
+        };
+        read().map(Some).ok_or_else(wrong)
     }
 
     /// The span `from` ≤ time < `to`.

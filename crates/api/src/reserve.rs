@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 /// Connections in the reserve.
-const RESERVE_MAX: usize = 64;
+pub(crate) const RESERVE_MAX: usize = 64;
 /// For so long a connection in the reserve is never ended for a newcomer. Enough for one request whose
 /// bytes are there already; with [`RESERVE_MAX`] it says how many newcomers a second get in.
 const STAY_MIN: Duration = Duration::from_millis(100);

@@ -34,7 +34,7 @@ const ENDPOINTS: [(&str, &str); 9] = [
     ("/api/v1/transactions/{key}", "one transaction"),
     (
         "/api/v1/messages",
-        "messages as they were spoken; charger, action, kind, from, to, cursor, limit",
+        "messages as they were spoken; charger, action, kind, from, to, after, cursor, limit",
     ),
     (
         "/api/v1/dead-letters",

@@ -176,6 +176,32 @@ async fn messages_are_filtered_and_paged_and_keep_the_chargers_words() {
     );
     assert_eq!(first["items"][11]["payload"], "{broken");
 
+    // Whoever follows a gateway asks for what is behind the number up to which it has all.
+    let gateway = "00000000-0000-0000-0000-00000000feed";
+    let behind = get(
+        addr,
+        &format!("/api/v1/messages?after={gateway}/640&limit=4"),
+    )
+    .await;
+    let behind = behind.json();
+    assert_eq!(
+        texts(&behind, "record_id"),
+        [641, 642, 643, 644].map(|seq| format!("{gateway}/{seq}"))
+    );
+    let next = behind["next"].as_str().expect("more");
+    for (wrong, words) in [
+        ("after=640".to_owned(), "GATEWAY-UUID/NUMBER"),
+        (format!("after={gateway}/+640"), "GATEWAY-UUID/NUMBER"),
+        (
+            format!("after={gateway}/1&cursor={next}"),
+            "cursor is given",
+        ),
+    ] {
+        let refused = get(addr, &format!("/api/v1/messages?{wrong}")).await;
+        assert_eq!(refused.status, 400, "{wrong}");
+        assert!(refused.body.contains(words), "{}", refused.body);
+    }
+
     // A limit above the steps in which the ledger is asked, one below, one equal.
     for limit in [1_000, 250, 100, 99] {
         let seen = walk(addr, "/api/v1/messages", limit, "record_id").await;

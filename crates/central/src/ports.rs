@@ -402,6 +402,14 @@ pub trait DirectorySource: Send + Sync + 'static {
     /// # Errors
     /// When it cannot be asked now; the policy then decides.
     fn token(&self, id: &str) -> Result<Option<Token>, Away>;
+
+    /// The time by the source's own clock; `None` where it has none but this machine's.
+    ///
+    /// # Errors
+    /// When it cannot be asked now.
+    fn clock(&self) -> Result<Option<Timestamp>, Away> {
+        Ok(None)
+    }
 }
 
 /// One part's health, for `/health/ready`.

@@ -169,6 +169,11 @@ pub struct GatewayConfig {
     /// Milliseconds that a question about an unknown token may take; then the policy decides without
     /// an answer. Default 500.
     pub token_timeout_ms: u64,
+    /// Seconds by which this machine's clock may be off the database's; beyond that chargers are refused with 503
+    /// until one of the two is corrected, because what is recorded under a wrong time counts as the newest, or the
+    /// oldest, for good. 0: as far as it likes. Default 86,400: no right clock is off by a day, whatever its time
+    /// zone. Without effect with SQLite, which has the same clock.
+    pub clock_off_max_s: u64,
     /// `Retry-After` of a 503, in seconds; up to twice that is told, at random. Default 10.
     pub retry_after_s: u64,
     /// Bytes of the journal's newest records read at start so that resends are recognised over a
@@ -216,6 +221,7 @@ impl Default for GatewayConfig {
             durable_timeout_ms: 10_000,
             directory_refresh_s: 3,
             token_timeout_ms: 500,
+            clock_off_max_s: 86_400,
             retry_after_s: 10,
             resend_replay_max_bytes: 64 << 20,
             shutdown_grace_s: 10,
@@ -326,6 +332,10 @@ impl GatewayConfig {
     /// Closed sockets that linger at a time at most.
     pub(crate) const fn lingering_max(&self) -> usize {
         self.handshakes_max
+    }
+
+    pub(crate) const fn clock_off_max(&self) -> Duration {
+        Duration::from_secs(self.clock_off_max_s)
     }
 
     /// How long [`Gateway::shutdown`](crate::Gateway::shutdown) should be given.

@@ -37,6 +37,7 @@ pub(crate) struct Figures {
     pub(crate) directory_age: Gauge,
     pub(crate) replaced: Counter,
     pub(crate) closed_not_durable: Counter,
+    pub(crate) clock_wrong: Gauge,
     /// By the place in `action::all`; none for what no charger sends.
     calls: [Vec<Option<Counter>>; 3],
     calls_unknown: [Counter; 3],
@@ -84,6 +85,7 @@ impl Figures {
             directory_age: gauge!("wattpost_gateway_directory_age_seconds"),
             replaced: counter!("wattpost_gateway_connections_replaced_total"),
             closed_not_durable: counter!("wattpost_gateway_connections_closed_not_durable_total"),
+            clock_wrong: gauge!("wattpost_gateway_clock_wrong"),
             calls: Version::ALL.map(|version| {
                 let call = |action: &'static str| counter!("wattpost_gateway_messages_total", "kind" => "call", "version" => version.as_str(), "action" => action);
                 action::all(version).iter().map(|info| info.is_to_central().then(|| call(info.name))).collect()

@@ -18,6 +18,7 @@
 
 mod accept;
 mod auth;
+mod clock;
 mod config;
 mod connection;
 mod controller;
@@ -42,6 +43,7 @@ pub use config::{AssumeVersion, Durability, GatewayConfig};
 pub use road::Road;
 
 use crate::auth::Passwords;
+use crate::clock::ClockCheck;
 use crate::delivery::Delivery;
 use crate::directory::{Change, Directory};
 use crate::figures::Figures;
@@ -134,6 +136,7 @@ impl Gateway {
             .local_addr()
             .map_err(|error| refused(config.listen, error))?;
         let began = Instant::now();
+        let directory_source = Arc::clone(&deps.directory);
         let prepared = tokio::task::spawn_blocking(move || prepare(config, deps)).await;
         let shared = prepared.map_err(|error| StartError::Journal(error.to_string()))??;
         let shared = Arc::new(shared);
@@ -144,6 +147,7 @@ impl Gateway {
             tokio::spawn(forwarder::run(Arc::clone(&shared))),
             tokio::spawn(watch::run(Arc::clone(&shared), failing)),
             tokio::spawn(watermark::run(Arc::clone(&shared))),
+            tokio::spawn(clock::watch(directory_source, Arc::clone(&shared))),
             tokio::spawn(Arc::clone(&shared.directory).keep_fresh({
                 let shared = Arc::clone(&shared);
                 move |change| apply_change(&shared, change)
@@ -294,6 +298,10 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
     let resumed = resume::resume(&journal, config.resend_replay_max_bytes)
         .map_err(|error| StartError::Journal(error.to_string()))?;
     let registry = Registry::new(resumed.last_epoch);
+    // Before anything is stamped.
+    clock::hold(resumed.newest);
+    let clock = ClockCheck::new(config.clock_off_max(), resumed.newest);
+    clock.look(&*directory);
     let chargers = resumed.memories.len();
     for (key, memory) in resumed.memories {
         registry.remember(key.into(), memory);
@@ -330,6 +338,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         announcements,
         watermark: Watermark::new(config.durability, config.durability_wait()),
         figures: Figures::new(),
+        clock,
         frame_options: FrameOptions::new(frame_max_bytes, config.compression_min_bytes),
         unfinished: Unfinished::new(Bounds {
             total: config.handshakes_max,

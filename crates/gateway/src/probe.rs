@@ -21,10 +21,14 @@ impl Probe {
         let here = shared.registry.here();
         let (up, detail) = if shared.stopping.load(Ordering::SeqCst) {
             (false, "stopping".to_owned())
+        } else if let Some(why) = shared.clock.refusal() {
+            (false, format!("refuses chargers: {why}"))
         } else if let Err(refusal) = shared.admit() {
             (false, format!("refuses chargers: {}", refusal.sentence))
         } else {
-            (true, format!("{here} chargers connected"))
+            let note = shared.clock.note();
+            let note = note.map_or_else(String::new, |note| format!("; {note}"));
+            (true, format!("{here} chargers connected{note}"))
         };
         Health {
             part: "gateway",

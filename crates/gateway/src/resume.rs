@@ -1,8 +1,8 @@
 //! What the gateway remembers over a restart: read back from the records that the journal still
 //! holds, so that a resend after a restart gets the answer that it got before.
 
-use central::Record;
 use central::resend::ResendMemory;
+use central::{Record, Timestamp};
 use journal::{Journal, ReadError};
 use std::collections::HashMap;
 
@@ -16,6 +16,8 @@ pub(crate) struct Resumed {
     pub(crate) memories: HashMap<String, ResendMemory>,
     /// The highest epoch seen.
     pub(crate) last_epoch: u64,
+    /// When the newest record was received.
+    pub(crate) newest: Timestamp,
     /// Records read.
     pub(crate) records: u64,
 }
@@ -78,6 +80,7 @@ impl Resumed {
             return;
         };
         self.last_epoch = self.last_epoch.max(record.epoch);
+        self.newest = self.newest.max(record.received_at);
         if record.charger_id.is_empty() {
             return;
         }
@@ -89,7 +92,6 @@ impl Resumed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use central::Timestamp;
     use journal::Options;
     use journal::sim::SimDisk;
 
@@ -105,7 +107,7 @@ mod tests {
         let mut epoch = 0;
         while journal.oldest_seq() <= 1 {
             epoch += 1;
-            let record = central::record::gateway_started(Timestamp(1), epoch);
+            let record = central::record::gateway_started(Timestamp(7), epoch);
             let seq = journal.append(&record, None).expect("has room");
             journal.wait_durable(seq).expect("is durable");
             journal.forget_upto(seq).expect("is durable");
@@ -113,5 +115,6 @@ mod tests {
         let resumed = read_from(&journal, 0).expect("goes on");
         assert!(resumed.records < epoch);
         assert_eq!(resumed.last_epoch, epoch);
+        assert_eq!(resumed.newest, Timestamp(7));
     }
 }

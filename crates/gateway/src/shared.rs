@@ -2,6 +2,8 @@
 //! in now.
 
 use crate::auth::Passwords;
+use crate::clock::ClockCheck;
+pub(crate) use crate::clock::wall_clock;
 use crate::config::GatewayConfig;
 use crate::delivery::Delivery;
 use crate::directory::Directory;
@@ -12,15 +14,15 @@ use crate::pace::Pace;
 use crate::registry::Registry;
 use crate::unfinished::{PeerAddress, Unfinished};
 use crate::watermark::Watermark;
+use central::GatewayId;
 use central::policy::Policy;
 use central::ports::{Announcements, Sink};
-use central::{GatewayId, Timestamp};
 use journal::Journal;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
@@ -39,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) delivery: Delivery,
     pub(crate) watermark: Watermark,
     pub(crate) figures: Figures,
+    pub(crate) clock: ClockCheck,
     pub(crate) frame_options: FrameOptions,
     /// Sockets whose handshake is not finished.
     pub(crate) unfinished: Unfinished,
@@ -135,6 +138,9 @@ impl Shared {
                 "What you say could not be stored just now; keep it and come back in a moment.",
             );
         }
+        if self.clock.refusal().is_some() {
+            return unavailable("The clock here is wrong; come back when it is set.");
+        }
         if !self.directory.is_loaded() {
             return unavailable(
                 "Who may come in is not known yet: the database was never reached; come back in a moment.",
@@ -148,14 +154,6 @@ const ALL_TAKEN: &str = "All places are taken; come back in a moment.";
 
 fn unavailable(sentence: &str) -> Result<(), Refusal> {
     Err(Refusal::new(Status::Unavailable, sentence))
-}
-
-/// Now, as records and stations count it.
-pub(crate) fn wall_clock() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Lets so many pass per second, with bursts of the same size. One atomic, no lock.
@@ -218,6 +216,7 @@ impl AddressRates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_start_speaks_for_all_ends_before_it_and_for_none_after() {

@@ -108,8 +108,8 @@ pub(crate) struct DatabaseSettings {
     /// `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`; empty (the default) means `wattpost.db` in
     /// the data directory.
     pub url: String,
-    /// PostgreSQL: days that messages and meter values are kept; whole days are dropped then. Default 0:
-    /// for ever.
+    /// PostgreSQL: days that messages, meter values, events and dead letters are kept; whole days are dropped
+    /// then. Default 0: for ever.
     pub retain_days: u32,
     /// PostgreSQL: connections of one process at most. Default 6: one writes, the others answer
     /// questions.
@@ -622,6 +622,46 @@ mod tests {
         let table: toml::Table = example.parse().unwrap();
         let written = serde_json::to_value(table).unwrap();
         assert_same_keys(&defaults, &written, "");
+    }
+
+    /// What a file that is copied into production must not do: let in everybody, or run servers that the docs
+    /// call untried.
+    #[test]
+    fn the_compose_file_lets_in_who_was_added_and_runs_what_the_docs_call_tried() {
+        let compose = include_str!("../../../compose.yaml");
+        let value = |key: &str| {
+            let line = compose
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(key));
+            line.unwrap_or_else(|| panic!("{key} is missing")).trim()
+        };
+        assert_eq!(
+            value("WATTPOST__POLICY__UNKNOWN_CHARGER:"),
+            "${WATTPOST_UNKNOWN_CHARGER:-reject}"
+        );
+        for line in compose.lines().filter(|line| line.contains("ports:")) {
+            let is_for_chargers = line.contains("\"9000:9000\"");
+            assert!(is_for_chargers || line.contains("\"127.0.0.1:"), "{line}");
+        }
+        let tried = [
+            (
+                "rabbitmq:3.10",
+                include_str!("../../../docs/messages.md"),
+                "| 3.10.8 (Erlang 25) | everything here is tested",
+            ),
+            (
+                "postgres:15",
+                include_str!("../../../docs/database.md"),
+                "PostgreSQL (tried with 15)",
+            ),
+        ];
+        for (image, docs, words) in tried {
+            assert!(compose.contains(&format!(":-{image}")), "{image}");
+            assert!(
+                docs.contains(words),
+                "{image} is not what the docs call tried"
+            );
+        }
     }
 
     fn assert_same_keys(expected: &serde_json::Value, written: &serde_json::Value, at: &str) {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use central::GatewayId;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -14,12 +14,13 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory where it is missing.
+    /// Makes the directory where it is missing, and its name certain: after a power cut it is there, with
+    /// what was synced in it.
     ///
     /// # Errors
-    /// When it cannot be made, naming the setting.
+    /// When it cannot be made or made certain, naming the setting.
     pub(crate) fn prepare(path: &Path) -> Result<Self> {
-        fs::create_dir_all(path).with_context(|| {
+        make_durably(path, &sync_dir).with_context(|| {
             format!(
                 "data_dir is {}, which cannot be created; name a directory that this user may write",
                 path.display()
@@ -157,6 +158,38 @@ impl DataDir {
     }
 }
 
+/// Makes a directory and all that are missing above it. Each is certain in its parent before the next is
+/// made in it. One that was there already is made certain too: the start that made it may have died
+/// before that.
+fn make_durably(path: &Path, sync: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        // The root.
+        None => return Ok(()),
+    };
+    if path.is_dir() {
+        // Somebody else made it if its parent cannot even be read, and made it certain long ago.
+        return match sync(parent) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        };
+    }
+    if !parent.is_dir() {
+        make_durably(parent, sync)?;
+    }
+    match fs::create_dir(path) {
+        // Another process was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    sync(parent)
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
 /// A file is there whole or not at all, also after a power cut.
 fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
@@ -205,5 +238,41 @@ mod tests {
             said.contains("gateway-id") && said.contains("nonsense"),
             "{said}"
         );
+    }
+
+    /// Makes `path` below a directory and returns which directories were synced, each as it was then: its
+    /// name and how many directories it held.
+    fn synced(dir: &Path, path: &Path) -> Vec<(String, usize)> {
+        let all = std::cell::RefCell::new(Vec::new());
+        make_durably(path, &|parent| {
+            let name = parent.strip_prefix(dir).unwrap().display().to_string();
+            let held = fs::read_dir(parent).unwrap().count();
+            all.borrow_mut().push((name, held));
+            sync_dir(parent)
+        })
+        .unwrap();
+        all.into_inner()
+    }
+
+    #[test]
+    fn every_directory_that_is_made_is_certain_in_its_parent() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/data");
+        let each = |names: [&str; 3]| names.map(|name| (name.to_owned(), 1)).to_vec();
+        assert_eq!(synced(dir.path(), &path), each(["", "a", "a/b"]));
+        assert!(path.is_dir());
+        // The start before this one may have died right after it made the directory.
+        assert_eq!(synced(dir.path(), &path), [("a/b".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_parent_that_cannot_be_synced_stops_the_start_and_names_the_setting() {
+        let dir = tempfile::tempdir().unwrap();
+        let refuse = |_: &Path| Err(io::Error::other("input/output error"));
+        let made = make_durably(&dir.path().join("data"), &refuse);
+        assert_eq!(made.unwrap_err().to_string(), "input/output error");
+        fs::write(dir.path().join("file"), "").unwrap();
+        let said = DataDir::prepare(&dir.path().join("file/data")).unwrap_err();
+        assert!(format!("{said:#}").contains("data_dir is "), "{said:#}");
     }
 }

@@ -90,7 +90,8 @@ same_names!(
     lacks_durability: PostgresStore::lacks_durability
 );
 
-fn now() -> central::Timestamp {
+/// Now, by this machine's clock.
+pub(crate) fn now() -> central::Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     central::Timestamp(i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,7 +1,8 @@
 //! `wattpost deadletters`: what could not be applied, and what is to become of it.
 //!
 //! A dead letter is a record that the database refused for ever, or that this version could not read.
-//! Nothing is ever thrown away by itself: a person tries it again after a repair, or discards it.
+//! A person tries it again after a repair, or discards it. By itself it goes only with the retention
+//! (`database.retain_days`), as messages do.
 
 use crate::SettingsArgs;
 use crate::database::{self, Database, Use};

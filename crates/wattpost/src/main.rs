@@ -14,6 +14,8 @@ mod deadletters;
 mod drill;
 mod export;
 mod migrate;
+mod open_files;
+mod retire;
 mod serve;
 mod simulate;
 mod telemetry;
@@ -65,6 +67,10 @@ enum Command {
     /// Records that could not be applied: list them, try them again, discard them.
     #[command(subcommand)]
     Deadletters(deadletters::DeadLettersCommand),
+    /// A gateway is gone for good: its chargers no longer count as connected to it.
+    ///
+    /// One that still runs is not stopped; chargers that are connected to it are shown again once they reconnect.
+    RetireGateway(retire::RetireArgs),
     /// Simulate a fleet of chargers against a central system.
     Simulate(simulate::SimulateArgs),
     /// Write messages or transactions to stdout or a file, as NDJSON or CSV; also while `serve` runs.
@@ -134,6 +140,7 @@ fn main() -> ExitCode {
         Command::Api(args) => serve::run(&args, Roles::Api),
         Command::Migrate(args) => migrate::run(&args),
         Command::Deadletters(command) => deadletters::run(&command),
+        Command::RetireGateway(args) => retire::run(&args),
         Command::Simulate(args) => simulate::run(args),
         Command::Export(command) => export::run(&command),
         Command::Audit(args) => audit::run(&args),

@@ -15,7 +15,7 @@ mod notify;
 use crate::config::{DatabaseAt, Settings};
 use crate::database::{self, Database, Use};
 use crate::migrate::Late;
-use crate::{SettingsArgs, check, telemetry};
+use crate::{SettingsArgs, check, open_files, telemetry};
 use anyhow::{Context, Result};
 use broker::Broker;
 use central::ports::HealthProbe;
@@ -60,7 +60,7 @@ impl Roles {
         }
     }
 
-    const fn has_gateway(self) -> bool {
+    pub(crate) const fn has_gateway(self) -> bool {
         matches!(self, Self::All | Self::Gateway)
     }
 
@@ -91,6 +91,7 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
         settings.health.consumer_listen = listen;
     }
     telemetry::start_logging(&settings.log)?;
+    open_files::fit(&mut settings, roles)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("wattpost")

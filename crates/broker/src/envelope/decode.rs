@@ -118,13 +118,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Decoded<'_> {
     }
 }
 
-/// A dead letter of what is none of our messages; the same bytes have the same id everywhere.
+/// A dead letter of what is none of our messages; the same bytes have the same id everywhere. All of them are of
+/// one gateway that does not exist, so that a stranger's messages make no gateway each. Should two texts share a
+/// number, the second is set aside.
 fn foreign(bytes: &[u8], reason: &str) -> DeadLetter {
-    const NAMESPACE: Uuid = Uuid::from_u128(0x5761_7474_706f_5374_8000_6d65_7373_6167);
+    const NOBODY: Uuid = Uuid::from_u128(0x5761_7474_706f_5374_8000_6d65_7373_6167);
+    let (_, hash) = Uuid::new_v5(&NOBODY, bytes).as_u64_pair();
     DeadLetter {
         id: RecordId {
-            gateway: GatewayId(Uuid::new_v5(&NAMESPACE, bytes)),
-            seq: 0,
+            gateway: GatewayId(NOBODY),
+            // Databases hold it signed.
+            seq: hash >> 1,
         },
         bytes: bytes.to_vec(),
         reason: format!("the message from RabbitMQ cannot be read: {reason}"),

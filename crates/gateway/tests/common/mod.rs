@@ -203,6 +203,8 @@ fn away() -> Away {
 pub(crate) struct FakeDirectory {
     pub(crate) snapshot: Mutex<DirectorySnapshot>,
     pub(crate) away: AtomicBool,
+    /// By how many milliseconds its clock is ahead of ours, if it has one.
+    pub(crate) clock_ahead_ms: Mutex<Option<i64>>,
 }
 
 impl FakeDirectory {
@@ -241,6 +243,19 @@ impl DirectorySource for FakeDirectory {
             .tokens
             .get(&id.to_lowercase())
             .cloned())
+    }
+
+    fn clock(&self) -> Result<Option<central::Timestamp>, Away> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(away());
+        }
+        let ahead = *self.clock_ahead_ms.lock().unwrap();
+        Ok(ahead.map(|ahead| {
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap();
+            central::Timestamp(i64::try_from(now.as_millis()).unwrap() + ahead)
+        }))
     }
 }
 

@@ -148,6 +148,17 @@ impl DirectorySource for PostgresStore {
             Ok(row.map(read_token).transpose()?.map(|(_, token)| token))
         })
     }
+
+    fn clock(&self) -> Result<Option<Timestamp>, Away> {
+        self.read_within(self.glance(), async |connection| {
+            let millis: i64 =
+                sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+                    .fetch_one(connection)
+                    .await
+                    .map_err(error::refusal)?;
+            Ok(Some(Timestamp(millis)))
+        })
+    }
 }
 
 async fn revision(connection: &mut PgConnection) -> Result<u64, Refusal> {

@@ -71,6 +71,7 @@ impl PostgresStore {
             }
             done.expired += expired;
         }
+        self.show_sizes()?;
         if done.partitions > 0 {
             tracing::info!(
                 partitions = done.partitions,
@@ -99,6 +100,25 @@ impl PostgresStore {
             .map_err(error::refusal)?;
             Ok(lack(&fsync, &full_page_writes))
         })
+    }
+
+    /// Shows how large the tables are that no retention keeps small, by the database's own estimate of their rows.
+    fn show_sizes(&self) -> Result<(), Away> {
+        let sizes: Vec<(String, f64, f64)> = self.read(async |connection| {
+            sqlx::query_as(
+                "SELECT relname::text, greatest(reltuples, 0)::float8, pg_total_relation_size(oid)::float8
+                 FROM pg_class WHERE oid = ANY (ARRAY['chargers', 'connectors', 'transactions',
+                    'transaction_views', 'gateways', 'dead_letters', 'set_aside']::regclass[])",
+            )
+            .fetch_all(connection)
+            .await
+            .map_err(error::refusal)
+        })?;
+        for (table, rows, bytes) in sizes {
+            metrics::gauge!("wattpost_store_table_rows", "table" => table.clone()).set(rows);
+            metrics::gauge!("wattpost_store_table_bytes", "table" => table).set(bytes);
+        }
+        Ok(())
     }
 
     /// Rows that were moved out of `source`, and how many of them are of days that should have a partition.

@@ -184,3 +184,36 @@ fn a_server_that_does_not_sync_is_told() {
         "the shared one is another one"
     );
 }
+
+#[test]
+fn a_gateway_that_is_gone_for_good_is_retired_by_a_command() {
+    let plant = Plant::behind("", "");
+    let mut serve = plant.start("serve", "serve");
+    let _charger = Charger::connect(serve.ocpp, "CP-1", "ocpp1.6");
+    let shown = |http| {
+        let (_, body) = crate::http::get(http, "/api/v1/chargers/CP-1");
+        serde_json::from_str::<serde_json::Value>(&body).expect("JSON")
+    };
+    assert!(
+        until(PATIENCE, || shown(serve.http)["online"] == true),
+        "{}",
+        shown(serve.http)
+    );
+    serve.kill();
+    let api = plant.start("api", "api");
+    let before = shown(api.http);
+    assert_eq!(before["online"], true, "nobody could tell: {before}");
+    let id = before["gateway_id"].as_str().expect("a gateway");
+    let said = plant.run("retire-gateway", &[id]);
+    assert!(said.contains("1 chargers"), "{said}");
+    let after = shown(api.http);
+    assert_eq!(after["online"], false, "{after}");
+    // Again is no harm, a typing error is told, and a start after all is one.
+    assert!(plant.run("retire-gateway", &[id]).contains(": 0 chargers"));
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    let (ok, _, error) = plant.try_run("retire-gateway", &[nobody]);
+    assert!(!ok && error.contains("knows no gateway"), "{error}");
+    serve.restart();
+    let _charger = Charger::connect(serve.ocpp, "CP-1", "ocpp1.6");
+    assert!(until(PATIENCE, || shown(api.http)["online"] == true));
+}

@@ -138,9 +138,19 @@ fn what_is_away_does_not_stop_the_start() {
         !ok && said.contains("WRONG broker") && said.contains("WRONG database"),
         "{said}"
     );
-    let mut command = plant.command("gateway", "lonely");
-    command.args([&broker, &database]);
-    let gateway = plant.start_command(command, "lonely");
+    let lonely = || {
+        let mut command = plant.command("gateway", "lonely");
+        command.args([&broker, &database]);
+        plant.start_command(command, "lonely")
+    };
+    // It has never seen the database, so it cannot know who may come in.
+    let mut gateway = lonely();
+    let (status, head) = crate::http::handshake_status(gateway.ocpp, "CP-1");
+    assert_eq!(status, 503, "{head}");
+    gateway.stop();
+    // Once it has, it serves chargers without.
+    plant.start("gateway", "lonely").stop();
+    let gateway = lonely();
     let mut charger = crate::charger::Charger::connect(gateway.ocpp, "CP-1", "ocpp1.6");
     let answer = charger.call("1", "Heartbeat", "{}");
     assert_eq!(answer[0], 3, "{answer}");

@@ -13,6 +13,8 @@ pub(crate) struct Deployment {
     dir: TempDir,
     data_dir: PathBuf,
     settings: PathBuf,
+    /// How many files the process may open.
+    files_max: Option<u32>,
     child: Option<Child>,
     pub(crate) ocpp: SocketAddr,
     pub(crate) http: SocketAddr,
@@ -26,8 +28,19 @@ impl Deployment {
         Self::start_in(dir, data_dir, settings)
     }
 
+    /// The same, with a limit of open files that the process cannot raise.
+    pub(crate) fn start_with_files(settings: &str, files_max: u32) -> Self {
+        let dir = tempfile::tempdir().expect("make a temporary directory");
+        let data_dir = dir.path().join("data");
+        Self::start_as(dir, data_dir, settings, Some(files_max))
+    }
+
     /// The same, with the data directory at a place of the test's choice.
     pub(crate) fn start_in(dir: TempDir, data_dir: PathBuf, settings: &str) -> Self {
+        Self::start_as(dir, data_dir, settings, None)
+    }
+
+    fn start_as(dir: TempDir, data_dir: PathBuf, settings: &str, files_max: Option<u32>) -> Self {
         let file = dir.path().join("wattpost.toml");
         std::fs::write(&file, settings).expect("write the settings");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
@@ -35,6 +48,7 @@ impl Deployment {
             dir,
             data_dir,
             settings: file,
+            files_max,
             child: None,
             ocpp: any,
             http: any,
@@ -52,8 +66,11 @@ impl Deployment {
             .append(true)
             .open(self.log_path())
             .expect("open the log");
-        let mut child = self
-            .command("serve")
+        let mut command = self.command("serve");
+        if let Some(files_max) = self.files_max {
+            command = within(files_max, &command);
+        }
+        let mut child = command
             .arg("--ocpp-listen")
             .arg(self.ocpp.to_string())
             .arg("--http-listen")
@@ -266,6 +283,18 @@ pub(crate) fn wait_for_exit(child: &mut Child, deadline: Duration) -> Option<Exi
         status.is_some()
     });
     status
+}
+
+/// The same command by a shell that limits its open files first.
+fn within(files_max: u32, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])
+        .arg(files_max.to_string())
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_remove("RUST_LOG");
+    limited
 }
 
 /// Waits for a condition; returns whether it came true before the deadline.

@@ -12,7 +12,9 @@ mod charger;
 mod deployment;
 mod http;
 
+mod flood;
 mod graceful_stop;
+mod handles;
 mod killed;
 mod old_copies;
 mod outages;

@@ -1,0 +1,274 @@
+//! Our own clock: what records are stamped with, and whether it can be believed.
+//!
+//! A record's time is the system's, but never before the newest record of the journal, so that a clock that was set
+//! back a little does not put what is said now before what was said already. While it catches up it runs at nine
+//! tenths of its speed. Beyond [`HELD_MAX`] nothing is held: then one of the two times is wrong, and a time that was
+//! once ahead by a year must not last for a year.
+//!
+//! A wrong time can do lasting harm: whatever a year ahead said (a boot, a connection, a status) counts as the newest
+//! for a year. So chargers are refused while the system's time is before [`NO_EARLIER_THAN`], and while it is further
+//! from the database's than `gateway.clock_off_max_s` allows; they keep what they have to say until it is corrected.
+
+use crate::registry::{Registry, Stop};
+use central::Timestamp;
+use central::ports::DirectorySource;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// No machine that runs this release has a right clock that shows less: 2026-01-01T00:00:00Z.
+const NO_EARLIER_THAN: Timestamp = Timestamp(1_767_225_600_000);
+
+/// A clock that is behind the newest record by more than this is not held: it, or the record's, is wrong.
+const HELD_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+static CLOCK: Clock = Clock(Mutex::new(None));
+
+/// Now, as records and stations count it: the system's time, but not before any that was told earlier.
+pub(crate) fn wall_clock() -> Timestamp {
+    CLOCK.now(system(), Instant::now())
+}
+
+/// Lets [`wall_clock`] not fall behind `newest`, the time of the newest record.
+pub(crate) fn hold(newest: Timestamp) {
+    CLOCK.hold(newest, Instant::now());
+}
+
+/// The system's time.
+fn system() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The newest time that was told, in nanoseconds, and when.
+struct Clock(Mutex<Option<(i128, Instant)>>);
+
+impl Clock {
+    fn hold(&self, newest: Timestamp, now: Instant) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = nanos(newest);
+        if held.is_none_or(|(told, _)| told < newest) {
+            *held = Some((newest, now));
+        }
+    }
+
+    fn now(&self, system: Timestamp, now: Instant) -> Timestamp {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let system = nanos(system);
+        let told = match *held {
+            Some((told, at)) => {
+                let passed = now.saturating_duration_since(at).as_nanos();
+                let floor = told + i128::try_from(passed / 10 * 9).unwrap_or(0);
+                let is_held = floor > system && floor - system <= HELD_MAX.as_nanos().cast_signed();
+                if is_held { floor } else { system }
+            }
+            None => system,
+        };
+        *held = Some((told, now));
+        Timestamp(i64::try_from(told / 1_000_000).unwrap_or(i64::MAX))
+    }
+}
+
+fn nanos(at: Timestamp) -> i128 {
+    i128::from(at.as_millis()) * 1_000_000
+}
+
+/// Whether the system's time can be believed.
+pub(crate) struct ClockCheck {
+    /// How far it may be from the database's; zero: as far as it likes.
+    off_max: Duration,
+    /// The newest record that the journal had at the start.
+    newest: Timestamp,
+    /// The database's time, and when it was asked.
+    database: Mutex<Option<(Timestamp, Instant)>>,
+}
+
+impl ClockCheck {
+    pub(crate) const fn new(off_max: Duration, newest: Timestamp) -> Self {
+        Self {
+            off_max,
+            newest,
+            database: Mutex::new(None),
+        }
+    }
+
+    /// Asks the database for its time. Blocks. One that is away or has no clock of its own leaves things as they are.
+    pub(crate) fn look(&self, source: &dyn DirectorySource) {
+        let asked = Instant::now();
+        if let Ok(Some(time)) = source.clock() {
+            let answered = asked + asked.elapsed() / 2;
+            *self.database.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, answered));
+        }
+    }
+
+    /// Why no charger may come in now, if so.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.refusal_at(system(), Instant::now())
+    }
+
+    fn refusal_at(&self, system: Timestamp, now: Instant) -> Option<String> {
+        if system < NO_EARLIER_THAN {
+            return Some(format!(
+                "The clock of this machine shows {system}, which is before this program was made; set it (is \
+                 its time service running?)."
+            ));
+        }
+        let database = *self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let (time, asked) = database?;
+        let passed = now.saturating_duration_since(asked).as_millis();
+        let expected = time.plus_millis(i64::try_from(passed).unwrap_or(i64::MAX));
+        let off = system.as_millis().abs_diff(expected.as_millis());
+        if self.off_max.is_zero() || u128::from(off) <= self.off_max.as_millis() {
+            return None;
+        }
+        Some(format!(
+            "The clock of this machine shows {system} and that of the database {expected}; set the one that is \
+             wrong, or allow for it with gateway.clock_off_max_s."
+        ))
+    }
+
+    /// What is to be said of the clock although chargers may come in.
+    pub(crate) fn note(&self) -> Option<String> {
+        self.note_at(system())
+    }
+
+    fn note_at(&self, system: Timestamp) -> Option<String> {
+        let behind = self.newest.as_millis().saturating_sub(system.as_millis());
+        let max = i64::try_from(HELD_MAX.as_millis()).unwrap_or(i64::MAX);
+        (behind > max).then(|| {
+            format!(
+                "the clock of this machine shows {system}, and the newest record of the journal is of {}: one of \
+                 the two times is wrong",
+                self.newest
+            )
+        })
+    }
+}
+
+/// Compares the clock with the database's for ever. Those who are connected when it goes wrong are told to come back.
+pub(crate) async fn watch(source: Arc<dyn DirectorySource>, shared: Arc<crate::shared::Shared>) {
+    let mut was_refusing = false;
+    if let Some(note) = shared.clock.note() {
+        tracing::error!("{note}");
+    }
+    loop {
+        let (asked, asking) = (Arc::clone(&source), Arc::clone(&shared));
+        let looked = tokio::task::spawn_blocking(move || asking.clock.look(&*asked));
+        if looked.await.is_err() {
+            tracing::error!("asking the database for its time panicked");
+        }
+        let refusal = shared.clock.refusal();
+        shared
+            .figures
+            .clock_wrong
+            .set(if refusal.is_some() { 1.0 } else { 0.0 });
+        match (&refusal, was_refusing) {
+            (Some(why), false) => {
+                tracing::error!("no charger may come in: {why}");
+                stop_all(&shared.registry);
+            }
+            (None, true) => tracing::info!("the clock is right again: chargers may come in"),
+            _ => {}
+        }
+        was_refusing = refusal.is_some();
+        tokio::time::sleep(Duration::from_secs(shared.config.directory_refresh_s)).await;
+    }
+}
+
+fn stop_all(registry: &Registry) {
+    for control in registry.all() {
+        control.stop(Stop::Shutdown);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use central::ports::{Away, DirectorySnapshot, Token};
+
+    const NOON: Timestamp = Timestamp(NO_EARLIER_THAN.0 + 10 * 86_400_000);
+    const HOUR: i64 = 3_600_000;
+
+    #[test]
+    fn a_clock_that_was_set_back_a_little_is_held_and_catches_up() {
+        let clock = Clock(Mutex::new(None));
+        let start = Instant::now();
+        clock.hold(NOON, start);
+        // An hour behind. Asked often: no time is lost by rounding.
+        let mut last = NOON;
+        for ms in 1..=10_000 {
+            let now = start + Duration::from_millis(ms);
+            let ms = ms.cast_signed();
+            let told = clock.now(NOON.plus_millis(ms - HOUR), now);
+            assert!(told >= last, "{told} after {last}");
+            last = told;
+        }
+        assert_eq!(last, NOON.plus_millis(9_000), "it goes on, more slowly");
+        // After ten hours the two are one.
+        let later = start + Duration::from_secs(11 * 3_600);
+        let system = NOON.plus_millis(10 * HOUR);
+        assert_eq!(clock.now(system, later), system);
+    }
+
+    #[test]
+    fn a_record_of_a_clock_that_was_far_ahead_holds_nothing() {
+        let clock = Clock(Mutex::new(None));
+        let start = Instant::now();
+        let ahead = NOON.plus_millis(365 * 24 * HOUR);
+        clock.hold(ahead, start);
+        assert_eq!(clock.now(NOON, start), NOON);
+        // And what is told from then on does not go back either.
+        assert_eq!(clock.now(NOON.plus_millis(-HOUR), start), NOON);
+        let check = ClockCheck::new(Duration::from_secs(86_400), ahead);
+        assert_eq!(check.refusal_at(NOON, start), None, "not for a year");
+        assert!(
+            check
+                .note_at(NOON)
+                .is_some_and(|note| note.contains("newest record"))
+        );
+        let check = ClockCheck::new(Duration::from_secs(86_400), NOON.plus_millis(HOUR));
+        assert_eq!(check.note_at(NOON), None);
+    }
+
+    struct Source(Timestamp);
+
+    impl DirectorySource for Source {
+        fn load(&self, _: Option<u64>) -> Result<Option<DirectorySnapshot>, Away> {
+            Ok(None)
+        }
+
+        fn token(&self, _: &str) -> Result<Option<Token>, Away> {
+            Ok(None)
+        }
+
+        fn clock(&self) -> Result<Option<Timestamp>, Away> {
+            Ok(Some(self.0))
+        }
+    }
+
+    #[test]
+    fn nobody_comes_in_while_the_clock_is_absurd_or_far_from_the_databases() {
+        let check = ClockCheck::new(Duration::from_secs(86_400), Timestamp(0));
+        let refused = |system| check.refusal_at(system, Instant::now());
+        assert!(refused(Timestamp(HOUR)).is_some_and(|why| why.contains("1970-01-01T01")));
+        assert!(refused(NO_EARLIER_THAN.plus_millis(-1)).is_some());
+        assert_eq!(refused(NOON), None, "no database was asked yet");
+        check.look(&Source(NOON));
+        for off in [-23 * HOUR, 0, 23 * HOUR] {
+            assert_eq!(refused(NOON.plus_millis(off)), None, "{off}");
+        }
+        let year = 365 * 24 * HOUR;
+        let why = refused(NOON.plus_millis(year)).expect("a year ahead");
+        assert!(why.contains("gateway.clock_off_max_s"), "{why}");
+        // The database says no more, and the clock is still wrong, or was put right.
+        let later = Instant::now() + Duration::from_secs(30 * 86_400);
+        let month = 30 * 24 * HOUR;
+        assert!(check.refusal_at(NOON, later).is_some());
+        assert_eq!(check.refusal_at(NOON.plus_millis(month), later), None);
+        // Whoever has no clock to compare with may say so.
+        let lax = ClockCheck::new(Duration::ZERO, Timestamp(0));
+        lax.look(&Source(NOON));
+        assert_eq!(lax.refusal_at(NOON.plus_millis(year), later), None);
+    }
+}

@@ -1,0 +1,105 @@
+//! What a wrong clock of our own does: nothing is recorded under a wrong time that would count for long.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use central::{Record, Timestamp};
+use common::charger::{Charger, request};
+use common::{World, until};
+use std::sync::atomic::Ordering;
+
+const DAY_MS: i64 = 86_400_000;
+
+fn health(world: &World) -> (bool, String) {
+    let parts = world.gateway.probe().health();
+    let part = parts.into_iter().find(|part| part.part == "gateway");
+    let part = part.expect("the gateway tells how it is");
+    (part.up, part.detail)
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.unwrap().as_millis()).unwrap()
+}
+
+#[tokio::test]
+async fn nobody_comes_in_while_the_clock_is_far_from_the_databases() {
+    let world = World::with(|setup| {
+        *setup.directory.clock_ahead_ms.lock().unwrap() = Some(-365 * DAY_MS);
+    })
+    .await;
+    let refused = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
+    assert_eq!(refused.head.status, 503);
+    assert!(
+        refused.head.text.contains("Retry-After"),
+        "{}",
+        refused.head.text
+    );
+    let (up, detail) = health(&world);
+    assert!(
+        !up && detail.contains("gateway.clock_off_max_s"),
+        "{detail}"
+    );
+    // It is put right, and seen by itself.
+    *world.directory.clock_ahead_ms.lock().unwrap() = Some(60_000);
+    until("the clocks agree", || health(&world).0).await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    charger.start_transaction("first").await;
+    // A clock that goes wrong later closes the line; a database that is away does not.
+    *world.directory.clock_ahead_ms.lock().unwrap() = Some(2 * DAY_MS);
+    until("it goes wrong", || !health(&world).0).await;
+    let refused = Charger::say(&world, request("/ocpp/CP-2", "").as_bytes()).await;
+    assert_eq!(refused.head.status, 503);
+    charger.closed().await;
+    *world.directory.clock_ahead_ms.lock().unwrap() = Some(0);
+    until("it is right again", || health(&world).0).await;
+    world.directory.away.store(true, Ordering::SeqCst);
+    assert_eq!(Charger::connect(&world, "CP-1").await.head.status, 101);
+}
+
+/// A gateway whose journal holds a record of so long ahead of now.
+async fn after_a_record_from(ahead_ms: i64) -> World {
+    let world = World::start().await;
+    let record = central::record::gateway_started(Timestamp(now() + ahead_ms), 1);
+    let seq = world.journal.append(&record, None).unwrap();
+    world.journal.wait_durable(seq).unwrap();
+    world.restart().await
+}
+
+/// When the last record of the journal was received.
+fn newest(world: &World) -> i64 {
+    let last = world.journal.status().appended_seq;
+    world.journal.wait_durable(last).unwrap();
+    let mut reader = world.journal.reader(last - 1);
+    let mut at = None;
+    reader
+        .read(1, 1 << 20, |_, bytes| {
+            at = Some(Record::decode(bytes).unwrap().received_at.0);
+        })
+        .unwrap();
+    at.expect("there is a record")
+}
+
+#[tokio::test]
+async fn records_do_not_go_back_in_time_over_a_restart_and_no_year_ahead_lasts() {
+    // First what must not hold the clock, which all of this process share.
+    let world = after_a_record_from(365 * DAY_MS).await;
+    assert!(newest(&world) < now() + DAY_MS, "a year ahead lasts");
+    let (up, detail) = health(&world);
+    assert!(
+        up && detail.contains("newest record of the journal"),
+        "{detail}"
+    );
+    assert_eq!(Charger::connect(&world, "CP-1").await.head.status, 101);
+
+    let world = after_a_record_from(60_000).await;
+    assert!(
+        newest(&world) > now() + 30_000,
+        "time went back over the restart"
+    );
+}

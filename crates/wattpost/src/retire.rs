@@ -1,0 +1,76 @@
+//! `wattpost retire-gateway`: a gateway is gone for good, and so are its connections.
+//!
+//! A gateway that dies cannot tell that its connections have ended; its next start does. One that never starts again
+//! leaves them open in the ledger, until each charger connects elsewhere. So a person says it.
+
+use crate::SettingsArgs;
+use crate::database::{self, Database, Use};
+use anyhow::{Result, bail};
+use central::GatewayId;
+use central::ledger::{ChargerFilter, PageRequest};
+use central::model::GatewayState;
+use central::project::Changes;
+use clap::Args;
+use std::process::ExitCode;
+use uuid::Uuid;
+
+/// Flags of `wattpost retire-gateway`.
+#[derive(Debug, Args)]
+pub(crate) struct RetireArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// The gateway's id, as in its data directory's `gateway-id` and in `gateway_id` of a charger
+    #[arg(value_name = "GATEWAY_UUID")]
+    id: Uuid,
+}
+
+/// Does it and says how many chargers were counted as connected there.
+pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
+    let database = database::open(&args.settings.load()?, Use::Change)?;
+    let gateway = GatewayId(args.id);
+    let (chargers, newest) = connected(&*database, gateway)?;
+    if chargers == 0 && database.last_seq(gateway)?.is_none() {
+        bail!(
+            "the database knows no gateway {}; `gateway_id` of a charger (GET /api/v1/chargers) names one",
+            args.id
+        );
+    }
+    let now = database::now();
+    let state = GatewayState {
+        // Above every connection that it had, whatever its clock was.
+        started_epoch: now.as_millis().unsigned_abs().max(newest + 1),
+        started_at: now,
+    };
+    let mut changes = Changes::default();
+    changes.gateways.insert(gateway, state);
+    database.apply(&[], &changes, &[])?;
+    println!(
+        "gateway {}: {chargers} chargers no longer count as connected there",
+        args.id
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How many chargers count as connected to this gateway, and the newest epoch of their connections.
+fn connected(database: &dyn Database, gateway: GatewayId) -> Result<(u64, u64)> {
+    let filter = ChargerFilter {
+        online: Some(true),
+        search: None,
+    };
+    let (mut count, mut newest) = (0, 0);
+    let mut page = PageRequest::default();
+    loop {
+        let found = database.chargers(&filter, &page)?;
+        for charger in found.items {
+            if charger.gateway_id == Some(gateway) {
+                count += 1;
+                let began = charger.connected_at.map_or(0, |at| at.as_millis());
+                newest = newest.max(began.unsigned_abs());
+            }
+        }
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok((count, newest)),
+        }
+    }
+}
