@@ -354,17 +354,26 @@ async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
 /// The library tells of a block to whoever listens at that moment; our state must not stay another than its
 /// own because nobody did. `missed` is what the last glance found to differ: the event may only be under way.
 fn agree(shared: &Shared, session: &Arc<Session>, missed: &mut Option<bool>) {
-    let is_blocked = session.is_blocked();
-    let state = matches!(&*shared.state.borrow(), State::Blocked(..));
-    if state == is_blocked {
-        *missed = None;
-    } else if missed.replace(is_blocked) == Some(is_blocked) {
-        *missed = None;
-        match is_blocked {
-            true => block(shared, session, "it has an alarm".into()),
-            false => unblock(shared, session),
-        }
+    let told = matches!(&*shared.state.borrow(), State::Blocked(..));
+    match was_missed(told, session.is_blocked(), missed) {
+        Some(true) => block(shared, session, "it has an alarm".into()),
+        Some(false) => unblock(shared, session),
+        None => {}
     }
+}
+
+/// Whether a block (true) or its end (false) was missed: the library has said `is_blocked` at two glances, and we
+/// were `told` the contrary all the time.
+fn was_missed(told: bool, is_blocked: bool, missed: &mut Option<bool>) -> Option<bool> {
+    let before = missed.take();
+    if told == is_blocked {
+        return None;
+    }
+    if before == Some(is_blocked) {
+        return before;
+    }
+    *missed = Some(is_blocked);
+    None
 }
 
 fn block(shared: &Shared, session: &Arc<Session>, reason: String) {
@@ -410,6 +419,18 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_that_nobody_was_told_of_is_noticed_at_the_second_glance() {
+        let mut missed = None;
+        assert_eq!(was_missed(false, true, &mut missed), None, "under way");
+        assert_eq!(was_missed(false, true, &mut missed), Some(true));
+        assert_eq!(was_missed(true, true, &mut missed), None, "told now");
+        assert_eq!(was_missed(true, false, &mut missed), None);
+        assert_eq!(was_missed(true, true, &mut missed), None, "a new one");
+        assert_eq!(was_missed(true, false, &mut missed), None);
+        assert_eq!(was_missed(true, false, &mut missed), Some(false));
+    }
 
     #[test]
     fn pauses_grow_to_their_bound_and_differ() {
