@@ -45,7 +45,7 @@ fn main() -> Fallible<()> {
     let delayed = format!("postgres://wattpost:wattpost@{}/unnamed", proxy.addr());
     let postgres = PostgresStore::open(&delayed, PostgresOptions::default())?;
     postgres.maintain(Timestamp(BEGIN_MILLIS))?;
-    let sqlite = SqliteStore::open(&directory.path().join("unnamed.db"), Options::default())?;
+    let sqlite = SqliteStore::open(directory.path().join("unnamed.db"), Options::default())?;
     if args.first().is_some_and(|word| word == "flood") {
         let starts = number(1, 20_000)?;
         flood("SQLite", &sqlite, starts)?;
