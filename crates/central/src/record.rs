@@ -181,24 +181,18 @@ pub struct Record<'a> {
     pub reason: &'a str,
 }
 
-/// The first byte of what `wattpost journal salvage` puts in the place of a damaged record; no format of
-/// records has this number.
-pub const REMNANT: u8 = 0xFF;
-
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Written by a version of Wattpost that this one does not know.
     #[error("record format {0} is not known here (this build knows format {FORMAT})")]
     Format(u8),
-    /// What was left of a record that was damaged in its gateway's journal.
-    #[error(
-        "the record was damaged on its gateway's disk; these bytes, without the first, are what was left of it"
-    )]
-    Remnant,
     /// The bytes end early or hold something impossible.
     #[error("record is damaged: {0}")]
     Damaged(&'static str),
+    /// They stand for a record that was lost on disk; see [`lost`]. The words say where.
+    #[error("{0}")]
+    Lost(String),
 }
 
 /// The bytes of the record that a gateway appends before it accepts connections. `epoch` must be
@@ -223,6 +217,30 @@ pub fn gateway_started(now: Timestamp, epoch: u64) -> Vec<u8> {
     record.encode()
 }
 
+/// The bytes that take the place of a record which cannot be read any more: why, and what is left of it.
+/// [`Record::decode`] refuses them with [`DecodeError::Lost`] and the same words, so they become a dead letter
+/// under the record's id.
+#[must_use]
+pub fn lost(reason: &str, left: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(LOST.len() + 4 + reason.len() + left.len());
+    bytes.extend_from_slice(LOST);
+    // A sentence is far below 4 GiB.
+    bytes.extend_from_slice(&(reason.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(reason.as_bytes());
+    bytes.extend_from_slice(left);
+    bytes
+}
+
+/// The reason in what [`lost`] wrote.
+fn reason_of_loss(bytes: &[u8]) -> Option<String> {
+    let rest = bytes.strip_prefix(LOST)?;
+    let length = le_u32(rest.get(..4)?) as usize;
+    let reason = rest.get(4..)?.get(..length)?;
+    Some(String::from_utf8_lossy(reason).into_owned())
+}
+
+/// Begins with no byte that is or will be a format.
+const LOST: &[u8; 8] = b"wattlost";
 const FORMAT: u8 = 1;
 const HEADER: usize = 48;
 
@@ -263,8 +281,8 @@ impl<'a> Record<'a> {
     /// # Errors
     /// When the format is not known, or the bytes are not what [`Record::encode_into`] writes.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        if bytes.first() == Some(&REMNANT) {
-            return Err(DecodeError::Remnant);
+        if let Some(reason) = reason_of_loss(bytes) {
+            return Err(DecodeError::Lost(reason));
         }
         let (head, mut rest) = bytes
             .split_at_checked(HEADER)
@@ -386,6 +404,17 @@ mod tests {
                 changed[i] = value;
                 let _ = Record::decode(&changed);
             }
+        }
+    }
+
+    #[test]
+    fn what_stands_for_a_lost_record_says_why_and_keeps_what_is_left() {
+        let bytes = lost("damaged in a file", b"left over");
+        let said = Record::decode(&bytes).map_err(|error| error.to_string());
+        assert_eq!(said.err().as_deref(), Some("damaged in a file"));
+        assert!(bytes.ends_with(b"left over"));
+        for end in 0..LOST.len() + 4 + "damaged in a file".len() {
+            assert!(Record::decode(&bytes[..end]).is_err());
         }
     }
 }

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// Usual length of a record, until the first have been seen.
 const RECORD_BYTES: u64 = 400;
 
+/// What is named as away when it is not the sink that refuses, but the journal that cannot be read.
+pub(crate) const JOURNAL: &str = "journal";
+
 /// How the delivery is.
 #[derive(Default)]
 pub(crate) struct Delivery {

@@ -11,8 +11,9 @@
 //! and more batches may be on their way. Either way the sink first sees them in their order, and the
 //! cursor passes them in their order.
 
-use crate::delivery::lost;
+use crate::delivery::{JOURNAL, lost};
 use crate::shared::Shared;
+use crate::verify;
 use central::ports::{Away, AwayKind, Batch, BoxFuture};
 use futures_util::FutureExt;
 use journal::{Journal, ReadError, Reader};
@@ -67,11 +68,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 shared.delivery.refused(away);
             }
             Stopped::Unreadable(error) => {
-                // Nobody is paced for it, as the sink is not what is slow.
+                shared.figures.journal_unreadable.increment(1);
                 let away = unreadable(&error);
-                shared.damage.is_unreadable(&error);
-                let was_heard = shared.delivery.delivered() > 0;
-                shared.watermark.sink_is_away(&away.to_string(), was_heard);
+                // Nothing behind it is delivered, so no answer can wait for that.
+                shared.watermark.sink_is_away(&away.to_string(), true);
+                if shared.delivery.away().as_ref() != Some(&away) {
+                    tracing::error!(%error, "the journal cannot be read: nothing behind this place is delivered");
+                }
                 shared.delivery.refused(away);
             }
             Stopped::Closed => return,
@@ -82,14 +85,6 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-fn unreadable(error: &ReadError) -> Away {
-    Away {
-        what: "journal",
-        kind: AwayKind::Corrupt,
-        detail: error.to_string(),
-    }
-}
-
 /// Exponential from `retry_min_ms` to `retry_max_ms`, between half and all of it.
 fn backoff(shared: &Shared, retries: u32) -> Duration {
     let (min, max) = (shared.config.retry_min_ms, shared.config.retry_max_ms);
@@ -97,6 +92,20 @@ fn backoff(shared: &Shared, retries: u32) -> Duration {
         .saturating_mul(1 << retries.saturating_sub(1).min(20))
         .min(max);
     Duration::from_millis(full / 2 + fastrand::u64(0..=full / 2))
+}
+
+/// A place in the journal that cannot be read, as a refusal like that of a sink: health, pace and figures know
+/// what to make of it.
+fn unreadable(error: &ReadError) -> Away {
+    let kind = match error {
+        ReadError::Damaged(_) => AwayKind::Corrupt,
+        _ => AwayKind::Unreachable,
+    };
+    Away {
+        what: JOURNAL,
+        kind,
+        detail: verify::sentence(error),
+    }
 }
 
 enum Stopped {
@@ -114,10 +123,17 @@ struct Flight {
 /// Delivers from the cursor on until something fails; then nothing is on its way any more.
 async fn carry(shared: &Arc<Shared>, manner: &mut Manner) -> Stopped {
     let mut flights = VecDeque::with_capacity(HURRIED_MAX);
-    let stopped = fly(shared, &mut flights, manner).await;
-    for flight in flights {
-        // It will be delivered again, whatever became of it; but never twice at the same time.
-        let _ = flight.delivery.await;
+    let mut stopped = fly(shared, &mut flights, manner).await;
+    while let Some(flight) = flights.pop_front() {
+        let landed = flight.delivery.await;
+        // Behind a refusal all will be delivered again, whatever became of it; but never twice at the same
+        // time. What lies before a place that cannot be read is done once it has landed.
+        if matches!(stopped, Stopped::Unreadable(_)) {
+            match landed {
+                Ok(()) => settle(shared, Some(&flight.batch), !flights.is_empty()),
+                Err(away) => stopped = Stopped::Away(away),
+            }
+        }
     }
     stopped
 }
@@ -193,7 +209,6 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, manner: &mut 
             Err(ReadError::Closed) => return Stopped::Closed,
             Err(error) => return Stopped::Unreadable(error),
         };
-        shared.damage.is_readable();
         let Some(last) = batch.last_seq() else {
             // Readable, yet nothing there: the journal is being closed.
             tokio::time::sleep(Duration::from_millis(shared.config.retry_min_ms)).await;

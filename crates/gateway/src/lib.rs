@@ -22,7 +22,6 @@ mod clock;
 mod config;
 mod connection;
 mod controller;
-mod damage;
 mod delivery;
 mod directory;
 mod elsewhere;
@@ -38,6 +37,7 @@ mod resume;
 mod road;
 mod shared;
 mod unfinished;
+mod verify;
 mod watch;
 mod watermark;
 
@@ -46,7 +46,6 @@ pub use road::Road;
 
 use crate::auth::Passwords;
 use crate::clock::ClockCheck;
-use crate::damage::JournalDamage;
 use crate::delivery::Delivery;
 use crate::directory::{Change, Directory};
 use crate::figures::Figures;
@@ -149,8 +148,8 @@ impl Gateway {
         let (failing, failed) = tokio::sync::watch::channel(None);
         let tasks = vec![
             tokio::spawn(forwarder::run(Arc::clone(&shared))),
-            tokio::spawn(damage::check(Arc::clone(&shared))),
             tokio::spawn(watch::run(Arc::clone(&shared), failing)),
+            tokio::spawn(verify::run(Arc::clone(&shared))),
             tokio::spawn(watermark::run(Arc::clone(&shared))),
             tokio::spawn(clock::watch(directory_source, Arc::clone(&shared))),
             tokio::spawn(Arc::clone(&shared.directory).keep_fresh({
@@ -343,7 +342,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         pace: Pace::new(),
         unaccepted: Pace::new(),
         delivery: Delivery::default(),
-        damage: JournalDamage::default(),
+        verified: verify::Verified::default(),
         announcements,
         watermark: Watermark::new(config.durability, config.durability_wait()),
         figures: Figures::new(),

@@ -1,5 +1,6 @@
 //! How the gateway is, for whoever asks: answered from what is known already, without waiting.
 
+use crate::delivery::JOURNAL;
 use crate::pace::STUCK;
 use crate::shared::Shared;
 use crate::watch::backlog;
@@ -41,8 +42,6 @@ impl Probe {
         let status = self.shared.journal.status();
         let (up, detail) = if let Some(why) = status.poisoned {
             (false, format!("stopped after a disk error: {why}"))
-        } else if let Some(damage) = self.shared.damage.health() {
-            (false, damage)
         } else if let Some(reason) = status.full {
             let detail = status
                 .full_detail
@@ -50,6 +49,8 @@ impl Probe {
             (false, format!("{reason}{detail}"))
         } else if self.shared.not_durable.load(Ordering::SeqCst) {
             (false, "its disk takes nothing just now".to_owned())
+        } else if let Some(why) = self.unreadable() {
+            (false, why)
         } else {
             let used = status.used_bytes as f64 / status.max_bytes.max(1) as f64 * 100.0;
             (true, format!("{used:.0} % of its bound used"))
@@ -61,13 +62,26 @@ impl Probe {
         }
     }
 
+    /// Why not all that waits in the journal can be delivered, if a place in it cannot be read.
+    fn unreadable(&self) -> Option<String> {
+        let shared = &self.shared;
+        let met = shared.delivery.away().filter(|away| away.what == JOURNAL);
+        let damaged = shared.verified.damaged(shared.journal.cursor());
+        let more = damaged.places.saturating_sub(1);
+        let first = met.map(|away| away.detail).or(damaged.first)?;
+        Some(match more {
+            0 => first,
+            _ => format!("{first} (and {more} more damaged places)"),
+        })
+    }
+
     fn forwarder(&self) -> Health {
         let delivery = &self.shared.delivery;
         let waiting = backlog(&self.shared);
         let (up, detail) = match delivery.away() {
             // Chargers are answered all the same.
             Some(away) => (
-                self.shared.watermark.fallen().is_some(),
+                away.what != JOURNAL && self.shared.watermark.fallen().is_some(),
                 format!("{away}; {waiting} records wait in the journal"),
             ),
             None if !delivery.healthy(STUCK) => (

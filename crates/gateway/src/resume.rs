@@ -24,9 +24,8 @@ pub(crate) struct Resumed {
 
 /// Reads the newest records, `max_bytes` of them at most. Blocks.
 ///
-/// All of it only helps to recognise resends. Where it cannot be read, or is given up meanwhile, reading goes on
-/// behind it: a resend that is not recognised is one message more, and changes nothing that is stored. What is
-/// damaged and not yet delivered is told by [`crate::damage`].
+/// Where a record cannot be read, or is given up meanwhile, reading goes on behind it: chargers are served all
+/// the same. A resend of what cannot be read is not recognised, and recorded as what it is, the only readable copy.
 ///
 /// # Errors
 /// When the journal is closed.
@@ -59,16 +58,25 @@ fn read_from(journal: &Journal, after: u64) -> Result<Resumed, ReadError> {
             Err(ReadError::Forgotten { oldest_seq, .. }) => {
                 reader = journal.reader(oldest_seq.saturating_sub(1));
             }
-            Err(error @ (ReadError::Damaged(_) | ReadError::Io { .. })) => {
-                let (first_seq, last_seq) = reader.pass_over()?;
+            Err(error @ (ReadError::Damaged(_) | ReadError::Io { .. }))
+                if reader.next_seq() <= journal.cursor() =>
+            {
+                let passed = reader.pass_over();
                 tracing::warn!(
                     %error,
-                    first_seq,
-                    last_seq,
-                    "some resends will not be recognised: records cannot be read"
+                    ?passed,
+                    "some resends will not be recognised: a record cannot be read; it is stored already"
                 );
             }
-            Err(error) => return Err(error),
+            Err(error @ (ReadError::Damaged(_) | ReadError::Io { .. })) => {
+                let passed = reader.pass_over();
+                tracing::error!(
+                    %error,
+                    ?passed,
+                    "some resends will not be recognised: a record that was not delivered cannot be read"
+                );
+            }
+            Err(error @ ReadError::Closed) => return Err(error),
         }
     }
 }

@@ -5,7 +5,6 @@ use crate::auth::Passwords;
 use crate::clock::ClockCheck;
 pub(crate) use crate::clock::wall_clock;
 use crate::config::GatewayConfig;
-use crate::damage::JournalDamage;
 use crate::delivery::Delivery;
 use crate::directory::Directory;
 use crate::figures::Figures;
@@ -15,6 +14,7 @@ use crate::handshakes::{PeerAddress, PendingHandshakes};
 use crate::pace::Pace;
 use crate::registry::Registry;
 use crate::unfinished::Budget;
+use crate::verify::Verified;
 use crate::watermark::Watermark;
 use central::GatewayId;
 use central::policy::Policy;
@@ -45,7 +45,8 @@ pub(crate) struct Shared {
     /// What is held of messages that are not finished, or wait.
     pub(crate) budget: Arc<Budget>,
     pub(crate) delivery: Delivery,
-    pub(crate) damage: JournalDamage,
+    /// What reading the waiting records once found.
+    pub(crate) verified: Verified,
     pub(crate) watermark: Watermark,
     pub(crate) figures: Figures,
     pub(crate) clock: ClockCheck,

@@ -85,6 +85,8 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
             figures.directory_age.set(age.as_secs_f64());
             figures.waiting_messages.set(shared.pace.waiting() as f64);
             shared.budget.report();
+            let damaged = shared.verified.damaged(shared.journal.cursor());
+            figures.journal_damaged_places.set(damaged.places as f64);
         }
     }
 }

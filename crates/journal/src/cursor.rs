@@ -55,24 +55,10 @@ impl CursorFile {
     /// Reads the younger whole slot.
     pub(crate) fn open(disk: &dyn Disk) -> Result<Self, CursorTrouble> {
         let file = disk.open(CURSOR_FILE)?;
-        let mut best: Option<(u64, u64)> = None;
-        for slot in [0, SLOT_BYTES] {
-            let mut block = [0; BLOCK];
-            read_fully(&*file, &mut block, slot)?;
-            match layout::decode_cursor(&block) {
-                Ok(found) => best = best.max(Some(found)),
-                Err(NoHeader::Format(format)) => return Err(CursorTrouble::UnknownFormat(format)),
-                Err(NoHeader::Damaged) => {}
-            }
-        }
-        let Some((generation, kept)) = best else {
-            return Err(CursorTrouble::Damaged(Damage {
-                file: disk.path(CURSOR_FILE),
-                offset: 0,
-                what: "neither of its two slots is whole".to_owned(),
-                cure: "remove this one file: all records that the journal still holds are then \
-                       delivered again, which is harmless",
-            }));
+        let (generation, kept) = match read(&*file)? {
+            Ok(found) => found,
+            Err(NoHeader::Format(format)) => return Err(CursorTrouble::UnknownFormat(format)),
+            Err(NoHeader::Damaged) => return Err(CursorTrouble::Damaged(damage(disk))),
         };
         // What a killed process wrote may be in memory only; before anything builds on it, it must
         // be certain. Written once more, because after a failed sync a mere sync may lie.
@@ -100,5 +86,31 @@ impl CursorFile {
         self.generation = generation;
         self.kept = cursor;
         Ok(())
+    }
+}
+
+/// Generation and cursor of the younger whole slot.
+pub(crate) fn read(file: &dyn DiskFile) -> io::Result<Result<(u64, u64), NoHeader>> {
+    let mut best = Err(NoHeader::Damaged);
+    for slot in [0, SLOT_BYTES] {
+        let mut block = [0; BLOCK];
+        read_fully(file, &mut block, slot)?;
+        match layout::decode_cursor(&block) {
+            Ok(found) => best = Ok(best.map_or(found, |best: (u64, u64)| best.max(found))),
+            Err(NoHeader::Format(format)) => return Ok(Err(NoHeader::Format(format))),
+            Err(NoHeader::Damaged) => {}
+        }
+    }
+    Ok(best)
+}
+
+/// Neither slot is whole.
+pub(crate) fn damage(disk: &dyn Disk) -> Damage {
+    Damage {
+        file: disk.path(CURSOR_FILE),
+        offset: 0,
+        what: "neither of its two slots is whole".to_owned(),
+        cure: "remove this one file: all records that the journal still holds are then \
+               delivered again, which is harmless",
     }
 }

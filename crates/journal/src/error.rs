@@ -92,12 +92,9 @@ fn holder(pid: Option<u32>) -> String {
 }
 
 /// What a person can do about a damaged segment.
-pub(crate) const DAMAGE_CURE: &str = "see `wattpost journal inspect`, then run `wattpost journal salvage`: \
-    it keeps what is damaged as dead letters and lets all the rest be delivered";
-
-/// The same where nothing of a segment can be read.
-pub(crate) const RESTORE_CURE: &str = "restore this file from a copy, or move it out of the directory and run \
-    `wattpost journal salvage` again: its records then count as missing, and all others are delivered";
+pub(crate) const DAMAGE_CURE: &str = "stop the gateway, look with `wattpost journal inspect`, and run \
+    `wattpost journal salvage --yes`: it keeps the damaged bytes as dead letters and lets all other records \
+    be delivered";
 
 /// Acknowledged records that cannot be read back: where, why, and what a person can do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -139,10 +139,10 @@ impl Seal {
         block
     }
 
-    /// As [`Seal::decode`], where the salt is not known: the seal and its salt.
-    pub(crate) fn decode_any(block: &[u8]) -> Option<(Self, u64)> {
-        let salt = block.get(8..16).map(|_| u64_at(block, 8))?;
-        Self::decode(block, salt).map(|seal| (seal, salt))
+    /// The salt in the block of a seal whose header is lost; `None` when it is no whole seal.
+    pub(crate) fn salt(block: &[u8]) -> Option<u64> {
+        let salt = (block.len() >= SEAL_BYTES).then(|| u64_at(block, 8))?;
+        Self::decode(block, salt).map(|_| salt)
     }
 
     /// Reads what `encode` wrote; `None` for anything else.
@@ -195,6 +195,13 @@ fn finish_crc(payload_crc: u32, header: &[u8], salt: u64) -> u32 {
     hasher.finalize()
 }
 
+/// What `salt` adds to the CRC of every record. A CRC is linear: the difference that the last eight bytes
+/// make does not depend on what comes before them.
+pub(crate) fn salt_term(salt: u64) -> u32 {
+    let header = [0; RECORD_HEADER - 4];
+    finish_crc(0, &header, salt) ^ finish_crc(0, &header, 0)
+}
+
 /// A record's header, not yet believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordHeader {
@@ -236,6 +243,17 @@ impl RecordHeader {
         }
         let payload_crc = crc32fast::hash(&frame[self.payload()]);
         finish_crc(payload_crc, &frame[4..RECORD_HEADER], salt) == u32_at(frame, 0)
+    }
+
+    /// What the segment's salt must have added to the CRC of this frame, header and payload, for the frame
+    /// to be whole; `None` when the frame cannot be whole whatever the salt. It is the same for all whole
+    /// records of one segment, so it also tells whole records apart where the salt itself is lost.
+    pub(crate) fn salt_term(&self, frame: &[u8]) -> Option<u32> {
+        if self.seq == 0 || frame.len() < RECORD_HEADER + self.length {
+            return None;
+        }
+        let payload_crc = crc32fast::hash(&frame[self.payload()]);
+        Some(finish_crc(payload_crc, &frame[4..RECORD_HEADER], 0) ^ u32_at(frame, 0))
     }
 
     /// All records before this one were durable when this one was written, if they are below it.
@@ -315,6 +333,16 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(!RecordHeader::read(&bad).is_whole(&bad, 5), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn what_the_salt_adds_is_the_same_for_every_record() {
+        for payload in [&b""[..], b"plug in", b"a longer payload of a record"] {
+            let bytes = frame(payload, 0xfeed_1234_5678_9abc);
+            let term = RecordHeader::read(&bytes).salt_term(&bytes);
+            assert_eq!(term, Some(salt_term(0xfeed_1234_5678_9abc)));
+        }
+        assert_eq!(salt_term(0), 0);
     }
 
     #[test]

@@ -20,7 +20,8 @@
 //! 3. A full disk is noticed when the next segment is made ready, before anything depends on it:
 //!    [`AppendError::Full`], which passes by itself when there is room again.
 //! 4. A torn tail is cut; anything that was acknowledged and cannot be read is refused with file,
-//!    offset and what to do ([`Damage`]).
+//!    offset and what to do ([`Damage`]). [`inspect`] names all such places of a stopped journal, and
+//!    [`salvage`] passes them over: every other record keeps its number and can be read.
 //!
 //! # Bounds
 //! On disk: [`Options::max_bytes`] to be delivered, plus [`Options::retain_bytes`] behind the
@@ -51,6 +52,7 @@ mod scan;
 mod shelf;
 mod status;
 mod supply;
+mod survey;
 mod window;
 mod writer;
 
@@ -60,8 +62,10 @@ pub use error::{AppendError, Damage, FullReason, JournalError, OpenError, ReadEr
 pub use journal::Journal;
 pub use options::Options;
 pub use reader::Reader;
-pub use salvage::{
-    DamagedPlace, Inspection, Keep, REMNANT, SegmentReport, inspect, inspect_on, salvage,
-    salvage_on,
-};
+#[doc(hidden)]
+pub use salvage::salvage_on;
+pub use salvage::{LostRecord, SalvageError, salvage};
 pub use status::{Cut, Recovery, Status};
+#[doc(hidden)]
+pub use survey::inspect_on;
+pub use survey::{DamagedPlace, RecordPlace, SegmentSurvey, Survey, inspect, record_places};

@@ -3,11 +3,12 @@
 use crate::core::Core;
 use crate::disk::DiskFile;
 use crate::error::{DAMAGE_CURE, Damage, ReadError};
-use crate::layout::{DATA_OFFSET, Header, segment_name};
-use crate::salvage::Walk;
+use crate::layout::{DATA_OFFSET, segment_name};
 use crate::shelf::Segment;
+use crate::survey::Image;
 use crate::window::Window;
 use std::io;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
@@ -87,6 +88,15 @@ impl Reader {
                     source,
                 })?;
             let Some((header, frame)) = record.filter(|(header, _)| header.seq == place.seq) else {
+                if place.seq < self.next_seq
+                    && let Some((seq, offset)) =
+                        self.whole_record(&segment, place.seq + 1..self.next_seq + 1)
+                {
+                    // Nobody wants the damaged one: it is forgotten, or was passed over.
+                    (place.seq, place.offset) = (seq, offset);
+                    self.place = Some(place);
+                    continue;
+                }
                 let damage = Damage {
                     file: path_of(&self.core, &segment),
                     offset: place.offset,
@@ -117,51 +127,43 @@ impl Reader {
         Ok(visited)
     }
 
-    /// After [`ReadError::Damaged`] or [`ReadError::Io`]: goes on behind what cannot be read, with the next whole
-    /// record of the segment, else with the next segment. Gives the first and the last record that were passed
-    /// over.
-    ///
-    /// # Errors
-    /// As [`Reader::read`].
-    pub fn pass_over(&mut self) -> Result<(u64, u64), ReadError> {
+    /// Goes on behind a place that [`read`](Self::read) could not read: the next record is then the first
+    /// whole one behind it in its segment, or the first of the next segment. Gives the numbers that are passed
+    /// over. Reads the whole segment, and needs memory for it.
+    pub fn pass_over(&mut self) -> RangeInclusive<u64> {
         let first = self.next_seq;
-        let Some(mut place) = self.find_place()? else {
-            return Ok((first, first));
-        };
-        let segment = place.segment.clone();
-        let limit = segment.end();
-        // To the bad record, which may lie before the next one.
-        while let Ok(Some((header, _))) =
-            self.window
-                .record(&*place.file, place.offset, limit, segment.salt)
-            && header.seq == place.seq
-            && place.seq < segment.last_seq()
-        {
-            place.offset += header.framed() as u64;
-            place.seq += 1;
-        }
+        self.place = None;
         self.window.clear();
-        let header = Header {
-            salt: segment.salt,
-            index: segment.index,
-            bytes: segment.bytes,
-            write_bytes_max: 0,
+        let segment = self.core.shelf().find(first);
+        self.next_seq = match segment.filter(|segment| segment.first_seq() != 0) {
+            Some(segment) => {
+                let behind = self.whole_record(&segment, first + 1..segment.last_seq() + 1);
+                let (next, offset) = behind.unwrap_or((segment.last_seq().max(first) + 1, 0));
+                if offset > 0
+                    && let Ok(file) = self.core.disk.open(&segment_name(segment.index))
+                {
+                    self.place = Some(Place {
+                        segment,
+                        file,
+                        offset,
+                        seq: next,
+                    });
+                }
+                next
+            }
+            None => first + 1,
         };
-        let wanted = place.seq.max(first);
-        let next = Walk::new(&header, &*place.file).next_whole(place.offset, limit, wanted);
-        match next {
-            Some((offset, record)) => {
-                place.offset = offset;
-                place.seq = record.seq;
-                self.next_seq = record.seq;
-                self.place = Some(place);
-            }
-            None => {
-                self.place = None;
-                self.next_seq = segment.last_seq().max(first) + 1;
-            }
-        }
-        Ok((first, self.next_seq - 1))
+        first..=self.next_seq - 1
+    }
+
+    /// The first whole record with one of these numbers: its number and where it begins.
+    fn whole_record(&self, segment: &Segment, numbers: Range<u64>) -> Option<(u64, u64)> {
+        let image = Image::load(&*self.core.disk, segment.index).ok()?;
+        let mut found = None;
+        image.walk(numbers, |at, record| {
+            found.get_or_insert((record.seq, at));
+        });
+        found
     }
 
     /// Where the next record is; `None` when the sequence has a gap here that nothing follows yet.

@@ -142,9 +142,23 @@ pub(crate) async fn deliver_missing(work: Comparison) {
                 continue;
             }
             Ok((_, Err(ReadError::Closed))) => return,
-            Ok((_, Err(error))) => {
-                tracing::error!(%error, "what the journal keeps cannot be compared with the database any further");
-                break;
+            // What waits to be delivered is not looked for here.
+            Ok((mine, Err(_))) if mine.next_seq() > upto => break,
+            Ok((mut mine, Err(error))) => {
+                let passed = tokio::task::spawn_blocking(move || {
+                    let passed = mine.pass_over();
+                    (mine, passed)
+                });
+                let Ok((mine, passed)) = passed.await else {
+                    break;
+                };
+                tracing::warn!(
+                    %error,
+                    ?passed,
+                    "records that are delivered cannot be read: whether the database has them is not known"
+                );
+                reader = Some(mine);
+                continue;
             }
             Err(_) => break,
         };
@@ -216,7 +230,12 @@ fn read_some(
             batch.push(seq, bytes);
         }
     });
-    (reader, read.map(|_| batch))
+    let result = match read {
+        // What was read before the error is right; the next turn meets the error.
+        Err(error) if batch.is_empty() => Err(error),
+        Ok(_) | Err(_) => Ok(batch),
+    };
+    (reader, result)
 }
 
 /// Has every record of the batch in the database in the end.

@@ -64,11 +64,6 @@ impl DataDir {
         Ok(())
     }
 
-    /// Where `wattpost journal salvage` keeps damaged bytes.
-    pub(crate) fn salvaged(&self) -> PathBuf {
-        self.path.join("salvaged")
-    }
-
     /// The journal's own directory.
     pub(crate) fn journal(&self) -> PathBuf {
         self.path.join("journal")

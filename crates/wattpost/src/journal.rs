@@ -1,34 +1,49 @@
-//! `wattpost journal`: a look at what waits in a gateway's journal, and the way on when a part of it is damaged.
+//! `wattpost journal`: the journal of a stopped gateway, looked at and repaired.
+//!
+//! A record that the disk has damaged holds up everything behind it, because the gateway skips nothing by
+//! itself. `salvage` passes it over: what is left of it becomes a dead letter under its record id.
 
 use crate::SettingsArgs;
 use crate::data_dir::DataDir;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use journal::{DamagedPlace, Inspection};
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use journal::{DamagedPlace, LostRecord, OpenError, SalvageError, Survey};
+use serde::Serialize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalCommand {
-    /// Show the segments, what waits to be delivered, and whether any of it is damaged.
+    /// Read every byte of the journal and say what it holds and where it is damaged. Changes nothing.
     ///
-    /// Changes nothing. The gateway must be stopped. Exit code 0: nothing is damaged; 2: something is; 1: the
-    /// journal could not be looked at.
-    Inspect(InspectArgs),
-    /// Make a damaged journal deliverable again: damaged records become dead letters, all others are delivered.
+    /// The gateway (or `serve`) must be stopped: the data directory belongs to one process at a time.
     ///
-    /// A record that rotted on disk before it was delivered stops the delivery of everything behind it. Salvaging
-    /// puts what is left of each damaged record in its place, under its own number; at the next start it is
-    /// stored as a dead letter (`wattpost deadletters list`), and all records behind it are delivered. The
-    /// damaged bytes are also kept as files in `salvaged` of the data directory. Nothing else changes. The gateway must be
-    /// stopped. It may be interrupted and run again.
+    /// Exit code 0: nothing holds up the start or the delivery. Exit code 1: something does; the places are
+    /// listed with file, byte and record numbers, and `wattpost journal salvage` passes them over. Damage
+    /// among records that were delivered already is listed and harmless.
     ///
     /// Examples:
-    ///   wattpost journal inspect --data-dir /var/lib/wattpost
-    ///   wattpost journal salvage --data-dir /var/lib/wattpost
+    ///   wattpost journal inspect
+    ///   wattpost journal inspect --data-dir /var/lib/wattpost --json
+    #[command(verbatim_doc_comment)]
+    Inspect(InspectArgs),
+    /// Pass over what is damaged: dead letters for the damaged records, all others are delivered.
+    ///
+    /// The gateway (or `serve`) must be stopped. Without --yes it says what it would do and changes nothing.
+    ///
+    /// Each damaged segment file is written anew and put in the old one's place in one step: every whole
+    /// record keeps its number, and each record that is lost is replaced by the bytes that are left of it.
+    /// The next start delivers them all; the replacements become dead letters, with file and byte as the
+    /// reason (`wattpost deadletters list --json` shows the bytes). It may be killed at any moment and
+    /// run again. It needs free disk space for one segment (journal.segment_bytes). To keep the damaged
+    /// files as they are, copy the journal directory first.
+    ///
+    /// Exit code 0: done, or nothing to do. Exit code 1: something is (still) damaged.
+    ///
+    /// Examples:
+    ///   wattpost journal salvage
+    ///   wattpost journal salvage --yes
     #[command(verbatim_doc_comment)]
     Salvage(SalvageArgs),
 }
@@ -38,7 +53,7 @@ pub(crate) enum JournalCommand {
 pub(crate) struct InspectArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// One JSON object
+    /// One JSON object with everything
     #[arg(long)]
     json: bool,
 }
@@ -48,190 +63,260 @@ pub(crate) struct InspectArgs {
 pub(crate) struct SalvageArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Say what would be done, and change nothing
+    /// Do it; without this flag nothing is changed
     #[arg(long)]
-    dry_run: bool,
+    yes: bool,
 }
 
-/// Exit code when damage was found.
-const DAMAGED: u8 = 2;
-
-/// Does it.
+/// Does it; the exit code says whether damage is there.
 pub(crate) fn run(command: &JournalCommand) -> Result<ExitCode> {
     match command {
-        JournalCommand::Inspect(args) => {
-            let found = journal::inspect(&directory(&args.settings)?.journal())?;
-            if args.json {
-                println!("{}", as_json(&found));
-            } else {
-                show(&found);
-            }
-            Ok(exit_code(&found))
-        }
+        JournalCommand::Inspect(args) => inspect(args),
         JournalCommand::Salvage(args) => salvage(args),
     }
 }
 
-fn directory(settings: &SettingsArgs) -> Result<DataDir> {
-    let path = settings.load()?.data_dir;
-    match DataDir::existing(&path)? {
-        Some(dir) if dir.journal().is_dir() => Ok(dir),
-        _ => bail!(
-            "there is no journal in {}; name the gateway's data directory with --data-dir",
-            path.display()
-        ),
+fn inspect(args: &InspectArgs) -> Result<ExitCode> {
+    let dir = directory(&args.settings)?;
+    let survey = examine(&dir)?;
+    let report = Report::of(dir, &survey);
+    if args.json {
+        println!("{}", serde_json::to_string(&report).context("write JSON")?);
+    } else {
+        print!("{}", report.text());
+        if !survey.is_sound() {
+            println!(
+                "`wattpost journal salvage` passes over what is damaged; it shows first what it would do."
+            );
+        }
     }
+    Ok(exit_code(survey.is_sound()))
 }
 
 fn salvage(args: &SalvageArgs) -> Result<ExitCode> {
     let dir = directory(&args.settings)?;
-    let kept_in = dir.salvaged();
-    if args.dry_run {
-        let found = journal::inspect(&dir.journal())?;
-        show(&found);
-        return Ok(exit_code(&found));
+    let survey = if args.yes {
+        journal::salvage(&dir, replacement).map_err(|error| match error {
+            SalvageError::Open(error) => explained(error),
+            SalvageError::Hopeless(_) => error.into(),
+            SalvageError::Io { .. } => anyhow::Error::from(error).context(
+                "the journal was not salvaged to the end; nothing is lost, run it again once the cause is gone",
+            ),
+        })?
+    } else {
+        examine(&dir)?
+    };
+    let sound = survey.is_sound();
+    if sound {
+        println!("the journal in {} is sound; nothing to do", dir.display());
+        return Ok(ExitCode::SUCCESS);
     }
-    let mut keep =
-        |segment: &str, offset: u64, bytes: &[u8]| keep(&kept_in, segment, offset, bytes);
-    let found = journal::salvage(&dir.journal(), &mut keep)?;
-    for place in &found.damaged {
-        println!("{place}");
+    for place in survey.rotten() {
+        println!("{}", words(place));
     }
-    let records: u64 = found.damaged.iter().map(DamagedPlace::records).sum();
-    if records == 0 {
-        println!("nothing is damaged; {} records wait", found.waiting());
+    for file in &survey.useless {
+        println!(
+            "{}: a prepared segment that holds no record; it is removed",
+            file.display()
+        );
+    }
+    for damage in &survey.hopeless {
+        println!("{damage}");
+    }
+    let lost: u64 = survey.rotten().filter_map(lost_records).sum();
+    if args.yes {
+        println!(
+            "salvaged: {lost} records cannot be read and become dead letters at the next start, {} are \
+             delivered",
+            survey.waiting()
+        );
         return Ok(ExitCode::SUCCESS);
     }
     println!(
-        "salvaged: {records} damaged records become dead letters at the next start, {} others wait and are delivered; \
-         the damaged bytes are also in {}",
-        found.waiting() - records.min(found.waiting()),
-        kept_in.display()
+        "nothing was changed; with --yes {lost} records that cannot be read become dead letters at the next \
+         start, and {} are delivered",
+        survey.waiting()
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::FAILURE)
 }
 
-/// Keeps damaged bytes in a file of their own, certain before this returns. A run that was interrupted has kept
-/// them already: what is there stays, because it may be nearer to the original.
-fn keep(kept_in: &Path, segment: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-    std::fs::create_dir_all(kept_in)?;
-    let path: PathBuf = kept_in.join(format!("{segment}-at-{offset}"));
-    let made = File::options().write(true).create_new(true).open(&path);
-    let mut file = match made {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let after = kept_in.join(format!("{segment}-at-{offset}-again"));
-            File::create(after)?
-        }
-        Err(error) => return Err(error),
+fn exit_code(is_sound: bool) -> ExitCode {
+    match is_sound {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn directory(settings: &SettingsArgs) -> Result<PathBuf> {
+    let settings = settings.load()?;
+    let journal = DataDir::existing(&settings.data_dir)?.map(|data| data.journal());
+    match journal.filter(|journal| journal.is_dir()) {
+        Some(journal) => Ok(journal),
+        None => bail!(
+            "there is no journal in data_dir, which is {}; name the data directory of the gateway with \
+             --data-dir or data_dir",
+            settings.data_dir.display()
+        ),
+    }
+}
+
+fn examine(dir: &std::path::Path) -> Result<Survey> {
+    journal::inspect(dir).map_err(explained)
+}
+
+fn explained(error: OpenError) -> anyhow::Error {
+    let is_in_use = matches!(error, OpenError::InUse { .. });
+    let error = anyhow::Error::from(error);
+    if is_in_use {
+        return error.context("the gateway runs; stop it first");
+    }
+    error
+}
+
+/// What stands for a record that is lost.
+fn replacement(lost: &LostRecord<'_>) -> Vec<u8> {
+    let name = lost.place.file.file_name().unwrap_or_default();
+    let reason = format!(
+        "record {} was damaged in the journal: {} at byte {} of {}; {} bytes of it are left",
+        lost.seq,
+        lost.place.what,
+        lost.offset,
+        name.to_string_lossy(),
+        lost.bytes.len()
+    );
+    central::record::lost(&reason, lost.bytes)
+}
+
+fn lost_records(place: &DamagedPlace) -> Option<u64> {
+    place.lost.map(|(first, last)| last + 1 - first)
+}
+
+fn words(place: &DamagedPlace) -> String {
+    let lost = match place.lost {
+        None => "no record is lost".to_owned(),
+        Some((first, last)) if first == last => format!("record {first} cannot be read"),
+        Some((first, last)) => format!("records {first} to {last} cannot be read"),
     };
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    File::open(kept_in)?.sync_all()?;
-    match kept_in.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
+    format!(
+        "{} at byte {}, {} bytes: {}; {lost}",
+        place.file.display(),
+        place.offset,
+        place.length,
+        place.what
+    )
 }
 
-fn show(found: &Inspection) {
-    for segment in &found.segments {
-        println!(
-            "{}  records {} to {}  {} B{}",
-            segment.file.display(),
-            segment.first_seq,
-            segment.last_seq,
-            segment.bytes,
-            if segment.is_sealed {
-                ""
-            } else {
-                "  (the last)"
-            }
-        );
-    }
-    println!(
-        "delivered up to record {}, {} records wait",
-        found.cursor,
-        found.waiting()
-    );
-    for place in &found.damaged {
-        println!("damaged: {place}");
-    }
-    if found.damaged.is_empty() {
-        println!("nothing that waits is damaged");
-    } else {
-        println!(
-            "nothing behind the first of these is delivered; `wattpost journal salvage` keeps them as dead letters \
-             and lets all others be delivered"
-        );
-    }
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Report {
+    directory: PathBuf,
+    /// Records up to here are delivered.
+    cursor: u64,
+    /// Whole records that wait to be delivered.
+    waiting_records: u64,
+    /// Whether nothing holds up the start or the delivery.
+    sound: bool,
+    segments: Vec<SegmentReport>,
+    damage: Vec<PlaceReport>,
+    useless_files: Vec<PathBuf>,
+    /// What `salvage` cannot repair, each as a sentence with the cure.
+    beyond_salvage: Vec<String>,
 }
 
-fn as_json(found: &Inspection) -> serde_json::Value {
-    let segments: Vec<_> = found
-        .segments
-        .iter()
-        .map(|segment| {
-            serde_json::json!({
-                "file": segment.file,
-                "first_seq": segment.first_seq,
-                "last_seq": segment.last_seq,
-                "bytes": segment.bytes,
-                "sealed": segment.is_sealed,
+#[derive(Debug, Serialize)]
+struct SegmentReport {
+    file: PathBuf,
+    first_seq: u64,
+    last_seq: u64,
+    records: u64,
+    delivered: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct PlaceReport {
+    file: PathBuf,
+    byte: u64,
+    length: u64,
+    first_lost_seq: Option<u64>,
+    last_lost_seq: Option<u64>,
+    what: &'static str,
+    /// Whether it holds up the start or the delivery; if not, all of its segment is delivered.
+    holds_up: bool,
+    #[serde(skip)]
+    words: String,
+}
+
+impl Report {
+    fn of(directory: PathBuf, survey: &Survey) -> Self {
+        let segments = survey.segments.iter().map(|segment| SegmentReport {
+            file: segment.file.clone(),
+            first_seq: segment.first_seq,
+            last_seq: segment.last_seq,
+            records: segment.records,
+            delivered: segment.last_seq <= survey.cursor,
+        });
+        let damage = survey.segments.iter().flat_map(|segment| {
+            let holds_up = segment.is_rotten(survey.cursor);
+            segment.damage.iter().map(move |place| PlaceReport {
+                file: place.file.clone(),
+                byte: place.offset,
+                length: place.length,
+                first_lost_seq: place.lost.map(|(first, _)| first),
+                last_lost_seq: place.lost.map(|(_, last)| last),
+                what: place.what,
+                holds_up,
+                words: words(place),
             })
-        })
-        .collect();
-    let damaged: Vec<_> = found
-        .damaged
-        .iter()
-        .map(|place| {
-            serde_json::json!({
-                "file": place.file,
-                "offset": place.offset,
-                "bytes": place.bytes,
-                "first_seq": place.first_seq,
-                "last_seq": place.last_seq,
-                "what": place.what,
-            })
-        })
-        .collect();
-    serde_json::json!({
-        "cursor": found.cursor,
-        "last_seq": found.last_seq,
-        "waiting": found.waiting(),
-        "segments": segments,
-        "damaged": damaged,
-    })
-}
-
-fn exit_code(found: &Inspection) -> ExitCode {
-    if found.damaged.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(DAMAGED)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_salvaging_leaves_is_what_the_consumer_takes_for_a_dead_letter() {
-        assert_eq!(journal::REMNANT, central::record::REMNANT);
-        let error = central::Record::decode(&[journal::REMNANT, 1, 2]);
-        assert_eq!(error, Err(central::record::DecodeError::Remnant));
-    }
-
-    #[test]
-    fn damaged_bytes_are_kept_once_more_beside_what_an_earlier_run_kept() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let kept_in = dir.path().join("salvaged");
-        for bytes in [b"first", b"again"] {
-            keep(&kept_in, "segment-1", 8_192, bytes).expect("keeps");
+        });
+        Self {
+            directory,
+            cursor: survey.cursor,
+            waiting_records: survey.waiting(),
+            sound: survey.is_sound(),
+            segments: segments.collect(),
+            damage: damage.collect(),
+            useless_files: survey.useless.clone(),
+            beyond_salvage: survey.hopeless.iter().map(ToString::to_string).collect(),
         }
-        let read = |name: &str| std::fs::read(kept_in.join(name)).expect("is there");
-        assert_eq!(read("segment-1-at-8192"), b"first");
-        assert_eq!(read("segment-1-at-8192-again"), b"again");
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "journal in {}: delivered up to record {}, {} records wait\n",
+            self.directory.display(),
+            self.cursor,
+            self.waiting_records
+        );
+        for segment in &self.segments {
+            let name = segment.file.file_name().unwrap_or_default();
+            text.push_str(&format!(
+                "  {}  records {} to {}, {} whole{}\n",
+                name.to_string_lossy(),
+                segment.first_seq,
+                segment.last_seq,
+                segment.records,
+                if segment.delivered { ", delivered" } else { "" }
+            ));
+        }
+        for place in &self.damage {
+            let note = match place.holds_up {
+                true => "damaged",
+                false => "damaged, but delivered already, so harmless",
+            };
+            text.push_str(&format!("{note}: {}\n", place.words));
+        }
+        for file in &self.useless_files {
+            text.push_str(&format!(
+                "damaged: {}: a prepared segment that holds no record\n",
+                file.display()
+            ));
+        }
+        for sentence in &self.beyond_salvage {
+            text.push_str(&format!("beyond salvage: {sentence}\n"));
+        }
+        if self.sound && self.damage.is_empty() {
+            text.push_str("no damage\n");
+        }
+        text
     }
 }

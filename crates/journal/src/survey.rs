@@ -1,0 +1,732 @@
+//! What a stopped journal holds, and where its bytes are not what was written.
+//!
+//! Nothing is believed but checksums. Every whole record of a segment is found, also behind damaged ones:
+//! where a record is not whole, the next one is sought at every possible place. Which numbers are missing
+//! follows from the numbers of the whole records, the seals and the neighbouring segments. What a power cut
+//! may have torn (the end of the youngest segment, never acknowledged) is no damage; recovery cuts it.
+
+use crate::cursor::CURSOR_FILE;
+use crate::disk::real::RealDisk;
+use crate::disk::{Disk, DiskFile, read_fully};
+use crate::error::{Damage, OpenError};
+use crate::journal::lock;
+use crate::layout::{
+    self, BLOCK, DATA_OFFSET, FORMAT, Header, NoHeader, RECORD_HEADER, RecordHeader, SEAL_OFFSET,
+    Seal,
+};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the disk refuses to read, this much at a time is tried.
+const UNIT: usize = 4096;
+/// No segment is longer than this; a file that claims it is no segment.
+const FILE_BYTES_MAX: u64 = 2 << 30;
+
+/// What a journal holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// Records up to here are forgotten: they were delivered. 0 when the cursor cannot be read.
+    pub cursor: u64,
+    /// Its segments, oldest first; prepared ones, which hold no record yet, are left out.
+    pub segments: Vec<SegmentSurvey>,
+    /// Damage that `salvage` cannot repair, with what a person can do.
+    pub hopeless: Vec<Damage>,
+    /// Prepared segments that hold no record and are not as they were made; `salvage` removes them.
+    pub useless: Vec<PathBuf>,
+    /// The same by their numbers.
+    pub(crate) useless_indexes: Vec<u64>,
+}
+
+/// One segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentSurvey {
+    /// Which file; it may be missing, then the damage says so.
+    pub file: PathBuf,
+    /// First number that it holds or held.
+    pub first_seq: u64,
+    /// Last number that it holds or held.
+    pub last_seq: u64,
+    /// Whole records in it.
+    pub records: u64,
+    /// Where bytes are not what was written, ascending.
+    pub damage: Vec<DamagedPlace>,
+    pub(crate) index: u64,
+}
+
+/// Bytes of a segment that are not what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedPlace {
+    /// Which file.
+    pub file: PathBuf,
+    /// Where the damage begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// How many bytes lie between there and the next whole record or the end; 0 where a file is missing.
+    pub length: u64,
+    /// The records that cannot be read; `None` when all can be, and only the head of the file is damaged.
+    pub lost: Option<(u64, u64)>,
+    /// What is wrong, in words.
+    pub what: &'static str,
+}
+
+/// Where a whole record is in its segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordPlace {
+    /// Its number.
+    pub seq: u64,
+    /// Where it begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// Bytes that it takes there, header and padding included.
+    pub length: u64,
+}
+
+impl SegmentSurvey {
+    /// Whether what is wrong with it concerns records that were not delivered.
+    #[must_use]
+    pub fn is_rotten(&self, cursor: u64) -> bool {
+        self.last_seq > cursor && !self.damage.is_empty()
+    }
+}
+
+impl Survey {
+    /// Whether nothing is wrong with it that holds up the delivery or the start.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.hopeless.is_empty() && self.useless.is_empty() && self.rotten().next().is_none()
+    }
+
+    /// Whole records that wait to be delivered.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.segments
+            .iter()
+            .map(|segment| {
+                let forgotten = |first: u64, last: u64| {
+                    last.min(self.cursor)
+                        .saturating_sub(first - 1)
+                        .min(last + 1 - first)
+                };
+                let lost: u64 = segment
+                    .damage
+                    .iter()
+                    .filter_map(|place| place.lost)
+                    .map(|(first, last)| last + 1 - first - forgotten(first, last))
+                    .sum();
+                let all = segment.last_seq + 1 - segment.first_seq;
+                (all - forgotten(segment.first_seq, segment.last_seq)).saturating_sub(lost)
+            })
+            .sum()
+    }
+
+    /// Damage that holds up the delivery or the start, ascending.
+    pub fn rotten(&self) -> impl Iterator<Item = &DamagedPlace> {
+        let rotten = self.segments.iter().filter(|s| s.is_rotten(self.cursor));
+        rotten.flat_map(|segment| &segment.damage)
+    }
+}
+
+/// Examines the journal in `dir`, which no process may have open, and changes nothing in it. Reads every
+/// byte of it; needs memory for one segment.
+///
+/// # Errors
+/// [`OpenError::InUse`] when a process has it, [`OpenError::UnknownFormat`], and what the disk says when
+/// files cannot be listed or opened. Places whose bytes the disk has lost (EIO) are damage.
+pub fn inspect(dir: &Path) -> Result<Survey, OpenError> {
+    inspect_on(&open_dir(dir)?)
+}
+
+/// [`inspect`] on any disk.
+///
+/// # Errors
+/// As [`inspect`].
+#[doc(hidden)]
+pub fn inspect_on(disk: &impl Disk) -> Result<Survey, OpenError> {
+    lock(disk)?;
+    let survey = survey(disk);
+    disk.unlock();
+    survey
+}
+
+/// The whole records of one segment file, ascending: for tests and drills that damage one on purpose.
+///
+/// # Errors
+/// When the file cannot be read or is no segment.
+pub fn record_places(segment: &Path) -> io::Result<Vec<RecordPlace>> {
+    let bytes = std::fs::read(segment)?;
+    let name = segment.file_name().and_then(|name| name.to_str());
+    let index = name.and_then(layout::segment_index);
+    let index = index.ok_or_else(|| io::Error::other("its name is not that of a segment"))?;
+    let image = Image::of(index, bytes, Vec::new());
+    let mut places = Vec::new();
+    image.walk(0..u64::MAX, |at, record| {
+        places.push(RecordPlace {
+            seq: record.seq,
+            offset: at,
+            length: record.framed() as u64,
+        });
+    });
+    Ok(places)
+}
+
+pub(crate) fn open_dir(dir: &Path) -> Result<RealDisk, OpenError> {
+    let io = |source| OpenError::Io {
+        what: "open",
+        path: dir.to_path_buf(),
+        source,
+    };
+    if !dir.is_dir() {
+        return Err(io(io::ErrorKind::NotFound.into()));
+    }
+    RealDisk::new(dir).map_err(io)
+}
+
+/// A segment file in memory.
+pub(crate) struct Image {
+    pub(crate) index: u64,
+    pub(crate) bytes: Vec<u8>,
+    /// Where the disk refused to read; zeros stand there.
+    pub(crate) unreadable: Vec<Range<u64>>,
+    /// `None` when it is not whole.
+    pub(crate) header: Option<Header>,
+    /// Its format, when that is not ours.
+    format: Option<u32>,
+    seal: Option<Seal>,
+    /// What makes its records' checksums right; `None` when nothing tells.
+    term: Option<u32>,
+}
+
+impl Image {
+    /// Reads the file; what cannot be read is zero.
+    pub(crate) fn load(disk: &dyn Disk, index: u64) -> io::Result<Self> {
+        let file = disk.open(&layout::segment_name(index))?;
+        let mut bytes = Vec::new();
+        let mut unreadable: Vec<Range<u64>> = Vec::new();
+        loop {
+            let at = bytes.len();
+            if at as u64 >= FILE_BYTES_MAX {
+                break;
+            }
+            bytes.resize(at + (1 << 20), 0);
+            let have = match read_fully(&*file, &mut bytes[at..], at as u64) {
+                Ok(have) => have,
+                Err(error) if is_bad_medium(&error) => {
+                    read_in_units(&*file, &mut bytes[at..], at as u64, &mut unreadable)?
+                }
+                Err(error) => return Err(error),
+            };
+            bytes.truncate(at + have);
+            if have < 1 << 20 {
+                break;
+            }
+        }
+        Ok(Self::of(index, bytes, unreadable))
+    }
+
+    /// Of a file that is not there.
+    pub(crate) fn nothing(index: u64) -> Self {
+        Self::of(index, Vec::new(), Vec::new())
+    }
+
+    fn of(index: u64, bytes: Vec<u8>, unreadable: Vec<Range<u64>>) -> Self {
+        let block = |at: u64| {
+            let at = (at as usize).min(bytes.len());
+            &bytes[at..bytes.len().min(at + BLOCK)]
+        };
+        let (header, format) = match Header::decode(block(0)) {
+            Ok(header) if header.index == index => (Some(header), None),
+            Err(NoHeader::Format(format)) => (None, Some(format)),
+            _ => (None, None),
+        };
+        let salt = header
+            .map(|header| header.salt)
+            .or_else(|| Seal::salt(block(SEAL_OFFSET)));
+        let seal = salt.and_then(|salt| Seal::decode(block(SEAL_OFFSET), salt));
+        let mut image = Self {
+            index,
+            header,
+            format,
+            seal,
+            term: salt.map(layout::salt_term),
+            unreadable,
+            bytes,
+        };
+        if image.term.is_none() {
+            image.term = image.guess_term();
+        }
+        image
+    }
+
+    /// Header and seal are lost: two neighbouring records whose checksums agree on the salt tell it.
+    fn guess_term(&self) -> Option<u32> {
+        let mut at = DATA_OFFSET as usize;
+        while at + RECORD_HEADER <= self.bytes.len() {
+            let here = &self.bytes[at..];
+            let record = RecordHeader::read(here);
+            if let Some(term) = record.salt_term(here)
+                && let Some(next) = here.get(record.framed()..)
+                && next.len() >= RECORD_HEADER
+            {
+                let follower = RecordHeader::read(next);
+                if follower.seq == record.seq.wrapping_add(1)
+                    && follower.salt_term(next) == Some(term)
+                {
+                    return Some(term);
+                }
+            }
+            at += 8;
+        }
+        None
+    }
+
+    fn record_at(&self, at: u64) -> Option<RecordHeader> {
+        let here = self.bytes.get(at as usize..)?;
+        if here.len() < RECORD_HEADER {
+            return None;
+        }
+        let record = RecordHeader::read(here);
+        let fits = record.framed() <= here.len();
+        (fits && record.salt_term(here).is_some() && record.salt_term(here) == self.term)
+            .then_some(record)
+    }
+
+    /// The frame of the record at `at`.
+    pub(crate) fn frame(&self, at: u64, record: &RecordHeader) -> &[u8] {
+        &self.bytes[at as usize..at as usize + record.framed()]
+    }
+
+    /// Where records end at the latest.
+    fn limit(&self) -> u64 {
+        let length = self.bytes.len() as u64;
+        match self.seal {
+            Some(seal) if seal.is_last_word => seal.end.min(length),
+            _ => length,
+        }
+    }
+
+    /// Visits all whole records with ascending numbers in `numbers`. The cost of looking at every place is
+    /// bounded: bytes that imitate headers are checked for no more than 64 times the segment's length.
+    pub(crate) fn walk(&self, numbers: Range<u64>, mut visit: impl FnMut(u64, &RecordHeader)) {
+        let limit = self.limit();
+        let mut at = DATA_OFFSET;
+        let mut least = numbers.start.max(1);
+        let mut most = numbers.end;
+        let capacity = self.bytes.len() as u64 / RECORD_HEADER as u64;
+        let mut budget = (self.bytes.len() as u64).saturating_mul(64);
+        while at + RECORD_HEADER as u64 <= limit {
+            let record = RecordHeader::read(&self.bytes[at as usize..]);
+            let fits = record.framed() as u64 <= limit - at;
+            if !fits || record.seq < least || record.seq >= most {
+                at += 8;
+                continue;
+            }
+            let cost = record.framed() as u64;
+            if cost > budget {
+                return;
+            }
+            if self.record_at(at).is_none() {
+                budget -= cost;
+                at += 8;
+                continue;
+            }
+            visit(at, &record);
+            least = record.seq + 1;
+            // No more records than this fit behind it.
+            most = numbers.end.min(least.saturating_add(capacity));
+            at += cost;
+        }
+    }
+
+    /// Whether no record was ever written to it. A segment's first bytes are zero until then.
+    fn is_unused(&self) -> bool {
+        let zero = |from: u64| {
+            let from = (from as usize).min(self.bytes.len());
+            let block = &self.bytes[from..self.bytes.len().min(from + BLOCK)];
+            block.iter().all(|byte| *byte == 0)
+        };
+        self.unreadable.is_empty() && zero(SEAL_OFFSET) && zero(DATA_OFFSET)
+    }
+}
+
+/// Whether the disk says that it has lost what was to be read. Anything else (no permission, no file handles)
+/// says nothing about the bytes, which may be sound.
+fn is_bad_medium(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
+/// Reads what the disk still gives; gives how many bytes there are.
+fn read_in_units(
+    file: &dyn DiskFile,
+    buffer: &mut [u8],
+    start: u64,
+    unreadable: &mut Vec<Range<u64>>,
+) -> io::Result<usize> {
+    let mut have = 0;
+    while have < buffer.len() {
+        let end = buffer.len().min(have + UNIT);
+        let unit = &mut buffer[have..end];
+        let at = start + have as u64;
+        match read_fully(file, unit, at) {
+            Ok(count) => {
+                have += count;
+                if count < UNIT {
+                    break;
+                }
+            }
+            Err(error) if is_bad_medium(&error) => {
+                unit.fill(0);
+                have = end;
+                let hole = at..start + end as u64;
+                match unreadable.last_mut() {
+                    Some(last) if last.end == hole.start => last.end = hole.end,
+                    _ => unreadable.push(hole),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(have)
+}
+
+/// What is known of one segment while all are examined.
+struct Slot {
+    index: u64,
+    /// What is wrong with it as a whole.
+    trouble: Option<&'static str>,
+    exists: bool,
+    /// Whether no record was ever written to it.
+    is_unused: bool,
+    is_sealed: bool,
+    records: u64,
+    first_good: u64,
+    last_good: u64,
+    /// Bytes between whole records: number before (0 = none), from, to, number behind.
+    gaps: Vec<(u64, u64, u64, u64)>,
+    /// Where the last whole record ends, and where records could end.
+    tail: Range<u64>,
+    /// The highest number that was certainly durable.
+    durable: u64,
+    /// First and last number, as soon as they are known; 0 = not yet.
+    first: u64,
+    last: u64,
+}
+
+impl Slot {
+    fn missing(index: u64, what: &'static str) -> Self {
+        Self {
+            index,
+            trouble: Some(what),
+            exists: false,
+            is_unused: false,
+            is_sealed: true,
+            records: 0,
+            first_good: 0,
+            last_good: 0,
+            gaps: Vec::new(),
+            tail: 0..0,
+            durable: 0,
+            first: 0,
+            last: 0,
+        }
+    }
+
+    fn of(image: &Image, numbers: Range<u64>) -> Self {
+        let mut slot = Self::missing(image.index, "");
+        slot.trouble = match (&image.header, image.unreadable.is_empty()) {
+            (None, _) => Some("its header is not as it was written"),
+            _ => None,
+        };
+        slot.exists = true;
+        slot.is_unused = image.is_unused();
+        let mut end = DATA_OFFSET;
+        let mut gaps = Vec::new();
+        let (mut first, mut last, mut durable, mut records) = (0, 0, 0, 0);
+        image.walk(numbers, |at, record| {
+            let is_next = last == 0 || record.seq == last + 1;
+            if at != end || !is_next {
+                gaps.push((last, end, at, record.seq));
+            }
+            if first == 0 {
+                first = record.seq;
+            }
+            durable = durable.max(record.durable_before().saturating_sub(1));
+            last = record.seq;
+            records += 1;
+            end = at + record.framed() as u64;
+        });
+        slot.is_sealed = false;
+        let mut tail_end = image.limit();
+        if let Some(seal) = image.seal {
+            slot.is_sealed = seal.is_last_word;
+            slot.first = seal.first_seq;
+            durable = durable.max(seal.last_seq);
+            if seal.is_last_word {
+                slot.last = seal.last_seq;
+            }
+            tail_end = seal.end;
+        } else if first != 0 && gaps.first().is_none_or(|gap| gap.0 != 0) {
+            slot.first = first;
+        }
+        slot.records = records;
+        slot.first_good = first;
+        slot.last_good = last;
+        slot.durable = durable;
+        slot.gaps = gaps;
+        slot.tail = end..tail_end.max(end);
+        slot
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.records == 0 && self.durable == 0
+    }
+
+    /// The youngest one: what was never certainly durable was never acknowledged.
+    /// `before` is the last number of the segment before it.
+    fn cut_torn_tail(&mut self, before: u64) {
+        if self.is_sealed {
+            return;
+        }
+        let missing_first =
+            |gap: &(u64, u64, u64, u64)| gap.0.max(before).max(self.first.saturating_sub(1)) + 1;
+        let torn = self
+            .gaps
+            .iter()
+            .position(|gap| missing_first(gap) > self.durable);
+        if let Some(at) = torn {
+            let (before, from, ..) = self.gaps[at];
+            self.gaps.truncate(at);
+            self.last_good = before;
+            self.tail = from..from;
+            if before == 0 {
+                (self.records, self.durable) = (0, 0);
+                return;
+            }
+        }
+        self.last = self.last_good.max(self.durable);
+        if self.last == self.last_good {
+            self.tail.end = self.tail.start;
+        }
+    }
+
+    fn damage(&self, disk: &dyn Disk) -> Vec<DamagedPlace> {
+        let file = disk.path(&layout::segment_name(self.index));
+        let place = |from: u64, to: u64, lost: Option<(u64, u64)>, what| DamagedPlace {
+            file: file.clone(),
+            offset: from,
+            length: to - from,
+            lost,
+            what,
+        };
+        let mut found = Vec::new();
+        if self.records == 0 {
+            let what = self
+                .trouble
+                .unwrap_or("no record in it is as it was written");
+            let lost = (self.first <= self.last).then_some((self.first, self.last));
+            return vec![place(self.tail.start, self.tail.end, lost, what)];
+        }
+        if let Some(what) = self.trouble {
+            found.push(place(0, BLOCK as u64, None, what));
+        }
+        let rotten = "bytes are not as they were written";
+        for (before, from, to, behind) in &self.gaps {
+            let first = (before + 1).max(self.first);
+            let lost = (first < *behind).then(|| (first, behind - 1));
+            found.push(place(*from, *to, lost, rotten));
+        }
+        if self.last > self.last_good {
+            let lost = Some((self.last_good + 1, self.last));
+            found.push(place(self.tail.start, self.tail.end, lost, rotten));
+        }
+        found
+    }
+}
+
+pub(crate) fn survey(disk: &dyn Disk) -> Result<Survey, OpenError> {
+    let io = |what, name: &str, source| OpenError::Io {
+        what,
+        path: disk.path(name),
+        source,
+    };
+    let names = disk.list().map_err(|e| io("list", "", e))?;
+    let mut indexes: Vec<u64> = names
+        .iter()
+        .filter_map(|name| layout::segment_index(name))
+        .collect();
+    indexes.sort_unstable();
+    let mut hopeless = Vec::new();
+    let kept_cursor = read_cursor(disk, &mut hopeless)?;
+    let mut slots = examine(disk, &indexes)?;
+    let useless_indexes = set_unused_aside(disk, &mut slots, &mut hopeless);
+    number(&mut slots, kept_cursor.unwrap_or(0));
+    let oldest = slots.first().map_or(1, |oldest| oldest.first);
+    // As the next start takes it: without a cursor all is delivered again.
+    let cursor = kept_cursor.unwrap_or(oldest.saturating_sub(1));
+    // The oldest files are gone, though what they held was not delivered.
+    if oldest > cursor + 1 && slots[0].index > 0 {
+        let mut gone = Slot::missing(slots[0].index - 1, "the file is missing");
+        (gone.first, gone.last) = (cursor + 1, oldest - 1);
+        slots.insert(0, gone);
+    }
+    let segments = slots.iter().map(|slot| {
+        let damage = slot.damage(disk);
+        let lost = damage.iter().filter_map(|place| place.lost);
+        let lost: u64 = lost.map(|(first, last)| last + 1 - first).sum();
+        SegmentSurvey {
+            file: disk.path(&layout::segment_name(slot.index)),
+            first_seq: slot.first,
+            last_seq: slot.last,
+            records: (slot.last + 1).saturating_sub(slot.first + lost),
+            damage,
+            index: slot.index,
+        }
+    });
+    Ok(Survey {
+        cursor,
+        segments: segments.collect(),
+        hopeless,
+        useless: useless_indexes
+            .iter()
+            .map(|index| disk.path(&layout::segment_name(*index)))
+            .collect(),
+        useless_indexes,
+    })
+}
+
+/// One slot for each segment file, also for those that are missing in between.
+fn examine(disk: &dyn Disk, indexes: &[u64]) -> Result<Vec<Slot>, OpenError> {
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut least = 0;
+    for index in indexes {
+        let behind = slots.last().map_or(*index, |slot| slot.index + 1);
+        slots.extend((behind..*index).map(|gone| Slot::missing(gone, "the file is missing")));
+        let slot = match Image::load(disk, *index) {
+            Ok(image) => match image.format {
+                None => Slot::of(&image, least..u64::MAX),
+                Some(found) => {
+                    return Err(OpenError::UnknownFormat {
+                        file: disk.path(&layout::segment_name(*index)),
+                        found,
+                        known: FORMAT,
+                    });
+                }
+            },
+            Err(error) if !is_bad_medium(&error) => {
+                return Err(OpenError::Io {
+                    what: "read",
+                    path: disk.path(&layout::segment_name(*index)),
+                    source: error,
+                });
+            }
+            Err(_) => Slot {
+                exists: true,
+                ..Slot::missing(*index, "the file cannot be read")
+            },
+        };
+        least = slot.last_good.max(slot.durable).max(least);
+        slots.push(slot);
+    }
+    Ok(slots)
+}
+
+/// Leaves the segments with records, the youngest without its torn tail; gives those of the others that must
+/// go, because the row of prepared segments has a hole.
+fn set_unused_aside(
+    disk: &dyn Disk,
+    slots: &mut Vec<Slot>,
+    hopeless: &mut Vec<Damage>,
+) -> Vec<u64> {
+    let with_records = slots.iter().rposition(|slot| !slot.is_empty());
+    let mut unused = slots.split_off(with_records.map_or(0, |at| at + 1));
+    if let Some((youngest, older)) = slots.split_last_mut() {
+        let before = older.last();
+        youngest.cut_torn_tail(before.map_or(0, |slot| slot.last.max(slot.last_good)));
+        if youngest.is_empty() {
+            unused.splice(0..0, slots.pop());
+        }
+    }
+    let Some(hole) = unused.iter().position(|slot| slot.trouble.is_some()) else {
+        return Vec::new();
+    };
+    // A segment is sealed before the next one gets its first record.
+    let was_begun = hole == 0 && slots.last().is_none_or(|slot| slot.is_sealed);
+    if was_begun && !unused[hole].is_unused {
+        hopeless.push(Damage {
+            file: disk.path(&layout::segment_name(unused[hole].index)),
+            offset: 0,
+            what: format!(
+                "{}, and nothing tells which records it held",
+                unused[hole].trouble.unwrap_or_default()
+            ),
+            cure: "restore this file from a copy, or make it readable; where that is impossible, move the \
+                   whole journal directory aside (keep it: it holds what was not yet delivered) and start \
+                   with a new one",
+        });
+        return Vec::new();
+    }
+    let useless = unused[hole..].iter().filter(|slot| slot.exists);
+    useless.map(|slot| slot.index).collect()
+}
+
+/// Works out which numbers each segment holds or held, from what is known of its neighbours.
+fn number(slots: &mut [Slot], cursor: u64) {
+    loop {
+        let mut has_changed = false;
+        for at in 0..slots.len() {
+            let before = at.checked_sub(1).map_or(0, |before| slots[before].last);
+            let behind = slots.get(at + 1).map_or(0, |behind| behind.first);
+            let slot = &mut slots[at];
+            if slot.first == 0 && before != 0 {
+                slot.first = before + 1;
+                has_changed = true;
+            }
+            if slot.last == 0 && behind != 0 {
+                slot.last = (behind - 1).max(slot.last_good);
+                has_changed = true;
+            }
+        }
+        if has_changed {
+            continue;
+        }
+        // Two neighbours whose border nothing tells: the whole records decide, or one number.
+        let unknown = slots
+            .iter_mut()
+            .find(|slot| slot.first == 0 || slot.last == 0);
+        let Some(slot) = unknown else {
+            return;
+        };
+        if slot.first == 0 {
+            slot.first = match slot.first_good {
+                0 => (cursor + 1).min(slot.last.max(1)),
+                good => good.min(cursor + 1),
+            };
+        } else {
+            slot.last = slot.last_good.max(slot.durable).max(slot.first);
+        }
+    }
+}
+
+fn read_cursor(disk: &dyn Disk, hopeless: &mut Vec<Damage>) -> Result<Option<u64>, OpenError> {
+    let io = |source| OpenError::Io {
+        what: "read",
+        path: disk.path(CURSOR_FILE),
+        source,
+    };
+    let file: Arc<dyn DiskFile> = match disk.open(CURSOR_FILE) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io(error)),
+    };
+    match crate::cursor::read(&*file).map_err(io)? {
+        Ok((_, cursor)) => Ok(Some(cursor)),
+        Err(NoHeader::Format(found)) => Err(OpenError::UnknownFormat {
+            file: disk.path(CURSOR_FILE),
+            found,
+            known: FORMAT,
+        }),
+        Err(NoHeader::Damaged) => {
+            hopeless.push(crate::cursor::damage(disk));
+            Ok(None)
+        }
+    }
+}

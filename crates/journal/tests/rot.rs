@@ -1,0 +1,383 @@
+//! Bytes that rot in what waits: every place that can be damaged is found and named, everything else is
+//! read afterwards under its number, and salvage may die at any step.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
+mod common;
+
+use common::{eventually, open, read_after, record, small};
+use journal::sim::{Fault, SimDisk, Tear};
+use journal::{Journal, LostRecord, ReadError, inspect_on, salvage_on};
+use std::collections::BTreeMap;
+
+const RECORD_HEADER: u64 = 24;
+
+/// A stopped journal of some segments; records up to `cursor` are forgotten.
+fn stopped(cursor: u64) -> (SimDisk, u64) {
+    let disk = SimDisk::new(7);
+    let (journal, _) = open(&disk);
+    let mut seq = 0;
+    while disk
+        .names()
+        .iter()
+        .filter(|n| n.starts_with("segment"))
+        .count()
+        < 6
+    {
+        for _ in 0..20 {
+            seq = journal
+                .append(&record(0, seq + 1, 300 + (seq % 7) as usize * 41), None)
+                .unwrap();
+        }
+        journal.wait_durable(seq).unwrap();
+    }
+    journal.forget_upto(cursor).unwrap();
+    journal.close().unwrap();
+    (disk, seq)
+}
+
+/// The whole records of each segment: (seq, offset, length).
+fn places(disk: &SimDisk) -> Vec<(String, Vec<(u64, u64, u64)>)> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut all = Vec::new();
+    for name in disk.names().iter().filter(|n| n.starts_with("segment")) {
+        let path = dir.path().join(name);
+        disk.edit(name, |bytes| std::fs::write(&path, bytes).unwrap());
+        let places: Vec<_> = journal::record_places(&path)
+            .unwrap()
+            .iter()
+            .map(|place| (place.seq, place.offset, place.length))
+            .collect();
+        if !places.is_empty() {
+            all.push((name.clone(), places));
+        }
+    }
+    all
+}
+
+fn flip(disk: &SimDisk, name: &str, at: u64) {
+    disk.edit(name, |bytes| bytes[at as usize] ^= 0x10);
+}
+
+fn replacement(lost: &LostRecord<'_>) -> Vec<u8> {
+    let mut bytes = format!("lost {}:", lost.seq).into_bytes();
+    bytes.extend_from_slice(lost.bytes);
+    bytes
+}
+
+/// Salvages, and checks that all but `lost` is read after `cursor` as it was written.
+fn salvaged(disk: &SimDisk, cursor: u64, last: u64, lost: &[u64]) -> BTreeMap<u64, Vec<u8>> {
+    salvage_on(disk, replacement).expect("can be salvaged");
+    let after = inspect_on(disk).unwrap();
+    assert!(after.is_sound(), "{after:?}");
+    let (journal, recovery) = open(disk);
+    assert!(!recovery.created);
+    let read: BTreeMap<u64, Vec<u8>> = read_after(&journal, cursor).into_iter().collect();
+    assert_eq!(
+        read.keys().copied().collect::<Vec<_>>(),
+        (cursor + 1..=last).collect::<Vec<_>>()
+    );
+    for (seq, bytes) in &read {
+        if lost.contains(seq) {
+            assert!(
+                bytes.starts_with(format!("lost {seq}:").as_bytes()),
+                "record {seq}"
+            );
+        } else {
+            assert_eq!(
+                bytes,
+                &record(0, *seq, 300 + ((seq - 1) % 7) as usize * 41),
+                "record {seq}"
+            );
+        }
+    }
+    assert_eq!(journal.append(b"goes on", None).unwrap(), last + 1);
+    journal.close().unwrap();
+    read
+}
+
+#[test]
+fn a_sound_journal_is_left_as_it_is() {
+    let (disk, last) = stopped(5);
+    let survey = inspect_on(&disk).unwrap();
+    assert!(survey.is_sound(), "{survey:?}");
+    assert_eq!((survey.cursor, survey.waiting()), (5, last - 5));
+    assert_eq!(survey.segments.iter().map(|s| s.records).sum::<u64>(), last);
+    let before = disk.steps();
+    salvage_on(&disk, replacement).unwrap();
+    assert_eq!(disk.steps(), before);
+}
+
+/// In the first, a middle and the last sealed segment, and in the youngest; in the first, a middle and the
+/// last record of each; in every field of the record.
+#[test]
+fn one_flipped_bit_anywhere_costs_one_record_and_is_named_by_file_and_byte() {
+    let (sound, last) = stopped(3);
+    let segments = places(&sound);
+    let count = segments.len();
+    assert!(count >= 4);
+    for segment in [0, count / 2, count - 2, count - 1] {
+        let (name, records) = &segments[segment];
+        for which in [
+            4.min(records.len() - 1),
+            records.len() / 2,
+            records.len() - 1,
+        ] {
+            let (seq, offset, length) = records[which];
+            // CRC, the length's low and high byte, number, group, time, payload's first and last bytes.
+            let fields = [
+                0,
+                3,
+                4,
+                7,
+                8,
+                15,
+                16,
+                20,
+                RECORD_HEADER,
+                length / 2,
+                RECORD_HEADER + 299,
+            ];
+            for field in fields {
+                let disk = sound.after_kill();
+                flip(&disk, name, offset + field);
+                let survey = inspect_on(&disk).unwrap();
+                let found: Vec<_> = survey.rotten().collect();
+                assert_eq!(
+                    found.len(),
+                    1,
+                    "segment {segment}, record {seq}, byte {field}: {survey:?}"
+                );
+                assert!(found[0].file.ends_with(name));
+                assert_eq!(
+                    (found[0].offset, found[0].length, found[0].lost),
+                    (offset, length, Some((seq, seq)))
+                );
+                let read = salvaged(&disk, 3, last, &[seq]);
+                let kept = &read[&seq][format!("lost {seq}:").len()..];
+                assert_eq!(kept.len() as u64, length, "all its bytes are kept");
+            }
+        }
+    }
+}
+
+#[test]
+fn neighbours_that_are_damaged_together_keep_their_bytes_apart() {
+    let (disk, last) = stopped(3);
+    let (name, records) = places(&disk)[1].clone();
+    for (_, offset, _) in &records[10..14] {
+        flip(&disk, &name, offset + RECORD_HEADER + 5);
+    }
+    let lost: Vec<u64> = records[10..14].iter().map(|(seq, ..)| *seq).collect();
+    let read = salvaged(&disk, 3, last, &lost);
+    for (seq, _, length) in &records[10..14] {
+        assert_eq!(
+            read[seq].len() as u64,
+            format!("lost {seq}:").len() as u64 + length
+        );
+    }
+}
+
+#[test]
+fn a_damaged_header_or_seal_costs_no_record() {
+    let (sound, last) = stopped(3);
+    let segments = places(&sound);
+    for (at, (name, _)) in segments.iter().enumerate() {
+        for damaged in [&[20_u64][..], &[4100], &[20, 4100]] {
+            // Without the mark nobody knows how far the youngest was durable; it is read to its end.
+            let disk = sound.after_kill();
+            for byte in damaged {
+                flip(&disk, name, *byte);
+            }
+            let survey = inspect_on(&disk).unwrap();
+            assert!(
+                survey.hopeless.is_empty(),
+                "segment {at}, {damaged:?}: {survey:?}"
+            );
+            assert_eq!(
+                survey.rotten().filter_map(|place| place.lost).count(),
+                0,
+                "{survey:?}"
+            );
+            salvaged(&disk, 3, last, &[]);
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_vanished_costs_its_records_and_no_other() {
+    let (sound, last) = stopped(3);
+    let segments = places(&sound);
+    // All but the youngest, of which nothing else tells how much it held.
+    for (name, records) in &segments[..segments.len() - 1] {
+        let disk = sound.after_kill();
+        let first_kept = records.iter().map(|(seq, ..)| *seq).filter(|seq| *seq > 3);
+        let lost: Vec<u64> = first_kept.collect();
+        remove(&disk, name);
+        assert!(Journal::open_on(disk.clone(), small()).is_err(), "{name}");
+        salvaged(&disk, 3, last, &lost);
+    }
+}
+
+#[test]
+fn a_youngest_segment_that_vanished_is_not_guessed_at() {
+    let (disk, _) = stopped(3);
+    let segments = places(&disk);
+    let (youngest, _) = segments.last().unwrap();
+    remove(&disk, youngest);
+    let survey = inspect_on(&disk).unwrap();
+    let behind = disk
+        .names()
+        .iter()
+        .any(|name| name > youngest && name.starts_with("segment"));
+    assert!(behind, "there is always a prepared one");
+    assert_eq!(survey.hopeless.len(), 1, "{survey:?}");
+    assert!(
+        salvage_on(&disk, replacement)
+            .unwrap_err()
+            .to_string()
+            .contains("restore this file")
+    );
+}
+
+#[test]
+fn the_end_that_a_power_cut_tore_is_no_damage() {
+    for steps in 0..60 {
+        let disk = SimDisk::new(steps);
+        let (journal, _) = open(&disk);
+        let mut acknowledged = 0;
+        disk.cut_power_after(40 + steps);
+        for seq in 1..400_u64 {
+            if journal
+                .append(&record(0, seq, 300 + ((seq - 1) % 7) as usize * 41), None)
+                .is_err()
+            {
+                break;
+            }
+            if seq % 5 == 0 && journal.wait_durable(seq).is_ok() {
+                acknowledged = seq;
+            }
+        }
+        drop(journal);
+        let disk = disk.after_power_cut(Tear::Sectors, steps);
+        let survey = inspect_on(&disk).unwrap();
+        assert!(survey.is_sound(), "cut at {steps}: {survey:?}");
+        let (journal, _) = open(&disk);
+        assert!(journal.durable_seq() >= acknowledged);
+        assert_eq!(
+            journal.durable_seq(),
+            survey.waiting(),
+            "cut at {steps}: {survey:?}"
+        );
+    }
+}
+
+/// Salvage dies at each of its steps, by a power cut; done again, it ends as if it had not died.
+#[test]
+fn salvage_may_die_at_any_step() {
+    let (sound, last) = stopped(3);
+    let segments = places(&sound);
+    let mut lost = Vec::new();
+    for segment in [1, 2, segments.len() - 1] {
+        let (name, records) = &segments[segment];
+        let (seq, offset, _) = records[records.len() / 2];
+        flip(&sound, name, offset + 4);
+        lost.push(seq);
+    }
+    let whole = sound.after_kill();
+    let before = whole.steps();
+    salvage_on(&whole, replacement).unwrap();
+    let steps = whole.steps() - before;
+    assert!(steps >= 12, "{steps}");
+    for cut in 0..steps {
+        for tear in [Tear::KeepAll, Tear::Prefix, Tear::Sectors] {
+            let disk = sound.after_kill();
+            disk.cut_power_after(cut);
+            let _ = salvage_on(&disk, replacement);
+            let disk = disk.after_power_cut(tear, cut);
+            salvaged(&disk, 3, last, &lost);
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_or_a_disk_error_leaves_the_journal_as_it_was() {
+    let (sound, last) = stopped(3);
+    let segments = places(&sound);
+    let (name, records) = &segments[1];
+    flip(&sound, name, records[9].1 + 30);
+    for fault in 0..4 {
+        let disk = sound.after_kill();
+        match fault {
+            0 => disk.set_capacity(disk.used()),
+            1 => disk.inject(Fault::WriteError(0)),
+            2 => disk.inject(Fault::ShortWrite(0)),
+            _ => disk.inject(Fault::SyncError(0)),
+        }
+        assert!(salvage_on(&disk, replacement).is_err(), "fault {fault}");
+        disk.set_capacity(u64::MAX);
+        salvaged(&disk.after_kill(), 3, last, &[records[9].0]);
+    }
+}
+
+#[test]
+fn a_reader_passes_over_what_it_cannot_read() {
+    let (disk, last) = stopped(3);
+    let (name, records) = places(&disk)[1].clone();
+    flip(&disk, &name, records[9].1 + 30);
+    flip(&disk, &name, records[10].1 + 4);
+    let (journal, _) = open(&disk);
+    let mut reader = journal.reader(3);
+    let mut seen = Vec::new();
+    let mut passed = Vec::new();
+    loop {
+        match reader.read(50, 1 << 20, |seq, _| seen.push(seq)) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(ReadError::Damaged(damage)) => {
+                let said = damage.to_string();
+                assert!(
+                    said.contains(&name) && said.contains("journal salvage"),
+                    "{said}"
+                );
+                assert!(
+                    said.contains(&format!("at byte {}", records[9].1)),
+                    "{said}"
+                );
+                passed.extend(reader.pass_over());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(passed, [records[9].0, records[10].0]);
+    let expected: Vec<u64> = (4..=last).filter(|seq| !passed.contains(seq)).collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn damage_among_the_forgotten_records_of_the_cursors_segment_harms_nobody() {
+    let (disk, _) = stopped(0);
+    let (name, records) = places(&disk)[1].clone();
+    let cursor = records[20].0;
+    {
+        let (journal, _) = open(&disk);
+        journal.forget_upto(cursor).unwrap();
+        journal.close().unwrap();
+    }
+    eventually("it is still there", || disk.names().contains(&name));
+    flip(&disk, &name, records[5].1 + 30);
+    let (journal, _) = open(&disk);
+    let read = read_after(&journal, cursor);
+    assert_eq!(read[0].0, cursor + 1);
+    assert_eq!(read.last().unwrap().0, journal.durable_seq());
+}
+
+fn remove(disk: &SimDisk, name: &str) {
+    use journal::Disk;
+    disk.remove(name).unwrap();
+    disk.sync_dir().unwrap();
+}
