@@ -78,7 +78,11 @@ fn a_rotten_record_is_told_at_once_and_costs_nothing_but_itself() {
     file.write_all_at(&[byte[0] ^ 1], middle).expect("write");
 
     deployment.restart();
-    let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+    let name = path
+        .file_name()
+        .expect("a name")
+        .to_string_lossy()
+        .into_owned();
     let told = || {
         let (status, body) = deployment.get("/health/ready");
         status == 503 && body.contains(&name) && body.contains("wattpost journal salvage")
@@ -131,5 +135,10 @@ fn a_rotten_record_is_told_at_once_and_costs_nothing_but_itself() {
     assert_eq!(letters.len(), 1, "{letters:?}");
     let content = letters[0]["content"].as_str().expect("a text");
     assert!(content.contains("xxxxxxxx"), "{content}");
-    assert!(letters[0]["reason"].as_str().expect("a text").contains("damaged"));
+    assert!(
+        letters[0]["reason"]
+            .as_str()
+            .expect("a text")
+            .contains("damaged")
+    );
 }
