@@ -127,7 +127,7 @@ fn a_rotten_record_is_told_at_once_and_costs_nothing_but_itself() {
         stored(&deployment),
         deployment.get("/health/ready")
     );
-    let letters = deployment.run("deadletters", &["list", "--json"]);
+    let letters = deployment.run("deadletters list", &["--json"]);
     let letters: Vec<serde_json::Value> = letters
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
