@@ -10,6 +10,7 @@ mod http;
 mod lock;
 mod measure;
 mod play;
+mod rot;
 mod scenario;
 mod supervisor;
 mod table;
@@ -97,7 +98,7 @@ What the columns mean:
                    the longer of two: from the transmission of a call to its answer, the worst
                    of all answered calls; and between two answers to anybody. Where the gateway
                    itself dies or must not answer, or the chargers are cut off (1a, 1d, 5, 6,
-                   9, 12) it holds the time that this lasted
+                   9, 12, 14) it holds the time that this lasted
   time to recover  from the moment when the last thing was mended (a killed process or server:
                    when it was started again, so its start counts) until all that had been
                    acknowledged by then was stored
@@ -107,7 +108,9 @@ stored in time; a part that is not ready again within three minutes; a process t
 itself; a fault that was not felt; or, in 1b, 1c, 2, 3, 4, 7, 8, 10, 11 and 13, more than
 --answer-within without an answer. In 10 records must take the direct road while RabbitMQ is
 blocked; in 12 every session must be listed as ended with the energy between its meters, in the
-API as in the export; in 13 the upkeep must move all rows of today to a new partition of today.
+API as in the export; in 13 the upkeep must move all rows of today to a new partition of today;
+in 14 the damage must be told before it is salvaged, and the one damaged record, kept as a dead
+letter, is not counted as lost.
 
 Needs the Debian packages rabbitmq-server and postgresql (not with --embedded). The full disk
 (9) is a small file system of its own where that may be mounted (root), with everything behind

@@ -112,6 +112,6 @@ fn the_scenarios_are_listed() {
     let output = drill(&["--list"]);
     assert!(output.status.success());
     let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(said.lines().count(), 16, "{said}");
+    assert_eq!(said.lines().count(), 17, "{said}");
     assert!(said.contains("black-hole"), "{said}");
 }

@@ -184,6 +184,20 @@ impl Deployment {
         self.wait_ready(patience)
     }
 
+    /// Stops the process that chargers talk to, does something, and starts it again.
+    pub(super) fn with_door_closed<T>(
+        &mut self,
+        patience: &Patience,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let door = self.door();
+        self.supervisor.stop(door)?;
+        let done = work(self)?;
+        self.supervisor.run(door, self.arguments(door))?;
+        self.wait_ready(patience)?;
+        Ok(done)
+    }
+
     /// Starts every role anew with other settings, if they are other ones.
     pub(super) fn retune(
         &mut self,

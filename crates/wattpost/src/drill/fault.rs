@@ -3,7 +3,9 @@
 use super::deployment::{Deployment, Neighbours};
 use super::disk::SmallDisk;
 use super::lock::Locked;
+use super::rot;
 use super::scenario::Scenario;
+use super::serve_settings;
 use super::supervisor::Role;
 use super::watch::Watch;
 use anyhow::{Context, Result, bail};
@@ -144,6 +146,7 @@ pub(super) fn play(
         Scenario::SlowDatabase => slow_database(deployment, outage, watch),
         Scenario::Depot => depot(deployment, sessions, watch),
         Scenario::UpkeepMissed => upkeep_missed(deployment, outage, watch),
+        Scenario::Rotten => rotten(deployment, outage, watch),
     }
 }
 
@@ -455,6 +458,39 @@ fn upkeep_missed(
     Ok(Mended {
         felt,
         broken: (!is_empty).then_some("rows of today stay outside the partition of today"),
+        ..Mended::now()
+    })
+}
+
+/// One bit of an undelivered record flips while the gateway is down. It must serve chargers all the same and tell of the
+/// damage; after `wattpost journal salvage` everything but that record is delivered.
+fn rotten(deployment: &mut Deployment, outage: Duration, watch: &Watch<'_>) -> Result<Mended> {
+    watch.say("RabbitMQ and PostgreSQL are away: records wait in the journal");
+    let away = neighbours(deployment)?;
+    away.network.black_hole();
+    away.postgres.kill()?;
+    watch.pause(outage / 2)?;
+    watch.say("the gateway is down, and a bit of one record rots on its disk");
+    let seq = deployment.with_door_closed(watch.patience, |deployment| {
+        let back = neighbours(deployment)?;
+        back.network.restore();
+        back.postgres.start_again()?;
+        rot::rot_one(&serve_settings(&deployment.settings_file())?)
+    })?;
+    watch.say(&format!("it is back; record {seq} is damaged"));
+    let is_told = |deployment: &Deployment| {
+        let places = deployment.figure("wattpost_gateway_journal_damaged_places");
+        places.is_some_and(|places| places >= 1.0)
+    };
+    let told = until(FELT_MAX, watch, || is_told(deployment))?;
+    watch.pause(outage / 2)?;
+    watch.say("wattpost journal salvage");
+    let said = deployment.with_door_closed(watch.patience, |deployment| {
+        deployment.run(&["journal", "salvage"])
+    })?;
+    Ok(Mended {
+        felt: said.contains("1 damaged records become dead letters"),
+        broken: (!told).then_some("nobody was told of the damage"),
         ..Mended::now()
     })
 }

@@ -48,6 +48,7 @@ pub(super) fn play(
 ) -> Result<Outcome> {
     let name = format!("{}-{}", scenario.number(), durability.name());
     let disk = prepare(scenario, durability, deployment, dir, patience)?;
+    let letters_before = dead_letters(deployment)?;
     let surprises = deployment.supervisor.surprises();
     patience.overslept();
     let begun = Moment::wall_clock();
@@ -73,7 +74,8 @@ pub(super) fn play(
         &watch,
     )?;
 
-    let mut recovery = Recovery::begin(&ledger, mended.at, from, deployment, &watch)?;
+    let rotten = usize::from(scenario == Scenario::Rotten);
+    let mut recovery = Recovery::begin(&ledger, mended.at, from, rotten, deployment, &watch)?;
     let end = Instant::now() + args.share(30);
     while Instant::now() < end {
         watch.pause(LOOK_EVERY)?;
@@ -96,7 +98,7 @@ pub(super) fn play(
     loop {
         recovery.look();
         let left = unseen.look(&*recovery.database);
-        if left == 0 || Instant::now() > deadline {
+        if left <= rotten || Instant::now() > deadline {
             break;
         }
         patience.pause(LOOK_EVERY)?;
@@ -108,6 +110,7 @@ pub(super) fn play(
         Scenario::Depot => compare_api(deployment, from, dir, &name, patience)?,
         _ => 0,
     };
+    let kept_apart = dead_letters(deployment)?.saturating_sub(letters_before);
     let is_depot_whole = scenario != Scenario::Depot || audit.transactions >= sessions;
     let answer_within = Duration::from_secs_f64(args.answer_within);
     let measured = Measured {
@@ -121,6 +124,7 @@ pub(super) fn play(
         felt: mended.felt && is_depot_whole,
         broken: mended.broken,
         api_differs,
+        kept_apart: kept_apart.min(rotten as u64),
     };
     let mut outcome = Outcome::judge(
         scenario,
@@ -136,6 +140,13 @@ pub(super) fn play(
             "the machine was busy with other things: the drill itself once waited {:.1} s for its turn",
             overslept.as_secs_f64()
         ));
+    }
+    if scenario == Scenario::Rotten {
+        outcome.notes.push(format!(
+            "records that rotted on the disk and are kept as dead letters, with what is left of them: {}",
+            outcome.kept_apart
+        ));
+        deployment.reopen(durability, None, None, patience)?;
     }
     if scenario == Scenario::DiskFull {
         outcome.notes.push(match &disk {
@@ -170,6 +181,11 @@ fn prepare(
         _ => Tuning::default(),
     };
     deployment.retune(durability, tuning, patience)?;
+    if scenario == Scenario::Rotten {
+        let data = dir.join(format!("rotten-{}", durability.name()));
+        deployment.reopen(durability, Some(&data), Some(SMALL_SEGMENTS), patience)?;
+        deployment.wait_whole(patience)?;
+    }
     if scenario != Scenario::DiskFull {
         return Ok(None);
     }
@@ -264,6 +280,8 @@ struct Recovery {
     database: Arc<dyn Database>,
     unseen: Unseen,
     mended: Moment,
+    /// Records that cannot come any more.
+    rotten: usize,
     took: Option<Duration>,
 }
 
@@ -272,6 +290,7 @@ impl Recovery {
         ledger: &Path,
         mended: Moment,
         from: Timestamp,
+        rotten: usize,
         deployment: &Deployment,
         watch: &Watch<'_>,
     ) -> Result<Self> {
@@ -281,6 +300,7 @@ impl Recovery {
             database: database::open(&settings, Use::Serve)?,
             unseen: Unseen::new(&read_ledger(ledger)?, mended, from),
             mended,
+            rotten,
             took: None,
         };
         recovery.look();
@@ -288,7 +308,7 @@ impl Recovery {
     }
 
     fn look(&mut self) {
-        if self.took.is_none() && self.unseen.look(&*self.database) == 0 {
+        if self.took.is_none() && self.unseen.look(&*self.database) <= self.rotten {
             self.took = Some(Moment::wall_clock().since(self.mended));
         }
     }
@@ -328,6 +348,12 @@ fn compare_api(
     };
     let (exported, listed) = (set(exported), set(listed));
     Ok(exported.symmetric_difference(&listed).count() as u64)
+}
+
+/// How many dead letters there are.
+fn dead_letters(deployment: &Deployment) -> Result<u64> {
+    let listed = deployment.run(&["deadletters", "list"])?;
+    Ok(listed.lines().count() as u64)
 }
 
 /// What `wattpost audit` says, as a person would ask it.

@@ -22,10 +22,11 @@ pub(crate) enum Scenario {
     SlowDatabase,
     Depot,
     UpkeepMissed,
+    Rotten,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Gateway,
         Self::Consumer,
         Self::Api,
@@ -42,6 +43,7 @@ impl Scenario {
         Self::SlowDatabase,
         Self::Depot,
         Self::UpkeepMissed,
+        Self::Rotten,
     ];
 
     /// What `--scenario` calls it by number.
@@ -63,6 +65,7 @@ impl Scenario {
             Self::SlowDatabase => "11",
             Self::Depot => "12",
             Self::UpkeepMissed => "13",
+            Self::Rotten => "14",
         }
     }
 
@@ -85,6 +88,7 @@ impl Scenario {
             Self::SlowDatabase => "slow-database",
             Self::Depot => "offline-depot",
             Self::UpkeepMissed => "upkeep-missed",
+            Self::Rotten => "rotten-record",
         }
     }
 
@@ -107,6 +111,7 @@ impl Scenario {
             Self::SlowDatabase => "database slow (1 to 50 ms)",
             Self::Depot => "depot back, stops without an id",
             Self::UpkeepMissed => "partitions of today missing",
+            Self::Rotten => "journal damaged, then salvaged",
         }
     }
 

@@ -129,6 +129,7 @@ mod tests {
             felt: true,
             broken: None,
             api_differs: 0,
+            kept_apart: 0,
         };
         let second = Duration::from_secs(1);
         Outcome::judge(Scenario::Rabbit, false, "broker", &report, measured, second)

@@ -20,6 +20,8 @@ pub(super) struct Outcome {
     pub stored: u64,
     /// Acknowledged messages and transactions that are not there, and messages that chargers gave up.
     pub lost: u64,
+    /// Of those that are not there, kept as dead letters because a disk damaged them; not counted as lost.
+    pub kept_apart: u64,
     /// Messages and transactions that are there twice.
     pub duplicated: u64,
     /// Records in another order than their charger sent them in.
@@ -63,6 +65,8 @@ pub(super) struct Measured {
     pub broken: Option<&'static str>,
     /// Transactions that the API shows otherwise than the export, or only one of them.
     pub api_differs: u64,
+    /// Acknowledged messages that a disk damaged before they were stored, and that are kept as dead letters.
+    pub kept_apart: u64,
 }
 
 impl Outcome {
@@ -90,10 +94,11 @@ impl Outcome {
             stored: audit.acknowledged
                 - audit.missing.min(audit.acknowledged)
                 - audit.heartbeats_not_kept,
-            lost: audit.missing
+            lost: audit.missing.saturating_sub(measured.kept_apart)
                 + audit.missing_transactions
                 + audit.unfinished_transactions
                 + audit.discarded,
+            kept_apart: measured.kept_apart,
             duplicated: audit.duplicates_in_effect + audit.duplicate_transactions,
             out_of_order: audit.out_of_order,
             altered: audit.altered + audit.wrong_answers + audit.wrong_energy,
@@ -177,6 +182,7 @@ mod tests {
             felt: true,
             broken: None,
             api_differs: 0,
+            kept_apart: 0,
         };
         (report, measured)
     }
@@ -252,6 +258,19 @@ mod tests {
         let (mut report, measured) = fine();
         report.missing = 3;
         assert_eq!(judge(Scenario::Rabbit, &report, measured).stored, 95);
+    }
+
+    #[test]
+    fn a_damaged_record_that_is_kept_is_not_lost_and_a_second_one_is() {
+        let (mut report, mut measured) = fine();
+        (report.missing, measured.kept_apart) = (1, 1);
+        assert!(judge(Scenario::Rotten, &report, measured).passed());
+        report.missing = 2;
+        let outcome = judge(Scenario::Rotten, &report, measured);
+        assert_eq!((outcome.lost, outcome.stored), (1, 96));
+        measured.kept_apart = 0;
+        report.missing = 1;
+        assert!(!judge(Scenario::Rotten, &report, measured).passed());
     }
 
     #[test]
