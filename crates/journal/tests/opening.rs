@@ -129,7 +129,7 @@ fn a_damaged_header_or_a_missing_file_is_refused() {
         &[
             "segment-0000000000000002.log",
             "header",
-            "restore this file",
+            "wattpost journal salvage",
         ],
     );
     let disk = filled(100, 0);

@@ -237,7 +237,7 @@ fn a_record_that_was_acknowledged_is_never_cut_but_reported_with_file_and_place(
         assert!(text.contains(FIRST), "{text}");
         let offset = 8192 + (byte - 8192) / frame * frame;
         assert!(text.contains(&format!("byte {offset}")), "{text}");
-        assert!(text.contains("restore this file"), "{text}");
+        assert!(text.contains("wattpost journal salvage"), "{text}");
     }
 }
 

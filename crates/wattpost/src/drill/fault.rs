@@ -484,12 +484,12 @@ fn rotten(deployment: &mut Deployment, outage: Duration, watch: &Watch<'_>) -> R
     };
     let told = until(FELT_MAX, watch, || is_told(deployment))?;
     watch.pause(outage / 2)?;
-    watch.say("wattpost journal salvage");
+    watch.say("wattpost journal salvage --yes");
     let said = deployment.with_door_closed(watch.patience, |deployment| {
-        deployment.run(&["journal", "salvage"])
+        deployment.run(&["journal", "salvage", "--yes"])
     })?;
     Ok(Mended {
-        felt: said.contains("1 damaged records become dead letters"),
+        felt: said.contains("salvaged: 1 records cannot be read"),
         broken: (!told).then_some("nobody was told of the damage"),
         ..Mended::now()
     })

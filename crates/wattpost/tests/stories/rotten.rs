@@ -64,7 +64,10 @@ fn a_rotten_record_is_told_at_once_and_costs_nothing_but_itself() {
     let (code, said) = journal(&deployment, &["inspect", "--json"]);
     assert_eq!(code, 0, "{said}");
     let found: serde_json::Value = serde_json::from_str(&said).expect("JSON");
-    assert!(found["waiting_records"].as_u64() >= Some(MESSAGES as u64), "{said}");
+    assert!(
+        found["waiting_records"].as_u64() >= Some(MESSAGES as u64),
+        "{said}"
+    );
     let segment = &found["segments"][2];
     let path = PathBuf::from(segment["file"].as_str().expect("a path"));
     let file = std::fs::File::options()
