@@ -36,7 +36,7 @@ pub(crate) enum JournalCommand {
     /// record keeps its number, and each record that is lost is replaced by the bytes that are left of it.
     /// The next start delivers them all; the replacements become dead letters, with file and byte as the
     /// reason (`wattpost deadletters list --json` shows the bytes). It may be killed at any moment and
-    /// run again. It needs free disk space for one segment (journal.segment_bytes). To keep the damaged
+    /// run again. It needs free disk space for one segment (`journal.segment_bytes`). To keep the damaged
     /// files as they are, copy the journal directory first.
     ///
     /// Exit code 0: done, or nothing to do. Exit code 1: something is (still) damaged.
