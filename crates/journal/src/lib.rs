@@ -21,7 +21,7 @@
 //!    [`AppendError::Full`], which passes by itself when there is room again.
 //! 4. A torn tail is cut; anything that was acknowledged and cannot be read is refused with file,
 //!    offset and what to do ([`Damage`]). [`inspect`] names all such places of a stopped journal, and
-//!    [`salvage`] passes them over: every other record keeps its number and can be read.
+//!    [`salvage()`] passes them over: every other record keeps its number and can be read.
 //!
 //! # Bounds
 //! On disk: [`Options::max_bytes`] to be delivered, plus [`Options::retain_bytes`] behind the

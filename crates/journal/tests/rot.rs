@@ -40,8 +40,10 @@ fn stopped(cursor: u64) -> (SimDisk, u64) {
     (disk, seq)
 }
 
-/// The whole records of each segment: (seq, offset, length).
-fn places(disk: &SimDisk) -> Vec<(String, Vec<(u64, u64, u64)>)> {
+/// Of each segment file the places of its whole records: number, offset, length.
+type Places = Vec<(String, Vec<(u64, u64, u64)>)>;
+
+fn places(disk: &SimDisk) -> Places {
     let dir = tempfile::tempdir().unwrap();
     let mut all = Vec::new();
     for name in disk.names().iter().filter(|n| n.starts_with("segment")) {

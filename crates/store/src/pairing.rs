@@ -2,7 +2,7 @@
 //!
 //! The rule is [`central::model::pair`]. It looks at a bounded part of a charger's history, so what a batch
 //! changes in the list is decided anew around the changed rows alone: this module says which rows must be
-//! read for that ([`Cluster`]) and which of them get another partner ([`decide`]). The databases only read and
+//! read for that ([`Cluster`]) and which of them get another partner ([`Cluster::decide`]). The databases only read and
 //! write rows. The cost of a changed row does not depend on how many rows its charger has.
 
 use central::Timestamp;
