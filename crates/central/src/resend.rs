@@ -195,10 +195,11 @@ pub(crate) enum Known<'a> {
 /// [`ResendMemory::ANSWERS_MAX`] answers that were not just `{}`. Empty it costs no heap.
 ///
 /// A charger repeats what was not answered before it goes on, so the newest few are what matters. It also
-/// follows that a start which comes again after its stop was answered is no repeat: it begins another
-/// session, which must get a record, and in 1.6 an id, of its own. So a stop ends what is known of its start,
-/// a start ends what is known of the session before it under the same id, and a stop without a usable id
-/// ends what is known of all starts.
+/// follows that a start without a plausible time which comes again after its stop was answered is no repeat: it
+/// begins another session, which must get a record, and in 1.6 an id, of its own. So a stop ends what is known
+/// of its start, a start ends what is known of the session before it under the same id, and a stop without a
+/// usable id ends what is known of all starts. A start with a plausible time is a repeat for as long as it is
+/// known: two sessions never agree in it.
 #[derive(Debug, Default)]
 pub struct ResendMemory {
     /// Oldest first.
@@ -216,8 +217,10 @@ struct Message {
     role: Role,
     /// Whether the answer was more than `{}`.
     has_answer: bool,
-    /// A 1.6 start whose session was stopped.
+    /// A 1.6 start without a plausible time whose session was stopped.
     is_ended: bool,
+    /// Whether it is a start without a plausible time.
+    is_undated_start: bool,
     /// Whether it was first heard on an earlier connection.
     is_earlier: bool,
 }
@@ -263,6 +266,14 @@ impl ResendMemory {
             self.messages.retain(|message| !message.is(key));
             self.answers
                 .retain(|(mark, _)| *mark != mark_of(key.natural, key.content));
+            if key.role == Role::Stop {
+                // It has not stopped anything.
+                for message in &mut self.messages {
+                    let is_its_start =
+                        key.session == SessionTag::UNNAMED || message.session == key.session;
+                    message.is_ended &= !is_its_start;
+                }
+            }
         }
     }
 
@@ -343,6 +354,7 @@ impl ResendMemory {
             role: key.role,
             has_answer: answer != "{}",
             is_ended: false,
+            is_undated_start: key.is_undated_start,
             is_earlier: false,
         };
         if message.has_answer {
@@ -353,11 +365,16 @@ impl ResendMemory {
             }
             self.answers.push_back((message.mark(), answer.into()));
         }
-        if self.messages.len() >= Self::KEYS_MAX
-            && let Some(forgotten) = self.messages.pop_front()
-            && forgotten.has_answer
-        {
-            self.answers.retain(|(mark, _)| *mark != forgotten.mark());
+        if self.messages.len() >= Self::KEYS_MAX {
+            // What begins or ends a session is kept longer than what is told in between: a start must still be
+            // known when its stop comes.
+            let passing = |message: &Message| matches!(message.role, Role::Updated | Role::Other);
+            let at = self.messages.iter().position(passing).unwrap_or(0);
+            if let Some(forgotten) = self.messages.remove(at)
+                && forgotten.has_answer
+            {
+                self.answers.retain(|(mark, _)| *mark != forgotten.mark());
+            }
         }
         self.messages.push_back(message);
     }
@@ -378,7 +395,7 @@ impl ResendMemory {
             Role::Stop => {
                 for message in &mut self.messages {
                     let is_its_start = session == SessionTag::UNNAMED || is_of_session(message);
-                    message.is_ended |= message.role == Role::Start && is_its_start;
+                    message.is_ended |= message.is_undated_start && is_its_start;
                 }
             }
             Role::Started | Role::Ended => self.forget_where(|message| {
@@ -536,6 +553,12 @@ mod tests {
             matches!(memory.find(key), Known::Repeat(_)),
             "another one's stop"
         );
+        // What is told in between pushes neither out.
+        for n in 0..100_u32 {
+            let values = format!(r#"{{"connectorId":1,"transactionId":7,"meterValue":[{n}]}}"#);
+            let values = ResendKey::of(Version::V16, "MeterValues", &values).expect("class T");
+            memory.remember(values, "{}");
+        }
         memory.remember(stop(7, 1).0, "{}");
         assert_eq!(memory.find(key), Known::New);
         assert_eq!(memory.ended_transaction(key), Some(7));
@@ -545,6 +568,43 @@ mod tests {
             memory.find(stop(7, 1).0) != Known::New,
             "its stop may still come again"
         );
+    }
+
+    #[test]
+    fn a_start_with_a_plausible_time_is_a_repeat_also_after_its_stop() {
+        let mut memory = ResendMemory::default();
+        let dated =
+            r#"{"timestamp":"2026-01-01T00:00:00Z","connectorId":1,"idTag":"A","meterStart":0}"#;
+        let key = start(dated);
+        memory.remember(key, r#"{"transactionId":7}"#);
+        memory.remember(stop(7, 1).0, "{}");
+        assert!(matches!(memory.find(key), Known::Repeat(_)));
+    }
+
+    #[test]
+    fn a_stop_that_was_refused_has_stopped_nothing() {
+        let mut memory = ResendMemory::default();
+        let key = start(UNDATED);
+        memory.remember(key, r#"{"transactionId":7}"#);
+        let (_, payload) = stop(7, 1);
+        let record = Record {
+            kind: RecordKind::Call,
+            charger_id: "CP-1",
+            ocpp_version: Version::V16,
+            message_id: "1",
+            action: "StopTransaction",
+            payload: &payload,
+            answer_kind: AnswerKind::Result,
+            answer: "{}",
+            received_at: Timestamp(0),
+            epoch: 1,
+            notes: crate::record::Notes::default(),
+            reason: "",
+        };
+        memory.learn(&record);
+        assert_eq!(memory.find(key), Known::New);
+        memory.forget(&record);
+        assert!(matches!(memory.find(key), Known::Repeat(_)));
     }
 
     #[test]

@@ -18,8 +18,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// No machine that runs this release has a right clock that shows less: 2026-01-01T00:00:00Z.
 const NO_EARLIER_THAN: Timestamp = Timestamp(1_767_225_600_000);
 
-/// A clock that is behind the newest record by more than this is not held: it, or the record's, is wrong.
-const HELD_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// A clock that is behind the newest record by more than this is not held: it, or the record's, is wrong. Chargers
+/// are told the time that is held, so it must not be wrong by much, nor for long.
+const HELD_MAX: Duration = Duration::from_secs(5 * 60);
 
 static CLOCK: Clock = Clock(Mutex::new(None));
 

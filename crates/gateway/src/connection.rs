@@ -577,8 +577,9 @@ impl Connection {
             let last = poll_fn(|cx| self.poll_last_answers(cx));
             let _ = tokio::time::timeout(LAST_ANSWERS, last).await;
         }
-        // What was read is put on record, whether or not anybody hears the answer.
-        if !self.lost_a_record && reason != CloseReason::Unfinished {
+        // What was read is put on record, whether or not anybody hears the answer. Whoever is not accepted was
+        // promised nothing, and would get past the turns of all others so.
+        if !self.lost_a_record && reason != CloseReason::Unfinished && self.station.is_accepted() {
             let (now, wall) = (Instant::now(), wall_clock());
             poll_fn(|cx| Poll::Ready(self.take_in_held(cx, now, wall).is_ok())).await;
         }

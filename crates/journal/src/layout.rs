@@ -92,12 +92,12 @@ impl Header {
         if block.len() < HEADER_BYTES || block[..8] != MAGIC {
             return Err(NoHeader::Damaged);
         }
+        if crc32fast::hash(&block[..HEADER_BYTES - 4]) != u32_at(block, HEADER_BYTES - 4) {
+            return Err(NoHeader::Damaged);
+        }
         let format = u32_at(block, 8);
         if format != FORMAT {
             return Err(NoHeader::Format(format));
-        }
-        if crc32fast::hash(&block[..HEADER_BYTES - 4]) != u32_at(block, HEADER_BYTES - 4) {
-            return Err(NoHeader::Damaged);
         }
         Ok(Self {
             salt: u64_at(block, 16),
@@ -365,6 +365,13 @@ mod tests {
         assert_eq!(Header::decode(&header.encode()), Ok(header));
         let mut newer = header.encode();
         newer[8] = 9;
+        assert_eq!(
+            Header::decode(&newer),
+            Err(NoHeader::Damaged),
+            "a flipped bit"
+        );
+        let crc = crc32fast::hash(&newer[..HEADER_BYTES - 4]);
+        newer[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(Header::decode(&newer), Err(NoHeader::Format(9)));
         let seal = Seal {
             is_last_word: true,

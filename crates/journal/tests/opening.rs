@@ -113,7 +113,12 @@ fn the_last_handle_may_die_on_the_thread_that_wakes() {
 #[test]
 fn another_format_is_refused_with_both_numbers() {
     let disk = filled(1, 0);
-    disk.edit("segment-0000000000000001.log", |bytes| bytes[8] = 7);
+    disk.edit("segment-0000000000000001.log", |bytes| {
+        bytes[8] = 7;
+        // The header's checksum, as the release of that format would have written it.
+        let crc = crc32fast::hash(&bytes[..48]);
+        bytes[48..52].copy_from_slice(&crc.to_le_bytes());
+    });
     refuses(
         disk,
         &["segment-0000000000000001.log", "format 7", "reads format 1"],

@@ -95,7 +95,8 @@ fn a_list_that_cannot_be_changed_in_time_holds_up_no_message() {
     let put_off = "SELECT count(*) AS value FROM transactions_to_list";
     assert_eq!(home.ask(put_off), ["1"]);
     let now = Timestamp(common::BEGIN_MILLIS);
-    assert!(store.maintain(now).is_err(), "it is still too slow");
+    store.maintain(now).unwrap();
+    // It is still too slow, which is nobody else's trouble.
     assert_eq!(home.ask(put_off), ["1"]);
     home.execute("DROP TRIGGER dawdle ON transaction_views");
     store.maintain(now).unwrap();

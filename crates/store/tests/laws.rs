@@ -499,6 +499,18 @@ fn every_session_is_listed_however_many_were_stopped_under_no_id<A: Adapter>() {
 fn a_transaction_is_found_by_the_key_that_it_had_before_its_start<A: Adapter>() {
     let home = A::new();
     let store = home.open();
+    // A stop without an id, then the start that shows it.
+    apply(&store, &[stop(id(4, 1), "CP-9", 5, -1)]).unwrap();
+    let alone = all_listed(&store, None).remove(0);
+    apply(&store, &[start(id(4, 2), "CP-9", 2, 55)]).unwrap();
+    let ended = all_listed(&store, None);
+    assert_eq!(ended.len(), 1);
+    assert_eq!(
+        store.transaction(alone.key).unwrap().unwrap().key,
+        ended[0].key
+    );
+    let home = A::new();
+    let store = home.open();
     apply(&store, &[meter_values(id(1, 1), "CP-1", 3, 77)]).unwrap();
     let first = all_listed(&store, None).remove(0);
     apply(&store, &[start(id(0, 1), "CP-1", 2, 77)]).unwrap();

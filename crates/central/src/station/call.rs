@@ -36,6 +36,9 @@ pub(super) enum Remember {
     Not,
 }
 
+/// Bytes of what a charger that is not accepted says of a transaction, for it to be put on record.
+const UNACCEPTED_PAYLOAD_MAX: usize = 4 << 10;
+
 impl Station {
     pub(super) fn handle_call(&mut self, call: &Call<'_>, now: Timestamp) {
         let known = self.known_action(&call.action);
@@ -263,8 +266,10 @@ impl Station {
         self.refuse(&message, code, &description, now);
     }
 
-    /// A charger that is not accepted may only boot (B-4). What it says of transactions is put on
-    /// record before it is refused; nothing else is, since anybody could fill the journal so.
+    /// A charger that is not accepted may only boot (B-4). What it says of transactions is put on record before
+    /// it is refused, unless it is longer than [`UNACCEPTED_PAYLOAD_MAX`]; nothing else is. It is never answered
+    /// with success, so nothing that counts as stored is left out. Whoever connects can say these things:
+    /// how many of them are recorded is bounded by the gateway, how long they are is bounded here.
     fn refuse_unregistered(
         &mut self,
         call: &Call<'_>,
@@ -277,7 +282,10 @@ impl Station {
         }
         let code = ErrorCode::SecurityError;
         let description = "not accepted yet: BootNotification first";
-        if let Some(info) = info.filter(|info| info.class == DeliveryClass::T) {
+        let is_recorded = |info: &&ActionInfo| {
+            info.class == DeliveryClass::T && call.payload.len() <= UNACCEPTED_PAYLOAD_MAX
+        };
+        if let Some(info) = info.filter(is_recorded) {
             let message = Message {
                 id: &call.id,
                 action: info.name,

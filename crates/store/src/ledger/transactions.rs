@@ -72,6 +72,17 @@ pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<Transacti
         ))?
         .query_row([key.as_bytes()], Listed::read)
         .optional()?;
+    // The key of a stop that names no start leads to the start that shows it.
+    let by_key = match by_key {
+        Some(row) => Some(row),
+        None => connection
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM transaction_views v WHERE NOT v.hidden AND v.key =
+                    (SELECT partner FROM transaction_views WHERE key = ?1 AND hidden)"
+            ))?
+            .query_row([key.as_bytes()], Listed::read)
+            .optional()?,
+    };
     let row = match by_key {
         Some(row) => Some(row),
         // A key that the transaction had before its start arrived still leads to it, if it leads to one.

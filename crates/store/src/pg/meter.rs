@@ -54,7 +54,7 @@ async fn take_away_outside(
     connection: &mut PgConnection,
     rows: &mut Vec<Numbered<'_>>,
 ) -> Result<(), Refusal> {
-    let is_any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM meter_values_outside)")
+    let is_any: bool = sqlx::query_scalar("SELECT pg_relation_size('meter_values_outside') > 0")
         .fetch_one(&mut *connection)
         .await
         .map_err(error::refusal)?;
@@ -62,9 +62,12 @@ async fn take_away_outside(
         return Ok(());
     }
     let found: HashSet<(i32, i64, i64)> = sqlx::query_as(
-        "SELECT charger_no, at, key_hash
+        // One by one by the index: a table that was emptied is long until it is vacuumed.
+        "SELECT k.charger_no, k.at, k.key_hash
          FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (charger_no, at, key_hash)
-         JOIN meter_values_outside USING (charger_no, at, key_hash)",
+         CROSS JOIN LATERAL (SELECT FROM meter_values_outside AS m
+             WHERE m.charger_no = k.charger_no AND m.at = k.at AND m.key_hash = k.key_hash
+             LIMIT 1) AS found",
     )
     .bind(rows.iter().map(|row| row.0).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.1.at.0).collect::<Vec<_>>())

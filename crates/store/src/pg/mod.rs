@@ -32,8 +32,8 @@ pub use error::PostgresOpenError;
 pub(crate) use listing::Lists;
 pub use schema::Migrated;
 use session::Writer;
-use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
 use std::borrow::Cow;
 use std::future::Future;
 use std::str::FromStr;
@@ -182,12 +182,27 @@ impl PostgresStore {
     }
 
     /// Lists the transactions whose list could not be changed in time when their messages were stored.
-    pub(crate) fn list_later_ones(&self) -> Result<(), Away> {
+    pub(crate) fn list_later_ones(&self) {
         loop {
-            let was_listed =
-                self.write(async |connection| listing::list_one_later(connection).await)?;
-            if !was_listed {
-                return Ok(());
+            // On a reading connection and with a short limit of its own: no message waits for it.
+            let listed = self.read(async |connection| {
+                let mut transaction = connection.begin().await.map_err(error::refusal)?;
+                sqlx::query("SELECT set_config('statement_timeout', '1000', true)")
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(error::refusal)?;
+                let was_listed = listing::list_one_later(&mut transaction).await?;
+                transaction.commit().await.map_err(error::refusal)?;
+                Ok(was_listed)
+            });
+            match listed {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(away) => {
+                    metrics::counter!("wattpost_store_lists_failed_total").increment(1);
+                    tracing::warn!(%away, "a transaction that is not listed yet cannot be listed now either");
+                    return;
+                }
             }
         }
     }
@@ -277,7 +292,23 @@ impl Store for PostgresStore {
         // Several short statements, and a few tries when another writer was faster.
         let limit = self.options.connect_timeout + self.options.statement_timeout * 2;
         let mut applied = Applied::default();
-        let (mut left, mut dead) = (records, dead);
+        let mut dead = dead;
+        // What an earlier try of this batch has stored is known.
+        let rest: Vec<(RecordId, Record<'_>)> = match writer.parts.is_in_parts(records.len()) {
+            false => Vec::new(),
+            true => records
+                .iter()
+                .filter(|(id, _)| !writer.parts.is_stored(*id))
+                .copied()
+                .collect(),
+        };
+        let mut left = match writer.parts.is_in_parts(records.len()) {
+            false => records,
+            true => {
+                applied.known = (records.len() - rest.len()) as u64;
+                &rest
+            }
+        };
         loop {
             let part;
             (part, left) = left.split_at(writer.parts.next(left.len()));
@@ -294,8 +325,12 @@ impl Store for PostgresStore {
             let work = apply::apply(&mut writer, part, &changes, dead, lists);
             match self.wait(limit, work) {
                 Ok(more) => {
-                    let (took, longest) = (part_begun.elapsed(), self.options.statement_timeout);
-                    writer.parts.stored(&ids, more.new, took, longest);
+                    let is_whole = part.len() == records.len();
+                    if !is_whole {
+                        let took = part_begun.elapsed();
+                        let longest = self.options.statement_timeout;
+                        writer.parts.stored(&ids, took, longest);
+                    }
                     applied.new += more.new;
                     applied.known += more.known;
                 }
@@ -318,15 +353,15 @@ impl Store for PostgresStore {
             }
             dead = &[];
             if left.is_empty() {
+                writer.parts.done();
                 return Ok(applied);
             }
             if begun.elapsed() > limit {
-                // What is stored is known at the next try.
                 return Err(away(format!(
-                    "it is slow: {} of {} records are stored after {} s, the others follow",
+                    "it is slow: after {} s {} of {} records are done with, the others follow",
+                    begun.elapsed().as_secs(),
                     records.len() - left.len(),
-                    records.len(),
-                    begun.elapsed().as_secs()
+                    records.len()
                 )));
             }
         }
@@ -388,12 +423,14 @@ fn connect_options(
     }
     let parsed = PgConnectOptions::from_str(url).map_err(|error| unusable(&error))?;
     let timeout = options.statement_timeout.as_millis().to_string();
+    // Shorter, so that a lock of somebody else's is told from a batch that is too much.
+    let lock_timeout = (options.statement_timeout * 3 / 4).as_millis().to_string();
     Ok(parsed
         .application_name("wattpost")
         // The last one ends the transaction of a client that has vanished, which would keep others waiting.
         .options([
             ("statement_timeout", timeout.as_str()),
-            ("lock_timeout", timeout.as_str()),
+            ("lock_timeout", lock_timeout.as_str()),
             ("idle_in_transaction_session_timeout", timeout.as_str()),
         ])
         .log_statements(tracing::log::LevelFilter::Off)

@@ -2,31 +2,45 @@
 //!
 //! A time limit says nothing of its cause: a slow disk, a network with long round trips, one record whose
 //! changes cost too much. Whatever it is, a batch that ran out of time would run out of it again, so the next
-//! try is made of smaller parts, each committed on its own. What is stored by then is known and costs little,
-//! and the parts grow again while they go in. One record that runs out of time alone is stored without the
-//! change to the list of transactions, which is made later by maintenance: never does a message wait for it.
+//! try is made of smaller parts, each committed on its own. What is stored by then is not tried again, so every
+//! try gets further, and the parts grow again while they go in. One record that runs out of time alone is
+//! stored without the change to the list of transactions, which is made later by maintenance: never does a
+//! message wait for it.
 
 use central::RecordId;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// How much smaller the parts are after one ran out of time.
 const SHRINK: usize = 8;
+/// Parts grow after this many in a row were stored, however long each took.
+const ROW: u32 = 4;
 
-/// How large the next part of a batch is.
+/// How large the next part of a batch is, and what of it is stored already.
 #[derive(Debug)]
 pub(crate) struct Parts {
     records_max: usize,
+    /// Stored by this process in parts of a batch that is not done yet.
+    stored: HashSet<RecordId>,
+    in_a_row: u32,
     /// The record that ran out of time alone.
     alone: Option<RecordId>,
 }
 
 impl Parts {
     /// Whole batches, until one runs out of time.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             records_max: usize::MAX,
+            stored: HashSet::new(),
+            in_a_row: 0,
             alone: None,
         }
+    }
+
+    /// Whether a batch of so many records is tried in parts.
+    pub(crate) const fn is_in_parts(&self, records: usize) -> bool {
+        records > self.records_max
     }
 
     /// How many of the `left` records are tried at once.
@@ -34,26 +48,39 @@ impl Parts {
         left.min(self.records_max)
     }
 
+    /// Whether this record was stored by an earlier try of the same batch.
+    pub(crate) fn is_stored(&self, id: RecordId) -> bool {
+        self.stored.contains(&id)
+    }
+
     /// Whether this part is stored without the list of transactions.
     pub(crate) fn is_without_list(&self, ids: &[RecordId]) -> bool {
         matches!((ids, self.alone), ([id], Some(alone)) if *id == alone)
     }
 
-    /// A part with so many records that were new was stored in this time, where `limit` is what one statement
-    /// may take. Records that were known already say nothing of how fast new ones go in.
-    pub(crate) fn stored(&mut self, ids: &[RecordId], new: u64, took: Duration, limit: Duration) {
+    /// A part was stored in this time, where `limit` is what one statement may take.
+    pub(crate) fn stored(&mut self, ids: &[RecordId], took: Duration, limit: Duration) {
         self.alone.take_if(|alone| ids.contains(alone));
-        if new > 0 && took < limit / 4 {
+        self.stored.extend(ids);
+        self.in_a_row += 1;
+        if took < limit / 4 || self.in_a_row >= ROW {
+            self.in_a_row = 0;
             self.records_max = self.records_max.saturating_mul(2);
         }
     }
 
     /// A part ran out of time.
     pub(crate) fn ran_out_of_time(&mut self, ids: &[RecordId]) {
+        self.in_a_row = 0;
         if let [id] = ids {
             self.alone = Some(*id);
         }
         self.records_max = (ids.len() / SHRINK).max(1);
+    }
+
+    /// The whole batch is stored.
+    pub(crate) fn done(&mut self) {
+        self.stored = HashSet::new();
     }
 }
 
@@ -62,6 +89,8 @@ mod tests {
     use super::*;
     use central::GatewayId;
     use uuid::Uuid;
+
+    const LIMIT: Duration = Duration::from_secs(15);
 
     fn ids(seqs: std::ops::Range<u64>) -> Vec<RecordId> {
         let gateway = GatewayId(Uuid::nil());
@@ -83,15 +112,49 @@ mod tests {
         parts.ran_out_of_time(&all[..1]);
         assert!(parts.is_without_list(&all[..1]));
         assert!(!parts.is_without_list(&all[1..2]), "only that one record");
-        let limit = Duration::from_secs(15);
-        parts.stored(&all[1..2], 0, Duration::ZERO, limit);
+        parts.stored(&all[1..2], LIMIT / 2, LIMIT);
         assert!(parts.is_without_list(&all[..1]), "others were stored");
-        parts.stored(&all[..1], 1, limit / 2, limit);
+        parts.stored(&all[..1], LIMIT / 2, LIMIT);
         assert!(!parts.is_without_list(&all[..1]));
-        assert_eq!(parts.next(4_000), 1, "known or slow parts do not grow");
-        for _ in 0..12 {
-            parts.stored(&all[..1], 1, Duration::ZERO, limit);
+        assert_eq!(parts.next(4_000), 1, "slow parts grow slowly");
+        for _ in 0..2 * ROW {
+            parts.stored(&all[2..3], LIMIT / 2, LIMIT);
         }
-        assert_eq!(parts.next(4_000), 4_000);
+        assert_eq!(parts.next(4_000), 4);
+        for _ in 0..12 {
+            parts.stored(&all[2..3], Duration::ZERO, LIMIT);
+        }
+        assert!(!parts.is_in_parts(4_000));
+    }
+
+    /// One record is slow with its list, tries are short, and every try begins with the first record.
+    #[test]
+    fn every_try_gets_further_wherever_the_slow_record_is() {
+        for slow in [0, 1, 599, 3_999] {
+            let all = ids(0..4_000);
+            let mut parts = Parts::new();
+            let mut tries = 0;
+            'tries: loop {
+                tries += 1;
+                assert!(tries < 100, "record {slow} is never stored");
+                let mut left: Vec<RecordId> = all
+                    .iter()
+                    .filter(|id| !parts.is_stored(**id))
+                    .copied()
+                    .collect();
+                // A try ends after so many parts.
+                for _ in 0..20 {
+                    let part: Vec<RecordId> = left.drain(..parts.next(left.len())).collect();
+                    if part.iter().any(|id| id.seq == slow) && !parts.is_without_list(&part) {
+                        parts.ran_out_of_time(&part);
+                        continue 'tries;
+                    }
+                    parts.stored(&part, LIMIT / 2, LIMIT);
+                    if left.is_empty() {
+                        break 'tries;
+                    }
+                }
+            }
+        }
     }
 }

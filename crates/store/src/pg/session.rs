@@ -50,7 +50,7 @@ fn not_connected(limit: std::time::Duration) -> Refusal {
 
 impl Writer {
     /// A writer that is not connected yet.
-    pub(crate) const fn new(connect: PgConnectOptions, options: PostgresOptions) -> Self {
+    pub(crate) fn new(connect: PgConnectOptions, options: PostgresOptions) -> Self {
         Self {
             connect,
             options,

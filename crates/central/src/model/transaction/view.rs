@@ -153,19 +153,6 @@ struct Scene<'a> {
 struct Session<'p, 'a> {
     start: &'p Part<'a, Start>,
     stops: Vec<&'p Part<'a, Stop>>,
-    /// Whether an earlier session under the same id began with an equal start.
-    is_equal_to_earlier: bool,
-}
-
-impl Session<'_, '_> {
-    /// A start that was equal to that of an earlier session is told apart by its record.
-    fn key_part(&self) -> String {
-        let key = self.start.key;
-        if self.is_equal_to_earlier {
-            return key.to_string();
-        }
-        ContentKey { record: 0, ..key }.to_string()
-    }
 }
 
 /// Which stops belong to which starts: a stop to the latest start before it, by the charger's time; by
@@ -195,13 +182,9 @@ fn sessions<'p, 'a>(
             .last()
             .is_some_and(|last| last.start.key.says_the_same(&start.key) && last.stops.is_empty());
         if !is_resend {
-            let is_equal_to_earlier = sessions
-                .iter()
-                .any(|earlier| earlier.start.key.says_the_same(&start.key));
             sessions.push(Session {
                 start,
                 stops: Vec::new(),
-                is_equal_to_earlier,
             });
         }
         if let Some(session) = sessions.last_mut() {
@@ -225,13 +208,7 @@ impl Scene<'_> {
     /// The usual case: one transaction under the id.
     fn only(&self, start: Option<&Part<'_, Start>>, stops: &[Part<'_, Stop>]) -> TransactionView {
         let key = match start {
-            Some(start) => self.key(
-                &ContentKey {
-                    record: 0,
-                    ..start.key
-                }
-                .to_string(),
-            ),
+            Some(start) => self.key(&start.key.to_string()),
             None => self.key(""),
         };
         let mut view = self.bare(key);
@@ -275,7 +252,7 @@ impl Scene<'_> {
         let mut views: Vec<_> = sessions
             .iter()
             .map(|session| {
-                let mut view = self.bare(self.key(&session.key_part()));
+                let mut view = self.bare(self.key(&session.start.key.to_string()));
                 view.begin(session.start);
                 view.last_at = Some(session.start.stamp.at);
                 if let Some(stop) = session.stops.first() {

@@ -78,6 +78,18 @@ pub(super) async fn one(
     )
     .await?;
     if listed.is_empty() {
+        // The key of a stop that names no start leads to the start that shows it.
+        listed = rows(
+            connection,
+            &format!(
+                "SELECT {COLUMNS} FROM transaction_views v WHERE NOT v.hidden AND v.key =
+                    (SELECT partner FROM transaction_views WHERE key = $1 AND hidden LIMIT 1)"
+            ),
+            key,
+        )
+        .await?;
+    }
+    if listed.is_empty() {
         // A key that the transaction had before its start arrived still leads to it, if it leads to one.
         listed = rows(
             connection,
