@@ -197,9 +197,11 @@ impl Shelf {
 
     /// The oldest segment, if it is wholly forgotten and at least `retain_bytes` remain behind it.
     pub(crate) fn surplus(&self, cursor: u64, retain_bytes: u64) -> Option<Arc<Segment>> {
-        let retained = self.retained_bytes(cursor);
-        let oldest = self.forgotten(cursor).next()?;
-        (retained - oldest.bytes >= retain_bytes).then(|| oldest.clone())
+        // In one walk: the writer may begin another segment between two.
+        let mut forgotten = self.forgotten(cursor);
+        let oldest = forgotten.next()?;
+        let behind: u64 = forgotten.map(|segment| segment.bytes).sum();
+        (behind >= retain_bytes).then(|| oldest.clone())
     }
 
     /// Takes the oldest segment off the shelf, if it is still the one with this index.
