@@ -429,9 +429,23 @@ async fn begin(
     entered: Entered,
     deadline: Duration,
 ) {
-    // Before the charger's older connection is told to stop.
-    match shared.take_place() {
-        Ok(seat) => line.take_seat(seat),
+    // All of it before the charger's older connection is told to stop: who is refused replaces nobody. Who
+    // replaces a connection of its own adds none.
+    let replaces = shared.registry.find(&entered.key).is_some();
+    let place = shared
+        .take_place()
+        .and_then(|seat| Ok((seat, shared.take_unknown_place(entered.profile.is_some())?)))
+        .and_then(|seats| match replaces {
+            true => Ok(seats),
+            false => shared.may_enter().map(|()| seats),
+        });
+    match place {
+        Ok((seat, unknown_seat)) => {
+            line.take_seat(seat);
+            if let Some(seat) = unknown_seat {
+                line.take_unknown_seat(seat);
+            }
+        }
         Err(refusal) => {
             shared.figures.refused(refusal.status);
             refuse(&mut line, &refusal_text(shared, &refusal), deadline).await;

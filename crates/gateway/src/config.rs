@@ -360,6 +360,11 @@ impl GatewayConfig {
     /// The fewest file handles for sockets that a gateway starts with.
     pub const HANDLES_MIN: u64 = 16;
 
+    /// Connections of chargers that nobody has added, where any were added: three quarters of all.
+    pub(crate) const fn unknown_max(&self) -> usize {
+        self.connections_max - self.connections_max / 4
+    }
+
     /// Closed sockets that linger at a time at most.
     pub(crate) const fn lingering_max(&self) -> usize {
         self.handshakes_max

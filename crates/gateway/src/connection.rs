@@ -9,7 +9,7 @@ use crate::frames::{Frames, Incoming, ReadError};
 use crate::pace::Pace;
 use crate::registry::{Control, Stop};
 use crate::shared::{Shared, wall_clock};
-use crate::unfinished::{Charge, FREE_BYTES};
+use crate::unfinished::Charge;
 use crate::watermark::Needs;
 use bytes::Bytes;
 use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
@@ -35,6 +35,9 @@ const HELD_MAX: usize = 2;
 const UNACCEPTED_EVERY: Duration = Duration::from_secs(1);
 const UNACCEPTED_BURST: u32 = 10;
 const UNACCEPTED_BYTES: usize = 4 << 10;
+/// A message that waits for its turn is held against nobody up to this length: chargers that wait are not at fault.
+/// Two of them wait at a connection at most.
+const HELD_FREE_BYTES: usize = 16 << 10;
 /// How long the last answers may take when we close.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long the closing handshake may take.
@@ -443,8 +446,8 @@ impl Connection {
 
     fn hold(&mut self, message: Bytes, is_text: bool, now: Instant) {
         let budget = &self.shared.budget;
-        let charge =
-            (message.len() > FREE_BYTES).then(|| budget.charge(&self.control, message.len(), now));
+        let charge = (message.len() > HELD_FREE_BYTES)
+            .then(|| budget.charge(&self.control, message.len(), now));
         self.held.push_back(Held {
             message,
             is_text,

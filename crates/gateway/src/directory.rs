@@ -188,6 +188,11 @@ impl Directory {
         confirmed.map(|confirmed| confirmed.at.elapsed() + confirmed.age)
     }
 
+    /// Whether anybody has added any charger.
+    pub(crate) fn has_chargers(&self) -> bool {
+        !self.known.load().chargers.is_empty()
+    }
+
     /// The profile of a charger; `key` is its identity in lower case.
     pub(crate) fn charger(&self, key: &str) -> Option<Arc<ChargerProfile>> {
         self.known.load().chargers.get(key).cloned()

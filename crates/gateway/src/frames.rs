@@ -277,6 +277,8 @@ pub(crate) struct Line {
     lingering: Arc<Lingering>,
     /// Its place among the connections, once it has one.
     seat: Option<OwnedSemaphorePermit>,
+    /// Its place among those of chargers that nobody has added, if it is one.
+    unknown_seat: Option<OwnedSemaphorePermit>,
     /// Follows the frames, once there are some.
     meter: Option<SharedMeter>,
 }
@@ -289,6 +291,7 @@ impl Line {
             ended: false,
             lingering,
             seat: None,
+            unknown_seat: None,
             meter: None,
         }
     }
@@ -296,6 +299,11 @@ impl Line {
     /// Keeps a place among the connections for as long as the line is there.
     pub(crate) fn take_seat(&mut self, seat: OwnedSemaphorePermit) {
         self.seat = Some(seat);
+    }
+
+    /// The same for a place among those of chargers that nobody has added.
+    pub(crate) fn take_unknown_seat(&mut self, seat: OwnedSemaphorePermit) {
+        self.unknown_seat = Some(seat);
     }
 
     /// Says `text` if the system takes it at once, and closes without lingering: for one that has said

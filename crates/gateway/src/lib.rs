@@ -361,6 +361,9 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         places: Arc::new(Semaphore::new(
             config.connections_max.min(Semaphore::MAX_PERMITS),
         )),
+        unknown_places: Arc::new(Semaphore::new(
+            config.unknown_max().min(Semaphore::MAX_PERMITS),
+        )),
         handshake_rate: RateBound::new(config.handshakes_per_second),
         address_rates: AddressRates::new(config.handshakes_per_second_per_address),
         connections: TaskTracker::new(),

@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     /// Places for connections, as many as `connections_max`; each is taken before a handshake is answered
     /// and held until the socket is closed.
     pub(crate) places: Arc<Semaphore>,
+    /// Of these places, as many as chargers may take that nobody has added, where any were added.
+    pub(crate) unknown_places: Arc<Semaphore>,
     pub(crate) handshake_rate: RateBound,
     pub(crate) address_rates: AddressRates,
     /// Every connection's task, so that a stop can wait for all.
@@ -124,8 +126,40 @@ impl Shared {
         place.map_err(|_| Refusal::new(Status::Unavailable, ALL_TAKEN))
     }
 
+    /// A place among those of chargers that nobody has added; `None` where it needs none. Made-up identities
+    /// never take the places of those that were added.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn take_unknown_place(
+        &self,
+        is_known: bool,
+    ) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+        if is_known || !self.directory.has_chargers() {
+            return Ok(None);
+        }
+        let place = Arc::clone(&self.unknown_places).try_acquire_owned();
+        place
+            .map(Some)
+            .map_err(|_| Refusal::new(Status::Unavailable, ALL_TAKEN))
+    }
+
+    /// Whether one more connection may come in while messages are paced: few do.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn may_enter(&self) -> Result<(), Refusal> {
+        let wait_max = Duration::from_millis(self.config.pace_wait_max_ms);
+        if self.pace.may_enter(wait_max) {
+            return Ok(());
+        }
+        unavailable(
+            "More is said than can be stored just now; keep what you have and come back in a moment.",
+        )
+    }
+
     /// [`Shared::admit`] for a connection that has its place and its `epoch` already: a start may have
-    /// been recorded since it got it, and while messages are paced, few connections come in.
+    /// been recorded since it got it.
     ///
     /// # Errors
     /// As above.
@@ -133,12 +167,6 @@ impl Shared {
         self.is_open()?;
         if self.starts.have_ended(epoch) {
             return unavailable("Wattpost is starting; come back in a moment.");
-        }
-        let wait_max = Duration::from_millis(self.config.pace_wait_max_ms);
-        if !self.pace.may_enter(wait_max) {
-            return unavailable(
-                "More is said than can be stored just now; keep what you have and come back in a moment.",
-            );
         }
         Ok(())
     }

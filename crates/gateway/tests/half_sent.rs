@@ -1,0 +1,67 @@
+//! Messages that are begun and never finished. In a process of its own, because its memory is measured.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use common::charger::{CLOSE, Charger, TEXT, encode};
+use common::{PATIENCE, World, until};
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+
+/// Begins a message of `len` bytes and sends all of it but the last byte, or as much as is taken.
+async fn begin_message(charger: &mut Charger, message: &[u8]) {
+    let all = &message[..message.len() - 1];
+    let _ = tokio::time::timeout(PATIENCE, charger.socket.write_all(all)).await;
+}
+
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line
+        .and_then(|line| line.split_whitespace().nth(1))
+        .expect("a size");
+    kib.parse::<usize>().expect("a number") << 10
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_hundred_messages_that_are_never_finished_cost_a_bounded_amount_of_memory() {
+    const STRANGERS: usize = 600;
+    let world = Arc::new(World::start().await);
+    let mut bystander = Charger::connect(&world, "bystander").await;
+    bystander.heartbeat().await;
+    let message = Arc::new(encode(0x80 | TEXT, &vec![b'x'; (1 << 20) - 1_000]));
+    let before = resident_bytes();
+    let mut strangers = Vec::new();
+    let mut most = 0;
+    for i in 0..STRANGERS {
+        let mut stranger = Charger::connect(&world, &format!("made-up-{i}")).await;
+        begin_message(&mut stranger, &message).await;
+        strangers.push(stranger);
+        most = most.max(resident_bytes().saturating_sub(before));
+    }
+    until("most of them have been closed", || {
+        world
+            .sink
+            .count(|stored| stored.reason.contains("not finished"))
+            >= STRANGERS - 64
+    })
+    .await;
+    most = most.max(resident_bytes().saturating_sub(before));
+    assert!(most < 100 << 20, "{most} bytes");
+    bystander.heartbeat().await;
+    // A long message that is finished is answered meanwhile.
+    let long = format!(r#"{{"vendorId":"v","data":"{}"}}"#, "x".repeat(500 << 10));
+    bystander.call("DataTransfer", &long).await;
+    // They are told why.
+    let mut first = strangers.swap_remove(0);
+    let (opcode, payload) = first.read().await;
+    assert_eq!(
+        (opcode, &payload[..2]),
+        (CLOSE, &1008_u16.to_be_bytes()[..])
+    );
+}
