@@ -135,6 +135,9 @@ fn a_database_that_comes_after_serve_gets_its_tables() {
         "there are no tables; {:?}",
         serve.part("maintenance")
     );
+    // Nobody comes in before it is known who may.
+    let is_open = || serve.part("gateway").is_some_and(|part| part["up"] == true);
+    assert!(until(PATIENCE, is_open), "{:?}", serve.part("gateway"));
     heartbeat(&serve, "CP-1");
     assert!(
         until(PATIENCE, || psql(&url, count) == "1"),
