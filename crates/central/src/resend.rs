@@ -206,30 +206,40 @@ pub struct ResendMemory {
     messages: VecDeque<Message>,
     /// By [`Message::mark`], oldest first.
     answers: VecDeque<(u64, Box<str>)>,
+    /// Of the newest message; begins again at 1 behind the largest.
+    last_number: u16,
 }
 
-/// Its fields lie flat, so that it takes 16 bytes.
+/// Its fields lie flat, so that it takes 24 bytes at most.
 #[derive(Debug, Clone, Copy)]
 struct Message {
     natural: u64,
     content: u32,
     session: SessionTag,
+    /// Tells the messages that are remembered at the same time apart; never 0.
+    number: u16,
+    /// The number of the stop that stopped the session of this 1.6 start without a plausible time, or 0.
+    ended_by: u16,
     role: Role,
     /// Whether the answer was more than `{}`.
     has_answer: bool,
-    /// A 1.6 start without a plausible time whose session was stopped.
-    is_ended: bool,
     /// Whether it is a start without a plausible time.
     is_undated_start: bool,
-    /// Whether it was first heard on an earlier connection.
+    /// Whether it was last heard on an earlier connection.
     is_earlier: bool,
+    /// Whether it was heard on an earlier connection and again on this one.
+    is_again: bool,
 }
 
 const _: () = assert!(size_of::<Message>() <= 24);
 
 impl Message {
     fn is(&self, key: ResendKey) -> bool {
-        self.natural == key.natural && self.content == key.content && !self.is_ended
+        self.natural == key.natural && self.content == key.content && !self.is_ended()
+    }
+
+    const fn is_ended(&self) -> bool {
+        self.ended_by != 0
     }
 
     const fn mark(&self) -> u64 {
@@ -262,17 +272,22 @@ impl ResendMemory {
             return;
         }
         let key = ResendKey::of(record.ocpp_version, record.action, record.payload);
-        if let Some(key) = key {
-            self.messages.retain(|message| !message.is(key));
-            self.answers
-                .retain(|(mark, _)| *mark != mark_of(key.natural, key.content));
-            if key.role == Role::Stop {
-                // It has not stopped anything.
-                for message in &mut self.messages {
-                    let is_its_start =
-                        key.session == SessionTag::UNNAMED || message.session == key.session;
-                    message.is_ended &= !is_its_start;
-                }
+        let Some(key) = key else { return };
+        let Some(at) = self.messages.iter().rposition(|message| message.is(key)) else {
+            return;
+        };
+        let message = &mut self.messages[at];
+        if message.is_again {
+            // Its first record is stored: only the one of its repeat was refused.
+            (message.is_again, message.is_earlier) = (false, true);
+            return;
+        }
+        let number = message.number;
+        self.forget_where(|message| message.number == number);
+        // It has not stopped anything.
+        for message in &mut self.messages {
+            if message.ended_by == number {
+                message.ended_by = 0;
             }
         }
     }
@@ -298,7 +313,7 @@ impl ResendMemory {
     /// A new connection begins: all that is known was heard on earlier ones.
     pub(crate) fn begin_connection(&mut self) {
         for message in &mut self.messages {
-            message.is_earlier = true;
+            (message.is_earlier, message.is_again) = (true, false);
         }
     }
 
@@ -310,14 +325,14 @@ impl ResendMemory {
 
     /// The id of the stopped 1.6 session whose start was about the same as this one.
     pub(crate) fn ended_transaction(&self, key: ResendKey) -> Option<i64> {
-        let is_it = |message: &&Message| message.is_ended && message.natural == key.natural;
+        let is_it = |message: &&Message| message.is_ended() && message.natural == key.natural;
         let ended = self.messages.iter().rev().find(is_it)?;
         transaction_id_member(self.answer(ended)?)
     }
 
     /// Is it a repeat? Else, of all messages about the same, the first one's answer is told.
     pub(crate) fn find(&self, key: ResendKey) -> Known<'_> {
-        let of_this = |message: &&Message| message.natural == key.natural && !message.is_ended;
+        let of_this = |message: &&Message| message.natural == key.natural && !message.is_ended();
         let exact = |message: &&Message| message.is(key);
         if let Some(message) = self.messages.iter().rev().find(exact) {
             return match self.answer(message) {
@@ -338,6 +353,7 @@ impl ResendMemory {
     pub(crate) fn remember(&mut self, key: ResendKey, answer: &str) {
         if matches!(self.find(key), Known::Repeat(_)) {
             for message in self.messages.iter_mut().filter(|message| message.is(key)) {
+                message.is_again |= message.is_earlier;
                 message.is_earlier = false;
             }
             return;
@@ -346,6 +362,7 @@ impl ResendMemory {
             Role::Start => SessionTag::of_number(transaction_id_member(answer)),
             _ => key.session,
         };
+        self.last_number = self.last_number.checked_add(1).unwrap_or(1);
         self.end_what(key, session);
         let message = Message {
             natural: key.natural,
@@ -353,9 +370,11 @@ impl ResendMemory {
             session,
             role: key.role,
             has_answer: answer != "{}",
-            is_ended: false,
+            number: self.last_number,
+            ended_by: 0,
             is_undated_start: key.is_undated_start,
             is_earlier: false,
+            is_again: false,
         };
         if message.has_answer {
             if self.answers.len() >= Self::ANSWERS_MAX
@@ -388,14 +407,16 @@ impl ResendMemory {
                 let is_same_start = message.role == Role::Start && message.natural == key.natural;
                 let is_unnamed_stop =
                     message.role == Role::Stop && message.session == SessionTag::UNNAMED;
-                (is_same_start && message.is_ended)
+                (is_same_start && message.is_ended())
                     || is_unnamed_stop
                     || (message.role == Role::Stop && is_of_session(message))
             }),
             Role::Stop => {
                 for message in &mut self.messages {
                     let is_its_start = session == SessionTag::UNNAMED || is_of_session(message);
-                    message.is_ended |= message.is_undated_start && is_its_start;
+                    if message.is_undated_start && is_its_start && !message.is_ended() {
+                        message.ended_by = self.last_number;
+                    }
                 }
             }
             Role::Started | Role::Ended => self.forget_where(|message| {
@@ -579,6 +600,91 @@ mod tests {
         memory.remember(key, r#"{"transactionId":7}"#);
         memory.remember(stop(7, 1).0, "{}");
         assert!(matches!(memory.find(key), Known::Repeat(_)));
+    }
+
+    fn stop_record(payload: &str) -> Record<'_> {
+        Record {
+            kind: RecordKind::Call,
+            charger_id: "CP-1",
+            ocpp_version: Version::V16,
+            message_id: "1",
+            action: "StopTransaction",
+            payload,
+            answer_kind: AnswerKind::Result,
+            answer: "{}",
+            received_at: Timestamp(0),
+            epoch: 1,
+            notes: crate::record::Notes::default(),
+            reason: "",
+        }
+    }
+
+    #[test]
+    fn a_refused_repeat_leaves_what_is_stored() {
+        let mut memory = ResendMemory::default();
+        let key = start(UNDATED);
+        memory.remember(key, r#"{"transactionId":7}"#); // durable
+        memory.begin_connection();
+        let mut record = stop_record(UNDATED);
+        (record.action, record.answer) = ("StartTransaction", r#"{"transactionId":7}"#);
+        memory.learn(&record);
+        memory.forget(&record); // the record of its repeat is refused
+        assert_eq!(memory.find(key), Known::Repeat(r#"{"transactionId":7}"#));
+        assert!(
+            memory.is_of_earlier_connection(key),
+            "a repeat still gets its record"
+        );
+    }
+
+    #[test]
+    fn a_refused_stop_equal_to_one_before_the_next_start_reopens_nothing() {
+        let nameless = r#"{"transactionId":-1,"meterStop":5,"timestamp":"1970-01-01T00:00:00Z"}"#;
+        let record = stop_record(nameless);
+        let mut memory = ResendMemory::default();
+        let key = start(UNDATED);
+        let other = start(r#"{"connectorId":1,"idTag":"B","meterStart":0}"#);
+        memory.remember(key, r#"{"transactionId":7}"#);
+        memory.learn(&record);
+        memory.remember(other, r#"{"transactionId":8}"#);
+        memory.learn(&record);
+        memory.forget(&record); // the second of two equal stops is refused
+        assert_eq!(memory.find(key), Known::New, "the first one has stopped it");
+        assert_eq!(memory.find(other), Known::Repeat(r#"{"transactionId":8}"#));
+    }
+
+    #[test]
+    fn a_refused_stop_without_an_id_reopens_nothing_that_another_stopped() {
+        let mut memory = ResendMemory::default();
+        let key = start(UNDATED);
+        memory.remember(key, r#"{"transactionId":7}"#);
+        memory.remember(stop(7, 1).0, "{}"); // durable
+        assert_eq!(memory.find(key), Known::New);
+        let payload = r#"{"transactionId":-1,"meterStop":5,"timestamp":"1970-01-01T00:00:00Z"}"#;
+        let record = stop_record(payload);
+        memory.learn(&record);
+        memory.forget(&record); // refused
+        assert_eq!(
+            memory.find(key),
+            Known::New,
+            "the durable stop still counts"
+        );
+    }
+
+    #[test]
+    fn a_refused_second_stop_reopens_nothing() {
+        let mut memory = ResendMemory::default();
+        let key = start(UNDATED);
+        memory.remember(key, r#"{"transactionId":7}"#);
+        memory.remember(stop(7, 1).0, "{}"); // durable
+        let (_, payload) = stop(7, 2);
+        let record = stop_record(&payload);
+        memory.learn(&record);
+        memory.forget(&record); // refused
+        assert_eq!(
+            memory.find(key),
+            Known::New,
+            "the durable stop still counts"
+        );
     }
 
     #[test]
