@@ -16,28 +16,24 @@ use std::collections::BTreeMap;
 
 const RECORD_HEADER: u64 = 24;
 
-/// A stopped journal of some segments; records up to `cursor` are forgotten.
+/// Records of a stopped journal. Four segments of 64 KiB hold fewer.
+const RECORDS: u64 = 560;
+
+/// A stopped journal whose records fill at least five segments; records up to `cursor` are forgotten.
 fn stopped(cursor: u64) -> (SimDisk, u64) {
     let disk = SimDisk::new(7);
     let (journal, _) = open(&disk);
-    let mut seq = 0;
-    while disk
-        .names()
-        .iter()
-        .filter(|n| n.starts_with("segment"))
-        .count()
-        < 6
-    {
-        for _ in 0..20 {
-            seq = journal
-                .append(&record(0, seq + 1, 300 + (seq % 7) as usize * 41), None)
-                .unwrap();
+    for seq in 1..=RECORDS {
+        let bytes = record(0, seq, 300 + ((seq - 1) % 7) as usize * 41);
+        assert_eq!(journal.append(&bytes, None).unwrap(), seq);
+        if seq % 20 == 0 {
+            journal.wait_durable(seq).unwrap();
         }
-        journal.wait_durable(seq).unwrap();
     }
     journal.forget_upto(cursor).unwrap();
     journal.close().unwrap();
-    (disk, seq)
+    assert!(places(&disk).len() >= 5);
+    (disk, RECORDS)
 }
 
 /// Of each segment file the places of its whole records: number, offset, length.
