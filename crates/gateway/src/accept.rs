@@ -10,6 +10,7 @@ use crate::handshake::{self, Refusal, Request, Status};
 use crate::handshakes::{Entry, Limit, PeerAddress, Place};
 use crate::registry::{Before, Control, Registry};
 use crate::shared::{Shared, wall_clock};
+use crate::unknown::{UnknownPermit, UnknownShare};
 use central::policy::UnknownCharger;
 use central::ports::ChargerProfile;
 use central::resend::ResendMemory;
@@ -221,7 +222,10 @@ async fn welcome(socket: TcpStream, peer: SocketAddr, mut place: Place, shared: 
         Err(failure) => Err(failure),
     };
     match outcome {
-        Ok(entered) => begin(line, peer, &shared, entered, deadline).await,
+        Ok(entered) => {
+            let from = (peer, place.address());
+            begin(line, from, &shared, entered, deadline).await;
+        }
         Err(Failure::Refused(refusal)) => {
             shared.figures.refused(refusal.status);
             tracing::debug!(%peer, status = refusal.status.code(), sentence = refusal.sentence, "handshake refused");
@@ -424,7 +428,7 @@ async fn authenticate(
 /// say 101, and only then hand over to a task of its own (so that the handshake's memory is freed).
 async fn begin(
     mut line: Line,
-    peer: SocketAddr,
+    (peer, address): (SocketAddr, PeerAddress),
     shared: &Arc<Shared>,
     entered: Entered,
     deadline: Duration,
@@ -434,16 +438,16 @@ async fn begin(
     let replaces = shared.registry.find(&entered.key).is_some();
     let place = shared
         .take_place()
-        .and_then(|seat| Ok((seat, shared.take_unknown_place(entered.profile.is_some())?)))
+        .and_then(|seat| Ok((seat, take_unknown(shared, address, &entered)?)))
         .and_then(|seats| match replaces {
             true => Ok(seats),
             false => shared.may_enter().map(|()| seats),
         });
     match place {
-        Ok((seat, unknown_seat)) => {
+        Ok((seat, unknown)) => {
             line.take_seat(seat);
-            if let Some(seat) = unknown_seat {
-                line.take_unknown_seat(seat);
+            if let Some(permit) = unknown {
+                line.take_unknown(permit);
             }
         }
         Err(refusal) => {
@@ -513,6 +517,47 @@ async fn begin(
     let station = Station::new(config, memory, now);
     let connection = Connection::new(Arc::clone(shared), control, entered.key, station, frames);
     shared.connections.spawn(connection.run());
+}
+
+/// Counts the connection of a charger that nobody has added; `None` for one that was.
+///
+/// # Errors
+/// With a 503 when unknown chargers, or those of this address, have too many connections.
+fn take_unknown(
+    shared: &Shared,
+    address: PeerAddress,
+    entered: &Entered,
+) -> Result<Option<UnknownPermit>, Refusal> {
+    if entered.profile.is_some() {
+        return Ok(None);
+    }
+    let has_known = shared.directory.has_chargers();
+    let acquired = shared.unknown_connections.acquire(address, has_known);
+    let share = match acquired {
+        Ok(permit) => return Ok(Some(permit)),
+        Err(share) => share,
+    };
+    shared.figures.unknown_refused(share);
+    if shared.unknown_warning.is_due(Instant::now()) {
+        let config = &shared.config;
+        match share {
+            UnknownShare::Address => tracing::warn!(
+                %address,
+                unknown_per_address_max = config.unknown_per_address_max,
+                "refusing unknown chargers of one address: it has too many connections already (add the chargers, \
+                 or raise gateway.unknown_per_address_max if that is a proxy or a depot of yours)"
+            ),
+            UnknownShare::Total => tracing::warn!(
+                unknown_max = config.unknown_max(),
+                "refusing unknown chargers: they have three quarters of gateway.connections_max already (add the \
+                 chargers, or raise it)"
+            ),
+        }
+    }
+    Err(Refusal::new(
+        Status::Unavailable,
+        "Too many chargers that nobody has added are connected; come back in a moment.",
+    ))
 }
 
 /// What is known of a charger now that its connection is in the registry. The directory may have changed

@@ -129,6 +129,26 @@ impl Passwords {
         verdict
     }
 
+    /// No check begins until the permits are dropped.
+    #[cfg(test)]
+    pub(crate) async fn hold_checks(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let all = u32::try_from(self.queue.checks_max).expect("few");
+        let permits = Arc::clone(&self.permits).acquire_many_owned(all).await;
+        permits.expect("is never closed")
+    }
+
+    /// How many of one address may wait.
+    #[cfg(test)]
+    pub(crate) const fn address_share(&self) -> usize {
+        self.queue.checks_max * QUEUED_PER_ADDRESS
+    }
+
+    /// Passwords that wait for their check, or are being checked.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.lock().total
+    }
+
     fn digest(&self, stored: &str, password: &[u8]) -> Digest {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(&(stored.len() as u64).to_le_bytes());

@@ -84,6 +84,12 @@ pub struct GatewayConfig {
     /// may be connected behind one router or proxy; where all come through a proxy, set it to
     /// `handshakes_max`.
     pub handshakes_per_address_max: usize,
+    /// Connections at most of one peer address (one /64 of IPv6) by chargers that nobody has added, under a
+    /// policy that lets such chargers connect; further ones get 503. Default 12,500: a quarter of the default
+    /// of `connections_max`. Chargers that were added do not count. Where all come through a proxy and are not
+    /// added, set it to `connections_max`. Where any charger was added, those that were not have at most three
+    /// quarters of `connections_max` together.
+    pub unknown_per_address_max: usize,
     /// Handshakes accepted per second; further ones get 503 with `Retry-After`, which spreads the
     /// herd after an outage (rule H-9). Default 5,000, with bursts of the same size.
     pub handshakes_per_second: u32,
@@ -111,7 +117,8 @@ pub struct GatewayConfig {
     pub unfinished_timeout_ms: u64,
     /// Bytes of messages that are not complete, over all connections, as far as they exceed 2 KiB each;
     /// when more is held, those connections are closed with 1008 that hold the most bytes for the
-    /// longest time. Default 64 MiB: sixty-four of the longest messages at the same moment.
+    /// longest time. Default 64 MiB: sixty-four of the longest messages at the same moment. As many bytes more
+    /// may be held by whole messages of up to 16 KiB that wait for their turn while messages are paced.
     pub unfinished_max_bytes: usize,
     /// Bytes of answers waiting for a slow reader; beyond it nothing more is read from that charger.
     /// Default 64 KiB.
@@ -211,6 +218,7 @@ impl Default for GatewayConfig {
             connections_max: 50_000,
             handshakes_max: 2_048,
             handshakes_per_address_max: 256,
+            unknown_per_address_max: 12_500,
             handshakes_per_second: 5_000,
             handshakes_per_second_per_address: 1_000,
             handshake_timeout_ms: 10_000,
@@ -282,6 +290,11 @@ impl GatewayConfig {
         at_least(
             "handshakes_per_address_max",
             self.handshakes_per_address_max as u64,
+            1,
+        )?;
+        at_least(
+            "unknown_per_address_max",
+            self.unknown_per_address_max as u64,
             1,
         )?;
         at_least(
@@ -360,7 +373,8 @@ impl GatewayConfig {
     /// The fewest file handles for sockets that a gateway starts with.
     pub const HANDLES_MIN: u64 = 16;
 
-    /// Connections of chargers that nobody has added, where any were added: three quarters of all.
+    /// Connections of chargers that nobody has added, where any were added: three quarters of
+    /// `connections_max`.
     pub(crate) const fn unknown_max(&self) -> usize {
         self.connections_max - self.connections_max / 4
     }

@@ -9,7 +9,7 @@ use crate::frames::{Frames, Incoming, ReadError};
 use crate::pace::Pace;
 use crate::registry::{Control, Stop};
 use crate::shared::{Shared, wall_clock};
-use crate::unfinished::Charge;
+use crate::unfinished::WaitingCharge;
 use crate::watermark::Needs;
 use bytes::Bytes;
 use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
@@ -35,9 +35,6 @@ const HELD_MAX: usize = 2;
 const UNACCEPTED_EVERY: Duration = Duration::from_secs(1);
 const UNACCEPTED_BURST: u32 = 10;
 const UNACCEPTED_BYTES: usize = 4 << 10;
-/// A message that waits for its turn is held against nobody up to this length: chargers that wait are not at fault.
-/// Two of them wait at a connection at most.
-const HELD_FREE_BYTES: usize = 16 << 10;
 /// How long the last answers may take when we close.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long the closing handshake may take.
@@ -55,8 +52,8 @@ struct Pending {
 struct Held {
     message: Bytes,
     is_text: bool,
-    /// Of a long one; only what was compressed is, the others are not read before their turn.
-    _charge: Option<Charge>,
+    /// Only a compressed message is long here: the others are not read before their turn.
+    _charge: WaitingCharge,
 }
 
 /// Where this connection stands in the queue for turns.
@@ -446,8 +443,7 @@ impl Connection {
 
     fn hold(&mut self, message: Bytes, is_text: bool, now: Instant) {
         let budget = &self.shared.budget;
-        let charge = (message.len() > HELD_FREE_BYTES)
-            .then(|| budget.charge(&self.control, message.len(), now));
+        let charge = budget.charge_waiting(&self.control, message.len(), now);
         self.held.push_back(Held {
             message,
             is_text,

@@ -4,6 +4,7 @@
 use crate::auth::Share;
 use crate::handshake::Status;
 use crate::handshakes::Limit;
+use crate::unknown::UnknownShare;
 use central::record::{Notes, Record, RecordKind};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use ocpp::{Version, action};
@@ -33,6 +34,8 @@ pub(crate) struct Figures {
     pub(crate) auth_failures: Counter,
     /// By [`Share`]: no place in the queue of password checks.
     passwords_busy: [Counter; Share::ALL.len()],
+    unknown_connections: [Gauge; UnknownShare::ALL.len()],
+    unknown_refused: [Counter; UnknownShare::ALL.len()],
     pub(crate) directory_loaded: Gauge,
     pub(crate) directory_age: Gauge,
     pub(crate) replaced: Counter,
@@ -86,6 +89,12 @@ impl Figures {
             passwords_busy: Share::ALL.map(|share| {
                 counter!("wattpost_gateway_password_checks_refused_total", "share" => share.as_str())
             }),
+            unknown_connections: UnknownShare::ALL.map(|share| {
+                gauge!("wattpost_gateway_unknown_connections", "share" => share.as_str())
+            }),
+            unknown_refused: UnknownShare::ALL.map(|share| {
+                counter!("wattpost_gateway_unknown_refused_total", "share" => share.as_str())
+            }),
             directory_loaded: gauge!("wattpost_gateway_directory_loaded"),
             directory_age: gauge!("wattpost_gateway_directory_age_seconds"),
             replaced: counter!("wattpost_gateway_connections_replaced_total"),
@@ -137,6 +146,18 @@ impl Figures {
             Limit::Address => &self.over_limit[1],
         };
         limit[usize::from(is_refused)].increment(1);
+    }
+
+    /// An unknown charger was refused because this share was used up.
+    pub(crate) fn unknown_refused(&self, share: UnknownShare) {
+        self.unknown_refused[share as usize].increment(1);
+    }
+
+    /// In the order of [`UnknownShare::ALL`].
+    pub(crate) fn unknown_connections(&self, counts: [usize; UnknownShare::ALL.len()]) {
+        for (gauge, count) in self.unknown_connections.iter().zip(counts) {
+            gauge.set(count as f64);
+        }
     }
 
     pub(crate) fn password_not_checked(&self, share: Share) {

@@ -6,6 +6,7 @@
 //! socket that lingers after the last word so that the other side can read it.
 
 use crate::unfinished::{Budget, Meter, SharedMeter, lock};
+use crate::unknown::UnknownPermit;
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt};
 use metrics::{Counter, counter};
@@ -277,8 +278,8 @@ pub(crate) struct Line {
     lingering: Arc<Lingering>,
     /// Its place among the connections, once it has one.
     seat: Option<OwnedSemaphorePermit>,
-    /// Its place among those of chargers that nobody has added, if it is one.
-    unknown_seat: Option<OwnedSemaphorePermit>,
+    /// Counted as the connection of an unknown charger, if it is one.
+    unknown: Option<UnknownPermit>,
     /// Follows the frames, once there are some.
     meter: Option<SharedMeter>,
 }
@@ -291,7 +292,7 @@ impl Line {
             ended: false,
             lingering,
             seat: None,
-            unknown_seat: None,
+            unknown: None,
             meter: None,
         }
     }
@@ -301,9 +302,9 @@ impl Line {
         self.seat = Some(seat);
     }
 
-    /// The same for a place among those of chargers that nobody has added.
-    pub(crate) fn take_unknown_seat(&mut self, seat: OwnedSemaphorePermit) {
-        self.unknown_seat = Some(seat);
+    /// Counts as the connection of an unknown charger for as long as the line is there.
+    pub(crate) fn take_unknown(&mut self, permit: UnknownPermit) {
+        self.unknown = Some(permit);
     }
 
     /// Says `text` if the system takes it at once, and closes without lingering: for one that has said

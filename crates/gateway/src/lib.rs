@@ -37,9 +37,15 @@ mod resume;
 mod road;
 mod shared;
 mod unfinished;
+mod unknown;
 mod verify;
 mod watch;
 mod watermark;
+
+#[cfg(test)]
+extern crate self as gateway;
+#[cfg(test)]
+mod world_tests;
 
 pub use config::{AssumeVersion, Durability, GatewayConfig};
 pub use road::Road;
@@ -53,8 +59,9 @@ use crate::frames::{FrameOptions, Lingering};
 use crate::handshakes::{Bounds, PendingHandshakes};
 use crate::pace::Pace;
 use crate::registry::{Registry, Stop};
-use crate::shared::{AddressRates, RateBound, Shared, Starts};
+use crate::shared::{AddressRates, RateBound, Shared, Starts, WarningInterval};
 use crate::unfinished::Budget;
+use crate::unknown::UnknownConnections;
 use crate::watermark::Watermark;
 use central::GatewayId;
 use central::policy::Policy;
@@ -361,9 +368,11 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         places: Arc::new(Semaphore::new(
             config.connections_max.min(Semaphore::MAX_PERMITS),
         )),
-        unknown_places: Arc::new(Semaphore::new(
-            config.unknown_max().min(Semaphore::MAX_PERMITS),
-        )),
+        unknown_connections: UnknownConnections::new(
+            config.unknown_max(),
+            config.unknown_per_address_max,
+        ),
+        unknown_warning: WarningInterval::default(),
         handshake_rate: RateBound::new(config.handshakes_per_second),
         address_rates: AddressRates::new(config.handshakes_per_second_per_address),
         connections: TaskTracker::new(),

@@ -49,6 +49,9 @@ struct Queue {
     given_at: Option<Instant>,
     /// Nothing is paced any more, but some wait still.
     is_ending: bool,
+    /// A test has stopped all turns.
+    #[cfg(test)]
+    is_held: bool,
 }
 
 impl Pace {
@@ -116,6 +119,10 @@ impl Pace {
             return;
         }
         let mut queue = self.lock();
+        #[cfg(test)]
+        if queue.is_held {
+            return;
+        }
         queue.is_ending = rate.is_none();
         queue.rate = match rate {
             Some(rate) => rate.max(RATE_MIN),
@@ -144,6 +151,23 @@ impl Pace {
             *queue = Queue::default();
             self.is_on.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// No turn is given and no connection may come in until [`Pace::go_on`].
+    #[cfg(test)]
+    pub(crate) fn hold(&self) {
+        let mut queue = self.lock();
+        *queue = Queue {
+            waiting: std::mem::take(&mut queue.waiting),
+            is_held: true,
+            ..Queue::default()
+        };
+        self.is_on.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn go_on(&self) {
+        self.lock().is_held = false;
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -25,7 +25,8 @@
 use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Queued, Sink};
 use metrics::{Counter, Gauge, counter, gauge};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Least time between two tries whether RabbitMQ is back.
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -42,7 +43,8 @@ pub(crate) const QUEUED_FRESH: Duration = Duration::from_secs(15);
 /// Records that wait in `sink` while somebody is at work on them, by a look that is fresh; `None` = not
 /// known.
 pub(crate) fn queued_now(sink: &dyn Sink) -> Option<u64> {
-    sink.queued()?.within(QUEUED_FRESH, Instant::now())
+    sink.queued()?
+        .within(QUEUED_FRESH, Instant::now().into_std())
 }
 
 /// A sink made of two: RabbitMQ first; when it has been away for longer than the grace, the direct road

@@ -14,6 +14,7 @@ use crate::handshakes::{PeerAddress, PendingHandshakes};
 use crate::pace::Pace;
 use crate::registry::Registry;
 use crate::unfinished::Budget;
+use crate::unknown::UnknownConnections;
 use crate::verify::Verified;
 use crate::watermark::Watermark;
 use central::GatewayId;
@@ -22,8 +23,8 @@ use central::ports::{Announcements, Sink};
 use journal::Journal;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -58,8 +59,10 @@ pub(crate) struct Shared {
     /// Places for connections, as many as `connections_max`; each is taken before a handshake is answered
     /// and held until the socket is closed.
     pub(crate) places: Arc<Semaphore>,
-    /// Of these places, as many as chargers may take that nobody has added, where any were added.
-    pub(crate) unknown_places: Arc<Semaphore>,
+    /// Of these places, those of chargers that nobody has added.
+    pub(crate) unknown_connections: UnknownConnections,
+    /// When the log last said that unknown chargers are refused.
+    pub(crate) unknown_warning: WarningInterval,
     pub(crate) handshake_rate: RateBound,
     pub(crate) address_rates: AddressRates,
     /// Every connection's task, so that a stop can wait for all.
@@ -126,24 +129,6 @@ impl Shared {
         place.map_err(|_| Refusal::new(Status::Unavailable, ALL_TAKEN))
     }
 
-    /// A place among those of chargers that nobody has added; `None` where it needs none. Made-up identities
-    /// never take the places of those that were added.
-    ///
-    /// # Errors
-    /// As above.
-    pub(crate) fn take_unknown_place(
-        &self,
-        is_known: bool,
-    ) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
-        if is_known || !self.directory.has_chargers() {
-            return Ok(None);
-        }
-        let place = Arc::clone(&self.unknown_places).try_acquire_owned();
-        place
-            .map(Some)
-            .map_err(|_| Refusal::new(Status::Unavailable, ALL_TAKEN))
-    }
-
     /// Whether one more connection may come in while messages are paced: few do.
     ///
     /// # Errors
@@ -196,6 +181,25 @@ const ALL_TAKEN: &str = "All places are taken; come back in a moment.";
 
 fn unavailable(sentence: &str) -> Result<(), Refusal> {
     Err(Refusal::new(Status::Unavailable, sentence))
+}
+
+/// Lets a warning that anybody can cause be logged once per [`WARN_EVERY`].
+#[derive(Default)]
+pub(crate) struct WarningInterval(Mutex<Option<Instant>>);
+
+/// Between two warnings of the same kind.
+pub(crate) const WARN_EVERY: Duration = Duration::from_secs(60);
+
+impl WarningInterval {
+    /// Whether the warning may be logged now; then the next one has to wait.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= WARN_EVERY);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
+    }
 }
 
 /// Lets so many pass per second, with bursts of the same size. One atomic, no lock.

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// Bytes of a message that are not counted: the read buffer of a connection has them anyway.
 pub(crate) const FREE_BYTES: usize = 2_048;
+/// A whole message up to this length that waits for its turn is charged to no connection: whoever waits is not at
+/// fault. All of them together have a bound of their own, as large as that of the budget.
+pub(crate) const WAITING_FREE_BYTES: usize = 16 << 10;
 /// When the budget is used up, connections are closed until this share of it is free.
 const FREED_SHARE: u64 = 8;
 
@@ -22,8 +25,11 @@ const FREED_SHARE: u64 = 8;
 pub(crate) struct Budget {
     max_bytes: u64,
     used: AtomicU64,
+    /// Bytes of waiting messages that are charged to no connection.
+    waiting: AtomicU64,
     held: Mutex<Held>,
     gauge: Gauge,
+    waiting_gauge: Gauge,
     closed: Counter,
 }
 
@@ -45,8 +51,10 @@ impl Budget {
         Arc::new(Self {
             max_bytes: max_bytes as u64,
             used: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
             held: Mutex::default(),
             gauge: gauge!("wattpost_gateway_unfinished_bytes"),
+            waiting_gauge: gauge!("wattpost_gateway_waiting_bytes"),
             closed: counter!("wattpost_gateway_unfinished_closed_total", "reason" => "bytes"),
         })
     }
@@ -81,6 +89,41 @@ impl Budget {
             budget: Arc::clone(self),
             id,
         }
+    }
+
+    /// Counts a whole message of `bytes` that waits for its turn since `since`. Nothing up to [`FREE_BYTES`]. Up
+    /// to [`WAITING_FREE_BYTES`] it is charged to no connection, as long as no more than `max_bytes` are held so;
+    /// beyond that, and when it is longer, it is charged as an unfinished one.
+    pub(crate) fn charge_waiting(
+        self: &Arc<Self>,
+        control: &Arc<Control>,
+        bytes: usize,
+        since: Instant,
+    ) -> WaitingCharge {
+        if bytes <= FREE_BYTES {
+            return WaitingCharge::Free;
+        }
+        let (more, max) = (bytes as u64, self.max_bytes);
+        let has_room = bytes <= WAITING_FREE_BYTES
+            && self
+                .waiting
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+                    Some(waiting + more).filter(|sum| *sum <= max)
+                })
+                .is_ok();
+        if has_room {
+            let budget = Arc::clone(self);
+            return WaitingCharge::Common(CommonCharge {
+                budget,
+                bytes: more,
+            });
+        }
+        WaitingCharge::Own(self.charge(control, bytes, since))
+    }
+
+    /// Bytes of waiting messages that are charged to no connection.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     fn grow(&self, id: u64, bytes: usize) {
@@ -145,9 +188,10 @@ impl Budget {
         );
     }
 
-    /// Tells the figure.
+    /// Updates the gauges.
     pub(crate) fn report(&self) {
         self.gauge.set(self.used.load(Ordering::Relaxed) as f64);
+        self.waiting_gauge.set(self.waiting() as f64);
     }
 }
 
@@ -167,6 +211,29 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.release(self.id);
+    }
+}
+
+/// What a message that waits for its turn is counted as, until this is dropped.
+#[expect(dead_code, reason = "the charges are held to be dropped")]
+pub(crate) enum WaitingCharge {
+    /// It is so short that it is not counted.
+    Free,
+    /// Bytes charged to no connection.
+    Common(CommonCharge),
+    /// Bytes charged to its own connection.
+    Own(Charge),
+}
+
+/// Bytes of a waiting message that are charged to no connection, until this is dropped.
+pub(crate) struct CommonCharge {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Drop for CommonCharge {
+    fn drop(&mut self) {
+        self.budget.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -387,6 +454,29 @@ mod tests {
         }
         bytes.resize(bytes.len() + 4 + len, 0);
         bytes
+    }
+
+    #[test]
+    fn waiting_messages_are_charged_to_nobody_only_up_to_their_common_bound() {
+        let budget = Budget::new(64 * KIB);
+        let own = control(1);
+        let now = Instant::now();
+        let mut held: Vec<_> = (0..1_000)
+            .map(|_| budget.charge_waiting(&own, FREE_BYTES, now))
+            .collect();
+        assert_eq!((budget.waiting(), budget.used()), (0, 0));
+        let long = budget.charge_waiting(&own, WAITING_FREE_BYTES + 1, now);
+        assert!(matches!(long, WaitingCharge::Own(_)));
+        drop(long);
+        for _ in 0..4 {
+            held.push(budget.charge_waiting(&own, WAITING_FREE_BYTES, now));
+        }
+        assert_eq!((budget.waiting(), budget.used()), (64 * KIB as u64, 0));
+        let one_more = budget.charge_waiting(&own, FREE_BYTES + 1, now);
+        assert!(matches!(one_more, WaitingCharge::Own(_)));
+        assert_eq!(budget.used(), FREE_BYTES as u64 + 1);
+        drop((held, one_more));
+        assert_eq!((budget.waiting(), budget.used()), (0, 0));
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String
         if count.is_multiple_of(GAUGES_EVERY) {
             let figures = &shared.figures;
             figures.connections.set(shared.registry.here() as f64);
+            figures.unknown_connections(shared.unknown_connections.count());
             figures.backlog_records.set(backlog as f64);
             figures.backlog_bytes.set(backlog_bytes as f64);
             figures.queued_records.set(queued as f64);

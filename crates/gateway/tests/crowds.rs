@@ -27,8 +27,8 @@ async fn slow_world(per_second: u64) -> World {
         setup.config.pace_from_bytes = Some(16 << 10);
         setup.config.batch_max_records = 10;
         setup.config.ping_interval_s = 1;
-        setup.config.ping_misses_max = 1;
-        setup.config.silence_max_s = 2;
+        setup.config.ping_misses_max = 3;
+        setup.config.silence_max_s = 4;
         setup.sink.per_second.store(per_second, Ordering::SeqCst);
     })
     .await
@@ -147,7 +147,7 @@ async fn who_waits_for_a_turn_is_answered_its_pings_and_not_closed_for_silence()
     // As long as it takes until a turn takes longer than any silence is allowed to last.
     let began = Instant::now();
     let mut waited = Duration::ZERO;
-    while waited < Duration::from_millis(3_500) {
+    while waited < Duration::from_millis(5_000) {
         let asked = Instant::now();
         let other = async {
             large.text(r#"[2,"1","Heartbeat",{}]"#).await;

@@ -87,7 +87,7 @@ async fn nobody_waits_longer_than_the_bound_for_a_sink_that_does_not_confirm() {
         charger.heartbeat().await;
     }
     let each = asked.elapsed() / 100;
-    assert!(each < Duration::from_millis(100), "{each:?}");
+    assert!(each < Duration::from_millis(300), "{each:?}");
 
     world.sink.held.store(false, Ordering::SeqCst);
     until("it has caught up", || !has_fallen(&world)).await;

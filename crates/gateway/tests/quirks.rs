@@ -259,8 +259,8 @@ async fn quirk_16_no_boot_on_reconnect() {
 async fn quirk_18_no_pong_is_no_reason_to_close_while_messages_come() {
     let world = World::with(|setup| {
         setup.config.ping_interval_s = 1;
-        setup.config.ping_misses_max = 1;
-        setup.config.silence_max_s = 4;
+        setup.config.ping_misses_max = 3;
+        setup.config.silence_max_s = 6;
     })
     .await;
     let mut charger = Charger::connect(&world, "CP-1").await;

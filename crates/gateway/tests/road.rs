@@ -1,4 +1,4 @@
-//! The road: RabbitMQ first, straight to the database while it is away for long, and back.
+//! The road: RabbitMQ first, straight to the database while it is away for long, and back. In virtual time.
 
 #![allow(
     clippy::expect_used,
@@ -15,8 +15,9 @@ use gateway::Road;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,7 +52,8 @@ impl End {
 
     /// `records` were seen to wait `age` ago.
     fn saw(&self, records: u64, age: Duration) {
-        let at = Instant::now().checked_sub(age).expect("a clock that old");
+        let at = Instant::now().into_std();
+        let at = at.checked_sub(age).expect("a clock that old");
         *self.queued.lock().unwrap() = Some(Queued { records, at });
     }
 
@@ -148,7 +150,7 @@ impl Ends {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rabbitmq_is_the_road_while_it_takes_records() {
     let mut ends = Ends::new();
     for _ in 0..10 {
@@ -158,7 +160,7 @@ async fn rabbitmq_is_the_road_while_it_takes_records() {
     assert!(ends.health().up && ends.health().detail.starts_with("through RabbitMQ, for"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_short_absence_is_waited_for_and_a_long_one_is_passed_by() {
     let mut ends = Ends::new();
     ends.broker.set(AWAY);
@@ -199,7 +201,7 @@ async fn a_short_absence_is_waited_for_and_a_long_one_is_passed_by() {
     assert_eq!(ends.direct.calls(), direct);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_black_hole_delays_nobody_on_the_direct_road() {
     let mut ends = Ends::new();
     ends.broker.set(AWAY);
@@ -228,7 +230,7 @@ async fn a_black_hole_delays_nobody_on_the_direct_road() {
     until("it is back", || ends.health().detail.starts_with("through")).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn with_both_away_the_records_wait_and_whichever_returns_first_takes_them() {
     for broker_first in [true, false] {
         let mut ends = Ends::new();
@@ -251,7 +253,7 @@ async fn with_both_away_the_records_wait_and_whichever_returns_first_takes_them(
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_is_waited_for_while_somebody_works_on_it_and_passed_by_when_nobody_does() {
     let mut ends = Ends::new();
     ends.broker.set(FULL);
@@ -274,7 +276,7 @@ async fn a_full_queue_is_waited_for_while_somebody_works_on_it_and_passed_by_whe
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_backlog_that_is_not_seen_any_more_is_no_reason_to_wait() {
     // An alarm: RabbitMQ refuses, and says nothing of its queues; or the last look at them is old.
     for age in [None, Some(Duration::from_secs(16))] {
@@ -293,7 +295,7 @@ async fn a_backlog_that_is_not_seen_any_more_is_no_reason_to_wait() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_a_direct_road_rabbitmq_is_all_there_is() {
     let broker = Arc::new(End::default());
     let road = Road::new(Arc::clone(&broker) as _, None, Duration::ZERO);

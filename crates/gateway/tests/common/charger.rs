@@ -46,6 +46,18 @@ pub(crate) async fn socket_from(world: &World, host: u8) -> TcpStream {
     socket.connect(world.address()).await.expect("connects")
 }
 
+/// The payload of a compressed message (RFC 7692): send it with the RSV1 bit.
+pub(crate) fn deflate(text: &str) -> Vec<u8> {
+    let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
+    let mut out = Vec::with_capacity(text.len() + 64);
+    compress
+        .compress_vec(text.as_bytes(), &mut out, flate2::FlushCompress::Sync)
+        .expect("compresses");
+    assert!(out.ends_with(&[0, 0, 0xff, 0xff]));
+    out.truncate(out.len() - 4);
+    out
+}
+
 /// The usual request, with lines added.
 pub(crate) fn request(path: &str, lines: &str) -> String {
     format!(
