@@ -9,7 +9,7 @@
 //! for a year. So chargers are refused while the system's time is before [`NO_EARLIER_THAN`], and while it is further
 //! from the database's than `gateway.clock_off_max_s` allows; they keep what they have to say until it is corrected.
 
-use crate::registry::{Registry, Stop};
+use crate::connection::registry::{Registry, Stop};
 use central::Timestamp;
 use central::ports::DirectorySource;
 use std::sync::{Arc, Mutex, PoisonError};

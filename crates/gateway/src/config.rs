@@ -1,7 +1,7 @@
 //! The gateway's settings. Each has a default that works, so that nothing need be set; each bound
 //! has a behaviour that its documentation names.
 
-use crate::handshakes::PendingHandshakes;
+use crate::admission::pending::PendingHandshakes;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};

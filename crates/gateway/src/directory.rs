@@ -10,7 +10,7 @@
 //! would let in a charger without its password, or refuse one that is known. So handshakes get 503
 //! until there is a snapshot ([`Directory::is_loaded`]). An empty snapshot is one.
 
-use crate::registry::Control;
+use crate::connection::registry::Control;
 use arc_swap::ArcSwap;
 use central::ports::{Away, ChargerProfile, DirectorySnapshot, DirectorySource, Token};
 use central::station::{Fact, TokenAnswer};

@@ -16,31 +16,18 @@
 //! directory   station┘                    watch ─▶ controller ─▶ pace
 //! ```
 
-mod accept;
-mod auth;
+mod admission;
 mod clock;
+mod cluster;
 mod config;
 mod connection;
-mod controller;
 mod delivery;
 mod directory;
-mod elsewhere;
-mod figures;
-mod forwarder;
-mod frames;
-mod handshake;
-mod handshakes;
-mod pace;
-mod probe;
-mod registry;
+mod flow;
+mod health;
+mod metrics;
 mod resume;
-mod road;
 mod shared;
-mod unfinished;
-mod unknown;
-mod verify;
-mod watch;
-mod watermark;
 
 #[cfg(test)]
 extern crate self as gateway;
@@ -48,21 +35,24 @@ extern crate self as gateway;
 mod world_tests;
 
 pub use config::{AssumeVersion, Durability, GatewayConfig};
-pub use road::Road;
+pub use delivery::failover::Road;
 
-use crate::auth::Passwords;
+use crate::admission::accept;
+use crate::admission::auth::Passwords;
+use crate::admission::pending::{Bounds, PendingHandshakes};
+use crate::admission::unknown::UnknownConnections;
 use crate::clock::ClockCheck;
-use crate::delivery::Delivery;
+use crate::cluster::ownership;
+use crate::connection::frames::{FrameOptions, Lingering};
+use crate::connection::registry::{Registry, Stop};
+use crate::connection::unfinished::Budget;
+use crate::delivery::ack_gate::Watermark;
+use crate::delivery::{Delivery, ack_gate, forwarder, verify};
 use crate::directory::{Change, Directory};
-use crate::figures::Figures;
-use crate::frames::{FrameOptions, Lingering};
-use crate::handshakes::{Bounds, PendingHandshakes};
-use crate::pace::Pace;
-use crate::registry::{Registry, Stop};
+use crate::flow::pace::{self, Pace};
+use crate::flow::watch;
+use crate::metrics::Figures;
 use crate::shared::{AddressRates, RateBound, Shared, Starts, WarningInterval};
-use crate::unfinished::Budget;
-use crate::unknown::UnknownConnections;
-use crate::watermark::Watermark;
 use central::GatewayId;
 use central::policy::Policy;
 use central::ports::{Announcements, DirectorySource, HealthProbe, Sink};
@@ -150,14 +140,14 @@ impl Gateway {
         let prepared = tokio::task::spawn_blocking(move || prepare(config, deps)).await;
         let shared = prepared.map_err(|error| StartError::Journal(error.to_string()))??;
         let shared = Arc::new(shared);
-        elsewhere::listen(&shared);
+        ownership::listen(&shared);
         let accepting = CancellationToken::new();
         let (failing, failed) = tokio::sync::watch::channel(None);
         let tasks = vec![
             tokio::spawn(forwarder::run(Arc::clone(&shared))),
             tokio::spawn(watch::run(Arc::clone(&shared), failing)),
             tokio::spawn(verify::run(Arc::clone(&shared))),
-            tokio::spawn(watermark::run(Arc::clone(&shared))),
+            tokio::spawn(ack_gate::run(Arc::clone(&shared))),
             tokio::spawn(clock::watch(directory_source, Arc::clone(&shared))),
             tokio::spawn(Arc::clone(&shared.directory).keep_fresh({
                 let shared = Arc::clone(&shared);
@@ -261,7 +251,7 @@ impl Gateway {
     /// How the gateway, its journal and its sink are.
     #[must_use]
     pub fn probe(&self) -> Arc<dyn HealthProbe> {
-        Arc::new(probe::Probe::new(Arc::clone(&self.shared)))
+        Arc::new(health::Probe::new(Arc::clone(&self.shared)))
     }
 }
 

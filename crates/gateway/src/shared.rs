@@ -1,22 +1,22 @@
 //! What the gateway's tasks have in common, and the one place that says whether a charger may come
 //! in now.
 
-use crate::auth::Passwords;
+use crate::admission::auth::Passwords;
+use crate::admission::handshake::{Refusal, Status};
+use crate::admission::pending::{PeerAddress, PendingHandshakes};
+use crate::admission::unknown::UnknownConnections;
 use crate::clock::ClockCheck;
 pub(crate) use crate::clock::wall_clock;
 use crate::config::GatewayConfig;
+use crate::connection::frames::{FrameOptions, Lingering};
+use crate::connection::registry::Registry;
+use crate::connection::unfinished::Budget;
 use crate::delivery::Delivery;
+use crate::delivery::ack_gate::Watermark;
+use crate::delivery::verify::Verified;
 use crate::directory::Directory;
-use crate::figures::Figures;
-use crate::frames::{FrameOptions, Lingering};
-use crate::handshake::{Refusal, Status};
-use crate::handshakes::{PeerAddress, PendingHandshakes};
-use crate::pace::Pace;
-use crate::registry::Registry;
-use crate::unfinished::Budget;
-use crate::unknown::UnknownConnections;
-use crate::verify::Verified;
-use crate::watermark::Watermark;
+use crate::flow::pace::Pace;
+use crate::metrics::Figures;
 use central::GatewayId;
 use central::policy::Policy;
 use central::ports::{Announcements, Sink};

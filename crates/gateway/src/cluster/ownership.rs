@@ -10,7 +10,7 @@
 //! is closed comes back, above the epoch that was heard by then. And a clock that is ahead by more than a day is not
 //! followed: a charger that leaves that gateway is closed elsewhere until its old connection there has ended.
 
-use crate::registry::{Control, Stop};
+use crate::connection::registry::{Control, Stop};
 use crate::shared::{Shared, wall_clock};
 use central::ports::{Announcements, News};
 use std::sync::Arc;

@@ -5,12 +5,16 @@
 //! and its answer there is no channel, no other task and no lock that all chargers share. While
 //! nothing happens it holds the station, small buffers and one timer.
 
-use crate::frames::{Frames, Incoming, ReadError};
-use crate::pace::Pace;
-use crate::registry::{Control, Stop};
+pub(crate) mod frames;
+pub(crate) mod registry;
+pub(crate) mod unfinished;
+
+use crate::connection::frames::{Frames, Incoming, ReadError};
+use crate::connection::registry::{Control, Stop};
+use crate::connection::unfinished::WaitingCharge;
+use crate::delivery::ack_gate::Needs;
+use crate::flow::pace::Pace;
 use crate::shared::{Shared, wall_clock};
-use crate::unfinished::WaitingCharge;
-use crate::watermark::Needs;
 use bytes::Bytes;
 use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
 use central::{Record, RecordKind, Timestamp};

@@ -9,7 +9,7 @@
 //! a turn costs one atomic load. While the sink is away nothing is paced: an outage is not the chargers'
 //! fault.
 
-use crate::registry::Control;
+use crate::connection::registry::Control;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -179,7 +179,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::{Controller, Sight};
+    use crate::flow::controller::{Controller, Sight};
 
     fn controls(count: u64) -> Vec<Arc<Control>> {
         (0..count).map(|i| Arc::new(Control::new(i))).collect()

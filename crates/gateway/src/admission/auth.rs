@@ -8,7 +8,7 @@
 //! Who waits for a check has a place in a queue, of which one peer address and one identity have a share
 //! each, so that neither one address that guesses nor one charger's name can fill it.
 
-use crate::handshakes::PeerAddress;
+use crate::admission::pending::PeerAddress;
 use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;

@@ -1,10 +1,10 @@
 //! What the gateway counts. Every handle is made once at start, so that counting a message costs an
 //! atomic addition and no look-up by label.
 
-use crate::auth::Share;
-use crate::handshake::Status;
-use crate::handshakes::Limit;
-use crate::unknown::UnknownShare;
+use crate::admission::auth::Share;
+use crate::admission::handshake::Status;
+use crate::admission::pending::Limit;
+use crate::admission::unknown::UnknownShare;
 use central::record::{Notes, Record, RecordKind};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use ocpp::{Version, action};

@@ -1,9 +1,9 @@
 //! How the gateway is, for whoever asks: answered from what is known already, without waiting.
 
 use crate::delivery::JOURNAL;
-use crate::pace::STUCK;
+use crate::flow::pace::STUCK;
+use crate::flow::watch::backlog;
 use crate::shared::Shared;
-use crate::watch::backlog;
 use central::ports::{Health, HealthProbe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

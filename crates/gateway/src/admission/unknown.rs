@@ -4,7 +4,7 @@
 //! from taking the connections of others: one address holds only its share, and where the directory has
 //! chargers, unknown ones leave a quarter of `connections_max` to those that are in it.
 
-use crate::handshakes::PeerAddress;
+use crate::admission::pending::PeerAddress;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -11,9 +11,9 @@
 //! and more batches may be on their way. Either way the sink first sees them in their order, and the
 //! cursor passes them in their order.
 
+use crate::delivery::verify;
 use crate::delivery::{JOURNAL, lost};
 use crate::shared::Shared;
-use crate::verify;
 use central::ports::{Away, AwayKind, Batch, BoxFuture};
 use futures_util::FutureExt;
 use journal::{Journal, ReadError, Reader};

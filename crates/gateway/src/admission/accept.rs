@@ -2,15 +2,15 @@
 //! so everything has a bound: bytes, time, number and rate. A refusal happens before the upgrade,
 //! because an accepted and then closed connection resets a charger's back-off (rule H-6).
 
-use crate::auth::Verdict;
+use crate::admission::auth::Verdict;
+use crate::admission::handshake::{self, Refusal, Request, Status};
+use crate::admission::pending::{Entry, Limit, PeerAddress, Place};
+use crate::admission::unknown::{UnknownPermit, UnknownShare};
+use crate::cluster::ownership;
 use crate::connection::Connection;
-use crate::elsewhere;
-use crate::frames::{Frames, Line};
-use crate::handshake::{self, Refusal, Request, Status};
-use crate::handshakes::{Entry, Limit, PeerAddress, Place};
-use crate::registry::{Before, Control, Registry};
+use crate::connection::frames::{Frames, Line};
+use crate::connection::registry::{Before, Control, Registry};
 use crate::shared::{Shared, wall_clock};
-use crate::unknown::{UnknownPermit, UnknownShare};
 use central::policy::UnknownCharger;
 use central::ports::ChargerProfile;
 use central::resend::ResendMemory;
@@ -504,7 +504,7 @@ async fn begin(
         Some(profile) => profile.charger_id.as_str().into(),
         None => entered.identity.as_str().into(),
     };
-    elsewhere::announce(shared, &charger_id, &control);
+    ownership::announce(shared, &charger_id, &control);
     let config = StationConfig {
         charger_id,
         version: entered.version,

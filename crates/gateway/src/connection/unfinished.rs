@@ -6,7 +6,7 @@
 //! counted over all connections ([`Budget`]); when it is used up, those connections are closed that hold
 //! the most bytes for the longest time.
 
-use crate::registry::{Control, Stop};
+use crate::connection::registry::{Control, Stop};
 use metrics::{Counter, Gauge, counter, gauge};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,11 +1,11 @@
 //! The gateway's own watch: some times a second it sets the pace, and looks whether the journal
 //! still takes what chargers say. When it does not, all sockets are closed at once (rule Q-13).
 
-use crate::controller::{Controller, Sight};
+use crate::connection::registry::{Registry, Stop};
 use crate::delivery::Delivery;
-use crate::pace::{STUCK, TICK};
-use crate::registry::{Registry, Stop};
-use crate::road::queued_now;
+use crate::delivery::failover::queued_now;
+use crate::flow::controller::{Controller, Sight};
+use crate::flow::pace::{STUCK, TICK};
 use crate::shared::{Shared, Starts, wall_clock};
 use journal::{AppendError, Journal};
 use std::sync::Arc;
@@ -226,7 +226,7 @@ fn pace_from(shared: &Shared) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::road::QUEUED_FRESH;
+    use crate::delivery::failover::QUEUED_FRESH;
     use central::ports::{Away, AwayKind, Batch, BoxFuture, Queued, Sink};
 
     struct Seen(Option<Queued>);

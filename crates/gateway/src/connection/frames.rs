@@ -5,8 +5,8 @@
 //! at most a few pongs owed at a time, compressed frames that nobody negotiated (quirk 24), and a
 //! socket that lingers after the last word so that the other side can read it.
 
-use crate::unfinished::{Budget, Meter, SharedMeter, lock};
-use crate::unknown::UnknownPermit;
+use crate::admission::unknown::UnknownPermit;
+use crate::connection::unfinished::{Budget, Meter, SharedMeter, lock};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt};
 use metrics::{Counter, counter};

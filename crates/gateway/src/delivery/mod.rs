@@ -1,5 +1,10 @@
 //! How the delivery is: what the forwarder notes, and the pace, the figures and the health look at.
 
+pub(crate) mod ack_gate;
+pub(crate) mod failover;
+pub(crate) mod forwarder;
+pub(crate) mod verify;
+
 use central::ports::{Away, AwayKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

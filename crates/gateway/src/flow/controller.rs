@@ -7,7 +7,7 @@
 //! every second or so, and several gateways may fill it; each then paces by the growth of all, which brings
 //! them to the same equilibrium, a little more strictly on the way.
 
-use crate::pace::RATE_MIN;
+use crate::flow::pace::RATE_MIN;
 use std::time::Duration;
 
 /// Time constant of the measured delivery rate: some batches long, so that it does not follow each.
@@ -169,7 +169,7 @@ impl Controller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pace::TICK;
+    use crate::flow::pace::TICK;
 
     const RECORD: u64 = 500;
     const FROM: u64 = 1 << 20;

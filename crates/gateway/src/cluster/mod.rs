@@ -1,0 +1,3 @@
+//! Several gateways that share chargers.
+
+pub(crate) mod ownership;
