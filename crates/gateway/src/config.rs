@@ -140,9 +140,9 @@ pub struct GatewayConfig {
 
     /// Records of one batch to the sink at most. Default 4,000: what is merged per row pays most when there is
     /// much to catch up with.
-    pub batch_max_records: usize,
+    pub batch_records_max: usize,
     /// Bytes of one batch at most. Default 4 MiB.
-    pub batch_max_bytes: usize,
+    pub batch_bytes_max: usize,
     /// Milliseconds that a batch that is not full waits for more. Default 20: it spares the database
     /// a commit for every few records.
     pub batch_age_ms: u64,
@@ -234,8 +234,8 @@ impl Default for GatewayConfig {
             ping_misses_max: 2,
             silence_max_s: 900,
             handover_timeout_ms: 2_000,
-            batch_max_records: 4_000,
-            batch_max_bytes: 4 << 20,
+            batch_records_max: 4_000,
+            batch_bytes_max: 4 << 20,
             batch_age_ms: 20,
             retry_min_ms: 50,
             retry_max_ms: 1_000,
@@ -324,8 +324,8 @@ impl GatewayConfig {
         at_least("ping_interval_s", self.ping_interval_s, 1)?;
         at_least("ping_misses_max", self.ping_misses_max.into(), 1)?;
         at_least("silence_max_s", self.silence_max_s, self.ping_interval_s)?;
-        at_least("batch_max_records", self.batch_max_records as u64, 1)?;
-        at_least("batch_max_bytes", self.batch_max_bytes as u64, 4_096)?;
+        at_least("batch_records_max", self.batch_records_max as u64, 1)?;
+        at_least("batch_bytes_max", self.batch_bytes_max as u64, 4_096)?;
         at_least("retry_min_ms", self.retry_min_ms, 1)?;
         at_least("retry_max_ms", self.retry_max_ms, self.retry_min_ms)?;
         at_least("durability_wait_ms", self.durability_wait_ms, 10)?;
@@ -419,7 +419,7 @@ impl GatewayConfig {
     }
 
     /// How long RabbitMQ must have been away until records take the direct road; for
-    /// [`Road::new`](crate::Road::new).
+    /// [`FailoverSink::new`](crate::FailoverSink::new).
     #[must_use]
     pub const fn broker_grace(&self) -> Duration {
         Duration::from_secs(self.broker_grace_s)

@@ -4,7 +4,7 @@
 //! the place of its older connection, and a task of its own (`connection`) carries frames to its
 //! [`central::station::Station`], records to the journal and answers back, each only when
 //! its record is durable. Behind it `forwarder` carries the records on to a
-//! [`Sink`], which may be a [`Road`] with two ways; `watermark` says which records' answers may go out,
+//! [`Sink`], which may be a [`FailoverSink`]; `watermark` says which records' answers may go out,
 //! `watch` sets the pace and closes the door when nothing more can be made durable, and `elsewhere` keeps
 //! the peace with other gateways. Nothing in here knows a rule of OCPP, a database or a broker.
 //!
@@ -35,7 +35,7 @@ extern crate self as gateway;
 mod world_tests;
 
 pub use config::{AssumeVersion, Durability, GatewayConfig};
-pub use delivery::failover::Road;
+pub use delivery::failover::FailoverSink;
 
 use crate::admission::accept;
 use crate::admission::auth::Passwords;

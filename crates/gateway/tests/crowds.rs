@@ -25,7 +25,7 @@ async fn slow_world(per_second: u64) -> World {
         setup.journal.max_bytes = 16 << 20;
         setup.journal.retain_bytes = 0;
         setup.config.pace_from_bytes = Some(16 << 10);
-        setup.config.batch_max_records = 10;
+        setup.config.batch_records_max = 10;
         setup.config.ping_interval_s = 1;
         setup.config.ping_misses_max = 3;
         setup.config.silence_max_s = 4;

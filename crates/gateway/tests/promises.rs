@@ -373,7 +373,7 @@ async fn a_lasting_overload_slows_answers_down_until_both_ends_meet() {
     let world = World::with(|setup| {
         setup.journal.max_bytes = 2 << 20;
         setup.journal.retain_bytes = 0;
-        setup.config.batch_max_records = 100;
+        setup.config.batch_records_max = 100;
         setup.sink.per_second.store(CAPACITY, Ordering::SeqCst);
     })
     .await;

@@ -1,26 +1,26 @@
-//! The road that records take behind the journal: RabbitMQ, and straight to the database while RabbitMQ
-//! is away for long, so that the ledger does not stand still with it.
+//! Delivery behind the journal: through RabbitMQ, and directly to the database while RabbitMQ is
+//! unavailable for long, so that the database stays current.
 //!
 //! ```text
-//!            away for longer than the grace
-//!   RabbitMQ ─────────────────────────────▶ direct
-//!            ◀─────────────────────────────
-//!              it has taken a small batch
+//!            unavailable for longer than the grace period
+//!   RabbitMQ ────────────────────────────────────────────▶ direct
+//!            ◀────────────────────────────────────────────
+//!                     it has accepted a small batch
 //! ```
-//! *Which one.* One road is taken at a time, decided when a delivery begins. Within the grace a refusal is
-//! handed on and the records wait in the journal. On the direct road RabbitMQ is tried about once a second,
-//! beside the delivery and never instead of it, with a copy of the batch's first records: so a RabbitMQ that
-//! is black-holed delays nobody, and the longer a try takes the rarer it is made. The first try that is taken
-//! brings the road back. What went both ways is recognised by the ledger's inbox; what the direct road
-//! overtook changes nothing, because projections commute.
+//! *Which route.* One route is used at a time; it is chosen when a delivery begins. Within the grace period
+//! RabbitMQ's refusal is returned and the records wait in the journal. While delivery is direct, RabbitMQ is
+//! probed about once a second with a copy of the batch's first records, in a task beside the delivery: a
+//! RabbitMQ that does not answer delays no delivery, and the longer a probe takes, the longer the pause until
+//! the next one. The first probe that succeeds switches back. Records that took both routes are recognised by
+//! the database's inbox; the order in which the two routes deliver does not matter, because projections commute.
 //!
-//! *A full queue is no outage.* RabbitMQ that refuses because a queue is at its bound ([`AwayKind::Full`])
-//! while consumers are at work says that the database is slower than the chargers. The direct road ends at
-//! the same database: taking it would put one more writer in the way of those who catch up. So the records
-//! wait in the journal and the pace slows the chargers down, as for any other overload. A full queue with
-//! nobody at work on it is an outage like any other: after the grace the direct road is taken. So is a
-//! RabbitMQ that refuses because of an alarm: it takes nothing however short its queues become, and how long
-//! they are cannot be asked meanwhile. Only what was looked at within the last [`QUEUED_FRESH`] counts.
+//! *A full queue is not an outage.* If RabbitMQ refuses because a queue is at its bound ([`AwayKind::Full`])
+//! while consumers are working, the database is slower than the chargers. Direct delivery writes to the same
+//! database and would compete with those consumers. So the records wait in the journal, and chargers are
+//! paced as in any other overload. A full queue without a working consumer is an outage: after the grace period
+//! delivery is direct. So is a RabbitMQ that refuses because of an alarm: it accepts nothing however short its
+//! queues become, and their lengths cannot be read meanwhile. Only lengths read within the last
+//! [`QUEUED_FRESH`] count.
 
 use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Queued, Sink};
 use metrics::{Counter, Gauge, counter, gauge};
@@ -28,158 +28,158 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Least time between two tries whether RabbitMQ is back.
-const TRY_EVERY: Duration = Duration::from_secs(1);
-/// A try that took long is followed by a pause of so many times as long.
-const PAUSE_PER_TRY: u32 = 4;
-const TRY_EVERY_MAX: Duration = Duration::from_secs(10);
-/// Records of a try at most.
-const TRY_RECORDS: usize = 32;
+/// Shortest pause between two probes of RabbitMQ.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// The pause after a probe is this many times as long as the probe took, at most [`PROBE_EVERY_MAX`].
+const PAUSE_PER_PROBE: u32 = 4;
+const PROBE_EVERY_MAX: Duration = Duration::from_secs(10);
+/// Most records in one probe.
+const PROBE_RECORDS: usize = 32;
 
-/// What was seen in RabbitMQ's queues longer ago than this is not known any more. A look is due every second,
-/// and a connection that does not answer one is given up after ten.
+/// Queue lengths read longer ago than this count as unknown. They are read every second, and a connection
+/// that does not answer is given up after ten seconds.
 pub(crate) const QUEUED_FRESH: Duration = Duration::from_secs(15);
 
-/// Records that wait in `sink` while somebody is at work on them, by a look that is fresh; `None` = not
-/// known.
+/// Records waiting in `sink` while consumers work on them, if that was read within [`QUEUED_FRESH`]; `None` if
+/// it is not known.
 pub(crate) fn queued_now(sink: &dyn Sink) -> Option<u64> {
     sink.queued()?
         .within(QUEUED_FRESH, Instant::now().into_std())
 }
 
-/// A sink made of two: RabbitMQ first; when it has been away for longer than the grace, the direct road
-/// to the database until it is back, which is noticed by itself. Away only when the road that is to be
-/// taken is.
-pub struct Road {
+/// A sink made of two: RabbitMQ first; once it has been unavailable for longer than the grace period, the
+/// database directly, until RabbitMQ accepts records again. A delivery fails only when the sink in use fails.
+pub struct FailoverSink {
     broker: Arc<dyn Sink>,
     direct: Option<Arc<dyn Sink>>,
     grace: Duration,
     state: Arc<Mutex<State>>,
-    figures: Arc<Figures>,
+    metrics: Arc<RouteMetrics>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Route {
     Broker,
     Direct,
 }
 
 struct State {
-    way: Way,
-    /// Since when this way is taken.
+    route: Route,
+    /// Since when this route is used.
     since: Instant,
-    /// Since when RabbitMQ has refused everything.
-    broker_away_since: Option<Instant>,
-    /// What it said last, if that was a refusal.
-    broker_away: Option<Away>,
-    /// What the direct road said last, if that was a refusal.
-    direct_away: Option<Away>,
-    next_try: Instant,
-    is_trying: bool,
+    /// Since when RabbitMQ has refused every delivery.
+    broker_failing_since: Option<Instant>,
+    /// RabbitMQ's last result, if it was a refusal.
+    broker_refusal: Option<Away>,
+    /// The last result of direct delivery, if it was a refusal.
+    direct_refusal: Option<Away>,
+    next_probe: Instant,
+    is_probing: bool,
 }
 
-struct Figures {
+struct RouteMetrics {
     direct: Gauge,
+    /// By [`Route`].
     records: [Counter; 2],
     changes: Counter,
 }
 
-impl Road {
-    /// `direct` is the road to the database past RabbitMQ, if there is one; `grace` is how long RabbitMQ
-    /// must have been away until it is taken.
+impl FailoverSink {
+    /// `direct` delivers to the database without RabbitMQ, if there is such a sink; `grace` is how long RabbitMQ
+    /// must have been unavailable before it is used.
     #[must_use]
     pub fn new(broker: Arc<dyn Sink>, direct: Option<Arc<dyn Sink>>, grace: Duration) -> Self {
         let now = Instant::now();
         let records =
-            |road: &'static str| counter!("wattpost_gateway_road_records_total", "road" => road);
-        let figures = Figures {
-            direct: gauge!("wattpost_gateway_road_direct"),
+            |route: &'static str| counter!("wattpost_gateway_sink_records_total", "route" => route);
+        let metrics = RouteMetrics {
+            direct: gauge!("wattpost_gateway_sink_direct"),
             records: [records("broker"), records("direct")],
-            changes: counter!("wattpost_gateway_road_changes_total"),
+            changes: counter!("wattpost_gateway_sink_changes_total"),
         };
-        figures.direct.set(0.0);
+        metrics.direct.set(0.0);
         Self {
             broker,
             direct,
             grace,
             state: Arc::new(Mutex::new(State {
-                way: Way::Broker,
+                route: Route::Broker,
                 since: now,
-                broker_away_since: None,
-                broker_away: None,
-                direct_away: None,
-                next_try: now,
-                is_trying: false,
+                broker_failing_since: None,
+                broker_refusal: None,
+                direct_refusal: None,
+                next_probe: now,
+                is_probing: false,
             })),
-            figures: Arc::new(figures),
+            metrics: Arc::new(metrics),
         }
     }
 
-    /// Which road a delivery takes that begins now.
-    fn choose(&self) -> Way {
-        hold(&self.state).choose(self.grace, &self.figures)
+    /// The route of a delivery that begins now.
+    fn choose(&self) -> Route {
+        lock(&self.state).choose(self.grace, &self.metrics)
     }
 
     async fn through_broker(&self, batch: &Arc<Batch>) -> Result<(), Away> {
         let result = self.broker.deliver(Arc::clone(batch)).await;
-        let mut state = hold(&self.state);
+        let mut state = lock(&self.state);
         match &result {
             Ok(()) => {
-                state.broker_is_back(&self.figures);
-                self.figures.records[0].increment(batch.len() as u64);
+                state.broker_is_back(&self.metrics);
+                self.metrics.records[0].increment(batch.len() as u64);
             }
-            // The database is slower than the chargers: see the module.
-            Err(away) if away.kind == AwayKind::Full && self.is_worked_on() => {
-                state.broker_away_since = None;
-                state.broker_away = Some(away.clone());
+            // The database is slower than the chargers: see the module's documentation.
+            Err(away) if away.kind == AwayKind::Full && self.is_consumed() => {
+                state.broker_failing_since = None;
+                state.broker_refusal = Some(away.clone());
             }
             Err(away) => {
-                state.broker_away_since.get_or_insert_with(Instant::now);
-                state.broker_away = Some(away.clone());
+                state.broker_failing_since.get_or_insert_with(Instant::now);
+                state.broker_refusal = Some(away.clone());
             }
         }
         result
     }
 
-    /// Whether records are known to wait in RabbitMQ while somebody is at work on them.
-    fn is_worked_on(&self) -> bool {
+    /// Whether records are known to wait in RabbitMQ while consumers work on them.
+    fn is_consumed(&self) -> bool {
         queued_now(&*self.broker).is_some_and(|records| records > 0)
     }
 
     async fn directly(&self, direct: &dyn Sink, batch: &Arc<Batch>) -> Result<(), Away> {
-        self.try_broker(batch);
+        self.probe_broker(batch);
         let result = direct.deliver(Arc::clone(batch)).await;
         if result.is_ok() {
-            self.figures.records[1].increment(batch.len() as u64);
+            self.metrics.records[1].increment(batch.len() as u64);
         }
-        hold(&self.state).direct_away = result.as_ref().err().cloned();
+        lock(&self.state).direct_refusal = result.as_ref().err().cloned();
         result
     }
 
-    /// Sets out to see whether RabbitMQ takes something, if that is due.
-    fn try_broker(&self, batch: &Batch) {
+    /// Starts a probe of RabbitMQ, if one is due.
+    fn probe_broker(&self, batch: &Batch) {
         let began = Instant::now();
         {
-            let mut state = hold(&self.state);
-            if state.is_trying || began < state.next_try {
+            let mut state = lock(&self.state);
+            if state.is_probing || began < state.next_probe {
                 return;
             }
-            state.is_trying = true;
+            state.is_probing = true;
         }
         let (broker, state) = (Arc::clone(&self.broker), Arc::clone(&self.state));
-        let (figures, few) = (Arc::clone(&self.figures), Arc::new(first_of(batch)));
-        // As a task of its own: whatever becomes of it, the next one must be allowed.
-        let trying = tokio::spawn(async move { broker.deliver(few).await });
+        let (metrics, few) = (Arc::clone(&self.metrics), Arc::new(first_of(batch)));
+        // In a task of its own: even if it panics, `is_probing` is reset.
+        let probing = tokio::spawn(async move { broker.deliver(few).await });
         tokio::spawn(async move {
-            let result = trying.await;
-            let mut state = hold(&state);
-            state.is_trying = false;
+            let result = probing.await;
+            let mut state = lock(&state);
+            state.is_probing = false;
             let now = Instant::now();
-            let pause = TRY_EVERY.max((now - began) * PAUSE_PER_TRY);
-            state.next_try = now + pause.min(TRY_EVERY_MAX);
+            let pause = PROBE_EVERY.max((now - began) * PAUSE_PER_PROBE);
+            state.next_probe = now + pause.min(PROBE_EVERY_MAX);
             match result {
-                Ok(Ok(())) => state.broker_is_back(&figures),
-                Ok(Err(away)) => state.broker_away = Some(away),
+                Ok(Ok(())) => state.broker_is_back(&metrics),
+                Ok(Err(away)) => state.broker_refusal = Some(away),
                 Err(_) => {}
             }
         });
@@ -187,63 +187,64 @@ impl Road {
 }
 
 impl State {
-    fn choose(&mut self, grace: Duration, figures: &Figures) -> Way {
-        let Some(away_since) = self.broker_away_since else {
-            return self.way;
+    fn choose(&mut self, grace: Duration, metrics: &RouteMetrics) -> Route {
+        let Some(failing_since) = self.broker_failing_since else {
+            return self.route;
         };
         let now = Instant::now();
-        let away_for = now.saturating_duration_since(away_since);
-        if self.way == Way::Broker && away_for >= grace {
-            let why = self.broker_away.as_ref().map(ToString::to_string);
+        let failing_for = now.saturating_duration_since(failing_since);
+        if self.route == Route::Broker && failing_for >= grace {
+            let why = self.broker_refusal.as_ref().map(ToString::to_string);
             tracing::warn!(
                 why,
-                away_ms = away_for.as_millis(),
-                "RabbitMQ is away for long: records go straight to the database"
+                unavailable_ms = failing_for.as_millis(),
+                "RabbitMQ has been unavailable for longer than gateway.broker_grace_s: records are delivered directly \
+                 to the database"
             );
-            self.turn(Way::Direct, now, figures);
-            self.next_try = now + TRY_EVERY;
+            self.switch(Route::Direct, now, metrics);
+            self.next_probe = now + PROBE_EVERY;
         }
-        self.way
+        self.route
     }
 
-    fn broker_is_back(&mut self, figures: &Figures) {
-        self.broker_away_since = None;
-        self.broker_away = None;
-        if self.way == Way::Direct {
-            tracing::info!("RabbitMQ takes records again: they go through it");
-            self.turn(Way::Broker, Instant::now(), figures);
+    fn broker_is_back(&mut self, metrics: &RouteMetrics) {
+        self.broker_failing_since = None;
+        self.broker_refusal = None;
+        if self.route == Route::Direct {
+            tracing::info!("RabbitMQ accepts records again: they are delivered through it");
+            self.switch(Route::Broker, Instant::now(), metrics);
         }
     }
 
-    fn turn(&mut self, way: Way, now: Instant, figures: &Figures) {
-        (self.way, self.since) = (way, now);
-        figures.changes.increment(1);
-        figures.direct.set(match way {
-            Way::Broker => 0.0,
-            Way::Direct => 1.0,
+    fn switch(&mut self, route: Route, now: Instant, metrics: &RouteMetrics) {
+        (self.route, self.since) = (route, now);
+        metrics.changes.increment(1);
+        metrics.direct.set(match route {
+            Route::Broker => 0.0,
+            Route::Direct => 1.0,
         });
     }
 }
 
 fn first_of(batch: &Batch) -> Batch {
     let mut few: Option<Batch> = None;
-    for (id, bytes) in batch.iter().take(TRY_RECORDS) {
+    for (id, bytes) in batch.iter().take(PROBE_RECORDS) {
         few.get_or_insert_with(|| Batch::new(id.gateway))
             .push_with(id, |out| out.extend_from_slice(bytes));
     }
     few.unwrap_or_else(|| batch.clone())
 }
 
-impl Sink for Road {
+impl Sink for FailoverSink {
     fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
         Box::pin(async move {
             let Some(direct) = &self.direct else {
                 return self.through_broker(&batch).await;
             };
-            if self.choose() == Way::Broker {
+            if self.choose() == Route::Broker {
                 let result = self.through_broker(&batch).await;
-                // It may have been the refusal that ends the grace.
-                if result.is_ok() || self.choose() == Way::Broker {
+                // The grace period may have ended meanwhile.
+                if result.is_ok() || self.choose() == Route::Broker {
                     return result;
                 }
             }
@@ -252,50 +253,50 @@ impl Sink for Road {
     }
 
     fn queued(&self) -> Option<Queued> {
-        let way = hold(&self.state).way;
-        match (way, &self.direct) {
-            // What waits in a RabbitMQ that we do not use is not ours to wait for.
-            (Way::Direct, Some(direct)) => direct.queued(),
-            (Way::Broker | Way::Direct, _) => self.broker.queued(),
+        let route = lock(&self.state).route;
+        match (route, &self.direct) {
+            // The length of queues that are not in use says nothing about the database's speed.
+            (Route::Direct, Some(direct)) => direct.queued(),
+            (Route::Broker | Route::Direct, _) => self.broker.queued(),
         }
     }
 }
 
-impl HealthProbe for Road {
-    /// Part `road`. Up while the road that is taken takes records, and within the grace: then they wait in
-    /// the journal, as they should.
+impl HealthProbe for FailoverSink {
+    /// Part `sink`. Up while the route in use accepts records, and within the grace period: then records wait in
+    /// the journal, as intended.
     fn health(&self) -> Vec<Health> {
-        let state = hold(&self.state);
+        let state = lock(&self.state);
         let seconds = state.since.elapsed().as_secs();
         let words = |away: &Option<Away>| {
             let words = away.as_ref().map(|away| format!("; {away}"));
             words.unwrap_or_default()
         };
-        let broker = words(&state.broker_away);
-        let (up, detail) = match state.way {
-            Way::Broker => (
+        let broker = words(&state.broker_refusal);
+        let (up, detail) = match state.route {
+            Route::Broker => (
                 state
-                    .broker_away_since
+                    .broker_failing_since
                     .is_none_or(|since| since.elapsed() < self.grace),
-                format!("through RabbitMQ, for {seconds} s{broker}"),
+                format!("delivering through RabbitMQ for {seconds} s{broker}"),
             ),
-            Way::Direct => (
-                state.direct_away.is_none(),
+            Route::Direct => (
+                state.direct_refusal.is_none(),
                 format!(
-                    "straight to the database, for {seconds} s{broker}{}",
-                    words(&state.direct_away)
+                    "delivering directly to the database for {seconds} s{broker}{}",
+                    words(&state.direct_refusal)
                 ),
             ),
         };
         vec![Health {
-            part: "road",
+            part: "sink",
             up,
             detail,
         }]
     }
 }
 
-fn hold(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     // Nothing panics while it is held.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

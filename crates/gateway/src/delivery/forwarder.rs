@@ -53,7 +53,7 @@ struct Manner {
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut manner = Manner {
         retries: 0,
-        batch_records_max: shared.config.batch_max_records,
+        batch_records_max: shared.config.batch_records_max,
     };
     loop {
         match carry(&shared, &mut manner).await {
@@ -167,7 +167,7 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, manner: &mut 
                 }
                 manner.retries = 0;
                 let doubled = manner.batch_records_max.saturating_mul(2);
-                manner.batch_records_max = doubled.min(shared.config.batch_max_records);
+                manner.batch_records_max = doubled.min(shared.config.batch_records_max);
                 settle(shared, batch.as_deref(), !flights.is_empty());
                 continue;
             }
@@ -179,7 +179,7 @@ async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, manner: &mut 
         }
         // 2. A batch that is not full waits a little for more, unless answers wait for it.
         let waiting = journal.durable_seq().saturating_sub(after);
-        if !hurries && waiting < shared.config.batch_max_records as u64 {
+        if !hurries && waiting < shared.config.batch_records_max as u64 {
             tokio::time::sleep(Duration::from_millis(shared.config.batch_age_ms)).await;
         }
         // 3. The next batch takes off.
@@ -301,7 +301,7 @@ fn read_some(
     records_max: usize,
 ) -> (Reader, Batch, Result<usize, ReadError>) {
     let mut batch = Batch::new(shared.gateway_id);
-    let bytes_max = shared.config.batch_max_bytes;
+    let bytes_max = shared.config.batch_bytes_max;
     let result = reader.read(records_max, bytes_max, |seq, record| {
         batch.push(seq, record)
     });

@@ -385,7 +385,7 @@ fn blocked_backlog(
     neighbours(deployment)?.rabbit.set_memory_alarm(true)?;
     deployment.supervisor.resume(Role::Consumer);
     let is_direct =
-        |deployment: &Deployment| deployment.figure("wattpost_gateway_road_direct") == Some(1.0);
+        |deployment: &Deployment| deployment.figure("wattpost_gateway_sink_direct") == Some(1.0);
     let direct_within = deployment.broker_grace + DIRECT_MAX;
     let took_road = until(direct_within, watch, || is_direct(deployment))?;
     watch.pause(outage.saturating_sub(begun.elapsed()))?;

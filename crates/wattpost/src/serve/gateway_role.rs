@@ -1,4 +1,4 @@
-//! The gateway in this process: journal, road to the database, door.
+//! The gateway in this process: its journal, its sink and its listeners.
 
 use crate::belonging::{self, Comparison};
 use crate::config::Settings;
@@ -9,7 +9,7 @@ use broker::Broker;
 use central::GatewayId;
 use central::ports::{HealthProbe, Sink, Store};
 use consumer::Applier;
-use gateway::{Gateway, GatewayDeps, Road};
+use gateway::{FailoverSink, Gateway, GatewayDeps};
 use journal::Journal;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,9 +49,9 @@ pub(crate) struct GatewayRole {
     journal: Journal,
     id: GatewayId,
     gateway: Gateway,
-    /// Writes to the database: the only road, or the direct one beside RabbitMQ.
+    /// Writes to the database: the only sink, or the direct one beside RabbitMQ.
     applier: Arc<Applier>,
-    road: Option<Arc<Road>>,
+    failover: Option<Arc<FailoverSink>>,
     /// Looks for what the database lacks.
     comparing: JoinHandle<()>,
 }
@@ -70,8 +70,8 @@ impl GatewayRole {
         let Opened { journal, id } = opened;
         let store = Arc::clone(database) as Arc<dyn Store>;
         let applier = Arc::new(Applier::start(store, settings.consumer.clone())?);
-        let road = broker.map(|broker| {
-            Arc::new(Road::new(
+        let failover = broker.map(|broker| {
+            Arc::new(FailoverSink::new(
                 Arc::clone(broker) as _,
                 Some(Arc::clone(&applier) as _),
                 settings.gateway.broker_grace(),
@@ -83,11 +83,11 @@ impl GatewayRole {
             gateway_id: id,
             database: Arc::clone(database),
             sink: Arc::clone(&applier) as _,
-            settle: road.as_ref().map_or(Duration::ZERO, |_| SETTLE),
+            settle: failover.as_ref().map_or(Duration::ZERO, |_| SETTLE),
             retain_days: settings.database.retain_days,
         };
-        let sink: Arc<dyn Sink> = match &road {
-            Some(road) => Arc::clone(road) as _,
+        let sink: Arc<dyn Sink> = match &failover {
+            Some(failover) => Arc::clone(failover) as _,
             None => Arc::clone(&applier) as _,
         };
         let gateway = Gateway::start(
@@ -110,15 +110,15 @@ impl GatewayRole {
             id,
             gateway,
             applier,
-            road,
+            failover,
             comparing,
         })
     }
 
     pub(crate) fn probes(&self) -> Vec<Arc<dyn HealthProbe>> {
         let mut probes: Vec<Arc<dyn HealthProbe>> = vec![self.gateway.probe()];
-        match &self.road {
-            Some(road) => probes.push(Arc::clone(road) as _),
+        match &self.failover {
+            Some(failover) => probes.push(Arc::clone(failover) as _),
             None => probes.push(Arc::clone(&self.applier) as _),
         }
         probes

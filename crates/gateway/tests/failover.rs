@@ -1,4 +1,5 @@
-//! The road: RabbitMQ first, straight to the database while it is away for long, and back. In virtual time.
+//! `FailoverSink`: through RabbitMQ, directly to the database while RabbitMQ is unavailable for long, and back.
+//! In virtual time.
 
 #![allow(
     clippy::expect_used,
@@ -11,7 +12,7 @@ mod common;
 use central::GatewayId;
 use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Queued, Sink};
 use common::until;
-use gateway::Road;
+use gateway::FailoverSink;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -100,14 +101,14 @@ const GRACE: Duration = Duration::from_millis(200);
 struct Ends {
     broker: Arc<End>,
     direct: Arc<End>,
-    road: Road,
+    sink: FailoverSink,
     next: u64,
 }
 
 impl Ends {
     fn new() -> Self {
         let (broker, direct) = (Arc::new(End::default()), Arc::new(End::default()));
-        let road = Road::new(
+        let sink = FailoverSink::new(
             Arc::clone(&broker) as _,
             Some(Arc::clone(&direct) as _),
             GRACE,
@@ -115,7 +116,7 @@ impl Ends {
         Self {
             broker,
             direct,
-            road,
+            sink,
             next: 1,
         }
     }
@@ -127,7 +128,7 @@ impl Ends {
         for seq in seqs.clone() {
             batch.push(seq, b"record");
         }
-        self.road.deliver(Arc::new(batch)).await?;
+        self.sink.deliver(Arc::new(batch)).await?;
         self.next = seqs.end;
         Ok(seqs)
     }
@@ -146,22 +147,28 @@ impl Ends {
     }
 
     fn health(&self) -> Health {
-        self.road.health().remove(0)
+        self.sink.health().remove(0)
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn rabbitmq_is_the_road_while_it_takes_records() {
+async fn records_go_through_rabbitmq_while_it_accepts_them() {
     let mut ends = Ends::new();
     for _ in 0..10 {
         ends.deliver(5).await.unwrap();
     }
     assert_eq!((ends.broker.calls(), ends.direct.calls()), (10, 0));
-    assert!(ends.health().up && ends.health().detail.starts_with("through RabbitMQ, for"));
+    assert!(
+        ends.health().up
+            && ends
+                .health()
+                .detail
+                .starts_with("delivering through RabbitMQ")
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_absence_is_waited_for_and_a_long_one_is_passed_by() {
+async fn records_wait_within_the_grace_period_and_are_delivered_directly_after_it() {
     let mut ends = Ends::new();
     ends.broker.set(AWAY);
     let began = Instant::now();
@@ -183,14 +190,14 @@ async fn a_short_absence_is_waited_for_and_a_long_one_is_passed_by() {
     assert!(ends.direct.has(seq) && !ends.broker.has(seq));
     let health = ends.health();
     assert!(
-        health.up && health.detail.starts_with("straight to the database"),
+        health.up && health.detail.starts_with("delivering directly"),
         "{health:?}"
     );
 
     // Back by itself, and nothing was refused meanwhile.
     ends.broker.set(Mood::Takes);
     let deadline = Instant::now() + common::PATIENCE;
-    while ends.health().detail.starts_with("straight") {
+    while ends.health().detail.starts_with("delivering directly") {
         assert!(Instant::now() < deadline, "it never came back");
         ends.deliver(1).await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -202,7 +209,7 @@ async fn a_short_absence_is_waited_for_and_a_long_one_is_passed_by() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_black_hole_delays_nobody_on_the_direct_road() {
+async fn a_rabbitmq_that_never_answers_delays_no_direct_delivery() {
     let mut ends = Ends::new();
     ends.broker.set(AWAY);
     ends.deliver_in_the_end().await;
@@ -227,11 +234,14 @@ async fn a_black_hole_delays_nobody_on_the_direct_road() {
     let longest = ends.broker.longest.load(Ordering::SeqCst);
     assert!(longest <= 32, "a small one: {longest}");
     ends.broker.set(Mood::Takes);
-    until("it is back", || ends.health().detail.starts_with("through")).await;
+    until("it is back", || {
+        ends.health().detail.starts_with("delivering through")
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_both_away_the_records_wait_and_whichever_returns_first_takes_them() {
+async fn with_both_unavailable_records_wait_for_whichever_returns_first() {
     for broker_first in [true, false] {
         let mut ends = Ends::new();
         ends.broker.set(AWAY);
@@ -254,7 +264,7 @@ async fn with_both_away_the_records_wait_and_whichever_returns_first_takes_them(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_is_waited_for_while_somebody_works_on_it_and_passed_by_when_nobody_does() {
+async fn a_full_queue_is_waited_for_only_while_consumers_work_on_it() {
     let mut ends = Ends::new();
     ends.broker.set(FULL);
     let began = Instant::now();
@@ -264,20 +274,20 @@ async fn a_full_queue_is_waited_for_while_somebody_works_on_it_and_passed_by_whe
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(ends.direct.calls(), 0);
-    let queued = ends.road.queued().map(|queued| queued.records);
+    let queued = ends.sink.queued().map(|queued| queued.records);
     assert_eq!(queued, Some(5_000));
     ends.broker.saw(0, Duration::ZERO);
     let seq = ends.deliver_in_the_end().await;
     assert!(ends.direct.has(seq));
     assert_eq!(
-        ends.road.queued(),
+        ends.sink.queued(),
         None,
-        "what waits in RabbitMQ is not waited for on the direct road"
+        "queues that are not in use are not reported"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backlog_that_is_not_seen_any_more_is_no_reason_to_wait() {
+async fn an_unknown_or_old_queue_length_is_no_reason_to_wait() {
     // An alarm: RabbitMQ refuses, and says nothing of its queues; or the last look at them is old.
     for age in [None, Some(Duration::from_secs(16))] {
         let mut ends = Ends::new();
@@ -296,18 +306,18 @@ async fn a_backlog_that_is_not_seen_any_more_is_no_reason_to_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_direct_road_rabbitmq_is_all_there_is() {
+async fn without_a_direct_sink_only_rabbitmq_is_used() {
     let broker = Arc::new(End::default());
-    let road = Road::new(Arc::clone(&broker) as _, None, Duration::ZERO);
+    let sink = FailoverSink::new(Arc::clone(&broker) as _, None, Duration::ZERO);
     broker.set(AWAY);
     let mut batch = Batch::new(GatewayId(Uuid::from_u128(7)));
     batch.push(1, b"record");
     let batch = Arc::new(batch);
     for _ in 0..3 {
-        assert!(road.deliver(Arc::clone(&batch)).await.is_err());
+        assert!(sink.deliver(Arc::clone(&batch)).await.is_err());
     }
-    assert!(!road.health()[0].up);
+    assert!(!sink.health()[0].up);
     broker.set(Mood::Takes);
-    road.deliver(batch).await.unwrap();
-    assert!(broker.has(1) && road.health()[0].up);
+    sink.deliver(batch).await.unwrap();
+    assert!(broker.has(1) && sink.health()[0].up);
 }
