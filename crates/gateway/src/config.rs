@@ -51,13 +51,36 @@ pub enum Durability {
     Broker,
 }
 
+/// One address where chargers connect: a section `[[gateway.listeners]]` of `wattpost.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenerConfig {
+    /// Address and port. Default `0.0.0.0:9000`: chargers come from outside this machine, and 9000 is where their
+    /// URL (`ws://HOST:9000/ocpp/{identity}`) points. Port 0 takes a free one.
+    pub address: SocketAddr,
+    /// OCPP security profile of the chargers that connect here. 1: every charger must give its password (HTTP
+    /// Basic authentication). 0: a charger must give its password only if one is set for it. Default 0.
+    pub security_profile: u8,
+}
+
+impl Default for ListenerConfig {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9000)),
+            security_profile: 0,
+        }
+    }
+}
+
+/// Security profiles that a listener may have; 2 and 3 need TLS.
+const SECURITY_PROFILE_MAX: u8 = 1;
+
 /// Settings of the gateway: section `[gateway]` of `wattpost.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
-    /// Where chargers connect. Default `0.0.0.0:9000`: chargers come from outside this machine, and
-    /// 9000 is where their URL (`ws://HOST:9000/ocpp/{identity}`) points. Port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Where chargers connect. Default: one listener with its own defaults.
+    pub listeners: Vec<ListenerConfig>,
 
     /// Version for a charger that offers no subprotocol: `"1.6"`, `"2.0.1"`, `"2.1"` or `"refuse"`.
     /// Default `"1.6"`: chargers of that age forget the header (rule C-7).
@@ -210,7 +233,7 @@ pub struct GatewayConfig {
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9000)),
+            listeners: vec![ListenerConfig::default()],
             assume_version: AssumeVersion::V16,
             user_must_be_identity: true,
             compression: true,
@@ -273,6 +296,26 @@ impl GatewayConfig {
             }
             Ok(())
         };
+        if self.listeners.is_empty() {
+            return Err("gateway.listeners is empty; give at least one address".to_owned());
+        }
+        for (i, listener) in self.listeners.iter().enumerate() {
+            if listener.security_profile > SECURITY_PROFILE_MAX {
+                return Err(format!(
+                    "gateway.listeners[{i}].security_profile is {}, but must be 0 or 1: profiles 2 and 3 need TLS, \
+                     which a proxy before the gateway can provide",
+                    listener.security_profile
+                ));
+            }
+            let others = &self.listeners[..i];
+            let is_twice = others.iter().any(|other| other.address == listener.address);
+            if is_twice && listener.address.port() != 0 {
+                return Err(format!(
+                    "gateway.listeners[{i}].address is {}, which another listener has already",
+                    listener.address
+                ));
+            }
+        }
         if self.frame_max_bytes > FRAME_BYTES_MAX {
             return Err(format!(
                 "gateway.frame_max_bytes is {}, but must be {FRAME_BYTES_MAX} or less: a record must fit into \
@@ -445,8 +488,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_by_name() {
-        let error = serde_json::from_str::<GatewayConfig>(r#"{"lisen": "127.0.0.1:1"}"#)
-            .expect_err("must be refused");
+        let error =
+            serde_json::from_str::<GatewayConfig>(r#"{"lisen": []}"#).expect_err("must be refused");
         assert!(error.to_string().contains("lisen"), "{error}");
     }
 
@@ -458,6 +501,32 @@ mod tests {
         };
         let error = config.check().expect_err("must be refused");
         assert!(error.contains("gateway.frame_max_bytes is 7"), "{error}");
+    }
+
+    #[test]
+    fn listeners_that_cannot_work_are_named() {
+        let with = |listeners| {
+            let config = GatewayConfig {
+                listeners,
+                ..GatewayConfig::default()
+            };
+            config.check().expect_err("must be refused")
+        };
+        assert!(with(Vec::new()).contains("gateway.listeners is empty"));
+        let tls = ListenerConfig {
+            security_profile: 2,
+            ..ListenerConfig::default()
+        };
+        let error = with(vec![tls]);
+        assert!(
+            error.contains("gateway.listeners[0].security_profile is 2"),
+            "{error}"
+        );
+        let error = with(vec![ListenerConfig::default(); 2]);
+        assert!(
+            error.contains("gateway.listeners[1].address is 0.0.0.0:9000"),
+            "{error}"
+        );
     }
 
     #[test]

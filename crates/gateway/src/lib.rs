@@ -34,7 +34,7 @@ extern crate self as gateway;
 #[cfg(test)]
 mod world_tests;
 
-pub use config::{AssumeVersion, Durability, GatewayConfig};
+pub use config::{AssumeVersion, Durability, GatewayConfig, ListenerConfig};
 pub use delivery::failover::FailoverSink;
 
 use crate::admission::accept;
@@ -115,7 +115,7 @@ pub enum StartError {
 /// A running gateway. Dropping it stops nothing; call [`Gateway::shutdown`].
 pub struct Gateway {
     shared: Arc<Shared>,
-    local_addr: SocketAddr,
+    local_addrs: Vec<SocketAddr>,
     accepting: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     failed: tokio::sync::watch::Receiver<Option<String>>,
@@ -129,12 +129,19 @@ impl Gateway {
     /// See [`StartError`].
     pub async fn start(config: GatewayConfig, deps: GatewayDeps) -> Result<Self, StartError> {
         config.check().map_err(StartError::Setting)?;
-        // Early, so that a second gateway on this port is found out before anything is written.
-        let listener =
-            accept::listen(config.listen).map_err(|error| refused(config.listen, error))?;
-        let local_addr = listener
-            .local_addr()
-            .map_err(|error| refused(config.listen, error))?;
+        // Before anything is written, so that a second gateway on a port fails without effect.
+        let mut listeners = Vec::with_capacity(config.listeners.len());
+        let mut local_addrs = Vec::with_capacity(config.listeners.len());
+        for ListenerConfig {
+            address,
+            security_profile,
+        } in config.listeners.iter().cloned()
+        {
+            let failed = |error| refused(address, error);
+            let listener = accept::listen(address).map_err(failed)?;
+            local_addrs.push(listener.local_addr().map_err(failed)?);
+            listeners.push((listener, security_profile));
+        }
         let began = Instant::now();
         let directory_source = Arc::clone(&deps.directory);
         let prepared = tokio::task::spawn_blocking(move || prepare(config, deps)).await;
@@ -143,7 +150,7 @@ impl Gateway {
         ownership::listen(&shared);
         let accepting = CancellationToken::new();
         let (failing, failed) = tokio::sync::watch::channel(None);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(forwarder::run(Arc::clone(&shared))),
             tokio::spawn(watch::run(Arc::clone(&shared), failing)),
             tokio::spawn(verify::run(Arc::clone(&shared))),
@@ -153,26 +160,37 @@ impl Gateway {
                 let shared = Arc::clone(&shared);
                 move |change| apply_change(&shared, change)
             })),
-            tokio::spawn(accept::run(
-                listener,
-                Arc::clone(&shared),
-                accepting.clone(),
-            )),
         ];
-        tracing::info!(address = %local_addr, took = ?began.elapsed(), "the port for chargers is open");
+        for (listener, security_profile) in listeners {
+            let (shared, stop) = (Arc::clone(&shared), accepting.clone());
+            tasks.push(tokio::spawn(accept::run(
+                listener,
+                security_profile,
+                shared,
+                stop,
+            )));
+        }
+        tracing::info!(addresses = ?local_addrs, took = ?began.elapsed(), "listening for chargers");
         Ok(Self {
             shared,
-            local_addr,
+            local_addrs,
             accepting,
             tasks: Mutex::new(tasks),
             failed,
         })
     }
 
-    /// Where chargers connect; the port is the real one also when 0 was asked for.
+    /// Where chargers connect, in the order of the settings; with the port that was assigned for port 0.
     #[must_use]
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// The first of [`Gateway::local_addrs`].
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        // There is at least one listener: `GatewayConfig::check` refuses settings without.
+        self.local_addrs[0]
     }
 
     /// Waits until no promise can be kept any more (the journal is poisoned), and says why. By then
@@ -258,15 +276,15 @@ impl Gateway {
 fn refused(address: SocketAddr, source: std::io::Error) -> StartError {
     let cure = match source.kind() {
         std::io::ErrorKind::AddrInUse => {
-            "another program listens there: stop it, or choose another port with gateway.listen"
+            "another program listens there: stop it, or choose another port in gateway.listeners"
         }
         std::io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need a privilege: choose a higher one with gateway.listen"
+            "ports below 1024 need a privilege: choose a higher one in gateway.listeners"
         }
         std::io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address: set gateway.listen to one of its own, or to 0.0.0.0"
+            "this machine has no such address: name one of its own in gateway.listeners, or 0.0.0.0"
         }
-        _ => "set gateway.listen to an address of this machine and a free port",
+        _ => "name an address of this machine and a free port in gateway.listeners",
     };
     StartError::Listen {
         address,

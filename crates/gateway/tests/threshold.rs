@@ -79,6 +79,37 @@ async fn before_it_is_known_who_is_known_nobody_comes_in_and_nobody_is_refused_f
     }
 }
 
+/// Each listener has its own security profile.
+#[tokio::test]
+async fn a_listener_with_security_profile_1_requires_a_password_of_every_charger() {
+    let world = World::with(|setup| {
+        setup.directory.add("SAFE-1", Some(stored("right")));
+        setup.directory.add("OPEN-1", None);
+        let mut strict = setup.config.listeners[0].clone();
+        strict.security_profile = 1;
+        setup.config.listeners.push(strict);
+    })
+    .await;
+    let [open, strict] = *world.gateway.local_addrs() else {
+        panic!("two listeners");
+    };
+    for (address, identity, lines, status) in [
+        (open, "OPEN-1", String::new(), 101),
+        (open, "NEW-1", String::new(), 101),
+        (open, "SAFE-1", String::new(), 401),
+        (strict, "OPEN-1", String::new(), 401),
+        (strict, "OPEN-1", basic("OPEN-1", "any"), 401),
+        (strict, "NEW-1", String::new(), 401),
+        (strict, "SAFE-1", String::new(), 401),
+        (strict, "SAFE-1", basic("SAFE-1", "right"), 101),
+    ] {
+        let socket = TcpStream::connect(address).await.expect("connects");
+        let text = request(&format!("/ocpp/{identity}"), &lines);
+        let charger = Charger::say_on(socket, text.as_bytes()).await;
+        assert_eq!(charger.head.status, status, "{address}: {identity}");
+    }
+}
+
 /// An empty directory is a directory: the policy decides, as on the first day of an installation.
 #[tokio::test]
 async fn an_empty_directory_lets_the_policy_decide() {

@@ -41,7 +41,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     if settings.has_broker() {
         looks.push(("broker", broker(&settings)));
     }
-    looks.push(("gateway.listen", port(settings.gateway.listen)));
+    for listener in &settings.gateway.listeners {
+        looks.push(("gateway.listeners", port(listener.address)));
+    }
     looks.push(("http.listen", port(settings.http.listen)));
     if settings.has_broker() {
         // Where roles run alone.

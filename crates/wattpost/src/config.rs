@@ -226,7 +226,11 @@ impl Settings {
             settings.data_dir = dir;
         }
         if let Some(listen) = overrides.ocpp_listen {
-            settings.gateway.listen = listen;
+            let first = settings.gateway.listeners.drain(..).next();
+            settings.gateway.listeners = vec![gateway::ListenerConfig {
+                address: listen,
+                ..first.unwrap_or_default()
+            }];
         }
         if let Some(listen) = overrides.http_listen {
             settings.http.listen = listen;
@@ -325,9 +329,11 @@ impl Settings {
                 ByteSize(MIN_JOURNAL_BYTES)
             );
         }
-        if self.gateway.listen.port() != 0 && self.gateway.listen == self.http.listen {
+        let mut listeners = self.gateway.listeners.iter();
+        let is_same = listeners.any(|listener| listener.address == self.http.listen);
+        if is_same && self.http.listen.port() != 0 {
             bail!(
-                "gateway.listen and http.listen are both {}; chargers and the API need a port each",
+                "an address in gateway.listeners and http.listen are both {}; chargers and the API need a port each",
                 self.http.listen
             );
         }
@@ -518,7 +524,7 @@ mod tests {
     #[test]
     fn no_settings_at_all_are_sound() {
         let settings = load("").unwrap();
-        assert_eq!(settings.gateway.listen.port(), 9000);
+        assert_eq!(settings.gateway.listeners[0].address.port(), 9000);
         assert_eq!(settings.http.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(settings.journal.max_bytes, ByteSize(8 << 30));
     }

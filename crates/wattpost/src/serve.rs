@@ -307,10 +307,9 @@ fn greeting(
     );
     let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<9} {value}\n"));
     if let Some(gateway) = gateway {
-        line(
-            "chargers",
-            &format!("ws://{}/ocpp/IDENTITY", gateway.local_addr()),
-        );
+        for address in gateway.local_addrs() {
+            line("chargers", &format!("ws://{address}/ocpp/IDENTITY"));
+        }
     }
     let what = if roles.has_api() { "API" } else { "health" };
     line(what, &format!("http://{}", api.local_addr()));

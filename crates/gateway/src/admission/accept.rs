@@ -59,7 +59,12 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until `stop`; then the port is closed.
-pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+pub(crate) async fn run(
+    listener: TcpListener,
+    security_profile: u8,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) {
     let mut trouble = Trouble::default();
     let mut told_at = None;
     loop {
@@ -91,7 +96,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>, stop: Cancel
         match find_place(&shared, address, &mut told_at).await {
             Some(place) => {
                 let shared = Arc::clone(&shared);
-                tokio::spawn(welcome(socket, peer, place, shared));
+                tokio::spawn(welcome(socket, peer, security_profile, place, shared));
             }
             None => {
                 // No room even for reading what it wants. The answer is short enough for any socket
@@ -199,7 +204,13 @@ impl Trouble {
 }
 
 /// One handshake, from the first byte to the charger's own task.
-async fn welcome(socket: TcpStream, peer: SocketAddr, mut place: Place, shared: Arc<Shared>) {
+async fn welcome(
+    socket: TcpStream,
+    peer: SocketAddr,
+    security_profile: u8,
+    mut place: Place,
+    shared: Arc<Shared>,
+) {
     // An answer is one small packet: it must not wait for the acknowledgement of the one before.
     let _ = socket.set_nodelay(true);
     let mut line = Line::new(socket, Arc::clone(&shared.lingering));
@@ -214,7 +225,8 @@ async fn welcome(socket: TcpStream, peer: SocketAddr, mut place: Place, shared: 
     let is_in_time = place.ask();
     let outcome = match read {
         Ok(request) if is_in_time => {
-            let entering = enter(request, peer, place.address(), &shared);
+            let from = (peer, place.address());
+            let entering = enter(request, from, security_profile, &shared);
             let entered = tokio::time::timeout_at(end, entering).await;
             entered.unwrap_or(Err(Failure::Gone))
         }
@@ -290,8 +302,8 @@ struct Entered {
 
 async fn enter(
     request: Request,
-    peer: SocketAddr,
-    address: PeerAddress,
+    (peer, address): (SocketAddr, PeerAddress),
+    security_profile: u8,
     shared: &Shared,
 ) -> Result<Entered, Failure> {
     // The address's own rate first: what it refuses takes nothing from the rate of all.
@@ -314,11 +326,18 @@ async fn enter(
         )
         .into());
     }
-    if let Some(stored) = profile
+    let stored = profile
         .as_ref()
-        .and_then(|profile| profile.password_hash.as_deref())
-    {
+        .and_then(|profile| profile.password_hash.as_deref());
+    if let Some(stored) = stored {
         authenticate(&request, &identity, &key, stored, (peer, address), shared).await?;
+    } else if security_profile > 0 {
+        return unauthorized(
+            &identity,
+            peer,
+            "no password is set, and the listener requires one",
+            shared,
+        );
     }
     if echo.is_none() {
         shared.figures.quirk_no_subprotocol.increment(1);
@@ -388,14 +407,7 @@ async fn authenticate(
     (peer, address): (SocketAddr, PeerAddress),
     shared: &Shared,
 ) -> Result<(), Failure> {
-    let refuse = |why: &'static str| {
-        shared.figures.auth_failures.increment(1);
-        tracing::info!(charger.id = %identity, %peer, why, "charger refused");
-        Err(Failure::Refused(Refusal::new(
-            Status::Unauthorized,
-            "Give the identity as user name and this charger's password.",
-        )))
-    };
+    let refuse = |why| unauthorized(identity, peer, why, shared);
     let Some((user, password)) = request
         .credentials
         .as_deref()
@@ -422,6 +434,20 @@ async fn authenticate(
         }
         Verdict::Unusable => refuse("the stored password hash is not an Argon2 PHC string"),
     }
+}
+
+fn unauthorized<T>(
+    identity: &str,
+    peer: SocketAddr,
+    why: &'static str,
+    shared: &Shared,
+) -> Result<T, Failure> {
+    shared.figures.auth_failures.increment(1);
+    tracing::info!(charger.id = %identity, %peer, why, "charger refused");
+    Err(Failure::Refused(Refusal::new(
+        Status::Unauthorized,
+        "Give the identity as user name and this charger's password.",
+    )))
 }
 
 /// The last steps, in an order that matters: take the place, get what the old connection remembers,

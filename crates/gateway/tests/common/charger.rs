@@ -86,7 +86,7 @@ impl Charger {
         Self::say_on(socket_from(world, host).await, request).await
     }
 
-    async fn say_on(mut socket: TcpStream, request: &[u8]) -> Self {
+    pub(crate) async fn say_on(mut socket: TcpStream, request: &[u8]) -> Self {
         socket.set_nodelay(true).expect("a socket");
         socket.write_all(request).await.expect("writes");
         let mut rest = Vec::new();

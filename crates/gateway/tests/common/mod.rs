@@ -13,7 +13,7 @@ use central::ports::{
 };
 use central::project::Changes;
 use central::{GatewayId, Record, RecordKind};
-use gateway::{Gateway, GatewayConfig, GatewayDeps};
+use gateway::{Gateway, GatewayConfig, GatewayDeps, ListenerConfig};
 use journal::Journal;
 use journal::sim::SimDisk;
 use std::future::Future;
@@ -278,7 +278,10 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             config: GatewayConfig {
-                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                listeners: vec![ListenerConfig {
+                    address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                    security_profile: 0,
+                }],
                 directory_refresh_s: 1,
                 ..GatewayConfig::default()
             },

@@ -342,7 +342,7 @@ impl Deployment {
 
     fn write_settings(&self, journal_max: Option<&str>) -> Result<()> {
         let mut text = format!(
-            "data_dir = {:?}\n\n[gateway]\nlisten = \"{}\"\nretry_after_s = 1\n",
+            "data_dir = {:?}\n\n[gateway]\nlisteners = [{{ address = \"{}\" }}]\nretry_after_s = 1\n",
             self.data_dir, self.ocpp
         );
         if let Some(neighbours) = &self.neighbours {

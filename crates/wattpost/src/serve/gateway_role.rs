@@ -132,8 +132,8 @@ impl GatewayRole {
         self.id
     }
 
-    pub(crate) const fn local_addr(&self) -> SocketAddr {
-        self.gateway.local_addr()
+    pub(crate) fn local_addrs(&self) -> &[SocketAddr] {
+        self.gateway.local_addrs()
     }
 
     pub(crate) async fn failed(&self) -> String {
