@@ -38,7 +38,11 @@ fn station(version: Version) -> Station {
 fn drain(station: &mut Station, records: &mut Vec<Vec<u8>>, answered: &mut usize) {
     while let Some(output) = station.poll_output() {
         match output {
-            Output::Append(ticket, bytes) => {
+            Output::Append {
+                ticket,
+                record: bytes,
+                ..
+            } => {
                 records.push(bytes);
                 station.handle_durable(ticket, NOW);
             }

@@ -19,6 +19,7 @@ use crate::resend::{RecentCalls, ResendMemory};
 use call::{Message, Remember};
 use garbage::Garbage;
 use ocpp::Version;
+use ocpp::action;
 use ocpp::conversation::Conversation;
 use ocpp::frame::{self, Frame, MessageId};
 use ocpp::json::write_string;
@@ -54,13 +55,44 @@ pub struct Ticket(pub u64);
 pub enum Output {
     /// Append the record's bytes to the journal; when it is durable, say so with
     /// [`Station::handle_durable`].
-    Append(Ticket, Vec<u8>),
+    Append {
+        /// The station's number for this record.
+        ticket: Ticket,
+        /// The encoded [`Record`].
+        record: Vec<u8>,
+        /// What metrics count of it.
+        meta: RecordMeta,
+    },
     /// Send this text frame.
     Send(String),
     /// Find out, and say so with [`Station::handle_fact`].
     Ask(Question),
     /// Close the connection; nothing more comes out except what `handle_closed` makes.
     Close(CloseReason),
+}
+
+/// What metrics count of a record, so that it is not decoded for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordMeta {
+    /// What the record is of.
+    pub kind: RecordKind,
+    /// The version that the charger speaks.
+    pub version: Version,
+    /// The action as that version spells it; `None` if the record has none, or one that the version does not have.
+    pub action: Option<&'static str>,
+    /// What was noted of the message.
+    pub notes: Notes,
+}
+
+impl RecordMeta {
+    fn of(record: &Record<'_>) -> Self {
+        Self {
+            kind: record.kind,
+            version: record.ocpp_version,
+            action: action::lookup(record.ocpp_version, record.action).map(|info| info.name),
+            notes: record.notes,
+        }
+    }
 }
 
 /// Something the station must know before it can answer.
@@ -368,7 +400,7 @@ impl Station {
         self.asking = None;
         self.answers = VecDeque::new();
         self.outputs
-            .retain(|output| matches!(output, Output::Append(..)));
+            .retain(|output| matches!(output, Output::Append { .. }));
         let mut reason = why.as_text().into_owned();
         if let Some(note) = self.garbage.note() {
             reason.push_str("; ");
@@ -488,7 +520,11 @@ impl Station {
         // Who is to be known again is remembered after its own record.
         self.recent.clear();
         self.appended.0 += 1;
-        self.outputs.push_back(Output::Append(self.appended, bytes));
+        self.outputs.push_back(Output::Append {
+            ticket: self.appended,
+            record: bytes,
+            meta: RecordMeta::of(record),
+        });
         self.appended
     }
 

@@ -204,7 +204,7 @@ fn outputs_that_were_not_yet_done_at_the_end_are_records_only() {
     line.station.handle_closed(CloseReason::Shutdown, line.now);
     let mut appended = 0;
     while let Some(output) = line.station.poll_output() {
-        assert!(matches!(output, Output::Append(..)), "{output:?}");
+        assert!(matches!(output, Output::Append { .. }), "{output:?}");
         appended += 1;
     }
     assert_eq!(appended, 2);

@@ -92,11 +92,13 @@ proptest! {
             }
             while let Some(output) = station.poll_output() {
                 match output {
-                    Output::Append(ticket, bytes) => {
+                    Output::Append { ticket, record: bytes, meta } => {
                         appended += 1;
                         prop_assert_eq!(ticket, Ticket(appended));
                         let record = Record::decode(&bytes).expect("a record");
                         prop_assert_eq!(record.charger_id, "CP-17");
+                        prop_assert_eq!((meta.kind, meta.notes), (record.kind, record.notes));
+                        prop_assert!(meta.action.is_none_or(|name| name == record.action));
                     }
                     Output::Send(text) => {
                         prop_assert!(!closed, "an answer after the end: {}", text);

@@ -5,7 +5,8 @@ use crate::admission::auth::Share;
 use crate::admission::handshake::Status;
 use crate::admission::pending::Limit;
 use crate::admission::unknown::UnknownShare;
-use central::record::{Notes, Record, RecordKind};
+use central::record::{Notes, RecordKind};
+use central::station::RecordMeta;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use ocpp::{Version, action};
 use std::time::Duration;
@@ -164,17 +165,17 @@ impl Figures {
         self.passwords_busy[share as usize].increment(1);
     }
 
-    /// Counts what a record says.
-    pub(crate) fn record(&self, bytes: &[u8]) {
-        let Ok(record) = Record::decode(bytes) else {
-            return;
-        };
+    /// Counts an appended record.
+    pub(crate) fn record(&self, record: RecordMeta) {
         if record.kind == RecordKind::Call {
-            let version = record.ocpp_version as usize;
-            action::all(record.ocpp_version)
-                .binary_search_by(|info| info.name.cmp(record.action))
-                .ok()
-                .and_then(|place| self.calls[version].get(place)?.as_ref())
+            let version = record.version as usize;
+            record
+                .action
+                .and_then(|name| {
+                    let actions = action::all(record.version);
+                    let found = actions.binary_search_by(|info| info.name.cmp(name)).ok()?;
+                    self.calls[version].get(found)?.as_ref()
+                })
                 .unwrap_or(&self.calls_unknown[version])
                 .increment(1);
         } else if let Some(counter) = self.other_kinds.get(record.kind as usize) {

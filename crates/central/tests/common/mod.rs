@@ -207,7 +207,11 @@ impl Line {
                 return;
             };
             match output {
-                Output::Append(ticket, bytes) => {
+                Output::Append {
+                    ticket,
+                    record: bytes,
+                    ..
+                } => {
                     assert_eq!(ticket.0, self.last.0 + 1, "tickets count");
                     self.last = ticket;
                     self.journal.push(bytes);

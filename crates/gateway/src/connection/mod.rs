@@ -16,8 +16,10 @@ use crate::delivery::ack_gate::Needs;
 use crate::flow::pace::Pace;
 use crate::shared::{Shared, wall_clock};
 use bytes::Bytes;
-use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
-use central::{Record, RecordKind, Timestamp};
+use central::station::{
+    CloseReason, Fact, Output, Question, RecordMeta, Station, Ticket, TokenAnswer,
+};
+use central::{RecordKind, Timestamp};
 use journal::{AppendError, FullReason};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -294,7 +296,11 @@ impl Connection {
     ) -> Result<(), CloseReason> {
         while let Some(output) = self.station.poll_output() {
             match output {
-                Output::Append(ticket, record) => self.append(ticket, &record, cx, now)?,
+                Output::Append {
+                    ticket,
+                    record,
+                    meta,
+                } => self.append(ticket, &record, meta, cx, now)?,
                 Output::Send(text) => self.frames.send(text),
                 Output::Ask(Question::Token { question_id, id }) => {
                     if let Some(token) = self.shared.directory.token(&id) {
@@ -318,6 +324,7 @@ impl Connection {
         &mut self,
         ticket: Ticket,
         record: &[u8],
+        meta: RecordMeta,
         cx: &Context<'_>,
         now: Instant,
     ) -> Result<(), CloseReason> {
@@ -335,7 +342,7 @@ impl Connection {
                     needs,
                     read_at: now,
                 });
-                self.shared.figures.record(record);
+                self.shared.figures.record(meta);
                 Ok(())
             }
             Err(error) => {
@@ -594,14 +601,14 @@ impl Connection {
         self.station.handle_closed(reason.clone(), wall_clock());
         while let Some(output) = self.station.poll_output() {
             // Whatever else it may still want has no listener any more.
-            let Output::Append(_, record) = output else {
+            let Output::Append { record, meta, .. } = output else {
                 continue;
             };
             match self.shared.journal.append(&record, None) {
-                Ok(_) => self.shared.figures.record(&record),
+                Ok(_) => self.shared.figures.record(meta),
                 // The end itself teaches nothing that a resend needs. That it came is said by the
                 // start that the watch records when there is room again.
-                Err(AppendError::Full(_)) if is_end(&record) => {
+                Err(AppendError::Full(_)) if meta.kind == RecordKind::Disconnected => {
                     self.shared.starts.refuse(self.control.epoch);
                 }
                 // A resend of it must not be answered without being stored.
@@ -669,7 +676,7 @@ impl Connection {
             while let Some(output) = self.station.poll_output() {
                 match output {
                     Output::Send(text) => self.frames.send(text),
-                    Output::Append(_, record) => self.station.handle_refused(&record),
+                    Output::Append { record, .. } => self.station.handle_refused(&record),
                     Output::Ask(_) | Output::Close(_) => {}
                 }
             }
@@ -683,10 +690,6 @@ impl Connection {
         }
         Poll::Pending
     }
-}
-
-fn is_end(record: &[u8]) -> bool {
-    Record::decode(record).is_ok_and(|record| record.kind == RecordKind::Disconnected)
 }
 
 fn broken(error: ReadError) -> CloseReason {
