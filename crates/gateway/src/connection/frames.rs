@@ -160,9 +160,9 @@ impl Frames {
         self.queued_bytes
     }
 
-    /// Whether something waits for being written.
+    /// Whether something waits to be written, pongs included.
     pub(crate) fn is_writing(&self) -> bool {
-        self.flushing || !self.queue.is_empty()
+        self.flushing || self.pongs_owed > 0 || !self.queue.is_empty()
     }
 
     /// Puts a text message into the queue; [`Frames::poll_flush`] sends it.
