@@ -10,6 +10,7 @@
 //! from the database's than `gateway.clock_off_max_s` allows; they keep what they have to say until it is corrected.
 
 use crate::connection::registry::{Registry, Stop};
+use crate::parts::Parts;
 use central::Timestamp;
 use central::ports::DirectorySource;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,8 +95,9 @@ impl ClockCheck {
         }
     }
 
-    /// Asks the database for its time. Blocks. One that is away or has no clock of its own leaves things as they are.
-    pub(crate) fn look(&self, source: &dyn DirectorySource) {
+    /// Asks the database for its time. Blocks. Changes nothing if the database is unavailable or has no clock of its
+    /// own.
+    pub(crate) fn ask(&self, source: &dyn DirectorySource) {
         let asked = Instant::now();
         if let Ok(Some(time)) = source.clock() {
             let answered = asked + asked.elapsed() / 2;
@@ -147,33 +149,32 @@ impl ClockCheck {
     }
 }
 
-/// Compares the clock with the database's for ever. Those who are connected when it goes wrong are told to come back.
-pub(crate) async fn watch(source: Arc<dyn DirectorySource>, shared: Arc<crate::shared::Shared>) {
+/// Compares the clock with the database's regularly. When it goes wrong, all connections are closed.
+pub(crate) async fn watch(source: Arc<dyn DirectorySource>, parts: Arc<Parts>) {
+    let clock = &parts.admission.clock;
     let mut was_refusing = false;
-    if let Some(note) = shared.clock.note() {
+    if let Some(note) = clock.note() {
         tracing::error!("{note}");
     }
     loop {
-        let (asked, asking) = (Arc::clone(&source), Arc::clone(&shared));
-        let looked = tokio::task::spawn_blocking(move || asking.clock.look(&*asked));
-        if looked.await.is_err() {
+        let (source, asking) = (Arc::clone(&source), Arc::clone(&parts));
+        let asked = tokio::task::spawn_blocking(move || asking.admission.clock.ask(&*source));
+        if asked.await.is_err() {
             tracing::error!("asking the database for its time panicked");
         }
-        let refusal = shared.clock.refusal();
-        shared
-            .figures
-            .clock_wrong
-            .set(if refusal.is_some() { 1.0 } else { 0.0 });
+        let refusal = clock.refusal();
+        let is_wrong = u8::from(refusal.is_some());
+        parts.metrics.clock_wrong.set(f64::from(is_wrong));
         match (&refusal, was_refusing) {
             (Some(why), false) => {
                 tracing::error!("no charger may come in: {why}");
-                stop_all(&shared.registry);
+                stop_all(&parts.registry);
             }
             (None, true) => tracing::info!("the clock is right again: chargers may come in"),
             _ => {}
         }
         was_refusing = refusal.is_some();
-        tokio::time::sleep(Duration::from_secs(shared.config.directory_refresh_s)).await;
+        tokio::time::sleep(Duration::from_secs(parts.config.directory_refresh_s)).await;
     }
 }
 
@@ -260,7 +261,7 @@ mod tests {
         assert!(refused(Timestamp(HOUR)).is_some_and(|why| why.contains("1970-01-01T01")));
         assert!(refused(NO_EARLIER_THAN.plus_millis(-1)).is_some());
         assert_eq!(refused(NOON), None, "no database was asked yet");
-        check.look(&Source(NOON));
+        check.ask(&Source(NOON));
         for off in [-23 * HOUR, 0, 23 * HOUR] {
             assert_eq!(refused(NOON.plus_millis(off)), None, "{off}");
         }
@@ -274,7 +275,7 @@ mod tests {
         assert_eq!(check.refusal_at(NOON.plus_millis(month), later), None);
         // Whoever has no clock to compare with may say so.
         let lax = ClockCheck::new(Duration::ZERO, Timestamp(0));
-        lax.look(&Source(NOON));
+        lax.ask(&Source(NOON));
         assert_eq!(lax.refusal_at(NOON.plus_millis(year), later), None);
     }
 }

@@ -1,33 +1,32 @@
 //! How the gateway is, for whoever asks: answered from what is known already, without waiting.
 
-use crate::delivery::JOURNAL;
+use crate::delivery::status::JOURNAL;
 use crate::flow::pace::STUCK;
-use crate::flow::watch::backlog;
-use crate::shared::Shared;
+use crate::parts::Parts;
 use central::ports::{Health, HealthProbe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub(crate) struct Probe {
-    shared: Arc<Shared>,
+    parts: Arc<Parts>,
 }
 
 impl Probe {
-    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) const fn new(parts: Arc<Parts>) -> Self {
+        Self { parts }
     }
 
     fn gateway(&self) -> Health {
-        let shared = &self.shared;
-        let here = shared.registry.here();
-        let (up, detail) = if shared.stopping.load(Ordering::SeqCst) {
+        let parts = &self.parts;
+        let here = parts.registry.here();
+        let (up, detail) = if parts.admission.stopping.load(Ordering::SeqCst) {
             (false, "stopping".to_owned())
-        } else if let Some(why) = shared.clock.refusal() {
+        } else if let Some(why) = parts.admission.clock.refusal() {
             (false, format!("refuses chargers: {why}"))
-        } else if let Err(refusal) = shared.admit() {
+        } else if let Err(refusal) = parts.admission.admit() {
             (false, format!("refuses chargers: {}", refusal.sentence))
         } else {
-            let note = shared.clock.note();
+            let note = parts.admission.clock.note();
             let note = note.map_or_else(String::new, |note| format!("; {note}"));
             (true, format!("{here} chargers connected{note}"))
         };
@@ -39,7 +38,7 @@ impl Probe {
     }
 
     fn journal(&self) -> Health {
-        let status = self.shared.journal.status();
+        let status = self.parts.delivery.journal.status();
         let (up, detail) = if let Some(why) = status.poisoned {
             (false, format!("stopped after a disk error: {why}"))
         } else if let Some(reason) = status.full {
@@ -47,7 +46,7 @@ impl Probe {
                 .full_detail
                 .map_or_else(String::new, |words| format!(" ({words})"));
             (false, format!("{reason}{detail}"))
-        } else if self.shared.not_durable.load(Ordering::SeqCst) {
+        } else if self.parts.admission.not_durable.load(Ordering::SeqCst) {
             (false, "its disk takes nothing just now".to_owned())
         } else if let Some(why) = self.unreadable() {
             (false, why)
@@ -64,10 +63,17 @@ impl Probe {
 
     /// Why not all that waits in the journal can be delivered, if a place in it cannot be read.
     fn unreadable(&self) -> Option<String> {
-        let shared = &self.shared;
-        let met = shared.delivery.away().filter(|away| away.what == JOURNAL);
-        let damaged = shared.verified.damaged(shared.journal.cursor());
-        let more = damaged.places.saturating_sub(1);
+        let parts = &self.parts;
+        let met = parts
+            .delivery
+            .status
+            .refusal()
+            .filter(|away| away.what == JOURNAL);
+        let damaged = parts
+            .delivery
+            .verified
+            .damaged(parts.delivery.journal.cursor());
+        let more = damaged.positions.saturating_sub(1);
         let first = met.map(|away| away.detail).or(damaged.first)?;
         Some(match more {
             0 => first,
@@ -76,12 +82,12 @@ impl Probe {
     }
 
     fn forwarder(&self) -> Health {
-        let delivery = &self.shared.delivery;
-        let waiting = backlog(&self.shared);
-        let (up, detail) = match delivery.away() {
+        let delivery = &self.parts.delivery.status;
+        let waiting = self.parts.delivery.backlog();
+        let (up, detail) = match delivery.refusal() {
             // Chargers are answered all the same.
             Some(away) => (
-                away.what != JOURNAL && self.shared.watermark.fallen().is_some(),
+                away.what != JOURNAL && self.parts.delivery.ack_gate.fallback().is_some(),
                 format!("{away}; {waiting} records wait in the journal"),
             ),
             None if !delivery.healthy(STUCK) => (
@@ -92,7 +98,7 @@ impl Probe {
             ),
             None => (true, format!("{waiting} records on their way")),
         };
-        let detail = match self.shared.watermark.fallen() {
+        let detail = match self.parts.delivery.ack_gate.fallback() {
             Some(why) => format!("{detail}; answers do not wait for a confirm: {why}"),
             None => detail,
         };
@@ -104,7 +110,7 @@ impl Probe {
     }
 
     fn directory(&self) -> Health {
-        let (words, trouble) = self.shared.directory.health();
+        let (words, trouble) = self.parts.directory.health();
         let detail = match &trouble {
             Some(away) => format!("{words}, but not refreshed: {away}"),
             None => words,

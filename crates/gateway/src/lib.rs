@@ -26,8 +26,8 @@ mod directory;
 mod flow;
 mod health;
 mod metrics;
+mod parts;
 mod resume;
-mod shared;
 
 #[cfg(test)]
 extern crate self as gateway;
@@ -37,35 +37,30 @@ mod world_tests;
 pub use config::{AssumeVersion, Durability, GatewayConfig, ListenerConfig};
 pub use delivery::failover::FailoverSink;
 
-use crate::admission::accept;
-use crate::admission::auth::Passwords;
-use crate::admission::pending::{Bounds, PendingHandshakes};
-use crate::admission::unknown::UnknownConnections;
+use crate::admission::{Admission, Starts, accept};
 use crate::clock::ClockCheck;
-use crate::cluster::ownership;
-use crate::connection::frames::{FrameOptions, Lingering};
+use crate::cluster::ownership::Ownership;
+use crate::connection::frames::FrameOptions;
 use crate::connection::registry::{Registry, Stop};
-use crate::connection::unfinished::Budget;
-use crate::delivery::ack_gate::Watermark;
+use crate::delivery::ack_gate::AckGate;
+use crate::delivery::status::DeliveryStatus;
+use crate::delivery::verify::Verified;
 use crate::delivery::{Delivery, ack_gate, forwarder, verify};
 use crate::directory::{Change, Directory};
-use crate::flow::pace::{self, Pace};
-use crate::flow::watch;
-use crate::metrics::Figures;
-use crate::shared::{AddressRates, RateBound, Shared, Starts, WarningInterval};
+use crate::flow::{Flow, pace, watch};
+use crate::metrics::Metrics;
+use crate::parts::Parts;
 use central::GatewayId;
 use central::policy::Policy;
 use central::ports::{Announcements, DirectorySource, HealthProbe, Sink};
 use journal::Journal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Bytes of a record beside its payload, at most: header, identity, id, action, answer, reason.
 const RECORD_OVERHEAD: usize = 8 << 10;
@@ -114,7 +109,7 @@ pub enum StartError {
 
 /// A running gateway. Dropping it stops nothing; call [`Gateway::shutdown`].
 pub struct Gateway {
-    shared: Arc<Shared>,
+    parts: Arc<Parts>,
     local_addrs: Vec<SocketAddr>,
     accepting: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -145,34 +140,35 @@ impl Gateway {
         let began = Instant::now();
         let directory_source = Arc::clone(&deps.directory);
         let prepared = tokio::task::spawn_blocking(move || prepare(config, deps)).await;
-        let shared = prepared.map_err(|error| StartError::Journal(error.to_string()))??;
-        let shared = Arc::new(shared);
-        ownership::listen(&shared);
+        let parts = prepared.map_err(|error| StartError::Journal(error.to_string()))??;
+        let parts = Arc::new(parts);
+        parts.ownership.subscribe();
+        let delivery = &parts.delivery;
         let accepting = CancellationToken::new();
         let (failing, failed) = tokio::sync::watch::channel(None);
         let mut tasks = vec![
-            tokio::spawn(forwarder::run(Arc::clone(&shared))),
-            tokio::spawn(watch::run(Arc::clone(&shared), failing)),
-            tokio::spawn(verify::run(Arc::clone(&shared))),
-            tokio::spawn(ack_gate::run(Arc::clone(&shared))),
-            tokio::spawn(clock::watch(directory_source, Arc::clone(&shared))),
-            tokio::spawn(Arc::clone(&shared.directory).keep_fresh({
-                let shared = Arc::clone(&shared);
-                move |change| apply_change(&shared, change)
+            tokio::spawn(forwarder::run(Arc::clone(delivery))),
+            tokio::spawn(watch::run(Arc::clone(&parts), failing)),
+            tokio::spawn(verify::run(Arc::clone(delivery))),
+            tokio::spawn(ack_gate::run(Arc::clone(delivery))),
+            tokio::spawn(clock::watch(directory_source, Arc::clone(&parts))),
+            tokio::spawn(Arc::clone(&parts.directory).keep_fresh({
+                let registry = Arc::clone(&parts.registry);
+                move |change| apply_change(&registry, change)
             })),
         ];
         for (listener, security_profile) in listeners {
-            let (shared, stop) = (Arc::clone(&shared), accepting.clone());
+            let (parts, stop) = (Arc::clone(&parts), accepting.clone());
             tasks.push(tokio::spawn(accept::run(
                 listener,
                 security_profile,
-                shared,
+                parts,
                 stop,
             )));
         }
         tracing::info!(addresses = ?local_addrs, took = ?began.elapsed(), "listening for chargers");
         Ok(Self {
-            shared,
+            parts,
             local_addrs,
             accepting,
             tasks: Mutex::new(tasks),
@@ -212,18 +208,18 @@ impl Gateway {
     /// `grace`. Returns when all are closed, or a little after `grace` at the latest; the journal
     /// stays with its owner.
     pub async fn shutdown(&self, grace: Duration) {
-        let shared = &self.shared;
+        let admission = &self.parts.admission;
         let end = Instant::now() + grace;
-        shared.stopping.store(true, Ordering::SeqCst);
+        admission.stopping.store(true, Ordering::SeqCst);
         self.accepting.cancel();
-        shared.connections.close();
+        admission.connections.close();
         let stopping = async {
             self.close_in_slices(grace).await;
-            shared.connections.wait().await;
+            admission.connections.wait().await;
         };
         if tokio::time::timeout(grace, stopping).await.is_err() {
             tracing::warn!(
-                connections = shared.connections.len(),
+                connections = admission.connections.len(),
                 "connections left at the end of the grace period"
             );
         }
@@ -237,10 +233,8 @@ impl Gateway {
     /// As long as the sink takes records: what stays in the journal is safe, but nobody sees it until
     /// the next start.
     async fn deliver_what_is_left(&self, end: Instant) {
-        let shared = &self.shared;
-        while watch::backlog(shared) > 0
-            && shared.delivery.healthy(pace::STUCK)
-            && Instant::now() < end
+        let delivery = &self.parts.delivery;
+        while delivery.backlog() > 0 && delivery.status.healthy(pace::STUCK) && Instant::now() < end
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -248,7 +242,7 @@ impl Gateway {
 
     /// Over the first half of `grace`, so that the last ones still have time to finish.
     async fn close_in_slices(&self, grace: Duration) {
-        let all = self.shared.registry.all();
+        let all = self.parts.registry.all();
         let slices = (grace / 2).as_millis() / SLICE.as_millis();
         let size = all
             .len()
@@ -261,7 +255,7 @@ impl Gateway {
             tokio::time::sleep(SLICE).await;
         }
         // Those whose handshake ended meanwhile.
-        for control in self.shared.registry.all() {
+        for control in self.parts.registry.all() {
             control.stop(Stop::Shutdown);
         }
     }
@@ -269,7 +263,7 @@ impl Gateway {
     /// How the gateway, its journal and its sink are.
     #[must_use]
     pub fn probe(&self) -> Arc<dyn HealthProbe> {
-        Arc::new(health::Probe::new(Arc::clone(&self.shared)))
+        Arc::new(health::Probe::new(Arc::clone(&self.parts)))
     }
 }
 
@@ -294,8 +288,8 @@ fn refused(address: SocketAddr, source: std::io::Error) -> StartError {
 }
 
 /// The operator changed what is set for a charger that may be here.
-fn apply_change(shared: &Shared, change: &Change) {
-    if let Some(control) = shared.registry.find(&change.key) {
+fn apply_change(registry: &Registry, change: &Change) {
+    if let Some(control) = registry.find(&change.key) {
         if change.must_return {
             control.stop(Stop::Refused);
         } else {
@@ -304,7 +298,7 @@ fn apply_change(shared: &Shared, change: &Change) {
     }
 }
 
-fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartError> {
+fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError> {
     let GatewayDeps {
         journal,
         gateway_id,
@@ -320,7 +314,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
     // Before anything is stamped.
     clock::hold(resumed.newest);
     let clock = ClockCheck::new(config.clock_off_max(), resumed.newest);
-    clock.look(&*directory);
+    clock.ask(&*directory);
     let chargers = resumed.memories.len();
     tracing::info!(
         records = resumed.records,
@@ -345,48 +339,47 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Shared, StartErro
         let is_known = directory.charger(&key).is_some();
         registry.remember(key.into(), memory, is_known);
     }
-    let budget = Budget::new(config.unfinished_max_bytes);
-    Ok(Shared {
+    let (config, metrics) = (Arc::new(config), Arc::new(Metrics::new()));
+    let registry = Arc::new(registry);
+    let flow = Flow::new(&config);
+    let frame_options = FrameOptions::new(
+        frame_max_bytes,
+        config.compression_min_bytes,
+        Arc::clone(&flow.budget),
+    );
+    let ownership = Ownership::new(
+        gateway_id,
+        announcements,
+        Arc::clone(&registry),
+        Arc::clone(&directory),
+    );
+    let admission = Admission::new(
+        &config,
+        journal.clone(),
+        Arc::clone(&directory),
+        policy,
+        clock,
+        starts,
+    );
+    let delivery = Delivery {
+        config: Arc::clone(&config),
+        metrics: Arc::clone(&metrics),
         journal,
         gateway_id,
         sink,
-        policy,
-        directory,
-        passwords: Passwords::new(config.password_checks_max),
-        registry,
-        pace: Pace::new(),
-        unaccepted: Pace::new(),
-        delivery: Delivery::default(),
-        verified: verify::Verified::default(),
-        announcements,
-        watermark: Watermark::new(config.durability, config.durability_wait()),
-        figures: Figures::new(),
-        clock,
-        frame_options: FrameOptions::new(
-            frame_max_bytes,
-            config.compression_min_bytes,
-            Arc::clone(&budget),
-        ),
-        budget,
-        pending_handshakes: PendingHandshakes::new(Bounds {
-            total: config.handshakes_max,
-            per_address: config.handshakes_per_address_max,
-        }),
-        lingering: Lingering::new(config.lingering_max().min(Semaphore::MAX_PERMITS)),
-        places: Arc::new(Semaphore::new(
-            config.connections_max.min(Semaphore::MAX_PERMITS),
-        )),
-        unknown_connections: UnknownConnections::new(
-            config.unknown_max(),
-            config.unknown_per_address_max,
-        ),
-        unknown_warning: WarningInterval::default(),
-        handshake_rate: RateBound::new(config.handshakes_per_second),
-        address_rates: AddressRates::new(config.handshakes_per_second_per_address),
-        connections: TaskTracker::new(),
-        stopping: AtomicBool::new(false),
-        not_durable: AtomicBool::new(starts.are_missing()),
-        starts,
+        status: DeliveryStatus::default(),
+        verified: Verified::default(),
+        ack_gate: AckGate::new(config.durability, config.durability_wait()),
+    };
+    Ok(Parts {
         config,
+        metrics,
+        directory,
+        registry,
+        admission,
+        delivery: Arc::new(delivery),
+        flow,
+        ownership: Arc::new(ownership),
+        frame_options,
     })
 }

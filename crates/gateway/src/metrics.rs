@@ -22,7 +22,7 @@ const NOTED: [(Notes, &str); 6] = [
 ];
 
 /// The handles.
-pub(crate) struct Figures {
+pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) handshakes_accepted: [Counter; 3],
     handshakes_refused: [Counter; Status::ALL.len()],
@@ -67,7 +67,7 @@ pub(crate) struct Figures {
     pub(crate) unfinished_timeout: Counter,
 }
 
-impl Figures {
+impl Metrics {
     pub(crate) fn new() -> Self {
         let quirk = |name: &'static str| counter!("wattpost_gateway_quirks_total", "quirk" => name);
         let refused = |status: Status| counter!("wattpost_gateway_handshakes_total", "result" => status.code());
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn only_what_a_charger_may_send_is_counted_by_its_name() {
         let actions = Actions::default();
-        metrics::with_local_recorder(&actions, Figures::new);
+        metrics::with_local_recorder(&actions, Metrics::new);
         let named = actions.0.into_inner().expect("whole");
         for version in Version::ALL {
             for info in action::all(version) {

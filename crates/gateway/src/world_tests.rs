@@ -10,7 +10,7 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use crate::shared::Shared;
+use crate::parts::Parts;
 use argon2::password_hash::PasswordHasher;
 use base64::Engine;
 use common::charger::{CLOSE, Charger, TEXT, deflate, request, socket_from};
@@ -18,8 +18,8 @@ use common::{World, soon, transaction_id, until};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-fn inside(world: &World) -> &Arc<Shared> {
-    &world.gateway.shared
+fn inside(world: &World) -> &Arc<Parts> {
+    &world.gateway.parts
 }
 
 /// A hash of a password that costs next to nothing to check.
@@ -42,18 +42,18 @@ fn with_password(identity: &str, password: &str) -> String {
 #[tokio::test]
 async fn a_password_that_is_changed_while_it_is_checked_lets_nobody_in() {
     let world = World::with(|setup| setup.directory.add("SAFE-1", Some(stored("old")))).await;
-    let shared = inside(&world);
-    let free_checks = shared.passwords.hold_checks().await;
+    let parts = inside(&world);
+    let free_checks = parts.admission.passwords.hold_checks().await;
     let old = with_password("SAFE-1", "old");
     let (coming, ()) = tokio::join!(Charger::say(&world, old.as_bytes()), async {
         until("the old password waits for its check", || {
-            shared.passwords.queued() == 1
+            parts.admission.passwords.queued() == 1
         })
         .await;
         let new = stored("new");
         world.directory.add("SAFE-1", Some(new.clone()));
         until("the gateway knows the new password", || {
-            let profile = shared.directory.charger("safe-1");
+            let profile = parts.directory.charger("safe-1");
             profile.and_then(|profile| profile.password_hash.clone()) == Some(new.clone())
         })
         .await;
@@ -81,9 +81,9 @@ async fn one_address_that_guesses_passwords_keeps_nobody_out() {
         setup.config.handshake_timeout_ms = 60_000;
     })
     .await;
-    let shared = inside(&world);
-    let free_checks = shared.passwords.hold_checks().await;
-    let share = shared.passwords.address_share();
+    let parts = inside(&world);
+    let free_checks = parts.admission.passwords.hold_checks().await;
+    let share = parts.admission.passwords.address_share();
     let (mut waiting, mut refused) = (Vec::new(), 0);
     for i in 0..GUESSES {
         let mut socket = socket_from(&world, 66).await;
@@ -91,7 +91,7 @@ async fn one_address_that_guesses_passwords_keeps_nobody_out() {
         socket.write_all(text.as_bytes()).await.expect("writes");
         if i < share {
             until("it waits for its check", || {
-                shared.passwords.queued() == i + 1
+                parts.admission.passwords.queued() == i + 1
             })
             .await;
             waiting.push(socket);
@@ -107,7 +107,7 @@ async fn one_address_that_guesses_passwords_keeps_nobody_out() {
     let text = with_password("HONEST", "right");
     let (honest, ()) = tokio::join!(Charger::say_from(&world, 1, text.as_bytes()), async {
         until("the honest one waits too", || {
-            shared.passwords.queued() == share + 1
+            parts.admission.passwords.queued() == share + 1
         })
         .await;
         drop(free_checks);
@@ -119,7 +119,7 @@ async fn one_address_that_guesses_passwords_keeps_nobody_out() {
 #[tokio::test]
 async fn a_refused_newcomer_replaces_nobody_and_loses_nothing_that_is_remembered() {
     let world = World::with(|setup| setup.config.connections_max = 1).await;
-    let shared = inside(&world);
+    let parts = inside(&world);
     let mut first = Charger::connect(&world, "CP-1").await;
     let started = transaction_id(&first.start_transaction("s").await);
     for _ in 0..3 {
@@ -130,22 +130,22 @@ async fn a_refused_newcomer_replaces_nobody_and_loses_nothing_that_is_remembered
     }
     first.frame(0x80 | CLOSE, &1000_u16.to_be_bytes()).await;
     assert_eq!(first.closed().await, Some(1000));
-    until("it has left", || shared.registry.find("cp-1").is_none()).await;
+    until("it has left", || parts.registry.find("cp-1").is_none()).await;
 
-    shared.pace.hold();
+    parts.flow.pace.hold();
     until("its place is free", || {
-        shared.places.available_permits() == 1
+        parts.admission.permits.available_permits() == 1
     })
     .await;
     let refused = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
     assert_eq!(refused.head.status, 503);
-    assert!(shared.registry.find("cp-1").is_none(), "it is here");
+    assert!(parts.registry.find("cp-1").is_none(), "it is here");
     until("its place is free", || {
-        shared.places.available_permits() == 1
+        parts.admission.permits.available_permits() == 1
     })
     .await;
-    shared.pace.go_on();
-    until("nothing is paced", || !shared.pace.is_on()).await;
+    parts.flow.pace.go_on();
+    until("nothing is paced", || !parts.flow.pace.is_on()).await;
     let mut again = Charger::connect(&world, "CP-1").await;
     let resent = transaction_id(&again.start_transaction("s").await);
     assert_eq!(resent, started, "the resend is recognised");
@@ -155,14 +155,14 @@ async fn a_refused_newcomer_replaces_nobody_and_loses_nothing_that_is_remembered
 #[tokio::test]
 async fn a_message_that_waits_for_its_turn_is_stored_when_a_newer_connection_replaces_its_own() {
     let world = World::start().await;
-    let shared = inside(&world);
+    let parts = inside(&world);
     let mut charger = Charger::connect(&world, "CP-1").await;
     charger.heartbeat().await;
-    shared.pace.hold();
+    parts.flow.pace.hold();
     charger
         .text(r#"[2,"w","StatusNotification",{"connectorId":1,"errorCode":"NoError","status":"Available"}]"#)
         .await;
-    until("it waits for its turn", || shared.pace.waiting() == 1).await;
+    until("it waits for its turn", || parts.flow.pace.waiting() == 1).await;
     let stored = || {
         world
             .sink
@@ -172,7 +172,7 @@ async fn a_message_that_waits_for_its_turn_is_stored_when_a_newer_connection_rep
     let _newer = Charger::connect(&world, "CP-1").await;
     assert_eq!(charger.closed().await, Some(1000));
     until("it is stored", || stored() == 1).await;
-    shared.pace.go_on();
+    parts.flow.pace.go_on();
 }
 
 /// What waits is charged to nobody up to its own bound, as large as that of unfinished messages. Beyond that
@@ -186,14 +186,14 @@ async fn waiting_messages_of_many_chargers_are_bounded_in_bytes() {
         setup.config.unfinished_max_bytes = MAX as usize;
     })
     .await;
-    let shared = inside(&world);
+    let parts = inside(&world);
     let mut chargers = Vec::new();
     for i in 0..CHARGERS {
         chargers.push(Charger::connect(&world, &format!("CP-{i}")).await);
     }
     let mut bystander = Charger::connect(&world, "bystander").await;
     bystander.heartbeat().await;
-    shared.pace.hold();
+    parts.flow.pace.hold();
     bystander.text(r#"[2,"b","Heartbeat",{}]"#).await;
     // Few bytes on the wire, nearly 16 KiB here.
     let data = format!(r#"{{"vendorId":"v","data":"{}"}}"#, "x".repeat(16_000));
@@ -203,19 +203,19 @@ async fn waiting_messages_of_many_chargers_are_bounded_in_bytes() {
         charger.frame(0xc0 | TEXT, &message).await;
     }
     until("all that may wait waits", || {
-        let held = shared.budget.waiting() + shared.budget.used();
+        let held = parts.flow.budget.waiting() + parts.flow.budget.used();
         assert!(held <= MAX * 2, "{held} bytes");
-        let left = shared.registry.here() as u64;
-        let count = shared.pace.waiting() as u64;
+        let left = parts.registry.here() as u64;
+        let count = parts.flow.pace.waiting() as u64;
         // Each that is closed makes room; the others all wait.
-        left < CHARGERS && count >= left && shared.budget.waiting() > MAX - (16 << 10)
+        left < CHARGERS && count >= left && parts.flow.budget.waiting() > MAX - (16 << 10)
     })
     .await;
-    assert!(shared.registry.find("bystander").is_some());
-    shared.pace.go_on();
+    assert!(parts.registry.find("bystander").is_some());
+    parts.flow.pace.go_on();
     assert!(bystander.answer().await.starts_with(r#"[3,"b","#));
     until("nothing waits", || {
-        shared.budget.waiting() + shared.budget.used() == 0
+        parts.flow.budget.waiting() + parts.flow.budget.used() == 0
     })
     .await;
 }
@@ -233,7 +233,7 @@ async fn made_up_identities_of_one_address_keep_nobody_else_out() {
         }
     })
     .await;
-    let shared = inside(&world);
+    let parts = inside(&world);
     let mut made_up = Vec::new();
     let mut refused = 0;
     for i in 0..SHARE * 4 {
@@ -249,7 +249,7 @@ async fn made_up_identities_of_one_address_keep_nobody_else_out() {
         }
     }
     assert_eq!((made_up.len(), refused), (SHARE, SHARE * 3));
-    assert_eq!(shared.unknown_connections.count(), [SHARE, SHARE]);
+    assert_eq!(parts.admission.unknown_connections.count(), [SHARE, SHARE]);
     // A known charger behind the same address, and a hundred from elsewhere, half of them unknown.
     let mut honest = Vec::new();
     let same = request("/ocpp/KNOWN-0", "");
@@ -269,7 +269,7 @@ async fn made_up_identities_of_one_address_keep_nobody_else_out() {
     // A connection that ends makes room for another of the same address.
     drop(made_up.pop());
     until("one has left", || {
-        shared.unknown_connections.count()[1] < SHARE
+        parts.admission.unknown_connections.count()[1] < SHARE
     })
     .await;
     let text = request("/ocpp/made-up-again", "");
@@ -289,7 +289,7 @@ async fn made_up_identities_of_many_addresses_leave_room_for_known_chargers() {
         }
     })
     .await;
-    let shared = inside(&world);
+    let parts = inside(&world);
     let mut made_up = Vec::new();
     for host in 10..20 {
         for i in 0..10 {
@@ -301,7 +301,7 @@ async fn made_up_identities_of_many_addresses_leave_room_for_known_chargers() {
         }
     }
     assert_eq!(made_up.len(), 30);
-    assert_eq!(shared.unknown_connections.count(), [30, 10]);
+    assert_eq!(parts.admission.unknown_connections.count(), [30, 10]);
     for i in 0..10 {
         Charger::connect(&world, &format!("KNOWN-{i}"))
             .await

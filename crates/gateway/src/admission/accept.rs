@@ -6,11 +6,11 @@ use crate::admission::auth::Verdict;
 use crate::admission::handshake::{self, Refusal, Request, Status};
 use crate::admission::pending::{Entry, Limit, PeerAddress, Place};
 use crate::admission::unknown::{UnknownPermit, UnknownShare};
-use crate::cluster::ownership;
+use crate::clock::wall_clock;
 use crate::connection::Connection;
 use crate::connection::frames::{Frames, Line};
 use crate::connection::registry::{Before, Control, Registry};
-use crate::shared::{Shared, wall_clock};
+use crate::parts::Parts;
 use central::policy::UnknownCharger;
 use central::ports::ChargerProfile;
 use central::resend::ResendMemory;
@@ -62,7 +62,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) async fn run(
     listener: TcpListener,
     security_profile: u8,
-    shared: Arc<Shared>,
+    parts: Arc<Parts>,
     stop: CancellationToken,
 ) {
     let mut trouble = Trouble::default();
@@ -79,12 +79,12 @@ pub(crate) async fn run(
                 accepted
             }
             Err(error) => {
-                shared.figures.accept_failures.increment(1);
+                parts.metrics.accept_failures.increment(1);
                 let Some(pause) = trouble.pause(&error) else {
                     continue;
                 };
                 // Whoever says nothing gives its handle to those who are served.
-                shared.pending_handshakes.make_room();
+                parts.admission.pending_handshakes.make_room();
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(pause) => {}
@@ -93,17 +93,18 @@ pub(crate) async fn run(
             }
         };
         let address = PeerAddress::of(peer.ip());
-        match find_place(&shared, address, &mut told_at).await {
+        match find_place(&parts, address, &mut told_at).await {
             Some(place) => {
-                let shared = Arc::clone(&shared);
-                tokio::spawn(welcome(socket, peer, security_profile, place, shared));
+                let parts = Arc::clone(&parts);
+                tokio::spawn(welcome(socket, peer, security_profile, place, parts));
             }
             None => {
                 // No room even for reading what it wants. The answer is short enough for any socket
                 // buffer.
-                let text = refusal_text(&shared, &too_many());
-                shared.figures.refused(Status::Unavailable);
-                Line::new(socket, Arc::clone(&shared.lingering)).refuse_at_once(text.as_bytes());
+                let text = refusal_text(&parts, &too_many());
+                parts.metrics.refused(Status::Unavailable);
+                Line::new(socket, Arc::clone(&parts.admission.lingering))
+                    .refuse_at_once(text.as_bytes());
             }
         }
     }
@@ -115,12 +116,16 @@ fn too_many() -> Refusal {
 
 /// A place for a newcomer, if need be that of one who says nothing.
 async fn find_place(
-    shared: &Shared,
+    parts: &Parts,
     address: PeerAddress,
     told_at: &mut Option<Instant>,
 ) -> Option<Place> {
     for _ in 0..LOOKS {
-        let (place, limit) = match shared.pending_handshakes.enter(address, Instant::now()) {
+        let (place, limit) = match parts
+            .admission
+            .pending_handshakes
+            .enter(address, Instant::now())
+        {
             Entry::Place(place, None) => return Some(place),
             Entry::Place(place, Some(limit)) => (Some(place), limit),
             Entry::Full(limit) => (None, limit),
@@ -129,17 +134,17 @@ async fn find_place(
                 continue;
             }
         };
-        shared.figures.over_limit(limit, place.is_none());
-        tell_over_limit(shared, address, limit, told_at);
+        parts.metrics.over_limit(limit, place.is_none());
+        tell_over_limit(parts, address, limit, told_at);
         return place;
     }
-    shared.figures.over_limit(Limit::Total, true);
+    parts.metrics.over_limit(Limit::Total, true);
     None
 }
 
 /// Says it now and then: this is how an operator learns of a flood, or of a proxy before the chargers.
 fn tell_over_limit(
-    shared: &Shared,
+    parts: &Parts,
     address: PeerAddress,
     limit: Limit,
     told_at: &mut Option<Instant>,
@@ -148,7 +153,7 @@ fn tell_over_limit(
         return;
     }
     *told_at = Some(Instant::now());
-    let config = &shared.config;
+    let config = &parts.config;
     match limit {
         Limit::Address => tracing::warn!(
             %address,
@@ -209,14 +214,14 @@ async fn welcome(
     peer: SocketAddr,
     security_profile: u8,
     mut place: Place,
-    shared: Arc<Shared>,
+    parts: Arc<Parts>,
 ) {
     // An answer is one small packet: it must not wait for the acknowledgement of the one before.
     let _ = socket.set_nodelay(true);
-    let mut line = Line::new(socket, Arc::clone(&shared.lingering));
-    let deadline = shared.config.handshake_timeout();
+    let mut line = Line::new(socket, Arc::clone(&parts.admission.lingering));
+    let deadline = parts.config.handshake_timeout();
     let end = tokio::time::Instant::now() + deadline;
-    let reading = tokio::time::timeout_at(end, read_request(&mut line, &shared));
+    let reading = tokio::time::timeout_at(end, read_request(&mut line, &parts));
     let read = tokio::select! {
         biased;
         read = reading => read.unwrap_or(Err(Failure::Silent)),
@@ -226,7 +231,7 @@ async fn welcome(
     let outcome = match read {
         Ok(request) if is_in_time => {
             let from = (peer, place.address());
-            let entering = enter(request, from, security_profile, &shared);
+            let entering = enter(request, from, security_profile, &parts);
             let entered = tokio::time::timeout_at(end, entering).await;
             entered.unwrap_or(Err(Failure::Gone))
         }
@@ -236,22 +241,22 @@ async fn welcome(
     match outcome {
         Ok(entered) => {
             let from = (peer, place.address());
-            begin(line, from, &shared, entered, deadline).await;
+            begin(line, from, &parts, entered, deadline).await;
         }
         Err(Failure::Refused(refusal)) => {
-            shared.figures.refused(refusal.status);
+            parts.metrics.refused(refusal.status);
             tracing::debug!(%peer, status = refusal.status.code(), sentence = refusal.sentence, "handshake refused");
-            refuse(&mut line, &refusal_text(&shared, &refusal), deadline).await;
+            refuse(&mut line, &refusal_text(&parts, &refusal), deadline).await;
         }
         Err(Failure::Displaced) => {
-            shared.figures.refused(Status::Unavailable);
-            line.hang_up(refusal_text(&shared, &too_many()).as_bytes());
+            parts.metrics.refused(Status::Unavailable);
+            line.hang_up(refusal_text(&parts, &too_many()).as_bytes());
         }
         Err(Failure::Silent) => {
-            shared.figures.handshakes_unfinished.increment(1);
+            parts.metrics.handshakes_unfinished.increment(1);
             line.hang_up(b"");
         }
-        Err(Failure::Gone) => shared.figures.handshakes_unfinished.increment(1),
+        Err(Failure::Gone) => parts.metrics.handshakes_unfinished.increment(1),
     }
     drop(place);
 }
@@ -263,8 +268,8 @@ async fn refuse(line: &mut (impl AsyncWrite + Unpin), text: &str, deadline: Dura
     let _ = tokio::time::timeout(REFUSAL_TIMEOUT.min(deadline), write).await;
 }
 
-fn refusal_text(shared: &Shared, refusal: &Refusal) -> String {
-    let least = shared.config.retry_after_s.max(1);
+fn refusal_text(parts: &Parts, refusal: &Refusal) -> String {
+    let least = parts.config.retry_after_s.max(1);
     handshake::refused(refusal, fastrand::u64(least..=least * 2))
 }
 
@@ -304,21 +309,23 @@ async fn enter(
     request: Request,
     (peer, address): (SocketAddr, PeerAddress),
     security_profile: u8,
-    shared: &Shared,
+    parts: &Parts,
 ) -> Result<Entered, Failure> {
     // The address's own rate first: what it refuses takes nothing from the rate of all.
     let now = Instant::now();
-    if !shared.address_rates.pass(address, now) || !shared.handshake_rate.pass(now) {
+    if !parts.admission.address_rates.pass(address, now)
+        || !parts.admission.handshake_rate.pass(now)
+    {
         return Err(Refusal::new(Status::Unavailable, "Too many chargers come at once.").into());
     }
-    shared.admit()?;
+    parts.admission.admit()?;
     let identity = handshake::identity(&request.target)?;
     let (version, echo) =
-        handshake::negotiate(&request.protocols, shared.config.assume_version.version())?;
+        handshake::negotiate(&request.protocols, parts.config.assume_version.version())?;
     handshake::check_length(&identity, version)?;
     let key: Arc<str> = identity.to_lowercase().into();
-    let profile = shared.directory.charger(&key);
-    if profile.is_none() && shared.policy.unknown_charger == UnknownCharger::Reject {
+    let profile = parts.directory.charger(&key);
+    if profile.is_none() && parts.admission.policy.unknown_charger == UnknownCharger::Reject {
         tracing::info!(charger.id = %identity, %peer, "unknown charger refused");
         return Err(Refusal::new(
             Status::NotFound,
@@ -330,22 +337,22 @@ async fn enter(
         .as_ref()
         .and_then(|profile| profile.password_hash.as_deref());
     if let Some(stored) = stored {
-        authenticate(&request, &identity, &key, stored, (peer, address), shared).await?;
+        authenticate(&request, &identity, &key, stored, (peer, address), parts).await?;
     } else if security_profile > 0 {
         return unauthorized(
             &identity,
             peer,
             "no password is set, and the listener requires one",
-            shared,
+            parts,
         );
     }
     if echo.is_none() {
-        shared.figures.quirk_no_subprotocol.increment(1);
+        parts.metrics.quirk_no_subprotocol.increment(1);
     }
     if request.repaired {
-        shared.figures.quirk_repaired_handshake.increment(1);
+        parts.metrics.quirk_repaired_handshake.increment(1);
     }
-    let deflate = shared
+    let deflate = parts
         .config
         .compression
         .then(|| handshake::agree_deflate(&request.extensions))
@@ -360,10 +367,10 @@ async fn enter(
     })
 }
 
-async fn read_request(line: &mut Line, shared: &Shared) -> Result<Request, Failure> {
-    let max_bytes = shared.config.header_max_bytes;
+async fn read_request(line: &mut Line, parts: &Parts) -> Result<Request, Failure> {
+    let max_bytes = parts.config.header_max_bytes;
     let mut head = Vec::with_capacity(1_024);
-    let first = tokio::time::timeout(shared.config.first_byte_timeout(), line.read_buf(&mut head));
+    let first = tokio::time::timeout(parts.config.first_byte_timeout(), line.read_buf(&mut head));
     match first.await {
         Ok(Ok(0)) => return Err(Failure::Gone),
         Ok(Ok(_)) => {}
@@ -405,9 +412,9 @@ async fn authenticate(
     key: &Arc<str>,
     stored: &str,
     (peer, address): (SocketAddr, PeerAddress),
-    shared: &Shared,
+    parts: &Parts,
 ) -> Result<(), Failure> {
-    let refuse = |why| unauthorized(identity, peer, why, shared);
+    let refuse = |why| unauthorized(identity, peer, why, parts);
     let Some((user, password)) = request
         .credentials
         .as_deref()
@@ -417,15 +424,18 @@ async fn authenticate(
     };
     let is_same =
         std::str::from_utf8(user).is_ok_and(|user| user.to_lowercase() == identity.to_lowercase());
-    if shared.config.user_must_be_identity && !is_same {
+    if parts.config.user_must_be_identity && !is_same {
         return refuse("the user name is not the identity");
     }
-    let checking = shared.passwords.check(stored, password, address, key);
+    let checking = parts
+        .admission
+        .passwords
+        .check(stored, password, address, key);
     match checking.await {
         Verdict::Welcome => Ok(()),
         Verdict::Refused => refuse("wrong password"),
         Verdict::Busy(share) => {
-            shared.figures.password_not_checked(share);
+            parts.metrics.password_not_checked(share);
             Err(Refusal::new(
                 Status::Unavailable,
                 "Too many passwords wait for being checked; come back in a moment.",
@@ -440,9 +450,9 @@ fn unauthorized<T>(
     identity: &str,
     peer: SocketAddr,
     why: &'static str,
-    shared: &Shared,
+    parts: &Parts,
 ) -> Result<T, Failure> {
-    shared.figures.auth_failures.increment(1);
+    parts.metrics.auth_failures.increment(1);
     tracing::info!(charger.id = %identity, %peer, why, "charger refused");
     Err(Failure::Refused(Refusal::new(
         Status::Unauthorized,
@@ -455,19 +465,20 @@ fn unauthorized<T>(
 async fn begin(
     mut line: Line,
     (peer, address): (SocketAddr, PeerAddress),
-    shared: &Arc<Shared>,
+    parts: &Arc<Parts>,
     entered: Entered,
     deadline: Duration,
 ) {
     // All of it before the charger's older connection is told to stop: who is refused replaces nobody. Who
     // replaces a connection of its own adds none.
-    let replaces = shared.registry.find(&entered.key).is_some();
-    let place = shared
-        .take_place()
-        .and_then(|seat| Ok((seat, take_unknown(shared, address, &entered)?)))
+    let replaces = parts.registry.find(&entered.key).is_some();
+    let place = parts
+        .admission
+        .acquire()
+        .and_then(|seat| Ok((seat, take_unknown(parts, address, &entered)?)))
         .and_then(|seats| match replaces {
             true => Ok(seats),
-            false => shared.may_enter().map(|()| seats),
+            false => parts.flow.may_enter().map(|()| seats),
         });
     match place {
         Ok((seat, unknown)) => {
@@ -477,36 +488,37 @@ async fn begin(
             }
         }
         Err(refusal) => {
-            shared.figures.refused(refusal.status);
-            refuse(&mut line, &refusal_text(shared, &refusal), deadline).await;
+            parts.metrics.refused(refusal.status);
+            refuse(&mut line, &refusal_text(parts, &refusal), deadline).await;
             return;
         }
     }
     let now = wall_clock();
     let control = Arc::new(Control::new(
-        shared.registry.next_epoch(now.as_millis().unsigned_abs()),
+        parts.registry.next_epoch(now.as_millis().unsigned_abs()),
     ));
-    let (memory, replaced) = take_place(&shared.registry, &entered.key, &control, shared).await;
+    let (memory, replaced) = take_place(&parts.registry, &entered.key, &control, parts).await;
     if replaced {
-        shared.figures.replaced.increment(1);
+        parts.metrics.replaced.increment(1);
     }
     // Those who stop everything mark it first and then stop all who are in the registry; we are in
     // the registry first and then look at the mark. So none slips through.
-    let admitted = shared
+    let admitted = parts
+        .admission
         .admit_as(control.epoch)
-        .and_then(|()| still_welcome(shared, &entered));
+        .and_then(|()| still_welcome(parts, &entered));
     let profile = match admitted {
         Ok(profile) => profile,
         Err(refusal) => {
-            shared.registry.release(&entered.key, &control, memory);
-            shared.figures.refused(refusal.status);
-            refuse(&mut line, &refusal_text(shared, &refusal), deadline).await;
+            parts.registry.release(&entered.key, &control, memory);
+            parts.metrics.refused(refusal.status);
+            refuse(&mut line, &refusal_text(parts, &refusal), deadline).await;
             return;
         }
     };
     let wrote = tokio::time::timeout(deadline, line.write_all(entered.answer.as_bytes())).await;
     let frames = match wrote {
-        Ok(Ok(())) => Frames::new(line, entered.deflate.as_deref(), &shared.frame_options),
+        Ok(Ok(())) => Frames::new(line, entered.deflate.as_deref(), &parts.frame_options),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the answer to the handshake was not read".to_owned()),
     };
@@ -514,13 +526,13 @@ async fn begin(
         Ok(frames) => frames,
         Err(error) => {
             tracing::debug!(charger.id = %entered.identity, error, "handshake not finished");
-            shared.figures.handshakes_unfinished.increment(1);
-            shared.registry.release(&entered.key, &control, memory);
+            parts.metrics.handshakes_unfinished.increment(1);
+            parts.registry.release(&entered.key, &control, memory);
             return;
         }
     };
-    if let Some(counter) = shared
-        .figures
+    if let Some(counter) = parts
+        .metrics
         .handshakes_accepted
         .get(entered.version as usize)
     {
@@ -530,19 +542,19 @@ async fn begin(
         Some(profile) => profile.charger_id.as_str().into(),
         None => entered.identity.as_str().into(),
     };
-    ownership::announce(shared, &charger_id, &control);
+    parts.ownership.publish(&charger_id, control.epoch);
     let config = StationConfig {
         charger_id,
         version: entered.version,
         profile,
-        policy: Arc::clone(&shared.policy),
+        policy: Arc::clone(&parts.admission.policy),
         epoch: control.epoch,
         seed: fastrand::u64(..),
         remote: peer.to_string(),
     };
     let station = Station::new(config, memory, now);
-    let connection = Connection::new(Arc::clone(shared), control, entered.key, station, frames);
-    shared.connections.spawn(connection.run());
+    let connection = Connection::new(Arc::clone(parts), control, entered.key, station, frames);
+    parts.admission.connections.spawn(connection.run());
 }
 
 /// Counts the connection of a charger that nobody has added; `None` for one that was.
@@ -550,22 +562,25 @@ async fn begin(
 /// # Errors
 /// With a 503 when unknown chargers, or those of this address, have too many connections.
 fn take_unknown(
-    shared: &Shared,
+    parts: &Parts,
     address: PeerAddress,
     entered: &Entered,
 ) -> Result<Option<UnknownPermit>, Refusal> {
     if entered.profile.is_some() {
         return Ok(None);
     }
-    let has_known = shared.directory.has_chargers();
-    let acquired = shared.unknown_connections.acquire(address, has_known);
+    let has_known = parts.directory.has_chargers();
+    let acquired = parts
+        .admission
+        .unknown_connections
+        .acquire(address, has_known);
     let share = match acquired {
         Ok(permit) => return Ok(Some(permit)),
         Err(share) => share,
     };
-    shared.figures.unknown_refused(share);
-    if shared.unknown_warning.is_due(Instant::now()) {
-        let config = &shared.config;
+    parts.metrics.unknown_refused(share);
+    if parts.admission.unknown_warning.is_due(Instant::now()) {
+        let config = &parts.config;
         match share {
             UnknownShare::Address => tracing::warn!(
                 %address,
@@ -593,14 +608,11 @@ fn take_unknown(
 /// # Errors
 /// When the handshake has to be looked at anew: the charger was removed, or has another password, or is
 /// known only now and has one.
-fn still_welcome(
-    shared: &Shared,
-    entered: &Entered,
-) -> Result<Option<Arc<ChargerProfile>>, Refusal> {
+fn still_welcome(parts: &Parts, entered: &Entered) -> Result<Option<Arc<ChargerProfile>>, Refusal> {
     fn password(profile: Option<&ChargerProfile>) -> Option<&String> {
         profile.and_then(|profile| profile.password_hash.as_ref())
     }
-    let (before, now) = (&entered.profile, shared.directory.charger(&entered.key));
+    let (before, now) = (&entered.profile, parts.directory.charger(&entered.key));
     let is_removed = before.is_some() && now.is_none();
     if is_removed || password(before.as_deref()) != password(now.as_deref()) {
         return Err(Refusal::new(
@@ -615,12 +627,12 @@ async fn take_place(
     registry: &Registry,
     key: &Arc<str>,
     control: &Arc<Control>,
-    shared: &Shared,
+    parts: &Parts,
 ) -> (ResendMemory, bool) {
     match registry.claim(key, control) {
         Before::Away(memory) => (memory, false),
         Before::Here(memory) => {
-            let wait = Duration::from_millis(shared.config.handover_timeout_ms);
+            let wait = Duration::from_millis(parts.config.handover_timeout_ms);
             let memory = tokio::time::timeout(wait, memory).await;
             if !matches!(memory, Ok(Ok(_))) {
                 tracing::warn!(charger.key = %key, "the replaced connection handed nothing over in time");

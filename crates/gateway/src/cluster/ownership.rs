@@ -1,74 +1,99 @@
-//! Other gateways: across all of them, too, a charger's newest connection is the one that counts.
+//! Ownership of chargers across gateways: the newest connection of a charger is the one that counts, also when the
+//! older one is at another gateway.
 //!
-//! Each accepted connection is announced with its epoch. A gateway that hears of a newer one closes its own;
-//! one that hears of an older one announces its own again, so that two that came at the same moment, each
-//! before the other's news, still leave one. Which is newer is decided by (epoch, gateway id) everywhere alike.
+//! Each accepted connection is published with its epoch. A gateway that receives a newer epoch closes its own
+//! connection; one that receives an older epoch publishes its own again. So of two connections that were made at the
+//! same moment, each before the other's event arrived, one remains. All gateways compare (epoch, gateway id).
 //!
-//! Clocks of gateways may differ. An epoch is never below those heard of, so a charger that moves on is newer
-//! also at a gateway whose clock is behind. *The limit:* where the news was lost (RabbitMQ was away) and the clock
-//! is behind by more than the time between the two connections, the older one wins once; the charger that
-//! is closed comes back, above the epoch that was heard by then. And a clock that is ahead by more than a day is not
-//! followed: a charger that leaves that gateway is closed elsewhere until its old connection there has ended.
+//! Clocks of gateways may differ. A new epoch is above all epochs received, so a charger that moves to another
+//! gateway is newer there even if that gateway's clock is behind. *The limit:* if the event was lost (RabbitMQ was
+//! unavailable) and the clock is behind by more than the time between the two connections, the older connection wins
+//! once; the charger that was closed comes back with an epoch above the one received by then. An epoch that is ahead
+//! by more than a day is not followed: a charger that leaves that gateway is closed elsewhere until its old
+//! connection there has ended.
 
-use crate::connection::registry::{Control, Stop};
-use crate::shared::{Shared, wall_clock};
+use crate::clock::wall_clock;
+use crate::connection::registry::{Registry, Stop};
+use crate::directory::Directory;
+use central::GatewayId;
 use central::ports::{Announcements, News};
 use std::sync::Arc;
 
-/// Epochs further ahead of our clock are taken for a mistake, in milliseconds.
+/// Milliseconds by which a received epoch may be ahead of our clock before it is taken for a mistake.
 const AHEAD_MAX: u64 = 24 * 3_600 * 1_000;
 
-/// Listens, for as long as the gateway lives.
-pub(crate) fn listen(shared: &Arc<Shared>) {
-    let Some(announcements) = &shared.announcements else {
-        return;
-    };
-    // Whoever carries the news may outlive us.
-    let shared = Arc::downgrade(shared);
-    announcements.listen(Box::new(move |news| {
-        if let Some(shared) = shared.upgrade() {
-            hear(&shared, news);
+/// Tells the other gateways which chargers are connected here, and closes what is connected elsewhere.
+pub(crate) struct Ownership {
+    gateway_id: GatewayId,
+    /// `None` where there is only one gateway.
+    events: Option<Arc<dyn Announcements>>,
+    registry: Arc<Registry>,
+    directory: Arc<Directory>,
+}
+
+impl Ownership {
+    pub(crate) const fn new(
+        gateway_id: GatewayId,
+        events: Option<Arc<dyn Announcements>>,
+        registry: Arc<Registry>,
+        directory: Arc<Directory>,
+    ) -> Self {
+        Self {
+            gateway_id,
+            events,
+            registry,
+            directory,
         }
-    }));
-}
-
-/// Tells the others that this charger is here.
-pub(crate) fn announce(shared: &Shared, charger_id: &str, control: &Control) {
-    if let Some(announcements) = &shared.announcements {
-        tell(shared, &**announcements, charger_id, control.epoch);
     }
-}
 
-fn tell(shared: &Shared, announcements: &dyn Announcements, charger_id: &str, epoch: u64) {
-    announcements.announce(News::Connected {
-        charger_id: charger_id.to_owned(),
-        gateway: shared.gateway_id,
-        epoch,
-    });
-}
-
-fn hear(shared: &Shared, news: News) {
-    match news {
-        News::DirectoryChanged => shared.directory.refresh_now(),
-        News::Connected { gateway, .. } if gateway == shared.gateway_id => {}
-        News::Connected {
-            charger_id,
-            gateway,
-            epoch,
-        } => {
-            let now = wall_clock().as_millis().unsigned_abs();
-            if epoch <= now.saturating_add(AHEAD_MAX) {
-                shared.registry.epochs_are_above(epoch);
-            } else {
-                tracing::warn!(%gateway, epoch, "the clock of another gateway is ahead by more than a day");
+    /// Receives events for as long as the gateway lives.
+    pub(crate) fn subscribe(self: &Arc<Self>) {
+        let Some(events) = &self.events else {
+            return;
+        };
+        // Whoever carries the events may outlive this gateway.
+        let ownership = Arc::downgrade(self);
+        events.listen(Box::new(move |event| {
+            if let Some(ownership) = ownership.upgrade() {
+                ownership.receive(event);
             }
-            let Some(control) = shared.registry.find(&charger_id.to_lowercase()) else {
-                return;
-            };
-            if (epoch, gateway) > (control.epoch, shared.gateway_id) {
-                control.stop(Stop::ReplacedElsewhere);
-            } else {
-                announce(shared, &charger_id, &control);
+        }));
+    }
+
+    /// Tells the other gateways that this charger is connected here.
+    pub(crate) fn publish(&self, charger_id: &str, epoch: u64) {
+        if let Some(events) = &self.events {
+            events.announce(News::Connected {
+                charger_id: charger_id.to_owned(),
+                gateway: self.gateway_id,
+                epoch,
+            });
+        }
+    }
+
+    fn receive(&self, event: News) {
+        match event {
+            News::DirectoryChanged => self.directory.refresh_now(),
+            News::Connected { gateway, .. } if gateway == self.gateway_id => {}
+            News::Connected {
+                charger_id,
+                gateway,
+                epoch,
+            } => {
+                let now = wall_clock().as_millis().unsigned_abs();
+                if epoch <= now.saturating_add(AHEAD_MAX) {
+                    self.registry.epochs_are_above(epoch);
+                } else {
+                    tracing::warn!(%gateway, epoch, "the clock of another gateway is ahead by more than a day");
+                }
+                let Some(control) = self.registry.find(&charger_id.to_lowercase()) else {
+                    return;
+                };
+                if (epoch, gateway) > (control.epoch, self.gateway_id) {
+                    control.stop(Stop::ReplacedElsewhere);
+                } else {
+                    self.publish(&charger_id, control.epoch);
+                }
             }
         }
     }

@@ -9,12 +9,13 @@ pub(crate) mod frames;
 pub(crate) mod registry;
 pub(crate) mod unfinished;
 
+use crate::clock::wall_clock;
 use crate::connection::frames::{Frames, Incoming, ReadError};
 use crate::connection::registry::{Control, Stop};
 use crate::connection::unfinished::WaitingCharge;
 use crate::delivery::ack_gate::Needs;
 use crate::flow::pace::Pace;
-use crate::shared::{Shared, wall_clock};
+use crate::parts::Parts;
 use bytes::Bytes;
 use central::station::{
     CloseReason, Fact, Output, Question, RecordMeta, Station, Ticket, TokenAnswer,
@@ -83,7 +84,7 @@ enum End {
 
 /// One charger's connection.
 pub(crate) struct Connection {
-    shared: Arc<Shared>,
+    parts: Arc<Parts>,
     control: Arc<Control>,
     key: Arc<str>,
     station: Station,
@@ -107,7 +108,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        parts: Arc<Parts>,
         control: Arc<Control>,
         key: Arc<str>,
         station: Station,
@@ -116,11 +117,11 @@ impl Connection {
         let now = Instant::now();
         // Chargers that came together shall not be pinged together.
         let jitter = fastrand::f64().mul_add(0.5, 0.75);
-        let ping_at = now + shared.config.ping_interval().mul_f64(jitter);
-        control.set_known(shared.directory.charger(&key).is_some());
+        let ping_at = now + parts.config.ping_interval().mul_f64(jitter);
+        control.set_known(parts.directory.charger(&key).is_some());
         frames.meter().belong_to(&control);
         Box::new(Self {
-            shared,
+            parts,
             control,
             key,
             station,
@@ -192,7 +193,7 @@ impl Connection {
             self.station.handle_fact(fact, wall);
         }
         if self.control.take_new_profile() {
-            let profile = self.shared.directory.charger(&self.key);
+            let profile = self.parts.directory.charger(&self.key);
             self.station.handle_profile(profile);
         }
         // 4. Deadlines.
@@ -212,17 +213,17 @@ impl Connection {
         if self.pending.is_empty() {
             return;
         }
-        let shared = &self.shared;
-        let durable = shared.journal.durable_seq();
-        let is_let_out = |pending: &Pending| {
+        let parts = &self.parts;
+        let durable = parts.delivery.journal.durable_seq();
+        let is_released = |pending: &Pending| {
             let (needs, seq) = (pending.needs, pending.seq);
-            let watermark = &shared.watermark;
-            watermark.is_let_out(&shared.journal, needs, seq, durable)
+            let ack_gate = &parts.delivery.ack_gate;
+            ack_gate.is_released(&parts.delivery.journal, needs, seq, durable)
         };
         let mut upto = None;
-        while let Some(first) = self.pending.pop_front_if(|first| is_let_out(first)) {
-            shared
-                .figures
+        while let Some(first) = self.pending.pop_front_if(|first| is_released(first)) {
+            parts
+                .metrics
                 .answered(now.saturating_duration_since(first.read_at));
             upto = Some(first.ticket);
         }
@@ -235,7 +236,7 @@ impl Connection {
         if self.station.poll_timeout().is_some_and(|at| at <= wall) {
             self.station.handle_timeout(wall);
         }
-        let config = &self.shared.config;
+        let config = &self.parts.config;
         if self
             .writing_since
             .is_some_and(|since| now.duration_since(since) >= config.write_timeout())
@@ -252,7 +253,7 @@ impl Connection {
         if since.is_some_and(|since| {
             now.saturating_duration_since(since) >= config.unfinished_timeout()
         }) {
-            self.shared.figures.unfinished_timeout.increment(1);
+            self.parts.metrics.unfinished_timeout.increment(1);
             tracing::info!(
                 charger.id = %self.key,
                 timeout_ms = config.unfinished_timeout_ms,
@@ -303,7 +304,7 @@ impl Connection {
                 } => self.append(ticket, &record, meta, cx, now)?,
                 Output::Send(text) => self.frames.send(text),
                 Output::Ask(Question::Token { question_id, id }) => {
-                    if let Some(token) = self.shared.directory.token(&id) {
+                    if let Some(token) = self.parts.directory.token(&id) {
                         let answer = TokenAnswer::Known(token);
                         let fact = Fact::Token {
                             question_id,
@@ -311,7 +312,7 @@ impl Connection {
                         };
                         self.station.handle_fact(fact, wall);
                     } else {
-                        self.shared.directory.ask(&self.control, question_id, id);
+                        self.parts.directory.ask(&self.control, question_id, id);
                     }
                 }
                 Output::Close(reason) => return Err(reason),
@@ -328,13 +329,13 @@ impl Connection {
         cx: &Context<'_>,
         now: Instant,
     ) -> Result<(), CloseReason> {
-        let (journal, watermark) = (&self.shared.journal, &self.shared.watermark);
-        let needs = watermark.needs();
+        let (journal, ack_gate) = (&self.parts.delivery.journal, &self.parts.delivery.ack_gate);
+        let needs = ack_gate.needs();
         let waker = (needs == Needs::Journal).then(|| cx.waker());
         match journal.append(record, waker) {
             Ok(seq) => {
                 if needs == Needs::Confirm {
-                    watermark.wait(journal, seq, cx.waker());
+                    ack_gate.wait(journal, seq, cx.waker());
                 }
                 self.pending.push_back(Pending {
                     ticket,
@@ -342,7 +343,7 @@ impl Connection {
                     needs,
                     read_at: now,
                 });
-                self.shared.figures.record(meta);
+                self.parts.metrics.record(meta);
                 Ok(())
             }
             Err(error) => {
@@ -386,7 +387,7 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 return Ok(());
             }
-            let has_room = self.frames.queued_bytes() < self.shared.config.outbound_max_bytes;
+            let has_room = self.frames.queued_bytes() < self.parts.config.outbound_max_bytes;
             if !has_room || !self.station.wants_frame() {
                 self.pause(now);
                 return Ok(());
@@ -427,7 +428,7 @@ impl Connection {
             let (message, is_text) = match incoming {
                 Incoming::Text(message) => (message, true),
                 Incoming::Binary(message) => {
-                    self.shared.figures.quirk_binary_frame.increment(1);
+                    self.parts.metrics.quirk_binary_frame.increment(1);
                     (message, false)
                 }
                 Incoming::Ping => {
@@ -453,7 +454,7 @@ impl Connection {
     }
 
     fn hold(&mut self, message: Bytes, is_text: bool, now: Instant) {
-        let budget = &self.shared.budget;
+        let budget = &self.parts.flow.budget;
         let charge = budget.charge_waiting(&self.control, message.len(), now);
         self.held.push_back(Held {
             message,
@@ -465,8 +466,8 @@ impl Connection {
     /// The queue in which it waits for its turns.
     fn pace(&self) -> &Pace {
         match self.station.is_accepted() {
-            true => &self.shared.pace,
-            false => &self.shared.unaccepted,
+            true => &self.parts.flow.pace,
+            false => &self.parts.flow.unaccepted,
         }
     }
 
@@ -481,10 +482,10 @@ impl Connection {
                 self.turn = Turn::Here;
             } else {
                 self.turn = Turn::Waits;
-                let figures = &self.shared.figures;
+                let metrics = &self.parts.metrics;
                 match is_accepted {
-                    true => figures.paced.increment(1),
-                    false => figures.unaccepted_held.increment(1),
+                    true => metrics.paced.increment(1),
+                    false => metrics.unaccepted_held.increment(1),
                 }
             }
         } else if self.turn == Turn::Waits && self.control.take_turn() {
@@ -512,7 +513,7 @@ impl Connection {
             self.frames.meter().postpone(paused_for);
             self.heard_at = now;
             self.pings_unanswered = 0;
-            self.ping_at = now + self.shared.config.ping_interval();
+            self.ping_at = now + self.parts.config.ping_interval();
         }
     }
 
@@ -534,7 +535,7 @@ impl Connection {
             Ok(text) if is_text => self.station.handle_text(text, wall),
             Ok(_) => self.station.handle_binary(message, wall),
             Err(_) => {
-                self.shared.figures.quirk_invalid_utf8.increment(1);
+                self.parts.metrics.quirk_invalid_utf8.increment(1);
                 self.station.handle_binary(message, wall);
             }
         }
@@ -546,7 +547,7 @@ impl Connection {
         if self.paused_at.is_none()
             && let Some(since) = self.frames.meter().since()
         {
-            next = next.min(since + self.shared.config.unfinished_timeout());
+            next = next.min(since + self.parts.config.unfinished_timeout());
         }
         let wants_turn =
             self.turn == Turn::None && (!self.held.is_empty() || self.paused_at.is_some());
@@ -557,7 +558,7 @@ impl Connection {
             }
         }
         if let Some(since) = self.writing_since {
-            next = next.min(since + self.shared.config.write_timeout());
+            next = next.min(since + self.parts.config.write_timeout());
         }
         if let Some(at) = self.station.poll_timeout() {
             let left = at
@@ -594,7 +595,7 @@ impl Connection {
             poll_fn(|cx| Poll::Ready(self.take_in_held(cx, now, wall).is_ok())).await;
         }
         if reason == CloseReason::NotDurable {
-            self.shared.figures.closed_not_durable.increment(1);
+            self.parts.metrics.closed_not_durable.increment(1);
         }
         tracing::debug!(charger.id = %self.key, reason = %reason.as_text(), "connection ended");
 
@@ -604,12 +605,12 @@ impl Connection {
             let Output::Append { record, meta, .. } = output else {
                 continue;
             };
-            match self.shared.journal.append(&record, None) {
-                Ok(_) => self.shared.figures.record(meta),
+            match self.parts.delivery.journal.append(&record, None) {
+                Ok(_) => self.parts.metrics.record(meta),
                 // The end itself teaches nothing that a resend needs. That it came is said by the
                 // start that the watch records when there is room again.
                 Err(AppendError::Full(_)) if meta.kind == RecordKind::Disconnected => {
-                    self.shared.starts.refuse(self.control.epoch);
+                    self.parts.admission.starts.refuse(self.control.epoch);
                 }
                 // A resend of it must not be answered without being stored.
                 Err(_) => self.station.handle_refused(&record),
@@ -617,7 +618,7 @@ impl Connection {
         }
         let this = *self;
         let memory = this.station.into_memory();
-        this.shared
+        this.parts
             .registry
             .release(&this.key, &this.control, memory);
         drop(this.held);

@@ -1,22 +1,23 @@
-//! Which records' answers may go out: the watermark that `durability` chooses, and who waits for it.
+//! When the answer to a record may be sent: the condition that `durability` sets, and the connections that wait
+//! for it.
 //!
-//! Everything passes the journal. With `durability = "journal"` its own watermark is the one, and the
-//! journal's writer wakes whoever waits; this module then costs one comparison. With `"broker"` an
-//! answer waits until the sink has taken the record, that is until the journal's cursor has passed it.
-//! Who waits stands in one list in the order of the sequence numbers, so that each move of the cursor
-//! wakes those that it lets out and nobody else.
+//! Every record passes the journal. With `durability = "journal"` an answer waits for the journal's sync, and the
+//! journal's writer wakes the connection; this module then costs one comparison. With `"broker"` an answer waits
+//! until the sink has confirmed the record, that is until the journal's cursor has passed it. Waiting connections
+//! are in one list ordered by sequence number, so that each move of the cursor wakes exactly those whose record it
+//! has passed.
 //!
 //! ```text
-//!             the sink refuses, or the oldest waits longer than `durability_wait`
-//!   confirmed ──────────────────────────────────────────────────────────────────▶ fallen back
-//!             ◀──────────────────────────────────────────────────────────────────
-//!      for a whole `durability_wait` the sink has been less than half of it behind the journal
+//!             the sink refuses, or the oldest answer waits longer than `durability_wait`
+//!   confirmed ─────────────────────────────────────────────────────────────────────────▶ fallback
+//!             ◀─────────────────────────────────────────────────────────────────────────
+//!         for a whole `durability_wait` the sink has been less than half of it behind the journal
 //! ```
-//! Fallen back, what is durable here is let out at once, and new answers wait for the journal alone.
-//! What was let out stays let out, so a return holds nobody back twice.
+//! In fallback the answers to all durable records are released at once, and new answers wait for the journal
+//! alone. A released record stays released: when the fallback ends, its answer does not wait again.
 
 use crate::config::Durability;
-use crate::shared::Shared;
+use crate::delivery::Delivery;
 use journal::Journal;
 use metrics::{Counter, Gauge, counter, gauge};
 use std::collections::VecDeque;
@@ -26,19 +27,20 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// How often it is looked whether the oldest has waited too long, or the sink has caught up.
+/// How often the gate checks whether the oldest answer has waited too long, or the sink has caught up.
 const TICK: Duration = Duration::from_millis(20);
 
-/// A sink that was never heard may be only connecting for so long, or for the bound on an answer's wait if
-/// that is shorter. Who starts in the middle of a load that the sink cannot take would never return otherwise.
-const CONNECTS_IN: Duration = Duration::from_secs(1);
+/// A sink that has never accepted a record counts as connecting for this long after the start, or for
+/// `durability_wait` if that is shorter. Its refusals then cause no fallback: a gateway that starts under a load
+/// that the sink cannot take would not leave the fallback again.
+const CONNECTING: Duration = Duration::from_secs(1);
 
-/// What lets one record's answer out.
+/// What one record's answer waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
-    /// The journal's sync; the journal wakes who waits.
+    /// The journal's sync; the journal wakes the connection.
     Journal,
-    /// The sink's confirm as well; [`Watermark::wait`] wakes.
+    /// The sink's confirm as well; [`AckGate::wait`] wakes.
     Confirm,
 }
 
@@ -48,56 +50,56 @@ struct Waiter {
     waker: Waker,
 }
 
-/// The watermark of one gateway.
-pub(crate) struct Watermark {
+/// The gate of one gateway.
+pub(crate) struct AckGate {
     durability: Durability,
     wait_max: Duration,
     waiters: Mutex<VecDeque<Waiter>>,
-    /// Until when the sink may refuse because it is not connected yet.
-    connects_until: Instant,
-    fallen: AtomicBool,
-    /// Records up to here were let out without a confirm.
-    let_out_upto: AtomicU64,
-    /// Why it fell the last time.
+    /// Until when a refusal counts as not connected yet.
+    connecting_until: Instant,
+    is_fallback: AtomicBool,
+    /// Records up to here were released without a confirm.
+    released_upto: AtomicU64,
+    /// Why the last fallback began.
     reason: Mutex<String>,
-    look_now: Notify,
-    fallback: Gauge,
-    falls: Counter,
+    check_now: Notify,
+    gauge: Gauge,
+    count: Counter,
 }
 
-impl Watermark {
+impl AckGate {
     pub(crate) fn new(durability: Durability, wait_max: Duration) -> Self {
-        let fallback = gauge!("wattpost_gateway_durability_fallback");
-        fallback.set(0.0);
+        let gauge = gauge!("wattpost_gateway_durability_fallback");
+        gauge.set(0.0);
         Self {
             durability,
             wait_max,
             waiters: Mutex::default(),
-            connects_until: Instant::now() + CONNECTS_IN.min(wait_max),
-            fallen: AtomicBool::new(false),
-            let_out_upto: AtomicU64::new(0),
+            connecting_until: Instant::now() + CONNECTING.min(wait_max),
+            is_fallback: AtomicBool::new(false),
+            released_upto: AtomicU64::new(0),
             reason: Mutex::default(),
-            look_now: Notify::new(),
-            fallback,
-            falls: counter!("wattpost_gateway_durability_fallbacks_total"),
+            check_now: Notify::new(),
+            gauge,
+            count: counter!("wattpost_gateway_durability_fallbacks_total"),
         }
     }
 
-    /// What a record that is appended now needs. With [`Needs::Journal`] the waker belongs to the
-    /// journal, with [`Needs::Confirm`] to [`Watermark::wait`].
+    /// What the answer to a record that is appended now waits for. With [`Needs::Journal`] pass the waker to the
+    /// journal, with [`Needs::Confirm`] to [`AckGate::wait`].
     pub(crate) fn needs(&self) -> Needs {
-        if self.durability == Durability::Journal || self.fallen.load(Ordering::Relaxed) {
+        if self.durability == Durability::Journal || self.is_fallback.load(Ordering::Relaxed) {
             return Needs::Journal;
         }
         Needs::Confirm
     }
 
-    /// Whether answers wait for the sink, so that it should get records without gathering them.
-    pub(crate) fn hurries(&self) -> bool {
+    /// Whether answers wait for the sink, so that records should be delivered without waiting for a full batch.
+    pub(crate) fn requires_broker_confirm(&self) -> bool {
         self.durability == Durability::Broker
     }
 
-    /// Wakes `waker` once record `seq`, which was appended just now, is let out.
+    /// Wakes `waker` once the answer to record `seq`, which was appended just now, may be sent.
     pub(crate) fn wait(&self, journal: &Journal, seq: u64, waker: &Waker) {
         let waiter = Waiter {
             seq,
@@ -105,7 +107,7 @@ impl Watermark {
             waker: waker.clone(),
         };
         let mut waiters = self.lock();
-        // Appending and getting here are not one step: another one may have overtaken, by a few places.
+        // Appending and getting here are not one step: a later record may be in the list already.
         let behind = waiters.iter().rev().take_while(|other| other.seq > seq);
         let at = waiters.len() - behind.count();
         waiters.insert(at, waiter);
@@ -116,8 +118,8 @@ impl Watermark {
         }
     }
 
-    /// Whether the answer of record `seq` may go out. `durable` is the journal's watermark.
-    pub(crate) fn is_let_out(
+    /// Whether the answer to record `seq` may be sent. `durable` is the journal's durable position.
+    pub(crate) fn is_released(
         &self,
         journal: &Journal,
         needs: Needs,
@@ -126,54 +128,55 @@ impl Watermark {
     ) -> bool {
         seq <= durable
             && (needs == Needs::Journal
-                || seq <= self.let_out_upto.load(Ordering::Acquire)
+                || seq <= self.released_upto.load(Ordering::Acquire)
                 || seq <= journal.cursor())
     }
 
     /// The cursor has moved to `seq`.
     pub(crate) fn confirmed(&self, seq: u64) {
-        if self.hurries() {
+        if self.requires_broker_confirm() {
             self.wake_upto(seq);
         }
     }
 
-    /// The sink refuses: nobody needs to wait for it. `was_heard` is whether it has ever taken a record.
-    pub(crate) fn sink_is_away(&self, why: &str, was_heard: bool) {
-        let connects = !was_heard && Instant::now() < self.connects_until;
-        if self.hurries() && !connects && !self.fallen.load(Ordering::Relaxed) {
-            self.fall(why);
-            self.look_now.notify_one();
+    /// The sink refuses, so answers shall not wait for it. `has_accepted` is whether it has ever accepted a record.
+    pub(crate) fn sink_refuses(&self, why: &str, has_accepted: bool) {
+        let connects = !has_accepted && Instant::now() < self.connecting_until;
+        if self.requires_broker_confirm() && !connects && !self.is_fallback.load(Ordering::Relaxed)
+        {
+            self.enter_fallback(why);
+            self.check_now.notify_one();
         }
     }
 
-    /// Why answers go out without a confirm just now, if they do.
-    pub(crate) fn fallen(&self) -> Option<String> {
-        let fallen = self.fallen.load(Ordering::Relaxed);
-        fallen.then(|| hold(&self.reason).clone())
+    /// Why answers are sent without a confirm now, if they are.
+    pub(crate) fn fallback(&self) -> Option<String> {
+        let is_fallback = self.is_fallback.load(Ordering::Relaxed);
+        is_fallback.then(|| lock(&self.reason).clone())
     }
 
-    fn fall(&self, why: &str) {
-        why.clone_into(&mut hold(&self.reason));
-        if self.fallen.swap(true, Ordering::SeqCst) {
+    fn enter_fallback(&self, why: &str) {
+        why.clone_into(&mut lock(&self.reason));
+        if self.is_fallback.swap(true, Ordering::SeqCst) {
             return;
         }
         tracing::warn!(
             why,
-            "answers go out when the journal has their records, without a confirm of the sink"
+            "answers are sent after the journal's sync, without the sink's confirm"
         );
-        self.falls.increment(1);
-        self.fallback.set(1.0);
+        self.count.increment(1);
+        self.gauge.set(1.0);
     }
 
-    fn rise(&self) {
-        self.fallen.store(false, Ordering::SeqCst);
+    fn leave_fallback(&self) {
+        self.is_fallback.store(false, Ordering::SeqCst);
         tracing::info!("answers wait for the sink's confirm again");
-        self.fallback.set(0.0);
+        self.gauge.set(0.0);
     }
 
-    /// Lets out what is durable, though nobody has confirmed it.
-    fn let_out(&self, durable: u64) {
-        self.let_out_upto.store(durable, Ordering::Release);
+    /// Releases the answers to all records up to `durable`, without a confirm.
+    fn release(&self, durable: u64) {
+        self.released_upto.store(durable, Ordering::Release);
         self.wake_upto(durable);
     }
 
@@ -188,7 +191,7 @@ impl Watermark {
         due.into_iter().for_each(|waiter| waiter.waker.wake());
     }
 
-    /// Whether the oldest one has waited too long for the sink alone.
+    /// Whether the oldest waiting record is durable and has waited too long.
     fn is_late(&self, durable: u64, now: Instant) -> bool {
         self.lock().front().is_some_and(|first| {
             first.seq <= durable && now.saturating_duration_since(first.since) >= self.wait_max
@@ -196,55 +199,55 @@ impl Watermark {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
-        hold(&self.waiters)
+        lock(&self.waiters)
     }
 }
 
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while these locks are held.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Looks some times a second whether to fall back or to return, until the gateway ends.
-pub(crate) async fn run(shared: Arc<Shared>) {
-    let watermark = &shared.watermark;
-    if !watermark.hurries() {
+/// Enters and leaves the fallback, until the gateway ends.
+pub(crate) async fn run(delivery: Arc<Delivery>) {
+    let gate = &delivery.ack_gate;
+    if !gate.requires_broker_confirm() {
         return;
     }
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut road = CatchingUp::new(watermark.wait_max);
+    let mut catching_up = CatchingUp::new(gate.wait_max);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = watermark.look_now.notified() => {}
+            () = gate.check_now.notified() => {}
         }
-        let (journal, now) = (&shared.journal, Instant::now());
+        let (journal, now) = (&delivery.journal, Instant::now());
         let durable = journal.durable_seq();
-        let sink_refuses = shared.delivery.away().is_some();
-        let has_caught_up = road.look(now, durable, journal.cursor()) && !sink_refuses;
-        if watermark.fallen.load(Ordering::Relaxed) {
-            watermark.let_out(durable);
+        let sink_refuses = delivery.status.refusal().is_some();
+        let has_caught_up = catching_up.sample(now, durable, journal.cursor()) && !sink_refuses;
+        if gate.is_fallback.load(Ordering::Relaxed) {
+            gate.release(durable);
             if has_caught_up {
-                watermark.rise();
+                gate.leave_fallback();
             }
-        } else if watermark.is_late(durable, now) {
-            let bound = watermark.wait_max.as_millis();
-            watermark.fall(&format!("no confirm for {bound} ms"));
-            watermark.let_out(durable);
-            road.fell(now);
+        } else if gate.is_late(durable, now) {
+            let bound = gate.wait_max.as_millis();
+            gate.enter_fallback(&format!("no confirm for {bound} ms"));
+            gate.release(durable);
+            catching_up.restart(now);
         }
         if sink_refuses {
-            road.fell(now);
+            catching_up.restart(now);
         }
     }
 }
 
-/// Whether the sink keeps up: what was durable half a bound ago is confirmed, at every look for a whole
-/// bound. Pure: time is handed in.
+/// Whether the sink keeps up: for a whole `wait_max`, each sample found everything confirmed that was durable half
+/// a `wait_max` before. Pure: time is an argument.
 struct CatchingUp {
     wait_max: Duration,
-    /// What was durable at the last looks, oldest first.
+    /// What was durable at the last samples, oldest first.
     seen: VecDeque<(Instant, u64)>,
     since: Option<Instant>,
 }
@@ -258,22 +261,22 @@ impl CatchingUp {
         }
     }
 
-    /// From now on it must prove itself anew.
-    fn fell(&mut self, now: Instant) {
+    /// The sink must keep up for a whole `wait_max` from now on.
+    fn restart(&mut self, now: Instant) {
         self.since = Some(now);
     }
 
-    fn look(&mut self, now: Instant, durable: u64, confirmed: u64) -> bool {
+    fn sample(&mut self, now: Instant, durable: u64, confirmed: u64) -> bool {
         self.seen.push_back((now, durable));
         let half = self.wait_max / 2;
         let is_old = |(at, _): &(Instant, u64)| now.saturating_duration_since(*at) >= half;
-        // Of those that are old enough only the newest counts.
+        // Of the samples that are old enough only the newest counts.
         while self.seen.get(1).is_some_and(is_old) {
             self.seen.pop_front();
         }
         let wanted = match self.seen.front() {
             Some((at, durable)) if is_old(&(*at, *durable)) => *durable,
-            // We have not looked for long enough to know.
+            // There is no sample that is old enough yet.
             _ => durable,
         };
         if confirmed < wanted {
@@ -304,17 +307,17 @@ mod tests {
     fn broker(
         journal: &Journal,
         waiting: impl IntoIterator<Item = u64>,
-    ) -> (Watermark, Vec<Arc<Count>>) {
-        let watermark = Watermark::new(Durability::Broker, Duration::from_millis(500));
+    ) -> (AckGate, Vec<Arc<Count>>) {
+        let gate = AckGate::new(Durability::Broker, Duration::from_millis(500));
         let woken = waiting
             .into_iter()
             .map(|seq| {
                 let count = Arc::new(Count::default());
-                watermark.wait(journal, seq, &Arc::clone(&count).into());
+                gate.wait(journal, seq, &Arc::clone(&count).into());
                 count
             })
             .collect();
-        (watermark, woken)
+        (gate, woken)
     }
 
     fn journal() -> Journal {
@@ -328,20 +331,20 @@ mod tests {
     }
 
     #[test]
-    fn a_confirm_wakes_those_that_it_lets_out_once_and_nobody_else() {
+    fn a_confirm_wakes_exactly_the_waiters_up_to_it_once() {
         let journal = journal();
-        let (watermark, counts) = broker(&journal, [1, 3, 2, 5, 4]);
-        watermark.confirmed(3);
+        let (gate, counts) = broker(&journal, [1, 3, 2, 5, 4]);
+        gate.confirmed(3);
         assert_eq!(woken(&counts), [1, 1, 1, 0, 0]);
-        watermark.confirmed(3);
-        watermark.confirmed(4);
+        gate.confirmed(3);
+        gate.confirmed(4);
         assert_eq!(woken(&counts), [1, 1, 1, 0, 1]);
-        watermark.let_out(9);
+        gate.release(9);
         assert_eq!(woken(&counts), [1; 5]);
     }
 
     #[test]
-    fn who_comes_after_the_confirm_is_woken_too() {
+    fn waiter_registered_after_confirm_is_woken() {
         let journal = journal();
         let seq = journal.append(b"record", None).expect("appends");
         journal.wait_durable(seq).expect("durable");
@@ -351,49 +354,46 @@ mod tests {
     }
 
     #[test]
-    fn what_fell_back_once_stays_let_out_and_the_rest_waits_again_after_the_return() {
+    fn what_the_fallback_released_stays_released_and_later_records_wait_again() {
         let journal = journal();
-        let watermark = Watermark::new(Durability::Broker, Duration::from_millis(500));
-        let is_out = |seq| watermark.is_let_out(&journal, Needs::Confirm, seq, 9);
-        assert_eq!(watermark.needs(), Needs::Confirm);
-        assert!(!is_out(7));
-        watermark.sink_is_away("it is only connecting", false);
-        assert_eq!(watermark.needs(), Needs::Confirm);
-        watermark.sink_is_away("told so by the test", true);
-        assert_eq!(watermark.needs(), Needs::Journal);
-        assert_eq!(watermark.fallen().as_deref(), Some("told so by the test"));
-        watermark.let_out(7);
-        watermark.rise();
-        assert_eq!(watermark.needs(), Needs::Confirm);
-        assert!(is_out(7) && !is_out(8));
-        assert!(watermark.is_let_out(&journal, Needs::Journal, 9, 9));
+        let gate = AckGate::new(Durability::Broker, Duration::from_millis(500));
+        let is_released = |seq| gate.is_released(&journal, Needs::Confirm, seq, 9);
+        assert_eq!(gate.needs(), Needs::Confirm);
+        assert!(!is_released(7));
+        gate.sink_refuses("it is only connecting", false);
+        assert_eq!(gate.needs(), Needs::Confirm);
+        gate.sink_refuses("told so by the test", true);
+        assert_eq!(gate.needs(), Needs::Journal);
+        assert_eq!(gate.fallback().as_deref(), Some("told so by the test"));
+        gate.release(7);
+        gate.leave_fallback();
+        assert_eq!(gate.needs(), Needs::Confirm);
+        assert!(is_released(7) && !is_released(8));
+        assert!(gate.is_released(&journal, Needs::Journal, 9, 9));
         assert!(
-            !watermark.is_let_out(&journal, Needs::Journal, 10, 9),
+            !gate.is_released(&journal, Needs::Journal, 10, 9),
             "not durable"
         );
     }
 
     #[test]
-    fn only_who_waits_for_the_sink_alone_is_late() {
+    fn only_a_durable_record_can_be_late() {
         let journal = journal();
-        let (watermark, _) = broker(&journal, [5, 6]);
+        let (gate, _) = broker(&journal, [5, 6]);
         let now = Instant::now();
         let later = now + Duration::from_millis(600);
-        assert!(!watermark.is_late(9, now));
-        assert!(
-            !watermark.is_late(4, later),
-            "the disk is what it waits for"
-        );
-        assert!(watermark.is_late(5, later));
-        watermark.confirmed(6);
-        assert!(!watermark.is_late(9, later));
+        assert!(!gate.is_late(9, now));
+        assert!(!gate.is_late(4, later), "it waits for the disk");
+        assert!(gate.is_late(5, later));
+        gate.confirmed(6);
+        assert!(!gate.is_late(9, later));
     }
 
     #[test]
-    fn the_sink_has_caught_up_when_it_has_kept_up_for_a_whole_bound() {
+    fn the_sink_has_caught_up_after_keeping_up_for_a_whole_wait_max() {
         let start = Instant::now();
-        let mut road = CatchingUp::new(Duration::from_millis(500));
-        // 1,000 records a second; the sink stands still at first, then is `lag` ms behind.
+        let mut catching_up = CatchingUp::new(Duration::from_millis(500));
+        // 1,000 records a second; the sink stops at first, then is `lag` ms behind.
         let mut returned_at = None;
         for ms in (0..5_000_u64).step_by(20) {
             let lag = match ms {
@@ -402,7 +402,7 @@ mod tests {
                 _ => 100,
             };
             let now = start + Duration::from_millis(ms);
-            let caught_up = road.look(now, ms + 2_000, ms + 2_000 - lag);
+            let caught_up = catching_up.sample(now, ms + 2_000, ms + 2_000 - lag);
             if caught_up && returned_at.is_none() {
                 returned_at = Some(ms);
             }

@@ -1,19 +1,22 @@
-//! Carries what is durable from the journal to the sink, for ever: the road behind the answer.
+//! Delivers durable records from the journal to the sink, for as long as the journal is open.
 //!
-//! It reads after the cursor, delivers batches, and moves the cursor when the sink says `Ok`. While
-//! batches are being stored the next is read and handed over, so that the sink never waits for us.
-//! When the sink is away it backs off with jitter and tries again, and keeps the reason for whoever
-//! asks. It never gives up and never drops a record; it ends when the journal is closed.
+//! The forwarder reads from the journal's cursor on, delivers batches, and moves the cursor when the sink returns
+//! `Ok`. While batches are being delivered it reads the next one and hands it over, so that the sink does not wait
+//! for the journal. When the sink fails it backs off with jitter and tries again, and notes the reason for health
+//! and metrics. It never gives up and never drops a record.
 //!
-//! It works in one of two ways. Usually answers do not wait for the sink: then few and large batches are
-//! cheapest, and a batch that is not full waits a little for more. With `durability = "broker"` answers
-//! do wait: then a record leaves as soon as it is durable, read on the spot when it was written just now,
-//! and more batches may be on their way. Either way the sink first sees them in their order, and the
-//! cursor passes them in their order.
+//! It delivers in one of two ways. Usually no answer waits for the sink: then few large batches are cheapest, and a
+//! batch that is not full waits a little for more records. With `durability = "broker"` answers wait for the sink:
+//! then a record is delivered as soon as it is durable, is read without a blocking thread if it was written just
+//! now, and more batches may be in flight. In both ways the sink receives batches in order, and the cursor passes
+//! them in order.
+//!
+//! [`Forwarder::wait`] waits and returns an [`Event`]; [`Forwarder::handle_event`] decides and returns the next
+//! [`Step`].
 
-use crate::delivery::verify;
-use crate::delivery::{JOURNAL, lost};
-use crate::shared::Shared;
+use crate::config::GatewayConfig;
+use crate::delivery::status::{JOURNAL, no_answer};
+use crate::delivery::{Delivery, verify};
 use central::ports::{Away, AwayKind, Batch, BoxFuture};
 use futures_util::FutureExt;
 use journal::{Journal, ReadError, Reader};
@@ -24,78 +27,425 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Batches handed over and not yet confirmed, while nobody waits for them.
-const GATHERED_MAX: usize = 2;
-/// The same while answers wait for them: this many of any size,
-const HURRIED_FEW: usize = 4;
-/// and up to this many when they are worth it, so that a busy gateway does not pay for a batch per record.
-const HURRIED_MAX: usize = 16;
-const WORTH_IT_RECORDS: u64 = 64;
-/// What is read on the spot at most: so little, and written just now, is in the system's memory.
-const ON_THE_SPOT_RECORDS: u64 = 256;
-const ON_THE_SPOT_BYTES: u64 = 256 << 10;
-/// Batches are not made smaller than this for a sink that has little room left.
+/// Batches in flight at most while no answer waits for them.
+const IN_FLIGHT_MAX: usize = 2;
+/// Batches in flight at most while answers wait for them: this many of any size.
+const IN_FLIGHT_SMALL_MAX: usize = 4;
+/// The same for batches of at least [`LARGE_BATCH_RECORDS`], so that a busy gateway does not send a batch for each
+/// record.
+const IN_FLIGHT_LARGE_MAX: usize = 16;
+const LARGE_BATCH_RECORDS: u64 = 64;
+/// Up to these bounds records are read without a blocking thread: so few, written just now, are in the page cache.
+const INLINE_READ_RECORDS: u64 = 256;
+const INLINE_READ_BYTES: u64 = 256 << 10;
+/// Batches are not made smaller than this for a sink that is nearly full.
 const BATCH_RECORDS_MIN: usize = 32;
 
-/// Pause of the forwarder of a journal that has stopped; the process ends soon.
-const NOTHING_MORE: Duration = Duration::from_secs(1);
-
-/// What is learnt from how deliveries end.
-struct Manner {
-    /// Failures since the last success.
-    retries: u32,
-    /// Records of one batch at most. A sink with little room left takes small ones only, and a part of a
-    /// large one would arrive again with every try.
-    batch_records_max: usize,
-}
+/// Pause after the journal has stopped; the process ends soon.
+const STOPPED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until the journal is closed.
-pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut manner = Manner {
-        retries: 0,
-        batch_records_max: shared.config.batch_records_max,
-    };
+pub(crate) async fn run(delivery: Arc<Delivery>) {
+    let mut forwarder = Forwarder::new(delivery);
     loop {
-        match carry(&shared, &mut manner).await {
-            Stopped::Away(away) => {
-                shared.figures.delivery_failures.increment(1);
-                let was_heard = shared.delivery.delivered() > 0;
-                shared.watermark.sink_is_away(&away.to_string(), was_heard);
-                if away.kind == AwayKind::Full {
-                    let half = manner.batch_records_max / 2;
-                    manner.batch_records_max = half.max(BATCH_RECORDS_MIN);
-                }
-                shared.delivery.refused(away);
-            }
-            Stopped::Unreadable(error) => {
-                shared.figures.journal_unreadable.increment(1);
-                let away = unreadable(&error);
-                // Nothing behind it is delivered, so no answer can wait for that.
-                shared.watermark.sink_is_away(&away.to_string(), true);
-                if shared.delivery.away().as_ref() != Some(&away) {
-                    tracing::error!(%error, "the journal cannot be read: nothing behind this place is delivered");
-                }
-                shared.delivery.refused(away);
-            }
-            Stopped::Closed => return,
-        }
-        manner.retries += 1;
-        shared.delivery.nothing_under_way();
-        tokio::time::sleep(backoff(&shared, manner.retries)).await;
+        let stopped = forwarder.deliver_until_failure().await;
+        let Some(pause) = forwarder.handle_failure(stopped) else {
+            return;
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 
-/// Exponential from `retry_min_ms` to `retry_max_ms`, between half and all of it.
-fn backoff(shared: &Shared, retries: u32) -> Duration {
-    let (min, max) = (shared.config.retry_min_ms, shared.config.retry_max_ms);
-    let full = min
-        .saturating_mul(1 << retries.saturating_sub(1).min(20))
-        .min(max);
-    Duration::from_millis(full / 2 + fastrand::u64(0..=full / 2))
+/// What is learnt from how deliveries end.
+struct RetryState {
+    /// Failures since the last success.
+    retries: u32,
+    /// Records of one batch at most. A sink that is nearly full accepts only small batches, and stores a part of a
+    /// large one anew with every retry.
+    batch_records_max: usize,
 }
 
-/// A place in the journal that cannot be read, as a refusal like that of a sink: health, pace and figures know
-/// what to make of it.
+impl RetryState {
+    fn succeeded(&mut self, config: &GatewayConfig) {
+        self.retries = 0;
+        let doubled = self.batch_records_max.saturating_mul(2);
+        self.batch_records_max = doubled.min(config.batch_records_max);
+    }
+
+    fn sink_is_full(&mut self) {
+        self.batch_records_max = (self.batch_records_max / 2).max(BATCH_RECORDS_MIN);
+    }
+
+    /// The pause before the next attempt: exponential from `retry_min_ms` to `retry_max_ms`, between half of it and
+    /// all of it.
+    fn failed(&mut self, config: &GatewayConfig) -> Duration {
+        self.retries += 1;
+        let full = config
+            .retry_min_ms
+            .saturating_mul(1 << (self.retries - 1).min(20))
+            .min(config.retry_max_ms);
+        Duration::from_millis(full / 2 + fastrand::u64(0..=full / 2))
+    }
+}
+
+/// A batch that was handed to the sink.
+struct InFlight {
+    batch: Arc<Batch>,
+    result: BoxFuture<'static, Result<(), Away>>,
+}
+
+/// A batch read from the journal.
+struct ReadBatch {
+    /// `None` if the blocking thread that had it panicked.
+    reader: Option<Reader>,
+    batch: Batch,
+    result: Result<usize, ReadError>,
+}
+
+/// What the forwarder waited for.
+enum Event {
+    /// The delivery of the oldest batch has ended.
+    Delivered(Result<(), Away>),
+    /// Enough records are durable for the next batch.
+    Readable,
+    /// The next batch was read.
+    Read(Box<ReadBatch>),
+    /// The journal is closed.
+    Closed,
+}
+
+/// What the forwarder does next.
+enum Step {
+    /// Wait for an event.
+    Wait,
+    /// Read the next batch after `delay`.
+    Read { delay: Duration, is_inline: bool },
+    /// Wait for an event after this time.
+    Pause(Duration),
+    /// Wait for what is in flight, then stop.
+    Stop(Stopped),
+}
+
+/// Why delivery stopped.
+enum Stopped {
+    SinkFailed(Away),
+    Unreadable(ReadError),
+    Closed,
+}
+
+/// The journal is closed.
+#[derive(Debug)]
+struct Closed;
+
+struct Forwarder {
+    delivery: Arc<Delivery>,
+    retry: RetryState,
+    /// Whether answers wait for the sink.
+    is_eager: bool,
+    /// Records up to here were handed to the sink.
+    after: u64,
+    reader: Option<Reader>,
+    /// Oldest first.
+    in_flight: VecDeque<InFlight>,
+}
+
+impl Forwarder {
+    fn new(delivery: Arc<Delivery>) -> Self {
+        Self {
+            retry: RetryState {
+                retries: 0,
+                batch_records_max: delivery.config.batch_records_max,
+            },
+            is_eager: delivery.ack_gate.requires_broker_confirm(),
+            after: 0,
+            reader: None,
+            in_flight: VecDeque::with_capacity(IN_FLIGHT_LARGE_MAX),
+            delivery,
+        }
+    }
+
+    /// Delivers from the cursor on until something fails; then nothing is in flight any more.
+    async fn deliver_until_failure(&mut self) -> Stopped {
+        let mut stopped = self.deliver_loop().await;
+        while let Some(InFlight { batch, result }) = self.in_flight.pop_front() {
+            let result = result.await;
+            // Batches behind a refused one will be delivered again, whatever their result; this waits only so that
+            // no record is delivered twice at the same time. Batches before an unreadable record are done when
+            // they are delivered.
+            if matches!(stopped, Stopped::Unreadable(_)) {
+                match result {
+                    Ok(()) => self.delivered(&batch),
+                    Err(away) => stopped = Stopped::SinkFailed(away),
+                }
+            }
+        }
+        stopped
+    }
+
+    async fn deliver_loop(&mut self) -> Stopped {
+        self.after = self.delivery.journal.cursor();
+        self.reader = None;
+        let mut step = Step::Wait;
+        loop {
+            let event = match step {
+                Step::Wait => self.wait().await,
+                Step::Pause(pause) => {
+                    tokio::time::sleep(pause).await;
+                    self.wait().await
+                }
+                Step::Read { delay, is_inline } => {
+                    if !delay.is_zero() {
+                        tokio::time::sleep(delay).await;
+                    }
+                    Event::Read(Box::new(self.read(is_inline).await))
+                }
+                Step::Stop(stopped) => return stopped,
+            };
+            step = self.handle_event(event);
+        }
+    }
+
+    /// Waits until the oldest batch is delivered, or the next one can be read and may be in flight.
+    async fn wait(&mut self) -> Event {
+        let room = room(self.is_eager, self.in_flight.len());
+        let (journal, after) = (&self.delivery.journal, self.after);
+        let reader = self.reader.get_or_insert_with(|| journal.reader(after));
+        // With nothing in flight one record is enough.
+        let readable = readable(journal, after + room.unwrap_or(1) - 1, reader);
+        let readable = async {
+            match readable.await {
+                Ok(()) => Event::Readable,
+                Err(Closed) => Event::Closed,
+            }
+        };
+        match (self.in_flight.front_mut(), room) {
+            (None, _) => readable.await,
+            (Some(oldest), None) => Event::Delivered((&mut oldest.result).await),
+            (Some(oldest), Some(_)) => tokio::select! {
+                biased;
+                result = &mut oldest.result => Event::Delivered(result),
+                event = readable => event,
+            },
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) -> Step {
+        match event {
+            Event::Closed => Step::Stop(Stopped::Closed),
+            Event::Delivered(result) => self.handle_delivered(result),
+            Event::Readable => self.plan_read(),
+            Event::Read(read) => self.handle_read(*read),
+        }
+    }
+
+    fn handle_delivered(&mut self, result: Result<(), Away>) -> Step {
+        let oldest = self.in_flight.pop_front();
+        match (result, oldest) {
+            (Err(away), _) => Step::Stop(Stopped::SinkFailed(away)),
+            (Ok(()), oldest) => {
+                self.retry.succeeded(&self.delivery.config);
+                if let Some(InFlight { batch, .. }) = oldest {
+                    self.delivered(&batch);
+                }
+                Step::Wait
+            }
+        }
+    }
+
+    /// A batch that is not full waits a little for more records, unless answers wait for it.
+    fn plan_read(&self) -> Step {
+        let Delivery {
+            journal,
+            config,
+            status,
+            ..
+        } = &*self.delivery;
+        let waiting = journal.durable_seq().saturating_sub(self.after);
+        let is_full = waiting >= config.batch_records_max as u64;
+        let delay = match self.is_eager || is_full {
+            true => Duration::ZERO,
+            false => Duration::from_millis(config.batch_age_ms),
+        };
+        let is_inline = self.is_eager
+            && waiting <= INLINE_READ_RECORDS
+            && waiting.saturating_mul(status.record_bytes()) <= INLINE_READ_BYTES;
+        Step::Read { delay, is_inline }
+    }
+
+    fn handle_read(&mut self, read: ReadBatch) -> Step {
+        let ReadBatch {
+            reader,
+            batch,
+            result,
+        } = read;
+        self.reader = reader;
+        match result {
+            // What was read before an error is delivered; the next read returns the error again.
+            Ok(_) | Err(_) if !batch.is_empty() => {}
+            Ok(_) => {
+                // Readable, yet there is no record: the journal is being closed.
+                return Step::Pause(Duration::from_millis(self.delivery.config.retry_min_ms));
+            }
+            Err(ReadError::Forgotten { oldest_seq, .. }) => {
+                // The journal forgets only what was delivered.
+                self.after = self.after.max(oldest_seq.saturating_sub(1));
+                self.reader = None;
+                return Step::Wait;
+            }
+            Err(ReadError::Closed) => return Step::Stop(Stopped::Closed),
+            Err(error) => return Step::Stop(Stopped::Unreadable(error)),
+        }
+        self.after = batch.last_seq().unwrap_or(self.after);
+        let started = self.start_delivery(batch);
+        self.in_flight.push_back(started);
+        Step::Wait
+    }
+
+    /// Hands a batch to the sink. The delivery is polled once here, so that the sink receives batches in order; the
+    /// rest runs in a task of its own, beside the next read.
+    fn start_delivery(&self, batch: Batch) -> InFlight {
+        let batch = Arc::new(batch);
+        self.delivery.status.started();
+        let (sink, sent) = (Arc::clone(&self.delivery.sink), Arc::clone(&batch));
+        let delivering = async move { sink.deliver(sent).await };
+        let mut delivering = AssertUnwindSafe(delivering).catch_unwind().boxed();
+        let caught = |result: std::thread::Result<_>| {
+            result.unwrap_or_else(|_| Err(no_answer("the delivery panicked")))
+        };
+        let result = match (&mut delivering).now_or_never() {
+            Some(result) => std::future::ready(caught(result)).boxed(),
+            None => tokio::spawn(delivering)
+                .map(move |joined| match joined {
+                    Ok(result) => caught(result),
+                    Err(error) => Err(no_answer(&error.to_string())),
+                })
+                .boxed(),
+        };
+        InFlight { batch, result }
+    }
+
+    /// Reads the next batch; on a blocking thread unless `is_inline`, because the disk may be slow.
+    async fn read(&mut self, is_inline: bool) -> ReadBatch {
+        let (journal, after) = (&self.delivery.journal, self.after);
+        let reader = self.reader.take().unwrap_or_else(|| journal.reader(after));
+        let records_max = self.retry.batch_records_max;
+        if is_inline {
+            return read_batch(&self.delivery, reader, records_max);
+        }
+        let delivery = Arc::clone(&self.delivery);
+        let reading = move || read_batch(&delivery, reader, records_max);
+        let read = tokio::task::spawn_blocking(reading).await;
+        read.unwrap_or_else(|_| ReadBatch {
+            reader: None,
+            batch: Batch::new(self.delivery.gateway_id),
+            result: Ok(0),
+        })
+    }
+
+    /// The sink has the batch: the journal may forget it, and answers that waited for it are released.
+    fn delivered(&self, batch: &Batch) {
+        let Some(last) = batch.last_seq() else {
+            return;
+        };
+        let delivery = &self.delivery;
+        if let Err(error) = delivery.journal.forget_upto(last) {
+            // The next start delivers these records again, which changes nothing.
+            tracing::warn!(%error, "the journal does not forget what was delivered");
+        }
+        delivery.ack_gate.confirmed(last);
+        let (records, bytes) = (batch.len() as u64, batch.size_bytes() as u64);
+        let more_in_flight = !self.in_flight.is_empty();
+        delivery
+            .status
+            .delivered_batch(records, bytes, more_in_flight);
+        delivery.metrics.delivered_records.increment(records);
+        delivery.metrics.deliveries.increment(1);
+    }
+
+    /// Notes why delivery stopped, and returns the pause before the next attempt; `None` when the journal is closed.
+    fn handle_failure(&mut self, stopped: Stopped) -> Option<Duration> {
+        let Delivery {
+            metrics,
+            status,
+            ack_gate,
+            config,
+            ..
+        } = &*self.delivery;
+        match stopped {
+            Stopped::SinkFailed(away) => {
+                metrics.delivery_failures.increment(1);
+                let has_accepted = status.delivered() > 0;
+                ack_gate.sink_refuses(&away.to_string(), has_accepted);
+                if away.kind == AwayKind::Full {
+                    self.retry.sink_is_full();
+                }
+                status.refused(away);
+            }
+            Stopped::Unreadable(error) => {
+                metrics.journal_unreadable.increment(1);
+                let away = unreadable(&error);
+                // No record behind it is delivered, so no answer can wait for that.
+                ack_gate.sink_refuses(&away.to_string(), true);
+                if status.refusal().as_ref() != Some(&away) {
+                    tracing::error!(%error, "the journal cannot be read: no record behind this position is delivered");
+                }
+                status.refused(away);
+            }
+            Stopped::Closed => return None,
+        }
+        status.none_in_flight();
+        Some(self.retry.failed(config))
+    }
+}
+
+/// How many records must wait before the next batch may be in flight beside `in_flight` others; `None` = one of those
+/// must be delivered first.
+const fn room(is_eager: bool, in_flight: usize) -> Option<u64> {
+    match in_flight {
+        0..IN_FLIGHT_MAX => Some(1),
+        0..IN_FLIGHT_SMALL_MAX if is_eager => Some(1),
+        0..IN_FLIGHT_LARGE_MAX if is_eager => Some(LARGE_BATCH_RECORDS),
+        _ => None,
+    }
+}
+
+/// Waits until a record behind `after` is durable.
+async fn readable(journal: &Journal, after: u64, reader: &mut Reader) -> Result<(), Closed> {
+    poll_fn(|cx| {
+        if journal.poll_readable(after, cx.waker()) {
+            return Poll::Ready(Ok(()));
+        }
+        // Reading no record finds out whether the journal is closed.
+        if matches!(reader.read(0, 0, |_, _| {}), Err(ReadError::Closed)) {
+            return Poll::Ready(Err(Closed));
+        }
+        if journal.poisoned().is_some() {
+            // It would wake us again and again, and nothing will become durable.
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    })
+    .await?;
+    if journal.durable_seq() <= after {
+        tokio::time::sleep(STOPPED_PAUSE).await;
+    }
+    Ok(())
+}
+
+fn read_batch(delivery: &Delivery, mut reader: Reader, records_max: usize) -> ReadBatch {
+    let mut batch = Batch::new(delivery.gateway_id);
+    let bytes_max = delivery.config.batch_bytes_max;
+    let result = reader.read(records_max, bytes_max, |seq, record| {
+        batch.push(seq, record)
+    });
+    ReadBatch {
+        reader: Some(reader),
+        batch,
+        result,
+    }
+}
+
+/// An unreadable position in the journal, in the form of a sink's failure, which health, pacing and metrics know.
 fn unreadable(error: &ReadError) -> Away {
     let kind = match error {
         ReadError::Damaged(_) => AwayKind::Corrupt,
@@ -108,239 +458,13 @@ fn unreadable(error: &ReadError) -> Away {
     }
 }
 
-enum Stopped {
-    Away(Away),
-    Unreadable(ReadError),
-    Closed,
-}
-
-/// A batch on its way.
-struct Flight {
-    batch: Arc<Batch>,
-    delivery: BoxFuture<'static, Result<(), Away>>,
-}
-
-/// Delivers from the cursor on until something fails; then nothing is on its way any more.
-async fn carry(shared: &Arc<Shared>, manner: &mut Manner) -> Stopped {
-    let mut flights = VecDeque::with_capacity(HURRIED_MAX);
-    let mut stopped = fly(shared, &mut flights, manner).await;
-    while let Some(flight) = flights.pop_front() {
-        let landed = flight.delivery.await;
-        // Behind a refusal all will be delivered again, whatever became of it; but never twice at the same
-        // time. What lies before a place that cannot be read is done once it has landed.
-        if matches!(stopped, Stopped::Unreadable(_)) {
-            match landed {
-                Ok(()) => settle(shared, Some(&flight.batch), !flights.is_empty()),
-                Err(away) => stopped = Stopped::Away(away),
-            }
-        }
-    }
-    stopped
-}
-
-async fn fly(shared: &Arc<Shared>, flights: &mut VecDeque<Flight>, manner: &mut Manner) -> Stopped {
-    let journal = &shared.journal;
-    let hurries = shared.watermark.hurries();
-    let mut after = journal.cursor();
-    let mut reader = Some(journal.reader(after));
-    loop {
-        // Only a blocking thread that panicked keeps the reader: begin again where it was.
-        let mine = reader.get_or_insert_with(|| journal.reader(after));
-        // 1. What has landed moves the cursor.
-        let room = room(hurries, flights.len());
-        if let Some(first) = flights.front_mut() {
-            let landed = match room {
-                None => Some((&mut first.delivery).await),
-                Some(wanted) => tokio::select! {
-                    biased;
-                    landed = &mut first.delivery => Some(landed),
-                    there = readable(journal, after + wanted - 1, mine) => match there {
-                        Ok(()) => None,
-                        Err(Closed) => return Stopped::Closed,
-                    },
-                },
-            };
-            if let Some(result) = landed {
-                let batch = flights.pop_front().map(|flight| flight.batch);
-                if let Err(away) = result {
-                    return Stopped::Away(away);
-                }
-                manner.retries = 0;
-                let doubled = manner.batch_records_max.saturating_mul(2);
-                manner.batch_records_max = doubled.min(shared.config.batch_records_max);
-                settle(shared, batch.as_deref(), !flights.is_empty());
-                continue;
-            }
-        } else {
-            match readable(journal, after, mine).await {
-                Ok(()) => {}
-                Err(Closed) => return Stopped::Closed,
-            }
-        }
-        // 2. A batch that is not full waits a little for more, unless answers wait for it.
-        let waiting = journal.durable_seq().saturating_sub(after);
-        if !hurries && waiting < shared.config.batch_records_max as u64 {
-            tokio::time::sleep(Duration::from_millis(shared.config.batch_age_ms)).await;
-        }
-        // 3. The next batch takes off.
-        let Some(mine) = reader.take() else {
-            continue;
-        };
-        let on_the_spot = hurries
-            && waiting <= ON_THE_SPOT_RECORDS
-            && waiting.saturating_mul(shared.delivery.record_bytes()) <= ON_THE_SPOT_BYTES;
-        let read = if on_the_spot {
-            let (mine, batch, result) = read_some(shared, mine, manner.batch_records_max);
-            judge(mine, batch, result)
-        } else {
-            read_elsewhere(shared, mine, manner.batch_records_max).await
-        };
-        let batch = match read {
-            Ok((back, batch)) => {
-                reader = back;
-                batch
-            }
-            Err(ReadError::Forgotten { oldest_seq, .. }) => {
-                // Everything before it is forgotten, so it was delivered.
-                after = after.max(oldest_seq.saturating_sub(1));
-                reader = Some(journal.reader(after));
-                continue;
-            }
-            Err(ReadError::Closed) => return Stopped::Closed,
-            Err(error) => return Stopped::Unreadable(error),
-        };
-        let Some(last) = batch.last_seq() else {
-            // Readable, yet nothing there: the journal is being closed.
-            tokio::time::sleep(Duration::from_millis(shared.config.retry_min_ms)).await;
-            continue;
-        };
-        after = last;
-        flights.push_back(take_off(shared, batch).await);
-    }
-}
-
-/// How many records must wait for the next batch to take off beside those on their way; `None` = one of
-/// those must land first.
-const fn room(hurries: bool, flights: usize) -> Option<u64> {
-    match flights {
-        0..GATHERED_MAX => Some(1),
-        0..HURRIED_FEW if hurries => Some(1),
-        0..HURRIED_MAX if hurries => Some(WORTH_IT_RECORDS),
-        _ => None,
-    }
-}
-
-/// The journal is closed.
-#[derive(Debug)]
-struct Closed;
-
-/// Waits until there is something durable to read.
-async fn readable(journal: &Journal, after: u64, reader: &mut Reader) -> Result<(), Closed> {
-    poll_fn(|cx| {
-        if journal.poll_readable(after, cx.waker()) {
-            return Poll::Ready(Ok(()));
-        }
-        // Reading nothing tells.
-        if matches!(reader.read(0, 0, |_, _| {}), Err(ReadError::Closed)) {
-            return Poll::Ready(Err(Closed));
-        }
-        if journal.poisoned().is_some() {
-            // It would wake us again and again, and there will never be anything.
-            return Poll::Ready(Ok(()));
-        }
-        Poll::Pending
-    })
-    .await?;
-    if journal.durable_seq() <= after {
-        tokio::time::sleep(NOTHING_MORE).await;
-    }
-    Ok(())
-}
-
-/// Hands a batch over. Its first step is done here and now, so that the sink sees batches in their order;
-/// the rest is a task of its own, which goes on while we read.
-async fn take_off(shared: &Arc<Shared>, batch: Batch) -> Flight {
-    let batch = Arc::new(batch);
-    shared.delivery.one_more_under_way();
-    let (sink, taken) = (Arc::clone(&shared.sink), Arc::clone(&batch));
-    let delivering = async move { sink.deliver(taken).await };
-    let mut delivering = AssertUnwindSafe(delivering).catch_unwind().boxed();
-    let caught = |result: std::thread::Result<_>| {
-        result.unwrap_or_else(|_| Err(lost("handing a batch over panicked")))
-    };
-    let first_step = poll_fn(|cx| Poll::Ready(delivering.as_mut().poll(cx))).await;
-    let delivery = match first_step {
-        Poll::Ready(result) => std::future::ready(caught(result)).boxed(),
-        Poll::Pending => tokio::spawn(delivering)
-            .map(move |joined| match joined {
-                Ok(result) => caught(result),
-                Err(error) => Err(lost(&error.to_string())),
-            })
-            .boxed(),
-    };
-    Flight { batch, delivery }
-}
-
-type Read = Result<(Option<Reader>, Batch), ReadError>;
-
-/// Reads a batch on a blocking thread: the disk may be slow just now.
-async fn read_elsewhere(shared: &Arc<Shared>, reader: Reader, records_max: usize) -> Read {
-    let task = {
-        let shared = Arc::clone(shared);
-        move || read_some(&shared, reader, records_max)
-    };
-    match tokio::task::spawn_blocking(task).await {
-        Ok((reader, batch, result)) => judge(reader, batch, result),
-        Err(_) => Ok((None, Batch::new(shared.gateway_id))),
-    }
-}
-
-fn read_some(
-    shared: &Shared,
-    mut reader: Reader,
-    records_max: usize,
-) -> (Reader, Batch, Result<usize, ReadError>) {
-    let mut batch = Batch::new(shared.gateway_id);
-    let bytes_max = shared.config.batch_bytes_max;
-    let result = reader.read(records_max, bytes_max, |seq, record| {
-        batch.push(seq, record)
-    });
-    (reader, batch, result)
-}
-
-/// What was read before an error was right: deliver it, and meet the error the next time.
-fn judge(reader: Reader, batch: Batch, result: Result<usize, ReadError>) -> Read {
-    match result {
-        Err(error) if batch.is_empty() => Err(error),
-        Ok(_) | Err(_) => Ok((Some(reader), batch)),
-    }
-}
-
-/// The batch is stored: the journal may forget it, and who waited for that is let out.
-fn settle(shared: &Shared, batch: Option<&Batch>, more_in_flight: bool) {
-    let Some((batch, last)) = batch.and_then(|batch| Some((batch, batch.last_seq()?))) else {
-        return;
-    };
-    if let Err(error) = shared.journal.forget_upto(last) {
-        // The next start delivers them again, which changes nothing.
-        tracing::warn!(%error, "the journal does not forget what was delivered");
-    }
-    shared.watermark.confirmed(last);
-    let records = batch.len() as u64;
-    shared
-        .delivery
-        .landed(records, batch.size_bytes() as u64, more_in_flight);
-    shared.figures.delivered_records.increment(records);
-    shared.figures.deliveries.increment(1);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use journal::sim::SimDisk;
 
     #[tokio::test]
-    async fn who_waits_for_records_learns_that_the_journal_is_closed() {
+    async fn waiting_for_records_ends_when_the_journal_is_closed() {
         let (journal, _) =
             Journal::open_on(SimDisk::new(1), journal::Options::default()).expect("opens");
         let waiting = tokio::spawn({

@@ -1,22 +1,22 @@
-//! Reads once, at the start and in the background, all records that wait to be delivered: a damaged place is
-//! told at once, and not only when the delivery gets there, which may be hours later.
+//! Reads all records that wait to be delivered once, in the background after the start, so that damage is reported
+//! at once and not only when delivery gets there, which may be hours later.
 //!
-//! Chargers do not wait for it. It reads [`BYTES_PER_SECOND`] at most, and only what the last process left:
-//! what is written from now on was right when it was written, and is checked again when it is delivered.
+//! Chargers do not wait for it. It reads at most [`BYTES_PER_SECOND`], and only what the last process left: what
+//! is written from now on was correct when it was written, and is checked again when it is delivered.
 
-use crate::shared::Shared;
+use crate::delivery::Delivery;
 use journal::{ReadError, Reader};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// As much is read in a second at most: a quarter of what a slow disk gives.
+/// Bytes read per second at most: a quarter of a slow disk's rate.
 const BYTES_PER_SECOND: u64 = 32 << 20;
 const READ_RECORDS: usize = 8_192;
 const READ_BYTES: usize = 1 << 20;
-/// A disk that refuses to read is asked again after this time.
-const AGAIN: Duration = Duration::from_secs(10);
-/// The words of this many places are kept, from the first on; all are counted.
-const PLACES_MAX: usize = 64;
+/// Pause after the disk refused to read.
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
+/// Damaged positions kept with their sentence, from the first on; all are counted.
+const POSITIONS_MAX: usize = 64;
 
 /// What was found.
 #[derive(Default)]
@@ -24,37 +24,39 @@ pub(crate) struct Verified(Mutex<Found>);
 
 #[derive(Default)]
 struct Found {
-    /// The last number of each damaged place, with the sentence about it; ascending.
-    places: Vec<(u64, String)>,
-    /// How many more there are, beyond those.
+    /// The last sequence number of each damaged position and a sentence about it; ascending.
+    positions: Vec<(u64, String)>,
+    /// Damaged positions beyond those.
     more: u64,
-    /// What the disk says where it refuses just now.
+    /// The disk's current refusal to read.
     refusal: Option<String>,
 }
 
-/// Damaged places that hold up the delivery.
+/// Damaged positions that stop delivery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Damaged {
-    pub(crate) places: u64,
+    pub(crate) positions: u64,
     pub(crate) first: Option<String>,
 }
 
 impl Verified {
-    /// What is known, without what lies up to `cursor`: that is delivered.
+    /// The damage behind `cursor`: what lies before it is delivered.
     pub(crate) fn damaged(&self, cursor: u64) -> Damaged {
         let mut found = self.lock();
-        found.places.retain(|(last, _)| *last > cursor);
-        let first = found.places.first().map(|(_, sentence)| sentence);
+        found.positions.retain(|(last, _)| *last > cursor);
+        let first = found.positions.first().map(|(_, sentence)| sentence);
         Damaged {
-            places: found.places.len() as u64 + found.more + u64::from(found.refusal.is_some()),
+            positions: found.positions.len() as u64
+                + found.more
+                + u64::from(found.refusal.is_some()),
             first: first.or(found.refusal.as_ref()).cloned(),
         }
     }
 
     fn note(&self, last: u64, sentence: String) {
         let mut found = self.lock();
-        if found.places.len() < PLACES_MAX {
-            found.places.push((last, sentence));
+        if found.positions.len() < POSITIONS_MAX {
+            found.positions.push((last, sentence));
         } else {
             found.more += 1;
         }
@@ -65,20 +67,20 @@ impl Verified {
     }
 }
 
-/// What people are told about a place that cannot be read.
+/// The sentence for operators about a record that cannot be read.
 pub(crate) fn sentence(error: &ReadError) -> String {
     match error {
         ReadError::Io { .. } => format!(
-            "{error}; no record behind this place is delivered until the file can be read; if it is lost for \
+            "{error}; no record behind this position is delivered until the file can be read; if it is lost for \
              good, stop the gateway and run `wattpost journal salvage`"
         ),
         _ => format!("{error}; no record behind it is delivered until then"),
     }
 }
 
-/// Reads all that waits now; ends when it has.
-pub(crate) async fn run(shared: Arc<Shared>) {
-    let journal = &shared.journal;
+/// Reads all records that wait now, then ends.
+pub(crate) async fn run(delivery: Arc<Delivery>) {
+    let journal = &delivery.journal;
     let end = journal.durable_seq();
     let mut reader = journal.reader(journal.cursor());
     while reader.next_seq() <= end {
@@ -88,7 +90,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         };
         reader = back;
         if !matches!(result, Err(ReadError::Io { .. })) {
-            shared.verified.lock().refusal = None;
+            delivery.verified.lock().refusal = None;
         }
         match result {
             Ok(0) | Err(ReadError::Closed) => return,
@@ -110,18 +112,18 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 };
                 reader = back;
                 tracing::error!(%error, ?passed, "the journal is damaged");
-                shared.verified.note(*passed.end(), sentence(&error));
+                delivery.verified.note(*passed.end(), sentence(&error));
             }
             Err(error @ ReadError::Io { .. }) => {
-                shared.verified.lock().refusal = Some(sentence(&error));
-                tokio::time::sleep(AGAIN).await;
+                delivery.verified.lock().refusal = Some(sentence(&error));
+                tokio::time::sleep(RETRY_PAUSE).await;
                 if reader.next_seq() <= journal.cursor() {
                     reader = journal.reader(journal.cursor());
                 }
             }
         }
     }
-    shared.verified.lock().refusal = None;
+    delivery.verified.lock().refusal = None;
 }
 
 fn read_some(mut reader: Reader) -> (Reader, u64, Result<usize, ReadError>) {

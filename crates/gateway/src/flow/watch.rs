@@ -1,12 +1,14 @@
 //! The gateway's own watch: some times a second it sets the pace, and looks whether the journal
 //! still takes what chargers say. When it does not, all sockets are closed at once (rule Q-13).
 
+use crate::admission::Starts;
+use crate::clock::wall_clock;
 use crate::connection::registry::{Registry, Stop};
-use crate::delivery::Delivery;
 use crate::delivery::failover::queued_now;
+use crate::delivery::status::DeliveryStatus;
 use crate::flow::controller::{Controller, Sight};
 use crate::flow::pace::{STUCK, TICK};
-use crate::shared::{Shared, Starts, wall_clock};
+use crate::parts::Parts;
 use journal::{AppendError, Journal};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,88 +23,89 @@ const UNACCEPTED_SHARE: f64 = 0.125;
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// Runs until the journal is poisoned, and then says why through `failed`.
-pub(crate) async fn run(shared: Arc<Shared>, failed: watch::Sender<Option<String>>) {
+pub(crate) async fn run(parts: Arc<Parts>, failed: watch::Sender<Option<String>>) {
     let began = Instant::now();
-    let mut controller = Controller::new(pace_from(&shared));
+    let mut controller = Controller::new(pace_from(&parts));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut disk = DiskWatch::new(began);
     let mut count: u32 = 0;
     loop {
         ticks.tick().await;
-        if let Some(why) = shared.journal.poisoned() {
+        if let Some(why) = parts.delivery.journal.poisoned() {
             tracing::error!(why, "the journal stopped: closing all connections");
-            shared.stopping.store(true, Ordering::SeqCst);
-            stop_all(&shared, Stop::Poisoned);
-            shared.connections.close();
-            let _ = tokio::time::timeout(CLOSING, shared.connections.wait()).await;
+            parts.admission.stopping.store(true, Ordering::SeqCst);
+            stop_all(&parts, Stop::Poisoned);
+            parts.admission.connections.close();
+            let _ = tokio::time::timeout(CLOSING, parts.admission.connections.wait()).await;
             failed.send_replace(Some(format!("the journal stopped: {why}")));
             return;
         }
-        let status = shared.journal.status();
+        let status = parts.delivery.journal.status();
         let stalled_for = disk.stalled_for(Instant::now(), status.appended_seq, status.durable_seq);
-        watch_room(&shared, stalled_for);
+        watch_room(&parts, stalled_for);
 
-        let backlog = backlog(&shared);
-        let record_bytes = shared.delivery.record_bytes();
+        let backlog = parts.delivery.backlog();
+        let record_bytes = parts.delivery.status.record_bytes();
         let backlog_bytes = backlog.saturating_mul(record_bytes);
         // What is not known, or not any more, does not count: it paces nobody.
-        let queued = queued_now(&*shared.sink).unwrap_or(0);
+        let queued = queued_now(&*parts.delivery.sink).unwrap_or(0);
         let rate = controller.tick(
             began.elapsed(),
             Sight {
                 backlog_bytes,
                 record_bytes,
                 headroom_records: status.max_bytes.saturating_sub(status.used_bytes) / record_bytes,
-                delivered: shared.delivery.delivered(),
+                delivered: parts.delivery.status.delivered(),
                 queued,
-                sink_healthy: is_healthy(&shared.delivery, queued),
+                sink_healthy: is_healthy(&parts.delivery.status, queued),
             },
         );
         let now = Instant::now();
-        shared.pace.set(rate, now);
+        parts.flow.pace.set(rate, now);
         // While there is more than can be stored, those who are not accepted get little of it.
-        let unaccepted = f64::from(shared.config.unaccepted_per_second);
+        let unaccepted = f64::from(parts.config.unaccepted_per_second);
         let share = rate.map_or(unaccepted, |rate| rate * UNACCEPTED_SHARE);
-        shared.unaccepted.set(Some(unaccepted.min(share)), now);
+        parts.flow.unaccepted.set(Some(unaccepted.min(share)), now);
 
         count = count.wrapping_add(1);
         if count.is_multiple_of(GAUGES_EVERY) {
-            let figures = &shared.figures;
-            figures.connections.set(shared.registry.here() as f64);
-            figures.unknown_connections(shared.unknown_connections.count());
-            figures.backlog_records.set(backlog as f64);
-            figures.backlog_bytes.set(backlog_bytes as f64);
-            figures.queued_records.set(queued as f64);
-            figures.pace_rate.set(rate.unwrap_or(0.0));
-            figures
+            let metrics = &parts.metrics;
+            metrics.connections.set(parts.registry.here() as f64);
+            metrics.unknown_connections(parts.admission.unknown_connections.count());
+            metrics.backlog_records.set(backlog as f64);
+            metrics.backlog_bytes.set(backlog_bytes as f64);
+            metrics.queued_records.set(queued as f64);
+            metrics.pace_rate.set(rate.unwrap_or(0.0));
+            metrics
                 .pending_handshakes
-                .set(shared.pending_handshakes.len() as f64);
-            figures.lingering.set(shared.lingering.count() as f64);
-            let directory = &shared.directory;
+                .set(parts.admission.pending_handshakes.len() as f64);
+            metrics
+                .lingering
+                .set(parts.admission.lingering.count() as f64);
+            let directory = &parts.directory;
             let is_loaded = u8::from(directory.is_loaded());
-            figures.directory_loaded.set(f64::from(is_loaded));
+            metrics.directory_loaded.set(f64::from(is_loaded));
             let age = directory.age().unwrap_or_default();
-            figures.directory_age.set(age.as_secs_f64());
-            figures.waiting_messages.set(shared.pace.waiting() as f64);
-            shared.budget.report();
-            let damaged = shared.verified.damaged(shared.journal.cursor());
-            figures.journal_damaged_places.set(damaged.places as f64);
+            metrics.directory_age.set(age.as_secs_f64());
+            metrics
+                .waiting_messages
+                .set(parts.flow.pace.waiting() as f64);
+            parts.flow.budget.report();
+            let damaged = parts
+                .delivery
+                .verified
+                .damaged(parts.delivery.journal.cursor());
+            metrics.journal_damaged_places.set(damaged.positions as f64);
         }
     }
 }
 
 /// Whether the sink does its work. One that refuses for want of room while `queued` records wait in it with
 /// somebody at work on them is slow, not away.
-fn is_healthy(delivery: &Delivery, queued: u64) -> bool {
-    let is_slow = queued > 0 && delivery.is_full();
-    is_slow || delivery.healthy(STUCK)
-}
-
-/// Records durable here and not yet stored there.
-pub(crate) fn backlog(shared: &Shared) -> u64 {
-    let journal = &shared.journal;
-    journal.durable_seq().saturating_sub(journal.cursor())
+fn is_healthy(status: &DeliveryStatus, queued: u64) -> bool {
+    let is_slow = queued > 0 && status.is_full();
+    is_slow || status.healthy(STUCK)
 }
 
 /// Whether the disk still takes what is appended. A disk that hangs is as bad for chargers as a full
@@ -137,9 +140,9 @@ impl DiskWatch {
     }
 }
 
-fn watch_room(shared: &Shared, stalled_for: Duration) {
-    let full = shared.journal.full();
-    let is_stalled = stalled_for >= shared.config.durable_timeout();
+fn watch_room(parts: &Parts, stalled_for: Duration) {
+    let full = parts.delivery.journal.full();
+    let is_stalled = stalled_for >= parts.config.durable_timeout();
     let trouble = match full {
         Some(reason) => Some(reason.to_string()),
         None if is_stalled => Some(format!(
@@ -148,43 +151,47 @@ fn watch_room(shared: &Shared, stalled_for: Duration) {
         )),
         None => None,
     };
-    let was_in_trouble = shared.not_durable.load(Ordering::SeqCst);
+    let was_in_trouble = parts.admission.not_durable.load(Ordering::SeqCst);
     match trouble {
         Some(reason) if !was_in_trouble => {
             // First the mark, then the stop: see `accept::begin`.
-            shared.not_durable.store(true, Ordering::SeqCst);
+            parts.admission.not_durable.store(true, Ordering::SeqCst);
             tracing::error!(
                 reason,
-                connections = shared.registry.here(),
+                connections = parts.registry.here(),
                 "closing all connections: what they say could not be stored"
             );
-            stop_all(shared, Stop::NotDurable);
+            stop_all(parts, Stop::NotDurable);
         }
-        None if shared.starts.are_missing() => {
+        None if parts.admission.starts.are_missing() => {
             // The record that a connection ended was refused, and who was connected must not be taken
             // for connected for ever. A start speaks for all, so nobody may be here meanwhile.
             if !was_in_trouble {
-                shared.not_durable.store(true, Ordering::SeqCst);
+                parts.admission.not_durable.store(true, Ordering::SeqCst);
                 tracing::error!(
-                    connections = shared.registry.here(),
+                    connections = parts.registry.here(),
                     "closing all connections: the end of one could not be stored"
                 );
-                stop_all(shared, Stop::NotDurable);
+                stop_all(parts, Stop::NotDurable);
             }
-            match record_start(&shared.journal, &shared.registry, &shared.starts) {
-                Ok(()) => let_in_again(shared),
+            match record_start(
+                &parts.delivery.journal,
+                &parts.registry,
+                &parts.admission.starts,
+            ) {
+                Ok(()) => let_in_again(parts),
                 // The next look tries again.
                 Err(error) => tracing::debug!(%error, "a new start could not be stored"),
             }
         }
-        None if was_in_trouble => let_in_again(shared),
+        None if was_in_trouble => let_in_again(parts),
         Some(_) | None => {}
     }
 }
 
-fn let_in_again(shared: &Shared) {
+fn let_in_again(parts: &Parts) {
     tracing::info!("the journal has room again: chargers may come in");
-    shared.not_durable.store(false, Ordering::SeqCst);
+    parts.admission.not_durable.store(false, Ordering::SeqCst);
 }
 
 /// Records that the gateway starts, or starts anew: that all its earlier connections have ended.
@@ -210,15 +217,15 @@ pub(crate) fn record_start(
     }
 }
 
-fn stop_all(shared: &Shared, why: Stop) {
-    for control in shared.registry.all() {
+fn stop_all(parts: &Parts, why: Stop) {
+    for control in parts.registry.all() {
         control.stop(why);
     }
 }
 
-fn pace_from(shared: &Shared) -> u64 {
-    shared.config.pace_from_bytes.unwrap_or_else(|| {
-        let max = shared.journal.status().max_bytes;
+fn pace_from(parts: &Parts) -> u64 {
+    parts.config.pace_from_bytes.unwrap_or_else(|| {
+        let max = parts.delivery.journal.status().max_bytes;
         (max / 8).min(256 << 20)
     })
 }
@@ -252,7 +259,7 @@ mod tests {
             let at = Instant::now().checked_sub(age).expect("a clock that old");
             queued_now(&Seen(Some(Queued { records, at }))).unwrap_or(0)
         };
-        let delivery = Delivery::default();
+        let delivery = DeliveryStatus::default();
         assert!(is_healthy(&delivery, 0));
         delivery.refused(away(AwayKind::Full));
         assert!(is_healthy(&delivery, seen(5_000, Duration::ZERO)));

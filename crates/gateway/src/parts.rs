@@ -1,0 +1,32 @@
+//! The parts of a gateway. A task that needs one or two gets those; accepting, serving a connection and the
+//! regular tasks need most of them and share this.
+
+use crate::admission::Admission;
+use crate::cluster::ownership::Ownership;
+use crate::config::GatewayConfig;
+use crate::connection::frames::FrameOptions;
+use crate::connection::registry::Registry;
+use crate::delivery::Delivery;
+use crate::directory::Directory;
+use crate::flow::Flow;
+use crate::metrics::Metrics;
+use std::sync::Arc;
+
+/// All parts of one gateway.
+pub(crate) struct Parts {
+    pub(crate) config: Arc<GatewayConfig>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Which chargers and tokens are known.
+    pub(crate) directory: Arc<Directory>,
+    /// Which chargers are connected.
+    pub(crate) registry: Arc<Registry>,
+    /// Who may connect.
+    pub(crate) admission: Admission,
+    /// The journal and the way from it to the sink.
+    pub(crate) delivery: Arc<Delivery>,
+    /// How fast messages are taken in.
+    pub(crate) flow: Flow,
+    /// Which gateway has a charger's newest connection.
+    pub(crate) ownership: Arc<Ownership>,
+    pub(crate) frame_options: FrameOptions,
+}
