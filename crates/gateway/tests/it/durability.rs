@@ -1,15 +1,7 @@
 //! `durability = "broker"`: an answer after the sink has its record, and what happens when that takes long.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
-use common::charger::Charger;
-use common::{Setup, World, soon, until};
+use crate::common::charger::Charger;
+use crate::common::{Setup, World, soon, until};
 use gateway::Durability;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

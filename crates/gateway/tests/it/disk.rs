@@ -1,17 +1,9 @@
 //! What the journal's disk does to chargers: nothing is answered before it is durable, and when
 //! nothing can be made durable they are sent away rather than lied to.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
+use crate::common::charger::{Charger, TEXT, encode, request};
+use crate::common::{World, soon, until};
 use central::RecordKind;
-use common::charger::{Charger, TEXT, encode, request};
-use common::{World, soon, until};
 use journal::Journal;
 use journal::sim::{Fault, SimDisk};
 use std::sync::atomic::Ordering;

@@ -1,16 +1,8 @@
 //! Broken input of every kind on the socket: it gets what the standard asks for, and a bystander is
 //! answered all the while.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
-use common::charger::{BINARY, CLOSE, Charger, PING, PONG, TEXT, encode, request};
-use common::{World, soon, until};
+use crate::common::charger::{BINARY, CLOSE, Charger, PING, PONG, TEXT, encode, request};
+use crate::common::{World, soon, until};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

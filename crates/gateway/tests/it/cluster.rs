@@ -1,19 +1,11 @@
 //! Two gateways that share a directory, a database and news of each other.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
+use crate::common::charger::{Charger, request};
+use crate::common::{FakeDirectory, World, soon, transaction_id, until};
 use central::RecordKind;
 use central::memory::MemoryStore;
 use central::policy::UnknownCharger;
 use central::ports::{Announcements, News};
-use common::charger::{Charger, request};
-use common::{FakeDirectory, World, soon, transaction_id, until};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,19 +1,11 @@
 //! Who may come in: not before it is known who is known, and not kept out by whoever opens sockets,
 //! guesses passwords or takes places.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
+use crate::common::charger::{Charger, request, socket_from};
+use crate::common::{World, soon, until};
 use argon2::password_hash::PasswordHasher;
 use central::policy::UnknownCharger;
 use central::ports::Health;
-use common::charger::{Charger, request, socket_from};
-use common::{World, soon, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -115,7 +107,8 @@ async fn a_listener_with_security_profile_1_requires_a_password_of_every_charger
 async fn an_empty_directory_lets_the_policy_decide() {
     let world = World::start().await;
     Charger::connect(&world, "CP-1").await.heartbeat().await;
-    let strict = |setup: &mut common::Setup| setup.policy.unknown_charger = UnknownCharger::Reject;
+    let strict =
+        |setup: &mut crate::common::Setup| setup.policy.unknown_charger = UnknownCharger::Reject;
     let world = World::with(strict).await;
     let charger = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
     assert_eq!(charger.head.status, 404);

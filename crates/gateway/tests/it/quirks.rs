@@ -1,16 +1,8 @@
 //! Each known oddity of charger firmware that concerns framing, URL or credentials, by its number in
 //! the list of quirks: it is survived, answered, and never a reason to disconnect.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
-use common::charger::{BINARY, Charger, PING, PONG, TEXT, request};
-use common::{World, soon, transaction_id, until};
+use crate::common::charger::{BINARY, Charger, PING, PONG, TEXT, request};
+use crate::common::{World, soon, transaction_id, until};
 use gateway::AssumeVersion;
 use std::time::Duration;
 

@@ -2,18 +2,10 @@
 //! connections than the sink stores records a second, messages that are never finished, strangers that
 //! are not accepted.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
+use crate::common::charger::{CLOSE, Charger, PING, PONG, TEXT, encode, request};
+use crate::common::{World, soon, transaction_id, until};
 use central::RecordKind;
 use central::policy::UnknownCharger;
-use common::charger::{CLOSE, Charger, PING, PONG, TEXT, encode, request};
-use common::{World, soon, transaction_id, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

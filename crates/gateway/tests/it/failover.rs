@@ -1,17 +1,9 @@
 //! `FailoverSink`: through RabbitMQ, directly to the database while RabbitMQ is unavailable for long, and back.
 //! In virtual time.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
+use crate::common::until;
 use central::GatewayId;
 use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Queued, Sink};
-use common::until;
 use gateway::FailoverSink;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -135,7 +127,7 @@ impl Ends {
 
     /// As the forwarder does: again until it is taken.
     async fn deliver_in_the_end(&mut self) -> u64 {
-        let deadline = Instant::now() + common::PATIENCE;
+        let deadline = Instant::now() + crate::common::PATIENCE;
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         loop {
             match self.deliver(1).await {
@@ -196,7 +188,7 @@ async fn records_wait_within_the_grace_period_and_are_delivered_directly_after_i
 
     // Back by itself, and nothing was refused meanwhile.
     ends.broker.set(Mood::Takes);
-    let deadline = Instant::now() + common::PATIENCE;
+    let deadline = Instant::now() + crate::common::PATIENCE;
     while ends.health().detail.starts_with("delivering directly") {
         assert!(Instant::now() < deadline, "it never came back");
         ends.deliver(1).await.unwrap();
@@ -215,7 +207,7 @@ async fn a_rabbitmq_that_never_answers_delays_no_direct_delivery() {
     ends.deliver_in_the_end().await;
     ends.broker.set(Mood::BlackHole);
     let tried = ends.broker.calls();
-    let deadline = Instant::now() + common::PATIENCE;
+    let deadline = Instant::now() + crate::common::PATIENCE;
     while ends.broker.calls() == tried {
         assert!(Instant::now() < deadline, "it is not tried");
         let began = Instant::now();

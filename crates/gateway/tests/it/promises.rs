@@ -1,18 +1,10 @@
 //! What the gateway promises: an answer after its record is durable, one connection per charger, a
 //! stop and an outage that chargers survive.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
-
-mod common;
-
+use crate::common::charger::{Charger, TEXT, encode, request};
+use crate::common::{World, soon, transaction_id, until};
 use central::RecordKind;
 use central::policy::UnknownCharger;
-use common::charger::{Charger, TEXT, encode, request};
-use common::{World, soon, transaction_id, until};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -185,7 +177,8 @@ async fn a_resend_after_a_restart_gets_the_same_transaction_and_epochs_go_on() {
 
 #[tokio::test]
 async fn a_charger_is_known_while_the_database_is_away_at_the_start() {
-    let strict = |setup: &mut common::Setup| setup.policy.unknown_charger = UnknownCharger::Reject;
+    let strict =
+        |setup: &mut crate::common::Setup| setup.policy.unknown_charger = UnknownCharger::Reject;
     let world = World::with(strict).await;
     let charger = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
     assert_eq!(charger.head.status, 404);
