@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 CARGO  ?= cargo
+# What demo, quick, check and test build with; one profile, so that nothing is built twice.
+PROFILE := --profile ci
 PYTHON := target/python/bin/python
 export WATTPOST_PYTHON := $(CURDIR)/$(PYTHON)
 
@@ -17,19 +19,19 @@ build: ## the binary, optimised: target/release/wattpost
 	$(CARGO) build --release -p wattpost
 
 demo: ## build, then run the whole system embedded with 20 simulated chargers (Ctrl-C ends it)
-	@$(CARGO) build --release -p wattpost
+	@$(CARGO) build $(PROFILE) -p wattpost
 	@bash scripts/demo.sh
 
 test: setup ## every test: unit, property, crash, conformance, and the real binary under kill -9
-	$(CARGO) test --workspace --profile ci --no-fail-fast
+	$(CARGO) test --workspace $(PROFILE) --no-fail-fast
 
-quick: ## the inner ring only: seconds, no neighbours
-	$(CARGO) test -p ocpp -p central -p journal --lib
+quick: ## the inner ring only: seconds, no servers
+	$(CARGO) test $(PROFILE) -p ocpp -p central -p journal
 
 check: ## formatting, lints, docs: before every commit
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(PROFILE) --workspace --no-deps --document-private-items
 
 bench: setup ## speed beside an echo server, and the whole chain beside Node.js: ratios and tables
 	$(CARGO) build --release -p wattpost -p bench
@@ -46,7 +48,7 @@ drill: setup ## every failure scenario with real servers, at both durability set
 	target/release/wattpost drill $(DRILL)
 
 stories: setup ## the stories with the real binary at full length: 100 rounds of kill -9
-	WATTPOST_FULL=1 $(CARGO) test -p wattpost --profile ci --test stories -- --nocapture --test-threads 1
+	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test stories -- --nocapture --test-threads 1
 
 codegen: setup ## regenerate the tables of schema facts in crates/ocpp
 	$(CARGO) run -q -p xtask -- codegen --python $(PYTHON)

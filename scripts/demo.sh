@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-wattpost=target/release/wattpost
+wattpost=target/ci/wattpost
 dir=${DEMO_DIR:-target/demo}
 ocpp=127.0.0.1:${OCPP_PORT:-9000}
 http=127.0.0.1:${HTTP_PORT:-8080}
