@@ -1,13 +1,13 @@
-//! Our own clock: what records are stamped with, and whether it can be believed.
+//! The clock for the time of records, and whether it is plausible.
 //!
 //! A record's time is the system's, but never before the newest record of the journal, so that a clock that was set
-//! back a little does not put what is said now before what was said already. While it catches up it runs at nine
-//! tenths of its speed. Beyond [`HELD_MAX`] nothing is held: then one of the two times is wrong, and a time that was
-//! once ahead by a year must not last for a year.
+//! back a little does not date new messages before old ones. Until the system's clock has caught up, this one runs at
+//! nine tenths of its speed. A difference beyond [`HELD_MAX`] is not made up for: then one of the two times is wrong,
+//! and a time that was once ahead by a year must not last for a year.
 //!
-//! A wrong time can do lasting harm: whatever a year ahead said (a boot, a connection, a status) counts as the newest
-//! for a year. So chargers are refused while the system's time is before [`NO_EARLIER_THAN`], and while it is further
-//! from the database's than `gateway.clock_off_max_s` allows; they keep what they have to say until it is corrected.
+//! A wrong time does lasting harm: a message dated a year ahead (a boot, a connection, a status) counts as the newest
+//! for a year. So chargers are refused while the system's time is before [`NO_EARLIER_THAN`], and while it differs from
+//! the database's by more than `gateway.clock_off_max_s`; they keep their messages until it is corrected.
 
 use crate::connection::registry::{Registry, Stop};
 use crate::parts::Parts;
@@ -16,21 +16,21 @@ use central::ports::DirectorySource;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// No machine that runs this release has a right clock that shows less: 2026-01-01T00:00:00Z.
+/// A clock that shows an earlier time is wrong, because this release is newer: 2026-01-01T00:00:00Z.
 const NO_EARLIER_THAN: Timestamp = Timestamp(1_767_225_600_000);
 
-/// A clock that is behind the newest record by more than this is not held: it, or the record's, is wrong. Chargers
-/// are told the time that is held, so it must not be wrong by much, nor for long.
+/// If the system's clock is behind the newest record by more than this, it or the record's time is wrong, and the
+/// system's time is used. Chargers are told the held time, so it must not be wrong by much, nor for long.
 const HELD_MAX: Duration = Duration::from_secs(5 * 60);
 
 static CLOCK: Clock = Clock(Mutex::new(None));
 
-/// Now, as records and stations count it: the system's time, but not before any that was told earlier.
+/// The time now for records and stations: the system's time, but not before any time returned earlier.
 pub(crate) fn wall_clock() -> Timestamp {
     CLOCK.now(system(), Instant::now())
 }
 
-/// Lets [`wall_clock`] not fall behind `newest`, the time of the newest record.
+/// Keeps [`wall_clock`] from returning a time before `newest`, that of the newest record.
 pub(crate) fn hold(newest: Timestamp) {
     CLOCK.hold(newest, Instant::now());
 }
@@ -43,14 +43,14 @@ fn system() -> Timestamp {
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// The newest time that was told, in nanoseconds, and when.
+/// The newest time that was returned, in nanoseconds, and when.
 struct Clock(Mutex<Option<(i128, Instant)>>);
 
 impl Clock {
     fn hold(&self, newest: Timestamp, now: Instant) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = nanos(newest);
-        if held.is_none_or(|(told, _)| told < newest) {
+        if held.is_none_or(|(last, _)| last < newest) {
             *held = Some((newest, now));
         }
     }
@@ -58,17 +58,17 @@ impl Clock {
     fn now(&self, system: Timestamp, now: Instant) -> Timestamp {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let system = nanos(system);
-        let told = match *held {
-            Some((told, at)) => {
+        let time = match *held {
+            Some((last, at)) => {
                 let passed = now.saturating_duration_since(at).as_nanos();
-                let floor = told + i128::try_from(passed / 10 * 9).unwrap_or(0);
+                let floor = last + i128::try_from(passed / 10 * 9).unwrap_or(0);
                 let is_held = floor > system && floor - system <= HELD_MAX.as_nanos().cast_signed();
                 if is_held { floor } else { system }
             }
             None => system,
         };
-        *held = Some((told, now));
-        Timestamp(i64::try_from(told / 1_000_000).unwrap_or(i64::MAX))
+        *held = Some((time, now));
+        Timestamp(i64::try_from(time / 1_000_000).unwrap_or(i64::MAX))
     }
 }
 
@@ -76,11 +76,11 @@ fn nanos(at: Timestamp) -> i128 {
     i128::from(at.as_millis()) * 1_000_000
 }
 
-/// Whether the system's time can be believed.
+/// Whether the system's time is plausible.
 pub(crate) struct ClockCheck {
-    /// How far it may be from the database's; zero: as far as it likes.
+    /// By how much it may differ from the database's; zero: by any amount.
     off_max: Duration,
-    /// The newest record that the journal had at the start.
+    /// The time of the journal's newest record at the start.
     newest: Timestamp,
     /// The database's time, and when it was asked.
     database: Mutex<Option<(Timestamp, Instant)>>,
@@ -105,7 +105,7 @@ impl ClockCheck {
         }
     }
 
-    /// Why no charger may come in now, if so.
+    /// Why chargers are refused because of the clock, if they are.
     pub(crate) fn refusal(&self) -> Option<String> {
         self.refusal_at(system(), Instant::now())
     }
@@ -131,7 +131,7 @@ impl ClockCheck {
         ))
     }
 
-    /// What is to be said of the clock although chargers may come in.
+    /// A warning about the clock for health, although chargers are accepted.
     pub(crate) fn note(&self) -> Option<String> {
         self.note_at(system())
     }
@@ -167,10 +167,10 @@ pub(crate) async fn watch(source: Arc<dyn DirectorySource>, parts: Arc<Parts>) {
         parts.metrics.clock_wrong.set(f64::from(is_wrong));
         match (&refusal, was_refusing) {
             (Some(why), false) => {
-                tracing::error!("no charger may come in: {why}");
+                tracing::error!("chargers are refused: {why}");
                 stop_all(&parts.registry);
             }
-            (None, true) => tracing::info!("the clock is right again: chargers may come in"),
+            (None, true) => tracing::info!("the clock is right again: chargers may connect"),
             _ => {}
         }
         was_refusing = refusal.is_some();
@@ -195,7 +195,7 @@ mod tests {
     const LITTLE: i64 = 240_000;
 
     #[test]
-    fn a_clock_that_was_set_back_a_little_is_held_and_catches_up() {
+    fn time_does_not_go_back_when_the_clock_is_set_back_a_little() {
         let clock = Clock(Mutex::new(None));
         let start = Instant::now();
         clock.hold(NOON, start);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_a_clock_that_was_far_ahead_holds_nothing() {
+    fn a_record_from_far_ahead_does_not_hold_the_clock() {
         let clock = Clock(Mutex::new(None));
         let start = Instant::now();
         let ahead = NOON.plus_millis(365 * 24 * HOUR);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_comes_in_while_the_clock_is_absurd_or_far_from_the_databases() {
+    fn chargers_are_refused_while_the_clock_is_implausible_or_far_from_the_databases() {
         let check = ClockCheck::new(Duration::from_secs(86_400), Timestamp(0));
         let refused = |system| check.refusal_at(system, Instant::now());
         assert!(refused(Timestamp(HOUR)).is_some_and(|why| why.contains("1970-01-01T01")));

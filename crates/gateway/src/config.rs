@@ -1,5 +1,4 @@
-//! The gateway's settings. Each has a default that works, so that nothing need be set; each bound
-//! has a behaviour that its documentation names.
+//! The gateway's settings. Each has a working default; the documentation of each bound says what happens at it.
 
 use crate::admission::pending::PendingHandshakes;
 use ocpp::Version;
@@ -13,13 +12,13 @@ pub enum AssumeVersion {
     /// Refuse the handshake with 400.
     #[serde(rename = "refuse")]
     Refuse,
-    /// Take it for OCPP 1.6.
+    /// Assume OCPP 1.6.
     #[serde(rename = "1.6")]
     V16,
-    /// Take it for OCPP 2.0.1.
+    /// Assume OCPP 2.0.1.
     #[serde(rename = "2.0.1")]
     V201,
-    /// Take it for OCPP 2.1.
+    /// Assume OCPP 2.1.
     #[serde(rename = "2.1")]
     V21,
 }
@@ -37,17 +36,16 @@ impl AssumeVersion {
     }
 }
 
-/// What must have happened to a record before the charger hears its answer. Everything passes the
-/// journal either way; this only chooses which of two watermarks lets the answer out.
+/// What must have happened to a record before its answer is sent. Every record passes the journal in both cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// It is synced on this gateway's disk.
+    /// It is synced to this gateway's disk.
     #[default]
     Journal,
-    /// The sink has taken it as well: RabbitMQ has confirmed it, so that it outlives this gateway's
-    /// disk. When that takes longer than `durability_wait_ms`, answers fall back to the journal's
-    /// watermark until the sink has caught up, and a metric, a log line and the health page say so.
+    /// RabbitMQ has confirmed it too, so that it survives the loss of this gateway's disk. When that takes longer than
+    /// `durability_wait_ms`, answers wait only for the journal until the sink has caught up; a metric, the log and the
+    /// health page say so.
     Broker,
 }
 
@@ -83,27 +81,25 @@ pub struct GatewayConfig {
     pub listeners: Vec<ListenerConfig>,
 
     /// Version for a charger that offers no subprotocol: `"1.6"`, `"2.0.1"`, `"2.1"` or `"refuse"`.
-    /// Default `"1.6"`: chargers of that age forget the header (rule C-7).
+    /// Default `"1.6"`: old chargers omit the header (rule C-7).
     pub assume_version: AssumeVersion,
     /// Whether the Basic-auth user name must be the identity of the path, without regard to case.
-    /// Default true (rule S-3). Set false for chargers that send something else there.
+    /// Default true (rule S-3). Set false for chargers that send another user name.
     pub user_must_be_identity: bool,
-    /// Whether permessage-deflate is agreed to when a charger offers it. Default true (rule C-9).
+    /// Whether permessage-deflate is accepted when a charger offers it. Default true (rule C-9).
     pub compression: bool,
     /// Answers shorter than this many bytes are not compressed. Default 256: compressing less costs
     /// more time than the bytes are worth.
     pub compression_min_bytes: usize,
 
-    /// Connections at most; further handshakes get 503. Default 50,000. Less when the process may open
-    /// too few files: see [`GatewayConfig::fit_into`].
+    /// Connections at most; further handshakes get 503. Default 50,000. Lowered when the process may open too few
+    /// files: see [`GatewayConfig::fit_into`].
     pub connections_max: usize,
-    /// Sockets at most whose handshake is not finished. At this bound the one that has been silent for
-    /// longest (at least a second, without having sent the whole head of its request) is closed for a
-    /// newcomer; where there is none, the newcomer gets 503. Default 2,048. As many closed sockets may
-    /// linger for a second.
+    /// Sockets at most whose handshake is not finished. At this bound a new socket replaces the one that has been
+    /// silent for longest (at least a second, without having sent the whole head of its request); without such a
+    /// socket the new one gets 503. Default 2,048. As many closed sockets may linger for a second.
     pub handshakes_max: usize,
-    /// The same of one peer address (one /64 of IPv6), so that no single address can take all places.
-    /// Default 256. Only sockets count that have not finished their handshake, so any number of chargers
+    /// The same for one peer address (one /64 of IPv6), so that no single address can use all of them. Default 256. Only sockets count that have not finished their handshake, so any number of chargers
     /// may be connected behind one router or proxy; where all come through a proxy, set it to
     /// `handshakes_max`.
     pub handshakes_per_address_max: usize,
@@ -113,117 +109,111 @@ pub struct GatewayConfig {
     /// added, set it to `connections_max`. Where any charger was added, those that were not have at most three
     /// quarters of `connections_max` together.
     pub unknown_per_address_max: usize,
-    /// Handshakes accepted per second; further ones get 503 with `Retry-After`, which spreads the
-    /// herd after an outage (rule H-9). Default 5,000, with bursts of the same size.
+    /// Handshakes per second; further ones get 503 with `Retry-After`, which spreads reconnects after an outage (rule
+    /// H-9). Default 5,000, with bursts of the same size.
     pub handshakes_per_second: u32,
-    /// The same of one peer address (one /64 of IPv6), so that no single address can use up the rate of
-    /// all. Default 1,000. Where all chargers come through a proxy, set it to `handshakes_per_second`.
+    /// The same for one peer address (one /64 of IPv6), so that no single address can use up the total. Default 1,000. Where all chargers come through a proxy, set it to `handshakes_per_second`.
     pub handshakes_per_second_per_address: u32,
-    /// Milliseconds in which a handshake must be complete; then the socket is closed. Default 10,000.
+    /// Milliseconds within which a handshake must be complete; then the socket is closed. Default 10,000.
     pub handshake_timeout_ms: u64,
-    /// Milliseconds in which the first byte of a handshake must come; then the socket is closed. Default
-    /// 5,000: a charger speaks at once, and a packet that a mobile network lost is sent again within 3 s.
+    /// Milliseconds within which the first byte of a handshake must arrive; then the socket is closed. Default 5,000: a
+    /// charger sends at once, and a packet lost in a mobile network is sent again within 3 s.
     pub first_byte_timeout_ms: u64,
     /// Bytes of a request's head at most; longer ones get 431. Default 8,192.
     pub header_max_bytes: usize,
-    /// Password checks (Argon2) at the same time. Default 1: each takes tens of milliseconds of a
-    /// core, which the answers need too. Others wait, within the handshake's deadline: 128 for each
-    /// check, of these 16 from one peer address and 4 from one address with one identity; further ones
-    /// get 503.
+    /// Concurrent password checks (Argon2). Default 1: each takes tens of milliseconds of a core, which answers need
+    /// too. Others wait within the handshake's deadline: 128 for each concurrent check, of these 16 from one peer address
+    /// and 4 from one address with one identity; further ones get 503.
     pub password_checks_max: usize,
 
     /// Bytes of one message at most; a longer one closes the connection with 1009. Default 1 MiB.
     pub frame_max_bytes: usize,
-    /// Milliseconds in which a message must be complete, from its first byte on; then the connection is
-    /// closed with 1008. Pings between its parts change nothing; the time in which nothing is read from
-    /// the charger does not count. Default 60,000: a message of 1 MiB over 150 kbit/s.
+    /// Milliseconds within which a message must be complete, from its first byte on; then the connection is closed with
+    /// 1008. Pings between its parts do not extend the time; time in which the gateway does not read from the charger
+    /// does not count. Default 60,000: a message of 1 MiB at 150 kbit/s.
     pub unfinished_timeout_ms: u64,
-    /// Bytes of messages that are not complete, over all connections, as far as they exceed 2 KiB each;
-    /// when more is held, those connections are closed with 1008 that hold the most bytes for the
-    /// longest time. Default 64 MiB: sixty-four of the longest messages at the same moment. As many bytes more
-    /// may be held by whole messages of up to 16 KiB that wait for their turn while messages are paced.
+    /// Bytes of incomplete messages over all connections, for messages above 2 KiB; when more is held, the connections
+    /// that hold the most bytes for the longest time are closed with 1008. Default 64 MiB: sixty-four of the longest
+    /// messages at once. As many bytes more may be held by complete messages of up to 16 KiB that wait for their turn
+    /// while messages are paced.
     pub unfinished_max_bytes: usize,
-    /// Bytes of answers waiting for a slow reader; beyond it nothing more is read from that charger.
+    /// Bytes of answers waiting for a slow reader; above it nothing more is read from that charger.
     /// Default 64 KiB.
     pub outbound_max_bytes: usize,
-    /// Milliseconds without any progress in writing until the connection is closed. Default 30,000.
+    /// Milliseconds without progress in writing after which the connection is closed. Default 30,000.
     pub write_timeout_ms: u64,
-    /// Seconds of silence until a ping is sent. Default 30 (rule H-3: shorter than the idle timers of
+    /// Seconds of silence after which a ping is sent. Default 30 (rule H-3: shorter than the idle timers of
     /// mobile networks).
     pub ping_interval_s: u64,
-    /// Pings that may stay unanswered; then the connection is closed. Any byte counts as an answer.
+    /// Pings that may remain unanswered before the connection is closed. Any byte counts as an answer.
     /// Default 2.
     pub ping_misses_max: u32,
-    /// Seconds of silence allowed to a charger that has never answered a ping on this connection:
-    /// some never do. Default 900: three heartbeats.
+    /// Seconds of silence allowed to a charger that has not answered a ping on this connection: some never do. Default
+    /// 900: three heartbeats.
     pub silence_max_s: u64,
-    /// Milliseconds that a new connection waits for the old one of the same charger to hand over
-    /// what it remembers. Default 2,000.
+    /// Milliseconds that a new connection waits for what the charger's old connection remembers. Default 2,000.
     pub handover_timeout_ms: u64,
 
-    /// Records of one batch to the sink at most. Default 4,000: what is merged per row pays most when there is
-    /// much to catch up with.
+    /// Records of one batch to the sink at most. Default 4,000: large batches merge more changes of the same row, which
+    /// helps most with a backlog.
     pub batch_records_max: usize,
     /// Bytes of one batch at most. Default 4 MiB.
     pub batch_bytes_max: usize,
-    /// Milliseconds that a batch that is not full waits for more. Default 20: it spares the database
-    /// a commit for every few records.
+    /// Milliseconds that a batch that is not full waits for more records. Default 20: it saves the database a commit for
+    /// every few records.
     pub batch_age_ms: u64,
     /// First pause after a delivery that failed, in milliseconds; doubles up to `retry_max_ms`, with
     /// jitter. Default 50.
     pub retry_min_ms: u64,
-    /// Longest pause after a delivery that failed, in milliseconds. Default 1,000: what is back is found
-    /// soon, and a look costs next to nothing.
+    /// Longest pause after a delivery that failed, in milliseconds. Default 1,000: a retry costs next to nothing.
     pub retry_max_ms: u64,
 
-    /// What must have happened to a record before its answer: `"journal"` (synced on this gateway's
-    /// disk) or `"broker"` (RabbitMQ has confirmed it too). Default `"journal"`. With `"broker"` a
-    /// gateway's disk may be lost for good without losing what was acknowledged, and answers take one
-    /// round trip to RabbitMQ longer.
+    /// What must have happened to a record before its answer is sent: `"journal"` (synced to this gateway's disk) or
+    /// `"broker"` (RabbitMQ has confirmed it too). Default `"journal"`. With `"broker"` acknowledged messages survive the
+    /// loss of a gateway's disk, and answers take one round trip to RabbitMQ longer.
     pub durability: Durability,
-    /// Milliseconds that an answer waits for RabbitMQ's confirm at most, with `durability = "broker"`;
-    /// then the journal's sync is enough for all answers until RabbitMQ has caught up. Default 500:
+    /// Milliseconds that an answer waits for RabbitMQ's confirm at most, with `durability = "broker"`; then answers wait
+    /// only for the journal's sync until RabbitMQ has caught up. Default 500:
     /// far below the 30 s after which chargers give up (rule F-26), and above a short stall.
     pub durability_wait_ms: u64,
-    /// Seconds for which RabbitMQ must have been away until records take the direct road to the
-    /// database. Default 10: a restart of RabbitMQ is shorter, and the journal holds them meanwhile.
+    /// Seconds for which RabbitMQ must have been unavailable before records are delivered directly to the database.
+    /// Default 10: a restart of RabbitMQ is shorter, and the journal holds the records meanwhile.
     pub broker_grace_s: u64,
 
-    /// Bytes acknowledged but not yet stored from which answers are paced while the sink is healthy.
+    /// Bytes acknowledged but not yet stored above which messages are paced while the sink is healthy.
     /// Default: an eighth of the journal's bound, at most 256 MiB. 0 switches pacing off.
     pub pace_from_bytes: Option<u64>,
-    /// Milliseconds that pacing may hold one answer back until further handshakes get 503: chargers
-    /// outside keep what they have, while each one inside makes the others wait longer. Those inside wait
-    /// for their turn, however long it takes. Default 20,000: below the 30 s after which chargers give up
-    /// (rule F-26).
+    /// If a turn takes longer than this many milliseconds while messages are paced, further handshakes get 503:
+    /// chargers that are not connected keep their messages, while each connected one makes the others wait longer.
+    /// Connected chargers wait for their turn however long it takes. Default 20,000: below the 30 s after which chargers
+    /// give up (rule F-26).
     pub pace_wait_max_ms: u64,
 
-    /// Messages per second taken in from all chargers together that are not accepted (pending or
-    /// rejected); further ones wait unread. One such charger gets one a second, and one less for each
-    /// 4 KiB, after the first ten. Default 100: they may only boot, which they do once a minute or less
-    /// often, and nobody shall fill the journal without being accepted (rule B-4).
+    /// Messages per second taken in from all chargers together that are not accepted (pending or rejected); further ones
+    /// wait unread. After its first ten, each such charger may send one per second, where every 4 KiB count as one
+    /// more. Default 100: such chargers may only boot, which they do once a minute or less often, and must not fill the
+    /// journal (rule B-4).
     pub unaccepted_per_second: u32,
 
-    /// Milliseconds for which the journal's disk may take nothing while records wait for it; then all
-    /// sockets are closed and handshakes get 503 until it goes on, as with a full journal. Default
-    /// 10,000: a third of the 30 s that chargers wait (rule H-11).
+    /// Milliseconds without progress of the journal's disk while records wait for it; then all connections are closed
+    /// and handshakes get 503 until it makes progress, as with a full journal. Default 10,000: a third of the 30 s that
+    /// chargers wait (rule H-11).
     pub durable_timeout_ms: u64,
 
-    /// Seconds between looks at the directory's source. Default 3. Until the first of them succeeded, or a
-    /// kept directory was read, handshakes get 503.
+    /// Seconds between loads of the directory. Default 3. Until the first load has succeeded, or a kept directory was
+    /// read, handshakes get 503.
     pub directory_refresh_s: u64,
-    /// Milliseconds that a question about an unknown token may take; then the policy decides without
-    /// an answer. Default 500.
+    /// Milliseconds that the look-up of a token may take; then the policy decides. Default 500.
     pub token_timeout_ms: u64,
-    /// Seconds by which this machine's clock may be off the database's; beyond that chargers are refused with 503
-    /// until one of the two is corrected, because what is recorded under a wrong time counts as the newest, or the
-    /// oldest, for good. 0: as far as it likes. Default 86,400: no right clock is off by a day, whatever its time
-    /// zone. Without effect with SQLite, which has the same clock.
+    /// Seconds by which this machine's clock may differ from the database's; above it chargers are refused with 503
+    /// until one of the two is corrected, because a message recorded under a wrong time counts as the newest, or the
+    /// oldest, for good. 0: any difference is allowed. Default 86,400: no correct clock differs by a day, whatever its
+    /// time zone. Without effect with SQLite, which uses the same clock.
     pub clock_off_max_s: u64,
-    /// `Retry-After` of a 503, in seconds; up to twice that is told, at random. Default 10.
+    /// `Retry-After` of a 503, in seconds; a random value between this and twice this is sent. Default 10.
     pub retry_after_s: u64,
-    /// Bytes of the journal's newest records read at start so that resends are recognised over a
-    /// restart. Default 64 MiB.
+    /// Bytes of the journal's newest records read at the start, so that resends are recognised after a restart. Default
+    /// 64 MiB.
     pub resend_replay_max_bytes: u64,
     /// Seconds over which the connections are closed at a stop. Default 10: thousands of chargers
     /// that reconnect in the same instant would be a storm (rule H-9).
@@ -279,14 +269,14 @@ impl Default for GatewayConfig {
     }
 }
 
-/// 2 MiB: escaped six times over it still fits into the 16 MiB that RabbitMQ 4 takes by default.
+/// 2 MiB: even if JSON escapes make it six times as long, it fits into the 16 MiB that RabbitMQ 4 accepts by default.
 const FRAME_BYTES_MAX: usize = 2 << 20;
 
 impl GatewayConfig {
-    /// What is wrong with these settings, if anything: the key, the value and what would be right.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// With one sentence about the first setting that cannot work.
+    /// With one sentence about the first setting that cannot work: the key, the value and what would be right.
     pub fn check(&self) -> Result<(), String> {
         let at_least = |key: &str, value: u64, least: u64| {
             if value < least {
@@ -389,14 +379,12 @@ impl GatewayConfig {
             .saturating_add(self.lingering_max() as u64)
     }
 
-    /// These settings with `connections_max` (and, where there are very few, `handshakes_max`) lowered so
-    /// that all sockets of chargers together take at most `handles` file handles. Whatever else the
-    /// process needs (journal, database, RabbitMQ, HTTP) must have been taken off before: then no number
-    /// of sockets can take the handles that delivery needs.
+    /// These settings with `connections_max` (and, with very few handles, `handshakes_max`) lowered so that all sockets
+    /// of chargers together use at most `handles` file handles. Subtract what the rest of the process needs (journal,
+    /// database, RabbitMQ, HTTP) first: then no number of sockets can use up the handles that delivery needs.
     ///
     /// # Errors
-    /// When there are too few for even a handful of chargers ([`HANDLES_MIN`](Self::HANDLES_MIN)): how
-    /// many more are needed.
+    /// With the number of missing handles, if there are fewer than [`HANDLES_MIN`](Self::HANDLES_MIN).
     pub fn fit_into(&self, handles: u64) -> Result<Self, u64> {
         if handles < Self::HANDLES_MIN {
             return Err(Self::HANDLES_MIN - handles);
@@ -461,7 +449,7 @@ impl GatewayConfig {
         Duration::from_millis(self.durable_timeout_ms)
     }
 
-    /// How long RabbitMQ must have been away until records take the direct road; for
+    /// How long RabbitMQ must have been unavailable before records are delivered directly; for
     /// [`FailoverSink::new`](crate::FailoverSink::new).
     #[must_use]
     pub const fn broker_grace(&self) -> Duration {
@@ -530,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn all_sockets_together_fit_into_the_handles_that_there_are() {
+    fn all_sockets_together_fit_into_the_available_handles() {
         let config = GatewayConfig::default();
         assert_eq!(config.fit_into(1 << 20), Ok(config.clone()));
         assert_eq!(config.fit_into(config.handles_max()), Ok(config.clone()));
@@ -538,7 +526,7 @@ mod tests {
             let fitting = config.fit_into(handles).expect("enough");
             assert!(fitting.handles_max() <= handles, "{handles}: {fitting:?}");
             assert_eq!(fitting.check(), Ok(()), "{handles}");
-            // Most of them are for chargers that are connected.
+            // Most handles are for connected chargers.
             assert!(
                 fitting.connections_max as u64 * 2 >= handles,
                 "{handles}: {fitting:?}"

@@ -1,14 +1,14 @@
-//! Who is known: chargers and tokens, kept here so that chargers are answered without asking anyone.
+//! The known chargers and tokens, kept in memory so that chargers are answered without a query.
 //!
-//! A snapshot is loaded from the database every few seconds, swapped in whole, and kept in the data
-//! directory, so that a gateway started while the database is away still knows its chargers. Only a
-//! token that the snapshot does not hold is asked for, with a short deadline; while the database is
-//! known to be away not even that.
+//! A snapshot is loaded from the database every few seconds, replaced as a whole, and kept in the data directory, so
+//! that a gateway that starts while the database is unavailable knows its chargers. Only a token that is not in the
+//! snapshot is looked up in the database, with a short deadline, and not while the database is known to be
+//! unavailable.
 //!
-//! Without any snapshot (the database was never reached, and none is kept or the kept one cannot be
-//! read) nobody can be told from anybody else. A policy for unknown chargers must not decide then: it
-//! would let in a charger without its password, or refuse one that is known. So handshakes get 503
-//! until there is a snapshot ([`Directory::is_loaded`]). An empty snapshot is one.
+//! Without a snapshot (the database was never reached, and no kept snapshot can be read) it is not known which chargers
+//! are known. The policy for unknown chargers must not decide then: it would accept a charger without its password, or
+//! refuse a known one. So handshakes get 503 until there is a snapshot ([`Directory::is_loaded`]). An empty snapshot is
+//! a snapshot.
 
 use crate::connection::registry::Control;
 use arc_swap::ArcSwap;
@@ -23,28 +23,29 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 
 const FILE: &str = "directory.json";
-/// Questions to the database at the same time; each holds a blocking thread while it hangs.
-const QUESTIONS_MAX: usize = 8;
-/// How long a start waits for the source, without and with a kept directory.
+/// Concurrent token look-ups; each holds a blocking thread while the database hangs.
+const LOOKUPS_MAX: usize = 8;
+/// How long the start waits for the source without a kept snapshot.
 const FIRST_LOAD: Duration = Duration::from_secs(10);
+/// How long the start waits for the source with a kept snapshot.
 const FIRST_LOAD_KEPT: Duration = Duration::from_secs(1);
 
-/// What changed for one charger.
+/// A change of one charger.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     /// Its identity in lower case.
     pub(crate) key: String,
-    /// It is no longer known, or its password is another: it must come in anew.
-    pub(crate) must_return: bool,
+    /// It was removed or its password was changed: it must connect again.
+    pub(crate) must_reconnect: bool,
 }
 
-struct Known {
+struct Snapshot {
     chargers: HashMap<String, Arc<ChargerProfile>>,
     tokens: HashMap<String, Token>,
     revision: Option<u64>,
 }
 
-impl Known {
+impl Snapshot {
     fn new(snapshot: DirectorySnapshot) -> Self {
         Self {
             chargers: snapshot
@@ -64,14 +65,14 @@ impl Known {
             .filter(|key| !new.chargers.contains_key(*key));
         let removed = removed.map(|key| Change {
             key: key.clone(),
-            must_return: true,
+            must_reconnect: true,
         });
         let changed = new.chargers.iter().filter_map(|(key, profile)| {
             let old = self.chargers.get(key);
             let old_hash = old.and_then(|old| old.password_hash.as_ref());
             (old != Some(profile)).then(|| Change {
                 key: key.clone(),
-                must_return: old_hash != profile.password_hash.as_ref(),
+                must_reconnect: old_hash != profile.password_hash.as_ref(),
             })
         });
         removed.chain(changed).collect()
@@ -80,22 +81,23 @@ impl Known {
 
 /// The gateway's directory.
 pub(crate) struct Directory {
-    known: ArcSwap<Known>,
+    snapshot: ArcSwap<Snapshot>,
     source: Arc<dyn DirectorySource>,
     file: PathBuf,
     refresh: Duration,
-    question_timeout: Duration,
-    questions: Arc<Semaphore>,
-    away: AtomicBool,
-    trouble: Mutex<Option<Away>>,
-    look_now: Notify,
-    /// One load at a time: a slow one must not put its snapshot over a newer one. Held while the source
-    /// is asked. Says whether the source has answered since the start; until then its revision is not
-    /// compared with the kept one, which may have come from another database.
+    lookup_timeout: Duration,
+    lookups: Arc<Semaphore>,
+    is_unavailable: AtomicBool,
+    /// Why the last load failed, if it did.
+    failure: Mutex<Option<Away>>,
+    refresh_now: Notify,
+    /// Whether the source has answered since the start; until then its revision is not compared with the kept one,
+    /// which may have come from another database. Locked during a load, so that a slow load cannot overwrite a newer
+    /// snapshot.
     has_answered: Mutex<bool>,
-    /// What loads have changed and nobody was told yet.
+    /// Changes that were loaded and not yet handed to `on_change`.
     changes: Mutex<Vec<Change>>,
-    /// When the source last confirmed what is known.
+    /// When the source last confirmed the snapshot.
     confirmed: Mutex<Option<Confirmed>>,
 }
 
@@ -107,13 +109,13 @@ struct Confirmed {
 }
 
 impl Directory {
-    /// Loads the directory: from its source, or as it was kept if the source is away or slow. Blocks
-    /// for a bounded time.
+    /// Loads the directory from its source, or the kept snapshot if the source is unavailable or slow. Blocks for a
+    /// bounded time.
     pub(crate) fn open(
         source: Arc<dyn DirectorySource>,
         data_dir: &Path,
         refresh: Duration,
-        question_timeout: Duration,
+        lookup_timeout: Duration,
     ) -> Arc<Self> {
         let file = data_dir.join(FILE);
         let mut confirmed = None;
@@ -123,33 +125,33 @@ impl Directory {
                     at: Instant::now(),
                     age: age_of(&file),
                 });
-                Known::new(snapshot)
+                Snapshot::new(snapshot)
             }
             Ok(Err(error)) => {
-                tracing::warn!(file = %file.display(), %error, "the kept directory is damaged and is not used; it is loaded anew");
-                nobody()
+                tracing::warn!(file = %file.display(), %error, "the kept directory is damaged and is not used; it is loaded from the database");
+                no_snapshot()
             }
             Err(error) => {
                 if error.kind() != std::io::ErrorKind::NotFound {
                     tracing::warn!(file = %file.display(), %error, "the kept directory cannot be read");
                 }
-                nobody()
+                no_snapshot()
             }
         };
-        let patience = match kept.revision {
+        let wait_max = match kept.revision {
             Some(_) => FIRST_LOAD_KEPT,
             None => FIRST_LOAD,
         };
         let directory = Arc::new(Self {
-            known: ArcSwap::from_pointee(kept),
+            snapshot: ArcSwap::from_pointee(kept),
             source,
             file,
             refresh,
-            question_timeout,
-            questions: Arc::new(Semaphore::new(QUESTIONS_MAX)),
-            away: AtomicBool::new(false),
-            trouble: Mutex::default(),
-            look_now: Notify::new(),
+            lookup_timeout,
+            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
+            is_unavailable: AtomicBool::new(false),
+            failure: Mutex::default(),
+            refresh_now: Notify::new(),
             has_answered: Mutex::new(false),
             changes: Mutex::default(),
             confirmed: Mutex::new(confirmed),
@@ -162,106 +164,106 @@ impl Directory {
                 let _ = loaded.send(());
             }
         });
-        if is_loaded.recv_timeout(patience).is_err() {
-            tracing::warn!("the directory is slow to load; beginning with what is known");
+        if is_loaded.recv_timeout(wait_max).is_err() {
+            tracing::warn!("the directory is slow to load; starting with the kept snapshot");
         }
         if !directory.is_loaded() {
             tracing::error!(
                 file = %directory.file.display(),
-                "no charger is let in: the database was never reached and no directory is kept; handshakes get 503 \
+                "no charger may connect: the database was never reached and no directory is kept; handshakes get 503 \
                  until the database answers"
             );
         }
         directory
     }
 
-    /// Whether there is a snapshot, loaded or kept. Without one nobody may come in, and nobody may be
-    /// taken for unknown.
+    /// Whether there is a snapshot, loaded or kept. Without one no charger may connect, and none may be treated as
+    /// unknown.
     pub(crate) fn is_loaded(&self) -> bool {
-        self.known.load().revision.is_some()
+        self.snapshot.load().revision.is_some()
     }
 
-    /// How long ago the source last confirmed what is known. After a start with a kept directory: how
-    /// long ago that was written, which is longer. `None` without any snapshot.
+    /// How long ago the source last confirmed the snapshot; for a kept one, how long ago it was written. `None` without
+    /// a snapshot.
     pub(crate) fn age(&self) -> Option<Duration> {
         let confirmed = *lock(&self.confirmed);
         confirmed.map(|confirmed| confirmed.at.elapsed() + confirmed.age)
     }
 
-    /// Whether anybody has added any charger.
+    /// Whether any charger was added.
     pub(crate) fn has_chargers(&self) -> bool {
-        !self.known.load().chargers.is_empty()
+        !self.snapshot.load().chargers.is_empty()
     }
 
     /// The profile of a charger; `key` is its identity in lower case.
     pub(crate) fn charger(&self, key: &str) -> Option<Arc<ChargerProfile>> {
-        self.known.load().chargers.get(key).cloned()
+        self.snapshot.load().chargers.get(key).cloned()
     }
 
-    /// A token, if the snapshot holds it.
+    /// A token, if it is in the snapshot.
     pub(crate) fn token(&self, id: &str) -> Option<Token> {
-        let known = self.known.load();
+        let known = self.snapshot.load();
         if let Some(token) = known.tokens.get(id) {
             return Some(token.clone());
         }
         known.tokens.get(&id.to_lowercase()).cloned()
     }
 
-    /// Asks the source for a token that the snapshot does not hold, and tells the connection: what it
-    /// said, or that it cannot be asked, within the deadline.
+    /// Looks up a token that is not in the snapshot, and sends the connection the answer, or that there is none within
+    /// the deadline.
     pub(crate) fn ask(self: &Arc<Self>, control: &Arc<Control>, question_id: u64, id: String) {
-        let tell = move |control: &Control, answer| {
-            control.tell(Fact::Token {
+        let send = move |control: &Control, answer| {
+            control.answer(Fact::Token {
                 question_id,
                 answer,
             });
         };
-        if self.away.load(Ordering::Relaxed) {
-            tell(control, TokenAnswer::CannotAsk);
+        if self.is_unavailable.load(Ordering::Relaxed) {
+            send(control, TokenAnswer::CannotAsk);
             return;
         }
         let (directory, control) = (Arc::clone(self), Arc::clone(control));
         tokio::spawn(async move {
-            let asked = tokio::time::timeout(
-                directory.question_timeout,
+            let lookup = tokio::time::timeout(
+                directory.lookup_timeout,
                 Arc::clone(&directory).ask_source(id),
             );
-            let answer = asked.await.unwrap_or(TokenAnswer::CannotAsk);
-            tell(&control, answer);
+            let answer = lookup.await.unwrap_or(TokenAnswer::CannotAsk);
+            send(&control, answer);
         });
     }
 
     async fn ask_source(self: Arc<Self>, id: String) -> TokenAnswer {
-        let Ok(permit) = Arc::clone(&self.questions).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&self.lookups).acquire_owned().await else {
             return TokenAnswer::CannotAsk;
         };
-        let asked = tokio::task::spawn_blocking(move || {
+        let lookup = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             self.source.token(&id)
         });
-        match asked.await {
+        match lookup.await {
             Ok(Ok(Some(token))) => TokenAnswer::Known(token),
             Ok(Ok(None)) => TokenAnswer::Unknown,
             Ok(Err(_)) | Err(_) => TokenAnswer::CannotAsk,
         }
     }
 
-    /// Looks at the source again and again, for ever, and says what changed.
+    /// Reloads the snapshot regularly and calls `on_change` for each change; never returns.
     pub(crate) async fn keep_fresh(self: Arc<Self>, on_change: impl Fn(&Change)) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.refresh) => {}
-                () = self.look_now.notified() => {}
+                () = self.refresh_now.notified() => {}
             }
             let directory = Arc::clone(&self);
-            // A source that hangs holds this one thread; questions are answered `CannotAsk` meanwhile.
+            // A source that hangs holds this one thread; look-ups are answered `CannotAsk` meanwhile.
             let loading = tokio::task::spawn_blocking(move || directory.load());
             tokio::pin!(loading);
             if tokio::time::timeout(self.refresh, &mut loading)
                 .await
                 .is_err()
             {
-                self.away.store(true, Ordering::Relaxed);
+                self.is_unavailable.store(true, Ordering::Relaxed);
                 let _ = loading.await;
             }
             let changes = std::mem::take(&mut *lock(&self.changes));
@@ -269,50 +271,51 @@ impl Directory {
         }
     }
 
-    /// Something was changed: the next look at the source is now.
+    /// Reloads the snapshot now: something was changed.
     pub(crate) fn refresh_now(&self) {
-        self.look_now.notify_one();
+        self.refresh_now.notify_one();
     }
 
     fn load(&self) {
         let mut has_answered = lock(&self.has_answered);
-        let revision = self.known.load().revision;
-        let trouble = match self.source.load(revision.filter(|_| *has_answered)) {
+        let revision = self.snapshot.load().revision;
+        let failure = match self.source.load(revision.filter(|_| *has_answered)) {
             Ok(None) => None,
             Ok(Some(snapshot)) => {
                 self.keep(&snapshot);
-                let new = Arc::new(Known::new(snapshot));
-                let old = self.known.swap(Arc::clone(&new));
+                let new = Arc::new(Snapshot::new(snapshot));
+                let old = self.snapshot.swap(Arc::clone(&new));
                 lock(&self.changes).extend(old.changes_to(&new));
                 if old.revision.is_none() {
                     tracing::info!(
                         chargers = new.chargers.len(),
                         tokens = new.tokens.len(),
-                        "the directory is loaded: chargers may come in"
+                        "the directory is loaded: chargers may connect"
                     );
                 }
                 None
             }
             Err(away) => Some(away),
         };
-        if trouble.is_none() {
+        if failure.is_none() {
             *has_answered = true;
             *lock(&self.confirmed) = Some(Confirmed {
                 at: Instant::now(),
                 age: Duration::ZERO,
             });
         }
-        self.away.store(trouble.is_some(), Ordering::Relaxed);
-        let mut last = lock(&self.trouble);
-        match (&*last, &trouble) {
+        self.is_unavailable
+            .store(failure.is_some(), Ordering::Relaxed);
+        let mut last = lock(&self.failure);
+        match (&*last, &failure) {
             (None, Some(away)) if self.is_loaded() => {
-                tracing::warn!(%away, "the directory cannot be refreshed; going on with what is known");
+                tracing::warn!(%away, "the directory cannot be refreshed; the last snapshot stays in use");
             }
             (None, Some(away)) => tracing::warn!(%away, "the directory cannot be loaded"),
             (Some(_), None) => tracing::info!("the directory can be refreshed again"),
             (None, None) | (Some(_), Some(_)) => {}
         }
-        *last = trouble;
+        *last = failure;
     }
 
     fn keep(&self, snapshot: &DirectorySnapshot) {
@@ -321,10 +324,10 @@ impl Directory {
         }
     }
 
-    /// A few words on how it is, and what is wrong with its source, if anything.
+    /// A short description, and why the last load failed, if it did.
     pub(crate) fn health(&self) -> (String, Option<Away>) {
-        let known = self.known.load();
-        let words = match known.revision {
+        let known = self.snapshot.load();
+        let description = match known.revision {
             Some(_) => format!(
                 "{} chargers and {} tokens known",
                 known.chargers.len(),
@@ -332,7 +335,7 @@ impl Directory {
             ),
             None => "no directory was loaded since the start, and none is kept".to_owned(),
         };
-        (words, lock(&self.trouble).clone())
+        (description, lock(&self.failure).clone())
     }
 }
 
@@ -340,7 +343,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long ago a file was written; nothing if the clock went back since.
+/// How long ago a file was written; zero if the clock was set back since.
 fn age_of(file: &Path) -> Duration {
     let written = std::fs::metadata(file).and_then(|about| about.modified());
     written
@@ -349,16 +352,16 @@ fn age_of(file: &Path) -> Duration {
         .unwrap_or_default()
 }
 
-fn nobody() -> Known {
-    Known {
+fn no_snapshot() -> Snapshot {
+    Snapshot {
         chargers: HashMap::new(),
         tokens: HashMap::new(),
         revision: None,
     }
 }
 
-/// Either the old file or the new one is there after a power cut, whole. Only its owner may read it:
-/// it holds password hashes.
+/// Replaces the file so that after a power cut either the old or the new one is there, complete. Only its owner may
+/// read it: it holds password hashes.
 fn write_atomically(file: &Path, snapshot: &DirectorySnapshot) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let bytes = serde_json::to_vec(snapshot)?;
@@ -431,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_started_while_the_database_is_away_knows_its_chargers() {
+    fn a_gateway_started_while_the_database_is_unavailable_knows_its_chargers() {
         let dir = tempfile::tempdir().expect("a directory");
         let source = Arc::new(Source::default());
         *source.snapshot.lock().expect("no panic") = Some(snapshot());
@@ -448,29 +451,29 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_for_a_charger_is_told() {
-        let old = Known::new(snapshot());
+    fn a_changed_or_removed_charger_is_reported() {
+        let old = Snapshot::new(snapshot());
         let mut changed = snapshot();
         let profile = changed.chargers.get_mut("cp-1").expect("is there");
         profile.registration = Registration::Pending;
-        let change = |key: &str, must_return| Change {
+        let change = |key: &str, must_reconnect| Change {
             key: key.into(),
-            must_return,
+            must_reconnect,
         };
-        let pending = Known::new(changed.clone());
+        let pending = Snapshot::new(changed.clone());
         assert_eq!(old.changes_to(&old), []);
         assert_eq!(old.changes_to(&pending), [change("cp-1", false)]);
         let profile = changed.chargers.get_mut("cp-1").expect("is there");
         profile.password_hash = Some("new".into());
         assert_eq!(
-            pending.changes_to(&Known::new(changed)),
+            pending.changes_to(&Snapshot::new(changed)),
             [change("cp-1", true)]
         );
-        assert_eq!(old.changes_to(&nobody()), [change("cp-1", true)]);
+        assert_eq!(old.changes_to(&no_snapshot()), [change("cp-1", true)]);
     }
 
     #[test]
-    fn a_damaged_kept_directory_is_none_and_nobody_is_taken_for_unknown() {
+    fn a_damaged_kept_directory_counts_as_no_snapshot() {
         let dir = tempfile::tempdir().expect("a directory");
         for damaged in [&b"{\"chargers\": {"[..], b"", b"{}", b"\0\0\0\0"] {
             std::fs::write(dir.path().join(FILE), damaged).expect("writes");
@@ -530,7 +533,7 @@ mod tests {
     /// A charger that the kept directory let in is told to come anew when the first load, which was
     /// slower than the start, says that its password is another.
     #[tokio::test]
-    async fn what_a_slow_first_load_changes_is_told_too() {
+    async fn changes_of_a_slow_first_load_are_reported_too() {
         let dir = tempfile::tempdir().expect("a directory");
         let source = Arc::new(Source::default());
         *source.snapshot.lock().expect("no panic") = Some(snapshot());
@@ -554,7 +557,7 @@ mod tests {
         drop(open_gate);
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         tokio::spawn(Arc::clone(&directory).keep_fresh(move |change| {
-            let _ = tell.send((change.key.clone(), change.must_return));
+            let _ = tell.send((change.key.clone(), change.must_reconnect));
         }));
         let change = tokio::time::timeout(Duration::from_secs(20), told.recv()).await;
         assert_eq!(change.expect("is told"), Some(("cp-1".to_owned(), true)));

@@ -1,4 +1,4 @@
-//! How the gateway is, for whoever asks: answered from what is known already, without waiting.
+//! The gateway's health, answered from what is known already, without waiting.
 
 use crate::delivery::status::JOURNAL;
 use crate::flow::pace::STUCK;
@@ -7,18 +7,18 @@ use central::ports::{Health, HealthProbe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-pub(crate) struct Probe {
+pub(crate) struct GatewayHealth {
     parts: Arc<Parts>,
 }
 
-impl Probe {
+impl GatewayHealth {
     pub(crate) const fn new(parts: Arc<Parts>) -> Self {
         Self { parts }
     }
 
     fn gateway(&self) -> Health {
         let parts = &self.parts;
-        let here = parts.registry.here();
+        let here = parts.registry.connected();
         let (up, detail) = if parts.admission.stopping.load(Ordering::SeqCst) {
             (false, "stopping".to_owned())
         } else if let Some(why) = parts.admission.clock.refusal() {
@@ -47,7 +47,7 @@ impl Probe {
                 .map_or_else(String::new, |words| format!(" ({words})"));
             (false, format!("{reason}{detail}"))
         } else if self.parts.admission.not_durable.load(Ordering::SeqCst) {
-            (false, "its disk takes nothing just now".to_owned())
+            (false, "its disk accepts no records now".to_owned())
         } else if let Some(why) = self.unreadable() {
             (false, why)
         } else {
@@ -61,10 +61,10 @@ impl Probe {
         }
     }
 
-    /// Why not all that waits in the journal can be delivered, if a place in it cannot be read.
+    /// Why not all records of the journal can be delivered, if one cannot be read.
     fn unreadable(&self) -> Option<String> {
         let parts = &self.parts;
-        let met = parts
+        let refusal = parts
             .delivery
             .status
             .refusal()
@@ -74,10 +74,10 @@ impl Probe {
             .verified
             .damaged(parts.delivery.journal.cursor());
         let more = damaged.positions.saturating_sub(1);
-        let first = met.map(|away| away.detail).or(damaged.first)?;
+        let first = refusal.map(|away| away.detail).or(damaged.first)?;
         Some(match more {
             0 => first,
-            _ => format!("{first} (and {more} more damaged places)"),
+            _ => format!("{first} (and {more} more damaged positions)"),
         })
     }
 
@@ -85,7 +85,7 @@ impl Probe {
         let delivery = &self.parts.delivery.status;
         let waiting = self.parts.delivery.backlog();
         let (up, detail) = match delivery.refusal() {
-            // Chargers are answered all the same.
+            // Chargers are answered nevertheless.
             Some(away) => (
                 away.what != JOURNAL && self.parts.delivery.ack_gate.fallback().is_some(),
                 format!("{away}; {waiting} records wait in the journal"),
@@ -93,10 +93,10 @@ impl Probe {
             None if !delivery.healthy(STUCK) => (
                 false,
                 format!(
-                    "a delivery has been under way for long; {waiting} records wait in the journal"
+                    "a delivery has been in flight for long; {waiting} records wait in the journal"
                 ),
             ),
-            None => (true, format!("{waiting} records on their way")),
+            None => (true, format!("{waiting} records in flight")),
         };
         let detail = match self.parts.delivery.ack_gate.fallback() {
             Some(why) => format!("{detail}; answers do not wait for a confirm: {why}"),
@@ -110,20 +110,20 @@ impl Probe {
     }
 
     fn directory(&self) -> Health {
-        let (words, trouble) = self.parts.directory.health();
-        let detail = match &trouble {
+        let (words, failure) = self.parts.directory.health();
+        let detail = match &failure {
             Some(away) => format!("{words}, but not refreshed: {away}"),
             None => words,
         };
         Health {
             part: "directory",
-            up: trouble.is_none(),
+            up: failure.is_none(),
             detail,
         }
     }
 }
 
-impl HealthProbe for Probe {
+impl HealthProbe for GatewayHealth {
     fn health(&self) -> Vec<Health> {
         vec![
             self.gateway(),

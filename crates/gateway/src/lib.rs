@@ -1,19 +1,19 @@
-//! The door: holds the line with each charger and loses nothing.
+//! The gateway: holds the WebSocket connection of each charger and loses no message.
 //!
-//! A charger's way: `accept` reads the handshake and says who it is, the registry gives it
-//! the place of its older connection, and a task of its own (`connection`) carries frames to its
-//! [`central::station::Station`], records to the journal and answers back, each only when
-//! its record is durable. Behind it `forwarder` carries the records on to a
-//! [`Sink`], which may be a [`FailoverSink`]; `watermark` says which records' answers may go out,
-//! `watch` sets the pace and closes the door when nothing more can be made durable, and `elsewhere` keeps
-//! the peace with other gateways. Nothing in here knows a rule of OCPP, a database or a broker.
+//! `admission` reads the handshake, finds out which charger it is and whether it may connect. The registry hands over
+//! what the charger's older connection remembers. A task for each connection (`connection`) passes messages to its
+//! [`central::station::Station`], appends records to the journal, and sends each answer once its record is durable.
+//! `delivery` takes the records from the journal to a [`Sink`], which may be a [`FailoverSink`]; its acknowledgement
+//! gate says which answers may be sent. `flow` sets the pace, and closes all connections when no record can be made
+//! durable. `cluster` closes connections that are older than one at another gateway. This crate knows no rule of OCPP,
+//! no database and no broker.
 //!
 //! ```text
-//!    elsewhere                        ┌── watermark ◀──┐ confirmed
-//!      │                      durable ▼                │
-//! accept ─▶ connection (one per charger) ─▶ journal ─▶ forwarder ─▶ sink
-//!   │           │    ▲                      ▲
-//! directory   station┘                    watch ─▶ controller ─▶ pace
+//! cluster::ownership                         ┌── ack_gate ◀──┐ confirmed
+//!      │                             durable ▼               │
+//! admission ─▶ connection (one per charger) ─▶ journal ─▶ forwarder ─▶ sink
+//!   │             │    ▲                       ▲
+//! directory     station┘                  flow::watch ─▶ controller ─▶ pace
 //! ```
 
 mod admission;
@@ -62,12 +62,12 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of a record beside its payload, at most: header, identity, id, action, answer, reason.
+/// Most bytes of a record besides its payload: header, identity, id, action, answer, reason.
 const RECORD_OVERHEAD: usize = 8 << 10;
-/// Pause between two slices of connections that are closed at a stop.
-const SLICE: Duration = Duration::from_millis(50);
+/// Pause between two groups of connections that are closed at a stop.
+const GROUP_PAUSE: Duration = Duration::from_millis(50);
 
-/// What the gateway works with.
+/// What the gateway is given.
 pub struct GatewayDeps {
     /// Where records become durable. The gateway never closes it.
     pub journal: Journal,
@@ -75,14 +75,14 @@ pub struct GatewayDeps {
     pub gateway_id: GatewayId,
     /// Where durable records go.
     pub sink: Arc<dyn Sink>,
-    /// Where chargers and tokens are known.
+    /// Where chargers and tokens are read from.
     pub directory: Arc<dyn DirectorySource>,
-    /// What the operator decided.
+    /// The operator's decisions.
     pub policy: Arc<Policy>,
     /// Where the directory is kept between starts; the gateway writes `directory.json` there.
     pub data_dir: PathBuf,
-    /// What gateways tell each other, if there may be several: the newest connection of a charger wins
-    /// everywhere, and changes of the directory are looked at at once.
+    /// Events between gateways, if there may be several: the newest connection of a charger wins everywhere, and
+    /// changes of the directory are loaded at once.
     pub announcements: Option<Arc<dyn Announcements>>,
 }
 
@@ -97,13 +97,13 @@ pub enum StartError {
     Listen {
         /// Which address.
         address: SocketAddr,
-        /// The system's words.
+        /// The operating system's error.
         source: std::io::Error,
         /// What to do about it.
         cure: &'static str,
     },
     /// The journal cannot be read or written.
-    #[error("read the journal for what chargers said last: {0}")]
+    #[error("read the journal's newest records: {0}")]
     Journal(String),
 }
 
@@ -117,8 +117,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Rebuilds what is remembered of the chargers from the journal, opens the port and starts the
-    /// forwarder. Must be called within a Tokio runtime; everything runs there.
+    /// Rebuilds what is remembered of the chargers from the journal, listens, and starts the tasks. Must be called
+    /// within a Tokio runtime, in which everything runs.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -189,8 +189,8 @@ impl Gateway {
         self.local_addrs[0]
     }
 
-    /// Waits until no promise can be kept any more (the journal is poisoned), and says why. By then
-    /// all sockets are closed. Never ready otherwise.
+    /// Waits until the journal has failed for good, and returns the reason. By then all connections are closed. Never
+    /// ready otherwise.
     pub async fn failed(&self) -> String {
         let mut failed = self.failed.clone();
         let why = failed
@@ -204,9 +204,8 @@ impl Gateway {
         }
     }
 
-    /// Stops: the port is closed, answers in hand finish, sockets close with 1001 in slices over
-    /// `grace`. Returns when all are closed, or a little after `grace` at the latest; the journal
-    /// stays with its owner.
+    /// Stops: closes the listeners, sends the answers that are due, and closes all connections with 1001, in groups
+    /// over `grace`. Returns when all are closed, or a little after `grace`. Does not close the journal.
     pub async fn shutdown(&self, grace: Duration) {
         let admission = &self.parts.admission;
         let end = Instant::now() + grace;
@@ -214,7 +213,7 @@ impl Gateway {
         self.accepting.cancel();
         admission.connections.close();
         let stopping = async {
-            self.close_in_slices(grace).await;
+            self.close_in_groups(grace).await;
             admission.connections.wait().await;
         };
         if tokio::time::timeout(grace, stopping).await.is_err() {
@@ -223,16 +222,16 @@ impl Gateway {
                 "connections left at the end of the grace period"
             );
         }
-        self.deliver_what_is_left(end).await;
+        self.deliver_backlog(end).await;
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             task.abort();
         }
     }
 
-    /// As long as the sink takes records: what stays in the journal is safe, but nobody sees it until
+    /// Waits for the backlog while the sink accepts records: what stays in the journal is safe, but is not stored until
     /// the next start.
-    async fn deliver_what_is_left(&self, end: Instant) {
+    async fn deliver_backlog(&self, end: Instant) {
         let delivery = &self.parts.delivery;
         while delivery.backlog() > 0 && delivery.status.healthy(pace::STUCK) && Instant::now() < end
         {
@@ -240,30 +239,30 @@ impl Gateway {
         }
     }
 
-    /// Over the first half of `grace`, so that the last ones still have time to finish.
-    async fn close_in_slices(&self, grace: Duration) {
+    /// Closes all connections over the first half of `grace`, so that the last ones have time to finish.
+    async fn close_in_groups(&self, grace: Duration) {
         let all = self.parts.registry.all();
-        let slices = (grace / 2).as_millis() / SLICE.as_millis();
+        let groups = (grace / 2).as_millis() / GROUP_PAUSE.as_millis();
         let size = all
             .len()
-            .div_ceil(usize::try_from(slices).unwrap_or(1).max(1));
-        // A handful needs no spreading.
-        for slice in all.chunks(size.max(32)) {
-            for control in slice {
+            .div_ceil(usize::try_from(groups).unwrap_or(1).max(1));
+        // A few connections need no spreading.
+        for group in all.chunks(size.max(32)) {
+            for control in group {
                 control.stop(Stop::Shutdown);
             }
-            tokio::time::sleep(SLICE).await;
+            tokio::time::sleep(GROUP_PAUSE).await;
         }
-        // Those whose handshake ended meanwhile.
+        // Those that were accepted meanwhile.
         for control in self.parts.registry.all() {
             control.stop(Stop::Shutdown);
         }
     }
 
-    /// How the gateway, its journal and its sink are.
+    /// Reports the health of the gateway, its journal and its delivery.
     #[must_use]
     pub fn probe(&self) -> Arc<dyn HealthProbe> {
-        Arc::new(health::Probe::new(Arc::clone(&self.parts)))
+        Arc::new(health::GatewayHealth::new(Arc::clone(&self.parts)))
     }
 }
 
@@ -287,13 +286,13 @@ fn refused(address: SocketAddr, source: std::io::Error) -> StartError {
     }
 }
 
-/// The operator changed what is set for a charger that may be here.
+/// The operator changed a charger that may be connected.
 fn apply_change(registry: &Registry, change: &Change) {
     if let Some(control) = registry.find(&change.key) {
-        if change.must_return {
+        if change.must_reconnect {
             control.stop(Stop::Refused);
         } else {
-            control.look_up_profile();
+            control.profile_changed();
         }
     }
 }
@@ -319,16 +318,16 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
     tracing::info!(
         records = resumed.records,
         chargers,
-        "read what chargers said last"
+        "read the journal's newest records"
     );
     let starts = Starts::default();
     if let Err(error) = watch::record_start(&journal, &registry, &starts) {
-        // Full or broken: nobody comes in before the watch could record it.
+        // The journal is full or failed: no charger may connect before the start is recorded.
         tracing::warn!(%error, "the start of this gateway is not recorded yet");
     }
-    // What is taken in must fit into a record, also as Base64 and with its answer.
-    let longest = journal.record_bytes_max().saturating_sub(RECORD_OVERHEAD) / 4 * 3;
-    let frame_max_bytes = config.frame_max_bytes.min(longest);
+    // A message must fit into a record, also as Base64 and with its answer.
+    let message_max_bytes = journal.record_bytes_max().saturating_sub(RECORD_OVERHEAD) / 4 * 3;
+    let frame_max_bytes = config.frame_max_bytes.min(message_max_bytes);
     let directory = Directory::open(
         directory,
         &data_dir,

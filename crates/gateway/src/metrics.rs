@@ -1,5 +1,5 @@
-//! What the gateway counts. Every handle is made once at start, so that counting a message costs an
-//! atomic addition and no look-up by label.
+//! The gateway's metrics. All handles are registered once at the start, so that counting a message costs an atomic
+//! addition and no look-up by label.
 
 use crate::admission::auth::Share;
 use crate::admission::handshake::Status;
@@ -11,7 +11,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use ocpp::{Version, action};
 use std::time::Duration;
 
-/// Marks on records that are counted as quirks, with the label that names them.
+/// Notes on records that are counted as quirks, with the value of the label `quirk`.
 const NOTED: [(Notes, &str); 6] = [
     (Notes::QUARANTINED, "quarantined"),
     (Notes::SLOPPY, "sloppy"),
@@ -21,19 +21,19 @@ const NOTED: [(Notes, &str); 6] = [
     (Notes::CONFLICT, "conflict"),
 ];
 
-/// The handles.
+/// The handles of all metrics.
 pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) handshakes_accepted: [Counter; 3],
     handshakes_refused: [Counter; Status::ALL.len()],
     pub(crate) handshakes_unfinished: Counter,
-    /// By [`Limit`]: at a bound of unfinished handshakes a silent one was closed, or a new one refused.
+    /// By [`Limit`]: at a bound of unfinished handshakes a silent socket was closed, or a new one refused.
     over_limit: [[Counter; 2]; 2],
     pub(crate) pending_handshakes: Gauge,
     pub(crate) lingering: Gauge,
     pub(crate) accept_failures: Counter,
     pub(crate) auth_failures: Counter,
-    /// By [`Share`]: no place in the queue of password checks.
+    /// By [`Share`]: the queue of password checks was full.
     passwords_busy: [Counter; Share::ALL.len()],
     unknown_connections: [Gauge; UnknownShare::ALL.len()],
     unknown_refused: [Counter; UnknownShare::ALL.len()],
@@ -42,7 +42,7 @@ pub(crate) struct Metrics {
     pub(crate) replaced: Counter,
     pub(crate) closed_not_durable: Counter,
     pub(crate) clock_wrong: Gauge,
-    /// By the place in `action::all`; none for what no charger sends.
+    /// By the index in `action::all`; `None` for actions that no charger sends.
     calls: [Vec<Option<Counter>>; 3],
     calls_unknown: [Counter; 3],
     other_kinds: [Counter; 10],
@@ -134,13 +134,13 @@ impl Metrics {
     }
 
     pub(crate) fn refused(&self, status: Status) {
-        let place = Status::ALL.iter().position(|other| *other == status);
-        if let Some(counter) = place.and_then(|place| self.handshakes_refused.get(place)) {
+        let index = Status::ALL.iter().position(|other| *other == status);
+        if let Some(counter) = index.and_then(|index| self.handshakes_refused.get(index)) {
             counter.increment(1);
         }
     }
 
-    /// A bound of unfinished handshakes was reached, and somebody was closed for the newcomer, or not.
+    /// A bound of unfinished handshakes was reached; the new socket was refused, or a silent one closed for it.
     pub(crate) fn over_limit(&self, limit: Limit, is_refused: bool) {
         let limit = match limit {
             Limit::Total => &self.over_limit[0],
@@ -190,7 +190,7 @@ impl Metrics {
         }
     }
 
-    /// From reading a frame to having its record durable.
+    /// Records the time from reading a message to releasing its answer.
     pub(crate) fn answered(&self, after: Duration) {
         self.answer_seconds.record(after.as_secs_f64());
     }
@@ -216,7 +216,7 @@ mod tests {
     use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
     use std::sync::Mutex;
 
-    /// Keeps what was registered as a counter of one action: version and action.
+    /// Collects the labels `version` and `action` of registered counters.
     #[derive(Default)]
     struct Actions(Mutex<Vec<(String, String)>>);
 
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_charger_may_send_is_counted_by_its_name() {
+    fn only_actions_that_a_charger_may_send_are_counted_by_name() {
         let actions = Actions::default();
         metrics::with_local_recorder(&actions, Metrics::new);
         let named = actions.0.into_inner().expect("whole");

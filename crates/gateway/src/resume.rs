@@ -1,5 +1,5 @@
-//! What the gateway remembers over a restart: read back from the records that the journal still
-//! holds, so that a resend after a restart gets the answer that it got before.
+//! Restores what is remembered of chargers after a restart from the records that are still in the journal, so that a
+//! resend gets the same answer as before the restart.
 
 use central::resend::ResendMemory;
 use central::{Record, Timestamp};
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 const READ_RECORDS: usize = 4_096;
 const READ_BYTES: usize = 4 << 20;
 
-/// What was found.
+/// What the journal's newest records say.
 #[derive(Default)]
 pub(crate) struct Resumed {
     /// By identity in lower case.
@@ -22,10 +22,10 @@ pub(crate) struct Resumed {
     pub(crate) records: u64,
 }
 
-/// Reads the newest records, `max_bytes` of them at most. Blocks.
+/// Reads at most `max_bytes` of the newest records. Blocks.
 ///
-/// Where a record cannot be read, or is given up meanwhile, reading goes on behind it: chargers are served all
-/// the same. A resend of what cannot be read is not recognised, and recorded as what it is, the only readable copy.
+/// A record that cannot be read, or that the journal forgets meanwhile, is skipped, so that chargers are served. Its
+/// resend is not recognised and becomes a record of its own, the only readable copy.
 ///
 /// # Errors
 /// When the journal is closed.
@@ -35,7 +35,7 @@ pub(crate) fn resume(journal: &Journal, max_bytes: u64) -> Result<Resumed, ReadE
     let records = status
         .durable_seq
         .saturating_sub(status.oldest_seq.saturating_sub(1));
-    // Where to begin, if all records were of the same length: exact enough for a memory.
+    // Where to begin if all records had the same length: exact enough here.
     let skip = if kept > max_bytes {
         let share = 1.0 - max_bytes as f64 / kept as f64;
         (records as f64 * share) as u64
@@ -84,7 +84,7 @@ fn read_from(journal: &Journal, after: u64) -> Result<Resumed, ReadError> {
 impl Resumed {
     fn learn(&mut self, bytes: &[u8]) {
         self.records += 1;
-        // A record of another format was written by another release: it teaches nothing here.
+        // A record in another format was written by another release and is skipped.
         let Ok(record) = Record::decode(bytes) else {
             return;
         };
@@ -105,7 +105,7 @@ mod tests {
     use journal::sim::SimDisk;
 
     #[test]
-    fn what_is_given_up_while_it_is_read_is_passed_over() {
+    fn records_forgotten_while_reading_are_skipped() {
         let options = Options {
             max_bytes: 4 << 20,
             segment_bytes: 64 << 10,

@@ -205,7 +205,7 @@ async fn waiting_messages_of_many_chargers_are_bounded_in_bytes() {
     until("all that may wait waits", || {
         let held = parts.flow.budget.waiting() + parts.flow.budget.used();
         assert!(held <= MAX * 2, "{held} bytes");
-        let left = parts.registry.here() as u64;
+        let left = parts.registry.connected() as u64;
         let count = parts.flow.pace.waiting() as u64;
         // Each that is closed makes room; the others all wait.
         left < CHARGERS && count >= left && parts.flow.budget.waiting() > MAX - (16 << 10)

@@ -1,6 +1,6 @@
-//! The threshold: from a TCP connection to a charger's task. Whatever comes in here is a stranger,
-//! so everything has a bound: bytes, time, number and rate. A refusal happens before the upgrade,
-//! because an accepted and then closed connection resets a charger's back-off (rule H-6).
+//! From a TCP connection to a charger's task. Any peer may connect, so everything is bounded: bytes, time, number and
+//! rate. A charger is refused before the upgrade, because a connection that is accepted and then closed resets its
+//! back-off (rule H-6).
 
 use crate::admission::auth::Verdict;
 use crate::admission::handshake::{self, Refusal, Request, Status};
@@ -9,7 +9,7 @@ use crate::admission::unknown::{UnknownPermit, UnknownShare};
 use crate::clock::wall_clock;
 use crate::connection::Connection;
 use crate::connection::frames::{Frames, Line};
-use crate::connection::registry::{Before, Control, Registry};
+use crate::connection::registry::{Claimed, Control, Registry};
 use crate::parts::Parts;
 use central::policy::UnknownCharger;
 use central::ports::ChargerProfile;
@@ -24,49 +24,46 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// Pause after the system refused to give a connection (no file handles left, usually); doubles up to the
-/// second while it goes on refusing.
+/// First pause after `accept` failed, usually because no file handle is left; doubles up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How often a newcomer looks again for a place that is about to be free, and how long in between.
-const LOOKS: u32 = 20;
-const LOOK_PAUSE: Duration = Duration::from_millis(1);
-/// Between two lines in the log about too many unfinished handshakes.
-const TELL_EVERY: Duration = Duration::from_secs(60);
-/// Connections that wait for `accept`: a fleet may come back within a second.
+/// How often a new socket retries when a place is about to become free.
+const RETRIES: u32 = 20;
+/// The pause between two of these retries.
+const RETRY_PAUSE: Duration = Duration::from_millis(1);
+/// Connections that may wait for `accept`: a fleet may reconnect within a second.
 const BACKLOG: u32 = 4_096;
-/// What the system holds for a slow reader, in bytes; left to itself it would be megabytes. Answers
-/// are small, so no charger is slowed down by it.
+/// Bytes that the operating system buffers for a slow reader; by default it would be megabytes. Answers are small, so
+/// this slows no charger down.
 const SEND_BUFFER: u32 = 64 << 10;
-/// How long a refusal may take to be written.
+/// How long writing a refusal may take.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Opens the port.
+/// Listens on `address`.
 ///
 /// # Errors
-/// As the system says.
+/// Those of the operating system.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
         SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
     };
-    // A restart must not wait for the old connections' last minutes.
+    // A restart must not wait until the old connections have left TIME_WAIT.
     socket.set_reuseaddr(true)?;
-    // Inherited by every connection.
+    // Every accepted connection inherits it.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Accepts until `stop`; then the port is closed.
+/// Accepts connections until `stop`; then closes the listener.
 pub(crate) async fn run(
     listener: TcpListener,
     security_profile: u8,
     parts: Arc<Parts>,
     stop: CancellationToken,
 ) {
-    let mut trouble = Trouble::default();
-    let mut told_at = None;
+    let mut failure = AcceptFailure::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -75,15 +72,15 @@ pub(crate) async fn run(
         };
         let (socket, peer) = match accepted {
             Ok(accepted) => {
-                trouble.is_over();
+                failure.is_over();
                 accepted
             }
             Err(error) => {
                 parts.metrics.accept_failures.increment(1);
-                let Some(pause) = trouble.pause(&error) else {
+                let Some(pause) = failure.pause(&error) else {
                     continue;
                 };
-                // Whoever says nothing gives its handle to those who are served.
+                // Closing a silent socket frees a handle for the chargers that are served.
                 parts.admission.pending_handshakes.make_room();
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -93,14 +90,13 @@ pub(crate) async fn run(
             }
         };
         let address = PeerAddress::of(peer.ip());
-        match find_place(&parts, address, &mut told_at).await {
+        match find_place(&parts, address).await {
             Some(place) => {
                 let parts = Arc::clone(&parts);
-                tokio::spawn(welcome(socket, peer, security_profile, place, parts));
+                tokio::spawn(handle(socket, peer, security_profile, place, parts));
             }
             None => {
-                // No room even for reading what it wants. The answer is short enough for any socket
-                // buffer.
+                // The request is not even read. The answer is short enough for any socket buffer.
                 let text = refusal_text(&parts, &too_many());
                 parts.metrics.refused(Status::Unavailable);
                 Line::new(socket, Arc::clone(&parts.admission.lingering))
@@ -114,13 +110,9 @@ fn too_many() -> Refusal {
     Refusal::new(Status::Unavailable, "Too many handshakes at once.")
 }
 
-/// A place for a newcomer, if need be that of one who says nothing.
-async fn find_place(
-    parts: &Parts,
-    address: PeerAddress,
-    told_at: &mut Option<Instant>,
-) -> Option<Place> {
-    for _ in 0..LOOKS {
+/// A place among the unfinished handshakes, if need be that of a silent socket.
+async fn find_place(parts: &Parts, address: PeerAddress) -> Option<Place> {
+    for _ in 0..RETRIES {
         let (place, limit) = match parts
             .admission
             .pending_handshakes
@@ -130,54 +122,46 @@ async fn find_place(
             Entry::Place(place, Some(limit)) => (Some(place), limit),
             Entry::Full(limit) => (None, limit),
             Entry::Soon => {
-                tokio::time::sleep(LOOK_PAUSE).await;
+                tokio::time::sleep(RETRY_PAUSE).await;
                 continue;
             }
         };
         parts.metrics.over_limit(limit, place.is_none());
-        tell_over_limit(parts, address, limit, told_at);
+        warn_over_limit(parts, address, limit);
         return place;
     }
     parts.metrics.over_limit(Limit::Total, true);
     None
 }
 
-/// Says it now and then: this is how an operator learns of a flood, or of a proxy before the chargers.
-fn tell_over_limit(
-    parts: &Parts,
-    address: PeerAddress,
-    limit: Limit,
-    told_at: &mut Option<Instant>,
-) {
-    if told_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+/// Warns the operator of a flood, or of a proxy in front of the chargers.
+fn warn_over_limit(parts: &Parts, address: PeerAddress, limit: Limit) {
+    if !parts.admission.handshakes_warning.is_due(Instant::now()) {
         return;
     }
-    *told_at = Some(Instant::now());
     let config = &parts.config;
     match limit {
         Limit::Address => tracing::warn!(
             %address,
             handshakes_per_address_max = config.handshakes_per_address_max,
-            "one address has too many sockets whose handshake is not finished; silent ones are closed for new ones \
-             (raise gateway.handshakes_per_address_max if that is a proxy of yours)"
+            "one address has too many unfinished handshakes; its silent sockets are closed for new ones (raise \
+             gateway.handshakes_per_address_max if this is a proxy of yours)"
         ),
         Limit::Total => tracing::warn!(
             handshakes_max = config.handshakes_max,
-            "too many sockets have not finished their handshake (gateway.handshakes_max); silent ones are closed for \
-             new ones"
+            "too many unfinished handshakes (gateway.handshakes_max); silent sockets are closed for new ones"
         ),
     }
 }
 
-/// What `accept` failed with, and how long it has.
+/// A failure of `accept` that lasts.
 #[derive(Default)]
-struct Trouble {
+struct AcceptFailure {
     pause: Option<Duration>,
 }
 
-impl Trouble {
-    /// How long to wait before the next try; none where the failure was that of one connection, which is
-    /// gone with it.
+impl AcceptFailure {
+    /// How long to wait before the next `accept`; `None` if only one connection failed.
     fn pause(&mut self, error: &io::Error) -> Option<Duration> {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         if matches!(
@@ -190,7 +174,7 @@ impl Trouble {
             None => {
                 tracing::error!(
                     %error,
-                    "no connection can be accepted; those that are open are served. Raise the limit of open files \
+                    "no connection can be accepted; open connections are served. Raise the limit of open files \
                      (LimitNOFILE= in the systemd unit, or ulimit -n), or lower gateway.connections_max"
                 );
                 ACCEPT_PAUSE
@@ -208,15 +192,15 @@ impl Trouble {
     }
 }
 
-/// One handshake, from the first byte to the charger's own task.
-async fn welcome(
+/// Handles one handshake, from the first byte to the charger's task.
+async fn handle(
     socket: TcpStream,
     peer: SocketAddr,
     security_profile: u8,
     mut place: Place,
     parts: Arc<Parts>,
 ) {
-    // An answer is one small packet: it must not wait for the acknowledgement of the one before.
+    // An answer is one small packet and must not wait for the acknowledgement of the previous one.
     let _ = socket.set_nodelay(true);
     let mut line = Line::new(socket, Arc::clone(&parts.admission.lingering));
     let deadline = parts.config.handshake_timeout();
@@ -225,23 +209,23 @@ async fn welcome(
     let read = tokio::select! {
         biased;
         read = reading => read.unwrap_or(Err(Failure::Silent)),
-        () = place.must_go() => Err(Failure::Displaced),
+        () = place.must_close() => Err(Failure::Displaced),
     };
-    let is_in_time = place.ask();
+    let is_in_time = place.request_arrived();
     let outcome = match read {
         Ok(request) if is_in_time => {
             let from = (peer, place.address());
-            let entering = enter(request, from, security_profile, &parts);
-            let entered = tokio::time::timeout_at(end, entering).await;
-            entered.unwrap_or(Err(Failure::Gone))
+            let checking = check(request, from, security_profile, &parts);
+            let accepted = tokio::time::timeout_at(end, checking).await;
+            accepted.unwrap_or(Err(Failure::Gone))
         }
         Ok(_) => Err(Failure::Displaced),
         Err(failure) => Err(failure),
     };
     match outcome {
-        Ok(entered) => {
+        Ok(accepted) => {
             let from = (peer, place.address());
-            begin(line, from, &parts, entered, deadline).await;
+            begin(line, from, &parts, accepted, deadline).await;
         }
         Err(Failure::Refused(refusal)) => {
             parts.metrics.refused(refusal.status);
@@ -261,8 +245,7 @@ async fn welcome(
     drop(place);
 }
 
-/// Says no, as long as the other side reads it within its handshake's deadline: whoever reads nothing
-/// must not keep a place among the handshakes.
+/// Writes a refusal, within the handshake's deadline: a peer that reads nothing must not keep its place.
 async fn refuse(line: &mut (impl AsyncWrite + Unpin), text: &str, deadline: Duration) {
     let write = line.write_all(text.as_bytes());
     let _ = tokio::time::timeout(REFUSAL_TIMEOUT.min(deadline), write).await;
@@ -275,11 +258,11 @@ fn refusal_text(parts: &Parts, refusal: &Refusal) -> String {
 
 enum Failure {
     Refused(Refusal),
-    /// The other side left, or the time was over.
+    /// The peer closed the connection, or the deadline passed.
     Gone,
-    /// It has not sent its whole request in time.
+    /// The peer did not send its whole request in time.
     Silent,
-    /// It had to go for a newcomer before its whole request was here.
+    /// The socket was closed for a new one before its whole request had arrived.
     Displaced,
 }
 
@@ -295,8 +278,8 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Someone who may come in.
-struct Entered {
+/// A charger whose handshake is accepted.
+struct Accepted {
     identity: String,
     key: Arc<str>,
     version: Version,
@@ -305,18 +288,22 @@ struct Entered {
     deflate: Option<String>,
 }
 
-async fn enter(
+async fn check(
     request: Request,
     (peer, address): (SocketAddr, PeerAddress),
     security_profile: u8,
     parts: &Parts,
-) -> Result<Entered, Failure> {
-    // The address's own rate first: what it refuses takes nothing from the rate of all.
+) -> Result<Accepted, Failure> {
+    // The address's rate first: what it refuses does not count towards the total.
     let now = Instant::now();
     if !parts.admission.address_rates.pass(address, now)
         || !parts.admission.handshake_rate.pass(now)
     {
-        return Err(Refusal::new(Status::Unavailable, "Too many chargers come at once.").into());
+        return Err(Refusal::new(
+            Status::Unavailable,
+            "Too many handshakes per second; come back in a moment.",
+        )
+        .into());
     }
     parts.admission.admit()?;
     let identity = handshake::identity(&request.target)?;
@@ -357,7 +344,7 @@ async fn enter(
         .compression
         .then(|| handshake::agree_deflate(&request.extensions))
         .flatten();
-    Ok(Entered {
+    Ok(Accepted {
         answer: handshake::accepted(&request.key, echo, deflate.as_deref()),
         identity,
         key,
@@ -379,7 +366,7 @@ async fn read_request(line: &mut Line, parts: &Parts) -> Result<Request, Failure
     }
     let mut seen = 0;
     loop {
-        // TLS, or anything else that is no HTTP: say so at once instead of waiting for its end.
+        // TLS or another protocol: refuse at once instead of waiting for the end of a request.
         if !head[0].is_ascii_graphic() && !head[0].is_ascii_whitespace() {
             return Err(Refusal::new(
                 Status::BadRequest,
@@ -432,13 +419,13 @@ async fn authenticate(
         .passwords
         .check(stored, password, address, key);
     match checking.await {
-        Verdict::Welcome => Ok(()),
-        Verdict::Refused => refuse("wrong password"),
+        Verdict::Correct => Ok(()),
+        Verdict::Wrong => refuse("wrong password"),
         Verdict::Busy(share) => {
             parts.metrics.password_not_checked(share);
             Err(Refusal::new(
                 Status::Unavailable,
-                "Too many passwords wait for being checked; come back in a moment.",
+                "Too many passwords wait for their check; come back in a moment.",
             )
             .into())
         }
@@ -460,33 +447,28 @@ fn unauthorized<T>(
     )))
 }
 
-/// The last steps, in an order that matters: take the place, get what the old connection remembers,
-/// say 101, and only then hand over to a task of its own (so that the handshake's memory is freed).
+/// The last steps, in this order: acquire a permit, take over what the old connection remembers, answer 101, and only
+/// then start the connection's task, so that the handshake's memory is freed.
 async fn begin(
     mut line: Line,
     (peer, address): (SocketAddr, PeerAddress),
     parts: &Arc<Parts>,
-    entered: Entered,
+    accepted: Accepted,
     deadline: Duration,
 ) {
-    // All of it before the charger's older connection is told to stop: who is refused replaces nobody. Who
-    // replaces a connection of its own adds none.
-    let replaces = parts.registry.find(&entered.key).is_some();
-    let place = parts
+    // All of this before the charger's older connection is told to stop: a refused charger replaces no connection. A
+    // charger that replaces its own connection adds none.
+    let replaces = parts.registry.find(&accepted.key).is_some();
+    let permits = parts
         .admission
         .acquire()
-        .and_then(|seat| Ok((seat, take_unknown(parts, address, &entered)?)))
-        .and_then(|seats| match replaces {
-            true => Ok(seats),
-            false => parts.flow.may_enter().map(|()| seats),
+        .and_then(|permit| Ok((permit, acquire_unknown(parts, address, &accepted)?)))
+        .and_then(|permits| match replaces {
+            true => Ok(permits),
+            false => parts.flow.may_enter().map(|()| permits),
         });
-    match place {
-        Ok((seat, unknown)) => {
-            line.take_seat(seat);
-            if let Some(permit) = unknown {
-                line.take_unknown(permit);
-            }
-        }
+    match permits {
+        Ok((permit, unknown)) => line.hold(permit, unknown),
         Err(refusal) => {
             parts.metrics.refused(refusal.status);
             refuse(&mut line, &refusal_text(parts, &refusal), deadline).await;
@@ -497,55 +479,55 @@ async fn begin(
     let control = Arc::new(Control::new(
         parts.registry.next_epoch(now.as_millis().unsigned_abs()),
     ));
-    let (memory, replaced) = take_place(&parts.registry, &entered.key, &control, parts).await;
+    let (memory, replaced) = claim(&parts.registry, &accepted.key, &control, parts).await;
     if replaced {
         parts.metrics.replaced.increment(1);
     }
-    // Those who stop everything mark it first and then stop all who are in the registry; we are in
-    // the registry first and then look at the mark. So none slips through.
+    // Whoever closes all connections sets a flag first and then stops those in the registry. This connection enters the
+    // registry first and then reads the flag, so it cannot be missed.
     let admitted = parts
         .admission
         .admit_as(control.epoch)
-        .and_then(|()| still_welcome(parts, &entered));
+        .and_then(|()| still_admitted(parts, &accepted));
     let profile = match admitted {
         Ok(profile) => profile,
         Err(refusal) => {
-            parts.registry.release(&entered.key, &control, memory);
+            parts.registry.release(&accepted.key, &control, memory);
             parts.metrics.refused(refusal.status);
             refuse(&mut line, &refusal_text(parts, &refusal), deadline).await;
             return;
         }
     };
-    let wrote = tokio::time::timeout(deadline, line.write_all(entered.answer.as_bytes())).await;
+    let wrote = tokio::time::timeout(deadline, line.write_all(accepted.answer.as_bytes())).await;
     let frames = match wrote {
-        Ok(Ok(())) => Frames::new(line, entered.deflate.as_deref(), &parts.frame_options),
+        Ok(Ok(())) => Frames::new(line, accepted.deflate.as_deref(), &parts.frame_options),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the answer to the handshake was not read".to_owned()),
     };
     let frames = match frames {
         Ok(frames) => frames,
         Err(error) => {
-            tracing::debug!(charger.id = %entered.identity, error, "handshake not finished");
+            tracing::debug!(charger.id = %accepted.identity, error, "handshake not finished");
             parts.metrics.handshakes_unfinished.increment(1);
-            parts.registry.release(&entered.key, &control, memory);
+            parts.registry.release(&accepted.key, &control, memory);
             return;
         }
     };
     if let Some(counter) = parts
         .metrics
         .handshakes_accepted
-        .get(entered.version as usize)
+        .get(accepted.version as usize)
     {
         counter.increment(1);
     }
     let charger_id: Arc<str> = match &profile {
         Some(profile) => profile.charger_id.as_str().into(),
-        None => entered.identity.as_str().into(),
+        None => accepted.identity.as_str().into(),
     };
     parts.ownership.publish(&charger_id, control.epoch);
     let config = StationConfig {
         charger_id,
-        version: entered.version,
+        version: accepted.version,
         profile,
         policy: Arc::clone(&parts.admission.policy),
         epoch: control.epoch,
@@ -553,7 +535,7 @@ async fn begin(
         remote: peer.to_string(),
     };
     let station = Station::new(config, memory, now);
-    let connection = Connection::new(Arc::clone(parts), control, entered.key, station, frames);
+    let connection = Connection::new(Arc::clone(parts), control, accepted.key, station, frames);
     parts.admission.connections.spawn(connection.run());
 }
 
@@ -561,12 +543,12 @@ async fn begin(
 ///
 /// # Errors
 /// With a 503 when unknown chargers, or those of this address, have too many connections.
-fn take_unknown(
+fn acquire_unknown(
     parts: &Parts,
     address: PeerAddress,
-    entered: &Entered,
+    accepted: &Accepted,
 ) -> Result<Option<UnknownPermit>, Refusal> {
-    if entered.profile.is_some() {
+    if accepted.profile.is_some() {
         return Ok(None);
     }
     let has_known = parts.directory.has_chargers();
@@ -601,37 +583,38 @@ fn take_unknown(
     ))
 }
 
-/// What is known of a charger now that its connection is in the registry. The directory may have changed
-/// since its handshake was looked at (a password check takes its time), and whoever tells connections of
-/// changes did not find this one yet.
+/// The charger's profile now that its connection is in the registry. The directory may have changed since the handshake
+/// was checked (a password check takes its time), and the connection was not in the registry to be told.
 ///
 /// # Errors
-/// When the handshake has to be looked at anew: the charger was removed, or has another password, or is
-/// known only now and has one.
-fn still_welcome(parts: &Parts, entered: &Entered) -> Result<Option<Arc<ChargerProfile>>, Refusal> {
+/// When the handshake must be checked again: the charger was removed, or its password was changed or set.
+fn still_admitted(
+    parts: &Parts,
+    accepted: &Accepted,
+) -> Result<Option<Arc<ChargerProfile>>, Refusal> {
     fn password(profile: Option<&ChargerProfile>) -> Option<&String> {
         profile.and_then(|profile| profile.password_hash.as_ref())
     }
-    let (before, now) = (&entered.profile, parts.directory.charger(&entered.key));
+    let (before, now) = (&accepted.profile, parts.directory.charger(&accepted.key));
     let is_removed = before.is_some() && now.is_none();
     if is_removed || password(before.as_deref()) != password(now.as_deref()) {
         return Err(Refusal::new(
             Status::Unavailable,
-            "What is set for this charger has changed just now; come back in a moment.",
+            "The settings of this charger have just changed; come back in a moment.",
         ));
     }
     Ok(now)
 }
 
-async fn take_place(
+async fn claim(
     registry: &Registry,
     key: &Arc<str>,
     control: &Arc<Control>,
     parts: &Parts,
 ) -> (ResendMemory, bool) {
     match registry.claim(key, control) {
-        Before::Away(memory) => (memory, false),
-        Before::Here(memory) => {
+        Claimed::New(memory) => (memory, false),
+        Claimed::Replaces(memory) => {
             let wait = Duration::from_millis(parts.config.handover_timeout_ms);
             let memory = tokio::time::timeout(wait, memory).await;
             if !matches!(memory, Ok(Ok(_))) {
@@ -647,7 +630,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_refusal_that_nobody_reads_does_not_wait_longer_than_the_handshake_may() {
+    async fn writing_a_refusal_is_bounded_by_the_handshake_timeout() {
         let (mut line, _reads_nothing) = tokio::io::duplex(8);
         let text = handshake::refused(&Refusal::new(Status::Unavailable, "Not now."), 1);
         let refusing = refuse(&mut line, &text, Duration::from_millis(100));
@@ -656,17 +639,17 @@ mod tests {
     }
 
     #[test]
-    fn without_file_handles_it_waits_longer_and_longer_and_one_lost_connection_is_nothing() {
+    fn accept_backs_off_without_file_handles_but_not_after_one_lost_connection() {
         const EMFILE: i32 = 24;
-        let mut trouble = Trouble::default();
+        let mut failure = AcceptFailure::default();
         let lost = io::Error::from(io::ErrorKind::ConnectionAborted);
-        assert_eq!(trouble.pause(&lost), None);
+        assert_eq!(failure.pause(&lost), None);
         let none_left = io::Error::from_raw_os_error(EMFILE);
-        let pauses: Vec<_> = (0..8).filter_map(|_| trouble.pause(&none_left)).collect();
+        let pauses: Vec<_> = (0..8).filter_map(|_| failure.pause(&none_left)).collect();
         assert_eq!(pauses[0], ACCEPT_PAUSE);
         assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]));
         assert_eq!(pauses[7], ACCEPT_PAUSE_MAX);
-        trouble.is_over();
-        assert_eq!(trouble.pause(&none_left), Some(ACCEPT_PAUSE));
+        failure.is_over();
+        assert_eq!(failure.pause(&none_left), Some(ACCEPT_PAUSE));
     }
 }

@@ -1,12 +1,12 @@
-//! Checks a charger's Basic-auth password (security profile 1) without letting a herd of returning
-//! chargers, or someone who guesses, take the cores from those who are being answered.
+//! Checks a charger's Basic-auth password (security profile 1) without letting reconnecting chargers, or somebody who
+//! guesses passwords, use up the cores that answers need.
 //!
-//! Argon2 costs tens of milliseconds on purpose. So it runs on blocking threads, few at a time, and
-//! what it found is remembered as a keyed hash of (stored hash, password): a reconnect storm of
-//! chargers seen before costs one BLAKE3 each. Passwords are never logged and never kept.
+//! Argon2 takes tens of milliseconds on purpose. So it runs on blocking threads, few at a time, and its result is cached
+//! under a keyed hash of (stored hash, password): a reconnect of a charger that was checked before costs one BLAKE3.
+//! Passwords are never logged and never stored.
 //!
-//! Who waits for a check has a place in a queue, of which one peer address and one identity have a share
-//! each, so that neither one address that guesses nor one charger's name can fill it.
+//! Checks wait in a queue. One peer address and one identity each have a share of it, so that neither one address that
+//! guesses nor one charger's identity can fill it.
 
 use crate::admission::pending::PeerAddress;
 use argon2::Argon2;
@@ -18,31 +18,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-/// Verdicts remembered, good and bad each. 32 bytes apiece; when full, all are forgotten, which
-/// costs one Argon2 per charger.
-const REMEMBERED_MAX: usize = 65_536;
+/// Cached results, of correct and of wrong passwords each; 32 bytes each. When full, all are dropped, which costs one
+/// Argon2 per charger.
+const CACHED_MAX: usize = 65_536;
 
-/// Who may wait for each check under way. More would wait for longer than a handshake may take.
+/// Checks that may wait for each concurrent one. More would wait for longer than a handshake may take.
 const QUEUED_PER_CHECK: usize = 128;
-/// Of these, who may come from one address. Enough to keep a check busy, so chargers that all come
-/// through one proxy wait no longer for it.
+/// Of these, checks from one address. Enough to keep one check running, so that chargers behind one proxy do not wait
+/// longer.
 const QUEUED_PER_ADDRESS: usize = QUEUED_PER_CHECK / 8;
-/// Of these, who may wait with one identity, however many checks there are: a charger has one connection.
-/// By address, so that nobody elsewhere can keep a charger out by using its name.
+/// Of these, checks of one identity from one address, for any number of concurrent checks: a charger has one
+/// connection. Counted by address too, so that nobody elsewhere can keep a charger out by using its identity.
 const QUEUED_PER_IDENTITY: usize = 4;
 
-/// How a password stands.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Welcome,
-    Refused,
+    Correct,
+    Wrong,
     /// The stored hash is not an Argon2 PHC string.
     Unusable,
-    /// Too many wait already: come back later.
+    /// Too many checks wait already.
     Busy(Share),
 }
 
-/// Which share of the queue is used up.
+/// The share of the queue that is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Share {
     Total,
@@ -69,13 +69,13 @@ type Digest = [u8; 32];
 pub(crate) struct Passwords {
     key: [u8; 32],
     permits: Arc<Semaphore>,
-    /// Who waits for a permit.
+    /// The checks that wait for a permit.
     queue: Queue,
-    remembered: Mutex<Remembered>,
+    cache: Mutex<Cache>,
 }
 
 #[derive(Default)]
-struct Remembered {
+struct Cache {
     good: HashSet<Digest>,
     bad: HashSet<Digest>,
 }
@@ -89,13 +89,12 @@ impl Passwords {
                 checks_max,
                 waiting: Mutex::default(),
             },
-            remembered: Mutex::default(),
+            cache: Mutex::default(),
         }
     }
 
-    /// Whether `password` is the one that `stored` (Argon2, PHC string) was made of: as it came, as
-    /// the hex text of what came, or as the bytes that the hex text which came stands for (rule S-4).
-    /// `identity` is in lower case.
+    /// Checks `password` against `stored` (Argon2, PHC string): as it was sent, as the hex text of its bytes, or as the
+    /// bytes that its hex text stands for (rule S-4). `identity` is in lower case.
     pub(crate) async fn check(
         &self,
         stored: &str,
@@ -112,9 +111,9 @@ impl Passwords {
             Err(share) => return Verdict::Busy(share),
         };
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-            return Verdict::Refused;
+            return Verdict::Wrong;
         };
-        // Another connection of the same charger may have asked meanwhile.
+        // Another connection of the same charger may have been checked meanwhile.
         if let Some(verdict) = self.recall(&digest) {
             return verdict;
         }
@@ -124,7 +123,7 @@ impl Passwords {
             verify(&stored, &password)
         })
         .await;
-        let verdict = checked.unwrap_or(Verdict::Refused);
+        let verdict = checked.unwrap_or(Verdict::Wrong);
         self.remember(digest, verdict);
         verdict
     }
@@ -158,27 +157,21 @@ impl Passwords {
     }
 
     fn recall(&self, digest: &Digest) -> Option<Verdict> {
-        let remembered = self
-            .remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if remembered.good.contains(digest) {
-            return Some(Verdict::Welcome);
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.good.contains(digest) {
+            return Some(Verdict::Correct);
         }
-        remembered.bad.contains(digest).then_some(Verdict::Refused)
+        cache.bad.contains(digest).then_some(Verdict::Wrong)
     }
 
     fn remember(&self, digest: Digest, verdict: Verdict) {
-        let mut remembered = self
-            .remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let set = match verdict {
-            Verdict::Welcome => &mut remembered.good,
-            Verdict::Refused => &mut remembered.bad,
+            Verdict::Correct => &mut cache.good,
+            Verdict::Wrong => &mut cache.bad,
             Verdict::Unusable | Verdict::Busy(_) => return,
         };
-        if set.len() >= REMEMBERED_MAX {
+        if set.len() >= CACHED_MAX {
             set.clear();
         }
         set.insert(digest);
@@ -193,7 +186,7 @@ fn random_key() -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// Who waits for a check, and who is being checked.
+/// The checks that wait or run.
 struct Queue {
     checks_max: usize,
     waiting: Mutex<Waiting>,
@@ -235,7 +228,7 @@ impl Queue {
     }
 }
 
-/// A place in the queue; free again when it is dropped.
+/// A place in the queue, until this is dropped.
 struct InQueue<'a> {
     queue: &'a Queue,
     with_identity: (PeerAddress, Arc<str>),
@@ -267,13 +260,13 @@ fn verify(stored: &str, password: &[u8]) -> Verdict {
         .iter()
         .any(|candidate| Argon2::default().verify_password(candidate, &hash).is_ok());
     if fits {
-        Verdict::Welcome
+        Verdict::Correct
     } else {
-        Verdict::Refused
+        Verdict::Wrong
     }
 }
 
-/// The passwords that the bytes from the header may stand for, likeliest first.
+/// The passwords that the header's bytes may stand for, likeliest first.
 fn candidates(password: &[u8]) -> Vec<Vec<u8>> {
     let mut all = vec![password.to_vec()];
     // An AuthorizationKey of 1.6 has 16 to 20 bytes, 32 to 40 hex digits.
@@ -357,30 +350,30 @@ mod tests {
             for sent in [&bytes[..], &upper, &lower] {
                 assert_eq!(
                     check(&passwords, &stored, sent).await,
-                    Verdict::Welcome,
+                    Verdict::Correct,
                     "{set:?} {sent:?}"
                 );
             }
-            assert_eq!(check(&passwords, &stored, b"other").await, Verdict::Refused);
-            assert_eq!(check(&passwords, &stored, b"").await, Verdict::Refused);
+            assert_eq!(check(&passwords, &stored, b"other").await, Verdict::Wrong);
+            assert_eq!(check(&passwords, &stored, b"").await, Verdict::Wrong);
         }
     }
 
     #[tokio::test]
-    async fn a_verdict_is_remembered_only_for_the_same_stored_hash() {
+    async fn a_result_is_cached_only_for_the_same_stored_hash() {
         let passwords = Passwords::new(1);
         let (old, new) = (stored(b"secret"), stored(b"changed"));
-        assert_eq!(check(&passwords, &old, b"secret").await, Verdict::Welcome);
+        assert_eq!(check(&passwords, &old, b"secret").await, Verdict::Correct);
         assert_eq!(
             passwords.recall(&passwords.digest(&old, b"secret")),
-            Some(Verdict::Welcome)
+            Some(Verdict::Correct)
         );
         assert_eq!(passwords.recall(&passwords.digest(&new, b"secret")), None);
-        assert_eq!(check(&passwords, &new, b"secret").await, Verdict::Refused);
+        assert_eq!(check(&passwords, &new, b"secret").await, Verdict::Wrong);
     }
 
     #[tokio::test]
-    async fn what_is_no_hash_lets_nobody_in() {
+    async fn an_unusable_stored_hash_accepts_no_password() {
         let passwords = Passwords::new(1);
         assert_eq!(
             check(&passwords, "secret", b"secret").await,
@@ -408,7 +401,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_address_and_one_identity_have_a_share_of_the_queue() {
+    async fn one_address_and_one_identity_each_have_a_share_of_the_queue() {
         let passwords = Arc::new(Passwords::new(1));
         let stored = stored(b"secret");
         // Nothing is checked meanwhile, so the queue stays as it is while it is looked at.
@@ -451,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_what_is_remembered_is_another_in_every_process() {
+    fn the_key_of_the_cache_differs_in_every_process() {
         assert_ne!(random_key(), random_key());
         assert_ne!(random_key(), [0; 32]);
     }

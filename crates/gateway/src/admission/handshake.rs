@@ -1,9 +1,8 @@
-//! Reads a charger's HTTP upgrade request and writes the answer: pure, so that every odd handshake
-//! seen in the field is a line in a table of tests.
+//! Parses a charger's HTTP upgrade request and writes the answer. Pure, so that every odd handshake seen in the field is
+//! a row in a table of tests.
 //!
-//! Tolerant where chargers are sloppy (no `Connection: Upgrade`, a whole URL in the path, doubled
-//! slashes), strict where a mistake would give a charger the wrong name. Every refusal carries a
-//! sentence that says what would be right.
+//! Deviations are tolerated where they do no harm (no `Connection: Upgrade`, a whole URL in the path, doubled slashes),
+//! and refused where a mistake would give a charger the wrong identity. Every refusal says what would be right.
 
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
@@ -12,8 +11,7 @@ use ocpp::Version;
 use sha1::{Digest, Sha1};
 use std::fmt::Write;
 
-/// Longest identity of a 1.6 charger, in bytes. The standard names no bound (rule C-3); this one is
-/// what common systems store.
+/// Longest identity of a 1.6 charger, in bytes. The standard has no bound (rule C-3); common systems store this much.
 pub(crate) const IDENTITY_MAX_V16: usize = 255;
 /// Longest identity of a 2.x charger (rule C-3).
 pub(crate) const IDENTITY_MAX_V2: usize = 48;
@@ -43,7 +41,7 @@ pub(crate) struct Request {
     pub(crate) extensions: String,
     /// What `Authorization: Basic` decodes to.
     pub(crate) credentials: Option<Vec<u8>>,
-    /// Whether the handshake was repaired: something required was missing and is taken as said.
+    /// Whether a required header was missing and is taken as present.
     pub(crate) repaired: bool,
 }
 
@@ -104,8 +102,8 @@ impl Status {
     }
 }
 
-/// Where the head of the request in `bytes` ends, if all of it is there. `from` is how much was
-/// looked at before, so that a head that drips in is scanned once.
+/// The end of the request's head in `bytes`, if all of it is there. `from` is the length that was scanned before, so that
+/// a head that arrives in small parts is scanned once.
 pub(crate) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let start = from.saturating_sub(3);
     bytes[start..]
@@ -119,10 +117,10 @@ pub(crate) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
         })
 }
 
-/// Reads a whole head.
+/// Parses a whole head.
 ///
 /// # Errors
-/// With what to answer when it is no WebSocket upgrade.
+/// With the answer when it is not a WebSocket upgrade.
 pub(crate) fn parse(head: &[u8]) -> Result<Request, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -185,21 +183,21 @@ pub(crate) fn parse(head: &[u8]) -> Result<Request, Refusal> {
     if version == Some(false) {
         return Err(Refusal::new(
             Status::UpgradeRequired,
-            "Only version 13 of the WebSocket protocol is spoken here.",
+            "Only version 13 of the WebSocket protocol is supported.",
         ));
     }
     request.repaired = !says_upgrade || !says_connection || version.is_none();
     Ok(request)
 }
 
-const USAGE: &str = "This is Wattpost's door for chargers: it speaks OCPP over WebSocket. \
-    Point a charger at ws://HOST:PORT/ocpp/IDENTITY; people and programs find the HTTP API on its own port.";
+const USAGE: &str = "This is Wattpost's port for chargers: OCPP over WebSocket. \
+    Point a charger at ws://HOST:PORT/ocpp/IDENTITY; the HTTP API has a port of its own.";
 
 fn bad(sentence: impl Into<String>) -> Refusal {
     Refusal::new(Status::BadRequest, sentence)
 }
 
-/// Calls `f` with the name in lower case; names longer than any that we know are passed over.
+/// Calls `f` with the name in lower case; skips names longer than any known one.
 fn match_name(name: &str, f: impl FnOnce(&str)) {
     let mut lower = [0; 32];
     if let Some(lower) = lower.get_mut(..name.len()) {
@@ -225,13 +223,13 @@ fn basic(value: &[u8]) -> Option<Vec<u8>> {
     LENIENT_BASE64.decode(rest.trim_ascii()).ok()
 }
 
-/// The identity that a request target names: its last path segment, percent-decoded once (rule C-1).
+/// The identity in a request target: its last path segment, percent-decoded once (rule C-1).
 ///
 /// # Errors
-/// When there is none, or when it could be mistaken for something else.
+/// When there is none, or when it contains characters that are not allowed.
 pub(crate) fn identity(target: &str) -> Result<String, Refusal> {
     let path = target.split(['?', '#']).next().unwrap_or_default();
-    // A whole URL, as the request target or inside the path (quirk 4): what counts begins after its host.
+    // A whole URL as the request target or inside the path (quirk 4): its own path counts.
     let path = match path.rfind("://") {
         Some(at) => {
             let rest = &path[at + 3..];
@@ -264,10 +262,10 @@ pub(crate) fn identity(target: &str) -> Result<String, Refusal> {
     Ok(decoded.into_owned())
 }
 
-/// Whether the identity is short enough for the version.
+/// Checks the identity's length for the version.
 ///
 /// # Errors
-/// When it is not.
+/// When it is too long.
 pub(crate) fn check_length(identity: &str, version: Version) -> Result<(), Refusal> {
     let max = match version {
         Version::V16 => IDENTITY_MAX_V16,
@@ -282,11 +280,11 @@ pub(crate) fn check_length(identity: &str, version: Version) -> Result<(), Refus
     Ok(())
 }
 
-/// Chooses the version: the first subprotocol of the charger's order that we speak (rule C-6).
-/// Returns it with the name to echo, exactly as offered; no name when none was offered.
+/// Chooses the version: the first supported subprotocol in the charger's order (rule C-6). Returns it with the name to
+/// echo, exactly as offered; no name when none was offered.
 ///
 /// # Errors
-/// When none fits (rule C-7: the upgrade is refused).
+/// When none is supported (rule C-7: the upgrade is refused).
 pub(crate) fn negotiate(
     protocols: &[String],
     assume: Option<Version>,
@@ -300,17 +298,17 @@ pub(crate) fn negotiate(
         (None, _) => {
             let ours = Version::ALL.map(Version::subprotocol).join(", ");
             let sentence = if protocols.is_empty() {
-                format!("Name a subprotocol in Sec-WebSocket-Protocol; spoken here: {ours}.")
+                format!("Name a subprotocol in Sec-WebSocket-Protocol; supported: {ours}.")
             } else {
-                format!("None of the subprotocols offered is spoken here; ours are: {ours}.")
+                format!("None of the offered subprotocols is supported; supported: {ours}.")
             };
             Err(bad(sentence))
         }
     }
 }
 
-/// Splits what Basic auth carried into user and password: after the identity if it begins so (an
-/// identity of 1.6 may hold a colon), else at the first colon (rule S-4).
+/// Splits Basic credentials into user and password: after the identity if they begin with it (an identity of 1.6 may
+/// contain a colon), else at the first colon (rule S-4).
 pub(crate) fn split_credentials<'a>(
     credentials: &'a [u8],
     identity: &str,
@@ -345,7 +343,7 @@ pub(crate) fn accepted(key: &str, protocol: Option<&str>, extensions: Option<&st
     answer
 }
 
-/// The answer that refuses it. `retry_after_s` is told with a 503.
+/// The answer that refuses the handshake. `retry_after_s` is sent with a 503.
 pub(crate) fn refused(refusal: &Refusal, retry_after_s: u64) -> String {
     let body = &refusal.sentence;
     let extra = match refusal.status {
@@ -364,9 +362,9 @@ pub(crate) fn refused(refusal: &Refusal, retry_after_s: u64) -> String {
     )
 }
 
-/// permessage-deflate (RFC 7692) as we agree to it: the first offer that we can keep, always without
-/// context in either direction, because context costs more than a quarter of a megabyte a charger.
-/// `None` when nothing acceptable is offered.
+/// The accepted permessage-deflate parameters (RFC 7692): the first offer that can be fulfilled, always without context
+/// takeover in either direction, because context costs more than a quarter of a megabyte per charger. `None` when no
+/// offer is acceptable.
 pub(crate) fn agree_deflate(offers: &str) -> Option<String> {
     offers.split(',').find_map(agree_one)
 }
@@ -388,7 +386,7 @@ fn agree_one(offer: &str) -> Option<String> {
             ("server_no_context_takeover", None) => 0,
             ("client_no_context_takeover", None) => 1,
             ("server_max_window_bits", Some(bits)) => {
-                // The compressor cannot do with a window of 8 bits: such an offer is declined.
+                // The compressor does not support a window of 8 bits: such an offer is declined.
                 let bits = bits
                     .parse::<u8>()
                     .ok()

@@ -40,6 +40,8 @@ pub(crate) struct Admission {
     pub(crate) permits: Arc<Semaphore>,
     /// Of these connections, those of chargers that nobody has added.
     pub(crate) unknown_connections: UnknownConnections,
+    /// Limits the warning about unfinished handshakes.
+    pub(crate) handshakes_warning: WarningInterval,
     /// Limits the warning that unknown chargers are refused.
     pub(crate) unknown_warning: WarningInterval,
     pub(crate) handshake_rate: RateBound,
@@ -80,6 +82,7 @@ impl Admission {
                 config.unknown_max(),
                 config.unknown_per_address_max,
             ),
+            handshakes_warning: WarningInterval::default(),
             unknown_warning: WarningInterval::default(),
             handshake_rate: RateBound::new(config.handshakes_per_second),
             address_rates: AddressRates::new(config.handshakes_per_second_per_address),
@@ -189,16 +192,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_start_speaks_for_all_ends_before_it_and_for_none_after() {
+    fn a_recorded_start_ends_all_connections_before_it_and_none_after() {
         let starts = Starts::default();
         assert!(!starts.are_missing());
         starts.record(5);
         assert!(starts.have_ended(5) && !starts.have_ended(6));
         starts.refuse(4);
-        assert!(
-            !starts.are_missing(),
-            "a straggler that is known to have ended"
-        );
+        assert!(!starts.are_missing(), "its end is known already");
         starts.refuse(7);
         assert!(starts.are_missing());
         starts.record(8);

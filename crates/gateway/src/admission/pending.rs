@@ -1,15 +1,13 @@
-//! Sockets whose handshake is not finished: how many there may be, in total and of one peer address,
-//! and which of them has to go when there are too many.
+//! Sockets whose handshake is not finished: how many there may be, in total and from one peer address, and which of them
+//! is closed when there are too many.
 //!
-//! Whoever opens sockets and says nothing must not keep chargers out. So a socket that has not sent the
-//! whole head of its request (it is *silent* here) has its place only as long as nobody needs it: at a
-//! bound the one that has been silent for longest is closed for the newcomer, at the bound of an address
-//! one of the same address. A charger's request comes within a round trip, so for [`STAY_MIN`] nobody is
-//! closed for a newcomer; a newcomer that finds only such sockets, or only requests that are being
-//! looked at, is refused.
+//! A peer that opens sockets and sends nothing must not keep chargers out. So a socket that has not sent the whole head
+//! of its request (called *silent* here) keeps its place only while no other socket needs it: at a bound the socket that
+//! has been silent for longest is closed for the new one; at the bound of an address, one of the same address. A
+//! charger's request arrives within a round trip, so no socket is closed for another one before [`STAY_MIN`]. A new
+//! socket that finds only younger sockets, or only requests that are being checked, is refused.
 //!
-//! An address counts only what is not finished: any number of chargers may be *connected* behind one
-//! router or proxy.
+//! Only unfinished handshakes count: any number of chargers may be *connected* behind one router or proxy.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,14 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// For so long a silent socket is not closed for a newcomer: a round trip in a slow mobile network.
-/// Without it a fleet that comes back behind one router would close each other's sockets for ever.
+/// A silent socket is not closed for another one before this time: a round trip in a slow mobile network. Without it
+/// chargers that reconnect behind one router would close each other's sockets for ever.
 pub(crate) const STAY_MIN: Duration = Duration::from_secs(1);
-/// A socket younger than this may have sent its request already, and nobody has had the time to read it.
+/// A socket younger than this may have sent a request that was not read yet.
 const UNREAD: Duration = Duration::from_millis(20);
 
-/// Whom a peer counts as: an IPv4 address, or the first 64 bits of an IPv6 address, because one
-/// customer has all addresses behind them.
+/// A peer for the bounds by address: an IPv4 address, or the first 64 bits of an IPv6 address, because one customer has
+/// all addresses that begin with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct PeerAddress(IpAddr);
 
@@ -63,13 +61,13 @@ pub(crate) enum Limit {
     Address,
 }
 
-/// What a newcomer finds.
+/// What a new socket gets.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    /// A place; at the bound that is named, somebody was told to go for it.
+    /// A place; at the bound that is named, another socket was told to close for it.
     Place(Place, Option<Limit>),
-    /// None yet: whoever would have to go may have sent a request that nobody has read. Try again in a
-    /// millisecond or two.
+    /// None yet: the socket that would be closed may have sent a request that was not read. Try again in a millisecond or
+    /// two.
     Soon,
     /// None.
     Full(Limit),
@@ -89,7 +87,7 @@ struct State {
     silent: BTreeMap<u64, Silent>,
     addresses: HashMap<PeerAddress, Held>,
     count: usize,
-    /// Told to go, and still there: each holds a file handle until its task has run.
+    /// Sockets that were told to close; each holds a file handle until its task has run.
     leaving: usize,
 }
 
@@ -97,7 +95,7 @@ struct State {
 struct Silent {
     address: PeerAddress,
     since: Instant,
-    go: Arc<Notify>,
+    close: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -114,7 +112,7 @@ impl PendingHandshakes {
         }
     }
 
-    /// Sockets that may be here beyond the bound, on their way out.
+    /// Sockets beyond the bound that were told to close.
     pub(crate) const fn leaving_max(total: usize) -> usize {
         total / 4 + 1
     }
@@ -145,47 +143,46 @@ impl PendingHandshakes {
             if age < STAY_MIN {
                 return Entry::Full(limit);
             }
-            silent.go.notify_one();
+            silent.close.notify_one();
             state.remove_silent(id);
             state.leaving += 1;
         }
         let id = state.next_id;
         state.next_id += 1;
         state.count += 1;
-        let go = Arc::new(Notify::new());
+        let close = Arc::new(Notify::new());
         let held = state.addresses.entry(address).or_default();
         held.count += 1;
         held.silent.insert(id);
         let silent = Silent {
             address,
             since: now,
-            go: Arc::clone(&go),
+            close: Arc::clone(&close),
         };
         state.silent.insert(id, silent);
         drop(state);
         let place = Place {
             id,
             address,
-            go,
-            has_asked: false,
+            close,
+            has_request: false,
             state: Arc::clone(&self.state),
         };
         Entry::Place(place, limit)
     }
 
-    /// Tells the one that has been silent for longest to go, however young it is: file handles have run
-    /// out.
+    /// Tells the socket that has been silent for longest to close, whatever its age: file handles have run out.
     pub(crate) fn make_room(&self) {
         let mut state = lock(&self.state);
         if let Some((id, silent)) = state.silent.first_key_value() {
             let id = *id;
-            silent.go.notify_one();
+            silent.close.notify_one();
             state.remove_silent(id);
             state.leaving += 1;
         }
     }
 
-    /// How many there are, those on their way out included.
+    /// Number of sockets, with those that were told to close.
     pub(crate) fn len(&self) -> usize {
         let state = lock(&self.state);
         state.count + state.leaving
@@ -193,7 +190,7 @@ impl PendingHandshakes {
 }
 
 impl State {
-    /// It has no place any more.
+    /// Takes away the place of a silent socket.
     fn remove_silent(&mut self, id: u64) {
         if let Some(silent) = self.silent.remove(&id) {
             self.leave(silent.address, id);
@@ -212,13 +209,13 @@ impl State {
     }
 }
 
-/// A place among the unfinished; free again when it is dropped.
+/// A place among the unfinished handshakes, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     id: u64,
     address: PeerAddress,
-    go: Arc<Notify>,
-    has_asked: bool,
+    close: Arc<Notify>,
+    has_request: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -227,39 +224,39 @@ impl Place {
         self.address
     }
 
-    /// Ready when somebody else needs the place.
-    pub(crate) async fn must_go(&self) {
-        self.go.notified().await;
+    /// Waits until another socket needs the place.
+    pub(crate) async fn must_close(&self) {
+        self.close.notified().await;
     }
 
-    /// The whole head of its request is here: from now on it is not closed for anybody. False when it
-    /// was told to go before.
-    pub(crate) fn ask(&mut self) -> bool {
+    /// The whole head of the request has arrived: from now on the socket is not closed for another one. False if it was
+    /// told to close before.
+    pub(crate) fn request_arrived(&mut self) -> bool {
         let mut state = lock(&self.state);
-        self.has_asked = state.silent.remove(&self.id).is_some();
+        self.has_request = state.silent.remove(&self.id).is_some();
         if let Some(held) = state.addresses.get_mut(&self.address) {
             held.silent.remove(&self.id);
         }
-        self.has_asked
+        self.has_request
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = lock(&self.state);
-        if self.has_asked {
+        if self.has_request {
             state.leave(self.address, self.id);
         } else if state.silent.contains_key(&self.id) {
             state.remove_silent(self.id);
         } else {
-            // It was told to go, and its place was counted to its successor then.
+            // It was told to close, and its place has belonged to the new socket since then.
             state.leaving -= 1;
         }
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it is held, and the figures are whole between any two calls.
+    // Nothing panics while it is locked, and the counts are consistent between any two calls.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -282,14 +279,14 @@ mod tests {
         }
     }
 
-    async fn is_told_to_go(place: &Place) -> bool {
-        tokio::time::timeout(Duration::from_millis(20), place.must_go())
+    async fn is_told_to_close(place: &Place) -> bool {
+        tokio::time::timeout(Duration::from_millis(20), place.must_close())
             .await
             .is_ok()
     }
 
     #[test]
-    fn an_address_is_a_customer() {
+    fn addresses_of_one_ipv6_network_count_as_one() {
         let of = |text: &str| PeerAddress::of(text.parse().expect("an address"));
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff::7"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
@@ -299,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn at_the_bound_of_an_address_its_oldest_silent_one_goes_and_no_other() {
+    async fn at_the_bound_of_an_address_its_oldest_silent_socket_is_closed() {
         let all = unfinished(100, 2);
         let start = Instant::now();
         let elsewhere = place(all.enter(address(9), start));
@@ -307,9 +304,9 @@ mod tests {
         let second = place(all.enter(address(1), start));
         let entry = all.enter(address(1), start + STAY_MIN);
         assert!(matches!(&entry, Entry::Place(_, Some(Limit::Address))));
-        assert!(is_told_to_go(&first).await);
-        assert!(!is_told_to_go(&second).await && !is_told_to_go(&elsewhere).await);
-        assert_eq!(all.len(), 4, "the one that goes still has its handle");
+        assert!(is_told_to_close(&first).await);
+        assert!(!is_told_to_close(&second).await && !is_told_to_close(&elsewhere).await);
+        assert_eq!(all.len(), 4, "the closed one still has its file handle");
         drop(first);
         assert_eq!(all.len(), 3);
         drop((second, entry, elsewhere));
@@ -318,23 +315,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn at_the_bound_of_all_the_oldest_silent_one_goes_whoever_it_is() {
+    async fn at_the_total_bound_the_oldest_silent_socket_is_closed() {
         let all = unfinished(2, 2);
         let start = Instant::now();
         let mut asked = place(all.enter(address(1), start));
-        assert!(asked.ask());
+        assert!(asked.request_arrived());
         let silent = place(all.enter(address(2), start));
         let entry = all.enter(address(3), start + STAY_MIN);
         assert!(matches!(entry, Entry::Place(_, Some(Limit::Total))));
-        assert!(is_told_to_go(&silent).await && !is_told_to_go(&asked).await);
+        assert!(is_told_to_close(&silent).await && !is_told_to_close(&asked).await);
     }
 
     #[test]
-    fn who_asked_is_not_closed_and_a_newcomer_that_finds_only_such_is_refused() {
+    fn a_socket_with_a_request_is_not_closed_for_a_new_one() {
         let all = unfinished(8, 1);
         let start = Instant::now();
         let mut asked = place(all.enter(address(1), start));
-        assert!(asked.ask());
+        assert!(asked.request_arrived());
         let late = start + STAY_MIN * 10;
         assert!(matches!(
             all.enter(address(1), late),
@@ -345,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_one_has_a_moment_before_it_goes() {
+    fn a_silent_socket_is_not_closed_before_its_minimum_stay() {
         let all = unfinished(1, 1);
         let start = Instant::now();
         let mut first = place(all.enter(address(1), start));
@@ -354,11 +351,11 @@ mod tests {
         assert!(matches!(all.enter(address(1), later), Entry::Full(_)));
         let late = start + STAY_MIN;
         let _second = place(all.enter(address(1), late));
-        assert!(!first.ask(), "it was told to go before");
+        assert!(!first.request_arrived(), "it was told to close before");
     }
 
     #[test]
-    fn those_on_their_way_out_are_bounded_too() {
+    fn sockets_that_were_told_to_close_are_bounded() {
         let all = unfinished(4, 4);
         let mut now = Instant::now();
         let mut stuck = Vec::new();
@@ -376,13 +373,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_handles_the_oldest_goes_at_once() {
+    async fn without_file_handles_the_oldest_silent_socket_is_closed_at_once() {
         let all = unfinished(8, 8);
         let now = Instant::now();
         all.make_room();
         let first = place(all.enter(address(1), now));
         let second = place(all.enter(address(2), now));
         all.make_room();
-        assert!(is_told_to_go(&first).await && !is_told_to_go(&second).await);
+        assert!(is_told_to_close(&first).await && !is_told_to_close(&second).await);
     }
 }

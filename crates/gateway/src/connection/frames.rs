@@ -1,9 +1,9 @@
-//! One charger's WebSocket, as the connection needs it: messages in, answers out, both bounded.
+//! One charger's WebSocket: messages in, answers out, both bounded.
 //!
-//! The library behind it (yawc) stays in this file, so that it can be changed. What this file adds:
-//! small buffers (an idle charger must not cost kilobytes), a bound on what waits for a slow reader,
-//! at most a few pongs owed at a time, compressed frames that nobody negotiated (quirk 24), and a
-//! socket that lingers after the last word so that the other side can read it.
+//! The WebSocket library (yawc) is used in this file only, so that it can be replaced. This file adds small buffers (an
+//! idle charger must not cost kilobytes), a bound on the bytes that wait for a slow reader, a bound on pending pongs,
+//! compressed frames that were not negotiated (quirk 24), and a socket that lingers after its last frame so that the
+//! peer can read it.
 
 use crate::admission::unknown::UnknownPermit;
 use crate::connection::unfinished::{Budget, Meter, SharedMeter, lock};
@@ -22,27 +22,28 @@ use yawc::close::CloseCode;
 use yawc::frame::{Frame, OpCode};
 use yawc::{CompressionLevel, DeflatePool, Options, Role, WebSocket, WebSocketError};
 
-/// Room for about six usual messages to be read and for one answer; both grow for a long one and shrink
-/// again. Half the first would spare every idle charger one KiB, and cost who keeps sending a system
-/// call for every third message.
+/// Bytes of the read buffer: about six usual messages. It grows for a long message and shrinks again. Half of it would
+/// save every idle charger one KiB, and cost a busy one a system call for every third message.
 const READ_BUFFER: usize = 2_048;
+/// Bytes of the write buffer: one usual answer. It grows and shrinks as the read buffer does.
 const WRITE_BUFFER: usize = 512;
-/// Bytes that the library may hold for writing before it must have written them.
+/// Bytes that the library may hold before it must write them.
 const WRITE_BOUNDARY: usize = 4_096;
-/// Pongs owed before nothing more is read: a flood of pings then waits for its own answers.
-const PONGS_OWED_MAX: u32 = 16;
-/// Deflate states kept for reuse, per direction: as many as messages are in the works at once.
+/// Pending pongs above which nothing more is read: a flood of pings then waits for its own answers.
+const PENDING_PONGS_MAX: u32 = 16;
+/// Deflate states kept for reuse, per direction: as many as there are messages in progress at once.
 const DEFLATE_POOL: usize = 16;
-/// How long a closed socket may linger, and how much it reads meanwhile.
+/// How long a closed socket may linger.
 const LINGER: Duration = Duration::from_secs(1);
+/// Bytes that it reads meanwhile at most.
 const LINGER_BYTES: usize = 4 << 20;
-/// What one that lingers reads at a time; this memory is what it costs.
+/// Bytes that a lingering socket reads at a time; this is the memory that it costs.
 const LINGER_BUFFER: usize = 4 << 10;
-/// What we agree to at least; see `handshake::agree_deflate`.
+/// The parameters that are always part of the agreement; see `handshake::agree_deflate`.
 const NO_CONTEXT: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// What every connection's WebSocket has in common.
+/// Options that all connections' WebSockets share.
 #[derive(Clone)]
 pub(crate) struct FrameOptions {
     compressed: Options,
@@ -52,8 +53,8 @@ pub(crate) struct FrameOptions {
 }
 
 impl FrameOptions {
-    /// `frame_max_bytes` bounds one message; answers below `compress_from_bytes` stay plain. What is held of
-    /// messages that are not finished is counted in `budget`.
+    /// `frame_max_bytes` bounds one message; answers shorter than `compress_from_bytes` are not compressed. Bytes of
+    /// unfinished messages are counted in `budget`.
     pub(crate) fn new(
         frame_max_bytes: usize,
         compress_from_bytes: usize,
@@ -72,7 +73,7 @@ impl FrameOptions {
             .with_backpressure_boundary(WRITE_BOUNDARY);
         Self {
             compressed: base.clone().with_compression_threshold(compress_from_bytes),
-            // Able to read what is compressed although nobody agreed to it, never compressing itself.
+            // Reads compressed frames although none were negotiated, and never compresses.
             plain: base.with_compression_threshold(usize::MAX),
             frame_max_bytes,
             budget,
@@ -80,29 +81,29 @@ impl FrameOptions {
     }
 }
 
-/// What came in.
+/// A received message or control frame.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     /// A text message; not necessarily UTF-8.
     Text(Bytes),
     /// A binary message.
     Binary(Bytes),
-    /// A ping (its pong is owed).
+    /// A ping; its pong is pending.
     Ping,
     /// A pong.
     Pong,
-    /// The charger says goodbye, with its code if it gave one.
+    /// A close frame, with its code if it has one.
     Close(Option<u16>),
 }
 
-/// Why nothing more comes in.
+/// Why nothing more can be read.
 #[derive(Debug)]
 pub(crate) enum ReadError {
-    /// The other side closed without a word.
+    /// The peer closed the connection without a close frame.
     Ended,
-    /// A message above the limit; a close with 1009 is on its way.
+    /// A message above the limit; a close frame with 1009 is queued.
     TooLarge,
-    /// Anything else, in words.
+    /// Any other error.
     Broken(String),
 }
 
@@ -113,13 +114,13 @@ pub(crate) struct Frames {
     queue: VecDeque<Frame>,
     queued_bytes: usize,
     flushing: bool,
-    pongs_owed: u32,
-    /// A close is on its way already.
+    pending_pongs: u32,
+    /// A close frame is queued already.
     is_closing: bool,
 }
 
 impl Frames {
-    /// A WebSocket over a line whose handshake is done; `deflate` is what was agreed to.
+    /// A WebSocket over a connection whose handshake is done; `deflate` is what was agreed.
     pub(crate) fn new(
         mut line: Line,
         deflate: Option<&str>,
@@ -145,38 +146,37 @@ impl Frames {
             queue: VecDeque::new(),
             queued_bytes: 0,
             flushing: false,
-            pongs_owed: 0,
+            pending_pongs: 0,
             is_closing: false,
         })
     }
 
-    /// How far the message that is just coming in has come.
+    /// The progress of the message that is being received.
     pub(crate) fn meter(&self) -> MutexGuard<'_, Meter> {
         lock(&self.meter)
     }
 
-    /// Bytes of answers that the library has not taken yet.
+    /// Bytes of answers that the library has not accepted yet.
     pub(crate) const fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
 
     /// Whether something waits to be written, pongs included.
     pub(crate) fn is_writing(&self) -> bool {
-        self.flushing || self.pongs_owed > 0 || !self.queue.is_empty()
+        self.flushing || self.pending_pongs > 0 || !self.queue.is_empty()
     }
 
-    /// Puts a text message into the queue; [`Frames::poll_flush`] sends it.
+    /// Queues a text message; [`Frames::poll_flush`] sends it.
     pub(crate) fn send(&mut self, text: String) {
         self.enqueue(Frame::text(text));
     }
 
-    /// Puts a ping into the queue.
+    /// Queues a ping.
     pub(crate) fn ping(&mut self) {
         self.enqueue(Frame::ping(Bytes::new()));
     }
 
-    /// Puts a close into the queue, after which nothing may follow. Nothing, if the library has put
-    /// one there itself.
+    /// Queues a close frame, after which nothing may follow; does nothing if the library has queued one itself.
     pub(crate) fn close(&mut self, code: u16, reason: &str) {
         if !std::mem::replace(&mut self.is_closing, true) {
             self.enqueue(Frame::close(CloseCode::from(code), reason));
@@ -188,9 +188,9 @@ impl Frames {
         self.queue.push_back(frame);
     }
 
-    /// The next message. Also sends pongs that are owed.
+    /// Reads the next message. Also sends pending pongs.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, ReadError>> {
-        if self.pongs_owed >= PONGS_OWED_MAX {
+        if self.pending_pongs >= PENDING_PONGS_MAX {
             ready!(self.poll_pongs(cx))?;
         }
         let frame = match ready!(self.socket.poll_next_frame(cx)) {
@@ -203,7 +203,7 @@ impl Frames {
         let incoming = match frame.opcode() {
             OpCode::Binary => Incoming::Binary(frame.into_payload()),
             OpCode::Ping => {
-                self.pongs_owed += 1;
+                self.pending_pongs += 1;
                 Incoming::Ping
             }
             OpCode::Pong => Incoming::Pong,
@@ -211,27 +211,27 @@ impl Frames {
                 self.is_closing = true;
                 Incoming::Close(frame.close_code().map(u16::from))
             }
-            // Fragments have been put together by now.
+            // The library has joined fragments by now.
             OpCode::Text | OpCode::Continuation => Incoming::Text(frame.into_payload()),
         };
         Poll::Ready(Ok(incoming))
     }
 
-    /// Sends the pongs that are owed.
+    /// Sends the pending pongs.
     fn poll_pongs(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
         ready!(self.socket.poll_ready_unpin(cx)).map_err(|error| read_error(&error))?;
-        self.pongs_owed = 0;
+        self.pending_pongs = 0;
         Poll::Ready(Ok(()))
     }
 
-    /// Writes what is queued, all of it in one write where it fits. `Ready(Ok(moved))` when all is
-    /// written, `Pending` when the other side does not take it; `progress` is set when some was.
+    /// Writes what is queued, in one write if it fits. `Ready(Ok(()))` when everything is written, `Pending` when the peer
+    /// does not read it; sets `progress` if some of it was written.
     pub(crate) fn poll_flush(
         &mut self,
         cx: &mut Context<'_>,
         progress: &mut bool,
     ) -> Poll<Result<(), ReadError>> {
-        if self.pongs_owed > 0 {
+        if self.pending_pongs > 0 {
             ready!(self.poll_pongs(cx))?;
         }
         while !self.queue.is_empty() {
@@ -267,20 +267,17 @@ fn read_error(error: &WebSocketError) -> ReadError {
     }
 }
 
-/// A TCP connection with what was read too far during the handshake. When it is dropped before the
-/// other side has closed, it says that nothing more comes and reads on for a moment: closing a
-/// socket with unread bytes would reset it, and the other side would lose our last word. How many do
-/// that at a time is bounded by [`Lingering`].
+/// A TCP connection with the bytes that were read beyond the handshake. When it is dropped before the peer has closed
+/// it, it shuts down writing and reads on for a moment: closing a socket with unread bytes would reset it, and the peer
+/// would lose the last frame. [`Lingering`] bounds how many sockets do that at a time.
 pub(crate) struct Line {
     socket: Option<TcpStream>,
     early: Vec<u8>,
     ended: bool,
     lingering: Arc<Lingering>,
-    /// Its place among the connections, once it has one.
-    seat: Option<OwnedSemaphorePermit>,
-    /// Counted as the connection of an unknown charger, if it is one.
-    unknown: Option<UnknownPermit>,
-    /// Follows the frames, once there are some.
+    /// The permit for the connection, once it has one, and that of an unknown charger, if it is one.
+    permits: (Option<OwnedSemaphorePermit>, Option<UnknownPermit>),
+    /// Follows the frames after the handshake.
     meter: Option<SharedMeter>,
 }
 
@@ -291,32 +288,26 @@ impl Line {
             early: Vec::new(),
             ended: false,
             lingering,
-            seat: None,
-            unknown: None,
+            permits: (None, None),
             meter: None,
         }
     }
 
-    /// Keeps a place among the connections for as long as the line is there.
-    pub(crate) fn take_seat(&mut self, seat: OwnedSemaphorePermit) {
-        self.seat = Some(seat);
+    /// Holds the permits until the connection is dropped.
+    pub(crate) fn hold(&mut self, permit: OwnedSemaphorePermit, unknown: Option<UnknownPermit>) {
+        self.permits = (Some(permit), unknown);
     }
 
-    /// Counts as the connection of an unknown charger for as long as the line is there.
-    pub(crate) fn take_unknown(&mut self, permit: UnknownPermit) {
-        self.unknown = Some(permit);
-    }
-
-    /// Says `text` if the system takes it at once, and closes without lingering: for one that has said
-    /// nothing, so that nothing unread is in the way.
+    /// Sends `text` if the operating system accepts it at once, and closes without lingering. For a peer that has sent
+    /// nothing, so that there are no unread bytes.
     pub(crate) fn hang_up(mut self, text: &[u8]) {
         if let Some(socket) = self.socket.take() {
             let _ = socket.try_write(text);
         }
     }
 
-    /// Says `text` as [`Line::hang_up`] does. Lingers only while most places for that are free: this is
-    /// for refusals of which anybody can cause any number.
+    /// Sends `text` as [`Line::hang_up`] does. Lingers only while less than half of the permits for lingering are used: for
+    /// refusals, of which anybody can cause any number.
     pub(crate) fn refuse_at_once(mut self, text: &[u8]) {
         if let Some(socket) = &self.socket {
             let _ = socket.try_write(text);
@@ -345,18 +336,18 @@ impl Drop for Line {
         if let (Some(socket), Ok(runtime)) =
             (self.socket.take(), tokio::runtime::Handle::try_current())
         {
-            // At the bound it closes at once: then the last word may be lost.
-            if let Some(place) = self.lingering.enter() {
-                runtime.spawn(linger(socket, place));
+            // At the bound the socket is closed at once, and the last frame may be lost.
+            if let Some(permit) = self.lingering.acquire() {
+                runtime.spawn(linger(socket, permit));
             }
         }
     }
 }
 
-/// The sockets that linger, and how many may: `max`, each with a file handle and 4 KiB for at most a
-/// second. Beyond it sockets are closed at once, which is counted.
+/// Bounds the sockets that linger: at most `max`, each with a file handle and 4 KiB for at most a second. Beyond that
+/// sockets are closed at once, which is counted.
 pub(crate) struct Lingering {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     max: usize,
     refused: Counter,
 }
@@ -364,37 +355,37 @@ pub(crate) struct Lingering {
 impl Lingering {
     pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
-            places: Arc::new(Semaphore::new(max)),
+            permits: Arc::new(Semaphore::new(max)),
             max,
             refused: counter!("wattpost_gateway_linger_refused_total"),
         })
     }
 
-    /// How many linger now.
+    /// Number of sockets that linger now.
     pub(crate) fn count(&self) -> usize {
-        self.max.saturating_sub(self.places.available_permits())
+        self.max.saturating_sub(self.permits.available_permits())
     }
 
     fn is_half_full(&self) -> bool {
-        self.places.available_permits() <= self.max / 2
+        self.permits.available_permits() <= self.max / 2
     }
 
-    fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok();
-        if place.is_none() {
+    fn acquire(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
+        if permit.is_none() {
             self.refused.increment(1);
         }
-        place
+        permit
     }
 }
 
-async fn linger(mut socket: TcpStream, _place: OwnedSemaphorePermit) {
+async fn linger(mut socket: TcpStream, _permit: OwnedSemaphorePermit) {
     let read_on = async {
         socket.shutdown().await?;
-        let mut waste = vec![0; LINGER_BUFFER];
+        let mut discarded = vec![0; LINGER_BUFFER];
         let mut left = LINGER_BYTES;
         while left > 0 {
-            let read = socket.read(&mut waste).await?;
+            let read = socket.read(&mut discarded).await?;
             if read == 0 {
                 break;
             }
@@ -431,8 +422,8 @@ impl Line {
 }
 
 impl AsyncRead for Line {
-    /// Pending without a waker while the connection's gate is closed (see [`Meter`]): whoever closed it
-    /// reads again when it is open.
+    /// Pending without a waker while the connection's gate is closed (see [`Meter`]): the task that closed it polls again
+    /// when it is open.
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -479,9 +470,9 @@ mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
-    /// The other side reads and writes nothing and never closes, so every socket lingers for its second.
+    /// The peer never reads, writes or closes, so every socket lingers for its second.
     #[tokio::test]
-    async fn only_so_many_closed_sockets_linger_and_the_others_are_closed_at_once() {
+    async fn closed_sockets_linger_up_to_a_bound_and_others_are_closed_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("an address");
         let lingering = Lingering::new(4);
@@ -497,10 +488,10 @@ mod tests {
             assert!(lingering.count() <= 4, "{}", lingering.count());
         }
         assert_eq!(lingering.count(), 4);
-        // Those that linger have their handle and their place until their time is over.
+        // Lingering sockets keep their file handle and their permit until their time is over.
         let deadline = tokio::time::Instant::now() + LINGER * 20;
         while lingering.count() > 0 {
-            assert!(tokio::time::Instant::now() < deadline, "they linger on");
+            assert!(tokio::time::Instant::now() < deadline, "they still linger");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -1,9 +1,9 @@
-//! One task per charger: wait for one thing, hand it to the station, do what comes out. No rule of
-//! OCPP is in here.
+//! One task per charger: it waits for an event, passes it to the station, and carries out the station's outputs. It
+//! contains no rule of OCPP.
 //!
-//! The task appends to the journal itself and is woken by the journal's writer, so between a frame
-//! and its answer there is no channel, no other task and no lock that all chargers share. While
-//! nothing happens it holds the station, small buffers and one timer.
+//! The task appends to the journal itself and is woken by the journal's writer, so between a message and its answer
+//! there is no channel, no other task and no lock that all chargers share. An idle connection holds the station, small
+//! buffers and one timer.
 
 pub(crate) mod frames;
 pub(crate) mod registry;
@@ -30,24 +30,25 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
-/// Messages taken in before others get their turn.
+/// Messages taken in before the task yields.
 const MESSAGES_PER_TURN: u32 = 16;
-/// Control frames taken in before others get their turn.
+/// Control frames taken in before the task yields.
 const CONTROLS_PER_TURN: u32 = 64;
-/// Messages that are read and wait for their turn or for the station. One, and one more: what comes
-/// behind the first is mostly a ping, which must be answered. Nothing is read behind the second.
+/// Messages that were read and wait for their turn or for the station. Two, because behind the first there is mostly a
+/// ping, which must be answered. Nothing is read behind the second.
 const HELD_MAX: usize = 2;
-/// How often a charger that is not accepted may say something, how many times it may do so at once, and
-/// the bytes that count as one more time.
+/// How often a charger that is not accepted may send a message.
 const UNACCEPTED_EVERY: Duration = Duration::from_secs(1);
+/// How many messages it may send at once.
 const UNACCEPTED_BURST: u32 = 10;
+/// The bytes of a message that count as one more message.
 const UNACCEPTED_BYTES: usize = 4 << 10;
-/// How long the last answers may take when we close.
+/// How long the last answers may take before the gateway closes a connection.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long the closing handshake may take.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A record on its way to where its answer may go out.
+/// A record that was appended and whose answer may not be sent yet.
 struct Pending {
     ticket: Ticket,
     seq: u64,
@@ -55,7 +56,7 @@ struct Pending {
     read_at: Instant,
 }
 
-/// A message that waits for its turn (see `pace`).
+/// A message that waits for its turn (see `flow::pace`).
 struct Held {
     message: Bytes,
     is_text: bool,
@@ -66,20 +67,20 @@ struct Held {
 /// Where this connection stands in the queue for turns.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// It has not asked.
-    None,
+    /// It has not asked for a turn.
+    NotAsked,
     /// It is in the queue.
-    Waits,
+    Waiting,
     /// The next message may be taken in.
-    Here,
+    Granted,
 }
 
 /// Why the loop ended.
 enum End {
-    /// Told so from outside.
-    Told(Stop),
-    /// Our own decision, or the charger's.
-    Because(CloseReason),
+    /// It was told to stop from outside.
+    Stopped(Stop),
+    /// The gateway or the charger ended it.
+    Closed(CloseReason),
 }
 
 /// One charger's connection.
@@ -94,16 +95,16 @@ pub(crate) struct Connection {
     turn: Turn,
     /// Since when nothing is read from the charger.
     paused_at: Option<Instant>,
-    /// When a charger that is not accepted would have been quiet long enough for all that it said.
+    /// When a charger that is not accepted will have used up the time for its messages.
     unaccepted_until: Instant,
-    heard_at: Instant,
+    received_at: Instant,
     ping_at: Instant,
     pings_unanswered: u32,
     has_ponged: bool,
-    /// Since when something waits for being written without any progress.
+    /// Since when something waits to be written without progress.
     writing_since: Option<Instant>,
-    /// Something could not be appended: nothing behind it may be answered.
-    lost_a_record: bool,
+    /// A record could not be appended: no later message may be answered.
+    is_append_refused: bool,
 }
 
 impl Connection {
@@ -115,7 +116,7 @@ impl Connection {
         frames: Frames,
     ) -> Box<Self> {
         let now = Instant::now();
-        // Chargers that came together shall not be pinged together.
+        // Chargers that connected together must not be pinged together.
         let jitter = fastrand::f64().mul_add(0.5, 0.75);
         let ping_at = now + parts.config.ping_interval().mul_f64(jitter);
         control.set_known(parts.directory.charger(&key).is_some());
@@ -128,27 +129,27 @@ impl Connection {
             frames,
             pending: VecDeque::new(),
             held: VecDeque::new(),
-            turn: Turn::None,
+            turn: Turn::NotAsked,
             paused_at: None,
             unaccepted_until: now,
-            heard_at: now,
+            received_at: now,
             ping_at,
             pings_unanswered: 0,
             has_ponged: false,
             writing_since: None,
-            lost_a_record: false,
+            is_append_refused: false,
         })
     }
 
-    /// Serves the charger until the connection ends. Boxed, because a future holds its arguments
-    /// twice: as they came and as they are used.
+    /// Serves the charger until the connection ends. Boxed, because a future stores its arguments twice: as passed and as
+    /// used.
     pub(crate) async fn run(mut self: Box<Self>) {
         let end = {
             let mut timer = pin!(tokio::time::sleep_until(self.ping_at.into()));
             let mut armed = false;
             poll_fn(|cx| self.poll(cx, timer.as_mut(), &mut armed)).await
         };
-        // On the heap, so that an idle connection does not carry the room for its end.
+        // On the heap, so that an idle connection does not hold the memory for its end.
         Box::pin(self.finish(end)).await;
     }
 
@@ -161,16 +162,16 @@ impl Connection {
     ) -> Poll<End> {
         self.control.listen(cx.waker());
         loop {
-            // 1. Someone says stop: nothing else matters.
+            // 1. It was told to stop: nothing else matters.
             if let Some(stop) = self.control.stopped() {
-                return Poll::Ready(End::Told(stop));
+                return Poll::Ready(End::Stopped(stop));
             }
             let now = Instant::now();
             if let Err(reason) = self.round(cx, now) {
-                return Poll::Ready(End::Because(reason));
+                return Poll::Ready(End::Closed(reason));
             }
-            // 7. Sleep until the next deadline. A timer that rings early is cheaper than one that is
-            //    set anew for every message.
+            // 7. Sleep until the next deadline. A timer that fires early is cheaper than one that is reset for every
+            //    message.
             let next = self.next_deadline(now);
             if !*armed || next < timer.deadline().into_std() || timer.is_elapsed() {
                 timer.as_mut().reset(next.into());
@@ -186,9 +187,9 @@ impl Connection {
 
     fn round(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), CloseReason> {
         let wall = wall_clock();
-        // 2. What became durable lets answers out.
+        // 2. Durable records release answers.
         self.release_durable(now, wall);
-        // 3. What was asked for, and what the operator changed.
+        // 3. Answers of the directory, and changes by the operator.
         for fact in self.control.take_facts() {
             self.station.handle_fact(fact, wall);
         }
@@ -199,9 +200,9 @@ impl Connection {
         // 4. Deadlines.
         self.check_deadlines(now, wall)?;
         self.drain(cx, now, wall)?;
-        // 5. Answers go out before anything new comes in.
+        // 5. Answers are sent before new messages are taken in.
         self.flush(cx, now)?;
-        // 6. The charger's messages, as long as there is room for their answers.
+        // 6. The charger's messages, while there is room for their answers.
         self.take_in(cx, now, wall)?;
         if self.frames.is_writing() {
             self.flush(cx, now)?;
@@ -244,8 +245,8 @@ impl Connection {
             return Err(CloseReason::SendTimeout);
         }
         if self.paused_at.is_some() {
-            // Whatever it says now is not read: its silence is ours. A line that is dead is found out by
-            // what we write, or when we read again.
+            // Nothing is read, so silence says nothing about the charger. A broken connection is noticed when writing,
+            // or when reading continues.
             self.ping_at = now + config.ping_interval();
             return Ok(());
         }
@@ -264,14 +265,14 @@ impl Connection {
         if now < self.ping_at {
             return Ok(());
         }
-        let silent = now.saturating_duration_since(self.heard_at);
+        let silent = now.saturating_duration_since(self.received_at);
         if silent < config.ping_interval() {
-            // Any byte is as good as a pong (rule H-1).
+            // Any byte counts as a pong (rule H-1).
             self.pings_unanswered = 0;
-            self.ping_at = self.heard_at + config.ping_interval();
+            self.ping_at = self.received_at + config.ping_interval();
             return Ok(());
         }
-        // Some firmware never answers pings (quirk 18): it gets the longer bound.
+        // Some firmware never answers pings (quirk 18) and gets the longer bound.
         let is_dead = if self.has_ponged {
             self.pings_unanswered >= config.ping_misses_max
         } else {
@@ -288,7 +289,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Does what the station wants done.
+    /// Carries out the station's outputs.
     fn drain(
         &mut self,
         cx: &mut Context<'_>,
@@ -347,7 +348,7 @@ impl Connection {
                 Ok(())
             }
             Err(error) => {
-                self.lost_a_record = true;
+                self.is_append_refused = true;
                 self.station.handle_refused(record);
                 Err(match error {
                     AppendError::TooLarge { .. } => CloseReason::TooLarge,
@@ -397,7 +398,7 @@ impl Connection {
                 && let Some(held) = self.held.pop_front()
             {
                 messages += 1;
-                self.turn = Turn::None;
+                self.turn = Turn::NotAsked;
                 self.hand_in(&held.message, held.is_text, cx, now, wall)?;
                 continue;
             }
@@ -405,8 +406,8 @@ impl Connection {
                 self.pause(now);
                 return Ok(());
             }
-            // A long message is not read before its turn: what waits here must stay small.
-            let is_gated = self.turn != Turn::Here && self.pace().is_on();
+            // A long message is not read before its turn, so that waiting messages stay small.
+            let is_gated = self.turn != Turn::Granted && self.pace().is_on();
             self.frames.meter().close_gate(is_gated);
             let incoming = match self.frames.poll_read(cx) {
                 Poll::Pending if self.frames.meter().is_gated() => {
@@ -424,7 +425,7 @@ impl Connection {
                 Poll::Ready(Err(error)) => return Err(broken(error)),
             };
             self.resume(now);
-            self.heard_at = now;
+            self.received_at = now;
             let (message, is_text) = match incoming {
                 Incoming::Text(message) => (message, true),
                 Incoming::Binary(message) => {
@@ -445,7 +446,7 @@ impl Connection {
             };
             if self.held.is_empty() && self.has_turn(now) {
                 messages += 1;
-                self.turn = Turn::None;
+                self.turn = Turn::NotAsked;
                 self.hand_in(&message, is_text, cx, now, wall)?;
             } else {
                 self.hold(message, is_text, now);
@@ -463,7 +464,7 @@ impl Connection {
         });
     }
 
-    /// The queue in which it waits for its turns.
+    /// The queue in which this connection waits for its turns.
     fn pace(&self) -> &Pace {
         match self.station.is_accepted() {
             true => &self.parts.flow.pace,
@@ -471,47 +472,47 @@ impl Connection {
         }
     }
 
-    /// Whether the next message may be taken in now. If not, the task is woken when it may.
+    /// Whether the next message may be taken in now. If not, the task is woken when it may be.
     fn has_turn(&mut self, now: Instant) -> bool {
         let is_accepted = self.station.is_accepted();
-        if self.turn == Turn::None {
+        if self.turn == Turn::NotAsked {
             if !is_accepted && self.unaccepted_at(now) > now {
                 return false;
             }
             if self.pace().ask(&self.control) {
-                self.turn = Turn::Here;
+                self.turn = Turn::Granted;
             } else {
-                self.turn = Turn::Waits;
+                self.turn = Turn::Waiting;
                 let metrics = &self.parts.metrics;
                 match is_accepted {
                     true => metrics.paced.increment(1),
                     false => metrics.unaccepted_held.increment(1),
                 }
             }
-        } else if self.turn == Turn::Waits && self.control.take_turn() {
-            self.turn = Turn::Here;
+        } else if self.turn == Turn::Waiting && self.control.take_turn() {
+            self.turn = Turn::Granted;
         }
-        self.turn == Turn::Here
+        self.turn == Turn::Granted
     }
 
-    /// When a charger that is not accepted may say the next thing.
+    /// When a charger that is not accepted may send its next message.
     fn unaccepted_at(&self, now: Instant) -> Instant {
         let burst = UNACCEPTED_EVERY * (UNACCEPTED_BURST - 1);
         self.unaccepted_until.checked_sub(burst).unwrap_or(now)
     }
 
-    /// Nothing is read from the charger from now on.
+    /// Stops reading from the charger.
     fn pause(&mut self, now: Instant) {
         self.paused_at.get_or_insert(now);
     }
 
-    /// The charger is read from again: neither its silence meanwhile nor a message that could not come
-    /// in is held against it.
+    /// Reads from the charger again: neither silence nor an incomplete message counts against it for the time of the
+    /// pause.
     fn resume(&mut self, now: Instant) {
         if let Some(paused_at) = self.paused_at.take() {
             let paused_for = now.saturating_duration_since(paused_at);
             self.frames.meter().postpone(paused_for);
-            self.heard_at = now;
+            self.received_at = now;
             self.pings_unanswered = 0;
             self.ping_at = now + self.parts.config.ping_interval();
         }
@@ -550,7 +551,7 @@ impl Connection {
             next = next.min(since + self.parts.config.unfinished_timeout());
         }
         let wants_turn =
-            self.turn == Turn::None && (!self.held.is_empty() || self.paused_at.is_some());
+            self.turn == Turn::NotAsked && (!self.held.is_empty() || self.paused_at.is_some());
         if wants_turn && !self.station.is_accepted() {
             let at = self.unaccepted_at(now);
             if at > now {
@@ -570,27 +571,31 @@ impl Connection {
         next
     }
 
-    /// The end: last answers if they may still be given, the record that says so, what is remembered
-    /// to whoever comes next, and a close frame.
+    /// Ends the connection: sends last answers if they may still be sent, appends the record of the end, hands over what is
+    /// remembered of the charger, and sends a close frame.
     async fn finish(mut self: Box<Self>, end: End) {
         let (reason, code) = match &end {
-            End::Told(Stop::Replaced) => (CloseReason::Replaced, 1000),
-            End::Told(Stop::ReplacedElsewhere) => (CloseReason::ReplacedElsewhere, 1000),
-            End::Told(Stop::Shutdown) => (CloseReason::Shutdown, 1001),
-            End::Told(Stop::Refused) => (CloseReason::Refused, 1008),
-            End::Told(Stop::NotDurable | Stop::Poisoned) => (CloseReason::NotDurable, 1013),
-            End::Told(Stop::Unfinished) => (CloseReason::Unfinished, 1008),
-            End::Because(reason) => (reason.clone(), close_code(reason)),
+            End::Stopped(Stop::Replaced) => (CloseReason::Replaced, 1000),
+            End::Stopped(Stop::ReplacedElsewhere) => (CloseReason::ReplacedElsewhere, 1000),
+            End::Stopped(Stop::Shutdown) => (CloseReason::Shutdown, 1001),
+            End::Stopped(Stop::Refused) => (CloseReason::Refused, 1008),
+            End::Stopped(Stop::NotDurable | Stop::Poisoned) => (CloseReason::NotDurable, 1013),
+            End::Stopped(Stop::Unfinished) => (CloseReason::Unfinished, 1008),
+            End::Closed(reason) => (reason.clone(), close_code(reason)),
         };
         self.control.leave_turns();
-        let line_is_open = !matches!(reason, CloseReason::ByCharger(_) | CloseReason::Broken(_));
-        if matches!(end, End::Told(Stop::Shutdown | Stop::NotDurable)) || self.lost_a_record {
+        let is_open = !matches!(reason, CloseReason::ByCharger(_) | CloseReason::Broken(_));
+        if matches!(end, End::Stopped(Stop::Shutdown | Stop::NotDurable)) || self.is_append_refused
+        {
             let last = poll_fn(|cx| self.poll_last_answers(cx));
             let _ = tokio::time::timeout(LAST_ANSWERS, last).await;
         }
-        // What was read is put on record, whether or not anybody hears the answer. Whoever is not accepted was
-        // promised nothing, and would get past the turns of all others so.
-        if !self.lost_a_record && reason != CloseReason::Unfinished && self.station.is_accepted() {
+        // Messages that were read are recorded, whether or not their answers can be sent. Not those of a charger that is
+        // not accepted: it would get ahead of the turns of all others.
+        if !self.is_append_refused
+            && reason != CloseReason::Unfinished
+            && self.station.is_accepted()
+        {
             let (now, wall) = (Instant::now(), wall_clock());
             poll_fn(|cx| Poll::Ready(self.take_in_held(cx, now, wall).is_ok())).await;
         }
@@ -601,18 +606,18 @@ impl Connection {
 
         self.station.handle_closed(reason.clone(), wall_clock());
         while let Some(output) = self.station.poll_output() {
-            // Whatever else it may still want has no listener any more.
+            // All other outputs are for a connection that has ended.
             let Output::Append { record, meta, .. } = output else {
                 continue;
             };
             match self.parts.delivery.journal.append(&record, None) {
                 Ok(_) => self.parts.metrics.record(meta),
-                // The end itself teaches nothing that a resend needs. That it came is said by the
-                // start that the watch records when there is room again.
+                // No resend needs the record of an end. The start that is recorded when the journal has room again ends
+                // this connection too.
                 Err(AppendError::Full(_)) if meta.kind == RecordKind::Disconnected => {
                     self.parts.admission.starts.refuse(self.control.epoch);
                 }
-                // A resend of it must not be answered without being stored.
+                // A resend must not be answered without being stored.
                 Err(_) => self.station.handle_refused(&record),
             }
         }
@@ -624,28 +629,27 @@ impl Connection {
         drop(this.held);
 
         let mut frames = this.frames;
-        if line_is_open {
+        if is_open {
             frames.close(code, &reason.as_text());
         }
         if reason == CloseReason::Unfinished {
-            // What it holds is given back at once, and no more of it is read.
+            // Its buffers are freed at once, and nothing more is read.
             poll_fn(|cx| Poll::Ready(frames.poll_flush(cx, &mut false).is_ready())).await;
             return;
         }
-        let goodbye = async {
+        let closing = async {
             let _ = poll_fn(|cx| frames.poll_flush(cx, &mut false)).await;
-            // Until the other side says goodbye too, so that it has read ours. Also sends the echo of
-            // its own goodbye.
+            // Read until the peer's close frame, so that it has read ours. Also echoes the peer's close frame.
             while let Ok(incoming) = poll_fn(|cx| frames.poll_read(cx)).await {
                 if matches!(incoming, Incoming::Close(_)) {
                     break;
                 }
             }
         };
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 
-    /// Takes in what has been read, whether or not its turn has come: it is the end.
+    /// Takes in messages that were read, whether or not their turn has come, because the connection ends.
     fn take_in_held(
         &mut self,
         cx: &mut Context<'_>,
@@ -660,19 +664,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers what is on its way to the disk, without reading anything new.
+    /// Sends the answers to records that become durable, without reading anything new.
     fn poll_last_answers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.control.listen(cx.waker());
         let (now, wall) = (Instant::now(), wall_clock());
-        if !self.lost_a_record && self.take_in_held(cx, now, wall).is_err() {
+        if !self.is_append_refused && self.take_in_held(cx, now, wall).is_err() {
             return Poll::Ready(());
         }
         self.release_durable(now, wall);
         for fact in self.control.take_facts() {
             self.station.handle_fact(fact, wall);
         }
-        let stuck = !self.lost_a_record && self.drain(cx, now, wall).is_err();
-        if self.lost_a_record {
+        let is_stuck = !self.is_append_refused && self.drain(cx, now, wall).is_err();
+        if self.is_append_refused {
             // Only what was appended before may still be answered.
             while let Some(output) = self.station.poll_output() {
                 match output {
@@ -685,8 +689,8 @@ impl Connection {
         let flushed = self.frames.poll_flush(cx, &mut false);
         let broken = matches!(flushed, Poll::Ready(Err(_)));
         let in_hand = !self.pending.is_empty()
-            || (!self.lost_a_record && (!self.station.wants_frame() || !self.held.is_empty()));
-        if broken || stuck || (!in_hand && flushed.is_ready()) {
+            || (!self.is_append_refused && (!self.station.wants_frame() || !self.held.is_empty()));
+        if broken || is_stuck || (!in_hand && flushed.is_ready()) {
             return Poll::Ready(());
         }
         Poll::Pending

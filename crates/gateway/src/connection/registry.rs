@@ -1,9 +1,9 @@
-//! Who is connected: for each charger the one connection that counts, and what is remembered of
-//! those that are away.
+//! The connected chargers, each with the one connection that counts, and what is remembered of chargers that are not
+//! connected.
 //!
-//! The newest authenticated connection wins (rule C-14): a charger that comes back after a line went
-//! dead must not wait for our timeouts. The old connection is told to stop and hands over what it
-//! remembers; each has an epoch, so that whatever the old one still had on its way can be told apart.
+//! The newest authenticated connection wins (rule C-14): a charger that reconnects after its connection broke must not
+//! wait for a timeout. The old connection is told to stop and hands over what it remembers. Each connection has an
+//! epoch, which tells late records of the old one apart.
 
 use central::resend::ResendMemory;
 use central::station::Fact;
@@ -17,44 +17,44 @@ use std::task::Waker;
 use tokio::sync::oneshot;
 
 const SHARDS: usize = 64;
-/// Chargers that are away and of which something is remembered. Beyond it one of those that the directory
-/// does not know is forgotten, the one that left first; if there is none, the known one that left first.
-/// Its resends are then new records, which the projections recognise.
-const AWAY_MAX: usize = 100_000;
+/// Disconnected chargers of which something is remembered. Beyond this bound the one that the directory does not know and
+/// that disconnected first is forgotten; if there is none, the known one that disconnected first. Its resends become new
+/// records, which the projections recognise.
+const REMEMBERED_MAX: usize = 100_000;
 
-/// Why a connection shall end.
+/// Why a connection is told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Stop {
-    /// A newer one took its place.
+    /// A newer connection replaced it.
     Replaced = 1,
     /// The gateway stops.
     Shutdown = 2,
-    /// Nothing can be made durable for now.
+    /// The journal accepts no records for now.
     NotDurable = 3,
-    /// Nothing can be made durable any more.
+    /// The journal has failed for good.
     Poisoned = 4,
-    /// The operator removed it or changed its password.
+    /// The operator removed the charger or changed its password.
     Refused = 5,
-    /// A newer one took its place, at another gateway.
+    /// A newer connection replaced it, at another gateway.
     ReplacedElsewhere = 6,
-    /// It holds too much of messages that are not finished (see `unfinished`).
+    /// It holds too many bytes of unfinished messages (see `unfinished`).
     Unfinished = 7,
 }
 
-/// Where a connection stands in the queue for turns (see `pace`).
+/// The state of a connection in the queue for turns (see `flow::pace`).
 const NO_TURN: u8 = 0;
 const WAITS_FOR_TURN: u8 = 1;
 const HAS_TURN: u8 = 2;
 
-/// What others may say to a connection's task.
+/// The handle through which other tasks control a connection's task.
 #[derive(Default)]
 pub(crate) struct Control {
-    /// Milliseconds at its start, strictly increasing per gateway.
+    /// Milliseconds at the connection's start, strictly increasing per gateway.
     pub(crate) epoch: u64,
     stop: AtomicU8,
     turn: AtomicU8,
-    /// The directory knows this charger: it is not just anybody's identity.
+    /// Whether the directory knows this charger.
     is_known: AtomicBool,
     waker: AtomicWaker,
     has_facts: AtomicBool,
@@ -71,12 +71,12 @@ impl Control {
         }
     }
 
-    /// The task that is to be woken when something is said.
+    /// Registers the task that is woken by the other methods.
     pub(crate) fn listen(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
-    /// Tells the connection to end. The first reason counts.
+    /// Tells the connection to end. The first reason is kept.
     pub(crate) fn stop(&self, why: Stop) {
         let _ = self
             .stop
@@ -84,7 +84,7 @@ impl Control {
         self.waker.wake();
     }
 
-    /// Whether it shall end.
+    /// Why it was told to end, if it was.
     pub(crate) fn stopped(&self) -> Option<Stop> {
         match self.stop.load(Ordering::Relaxed) {
             0 => None,
@@ -98,12 +98,12 @@ impl Control {
         }
     }
 
-    /// It has asked for a turn.
+    /// The connection has asked for a turn.
     pub(crate) fn wait_for_turn(&self) {
         self.turn.store(WAITS_FOR_TURN, Ordering::Release);
     }
 
-    /// Gives it the turn that it waits for and wakes it. `false` if it waits for none any more.
+    /// Gives the connection the turn that it waits for and wakes it. `false` if it no longer waits.
     pub(crate) fn give_turn(&self) -> bool {
         let given = self.turn.compare_exchange(
             WAITS_FOR_TURN,
@@ -117,20 +117,19 @@ impl Control {
         given.is_ok()
     }
 
-    /// Whether its turn has come; then it is taken.
+    /// Takes the turn, if it has come.
     pub(crate) fn take_turn(&self) -> bool {
         self.turn
             .compare_exchange(HAS_TURN, NO_TURN, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// It wants no turn any more.
+    /// The connection no longer waits for a turn.
     pub(crate) fn leave_turns(&self) {
         self.turn.store(NO_TURN, Ordering::Release);
     }
 
-    /// Says whether the directory knows this charger. What is remembered of those that it does not
-    /// know is forgotten first.
+    /// Sets whether the directory knows this charger. What is remembered of unknown chargers is forgotten first.
     pub(crate) fn set_known(&self, is_known: bool) {
         self.is_known.store(is_known, Ordering::Relaxed);
     }
@@ -139,26 +138,26 @@ impl Control {
         self.is_known.load(Ordering::Relaxed)
     }
 
-    /// The directory holds another profile for it than before.
-    pub(crate) fn look_up_profile(&self) {
+    /// The charger's profile in the directory has changed.
+    pub(crate) fn profile_changed(&self) {
         self.has_new_profile.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// Whether that was said since the last call.
+    /// Whether the profile has changed since the last call.
     pub(crate) fn take_new_profile(&self) -> bool {
         self.has_new_profile.load(Ordering::Relaxed)
             && self.has_new_profile.swap(false, Ordering::Acquire)
     }
 
-    /// The reply to a question of its station.
-    pub(crate) fn tell(&self, fact: Fact) {
+    /// The answer to a question of the station.
+    pub(crate) fn answer(&self, fact: Fact) {
         lock(&self.facts).push(fact);
         self.has_facts.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// What was told since the last call.
+    /// The answers since the last call.
     pub(crate) fn take_facts(&self) -> Vec<Fact> {
         if !self.has_facts.load(Ordering::Acquire) {
             return Vec::new();
@@ -170,56 +169,56 @@ impl Control {
 }
 
 enum Slot {
-    Here(Arc<Control>),
-    Away(Away),
+    Connected(Arc<Control>),
+    Disconnected(Remembered),
 }
 
-/// What is remembered of a charger that is away; never empty.
-struct Away {
+/// What is remembered of a disconnected charger; never empty.
+struct Remembered {
     memory: ResendMemory,
     is_known: bool,
-    /// Its place in `Shard::left`.
+    /// Its number in `Shard::left`.
     number: u64,
 }
 
 #[derive(Default)]
 struct Shard {
     slots: HashMap<Arc<str>, Slot>,
-    away: usize,
+    disconnected: usize,
     last_number: u64,
-    /// Those that are away in the order in which they left, the unknown ones and the known ones. Holds
-    /// some that have come back as well.
+    /// Disconnected chargers in the order in which they disconnected: the unknown ones and the known ones. Contains some
+    /// that have connected again.
     left: [VecDeque<(Arc<str>, u64)>; 2],
 }
 
-/// What a claim found.
-pub(crate) enum Before {
-    /// The charger was away (or never seen).
-    Away(ResendMemory),
-    /// It was here: its old connection will hand over its memory.
-    Here(oneshot::Receiver<ResendMemory>),
+/// The result of [`Registry::claim`].
+pub(crate) enum Claimed {
+    /// The charger was not connected; what is remembered of it.
+    New(ResendMemory),
+    /// The charger was connected: its old connection will hand over what it remembers.
+    Replaces(oneshot::Receiver<ResendMemory>),
 }
 
 /// All chargers, by identity in lower case.
 pub(crate) struct Registry {
     shards: Vec<Mutex<Shard>>,
     last_epoch: AtomicU64,
-    here: AtomicUsize,
+    connected: AtomicUsize,
 }
 
 impl Registry {
-    /// Epochs will be above `last_epoch`.
+    /// New epochs are above `last_epoch`.
     pub(crate) fn new(last_epoch: u64) -> Self {
         Self {
             shards: std::iter::repeat_with(Mutex::default)
                 .take(SHARDS)
                 .collect(),
             last_epoch: AtomicU64::new(last_epoch),
-            here: AtomicUsize::new(0),
+            connected: AtomicUsize::new(0),
         }
     }
 
-    /// A new epoch: `now` in milliseconds, or one more than the last if the clock stands or went back.
+    /// A new epoch: `now_ms`, or one more than the last if the clock did not advance.
     pub(crate) fn next_epoch(&self, now_ms: u64) -> u64 {
         let next = |last: u64| now_ms.max(last.saturating_add(1));
         self.last_epoch
@@ -227,34 +226,34 @@ impl Registry {
             .map_or_else(next, next)
     }
 
-    /// Later epochs of ours will be above `epoch`, which another gateway has given.
+    /// Makes later epochs be above `epoch`, which is of another gateway.
     pub(crate) fn epochs_are_above(&self, epoch: u64) {
         self.last_epoch.fetch_max(epoch, Ordering::SeqCst);
     }
 
-    /// Makes `control` the connection that counts. The one before is told to stop.
-    pub(crate) fn claim(&self, key: &Arc<str>, control: &Arc<Control>) -> Before {
+    /// Makes `control` the connection that counts, and tells the one before to stop.
+    pub(crate) fn claim(&self, key: &Arc<str>, control: &Arc<Control>) -> Claimed {
         let mut shard = self.shard(key);
         let old = shard
             .slots
-            .insert(Arc::clone(key), Slot::Here(Arc::clone(control)));
+            .insert(Arc::clone(key), Slot::Connected(Arc::clone(control)));
         match old {
             None => {
-                self.here.fetch_add(1, Ordering::Relaxed);
-                Before::Away(ResendMemory::default())
+                self.connected.fetch_add(1, Ordering::Relaxed);
+                Claimed::New(ResendMemory::default())
             }
-            Some(Slot::Away(away)) => {
-                shard.away -= 1;
-                self.here.fetch_add(1, Ordering::Relaxed);
-                control.set_known(away.is_known);
-                Before::Away(away.memory)
+            Some(Slot::Disconnected(remembered)) => {
+                shard.disconnected -= 1;
+                self.connected.fetch_add(1, Ordering::Relaxed);
+                control.set_known(remembered.is_known);
+                Claimed::New(remembered.memory)
             }
-            Some(Slot::Here(old)) => {
+            Some(Slot::Connected(old)) => {
                 control.set_known(old.is_known());
                 let (sender, receiver) = oneshot::channel();
                 *lock(&old.successor) = Some(sender);
                 old.stop(Stop::Replaced);
-                Before::Here(receiver)
+                Claimed::Replaces(receiver)
             }
         }
     }
@@ -264,22 +263,22 @@ impl Registry {
     pub(crate) fn release(&self, key: &Arc<str>, control: &Arc<Control>, memory: ResendMemory) {
         let mut shard = self.shard(key);
         if let Some(successor) = lock(&control.successor).take() {
-            // A successor that no longer waits has begun without; nothing to be done about it.
+            // A successor that no longer waits has begun without it.
             let _ = successor.send(memory);
             return;
         }
         let counts = matches!(
             shard.slots.get(key),
-            Some(Slot::Here(current)) if Arc::ptr_eq(current, control)
+            Some(Slot::Connected(current)) if Arc::ptr_eq(current, control)
         );
         if counts {
             shard.slots.remove(key);
-            self.here.fetch_sub(1, Ordering::Relaxed);
+            self.connected.fetch_sub(1, Ordering::Relaxed);
             shard.keep(Arc::clone(key), memory, control.is_known());
         }
     }
 
-    /// What was learnt of a charger before it connected, and whether the directory knows it.
+    /// Adds what is known of a charger from before the start, and whether the directory knows it.
     pub(crate) fn remember(&self, key: Arc<str>, memory: ResendMemory, is_known: bool) {
         let mut shard = self.shard(&key);
         if !shard.slots.contains_key(&key) {
@@ -287,26 +286,26 @@ impl Registry {
         }
     }
 
-    /// The connection of one charger, if it is here.
+    /// The connection of one charger, if it is connected.
     pub(crate) fn find(&self, key: &str) -> Option<Arc<Control>> {
         match self.shard(key).slots.get(key)? {
-            Slot::Here(control) => Some(Arc::clone(control)),
-            Slot::Away(_) => None,
+            Slot::Connected(control) => Some(Arc::clone(control)),
+            Slot::Disconnected(_) => None,
         }
     }
 
-    /// How many chargers are here.
-    pub(crate) fn here(&self) -> usize {
-        self.here.load(Ordering::Relaxed)
+    /// Number of connected chargers.
+    pub(crate) fn connected(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
     }
 
-    /// All connections that count now.
+    /// All current connections.
     pub(crate) fn all(&self) -> Vec<Arc<Control>> {
-        let mut all = Vec::with_capacity(self.here());
+        let mut all = Vec::with_capacity(self.connected());
         for shard in &self.shards {
             all.extend(lock(shard).slots.values().filter_map(|slot| match slot {
-                Slot::Here(control) => Some(Arc::clone(control)),
-                Slot::Away(_) => None,
+                Slot::Connected(control) => Some(Arc::clone(control)),
+                Slot::Disconnected(_) => None,
             }));
         }
         all
@@ -320,7 +319,7 @@ impl Registry {
 }
 
 impl Shard {
-    /// Keeps what is remembered of a charger that is not in the map, if it is anything.
+    /// Remembers a charger that is not in the map, unless its memory is empty.
     fn keep(&mut self, key: Arc<str>, memory: ResendMemory, is_known: bool) {
         if memory.is_empty() {
             return;
@@ -328,26 +327,26 @@ impl Shard {
         self.last_number += 1;
         let number = self.last_number;
         self.left[usize::from(is_known)].push_back((Arc::clone(&key), number));
-        let away = Away {
+        let remembered = Remembered {
             memory,
             is_known,
             number,
         };
-        self.slots.insert(key, Slot::Away(away));
-        self.away += 1;
+        self.slots.insert(key, Slot::Disconnected(remembered));
+        self.disconnected += 1;
         self.forget_some();
         self.tidy();
     }
 
     fn forget_some(&mut self) {
-        while self.away > AWAY_MAX / SHARDS {
+        while self.disconnected > REMEMBERED_MAX / SHARDS {
             let [unknown, known] = &mut self.left;
             let Some((key, number)) = unknown.pop_front().or_else(|| known.pop_front()) else {
                 return;
             };
             if is_still_away(&self.slots, &key, number) {
                 self.slots.remove(&key);
-                self.away -= 1;
+                self.disconnected -= 1;
             }
         }
     }
@@ -355,7 +354,7 @@ impl Shard {
     /// Drops those that have come back from the order of leaving, when they are more than the others.
     fn tidy(&mut self) {
         let all: usize = self.left.iter().map(VecDeque::len).sum();
-        if all > self.away * 2 + 64 {
+        if all > self.disconnected * 2 + 64 {
             let slots = &self.slots;
             for left in &mut self.left {
                 left.retain(|(key, number)| is_still_away(slots, key, *number));
@@ -365,7 +364,7 @@ impl Shard {
 }
 
 fn is_still_away(slots: &HashMap<Arc<str>, Slot>, key: &str, number: u64) -> bool {
-    matches!(slots.get(key), Some(Slot::Away(away)) if away.number == number)
+    matches!(slots.get(key), Some(Slot::Disconnected(remembered)) if remembered.number == number)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -384,22 +383,22 @@ mod tests {
     }
 
     #[test]
-    fn epochs_grow_also_when_the_clock_stands_or_goes_back() {
+    fn epochs_increase_also_when_the_clock_stops_or_goes_back() {
         let registry = Registry::new(500);
         let epochs = [1_000, 1_000, 7, 2_000].map(|now| registry.next_epoch(now));
         assert_eq!(epochs, [1_000, 1_001, 1_002, 2_000]);
     }
 
     #[tokio::test]
-    async fn newest_wins_and_inherits_through_any_number_of_replacements() {
+    async fn the_newest_connection_wins_and_gets_the_memory_through_any_number_of_replacements() {
         let registry = Registry::new(0);
         let key: Arc<str> = "cp-1".into();
         let [first, second, third] = [(); 3].map(|()| control(&registry));
-        assert!(matches!(registry.claim(&key, &first), Before::Away(_)));
-        let Before::Here(to_second) = registry.claim(&key, &second) else {
+        assert!(matches!(registry.claim(&key, &first), Claimed::New(_)));
+        let Claimed::Replaces(to_second) = registry.claim(&key, &second) else {
             panic!("the first is here");
         };
-        let Before::Here(to_third) = registry.claim(&key, &third) else {
+        let Claimed::Replaces(to_third) = registry.claim(&key, &third) else {
             panic!("the second is here");
         };
         assert_eq!(first.stopped(), Some(Stop::Replaced));
@@ -410,14 +409,14 @@ mod tests {
         let memory = to_second.await.expect("handed over");
         registry.release(&key, &second, memory);
         to_third.await.expect("handed over");
-        assert_eq!(registry.here(), 1);
+        assert_eq!(registry.connected(), 1);
         assert!(Arc::ptr_eq(&registry.all()[0], &third));
         registry.release(&key, &third, ResendMemory::default());
-        assert_eq!(registry.here(), 0);
+        assert_eq!(registry.connected(), 0);
     }
 
     #[test]
-    fn a_late_end_of_the_old_connection_leaves_the_new_one_in_place() {
+    fn a_late_end_of_the_old_connection_does_not_remove_the_new_one() {
         let registry = Registry::new(0);
         let key: Arc<str> = "cp-1".into();
         let (old, new) = (control(&registry), control(&registry));
@@ -425,7 +424,7 @@ mod tests {
         // The newcomer did not wait: its receiver is gone.
         drop(registry.claim(&key, &new));
         registry.release(&key, &old, ResendMemory::default());
-        assert_eq!(registry.here(), 1);
+        assert_eq!(registry.connected(), 1);
         assert_eq!(new.stopped(), None);
     }
 
@@ -463,26 +462,26 @@ mod tests {
     }
 
     fn is_remembered(registry: &Registry, key: &str) -> bool {
-        matches!(registry.claim(&key.into(), &control(registry)), Before::Away(memory) if !memory.is_empty())
+        matches!(registry.claim(&key.into(), &control(registry)), Claimed::New(memory) if !memory.is_empty())
     }
 
     #[test]
-    fn strangers_push_out_nobody() {
+    fn unknown_chargers_do_not_displace_what_is_remembered_of_known_ones() {
         let registry = Registry::new(0);
         for i in 0..1_000 {
             connect_and_leave(&registry, &format!("cp-{i}"), i % 2 == 0, memory());
         }
         // Nothing to be remembered of these.
-        for i in 0..AWAY_MAX + 10_000 {
+        for i in 0..REMEMBERED_MAX + 10_000 {
             let nothing = ResendMemory::default();
             connect_and_leave(&registry, &format!("made-up-{i}"), false, nothing);
         }
         assert_eq!(kept(&registry), 1_000);
         // These said something, and push out others that the directory does not know.
-        for i in 0..AWAY_MAX + 10_000 {
+        for i in 0..REMEMBERED_MAX + 10_000 {
             connect_and_leave(&registry, &format!("made-up-{i}"), false, memory());
         }
-        assert!(kept(&registry) <= AWAY_MAX);
+        assert!(kept(&registry) <= REMEMBERED_MAX);
         for i in (0..1_000).step_by(2) {
             assert!(is_remembered(&registry, &format!("cp-{i}")), "cp-{i}");
         }
@@ -490,12 +489,12 @@ mod tests {
     }
 
     #[test]
-    fn chargers_that_are_away_are_remembered_up_to_a_bound() {
+    fn disconnected_chargers_are_remembered_up_to_a_bound() {
         let registry = Registry::new(0);
-        for i in 0..AWAY_MAX + 10_000 {
+        for i in 0..REMEMBERED_MAX + 10_000 {
             registry.remember(format!("cp-{i}").into(), memory(), true);
         }
-        assert!(kept(&registry) <= AWAY_MAX, "{}", kept(&registry));
+        assert!(kept(&registry) <= REMEMBERED_MAX, "{}", kept(&registry));
         // Coming and going leaves nothing behind.
         for _ in 0..10_000 {
             connect_and_leave(&registry, "cp-7", true, memory());
@@ -504,6 +503,6 @@ mod tests {
         let left: usize = shards
             .map(|shard| lock(shard).left.iter().map(VecDeque::len).sum::<usize>())
             .sum();
-        assert!(left <= AWAY_MAX * 2 + 64 * SHARDS, "{left}");
+        assert!(left <= REMEMBERED_MAX * 2 + 64 * SHARDS, "{left}");
     }
 }

@@ -1,10 +1,8 @@
-//! Messages of which only a part has come, and messages that wait for their turn: how many bytes they
-//! hold, since when, and what happens when that is too much.
+//! Bounds the memory of messages that are incomplete or wait for their turn.
 //!
-//! The WebSocket library keeps the parts of an unfinished message in its own buffers and says nothing of
-//! them. So the bytes are followed below it, frame header by frame header ([`Meter`]). What is held is
-//! counted over all connections ([`Budget`]); when it is used up, those connections are closed that hold
-//! the most bytes for the longest time.
+//! The WebSocket library keeps the parts of an incomplete message in its own buffers and does not report them. So the
+//! bytes are followed below it, frame header by frame header ([`Meter`]). The bytes held by all connections are counted
+//! ([`Budget`]); above the bound, the connections that hold the most bytes for the longest time are closed.
 
 use crate::connection::registry::{Control, Stop};
 use metrics::{Counter, Gauge, counter, gauge};
@@ -13,15 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes of a message that are not counted: the read buffer of a connection has them anyway.
+/// Bytes of a message that are not counted, because the connection's read buffer holds them anyway.
 pub(crate) const FREE_BYTES: usize = 2_048;
-/// A whole message up to this length that waits for its turn is charged to no connection: whoever waits is not at
-/// fault. All of them together have a bound of their own, as large as that of the budget.
+/// A complete message up to this length that waits for its turn is charged to no connection, because the charger did not
+/// cause the wait. All such messages together have a bound of their own, as large as that of the budget.
 pub(crate) const WAITING_FREE_BYTES: usize = 16 << 10;
-/// When the budget is used up, connections are closed until this share of it is free.
+/// Above the bound, connections are closed until one part in this many of the budget is free.
 const FREED_SHARE: u64 = 8;
 
-/// Bytes held by unfinished and waiting messages, over all connections.
+/// The bytes held by incomplete and waiting messages of all connections.
 pub(crate) struct Budget {
     max_bytes: u64,
     used: AtomicU64,
@@ -46,7 +44,7 @@ struct Entry {
 }
 
 impl Budget {
-    /// At most `max_bytes` are held.
+    /// A budget of `max_bytes`.
     pub(crate) fn new(max_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             max_bytes: max_bytes as u64,
@@ -59,13 +57,13 @@ impl Budget {
         })
     }
 
-    /// Bytes held now, without those of connections that have been told to close.
+    /// Bytes charged now, without those of connections that were told to close.
     #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Counts `bytes` held by the connection of `control` since `since`, until the charge is dropped.
+    /// Charges `bytes`, held since `since`, to the connection of `control` until the charge is dropped.
     pub(crate) fn charge(
         self: &Arc<Self>,
         control: &Arc<Control>,
@@ -91,9 +89,9 @@ impl Budget {
         }
     }
 
-    /// Counts a whole message of `bytes` that waits for its turn since `since`. Nothing up to [`FREE_BYTES`]. Up
-    /// to [`WAITING_FREE_BYTES`] it is charged to no connection, as long as no more than `max_bytes` are held so;
-    /// beyond that, and when it is longer, it is charged as an unfinished one.
+    /// Charges a complete message of `bytes` that waits for its turn since `since`. Up to [`FREE_BYTES`] it is not
+    /// counted. Up to [`WAITING_FREE_BYTES`] it is charged to no connection, while all such messages hold at most
+    /// `max_bytes`. Otherwise it is charged as an incomplete one.
     pub(crate) fn charge_waiting(
         self: &Arc<Self>,
         control: &Arc<Control>,
@@ -128,7 +126,7 @@ impl Budget {
 
     fn grow(&self, id: u64, bytes: usize) {
         let mut held = lock(&self.held);
-        // Not there any more: its connection has been told to close.
+        // Removed already: its connection was told to close.
         let Some(entry) = held.entries.get_mut(&id) else {
             return;
         };
@@ -148,9 +146,9 @@ impl Budget {
         }
     }
 
-    /// Closes connections when too much is held: those with the most bytes times seconds first. Who
-    /// fills the budget and waits is closed before who is just sending, however small the parts are.
-    /// Several at a time, so that the search for them costs little per byte received.
+    /// Closes connections when the budget is exceeded: those with the highest product of bytes and time first. A connection
+    /// that holds bytes and waits is closed before one that is just sending, however small its parts are. Closes several
+    /// at a time, so that the search costs little per received byte.
     fn enforce(&self, held: &mut Held) {
         if self.used.load(Ordering::Relaxed) <= self.max_bytes {
             return;
@@ -183,8 +181,8 @@ impl Budget {
             connections = closed,
             bytes = freed,
             max_bytes = self.max_bytes,
-            "closing connections that held the most bytes of unfinished messages: gateway.unfinished_max_bytes \
-             was used up"
+            "closing the connections that held the most bytes of unfinished messages: gateway.unfinished_max_bytes \
+             was exceeded"
         );
     }
 
@@ -195,14 +193,14 @@ impl Budget {
     }
 }
 
-/// Bytes counted in a [`Budget`] until this is dropped.
+/// Bytes charged to a connection until this is dropped.
 pub(crate) struct Charge {
     budget: Arc<Budget>,
     id: u64,
 }
 
 impl Charge {
-    /// It is `bytes` now; never less than before.
+    /// Sets the charge to `bytes`, if that is more than before.
     fn grow(&self, bytes: usize) {
         self.budget.grow(self.id, bytes);
     }
@@ -237,8 +235,8 @@ impl Drop for CommonCharge {
     }
 }
 
-/// Follows the frames of one connection in the bytes that come from it. It judges nothing: what is against
-/// the protocol ends the connection above it.
+/// Follows the frames of one connection in its received bytes. It validates nothing: the WebSocket library closes the
+/// connection on a violation of the protocol.
 pub(crate) struct Meter {
     budget: Arc<Budget>,
     control: Option<Arc<Control>>,
@@ -282,12 +280,12 @@ impl Meter {
         }
     }
 
-    /// Who is told to close when too much is held.
+    /// Sets the connection that is told to close when the budget is exceeded.
     pub(crate) fn belong_to(&mut self, control: &Arc<Control>) {
         self.control = Some(Arc::clone(control));
     }
 
-    /// Since when a message, or a control frame, is incomplete. Frames between its parts change nothing.
+    /// Since when a message, or a control frame, is incomplete. Control frames between its parts change nothing.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.message_since.or(self.frame_since)
     }
@@ -299,24 +297,24 @@ impl Meter {
         }
     }
 
-    /// While the gate is closed, no more than [`FREE_BYTES`] of a message are let in.
+    /// While the gate is closed, no more than [`FREE_BYTES`] of a message are read.
     pub(crate) fn close_gate(&mut self, is_closed: bool) {
         self.is_gate_closed = is_closed;
         self.is_gated = false;
     }
 
-    /// Whether bytes were kept out since the gate was last set.
+    /// Whether the gate has stopped reading since it was last set.
     pub(crate) const fn is_gated(&self) -> bool {
         self.is_gated
     }
 
-    /// Whether the next bytes may be read.
+    /// Whether more bytes may be read.
     pub(crate) fn may_read(&mut self) -> bool {
         self.is_gated |= self.is_gate_closed && self.message_bytes >= FREE_BYTES;
         !self.is_gated
     }
 
-    /// These bytes have come.
+    /// Follows received bytes.
     pub(crate) fn take(&mut self, mut bytes: &[u8], now: Instant) {
         while !bytes.is_empty() {
             self.frame_since.get_or_insert(now);
@@ -360,7 +358,7 @@ impl Meter {
             self.message_since
                 .get_or_insert(self.frame_since.unwrap_or(now));
             self.count(len);
-            // Parts of a compressed message are inflated as they come, to anything up to the bound.
+            // Parts of a compressed message are inflated as they arrive, to any length up to the bound.
             if first & 0x40 != 0 && !self.is_last {
                 self.message_bytes = self.message_bytes.max(self.message_max_bytes);
             }
@@ -384,7 +382,7 @@ impl Meter {
         self.is_data = false;
     }
 
-    /// Counts what is held now: buffers grow by doubling.
+    /// Charges what is held now: buffers grow by doubling.
     fn settle(&mut self, now: Instant) {
         if self.message_bytes <= FREE_BYTES || self.message_bytes <= self.charged {
             return;
@@ -413,12 +411,12 @@ const fn head_len(second: u8) -> usize {
     2 + long + mask
 }
 
-/// A [`Meter`] shared by the line below the library and the connection above it: both belong to one task,
-/// so nobody ever waits for the lock.
+/// A [`Meter`] shared by the socket below the library and the connection above it. Both belong to one task, so the lock
+/// is never contended.
 pub(crate) type SharedMeter = Arc<Mutex<Meter>>;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whatever panicked, the counts are whole between any two lines.
+    // The counts are consistent between any two statements, whatever panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -457,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_messages_are_charged_to_nobody_only_up_to_their_common_bound() {
+    fn waiting_messages_are_charged_to_no_connection_up_to_a_common_bound() {
         let budget = Budget::new(64 * KIB);
         let own = control(1);
         let now = Instant::now();
@@ -480,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_pieces_a_whole_message_leaves_nothing_counted() {
+    fn a_complete_message_leaves_no_charge_however_it_is_split() {
         let budget = Budget::new(64 << 20);
         let control = control(1);
         for piece in [1, 3, 7, 1_000, 1 << 20] {
@@ -503,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_as_old_as_its_first_byte_whatever_comes_between() {
+    fn the_age_of_a_message_counts_from_its_first_byte() {
         let budget = Budget::new(64 << 20);
         let mut meter = meter(&budget, &control(1));
         let start = Instant::now();
@@ -525,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_compressed_message_counts_as_what_it_may_become() {
+    fn a_part_of_a_compressed_message_is_charged_as_the_longest_message() {
         let budget = Budget::new(64 << 20);
         let mut meter = meter(&budget, &control(1));
         meter.take(&frame(0x41, 100), Instant::now());
@@ -533,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_gate_lets_in_what_the_buffer_has_room_for() {
+    fn a_closed_gate_admits_only_what_the_read_buffer_holds() {
         let budget = Budget::new(64 << 20);
         let mut meter = meter(&budget, &control(1));
         let now = Instant::now();
@@ -550,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_the_most_for_the_longest_is_closed_and_who_is_just_sending_is_not() {
+    fn the_connection_that_holds_the_most_for_the_longest_is_closed() {
         let budget = Budget::new(64 << 20);
         let start = Instant::now();
         let held_for = |seconds| start.checked_sub(Duration::from_secs(seconds)).unwrap();

@@ -1,66 +1,66 @@
-//! Decides how many frames may be taken in per second, from how much waits and how fast it is stored.
-//! Pure: what is seen and the time are handed in.
+//! Computes how many messages may be taken in per second, from the backlog and from how fast it is stored. Pure:
+//! samples and time are arguments.
 //!
-//! A sink may be a queue with a slow database behind it. Then what waits there counts as backlog like what
-//! waits here, and what is stored is what was delivered less what the queue has grown by. A queue from which
-//! nothing is taken for some seconds has an outage behind it, and is not counted. The queue is looked at only
-//! every second or so, and several gateways may fill it; each then paces by the growth of all, which brings
-//! them to the same equilibrium, a little more strictly on the way.
+//! The sink may be a queue with a slow database behind it. Then records in the queue count as backlog like those in
+//! the journal, and what is stored is what was delivered less what the queue has grown by. A queue from which nothing
+//! is taken for some seconds has an outage behind it and does not count. The queue's length is read about once a
+//! second, and several gateways may fill it: each then paces by the growth that all cause together, which leads to the
+//! same equilibrium, a little more strictly on the way.
 
 use crate::flow::pace::RATE_MIN;
 use std::time::Duration;
 
-/// Time constant of the measured delivery rate: some batches long, so that it does not follow each.
+/// Time constant of the measured delivery rate: some batches long, so that the rate does not follow each batch.
 const SMOOTHING: Duration = Duration::from_millis(2_000);
-/// Time constant with which what is taken in falls to what is stored, however large the threshold:
-/// longer than the smoothing above, so that lumps of delivery stay lumps.
+/// Time constant with which the rate of messages approaches the delivery rate, whatever the threshold. Longer than
+/// `SMOOTHING`, so that uneven delivery does not make the pace uneven.
 const SETTLES_IN: Duration = Duration::from_secs(3);
-/// The same when what waits is in a queue behind the sink, whose length is known late.
+/// The same when the backlog is in a queue behind the sink, whose length is known late.
 const SETTLES_IN_QUEUED: Duration = Duration::from_secs(8);
-/// A queue whose length has been the same for so long is taken to be at it, and not only not looked at.
-const QUEUE_LOOK: Duration = Duration::from_secs(6);
-/// A queue from which nothing was taken for so long has an outage behind it.
+/// If the reported queue length has not changed for this long, treat it as current rather than stale.
+const QUEUE_STALE: Duration = Duration::from_secs(6);
+/// If nothing was taken from a queue for this long, there is an outage behind it.
 const NOTHING_TAKEN: Duration = Duration::from_secs(10);
-/// The same for a slow sink: some of its batches.
+/// The narrowest band over which the pace goes from its highest to its lowest, in bytes of backlog: some batches.
 const BAND_BYTES_MIN: f64 = (8 << 20) as f64;
-/// The pace is never such that the journal would be full sooner than this.
+/// The pace is never so high that the journal would be full sooner than this.
 const FULL_AT_LEAST_IN: Duration = Duration::from_secs(2);
-/// What the controller sees at a tick.
+
+/// What the controller is given at a tick.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sight {
-    /// Bytes durable here and not yet stored there.
+pub(crate) struct Sample {
+    /// Bytes that are durable in the journal and not yet delivered.
     pub(crate) backlog_bytes: u64,
-    /// Bytes of one record, about; not 0.
+    /// Mean bytes of one record; not 0.
     pub(crate) record_bytes: u64,
-    /// Records that still fit into the journal, about.
+    /// Records that still fit into the journal, approximately.
     pub(crate) headroom_records: u64,
-    /// Records that the sink has taken since the start.
+    /// Records that the sink has accepted since the start.
     pub(crate) delivered: u64,
-    /// Of those, records that wait in the sink while somebody is at work on storing them.
+    /// Of those, records that wait in the sink while consumers store them.
     pub(crate) queued: u64,
-    /// Whether the sink does its work: its last delivery succeeded and none is stuck.
+    /// Whether the sink works: its last delivery succeeded and none is stuck.
     pub(crate) sink_healthy: bool,
 }
 
-/// How far everything was at a look.
+/// The state that the next measurement starts from.
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+struct Baseline {
     at: Duration,
     delivered: u64,
     queued: u64,
 }
 
-/// Decides the pace from what it sees. Pure: time is handed in.
+/// Computes the pace from samples.
 #[derive(Debug)]
 pub(crate) struct Controller {
-    /// Pacing begins here and aims to hold the backlog a little above, at one and a half times this
-    /// at most.
+    /// Pacing begins at this backlog and holds it a little above, at one and a half times this at most.
     from_bytes: u64,
-    /// Where the delivery was last measured.
-    mark: Option<Mark>,
-    /// The queue's length when it was last seen to change, and when that was.
-    looked_at: (Duration, u64),
-    /// When something was last seen to be taken from the queue behind the sink.
+    /// The start of the current measurement.
+    baseline: Option<Baseline>,
+    /// When the queue's length last changed, and the length then.
+    queue_changed: (Duration, u64),
+    /// When something was last taken from the queue behind the sink.
     taken_at: Duration,
     busy_seconds: f64,
     delivery_rate: f64,
@@ -72,8 +72,8 @@ impl Controller {
     pub(crate) const fn new(from_bytes: u64) -> Self {
         Self {
             from_bytes,
-            mark: None,
-            looked_at: (Duration::ZERO, 0),
+            baseline: None,
+            queue_changed: (Duration::ZERO, 0),
             taken_at: Duration::ZERO,
             busy_seconds: 0.0,
             delivery_rate: 0.0,
@@ -81,87 +81,86 @@ impl Controller {
         }
     }
 
-    /// Frames per second to let in from now on; `None` = all.
-    pub(crate) fn tick(&mut self, at: Duration, sight: Sight) -> Option<f64> {
-        self.measure(at, sight);
+    /// Messages per second to take in from now on; `None` = no pacing.
+    pub(crate) fn tick(&mut self, at: Duration, sample: Sample) -> Option<f64> {
+        self.measure(at, sample);
         let from = self.from_bytes as f64;
         let queued_bytes = match at.saturating_sub(self.taken_at) > NOTHING_TAKEN {
             true => 0,
-            false => sight.queued.saturating_mul(sight.record_bytes),
+            false => sample.queued.saturating_mul(sample.record_bytes),
         };
-        let backlog = sight.backlog_bytes as f64 + queued_bytes as f64;
-        let settles_in = match queued_bytes > sight.backlog_bytes {
+        let backlog = sample.backlog_bytes as f64 + queued_bytes as f64;
+        let settles_in = match queued_bytes > sample.backlog_bytes {
             true => SETTLES_IN_QUEUED,
             false => SETTLES_IN,
         };
-        // Ends a little below where it begins, so that it does not flutter.
+        // Pacing ends a little below where it begins, so that it does not switch on and off.
         let begins_at = if self.paced { from * 0.75 } else { from };
-        self.paced = self.from_bytes > 0 && sight.sink_healthy && backlog > begins_at;
+        self.paced = self.from_bytes > 0 && sample.sink_healthy && backlog > begins_at;
         if !self.paced {
             return None;
         }
-        // What the sink stores in a while. A band as wide as a large threshold would take minutes to
-        // be crossed, with far more acknowledged than stored all the time.
+        // What the sink stores within `settles_in`. Crossing a band as wide as a large threshold would take minutes,
+        // with far more acknowledged than stored all the time.
         let stored_meanwhile =
-            self.delivery_rate * sight.record_bytes as f64 * settles_in.as_secs_f64();
+            self.delivery_rate * sample.record_bytes as f64 * settles_in.as_secs_f64();
         let band = stored_meanwhile.max(BAND_BYTES_MIN).min(from);
-        // At the goal as much is let in as is stored; below it more, above it less, down to a half: the
-        // backlog falls then as well, and a turn takes no more than twice as long as it must.
+        // At the goal as much is taken in as is stored; below it more, above it less, down to a half: then the
+        // backlog falls too, and a turn takes at most twice as long as it must.
         let goal = from + band / 2.0;
         let excess = (backlog - goal) / band;
         let share = (1.0 - excess).clamp(0.5, 1.75);
-        let filling = sight.headroom_records as f64 / FULL_AT_LEAST_IN.as_secs_f64();
+        let filling = sample.headroom_records as f64 / FULL_AT_LEAST_IN.as_secs_f64();
         let rate = if self.delivery_rate > 0.0 {
             (self.delivery_rate * share).min(self.delivery_rate + filling)
         } else {
-            // Nothing has been stored yet: there is nothing to go by but the room that is left.
+            // Nothing has been stored yet: only the room that is left is known.
             filling
         };
         Some(rate.max(RATE_MIN))
     }
 
-    /// A mean of the last seconds in which there was something to store; the first ones count in full,
-    /// so that it is right from the start. Batches are stored all at once: each counts over the time
-    /// since the one before.
-    fn measure(&mut self, at: Duration, sight: Sight) {
-        let now = Mark {
+    /// Updates the delivery rate: a mean over the last seconds in which there was something to store. The first
+    /// measurements count in full, so that the rate is right from the start. A batch is stored all at once, so each
+    /// counts over the time since the one before.
+    fn measure(&mut self, at: Duration, sample: Sample) {
+        let now = Baseline {
             at,
-            delivered: sight.delivered,
-            queued: sight.queued,
+            delivered: sample.delivered,
+            queued: sample.queued,
         };
-        let mark = *self.mark.get_or_insert(now);
-        let (looked_at, seen) = self.looked_at;
-        let is_news = sight.queued != seen || at.saturating_sub(looked_at) >= QUEUE_LOOK;
-        if is_news {
-            self.looked_at = (at, sight.queued);
+        let baseline = *self.baseline.get_or_insert(now);
+        let (changed_at, seen) = self.queue_changed;
+        let is_current = sample.queued != seen || at.saturating_sub(changed_at) >= QUEUE_STALE;
+        if is_current {
+            self.queue_changed = (at, sample.queued);
         }
-        if (sight.queued > 0) != (mark.queued > 0) {
-            // It was empty, is empty, or somebody came to work on it or left: no growth to be told from it.
-            (self.mark, self.taken_at) = (Some(now), at);
+        if (sample.queued > 0) != (baseline.queued > 0) {
+            // It was empty or is empty now: its growth cannot be computed.
+            (self.baseline, self.taken_at) = (Some(now), at);
             return;
         }
-        let delivered = sight.delivered.saturating_sub(mark.delivered) as f64;
-        let growth = sight.queued as f64 - mark.queued as f64;
-        let was_looked_at = sight.queued == 0 || is_news;
+        let delivered = sample.delivered.saturating_sub(baseline.delivered) as f64;
+        let growth = sample.queued as f64 - baseline.queued as f64;
+        let is_known = sample.queued == 0 || is_current;
         let stored = delivered - growth;
-        let seconds = at.saturating_sub(mark.at).as_secs_f64();
-        // The queue's length is not of the same moment as what was delivered: a little may be mere appearance.
-        let least = match sight.queued {
+        let seconds = at.saturating_sub(baseline.at).as_secs_f64();
+        // The queue's length and the number delivered are not of the same moment: a small difference says nothing.
+        let least = match sample.queued {
             0 => 0.0,
             _ => delivered * 0.01 + 20.0,
         };
-        if was_looked_at && stored > least && seconds > 0.0 {
+        if is_known && stored > least && seconds > 0.0 {
             self.busy_seconds += seconds;
             let span = SMOOTHING.as_secs_f64().min(self.busy_seconds);
             let weight = 1.0 - (-seconds / span).exp();
             self.delivery_rate += (stored / seconds - self.delivery_rate) * weight;
-            (self.mark, self.taken_at) = (Some(now), at);
+            (self.baseline, self.taken_at) = (Some(now), at);
         }
         let is_ours = growth <= delivered * 2.0 + 1_000.0;
-        if (sight.backlog_bytes == 0 && sight.queued == 0) || !sight.sink_healthy || !is_ours {
-            // What it does not store now says nothing about what it can; and what others put into the queue
-            // nothing about what is taken from it.
-            self.mark = Some(now);
+        if (sample.backlog_bytes == 0 && sample.queued == 0) || !sample.sink_healthy || !is_ours {
+            // An idle or failing sink says nothing about its speed, and neither does what others put into the queue.
+            self.baseline = Some(now);
         }
     }
 }
@@ -174,8 +173,8 @@ mod tests {
     const RECORD: u64 = 500;
     const FROM: u64 = 1 << 20;
 
-    /// A gateway with an unlimited supply of frames at `offered` a second in front of a sink that
-    /// stores `capacity(t)` a second in batches. Gives the backlog and the rate at each tick.
+    /// Simulates `offered` messages per second in front of a sink that stores `capacity(t)` per second in batches.
+    /// Returns the backlog and the rate at each tick.
     fn run(offered: f64, capacity: impl Fn(f64) -> f64, seconds: f64) -> Vec<(f64, Option<f64>)> {
         run_from(FROM, FROM * 8, offered, capacity, seconds)
     }
@@ -207,7 +206,7 @@ mod tests {
             }
             rate = controller.tick(
                 Duration::from_secs_f64(t),
-                Sight {
+                Sample {
                     backlog_bytes: (backlog * RECORD as f64) as u64,
                     record_bytes: RECORD,
                     headroom_records: (bound / RECORD).saturating_sub(backlog as u64),
@@ -345,7 +344,7 @@ mod tests {
             }
             rate = controller.tick(
                 Duration::from_secs_f64(t),
-                Sight {
+                Sample {
                     backlog_bytes: 0,
                     record_bytes: RECORD,
                     headroom_records: 10_000_000,
@@ -415,7 +414,7 @@ mod tests {
     fn others_filling_the_queue_leave_the_measured_rate_alone() {
         let mut controller = Controller::new(1 << 20);
         let mut look = |second: u64, delivered, queued| {
-            let sight = Sight {
+            let sample = Sample {
                 backlog_bytes: 0,
                 record_bytes: RECORD,
                 headroom_records: 1_000_000,
@@ -423,7 +422,7 @@ mod tests {
                 queued,
                 sink_healthy: true,
             };
-            controller.tick(Duration::from_secs(second), sight);
+            controller.tick(Duration::from_secs(second), sample);
             controller.delivery_rate
         };
         for second in 0..20 {

@@ -1,13 +1,12 @@
-//! Slows answers down, smoothly and for all chargers alike, when what is acknowledged outruns what
-//! is stored while every part is healthy; so that a lasting overload ends in equilibrium and not at
-//! the journal's bound, where sockets are closed.
+//! Slows answers down, smoothly and for all chargers alike, when more is acknowledged than can be stored while every
+//! component is healthy; so that a lasting overload ends in equilibrium and not at the journal's bound, where
+//! connections are closed.
 //!
-//! The controller looks some times a second at the backlog and at what was delivered, and sets how
-//! many messages may be taken in per second. A connection with a message waits in a queue, first come
-//! first served, and takes one message in when its turn has come; until then it reads no further one. So
-//! what is taken in is what the controller says, whatever the number of connections. Without a backlog
-//! a turn costs one atomic load. While the sink is away nothing is paced: an outage is not the chargers'
-//! fault.
+//! Several times a second the controller reads the backlog and the number of delivered records, and sets how many
+//! messages may be taken in per second. A connection that has a message waits in a queue, first in first out, and takes
+//! one message in when its turn comes; until then it reads no further message. So the controller's rate holds for any
+//! number of connections. Without a backlog a turn costs one atomic load. While the sink is unavailable nothing is
+//! paced: the journal takes what chargers send.
 
 use crate::connection::registry::Control;
 use std::collections::VecDeque;
@@ -15,23 +14,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the controller looks, and turns are given.
+/// How often the controller runs and turns are given.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
-/// A delivery under way for longer than this means that the sink is away.
+/// If a delivery is in flight for longer than this, the sink counts as unavailable.
 pub(crate) const STUCK: Duration = Duration::from_secs(2);
-/// Slowest pace ever set, in messages per second.
+/// The slowest pace, in messages per second.
 pub(crate) const RATE_MIN: f64 = 1.0;
-/// Turns that were not used are kept for so long.
-const KEPT_FOR: Duration = Duration::from_millis(250);
-/// When nothing is to be paced any more, those who wait get their turns at this rate at least, growing by
-/// so much at each tick: all at once would be the next overload.
+/// Unused turns expire after this time.
+const TURN_LIFETIME: Duration = Duration::from_millis(250);
+/// When pacing ends, waiting connections get their turns at least at this rate per second: all at once would be the
+/// next overload.
 const RELEASE_RATE_MIN: f64 = 500.0;
+/// The factor by which that rate grows at each tick.
 const RELEASE_GROWTH: f64 = 1.25;
-/// New connections per second while messages are paced, as a share of the pace: each makes a record at
-/// its begin and one at its end, which wait for no turn.
+/// New connections per second while messages are paced, as a share of the pace: each writes a record when it begins
+/// and when it ends, and these records wait for no turn.
 const ENTRIES_SHARE: f64 = 0.125;
 
-/// Turns for taking a message in. Shared by all connections.
+/// The queue of connections that wait for a turn to take a message in.
 pub(crate) struct Pace {
     is_on: AtomicBool,
     queue: Mutex<Queue>,
@@ -42,12 +42,12 @@ struct Queue {
     waiting: VecDeque<Arc<Control>>,
     /// Messages per second.
     rate: f64,
-    /// Turns that may be given now.
+    /// Turns available now.
     turns: f64,
-    /// Connections that may come in now.
+    /// New connections allowed now.
     entries: f64,
     given_at: Option<Instant>,
-    /// Nothing is paced any more, but some wait still.
+    /// Pacing has ended, but some connections still wait.
     is_ending: bool,
     /// A test has stopped all turns.
     #[cfg(test)]
@@ -67,7 +67,7 @@ impl Pace {
         self.is_on.load(Ordering::Relaxed)
     }
 
-    /// Asks for a turn: `true` = now. Otherwise `control` is woken when [`Control::take_turn`] has one. A
+    /// Asks for a turn: `true` if there is one now. Otherwise `control` is woken when [`Control::take_turn`] has one. A
     /// connection asks for one turn at a time.
     pub(crate) fn ask(&self, control: &Arc<Control>) -> bool {
         if !self.is_on() {
@@ -86,8 +86,8 @@ impl Pace {
         false
     }
 
-    /// Whether another connection may come in: not while a turn takes longer than `wait_max`, and not
-    /// faster than a share of the pace.
+    /// Whether one more connection is allowed: not while a turn takes longer than `wait_max`, and not faster than a
+    /// share of the pace.
     pub(crate) fn may_enter(&self, wait_max: Duration) -> bool {
         if !self.is_on() {
             return true;
@@ -104,7 +104,7 @@ impl Pace {
         true
     }
 
-    /// How many wait.
+    /// Number of waiting connections.
     pub(crate) fn waiting(&self) -> usize {
         match self.is_on() {
             true => self.lock().waiting.len(),
@@ -112,8 +112,7 @@ impl Pace {
         }
     }
 
-    /// Sets messages per second, `None` = no pacing, and gives the turns that are due. Called once a
-    /// [`TICK`].
+    /// Sets the messages per second (`None` = no pacing) and gives the turns that are due. Called once per [`TICK`].
     pub(crate) fn set(&self, rate: Option<f64>, now: Instant) {
         if rate.is_none() && !self.is_on() {
             return;
@@ -131,7 +130,7 @@ impl Pace {
         let entries_max = (queue.rate * ENTRIES_SHARE).max(1.0);
         if let Some(given_at) = queue.given_at {
             let seconds = now.saturating_duration_since(given_at).as_secs_f64();
-            let turns_max = (queue.rate * KEPT_FOR.as_secs_f64()).max(1.0);
+            let turns_max = (queue.rate * TURN_LIFETIME.as_secs_f64()).max(1.0);
             queue.turns = (queue.turns + queue.rate * seconds).min(turns_max);
             queue.entries = (queue.entries + queue.rate * ENTRIES_SHARE * seconds).min(entries_max);
         } else {
@@ -142,7 +141,7 @@ impl Pace {
         while queue.turns >= 1.0
             && let Some(control) = queue.waiting.pop_front()
         {
-            // Who has left takes no turn.
+            // A connection that has ended takes no turn.
             if control.give_turn() {
                 queue.turns -= 1.0;
             }
@@ -153,7 +152,7 @@ impl Pace {
         }
     }
 
-    /// No turn is given and no connection may come in until [`Pace::go_on`].
+    /// No turn is given and no connection is allowed until [`Pace::go_on`].
     #[cfg(test)]
     pub(crate) fn hold(&self) {
         let mut queue = self.lock();
@@ -179,7 +178,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::controller::{Controller, Sight};
+    use crate::flow::controller::{Controller, Sample};
 
     fn controls(count: u64) -> Vec<Arc<Control>> {
         (0..count).map(|i| Arc::new(Control::new(i))).collect()
@@ -205,7 +204,7 @@ mod tests {
             assert!(all[served..].iter().all(|control| !control.take_turn()));
         }
         assert!((199..=201).contains(&served), "{served} in two seconds");
-        // Whoever leaves takes no turn.
+        // A connection that has ended takes no turn.
         for control in &all[served..served + 500] {
             control.leave_turns();
         }
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_pacing_lets_nobody_wait_and_does_not_let_all_go_at_once() {
+    fn when_pacing_ends_all_get_their_turns_but_not_at_once() {
         let pace = Pace::new();
         let all = controls(20_000);
         let mut now = Instant::now();
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn new_connections_get_a_share_and_none_while_a_turn_takes_too_long() {
+    fn new_connections_get_a_share_of_the_pace_and_none_while_turns_take_too_long() {
         const WAIT: Duration = Duration::from_secs(20);
         let pace = Pace::new();
         assert!(pace.may_enter(WAIT));
@@ -260,9 +259,9 @@ mod tests {
         assert!(!pace.may_enter(WAIT), "a turn takes 21 seconds");
     }
 
-    /// Chargers that say the next thing as soon as they are answered, in front of a healthy sink. Gives
-    /// how often each was answered, what was taken in and stored per second in the second half, and the
-    /// largest backlog in bytes.
+    /// Simulates chargers that send the next message as soon as they are answered, in front of a healthy sink. Returns
+    /// the number of answers of each, the messages taken in and stored per second in the second half, and the largest
+    /// backlog in bytes.
     fn run(chargers: u64, capacity: f64, seconds: f64) -> (Vec<u32>, f64, f64, f64) {
         const RECORD: u64 = 500;
         const BOUND: u64 = 8 << 30;
@@ -278,7 +277,7 @@ mod tests {
         while t < seconds {
             (t, now) = (t + step, now + TICK);
             let mut taken_now = 0_u32;
-            // What is not held back is answered ten times a second.
+            // A charger that is not held back is answered ten times a second.
             for (i, control) in all.iter().enumerate() {
                 let may = match is_waiting[i] {
                     true => control.take_turn(),
@@ -304,7 +303,7 @@ mod tests {
             }
             let rate = controller.tick(
                 Duration::from_secs_f64(t),
-                Sight {
+                Sample {
                     backlog_bytes: (backlog * RECORD as f64) as u64,
                     record_bytes: RECORD,
                     headroom_records: (BOUND / RECORD).saturating_sub(backlog as u64),
@@ -320,8 +319,8 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_number_of_chargers_what_is_taken_in_becomes_what_is_stored() {
-        // Each offers ten messages a second when nobody holds it back.
+    fn messages_taken_in_equal_messages_stored_for_any_number_of_chargers() {
+        // Each charger offers ten messages a second when it is not held back.
         for (chargers, capacity, seconds) in [
             (20_000, 1_000.0, 120.0),
             (20_000, 20_000.0, 60.0),

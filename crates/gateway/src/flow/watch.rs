@@ -1,12 +1,12 @@
-//! The gateway's own watch: some times a second it sets the pace, and looks whether the journal
-//! still takes what chargers say. When it does not, all sockets are closed at once (rule Q-13).
+//! The gateway's regular task: several times a second it sets the pace, updates the gauges, and checks whether the
+//! journal still accepts records. When it does not, all connections are closed at once (rule Q-13).
 
 use crate::admission::Starts;
 use crate::clock::wall_clock;
 use crate::connection::registry::{Registry, Stop};
 use crate::delivery::failover::queued_now;
 use crate::delivery::status::DeliveryStatus;
-use crate::flow::controller::{Controller, Sight};
+use crate::flow::controller::{Controller, Sample};
 use crate::flow::pace::{STUCK, TICK};
 use crate::parts::Parts;
 use journal::{AppendError, Journal};
@@ -15,14 +15,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// The gauges are set at every so manieth tick.
+/// Gauges are updated every `GAUGES_EVERY` ticks.
 const GAUGES_EVERY: u32 = 10;
-/// What chargers that are not accepted may say while messages are paced, as a share of the pace.
+/// Messages of chargers that are not accepted while messages are paced, as a share of the pace.
 const UNACCEPTED_SHARE: f64 = 0.125;
-/// How long the sockets may take to close before the failure is told.
-const CLOSING: Duration = Duration::from_secs(2);
+/// How long connections may take to close before the failure is reported.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Runs until the journal is poisoned, and then says why through `failed`.
+/// Runs until the journal has failed, and then sends the reason through `failed`.
 pub(crate) async fn run(parts: Arc<Parts>, failed: watch::Sender<Option<String>>) {
     let began = Instant::now();
     let mut controller = Controller::new(pace_from(&parts));
@@ -37,7 +37,7 @@ pub(crate) async fn run(parts: Arc<Parts>, failed: watch::Sender<Option<String>>
             parts.admission.stopping.store(true, Ordering::SeqCst);
             stop_all(&parts, Stop::Poisoned);
             parts.admission.connections.close();
-            let _ = tokio::time::timeout(CLOSING, parts.admission.connections.wait()).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, parts.admission.connections.wait()).await;
             failed.send_replace(Some(format!("the journal stopped: {why}")));
             return;
         }
@@ -48,11 +48,11 @@ pub(crate) async fn run(parts: Arc<Parts>, failed: watch::Sender<Option<String>>
         let backlog = parts.delivery.backlog();
         let record_bytes = parts.delivery.status.record_bytes();
         let backlog_bytes = backlog.saturating_mul(record_bytes);
-        // What is not known, or not any more, does not count: it paces nobody.
+        // An unknown queue length does not count.
         let queued = queued_now(&*parts.delivery.sink).unwrap_or(0);
         let rate = controller.tick(
             began.elapsed(),
-            Sight {
+            Sample {
                 backlog_bytes,
                 record_bytes,
                 headroom_records: status.max_bytes.saturating_sub(status.used_bytes) / record_bytes,
@@ -63,7 +63,7 @@ pub(crate) async fn run(parts: Arc<Parts>, failed: watch::Sender<Option<String>>
         );
         let now = Instant::now();
         parts.flow.pace.set(rate, now);
-        // While there is more than can be stored, those who are not accepted get little of it.
+        // While more arrives than can be stored, chargers that are not accepted get a small share.
         let unaccepted = f64::from(parts.config.unaccepted_per_second);
         let share = rate.map_or(unaccepted, |rate| rate * UNACCEPTED_SHARE);
         parts.flow.unaccepted.set(Some(unaccepted.min(share)), now);
@@ -71,7 +71,7 @@ pub(crate) async fn run(parts: Arc<Parts>, failed: watch::Sender<Option<String>>
         count = count.wrapping_add(1);
         if count.is_multiple_of(GAUGES_EVERY) {
             let metrics = &parts.metrics;
-            metrics.connections.set(parts.registry.here() as f64);
+            metrics.connections.set(parts.registry.connected() as f64);
             metrics.unknown_connections(parts.admission.unknown_connections.count());
             metrics.backlog_records.set(backlog as f64);
             metrics.backlog_bytes.set(backlog_bytes as f64);
@@ -101,18 +101,17 @@ pub(crate) async fn run(parts: Arc<Parts>, failed: watch::Sender<Option<String>>
     }
 }
 
-/// Whether the sink does its work. One that refuses for want of room while `queued` records wait in it with
-/// somebody at work on them is slow, not away.
+/// Whether the sink works. One that is full while consumers work on `queued` records is slow, not unavailable.
 fn is_healthy(status: &DeliveryStatus, queued: u64) -> bool {
     let is_slow = queued > 0 && status.is_full();
     is_slow || status.healthy(STUCK)
 }
 
-/// Whether the disk still takes what is appended. A disk that hangs is as bad for chargers as a full
-/// one: each unanswered call costs them one of few attempts (rules Q-6, H-11).
+/// Whether the disk still makes progress. A disk that hangs is as bad for chargers as a full one: each unanswered
+/// call uses up one of their few attempts (rules Q-6, H-11).
 struct DiskWatch {
     durable: u64,
-    looked_at: Instant,
+    sampled_at: Instant,
     stalled_for: Duration,
 }
 
@@ -120,16 +119,16 @@ impl DiskWatch {
     fn new(now: Instant) -> Self {
         Self {
             durable: 0,
-            looked_at: now,
+            sampled_at: now,
             stalled_for: Duration::ZERO,
         }
     }
 
-    /// For how long something has waited for the disk without any progress. A look that comes late
-    /// counts as one that came in time: then it was we who stood still.
+    /// How long records have waited for the disk without progress. A late sample counts as one in time: then this
+    /// process was stalled, not the disk.
     fn stalled_for(&mut self, now: Instant, appended: u64, durable: u64) -> Duration {
-        let since_last = now.saturating_duration_since(self.looked_at).min(TICK * 2);
-        self.looked_at = now;
+        let since_last = now.saturating_duration_since(self.sampled_at).min(TICK * 2);
+        self.sampled_at = now;
         if durable != self.durable || durable >= appended {
             self.durable = durable;
             self.stalled_for = Duration::ZERO;
@@ -143,34 +142,34 @@ impl DiskWatch {
 fn watch_room(parts: &Parts, stalled_for: Duration) {
     let full = parts.delivery.journal.full();
     let is_stalled = stalled_for >= parts.config.durable_timeout();
-    let trouble = match full {
+    let failure = match full {
         Some(reason) => Some(reason.to_string()),
         None if is_stalled => Some(format!(
-            "the journal's disk has taken nothing for {} ms",
+            "the journal's disk has made no progress for {} ms",
             stalled_for.as_millis()
         )),
         None => None,
     };
-    let was_in_trouble = parts.admission.not_durable.load(Ordering::SeqCst);
-    match trouble {
-        Some(reason) if !was_in_trouble => {
-            // First the mark, then the stop: see `accept::begin`.
+    let was_failing = parts.admission.not_durable.load(Ordering::SeqCst);
+    match failure {
+        Some(reason) if !was_failing => {
+            // Set the flag before closing connections: see `accept::begin`.
             parts.admission.not_durable.store(true, Ordering::SeqCst);
             tracing::error!(
                 reason,
-                connections = parts.registry.here(),
-                "closing all connections: what they say could not be stored"
+                connections = parts.registry.connected(),
+                "closing all connections: their messages cannot be stored"
             );
             stop_all(parts, Stop::NotDurable);
         }
         None if parts.admission.starts.are_missing() => {
-            // The record that a connection ended was refused, and who was connected must not be taken
-            // for connected for ever. A start speaks for all, so nobody may be here meanwhile.
-            if !was_in_trouble {
+            // The record of a connection's end was refused, and the charger must not count as connected for ever. The
+            // record of a start ends all connections, so none may be open meanwhile.
+            if !was_failing {
                 parts.admission.not_durable.store(true, Ordering::SeqCst);
                 tracing::error!(
-                    connections = parts.registry.here(),
-                    "closing all connections: the end of one could not be stored"
+                    connections = parts.registry.connected(),
+                    "closing all connections: the end of one could not be recorded"
                 );
                 stop_all(parts, Stop::NotDurable);
             }
@@ -179,22 +178,22 @@ fn watch_room(parts: &Parts, stalled_for: Duration) {
                 &parts.registry,
                 &parts.admission.starts,
             ) {
-                Ok(()) => let_in_again(parts),
-                // The next look tries again.
-                Err(error) => tracing::debug!(%error, "a new start could not be stored"),
+                Ok(()) => reopen(parts),
+                // Retried at the next tick.
+                Err(error) => tracing::debug!(%error, "a new start could not be recorded"),
             }
         }
-        None if was_in_trouble => let_in_again(parts),
+        None if was_failing => reopen(parts),
         Some(_) | None => {}
     }
 }
 
-fn let_in_again(parts: &Parts) {
-    tracing::info!("the journal has room again: chargers may come in");
+fn reopen(parts: &Parts) {
+    tracing::info!("the journal accepts records again: chargers may connect");
     parts.admission.not_durable.store(false, Ordering::SeqCst);
 }
 
-/// Records that the gateway starts, or starts anew: that all its earlier connections have ended.
+/// Records that the gateway starts, and so that all its earlier connections have ended.
 ///
 /// # Errors
 /// As the journal says; then `starts` are missing until it succeeds.
@@ -236,9 +235,9 @@ mod tests {
     use crate::delivery::failover::QUEUED_FRESH;
     use central::ports::{Away, AwayKind, Batch, BoxFuture, Queued, Sink};
 
-    struct Seen(Option<Queued>);
+    struct Reported(Option<Queued>);
 
-    impl Sink for Seen {
+    impl Sink for Reported {
         fn deliver(&self, _batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
             unreachable!("nothing is delivered here")
         }
@@ -249,27 +248,27 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_refuses_for_want_of_room_is_slow_only_by_a_fresh_look() {
+    fn a_full_sink_counts_as_slow_only_while_its_queue_length_is_current() {
         let away = |kind| Away {
             what: "RabbitMQ",
             kind,
             detail: "told so by the test".into(),
         };
-        let seen = |records, age: Duration| {
+        let read = |records, age: Duration| {
             let at = Instant::now().checked_sub(age).expect("a clock that old");
-            queued_now(&Seen(Some(Queued { records, at }))).unwrap_or(0)
+            queued_now(&Reported(Some(Queued { records, at }))).unwrap_or(0)
         };
         let delivery = DeliveryStatus::default();
         assert!(is_healthy(&delivery, 0));
         delivery.refused(away(AwayKind::Full));
-        assert!(is_healthy(&delivery, seen(5_000, Duration::ZERO)));
-        assert!(!is_healthy(&delivery, seen(0, Duration::ZERO)));
+        assert!(is_healthy(&delivery, read(5_000, Duration::ZERO)));
+        assert!(!is_healthy(&delivery, read(0, Duration::ZERO)));
         let old = QUEUED_FRESH + Duration::from_millis(1);
-        assert!(!is_healthy(&delivery, seen(5_000, old)), "an old look");
-        let unknown = queued_now(&Seen(None)).unwrap_or(0);
-        assert!(!is_healthy(&delivery, unknown), "never looked");
+        assert!(!is_healthy(&delivery, read(5_000, old)), "too old");
+        let unknown = queued_now(&Reported(None)).unwrap_or(0);
+        assert!(!is_healthy(&delivery, unknown), "unknown");
         delivery.refused(away(AwayKind::Unreachable));
-        assert!(!is_healthy(&delivery, seen(5_000, Duration::ZERO)));
+        assert!(!is_healthy(&delivery, read(5_000, Duration::ZERO)));
     }
 
     #[test]
@@ -277,19 +276,23 @@ mod tests {
         let start = Instant::now();
         let mut disk = DiskWatch::new(start);
         let mut at = start;
-        let mut look = |after: Duration, appended, durable| {
+        let mut sample = |after: Duration, appended, durable| {
             at += after;
             disk.stalled_for(at, appended, durable)
         };
-        assert_eq!(look(TICK, 5, 5), Duration::ZERO);
-        assert_eq!(look(Duration::from_secs(60), 5, 5), Duration::ZERO, "idle");
-        assert_eq!(look(TICK, 9, 5), TICK);
-        assert_eq!(look(TICK, 12, 5), TICK * 2);
+        assert_eq!(sample(TICK, 5, 5), Duration::ZERO);
         assert_eq!(
-            look(Duration::from_secs(60), 12, 5),
-            TICK * 4,
-            "we stood still ourselves"
+            sample(Duration::from_secs(60), 5, 5),
+            Duration::ZERO,
+            "idle"
         );
-        assert_eq!(look(TICK, 12, 6), Duration::ZERO, "progress");
+        assert_eq!(sample(TICK, 9, 5), TICK);
+        assert_eq!(sample(TICK, 12, 5), TICK * 2);
+        assert_eq!(
+            sample(Duration::from_secs(60), 12, 5),
+            TICK * 4,
+            "this process was stalled"
+        );
+        assert_eq!(sample(TICK, 12, 6), Duration::ZERO, "progress");
     }
 }
