@@ -10,11 +10,11 @@ use broker::{Broker, Config, decode_message, encode_message, routing};
 use central::ports::{Batch, CollectBounds, Sink, Source};
 use central::record::{AnswerKind, GatewayId, Notes, RecordKind};
 use central::{Record, RecordId, Timestamp};
-use neighbours::RabbitMq;
 use ocpp::Version;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use testbed::RabbitMq;
 use uuid::Uuid;
 
 const GATEWAY: GatewayId = GatewayId(Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));

@@ -11,8 +11,8 @@ mod common;
 use broker::{Broker, Config};
 use central::ports::Sink;
 use common::{Gateway, SOON, Seen, deliver_for_sure};
-use neighbours::RabbitCluster;
 use std::time::{Duration, Instant};
+use testbed::RabbitCluster;
 
 #[test]
 fn a_node_dies_while_publishing_and_nothing_is_lost() {

@@ -13,11 +13,11 @@ use central::ports::{Batch, Sink, Store};
 use central::record::Notes;
 use central::{AnswerKind, GatewayId, Record, RecordKind, Timestamp};
 use consumer::{Applier, Config};
-use neighbours::Postgres;
 use ocpp::Version;
 use std::sync::Arc;
 use std::time::Instant;
 use store::{Options, PostgresOptions, PostgresStore, SqliteStore};
+use testbed::Postgres;
 use uuid::Uuid;
 
 const BEGIN_MILLIS: i64 = 1_767_225_600_000;

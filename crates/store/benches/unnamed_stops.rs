@@ -14,10 +14,10 @@ use central::ports::Store;
 use central::project::Changes;
 use central::record::Notes;
 use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
-use neighbours::{Postgres, Proxy};
 use ocpp::Version;
 use std::time::{Duration, Instant};
 use store::{Options, PostgresOptions, PostgresStore, SqliteStore};
+use testbed::{Postgres, Proxy};
 use uuid::Uuid;
 
 const BEGIN_MILLIS: i64 = 1_767_225_600_000;

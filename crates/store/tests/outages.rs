@@ -8,10 +8,10 @@ use central::ledger::Ledger;
 use central::memory::MemoryStore;
 use central::ports::AwayKind;
 use common::{Adapter, PostgresHome, Said, apply, heartbeat, id, meter_values, start};
-use neighbours::{Postgres, Proxy};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use store::{PostgresOptions, PostgresStore};
+use testbed::{Postgres, Proxy};
 
 /// Bounds short enough for a test.
 fn impatient() -> PostgresOptions {

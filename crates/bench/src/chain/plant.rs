@@ -2,12 +2,12 @@
 
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
-use neighbours::{Postgres, RabbitMq};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
+use testbed::{Postgres, RabbitMq};
 
 /// RabbitMQ and PostgreSQL, and a counter that gives each system a virtual host and a database of its own.
 pub(crate) struct Plant {
@@ -102,7 +102,7 @@ impl Cpu {
 
 impl Plant {
     pub(crate) fn start() -> Result<Self> {
-        neighbours::installed().map_err(anyhow::Error::msg)?;
+        testbed::installed().map_err(anyhow::Error::msg)?;
         let dir = TempDir::new()?;
         Ok(Self {
             rabbit: RabbitMq::start(&dir.path().join("rabbitmq"))?,

@@ -6,12 +6,12 @@ use broker::{Broker, Config};
 use central::ports::{Batch, CollectBounds, Collected, Sink, Source, Subscription};
 use central::record::{AnswerKind, GatewayId, Notes, RecordKind};
 use central::{Record, RecordId, Timestamp};
-use neighbours::RabbitMq;
 use ocpp::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use testbed::RabbitMq;
 use uuid::Uuid;
 
 /// Longer than anything takes here, also beside other tests.

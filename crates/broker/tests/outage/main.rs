@@ -15,10 +15,10 @@ use common::{
     Gateway, SOON, Seen, all_the_time, collect, deliver_for_sure, subscribe_for_sure, until,
 };
 use lapin::options::QueueDeleteOptions;
-use neighbours::RabbitMq;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use testbed::RabbitMq;
 
 const VIRTUAL_HOSTS: usize = 8;
 

@@ -21,10 +21,10 @@ mod stranger;
 mod topology;
 
 use broker::Config;
-use neighbours::RabbitMq;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use testbed::RabbitMq;
 
 const VIRTUAL_HOSTS: usize = 40;
 
@@ -41,7 +41,7 @@ fn world() -> &'static World {
     WORLD.get_or_init(|| {
         let dir = common::dir("road");
         std::fs::create_dir_all(&dir).expect("a directory");
-        let tls_port = neighbours::spare_port().expect("a port");
+        let tls_port = testbed::spare_port().expect("a port");
         let ca_file = dir.join("ca.pem");
         let other_ca_file = dir.join("other-ca.pem");
         let settings = refused::certificates(&dir, tls_port, &ca_file, &other_ca_file);

@@ -67,7 +67,7 @@ async fn right_settings_are_reported_with_what_is_there() {
 async fn every_wrong_setting_has_its_sentence() {
     let node = &world().node;
     let port = node.port();
-    let nobody = neighbours::spare_port().expect("a port");
+    let nobody = testbed::spare_port().expect("a port");
     refused(
         at("localhost:5672".into()),
         CheckErrorKind::Setting,

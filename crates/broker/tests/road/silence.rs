@@ -4,9 +4,9 @@ use crate::common::{Gateway, Seen, all_the_time, config, deliver_for_sure, until
 use crate::{virtual_host, world};
 use broker::{Broker, Config};
 use central::ports::{HealthProbe, Sink};
-use neighbours::Proxy;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
+use testbed::Proxy;
 
 fn behind_a_proxy() -> (Proxy, Config) {
     let node = SocketAddr::from((Ipv4Addr::LOCALHOST, world().node.port()));

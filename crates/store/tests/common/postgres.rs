@@ -1,7 +1,6 @@
 //! PostgreSQL: one private server for a test binary, and a database of its own for each test.
 
 use super::Adapter;
-use neighbours::Postgres;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use store::{PostgresOptions, PostgresStore};
+use testbed::Postgres;
 
 /// The owner of the databases.
 const OWNER: &str = "wattpost";

@@ -8,12 +8,12 @@ use super::http;
 use super::supervisor::{Role, Supervisor};
 use super::watch::Patience;
 use anyhow::{Context, Result, bail};
-use neighbours::{Postgres, Proxy, RabbitMq};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use testbed::{Postgres, Proxy, RabbitMq};
 
 /// A RabbitMQ that is killed within the first seconds of a new quorum queue forgets the queue with all that it
 /// confirmed (seen with 3.10). That happens once in the life of an installation, and is not what is tried here.
@@ -90,7 +90,7 @@ impl Deployment {
         let neighbours = if args.embedded {
             None
         } else {
-            neighbours::installed().map_err(anyhow::Error::msg)?;
+            testbed::installed().map_err(anyhow::Error::msg)?;
             patience.say("starting a private RabbitMQ and a private PostgreSQL");
             let postgres = Postgres::start(&dir.join("postgres"))?;
             let rabbit = RabbitMq::start(&dir.join("rabbitmq"))?;
@@ -103,7 +103,7 @@ impl Deployment {
                 database_network,
             })
         };
-        let ocpp = local(neighbours::spare_port()?);
+        let ocpp = local(testbed::spare_port()?);
         let deployment = Self {
             supervisor: Supervisor::new(dir),
             neighbours,
@@ -113,9 +113,9 @@ impl Deployment {
             durability,
             data_dir: dir.join("data"),
             ports: Ports {
-                api: neighbours::spare_port()?,
-                gateway_health: neighbours::spare_port()?,
-                consumer_health: neighbours::spare_port()?,
+                api: testbed::spare_port()?,
+                gateway_health: testbed::spare_port()?,
+                consumer_health: testbed::spare_port()?,
             },
             broker_grace: args.broker_grace(),
             tuning: Tuning::default(),

@@ -2,10 +2,10 @@
 //! second.
 
 use anyhow::{Context, Result};
-use neighbours::Process;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
+use testbed::Process;
 
 /// `RestartSec` of our systemd units.
 const RESTART_AFTER: Duration = Duration::from_secs(1);

@@ -3,9 +3,9 @@
 
 use crate::charger::Charger;
 use crate::plant::{PATIENCE, Plant, Role, until};
-use neighbours::RabbitCluster;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use testbed::RabbitCluster;
 
 const CHARGERS: usize = 10;
 
@@ -29,7 +29,7 @@ fn falls(gateway: &Role) -> f64 {
 fn node_of(gateway: &Role, cluster: &RabbitCluster) -> Option<usize> {
     let part = gateway.part("rabbitmq")?;
     let detail = part["detail"].as_str()?;
-    let mut ports = cluster.nodes.iter().map(neighbours::RabbitMq::port);
+    let mut ports = cluster.nodes.iter().map(testbed::RabbitMq::port);
     ports.position(|port| detail.contains(&format!(":{port}")))
 }
 

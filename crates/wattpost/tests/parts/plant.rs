@@ -1,6 +1,5 @@
 //! A plant: settings that name RabbitMQ and PostgreSQL, and the roles that run with them.
 
-use neighbours::{Postgres, RabbitMq};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -10,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use testbed::{Postgres, RabbitMq};
 
 /// How long anything may take that takes well below a second on a quiet machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

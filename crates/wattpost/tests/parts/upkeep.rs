@@ -3,8 +3,8 @@
 
 use crate::charger::Charger;
 use crate::plant::{PATIENCE, Plant, Role, servers, until};
-use neighbours::Postgres;
 use std::path::PathBuf;
+use testbed::Postgres;
 
 /// The first column of each row, in the plant's database, as its owner.
 fn ask(plant: &Plant, sql: &str) -> String {

@@ -129,7 +129,7 @@ fn a_consumer_without_rabbitmq_and_a_broker_that_no_url_names() {
 #[test]
 fn what_is_away_does_not_stop_the_start() {
     let plant = Plant::new("");
-    let nobody = neighbours::spare_port().expect("a port");
+    let nobody = testbed::spare_port().expect("a port");
     let broker = format!("--broker-url=amqp://wattpost:wattpost@127.0.0.1:{nobody}/%2f");
     let database =
         format!("--database-url=postgres://wattpost:wattpost@127.0.0.1:{nobody}/wattpost");

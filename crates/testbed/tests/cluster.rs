@@ -5,8 +5,8 @@
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
-use neighbours::RabbitCluster;
 use std::time::{Duration, Instant};
+use testbed::RabbitCluster;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_survives_the_death_of_one_node_and_takes_it_back() {

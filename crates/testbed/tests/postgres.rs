@@ -2,9 +2,9 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use neighbours::Postgres;
 use sqlx::{Connection as _, PgConnection};
 use std::time::{Duration, Instant};
+use testbed::Postgres;
 
 #[test]
 fn a_committed_row_survives_a_kill_and_a_stop() {

@@ -7,8 +7,8 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
-use neighbours::RabbitMq;
 use std::time::{Duration, Instant};
+use testbed::RabbitMq;
 
 const SETTLE: Duration = Duration::from_secs(5);
 
