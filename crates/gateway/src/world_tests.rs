@@ -1,5 +1,4 @@
-//! Tests of a whole gateway that have to see, or to hold, what is inside it: so that they depend on no
-//! duration.
+//! Tests of a whole gateway that observe or stop its internals, so that they do not depend on durations.
 
 #![allow(
     clippy::expect_used,
@@ -22,7 +21,7 @@ fn inside(world: &World) -> &Arc<Parts> {
     &world.gateway.parts
 }
 
-/// A hash of a password that costs next to nothing to check.
+/// A hash of a password that is cheap to check.
 fn stored(password: &str) -> String {
     let params = argon2::Params::new(8, 1, 1, None).expect("allowed");
     argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
@@ -40,7 +39,7 @@ fn with_password(identity: &str, password: &str) -> String {
 
 /// When the password changes, the connection is not in the registry yet and cannot be told.
 #[tokio::test]
-async fn a_password_that_is_changed_while_it_is_checked_lets_nobody_in() {
+async fn a_password_that_is_changed_during_its_check_is_refused() {
     let world = World::with(|setup| setup.directory.add("SAFE-1", Some(stored("old")))).await;
     let parts = inside(&world);
     let free_checks = parts.admission.passwords.hold_checks().await;
@@ -66,10 +65,10 @@ async fn a_password_that_is_changed_while_it_is_checked_lets_nobody_in() {
     assert_eq!(charger.head.status, 101);
 }
 
-/// One address that guesses passwords of many chargers has its share of the queue; a charger from elsewhere is
-/// checked all the same.
+/// One address that guesses the passwords of many chargers has only its share of the queue; a charger from another
+/// address is checked.
 #[tokio::test]
-async fn one_address_that_guesses_passwords_keeps_nobody_out() {
+async fn one_address_that_guesses_passwords_does_not_keep_others_out() {
     const GUESSES: usize = 200;
     let world = World::with(|setup| {
         for i in 0..GUESSES {
@@ -115,9 +114,10 @@ async fn one_address_that_guesses_passwords_keeps_nobody_out() {
     assert_eq!(honest.head.status, 101, "{}", honest.head.text);
 }
 
-/// Who is refused for want of a place, or because messages are paced, has replaced nobody by then.
+/// A handshake that is refused because all connections are in use, or because messages are paced, is refused before it
+/// replaces the older connection.
 #[tokio::test]
-async fn a_refused_newcomer_replaces_nobody_and_loses_nothing_that_is_remembered() {
+async fn a_refused_handshake_replaces_no_connection_and_forgets_nothing() {
     let world = World::with(|setup| setup.config.connections_max = 1).await;
     let parts = inside(&world);
     let mut first = Charger::connect(&world, "CP-1").await;
@@ -151,9 +151,9 @@ async fn a_refused_newcomer_replaces_nobody_and_loses_nothing_that_is_remembered
     assert_eq!(resent, started, "the resend is recognised");
 }
 
-/// A charger that is here may replace its own connection while messages are paced: it adds none.
+/// A connected charger may replace its own connection while messages are paced, because it adds none.
 #[tokio::test]
-async fn a_message_that_waits_for_its_turn_is_stored_when_a_newer_connection_replaces_its_own() {
+async fn a_waiting_message_is_stored_when_a_newer_connection_replaces_its_own() {
     let world = World::start().await;
     let parts = inside(&world);
     let mut charger = Charger::connect(&world, "CP-1").await;
@@ -175,8 +175,8 @@ async fn a_message_that_waits_for_its_turn_is_stored_when_a_newer_connection_rep
     parts.flow.pace.go_on();
 }
 
-/// What waits is charged to nobody up to its own bound, as large as that of unfinished messages. Beyond that
-/// those are closed that hold the most.
+/// Waiting messages are charged to no connection up to a common bound. Beyond it the connections that hold the most bytes
+/// are closed.
 #[tokio::test]
 async fn waiting_messages_of_many_chargers_are_bounded_in_bytes() {
     const CHARGERS: u64 = 60;
@@ -195,7 +195,7 @@ async fn waiting_messages_of_many_chargers_are_bounded_in_bytes() {
     bystander.heartbeat().await;
     parts.flow.pace.hold();
     bystander.text(r#"[2,"b","Heartbeat",{}]"#).await;
-    // Few bytes on the wire, nearly 16 KiB here.
+    // Few bytes on the wire, nearly 16 KiB when inflated.
     let data = format!(r#"{{"vendorId":"v","data":"{}"}}"#, "x".repeat(16_000));
     let message = deflate(&format!(r#"[2,"d","DataTransfer",{data}]"#));
     assert!(message.len() < 200);
@@ -207,7 +207,7 @@ async fn waiting_messages_of_many_chargers_are_bounded_in_bytes() {
         assert!(held <= MAX * 2, "{held} bytes");
         let left = parts.registry.connected() as u64;
         let count = parts.flow.pace.waiting() as u64;
-        // Each that is closed makes room; the others all wait.
+        // Each closed connection makes room; all others wait.
         left < CHARGERS && count >= left && parts.flow.budget.waiting() > MAX - (16 << 10)
     })
     .await;
@@ -220,10 +220,10 @@ async fn waiting_messages_of_many_chargers_are_bounded_in_bytes() {
     .await;
 }
 
-/// One address makes up as many identities as it can: it gets its share and no more, and chargers from
-/// elsewhere, known and unknown, come in and are answered.
+/// One address connects under as many made-up identities as it can: it gets its share and no more, and a hundred chargers
+/// from other addresses, known and unknown, connect and are answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn made_up_identities_of_one_address_keep_nobody_else_out() {
+async fn made_up_identities_of_one_address_do_not_keep_others_out() {
     const SHARE: usize = 50;
     let world = World::with(|setup| {
         setup.config.connections_max = 300;
@@ -250,7 +250,7 @@ async fn made_up_identities_of_one_address_keep_nobody_else_out() {
     }
     assert_eq!((made_up.len(), refused), (SHARE, SHARE * 3));
     assert_eq!(parts.admission.unknown_connections.count(), [SHARE, SHARE]);
-    // A known charger behind the same address, and a hundred from elsewhere, half of them unknown.
+    // A known charger from the same address, and a hundred from other addresses, half of them unknown.
     let mut honest = Vec::new();
     let same = request("/ocpp/KNOWN-0", "");
     honest.push(Charger::say_from(&world, 66, same.as_bytes()).await);
@@ -260,7 +260,7 @@ async fn made_up_identities_of_one_address_keep_nobody_else_out() {
             honest.push(Charger::say_from(&world, 2 + (i % 5) as u8, text.as_bytes()).await);
         }
     }
-    // KNOWN-0 came in twice: the newer connection counts.
+    // KNOWN-0 connected twice: the newer connection counts.
     drop(honest.remove(0));
     for charger in &mut honest {
         assert_eq!(charger.head.status, 101, "{}", charger.head.text);
@@ -277,10 +277,10 @@ async fn made_up_identities_of_one_address_keep_nobody_else_out() {
     assert_eq!(again.head.status, 101);
 }
 
-/// Made-up identities from many addresses: together they hold three quarters of all connections, where any
-/// charger was added, and those that were added come in.
+/// Made-up identities from many addresses hold at most three quarters of all connections where any charger was added, and
+/// the added chargers connect.
 #[tokio::test]
-async fn made_up_identities_of_many_addresses_leave_room_for_known_chargers() {
+async fn made_up_identities_of_many_addresses_leave_connections_for_known_chargers() {
     let world = World::with(|setup| {
         setup.config.connections_max = 40;
         setup.config.unknown_per_address_max = 10;

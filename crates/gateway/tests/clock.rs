@@ -1,4 +1,4 @@
-//! What a wrong clock of our own does: nothing is recorded under a wrong time that would count for long.
+//! A wrong clock: no message is recorded under a wrong time that would count for long.
 
 #![allow(
     clippy::expect_used,
@@ -28,7 +28,7 @@ fn now() -> i64 {
 }
 
 #[tokio::test]
-async fn nobody_comes_in_while_the_clock_is_far_from_the_databases() {
+async fn chargers_are_refused_while_the_clock_is_far_from_the_databases() {
     let world = World::with(|setup| {
         *setup.directory.clock_ahead_ms.lock().unwrap() = Some(-365 * DAY_MS);
     })
@@ -45,12 +45,12 @@ async fn nobody_comes_in_while_the_clock_is_far_from_the_databases() {
         !up && detail.contains("gateway.clock_off_max_s"),
         "{detail}"
     );
-    // It is put right, and seen by itself.
+    // The clock is corrected, which the gateway notices without a restart.
     *world.directory.clock_ahead_ms.lock().unwrap() = Some(60_000);
     until("the clocks agree", || health(&world).0).await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     charger.start_transaction("first").await;
-    // A clock that goes wrong later closes the line; a database that is away does not.
+    // A clock that goes wrong later closes connections; an unavailable database does not.
     *world.directory.clock_ahead_ms.lock().unwrap() = Some(2 * DAY_MS);
     until("it goes wrong", || !health(&world).0).await;
     let refused = Charger::say(&world, request("/ocpp/CP-2", "").as_bytes()).await;
@@ -62,7 +62,7 @@ async fn nobody_comes_in_while_the_clock_is_far_from_the_databases() {
     assert_eq!(Charger::connect(&world, "CP-1").await.head.status, 101);
 }
 
-/// A gateway whose journal holds a record of so long ahead of now.
+/// A gateway whose journal has a record from `ahead_ms` in the future.
 async fn after_a_record_from(ahead_ms: i64) -> World {
     let world = World::start().await;
     let record = central::record::gateway_started(Timestamp(now() + ahead_ms), 1);
@@ -71,7 +71,7 @@ async fn after_a_record_from(ahead_ms: i64) -> World {
     world.restart().await
 }
 
-/// When the last record of the journal was received.
+/// The time of the journal's last record.
 fn newest(world: &World) -> i64 {
     let last = world.journal.status().appended_seq;
     world.journal.wait_durable(last).unwrap();
@@ -86,10 +86,13 @@ fn newest(world: &World) -> i64 {
 }
 
 #[tokio::test]
-async fn records_do_not_go_back_in_time_over_a_restart_and_no_year_ahead_lasts() {
-    // First what must not hold the clock, which all of this process share.
+async fn record_times_do_not_go_back_at_a_restart_unless_they_were_far_ahead() {
+    // First the record that must not hold the clock, because the whole process shares one clock.
     let world = after_a_record_from(365 * DAY_MS).await;
-    assert!(newest(&world) < now() + DAY_MS, "a year ahead lasts");
+    assert!(
+        newest(&world) < now() + DAY_MS,
+        "the clock is held a year ahead"
+    );
     let (up, detail) = health(&world);
     assert!(
         up && detail.contains("newest record of the journal"),

@@ -1,4 +1,4 @@
-//! Messages that are begun and never finished. In a process of its own, because its memory is measured.
+//! Messages that are never finished. In a process of its own, because it measures the process's memory.
 
 #![allow(
     clippy::expect_used,
@@ -9,14 +9,14 @@
 mod common;
 
 use common::charger::{CLOSE, Charger, TEXT, encode};
-use common::{PATIENCE, World, until};
+use common::{TIMEOUT, World, until};
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 
-/// Begins a message of `len` bytes and sends all of it but the last byte, or as much as is taken.
+/// Sends a message without its last byte, or as much of it as the gateway reads.
 async fn begin_message(charger: &mut Charger, message: &[u8]) {
     let all = &message[..message.len() - 1];
-    let _ = tokio::time::timeout(PATIENCE, charger.socket.write_all(all)).await;
+    let _ = tokio::time::timeout(TIMEOUT, charger.socket.write_all(all)).await;
 }
 
 fn resident_bytes() -> usize {
@@ -29,7 +29,7 @@ fn resident_bytes() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn six_hundred_messages_that_are_never_finished_cost_a_bounded_amount_of_memory() {
+async fn six_hundred_unfinished_messages_use_a_bounded_amount_of_memory() {
     const STRANGERS: usize = 600;
     let world = Arc::new(World::start().await);
     let mut bystander = Charger::connect(&world, "bystander").await;
@@ -54,10 +54,10 @@ async fn six_hundred_messages_that_are_never_finished_cost_a_bounded_amount_of_m
     most = most.max(resident_bytes().saturating_sub(before));
     assert!(most < 100 << 20, "{most} bytes");
     bystander.heartbeat().await;
-    // A long message that is finished is answered meanwhile.
+    // A complete long message is answered meanwhile.
     let long = format!(r#"{{"vendorId":"v","data":"{}"}}"#, "x".repeat(500 << 10));
     bystander.call("DataTransfer", &long).await;
-    // They are told why.
+    // The close frame says why.
     let mut first = strangers.swap_remove(0);
     let (opcode, payload) = first.read().await;
     assert_eq!(

@@ -1,6 +1,6 @@
 //! A charger on a raw TCP connection.
 
-use super::{PATIENCE, World, soon};
+use super::{TIMEOUT, World, soon};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -32,7 +32,7 @@ impl Head {
 pub(crate) struct Charger {
     pub(crate) socket: TcpStream,
     pub(crate) head: Head,
-    /// Read and not yet looked at.
+    /// Bytes that were read and not yet decoded.
     rest: Vec<u8>,
     calls: u64,
 }
@@ -58,7 +58,7 @@ pub(crate) fn deflate(text: &str) -> Vec<u8> {
     out
 }
 
-/// The usual request, with lines added.
+/// A valid request with additional header lines.
 pub(crate) fn request(path: &str, lines: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -67,13 +67,13 @@ pub(crate) fn request(path: &str, lines: &str) -> String {
 }
 
 impl Charger {
-    /// Says `request` and reads the head of the answer (and the body of a refusal).
+    /// Sends `request` and reads the head of the answer (and the body of a refusal).
     pub(crate) async fn say(world: &World, request: &[u8]) -> Self {
         let socket = TcpStream::connect(world.address()).await;
         Self::say_on(socket.expect("connects"), request).await
     }
 
-    /// A charger whose system holds little of what it does not read.
+    /// A charger with a small receive buffer.
     pub(crate) async fn connect_narrow(world: &World, identity: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4_096).expect("a socket");
@@ -81,7 +81,7 @@ impl Charger {
         Self::say_on(socket, request(&format!("/ocpp/{identity}"), "").as_bytes()).await
     }
 
-    /// Says `request` from another address of this machine: 127.0.0.`host`.
+    /// Sends `request` from another address of this machine: 127.0.0.`host`.
     pub(crate) async fn say_from(world: &World, host: u8, request: &[u8]) -> Self {
         Self::say_on(socket_from(world, host).await, request).await
     }
@@ -108,7 +108,7 @@ impl Charger {
         }
     }
 
-    /// Connects as 1.6 and is let in.
+    /// Connects as 1.6 and is accepted.
     pub(crate) async fn connect(world: &World, identity: &str) -> Self {
         Self::connect_as(world, identity, "ocpp1.6").await
     }
@@ -124,7 +124,7 @@ impl Charger {
         charger
     }
 
-    /// What a refusal says to people.
+    /// The body of a refusal.
     pub(crate) async fn body(mut self) -> String {
         soon(
             "the end of a refusal",
@@ -147,14 +147,14 @@ impl Charger {
         self.frame(0x80 | TEXT, text.as_bytes()).await;
     }
 
-    /// The next frame: opcode and payload. Pings are answered and passed over.
+    /// The next frame: opcode and payload. Pings are answered and skipped.
     pub(crate) async fn read(&mut self) -> (u8, Vec<u8>) {
         soon("a frame", self.try_read())
             .await
             .expect("the connection is open")
     }
 
-    /// The next frame, `None` when the other side has closed.
+    /// The next frame; `None` when the gateway has closed the connection.
     pub(crate) async fn try_read(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             if let Some((first, payload, used)) = decode(&self.rest) {
@@ -221,13 +221,13 @@ impl Charger {
         soon("a close", closing).await
     }
 
-    /// Whether the other side has closed or reset the connection, within the tests' patience.
+    /// Whether the gateway closes or resets the connection within the deadline.
     pub(crate) async fn gone(&mut self) -> bool {
         let gone = async { while self.try_read().await.is_some() {} };
-        tokio::time::timeout(PATIENCE, gone).await.is_ok()
+        tokio::time::timeout(TIMEOUT, gone).await.is_ok()
     }
 
-    /// Whether nothing comes for a moment.
+    /// Whether nothing arrives for a moment.
     pub(crate) async fn is_silent(&mut self, moment: Duration) -> bool {
         tokio::time::timeout(moment, self.try_read()).await.is_err()
     }

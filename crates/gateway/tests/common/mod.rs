@@ -1,5 +1,5 @@
-//! A gateway with a real journal in a temporary directory, a sink and a directory that do as they
-//! are told, and a charger that can say anything, also what no library would.
+//! A gateway with a real journal in a temporary directory, a sink and a directory that tests control, and a charger that
+//! can send any bytes.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -23,12 +23,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Longest that anything in these tests may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The deadline of every wait in these tests.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` holds.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     while !condition() {
         ticks.tick().await;
@@ -36,15 +36,15 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Gives what `future` gives, which must not take long.
+/// Awaits `future` within the deadline.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    match tokio::time::timeout(TIMEOUT, future).await {
         Ok(value) => value,
         Err(_) => panic!("never happened: {what}"),
     }
 }
 
-/// What arrived, in the order of arrival.
+/// A stored record.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) seq: u64,
@@ -58,15 +58,15 @@ pub(crate) struct Stored {
     pub(crate) epoch: u64,
 }
 
-/// A database that does as it is told.
+/// A sink that tests control.
 #[derive(Default)]
 pub(crate) struct FakeSink {
     pub(crate) stored: Mutex<Vec<Stored>>,
     pub(crate) away: AtomicBool,
-    /// Records stored per second; 0 = without bound.
+    /// Records stored per second; 0 = no limit.
     pub(crate) per_second: AtomicU64,
     pub(crate) attempts: AtomicU64,
-    /// Nothing is answered while this holds, as by a black hole.
+    /// Deliveries do not return while this is set.
     pub(crate) held: AtomicBool,
     /// Milliseconds that each delivery takes.
     pub(crate) delay_ms: AtomicU64,
@@ -75,9 +75,9 @@ pub(crate) struct FakeSink {
     pub(crate) in_flight_max: AtomicU64,
     in_flight: AtomicU64,
     pub(crate) queued: AtomicU64,
-    /// Larger batches are refused for want of room; 0 = none is.
+    /// Batches with more records are refused as full; 0 = none is.
     pub(crate) room: AtomicU64,
-    /// What projections make of it; may be shared by several.
+    /// A store for the projections; several sinks may share it.
     pub(crate) ledger: Mutex<Option<Arc<MemoryStore>>>,
 }
 
@@ -198,12 +198,12 @@ fn away() -> Away {
     }
 }
 
-/// A directory that does as it is told.
+/// A directory that tests control.
 #[derive(Default)]
 pub(crate) struct FakeDirectory {
     pub(crate) snapshot: Mutex<DirectorySnapshot>,
     pub(crate) away: AtomicBool,
-    /// By how many milliseconds its clock is ahead of ours, if it has one.
+    /// Milliseconds by which its clock is ahead, if it has one.
     pub(crate) clock_ahead_ms: Mutex<Option<i64>>,
 }
 
@@ -259,7 +259,7 @@ impl DirectorySource for FakeDirectory {
     }
 }
 
-/// What a test may choose.
+/// The settings of a test.
 pub(crate) struct Setup {
     pub(crate) config: GatewayConfig,
     pub(crate) journal: journal::Options,
@@ -270,7 +270,7 @@ pub(crate) struct Setup {
     pub(crate) directory: Arc<FakeDirectory>,
     pub(crate) gateway_id: u128,
     pub(crate) announcements: Option<Arc<dyn Announcements>>,
-    /// What is in `directory.json` before the start.
+    /// The contents of `directory.json` before the start.
     pub(crate) kept_directory: Option<Vec<u8>>,
 }
 
@@ -297,7 +297,7 @@ impl Default for Setup {
     }
 }
 
-/// A gateway at work.
+/// A running gateway.
 pub(crate) struct World {
     pub(crate) gateway: Gateway,
     pub(crate) journal: Journal,
@@ -345,7 +345,7 @@ impl World {
         }
     }
 
-    /// Stops everything in good order and starts it again on the same disk.
+    /// Stops the gateway gracefully and starts it again on the same disk.
     pub(crate) async fn restart(mut self) -> Self {
         self.gateway.shutdown(Duration::from_secs(2)).await;
         let setup = Setup {

@@ -1,5 +1,5 @@
-//! Who may come in: not before it is known who is known, and not kept out by whoever opens sockets,
-//! guesses passwords or takes places.
+//! Which chargers may connect: none before a directory was loaded, and all others whatever a hostile peer does: open
+//! sockets, send requests, hold connections.
 
 use crate::common::charger::{Charger, request, socket_from};
 use crate::common::{World, soon, until};
@@ -20,10 +20,10 @@ fn part(world: &World, part: &str) -> Health {
         .expect("is a part")
 }
 
-/// `directory.json` is damaged or missing, the database is away: the three policies for unknown chargers
-/// would each do wrong to a charger that is known, so nobody comes in.
+/// `directory.json` is damaged or missing and the database is unavailable: each of the three policies for unknown chargers
+/// would be wrong for a known one, so none is applied.
 #[tokio::test]
-async fn before_it_is_known_who_is_known_nobody_comes_in_and_nobody_is_refused_for_good() {
+async fn without_a_directory_all_handshakes_get_503() {
     for kept in [None, Some(b"{\"chargers\": {\"safe-1\"".to_vec())] {
         for policy in [
             UnknownCharger::Accept,
@@ -102,9 +102,9 @@ async fn a_listener_with_security_profile_1_requires_a_password_of_every_charger
     }
 }
 
-/// An empty directory is a directory: the policy decides, as on the first day of an installation.
+/// An empty directory is a directory, as on the first day of an installation.
 #[tokio::test]
-async fn an_empty_directory_lets_the_policy_decide() {
+async fn with_an_empty_directory_the_policy_decides() {
     let world = World::start().await;
     Charger::connect(&world, "CP-1").await.heartbeat().await;
     let strict =
@@ -114,9 +114,9 @@ async fn an_empty_directory_lets_the_policy_decide() {
     assert_eq!(charger.head.status, 404);
 }
 
-/// A charger that came in by policy is asked for its password as soon as it has one.
+/// A charger that was accepted by policy must give its password as soon as it has one.
 #[tokio::test]
-async fn who_came_in_by_policy_must_come_anew_once_it_has_a_password() {
+async fn an_unknown_charger_must_reconnect_when_a_password_is_set_for_it() {
     let world = World::start().await;
     let mut charger = Charger::connect(&world, "SAFE-1").await;
     charger.heartbeat().await;
@@ -126,9 +126,8 @@ async fn who_came_in_by_policy_must_come_anew_once_it_has_a_password() {
     assert_eq!(charger.head.status, 401);
 }
 
-/// 5,000 sockets of one address that say nothing, renewed as fast as they are closed: a hundred chargers
-/// that are here keep their answers, and others come in, from elsewhere at the first try and from the
-/// same address too.
+/// One address holds 5,000 silent sockets and replaces those that are closed at once: a hundred connected chargers keep
+/// their answers, and others connect, from other addresses at the first attempt and from the same address too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_thousand_silent_sockets_of_one_address_keep_nobody_out() {
     let world = Arc::new(World::start().await);
@@ -155,7 +154,7 @@ async fn five_thousand_silent_sockets_of_one_address_keep_nobody_out() {
     for _ in 0..5_000 {
         silent.push(TcpStream::connect(world.address()).await.expect("connects"));
     }
-    // One more for each that the gateway closes, as fast as this machine can.
+    // A new socket for each that the gateway closes, as fast as possible.
     let renewing = tokio::spawn({
         let (stop, address) = (Arc::clone(&stop), world.address());
         async move {
@@ -180,19 +179,19 @@ async fn five_thousand_silent_sockets_of_one_address_keep_nobody_out() {
         assert_eq!(charger.head.status, 101, "{i}: {}", charger.head.text);
         charger.heartbeat().await;
     }
-    // Behind the same address: refused now and then, never for long.
+    // From the same address: refused now and then, never for long.
     let mut pause = tokio::time::interval(Duration::from_millis(20));
-    soon("a charger behind the same address is let in", async {
+    soon("a charger behind the same address is accepted", async {
         loop {
             pause.tick().await;
-            if is_let_in(&world, "SAME").await {
+            if is_accepted(&world, "SAME").await {
                 break;
             }
         }
     })
     .await;
     let before = beats.load(Ordering::SeqCst);
-    until("those who are here are answered", || {
+    until("the connected chargers are answered", || {
         beats.load(Ordering::SeqCst) >= before + 200
     })
     .await;
@@ -203,8 +202,8 @@ async fn five_thousand_silent_sockets_of_one_address_keep_nobody_out() {
     renewing.await.expect("no panic");
 }
 
-/// Whether a charger comes in at this try; a reset in the middle of the answer is a refusal.
-async fn is_let_in(world: &World, identity: &str) -> bool {
+/// Whether a charger is accepted at this attempt; a reset in the middle of the answer counts as a refusal.
+async fn is_accepted(world: &World, identity: &str) -> bool {
     let mut socket = TcpStream::connect(world.address()).await.expect("connects");
     let text = request(&format!("/ocpp/{identity}"), "");
     if socket.write_all(text.as_bytes()).await.is_err() {
@@ -215,9 +214,9 @@ async fn is_let_in(world: &World, identity: &str) -> bool {
     read.is_ok() && &head == b"HTTP/1.1 101"
 }
 
-/// The same from many addresses: then the bound of all is reached, and the oldest goes.
+/// The same from many addresses: then the total bound is reached, and the oldest silent socket is closed.
 #[tokio::test]
-async fn silent_sockets_of_many_addresses_give_way_to_a_newcomer() {
+async fn silent_sockets_of_many_addresses_are_closed_for_new_ones() {
     let world = World::with(|setup| {
         setup.config.handshakes_max = 20;
         setup.config.first_byte_timeout_ms = 60_000;
@@ -227,23 +226,23 @@ async fn silent_sockets_of_many_addresses_give_way_to_a_newcomer() {
     let mut silent = Vec::new();
     for host in 10..30 {
         let mut socket = socket_from(&world, host).await;
-        // Half of them say something, and never finish.
+        // Half of them send a part of a request.
         if host % 2 == 0 {
             socket.write_all(b"GET /ocpp/X").await.expect("writes");
         }
         silent.push(socket);
     }
     let mut pause = tokio::time::interval(Duration::from_millis(20));
-    soon("a newcomer takes the place of one of them", async {
+    soon("a new socket replaces one of them", async {
         loop {
             pause.tick().await;
-            if is_let_in(&world, "CP-1").await {
+            if is_accepted(&world, "CP-1").await {
                 break;
             }
         }
     })
     .await;
-    // Whoever went was told so.
+    // A closed socket gets a 503 first.
     let mut said = Vec::new();
     soon("the oldest is closed", silent[0].read_to_end(&mut said))
         .await
@@ -252,7 +251,7 @@ async fn silent_sockets_of_many_addresses_give_way_to_a_newcomer() {
 }
 
 #[tokio::test]
-async fn the_first_byte_has_a_shorter_time_than_the_handshake() {
+async fn the_first_byte_has_a_shorter_timeout_than_the_handshake() {
     let world = World::with(|setup| {
         setup.config.first_byte_timeout_ms = 200;
         setup.config.handshake_timeout_ms = 600_000;
@@ -274,9 +273,9 @@ async fn the_first_byte_has_a_shorter_time_than_the_handshake() {
     assert_eq!(&head, b"HTTP/1.1 101");
 }
 
-/// However many come at the same moment, there are never more connections than `connections_max`.
+/// However many chargers connect at once, there are never more connections than `connections_max`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn there_are_never_more_connections_than_places() {
+async fn there_are_never_more_connections_than_connections_max() {
     let world = Arc::new(World::with(|setup| setup.config.connections_max = 5).await);
     let mut coming = Vec::new();
     for i in 0..60 {
@@ -296,13 +295,13 @@ async fn there_are_never_more_connections_than_places() {
         }
     }
     assert_eq!((inside.len(), refused), (5, 55));
-    // A place that becomes free is given away again.
+    // A permit that becomes free is used again.
     drop(inside.pop());
     let mut pause = tokio::time::interval(Duration::from_millis(20));
-    soon("a place is free", async {
+    soon("a permit is free", async {
         loop {
             pause.tick().await;
-            if is_let_in(&world, "LATE").await {
+            if is_accepted(&world, "LATE").await {
                 break;
             }
         }
@@ -310,10 +309,10 @@ async fn there_are_never_more_connections_than_places() {
     .await;
 }
 
-/// Refused sockets whose other side never closes: they linger so that the refusal is read, but no more
-/// than the bound, each of which holds a file handle.
+/// Refused sockets whose peer never closes linger so that the refusal is read; each holds a file handle, so their number
+/// is bounded.
 #[tokio::test]
-async fn refused_sockets_that_linger_are_bounded() {
+async fn lingering_refused_sockets_are_bounded() {
     let world = World::with(|setup| {
         setup.config.handshakes_max = 8;
         setup.policy.unknown_charger = UnknownCharger::Reject;
@@ -333,10 +332,10 @@ async fn refused_sockets_that_linger_are_bounded() {
     }
     assert!((1..=8).contains(&most), "{most} sockets lingered at a time");
     let mut pause = tokio::time::interval(Duration::from_millis(20));
-    soon("a charger comes in", async {
+    soon("a charger is accepted", async {
         loop {
             pause.tick().await;
-            if is_let_in(&world, "CP-1").await {
+            if is_accepted(&world, "CP-1").await {
                 break;
             }
         }
@@ -344,15 +343,14 @@ async fn refused_sockets_that_linger_are_bounded() {
     .await;
 }
 
-/// How many sockets of a local port have said that nothing more comes and are still held by this process,
-/// as the kernel says.
+/// Sockets of a local port that have shut down writing and are still held by this process, according to the kernel.
 fn lingering(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
     let local = format!(":{port:04X}");
     let sockets = table.lines().skip(1).filter(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let has_said_all = matches!(fields[3], "04" | "05");
-        has_said_all && fields[1].ends_with(&local) && fields[9] != "0"
+        let is_shut_down = matches!(fields[3], "04" | "05");
+        is_shut_down && fields[1].ends_with(&local) && fields[9] != "0"
     });
     sockets.count()
 }
@@ -364,7 +362,7 @@ fn basic(user: &str, password: &str) -> String {
     format!("Authorization: Basic {credentials}\r\n")
 }
 
-/// A hash of a password that costs next to nothing to check.
+/// A hash of a password that is cheap to check.
 fn stored(password: &str) -> String {
     hash(password, 8, 1)
 }

@@ -1,5 +1,4 @@
-//! Broken input of every kind on the socket: it gets what the standard asks for, and a bystander is
-//! answered all the while.
+//! Malformed input on the socket: it is answered as the standard requires, and another charger is answered meanwhile.
 
 use crate::common::charger::{BINARY, CLOSE, Charger, PING, PONG, TEXT, encode, request};
 use crate::common::{World, soon, until};
@@ -7,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Runs `attack` while a bystander is answered again and again; it must be answered afterwards too.
+/// Runs `attack` while another charger sends heartbeats, which must be answered during the attack and afterwards.
 async fn beside_a_bystander(world: &World, attack: impl Future<Output = ()>) {
     let mut bystander = Charger::connect(world, "bystander").await;
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
@@ -92,14 +91,14 @@ async fn frames_of_a_mebibyte_and_beyond() {
         charger.text(&frame(1 << 20)).await;
         assert!(charger.answer().await.starts_with(r#"[3,"big","#));
 
-        // One byte more; the other side may close before it has read all.
+        // One byte more; the gateway may close before it has read all of it.
         let _ = charger
             .socket
             .write_all(&encode(0x80 | TEXT, frame((1 << 20) + 1).as_bytes()))
             .await;
         assert_eq!(charger.closed().await, Some(1009));
 
-        // In fragments, each small.
+        // In small fragments.
         let mut charger = Charger::connect(&world, "CP-1").await;
         charger.frame(TEXT, b"[").await;
         for _ in 0..17 {
@@ -114,7 +113,7 @@ async fn frames_of_a_mebibyte_and_beyond() {
         }
         assert_eq!(charger.closed().await, Some(1009));
 
-        // A length that no memory holds, announced and never sent.
+        // A header with a length beyond any memory, without the payload.
         let mut charger = Charger::connect(&world, "CP-1").await;
         charger
             .socket
@@ -184,7 +183,7 @@ async fn invalid_utf8_and_binary_frames() {
         charger.frame(0x80 | TEXT, b"\xc3\x28").await;
         charger.frame(0x80 | BINARY, b"\x00\xff\xfe").await;
         charger.frame(0x80 | BINARY, b"").await;
-        // A fragmented text cut inside a character is no trouble.
+        // A text that is fragmented inside a character is valid.
         charger.frame(TEXT, b"[2,\"\xc3").await;
         charger.frame(0x80, b"\xa4\",\"Heartbeat\",{}]").await;
         soon("the answer to what can be read", async {
@@ -241,15 +240,15 @@ async fn thousands_of_pings() {
 }
 
 #[tokio::test]
-async fn pings_of_one_who_never_reads_are_bounded() {
+async fn a_peer_that_pings_and_never_reads_is_closed() {
     let world = World::with(|setup| setup.config.write_timeout_ms = 500).await;
     beside_a_bystander(&world, async {
         let mut charger = Charger::connect_narrow(&world, "CP-1").await;
         let flood: Vec<u8> = (0..1_000)
             .flat_map(|_| encode(0x80 | PING, &[b'x'; 125]))
             .collect();
-        // Until the socket buffers of both sides are full and the gateway has given up.
-        soon("the gateway gives up", async {
+        // Until the socket buffers of both sides are full and the write timeout has passed.
+        soon("the gateway closes", async {
             while charger.socket.write_all(&flood).await.is_ok() {}
         })
         .await;
@@ -258,7 +257,7 @@ async fn pings_of_one_who_never_reads_are_bounded() {
 }
 
 #[tokio::test]
-async fn frames_against_the_protocol() {
+async fn frames_that_violate_the_protocol() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
         for bytes in [
@@ -324,7 +323,7 @@ async fn half_open_handshakes() {
 }
 
 #[tokio::test]
-async fn too_many_handshakes_at_once_are_told_so() {
+async fn too_many_concurrent_handshakes_get_503() {
     let world = World::with(|setup| {
         setup.config.handshakes_max = 3;
         setup.config.first_byte_timeout_ms = 3_000;
@@ -381,7 +380,7 @@ async fn identities_with_slashes_dots_control_characters_and_300_bytes() {
 }
 
 #[tokio::test]
-async fn requests_that_are_no_handshake() {
+async fn requests_that_are_not_a_handshake() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
         let endless = format!("GET /ocpp/CP-1 HTTP/1.1\r\nX: {}", "x".repeat(9_000));

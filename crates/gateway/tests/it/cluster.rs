@@ -1,4 +1,4 @@
-//! Two gateways that share a directory, a database and news of each other.
+//! Two gateways that share a directory, a database and events.
 
 use crate::common::charger::{Charger, request};
 use crate::common::{FakeDirectory, World, soon, transaction_id, until};
@@ -12,11 +12,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 type Hear = Box<dyn Fn(News) + Send + Sync>;
 
-/// Carries news between gateways, at once or when it is told to.
+/// Carries events between gateways, at once or on request.
 #[derive(Default)]
 struct Bus {
     ears: Mutex<Vec<(usize, Arc<Hear>)>>,
-    /// News that has been told and not yet carried.
+    /// Events that were published and not yet carried.
     waiting: Mutex<Vec<(usize, News)>>,
     is_slow: AtomicBool,
     told: Mutex<Vec<News>>,
@@ -36,7 +36,7 @@ impl Bus {
     }
 }
 
-/// One gateway's end of it.
+/// One gateway's end of the bus.
 struct End {
     owner: usize,
     bus: Arc<Bus>,
@@ -108,11 +108,11 @@ async fn the_newest_connection_wins_across_gateways() {
 }
 
 #[tokio::test]
-async fn of_two_that_come_at_once_one_stays() {
+async fn of_two_simultaneous_connections_one_stays() {
     let ([a, b], bus, _) = two_gateways().await;
     for round in 0..20 {
         let identity = format!("CP-{round}");
-        // Neither has heard of the other while it comes in.
+        // Neither gateway has received the other's event when it accepts.
         bus.is_slow.store(true, Ordering::SeqCst);
         let (mut at_a, mut at_b) = tokio::join!(
             Charger::connect(&a, &identity),
@@ -134,7 +134,7 @@ async fn of_two_that_come_at_once_one_stays() {
 }
 
 #[tokio::test]
-async fn news_that_was_lost_is_made_up_for_by_the_next() {
+async fn a_lost_event_is_made_up_for_by_the_next() {
     let ([a, b], bus, _) = two_gateways().await;
     let mut at_a = Charger::connect(&a, "CP-1").await;
     bus.is_slow.store(true, Ordering::SeqCst);
@@ -143,7 +143,7 @@ async fn news_that_was_lost_is_made_up_for_by_the_next() {
     at_a.heartbeat().await;
     at_b.heartbeat().await;
     bus.is_slow.store(false, Ordering::SeqCst);
-    // Whatever makes the first one speak of its connection again: the other one is newer, and says so.
+    // The first gateway publishes its connection again; the other one is newer and publishes its own.
     let News::Connected { charger_id, .. } = lost.1 else {
         panic!("no news of a connection");
     };
@@ -156,7 +156,7 @@ async fn news_that_was_lost_is_made_up_for_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_ahead_does_not_keep_the_charger_from_moving_on() {
+async fn a_clock_that_is_ahead_does_not_keep_a_charger_from_changing_gateways() {
     let ([a, b], bus, _) = two_gateways().await;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -177,18 +177,18 @@ async fn a_clock_that_is_ahead_does_not_keep_the_charger_from_moving_on() {
         News::DirectoryChanged => 0,
     };
     let told = epoch_of(&bus.told.lock().unwrap()[0]);
-    assert!(told > now + 3_600_000, "above what was heard");
+    assert!(told > now + 3_600_000, "above the epoch that was received");
     let mut at_b = Charger::connect(&b, "CP-1").await;
     assert_eq!(at_a.closed().await, Some(1000));
     at_b.heartbeat().await;
 }
 
 #[tokio::test]
-async fn a_change_of_the_directory_is_looked_at_when_it_is_told() {
+async fn a_change_of_the_directory_is_loaded_when_its_event_arrives() {
     let ([a, _b], bus, _) = two_gateways().await;
     let mut charger = Charger::connect(&a, "CP-1").await;
     charger.heartbeat().await;
-    // Nobody looks by himself for an hour.
+    // Without the event the directory is loaded once an hour.
     a.directory
         .add("CP-1", Some("a password, as good as any".into()));
     bus.waiting
@@ -199,14 +199,14 @@ async fn a_change_of_the_directory_is_looked_at_when_it_is_told() {
     assert_eq!(
         charger.closed().await,
         Some(1008),
-        "it must come in with its password"
+        "it must reconnect with its password"
     );
     let refused = Charger::say(&a, request("/ocpp/CP-1", "").as_bytes()).await;
     assert_eq!(refused.head.status, 401);
 }
 
 #[tokio::test]
-async fn a_resend_at_another_gateway_gets_the_same_transaction_and_is_one_in_effect() {
+async fn a_resend_at_another_gateway_gets_the_same_transaction() {
     let ([a, b], _, ledger) = two_gateways().await;
     let mut charger = Charger::connect(&a, "CP-1").await;
     let first = charger.start_transaction("s").await;

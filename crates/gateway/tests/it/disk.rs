@@ -1,5 +1,5 @@
-//! What the journal's disk does to chargers: nothing is answered before it is durable, and when
-//! nothing can be made durable they are sent away rather than lied to.
+//! How the journal's disk affects chargers: no answer before its record is durable, and no connection while nothing can be
+//! made durable.
 
 use crate::common::charger::{Charger, TEXT, encode, request};
 use crate::common::{World, soon, until};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
-async fn no_answer_leaves_before_its_record_is_durable() {
+async fn no_answer_is_sent_before_its_record_is_durable() {
     let disk = SimDisk::new(1);
     let world = World::with(|setup| setup.disk = Some(disk.clone())).await;
     let mut charger = Charger::connect(&world, "CP-1").await;
@@ -46,7 +46,7 @@ async fn no_answer_leaves_before_its_record_is_durable() {
 }
 
 #[tokio::test]
-async fn a_charger_replaced_while_the_disk_hangs_is_answered_once_it_is_durable() {
+async fn a_charger_that_reconnects_while_the_disk_hangs_is_answered_once_its_record_is_durable() {
     let disk = SimDisk::new(2);
     let world = World::with(|setup| setup.disk = Some(disk.clone())).await;
     let mut old = Charger::connect(&world, "CP-1").await;
@@ -104,12 +104,12 @@ async fn a_disk_error_ends_the_gateway_and_closes_all_sockets_unanswered() {
 }
 
 #[tokio::test]
-async fn a_full_disk_closes_refuses_and_comes_back_by_itself() {
+async fn with_a_full_disk_connections_close_until_it_has_room() {
     let disk = SimDisk::new(4);
     let world = World::with(|setup| {
         setup.disk = Some(disk.clone());
         setup.journal = small();
-        // Longer than this test waits: it closes because the disk is full, not because it stalls.
+        // Longer than this test runs: connections close because the disk is full, not because it stalls.
         setup.config.durable_timeout_ms = 60_000;
     })
     .await;
@@ -124,7 +124,7 @@ async fn a_full_disk_closes_refuses_and_comes_back_by_itself() {
     assert_eq!(charger.head.status, 503);
 
     disk.set_capacity(u64::MAX);
-    let_in(&world).await;
+    until_accepted(&world).await;
     world.sink.away.store(false, Ordering::SeqCst);
     until("all that was answered is stored", || {
         world.sink.count(|stored| stored.action == "DataTransfer") >= answered
@@ -133,7 +133,7 @@ async fn a_full_disk_closes_refuses_and_comes_back_by_itself() {
 }
 
 #[tokio::test]
-async fn who_was_connected_when_the_journal_was_full_is_not_taken_for_connected_for_ever() {
+async fn a_connection_that_ended_at_a_full_journal_does_not_stay_recorded_as_open() {
     let disk = SimDisk::new(6);
     let world = World::with(|setup| {
         setup.disk = Some(disk.clone());
@@ -149,7 +149,7 @@ async fn who_was_connected_when_the_journal_was_full_is_not_taken_for_connected_
     assert_eq!(gone.closed().await, Some(1013));
     world.sink.away.store(false, Ordering::SeqCst);
 
-    let_in(&world).await;
+    until_accepted(&world).await;
     Charger::connect(&world, "back").await.heartbeat().await;
     until("all is stored", || {
         world.sink.count(|stored| stored.action == "Heartbeat") == 2
@@ -171,7 +171,7 @@ async fn who_was_connected_when_the_journal_was_full_is_not_taken_for_connected_
 }
 
 #[tokio::test]
-async fn a_start_at_a_full_journal_is_recorded_before_anybody_comes_in() {
+async fn a_start_at_a_full_journal_is_recorded_before_any_charger_connects() {
     let disk = SimDisk::new(7);
     let options = journal::Options {
         max_bytes: 512 << 10,
@@ -192,7 +192,7 @@ async fn a_start_at_a_full_journal_is_recorded_before_anybody_comes_in() {
     let refused = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
     assert_eq!(refused.head.status, 503);
     world.sink.away.store(false, Ordering::SeqCst);
-    let_in(&world).await;
+    until_accepted(&world).await;
     let connected = || {
         world
             .sink
@@ -208,7 +208,7 @@ async fn a_start_at_a_full_journal_is_recorded_before_anybody_comes_in() {
 }
 
 #[tokio::test]
-async fn a_rotten_record_that_is_stored_already_keeps_nobody_from_starting() {
+async fn a_damaged_record_that_is_stored_already_does_not_prevent_a_start() {
     let disk = SimDisk::new(8);
     let options = journal::Options {
         retain_bytes: 64 << 20,
@@ -217,7 +217,7 @@ async fn a_rotten_record_that_is_stored_already_keeps_nobody_from_starting() {
     {
         let (journal, _) = Journal::open_on(disk.clone(), options).expect("opens");
         let record = central::record::gateway_started(central::Timestamp(1), 1);
-        // Some segments: the cursor's own must stay whole, and recovery checks the last.
+        // Several segments: the cursor's own must stay intact, and recovery checks the last.
         for _ in 0..3 * (options.segment_bytes as usize / record.len()) {
             journal.append(&record, None).expect("has room");
         }
@@ -243,7 +243,7 @@ async fn a_rotten_record_that_is_stored_already_keeps_nobody_from_starting() {
     Charger::connect(&world, "CP-1").await.heartbeat().await;
 }
 
-/// A journal of small segments that keeps nothing behind the cursor.
+/// A journal of small segments that retains nothing before the cursor.
 fn small() -> journal::Options {
     journal::Options {
         max_bytes: 64 << 20,
@@ -253,7 +253,7 @@ fn small() -> journal::Options {
     }
 }
 
-/// Calls until nothing is answered any more; gives how many calls were.
+/// Calls until no answer comes any more; returns the number of answered calls.
 async fn fill(charger: &mut Charger) -> usize {
     let filler = "x".repeat(8_000);
     let mut answered = 0;
@@ -278,8 +278,8 @@ async fn fill(charger: &mut Charger) -> usize {
     answered
 }
 
-/// Waits until a charger is let in.
-async fn let_in(world: &World) {
+/// Waits until a charger is accepted.
+async fn until_accepted(world: &World) {
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     soon("chargers may come in again", async {
         loop {
@@ -294,7 +294,7 @@ async fn let_in(world: &World) {
 }
 
 #[tokio::test]
-async fn a_disk_that_hangs_closes_refuses_and_comes_back_by_itself() {
+async fn with_a_hanging_disk_connections_close_until_it_makes_progress() {
     let disk = SimDisk::new(5);
     let world = World::with(|setup| {
         setup.disk = Some(disk.clone());
@@ -313,5 +313,5 @@ async fn a_disk_that_hangs_closes_refuses_and_comes_back_by_itself() {
     let charger = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
     assert_eq!(charger.head.status, 503);
     disk.set_stuck(false);
-    let_in(&world).await;
+    until_accepted(&world).await;
 }

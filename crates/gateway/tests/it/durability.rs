@@ -1,4 +1,4 @@
-//! `durability = "broker"`: an answer after the sink has its record, and what happens when that takes long.
+//! `durability = "broker"`: answers wait for the sink's confirm, up to a bound.
 
 use crate::common::charger::Charger;
 use crate::common::{Setup, World, soon, until};
@@ -23,12 +23,12 @@ fn forwarder(world: &World) -> (bool, String) {
     (part.up, part.detail)
 }
 
-fn has_fallen(world: &World) -> bool {
+fn is_fallback(world: &World) -> bool {
     forwarder(world).1.contains("do not wait for a confirm")
 }
 
 #[tokio::test]
-async fn an_answer_comes_after_the_sink_has_its_record() {
+async fn an_answer_is_sent_after_the_sink_has_its_record() {
     let world = world(60_000).await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     for _ in 0..50 {
@@ -46,11 +46,11 @@ async fn an_answer_comes_after_the_sink_has_its_record() {
     assert!(charger.is_silent(Duration::from_millis(100)).await);
     world.sink.held.store(false, Ordering::SeqCst);
     assert!(charger.answer().await.starts_with(r#"[3,"held","#));
-    assert!(!has_fallen(&world));
+    assert!(!is_fallback(&world));
 }
 
 #[tokio::test]
-async fn nobody_waits_longer_than_the_bound_for_a_sink_that_does_not_confirm() {
+async fn no_answer_waits_longer_than_the_bound_for_a_sink_that_does_not_confirm() {
     let world = world(300).await;
     let mut chargers = Vec::new();
     for i in 0..100 {
@@ -69,11 +69,11 @@ async fn nobody_waits_longer_than_the_bound_for_a_sink_that_does_not_confirm() {
     }
     let waited = asked.elapsed();
     assert!(waited >= Duration::from_millis(300), "{waited:?}");
-    // What was on its way when the hole opened may have landed; the rest is not confirmed.
+    // A batch that was in flight may have been delivered; no other is confirmed.
     assert!(world.journal.cursor() <= confirmed + 1);
-    assert!(has_fallen(&world), "{:?}", forwarder(&world));
+    assert!(is_fallback(&world), "{:?}", forwarder(&world));
 
-    // Now the journal is enough, for as long as it lasts.
+    // In fallback answers wait only for the journal.
     let asked = Instant::now();
     for charger in &mut chargers {
         charger.heartbeat().await;
@@ -82,7 +82,7 @@ async fn nobody_waits_longer_than_the_bound_for_a_sink_that_does_not_confirm() {
     assert!(each < Duration::from_millis(300), "{each:?}");
 
     world.sink.held.store(false, Ordering::SeqCst);
-    until("it has caught up", || !has_fallen(&world)).await;
+    until("it has caught up", || !is_fallback(&world)).await;
     for charger in &mut chargers {
         let before = world.journal.cursor();
         charger.heartbeat().await;
@@ -95,7 +95,7 @@ async fn nobody_waits_longer_than_the_bound_for_a_sink_that_does_not_confirm() {
 }
 
 #[tokio::test]
-async fn a_sink_that_refuses_is_not_waited_for_at_all_and_the_gateway_stays_ready() {
+async fn answers_do_not_wait_for_a_sink_that_refuses_and_the_gateway_stays_ready() {
     let world = world(60_000).await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     charger.heartbeat().await;
@@ -103,7 +103,7 @@ async fn a_sink_that_refuses_is_not_waited_for_at_all_and_the_gateway_stays_read
     for _ in 0..20 {
         soon("an answer", charger.heartbeat()).await;
     }
-    assert!(has_fallen(&world));
+    assert!(is_fallback(&world));
     let health = world.gateway.probe().health();
     assert!(health.iter().all(|health| health.up), "{health:?}");
     assert!(forwarder(&world).1.contains("database is locked"));
@@ -115,7 +115,7 @@ async fn a_sink_that_refuses_is_not_waited_for_at_all_and_the_gateway_stays_read
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sink_that_comes_and_goes_costs_no_answer_and_no_record() {
+async fn a_sink_that_fails_repeatedly_costs_no_answer_and_no_record() {
     let world = Arc::new(world(100).await);
     world.sink.delay_ms.store(3, Ordering::SeqCst);
     let mut tasks = Vec::new();
@@ -156,7 +156,7 @@ async fn a_sink_that_comes_and_goes_costs_no_answer_and_no_record() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_batches_are_on_their_way_and_begin_in_their_order() {
+async fn several_batches_are_in_flight_and_start_in_order() {
     let world = Arc::new(world(60_000).await);
     world.sink.delay_ms.store(20, Ordering::SeqCst);
     let mut tasks = Vec::new();

@@ -18,11 +18,11 @@ enum Mood {
     #[default]
     Takes,
     Refuses(AwayKind),
-    /// Says nothing until its mood changes.
+    /// Never returns until the mood changes.
     BlackHole,
 }
 
-/// One of the two ends.
+/// One of the two sinks.
 #[derive(Default)]
 struct End {
     mood: Mutex<Mood>,
@@ -43,7 +43,7 @@ impl End {
         self.taken.lock().unwrap().contains(&seq)
     }
 
-    /// `records` were seen to wait `age` ago.
+    /// `age` ago the queue had this many `records`.
     fn saw(&self, records: u64, age: Duration) {
         let at = Instant::now().into_std();
         let at = at.checked_sub(age).expect("a clock that old");
@@ -113,7 +113,7 @@ impl Ends {
         }
     }
 
-    /// Delivers `records` more; their numbers.
+    /// Delivers this many new records; returns their sequence numbers.
     async fn deliver(&mut self, records: u64) -> Result<std::ops::Range<u64>, Away> {
         let mut batch = Batch::new(GatewayId(Uuid::from_u128(7)));
         let seqs = self.next..self.next + records;
@@ -125,9 +125,9 @@ impl Ends {
         Ok(seqs)
     }
 
-    /// As the forwarder does: again until it is taken.
+    /// Retries until the record is delivered, as the forwarder does.
     async fn deliver_in_the_end(&mut self) -> u64 {
-        let deadline = Instant::now() + crate::common::PATIENCE;
+        let deadline = Instant::now() + crate::common::TIMEOUT;
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         loop {
             match self.deliver(1).await {
@@ -186,11 +186,11 @@ async fn records_wait_within_the_grace_period_and_are_delivered_directly_after_i
         "{health:?}"
     );
 
-    // Back by itself, and nothing was refused meanwhile.
+    // RabbitMQ is used again without any refused delivery.
     ends.broker.set(Mood::Takes);
-    let deadline = Instant::now() + crate::common::PATIENCE;
+    let deadline = Instant::now() + crate::common::TIMEOUT;
     while ends.health().detail.starts_with("delivering directly") {
-        assert!(Instant::now() < deadline, "it never came back");
+        assert!(Instant::now() < deadline, "RabbitMQ is not used again");
         ends.deliver(1).await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -207,9 +207,9 @@ async fn a_rabbitmq_that_never_answers_delays_no_direct_delivery() {
     ends.deliver_in_the_end().await;
     ends.broker.set(Mood::BlackHole);
     let tried = ends.broker.calls();
-    let deadline = Instant::now() + crate::common::PATIENCE;
+    let deadline = Instant::now() + crate::common::TIMEOUT;
     while ends.broker.calls() == tried {
-        assert!(Instant::now() < deadline, "it is not tried");
+        assert!(Instant::now() < deadline, "RabbitMQ is not probed");
         let began = Instant::now();
         ends.deliver(1_000).await.unwrap();
         assert!(
@@ -222,9 +222,9 @@ async fn a_rabbitmq_that_never_answers_delays_no_direct_delivery() {
     for _ in 0..10 {
         ends.deliver(1_000).await.unwrap();
     }
-    assert_eq!(ends.broker.calls(), tried + 1, "one try at a time");
+    assert_eq!(ends.broker.calls(), tried + 1, "one probe at a time");
     let longest = ends.broker.longest.load(Ordering::SeqCst);
-    assert!(longest <= 32, "a small one: {longest}");
+    assert!(longest <= 32, "a probe is small: {longest}");
     ends.broker.set(Mood::Takes);
     until("it is back", || {
         ends.health().detail.starts_with("delivering through")
@@ -280,7 +280,7 @@ async fn a_full_queue_is_waited_for_only_while_consumers_work_on_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_or_old_queue_length_is_no_reason_to_wait() {
-    // An alarm: RabbitMQ refuses, and says nothing of its queues; or the last look at them is old.
+    // During an alarm RabbitMQ refuses and the queue lengths are unknown; or they were read long ago.
     for age in [None, Some(Duration::from_secs(16))] {
         let mut ends = Ends::new();
         ends.broker.saw(5_000, Duration::ZERO);

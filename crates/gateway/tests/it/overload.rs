@@ -1,6 +1,5 @@
-//! What many chargers at once, or a few that mean harm, can do to all others: overload with more
-//! connections than the sink stores records a second, messages that are never finished, strangers that
-//! are not accepted.
+//! What many chargers, or a few hostile ones, can do to all others: more connections than records stored per second,
+//! messages that are never finished, chargers that are not accepted.
 
 use crate::common::charger::{CLOSE, Charger, PING, PONG, TEXT, encode, request};
 use crate::common::{World, soon, transaction_id, until};
@@ -11,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// A gateway whose sink stores `per_second` records and whose chargers are paced almost at once.
+/// A gateway whose sink stores `per_second` records, and which paces messages almost at once.
 async fn slow_world(per_second: u64) -> World {
     World::with(|setup| {
         setup.journal.max_bytes = 16 << 20;
@@ -26,10 +25,10 @@ async fn slow_world(per_second: u64) -> World {
     .await
 }
 
-/// Connects, again and again where that is refused: on a busy machine pacing begins while they still come in.
-async fn come_in(world: &World, identity: &str) -> Charger {
+/// Connects, with retries: on a busy machine pacing begins while chargers still connect.
+async fn connect_with_retries(world: &World, identity: &str) -> Charger {
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
-    soon("a charger may come in", async {
+    soon("a charger is accepted", async {
         loop {
             ticks.tick().await;
             let charger =
@@ -43,14 +42,14 @@ async fn come_in(world: &World, identity: &str) -> Charger {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_chargers_than_records_stored_in_many_seconds_end_in_equilibrium() {
+async fn many_more_chargers_than_records_per_second_reach_an_equilibrium() {
     const CHARGERS: usize = 400;
     const CAPACITY: u64 = 40;
-    // All come in before the sink is slow: while it is, few do.
+    // All connect before the sink is slow: then only few new connections are allowed.
     let world = Arc::new(slow_world(u64::MAX).await);
     let mut chargers = Vec::new();
     for i in 0..CHARGERS {
-        chargers.push(come_in(&world, &format!("CP-{i}")).await);
+        chargers.push(connect_with_retries(&world, &format!("CP-{i}")).await);
     }
     world.sink.per_second.store(CAPACITY, Ordering::SeqCst);
     let stop = Arc::new(AtomicBool::new(false));
@@ -76,7 +75,7 @@ async fn more_chargers_than_records_stored_in_many_seconds_end_in_equilibrium() 
             own
         }));
     }
-    // Three times in a row, over more than one round of all: what is acknowledged is what is stored.
+    // Three times in a row, over more than one turn of each charger: as much is acknowledged as is stored.
     let began = Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_secs(6));
     ticks.tick().await;
@@ -102,7 +101,7 @@ async fn more_chargers_than_records_stored_in_many_seconds_end_in_equilibrium() 
     assert_eq!(world.journal.full(), None);
     let status = world.journal.status();
     assert!(status.used_bytes < 4 << 20, "{} bytes", status.used_bytes);
-    // More is stored now: nobody waits on.
+    // The sink is fast again, so that all remaining answers are sent.
     stop.store(true, Ordering::Relaxed);
     world.sink.per_second.store(0, Ordering::SeqCst);
     let (mut least, mut most) = (u64::MAX, 0);
@@ -116,7 +115,7 @@ async fn more_chargers_than_records_stored_in_many_seconds_end_in_equilibrium() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_a_turn_is_answered_its_pings_and_not_closed_for_silence() {
+async fn a_connection_that_waits_for_its_turn_answers_pings_and_is_not_closed_for_silence() {
     const CHARGERS: usize = 120;
     let world = Arc::new(slow_world(20).await);
     let mut crowd = Vec::new();
@@ -136,7 +135,7 @@ async fn who_waits_for_a_turn_is_answered_its_pings_and_not_closed_for_silence()
             }
         }));
     }
-    // As long as it takes until a turn takes longer than any silence is allowed to last.
+    // Until a turn takes longer than `silence_max_s`.
     let began = Instant::now();
     let mut waited = Duration::ZERO;
     while waited < Duration::from_millis(5_000) {
@@ -158,9 +157,12 @@ async fn who_waits_for_a_turn_is_answered_its_pings_and_not_closed_for_silence()
             asked.elapsed()
         };
         (waited, ()) = tokio::join!(this, other);
-        assert!(began.elapsed() < Duration::from_secs(90), "nobody waits");
+        assert!(
+            began.elapsed() < Duration::from_secs(90),
+            "no turn takes that long"
+        );
     }
-    // What is longer than the read buffer waits outside and comes in whole.
+    // A message longer than the read buffer waits in the socket and is then read whole.
     let long = format!(
         r#"[2,"1","DataTransfer",{{"vendorId":"v","data":"{}"}}]"#,
         "x".repeat(300 << 10)
@@ -183,7 +185,7 @@ async fn who_waits_for_a_turn_is_answered_its_pings_and_not_closed_for_silence()
 }
 
 #[tokio::test]
-async fn a_message_that_is_not_finished_in_time_closes_its_connection_whatever_is_pinged() {
+async fn an_unfinished_message_closes_its_connection_in_time_despite_pings() {
     let world = World::with(|setup| {
         setup.config.unfinished_timeout_ms = 1_000;
         setup.config.ping_interval_s = 1;
@@ -213,7 +215,7 @@ async fn a_message_that_is_not_finished_in_time_closes_its_connection_whatever_i
                         Ok(_) => {}
                     },
                     _ = ticks.tick() => {
-                        // A sign of life every 100 ms.
+                        // A ping every 100 ms where one is allowed.
                         let sign = match is_between_frames {
                             true => encode(0x80 | PING, b""),
                             false => Vec::new(),
@@ -238,7 +240,7 @@ async fn a_message_that_is_not_finished_in_time_closes_its_connection_whatever_i
 }
 
 #[tokio::test]
-async fn a_message_refused_at_a_full_journal_makes_no_other_forgotten() {
+async fn a_message_refused_at_a_full_journal_leaves_other_resends_recognised() {
     let world = World::with(|setup| {
         setup.journal.max_bytes = 1 << 20;
         setup.journal.retain_bytes = 0;
@@ -262,7 +264,7 @@ async fn a_message_refused_at_a_full_journal_makes_no_other_forgotten() {
     .await;
     world.sink.away.store(false, Ordering::SeqCst);
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
-    let mut charger = soon("it may come in again", async {
+    let mut charger = soon("it is accepted again", async {
         loop {
             ticks.tick().await;
             let charger = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
@@ -274,7 +276,7 @@ async fn a_message_refused_at_a_full_journal_makes_no_other_forgotten() {
     .await;
     let again = charger.start_transaction("again").await;
     assert_eq!(transaction_id(&again), transaction_id(&first));
-    // Behind the resend, so that a second record of the start would be stored by then.
+    // Sent after the resend, so that a second record of the start would be stored by then.
     charger.heartbeat().await;
     until("all is stored", || {
         world.sink.count(|stored| stored.action == "Heartbeat") == 1
@@ -283,11 +285,11 @@ async fn a_message_refused_at_a_full_journal_makes_no_other_forgotten() {
     let starts = world
         .sink
         .count(|stored| stored.action == "StartTransaction");
-    assert_eq!(starts, 1, "the resend made no record");
+    assert_eq!(starts, 1, "the resend has no record of its own");
 }
 
 #[tokio::test]
-async fn chargers_that_are_not_accepted_leave_few_records_and_hinder_nobody() {
+async fn chargers_that_are_not_accepted_write_few_records_and_delay_no_other() {
     let world = World::with(|setup| {
         setup.policy.unknown_charger = UnknownCharger::Pending;
         setup.directory.add("known", None);
@@ -327,10 +329,10 @@ async fn chargers_that_are_not_accepted_leave_few_records_and_hinder_nobody() {
 }
 
 #[tokio::test]
-async fn what_a_charger_that_is_not_accepted_left_waiting_never_gets_past_the_turns() {
+async fn waiting_messages_of_a_charger_that_is_not_accepted_are_dropped_at_its_end() {
     let world = World::with(|setup| setup.policy.unknown_charger = UnknownCharger::Pending).await;
     let mut charger = Charger::connect(&world, "CP-1").await;
-    // One more than may be said at once.
+    // One more than may be sent at once.
     let mut frames: Vec<u8> = (0..11)
         .flat_map(|i| {
             let call = format!(
@@ -354,6 +356,6 @@ async fn what_a_charger_that_is_not_accepted_left_waiting_never_gets_past_the_tu
             .sink
             .count(|stored| stored.action == "StopTransaction"),
         10,
-        "the one that waited was answered by nobody"
+        "the waiting one was not recorded"
     );
 }

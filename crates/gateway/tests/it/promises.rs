@@ -1,5 +1,5 @@
-//! What the gateway promises: an answer after its record is durable, one connection per charger, a
-//! stop and an outage that chargers survive.
+//! What the gateway promises: an answer only after its record is durable, one connection per charger, and no lost message
+//! at a stop or in an outage.
 
 use crate::common::charger::{Charger, TEXT, encode, request};
 use crate::common::{World, soon, transaction_id, until};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
-async fn what_was_answered_is_durable_and_is_stored_in_its_order() {
+async fn answered_messages_are_durable_and_stored_in_order() {
     let world = World::start().await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     for _ in 0..50 {
@@ -33,7 +33,7 @@ async fn what_was_answered_is_durable_and_is_stored_in_its_order() {
 }
 
 #[tokio::test]
-async fn the_sink_away_is_not_the_chargers_trouble_and_all_arrives_afterwards() {
+async fn chargers_are_answered_while_the_sink_is_unavailable_and_all_is_stored_afterwards() {
     let world = World::start().await;
     world.sink.away.store(true, Ordering::SeqCst);
     world.directory.away.store(true, Ordering::SeqCst);
@@ -74,7 +74,7 @@ async fn the_sink_away_is_not_the_chargers_trouble_and_all_arrives_afterwards() 
 }
 
 #[tokio::test]
-async fn newest_wins() {
+async fn the_newest_connection_wins() {
     let world = World::start().await;
     let mut old = Charger::connect(&world, "CP-1").await;
     let first = old.start_transaction("s").await;
@@ -132,7 +132,7 @@ async fn a_hundred_connections_of_one_charger_leave_one() {
 }
 
 #[tokio::test]
-async fn a_resend_after_a_restart_gets_the_same_transaction_and_epochs_go_on() {
+async fn a_resend_after_a_restart_gets_the_same_transaction_and_epochs_increase() {
     let world = World::start().await;
     world.directory.add("CP-1", None);
     let mut charger = Charger::connect(&world, "CP-1").await;
@@ -176,7 +176,7 @@ async fn a_resend_after_a_restart_gets_the_same_transaction_and_epochs_go_on() {
 }
 
 #[tokio::test]
-async fn a_charger_is_known_while_the_database_is_away_at_the_start() {
+async fn chargers_are_known_after_a_start_without_the_database() {
     let strict =
         |setup: &mut crate::common::Setup| setup.policy.unknown_charger = UnknownCharger::Reject;
     let world = World::with(strict).await;
@@ -212,7 +212,7 @@ async fn a_charger_is_known_while_the_database_is_away_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_not_read_from_and_is_closed_in_the_end() {
+async fn a_peer_that_does_not_read_is_not_read_from_and_is_closed() {
     let world = World::with(|setup| {
         setup.config.write_timeout_ms = 700;
         setup.config.outbound_max_bytes = 4_096;
@@ -243,7 +243,7 @@ async fn a_slow_reader_is_not_read_from_and_is_closed_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_full_journal_closes_refuses_and_comes_back_by_itself() {
+async fn with_a_full_journal_connections_close_until_it_has_room() {
     let world = World::with(|setup| {
         setup.journal.max_bytes = 1 << 20;
         setup.journal.retain_bytes = 0;
@@ -278,7 +278,11 @@ async fn a_full_journal_closes_refuses_and_comes_back_by_itself() {
     })
     .await;
     assert!(answered > 20, "{answered}");
-    assert_eq!(idle.closed().await, Some(1013), "everyone is closed");
+    assert_eq!(
+        idle.closed().await,
+        Some(1013),
+        "idle connections are closed too"
+    );
     let refused = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
     assert_eq!(refused.head.status, 503);
     assert!(refused.head.header("Retry-After").is_some());
@@ -338,18 +342,18 @@ async fn a_graceful_stop_finishes_answers_and_closes_with_1001() {
     assert!(reasons >= 81);
 }
 
-/// Looks every three seconds until what it sees was right three times in a row: at first an overload piles up more
-/// or less, as busy as the machine is.
-async fn settled(mut look: impl FnMut() -> Result<(), String>) {
+/// Checks every three seconds until `check` succeeded three times in a row: how much of an overload piles up at first
+/// depends on the machine.
+async fn settled(mut check: impl FnMut() -> Result<(), String>) {
     const DEADLINE: Duration = Duration::from_secs(60);
     let began = std::time::Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_secs(3));
     ticks.tick().await;
-    let _ = look();
+    let _ = check();
     let mut right = 0;
     while right < 3 {
         ticks.tick().await;
-        match look() {
+        match check() {
             Ok(()) => right += 1,
             Err(seen) => {
                 assert!(began.elapsed() < DEADLINE, "never settled: {seen}");
@@ -360,7 +364,7 @@ async fn settled(mut look: impl FnMut() -> Result<(), String>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lasting_overload_slows_answers_down_until_both_ends_meet() {
+async fn a_lasting_overload_slows_answers_down_to_the_rate_of_storing() {
     const CHARGERS: usize = 50;
     const CAPACITY: u64 = 1_000;
     let world = World::with(|setup| {
@@ -410,19 +414,19 @@ async fn a_lasting_overload_slows_answers_down_until_both_ends_meet() {
         assert!(slowest < Duration::from_secs(5), "{slowest:?}");
         least = least.min(answered);
     }
-    assert!(least > 50, "everyone got their turn: {least}");
+    assert!(least > 50, "every charger gets its turns: {least}");
     assert_eq!(world.journal.full(), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_database_behind_a_queue_slows_answers_down_too() {
+async fn a_slow_database_behind_a_queue_slows_answers_down() {
     const CHARGERS: usize = 30;
     const CAPACITY: u64 = 500;
     let world = World::with(|setup| setup.config.pace_from_bytes = Some(100 << 10)).await;
     let world = std::sync::Arc::new(world);
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_over = |stop: &std::sync::atomic::AtomicBool| stop.load(Ordering::Relaxed);
-    // The sink takes everything at once; behind it so much a second is stored.
+    // The sink accepts everything at once; behind it `CAPACITY` records per second are stored.
     let database = tokio::spawn({
         let (world, stop) = (std::sync::Arc::clone(&world), std::sync::Arc::clone(&stop));
         async move {
@@ -471,7 +475,7 @@ async fn a_slow_database_behind_a_queue_slows_answers_down_too() {
 }
 
 #[tokio::test]
-async fn a_sink_with_little_room_gets_batches_that_fit() {
+async fn a_nearly_full_sink_gets_smaller_batches() {
     let world = World::with(|setup| setup.config.retry_max_ms = 50).await;
     world.sink.away.store(true, Ordering::SeqCst);
     let mut charger = Charger::connect(&world, "CP-1").await;
@@ -487,7 +491,7 @@ async fn a_sink_with_little_room_gets_batches_that_fit() {
 }
 
 #[tokio::test]
-async fn what_the_operator_changes_reaches_a_connected_charger() {
+async fn changes_by_the_operator_reach_a_connected_charger() {
     let world = World::with(|setup| setup.directory.add("CP-1", None)).await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     let boot = r#"{"chargePointVendor":"v","chargePointModel":"m"}"#;

@@ -1,5 +1,5 @@
-//! Each known oddity of charger firmware that concerns framing, URL or credentials, by its number in
-//! the list of quirks: it is survived, answered, and never a reason to disconnect.
+//! Known quirks of charger firmware that concern framing, URL or credentials, by their number in the list of quirks: each
+//! is answered and never a reason to disconnect.
 
 use crate::common::charger::{BINARY, Charger, PING, PONG, TEXT, request};
 use crate::common::{World, soon, transaction_id, until};
@@ -44,7 +44,7 @@ async fn quirk_02_missing_connection_upgrade() {
 }
 
 #[tokio::test]
-async fn the_charger_s_first_subprotocol_that_we_speak_is_echoed_once() {
+async fn the_first_supported_subprotocol_of_the_charger_is_echoed_once() {
     let world = World::start().await;
     let lines = "Sec-WebSocket-Protocol: ocpp0.1, ocpp2.0.1\r\nSec-WebSocket-Protocol: ocpp1.6\r\n";
     let charger = enters(&world, &request("/ocpp/CP-1", lines)).await;
@@ -262,11 +262,11 @@ async fn quirk_18_no_pong_is_no_reason_to_close_while_messages_come() {
         beats.tick().await;
         charger.heartbeat().await;
     }
-    // One that answered pings before and then is dead is found out.
+    // A charger that has answered pings and then stops is closed.
     assert_eq!(charger_without_pongs(&mut charger).await, Some(1011));
 }
 
-/// Reads on without answering pings until the connection is closed.
+/// Reads without answering pings until the connection is closed; returns the close code.
 async fn charger_without_pongs(charger: &mut Charger) -> Option<u16> {
     use tokio::io::AsyncReadExt;
     let mut bytes = Vec::new();
@@ -324,7 +324,7 @@ async fn quirk_24_a_compressed_frame_that_nobody_negotiated() {
 }
 
 #[tokio::test]
-async fn quirk_24_broken_deflate_costs_only_its_own_connection() {
+async fn quirk_24_broken_deflate_closes_only_its_own_connection() {
     let world = World::start().await;
     let mut bystander = Charger::connect(&world, "CP-2").await;
     let mut charger = Charger::connect(&world, "CP-1").await;
@@ -393,7 +393,7 @@ async fn field_10_answers_are_compact_json() {
 }
 
 #[tokio::test]
-async fn compression_is_agreed_to_and_used_for_long_answers_only() {
+async fn compression_is_negotiated_and_used_for_long_answers_only() {
     let world = World::with(|setup| setup.config.compression_min_bytes = 1_000).await;
     let lines =
         format!("{V16}Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");

@@ -43,7 +43,7 @@ fn a_charger_with_a_password_never_comes_in_without_it() {
         let (status, ready) = deployment.get("/health/ready");
         assert_eq!(status, 503);
         assert!(ready.contains("not known yet"), "{ready}");
-        assert!(deployment.log().contains("no charger is let in"));
+        assert!(deployment.log().contains("no charger may connect"));
 
         std::fs::rename(&away, &database).expect("bring the database back");
         let known = until(PATIENCE, || {
