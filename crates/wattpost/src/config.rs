@@ -5,6 +5,8 @@
 //! would be right. `wattpost.example.toml` lists every key; a test reads it and holds it to be the
 //! same as the defaults here.
 
+mod renamed;
+
 use anyhow::{Result, bail};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -219,6 +221,9 @@ impl Settings {
             None => {}
         }
         figment = figment.merge(Env::prefixed("WATTPOST__").split("__"));
+        if let Some(complaint) = renamed::complaint(&figment) {
+            bail!("{complaint}");
+        }
         let mut settings: Self = figment
             .extract()
             .map_err(|error| explain(&figment, &error))?;
@@ -545,6 +550,19 @@ mod tests {
         }
         assert_eq!(ByteSize(8 << 30).to_string(), "8 GiB");
         assert_eq!(ByteSize(1000).to_string(), "1000 B");
+    }
+
+    #[test]
+    fn old_name_of_a_setting_stops_the_start_and_names_the_file_and_the_new_name() {
+        let said = complaint("[gateway]\nbatch_max_records = 4711");
+        for word in [
+            "gateway.batch_max_records",
+            "wattpost.toml",
+            "4711",
+            "gateway.batch_records_max",
+        ] {
+            assert!(said.contains(word), "{said:?} does not contain {word:?}");
+        }
     }
 
     #[test]

@@ -202,7 +202,10 @@ impl Role {
         let mut child = self
             .command
             // Flags would pile up over restarts; the environment is replaced.
-            .env("WATTPOST__GATEWAY__LISTEN", self.ocpp.to_string())
+            .env(
+                "WATTPOST__GATEWAY__LISTENERS",
+                format!("[{{address=\"{}\"}}]", self.ocpp),
+            )
             .env("WATTPOST__HTTP__LISTEN", self.http.to_string())
             .env("WATTPOST__HEALTH__GATEWAY_LISTEN", self.http.to_string())
             .env("WATTPOST__HEALTH__CONSUMER_LISTEN", self.http.to_string())

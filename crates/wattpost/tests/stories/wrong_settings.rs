@@ -88,6 +88,24 @@ fn check_says_that_all_is_well_or_what_is_not() {
 }
 
 #[test]
+fn old_name_of_a_setting_in_the_environment_stops_the_check_and_names_the_new_variable() {
+    let output = Command::new(env!("CARGO_BIN_EXE_wattpost"))
+        .arg("check")
+        .env("WATTPOST__GATEWAY__BATCH_MAX_RECORDS", "4711")
+        .output()
+        .expect("run wattpost");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for word in [
+        "WATTPOST__GATEWAY__BATCH_MAX_RECORDS",
+        "4711",
+        "WATTPOST__GATEWAY__BATCH_RECORDS_MAX",
+    ] {
+        assert!(said.contains(word), "{said:?} does not contain {word:?}");
+    }
+}
+
+#[test]
 fn help_teaches() {
     let (ok, said, _) = wattpost(&["--help"]);
     assert!(ok);
