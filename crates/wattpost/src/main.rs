@@ -4,10 +4,10 @@
 //! what and how to cure it), 2 the command line is wrong.
 
 mod audit;
-mod belonging;
 mod charger;
 mod check;
 mod config;
+mod consistency_check;
 mod data_dir;
 mod database;
 mod deadletters;

@@ -1,7 +1,7 @@
 //! The gateway in this process: its journal, its sink and its listeners.
 
-use crate::belonging::{self, Comparison};
 use crate::config::Settings;
+use crate::consistency_check::{self, Comparison};
 use crate::data_dir::DataDir;
 use crate::database::Database;
 use anyhow::{Context, Result};
@@ -77,7 +77,7 @@ impl GatewayRole {
                 settings.gateway.broker_grace(),
             ))
         });
-        belonging::check(&journal, id, database, settings.journal.disregard_seq).await?;
+        consistency_check::check(&journal, id, database, settings.journal.disregard_seq).await?;
         let comparison = Comparison {
             journal: journal.clone(),
             gateway_id: id,
@@ -104,7 +104,7 @@ impl GatewayRole {
         )
         .await
         .context("start the gateway")?;
-        let comparing = tokio::spawn(belonging::deliver_missing(comparison));
+        let comparing = tokio::spawn(consistency_check::deliver_missing(comparison));
         Ok(Self {
             journal,
             id,

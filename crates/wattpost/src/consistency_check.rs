@@ -1,15 +1,15 @@
-//! Do the database and the journal belong together?
+//! Every start compares the journal with the database, because one of them may have been restored from an old copy.
 //!
-//! The journal's cursor says what was delivered, and the database knows records by the gateway's id and the
-//! journal's numbers. Restore one of the two from an old copy and both sayings are wrong: new records would be
-//! taken for known ones, or old ones never delivered again. Both would be silent, so every start compares them.
+//! The journal's cursor tells which records were delivered, and the database identifies records by gateway id and
+//! sequence number. After a restore of only one of the two, new records would be dropped as duplicates, or old ones
+//! would never be delivered again; neither would show as an error.
 //!
 //! *The journal is the older one*: the start is refused ([`check`]).
 //!
-//! *The database is the older one*: whatever the journal still keeps behind its cursor is looked for in the
-//! database, and what is not there is delivered again ([`deliver_missing`]). The greatest number alone would
-//! not tell: after a restore RabbitMQ goes on with newer records, and what is missing is a gap below them. With
-//! RabbitMQ some of the missing may still be in its queues; the ledger's inbox recognises whatever comes twice.
+//! *The database is the older one*: every record that the journal still keeps before its cursor is searched in the
+//! database and delivered again if it is missing ([`deliver_missing`]). Comparing the greatest number is not enough:
+//! after a restore RabbitMQ delivers newer records, so the missing ones are a gap below them. With RabbitMQ some of
+//! them may still be in its queues; the inbox in the database drops those that arrive twice.
 
 use crate::database::Database;
 use anyhow::{Context, Result, bail};
@@ -20,16 +20,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Records that are compared at a time.
+/// Records per comparison.
 const BATCH_RECORDS: usize = 4_000;
 const BATCH_BYTES: usize = 4 << 20;
-/// Chargers wait at the door meanwhile.
-const LOOK_MAX: Duration = Duration::from_secs(2);
-/// Pauses while the database is away.
+/// How long a start waits for the database; chargers cannot connect meanwhile.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pauses between attempts while the database is unavailable.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 const DAY_MILLIS: i64 = 86_400_000;
-/// Numbers behind the journal's end that are looked for beside the one that is disregarded.
+/// How many numbers after the journal's end are searched besides the disregarded one.
 const FOLLOWING: u64 = 100_000;
 
 /// Compares the greatest number in the database with the journal's end. With the database away nothing can be
@@ -48,7 +48,7 @@ pub(crate) async fn check(
     let asked = Arc::clone(database);
     let asking =
         tokio::task::spawn_blocking(move || ahead(&*asked, gateway_id, durable, disregard));
-    let Ok(stored) = tokio::time::timeout(LOOK_MAX, asking).await else {
+    let Ok(stored) = tokio::time::timeout(QUERY_TIMEOUT, asking).await else {
         tracing::warn!("the database does not answer: it cannot be compared with the journal now");
         return Ok(());
     };
