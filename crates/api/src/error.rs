@@ -10,7 +10,7 @@ use axum::Json;
 use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use central::ports::Away;
+use central::ports::Unavailable;
 use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
@@ -157,7 +157,7 @@ impl ApiError {
     }
 
     /// What was asked for needs something that is away.
-    pub(crate) fn away(away: &Away) -> Self {
+    pub(crate) fn away(away: &Unavailable) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "away",

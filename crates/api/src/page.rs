@@ -63,7 +63,7 @@ pub(crate) fn requested(query: &Query) -> Result<PageRequest, ApiError> {
 /// What the ledger's refusal means to the one who asked for `page`.
 pub(crate) fn refused(error: LedgerError, page: &PageRequest) -> ApiError {
     match error {
-        LedgerError::Away(away) => ApiError::away(&away),
+        LedgerError::Unavailable(away) => ApiError::away(&away),
         LedgerError::BadCursor => {
             ApiError::bad_cursor(page.after.as_ref().map_or("", |cursor| cursor.as_str()))
         }

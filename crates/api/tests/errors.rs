@@ -4,7 +4,7 @@
 
 mod support;
 
-use central::ports::{Away, AwayKind};
+use central::ports::{Unavailable, UnavailableKind};
 use std::sync::Arc;
 use support::*;
 
@@ -200,9 +200,9 @@ async fn only_get_and_head_are_possible_and_bodies_are_not_read() {
 async fn a_database_that_is_away_is_told_with_when_to_ask_again() {
     let ledger = Arc::new(FakeLedger::default());
     let api = start(config(), &ledger).await;
-    ledger.set(Mood::Away(Away {
-        what: "database",
-        kind: AwayKind::Locked,
+    ledger.set(Mood::Unavailable(Unavailable {
+        component: "database",
+        kind: UnavailableKind::Locked,
         detail: "SQLITE_BUSY".to_owned(),
     }));
     for target in [

@@ -162,7 +162,7 @@ async fn publish(broker: &Broker, node: &RabbitMq, seq: &mut u64, records: u64, 
 
 type UnderWay<'a> = (
     Instant,
-    central::ports::BoxFuture<'a, Result<(), central::ports::Away>>,
+    central::ports::BoxFuture<'a, Result<(), central::ports::Unavailable>>,
 );
 
 async fn settle(

@@ -1,9 +1,9 @@
-//! News between processes: a fanout exchange, and a queue of its own for whoever listens, gone with its
+//! Cluster events between processes: a fanout exchange, and a queue of its own for whoever listens, gone with its
 //! connection. Nothing durable depends on it, so nothing here is confirmed, repeated or waited for.
 
 use crate::link::{Session, Shared, State};
 use crate::topology::ANNOUNCEMENTS;
-use central::ports::News;
+use central::ports::ClusterEvent;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-type Hear = Box<dyn Fn(News) + Send + Sync>;
+type Hear = Box<dyn Fn(ClusterEvent) + Send + Sync>;
 
 /// What a broker says and hears.
 pub(crate) struct Announcer {
@@ -37,13 +37,13 @@ impl Announcer {
         }
     }
 
-    pub(crate) fn listen(&self, hear: Hear) {
+    pub(crate) fn subscribe(&self, hear: Hear) {
         self.listeners().push(Arc::new(hear));
         self.first_listener.notify_one();
     }
 
     /// Hands the news to the library, which sends it in its own time.
-    pub(crate) fn announce(&self, state: &State, news: &News) {
+    pub(crate) fn publish(&self, state: &State, news: &ClusterEvent) {
         if !matches!(state, State::Up(_)) {
             return;
         }
@@ -75,7 +75,7 @@ impl Announcer {
         {
             return;
         }
-        let Ok(news) = serde_json::from_slice::<News>(&delivery.data) else {
+        let Ok(news) = serde_json::from_slice::<ClusterEvent>(&delivery.data) else {
             tracing::debug!("news of a sort that is not known here");
             return;
         };

@@ -8,7 +8,9 @@
 use crate::envelope::{self, Decoded};
 use crate::link::{Session, Shared, away};
 use crate::topology::{self, DEAD, UNROUTABLE};
-use central::ports::{Away, Batch, BoxFuture, CollectBounds, Collected, DeadLetter, Subscription};
+use central::ports::{
+    Batch, BoxFuture, CollectBounds, Collected, DeadLetter, Subscription, Unavailable,
+};
 use central::record::GatewayId;
 use futures_util::{FutureExt, Stream};
 use lapin::message::Delivery;
@@ -34,7 +36,7 @@ const PARTITIONS_MAX: u16 = 256;
 pub(crate) async fn subscribe(
     shared: &Shared,
     session: Arc<Session>,
-) -> Result<Box<dyn Subscription>, Away> {
+) -> Result<Box<dyn Subscription>, Unavailable> {
     let opened = tokio::select! {
         () = session.broken.cancelled() => return Err(session.why()),
         opened = tokio::time::timeout(shared.config.connect_timeout(), open(shared, &session)) => {
@@ -55,7 +57,7 @@ pub(crate) async fn subscribe(
     }
 }
 
-async fn open(shared: &Shared, session: &Arc<Session>) -> Result<Deliveries, Away> {
+async fn open(shared: &Shared, session: &Arc<Session>) -> Result<Deliveries, Unavailable> {
     let mut queues: Vec<String> = (0..shared.config.partitions)
         .map(topology::of_partition)
         .collect();
@@ -194,7 +196,7 @@ impl Deliveries {
     }
 
     /// Moves everything that the library holds into `waiting`.
-    fn gather(&mut self, cx: &mut Context<'_>) -> Result<(), Away> {
+    fn gather(&mut self, cx: &mut Context<'_>) -> Result<(), Unavailable> {
         for reading in &mut self.consumers {
             while let Poll::Ready(next) = reading.stream.poll_next(cx) {
                 let delivery = match next {
@@ -240,7 +242,7 @@ impl Deliveries {
         self.batch.len() + self.batch.unreadable().len() >= bounds.records_max
     }
 
-    async fn fill(&mut self, bounds: CollectBounds) -> Result<Collected, Away> {
+    async fn fill(&mut self, bounds: CollectBounds) -> Result<Collected, Unavailable> {
         poll_fn(|cx| {
             if let Err(away) = self.gather(cx) {
                 return Poll::Ready(Err(away));
@@ -273,12 +275,12 @@ impl Deliveries {
     }
 
     /// An error of this channel: the connection is given up, for one answer to all troubles.
-    fn broken(&self, away: Away) -> Away {
+    fn broken(&self, away: Unavailable) -> Unavailable {
         self.session.fail(away.detail.clone());
         away
     }
 
-    async fn ack(&mut self, upto: u64) -> Result<(), Away> {
+    async fn ack(&mut self, upto: u64) -> Result<(), Unavailable> {
         let options = BasicAckOptions { multiple: true };
         let sent = self.channel.basic_ack(upto, options);
         match tokio::time::timeout(self.confirm_timeout, sent).await {
@@ -353,7 +355,7 @@ fn why_dead(delivery: &Delivery) -> String {
 }
 
 impl Subscription for Deliveries {
-    fn collect(&mut self, bounds: CollectBounds) -> BoxFuture<'_, Result<Collected, Away>> {
+    fn collect(&mut self, bounds: CollectBounds) -> BoxFuture<'_, Result<Collected, Unavailable>> {
         Box::pin(async move {
             let session = self.session.clone();
             let collected = tokio::select! {
@@ -365,7 +367,7 @@ impl Subscription for Deliveries {
         })
     }
 
-    fn acknowledge(&mut self, upto: u64) -> BoxFuture<'_, Result<(), Away>> {
+    fn acknowledge(&mut self, upto: u64) -> BoxFuture<'_, Result<(), Unavailable>> {
         Box::pin(async move {
             let session = self.session.clone();
             tokio::select! {

@@ -2,7 +2,7 @@
 //! database may die on their own.
 //!
 //! One [`Broker`] is one connection. It is never an error that RabbitMQ is away: the connection is
-//! sought for ever in the background, and meanwhile every call says [`Away`] at once. What travels,
+//! sought for ever in the background, and meanwhile every call says [`Unavailable`] at once. What travels,
 //! under which names and with which promises, is documented in `docs/messages.md`.
 //!
 //! | module | its one idea |
@@ -33,8 +33,8 @@ pub use config::Config;
 pub use envelope::FIELDS as MESSAGE_FIELDS;
 
 use central::ports::{
-    Announcements, Away, Batch, BoxFuture, Health, HealthProbe, News, Queued, Sink, Source,
-    Subscription,
+    Batch, BoxFuture, ClusterEvent, ClusterEvents, Health, HealthProbe, Queued, Sink, Source,
+    Subscription, Unavailable,
 };
 use central::{Record, RecordId};
 use link::{Shared, State, away};
@@ -83,7 +83,7 @@ impl Broker {
         let _ = state.wait_for(|state| matches!(state, State::Up(_))).await;
     }
 
-    /// Ends the connection in good order, within two seconds; calls from now on say [`Away`].
+    /// Ends the connection in good order, within two seconds; calls from now on say [`Unavailable`].
     pub async fn close(&self) {
         self.shared.closing.cancel();
         let supervisor = self
@@ -136,7 +136,7 @@ pub fn decode_message(message: &[u8], batch: &mut Batch) {
 
 impl Sink for Broker {
     /// Fails at once while there is no connection, and while RabbitMQ is short of memory or disk.
-    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
+    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Unavailable>> {
         let session = self.state().session();
         let answer = session.and_then(|session| {
             let answer = session.publisher.submit(batch)?;
@@ -159,7 +159,7 @@ impl Sink for Broker {
 }
 
 impl Source for Broker {
-    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscription>, Away>> {
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscription>, Unavailable>> {
         Box::pin(async move {
             let session = match self.state() {
                 State::Blocked(session, _) => session,
@@ -170,13 +170,13 @@ impl Source for Broker {
     }
 }
 
-impl Announcements for Broker {
-    fn announce(&self, news: News) {
-        self.shared.announcer.announce(&self.state(), &news);
+impl ClusterEvents for Broker {
+    fn publish(&self, news: ClusterEvent) {
+        self.shared.announcer.publish(&self.state(), &news);
     }
 
-    fn listen(&self, hear: Box<dyn Fn(News) + Send + Sync>) {
-        self.shared.announcer.listen(hear);
+    fn subscribe(&self, hear: Box<dyn Fn(ClusterEvent) + Send + Sync>) {
+        self.shared.announcer.subscribe(hear);
     }
 }
 

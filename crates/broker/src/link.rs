@@ -18,7 +18,7 @@ use crate::depth::{self, Cure};
 use crate::dial::{DialError, Step, Wire, dial};
 use crate::publish::Publisher;
 use crate::topology;
-use central::ports::{Away, AwayKind, Queued};
+use central::ports::{Queued, Unavailable, UnavailableKind};
 use futures_util::StreamExt;
 use lapin::Event;
 use std::sync::atomic::AtomicU64;
@@ -50,7 +50,7 @@ pub(crate) enum State {
 
 impl State {
     /// The connection, if calls may go through now.
-    pub(crate) fn session(&self) -> Result<Arc<Session>, Away> {
+    pub(crate) fn session(&self) -> Result<Arc<Session>, Unavailable> {
         match self {
             Self::Up(session) => Ok(session.clone()),
             Self::Blocked(_, reason) => Err(blocked(reason)),
@@ -62,19 +62,19 @@ impl State {
 }
 
 /// RabbitMQ does not answer.
-pub(crate) fn away(detail: impl Into<String>) -> Away {
-    Away {
-        what: "RabbitMQ",
-        kind: AwayKind::Unreachable,
+pub(crate) fn away(detail: impl Into<String>) -> Unavailable {
+    Unavailable {
+        component: "RabbitMQ",
+        kind: UnavailableKind::Unreachable,
         detail: detail.into(),
     }
 }
 
 /// RabbitMQ has an alarm.
-pub(crate) fn blocked(reason: &str) -> Away {
-    Away {
-        what: "RabbitMQ",
-        kind: AwayKind::Full,
+pub(crate) fn blocked(reason: &str) -> Unavailable {
+    Unavailable {
+        component: "RabbitMQ",
+        kind: UnavailableKind::Full,
         detail: format!("it takes nothing now: {reason}"),
     }
 }
@@ -183,7 +183,7 @@ impl Session {
     }
 
     /// Why it was given up.
-    pub(crate) fn why(&self) -> Away {
+    pub(crate) fn why(&self) -> Unavailable {
         let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
         away(why.as_deref().unwrap_or("the connection has ended"))
     }

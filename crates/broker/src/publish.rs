@@ -17,7 +17,7 @@ use crate::link::{Session, away};
 use crate::topology::of_partition;
 use crate::{Config, envelope, routing};
 use central::Record;
-use central::ports::{Away, AwayKind, Batch};
+use central::ports::{Batch, Unavailable, UnavailableKind};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
@@ -42,7 +42,7 @@ const STRETCH: usize = 128;
 const AT_ONCE: usize = 64;
 
 type Confirm = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send>>;
-type Answer = Result<(), Away>;
+type Answer = Result<(), Unavailable>;
 
 /// Publishes on one channel.
 pub(crate) struct Publisher {
@@ -73,7 +73,7 @@ struct Line {
     /// How many of them, from the oldest, belong to batches that were answered already.
     orphans: usize,
     /// What every new batch is told.
-    refusal: Option<Away>,
+    refusal: Option<Unavailable>,
     blocked: bool,
     waker: Option<Waker>,
 }
@@ -164,7 +164,10 @@ impl Publisher {
     }
 
     /// Puts a batch in line; its answer comes from the receiver, which fails when the connection ends.
-    pub(crate) fn submit(&self, batch: Arc<Batch>) -> Result<oneshot::Receiver<Answer>, Away> {
+    pub(crate) fn submit(
+        &self,
+        batch: Arc<Batch>,
+    ) -> Result<oneshot::Receiver<Answer>, Unavailable> {
         let (answer, answered) = oneshot::channel();
         let waker = {
             let mut line = self.lock();
@@ -192,14 +195,14 @@ impl Publisher {
     }
 
     /// Answers all batches in line, and every later one.
-    pub(crate) fn refuse(&self, why: Away) {
+    pub(crate) fn refuse(&self, why: Unavailable) {
         let mut line = self.lock();
         line.refusal = Some(why.clone());
         line.answer_all(&why);
     }
 
     /// As [`Publisher::refuse`], until [`Publisher::unblock`].
-    pub(crate) fn block(&self, why: Away) {
+    pub(crate) fn block(&self, why: Unavailable) {
         self.lock().blocked = true;
         self.refuse(why);
     }
@@ -265,12 +268,12 @@ impl Publisher {
         let _ = complete.answer.send(Ok(()));
     }
 
-    fn full(&self) -> Away {
+    fn full(&self) -> Unavailable {
         self.refused.notify_one();
         metrics::counter!("wattpost_broker_refusals_total").increment(1);
-        Away {
-            what: "RabbitMQ",
-            kind: AwayKind::Full,
+        Unavailable {
+            component: "RabbitMQ",
+            kind: UnavailableKind::Full,
             detail: format!(
                 "it refused a record: a queue holds broker.queue_records_max = {} records, or as \
                  many as a policy of RabbitMQ allows (max-length), or cannot be written",
@@ -372,7 +375,7 @@ impl Line {
     fn look_at_confirms(
         &mut self,
         cx: &mut Context<'_>,
-        full: impl Fn() -> Away,
+        full: impl Fn() -> Unavailable,
     ) -> Result<Vec<Job>, String> {
         let mut complete = Vec::new();
         while let Some(oldest) = self.pending.front_mut() {
@@ -438,7 +441,7 @@ impl Line {
         is_orphan
     }
 
-    fn answer_all(&mut self, why: &Away) {
+    fn answer_all(&mut self, why: &Unavailable) {
         for job in self.jobs.drain(..) {
             let _ = job.answer.send(Err(why.clone()));
         }

@@ -10,7 +10,7 @@
 //! only such a transaction can move.
 
 use crate::model::{ChargerView, ConnectorView, TransactionView};
-use crate::ports::Away;
+use crate::ports::Unavailable;
 use crate::record::{AnswerKind, GatewayId, Notes, RecordId, RecordKind};
 use crate::time::Timestamp;
 use ocpp::Version;
@@ -95,7 +95,7 @@ pub trait Ledger: Send + Sync + 'static {
 pub enum LedgerError {
     /// The database cannot be read now; ask again later.
     #[error(transparent)]
-    Away(#[from] Away),
+    Unavailable(#[from] Unavailable),
     /// The cursor was not made by this list; begin without one.
     #[error("the cursor is not one of this list's; begin again without a cursor")]
     BadCursor,

@@ -2,7 +2,7 @@
 //! conformance suite compares every real store with, and enough for tests.
 
 use crate::model::{EventRow, Merge, MeterValueRow};
-use crate::ports::{Applied, Away, DeadLetter, ID_USED_TWICE, Store};
+use crate::ports::{Applied, DeadLetter, ID_USED_TWICE, Store, Unavailable};
 use crate::project::Changes;
 use crate::record::{Record, RecordId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +54,7 @@ impl Store for MemoryStore {
         records: &[(RecordId, Record<'_>)],
         changes: &Changes,
         dead: &[DeadLetter],
-    ) -> Result<Applied, Away> {
+    ) -> Result<Applied, Unavailable> {
         let mut contents = self.lock();
         let mut applied = Applied::default();
         for (id, record) in records {

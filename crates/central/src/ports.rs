@@ -96,15 +96,15 @@ impl Batch {
     }
 }
 
-/// Why something outside did not do what we asked. The caller's next step is the same for all:
-/// keep the work, back off, try again for ever; the fields say what to tell people meanwhile.
+/// A component outside did not do what was asked. The caller's next step is always the same: keep the
+/// work, back off and retry without a limit. The fields are for logs and health.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {kind}: {detail}")]
-pub struct Away {
-    /// What is away: `database`, `RabbitMQ`.
-    pub what: &'static str,
+#[error("{component} {kind}: {detail}")]
+pub struct Unavailable {
+    /// The component that is unavailable: `database`, `RabbitMQ`.
+    pub component: &'static str,
     /// The sort of trouble.
-    pub kind: AwayKind,
+    pub kind: UnavailableKind,
     /// The adapter's own words.
     pub detail: String,
 }
@@ -112,7 +112,7 @@ pub struct Away {
 /// Sorts of trouble that pass, or that a person can cure without losing anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AwayKind {
+pub enum UnavailableKind {
     /// Held by someone else.
     Locked,
     /// No space left.
@@ -125,7 +125,7 @@ pub enum AwayKind {
     Unreachable,
 }
 
-impl std::fmt::Display for AwayKind {
+impl std::fmt::Display for UnavailableKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Locked => "is locked",
@@ -146,7 +146,7 @@ impl std::fmt::Display for AwayKind {
 /// once before the next one begins, so that a sink which takes its batch by then keeps their order.
 pub trait Sink: Send + Sync + 'static {
     /// Delivers the batch.
-    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>>;
+    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Unavailable>>;
 
     /// What waits in this sink, as it was at the last look; `None` while that is not known: no look has
     /// been answered since the sink was reached, or since it refused for an alarm of its own. A sink that
@@ -180,7 +180,7 @@ pub trait Source: Send + Sync + 'static {
     /// Begins to consume.
     ///
     /// Fails at once when there is no connection; connecting goes on in the background for ever.
-    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscription>, Away>>;
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscription>, Unavailable>>;
 }
 
 /// One round of consuming, from its beginning to the first trouble.
@@ -194,13 +194,13 @@ pub trait Subscription: Send {
     ///
     /// # Errors
     /// When the road is broken; subscribe again.
-    fn collect(&mut self, bounds: CollectBounds) -> BoxFuture<'_, Result<Collected, Away>>;
+    fn collect(&mut self, bounds: CollectBounds) -> BoxFuture<'_, Result<Collected, Unavailable>>;
 
     /// Acknowledges everything up to [`Collected::upto`]: RabbitMQ may forget it.
     ///
     /// # Errors
     /// When the road is broken; it will be delivered again, which changes nothing.
-    fn acknowledge(&mut self, upto: u64) -> BoxFuture<'_, Result<(), Away>>;
+    fn acknowledge(&mut self, upto: u64) -> BoxFuture<'_, Result<(), Unavailable>>;
 
     /// Stops consuming and gives back what is not acknowledged. Ready when RabbitMQ has it back, or when
     /// the connection is gone, which has the same effect.
@@ -227,10 +227,10 @@ pub struct Collected {
     pub upto: u64,
 }
 
-/// What gateways tell each other. Nothing durable depends on it: news may be lost or come late.
+/// What gateways publish to each other. Nothing durable depends on it: an event may be lost or late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "news")]
-pub enum News {
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum ClusterEvent {
     /// A charger has connected to a gateway: an older connection of it elsewhere has ended.
     Connected {
         /// Its identity, as the directory spells it.
@@ -240,18 +240,16 @@ pub enum News {
         /// The connection's epoch (milliseconds at its start): the greater one is the newer.
         epoch: u64,
     },
-    /// Chargers or tokens were changed: look at the directory now.
-    DirectoryChanged,
 }
 
-/// Carries [`News`] between processes.
-pub trait Announcements: Send + Sync + 'static {
-    /// Tells all others. Never waits; what cannot be told now is dropped.
-    fn announce(&self, news: News);
+/// Carries [`ClusterEvent`] between processes.
+pub trait ClusterEvents: Send + Sync + 'static {
+    /// Sends the event to all other processes. Never waits; an event that cannot be sent now is dropped.
+    fn publish(&self, event: ClusterEvent);
 
-    /// Calls `hear` for all news of others from now on, for the life of this value. `hear` must not
-    /// block.
-    fn listen(&self, hear: Box<dyn Fn(News) + Send + Sync>);
+    /// Calls `on_event` for each event of another process from now on, for the life of this value.
+    /// `on_event` must not block.
+    fn subscribe(&self, on_event: Box<dyn Fn(ClusterEvent) + Send + Sync>);
 }
 
 /// A record that can never be applied, kept with its reason.
@@ -295,7 +293,7 @@ pub trait Store: Send + Sync + 'static {
         records: &[(RecordId, Record<'_>)],
         changes: &Changes,
         dead: &[DeadLetter],
-    ) -> Result<Applied, Away>;
+    ) -> Result<Applied, Unavailable>;
 }
 
 /// Dead letters for people: look at one, throw one away. Calls block.
@@ -304,13 +302,13 @@ pub trait DeadLetters: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the database cannot be asked now.
-    fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Away>;
+    fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Unavailable>;
 
     /// Removes the dead letter of this record for good; `false` when there was none.
     ///
     /// # Errors
     /// When the database refuses now.
-    fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Away>;
+    fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Unavailable>;
 }
 
 /// Whether a charger may take part (BootNotification's `status`, rules B-1 to B-6).
@@ -395,19 +393,19 @@ pub trait DirectorySource: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it cannot be asked now; the gateway goes on with what it has.
-    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Away>;
+    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable>;
 
     /// One token, asked for when the snapshot does not know it.
     ///
     /// # Errors
     /// When it cannot be asked now; the policy then decides.
-    fn token(&self, id: &str) -> Result<Option<Token>, Away>;
+    fn token(&self, id: &str) -> Result<Option<Token>, Unavailable>;
 
     /// The time by the source's own clock; `None` where it has none but this machine's.
     ///
     /// # Errors
     /// When it cannot be asked now.
-    fn clock(&self) -> Result<Option<Timestamp>, Away> {
+    fn clock(&self) -> Result<Option<Timestamp>, Unavailable> {
         Ok(None)
     }
 }

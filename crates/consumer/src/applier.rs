@@ -3,7 +3,9 @@
 use crate::Config;
 use crate::batch;
 use crate::health::Condition;
-use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Sink, Store};
+use central::ports::{
+    Batch, BoxFuture, Health, HealthProbe, Sink, Store, Unavailable, UnavailableKind,
+};
 use metrics::{counter, gauge, histogram};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +28,7 @@ pub struct Applier {
 
 struct Job {
     batch: Arc<Batch>,
-    done: oneshot::Sender<Result<(), Away>>,
+    done: oneshot::Sender<Result<(), Unavailable>>,
 }
 
 impl Applier {
@@ -78,7 +80,7 @@ impl Drop for Applier {
 }
 
 impl Sink for Applier {
-    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
+    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Unavailable>> {
         let jobs = lock(&self.jobs).clone();
         Box::pin(async move {
             let (done, answer) = oneshot::channel();
@@ -98,14 +100,14 @@ impl HealthProbe for Applier {
     }
 }
 
-fn stopped() -> Away {
+fn stopped() -> Unavailable {
     trouble("the applier has stopped")
 }
 
-fn trouble(detail: &str) -> Away {
-    Away {
-        what: "database",
-        kind: AwayKind::Unreachable,
+fn trouble(detail: &str) -> Unavailable {
+    Unavailable {
+        component: "database",
+        kind: UnavailableKind::Unreachable,
         detail: detail.to_owned(),
     }
 }
@@ -119,7 +121,7 @@ fn run(store: &dyn Store, mut inbox: mpsc::Receiver<Job>, condition: &Condition)
     }
 }
 
-fn deliver(store: &dyn Store, batch: &Batch) -> Result<(), Away> {
+fn deliver(store: &dyn Store, batch: &Batch) -> Result<(), Unavailable> {
     let began = Instant::now();
     // A panic in the store must not end the thread: the batch comes again, and people are told.
     let result = catch_unwind(AssertUnwindSafe(|| batch::apply(store, batch)))
@@ -141,13 +143,13 @@ fn deliver(store: &dyn Store, batch: &Batch) -> Result<(), Away> {
     result.map(|_| ())
 }
 
-const fn reason(kind: AwayKind) -> &'static str {
+const fn reason(kind: UnavailableKind) -> &'static str {
     match kind {
-        AwayKind::Locked => "locked",
-        AwayKind::Full => "full",
-        AwayKind::Corrupt => "corrupt",
-        AwayKind::ReadOnly => "read_only",
-        AwayKind::Unreachable => "unreachable",
+        UnavailableKind::Locked => "locked",
+        UnavailableKind::Full => "full",
+        UnavailableKind::Corrupt => "corrupt",
+        UnavailableKind::ReadOnly => "read_only",
+        UnavailableKind::Unreachable => "unreachable",
     }
 }
 

@@ -1,6 +1,6 @@
 //! One batch: from the journal's bytes to the store's one call.
 
-use central::ports::{Applied, Away, Batch, DeadLetter, Store};
+use central::ports::{Applied, Batch, DeadLetter, Store, Unavailable};
 use central::project::Changes;
 use central::{Record, RecordId};
 use metrics::counter;
@@ -12,7 +12,7 @@ pub(crate) const PROJECTING_PANICKED: &str =
 type Records<'a> = Vec<(RecordId, Record<'a>)>;
 
 /// Decodes, projects and applies a batch.
-pub(crate) fn apply(store: &dyn Store, batch: &Batch) -> Result<Applied, Away> {
+pub(crate) fn apply(store: &dyn Store, batch: &Batch) -> Result<Applied, Unavailable> {
     apply_by(store, batch, |records| Changes::of(records))
 }
 
@@ -22,7 +22,7 @@ fn apply_by(
     store: &dyn Store,
     batch: &Batch,
     project: impl Fn(&Records<'_>) -> (Changes, Vec<usize>),
-) -> Result<Applied, Away> {
+) -> Result<Applied, Unavailable> {
     let (records, mut dead) = decode(batch);
     let (changes, panicked) = project(&records);
     dead.extend(panicked.into_iter().map(|at| {

@@ -18,7 +18,7 @@
 use crate::stage::{Stage, Watched};
 use crate::work::Work;
 use crate::{Applier, Config};
-use central::ports::{Away, HealthProbe, Source};
+use central::ports::{HealthProbe, Source, Unavailable};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Asks the database whether it answers, or has it do something. Blocks.
-pub type Ping = Arc<dyn Fn() -> Result<(), Away> + Send + Sync>;
+pub type Ping = Arc<dyn Fn() -> Result<(), Unavailable> + Send + Sync>;
 
 /// Pause after a panic of somebody we call.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);

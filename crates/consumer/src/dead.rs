@@ -1,7 +1,7 @@
 //! Dead letters once more: what could not be applied may go in after a repair, or with a newer version.
 
 use crate::batch::PROJECTING_PANICKED;
-use central::ports::{Away, DeadLetters, Store};
+use central::ports::{DeadLetters, Store, Unavailable};
 use central::project::Changes;
 use central::{Record, RecordId};
 
@@ -21,7 +21,7 @@ pub enum Retried {
 ///
 /// # Errors
 /// When the database is away; the letter is still there, or is applied and still there.
-pub fn retry_dead_letter<S>(store: &S, id: RecordId) -> Result<Retried, Away>
+pub fn retry_dead_letter<S>(store: &S, id: RecordId) -> Result<Retried, Unavailable>
 where
     S: Store + DeadLetters + ?Sized,
 {

@@ -1,7 +1,7 @@
 //! How the database is, as the last deliveries found it.
 
 use central::Timestamp;
-use central::ports::{Away, Health};
+use central::ports::{Health, Unavailable};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the last delivery said. Up until the first refusal.
@@ -10,7 +10,7 @@ pub(crate) struct Condition(Mutex<Option<Trouble>>);
 
 #[derive(Debug, Clone)]
 struct Trouble {
-    away: Away,
+    away: Unavailable,
     since_millis: i64,
     /// It has answered since, and was given no batch after that.
     answers: bool,
@@ -18,7 +18,7 @@ struct Trouble {
 
 impl Condition {
     /// Notes how a delivery ended.
-    pub(crate) fn note(&self, away: Option<&Away>, now_millis: i64) {
+    pub(crate) fn note(&self, away: Option<&Unavailable>, now_millis: i64) {
         let mut trouble = self.lock();
         match (away, trouble.as_mut()) {
             (None, None) => {}

@@ -3,7 +3,7 @@
 //! Every process that writes to the database does it, because any of them may be the only one: there is no
 //! consumer where there is no RabbitMQ, and gateways write directly while it is away.
 
-use central::ports::{Away, Health, HealthProbe};
+use central::ports::{Health, HealthProbe, Unavailable};
 use metrics::{counter, gauge};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,7 +21,7 @@ const OVERDUE: Duration = Duration::from_secs(24 * 3_600);
 
 /// One round of maintenance. Blocks. `Ok` may carry a sentence on what is wrong with the database although the
 /// round was done; it is shown on the health page.
-pub type Round = Arc<dyn Fn() -> Result<Option<String>, Away> + Send + Sync>;
+pub type Round = Arc<dyn Fn() -> Result<Option<String>, Unavailable> + Send + Sync>;
 
 /// Maintenance of the database, at once and then every hour. Dropping it stops it after the round in hand.
 pub struct Maintenance {
@@ -39,7 +39,7 @@ struct State {
 struct Last {
     success: Option<Instant>,
     note: Option<String>,
-    trouble: Option<Away>,
+    trouble: Option<Unavailable>,
 }
 
 impl Maintenance {
@@ -130,7 +130,7 @@ impl State {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
     }
 
-    fn fail(&self, away: Away) {
+    fn fail(&self, away: Unavailable) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.trouble = Some(away);
     }
@@ -165,7 +165,7 @@ impl HealthProbe for State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use central::ports::AwayKind;
+    use central::ports::UnavailableKind;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[tokio::test(start_paused = true)]
@@ -174,9 +174,9 @@ mod tests {
         let counted = Arc::clone(&rounds);
         let maintenance = Maintenance::start(Arc::new(move || {
             match counted.fetch_add(1, Ordering::SeqCst) {
-                0 | 1 => Err(Away {
-                    what: "database",
-                    kind: AwayKind::Unreachable,
+                0 | 1 => Err(Unavailable {
+                    component: "database",
+                    kind: UnavailableKind::Unreachable,
                     detail: "late".to_owned(),
                 }),
                 _ => Ok(Some("it does not sync".to_owned())),

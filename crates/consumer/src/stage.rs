@@ -1,6 +1,6 @@
 //! What the consumer is doing, for the health page and the log.
 
-use central::ports::{Away, Health, HealthProbe};
+use central::ports::{Health, HealthProbe, Unavailable};
 use metrics::gauge;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -14,9 +14,9 @@ pub(crate) enum Stage {
     /// Collects and applies.
     Consuming,
     /// RabbitMQ is away.
-    SourceAway(Away),
+    SourceAway(Unavailable),
     /// The database is away; nothing is held meanwhile.
-    DatabaseAway(Away),
+    DatabaseAway(Unavailable),
     /// Has ended.
     Stopped,
 }

@@ -3,7 +3,7 @@
 use crate::consumer::Ping;
 use crate::stage::{Stage, Watched};
 use crate::{Applier, Config};
-use central::ports::{Away, AwayKind, Collected, Sink, Source, Subscription};
+use central::ports::{Collected, Sink, Source, Subscription, Unavailable, UnavailableKind};
 use metrics::{Counter, counter};
 use std::future::Future;
 use std::pin::pin;
@@ -29,8 +29,8 @@ pub(crate) struct Work {
 /// Why consuming ended. Nothing is unacknowledged of what was applied, as far as that could be.
 enum Ended {
     Stopped,
-    Source(Away),
-    Database(Away),
+    Source(Unavailable),
+    Database(Unavailable),
 }
 
 /// A batch that is being applied.
@@ -39,7 +39,7 @@ struct InHand {
     records: u64,
     /// More is waiting, most likely.
     is_full: bool,
-    applying: JoinHandle<Result<(), Away>>,
+    applying: JoinHandle<Result<(), Unavailable>>,
 }
 
 /// Failures in a row, of each side.
@@ -135,11 +135,11 @@ impl Work {
         &self,
         batch: InHand,
         subscription: &mut dyn Subscription,
-    ) -> (Result<(), Away>, Ahead) {
+    ) -> (Result<(), Unavailable>, Ahead) {
         let bounds = self.config.bounds();
         let mut collecting = pin!(subscription.collect(bounds));
         let mut applying = pin!(joined(batch.applying));
-        let take = |collected: Result<Collected, Away>| match collected {
+        let take = |collected: Result<Collected, Unavailable>| match collected {
             // To the applier at once, which takes it up when it has done with the one before.
             Ok(collected) => Ahead::Next(self.apply(collected)),
             Err(away) => Ahead::Broken(away),
@@ -175,7 +175,7 @@ impl Work {
         }
     }
 
-    async fn wait_for_source(&self, away: Away, retries: &mut Retries) {
+    async fn wait_for_source(&self, away: Unavailable, retries: &mut Retries) {
         self.watched.is(Stage::SourceAway(away));
         retries.source = retries.source.saturating_add(1);
         let longest = Duration::from_millis(self.config.retry_max_ms);
@@ -186,7 +186,7 @@ impl Work {
 
     /// Until the database answers. Whatever sort of trouble it has: a record that is dropped does not come
     /// back, a database that is repaired does.
-    async fn wait_for_database(&self, away: Away, retries: &mut Retries) {
+    async fn wait_for_database(&self, away: Unavailable, retries: &mut Retries) {
         self.watched.is(Stage::DatabaseAway(away));
         // It may answer and refuse all the same; then these grow over the rounds.
         retries.database = retries.database.saturating_add(1);
@@ -235,14 +235,14 @@ impl Work {
 enum Ahead {
     Nothing,
     Next(InHand),
-    Broken(Away),
+    Broken(Unavailable),
 }
 
-async fn joined(applying: JoinHandle<Result<(), Away>>) -> Result<(), Away> {
+async fn joined(applying: JoinHandle<Result<(), Unavailable>>) -> Result<(), Unavailable> {
     applying.await.unwrap_or_else(|error| {
-        Err(Away {
-            what: "database",
-            kind: AwayKind::Unreachable,
+        Err(Unavailable {
+            component: "database",
+            kind: UnavailableKind::Unreachable,
             detail: format!("applying a batch ended without a result: {error}"),
         })
     })

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use central::memory::MemoryStore;
-use central::ports::{Applied, Away, AwayKind, Batch, DeadLetter, HealthProbe, Sink, Store};
+use central::ports::{
+    Applied, Batch, DeadLetter, HealthProbe, Sink, Store, Unavailable, UnavailableKind,
+};
 use central::project::Changes;
 use central::record::{Notes, gateway_started};
 use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
@@ -53,7 +55,7 @@ struct Moody {
 }
 
 enum Mood {
-    Refuse(AwayKind),
+    Refuse(UnavailableKind),
     Panic,
     /// Waits until the test lets it go on.
     Hold(mpsc::Receiver<()>),
@@ -76,13 +78,13 @@ impl Store for Moody {
         records: &[(RecordId, Record<'_>)],
         changes: &Changes,
         dead: &[DeadLetter],
-    ) -> Result<Applied, Away> {
+    ) -> Result<Applied, Unavailable> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mood = self.moods.lock().unwrap().pop();
         match mood {
             Some(Mood::Refuse(kind)) => {
-                return Err(Away {
-                    what: "database",
+                return Err(Unavailable {
+                    component: "database",
                     kind,
                     detail: "as told".to_owned(),
                 });
@@ -143,12 +145,15 @@ async fn what_cannot_be_read_is_kept_as_a_dead_letter_and_the_rest_is_applied() 
 
 #[tokio::test]
 async fn a_database_that_is_away_is_told_and_seen_until_it_is_back() {
-    let store = Moody::with([Mood::Refuse(AwayKind::Locked), Mood::Refuse(AwayKind::Full)]);
+    let store = Moody::with([
+        Mood::Refuse(UnavailableKind::Locked),
+        Mood::Refuse(UnavailableKind::Full),
+    ]);
     let applier = start(Arc::clone(&store) as _);
     assert!(applier.health()[0].up);
     let batch = batch(&[(1, heartbeat("CP-1"))]);
     let away = applier.deliver(Arc::clone(&batch)).await.unwrap_err();
-    assert_eq!(away.kind, AwayKind::Locked);
+    assert_eq!(away.kind, UnavailableKind::Locked);
     let health = &applier.health()[0];
     assert!(!health.up && health.part == "database");
     assert!(health.detail.contains("is locked"), "{}", health.detail);
@@ -165,7 +170,7 @@ async fn a_panic_in_the_store_is_a_refusal_and_not_the_end() {
     let applier = start(Arc::clone(&store) as _);
     let batch = batch(&[(1, heartbeat("CP-1"))]);
     let away = applier.deliver(Arc::clone(&batch)).await.unwrap_err();
-    assert_eq!(away.kind, AwayKind::Unreachable);
+    assert_eq!(away.kind, UnavailableKind::Unreachable);
     applier.deliver(batch).await.unwrap();
     assert_eq!(store.inner.contents().records.len(), 1);
 }

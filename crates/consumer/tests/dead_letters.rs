@@ -9,7 +9,9 @@
 mod support;
 
 use central::memory::MemoryStore;
-use central::ports::{Applied, Away, AwayKind, DeadLetter, DeadLetters, ID_USED_TWICE, Store};
+use central::ports::{
+    Applied, DeadLetter, DeadLetters, ID_USED_TWICE, Store, Unavailable, UnavailableKind,
+};
 use central::project::Changes;
 use central::{Record, RecordId};
 use consumer::{Retried, retry_dead_letter};
@@ -33,13 +35,13 @@ impl Drawer {
         drawer
     }
 
-    fn reach(&self) -> Result<(), Away> {
+    fn reach(&self) -> Result<(), Unavailable> {
         if !self.away.load(Ordering::SeqCst) {
             return Ok(());
         }
-        Err(Away {
-            what: "database",
-            kind: AwayKind::Locked,
+        Err(Unavailable {
+            component: "database",
+            kind: UnavailableKind::Locked,
             detail: "told so by the test".to_owned(),
         })
     }
@@ -51,7 +53,7 @@ impl Store for Drawer {
         records: &[(RecordId, Record<'_>)],
         changes: &Changes,
         dead: &[DeadLetter],
-    ) -> Result<Applied, Away> {
+    ) -> Result<Applied, Unavailable> {
         self.reach()?;
         let known = self.inner.record_ids();
         if !records.is_empty() && records.iter().all(|(id, _)| known.contains(id)) {
@@ -63,12 +65,12 @@ impl Store for Drawer {
 }
 
 impl DeadLetters for Drawer {
-    fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Away> {
+    fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Unavailable> {
         self.reach()?;
         Ok(self.letters.lock().unwrap().get(&id).cloned())
     }
 
-    fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Away> {
+    fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Unavailable> {
         self.reach()?;
         Ok(self.letters.lock().unwrap().remove(&id).is_some())
     }

@@ -187,7 +187,7 @@ fn stop_all(registry: &Registry) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use central::ports::{Away, DirectorySnapshot, Token};
+    use central::ports::{DirectorySnapshot, Token, Unavailable};
 
     const NOON: Timestamp = Timestamp(NO_EARLIER_THAN.0 + 10 * 86_400_000);
     const HOUR: i64 = 3_600_000;
@@ -241,15 +241,15 @@ mod tests {
     struct Source(Timestamp);
 
     impl DirectorySource for Source {
-        fn load(&self, _: Option<u64>) -> Result<Option<DirectorySnapshot>, Away> {
+        fn load(&self, _: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
             Ok(None)
         }
 
-        fn token(&self, _: &str) -> Result<Option<Token>, Away> {
+        fn token(&self, _: &str) -> Result<Option<Token>, Unavailable> {
             Ok(None)
         }
 
-        fn clock(&self) -> Result<Option<Timestamp>, Away> {
+        fn clock(&self) -> Result<Option<Timestamp>, Unavailable> {
             Ok(Some(self.0))
         }
     }

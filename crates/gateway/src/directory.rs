@@ -12,7 +12,7 @@
 
 use crate::connection::registry::Control;
 use arc_swap::ArcSwap;
-use central::ports::{Away, ChargerProfile, DirectorySnapshot, DirectorySource, Token};
+use central::ports::{ChargerProfile, DirectorySnapshot, DirectorySource, Token, Unavailable};
 use central::station::{Fact, TokenAnswer};
 use std::collections::HashMap;
 use std::io::Write;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 const FILE: &str = "directory.json";
 /// Concurrent token look-ups; each holds a blocking thread while the database hangs.
@@ -89,8 +89,7 @@ pub(crate) struct Directory {
     lookups: Arc<Semaphore>,
     is_unavailable: AtomicBool,
     /// Why the last load failed, if it did.
-    failure: Mutex<Option<Away>>,
-    refresh_now: Notify,
+    failure: Mutex<Option<Unavailable>>,
     /// Whether the source has answered since the start; until then its revision is not compared with the kept one,
     /// which may have come from another database. Locked during a load, so that a slow load cannot overwrite a newer
     /// snapshot.
@@ -151,7 +150,6 @@ impl Directory {
             lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
             is_unavailable: AtomicBool::new(false),
             failure: Mutex::default(),
-            refresh_now: Notify::new(),
             has_answered: Mutex::new(false),
             changes: Mutex::default(),
             confirmed: Mutex::new(confirmed),
@@ -251,10 +249,7 @@ impl Directory {
     /// Reloads the snapshot regularly and calls `on_change` for each change; never returns.
     pub(crate) async fn keep_fresh(self: Arc<Self>, on_change: impl Fn(&Change)) {
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(self.refresh) => {}
-                () = self.refresh_now.notified() => {}
-            }
+            tokio::time::sleep(self.refresh).await;
             let directory = Arc::clone(&self);
             // A source that hangs holds this one thread; look-ups are answered `CannotAsk` meanwhile.
             let loading = tokio::task::spawn_blocking(move || directory.load());
@@ -269,11 +264,6 @@ impl Directory {
             let changes = std::mem::take(&mut *lock(&self.changes));
             changes.iter().for_each(&on_change);
         }
-    }
-
-    /// Reloads the snapshot now: something was changed.
-    pub(crate) fn refresh_now(&self) {
-        self.refresh_now.notify_one();
     }
 
     fn load(&self) {
@@ -325,7 +315,7 @@ impl Directory {
     }
 
     /// A short description, and why the last load failed, if it did.
-    pub(crate) fn health(&self) -> (String, Option<Away>) {
+    pub(crate) fn health(&self) -> (String, Option<Unavailable>) {
         let known = self.snapshot.load();
         let description = match known.revision {
             Some(_) => format!(
@@ -382,7 +372,7 @@ fn write_atomically(file: &Path, snapshot: &DirectorySnapshot) -> std::io::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use central::ports::{AwayKind, Registration, TokenStatus};
+    use central::ports::{Registration, TokenStatus, UnavailableKind};
 
     #[derive(Default)]
     struct Source {
@@ -390,20 +380,20 @@ mod tests {
     }
 
     impl DirectorySource for Source {
-        fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Away> {
+        fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
             let snapshot = self.snapshot.lock().expect("no panic").clone();
             match snapshot {
                 Some(snapshot) if Some(snapshot.revision) == known => Ok(None),
                 Some(snapshot) => Ok(Some(snapshot)),
-                None => Err(Away {
-                    what: "database",
-                    kind: AwayKind::Locked,
+                None => Err(Unavailable {
+                    component: "database",
+                    kind: UnavailableKind::Locked,
                     detail: "test".into(),
                 }),
             }
         }
 
-        fn token(&self, _id: &str) -> Result<Option<Token>, Away> {
+        fn token(&self, _id: &str) -> Result<Option<Token>, Unavailable> {
             Ok(None)
         }
     }
@@ -520,12 +510,12 @@ mod tests {
     }
 
     impl DirectorySource for Slow {
-        fn load(&self, _known: Option<u64>) -> Result<Option<DirectorySnapshot>, Away> {
+        fn load(&self, _known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
             let _ = self.gate.lock().expect("no panic").recv();
             Ok(Some(self.snapshot.clone()))
         }
 
-        fn token(&self, _id: &str) -> Result<Option<Token>, Away> {
+        fn token(&self, _id: &str) -> Result<Option<Token>, Unavailable> {
             Ok(None)
         }
     }

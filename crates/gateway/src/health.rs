@@ -68,7 +68,7 @@ impl GatewayHealth {
             .delivery
             .status
             .refusal()
-            .filter(|away| away.what == JOURNAL);
+            .filter(|away| away.component == JOURNAL);
         let damaged = parts
             .delivery
             .verified
@@ -87,7 +87,7 @@ impl GatewayHealth {
         let (up, detail) = match delivery.refusal() {
             // Chargers are answered nevertheless.
             Some(away) => (
-                away.what != JOURNAL && self.parts.delivery.ack_gate.fallback().is_some(),
+                away.component != JOURNAL && self.parts.delivery.ack_gate.fallback().is_some(),
                 format!("{away}; {waiting} records wait in the journal"),
             ),
             None if !delivery.healthy(STUCK) => (

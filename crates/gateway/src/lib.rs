@@ -52,7 +52,7 @@ use crate::metrics::Metrics;
 use crate::parts::Parts;
 use central::GatewayId;
 use central::policy::Policy;
-use central::ports::{Announcements, DirectorySource, HealthProbe, Sink};
+use central::ports::{ClusterEvents, DirectorySource, HealthProbe, Sink};
 use journal::Journal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -83,7 +83,7 @@ pub struct GatewayDeps {
     pub data_dir: PathBuf,
     /// Events between gateways, if there may be several: the newest connection of a charger wins everywhere, and
     /// changes of the directory are loaded at once.
-    pub announcements: Option<Arc<dyn Announcements>>,
+    pub cluster_events: Option<Arc<dyn ClusterEvents>>,
 }
 
 /// Why the gateway did not start.
@@ -305,7 +305,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         directory,
         policy,
         data_dir,
-        announcements,
+        cluster_events,
     } = deps;
     let resumed = resume::resume(&journal, config.resend_replay_max_bytes)
         .map_err(|error| StartError::Journal(error.to_string()))?;
@@ -346,12 +346,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         config.compression_min_bytes,
         Arc::clone(&flow.budget),
     );
-    let ownership = Ownership::new(
-        gateway_id,
-        announcements,
-        Arc::clone(&registry),
-        Arc::clone(&directory),
-    );
+    let ownership = Ownership::new(gateway_id, cluster_events, Arc::clone(&registry));
     let admission = Admission::new(
         &config,
         journal.clone(),

@@ -2,7 +2,7 @@
 //! a new number, and none changes its meaning.
 
 use crate::refusal::Refusal;
-use central::ports::AwayKind;
+use central::ports::UnavailableKind;
 use central::{AnswerKind, RecordKind};
 use ocpp::Version;
 
@@ -40,5 +40,5 @@ pub(crate) fn answer_kind(number: impl Into<i64>) -> Result<AnswerKind, Refusal>
 /// A number that no build of ours has written.
 pub(crate) fn unknown(what: &str, number: impl Into<i64>) -> Refusal {
     let detail = format!("a message has the unknown {what} {}", number.into());
-    Refusal::away(AwayKind::Corrupt, detail)
+    Refusal::away(UnavailableKind::Corrupt, detail)
 }

@@ -3,7 +3,7 @@
 use crate::migrations;
 use crate::refusal::Refusal;
 use crate::sqlite::Options;
-use central::ports::AwayKind;
+use central::ports::UnavailableKind;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(crate) fn writer(path: &Path, options: &Options) -> Result<Connection, Refus
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(Refusal::away(
-            AwayKind::Unreachable,
+            UnavailableKind::Unreachable,
             format!("the file's directory does not allow a write-ahead log (mode {mode})"),
         ));
     }
@@ -82,7 +82,7 @@ pub(crate) fn reader(path: &Path) -> Result<Connection, Refusal> {
     match migrations::check(&connection)? {
         migrations::LATEST => Ok(connection),
         found => Err(Refusal::away(
-            AwayKind::Unreachable,
+            UnavailableKind::Unreachable,
             format!(
                 "its schema is version {found}; start `wattpost serve` once to bring it up to date"
             ),

@@ -7,7 +7,7 @@ use crate::sqlite::SqliteStore;
 use central::ledger::{Ledger, LedgerError, MessageFilter, all_messages};
 use central::memory::Contents;
 use central::model::{EventRow, MeterValueRow};
-use central::ports::{Away, AwayKind};
+use central::ports::{Unavailable, UnavailableKind};
 use central::project::Changes;
 use central::{GatewayId, Record, RecordId, Timestamp};
 use rusqlite::{Connection, Row};
@@ -19,7 +19,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the database cannot be read now.
-    pub fn contents(&self) -> Result<Contents, Away> {
+    pub fn contents(&self) -> Result<Contents, Unavailable> {
         let mut contents = self
             .readers
             .read(|connection| {
@@ -44,12 +44,12 @@ impl SqliteStore {
 }
 
 /// Every record that a ledger holds, as it was written.
-pub(crate) fn records(ledger: &impl Ledger) -> Result<BTreeMap<RecordId, Vec<u8>>, Away> {
+pub(crate) fn records(ledger: &impl Ledger) -> Result<BTreeMap<RecordId, Vec<u8>>, Unavailable> {
     let filter = MessageFilter::default();
     let mut records = BTreeMap::new();
     for message in all_messages(ledger, &filter) {
         let message = message.map_err(|error| match error {
-            LedgerError::Away(away) => away,
+            LedgerError::Unavailable(away) => away,
             LedgerError::BadCursor => Refusal::Foreign.into_away(),
         })?;
         let record = Record {
@@ -185,5 +185,5 @@ fn each(
 fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Refusal> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text)
-        .map_err(|error| Refusal::away(AwayKind::Corrupt, format!("{text}: {error}")))
+        .map_err(|error| Refusal::away(UnavailableKind::Corrupt, format!("{text}: {error}")))
 }

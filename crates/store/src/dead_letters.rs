@@ -4,12 +4,12 @@ use crate::listing::uuid_of;
 use crate::numbers;
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
-use central::ports::{Away, DeadLetter, DeadLetters};
+use central::ports::{DeadLetter, DeadLetters, Unavailable};
 use central::{GatewayId, RecordId};
 use rusqlite::{OptionalExtension, params};
 
 impl DeadLetters for SqliteStore {
-    fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Away> {
+    fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Unavailable> {
         self.readers
             .read(|connection| {
                 let letter = connection
@@ -35,7 +35,7 @@ impl DeadLetters for SqliteStore {
             .map_err(Refusal::into_away)
     }
 
-    fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Away> {
+    fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Unavailable> {
         self.transact(|connection, _| {
             let Some(gateway_no) = numbers::gateway_no(connection, id.gateway)? else {
                 return Ok(false);

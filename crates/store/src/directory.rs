@@ -6,8 +6,8 @@ use crate::sqlite::SqliteStore;
 use central::Timestamp;
 use central::model::charger_key;
 use central::ports::{
-    Away, AwayKind, ChargerProfile, CheckMode, DirectorySnapshot, DirectorySource, Registration,
-    Token, TokenStatus,
+    ChargerProfile, CheckMode, DirectorySnapshot, DirectorySource, Registration, Token,
+    TokenStatus, Unavailable, UnavailableKind,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -23,7 +23,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
-    pub fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away> {
+    pub fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable> {
         self.transact(|connection, _| {
             connection.execute(
                 "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode)
@@ -47,7 +47,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
-    pub fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away> {
+    pub fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable> {
         self.transact(|connection, _| {
             let removed = connection.execute(
                 "DELETE FROM charger_profiles WHERE key = ?1",
@@ -61,7 +61,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the database cannot be read now.
-    pub fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away> {
+    pub fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
         self.readers
             .read(|connection| {
                 Ok(all_profiles(connection)?
@@ -76,7 +76,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
-    pub fn put_token(&self, token: &Token) -> Result<(), Away> {
+    pub fn put_token(&self, token: &Token) -> Result<(), Unavailable> {
         self.transact(|connection, _| {
             connection.execute(
                 "INSERT INTO tokens (key, id, status, expires_at, group_id)
@@ -99,7 +99,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
-    pub fn remove_token(&self, id: &str) -> Result<bool, Away> {
+    pub fn remove_token(&self, id: &str) -> Result<bool, Unavailable> {
         self.transact(|connection, _| {
             let removed =
                 connection.execute("DELETE FROM tokens WHERE key = ?1", [token_key(id)])?;
@@ -111,7 +111,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the database cannot be read now.
-    pub fn tokens(&self) -> Result<Vec<Token>, Away> {
+    pub fn tokens(&self) -> Result<Vec<Token>, Unavailable> {
         self.readers
             .read(|connection| {
                 Ok(all_tokens(connection)?
@@ -124,7 +124,7 @@ impl SqliteStore {
 }
 
 impl DirectorySource for SqliteStore {
-    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Away> {
+    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
         self.readers
             .read(|connection| {
                 let revision = revision(connection)?;
@@ -140,7 +140,7 @@ impl DirectorySource for SqliteStore {
             .map_err(Refusal::into_away)
     }
 
-    fn token(&self, id: &str) -> Result<Option<Token>, Away> {
+    fn token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
         self.readers
             .read(|connection| {
                 let mut statement = connection.prepare_cached(
@@ -215,7 +215,7 @@ fn to_word<T: Serialize>(value: T) -> Result<String, Refusal> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(word),
         other => Err(Refusal::away(
-            AwayKind::Unreachable,
+            UnavailableKind::Unreachable,
             format!("not a word: {other:?}"),
         )),
     }

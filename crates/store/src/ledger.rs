@@ -24,7 +24,7 @@ impl SqliteStore {
         work: impl FnOnce(&Connection) -> Result<T, Refusal>,
     ) -> Result<T, LedgerError> {
         let answer = self.readers.read(work);
-        answer.map_err(|refusal| LedgerError::Away(refusal.into_away()))
+        answer.map_err(|refusal| LedgerError::Unavailable(refusal.into_away()))
     }
 }
 

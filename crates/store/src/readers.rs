@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use central::ports::AwayKind;
+use central::ports::UnavailableKind;
 
 /// Questions answered at the same time; more wait for their turn.
 const READERS_MAX: usize = 4;
@@ -77,7 +77,7 @@ impl Readers {
             .unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() && pool.lent >= READERS_MAX {
             return Err(Refusal::away(
-                AwayKind::Locked,
+                UnavailableKind::Locked,
                 "too many questions at the same time",
             ));
         }

@@ -1,14 +1,14 @@
 //! What SQLite's errors mean for the one who asked: wait and try again, or give this record up.
 
 use crate::migrations;
-use central::ports::{Away, AwayKind};
+use central::ports::{Unavailable, UnavailableKind};
 use rusqlite::ErrorCode;
 
 /// Why the database did not do what we asked.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// It may do it later; says how.
-    Away(Away),
+    Unavailable(Unavailable),
     /// It was not done in time; with less to do it may be.
     Late(String),
     /// It will never do this, but may do everything else: one record's fault, not the database's.
@@ -24,33 +24,33 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// A refusal of the given kind.
-    pub(crate) fn away(kind: AwayKind, detail: impl Into<String>) -> Self {
-        Self::Away(Away {
-            what: "database",
+    pub(crate) fn away(kind: UnavailableKind, detail: impl Into<String>) -> Self {
+        Self::Unavailable(Unavailable {
+            component: "database",
             kind,
             detail: detail.into(),
         })
     }
 
     /// For callers that cannot do more than wait.
-    pub(crate) fn into_away(self) -> Away {
+    pub(crate) fn into_away(self) -> Unavailable {
         let (kind, detail) = match self {
-            Self::Away(away) => return away,
-            Self::Late(detail) | Self::Poison(detail) => (AwayKind::Unreachable, detail),
+            Self::Unavailable(away) => return away,
+            Self::Late(detail) | Self::Poison(detail) => (UnavailableKind::Unreachable, detail),
             Self::Newer { found } => (
-                AwayKind::Unreachable,
+                UnavailableKind::Unreachable,
                 format!(
                     "its schema is version {found}, this program knows up to {}; use a newer program",
                     migrations::LATEST
                 ),
             ),
             Self::Foreign => (
-                AwayKind::Unreachable,
+                UnavailableKind::Unreachable,
                 "the file belongs to another program".to_owned(),
             ),
         };
-        Away {
-            what: "database",
+        Unavailable {
+            component: "database",
             kind,
             detail,
         }
@@ -66,27 +66,27 @@ impl From<rusqlite::Error> for Refusal {
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
                 | rusqlite::Error::InvalidColumnType(..)
-                | rusqlite::Error::Utf8Error(..) => Self::away(AwayKind::Corrupt, detail),
+                | rusqlite::Error::Utf8Error(..) => Self::away(UnavailableKind::Corrupt, detail),
                 rusqlite::Error::ToSqlConversionFailure(..) => Self::Poison(detail),
-                _ => Self::away(AwayKind::Unreachable, detail),
+                _ => Self::away(UnavailableKind::Unreachable, detail),
             };
         };
         match failure.code {
             ErrorCode::DatabaseBusy
             | ErrorCode::DatabaseLocked
-            | ErrorCode::FileLockingProtocolFailed => Self::away(AwayKind::Locked, detail),
-            ErrorCode::DiskFull => Self::away(AwayKind::Full, detail),
+            | ErrorCode::FileLockingProtocolFailed => Self::away(UnavailableKind::Locked, detail),
+            ErrorCode::DiskFull => Self::away(UnavailableKind::Full, detail),
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
-                Self::away(AwayKind::Corrupt, detail)
+                Self::away(UnavailableKind::Corrupt, detail)
             }
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
-                Self::away(AwayKind::ReadOnly, detail)
+                Self::away(UnavailableKind::ReadOnly, detail)
             }
             ErrorCode::ConstraintViolation
             | ErrorCode::TooBig
             | ErrorCode::TypeMismatch
             | ErrorCode::ParameterOutOfRange => Self::Poison(detail),
-            _ => Self::away(AwayKind::Unreachable, detail),
+            _ => Self::away(UnavailableKind::Unreachable, detail),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::numbers;
 use crate::readers::Readers;
 use crate::refusal::Refusal;
 use crate::writer::{Memory, Writer};
-use central::ports::{Applied, Away, AwayKind, DeadLetter, Store};
+use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
 use central::project::Changes;
 use central::{GatewayId, Record, RecordId};
 use rusqlite::Transaction;
@@ -137,7 +137,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// What is the matter with it.
-    pub fn ping(&self) -> Result<(), Away> {
+    pub fn ping(&self) -> Result<(), Unavailable> {
         self.connect().map_err(Refusal::into_away)?;
         if !self.read_only {
             self.transact(|_, _| Ok(()))?;
@@ -150,7 +150,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// What is the matter with the database.
-    pub fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away> {
+    pub fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
         self.readers
             .read(|connection| numbers::last_seq(connection, gateway))
             .map_err(Refusal::into_away)
@@ -161,7 +161,12 @@ impl SqliteStore {
     ///
     /// # Errors
     /// What is the matter with the database.
-    pub fn stored_seqs(&self, gateway: GatewayId, first: u64, last: u64) -> Result<Vec<u64>, Away> {
+    pub fn stored_seqs(
+        &self,
+        gateway: GatewayId,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<u64>, Unavailable> {
         self.readers
             .read(|connection| numbers::stored_seqs(connection, gateway, first, last))
             .map_err(Refusal::into_away)
@@ -171,7 +176,7 @@ impl SqliteStore {
     pub(crate) fn transact<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>, &mut Memory) -> Result<T, Refusal>,
-    ) -> Result<T, Away> {
+    ) -> Result<T, Unavailable> {
         self.with_writer(|writer| writer.transact(work))
             .map_err(Refusal::into_away)
     }
@@ -189,7 +194,7 @@ impl SqliteStore {
     ) -> Result<T, Refusal> {
         if self.read_only {
             let detail = "it was opened for reading only";
-            return Err(Refusal::away(AwayKind::ReadOnly, detail));
+            return Err(Refusal::away(UnavailableKind::ReadOnly, detail));
         }
         // After a panic in the middle the transaction was rolled back when it was dropped, but what
         // the writer remembers may be ahead of it: begin with a new connection.
@@ -209,7 +214,7 @@ impl Store for SqliteStore {
         records: &[(RecordId, Record<'_>)],
         changes: &Changes,
         dead: &[DeadLetter],
-    ) -> Result<Applied, Away> {
+    ) -> Result<Applied, Unavailable> {
         self.with_writer(|writer| apply::apply(writer, records, changes, dead))
             .map_err(Refusal::into_away)
     }

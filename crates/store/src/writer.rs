@@ -6,7 +6,7 @@ use crate::numbers::Numbers;
 use crate::refusal::Refusal;
 use crate::sqlite::Options;
 use crate::states::States;
-use central::ports::AwayKind;
+use central::ports::UnavailableKind;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -135,7 +135,7 @@ impl Writer {
         // one that people see, it is as good as not committed.
         if result.is_ok() && FileId::of(&self.path).ok() != Some(file) {
             result = Err(Refusal::away(
-                AwayKind::Unreachable,
+                UnavailableKind::Unreachable,
                 format!("{} was replaced while it was written", self.path.display()),
             ));
         }
@@ -156,7 +156,7 @@ impl Writer {
         if self.was_there && now.is_none() {
             self.session = None;
             return Err(Refusal::away(
-                AwayKind::Unreachable,
+                UnavailableKind::Unreachable,
                 format!(
                     "{} is gone; put it back, or restart to begin a new one",
                     self.path.display()
@@ -174,8 +174,9 @@ impl Writer {
             slot @ None => {
                 let connection = connection::writer(&self.path, &self.options)
                     .map_err(|refusal| name_read_only(refusal, &self.path))?;
-                let file = FileId::of(&self.path)
-                    .map_err(|error| Refusal::away(AwayKind::Unreachable, error.to_string()))?;
+                let file = FileId::of(&self.path).map_err(|error| {
+                    Refusal::away(UnavailableKind::Unreachable, error.to_string())
+                })?;
                 self.was_there = true;
                 make_durable(&connection, &self.path)?;
                 Ok(slot.insert(Session {
@@ -199,7 +200,7 @@ impl Session {
         // SQLite begins even where it may not write, and only then refuses each change.
         if transaction.is_readonly(rusqlite::MAIN_DB)? {
             return Err(Refusal::away(
-                AwayKind::ReadOnly,
+                UnavailableKind::ReadOnly,
                 "the file cannot be written",
             ));
         }
@@ -244,9 +245,9 @@ fn make_durable(connection: &Connection, path: &Path) -> Result<(), Refusal> {
 fn not_synced(error: &std::io::Error) -> Refusal {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
     let kind = match error.kind() {
-        StorageFull => AwayKind::Full,
-        PermissionDenied | ReadOnlyFilesystem => AwayKind::ReadOnly,
-        _ => AwayKind::Unreachable,
+        StorageFull => UnavailableKind::Full,
+        PermissionDenied | ReadOnlyFilesystem => UnavailableKind::ReadOnly,
+        _ => UnavailableKind::Unreachable,
     };
     Refusal::away(kind, format!("the log cannot be synced: {error}"))
 }
@@ -261,12 +262,12 @@ fn log_path(database: &Path) -> PathBuf {
 fn name_read_only(refusal: Refusal, path: &Path) -> Refusal {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     match refusal {
-        Refusal::Away(away) if away.kind == AwayKind::Unreachable => {
+        Refusal::Unavailable(away) if away.kind == UnavailableKind::Unreachable => {
             match std::fs::OpenOptions::new().append(true).open(path) {
                 Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => {
-                    Refusal::away(AwayKind::ReadOnly, error.to_string())
+                    Refusal::away(UnavailableKind::ReadOnly, error.to_string())
                 }
-                _ => Refusal::Away(away),
+                _ => Refusal::Unavailable(away),
             }
         }
         refusal => refusal,
@@ -277,7 +278,7 @@ fn name_read_only(refusal: Refusal, path: &Path) -> Refusal {
 fn keeps_connection(refusal: &Refusal) -> bool {
     match refusal {
         Refusal::Poison(_) => true,
-        Refusal::Away(away) => away.kind == AwayKind::Locked,
+        Refusal::Unavailable(away) => away.kind == UnavailableKind::Locked,
         Refusal::Late(_) | Refusal::Newer { .. } | Refusal::Foreign => false,
     }
 }
@@ -306,7 +307,7 @@ mod tests {
             })
             .unwrap_err();
         let away = refusal.into_away();
-        assert_eq!(away.kind, AwayKind::Unreachable);
+        assert_eq!(away.kind, UnavailableKind::Unreachable);
         assert!(away.detail.contains("replaced"), "{away}");
         // The next try goes to the file that is there now.
         writer

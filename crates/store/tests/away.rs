@@ -5,15 +5,15 @@
 mod common;
 
 use central::ledger::Ledger;
-use central::ports::{AwayKind, Store};
+use central::ports::{Store, UnavailableKind};
 use common::{Adapter, Home, Said, apply, heartbeat};
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
 use store::{OpenError, Options, SqliteStore};
 
-fn refusal(store: &dyn Store, said: &[Said]) -> AwayKind {
+fn refusal(store: &dyn Store, said: &[Said]) -> UnavailableKind {
     let away = apply(store, said).unwrap_err();
-    assert_eq!(away.what, "database");
+    assert_eq!(away.component, "database");
     assert!(!away.detail.is_empty());
     away.kind
 }
@@ -27,7 +27,7 @@ fn locked_by_somebody_else_and_let_go() {
     stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
     let news = [heartbeat(2, "CP-1"), heartbeat(3, "CP-2")];
     for _ in 0..3 {
-        assert_eq!(refusal(&store, &news), AwayKind::Locked);
+        assert_eq!(refusal(&store, &news), UnavailableKind::Locked);
     }
     // Reading goes on meanwhile.
     assert!(store.charger("CP-1").unwrap().is_some());
@@ -43,7 +43,10 @@ fn locked_at_the_start_is_no_reason_not_to_start() {
     let stranger = home.stranger();
     stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let store = home.open();
-    assert_eq!(refusal(&store, &[heartbeat(1, "CP-1")]), AwayKind::Locked);
+    assert_eq!(
+        refusal(&store, &[heartbeat(1, "CP-1")]),
+        UnavailableKind::Locked
+    );
     stranger.execute_batch("COMMIT").unwrap();
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
 }
@@ -66,13 +69,13 @@ fn full_and_space_again() {
                 false
             }
             Err(away) => {
-                assert_eq!(away.kind, AwayKind::Full);
+                assert_eq!(away.kind, UnavailableKind::Full);
                 true
             }
         }
     });
     let refused = a_batch(refused.unwrap());
-    assert_eq!(refusal(&small, &refused), AwayKind::Full);
+    assert_eq!(refusal(&small, &refused), UnavailableKind::Full);
     // What was taken is whole, and nothing of the refused batch is visible.
     assert_eq!(small.contents().unwrap().records.len(), applied);
     drop(small);
@@ -101,8 +104,11 @@ fn damaged_and_restored_from_a_copy() {
     damaged[..16].copy_from_slice(b"not a database!!");
     std::fs::write(home.path(), &damaged).unwrap();
     let store = home.open();
-    assert_eq!(refusal(&store, &[heartbeat(2, "CP-1")]), AwayKind::Corrupt);
-    assert_eq!(store.ping().unwrap_err().kind, AwayKind::Corrupt);
+    assert_eq!(
+        refusal(&store, &[heartbeat(2, "CP-1")]),
+        UnavailableKind::Corrupt
+    );
+    assert_eq!(store.ping().unwrap_err().kind, UnavailableKind::Corrupt);
     std::fs::write(home.path(), &whole).unwrap();
     assert_eq!(apply(&store, &[heartbeat(2, "CP-1")]).unwrap().new, 1);
     assert_eq!(store.contents().unwrap().records.len(), 2);
@@ -124,7 +130,7 @@ fn damaged_inside() {
     }
     std::fs::write(home.path(), &damaged).unwrap();
     let store = home.open();
-    assert_eq!(refusal(&store, &a_batch(60)), AwayKind::Corrupt);
+    assert_eq!(refusal(&store, &a_batch(60)), UnavailableKind::Corrupt);
     std::fs::write(home.path(), &whole).unwrap();
     assert_eq!(apply(&store, &a_batch(60)).unwrap().new, 20);
 }
@@ -146,8 +152,8 @@ fn read_only_and_writable_again() {
     set_write_version(&home, 3);
     let store = home.open();
     let news = [heartbeat(2, "CP-1")];
-    assert_eq!(refusal(&store, &news), AwayKind::ReadOnly);
-    assert_eq!(store.ping().unwrap_err().kind, AwayKind::ReadOnly);
+    assert_eq!(refusal(&store, &news), UnavailableKind::ReadOnly);
+    assert_eq!(store.ping().unwrap_err().kind, UnavailableKind::ReadOnly);
     assert!(store.charger("cp-1").unwrap().is_some());
     set_write_version(&home, 2);
     assert_eq!(apply(&store, &news).unwrap().new, 1);
@@ -166,7 +172,7 @@ fn a_file_that_goes_away_is_missed_and_one_that_comes_back_is_used() {
     }
     let news = [heartbeat(2, "CP-1")];
     let away = apply(&store, &news).unwrap_err();
-    assert_eq!(away.kind, AwayKind::Unreachable);
+    assert_eq!(away.kind, UnavailableKind::Unreachable);
     assert!(away.detail.contains("gone"), "{away}");
     for name in names {
         std::fs::rename(aside.join(name), home.directory.path().join(name)).unwrap();

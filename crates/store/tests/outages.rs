@@ -6,7 +6,7 @@ mod common;
 
 use central::ledger::Ledger;
 use central::memory::MemoryStore;
-use central::ports::AwayKind;
+use central::ports::UnavailableKind;
 use common::{Adapter, PostgresHome, Said, apply, heartbeat, id, meter_values, start};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -89,7 +89,10 @@ fn away_at_the_start_is_no_reason_not_to_start() {
     proxy.cut();
     let store = PostgresStore::open(&home.url_by(proxy.addr()), impatient()).unwrap();
     let away = apply(&store, &batch(0)).unwrap_err();
-    assert_eq!((away.what, away.kind), ("database", AwayKind::Unreachable));
+    assert_eq!(
+        (away.component, away.kind),
+        ("database", UnavailableKind::Unreachable)
+    );
     assert!(store.ping().is_err() && store.charger("CP-1").is_err());
     proxy.restore();
     insist(&store, &batch(0));
@@ -108,7 +111,7 @@ fn a_black_hole_is_noticed_within_the_bound_and_left_behind() {
     for _ in 0..2 {
         let began = Instant::now();
         let away = apply(&store, &batch(1)).unwrap_err();
-        assert_eq!(away.kind, AwayKind::Unreachable);
+        assert_eq!(away.kind, UnavailableKind::Unreachable);
         assert!(store.charger("CP-1").is_err());
         assert!(store.ping().is_err());
         // Three calls, each at most a connect and two statements long.
@@ -140,7 +143,7 @@ fn a_connection_that_broke_is_replaced() {
     // A reader is tried before it is used; the writer says so once.
     assert!(store.charger("CP-1").unwrap().is_some());
     if let Err(away) = apply(&store, &batch(1)) {
-        assert_eq!(away.kind, AwayKind::Unreachable);
+        assert_eq!(away.kind, UnavailableKind::Unreachable);
         apply(&store, &batch(1)).unwrap();
     }
     assert_eq!(store.contents().unwrap().records.len(), 80);
@@ -161,15 +164,15 @@ fn every_trouble_that_passes_is_named_and_holds_the_batch_back() {
     let home = PostgresHome::new();
     let store = home.open();
     for (code, kind) in [
-        ("53100", AwayKind::Full),
-        ("53200", AwayKind::Unreachable),
-        ("53300", AwayKind::Unreachable),
-        ("25006", AwayKind::ReadOnly),
-        ("57P01", AwayKind::Unreachable),
-        ("57P03", AwayKind::Unreachable),
-        ("57014", AwayKind::Unreachable),
-        ("40P01", AwayKind::Locked),
-        ("XX001", AwayKind::Corrupt),
+        ("53100", UnavailableKind::Full),
+        ("53200", UnavailableKind::Unreachable),
+        ("53300", UnavailableKind::Unreachable),
+        ("25006", UnavailableKind::ReadOnly),
+        ("57P01", UnavailableKind::Unreachable),
+        ("57P03", UnavailableKind::Unreachable),
+        ("57014", UnavailableKind::Unreachable),
+        ("40P01", UnavailableKind::Locked),
+        ("XX001", UnavailableKind::Corrupt),
     ] {
         refuse_with(&home, code);
         let away = apply(&store, &[heartbeat(1, "CP-1")]).unwrap_err();
@@ -199,7 +202,7 @@ fn a_standby_or_a_read_only_database_is_named_and_read() {
     let store = home.open();
     assert_eq!(
         apply(&store, &batch(1)).unwrap_err().kind,
-        AwayKind::ReadOnly
+        UnavailableKind::ReadOnly
     );
     assert!(store.charger("CP-1").unwrap().is_some());
     set("off");

@@ -492,7 +492,7 @@ fn another_process_reads_while_this_one_writes() {
     assert!(other.charger("cp-9").unwrap().is_some());
     assert_eq!(rows.count(), 74);
     let away = apply(&other, &[status(id(5, 2), "CP-9", 0, 1)]).unwrap_err();
-    assert_eq!(away.kind, central::ports::AwayKind::ReadOnly);
+    assert_eq!(away.kind, central::ports::UnavailableKind::ReadOnly);
 }
 
 #[test]

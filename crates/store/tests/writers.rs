@@ -6,7 +6,7 @@ mod common;
 
 use central::RecordKind;
 use central::memory::MemoryStore;
-use central::ports::{Away, AwayKind};
+use central::ports::{Unavailable, UnavailableKind};
 use common::{
     Adapter, Database, PostgresHome, Said, apply, event, heartbeat, id, meter_values, start,
     status, stop,
@@ -43,8 +43,8 @@ fn insist(store: &dyn Database, said: &[Said]) -> u32 {
     loop {
         match apply(store, said) {
             Ok(_) => return refused,
-            Err(Away {
-                kind: AwayKind::Locked,
+            Err(Unavailable {
+                kind: UnavailableKind::Locked,
                 ..
             }) if Instant::now() < deadline => refused += 1,
             Err(away) => panic!("{away}"),

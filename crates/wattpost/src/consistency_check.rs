@@ -13,7 +13,7 @@
 
 use crate::database::Database;
 use anyhow::{Context, Result, bail};
-use central::ports::{Away, Batch, Sink};
+use central::ports::{Batch, Sink, Unavailable};
 use central::{GatewayId, Record, Timestamp};
 use journal::{Journal, ReadError, Reader};
 use std::collections::HashSet;
@@ -88,7 +88,7 @@ fn ahead(
     gateway_id: GatewayId,
     durable: u64,
     disregard: u64,
-) -> Result<Option<Ahead>, Away> {
+) -> Result<Option<Ahead>, Unavailable> {
     let stored = database.last_seq(gateway_id)?.unwrap_or(0);
     if stored <= durable {
         return Ok(None);
@@ -268,7 +268,7 @@ async fn compare(work: &Comparison, batch: &Batch, found: &mut Found) {
     metrics::counter!("wattpost_gateway_redelivered_records_total").increment(missing.len() as u64);
 }
 
-async fn wait(pause: &mut Duration, away: &Away) {
+async fn wait(pause: &mut Duration, away: &Unavailable) {
     tracing::debug!(%away, "the journal cannot be compared with the database now; tried again");
     tokio::time::sleep(*pause).await;
     *pause = (*pause * 2).min(RETRY_MAX);

@@ -5,7 +5,7 @@ use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::GatewayId;
 use central::ledger::Ledger;
-use central::ports::{Away, ChargerProfile, DeadLetters, DirectorySource, Store, Token};
+use central::ports::{ChargerProfile, DeadLetters, DirectorySource, Store, Token, Unavailable};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{PostgresStore, SqliteStore};
@@ -13,30 +13,35 @@ use store::{PostgresStore, SqliteStore};
 /// All that a database can do for the house.
 pub(crate) trait Database: Store + Ledger + DirectorySource + DeadLetters {
     /// Whether it can be used now, and if not, why.
-    fn ping(&self) -> Result<(), Away>;
+    fn ping(&self) -> Result<(), Unavailable>;
     /// The greatest journal number stored of this gateway.
-    fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away>;
+    fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable>;
     /// Which of the journal numbers `first` to `last` of this gateway are stored.
-    fn stored_seqs(&self, gateway: GatewayId, first: u64, last: u64) -> Result<Vec<u64>, Away>;
+    fn stored_seqs(
+        &self,
+        gateway: GatewayId,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<u64>, Unavailable>;
     /// What it wants done now and then: partitions made ahead, old ones dropped. `Some`: what is wrong with it.
-    fn maintain(&self) -> Result<Option<String>, Away>;
+    fn maintain(&self) -> Result<Option<String>, Unavailable>;
     /// Why a power cut may take back what it has reported as committed, if that is so.
-    fn lacks_durability(&self) -> Result<Option<String>, Away>;
-    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away>;
-    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away>;
-    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away>;
-    fn put_token(&self, token: &Token) -> Result<(), Away>;
-    fn remove_token(&self, id: &str) -> Result<bool, Away>;
-    fn tokens(&self) -> Result<Vec<Token>, Away>;
+    fn lacks_durability(&self) -> Result<Option<String>, Unavailable>;
+    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable>;
+    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable>;
+    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable>;
+    fn put_token(&self, token: &Token) -> Result<(), Unavailable>;
+    fn remove_token(&self, id: &str) -> Result<bool, Unavailable>;
+    fn tokens(&self) -> Result<Vec<Token>, Unavailable>;
 }
 
 macro_rules! same_names {
     ($store:ty, maintain: $maintain:expr, lacks_durability: $lacks:expr) => {
         impl Database for $store {
-            fn ping(&self) -> Result<(), Away> {
+            fn ping(&self) -> Result<(), Unavailable> {
                 <$store>::ping(self)
             }
-            fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away> {
+            fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
                 <$store>::last_seq(self, gateway)
             }
             fn stored_seqs(
@@ -44,31 +49,31 @@ macro_rules! same_names {
                 gateway: GatewayId,
                 first: u64,
                 last: u64,
-            ) -> Result<Vec<u64>, Away> {
+            ) -> Result<Vec<u64>, Unavailable> {
                 <$store>::stored_seqs(self, gateway, first, last)
             }
-            fn maintain(&self) -> Result<Option<String>, Away> {
+            fn maintain(&self) -> Result<Option<String>, Unavailable> {
                 $maintain(self)
             }
-            fn lacks_durability(&self) -> Result<Option<String>, Away> {
+            fn lacks_durability(&self) -> Result<Option<String>, Unavailable> {
                 $lacks(self)
             }
-            fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away> {
+            fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable> {
                 <$store>::put_charger_profile(self, profile)
             }
-            fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away> {
+            fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable> {
                 <$store>::remove_charger_profile(self, charger_id)
             }
-            fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away> {
+            fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
                 <$store>::charger_profiles(self)
             }
-            fn put_token(&self, token: &Token) -> Result<(), Away> {
+            fn put_token(&self, token: &Token) -> Result<(), Unavailable> {
                 <$store>::put_token(self, token)
             }
-            fn remove_token(&self, id: &str) -> Result<bool, Away> {
+            fn remove_token(&self, id: &str) -> Result<bool, Unavailable> {
                 <$store>::remove_token(self, id)
             }
-            fn tokens(&self) -> Result<Vec<Token>, Away> {
+            fn tokens(&self) -> Result<Vec<Token>, Unavailable> {
                 <$store>::tokens(self)
             }
         }

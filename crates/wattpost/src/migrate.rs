@@ -4,7 +4,7 @@ use crate::SettingsArgs;
 use crate::config::{DatabaseAt, Settings};
 use crate::database::{self, Database, Use};
 use anyhow::Result;
-use central::ports::Away;
+use central::ports::Unavailable;
 use clap::Args;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,7 +76,7 @@ impl Late {
     ///
     /// # Errors
     /// What is the matter with it.
-    pub(crate) fn catch_up(&self, database: &dyn Database) -> Result<(), Away> {
+    pub(crate) fn catch_up(&self, database: &dyn Database) -> Result<(), Unavailable> {
         if self.is_done.load(Ordering::SeqCst) {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use central::ledger::{
     Page, PageRequest, Place, TransactionFilter,
 };
 use central::model::{ChargerView, ConnectorView, TransactionView};
-use central::ports::Away;
+use central::ports::Unavailable;
 use central::record::Notes;
 use central::{AnswerKind, GatewayId, RecordId, RecordKind, Timestamp};
 use std::sync::{Condvar, Mutex};
@@ -19,7 +19,7 @@ pub(crate) const START: i64 = 1_767_225_600_000;
 pub(crate) enum Mood {
     #[default]
     Well,
-    Away(Away),
+    Unavailable(Unavailable),
     /// Calls wait until the mood changes.
     Hangs,
     Panics,
@@ -58,7 +58,7 @@ impl FakeLedger {
         let mood = mood.0.clone();
         assert_ne!(mood, Mood::Panics, "as the test wanted");
         match mood {
-            Mood::Away(away) => Err(away.into()),
+            Mood::Unavailable(away) => Err(away.into()),
             _ => Ok(()),
         }
     }

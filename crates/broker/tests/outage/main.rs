@@ -10,7 +10,7 @@
 mod common;
 
 use broker::{Broker, Config};
-use central::ports::{AwayKind, HealthProbe, Sink};
+use central::ports::{HealthProbe, Sink, UnavailableKind};
 use common::{
     Gateway, SOON, Seen, all_the_time, collect, deliver_for_sure, subscribe_for_sure, until,
 };
@@ -205,7 +205,7 @@ fn a_memory_alarm_is_away_at_once_and_passes() {
             "{:?}",
             since.elapsed()
         );
-        assert_eq!(away.kind, AwayKind::Full, "{away}");
+        assert_eq!(away.kind, UnavailableKind::Full, "{away}");
         assert!(away.detail.contains("low on memory"), "{away}");
         let since = Instant::now();
         broker.deliver(batch.clone()).await.expect_err("blocked");
@@ -282,7 +282,7 @@ fn a_backlog_seen_before_an_alarm_is_unknown_until_it_is_looked_at_after_the_ala
         let batch = gateway.batch(10, 9);
         until("it refuses", async || {
             let refused = sender.deliver(batch.clone()).await;
-            refused.is_err_and(|away| away.kind == AwayKind::Full)
+            refused.is_err_and(|away| away.kind == UnavailableKind::Full)
         })
         .await;
         assert_eq!(sender.queued(), None, "nobody looks during an alarm");

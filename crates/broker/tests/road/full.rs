@@ -3,7 +3,7 @@
 use crate::common::{self, Gateway, Seen, deliver_for_sure, until};
 use crate::{config, virtual_host, world};
 use broker::{Broker, Config};
-use central::ports::{AwayKind, Sink};
+use central::ports::{Sink, UnavailableKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,14 +29,14 @@ async fn a_full_queue_refuses_and_nothing_is_lost() {
     })
     .await;
     let (away, batch) = refused.expect("refused");
-    assert_eq!(away.kind, AwayKind::Full, "{away}");
+    assert_eq!(away.kind, UnavailableKind::Full, "{away}");
     assert!(
         away.detail.contains("broker.queue_records_max = 50"),
         "{away}"
     );
     // Being full is not being broken: the same connection says so again at once.
     let again = broker.deliver(batch.clone()).await.expect_err("still full");
-    assert_eq!(again.kind, AwayKind::Full, "{again}");
+    assert_eq!(again.kind, UnavailableKind::Full, "{again}");
 
     let sender = Arc::clone(&broker);
     let delivering = tokio::spawn(async move { deliver_for_sure(&sender, batch).await });
@@ -61,7 +61,7 @@ async fn a_bound_that_a_policy_sets_is_not_met_with_connection_after_connection(
     let mut gateway = Gateway::new();
     until("it becomes full", async || {
         let answer = broker.deliver(gateway.batch(40, 3)).await;
-        answer.is_err_and(|away| away.kind == AwayKind::Full)
+        answer.is_err_and(|away| away.kind == UnavailableKind::Full)
     })
     .await;
     let mut interruptions = 0;
@@ -70,7 +70,7 @@ async fn a_bound_that_a_policy_sets_is_not_met_with_connection_after_connection(
     let batch = gateway.batch(40, 3);
     while Instant::now() < end {
         let away = broker.deliver(batch.clone()).await.expect_err("full");
-        let is_full = away.kind == AwayKind::Full;
+        let is_full = away.kind == UnavailableKind::Full;
         interruptions += u32::from(was_full && !is_full);
         was_full = is_full;
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,30 +1,30 @@
-//! What one process tells, the others hear.
+//! An event that one process publishes arrives at all others.
 
 use crate::common::{Gateway, SOON};
 use crate::config;
 use broker::Broker;
-use central::ports::{Announcements, News};
+use central::ports::{ClusterEvent, ClusterEvents};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-fn listen(broker: &Arc<Broker>) -> mpsc::UnboundedReceiver<News> {
+fn listen(broker: &Arc<Broker>) -> mpsc::UnboundedReceiver<ClusterEvent> {
     let (tell, heard) = mpsc::unbounded_channel();
-    broker.listen(Box::new(move |news| {
+    broker.subscribe(Box::new(move |news| {
         let _ = tell.send(news);
     }));
     heard
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn news_reach_all_others_and_not_ourselves() {
+async fn an_event_reaches_all_other_processes_and_not_its_publisher() {
     let config = config();
     let one = Broker::start(config.clone(), "one");
     let two = Broker::start(config.clone(), "two");
     let three = Broker::start(config, "three");
     let mut own = listen(&one);
     let mut others = [listen(&two), listen(&three)];
-    let news = News::Connected {
+    let news = ClusterEvent::Connected {
         charger_id: "CP-1".into(),
         gateway: Gateway::new().id,
         epoch: 7,
@@ -33,7 +33,7 @@ async fn news_reach_all_others_and_not_ourselves() {
     for heard in &mut others {
         let got = tokio::time::timeout(SOON, async {
             loop {
-                one.announce(news.clone());
+                one.publish(news.clone());
                 let wait = Duration::from_millis(100);
                 if let Ok(Some(news)) = tokio::time::timeout(wait, heard.recv()).await {
                     return news;
@@ -44,7 +44,12 @@ async fn news_reach_all_others_and_not_ourselves() {
         .expect("heard");
         assert_eq!(got, news);
     }
-    two.announce(News::DirectoryChanged);
+    let other = ClusterEvent::Connected {
+        charger_id: "CP-2".into(),
+        gateway: Gateway::new().id,
+        epoch: 8,
+    };
+    two.publish(other.clone());
     let first = tokio::time::timeout(SOON, own.recv()).await.expect("heard");
-    assert_eq!(first, Some(News::DirectoryChanged), "not its own");
+    assert_eq!(first, Some(other), "not its own");
 }

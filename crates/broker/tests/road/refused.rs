@@ -169,7 +169,7 @@ async fn missing_permissions_are_told_with_their_cure() {
     .expect("permissions");
     Broker::check(&config).await.expect("cured");
     let broker = Broker::start(config, "poor");
-    central::ports::Announcements::listen(&*broker, Box::new(|_| {}));
+    central::ports::ClusterEvents::subscribe(&*broker, Box::new(|_| {}));
     broker.up().await;
     let mut gateway = Gateway::new();
     deliver_for_sure(&broker, gateway.batch(10, 2)).await;

@@ -4,7 +4,8 @@
 
 use central::RecordId;
 use central::ports::{
-    Away, AwayKind, Batch, BoxFuture, CollectBounds, Collected, DeadLetter, Source, Subscription,
+    Batch, BoxFuture, CollectBounds, Collected, DeadLetter, Source, Subscription, Unavailable,
+    UnavailableKind,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -216,10 +217,10 @@ impl State {
     }
 }
 
-fn away() -> Away {
-    Away {
-        what: "RabbitMQ",
-        kind: AwayKind::Unreachable,
+fn away() -> Unavailable {
+    Unavailable {
+        component: "RabbitMQ",
+        kind: UnavailableKind::Unreachable,
         detail: "told so by the test".to_owned(),
     }
 }
@@ -240,7 +241,7 @@ struct Open {
 pub(crate) struct Broker(pub(crate) Arc<Rabbit>);
 
 impl Source for Broker {
-    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscription>, Away>> {
+    fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscription>, Unavailable>> {
         Box::pin(async move {
             let mut state = self.0.lock();
             if state.is_down {
@@ -260,7 +261,7 @@ impl Source for Broker {
 
 impl Open {
     /// Waits for one message.
-    async fn next(&self) -> Result<(u64, Content), Away> {
+    async fn next(&self) -> Result<(u64, Content), Unavailable> {
         loop {
             let changed = self.rabbit.changed.notified();
             {
@@ -278,7 +279,7 @@ impl Open {
 }
 
 impl Subscription for Open {
-    fn collect(&mut self, bounds: CollectBounds) -> BoxFuture<'_, Result<Collected, Away>> {
+    fn collect(&mut self, bounds: CollectBounds) -> BoxFuture<'_, Result<Collected, Unavailable>> {
         Box::pin(async move {
             let mut age = self.taken.is_some().then(|| now() + bounds.age_max);
             loop {
@@ -313,7 +314,7 @@ impl Subscription for Open {
         })
     }
 
-    fn acknowledge(&mut self, upto: u64) -> BoxFuture<'_, Result<(), Away>> {
+    fn acknowledge(&mut self, upto: u64) -> BoxFuture<'_, Result<(), Unavailable>> {
         Box::pin(async move {
             self.rabbit.live_through(Crash::Acknowledging).await;
             {

@@ -1,7 +1,7 @@
 //! A store in memory that refuses, hesitates and forgets to answer as it is told.
 
 use central::memory::{Contents, MemoryStore};
-use central::ports::{Applied, Away, AwayKind, DeadLetter, Store};
+use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
 use central::project::Changes;
 use central::{Record, RecordId};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -45,7 +45,7 @@ impl TestStore {
         self.held.notify_all();
     }
 
-    pub(crate) fn ping(&self) -> Result<(), Away> {
+    pub(crate) fn ping(&self) -> Result<(), Unavailable> {
         self.pings.fetch_add(1, Ordering::SeqCst);
         if self.away.load(Ordering::SeqCst) && !self.refuses_quietly.load(Ordering::SeqCst) {
             return Err(away());
@@ -54,10 +54,10 @@ impl TestStore {
     }
 }
 
-fn away() -> Away {
-    Away {
-        what: "database",
-        kind: AwayKind::Full,
+fn away() -> Unavailable {
+    Unavailable {
+        component: "database",
+        kind: UnavailableKind::Full,
         detail: "told so by the test".to_owned(),
     }
 }
@@ -68,7 +68,7 @@ impl Store for TestStore {
         records: &[(RecordId, Record<'_>)],
         changes: &Changes,
         dead: &[DeadLetter],
-    ) -> Result<Applied, Away> {
+    ) -> Result<Applied, Unavailable> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let held = self.is_held.lock().unwrap();
         drop(self.held.wait_while(held, |is_held| *is_held).unwrap());

@@ -14,9 +14,8 @@
 
 use crate::clock::wall_clock;
 use crate::connection::registry::{Registry, Stop};
-use crate::directory::Directory;
 use central::GatewayId;
-use central::ports::{Announcements, News};
+use central::ports::{ClusterEvent, ClusterEvents};
 use std::sync::Arc;
 
 /// Milliseconds by which a received epoch may be ahead of our clock before it is taken for a mistake.
@@ -26,23 +25,20 @@ const AHEAD_MAX: u64 = 24 * 3_600 * 1_000;
 pub(crate) struct Ownership {
     gateway_id: GatewayId,
     /// `None` where there is only one gateway.
-    events: Option<Arc<dyn Announcements>>,
+    events: Option<Arc<dyn ClusterEvents>>,
     registry: Arc<Registry>,
-    directory: Arc<Directory>,
 }
 
 impl Ownership {
     pub(crate) const fn new(
         gateway_id: GatewayId,
-        events: Option<Arc<dyn Announcements>>,
+        events: Option<Arc<dyn ClusterEvents>>,
         registry: Arc<Registry>,
-        directory: Arc<Directory>,
     ) -> Self {
         Self {
             gateway_id,
             events,
             registry,
-            directory,
         }
     }
 
@@ -53,7 +49,7 @@ impl Ownership {
         };
         // Whoever carries the events may outlive this gateway.
         let ownership = Arc::downgrade(self);
-        events.listen(Box::new(move |event| {
+        events.subscribe(Box::new(move |event| {
             if let Some(ownership) = ownership.upgrade() {
                 ownership.receive(event);
             }
@@ -63,7 +59,7 @@ impl Ownership {
     /// Tells the other gateways that this charger is connected here.
     pub(crate) fn publish(&self, charger_id: &str, epoch: u64) {
         if let Some(events) = &self.events {
-            events.announce(News::Connected {
+            events.publish(ClusterEvent::Connected {
                 charger_id: charger_id.to_owned(),
                 gateway: self.gateway_id,
                 epoch,
@@ -71,11 +67,10 @@ impl Ownership {
         }
     }
 
-    fn receive(&self, event: News) {
+    fn receive(&self, event: ClusterEvent) {
         match event {
-            News::DirectoryChanged => self.directory.refresh_now(),
-            News::Connected { gateway, .. } if gateway == self.gateway_id => {}
-            News::Connected {
+            ClusterEvent::Connected { gateway, .. } if gateway == self.gateway_id => {}
+            ClusterEvent::Connected {
                 charger_id,
                 gateway,
                 epoch,

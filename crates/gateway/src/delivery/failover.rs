@@ -14,7 +14,7 @@
 //! the next one. The first probe that succeeds switches back. Records that took both routes are recognised by
 //! the database's inbox; the order in which the two routes deliver does not matter, because projections commute.
 //!
-//! *A full queue is not an outage.* If RabbitMQ refuses because a queue is at its bound ([`AwayKind::Full`])
+//! *A full queue is not an outage.* If RabbitMQ refuses because a queue is at its bound ([`UnavailableKind::Full`])
 //! while consumers are working, the database is slower than the chargers. Direct delivery writes to the same
 //! database and would compete with those consumers. So the records wait in the journal, and chargers are
 //! paced as in any other overload. A full queue without a working consumer is an outage: after the grace period
@@ -22,7 +22,9 @@
 //! queues become, and their lengths cannot be read meanwhile. Only lengths read within the last
 //! [`QUEUED_FRESH`] count.
 
-use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Queued, Sink};
+use central::ports::{
+    Batch, BoxFuture, Health, HealthProbe, Queued, Sink, Unavailable, UnavailableKind,
+};
 use metrics::{Counter, Gauge, counter, gauge};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,9 +72,9 @@ struct State {
     /// Since when RabbitMQ has refused every delivery.
     broker_failing_since: Option<Instant>,
     /// RabbitMQ's last result, if it was a refusal.
-    broker_refusal: Option<Away>,
+    broker_refusal: Option<Unavailable>,
     /// The last result of direct delivery, if it was a refusal.
-    direct_refusal: Option<Away>,
+    direct_refusal: Option<Unavailable>,
     next_probe: Instant,
     is_probing: bool,
 }
@@ -120,7 +122,7 @@ impl FailoverSink {
         lock(&self.state).choose(self.grace, &self.metrics)
     }
 
-    async fn through_broker(&self, batch: &Arc<Batch>) -> Result<(), Away> {
+    async fn through_broker(&self, batch: &Arc<Batch>) -> Result<(), Unavailable> {
         let result = self.broker.deliver(Arc::clone(batch)).await;
         let mut state = lock(&self.state);
         match &result {
@@ -129,7 +131,7 @@ impl FailoverSink {
                 self.metrics.records[0].increment(batch.len() as u64);
             }
             // The database is slower than the chargers: see the module's documentation.
-            Err(away) if away.kind == AwayKind::Full && self.is_consumed() => {
+            Err(away) if away.kind == UnavailableKind::Full && self.is_consumed() => {
                 state.broker_failing_since = None;
                 state.broker_refusal = Some(away.clone());
             }
@@ -146,7 +148,7 @@ impl FailoverSink {
         queued_now(&*self.broker).is_some_and(|records| records > 0)
     }
 
-    async fn directly(&self, direct: &dyn Sink, batch: &Arc<Batch>) -> Result<(), Away> {
+    async fn directly(&self, direct: &dyn Sink, batch: &Arc<Batch>) -> Result<(), Unavailable> {
         self.probe_broker(batch);
         let result = direct.deliver(Arc::clone(batch)).await;
         if result.is_ok() {
@@ -236,7 +238,7 @@ fn first_of(batch: &Batch) -> Batch {
 }
 
 impl Sink for FailoverSink {
-    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
+    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Unavailable>> {
         Box::pin(async move {
             let Some(direct) = &self.direct else {
                 return self.through_broker(&batch).await;
@@ -268,7 +270,7 @@ impl HealthProbe for FailoverSink {
     fn health(&self) -> Vec<Health> {
         let state = lock(&self.state);
         let seconds = state.since.elapsed().as_secs();
-        let words = |away: &Option<Away>| {
+        let words = |away: &Option<Unavailable>| {
             let words = away.as_ref().map(|away| format!("; {away}"));
             words.unwrap_or_default()
         };

@@ -17,7 +17,7 @@
 use crate::config::GatewayConfig;
 use crate::delivery::status::{JOURNAL, no_answer};
 use crate::delivery::{Delivery, verify};
-use central::ports::{Away, AwayKind, Batch, BoxFuture};
+use central::ports::{Batch, BoxFuture, Unavailable, UnavailableKind};
 use futures_util::FutureExt;
 use journal::{Journal, ReadError, Reader};
 use std::collections::VecDeque;
@@ -91,7 +91,7 @@ impl RetryState {
 /// A batch that was handed to the sink.
 struct InFlight {
     batch: Arc<Batch>,
-    result: BoxFuture<'static, Result<(), Away>>,
+    result: BoxFuture<'static, Result<(), Unavailable>>,
 }
 
 /// A batch read from the journal.
@@ -105,7 +105,7 @@ struct ReadBatch {
 /// What the forwarder waited for.
 enum Event {
     /// The delivery of the oldest batch has ended.
-    Delivered(Result<(), Away>),
+    Delivered(Result<(), Unavailable>),
     /// Enough records are durable for the next batch.
     Readable,
     /// The next batch was read.
@@ -128,7 +128,7 @@ enum Step {
 
 /// Why delivery stopped.
 enum Stopped {
-    SinkFailed(Away),
+    SinkFailed(Unavailable),
     Unreadable(ReadError),
     Closed,
 }
@@ -238,7 +238,7 @@ impl Forwarder {
         }
     }
 
-    fn handle_delivered(&mut self, result: Result<(), Away>) -> Step {
+    fn handle_delivered(&mut self, result: Result<(), Unavailable>) -> Step {
         let oldest = self.in_flight.pop_front();
         match (result, oldest) {
             (Err(away), _) => Step::Stop(Stopped::SinkFailed(away)),
@@ -376,7 +376,7 @@ impl Forwarder {
                 metrics.delivery_failures.increment(1);
                 let has_accepted = status.delivered() > 0;
                 ack_gate.sink_refuses(&away.to_string(), has_accepted);
-                if away.kind == AwayKind::Full {
+                if away.kind == UnavailableKind::Full {
                     self.retry.sink_is_full();
                 }
                 status.refused(away);
@@ -446,13 +446,13 @@ fn read_batch(delivery: &Delivery, mut reader: Reader, records_max: usize) -> Re
 }
 
 /// An unreadable position in the journal, in the form of a sink's failure, which health, pacing and metrics know.
-fn unreadable(error: &ReadError) -> Away {
+fn unreadable(error: &ReadError) -> Unavailable {
     let kind = match error {
-        ReadError::Damaged(_) => AwayKind::Corrupt,
-        _ => AwayKind::Unreachable,
+        ReadError::Damaged(_) => UnavailableKind::Corrupt,
+        _ => UnavailableKind::Unreachable,
     };
-    Away {
-        what: JOURNAL,
+    Unavailable {
+        component: JOURNAL,
         kind,
         detail: verify::sentence(error),
     }

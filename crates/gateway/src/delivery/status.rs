@@ -1,6 +1,6 @@
 //! The state of delivery: noted by the forwarder, read by pacing, metrics and health.
 
-use central::ports::{Away, AwayKind};
+use central::ports::{Unavailable, UnavailableKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ pub(crate) struct DeliveryStatus {
 #[derive(Default)]
 struct State {
     /// The sink's last result, if it was a refusal.
-    refusal: Option<Away>,
+    refusal: Option<Unavailable>,
     /// Since when the oldest batch in flight has been the oldest.
     oldest_since: Option<Instant>,
 }
@@ -60,7 +60,7 @@ impl DeliveryStatus {
     }
 
     /// The sink's last result, if it was a refusal.
-    pub(crate) fn refusal(&self) -> Option<Away> {
+    pub(crate) fn refusal(&self) -> Option<Unavailable> {
         self.lock().refusal.clone()
     }
 
@@ -78,7 +78,7 @@ impl DeliveryStatus {
     pub(crate) fn is_full(&self) -> bool {
         let state = self.lock();
         let kind = state.refusal.as_ref().map(|away| away.kind);
-        kind == Some(AwayKind::Full)
+        kind == Some(UnavailableKind::Full)
     }
 
     /// A delivery was started.
@@ -92,7 +92,7 @@ impl DeliveryStatus {
     }
 
     /// The sink refused.
-    pub(crate) fn refused(&self, away: Away) {
+    pub(crate) fn refused(&self, away: Unavailable) {
         let mut state = self.lock();
         if state.refusal.is_none() {
             tracing::warn!(%away, "records wait in the journal");
@@ -118,10 +118,10 @@ impl DeliveryStatus {
 }
 
 /// A delivery that ended without a result of the sink.
-pub(crate) fn no_answer(detail: &str) -> Away {
-    Away {
-        what: "sink",
-        kind: AwayKind::Unreachable,
+pub(crate) fn no_answer(detail: &str) -> Unavailable {
+    Unavailable {
+        component: "sink",
+        kind: UnavailableKind::Unreachable,
         detail: detail.to_owned(),
     }
 }

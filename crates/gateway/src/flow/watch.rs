@@ -233,12 +233,12 @@ fn pace_from(parts: &Parts) -> u64 {
 mod tests {
     use super::*;
     use crate::delivery::failover::QUEUED_FRESH;
-    use central::ports::{Away, AwayKind, Batch, BoxFuture, Queued, Sink};
+    use central::ports::{Batch, BoxFuture, Queued, Sink, Unavailable, UnavailableKind};
 
     struct Reported(Option<Queued>);
 
     impl Sink for Reported {
-        fn deliver(&self, _batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
+        fn deliver(&self, _batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Unavailable>> {
             unreachable!("nothing is delivered here")
         }
 
@@ -249,8 +249,8 @@ mod tests {
 
     #[test]
     fn a_full_sink_counts_as_slow_only_while_its_queue_length_is_current() {
-        let away = |kind| Away {
-            what: "RabbitMQ",
+        let away = |kind| Unavailable {
+            component: "RabbitMQ",
             kind,
             detail: "told so by the test".into(),
         };
@@ -260,14 +260,14 @@ mod tests {
         };
         let delivery = DeliveryStatus::default();
         assert!(is_healthy(&delivery, 0));
-        delivery.refused(away(AwayKind::Full));
+        delivery.refused(away(UnavailableKind::Full));
         assert!(is_healthy(&delivery, read(5_000, Duration::ZERO)));
         assert!(!is_healthy(&delivery, read(0, Duration::ZERO)));
         let old = QUEUED_FRESH + Duration::from_millis(1);
         assert!(!is_healthy(&delivery, read(5_000, old)), "too old");
         let unknown = queued_now(&Reported(None)).unwrap_or(0);
         assert!(!is_healthy(&delivery, unknown), "unknown");
-        delivery.refused(away(AwayKind::Unreachable));
+        delivery.refused(away(UnavailableKind::Unreachable));
         assert!(!is_healthy(&delivery, read(5_000, Duration::ZERO)));
     }
 

@@ -8,8 +8,8 @@ pub(crate) mod charger;
 use central::memory::MemoryStore;
 use central::policy::Policy;
 use central::ports::{
-    Announcements, Away, AwayKind, Batch, BoxFuture, ChargerProfile, DirectorySnapshot,
-    DirectorySource, Queued, Registration, Sink, Store, Token,
+    Batch, BoxFuture, ChargerProfile, ClusterEvents, DirectorySnapshot, DirectorySource, Queued,
+    Registration, Sink, Store, Token, Unavailable, UnavailableKind,
 };
 use central::project::Changes;
 use central::{GatewayId, Record, RecordKind};
@@ -125,7 +125,7 @@ impl FakeSink {
 }
 
 impl Sink for FakeSink {
-    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
+    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Unavailable>> {
         Box::pin(async move {
             self.attempts.fetch_add(1, Ordering::SeqCst);
             let seqs: Vec<_> = batch.iter().map(|(id, _)| id.seq).collect();
@@ -142,8 +142,8 @@ impl Sink for FakeSink {
             }
             let room = self.room.load(Ordering::SeqCst);
             if room > 0 && batch.len() as u64 > room {
-                return Err(Away {
-                    kind: AwayKind::Full,
+                return Err(Unavailable {
+                    kind: UnavailableKind::Full,
                     ..away()
                 });
             }
@@ -190,10 +190,10 @@ impl Sink for FakeSink {
     }
 }
 
-fn away() -> Away {
-    Away {
-        what: "database",
-        kind: AwayKind::Locked,
+fn away() -> Unavailable {
+    Unavailable {
+        component: "database",
+        kind: UnavailableKind::Locked,
         detail: "told so by the test".into(),
     }
 }
@@ -224,7 +224,7 @@ impl FakeDirectory {
 }
 
 impl DirectorySource for FakeDirectory {
-    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Away> {
+    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
         if self.away.load(Ordering::SeqCst) {
             return Err(away());
         }
@@ -232,7 +232,7 @@ impl DirectorySource for FakeDirectory {
         Ok((known != Some(snapshot.revision)).then(|| snapshot.clone()))
     }
 
-    fn token(&self, id: &str) -> Result<Option<Token>, Away> {
+    fn token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
         if self.away.load(Ordering::SeqCst) {
             return Err(away());
         }
@@ -245,7 +245,7 @@ impl DirectorySource for FakeDirectory {
             .cloned())
     }
 
-    fn clock(&self) -> Result<Option<central::Timestamp>, Away> {
+    fn clock(&self) -> Result<Option<central::Timestamp>, Unavailable> {
         if self.away.load(Ordering::SeqCst) {
             return Err(away());
         }
@@ -269,7 +269,7 @@ pub(crate) struct Setup {
     pub(crate) sink: Arc<FakeSink>,
     pub(crate) directory: Arc<FakeDirectory>,
     pub(crate) gateway_id: u128,
-    pub(crate) announcements: Option<Arc<dyn Announcements>>,
+    pub(crate) cluster_events: Option<Arc<dyn ClusterEvents>>,
     /// The contents of `directory.json` before the start.
     pub(crate) kept_directory: Option<Vec<u8>>,
 }
@@ -291,7 +291,7 @@ impl Default for Setup {
             sink: Arc::default(),
             directory: Arc::default(),
             gateway_id: 7,
-            announcements: None,
+            cluster_events: None,
             kept_directory: None,
         }
     }
@@ -333,7 +333,7 @@ impl World {
             directory: Arc::clone(&setup.directory) as _,
             policy: Arc::new(setup.policy),
             data_dir: dir.path().to_path_buf(),
-            announcements: setup.announcements,
+            cluster_events: setup.cluster_events,
         };
         let gateway = Gateway::start(setup.config, deps).await.expect("starts");
         Self {

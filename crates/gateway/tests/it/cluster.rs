@@ -1,25 +1,25 @@
 //! Two gateways that share a directory, a database and events.
 
-use crate::common::charger::{Charger, request};
+use crate::common::charger::Charger;
 use crate::common::{FakeDirectory, World, soon, transaction_id, until};
 use central::RecordKind;
 use central::memory::MemoryStore;
 use central::policy::UnknownCharger;
-use central::ports::{Announcements, News};
+use central::ports::{ClusterEvent, ClusterEvents};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-type Hear = Box<dyn Fn(News) + Send + Sync>;
+type Hear = Box<dyn Fn(ClusterEvent) + Send + Sync>;
 
 /// Carries events between gateways, at once or on request.
 #[derive(Default)]
 struct Bus {
     ears: Mutex<Vec<(usize, Arc<Hear>)>>,
     /// Events that were published and not yet carried.
-    waiting: Mutex<Vec<(usize, News)>>,
+    waiting: Mutex<Vec<(usize, ClusterEvent)>>,
     is_slow: AtomicBool,
-    told: Mutex<Vec<News>>,
+    told: Mutex<Vec<ClusterEvent>>,
 }
 
 impl Bus {
@@ -42,8 +42,8 @@ struct End {
     bus: Arc<Bus>,
 }
 
-impl Announcements for End {
-    fn announce(&self, news: News) {
+impl ClusterEvents for End {
+    fn publish(&self, news: ClusterEvent) {
         self.bus.told.lock().unwrap().push(news.clone());
         self.bus.waiting.lock().unwrap().push((self.owner, news));
         if !self.bus.is_slow.load(Ordering::SeqCst) {
@@ -51,7 +51,7 @@ impl Announcements for End {
         }
     }
 
-    fn listen(&self, hear: Hear) {
+    fn subscribe(&self, hear: Hear) {
         self.bus
             .ears
             .lock()
@@ -75,7 +75,7 @@ async fn two_gateways() -> ([World; 2], Arc<Bus>, Arc<MemoryStore>) {
             setup.policy.unknown_charger = UnknownCharger::Accept;
             setup.directory = directory;
             *setup.sink.ledger.lock().unwrap() = Some(ledger);
-            setup.announcements = Some(Arc::new(End { owner, bus }));
+            setup.cluster_events = Some(Arc::new(End { owner, bus }));
         })
     };
     ([open(0).await, open(1).await], bus, ledger)
@@ -144,11 +144,11 @@ async fn a_lost_event_is_made_up_for_by_the_next() {
     at_b.heartbeat().await;
     bus.is_slow.store(false, Ordering::SeqCst);
     // The first gateway publishes its connection again; the other one is newer and publishes its own.
-    let News::Connected { charger_id, .. } = lost.1 else {
-        panic!("no news of a connection");
-    };
+    let ClusterEvent::Connected { charger_id, .. } = lost.1;
     let old = bus.told.lock().unwrap()[0].clone();
-    assert!(matches!(&old, News::Connected { charger_id: other, .. } if *other == charger_id));
+    assert!(
+        matches!(&old, ClusterEvent::Connected { charger_id: other, .. } if *other == charger_id)
+    );
     bus.waiting.lock().unwrap().push((0, old));
     bus.carry();
     assert_eq!(at_a.closed().await, Some(1000));
@@ -163,7 +163,7 @@ async fn a_clock_that_is_ahead_does_not_keep_a_charger_from_changing_gateways() 
         .unwrap()
         .as_millis() as u64;
     // A third gateway, an hour ahead, has the charger.
-    let ahead = News::Connected {
+    let ahead = ClusterEvent::Connected {
         charger_id: "CP-1".into(),
         gateway: central::GatewayId(uuid::Uuid::from_u128(99)),
         epoch: now + 3_600_000,
@@ -172,37 +172,11 @@ async fn a_clock_that_is_ahead_does_not_keep_a_charger_from_changing_gateways() 
     bus.carry();
     let mut at_a = Charger::connect(&a, "CP-1").await;
     at_a.heartbeat().await;
-    let epoch_of = |news: &News| match news {
-        News::Connected { epoch, .. } => *epoch,
-        News::DirectoryChanged => 0,
-    };
-    let told = epoch_of(&bus.told.lock().unwrap()[0]);
+    let ClusterEvent::Connected { epoch: told, .. } = bus.told.lock().unwrap()[0].clone();
     assert!(told > now + 3_600_000, "above the epoch that was received");
     let mut at_b = Charger::connect(&b, "CP-1").await;
     assert_eq!(at_a.closed().await, Some(1000));
     at_b.heartbeat().await;
-}
-
-#[tokio::test]
-async fn a_change_of_the_directory_is_loaded_when_its_event_arrives() {
-    let ([a, _b], bus, _) = two_gateways().await;
-    let mut charger = Charger::connect(&a, "CP-1").await;
-    charger.heartbeat().await;
-    // Without the event the directory is loaded once an hour.
-    a.directory
-        .add("CP-1", Some("a password, as good as any".into()));
-    bus.waiting
-        .lock()
-        .unwrap()
-        .push((9, News::DirectoryChanged));
-    bus.carry();
-    assert_eq!(
-        charger.closed().await,
-        Some(1008),
-        "it must reconnect with its password"
-    );
-    let refused = Charger::say(&a, request("/ocpp/CP-1", "").as_bytes()).await;
-    assert_eq!(refused.head.status, 401);
 }
 
 #[tokio::test]

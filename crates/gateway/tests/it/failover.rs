@@ -3,7 +3,9 @@
 
 use crate::common::until;
 use central::GatewayId;
-use central::ports::{Away, AwayKind, Batch, BoxFuture, Health, HealthProbe, Queued, Sink};
+use central::ports::{
+    Batch, BoxFuture, Health, HealthProbe, Queued, Sink, Unavailable, UnavailableKind,
+};
 use gateway::FailoverSink;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +19,7 @@ use uuid::Uuid;
 enum Mood {
     #[default]
     Takes,
-    Refuses(AwayKind),
+    Refuses(UnavailableKind),
     /// Never returns until the mood changes.
     BlackHole,
 }
@@ -56,7 +58,7 @@ impl End {
 }
 
 impl Sink for End {
-    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Away>> {
+    fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.longest.fetch_max(batch.len(), Ordering::SeqCst);
         Box::pin(async move {
@@ -66,8 +68,8 @@ impl Sink for End {
                 match mood {
                     Mood::Takes => break,
                     Mood::Refuses(kind) => {
-                        return Err(Away {
-                            what: "RabbitMQ",
+                        return Err(Unavailable {
+                            component: "RabbitMQ",
                             kind,
                             detail: "told so by the test".into(),
                         });
@@ -86,8 +88,8 @@ impl Sink for End {
     }
 }
 
-const AWAY: Mood = Mood::Refuses(AwayKind::Unreachable);
-const FULL: Mood = Mood::Refuses(AwayKind::Full);
+const AWAY: Mood = Mood::Refuses(UnavailableKind::Unreachable);
+const FULL: Mood = Mood::Refuses(UnavailableKind::Full);
 const GRACE: Duration = Duration::from_millis(200);
 
 struct Ends {
@@ -114,7 +116,7 @@ impl Ends {
     }
 
     /// Delivers this many new records; returns their sequence numbers.
-    async fn deliver(&mut self, records: u64) -> Result<std::ops::Range<u64>, Away> {
+    async fn deliver(&mut self, records: u64) -> Result<std::ops::Range<u64>, Unavailable> {
         let mut batch = Batch::new(GatewayId(Uuid::from_u128(7)));
         let seqs = self.next..self.next + records;
         for seq in seqs.clone() {
@@ -238,9 +240,9 @@ async fn with_both_unavailable_records_wait_for_whichever_returns_first() {
         let mut ends = Ends::new();
         ends.broker.set(AWAY);
         ends.deliver_in_the_end().await;
-        ends.direct.set(Mood::Refuses(AwayKind::Locked));
+        ends.direct.set(Mood::Refuses(UnavailableKind::Locked));
         let away = ends.deliver(1).await.unwrap_err();
-        assert_eq!(away.kind, AwayKind::Locked);
+        assert_eq!(away.kind, UnavailableKind::Locked);
         assert!(!ends.health().up);
         let back = if broker_first {
             &ends.broker
@@ -262,7 +264,10 @@ async fn a_full_queue_is_waited_for_only_while_consumers_work_on_it() {
     let began = Instant::now();
     while began.elapsed() < GRACE * 2 {
         ends.broker.saw(5_000, Duration::ZERO);
-        assert_eq!(ends.deliver(1).await.unwrap_err().kind, AwayKind::Full);
+        assert_eq!(
+            ends.deliver(1).await.unwrap_err().kind,
+            UnavailableKind::Full
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(ends.direct.calls(), 0);

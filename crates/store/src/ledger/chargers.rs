@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 use central::GatewayId;
 use central::ledger::{ChargerDetail, ChargerFilter, Page, Place};
 use central::model::{ChargerState, ChargerView, ConnectorState, GatewayState, charger_key};
-use central::ports::AwayKind;
+use central::ports::UnavailableKind;
 use rusqlite::{Connection, OptionalExtension};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -100,6 +100,6 @@ fn gateway_start(starts: &HashMap<GatewayId, u64>, state: &ChargerState) -> Opti
 fn read<S: DeserializeOwned>(json: &str, whose: &dyn std::fmt::Display) -> Result<S, Refusal> {
     serde_json::from_str(json).map_err(|error| {
         let detail = format!("a stored state of {whose} cannot be read: {error}");
-        Refusal::away(AwayKind::Corrupt, detail)
+        Refusal::away(UnavailableKind::Corrupt, detail)
     })
 }

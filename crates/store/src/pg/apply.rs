@@ -17,7 +17,7 @@ use super::numbers::clean;
 use super::session::{Memory, Session, Writer};
 use crate::clock;
 use crate::refusal::Refusal;
-use central::ports::{Applied, AwayKind, DeadLetter, ID_USED_TWICE};
+use central::ports::{Applied, DeadLetter, ID_USED_TWICE, UnavailableKind};
 use central::project::Changes;
 use central::{Record, RecordId};
 use sqlx::Connection;
@@ -52,7 +52,9 @@ pub(crate) async fn apply(
         session.memory.states.clear();
         tries += 1;
         match refusal {
-            Refusal::Away(away) if away.kind == AwayKind::Locked && tries < TRIES_MAX => {
+            Refusal::Unavailable(away)
+                if away.kind == UnavailableKind::Locked && tries < TRIES_MAX =>
+            {
                 metrics::counter!("wattpost_store_conflicts_total").increment(1);
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(1..20))).await;
             }

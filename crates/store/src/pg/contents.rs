@@ -6,7 +6,7 @@ use crate::contents::records;
 use crate::refusal::Refusal;
 use central::memory::Contents;
 use central::model::{EventRow, MeterValueRow};
-use central::ports::{Away, AwayKind};
+use central::ports::{Unavailable, UnavailableKind};
 use central::project::Changes;
 use central::{GatewayId, RecordId, Timestamp};
 use serde::de::DeserializeOwned;
@@ -20,7 +20,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// When the database cannot be read now.
-    pub fn contents(&self) -> Result<Contents, Away> {
+    pub fn contents(&self) -> Result<Contents, Unavailable> {
         let mut contents = self.read(async |connection| {
             Ok(Contents {
                 states: states(connection).await?,
@@ -152,5 +152,5 @@ async fn each<T>(
 
 fn json<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
     serde_json::from_str(text)
-        .map_err(|error| Refusal::away(AwayKind::Corrupt, format!("{text}: {error}")))
+        .map_err(|error| Refusal::away(UnavailableKind::Corrupt, format!("{text}: {error}")))
 }

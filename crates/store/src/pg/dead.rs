@@ -2,10 +2,10 @@
 
 use super::{PostgresStore, error};
 use central::RecordId;
-use central::ports::{Away, DeadLetter, DeadLetters};
+use central::ports::{DeadLetter, DeadLetters, Unavailable};
 
 impl DeadLetters for PostgresStore {
-    fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Away> {
+    fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Unavailable> {
         self.read(async |connection| {
             let found: Option<(Vec<u8>, String)> = sqlx::query_as(
                 "SELECT d.bytes, d.reason FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
@@ -20,7 +20,7 @@ impl DeadLetters for PostgresStore {
         })
     }
 
-    fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Away> {
+    fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Unavailable> {
         self.write(async |connection| {
             let done = sqlx::query(
                 "DELETE FROM dead_letters d USING gateways g

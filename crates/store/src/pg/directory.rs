@@ -7,7 +7,9 @@ use super::{PostgresStore, error};
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::charger_key;
-use central::ports::{Away, AwayKind, ChargerProfile, DirectorySnapshot, DirectorySource, Token};
+use central::ports::{
+    ChargerProfile, DirectorySnapshot, DirectorySource, Token, Unavailable, UnavailableKind,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgConnection;
@@ -27,7 +29,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
-    pub fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away> {
+    pub fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable> {
         self.write(async |connection| {
             sqlx::query(
                 "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode)
@@ -52,7 +54,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
-    pub fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away> {
+    pub fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable> {
         self.write(async |connection| {
             let sql = "DELETE FROM charger_profiles WHERE key = $1";
             remove(connection, sql, profile_key(charger_id)).await
@@ -63,7 +65,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// When the database cannot be read now.
-    pub fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away> {
+    pub fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
         self.read(async |connection| {
             let profiles = all_profiles(connection).await?;
             Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
@@ -74,7 +76,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
-    pub fn put_token(&self, token: &Token) -> Result<(), Away> {
+    pub fn put_token(&self, token: &Token) -> Result<(), Unavailable> {
         self.write(async |connection| {
             let group_id = token.group_id.as_deref();
             sqlx::query(
@@ -99,7 +101,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
-    pub fn remove_token(&self, id: &str) -> Result<bool, Away> {
+    pub fn remove_token(&self, id: &str) -> Result<bool, Unavailable> {
         self.write(async |connection| {
             let sql = "DELETE FROM tokens WHERE key = $1";
             remove(connection, sql, token_key(id)).await
@@ -110,7 +112,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// When the database cannot be read now.
-    pub fn tokens(&self) -> Result<Vec<Token>, Away> {
+    pub fn tokens(&self) -> Result<Vec<Token>, Unavailable> {
         self.read(async |connection| {
             let tokens = all_tokens(connection).await?;
             Ok(tokens.into_iter().map(|(_, token)| token).collect())
@@ -119,7 +121,7 @@ impl PostgresStore {
 }
 
 impl DirectorySource for PostgresStore {
-    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Away> {
+    fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
         self.read(async |connection| {
             // Most of the time nothing has changed, and one question says so.
             if known.is_some() && known == Some(revision(connection).await?) {
@@ -136,7 +138,7 @@ impl DirectorySource for PostgresStore {
         })
     }
 
-    fn token(&self, id: &str) -> Result<Option<Token>, Away> {
+    fn token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
         self.read(async |connection| {
             let row: Option<TokenRow> = sqlx::query_as(
                 "SELECT key, id, status, expires_at, group_id FROM tokens WHERE key = $1",
@@ -149,7 +151,7 @@ impl DirectorySource for PostgresStore {
         })
     }
 
-    fn clock(&self) -> Result<Option<Timestamp>, Away> {
+    fn clock(&self) -> Result<Option<Timestamp>, Unavailable> {
         self.read_within(self.glance(), async |connection| {
             let millis: i64 =
                 sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
@@ -249,7 +251,7 @@ fn to_word<T: Serialize>(value: T) -> Result<String, Refusal> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(word),
         other => Err(Refusal::away(
-            AwayKind::Unreachable,
+            UnavailableKind::Unreachable,
             format!("not a word: {other:?}"),
         )),
     }
@@ -257,5 +259,5 @@ fn to_word<T: Serialize>(value: T) -> Result<String, Refusal> {
 
 fn word<T: DeserializeOwned>(text: String) -> Result<T, Refusal> {
     serde_json::from_value(serde_json::Value::String(text))
-        .map_err(|error| Refusal::away(AwayKind::Corrupt, error.to_string()))
+        .map_err(|error| Refusal::away(UnavailableKind::Corrupt, error.to_string()))
 }

@@ -2,7 +2,7 @@
 //! record up.
 
 use crate::refusal::Refusal;
-use central::ports::AwayKind;
+use central::ports::UnavailableKind;
 
 /// Why a database cannot be used at all, however long one waits: one sentence with the key and the cure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,9 +17,9 @@ pub(crate) fn refusal(error: sqlx::Error) -> Refusal {
             // What is asked for cannot be put into words that PostgreSQL takes.
             sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => Refusal::Poison(detail),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
-                Refusal::away(AwayKind::Corrupt, detail)
+                Refusal::away(UnavailableKind::Corrupt, detail)
             }
-            _ => Refusal::away(AwayKind::Unreachable, detail),
+            _ => Refusal::away(UnavailableKind::Unreachable, detail),
         };
     };
     let code = database.code().unwrap_or_default().into_owned();
@@ -28,22 +28,22 @@ pub(crate) fn refusal(error: sqlx::Error) -> Refusal {
         // never go in.
         (Some("22" | "23"), _) | (_, "54000" | "P0001") => Refusal::Poison(detail),
         // Deadlock, serialization, lock timeout: somebody else was there.
-        (Some("40"), _) | (_, "55P03") => Refusal::away(AwayKind::Locked, detail),
+        (Some("40"), _) | (_, "55P03") => Refusal::away(UnavailableKind::Locked, detail),
         // The statement ran out of time.
         (_, "57014") => Refusal::Late(detail),
-        (_, "53100") => Refusal::away(AwayKind::Full, detail),
-        (_, "25006") => Refusal::away(AwayKind::ReadOnly, detail),
+        (_, "53100") => Refusal::away(UnavailableKind::Full, detail),
+        (_, "25006") => Refusal::away(UnavailableKind::ReadOnly, detail),
         // No such table, schema or function.
         (_, "42P01" | "3F000" | "42883") => Refusal::away(
-            AwayKind::Unreachable,
+            UnavailableKind::Unreachable,
             format!("{detail}; run `wattpost migrate`"),
         ),
         (_, "42501") => Refusal::away(
-            AwayKind::Unreachable,
+            UnavailableKind::Unreachable,
             format!("{detail}; grant the role what docs/database.md lists"),
         ),
-        (Some("XX"), _) => Refusal::away(AwayKind::Corrupt, detail),
-        _ => Refusal::away(AwayKind::Unreachable, detail),
+        (Some("XX"), _) => Refusal::away(UnavailableKind::Corrupt, detail),
+        _ => Refusal::away(UnavailableKind::Unreachable, detail),
     }
 }
 

@@ -14,7 +14,7 @@ use central::ledger::{
     Page, PageRequest, Place, TransactionFilter,
 };
 use central::model::{ChargerView, TransactionView, charger_key};
-use central::ports::AwayKind;
+use central::ports::UnavailableKind;
 use central::{GatewayId, RecordId, Timestamp};
 use serde::de::DeserializeOwned;
 use sqlx::Connection;
@@ -27,7 +27,7 @@ impl PostgresStore {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
     ) -> Result<T, LedgerError> {
         self.read(async |connection| snapshot(connection, work).await)
-            .map_err(LedgerError::Away)
+            .map_err(LedgerError::Unavailable)
     }
 }
 
@@ -127,7 +127,7 @@ async fn charger_no(connection: &mut PgConnection, id: &str) -> Result<Option<i3
 fn read<S: DeserializeOwned>(json: &str, whose: &dyn std::fmt::Display) -> Result<S, Refusal> {
     serde_json::from_str(json).map_err(|error| {
         let detail = format!("a stored state of {whose} cannot be read: {error}");
-        Refusal::away(AwayKind::Corrupt, detail)
+        Refusal::away(UnavailableKind::Corrupt, detail)
     })
 }
 

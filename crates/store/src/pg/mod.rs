@@ -25,7 +25,7 @@ mod states;
 mod upkeep;
 
 use crate::refusal::Refusal;
-use central::ports::{Applied, Away, AwayKind, DeadLetter, Store};
+use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
 use central::project::Changes;
 use central::{GatewayId, Record, RecordId};
 pub use error::PostgresOpenError;
@@ -119,7 +119,7 @@ impl PostgresStore {
         match store.wait(store.glance(), schema::look(&connect)) {
             Ok(()) => Ok(store),
             Err(schema::Look::Wrong(error)) => Err(error),
-            Err(schema::Look::Away(away)) => {
+            Err(schema::Look::Unavailable(away)) => {
                 tracing::warn!(%away, "going on without the database for now");
                 Ok(store)
             }
@@ -150,11 +150,11 @@ impl PostgresStore {
     ///
     /// # Errors
     /// What is the matter with it.
-    pub fn ping(&self) -> Result<(), Away> {
+    pub fn ping(&self) -> Result<(), Unavailable> {
         let connect = self.writer().connect_options();
         self.wait(self.options.connect_timeout, schema::look(&connect))
             .map_err(|look| match look {
-                schema::Look::Away(away) => away,
+                schema::Look::Unavailable(away) => away,
                 schema::Look::Wrong(error) => away(error.to_string()),
             })
     }
@@ -166,7 +166,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// What is the matter with the database.
-    pub fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away> {
+    pub fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
         self.read_within(self.glance(), async |connection| {
             numbers::last_seq(connection, gateway).await
         })
@@ -177,7 +177,12 @@ impl PostgresStore {
     ///
     /// # Errors
     /// What is the matter with the database.
-    pub fn stored_seqs(&self, gateway: GatewayId, first: u64, last: u64) -> Result<Vec<u64>, Away> {
+    pub fn stored_seqs(
+        &self,
+        gateway: GatewayId,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<u64>, Unavailable> {
         self.read(async |connection| numbers::stored_seqs(connection, gateway, first, last).await)
     }
 
@@ -211,7 +216,7 @@ impl PostgresStore {
     fn read<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
-    ) -> Result<T, Away> {
+    ) -> Result<T, Unavailable> {
         let limit = self.options.connect_timeout + self.options.statement_timeout;
         self.read_within(limit, work)
     }
@@ -220,11 +225,11 @@ impl PostgresStore {
         &self,
         limit: Duration,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
-    ) -> Result<T, Away> {
+    ) -> Result<T, Unavailable> {
         let asking = async {
             let mut connection = self.readers.acquire().await.map_err(error::refusal)?;
             let answer = work(&mut connection).await;
-            if matches!(&answer, Err(Refusal::Away(_) | Refusal::Late(_))) {
+            if matches!(&answer, Err(Refusal::Unavailable(_) | Refusal::Late(_))) {
                 // It may be in the middle of something.
                 connection.close_on_drop();
             }
@@ -242,11 +247,11 @@ impl PostgresStore {
     fn write<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
-    ) -> Result<T, Away> {
+    ) -> Result<T, Unavailable> {
         let mut writer = self.writer();
         let limit = self.options.connect_timeout + self.options.statement_timeout * 2;
         let done = self.wait(limit, writer.transact(work));
-        if matches!(&done, Err(Refusal::Away(_) | Refusal::Late(_))) {
+        if matches!(&done, Err(Refusal::Unavailable(_) | Refusal::Late(_))) {
             writer.disconnect();
         }
         done.map_err(Refusal::into_away)
@@ -286,7 +291,7 @@ impl Store for PostgresStore {
         records: &[(RecordId, Record<'_>)],
         changes: &Changes,
         dead: &[DeadLetter],
-    ) -> Result<Applied, Away> {
+    ) -> Result<Applied, Unavailable> {
         let mut writer = self.writer();
         let begun = Instant::now();
         // Several short statements, and a few tries when another writer was faster.
@@ -335,7 +340,7 @@ impl Store for PostgresStore {
                     applied.known += more.known;
                 }
                 Err(refusal) => {
-                    if matches!(refusal, Refusal::Away(_) | Refusal::Late(_)) {
+                    if matches!(refusal, Refusal::Unavailable(_) | Refusal::Late(_)) {
                         writer.disconnect();
                     }
                     if let Refusal::Late(detail) = &refusal {
@@ -441,10 +446,10 @@ fn late(limit: Duration) -> Refusal {
     Refusal::Late(format!("no answer within {} s", limit.as_secs_f32()))
 }
 
-fn away(detail: String) -> Away {
-    Away {
-        what: "database",
-        kind: AwayKind::Unreachable,
+fn away(detail: String) -> Unavailable {
+    Unavailable {
+        component: "database",
+        kind: UnavailableKind::Unreachable,
         detail,
     }
 }

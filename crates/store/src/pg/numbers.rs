@@ -168,7 +168,7 @@ impl Numbers {
 /// Somebody removed the row between two statements.
 fn vanished(whose: &dyn std::fmt::Display) -> Refusal {
     Refusal::away(
-        central::ports::AwayKind::Unreachable,
+        central::ports::UnavailableKind::Unreachable,
         format!("the number of {whose} is gone"),
     )
 }

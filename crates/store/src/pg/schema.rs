@@ -4,7 +4,7 @@
 use super::error::{self, PostgresOpenError};
 use super::{away, late};
 use crate::refusal::Refusal;
-use central::ports::Away;
+use central::ports::Unavailable;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 use std::fmt;
@@ -48,14 +48,14 @@ impl fmt::Display for Migrated {
 /// Why a look at the database did not end well.
 pub(crate) enum Look {
     /// It may be back later.
-    Away(Away),
+    Unavailable(Unavailable),
     /// No waiting helps.
     Wrong(PostgresOpenError),
 }
 
 impl From<Refusal> for Look {
     fn from(refusal: Refusal) -> Self {
-        Self::Away(refusal.into_away())
+        Self::Unavailable(refusal.into_away())
     }
 }
 
@@ -98,7 +98,7 @@ pub(crate) async fn migrate(
     };
     let mut connection = connected.map_err(|look| match look {
         Look::Wrong(error) => error,
-        Look::Away(away) => PostgresOpenError(format!(
+        Look::Unavailable(away) => PostgresOpenError(format!(
             "{}; is the server that database.url names running?",
             away.detail
         )),
@@ -193,7 +193,7 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Look> {
             sqlx::Error::Configuration(_) | sqlx::Error::Tls(_) => {
                 format!("database.url cannot be used: {words}; see docs/database.md")
             }
-            _ => return Err(Look::Away(away(words))),
+            _ => return Err(Look::Unavailable(away(words))),
         },
     };
     Err(Look::Wrong(PostgresOpenError(sentence)))
@@ -235,7 +235,7 @@ fn told(error: &sqlx::Error) -> Look {
             "the role in database.url may not read Wattpost's tables: {words}; grant it what docs/database.md \
              lists"
         ))),
-        _ => Look::Away(away(words)),
+        _ => Look::Unavailable(away(words)),
     }
 }
 

@@ -10,7 +10,7 @@ use super::parts::Parts;
 use super::states::States;
 use super::upkeep::make_commits_durable;
 use crate::refusal::Refusal;
-use central::ports::AwayKind;
+use central::ports::UnavailableKind;
 use sqlx::ConnectOptions;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -43,7 +43,7 @@ pub(crate) struct Memory {
 /// The server did not let us in in time, whatever there was to do.
 fn not_connected(limit: std::time::Duration) -> Refusal {
     Refusal::away(
-        AwayKind::Unreachable,
+        UnavailableKind::Unreachable,
         format!("no connection within {} s", limit.as_secs_f32()),
     )
 }

@@ -15,7 +15,7 @@ use crate::listing::Outline;
 use crate::refusal::Refusal;
 use crate::states::{State, merge_into};
 use central::model::{ChargerState, ConnectorState, GatewayState, Merge, TransactionState};
-use central::ports::AwayKind;
+use central::ports::UnavailableKind;
 use central::project::Changes;
 use sqlx::postgres::PgConnection;
 use std::borrow::Cow;
@@ -82,7 +82,7 @@ impl Written {
             Ok(())
         } else {
             Err(Refusal::away(
-                AwayKind::Locked,
+                UnavailableKind::Locked,
                 "another writer changed the same state meanwhile",
             ))
         }

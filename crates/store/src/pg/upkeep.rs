@@ -6,7 +6,7 @@
 use super::{PostgresStore, error};
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::ports::Away;
+use central::ports::Unavailable;
 
 /// The tables that are cut by days.
 const PARENTS: [&str; 2] = ["messages", "meter_values"];
@@ -42,7 +42,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// What is the matter with the database; what was done until then stays done.
-    pub fn maintain(&self, now: Timestamp) -> Result<Upkeep, Away> {
+    pub fn maintain(&self, now: Timestamp) -> Result<Upkeep, Unavailable> {
         let retain_days = i32::try_from(self.options.retain_days).unwrap_or(i32::MAX);
         let mut done = Upkeep {
             is_durable: self.lacks_durability()?.is_none(),
@@ -90,7 +90,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// What is the matter with the database.
-    pub fn lacks_durability(&self) -> Result<Option<String>, Away> {
+    pub fn lacks_durability(&self) -> Result<Option<String>, Unavailable> {
         self.read(async |connection| {
             let (fsync, full_page_writes): (String, String) = sqlx::query_as(
                 "SELECT current_setting('fsync'), current_setting('full_page_writes')",
@@ -103,7 +103,7 @@ impl PostgresStore {
     }
 
     /// Shows how large the tables are that no retention keeps small, by the database's own estimate of their rows.
-    fn show_sizes(&self) -> Result<(), Away> {
+    fn show_sizes(&self) -> Result<(), Unavailable> {
         let sizes: Vec<(String, f64, f64)> = self.read(async |connection| {
             sqlx::query_as(
                 "SELECT relname::text, greatest(reltuples, 0)::float8, pg_total_relation_size(oid)::float8
@@ -122,7 +122,12 @@ impl PostgresStore {
     }
 
     /// Rows that were moved out of `source`, and how many of them are of days that should have a partition.
-    fn move_rows(&self, parent: &str, source: &str, now: Timestamp) -> Result<(u64, u64), Away> {
+    fn move_rows(
+        &self,
+        parent: &str,
+        source: &str,
+        now: Timestamp,
+    ) -> Result<(u64, u64), Unavailable> {
         let (mut moved, mut late) = (0, 0);
         let mut page = Some(0_i64);
         while let Some(first) = page {
@@ -144,7 +149,7 @@ impl PostgresStore {
         Ok((moved, late))
     }
 
-    fn make_and_drop(&self, now: Timestamp, retain_days: i32) -> Result<i32, Away> {
+    fn make_and_drop(&self, now: Timestamp, retain_days: i32) -> Result<i32, Unavailable> {
         self.read(async |connection| {
             sqlx::query_scalar("SELECT wattpost_maintain($1, $2, true)")
                 .bind(now.as_millis())
@@ -155,7 +160,7 @@ impl PostgresStore {
         })
     }
 
-    fn expire(&self, now: Timestamp, retain_days: i32) -> Result<i64, Away> {
+    fn expire(&self, now: Timestamp, retain_days: i32) -> Result<i64, Unavailable> {
         self.read(async |connection| {
             sqlx::query_scalar("SELECT wattpost_expire($1, $2, $3)")
                 .bind(now.as_millis())

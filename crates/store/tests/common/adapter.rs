@@ -3,7 +3,7 @@
 use central::GatewayId;
 use central::ledger::Ledger;
 use central::memory::Contents;
-use central::ports::{Away, ChargerProfile, DeadLetters, DirectorySource, Store, Token};
+use central::ports::{ChargerProfile, DeadLetters, DirectorySource, Store, Token, Unavailable};
 use store::{PostgresStore, SqliteStore};
 
 /// A kind of database, with an empty one for the test that makes this.
@@ -37,25 +37,30 @@ pub(crate) trait Adapter: Sized + Sync {
 
 /// A store with all its ports and functions.
 pub(crate) trait Database: Store + Ledger + DirectorySource + DeadLetters {
-    fn contents(&self) -> Result<Contents, Away>;
-    fn ping(&self) -> Result<(), Away>;
-    fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away>;
-    fn stored_seqs(&self, gateway: GatewayId, first: u64, last: u64) -> Result<Vec<u64>, Away>;
-    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away>;
-    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away>;
-    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away>;
-    fn put_token(&self, token: &Token) -> Result<(), Away>;
-    fn remove_token(&self, id: &str) -> Result<bool, Away>;
-    fn tokens(&self) -> Result<Vec<Token>, Away>;
+    fn contents(&self) -> Result<Contents, Unavailable>;
+    fn ping(&self) -> Result<(), Unavailable>;
+    fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable>;
+    fn stored_seqs(
+        &self,
+        gateway: GatewayId,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<u64>, Unavailable>;
+    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable>;
+    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable>;
+    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable>;
+    fn put_token(&self, token: &Token) -> Result<(), Unavailable>;
+    fn remove_token(&self, id: &str) -> Result<bool, Unavailable>;
+    fn tokens(&self) -> Result<Vec<Token>, Unavailable>;
 }
 
 macro_rules! database {
     ($($store:ty),*) => { $(
         impl Database for $store {
-            fn contents(&self) -> Result<Contents, Away> {
+            fn contents(&self) -> Result<Contents, Unavailable> {
                 <$store>::contents(self)
             }
-            fn ping(&self) -> Result<(), Away> {
+            fn ping(&self) -> Result<(), Unavailable> {
                 <$store>::ping(self)
             }
             fn stored_seqs(
@@ -63,28 +68,28 @@ macro_rules! database {
                 gateway: GatewayId,
                 first: u64,
                 last: u64,
-            ) -> Result<Vec<u64>, Away> {
+            ) -> Result<Vec<u64>, Unavailable> {
                 <$store>::stored_seqs(self, gateway, first, last)
             }
-            fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Away> {
+            fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
                 <$store>::last_seq(self, gateway)
             }
-            fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Away> {
+            fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable> {
                 <$store>::put_charger_profile(self, profile)
             }
-            fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Away> {
+            fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable> {
                 <$store>::remove_charger_profile(self, charger_id)
             }
-            fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Away> {
+            fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
                 <$store>::charger_profiles(self)
             }
-            fn put_token(&self, token: &Token) -> Result<(), Away> {
+            fn put_token(&self, token: &Token) -> Result<(), Unavailable> {
                 <$store>::put_token(self, token)
             }
-            fn remove_token(&self, id: &str) -> Result<bool, Away> {
+            fn remove_token(&self, id: &str) -> Result<bool, Unavailable> {
                 <$store>::remove_token(self, id)
             }
-            fn tokens(&self) -> Result<Vec<Token>, Away> {
+            fn tokens(&self) -> Result<Vec<Token>, Unavailable> {
                 <$store>::tokens(self)
             }
         }

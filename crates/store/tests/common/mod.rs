@@ -15,7 +15,7 @@ pub(crate) use adapter::{Adapter, Database};
 pub(crate) use postgres::{PostgresHome, run};
 pub(crate) use sqlite::Home;
 
-use central::ports::{Applied, Away, Store};
+use central::ports::{Applied, Store, Unavailable};
 use central::project::Changes;
 use central::record::Notes;
 use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
@@ -176,7 +176,7 @@ pub(crate) fn status(id: RecordId, charger_id: &str, minute: i64, connector: i64
 }
 
 /// Projects and applies in one transaction, as the applier does.
-pub(crate) fn apply(store: &dyn Store, said: &[Said]) -> Result<Applied, Away> {
+pub(crate) fn apply(store: &dyn Store, said: &[Said]) -> Result<Applied, Unavailable> {
     let records: Vec<_> = said.iter().map(|said| (said.id, said.record())).collect();
     let mut changes = Changes::default();
     for (id, record) in &records {

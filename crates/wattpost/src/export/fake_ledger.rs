@@ -5,7 +5,7 @@ use central::ledger::{
     Page, PageRequest, Place, TransactionFilter,
 };
 use central::model::{ChargerView, TransactionView};
-use central::ports::{Away, AwayKind};
+use central::ports::{Unavailable, UnavailableKind};
 use central::record::Notes;
 use central::{AnswerKind, GatewayId, RecordId, RecordKind, Timestamp};
 use uuid::Uuid;
@@ -37,9 +37,9 @@ impl FakeLedger {
             },
         };
         if self.refused_from.is_some_and(|row| start >= row) {
-            return Err(LedgerError::Away(Away {
-                what: "database",
-                kind: AwayKind::Locked,
+            return Err(LedgerError::Unavailable(Unavailable {
+                component: "database",
+                kind: UnavailableKind::Locked,
                 detail: "by the test".to_owned(),
             }));
         }

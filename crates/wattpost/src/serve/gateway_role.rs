@@ -99,7 +99,7 @@ impl GatewayRole {
                 directory: Arc::clone(database) as _,
                 policy: Arc::new(settings.policy.clone()),
                 data_dir: settings.data_dir.clone(),
-                announcements: broker.map(|broker| Arc::clone(broker) as _),
+                cluster_events: broker.map(|broker| Arc::clone(broker) as _),
             },
         )
         .await

@@ -9,7 +9,7 @@ use crate::codes::{answer_kind, kind, unknown, version};
 use crate::pg::error;
 use crate::refusal::Refusal;
 use central::ledger::{MessageFilter, MessageRow, Page, Place};
-use central::ports::AwayKind;
+use central::ports::UnavailableKind;
 use central::record::Notes;
 use central::{GatewayId, Record, RecordId, Timestamp};
 use sqlx::postgres::{PgConnection, PgRow};
@@ -294,7 +294,10 @@ impl Found {
         let id = names.id(self.key);
         if let Some(bytes) = &self.raw {
             let record = Record::decode(bytes).map_err(|error| {
-                Refusal::away(AwayKind::Corrupt, format!("the message {id}: {error}"))
+                Refusal::away(
+                    UnavailableKind::Corrupt,
+                    format!("the message {id}: {error}"),
+                )
             })?;
             return Ok(message(id, &record));
         }
