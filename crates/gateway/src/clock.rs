@@ -204,9 +204,9 @@ mod tests {
         for ms in 1..=10_000 {
             let now = start + Duration::from_millis(ms);
             let ms = ms.cast_signed();
-            let told = clock.now(NOON.plus_millis(ms - LITTLE), now);
-            assert!(told >= last, "{told} after {last}");
-            last = told;
+            let time = clock.now(NOON.plus_millis(ms - LITTLE), now);
+            assert!(time >= last, "{time} after {last}");
+            last = time;
         }
         assert_eq!(last, NOON.plus_millis(9_000), "it goes on, more slowly");
         // After ten times as long the two are one.
@@ -222,9 +222,9 @@ mod tests {
         let ahead = NOON.plus_millis(365 * 24 * HOUR);
         clock.hold(ahead, start);
         assert_eq!(clock.now(NOON, start), NOON);
-        // And what is told from then on does not go back either.
+        // From then on time does not go back either.
         assert_eq!(clock.now(NOON.plus_millis(-LITTLE), start), NOON);
-        // Hours are not held: chargers are told this time.
+        // A difference of hours is not held: chargers are told this time.
         let hours = NOON.plus_millis(-9 * HOUR);
         assert_eq!(clock.now(hours, start), hours);
         let check = ClockCheck::new(Duration::from_secs(86_400), ahead);

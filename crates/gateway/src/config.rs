@@ -367,8 +367,8 @@ impl GatewayConfig {
         Ok(())
     }
 
-    /// File handles that the sockets of chargers may take: those that are connected, whose handshake is
-    /// not finished, that are told to go for a newcomer, and that linger after they were closed.
+    /// File handles that chargers' sockets may use: connections, unfinished handshakes, sockets that were told to close for
+    /// a new one, and sockets that linger.
     #[must_use]
     pub const fn handles_max(&self) -> u64 {
         let handshakes = self.handshakes_max as u64;

@@ -503,7 +503,7 @@ mod tests {
         assert!(directory.charger("cp-1").is_none());
     }
 
-    /// Answers the first load only when it is told to.
+    /// Answers the first load when the test says so.
     struct Slow {
         gate: Mutex<std::sync::mpsc::Receiver<()>>,
         snapshot: DirectorySnapshot,
@@ -520,8 +520,8 @@ mod tests {
         }
     }
 
-    /// A charger that the kept directory let in is told to come anew when the first load, which was
-    /// slower than the start, says that its password is another.
+    /// A charger that was accepted by the kept directory must reconnect when the first load, slower than the start, has
+    /// another password for it.
     #[tokio::test]
     async fn changes_of_a_slow_first_load_are_reported_too() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -545,11 +545,14 @@ mod tests {
         );
         assert!(directory.charger("cp-1").is_some(), "as it was kept");
         drop(open_gate);
-        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let (send, mut changes) = tokio::sync::mpsc::unbounded_channel();
         tokio::spawn(Arc::clone(&directory).keep_fresh(move |change| {
-            let _ = tell.send((change.key.clone(), change.must_reconnect));
+            let _ = send.send((change.key.clone(), change.must_reconnect));
         }));
-        let change = tokio::time::timeout(Duration::from_secs(20), told.recv()).await;
-        assert_eq!(change.expect("is told"), Some(("cp-1".to_owned(), true)));
+        let change = tokio::time::timeout(Duration::from_secs(20), changes.recv()).await;
+        assert_eq!(
+            change.expect("a change is reported"),
+            Some(("cp-1".to_owned(), true))
+        );
     }
 }

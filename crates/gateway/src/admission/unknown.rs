@@ -1,4 +1,4 @@
-//! Connections of chargers that nobody has added: how many there may be in total and from one peer address.
+//! Connections of chargers that were not added: how many there may be in total and from one peer address.
 //!
 //! Under a policy that lets unknown chargers connect, anybody can make up identities. Two bounds keep that
 //! from taking the connections of others: one address holds only its share, and where the directory has

@@ -77,7 +77,7 @@ enum Turn {
 
 /// Why the loop ended.
 enum End {
-    /// It was told to stop from outside.
+    /// Another task told it to stop.
     Stopped(Stop),
     /// The gateway or the charger ended it.
     Closed(CloseReason),
@@ -688,9 +688,9 @@ impl Connection {
         }
         let flushed = self.frames.poll_flush(cx, &mut false);
         let broken = matches!(flushed, Poll::Ready(Err(_)));
-        let in_hand = !self.pending.is_empty()
+        let has_unanswered = !self.pending.is_empty()
             || (!self.is_append_refused && (!self.station.wants_frame() || !self.held.is_empty()));
-        if broken || is_stuck || (!in_hand && flushed.is_ready()) {
+        if broken || is_stuck || (!has_unanswered && flushed.is_ready()) {
             return Poll::Ready(());
         }
         Poll::Pending

@@ -344,7 +344,7 @@ impl Shard {
             let Some((key, number)) = unknown.pop_front().or_else(|| known.pop_front()) else {
                 return;
             };
-            if is_still_away(&self.slots, &key, number) {
+            if is_still_disconnected(&self.slots, &key, number) {
                 self.slots.remove(&key);
                 self.disconnected -= 1;
             }
@@ -357,13 +357,13 @@ impl Shard {
         if all > self.disconnected * 2 + 64 {
             let slots = &self.slots;
             for left in &mut self.left {
-                left.retain(|(key, number)| is_still_away(slots, key, *number));
+                left.retain(|(key, number)| is_still_disconnected(slots, key, *number));
             }
         }
     }
 }
 
-fn is_still_away(slots: &HashMap<Arc<str>, Slot>, key: &str, number: u64) -> bool {
+fn is_still_disconnected(slots: &HashMap<Arc<str>, Slot>, key: &str, number: u64) -> bool {
     matches!(slots.get(key), Some(Slot::Disconnected(remembered)) if remembered.number == number)
 }
 

@@ -517,7 +517,7 @@ mod tests {
         assert_eq!(meter.since(), Some(later(5)));
         meter.take(&frame(0x80, 1), later(100));
         assert_eq!((meter.since(), budget.used()), (None, 0));
-        // A header alone, of which nobody knows yet what it begins.
+        // Only the first byte of a header.
         meter.take(&[0x81], later(101));
         assert_eq!(meter.since(), Some(later(101)));
     }

@@ -362,9 +362,9 @@ mod tests {
         assert!(!is_released(7));
         gate.sink_refuses("it is only connecting", false);
         assert_eq!(gate.needs(), Needs::Confirm);
-        gate.sink_refuses("told so by the test", true);
+        gate.sink_refuses("refused by the test", true);
         assert_eq!(gate.needs(), Needs::Journal);
-        assert_eq!(gate.fallback().as_deref(), Some("told so by the test"));
+        assert_eq!(gate.fallback().as_deref(), Some("refused by the test"));
         gate.release(7);
         gate.leave_fallback();
         assert_eq!(gate.needs(), Needs::Confirm);

@@ -282,10 +282,14 @@ mod tests {
 
     #[test]
     fn an_outage_is_not_paced_and_what_it_left_drains_afterwards() {
-        let away = |t: f64| (5.0..10.0).contains(&t);
-        let seen = run(10_000.0, |t| if away(t) { 0.0 } else { 20_000.0 }, 60.0);
+        let is_unavailable = |t: f64| (5.0..10.0).contains(&t);
+        let seen = run(
+            10_000.0,
+            |t| if is_unavailable(t) { 0.0 } else { 20_000.0 },
+            60.0,
+        );
         for (i, (_, rate)) in seen.iter().enumerate() {
-            if away((i + 1) as f64 * TICK.as_secs_f64()) {
+            if is_unavailable((i + 1) as f64 * TICK.as_secs_f64()) {
                 assert_eq!(*rate, None, "tick {i}");
             }
         }
@@ -380,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_keeps_up_paces_nobody() {
+    fn a_queue_that_keeps_up_causes_no_pacing() {
         let seen = run_queued(5_000.0, 1.0, |_| 9_000.0, |_| true, 60.0);
         assert!(seen.iter().all(|(_, rate, _)| rate.is_none()));
     }
