@@ -1,0 +1,14 @@
+//! Small helpers that several crates need, each defined once.
+//!
+//! - [`backoff`]: the delay before the next attempt.
+//! - [`clock`]: the wall clock. The pure crates `ocpp` and `central` must not use this crate; they take time as
+//!   an argument.
+//! - [`lock`]: a mutex lock that ignores poisoning.
+//! - [`metrics`]: the table of a crate's metrics.
+//! - [`settings`]: the error of a setting that cannot work.
+
+pub mod backoff;
+pub mod clock;
+pub mod lock;
+pub mod metrics;
+pub mod settings;
