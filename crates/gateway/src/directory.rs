@@ -285,7 +285,7 @@ impl Directory {
                 }
                 None
             }
-            Err(away) => Some(away),
+            Err(unavailable) => Some(unavailable),
         };
         if failure.is_none() {
             *has_answered = true;
@@ -298,10 +298,12 @@ impl Directory {
             .store(failure.is_some(), Ordering::Relaxed);
         let mut last = lock(&self.failure);
         match (&*last, &failure) {
-            (None, Some(away)) if self.is_loaded() => {
-                tracing::warn!(%away, "the directory cannot be refreshed; the last snapshot stays in use");
+            (None, Some(unavailable)) if self.is_loaded() => {
+                tracing::warn!(reason = %unavailable, "the directory cannot be refreshed; the last snapshot stays in use");
             }
-            (None, Some(away)) => tracing::warn!(%away, "the directory cannot be loaded"),
+            (None, Some(unavailable)) => {
+                tracing::warn!(reason = %unavailable, "the directory cannot be loaded")
+            }
             (Some(_), None) => tracing::info!("the directory can be refreshed again"),
             (None, None) | (Some(_), Some(_)) => {}
         }

@@ -68,13 +68,15 @@ impl GatewayHealth {
             .delivery
             .status
             .refusal()
-            .filter(|away| away.component == JOURNAL);
+            .filter(|unavailable| unavailable.component == JOURNAL);
         let damaged = parts
             .delivery
             .verified
             .damaged(parts.delivery.journal.cursor());
         let more = damaged.positions.saturating_sub(1);
-        let first = refusal.map(|away| away.detail).or(damaged.first)?;
+        let first = refusal
+            .map(|unavailable| unavailable.detail)
+            .or(damaged.first)?;
         Some(match more {
             0 => first,
             _ => format!("{first} (and {more} more damaged positions)"),
@@ -86,9 +88,10 @@ impl GatewayHealth {
         let waiting = self.parts.delivery.backlog();
         let (up, detail) = match delivery.refusal() {
             // Chargers are answered nevertheless.
-            Some(away) => (
-                away.component != JOURNAL && self.parts.delivery.ack_gate.fallback().is_some(),
-                format!("{away}; {waiting} records wait in the journal"),
+            Some(unavailable) => (
+                unavailable.component != JOURNAL
+                    && self.parts.delivery.ack_gate.fallback().is_some(),
+                format!("{unavailable}; {waiting} records wait in the journal"),
             ),
             None if !delivery.healthy(STUCK) => (
                 false,
@@ -112,7 +115,7 @@ impl GatewayHealth {
     fn directory(&self) -> Health {
         let (words, failure) = self.parts.directory.health();
         let detail = match &failure {
-            Some(away) => format!("{words}, but not refreshed: {away}"),
+            Some(unavailable) => format!("{words}, but not refreshed: {unavailable}"),
             None => words,
         };
         Health {

@@ -58,7 +58,7 @@ async fn chargers_are_refused_while_the_clock_is_far_from_the_databases() {
     charger.closed().await;
     *world.directory.clock_ahead_ms.lock().unwrap() = Some(0);
     until("it is right again", || health(&world).0).await;
-    world.directory.away.store(true, Ordering::SeqCst);
+    world.directory.unavailable.store(true, Ordering::SeqCst);
     assert_eq!(Charger::connect(&world, "CP-1").await.head.status, 101);
 }
 

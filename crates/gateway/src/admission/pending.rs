@@ -190,7 +190,7 @@ impl PendingHandshakes {
 }
 
 impl State {
-    /// Takes away the place of a silent socket.
+    /// Frees the place of a silent socket.
     fn remove_silent(&mut self, id: u64) {
         if let Some(silent) = self.silent.remove(&id) {
             self.leave(silent.address, id);

@@ -131,13 +131,13 @@ impl FailoverSink {
                 self.metrics.records[0].increment(batch.len() as u64);
             }
             // The database is slower than the chargers: see the module's documentation.
-            Err(away) if away.kind == UnavailableKind::Full && self.is_consumed() => {
+            Err(unavailable) if unavailable.kind == UnavailableKind::Full && self.is_consumed() => {
                 state.broker_failing_since = None;
-                state.broker_refusal = Some(away.clone());
+                state.broker_refusal = Some(unavailable.clone());
             }
-            Err(away) => {
+            Err(unavailable) => {
                 state.broker_failing_since.get_or_insert_with(Instant::now);
-                state.broker_refusal = Some(away.clone());
+                state.broker_refusal = Some(unavailable.clone());
             }
         }
         result
@@ -181,7 +181,7 @@ impl FailoverSink {
             state.next_probe = now + pause.min(PROBE_EVERY_MAX);
             match result {
                 Ok(Ok(())) => state.broker_is_back(&metrics),
-                Ok(Err(away)) => state.broker_refusal = Some(away),
+                Ok(Err(unavailable)) => state.broker_refusal = Some(unavailable),
                 Err(_) => {}
             }
         });
@@ -270,11 +270,11 @@ impl HealthProbe for FailoverSink {
     fn health(&self) -> Vec<Health> {
         let state = lock(&self.state);
         let seconds = state.since.elapsed().as_secs();
-        let words = |away: &Option<Unavailable>| {
-            let words = away.as_ref().map(|away| format!("; {away}"));
-            words.unwrap_or_default()
+        let suffix = |unavailable: &Option<Unavailable>| {
+            let reason = unavailable.as_ref();
+            reason.map_or_else(String::new, |reason| format!("; {reason}"))
         };
-        let broker = words(&state.broker_refusal);
+        let broker = suffix(&state.broker_refusal);
         let (up, detail) = match state.route {
             Route::Broker => (
                 state
@@ -286,7 +286,7 @@ impl HealthProbe for FailoverSink {
                 state.direct_refusal.is_none(),
                 format!(
                     "delivering directly to the database for {seconds} s{broker}{}",
-                    words(&state.direct_refusal)
+                    suffix(&state.direct_refusal)
                 ),
             ),
         };

@@ -175,7 +175,7 @@ impl Forwarder {
             if matches!(stopped, Stopped::Unreadable(_)) {
                 match result {
                     Ok(()) => self.delivered(&batch),
-                    Err(away) => stopped = Stopped::SinkFailed(away),
+                    Err(unavailable) => stopped = Stopped::SinkFailed(unavailable),
                 }
             }
         }
@@ -241,7 +241,7 @@ impl Forwarder {
     fn handle_delivered(&mut self, result: Result<(), Unavailable>) -> Step {
         let oldest = self.in_flight.pop_front();
         match (result, oldest) {
-            (Err(away), _) => Step::Stop(Stopped::SinkFailed(away)),
+            (Err(unavailable), _) => Step::Stop(Stopped::SinkFailed(unavailable)),
             (Ok(()), oldest) => {
                 self.retry.succeeded(&self.delivery.config);
                 if let Some(InFlight { batch, .. }) = oldest {
@@ -372,24 +372,24 @@ impl Forwarder {
             ..
         } = &*self.delivery;
         match stopped {
-            Stopped::SinkFailed(away) => {
+            Stopped::SinkFailed(unavailable) => {
                 metrics.delivery_failures.increment(1);
                 let has_accepted = status.delivered() > 0;
-                ack_gate.sink_refuses(&away.to_string(), has_accepted);
-                if away.kind == UnavailableKind::Full {
+                ack_gate.sink_refuses(&unavailable.to_string(), has_accepted);
+                if unavailable.kind == UnavailableKind::Full {
                     self.retry.sink_is_full();
                 }
-                status.refused(away);
+                status.refused(unavailable);
             }
             Stopped::Unreadable(error) => {
                 metrics.journal_unreadable.increment(1);
-                let away = unreadable(&error);
+                let unavailable = unreadable(&error);
                 // No record behind it is delivered, so no answer can wait for that.
-                ack_gate.sink_refuses(&away.to_string(), true);
-                if status.refusal().as_ref() != Some(&away) {
+                ack_gate.sink_refuses(&unavailable.to_string(), true);
+                if status.refusal().as_ref() != Some(&unavailable) {
                     tracing::error!(%error, "the journal cannot be read: no record behind this position is delivered");
                 }
-                status.refused(away);
+                status.refused(unavailable);
             }
             Stopped::Closed => return None,
         }

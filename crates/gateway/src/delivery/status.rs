@@ -77,7 +77,7 @@ impl DeliveryStatus {
     /// on what it holds.
     pub(crate) fn is_full(&self) -> bool {
         let state = self.lock();
-        let kind = state.refusal.as_ref().map(|away| away.kind);
+        let kind = state.refusal.as_ref().map(|unavailable| unavailable.kind);
         kind == Some(UnavailableKind::Full)
     }
 
@@ -92,12 +92,12 @@ impl DeliveryStatus {
     }
 
     /// The sink refused.
-    pub(crate) fn refused(&self, away: Unavailable) {
+    pub(crate) fn refused(&self, unavailable: Unavailable) {
         let mut state = self.lock();
         if state.refusal.is_none() {
-            tracing::warn!(%away, "records wait in the journal");
+            tracing::warn!(reason = %unavailable, "records wait in the journal");
         }
-        state.refusal = Some(away);
+        state.refusal = Some(unavailable);
     }
 
     /// The oldest batch in flight was delivered.

@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_full_sink_counts_as_slow_only_while_its_queue_length_is_current() {
-        let away = |kind| Unavailable {
+        let unavailable = |kind| Unavailable {
             component: "RabbitMQ",
             kind,
             detail: "told so by the test".into(),
@@ -260,14 +260,14 @@ mod tests {
         };
         let delivery = DeliveryStatus::default();
         assert!(is_healthy(&delivery, 0));
-        delivery.refused(away(UnavailableKind::Full));
+        delivery.refused(unavailable(UnavailableKind::Full));
         assert!(is_healthy(&delivery, read(5_000, Duration::ZERO)));
         assert!(!is_healthy(&delivery, read(0, Duration::ZERO)));
         let old = QUEUED_FRESH + Duration::from_millis(1);
         assert!(!is_healthy(&delivery, read(5_000, old)), "too old");
         let unknown = queued_now(&Reported(None)).unwrap_or(0);
         assert!(!is_healthy(&delivery, unknown), "unknown");
-        delivery.refused(away(UnavailableKind::Unreachable));
+        delivery.refused(unavailable(UnavailableKind::Unreachable));
         assert!(!is_healthy(&delivery, read(5_000, Duration::ZERO)));
     }
 

@@ -62,7 +62,7 @@ pub(crate) struct Stored {
 #[derive(Default)]
 pub(crate) struct FakeSink {
     pub(crate) stored: Mutex<Vec<Stored>>,
-    pub(crate) away: AtomicBool,
+    pub(crate) unavailable: AtomicBool,
     /// Records stored per second; 0 = no limit.
     pub(crate) per_second: AtomicU64,
     pub(crate) attempts: AtomicU64,
@@ -137,14 +137,14 @@ impl Sink for FakeSink {
             self.in_flight_max.fetch_max(in_flight, Ordering::SeqCst);
             self.take_time().await;
             self.in_flight.fetch_sub(1, Ordering::SeqCst);
-            if self.away.load(Ordering::SeqCst) {
-                return Err(away());
+            if self.unavailable.load(Ordering::SeqCst) {
+                return Err(unavailable());
             }
             let room = self.room.load(Ordering::SeqCst);
             if room > 0 && batch.len() as u64 > room {
                 return Err(Unavailable {
                     kind: UnavailableKind::Full,
-                    ..away()
+                    ..unavailable()
                 });
             }
             let per_second = self.per_second.load(Ordering::SeqCst);
@@ -190,7 +190,7 @@ impl Sink for FakeSink {
     }
 }
 
-fn away() -> Unavailable {
+fn unavailable() -> Unavailable {
     Unavailable {
         component: "database",
         kind: UnavailableKind::Locked,
@@ -202,7 +202,7 @@ fn away() -> Unavailable {
 #[derive(Default)]
 pub(crate) struct FakeDirectory {
     pub(crate) snapshot: Mutex<DirectorySnapshot>,
-    pub(crate) away: AtomicBool,
+    pub(crate) unavailable: AtomicBool,
     /// Milliseconds by which its clock is ahead, if it has one.
     pub(crate) clock_ahead_ms: Mutex<Option<i64>>,
 }
@@ -225,16 +225,16 @@ impl FakeDirectory {
 
 impl DirectorySource for FakeDirectory {
     fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
-        if self.away.load(Ordering::SeqCst) {
-            return Err(away());
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Err(unavailable());
         }
         let snapshot = self.snapshot.lock().unwrap();
         Ok((known != Some(snapshot.revision)).then(|| snapshot.clone()))
     }
 
     fn token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
-        if self.away.load(Ordering::SeqCst) {
-            return Err(away());
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Err(unavailable());
         }
         Ok(self
             .snapshot
@@ -246,8 +246,8 @@ impl DirectorySource for FakeDirectory {
     }
 
     fn clock(&self) -> Result<Option<central::Timestamp>, Unavailable> {
-        if self.away.load(Ordering::SeqCst) {
-            return Err(away());
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Err(unavailable());
         }
         let ahead = *self.clock_ahead_ms.lock().unwrap();
         Ok(ahead.map(|ahead| {

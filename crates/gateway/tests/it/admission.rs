@@ -33,7 +33,7 @@ async fn without_a_directory_all_handshakes_get_503() {
             let world = World::with(|setup| {
                 setup.policy.unknown_charger = policy;
                 setup.kept_directory = kept.clone();
-                setup.directory.away.store(true, Ordering::SeqCst);
+                setup.directory.unavailable.store(true, Ordering::SeqCst);
                 setup.directory.add("SAFE-1", Some(stored("right")));
             })
             .await;
@@ -58,7 +58,7 @@ async fn without_a_directory_all_handshakes_get_503() {
                 "{directory:?}"
             );
 
-            world.directory.away.store(false, Ordering::SeqCst);
+            world.directory.unavailable.store(false, Ordering::SeqCst);
             until("the directory is loaded", || part(&world, "gateway").up).await;
             let charger = Charger::say(&world, request("/ocpp/SAFE-1", "").as_bytes()).await;
             assert_eq!(charger.head.status, 401, "{policy:?}");

@@ -113,7 +113,7 @@ async fn with_a_full_disk_connections_close_until_it_has_room() {
         setup.config.durable_timeout_ms = 60_000;
     })
     .await;
-    world.sink.away.store(true, Ordering::SeqCst);
+    world.sink.unavailable.store(true, Ordering::SeqCst);
     let mut idle = Charger::connect(&world, "idle").await;
     idle.heartbeat().await;
     disk.set_capacity(disk.used() + (512 << 10));
@@ -125,7 +125,7 @@ async fn with_a_full_disk_connections_close_until_it_has_room() {
 
     disk.set_capacity(u64::MAX);
     until_accepted(&world).await;
-    world.sink.away.store(false, Ordering::SeqCst);
+    world.sink.unavailable.store(false, Ordering::SeqCst);
     until("all that was answered is stored", || {
         world.sink.count(|stored| stored.action == "DataTransfer") >= answered
     })
@@ -142,12 +142,12 @@ async fn a_connection_that_ended_at_a_full_journal_does_not_stay_recorded_as_ope
         setup.config.durable_timeout_ms = 60_000;
     })
     .await;
-    world.sink.away.store(true, Ordering::SeqCst);
+    world.sink.unavailable.store(true, Ordering::SeqCst);
     let mut gone = Charger::connect(&world, "gone").await;
     gone.heartbeat().await;
     fill(&mut Charger::connect(&world, "busy").await).await;
     assert_eq!(gone.closed().await, Some(1013));
-    world.sink.away.store(false, Ordering::SeqCst);
+    world.sink.unavailable.store(false, Ordering::SeqCst);
 
     until_accepted(&world).await;
     Charger::connect(&world, "back").await.heartbeat().await;
@@ -186,12 +186,12 @@ async fn a_start_at_a_full_journal_is_recorded_before_any_charger_connects() {
     let world = World::with(|setup| {
         setup.disk = Some(disk.clone());
         setup.journal = options;
-        setup.sink.away.store(true, Ordering::SeqCst);
+        setup.sink.unavailable.store(true, Ordering::SeqCst);
     })
     .await;
     let refused = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
     assert_eq!(refused.head.status, 503);
-    world.sink.away.store(false, Ordering::SeqCst);
+    world.sink.unavailable.store(false, Ordering::SeqCst);
     until_accepted(&world).await;
     let connected = || {
         world

@@ -99,7 +99,7 @@ async fn answers_do_not_wait_for_a_sink_that_refuses_and_the_gateway_stays_ready
     let world = world(60_000).await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     charger.heartbeat().await;
-    world.sink.away.store(true, Ordering::SeqCst);
+    world.sink.unavailable.store(true, Ordering::SeqCst);
     for _ in 0..20 {
         soon("an answer", charger.heartbeat()).await;
     }
@@ -107,7 +107,7 @@ async fn answers_do_not_wait_for_a_sink_that_refuses_and_the_gateway_stays_ready
     let health = world.gateway.probe().health();
     assert!(health.iter().all(|health| health.up), "{health:?}");
     assert!(forwarder(&world).1.contains("database is locked"));
-    world.sink.away.store(false, Ordering::SeqCst);
+    world.sink.unavailable.store(false, Ordering::SeqCst);
     until("all is stored", || {
         world.sink.count(|stored| stored.action == "Heartbeat") == 21
     })
@@ -136,7 +136,7 @@ async fn a_sink_that_fails_repeatedly_costs_no_answer_and_no_record() {
                 let switch = if round % 2 == 0 {
                     &sink.held
                 } else {
-                    &sink.away
+                    &sink.unavailable
                 };
                 switch.store(true, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(130)).await;

@@ -88,7 +88,7 @@ impl Sink for End {
     }
 }
 
-const AWAY: Mood = Mood::Refuses(UnavailableKind::Unreachable);
+const UNAVAILABLE: Mood = Mood::Refuses(UnavailableKind::Unreachable);
 const FULL: Mood = Mood::Refuses(UnavailableKind::Full);
 const GRACE: Duration = Duration::from_millis(200);
 
@@ -134,7 +134,7 @@ impl Ends {
         loop {
             match self.deliver(1).await {
                 Ok(seqs) => return seqs.start,
-                Err(away) => assert!(Instant::now() < deadline, "{away}"),
+                Err(unavailable) => assert!(Instant::now() < deadline, "{unavailable}"),
             }
             ticks.tick().await;
         }
@@ -164,7 +164,7 @@ async fn records_go_through_rabbitmq_while_it_accepts_them() {
 #[tokio::test(start_paused = true)]
 async fn records_wait_within_the_grace_period_and_are_delivered_directly_after_it() {
     let mut ends = Ends::new();
-    ends.broker.set(AWAY);
+    ends.broker.set(UNAVAILABLE);
     let began = Instant::now();
     assert!(ends.deliver(1).await.is_err());
     assert!(
@@ -175,7 +175,7 @@ async fn records_wait_within_the_grace_period_and_are_delivered_directly_after_i
     ends.deliver(1).await.unwrap();
     assert_eq!(ends.direct.calls(), 0);
 
-    ends.broker.set(AWAY);
+    ends.broker.set(UNAVAILABLE);
     let seq = ends.deliver_in_the_end().await;
     assert!(
         began.elapsed() >= GRACE,
@@ -205,7 +205,7 @@ async fn records_wait_within_the_grace_period_and_are_delivered_directly_after_i
 #[tokio::test(start_paused = true)]
 async fn a_rabbitmq_that_never_answers_delays_no_direct_delivery() {
     let mut ends = Ends::new();
-    ends.broker.set(AWAY);
+    ends.broker.set(UNAVAILABLE);
     ends.deliver_in_the_end().await;
     ends.broker.set(Mood::BlackHole);
     let tried = ends.broker.calls();
@@ -238,11 +238,11 @@ async fn a_rabbitmq_that_never_answers_delays_no_direct_delivery() {
 async fn with_both_unavailable_records_wait_for_whichever_returns_first() {
     for broker_first in [true, false] {
         let mut ends = Ends::new();
-        ends.broker.set(AWAY);
+        ends.broker.set(UNAVAILABLE);
         ends.deliver_in_the_end().await;
         ends.direct.set(Mood::Refuses(UnavailableKind::Locked));
-        let away = ends.deliver(1).await.unwrap_err();
-        assert_eq!(away.kind, UnavailableKind::Locked);
+        let unavailable = ends.deliver(1).await.unwrap_err();
+        assert_eq!(unavailable.kind, UnavailableKind::Locked);
         assert!(!ends.health().up);
         let back = if broker_first {
             &ends.broker
@@ -306,7 +306,7 @@ async fn an_unknown_or_old_queue_length_is_no_reason_to_wait() {
 async fn without_a_direct_sink_only_rabbitmq_is_used() {
     let broker = Arc::new(End::default());
     let sink = FailoverSink::new(Arc::clone(&broker) as _, None, Duration::ZERO);
-    broker.set(AWAY);
+    broker.set(UNAVAILABLE);
     let mut batch = Batch::new(GatewayId(Uuid::from_u128(7)));
     batch.push(1, b"record");
     let batch = Arc::new(batch);

@@ -248,7 +248,7 @@ async fn a_message_refused_at_a_full_journal_leaves_other_resends_recognised() {
     .await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     let first = charger.start_transaction("first").await;
-    world.sink.away.store(true, Ordering::SeqCst);
+    world.sink.unavailable.store(true, Ordering::SeqCst);
     let data = format!(r#"{{"vendorId":"v","data":"{}"}}"#, "x".repeat(8_000));
     soon("the journal is full", async {
         for i in 0.. {
@@ -262,7 +262,7 @@ async fn a_message_refused_at_a_full_journal_leaves_other_resends_recognised() {
         }
     })
     .await;
-    world.sink.away.store(false, Ordering::SeqCst);
+    world.sink.unavailable.store(false, Ordering::SeqCst);
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     let mut charger = soon("it is accepted again", async {
         loop {

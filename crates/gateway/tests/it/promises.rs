@@ -35,8 +35,8 @@ async fn answered_messages_are_durable_and_stored_in_order() {
 #[tokio::test]
 async fn chargers_are_answered_while_the_sink_is_unavailable_and_all_is_stored_afterwards() {
     let world = World::start().await;
-    world.sink.away.store(true, Ordering::SeqCst);
-    world.directory.away.store(true, Ordering::SeqCst);
+    world.sink.unavailable.store(true, Ordering::SeqCst);
+    world.directory.unavailable.store(true, Ordering::SeqCst);
     let mut charger = Charger::connect(&world, "CP-1").await;
     for _ in 0..20 {
         charger.heartbeat().await;
@@ -57,7 +57,7 @@ async fn chargers_are_answered_while_the_sink_is_unavailable_and_all_is_stored_a
     );
     assert_eq!(world.sink.count(|_| true), 0);
 
-    world.sink.away.store(false, Ordering::SeqCst);
+    world.sink.unavailable.store(false, Ordering::SeqCst);
     until("all are stored", || {
         world.sink.count(|stored| stored.action == "Heartbeat") == 20
     })
@@ -198,7 +198,7 @@ async fn chargers_are_known_after_a_start_without_the_database() {
         }
     })
     .await;
-    world.directory.away.store(true, Ordering::SeqCst);
+    world.directory.unavailable.store(true, Ordering::SeqCst);
     let world = world.restart().await;
     assert!(
         world
@@ -249,7 +249,7 @@ async fn with_a_full_journal_connections_close_until_it_has_room() {
         setup.journal.retain_bytes = 0;
     })
     .await;
-    world.sink.away.store(true, Ordering::SeqCst);
+    world.sink.unavailable.store(true, Ordering::SeqCst);
     let mut idle = Charger::connect(&world, "idle").await;
     idle.heartbeat().await;
     let mut busy = Charger::connect(&world, "busy").await;
@@ -294,7 +294,7 @@ async fn with_a_full_journal_connections_close_until_it_has_room() {
         "{health:?}"
     );
 
-    world.sink.away.store(false, Ordering::SeqCst);
+    world.sink.unavailable.store(false, Ordering::SeqCst);
     until("all that was answered is stored", || {
         world.sink.count(|stored| stored.action == "DataTransfer") >= answered
     })
@@ -477,13 +477,13 @@ async fn a_slow_database_behind_a_queue_slows_answers_down() {
 #[tokio::test]
 async fn a_nearly_full_sink_gets_smaller_batches() {
     let world = World::with(|setup| setup.config.retry_max_ms = 50).await;
-    world.sink.away.store(true, Ordering::SeqCst);
+    world.sink.unavailable.store(true, Ordering::SeqCst);
     let mut charger = Charger::connect(&world, "CP-1").await;
     for _ in 0..500 {
         charger.heartbeat().await;
     }
     world.sink.room.store(40, Ordering::SeqCst);
-    world.sink.away.store(false, Ordering::SeqCst);
+    world.sink.unavailable.store(false, Ordering::SeqCst);
     until("all are stored", || {
         world.sink.count(|stored| stored.action == "Heartbeat") == 500
     })
