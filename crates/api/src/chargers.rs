@@ -7,7 +7,7 @@ use crate::{page, shown};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::Response;
-use central::ledger::{ChargerDetail, ChargerFilter, PageRequest, TransactionFilter};
+use central::query::{ChargerDetail, ChargerFilter, PageRequest, TransactionFilter};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;

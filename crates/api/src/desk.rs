@@ -8,8 +8,8 @@ use crate::error::ApiError;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use central::ledger::Ledger;
 use central::ports::HealthProbe;
+use central::query::QueryStore;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
 pub(crate) struct Desk {
-    ledger: Option<Arc<dyn Ledger>>,
+    ledger: Option<Arc<dyn QueryStore>>,
     pub(crate) probes: Vec<Arc<dyn HealthProbe>>,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) version: &'static str,
@@ -43,7 +43,7 @@ impl Desk {
     pub(crate) async fn answer<T, F>(&self, question: F) -> Result<Response, ApiError>
     where
         T: Serialize,
-        F: FnOnce(&dyn Ledger) -> Result<T, ApiError> + Send + 'static,
+        F: FnOnce(&dyn QueryStore) -> Result<T, ApiError> + Send + 'static,
     {
         self.answer_json(move |ledger| question(ledger).and_then(|answer| written(&answer)))
             .await
@@ -55,7 +55,7 @@ impl Desk {
     /// thread does too.
     pub(crate) async fn answer_json<F>(&self, question: F) -> Result<Response, ApiError>
     where
-        F: FnOnce(&dyn Ledger) -> Result<Vec<u8>, ApiError> + Send + 'static,
+        F: FnOnce(&dyn QueryStore) -> Result<Vec<u8>, ApiError> + Send + 'static,
     {
         let deadline = Instant::now() + self.timeout;
         let place = timeout_at(deadline, Arc::clone(&self.calls).acquire_owned());

@@ -35,8 +35,8 @@ mod transactions;
 
 pub use config::ApiConfig;
 
-use central::ledger::Ledger;
 use central::ports::HealthProbe;
+use central::query::QueryStore;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ use tracing::{info, warn};
 pub struct ApiDeps {
     /// Where chargers, transactions and messages are read. `None` for a process that only tells how it
     /// is: `/health/…` and `/metrics`, everything else is 404.
-    pub ledger: Option<Arc<dyn Ledger>>,
+    pub ledger: Option<Arc<dyn QueryStore>>,
     /// The parts whose health `/health/ready` tells. None: always ready.
     pub probes: Vec<Arc<dyn HealthProbe>>,
     /// Writes all metrics in the Prometheus text format. Called once per scrape; should not wait.

@@ -8,7 +8,7 @@ use crate::query::Query;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use central::RecordKind;
-use central::ledger::{MessageFilter, Place};
+use central::query::{MessageFilter, Place};
 use std::sync::Arc;
 
 /// The kinds by the names that exports show.

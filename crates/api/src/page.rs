@@ -6,7 +6,7 @@
 
 use crate::error::ApiError;
 use crate::query::Query;
-use central::ledger::{Cursor, LedgerError, Page, PageRequest, Place};
+use central::query::{Cursor, Page, PageRequest, Place, QueryError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -61,10 +61,10 @@ pub(crate) fn requested(query: &Query) -> Result<PageRequest, ApiError> {
 }
 
 /// What the ledger's refusal means to the one who asked for `page`.
-pub(crate) fn refused(error: LedgerError, page: &PageRequest) -> ApiError {
+pub(crate) fn refused(error: QueryError, page: &PageRequest) -> ApiError {
     match error {
-        LedgerError::Unavailable(away) => ApiError::away(&away),
-        LedgerError::BadCursor => {
+        QueryError::Unavailable(away) => ApiError::away(&away),
+        QueryError::BadCursor => {
             ApiError::bad_cursor(page.after.as_ref().map_or("", |cursor| cursor.as_str()))
         }
     }
@@ -75,7 +75,7 @@ pub(crate) fn refused(error: LedgerError, page: &PageRequest) -> ApiError {
 pub(crate) fn collected<T: Serialize>(
     wanted: PageRequest,
     show: impl Fn(&mut T),
-    ask: impl FnMut(&PageRequest) -> Result<Page<T>, LedgerError>,
+    ask: impl FnMut(&PageRequest) -> Result<Page<T>, QueryError>,
 ) -> Result<Items, ApiError> {
     collected_within(PAGE_BYTES_MAX, wanted, show, ask)
 }
@@ -84,7 +84,7 @@ fn collected_within<T: Serialize>(
     bytes_max: usize,
     wanted: PageRequest,
     show: impl Fn(&mut T),
-    mut ask: impl FnMut(&PageRequest) -> Result<Page<T>, LedgerError>,
+    mut ask: impl FnMut(&PageRequest) -> Result<Page<T>, QueryError>,
 ) -> Result<Items, ApiError> {
     let mut rows_left = wanted.rows();
     let mut json = vec![b'['];
@@ -161,7 +161,7 @@ mod tests {
     const BYTES_MAX: usize = 10_000;
 
     /// A list of texts, the cursor behind each of which is its index. Given too much at once, it fails.
-    fn texts(rows: &[String]) -> impl FnMut(&PageRequest) -> Result<Page<String>, LedgerError> {
+    fn texts(rows: &[String]) -> impl FnMut(&PageRequest) -> Result<Page<String>, QueryError> {
         move |page| {
             assert!(page.rows() <= STEP_ROWS);
             let start = match &page.after {

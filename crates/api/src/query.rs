@@ -2,7 +2,7 @@
 //! A misspelt filter that was ignored would answer with everything and look right.
 
 use crate::error::ApiError;
-use central::ledger::{PAGE_DEFAULT, PAGE_MAX};
+use central::query::{PAGE_DEFAULT, PAGE_MAX};
 use central::{GatewayId, RecordId, Timestamp};
 use percent_encoding::percent_decode;
 use uuid::Uuid;

@@ -7,7 +7,7 @@ use crate::{page, shown};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::Response;
-use central::ledger::{PageRequest, TransactionFilter};
+use central::query::{PageRequest, TransactionFilter};
 use std::sync::Arc;
 use uuid::Uuid;
 

@@ -9,13 +9,13 @@
 //! fulfils it.
 
 mod answer;
-pub mod ledger;
 pub mod memory;
 pub mod model;
 mod natural_key;
 pub mod policy;
 pub mod ports;
 pub mod project;
+pub mod query;
 pub mod record;
 pub mod resend;
 pub mod station;

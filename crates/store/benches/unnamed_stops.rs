@@ -9,9 +9,9 @@
 //! PostgreSQL is behind a proxy, so that a round trip takes 0.4 ms longer
 //! than on the loopback.
 
-use central::ledger::{Ledger, TransactionFilter, all_transactions};
 use central::ports::Store;
 use central::project::Changes;
+use central::query::{QueryStore, TransactionFilter, all_transactions};
 use central::record::Notes;
 use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
 use ocpp::Version;
@@ -59,7 +59,7 @@ fn main() -> Fallible<()> {
 /// Every charger's sessions, one after the other, all chargers at once.
 fn fleet(
     name: &str,
-    store: &(impl Store + Ledger),
+    store: &(impl Store + QueryStore),
     chargers: usize,
     sessions: usize,
 ) -> Fallible<()> {
@@ -100,7 +100,7 @@ fn fleet(
 }
 
 /// One charger sends starts after a stop without an id; how long each batch takes everybody.
-fn flood(name: &str, store: &(impl Store + Ledger), starts: usize) -> Fallible<()> {
+fn flood(name: &str, store: &(impl Store + QueryStore), starts: usize) -> Fallible<()> {
     let mut made = Made::default();
     let mut records = vec![made.stop(0, 0)];
     records.extend((1..=starts).map(|session| made.start(0, session)));

@@ -4,11 +4,11 @@
 use crate::listing::uuid_of;
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
-use central::ledger::{Ledger, LedgerError, MessageFilter, all_messages};
 use central::memory::Contents;
 use central::model::{EventRow, MeterValueRow};
 use central::ports::{Unavailable, UnavailableKind};
 use central::project::Changes;
+use central::query::{MessageFilter, QueryError, QueryStore, all_messages};
 use central::{GatewayId, Record, RecordId, Timestamp};
 use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
@@ -44,13 +44,15 @@ impl SqliteStore {
 }
 
 /// Every record that a ledger holds, as it was written.
-pub(crate) fn records(ledger: &impl Ledger) -> Result<BTreeMap<RecordId, Vec<u8>>, Unavailable> {
+pub(crate) fn records(
+    ledger: &impl QueryStore,
+) -> Result<BTreeMap<RecordId, Vec<u8>>, Unavailable> {
     let filter = MessageFilter::default();
     let mut records = BTreeMap::new();
     for message in all_messages(ledger, &filter) {
         let message = message.map_err(|error| match error {
-            LedgerError::Unavailable(away) => away,
-            LedgerError::BadCursor => Refusal::Foreign.into_away(),
+            QueryError::Unavailable(away) => away,
+            QueryError::BadCursor => Refusal::Foreign.into_away(),
         })?;
         let record = Record {
             kind: message.kind,

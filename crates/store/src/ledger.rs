@@ -8,11 +8,11 @@ mod transactions;
 use crate::paging::{at_most, cut, place};
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
-use central::ledger::{
-    ChargerDetail, ChargerFilter, DeadLetterRow, Ledger, LedgerError, MessageFilter, MessageRow,
-    Page, PageRequest, Place, TransactionFilter,
-};
 use central::model::{ChargerView, TransactionView};
+use central::query::{
+    ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
+    Place, QueryError, QueryStore, TransactionFilter,
+};
 use central::{GatewayId, RecordId, Timestamp};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
@@ -22,27 +22,27 @@ impl SqliteStore {
     fn ask<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Refusal>,
-    ) -> Result<T, LedgerError> {
+    ) -> Result<T, QueryError> {
         let answer = self.readers.read(work);
-        answer.map_err(|refusal| LedgerError::Unavailable(refusal.into_away()))
+        answer.map_err(|refusal| QueryError::Unavailable(refusal.into_away()))
     }
 }
 
-impl Ledger for SqliteStore {
+impl QueryStore for SqliteStore {
     fn chargers(
         &self,
         filter: &ChargerFilter,
         page: &PageRequest,
-    ) -> Result<Page<ChargerView>, LedgerError> {
+    ) -> Result<Page<ChargerView>, QueryError> {
         let after = match place(page)? {
             None => String::new(),
             Some(Place::Charger(key)) => key,
-            Some(_) => return Err(LedgerError::BadCursor),
+            Some(_) => return Err(QueryError::BadCursor),
         };
         self.ask(|connection| chargers::page(connection, filter, &after, page.rows()))
     }
 
-    fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, LedgerError> {
+    fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, QueryError> {
         self.ask(|connection| chargers::one(connection, id))
     }
 
@@ -50,16 +50,16 @@ impl Ledger for SqliteStore {
         &self,
         filter: &TransactionFilter,
         page: &PageRequest,
-    ) -> Result<Page<TransactionView>, LedgerError> {
+    ) -> Result<Page<TransactionView>, QueryError> {
         let after = match place(page)? {
             None => None,
             Some(Place::Transaction(at, key)) => Some((at, key)),
-            Some(_) => return Err(LedgerError::BadCursor),
+            Some(_) => return Err(QueryError::BadCursor),
         };
         self.ask(|connection| transactions::page(connection, filter, after, page.rows()))
     }
 
-    fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, LedgerError> {
+    fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, QueryError> {
         self.ask(|connection| transactions::one(connection, key))
     }
 
@@ -67,30 +67,30 @@ impl Ledger for SqliteStore {
         &self,
         filter: &MessageFilter,
         page: &PageRequest,
-    ) -> Result<Page<MessageRow>, LedgerError> {
+    ) -> Result<Page<MessageRow>, QueryError> {
         let after = match place(page)? {
             None => None,
             Some(Place::Message(id)) => Some(id),
-            Some(_) => return Err(LedgerError::BadCursor),
+            Some(_) => return Err(QueryError::BadCursor),
         };
         self.ask(|connection| messages::page(connection, filter, after, page.rows()))?
-            .ok_or(LedgerError::BadCursor)
+            .ok_or(QueryError::BadCursor)
     }
 
-    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, LedgerError> {
+    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
         let after = match place(page)? {
             None => i64::MIN,
             Some(Place::DeadLetter(no)) => no,
-            Some(_) => return Err(LedgerError::BadCursor),
+            Some(_) => return Err(QueryError::BadCursor),
         };
         self.ask(|connection| dead_letters(connection, after, page.rows()))
     }
 
-    fn count_messages(&self, filter: &MessageFilter) -> Result<u64, LedgerError> {
+    fn count_messages(&self, filter: &MessageFilter) -> Result<u64, QueryError> {
         self.ask(|connection| messages::count(connection, filter))
     }
 
-    fn count_transactions(&self, filter: &TransactionFilter) -> Result<u64, LedgerError> {
+    fn count_transactions(&self, filter: &TransactionFilter) -> Result<u64, QueryError> {
         self.ask(|connection| transactions::count(connection, filter))
     }
 }

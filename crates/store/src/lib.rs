@@ -1,7 +1,7 @@
 //! The ledger: keeps and shows the state of the network, on SQLite or PostgreSQL.
 //!
 //! This room exists so that one place knows SQL. It stands behind the ports of [`central`]:
-//! [`central::ports::Store`] takes in, [`central::ledger::Ledger`] shows,
+//! [`central::ports::Store`] takes in, [`central::query::QueryStore`] shows,
 //! [`central::ports::DirectorySource`] tells the gateway who may charge. Two adapters offer the same and are put to
 //! the same suite: [`SqliteStore`], which comes with the program, and [`PostgresStore`] for several processes
 //! that write at the same time.

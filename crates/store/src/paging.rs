@@ -1,9 +1,9 @@
 //! Pages of rows, the same for both databases.
 
-use central::ledger::{Cursor, LedgerError, Page, PageRequest, Place};
+use central::query::{Cursor, Page, PageRequest, Place, QueryError};
 
 /// Where a page begins: after this place, or at the beginning.
-pub(crate) fn place(page: &PageRequest) -> Result<Option<Place>, LedgerError> {
+pub(crate) fn place(page: &PageRequest) -> Result<Option<Place>, QueryError> {
     page.after.as_ref().map(Place::from_cursor).transpose()
 }
 

@@ -74,7 +74,7 @@ pub enum OpenError {
 ///
 /// Made with [`SqliteStore::open`], shared behind an `Arc`. It writes through
 /// [`central::ports::Store`] and the `put_…` and `remove_…` functions, one at a time; it reads
-/// through [`central::ledger::Ledger`] and [`central::ports::DirectorySource`], at the same time as
+/// through [`central::query::QueryStore`] and [`central::ports::DirectorySource`], at the same time as
 /// it writes and also when another process writes.
 #[derive(Debug)]
 pub struct SqliteStore {

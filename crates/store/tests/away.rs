@@ -4,8 +4,8 @@
 
 mod common;
 
-use central::ledger::Ledger;
 use central::ports::{Store, UnavailableKind};
+use central::query::QueryStore;
 use common::{Adapter, Home, Said, apply, heartbeat};
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};

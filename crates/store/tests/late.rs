@@ -6,8 +6,8 @@
 mod common;
 
 use central::Timestamp;
-use central::ledger::{Ledger, PageRequest, TransactionFilter};
 use central::memory::MemoryStore;
+use central::query::{PageRequest, QueryStore, TransactionFilter};
 use common::{Adapter, PostgresHome, Said, apply, heartbeat, id, start};
 use std::time::{Duration, Instant};
 use store::{PostgresOptions, PostgresStore};

@@ -5,11 +5,11 @@
 mod common;
 
 use central::RecordKind;
-use central::ledger::Ledger;
 use central::memory::{Contents, MemoryStore};
 use central::model::{TransactionView, charger_key, pair_orphans};
 use central::ports::{DeadLetter, Store};
 use central::project::Changes;
+use central::query::QueryStore;
 use common::{
     Adapter, Database, Said, apply, event, heartbeat, id, meter_values, on_every_adapter, start,
     status, stop,
@@ -261,8 +261,8 @@ fn say(seq: u64, (what, gateway, charger, minute): (u8, u8, u8, i64)) -> Said {
 }
 
 /// What people see of it, with everything that they can ask for.
-fn shown(store: &dyn Ledger) -> String {
-    use central::ledger::{ChargerFilter, PageRequest, TransactionFilter};
+fn shown(store: &dyn QueryStore) -> String {
+    use central::query::{ChargerFilter, PageRequest, TransactionFilter};
     let all = PageRequest {
         after: None,
         limit: 1_000,
@@ -285,8 +285,8 @@ fn shown(store: &dyn Ledger) -> String {
 }
 
 /// Key, charger and whether it is open, of each transaction in the list.
-fn listed(store: &dyn Ledger) -> BTreeSet<(Uuid, String, bool)> {
-    use central::ledger::{PageRequest, TransactionFilter};
+fn listed(store: &dyn QueryStore) -> BTreeSet<(Uuid, String, bool)> {
+    use central::query::{PageRequest, TransactionFilter};
     let all = PageRequest {
         after: None,
         limit: 1_000,
@@ -443,12 +443,12 @@ fn pairing_does_not_depend_on_the_order_of_arrival<A: Adapter>() {
 }
 
 /// Everything in the list, page by page.
-fn all_listed(store: &dyn Ledger, open: Option<bool>) -> Vec<TransactionView> {
-    let filter = central::ledger::TransactionFilter {
+fn all_listed(store: &dyn QueryStore, open: Option<bool>) -> Vec<TransactionView> {
+    let filter = central::query::TransactionFilter {
         open,
         ..Default::default()
     };
-    central::ledger::all_transactions(store, &filter)
+    central::query::all_transactions(store, &filter)
         .collect::<Result<_, _>>()
         .unwrap()
 }

@@ -4,9 +4,9 @@
 
 mod common;
 
-use central::ledger::Ledger;
 use central::memory::MemoryStore;
 use central::ports::UnavailableKind;
+use central::query::QueryStore;
 use common::{Adapter, PostgresHome, Said, apply, heartbeat, id, meter_values, start};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

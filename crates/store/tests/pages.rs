@@ -6,11 +6,11 @@
 mod common;
 
 use central::RecordId;
-use central::ledger::{
-    ChargerFilter, Cursor, Ledger, MessageFilter, PageRequest, TransactionFilter,
-};
 use central::ports::{DeadLetter, DeadLetters, DirectorySource, Store, Token, TokenStatus};
 use central::project::Changes;
+use central::query::{
+    ChargerFilter, Cursor, MessageFilter, PageRequest, QueryStore, TransactionFilter,
+};
 use common::{
     Adapter, Database, PostgresHome, Said, apply, at, call, heartbeat, id, on_every_adapter, start,
 };
@@ -26,7 +26,7 @@ fn page(after: Option<Cursor>, limit: usize) -> PageRequest {
 }
 
 /// The ids on all pages of `limit` rows, and how many pages there were.
-fn walk(store: &dyn Ledger, filter: &MessageFilter, limit: usize) -> (Vec<RecordId>, usize) {
+fn walk(store: &dyn QueryStore, filter: &MessageFilter, limit: usize) -> (Vec<RecordId>, usize) {
     let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
         let found = store.messages(filter, &page(after, limit)).unwrap();
@@ -159,7 +159,7 @@ fn a_text_with_a_nul_is_asked_for_like_any_other<A: Adapter>() {
     };
     assert_eq!(store.count_transactions(&transactions).unwrap(), 0);
     // Someone else's cursor, with anything in it.
-    let forged = central::ledger::Place::Charger("a\u{0}".to_owned()).to_cursor();
+    let forged = central::query::Place::Charger("a\u{0}".to_owned()).to_cursor();
     let behind = store.chargers(&ChargerFilter::default(), &page(Some(forged), 10));
     assert_eq!(behind.unwrap().items.len(), 2);
     let token = Token {

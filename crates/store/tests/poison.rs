@@ -4,9 +4,9 @@
 
 mod common;
 
-use central::ledger::{Ledger, PageRequest, TransactionFilter};
 use central::ports::{DeadLetter, Store};
 use central::project::Changes;
+use central::query::{PageRequest, QueryStore, TransactionFilter};
 use central::{AnswerKind, Record, RecordKind, record::Notes};
 use common::{
     Adapter, Database, PostgresHome, Said, apply, at, call, heartbeat, id, on_every_adapter, start,

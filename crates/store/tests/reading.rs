@@ -4,12 +4,12 @@
 
 mod common;
 
-use central::ledger::{
-    ChargerFilter, Cursor, Ledger, LedgerError, MessageFilter, MessageRow, PageRequest,
-    TransactionFilter, all_messages, all_transactions,
-};
 use central::model::TransactionView;
 use central::ports::Store;
+use central::query::{
+    ChargerFilter, Cursor, MessageFilter, MessageRow, PageRequest, QueryError, QueryStore,
+    TransactionFilter, all_messages, all_transactions,
+};
 use central::{RecordId, RecordKind};
 use common::{
     Adapter, Database, Home, Said, apply, at, call, event, gateway, id, meter_values,
@@ -35,7 +35,7 @@ fn page(after: Option<Cursor>, limit: usize) -> PageRequest {
 
 /// Walks through all pages of `limit` rows; `between` runs after each.
 fn walk(
-    store: &dyn Ledger,
+    store: &dyn QueryStore,
     filter: &MessageFilter,
     limit: usize,
     mut between: impl FnMut(),
@@ -236,7 +236,7 @@ fn charged(store: &dyn Store) {
 }
 
 fn transactions(
-    store: &dyn Ledger,
+    store: &dyn QueryStore,
     filter: &TransactionFilter,
     limit: usize,
 ) -> Vec<TransactionView> {
@@ -456,7 +456,7 @@ fn a_cursor_of_another_list_is_refused<A: Adapter>() {
             .unwrap(),
         Cursor::from_text("nonsense"),
     ];
-    let bad = |answer: Result<(), LedgerError>| answer == Err(LedgerError::BadCursor);
+    let bad = |answer: Result<(), QueryError>| answer == Err(QueryError::BadCursor);
     for (i, cursor) in cursors.into_iter().enumerate() {
         let request = page(Some(cursor), 1);
         let messages = store

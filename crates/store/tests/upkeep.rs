@@ -5,12 +5,12 @@
 mod common;
 
 use central::Timestamp;
-use central::ledger::Ledger;
 use central::ports::{
     ChargerProfile, DeadLetter, DeadLetters, DirectorySource, Registration, Store, Token,
     TokenStatus,
 };
 use central::project::Changes;
+use central::query::QueryStore;
 use common::{
     Adapter, BEGIN_MILLIS, PostgresHome, Said, apply, at, call, heartbeat, id, meter_values, start,
     stop,

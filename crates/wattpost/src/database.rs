@@ -4,14 +4,14 @@
 use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::GatewayId;
-use central::ledger::Ledger;
 use central::ports::{ChargerProfile, DeadLetters, DirectorySource, Store, Token, Unavailable};
+use central::query::QueryStore;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{PostgresStore, SqliteStore};
 
 /// All that a database can do for the house.
-pub(crate) trait Database: Store + Ledger + DirectorySource + DeadLetters {
+pub(crate) trait Database: Store + QueryStore + DirectorySource + DeadLetters {
     /// Whether it can be used now, and if not, why.
     fn ping(&self) -> Result<(), Unavailable>;
     /// The greatest journal number stored of this gateway.

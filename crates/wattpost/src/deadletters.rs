@@ -7,7 +7,7 @@
 use crate::SettingsArgs;
 use crate::database::{self, Database, Use};
 use anyhow::{Context, Result, bail};
-use central::ledger::{DeadLetterRow, PageRequest};
+use central::query::{DeadLetterRow, PageRequest};
 use central::{GatewayId, RecordId};
 use clap::{Args, Subcommand};
 use consumer::{Retried, retry_dead_letter};

@@ -12,7 +12,7 @@ mod rows;
 use crate::SettingsArgs;
 use crate::database::{self, Use};
 use anyhow::{Context, Result, bail};
-use central::ledger::{Ledger, MessageFilter, TransactionFilter};
+use central::query::{MessageFilter, QueryStore, TransactionFilter};
 use central::{RecordKind, Timestamp};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
@@ -177,14 +177,14 @@ fn check_span(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<()> {
 }
 
 /// All messages as NDJSON.
-pub(crate) fn all_messages(ledger: &dyn Ledger, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn all_messages(ledger: &dyn QueryStore, out: &mut dyn Write) -> Result<()> {
     let filter = MessageFilter::default();
     let ended = rows::messages(ledger, &filter, Format::Ndjson, out, &mut |_| ())?;
     whole(ended)
 }
 
 /// All transactions as NDJSON.
-pub(crate) fn all_transactions(ledger: &dyn Ledger, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn all_transactions(ledger: &dyn QueryStore, out: &mut dyn Write) -> Result<()> {
     let filter = TransactionFilter::default();
     let ended = rows::transactions(ledger, &filter, Format::Ndjson, out, &mut |_| ())?;
     whole(ended)

@@ -1,11 +1,11 @@
 //! A ledger in memory that can be made to refuse, hang or fail.
 
-use central::ledger::{
-    ChargerDetail, ChargerFilter, DeadLetterRow, Ledger, LedgerError, MessageFilter, MessageRow,
-    Page, PageRequest, Place, TransactionFilter,
-};
 use central::model::{ChargerView, ConnectorView, TransactionView};
 use central::ports::Unavailable;
+use central::query::{
+    ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
+    Place, QueryError, QueryStore, TransactionFilter,
+};
 use central::record::Notes;
 use central::{AnswerKind, GatewayId, RecordId, RecordKind, Timestamp};
 use std::sync::{Condvar, Mutex};
@@ -48,7 +48,7 @@ impl FakeLedger {
         self.mood.lock().expect("not poisoned").1
     }
 
-    fn ready(&self) -> Result<(), LedgerError> {
+    fn ready(&self) -> Result<(), QueryError> {
         let mut mood = self.mood.lock().expect("not poisoned");
         while mood.0 == Mood::Hangs {
             mood.1 += 1;
@@ -69,7 +69,7 @@ impl FakeLedger {
         wanted: &PageRequest,
         place: impl Fn(usize, &T) -> Place,
         matches: impl Fn(&T) -> bool,
-    ) -> Result<Page<T>, LedgerError> {
+    ) -> Result<Page<T>, QueryError> {
         self.ready()?;
         let places = || rows.iter().enumerate().map(|(i, row)| place(i, row));
         let start = match &wanted.after {
@@ -83,7 +83,7 @@ impl FakeLedger {
                     (None, Place::Charger(key), Some(Place::Charger(_))) => places()
                         .filter(|place| matches!(place, Place::Charger(row) if row <= key))
                         .count(),
-                    _ => return Err(LedgerError::BadCursor),
+                    _ => return Err(QueryError::BadCursor),
                 }
             }
         };
@@ -100,12 +100,12 @@ impl FakeLedger {
     }
 }
 
-impl Ledger for FakeLedger {
+impl QueryStore for FakeLedger {
     fn chargers(
         &self,
         filter: &ChargerFilter,
         page: &PageRequest,
-    ) -> Result<Page<ChargerView>, LedgerError> {
+    ) -> Result<Page<ChargerView>, QueryError> {
         let place = |_, row: &ChargerView| Place::Charger(row.charger_id.to_lowercase());
         self.page(&self.chargers, page, place, |row| {
             let online = filter.online.is_none_or(|online| online == row.online);
@@ -114,7 +114,7 @@ impl Ledger for FakeLedger {
         })
     }
 
-    fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, LedgerError> {
+    fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, QueryError> {
         self.ready()?;
         let found = self.chargers.iter().find(|row| same(&row.charger_id, id));
         Ok(found.map(|charger| ChargerDetail {
@@ -131,7 +131,7 @@ impl Ledger for FakeLedger {
         &self,
         filter: &TransactionFilter,
         page: &PageRequest,
-    ) -> Result<Page<TransactionView>, LedgerError> {
+    ) -> Result<Page<TransactionView>, QueryError> {
         let place = |i: usize, row: &TransactionView| {
             Place::Transaction(Timestamp(START + i as i64), row.key)
         };
@@ -147,7 +147,7 @@ impl Ledger for FakeLedger {
         })
     }
 
-    fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, LedgerError> {
+    fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, QueryError> {
         self.ready()?;
         Ok(self.transactions.iter().find(|row| row.key == key).cloned())
     }
@@ -156,7 +156,7 @@ impl Ledger for FakeLedger {
         &self,
         filter: &MessageFilter,
         page: &PageRequest,
-    ) -> Result<Page<MessageRow>, LedgerError> {
+    ) -> Result<Page<MessageRow>, QueryError> {
         let place = |_, row: &MessageRow| Place::Message(row.id);
         self.page(&self.messages, page, place, |row| {
             filter
@@ -173,17 +173,17 @@ impl Ledger for FakeLedger {
         })
     }
 
-    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, LedgerError> {
+    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
         let place = |i: usize, _: &DeadLetterRow| Place::DeadLetter(i as i64);
         self.page(&self.dead_letters, page, place, |_| true)
     }
 
-    fn count_messages(&self, _: &MessageFilter) -> Result<u64, LedgerError> {
+    fn count_messages(&self, _: &MessageFilter) -> Result<u64, QueryError> {
         self.ready()?;
         Ok(self.messages.len() as u64)
     }
 
-    fn count_transactions(&self, _: &TransactionFilter) -> Result<u64, LedgerError> {
+    fn count_transactions(&self, _: &TransactionFilter) -> Result<u64, QueryError> {
         self.ready()?;
         Ok(self.transactions.len() as u64)
     }

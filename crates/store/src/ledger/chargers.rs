@@ -3,9 +3,9 @@
 use super::cut;
 use crate::refusal::Refusal;
 use central::GatewayId;
-use central::ledger::{ChargerDetail, ChargerFilter, Page, Place};
 use central::model::{ChargerState, ChargerView, ConnectorState, GatewayState, charger_key};
 use central::ports::UnavailableKind;
+use central::query::{ChargerDetail, ChargerFilter, Page, Place};
 use rusqlite::{Connection, OptionalExtension};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;

@@ -5,7 +5,7 @@ use crate::blocks::{action_bit, kind_bit};
 use crate::codes::{answer_kind, kind, version};
 use crate::numbers::{self, BLOCK_BITS, message_no, split_message_no};
 use crate::refusal::Refusal;
-use central::ledger::{MessageFilter, MessageRow, Page, Place};
+use central::query::{MessageFilter, MessageRow, Page, Place};
 use central::record::Notes;
 use central::{GatewayId, RecordId, RecordKind, Timestamp};
 use rusqlite::{Connection, Row, named_params};

@@ -9,12 +9,12 @@ use super::numbers::clean;
 use super::{PostgresStore, error};
 use crate::paging::{at_most, cut, place};
 use crate::refusal::Refusal;
-use central::ledger::{
-    ChargerDetail, ChargerFilter, DeadLetterRow, Ledger, LedgerError, MessageFilter, MessageRow,
-    Page, PageRequest, Place, TransactionFilter,
-};
 use central::model::{ChargerView, TransactionView, charger_key};
 use central::ports::UnavailableKind;
+use central::query::{
+    ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
+    Place, QueryError, QueryStore, TransactionFilter,
+};
 use central::{GatewayId, RecordId, Timestamp};
 use serde::de::DeserializeOwned;
 use sqlx::Connection;
@@ -25,27 +25,27 @@ impl PostgresStore {
     fn ask<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
-    ) -> Result<T, LedgerError> {
+    ) -> Result<T, QueryError> {
         self.read(async |connection| snapshot(connection, work).await)
-            .map_err(LedgerError::Unavailable)
+            .map_err(QueryError::Unavailable)
     }
 }
 
-impl Ledger for PostgresStore {
+impl QueryStore for PostgresStore {
     fn chargers(
         &self,
         filter: &ChargerFilter,
         page: &PageRequest,
-    ) -> Result<Page<ChargerView>, LedgerError> {
+    ) -> Result<Page<ChargerView>, QueryError> {
         let after = match place(page)? {
             None => String::new(),
             Some(Place::Charger(key)) => key,
-            Some(_) => return Err(LedgerError::BadCursor),
+            Some(_) => return Err(QueryError::BadCursor),
         };
         self.ask(async |connection| chargers::page(connection, filter, &after, page.rows()).await)
     }
 
-    fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, LedgerError> {
+    fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, QueryError> {
         self.ask(async |connection| chargers::one(connection, id).await)
     }
 
@@ -53,18 +53,18 @@ impl Ledger for PostgresStore {
         &self,
         filter: &TransactionFilter,
         page: &PageRequest,
-    ) -> Result<Page<TransactionView>, LedgerError> {
+    ) -> Result<Page<TransactionView>, QueryError> {
         let after = match place(page)? {
             None => None,
             Some(Place::Transaction(at, key)) => Some((at, key)),
-            Some(_) => return Err(LedgerError::BadCursor),
+            Some(_) => return Err(QueryError::BadCursor),
         };
         self.ask(async |connection| {
             transactions::page(connection, filter, after, page.rows()).await
         })
     }
 
-    fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, LedgerError> {
+    fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, QueryError> {
         self.ask(async |connection| transactions::one(connection, key).await)
     }
 
@@ -72,30 +72,30 @@ impl Ledger for PostgresStore {
         &self,
         filter: &MessageFilter,
         page: &PageRequest,
-    ) -> Result<Page<MessageRow>, LedgerError> {
+    ) -> Result<Page<MessageRow>, QueryError> {
         let after = match place(page)? {
             None => None,
             Some(Place::Message(id)) => Some(id),
-            Some(_) => return Err(LedgerError::BadCursor),
+            Some(_) => return Err(QueryError::BadCursor),
         };
         self.ask(async |connection| messages::page(connection, filter, after, page.rows()).await)?
-            .ok_or(LedgerError::BadCursor)
+            .ok_or(QueryError::BadCursor)
     }
 
-    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, LedgerError> {
+    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
         let after = match place(page)? {
             None => i64::MIN,
             Some(Place::DeadLetter(no)) => no,
-            Some(_) => return Err(LedgerError::BadCursor),
+            Some(_) => return Err(QueryError::BadCursor),
         };
         self.ask(async |connection| dead_letters(connection, after, page.rows()).await)
     }
 
-    fn count_messages(&self, filter: &MessageFilter) -> Result<u64, LedgerError> {
+    fn count_messages(&self, filter: &MessageFilter) -> Result<u64, QueryError> {
         self.ask(async |connection| messages::count(connection, filter).await)
     }
 
-    fn count_transactions(&self, filter: &TransactionFilter) -> Result<u64, LedgerError> {
+    fn count_transactions(&self, filter: &TransactionFilter) -> Result<u64, QueryError> {
         self.ask(async |connection| transactions::count(connection, filter).await)
     }
 }

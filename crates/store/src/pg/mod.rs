@@ -72,7 +72,7 @@ impl Default for PostgresOptions {
 /// The ledger on PostgreSQL.
 ///
 /// Made with [`PostgresStore::open`], shared behind an `Arc`. It writes through [`central::ports::Store`]
-/// and the `put_…` and `remove_…` functions; it reads through [`central::ledger::Ledger`] and
+/// and the `put_…` and `remove_…` functions; it reads through [`central::query::QueryStore`] and
 /// [`central::ports::DirectorySource`]. All calls block: call from a thread that may, such as one of
 /// `spawn_blocking`.
 pub struct PostgresStore {

@@ -1,9 +1,9 @@
 //! What a database must offer to be put through the suite.
 
 use central::GatewayId;
-use central::ledger::Ledger;
 use central::memory::Contents;
 use central::ports::{ChargerProfile, DeadLetters, DirectorySource, Store, Token, Unavailable};
+use central::query::QueryStore;
 use store::{PostgresStore, SqliteStore};
 
 /// A kind of database, with an empty one for the test that makes this.
@@ -36,7 +36,7 @@ pub(crate) trait Adapter: Sized + Sync {
 }
 
 /// A store with all its ports and functions.
-pub(crate) trait Database: Store + Ledger + DirectorySource + DeadLetters {
+pub(crate) trait Database: Store + QueryStore + DirectorySource + DeadLetters {
     fn contents(&self) -> Result<Contents, Unavailable>;
     fn ping(&self) -> Result<(), Unavailable>;
     fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable>;

@@ -1,7 +1,7 @@
 //! What the chargers were told, read from their ledger, and how far the database is with it.
 
 use anyhow::{Context, Result};
-use central::ledger::{Ledger, MessageFilter, PageRequest};
+use central::query::{MessageFilter, PageRequest, QueryStore};
 use central::{RecordKind, Timestamp};
 use simulator::Moment;
 use simulator::ledger::{Line, Outcome};
@@ -78,14 +78,14 @@ impl Unseen {
     }
 
     /// Looks once through what the database has; how many are left. A database that is away has shown nothing.
-    pub(super) fn look(&mut self, ledger: &dyn Ledger) -> usize {
+    pub(super) fn look(&mut self, ledger: &dyn QueryStore) -> usize {
         let filter = MessageFilter {
             kind: Some(RecordKind::Call),
             from: Some(self.from),
             ..MessageFilter::default()
         };
         let mut page = PageRequest {
-            limit: central::ledger::PAGE_MAX,
+            limit: central::query::PAGE_MAX,
             after: None,
         };
         while self.left > 0 {

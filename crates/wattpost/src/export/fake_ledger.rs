@@ -1,11 +1,11 @@
 //! A ledger in memory for the tests of exports.
 
-use central::ledger::{
-    ChargerDetail, ChargerFilter, DeadLetterRow, Ledger, LedgerError, MessageFilter, MessageRow,
-    Page, PageRequest, Place, TransactionFilter,
-};
 use central::model::{ChargerView, TransactionView};
 use central::ports::{Unavailable, UnavailableKind};
+use central::query::{
+    ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
+    Place, QueryError, QueryStore, TransactionFilter,
+};
 use central::record::Notes;
 use central::{AnswerKind, GatewayId, RecordId, RecordKind, Timestamp};
 use uuid::Uuid;
@@ -28,16 +28,16 @@ impl FakeLedger {
         rows: &[T],
         wanted: &PageRequest,
         matches: impl Fn(&T) -> bool,
-    ) -> Result<Page<T>, LedgerError> {
+    ) -> Result<Page<T>, QueryError> {
         let start = match &wanted.after {
             None => 0,
             Some(cursor) => match Place::from_cursor(cursor)? {
                 Place::DeadLetter(row) => usize::try_from(row).unwrap_or_default() + 1,
-                _ => return Err(LedgerError::BadCursor),
+                _ => return Err(QueryError::BadCursor),
             },
         };
         if self.refused_from.is_some_and(|row| start >= row) {
-            return Err(LedgerError::Unavailable(Unavailable {
+            return Err(QueryError::Unavailable(Unavailable {
                 component: "database",
                 kind: UnavailableKind::Locked,
                 detail: "by the test".to_owned(),
@@ -55,16 +55,16 @@ impl FakeLedger {
     }
 }
 
-impl Ledger for FakeLedger {
+impl QueryStore for FakeLedger {
     fn chargers(
         &self,
         _: &ChargerFilter,
         page: &PageRequest,
-    ) -> Result<Page<ChargerView>, LedgerError> {
+    ) -> Result<Page<ChargerView>, QueryError> {
         self.page(&[], page, |_| true)
     }
 
-    fn charger(&self, _: &str) -> Result<Option<ChargerDetail>, LedgerError> {
+    fn charger(&self, _: &str) -> Result<Option<ChargerDetail>, QueryError> {
         Ok(None)
     }
 
@@ -72,13 +72,13 @@ impl Ledger for FakeLedger {
         &self,
         filter: &TransactionFilter,
         page: &PageRequest,
-    ) -> Result<Page<TransactionView>, LedgerError> {
+    ) -> Result<Page<TransactionView>, QueryError> {
         self.page(&self.transactions, page, |row| {
             filter.open.is_none_or(|open| open == row.open)
         })
     }
 
-    fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, LedgerError> {
+    fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, QueryError> {
         Ok(self.transactions.iter().find(|row| row.key == key).cloned())
     }
 
@@ -86,7 +86,7 @@ impl Ledger for FakeLedger {
         &self,
         filter: &MessageFilter,
         page: &PageRequest,
-    ) -> Result<Page<MessageRow>, LedgerError> {
+    ) -> Result<Page<MessageRow>, QueryError> {
         self.page(&self.messages, page, |row| {
             let charger = filter.charger.as_deref();
             charger.is_none_or(|id| id.eq_ignore_ascii_case(&row.charger_id))
@@ -100,15 +100,15 @@ impl Ledger for FakeLedger {
         })
     }
 
-    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, LedgerError> {
+    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
         self.page(&[], page, |_| true)
     }
 
-    fn count_messages(&self, _: &MessageFilter) -> Result<u64, LedgerError> {
+    fn count_messages(&self, _: &MessageFilter) -> Result<u64, QueryError> {
         Ok(self.messages.len() as u64)
     }
 
-    fn count_transactions(&self, _: &TransactionFilter) -> Result<u64, LedgerError> {
+    fn count_transactions(&self, _: &TransactionFilter) -> Result<u64, QueryError> {
         Ok(self.transactions.len() as u64)
     }
 }

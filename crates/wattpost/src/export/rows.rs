@@ -3,8 +3,8 @@
 
 use super::Format;
 use anyhow::{Context, Result};
-use central::ledger::{self, Ledger, LedgerError, MessageFilter, MessageRow, TransactionFilter};
 use central::model::TransactionView;
+use central::query::{self, MessageFilter, MessageRow, QueryError, QueryStore, TransactionFilter};
 use serde::Serialize;
 use serde_json::Value;
 use std::io::{self, BufWriter, Write};
@@ -27,13 +27,13 @@ pub(crate) enum Ended {
 /// When the database cannot be read any further, or the output takes no more; says how many rows are
 /// written.
 pub(crate) fn messages(
-    ledger: &dyn Ledger,
+    ledger: &dyn QueryStore,
     filter: &MessageFilter,
     format: Format,
     out: &mut dyn Write,
     done: &mut dyn FnMut(u64),
 ) -> Result<Ended> {
-    let rows = ledger::all_messages(ledger, filter);
+    let rows = query::all_messages(ledger, filter);
     match format {
         Format::Ndjson => ndjson(rows, out, done),
         Format::Csv => csv(&MessageRow::COLUMNS, rows, message_fields, out, done),
@@ -42,13 +42,13 @@ pub(crate) fn messages(
 
 /// Writes the transactions that match. `done` is told after each row how many there are.
 pub(crate) fn transactions(
-    ledger: &dyn Ledger,
+    ledger: &dyn QueryStore,
     filter: &TransactionFilter,
     format: Format,
     out: &mut dyn Write,
     done: &mut dyn FnMut(u64),
 ) -> Result<Ended> {
-    let rows = ledger::all_transactions(ledger, filter);
+    let rows = query::all_transactions(ledger, filter);
     match format {
         Format::Ndjson => ndjson(rows, out, done),
         Format::Csv => csv(&TRANSACTION_COLUMNS, rows, transaction_fields, out, done),
@@ -84,10 +84,10 @@ const TRANSACTION_COLUMNS: [&str; 25] = [
     "conflicting_stops",
 ];
 
-type Rows<'a, T> = &'a mut dyn Iterator<Item = Result<T, LedgerError>>;
+type Rows<'a, T> = &'a mut dyn Iterator<Item = Result<T, QueryError>>;
 
 fn ndjson<T: Serialize>(
-    mut rows: impl Iterator<Item = Result<T, LedgerError>>,
+    mut rows: impl Iterator<Item = Result<T, QueryError>>,
     out: &mut dyn Write,
     done: &mut dyn FnMut(u64),
 ) -> Result<Ended> {
@@ -103,7 +103,7 @@ fn ndjson<T: Serialize>(
 
 fn csv<T>(
     columns: &[&str],
-    mut rows: impl Iterator<Item = Result<T, LedgerError>>,
+    mut rows: impl Iterator<Item = Result<T, QueryError>>,
     fields: impl Fn(&mut csv::Writer<&mut dyn Write>, &T) -> csv::Result<()>,
     out: &mut dyn Write,
     done: &mut dyn FnMut(u64),

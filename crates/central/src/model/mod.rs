@@ -10,17 +10,23 @@
 
 mod charger;
 mod connector;
+mod message;
+mod profile;
 mod ranges;
 mod register;
 mod rfc3339;
 mod row;
+mod token;
 mod transaction;
 
 pub use charger::{Boot, ChargerState, ChargerView, Connection, GatewayState};
 pub use connector::{ConnectorState, ConnectorStatus, ConnectorView};
+pub use message::{DeadLetterRow, MessageRow, note_names};
+pub use profile::{ChargerProfile, CheckMode, Registration};
 pub use ranges::RangeSet;
 pub use register::{First, Latest, Stamp};
 pub use row::{EventRow, MeterValueRow};
+pub use token::{Token, TokenStatus};
 pub use transaction::{
     Candidate, ContentKey, PAIRING_WINDOW, Start, Stop, TransactionState, TransactionView,
     key_without_start, pair, pair_orphans, unnamed_stop_id, written_id_of_unnamed_stop,

@@ -1,0 +1,29 @@
+//! Events between gateways, so that of two connections of one charger only the newest stays open.
+
+use crate::record::GatewayId;
+use serde::{Deserialize, Serialize};
+
+/// What gateways publish to each other. Nothing durable depends on it: an event may be lost or late.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum ClusterEvent {
+    /// A charger has connected to a gateway: an older connection of it elsewhere has ended.
+    Connected {
+        /// Its identity, as the directory spells it.
+        charger_id: String,
+        /// Where it is now.
+        gateway: GatewayId,
+        /// The connection's epoch (milliseconds at its start): the greater one is the newer.
+        epoch: u64,
+    },
+}
+
+/// Carries [`ClusterEvent`] between processes.
+pub trait ClusterEvents: Send + Sync + 'static {
+    /// Sends the event to all other processes. Never waits; an event that cannot be sent now is dropped.
+    fn publish(&self, event: ClusterEvent);
+
+    /// Calls `on_event` for each event of another process from now on, for the life of this value.
+    /// `on_event` must not block.
+    fn subscribe(&self, on_event: Box<dyn Fn(ClusterEvent) + Send + Sync>);
+}

@@ -1,0 +1,66 @@
+//! What the services need from outside: one contract per file, each with its laws.
+//!
+//! Services depend on these traits only. Their adapters are in `store` and `broker`; `wattpost` chooses them.
+
+mod cluster;
+mod delivery;
+mod directory;
+mod health;
+mod query;
+mod store;
+
+pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
+pub use cluster::{ClusterEvent, ClusterEvents};
+pub use delivery::{Batch, CollectBounds, Collected, Queued, Sink, Source, Subscription};
+pub use directory::{DirectorySnapshot, DirectorySource};
+pub use health::{Health, HealthProbe};
+pub use query::{QueryError, QueryStore};
+pub use store::{Applied, DeadLetter, DeadLetters, ID_USED_TWICE, Store};
+
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::pin::Pin;
+
+/// A future on the heap, so that a port can be used as `Arc<dyn …>`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A component outside did not do what was asked. The caller's next step is always the same: keep the
+/// work, back off and retry without a limit. The fields are for logs and health.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{component} {kind}: {detail}")]
+pub struct Unavailable {
+    /// The component that is unavailable: `database`, `RabbitMQ`.
+    pub component: &'static str,
+    /// The sort of trouble.
+    pub kind: UnavailableKind,
+    /// The adapter's own words.
+    pub detail: String,
+}
+
+/// Sorts of trouble that pass, or that a person can cure without losing anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnavailableKind {
+    /// Held by someone else.
+    Locked,
+    /// No space left.
+    Full,
+    /// Damaged.
+    Corrupt,
+    /// Cannot be written.
+    ReadOnly,
+    /// Not reachable, or anything else.
+    Unreachable,
+}
+
+impl std::fmt::Display for UnavailableKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Locked => "is locked",
+            Self::Full => "has no space left",
+            Self::Corrupt => "is damaged",
+            Self::ReadOnly => "is read-only",
+            Self::Unreachable => "does not answer",
+        })
+    }
+}

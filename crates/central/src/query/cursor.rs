@@ -1,0 +1,188 @@
+//! Positions in a list, as opaque texts that a caller hands back to get the next page.
+
+use crate::ports::QueryError;
+use crate::record::{GatewayId, RecordId};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use uuid::Uuid;
+
+/// A place in a list, as an opaque text that needs no quoting in a URL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cursor(String);
+
+impl Cursor {
+    /// Takes in a text that somebody hands back; whether it is a cursor shows when it is used.
+    #[must_use]
+    pub fn from_text(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text to hand out.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a cursor means: the last row of the page before. For adapters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the list of chargers: behind this identity (lower case).
+    Charger(String),
+    /// In the list of transactions: behind this beginning and key.
+    Transaction(Timestamp, Uuid),
+    /// In the list of messages: behind this record.
+    Message(RecordId),
+    /// In the list of dead letters: behind this number.
+    DeadLetter(i64),
+}
+
+impl Place {
+    /// The text form.
+    #[must_use]
+    pub fn to_cursor(&self) -> Cursor {
+        Cursor(match self {
+            Self::Charger(key) => {
+                let mut text = String::from("c");
+                for byte in key.as_bytes() {
+                    text.push_str(&format!("{byte:02x}"));
+                }
+                text
+            }
+            Self::Transaction(at, key) => format!("t{}.{:x}", key.simple(), at.0.cast_unsigned()),
+            Self::Message(id) => format!("m{}.{:x}", id.gateway.0.simple(), id.seq),
+            Self::DeadLetter(number) => format!("d{:x}", number.cast_unsigned()),
+        })
+    }
+
+    /// Reads a cursor back.
+    ///
+    /// # Errors
+    /// [`QueryError::BadCursor`] for every text that [`Place::to_cursor`] does not write.
+    pub fn from_cursor(cursor: &Cursor) -> Result<Self, QueryError> {
+        let place = read_place(cursor.as_str()).ok_or(QueryError::BadCursor)?;
+        // One place has one spelling, so that a cursor cannot be bent into another that works too.
+        if place.to_cursor() == *cursor {
+            Ok(place)
+        } else {
+            Err(QueryError::BadCursor)
+        }
+    }
+}
+
+fn read_place(text: &str) -> Option<Place> {
+    let (kind, rest) = text.split_at_checked(1)?;
+    match kind {
+        "c" => {
+            let digits = rest.as_bytes();
+            let (pairs, []) = digits.as_chunks::<2>() else {
+                return None;
+            };
+            let bytes = pairs
+                .iter()
+                .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+                .collect::<Option<Vec<u8>>>()?;
+            String::from_utf8(bytes).ok().map(Place::Charger)
+        }
+        "t" => {
+            let (key, at) = rest.split_once('.')?;
+            let at = u64::from_str_radix(at, 16).ok()?.cast_signed();
+            Some(Place::Transaction(
+                Timestamp(at),
+                Uuid::try_parse(key).ok()?,
+            ))
+        }
+        "m" => {
+            let (gateway, seq) = rest.split_once('.')?;
+            Some(Place::Message(RecordId {
+                gateway: GatewayId(Uuid::try_parse(gateway).ok()?),
+                seq: u64::from_str_radix(seq, 16).ok()?,
+            }))
+        }
+        "d" => Some(Place::DeadLetter(
+            u64::from_str_radix(rest, 16).ok()?.cast_signed(),
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::GatewayId;
+
+    fn gateway() -> GatewayId {
+        GatewayId(Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef))
+    }
+
+    #[test]
+    fn every_place_reads_back_from_its_cursor() {
+        let places = [
+            Place::Charger(String::new()),
+            Place::Charger("cp-17/ü \u{0}".into()),
+            Place::Transaction(Timestamp(0), Uuid::nil()),
+            Place::Transaction(Timestamp(-1), Uuid::max()),
+            Place::Transaction(Timestamp(i64::MAX), gateway().0),
+            Place::Message(RecordId {
+                gateway: gateway(),
+                seq: 7,
+            }),
+            Place::Message(RecordId {
+                gateway: gateway(),
+                seq: u64::MAX,
+            }),
+            Place::DeadLetter(0),
+            Place::DeadLetter(i64::MIN),
+        ];
+        for place in places {
+            let cursor = place.to_cursor();
+            assert!(
+                cursor
+                    .as_str()
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'.')
+            );
+            assert_eq!(Place::from_cursor(&cursor), Ok(place));
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_cursor_is_refused() {
+        for text in [
+            "",
+            "x",
+            "c0",
+            "cgg",
+            "cff",
+            "c+1",
+            "t",
+            "t.",
+            "m1.2",
+            "m",
+            "d",
+            "d-1",
+            "d+1",
+            "D1",
+            "é1",
+            "d01",
+            "m0123456789ABCDEF0123456789abcdef.1",
+            "m0123456789abcdef0123456789abcdef.01",
+            "d10000000000000000",
+        ] {
+            let cursor = Cursor::from_text(text);
+            assert_eq!(
+                Place::from_cursor(&cursor),
+                Err(QueryError::BadCursor),
+                "{text}"
+            );
+        }
+    }
+}
