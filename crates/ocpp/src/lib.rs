@@ -13,6 +13,9 @@
 //! - [`check`]: whether a payload is what the official schemas want;
 //! - [`ErrorCode`]: what a CALLERROR says, spelt as each version wants it;
 //! - [`conversation`]: whose turn it is when we ask.
+//!
+//! Rule ids such as Q-12 are explained in `docs/ocpp-rules.md`, quirk numbers in `docs/quirks.md`, both in the
+//! repository.
 
 pub mod action;
 pub mod check;
