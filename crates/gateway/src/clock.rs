@@ -13,7 +13,8 @@ use crate::connection::registry::{Registry, Stop};
 use crate::parts::Parts;
 use central::Timestamp;
 use central::ports::DirectorySource;
-use std::sync::{Arc, Mutex, PoisonError};
+use common::lock::lock;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A clock that shows an earlier time is wrong, because this release is newer: 2026-01-01T00:00:00Z.
@@ -48,7 +49,7 @@ struct Clock(Mutex<Option<(i128, Instant)>>);
 
 impl Clock {
     fn hold(&self, newest: Timestamp, now: Instant) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.0);
         let newest = nanos(newest);
         if held.is_none_or(|(last, _)| last < newest) {
             *held = Some((newest, now));
@@ -56,7 +57,7 @@ impl Clock {
     }
 
     fn now(&self, system: Timestamp, now: Instant) -> Timestamp {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.0);
         let system = nanos(system);
         let time = match *held {
             Some((last, at)) => {
@@ -101,7 +102,7 @@ impl ClockCheck {
         let asked = Instant::now();
         if let Ok(Some(time)) = source.clock() {
             let answered = asked + asked.elapsed() / 2;
-            *self.database.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, answered));
+            *lock(&self.database) = Some((time, answered));
         }
     }
 
@@ -117,7 +118,7 @@ impl ClockCheck {
                  its time service running?)."
             ));
         }
-        let database = *self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = *lock(&self.database);
         let (time, asked) = database?;
         let passed = now.saturating_duration_since(asked).as_millis();
         let expected = time.plus_millis(i64::try_from(passed).unwrap_or(i64::MAX));

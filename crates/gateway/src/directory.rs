@@ -14,11 +14,12 @@ use crate::connection::registry::Control;
 use arc_swap::ArcSwap;
 use central::ports::{ChargerProfile, DirectorySnapshot, DirectorySource, Token, Unavailable};
 use central::station::{Fact, TokenAnswer};
+use common::lock::lock;
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -329,10 +330,6 @@ impl Directory {
         };
         (description, lock(&self.failure).clone())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long ago a file was written; zero if the clock was set back since.

@@ -53,11 +53,12 @@ use crate::parts::Parts;
 use central::GatewayId;
 use central::policy::Policy;
 use central::ports::{ClusterEvents, DirectorySource, HealthProbe, Sink};
+use common::lock::lock;
 use journal::Journal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -223,7 +224,7 @@ impl Gateway {
             );
         }
         self.deliver_backlog(end).await;
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *lock(&self.tasks));
         for task in tasks {
             task.abort();
         }

@@ -9,11 +9,11 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use self::common::charger::{CLOSE, Charger, TEXT, deflate, request, socket_from};
+use self::common::{World, soon, transaction_id, until};
 use crate::parts::Parts;
 use argon2::password_hash::PasswordHasher;
 use base64::Engine;
-use common::charger::{CLOSE, Charger, TEXT, deflate, request, socket_from};
-use common::{World, soon, transaction_id, until};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

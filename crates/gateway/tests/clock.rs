@@ -8,9 +8,9 @@
 
 mod common;
 
+use crate::common::charger::{Charger, request};
+use crate::common::{World, until};
 use central::{Record, Timestamp};
-use common::charger::{Charger, request};
-use common::{World, until};
 use std::sync::atomic::Ordering;
 
 const DAY_MS: i64 = 86_400_000;

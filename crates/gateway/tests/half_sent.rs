@@ -8,8 +8,8 @@
 
 mod common;
 
-use common::charger::{CLOSE, Charger, TEXT, encode};
-use common::{TIMEOUT, World, until};
+use crate::common::charger::{CLOSE, Charger, TEXT, encode};
+use crate::common::{TIMEOUT, World, until};
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 

@@ -12,9 +12,10 @@ use crate::admission::pending::PeerAddress;
 use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
+use common::lock::lock;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -157,7 +158,7 @@ impl Passwords {
     }
 
     fn recall(&self, digest: &Digest) -> Option<Verdict> {
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let cache = lock(&self.cache);
         if cache.good.contains(digest) {
             return Some(Verdict::Correct);
         }
@@ -165,7 +166,7 @@ impl Passwords {
     }
 
     fn remember(&self, digest: Digest, verdict: Verdict) {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = lock(&self.cache);
         let set = match verdict {
             Verdict::Correct => &mut cache.good,
             Verdict::Wrong => &mut cache.bad,
@@ -224,7 +225,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

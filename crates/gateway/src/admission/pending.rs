@@ -9,9 +9,10 @@
 //!
 //! Only unfinished handshakes count: any number of chargers may be *connected* behind one router or proxy.
 
+use common::lock::lock;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -253,11 +254,6 @@ impl Drop for Place {
             state.leaving -= 1;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it is locked, and the counts are consistent between any two calls.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //! that anybody can cause.
 
 use crate::admission::pending::PeerAddress;
+use common::lock::lock;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lets a warning that anybody can cause be logged once per [`WARN_EVERY`].
@@ -18,7 +19,7 @@ pub(crate) const WARN_EVERY: Duration = Duration::from_secs(60);
 impl WarningInterval {
     /// Whether the warning may be logged now; then the next one has to wait.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.0);
         let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= WARN_EVERY);
         if is_due {
             *last = Some(now);

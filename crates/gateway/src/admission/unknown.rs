@@ -5,8 +5,9 @@
 //! chargers, unknown ones leave a quarter of `connections_max` to those that are in it.
 
 use crate::admission::pending::PeerAddress;
+use common::lock::lock;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Which bound is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,10 +103,6 @@ impl Drop for UnknownPermit {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

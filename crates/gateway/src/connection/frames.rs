@@ -6,8 +6,9 @@
 //! peer can read it.
 
 use crate::admission::unknown::UnknownPermit;
-use crate::connection::unfinished::{Budget, Meter, SharedMeter, lock};
+use crate::connection::unfinished::{Budget, Meter, SharedMeter};
 use bytes::Bytes;
+use common::lock::lock;
 use futures_util::{Sink, SinkExt};
 use metrics::{Counter, counter};
 use std::collections::VecDeque;

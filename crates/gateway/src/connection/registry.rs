@@ -7,12 +7,13 @@
 
 use central::resend::ResendMemory;
 use central::station::Fact;
+use common::lock::lock;
 use futures_util::task::AtomicWaker;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use tokio::sync::oneshot;
 
@@ -365,11 +366,6 @@ impl Shard {
 
 fn is_still_disconnected(slots: &HashMap<Arc<str>, Slot>, key: &str, number: u64) -> bool {
     matches!(slots.get(key), Some(Slot::Disconnected(remembered)) if remembered.number == number)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while these locks are held, and the maps are whole between any two lines.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

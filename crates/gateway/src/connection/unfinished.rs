@@ -5,10 +5,11 @@
 //! ([`Budget`]); above the bound, the connections that hold the most bytes for the longest time are closed.
 
 use crate::connection::registry::{Control, Stop};
+use common::lock::lock;
 use metrics::{Counter, Gauge, counter, gauge};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Bytes of a message that are not counted, because the connection's read buffer holds them anyway.
@@ -414,11 +415,6 @@ const fn head_len(second: u8) -> usize {
 /// A [`Meter`] shared by the socket below the library and the connection above it. Both belong to one task, so the lock
 /// is never contended.
 pub(crate) type SharedMeter = Arc<Mutex<Meter>>;
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The counts are consistent between any two statements, whatever panicked.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[cfg(test)]
 mod tests {

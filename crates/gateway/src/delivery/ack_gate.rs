@@ -18,11 +18,12 @@
 
 use crate::config::Durability;
 use crate::delivery::Delivery;
+use common::lock::lock;
 use journal::Journal;
 use metrics::{Counter, Gauge, counter, gauge};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -201,11 +202,6 @@ impl AckGate {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
         lock(&self.waiters)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while these locks are held.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Enters and leaves the fallback, until the gateway ends.

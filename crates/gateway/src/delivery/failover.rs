@@ -25,8 +25,9 @@
 use central::ports::{
     Batch, BoxFuture, Health, HealthProbe, Queued, Sink, Unavailable, UnavailableKind,
 };
+use common::lock::lock;
 use metrics::{Counter, Gauge, counter, gauge};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -296,9 +297,4 @@ impl HealthProbe for FailoverSink {
             detail,
         }]
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    // Nothing panics while it is held.
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,6 +18,7 @@ use crate::config::GatewayConfig;
 use crate::delivery::status::{JOURNAL, no_answer};
 use crate::delivery::{Delivery, verify};
 use central::ports::{Batch, BoxFuture, Unavailable, UnavailableKind};
+use common::backoff::Backoff;
 use futures_util::FutureExt;
 use journal::{Journal, ReadError, Reader};
 use std::collections::VecDeque;
@@ -58,8 +59,8 @@ pub(crate) async fn run(delivery: Arc<Delivery>) {
 
 /// What is learnt from how deliveries end.
 struct RetryState {
-    /// Failures since the last success.
-    retries: u32,
+    /// The pause before the next attempt: from `retry_min_ms` to `retry_max_ms`.
+    backoff: Backoff,
     /// Records of one batch at most. A sink that is nearly full accepts only small batches, and stores a part of a
     /// large one anew with every retry.
     batch_records_max: usize,
@@ -67,24 +68,13 @@ struct RetryState {
 
 impl RetryState {
     fn succeeded(&mut self, config: &GatewayConfig) {
-        self.retries = 0;
+        self.backoff.reset();
         let doubled = self.batch_records_max.saturating_mul(2);
         self.batch_records_max = doubled.min(config.batch_records_max);
     }
 
     fn sink_is_full(&mut self) {
         self.batch_records_max = (self.batch_records_max / 2).max(BATCH_RECORDS_MIN);
-    }
-
-    /// The pause before the next attempt: exponential from `retry_min_ms` to `retry_max_ms`, between half of it and
-    /// all of it.
-    fn failed(&mut self, config: &GatewayConfig) -> Duration {
-        self.retries += 1;
-        let full = config
-            .retry_min_ms
-            .saturating_mul(1 << (self.retries - 1).min(20))
-            .min(config.retry_max_ms);
-        Duration::from_millis(full / 2 + fastrand::u64(0..=full / 2))
     }
 }
 
@@ -153,7 +143,10 @@ impl Forwarder {
     fn new(delivery: Arc<Delivery>) -> Self {
         Self {
             retry: RetryState {
-                retries: 0,
+                backoff: Backoff::from_millis(
+                    delivery.config.retry_min_ms,
+                    delivery.config.retry_max_ms,
+                ),
                 batch_records_max: delivery.config.batch_records_max,
             },
             is_eager: delivery.ack_gate.requires_broker_confirm(),
@@ -368,7 +361,6 @@ impl Forwarder {
             metrics,
             status,
             ack_gate,
-            config,
             ..
         } = &*self.delivery;
         match stopped {
@@ -394,7 +386,7 @@ impl Forwarder {
             Stopped::Closed => return None,
         }
         status.none_in_flight();
-        Some(self.retry.failed(config))
+        Some(self.retry.backoff.next_delay())
     }
 }
 

@@ -1,8 +1,9 @@
 //! The state of delivery: noted by the forwarder, read by pacing, metrics and health.
 
 use central::ports::{Unavailable, UnavailableKind};
+use common::lock::lock;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Length of a record assumed until the first were delivered.
@@ -113,7 +114,7 @@ impl DeliveryStatus {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -5,8 +5,9 @@
 //! is written from now on was correct when it was written, and is checked again when it is delivered.
 
 use crate::delivery::Delivery;
+use common::lock::lock;
 use journal::{ReadError, Reader};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Bytes read per second at most: a quarter of a slow disk's rate.
@@ -63,7 +64,7 @@ impl Verified {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Found> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

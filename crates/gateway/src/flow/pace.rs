@@ -9,9 +9,10 @@
 //! paced: the journal takes what chargers send.
 
 use crate::connection::registry::Control;
+use common::lock::lock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// How often the controller runs and turns are given.
@@ -171,7 +172,7 @@ impl Pace {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing panics while it is held.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 
