@@ -5,14 +5,15 @@
 //! stands; then the decision is a [`Decision::Ask`], and [`TokenForm::write`] makes the answer from
 //! the verdict.
 
-mod registration;
+pub(crate) mod registration;
 mod token;
-mod v16;
-mod v2;
+pub(crate) mod v16;
+pub(crate) mod v2;
 
 pub(crate) use token::{TokenForm, TokenQuestion, Verdict};
 
 use crate::Timestamp;
+use crate::actions;
 use crate::policy::Policy;
 use crate::ports::Registration;
 use ocpp::Version;
@@ -21,6 +22,8 @@ use std::borrow::Cow;
 /// What an answer may depend on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scene<'a> {
+    /// The version that the message is of.
+    pub(crate) version: Version,
     pub(crate) charger_id: &'a str,
     /// The payload as the charger wrote it; may be broken.
     pub(crate) payload: &'a str,
@@ -44,19 +47,25 @@ pub(crate) enum Decision {
 
 const EMPTY: Decision = Decision::Answer(Cow::Borrowed("{}"));
 
-/// The answer to a call that a charger may make. An action that is not named in the versions' tables
-/// is one whose answer carries nothing.
-pub(crate) fn decide(version: Version, action: &str, scene: &Scene<'_>) -> Decision {
-    match action {
-        "BootNotification" => registration::boot_notification(scene),
-        "Heartbeat" => registration::heartbeat(scene),
-        // Nobody has taught us a vendor's language yet; a refusal in a CALLRESULT (F-9).
-        "DataTransfer" => Decision::Answer(r#"{"status":"UnknownVendorId"}"#.into()),
-        // Once the request is durable it is ours to see to; `Rejected` would end it (A02).
-        "SignCertificate" => Decision::Answer(r#"{"status":"Accepted"}"#.into()),
-        _ => match version {
-            Version::V16 => v16::decide(action, scene),
-            Version::V201 | Version::V21 => v2::decide(version, action, scene),
-        },
+/// The answer to a call that a charger may make.
+pub(crate) fn decide(action: &str, scene: &Scene<'_>) -> Decision {
+    match actions::find(scene.version, action) {
+        Some(row) => (row.answer)(scene),
+        None => EMPTY,
     }
+}
+
+/// The answer `{}`: the action's response has no required member.
+pub(crate) const fn empty(_: &Scene<'_>) -> Decision {
+    EMPTY
+}
+
+/// No vendor's messages are implemented; a refusal in a CALLRESULT (F-9).
+pub(crate) fn data_transfer(_: &Scene<'_>) -> Decision {
+    Decision::Answer(r#"{"status":"UnknownVendorId"}"#.into())
+}
+
+/// Once the request is durable it is for us to process; `Rejected` would end it (A02).
+pub(crate) fn sign_certificate(_: &Scene<'_>) -> Decision {
+    Decision::Answer(r#"{"status":"Accepted"}"#.into())
 }

@@ -8,6 +8,7 @@
 //! ([`model`]). [`ports`] says what we need from outside, [`memory`] is the smallest thing that
 //! fulfils it.
 
+mod actions;
 mod answer;
 pub mod memory;
 pub mod model;

@@ -3,20 +3,19 @@
 //! Total: what cannot be understood changes nothing here, and is still among the messages. Sorted
 //! by what changes, since several actions move the same thing.
 
-mod charger;
-mod event;
-mod meter;
+pub(crate) mod charger;
+pub(crate) mod event;
+pub(crate) mod meter;
 mod place;
-mod status;
-mod transaction;
+pub(crate) mod status;
+pub(crate) mod transaction;
 
 use crate::model::{
     ChargerState, ConnectorState, EventRow, GatewayState, Merge, MeterValueRow, Stamp,
     TransactionState,
 };
 use crate::record::{AnswerKind, GatewayId, Record, RecordId, RecordKind};
-use crate::{Timestamp, model};
-use ocpp::Version;
+use crate::{Timestamp, actions, model};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -107,20 +106,12 @@ impl Changes {
     }
 
     fn absorb_message(&mut self, source: &Source<'_>) {
-        let is_v16 = source.record.ocpp_version == Version::V16;
-        match source.record.action {
-            "Heartbeat" | "Authorize" | "DataTransfer" => {}
-            "BootNotification" => charger::boot(self, source),
-            "StatusNotification" if is_v16 => status::v16(self, source),
-            "StatusNotification" => status::v2(self, source),
-            "StartTransaction" if is_v16 => transaction::start(self, source),
-            "StopTransaction" if is_v16 => transaction::stop(self, source),
-            "MeterValues" if is_v16 => transaction::meter_values(self, source),
-            "MeterValues" => meter::v2(self, source),
-            "TransactionEvent" => transaction::event(self, source),
-            "NotifyEvent" => event::notify_event(self, source),
-            _ => event::other(self, source),
-        }
+        // An unknown action of a SEND is kept as an event.
+        let project = actions::find(source.record.ocpp_version, source.record.action)
+            .map_or(event::other as fn(&mut Self, &Source<'_>), |row| {
+                row.project
+            });
+        project(self, source);
     }
 
     /// Whether nothing changes.
@@ -157,9 +148,12 @@ impl Merge for Changes {
     }
 }
 
+/// An accepted message that changes no projection: a question, or one whose content is known otherwise.
+pub(crate) const fn nothing(_: &mut Changes, _: &Source<'_>) {}
+
 /// The record that is projected.
 #[derive(Debug, Clone, Copy)]
-struct Source<'a> {
+pub(crate) struct Source<'a> {
     id: RecordId,
     record: &'a Record<'a>,
     charger: &'a str,

@@ -5,7 +5,7 @@ use crate::ports::Registration;
 
 /// Nothing in the payload decides the answer, so a boot with broken content is answered like any
 /// other: to refuse it would lock the charger out (F-12).
-pub(super) fn boot_notification(scene: &Scene<'_>) -> Decision {
+pub(crate) fn boot_notification(scene: &Scene<'_>) -> Decision {
     let (status, interval_s) = match scene.registration {
         Registration::Accepted => ("Accepted", scene.policy.heartbeat_interval_s.max(1)),
         Registration::Pending => ("Pending", spread(scene)),
@@ -17,7 +17,7 @@ pub(super) fn boot_notification(scene: &Scene<'_>) -> Decision {
     Decision::Answer(answer.into())
 }
 
-pub(super) fn heartbeat(scene: &Scene<'_>) -> Decision {
+pub(crate) fn heartbeat(scene: &Scene<'_>) -> Decision {
     Decision::Answer(format!(r#"{{"currentTime":"{}"}}"#, scene.now).into())
 }
 

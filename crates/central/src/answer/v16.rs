@@ -1,26 +1,22 @@
-//! Answers of OCPP 1.6, where they differ from `{}`.
+//! Answers of OCPP 1.6, where they differ from `{}`. A StopTransaction is answered `{}`: a stop cannot be
+//! refused, and its idTagInfo is optional.
 
 use super::token::{TokenForm, TokenQuestion, Verdict};
-use super::{Decision, EMPTY, Scene};
+use super::{Decision, Scene};
 use crate::policy::UnknownToken;
 use crate::transaction_id::{next_transaction_id, transaction_id};
 use ocpp::json::Raw;
 
-pub(super) fn decide(action: &str, scene: &Scene<'_>) -> Decision {
-    match action {
-        "Authorize" => ask(scene, TokenForm::Authorize),
-        "StartTransaction" => ask(
-            scene,
-            TokenForm::Start {
-                transaction_id: match scene.ended_transaction {
-                    Some(ended) => next_transaction_id(scene.charger_id, scene.payload, ended),
-                    None => transaction_id(scene.charger_id, scene.payload),
-                },
-            },
-        ),
-        // StopTransaction too: a stop cannot be refused, and its idTagInfo is optional.
-        _ => EMPTY,
-    }
+pub(crate) fn authorize(scene: &Scene<'_>) -> Decision {
+    ask(scene, TokenForm::Authorize)
+}
+
+pub(crate) fn start_transaction(scene: &Scene<'_>) -> Decision {
+    let transaction_id = match scene.ended_transaction {
+        Some(ended) => next_transaction_id(scene.charger_id, scene.payload, ended),
+        None => transaction_id(scene.charger_id, scene.payload),
+    };
+    ask(scene, TokenForm::Start { transaction_id })
 }
 
 /// Asks for the idTag. Read from as much of the payload as is JSON, since a broken start is answered

@@ -7,23 +7,23 @@ use super::{Decision, EMPTY, Scene};
 use ocpp::Version;
 use ocpp::json::{Raw, write_string};
 
-pub(super) fn decide(version: Version, action: &str, scene: &Scene<'_>) -> Decision {
-    match action {
-        "Authorize" => authorize(version, scene),
-        "TransactionEvent" => transaction_event(version, scene),
-        "Get15118EVCertificate" => certificates::get_15118_ev_certificate(),
-        "GetCertificateStatus" => certificates::get_certificate_status(),
-        "GetCertificateChainStatus" => certificates::get_certificate_chain_status(scene),
-        // We make no charging schedules yet: the car charges by what the charger has.
-        "NotifyEVChargingNeeds" if version == Version::V201 => status("Rejected"),
-        "NotifyEVChargingNeeds" => status("NoChargingProfile"),
-        "NotifyEVChargingSchedule" => status("Accepted"),
-        // What a stream sends is recorded, so we want it.
-        "OpenPeriodicEventStream" => status("Accepted"),
-        "PullDynamicScheduleUpdate" => status("Rejected"),
-        "VatNumberValidation" => vat_number_validation(scene),
-        _ => EMPTY,
-    }
+pub(crate) use certificates::{
+    get_15118_ev_certificate, get_certificate_chain_status, get_certificate_status,
+};
+
+/// The request is recorded, so it is accepted.
+pub(crate) fn accepted(_: &Scene<'_>) -> Decision {
+    status("Accepted")
+}
+
+/// The central system makes no charging schedules: the car charges by what the charger has.
+pub(crate) fn rejected(_: &Scene<'_>) -> Decision {
+    status("Rejected")
+}
+
+/// The central system makes no charging schedules; 2.1 has a status for that.
+pub(crate) fn no_charging_profile(_: &Scene<'_>) -> Decision {
+    status("NoChargingProfile")
 }
 
 fn status(status: &str) -> Decision {
@@ -78,7 +78,7 @@ impl Presented {
     }
 }
 
-fn authorize(version: Version, scene: &Scene<'_>) -> Decision {
+pub(crate) fn authorize(scene: &Scene<'_>) -> Decision {
     let presented = Presented::read(scene.payload);
     if presented.has_certificate {
         // We hold no roots to check a contract certificate against, and do not vouch for what we
@@ -87,21 +87,21 @@ fn authorize(version: Version, scene: &Scene<'_>) -> Decision {
             r#"{"idTokenInfo":{"status":"Invalid"},"certificateStatus":"CertChainError"}"#.into(),
         );
     }
-    presented.question(version)
+    presented.question(scene.version)
 }
 
 /// An idTokenInfo whenever the event carries a token (Q-20), else nothing: all is optional.
-fn transaction_event(version: Version, scene: &Scene<'_>) -> Decision {
+pub(crate) fn transaction_event(scene: &Scene<'_>) -> Decision {
     let presented = Presented::read(scene.payload);
     if presented.has_token {
-        presented.question(version)
+        presented.question(scene.version)
     } else {
         EMPTY
     }
 }
 
 /// Nobody is asked about VAT numbers yet; the number must be told back.
-fn vat_number_validation(scene: &Scene<'_>) -> Decision {
+pub(crate) fn vat_number_validation(scene: &Scene<'_>) -> Decision {
     const CHARS_MAX: usize = 20;
     let mut number = String::new();
     let mut evse_id = None;

@@ -40,7 +40,7 @@ pub(super) fn connection(changes: &mut Changes, source: &Source<'_>) {
     }
 }
 
-pub(super) fn boot(changes: &mut Changes, source: &Source<'_>) {
+pub(crate) fn boot(changes: &mut Changes, source: &Source<'_>) {
     let payload = source.record.payload;
     let mut boot = match source.record.ocpp_version {
         Version::V16 => boot_v16(payload),

@@ -12,18 +12,8 @@ use ocpp::v2;
 /// Where a row's hash comes from; never change, the hashes are stored.
 const ROW_DOMAIN: &str = "wattpost event 1";
 
-/// Actions whose content is told nowhere else and is no event: questions.
-const QUESTIONS: [&str; 6] = [
-    "SignCertificate",
-    "Get15118EVCertificate",
-    "GetCertificateStatus",
-    "GetCertificateChainStatus",
-    "PullDynamicScheduleUpdate",
-    "VatNumberValidation",
-];
-
 /// `NotifyEvent`: a row per event; the availability of connectors is their status (N-4).
-pub(super) fn notify_event(changes: &mut Changes, source: &Source<'_>) {
+pub(crate) fn notify_event(changes: &mut Changes, source: &Source<'_>) {
     let payload = source.record.payload;
     let Ok(view) = v2::NotifyEvent::read(payload) else {
         return;
@@ -80,11 +70,8 @@ fn event_texts(payload: &str) -> Vec<&str> {
 }
 
 /// Everything else that chargers tell: one row, with what most of these messages have in common.
-pub(super) fn other(changes: &mut Changes, source: &Source<'_>) {
+pub(crate) fn other(changes: &mut Changes, source: &Source<'_>) {
     let record = source.record;
-    if QUESTIONS.contains(&record.action) {
-        return;
-    }
     let mut told = Told::default();
     let mut at = None;
     let _ = Raw::new(record.payload).members(|name, value| match name {

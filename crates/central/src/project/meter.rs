@@ -23,7 +23,7 @@ pub(super) struct Reading {
 }
 
 /// MeterValues outside transactions (2.x).
-pub(super) fn v2(changes: &mut Changes, source: &Source<'_>) {
+pub(crate) fn v2(changes: &mut Changes, source: &Source<'_>) {
     let Ok(view) = v2::MeterValues::read(source.record.payload) else {
         return;
     };

@@ -5,7 +5,7 @@ use super::{Changes, Source};
 use crate::model::{ConnectorStatus, Stamp};
 use ocpp::{v2, v16};
 
-pub(super) fn v16(changes: &mut Changes, source: &Source<'_>) {
+pub(crate) fn v16(changes: &mut Changes, source: &Source<'_>) {
     let Ok(view) = v16::StatusNotification::read(source.record.payload) else {
         return;
     };
@@ -22,7 +22,7 @@ pub(super) fn v16(changes: &mut Changes, source: &Source<'_>) {
     set(changes, source, (0, connector), stamp, status);
 }
 
-pub(super) fn v2(changes: &mut Changes, source: &Source<'_>) {
+pub(crate) fn v2(changes: &mut Changes, source: &Source<'_>) {
     let Ok(view) = v2::StatusNotification::read(source.record.payload) else {
         return;
     };

@@ -14,7 +14,7 @@ use ocpp::{v2, v16};
 /// Where the hash in a content key comes from; never change, the keys are stored.
 const CONTENT_DOMAIN: &str = "wattpost transaction part 1";
 
-pub(super) fn start(changes: &mut Changes, source: &Source<'_>) {
+pub(crate) fn start(changes: &mut Changes, source: &Source<'_>) {
     // A broken start is a start all the same: the charger has an id of ours for it.
     let view = v16::StartTransaction::read(source.record.payload).unwrap_or_default();
     let (id, verdict) = start_answer(source);
@@ -62,7 +62,7 @@ fn start_answer(source: &Source<'_>) -> (i64, Option<String>) {
     (id.unwrap_or_else(derived), verdict)
 }
 
-pub(super) fn stop(changes: &mut Changes, source: &Source<'_>) {
+pub(crate) fn stop(changes: &mut Changes, source: &Source<'_>) {
     let Ok(view) = v16::StopTransaction::read(source.record.payload) else {
         return;
     };
@@ -101,7 +101,7 @@ pub(super) fn stop(changes: &mut Changes, source: &Source<'_>) {
     }
 }
 
-pub(super) fn meter_values(changes: &mut Changes, source: &Source<'_>) {
+pub(crate) fn meter_values(changes: &mut Changes, source: &Source<'_>) {
     let Ok(view) = v16::MeterValues::read(source.record.payload) else {
         return;
     };
@@ -122,7 +122,7 @@ pub(super) fn meter_values(changes: &mut Changes, source: &Source<'_>) {
     measure(state, source, &readings);
 }
 
-pub(super) fn event(changes: &mut Changes, source: &Source<'_>) {
+pub(crate) fn event(changes: &mut Changes, source: &Source<'_>) {
     let Ok(view) = v2::TransactionEvent::read(source.record.payload) else {
         return;
     };

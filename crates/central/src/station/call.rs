@@ -130,6 +130,7 @@ impl Station {
             Remember::Recent(_) | Remember::Not => None,
         };
         let scene = Scene {
+            version: message.version,
             charger_id: &self.charger_id,
             payload: message.payload,
             policy: &self.policy,
@@ -138,7 +139,7 @@ impl Station {
             ended_transaction,
             dice,
         };
-        match answer::decide(message.version, message.action, &scene) {
+        match answer::decide(message.action, &scene) {
             Decision::Answer(answer) => self.answer(&message, &answer, now),
             Decision::Ask(question) => self.ask(&message, question, now),
         }

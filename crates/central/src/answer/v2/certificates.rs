@@ -4,16 +4,16 @@
 use crate::answer::{Decision, Scene};
 use ocpp::json::Raw;
 
-pub(super) fn get_15118_ev_certificate() -> Decision {
+pub(crate) fn get_15118_ev_certificate(_: &Scene<'_>) -> Decision {
     Decision::Answer(r#"{"status":"Failed","exiResponse":""}"#.into())
 }
 
-pub(super) fn get_certificate_status() -> Decision {
+pub(crate) fn get_certificate_status(_: &Scene<'_>) -> Decision {
     Decision::Answer(r#"{"status":"Failed"}"#.into())
 }
 
 /// One status per certificate that is asked for, naming it as the charger did.
-pub(super) fn get_certificate_chain_status(scene: &Scene<'_>) -> Decision {
+pub(crate) fn get_certificate_chain_status(scene: &Scene<'_>) -> Decision {
     /// As many as the schema allows.
     const CERTIFICATES_MAX: usize = 4;
     let mut asked = Vec::new();
