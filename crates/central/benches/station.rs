@@ -3,6 +3,7 @@
 //!
 //! `cargo bench -p central`
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 #![expect(clippy::expect_used, reason = "a bench that cannot go on says so")]
 
 use central::policy::Policy;

@@ -1,9 +1,6 @@
-//! The mind's view of one connected charger: every rule about that charger meets here and nowhere
-//! else. No I/O, no clock, no dice: the gateway hands in what happened and when, and does what comes
-//! out.
-//!
-//! Call any `handle_*`, then [`Station::poll_output`] until it says `None`, then wait until
-//! [`Station::poll_timeout`] at the latest.
+//! One connected charger. Every rule about that charger is applied here and nowhere else, so that it can be
+//! tested without sockets and clocks: time, randomness and bytes are arguments, decisions are return values.
+//! [`Station`] says in which order to call its methods.
 
 mod call;
 mod garbage;
@@ -181,12 +178,29 @@ impl CloseReason {
     }
 }
 
-/// One connected charger. See the module for the order of calls.
+/// One connection of one charger.
 ///
-/// Everything that it says becomes a record, and its answer waits until the journal has that record;
-/// answers leave in the order of their calls. An answer that needs no record of its own (a resend)
-/// waits for all records before it, so a repeat of a call that is still in flight is answered when
-/// the first is.
+/// Its owner, the connection's task, calls the methods of four kinds in this order:
+///
+/// 1. *Events in*, one at a time. From the socket: [`handle_text`](Self::handle_text),
+///    [`handle_binary`](Self::handle_binary), [`handle_closed`](Self::handle_closed). From the journal:
+///    [`handle_durable`](Self::handle_durable), [`handle_refused`](Self::handle_refused). From the directory:
+///    [`handle_profile`](Self::handle_profile), and [`handle_fact`](Self::handle_fact) as the reply to an
+///    [`Output::Ask`]. From the clock: [`handle_timeout`](Self::handle_timeout).
+/// 2. *Decisions out*: [`poll_output`](Self::poll_output) until it returns `None`, after each event.
+/// 3. *The next time*: [`poll_timeout`](Self::poll_timeout) says when to call
+///    [`handle_timeout`](Self::handle_timeout) if no other event comes first.
+/// 4. *Getters*, at any time: [`wants_frame`](Self::wants_frame) says whether the owner may read another frame;
+///    [`is_accepted`](Self::is_accepted) says whether the charger may take part.
+///
+/// The first event is after [`new`](Self::new), the last is [`handle_closed`](Self::handle_closed); then
+/// [`into_memory`](Self::into_memory) returns what the charger's next connection begins with.
+///
+/// `now` is never earlier than in the call before. No method blocks, waits or fails.
+///
+/// Each message becomes a record, and its answer waits until the journal has that record; answers leave in the
+/// order of their calls. An answer that needs no record of its own (a resend) waits for all records before it,
+/// so a repeat of a call that is still in flight is answered when the first is.
 #[derive(Debug)]
 pub struct Station {
     charger_id: Arc<str>,
