@@ -2,6 +2,7 @@
 //! rate. A charger is refused before the upgrade, because a connection that is accepted and then closed resets its
 //! back-off (rule H-6).
 
+use crate::admission::WarningInterval;
 use crate::admission::auth::Verdict;
 use crate::admission::handshake::{self, Refusal, Request, Status};
 use crate::admission::pending::{Entry, Limit, PeerAddress, Place};
@@ -158,6 +159,9 @@ fn warn_over_limit(parts: &Parts, address: PeerAddress, limit: Limit) {
 #[derive(Default)]
 struct AcceptFailure {
     pause: Option<Duration>,
+    /// Where handles run short, `accept` fails and succeeds in turn, many times a second.
+    interval: WarningInterval,
+    was_logged: bool,
 }
 
 impl AcceptFailure {
@@ -172,11 +176,14 @@ impl AcceptFailure {
         }
         let pause = match self.pause {
             None => {
-                tracing::error!(
-                    %error,
-                    "no connection can be accepted; open connections are served. Raise the limit of open files \
-                     (LimitNOFILE= in the systemd unit, or ulimit -n), or lower gateway.connections_max"
-                );
+                if self.interval.is_due(Instant::now()) {
+                    self.was_logged = true;
+                    tracing::error!(
+                        %error,
+                        "no connection can be accepted; open connections are served. Raise the limit of open files \
+                         (LimitNOFILE= in the systemd unit, or ulimit -n), or lower gateway.connections_max"
+                    );
+                }
                 ACCEPT_PAUSE
             }
             Some(last) => (last * 2).min(ACCEPT_PAUSE_MAX),
@@ -186,7 +193,7 @@ impl AcceptFailure {
     }
 
     fn is_over(&mut self) {
-        if self.pause.take().is_some() {
+        if self.pause.take().is_some() && std::mem::take(&mut self.was_logged) {
             tracing::info!("connections can be accepted again");
         }
     }

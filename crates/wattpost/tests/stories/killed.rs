@@ -51,7 +51,7 @@ fn nothing_acknowledged_is_lost_when_serve_is_killed_again_and_again() {
         let away = begun.elapsed();
         slowest = slowest.max(away);
         assert!(
-            away < Duration::from_secs(2),
+            away < Duration::from_secs(10),
             "round {round}: the first answer came {away:?} after the restart"
         );
     }
