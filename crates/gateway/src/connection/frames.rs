@@ -380,7 +380,7 @@ impl Lingering {
     }
 }
 
-async fn linger(mut socket: TcpStream, _permit: OwnedSemaphorePermit) {
+async fn linger(mut socket: TcpStream, permit: OwnedSemaphorePermit) {
     let read_on = async {
         socket.shutdown().await?;
         let mut discarded = vec![0; LINGER_BUFFER];
@@ -395,6 +395,9 @@ async fn linger(mut socket: TcpStream, _permit: OwnedSemaphorePermit) {
         std::io::Result::Ok(())
     };
     let _ = tokio::time::timeout(LINGER, read_on).await;
+    // The file handle is closed before another socket may linger.
+    drop(socket);
+    drop(permit);
 }
 
 impl Line {
