@@ -11,7 +11,7 @@ mod consistency_check;
 mod data_dir;
 mod database;
 mod deadletters;
-mod drill;
+mod drill_access;
 mod export;
 mod journal;
 mod migrate;
@@ -149,7 +149,13 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(args),
         Command::Export(command) => export::run(&command),
         Command::Audit(args) => audit::run(&args),
-        Command::Drill(args) => drill::run(&args),
+        Command::Drill(args) => drill::run(
+            &args,
+            drill::Access {
+                database: drill_access::database,
+                journal: drill_access::journal,
+            },
+        ),
         Command::Charger(command) => charger::run(&command),
         Command::Token(command) => token::run(&command),
         Command::Check(args) => check::run(&args),

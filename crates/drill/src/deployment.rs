@@ -3,10 +3,10 @@
 //!
 //! The gateway reaches RabbitMQ through a proxy that can be broken; the consumer goes there directly.
 
-use super::DrillArgs;
 use super::http;
 use super::supervisor::{Role, Supervisor};
 use super::watch::Patience;
+use super::{Access, DrillArgs};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -71,6 +71,7 @@ pub(super) struct Deployment {
     ports: Ports,
     pub(super) broker_grace: Duration,
     tuning: Tuning,
+    pub(super) access: Access,
 }
 
 struct Ports {
@@ -84,6 +85,7 @@ impl Deployment {
     pub(super) fn start(
         dir: &Path,
         args: &DrillArgs,
+        access: Access,
         durability: Durability,
         patience: &Patience,
     ) -> Result<Self> {
@@ -119,6 +121,7 @@ impl Deployment {
             },
             broker_grace: args.broker_grace(),
             tuning: Tuning::default(),
+            access,
         };
         deployment.write_settings(None)?;
         patience.say(&format!(

@@ -17,21 +17,31 @@ mod table;
 mod verdict;
 mod watch;
 
-use crate::config::{Overrides, Settings};
 use anyhow::{Context, Result, ensure};
+use central::query::QueryStore;
 use clap::{Args, ValueEnum};
 use deployment::{Deployment, Durability};
 use scenario::Scenario;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use verdict::Outcome;
 use watch::Patience;
 
+/// How the drill opens what the processes under test write; the binary passes it in, as only it reads settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Access {
+    /// Opens the database that a settings file names.
+    pub database: fn(&Path) -> Result<Arc<dyn QueryStore>>,
+    /// The journal's directory and options in a settings file.
+    pub journal: fn(&Path) -> Result<(PathBuf, journal::Options)>,
+}
+
 /// Flags of `wattpost drill`.
 #[derive(Debug, Args)]
 #[command(after_long_help = MEANING)]
-pub(crate) struct DrillArgs {
+pub struct DrillArgs {
     /// Play only this one, by number or name; may be repeated. `1` stands for 1a to 1d [default: all]
     #[arg(long, value_name = "SCENARIO")]
     scenario: Vec<String>,
@@ -174,7 +184,7 @@ impl DrillArgs {
 }
 
 /// Plays the scenarios; exit code 1 when a promise was broken.
-pub(crate) fn run(args: &DrillArgs) -> Result<ExitCode> {
+pub fn run(args: &DrillArgs, access: Access) -> Result<ExitCode> {
     if args.list {
         list();
         return Ok(ExitCode::SUCCESS);
@@ -197,7 +207,7 @@ pub(crate) fn run(args: &DrillArgs) -> Result<ExitCode> {
         eprintln!("everything is kept in {}", dir.path().display());
     }
 
-    let played = play_all(&scenarios, args, &runtime, dir.path(), &patience);
+    let played = play_all(&scenarios, args, access, &runtime, dir.path(), &patience);
     if args.keep {
         let _ = dir.keep();
     }
@@ -222,13 +232,14 @@ pub(crate) fn run(args: &DrillArgs) -> Result<ExitCode> {
 fn play_all(
     scenarios: &[Scenario],
     args: &DrillArgs,
+    access: Access,
     runtime: &tokio::runtime::Runtime,
     dir: &Path,
     patience: &Patience,
 ) -> Result<Vec<Outcome>> {
     let durabilities = args.durabilities();
     let first = durabilities.first().copied().unwrap_or(Durability::Journal);
-    let mut deployment = Deployment::start(dir, args, first, patience)?;
+    let mut deployment = Deployment::start(dir, args, access, first, patience)?;
     let mut outcomes = Vec::new();
     for durability in durabilities {
         for scenario in scenarios {
@@ -257,11 +268,6 @@ fn play_all(
         }
     }
     Ok(outcomes)
-}
-
-/// The settings that the processes of an installation were given.
-fn serve_settings(file: &Path) -> Result<Settings> {
-    Settings::load(Some(file), Overrides::default())
 }
 
 fn one_line(outcome: &Outcome) -> String {

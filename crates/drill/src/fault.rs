@@ -5,7 +5,6 @@ use super::disk::SmallDisk;
 use super::lock::Locked;
 use super::rot;
 use super::scenario::Scenario;
-use super::serve_settings;
 use super::supervisor::Role;
 use super::watch::Watch;
 use anyhow::{Context, Result, bail};
@@ -475,7 +474,8 @@ fn rotten(deployment: &mut Deployment, outage: Duration, watch: &Watch<'_>) -> R
         let back = neighbours(deployment)?;
         back.network.restore();
         back.postgres.start_again()?;
-        rot::rot_one(&serve_settings(&deployment.settings_file())?)
+        let (dir, options) = (deployment.access.journal)(&deployment.settings_file())?;
+        rot::rot_one(&dir, options)
     })?;
     watch.say(&format!("it is back; record {seq} is damaged"));
     let is_told = |deployment: &Deployment| {

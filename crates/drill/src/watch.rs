@@ -1,12 +1,12 @@
 //! Waiting while something is to be seen: progress for the person, and an ear for Ctrl-C.
 
-use crate::serve::StopSignals;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use simulator::{Fleet, FleetStats};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
 
 const SLICE: Duration = Duration::from_millis(20);
 const SHOW_EVERY: Duration = Duration::from_secs(2);
@@ -28,12 +28,19 @@ impl Patience {
         let stopped = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopped);
         let _inside = runtime.enter();
-        let mut signals = StopSignals::listen()?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let mut stop = async move || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
         runtime.spawn(async move {
-            signals.recv().await;
+            stop().await;
             flag.store(true, Relaxed);
             eprintln!("stopping everything (Ctrl-C again: at once)");
-            signals.recv().await;
+            stop().await;
             std::process::exit(130);
         });
         Ok(Self {

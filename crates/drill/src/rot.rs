@@ -1,6 +1,5 @@
 //! A bit that rots on the gateway's disk, in a record that was acknowledged and not delivered yet.
 
-use crate::config::Settings;
 use anyhow::{Context, Result, bail, ensure};
 use central::{Record, RecordKind};
 use journal::Journal;
@@ -16,16 +15,15 @@ const UNDELIVERED_MIN: u64 = 100;
 ///
 /// # Errors
 /// When too little is undelivered, or the journal cannot be read or written.
-pub(super) fn rot_one(settings: &Settings) -> Result<u64> {
-    let dir = settings.data_dir.join("journal");
+pub(super) fn rot_one(dir: &Path, options: journal::Options) -> Result<u64> {
     let (seq, bytes) = {
-        let (journal, _) = Journal::open(&dir, settings.journal.options())
+        let (journal, _) = Journal::open(dir, options)
             .with_context(|| format!("open the journal in {}", dir.display()))?;
         let chosen = choose(&journal);
         journal.close().context("close the journal")?;
         chosen?
     };
-    flip(&dir, &bytes)?;
+    flip(dir, &bytes)?;
     Ok(seq)
 }
 

@@ -5,16 +5,16 @@
 //!                                              └─ recovery: until all that was acknowledged by now is stored ─┘
 //! ```
 
+use super::DrillArgs;
 use super::deployment::{Deployment, Durability, Tuning};
 use super::fault::{self, SMALL_JOURNAL, SMALL_SEGMENTS};
 use super::measure::{Unseen, longest_quiet, read_ledger};
 use super::scenario::Scenario;
 use super::verdict::{Measured, Outcome};
 use super::watch::{Patience, Watch};
-use super::{DrillArgs, serve_settings};
-use crate::database::{self, Database, Use};
 use anyhow::{Context, Result, bail};
 use central::Timestamp;
+use central::query::QueryStore;
 use ocpp::Version;
 use serde_json::Value;
 use simulator::audit::Report;
@@ -277,7 +277,7 @@ fn wait_for_answers(fleet: &Fleet, watch: &Watch<'_>) -> Result<()> {
 
 /// How long it takes until all that was acknowledged at the fault's end is stored.
 struct Recovery {
-    database: Arc<dyn Database>,
+    database: Arc<dyn QueryStore>,
     unseen: Unseen,
     mended: Moment,
     /// Records that cannot come any more.
@@ -295,9 +295,8 @@ impl Recovery {
         watch: &Watch<'_>,
     ) -> Result<Self> {
         watch.pause(LEDGER_FLUSH)?;
-        let settings = serve_settings(&deployment.settings_file())?;
         let mut recovery = Self {
-            database: database::open(&settings, Use::Serve)?,
+            database: (deployment.access.database)(&deployment.settings_file())?,
             unseen: Unseen::new(&read_ledger(ledger)?, mended, from),
             mended,
             rotten,
