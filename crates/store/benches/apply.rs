@@ -16,7 +16,7 @@ use consumer::{Applier, Config};
 use ocpp::Version;
 use std::sync::Arc;
 use std::time::Instant;
-use store::{Options, PostgresOptions, PostgresStore, SqliteStore};
+use store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 use testbed::Postgres;
 use uuid::Uuid;
 
@@ -146,7 +146,7 @@ fn run_postgres(
 fn run(fleet: &Fleet, records: u64, size: u64) -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("wattpost.db");
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, Options::default())?);
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path, SqliteOptions::default())?);
     let batches = fleet.batches(records, size);
     let count = batches.iter().map(|batch| batch.len()).sum::<usize>();
     let seconds = deliver(&store, &batches)?;

@@ -16,7 +16,7 @@ use central::record::Notes;
 use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
 use ocpp::Version;
 use std::time::{Duration, Instant};
-use store::{Options, PostgresOptions, PostgresStore, SqliteStore};
+use store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 use testbed::{Postgres, Proxy};
 use uuid::Uuid;
 
@@ -45,7 +45,10 @@ fn main() -> Fallible<()> {
     let delayed = format!("postgres://wattpost:wattpost@{}/unnamed", proxy.addr());
     let postgres = PostgresStore::open(&delayed, PostgresOptions::default())?;
     postgres.maintain(Timestamp(BEGIN_MILLIS))?;
-    let sqlite = SqliteStore::open(directory.path().join("unnamed.db"), Options::default())?;
+    let sqlite = SqliteStore::open(
+        directory.path().join("unnamed.db"),
+        SqliteOptions::default(),
+    )?;
     if args.first().is_some_and(|word| word == "flood") {
         let starts = number(1, 20_000)?;
         flood("SQLite", &sqlite, starts)?;

@@ -9,26 +9,13 @@
 //! In both, one connection of a process writes, behind a lock, a transaction a batch; a few others read, and never
 //! wait for the one that writes.
 
-mod apply;
-mod blocks;
 mod clock;
 mod codes;
-mod connection;
-mod contents;
-mod dead_letters;
-mod directory;
-mod ledger;
-mod listing;
-mod migrations;
-mod numbers;
 mod paging;
 mod pairing;
-mod pg;
-mod readers;
+mod postgres;
 mod refusal;
 mod sqlite;
-mod states;
-mod writer;
 
-pub use pg::{Migrated, PostgresOpenError, PostgresOptions, PostgresStore, Upkeep};
-pub use sqlite::{OpenError, Options, SqliteStore};
+pub use postgres::{Migrated, PostgresOpenError, PostgresOptions, PostgresStore, Upkeep};
+pub use sqlite::{OpenError, SqliteOptions, SqliteStore};

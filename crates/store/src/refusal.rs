@@ -1,6 +1,6 @@
 //! What SQLite's errors mean for the one who asked: wait and try again, or give this record up.
 
-use crate::migrations;
+use crate::sqlite::schema;
 use central::ports::{Unavailable, UnavailableKind};
 use rusqlite::ErrorCode;
 
@@ -41,7 +41,7 @@ impl Refusal {
                 UnavailableKind::Unreachable,
                 format!(
                     "its schema is version {found}, this program knows up to {}; use a newer program",
-                    migrations::LATEST
+                    schema::LATEST
                 ),
             ),
             Self::Foreign => (

@@ -9,7 +9,7 @@ use central::query::QueryStore;
 use common::{Adapter, Home, Said, apply, heartbeat};
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
-use store::{OpenError, Options, SqliteStore};
+use store::{OpenError, SqliteOptions, SqliteStore};
 
 fn refusal(store: &dyn Store, said: &[Said]) -> UnavailableKind {
     let away = apply(store, said).unwrap_err();
@@ -56,9 +56,9 @@ fn full_and_space_again() {
     let home = Home::new();
     drop(home.open());
     let size = std::fs::metadata(home.path()).unwrap().len();
-    let small = home.open_with(Options {
+    let small = home.open_with(SqliteOptions {
         max_bytes: Some(size + 64 * 1024),
-        ..Options::default()
+        ..SqliteOptions::default()
     });
     let mut applied = 0;
     let refused = (1..).find(|batch| {
@@ -229,9 +229,12 @@ fn what_a_killed_program_left_in_the_log_is_durable_before_anything_is_told() {
 fn a_directory_that_cannot_be_is_said_at_once() {
     let home = Home::new();
     std::fs::write(home.path(), "").unwrap();
-    let below = SqliteStore::open(home.path().join("below/wattpost.db"), Options::default());
+    let below = SqliteStore::open(
+        home.path().join("below/wattpost.db"),
+        SqliteOptions::default(),
+    );
     assert!(matches!(below, Err(OpenError::Path { .. })));
-    let itself = SqliteStore::open(home.directory.path(), Options::default());
+    let itself = SqliteStore::open(home.directory.path(), SqliteOptions::default());
     assert!(matches!(itself, Err(OpenError::Path { .. })));
 }
 
@@ -242,7 +245,7 @@ fn a_newer_schema_is_refused() {
     home.stranger()
         .pragma_update(None, "user_version", 99)
         .unwrap();
-    let error = SqliteStore::open(home.path(), Options::default()).unwrap_err();
+    let error = SqliteStore::open(home.path(), SqliteOptions::default()).unwrap_err();
     assert!(
         matches!(
             error,
@@ -268,7 +271,7 @@ fn a_database_of_another_program_is_left_alone() {
         .unwrap()
         .read_to_end(&mut before)
         .unwrap();
-    let error = SqliteStore::open(home.path(), Options::default()).unwrap_err();
+    let error = SqliteStore::open(home.path(), SqliteOptions::default()).unwrap_err();
     assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
     assert_eq!(std::fs::read(home.path()).unwrap(), before);
 }
@@ -294,9 +297,9 @@ fn the_schema_is_made_once() {
 #[test]
 fn two_programs_may_make_the_schema_at_the_same_time() {
     let home = Home::new();
-    let options = Options {
+    let options = SqliteOptions {
         lock_wait: std::time::Duration::from_secs(10),
-        ..Options::default()
+        ..SqliteOptions::default()
     };
     std::thread::scope(|scope| {
         for _ in 0..4 {

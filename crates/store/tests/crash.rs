@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use store::{Options, SqliteStore};
+use store::{SqliteOptions, SqliteStore};
 
 /// Where the child writes; without it, it has nothing to do.
 const PATH: &str = "WATTPOST_TEST_DATABASE";
@@ -37,9 +37,9 @@ fn child_applies_until_it_is_killed() {
     let Some(path) = std::env::var_os(PATH) else {
         return;
     };
-    let options = Options {
+    let options = SqliteOptions {
         log_bytes: 512 * 1024,
-        ..Options::default()
+        ..SqliteOptions::default()
     };
     let store = SqliteStore::open(PathBuf::from(path), options).unwrap();
     let done = store.contents().unwrap().records.len() as u64 / BATCH;

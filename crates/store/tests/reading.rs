@@ -15,7 +15,7 @@ use common::{
     Adapter, Database, Home, Said, apply, at, call, event, gateway, id, meter_values,
     on_every_adapter, start, status, stop,
 };
-use store::Options;
+use store::SqliteOptions;
 
 on_every_adapter!(
     every_filter_finds_exactly_its_messages_on_pages_of_every_size,
@@ -480,9 +480,9 @@ fn another_process_reads_while_this_one_writes() {
     let home = Home::new();
     let store = home.open();
     charged(&store);
-    let other = home.open_with(Options {
+    let other = home.open_with(SqliteOptions {
         read_only: true,
-        ..Options::default()
+        ..SqliteOptions::default()
     });
     let filter = MessageFilter::default();
     let mut rows = all_messages(&other, &filter);
@@ -498,9 +498,9 @@ fn another_process_reads_while_this_one_writes() {
 #[test]
 fn what_is_not_there_cannot_be_read_and_is_not_made() {
     let home = Home::new();
-    let reader = home.open_with(Options {
+    let reader = home.open_with(SqliteOptions {
         read_only: true,
-        ..Options::default()
+        ..SqliteOptions::default()
     });
     assert!(reader.ping().is_err());
     assert!(reader.charger("cp-1").is_err());
@@ -510,9 +510,9 @@ fn what_is_not_there_cannot_be_read_and_is_not_made() {
 #[test]
 fn the_write_ahead_log_stays_small() {
     let home = Home::new();
-    let store = home.open_with(Options {
+    let store = home.open_with(SqliteOptions {
         log_bytes: 256 * 1024,
-        ..Options::default()
+        ..SqliteOptions::default()
     });
     for n in 0..400_u64 {
         let said: Vec<Said> = (0..10)

@@ -126,8 +126,8 @@ pub(crate) fn open(settings: &Settings, purpose: Use) -> Result<Arc<dyn Database
                     path.display()
                 );
             }
-            let defaults = store::Options::default();
-            let options = store::Options {
+            let defaults = store::SqliteOptions::default();
+            let options = store::SqliteOptions {
                 read_only: purpose == Use::Read,
                 // A `serve` under load writes all the time; a person can wait longer than a batch can.
                 lock_wait: match purpose {

@@ -3,7 +3,7 @@
 use super::Adapter;
 use std::path::PathBuf;
 use std::time::Duration;
-use store::{Options, SqliteStore};
+use store::{SqliteOptions, SqliteStore};
 
 /// A database in a directory of its own.
 pub(crate) struct Home {
@@ -15,7 +15,7 @@ impl Home {
         self.directory.path().join("wattpost.db")
     }
 
-    pub(crate) fn open_with(&self, options: Options) -> SqliteStore {
+    pub(crate) fn open_with(&self, options: SqliteOptions) -> SqliteStore {
         SqliteStore::open(self.path(), options).unwrap()
     }
 
@@ -37,9 +37,9 @@ impl Adapter for Home {
     }
 
     fn open(&self) -> SqliteStore {
-        self.open_with(Options {
+        self.open_with(SqliteOptions {
             lock_wait: Duration::from_millis(20),
-            ..Options::default()
+            ..SqliteOptions::default()
         })
     }
 

@@ -1,9 +1,9 @@
 //! Everything in the ledger as one value, so that tests can compare two ledgers whatever numbers
 //! their rows carry.
 
-use crate::listing::uuid_of;
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
+use crate::sqlite::listing::uuid_of;
 use central::memory::Contents;
 use central::model::{EventRow, MeterValueRow};
 use central::ports::{Unavailable, UnavailableKind};

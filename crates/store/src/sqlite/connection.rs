@@ -1,8 +1,8 @@
 //! How a connection is set up. Every setting here carries a promise or a measured figure.
 
-use crate::migrations;
 use crate::refusal::Refusal;
-use crate::sqlite::Options;
+use crate::sqlite::SqliteOptions;
+use crate::sqlite::schema;
 use central::ports::UnavailableKind;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
@@ -22,14 +22,14 @@ const READER_CACHE_KIB: i32 = 2 * 1024;
 const READER_WAIT: Duration = Duration::from_secs(2);
 
 /// Opens for writing; makes the file and brings the schema up to date.
-pub(crate) fn writer(path: &Path, options: &Options) -> Result<Connection, Refusal> {
+pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection, Refusal> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(options.lock_wait)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    migrations::check(&connection)?;
+    schema::check(&connection)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
@@ -58,7 +58,7 @@ pub(crate) fn writer(path: &Path, options: &Options) -> Result<Connection, Refus
         connection.pragma_update(None, "max_page_count", pages.cast_signed())?;
     }
     connection.set_prepared_statement_cache_capacity(64);
-    migrations::run(&connection)?;
+    schema::run(&connection)?;
     Ok(connection)
 }
 
@@ -79,8 +79,8 @@ pub(crate) fn reader(path: &Path) -> Result<Connection, Refusal> {
         }
         Err(error) => return Err(error),
     };
-    match migrations::check(&connection)? {
-        migrations::LATEST => Ok(connection),
+    match schema::check(&connection)? {
+        schema::LATEST => Ok(connection),
         found => Err(Refusal::away(
             UnavailableKind::Unreachable,
             format!(

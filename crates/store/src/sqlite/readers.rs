@@ -3,8 +3,8 @@
 //! A reader sees the last commit before its question and holds nothing between two questions, so
 //! the write-ahead log can be emptied, and whoever writes never waits.
 
-use crate::connection;
 use crate::refusal::Refusal;
+use crate::sqlite::connection;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;

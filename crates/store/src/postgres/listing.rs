@@ -1,5 +1,5 @@
 //! The list of transactions on PostgreSQL: what is sorted and filtered by, kept beside the states; see
-//! [`crate::listing`] for what is listed how. A batch is a fixed number of statements, whatever its size,
+//! [`crate::sqlite::listing`] for what is listed how. A batch is a fixed number of statements, whatever its size,
 //! except where changed rows of one charger lie far apart in its history.
 
 use super::error;

@@ -1,8 +1,8 @@
 //! Chargers and tokens as the operator sets them, and the revision by which a gateway sees that
 //! something has changed.
 
-use super::ledger::snapshot;
 use super::numbers::clean;
+use super::query::snapshot;
 use super::{PostgresStore, error};
 use crate::refusal::Refusal;
 use central::Timestamp;

@@ -1,10 +1,10 @@
 //! Messages: a walk over blocks, passing over those that hold nothing that is asked for.
 
 use super::{NO_GATEWAY, at_most, gateways};
-use crate::blocks::{action_bit, kind_bit};
 use crate::codes::{answer_kind, kind, version};
-use crate::numbers::{self, BLOCK_BITS, message_no, split_message_no};
 use crate::refusal::Refusal;
+use crate::sqlite::blocks::{action_bit, kind_bit};
+use crate::sqlite::numbers::{self, BLOCK_BITS, message_no, split_message_no};
 use central::query::{MessageFilter, MessageRow, Page, Place};
 use central::record::Notes;
 use central::{GatewayId, RecordId, RecordKind, Timestamp};

@@ -1,9 +1,9 @@
 //! Dead letters for people: one is looked at, or thrown away once its cause is cured.
 
-use crate::listing::uuid_of;
-use crate::numbers;
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
+use crate::sqlite::listing::uuid_of;
+use crate::sqlite::numbers;
 use central::ports::{DeadLetter, DeadLetters, Unavailable};
 use central::{GatewayId, RecordId};
 use rusqlite::{OptionalExtension, params};

@@ -99,7 +99,10 @@ impl QueryStore for SqliteStore {
 fn gateways(connection: &Connection) -> Result<HashMap<i64, GatewayId>, Refusal> {
     let mut statement = connection.prepare_cached("SELECT no, id FROM gateways")?;
     let rows = statement.query_map([], |row| {
-        Ok((row.get(0)?, GatewayId(crate::listing::uuid_of(row, 1)?)))
+        Ok((
+            row.get(0)?,
+            GatewayId(crate::sqlite::listing::uuid_of(row, 1)?),
+        ))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -85,7 +85,7 @@ fn gateway_starts(connection: &Connection) -> Result<HashMap<GatewayId, u64>, Re
     let mut rows = statement.query([])?;
     let mut starts = HashMap::new();
     while let Some(row) = rows.next()? {
-        let id = GatewayId(crate::listing::uuid_of(row, 0)?);
+        let id = GatewayId(crate::sqlite::listing::uuid_of(row, 0)?);
         let state: GatewayState = read(&row.get::<_, String>(1)?, &id)?;
         starts.insert(id, state.started_epoch);
     }

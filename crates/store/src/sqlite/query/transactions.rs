@@ -1,11 +1,11 @@
-//! Transactions: a walk along the list that [`crate::listing`] keeps, each row made from its state.
+//! Transactions: a walk along the list that [`crate::sqlite::listing`] keeps, each row made from its state.
 
 use super::at_most;
 use super::chargers::spelling;
-use crate::listing::{load, uuid_of};
-use crate::numbers;
 use crate::pairing::{Shown, view};
 use crate::refusal::Refusal;
+use crate::sqlite::listing::{load, uuid_of};
+use crate::sqlite::numbers;
 use central::Timestamp;
 use central::model::TransactionView;
 use central::query::{Page, Place, TransactionFilter};

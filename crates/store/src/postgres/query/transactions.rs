@@ -3,8 +3,8 @@
 use super::chargers::spellings;
 use super::{at_most, charger_no};
 use crate::pairing::{Shown, view};
-use crate::pg::error;
-use crate::pg::listing;
+use crate::postgres::error;
+use crate::postgres::listing;
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::{TransactionState, TransactionView};

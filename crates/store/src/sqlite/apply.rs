@@ -4,11 +4,11 @@
 //! constraint, a number out of bounds), the batch is halved until that record stands alone; it
 //! becomes a dead letter with its reason, and everything else goes in.
 
-use crate::blocks::Touched;
 use crate::clock;
-use crate::numbers::{BLOCK_BITS, message_no};
 use crate::refusal::Refusal;
-use crate::writer::{Memory, Writer};
+use crate::sqlite::blocks::Touched;
+use crate::sqlite::numbers::{BLOCK_BITS, message_no};
+use crate::sqlite::writer::{Memory, Writer};
 use central::ports::{Applied, DeadLetter, ID_USED_TWICE};
 use central::project::Changes;
 use central::{Record, RecordId};

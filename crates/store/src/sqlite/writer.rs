@@ -1,11 +1,11 @@
 //! The one connection that writes: opened when it is needed, given up when it fails, so that a
 //! database that was away is found again without anybody's help.
 
-use crate::connection;
-use crate::numbers::Numbers;
 use crate::refusal::Refusal;
-use crate::sqlite::Options;
-use crate::states::States;
+use crate::sqlite::SqliteOptions;
+use crate::sqlite::connection;
+use crate::sqlite::numbers::Numbers;
+use crate::sqlite::states::States;
 use central::ports::UnavailableKind;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct Writer {
     path: PathBuf,
-    options: Options,
+    options: SqliteOptions,
     session: Option<Session>,
     /// Whether the file was there before: then its absence is trouble, not a beginning.
     was_there: bool,
@@ -101,7 +101,7 @@ impl FileId {
 
 impl Writer {
     /// A writer on `path` that is not connected yet.
-    pub(crate) const fn new(path: PathBuf, options: Options) -> Self {
+    pub(crate) const fn new(path: PathBuf, options: SqliteOptions) -> Self {
         Self {
             path,
             options,
@@ -291,7 +291,7 @@ mod tests {
     fn what_went_to_a_file_that_was_replaced_meanwhile_was_not_written() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("wattpost.db");
-        let mut writer = Writer::new(path.clone(), Options::default());
+        let mut writer = Writer::new(path.clone(), SqliteOptions::default());
         writer.connect().unwrap();
         let count = "SELECT count(*) FROM set_aside";
         let write = "INSERT INTO set_aside (what, state, reason, at) VALUES ('', '', '', 0)";
@@ -302,7 +302,7 @@ mod tests {
                     let aside = directory.path().join("aside-".to_owned() + name);
                     std::fs::rename(directory.path().join(name), aside).unwrap();
                 }
-                drop(connection::writer(&path, &Options::default())?);
+                drop(connection::writer(&path, &SqliteOptions::default())?);
                 Ok(())
             })
             .unwrap_err();

@@ -1,7 +1,7 @@
 //! Chargers and their connectors.
 
 use super::{at_most, charger_key, clean, cut, read};
-use crate::pg::error;
+use crate::postgres::error;
 use crate::refusal::Refusal;
 use central::GatewayId;
 use central::model::{ChargerState, ChargerView, ConnectorState, GatewayState};

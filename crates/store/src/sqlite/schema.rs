@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_ledger.sql")];
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_ledger.sql")];
 
 /// `application_id` of our databases: the bytes `WATT`.
 const APPLICATION_ID: i32 = 0x5741_5454;

@@ -2,8 +2,8 @@
 //! their rows carry.
 
 use super::{PostgresStore, error};
-use crate::contents::records;
 use crate::refusal::Refusal;
+use crate::sqlite::contents::records;
 use central::memory::Contents;
 use central::model::{EventRow, MeterValueRow};
 use central::ports::{Unavailable, UnavailableKind};

@@ -1,10 +1,22 @@
 //! The store on SQLite: what the other rooms hold in their hands.
 
-use crate::apply;
-use crate::numbers;
-use crate::readers::Readers;
+mod apply;
+mod blocks;
+mod connection;
+pub(crate) mod contents;
+mod dead_letters;
+mod directory;
+pub(crate) mod listing;
+mod numbers;
+mod query;
+mod readers;
+pub(crate) mod schema;
+pub(crate) mod states;
+mod writer;
+
+use self::readers::Readers;
+use self::writer::{Memory, Writer};
 use crate::refusal::Refusal;
-use crate::writer::{Memory, Writer};
 use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
 use central::project::Changes;
 use central::{GatewayId, Record, RecordId};
@@ -15,7 +27,7 @@ use std::time::Duration;
 
 /// How the database is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
+pub struct SqliteOptions {
     /// How long a write waits for another process to let go before it is refused as locked. Default
     /// 1 s.
     pub lock_wait: Duration,
@@ -28,7 +40,7 @@ pub struct Options {
     pub read_only: bool,
 }
 
-impl Default for Options {
+impl Default for SqliteOptions {
     fn default() -> Self {
         Self {
             lock_wait: Duration::from_secs(1),
@@ -93,7 +105,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When no waiting can help; see [`OpenError`].
-    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+    pub fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, OpenError> {
         let path = path.as_ref().to_owned();
         let no_place = |reason: String| OpenError::Path {
             path: path.clone(),
@@ -115,7 +127,7 @@ impl SqliteStore {
         match store.connect() {
             Ok(()) => {}
             Err(Refusal::Newer { found }) => {
-                let known = crate::migrations::LATEST;
+                let known = self::schema::LATEST;
                 return Err(OpenError::Newer { path, found, known });
             }
             Err(Refusal::Foreign) => return Err(OpenError::Foreign { path }),

@@ -6,7 +6,7 @@
 
 use super::{charger_no, clean};
 use crate::codes::{answer_kind, kind, unknown, version};
-use crate::pg::error;
+use crate::postgres::error;
 use crate::refusal::Refusal;
 use central::ports::UnavailableKind;
 use central::query::{MessageFilter, MessageRow, Page, Place};

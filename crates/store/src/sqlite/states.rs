@@ -4,9 +4,10 @@
 //! read and parsed each time. That memory is only right while nobody else writes; the writer asks
 //! the database for that at the start of every transaction and forgets everything when in doubt.
 
-use crate::numbers::Numbers;
+use super::listing;
+use crate::clock;
 use crate::refusal::Refusal;
-use crate::{clock, listing};
+use crate::sqlite::numbers::Numbers;
 use central::model::{ChargerState, ConnectorState, GatewayState, Merge, TransactionState};
 use central::project::Changes;
 use rusqlite::{Connection, OptionalExtension, params};
