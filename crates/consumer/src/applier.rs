@@ -1,8 +1,8 @@
-//! The applier: the thread that writes, and the sink that feeds it.
+//! The applier: the thread that writes to the database, and the sink that feeds it.
 
 use crate::Config;
 use crate::batch;
-use crate::health::Condition;
+use crate::database_health::DatabaseHealth;
 use central::ports::{
     Batch, BoxFuture, Health, HealthProbe, Sink, Store, Unavailable, UnavailableKind,
 };
@@ -13,17 +13,16 @@ use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
-/// Applies batches to a store, on a thread of its own.
+/// Applies batches to a store on its own thread.
 ///
-/// Made with [`Applier::start`]; used through [`Sink`], and asked how it is through [`HealthProbe`].
-/// [`Applier::close`] (or dropping it) lets it finish the batches in hand and ends the thread. A
-/// batch whose delivery was given up halfway may still be applied; that is harmless, as applying
-/// twice equals applying once.
+/// Created by [`Applier::start`], used through [`Sink`], monitored through [`HealthProbe`].
+/// [`Applier::close`] (or dropping it) finishes the batches in hand and ends the thread. A batch whose
+/// delivery was cancelled may still be applied. That is harmless: applying it twice equals applying it once.
 #[derive(Debug)]
 pub struct Applier {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    condition: Arc<Condition>,
+    database_health: Arc<DatabaseHealth>,
 }
 
 struct Job {
@@ -35,28 +34,28 @@ impl Applier {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the operating system cannot create the thread.
     pub fn start(store: Arc<dyn Store>, config: Config) -> std::io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(config.queue_batches_max.max(1));
-        let condition = Arc::new(Condition::default());
-        let told = Arc::clone(&condition);
+        let database_health = Arc::new(DatabaseHealth::default());
+        let reported = Arc::clone(&database_health);
         let thread = std::thread::Builder::new()
             .name("applier".to_owned())
             .spawn(move || {
-                stand_back(config.niceness);
-                run(&*store, inbox, &told);
+                lower_priority(config.niceness);
+                run(&*store, inbox, &reported);
             })?;
         Ok(Self {
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(Some(thread)),
-            condition,
+            database_health,
         })
     }
 
-    /// Somebody asked the database, and it answers: its last refusal of a batch is not told as its condition
-    /// any longer ([`HealthProbe`]), until it refuses again.
+    /// Reports that the database answered a ping. [`HealthProbe`] no longer reports its last refusal of a batch as
+    /// unhealthy, until it refuses again.
     pub fn database_answers(&self) {
-        self.condition.answers();
+        self.database_health.answers();
         gauge!("wattpost_consumer_database_up").set(1.0);
     }
 
@@ -96,7 +95,7 @@ impl Sink for Applier {
 
 impl HealthProbe for Applier {
     fn health(&self) -> Vec<Health> {
-        vec![self.condition.health()]
+        vec![self.database_health.health()]
     }
 }
 
@@ -112,18 +111,18 @@ fn trouble(detail: &str) -> Unavailable {
     }
 }
 
-fn run(store: &dyn Store, mut inbox: mpsc::Receiver<Job>, condition: &Condition) {
+fn run(store: &dyn Store, mut inbox: mpsc::Receiver<Job>, database_health: &DatabaseHealth) {
     while let Some(job) = inbox.blocking_recv() {
         let result = deliver(store, &job.batch);
-        condition.note(result.as_ref().err(), now_millis());
-        // Nobody waits any more when the delivery was given up: then it comes again.
+        database_health.record(result.as_ref().err(), now_millis());
+        // The receiver is gone when the delivery was cancelled; the batch is then delivered again.
         let _ = job.done.send(result);
     }
 }
 
 fn deliver(store: &dyn Store, batch: &Batch) -> Result<(), Unavailable> {
     let began = Instant::now();
-    // A panic in the store must not end the thread: the batch comes again, and people are told.
+    // A panic in the store must not end the thread: the batch is delivered again, and the error is reported.
     let result = catch_unwind(AssertUnwindSafe(|| batch::apply(store, batch)))
         .unwrap_or_else(|_| Err(trouble("applying a batch panicked")));
     match &result {
@@ -164,7 +163,7 @@ const fn to_f64(records: usize) -> f64 {
 
 /// Lowers the priority of the calling thread. Linux keeps niceness per thread; elsewhere it would
 /// lower the whole process, so it is left alone.
-fn stand_back(niceness: u8) {
+fn lower_priority(niceness: u8) {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(i32::from(niceness.min(19))) {
         tracing::debug!(%error, "the applier keeps the usual priority");
@@ -179,6 +178,6 @@ fn now_millis() -> i64 {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // What is behind it is taken out whole or not at all, so a panic cannot leave it half done.
+    // The value is taken out as a whole or not at all, so a panic cannot leave it half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,11 +1,11 @@
 //! The consumer's loop: collect a batch, have it applied, acknowledge it; for ever.
 //!
 //! ```text
-//!             RabbitMQ is there                    the database refuses
+//!             RabbitMQ answers                   the database refuses
 //!   seeking ────────────────────▶ consuming ─────────────────────────────▶ waiting
 //!      ▲                             │                                        │
 //!      └─────────────────────────────┴────────────────────────────────────────┘
-//!              the road is broken                    the database answers
+//!              RabbitMQ fails                    the database answers
 //! ```
 //! While the database is away nothing is held: the subscription is cancelled at the first refusal, so that
 //! RabbitMQ has everything back, counts one delivery per outage (and not one per try), keeps no delivery
@@ -15,8 +15,8 @@
 //! While one batch is applied the next is collected, if the one in hand was full: then more is waiting. A
 //! batch is acknowledged only after all before it, and as soon as it is applied.
 
-use crate::stage::{Stage, Watched};
-use crate::work::Work;
+use crate::consume_loop::ConsumeLoop;
+use crate::state::{ConsumerState, SharedState};
 use crate::{Applier, Config};
 use central::ports::{HealthProbe, Source, Unavailable};
 use futures_util::FutureExt;
@@ -26,17 +26,17 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Asks the database whether it answers, or has it do something. Blocks.
+/// Pings the database. Blocks.
 pub type Ping = Arc<dyn Fn() -> Result<(), Unavailable> + Send + Sync>;
 
-/// Pause after a panic of somebody we call.
+/// Pause before the loop restarts after a panic.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
-/// What the consumer works with.
+/// The dependencies of the consumer.
 pub struct ConsumerDeps {
     /// Where records come from.
     pub source: Arc<dyn Source>,
-    /// Who stores them. The consumer never closes it.
+    /// Stores them. The consumer never closes it.
     pub applier: Arc<Applier>,
     /// Asks the database whether it answers, while it is away. Blocks.
     pub database_ping: Ping,
@@ -47,7 +47,7 @@ pub struct ConsumerDeps {
 pub struct Consumer {
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-    watched: Arc<Watched>,
+    state: Arc<SharedState>,
 }
 
 impl Consumer {
@@ -56,20 +56,20 @@ impl Consumer {
     #[must_use]
     pub fn start(deps: ConsumerDeps, config: Config) -> Self {
         let stop = CancellationToken::new();
-        let watched = Arc::new(Watched::default());
-        let work = Work::new(
+        let state = Arc::new(SharedState::default());
+        let consume_loop = ConsumeLoop::new(
             deps.source,
             deps.applier,
             deps.database_ping,
             config,
             stop.clone(),
-            Arc::clone(&watched),
+            Arc::clone(&state),
         );
-        let tasks = vec![tokio::spawn(for_ever(work, stop.clone()))];
+        let tasks = vec![tokio::spawn(run_until_stopped(consume_loop, stop.clone()))];
         Self {
             stop,
             tasks: Mutex::new(tasks),
-            watched,
+            state,
         }
     }
 
@@ -85,13 +85,13 @@ impl Consumer {
                 task.abort();
             }
         }
-        self.watched.is(Stage::Stopped);
+        self.state.set(ConsumerState::Stopped);
     }
 
-    /// How it is: part `consumer`, up while it consumes.
+    /// Its health: part `consumer`, up while it consumes.
     #[must_use]
     pub fn probe(&self) -> Arc<dyn HealthProbe> {
-        Arc::clone(&self.watched) as _
+        Arc::clone(&self.state) as _
     }
 }
 
@@ -102,9 +102,13 @@ impl Drop for Consumer {
     }
 }
 
-/// A panic in an adapter must not end the consuming: what was in hand is delivered again.
-async fn for_ever(work: Work, stop: CancellationToken) {
-    while AssertUnwindSafe(work.run()).catch_unwind().await.is_err() {
+/// A panic in an adapter must not end the loop: the batch in hand is delivered again.
+async fn run_until_stopped(consume_loop: ConsumeLoop, stop: CancellationToken) {
+    while AssertUnwindSafe(consume_loop.run())
+        .catch_unwind()
+        .await
+        .is_err()
+    {
         tracing::error!("consuming ended in a panic and begins anew");
         tokio::select! {
             () = stop.cancelled() => return,

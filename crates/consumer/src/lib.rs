@@ -1,25 +1,24 @@
-//! The clerk: applies each record once in effect.
+//! The consumer: applies each record to the database, once in effect.
 //!
-//! Between the road and the ledger. Writing to a database blocks, so it has a thread of its own (the
-//! [`Applier`]), which lends its hands to one batch at a time: decode, project, write, all in one
-//! transaction of the [`central::ports::Store`]. What cannot be read becomes a dead letter with its
-//! reason; a database that is away is told to the one who delivers, who tries again.
+//! Writing to a database blocks, so the [`Applier`] has its own thread. It handles one batch at a time: decode,
+//! project and write, in one transaction of the [`central::ports::Store`]. A record that cannot be decoded becomes
+//! a dead letter with its reason. When the database is unavailable, the caller gets the error and retries.
 //!
-//! Who delivers is the gateway's forwarder, where gateway and database are one process or RabbitMQ is away;
-//! or the [`Consumer`], which collects from RabbitMQ.
+//! The caller is the gateway's forwarder, if gateway and database are in one process or RabbitMQ is unavailable;
+//! otherwise it is the [`Consumer`], which collects from RabbitMQ.
 
 mod applier;
 mod batch;
 mod config;
+mod consume_loop;
 mod consumer;
-mod dead;
-mod health;
+mod database_health;
+mod dead_letters;
 mod maintenance;
-mod stage;
-mod work;
+mod state;
 
 pub use applier::Applier;
 pub use config::Config;
 pub use consumer::{Consumer, ConsumerDeps, Ping};
-pub use dead::{Retried, retry_dead_letter};
+pub use dead_letters::{Retried, retry_dead_letter};
 pub use maintenance::{Maintenance, Round};

@@ -1,7 +1,7 @@
-//! The work of the consumer's loop; see [`crate::Consumer`] for what it promises.
+//! The consumer's loop; see [`crate::Consumer`] for what it promises.
 
 use crate::consumer::Ping;
-use crate::stage::{Stage, Watched};
+use crate::state::{ConsumerState, SharedState};
 use crate::{Applier, Config};
 use central::ports::{Collected, Sink, Source, Subscription, Unavailable, UnavailableKind};
 use metrics::{Counter, counter};
@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 /// a delivery of all that was sent ahead, and RabbitMQ gives up after some thousands.
 const REFUSED_MAX: Duration = Duration::from_secs(60);
 
-pub(crate) struct Work {
+pub(crate) struct ConsumeLoop {
     source: Arc<dyn Source>,
     applier: Arc<Applier>,
     database_ping: Ping,
     config: Config,
     stop: CancellationToken,
-    watched: Arc<Watched>,
+    state: Arc<SharedState>,
     acknowledged: Counter,
 }
 
@@ -37,26 +37,26 @@ enum Ended {
 struct InHand {
     upto: u64,
     records: u64,
-    /// More is waiting, most likely.
+    /// The batch reached its limits, so more records are probably waiting.
     is_full: bool,
     applying: JoinHandle<Result<(), Unavailable>>,
 }
 
-/// Failures in a row, of each side.
+/// Consecutive failures of each side.
 #[derive(Default)]
 struct Retries {
     source: u32,
     database: u32,
 }
 
-impl Work {
+impl ConsumeLoop {
     pub(crate) fn new(
         source: Arc<dyn Source>,
         applier: Arc<Applier>,
         database_ping: Ping,
         config: Config,
         stop: CancellationToken,
-        watched: Arc<Watched>,
+        state: Arc<SharedState>,
     ) -> Self {
         Self {
             source,
@@ -64,12 +64,12 @@ impl Work {
             database_ping,
             config,
             stop,
-            watched,
+            state,
             acknowledged: counter!("wattpost_consumer_records_acknowledged_total"),
         }
     }
 
-    /// Until it is told to stop.
+    /// Runs until `stop` is cancelled.
     pub(crate) async fn run(&self) {
         let mut retries = Retries::default();
         loop {
@@ -81,7 +81,7 @@ impl Work {
                     continue;
                 }
             };
-            self.watched.is(Stage::Consuming);
+            self.state.set(ConsumerState::Consuming);
             let ended = self.consume(&mut *subscription, &mut retries).await;
             subscription.cancel().await;
             match ended {
@@ -130,7 +130,7 @@ impl Work {
         }
     }
 
-    /// Sees the batch in hand applied, and collects the next one meanwhile.
+    /// Waits for the batch in hand to be applied and collects the next one meanwhile.
     async fn apply_and_collect(
         &self,
         batch: InHand,
@@ -140,7 +140,7 @@ impl Work {
         let mut collecting = pin!(subscription.collect(bounds));
         let mut applying = pin!(joined(batch.applying));
         let take = |collected: Result<Collected, Unavailable>| match collected {
-            // To the applier at once, which takes it up when it has done with the one before.
+            // Queue it at once; the applier starts it after the batch before.
             Ok(collected) => Ahead::Next(self.apply(collected)),
             Err(away) => Ahead::Broken(away),
         };
@@ -176,7 +176,7 @@ impl Work {
     }
 
     async fn wait_for_source(&self, away: Unavailable, retries: &mut Retries) {
-        self.watched.is(Stage::SourceAway(away));
+        self.state.set(ConsumerState::SourceUnavailable(away));
         retries.source = retries.source.saturating_add(1);
         let longest = Duration::from_millis(self.config.retry_max_ms);
         let _ = self
@@ -187,7 +187,7 @@ impl Work {
     /// Until the database answers. Whatever sort of trouble it has: a record that is dropped does not come
     /// back, a database that is repaired does.
     async fn wait_for_database(&self, away: Unavailable, retries: &mut Retries) {
-        self.watched.is(Stage::DatabaseAway(away));
+        self.state.set(ConsumerState::DatabaseUnavailable(away));
         // It may answer and refuse all the same; then these grow over the rounds.
         retries.database = retries.database.saturating_add(1);
         let pause = self.backoff(retries.database, REFUSED_MAX);
@@ -201,7 +201,7 @@ impl Work {
             match self.or_stop(asked).await {
                 None => return,
                 Some(Ok(Ok(()))) => return self.applier.database_answers(),
-                Some(Ok(Err(away))) => self.watched.is(Stage::DatabaseAway(away)),
+                Some(Ok(Err(away))) => self.state.set(ConsumerState::DatabaseUnavailable(away)),
                 Some(Err(_)) => tracing::error!("asking the database panicked; it is asked again"),
             }
             if self
@@ -221,7 +221,7 @@ impl Work {
         full.min(longest).mul_f64(fastrand::f64().mul_add(0.5, 0.5))
     }
 
-    /// What comes out, or `None` when it is time to stop.
+    /// The output of `work`, or `None` if `stop` was cancelled first.
     async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -231,7 +231,7 @@ impl Work {
     }
 }
 
-/// What came of collecting ahead.
+/// The result of collecting ahead.
 enum Ahead {
     Nothing,
     Next(InHand),

@@ -1,0 +1,83 @@
+//! The state of the consumer, for the health page and the log.
+
+use central::ports::{Health, HealthProbe, Unavailable};
+use metrics::gauge;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// The state of the consumer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum ConsumerState {
+    /// Not subscribed yet.
+    #[default]
+    Starting,
+    /// Collects and applies records.
+    Consuming,
+    /// RabbitMQ is unavailable.
+    SourceUnavailable(Unavailable),
+    /// The database is unavailable; no unacknowledged records are held.
+    DatabaseUnavailable(Unavailable),
+    /// Shut down.
+    Stopped,
+}
+
+/// The current state and when it began.
+#[derive(Debug, Default)]
+pub(crate) struct SharedState(Mutex<(ConsumerState, Option<Instant>)>);
+
+impl SharedState {
+    /// Sets the state. Only changes are logged.
+    pub(crate) fn set(&self, now: ConsumerState) {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = std::mem::discriminant(&current.0) != std::mem::discriminant(&now);
+        if !changes {
+            current.0 = now;
+            return;
+        }
+        gauge!("wattpost_consumer_consuming").set(if now == ConsumerState::Consuming {
+            1.0
+        } else {
+            0.0
+        });
+        let before = current.1.map(|since| since.elapsed().as_secs());
+        match &now {
+            ConsumerState::Starting | ConsumerState::Stopped => {}
+            ConsumerState::Consuming => {
+                tracing::info!(after_seconds = before, "records are consumed")
+            }
+            ConsumerState::SourceUnavailable(away) => {
+                tracing::warn!(%away, "no records can be consumed")
+            }
+            ConsumerState::DatabaseUnavailable(away) => {
+                tracing::warn!(%away, "consuming stops until the database answers; records wait in RabbitMQ");
+            }
+        }
+        *current = (now, Some(Instant::now()));
+    }
+}
+
+impl HealthProbe for SharedState {
+    fn health(&self) -> Vec<Health> {
+        let (state, since) = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let seconds = since.map_or(0, |since| since.elapsed().as_secs());
+        let (up, detail) = match state {
+            ConsumerState::Starting => (false, "not consuming yet".to_owned()),
+            ConsumerState::Consuming => (true, format!("consuming for {seconds} s")),
+            ConsumerState::SourceUnavailable(away) => (false, format!("{away}, for {seconds} s")),
+            ConsumerState::DatabaseUnavailable(away) => (
+                false,
+                format!("{away}, for {seconds} s; records wait in RabbitMQ"),
+            ),
+            ConsumerState::Stopped => (false, "stopped".to_owned()),
+        };
+        vec![Health {
+            part: "consumer",
+            up,
+            detail,
+        }]
+    }
+}
