@@ -53,10 +53,13 @@ stories: setup ## the stories with the real binary at full length: 100 rounds of
 codegen: setup ## regenerate the tables of schema facts in crates/ocpp
 	$(CARGO) run -q -p xtask -- codegen --python $(PYTHON)
 
+metrics-doc: ## regenerate docs/metrics.md from the tables in crates/*/src/metrics.rs
+	WATTPOST_WRITE_DOCS=1 $(CARGO) test -q -p wattpost --bin wattpost page_of_metrics
+
 fuzz: ## cargo fuzz of one target for a minute: make fuzz T=frame (needs nightly and cargo-fuzz)
 	cd crates/ocpp/fuzz && cargo +nightly fuzz run $(or $(T),frame) -- -max_total_time=60
 
 clean: ## remove everything that was built
 	$(CARGO) clean
 
-.PHONY: help setup build demo test quick check bench drill stories codegen fuzz clean
+.PHONY: help setup build demo test quick check bench drill stories codegen metrics-doc fuzz clean

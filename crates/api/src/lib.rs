@@ -24,6 +24,7 @@ mod desk;
 mod error;
 mod health;
 mod messages;
+mod metrics;
 mod page;
 mod query;
 mod reserve;
@@ -33,6 +34,7 @@ mod shown;
 mod stall;
 mod transactions;
 
+pub use self::metrics::METRICS;
 pub use config::ApiConfig;
 
 use central::ports::HealthProbe;

@@ -22,12 +22,14 @@ mod depth;
 mod dial;
 mod envelope;
 mod link;
+mod metrics;
 mod publish;
 pub mod routing;
 #[cfg(test)]
 mod sample;
 mod topology;
 
+pub use self::metrics::METRICS;
 pub use check::{CheckError, CheckErrorKind, Report};
 pub use config::Config;
 pub use envelope::FIELDS as MESSAGE_FIELDS;

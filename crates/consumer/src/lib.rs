@@ -15,8 +15,10 @@ mod consumer;
 mod database_health;
 mod dead_letters;
 mod maintenance;
+mod metrics;
 mod state;
 
+pub use self::metrics::METRICS;
 pub use applier::Applier;
 pub use config::Config;
 pub use consumer::{Consumer, ConsumerDeps, Ping};

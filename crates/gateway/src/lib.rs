@@ -34,6 +34,7 @@ extern crate self as gateway;
 #[cfg(test)]
 mod world_tests;
 
+pub use self::metrics::METRICS;
 pub use config::{AssumeVersion, Durability, GatewayConfig, ListenerConfig};
 pub use delivery::failover::FailoverSink;
 

@@ -7,6 +7,7 @@ use crate::admission::pending::Limit;
 use crate::admission::unknown::UnknownShare;
 use central::record::{Notes, RecordKind};
 use central::station::RecordMeta;
+use common::metrics::{Metric, Unit};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use ocpp::{Version, action};
 use std::time::Duration;
@@ -19,6 +20,219 @@ const NOTED: [(Notes, &str); 6] = [
     (Notes::UNSOLICITED, "unsolicited"),
     (Notes::TOKEN_UNVERIFIED, "token_unverified"),
     (Notes::CONFLICT, "conflict"),
+];
+
+/// Every metric of this crate. A test of the binary holds it equal to the names in the code.
+pub const METRICS: &[Metric] = &[
+    Metric::counter(
+        "wattpost_gateway_accept_failures_total",
+        Unit::Count,
+        "Connections that the operating system did not let the gateway accept",
+    ),
+    Metric::histogram(
+        "wattpost_gateway_answer_seconds",
+        Unit::Seconds,
+        "Time from a charger's message to the answer",
+    ),
+    Metric::counter(
+        "wattpost_gateway_auth_failures_total",
+        Unit::Count,
+        "Handshakes refused because of a wrong or missing password",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_backlog_bytes",
+        Unit::Bytes,
+        "Bytes of the journal that are not delivered yet",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_backlog_records",
+        Unit::Count,
+        "Records of the journal that are not delivered yet",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_clock_wrong",
+        Unit::Bool,
+        "Whether the clock is so wrong that chargers are refused",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_connections",
+        Unit::Count,
+        "Chargers connected",
+    ),
+    Metric::counter(
+        "wattpost_gateway_connections_closed_not_durable_total",
+        Unit::Count,
+        "Connections closed because a record could not be made durable",
+    ),
+    Metric::counter(
+        "wattpost_gateway_connections_replaced_total",
+        Unit::Count,
+        "Connections closed because the same charger connected again",
+    ),
+    Metric::counter(
+        "wattpost_gateway_deliveries_total",
+        Unit::Count,
+        "Batches delivered",
+    ),
+    Metric::counter(
+        "wattpost_gateway_delivered_records_total",
+        Unit::Count,
+        "Records delivered",
+    ),
+    Metric::counter(
+        "wattpost_gateway_delivery_failures_total",
+        Unit::Count,
+        "Batches that the sink refused",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_directory_age_seconds",
+        Unit::Seconds,
+        "Time since the database last confirmed which chargers may connect",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_directory_loaded",
+        Unit::Bool,
+        "Whether it is known which chargers may connect",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_durability_fallback",
+        Unit::Bool,
+        "Whether answers do not wait for RabbitMQ although they should",
+    ),
+    Metric::counter(
+        "wattpost_gateway_durability_fallbacks_total",
+        Unit::Count,
+        "Times that answers stopped waiting for RabbitMQ",
+    ),
+    Metric::counter(
+        "wattpost_gateway_handshakes_over_limit_total",
+        Unit::Count,
+        "Sockets refused or closed at a limit of unfinished handshakes",
+    )
+    .labels(&["limit", "result"]),
+    Metric::counter(
+        "wattpost_gateway_handshakes_total",
+        Unit::Count,
+        "Handshakes by HTTP status (or unfinished); the version only of accepted ones",
+    )
+    .labels(&["result", "version"]),
+    Metric::gauge(
+        "wattpost_gateway_handshakes_unfinished",
+        Unit::Count,
+        "Sockets whose handshake is not finished",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_journal_damaged_places",
+        Unit::Count,
+        "Places in the journal that are damaged and not delivered",
+    ),
+    Metric::counter(
+        "wattpost_gateway_journal_unreadable_total",
+        Unit::Count,
+        "Reads of the journal that failed",
+    ),
+    Metric::counter(
+        "wattpost_gateway_linger_refused_total",
+        Unit::Count,
+        "Closed sockets that were not kept open for their last message because too many were",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_lingering_sockets",
+        Unit::Count,
+        "Closed sockets kept open so that their last message is read",
+    ),
+    Metric::counter(
+        "wattpost_gateway_messages_total",
+        Unit::Count,
+        "Records by kind; calls also by OCPP version and action",
+    )
+    .labels(&["kind", "version", "action"]),
+    Metric::gauge(
+        "wattpost_gateway_pace_messages_per_second",
+        Unit::PerSecond,
+        "Messages that may be answered per second while storing does not keep up",
+    ),
+    Metric::counter(
+        "wattpost_gateway_paced_total",
+        Unit::Count,
+        "Answers held back because storing does not keep up",
+    ),
+    Metric::counter(
+        "wattpost_gateway_password_checks_refused_total",
+        Unit::Count,
+        "Password checks refused because a queue was full",
+    )
+    .labels(&["share"]),
+    Metric::gauge(
+        "wattpost_gateway_queued_records",
+        Unit::Count,
+        "Records that wait in RabbitMQ, as the gateway knows",
+    ),
+    Metric::counter(
+        "wattpost_gateway_quirks_total",
+        Unit::Count,
+        "Deviations from OCPP that were tolerated",
+    )
+    .labels(&["quirk"]),
+    Metric::counter(
+        "wattpost_gateway_redelivered_records_total",
+        Unit::Count,
+        "Records that the database lacked at a start and got again from the journal",
+    ),
+    Metric::counter(
+        "wattpost_gateway_sink_changes_total",
+        Unit::Count,
+        "Changes between RabbitMQ and direct delivery",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_sink_direct",
+        Unit::Bool,
+        "Whether records are delivered to the database directly, without RabbitMQ",
+    ),
+    Metric::counter(
+        "wattpost_gateway_sink_records_total",
+        Unit::Count,
+        "Records delivered, by route",
+    )
+    .labels(&["route"]),
+    Metric::counter(
+        "wattpost_gateway_unaccepted_held_total",
+        Unit::Count,
+        "Messages of chargers that are not accepted and had to wait",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_unfinished_bytes",
+        Unit::Bytes,
+        "Bytes of messages that are not complete",
+    ),
+    Metric::counter(
+        "wattpost_gateway_unfinished_closed_total",
+        Unit::Count,
+        "Connections closed because of a message that was not complete",
+    )
+    .labels(&["reason"]),
+    Metric::gauge(
+        "wattpost_gateway_unknown_connections",
+        Unit::Count,
+        "Connections of chargers that nobody registered, the most of one share",
+    )
+    .labels(&["share"]),
+    Metric::counter(
+        "wattpost_gateway_unknown_refused_total",
+        Unit::Count,
+        "Handshakes of unregistered chargers refused at a limit",
+    )
+    .labels(&["share"]),
+    Metric::gauge(
+        "wattpost_gateway_waiting_bytes",
+        Unit::Bytes,
+        "Bytes of messages that wait for their turn",
+    ),
+    Metric::gauge(
+        "wattpost_gateway_waiting_messages",
+        Unit::Count,
+        "Connections whose message waits for its turn",
+    ),
 ];
 
 /// The handles of all metrics.

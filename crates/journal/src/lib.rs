@@ -44,6 +44,7 @@ mod error;
 mod journal;
 mod keeper;
 mod layout;
+mod metrics;
 mod options;
 mod reader;
 mod recovery;
@@ -57,6 +58,7 @@ mod window;
 mod writer;
 
 #[doc(hidden)]
+pub use self::metrics::METRICS;
 pub use disk::{Disk, DiskFile, Held, sim};
 pub use error::{AppendError, Damage, FullReason, JournalError, OpenError, ReadError};
 pub use journal::Journal;

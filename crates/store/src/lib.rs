@@ -11,11 +11,13 @@
 
 mod clock;
 mod codes;
+mod metrics;
 mod paging;
 mod pairing;
 mod postgres;
 mod refusal;
 mod sqlite;
 
+pub use self::metrics::METRICS;
 pub use postgres::{Migrated, PostgresOpenError, PostgresOptions, PostgresStore, Upkeep};
 pub use sqlite::{OpenError, SqliteOptions, SqliteStore};

@@ -67,12 +67,26 @@ fn without_libraries(filter: &str) -> String {
 /// # Errors
 /// When one is installed already, which only a second call in the same process can cause.
 pub(crate) fn start_metrics() -> Result<PrometheusHandle> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets(&LATENCY_BUCKETS_SECONDS)
         .context("set the buckets of the histograms")?
         .install_recorder()
-        .context("install the recorder of metrics")
+        .context("install the recorder of metrics")?;
+    for (_, table) in METRIC_TABLES {
+        common::metrics::describe(table);
+    }
+    Ok(handle)
 }
+
+/// The tables of all crates that export metrics, by crate.
+const METRIC_TABLES: [(&str, &[common::metrics::Metric]); 6] = [
+    ("gateway", gateway::METRICS),
+    ("journal", journal::METRICS),
+    ("broker", broker::METRICS),
+    ("consumer", consumer::METRICS),
+    ("store", store::METRICS),
+    ("api", api::METRICS),
+];
 
 /// Sorts what the histograms have taken in into their buckets every few seconds. Without it they keep
 /// every single figure until somebody asks for `/metrics`, which may be never. Runs for ever.
@@ -119,4 +133,82 @@ pub(crate) fn show_journal(status: &journal::Status) {
     seconds("wattpost_journal_sync_max_seconds", status.sync_max);
     metrics::counter!("wattpost_journal_segment_waits_total").absolute(status.segment_waits);
     number("wattpost_journal_full", status.full.is_some().into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    /// Adds every metric name of a source file, without its table and its tests.
+    fn names_in_file(path: &Path, names: &mut BTreeSet<String>) {
+        let text = std::fs::read_to_string(path).expect("a source file");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let mut parts = code.splitn(2, "pub const METRICS");
+        let before = parts.next().unwrap_or_default();
+        let after = parts.next().and_then(|rest| rest.split_once("\n];"));
+        for part in [before, after.map_or("", |(_, after)| after)] {
+            for name in part.split("\"wattpost_").skip(1) {
+                let name = name.split('"').next().unwrap_or_default();
+                names.insert(format!("wattpost_{name}"));
+            }
+        }
+    }
+
+    fn names_in_folder(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                names_in_folder(&path, names);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                names_in_file(&path, names);
+            }
+        }
+    }
+
+    #[test]
+    fn every_metric_in_the_code_has_a_row_in_its_table_and_the_reverse() {
+        let mut in_code = BTreeSet::new();
+        for (krate, _) in METRIC_TABLES {
+            names_in_folder(&root().join("crates").join(krate).join("src"), &mut in_code);
+        }
+        for file in ["telemetry.rs", "consistency_check.rs"] {
+            names_in_file(&root().join("crates/wattpost/src").join(file), &mut in_code);
+        }
+        let rows = METRIC_TABLES.iter().flat_map(|(_, table)| table.iter());
+        let in_tables: BTreeSet<String> = rows.map(|metric| metric.name.to_owned()).collect();
+        let without_row: Vec<_> = in_code.difference(&in_tables).collect();
+        let without_code: Vec<_> = in_tables.difference(&in_code).collect();
+        assert!(
+            without_row.is_empty() && without_code.is_empty(),
+            "without a row: {without_row:?}; without code: {without_code:?}"
+        );
+    }
+
+    /// `WATTPOST_WRITE_DOCS=1` writes the page instead of comparing it.
+    #[test]
+    fn the_page_of_metrics_is_generated_from_the_tables() {
+        let mut page = "# Metrics\n\nGenerated from the tables in `crates/*/src/metrics.rs` by `make metrics-doc`: do not edit.\n".to_owned();
+        for (krate, table) in METRIC_TABLES {
+            page.push_str(&format!(
+                "\n## {krate}\n\n{}",
+                common::metrics::markdown(table)
+            ));
+        }
+        let path = root().join("docs/metrics.md");
+        if std::env::var_os("WATTPOST_WRITE_DOCS").is_some() {
+            std::fs::write(&path, page).expect("docs/metrics.md can be written");
+            return;
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == page,
+            "docs/metrics.md is outdated: run `make metrics-doc`"
+        );
+    }
 }

@@ -1,0 +1,34 @@
+//! The table of the metrics of this crate: name, kind, unit, meaning and labels of each.
+
+use common::metrics::{Metric, Unit};
+
+/// Every metric of this crate. A test of the binary holds it equal to the names in the code.
+pub const METRICS: &[Metric] = &[
+    Metric::gauge(
+        "wattpost_api_connections",
+        Unit::Count,
+        "Connections to the HTTP server",
+    ),
+    Metric::counter(
+        "wattpost_api_ledger_busy_total",
+        Unit::Count,
+        "Requests answered with 503 because too many queries were running",
+    ),
+    Metric::counter(
+        "wattpost_api_ledger_timeouts_total",
+        Unit::Count,
+        "Requests answered with 503 because a query took too long",
+    ),
+    Metric::histogram(
+        "wattpost_api_request_duration_seconds",
+        Unit::Seconds,
+        "Time to answer a request",
+    )
+    .labels(&["route"]),
+    Metric::counter(
+        "wattpost_api_requests_total",
+        Unit::Count,
+        "Requests answered",
+    )
+    .labels(&["route", "status"]),
+];

@@ -1,0 +1,63 @@
+//! The table of the metrics of this crate: name, kind, unit, meaning and labels of each.
+
+use common::metrics::{Metric, Unit};
+
+/// Every metric of this crate. A test of the binary holds it equal to the names in the code.
+pub const METRICS: &[Metric] = &[
+    Metric::histogram(
+        "wattpost_consumer_apply_seconds",
+        Unit::Seconds,
+        "Time to apply a batch",
+    ),
+    Metric::histogram(
+        "wattpost_consumer_batch_records",
+        Unit::Count,
+        "Records in a batch",
+    ),
+    Metric::gauge(
+        "wattpost_consumer_consuming",
+        Unit::Bool,
+        "Whether records are being consumed",
+    ),
+    Metric::gauge(
+        "wattpost_consumer_database_up",
+        Unit::Bool,
+        "Whether the database accepted the last batch",
+    ),
+    Metric::counter(
+        "wattpost_consumer_dead_letters_total",
+        Unit::Count,
+        "Records that can never be applied",
+    ),
+    Metric::counter(
+        "wattpost_consumer_records_acknowledged_total",
+        Unit::Count,
+        "Records acknowledged to RabbitMQ",
+    ),
+    Metric::counter(
+        "wattpost_consumer_records_applied_total",
+        Unit::Count,
+        "Records stored for the first time",
+    ),
+    Metric::counter(
+        "wattpost_consumer_records_known_total",
+        Unit::Count,
+        "Records that were stored already",
+    ),
+    Metric::counter(
+        "wattpost_consumer_refused_batches_total",
+        Unit::Count,
+        "Batches that the database refused",
+    )
+    .labels(&["reason"]),
+    Metric::counter(
+        "wattpost_maintenance_failures_total",
+        Unit::Count,
+        "Maintenance rounds that failed",
+    ),
+    Metric::gauge(
+        "wattpost_maintenance_last_success_seconds",
+        Unit::Seconds,
+        "Unix time of the last maintenance round that succeeded",
+    ),
+];
