@@ -1,18 +1,23 @@
-//! Other processes: started, read, stopped; and what the kernel says of them.
+//! The server processes that are measured, and what the kernel and `/metrics` report about them.
 
-use anyhow::{Context, Result, bail};
-use std::io::{BufRead, BufReader};
+use anyhow::{Context, Result};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::NamedTempFile;
+use testbed::{Process, address_after};
+
+/// A server that is slow to start has to read a journal or to wait for a database.
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A server process. Dropping it kills it.
 pub(crate) struct Server {
-    child: Child,
+    process: Process,
     pub(crate) address: SocketAddr,
     pub(crate) http: Option<SocketAddr>,
-    // Kept open, so that the server can go on writing.
-    _stdout: BufReader<std::process::ChildStdout>,
+    /// Holds what it writes to stderr.
+    _log: NamedTempFile,
 }
 
 impl Server {
@@ -61,40 +66,37 @@ impl Server {
 
     /// Any server, once `listens_at` finds its address in what it has written, line by line.
     pub(crate) fn start_with(
-        mut command: Command,
+        command: Command,
         mut listens_at: impl FnMut(&str) -> Option<SocketAddr>,
     ) -> Result<Self> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("start a server")?;
-        let mut stdout = BufReader::new(child.stdout.take().context("its stdout")?);
-        let address = loop {
-            let mut line = String::new();
-            if stdout.read_line(&mut line)? == 0 {
-                bail!("the server ended before it listened");
-            }
-            if let Some(address) = listens_at(&line) {
-                break address;
-            }
-        };
+        let log = NamedTempFile::new().context("make a file for the log")?;
+        let mut address = None;
+        let process = Process::start_until_ready(
+            Process::wrap(&command)?,
+            "a server",
+            log.path(),
+            READY_TIMEOUT,
+            |line| {
+                address = listens_at(line);
+                address.is_some()
+            },
+        )?;
         Ok(Self {
-            child,
-            address,
+            process,
+            address: address.context("the server's address")?,
             http: None,
-            _stdout: stdout,
+            _log: log,
         })
     }
 
     /// CPU seconds, user and system, of all its threads so far.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        cpu_seconds(self.child.id())
+        cpu_seconds(self.process.id())
     }
 
     /// Resident memory in bytes.
     pub(crate) fn rss_bytes(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status
             .lines()
             .find(|line| line.starts_with("VmRSS:"))
@@ -107,7 +109,7 @@ impl Server {
         Ok(kib * 1024)
     }
 
-    /// Sum of a figure of `/metrics` over its labels.
+    /// Sum of a metric over its labels.
     pub(crate) fn metric(&self, name: &str) -> Result<f64> {
         use std::io::{Read, Write};
         let http = self.http.context("this server has no metrics")?;
@@ -129,13 +131,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// CPU seconds, user and system, of a process so far.
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -144,9 +139,4 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let fields: Vec<&str> = rest.split(' ').collect();
     let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
     Ok(ticks as f64 / 100.0)
-}
-
-fn address_after(line: &str, mark: &str) -> Option<SocketAddr> {
-    let rest = line.split_once(mark)?.1;
-    rest.split('/').next()?.trim().parse().ok()
 }

@@ -29,7 +29,7 @@ mod ready;
 pub use cluster::RabbitCluster;
 pub use ports::spare_port;
 pub use postgres::Postgres;
-pub use process::Process;
+pub use process::{Process, address_after, until};
 pub use programs::installed;
 pub use proxy::Proxy;
 pub use rabbit::RabbitMq;

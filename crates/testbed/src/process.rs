@@ -5,10 +5,12 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// How long the kernel may take to bury what was killed. A process that hangs on a disk does take its time.
@@ -33,7 +35,8 @@ pub struct Process {
     name: String,
     /// CPU time of descendants that are gone is counted by their parent; that of the whole lot is kept here at death.
     spent_s: f64,
-    gone: bool,
+    /// Set once it has ended.
+    status: Option<ExitStatus>,
 }
 
 /// A command that runs `program` so that the kernel kills it when this process ends, however it ends.
@@ -73,12 +76,71 @@ impl Process {
     ///
     /// The log cannot be opened, or the process cannot be started.
     pub fn start(mut command: Command, name: &str, log: &Path) -> anyhow::Result<Self> {
-        let out = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(|| format!("open the log {}", log.display()))?;
+        let out = open_log(log)?;
         command.stdout(out.try_clone()?).stderr(out);
+        Self::spawn(command, name, log)
+    }
+
+    /// The same command as one for [`Process::start`]: program, arguments, environment and directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::command`].
+    pub fn wrap(command: &Command) -> anyhow::Result<Command> {
+        let mut wrapped = mortal(Path::new(command.get_program()), None)?;
+        wrapped.args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => wrapped.env(name, value),
+                None => wrapped.env_remove(name),
+            };
+        }
+        if let Some(dir) = command.get_current_dir() {
+            wrapped.current_dir(dir);
+        }
+        Ok(wrapped)
+    }
+
+    /// As [`Process::start`], and returns once `is_ready` says so of a line that it printed to stdout. Only stderr goes
+    /// to the log.
+    ///
+    /// # Errors
+    ///
+    /// It ended, or `timeout` passed, before such a line; with the last lines of its log.
+    pub fn start_until_ready(
+        mut command: Command,
+        name: &str,
+        log: &Path,
+        timeout: Duration,
+        mut is_ready: impl FnMut(&str) -> bool,
+    ) -> anyhow::Result<Self> {
+        command.stdout(Stdio::piped()).stderr(open_log(log)?);
+        let mut process = Self::spawn(command, name, log)?;
+        let stdout = process.child.stdout.take().context("a pipe to read from")?;
+        let (send, lines) = mpsc::channel();
+        // Reads to the end, so that the process never waits for a reader.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = send.send(line);
+            }
+        });
+        let deadline = Instant::now() + timeout;
+        loop {
+            match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) if is_ready(&line) => return Ok(process),
+                Ok(_) => {}
+                Err(error) => {
+                    let complaint = match error {
+                        mpsc::RecvTimeoutError::Disconnected => "ended before it was ready",
+                        mpsc::RecvTimeoutError::Timeout => "is not ready in time",
+                    };
+                    bail!("{name} {complaint}; the end of its log:\n{}", tail(log));
+                }
+            }
+        }
+    }
+
+    fn spawn(command: Command, name: &str, log: &Path) -> anyhow::Result<Self> {
         let child = keeper::spawn(command).with_context(|| format!("start {name}"))?;
         let pid = i32::try_from(child.id())
             .ok()
@@ -90,7 +152,7 @@ impl Process {
             log: log.to_owned(),
             name: name.to_owned(),
             spent_s: 0.0,
-            gone: false,
+            status: None,
         })
     }
 
@@ -101,12 +163,12 @@ impl Process {
 
     /// Whether it has not ended yet.
     pub fn is_running(&self) -> bool {
-        !self.gone && stat(self.child.id()).is_some_and(|stat| stat.state != 'Z')
+        self.status.is_none() && stat(self.child.id()).is_some_and(|stat| stat.state != 'Z')
     }
 
     /// CPU time, user and system, of the process and all its descendants, dead or alive, in seconds.
     pub fn cpu_seconds(&self) -> f64 {
-        if self.gone {
+        if self.status.is_some() {
             return self.spent_s;
         }
         let all = everyone();
@@ -141,7 +203,7 @@ impl Process {
     ///
     /// The kernel does not bury them in time.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        if self.gone {
+        if self.status.is_some() {
             return Ok(());
         }
         let _ = kill_process(self.pid, Signal::STOP);
@@ -154,10 +216,8 @@ impl Process {
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
-        self.child
-            .wait()
-            .with_context(|| format!("wait for {} to end", self.name))?;
-        self.gone = true;
+        let status = self.child.wait();
+        self.status = Some(status.with_context(|| format!("wait for {} to end", self.name))?);
         let deadline = Instant::now() + Duration::from_millis(BURIAL_MS_MAX);
         while family
             .iter()
@@ -174,31 +234,55 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, then up to `patience` for it to end, then [`Process::kill`].
+    /// SIGTERM, then up to `timeout` for it to end, then [`Process::kill`].
     ///
     /// # Errors
     ///
     /// As [`Process::kill`].
-    pub fn terminate(&mut self, patience: Duration) -> anyhow::Result<()> {
-        self.stop(Signal::TERM, patience)
+    pub fn terminate(&mut self, timeout: Duration) -> anyhow::Result<()> {
+        self.stop(Signal::TERM, timeout)
     }
 
-    /// `signal` to the process, then up to `patience` for it to end, then [`Process::kill`].
-    pub(crate) fn stop(&mut self, signal: Signal, patience: Duration) -> anyhow::Result<()> {
-        if self.gone {
+    /// `signal` to the process, then up to `timeout` for it to end, then [`Process::kill`].
+    pub(crate) fn stop(&mut self, signal: Signal, timeout: Duration) -> anyhow::Result<()> {
+        if self.status.is_some() {
             return Ok(());
         }
         self.spent_s = self.cpu_seconds();
         let _ = kill_process(self.pid, signal);
-        let deadline = Instant::now() + patience;
-        while Instant::now() < deadline {
-            if self.child.try_wait()?.is_some() {
-                self.gone = true;
-                return Ok(());
-            }
-            std::thread::sleep(POLL);
+        match self.wait(timeout)? {
+            Some(_) => Ok(()),
+            None => self.kill(),
         }
-        self.kill()
+    }
+
+    /// Waits up to `timeout` for it to end by itself; its exit status, or none while it still runs.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell its status.
+    pub fn wait(&mut self, timeout: Duration) -> anyhow::Result<Option<ExitStatus>> {
+        let deadline = Instant::now() + timeout;
+        while self.status.is_none() {
+            self.status = self.child.try_wait()?;
+            if self.status.is_none() {
+                if Instant::now() >= deadline {
+                    break;
+                }
+                std::thread::sleep(POLL);
+            }
+        }
+        Ok(self.status)
+    }
+
+    /// SIGTERM; [`Process::wait`] tells when it has ended.
+    pub fn ask_to_stop(&self) {
+        let _ = kill_process(self.pid, Signal::TERM);
+    }
+
+    /// The last lines of its log.
+    pub fn log_tail(&self) -> String {
+        tail(&self.log)
     }
 
     /// Waits until `ready` says so.
@@ -238,6 +322,34 @@ impl Drop for Process {
         if let Err(error) = self.kill() {
             tracing::warn!(server = self.name, %error, "a private server could not be killed");
         }
+    }
+}
+
+fn open_log(log: &Path) -> anyhow::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("open the log {}", log.display()))
+}
+
+/// The address that follows `scheme`, such as `ws://`, in a line that a server prints when it listens.
+pub fn address_after(line: &str, scheme: &str) -> Option<SocketAddr> {
+    let rest = line.split_once(scheme)?.1;
+    rest.split('/').next()?.trim().parse().ok()
+}
+
+/// Waits for a condition; returns whether it came true before the deadline.
+pub fn until(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(POLL);
     }
 }
 
@@ -364,6 +476,31 @@ mod tests {
             .expect("join");
         std::thread::sleep(Duration::from_millis(200));
         assert!(process.is_running());
+    }
+
+    #[test]
+    fn process_is_ready_at_the_line_that_says_so_and_its_exit_status_is_known() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut plain = Command::new("/bin/sh");
+        plain
+            .args(["-c", "echo one; echo ws://127.0.0.1:$PORT/x; exit 3"])
+            .env("PORT", "4711");
+        let command = Process::wrap(&plain).expect("setpriv is installed");
+        let mut address = None;
+        let mut process = Process::start_until_ready(
+            command,
+            "a shell",
+            &dir.path().join("log"),
+            Duration::from_secs(5),
+            |line| {
+                address = address_after(line, "ws://");
+                address.is_some()
+            },
+        )
+        .expect("it is ready");
+        assert_eq!(address.map(|address| address.port()), Some(4711));
+        let status = process.wait(Duration::from_secs(5)).expect("a status");
+        assert_eq!(status.and_then(|status| status.code()), Some(3));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Each role is started, stopped, killed and started again while the others go on.
 
 use crate::charger::Charger;
-use crate::plant::{PATIENCE, Plant, until};
+use crate::plant::{Plant, TIMEOUT, until};
 
 fn heartbeats(gateway: &crate::plant::Role, name: &str, count: usize) {
     let mut charger = Charger::connect(gateway.ocpp, name, "ocpp1.6");
@@ -51,7 +51,7 @@ fn a_gateway_without_consumer_keeps_its_messages_in_rabbitmq_and_says_who_is_mis
     let plant = Plant::new("");
     let gateway = plant.start("gateway", "gateway");
     heartbeats(&gateway, "A", 25);
-    assert!(until(PATIENCE, || {
+    assert!(until(TIMEOUT, || {
         plant.run("check", &[]).contains("no consumer")
     }));
     let consumer = plant.start("consumer", "consumer");
@@ -61,7 +61,7 @@ fn a_gateway_without_consumer_keeps_its_messages_in_rabbitmq_and_says_who_is_mis
             .part("rabbitmq")
             .is_some_and(|part| part["up"] == true)
     };
-    assert!(until(PATIENCE, ready));
+    assert!(until(TIMEOUT, ready));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_durable_answer_by_rabbitmq_is_given_while_all_is_well() {
             .unwrap_or(0.0)
     };
     let mut warming = 0;
-    let warm = until(PATIENCE, || {
+    let warm = until(TIMEOUT, || {
         heartbeats(&gateway, &format!("W{warming}"), 1);
         warming += 1;
         gateway
@@ -114,7 +114,7 @@ fn a_gateway_learns_from_postgresql_who_may_come_in() {
     let gateway = plant.start("gateway", "gateway");
     assert_eq!(crate::http::handshake_status(gateway.ocpp, "CP-1").0, 404);
     plant.run("charger add", &["CP-1"]);
-    assert!(until(PATIENCE, || {
+    assert!(until(TIMEOUT, || {
         crate::http::handshake_status(gateway.ocpp, "CP-1").0 == 101
     }));
     plant.run("token add", &["TAG-1", "--status", "blocked"]);
@@ -123,5 +123,5 @@ fn a_gateway_learns_from_postgresql_who_may_come_in() {
         let answer = charger.call("1", "Authorize", r#"{"idTag":"tag-1"}"#);
         answer[2]["idTagInfo"]["status"] == "Blocked"
     };
-    assert!(until(PATIENCE, blocked));
+    assert!(until(TIMEOUT, blocked));
 }

@@ -2,7 +2,7 @@
 //! though a node dies, and though the gateway's disk is lost for good.
 
 use crate::charger::Charger;
-use crate::plant::{PATIENCE, Plant, Role, until};
+use crate::plant::{Plant, Role, TIMEOUT, until};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use testbed::RabbitCluster;
@@ -61,21 +61,20 @@ fn a_node_dies_and_then_the_gateway_with_its_disk_and_no_answer_was_a_lie() {
         }
         let goes_on = |gateway: &Role| {
             assert!(
-                until(PATIENCE, || is_safe(gateway)),
+                until(TIMEOUT, || is_safe(gateway)),
                 "answers do not wait for RabbitMQ"
             );
             // More than were let out without: the last of these come after RabbitMQ has all of those.
             let before = answered.load(Ordering::Relaxed);
             assert!(
-                until(PATIENCE, || answered.load(Ordering::Relaxed)
-                    >= before + 200),
+                until(TIMEOUT, || answered.load(Ordering::Relaxed) >= before + 200),
                 "nobody is answered"
             );
         };
         goes_on(&gateway);
         let mut node = None;
         assert!(
-            until(PATIENCE, || {
+            until(TIMEOUT, || {
                 node = node_of(&gateway, &cluster);
                 node.is_some()
             }),
@@ -85,7 +84,7 @@ fn a_node_dies_and_then_the_gateway_with_its_disk_and_no_answer_was_a_lie() {
         let before = falls(&gateway);
         cluster.kill(node.expect("seen above")).expect("killed");
         assert!(
-            until(PATIENCE, || falls(&gateway) > before),
+            until(TIMEOUT, || falls(&gateway) > before),
             "nobody noticed that a node died"
         );
         goes_on(&gateway);

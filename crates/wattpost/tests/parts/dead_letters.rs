@@ -1,6 +1,6 @@
 //! What nobody can apply is kept, shown, tried again and discarded when a person says so.
 
-use crate::plant::{PATIENCE, Plant, until};
+use crate::plant::{Plant, TIMEOUT, until};
 use std::process::Command;
 
 /// Publishes a message that is none of ours where records go in, as a third party might by mistake. False
@@ -30,9 +30,9 @@ fn a_message_that_is_no_record_is_kept_and_obeys_the_commands() {
     let plant = Plant::new("");
     let _consumer = plant.start("consumer", "consumer");
     let api = plant.start("api", "api");
-    assert!(until(PATIENCE, || publish_nonsense(&plant)));
+    assert!(until(TIMEOUT, || publish_nonsense(&plant)));
     let mut listed = String::new();
-    assert!(until(PATIENCE, || {
+    assert!(until(TIMEOUT, || {
         listed = plant.run("deadletters list", &[]);
         listed.lines().count() == 1
     }));

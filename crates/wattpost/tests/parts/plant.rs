@@ -1,18 +1,18 @@
 //! A plant: settings that name RabbitMQ and PostgreSQL, and the roles that run with them.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{OnceLock, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
-use testbed::{Postgres, RabbitMq};
+pub(crate) use testbed::until;
+use testbed::{Postgres, Process, RabbitMq, address_after};
 
 /// How long anything may take that takes well below a second on a quiet machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The servers that all stories share. They die with the test process.
 pub(crate) struct Servers {
@@ -143,7 +143,7 @@ impl Plant {
         let mut role = Role {
             command,
             log: self.path(&format!("{who}.log")),
-            child: None,
+            process: None,
             ocpp: any,
             http: any,
         };
@@ -169,7 +169,7 @@ impl Plant {
             of_action.count()
         };
         let mut seen = 0;
-        let reached = until(PATIENCE, || {
+        let reached = until(TIMEOUT, || {
             seen = stored();
             seen >= count
         });
@@ -184,7 +184,7 @@ impl Plant {
 pub(crate) struct Role {
     command: Command,
     log: PathBuf,
-    child: Option<Child>,
+    process: Option<Process>,
     /// Where chargers connect, for a gateway.
     pub(crate) ocpp: SocketAddr,
     pub(crate) http: SocketAddr,
@@ -193,70 +193,47 @@ pub(crate) struct Role {
 impl Role {
     /// Starts it (again, on the same ports) and waits until it runs.
     pub(crate) fn restart(&mut self) {
-        assert!(self.child.is_none(), "it runs already");
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .expect("open the log");
-        let mut child = self
-            .command
-            // Flags would pile up over restarts; the environment is replaced.
+        assert!(self.process.is_none(), "it runs already");
+        // Flags would pile up over restarts; the environment is replaced.
+        self.command
             .env(
                 "WATTPOST__GATEWAY__LISTENERS",
                 format!("[{{address=\"{}\"}}]", self.ocpp),
             )
             .env("WATTPOST__HTTP__LISTEN", self.http.to_string())
             .env("WATTPOST__HEALTH__GATEWAY_LISTEN", self.http.to_string())
-            .env("WATTPOST__HEALTH__CONSUMER_LISTEN", self.http.to_string())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("start wattpost");
-        let stdout = child.stdout.take().expect("stdout is piped");
-        self.child = Some(child);
-        let (send, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = send.send(line);
-            }
-        });
-        let begun = Instant::now();
-        loop {
-            let left = PATIENCE.saturating_sub(begun.elapsed());
-            let line = lines
-                .recv_timeout(left)
-                .unwrap_or_else(|_| panic!("it did not come up; its log:\n{}", self.log()));
-            if let Some(address) = address_after(&line, "ws://") {
-                self.ocpp = address;
-            }
-            if let Some(address) = address_after(&line, "http://") {
-                self.http = address;
-                return;
-            }
-        }
+            .env("WATTPOST__HEALTH__CONSUMER_LISTEN", self.http.to_string());
+        let (ocpp, http) = (&mut self.ocpp, &mut self.http);
+        let process = Process::start_until_ready(
+            Process::wrap(&self.command).expect("setpriv is installed"),
+            "wattpost",
+            &self.log,
+            TIMEOUT,
+            |line| {
+                if let Some(address) = address_after(line, "ws://") {
+                    *ocpp = address;
+                }
+                let Some(address) = address_after(line, "http://") else {
+                    return false;
+                };
+                *http = address;
+                true
+            },
+        );
+        self.process = Some(process.unwrap_or_else(|error| panic!("{error:#}")));
     }
 
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        child.kill().expect("kill it");
-        child.wait().expect("reap it");
+        let mut process = self.process.take().expect("it runs");
+        process.kill().expect("kill it");
     }
 
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        let status = Command::new("kill")
-            .args(["-TERM", &child.id().to_string()])
-            .status()
-            .expect("run kill");
-        assert!(status.success());
-        let mut ended = None;
-        until(PATIENCE, || {
-            ended = child.try_wait().expect("ask for the exit status");
-            ended.is_some()
-        });
+        let mut process = self.process.take().expect("it runs");
+        process.ask_to_stop();
+        let ended = process.wait(TIMEOUT).expect("ask for the exit status");
         let ended = ended.unwrap_or_else(|| panic!("it did not stop; its log:\n{}", self.log()));
         assert!(ended.success(), "{}", self.log());
     }
@@ -276,10 +253,7 @@ impl Role {
 
 impl Drop for Role {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.process = None;
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
@@ -290,23 +264,4 @@ impl Drop for Role {
             );
         }
     }
-}
-
-/// Waits for a condition; returns whether it came true before the deadline.
-pub(crate) fn until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + deadline;
-    loop {
-        if condition() {
-            return true;
-        }
-        if Instant::now() >= end {
-            return false;
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-}
-
-fn address_after(line: &str, scheme: &str) -> Option<SocketAddr> {
-    let rest = line.split_once(scheme)?.1;
-    rest.split('/').next()?.trim().parse().ok()
 }

@@ -1,7 +1,7 @@
 //! PostgreSQL comes back from a backup while RabbitMQ and the gateway's journal go on.
 
 use crate::charger::Charger;
-use crate::plant::{PATIENCE, Plant, Role, servers, until};
+use crate::plant::{Plant, Role, TIMEOUT, servers, until};
 use std::ops::Range;
 
 fn heartbeats(gateway: &Role, numbers: Range<usize>) {
@@ -35,7 +35,7 @@ fn what_a_restored_database_lacks_below_newer_records_is_delivered_again_from_th
         let (_, figures) = crate::http::get(gateway.http, "/metrics");
         figures.contains("\nwattpost_journal_waiting_records 0\n")
     };
-    assert!(until(PATIENCE, are_delivered));
+    assert!(until(TIMEOUT, are_delivered));
     gateway.stop();
 
     psql(format!("DROP DATABASE {name} WITH (FORCE)"));

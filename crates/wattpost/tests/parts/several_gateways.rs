@@ -1,7 +1,7 @@
 //! Many gateways share the load: a charger may come back to another one than it left.
 
 use crate::charger::{Charger, Incoming};
-use crate::plant::{PATIENCE, Plant, until};
+use crate::plant::{Plant, TIMEOUT, until};
 
 const START: &str =
     r#"{"connectorId":1,"idTag":"TAG-1","meterStart":100,"timestamp":"2026-01-01T10:00:00Z"}"#;
@@ -31,7 +31,7 @@ fn the_newest_connection_of_a_charger_wins_at_whatever_gateway() {
     let second = plant.start("gateway", "second");
     let connected =
         |role: &crate::plant::Role| role.part("rabbitmq").is_some_and(|part| part["up"] == true);
-    assert!(until(PATIENCE, || connected(&first) && connected(&second)));
+    assert!(until(TIMEOUT, || connected(&first) && connected(&second)));
     let mut old = Charger::connect(first.ocpp, "CP-17", "ocpp1.6");
     old.call("1", "Heartbeat", "{}");
     let mut new = Charger::connect(second.ocpp, "CP-17", "ocpp1.6");

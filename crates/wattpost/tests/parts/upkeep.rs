@@ -2,7 +2,7 @@
 //! and also when it comes late.
 
 use crate::charger::Charger;
-use crate::plant::{PATIENCE, Plant, Role, servers, until};
+use crate::plant::{Plant, Role, TIMEOUT, servers, until};
 use std::path::PathBuf;
 use testbed::Postgres;
 
@@ -74,7 +74,7 @@ fn tidies_up(plant: &Plant, role: &str, flags: &[&str]) {
     let running = plant.start_command(command, role);
     let mut kept = String::new();
     assert!(
-        until(PATIENCE, || {
+        until(TIMEOUT, || {
             kept = ask(plant, KEPT);
             kept == "500 messages, 0 by default, 0 events, 9 days"
         }),
@@ -84,7 +84,7 @@ fn tidies_up(plant: &Plant, role: &str, flags: &[&str]) {
         let part = running.part("maintenance");
         part.is_some_and(|part| part["up"] == true)
     };
-    assert!(until(PATIENCE, told), "{role} does not tell it");
+    assert!(until(TIMEOUT, told), "{role} does not tell it");
     drop(running);
     ask(plant, "DELETE FROM messages");
 }
@@ -131,16 +131,16 @@ fn a_database_that_comes_after_serve_gets_its_tables() {
     let count = "SELECT count(*) FROM messages WHERE action = 'Heartbeat'";
     let there = "SELECT to_regclass('messages') IS NOT NULL";
     assert!(
-        until(PATIENCE, || psql(&url, there) == "t"),
+        until(TIMEOUT, || psql(&url, there) == "t"),
         "there are no tables; {:?}",
         serve.part("maintenance")
     );
     // Nobody comes in before it is known who may.
     let is_open = || serve.part("gateway").is_some_and(|part| part["up"] == true);
-    assert!(until(PATIENCE, is_open), "{:?}", serve.part("gateway"));
+    assert!(until(TIMEOUT, is_open), "{:?}", serve.part("gateway"));
     heartbeat(&serve, "CP-1");
     assert!(
-        until(PATIENCE, || psql(&url, count) == "1"),
+        until(TIMEOUT, || psql(&url, count) == "1"),
         "{:?}",
         serve.part("database")
     );
@@ -151,7 +151,7 @@ fn a_database_that_comes_after_serve_gets_its_tables() {
             .as_str()
             .is_some_and(|words| words.starts_with("done"))
     };
-    assert!(until(PATIENCE, done));
+    assert!(until(TIMEOUT, done));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_server_that_does_not_sync_is_told() {
     let plant = Plant::behind("", "");
     let flag = format!("--database-url={url}");
     plant.run("migrate", &[&flag]);
-    assert!(until(PATIENCE, || {
+    assert!(until(TIMEOUT, || {
         psql(&url, "SELECT current_setting('fsync')") == "off"
     }));
     let (ok, said, error) = plant.try_run("check", &[&flag]);
@@ -181,7 +181,7 @@ fn a_server_that_does_not_sync_is_told() {
             .as_str()
             .is_some_and(|words| words.contains("fsync = on"))
     };
-    assert!(until(PATIENCE, told));
+    assert!(until(TIMEOUT, told));
     assert!(
         servers().postgres.is_running(),
         "the shared one is another one"
@@ -198,7 +198,7 @@ fn a_gateway_that_is_gone_for_good_is_retired_by_a_command() {
         serde_json::from_str::<serde_json::Value>(&body).expect("JSON")
     };
     assert!(
-        until(PATIENCE, || shown(serve.http)["online"] == true),
+        until(TIMEOUT, || shown(serve.http)["online"] == true),
         "{}",
         shown(serve.http)
     );
@@ -218,5 +218,5 @@ fn a_gateway_that_is_gone_for_good_is_retired_by_a_command() {
     assert!(!ok && error.contains("knows no gateway"), "{error}");
     serve.restart();
     let _charger = Charger::connect(serve.ocpp, "CP-1", "ocpp1.6");
-    assert!(until(PATIENCE, || shown(api.http)["online"] == true));
+    assert!(until(TIMEOUT, || shown(api.http)["online"] == true));
 }

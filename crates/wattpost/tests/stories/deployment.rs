@@ -1,12 +1,12 @@
 //! The real binary on this machine, as a person would run it: started, stopped, killed, started again.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::process::{Command, ExitStatus, Output};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+pub(crate) use testbed::until;
+use testbed::{Process, address_after};
 
 /// `wattpost serve` with a data directory of its own. Dropping it kills the process.
 pub(crate) struct Deployment {
@@ -15,7 +15,7 @@ pub(crate) struct Deployment {
     settings: PathBuf,
     /// How many files the process may open.
     files_max: Option<u32>,
-    child: Option<Child>,
+    process: Option<Process>,
     pub(crate) ocpp: SocketAddr,
     pub(crate) http: SocketAddr,
 }
@@ -49,7 +49,7 @@ impl Deployment {
             data_dir,
             settings: file,
             files_max,
-            child: None,
+            process: None,
             ocpp: any,
             http: any,
         };
@@ -59,44 +59,30 @@ impl Deployment {
 
     /// Starts the process (again, on the same ports) and returns how long it took to serve.
     pub(crate) fn restart(&mut self) -> Duration {
-        assert!(self.child.is_none(), "it runs already");
+        assert!(self.process.is_none(), "it runs already");
         let begun = Instant::now();
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .expect("open the log");
         let mut command = self.command("serve");
         if let Some(files_max) = self.files_max {
             command = within(files_max, &command);
         }
-        let mut child = command
+        command
             .arg("--ocpp-listen")
             .arg(self.ocpp.to_string())
             .arg("--http-listen")
-            .arg(self.http.to_string())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("start wattpost");
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let (send, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = send.send(line);
-            }
-        });
-        self.child = Some(child);
-        let mut ocpp = None;
-        let mut http = None;
-        while ocpp.is_none() || http.is_none() {
-            let left = Duration::from_secs(20).saturating_sub(begun.elapsed());
-            let line = lines.recv_timeout(left).unwrap_or_else(|_| {
-                panic!("wattpost did not come up; its log:\n{}", self.log_tail())
-            });
-            ocpp = ocpp.or_else(|| address_after(&line, "ws://"));
-            http = http.or_else(|| address_after(&line, "http://"));
-        }
+            .arg(self.http.to_string());
+        let (mut ocpp, mut http) = (None, None);
+        let process = Process::start_until_ready(
+            Process::wrap(&command).expect("setpriv is installed"),
+            "wattpost serve",
+            &self.log_path(),
+            Duration::from_secs(20),
+            |line| {
+                ocpp = ocpp.or_else(|| address_after(line, "ws://"));
+                http = http.or_else(|| address_after(line, "http://"));
+                ocpp.is_some() && http.is_some()
+            },
+        );
+        self.process = Some(process.unwrap_or_else(|error| panic!("{error:#}")));
         self.ocpp = ocpp.expect("seen above");
         self.http = http.expect("seen above");
         begun.elapsed()
@@ -104,16 +90,17 @@ impl Deployment {
 
     /// SIGKILL: no code of ours runs any more.
     pub(crate) fn kill(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        child.kill().expect("kill wattpost");
-        child.wait().expect("reap wattpost");
+        let mut process = self.process.take().expect("it runs");
+        process.kill().expect("kill wattpost");
     }
 
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
-        let mut child = self.child.take().expect("it runs");
-        wait_for_exit(&mut child, Duration::from_secs(30))
+        let mut process = self.process.take().expect("it runs");
+        let ended = process.wait(Duration::from_secs(30));
+        ended
+            .expect("ask for the exit status")
             .unwrap_or_else(|| panic!("wattpost did not stop; its log:\n{}", self.log_tail()))
     }
 
@@ -141,13 +128,11 @@ impl Deployment {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
+        self.process.as_ref().expect("it runs").id()
     }
 
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.child
-            .as_mut()
-            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.as_ref().is_some_and(Process::is_running)
     }
 
     /// A command of the same binary with the same settings.
@@ -265,24 +250,36 @@ impl Deployment {
 
 impl Drop for Deployment {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.process = None;
         if std::thread::panicking() {
             eprintln!("the end of the log of serve:\n{}", self.log_tail());
         }
     }
 }
 
-/// The exit status, or `None` when the deadline passes.
-pub(crate) fn wait_for_exit(child: &mut Child, deadline: Duration) -> Option<ExitStatus> {
-    let mut status = None;
-    until(deadline, || {
-        status = child.try_wait().expect("ask for the exit status");
-        status.is_some()
-    });
-    status
+/// A simulated fleet. Dropping it kills its process, so that a story that fails leaves none behind.
+pub(crate) struct Fleet {
+    process: Process,
+    log: PathBuf,
+}
+
+impl Fleet {
+    /// Starts a command that [`Deployment::simulate`] made; what it prints goes to `log`.
+    pub(crate) fn start(command: &Command, log: PathBuf) -> Self {
+        let command = Process::wrap(command).expect("setpriv is installed");
+        let process = Process::start(command, "the fleet", &log).expect("start the fleet");
+        Self { process, log }
+    }
+
+    /// SIGTERM; the fleet must deliver everything that it queued. Returns its report.
+    pub(crate) fn end(mut self, timeout: Duration) -> String {
+        self.process.ask_to_stop();
+        let status = self.process.wait(timeout).expect("ask for the exit status");
+        let said = std::fs::read_to_string(&self.log).expect("read the report");
+        let status = status.unwrap_or_else(|| panic!("the fleet does not end:\n{said}"));
+        assert!(status.success(), "the fleet kept messages back:\n{said}");
+        said
+    }
 }
 
 /// The same command by a shell that limits its open files first.
@@ -295,32 +292,4 @@ fn within(files_max: u32, command: &Command) -> Command {
         .args(command.get_args())
         .env_remove("RUST_LOG");
     limited
-}
-
-/// Waits for a condition; returns whether it came true before the deadline.
-pub(crate) fn until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + deadline;
-    loop {
-        if condition() {
-            return true;
-        }
-        if Instant::now() >= end {
-            return false;
-        }
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-}
-
-/// SIGTERM to a process that a test started.
-pub(crate) fn terminate(child: &Child) {
-    let status = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status()
-        .expect("run kill");
-    assert!(status.success());
-}
-
-fn address_after(line: &str, scheme: &str) -> Option<SocketAddr> {
-    let rest = line.split_once(scheme)?.1;
-    rest.split('/').next()?.trim().parse().ok()
 }

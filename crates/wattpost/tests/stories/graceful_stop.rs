@@ -1,13 +1,12 @@
 //! SIGTERM: a deploy costs no message.
 
 use crate::charger::{Charger, Incoming};
-use crate::deployment::{Deployment, terminate, until, wait_for_exit};
-use std::process::Stdio;
+use crate::deployment::{Deployment, Fleet, until};
 use std::time::Duration;
 
 #[test]
 fn chargers_are_told_to_come_back_with_1001() {
-    let mut deployment = Deployment::start("");
+    let deployment = Deployment::start("");
     let mut charger = Charger::connect(deployment.ocpp, "LEAVING", "ocpp1.6");
     charger.call("1", "Heartbeat", "{}");
     deployment.signal("TERM");
@@ -20,8 +19,8 @@ fn chargers_are_told_to_come_back_with_1001() {
 fn a_stop_and_start_under_load_loses_nothing() {
     let mut deployment = Deployment::start("");
     let ledger = deployment.path("ledger.ndjson");
-    let mut fleet = deployment
-        .simulate()
+    let mut command = deployment.simulate();
+    command
         .args([
             "--chargers",
             "50",
@@ -42,10 +41,8 @@ fn a_stop_and_start_under_load_loses_nothing() {
             "60",
             "--ledger",
         ])
-        .arg(&ledger)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("start the fleet");
+        .arg(&ledger);
+    let fleet = Fleet::start(&command, deployment.path("fleet.log"));
     for _ in 0..3 {
         let flowing = until(Duration::from_secs(20), || {
             deployment.metric("wattpost_gateway_answer_seconds_count") > 500.0
@@ -54,9 +51,7 @@ fn a_stop_and_start_under_load_loses_nothing() {
         assert!(deployment.stop().success());
         deployment.restart();
     }
-    terminate(&fleet);
-    let status = wait_for_exit(&mut fleet, Duration::from_secs(90)).expect("the fleet ends");
-    assert!(status.success(), "the fleet kept messages back");
+    fleet.end(Duration::from_secs(90));
     assert!(deployment.stop().success());
     deployment.audit(&ledger);
 }

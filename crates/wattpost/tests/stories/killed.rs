@@ -1,8 +1,7 @@
 //! `kill -9` at random moments under load.
 
-use crate::deployment::{Deployment, until, wait_for_exit};
+use crate::deployment::{Deployment, Fleet, until};
 use crate::full_length;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Nothing acknowledged is missing, nothing is doubled in effect, each charger's order is kept, and
@@ -10,11 +9,11 @@ use std::time::{Duration, Instant};
 #[test]
 fn nothing_acknowledged_is_lost_when_serve_is_killed_again_and_again() {
     let rounds = if full_length() { 100 } else { 12 };
-    let mut dice = Dice::seeded();
+    let mut rng = Rng::seeded();
     let mut deployment = Deployment::start("");
     let ledger = deployment.path("ledger.ndjson");
-    let mut fleet = deployment
-        .simulate()
+    let mut command = deployment.simulate();
+    command
         .args([
             "--chargers",
             "50",
@@ -34,16 +33,13 @@ fn nothing_acknowledged_is_lost_when_serve_is_killed_again_and_again() {
             "1000",
         ])
         .args(["--drain", "60", "--quiet", "--ledger"])
-        .arg(&ledger)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("start the fleet");
+        .arg(&ledger);
+    let fleet = Fleet::start(&command, deployment.path("fleet.log"));
 
     let mut slowest = Duration::ZERO;
     for round in 1..=rounds {
         wait_for_answers(&deployment, 200.0);
-        std::thread::park_timeout(Duration::from_millis(dice.below(700)));
+        std::thread::park_timeout(Duration::from_millis(rng.below(700)));
         deployment.kill();
         let begun = Instant::now();
         deployment.restart();
@@ -56,11 +52,7 @@ fn nothing_acknowledged_is_lost_when_serve_is_killed_again_and_again() {
         );
     }
 
-    crate::deployment::terminate(&fleet);
-    let status = wait_for_exit(&mut fleet, Duration::from_secs(90)).expect("the fleet ends");
-    let said = fleet.wait_with_output().expect("the fleet's report");
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(status.success(), "the fleet kept messages back:\n{said}");
+    let said = fleet.end(Duration::from_secs(90));
     deployment.stop_when_stored();
 
     let report = deployment.audit(&ledger);
@@ -80,9 +72,9 @@ fn wait_for_answers(deployment: &Deployment, at_least: f64) {
 }
 
 /// Random moments that can be repeated: the seed is printed, and `WATTPOST_SEED` sets it.
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn seeded() -> Self {
         let seed = std::env::var("WATTPOST_SEED")
             .ok()

@@ -1,10 +1,11 @@
 //! The journal or the database comes back from an old copy.
 
 use crate::charger::Charger;
-use crate::deployment::{Deployment, until, wait_for_exit};
+use crate::deployment::{Deployment, until};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
+use testbed::Process;
 
 const HEARTBEATS: usize = 5;
 
@@ -72,18 +73,17 @@ fn a_journal_from_an_old_copy_is_refused_with_the_cure_and_the_cure_works() {
 
 /// Starts a `serve` that must refuse, and returns what it said.
 fn refused(deployment: &Deployment) -> String {
-    let mut refused = deployment
-        .command("serve")
+    let mut command = deployment.command("serve");
+    command
         .args(["--ocpp-listen", "127.0.0.1:0"])
-        .args(["--http-listen", "127.0.0.1:0"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("start wattpost");
-    let status = wait_for_exit(&mut refused, Duration::from_secs(20)).expect("it ends");
-    let output = refused.wait_with_output().expect("read its words");
-    assert!(!status.success());
-    String::from_utf8_lossy(&output.stderr).into_owned()
+        .args(["--http-listen", "127.0.0.1:0"]);
+    let command = Process::wrap(&command).expect("setpriv is installed");
+    let log = tempfile::NamedTempFile::new().expect("make a temporary file");
+    let mut process = Process::start(command, "wattpost serve", log.path()).expect("start");
+    let status = process.wait(Duration::from_secs(20)).expect("a status");
+    let said = std::fs::read_to_string(log.path()).expect("read its words");
+    assert!(!status.expect("it ends").success(), "{said}");
+    said
 }
 
 #[test]

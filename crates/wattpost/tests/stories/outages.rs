@@ -1,10 +1,10 @@
 //! The database away, the journal at its bound, the disk full.
 
 use crate::charger::Charger;
-use crate::deployment::{Deployment, terminate, until, wait_for_exit};
+use crate::deployment::{Deployment, Fleet, until};
 use crate::http::handshake_status;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long the database is away: the issue of an operator's `VACUUM` or backup, not of a disk swap.
@@ -42,7 +42,7 @@ fn chargers_notice_nothing_while_the_database_is_read_only_for_a_minute() {
 fn chargers_notice_nothing_while(take_away: impl FnOnce(&Deployment) -> Box<dyn FnOnce()>) {
     let mut deployment = Deployment::start("");
     let ledger = deployment.path("ledger.ndjson");
-    let mut fleet = fleet(&deployment, &ledger, "50", &["--rate", "5"]);
+    let fleet = fleet(&deployment, &ledger, "50", &["--rate", "5"]);
     wait_for_answers(&deployment, 500.0);
 
     let bring_back = take_away(&deployment);
@@ -69,7 +69,7 @@ fn chargers_notice_nothing_while(take_away: impl FnOnce(&Deployment) -> Box<dyn 
     });
     assert!(back, "{:?}", deployment.get("/health/ready"));
 
-    let said = end(&mut fleet);
+    let said = fleet.end(Duration::from_secs(120));
     assert!(
         rate > 0.8 * 250.0,
         "only {rate:.0} answers a second while the database was away"
@@ -91,7 +91,7 @@ fn chargers_notice_nothing_while(take_away: impl FnOnce(&Deployment) -> Box<dyn 
 fn a_full_journal_closes_sockets_and_refuses_handshakes_until_there_is_room() {
     let mut deployment = Deployment::start("[journal]\nmax_bytes = \"2 MiB\"\n");
     let ledger = deployment.path("ledger.ndjson");
-    let mut fleet = fleet(&deployment, &ledger, "50", &[]);
+    let fleet = fleet(&deployment, &ledger, "50", &[]);
     wait_for_answers(&deployment, 500.0);
     let lock = rusqlite::Connection::open(database(&deployment)).expect("open the database");
     lock.busy_timeout(Duration::from_secs(10))
@@ -126,7 +126,7 @@ fn a_full_journal_closes_sockets_and_refuses_handshakes_until_there_is_room() {
         "service does not return; log:\n{}",
         deployment.log_tail()
     );
-    let said = end(&mut fleet);
+    let said = fleet.end(Duration::from_secs(120));
     deployment.stop_when_stored();
     println!("{said}\n{}", deployment.audit(&ledger));
 }
@@ -139,7 +139,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let settings = "[journal]\nsegment_bytes = \"1 MiB\"\nretain_bytes = \"2 MiB\"\n";
     let mut deployment = Deployment::start_in(dir, disk.path.join("data"), settings);
     let ledger = deployment.path("ledger.ndjson");
-    let mut fleet = fleet(&deployment, &ledger, "50", &[]);
+    let fleet = fleet(&deployment, &ledger, "50", &[]);
     wait_for_answers(&deployment, 500.0);
 
     let ballast = disk.path.join("ballast");
@@ -168,16 +168,16 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
         "service does not return; log:\n{}",
         deployment.log_tail()
     );
-    let said = end(&mut fleet);
+    let said = fleet.end(Duration::from_secs(120));
     deployment.stop_when_stored();
     println!("{said}\n{}", deployment.audit(&ledger));
     drop(deployment);
     drop(disk);
 }
 
-fn fleet(deployment: &Deployment, ledger: &Path, chargers: &str, more: &[&str]) -> Child {
-    deployment
-        .simulate()
+fn fleet(deployment: &Deployment, ledger: &Path, chargers: &str, more: &[&str]) -> Fleet {
+    let mut command = deployment.simulate();
+    command
         .args([
             "--chargers",
             chargers,
@@ -196,26 +196,8 @@ fn fleet(deployment: &Deployment, ledger: &Path, chargers: &str, more: &[&str]) 
         ])
         .args(["--drain", "90", "--quiet", "--ledger"])
         .arg(ledger)
-        .args(more)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start the fleet")
-}
-
-/// Ends the fleet, which must get rid of everything that it queued, and returns its report.
-fn end(fleet: &mut Child) -> String {
-    use std::io::Read;
-    terminate(fleet);
-    let status = wait_for_exit(fleet, Duration::from_secs(120)).expect("the fleet ends");
-    let mut said = String::new();
-    fleet
-        .stdout
-        .take()
-        .expect("stdout is piped")
-        .read_to_string(&mut said)
-        .expect("read the report");
-    assert!(status.success(), "the fleet kept messages back:\n{said}");
-    said
+        .args(more);
+    Fleet::start(&command, deployment.path("fleet.log"))
 }
 
 fn wait_for_answers(deployment: &Deployment, at_least: f64) {

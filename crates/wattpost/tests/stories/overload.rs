@@ -1,9 +1,8 @@
 //! Overload that lasts: 500 chargers send as fast as they are answered, against a small journal, with
 //! the database healthy.
 
-use crate::deployment::{Deployment, terminate, until, wait_for_exit};
+use crate::deployment::{Deployment, Fleet, until};
 use crate::full_length;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Answers slow down smoothly until what is acknowledged equals what is stored; no socket is closed,
@@ -13,8 +12,8 @@ fn overload_slows_answers_and_closes_no_socket() {
     let seconds = if full_length() { 60 } else { 15 };
     let mut deployment = Deployment::start("[journal]\nmax_bytes = \"16 MiB\"\n");
     let ledger = deployment.path("ledger.ndjson");
-    let mut fleet = deployment
-        .simulate()
+    let mut command = deployment.simulate();
+    command
         .args([
             "--chargers",
             "500",
@@ -33,10 +32,8 @@ fn overload_slows_answers_and_closes_no_socket() {
             "60",
             "--ledger",
         ])
-        .arg(&ledger)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start the fleet");
+        .arg(&ledger);
+    let fleet = Fleet::start(&command, deployment.path("fleet.log"));
 
     let paced = until(Duration::from_secs(60), || {
         deployment.metric("wattpost_gateway_paced_total") > 0.0
@@ -75,11 +72,7 @@ fn overload_slows_answers_and_closes_no_socket() {
         "the journal came close to its bound: {fullest}"
     );
 
-    terminate(&fleet);
-    let status = wait_for_exit(&mut fleet, Duration::from_secs(90)).expect("the fleet ends");
-    let said = fleet.wait_with_output().expect("the fleet's report").stdout;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(status.success(), "{said}");
+    let said = fleet.end(Duration::from_secs(90));
     assert!(
         said.contains("500 chargers, 500 connections"),
         "a socket was closed:\n{said}"
