@@ -28,8 +28,9 @@ test: setup ## every test: unit, property, crash, conformance, and the real bina
 quick: ## the inner ring only: seconds, no servers
 	$(CARGO) test $(PROFILE) -p ocpp -p central -p journal
 
-check: ## formatting, lints, docs: before every commit
+check: ## formatting, dependencies, lints, docs: before every commit
 	$(CARGO) fmt --all --check
+	$(CARGO) run -q $(PROFILE) -p xtask -- guard
 	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(PROFILE) --workspace --no-deps --document-private-items
 

@@ -2,3 +2,4 @@
 //! still fresh.
 
 pub mod codegen;
+pub mod guard;

@@ -1,21 +1,42 @@
-//! The command line of the generator: `cargo run -p xtask -- codegen`.
+//! The command line: `cargo run -p xtask -- codegen` and `cargo run -p xtask -- guard`.
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use xtask::codegen;
+use std::process::{Command, ExitCode};
+use xtask::{codegen, guard};
 
 const USAGE: &str = "usage: xtask codegen (--schemas DIR | --python PROGRAM) [--out DIR]
+       xtask guard
 
-Writes the tables of schema facts into crates/ocpp/src/check/tables (or --out).
+codegen writes the tables of schema facts into crates/ocpp/src/check/tables (or --out).
   --schemas DIR     the folder of the Python package `ocpp`, with v16/schemas, v201/schemas, v21/schemas
-  --python PROGRAM  ask this Python where its package `ocpp` is";
+  --python PROGRAM  ask this Python where its package `ocpp` is
 
-fn main() -> Result<()> {
+guard checks the dependencies against deny.toml and the sources; it fails if it finds a problem.";
+
+fn main() -> Result<ExitCode> {
     let mut args = std::env::args().skip(1);
-    if args.next().as_deref() != Some("codegen") {
-        bail!("{USAGE}");
+    match args.next().as_deref() {
+        Some("codegen") => run_codegen(args).map(|()| ExitCode::SUCCESS),
+        Some("guard") if args.next().is_none() => run_guard(),
+        _ => bail!("{USAGE}"),
     }
+}
+
+fn run_guard() -> Result<ExitCode> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let problems = guard::run(root.context("xtask is in a workspace")?)?;
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn run_codegen(mut args: impl Iterator<Item = String>) -> Result<()> {
     let mut schemas = None;
     let mut out = default_out();
     while let Some(flag) = args.next() {
