@@ -1,5 +1,7 @@
 //! Whether the storing rate holds for a fleet whose every session is stopped under transactionId -1, from each
-//! charger's first session to its last, and whether every session is listed, ended and with its energy.
+//! charger's first session to its last, and whether every session is listed, ended and with its energy. Beside it,
+//! batch by batch, a second database takes the same sessions with stops that name their transaction: what both lose
+//! is the growing database's, and only the difference is that of the nameless stops.
 //!
 //! ```text
 //! cargo bench -p store --bench unnamed_stops                  # 300 chargers, 300 sessions each
@@ -39,65 +41,88 @@ fn main() -> Fallible<()> {
     let server = Postgres::start(directory.path())?;
     let proxy = Proxy::start(std::net::SocketAddr::from(([127, 0, 0, 1], server.port())))?;
     proxy.delay(Duration::from_micros(400), Duration::from_micros(400));
-    server.superuser_psql("CREATE DATABASE unnamed OWNER wattpost")?;
-    let url = server.url_as("wattpost", "wattpost", "unnamed");
-    PostgresStore::migrate(&url)?;
-    let delayed = format!("postgres://wattpost:wattpost@{}/unnamed", proxy.addr());
-    let postgres = PostgresStore::open(&delayed, PostgresOptions::default())?;
-    postgres.maintain(Timestamp(BEGIN_MILLIS))?;
-    let sqlite = SqliteStore::open(
-        directory.path().join("unnamed.db"),
-        SqliteOptions::default(),
-    )?;
+    let postgres = |name: &str| -> Fallible<PostgresStore> {
+        server.superuser_psql(&format!("CREATE DATABASE {name} OWNER wattpost"))?;
+        PostgresStore::migrate(&server.url_as("wattpost", "wattpost", name))?;
+        let delayed = format!("postgres://wattpost:wattpost@{}/{name}", proxy.addr());
+        let store = PostgresStore::open(&delayed, PostgresOptions::default())?;
+        store.maintain(Timestamp(BEGIN_MILLIS))?;
+        Ok(store)
+    };
+    let sqlite = |name: &str| {
+        let path = directory.path().join(name);
+        SqliteStore::open(path, SqliteOptions::default())
+    };
     if args.first().is_some_and(|word| word == "flood") {
         let starts = number(1, 20_000)?;
-        flood("SQLite", &sqlite, starts)?;
-        return flood("PostgreSQL", &postgres, starts);
+        flood("SQLite", &sqlite("unnamed.db")?, starts)?;
+        return flood("PostgreSQL", &postgres("unnamed")?, starts);
     }
     let (chargers, sessions) = (number(0, 300)?, number(1, 300)?);
-    fleet("SQLite", &sqlite, chargers, sessions)?;
-    fleet("PostgreSQL", &postgres, chargers, sessions)
+    let pair = [sqlite("unnamed.db")?, sqlite("named.db")?];
+    fleet("SQLite", &pair, chargers, sessions)?;
+    let pair = [postgres("unnamed")?, postgres("named")?];
+    fleet("PostgreSQL", &pair, chargers, sessions)
 }
 
-/// Every charger's sessions, one after the other, all chargers at once.
-fn fleet(
+/// Every charger's sessions, one after the other, all chargers at once: without and with ids in the stops.
+fn fleet<S: Store + QueryStore>(
     name: &str,
-    store: &(impl Store + QueryStore),
+    stores: &[S; 2],
     chargers: usize,
     sessions: usize,
 ) -> Fallible<()> {
-    let mut made = Made::default();
-    let mut records = Vec::with_capacity(chargers * sessions * 2);
-    for session in 0..sessions {
-        for charger in 0..chargers {
-            records.push(made.start(charger, session));
+    let sets = [true, false].map(|unnamed| {
+        let mut made = Made::default();
+        let mut records = Vec::with_capacity(chargers * sessions * 2);
+        for session in 0..sessions {
+            for charger in 0..chargers {
+                records.push(made.start(charger, session));
+            }
+            for charger in 0..chargers {
+                records.push(made.stop(charger, session, unnamed));
+            }
         }
-        for charger in 0..chargers {
-            records.push(made.stop(charger, session));
-        }
-    }
+        records
+    });
     println!("{name}: {chargers} chargers, {sessions} sessions each, all stopped under -1");
-    let mut rates = Vec::with_capacity(PARTS);
-    for part in records.chunks(records.len().div_ceil(PARTS)) {
-        let begun = Instant::now();
-        for batch in part.chunks(BATCH) {
-            apply(store, batch)?;
+    let mut rates = [const { Vec::new() }; 2];
+    let all = sets[0].len();
+    let part = all.div_ceil(PARTS).max(1);
+    for from in (0..all).step_by(part) {
+        let to = (from + part).min(all);
+        let mut took = [Duration::ZERO; 2];
+        for at in (from..to).step_by(BATCH) {
+            for ((store, records), took) in stores.iter().zip(&sets).zip(&mut took) {
+                let begun = Instant::now();
+                apply(store, &records[at..(at + BATCH).min(to)])?;
+                *took += begun.elapsed();
+            }
         }
-        rates.push(per_second(part.len(), begun.elapsed()));
+        for (rates, took) in rates.iter_mut().zip(took) {
+            rates.push(per_second(to - from, took));
+        }
     }
-    let shown: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
-    println!("  records/s by tenth: {}", shown.join(" "));
-    println!("  last / first: {:.2}", rates[rates.len() - 1] / rates[0]);
-    let (mut listed, mut whole) = (0, 0);
-    for view in all_transactions(store, &TransactionFilter::default()) {
-        let view = view?;
-        listed += 1;
-        whole += usize::from(!view.open && view.energy_wh == Some(1_000.0));
+    for (what, rates) in ["stops under -1", "stops that name"].iter().zip(&rates) {
+        let shown: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
+        let change = rates[rates.len() - 1] / rates[0];
+        println!(
+            "  {what}: records/s by tenth {}; last / first {change:.2}",
+            shown.join(" ")
+        );
     }
-    let expected = chargers * sessions;
-    println!("  listed {listed} of {expected}, ended with their energy {whole}");
-    if (listed, whole) != (expected, expected) {
-        return Err("sessions are missing from the list".into());
+    for store in stores {
+        let (mut listed, mut whole) = (0, 0);
+        for view in all_transactions(store, &TransactionFilter::default()) {
+            let view = view?;
+            listed += 1;
+            whole += usize::from(!view.open && view.energy_wh == Some(1_000.0));
+        }
+        let expected = chargers * sessions;
+        println!("  listed {listed} of {expected}, ended with their energy {whole}");
+        if (listed, whole) != (expected, expected) {
+            return Err("sessions are missing from the list".into());
+        }
     }
     Ok(())
 }
@@ -105,7 +130,7 @@ fn fleet(
 /// One charger sends starts after a stop without an id; how long each batch takes everybody.
 fn flood(name: &str, store: &(impl Store + QueryStore), starts: usize) -> Fallible<()> {
     let mut made = Made::default();
-    let mut records = vec![made.stop(0, 0)];
+    let mut records = vec![made.stop(0, 0, true)];
     records.extend((1..=starts).map(|session| made.start(0, session)));
     let mut longest = Duration::ZERO;
     let begun = Instant::now();
@@ -150,15 +175,19 @@ impl Made {
         );
         let answer = format!(
             r#"{{"idTagInfo":{{"status":"Accepted"}},"transactionId":{}}}"#,
-            charger * 1_000_000 + session + 1
+            transaction_id(charger, session)
         );
         self.record(charger, at, "StartTransaction", &payload, &answer)
     }
 
-    fn stop(&mut self, charger: usize, session: usize) -> (RecordId, Vec<u8>) {
+    fn stop(&mut self, charger: usize, session: usize, unnamed: bool) -> (RecordId, Vec<u8>) {
         let (at, meter) = (at(session, 30), (session + 1) * 1_000);
+        let id = match unnamed {
+            true => "-1".to_owned(),
+            false => transaction_id(charger, session).to_string(),
+        };
         let payload = format!(
-            r#"{{"transactionId":-1,"idTag":"TAG-{charger}","meterStop":{meter},"timestamp":"{at}"}}"#
+            r#"{{"transactionId":{id},"idTag":"TAG-{charger}","meterStop":{meter},"timestamp":"{at}"}}"#
         );
         self.record(charger, at, "StopTransaction", &payload, "{}")
     }
@@ -193,6 +222,10 @@ impl Made {
         };
         (id, record.encode())
     }
+}
+
+const fn transaction_id(charger: usize, session: usize) -> usize {
+    charger * 1_000_000 + session + 1
 }
 
 /// A session a minute, so that all fit the partitions of a week.
