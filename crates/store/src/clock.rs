@@ -1,4 +1,4 @@
-//! The ledger's own clock, for the few marks that no record gives.
+//! The store's clock, for the timestamps that no record carries.
 
 use central::Timestamp;
 use std::time::{SystemTime, UNIX_EPOCH};

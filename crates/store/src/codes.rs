@@ -37,7 +37,7 @@ pub(crate) fn answer_kind(number: impl Into<i64>) -> Result<AnswerKind, Refusal>
     })
 }
 
-/// A number that no build of ours has written.
+/// A number that no build has written.
 pub(crate) fn unknown(what: &str, number: impl Into<i64>) -> Refusal {
     let detail = format!("a message has the unknown {what} {}", number.into());
     Refusal::away(UnavailableKind::Corrupt, detail)

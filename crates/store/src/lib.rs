@@ -1,13 +1,13 @@
-//! The ledger: keeps and shows the state of the network, on SQLite or PostgreSQL.
+//! The store: keeps the state of the network and answers queries about it, on SQLite or PostgreSQL.
 //!
-//! This room exists so that one place knows SQL. It stands behind the ports of [`central`]:
-//! [`central::ports::Store`] takes in, [`central::query::QueryStore`] shows,
-//! [`central::ports::DirectorySource`] tells the gateway who may charge. Two adapters offer the same and are put to
-//! the same suite: [`SqliteStore`], which comes with the program, and [`PostgresStore`] for several processes
-//! that write at the same time.
+//! This crate exists so that SQL is in one place. It implements the ports of [`central`]:
+//! [`central::ports::Store`] writes, [`central::query::QueryStore`] reads, [`central::ports::DirectorySource`]
+//! gives the gateway the chargers and tokens that are allowed. Two adapters pass the same test suite:
+//! [`SqliteStore`], which needs no server, and [`PostgresStore`] for several processes that write at the same
+//! time.
 //!
-//! In both, one connection of a process writes, behind a lock, a transaction a batch; a few others read, and never
-//! wait for the one that writes.
+//! In both, one connection of a process writes, guarded by a mutex, one transaction per batch; a few other
+//! connections read, and never wait for the writer.
 
 mod clock;
 mod codes;

@@ -2,12 +2,12 @@
 
 use central::query::{Cursor, Page, PageRequest, Place, QueryError};
 
-/// Where a page begins: after this place, or at the beginning.
+/// Where a page begins: after this position, or at the beginning.
 pub(crate) fn place(page: &PageRequest) -> Result<Option<Place>, QueryError> {
     page.after.as_ref().map(Place::from_cursor).transpose()
 }
 
-/// Makes a page of one row more than asked for: the one too many only says that there are more.
+/// Makes a page from one row more than requested; the extra row only shows that there are more.
 pub(crate) fn cut<T>(mut rows: Vec<(Place, T)>, limit: usize) -> Page<T> {
     let more = rows.len() > limit;
     rows.truncate(limit);

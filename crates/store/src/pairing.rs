@@ -1,9 +1,9 @@
 //! Which stops without a usable id end which transactions, kept in the list of transactions (OCPP 1.6, rule Q-17).
 //!
-//! The rule is [`central::model::pair`]. It looks at a bounded part of a charger's history, so what a batch
-//! changes in the list is decided anew around the changed rows alone: this module says which rows must be
-//! read for that ([`Cluster`]) and which of them get another partner ([`Cluster::decide`]). The databases only read and
-//! write rows. The cost of a changed row does not depend on how many rows its charger has.
+//! The rule is [`central::model::pair`]. It reads a bounded part of a charger's history, so only the rows around
+//! a batch's changes are decided again: this module computes which rows must be read ([`Cluster`]) and which of
+//! them get another partner ([`Cluster::decide`]). The databases only read and write rows. The cost of a changed
+//! row does not depend on the number of the charger's rows.
 
 use central::Timestamp;
 use central::model::{
@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// Rows to read on either side of the changed ones.
 pub(crate) const MARGIN: usize = 2 * PAIRING_WINDOW;
 
-/// What part a row of the list takes in pairing.
+/// The role of a row of the list in pairing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// None.
@@ -37,7 +37,7 @@ impl Kind {
     }
 }
 
-/// A row of the list, as its state alone says it.
+/// A row of the list, from its state alone.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ListRow {
     pub(crate) began_at: i64,
@@ -67,7 +67,7 @@ impl ListRow {
         }
     }
 
-    /// Its place in the order of pairing.
+    /// Its position in the order of pairing.
     pub(crate) const fn place(&self) -> RowPlace {
         RowPlace {
             began_at: self.began_at,
@@ -95,11 +95,11 @@ pub(crate) fn rows_of(state: &TransactionState, charger: &str, wire_id: &str) ->
 /// What of a state's rows is to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Difference {
-    /// Rows that are no longer, by time and key.
+    /// Rows to delete, by time and key.
     pub(crate) removed: Vec<(i64, Uuid)>,
-    /// Rows that are new or changed.
+    /// New or changed rows.
     pub(crate) written: Vec<ListRow>,
-    /// The places of all of these that take part in pairing, now or before.
+    /// The positions of all these rows that take part in pairing, now or before.
     pub(crate) places: Vec<RowPlace>,
     /// Whether the key that the transaction had while its start was missing is replaced.
     pub(crate) is_key_replaced: bool,
@@ -212,13 +212,13 @@ impl<C: Copy + Eq + Hash> Cluster<C> {
         (self.first()..=self.last()).contains(&row.place())
     }
 
-    /// How many rows from the first place to the last are read at once. Where there are more, the places
-    /// lie far apart, and [`Cluster::split`] is cheaper.
+    /// The maximum number of rows from the first position to the last that are read at once. With more, the
+    /// positions are far apart, and [`Cluster::split`] is cheaper.
     pub(crate) fn rows_max(&self) -> usize {
         4 * self.places.len() + MARGIN
     }
 
-    /// Both halves; `None` for a single place.
+    /// Both halves; `None` for a single position.
     pub(crate) fn split(mut self) -> Option<(Self, Self)> {
         if self.places.len() < 2 {
             return None;
@@ -230,8 +230,8 @@ impl<C: Copy + Eq + Hash> Cluster<C> {
         Some((self, later))
     }
 
-    /// Who gets another partner: `rows` are those from the first place to the last, and [`MARGIN`] on
-    /// either side as far as there are so many; sorted here.
+    /// The rows that get another partner. `rows` are those from the first position to the last, and [`MARGIN`]
+    /// on either side as far as they exist; sorted here.
     pub(crate) fn decide(&self, rows: &mut [PairRow]) -> Vec<Partnering> {
         rows.sort_unstable_by_key(PairRow::place);
         let candidates: Vec<Candidate> = rows.iter().map(|row| row.candidate.clone()).collect();
@@ -263,7 +263,7 @@ pub(crate) struct Partnering {
     pub(crate) partner: Option<(Uuid, i64)>,
 }
 
-/// A listed row, as it is shown.
+/// A listed row as the API returns it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown {
     pub(crate) began_at: i64,
@@ -273,8 +273,8 @@ pub(crate) struct Shown {
     pub(crate) partner: Option<(Uuid, i64)>,
 }
 
-/// The row's view, from its state and, where it has a partner, the partner's: each with the id that it is kept
-/// under. A state that cannot be read leaves its members empty; the row is shown all the same.
+/// The row's view, from its own state and, where it has a partner, the partner's; each with the id that it is
+/// stored under. An unreadable state leaves its members empty; the row is returned all the same.
 pub(crate) fn view(
     row: &Shown,
     charger: &str,

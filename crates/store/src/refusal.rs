@@ -1,25 +1,25 @@
-//! What SQLite's errors mean for the one who asked: wait and try again, or give this record up.
+//! Maps SQLite's errors to what the caller does: wait and retry, or give this record up.
 
 use crate::sqlite::schema;
 use central::ports::{Unavailable, UnavailableKind};
 use rusqlite::ErrorCode;
 
-/// Why the database did not do what we asked.
+/// Why the database refused an operation.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// It may do it later; says how.
+    /// A retry may succeed; the member gives the kind of outage.
     Unavailable(Unavailable),
-    /// It was not done in time; with less to do it may be.
+    /// It was not done in time; a smaller batch may be.
     Late(String),
-    /// It will never do this, but may do everything else: one record's fault, not the database's.
+    /// The database refuses this record permanently and works otherwise.
     Poison(String),
     /// The schema is newer than this build.
     Newer {
         /// The schema's version.
         found: u32,
     },
-    /// The file is a database of some other program.
-    Foreign,
+    /// The file is a database of another program.
+    OtherProgram,
 }
 
 impl Refusal {
@@ -32,7 +32,7 @@ impl Refusal {
         })
     }
 
-    /// For callers that cannot do more than wait.
+    /// For callers that can only wait and retry.
     pub(crate) fn into_away(self) -> Unavailable {
         let (kind, detail) = match self {
             Self::Unavailable(away) => return away,
@@ -44,7 +44,7 @@ impl Refusal {
                     schema::LATEST
                 ),
             ),
-            Self::Foreign => (
+            Self::OtherProgram => (
                 UnavailableKind::Unreachable,
                 "the file belongs to another program".to_owned(),
             ),
@@ -62,7 +62,7 @@ impl From<rusqlite::Error> for Refusal {
         let detail = error.to_string();
         let rusqlite::Error::SqliteFailure(failure, _) = &error else {
             return match error {
-                // What is stored has another type than every build has ever written.
+                // A stored value has a type that no build has ever written.
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
                 | rusqlite::Error::InvalidColumnType(..)

@@ -23,15 +23,15 @@ fn locked_by_somebody_else_and_let_go() {
     let home = Home::new();
     let store = home.open();
     apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
-    let stranger = home.stranger();
-    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let other_connection = home.other_connection();
+    other_connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     let news = [heartbeat(2, "CP-1"), heartbeat(3, "CP-2")];
     for _ in 0..3 {
         assert_eq!(refusal(&store, &news), UnavailableKind::Locked);
     }
     // Reading goes on meanwhile.
     assert!(store.charger("CP-1").unwrap().is_some());
-    stranger.execute_batch("ROLLBACK").unwrap();
+    other_connection.execute_batch("ROLLBACK").unwrap();
     assert_eq!(apply(&store, &news).unwrap().new, 2);
     assert_eq!(store.contents().unwrap().records.len(), 3);
 }
@@ -40,14 +40,14 @@ fn locked_by_somebody_else_and_let_go() {
 fn locked_at_the_start_is_no_reason_not_to_start() {
     let home = Home::new();
     drop(home.open());
-    let stranger = home.stranger();
-    stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let other_connection = home.other_connection();
+    other_connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let store = home.open();
     assert_eq!(
         refusal(&store, &[heartbeat(1, "CP-1")]),
         UnavailableKind::Locked
     );
-    stranger.execute_batch("COMMIT").unwrap();
+    other_connection.execute_batch("COMMIT").unwrap();
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
 }
 
@@ -242,7 +242,7 @@ fn a_directory_that_cannot_be_is_said_at_once() {
 fn a_newer_schema_is_refused() {
     let home = Home::new();
     drop(home.open());
-    home.stranger()
+    home.other_connection()
         .pragma_update(None, "user_version", 99)
         .unwrap();
     let error = SqliteStore::open(home.path(), SqliteOptions::default()).unwrap_err();
@@ -263,7 +263,7 @@ fn a_newer_schema_is_refused() {
 #[test]
 fn a_database_of_another_program_is_left_alone() {
     let home = Home::new();
-    home.stranger()
+    home.other_connection()
         .execute_batch("CREATE TABLE songs (title TEXT)")
         .unwrap();
     let mut before = Vec::new();
@@ -272,7 +272,7 @@ fn a_database_of_another_program_is_left_alone() {
         .read_to_end(&mut before)
         .unwrap();
     let error = SqliteStore::open(home.path(), SqliteOptions::default()).unwrap_err();
-    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+    assert!(matches!(error, OpenError::OtherProgram { .. }), "{error}");
     assert_eq!(std::fs::read(home.path()).unwrap(), before);
 }
 
@@ -280,8 +280,8 @@ fn a_database_of_another_program_is_left_alone() {
 fn the_schema_is_made_once() {
     let home = Home::new();
     let dump = || -> Vec<String> {
-        let stranger = home.stranger();
-        let mut statement = stranger
+        let other_connection = home.other_connection();
+        let mut statement = other_connection
             .prepare("SELECT name || coalesce(sql, '') FROM sqlite_schema ORDER BY name")
             .unwrap();
         let rows = statement.query_map([], |row| row.get(0)).unwrap();

@@ -202,7 +202,7 @@ fn a_long_history_without_a_match_is_walked_in_bounded_pages() {
     apply(&store, &said).unwrap();
     // Within the time of every block, so that the blocks must be read.
     let sql = "UPDATE message_blocks SET last_at = last_at + 86400000";
-    home.stranger().execute(sql, []).unwrap();
+    home.other_connection().execute(sql, []).unwrap();
     let filter = MessageFilter {
         from: Some(at(5)),
         ..MessageFilter::default()

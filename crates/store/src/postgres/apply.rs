@@ -1,11 +1,12 @@
-//! The inbox, the changes and the dead letters of one batch, in one transaction.
+//! Stores the inbox rows, the changes and the dead letters of one batch in one transaction.
 //!
-//! Normally the whole batch goes in at once, set by set. When the database refuses one record for ever (a
-//! data exception, a broken constraint), it goes in by parts (see [`super::halving`]). When another writer was
-//! faster (a deadlock, a state that has moved on), the batch is tried again at once, on what is stored now.
+//! Normally the whole batch is stored at once, table by table. When the database permanently refuses one record
+//! (a data exception, a violated constraint), the batch is stored in parts (see [`super::halving`]). When
+//! another writer was faster (a deadlock, an outdated revision), the batch is retried at once on the current
+//! rows.
 //!
-//! Rows go in sorted by their keys, table after table in the same order: of two writers with the same rows one
-//! waits for the other, and never each for the other.
+//! Rows are written sorted by key, and tables always in the same order. Two writers with the same rows therefore
+//! wait for each other in one direction only and cannot deadlock.
 
 use super::error;
 use super::halving;
@@ -29,7 +30,7 @@ use std::time::Duration;
 /// A batch.
 pub(crate) type Records<'a, 'r> = &'a [(RecordId, Record<'r>)];
 
-/// Tries when other writers are faster, until the caller is told and backs off.
+/// Attempts after conflicts with other writers, before the caller gets the error and backs off.
 const TRIES_MAX: u32 = 8;
 
 /// Applies a batch; see [`central::ports::Store::apply`].
@@ -48,7 +49,7 @@ pub(crate) async fn apply(
             Ok(applied) => break applied,
             Err(refusal) => refusal,
         };
-        // What was remembered may be of a transaction that was rolled back.
+        // The cache may describe a transaction that was rolled back.
         session.memory.states.clear();
         tries += 1;
         match refusal {
@@ -81,7 +82,7 @@ async fn apply_once(
     }
 }
 
-/// All of it or nothing, in one transaction.
+/// Stores the whole batch or nothing, in one transaction.
 pub(crate) async fn apply_whole(
     session: &mut Session,
     records: Records<'_, '_>,
@@ -94,13 +95,13 @@ pub(crate) async fn apply_whole(
     let done = async {
         inbox::keep_upkeep_out(&mut transaction).await?;
         let applied = apply_group(&mut transaction, memory, records, changes).await?;
-        bury(&mut transaction, memory, dead).await?;
+        insert_dead_letters(&mut transaction, memory, dead).await?;
         Ok(applied)
     };
     let applied = match done.await {
         Ok(applied) => applied,
         Err(refusal) => {
-            // What was remembered is of this transaction.
+            // The cache describes this transaction, which was rolled back.
             memory.states.clear();
             if matches!(refusal, Refusal::Poison(_)) {
                 transaction.rollback().await.map_err(error::refusal)?;
@@ -155,7 +156,7 @@ async fn apply_group(
     }
     meter::write(connection, memory, &changes.meter_values).await?;
     write_events(connection, memory, changes).await?;
-    // Last, because rows that others want too stay locked from here to the commit.
+    // Last, because rows that other writers need stay locked from here to the commit.
     let Memory {
         numbers, states, ..
     } = memory;
@@ -176,7 +177,8 @@ async fn write_messages(
     let mut doubles: Vec<usize> = rows.take(|row| taken.elsewhere.contains(&row.key));
     let mut known = 0;
     if !taken.outside.is_empty() {
-        // Of their own day, but not in its partition: the insert would not notice.
+        // These records belong to this day but are stored outside its partition, so the insert would not detect
+        // them.
         let stored = inbox::stored(connection, &rows.keys()).await?;
         let is_outside = |row: &Row<'_>| taken.outside.contains(&(row.key.0, row.key.1));
         let is_stored = |row: &Row<'_>| is_stored(&stored, row, records);
@@ -189,14 +191,14 @@ async fn write_messages(
         doubles.extend(rows.take(|row| !is_stored(&stored, row, records)));
     }
     known += rows.len() as u64 - inserted;
-    bury_doubles(connection, memory, records, doubles).await?;
+    insert_duplicates(connection, memory, records, doubles).await?;
     Ok(Applied {
         new: inserted,
         known,
     })
 }
 
-/// Whether it is this record that is stored under the row's key.
+/// Whether the row stored under this key is this record.
 fn is_stored(
     stored: &HashMap<Key, inbox::Stored>,
     row: &Row<'_>,
@@ -207,8 +209,8 @@ fn is_stored(
         .is_some_and(|stored| stored.is_of(&records[row.place].1, row.charger_no))
 }
 
-/// Records under ids that other records have.
-async fn bury_doubles(
+/// Inserts records whose id another record has as dead letters.
+async fn insert_duplicates(
     connection: &mut PgConnection,
     memory: &Memory,
     records: Records<'_, '_>,
@@ -231,7 +233,7 @@ async fn bury_doubles(
         "records come under ids that others have: they are kept as dead letters; {ID_USED_TWICE}"
     );
     metrics::counter!("wattpost_store_ids_used_twice_total").increment(letters.len() as u64);
-    bury(connection, memory, &letters).await
+    insert_dead_letters(connection, memory, &letters).await
 }
 
 async fn write_events(
@@ -288,9 +290,9 @@ async fn write_events(
     Ok(())
 }
 
-/// Keeps dead letters, each once. Where another has the same id already, it is set aside: nothing that
-/// was said may vanish.
-pub(crate) async fn bury(
+/// Inserts each dead letter once. When a different one with the same id exists, it goes to `set_aside`, so that
+/// no data is lost.
+pub(crate) async fn insert_dead_letters(
     connection: &mut PgConnection,
     memory: &Memory,
     letters: &[DeadLetter],

@@ -1,18 +1,19 @@
-//! Rows by COPY: half the work of INSERT for the server, and one run over memory for us.
+//! Inserts rows by COPY, which costs the server about half the work of INSERT and the client one pass over the
+//! rows.
 //!
-//! COPY knows no "do nothing if it is there". But nearly every batch is new as a whole, so it is tried, and taken
-//! back to a savepoint when a row was there after all; then the rows go in by INSERT, and so do those of the next
-//! batches, because what is delivered again seldom comes alone.
+//! COPY has no `ON CONFLICT DO NOTHING`. Nearly every batch consists of new rows only, so COPY is tried first.
+//! When a row exists already, the transaction is rolled back to a savepoint and the rows are inserted by INSERT;
+//! so are those of the next batches, because repeated deliveries usually come in groups.
 
 use super::error;
 use crate::refusal::Refusal;
 use sqlx::Executor;
 use sqlx::postgres::PgConnection;
 
-/// Fewer rows than this go in by INSERT, which takes fewer round trips.
+/// Fewer rows than this are inserted by INSERT, which takes fewer round trips.
 const ROWS_MIN: usize = 32;
 
-/// Batches that go in by INSERT after a COPY that was taken back.
+/// Number of batches inserted by INSERT after a COPY was rolled back.
 const PAUSE_BATCHES: u32 = 8;
 
 /// Rows in the binary format of COPY.
@@ -21,7 +22,7 @@ pub(crate) struct CopyRows {
 }
 
 impl CopyRows {
-    /// No rows yet; about `capacity` bytes will come.
+    /// An empty buffer with a capacity of `capacity` bytes.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         let mut bytes = Vec::with_capacity(capacity);
         // Signature, no flags, no extension.
@@ -29,7 +30,7 @@ impl CopyRows {
         Self { bytes }
     }
 
-    /// Begins a row of so many columns.
+    /// Begins a row with this many columns.
     pub(crate) fn row(&mut self, columns: i16) {
         self.bytes.extend_from_slice(&columns.to_be_bytes());
     }
@@ -67,7 +68,7 @@ impl CopyRows {
 
     /// `text` or `bytea`.
     pub(crate) fn field(&mut self, value: &[u8]) {
-        // What is longer than 2 GiB cannot come over a socket whose frames are bounded in MiB.
+        // Values are shorter than 2 GiB, because WebSocket frames are limited to some MiB.
         let len = i32::try_from(value.len()).unwrap_or(i32::MAX);
         self.bytes.extend_from_slice(&len.to_be_bytes());
         self.bytes.extend_from_slice(value);
@@ -86,13 +87,13 @@ impl CopyRows {
     }
 }
 
-/// Whether COPY is worth a try.
+/// Decides between COPY and INSERT, from the results of earlier batches.
 #[derive(Debug, Default)]
-pub(crate) struct Habit {
+pub(crate) struct CopyStrategy {
     pause: u32,
 }
 
-impl Habit {
+impl CopyStrategy {
     /// Whether the next batch should be tried by COPY.
     pub(crate) fn is_copy(&mut self, rows: usize) -> bool {
         if self.pause > 0 {
@@ -102,7 +103,7 @@ impl Habit {
         rows >= ROWS_MIN
     }
 
-    /// Takes in rows with `statement`; `None` when one of them is there already, and nothing was taken in.
+    /// Copies the rows with `statement`; `None` when one of them exists already, and then none is inserted.
     pub(crate) async fn copy(
         &mut self,
         connection: &mut PgConnection,
@@ -115,7 +116,7 @@ impl Habit {
             .await
             .map_err(error::refusal)?;
         match send(connection, statement, &rows.bytes).await {
-            // The savepoint stays: to release it is a round trip, and the commit does so too.
+            // The savepoint is not released: that costs a round trip, and the commit releases it.
             Ok(copied) => Ok(Some(copied)),
             Err(failure) if error::code(&failure) == "23505" => {
                 self.pause = PAUSE_BATCHES;

@@ -1,4 +1,4 @@
-//! Dead letters for people: one is looked at, and thrown away when nobody needs it any more.
+//! Dead letters for the operator: read one, or discard it.
 
 use super::{PostgresStore, error};
 use central::RecordId;

@@ -1,5 +1,4 @@
-//! Chargers and tokens as the operator sets them, and the revision by which a gateway sees that
-//! something has changed.
+//! Chargers and tokens that the operator has set, and the revision by which a gateway detects a change.
 
 use super::numbers::clean;
 use super::query::snapshot;
@@ -14,18 +13,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgConnection;
 
-/// The key under which a token is kept: ids are compared without regard to case.
+/// The key of a token: ids are compared without regard to case.
 fn token_key(id: &str) -> String {
     clean(&id.to_lowercase()).into_owned()
 }
 
-/// The key under which a charger is kept.
+/// The key of a charger.
 fn profile_key(id: &str) -> String {
     clean(&charger_key(id)).into_owned()
 }
 
 impl PostgresStore {
-    /// Sets what is known of a charger; replaces what was set before for the same identity.
+    /// Sets a charger's profile; replaces an earlier profile of the same identity.
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
@@ -50,7 +49,7 @@ impl PostgresStore {
         })
     }
 
-    /// Forgets what was set for a charger; its history stays. `false` when nothing was set.
+    /// Removes a charger's profile; its history stays. `false` when there was none.
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
@@ -61,7 +60,7 @@ impl PostgresStore {
         })
     }
 
-    /// All that is set for chargers, by identity.
+    /// All charger profiles, by identity.
     ///
     /// # Errors
     /// When the database cannot be read now.
@@ -72,7 +71,7 @@ impl PostgresStore {
         })
     }
 
-    /// Sets how a token stands; replaces what was set before for the same id.
+    /// Sets a token; replaces an earlier one with the same id.
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
@@ -97,7 +96,7 @@ impl PostgresStore {
         })
     }
 
-    /// Forgets a token. `false` when it was not known.
+    /// Removes a token. `false` when it did not exist.
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
@@ -123,7 +122,7 @@ impl PostgresStore {
 impl DirectorySource for PostgresStore {
     fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
         self.read(async |connection| {
-            // Most of the time nothing has changed, and one question says so.
+            // Usually nothing has changed, and one query is enough.
             if known.is_some() && known == Some(revision(connection).await?) {
                 return Ok(None);
             }
@@ -152,7 +151,7 @@ impl DirectorySource for PostgresStore {
     }
 
     fn clock(&self) -> Result<Option<Timestamp>, Unavailable> {
-        self.read_within(self.glance(), async |connection| {
+        self.read_within(self.startup_timeout(), async |connection| {
             let millis: i64 =
                 sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
                     .fetch_one(connection)
@@ -172,8 +171,8 @@ async fn revision(connection: &mut PgConnection) -> Result<u64, Refusal> {
     Ok(revision.cast_unsigned())
 }
 
-/// Grows last in the transaction: until it is committed no other change can be, so that whoever reads a
-/// revision reads all that led to it.
+/// Incremented last in the transaction. The row lock holds back other changes until the commit, so whoever reads
+/// a revision also reads all changes up to it.
 async fn bump(connection: &mut PgConnection) -> Result<(), Refusal> {
     sqlx::query("UPDATE settings SET value = value + 1 WHERE name = 'directory_revision'")
         .execute(connection)
@@ -246,7 +245,7 @@ fn read_token(
     Ok((key, token))
 }
 
-/// An enum as the word that it has in JSON.
+/// An enum as its JSON string.
 fn to_word<T: Serialize>(value: T) -> Result<String, Refusal> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(word),

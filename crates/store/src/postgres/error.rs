@@ -1,10 +1,9 @@
-//! What PostgreSQL's errors mean for the one who asked: wait and try again, merge again, or give this
-//! record up.
+//! Maps PostgreSQL's errors to what the caller does: wait and retry, merge again, or give this record up.
 
 use crate::refusal::Refusal;
 use central::ports::UnavailableKind;
 
-/// Why a database cannot be used at all, however long one waits: one sentence with the key and the cure.
+/// Why a database cannot be used, however long one waits: one sentence with the setting and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PostgresOpenError(pub(crate) String);
@@ -14,7 +13,7 @@ pub(crate) fn refusal(error: sqlx::Error) -> Refusal {
     let detail = shown(&error);
     let sqlx::Error::Database(database) = &error else {
         return match error {
-            // What is asked for cannot be put into words that PostgreSQL takes.
+            // The query cannot be encoded in PostgreSQL's protocol.
             sqlx::Error::Encode(_) | sqlx::Error::InvalidArgument(_) => Refusal::Poison(detail),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
                 Refusal::away(UnavailableKind::Corrupt, detail)
@@ -24,10 +23,10 @@ pub(crate) fn refusal(error: sqlx::Error) -> Refusal {
     };
     let code = database.code().unwrap_or_default().into_owned();
     match (code.get(..2), code.as_str()) {
-        // Data exceptions, broken constraints, a trigger of the operator's, longer than an index takes: it will
-        // never go in.
+        // A data exception, a violated constraint, an error raised by an operator's trigger, or a value too long
+        // for an index: the row can never be stored.
         (Some("22" | "23"), _) | (_, "54000" | "P0001") => Refusal::Poison(detail),
-        // Deadlock, serialization, lock timeout: somebody else was there.
+        // Deadlock, serialization failure or lock timeout: a conflict with another session.
         (Some("40"), _) | (_, "55P03") => Refusal::away(UnavailableKind::Locked, detail),
         // The statement ran out of time.
         (_, "57014") => Refusal::Late(detail),
@@ -47,7 +46,7 @@ pub(crate) fn refusal(error: sqlx::Error) -> Refusal {
     }
 }
 
-/// The server's own words with their code.
+/// The server's message with its SQLSTATE.
 pub(crate) fn shown(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(database) => format!(
@@ -59,7 +58,7 @@ pub(crate) fn shown(error: &sqlx::Error) -> String {
     }
 }
 
-/// The SQLSTATE, where the server said one.
+/// The SQLSTATE, if the server sent one.
 pub(crate) fn code(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(database) => database.code().unwrap_or_default().into_owned(),

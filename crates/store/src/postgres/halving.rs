@@ -1,10 +1,12 @@
-//! A batch with records that the database refuses for ever: by parts, so that one charger's nonsense holds up nobody.
+//! Stores a batch that contains records which the database refuses permanently, in parts, so that one charger's
+//! invalid data does not block the others.
 //!
-//! The batch is halved until what is refused stands alone; it becomes a dead letter with its reason. Each part is a
-//! transaction of its own. A try that runs out of time has then done some of the work, and the next one finds that
-//! known: however many records are refused, and however slow the database is, the batch comes to its end.
+//! The batch is halved until a refused record is alone; that record becomes a dead letter with the reason. Each
+//! part is a transaction of its own. An attempt that runs out of time has therefore stored some parts, and the
+//! next attempt finds them known: the batch finishes however many records are refused and however slow the
+//! database is.
 
-use super::apply::{Records, apply_whole, bury};
+use super::apply::{Records, apply_whole, insert_dead_letters};
 use super::error;
 use super::session::Session;
 use crate::refusal::Refusal;
@@ -14,17 +16,17 @@ use central::{Record, RecordId};
 use sqlx::Connection;
 use std::collections::{HashMap, HashSet};
 
-/// Stands for a reason that the database cannot hold either.
-const UNTOLD: &str = "the database refuses it, and the reason too";
+/// The reason of a dead letter whose own reason the database refuses too.
+const REASON_REFUSED: &str = "the database refuses it, and the reason too";
 
-/// Applies these records part by part, and keeps the dead letters one by one.
+/// Applies these records part by part, and inserts the dead letters one by one.
 pub(crate) async fn apply(
     session: &mut Session,
     records: Records<'_, '_>,
     dead: &[DeadLetter],
 ) -> Result<Applied, Refusal> {
     for letter in dead {
-        bury_surely(session, letter).await?;
+        insert_dead_letter(session, letter).await?;
     }
     let refused_before = dead_already(session, records).await?;
     let alive: Vec<(RecordId, Record<'_>)> = records
@@ -63,14 +65,14 @@ async fn apply_halving(
             bytes: record.encode(),
             reason,
         };
-        return bury_surely(session, &letter).await;
+        return insert_dead_letter(session, &letter).await;
     }
     let (first, second) = records.split_at(records.len() / 2);
     Box::pin(apply_halving(session, first, applied)).await?;
     Box::pin(apply_halving(session, second, applied)).await
 }
 
-/// The places of records that were refused by an earlier try: those need not be found again.
+/// The positions of records that an earlier attempt has stored as dead letters.
 async fn dead_already(
     session: &mut Session,
     records: Records<'_, '_>,
@@ -109,25 +111,25 @@ async fn dead_already(
         .collect())
 }
 
-/// Keeps a dead letter; with a plain reason where its own cannot be stored.
-async fn bury_surely(session: &mut Session, letter: &DeadLetter) -> Result<(), Refusal> {
-    match bury_alone(session, letter).await {
+/// Inserts a dead letter; with [`REASON_REFUSED`] as its reason where its own cannot be stored.
+async fn insert_dead_letter(session: &mut Session, letter: &DeadLetter) -> Result<(), Refusal> {
+    match try_insert_dead_letter(session, letter).await {
         Err(Refusal::Poison(why)) => {
             tracing::error!(
                 record.id = %letter.id, letter.reason, why,
                 "the reason of a dead letter cannot be stored; it is kept with another"
             );
             let plain = DeadLetter {
-                reason: UNTOLD.to_owned(),
+                reason: REASON_REFUSED.to_owned(),
                 ..letter.clone()
             };
-            bury_alone(session, &plain).await
+            try_insert_dead_letter(session, &plain).await
         }
         done => done,
     }
 }
 
-async fn bury_alone(session: &mut Session, letter: &DeadLetter) -> Result<(), Refusal> {
+async fn try_insert_dead_letter(session: &mut Session, letter: &DeadLetter) -> Result<(), Refusal> {
     let Session { connection, memory } = session;
     let gateway = std::iter::once(letter.id.gateway);
     memory
@@ -135,7 +137,7 @@ async fn bury_alone(session: &mut Session, letter: &DeadLetter) -> Result<(), Re
         .learn(connection, &[], gateway, std::iter::empty())
         .await?;
     let mut transaction = connection.begin().await.map_err(error::refusal)?;
-    // Dropped on an error, which rolls it back.
-    bury(&mut transaction, memory, std::slice::from_ref(letter)).await?;
+    // Dropping it after an error rolls it back.
+    insert_dead_letters(&mut transaction, memory, std::slice::from_ref(letter)).await?;
     transaction.commit().await.map_err(error::refusal)
 }

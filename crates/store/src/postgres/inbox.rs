@@ -1,9 +1,10 @@
-//! How a record is recognised that is in another partition than its own.
+//! Detects a record that is already stored in the partition of another day.
 //!
-//! Within a day the unique index of the partition tells that a number of a gateway is taken. Across days no index
-//! can. But the numbers of a gateway grow with time, so a record can be on another day only where the same stretch
-//! of numbers was seen on several days: `message_days` keeps for each stretch on which, and only there records are
-//! looked for (docs/adr/0007). What upkeep has put outside the partitions of days is looked for there.
+//! Within a day, the partition's unique index detects a repeated (gateway, sequence). No index spans the
+//! partitions. But a gateway's sequence numbers grow with time, so a record can be on another day only where the
+//! same block of numbers was seen on several days. `message_days` stores the days of each block, and records are
+//! looked up on those days only (docs/adr/0007). Rows that upkeep moved to `messages_outside` are looked up
+//! there.
 
 use super::error;
 use super::messages::Key;
@@ -13,28 +14,29 @@ use central::{Record, RecordId};
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// Numbers in a stretch, as a power of two.
+/// Sequence numbers in a block, as a power of two.
 const BLOCK_BITS: u32 = 12;
 
 /// Milliseconds of a partition.
 const DAY_MILLIS: i64 = 86_400_000;
 
-/// Held shared by batches, and by upkeep while it moves rows. The bytes `WATU`.
+/// Advisory lock that batches hold shared, and upkeep exclusively while it moves rows. The bytes `WATU`.
 const MOVING: i64 = 0x5741_5455;
 
-/// More stretches than this are forgotten and told to the database again.
+/// With more blocks than this the cache is cleared; they are then inserted again.
 const KEPT_MAX: usize = 50_000;
 
-/// Gateway, stretch of numbers, day.
+/// Gateway, block of sequence numbers, day.
 type Stretch = (i32, i64, i64);
 
-/// The stretches that the writer knows to be in the database. Committed rows; a record need not follow.
+/// The blocks that the writer knows to be in `message_days`: committed rows, not necessarily followed by their
+/// records.
 #[derive(Debug, Default)]
 pub(crate) struct Days(HashSet<Stretch>);
 
 impl Days {
-    /// Tells the database where these records will be, before the transaction that puts them there: whoever
-    /// comes with the same numbers on another day sees it, and nobody waits for a whole batch.
+    /// Inserts the blocks of these records before the transaction that stores the records: another writer with
+    /// the same numbers on another day then sees them, and does not wait for a whole batch.
     pub(crate) async fn learn(
         &mut self,
         connection: &mut PgConnection,
@@ -79,8 +81,8 @@ const fn stretch((gateway_no, seq, received_at): Key) -> Stretch {
     )
 }
 
-/// Until the end of the transaction upkeep moves no row from one partition to another, so that what is looked up
-/// stays true until the insert. Batches do not keep each other out.
+/// Until the end of the transaction, upkeep moves no row to another partition, so that what is looked up stays
+/// true until the insert. Batches do not exclude each other.
 pub(crate) async fn keep_upkeep_out(connection: &mut PgConnection) -> Result<(), Refusal> {
     sqlx::query("SELECT pg_advisory_xact_lock_shared($1)")
         .bind(MOVING)
@@ -90,15 +92,15 @@ pub(crate) async fn keep_upkeep_out(connection: &mut PgConnection) -> Result<(),
     Ok(())
 }
 
-/// Numbers that are taken where the insert would not notice.
+/// Sequence numbers that exist already, where the insert would not detect it.
 pub(crate) struct Taken {
-    /// Keys whose number is taken by a record of another day: stored, or earlier among the keys.
+    /// Keys whose number a record of another day has: one that is stored, or an earlier one among the keys.
     pub(crate) elsewhere: HashSet<Key>,
-    /// Gateway and number of what is stored outside the partitions of days.
+    /// Gateway and sequence of the rows stored outside the daily partitions.
     pub(crate) outside: HashSet<(i32, i64)>,
 }
 
-/// Looks for numbers of these keys, which are sorted, in other partitions than their own.
+/// Looks up these keys, which are sorted, in the partitions of other days.
 pub(crate) async fn on_other_days(
     connection: &mut PgConnection,
     keys: &[Key],
@@ -139,13 +141,13 @@ pub(crate) async fn on_other_days(
     })
 }
 
-/// Those numbers of the keys that are in `messages_outside`.
+/// The keys whose number is in `messages_outside`.
 async fn outside(
     connection: &mut PgConnection,
     keys: &[Key],
 ) -> Result<HashSet<(i32, i64)>, Refusal> {
     let found: Vec<(i32, i64)> = sqlx::query_as(
-        // One by one by the index: a table that was emptied is long until it is vacuumed.
+        // One by one by the index: a sequential scan of an emptied table stays slow until it is vacuumed.
         "SELECT k.gateway_no, k.seq FROM unnest($1::int[], $2::bigint[]) AS k (gateway_no, seq)
          CROSS JOIN LATERAL (SELECT FROM messages_outside AS m
              WHERE m.gateway_no = k.gateway_no AND m.seq = k.seq LIMIT 1) AS found",
@@ -158,8 +160,8 @@ async fn outside(
     Ok(found.into_iter().collect())
 }
 
-/// By day: the keys of other days in whose stretch there are records of this one. And whether anything at all is
-/// stored outside the partitions of days.
+/// By day, the keys of other days whose block also has records of this day; and whether any row is stored
+/// outside the daily partitions.
 async fn suspects(
     connection: &mut PgConnection,
     keys: &[Key],
@@ -200,7 +202,7 @@ async fn suspects(
     Ok((suspects, is_any_outside))
 }
 
-/// What of a stored message tells it from others of the same number and time.
+/// The columns that tell a stored message from others with the same number and time.
 pub(crate) struct Stored {
     epoch: i64,
     charger_no: i32,
@@ -209,7 +211,7 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// Whether it is this record.
+    /// Whether the stored message is this record.
     pub(crate) fn is_of(&self, record: &Record<'_>, charger_no: i32) -> bool {
         self.epoch == record.epoch.cast_signed()
             && self.charger_no == charger_no
@@ -230,7 +232,7 @@ pub(crate) async fn stored(
     ) else {
         return Ok(HashMap::new());
     };
-    // The bounds keep partitions out that have nothing to do with it.
+    // The bounds let the planner exclude partitions.
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT m.gateway_no, m.seq, m.received_at, m.epoch, m.charger_no, m.kind, m.message_id
          FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (gateway_no, seq, received_at)

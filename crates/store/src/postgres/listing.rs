@@ -1,6 +1,6 @@
-//! The list of transactions on PostgreSQL: what is sorted and filtered by, kept beside the states; see
-//! [`crate::sqlite::listing`] for what is listed how. A batch is a fixed number of statements, whatever its size,
-//! except where changed rows of one charger lie far apart in its history.
+//! The list of transactions on PostgreSQL: the columns to sort and filter by, stored beside the states;
+//! [`crate::sqlite::listing`] describes its contents. A batch takes a fixed number of statements, whatever its
+//! size, except where changed rows of one charger lie far apart in its history.
 
 use super::error;
 use crate::pairing::{
@@ -16,10 +16,10 @@ use uuid::Uuid;
 /// When the list of transactions is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Lists {
-    /// With the messages that change it.
+    /// In the transaction that stores the messages.
     #[default]
     Now,
-    /// By maintenance: with the messages it took too long.
+    /// By maintenance, because it took too long with the messages.
     Later,
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn write(
     settle(connection, places).await
 }
 
-/// Notes that these transactions are to be listed anew, by [`list_one_later`].
+/// Records that [`list_one_later`] must update the list for these transactions.
 pub(crate) async fn put_off(
     connection: &mut PgConnection,
     listed: &[Listed<'_>],
@@ -89,8 +89,8 @@ pub(crate) async fn put_off(
     Ok(())
 }
 
-/// Lists one transaction that was put off, any, so that one which cannot be listed now holds up no other; whether
-/// there was one.
+/// Lists any one postponed transaction, so that one which cannot be listed now does not block the others;
+/// returns whether there was one.
 pub(crate) async fn list_one_later(connection: &mut PgConnection) -> Result<bool, Refusal> {
     let charger: Option<(i64, i32, String)> = sqlx::query_as(
         "SELECT l.transaction_no, c.no, c.key FROM transactions_to_list l
@@ -103,7 +103,7 @@ pub(crate) async fn list_one_later(connection: &mut PgConnection) -> Result<bool
     let Some((transaction_no, charger_no, charger)) = charger else {
         return Ok(false);
     };
-    // As every writer does, so that nobody changes the charger's list meanwhile.
+    // Locked as every writer does, so that no other writer changes the charger's list meanwhile.
     sqlx::query("SELECT no FROM chargers WHERE no = $1 FOR NO KEY UPDATE")
         .bind(charger_no)
         .execute(&mut *connection)
@@ -159,7 +159,7 @@ async fn stored(
                 began_at,
                 key,
                 kind,
-                // Pairing closes what is open by itself.
+                // Pairing closes the open ones.
                 open: kind == Kind::Start || open,
                 token,
                 meter_wh,
@@ -249,7 +249,7 @@ async fn insert_aliases(
     Ok(())
 }
 
-/// Settles which stops without a usable id end which starts, around these rows.
+/// Decides which stops without a usable id end which starts, around these rows.
 async fn settle(
     connection: &mut PgConnection,
     places: Vec<(i32, RowPlace)>,
@@ -377,7 +377,7 @@ async fn update(
     if changes.is_empty() {
         return Ok(());
     }
-    // Two clusters may have decided about one row; they have decided the same.
+    // Two clusters may have decided about one row; the decisions are equal.
     changes.sort_unstable_by_key(|change| (change.began_at, change.key));
     changes.dedup();
     let began: Vec<i64> = changes.iter().map(|change| change.began_at).collect();
@@ -407,8 +407,8 @@ async fn update(
     Ok(())
 }
 
-/// A stored state. `None` when it cannot be read: that is one transaction's trouble and must not become
-/// everybody's. It is set aside and begun anew when its charger next speaks of it.
+/// A stored state. `None` when it cannot be read, which must not affect other transactions: the state is moved
+/// to `set_aside` and replaced when the charger next reports the transaction.
 pub(crate) fn read(wire_id: &str, json: &str) -> Option<TransactionState> {
     match serde_json::from_str(json) {
         Ok(state) => Some(state),

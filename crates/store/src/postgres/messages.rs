@@ -1,6 +1,6 @@
-//! The rows of `messages` that a batch makes.
+//! The rows of `messages` for a batch.
 
-use super::copy::{CopyRows, Habit};
+use super::copy::{CopyRows, CopyStrategy};
 use super::error;
 use super::numbers::{Numbers, clean};
 use crate::refusal::Refusal;
@@ -16,7 +16,7 @@ const COPY: &str = "COPY messages (gateway_no, seq, received_at, epoch, charger_
 
 /// One row.
 pub(crate) struct Row<'r> {
-    /// Where its record stands in the batch.
+    /// The record's position in the batch.
     pub(crate) place: usize,
     pub(crate) key: Key,
     pub(crate) charger_no: i32,
@@ -28,7 +28,7 @@ pub(crate) struct Row<'r> {
 pub(crate) struct Rows<'r>(Vec<Row<'r>>);
 
 impl<'r> Rows<'r> {
-    /// What is to be inserted for these records, whose gateways and chargers have numbers.
+    /// The rows to insert for these records, whose gateways and chargers have numbers.
     pub(crate) fn of(
         numbers: &Numbers,
         records: &'r [(RecordId, Record<'r>)],
@@ -39,7 +39,7 @@ impl<'r> Rows<'r> {
             let gateway_no = numbers.gateway(id.gateway)?;
             let seq = i64::try_from(id.seq).map_err(|_| {
                 Refusal::Poison(format!(
-                    "record number {} is beyond what the ledger can number",
+                    "record number {} exceeds the numbers of the database",
                     id.seq
                 ))
             })?;
@@ -55,7 +55,7 @@ impl<'r> Rows<'r> {
         Ok(Self(rows))
     }
 
-    /// How many.
+    /// The number of rows.
     pub(crate) const fn len(&self) -> usize {
         self.0.len()
     }
@@ -65,7 +65,7 @@ impl<'r> Rows<'r> {
         self.0.iter().map(|row| row.key).collect()
     }
 
-    /// Takes away the rows for which this is true; where their records stand in the batch.
+    /// Removes the rows for which this is true; returns the positions of their records in the batch.
     pub(crate) fn take(&mut self, mut is_taken: impl FnMut(&Row<'_>) -> bool) -> Vec<usize> {
         let mut places = Vec::new();
         self.0.retain(|row| {
@@ -78,14 +78,14 @@ impl<'r> Rows<'r> {
         places
     }
 
-    /// Puts them in; how many were not there yet.
+    /// Inserts the rows; returns how many were new.
     pub(crate) async fn write(
         &self,
         connection: &mut PgConnection,
-        habit: &mut Habit,
+        strategy: &mut CopyStrategy,
     ) -> Result<u64, Refusal> {
-        if habit.is_copy(self.len())
-            && let Some(copied) = habit.copy(connection, COPY, self.copy_rows()).await?
+        if strategy.is_copy(self.len())
+            && let Some(copied) = strategy.copy(connection, COPY, self.copy_rows()).await?
         {
             return Ok(copied);
         }
@@ -180,7 +180,7 @@ fn column<T>(rows: &[Row<'_>], of: impl Fn(&Record<'_>) -> T) -> Vec<T> {
     rows.iter().map(|row| of(row.record)).collect()
 }
 
-/// Whether any of its texts is altered by [`clean`].
+/// Whether [`clean`] changes any of its texts.
 fn has_nul(record: &Record<'_>) -> bool {
     let texts = [
         record.charger_id,

@@ -31,15 +31,15 @@ pub(crate) async fn write(
         rows.push((memory.numbers.charger(&value.charger)?.no, value));
     }
     rows.sort_unstable_by_key(key);
-    // Two rows with the same key are the same row, told twice.
+    // Two rows with the same key are the same measurement, reported twice.
     rows.dedup_by_key(|row| key(row));
     take_away_outside(connection, &mut rows).await?;
     if rows.is_empty() {
         return Ok(());
     }
-    let habit = &mut memory.copied_values;
-    if habit.is_copy(rows.len())
-        && habit
+    let strategy = &mut memory.copied_values;
+    if strategy.is_copy(rows.len())
+        && strategy
             .copy(connection, COPY, copy_rows(&rows))
             .await?
             .is_some()
@@ -49,7 +49,7 @@ pub(crate) async fn write(
     insert(connection, &rows).await
 }
 
-/// Takes away what is stored outside the partitions of days, where the insert would not notice it.
+/// Removes rows that are stored outside the daily partitions, where the insert would not detect the conflict.
 async fn take_away_outside(
     connection: &mut PgConnection,
     rows: &mut Vec<Numbered<'_>>,
@@ -62,7 +62,7 @@ async fn take_away_outside(
         return Ok(());
     }
     let found: HashSet<(i32, i64, i64)> = sqlx::query_as(
-        // One by one by the index: a table that was emptied is long until it is vacuumed.
+        // One by one by the index: a sequential scan of an emptied table stays slow until it is vacuumed.
         "SELECT k.charger_no, k.at, k.key_hash
          FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (charger_no, at, key_hash)
          CROSS JOIN LATERAL (SELECT FROM meter_values_outside AS m

@@ -1,9 +1,10 @@
-//! The store on PostgreSQL: what the other rooms hold in their hands.
+//! The PostgreSQL implementation of the store's ports.
 //!
-//! One connection writes, behind a lock, one transaction a batch; a few others read. Other processes may write
-//! at the same time (consumers, gateways on the direct road): states carry a revision, and who merged onto
-//! an old one merges again. Callers block; the waiting is done on a small runtime of this room's own.
-//! Every question has a deadline, because a network that swallows everything never says so.
+//! One connection writes, guarded by a mutex, with one transaction per batch; a few other connections read.
+//! Other processes may write at the same time (consumers, gateways in direct delivery). Each state carries a
+//! revision: a writer that merged onto an outdated revision merges again. Calls block; the I/O runs on a small
+//! tokio runtime of this crate. Every query has a deadline, because a network that drops packets reports no
+//! error.
 
 mod apply;
 mod contents;
@@ -42,17 +43,17 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 pub use upkeep::Upkeep;
 
-/// What is asked at the start takes no longer, whatever the other bounds are.
-const GLANCE_MAX: Duration = Duration::from_secs(2);
+/// Upper bound of the timeout of queries at startup, whatever the other limits are.
+const STARTUP_TIMEOUT_MAX: Duration = Duration::from_secs(2);
 
-/// How PostgreSQL is used.
+/// Options of the PostgreSQL store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
     /// Days that messages, meter values, events and dead letters are kept; 0 = for ever. Default 0.
     pub retain_days: u32,
     /// Connections at most; one of them writes. Default 6; at least 2.
     pub connections_max: u32,
-    /// How long one statement may take; then the database counts as away. Default 15 s.
+    /// How long one statement may take; then the database counts as unavailable. Default 15 s.
     pub statement_timeout: Duration,
     /// How long connecting may take. Default 5 s.
     pub connect_timeout: Duration,
@@ -69,7 +70,7 @@ impl Default for PostgresOptions {
     }
 }
 
-/// The ledger on PostgreSQL.
+/// The store on PostgreSQL.
 ///
 /// Made with [`PostgresStore::open`], shared behind an `Arc`. It writes through [`central::ports::Store`]
 /// and the `put_…` and `remove_…` functions; it reads through [`central::query::QueryStore`] and
@@ -90,14 +91,14 @@ impl std::fmt::Debug for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Prepares to use the database at `url`, and looks at it once.
+    /// Creates the store for the database at `url` and checks the database once.
     ///
-    /// A database that is away is no error here: chargers are served without it. Every use then says what
-    /// is the matter, until it is back; [`PostgresStore::ping`] says it at once.
+    /// An unavailable database is not an error here, because chargers are served without it. Until it is back,
+    /// every call returns the cause; [`PostgresStore::ping`] returns it at once.
     ///
     /// # Errors
-    /// When no waiting can help: the URL is wrong, the server refuses this user, the database or its
-    /// tables are not there, or they are of a newer version.
+    /// When waiting cannot help: the URL is wrong, the server refuses this user, the database or its tables do
+    /// not exist, or the schema is of a newer version.
     pub fn open(url: &str, options: PostgresOptions) -> Result<Self, PostgresOpenError> {
         let connect = connect_options(url, &options)?;
         let runtime = runtime()?;
@@ -116,7 +117,7 @@ impl PostgresStore {
             writer: Mutex::new(Writer::new(connect.clone(), options.clone())),
             options,
         };
-        match store.wait(store.glance(), schema::look(&connect)) {
+        match store.wait(store.startup_timeout(), schema::look(&connect)) {
             Ok(()) => Ok(store),
             Err(schema::Look::Wrong(error)) => Err(error),
             Err(schema::Look::Unavailable(away)) => {
@@ -127,29 +128,29 @@ impl PostgresStore {
     }
 
     /// Brings the database at `url` to this build's schema and makes the partitions of the next days. Safe
-    /// to repeat and to run by several processes at once. The role must be the owner of the tables, or
-    /// for an empty database have the right to create some. Another process that migrates is waited for
-    /// however long it takes; the log says so.
+    /// to repeat, and to run in several processes at once. The role must own the tables or, for an empty
+    /// database, have the right to create them. It waits without a limit for another process that migrates, and
+    /// logs that it waits.
     ///
     /// # Errors
-    /// When the database is away, refuses this user, belongs to another program or is newer.
+    /// When the database is unavailable, refuses this user, belongs to another program or has a newer schema.
     pub fn migrate(url: &str) -> Result<Migrated, PostgresOpenError> {
         migrate(url, None)
     }
 
-    /// As [`PostgresStore::migrate`], but gives up after `limit` in all, with nothing changed: for a start
-    /// that must not wait for another process or for a server that says nothing.
+    /// Like [`PostgresStore::migrate`], but gives up after `limit` in all, with nothing changed: for a startup
+    /// that must not wait for another process or for a server that does not answer.
     ///
     /// # Errors
-    /// As [`PostgresStore::migrate`], and when it is not done within `limit`.
+    /// As [`PostgresStore::migrate`], and when it does not finish within `limit`.
     pub fn migrate_within(url: &str, limit: Duration) -> Result<Migrated, PostgresOpenError> {
         migrate(url, Some(limit))
     }
 
-    /// Whether the database can be used now.
+    /// Checks whether the database can be used now.
     ///
     /// # Errors
-    /// What is the matter with it.
+    /// Why the database cannot be used.
     pub fn ping(&self) -> Result<(), Unavailable> {
         let connect = self.writer().connect_options();
         self.wait(self.options.connect_timeout, schema::look(&connect))
@@ -162,21 +163,21 @@ impl PostgresStore {
     /// The greatest journal number stored of this gateway, dead letters included; `None` if there is
     /// nothing of it.
     ///
-    /// Asked at the start, so it takes 2 s at most.
+    /// Called at startup, so it takes 2 s at most.
     ///
     /// # Errors
-    /// What is the matter with the database.
+    /// Why the database cannot be used.
     pub fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
-        self.read_within(self.glance(), async |connection| {
+        self.read_within(self.startup_timeout(), async |connection| {
             numbers::last_seq(connection, gateway).await
         })
     }
 
     /// Which of the journal numbers `first` to `last` of this gateway are stored, dead letters included, in
-    /// no order. Ask for some thousand at a time.
+    /// any order. Call it with a range of some thousand numbers at a time.
     ///
     /// # Errors
-    /// What is the matter with the database.
+    /// Why the database cannot be used.
     pub fn stored_seqs(
         &self,
         gateway: GatewayId,
@@ -186,10 +187,10 @@ impl PostgresStore {
         self.read(async |connection| numbers::stored_seqs(connection, gateway, first, last).await)
     }
 
-    /// Lists the transactions whose list could not be changed in time when their messages were stored.
+    /// Updates the list for transactions whose row could not be updated in time when their messages were stored.
     pub(crate) fn list_later_ones(&self) {
         loop {
-            // On a reading connection and with a short limit of its own: no message waits for it.
+            // Uses a reading connection and a short timeout of its own, so no message waits for it.
             let listed = self.read(async |connection| {
                 let mut transaction = connection.begin().await.map_err(error::refusal)?;
                 sqlx::query("SELECT set_config('statement_timeout', '1000', true)")
@@ -212,7 +213,7 @@ impl PostgresStore {
         }
     }
 
-    /// Asks a question on one of the reading connections.
+    /// Runs a query on one of the reading connections.
     fn read<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
@@ -230,7 +231,7 @@ impl PostgresStore {
             let mut connection = self.readers.acquire().await.map_err(error::refusal)?;
             let answer = work(&mut connection).await;
             if matches!(&answer, Err(Refusal::Unavailable(_) | Refusal::Late(_))) {
-                // It may be in the middle of something.
+                // A query or transaction may still be running on this connection.
                 connection.close_on_drop();
             }
             answer
@@ -238,12 +239,12 @@ impl PostgresStore {
         self.wait(limit, asking).map_err(Refusal::into_away)
     }
 
-    /// How long a question of the start may take: chargers are not kept waiting for it.
-    fn glance(&self) -> Duration {
-        self.options.connect_timeout.min(GLANCE_MAX)
+    /// Timeout of a query at startup, which must not delay chargers.
+    fn startup_timeout(&self) -> Duration {
+        self.options.connect_timeout.min(STARTUP_TIMEOUT_MAX)
     }
 
-    /// Changes something in a transaction of its own on the writing connection. What fails is rolled back.
+    /// Runs `work` in a transaction of its own on the writing connection. An error rolls it back.
     fn write<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
@@ -259,7 +260,7 @@ impl PostgresStore {
 
     fn writer(&self) -> std::sync::MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(|poisoned| {
-            // A panic in the middle of a transaction: its connection is given up, which rolls it back.
+            // After a panic inside a transaction the connection is closed, which rolls the transaction back.
             let mut writer = PoisonError::into_inner(poisoned);
             writer.disconnect();
             self.writer.clear_poison();
@@ -267,7 +268,7 @@ impl PostgresStore {
         })
     }
 
-    /// Waits for what the database says, but not for ever.
+    /// Waits for the database's answer until the timeout.
     fn wait<T, E: From<Refusal>>(
         &self,
         limit: Duration,
@@ -294,11 +295,11 @@ impl Store for PostgresStore {
     ) -> Result<Applied, Unavailable> {
         let mut writer = self.writer();
         let begun = Instant::now();
-        // Several short statements, and a few tries when another writer was faster.
+        // Covers several short statements, and a few retries after a conflict with another writer.
         let limit = self.options.connect_timeout + self.options.statement_timeout * 2;
         let mut applied = Applied::default();
         let mut dead = dead;
-        // What an earlier try of this batch has stored is known.
+        // Rows stored by an earlier attempt at this batch are reported as known.
         let rest: Vec<(RecordId, Record<'_>)> = match writer.parts.is_in_parts(records.len()) {
             false => Vec::new(),
             true => records
@@ -375,7 +376,7 @@ impl Store for PostgresStore {
 
 impl Drop for PostgresStore {
     fn drop(&mut self) {
-        // The last one may let go of it on a thread of another runtime, which must not block.
+        // The last pool may be dropped on a thread of another runtime, which must not block.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -398,7 +399,7 @@ fn migrate(url: &str, limit: Option<Duration>) -> Result<Migrated, PostgresOpenE
             ))),
         }
     });
-    // A name that is still being looked up must not hold up the caller.
+    // A DNS lookup in progress must not block the caller.
     runtime.shutdown_background();
     done
 }
@@ -416,7 +417,7 @@ fn connect_options(
     url: &str,
     options: &PostgresOptions,
 ) -> Result<PgConnectOptions, PostgresOpenError> {
-    // What nobody chose: the process's own provider of cryptography.
+    // The default: the process's own cryptography provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let unusable = |why: &dyn std::fmt::Display| {
         PostgresOpenError(format!(
@@ -428,11 +429,13 @@ fn connect_options(
     }
     let parsed = PgConnectOptions::from_str(url).map_err(|error| unusable(&error))?;
     let timeout = options.statement_timeout.as_millis().to_string();
-    // Shorter, so that a lock of somebody else's is told from a batch that is too much.
+    // Shorter than the statement timeout, so that a lock held by another session is told apart from a batch that
+    // is too large.
     let lock_timeout = (options.statement_timeout * 3 / 4).as_millis().to_string();
     Ok(parsed
         .application_name("wattpost")
-        // The last one ends the transaction of a client that has vanished, which would keep others waiting.
+        // The last setting ends the transaction of a client that has vanished, which would otherwise block other
+        // writers.
         .options([
             ("statement_timeout", timeout.as_str()),
             ("lock_timeout", lock_timeout.as_str()),

@@ -1,7 +1,7 @@
-//! Small numbers for chargers and gateways, so that a row names them with four bytes.
+//! Small numbers for chargers and gateways, so that a row refers to them with four bytes.
 //!
-//! Given before the batch's own transaction begins, in statements of their own: a number without a row that
-//! uses it harms nobody, and nobody waits for a lock that a whole batch would hold.
+//! They are assigned before the batch's own transaction, in separate statements: an unused number does no harm,
+//! and no other writer waits for a lock held by a whole batch.
 
 use super::error;
 use crate::refusal::Refusal;
@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Stands for "no charger".
 pub(crate) const NO_CHARGER: i32 = 0;
 
-/// More identities than this are forgotten and looked up again.
+/// With more identities than this the cache is cleared and they are looked up again.
 const CHARGERS_MAX: usize = 100_000;
 
-/// The numbers that the writer has met: committed rows, which never change.
+/// The writer's cache of numbers: committed rows, which never change.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     gateways: HashMap<GatewayId, i32>,
@@ -24,11 +24,11 @@ pub(crate) struct Numbers {
     chargers: HashMap<String, Charger>,
 }
 
-/// A charger as the messages table names it.
+/// A charger as the messages table refers to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Charger {
     pub(crate) no: i32,
-    /// Whether the record spells its identity otherwise than `chargers.id`.
+    /// Whether the record spells the identity otherwise than `chargers.id`.
     pub(crate) spelled_otherwise: bool,
 }
 
@@ -38,7 +38,8 @@ const NOBODY: Charger = Charger {
 };
 
 impl Numbers {
-    /// Learns, and where need be gives, the numbers of all that these records and names name.
+    /// Looks up the numbers of all gateways and chargers in these records and names, and assigns the missing
+    /// ones.
     pub(crate) async fn learn<'a>(
         &mut self,
         connection: &mut PgConnection,
@@ -61,7 +62,7 @@ impl Numbers {
         let spellings = records.iter().map(|(_, record)| record.charger_id);
         let mut unknown: BTreeMap<String, String> = BTreeMap::new();
         let mut spelled: BTreeSet<&str> = BTreeSet::new();
-        // Records first: theirs is the spelling that is kept; changes name keys.
+        // Records first, because their spelling is the one that is stored; changes carry keys.
         let records_first: Vec<&str> = spellings.collect();
         let chargers: Vec<&str> = chargers.collect();
         for spelling in records_first.into_iter().chain(chargers) {
@@ -114,7 +115,7 @@ impl Numbers {
     ) -> Result<(), Refusal> {
         let keys: Vec<String> = unknown.keys().map(|key| clean(key).into_owned()).collect();
         let ids: Vec<String> = unknown.values().map(|id| clean(id).into_owned()).collect();
-        // Known ones first: a conflict would use up a number each time.
+        // Existing ones are looked up first: each conflict would use up a number.
         sqlx::query(
             "INSERT INTO chargers (key, id) SELECT key, id FROM unnest($1::text[], $2::text[]) AS new (key, id)
              WHERE NOT EXISTS (SELECT 1 FROM chargers c WHERE c.key = new.key) ORDER BY key
@@ -148,12 +149,12 @@ impl Numbers {
         Ok(())
     }
 
-    /// The number of a gateway that was learnt.
+    /// The number of a gateway that is in the cache.
     pub(crate) fn gateway(&self, id: GatewayId) -> Result<i32, Refusal> {
         self.gateways.get(&id).copied().ok_or_else(|| vanished(&id))
     }
 
-    /// The number of a charger that was learnt.
+    /// The number of a charger that is in the cache.
     pub(crate) fn charger(&self, spelling: &str) -> Result<Charger, Refusal> {
         if spelling.is_empty() {
             return Ok(NOBODY);
@@ -165,7 +166,7 @@ impl Numbers {
     }
 }
 
-/// Somebody removed the row between two statements.
+/// The row was deleted between two statements.
 fn vanished(whose: &dyn std::fmt::Display) -> Refusal {
     Refusal::away(
         central::ports::UnavailableKind::Unreachable,
@@ -173,7 +174,7 @@ fn vanished(whose: &dyn std::fmt::Display) -> Refusal {
     )
 }
 
-/// A text as PostgreSQL can hold it: U+0000 is shown as U+2400.
+/// A text as PostgreSQL can store it: U+0000 is replaced by U+2400.
 pub(crate) fn clean(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains('\0') {
         text.replace('\0', "\u{2400}").into()

@@ -1,29 +1,28 @@
-//! Batches that the database does not take in time: in smaller transactions, down to one record.
+//! Stores a batch that ran out of time in smaller transactions, down to one record.
 //!
-//! A time limit says nothing of its cause: a slow disk, a network with long round trips, one record whose
-//! changes cost too much. Whatever it is, a batch that ran out of time would run out of it again, so the next
-//! try is made of smaller parts, each committed on its own. What is stored by then is not tried again, so every
-//! try gets further, and the parts grow again while they go in. One record that runs out of time alone is
-//! stored without the change to the list of transactions, which is made later by maintenance: never does a
-//! message wait for it.
+//! A timeout does not tell its cause: a slow disk, a network with long round trips, one record whose changes
+//! cost too much. The same batch would run out of time again, so the next attempt uses smaller parts, each
+//! committed on its own. Stored parts are not repeated, so every attempt makes progress, and the parts grow
+//! again while they succeed. A single record that runs out of time is stored without its change to the list of
+//! transactions; maintenance makes that change later, so the message does not wait for it.
 
 use central::RecordId;
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// How much smaller the parts are after one ran out of time.
+/// Factor by which the parts shrink after one ran out of time.
 const SHRINK: usize = 8;
-/// Parts grow after this many in a row were stored, however long each took.
+/// Parts grow after this many consecutive successes, however long each took.
 const ROW: u32 = 4;
 
-/// How large the next part of a batch is, and what of it is stored already.
+/// The size of the next part of a batch, and which of its records are stored already.
 #[derive(Debug)]
 pub(crate) struct Parts {
     records_max: usize,
-    /// Stored by this process in parts of a batch that is not done yet.
+    /// Records stored by this process in parts of an unfinished batch.
     stored: HashSet<RecordId>,
     in_a_row: u32,
-    /// The record that ran out of time alone.
+    /// The single record that ran out of time.
     alone: Option<RecordId>,
 }
 
@@ -38,17 +37,17 @@ impl Parts {
         }
     }
 
-    /// Whether a batch of so many records is tried in parts.
+    /// Whether a batch of this many records is stored in parts.
     pub(crate) const fn is_in_parts(&self, records: usize) -> bool {
         records > self.records_max
     }
 
-    /// How many of the `left` records are tried at once.
+    /// How many of the `left` records go into the next part.
     pub(crate) fn next(&self, left: usize) -> usize {
         left.min(self.records_max)
     }
 
-    /// Whether this record was stored by an earlier try of the same batch.
+    /// Whether an earlier attempt at the same batch stored this record.
     pub(crate) fn is_stored(&self, id: RecordId) -> bool {
         self.stored.contains(&id)
     }
@@ -58,7 +57,7 @@ impl Parts {
         matches!((ids, self.alone), ([id], Some(alone)) if *id == alone)
     }
 
-    /// A part was stored in this time, where `limit` is what one statement may take.
+    /// A part was stored in this time, where `limit` is the statement timeout.
     pub(crate) fn stored(&mut self, ids: &[RecordId], took: Duration, limit: Duration) {
         self.alone.take_if(|alone| ids.contains(alone));
         self.stored.extend(ids);
@@ -142,7 +141,7 @@ mod tests {
                     .filter(|id| !parts.is_stored(**id))
                     .copied()
                     .collect();
-                // A try ends after so many parts.
+                // An attempt ends after this many parts.
                 for _ in 0..20 {
                     let part: Vec<RecordId> = left.drain(..parts.next(left.len())).collect();
                     if part.iter().any(|id| id.seq == slow) && !parts.is_without_list(&part) {

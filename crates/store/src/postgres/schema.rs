@@ -1,5 +1,5 @@
-//! Brings a database to the schema that this build knows, one numbered file at a time, and refuses what is
-//! not ours or is newer: a ledger must never be written by a program that guesses.
+//! Migrates a database to this build's schema, one numbered file at a time. It refuses a database of another
+//! program or with a newer schema, because writing to an unknown schema could corrupt it.
 
 use super::error::{self, PostgresOpenError};
 use super::{away, late};
@@ -10,16 +10,16 @@ use sqlx::{ConnectOptions, Connection};
 use std::fmt;
 use std::time::Duration;
 
-/// The migrations, in order; the schema's version is how many of them were run.
+/// The migrations, in order; the schema's version is the number of migrations that have run.
 const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/postgres/0001_ledger.sql")];
 
 /// The schema's version that this build writes.
 const LATEST: i32 = MIGRATIONS.len() as i32;
 
-/// Held while the schema is changed: whoever comes second finds it done. The bytes `WATT`.
+/// Advisory lock held while the schema is changed; the next holder finds the migration done. The bytes `WATT`.
 const LOCK: i64 = 0x5741_5454;
 
-/// How long connecting may take before a migration.
+/// Connect timeout before a migration.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// What [`super::PostgresStore::migrate`] did.
@@ -45,7 +45,7 @@ impl fmt::Display for Migrated {
     }
 }
 
-/// Why a look at the database did not end well.
+/// Why the check of the database failed.
 pub(crate) enum Look {
     /// It may be back later.
     Unavailable(Unavailable),
@@ -59,7 +59,7 @@ impl From<Refusal> for Look {
     }
 }
 
-/// Connects and sees whether the tables are those of this build.
+/// Connects and checks whether the schema is that of this build.
 pub(crate) async fn look(options: &PgConnectOptions) -> Result<(), Look> {
     let mut connection = connect(options).await?;
     check_encoding(&mut connection)
@@ -86,7 +86,7 @@ pub(crate) async fn look(options: &PgConnectOptions) -> Result<(), Look> {
     looked
 }
 
-/// Runs what is missing, all in one transaction. No statement takes longer than `limit`; 0 = however long.
+/// Runs the missing migrations, all in one transaction. `limit` is the timeout of each statement; 0 = none.
 pub(crate) async fn migrate(
     options: &PgConnectOptions,
     limit: Duration,
@@ -106,7 +106,7 @@ pub(crate) async fn migrate(
     let failed = |error: sqlx::Error| cannot_migrate(&error);
     check_encoding(&mut connection).await.map_err(failed)??;
     let mut transaction = connection.begin().await.map_err(failed)?;
-    // Others may be about it too, and may take their time.
+    // Other processes may be migrating too, and may take long.
     let millis = limit.as_millis();
     let limits =
         format!("SET LOCAL statement_timeout = {millis}; SET LOCAL lock_timeout = {millis}");
@@ -140,7 +140,7 @@ pub(crate) async fn migrate(
             .map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
-    // Upkeep makes the rest, and moves away what is in the way of it; see `upkeep`.
+    // Upkeep makes the other partitions, and moves rows that prevent it; see `upkeep`.
     sqlx::query("SELECT wattpost_maintain((extract(epoch FROM now()) * 1000)::bigint, 0, false)")
         .execute(&mut connection)
         .await
@@ -199,7 +199,7 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Look> {
     Err(Look::Wrong(PostgresOpenError(sentence)))
 }
 
-/// Whether the database can hold whatever a charger says.
+/// Whether the database can store every text that a charger may send.
 async fn check_encoding(
     connection: &mut PgConnection,
 ) -> Result<Result<(), PostgresOpenError>, sqlx::Error> {

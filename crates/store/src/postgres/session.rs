@@ -1,8 +1,8 @@
-//! The one connection that writes: opened when it is needed, given up when it fails, so that a database
-//! that was away is found again without anybody's help.
+//! The writing connection: opened on first use and closed after an error, so that the next call reconnects to a
+//! database that was unavailable.
 
 use super::PostgresOptions;
-use super::copy::Habit;
+use super::copy::CopyStrategy;
 use super::error;
 use super::inbox::Days;
 use super::numbers::Numbers;
@@ -15,32 +15,32 @@ use sqlx::ConnectOptions;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-/// The writing connection, or the wish for one.
+/// The writing connection, open or not.
 pub(crate) struct Writer {
     connect: PgConnectOptions,
     options: PostgresOptions,
     session: Option<Session>,
-    /// How large a part of a batch is tried at once.
+    /// The size of the next part of a batch.
     pub(crate) parts: Parts,
 }
 
-/// An open connection with what is remembered of the rows behind it.
+/// An open connection and the cache of the rows read or written through it.
 pub(crate) struct Session {
     pub(crate) connection: PgConnection,
     pub(crate) memory: Memory,
 }
 
-/// What the writer remembers, so that it need not ask.
+/// The writer's cache, which saves queries.
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) numbers: Numbers,
     pub(crate) days: Days,
-    pub(crate) copied_messages: Habit,
-    pub(crate) copied_values: Habit,
+    pub(crate) copied_messages: CopyStrategy,
+    pub(crate) copied_values: CopyStrategy,
     pub(crate) states: States,
 }
 
-/// The server did not let us in in time, whatever there was to do.
+/// No connection was made in time, whatever was to be done with it.
 fn not_connected(limit: std::time::Duration) -> Refusal {
     Refusal::away(
         UnavailableKind::Unreachable,
@@ -59,17 +59,17 @@ impl Writer {
         }
     }
 
-    /// How it connects.
+    /// The options of the connection.
     pub(crate) fn connect_options(&self) -> PgConnectOptions {
         self.connect.clone()
     }
 
-    /// Gives the connection up, which rolls back what was under way; the next use makes a new one.
+    /// Closes the connection, which rolls back the open transaction; the next use opens a new one.
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
     }
 
-    /// The connection, made if need be.
+    /// The connection, opened if needed.
     pub(crate) async fn session(&mut self) -> Result<&mut Session, Refusal> {
         if self.session.is_none() {
             let connecting =

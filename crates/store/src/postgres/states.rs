@@ -1,11 +1,10 @@
-//! Load, merge, write: how changes get into the stored states, a table at a time.
+//! Merges changes into the stored states: load, merge, write, one table at a time.
 //!
-//! Others write too. So the rows of the batch's gateways and chargers are locked first, in the order of their
-//! numbers, which settles who goes first for all that belongs to a charger. The writer keeps what it last
-//! wrote in memory, so that a state which every batch touches is not read and parsed each time; a memory that
-//! is out of date is found out by the revision that is stored with each state. A state is written only where
-//! the stored revision is the one that was merged onto; where it is not after all, the whole batch is tried
-//! again on what is stored now.
+//! Other processes write too. The rows of the batch's gateways and chargers are therefore locked first, in the
+//! order of their numbers; these locks serialize the writers of everything that belongs to a charger. The writer
+//! caches what it last wrote, so that a state which every batch changes is not read and parsed each time. An
+//! outdated cache is detected by the revision stored with each state: a state is written only where the stored
+//! revision is the one that was merged onto. Otherwise the whole batch is retried on the current rows.
 
 use super::error;
 use super::listing::{self, Lists};
@@ -23,10 +22,10 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 
-/// States kept per table; beyond that the table's memory starts anew.
+/// Number of states cached per table; with more the table's cache is cleared.
 const KEPT_MAX: usize = 20_000;
 
-/// What the writer knows of the stored states. May be behind what is stored.
+/// The writer's cache of stored states. It may be behind the database.
 #[derive(Debug, Default)]
 pub(crate) struct States {
     gateways: HashMap<i32, Kept<GatewayState>>,
@@ -90,7 +89,7 @@ impl Written {
 }
 
 impl States {
-    /// Forgets everything: after a rollback or a conflict some of it may not be so.
+    /// Clears the cache: after a rollback or a conflict it may be wrong.
     pub(crate) fn clear(&mut self) {
         self.gateways.clear();
         self.chargers.clear();
@@ -106,7 +105,7 @@ impl States {
         changes: &Changes,
     ) -> Result<(), Refusal> {
         self.forget_when_many();
-        // Always in this order and sorted, so that two writers do not wait for each other.
+        // Always sorted and in this order, so that two writers do not deadlock.
         self.merge_gateways(connection, numbers, changes).await?;
         self.merge_chargers(connection, numbers, changes).await?;
         self.merge_connectors(connection, numbers, changes).await?;
@@ -151,7 +150,8 @@ impl States {
         }
         let stale = merge_numbered(connection, &mut self.chargers, incoming, &CHARGERS).await?;
         if !stale.is_empty() {
-            // Somebody else has heard of these chargers, and so of what belongs to them.
+            // Another writer has changed these chargers, so the cached states of what belongs to them are
+            // outdated.
             self.connectors.retain(|key, _| !stale.contains(&key.0));
             self.transactions.retain(|key, _| !stale.contains(&key.0));
         }
@@ -255,7 +255,7 @@ impl States {
         numbers: &Numbers,
         changes: &Changes,
     ) -> Result<(), Refusal> {
-        // Two ids on the wire may be one in the database, which cannot hold U+0000.
+        // Two ids on the wire may be one in the database, which cannot store U+0000.
         let mut by_key: BTreeMap<(i32, String), (&str, Cow<'_, TransactionState>)> =
             BTreeMap::new();
         for ((key, wire_id), state) in &changes.transactions {
@@ -444,7 +444,8 @@ const CHARGERS: Numbered = Numbered {
     what: "charger",
 };
 
-/// Locks, loads, merges and writes; the numbers of those that somebody else has written since they were kept.
+/// Locks, loads, merges and writes; returns the numbers of the rows that another writer has changed since they
+/// were cached.
 async fn merge_numbered<S: State>(
     connection: &mut PgConnection,
     kept: &mut HashMap<i32, Kept<S>>,
@@ -513,8 +514,8 @@ async fn merge_numbered<S: State>(
     Ok(stale)
 }
 
-/// Reads a stored state. One that cannot be read is set aside and begun anew: it must not hold up
-/// everything that comes after it, and the messages that it was made of are all still there.
+/// Parses a stored state. An unreadable one is moved to `set_aside` and replaced by a new state, because it must
+/// not block later messages; the messages that it was built from are still stored.
 async fn read_state<S: State, W: Display>(
     connection: &mut PgConnection,
     json: Option<String>,

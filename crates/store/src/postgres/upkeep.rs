@@ -1,20 +1,21 @@
-//! Upkeep: partitions made ahead of time, rows brought to the partition of their day, retention.
+//! Upkeep: creates partitions ahead of time, moves rows to the partition of their day, and applies the
+//! retention.
 //!
-//! All of it is done by functions of the database, each call of which is one short transaction (see the schema).
-//! It runs on a reading connection, so the writer waits for no more than a slice.
+//! The work is done by SQL functions, each call of which is one short transaction (see the schema). It runs on a
+//! reading connection, so the writer waits for one slice at most.
 
 use super::{PostgresStore, error};
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::ports::Unavailable;
 
-/// The tables that are cut by days.
+/// The tables that are partitioned by day.
 const PARENTS: [&str; 2] = ["messages", "meter_values"];
 
 /// Rows of a table that one slice of the retention deletes at most.
 const EXPIRE_ROWS: i32 = 5_000;
 
-/// What a round of upkeep did and found.
+/// Result of one round of upkeep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Upkeep {
     /// Partitions that were made or dropped.
@@ -28,8 +29,8 @@ pub struct Upkeep {
     pub moved_in: u64,
     /// Rows that the retention deleted one by one; dropped partitions are not counted.
     pub expired: u64,
-    /// Whether the server syncs what it reports as committed. Where it does not, a power cut takes back what
-    /// chargers were told is stored.
+    /// Whether the server syncs what it reports as committed. Otherwise a power cut can lose messages that
+    /// chargers were told are stored.
     pub is_durable: bool,
 }
 
@@ -41,7 +42,7 @@ impl PostgresStore {
     /// database's clock, whichever is behind.
     ///
     /// # Errors
-    /// What is the matter with the database; what was done until then stays done.
+    /// Why the database cannot be used; what was done until then stays done.
     pub fn maintain(&self, now: Timestamp) -> Result<Upkeep, Unavailable> {
         let retain_days = i32::try_from(self.options.retain_days).unwrap_or(i32::MAX);
         let mut done = Upkeep {
@@ -85,11 +86,11 @@ impl PostgresStore {
         Ok(done)
     }
 
-    /// Why a power cut of the server may take back what it has reported as committed: a sentence with the
-    /// setting and the cure; `None` where it may not.
+    /// Why a power cut of the server may lose committed transactions: a sentence with the setting and the
+    /// remedy; `None` when it cannot.
     ///
     /// # Errors
-    /// What is the matter with the database.
+    /// Why the database cannot be used.
     pub fn lacks_durability(&self) -> Result<Option<String>, Unavailable> {
         self.read(async |connection| {
             let (fsync, full_page_writes): (String, String) = sqlx::query_as(
@@ -102,7 +103,8 @@ impl PostgresStore {
         })
     }
 
-    /// Shows how large the tables are that no retention keeps small, by the database's own estimate of their rows.
+    /// Reports the size of the tables that the retention does not bound, with the database's own estimate of
+    /// their rows.
     fn show_sizes(&self) -> Result<(), Unavailable> {
         let sizes: Vec<(String, f64, f64)> = self.read(async |connection| {
             sqlx::query_as(
@@ -121,7 +123,7 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Rows that were moved out of `source`, and how many of them are of days that should have a partition.
+    /// The number of rows moved out of `source`, and how many of them are of days that should have a partition.
     fn move_rows(
         &self,
         parent: &str,
@@ -186,8 +188,8 @@ pub(super) fn lack(fsync: &str, full_page_writes: &str) -> Option<String> {
     ))
 }
 
-/// Sees to it that a commit on this connection is on disk before it is reported, whatever the role, the database
-/// or the server has for `synchronous_commit`, and stays so when that is changed. What is stronger is kept.
+/// Makes sure that a commit on this connection is on disk before it is reported, whatever the role, the database
+/// or the server sets for `synchronous_commit`, also when that changes later. A stronger value is kept.
 pub(super) async fn make_commits_durable(
     connection: &mut sqlx::PgConnection,
 ) -> Result<(), Refusal> {

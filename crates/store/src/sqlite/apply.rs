@@ -1,8 +1,8 @@
-//! The inbox, the changes and the dead letters of one batch, in one transaction.
+//! Stores the inbox rows, the changes and the dead letters of one batch in one transaction.
 //!
-//! Normally the whole batch goes in at once. When the database refuses one record for ever (a
-//! constraint, a number out of bounds), the batch is halved until that record stands alone; it
-//! becomes a dead letter with its reason, and everything else goes in.
+//! Normally the whole batch is stored at once. When the database permanently refuses one record (a violated
+//! constraint, a number out of bounds), the batch is halved until that record is alone; it becomes a dead letter
+//! with its reason, and everything else is stored.
 
 use crate::clock;
 use crate::refusal::Refusal;
@@ -28,7 +28,7 @@ pub(crate) fn apply(
 ) -> Result<Applied, Refusal> {
     let whole = writer.transact(|connection, memory| {
         let applied = apply_group(connection, memory, records, changes)?;
-        bury(connection, memory, dead)?;
+        insert_dead_letters(connection, memory, dead)?;
         Ok(applied)
     });
     let applied = match whole {
@@ -44,7 +44,7 @@ pub(crate) fn apply(
     Ok(applied)
 }
 
-/// Applies what is not refused for ever.
+/// Applies what is not permanently refused.
 fn apply_most(
     writer: &mut Writer,
     records: Records<'_, '_>,
@@ -53,7 +53,7 @@ fn apply_most(
     writer.transact(|connection, memory| {
         let mut applied = Applied::default();
         apply_halving(connection, memory, records, &mut applied)?;
-        bury(connection, memory, dead)?;
+        insert_dead_letters(connection, memory, dead)?;
         Ok(applied)
     })
 }
@@ -104,7 +104,7 @@ fn apply_halving(
             bytes: record.encode(),
             reason,
         };
-        return bury(connection, memory, &[letter]);
+        return insert_dead_letters(connection, memory, &[letter]);
     }
     let (first, second) = records.split_at(records.len() / 2);
     apply_halving(connection, memory, first, applied)?;
@@ -167,13 +167,13 @@ fn write_messages(
             "records come under ids that others have: they are kept as dead letters; {ID_USED_TWICE}"
         );
         metrics::counter!("wattpost_store_ids_used_twice_total").increment(doubles.len() as u64);
-        bury(connection, memory, &doubles)?;
+        insert_dead_letters(connection, memory, &doubles)?;
     }
     Ok(applied)
 }
 
-/// Whether the message stored under this number is this record. When, on which connection and under
-/// which id it came tells any two records of a gateway apart.
+/// Whether the message stored under this number is this record. The time, the connection and the message id tell
+/// any two records of a gateway apart.
 fn is_stored(connection: &Connection, no: i64, record: &Record<'_>) -> Result<bool, Refusal> {
     let stored = connection
         .prepare_cached(
@@ -247,9 +247,9 @@ fn write_events(
     Ok(())
 }
 
-/// Keeps dead letters, each once. Where another has the same id already, it is set aside: nothing that
-/// was said may vanish.
-fn bury(
+/// Inserts each dead letter once. When a different one with the same id exists, it goes to `set_aside`, so that
+/// no data is lost.
+fn insert_dead_letters(
     connection: &Connection,
     memory: &mut Memory,
     letters: &[DeadLetter],

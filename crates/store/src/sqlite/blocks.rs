@@ -1,5 +1,5 @@
-//! What a block of messages holds: a few bytes for 16,384 rows, by which a filter on time, action or
-//! kind passes over most of a long history without an index entry per message.
+//! A summary of each block of messages: a few bytes for 16,384 rows, by which a filter on time, action or kind
+//! skips most of a long history without an index entry per message.
 
 use crate::refusal::Refusal;
 use central::{Record, RecordKind};
@@ -33,7 +33,7 @@ impl Summary {
     }
 }
 
-/// The bit of an action; some actions share one.
+/// The bit of an action; several actions may share one.
 pub(crate) fn action_bit(action: &str) -> i64 {
     // FNV-1a: stable, because the bits are stored.
     let hash = action
@@ -54,7 +54,7 @@ pub(crate) const fn kind_bit(kind: RecordKind) -> i64 {
 pub(crate) struct Touched(Vec<(i64, Summary)>);
 
 impl Touched {
-    /// Counts a new message in.
+    /// Adds a new message.
     pub(crate) fn add(&mut self, block: i64, record: &Record<'_>) {
         let at = match self.0.iter().rposition(|(held, _)| *held == block) {
             Some(at) => at,
@@ -66,7 +66,7 @@ impl Touched {
         self.0[at].1.add(record);
     }
 
-    /// Merges the summaries into what is stored.
+    /// Merges the summaries into the stored ones.
     pub(crate) fn write(&self, connection: &Connection) -> Result<(), Refusal> {
         let mut statement = connection.prepare_cached(
             "INSERT INTO message_blocks (block, rows, first_at, last_at, actions, kinds)

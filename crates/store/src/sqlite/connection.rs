@@ -1,4 +1,4 @@
-//! How a connection is set up. Every setting here carries a promise or a measured figure.
+//! How a connection is set up. Every setting here serves a guarantee or a measured performance figure.
 
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteOptions;
@@ -8,8 +8,8 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
 
-/// Bytes per page of a new database: the rows of one message and its meter values fill about one
-/// kilobyte, and fewer, larger pages mean fewer checksums and writes a commit.
+/// Bytes per page of a new database. The rows of one message and its meter values take about one kilobyte;
+/// larger pages mean fewer checksums and writes per commit.
 const PAGE_BYTES: u32 = 8_192;
 
 /// The writing connection's page cache: holds the pages that every batch touches.
@@ -18,10 +18,10 @@ const WRITER_CACHE_KIB: i32 = 16 * 1024;
 /// The page cache of each reading connection.
 const READER_CACHE_KIB: i32 = 2 * 1024;
 
-/// How long a reader waits for the moments in which the file is locked even against reading.
+/// How long a reader waits while the file is locked against reading.
 const READER_WAIT: Duration = Duration::from_secs(2);
 
-/// Opens for writing; makes the file and brings the schema up to date.
+/// Opens for writing; creates the file and migrates the schema.
 pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection, Refusal> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -38,7 +38,7 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
             format!("the file's directory does not allow a write-ahead log (mode {mode})"),
         ));
     }
-    // FULL: a commit has reached the disk when it returns. The journal forgets on the strength of it.
+    // FULL: a commit has reached the disk when it returns. The journal deletes records because of it.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
@@ -50,7 +50,7 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
             .max(1)
             .cast_signed(),
     )?;
-    // After a reader held the log back, the file shrinks again to this.
+    // After a long read has delayed the checkpoint, the file shrinks again to this size.
     connection.pragma_update(None, "journal_size_limit", options.log_bytes.cast_signed())?;
     if let Some(max_bytes) = options.max_bytes {
         let page_bytes: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -62,14 +62,14 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
     Ok(connection)
 }
 
-/// Opens for reading only. No memory map: a file cut short by someone else must be an error of one
-/// question, never the end of the process.
+/// Opens for reading only. No memory map: when another program truncates the file, one query must fail, and not
+/// the process.
 pub(crate) fn reader(path: &Path) -> Result<Connection, Refusal> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     let connection = match set_up_reader(&connection) {
         Ok(()) => connection,
-        // In a directory that cannot be written, a database at rest can still be read as a plain file.
+        // In a read-only directory, a database without an open writer can still be read as a plain file.
         Err(error) if is_at_rest(path) => {
             let uri = immutable_uri(path).ok_or(error)?;
             let flags = flags | OpenFlags::SQLITE_OPEN_URI;

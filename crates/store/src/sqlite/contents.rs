@@ -1,5 +1,5 @@
-//! Everything in the ledger as one value, so that tests can compare two ledgers whatever numbers
-//! their rows carry.
+//! The contents of a database as one value, so that tests can compare two databases whose rows have different
+//! numbers.
 
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
 impl SqliteStore {
-    /// All that is stored, read into memory: for small ledgers, in tests.
+    /// The whole contents, read into memory: for small databases, in tests.
     ///
     /// # Errors
     /// When the database cannot be read now.
@@ -43,7 +43,7 @@ impl SqliteStore {
     }
 }
 
-/// Every record that a ledger holds, as it was written.
+/// The bytes of every record in the database.
 pub(crate) fn records(
     ledger: &impl QueryStore,
 ) -> Result<BTreeMap<RecordId, Vec<u8>>, Unavailable> {
@@ -52,7 +52,7 @@ pub(crate) fn records(
     for message in all_messages(ledger, &filter) {
         let message = message.map_err(|error| match error {
             QueryError::Unavailable(away) => away,
-            QueryError::BadCursor => Refusal::Foreign.into_away(),
+            QueryError::BadCursor => Refusal::OtherProgram.into_away(),
         })?;
         let record = Record {
             kind: message.kind,

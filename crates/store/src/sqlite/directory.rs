@@ -1,5 +1,4 @@
-//! Chargers and tokens as the operator sets them, and the revision by which a gateway sees that
-//! something has changed.
+//! Chargers and tokens that the operator has set, and the revision by which a gateway detects a change.
 
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
@@ -13,13 +12,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The key under which a token is kept: ids are compared without regard to case.
+/// The key of a token: ids are compared without regard to case.
 fn token_key(id: &str) -> String {
     id.to_lowercase()
 }
 
 impl SqliteStore {
-    /// Sets what is known of a charger; replaces what was set before for the same identity.
+    /// Sets a charger's profile; replaces an earlier profile of the same identity.
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
@@ -43,7 +42,7 @@ impl SqliteStore {
         })
     }
 
-    /// Forgets what was set for a charger; its history stays. `false` when nothing was set.
+    /// Removes a charger's profile; its history stays. `false` when there was none.
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
@@ -57,7 +56,7 @@ impl SqliteStore {
         })
     }
 
-    /// All that is set for chargers, by identity.
+    /// All charger profiles, by identity.
     ///
     /// # Errors
     /// When the database cannot be read now.
@@ -72,7 +71,7 @@ impl SqliteStore {
             .map_err(Refusal::into_away)
     }
 
-    /// Sets how a token stands; replaces what was set before for the same id.
+    /// Sets a token; replaces an earlier one with the same id.
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
@@ -95,7 +94,7 @@ impl SqliteStore {
         })
     }
 
-    /// Forgets a token. `false` when it was not known.
+    /// Removes a token. `false` when it did not exist.
     ///
     /// # Errors
     /// When the database refuses; nothing has changed then.
@@ -210,7 +209,7 @@ fn read_token(row: &Row<'_>) -> rusqlite::Result<(String, Token)> {
     Ok((row.get(0)?, token))
 }
 
-/// An enum as the word that it has in JSON.
+/// An enum as its JSON string.
 fn to_word<T: Serialize>(value: T) -> Result<String, Refusal> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(word),

@@ -1,8 +1,8 @@
-//! The list of transactions on SQLite: what is sorted and filtered by, kept beside the states.
+//! The list of transactions on SQLite: the columns to sort and filter by, stored beside the states.
 //!
-//! A state may tell of several transactions, and a stop without a usable id may end a start of another state of
-//! the same charger ([`crate::pairing`]). Both are settled here when states change, so that a page of the list
-//! is a walk along an index.
+//! A state may contain several transactions, and a stop without a usable id may end a start in another state of
+//! the same charger ([`crate::pairing`]). Both are resolved here when states change, so that a page of the list
+//! is an index scan.
 
 use crate::pairing::{
     Cluster, Difference, Kind, ListRow, MARGIN, PairRow, Partnering, RowPlace, rows_of,
@@ -14,14 +14,14 @@ use ocpp::Version;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-/// What the list depends on; while it stays the same, nothing need be written.
+/// What the list depends on; while it is unchanged, nothing is written.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Outline {
     version: Option<Version>,
     first_at: Option<Timestamp>,
     starts: Vec<Option<Stamp>>,
     stops: Vec<Option<Stamp>>,
-    /// What pairing takes from other messages where the start does not say it: the token and the register.
+    /// What pairing takes from other messages when the start lacks it: the token and the register.
     token: Option<Stamp>,
     energy_first_wh: Option<Stamp>,
 }
@@ -109,14 +109,14 @@ fn list_row(row: &Row<'_>) -> rusqlite::Result<ListRow> {
         began_at: row.get(0)?,
         key: uuid_of(row, 1)?,
         kind,
-        // Pairing closes what is open by itself.
+        // Pairing closes the open ones.
         open: kind == Kind::Start || row.get(3)?,
         token: row.get(4)?,
         meter_wh: row.get(5)?,
     })
 }
 
-/// Settles which stops without a usable id end which starts, around these rows.
+/// Decides which stops without a usable id end which starts, around these rows.
 fn settle(connection: &Connection, places: Vec<(i64, RowPlace)>) -> Result<(), Refusal> {
     let mut clusters = Cluster::of(places);
     let mut update = connection.prepare_cached(
@@ -213,9 +213,8 @@ fn pair_row(row: &Row<'_>) -> rusqlite::Result<PairRow> {
     })
 }
 
-/// A stored state with its id on the wire. `None` when it cannot be read: that is one transaction's
-/// trouble and must not become everybody's. It is set aside and begun anew when its charger next
-/// speaks of it.
+/// A stored state with its id on the wire. `None` when it cannot be read, which must not affect other
+/// transactions: the state is moved to `set_aside` and replaced when the charger next reports the transaction.
 pub(crate) fn load(
     connection: &Connection,
     transaction_no: i64,

@@ -1,4 +1,4 @@
-//! The store on SQLite: what the other rooms hold in their hands.
+//! The SQLite implementation of the store's ports.
 
 mod apply;
 mod blocks;
@@ -25,18 +25,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How the database is used.
+/// Options of the SQLite store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqliteOptions {
-    /// How long a write waits for another process to let go before it is refused as locked. Default
-    /// 1 s.
+    /// How long a write waits for another process's lock before it is refused as locked. Default 1 s.
     pub lock_wait: Duration,
-    /// Size in bytes at which the write-ahead log is emptied into the database. A page that every
-    /// batch changes is written to the database once per emptying. Default 32 MiB.
+    /// Size in bytes at which the write-ahead log is checkpointed. A page that every batch changes is written to
+    /// the database once per checkpoint. Default 32 MiB.
     pub log_bytes: u64,
-    /// The database takes no more than this many bytes; `None` = what the disk takes. Default `None`.
+    /// Maximum size of the database in bytes; `None` = no limit but the disk. Default `None`.
     pub max_bytes: Option<u64>,
-    /// Only read: nothing is created or changed, and writing is refused. Default `false`.
+    /// Read-only: nothing is created or changed, and writes are refused. Default `false`.
     pub read_only: bool,
 }
 
@@ -51,7 +50,7 @@ impl Default for SqliteOptions {
     }
 }
 
-/// Why a database cannot be used at all, however long one waits.
+/// Why a database cannot be used, however long one waits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// Written by a newer program.
@@ -66,23 +65,23 @@ pub enum OpenError {
         /// The newest version that this build knows.
         known: u32,
     },
-    /// A database of some other program.
+    /// A database of another program.
     #[error("{path} is a database, but not one of Wattpost's; choose another file")]
-    Foreign {
+    OtherProgram {
         /// The file.
         path: PathBuf,
     },
-    /// The directory is missing and cannot be made, or the path is no file.
+    /// The directory is missing and cannot be created, or the path is not a file.
     #[error("cannot keep a database at {path}: {reason}")]
     Path {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The operating system's message.
         reason: String,
     },
 }
 
-/// The ledger on SQLite.
+/// The store on SQLite.
 ///
 /// Made with [`SqliteStore::open`], shared behind an `Arc`. It writes through
 /// [`central::ports::Store`] and the `put_…` and `remove_…` functions, one at a time; it reads
@@ -97,14 +96,13 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database at `path`, makes it if it is not there, and brings its schema up to date.
+    /// Opens the database at `path`, creates it if it does not exist, and migrates its schema.
     ///
-    /// A database that is away (locked, damaged, read-only, …) is no error here: chargers are served
-    /// without it. Every use then says what is the matter, until it is cured; [`SqliteStore::ping`]
-    /// says it at once.
+    /// An unavailable database (locked, damaged, read-only, …) is not an error here, because chargers are served
+    /// without it. Until it is back, every call returns the cause; [`SqliteStore::ping`] returns it at once.
     ///
     /// # Errors
-    /// When no waiting can help; see [`OpenError`].
+    /// When waiting cannot help; see [`OpenError`].
     pub fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, OpenError> {
         let path = path.as_ref().to_owned();
         let no_place = |reason: String| OpenError::Path {
@@ -130,7 +128,7 @@ impl SqliteStore {
                 let known = self::schema::LATEST;
                 return Err(OpenError::Newer { path, found, known });
             }
-            Err(Refusal::Foreign) => return Err(OpenError::Foreign { path }),
+            Err(Refusal::OtherProgram) => return Err(OpenError::OtherProgram { path }),
             Err(refusal) => {
                 let away = refusal.into_away();
                 tracing::warn!(%away, path = %path.display(), "going on without the database for now");
@@ -145,10 +143,10 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Whether the database can be used now.
+    /// Checks whether the database can be used now.
     ///
     /// # Errors
-    /// What is the matter with it.
+    /// Why the database cannot be used.
     pub fn ping(&self) -> Result<(), Unavailable> {
         self.connect().map_err(Refusal::into_away)?;
         if !self.read_only {
@@ -157,11 +155,11 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// The greatest journal number stored of this gateway, dead letters included; `None` if there is
-    /// nothing of it. One walk down an index, however long the history.
+    /// The greatest journal number stored of this gateway, dead letters included; `None` if nothing of it is
+    /// stored. One index lookup, however long the history.
     ///
     /// # Errors
-    /// What is the matter with the database.
+    /// Why the database cannot be used.
     pub fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
         self.readers
             .read(|connection| numbers::last_seq(connection, gateway))
@@ -169,10 +167,10 @@ impl SqliteStore {
     }
 
     /// Which of the journal numbers `first` to `last` of this gateway are stored, dead letters included, in
-    /// no order. Ask for some thousand at a time.
+    /// any order. Call it with a range of some thousand numbers at a time.
     ///
     /// # Errors
-    /// What is the matter with the database.
+    /// Why the database cannot be used.
     pub fn stored_seqs(
         &self,
         gateway: GatewayId,
@@ -208,8 +206,8 @@ impl SqliteStore {
             let detail = "it was opened for reading only";
             return Err(Refusal::away(UnavailableKind::ReadOnly, detail));
         }
-        // After a panic in the middle the transaction was rolled back when it was dropped, but what
-        // the writer remembers may be ahead of it: begin with a new connection.
+        // After a panic the transaction was rolled back on drop, but the writer's cache may be ahead of the
+        // database: reconnect.
         let mut writer = self.writer.lock().unwrap_or_else(|poisoned| {
             let mut writer = PoisonError::into_inner(poisoned);
             writer.disconnect();

@@ -1,5 +1,5 @@
-//! Small numbers for chargers and gateways, so that a row names them with a byte or two, and the
-//! number of a message, which puts new rows at the end of the table.
+//! Small numbers for chargers and gateways, so that a row refers to them with one or two bytes; and the number
+//! of a message, by which new rows go to the end of the table.
 
 use crate::refusal::Refusal;
 use central::GatewayId;
@@ -7,7 +7,7 @@ use central::model::charger_key;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 
-/// Bits of a message's number that hold its journal sequence: 17 trillion records a gateway.
+/// Bits of a message's number that hold its journal sequence: 17 trillion records per gateway.
 const SEQ_BITS: u32 = 44;
 
 /// Bits of a message's number within its block; the schema's `id >> 14`.
@@ -23,7 +23,7 @@ pub(crate) fn message_no(gateway_no: i64, seq: u64) -> Result<i64, Refusal> {
         Ok(gateway_no << SEQ_BITS | seq.cast_signed())
     } else {
         Err(Refusal::Poison(format!(
-            "record number {seq} of gateway {gateway_no} is beyond what the ledger can number"
+            "record number {seq} of gateway {gateway_no} exceeds the numbers of the database"
         )))
     }
 }
@@ -34,7 +34,7 @@ pub(crate) const fn split_message_no(no: i64) -> (i64, u64) {
     (no >> SEQ_BITS, seq.cast_unsigned())
 }
 
-/// The numbers that the writer has met; a mirror of committed rows and of the open transaction's.
+/// The writer's cache of numbers, from committed rows and the open transaction's.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     gateways: HashMap<GatewayId, i64>,
@@ -42,7 +42,7 @@ pub(crate) struct Numbers {
     chargers: HashMap<String, Charger>,
 }
 
-/// A charger as the messages table names it.
+/// A charger as the messages table refers to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Charger {
     pub(crate) no: i64,
@@ -50,17 +50,17 @@ pub(crate) struct Charger {
     pub(crate) spelled_otherwise: bool,
 }
 
-/// More identities than this are forgotten and looked up again.
+/// With more identities than this the cache is cleared and they are looked up again.
 const CHARGERS_MAX: usize = 100_000;
 
 impl Numbers {
-    /// Forgets everything: after a rollback some of it may not be so.
+    /// Clears the cache: after a rollback it may be wrong.
     pub(crate) fn clear(&mut self) {
         self.gateways.clear();
         self.chargers.clear();
     }
 
-    /// The number of a gateway, given when it is first met.
+    /// The number of a gateway, assigned on first use.
     pub(crate) fn gateway(
         &mut self,
         connection: &Connection,
@@ -82,7 +82,7 @@ impl Numbers {
         Ok(no)
     }
 
-    /// The number of a charger, given when it is first met.
+    /// The number of a charger, assigned on first use.
     pub(crate) fn charger(
         &mut self,
         connection: &Connection,
@@ -122,7 +122,7 @@ impl Numbers {
     }
 }
 
-/// The number of a gateway, if the ledger has met it.
+/// The number of a gateway, if it is in the database.
 pub(crate) fn gateway_no(
     connection: &Connection,
     id: GatewayId,
@@ -189,7 +189,7 @@ pub(crate) fn stored_seqs(
     Ok(seqs)
 }
 
-/// The number of a charger, if the ledger has met it; case is ignored.
+/// The number of a charger, if it is in the database; case is ignored.
 pub(crate) fn charger_no(
     connection: &Connection,
     id: &str,

@@ -1,7 +1,7 @@
-//! Reading connections: a few, lent out one question at a time.
+//! Reading connections: a small pool, borrowed for one query at a time.
 //!
-//! A reader sees the last commit before its question and holds nothing between two questions, so
-//! the write-ahead log can be emptied, and whoever writes never waits.
+//! A reader sees the last commit before its query and holds no transaction between two queries, so the
+//! write-ahead log can be checkpointed and the writer never waits.
 
 use crate::refusal::Refusal;
 use crate::sqlite::connection;
@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use central::ports::UnavailableKind;
 
-/// Questions answered at the same time; more wait for their turn.
+/// Number of concurrent queries; further ones wait for a connection.
 const READERS_MAX: usize = 4;
 
-/// How long a question waits for its turn.
+/// How long a query waits for a connection.
 const TURN_WAIT: Duration = Duration::from_secs(10);
 
 /// The reading connections.
@@ -40,7 +40,7 @@ struct Reader {
 }
 
 impl Readers {
-    /// Readers of the database at `path`; none is opened yet.
+    /// A pool for the database at `path`; no connection is opened yet.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -49,7 +49,7 @@ impl Readers {
         }
     }
 
-    /// Asks one question: `work` sees one state of the database throughout.
+    /// Runs one query: `work` sees one snapshot of the database throughout.
     pub(crate) fn read<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Refusal>,
@@ -63,7 +63,7 @@ impl Readers {
             },
         };
         let result = ask(&reader.connection, work);
-        // A connection that failed is not asked again.
+        // A connection that failed is closed.
         if result.is_ok() {
             loan.reader = Some(reader);
         }
@@ -89,12 +89,12 @@ impl Readers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {
-        // Nothing panics while it is held; should it, the pool is still whole.
+        // No code panics while the lock is held, and the pool would still be consistent.
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A turn; given back when dropped, whatever happened.
+/// A permit, returned when dropped.
 struct Loan<'a> {
     readers: &'a Readers,
     reader: Option<Reader>,

@@ -1,10 +1,10 @@
-//! Brings a database to the schema that this build knows, one numbered file at a time, and refuses
-//! what is not ours or is newer: a ledger must never be written by a program that guesses.
+//! Migrates a database to this build's schema, one numbered file at a time. It refuses a database of another
+//! program or with a newer schema, because writing to an unknown schema could corrupt it.
 
 use crate::refusal::Refusal;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-/// The migrations, in order; the schema's version is how many of them were run.
+/// The migrations, in order; the schema's version is the number of migrations that have run.
 const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_ledger.sql")];
 
 /// `application_id` of our databases: the bytes `WATT`.
@@ -13,7 +13,7 @@ const APPLICATION_ID: i32 = 0x5741_5454;
 /// The schema's version that this build writes.
 pub(crate) const LATEST: u32 = MIGRATIONS.len() as u32;
 
-/// Runs what is missing; each migration is one transaction. Returns how many were run.
+/// Runs the missing migrations, each in one transaction. Returns how many were run.
 pub(crate) fn run(connection: &Connection) -> Result<u32, Refusal> {
     let found = check(connection)?;
     let mut done = 0;
@@ -22,7 +22,7 @@ pub(crate) fn run(connection: &Connection) -> Result<u32, Refusal> {
             continue;
         }
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-        // Another process may have run it while we waited for the lock.
+        // Another process may have run it while this one waited for the lock.
         if version(&transaction)? < number {
             transaction.execute_batch(sql)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -34,7 +34,7 @@ pub(crate) fn run(connection: &Connection) -> Result<u32, Refusal> {
     Ok(done)
 }
 
-/// The schema's version, if it is one that this build can bring up to date.
+/// The schema's version, if this build can migrate it.
 pub(crate) fn check(connection: &Connection) -> Result<u32, Refusal> {
     let found = version(connection)?;
     if found > LATEST {
@@ -51,7 +51,7 @@ pub(crate) fn check(connection: &Connection) -> Result<u32, Refusal> {
     if application == 0 && found == 0 && any_table.is_none() {
         return Ok(0);
     }
-    Err(Refusal::Foreign)
+    Err(Refusal::OtherProgram)
 }
 
 fn version(connection: &Connection) -> Result<u32, Refusal> {

@@ -1,8 +1,8 @@
-//! Load, merge, write: how changes get into the stored states.
+//! Merges changes into the stored states: load, merge, write.
 //!
-//! The writer keeps what it last wrote in memory, so that a state which every batch touches is not
-//! read and parsed each time. That memory is only right while nobody else writes; the writer asks
-//! the database for that at the start of every transaction and forgets everything when in doubt.
+//! The writer caches what it last wrote, so that a state which every batch changes is not read and parsed each
+//! time. The cache is only valid while no other connection writes; the writer checks that at the start of every
+//! transaction and otherwise clears it.
 
 use super::listing;
 use crate::clock;
@@ -16,11 +16,10 @@ use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// States kept per table; beyond that the table's memory starts anew.
+/// Number of states cached per table; with more the table's cache is cleared.
 const KEPT_MAX: usize = 20_000;
 
-/// What the writer knows of the stored states. A mirror of committed rows and of the open
-/// transaction's.
+/// The writer's cache of stored states: committed rows and the open transaction's.
 #[derive(Debug, Default)]
 pub(crate) struct States {
     gateways: HashMap<i64, GatewayState>,
@@ -44,7 +43,7 @@ pub(crate) trait State:
 impl<T: Merge + Clone + PartialEq + Default + Serialize + DeserializeOwned> State for T {}
 
 impl States {
-    /// Forgets everything: after a rollback some of it may not be so.
+    /// Clears the cache: after a rollback it may be wrong.
     pub(crate) fn clear(&mut self) {
         self.gateways.clear();
         self.chargers.clear();
@@ -230,7 +229,7 @@ impl States {
     }
 }
 
-/// Merges; the new state's JSON if anything is new.
+/// Merges; returns the new state's JSON if it has changed.
 pub(crate) fn merge_into<S: State>(held: &mut S, incoming: &S) -> Result<Option<String>, Refusal> {
     let mut merged = held.clone();
     merged.merge(incoming.clone());
@@ -243,8 +242,8 @@ pub(crate) fn merge_into<S: State>(held: &mut S, incoming: &S) -> Result<Option<
     Ok(Some(json))
 }
 
-/// Reads a stored state. One that cannot be read is set aside and begun anew: it must not hold up
-/// everything that comes after it, and the messages that it was made of are all still there.
+/// Parses a stored state. An unreadable one is moved to `set_aside` and replaced by a new state, because it must
+/// not block later messages; the messages that it was built from are still stored.
 fn read_state<S: State>(
     connection: &Connection,
     json: Option<String>,

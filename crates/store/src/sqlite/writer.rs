@@ -1,5 +1,5 @@
-//! The one connection that writes: opened when it is needed, given up when it fails, so that a
-//! database that was away is found again without anybody's help.
+//! The writing connection: opened on first use and closed after an error, so that the next call reconnects to a
+//! database that was unavailable.
 
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteOptions;
@@ -11,17 +11,17 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The writing connection, or the wish for one.
+/// The writing connection, open or not.
 #[derive(Debug)]
 pub(crate) struct Writer {
     path: PathBuf,
     options: SqliteOptions,
     session: Option<Session>,
-    /// Whether the file was there before: then its absence is trouble, not a beginning.
+    /// Whether the file existed before: then a missing file is an error, and no new one is created.
     was_there: bool,
 }
 
-/// An open connection with what the writer remembers of the rows behind it.
+/// An open connection and the cache of the rows read or written through it.
 #[derive(Debug)]
 struct Session {
     connection: Connection,
@@ -30,7 +30,7 @@ struct Session {
     log: Log,
 }
 
-/// The write-ahead log, which grows for as long as somebody reads in one long transaction.
+/// The write-ahead log, which grows as long as another program keeps a read transaction open.
 #[derive(Debug)]
 struct Log {
     path: PathBuf,
@@ -39,7 +39,7 @@ struct Log {
 }
 
 impl Log {
-    /// The alarm is given at this many times the size at which the log should be emptied.
+    /// The warning is logged at this multiple of the checkpoint size.
     const ALARM_FACTOR: u64 = 8;
 
     fn of(database: &Path, log_bytes: u64) -> Self {
@@ -65,7 +65,7 @@ impl Log {
     }
 }
 
-/// What the writer remembers, so that it need not ask.
+/// The writer's cache, which saves queries.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) numbers: Numbers,
@@ -75,14 +75,14 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Forgets everything: after a rollback, or when somebody else has written.
+    /// Clears the cache: after a rollback, or when another connection has written.
     pub(crate) fn clear(&mut self) {
         self.numbers.clear();
         self.states.clear();
     }
 }
 
-/// Which file a path leads to.
+/// The identity of the file at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileId {
     device: u64,
@@ -110,12 +110,12 @@ impl Writer {
         }
     }
 
-    /// Connects if need be.
+    /// Connects if needed.
     pub(crate) fn connect(&mut self) -> Result<(), Refusal> {
         self.session().map(|_| ())
     }
 
-    /// Gives the connection up; the next use makes a new one.
+    /// Closes the connection; the next use opens a new one.
     pub(crate) fn disconnect(&mut self) {
         self.session = None;
     }
@@ -131,8 +131,8 @@ impl Writer {
         let file = session.file;
         let mut result = session.transact(work);
         session.log.watch();
-        // What was committed went to the file that was there when it began; if that is no longer the
-        // one that people see, it is as good as not committed.
+        // The commit went to the file that existed when the transaction began. If another file is at the path
+        // now, the commit counts as lost.
         if result.is_ok() && FileId::of(&self.path).ok() != Some(file) {
             result = Err(Refusal::away(
                 UnavailableKind::Unreachable,
@@ -144,7 +144,7 @@ impl Writer {
                 session.memory.clear();
             }
             if !keeps_connection(refusal) {
-                // The log and the page cache of a connection that failed are not to be trusted.
+                // The log and the page cache of a failed connection cannot be trusted.
                 self.session = None;
             }
         }
@@ -163,7 +163,7 @@ impl Writer {
                 ),
             ));
         }
-        // Somebody put another file in its place: what went to the old one would be lost.
+        // Another file is at the path now: writes to the old one would be lost.
         let moved = |session: &mut Session| Some(session.file) != now;
         if self.session.as_mut().is_some_and(moved) {
             tracing::warn!(path = %self.path.display(), "the database file was replaced; opening it anew");
@@ -197,7 +197,7 @@ impl Session {
     ) -> Result<T, Refusal> {
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-        // SQLite begins even where it may not write, and only then refuses each change.
+        // SQLite begins a transaction on a read-only file, and then refuses each change.
         if transaction.is_readonly(rusqlite::MAIN_DB)? {
             return Err(Refusal::away(
                 UnavailableKind::ReadOnly,
@@ -217,12 +217,12 @@ impl Session {
     }
 }
 
-/// Makes durable what another writer has left in the log.
+/// Syncs what another writer has left in the log.
 ///
-/// A program that was killed between writing to the log and syncing it leaves records that every
-/// later connection sees as committed, though a power cut would still take them. A batch delivered
-/// again of which all is known writes nothing, so its commit would sync nothing either, and the journal
-/// would forget on the strength of it.
+/// A program that was killed between writing to the log and syncing it leaves records that every later
+/// connection sees as committed, though a power cut can still lose them. A redelivered batch of known records
+/// writes nothing, so its commit would sync nothing either, and the journal would delete records that are not
+/// durable.
 fn make_durable(connection: &Connection, path: &Path) -> Result<(), Refusal> {
     let sync = |path: &Path| -> std::io::Result<()> {
         match std::fs::File::open(path) {
@@ -231,13 +231,13 @@ fn make_durable(connection: &Connection, path: &Path) -> Result<(), Refusal> {
             Err(error) => Err(error),
         }
     };
-    // Never the database file itself: to close it would let go of SQLite's locks on it.
+    // Not the database file itself: closing it would release SQLite's locks on it.
     let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
     sync(&log_path(path))
         .and_then(|()| sync(directory.unwrap_or(Path::new("."))))
         .map_err(|error| not_synced(&error))?;
-    // Where an earlier sync failed, the next one may say that all is well. What is copied into the
-    // database is written once more, and synced.
+    // After a failed sync the next one may report success although data was lost. Pages copied into the database
+    // are written again and synced.
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
     Ok(())
 }
@@ -258,7 +258,7 @@ fn log_path(database: &Path) -> PathBuf {
     path.into()
 }
 
-/// SQLite says only "cannot open" of a file that is there but may not be written.
+/// SQLite reports only "cannot open" for a file that exists but is read-only.
 fn name_read_only(refusal: Refusal, path: &Path) -> Refusal {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     match refusal {
@@ -274,12 +274,12 @@ fn name_read_only(refusal: Refusal, path: &Path) -> Refusal {
     }
 }
 
-/// Whether a connection is as good after this refusal as before.
+/// Whether a connection is still usable after this refusal.
 fn keeps_connection(refusal: &Refusal) -> bool {
     match refusal {
         Refusal::Poison(_) => true,
         Refusal::Unavailable(away) => away.kind == UnavailableKind::Locked,
-        Refusal::Late(_) | Refusal::Newer { .. } | Refusal::Foreign => false,
+        Refusal::Late(_) | Refusal::Newer { .. } | Refusal::OtherProgram => false,
     }
 }
 
@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_went_to_a_file_that_was_replaced_meanwhile_was_not_written() {
+    fn a_commit_to_a_replaced_file_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("wattpost.db");
         let mut writer = Writer::new(path.clone(), SqliteOptions::default());
@@ -309,7 +309,7 @@ mod tests {
         let away = refusal.into_away();
         assert_eq!(away.kind, UnavailableKind::Unreachable);
         assert!(away.detail.contains("replaced"), "{away}");
-        // The next try goes to the file that is there now.
+        // The next attempt uses the file that is there now.
         writer
             .transact(|connection, _| Ok(connection.execute(write, [])?))
             .unwrap();

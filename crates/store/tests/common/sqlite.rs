@@ -19,8 +19,8 @@ impl Home {
         SqliteStore::open(self.path(), options).unwrap()
     }
 
-    /// Somebody else's connection to the same file.
-    pub(crate) fn stranger(&self) -> rusqlite::Connection {
+    /// A second connection to the same file.
+    pub(crate) fn other_connection(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.path()).unwrap()
     }
 }
@@ -44,12 +44,12 @@ impl Adapter for Home {
     }
 
     fn execute(&self, sql: &str) {
-        self.stranger().execute_batch(sql).unwrap();
+        self.other_connection().execute_batch(sql).unwrap();
     }
 
     fn ask(&self, sql: &str) -> Vec<String> {
-        let stranger = self.stranger();
-        let mut statement = stranger
+        let other_connection = self.other_connection();
+        let mut statement = other_connection
             .prepare(&format!("SELECT CAST(value AS TEXT) FROM ({sql})"))
             .unwrap();
         let rows = statement.query_map([], |row| row.get(0)).unwrap();
@@ -64,8 +64,8 @@ impl Adapter for Home {
     }
 
     fn set_aside(&self) -> Vec<(String, Vec<u8>)> {
-        let stranger = self.stranger();
-        let mut statement = stranger
+        let other_connection = self.other_connection();
+        let mut statement = other_connection
             .prepare("SELECT what, CAST(state AS BLOB) FROM set_aside ORDER BY no")
             .unwrap();
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));

@@ -10,10 +10,10 @@ use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// Rows that are fetched at a time, as only a state itself tells whether it is asked for.
+/// Rows fetched at a time, because only the state tells whether a row matches.
 const CHUNK: usize = 1_000;
 
-/// Rows that one page looks at, at most.
+/// Upper bound of the rows that one page reads.
 const LOOKED_AT_MAX: usize = 20_000;
 
 pub(super) async fn page(
@@ -52,7 +52,7 @@ pub(super) async fn page(
             return Ok(cut(found, limit));
         }
     }
-    // Enough work for one page.
+    // The page has read as many rows as it may.
     Ok(Page {
         items: found.into_iter().map(|(_, view)| view).collect(),
         next: Some(Place::Charger(reached).to_cursor()),

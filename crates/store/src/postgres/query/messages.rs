@@ -1,8 +1,8 @@
-//! Messages: a walk along an index of the partitions that may hold what is asked for.
+//! Queries for messages: an index scan over the partitions that may hold matching rows.
 //!
-//! A page looks at a bounded number of rows and then ends, with what it has found and the place that it has
-//! reached. No index over all partitions keeps an id from being on two days; such rows are never parted by the
-//! end of a page, because a place names an id.
+//! A page reads a bounded number of rows and then ends, with the rows found and the position reached. No index
+//! spans the partitions, so one id may be on two days; such rows are never split between pages, because a
+//! position is an id.
 
 use super::{charger_no, clean};
 use crate::codes::{answer_kind, kind, unknown, version};
@@ -17,19 +17,19 @@ use sqlx::{AssertSqlSafe, Row};
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// Rows that one page looks at, at most.
+/// Upper bound of the rows that one page reads.
 const LOOKED_AT_MAX: usize = 20_000;
 
-/// More rows than this are not counted one by one.
+/// Above this number rows are estimated and not counted.
 const COUNTED_MAX: usize = 500_000;
 
 /// Milliseconds of a partition.
 const DAY_MILLIS: i64 = 86_400_000;
 
-/// The place of a row: gateway number and sequence.
+/// The position of a row: gateway number and sequence.
 type Key = (i32, i64);
 
-/// `None` = the cursor names a gateway that this ledger has never met.
+/// `None` = the cursor names a gateway that is not in the database.
 pub(super) async fn page(
     connection: &mut PgConnection,
     filter: &MessageFilter,
@@ -64,8 +64,8 @@ pub(super) async fn page(
     }))
 }
 
-/// Takes away the last row and those that share its id, and says where the rest ends. When all rows
-/// share one id they stay: a page a little too long loses nothing.
+/// Removes the last row and those that share its id, and returns the position after which the rest begins. When
+/// all rows share one id they stay: the page is then slightly too long.
 fn end(rows: &mut Vec<Found>) -> Key {
     let last = rows.last().map_or((0, 0), |row| row.key);
     if rows.iter().any(|row| row.key != last) {
@@ -74,8 +74,7 @@ fn end(rows: &mut Vec<Found>) -> Key {
     rows.last().map_or(last, |row| row.key)
 }
 
-/// All rows of the charger and the times that are asked for: counted while they are few, else as the
-/// database estimates them.
+/// The number of rows of the charger and the time range: counted up to a limit, above it the planner's estimate.
 pub(super) async fn count(
     connection: &mut PgConnection,
     filter: &MessageFilter,
@@ -119,7 +118,7 @@ async fn key_of(connection: &mut PgConnection, id: RecordId) -> Result<Option<Ke
     Ok(no.zip(i64::try_from(id.seq).ok()))
 }
 
-/// A filter in the database's terms.
+/// A filter as SQL conditions.
 struct Question {
     charger_no: Option<i32>,
     action: Option<String>,
@@ -129,7 +128,7 @@ struct Question {
 }
 
 impl Question {
-    /// `None` = nothing can match, as the charger was never heard of.
+    /// `None` = nothing can match, because the charger is unknown.
     async fn of(
         connection: &mut PgConnection,
         filter: &MessageFilter,
@@ -153,11 +152,11 @@ impl Question {
         }))
     }
 
-    /// The rows that are looked at behind `after`, and their order. It holds nothing but numbers.
+    /// The rows to read after `after`, and their order. It contains numbers only.
     ///
-    /// Times are those of whole partitions, so that what is passed over is looked at, and counts. The
-    /// charger stands in the order and in a range, although it is only one: no other index
-    /// than that by charger fits then, and a wrong guess at how common a charger is does no harm.
+    /// Times are those of whole partitions, so that rows which the filter skips count as read. The charger is
+    /// part of the order and of a range, although there is only one: no index but the one by charger fits then,
+    /// and a wrong estimate of the charger's share of rows does no harm.
     fn walk(&self, (gateway_no, seq): Key) -> (String, &'static str) {
         let from = self.from.div_euclid(DAY_MILLIS).saturating_mul(DAY_MILLIS);
         let to = self.to.div_euclid(DAY_MILLIS).saturating_add(1);
@@ -190,7 +189,7 @@ impl Question {
         )
     }
 
-    /// The first `limit` rows behind `after` among those that a page looks at, with all that share the id of the
+    /// The first `limit` rows after `after` among those that a page reads, with all that share the id of the
     /// last one.
     async fn read(
         &self,
@@ -199,7 +198,7 @@ impl Question {
         limit: usize,
     ) -> Result<Vec<Found>, Refusal> {
         let (walk, order) = self.walk(after);
-        // Planned anew each time: which partitions and how far depends on the numbers.
+        // Planned anew each time, because the partitions and the range depend on the numbers.
         let sql = format!(
             "SELECT w.* FROM (
                 SELECT m.* {walk}
@@ -226,7 +225,7 @@ impl Question {
         Ok(rows)
     }
 
-    /// The last row that a page behind `after` looks at, if there are so many.
+    /// The last row that a page after `after` reads, if there are that many.
     async fn reached(
         &self,
         connection: &mut PgConnection,
@@ -245,7 +244,7 @@ impl Question {
     }
 }
 
-/// The condition on times. The least number is too great for PostgreSQL without its sign, hence the quotes.
+/// The condition on times. PostgreSQL cannot parse the smallest number without its sign, hence the quotes.
 fn times(from: i64, to: i64) -> String {
     format!("m.received_at >= '{from}'::bigint AND m.received_at < '{to}'::bigint")
 }
@@ -341,7 +340,7 @@ fn message(id: RecordId, record: &Record<'_>) -> MessageRow {
     }
 }
 
-/// What the numbers in the rows of a page stand for.
+/// Gateways and chargers by the numbers in the rows of a page.
 struct Names {
     gateways: HashMap<i32, GatewayId>,
     chargers: HashMap<i32, String>,

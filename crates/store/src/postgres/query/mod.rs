@@ -1,5 +1,5 @@
-//! The reading side: each question is one short transaction that sees one moment, and a page is bounded in
-//! rows and in work, so that neither those who write nor the vacuum ever wait for a reader.
+//! The queries: each is one short transaction on one snapshot, and a page is bounded in rows and in work, so
+//! that neither writers nor VACUUM wait for a reader.
 
 mod chargers;
 mod messages;
@@ -100,7 +100,7 @@ impl QueryStore for PostgresStore {
     }
 }
 
-/// Runs `work` so that all its questions see the same moment.
+/// Runs `work` so that all its queries see the same snapshot.
 pub(super) async fn snapshot<T>(
     connection: &mut PgConnection,
     work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
@@ -114,7 +114,7 @@ pub(super) async fn snapshot<T>(
     Ok(answer)
 }
 
-/// The number of a charger, if the ledger has met it; case is ignored.
+/// The number of a charger, if it is in the database; case is ignored.
 async fn charger_no(connection: &mut PgConnection, id: &str) -> Result<Option<i32>, Refusal> {
     sqlx::query_scalar("SELECT no FROM chargers WHERE key = $1")
         .bind(clean(&charger_key(id)).into_owned())

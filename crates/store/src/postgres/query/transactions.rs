@@ -1,4 +1,5 @@
-//! Transactions: a walk along the list that is kept beside the states, each row made from its state.
+//! Queries for transactions: an index scan over the list stored beside the states; each result is built from its
+//! state.
 
 use super::chargers::spellings;
 use super::{at_most, charger_no};
@@ -26,10 +27,10 @@ pub(super) async fn page(
             next: None,
         });
     };
-    // Above every row, when nothing is said.
+    // Without a cursor the scan starts above every row.
     let (after_at, after_key) = after.unwrap_or((Timestamp(i64::MAX), Uuid::max()));
     let (behind, order) = match sieve.charger_no {
-        // The charger stands in the order, although it is only one, so that only its index fits.
+        // The charger is part of the order, although there is only one, so that only its index fits.
         Some(no) => (
             format!("(v.charger_no, v.began_at, v.key) < ({no}, $1, $2)"),
             "v.charger_no DESC, v.began_at DESC, v.key DESC",
@@ -54,7 +55,7 @@ pub(super) async fn page(
     let mut listed: Vec<Listed> = rows.into_iter().map(Listed::from).collect();
     let more = listed.len() > limit;
     listed.truncate(limit);
-    // Where the page ends does not depend on which of its rows can be shown.
+    // The end of the page does not depend on which of its rows are readable.
     let last = listed.last().filter(|_| more);
     let next = last
         .map(|row| Place::Transaction(Timestamp(row.shown.began_at), row.shown.key).to_cursor());
@@ -90,7 +91,7 @@ pub(super) async fn one(
         .await?;
     }
     if listed.is_empty() {
-        // A key that the transaction had before its start arrived still leads to it, if it leads to one.
+        // A key that the transaction had before its start arrived still finds the start, if there is one.
         listed = rows(
             connection,
             &format!(
@@ -135,7 +136,7 @@ pub(super) async fn count(
     Ok(count.cast_unsigned())
 }
 
-/// A filter in the database's terms.
+/// A filter as SQL conditions.
 struct Sieve {
     charger_no: Option<i32>,
     open: Option<bool>,
@@ -144,7 +145,7 @@ struct Sieve {
 }
 
 impl Sieve {
-    /// `None` = nothing can match, as the charger was never heard of.
+    /// `None` = nothing can match, because the charger is unknown.
     async fn of(
         connection: &mut PgConnection,
         filter: &TransactionFilter,
@@ -164,7 +165,7 @@ impl Sieve {
         }))
     }
 
-    /// The conditions; nothing but numbers and words of ours.
+    /// The conditions; they contain numbers and fixed text only.
     fn sql(&self) -> String {
         let charger = match self.charger_no {
             Some(no) => format!("v.charger_no >= {no} AND v.charger_no <= {no} AND"),
@@ -176,7 +177,7 @@ impl Sieve {
             None => "",
         };
         let (from, to) = (self.from, self.to);
-        // The least number is too great for PostgreSQL without its sign, hence the quotes.
+        // PostgreSQL cannot parse the smallest number without its sign, hence the quotes.
         format!(
             "{charger} {open} NOT v.hidden
                 AND v.began_at >= '{from}'::bigint AND v.began_at < '{to}'::bigint"
@@ -208,7 +209,7 @@ impl From<Row> for Listed {
     }
 }
 
-/// Views of listed rows. What they are made of is asked for all rows at once.
+/// Views of listed rows. Their states are queried for all rows at once.
 async fn views(
     connection: &mut PgConnection,
     listed: &[Listed],
@@ -241,8 +242,8 @@ async fn views(
     Ok(shown.collect())
 }
 
-/// States by their numbers, with the id on the wire. What cannot be read is one transaction's trouble: it
-/// is left out.
+/// States by their numbers, with the id on the wire. A state that cannot be read is left out, so that the other
+/// transactions are still returned.
 async fn states(
     connection: &mut PgConnection,
     numbers: &[i64],

@@ -1,4 +1,4 @@
-//! Messages: a walk over blocks, passing over those that hold nothing that is asked for.
+//! Queries for messages: a scan over blocks that skips those without matching rows.
 
 use super::{NO_GATEWAY, at_most, gateways};
 use crate::codes::{answer_kind, kind, version};
@@ -17,7 +17,7 @@ const BLOCKS_SCANNED_MAX: usize = 32;
 /// Blocks that one page looks up at most when the charger is given: one seek each.
 const BLOCKS_SOUGHT_MAX: usize = 4_096;
 
-/// `None` = the cursor names a gateway that this ledger has never met.
+/// `None` = the cursor names a gateway that is not in the database.
 pub(super) fn page(
     connection: &Connection,
     filter: &MessageFilter,
@@ -50,7 +50,7 @@ pub(super) fn page(
             break;
         }
         if visited == blocks_max {
-            // Enough work for one page; the next one goes on behind the last block.
+            // The page has read as many rows as it may; the next one continues after the last block.
             let next = Some(Place::Message(name(&gateways, reached)).to_cursor());
             return Ok(Some(Page { items, next }));
         }
@@ -89,7 +89,7 @@ pub(super) fn count(connection: &Connection, filter: &MessageFilter) -> Result<u
 const BLOCK_FITS: &str = "b.last_at >= :from AND b.first_at < :to
     AND (b.actions & :actions) = :actions AND (b.kinds & :kinds) = :kinds";
 
-/// A filter in the database's terms.
+/// A filter as SQL conditions.
 struct Question<'a> {
     charger_no: Option<i64>,
     action: Option<&'a str>,
@@ -99,7 +99,7 @@ struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// `None` = nothing can match, as the charger was never heard of.
+    /// `None` = nothing can match, because the charger is unknown.
     fn of(connection: &Connection, filter: &'a MessageFilter) -> Result<Option<Self>, Refusal> {
         let charger_no = match &filter.charger {
             None => None,
@@ -125,7 +125,7 @@ impl<'a> Question<'a> {
         self.kind.map_or(0, kind_bit)
     }
 
-    /// The blocks behind `after` that may hold something, in order.
+    /// The blocks after `after` that may contain matching rows, in order.
     fn blocks(
         &self,
         connection: &Connection,
@@ -151,7 +151,7 @@ impl<'a> Question<'a> {
         Ok(blocks.collect::<Result<_, _>>()?)
     }
 
-    /// All rows of the blocks that may hold something.
+    /// The number of rows in those blocks.
     fn rows_of_blocks(&self, connection: &Connection) -> Result<u64, Refusal> {
         let sql =
             format!("SELECT coalesce(sum(b.rows), 0) FROM message_blocks b WHERE {BLOCK_FITS}");
@@ -167,7 +167,7 @@ impl<'a> Question<'a> {
         Ok(rows.cast_unsigned())
     }
 
-    /// Adds up to `limit` rows of one block that lie behind `after`.
+    /// Adds up to `limit` rows of one block that come after `after`.
     fn read(
         &self,
         connection: &Connection,

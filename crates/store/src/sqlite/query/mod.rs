@@ -1,5 +1,5 @@
-//! The reading side: each question is one short read transaction, and a page is bounded in rows and
-//! in work, so that neither the writer nor the write-ahead log ever waits for a reader.
+//! The queries: each is one short read transaction, and a page is bounded in rows and in work, so that neither
+//! the writer nor checkpoints of the write-ahead log wait for a reader.
 
 mod chargers;
 mod messages;
@@ -137,5 +137,5 @@ fn dead_letters(
     Ok(cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
-/// Stands where a number has no gateway; every number in the tables has one.
+/// Placeholder for a number without a gateway; every number in the tables has one.
 const NO_GATEWAY: GatewayId = GatewayId(Uuid::nil());

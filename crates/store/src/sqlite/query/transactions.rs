@@ -1,4 +1,5 @@
-//! Transactions: a walk along the list that [`crate::sqlite::listing`] keeps, each row made from its state.
+//! Queries for transactions: an index scan over the list that [`crate::sqlite::listing`] maintains; each result
+//! is built from its state.
 
 use super::at_most;
 use super::chargers::spelling;
@@ -26,7 +27,7 @@ pub(super) fn page(
             next: None,
         });
     };
-    // Above every row, when nothing is said.
+    // Without a cursor the scan starts above every row.
     let (after_at, after_key) = after.unwrap_or((Timestamp(i64::MAX), Uuid::max()));
     let sql = format!(
         "SELECT {COLUMNS} FROM transaction_views v {}
@@ -50,7 +51,7 @@ pub(super) fn page(
         .collect::<Result<_, _>>()?;
     let more = listed.len() > limit;
     listed.truncate(limit);
-    // Where the page ends does not depend on which of its rows can be shown.
+    // The end of the page does not depend on which of its rows are readable.
     let last = listed.last().filter(|_| more);
     let next = last
         .map(|row| Place::Transaction(Timestamp(row.shown.began_at), row.shown.key).to_cursor());
@@ -85,7 +86,7 @@ pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<Transacti
     };
     let row = match by_key {
         Some(row) => Some(row),
-        // A key that the transaction had before its start arrived still leads to it, if it leads to one.
+        // A key that the transaction had before its start arrived still finds the start, if there is one.
         None => {
             let rows: Vec<Listed> = connection
                 .prepare_cached(&format!(
@@ -118,7 +119,7 @@ pub(super) fn count(connection: &Connection, filter: &TransactionFilter) -> Resu
     Ok(count.cast_unsigned())
 }
 
-/// A filter in the database's terms.
+/// A filter as SQL conditions.
 struct Sieve {
     charger_no: Option<i64>,
     open: Option<bool>,
@@ -127,7 +128,7 @@ struct Sieve {
 }
 
 impl Sieve {
-    /// `None` = nothing can match, as the charger was never heard of.
+    /// `None` = nothing can match, because the charger is unknown.
     fn of(connection: &Connection, filter: &TransactionFilter) -> Result<Option<Self>, Refusal> {
         let charger_no = match &filter.charger {
             None => None,
@@ -144,7 +145,7 @@ impl Sieve {
         }))
     }
 
-    /// The index to walk along and the conditions.
+    /// The index to scan and the conditions.
     fn sql(&self) -> String {
         let (index, charger) = match (self.charger_no, self.open) {
             (Some(_), _) => (
