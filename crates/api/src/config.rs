@@ -1,30 +1,29 @@
-//! The settings of the HTTP side, and what is wrong with them before anything is started.
+//! The settings of the HTTP API and their validation.
 
-use crate::reserve::RESERVE_MAX;
+use crate::health_reserve::RESERVE_MAX;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// How the HTTP side listens and what it bounds. Every field has a default.
+/// Where the HTTP API listens, and its limits. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiConfig {
-    /// Address and port. Default `127.0.0.1:8080`: nobody is asked who they are yet, so nobody
-    /// outside this machine is let in unless this says so. Port 0 takes any free port.
+    /// Address and port. Default `127.0.0.1:8080`: there is no authentication yet, so other machines have no
+    /// access unless this is set. Port 0 selects any free port.
     pub listen: SocketAddr,
     /// How long a request may take before it is answered with 503, in milliseconds. Default 10,000;
     /// 1 to 600,000.
     pub request_timeout_ms: u64,
-    /// How many questions to the database may run at once. Default 4; 1 to 64. Each holds a thread
-    /// while it runs; further requests wait their turn within `request_timeout_ms`.
+    /// Maximum number of concurrent queries to the database. Default 4; 1 to 64. Each takes a thread while it
+    /// runs; further requests wait up to `request_timeout_ms`.
     pub ledger_calls_max: usize,
-    /// How many connections are served at once. Default 256; 1 to 10,000. Beside them 64 more
-    /// may ask for health and figures; whatever else these ask is answered with 503.
+    /// Maximum number of connections. Default 256; 1 to 10,000. In addition, 64 connections are reserved for
+    /// health and metrics; other requests on these are answered with 503.
     pub connections_max: usize,
-    /// How long a connection may stay between requests (a new one may take 5 seconds at most for its
-    /// first request's head, however long this is), and how long a client may leave
-    /// our bytes unread, in milliseconds. Default 30,000, twice the usual interval of a metrics
-    /// scraper; 100 to 600,000.
+    /// How long a connection may stay idle between requests, and how long a client may leave an answer unread,
+    /// in milliseconds. A new connection has at most 5 seconds for the head of its first request, whatever this
+    /// says. Default 30,000, twice the usual interval of a metrics scraper; 100 to 600,000.
     pub idle_timeout_ms: u64,
 }
 
@@ -41,10 +40,10 @@ impl Default for ApiConfig {
 }
 
 impl ApiConfig {
-    /// Whether the settings are sound.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// One sentence with the key, the value and what would be right.
+    /// One sentence with the key, the value and the permitted values.
     pub fn check(&self) -> Result<(), String> {
         within("request_timeout_ms", self.request_timeout_ms, 1, 600_000)?;
         within("ledger_calls_max", self.ledger_calls_max as u64, 1, 64)?;
@@ -52,7 +51,8 @@ impl ApiConfig {
         within("idle_timeout_ms", self.idle_timeout_ms, 100, 600_000)
     }
 
-    /// File handles that its connections may take: `connections_max`, and the reserve for health and figures.
+    /// File handles that its connections may take: `connections_max` and the connections reserved for health and
+    /// metrics.
     #[must_use]
     pub const fn handles_max(&self) -> u64 {
         (self.connections_max + RESERVE_MAX) as u64

@@ -1,5 +1,5 @@
-//! What a request is told when it cannot have what it asked for: always the same JSON shape, always
-//! a sentence that names the thing, its value and what would be right.
+//! Errors of the API: always the same JSON format, with a sentence that names the parameter, its value and what
+//! is permitted.
 //!
 //! ```json
 //! {"error": {"code": "unknown_charger", "message": "No charger is known by the identity \"CP-1\"."}}
@@ -156,7 +156,7 @@ impl ApiError {
         )
     }
 
-    /// What was asked for needs something that is away.
+    /// The request needs a component that is unavailable.
     pub(crate) fn away(away: &Unavailable) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -191,8 +191,8 @@ impl ApiError {
         .retry_after_s(5)
     }
 
-    /// There is no place for this connection.
-    pub(crate) fn crowded() -> Self {
+    /// All ordinary connections are in use.
+    pub(crate) fn connections_in_use() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "crowded",
@@ -203,7 +203,7 @@ impl ApiError {
         .retry_after_s(5)
     }
 
-    /// Our own fault; the log has the rest.
+    /// An internal error; the log has the details.
     pub(crate) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -226,7 +226,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// The text in quotation marks, control characters escaped, cut where it gets too long to read.
+/// The text in quotation marks, with control characters escaped, truncated to a readable length.
 fn quoted(text: &str) -> String {
     const CHARS_MAX: usize = 100;
     match text.char_indices().nth(CHARS_MAX) {
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_request_said_is_quoted_short_and_without_control_characters() {
+    fn a_value_is_quoted_truncated_and_without_control_characters() {
         assert_eq!(quoted("a\nb\"c"), r#""a\nb\"c""#);
         let long = "ä".repeat(5_000);
         assert!(quoted(&long).chars().count() < 110);

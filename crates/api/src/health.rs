@@ -1,9 +1,9 @@
-//! Whether the process lives, and whether it can do its work. Neither question touches the database:
-//! the parts say what they know already, so the answer comes at once even when everything else hangs.
+//! Liveness and readiness. Neither touches the database: the components report their last known state, so the
+//! answer is immediate even when everything else hangs.
 
-use crate::desk::Desk;
 use crate::error::ApiError;
 use crate::query::Query;
+use crate::state::AppState;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -26,11 +26,11 @@ pub(crate) async fn live(RawQuery(query): RawQuery) -> Result<Response, ApiError
 
 /// `GET /health/ready`
 pub(crate) async fn ready(
-    State(desk): State<Arc<Desk>>,
+    State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     Query::read(query.as_deref(), &[])?;
-    let parts: Vec<Health> = desk
+    let parts: Vec<Health> = state
         .probes
         .iter()
         .flat_map(|probe| probe.health())
@@ -45,8 +45,8 @@ pub(crate) async fn ready(
 
 /// `GET /metrics`, in the Prometheus text format 0.0.4. Query parameters are ignored here, because
 /// scrapers add their own.
-pub(crate) async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
+pub(crate) async fn metrics(State(state): State<Arc<AppState>>) -> Response {
     const TEXT_FORMAT: HeaderValue =
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], (desk.metrics)()).into_response()
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], (state.metrics)()).into_response()
 }

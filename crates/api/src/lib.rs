@@ -1,38 +1,37 @@
-//! The desk: lets people and programs see. HTTP with JSON over the ledger's reading port, the health of
-//! all parts, and the figures for Prometheus.
+//! The HTTP API: JSON over the store's query port, the health of all components, and the metrics for Prometheus.
 //!
-//! It is run by `serve` beside the gateway, or alone; [`Api::start`] listens, [`Api::shutdown`] drains.
-//! Nothing here is on a charger's road: if it hangs or dies, no charger notices. It promises to stay
-//! within its bounds ([`ApiConfig`]): connections, questions to the database at once, time per request,
-//! items and bytes per page. Bodies of requests are never read.
+//! `serve` runs it beside the gateway, or alone; [`Api::start`] listens, [`Api::shutdown`] drains. It is not
+//! part of the delivery path: a failure here does not affect chargers. It stays within its limits
+//! ([`ApiConfig`]): connections, concurrent queries, time per request, items and bytes per page. Request bodies
+//! are never read.
 //!
-//! Nobody is asked who they are, so the default is to listen on this machine only; listening elsewhere
-//! logs a warning. The addresses, parameters and answers are described for users in `docs/api.md`.
+//! There is no authentication, so the default is to listen on this machine only; listening elsewhere logs a
+//! warning. `docs/api.md` describes the addresses, parameters and answers for users.
 //!
 //! ```text
-//! server.rs   connections, bounds, stop      routes.rs   table of addresses
-//! reserve.rs  health answers in any crowd    stall.rs    clients that do not read
-//! query.rs    parameters, strictly read      desk.rs     the one way to ask the ledger
-//! page.rs     pages, bounded in bytes too    error.rs    the one shape of errors
-//! shown.rs    long texts are cut in overviews
-//! chargers.rs  transactions.rs  messages.rs  health.rs   one file per thing to see
+//! server.rs          connections, limits, stop     routes.rs        routing table
+//! health_reserve.rs  reserved connections          write_timeout.rs clients that do not read
+//! query.rs           parameters, parsed strictly   state.rs         shared state, runs queries
+//! page.rs            pages, limited in bytes too   error.rs         the format of errors
+//! truncate.rs        shortens long texts in lists
+//! chargers.rs  transactions.rs  messages.rs  health.rs   one file per resource
 //! ```
 
 mod chargers;
 mod config;
-mod desk;
 mod error;
 mod health;
+mod health_reserve;
 mod messages;
 mod metrics;
 mod page;
 mod query;
-mod reserve;
 mod routes;
 mod server;
-mod shown;
-mod stall;
+mod state;
 mod transactions;
+mod truncate;
+mod write_timeout;
 
 pub use self::metrics::METRICS;
 pub use config::ApiConfig;
@@ -47,36 +46,36 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// What the API shows.
+/// The parts that the API depends on.
 pub struct ApiDeps {
-    /// Where chargers, transactions and messages are read. `None` for a process that only tells how it
-    /// is: `/health/…` and `/metrics`, everything else is 404.
-    pub ledger: Option<Arc<dyn QueryStore>>,
-    /// The parts whose health `/health/ready` tells. None: always ready.
+    /// Where chargers, transactions and messages are read. `None` for a process that answers only `/health/…`
+    /// and `/metrics`; everything else is 404.
+    pub store: Option<Arc<dyn QueryStore>>,
+    /// The probes behind `/health/ready`. Without any it is always ready.
     pub probes: Vec<Arc<dyn HealthProbe>>,
-    /// Writes all metrics in the Prometheus text format. Called once per scrape; should not wait.
+    /// Returns all metrics in the Prometheus text format. Called once per scrape; should not block.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// What `/` tells as the version, such as `0.1.0`.
+    /// The version in the answer of `/`, such as `0.1.0`.
     pub version: &'static str,
 }
 
 /// Why the API did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting is wrong; the sentence names key, value and what would be right.
+    /// A setting is wrong; one sentence with the key, the value and the permitted values.
     #[error("{0}")]
     Config(String),
-    /// The address cannot be listened on: in use, not of this machine, or not permitted.
+    /// Binding the address failed: it is in use, not of this machine, or not permitted.
     #[error("listen for HTTP on {listen}: {source}")]
     Listen {
-        /// What was asked for.
+        /// The configured address.
         listen: SocketAddr,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
-/// The running HTTP side. Dropping it stops it at once; [`Api::shutdown`] stops it well.
+/// The running HTTP server. Dropping it stops it at once; [`Api::shutdown`] stops it gracefully.
 #[derive(Debug)]
 pub struct Api {
     local_addr: SocketAddr,
@@ -85,10 +84,10 @@ pub struct Api {
 }
 
 impl Api {
-    /// Listens and serves from now on. Must be called within a tokio runtime.
+    /// Binds the address and starts serving. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// When a setting is out of its bounds, or the address cannot be listened on.
+    /// When a setting is out of its bounds, or the address cannot be bound.
     pub async fn start(config: ApiConfig, deps: ApiDeps) -> Result<Self, StartError> {
         config.check().map_err(StartError::Config)?;
         let listen = config.listen;
@@ -103,14 +102,14 @@ impl Api {
             );
         }
         info!(%local_addr, "HTTP API listens");
-        let has_ledger = deps.ledger.is_some();
-        let desk = Arc::new(desk::Desk::new(&config, deps));
+        let has_store = deps.store.is_some();
+        let state = Arc::new(state::AppState::new(&config, deps));
         let services = server::Services {
-            all: match has_ledger {
-                true => routes::router(Arc::clone(&desk)),
-                false => routes::health_router(Arc::clone(&desk)),
+            all: match has_store {
+                true => routes::router(Arc::clone(&state)),
+                false => routes::health_router(Arc::clone(&state)),
             },
-            watch: routes::watch_router(desk),
+            watch: routes::watch_router(state),
         };
         let (stop, tasks) = (server::Stop::default(), TaskTracker::new());
         tasks.spawn(server::accept(
@@ -127,15 +126,14 @@ impl Api {
         })
     }
 
-    /// Where it listens; tells the port when port 0 was asked for.
+    /// The bound address, with the actual port when port 0 was configured.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Stops: no new connections, idle ones are closed, requests in hand are answered within `grace`,
-    /// what is left then is dropped. A database call that was given up may outlive this on its own
-    /// thread.
+    /// Stops: no new connections, idle ones are closed, requests in progress are answered within `grace`, the
+    /// rest is dropped. A query that ran into its timeout may outlive this on its own thread.
     pub async fn shutdown(self, grace: Duration) {
         self.stop.gently.cancel();
         self.tasks.close();

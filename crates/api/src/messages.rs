@@ -1,17 +1,17 @@
-//! `/api/v1/messages`: every word that was spoken, as it was spoken; and `/api/v1/dead-letters`: what
-//! could not be understood afterwards.
+//! `/api/v1/messages`: every OCPP message as it was sent; and `/api/v1/dead-letters`: records that could not be
+//! applied.
 
-use crate::desk::Desk;
 use crate::error::ApiError;
 use crate::page;
 use crate::query::Query;
+use crate::state::AppState;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use central::RecordKind;
 use central::query::{MessageFilter, Place};
 use std::sync::Arc;
 
-/// The kinds by the names that exports show.
+/// The kinds under the names that exports use.
 const KINDS: [(&str, RecordKind); 9] = {
     const fn named(kind: RecordKind) -> (&'static str, RecordKind) {
         (kind.as_str(), kind)
@@ -31,7 +31,7 @@ const KINDS: [(&str, RecordKind); 9] = {
 
 /// `GET /api/v1/messages`
 pub(crate) async fn list(
-    State(desk): State<Arc<Desk>>,
+    State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let known = &[
@@ -57,21 +57,23 @@ pub(crate) async fn list(
         }
         wanted.after = Some(Place::Message(after).to_cursor());
     }
-    desk.answer_json(move |ledger| {
-        page::collected(wanted, |_| {}, |page| ledger.messages(&filter, page))?.into_answer()
-    })
-    .await
+    state
+        .answer_json(move |store| {
+            page::collected(wanted, |_| {}, |page| store.messages(&filter, page))?.into_answer()
+        })
+        .await
 }
 
 /// `GET /api/v1/dead-letters`
 pub(crate) async fn dead_letters(
-    State(desk): State<Arc<Desk>>,
+    State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let query = Query::read(query.as_deref(), &["cursor", "limit"])?;
     let wanted = page::requested(&query)?;
-    desk.answer_json(move |ledger| {
-        page::collected(wanted, |_| {}, |page| ledger.dead_letters(page))?.into_answer()
-    })
-    .await
+    state
+        .answer_json(move |store| {
+            page::collected(wanted, |_| {}, |page| store.dead_letters(page))?.into_answer()
+        })
+        .await
 }

@@ -1,8 +1,8 @@
-//! Lists are answered page by page, and a page is bounded twice: in items, and in bytes of JSON, because
-//! a thousand messages may be a gigabyte and a charger may call its vendor by a name of a megabyte.
+//! Lists are answered in pages. A page is limited in items and in bytes of JSON, because a thousand messages may
+//! take a gigabyte and a charger may send a vendor name of a megabyte.
 //!
-//! Rows are asked of the ledger a few at a time and written at once, so that a request holds little
-//! more than the answer: the page so far and one step of rows.
+//! Rows are queried a few at a time and serialized at once, so that a request holds little more than the answer:
+//! the page so far and one step of rows.
 
 use crate::error::ApiError;
 use crate::query::Query;
@@ -12,13 +12,13 @@ use serde_json::value::RawValue;
 use std::fmt;
 use tracing::error;
 
-/// The items of a page are at most so many bytes of JSON, unless the first alone is longer.
+/// Maximum size of a page's items in bytes of JSON, unless the first item alone is longer.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Rows that are asked of the ledger at a time. A row can be as long as the longest messages that a
-/// charger may send, so this many are held at most beside the page.
+/// Number of rows per query. A row can be as long as the longest messages that a charger may send, so at most
+/// this many are held in addition to the page.
 const STEP_ROWS: usize = 16;
 
-/// The items of a page, written.
+/// The items of a page as JSON.
 #[derive(Debug)]
 pub(crate) struct Items {
     /// A JSON array.
@@ -28,7 +28,7 @@ pub(crate) struct Items {
 }
 
 impl Items {
-    /// What a list answers: `{"items": …, "next": …}`.
+    /// The body of a list: `{"items": …, "next": …}`.
     pub(crate) fn into_answer(self) -> Result<Vec<u8>, ApiError> {
         let mut json = self.json;
         json.splice(..0, *b"{\"items\":");
@@ -38,17 +38,17 @@ impl Items {
         Ok(json)
     }
 
-    /// The items alone, to be put into another answer.
+    /// The items alone, to be embedded in another answer.
     pub(crate) fn into_raw(self) -> Result<Box<RawValue>, ApiError> {
         let text = String::from_utf8(self.json).map_err(unwritable)?;
         RawValue::from_string(text).map_err(unwritable)
     }
 }
 
-/// The page that a request asks for with `cursor` and `limit`.
+/// The page that a request selects with `cursor` and `limit`.
 pub(crate) fn requested(query: &Query) -> Result<PageRequest, ApiError> {
     let after = query.cursor()?.map(Cursor::from_text);
-    // No charger has the empty identity, so no page has ever ended there.
+    // No charger has an empty identity, so no cursor contains one.
     if let Some(cursor) = &after
         && Place::from_cursor(cursor) == Ok(Place::Charger(String::new()))
     {
@@ -60,7 +60,7 @@ pub(crate) fn requested(query: &Query) -> Result<PageRequest, ApiError> {
     })
 }
 
-/// What the ledger's refusal means to the one who asked for `page`.
+/// The answer to a request for `page` whose query failed.
 pub(crate) fn refused(error: QueryError, page: &PageRequest) -> ApiError {
     match error {
         QueryError::Unavailable(away) => ApiError::away(&away),
@@ -70,8 +70,8 @@ pub(crate) fn refused(error: QueryError, page: &PageRequest) -> ApiError {
     }
 }
 
-/// Collects the rows of `wanted` in small steps; ends early at the bound on bytes, with a cursor to go
-/// on from. `show` may shorten a row before it is written. At least one row is returned if there is one.
+/// Collects the rows of `wanted` in small steps; ends early at the limit on bytes, with a cursor to continue.
+/// `show` may shorten a row before it is serialized. At least one row is returned if there is one.
 pub(crate) fn collected<T: Serialize>(
     wanted: PageRequest,
     show: impl Fn(&mut T),
@@ -95,8 +95,8 @@ fn collected_within<T: Serialize>(
         let (rows, before) = (page.items.len(), json.len());
         let fitting = append_fitting(bytes_max, &mut json, page.items, &show)?;
         let next = if fitting < rows {
-            // Only the ledger can name the place behind a row, and it names the place behind the last
-            // that it gave. So these are asked for again, without those that do not fit.
+            // Only the store can create a cursor, and only after the last row of a query. So these rows are
+            // queried again, without those that do not fit.
             json.truncate(before);
             if fitting > 0 {
                 step.limit = fitting;
@@ -104,7 +104,7 @@ fn collected_within<T: Serialize>(
             }
             step.after
         } else {
-            // A step that was made smaller was so because what follows does not fit.
+            // This step was made smaller because the next row does not fit.
             let is_full = step.limit < STEP_ROWS.min(rows_left);
             rows_left -= rows;
             if !is_full && rows_left > 0 && page.next.is_some() {
@@ -119,7 +119,7 @@ fn collected_within<T: Serialize>(
     }
 }
 
-/// Appends rows to the array begun in `json` up to the first that does not fit; says how many did.
+/// Appends rows to the array begun in `json` until one does not fit; returns how many were appended.
 fn append_fitting<T: Serialize>(
     bytes_max: usize,
     json: &mut Vec<u8>,
@@ -150,7 +150,7 @@ fn append<T: Serialize>(json: &mut Vec<u8>, value: &T) -> Result<(), ApiError> {
 }
 
 fn unwritable(error: impl fmt::Display) -> ApiError {
-    error!(%error, "failed to write an answer as JSON");
+    error!(%error, "failed to serialize an answer as JSON");
     ApiError::internal()
 }
 
@@ -160,7 +160,7 @@ mod tests {
 
     const BYTES_MAX: usize = 10_000;
 
-    /// A list of texts, the cursor behind each of which is its index. Given too much at once, it fails.
+    /// A list of texts; the cursor after each is its index. A query for too many fails.
     fn texts(rows: &[String]) -> impl FnMut(&PageRequest) -> Result<Page<String>, QueryError> {
         move |page| {
             assert!(page.rows() <= STEP_ROWS);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_large_rows_ends_before_its_bound_and_can_be_gone_on_from() {
+    fn a_page_of_large_rows_stays_within_its_bound_and_can_be_continued() {
         // Rows of all lengths, some longer than a page alone, some that grow when written as JSON.
         let lengths = [1, BYTES_MAX / 3, 2, BYTES_MAX / 20, BYTES_MAX + 1];
         let rows: Vec<String> = (0..60)
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_filled_as_far_as_it_can_be() {
+    fn a_page_holds_all_rows_that_fit() {
         // With quotation marks and comma or bracket, 50 rows are exactly the bound, less the bracket.
         let row = "x".repeat(BYTES_MAX / 50 - 3);
         let mut rows = vec![row; 60];
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_list_answers_is_one_object() {
+    fn a_list_is_answered_as_one_object() {
         let wanted = PageRequest {
             after: None,
             limit: 1,

@@ -1,5 +1,5 @@
-//! Query parameters, read by one strict rule for all addresses: known, given once, well spelt.
-//! A misspelt filter that was ignored would answer with everything and look right.
+//! Query parameters, parsed by one strict rule for all routes: known, given once, valid. If a misspelt filter
+//! were ignored, the unfiltered answer would look right.
 
 use crate::error::ApiError;
 use central::query::{PAGE_DEFAULT, PAGE_MAX};
@@ -7,18 +7,18 @@ use central::{GatewayId, RecordId, Timestamp};
 use percent_encoding::percent_decode;
 use uuid::Uuid;
 
-/// Longest query that is read, in bytes.
+/// Maximum length of a query string, in bytes.
 pub(crate) const QUERY_BYTES_MAX: usize = 8 * 1024;
 
-/// The decoded parameters of one request. Take what is known with the methods; each says in its
-/// error what would be right.
+/// The decoded parameters of one request. The methods return typed values; their errors name the permitted
+/// values.
 #[derive(Debug)]
 pub(crate) struct Query {
     pairs: Vec<(String, String)>,
 }
 
 impl Query {
-    /// Reads `query` (what stands behind the `?`), where only the names in `known` may stand.
+    /// Parses `query` (the part after the `?`), which may contain only the names in `known`.
     pub(crate) fn read(query: Option<&str>, known: &[&str]) -> Result<Self, ApiError> {
         let query = query.unwrap_or_default();
         if query.len() > QUERY_BYTES_MAX {
@@ -52,7 +52,7 @@ impl Query {
         self.one_of(name, &[("true", true), ("false", false)])
     }
 
-    /// One of the words of `choices`.
+    /// One of the strings in `choices`.
     pub(crate) fn one_of<T: Clone>(
         &self,
         name: &str,
@@ -73,7 +73,7 @@ impl Query {
         Ok(Some(chosen.clone()))
     }
 
-    /// A moment: RFC 3339, or milliseconds since 1970.
+    /// A time: RFC 3339, or milliseconds since 1970.
     pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         let Some(value) = self.raw(name) else {
             return Ok(None);
@@ -112,7 +112,7 @@ impl Query {
         read().map(Some).ok_or_else(wrong)
     }
 
-    /// The span `from` ≤ time < `to`.
+    /// The time range `from` ≤ time < `to`.
     pub(crate) fn span(&self) -> Result<(Option<Timestamp>, Option<Timestamp>), ApiError> {
         let (from, to) = (self.time("from")?, self.time("to")?);
         if let (Some(from), Some(to)) = (from, to)
@@ -124,7 +124,7 @@ impl Query {
         Ok((from, to))
     }
 
-    /// Where a page begins.
+    /// The cursor at which the page begins.
     pub(crate) fn cursor(&self) -> Result<Option<&str>, ApiError> {
         match self.raw("cursor") {
             Some("") => Err(ApiError::bad_cursor("")),
@@ -132,7 +132,7 @@ impl Query {
         }
     }
 
-    /// How many items a page may have.
+    /// The maximum number of items in the page.
     pub(crate) fn limit(&self) -> Result<usize, ApiError> {
         let Some(value) = self.raw("limit") else {
             return Ok(PAGE_DEFAULT);
@@ -158,7 +158,7 @@ impl Query {
     }
 }
 
-/// Form decoding: `+` is a blank, `%XX` a byte.
+/// Form decoding: `+` is a space, `%XX` a byte.
 fn decode(text: &str) -> Result<String, ApiError> {
     let blanks = text.replace('+', " ");
     match percent_decode(blanks.as_bytes()).decode_utf8() {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_none_is_refused() {
+    fn an_invalid_time_is_refused() {
         for text in [
             "",
             "now",

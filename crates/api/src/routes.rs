@@ -1,8 +1,8 @@
-//! The table of addresses, and what every answer gets on its way out: headers and figures.
+//! The routing table, and what every answer gets: headers and metrics.
 
-use crate::desk::Desk;
 use crate::error::ApiError;
 use crate::query::Query;
+use crate::state::AppState;
 use crate::{chargers, health, messages, transactions};
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
 use axum::http::{HeaderValue, Method, header};
@@ -14,14 +14,14 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What `/` tells.
+/// The index that `/` returns.
 const ENDPOINTS: [(&str, &str); 9] = [
     ("/health/live", "whether the process runs"),
     (
         "/health/ready",
         "whether every part works, and which does not",
     ),
-    ("/metrics", "figures for Prometheus"),
+    ("/metrics", "metrics for Prometheus"),
     ("/api/v1/chargers", "chargers; online, q, cursor, limit"),
     (
         "/api/v1/chargers/{id}",
@@ -42,7 +42,7 @@ const ENDPOINTS: [(&str, &str); 9] = [
     ),
 ];
 
-pub(crate) fn router(desk: Arc<Desk>) -> Router {
+pub(crate) fn router(state: Arc<AppState>) -> Router {
     let router = health_routes()
         .route("/", get(index))
         .route("/api/v1/chargers", get(chargers::list))
@@ -52,45 +52,45 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .route("/api/v1/messages", get(messages::list))
         .route("/api/v1/dead-letters", get(messages::dead_letters))
         .fallback(no_such_path);
-    finish(router, desk)
+    finish(router, state)
 }
 
-/// What a process without a ledger answers: how it is, and its figures.
-pub(crate) fn health_router(desk: Arc<Desk>) -> Router {
-    finish(health_routes().fallback(no_such_path), desk)
+/// The router of a process without a store: health and metrics.
+pub(crate) fn health_router(state: Arc<AppState>) -> Router {
+    finish(health_routes().fallback(no_such_path), state)
 }
 
-/// What is answered when all connections are taken: how the process is; nothing else.
-pub(crate) fn watch_router(desk: Arc<Desk>) -> Router {
-    finish(health_routes().fallback(crowded), desk)
+/// The router while all connections are in use: health and metrics only.
+pub(crate) fn watch_router(state: Arc<AppState>) -> Router {
+    finish(health_routes().fallback(connections_in_use), state)
 }
 
-fn health_routes() -> Router<Arc<Desk>> {
+fn health_routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
 }
 
-fn finish(router: Router<Arc<Desk>>, desk: Arc<Desk>) -> Router {
+fn finish(router: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
     router
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(finished))
-        .with_state(desk)
+        .with_state(state)
 }
 
-async fn crowded() -> ApiError {
-    ApiError::crowded()
+async fn connections_in_use() -> ApiError {
+    ApiError::connections_in_use()
 }
 
 /// `GET /`
 async fn index(
-    State(desk): State<Arc<Desk>>,
+    State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     Query::read(query.as_deref(), &[])?;
     let endpoints = ENDPOINTS.map(|(path, what)| json!({"path": path, "what": what}));
-    let body = json!({"name": "Wattpost", "version": desk.version, "endpoints": endpoints});
+    let body = json!({"name": "Wattpost", "version": state.version, "endpoints": endpoints});
     Ok(Json(body).into_response())
 }
 
@@ -102,8 +102,8 @@ async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> Ap
     ApiError::method_not_allowed(&method, &uri)
 }
 
-/// Adds what every answer carries and counts it. The route is counted by its pattern, never by what
-/// the client wrote: that would let anyone fill the metrics.
+/// Adds the headers of every answer and counts it. The metrics use the route's pattern, never the path of the
+/// request: that would let a client create any number of series.
 async fn finished(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let route = match request.extensions().get::<MatchedPath>() {

@@ -1,10 +1,10 @@
-//! Accepting connections and serving each in a task of its own, within bounds: how many at once, how
-//! long a request's head may take, how long our answer may lie unread. When all places are taken,
-//! whoever watches over the process is still let in ([`crate::reserve`]).
+//! Accepts connections and serves each in its own task, within limits: the number of connections, the time for a
+//! request's head, and the time in which the client must read the answer. When all connections are in use,
+//! health checks are still answered ([`crate::health_reserve`]).
 
 use crate::config::ApiConfig;
-use crate::reserve::Reserve;
-use crate::stall::WriteStall;
+use crate::health_reserve::HealthReserve;
+use crate::write_timeout::WriteTimeout;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -20,31 +20,31 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-/// Longest request line plus headers, in bytes.
+/// Maximum length of the request line and the headers, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// A new connection must have sent its first request's head within this time.
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (out of file handles, most likely), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How the accept loop and its connections are told to end.
+/// Signals that end the accept loop and its connections.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
-    /// No new connections; finish the requests in hand.
+    /// No new connections; requests in progress are finished.
     pub(crate) gently: CancellationToken,
-    /// Drop what is left.
+    /// Remaining connections are dropped.
     pub(crate) now: CancellationToken,
 }
 
-/// What connections are answered with.
+/// The routers of the two kinds of connections.
 pub(crate) struct Services {
-    /// On a place of its own: everything.
+    /// For an ordinary connection: all routes.
     pub(crate) all: Router,
-    /// In the reserve: how the process is.
+    /// For a reserved connection: health and metrics.
     pub(crate) watch: Router,
 }
 
-/// Accepts until told to stop. Runs as one task; its connections run in `tasks`.
+/// Accepts until stopped. Runs as one task; its connections run in `tasks`.
 pub(crate) async fn accept(
     listener: TcpListener,
     services: Services,
@@ -52,8 +52,8 @@ pub(crate) async fn accept(
     stop: Stop,
     tasks: TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(config.connections_max));
-    let mut reserve = Reserve::default();
+    let permits = Arc::new(Semaphore::new(config.connections_max));
+    let mut reserve = HealthReserve::default();
     loop {
         let accepted = select! {
             biased;
@@ -68,10 +68,10 @@ pub(crate) async fn accept(
                 continue;
             }
         };
-        let place = Arc::clone(&places).try_acquire_owned().ok();
-        let is_extra = place.is_none();
+        let permit = Arc::clone(&permits).try_acquire_owned().ok();
+        let is_extra = permit.is_none();
         if is_extra {
-            // Callers wait in the kernel's queue meanwhile instead of in our memory.
+            // Clients wait in the kernel's backlog meanwhile and take no memory of this process.
             select! {
                 biased;
                 () = stop.gently.cancelled() => return,
@@ -93,7 +93,7 @@ pub(crate) async fn accept(
         let task = tasks.spawn(async move {
             let _counted = Counted::new();
             connection.await;
-            drop(place);
+            drop(permit);
         });
         if is_extra {
             reserve.hold(task);
@@ -101,7 +101,7 @@ pub(crate) async fn accept(
     }
 }
 
-/// One open connection in the figures, also when its task is ended from outside.
+/// Counts one open connection in the metrics, also when its task is aborted.
 struct Counted(metrics::Gauge);
 
 impl Counted {
@@ -129,7 +129,7 @@ async fn serve(stream: TcpStream, router: Router, is_extra: bool, config: ApiCon
         has_asked.cancel();
         service.call(request)
     });
-    let stream = WriteStall::new(stream, config.idle_timeout());
+    let stream = WriteTimeout::new(stream, config.idle_timeout());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.idle_timeout())

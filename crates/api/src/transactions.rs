@@ -1,9 +1,9 @@
-//! `/api/v1/transactions`: what was charged.
+//! `/api/v1/transactions`: charging transactions.
 
-use crate::desk::Desk;
 use crate::error::ApiError;
 use crate::query::Query;
-use crate::{page, shown};
+use crate::state::AppState;
+use crate::{page, truncate};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::Response;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 /// `GET /api/v1/transactions`
 pub(crate) async fn list(
-    State(desk): State<Arc<Desk>>,
+    State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let known = &["charger", "state", "from", "to", "cursor", "limit"];
@@ -26,16 +26,17 @@ pub(crate) async fn list(
         to,
     };
     let wanted = page::requested(&query)?;
-    desk.answer_json(move |ledger| {
-        let ask = |page: &PageRequest| ledger.transactions(&filter, page);
-        page::collected(wanted, shown::transaction, ask)?.into_answer()
-    })
-    .await
+    state
+        .answer_json(move |store| {
+            let ask = |page: &PageRequest| store.transactions(&filter, page);
+            page::collected(wanted, truncate::transaction, ask)?.into_answer()
+        })
+        .await
 }
 
 /// `GET /api/v1/transactions/{key}`
 pub(crate) async fn one(
-    State(desk): State<Arc<Desk>>,
+    State(state): State<Arc<AppState>>,
     OriginalUri(uri): OriginalUri,
     key: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
@@ -45,12 +46,13 @@ pub(crate) async fn one(
     let Ok(key) = Uuid::try_parse(&key) else {
         return Err(ApiError::bad_transaction_key(&key));
     };
-    desk.answer(move |ledger| {
-        let found = ledger.transaction(key);
-        let found = found.map_err(|error| page::refused(error, &PageRequest::default()))?;
-        let mut found = found.ok_or_else(|| ApiError::unknown_transaction(key))?;
-        shown::transaction(&mut found);
-        Ok(found)
-    })
-    .await
+    state
+        .answer(move |store| {
+            let found = store.transaction(key);
+            let found = found.map_err(|error| page::refused(error, &PageRequest::default()))?;
+            let mut found = found.ok_or_else(|| ApiError::unknown_transaction(key))?;
+            truncate::transaction(&mut found);
+            Ok(found)
+        })
+        .await
 }

@@ -1,4 +1,4 @@
-//! What is told to who asks for something that cannot be had: one shape, a clear sentence.
+//! Errors have one format and a clear sentence.
 
 #![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
@@ -9,12 +9,12 @@ use std::sync::Arc;
 use support::*;
 
 async fn refused(target: &str, status: u16, code: &str, parts: &[&str]) {
-    let ledger = Arc::new(FakeLedger {
+    let store = Arc::new(FakeStore {
         chargers: vec![charger("CP-1", true)],
         messages: vec![message("CP-1", 1, "Heartbeat")],
-        ..FakeLedger::default()
+        ..FakeStore::default()
     });
-    let api = start(config(), &ledger).await;
+    let api = start(config(), &store).await;
     let answer = get(api.local_addr(), target).await;
     let (told, message) = answer.error();
     assert_eq!(
@@ -102,7 +102,7 @@ async fn a_wrong_value_is_named_with_what_would_be_right() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_is_none_is_refused_on_every_list() {
+async fn an_invalid_cursor_is_refused_on_every_list() {
     for list in ["chargers", "transactions", "messages", "dead-letters"] {
         for cursor in [
             "",
@@ -124,7 +124,7 @@ async fn a_cursor_that_is_none_is_refused_on_every_list() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_named() {
+async fn an_unknown_resource_is_named() {
     refused(
         "/api/v1/chargers/CP%2D9%22",
         404,
@@ -154,15 +154,15 @@ async fn what_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn a_query_that_is_too_long_is_refused_in_words() {
+async fn an_overlong_query_is_refused_with_its_length() {
     let target = format!("/api/v1/chargers?q={}", "a".repeat(9_000));
     refused(&target, 414, "query_too_long", &["9002 bytes", "8192"]).await;
 }
 
 #[tokio::test]
 async fn a_long_value_is_quoted_short() {
-    let ledger = Arc::new(FakeLedger::default());
-    let api = start(config(), &ledger).await;
+    let store = Arc::new(FakeStore::default());
+    let api = start(config(), &store).await;
     let target = format!("/api/v1/chargers/{}", "a".repeat(5_000));
     let answer = get(api.local_addr(), &target).await;
     assert_eq!(answer.status, 404);
@@ -171,8 +171,8 @@ async fn a_long_value_is_quoted_short() {
 
 #[tokio::test]
 async fn only_get_and_head_are_possible_and_bodies_are_not_read() {
-    let ledger = Arc::new(FakeLedger::default());
-    let api = start(config(), &ledger).await;
+    let store = Arc::new(FakeStore::default());
+    let api = start(config(), &store).await;
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
         for target in ["/", "/metrics", "/api/v1/chargers", "/api/v1/chargers/CP-1"] {
             let answer = request(api.local_addr(), method, target).await;
@@ -197,10 +197,10 @@ async fn only_get_and_head_are_possible_and_bodies_are_not_read() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_told_with_when_to_ask_again() {
-    let ledger = Arc::new(FakeLedger::default());
-    let api = start(config(), &ledger).await;
-    ledger.set(Mood::Unavailable(Unavailable {
+async fn an_unavailable_database_is_answered_with_retry_after() {
+    let store = Arc::new(FakeStore::default());
+    let api = start(config(), &store).await;
+    store.set(Mood::Unavailable(Unavailable {
         component: "database",
         kind: UnavailableKind::Locked,
         detail: "SQLITE_BUSY".to_owned(),
@@ -223,16 +223,16 @@ async fn a_database_that_is_away_is_told_with_when_to_ask_again() {
             "{message}"
         );
     }
-    ledger.set(Mood::Well);
+    store.set(Mood::Well);
     assert_eq!(get(api.local_addr(), "/api/v1/chargers").await.status, 200);
 }
 
 #[tokio::test]
-async fn our_own_failure_is_told_and_harms_nobody_else() {
-    let ledger = Arc::new(FakeLedger::default());
-    let api = start(config(), &ledger).await;
-    ledger.set(Mood::Panics);
-    // More often than places for questions: a failed one gives its place back.
+async fn an_internal_error_does_not_affect_other_requests() {
+    let store = Arc::new(FakeStore::default());
+    let api = start(config(), &store).await;
+    store.set(Mood::Panics);
+    // More requests than permits: a failed query returns its permit.
     for _ in 0..10 {
         let answer = get(api.local_addr(), "/api/v1/chargers").await;
         assert_eq!(

@@ -19,14 +19,14 @@ fn part(part: &'static str, up: bool, detail: &str) -> Health {
 }
 
 #[tokio::test]
-async fn readiness_follows_the_parts_and_liveness_does_not() {
+async fn readiness_depends_on_the_components_and_liveness_does_not() {
     let gateway = Arc::new(FakeProbe(Mutex::new(vec![
         part("gateway", true, "20 chargers"),
         part("journal", true, "empty"),
     ])));
     let database = Arc::new(FakeProbe(Mutex::new(vec![part("database", true, "")])));
     let probes: Vec<Arc<dyn HealthProbe>> = vec![gateway, Arc::clone(&database) as _];
-    let api = start_with(config(), &Arc::new(FakeLedger::default()), probes).await;
+    let api = start_with(config(), &Arc::new(FakeStore::default()), probes).await;
     let addr = api.local_addr();
 
     let ready = get(addr, "/health/ready").await;
@@ -57,7 +57,7 @@ async fn readiness_follows_the_parts_and_liveness_does_not() {
 
 #[tokio::test]
 async fn metrics_are_in_the_text_format_whatever_the_scraper_adds() {
-    let api = start(config(), &Arc::new(FakeLedger::default())).await;
+    let api = start(config(), &Arc::new(FakeStore::default())).await;
     for target in ["/metrics", "/metrics?name[]=x"] {
         let answer = get(api.local_addr(), target).await;
         assert_eq!(answer.status, 200);
@@ -73,7 +73,7 @@ async fn requests_are_counted_by_the_pattern_of_their_address() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let figures = recorder.handle();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let api = start(config(), &Arc::new(FakeLedger::default())).await;
+    let api = start(config(), &Arc::new(FakeStore::default())).await;
     for target in ["/api/v1/chargers/A", "/api/v1/chargers/B", "/x", "/y", "/"] {
         get(api.local_addr(), target).await;
     }
@@ -91,13 +91,13 @@ async fn requests_are_counted_by_the_pattern_of_their_address() {
 }
 
 #[tokio::test]
-async fn the_index_lists_what_there_is_and_all_of_it_exists() {
-    let ledger = Arc::new(FakeLedger {
+async fn every_address_in_the_index_exists() {
+    let store = Arc::new(FakeStore {
         chargers: vec![charger("CP-1", true)],
         transactions: vec![transaction("CP-1", 1, true)],
-        ..FakeLedger::default()
+        ..FakeStore::default()
     });
-    let api = start(config(), &ledger).await;
+    let api = start(config(), &store).await;
     let index = get(api.local_addr(), "/").await.json();
     assert_eq!(index["version"], "1.2.3");
     let endpoints = index["endpoints"].as_array().expect("a list");
@@ -112,8 +112,8 @@ async fn the_index_lists_what_there_is_and_all_of_it_exists() {
 
 #[tokio::test]
 async fn a_head_is_a_get_without_its_body() {
-    let ledger = Arc::new(FakeLedger::default());
-    let api = start(config(), &ledger).await;
+    let store = Arc::new(FakeStore::default());
+    let api = start(config(), &store).await;
     for target in [
         "/",
         "/health/live",
@@ -131,8 +131,8 @@ async fn a_head_is_a_get_without_its_body() {
 }
 
 #[tokio::test]
-async fn every_answer_may_neither_be_guessed_at_nor_kept() {
-    let api = start(config(), &Arc::new(FakeLedger::default())).await;
+async fn every_answer_forbids_content_sniffing_and_caching() {
+    let api = start(config(), &Arc::new(FakeStore::default())).await;
     for target in [
         "/",
         "/metrics",

@@ -1,5 +1,4 @@
-//! However slow the database, the clients or their number: the process is not held up, and health
-//! answers.
+//! A slow database, slow clients or many clients do not block the process or its health checks.
 
 #![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
@@ -19,7 +18,7 @@ async fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// Asks until the answer is 200, as a place becomes free.
+/// Repeats the request until the answer is 200, when a connection is free.
 async fn until_answered(addr: SocketAddr, target: &str) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while get(addr, target).await.status != 200 {
@@ -28,21 +27,21 @@ async fn until_answered(addr: SocketAddr, target: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_database_is_told_and_takes_neither_threads_nor_health() {
-    let ledger = Arc::new(FakeLedger::default());
+async fn a_slow_database_blocks_neither_threads_nor_health() {
+    let store = Arc::new(FakeStore::default());
     let config = ApiConfig {
         request_timeout_ms: 300,
         ledger_calls_max: 2,
         ..config()
     };
-    let api = start(config, &ledger).await;
+    let api = start(config, &store).await;
     let addr = api.local_addr();
-    ledger.set(Mood::Hangs);
+    store.set(Mood::Hangs);
 
     let asked: Vec<_> = (0..10)
         .map(|_| tokio::spawn(get(addr, "/api/v1/chargers")))
         .collect();
-    until("both places taken", || ledger.hanging() == 2).await;
+    until("both queries running", || store.hanging() == 2).await;
     assert_eq!(get(addr, "/health/live").await.status, 200);
     assert_eq!(get(addr, "/health/ready").await.status, 200);
     assert_eq!(get(addr, "/metrics").await.status, 200);
@@ -59,20 +58,20 @@ async fn a_slow_database_is_told_and_takes_neither_threads_nor_health() {
     codes.sort();
     codes.dedup();
     assert_eq!(codes, ["busy", "timeout"]);
-    assert_eq!(ledger.hanging(), 2, "given up, but no more than the bound");
+    assert_eq!(store.hanging(), 2, "given up, but no more than the bound");
 
-    ledger.set(Mood::Well);
-    until("the calls to end", || ledger.hanging() == 0).await;
+    store.set(Mood::Well);
+    until("the calls to end", || store.hanging() == 0).await;
     assert_eq!(get(addr, "/api/v1/chargers").await.status, 200);
 }
 
 #[tokio::test]
-async fn a_client_that_never_finishes_its_request_is_let_go() {
+async fn a_client_that_never_finishes_its_request_is_disconnected() {
     let config = ApiConfig {
         idle_timeout_ms: 200,
         ..config()
     };
-    let api = start(config, &Arc::new(FakeLedger::default())).await;
+    let api = start(config, &Arc::new(FakeStore::default())).await;
     let mut silent = Client::connect(api.local_addr()).await;
     let mut slow = Client::connect(api.local_addr()).await;
     slow.send(b"GET /health/live HTTP/1.1\r\nHost: t").await;
@@ -81,35 +80,35 @@ async fn a_client_that_never_finishes_its_request_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_let_go() {
+async fn a_client_that_does_not_read_is_disconnected() {
     let mut row = message("CP-1", 1, "DataTransfer");
     // More than the buffers of a loopback connection hold.
     row.payload = format!("\"{}\"", "x".repeat(32 * 1024 * 1024));
-    let ledger = Arc::new(FakeLedger {
+    let store = Arc::new(FakeStore {
         messages: vec![row],
-        ..FakeLedger::default()
+        ..FakeStore::default()
     });
     let config = ApiConfig {
         idle_timeout_ms: 200,
         connections_max: 1,
         ..config()
     };
-    let api = start(config, &ledger).await;
+    let api = start(config, &store).await;
     let mut deaf = Client::connect(api.local_addr()).await;
     deaf.ask("/api/v1/messages").await;
-    // There is one place; it is free again once the deaf client was let go.
+    // There is one connection; it is free again once the client that did not read is disconnected.
     until_answered(api.local_addr(), "/").await;
     deaf.closed().await;
 }
 
 #[tokio::test]
-async fn a_new_connection_without_a_request_is_let_go_soon() {
+async fn a_new_connection_without_a_request_is_disconnected_soon() {
     // Far more than the test waits.
     let config = ApiConfig {
         idle_timeout_ms: 600_000,
         ..config()
     };
-    let api = start(config, &Arc::new(FakeLedger::default())).await;
+    let api = start(config, &Arc::new(FakeStore::default())).await;
     let mut silent = Client::connect(api.local_addr()).await;
     let mut slow = Client::connect(api.local_addr()).await;
     slow.send(b"GET / HTTP/1.1\r\nHost: t").await;
@@ -118,14 +117,14 @@ async fn a_new_connection_without_a_request_is_let_go_soon() {
     assert_eq!(scraper.answer().await.status, 200);
     silent.closed().await;
     slow.closed().await;
-    // One that has asked may stay for its next question.
+    // A connection that has sent a request may stay idle for the next one.
     scraper.ask("/metrics").await;
     assert_eq!(scraper.answer().await.status, 200);
 }
 
 #[tokio::test]
-async fn a_crowd_of_silent_connections_does_not_keep_health_from_answering() {
-    let api = start(config(), &Arc::new(FakeLedger::default())).await;
+async fn many_silent_connections_do_not_block_health() {
+    let api = start(config(), &Arc::new(FakeStore::default())).await;
     let addr = api.local_addr();
     let mut crowd = Vec::new();
     for _ in 0..400 {
@@ -145,19 +144,19 @@ async fn a_crowd_of_silent_connections_does_not_keep_health_from_answering() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn above_the_bound_of_connections_only_health_and_figures_are_answered() {
-    let ledger = Arc::new(FakeLedger::default());
+async fn above_the_bound_of_connections_only_health_and_metrics_are_answered() {
+    let store = Arc::new(FakeStore::default());
     let config = ApiConfig {
         connections_max: 2,
         ..config()
     };
-    let api = start(config, &ledger).await;
+    let api = start(config, &store).await;
     let addr = api.local_addr();
-    ledger.set(Mood::Hangs);
+    store.set(Mood::Hangs);
     let asked: Vec<_> = (0..2)
         .map(|_| tokio::spawn(get(addr, "/api/v1/chargers")))
         .collect();
-    until("both places taken", || ledger.hanging() == 2).await;
+    until("both queries running", || store.hanging() == 2).await;
 
     for target in ["/health/live", "/health/ready", "/metrics"] {
         assert_eq!(get(addr, target).await.status, 200, "{target}");
@@ -176,7 +175,7 @@ async fn above_the_bound_of_connections_only_health_and_figures_are_answered() {
         assert_eq!(one.await.expect("no panic").status, 200);
     }
 
-    ledger.set(Mood::Well);
+    store.set(Mood::Well);
     for one in asked {
         assert_eq!(one.await.expect("no panic").status, 200);
     }
@@ -185,7 +184,7 @@ async fn above_the_bound_of_connections_only_health_and_figures_are_answered() {
 
 #[tokio::test]
 async fn a_connection_serves_many_requests_without_pauses() {
-    let api = start(config(), &Arc::new(FakeLedger::default())).await;
+    let api = start(config(), &Arc::new(FakeStore::default())).await;
     let mut client = Client::connect(api.local_addr()).await;
     let began = Instant::now();
     for _ in 0..100 {
@@ -201,20 +200,20 @@ async fn a_connection_serves_many_requests_without_pauses() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_answers_what_is_in_hand_and_closes_what_is_idle() {
-    let ledger = Arc::new(FakeLedger::default());
-    let api = start(config(), &ledger).await;
+async fn a_stop_answers_requests_in_progress_and_closes_idle_connections() {
+    let store = Arc::new(FakeStore::default());
+    let api = start(config(), &store).await;
     let addr = api.local_addr();
     let mut idle = Client::connect(addr).await;
     idle.ask("/health/live").await;
     assert_eq!(idle.answer().await.status, 200);
 
-    ledger.set(Mood::Hangs);
+    store.set(Mood::Hangs);
     let in_hand = tokio::spawn(get(addr, "/api/v1/chargers"));
-    until("the request in hand", || ledger.hanging() == 1).await;
+    until("the request in hand", || store.hanging() == 1).await;
     let stopping = tokio::spawn(api.shutdown(Duration::from_secs(20)));
     idle.closed().await;
-    ledger.set(Mood::Well);
+    store.set(Mood::Well);
     assert_eq!(in_hand.await.expect("no panic").status, 200);
     stopping.await.expect("no panic");
     let refused = tokio::net::TcpStream::connect(addr).await;
@@ -223,23 +222,23 @@ async fn a_stop_answers_what_is_in_hand_and_closes_what_is_idle() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_does_not_wait_longer_than_its_grace() {
-    let ledger = Arc::new(FakeLedger::default());
-    let api = start(config(), &ledger).await;
-    ledger.set(Mood::Hangs);
+    let store = Arc::new(FakeStore::default());
+    let api = start(config(), &store).await;
+    store.set(Mood::Hangs);
     let mut client = Client::connect(api.local_addr()).await;
     client.ask("/api/v1/chargers").await;
-    until("the request in hand", || ledger.hanging() == 1).await;
+    until("the request in hand", || store.hanging() == 1).await;
     let began = Instant::now();
     api.shutdown(Duration::from_millis(100)).await;
     assert!(began.elapsed() < Duration::from_secs(5));
     client.closed().await;
-    ledger.set(Mood::Well);
+    store.set(Mood::Well);
 }
 
 #[tokio::test]
-async fn a_start_that_cannot_be_says_why() {
+async fn a_failed_start_returns_the_reason() {
     let deps = || ApiDeps {
-        ledger: Some(Arc::new(FakeLedger::default())),
+        store: Some(Arc::new(FakeStore::default())),
         probes: Vec::new(),
         metrics: Arc::new(String::new),
         version: "1.2.3",
@@ -265,9 +264,9 @@ async fn a_start_that_cannot_be_says_why() {
 }
 
 #[tokio::test]
-async fn a_process_without_a_ledger_tells_only_how_it_is() {
+async fn a_process_without_a_store_answers_only_health_and_metrics() {
     let deps = ApiDeps {
-        ledger: None,
+        store: None,
         probes: Vec::new(),
         metrics: Arc::new(|| "wattpost_test 1\n".to_owned()),
         version: "1.2.3",

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use support::*;
 
-/// What a page may have with all that is around its items.
+/// Maximum size of a page with everything around its items.
 const PAGE_BYTES: usize = 8 * 1024 * 1024 + 1_000;
 
 fn texts<'a>(answer: &'a Value, member: &str) -> Vec<&'a str> {
@@ -49,11 +49,11 @@ async fn chargers_are_listed_filtered_and_paged() {
     let chargers: Vec<_> = (0..25)
         .map(|i| charger(&format!("CP-{i:02}"), i % 2 == 0))
         .collect();
-    let ledger = Arc::new(FakeLedger {
+    let store = Arc::new(FakeStore {
         chargers,
-        ..FakeLedger::default()
+        ..FakeStore::default()
     });
-    let api = start(config(), &ledger).await;
+    let api = start(config(), &store).await;
     let addr = api.local_addr();
 
     let all = get(addr, "/api/v1/chargers").await;
@@ -81,8 +81,8 @@ async fn chargers_are_listed_filtered_and_paged() {
 }
 
 #[tokio::test]
-async fn one_charger_is_shown_with_its_connectors_and_open_transactions() {
-    let ledger = Arc::new(FakeLedger {
+async fn one_charger_is_returned_with_its_connectors_and_open_transactions() {
+    let store = Arc::new(FakeStore {
         chargers: vec![charger("Depot@Nord 7 ü", true), charger("CP-1", false)],
         connectors: vec![connector("Depot@Nord 7 ü", 1), connector("CP-1", 2)],
         transactions: vec![
@@ -90,9 +90,9 @@ async fn one_charger_is_shown_with_its_connectors_and_open_transactions() {
             transaction("Depot@Nord 7 ü", 2, false),
             transaction("CP-1", 3, true),
         ],
-        ..FakeLedger::default()
+        ..FakeStore::default()
     });
-    let api = start(config(), &ledger).await;
+    let api = start(config(), &store).await;
     let addr = api.local_addr();
 
     // As it is spelt, in another case, with the sign, the blank and the umlaut encoded.
@@ -116,11 +116,11 @@ async fn transactions_are_filtered_paged_and_shown_alone() {
         .rev()
         .map(|i| transaction(if i % 3 == 0 { "CP-B" } else { "CP-A" }, i, i > 6))
         .collect();
-    let ledger = Arc::new(FakeLedger {
+    let store = Arc::new(FakeStore {
         transactions,
-        ..FakeLedger::default()
+        ..FakeStore::default()
     });
-    let api = start(config(), &ledger).await;
+    let api = start(config(), &store).await;
     let addr = api.local_addr();
     let count = async |filter: &str| {
         walk(addr, &format!("/api/v1/transactions{filter}"), 2, "key")
@@ -147,18 +147,18 @@ async fn transactions_are_filtered_paged_and_shown_alone() {
 }
 
 #[tokio::test]
-async fn messages_are_filtered_and_paged_and_keep_the_chargers_words() {
+async fn messages_are_filtered_and_paged_and_keep_the_chargers_bytes() {
     let mut messages: Vec<_> = (1..=650)
         .map(|seq| message(["CP-A", "CP-B"][seq as usize % 2], seq, "Heartbeat"))
         .collect();
     messages[9].action = "MeterValues".to_owned();
     messages[10].kind = RecordKind::CallResult;
     messages[11].payload = "{broken".to_owned();
-    let ledger = Arc::new(FakeLedger {
+    let store = Arc::new(FakeStore {
         messages,
-        ..FakeLedger::default()
+        ..FakeStore::default()
     });
-    let api = start(config(), &ledger).await;
+    let api = start(config(), &store).await;
     let addr = api.local_addr();
 
     let first = get(addr, "/api/v1/messages").await.json();
@@ -176,7 +176,7 @@ async fn messages_are_filtered_and_paged_and_keep_the_chargers_words() {
     );
     assert_eq!(first["items"][11]["payload"], "{broken");
 
-    // Whoever follows a gateway asks for what is behind the number up to which it has all.
+    // A client that follows a gateway asks for the records after the last number that it has.
     let gateway = "00000000-0000-0000-0000-00000000feed";
     let behind = get(
         addr,
@@ -202,7 +202,7 @@ async fn messages_are_filtered_and_paged_and_keep_the_chargers_words() {
         assert!(refused.body.contains(words), "{}", refused.body);
     }
 
-    // A limit above the steps in which the ledger is asked, one below, one equal.
+    // One limit above the number of rows per query, one below, one equal.
     for limit in [1_000, 250, 100, 99] {
         let seen = walk(addr, "/api/v1/messages", limit, "record_id").await;
         let different: HashSet<_> = seen.iter().collect();
@@ -223,7 +223,7 @@ async fn messages_are_filtered_and_paged_and_keep_the_chargers_words() {
 }
 
 #[tokio::test]
-async fn a_page_of_huge_messages_ends_early_and_nothing_is_left_out() {
+async fn a_page_of_huge_messages_ends_early_and_no_message_is_skipped() {
     let messages: Vec<_> = (1..=300)
         .map(|seq| {
             let mut row = message("CP-A", seq, "DataTransfer");
@@ -231,11 +231,11 @@ async fn a_page_of_huge_messages_ends_early_and_nothing_is_left_out() {
             row
         })
         .collect();
-    let ledger = Arc::new(FakeLedger {
+    let store = Arc::new(FakeStore {
         messages,
-        ..FakeLedger::default()
+        ..FakeStore::default()
     });
-    let api = start(config(), &ledger).await;
+    let api = start(config(), &store).await;
     let first = get(api.local_addr(), "/api/v1/messages?limit=300").await;
     assert!(first.body.len() < PAGE_BYTES, "{} bytes", first.body.len());
     assert_eq!(texts(&first.json(), "record_id").len(), 83);
@@ -244,9 +244,9 @@ async fn a_page_of_huge_messages_ends_early_and_nothing_is_left_out() {
 }
 
 #[tokio::test]
-async fn every_list_keeps_the_bound_on_bytes_whatever_chargers_say() {
+async fn every_list_keeps_the_bound_on_bytes_whatever_chargers_send() {
     let huge = || "x".repeat(900_000);
-    let ledger = Arc::new(FakeLedger {
+    let store = Arc::new(FakeStore {
         chargers: (10..40)
             .map(|i| {
                 let mut row = charger(&format!("CP-{i}"), true);
@@ -275,7 +275,7 @@ async fn every_list_keeps_the_bound_on_bytes_whatever_chargers_say() {
         messages: (1..=30)
             .map(|seq| {
                 let mut row = message("CP-10", seq, "DataTransfer");
-                // No JSON, so a text, in which each of these is six bytes: 600 kB.
+                // Not JSON, therefore a text in which each of these characters takes six bytes: 600 kB.
                 row.payload = "\u{1}".repeat(100_000);
                 row
             })
@@ -287,9 +287,9 @@ async fn every_list_keeps_the_bound_on_bytes_whatever_chargers_say() {
                 row
             })
             .collect(),
-        ..FakeLedger::default()
+        ..FakeStore::default()
     });
-    let api = start(config(), &ledger).await;
+    let api = start(config(), &store).await;
     let addr = api.local_addr();
     for (list, member) in [
         ("chargers", "charger_id"),
@@ -305,7 +305,7 @@ async fn every_list_keeps_the_bound_on_bytes_whatever_chargers_say() {
         assert_eq!((seen.len(), different.len()), (30, 30), "{list}");
     }
 
-    // In overviews long texts are cut, so that rows stay rows.
+    // Lists truncate long texts.
     let cut = format!("{}…", "x".repeat(1_000));
     let chargers = get(addr, "/api/v1/chargers").await.json();
     assert_eq!(chargers["items"][0]["boot"]["vendor"], cut);
@@ -321,11 +321,11 @@ async fn every_list_keeps_the_bound_on_bytes_whatever_chargers_say() {
 
 #[tokio::test]
 async fn dead_letters_are_listed_with_their_reason() {
-    let ledger = Arc::new(FakeLedger {
+    let store = Arc::new(FakeStore {
         dead_letters: (1..=5).map(dead_letter).collect(),
-        ..FakeLedger::default()
+        ..FakeStore::default()
     });
-    let api = start(config(), &ledger).await;
+    let api = start(config(), &store).await;
     let page = get(api.local_addr(), "/api/v1/dead-letters").await.json();
     assert_eq!(
         page["items"][0]["reason"],

@@ -170,7 +170,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             ..settings.http.clone()
         },
         api::ApiDeps {
-            ledger: roles.has_api().then(|| Arc::clone(&database) as _),
+            store: roles.has_api().then(|| Arc::clone(&database) as _),
             probes,
             metrics: Arc::new(move || {
                 if let Some(journal) = &journal {

@@ -1,4 +1,4 @@
-//! What the tests of the HTTP side share: a client that speaks bytes, and a ledger in memory.
+//! Shared by the API's tests: an HTTP client that works on bytes, and a store in memory.
 
 #![allow(
     dead_code,
@@ -7,11 +7,11 @@
 )]
 
 mod client;
-mod ledger;
+mod store;
 
 pub(crate) use client::{Answer, Client, get, request};
-pub(crate) use ledger::{
-    FakeLedger, Mood, START, charger, connector, dead_letter, message, transaction,
+pub(crate) use store::{
+    FakeStore, Mood, START, charger, connector, dead_letter, message, transaction,
 };
 
 use api::{Api, ApiConfig, ApiDeps};
@@ -28,19 +28,19 @@ pub(crate) fn config() -> ApiConfig {
     }
 }
 
-/// An API over `ledger`, always healthy.
-pub(crate) async fn start(config: ApiConfig, ledger: &Arc<FakeLedger>) -> Api {
-    start_with(config, ledger, Vec::new()).await
+/// An API over `store`, always healthy.
+pub(crate) async fn start(config: ApiConfig, store: &Arc<FakeStore>) -> Api {
+    start_with(config, store, Vec::new()).await
 }
 
-/// An API over `ledger` with probes.
+/// An API over `store` with probes.
 pub(crate) async fn start_with(
     config: ApiConfig,
-    ledger: &Arc<FakeLedger>,
+    store: &Arc<FakeStore>,
     probes: Vec<Arc<dyn HealthProbe>>,
 ) -> Api {
     let deps = ApiDeps {
-        ledger: Some(Arc::clone(ledger) as _),
+        store: Some(Arc::clone(store) as _),
         probes,
         metrics: Arc::new(|| "# TYPE wattpost_test gauge\nwattpost_test 1\n".to_owned()),
         version: "1.2.3",
@@ -48,7 +48,7 @@ pub(crate) async fn start_with(
     Api::start(config, deps).await.expect("the API starts")
 }
 
-/// A probe whose words can be changed.
+/// A probe whose result can be changed.
 pub(crate) struct FakeProbe(pub(crate) Mutex<Vec<Health>>);
 
 impl HealthProbe for FakeProbe {

@@ -1,17 +1,16 @@
-//! What a charger says of itself may be of any length: a vendor's name of a megabyte is taken in and
-//! kept. In an overview it would only be in the way, so long texts are shown cut; the messages, which
-//! they were taken from, have them whole.
+//! Truncates long texts in lists. A charger may send a vendor name of a megabyte, and it is stored. The messages
+//! endpoint returns the full text.
 
 use central::model::{ChargerView, ConnectorView, TransactionView};
 
-/// Longer texts are cut, in bytes. Far above what OCPP allows for any of them.
+/// Longer texts are truncated, in bytes. Far above OCPP's limits for any of them.
 const TEXT_BYTES_MAX: usize = 1_000;
 
-/// Cuts the texts of a charger that are not our own.
+/// Truncates the texts of a charger that the charger sent.
 pub(crate) fn charger(row: &mut ChargerView) {
-    cut_all([&mut row.firmware_status, &mut row.disconnect_reason]);
+    truncate_all([&mut row.firmware_status, &mut row.disconnect_reason]);
     if let Some(boot) = &mut row.boot {
-        cut_all([
+        truncate_all([
             &mut boot.vendor,
             &mut boot.model,
             &mut boot.serial,
@@ -25,9 +24,9 @@ pub(crate) fn charger(row: &mut ChargerView) {
     }
 }
 
-/// Cuts the texts of a connector.
+/// Truncates the texts of a connector.
 pub(crate) fn connector(row: &mut ConnectorView) {
-    cut_all([
+    truncate_all([
         &mut row.status,
         &mut row.error_code,
         &mut row.info,
@@ -35,10 +34,10 @@ pub(crate) fn connector(row: &mut ConnectorView) {
     ]);
 }
 
-/// Cuts the texts of a transaction.
+/// Truncates the texts of a transaction.
 pub(crate) fn transaction(row: &mut TransactionView) {
-    cut(&mut row.transaction_id);
-    cut_all([
+    truncate(&mut row.transaction_id);
+    truncate_all([
         &mut row.id_token,
         &mut row.token_type,
         &mut row.verdict,
@@ -47,11 +46,11 @@ pub(crate) fn transaction(row: &mut TransactionView) {
     ]);
 }
 
-fn cut_all<const N: usize>(texts: [&mut Option<String>; N]) {
-    texts.into_iter().flatten().for_each(cut);
+fn truncate_all<const N: usize>(texts: [&mut Option<String>; N]) {
+    texts.into_iter().flatten().for_each(truncate);
 }
 
-fn cut(text: &mut String) {
+fn truncate(text: &mut String) {
     if text.len() > TEXT_BYTES_MAX {
         text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
         text.push('…');
@@ -61,10 +60,10 @@ fn cut(text: &mut String) {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn only_a_text_that_is_too_long_is_cut_and_never_within_a_character() {
+    fn only_a_long_text_is_truncated_and_never_within_a_character() {
         let cut = |text: String| {
             let mut text = text;
-            super::cut(&mut text);
+            super::truncate(&mut text);
             text
         };
         assert_eq!(cut("x".repeat(1_000)), "x".repeat(1_000));

@@ -1,4 +1,4 @@
-//! A ledger in memory that can be made to refuse, hang or fail.
+//! A store in memory that can be made to refuse, hang or fail.
 
 use central::model::{ChargerView, ConnectorView, TransactionView};
 use central::ports::Unavailable;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: i64 = 1_767_225_600_000;
 
-/// How the ledger answers.
+/// How the store answers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Mood {
     #[default]
@@ -27,7 +27,7 @@ pub(crate) enum Mood {
 
 /// Rows in the order in which they are listed.
 #[derive(Default)]
-pub(crate) struct FakeLedger {
+pub(crate) struct FakeStore {
     pub(crate) chargers: Vec<ChargerView>,
     pub(crate) connectors: Vec<ConnectorView>,
     pub(crate) transactions: Vec<TransactionView>,
@@ -37,7 +37,7 @@ pub(crate) struct FakeLedger {
     pub(crate) changed: Condvar,
 }
 
-impl FakeLedger {
+impl FakeStore {
     pub(crate) fn set(&self, mood: Mood) {
         self.mood.lock().expect("not poisoned").0 = mood;
         self.changed.notify_all();
@@ -79,7 +79,7 @@ impl FakeLedger {
                 let index = places().position(|place| place == after);
                 match (index, &after, places().next()) {
                     (Some(index), ..) => 1 + index,
-                    // Chargers are sought by name, so the place need not be a row's.
+                    // Chargers are selected by name, so the position need not be that of a row.
                     (None, Place::Charger(key), Some(Place::Charger(_))) => places()
                         .filter(|place| matches!(place, Place::Charger(row) if row <= key))
                         .count(),
@@ -100,7 +100,7 @@ impl FakeLedger {
     }
 }
 
-impl QueryStore for FakeLedger {
+impl QueryStore for FakeStore {
     fn chargers(
         &self,
         filter: &ChargerFilter,

@@ -1,25 +1,25 @@
-//! When all places for connections are taken, by whomever, the one who asks whether the process lives
-//! must still be answered, or a watchdog would kill a process that serves its chargers well. So there
-//! is a reserve of further connections, which may ask for health and figures only. Nobody can hold the
-//! reserve either: when it is full too, a newcomer takes the place of the one that is there longest.
+//! Connections reserved for health checks. When all ordinary connections are in use, health requests must still
+//! be answered, or a watchdog would kill a process that serves its chargers well. The reserved connections may
+//! request health and metrics only. No client can occupy them all: when they are in use too, a new connection
+//! replaces the oldest one.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-/// Connections in the reserve.
+/// Number of reserved connections.
 pub(crate) const RESERVE_MAX: usize = 64;
-/// For so long a connection in the reserve is never ended for a newcomer. Enough for one request whose
-/// bytes are there already; with [`RESERVE_MAX`] it says how many newcomers a second get in.
+/// Minimum lifetime of a reserved connection before a new one may replace it. Enough for one request whose bytes
+/// have arrived; together with [`RESERVE_MAX`] it bounds the new connections per second.
 const STAY_MIN: Duration = Duration::from_millis(100);
 
-/// The connections in the reserve, oldest first.
+/// The reserved connections, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Reserve(VecDeque<(Instant, JoinHandle<()>)>);
+pub(crate) struct HealthReserve(VecDeque<(Instant, JoinHandle<()>)>);
 
-impl Reserve {
-    /// Waits until there is room for one more, ending the oldest if need be: 100 ms at most.
+impl HealthReserve {
+    /// Waits until one more connection fits, closing the oldest if needed: 100 ms at most.
     pub(crate) async fn make_room(&mut self) {
         if self.0.len() >= RESERVE_MAX {
             self.0.retain(|(_, task)| !task.is_finished());
@@ -30,13 +30,13 @@ impl Reserve {
             }
             if let Some((_, oldest)) = self.0.pop_front() {
                 oldest.abort();
-                // Gone before another comes, so that there are never more than the bound.
+                // Awaited, so that the limit is never exceeded.
                 drop(oldest.await);
             }
         }
     }
 
-    /// Takes a connection's task in.
+    /// Adds a connection's task.
     pub(crate) fn hold(&mut self, task: JoinHandle<()>) {
         self.0.push_back((Instant::now(), task));
     }
@@ -48,8 +48,8 @@ mod tests {
     use std::future::pending;
 
     #[tokio::test(start_paused = true)]
-    async fn a_newcomer_ends_the_oldest_and_only_when_there_is_no_room() {
-        let mut reserve = Reserve::default();
+    async fn a_new_connection_replaces_the_oldest_only_when_all_are_in_use() {
+        let mut reserve = HealthReserve::default();
         let began = Instant::now();
         let mut ends = Vec::new();
         for _ in 0..RESERVE_MAX + 2 {
@@ -65,8 +65,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_has_ended_gives_its_place_at_once() {
-        let mut reserve = Reserve::default();
+    async fn an_ended_connection_is_replaced_at_once() {
+        let mut reserve = HealthReserve::default();
         let began = Instant::now();
         for _ in 0..10 * RESERVE_MAX {
             reserve.make_room().await;

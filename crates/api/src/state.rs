@@ -1,6 +1,5 @@
-//! What all handlers share, and the one way to ask the ledger: on a blocking thread, few at once, with
-//! a deadline. However slow the database is and however many ask, the process keeps its threads for
-//! the chargers.
+//! The state shared by all handlers. It runs queries on blocking threads, with a limit on their number and a
+//! timeout, so that a slow database or many requests cannot take the threads that the chargers need.
 
 use crate::ApiDeps;
 use crate::config::ApiConfig;
@@ -17,8 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
-pub(crate) struct Desk {
-    ledger: Option<Arc<dyn QueryStore>>,
+pub(crate) struct AppState {
+    store: Option<Arc<dyn QueryStore>>,
     pub(crate) probes: Vec<Arc<dyn HealthProbe>>,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) version: &'static str,
@@ -26,10 +25,10 @@ pub(crate) struct Desk {
     timeout: Duration,
 }
 
-impl Desk {
+impl AppState {
     pub(crate) fn new(config: &ApiConfig, deps: ApiDeps) -> Self {
         Self {
-            ledger: deps.ledger,
+            store: deps.store,
             probes: deps.probes,
             metrics: deps.metrics,
             version: deps.version,
@@ -38,37 +37,36 @@ impl Desk {
         }
     }
 
-    /// Asks the ledger and writes what it says as JSON, both on a blocking thread: a large page is as
-    /// much work to write as to read.
+    /// Runs a query and serializes its result as JSON, both on a blocking thread: serializing a large page takes
+    /// as long as reading it.
     pub(crate) async fn answer<T, F>(&self, question: F) -> Result<Response, ApiError>
     where
         T: Serialize,
         F: FnOnce(&dyn QueryStore) -> Result<T, ApiError> + Send + 'static,
     {
-        self.answer_json(move |ledger| question(ledger).and_then(|answer| written(&answer)))
+        self.answer_json(move |store| question(store).and_then(|answer| to_json(&answer)))
             .await
     }
 
-    /// Asks the ledger a question whose answer comes written as JSON.
+    /// Runs a query whose result is JSON already.
     ///
-    /// A call that is given up at the deadline keeps its place until it really ends, because its
-    /// thread does too.
+    /// A query that exceeds the timeout keeps its permit until it ends, because its thread is still in use.
     pub(crate) async fn answer_json<F>(&self, question: F) -> Result<Response, ApiError>
     where
         F: FnOnce(&dyn QueryStore) -> Result<Vec<u8>, ApiError> + Send + 'static,
     {
         let deadline = Instant::now() + self.timeout;
-        let place = timeout_at(deadline, Arc::clone(&self.calls).acquire_owned());
-        let Ok(place) = place.await else {
+        let permit = timeout_at(deadline, Arc::clone(&self.calls).acquire_owned());
+        let Ok(permit) = permit.await else {
             metrics::counter!("wattpost_api_ledger_busy_total").increment(1);
             return Err(ApiError::busy(self.timeout));
         };
-        let place = place.map_err(|_| ApiError::internal())?;
-        // Without a ledger there is no route that leads here.
-        let ledger = self.ledger.clone().ok_or_else(ApiError::internal)?;
+        let permit = permit.map_err(|_| ApiError::internal())?;
+        // Without a store no route leads here.
+        let store = self.store.clone().ok_or_else(ApiError::internal)?;
         let call = tokio::task::spawn_blocking(move || {
-            let answer = question(&*ledger);
-            drop(place);
+            let answer = question(&*store);
+            drop(permit);
             answer
         });
         let Ok(ended) = timeout_at(deadline, call).await else {
@@ -76,7 +74,7 @@ impl Desk {
             return Err(ApiError::slow(self.timeout));
         };
         let json = ended.map_err(|panic| {
-            error!(%panic, "failed to ask the ledger");
+            error!(%panic, "a query panicked");
             ApiError::internal()
         })??;
         let mut response = Response::new(Body::from(json));
@@ -88,9 +86,9 @@ impl Desk {
     }
 }
 
-fn written<T: Serialize>(answer: &T) -> Result<Vec<u8>, ApiError> {
+fn to_json<T: Serialize>(answer: &T) -> Result<Vec<u8>, ApiError> {
     serde_json::to_vec(answer).map_err(|error| {
-        error!(%error, "failed to write an answer as JSON");
+        error!(%error, "failed to serialize an answer as JSON");
         ApiError::internal()
     })
 }

@@ -1,6 +1,6 @@
-//! A client that asks and then does not read must not hold a page of messages in memory for ever.
-//! hyper bounds how long a request's head may take, nothing bounds how long our bytes may lie
-//! unread; this does.
+//! A write timeout for connections. A client that does not read its answer would otherwise hold a page of
+//! messages in memory for ever. hyper limits the time for a request's head, but not the time that written bytes
+//! stay unread.
 
 use std::future::Future;
 use std::io;
@@ -10,38 +10,38 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A stream whose writing fails with [`io::ErrorKind::TimedOut`] when the other side takes nothing
-/// for as long as `patience`. Reading is passed through.
-pub(crate) struct WriteStall<S> {
+/// A stream whose writes fail with [`io::ErrorKind::TimedOut`] when the peer accepts no bytes for `timeout`.
+/// Reads are passed through.
+pub(crate) struct WriteTimeout<S> {
     stream: S,
-    patience: Duration,
+    timeout: Duration,
     deadline: Pin<Box<Sleep>>,
     waiting: bool,
 }
 
-impl<S> WriteStall<S> {
-    pub(crate) fn new(stream: S, patience: Duration) -> Self {
+impl<S> WriteTimeout<S> {
+    pub(crate) fn new(stream: S, timeout: Duration) -> Self {
         Self {
             stream,
-            patience,
-            deadline: Box::pin(sleep(patience)),
+            timeout,
+            deadline: Box::pin(sleep(timeout)),
             waiting: false,
         }
     }
 
-    /// Passes on what the stream said; turns waiting that lasts too long into an error.
+    /// Passes on the result of a write; a write that is pending for too long becomes an error.
     fn bounded<T>(
         &mut self,
-        said: Poll<io::Result<T>>,
+        result: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        if said.is_ready() {
+        if result.is_ready() {
             self.waiting = false;
-            return said;
+            return result;
         }
         if !self.waiting {
             self.waiting = true;
-            self.deadline.as_mut().reset(Instant::now() + self.patience);
+            self.deadline.as_mut().reset(Instant::now() + self.timeout);
         }
         match self.deadline.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::Error::new(
@@ -53,7 +53,7 @@ impl<S> WriteStall<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for WriteStall<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -63,14 +63,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for WriteStall<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for WriteStall<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let said = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.bounded(said, cx)
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bounded(result, cx)
     }
 
     fn poll_write_vectored(
@@ -78,8 +78,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteStall<S> {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let said = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.bounded(said, cx)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.bounded(result, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -87,12 +87,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteStall<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let said = Pin::new(&mut self.stream).poll_flush(cx);
-        self.bounded(said, cx)
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.bounded(result, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let said = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.bounded(said, cx)
+        let result = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.bounded(result, cx)
     }
 }
