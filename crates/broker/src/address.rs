@@ -1,18 +1,17 @@
-//! `broker.url`, taken apart: one node or several, with everything that can be wrong with a URL said in
-//! a sentence.
+//! Parses `broker.url`: one node or several, with one sentence for each kind of invalid URL.
 
 use crate::Config;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use std::fmt;
 
-/// One node of RabbitMQ and how to enter.
+/// The address and the credentials of one RabbitMQ node.
 #[derive(Debug, Clone)]
 pub(crate) struct Address {
     pub(crate) uri: AMQPUri,
 }
 
 impl Address {
-    /// Every node of `broker.url`, in the order in which they stand there.
+    /// Every node of `broker.url`, in its order.
     pub(crate) fn all(config: &Config) -> Result<Vec<Self>, String> {
         let addresses = config
             .url
@@ -24,7 +23,7 @@ impl Address {
 
     fn parse(url: &str, config: &Config) -> Result<Self, String> {
         const RIGHT: &str = "write amqp://USER:PASSWORD@HOST:PORT/VHOST or amqps://…";
-        // The URL is not repeated: there is a password in it.
+        // The URL is not repeated in errors, because it contains a password.
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(format!("broker.url is not a URL; {RIGHT}"));
         };
@@ -51,7 +50,7 @@ impl Address {
             uri.authority.host = v6.to_owned();
         }
         if uri.vhost.is_empty() {
-            // `amqp://host/` would mean a virtual host without a name, which nobody has.
+            // `amqp://host/` would select a virtual host with an empty name, which hardly exists.
             uri.vhost = "/".into();
         }
         uri.query.heartbeat = Some(config.heartbeat_s);
@@ -98,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn several_nodes_are_read_in_their_order() {
+    fn several_nodes_are_parsed_in_order() {
         let nodes = all("amqp://u:p%40@a/v, amqps://b:1234,amqp://[::1]:7/").unwrap();
         let shown: Vec<String> = nodes.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["a:5672", "b:1234", "::1:7"]);
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_url_is_told_in_a_sentence_without_its_password() {
+    fn a_bad_url_is_reported_without_its_password() {
         for url in [
             "",
             "localhost:5672",

@@ -1,5 +1,6 @@
-//! Cluster events between processes: a fanout exchange, and a queue of its own for whoever listens, gone with its
-//! connection. Nothing durable depends on it, so nothing here is confirmed, repeated or waited for.
+//! Cluster events between processes: a fanout exchange, and an exclusive queue for each subscriber that is
+//! deleted with its connection. Nothing durable depends on events, so they are not confirmed, repeated or
+//! awaited.
 
 use crate::link::{Session, Shared, State};
 use crate::topology::ANNOUNCEMENTS;
@@ -15,47 +16,47 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-type Hear = Box<dyn Fn(ClusterEvent) + Send + Sync>;
+type OnEvent = Box<dyn Fn(ClusterEvent) + Send + Sync>;
 
-/// What a broker says and hears.
+/// Publishes and receives cluster events.
 pub(crate) struct Announcer {
-    /// Marks what we say, so that we do not hear ourselves.
-    ourselves: String,
-    listeners: Mutex<Vec<Arc<Hear>>>,
+    /// The app id of our messages, by which a process ignores its own events.
+    app_id: String,
+    listeners: Mutex<Vec<Arc<OnEvent>>>,
     first_listener: Notify,
-    /// Where to say it, while connected.
+    /// The channel to publish on, while connected.
     channel: Mutex<Option<Channel>>,
 }
 
 impl Announcer {
     pub(crate) fn new() -> Self {
         Self {
-            ourselves: Uuid::new_v4().to_string(),
+            app_id: Uuid::new_v4().to_string(),
             listeners: Mutex::default(),
             first_listener: Notify::new(),
             channel: Mutex::default(),
         }
     }
 
-    pub(crate) fn subscribe(&self, hear: Hear) {
-        self.listeners().push(Arc::new(hear));
+    pub(crate) fn subscribe(&self, handle: OnEvent) {
+        self.listeners().push(Arc::new(handle));
         self.first_listener.notify_one();
     }
 
-    /// Hands the news to the library, which sends it in its own time.
-    pub(crate) fn publish(&self, state: &State, news: &ClusterEvent) {
+    /// Passes the event to the client library, which sends it in the background.
+    pub(crate) fn publish(&self, state: &State, event: &ClusterEvent) {
         if !matches!(state, State::Up(_)) {
             return;
         }
         let channel = self.channel().clone();
-        let (Some(channel), Ok(message)) = (channel, serde_json::to_vec(news)) else {
+        let (Some(channel), Ok(message)) = (channel, serde_json::to_vec(event)) else {
             return;
         };
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
-            .with_app_id(self.ourselves.as_str().into());
+            .with_app_id(self.app_id.as_str().into());
         let options = BasicPublishOptions::default();
-        // One poll is all that it takes to put it in line.
+        // One poll is enough to queue the frames.
         let _ = channel
             .basic_publish(
                 ANNOUNCEMENTS.into(),
@@ -67,25 +68,25 @@ impl Announcer {
             .now_or_never();
     }
 
-    fn hear(&self, delivery: &Delivery) {
+    fn handle(&self, delivery: &Delivery) {
         let from = delivery.properties.app_id();
         if from
             .as_ref()
-            .is_some_and(|from| from.as_str() == self.ourselves)
+            .is_some_and(|from| from.as_str() == self.app_id)
         {
             return;
         }
-        let Ok(news) = serde_json::from_slice::<ClusterEvent>(&delivery.data) else {
-            tracing::debug!("news of a sort that is not known here");
+        let Ok(event) = serde_json::from_slice::<ClusterEvent>(&delivery.data) else {
+            tracing::debug!("ignored an unknown cluster event");
             return;
         };
         let listeners = self.listeners().clone();
-        for hear in listeners {
-            hear(news.clone());
+        for handle in listeners {
+            handle(event.clone());
         }
     }
 
-    fn listeners(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Hear>>> {
+    fn listeners(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OnEvent>>> {
         self.listeners
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -96,16 +97,16 @@ impl Announcer {
     }
 }
 
-/// Speaks and listens on this connection until it is given up.
+/// Publishes and consumes events on this connection until it fails.
 pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
     let announcer = &shared.announcer;
-    if let Err(error) = converse(announcer, &session).await {
-        session.fail(format!("no news can be exchanged: {error}"));
+    if let Err(error) = run_channel(announcer, &session).await {
+        session.fail(format!("cluster events failed: {error}"));
     }
     *announcer.channel() = None;
 }
 
-async fn converse(announcer: &Announcer, session: &Session) -> lapin::Result<()> {
+async fn run_channel(announcer: &Announcer, session: &Session) -> lapin::Result<()> {
     let channel = session.wire.connection.create_channel().await?;
     *announcer.channel() = Some(channel.clone());
     while announcer.listeners().is_empty() {
@@ -136,7 +137,7 @@ async fn converse(announcer: &Announcer, session: &Session) -> lapin::Result<()>
         exclusive: true,
         ..BasicConsumeOptions::default()
     };
-    let mut news = channel
+    let mut deliveries = channel
         .basic_consume(
             queue.name().clone(),
             "".into(),
@@ -144,12 +145,12 @@ async fn converse(announcer: &Announcer, session: &Session) -> lapin::Result<()>
             FieldTable::default(),
         )
         .await?;
-    while let Some(delivery) = news.next().await {
-        announcer.hear(&delivery?);
+    while let Some(delivery) = deliveries.next().await {
+        announcer.handle(&delivery?);
     }
     Err(lapin::ErrorKind::InvalidChannelState(
         lapin::ChannelState::Closed,
-        "the queue of news has gone",
+        "the queue of cluster events was deleted",
     )
     .into())
 }

@@ -1,5 +1,4 @@
-//! Tells a person what is wrong with the settings of RabbitMQ, in one sentence that names the key and
-//! the cure.
+//! Diagnoses the RabbitMQ settings for the operator, in one sentence with the key and the remedy.
 
 use crate::Config;
 use crate::address::Address;
@@ -8,53 +7,53 @@ use crate::link::within;
 use crate::topology::{self, DEAD};
 use std::time::Duration;
 
-/// What a user must be allowed to configure, write and read: ours, and the queue of news, which
-/// RabbitMQ names.
+/// The permissions that a user needs to configure, write and read: Wattpost's names, and the queue of cluster
+/// events, which RabbitMQ names.
 const NAMES: &str = r"^(wattpost\..*|amq\.gen.*)$";
 
-/// For the entrance to one node of several.
+/// Connect timeout for one of several nodes.
 const ONE_OF_SEVERAL: Duration = Duration::from_secs(2);
 
-/// What [`crate::Broker::check`] found when all is well.
+/// The result of a successful [`crate::Broker::check`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Host and port that answered.
     pub node: String,
-    /// Records that wait, in all partitions together.
+    /// Messages ready in all partitions together.
     pub waiting_records: u64,
-    /// Records among the dead.
+    /// Messages in the dead-letter queue.
     pub dead_records: u64,
-    /// Partitions that nobody consumes now.
+    /// Partitions without a consumer.
     pub partitions_without_consumer: u16,
 }
 
-/// Why the road cannot be used: one sentence with the key, what is wrong and the cure.
+/// Why RabbitMQ cannot be used: one sentence with the key, the error and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
 pub struct CheckError {
-    /// Which sort of trouble.
+    /// The kind of error.
     pub kind: CheckErrorKind,
-    /// For people.
+    /// The sentence for the operator.
     pub sentence: String,
 }
 
-/// Sorts of trouble with RabbitMQ.
+/// Kinds of errors with RabbitMQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CheckErrorKind {
-    /// A setting is wrong by itself.
+    /// A setting is invalid by itself.
     Setting,
-    /// Nobody answers at host and port, or what answers is no RabbitMQ.
+    /// Nothing listens at host and port, or it is not RabbitMQ.
     Unreachable,
-    /// The other side's certificate is not accepted.
+    /// The server's certificate is not accepted.
     Certificate,
     /// User or password is wrong.
     Credentials,
-    /// There is no such virtual host.
+    /// The virtual host does not exist.
     VirtualHost,
-    /// The user may not use the virtual host, or may not do there what is needed.
+    /// The user has no access to the virtual host, or lacks a permission there.
     Permission,
-    /// A queue or an exchange is there already with other properties.
+    /// A queue or an exchange exists already with other properties.
     Mismatch,
     /// Anything else.
     Other,
@@ -69,7 +68,7 @@ pub(crate) async fn check(config: &Config) -> Result<Report, CheckError> {
     config.check().map_err(setting)?;
     let nodes = Address::all(config).map_err(setting)?;
     let mut first: Option<CheckError> = None;
-    // One that swallows everything must not hide what another says.
+    // A silent node must not hide another node's answer.
     let limit = match nodes.len() {
         1 => config.connect_timeout(),
         _ => config.connect_timeout().min(ONE_OF_SEVERAL),
@@ -77,7 +76,7 @@ pub(crate) async fn check(config: &Config) -> Result<Report, CheckError> {
     for node in &nodes {
         let looked = async {
             let wire = within(limit, dial(node, config, "check")).await?;
-            within(config.connect_timeout(), look(wire, node, config)).await
+            within(config.connect_timeout(), inspect(wire, node, config)).await
         };
         let error = match looked.await {
             Ok(report) => return Ok(report),
@@ -91,7 +90,7 @@ pub(crate) async fn check(config: &Config) -> Result<Report, CheckError> {
     Err(first.unwrap_or_else(|| setting("broker.url names no host".into())))
 }
 
-async fn look(wire: Wire, node: &Address, config: &Config) -> Result<Report, DialError> {
+async fn inspect(wire: Wire, node: &Address, config: &Config) -> Result<Report, DialError> {
     let failed = |error: lapin::Error| DialError::of(Step::Declare, &error);
     topology::declare(&wire.connection, config)
         .await
@@ -111,7 +110,7 @@ async fn look(wire: Wire, node: &Address, config: &Config) -> Result<Report, Dia
     }
     let dead = topology::depth(&channel, DEAD).await.map_err(failed)?;
     report.dead_records = dead.messages;
-    // It was looked at; whether it ends well tells nothing more.
+    // The check is done; an error while closing adds nothing.
     let _ = wire.connection.close(200, "OK".into()).await;
     Ok(report)
 }
@@ -167,7 +166,7 @@ fn explain(error: &DialError, node: &Address, config: &Config) -> CheckError {
         (Step::Declare, Some(406)) => (CheckErrorKind::Mismatch, mismatch(detail, vhost, config)),
         _ => (
             CheckErrorKind::Other,
-            format!("broker.url: RabbitMQ at {node} refuses ({detail}); look into its log"),
+            format!("broker.url: RabbitMQ at {node} refuses ({detail}); see its log"),
         ),
     };
     CheckError { kind, sentence }

@@ -1,10 +1,10 @@
-//! What an operator may set about RabbitMQ: section `[broker]`.
+//! The operator's RabbitMQ settings: section `[broker]`.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Settings of the road over RabbitMQ. The same in every process that uses it.
+/// Settings of the RabbitMQ connection. The same in every process that uses it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -67,10 +67,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether the settings make sense by themselves; asks nobody.
+    /// Validates the settings; makes no connection.
     ///
     /// # Errors
-    /// One sentence that names the key, its value and what would be right.
+    /// One sentence with the key, its value and the permitted values.
     pub fn check(&self) -> Result<(), String> {
         within("partitions", self.partitions, 1, 256)?;
         within(

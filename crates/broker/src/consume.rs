@@ -1,9 +1,9 @@
-//! Records in: one channel with a consumer on every queue, read in the order in which RabbitMQ sent, so
+//! Consumes records: one channel with a consumer on every queue, read in the order in which RabbitMQ sent, so
 //! that one acknowledgement covers a whole batch.
 //!
-//! RabbitMQ numbers what it sends on a channel; the library sorts it by consumer. Acknowledging "all up
-//! to n" is right only when everything up to n has been taken, so the deliveries are put back in their
-//! order first.
+//! RabbitMQ numbers the deliveries of a channel; the client library sorts them by consumer. Acknowledging with
+//! `multiple` is right only when all earlier deliveries have been taken, so the deliveries are first put back in
+//! their order.
 
 use crate::envelope::{self, Decoded};
 use crate::link::{Session, Shared, away};
@@ -27,12 +27,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// While a batch is being filled we sleep this long and take what has come, and are not woken for each.
+/// Polling interval while a batch is being filled, instead of one wake-up per delivery.
 const NAP: Duration = Duration::from_millis(1);
-/// A queue of a partition beyond the setting is looked for up to here.
+/// Queues of partitions beyond the setting are looked up as far as this number.
 const PARTITIONS_MAX: u16 = 256;
 
-/// Begins to consume.
+/// Starts the consumers.
 pub(crate) async fn subscribe(
     shared: &Shared,
     session: Arc<Session>,
@@ -51,7 +51,7 @@ pub(crate) async fn subscribe(
             Err(away(detail))
         }
         Err(_) => {
-            session.fail("no answer to the wish to consume");
+            session.fail("no answer to basic.consume");
             Err(session.why())
         }
     }
@@ -92,8 +92,8 @@ async fn open(shared: &Shared, session: &Arc<Session>) -> Result<Deliveries, Una
             from_the_dead,
         });
     }
-    // Answers stand behind what RabbitMQ sends ahead from the queues before, on a narrow link for
-    // minutes. So the first delivery is answer enough; the other answers are read as they come.
+    // An answer comes after the messages that RabbitMQ prefetches from the earlier queues, on a slow link
+    // minutes later. So the first delivery is enough; the other answers are read as they arrive.
     poll_fn(|cx| match deliveries.gather(cx) {
         Ok(()) if deliveries.is_open() => Poll::Ready(Ok(())),
         Ok(()) => Poll::Pending,
@@ -103,7 +103,7 @@ async fn open(shared: &Shared, session: &Arc<Session>) -> Result<Deliveries, Una
     Ok(deliveries)
 }
 
-/// Asks to consume a queue. The question is on its way when this returns.
+/// Sends basic.consume for a queue. The frame is queued when this returns.
 fn ask(channel: Channel, queue: String) -> Asked {
     let mut asked: Asked = Box::pin(async move {
         let name = queue.as_str();
@@ -112,16 +112,16 @@ fn ask(channel: Channel, queue: String) -> Asked {
             .basic_consume(name.into(), name.into(), options, FieldTable::default())
             .await
     });
-    // The first poll is what puts the frame in line, without waiting.
+    // The first poll queues the frame without waiting.
     match asked.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Pending => asked,
         Poll::Ready(early) => Box::pin(std::future::ready(early)),
     }
 }
 
-/// Queues of partitions beyond the setting, left from when it was greater: they are emptied too.
+/// Queues of partitions beyond the setting, left from when it was greater: they are consumed too.
 async fn beyond(session: &Session, partitions: u16) -> lapin::Result<Vec<String>> {
-    // Asking for one that is not there ends the channel.
+    // A passive declaration of a missing queue closes the channel.
     let channel = session.wire.connection.create_channel().await?;
     let mut queues = Vec::new();
     for partition in partitions..PARTITIONS_MAX {
@@ -169,11 +169,11 @@ struct Deliveries {
     channel: Channel,
     consumers: Vec<Reading>,
     confirm_timeout: Duration,
-    /// The number of the delivery that `waiting` begins with.
+    /// The delivery tag of the first element of `waiting`.
     first: u64,
-    /// Deliveries in RabbitMQ's order, with gaps where one has not been read from the library yet.
+    /// Deliveries in RabbitMQ's order, with gaps for those not yet read from the library.
     waiting: VecDeque<Option<Waiting>>,
-    /// What was taken and not handed out yet; kept here so that a dropped `collect` loses nothing.
+    /// Deliveries taken but not yet returned; kept here so that a dropped `collect` loses nothing.
     batch: Batch,
     figures: Figures,
 }
@@ -184,18 +184,18 @@ struct Waiting {
 }
 
 fn empty() -> Batch {
-    // Of many gateways: every record brings its own id.
+    // Of many gateways: every record has its own id.
     Batch::new(GatewayId(Uuid::nil()))
 }
 
 impl Deliveries {
-    /// Whether every queue has answered, or something has come.
+    /// Whether every consumer is confirmed, or a delivery has arrived.
     fn is_open(&self) -> bool {
         let is_open = |reading: &Reading| matches!(reading.stream, Stage::Open(_));
         !self.waiting.is_empty() || self.consumers.iter().all(is_open)
     }
 
-    /// Moves everything that the library holds into `waiting`.
+    /// Moves the library's deliveries into `waiting`.
     fn gather(&mut self, cx: &mut Context<'_>) -> Result<(), Unavailable> {
         for reading in &mut self.consumers {
             while let Poll::Ready(next) = reading.stream.poll_next(cx) {
@@ -208,7 +208,7 @@ impl Deliveries {
                     }
                 };
                 self.session.delivered.fetch_add(1, Ordering::Relaxed);
-                // Numbers only grow from `first`, which is the least that was not taken.
+                // Tags grow from `first`, the smallest one not taken.
                 let place = (delivery.delivery_tag - self.first) as usize;
                 if self.waiting.len() <= place {
                     self.waiting.resize_with(place + 1, || None);
@@ -222,7 +222,7 @@ impl Deliveries {
         Ok(())
     }
 
-    /// Moves deliveries into the batch; whether a bound was met.
+    /// Moves deliveries into the batch; returns whether a limit was reached.
     fn take(&mut self, bounds: &CollectBounds) -> bool {
         while let Some(Some(next)) = self.waiting.front() {
             let taken = self.batch.len() + self.batch.unreadable().len();
@@ -274,7 +274,7 @@ impl Deliveries {
         })
     }
 
-    /// An error of this channel: the connection is given up, for one answer to all troubles.
+    /// An error of this channel: the connection fails, as after every error.
     fn broken(&self, away: Unavailable) -> Unavailable {
         self.session.fail(away.detail.clone());
         away
@@ -291,7 +291,7 @@ impl Deliveries {
     }
 }
 
-/// Appends a delivery to the batch, as what it is.
+/// Appends a delivery to the batch: as a record, unreadable bytes or a dead letter.
 fn put(next: &Waiting, batch: &mut Batch) {
     let decoded = envelope::decode(&next.delivery.data);
     if next.from_the_dead {
@@ -300,11 +300,11 @@ fn put(next: &Waiting, batch: &mut Batch) {
     match decoded {
         Decoded::Record(record) => record.put_into(batch),
         Decoded::Raw(id, bytes) => batch.push_with(id, |out| out.extend_from_slice(&bytes)),
-        Decoded::Foreign(letter) => batch.push_unreadable(letter),
+        Decoded::Unknown(letter) => batch.push_unreadable(letter),
     }
 }
 
-/// What RabbitMQ gave up keeps its own id, and says why.
+/// A record that RabbitMQ dead-lettered keeps its own id and gets RabbitMQ's reason.
 fn dead(delivery: &Delivery, decoded: Decoded<'_>) -> DeadLetter {
     let why = why_dead(delivery);
     match decoded {
@@ -322,7 +322,7 @@ fn dead(delivery: &Delivery, decoded: Decoded<'_>) -> DeadLetter {
             bytes,
             reason: why,
         },
-        Decoded::Foreign(mut letter) => {
+        Decoded::Unknown(mut letter) => {
             letter.reason = format!("{why}; {}", letter.reason);
             letter
         }
@@ -384,7 +384,7 @@ impl Subscription for Deliveries {
             tokio::select! {
                 () = self.session.broken.cancelled() => {}
                 closed = tokio::time::timeout(self.confirm_timeout, close) => {
-                    // Ending the connection gives everything back as well.
+                    // Closing the connection requeues the deliveries as well.
                     if closed.is_err() {
                         self.session.fail("the end of consuming was not confirmed");
                     }
@@ -395,14 +395,14 @@ impl Subscription for Deliveries {
 }
 
 impl Drop for Deliveries {
-    /// Closes the channel as a whole. Were its consumers cancelled first, RabbitMQ would send later
-    /// records to the next one before it has back what we hold.
+    /// Closes the whole channel. If the consumers were cancelled first, RabbitMQ would send later records to the
+    /// next consumer before it requeues the unacknowledged ones.
     fn drop(&mut self) {
         let _ = self.channel.close(200, "OK".into()).now_or_never();
     }
 }
 
-/// What is counted.
+/// The consumer's metrics.
 struct Figures {
     consumed: metrics::Counter,
     redelivered: metrics::Counter,

@@ -1,10 +1,10 @@
-//! Looks at the queues once a second: how much waits, whether anybody is at work, and whether everything
-//! is still there. And at once when a record was refused: a channel that was opened while a queue had lost
-//! its leader refuses for ever, the queue long having a new one (seen on RabbitMQ 3.10.8). Refused, and no
-//! queue full: then it is the channel, and a new connection cures it. Or it is a bound that a policy of
-//! RabbitMQ sets and that we cannot see; so the cure is tried again only after longer and longer pauses.
+//! Checks the queues once a second: their length, whether they have consumers, and whether they still exist. It
+//! checks at once after RabbitMQ refused a record: a channel that was opened while a queue had no leader keeps
+//! refusing, even when the queue has a new leader (sample on RabbitMQ 3.10.8). If a record was refused and no
+//! queue is full, the channel is taken to be the cause, and a new connection is opened. The cause can also be a
+//! limit set by a RabbitMQ policy, which is not visible here; so further reconnects are delayed more and more.
 
-use crate::link::{Seen, Session, Shared};
+use crate::link::{QueueSample, Session, Shared};
 use crate::topology;
 use lapin::Channel;
 use std::sync::Arc;
@@ -12,15 +12,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::time::error::Elapsed;
 
-/// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Everything is declared anew at every so many looks: bindings can be deleted without anybody being
-/// told.
+/// Interval between two checks.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Everything is declared again every `DECLARE_EVERY` checks, because deleted bindings are not reported.
 const DECLARE_EVERY: u32 = 10;
-/// RabbitMQ answers these questions in milliseconds; in a cluster that chooses a leader, in seconds.
+/// Timeout of a check. RabbitMQ answers in milliseconds; a cluster that elects a leader takes seconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// New connections because of refusals, and the pauses between them.
+/// Reconnects because of refusals, and the delays between them.
 #[derive(Debug, Default)]
 pub(crate) struct Cure {
     last: Option<(Instant, Duration)>,
@@ -30,8 +29,8 @@ impl Cure {
     const PAUSE_MIN: Duration = Duration::from_secs(5);
     const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-    /// Whether a refusal at `now` is worth a new connection: the first is, and each later one after a pause
-    /// of 5 s to 60 s that doubles; after two quiet minutes it begins anew.
+    /// Whether a refusal at `now` justifies a new connection: the first does, each later one after a delay of 5
+    /// s to 60 s that doubles; two quiet minutes reset the delay.
     fn is_due(&mut self, now: Instant) -> bool {
         let pause = match self.last {
             Some((at, pause)) if now.saturating_duration_since(at) < pause => return false,
@@ -45,52 +44,54 @@ impl Cure {
     }
 }
 
-/// Runs until the connection is given up, and gives it up when the queues cannot be looked at.
+/// Runs until the connection fails; fails the connection when the queues cannot be checked.
 pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
     let mut channel = None;
-    for look in 1.. {
+    for round in 1.. {
         let refused = tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => false,
+            () = tokio::time::sleep(POLL_INTERVAL) => false,
             () = session.publisher.refused.notified() => true,
         };
         if session.is_blocked() {
-            // Nothing that we say would be sent; the link has forgotten what was seen.
+            // Nothing can be sent while blocked; the link has discarded the last sample.
             continue;
         }
         let at = Instant::now();
-        let looked = async {
+        let check = async {
             let channel = match &channel {
                 Some(channel) => channel,
                 None => channel.insert(session.wire.connection.create_channel().await?),
             };
-            if look % DECLARE_EVERY == 0 {
+            if round % DECLARE_EVERY == 0 {
                 topology::declare(&session.wire.connection, &shared.config).await?;
             }
-            look_at(channel, shared.config.partitions).await
+            read_depths(channel, shared.config.partitions).await
         };
-        match patiently(&session, looked).await {
-            Ok(Ok(look)) => {
-                let seen = Seen {
-                    waiting: look.waiting,
-                    is_worked_on: look.is_worked_on,
+        match with_timeout(&session, check).await {
+            Ok(Ok(depths)) => {
+                let sample = QueueSample {
+                    waiting: depths.waiting,
+                    is_consumed: depths.is_consumed,
                     at,
                 };
-                shared.keep_seen(&session, seen);
-                // RabbitMQ keeps the length roughly.
+                shared.store_sample(&session, sample);
+                // RabbitMQ enforces the length limit only approximately.
                 let nearly_full = shared.config.queue_records_max / 10 * 9;
-                if refused && look.longest < nearly_full && shared.cure().is_due(Instant::now()) {
+                if refused && depths.longest < nearly_full && shared.cure().is_due(Instant::now()) {
                     return session.fail("records are refused though no queue is full");
                 }
             }
-            Ok(Err(error)) => return session.fail(format!("the queues cannot be seen: {error}")),
+            Ok(Err(error)) => {
+                return session.fail(format!("the queues cannot be checked: {error}"));
+            }
             Err(_) if session.is_blocked() => {}
-            Err(_) => return session.fail("RabbitMQ does not say how its queues are"),
+            Err(_) => return session.fail("RabbitMQ does not answer queue.declare"),
         }
     }
 }
 
-/// Waits for an answer as long as deliveries come: it stands behind them on the same socket.
-async fn patiently<T>(session: &Session, answer: impl Future<Output = T>) -> Result<T, Elapsed> {
+/// Waits for an answer as long as deliveries arrive: the answer comes after them on the same socket.
+async fn with_timeout<T>(session: &Session, answer: impl Future<Output = T>) -> Result<T, Elapsed> {
     let mut answer = std::pin::pin!(answer);
     loop {
         let before = session.delivered.load(Ordering::Relaxed);
@@ -101,18 +102,18 @@ async fn patiently<T>(session: &Session, answer: impl Future<Output = T>) -> Res
     }
 }
 
-struct Look {
-    /// Records that wait in all partitions.
+struct Depths {
+    /// Messages ready in all partitions.
     waiting: u64,
-    /// Whether every partition in which records wait has a consumer.
-    is_worked_on: bool,
-    /// Records in the longest queue.
+    /// Whether every partition with ready messages has a consumer.
+    is_consumed: bool,
+    /// Messages in the longest queue.
     longest: u64,
 }
 
-async fn look_at(channel: &Channel, partitions: u16) -> lapin::Result<Look> {
+async fn read_depths(channel: &Channel, partitions: u16) -> lapin::Result<Depths> {
     let mut waiting = 0;
-    let mut is_worked_on = true;
+    let mut is_consumed = true;
     let mut longest = topology::depth(channel, topology::UNROUTABLE)
         .await?
         .messages;
@@ -120,11 +121,11 @@ async fn look_at(channel: &Channel, partitions: u16) -> lapin::Result<Look> {
         let depth = topology::depth(channel, &topology::of_partition(partition)).await?;
         waiting += depth.messages;
         longest = longest.max(depth.messages);
-        is_worked_on &= depth.messages == 0 || depth.consumers > 0;
+        is_consumed &= depth.messages == 0 || depth.consumers > 0;
     }
-    Ok(Look {
+    Ok(Depths {
         waiting,
-        is_worked_on,
+        is_consumed,
         longest,
     })
 }

@@ -1,9 +1,9 @@
-//! Opens one connection, step by step, so that what went wrong has a name; and keeps a way to end it
-//! that works when the network is silent.
+//! Opens one connection step by step, so that an error names its step; and keeps a handle that can end the
+//! connection when the network is silent.
 //!
-//! The client library would wait for ever for the answer of a network that swallows everything. So
-//! every step has a deadline, and a second handle on the socket is kept: shutting that down makes the
-//! library's own thread see the end of the connection and stop.
+//! The client library waits without a timeout when the network drops packets. So every step has a timeout, and a
+//! second handle on the socket is kept: shutting that down makes the library's thread notice the end of the
+//! connection and stop.
 
 use crate::Config;
 use crate::address::Address;
@@ -14,10 +14,10 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How far connecting came.
+/// The steps of connecting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Finding the host and reaching its port.
+    /// Resolving the host and connecting to its port.
     Reach,
     /// TLS.
     Secure,
@@ -31,7 +31,7 @@ pub(crate) enum Step {
 #[derive(Debug, Clone)]
 pub(crate) struct DialError {
     pub(crate) step: Step,
-    /// RabbitMQ's own code (403, 404, 406, 530, …), where it gave one.
+    /// RabbitMQ's reply code (403, 404, 406, 530, …), if it sent one.
     pub(crate) code: Option<u16>,
     pub(crate) detail: String,
 }
@@ -62,12 +62,12 @@ impl std::fmt::Display for DialError {
     }
 }
 
-/// Ends a connection whatever the network does.
+/// Ends a connection whatever the state of the network.
 pub(crate) struct Cut(std::net::TcpStream);
 
 impl Cut {
     pub(crate) fn cut(&self) {
-        // An error says that it has ended already.
+        // An error means that it has ended already.
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
@@ -78,7 +78,7 @@ impl Drop for Cut {
     }
 }
 
-/// A connection and the means to end it.
+/// A connection and the handle to end it.
 pub(crate) struct Wire {
     pub(crate) connection: Connection,
     pub(crate) cut: Cut,
@@ -117,7 +117,7 @@ pub(crate) async fn dial(
     } else {
         plain
     };
-    // The library asks for a function that connects; it is called once, for it never reconnects.
+    // The library takes a function that connects; it is called once, because reconnecting is off.
     let ready = Arc::new(Mutex::new(Some(stream)));
     let connection = Connection::connector(
         address.uri.clone(),
@@ -141,7 +141,7 @@ fn properties(role: &str) -> ConnectionProperties {
         .with_client_property(ShortString::from("version"), version.into())
 }
 
-/// The provider of cryptography is named here, so that no other part of the process can make the choice
+/// The cryptography provider is chosen explicitly, so that no other part of the process makes the choice
 /// ambiguous.
 fn tls(config: &Config) -> Result<RustlsConnector, String> {
     use rustls::pki_types::{CertificateDer, pem::PemObject};

@@ -1,9 +1,9 @@
-//! What one message says: a record as a JSON object that programs in any language can read, with the
-//! charger's own bytes inside. Version 1; documented in `docs/messages.md` and `docs/asyncapi.yaml`.
+//! The message format: a record as a JSON object that programs in any language can read, with the charger's own
+//! bytes inside. Version 1; documented in `docs/messages.md` and `docs/asyncapi.yaml`.
 //!
-//! Reading back yields the record byte for byte. What cannot be put into JSON in that way travels as
-//! text beside it: `payload` holds JSON as it was sent, `payload_text` what is not JSON or would trouble
-//! a strict reader; the same for `answer`.
+//! Decoding yields the record byte for byte. Text that cannot be embedded in JSON that way is sent beside it:
+//! `payload` contains JSON as it was sent, `payload_text` text that is not JSON or that a strict parser may
+//! reject; the same for `answer`.
 
 mod decode;
 mod encode;
@@ -16,7 +16,7 @@ use central::record::Notes;
 /// The version that is written, and the only one that is read.
 pub(crate) const VERSION: u64 = 1;
 
-/// Every member that a message may have, in the order in which they are written.
+/// Every member that a message may have, in the order of writing.
 pub const FIELDS: [&str; 19] = [
     "v",
     "record_id",
@@ -39,7 +39,7 @@ pub const FIELDS: [&str; 19] = [
     "record_base64",
 ];
 
-/// The marks by name; a bit without a name travels as `bit_N`.
+/// The notes by name; a bit without a name is sent as `bit_N`.
 const NOTES: [(Notes, &str); 6] = [
     (Notes::QUARANTINED, "quarantined"),
     (Notes::SLOPPY, "sloppy"),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn awkward_payloads_come_back_byte_for_byte() {
+    fn invalid_json_payloads_come_back_byte_for_byte() {
         let deep = "[".repeat(5_000) + &"]".repeat(5_000);
         for payload in [
             "",
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_travels_too() {
+    fn unreadable_bytes_come_back() {
         let mut message = Vec::new();
         encode_unreadable(sample::id(), b"\xff\x00any bytes", None, &mut message);
         match decode(&message) {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_are_not_known_are_passed_over() {
+    fn unknown_members_are_ignored() {
         let mut message = Vec::new();
         encode(sample::id(), &sample::record(), &mut message);
         let mut json: serde_json::Value = serde_json::from_slice(&message).unwrap();
@@ -137,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_foreign_says_why_and_has_one_id() {
+    fn an_unknown_message_has_a_reason_and_one_id() {
         let mut message = Vec::new();
         encode(sample::id(), &sample::record(), &mut message);
         let text = String::from_utf8(message).unwrap();
         let (mut gateways, mut ids) = (HashSet::new(), HashSet::new());
-        for (foreign, why) in [
+        for (unknown, why) in [
             (text.replace("\"v\":1", "\"v\":2"), "version 2"),
             (text.replace("\"v\":1,", ""), "version"),
             (text.replace("\"call\"", "\"sent_back\""), "kind"),
@@ -155,20 +155,20 @@ mod tests {
             ("[1]".into(), "JSON"),
             (String::new(), "JSON"),
         ] {
-            let Decoded::Foreign(letter) = decode(foreign.as_bytes()) else {
-                panic!("{foreign}");
+            let Decoded::Unknown(letter) = decode(unknown.as_bytes()) else {
+                panic!("{unknown}");
             };
             assert!(letter.reason.contains(why), "{} / {why}", letter.reason);
-            assert_eq!(letter.bytes, foreign.as_bytes());
+            assert_eq!(letter.bytes, unknown.as_bytes());
             assert!(i64::try_from(letter.id.seq).is_ok(), "databases hold it");
             gateways.insert(letter.id.gateway);
             ids.insert(letter.id);
-            let Decoded::Foreign(again) = decode(foreign.as_bytes()) else {
+            let Decoded::Unknown(again) = decode(unknown.as_bytes()) else {
                 panic!();
             };
             assert_eq!(letter, again);
         }
-        assert_eq!(gateways.len(), 1, "a stranger makes no gateways");
+        assert_eq!(gateways.len(), 1, "external messages create no gateways");
         assert!(ids.len() > 8);
     }
 
@@ -228,7 +228,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&bytes);
         }
     }

@@ -1,17 +1,17 @@
-//! The road: RabbitMQ (AMQP 0.9.1) behind the ports of [`central`], so that gateway, consumer and
-//! database may die on their own.
+//! The RabbitMQ (AMQP 0.9.1) implementation of the ports of [`central`], so that gateway, consumer and database
+//! can fail independently.
 //!
-//! One [`Broker`] is one connection. It is never an error that RabbitMQ is away: the connection is
-//! sought for ever in the background, and meanwhile every call says [`Unavailable`] at once. What travels,
-//! under which names and with which promises, is documented in `docs/messages.md`.
+//! One [`Broker`] is one connection. An unavailable RabbitMQ is not an error: the connection is retried for ever
+//! in the background, and meanwhile every call returns [`Unavailable`] at once. `docs/messages.md` documents the
+//! messages, the names and the guarantees.
 //!
-//! | module | its one idea |
+//! | module | purpose |
 //! | --- | --- |
-//! | `config`, `address` | what may be set; the URL taken apart |
-//! | `envelope`, `routing`, `topology` | what a message says, its key, the queues |
-//! | `dial`, `link` | one connection opened; a connection for ever |
-//! | `publish`, `consume`, `announce`, `depth` | records out, records in, news, a look at the queues |
-//! | `check` | what is wrong, for people |
+//! | `config`, `address` | the settings; parsing the URL |
+//! | `envelope`, `routing`, `topology` | the message format, the routing key, the queues |
+//! | `dial`, `link` | opening a connection; reconnecting |
+//! | `publish`, `consume`, `announce`, `depth` | publishing, consuming, cluster events, the queues' length |
+//! | `check` | diagnosis for the operator |
 
 mod address;
 mod announce;
@@ -43,18 +43,18 @@ use link::{Shared, State, away};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
 
-/// RabbitMQ as a sink, a source, and a carrier of news, on one connection.
+/// RabbitMQ as a sink, a source and a carrier of cluster events, on one connection.
 ///
-/// Let gateway and consumer have one each, also in one process: when RabbitMQ is low on memory it
-/// stops reading from connections that publish, and acknowledgements on the same one would wait.
+/// Use one each for gateway and consumer, also in one process: when RabbitMQ is low on memory it stops reading
+/// from connections that publish, which would also delay acknowledgements on the same connection.
 pub struct Broker {
     shared: Arc<Shared>,
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Broker {
-    /// Begins to connect and returns at once; connecting goes on for ever, whatever is wrong.
-    /// `role` is what the connection is called in RabbitMQ's lists.
+    /// Starts connecting in the background and returns at once; connecting is retried for ever. `role` is the
+    /// connection's name in RabbitMQ's management tools.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
@@ -68,24 +68,24 @@ impl Broker {
         })
     }
 
-    /// Connects once, declares what is needed, looks, and disconnects; for `wattpost check`. Bounded by
-    /// `connect_timeout_ms` for entering and again for looking, per node; entering one of several
-    /// by two seconds, so that a silent one does not hide what the next one says.
+    /// Connects once, declares and checks the topology, and disconnects; for `wattpost check`. Each node may
+    /// take `connect_timeout_ms` for connecting and again for checking; with several nodes connecting is limited
+    /// to two seconds, so that a silent node does not hide the next one's answer.
     ///
     /// # Errors
-    /// One sentence for people.
+    /// One sentence for the operator.
     pub async fn check(config: &Config) -> Result<Report, CheckError> {
         check::check(config).await
     }
 
-    /// Waits until RabbitMQ takes records; for a start in good order, and for tests.
+    /// Waits until RabbitMQ accepts records; for startup and tests.
     pub async fn up(&self) {
         let mut state = self.shared.state.subscribe();
-        // The sender lives as long as we do.
+        // The sender lives as long as `self`.
         let _ = state.wait_for(|state| matches!(state, State::Up(_))).await;
     }
 
-    /// Ends the connection in good order, within two seconds; calls from now on say [`Unavailable`].
+    /// Closes the connection gracefully, within two seconds; later calls return [`Unavailable`].
     pub async fn close(&self) {
         self.shared.closing.cancel();
         let supervisor = self
@@ -94,7 +94,7 @@ impl Broker {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(supervisor) = supervisor {
-            // It panics nowhere, and if it did there would be nothing left to end.
+            // The task does not panic; if it did, nothing would be left to end.
             let _ = supervisor.await;
         }
     }
@@ -102,7 +102,7 @@ impl Broker {
     fn state(&self) -> State {
         let state = self.shared.state.borrow().clone();
         match state {
-            // Given up, and the one who changes the state has not come to it yet.
+            // The session has failed, and the state is not updated yet.
             State::Up(session) | State::Blocked(session, _) if session.broken.is_cancelled() => {
                 State::Down(session.why().detail)
             }
@@ -117,7 +117,7 @@ impl Drop for Broker {
     }
 }
 
-/// The message that carries a record, as RabbitMQ gets it; for documentation, tests and measuring.
+/// The message of a record, as sent to RabbitMQ; for documentation, tests and measurements.
 #[must_use]
 pub fn encode_message(id: RecordId, record: &Record<'_>) -> Vec<u8> {
     let mut message = Vec::new();
@@ -125,19 +125,19 @@ pub fn encode_message(id: RecordId, record: &Record<'_>) -> Vec<u8> {
     message
 }
 
-/// Reads a message: appends its record's bytes to `batch`, or what it is instead as a dead letter.
+/// Decodes a message: appends its record to `batch`, or otherwise a dead letter.
 pub fn decode_message(message: &[u8], batch: &mut Batch) {
     match envelope::decode(message) {
         envelope::Decoded::Record(record) => record.put_into(batch),
         envelope::Decoded::Raw(id, bytes) => {
             batch.push_with(id, |out| out.extend_from_slice(&bytes));
         }
-        envelope::Decoded::Foreign(letter) => batch.push_unreadable(letter),
+        envelope::Decoded::Unknown(letter) => batch.push_unreadable(letter),
     }
 }
 
 impl Sink for Broker {
-    /// Fails at once while there is no connection, and while RabbitMQ is short of memory or disk.
+    /// Fails at once while there is no connection, and during a memory or disk alarm of RabbitMQ.
     fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Unavailable>> {
         let session = self.state().session();
         let answer = session.and_then(|session| {
@@ -150,11 +150,11 @@ impl Sink for Broker {
         })
     }
 
-    /// `None` while RabbitMQ is not connected or has blocked the connection (a memory or disk alarm), and
-    /// until the queues were looked at after that: about a second.
+    /// `None` while RabbitMQ is not connected or has blocked the connection (a memory or disk alarm), and until
+    /// the queues are checked after that: about a second.
     fn queued(&self) -> Option<Queued> {
         match self.state() {
-            State::Up(_) => self.shared.seen().map(Queued::from),
+            State::Up(_) => self.shared.sample().map(Queued::from),
             _ => None,
         }
     }
@@ -173,8 +173,8 @@ impl Source for Broker {
 }
 
 impl ClusterEvents for Broker {
-    fn publish(&self, news: ClusterEvent) {
-        self.shared.announcer.publish(&self.state(), &news);
+    fn publish(&self, event: ClusterEvent) {
+        self.shared.announcer.publish(&self.state(), &event);
     }
 
     fn subscribe(&self, hear: Box<dyn Fn(ClusterEvent) + Send + Sync>) {
@@ -187,11 +187,11 @@ impl HealthProbe for Broker {
         let (up, detail) = match self.state() {
             State::Connecting => (false, "connecting".into()),
             State::Up(session) => {
-                let waiting = match self.shared.seen() {
-                    Some(seen) if seen.is_worked_on || seen.waiting == 0 => {
-                        format!("{} records wait", seen.waiting)
+                let waiting = match self.shared.sample() {
+                    Some(sample) if sample.is_consumed || sample.waiting == 0 => {
+                        format!("{} records wait", sample.waiting)
                     }
-                    Some(seen) => format!("{} records wait for a consumer", seen.waiting),
+                    Some(sample) => format!("{} records wait for a consumer", sample.waiting),
                     None => "how many records wait is not known yet".to_owned(),
                 };
                 (true, format!("{}, {waiting}", session.node))

@@ -1,15 +1,15 @@
-//! Keeps one connection to RabbitMQ alive for ever: connects, declares, watches, and begins anew after
-//! any trouble, with pauses that grow and differ.
+//! Keeps one connection to RabbitMQ: connects, declares, monitors, and reconnects after any error, with growing
+//! and jittered delays.
 //!
 //! ```text
 //! Connecting ──▶ Up ◀──▶ Blocked      Up: calls go through
 //!     ▲           │         │         Blocked: RabbitMQ is low on memory or disk
-//!     └── Down ◀──┴─────────┘         Down: says why; the next try comes by itself
+//!     └── Down ◀──┴─────────┘         Down: has a reason; the next attempt follows
 //! ```
 //!
-//! There is one answer to every sort of trouble: a new connection with new channels, everything
-//! declared again. Whoever waits for something on the old one is told at once; nothing is repeated here,
-//! for the caller still has its records.
+//! Every error has the same remedy: a new connection with new channels, and everything declared again. Calls
+//! waiting on the old connection fail at once; nothing is repeated here, because the caller still has its
+//! records.
 
 use crate::Config;
 use crate::address::Address;
@@ -27,24 +27,24 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How often the library's own view of the connection is looked at, beside the events that it sends.
-const GLANCE: Duration = Duration::from_millis(500);
-/// A connection that lasted as long as this was a good one: the next pause is a short one again.
+/// How often the library's status of the connection is polled, in addition to its events.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// After a connection that lasted this long, the delay starts from its minimum again.
 const SETTLED: Duration = Duration::from_secs(5);
-/// Time for a good end.
+/// Timeout of a graceful close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// How the connection is.
+/// The state of the connection.
 #[derive(Clone)]
 pub(crate) enum State {
-    /// Not tried to the end yet.
+    /// The first attempt is still running.
     Connecting,
     Up(Arc<Session>),
-    /// Connected, and RabbitMQ takes nothing.
+    /// Connected, but RabbitMQ blocks publishing.
     Blocked(Arc<Session>, String),
-    /// Will be tried again.
+    /// Will be retried.
     Down(String),
-    /// Ended by us.
+    /// Closed by this process.
     Closed,
 }
 
@@ -61,7 +61,7 @@ impl State {
     }
 }
 
-/// RabbitMQ does not answer.
+/// RabbitMQ is unreachable.
 pub(crate) fn away(detail: impl Into<String>) -> Unavailable {
     Unavailable {
         component: "RabbitMQ",
@@ -70,7 +70,7 @@ pub(crate) fn away(detail: impl Into<String>) -> Unavailable {
     }
 }
 
-/// RabbitMQ has an alarm.
+/// RabbitMQ has a resource alarm.
 pub(crate) fn blocked(reason: &str) -> Unavailable {
     Unavailable {
         component: "RabbitMQ",
@@ -79,35 +79,39 @@ pub(crate) fn blocked(reason: &str) -> Unavailable {
     }
 }
 
-/// What all parts of a broker share.
+/// The state shared by all parts of a broker.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) role: String,
     pub(crate) state: watch::Sender<State>,
     pub(crate) closing: CancellationToken,
-    /// What the last look at the queues found. Written by [`depth`], forgotten here when RabbitMQ blocks us
-    /// and when the connection ends.
-    seen: Mutex<Option<Seen>>,
+    /// The last sample of the queues. Set by [`depth`], cleared here when RabbitMQ blocks the connection and
+    /// when it ends.
+    sample: Mutex<Option<QueueSample>>,
     pub(crate) announcer: Announcer,
     pub(crate) cure: Mutex<Cure>,
 }
 
-/// What a look at the queues found.
+/// A sample of the queues.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen {
-    /// Records that wait in all partitions.
+pub(crate) struct QueueSample {
+    /// Messages ready in all partitions.
     pub(crate) waiting: u64,
-    /// Whether every partition in which records wait has a consumer.
-    pub(crate) is_worked_on: bool,
-    /// When the look began.
+    /// Whether every partition with ready messages has a consumer.
+    pub(crate) is_consumed: bool,
+    /// When the check began.
     pub(crate) at: Instant,
 }
 
-impl From<Seen> for Queued {
-    fn from(seen: Seen) -> Self {
+impl From<QueueSample> for Queued {
+    fn from(sample: QueueSample) -> Self {
         Self {
-            records: if seen.is_worked_on { seen.waiting } else { 0 },
-            at: seen.at,
+            records: if sample.is_consumed {
+                sample.waiting
+            } else {
+                0
+            },
+            at: sample.at,
         }
     }
 }
@@ -119,35 +123,35 @@ impl Shared {
             role: role.to_owned(),
             state: watch::Sender::new(State::Connecting),
             closing: CancellationToken::new(),
-            seen: Mutex::default(),
+            sample: Mutex::default(),
             announcer: Announcer::new(),
             cure: Mutex::default(),
         }
     }
 
-    /// What the last look at the queues found, since the connection is up and not blocked.
-    pub(crate) fn seen(&self) -> Option<Seen> {
-        *self.lock_seen()
+    /// The last sample of the queues since the connection is up and not blocked.
+    pub(crate) fn sample(&self) -> Option<QueueSample> {
+        *self.lock_sample()
     }
 
-    /// Keeps what a look at the queues found, unless RabbitMQ has blocked the connection meanwhile: the
-    /// library notes that before it tells us, so what is kept here is forgotten by [`block`] in any case.
-    pub(crate) fn keep_seen(&self, session: &Session, found: Seen) {
-        let mut seen = self.lock_seen();
+    /// Stores a sample of the queues, unless RabbitMQ has blocked the connection meanwhile: the library sets
+    /// that flag before it sends the event, so a sample stored here is cleared by [`block`] in any case.
+    pub(crate) fn store_sample(&self, session: &Session, found: QueueSample) {
+        let mut sample = self.lock_sample();
         if !session.is_blocked() {
-            *seen = Some(found);
+            *sample = Some(found);
             queued_gauge().set(found.waiting as f64);
         }
     }
 
-    /// Nobody looks any more, so how long the queues are is not known.
-    fn forget_seen(&self) {
-        *self.lock_seen() = None;
+    /// Clears the sample while the queues are not checked.
+    fn clear_sample(&self) {
+        *self.lock_sample() = None;
         queued_gauge().set(f64::NAN);
     }
 
-    fn lock_seen(&self) -> MutexGuard<'_, Option<Seen>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_sample(&self) -> MutexGuard<'_, Option<QueueSample>> {
+        self.sample.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn cure(&self) -> MutexGuard<'_, Cure> {
@@ -155,25 +159,25 @@ impl Shared {
     }
 }
 
-/// Records that wait in all partitions; not a number while that is not known.
+/// Messages ready in all partitions; NaN while unknown.
 fn queued_gauge() -> metrics::Gauge {
     metrics::gauge!("wattpost_broker_queued_records")
 }
 
-/// One connection, from its beginning to its first trouble.
+/// One connection, from its beginning to its first error.
 pub(crate) struct Session {
     pub(crate) wire: Wire,
     pub(crate) node: String,
     pub(crate) publisher: Arc<Publisher>,
-    /// Deliveries taken over so far: while they come, RabbitMQ is there, however late its answers.
+    /// The number of deliveries: while it grows, RabbitMQ is alive, however late its answers.
     pub(crate) delivered: AtomicU64,
-    /// Ended when anything is wrong.
+    /// Cancelled at the first error.
     pub(crate) broken: CancellationToken,
     why: Mutex<Option<String>>,
 }
 
 impl Session {
-    /// Gives the connection up; the first reason is the one that is told.
+    /// Fails the connection; the first reason is kept.
     pub(crate) fn fail(&self, reason: impl Into<String>) {
         self.why
             .lock()
@@ -182,7 +186,7 @@ impl Session {
         self.broken.cancel();
     }
 
-    /// Why it was given up.
+    /// Why it failed.
     pub(crate) fn why(&self) -> Unavailable {
         let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
         away(why.as_deref().unwrap_or("the connection has ended"))
@@ -226,16 +230,16 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     shared.state.send_replace(State::Closed);
 }
 
-/// Says once what is wrong, not at every try.
+/// Logs a reason once, not at every attempt.
 fn tell(shared: &Shared, reason: String) {
-    let said = matches!(&*shared.state.borrow(), State::Down(before) if *before == reason);
-    if !said {
+    let is_logged = matches!(&*shared.state.borrow(), State::Down(before) if *before == reason);
+    if !is_logged {
         tracing::warn!(role = shared.role, %reason, "no connection to RabbitMQ; trying for ever");
     }
     shared.state.send_replace(State::Down(reason));
 }
 
-/// Tries every node once, beginning with the one whose turn it is.
+/// Tries every node once, beginning with the next one.
 async fn open_one(shared: &Arc<Shared>, turn: &mut usize) -> Result<Arc<Session>, String> {
     let nodes = Address::all(&shared.config)?;
     let mut first = None;
@@ -253,7 +257,7 @@ async fn open_one(shared: &Arc<Shared>, turn: &mut usize) -> Result<Arc<Session>
     Err(first.unwrap_or_default())
 }
 
-/// Bounds the time for connecting and declaring.
+/// Applies the timeout to connecting and declaring.
 pub(crate) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, DialError>>,
@@ -284,7 +288,7 @@ async fn open(shared: &Arc<Shared>, node: &Address) -> Result<Arc<Session>, Dial
     }))
 }
 
-/// Uses a connection until its first trouble; returns what that was.
+/// Uses a connection until its first error; returns that error.
 async fn live(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     tracing::info!(
         role = shared.role,
@@ -310,7 +314,7 @@ async fn live(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     connected.set(0.0);
     session.publisher.refuse(session.why());
     tasks.shutdown().await;
-    shared.forget_seen();
+    shared.clear_sample();
     if shared.closing.is_cancelled() {
         let close = session.wire.connection.close(200, "OK".into());
         let _ = tokio::time::timeout(CLOSE_WITHIN, close).await;
@@ -322,14 +326,14 @@ async fn live(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
 async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     let connection = &session.wire.connection;
     let mut events = Box::pin(connection.events_listener());
-    let mut glance = tokio::time::interval(GLANCE);
+    let mut poll = tokio::time::interval(POLL_INTERVAL);
     let mut missed = None;
     loop {
         let event = tokio::select! {
             () = shared.closing.cancelled() => return "closed by us".into(),
             () = session.broken.cancelled() => return session.why().detail,
             event = events.next() => event,
-            _ = glance.tick() => {
+            _ = poll.tick() => {
                 if connection.status().connected() {
                     agree(shared, session, &mut missed);
                     continue;
@@ -341,7 +345,7 @@ async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
         match event {
             Some(Event::ConnectionBlocked(reason)) => block(shared, session, reason),
             Some(Event::ConnectionUnblocked) => unblock(shared, session),
-            // Errors of single channels come here too; whoever owns one judges them.
+            // Errors of single channels arrive here too; their owners handle them.
             Some(Event::Error(error)) if !connection.status().connected() => {
                 return DialError::of(Step::Declare, &error).detail;
             }
@@ -351,22 +355,22 @@ async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     }
 }
 
-/// The library tells of a block to whoever listens at that moment; our state must not stay another than its
-/// own because nobody did. `missed` is what the last glance found to differ: the event may only be under way.
+/// The library sends a blocked event only to current listeners, so the state is compared with the library's flag
+/// as well. `missed` is the difference found at the last poll: the event may still be under way.
 fn agree(shared: &Shared, session: &Arc<Session>, missed: &mut Option<bool>) {
-    let told = matches!(&*shared.state.borrow(), State::Blocked(..));
-    match was_missed(told, session.is_blocked(), missed) {
+    let reported = matches!(&*shared.state.borrow(), State::Blocked(..));
+    match was_missed(reported, session.is_blocked(), missed) {
         Some(true) => block(shared, session, "it has an alarm".into()),
         Some(false) => unblock(shared, session),
         None => {}
     }
 }
 
-/// Whether a block (true) or its end (false) was missed: the library has said `is_blocked` at two glances, and we
-/// were `told` the contrary all the time.
-fn was_missed(told: bool, is_blocked: bool, missed: &mut Option<bool>) -> Option<bool> {
+/// Whether a block (true) or its end (false) was missed: at two polls the library has reported `is_blocked`, and
+/// the state was the contrary each time.
+fn was_missed(reported: bool, is_blocked: bool, missed: &mut Option<bool>) -> Option<bool> {
     let before = missed.take();
-    if told == is_blocked {
+    if reported == is_blocked {
         return None;
     }
     if before == Some(is_blocked) {
@@ -379,12 +383,12 @@ fn was_missed(told: bool, is_blocked: bool, missed: &mut Option<bool>) -> Option
 fn block(shared: &Shared, session: &Arc<Session>, reason: String) {
     tracing::warn!(role = shared.role, %reason, "RabbitMQ takes nothing now");
     let refusal = blocked(&reason);
-    // Who is refused may ask at once how we are.
+    // A caller that is refused may query the state at once.
     shared
         .state
         .send_replace(State::Blocked(session.clone(), reason));
-    // The consumers go on meanwhile, and nobody looks how far.
-    shared.forget_seen();
+    // Consumers go on meanwhile, and the queues are not checked.
+    shared.clear_sample();
     session.publisher.block(refusal);
 }
 
@@ -394,8 +398,8 @@ fn unblock(shared: &Shared, session: &Arc<Session>) {
     shared.state.send_replace(State::Up(session.clone()));
 }
 
-/// Pauses that double, each somewhere between half and all of its length, so that many processes do not
-/// come back in step.
+/// Delays that double, each with a jitter between half and all of its length, so that many processes do not
+/// reconnect at the same time.
 struct Pause {
     next: Duration,
     max: Duration,
@@ -421,11 +425,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_that_nobody_was_told_of_is_noticed_at_the_second_glance() {
+    fn a_missed_block_is_noticed_at_the_second_poll() {
         let mut missed = None;
         assert_eq!(was_missed(false, true, &mut missed), None, "under way");
         assert_eq!(was_missed(false, true, &mut missed), Some(true));
-        assert_eq!(was_missed(true, true, &mut missed), None, "told now");
+        assert_eq!(was_missed(true, true, &mut missed), None, "reported now");
         assert_eq!(was_missed(true, false, &mut missed), None);
         assert_eq!(was_missed(true, true, &mut missed), None, "a new one");
         assert_eq!(was_missed(true, false, &mut missed), None);

@@ -1,17 +1,17 @@
-//! Records out: publishes batches one behind the other without waiting in between, and matches every
-//! confirm of RabbitMQ to its record.
+//! Publishes batches one after the other without waiting in between, and matches each of RabbitMQ's publisher
+//! confirms to its record.
 //!
-//! A batch is `Ok` when each of its records was confirmed. The first refusal, and any trouble, is the
-//! answer to every batch in line, so that none overtakes another; what was on its way by then may have
-//! arrived, which the law of [`central::ports::Sink`] allows.
+//! A batch is `Ok` when each of its records was confirmed. The first refusal or error is the answer to every
+//! queued batch, so that none overtakes another; records published by then may have arrived, which the contract
+//! of [`central::ports::Sink`] allows.
 //!
-//! *Returned records.* A record that no queue takes is returned and confirmed, and the library pins what was
-//! returned to whichever confirm it handles next. So no batch is answered `Ok` before the confirms that have
-//! come for the records behind it were looked at: nothing that came back before a batch's own confirms is
-//! overlooked, whomever it was pinned to.
+//! *Returned records.* A record that no queue takes is returned and confirmed, and the client library attaches
+//! the returned message to the confirm that it handles next. So before a batch is answered `Ok`, the confirms
+//! that have arrived for later records are checked too: no return that came before the batch's own confirms is
+//! missed, whichever confirm it was attached to.
 //!
-//! Records are published inside `deliver`, by the caller, as far as the window has room: the wake-up of
-//! another task would be a fifth of the time that a single record needs.
+//! `deliver` publishes the records itself as far as the window allows: waking another task would take a fifth of
+//! the time of a single record.
 
 use crate::link::{Session, away};
 use crate::topology::of_partition;
@@ -29,16 +29,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
-/// Unconfirmed records at most: the library looks through all of them at every confirm.
+/// Maximum number of unconfirmed records: the library searches all of them at every confirm.
 const WINDOW: usize = 1_024;
-/// Bytes of unconfirmed records at most, beyond the first: on a narrow link the first confirm of a
-/// window must not stand behind a gigabyte.
+/// Maximum size of the unconfirmed records in bytes, in addition to the first: on a slow link the first confirm
+/// of a window must not wait behind a gigabyte.
 const WINDOW_BYTES: usize = 4 << 20;
-/// Records are written when there is room for this many, not one by one.
+/// Records are published when this many fit into the window, not one by one.
 const ROOM_MIN: usize = 256;
-/// Records written in one go, so that nobody keeps a thread for long.
-const STRETCH: usize = 128;
-/// Records that `deliver` writes itself.
+/// Maximum number of records published without yielding the thread.
+const YIELD_EVERY: usize = 128;
+/// Maximum number of records that `deliver` publishes itself.
 const AT_ONCE: usize = 64;
 
 type Confirm = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send>>;
@@ -47,32 +47,32 @@ type Answer = Result<(), Unavailable>;
 /// Publishes on one channel.
 pub(crate) struct Publisher {
     channel: Arc<Channel>,
-    /// Of the partitions.
+    /// The exchanges of the partitions.
     exchanges: Vec<ShortString>,
     queue_records_max: u64,
     confirm_timeout: Duration,
-    line: Mutex<Line>,
-    /// Told when RabbitMQ refused a record.
+    line: Mutex<PublishQueue>,
+    /// Notified when RabbitMQ refused a record.
     pub(crate) refused: Notify,
     published: metrics::Counter,
     confirm_time: metrics::Histogram,
 }
 
 #[derive(Default)]
-struct Line {
-    /// Batches that are not answered, oldest first.
+struct PublishQueue {
+    /// Unanswered batches, oldest first.
     jobs: VecDeque<Job>,
-    /// How many of them, from the oldest, are written to the last record.
+    /// The number of these, from the oldest, that are published completely.
     written: usize,
-    /// Records that are not confirmed, in the order in which they were published.
+    /// Unconfirmed records, in the order in which they were published.
     pending: VecDeque<Pending>,
-    /// Their records' bytes.
+    /// The size of these records in bytes.
     pending_bytes: usize,
-    /// When the last confirm or refusal came.
-    heard: Option<Instant>,
-    /// How many of them, from the oldest, belong to batches that were answered already.
-    orphans: usize,
-    /// What every new batch is told.
+    /// Time of the last confirm or refusal.
+    last_confirm: Option<Instant>,
+    /// The number of unconfirmed records, from the oldest, whose batch was already answered.
+    detached: usize,
+    /// The answer to every new batch.
     refusal: Option<Unavailable>,
     blocked: bool,
     waker: Option<Waker>,
@@ -93,29 +93,29 @@ impl Job {
 }
 
 struct Pending {
-    confirm: State,
+    confirm: ConfirmState,
     since: Instant,
     bytes: usize,
 }
 
-enum State {
+enum ConfirmState {
     Awaited(Confirm),
-    Here(Said),
+    Done(ConfirmOutcome),
 }
 
-/// What RabbitMQ says of a record.
+/// RabbitMQ's answer to a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Said {
+enum ConfirmOutcome {
     Confirmed,
     Refused,
-    /// This record or another one came back.
+    /// This record or another one was returned.
     Returned,
     Trouble(String),
 }
 
-impl From<lapin::Result<Confirmation>> for Said {
-    fn from(said: lapin::Result<Confirmation>) -> Self {
-        match said {
+impl From<lapin::Result<Confirmation>> for ConfirmOutcome {
+    fn from(outcome: lapin::Result<Confirmation>) -> Self {
+        match outcome {
             Ok(Confirmation::Ack(None)) => Self::Confirmed,
             Ok(Confirmation::Nack(None)) => Self::Refused,
             Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => Self::Returned,
@@ -126,25 +126,25 @@ impl From<lapin::Result<Confirmation>> for Said {
 }
 
 impl Pending {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Said> {
-        if let State::Awaited(confirm) = &mut self.confirm
-            && let Poll::Ready(said) = confirm.as_mut().poll(cx)
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConfirmOutcome> {
+        if let ConfirmState::Awaited(confirm) = &mut self.confirm
+            && let Poll::Ready(outcome) = confirm.as_mut().poll(cx)
         {
-            self.confirm = State::Here(said.into());
+            self.confirm = ConfirmState::Done(outcome.into());
         }
         match &self.confirm {
-            State::Awaited(_) => Poll::Pending,
-            State::Here(said) => Poll::Ready(said.clone()),
+            ConfirmState::Awaited(_) => Poll::Pending,
+            ConfirmState::Done(outcome) => Poll::Ready(outcome.clone()),
         }
     }
 
-    fn tells_of_a_return(&mut self) -> bool {
-        self.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(Said::Returned)
+    fn is_returned(&mut self) -> bool {
+        self.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(ConfirmOutcome::Returned)
     }
 }
 
 impl Publisher {
-    /// Takes over a channel for publishing.
+    /// Puts the channel into confirm mode and publishes on it.
     pub(crate) async fn open(channel: Channel, config: &Config) -> lapin::Result<Self> {
         channel
             .confirm_select(ConfirmSelectOptions::default())
@@ -163,7 +163,7 @@ impl Publisher {
         })
     }
 
-    /// Puts a batch in line; its answer comes from the receiver, which fails when the connection ends.
+    /// Queues a batch; the receiver yields its answer, and fails when the connection ends.
     pub(crate) fn submit(
         &self,
         batch: Arc<Batch>,
@@ -194,20 +194,20 @@ impl Publisher {
         Ok(answered)
     }
 
-    /// Answers all batches in line, and every later one.
+    /// Answers all queued batches, and every later one, with an error.
     pub(crate) fn refuse(&self, why: Unavailable) {
         let mut line = self.lock();
         line.refusal = Some(why.clone());
         line.answer_all(&why);
     }
 
-    /// As [`Publisher::refuse`], until [`Publisher::unblock`].
+    /// Like [`Publisher::refuse`], until [`Publisher::unblock`].
     pub(crate) fn block(&self, why: Unavailable) {
         self.lock().blocked = true;
         self.refuse(why);
     }
 
-    /// RabbitMQ takes records again.
+    /// RabbitMQ accepts records again.
     pub(crate) fn unblock(&self) {
         let mut line = self.lock();
         line.blocked = false;
@@ -218,7 +218,7 @@ impl Publisher {
         }
     }
 
-    /// Writes and settles until something is wrong with the connection, and gives that up then.
+    /// Publishes and handles confirms until the connection has an error, and then fails it.
     pub(crate) async fn run(self: Arc<Self>, session: Arc<Session>) {
         let tick =
             (self.confirm_timeout / 8).clamp(Duration::from_millis(10), Duration::from_millis(250));
@@ -243,18 +243,18 @@ impl Publisher {
         self.lock().is_overdue(self.confirm_timeout, Instant::now())
     }
 
-    /// Ready when the channel is of no use any more.
+    /// Ready when the channel can no longer be used.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<String> {
         let mut line = self.lock();
-        match line.look_at_confirms(cx, || self.full()) {
+        match line.take_confirms(cx, || self.full()) {
             Ok(complete) => complete.into_iter().for_each(|job| self.answer(job)),
             Err(trouble) => return Poll::Ready(trouble),
         }
         if WINDOW - line.pending.len() >= ROOM_MIN {
             let was_empty = line.pending.is_empty();
-            let written = self.write(&mut line, STRETCH);
-            // There may be more to write; and the oldest must know whom to wake.
-            if written == STRETCH || (was_empty && written > 0) {
+            let written = self.write(&mut line, YIELD_EVERY);
+            // More records may fit now; and the oldest confirm must have this task's waker.
+            if written == YIELD_EVERY || (was_empty && written > 0) {
                 cx.waker().wake_by_ref();
             }
         }
@@ -282,9 +282,9 @@ impl Publisher {
         }
     }
 
-    /// Publishes what is next in line, at most `records` and as many as the window takes; returns how
-    /// many.
-    fn write(&self, line: &mut Line, records: usize) -> usize {
+    /// Publishes the next queued records, at most `records` and as many as the window allows; returns their
+    /// number.
+    fn write(&self, line: &mut PublishQueue, records: usize) -> usize {
         let room = records.min(WINDOW - line.pending.len());
         let mut done = 0;
         let since = Instant::now();
@@ -306,7 +306,7 @@ impl Publisher {
                 let bytes = bytes.len();
                 line.pending_bytes += bytes;
                 line.pending.push_back(Pending {
-                    confirm: State::Awaited(confirm),
+                    confirm: ConfirmState::Awaited(confirm),
                     since,
                     bytes,
                 });
@@ -318,10 +318,10 @@ impl Publisher {
         done
     }
 
-    /// Hands one record to the library. What it returns is ready when RabbitMQ has confirmed.
+    /// Publishes one record. The future completes with RabbitMQ's confirm.
     fn publish(&self, id: central::RecordId, bytes: &[u8], reason: Option<&str>) -> Confirm {
         let mut message = Vec::new();
-        // As many as there are partitions, whose number is a u16.
+        // The number of exchanges is that of the partitions, a u16.
         let partitions = self.exchanges.len() as u16;
         let (partition, key) = match (Record::decode(bytes), reason) {
             (Ok(record), None) => {
@@ -352,7 +352,7 @@ impl Publisher {
             drop(message);
             confirm.await
         });
-        // The first poll is what puts the frames in line, without waiting; so order is that of calls.
+        // The first poll queues the frames without waiting, so records are sent in the order of the calls.
         let mut nobody = Context::from_waker(Waker::noop());
         match confirm.as_mut().poll(&mut nobody) {
             Poll::Pending => confirm,
@@ -360,7 +360,7 @@ impl Publisher {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Line> {
+    fn lock(&self) -> MutexGuard<'_, PublishQueue> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -370,41 +370,41 @@ fn returned() -> String {
     "a record found no queue: the topology is broken".into()
 }
 
-impl Line {
-    /// Takes out what RabbitMQ has spoken about and gives the batches that are confirmed to the last record.
-    fn look_at_confirms(
+impl PublishQueue {
+    /// Removes the records that RabbitMQ has answered, and returns the batches whose last record is confirmed.
+    fn take_confirms(
         &mut self,
         cx: &mut Context<'_>,
         full: impl Fn() -> Unavailable,
     ) -> Result<Vec<Job>, String> {
         let mut complete = Vec::new();
         while let Some(oldest) = self.pending.front_mut() {
-            let Poll::Ready(said) = oldest.poll(cx) else {
+            let Poll::Ready(outcome) = oldest.poll(cx) else {
                 break;
             };
             self.settle();
-            match said {
-                Said::Confirmed => complete.extend(self.confirmed()),
-                Said::Refused => {
-                    if !self.orphan() {
+            match outcome {
+                ConfirmOutcome::Confirmed => complete.extend(self.confirmed()),
+                ConfirmOutcome::Refused => {
+                    if !self.take_detached() {
                         self.answer_all(&full());
                     }
                 }
-                Said::Returned => return Err(returned()),
-                Said::Trouble(trouble) => return Err(trouble),
+                ConfirmOutcome::Returned => return Err(returned()),
+                ConfirmOutcome::Trouble(trouble) => return Err(trouble),
             }
         }
-        // The oldest was asked just now, and must keep our waker.
+        // The oldest was polled just now, and keeps this task's waker.
         let mut others = self.pending.iter_mut().skip(1);
-        if !complete.is_empty() && others.any(Pending::tells_of_a_return) {
+        if !complete.is_empty() && others.any(Pending::is_returned) {
             return Err(returned());
         }
         Ok(complete)
     }
 
-    /// The oldest record is confirmed; gives its batch when that was the last of it.
+    /// Handles the confirm of the oldest record; returns its batch when that was its last record.
     fn confirmed(&mut self) -> Option<Job> {
-        if self.orphan() {
+        if self.take_detached() {
             return None;
         }
         let job = self.jobs.front_mut()?;
@@ -416,29 +416,31 @@ impl Line {
         self.jobs.pop_front()
     }
 
-    /// Takes the oldest record out, which was confirmed or refused.
+    /// Removes the oldest record, which was confirmed or refused.
     fn settle(&mut self) {
-        self.heard = Some(Instant::now());
+        self.last_confirm = Some(Instant::now());
         if let Some(settled) = self.pending.pop_front() {
             self.pending_bytes -= settled.bytes;
         }
     }
 
-    /// Whether something waits for a confirm and none has come for so long, for whatever record: on a
-    /// narrow link the last record of a window waits for all before it.
+    /// Whether records are unconfirmed and no confirm has arrived for `limit`, for any record: on a slow link
+    /// the last record of a window waits for all before it.
     fn is_overdue(&self, limit: Duration, now: Instant) -> bool {
         let Some(oldest) = self.pending.front() else {
             return false;
         };
-        let since = self.heard.map_or(oldest.since, |at| at.max(oldest.since));
+        let since = self
+            .last_confirm
+            .map_or(oldest.since, |at| at.max(oldest.since));
         !self.blocked && now.saturating_duration_since(since) > limit
     }
 
-    /// Whether the oldest record belonged to a batch that was answered already.
-    fn orphan(&mut self) -> bool {
-        let is_orphan = self.orphans > 0;
-        self.orphans = self.orphans.saturating_sub(1);
-        is_orphan
+    /// Whether the oldest record belongs to a batch that was already answered.
+    fn take_detached(&mut self) -> bool {
+        let is_detached = self.detached > 0;
+        self.detached = self.detached.saturating_sub(1);
+        is_detached
     }
 
     fn answer_all(&mut self, why: &Unavailable) {
@@ -446,7 +448,7 @@ impl Line {
             let _ = job.answer.send(Err(why.clone()));
         }
         self.written = 0;
-        self.orphans = self.pending.len();
+        self.detached = self.pending.len();
     }
 }
 
@@ -459,22 +461,22 @@ mod tests {
 
     fn awaited(since: Instant) -> Pending {
         Pending {
-            confirm: State::Awaited(Box::pin(std::future::pending())),
+            confirm: ConfirmState::Awaited(Box::pin(std::future::pending())),
             since,
             bytes: 10,
         }
     }
 
-    fn here(said: Said) -> Pending {
+    fn here(outcome: ConfirmOutcome) -> Pending {
         Pending {
-            confirm: State::Here(said),
+            confirm: ConfirmState::Done(outcome),
             ..awaited(Instant::now())
         }
     }
 
     /// A batch of one record for each of these, all written.
-    fn line(pending: Vec<Pending>) -> (Line, Vec<oneshot::Receiver<Answer>>) {
-        let mut line = Line::default();
+    fn line(pending: Vec<Pending>) -> (PublishQueue, Vec<oneshot::Receiver<Answer>>) {
+        let mut line = PublishQueue::default();
         let mut answers = Vec::new();
         for pending in pending {
             let mut batch = Batch::new(GatewayId(uuid::Uuid::nil()));
@@ -495,35 +497,35 @@ mod tests {
         (line, answers)
     }
 
-    fn look(line: &mut Line) -> Result<usize, String> {
+    fn take(line: &mut PublishQueue) -> Result<usize, String> {
         let mut cx = Context::from_waker(Waker::noop());
         let full = || unreachable!("nothing is refused");
-        line.look_at_confirms(&mut cx, full)
+        line.take_confirms(&mut cx, full)
             .map(|complete| complete.len())
     }
 
     #[test]
-    fn a_return_that_is_told_with_a_later_confirm_is_seen_before_a_batch_is_answered() {
+    fn a_return_attached_to_a_later_confirm_is_seen_before_the_batch_is_answered() {
         let now = Instant::now();
         let (mut quiet, _answers) = line(vec![
-            here(Said::Confirmed),
+            here(ConfirmOutcome::Confirmed),
             awaited(now),
-            here(Said::Confirmed),
+            here(ConfirmOutcome::Confirmed),
         ]);
-        assert_eq!(look(&mut quiet), Ok(1));
-        let (mut told, mut answers) = line(vec![
-            here(Said::Confirmed),
+        assert_eq!(take(&mut quiet), Ok(1));
+        let (mut attached, mut answers) = line(vec![
+            here(ConfirmOutcome::Confirmed),
             awaited(now),
-            here(Said::Returned),
+            here(ConfirmOutcome::Returned),
         ]);
-        assert!(look(&mut told).is_err());
-        drop(told);
+        assert!(take(&mut attached).is_err());
+        drop(attached);
         let unanswered = answers[0].try_recv();
         assert_eq!(unanswered, Err(oneshot::error::TryRecvError::Closed));
     }
 
     #[test]
-    fn the_next_confirm_wakes_who_looks() {
+    fn the_next_confirm_wakes_the_waiting_task() {
         struct Count(AtomicUsize);
         impl Wake for Count {
             fn wake(self: Arc<Self>) {
@@ -531,40 +533,40 @@ mod tests {
             }
         }
         let now = Instant::now();
-        let (said, says) = oneshot::channel();
+        let (outcome, says) = oneshot::channel();
         let next = Pending {
-            confirm: State::Awaited(Box::pin(async { says.await.expect("said") })),
+            confirm: ConfirmState::Awaited(Box::pin(async { says.await.expect("outcome") })),
             ..awaited(now)
         };
-        let (mut line, _answers) = line(vec![here(Said::Confirmed), next, awaited(now)]);
+        let (mut line, _answers) = line(vec![here(ConfirmOutcome::Confirmed), next, awaited(now)]);
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&count));
         let full = || unreachable!("nothing is refused");
-        let complete = line.look_at_confirms(&mut Context::from_waker(&waker), full);
+        let complete = line.take_confirms(&mut Context::from_waker(&waker), full);
         assert_eq!(complete.map(|complete| complete.len()), Ok(1));
-        said.send(Ok(Confirmation::Ack(None))).expect("awaited");
+        outcome.send(Ok(Confirmation::Ack(None))).expect("awaited");
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
     }
 
     #[test]
-    fn progress_counts_and_not_the_age_of_one_record() {
+    fn a_confirm_of_any_record_restarts_the_timeout() {
         let limit = Duration::from_secs(2);
         let start = Instant::now();
         let pending = || awaited(start);
-        let mut line = Line {
+        let mut line = PublishQueue {
             pending: VecDeque::from([pending(), pending()]),
             pending_bytes: 20,
-            ..Line::default()
+            ..PublishQueue::default()
         };
         assert!(!line.is_overdue(limit, start + limit));
         assert!(line.is_overdue(limit, start + limit * 2));
         line.settle();
-        let heard = line.heard.expect("just now");
-        line.heard = Some(heard + limit);
-        assert!(!line.is_overdue(limit, heard + limit * 2));
-        assert!(line.is_overdue(limit, heard + limit * 3));
+        let last_confirm = line.last_confirm.expect("just now");
+        line.last_confirm = Some(last_confirm + limit);
+        assert!(!line.is_overdue(limit, last_confirm + limit * 2));
+        assert!(line.is_overdue(limit, last_confirm + limit * 3));
         line.settle();
         assert_eq!(line.pending_bytes, 0);
-        assert!(!line.is_overdue(limit, heard + limit * 9));
+        assert!(!line.is_overdue(limit, last_confirm + limit * 9));
     }
 }

@@ -1,18 +1,18 @@
-//! Under which key a record travels, so that one charger's records stay in one queue and strangers can
-//! ask for just what they want.
+//! The routing key of a record, so that one charger's records stay in one queue and external consumers can
+//! select the records they need.
 //!
-//! `PARTITION.VERSION.KIND.ACTION.CHARGER`, as in `3.1_6.call.MeterValues.CP-17`. Five words, always:
-//! what could be a dot, a wildcard or a blank in a name is percent-encoded.
+//! `PARTITION.VERSION.KIND.ACTION.CHARGER`, as in `3.1_6.call.MeterValues.CP-17`. Always five words: dots,
+//! wildcards and blanks in a name are percent-encoded.
 
 use central::{Record, RecordId};
 use ocpp::Version;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// AMQP's bound for a routing key, in bytes.
+/// AMQP's limit for a routing key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
-/// The longest action of OCPP 2.1 has 35 letters; longer ones are somebody's invention.
+/// The longest action of OCPP 2.1 has 35 letters; longer ones are not in the standard.
 const ACTION_BYTES_MAX: usize = 64;
-/// What a word holds in place of nothing.
+/// The word for an empty value.
 const NOTHING: &str = "-";
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
@@ -52,13 +52,13 @@ pub fn key(record: &Record<'_>, partition: u16) -> String {
     key
 }
 
-/// The key of what cannot be read as a record here: it travels all the same, and ends where it is
-/// understood or kept as a dead letter.
+/// The routing key of bytes that are not a record to this build: they are sent all the same, and a consumer
+/// either decodes them or stores them as a dead letter.
 pub(crate) fn key_of_unreadable(partition: u16) -> String {
     format!("{partition}.-.-.-.-")
 }
 
-/// The partition of such a one.
+/// The partition of unreadable bytes.
 pub(crate) fn partition_of_unreadable(id: RecordId, partitions: u16) -> u16 {
     // Less than a u16, because the divisor is one.
     (id.seq % u64::from(partitions)) as u16

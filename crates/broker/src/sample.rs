@@ -1,4 +1,4 @@
-//! One record for this room's tests.
+//! One record for this crate's tests.
 
 use central::record::{AnswerKind, GatewayId, Notes, RecordKind};
 use central::{Record, RecordId, Timestamp};

@@ -1,9 +1,9 @@
-//! What must exist in RabbitMQ, and under which names; declared at every connection and again from time
-//! to time, so that what somebody deletes comes back.
+//! The exchanges and queues that must exist in RabbitMQ, and their names. They are declared at every connection
+//! and periodically, so that deleted ones are created again.
 //!
 //! ```text
 //!   publish ──▶ wattpost.records.N ──▶ queue wattpost.records.N
-//!                 (exchange)      └──▶ wattpost.records (topic) ──▶ queues of strangers
+//!                 (exchange)      └──▶ wattpost.records (topic) ──▶ external consumers
 //! ```
 //! A topic exchange in front of the queues cost RabbitMQ as much as the queues (ADR 0009).
 
@@ -16,24 +16,24 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ExchangeKind};
 use std::time::Duration;
 
-/// Records by topic, for strangers.
+/// Records by topic, for external consumers.
 const RECORDS: &str = "wattpost.records";
-/// Exchange and queue for records that no binding took.
+/// Exchange and queue for records that no binding matched.
 pub(crate) const UNROUTABLE: &str = "wattpost.unroutable";
-/// Exchange and queue for records that RabbitMQ gave up.
+/// Exchange and queue for records that RabbitMQ dead-lettered.
 pub(crate) const DEAD: &str = "wattpost.dead";
-/// News between processes, to everybody.
+/// Cluster events, a fanout to all processes.
 pub(crate) const ANNOUNCEMENTS: &str = "wattpost.announcements";
 /// Commands to chargers, by topic.
 pub(crate) const COMMANDS: &str = "wattpost.commands";
 
-/// "Never", for queues whose messages must not be given up: RabbitMQ 4 would do so after 20 deliveries
-/// when nothing is said, and RabbitMQ 3 reads a negative number as 0.
+/// An effectively unlimited delivery limit, for queues whose messages must not be dead-lettered: RabbitMQ 4
+/// defaults to 20 deliveries, and RabbitMQ 3 reads a negative number as 0.
 const DELIVERIES_WITHOUT_END: i64 = 2_000_000_000;
 
-/// A new queue gets nothing for so long: RabbitMQ notes where its log is half a second later, and one that
-/// is killed before that has lost the queue with all that it confirmed (seen on 3.10.8: lost after 300 ms,
-/// kept after 600 ms).
+/// No records are routed to a new queue for this long. RabbitMQ persists the location of the queue's log half a
+/// second after the declaration; a node killed before that loses the queue with all confirmed messages (seen on
+/// 3.10.8: lost after 300 ms, kept after 600 ms).
 const SETTLES_IN: Duration = Duration::from_millis(1_000);
 
 /// The queue of a partition, and the exchange in front of it.
@@ -45,7 +45,7 @@ fn is_of_partition(queue: &str) -> bool {
     queue.starts_with(RECORDS)
 }
 
-/// Declares everything. What exists already with the same properties stays as it is.
+/// Declares everything. Existing objects with the same properties stay unchanged.
 pub(crate) async fn declare(connection: &Connection, config: &Config) -> lapin::Result<()> {
     let missing = missing_queues(connection, config).await?;
     let channel = &connection.create_channel().await?;
@@ -67,8 +67,8 @@ pub(crate) async fn declare(connection: &Connection, config: &Config) -> lapin::
         queue(channel, &of_partition(partition), &of_records(config)).await?;
     }
     if !missing.is_empty() {
-        // Meanwhile a record must not pass by it to strangers alone and be confirmed: where nothing is bound
-        // it goes to the unroutable.
+        // Until then a record must not reach only the external consumers and be confirmed: without a binding it
+        // goes to the alternate exchange.
         for queue in missing.iter().filter(|queue| is_of_partition(queue)) {
             cut_off(channel, queue, RECORDS).await?;
         }
@@ -96,7 +96,7 @@ async fn missing_queues(connection: &Connection, config: &Config) -> lapin::Resu
             Ok(_) => {}
             Err(error) if is_not_found(&error) => {
                 missing.push(queue);
-                // Asking for one that is not there ends the channel.
+                // A passive declaration of a missing queue closes the channel.
                 channel = connection.create_channel().await?;
             }
             Err(error) => return Err(error),
@@ -105,15 +105,15 @@ async fn missing_queues(connection: &Connection, config: &Config) -> lapin::Resu
     Ok(missing)
 }
 
-/// What RabbitMQ says of a queue.
+/// RabbitMQ's counts for a queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Depth {
-    /// Messages that wait, without those that are with a consumer.
+    /// Ready messages, without those delivered to a consumer.
     pub(crate) messages: u64,
     pub(crate) consumers: u32,
 }
 
-/// Asks for a queue without making it; an error closes the channel when there is none.
+/// Declares a queue passively; if it does not exist, the error closes the channel.
 pub(crate) async fn depth(channel: &Channel, queue: &str) -> lapin::Result<Depth> {
     let options = QueueDeclareOptions {
         passive: true,
@@ -128,13 +128,13 @@ pub(crate) async fn depth(channel: &Channel, queue: &str) -> lapin::Result<Depth
     })
 }
 
-/// Whether an error says that there is no such queue.
+/// Whether an error means that the queue does not exist.
 pub(crate) fn is_not_found(error: &lapin::Error) -> bool {
     matches!(error.kind(), lapin::ErrorKind::ProtocolError(amqp) if amqp.get_id() == 404)
 }
 
-/// A queue of records: one consumer at a time, so that order holds; refused when full, and given up
-/// only into the dead, both without loss.
+/// A queue of records. It has a single active consumer, which preserves the order; it refuses records when full,
+/// and dead-letters only to the queue of the dead. Neither loses a record.
 fn of_records(config: &Config) -> [(&'static str, AMQPValue); 6] {
     let length = i64::try_from(config.queue_records_max).unwrap_or(i64::MAX);
     [

@@ -1,4 +1,4 @@
-//! What is written for strangers is what is sent.
+//! The documents for external programs match what is sent.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,7 +46,7 @@ fn examples_are_messages() {
 }
 
 #[test]
-fn members_are_those_that_are_sent() {
+fn the_documented_members_are_those_that_are_sent() {
     let document = asyncapi();
     let described: BTreeSet<&str> = document["components"]["schemas"]["record"]["properties"]
         .as_object()
@@ -64,7 +64,7 @@ fn members_are_those_that_are_sent() {
 }
 
 #[test]
-fn references_lead_somewhere() {
+fn every_reference_resolves() {
     let document = asyncapi();
     let references: Vec<&str> = ASYNCAPI
         .lines()

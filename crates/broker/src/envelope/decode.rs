@@ -1,4 +1,4 @@
-//! JSON to record. What is not understood is kept whole, with the reason.
+//! Decodes JSON to records. Undecodable messages are kept whole, with the reason.
 
 use super::{NOTES, VERSION};
 use central::ports::{Batch, DeadLetter};
@@ -10,21 +10,21 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use uuid::Uuid;
 
-/// No gateway lets a longer identity in, and no part of the system need store one.
+/// No gateway accepts a longer identity, and no other part of the system stores one.
 const CHARGER_ID_BYTES_MAX: usize = 255;
 
-/// What a message turned out to be.
+/// The result of decoding a message.
 #[derive(Debug)]
 pub(crate) enum Decoded<'a> {
     /// A record.
     Record(Box<ReadRecord<'a>>),
-    /// Bytes from a journal that were no record to the gateway that sent them.
+    /// Bytes from a journal that the sending gateway could not decode as a record.
     Raw(RecordId, Vec<u8>),
-    /// A dead letter: sent as one, or not one of our messages, or one of a later build.
-    Foreign(DeadLetter),
+    /// A dead letter: sent as one, not a message of ours, or of a later version.
+    Unknown(DeadLetter),
 }
 
-/// A record that borrows from its message where it can.
+/// A record that borrows from its message where possible.
 #[derive(Debug)]
 pub(crate) struct ReadRecord<'a> {
     pub(crate) id: RecordId,
@@ -67,7 +67,7 @@ fn either<'a>(json: Option<&'a RawValue>, text: &'a str) -> &'a str {
     json.map_or(text, RawValue::get)
 }
 
-/// What every version has: looked at first, so that a later version has a clear reason.
+/// The member of every version, checked first so that a later version has a clear reason.
 #[derive(Deserialize)]
 struct Head {
     v: Option<u64>,
@@ -114,20 +114,20 @@ struct Message<'a> {
 pub(crate) fn decode(bytes: &[u8]) -> Decoded<'_> {
     match read(bytes) {
         Ok(decoded) => decoded,
-        Err(reason) => Decoded::Foreign(foreign(bytes, &reason)),
+        Err(reason) => Decoded::Unknown(unknown(bytes, &reason)),
     }
 }
 
-/// A dead letter of what is none of our messages; the same bytes have the same id everywhere. All of them are of
-/// one gateway that does not exist, so that a stranger's messages make no gateway each. Should two texts share a
-/// number, the second is set aside.
-fn foreign(bytes: &[u8], reason: &str) -> DeadLetter {
+/// Makes a dead letter of an unknown message; the same bytes always get the same id. All of them belong to one
+/// gateway that does not exist, so that external messages do not create gateways. If two messages share a
+/// number, the second goes to `set_aside`.
+fn unknown(bytes: &[u8], reason: &str) -> DeadLetter {
     const NOBODY: Uuid = Uuid::from_u128(0x5761_7474_706f_5374_8000_6d65_7373_6167);
     let (_, hash) = Uuid::new_v5(&NOBODY, bytes).as_u64_pair();
     DeadLetter {
         id: RecordId {
             gateway: GatewayId(NOBODY),
-            // Databases hold it signed.
+            // Databases store it as a signed number.
             seq: hash >> 1,
         },
         bytes: bytes.to_vec(),
@@ -136,7 +136,7 @@ fn foreign(bytes: &[u8], reason: &str) -> DeadLetter {
 }
 
 fn read(bytes: &[u8]) -> Result<Decoded<'_>, String> {
-    // A struct would be read from an array as well.
+    // serde would also decode a struct from an array.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err("it is no JSON object".into());
     }
@@ -193,7 +193,7 @@ fn raw<'a>(id: RecordId, text: &str, reason: &str) -> Result<Decoded<'a>, String
     if reason.is_empty() {
         return Ok(Decoded::Raw(id, bytes));
     }
-    Ok(Decoded::Foreign(DeadLetter {
+    Ok(Decoded::Unknown(DeadLetter {
         id,
         bytes,
         reason: reason.to_owned(),
@@ -241,7 +241,7 @@ fn answer_kind(name: &str) -> Result<AnswerKind, String> {
 }
 
 fn received_at(text: &str) -> Result<Timestamp, String> {
-    // The second form is that of moments outside of the calendar: see `Timestamp`.
+    // The second form is that of times outside the calendar: see `Timestamp`.
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(at.into());
     }

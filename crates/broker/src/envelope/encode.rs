@@ -1,4 +1,4 @@
-//! Record to JSON, written by hand: this runs once per message on the way to RabbitMQ.
+//! Encodes records as JSON without serde, because this runs once per message on the way to RabbitMQ.
 
 use super::{NOTES, VERSION};
 use central::record::{AnswerKind, Notes};
@@ -7,7 +7,7 @@ use ocpp::Version;
 use serde_json::value::RawValue;
 use std::io::Write;
 
-/// Deeper JSON travels as text, so that no reader's parser chokes on it.
+/// More deeply nested JSON is sent as text, because some parsers limit the depth.
 const EMBED_DEPTH_MAX: usize = 64;
 
 /// Appends the message of `record` to `out`.
@@ -48,8 +48,8 @@ pub(crate) fn encode(id: RecordId, record: &Record<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Appends the message of bytes that are no record to this build; with a reason when they are a dead
-/// letter already.
+/// Appends the message of bytes that this build cannot decode as a record; with a reason when they are a dead
+/// letter.
 pub(crate) fn encode_unreadable(
     id: RecordId,
     bytes: &[u8],
@@ -97,13 +97,13 @@ fn string(out: &mut Vec<u8>, text: &str) {
         out.push(b'"');
         return;
     }
-    // Writing a text into memory has nothing that could fail.
+    // Formatting into memory cannot fail.
     let written = serde_json::to_writer(&mut *out, text);
     debug_assert!(written.is_ok());
 }
 
 fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // A Vec takes everything.
+    // Writing to a Vec cannot fail.
     let written = out.write_fmt(text);
     debug_assert!(written.is_ok());
 }
@@ -127,8 +127,8 @@ fn notes(out: &mut Vec<u8>, notes: Notes) {
     out.push(b']');
 }
 
-/// Writes `text` as it is where it is JSON that every reader takes, else as a string under another
-/// name; nothing at all when it is empty.
+/// Writes `text` unchanged where it is JSON that every parser accepts, otherwise as a string under another name;
+/// omits it when it is empty.
 fn embed(out: &mut Vec<u8>, name: &str, text: &str, is_plain_text: bool) {
     if text.is_empty() {
         return;
@@ -145,7 +145,7 @@ fn embed(out: &mut Vec<u8>, name: &str, text: &str, is_plain_text: bool) {
 }
 
 fn is_good_json(text: &str) -> bool {
-    // JSON with nothing around it; `null` would read as if it were not there.
+    // JSON without surrounding whitespace; `null` would read like a missing member.
     match serde_json::from_str::<&RawValue>(text) {
         Ok(json) if json.get().len() == text.len() && text != "null" => {}
         _ => return false,
@@ -177,12 +177,12 @@ fn is_good_json(text: &str) -> bool {
                 }
             }
             b']' | b'}' => depth -= 1,
-            // A number with an exponent may be beyond what readers can hold.
+            // A number with an exponent may exceed the range of a parser.
             b'E' => strict = false,
             b'e' => strict = false,
             _ => {}
         }
     }
-    // Half of a surrogate pair is grammatical and yet refused by many readers: look closely, rarely.
+    // A lone surrogate is valid JSON, but many parsers reject it; this check runs rarely.
     strict || serde_json::from_str::<serde_json::Value>(text).is_ok()
 }
