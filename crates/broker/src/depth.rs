@@ -85,7 +85,7 @@ pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
                 return session.fail(format!("the queues cannot be checked: {error}"));
             }
             Err(_) if session.is_blocked() => {}
-            Err(_) => return session.fail("RabbitMQ does not answer queue.declare"),
+            Err(_) => return session.fail("RabbitMQ does not answer the check of its queues"),
         }
     }
 }

@@ -376,7 +376,7 @@ impl Store for PostgresStore {
 
 impl Drop for PostgresStore {
     fn drop(&mut self) {
-        // The last pool may be dropped on a thread of another runtime, which must not block.
+        // The last handle may be dropped on a thread of another runtime, which must not block.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
