@@ -8,7 +8,7 @@
 
 use broker::{MESSAGE_FIELDS, decode_message, encode_message};
 use central::Record;
-use central::ports::Batch;
+use central::ports::{Batch, ClusterEvent};
 use central::record::GatewayId;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -61,6 +61,23 @@ fn the_documented_members_are_those_that_are_sent() {
             "{member} in messages.md"
         );
     }
+}
+
+#[test]
+fn the_documented_event_is_the_one_that_is_sent() {
+    let event = ClusterEvent::Connected {
+        charger_id: "CP-1".to_owned(),
+        gateway: GatewayId(uuid::Uuid::nil()),
+        epoch: 1,
+    };
+    let sent = serde_json::to_value(&event).expect("JSON");
+    let sent = sent.as_object().expect("an object");
+    let document = asyncapi();
+    let payload = &document["components"]["messages"]["event"]["payload"];
+    let described = payload["properties"].as_object().expect("properties");
+    assert!(described.keys().eq(sent.keys()), "{described:?} {sent:?}");
+    let names = payload["properties"]["event"]["enum"].as_array();
+    assert_eq!(names, Some(&vec![sent["event"].clone()]));
 }
 
 #[test]
