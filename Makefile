@@ -1,10 +1,10 @@
-# The menu. Every recipe does all of its own set-up; `.ci/run` calls `make check` and `make test`.
+# Every recipe does its own set-up; `.ci/run` calls `make check` and `make test`.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
 CARGO  ?= cargo
-# What demo, quick, check and test build with; one profile, so that nothing is built twice.
+# The profile of demo, quick, check and test: only one, so that nothing is built twice.
 PROFILE := --profile ci
 PYTHON := target/python/bin/python
 export WATTPOST_PYTHON := $(CURDIR)/$(PYTHON)
@@ -12,20 +12,20 @@ export WATTPOST_PYTHON := $(CURDIR)/$(PYTHON)
 help: ## this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: ## what the tests need from outside (Debian's packages, Python packages)
+setup: ## install what the tests need (Debian packages, Python packages)
 	bash scripts/setup.sh
 
 build: ## the binary, optimised: target/release/wattpost
 	$(CARGO) build --release -p wattpost
 
-demo: ## build, then run the whole system embedded with 20 simulated chargers (Ctrl-C ends it)
+demo: ## build, then run the whole system in one process with 20 simulated chargers (Ctrl-C ends it)
 	@$(CARGO) build $(PROFILE) -p wattpost
 	@bash scripts/demo.sh
 
 test: setup ## every test: unit, property, crash, conformance, and the real binary under kill -9
 	$(CARGO) test --workspace $(PROFILE) --no-fail-fast
 
-quick: ## the inner ring only: seconds, no servers
+quick: ## the fast tests only: seconds, no servers
 	$(CARGO) test $(PROFILE) -p ocpp -p central -p journal
 
 check: ## formatting, dependencies, lints, docs: before every commit
@@ -34,7 +34,7 @@ check: ## formatting, dependencies, lints, docs: before every commit
 	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(PROFILE) --workspace --no-deps --document-private-items
 
-bench: setup ## speed beside an echo server, and the whole chain beside Node.js: ratios and tables
+bench: setup ## speed compared with an echo server, and the pipeline compared with Node.js: ratios and tables
 	$(CARGO) build --release -p wattpost -p bench
 	cd bench/baseline-node && npm ci --no-audit --no-fund --silent
 	target/release/wattpost-bench $(BENCH)
@@ -44,11 +44,11 @@ bench: setup ## speed beside an echo server, and the whole chain beside Node.js:
 	$(CARGO) bench -q -p broker --bench road
 	$(CARGO) bench -q -p central --bench station
 
-drill: setup ## every failure scenario with real servers, at both durability settings: lost must be 0
+drill: setup ## every failure scenario with real servers, with both durability settings: lost must be 0
 	$(CARGO) build --release -p wattpost
 	target/release/wattpost drill $(DRILL)
 
-stories: setup ## the stories with the real binary at full length: 100 rounds of kill -9
+stories: setup ## the tests of the real binary at full length: 100 rounds of kill -9
 	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test stories -- --nocapture --test-threads 1
 
 codegen: setup ## regenerate the tables of schema facts in crates/ocpp
@@ -60,7 +60,7 @@ metrics-doc: ## regenerate docs/metrics.md from the tables in crates/*/src/metri
 fuzz: ## cargo fuzz of one target for a minute: make fuzz T=frame (needs nightly and cargo-fuzz)
 	cd crates/ocpp/fuzz && cargo +nightly fuzz run $(or $(T),frame) -- -max_total_time=60
 
-clean: ## remove everything that was built
+clean: ## remove all build output
 	$(CARGO) clean
 
 .PHONY: help setup build demo test quick check bench drill stories codegen metrics-doc fuzz clean

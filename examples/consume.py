@@ -12,12 +12,12 @@ import sys
 
 import pika
 
-QUEUE = "example.meter-values"  # ours: Wattpost's own queues are not touched
+QUEUE = "example.meter-values"  # a queue of its own: do not consume from Wattpost's
 
 
 def on_message(channel, method, _properties, body):
     record = json.loads(body)
-    if record["v"] == 1:  # other versions are for later programs
+    if record["v"] == 1:  # this program knows no other version
         print(record["charger_id"], record["received_at"], json.dumps(record["payload"]), flush=True)
     channel.basic_ack(method.delivery_tag)
 
