@@ -28,6 +28,10 @@ const RENAMED: &[(&str, Cure)] = &[
         "gateway.listen",
         Cure::Sentence("write gateway.listeners = [{ address = \"ADDR:PORT\" }] instead"),
     ),
+    (
+        "applier",
+        Cure::Sentence("the section's name is now consumer"),
+    ),
 ];
 
 /// One sentence about all old keys that the file or the environment holds; none when there is none.
