@@ -1,4 +1,4 @@
-//! What one message costs in the mind: read, checked, recognised, decided, recorded and answered,
+//! What one message costs in a `Station`: read, checked, recognised, decided, recorded and answered,
 //! without disk and socket; and what its record costs to project. Prints nanoseconds per message.
 //!
 //! `cargo bench -p central`

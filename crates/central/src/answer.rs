@@ -33,7 +33,7 @@ pub(crate) struct Scene<'a> {
     /// The id of the stopped session whose start was equal to this one (1.6 StartTransaction).
     pub(crate) ended_transaction: Option<i64>,
     /// A random number, drawn for this call.
-    pub(crate) dice: u64,
+    pub(crate) random: u64,
 }
 
 /// What to say.

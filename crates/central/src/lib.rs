@@ -1,10 +1,10 @@
-//! The mind: what we answer, record and change, and what we need from outside.
+//! What a central system answers, records and changes, and the ports through which it needs others.
 //!
 //! A function of its arguments: time, randomness and bytes are handed in. So a year of charging
 //! fits in a second of test.
 //!
 //! A frame comes into [`station::Station`], which decides the answer and the [`record::Record`];
-//! behind the journal [`project::Changes`] turns records into what the ledger shows
+//! behind the journal [`project::Changes`] turns records into what the database shows
 //! ([`model`]). [`ports`] says what we need from outside, [`memory`] is the smallest thing that
 //! fulfils it.
 

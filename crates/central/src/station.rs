@@ -208,7 +208,7 @@ pub struct Station {
     profile: Option<Arc<ChargerProfile>>,
     policy: Arc<Policy>,
     epoch: u64,
-    dice: u64,
+    random: u64,
     phase: Phase,
     memory: ResendMemory,
     recent: RecentCalls,
@@ -268,7 +268,7 @@ impl Station {
             profile: config.profile,
             policy: config.policy,
             epoch: config.epoch,
-            dice: config.seed,
+            random: config.seed,
             phase: Phase::Open,
             memory,
             recent: RecentCalls::default(),
@@ -562,8 +562,8 @@ impl Station {
 
     /// The next random number (splitmix64).
     fn draw(&mut self) -> u64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.dice;
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)

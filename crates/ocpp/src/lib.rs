@@ -1,6 +1,6 @@
 //! The language: everything two OCPP endpoints must agree on, and nothing else.
 //!
-//! This crate waits for nothing: no socket, no clock, no dice. The gateway, the simulator and
+//! This crate waits for nothing: no socket, no clock, no randomness. The gateway, the simulator and
 //! strangers can all use it. Every function is total: no input panics.
 //!
 //! The map, in the order in which a charger's text is read:

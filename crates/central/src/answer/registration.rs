@@ -29,6 +29,6 @@ fn spread(scene: &Scene<'_>) -> u32 {
         clippy::cast_possible_truncation,
         reason = "the remainder is at most a u32"
     )]
-    let more = (scene.dice % (u64::from(base) + 1)) as u32;
+    let more = (scene.random % (u64::from(base) + 1)) as u32;
     base.saturating_add(more)
 }

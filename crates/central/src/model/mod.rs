@@ -1,8 +1,8 @@
-//! What the ledger knows of the network, as values that can be merged in any order.
+//! The state of the network, as values that can be merged in any order.
 //!
 //! Each *state* here is a join-semilattice: [`Merge::merge`] is commutative, associative and
 //! idempotent, so any permutation of a set of records, with repeats, yields the same state. That is
-//! what lets the direct road overtake what still lies in a broker. A store keeps the whole state (as
+//! why direct delivery may overtake records that still wait in the broker. A store keeps the whole state (as
 //! JSON) beside the few columns that it indexes; a *view* is what people and programs are shown.
 //!
 //! *Rows* (meter values, events) are facts that stand alone: their identity is (charger, time,

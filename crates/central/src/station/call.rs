@@ -121,7 +121,7 @@ impl Station {
                 return self.send(self.appended, frame);
             }
         }
-        let dice = match message.action {
+        let random = match message.action {
             "BootNotification" => self.draw(),
             _ => 0,
         };
@@ -137,7 +137,7 @@ impl Station {
             registration: self.registration(),
             now,
             ended_transaction,
-            dice,
+            random,
         };
         match answer::decide(message.action, &scene) {
             Decision::Answer(answer) => self.answer(&message, &answer, now),
