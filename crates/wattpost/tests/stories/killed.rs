@@ -5,10 +5,13 @@ use crate::full_length;
 use std::time::{Duration, Instant};
 
 /// Nothing acknowledged is missing, nothing is doubled in effect, each charger's order is kept, and
-/// the first answer after a restart comes within two seconds.
+/// the first answer after a restart comes within two seconds, or ten where other tests share the machine.
 #[test]
 fn nothing_acknowledged_is_lost_when_serve_is_killed_again_and_again() {
-    let rounds = if full_length() { 100 } else { 12 };
+    let (rounds, limit) = match full_length() {
+        true => (100, Duration::from_secs(2)),
+        false => (12, Duration::from_secs(10)),
+    };
     let mut rng = Rng::seeded();
     let mut deployment = Deployment::start("");
     let ledger = deployment.path("ledger.ndjson");
@@ -47,7 +50,7 @@ fn nothing_acknowledged_is_lost_when_serve_is_killed_again_and_again() {
         let away = begun.elapsed();
         slowest = slowest.max(away);
         assert!(
-            away < Duration::from_secs(10),
+            away < limit,
             "round {round}: the first answer came {away:?} after the restart"
         );
     }
