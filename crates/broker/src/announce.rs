@@ -3,7 +3,7 @@
 //! awaited.
 
 use crate::link::{Session, Shared, State};
-use crate::topology::ANNOUNCEMENTS;
+use crate::topology::CLUSTER_EVENTS;
 use central::ports::ClusterEvent;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
@@ -59,7 +59,7 @@ impl Announcer {
         // One poll is enough to queue the frames.
         let _ = channel
             .basic_publish(
-                ANNOUNCEMENTS.into(),
+                CLUSTER_EVENTS.into(),
                 "".into(),
                 options,
                 &message,
@@ -126,7 +126,7 @@ async fn run_channel(announcer: &Announcer, session: &Session) -> lapin::Result<
     channel
         .queue_bind(
             queue.name().clone(),
-            ANNOUNCEMENTS.into(),
+            CLUSTER_EVENTS.into(),
             "".into(),
             QueueBindOptions::default(),
             FieldTable::default(),

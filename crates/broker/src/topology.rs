@@ -23,9 +23,7 @@ pub(crate) const UNROUTABLE: &str = "wattpost.unroutable";
 /// Exchange and queue for records that RabbitMQ dead-lettered.
 pub(crate) const DEAD: &str = "wattpost.dead";
 /// Cluster events, a fanout to all processes.
-pub(crate) const ANNOUNCEMENTS: &str = "wattpost.announcements";
-/// Commands to chargers, by topic.
-pub(crate) const COMMANDS: &str = "wattpost.commands";
+pub(crate) const CLUSTER_EVENTS: &str = "wattpost.cluster_events";
 
 /// An effectively unlimited delivery limit, for queues whose messages must not be dead-lettered: RabbitMQ 4
 /// defaults to 20 deliveries, and RabbitMQ 3 reads a negative number as 0.
@@ -51,8 +49,7 @@ pub(crate) async fn declare(connection: &Connection, config: &Config) -> lapin::
     let channel = &connection.create_channel().await?;
     exchange(channel, UNROUTABLE, ExchangeKind::Fanout, &[]).await?;
     exchange(channel, DEAD, ExchangeKind::Fanout, &[]).await?;
-    exchange(channel, ANNOUNCEMENTS, ExchangeKind::Fanout, &[]).await?;
-    exchange(channel, COMMANDS, ExchangeKind::Topic, &[]).await?;
+    exchange(channel, CLUSTER_EVENTS, ExchangeKind::Fanout, &[]).await?;
     exchange(channel, RECORDS, ExchangeKind::Topic, &[]).await?;
     let otherwise = [("alternate-exchange", text(UNROUTABLE))];
     for partition in 0..config.partitions {
