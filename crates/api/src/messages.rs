@@ -11,24 +11,6 @@ use central::RecordKind;
 use central::query::{MessageFilter, Place};
 use std::sync::Arc;
 
-/// The kinds under the names that exports use.
-const KINDS: [(&str, RecordKind); 9] = {
-    const fn named(kind: RecordKind) -> (&'static str, RecordKind) {
-        (kind.as_str(), kind)
-    }
-    [
-        named(RecordKind::Call),
-        named(RecordKind::Send),
-        named(RecordKind::CallResult),
-        named(RecordKind::CallError),
-        named(RecordKind::CallResultError),
-        named(RecordKind::Unreadable),
-        named(RecordKind::Connected),
-        named(RecordKind::Disconnected),
-        named(RecordKind::GatewayStarted),
-    ]
-};
-
 /// `GET /api/v1/messages`
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
@@ -42,7 +24,7 @@ pub(crate) async fn list(
     let filter = MessageFilter {
         charger: query.text("charger")?.map(str::to_owned),
         action: query.text("action")?.map(str::to_owned),
-        kind: query.one_of("kind", &KINDS)?,
+        kind: query.one_of("kind", &RecordKind::ALL.map(|kind| (kind.as_str(), kind)))?,
         from,
         to,
     };

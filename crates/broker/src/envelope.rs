@@ -11,8 +11,6 @@ mod encode;
 pub(crate) use decode::{Decoded, decode};
 pub(crate) use encode::{encode, encode_unreadable};
 
-use central::record::Notes;
-
 /// The version that is written, and the only one that is read.
 pub(crate) const VERSION: u64 = 1;
 
@@ -39,22 +37,12 @@ pub const FIELDS: [&str; 19] = [
     "record_base64",
 ];
 
-/// The notes by name; a bit without a name is sent as `bit_N`.
-const NOTES: [(Notes, &str); 6] = [
-    (Notes::QUARANTINED, "quarantined"),
-    (Notes::SLOPPY, "sloppy"),
-    (Notes::BASE64, "base64"),
-    (Notes::UNSOLICITED, "unsolicited"),
-    (Notes::TOKEN_UNVERIFIED, "token_unverified"),
-    (Notes::CONFLICT, "conflict"),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sample;
     use central::ports::Batch;
-    use central::record::{AnswerKind, GatewayId, RecordKind};
+    use central::record::{AnswerKind, GatewayId, Notes, RecordKind};
     use central::{Record, RecordId, Timestamp};
     use ocpp::Version;
     use proptest::prelude::*;
@@ -146,7 +134,7 @@ mod tests {
             (text.replace("\"v\":1", "\"v\":2"), "version 2"),
             (text.replace("\"v\":1,", ""), "version"),
             (text.replace("\"call\"", "\"sent_back\""), "kind"),
-            (text.replace("\"sloppy\"", "\"shiny\""), "note"),
+            (text.replace("\"tolerated\"", "\"shiny\""), "note"),
             (text.replace("\"2.0.1\"", "\"3.0\""), "version 3.0"),
             (text.replace("\"result\"", "\"maybe\""), "answer"),
             (text.replace("received_at", "sent_at"), "received_at"),
@@ -173,17 +161,7 @@ mod tests {
     }
 
     fn kinds() -> impl Strategy<Value = RecordKind> {
-        prop::sample::select(vec![
-            RecordKind::Call,
-            RecordKind::Send,
-            RecordKind::CallResult,
-            RecordKind::CallError,
-            RecordKind::CallResultError,
-            RecordKind::Unreadable,
-            RecordKind::Connected,
-            RecordKind::Disconnected,
-            RecordKind::GatewayStarted,
-        ])
+        prop::sample::select(RecordKind::ALL.to_vec())
     }
 
     fn texts() -> impl Strategy<Value = String> {

@@ -24,7 +24,7 @@ pub(crate) fn record() -> Record<'static> {
         answer: "{}",
         received_at: Timestamp(1_767_225_600_123),
         epoch: 7,
-        notes: Notes::SLOPPY.with(Notes::CONFLICT),
+        notes: Notes::TOLERATED.with(Notes::CONFLICT),
         reason: "extra \"member\"",
     }
 }

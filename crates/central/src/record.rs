@@ -76,7 +76,20 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
-    /// The name used in exports and in the database.
+    /// All kinds, in the order of their numbers, which begin at 1.
+    pub const ALL: [Self; 9] = [
+        Self::Call,
+        Self::Send,
+        Self::CallResult,
+        Self::CallError,
+        Self::CallResultError,
+        Self::Unreadable,
+        Self::Connected,
+        Self::Disconnected,
+        Self::GatewayStarted,
+    ];
+
+    /// The name in messages, exports, metrics and the HTTP API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -92,19 +105,17 @@ impl RecordKind {
         }
     }
 
-    const fn from_byte(byte: u8) -> Option<Self> {
-        Some(match byte {
-            1 => Self::Call,
-            2 => Self::Send,
-            3 => Self::CallResult,
-            4 => Self::CallError,
-            5 => Self::CallResultError,
-            6 => Self::Unreadable,
-            7 => Self::Connected,
-            8 => Self::Disconnected,
-            9 => Self::GatewayStarted,
-            _ => return None,
-        })
+    /// The kind with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The kind with this number, which is the one that records and databases hold.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        let index = usize::from(number.checked_sub(1)?);
+        Self::ALL.get(index).copied()
     }
 }
 
@@ -129,7 +140,7 @@ impl Notes {
     /// The content was broken; it was answered with success and kept (rule Q-12). `reason` says what.
     pub const QUARANTINED: Self = Self(1);
     /// The payload breaks the schema in a way that is tolerated; `reason` says how.
-    pub const SLOPPY: Self = Self(1 << 1);
+    pub const TOLERATED: Self = Self(1 << 1);
     /// `payload` is Base64 of bytes that are not UTF-8.
     pub const BASE64: Self = Self(1 << 2);
     /// The CALLRESULT or CALLERROR answers nothing that we asked, or came after its deadline.
@@ -138,6 +149,23 @@ impl Notes {
     pub const TOKEN_UNVERIFIED: Self = Self(1 << 4);
     /// Same natural key as an earlier message, different content: kept as evidence.
     pub const CONFLICT: Self = Self(1 << 5);
+
+    /// The name of each mark in messages, exports, metrics and the HTTP API.
+    pub const NAMES: [(Self, &'static str); 6] = [
+        (Self::QUARANTINED, "quarantined"),
+        (Self::TOLERATED, "tolerated"),
+        (Self::BASE64, "base64"),
+        (Self::UNSOLICITED, "unsolicited"),
+        (Self::TOKEN_UNVERIFIED, "token_unverified"),
+        (Self::CONFLICT, "conflict"),
+    ];
+
+    /// The names of the marks that are set, in the order of [`Self::NAMES`].
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .into_iter()
+            .filter_map(move |(note, name)| self.has(note).then_some(name))
+    }
 
     /// Both sets of marks.
     #[must_use]
@@ -177,7 +205,7 @@ pub struct Record<'a> {
     pub epoch: u64,
     /// Marks.
     pub notes: Notes,
-    /// Why it is quarantined or sloppy, or why the connection ended; empty otherwise.
+    /// Why it is quarantined or tolerated, or why the connection ended; empty otherwise.
     pub reason: &'a str,
 }
 
@@ -290,7 +318,7 @@ impl<'a> Record<'a> {
         if head[0] != FORMAT {
             return Err(DecodeError::Format(head[0]));
         }
-        let kind = RecordKind::from_byte(head[1]).ok_or(DecodeError::Damaged("unknown kind"))?;
+        let kind = RecordKind::from_number(head[1]).ok_or(DecodeError::Damaged("unknown kind"))?;
         let answer_kind = match head[2] {
             0 => AnswerKind::None,
             1 => AnswerKind::Result,
@@ -373,9 +401,33 @@ mod tests {
             answer: r#"{"currentTime":"2026-01-01T00:00:00.000Z"}"#,
             received_at: Timestamp(1_767_225_600_000),
             epoch: 7,
-            notes: Notes::SLOPPY.with(Notes::CONFLICT),
+            notes: Notes::TOLERATED.with(Notes::CONFLICT),
             reason: "extra member",
         }
+    }
+
+    #[test]
+    fn kinds_are_found_by_name_and_by_number() {
+        for (number, kind) in (1..).zip(RecordKind::ALL) {
+            assert_eq!(kind as u8, number);
+            assert_eq!(RecordKind::from_number(number), Some(kind));
+            assert_eq!(RecordKind::from_name(kind.as_str()), Some(kind));
+            assert_eq!(
+                serde_json::to_value(kind).unwrap(),
+                kind.as_str(),
+                "serde uses the same name"
+            );
+        }
+        assert_eq!(RecordKind::from_number(0), None);
+        assert_eq!(RecordKind::from_number(10), None);
+        assert_eq!(RecordKind::from_name("Call"), None);
+    }
+
+    #[test]
+    fn names_are_those_of_the_marks_that_are_set() {
+        let notes = Notes::CONFLICT.with(Notes::TOLERATED);
+        assert_eq!(notes.names().collect::<Vec<_>>(), ["tolerated", "conflict"]);
+        assert_eq!(Notes::default().names().count(), 0);
     }
 
     #[test]

@@ -626,7 +626,7 @@ fn a_send_is_recorded_and_never_answered_whatever_it_says() {
     assert_eq!(records.len(), 2);
     assert_eq!(records[0].answer_kind, AnswerKind::None);
     assert!(records[0].notes.has(Notes::QUARANTINED));
-    assert!(records[1].notes.has(Notes::SLOPPY));
+    assert!(records[1].notes.has(Notes::TOLERATED));
 }
 
 #[test]

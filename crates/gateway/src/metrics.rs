@@ -12,16 +12,6 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use ocpp::{Version, action};
 use std::time::Duration;
 
-/// Notes on records that are counted as quirks, with the value of the label `quirk`.
-const NOTED: [(Notes, &str); 6] = [
-    (Notes::QUARANTINED, "quarantined"),
-    (Notes::SLOPPY, "sloppy"),
-    (Notes::BASE64, "not_utf8"),
-    (Notes::UNSOLICITED, "unsolicited"),
-    (Notes::TOKEN_UNVERIFIED, "token_unverified"),
-    (Notes::CONFLICT, "conflict"),
-];
-
 /// Every metric of this crate. A test of the binary holds it equal to the names in the code.
 pub const METRICS: &[Metric] = &[
     Metric::counter(
@@ -259,8 +249,9 @@ pub(crate) struct Metrics {
     /// By the index in `action::all`; `None` for actions that no charger sends.
     calls: [Vec<Option<Counter>>; 3],
     calls_unknown: [Counter; 3],
-    other_kinds: [Counter; 10],
-    noted: [Counter; NOTED.len()],
+    /// In the order of [`RecordKind::ALL`]; calls are counted above, by action.
+    kinds: [Counter; RecordKind::ALL.len()],
+    noted: [Counter; Notes::NAMES.len()],
     pub(crate) quirk_no_subprotocol: Counter,
     pub(crate) quirk_repaired_handshake: Counter,
     pub(crate) quirk_binary_frame: Counter,
@@ -322,10 +313,10 @@ impl Metrics {
             calls_unknown: Version::ALL.map(|version| {
                 counter!("wattpost_gateway_messages_total", "kind" => "call", "version" => version.as_str(), "action" => "unknown")
             }),
-            other_kinds: std::array::from_fn(|kind| {
-                counter!("wattpost_gateway_messages_total", "kind" => KINDS[kind])
+            kinds: RecordKind::ALL.map(|kind| {
+                counter!("wattpost_gateway_messages_total", "kind" => kind.as_str())
             }),
-            noted: NOTED.map(|(_, name)| quirk(name)),
+            noted: Notes::NAMES.map(|(_, name)| quirk(name)),
             quirk_no_subprotocol: quirk("no_subprotocol"),
             quirk_repaired_handshake: quirk("repaired_handshake"),
             quirk_binary_frame: quirk("binary_frame"),
@@ -392,11 +383,11 @@ impl Metrics {
                 })
                 .unwrap_or(&self.calls_unknown[version])
                 .increment(1);
-        } else if let Some(counter) = self.other_kinds.get(record.kind as usize) {
+        } else if let Some(counter) = self.kinds.get(record.kind as usize - 1) {
             counter.increment(1);
         }
         if record.notes != Notes::default() {
-            for ((note, _), counter) in NOTED.iter().zip(&self.noted) {
+            for ((note, _), counter) in Notes::NAMES.iter().zip(&self.noted) {
                 if record.notes.has(*note) {
                     counter.increment(1);
                 }
@@ -409,20 +400,6 @@ impl Metrics {
         self.answer_seconds.record(after.as_secs_f64());
     }
 }
-
-/// By [`RecordKind`] as a number.
-const KINDS: [&str; 10] = [
-    "none",
-    "call",
-    "send",
-    "call_result",
-    "call_error",
-    "call_result_error",
-    "unreadable",
-    "connected",
-    "disconnected",
-    "gateway_started",
-];
 
 #[cfg(test)]
 mod tests {
@@ -466,23 +443,6 @@ mod tests {
                 let pair = (version.as_str().to_owned(), info.name.to_owned());
                 assert_eq!(named.contains(&pair), info.is_to_central(), "{pair:?}");
             }
-        }
-    }
-
-    #[test]
-    fn kinds_are_named_as_in_exports() {
-        for kind in [
-            RecordKind::Call,
-            RecordKind::Send,
-            RecordKind::CallResult,
-            RecordKind::CallError,
-            RecordKind::CallResultError,
-            RecordKind::Unreadable,
-            RecordKind::Connected,
-            RecordKind::Disconnected,
-            RecordKind::GatewayStarted,
-        ] {
-            assert_eq!(KINDS[kind as usize], kind.as_str());
         }
     }
 }

@@ -25,7 +25,7 @@ use std::fmt;
 /// What is wrong with the payload of a request (CALL or SEND); empty when nothing is.
 ///
 /// An unknown action is checked only for being a JSON object. A payload that is not JSON gives that
-/// one violation alone; else at most [`VIOLATIONS_MAX`] are reported, those that are not sloppy
+/// one violation alone; else at most [`VIOLATIONS_MAX`] are reported, those that are not tolerated
 /// first to be kept. A member that comes twice is checked twice.
 ///
 /// Never panics, never recurses deeper than the schema does. A valid payload costs no allocation,
@@ -54,7 +54,7 @@ pub struct Violation {
     pub kind: ViolationKind,
     /// What was expected and what was found, in words; not meant to be parsed.
     pub detail: String,
-    sloppy: bool,
+    tolerated: bool,
 }
 
 /// The kind of rule that a [`Violation`] breaks.
@@ -108,8 +108,8 @@ impl Violation {
     /// integer belongs; for an optional member that is `null`, or an empty object, instead of absent. False for every other Type, for Missing,
     /// for what is not an object and for what is not JSON.
     #[must_use]
-    pub fn is_sloppy(&self) -> bool {
-        self.sloppy
+    pub fn is_tolerated(&self) -> bool {
+        self.tolerated
     }
 }
 

@@ -301,7 +301,7 @@ fn complaint_if_usable(vector: &Vector) -> String {
     match vector.kind.as_str() {
         "ok" if !clean => format!("has faults: {:?} {violations:?}", parsed.quirks),
         "sloppy" if clean => "has no fault".to_owned(),
-        "sloppy" if violations.iter().any(|violation| !violation.is_sloppy()) => {
+        "sloppy" if violations.iter().any(|violation| !violation.is_tolerated()) => {
             format!("has a fault that is not forgiven: {violations:?}")
         }
         _ => String::new(),
@@ -319,7 +319,7 @@ fn complaint_if_broken(vector: &Vector) -> String {
                 return format!("holds {action}");
             }
             let violations = check::request(vector.version, action, payload);
-            if violations.iter().all(check::Violation::is_sloppy) {
+            if violations.iter().all(check::Violation::is_tolerated) {
                 return format!("is read and forgiven: {violations:?}");
             }
             String::new()

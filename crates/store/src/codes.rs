@@ -14,18 +14,11 @@ pub(crate) fn version(number: impl Into<i64>) -> Result<Version, Refusal> {
 }
 
 pub(crate) fn kind(number: impl Into<i64>) -> Result<RecordKind, Refusal> {
-    Ok(match number.into() {
-        1 => RecordKind::Call,
-        2 => RecordKind::Send,
-        3 => RecordKind::CallResult,
-        4 => RecordKind::CallError,
-        5 => RecordKind::CallResultError,
-        6 => RecordKind::Unreadable,
-        7 => RecordKind::Connected,
-        8 => RecordKind::Disconnected,
-        9 => RecordKind::GatewayStarted,
-        number => return Err(unknown("kind", number)),
-    })
+    let number = number.into();
+    u8::try_from(number)
+        .ok()
+        .and_then(RecordKind::from_number)
+        .ok_or_else(|| unknown("kind", number))
 }
 
 pub(crate) fn answer_kind(number: impl Into<i64>) -> Result<AnswerKind, Refusal> {

@@ -1,6 +1,6 @@
 //! Decodes JSON to records. Undecodable messages are kept whole, with the reason.
 
-use super::{NOTES, VERSION};
+use super::VERSION;
 use central::ports::{Batch, DeadLetter};
 use central::record::{AnswerKind, GatewayId, Notes, RecordKind};
 use central::{Record, RecordId, Timestamp};
@@ -201,20 +201,7 @@ fn raw<'a>(id: RecordId, text: &str, reason: &str) -> Result<Decoded<'a>, String
 }
 
 fn kind(name: &str) -> Result<RecordKind, String> {
-    const KINDS: [RecordKind; 9] = [
-        RecordKind::Call,
-        RecordKind::Send,
-        RecordKind::CallResult,
-        RecordKind::CallError,
-        RecordKind::CallResultError,
-        RecordKind::Unreadable,
-        RecordKind::Connected,
-        RecordKind::Disconnected,
-        RecordKind::GatewayStarted,
-    ];
-    KINDS
-        .into_iter()
-        .find(|kind| kind.as_str() == name)
+    RecordKind::from_name(name)
         .ok_or_else(|| format!("its kind `{name}` is not known to this build"))
 }
 
@@ -254,7 +241,7 @@ fn received_at(text: &str) -> Result<Timestamp, String> {
 fn notes(names: &[Cow<'_, str>]) -> Result<Notes, String> {
     let mut notes = Notes::default();
     for name in names {
-        let named = NOTES.iter().find(|(_, known)| *known == &**name);
+        let named = Notes::NAMES.iter().find(|(_, known)| *known == &**name);
         let note = match named {
             Some((note, _)) => *note,
             None => bit(name).ok_or_else(|| format!("its note `{name}` is not known here"))?,

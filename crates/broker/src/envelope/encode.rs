@@ -1,6 +1,6 @@
 //! Encodes records as JSON without serde, because this runs once per message on the way to RabbitMQ.
 
-use super::{NOTES, VERSION};
+use super::VERSION;
 use central::record::{AnswerKind, Notes};
 use central::{Record, RecordId};
 use ocpp::Version;
@@ -108,6 +108,7 @@ fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     debug_assert!(written.is_ok());
 }
 
+/// Writes the names of the notes; a bit without a name is written as `bit_N`.
 fn notes(out: &mut Vec<u8>, notes: Notes) {
     out.extend_from_slice(b",\"notes\":[");
     let mut comma = false;
@@ -119,7 +120,7 @@ fn notes(out: &mut Vec<u8>, notes: Notes) {
             out.push(b',');
         }
         comma = true;
-        match NOTES.iter().find(|(note, _)| note.0 == 1 << bit) {
+        match Notes::NAMES.iter().find(|(note, _)| note.0 == 1 << bit) {
             Some((_, name)) => print(out, format_args!("\"{name}\"")),
             None => print(out, format_args!("\"bit_{bit}\"")),
         }

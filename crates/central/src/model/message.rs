@@ -84,7 +84,7 @@ impl MessageRow {
             self.received_at.to_string().into(),
             self.id.gateway.to_string().into(),
             self.id.seq.to_string().into(),
-            note_names(self.notes).collect::<Vec<_>>().join(" ").into(),
+            self.notes.names().collect::<Vec<_>>().join(" ").into(),
             self.reason.as_str().into(),
         ]
     }
@@ -198,27 +198,12 @@ fn is_too_deep(text: &str) -> bool {
     false
 }
 
-/// The names of the marks that are set.
-pub fn note_names(notes: Notes) -> impl Iterator<Item = &'static str> {
-    const NAMES: [(Notes, &str); 6] = [
-        (Notes::QUARANTINED, "quarantined"),
-        (Notes::SLOPPY, "sloppy"),
-        (Notes::BASE64, "base64"),
-        (Notes::UNSOLICITED, "unsolicited"),
-        (Notes::TOKEN_UNVERIFIED, "token_unverified"),
-        (Notes::CONFLICT, "conflict"),
-    ];
-    NAMES
-        .into_iter()
-        .filter_map(move |(note, name)| notes.has(note).then_some(name))
-}
-
 struct NoteNames(Notes);
 
 impl Serialize for NoteNames {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut names = serializer.serialize_seq(None)?;
-        for name in note_names(self.0) {
+        for name in self.0.names() {
             names.serialize_element(name)?;
         }
         names.end()
@@ -255,7 +240,7 @@ mod tests {
             answer: r#"{"currentTime": "2026-01-01T00:00:00.000Z"}"#.into(),
             received_at: Timestamp(1_767_225_600_000),
             epoch: 7,
-            notes: Notes::SLOPPY.with(Notes::CONFLICT),
+            notes: Notes::TOLERATED.with(Notes::CONFLICT),
             reason: "extra member".into(),
         }
     }
@@ -268,7 +253,7 @@ mod tests {
     fn an_export_line_has_the_members_in_their_order() {
         assert_eq!(
             line(&row()),
-            r#"{"record_id":"01234567-89ab-cdef-0123-456789abcdef/7","charger_id":"CP-17","ocpp_version":"1.6","direction":"from_charger","kind":"call","message_id":"m-1","action":"Heartbeat","payload":{},"answer":{"currentTime": "2026-01-01T00:00:00.000Z"},"received_at":"2026-01-01T00:00:00.000Z","gateway_id":"01234567-89ab-cdef-0123-456789abcdef","seq":7,"notes":["sloppy","conflict"],"reason":"extra member"}"#
+            r#"{"record_id":"01234567-89ab-cdef-0123-456789abcdef/7","charger_id":"CP-17","ocpp_version":"1.6","direction":"from_charger","kind":"call","message_id":"m-1","action":"Heartbeat","payload":{},"answer":{"currentTime": "2026-01-01T00:00:00.000Z"},"received_at":"2026-01-01T00:00:00.000Z","gateway_id":"01234567-89ab-cdef-0123-456789abcdef","seq":7,"notes":["tolerated","conflict"],"reason":"extra member"}"#
         );
         assert_eq!(row().columns().len(), MessageRow::COLUMNS.len());
     }

@@ -21,7 +21,7 @@ mod transaction;
 
 pub use charger::{Boot, ChargerState, ChargerView, Connection, GatewayState};
 pub use connector::{ConnectorState, ConnectorStatus, ConnectorView};
-pub use message::{DeadLetterRow, MessageRow, note_names};
+pub use message::{DeadLetterRow, MessageRow};
 pub use profile::{ChargerProfile, CheckMode, Registration};
 pub use ranges::RangeSet;
 pub use register::{First, Latest, Stamp};

@@ -3,7 +3,7 @@
 mod cursor;
 mod scan;
 
-pub use crate::model::{DeadLetterRow, MessageRow, note_names};
+pub use crate::model::{DeadLetterRow, MessageRow};
 pub use crate::ports::{QueryError, QueryStore};
 pub use cursor::{Cursor, Place};
 pub use scan::{all_messages, all_transactions};

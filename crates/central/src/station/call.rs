@@ -61,13 +61,13 @@ impl Station {
         match reading {
             Reading::Fine if version == self.version => self.handle_understood(&message, now),
             Reading::Fine => {
-                self.handle_understood(&message.sloppy("an action of OCPP 1.6"), now);
+                self.handle_understood(&message.tolerated("an action of OCPP 1.6"), now);
             }
-            Reading::Sloppy(reason) => self.handle_understood(&message.sloppy(&reason), now),
+            Reading::Tolerated(reason) => self.handle_understood(&message.tolerated(&reason), now),
             Reading::Older(reason) => {
                 let message = Message {
                     version: Version::V16,
-                    ..message.sloppy(&reason)
+                    ..message.tolerated(&reason)
                 };
                 self.handle_understood(&message, now);
             }
@@ -215,11 +215,11 @@ impl Station {
         }
         let reading = match action::lookup(self.version, &send.action) {
             Some(info) => reading::read(self.version, info, send.payload, self.check_mode()),
-            None => Reading::Sloppy("unknown action".into()),
+            None => Reading::Tolerated("unknown action".into()),
         };
         let (notes, reason) = match reading {
             Reading::Fine => (Notes::default(), String::new()),
-            Reading::Sloppy(reason) | Reading::Older(reason) => (Notes::SLOPPY, reason),
+            Reading::Tolerated(reason) | Reading::Older(reason) => (Notes::TOLERATED, reason),
             Reading::Broken { reason, .. } => (Notes::QUARANTINED, reason),
         };
         self.append(&Record {
@@ -323,9 +323,9 @@ impl Station {
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn sloppy(self, reason: &'a str) -> Self {
+    pub(super) fn tolerated(self, reason: &'a str) -> Self {
         Self {
-            notes: self.notes.with(Notes::SLOPPY),
+            notes: self.notes.with(Notes::TOLERATED),
             reason,
             ..self
         }

@@ -13,7 +13,7 @@ pub(super) enum Reading {
     /// Nothing to remark.
     Fine,
     /// Wrong in a way that is tolerated.
-    Sloppy(String),
+    Tolerated(String),
     /// Makes no sense in the connection's version, but does in 1.6 (quirk 3).
     Older(String),
     /// Not understood.
@@ -40,19 +40,20 @@ pub(super) fn read(version: Version, info: &ActionInfo, payload: &str, mode: Che
         };
     }
     let violations = check::request(version, info.name, payload);
-    // One that is not sloppy says more than all others.
+    // One that is not tolerated says more than all others.
     let Some(worst) = violations
         .iter()
-        .find(|violation| !violation.is_sloppy())
+        .find(|violation| !violation.is_tolerated())
         .or(violations.first())
     else {
         return Reading::Fine;
     };
     // In strict mode transaction messages are still not refused, so a forgivable mistake in
     // them stays one.
-    let is_forgiven = worst.is_sloppy() && (mode == CheckMode::Warn || never_refused(info, mode));
+    let is_forgiven =
+        worst.is_tolerated() && (mode == CheckMode::Warn || never_refused(info, mode));
     if is_forgiven {
-        return Reading::Sloppy(words(&violations));
+        return Reading::Tolerated(words(&violations));
     }
     if mode == CheckMode::Warn && is_older(version, info.name, payload) {
         return Reading::Older("written as OCPP 1.6 wants it".to_owned());
@@ -76,7 +77,7 @@ fn is_older(version: Version, name: &str, payload: &str) -> bool {
             info.is_to_central()
                 && check::request(Version::V16, name, payload)
                     .iter()
-                    .all(Violation::is_sloppy)
+                    .all(Violation::is_tolerated)
         })
 }
 

@@ -46,7 +46,7 @@ impl Value<'_> {
     }
 
     /// The value is of the wrong JSON type.
-    fn mismatch(&mut self, found: &str, sloppy: bool) {
+    fn mismatch(&mut self, found: &str, tolerated: bool) {
         let wanted = wanted(&self.shape);
         let kind = match self.at {
             None => ViolationKind::NotObject,
@@ -55,7 +55,7 @@ impl Value<'_> {
         self.report.add(
             self.at,
             kind,
-            sloppy,
+            tolerated,
             format_args!("should be {wanted}, is {found}"),
         );
     }
@@ -206,13 +206,19 @@ impl Value<'_> {
                 report: &mut *report,
             })?;
         }
-        let sloppy = empty && at.is_some_and(|at| at.optional);
-        missing(object, seen, at, sloppy, report);
+        let tolerated = empty && at.is_some_and(|at| at.optional);
+        missing(object, seen, at, tolerated, report);
         Ok(())
     }
 }
 
-fn missing(object: &Object, seen: u64, at: Option<&Place<'_>>, sloppy: bool, report: &mut Report) {
+fn missing(
+    object: &Object,
+    seen: u64,
+    at: Option<&Place<'_>>,
+    tolerated: bool,
+    report: &mut Report,
+) {
     for (index, member) in object.members.iter().enumerate() {
         if member.required && seen & (1 << index) == 0 {
             let place = Place {
@@ -223,7 +229,7 @@ fn missing(object: &Object, seen: u64, at: Option<&Place<'_>>, sloppy: bool, rep
             report.add(
                 Some(&place),
                 ViolationKind::Missing,
-                sloppy,
+                tolerated,
                 format_args!("is required"),
             );
         }

@@ -49,19 +49,19 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Adds a violation. When the report is full, one that matters takes the place of a sloppy one.
+    /// Adds a violation. When the report is full, one that matters takes the place of a tolerated one.
     pub(super) fn add(
         &mut self,
         at: Option<&Place<'_>>,
         kind: ViolationKind,
-        sloppy: bool,
+        tolerated: bool,
         detail: fmt::Arguments<'_>,
     ) {
         if self.violations.len() >= VIOLATIONS_MAX {
-            let Some(spare) = self.violations.iter().rposition(Violation::is_sloppy) else {
+            let Some(spare) = self.violations.iter().rposition(Violation::is_tolerated) else {
                 return;
             };
-            if sloppy {
+            if tolerated {
                 return;
             }
             self.violations.remove(spare);
@@ -74,7 +74,7 @@ impl Report {
             path,
             kind,
             detail: detail.to_string(),
-            sloppy,
+            tolerated,
         });
     }
 

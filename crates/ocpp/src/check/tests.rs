@@ -1,4 +1,4 @@
-//! Each kind of violation, what counts as sloppy, and that no input panics.
+//! Each kind of violation, what counts as tolerated, and that no input panics.
 
 use super::{VIOLATIONS_MAX, Violation, ViolationKind, request, response};
 use crate::{ErrorCode, Version};
@@ -12,7 +12,7 @@ fn found(violations: &[Violation]) -> Vec<(&str, ViolationKind, bool)> {
         .iter()
         .map(|violation| {
             let Violation { path, kind, .. } = violation;
-            (path.as_str(), *kind, violation.is_sloppy())
+            (path.as_str(), *kind, violation.is_tolerated())
         })
         .collect()
 }
@@ -92,7 +92,7 @@ fn a_wrong_type_matters_unless_its_meaning_is_plain() {
             r#"{{"connectorId":1,"idTag":"A","timestamp":"2026-11-23T16:50:00Z","meterStart":{meter_start}}}"#
         )
     };
-    for (meter_start, sloppy) in [
+    for (meter_start, tolerated) in [
         ("\"12\"", true),
         ("\" 12.50 \"", true),
         ("\"-1\"", true),
@@ -109,7 +109,7 @@ fn a_wrong_type_matters_unless_its_meaning_is_plain() {
         check_16(
             "StartTransaction",
             &start(meter_start),
-            &[("/meterStart", Type, sloppy)],
+            &[("/meterStart", Type, tolerated)],
         );
     }
     check_16("Authorize", r#"{"idTag":4711}"#, &[("/idTag", Type, true)]);
@@ -274,7 +274,9 @@ fn a_report_is_bounded_and_keeps_what_matters() {
         &format!(r#"{{{extras}"connectorId":[]}}"#),
     );
     assert_eq!(violations.len(), VIOLATIONS_MAX);
-    let serious = violations.iter().filter(|violation| !violation.is_sloppy());
+    let serious = violations
+        .iter()
+        .filter(|violation| !violation.is_tolerated());
     assert_eq!(serious.count(), 4, "{violations:#?}");
 
     let long = "é".repeat(10_000);
@@ -314,7 +316,7 @@ fn every_kind_has_its_error_code() {
             path: String::new(),
             kind,
             detail: String::new(),
-            sloppy: false,
+            tolerated: false,
         };
         assert_eq!(violation.error_code(), code);
     }
