@@ -8,7 +8,7 @@ use xtask::{codegen, guard};
 const USAGE: &str = "usage: xtask codegen (--schemas DIR | --python PROGRAM) [--out DIR]
        xtask guard
 
-codegen writes the tables of schema facts into crates/ocpp/src/check/tables (or --out).
+codegen writes the tables of schema facts into crates/ocpp/src/tables (or --out).
   --schemas DIR     the folder of the Python package `ocpp`, with v16/schemas, v201/schemas, v21/schemas
   --python PROGRAM  ask this Python where its package `ocpp` is
 
@@ -52,7 +52,7 @@ fn run_codegen(mut args: impl Iterator<Item = String>) -> Result<()> {
 }
 
 fn default_out() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/ocpp/src/check/tables")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/ocpp/src/tables")
 }
 
 /// Where this Python keeps the package `ocpp`, without importing it.

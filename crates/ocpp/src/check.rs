@@ -12,14 +12,14 @@
 mod engine;
 mod format;
 mod report;
-mod shape;
-mod tables;
+pub(crate) mod shape;
 
 #[cfg(test)]
 mod tests;
 
 use crate::ErrorCode;
 use crate::Version;
+use crate::tables;
 use std::fmt;
 
 /// What is wrong with the payload of a request (CALL or SEND); empty when nothing is.

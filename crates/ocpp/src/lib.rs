@@ -24,6 +24,7 @@ mod error_code;
 pub mod frame;
 pub mod json;
 pub mod meter;
+mod tables;
 pub mod timestamp;
 pub mod v16;
 pub mod v2;

@@ -2,34 +2,34 @@
 //! plain static data. The short constructors keep those tables compact; they run at compile time.
 
 /// An action's payloads in one version.
-pub(super) struct Action {
+pub(crate) struct Action {
     /// The name on the wire (rule F-4).
-    pub(super) name: &'static str,
-    pub(super) request: &'static Object,
+    pub(crate) name: &'static str,
+    pub(crate) request: &'static Object,
     /// None for SEND messages, which have no response (rule F-3).
-    pub(super) response: Option<&'static Object>,
+    pub(crate) response: Option<&'static Object>,
 }
 
 /// The most members that an object may have: the engine keeps a bit for each.
 const MEMBERS_MAX: usize = 64;
 
 /// A JSON object: its members, at most [`MEMBERS_MAX`].
-pub(super) struct Object {
-    pub(super) members: &'static [Member],
+pub(crate) struct Object {
+    pub(crate) members: &'static [Member],
     /// Whether other members may stand beside the known ones, as in `customData` (rule F-11).
-    pub(super) open: bool,
+    pub(crate) open: bool,
 }
 
 /// One member of an object.
-pub(super) struct Member {
-    pub(super) name: &'static str,
-    pub(super) required: bool,
-    pub(super) shape: Shape,
+pub(crate) struct Member {
+    pub(crate) name: &'static str,
+    pub(crate) required: bool,
+    pub(crate) shape: Shape,
 }
 
 /// What a value must be.
 #[derive(Clone, Copy)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Any,
     Boolean,
     Integer {
@@ -61,7 +61,7 @@ pub(super) enum Shape {
 
 /// What a text must look like.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Free,
     /// A date-time as 1.6 allows it: ISO 8601 (rule F-13).
     DateTime16,
@@ -71,27 +71,27 @@ pub(super) enum Format {
     Uri,
 }
 
-pub(super) const BOOLEAN: Shape = Shape::Boolean;
-pub(super) const ANY: Shape = Shape::Any;
-pub(super) const TEXT: Shape = text(u32::MAX);
-pub(super) const TIME_16: Shape = formatted(Format::DateTime16);
-pub(super) const TIME_2: Shape = formatted(Format::DateTime2);
-pub(super) const URI: Shape = formatted(Format::Uri);
-pub(super) const NUMBER: Shape = number(f64::NEG_INFINITY, f64::INFINITY);
-pub(super) const TENTHS: Shape = Shape::Number {
+pub(crate) const BOOLEAN: Shape = Shape::Boolean;
+pub(crate) const ANY: Shape = Shape::Any;
+pub(crate) const TEXT: Shape = text(u32::MAX);
+pub(crate) const TIME_16: Shape = formatted(Format::DateTime16);
+pub(crate) const TIME_2: Shape = formatted(Format::DateTime2);
+pub(crate) const URI: Shape = formatted(Format::Uri);
+pub(crate) const NUMBER: Shape = number(f64::NEG_INFINITY, f64::INFINITY);
+pub(crate) const TENTHS: Shape = Shape::Number {
     min: f64::NEG_INFINITY,
     max: f64::INFINITY,
     tenths: true,
 };
-pub(super) const INTEGER: Shape = integer(i64::MIN, i64::MAX);
+pub(crate) const INTEGER: Shape = integer(i64::MIN, i64::MAX);
 /// An integer of draft-04.
-pub(super) const INTEGER_04: Shape = Shape::Integer {
+pub(crate) const INTEGER_04: Shape = Shape::Integer {
     min: i64::MIN,
     max: i64::MAX,
     point_zero: false,
 };
 
-pub(super) const fn text(chars_max: u32) -> Shape {
+pub(crate) const fn text(chars_max: u32) -> Shape {
     Shape::Text {
         chars_max,
         format: Format::Free,
@@ -105,7 +105,7 @@ const fn formatted(format: Format) -> Shape {
     }
 }
 
-pub(super) const fn number(min: f64, max: f64) -> Shape {
+pub(crate) const fn number(min: f64, max: f64) -> Shape {
     Shape::Number {
         min,
         max,
@@ -113,7 +113,7 @@ pub(super) const fn number(min: f64, max: f64) -> Shape {
     }
 }
 
-pub(super) const fn integer(min: i64, max: i64) -> Shape {
+pub(crate) const fn integer(min: i64, max: i64) -> Shape {
     Shape::Integer {
         min,
         max,
@@ -121,11 +121,11 @@ pub(super) const fn integer(min: i64, max: i64) -> Shape {
     }
 }
 
-pub(super) const fn choice(values: &'static [&'static str]) -> Shape {
+pub(crate) const fn choice(values: &'static [&'static str]) -> Shape {
     Shape::Choice(values)
 }
 
-pub(super) const fn list(item: &'static Shape, items_min: u32, items_max: u32) -> Shape {
+pub(crate) const fn list(item: &'static Shape, items_min: u32, items_max: u32) -> Shape {
     Shape::List {
         item,
         items_min,
@@ -133,11 +133,11 @@ pub(super) const fn list(item: &'static Shape, items_min: u32, items_max: u32) -
     }
 }
 
-pub(super) const fn object(object: &'static Object) -> Shape {
+pub(crate) const fn object(object: &'static Object) -> Shape {
     Shape::Object(object)
 }
 
-pub(super) const fn must(name: &'static str, shape: Shape) -> Member {
+pub(crate) const fn must(name: &'static str, shape: Shape) -> Member {
     Member {
         name,
         required: true,
@@ -145,7 +145,7 @@ pub(super) const fn must(name: &'static str, shape: Shape) -> Member {
     }
 }
 
-pub(super) const fn may(name: &'static str, shape: Shape) -> Member {
+pub(crate) const fn may(name: &'static str, shape: Shape) -> Member {
     Member {
         name,
         required: false,
@@ -153,7 +153,7 @@ pub(super) const fn may(name: &'static str, shape: Shape) -> Member {
     }
 }
 
-pub(super) const fn closed(members: &'static [Member]) -> Object {
+pub(crate) const fn closed(members: &'static [Member]) -> Object {
     assert!(members.len() <= MEMBERS_MAX); // while compiling
     Object {
         members,
@@ -161,7 +161,7 @@ pub(super) const fn closed(members: &'static [Member]) -> Object {
     }
 }
 
-pub(super) const fn open(members: &'static [Member]) -> Object {
+pub(crate) const fn open(members: &'static [Member]) -> Object {
     assert!(members.len() <= MEMBERS_MAX); // while compiling
     Object {
         members,
@@ -169,7 +169,7 @@ pub(super) const fn open(members: &'static [Member]) -> Object {
     }
 }
 
-pub(super) const fn action(
+pub(crate) const fn action(
     name: &'static str,
     request: &'static Object,
     response: Option<&'static Object>,

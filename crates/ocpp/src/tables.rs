@@ -1,8 +1,8 @@
 //! The facts of the official JSON schemas, generated: see `xtask/src/codegen.rs`. Which message is
 //! checked against which table is decided here.
 
-use super::shape::{Action, Object};
 use crate::Version;
+use crate::check::shape::{Action, Object};
 
 #[rustfmt::skip]
 mod choices;
@@ -16,12 +16,12 @@ mod v201;
 mod v21;
 
 /// What a request must look like; None for an unknown action.
-pub(super) fn request(version: Version, action: &str) -> Option<&'static Object> {
+pub(crate) fn request(version: Version, action: &str) -> Option<&'static Object> {
     find(version, action).map(|action| action.request)
 }
 
 /// What a response must look like; None for an unknown action, and for one that has no response.
-pub(super) fn response(version: Version, action: &str) -> Option<&'static Object> {
+pub(crate) fn response(version: Version, action: &str) -> Option<&'static Object> {
     find(version, action).and_then(|action| action.response)
 }
 
