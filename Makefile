@@ -51,7 +51,7 @@ drill: setup ## every failure scenario with real servers, with both durability s
 stories: setup ## the tests of the real binary at full length: 100 rounds of kill -9
 	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test stories -- --nocapture --test-threads 1
 
-codegen: setup ## regenerate the tables of schema facts in crates/ocpp
+codegen: setup ## regenerate the actions and schema facts in crates/ocpp/src/tables
 	$(CARGO) run -q -p xtask -- codegen --python $(PYTHON)
 
 metrics-doc: ## regenerate docs/metrics.md from the tables in crates/*/src/metrics.rs

@@ -1,12 +1,14 @@
-//! Turns the official JSON schemas into our own tables of facts.
+//! Generates the tables of `crates/ocpp/src/tables` from the official JSON schemas: the list of actions of each
+//! version, and the facts about their payloads.
 //!
-//! The schemas are read where the Python package `ocpp` keeps them and are never copied: what is
-//! written are facts only (action, member, type, bounds, enumerations), as static Rust data for
-//! `ocpp::check`. What is equal is written once; what several versions share goes to one file. The
-//! same schemas always give the same bytes.
+//! The schemas are read from the Python package `ocpp` and are not copied: only facts are written (action, member,
+//! type, bounds, enumerations), as static Rust data. Who sends an action, and its delivery class, are not in the
+//! schemas: [`actions`] adds them. Equal objects are written once; objects that several versions share go to one
+//! file. The same schemas always give the same bytes.
 //!
-//! A schema word that this does not know is an error: a fact must not be lost silently.
+//! An unknown schema keyword is an error, so that no fact is lost silently.
 
+mod actions;
 mod facts;
 mod read;
 mod write;
@@ -29,8 +31,9 @@ pub fn run(package: &Path, out: &Path) -> Result<()> {
         read::version(&mut facts, version, &package.join(folder).join("schemas"))
             .with_context(|| format!("read the schemas of {folder}"))?;
     }
+    actions::classify(&mut facts, &VERSIONS)?;
     std::fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
-    for (name, text) in write::files(&facts, &VERSIONS) {
+    for (name, text) in write::files(&facts, &VERSIONS)? {
         let path = out.join(name);
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     }

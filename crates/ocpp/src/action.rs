@@ -1,9 +1,13 @@
-//! Which actions exist, who may send them, and what becomes of them when nobody answers. The last
-//! decides how careful we must be: see [`DeliveryClass`].
+//! Which actions exist, who may send them, and what their sender does when they are not delivered. The last decides
+//! how a central system must treat them: see [`DeliveryClass`].
+//!
+//! The list is generated together with the facts of the schemas, so an action cannot be in one and not in the other.
 
-mod table;
-
-use crate::Version;
+use crate::check::Violation;
+use crate::check::engine;
+use crate::check::shape::Object;
+use crate::{Version, tables};
+use std::fmt;
 
 /// Who may send an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,24 +20,23 @@ pub enum Direction {
     Both,
 }
 
-/// What the sender does with a message that was not delivered (ocpp-rules 0.1).
+/// What the sender does with a message that was not delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryClass {
-    /// Transaction-related: kept while the socket is closed; repeated a few times, then discarded,
-    /// while it is open. Never answered with CALLERROR.
+    /// Transaction-related: queued while the socket is closed; while it is open, repeated a few times and
+    /// then discarded. Never answered with CALLERROR.
     T,
-    /// Kept while the socket is closed by another rule, at least for some contents (critical
-    /// security events, severe monitor events).
+    /// Queued while the socket is closed by another rule, at least for some contents: critical security events,
+    /// severe monitor events.
     Q,
-    /// Not kept: dropped on timeout or CALLERROR. All actions of the central system are of this
-    /// class too.
+    /// Not queued: dropped on timeout or CALLERROR. All actions of the central system are of this class too.
     N,
-    /// A SEND of 2.1: no answer exists, so its sender never knows.
+    /// A SEND of 2.1: it has no answer, so its sender never knows whether it was delivered (F-3).
     S,
 }
 
 /// One action of one version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct ActionInfo {
     /// The name on the wire, case-sensitive (F-4).
     pub name: &'static str,
@@ -41,6 +44,37 @@ pub struct ActionInfo {
     pub direction: Direction,
     /// What its sender does when it is not delivered.
     pub class: DeliveryClass,
+    pub(crate) request: &'static Object,
+    /// `None` for a SEND, which has no response (F-3).
+    pub(crate) response: Option<&'static Object>,
+}
+
+/// A row of the generated tables.
+pub(crate) const fn action(
+    name: &'static str,
+    direction: Direction,
+    class: DeliveryClass,
+    request: &'static Object,
+    response: Option<&'static Object>,
+) -> ActionInfo {
+    ActionInfo {
+        name,
+        direction,
+        class,
+        request,
+        response,
+    }
+}
+
+impl fmt::Debug for ActionInfo {
+    /// Without the payloads' facts, which fill pages.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActionInfo")
+            .field("name", &self.name)
+            .field("direction", &self.direction)
+            .field("class", &self.class)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ActionInfo {
@@ -55,6 +89,12 @@ impl ActionInfo {
     pub const fn is_to_charger(&self) -> bool {
         !matches!(self.direction, Direction::ToCentral)
     }
+
+    /// As [`crate::check::request`], without looking the action up.
+    #[must_use]
+    pub fn check_request(&self, payload: &str) -> Vec<Violation> {
+        engine::check(Some(self.request), payload)
+    }
 }
 
 /// The action with exactly this name in `version`.
@@ -67,12 +107,8 @@ pub fn lookup(version: Version, name: &str) -> Option<&'static ActionInfo> {
 
 /// Every action of `version`, sorted by name: 39 in 1.6, 64 in 2.0.1, 91 in 2.1.
 #[must_use]
-pub fn all(version: Version) -> &'static [ActionInfo] {
-    match version {
-        Version::V16 => &table::V16,
-        Version::V201 => &table::V201,
-        Version::V21 => &table::V21,
-    }
+pub const fn all(version: Version) -> &'static [ActionInfo] {
+    tables::actions(version)
 }
 
 #[cfg(test)]
@@ -111,17 +147,19 @@ mod tests {
                     .all(|pair| pair[0].name < pair[1].name)
             );
             for row in all(version) {
-                assert_eq!(lookup(version, row.name), Some(row));
+                let found = lookup(version, row.name).expect("it is in the table");
+                assert!(std::ptr::eq(found, row));
             }
-            assert_eq!(lookup(version, "heartbeat"), None);
-            assert_eq!(lookup(version, ""), None);
+            assert!(lookup(version, "heartbeat").is_none());
+            assert!(lookup(version, "").is_none());
         }
     }
 
     #[test]
     fn a_later_2_x_keeps_the_actions_of_the_earlier() {
         for row in all(Version::V201) {
-            assert_eq!(lookup(Version::V21, row.name), Some(row));
+            let later = lookup(Version::V21, row.name).expect("it is in 2.1");
+            assert_eq!((later.direction, later.class), (row.direction, row.class));
         }
     }
 
@@ -159,6 +197,16 @@ mod tests {
         for version in Version::ALL {
             let both = lookup(version, "DataTransfer").expect("in every version");
             assert!(both.is_to_central() && both.is_to_charger());
+        }
+    }
+
+    #[test]
+    fn only_sends_have_no_response() {
+        for version in Version::ALL {
+            for row in all(version) {
+                let is_send = row.class == DeliveryClass::S;
+                assert_eq!(row.response.is_none(), is_send, "{version} {}", row.name);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@
 //! which a test shows. Three things are ours: date-times follow rule F-13, a payload of `null`
 //! counts as `{}` (rule F-5), and multiples of a tenth are counted in decimal.
 
-mod engine;
+pub(crate) mod engine;
 mod format;
 mod report;
 pub(crate) mod shape;
@@ -19,7 +19,7 @@ mod tests;
 
 use crate::ErrorCode;
 use crate::Version;
-use crate::tables;
+use crate::action;
 use std::fmt;
 
 /// What is wrong with the payload of a request (CALL or SEND); empty when nothing is.
@@ -32,13 +32,15 @@ use std::fmt;
 /// except where a text contains escapes or an unknown member nests.
 #[must_use]
 pub fn request(version: Version, action: &str, payload: &str) -> Vec<Violation> {
-    engine::check(tables::request(version, action), payload)
+    let info = action::lookup(version, action);
+    engine::check(info.map(|info| info.request), payload)
 }
 
 /// What is wrong with the payload of a response (CALLRESULT); otherwise as [`request`].
 #[must_use]
 pub fn response(version: Version, action: &str, payload: &str) -> Vec<Violation> {
-    engine::check(tables::response(version, action), payload)
+    let info = action::lookup(version, action);
+    engine::check(info.and_then(|info| info.response), payload)
 }
 
 /// The most violations that one check reports.

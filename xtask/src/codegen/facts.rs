@@ -52,11 +52,30 @@ pub(super) struct Entry<T> {
     pub(super) versions: BTreeSet<usize>,
 }
 
-/// An action's payloads in one version.
+/// Who sends an action: `ocpp::action::Direction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    ToCentral,
+    ToCharger,
+    Both,
+}
+
+/// What the sender does when it is not delivered: `ocpp::action::DeliveryClass`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    T,
+    Q,
+    N,
+    S,
+}
+
+/// An action in one version.
 #[derive(Default)]
 pub(super) struct Action {
     pub(super) request: Option<ObjectId>,
     pub(super) response: Option<ObjectId>,
+    /// Not in the schemas; `super::actions` fills it in.
+    pub(super) sent: Option<(Direction, Class)>,
 }
 
 /// Everything that was read.

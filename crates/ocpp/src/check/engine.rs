@@ -15,7 +15,7 @@ use std::fmt;
 static UNKNOWN: Object = super::shape::open(&[]);
 
 /// What is wrong with `payload`. Without an object there is nothing to hold against it.
-pub(super) fn check(object: Option<&'static Object>, payload: &str) -> Vec<Violation> {
+pub(crate) fn check(object: Option<&'static Object>, payload: &str) -> Vec<Violation> {
     let mut report = Report::default();
     let mut json = serde_json::Deserializer::from_str(payload);
     let root = Value {

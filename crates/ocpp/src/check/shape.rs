@@ -1,15 +1,6 @@
 //! The vocabulary that the generated tables are written in: what a schema says about a value, as
 //! plain static data. The short constructors keep those tables compact; they run at compile time.
 
-/// An action's payloads in one version.
-pub(crate) struct Action {
-    /// The name on the wire (rule F-4).
-    pub(crate) name: &'static str,
-    pub(crate) request: &'static Object,
-    /// None for SEND messages, which have no response (rule F-3).
-    pub(crate) response: Option<&'static Object>,
-}
-
 /// The most members that an object may have: the engine keeps a bit for each.
 const MEMBERS_MAX: usize = 64;
 
@@ -166,17 +157,5 @@ pub(crate) const fn open(members: &'static [Member]) -> Object {
     Object {
         members,
         open: true,
-    }
-}
-
-pub(crate) const fn action(
-    name: &'static str,
-    request: &'static Object,
-    response: Option<&'static Object>,
-) -> Action {
-    Action {
-        name,
-        request,
-        response,
     }
 }
