@@ -17,7 +17,7 @@ pub struct ApiConfig {
     pub request_timeout_ms: u64,
     /// Maximum number of concurrent queries to the database. Default 4; 1 to 64. Each takes a thread while it
     /// runs; further requests wait up to `request_timeout_ms`.
-    pub ledger_calls_max: usize,
+    pub database_calls_max: usize,
     /// Maximum number of connections. Default 256; 1 to 10,000. In addition, 64 connections are reserved for
     /// health and metrics; other requests on these are answered with 503.
     pub connections_max: usize,
@@ -32,7 +32,7 @@ impl Default for ApiConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             request_timeout_ms: 10_000,
-            ledger_calls_max: 4,
+            database_calls_max: 4,
             connections_max: 256,
             idle_timeout_ms: 30_000,
         }
@@ -46,7 +46,7 @@ impl ApiConfig {
     /// One sentence with the key, the value and the permitted values.
     pub fn check(&self) -> Result<(), String> {
         within("request_timeout_ms", self.request_timeout_ms, 1, 600_000)?;
-        within("ledger_calls_max", self.ledger_calls_max as u64, 1, 64)?;
+        within("database_calls_max", self.database_calls_max as u64, 1, 64)?;
         within("connections_max", self.connections_max as u64, 1, 10_000)?;
         within("idle_timeout_ms", self.idle_timeout_ms, 100, 600_000)
     }
@@ -90,12 +90,12 @@ mod tests {
     #[test]
     fn a_bound_that_is_out_of_range_is_named_with_its_value() {
         let config = ApiConfig {
-            ledger_calls_max: 0,
+            database_calls_max: 0,
             ..ApiConfig::default()
         };
         assert_eq!(
             config.check(),
-            Err("http.ledger_calls_max is 0; it must be from 1 to 64".to_owned())
+            Err("http.database_calls_max is 0; it must be from 1 to 64".to_owned())
         );
     }
 

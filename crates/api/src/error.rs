@@ -157,11 +157,11 @@ impl ApiError {
     }
 
     /// The request needs a component that is unavailable.
-    pub(crate) fn away(away: &Unavailable) -> Self {
+    pub(crate) fn unavailable(unavailable: &Unavailable) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "away",
-            format!("The {away}. Nothing is lost by this; ask again."),
+            "unavailable",
+            format!("The {unavailable}. No data is lost; repeat the request."),
         )
         .retry_after_s(2)
     }
@@ -171,7 +171,7 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE,
             "timeout",
             format!(
-                "The database did not answer within {} ms; ask again, or ask for less (limit, \
+                "The database did not answer within {} ms; repeat the request, or narrow it (limit, \
                  from, to).",
                 timeout.as_millis()
             ),
@@ -184,20 +184,20 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE,
             "busy",
             format!(
-                "Other requests kept the database busy for {} ms; ask again.",
+                "Other requests kept the database busy for {} ms; repeat the request.",
                 timeout.as_millis()
             ),
         )
         .retry_after_s(5)
     }
 
-    /// All ordinary connections are in use.
-    pub(crate) fn connections_in_use() -> Self {
+    /// All ordinary connections are in use; only health and metrics are answered.
+    pub(crate) fn too_many_connections() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "crowded",
-            "All connections (http.connections_max) are taken, only /health/live, /health/ready and \
-             /metrics are answered; ask again."
+            "too_many_connections",
+            "All connections (http.connections_max) are in use; only /health/live, /health/ready and \
+             /metrics are answered. Repeat the request."
                 .to_owned(),
         )
         .retry_after_s(5)
@@ -208,7 +208,7 @@ impl ApiError {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "Wattpost failed to answer this; its log says why.".to_owned(),
+            "Wattpost failed to answer this request; its log has the cause.".to_owned(),
         )
     }
 }

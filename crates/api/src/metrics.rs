@@ -10,12 +10,12 @@ pub const METRICS: &[Metric] = &[
         "Connections to the HTTP server",
     ),
     Metric::counter(
-        "wattpost_api_ledger_busy_total",
+        "wattpost_api_database_busy_total",
         Unit::Count,
         "Requests answered with 503 because too many queries were running",
     ),
     Metric::counter(
-        "wattpost_api_ledger_timeouts_total",
+        "wattpost_api_database_timeouts_total",
         Unit::Count,
         "Requests answered with 503 because a query took too long",
     ),

@@ -63,7 +63,7 @@ pub(crate) fn requested(query: &Query) -> Result<PageRequest, ApiError> {
 /// The answer to a request for `page` whose query failed.
 pub(crate) fn refused(error: QueryError, page: &PageRequest) -> ApiError {
     match error {
-        QueryError::Unavailable(away) => ApiError::away(&away),
+        QueryError::Unavailable(unavailable) => ApiError::unavailable(&unavailable),
         QueryError::BadCursor => {
             ApiError::bad_cursor(page.after.as_ref().map_or("", |cursor| cursor.as_str()))
         }

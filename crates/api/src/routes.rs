@@ -62,7 +62,7 @@ pub(crate) fn health_router(state: Arc<AppState>) -> Router {
 
 /// The router while all connections are in use: health and metrics only.
 pub(crate) fn watch_router(state: Arc<AppState>) -> Router {
-    finish(health_routes().fallback(connections_in_use), state)
+    finish(health_routes().fallback(too_many_connections), state)
 }
 
 fn health_routes() -> Router<Arc<AppState>> {
@@ -79,8 +79,8 @@ fn finish(router: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
         .with_state(state)
 }
 
-async fn connections_in_use() -> ApiError {
-    ApiError::connections_in_use()
+async fn too_many_connections() -> ApiError {
+    ApiError::too_many_connections()
 }
 
 /// `GET /`

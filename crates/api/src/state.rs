@@ -32,7 +32,7 @@ impl AppState {
             probes: deps.probes,
             metrics: deps.metrics,
             version: deps.version,
-            calls: Arc::new(Semaphore::new(config.ledger_calls_max)),
+            calls: Arc::new(Semaphore::new(config.database_calls_max)),
             timeout: config.request_timeout(),
         }
     }
@@ -58,7 +58,7 @@ impl AppState {
         let deadline = Instant::now() + self.timeout;
         let permit = timeout_at(deadline, Arc::clone(&self.calls).acquire_owned());
         let Ok(permit) = permit.await else {
-            metrics::counter!("wattpost_api_ledger_busy_total").increment(1);
+            metrics::counter!("wattpost_api_database_busy_total").increment(1);
             return Err(ApiError::busy(self.timeout));
         };
         let permit = permit.map_err(|_| ApiError::internal())?;
@@ -70,7 +70,7 @@ impl AppState {
             answer
         });
         let Ok(ended) = timeout_at(deadline, call).await else {
-            metrics::counter!("wattpost_api_ledger_timeouts_total").increment(1);
+            metrics::counter!("wattpost_api_database_timeouts_total").increment(1);
             return Err(ApiError::slow(self.timeout));
         };
         let json = ended.map_err(|panic| {

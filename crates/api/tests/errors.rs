@@ -217,7 +217,7 @@ async fn an_unavailable_database_is_answered_with_retry_after() {
         assert_eq!(answer.status, 503, "{target}");
         assert_eq!(answer.header("retry-after"), Some("2"));
         let (code, message) = answer.error();
-        assert_eq!(code, "away");
+        assert_eq!(code, "unavailable");
         assert!(
             message.contains("database is locked: SQLITE_BUSY"),
             "{message}"

@@ -31,7 +31,7 @@ async fn a_slow_database_blocks_neither_threads_nor_health() {
     let store = Arc::new(FakeStore::default());
     let config = ApiConfig {
         request_timeout_ms: 300,
-        ledger_calls_max: 2,
+        database_calls_max: 2,
         ..config()
     };
     let api = start(config, &store).await;
@@ -164,7 +164,7 @@ async fn above_the_bound_of_connections_only_health_and_metrics_are_answered() {
     for target in ["/", "/api/v1/chargers", "/nothing"] {
         let answer = get(addr, target).await;
         let (code, _) = answer.error();
-        assert_eq!((answer.status, code.as_str()), (503, "crowded"), "{target}");
+        assert_eq!((answer.status, code.as_str()), (503, "too_many_connections"), "{target}");
         assert_eq!(answer.header("retry-after"), Some("5"));
         assert_eq!(answer.header("connection"), Some("close"));
     }

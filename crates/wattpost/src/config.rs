@@ -582,8 +582,8 @@ mod tests {
                 ["consumer.niceness", "99", "19"],
             ),
             (
-                "[http]\nledger_calls_max = 0",
-                ["http.ledger_calls_max", "0", "1 to 64"],
+                "[http]\ndatabase_calls_max = 0",
+                ["http.database_calls_max", "0", "1 to 64"],
             ),
             (
                 "[gateway]\nping_interval_s = 0",

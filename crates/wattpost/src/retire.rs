@@ -1,7 +1,7 @@
 //! `wattpost retire-gateway`: a gateway is gone for good, and so are its connections.
 //!
 //! A gateway that dies cannot tell that its connections have ended; its next start does. One that never starts again
-//! leaves them open in the ledger, until each charger connects elsewhere. So a person says it.
+//! leaves them open in the database until each charger connects to another gateway. This command closes them.
 
 use crate::SettingsArgs;
 use crate::database::{self, Database, Use};

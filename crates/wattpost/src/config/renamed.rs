@@ -32,6 +32,10 @@ const RENAMED: &[(&str, Cure)] = &[
         "applier",
         Cure::Sentence("the section's name is now consumer"),
     ),
+    (
+        "http.ledger_calls_max",
+        Cure::Key("http.database_calls_max"),
+    ),
 ];
 
 /// One sentence about all old keys that the file or the environment holds; none when there is none.

@@ -34,7 +34,7 @@ fn psql(url: &str, sql: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// A ledger without upkeep for long: no partition left, rows of today and of 100 days ago where they do not belong.
+/// A database without maintenance for long: no partition left, rows of today and of 100 days ago where they do not belong.
 const NEGLECT: &str = "
 DO $$ DECLARE part text; BEGIN
     FOR part IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
