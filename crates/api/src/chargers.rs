@@ -12,12 +12,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
+/// The parameters of the list of chargers.
+pub(crate) const PARAMETERS: &[&str] = &["online", "q", "cursor", "limit"];
+
 /// `GET /api/v1/chargers`
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let query = Query::read(query.as_deref(), &["online", "q", "cursor", "limit"])?;
+    let query = Query::read(query.as_deref(), PARAMETERS)?;
     let filter = ChargerFilter {
         online: query.boolean("online")?,
         search: query.text("q")?.map(str::to_owned),

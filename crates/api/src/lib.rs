@@ -9,7 +9,7 @@
 //! warning. `docs/api.md` describes the addresses, parameters and answers for users.
 //!
 //! ```text
-//! server.rs          connections, limits, stop     routes.rs        routing table
+//! server.rs          connections, limits, stop     routes.rs        table of routes
 //! health_reserve.rs  reserved connections          write_timeout.rs clients that do not read
 //! query.rs           parameters, parsed strictly   state.rs         shared state, runs queries
 //! page.rs            pages, limited in bytes too   error.rs         the format of errors
@@ -109,7 +109,7 @@ impl Api {
                 true => routes::router(Arc::clone(&state)),
                 false => routes::health_router(Arc::clone(&state)),
             },
-            watch: routes::watch_router(state),
+            reserved: routes::reserved_router(state),
         };
         let (stop, tasks) = (server::Stop::default(), TaskTracker::new());
         tasks.spawn(server::accept(

@@ -11,15 +11,20 @@ use central::RecordKind;
 use central::query::{MessageFilter, Place};
 use std::sync::Arc;
 
+/// The parameters of the list of messages.
+pub(crate) const PARAMETERS: &[&str] = &[
+    "charger", "action", "kind", "from", "to", "after", "cursor", "limit",
+];
+
+/// The parameters of the list of dead letters.
+pub(crate) const DEAD_LETTER_PARAMETERS: &[&str] = &["cursor", "limit"];
+
 /// `GET /api/v1/messages`
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let known = &[
-        "charger", "action", "kind", "from", "to", "after", "cursor", "limit",
-    ];
-    let query = Query::read(query.as_deref(), known)?;
+    let query = Query::read(query.as_deref(), PARAMETERS)?;
     let (from, to) = query.span()?;
     let filter = MessageFilter {
         charger: query.text("charger")?.map(str::to_owned),
@@ -51,7 +56,7 @@ pub(crate) async fn dead_letters(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let query = Query::read(query.as_deref(), &["cursor", "limit"])?;
+    let query = Query::read(query.as_deref(), DEAD_LETTER_PARAMETERS)?;
     let wanted = page::requested(&query)?;
     state
         .answer_json(move |store| {

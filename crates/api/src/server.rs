@@ -41,7 +41,7 @@ pub(crate) struct Services {
     /// For an ordinary connection: all routes.
     pub(crate) all: Router,
     /// For a reserved connection: health and metrics.
-    pub(crate) watch: Router,
+    pub(crate) reserved: Router,
 }
 
 /// Accepts until stopped. Runs as one task; its connections run in `tasks`.
@@ -79,7 +79,7 @@ pub(crate) async fn accept(
             }
         }
         let router = if is_extra {
-            &services.watch
+            &services.reserved
         } else {
             &services.all
         };

@@ -11,13 +11,15 @@ use central::query::{PageRequest, TransactionFilter};
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// The parameters of the list of transactions.
+pub(crate) const PARAMETERS: &[&str] = &["charger", "state", "from", "to", "cursor", "limit"];
+
 /// `GET /api/v1/transactions`
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let known = &["charger", "state", "from", "to", "cursor", "limit"];
-    let query = Query::read(query.as_deref(), known)?;
+    let query = Query::read(query.as_deref(), PARAMETERS)?;
     let (from, to) = query.span()?;
     let filter = TransactionFilter {
         charger: query.text("charger")?.map(str::to_owned),

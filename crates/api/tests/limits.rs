@@ -164,7 +164,11 @@ async fn above_the_bound_of_connections_only_health_and_metrics_are_answered() {
     for target in ["/", "/api/v1/chargers", "/nothing"] {
         let answer = get(addr, target).await;
         let (code, _) = answer.error();
-        assert_eq!((answer.status, code.as_str()), (503, "too_many_connections"), "{target}");
+        assert_eq!(
+            (answer.status, code.as_str()),
+            (503, "too_many_connections"),
+            "{target}"
+        );
         assert_eq!(answer.header("retry-after"), Some("5"));
         assert_eq!(answer.header("connection"), Some("close"));
     }
