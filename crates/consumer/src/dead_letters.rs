@@ -21,11 +21,12 @@ pub enum Retried {
 ///
 /// # Errors
 /// When the database is away; the letter is still there, or is applied and still there.
-pub fn retry_dead_letter<S>(store: &S, id: RecordId) -> Result<Retried, Unavailable>
-where
-    S: Store + DeadLetters + ?Sized,
-{
-    let Some(letter) = store.dead_letter(id)? else {
+pub fn retry_dead_letter(
+    store: &dyn Store,
+    letters: &dyn DeadLetters,
+    id: RecordId,
+) -> Result<Retried, Unavailable> {
+    let Some(letter) = letters.dead_letter(id)? else {
         return Ok(Retried::NotFound);
     };
     let record = match Record::decode(&letter.bytes) {
@@ -40,7 +41,7 @@ where
     let applied = store.apply(&records, &changes, &[])?;
     if applied.new + applied.known == 0 {
         // The store has its own reasons; it has just given this one again.
-        let letter = store.dead_letter(id)?.unwrap_or(letter);
+        let letter = letters.dead_letter(id)?.unwrap_or(letter);
         return Ok(Retried::StillDead(letter.reason));
     }
     if applied.known > 0 {
@@ -48,6 +49,6 @@ where
         // records. Merging them twice has the effect of once.
         store.apply(&[], &changes, &[])?;
     }
-    store.discard_dead_letter(id)?;
+    letters.discard_dead_letter(id)?;
     Ok(Retried::Applied)
 }

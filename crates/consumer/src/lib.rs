@@ -23,4 +23,4 @@ pub use applier::Applier;
 pub use config::Config;
 pub use consumer::{Consumer, ConsumerDeps, Ping};
 pub use dead_letters::{Retried, retry_dead_letter};
-pub use maintenance::{Maintenance, Round};
+pub use maintenance::{MaintenanceTask, Round};

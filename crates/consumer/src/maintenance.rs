@@ -24,7 +24,7 @@ const OVERDUE: Duration = Duration::from_secs(24 * 3_600);
 pub type Round = Arc<dyn Fn() -> Result<Option<String>, Unavailable> + Send + Sync>;
 
 /// Maintenance of the database, at once and then every hour. Dropping it stops it after the round in hand.
-pub struct Maintenance {
+pub struct MaintenanceTask {
     stop: CancellationToken,
     task: JoinHandle<()>,
     state: Arc<State>,
@@ -42,7 +42,7 @@ struct Last {
     trouble: Option<Unavailable>,
 }
 
-impl Maintenance {
+impl MaintenanceTask {
     /// Starts it. Must be called within a Tokio runtime. The database need not be there yet: a round that fails
     /// is tried again, after a second first and after a minute at most.
     #[must_use]
@@ -69,7 +69,7 @@ impl Maintenance {
     }
 }
 
-impl Drop for Maintenance {
+impl Drop for MaintenanceTask {
     fn drop(&mut self) {
         self.stop();
     }
@@ -172,7 +172,7 @@ mod tests {
     async fn what_failed_is_tried_again_soon_and_then_every_hour() {
         let rounds = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&rounds);
-        let maintenance = Maintenance::start(Arc::new(move || {
+        let maintenance = MaintenanceTask::start(Arc::new(move || {
             match counted.fetch_add(1, Ordering::SeqCst) {
                 0 | 1 => Err(Unavailable {
                     component: "database",

@@ -87,11 +87,17 @@ fn letter(bytes: Vec<u8>, reason: &str) -> DeadLetter {
 #[test]
 fn a_letter_that_goes_in_is_a_letter_no_more() {
     let drawer = Drawer::with(letter(record(1), "a bug that is fixed"));
-    assert_eq!(retry_dead_letter(&drawer, id(1, 1)), Ok(Retried::Applied));
+    assert_eq!(
+        retry_dead_letter(&drawer, &drawer, id(1, 1)),
+        Ok(Retried::Applied)
+    );
     let contents = drawer.inner.contents();
     assert_eq!(contents.records[&id(1, 1)], record(1));
     assert!(contents.states.chargers.contains_key("cp-1"));
-    assert_eq!(retry_dead_letter(&drawer, id(1, 1)), Ok(Retried::NotFound));
+    assert_eq!(
+        retry_dead_letter(&drawer, &drawer, id(1, 1)),
+        Ok(Retried::NotFound)
+    );
 }
 
 #[test]
@@ -103,7 +109,10 @@ fn a_letter_that_is_among_the_messages_changes_what_it_should_have_changed() {
         .inner
         .apply(&records, &Changes::default(), &[])
         .unwrap();
-    assert_eq!(retry_dead_letter(&drawer, id(1, 1)), Ok(Retried::Applied));
+    assert_eq!(
+        retry_dead_letter(&drawer, &drawer, id(1, 1)),
+        Ok(Retried::Applied)
+    );
     let contents = drawer.inner.contents();
     assert!(contents.states.chargers.contains_key("cp-1"));
 }
@@ -111,7 +120,7 @@ fn a_letter_that_is_among_the_messages_changes_what_it_should_have_changed() {
 #[test]
 fn a_letter_that_is_no_record_stays_one_with_its_reason() {
     let drawer = Drawer::with(letter(b"no record".to_vec(), "not JSON"));
-    let retried = retry_dead_letter(&drawer, id(1, 1)).unwrap();
+    let retried = retry_dead_letter(&drawer, &drawer, id(1, 1)).unwrap();
     assert_eq!(
         retried,
         Retried::StillDead("record is damaged: shorter than its header".to_owned())
@@ -129,7 +138,7 @@ fn a_letter_whose_id_is_anothers_stays_one() {
         .inner
         .apply(&records, &Changes::default(), &[])
         .unwrap();
-    let retried = retry_dead_letter(&drawer, id(1, 1)).unwrap();
+    let retried = retry_dead_letter(&drawer, &drawer, id(1, 1)).unwrap();
     assert_eq!(retried, Retried::StillDead(ID_USED_TWICE.to_owned()));
     assert!(drawer.dead_letter(id(1, 1)).unwrap().is_some());
 }
@@ -138,7 +147,10 @@ fn a_letter_whose_id_is_anothers_stays_one() {
 fn with_the_database_away_the_letter_stays_for_the_next_try() {
     let drawer = Drawer::with(letter(record(1), "a bug that is fixed"));
     drawer.away.store(true, Ordering::SeqCst);
-    assert!(retry_dead_letter(&drawer, id(1, 1)).is_err());
+    assert!(retry_dead_letter(&drawer, &drawer, id(1, 1)).is_err());
     drawer.away.store(false, Ordering::SeqCst);
-    assert_eq!(retry_dead_letter(&drawer, id(1, 1)), Ok(Retried::Applied));
+    assert_eq!(
+        retry_dead_letter(&drawer, &drawer, id(1, 1)),
+        Ok(Retried::Applied)
+    );
 }

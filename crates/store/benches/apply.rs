@@ -89,7 +89,8 @@ fn run_postgres(
         server.superuser_psql(&format!("CREATE DATABASE {name} OWNER wattpost"))?;
         let url = server.url_as("wattpost", "wattpost", name);
         PostgresStore::migrate(&url)?;
-        PostgresStore::open(&url, PostgresOptions::default())?.maintain(Timestamp(BEGIN_MILLIS))?;
+        PostgresStore::open(&url, PostgresOptions::default())?
+            .maintenance_round(Timestamp(BEGIN_MILLIS))?;
         Ok(url)
     };
     let (full, empty) = (fresh("applied")?, fresh("copied")?);

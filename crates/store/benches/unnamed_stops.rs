@@ -46,7 +46,7 @@ fn main() -> Fallible<()> {
         PostgresStore::migrate(&server.url_as("wattpost", "wattpost", name))?;
         let delayed = format!("postgres://wattpost:wattpost@{}/{name}", proxy.addr());
         let store = PostgresStore::open(&delayed, PostgresOptions::default())?;
-        store.maintain(Timestamp(BEGIN_MILLIS))?;
+        store.maintenance_round(Timestamp(BEGIN_MILLIS))?;
         Ok(store)
     };
     let sqlite = |name: &str| {

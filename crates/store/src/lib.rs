@@ -1,10 +1,10 @@
 //! The store: keeps the state of the network and answers queries about it, on SQLite or PostgreSQL.
 //!
-//! This crate exists so that SQL is in one place. It implements the ports of [`central`]:
-//! [`central::ports::Store`] writes, [`central::query::QueryStore`] reads, [`central::ports::DirectorySource`]
-//! gives the gateway the chargers and tokens that are allowed. Two adapters pass the same test suite:
-//! [`SqliteStore`], which needs no server, and [`PostgresStore`] for several processes that write at the same
-//! time.
+//! This crate exists so that SQL is in one place. It implements the ports of [`central::ports`]: `Store` writes,
+//! `QueryStore` reads, `DirectorySource` gives the gateway the chargers and tokens that `DirectoryAdmin` sets,
+//! `DeadLetters` shows and discards dead letters, `Maintenance` checks the database and keeps it in order. Two
+//! adapters pass the same test suite: [`SqliteStore`], which needs no server, and [`PostgresStore`] for several
+//! processes that write at the same time.
 //!
 //! In both, one connection of a process writes, guarded by a mutex, one transaction per batch; a few other
 //! connections read, and never wait for the writer.
@@ -19,5 +19,5 @@ mod refusal;
 mod sqlite;
 
 pub use self::metrics::METRICS;
-pub use postgres::{Migrated, PostgresOpenError, PostgresOptions, PostgresStore, Upkeep};
+pub use postgres::{MaintenanceRound, Migrated, PostgresOpenError, PostgresOptions, PostgresStore};
 pub use sqlite::{OpenError, SqliteOptions, SqliteStore};

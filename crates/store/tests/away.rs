@@ -4,7 +4,7 @@
 
 mod common;
 
-use central::ports::{Store, UnavailableKind};
+use central::ports::{Maintenance, Store, UnavailableKind};
 use central::query::QueryStore;
 use common::{Adapter, Home, Said, apply, heartbeat};
 use std::fs::OpenOptions;

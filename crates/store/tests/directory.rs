@@ -6,9 +6,9 @@ mod common;
 
 use central::Timestamp;
 use central::ports::{
-    ChargerProfile, CheckMode, DirectorySource, Registration, Token, TokenStatus,
+    ChargerProfile, CheckMode, DirectoryAdmin, DirectorySource, Registration, Token, TokenStatus,
 };
-use common::{Adapter, Database, on_every_adapter};
+use common::{Adapter, on_every_adapter};
 
 on_every_adapter!(
     what_was_set_is_what_the_gateway_gets,

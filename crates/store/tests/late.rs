@@ -95,11 +95,11 @@ fn a_list_that_cannot_be_changed_in_time_holds_up_no_message() {
     let put_off = "SELECT count(*) AS value FROM transactions_to_list";
     assert_eq!(home.ask(put_off), ["1"]);
     let now = Timestamp(common::BEGIN_MILLIS);
-    store.maintain(now).unwrap();
+    store.maintenance_round(now).unwrap();
     // It is still too slow, which is nobody else's trouble.
     assert_eq!(home.ask(put_off), ["1"]);
     home.execute("DROP TRIGGER dawdle ON transaction_views");
-    store.maintain(now).unwrap();
+    store.maintenance_round(now).unwrap();
     assert_eq!(transaction_ids(&store), ["77", "78"]);
     assert_eq!(home.ask(put_off), ["0"]);
 }

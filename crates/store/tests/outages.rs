@@ -5,7 +5,7 @@
 mod common;
 
 use central::memory::MemoryStore;
-use central::ports::UnavailableKind;
+use central::ports::{Maintenance, UnavailableKind};
 use central::query::QueryStore;
 use common::{Adapter, PostgresHome, Said, apply, heartbeat, id, meter_values, start};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -6,13 +6,15 @@
 mod common;
 
 use central::RecordId;
-use central::ports::{DeadLetter, DeadLetters, DirectorySource, Store, Token, TokenStatus};
+use central::ports::{
+    DeadLetter, DeadLetters, DirectoryAdmin, DirectorySource, Store, Token, TokenStatus,
+};
 use central::project::Changes;
 use central::query::{
     ChargerFilter, Cursor, MessageFilter, PageRequest, QueryStore, TransactionFilter,
 };
 use common::{
-    Adapter, Database, PostgresHome, Said, apply, at, call, heartbeat, id, on_every_adapter, start,
+    Adapter, PostgresHome, Said, apply, at, call, heartbeat, id, on_every_adapter, start,
 };
 
 on_every_adapter!(

@@ -5,15 +5,15 @@
 mod common;
 
 use central::model::TransactionView;
-use central::ports::Store;
+use central::ports::{Maintenance, Store};
 use central::query::{
     ChargerFilter, Cursor, MessageFilter, MessageRow, PageRequest, QueryError, QueryStore,
     TransactionFilter, all_messages, all_transactions,
 };
 use central::{RecordId, RecordKind};
 use common::{
-    Adapter, Database, Home, Said, apply, at, call, event, gateway, id, meter_values,
-    on_every_adapter, start, status, stop,
+    Adapter, Home, Said, apply, at, call, event, gateway, id, meter_values, on_every_adapter,
+    start, status, stop,
 };
 use store::SqliteOptions;
 

@@ -6,8 +6,8 @@ mod common;
 
 use central::Timestamp;
 use central::ports::{
-    ChargerProfile, DeadLetter, DeadLetters, DirectorySource, Registration, Store, Token,
-    TokenStatus,
+    ChargerProfile, DeadLetter, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance,
+    Registration, Store, Token, TokenStatus,
 };
 use central::project::Changes;
 use central::query::QueryStore;
@@ -74,7 +74,7 @@ fn rows_go_to_the_partition_of_their_day_also_when_it_is_made_late() {
         "before there are partitions for them"
     );
     let before = store.contents().unwrap();
-    store.maintain(noon(1)).unwrap();
+    store.maintenance_round(noon(1)).unwrap();
     apply(&store, &daily(0..5)).unwrap();
     for table in ["messages", "meter_values"] {
         let want: Vec<String> = (1..=5)
@@ -113,7 +113,7 @@ fn what_is_older_than_the_retention_goes() {
     );
     apply(&store, std::slice::from_ref(&ancient)).unwrap();
     for day in 0..8 {
-        store.maintain(noon(day)).unwrap();
+        store.maintenance_round(noon(day)).unwrap();
         apply(&store, &daily(day..day + 1)).unwrap();
         as_if_stored_in_time(&home);
     }
@@ -138,9 +138,9 @@ fn what_is_older_than_the_retention_goes() {
     assert_eq!(apply(&store, &daily(0..1)).unwrap().new, 1);
     assert_eq!(store.contents().unwrap().states, states);
     assert_eq!(store.charger("CP-1").unwrap(), charged);
-    store.maintain(noon(7)).unwrap();
+    store.maintenance_round(noon(7)).unwrap();
     as_if_stored_in_time(&home);
-    store.maintain(noon(7)).unwrap();
+    store.maintenance_round(noon(7)).unwrap();
     assert_eq!(store.contents().unwrap().records.len(), 4);
 }
 
@@ -196,7 +196,7 @@ fn days_without_upkeep_are_caught_up_with_beside_writing() {
                 scope.spawn(move || {
                     // Another process may hold the lock for longer than one waits.
                     for _ in 0..100 {
-                        if let Ok(round) = store.maintain(today) {
+                        if let Ok(round) = store.maintenance_round(today) {
                             return round;
                         }
                     }
@@ -249,7 +249,7 @@ fn days_without_upkeep_are_caught_up_with_beside_writing() {
     let late: u64 = rounds.iter().map(|round| round.late_rows).sum();
     assert!(late >= 2 * A_DAY, "it is told that upkeep was missed");
     // Whatever came meanwhile is put in order by the next round.
-    writer.maintain(today).unwrap();
+    writer.maintenance_round(today).unwrap();
     assert_eq!(
         home.ask("SELECT count(*) AS value FROM messages_default"),
         ["0"]
@@ -290,7 +290,7 @@ fn no_row_is_moved_between_a_batchs_look_and_its_insert() {
         });
     };
     meanwhile("SELECT pg_advisory_xact_lock_shared(1463899221)", &|| {
-        assert!(hasty.maintain(noon(0)).is_err());
+        assert!(hasty.maintenance_round(noon(0)).is_err());
         assert_eq!(rows_by_partition(&home, "messages"), ["messages_default 1"]);
         // Batches do not keep each other out.
         assert_eq!(apply(&hasty, &daily(1..2)).unwrap().new, 1);
@@ -299,7 +299,7 @@ fn no_row_is_moved_between_a_batchs_look_and_its_insert() {
     meanwhile("SELECT pg_advisory_xact_lock(1463899221)", &|| {
         assert!(apply(&hasty, &daily(2..3)).is_err());
     });
-    home.open().maintain(noon(0)).unwrap();
+    home.open().maintenance_round(noon(0)).unwrap();
     assert_eq!(apply(&home.open(), &daily(0..3)).unwrap().new, 1);
 }
 
@@ -313,7 +313,7 @@ fn what_came_late_is_kept_for_the_retention_whatever_the_gateways_clock_said() {
         .as_millis();
     let now = Timestamp(i64::try_from(millis).unwrap());
     // A partition of a day that is long gone, as a gateway that was cut off finds it.
-    store.maintain(noon(0)).unwrap();
+    store.maintenance_round(noon(0)).unwrap();
     let in_1970 = call(
         id(0, 1),
         "CP-1",
@@ -330,21 +330,21 @@ fn what_came_late_is_kept_for_the_retention_whatever_the_gateways_clock_said() {
     );
     apply(&store, &[in_1970, security]).unwrap();
     for _ in 0..2 {
-        store.maintain(now).unwrap();
+        store.maintenance_round(now).unwrap();
         let contents = store.contents().unwrap();
         assert_eq!(contents.records.len(), 2);
         assert_eq!(contents.events.len(), 1);
     }
     // Three days later. The clock of this process alone does not count: it may be wrong.
     let later = Timestamp(now.0 + 3 * DAY_MILLIS);
-    store.maintain(later).unwrap();
+    store.maintenance_round(later).unwrap();
     assert_eq!(store.contents().unwrap().records.len(), 2);
     home.execute(
         "UPDATE message_days SET stored_on = stored_on - 3;
          UPDATE messages_outside SET outside_since = outside_since - 3;
          UPDATE events SET stored_on = stored_on - 3",
     );
-    assert!(store.maintain(later).unwrap().expired >= 2);
+    assert!(store.maintenance_round(later).unwrap().expired >= 2);
     let contents = store.contents().unwrap();
     assert_eq!((contents.records.len(), contents.events.len()), (0, 0));
     assert_eq!(
@@ -373,12 +373,12 @@ fn dead_letters_go_with_the_retention() {
     home.execute("UPDATE dead_letters SET at = at - 86400000 * 3::bigint WHERE seq = 2");
     assert_eq!(left(), ["2 1"]);
     let far = Timestamp(i64::from(u32::MAX) * 1_000);
-    keeping(&home, 0).maintain(far).unwrap();
+    keeping(&home, 0).maintenance_round(far).unwrap();
     assert_eq!(left(), ["2 1"], "without a retention they stay");
-    store.maintain(far).unwrap();
+    store.maintenance_round(far).unwrap();
     assert_eq!(left(), ["1 1"]);
     home.execute("UPDATE set_aside SET at = at - 86400000 * 3::bigint");
-    store.maintain(far).unwrap();
+    store.maintenance_round(far).unwrap();
     assert_eq!(left(), ["1 0"]);
 }
 
@@ -423,7 +423,7 @@ fn without_a_retention_nothing_goes() {
     let home = PostgresHome::new();
     let store = home.open();
     for day in [0, 40] {
-        store.maintain(noon(day)).unwrap();
+        store.maintenance_round(noon(day)).unwrap();
         apply(&store, &daily(day..day + 1)).unwrap();
     }
     assert_eq!(store.contents().unwrap().records.len(), 2);
@@ -440,7 +440,7 @@ fn upkeep_by_several_at_once_beside_writing() {
                 let store = keeping(home, 2);
                 for day in 0..6 {
                     // Another one may be at it; the next round does what is left.
-                    let _ = store.maintain(noon(day));
+                    let _ = store.maintenance_round(noon(day));
                     let seq = n * 100 + day.cast_unsigned() + 1;
                     let minute = day * 24 * 60 + n.cast_signed();
                     let said = meter_values(id(0, seq), "CP-1", minute, 5);
@@ -451,7 +451,7 @@ fn upkeep_by_several_at_once_beside_writing() {
     });
     as_if_stored_in_time(&home);
     let store = keeping(&home, 2);
-    store.maintain(noon(5)).unwrap();
+    store.maintenance_round(noon(5)).unwrap();
     let days = 3;
     assert_eq!(store.contents().unwrap().records.len(), 3 * days);
 }
@@ -539,7 +539,7 @@ fn a_role_with_the_grants_and_no_more_does_everything_but_migrate() {
     };
     let store = PostgresStore::open(&url, options).unwrap();
     store.ping().unwrap();
-    store.maintain(noon(0)).unwrap();
+    store.maintenance_round(noon(0)).unwrap();
     apply(
         &store,
         &[start(id(0, 1), "CP-1", 1, 7), stop(id(0, 2), "CP-1", 5, 7)],
@@ -583,7 +583,7 @@ fn a_role_with_the_grants_and_no_more_does_everything_but_migrate() {
     assert_eq!(store.last_seq(common::gateway(0)).unwrap(), Some(4));
     // Partitions are made and dropped with the owner's rights.
     as_if_stored_in_time(&home);
-    store.maintain(noon(9)).unwrap();
+    store.maintenance_round(noon(9)).unwrap();
     assert_eq!(store.contents().unwrap().records.len(), 0);
     assert!(store.charger("CP-1").unwrap().is_some());
     // But by nobody's own hand.

@@ -6,10 +6,9 @@ mod common;
 
 use central::RecordKind;
 use central::memory::MemoryStore;
-use central::ports::{Unavailable, UnavailableKind};
+use central::ports::{Store, Unavailable, UnavailableKind};
 use common::{
-    Adapter, Database, PostgresHome, Said, apply, event, heartbeat, id, meter_values, start,
-    status, stop,
+    Adapter, PostgresHome, Said, apply, event, heartbeat, id, meter_values, start, status, stop,
 };
 use std::time::{Duration, Instant};
 
@@ -37,7 +36,7 @@ fn story() -> Vec<Said> {
 }
 
 /// As whoever has to get rid of a batch does.
-fn insist(store: &dyn Database, said: &[Said]) -> u32 {
+fn insist(store: &dyn Store, said: &[Said]) -> u32 {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut refused = 0;
     loop {

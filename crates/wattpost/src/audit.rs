@@ -39,9 +39,9 @@ pub(crate) fn run(args: &AuditArgs) -> Result<ExitCode> {
         ),
         None => {
             let settings = args.settings.load()?;
-            let store = database::open(&settings, Use::Read)?;
-            let messages = spool(|file| export::all_messages(&*store, file))?;
-            let transactions = spool(|file| export::all_transactions(&*store, file))?;
+            let database = database::open(&settings, Use::Read)?.queries;
+            let messages = spool(|file| export::all_messages(&*database, file))?;
+            let transactions = spool(|file| export::all_transactions(&*database, file))?;
             simulator::audit::audit(ledger, messages, Some(transactions))
         }
     }?;

@@ -101,8 +101,8 @@ fn add(args: &AddArgs) -> Result<()> {
             args.identity
         );
     }
-    let store = database::open(&args.settings.load()?, Use::Change)?;
-    let before = store
+    let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
+    let before = directory
         .charger_profiles()?
         .into_iter()
         .find(|profile| profile.charger_id.eq_ignore_ascii_case(identity));
@@ -132,7 +132,7 @@ fn add(args: &AddArgs) -> Result<()> {
     if let Some(password) = password(args)? {
         profile.password_hash = Some(hash(&password)?);
     }
-    store.put_charger_profile(&profile)?;
+    directory.put_charger_profile(&profile)?;
     println!("{}", line(&profile));
     Ok(())
 }
@@ -180,16 +180,16 @@ fn hash(password: &str) -> Result<String> {
 }
 
 fn list(settings: &Settings) -> Result<()> {
-    let store = database::open(settings, Use::Read)?;
-    for profile in store.charger_profiles()? {
+    let directory = database::open(settings, Use::Read)?.admin;
+    for profile in directory.charger_profiles()? {
         println!("{}", line(&profile));
     }
     Ok(())
 }
 
 fn remove(args: &OneArgs) -> Result<()> {
-    let store = database::open(&args.settings.load()?, Use::Change)?;
-    if !store.remove_charger_profile(&args.identity)? {
+    let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
+    if !directory.remove_charger_profile(&args.identity)? {
         bail!("nothing is set for charger {:?}", args.identity);
     }
     println!("{}: nothing is set any more", args.identity);

@@ -90,7 +90,7 @@ fn database(settings: &Settings) -> Result<String> {
         ));
     }
     let database = database::open(settings, Use::Change)?;
-    if let Some(why) = database.lacks_durability()? {
+    if let Some(why) = database.maintenance.lacks_durability()? {
         bail!("{why}");
     }
     Ok(format!("{} can be written", settings.database_shown()))

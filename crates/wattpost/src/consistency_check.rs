@@ -11,9 +11,8 @@
 //! after a restore RabbitMQ delivers newer records, so the missing ones are a gap below them. With RabbitMQ some of
 //! them may still be in its queues; the inbox in the database drops those that arrive twice.
 
-use crate::database::Database;
 use anyhow::{Context, Result, bail};
-use central::ports::{Batch, Sink, Unavailable};
+use central::ports::{Batch, Maintenance, Sink, Unavailable};
 use central::{GatewayId, Record, Timestamp};
 use journal::{Journal, ReadError, Reader};
 use std::collections::HashSet;
@@ -41,7 +40,7 @@ const FOLLOWING: u64 = 100_000;
 pub(crate) async fn check(
     journal: &Journal,
     gateway_id: GatewayId,
-    database: &Arc<dyn Database>,
+    database: &Arc<dyn Maintenance>,
     disregard: u64,
 ) -> Result<()> {
     let durable = journal.durable_seq();
@@ -84,7 +83,7 @@ enum Ahead {
 }
 
 fn ahead(
-    database: &dyn Database,
+    database: &dyn Maintenance,
     gateway_id: GatewayId,
     durable: u64,
     disregard: u64,
@@ -109,7 +108,7 @@ fn ahead(
 pub(crate) struct Comparison {
     pub(crate) journal: Journal,
     pub(crate) gateway_id: GatewayId,
-    pub(crate) database: Arc<dyn Database>,
+    pub(crate) database: Arc<dyn Maintenance>,
     /// The way to the database past RabbitMQ.
     pub(crate) sink: Arc<dyn Sink>,
     /// What waits before it begins: with RabbitMQ, time for what was under way at the last stop.

@@ -5,14 +5,13 @@
 //! (`database.retain_days`), as messages do.
 
 use crate::SettingsArgs;
-use crate::database::{self, Database, Use};
+use crate::database::{self, Use};
 use anyhow::{Context, Result, bail};
-use central::query::{DeadLetterRow, PageRequest};
+use central::query::{DeadLetterRow, PageRequest, QueryStore};
 use central::{GatewayId, RecordId};
 use clap::{Args, Subcommand};
 use consumer::{Retried, retry_dead_letter};
 use std::process::ExitCode;
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// What to do.
@@ -66,7 +65,7 @@ pub(crate) fn run(command: &DeadLettersCommand) -> Result<ExitCode> {
 fn list(args: &ListArgs) -> Result<ExitCode> {
     let database = database::open(&args.settings.load()?, Use::Read)?;
     let mut count = 0;
-    for row in rows(&*database) {
+    for row in rows(&*database.queries) {
         let row = row?;
         count += 1;
         if args.json {
@@ -87,8 +86,8 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
 fn retry(args: &SomeArgs) -> Result<ExitCode> {
     let database = database::open(&args.settings.load()?, Use::Change)?;
     let mut all_well = true;
-    for id in chosen(args, &*database)? {
-        match retry_dead_letter(&*database, id)? {
+    for id in chosen(args, &*database.queries)? {
+        match retry_dead_letter(&*database.store, &*database.dead_letters, id)? {
             Retried::Applied => println!("{id}: applied"),
             Retried::StillDead(reason) => {
                 all_well = false;
@@ -104,10 +103,10 @@ fn retry(args: &SomeArgs) -> Result<ExitCode> {
 }
 
 fn discard(args: &SomeArgs) -> Result<ExitCode> {
-    let database: Arc<dyn Database> = database::open(&args.settings.load()?, Use::Change)?;
+    let database = database::open(&args.settings.load()?, Use::Change)?;
     let mut all_well = true;
-    for id in chosen(args, &*database)? {
-        if database.discard_dead_letter(id)? {
+    for id in chosen(args, &*database.queries)? {
+        if database.dead_letters.discard_dead_letter(id)? {
             println!("{id}: discarded");
         } else {
             all_well = false;
@@ -125,7 +124,7 @@ fn exit_code(all_well: bool) -> ExitCode {
     }
 }
 
-fn chosen(args: &SomeArgs, database: &dyn Database) -> Result<Vec<RecordId>> {
+fn chosen(args: &SomeArgs, database: &dyn QueryStore) -> Result<Vec<RecordId>> {
     if !args.all {
         return Ok(args.ids.clone());
     }
@@ -142,7 +141,7 @@ fn chosen(args: &SomeArgs, database: &dyn Database) -> Result<Vec<RecordId>> {
 }
 
 /// All dead letters, page by page.
-fn rows(database: &dyn Database) -> impl Iterator<Item = Result<DeadLetterRow>> {
+fn rows(database: &dyn QueryStore) -> impl Iterator<Item = Result<DeadLetterRow>> {
     let mut page = Some(PageRequest::default());
     std::iter::from_fn(move || {
         let request = page.take()?;

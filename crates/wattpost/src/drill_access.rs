@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Opens the database that a settings file names.
 pub(crate) fn database(settings_file: &Path) -> Result<Arc<dyn QueryStore>> {
-    Ok(database::open(&load(settings_file)?, Use::Serve)?)
+    Ok(database::open(&load(settings_file)?, Use::Serve)?.queries)
 }
 
 /// The journal's directory and options in a settings file.

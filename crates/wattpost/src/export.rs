@@ -137,12 +137,12 @@ pub(crate) fn run(command: &ExportCommand) -> Result<ExitCode> {
                 to: args.to,
             };
             check_span(args.from, args.to)?;
-            let store = database::open(&args.settings.load()?, Use::Read)?;
+            let database = database::open(&args.settings.load()?, Use::Read)?.queries;
             let progress = Progress::on_stderr("messages", args.output.quiet);
-            let count = || store.count_messages(&filter).ok();
+            let count = || database.count_messages(&filter).ok();
             args.output.write(|format, out| {
                 progress.during(count, |done| {
-                    rows::messages(&*store, &filter, format, out, done)
+                    rows::messages(&*database, &filter, format, out, done)
                 })
             })
         }
@@ -154,12 +154,12 @@ pub(crate) fn run(command: &ExportCommand) -> Result<ExitCode> {
                 to: args.to,
             };
             check_span(args.from, args.to)?;
-            let store = database::open(&args.settings.load()?, Use::Read)?;
+            let database = database::open(&args.settings.load()?, Use::Read)?.queries;
             let progress = Progress::on_stderr("transactions", args.output.quiet);
-            let count = || store.count_transactions(&filter).ok();
+            let count = || database.count_transactions(&filter).ok();
             args.output.write(|format, out| {
                 progress.during(count, |done| {
-                    rows::transactions(&*store, &filter, format, out, done)
+                    rows::transactions(&*database, &filter, format, out, done)
                 })
             })
         }

@@ -2,9 +2,9 @@
 
 use crate::SettingsArgs;
 use crate::config::{DatabaseAt, Settings};
-use crate::database::{self, Database, Use};
+use crate::database::{self, Use};
 use anyhow::Result;
-use central::ports::Unavailable;
+use central::ports::{Maintenance, Unavailable};
 use clap::Args;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,7 +76,7 @@ impl Late {
     ///
     /// # Errors
     /// What is the matter with it.
-    pub(crate) fn catch_up(&self, database: &dyn Database) -> Result<(), Unavailable> {
+    pub(crate) fn catch_up(&self, database: &dyn Maintenance) -> Result<(), Unavailable> {
         if self.is_done.load(Ordering::SeqCst) {
             return Ok(());
         }

@@ -4,12 +4,12 @@
 //! leaves them open in the database until each charger connects to another gateway. This command closes them.
 
 use crate::SettingsArgs;
-use crate::database::{self, Database, Use};
+use crate::database::{self, Use};
 use anyhow::{Result, bail};
 use central::GatewayId;
 use central::model::GatewayState;
 use central::project::Changes;
-use central::query::{ChargerFilter, PageRequest};
+use central::query::{ChargerFilter, PageRequest, QueryStore};
 use clap::Args;
 use std::process::ExitCode;
 use uuid::Uuid;
@@ -28,8 +28,8 @@ pub(crate) struct RetireArgs {
 pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
     let database = database::open(&args.settings.load()?, Use::Change)?;
     let gateway = GatewayId(args.id);
-    let (chargers, newest) = connected(&*database, gateway)?;
-    if chargers == 0 && database.last_seq(gateway)?.is_none() {
+    let (chargers, newest) = connected(&*database.queries, gateway)?;
+    if chargers == 0 && database.maintenance.last_seq(gateway)?.is_none() {
         bail!(
             "the database knows no gateway {}; `gateway_id` of a charger (GET /api/v1/chargers) names one",
             args.id
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
     };
     let mut changes = Changes::default();
     changes.gateways.insert(gateway, state);
-    database.apply(&[], &changes, &[])?;
+    database.store.apply(&[], &changes, &[])?;
     println!(
         "gateway {}: {chargers} chargers no longer count as connected there",
         args.id
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
 }
 
 /// How many chargers count as connected to this gateway, and the newest epoch of their connections.
-fn connected(database: &dyn Database, gateway: GatewayId) -> Result<(u64, u64)> {
+fn connected(database: &dyn QueryStore, gateway: GatewayId) -> Result<(u64, u64)> {
     let filter = ChargerFilter {
         online: Some(true),
         search: None,

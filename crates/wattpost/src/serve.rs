@@ -20,7 +20,7 @@ use anyhow::{Context, Result};
 use broker::Broker;
 use central::ports::HealthProbe;
 use clap::Args;
-use consumer::Maintenance;
+use consumer::MaintenanceTask;
 use consumer_role::ConsumerRole;
 use gateway_role::GatewayRole;
 use std::io::Write;
@@ -156,7 +156,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         None => None,
     };
     let maintenance = maintenance(settings, roles, &database, late)?;
-    probes.extend(maintenance.iter().map(Maintenance::probe));
+    probes.extend(maintenance.iter().map(MaintenanceTask::probe));
     let brokers = [out, back];
     for broker in brokers.iter().flatten() {
         probes.push(Arc::clone(broker) as _);
@@ -170,7 +170,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             ..settings.http.clone()
         },
         api::ApiDeps {
-            store: roles.has_api().then(|| Arc::clone(&database) as _),
+            store: roles.has_api().then(|| Arc::clone(&database.queries)),
             probes,
             metrics: Arc::new(move || {
                 if let Some(journal) = &journal {
@@ -243,7 +243,7 @@ fn stopped_early(roles: Roles) -> ExitCode {
 
 /// Opens the database; one that is away is found again later, one that is wrong stops the start.
 /// What is left to do of the set-up comes second.
-async fn open_database(settings: &Settings, roles: Roles) -> Result<(Arc<dyn Database>, Late)> {
+async fn open_database(settings: &Settings, roles: Roles) -> Result<(Database, Late)> {
     let settings = settings.clone();
     let opened = tokio::task::spawn_blocking(move || {
         // All in one process is one command for one person: it does its own set-up.
@@ -258,16 +258,16 @@ async fn open_database(settings: &Settings, roles: Roles) -> Result<(Arc<dyn Dat
 fn maintenance(
     settings: &Settings,
     roles: Roles,
-    database: &Arc<dyn Database>,
+    database: &Database,
     late: Late,
-) -> Result<Option<Maintenance>> {
+) -> Result<Option<MaintenanceTask>> {
     if roles == Roles::Api || matches!(settings.database_at()?, DatabaseAt::Sqlite(_)) {
         return Ok(None);
     }
-    let database = Arc::clone(database);
-    Ok(Some(Maintenance::start(Arc::new(move || {
+    let database = Arc::clone(&database.maintenance);
+    Ok(Some(MaintenanceTask::start(Arc::new(move || {
         late.catch_up(&*database)?;
-        database.maintain()
+        database.maintain(database::now())
     }))))
 }
 

@@ -63,12 +63,14 @@ pub(crate) fn run(command: &TokenCommand) -> Result<ExitCode> {
     match command {
         TokenCommand::Add(args) => add(args)?,
         TokenCommand::List(settings) => {
-            for token in database::open(&settings.load()?, Use::Read)?.tokens()? {
+            let directory = database::open(&settings.load()?, Use::Read)?.admin;
+            for token in directory.tokens()? {
                 println!("{}", line(&token));
             }
         }
         TokenCommand::Remove(args) => {
-            if !database::open(&args.settings.load()?, Use::Change)?.remove_token(&args.id)? {
+            let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
+            if !directory.remove_token(&args.id)? {
                 bail!("token {:?} is not known", args.id);
             }
             println!("{}: not known any more", args.id);
@@ -103,7 +105,8 @@ fn add(args: &AddArgs) -> Result<()> {
         expires_at,
         group_id: args.group.clone(),
     };
-    database::open(&args.settings.load()?, Use::Change)?.put_token(&token)?;
+    let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
+    directory.put_token(&token)?;
     println!("{}", line(&token));
     Ok(())
 }

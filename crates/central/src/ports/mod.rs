@@ -5,7 +5,9 @@
 mod cluster;
 mod delivery;
 mod directory;
+mod directory_admin;
 mod health;
+mod maintenance;
 mod query;
 mod store;
 
@@ -13,7 +15,9 @@ pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStat
 pub use cluster::{ClusterEvent, ClusterEvents};
 pub use delivery::{Batch, CollectBounds, Collected, Queued, Sink, Source, Subscription};
 pub use directory::{DirectorySnapshot, DirectorySource};
+pub use directory_admin::DirectoryAdmin;
 pub use health::{Health, HealthProbe};
+pub use maintenance::Maintenance;
 pub use query::{QueryError, QueryStore};
 pub use store::{Applied, DeadLetter, DeadLetters, ID_USED_TWICE, Store};
 

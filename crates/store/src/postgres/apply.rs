@@ -93,7 +93,7 @@ pub(crate) async fn apply_whole(
     let Session { connection, memory } = session;
     let mut transaction = connection.begin().await.map_err(error::refusal)?;
     let done = async {
-        inbox::keep_upkeep_out(&mut transaction).await?;
+        inbox::lock_against_moves(&mut transaction).await?;
         let applied = apply_group(&mut transaction, memory, records, changes).await?;
         insert_dead_letters(&mut transaction, memory, dead).await?;
         Ok(applied)

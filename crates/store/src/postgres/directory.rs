@@ -7,7 +7,8 @@ use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::charger_key;
 use central::ports::{
-    ChargerProfile, DirectorySnapshot, DirectorySource, Token, Unavailable, UnavailableKind,
+    ChargerProfile, DirectoryAdmin, DirectorySnapshot, DirectorySource, Token, Unavailable,
+    UnavailableKind,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,12 +24,8 @@ fn profile_key(id: &str) -> String {
     clean(&charger_key(id)).into_owned()
 }
 
-impl PostgresStore {
-    /// Sets a charger's profile; replaces an earlier profile of the same identity.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing has changed then.
-    pub fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable> {
+impl DirectoryAdmin for PostgresStore {
+    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable> {
         self.write(async |connection| {
             sqlx::query(
                 "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode)
@@ -49,33 +46,21 @@ impl PostgresStore {
         })
     }
 
-    /// Removes a charger's profile; its history stays. `false` when there was none.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing has changed then.
-    pub fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable> {
+    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable> {
         self.write(async |connection| {
             let sql = "DELETE FROM charger_profiles WHERE key = $1";
             remove(connection, sql, profile_key(charger_id)).await
         })
     }
 
-    /// All charger profiles, by identity.
-    ///
-    /// # Errors
-    /// When the database cannot be read now.
-    pub fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
+    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
         self.read(async |connection| {
             let profiles = all_profiles(connection).await?;
             Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
         })
     }
 
-    /// Sets a token; replaces an earlier one with the same id.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing has changed then.
-    pub fn put_token(&self, token: &Token) -> Result<(), Unavailable> {
+    fn put_token(&self, token: &Token) -> Result<(), Unavailable> {
         self.write(async |connection| {
             let group_id = token.group_id.as_deref();
             sqlx::query(
@@ -96,22 +81,14 @@ impl PostgresStore {
         })
     }
 
-    /// Removes a token. `false` when it did not exist.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing has changed then.
-    pub fn remove_token(&self, id: &str) -> Result<bool, Unavailable> {
+    fn remove_token(&self, id: &str) -> Result<bool, Unavailable> {
         self.write(async |connection| {
             let sql = "DELETE FROM tokens WHERE key = $1";
             remove(connection, sql, token_key(id)).await
         })
     }
 
-    /// All tokens, by id.
-    ///
-    /// # Errors
-    /// When the database cannot be read now.
-    pub fn tokens(&self) -> Result<Vec<Token>, Unavailable> {
+    fn tokens(&self) -> Result<Vec<Token>, Unavailable> {
         self.read(async |connection| {
             let tokens = all_tokens(connection).await?;
             Ok(tokens.into_iter().map(|(_, token)| token).collect())

@@ -3,7 +3,7 @@
 //! Within a day, the partition's unique index detects a repeated (gateway, sequence). No index spans the
 //! partitions. But a gateway's sequence numbers grow with time, so a record can be on another day only where the
 //! same block of numbers was seen on several days. `message_days` stores the days of each block, and records are
-//! looked up on those days only (docs/adr/0007). Rows that upkeep moved to `messages_outside` are looked up
+//! looked up on those days only (docs/adr/0007). Rows that maintenance moved to `messages_outside` are looked up
 //! there.
 
 use super::error;
@@ -20,7 +20,7 @@ const BLOCK_BITS: u32 = 12;
 /// Milliseconds of a partition.
 const DAY_MILLIS: i64 = 86_400_000;
 
-/// Advisory lock that batches hold shared, and upkeep exclusively while it moves rows. The bytes `WATU`.
+/// Advisory lock that batches hold shared, and maintenance exclusively while it moves rows. The bytes `WATU`.
 const MOVING: i64 = 0x5741_5455;
 
 /// With more blocks than this the cache is cleared; they are then inserted again.
@@ -81,9 +81,9 @@ const fn stretch((gateway_no, seq, received_at): Key) -> Stretch {
     )
 }
 
-/// Until the end of the transaction, upkeep moves no row to another partition, so that what is looked up stays
+/// Until the end of the transaction, maintenance moves no row to another partition, so that what is looked up stays
 /// true until the insert. Batches do not exclude each other.
-pub(crate) async fn keep_upkeep_out(connection: &mut PgConnection) -> Result<(), Refusal> {
+pub(crate) async fn lock_against_moves(connection: &mut PgConnection) -> Result<(), Refusal> {
     sqlx::query("SELECT pg_advisory_xact_lock_shared($1)")
         .bind(MOVING)
         .execute(connection)

@@ -15,6 +15,7 @@ mod error;
 mod halving;
 mod inbox;
 mod listing;
+mod maintenance;
 mod messages;
 mod meter;
 mod numbers;
@@ -23,14 +24,14 @@ mod query;
 mod schema;
 mod session;
 mod states;
-mod upkeep;
 
 use crate::refusal::Refusal;
 use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
 use central::project::Changes;
-use central::{GatewayId, Record, RecordId};
+use central::{Record, RecordId};
 pub use error::PostgresOpenError;
 pub(crate) use listing::Lists;
+pub use maintenance::MaintenanceRound;
 pub use schema::Migrated;
 use session::Writer;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
@@ -41,7 +42,6 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-pub use upkeep::Upkeep;
 
 /// Upper bound of the timeout of queries at startup, whatever the other limits are.
 const STARTUP_TIMEOUT_MAX: Duration = Duration::from_secs(2);
@@ -72,10 +72,8 @@ impl Default for PostgresOptions {
 
 /// The store on PostgreSQL.
 ///
-/// Made with [`PostgresStore::open`], shared behind an `Arc`. It writes through [`central::ports::Store`]
-/// and the `put_…` and `remove_…` functions; it reads through [`central::query::QueryStore`] and
-/// [`central::ports::DirectorySource`]. All calls block: call from a thread that may, such as one of
-/// `spawn_blocking`.
+/// Made with [`PostgresStore::open`], shared behind an `Arc`. Its functions are those of the ports. All calls
+/// block: call from a thread that may, such as one of `spawn_blocking`.
 pub struct PostgresStore {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
@@ -94,7 +92,7 @@ impl PostgresStore {
     /// Creates the store for the database at `url` and checks the database once.
     ///
     /// An unavailable database is not an error here, because chargers are served without it. Until it is back,
-    /// every call returns the cause; [`PostgresStore::ping`] returns it at once.
+    /// every call returns the cause.
     ///
     /// # Errors
     /// When waiting cannot help: the URL is wrong, the server refuses this user, the database or its tables do
@@ -145,46 +143,6 @@ impl PostgresStore {
     /// As [`PostgresStore::migrate`], and when it does not finish within `limit`.
     pub fn migrate_within(url: &str, limit: Duration) -> Result<Migrated, PostgresOpenError> {
         migrate(url, Some(limit))
-    }
-
-    /// Checks whether the database can be used now.
-    ///
-    /// # Errors
-    /// Why the database cannot be used.
-    pub fn ping(&self) -> Result<(), Unavailable> {
-        let connect = self.writer().connect_options();
-        self.wait(self.options.connect_timeout, schema::look(&connect))
-            .map_err(|look| match look {
-                schema::Look::Unavailable(away) => away,
-                schema::Look::Wrong(error) => away(error.to_string()),
-            })
-    }
-
-    /// The greatest journal number stored of this gateway, dead letters included; `None` if there is
-    /// nothing of it.
-    ///
-    /// Called at startup, so it takes 2 s at most.
-    ///
-    /// # Errors
-    /// Why the database cannot be used.
-    pub fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
-        self.read_within(self.startup_timeout(), async |connection| {
-            numbers::last_seq(connection, gateway).await
-        })
-    }
-
-    /// Which of the journal numbers `first` to `last` of this gateway are stored, dead letters included, in
-    /// any order. Call it with a range of some thousand numbers at a time.
-    ///
-    /// # Errors
-    /// Why the database cannot be used.
-    pub fn stored_seqs(
-        &self,
-        gateway: GatewayId,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<u64>, Unavailable> {
-        self.read(async |connection| numbers::stored_seqs(connection, gateway, first, last).await)
     }
 
     /// Updates the list for transactions whose row could not be updated in time when their messages were stored.

@@ -140,7 +140,7 @@ pub(crate) async fn migrate(
             .map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
-    // Upkeep makes the other partitions, and moves rows that prevent it; see `upkeep`.
+    // Maintenance makes the other partitions, and moves rows that prevent it.
     sqlx::query("SELECT wattpost_maintain((extract(epoch FROM now()) * 1000)::bigint, 0, false)")
         .execute(&mut connection)
         .await

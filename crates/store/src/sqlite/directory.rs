@@ -5,8 +5,8 @@ use crate::sqlite::SqliteStore;
 use central::Timestamp;
 use central::model::charger_key;
 use central::ports::{
-    ChargerProfile, CheckMode, DirectorySnapshot, DirectorySource, Registration, Token,
-    TokenStatus, Unavailable, UnavailableKind,
+    ChargerProfile, CheckMode, DirectoryAdmin, DirectorySnapshot, DirectorySource, Registration,
+    Token, TokenStatus, Unavailable, UnavailableKind,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -17,12 +17,8 @@ fn token_key(id: &str) -> String {
     id.to_lowercase()
 }
 
-impl SqliteStore {
-    /// Sets a charger's profile; replaces an earlier profile of the same identity.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing has changed then.
-    pub fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable> {
+impl DirectoryAdmin for SqliteStore {
+    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable> {
         self.transact(|connection, _| {
             connection.execute(
                 "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode)
@@ -42,11 +38,7 @@ impl SqliteStore {
         })
     }
 
-    /// Removes a charger's profile; its history stays. `false` when there was none.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing has changed then.
-    pub fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable> {
+    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable> {
         self.transact(|connection, _| {
             let removed = connection.execute(
                 "DELETE FROM charger_profiles WHERE key = ?1",
@@ -56,11 +48,7 @@ impl SqliteStore {
         })
     }
 
-    /// All charger profiles, by identity.
-    ///
-    /// # Errors
-    /// When the database cannot be read now.
-    pub fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
+    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
         self.readers
             .read(|connection| {
                 Ok(all_profiles(connection)?
@@ -71,11 +59,7 @@ impl SqliteStore {
             .map_err(Refusal::into_away)
     }
 
-    /// Sets a token; replaces an earlier one with the same id.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing has changed then.
-    pub fn put_token(&self, token: &Token) -> Result<(), Unavailable> {
+    fn put_token(&self, token: &Token) -> Result<(), Unavailable> {
         self.transact(|connection, _| {
             connection.execute(
                 "INSERT INTO tokens (key, id, status, expires_at, group_id)
@@ -94,11 +78,7 @@ impl SqliteStore {
         })
     }
 
-    /// Removes a token. `false` when it did not exist.
-    ///
-    /// # Errors
-    /// When the database refuses; nothing has changed then.
-    pub fn remove_token(&self, id: &str) -> Result<bool, Unavailable> {
+    fn remove_token(&self, id: &str) -> Result<bool, Unavailable> {
         self.transact(|connection, _| {
             let removed =
                 connection.execute("DELETE FROM tokens WHERE key = ?1", [token_key(id)])?;
@@ -106,11 +86,7 @@ impl SqliteStore {
         })
     }
 
-    /// All tokens, by id.
-    ///
-    /// # Errors
-    /// When the database cannot be read now.
-    pub fn tokens(&self) -> Result<Vec<Token>, Unavailable> {
+    fn tokens(&self) -> Result<Vec<Token>, Unavailable> {
         self.readers
             .read(|connection| {
                 Ok(all_tokens(connection)?

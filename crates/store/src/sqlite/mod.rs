@@ -7,6 +7,7 @@ pub(crate) mod contents;
 mod dead_letters;
 mod directory;
 pub(crate) mod listing;
+mod maintenance;
 mod numbers;
 mod query;
 mod readers;
@@ -19,7 +20,7 @@ use self::writer::{Memory, Writer};
 use crate::refusal::Refusal;
 use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
 use central::project::Changes;
-use central::{GatewayId, Record, RecordId};
+use central::{Record, RecordId};
 use rusqlite::Transaction;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -83,10 +84,10 @@ pub enum OpenError {
 
 /// The store on SQLite.
 ///
-/// Made with [`SqliteStore::open`], shared behind an `Arc`. It writes through
-/// [`central::ports::Store`] and the `put_…` and `remove_…` functions, one at a time; it reads
-/// through [`central::query::QueryStore`] and [`central::ports::DirectorySource`], at the same time as
-/// it writes and also when another process writes.
+/// Made with [`SqliteStore::open`], shared behind an `Arc`. Its functions are those of the ports. It writes
+/// ([`central::ports::Store`], [`central::ports::DirectoryAdmin`]) one call at a time; it reads
+/// ([`central::query::QueryStore`], [`central::ports::DirectorySource`]) at the same time as it writes and also
+/// when another process writes.
 #[derive(Debug)]
 pub struct SqliteStore {
     pub(crate) readers: Readers,
@@ -99,7 +100,7 @@ impl SqliteStore {
     /// Opens the database at `path`, creates it if it does not exist, and migrates its schema.
     ///
     /// An unavailable database (locked, damaged, read-only, …) is not an error here, because chargers are served
-    /// without it. Until it is back, every call returns the cause; [`SqliteStore::ping`] returns it at once.
+    /// without it. Until it is back, every call returns the cause.
     ///
     /// # Errors
     /// When waiting cannot help; see [`OpenError`].
@@ -141,45 +142,6 @@ impl SqliteStore {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Checks whether the database can be used now.
-    ///
-    /// # Errors
-    /// Why the database cannot be used.
-    pub fn ping(&self) -> Result<(), Unavailable> {
-        self.connect().map_err(Refusal::into_away)?;
-        if !self.read_only {
-            self.transact(|_, _| Ok(()))?;
-        }
-        Ok(())
-    }
-
-    /// The greatest journal number stored of this gateway, dead letters included; `None` if nothing of it is
-    /// stored. One index lookup, however long the history.
-    ///
-    /// # Errors
-    /// Why the database cannot be used.
-    pub fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
-        self.readers
-            .read(|connection| numbers::last_seq(connection, gateway))
-            .map_err(Refusal::into_away)
-    }
-
-    /// Which of the journal numbers `first` to `last` of this gateway are stored, dead letters included, in
-    /// any order. Call it with a range of some thousand numbers at a time.
-    ///
-    /// # Errors
-    /// Why the database cannot be used.
-    pub fn stored_seqs(
-        &self,
-        gateway: GatewayId,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<u64>, Unavailable> {
-        self.readers
-            .read(|connection| numbers::stored_seqs(connection, gateway, first, last))
-            .map_err(Refusal::into_away)
     }
 
     /// Runs `work` in one writing transaction.

@@ -11,7 +11,7 @@ mod adapter;
 mod postgres;
 mod sqlite;
 
-pub(crate) use adapter::{Adapter, Database};
+pub(crate) use adapter::Adapter;
 pub(crate) use postgres::{PostgresHome, run};
 pub(crate) use sqlite::Home;
 

@@ -1,6 +1,7 @@
 //! PostgreSQL: one private server for a test binary, and a database of its own for each test.
 
 use super::Adapter;
+use central::memory::Contents;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -133,6 +134,10 @@ impl Adapter for PostgresHome {
 
     fn open(&self) -> PostgresStore {
         self.open_with(PostgresOptions::default())
+    }
+
+    fn contents(store: &PostgresStore) -> Contents {
+        store.contents().unwrap()
     }
 
     fn execute(&self, sql: &str) {

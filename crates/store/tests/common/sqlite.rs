@@ -1,6 +1,7 @@
 //! SQLite: a file in a directory of its own.
 
 use super::Adapter;
+use central::memory::Contents;
 use std::path::PathBuf;
 use std::time::Duration;
 use store::{SqliteOptions, SqliteStore};
@@ -41,6 +42,10 @@ impl Adapter for Home {
             lock_wait: Duration::from_millis(20),
             ..SqliteOptions::default()
         })
+    }
+
+    fn contents(store: &SqliteStore) -> Contents {
+        store.contents().unwrap()
     }
 
     fn execute(&self, sql: &str) {

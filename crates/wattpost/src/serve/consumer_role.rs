@@ -5,7 +5,7 @@ use crate::config::Settings;
 use crate::database::Database;
 use anyhow::Result;
 use broker::Broker;
-use central::ports::{HealthProbe, Store};
+use central::ports::HealthProbe;
 use consumer::{Applier, Consumer, ConsumerDeps};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,18 +27,17 @@ impl ConsumerRole {
     /// When the system gives no thread.
     pub(crate) fn start(
         settings: &Settings,
-        database: &Arc<dyn Database>,
+        database: &Database,
         broker: &Arc<Broker>,
         shares_with_gateway: bool,
     ) -> Result<Self> {
-        let store = Arc::clone(database) as Arc<dyn Store>;
         let mut applying = settings.consumer.clone();
         if !shares_with_gateway {
             // There are no chargers here whose answers could wait for it.
             applying.niceness = 0;
         }
-        let applier = Arc::new(Applier::start(store, applying)?);
-        let pinged = Arc::clone(database);
+        let applier = Arc::new(Applier::start(Arc::clone(&database.store), applying)?);
+        let pinged = Arc::clone(&database.maintenance);
         let consumer = Consumer::start(
             ConsumerDeps {
                 source: Arc::clone(broker) as _,

@@ -7,7 +7,7 @@ use crate::database::Database;
 use anyhow::{Context, Result};
 use broker::Broker;
 use central::GatewayId;
-use central::ports::{HealthProbe, Sink, Store};
+use central::ports::{HealthProbe, Sink};
 use consumer::Applier;
 use gateway::{FailoverSink, Gateway, GatewayDeps};
 use journal::Journal;
@@ -64,12 +64,14 @@ impl GatewayRole {
     pub(crate) async fn start(
         settings: &Settings,
         opened: Opened,
-        database: &Arc<dyn Database>,
+        database: &Database,
         broker: Option<&Arc<Broker>>,
     ) -> Result<Self> {
         let Opened { journal, id } = opened;
-        let store = Arc::clone(database) as Arc<dyn Store>;
-        let applier = Arc::new(Applier::start(store, settings.consumer.clone())?);
+        let applier = Arc::new(Applier::start(
+            Arc::clone(&database.store),
+            settings.consumer.clone(),
+        )?);
         let failover = broker.map(|broker| {
             Arc::new(FailoverSink::new(
                 Arc::clone(broker) as _,
@@ -77,11 +79,12 @@ impl GatewayRole {
                 settings.gateway.broker_grace(),
             ))
         });
-        consistency_check::check(&journal, id, database, settings.journal.disregard_seq).await?;
+        let disregard = settings.journal.disregard_seq;
+        consistency_check::check(&journal, id, &database.maintenance, disregard).await?;
         let comparison = Comparison {
             journal: journal.clone(),
             gateway_id: id,
-            database: Arc::clone(database),
+            database: Arc::clone(&database.maintenance),
             sink: Arc::clone(&applier) as _,
             settle: failover.as_ref().map_or(Duration::ZERO, |_| SETTLE),
             retain_days: settings.database.retain_days,
@@ -96,7 +99,7 @@ impl GatewayRole {
                 journal: journal.clone(),
                 gateway_id: id,
                 sink,
-                directory: Arc::clone(database) as _,
+                directory: Arc::clone(&database.directory),
                 policy: Arc::new(settings.policy.clone()),
                 data_dir: settings.data_dir.clone(),
                 cluster_events: broker.map(|broker| Arc::clone(broker) as _),

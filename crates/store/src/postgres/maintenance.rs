@@ -1,13 +1,13 @@
-//! Upkeep: creates partitions ahead of time, moves rows to the partition of their day, and applies the
-//! retention.
+//! Checks of the database, and its maintenance: creates partitions ahead of time, moves rows to the partition of
+//! their day, and applies the retention.
 //!
 //! The work is done by SQL functions, each call of which is one short transaction (see the schema). It runs on a
 //! reading connection, so the writer waits for one slice at most.
 
-use super::{PostgresStore, error};
+use super::{PostgresStore, away, error, numbers, schema};
 use crate::refusal::Refusal;
-use central::Timestamp;
-use central::ports::Unavailable;
+use central::ports::{Maintenance, Unavailable};
+use central::{GatewayId, Timestamp};
 
 /// The tables that are partitioned by day.
 const PARENTS: [&str; 2] = ["messages", "meter_values"];
@@ -15,13 +15,13 @@ const PARENTS: [&str; 2] = ["messages", "meter_values"];
 /// Rows of a table that one slice of the retention deletes at most.
 const EXPIRE_ROWS: i32 = 5_000;
 
-/// Result of one round of upkeep.
+/// What one maintenance round did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Upkeep {
+pub struct MaintenanceRound {
     /// Partitions that were made or dropped.
     pub partitions: u64,
     /// Rows that were in a default partition although their day (yesterday to a week ahead) should have had a
-    /// partition: upkeep did not run for days. They are moved.
+    /// partition: maintenance did not run for days. They are moved.
     pub late_rows: u64,
     /// Rows that were moved out of a default partition, these included.
     pub moved_out: u64,
@@ -34,8 +34,52 @@ pub struct Upkeep {
     pub is_durable: bool,
 }
 
+impl Maintenance for PostgresStore {
+    fn ping(&self) -> Result<(), Unavailable> {
+        let connect = self.writer().connect_options();
+        self.wait(self.options.connect_timeout, schema::look(&connect))
+            .map_err(|look| match look {
+                schema::Look::Unavailable(away) => away,
+                schema::Look::Wrong(error) => away(error.to_string()),
+            })
+    }
+
+    /// Called at startup, so it takes 2 s at most.
+    fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
+        self.read_within(self.startup_timeout(), async |connection| {
+            numbers::last_seq(connection, gateway).await
+        })
+    }
+
+    fn stored_seqs(
+        &self,
+        gateway: GatewayId,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<u64>, Unavailable> {
+        self.read(async |connection| numbers::stored_seqs(connection, gateway, first, last).await)
+    }
+
+    fn maintain(&self, now: Timestamp) -> Result<Option<String>, Unavailable> {
+        self.maintenance_round(now)?;
+        self.lacks_durability()
+    }
+
+    fn lacks_durability(&self) -> Result<Option<String>, Unavailable> {
+        self.read(async |connection| {
+            let (fsync, full_page_writes): (String, String) = sqlx::query_as(
+                "SELECT current_setting('fsync'), current_setting('full_page_writes')",
+            )
+            .fetch_one(connection)
+            .await
+            .map_err(error::refusal)?;
+            Ok(lack(&fsync, &full_page_writes))
+        })
+    }
+}
+
 impl PostgresStore {
-    /// One round of upkeep: makes the partitions of yesterday to a week ahead, moves rows to the partition of
+    /// One maintenance round: makes the partitions of yesterday to a week ahead, moves rows to the partition of
     /// their day and deletes what is past the retention, in slices of at most some thousand rows. Cheap when
     /// there is nothing to do. Several processes may do it at once, and beside writing; a round that was cut
     /// short is finished by the next. `now` says which partitions are due; retention goes by `now` or the
@@ -43,11 +87,11 @@ impl PostgresStore {
     ///
     /// # Errors
     /// Why the database cannot be used; what was done until then stays done.
-    pub fn maintain(&self, now: Timestamp) -> Result<Upkeep, Unavailable> {
+    pub fn maintenance_round(&self, now: Timestamp) -> Result<MaintenanceRound, Unavailable> {
         let retain_days = i32::try_from(self.options.retain_days).unwrap_or(i32::MAX);
-        let mut done = Upkeep {
+        let mut done = MaintenanceRound {
             is_durable: self.lacks_durability()?.is_none(),
-            ..Upkeep::default()
+            ..MaintenanceRound::default()
         };
         for parent in PARENTS {
             let (moved, late) = self.move_rows(parent, "default", now)?;
@@ -57,7 +101,7 @@ impl PostgresStore {
         if done.late_rows > 0 {
             tracing::warn!(
                 rows = done.late_rows,
-                "rows of days without a partition were in the default partition, because upkeep was missed; \
+                "rows of days without a partition were in the default partition, because maintenance was missed; \
                  they are moved to partitions of their days"
             );
         }
@@ -84,23 +128,6 @@ impl PostgresStore {
         metrics::gauge!("wattpost_store_durable").set(if done.is_durable { 1.0 } else { 0.0 });
         self.list_later_ones();
         Ok(done)
-    }
-
-    /// Why a power cut of the server may lose committed transactions: a sentence with the setting and the
-    /// remedy; `None` when it cannot.
-    ///
-    /// # Errors
-    /// Why the database cannot be used.
-    pub fn lacks_durability(&self) -> Result<Option<String>, Unavailable> {
-        self.read(async |connection| {
-            let (fsync, full_page_writes): (String, String) = sqlx::query_as(
-                "SELECT current_setting('fsync'), current_setting('full_page_writes')",
-            )
-            .fetch_one(connection)
-            .await
-            .map_err(error::refusal)?;
-            Ok(lack(&fsync, &full_page_writes))
-        })
     }
 
     /// Reports the size of the tables that the retention does not bound, with the database's own estimate of
@@ -175,7 +202,7 @@ impl PostgresStore {
     }
 }
 
-/// See [`PostgresStore::lacks_durability`].
+/// See [`Maintenance::lacks_durability`].
 pub(super) fn lack(fsync: &str, full_page_writes: &str) -> Option<String> {
     let off = match (fsync, full_page_writes) {
         ("off", _) => "fsync",

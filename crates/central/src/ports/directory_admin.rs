@@ -1,0 +1,47 @@
+//! The directory's writing side: chargers and tokens that the operator sets, lists and removes.
+
+use super::{ChargerProfile, Token, Unavailable};
+
+/// Sets what [`DirectorySource`](super::DirectorySource) loads. Calls block.
+///
+/// Laws: each change is one database transaction: after `Ok` it is durable, after `Err` nothing has changed. A
+/// change increases the revision of [`DirectorySnapshot`](super::DirectorySnapshot); removing what does not exist
+/// is no change. Identities that differ only in letter case are one charger, and such ids are one token: a later
+/// `put` replaces the earlier one, its spelling included. The history of a charger is not touched.
+pub trait DirectoryAdmin: Send + Sync + 'static {
+    /// Sets a charger's profile; replaces an earlier profile of the same identity.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable>;
+
+    /// Removes a charger's profile. `false` when there was none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable>;
+
+    /// All charger profiles, sorted by identity without regard to case.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable>;
+
+    /// Sets a token; replaces an earlier one with the same id.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn put_token(&self, token: &Token) -> Result<(), Unavailable>;
+
+    /// Removes a token. `false` when there was none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn remove_token(&self, id: &str) -> Result<bool, Unavailable>;
+
+    /// All tokens, sorted by id without regard to case.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn tokens(&self) -> Result<Vec<Token>, Unavailable>;
+}

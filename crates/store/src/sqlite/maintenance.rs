@@ -1,0 +1,42 @@
+//! Checks of the database. A file needs no regular work: its messages have no partitions and no retention.
+
+use crate::refusal::Refusal;
+use crate::sqlite::{SqliteStore, numbers};
+use central::ports::{Maintenance, Unavailable};
+use central::{GatewayId, Timestamp};
+
+impl Maintenance for SqliteStore {
+    fn ping(&self) -> Result<(), Unavailable> {
+        self.connect().map_err(Refusal::into_away)?;
+        if !self.read_only {
+            self.transact(|_, _| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
+        self.readers
+            .read(|connection| numbers::last_seq(connection, gateway))
+            .map_err(Refusal::into_away)
+    }
+
+    fn stored_seqs(
+        &self,
+        gateway: GatewayId,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<u64>, Unavailable> {
+        self.readers
+            .read(|connection| numbers::stored_seqs(connection, gateway, first, last))
+            .map_err(Refusal::into_away)
+    }
+
+    fn maintain(&self, _now: Timestamp) -> Result<Option<String>, Unavailable> {
+        Ok(None)
+    }
+
+    /// Every writing connection sets `synchronous = FULL`.
+    fn lacks_durability(&self) -> Result<Option<String>, Unavailable> {
+        Ok(None)
+    }
+}
