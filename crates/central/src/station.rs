@@ -3,9 +3,9 @@
 //! [`Station`] says in which order to call its methods.
 
 mod call;
-mod garbage;
-mod reading;
+mod payload_check;
 mod reply;
+mod unreadable;
 
 use crate::Timestamp;
 use crate::answer::{TokenForm, Verdict};
@@ -14,7 +14,6 @@ use crate::ports::{ChargerProfile, CheckMode, Registration, Token};
 use crate::record::{AnswerKind, Notes, Record, RecordKind};
 use crate::resend::{RecentCalls, ResendMemory};
 use call::{Message, Remember};
-use garbage::Garbage;
 use ocpp::Version;
 use ocpp::action;
 use ocpp::conversation::Conversation;
@@ -23,6 +22,7 @@ use ocpp::json::write_string;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use unreadable::Garbage;
 
 /// What a station is told at its birth.
 #[derive(Debug, Clone)]

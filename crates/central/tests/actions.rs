@@ -200,7 +200,7 @@ fn check_modes_decide_what_is_refused() {
 
 #[test]
 fn what_is_tolerated_is_noted_and_what_is_broken_is_refused_unless_it_is_a_transactions() {
-    for (version, path, text) in vectors("sloppy") {
+    for (version, path, text) in vectors("tolerated") {
         let mut line = connect(version);
         let answer = line.asks(&text);
         assert!(answer.starts_with("[3,"), "{}: {answer}", path.display());

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use std::sync::LazyLock;
 
 static FRAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let kinds = ["ok", "sloppy", "broken"];
+    let kinds = ["ok", "tolerated", "broken"];
     let all = kinds.into_iter().flat_map(vectors);
     all.map(|(_, _, text)| text).collect()
 });

@@ -1,7 +1,7 @@
 //! Texts as chargers send them: `vectors/VERSION/ACTION/KIND/NAME.json`, one frame a file.
 //!
 //! - `ok`: what the standard wants. No quirk, no violation, and the view says what it should.
-//! - `sloppy`: something is wrong, but everything that matters can still be read: forgiven.
+//! - `tolerated`: something is wrong, but everything that matters can still be read: forgiven.
 //! - `broken`: not forgiven, be it no JSON or no message that the schema could mean; the envelope
 //!   must still say what it was about.
 //!
@@ -273,7 +273,7 @@ fn question<'a>(frame: &'a Frame<'a>) -> Option<(&'a str, &'a str)> {
     }
 }
 
-/// What is wrong with our handling of an `ok` or `sloppy` text, in words; empty when nothing is.
+/// What is wrong with our handling of an `ok` or `tolerated` text, in words; empty when nothing is.
 fn complaint_if_usable(vector: &Vector) -> String {
     let parsed = frame::parse_noting(&vector.text, vector.version);
     let frame = match &parsed.frame {
@@ -300,8 +300,8 @@ fn complaint_if_usable(vector: &Vector) -> String {
     let clean = parsed.quirks.is_empty() && violations.is_empty();
     match vector.kind.as_str() {
         "ok" if !clean => format!("has faults: {:?} {violations:?}", parsed.quirks),
-        "sloppy" if clean => "has no fault".to_owned(),
-        "sloppy" if violations.iter().any(|violation| !violation.is_tolerated()) => {
+        "tolerated" if clean => "has no fault".to_owned(),
+        "tolerated" if violations.iter().any(|violation| !violation.is_tolerated()) => {
             format!("has a fault that is not forgiven: {violations:?}")
         }
         _ => String::new(),
@@ -349,7 +349,7 @@ fn every_vector_is_handled_as_its_folder_says() {
         .iter()
         .filter_map(|vector| {
             let complaint = match vector.kind.as_str() {
-                "ok" | "sloppy" => complaint_if_usable(vector),
+                "ok" | "tolerated" => complaint_if_usable(vector),
                 "broken" => complaint_if_broken(vector),
                 other => format!("{other} is no kind"),
             };

@@ -1,6 +1,6 @@
 //! A charger asks: understand, recognise, decide, record, answer.
 
-use super::reading::{self, Reading};
+use super::payload_check::{self, Reading};
 use super::{Asking, Output, Question, Station, Ticket};
 use crate::Timestamp;
 use crate::answer::{self, Decision, Scene, TokenQuestion};
@@ -48,7 +48,7 @@ impl Station {
         let Some((version, info)) = known else {
             return self.refuse_action(call, now);
         };
-        let reading = reading::read(version, info, call.payload, self.check_mode());
+        let reading = payload_check::read(version, info, call.payload, self.check_mode());
         let message = Message {
             id: &call.id,
             action: info.name,
@@ -72,7 +72,7 @@ impl Station {
                 self.handle_understood(&message, now);
             }
             Reading::Broken { reason, code } => {
-                if reading::never_refused(info, self.check_mode()) {
+                if payload_check::never_refused(info, self.check_mode()) {
                     self.handle_understood(&message.quarantined(&reason), now);
                 } else {
                     let message = message.because(&reason);
@@ -214,7 +214,7 @@ impl Station {
             return self.garbage.dropped();
         }
         let reading = match action::lookup(self.version, &send.action) {
-            Some(info) => reading::read(self.version, info, send.payload, self.check_mode()),
+            Some(info) => payload_check::read(self.version, info, send.payload, self.check_mode()),
             None => Reading::Tolerated("unknown action".into()),
         };
         let (notes, reason) = match reading {

@@ -2,7 +2,7 @@
 //! journal, answered as the standard asks.
 
 use super::call::{Message, Remember, error_answer};
-use super::reading::never_refused;
+use super::payload_check::never_refused;
 use super::{CloseReason, Output, Phase, Station, Ticket};
 use crate::Timestamp;
 use crate::ports::Registration;
