@@ -22,7 +22,7 @@ use ocpp::json::write_string;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use unreadable::Garbage;
+use unreadable::UnreadableFrames;
 
 /// What a station is told at its birth.
 #[derive(Debug, Clone)]
@@ -150,8 +150,8 @@ pub enum CloseReason {
     TooLarge,
     /// A message was begun and not finished in time, or too much of unfinished messages was held.
     Unfinished,
-    /// Nothing but frames that cannot be read, too many of them.
-    Garbage,
+    /// Too many consecutive frames that cannot be read.
+    Unreadable,
     /// The operator removed, refused or changed the charger.
     Refused,
 }
@@ -172,7 +172,7 @@ impl CloseReason {
             Self::NotDurable => "the journal takes no more".into(),
             Self::TooLarge => "frame above the size limit".into(),
             Self::Unfinished => "a message was not finished in time".into(),
-            Self::Garbage => "too many frames that cannot be read".into(),
+            Self::Unreadable => "too many frames that cannot be read".into(),
             Self::Refused => "refused by the operator".into(),
         }
     }
@@ -221,7 +221,7 @@ pub struct Station {
     durable: Ticket,
     asking: Option<Box<Asking>>,
     questions: u64,
-    garbage: Garbage,
+    unreadable: UnreadableFrames,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,7 +279,7 @@ impl Station {
             durable: Ticket(0),
             asking: None,
             questions: 0,
-            garbage: Garbage::default(),
+            unreadable: UnreadableFrames::default(),
         };
         let mut payload = String::from(r#"{"remote":"#);
         write_string(&mut payload, &config.remote);
@@ -320,7 +320,7 @@ impl Station {
         self.settle_question(TokenAnswer::CannotAsk, now);
         match frame::parse(text, self.version) {
             Ok(frame) => {
-                self.garbage.saw_frame();
+                self.unreadable.saw_readable();
                 match frame {
                     Frame::Call(call) => self.handle_call(&call, now),
                     Frame::Send(send) => self.handle_send(&send, now),
@@ -416,7 +416,7 @@ impl Station {
         self.outputs
             .retain(|output| matches!(output, Output::Append { .. }));
         let mut reason = why.as_text().into_owned();
-        if let Some(note) = self.garbage.note() {
+        if let Some(note) = self.unreadable.note() {
             reason.push_str("; ");
             reason.push_str(&note);
         }

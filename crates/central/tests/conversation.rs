@@ -452,8 +452,8 @@ fn a_broken_event_with_a_token_still_gets_its_verdict() {
 #[test]
 fn frames_that_cannot_be_read_are_kept_and_answered_as_each_version_wants() {
     for (version, text, answered) in [
-        (Version::V16, "garbage", None),
-        (Version::V201, "garbage", Some(("-1", "RpcFrameworkError"))),
+        (Version::V16, "no frame", None),
+        (Version::V201, "no frame", Some(("-1", "RpcFrameworkError"))),
         (Version::V21, "[2]", Some(("-1", "RpcFrameworkError"))),
         (
             Version::V16,
@@ -493,7 +493,7 @@ fn frames_that_cannot_be_read_are_kept_and_answered_as_each_version_wants() {
 }
 
 #[test]
-fn garbage_cannot_fill_the_journal() {
+fn unreadable_frames_cannot_fill_the_journal() {
     let mut line = connect(Version::V16);
     let big = format!("[{}", "x".repeat(1024 * 1024));
     line.sends(&big);
@@ -505,7 +505,7 @@ fn garbage_cannot_fill_the_journal() {
             .contains("cut, it had 1048577 bytes")
     );
     for _ in 0..200 {
-        line.sends("garbage");
+        line.sends("no frame");
     }
     assert_eq!(
         line.records().len(),
@@ -513,30 +513,30 @@ fn garbage_cannot_fill_the_journal() {
         "as many as the policy allows a minute"
     );
     line.passes_ms(60_000);
-    line.sends("garbage");
+    line.sends("no frame");
     assert_eq!(line.records().len(), 61);
     line.closes(CloseReason::ByCharger(None));
     let records = line.all_records();
     let end = records.last().expect("the end");
     assert_eq!(
         end.reason,
-        "closed by the charger; 141 frames were not put on record"
+        "closed by the charger; 141 frames were not recorded"
     );
 }
 
 #[test]
-fn a_line_with_nothing_but_garbage_is_closed_at_last() {
+fn a_connection_with_only_unreadable_frames_is_closed() {
     let mut line = connect(Version::V201);
     for _ in 0..999 {
-        line.sends("garbage");
+        line.sends("no frame");
     }
     line.sends(&call("1", "Heartbeat", "{}"));
     for _ in 0..999 {
-        line.sends("garbage");
+        line.sends("no frame");
     }
     assert_eq!(line.closed, None);
-    line.sends("garbage");
-    assert_eq!(line.closed, Some(CloseReason::Garbage));
+    line.sends("no frame");
+    assert_eq!(line.closed, Some(CloseReason::Unreadable));
     assert!(!line.station.wants_frame());
     assert!(line.sends(&call("2", "Heartbeat", "{}")).is_empty());
 }

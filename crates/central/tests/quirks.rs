@@ -505,8 +505,8 @@ fn quirk_14_unknown_enumerations_and_numbers_as_texts() {
     let mut line = connect(Version::V16);
     let status = r#"{"connectorId":"1","errorCode":"Error","status":"Napping"}"#;
     line.succeeds("1", "StatusNotification", status);
-    let sloppy = START.replace("5000", "\"5000.7\"");
-    line.succeeds("2", "StartTransaction", &sloppy);
+    let tolerated = START.replace("5000", "\"5000.7\"");
+    line.succeeds("2", "StartTransaction", &tolerated);
     for record in line.records() {
         assert!(record.notes.has(Notes::TOLERATED), "{}", record.reason);
     }

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 const METER_VALUES_16: &str = r#"{"connectorId":1,"transactionId":7,"meterValue":[{"timestamp":"2026-11-23T16:50:00Z","sampledValue":[{"value":"1234.5","context":"Sample.Periodic","measurand":"Energy.Active.Import.Register","unit":"Wh"},{"value":"16","context":"Sample.Periodic","phase":"L1","measurand":"Current.Import","unit":"A"}]}]}"#;
-const SLOPPY_16: &str = r#"{"connectorId":"1","errorCode":"Error","status":"Available","timestamp":"2026-11-23 16:50:00","vendor":{"x":[1,2,3]}}"#;
+const TOLERATED_16: &str = r#"{"connectorId":"1","errorCode":"Error","status":"Available","timestamp":"2026-11-23 16:50:00","vendor":{"x":[1,2,3]}}"#;
 const TRANSACTION_EVENT_201: &str = r#"{"eventType":"Updated","timestamp":"2026-11-23T16:50:00Z","triggerReason":"MeterValuePeriodic","seqNo":12,"transactionInfo":{"transactionId":"6cdb3c6a-8e1f-4b5e","chargingState":"Charging"},"evse":{"id":1,"connectorId":1},"meterValue":[{"timestamp":"2026-11-23T16:50:00Z","sampledValue":[{"value":1234.5,"context":"Sample.Periodic","measurand":"Energy.Active.Import.Register","unitOfMeasure":{"unit":"Wh"}}]}]}"#;
 
 fn main() {
@@ -23,10 +23,10 @@ fn main() {
             METER_VALUES_16,
         ),
         (
-            "1.6 StatusNotification, sloppy",
+            "1.6 StatusNotification, tolerated",
             Version::V16,
             "StatusNotification",
-            SLOPPY_16,
+            TOLERATED_16,
         ),
         (
             "2.0.1 TransactionEvent",

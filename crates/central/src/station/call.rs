@@ -1,6 +1,6 @@
 //! A charger asks: understand, recognise, decide, record, answer.
 
-use super::payload_check::{self, Reading};
+use super::payload_check::{self, PayloadCheck};
 use super::{Asking, Output, Question, Station, Ticket};
 use crate::Timestamp;
 use crate::answer::{self, Decision, Scene, TokenQuestion};
@@ -48,7 +48,7 @@ impl Station {
         let Some((version, info)) = known else {
             return self.refuse_action(call, now);
         };
-        let reading = payload_check::read(version, info, call.payload, self.check_mode());
+        let checked = payload_check::check(version, info, call.payload, self.check_mode());
         let message = Message {
             id: &call.id,
             action: info.name,
@@ -58,20 +58,22 @@ impl Station {
             reason: "",
             remember: Remember::Not,
         };
-        match reading {
-            Reading::Fine if version == self.version => self.handle_understood(&message, now),
-            Reading::Fine => {
+        match checked {
+            PayloadCheck::Valid if version == self.version => self.handle_understood(&message, now),
+            PayloadCheck::Valid => {
                 self.handle_understood(&message.tolerated("an action of OCPP 1.6"), now);
             }
-            Reading::Tolerated(reason) => self.handle_understood(&message.tolerated(&reason), now),
-            Reading::Older(reason) => {
+            PayloadCheck::Tolerated(reason) => {
+                self.handle_understood(&message.tolerated(&reason), now)
+            }
+            PayloadCheck::ValidIn16(reason) => {
                 let message = Message {
                     version: Version::V16,
                     ..message.tolerated(&reason)
                 };
                 self.handle_understood(&message, now);
             }
-            Reading::Broken { reason, code } => {
+            PayloadCheck::Broken { reason, code } => {
                 if payload_check::never_refused(info, self.check_mode()) {
                     self.handle_understood(&message.quarantined(&reason), now);
                 } else {
@@ -211,16 +213,18 @@ impl Station {
     /// A SEND (2.1): recorded, never answered (F-3).
     pub(super) fn handle_send(&mut self, send: &Send<'_>, now: Timestamp) {
         if self.registration() != Registration::Accepted {
-            return self.garbage.dropped();
+            return self.unreadable.dropped();
         }
-        let reading = match action::lookup(self.version, &send.action) {
-            Some(info) => payload_check::read(self.version, info, send.payload, self.check_mode()),
-            None => Reading::Tolerated("unknown action".into()),
+        let checked = match action::lookup(self.version, &send.action) {
+            Some(info) => payload_check::check(self.version, info, send.payload, self.check_mode()),
+            None => PayloadCheck::Tolerated("unknown action".into()),
         };
-        let (notes, reason) = match reading {
-            Reading::Fine => (Notes::default(), String::new()),
-            Reading::Tolerated(reason) | Reading::Older(reason) => (Notes::TOLERATED, reason),
-            Reading::Broken { reason, .. } => (Notes::QUARANTINED, reason),
+        let (notes, reason) = match checked {
+            PayloadCheck::Valid => (Notes::default(), String::new()),
+            PayloadCheck::Tolerated(reason) | PayloadCheck::ValidIn16(reason) => {
+                (Notes::TOLERATED, reason)
+            }
+            PayloadCheck::Broken { reason, .. } => (Notes::QUARANTINED, reason),
         };
         self.append(&Record {
             kind: RecordKind::Send,

@@ -1,4 +1,4 @@
-//! What a payload is worth: fine, forgiven, or broken (rule F-10), by the charger's check mode.
+//! Whether a payload is valid, tolerated or broken (rule F-10), by the charger's check mode.
 
 use crate::ports::CheckMode;
 use ocpp::action::{self, ActionInfo, DeliveryClass};
@@ -7,16 +7,16 @@ use ocpp::json::Raw;
 use ocpp::{ErrorCode, Version};
 use std::fmt::Write;
 
-/// The verdict on a payload.
+/// The result of checking a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reading {
-    /// Nothing to remark.
-    Fine,
-    /// Wrong in a way that is tolerated.
+pub(super) enum PayloadCheck {
+    /// It is what the schema wants.
+    Valid,
+    /// It breaks the schema in a way that is tolerated; says how.
     Tolerated(String),
-    /// Makes no sense in the connection's version, but does in 1.6 (quirk 3).
-    Older(String),
-    /// Not understood.
+    /// It is broken in the connection's version and valid in 1.6 (quirk 3).
+    ValidIn16(String),
+    /// It cannot be understood.
     Broken {
         /// In words.
         reason: String,
@@ -28,12 +28,17 @@ pub(super) enum Reading {
 /// Words about violations are for people; more than this is no help, in bytes.
 const REASON_BYTES_MAX: usize = 500;
 
-pub(super) fn read(version: Version, info: &ActionInfo, payload: &str, mode: CheckMode) -> Reading {
+pub(super) fn check(
+    version: Version,
+    info: &ActionInfo,
+    payload: &str,
+    mode: CheckMode,
+) -> PayloadCheck {
     if mode == CheckMode::Off {
         return if Raw::new(payload).is_object() {
-            Reading::Fine
+            PayloadCheck::Valid
         } else {
-            Reading::Broken {
+            PayloadCheck::Broken {
                 reason: "the payload is not an object".to_owned(),
                 code: ErrorCode::FormatViolation,
             }
@@ -46,19 +51,19 @@ pub(super) fn read(version: Version, info: &ActionInfo, payload: &str, mode: Che
         .find(|violation| !violation.is_tolerated())
         .or(violations.first())
     else {
-        return Reading::Fine;
+        return PayloadCheck::Valid;
     };
     // In strict mode transaction messages are still not refused, so a forgivable mistake in
     // them stays one.
     let is_forgiven =
         worst.is_tolerated() && (mode == CheckMode::Warn || never_refused(info, mode));
     if is_forgiven {
-        return Reading::Tolerated(words(&violations));
+        return PayloadCheck::Tolerated(words(&violations));
     }
-    if mode == CheckMode::Warn && is_older(version, info.name, payload) {
-        return Reading::Older("written as OCPP 1.6 wants it".to_owned());
+    if mode == CheckMode::Warn && is_valid_in_16(version, info.name, payload) {
+        return PayloadCheck::ValidIn16("written as OCPP 1.6 wants it".to_owned());
     }
-    Reading::Broken {
+    PayloadCheck::Broken {
         reason: words(std::slice::from_ref(worst)),
         code: worst.error_code(),
     }
@@ -71,7 +76,7 @@ pub(super) fn never_refused(info: &ActionInfo, mode: CheckMode) -> bool {
     info.class == DeliveryClass::T || (info.name == "BootNotification" && mode != CheckMode::Strict)
 }
 
-fn is_older(version: Version, name: &str, payload: &str) -> bool {
+fn is_valid_in_16(version: Version, name: &str, payload: &str) -> bool {
     version != Version::V16
         && action::lookup(Version::V16, name).is_some_and(|info| {
             info.is_to_central()

@@ -21,7 +21,7 @@ impl Station {
         let is_asked =
             !is_about_our_answer && matches!(self.conversation.handle_reply(id), Reply::Answers(_));
         // What we did not ask for has no natural bound.
-        if !is_asked && !self.keeps_garbage(now) {
+        if !is_asked && !self.may_record_unreadable(now) {
             return;
         }
         let notes = if is_asked || is_about_our_answer {

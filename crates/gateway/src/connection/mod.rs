@@ -711,7 +711,7 @@ const fn close_code(reason: &CloseReason) -> u16 {
         CloseReason::TooLarge => 1009,
         CloseReason::NotDurable => 1013,
         CloseReason::Shutdown => 1001,
-        CloseReason::Garbage | CloseReason::Refused | CloseReason::Unfinished => 1008,
+        CloseReason::Unreadable | CloseReason::Refused | CloseReason::Unfinished => 1008,
         CloseReason::PingTimeout | CloseReason::SendTimeout => 1011,
         CloseReason::ByCharger(_)
         | CloseReason::Broken(_)
