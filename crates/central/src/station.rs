@@ -16,8 +16,7 @@ use crate::resend::{RecentCalls, ResendMemory};
 use call::{Message, Remember};
 use ocpp::Version;
 use ocpp::action;
-use ocpp::conversation::Conversation;
-use ocpp::frame::{self, Frame, MessageId};
+use ocpp::frame::{self, Frame, MessageId, Parsed, Quirks};
 use ocpp::json::write_string;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -79,15 +78,18 @@ pub struct RecordMeta {
     pub action: Option<&'static str>,
     /// What was noted of the message.
     pub notes: Notes,
+    /// What was tolerated in the frame that the record is of.
+    pub quirks: Quirks,
 }
 
 impl RecordMeta {
-    fn of(record: &Record<'_>) -> Self {
+    fn of(record: &Record<'_>, quirks: Quirks) -> Self {
         Self {
             kind: record.kind,
             version: record.ocpp_version,
             action: action::lookup(record.ocpp_version, record.action).map(|info| info.name),
             notes: record.notes,
+            quirks,
         }
     }
 }
@@ -212,8 +214,6 @@ pub struct Station {
     phase: Phase,
     memory: ResendMemory,
     recent: RecentCalls,
-    /// Our own half of the turn-taking: what the charger answers is matched here.
-    conversation: Conversation<()>,
     outputs: VecDeque<Output>,
     /// Answers in the order of their calls, each with what must be durable before it leaves.
     answers: VecDeque<WaitingAnswer>,
@@ -222,6 +222,8 @@ pub struct Station {
     asking: Option<Box<Asking>>,
     questions: u64,
     unreadable: UnreadableFrames,
+    /// Of the frame being handled, until its record takes them.
+    quirks: Quirks,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -272,7 +274,6 @@ impl Station {
             phase: Phase::Open,
             memory,
             recent: RecentCalls::default(),
-            conversation: Conversation::default(),
             outputs: VecDeque::new(),
             answers: VecDeque::new(),
             appended: Ticket(0),
@@ -280,6 +281,7 @@ impl Station {
             asking: None,
             questions: 0,
             unreadable: UnreadableFrames::default(),
+            quirks: Quirks::default(),
         };
         let mut payload = String::from(r#"{"remote":"#);
         write_string(&mut payload, &config.remote);
@@ -318,7 +320,9 @@ impl Station {
         // A gateway that heeds `wants_frame` hands in nothing while a question is open; if it does,
         // order matters more than the answer.
         self.settle_question(TokenAnswer::CannotAsk, now);
-        match frame::parse(text, self.version) {
+        let Parsed { frame, quirks } = frame::parse_noting(text, self.version);
+        self.quirks = quirks;
+        match frame {
             Ok(frame) => {
                 self.unreadable.saw_readable();
                 match frame {
@@ -349,6 +353,7 @@ impl Station {
             Ok(text) => self.handle_text(text, now),
             Err(_) if self.phase == Phase::Open => {
                 self.settle_question(TokenAnswer::CannotAsk, now);
+                self.quirks = Quirks::default();
                 self.handle_not_text(bytes, now);
             }
             Err(_) => {}
@@ -412,6 +417,7 @@ impl Station {
         }
         self.phase = Phase::Closed;
         self.asking = None;
+        self.quirks = Quirks::default();
         self.answers = VecDeque::new();
         self.outputs
             .retain(|output| matches!(output, Output::Append { .. }));
@@ -537,7 +543,7 @@ impl Station {
         self.outputs.push_back(Output::Append {
             ticket: self.appended,
             record: bytes,
-            meta: RecordMeta::of(record),
+            meta: RecordMeta::of(record, std::mem::take(&mut self.quirks)),
         });
         self.appended
     }

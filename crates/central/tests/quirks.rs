@@ -5,11 +5,12 @@
 mod common;
 
 use central::record::Notes;
-use central::station::CloseReason;
+use central::station::{CloseReason, TokenAnswer};
 use central::{RecordKind, Timestamp};
 use common::ledger::{self, connector, transaction, transactions};
 use common::{Line, START, at, connect, event, number, setup};
 use ocpp::Version;
+use ocpp::frame::Quirk;
 use std::collections::BTreeSet;
 
 const NOW: Timestamp = common::NOW;
@@ -100,6 +101,23 @@ fn quirk_07_message_ids_restart_repeat_and_are_numbers() {
     assert!(answer.starts_with(&format!(r#"[3,"{long}",{{"#)));
     let answer = line.asks(r#"[2,"","Heartbeat",{}]"#);
     assert!(answer.starts_with(r#"[3,"",{"#));
+}
+
+#[test]
+fn quirk_07_a_number_as_message_id_is_counted_with_the_record_of_its_frame() {
+    let mut line = connect(Version::V16);
+    line.sends(r#"[2,7,"Heartbeat",{}]"#);
+    line.directory_works = false;
+    line.sends(&format!(r#"[2,8,"StartTransaction",{START}]"#));
+    line.directory_says(TokenAnswer::Unknown);
+    line.sends(r#"[2,"9","Heartbeat",{}]"#);
+    let counted: Vec<bool> = line
+        .metas
+        .iter()
+        .map(|meta| meta.quirks.has(Quirk::NumberId))
+        .collect();
+    // The first record is that of the connection.
+    assert_eq!(counted, [false, true, true, false]);
 }
 
 #[test]

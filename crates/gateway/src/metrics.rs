@@ -9,6 +9,7 @@ use central::record::{Notes, RecordKind};
 use central::station::RecordMeta;
 use common::metrics::{Metric, Unit};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use ocpp::frame::Quirk;
 use ocpp::{Version, action};
 use std::time::Duration;
 
@@ -252,6 +253,8 @@ pub(crate) struct Metrics {
     /// In the order of [`RecordKind::ALL`]; calls are counted above, by action.
     kinds: [Counter; RecordKind::ALL.len()],
     noted: [Counter; Notes::NAMES.len()],
+    /// By [`Quirk`] as a number.
+    frame_quirks: [Counter; Quirk::ALL.len()],
     pub(crate) quirk_no_subprotocol: Counter,
     pub(crate) quirk_repaired_handshake: Counter,
     pub(crate) quirk_binary_frame: Counter,
@@ -317,6 +320,7 @@ impl Metrics {
                 counter!("wattpost_gateway_messages_total", "kind" => kind.as_str())
             }),
             noted: Notes::NAMES.map(|(_, name)| quirk(name)),
+            frame_quirks: Quirk::ALL.map(|one| quirk(one.as_str())),
             quirk_no_subprotocol: quirk("no_subprotocol"),
             quirk_repaired_handshake: quirk("repaired_handshake"),
             quirk_binary_frame: quirk("binary_frame"),
@@ -391,6 +395,11 @@ impl Metrics {
                 if record.notes.has(*note) {
                     counter.increment(1);
                 }
+            }
+        }
+        if !record.quirks.is_empty() {
+            for one in record.quirks.iter() {
+                self.frame_quirks[one as usize].increment(1);
             }
         }
     }

@@ -11,15 +11,13 @@
 //! - [`v16`], [`v2`] (with [`meter`], [`timestamp`]): lenient views of the payloads that a central
 //!   system acts on, read from raw JSON text by [`json`];
 //! - [`check`]: whether a payload is what the official schemas want;
-//! - [`ErrorCode`]: what a CALLERROR says, spelt as each version wants it;
-//! - [`conversation`]: whose turn it is when we ask.
+//! - [`ErrorCode`]: what a CALLERROR says, spelt as each version wants it.
 //!
 //! Rule ids such as Q-12 are explained in `docs/ocpp-rules.md`, quirk numbers in `docs/quirks.md`, both in the
 //! repository.
 
 pub mod action;
 pub mod check;
-pub mod conversation;
 mod error_code;
 pub mod frame;
 pub mod json;

@@ -6,28 +6,14 @@
 //! text, and what is unknown or of a wrong type is passed over. What is missing shows in
 //! [`crate`]'s checks, not here. Texts borrow from the payload.
 
-mod authorize;
 mod boot_notification;
-mod data_transfer;
-mod diagnostics_status_notification;
-mod firmware_status_notification;
-mod log_status_notification;
 mod meter_values;
-mod security_event_notification;
-mod signed_firmware_status_notification;
 mod start_transaction;
 mod status_notification;
 mod stop_transaction;
 
-pub use authorize::Authorize;
 pub use boot_notification::BootNotification;
-pub use data_transfer::DataTransfer;
-pub use diagnostics_status_notification::DiagnosticsStatusNotification;
-pub use firmware_status_notification::FirmwareStatusNotification;
-pub use log_status_notification::LogStatusNotification;
 pub use meter_values::MeterValues;
-pub use security_event_notification::SecurityEventNotification;
-pub use signed_firmware_status_notification::SignedFirmwareStatusNotification;
 pub use start_transaction::StartTransaction;
 pub use status_notification::StatusNotification;
 pub use stop_transaction::StopTransaction;

@@ -44,7 +44,6 @@ fn views(text: &str) {
     let _ = (raw.text(), raw.number(), raw.integer(), raw.boolean());
     let _ = raw.items(|item| drop(item.text()));
     let _ = v16::BootNotification::read(text);
-    let _ = v16::Authorize::read(text);
     let _ = v16::StartTransaction::read(text);
     let _ = v16::StopTransaction::read(text);
     if let Ok(view) = v16::MeterValues::read(text) {
@@ -52,13 +51,9 @@ fn views(text: &str) {
         let _ = view.meter_value.iter().map(sampled).sum::<usize>();
     }
     let _ = v16::StatusNotification::read(text);
-    let _ = v16::SecurityEventNotification::read(text);
-    let _ = v16::DataTransfer::read(text);
     let _ = v2::BootNotification::read(text);
-    let _ = v2::Authorize::read(text);
     let _ = v2::TransactionEvent::read(text);
     let _ = v2::NotifyEvent::read(text);
-    let _ = v2::NotifyReport::read(text);
 }
 
 const VALID: [&str; 5] = [

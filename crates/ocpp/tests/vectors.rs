@@ -103,10 +103,6 @@ fn essentials_16(action: &str, payload: &str) -> Vec<(&'static str, bool)> {
                 ("model", view.charge_point_model.is_some()),
             ]
         }
-        "Authorize" => {
-            let view = v16::Authorize::read(payload).expect("a view");
-            vec![("id_tag", view.id_tag.is_some())]
-        }
         "StartTransaction" => {
             let view = v16::StartTransaction::read(payload).expect("a view");
             vec![
@@ -146,33 +142,6 @@ fn essentials_16(action: &str, payload: &str) -> Vec<(&'static str, bool)> {
                 ("error_code", view.error_code.is_some()),
             ]
         }
-        "SecurityEventNotification" => {
-            let view = v16::SecurityEventNotification::read(payload).expect("a view");
-            vec![
-                ("event_type", view.event_type.is_some()),
-                ("timestamp", view.timestamp.is_some()),
-            ]
-        }
-        "DataTransfer" => {
-            let view = v16::DataTransfer::read(payload).expect("a view");
-            vec![("vendor_id", view.vendor_id.is_some())]
-        }
-        "DiagnosticsStatusNotification" => {
-            let view = v16::DiagnosticsStatusNotification::read(payload).expect("a view");
-            vec![("status", view.status.is_some())]
-        }
-        "FirmwareStatusNotification" => {
-            let view = v16::FirmwareStatusNotification::read(payload).expect("a view");
-            vec![("status", view.status.is_some())]
-        }
-        "SignedFirmwareStatusNotification" => {
-            let view = v16::SignedFirmwareStatusNotification::read(payload).expect("a view");
-            vec![("status", view.status.is_some())]
-        }
-        "LogStatusNotification" => {
-            let view = v16::LogStatusNotification::read(payload).expect("a view");
-            vec![("status", view.status.is_some())]
-        }
         _ => vec![],
     }
 }
@@ -185,14 +154,6 @@ fn essentials_2(action: &str, payload: &str) -> Vec<(&'static str, bool)> {
                 ("reason", view.reason.is_some()),
                 ("vendor_name", view.vendor_name.is_some()),
                 ("model", view.model.is_some()),
-            ]
-        }
-        "Authorize" => {
-            let view = v2::Authorize::read(payload).expect("a view");
-            let token = view.id_token.expect("a token");
-            vec![
-                ("id_token", token.id_token.is_some()),
-                ("type", token.token_type.is_some()),
             ]
         }
         "TransactionEvent" => {
@@ -233,32 +194,6 @@ fn essentials_2(action: &str, payload: &str) -> Vec<(&'static str, bool)> {
                 ("variable", event.variable.is_some()),
                 ("actual_value", event.actual_value.is_some()),
             ]
-        }
-        "NotifyReport" => {
-            let view = v2::NotifyReport::read(payload).expect("a view");
-            vec![
-                ("request_id", view.request_id.is_some()),
-                ("seq_no", view.seq_no.is_some()),
-            ]
-        }
-        "SecurityEventNotification" => {
-            let view = v2::SecurityEventNotification::read(payload).expect("a view");
-            vec![
-                ("event_type", view.event_type.is_some()),
-                ("timestamp", view.timestamp.is_some()),
-            ]
-        }
-        "FirmwareStatusNotification" => {
-            let view = v2::FirmwareStatusNotification::read(payload).expect("a view");
-            vec![("status", view.status.is_some())]
-        }
-        "LogStatusNotification" => {
-            let view = v2::LogStatusNotification::read(payload).expect("a view");
-            vec![("status", view.status.is_some())]
-        }
-        "DataTransfer" => {
-            let view = v2::DataTransfer::read(payload).expect("a view");
-            vec![("vendor_id", view.vendor_id.is_some())]
         }
         _ => vec![],
     }

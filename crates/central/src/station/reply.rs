@@ -1,15 +1,14 @@
-//! A charger answers: matched to what we asked, kept either way.
+//! Replies of a charger: recorded, whatever they answer.
 
 use super::Station;
 use crate::Timestamp;
 use crate::record::{Notes, Record, RecordKind};
-use ocpp::conversation::Reply;
 use ocpp::frame::{CallError, MessageId};
 use ocpp::json::write_string;
 
 impl Station {
-    /// A CALLRESULT, CALLERROR or CALLRESULTERROR. The last speaks of an answer of ours, so only the
-    /// first two can be unsolicited.
+    /// A CALLRESULT, CALLERROR or CALLRESULTERROR. Nothing calls a charger yet, so the first two are unsolicited; the
+    /// last is about an answer of ours.
     pub(super) fn handle_reply(
         &mut self,
         kind: RecordKind,
@@ -17,17 +16,13 @@ impl Station {
         payload: &str,
         now: Timestamp,
     ) {
-        let is_about_our_answer = kind == RecordKind::CallResultError;
-        let is_asked =
-            !is_about_our_answer && matches!(self.conversation.handle_reply(id), Reply::Answers(_));
-        // What we did not ask for has no natural bound.
-        if !is_asked && !self.may_record_unreadable(now) {
+        // What was not asked for has no natural bound.
+        if !self.may_record_unreadable(now) {
             return;
         }
-        let notes = if is_asked || is_about_our_answer {
-            Notes::default()
-        } else {
-            Notes::UNSOLICITED
+        let notes = match kind {
+            RecordKind::CallResultError => Notes::default(),
+            _ => Notes::UNSOLICITED,
         };
         self.append(&Record {
             kind,

@@ -15,7 +15,7 @@ use central::ports::{ChargerProfile, Registration, Token, TokenStatus};
 use central::record::Notes;
 use central::resend::ResendMemory;
 use central::station::{
-    CloseReason, Fact, Output, Question, Station, StationConfig, Ticket, TokenAnswer,
+    CloseReason, Fact, Output, Question, RecordMeta, Station, StationConfig, Ticket, TokenAnswer,
 };
 use central::{Record, RecordKind, Timestamp};
 use ocpp::Version;
@@ -31,6 +31,8 @@ pub struct Line {
     pub now: Timestamp,
     /// Everything appended, as the journal has it.
     pub journal: Vec<Vec<u8>>,
+    /// What metrics count of each appended record.
+    pub metas: Vec<RecordMeta>,
     /// Everything sent to the charger.
     pub heard: Vec<String>,
     /// Questions that nobody has answered.
@@ -68,6 +70,7 @@ impl Setup {
             station: Station::new(config, self.memory, NOW),
             now: NOW,
             journal: Vec::new(),
+            metas: Vec::new(),
             heard: Vec::new(),
             questions: Vec::new(),
             closed: None,
@@ -210,9 +213,10 @@ impl Line {
                 Output::Append {
                     ticket,
                     record: bytes,
-                    ..
+                    meta,
                 } => {
                     assert_eq!(ticket.0, self.last.0 + 1, "tickets count");
+                    self.metas.push(meta);
                     self.last = ticket;
                     self.journal.push(bytes);
                     if self.disk_works {
