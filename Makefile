@@ -41,7 +41,7 @@ bench: setup ## speed compared with an echo server, and the pipeline compared wi
 	target/release/wattpost-bench chain $(CHAIN)
 	$(CARGO) bench -q -p journal --bench append
 	$(CARGO) bench -q -p store --bench apply
-	$(CARGO) bench -q -p broker --bench road
+	$(CARGO) bench -q -p broker --bench delivery
 	$(CARGO) bench -q -p central --bench station
 
 drill: setup ## every failure scenario with real servers, with both durability settings: lost must be 0

@@ -10,12 +10,12 @@
 //! | `config`, `address` | the settings; parsing the URL |
 //! | `envelope`, `routing`, `topology` | the message format, the routing key, the queues |
 //! | `dial`, `link` | opening a connection; reconnecting |
-//! | `publish`, `consume`, `announce`, `depth` | publishing, consuming, cluster events, the queues' length |
+//! | `publish`, `consume`, `cluster_events`, `depth` | publishing, consuming, cluster events, the queues' length |
 //! | `check` | diagnosis for the operator |
 
 mod address;
-mod announce;
 mod check;
+mod cluster_events;
 mod config;
 mod consume;
 mod depth;

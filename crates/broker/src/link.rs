@@ -13,7 +13,7 @@
 
 use crate::Config;
 use crate::address::Address;
-use crate::announce::{self, Announcer};
+use crate::cluster_events::{self, Announcer};
 use crate::depth::{self, Cure};
 use crate::dial::{DialError, Step, Wire, dial};
 use crate::publish::Publisher;
@@ -302,7 +302,7 @@ async fn live(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(session.publisher.clone().run(session.clone()));
     tasks.spawn(depth::run(shared.clone(), session.clone()));
-    tasks.spawn(announce::run(shared.clone(), session.clone()));
+    tasks.spawn(cluster_events::run(shared.clone(), session.clone()));
 
     let reason = watch_over(shared, session).await;
     session.fail(&reason);

@@ -9,15 +9,16 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod dead;
-mod full;
-mod given_back;
-mod narrow;
-mod news;
-mod order;
-mod refused;
-mod silence;
-mod stranger;
+mod check;
+mod cluster_events;
+mod dead_letters;
+mod delivery;
+mod documents;
+mod external_consumer;
+mod network;
+mod queue_limit;
+mod redelivery;
+mod slow_link;
 mod topology;
 
 use broker::Config;
@@ -39,12 +40,12 @@ struct World {
 fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
-        let dir = common::dir("road");
+        let dir = common::dir("it");
         std::fs::create_dir_all(&dir).expect("a directory");
         let tls_port = testbed::spare_port().expect("a port");
         let ca_file = dir.join("ca.pem");
         let other_ca_file = dir.join("other-ca.pem");
-        let settings = refused::certificates(&dir, tls_port, &ca_file, &other_ca_file);
+        let settings = check::certificates(&dir, tls_port, &ca_file, &other_ca_file);
         let node = RabbitMq::start_with(&dir.join("node"), &settings).expect("RabbitMQ");
         common::make_virtual_hosts(&node, VIRTUAL_HOSTS);
         World {

@@ -1,11 +1,5 @@
 //! The documents for external programs match what is sent.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at what it did not expect"
-)]
-
 use broker::{MESSAGE_FIELDS, decode_message, encode_message};
 use central::Record;
 use central::ports::{Batch, ClusterEvent};
@@ -13,8 +7,8 @@ use central::record::GatewayId;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const ASYNCAPI: &str = include_str!("../../../docs/asyncapi.yaml");
-const MESSAGES: &str = include_str!("../../../docs/messages.md");
+const ASYNCAPI: &str = include_str!("../../../../docs/asyncapi.yaml");
+const MESSAGES: &str = include_str!("../../../../docs/messages.md");
 
 fn asyncapi() -> Value {
     serde_yaml_ng::from_str(ASYNCAPI).expect("YAML")

@@ -1,21 +1,14 @@
 //! Three nodes, one of which dies while records are published: a majority carries on.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at what it did not expect"
-)]
-
-mod common;
-
+use crate::common::{self, Gateway, SOON, Seen, deliver_for_sure};
 use broker::{Broker, Config};
 use central::ports::Sink;
-use common::{Gateway, SOON, Seen, deliver_for_sure};
 use std::time::{Duration, Instant};
 use testbed::RabbitCluster;
 
 #[test]
 fn a_node_dies_while_publishing_and_nothing_is_lost() {
+    let _guard = crate::one_at_a_time();
     let mut cluster = RabbitCluster::start(&common::dir("cluster"), 3).expect("a cluster");
     let urls: Vec<String> = (0..3).map(|node| cluster.url(node)).collect();
     let config = Config {

@@ -32,7 +32,7 @@ fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     let node = RabbitMq::start(dir.path()).expect("RabbitMQ");
     println!("{partitions} partitions");
-    runtime.block_on(road(&node, partitions));
+    runtime.block_on(delivery(&node, partitions));
 }
 
 fn record(charger_id: &str) -> Record<'_> {
@@ -97,7 +97,7 @@ fn time(what: &str, mut work: impl FnMut()) {
     println!("{what:32} {each:>6} ns");
 }
 
-async fn road(node: &RabbitMq, partitions: u16) {
+async fn delivery(node: &RabbitMq, partitions: u16) {
     let broker = Broker::start(
         Config {
             url: node.url(),

@@ -1,0 +1,312 @@
+//! Broker against a RabbitMQ that dies, comes back, and runs out of memory. One node, one test at a time.
+
+use crate::common::{
+    self, Gateway, SOON, Seen, all_the_time, collect, deliver_for_sure, subscribe_for_sure, until,
+};
+use broker::{Broker, Config};
+use central::ports::{HealthProbe, Sink, UnavailableKind};
+use lapin::options::QueueDeleteOptions;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use testbed::RabbitMq;
+
+const VIRTUAL_HOSTS: usize = 8;
+
+/// The node, for one test alone.
+fn node() -> MutexGuard<'static, RabbitMq> {
+    static NODE: OnceLock<Mutex<RabbitMq>> = OnceLock::new();
+    NODE.get_or_init(|| {
+        let node = RabbitMq::start(&common::dir("outage")).expect("RabbitMQ");
+        common::make_virtual_hosts(&node, VIRTUAL_HOSTS);
+        Mutex::new(node)
+    })
+    .lock()
+    .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn config(node: &RabbitMq, virtual_host: &str) -> Config {
+    common::config(node.url_as("wattpost", "wattpost", virtual_host))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+/// Delivers batch after batch, each until it is taken, until told to stop.
+async fn keep_delivering(broker: Arc<Broker>, flow: Arc<Flow>) -> Gateway {
+    let mut gateway = Gateway::new();
+    while !flow.stop.load(Ordering::Relaxed) {
+        deliver_for_sure(&broker, gateway.batch(200, 9)).await;
+        flow.delivered.fetch_add(1, Ordering::Relaxed);
+    }
+    gateway
+}
+
+/// What a test and its deliveries tell each other.
+#[derive(Default)]
+struct Flow {
+    stop: AtomicBool,
+    /// Batches that were taken.
+    delivered: AtomicU64,
+}
+
+impl Flow {
+    /// Waits until more batches are taken than were when this was called: it flows now.
+    async fn goes_on(&self) {
+        let before = self.delivered.load(Ordering::Relaxed);
+        until("records flow", async || {
+            self.delivered.load(Ordering::Relaxed) >= before + 3
+        })
+        .await;
+    }
+}
+
+#[test]
+fn kill_9_while_publishing_and_consuming_loses_nothing() {
+    let _guard = crate::one_at_a_time();
+    let mut node = node();
+    let config = config(&node, "v0");
+    let runtime = runtime();
+    let sender = runtime.block_on(async { Broker::start(config.clone(), "gateway") });
+    let receiver = runtime.block_on(async { Broker::start(config, "consumer") });
+    let flow = Arc::new(Flow::default());
+    let delivering = runtime.spawn(keep_delivering(sender.clone(), flow.clone()));
+    let consuming = {
+        let receiver = receiver.clone();
+        runtime.spawn(async move {
+            let mut seen = Seen::default();
+            let mut subscription = subscribe_for_sure(&receiver).await;
+            // Until its first trouble; the rest is read below.
+            while let Ok(collected) = subscription.collect(common::BOUNDS).await {
+                seen.take(&collected);
+                if subscription.acknowledge(collected.upto).await.is_err() {
+                    break;
+                }
+            }
+            seen
+        })
+    };
+    runtime.block_on(flow.goes_on());
+    for _ in 0..2 {
+        node.kill().expect("killed");
+        let since = Instant::now();
+        runtime.block_on(async {
+            until("it is noticed", async || !sender.health()[0].up).await;
+            assert!(
+                since.elapsed() < Duration::from_secs(2),
+                "{:?}",
+                since.elapsed()
+            );
+            // While it is away every call says so at once.
+            let since = Instant::now();
+            let mut other = Gateway::new();
+            sender.deliver(other.batch(10, 1)).await.expect_err("away");
+            assert!(since.elapsed() < Duration::from_millis(100));
+        });
+        node.restart().expect("restarted");
+        runtime.block_on(async {
+            tokio::time::timeout(SOON, sender.up())
+                .await
+                .expect("connected again");
+            flow.goes_on().await;
+        });
+    }
+    flow.stop.store(true, Ordering::Relaxed);
+    runtime.block_on(async {
+        let gateway = delivering.await.expect("delivered");
+        let mut seen = consuming.await.expect("consumed");
+        seen.all_of(&receiver, &gateway).await;
+        seen.assert_order();
+        assert!(gateway.seq >= 400, "{} records", gateway.seq);
+    });
+}
+
+#[test]
+fn after_a_restart_everything_is_there_again_also_what_somebody_deleted() {
+    let _guard = crate::one_at_a_time();
+    let mut node = node();
+    let config = config(&node, "v1");
+    let runtime = runtime();
+    let broker = runtime.block_on(async { Broker::start(config.clone(), "both") });
+    let mut gateway = Gateway::new();
+    runtime.block_on(async {
+        broker.up().await;
+        deliver_for_sure(&broker, gateway.batch(300, 9)).await;
+        let mut subscription = subscribe_for_sure(&broker).await;
+        collect(&mut subscription).await;
+        let (_connection, channel) = common::stranger(&config.url).await;
+        for partition in 0..3_u8 {
+            let queue = format!("wattpost.records.{partition}");
+            channel
+                .queue_unbind(
+                    queue.as_str().into(),
+                    queue.as_str().into(),
+                    "".into(),
+                    lapin::types::FieldTable::default(),
+                )
+                .await
+                .expect("unbound");
+        }
+        channel
+            .queue_delete("wattpost.dead".into(), QueueDeleteOptions::default())
+            .await
+            .expect("deleted");
+    });
+    node.stop();
+    node.restart().expect("restarted");
+    runtime.block_on(async {
+        tokio::time::timeout(SOON, broker.up())
+            .await
+            .expect("connected again");
+        deliver_for_sure(&broker, gateway.batch(300, 9)).await;
+        // Into the partitions, not only into the catch-all.
+        until("the partitions have records", async || {
+            let report = Broker::check(&config).await.expect("all is there");
+            report.waiting_records >= 300
+        })
+        .await;
+        let mut seen = Seen::default();
+        seen.all_of(&broker, &gateway).await;
+    });
+}
+
+#[test]
+fn a_memory_alarm_is_away_at_once_and_passes() {
+    let _guard = crate::one_at_a_time();
+    let node = node();
+    let config = config(&node, "v2");
+    let runtime = runtime();
+    let broker = runtime.block_on(async { Broker::start(config.clone(), "gateway") });
+    let consumer = runtime.block_on(async { Broker::start(config, "consumer") });
+    let mut gateway = Gateway::new();
+    runtime.block_on(async {
+        broker.up().await;
+        deliver_for_sure(&broker, gateway.batch(100, 9)).await;
+    });
+    node.set_memory_alarm(true).expect("an alarm");
+    runtime.block_on(async {
+        // The first delivery meets the alarm; it does not wait for its own deadline of 2 s.
+        let since = Instant::now();
+        let batch = gateway.batch(2_000, 9);
+        let away = broker.deliver(batch.clone()).await.expect_err("blocked");
+        assert!(
+            since.elapsed() < Duration::from_millis(1_500),
+            "{:?}",
+            since.elapsed()
+        );
+        assert_eq!(away.kind, UnavailableKind::Full, "{away}");
+        assert!(away.detail.contains("low on memory"), "{away}");
+        let since = Instant::now();
+        broker.deliver(batch.clone()).await.expect_err("blocked");
+        assert!(since.elapsed() < Duration::from_millis(50));
+        assert!(!broker.health()[0].up);
+        // Whoever only consumes goes on.
+        let mut subscription = subscribe_for_sure(&consumer).await;
+        let collected = collect(&mut subscription).await;
+        subscription
+            .acknowledge(collected.upto)
+            .await
+            .expect("acknowledged");
+        subscription.cancel().await;
+        // Longer than the deadline of a confirm: being blocked is not being broken.
+        all_the_time("blocked", Duration::from_secs(3), async || {
+            broker.health()[0].detail.contains("low on memory")
+        })
+        .await;
+        gateway.seq -= 2_000;
+    });
+    node.set_memory_alarm(false).expect("no alarm");
+    runtime.block_on(async {
+        tokio::time::timeout(SOON, broker.up())
+            .await
+            .expect("unblocked");
+        deliver_for_sure(&broker, gateway.batch(2_000, 9)).await;
+        let mut seen = Seen::default();
+        // What was acknowledged above is not seen again: count all that can be.
+        let (mut count, mut idle) = (0, 0);
+        let mut subscription = subscribe_for_sure(&consumer).await;
+        while idle < 5 {
+            let wait = Duration::from_millis(500);
+            match tokio::time::timeout(wait, subscription.collect(common::BOUNDS)).await {
+                Ok(collected) => {
+                    let collected = collected.expect("connected");
+                    seen.take(&collected);
+                    count += collected.batch.len();
+                    subscription
+                        .acknowledge(collected.upto)
+                        .await
+                        .expect("acknowledged");
+                    idle = 0;
+                }
+                Err(_) => idle += 1,
+            }
+        }
+        let last = seen.records[&gateway.id].range(101..).count();
+        assert_eq!(last, 2_000, "of {count}");
+    });
+}
+
+#[test]
+fn a_backlog_seen_before_an_alarm_is_unknown_until_it_is_looked_at_after_the_alarm() {
+    let _guard = crate::one_at_a_time();
+    let node = node();
+    let config = config(&node, "v3");
+    let runtime = runtime();
+    let sender = runtime.block_on(async { Broker::start(config.clone(), "gateway") });
+    let consumer = runtime.block_on(async { Broker::start(config, "consumer") });
+    let mut gateway = Gateway::new();
+    let mut subscription = runtime.block_on(async {
+        sender.up().await;
+        deliver_for_sure(&sender, gateway.batch(9_000, 50)).await;
+        // Takes no more than the prefetch: the rest waits, with somebody at work on it.
+        let subscription = subscribe_for_sure(&consumer).await;
+        until("the backlog is seen", async || {
+            sender.queued().is_some_and(|queued| queued.records > 0)
+        })
+        .await;
+        subscription
+    });
+    node.set_memory_alarm(true).expect("an alarm");
+    let mut seen = Seen::default();
+    runtime.block_on(async {
+        let batch = gateway.batch(10, 9);
+        until("it refuses", async || {
+            let refused = sender.deliver(batch.clone()).await;
+            refused.is_err_and(|away| away.kind == UnavailableKind::Full)
+        })
+        .await;
+        assert_eq!(sender.queued(), None, "nobody looks during an alarm");
+        // The consumers empty the queues during the alarm.
+        while seen.count(&gateway) < 9_000 {
+            let collected = collect(&mut subscription).await;
+            seen.take(&collected);
+            subscription
+                .acknowledge(collected.upto)
+                .await
+                .expect("acknowledged");
+        }
+        all_the_time("unknown", Duration::from_secs(2), async || {
+            sender.queued().is_none()
+        })
+        .await;
+    });
+    let ended = Instant::now();
+    node.set_memory_alarm(false).expect("no alarm");
+    runtime.block_on(async {
+        tokio::time::timeout(SOON, sender.up())
+            .await
+            .expect("unblocked");
+        let mut looked = None;
+        until("it is looked at again", async || {
+            looked = sender.queued();
+            looked.is_some()
+        })
+        .await;
+        assert!(looked.is_some_and(|queued| queued.at > ended && queued.records < 9_000));
+    });
+}
