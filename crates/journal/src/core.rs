@@ -5,8 +5,8 @@
 
 use crate::disk::Disk;
 use crate::layout::{self, DATA_OFFSET, RECORD_HEADER, framed};
-use crate::shelf::Shelf;
-use crate::supply::Supply;
+use crate::segment_index::SegmentIndex;
+use crate::segment_pool::SegmentPool;
 use crate::{AppendError, FullReason, JournalError, Options, Status};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
@@ -96,9 +96,9 @@ pub(crate) struct Shared {
     full: Option<FullReason>,
 }
 
-/// Figures for [`crate::Status`].
+/// SyncMetrics for [`crate::Status`].
 #[derive(Default)]
-pub(crate) struct Figures {
+pub(crate) struct SyncMetrics {
     pub(crate) syncs: AtomicU64,
     pub(crate) synced_records: AtomicU64,
     pub(crate) sync_last_ns: AtomicU64,
@@ -107,7 +107,7 @@ pub(crate) struct Figures {
     pub(crate) segment_waits: AtomicU64,
 }
 
-impl Figures {
+impl SyncMetrics {
     /// One write and sync, of `records`.
     pub(crate) fn note_sync(&self, took: Duration, records: u64) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -127,8 +127,8 @@ pub(crate) struct Start {
     pub(crate) cursor: u64,
     pub(crate) tail: u64,
     pub(crate) left: u64,
-    pub(crate) shelf: Shelf,
-    pub(crate) supply: Supply,
+    pub(crate) segments: SegmentIndex,
+    pub(crate) pool: SegmentPool,
 }
 
 /// One journal.
@@ -138,21 +138,21 @@ pub(crate) struct Core {
     shared: Mutex<Shared>,
     /// Tells the writer that there is something to write, or that it is time to go.
     work: Condvar,
-    shelf: Mutex<Shelf>,
-    pub(crate) supply: Mutex<Supply>,
-    /// Tells keeper and writer that the supply has changed.
-    pub(crate) supply_changed: Condvar,
+    segments: Mutex<SegmentIndex>,
+    pub(crate) pool: Mutex<SegmentPool>,
+    /// Tells keeper and writer that the pool has changed.
+    pub(crate) pool_changed: Condvar,
     readable: Mutex<Vec<(u64, Waker)>>,
     written: AtomicU64,
     durable: AtomicU64,
     cursor: AtomicU64,
-    /// [`Shelf::floor`], as last computed.
+    /// [`SegmentIndex::floor`], as last computed.
     floor: AtomicU64,
     full: AtomicU8,
     poison: OnceLock<String>,
     /// All threads have ended and the directory belongs to others.
     pub(crate) ended: AtomicBool,
-    pub(crate) figures: Figures,
+    pub(crate) sync_metrics: SyncMetrics,
 }
 
 fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -162,8 +162,8 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Core {
     pub(crate) fn new(disk: Arc<dyn Disk>, limits: Limits, start: Start) -> Self {
-        let floor = start.shelf.floor(start.cursor);
-        let spare_segments = start.supply.ready_len() as i64;
+        let floor = start.segments.floor(start.cursor);
+        let spare_segments = start.pool.ready_len() as i64;
         Self {
             disk,
             limits,
@@ -179,9 +179,9 @@ impl Core {
                 full: None,
             }),
             work: Condvar::new(),
-            shelf: Mutex::new(start.shelf),
-            supply: Mutex::new(start.supply),
-            supply_changed: Condvar::new(),
+            segments: Mutex::new(start.segments),
+            pool: Mutex::new(start.pool),
+            pool_changed: Condvar::new(),
             readable: Mutex::default(),
             written: AtomicU64::new(start.durable),
             durable: AtomicU64::new(start.durable),
@@ -190,7 +190,7 @@ impl Core {
             full: AtomicU8::new(0),
             poison: OnceLock::new(),
             ended: AtomicBool::new(false),
-            figures: Figures::default(),
+            sync_metrics: SyncMetrics::default(),
         }
     }
 
@@ -198,12 +198,12 @@ impl Core {
         hold(&self.shared)
     }
 
-    pub(crate) fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        hold(&self.shelf)
+    pub(crate) fn segments(&self) -> MutexGuard<'_, SegmentIndex> {
+        hold(&self.segments)
     }
 
-    pub(crate) fn supply(&self) -> MutexGuard<'_, Supply> {
-        hold(&self.supply)
+    pub(crate) fn pool(&self) -> MutexGuard<'_, SegmentPool> {
+        hold(&self.pool)
     }
 
     pub(crate) fn written(&self) -> u64 {
@@ -439,8 +439,8 @@ impl Core {
         self.wake_all();
         self.work.notify_all();
         // Through its lock, so that nobody who is about to wait there misses it.
-        drop(self.supply());
-        self.supply_changed.notify_all();
+        drop(self.pool());
+        self.pool_changed.notify_all();
     }
 
     /// Wakes everybody who still waits, at the end.
@@ -457,8 +457,8 @@ impl Core {
         self.shared().closed = true;
         self.work.notify_all();
         // Under its lock, so that a writer about to wait for a segment does not miss it.
-        self.supply().is_closing = true;
-        self.supply_changed.notify_all();
+        self.pool().is_closing = true;
+        self.pool_changed.notify_all();
     }
 
     /// See [`crate::Journal::forget_upto`].
@@ -476,18 +476,18 @@ impl Core {
         if self.cursor.fetch_max(seq, AcqRel) >= seq {
             return Ok(());
         }
-        let mut shelf = self.shelf();
-        shelf.forget_times(seq);
-        let floor = shelf.floor(seq);
-        drop(shelf);
+        let mut segments = self.segments();
+        segments.forget_times(seq);
+        let floor = segments.floor(seq);
+        drop(segments);
         self.floor.fetch_max(floor, AcqRel);
         if self.full().is_some() {
             self.still_full(&mut self.shared());
         }
-        let mut supply = self.supply();
-        if !std::mem::replace(&mut supply.cursor_moved, true) {
-            drop(supply);
-            self.supply_changed.notify_all();
+        let mut pool = self.pool();
+        if !std::mem::replace(&mut pool.cursor_moved, true) {
+            drop(pool);
+            self.pool_changed.notify_all();
         }
         Ok(())
     }
@@ -517,7 +517,7 @@ impl Core {
     /// See [`crate::Journal::oldest_seq`].
     pub(crate) fn oldest_seq(&self) -> u64 {
         let durable = self.durable();
-        self.shelf().oldest_seq().unwrap_or(durable + 1)
+        self.segments().oldest_seq().unwrap_or(durable + 1)
     }
 
     /// See [`crate::Journal::status`].
@@ -529,23 +529,25 @@ impl Core {
         drop(shared);
         let cursor = self.cursor();
         let durable_seq = self.durable();
-        let shelf = self.shelf();
-        let oldest_age = (cursor < durable_seq).then(|| shelf.age(cursor)).flatten();
-        let retained_bytes = shelf.retained_bytes(cursor);
-        let shelf_bytes: u64 = shelf.segments().map(|segment| segment.bytes).sum();
-        drop(shelf);
-        let supply = self.supply();
+        let segments = self.segments();
+        let oldest_age = (cursor < durable_seq)
+            .then(|| segments.age(cursor))
+            .flatten();
+        let retained_bytes = segments.retained_bytes(cursor);
+        let file_bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        drop(segments);
+        let pool = self.pool();
         let segment_bytes = self.limits.segment_bytes;
-        let segments_ready = supply.ready_len() as u64;
-        let wanted = supply.wanted() as u64;
+        let segments_ready = pool.ready_len() as u64;
+        let wanted = pool.wanted() as u64;
         // Not nothing before the last one is ready.
         let zeroing_backlog_bytes = (wanted * segment_bytes)
-            .saturating_sub(supply.zeroed_bytes)
+            .saturating_sub(pool.zeroed_bytes)
             .max(wanted);
-        let full_detail = supply.no_room.clone();
-        drop(supply);
-        let syncs = self.figures.syncs.load(Relaxed);
-        let total_ns = self.figures.sync_total_ns.load(Relaxed);
+        let full_detail = pool.no_room.clone();
+        drop(pool);
+        let syncs = self.sync_metrics.syncs.load(Relaxed);
+        let total_ns = self.sync_metrics.sync_total_ns.load(Relaxed);
         Status {
             appended_seq,
             written_seq: self.written(),
@@ -555,17 +557,17 @@ impl Core {
             used_bytes,
             max_bytes: self.limits.max_bytes,
             retained_bytes,
-            disk_bytes: shelf_bytes + segments_ready * segment_bytes,
+            disk_bytes: file_bytes + segments_ready * segment_bytes,
             pending_bytes,
             oldest_age,
             syncs,
-            synced_records: self.figures.synced_records.load(Relaxed),
-            sync_last: Duration::from_nanos(self.figures.sync_last_ns.load(Relaxed)),
+            synced_records: self.sync_metrics.synced_records.load(Relaxed),
+            sync_last: Duration::from_nanos(self.sync_metrics.sync_last_ns.load(Relaxed)),
             sync_mean: Duration::from_nanos(total_ns.checked_div(syncs).unwrap_or(0)),
-            sync_max: Duration::from_nanos(self.figures.sync_max_ns.load(Relaxed)),
+            sync_max: Duration::from_nanos(self.sync_metrics.sync_max_ns.load(Relaxed)),
             segments_ready,
             zeroing_backlog_bytes,
-            segment_waits: self.figures.segment_waits.load(Relaxed),
+            segment_waits: self.sync_metrics.segment_waits.load(Relaxed),
             full: self.full(),
             full_detail,
             poisoned: self.poisoned().map(str::to_owned),

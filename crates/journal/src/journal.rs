@@ -3,7 +3,7 @@
 use crate::core::{Core, Limits};
 use crate::disk::real::RealDisk;
 use crate::disk::{Disk, Held};
-use crate::keeper::Keeper;
+use crate::maintenance::Maintenance;
 use crate::reader::Reader;
 use crate::recovery::{self, Opened};
 use crate::writer::Writer;
@@ -269,7 +269,7 @@ fn start(disk: Arc<dyn Disk>, limits: &Limits) -> Result<(Journal, Recovery), Op
         base,
         recovery,
     } = recovery::recover(&*disk, limits)?;
-    let cursor_file = start.supply.cursor_file.take();
+    let cursor_file = start.pool.cursor_file.take();
     let core = Arc::new(Core::new(disk, *limits, start));
     let spawn_error = |source| OpenError::Io {
         what: "start the threads of",
@@ -279,20 +279,20 @@ fn start(disk: Arc<dyn Disk>, limits: &Limits) -> Result<(Journal, Recovery), Op
     let writer = Writer::new(core.clone(), active, base);
     let writer = spawn("journal-writer", core.clone(), move |core| {
         run_guarded(core, "writer", || writer.run());
-        // Whatever happened: the keeper goes after the writer.
-        core.supply().writer_ended = true;
-        core.supply_changed.notify_all();
+        // Whatever happened: the maintenance goes after the writer.
+        core.pool().writer_ended = true;
+        core.pool_changed.notify_all();
     })
     .map_err(spawn_error)?;
-    let keeper_core = core.clone();
-    let keeper = spawn("journal-keeper", core.clone(), move |core| {
+    let maintenance_core = core.clone();
+    let maintenance = spawn("journal-maint", core.clone(), move |core| {
         if let Some(cursor_file) = cursor_file {
-            let keeper = Keeper::new(keeper_core, cursor_file);
-            run_guarded(core, "keeper", || keeper.run());
+            let maintenance = Maintenance::new(maintenance_core, cursor_file);
+            run_guarded(core, "maintenance", || maintenance.run());
         }
     });
-    let keeper = match keeper {
-        Ok(keeper) => keeper,
+    let maintenance = match maintenance {
+        Ok(maintenance) => maintenance,
         Err(error) => {
             core.stop_taking();
             let _ = writer.join();
@@ -301,7 +301,7 @@ fn start(disk: Arc<dyn Disk>, limits: &Limits) -> Result<(Journal, Recovery), Op
     };
     let handle = Handle {
         core,
-        threads: Mutex::new(Some([writer, keeper])),
+        threads: Mutex::new(Some([writer, maintenance])),
     };
     let journal = Journal {
         handle: Arc::new(handle),

@@ -42,7 +42,7 @@ pub(crate) fn segment_name(index: u64) -> String {
 }
 
 /// The number in a segment's name.
-pub(crate) fn segment_index(name: &str) -> Option<u64> {
+pub(crate) fn parse_segment_name(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("segment-")?.strip_suffix(".log")?;
     if digits.len() != 16 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -388,8 +388,8 @@ mod tests {
     #[test]
     fn segment_names_sort_as_their_numbers_do() {
         assert!(segment_name(9) < segment_name(10));
-        assert_eq!(segment_index(&segment_name(42)), Some(42));
-        assert_eq!(segment_index("segment-42.log"), None);
-        assert_eq!(segment_index("segment-0000000000000007.log.new"), None);
+        assert_eq!(parse_segment_name(&segment_name(42)), Some(42));
+        assert_eq!(parse_segment_name("segment-42.log"), None);
+        assert_eq!(parse_segment_name("segment-0000000000000007.log.new"), None);
     }
 }

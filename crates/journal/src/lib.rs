@@ -30,37 +30,42 @@
 //! [`Options::pending_bytes_max`] twice (one group fills while the other is written).
 //!
 //! # Threads
-//! `journal-writer` writes and syncs. `journal-keeper` makes segments ahead in small slices,
+//! `journal-writer` writes and syncs. `journal-maint` makes segments ahead in small slices,
 //! recycles or removes forgotten ones, and keeps the cursor.
 //!
 //! A power cut is taken to tear writes at sectors of 512 bytes. On file systems that write into new
 //! places (btrfs, ZFS, or thin volumes) a full disk may also show at a write; that ends the journal
 //! like any other write error, and nothing that was acknowledged is lost.
 
+mod block_reader;
 mod core;
 mod cursor;
 mod disk;
 mod error;
+mod inspection;
 mod journal;
-mod keeper;
 mod layout;
+mod maintenance;
 mod metrics;
 mod options;
 mod reader;
 mod recovery;
 mod salvage;
 mod scan;
-mod shelf;
+mod segment_index;
+mod segment_pool;
 mod status;
-mod supply;
-mod survey;
-mod window;
 mod writer;
 
 #[doc(hidden)]
 pub use self::metrics::METRICS;
 pub use disk::{Disk, DiskFile, Held, sim};
 pub use error::{AppendError, Damage, FullReason, JournalError, OpenError, ReadError};
+#[doc(hidden)]
+pub use inspection::inspect_on;
+pub use inspection::{
+    DamagedPlace, Inspection, RecordPlace, SegmentInspection, inspect, record_places,
+};
 pub use journal::Journal;
 pub use options::Options;
 pub use reader::Reader;
@@ -68,6 +73,3 @@ pub use reader::Reader;
 pub use salvage::salvage_on;
 pub use salvage::{LostRecord, SalvageError, salvage};
 pub use status::{Cut, Recovery, Status};
-#[doc(hidden)]
-pub use survey::inspect_on;
-pub use survey::{DamagedPlace, RecordPlace, SegmentSurvey, Survey, inspect, record_places};

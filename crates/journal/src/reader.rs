@@ -1,12 +1,12 @@
 //! Reading from a cursor: durable records only, in order, each one checked.
 
+use crate::block_reader::BlockReader;
 use crate::core::Core;
 use crate::disk::DiskFile;
 use crate::error::{DAMAGE_CURE, Damage, ReadError};
+use crate::inspection::Image;
 use crate::layout::{DATA_OFFSET, segment_name};
-use crate::shelf::Segment;
-use crate::survey::Image;
-use crate::window::Window;
+use crate::segment_index::Segment;
 use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub struct Reader {
     core: Arc<Core>,
     next_seq: u64,
     place: Option<Place>,
-    window: Window,
+    window: BlockReader,
 }
 
 /// Where the next record is. Holding the segment keeps its file from another life.
@@ -40,7 +40,7 @@ impl Reader {
             core,
             next_seq,
             place: None,
-            window: Window::new(BLOCK_BYTES),
+            window: BlockReader::new(BLOCK_BYTES),
         }
     }
 
@@ -134,7 +134,7 @@ impl Reader {
         let first = self.next_seq;
         self.place = None;
         self.window.clear();
-        let segment = self.core.shelf().find(first);
+        let segment = self.core.segments().find(first);
         self.next_seq = match segment.filter(|segment| segment.first_seq() != 0) {
             Some(segment) => {
                 let behind = self.whole_record(&segment, first + 1..segment.last_seq() + 1);
@@ -171,10 +171,10 @@ impl Reader {
     fn find_place(&mut self) -> Result<Option<Place>, ReadError> {
         self.window.clear();
         loop {
-            let shelf = self.core.shelf();
-            let oldest_seq = shelf.oldest_seq();
-            let segment = shelf.find(self.next_seq);
-            drop(shelf);
+            let segments = self.core.segments();
+            let oldest_seq = segments.oldest_seq();
+            let segment = segments.find(self.next_seq);
+            drop(segments);
             if oldest_seq.is_none_or(|oldest| oldest > self.next_seq) {
                 return Err(ReadError::Forgotten {
                     wanted: self.next_seq,
@@ -196,10 +196,10 @@ impl Reader {
                         seq,
                     }));
                 }
-                // Removed between the look at the shelf and now: look again.
+                // Removed between the look at the segments and now: look again.
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound
-                        && self.core.shelf().oldest_seq() > oldest_seq => {}
+                        && self.core.segments().oldest_seq() > oldest_seq => {}
                 Err(source) => {
                     return Err(ReadError::Io {
                         path: path_of(&self.core, &segment),

@@ -22,8 +22,8 @@ use crate::disk::{Disk, DiskFile, read_fully};
 use crate::error::{DAMAGE_CURE, Damage, OpenError};
 use crate::layout::{self, BLOCK, DATA_OFFSET, FORMAT, Header, NoHeader, SEAL_OFFSET, Seal};
 use crate::scan::{self, Scan};
-use crate::shelf::{Found, Segment, Shelf};
-use crate::supply::{Ready, Supply, TEMPORARY_ENDING};
+use crate::segment_index::{Found, Segment, SegmentIndex};
+use crate::segment_pool::{ReadySegment, SegmentPool, TEMPORARY_SUFFIX};
 use crate::writer::Active;
 use crate::{Cut, Recovery};
 use std::collections::VecDeque;
@@ -110,9 +110,9 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
     let continues = examiner.settle(&mut known, active_file.as_ref(), durable == last_seq)?;
     let next_index = known.back().map_or(1, |known| known.index + 1);
     let (ready, next_index) = examiner.keep_prepared(empties, next_index)?;
-    let (shelf, base, active) = shelve(&known, continues.then_some(active_file).flatten());
-    let mut shelf = shelf;
-    shelf.forget_times(cursor);
+    let (segments, base, active) = build_index(&known, continues.then_some(active_file).flatten());
+    let mut segments = segments;
+    segments.forget_times(cursor);
     let recovery = Recovery {
         oldest_seq: oldest_seq.unwrap_or(durable + 1),
         cursor,
@@ -128,8 +128,8 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
             cursor,
             tail: end,
             left,
-            shelf,
-            supply: Supply::new(ready, next_index, cursor_file),
+            segments,
+            pool: SegmentPool::new(ready, next_index, cursor_file),
         },
         active,
         base,
@@ -141,7 +141,7 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
 fn tidy(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
     let names = disk.list().map_err(|e| io_at(disk, "list", "", e))?;
     for name in &names {
-        if name.ends_with(TEMPORARY_ENDING) {
+        if name.ends_with(TEMPORARY_SUFFIX) {
             disk.remove(name)
                 .map_err(|e| io_at(disk, "remove", name, e))?;
         }
@@ -150,7 +150,7 @@ fn tidy(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
     disk.sync_dir().map_err(|e| io_at(disk, "sync", "", e))?;
     let mut indexes: Vec<u64> = names
         .iter()
-        .filter_map(|n| layout::segment_index(n))
+        .filter_map(|n| layout::parse_segment_name(n))
         .collect();
     indexes.sort_unstable();
     Ok(indexes)
@@ -456,7 +456,7 @@ impl Examiner<'_> {
         &self,
         empties: Vec<SegmentFile>,
         next_index: u64,
-    ) -> Result<(VecDeque<Ready>, u64), OpenError> {
+    ) -> Result<(VecDeque<ReadySegment>, u64), OpenError> {
         if !empties.iter().all(|e| self.is_as_made_now(&e.header)) {
             let mut indexes: Vec<u64> = empties.iter().map(|empty| empty.index).collect();
             indexes.reverse();
@@ -464,7 +464,7 @@ impl Examiner<'_> {
             return Ok((VecDeque::new(), next_index));
         }
         let next_index = empties.last().map_or(next_index, |empty| empty.index + 1);
-        let ready = empties.into_iter().map(|empty| Ready {
+        let ready = empties.into_iter().map(|empty| ReadySegment {
             index: empty.index,
             salt: empty.header.salt,
             bytes: empty.header.bytes,
@@ -509,30 +509,30 @@ impl Known {
     }
 }
 
-/// Puts all on the shelf; the youngest becomes the active one if its file is given.
-fn shelve(
+/// Puts all on the segments; the youngest becomes the active one if its file is given.
+fn build_index(
     known: &VecDeque<Known>,
     active_file: Option<Arc<dyn DiskFile>>,
-) -> (Shelf, u64, Option<Active>) {
-    let mut shelf = Shelf::default();
+) -> (SegmentIndex, u64, Option<Active>) {
+    let mut segments = SegmentIndex::default();
     let mut base = 0;
     for one in known {
-        shelf.push(Arc::new(one.segment(base)));
+        segments.push(Arc::new(one.segment(base)));
         for (seq, at_s) in &one.found.times {
-            shelf.note_time(*seq, *at_s);
+            segments.note_time(*seq, *at_s);
         }
         // What is left behind its records is not kept for delivery: by settings of today the file may be
         // longer than all that may be kept.
         base += one.found.end;
     }
-    let active = shelf.last().zip(known.back()).zip(active_file);
+    let active = segments.last().zip(known.back()).zip(active_file);
     let active = active.map(|((segment, known), file)| Active {
         segment: segment.clone(),
         file,
         offset: segment.end(),
         first_at_s: known.first_at_s(),
     });
-    (shelf, base, active)
+    (segments, base, active)
 }
 
 fn io_at(disk: &dyn Disk, what: &'static str, name: &str, source: io::Error) -> OpenError {

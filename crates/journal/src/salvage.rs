@@ -7,11 +7,11 @@
 
 use crate::disk::{Disk, write_whole};
 use crate::error::OpenError;
+use crate::inspection::{DamagedPlace, Image, Inspection, SegmentInspection, open_dir, survey};
 use crate::journal::lock;
 use crate::layout::{self, BLOCK, DATA_OFFSET, Header, RECORD_HEADER, SEAL_OFFSET, Seal};
-use crate::shelf::now_s;
-use crate::supply::TEMPORARY_ENDING;
-use crate::survey::{DamagedPlace, Image, SegmentSurvey, Survey, open_dir, survey};
+use crate::segment_index::now_s;
+use crate::segment_pool::TEMPORARY_SUFFIX;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,7 @@ pub enum SalvageError {
 pub fn salvage(
     dir: &Path,
     replacement: impl FnMut(&LostRecord<'_>) -> Vec<u8>,
-) -> Result<Survey, SalvageError> {
+) -> Result<Inspection, SalvageError> {
     salvage_on(&open_dir(dir)?, replacement)
 }
 
@@ -75,7 +75,7 @@ pub fn salvage(
 pub fn salvage_on(
     disk: &impl Disk,
     mut replacement: impl FnMut(&LostRecord<'_>) -> Vec<u8>,
-) -> Result<Survey, SalvageError> {
+) -> Result<Inspection, SalvageError> {
     lock(disk)?;
     let done = repair(disk, &mut replacement);
     disk.unlock();
@@ -85,7 +85,7 @@ pub fn salvage_on(
 fn repair(
     disk: &dyn Disk,
     replacement: &mut dyn FnMut(&LostRecord<'_>) -> Vec<u8>,
-) -> Result<Survey, SalvageError> {
+) -> Result<Inspection, SalvageError> {
     let found = survey(disk)?;
     if let Some(damage) = found.hopeless.first() {
         return Err(SalvageError::Hopeless(damage.clone()));
@@ -109,7 +109,7 @@ fn repair(
 
 fn write_anew(
     disk: &dyn Disk,
-    segment: &SegmentSurvey,
+    segment: &SegmentInspection,
     replacement: &mut dyn FnMut(&LostRecord<'_>) -> Vec<u8>,
 ) -> io::Result<()> {
     let image = match Image::load(disk, segment.index) {
@@ -207,7 +207,12 @@ impl Draft {
         }
     }
 
-    fn keep(mut self, disk: &dyn Disk, segment: &SegmentSurvey, image: &Image) -> io::Result<()> {
+    fn keep(
+        mut self,
+        disk: &dyn Disk,
+        segment: &SegmentInspection,
+        image: &Image,
+    ) -> io::Result<()> {
         let end = self.out.len() as u64;
         // A segment of other length than usual is read like any other, and never used again.
         let bytes = (image.bytes.len() as u64).max(end).next_multiple_of(4096);
@@ -230,7 +235,7 @@ impl Draft {
         let at = SEAL_OFFSET as usize;
         self.out[at..at + BLOCK].copy_from_slice(&seal.encode(self.salt));
         let name = layout::segment_name(segment.index);
-        let temporary = format!("{name}{TEMPORARY_ENDING}");
+        let temporary = format!("{name}{TEMPORARY_SUFFIX}");
         let file = disk.create(&temporary)?;
         file.allocate(bytes)?;
         for (piece, chunk) in self.out.chunks(WRITE_BYTES).enumerate() {

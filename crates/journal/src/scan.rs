@@ -1,10 +1,10 @@
 //! Reading a whole segment without believing anything: its records from the start, and what lies
 //! behind the last whole one.
 
+use crate::block_reader::BlockReader;
 use crate::disk::{DiskFile, read_fully, write_whole};
 use crate::layout::{DATA_OFFSET, Header, RECORD_HEADER, RecordHeader};
-use crate::shelf::{Found, MARKS};
-use crate::window::Window;
+use crate::segment_index::{Found, MARKS};
 use std::io;
 
 const BLOCK_BYTES: usize = 1 << 20;
@@ -14,7 +14,7 @@ const ZEROS: usize = 64 << 10;
 pub(crate) struct Scan<'a> {
     header: &'a Header,
     file: &'a dyn DiskFile,
-    window: Window,
+    window: BlockReader,
     last_write: u64,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Scan<'a> {
         Self {
             header,
             file,
-            window: Window::new(BLOCK_BYTES),
+            window: BlockReader::new(BLOCK_BYTES),
             last_write: DATA_OFFSET,
         }
     }

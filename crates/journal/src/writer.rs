@@ -8,8 +8,8 @@
 use crate::core::{Core, Group};
 use crate::disk::write_whole;
 use crate::layout::{self, DATA_OFFSET, RecordHeader, SEAL_OFFSET, Seal};
-use crate::shelf::{Segment, now_s};
-use crate::supply::Ready;
+use crate::segment_index::{Segment, now_s};
+use crate::segment_pool::ReadySegment;
 use std::io;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -82,7 +82,7 @@ impl Writer {
                 return Err(self.fail("sync", &active.segment, &error));
             }
             let records = piece.last_seq - piece.first_seq + 1;
-            self.core.figures.note_sync(began.elapsed(), records);
+            self.core.sync_metrics.note_sync(began.elapsed(), records);
             active.extend(&piece);
             done += piece.length;
             self.publish(&piece, &mut group.waiters);
@@ -92,7 +92,7 @@ impl Writer {
     }
 
     fn publish(&self, piece: &Piece, waiters: &mut Vec<(u64, Waker)>) {
-        self.core.shelf().note_time(piece.first_seq, piece.at_s);
+        self.core.segments().note_time(piece.first_seq, piece.at_s);
         self.core.set_durable(piece.last_seq);
         let due = waiters.partition_point(|(seq, _)| *seq <= piece.last_seq);
         waiters.drain(..due).for_each(|(_, waker)| waker.wake());
@@ -113,7 +113,7 @@ impl Writer {
         let ready = self.take_ready()?;
         let segment = Segment::new(ready.index, ready.salt, ready.bytes, self.base);
         let segment = Arc::new(segment);
-        self.core.shelf().push(segment.clone());
+        self.core.segments().push(segment.clone());
         Ok(Active {
             segment,
             file: ready.file,
@@ -122,36 +122,36 @@ impl Writer {
         })
     }
 
-    fn take_ready(&self) -> Result<Ready, Stopped> {
-        let mut supply = self.core.supply();
+    fn take_ready(&self) -> Result<ReadySegment, Stopped> {
+        let mut pool = self.core.pool();
         let mut has_waited = false;
         loop {
             if self.core.poisoned().is_some() {
                 return Err(Stopped);
             }
-            if let Some(ready) = supply.pop() {
-                supply.writer_waits = false;
-                drop(supply);
-                self.core.supply_changed.notify_all();
+            if let Some(ready) = pool.pop() {
+                pool.writer_waits = false;
+                drop(pool);
+                self.core.pool_changed.notify_all();
                 return Ok(ready);
             }
-            if let (true, Some(words)) = (supply.is_closing, &supply.no_room) {
+            if let (true, Some(words)) = (pool.is_closing, &pool.no_room) {
                 let words = format!("closed while records waited for room on disk: {words}");
-                drop(supply);
+                drop(pool);
                 self.core.poison(words);
                 return Err(Stopped);
             }
             if !has_waited {
                 has_waited = true;
-                self.core.figures.segment_waits.fetch_add(1, Relaxed);
-                supply.want_more();
+                self.core.sync_metrics.segment_waits.fetch_add(1, Relaxed);
+                pool.want_more();
             }
-            supply.writer_waits = true;
-            self.core.supply_changed.notify_all();
-            supply = self
+            pool.writer_waits = true;
+            self.core.pool_changed.notify_all();
+            pool = self
                 .core
-                .supply_changed
-                .wait(supply)
+                .pool_changed
+                .wait(pool)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }

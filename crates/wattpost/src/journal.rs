@@ -7,7 +7,7 @@ use crate::SettingsArgs;
 use crate::data_dir::DataDir;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use journal::{DamagedPlace, LostRecord, OpenError, SalvageError, Survey};
+use journal::{DamagedPlace, Inspection, LostRecord, OpenError, SalvageError};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -160,7 +160,7 @@ fn directory(settings: &SettingsArgs) -> Result<PathBuf> {
     }
 }
 
-fn examine(dir: &std::path::Path) -> Result<Survey> {
+fn examine(dir: &std::path::Path) -> Result<Inspection> {
     journal::inspect(dir).map_err(explained)
 }
 
@@ -247,7 +247,7 @@ struct PlaceReport {
 }
 
 impl Report {
-    fn of(directory: PathBuf, survey: &Survey) -> Self {
+    fn of(directory: PathBuf, survey: &Inspection) -> Self {
         let segments = survey.segments.iter().map(|segment| SegmentReport {
             file: segment.file.clone(),
             first_seq: segment.first_seq,

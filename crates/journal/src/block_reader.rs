@@ -5,14 +5,14 @@ use crate::layout::{RECORD_HEADER, RecordHeader};
 use std::io;
 
 /// A piece of a file in memory.
-pub(crate) struct Window {
+pub(crate) struct BlockReader {
     block: Vec<u8>,
     start: u64,
     length: usize,
     block_bytes: usize,
 }
 
-impl Window {
+impl BlockReader {
     /// Reads `block_bytes` at a time, or more for a longer record.
     pub(crate) const fn new(block_bytes: usize) -> Self {
         Self {

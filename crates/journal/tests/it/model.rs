@@ -1,15 +1,7 @@
 //! Random schedules of taking, waiting, forgetting, closing, killing and power cuts, against the
 //! simplest model there is: a list.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at the first surprise"
-)]
-
-mod common;
-
-use common::{record, small, try_read_after, try_read_all};
+use crate::common::{self, record, small, try_read_after, try_read_all};
 use journal::sim::{SimDisk, Tear};
 use journal::{Journal, OpenError, Options, ReadError};
 use proptest::prelude::*;

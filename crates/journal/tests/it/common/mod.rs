@@ -1,7 +1,5 @@
 //! What the journal's tests share: small journals, records that can be recognised, and patience.
 
-#![allow(dead_code, reason = "each test file uses what it needs")]
-
 use journal::sim::SimDisk;
 use journal::{Journal, Options, ReadError, Recovery};
 use std::time::{Duration, Instant};

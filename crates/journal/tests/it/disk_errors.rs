@@ -1,14 +1,6 @@
 //! Disks that refuse: errors end the journal at once and for good; lack of room passes.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at the first surprise"
-)]
-
-mod common;
-
-use common::{eventually, open, read_after, record, small};
+use crate::common::{eventually, open, read_after, record, small};
 use journal::sim::{Fault, SimDisk, Tear};
 use journal::{AppendError, FullReason, Journal, JournalError, Options};
 use std::sync::Arc;

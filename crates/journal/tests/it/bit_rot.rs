@@ -1,15 +1,7 @@
 //! Bytes that rot in what waits: every place that can be damaged is found and named, everything else is
 //! read afterwards under its number, and salvage may die at any step.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at the first surprise"
-)]
-
-mod common;
-
-use common::{eventually, open, read_after, record, small};
+use crate::common::{eventually, open, read_after, record, small};
 use journal::sim::{Fault, SimDisk, Tear};
 use journal::{Journal, LostRecord, ReadError, inspect_on, salvage_on};
 use std::collections::BTreeMap;

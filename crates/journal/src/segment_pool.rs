@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 /// Ending of files that do not count yet.
-pub(crate) const TEMPORARY_ENDING: &str = ".tmp";
+pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 const TEMPORARY: &str = "segment.tmp";
 /// Zeros are written and synced in slices of this size.
 pub(crate) const SLICE_BYTES: usize = 1 << 20;
@@ -18,7 +18,7 @@ pub(crate) const SLICE_BYTES: usize = 1 << 20;
 const TARGET_MAX: usize = 4;
 
 /// A prepared segment.
-pub(crate) struct Ready {
+pub(crate) struct ReadySegment {
     pub(crate) index: u64,
     pub(crate) salt: u64,
     pub(crate) bytes: u64,
@@ -26,8 +26,8 @@ pub(crate) struct Ready {
 }
 
 /// What writer and keeper tell each other.
-pub(crate) struct Supply {
-    ready: VecDeque<Ready>,
+pub(crate) struct SegmentPool {
+    ready: VecDeque<ReadySegment>,
     pub(crate) next_index: u64,
     /// How many to have ready: one more each time the writer had to wait.
     target: usize,
@@ -46,9 +46,9 @@ pub(crate) struct Supply {
     pub(crate) cursor_file: Option<CursorFile>,
 }
 
-impl Supply {
+impl SegmentPool {
     pub(crate) const fn new(
-        ready: VecDeque<Ready>,
+        ready: VecDeque<ReadySegment>,
         next_index: u64,
         cursor_file: CursorFile,
     ) -> Self {
@@ -70,13 +70,13 @@ impl Supply {
         self.ready.len()
     }
 
-    pub(crate) fn push(&mut self, ready: Ready) {
+    pub(crate) fn push(&mut self, ready: ReadySegment) {
         self.no_room = None;
         self.zeroed_bytes = 0;
         self.ready.push_back(ready);
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Ready> {
+    pub(crate) fn pop(&mut self) -> Option<ReadySegment> {
         self.ready.pop_front()
     }
 
@@ -101,7 +101,7 @@ pub(crate) fn make(
     disk: &dyn Disk,
     header: Header,
     mut pause: impl FnMut(u64) -> bool,
-) -> io::Result<Option<Ready>> {
+) -> io::Result<Option<ReadySegment>> {
     let file = disk.create(TEMPORARY)?;
     let result = zero(&*file, header.bytes, &mut pause);
     if !matches!(result, Ok(true)) {
@@ -137,7 +137,7 @@ pub(crate) fn recycle(
     name: &str,
     file: Arc<dyn DiskFile>,
     header: Header,
-) -> io::Result<Ready> {
+) -> io::Result<ReadySegment> {
     disk.rename(name, TEMPORARY)?;
     // Before its content changes the old name must be gone for certain, or the next start would
     // find a stranger under it.
@@ -148,12 +148,12 @@ pub(crate) fn recycle(
     finish(disk, file, header)
 }
 
-fn finish(disk: &dyn Disk, file: Arc<dyn DiskFile>, header: Header) -> io::Result<Ready> {
+fn finish(disk: &dyn Disk, file: Arc<dyn DiskFile>, header: Header) -> io::Result<ReadySegment> {
     write_whole(&*file, &header.encode(), 0)?;
     file.sync()?;
     disk.rename(TEMPORARY, &layout::segment_name(header.index))?;
     disk.sync_dir()?;
-    Ok(Ready {
+    Ok(ReadySegment {
         index: header.index,
         salt: header.salt,
         bytes: header.bytes,

@@ -1,15 +1,7 @@
 //! The power is cut at every step of the disk, and every part of what was not synced is lost or
 //! kept: what was reported durable is there, in order, and nothing is invented.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at the first surprise"
-)]
-
-mod common;
-
-use common::{eventually, open, read_after, read_all, record};
+use crate::common::{self, eventually, open, read_after, read_all, record};
 use journal::Journal;
 use journal::sim::{SimDisk, Tear};
 

@@ -122,7 +122,7 @@ impl Segment {
 
 /// All segments with records, and the times needed to tell ages.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf {
+pub(crate) struct SegmentIndex {
     segments: VecDeque<Arc<Segment>>,
     /// (seq, seconds since 1970) of the first record of each second, thinned when there are many.
     times: VecDeque<(u64, u32)>,
@@ -130,12 +130,12 @@ pub(crate) struct Shelf {
 
 const TIMES_MAX: usize = 4096;
 
-impl Shelf {
+impl SegmentIndex {
     pub(crate) fn push(&mut self, segment: Arc<Segment>) {
         self.segments.push_back(segment);
     }
 
-    pub(crate) fn segments(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
         self.segments.iter()
     }
 
@@ -204,7 +204,7 @@ impl Shelf {
         (behind >= retain_bytes).then(|| oldest.clone())
     }
 
-    /// Takes the oldest segment off the shelf, if it is still the one with this index.
+    /// Takes the oldest segment off the index, if it is still the one with this index.
     pub(crate) fn take_oldest(&mut self, index: u64) -> Option<Arc<Segment>> {
         if self.segments.front()?.index != index {
             return None;
@@ -255,58 +255,58 @@ pub(crate) fn now_s() -> u32 {
 mod tests {
     use super::*;
 
-    fn shelf() -> Shelf {
-        let mut shelf = Shelf::default();
-        for index in 0..3 {
-            let segment = Segment::new(index, 1, 100_000, index * 100_000);
-            shelf.push(Arc::new(segment));
+    fn index() -> SegmentIndex {
+        let mut index = SegmentIndex::default();
+        for number in 0..3 {
+            let segment = Segment::new(number, 1, 100_000, number * 100_000);
+            index.push(Arc::new(segment));
         }
-        shelf.segments[0].extend(1, 10, DATA_OFFSET, 90_000);
-        shelf.segments[1].extend(11, 15, DATA_OFFSET, 50_000);
-        shelf.segments[1].extend(16, 20, 50_000, 90_000);
-        shelf
+        index.segments[0].extend(1, 10, DATA_OFFSET, 90_000);
+        index.segments[1].extend(11, 15, DATA_OFFSET, 50_000);
+        index.segments[1].extend(16, 20, 50_000, 90_000);
+        index
     }
 
     #[test]
     fn finds_the_segment_of_a_record() {
-        let shelf = shelf();
-        assert_eq!(shelf.find(1).unwrap().index, 0);
-        assert_eq!(shelf.find(10).unwrap().index, 0);
-        assert_eq!(shelf.find(11).unwrap().index, 1);
-        assert_eq!(shelf.find(21).unwrap().index, 2);
-        assert_eq!(shelf.oldest_seq(), Some(1));
+        let index = index();
+        assert_eq!(index.find(1).unwrap().index, 0);
+        assert_eq!(index.find(10).unwrap().index, 0);
+        assert_eq!(index.find(11).unwrap().index, 1);
+        assert_eq!(index.find(21).unwrap().index, 2);
+        assert_eq!(index.oldest_seq(), Some(1));
     }
 
     #[test]
     fn the_floor_moves_with_the_cursor_and_never_beyond_it() {
-        let shelf = shelf();
-        assert_eq!(shelf.floor(0), 0);
-        assert_eq!(shelf.floor(9), 0);
-        assert_eq!(shelf.floor(10), 100_000);
-        assert_eq!(shelf.floor(15), 150_000);
-        assert_eq!(shelf.floor(19), 150_000);
-        assert_eq!(shelf.floor(20), 190_000);
+        let index = index();
+        assert_eq!(index.floor(0), 0);
+        assert_eq!(index.floor(9), 0);
+        assert_eq!(index.floor(10), 100_000);
+        assert_eq!(index.floor(15), 150_000);
+        assert_eq!(index.floor(19), 150_000);
+        assert_eq!(index.floor(20), 190_000);
     }
 
     #[test]
     fn the_segment_with_the_youngest_record_never_leaves() {
-        let mut shelf = shelf();
-        assert!(shelf.surplus(9, 0).is_none());
-        assert!(shelf.surplus(20, 100_000).is_none());
-        let oldest = shelf.surplus(20, 0).unwrap();
+        let mut index = index();
+        assert!(index.surplus(9, 0).is_none());
+        assert!(index.surplus(20, 100_000).is_none());
+        let oldest = index.surplus(20, 0).unwrap();
         assert_eq!(oldest.index, 0);
-        assert!(shelf.take_oldest(0).is_some());
-        assert!(shelf.surplus(20, 0).is_none());
+        assert!(index.take_oldest(0).is_some());
+        assert!(index.surplus(20, 0).is_none());
     }
 
     #[test]
     fn ages_are_those_of_the_first_record_that_is_not_forgotten() {
-        let mut shelf = Shelf::default();
+        let mut index = SegmentIndex::default();
         let now = now_s();
-        shelf.note_time(1, now - 100);
-        shelf.note_time(5, now - 50);
-        shelf.note_time(9, now - 10);
-        let age = |cursor| shelf.age(cursor).unwrap().as_secs();
+        index.note_time(1, now - 100);
+        index.note_time(5, now - 50);
+        index.note_time(9, now - 10);
+        let age = |cursor| index.age(cursor).unwrap().as_secs();
         assert!(age(0) >= 100 && age(3) >= 100);
         assert!((50..100).contains(&age(4)));
         assert!((10..50).contains(&age(8)));
@@ -314,13 +314,13 @@ mod tests {
 
     #[test]
     fn times_stay_few() {
-        let mut shelf = Shelf::default();
+        let mut index = SegmentIndex::default();
         for second in 0..100_000 {
-            shelf.note_time(u64::from(second) + 1, second);
+            index.note_time(u64::from(second) + 1, second);
         }
-        assert!(shelf.times.len() <= TIMES_MAX);
-        assert_eq!(shelf.times[0], (1, 0));
-        shelf.forget_times(99_999);
-        assert!(shelf.times.len() <= 2);
+        assert!(index.times.len() <= TIMES_MAX);
+        assert_eq!(index.times[0], (1, 0));
+        index.forget_times(99_999);
+        assert!(index.times.len() <= 2);
     }
 }

@@ -1,14 +1,6 @@
 //! Reading: durable records only, in order, while others write and forget.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at the first surprise"
-)]
-
-mod common;
-
-use common::{eventually, open, read_after, read_all, record, small};
+use crate::common::{eventually, open, read_after, read_all, record, small};
 use journal::sim::SimDisk;
 use journal::{Journal, JournalError, Options, ReadError};
 use std::sync::Arc;

@@ -26,11 +26,11 @@ const FILE_BYTES_MAX: u64 = 2 << 30;
 
 /// What a journal holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Survey {
+pub struct Inspection {
     /// Records up to here are forgotten: they were delivered. 0 when the cursor cannot be read.
     pub cursor: u64,
     /// Its segments, oldest first; prepared ones, which hold no record yet, are left out.
-    pub segments: Vec<SegmentSurvey>,
+    pub segments: Vec<SegmentInspection>,
     /// Damage that `salvage` cannot repair, with what a person can do.
     pub hopeless: Vec<Damage>,
     /// Prepared segments that hold no record and are not as they were made; `salvage` removes them.
@@ -41,7 +41,7 @@ pub struct Survey {
 
 /// One segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SegmentSurvey {
+pub struct SegmentInspection {
     /// Which file; it may be missing, then the damage says so.
     pub file: PathBuf,
     /// First number that it holds or held.
@@ -81,7 +81,7 @@ pub struct RecordPlace {
     pub length: u64,
 }
 
-impl SegmentSurvey {
+impl SegmentInspection {
     /// Whether what is wrong with it concerns records that were not delivered.
     #[must_use]
     pub fn is_rotten(&self, cursor: u64) -> bool {
@@ -89,7 +89,7 @@ impl SegmentSurvey {
     }
 }
 
-impl Survey {
+impl Inspection {
     /// Whether nothing is wrong with it that holds up the delivery or the start.
     #[must_use]
     pub fn is_sound(&self) -> bool {
@@ -132,7 +132,7 @@ impl Survey {
 /// # Errors
 /// [`OpenError::InUse`] when a process has it, [`OpenError::UnknownFormat`], and what the disk says when
 /// files cannot be listed or opened. Places whose bytes the disk has lost (EIO) are damage.
-pub fn inspect(dir: &Path) -> Result<Survey, OpenError> {
+pub fn inspect(dir: &Path) -> Result<Inspection, OpenError> {
     inspect_on(&open_dir(dir)?)
 }
 
@@ -141,7 +141,7 @@ pub fn inspect(dir: &Path) -> Result<Survey, OpenError> {
 /// # Errors
 /// As [`inspect`].
 #[doc(hidden)]
-pub fn inspect_on(disk: &impl Disk) -> Result<Survey, OpenError> {
+pub fn inspect_on(disk: &impl Disk) -> Result<Inspection, OpenError> {
     lock(disk)?;
     let survey = survey(disk);
     disk.unlock();
@@ -155,7 +155,7 @@ pub fn inspect_on(disk: &impl Disk) -> Result<Survey, OpenError> {
 pub fn record_places(segment: &Path) -> io::Result<Vec<RecordPlace>> {
     let bytes = std::fs::read(segment)?;
     let name = segment.file_name().and_then(|name| name.to_str());
-    let index = name.and_then(layout::segment_index);
+    let index = name.and_then(layout::parse_segment_name);
     let index = index.ok_or_else(|| io::Error::other("its name is not that of a segment"))?;
     let image = Image::of(index, bytes, Vec::new());
     let mut places = Vec::new();
@@ -542,7 +542,7 @@ impl Slot {
     }
 }
 
-pub(crate) fn survey(disk: &dyn Disk) -> Result<Survey, OpenError> {
+pub(crate) fn survey(disk: &dyn Disk) -> Result<Inspection, OpenError> {
     let io = |what, name: &str, source| OpenError::Io {
         what,
         path: disk.path(name),
@@ -551,7 +551,7 @@ pub(crate) fn survey(disk: &dyn Disk) -> Result<Survey, OpenError> {
     let names = disk.list().map_err(|e| io("list", "", e))?;
     let mut indexes: Vec<u64> = names
         .iter()
-        .filter_map(|name| layout::segment_index(name))
+        .filter_map(|name| layout::parse_segment_name(name))
         .collect();
     indexes.sort_unstable();
     let mut hopeless = Vec::new();
@@ -572,7 +572,7 @@ pub(crate) fn survey(disk: &dyn Disk) -> Result<Survey, OpenError> {
         let damage = slot.damage(disk);
         let lost = damage.iter().filter_map(|place| place.lost);
         let lost: u64 = lost.map(|(first, last)| last + 1 - first).sum();
-        SegmentSurvey {
+        SegmentInspection {
             file: disk.path(&layout::segment_name(slot.index)),
             first_seq: slot.first,
             last_seq: slot.last,
@@ -581,7 +581,7 @@ pub(crate) fn survey(disk: &dyn Disk) -> Result<Survey, OpenError> {
             index: slot.index,
         }
     });
-    Ok(Survey {
+    Ok(Inspection {
         cursor,
         segments: segments.collect(),
         hopeless,

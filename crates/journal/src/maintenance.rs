@@ -13,8 +13,8 @@ use crate::core::Core;
 use crate::cursor::CursorFile;
 use crate::disk::is_lack_of_room;
 use crate::layout::{self, Header};
-use crate::shelf::Segment;
-use crate::supply::{self, Ready, Supply};
+use crate::segment_index::Segment;
+use crate::segment_pool::{self, ReadySegment, SegmentPool};
 use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ const REST_MAX: Duration = Duration::from_secs(1);
 const SLICE_PAUSE: Duration = Duration::from_millis(3);
 
 /// The thread's own state.
-pub(crate) struct Keeper {
+pub(crate) struct Maintenance {
     core: Arc<Core>,
     cursor_file: CursorFile,
     cursor_due: Instant,
@@ -43,7 +43,7 @@ enum Job {
     KeepCursor,
 }
 
-impl Keeper {
+impl Maintenance {
     pub(crate) fn new(core: Arc<Core>, cursor_file: CursorFile) -> Self {
         let now = Instant::now();
         Self {
@@ -90,13 +90,13 @@ impl Keeper {
         let core = &self.core;
         loop {
             let surplus = core
-                .shelf()
+                .segments()
                 .surplus(core.cursor(), core.limits.retain_bytes);
-            let supply = core.supply();
+            let pool = core.pool();
             if core.poisoned().is_some() {
                 return None;
             }
-            if supply.writer_ended {
+            if pool.writer_ended {
                 return Some(Job::End);
             }
             if let Some(segment) = surplus {
@@ -104,37 +104,37 @@ impl Keeper {
             }
             let now = Instant::now();
             let mut until = now + REST_MAX;
-            if supply.wanted() > 0 {
-                if supply.no_room.is_none() || now >= self.room_due {
+            if pool.wanted() > 0 {
+                if pool.no_room.is_none() || now >= self.room_due {
                     return Some(Job::Make);
                 }
                 until = until.min(self.room_due);
             }
-            if supply.cursor_moved {
+            if pool.cursor_moved {
                 if now >= self.cursor_due {
                     return Some(Job::KeepCursor);
                 }
                 until = until.min(self.cursor_due);
             }
-            drop(self.wait(supply, until - now));
+            drop(self.wait(pool, until - now));
         }
     }
 
     fn wait<'a>(
         &'a self,
-        supply: MutexGuard<'a, Supply>,
+        pool: MutexGuard<'a, SegmentPool>,
         timeout: Duration,
-    ) -> MutexGuard<'a, Supply> {
+    ) -> MutexGuard<'a, SegmentPool> {
         self.core
-            .supply_changed
-            .wait_timeout(supply, timeout)
+            .pool_changed
+            .wait_timeout(pool, timeout)
             .unwrap_or_else(PoisonError::into_inner)
             .0
     }
 
     fn keep_cursor(&mut self) -> io::Result<()> {
         // Cleared first: what moves from here on is seen again.
-        self.core.supply().cursor_moved = false;
+        self.core.pool().cursor_moved = false;
         let cursor = self.core.cursor();
         if cursor > self.cursor_file.kept() {
             self.cursor_file.keep(cursor)?;
@@ -147,16 +147,21 @@ impl Keeper {
     fn retire(&mut self, index: u64) -> io::Result<()> {
         // A start must never miss records that, as far as it can know, were not yet forgotten.
         self.keep_cursor()?;
-        let Some(segment) = self.core.shelf().take_oldest(index) else {
+        let Some(segment) = self.core.segments().take_oldest(index) else {
             return Ok(());
         };
         let disk = &*self.core.disk;
         let name = layout::segment_name(index);
-        let is_useful = self.core.supply().has_use_for_one_more();
+        let is_useful = self.core.pool().has_use_for_one_more();
         if is_useful && self.can_live_again(&segment) {
             match disk.open(&name) {
                 Ok(file) => {
-                    self.add(supply::recycle(disk, &name, file, self.next_header())?);
+                    self.add(segment_pool::recycle(
+                        disk,
+                        &name,
+                        file,
+                        self.next_header(),
+                    )?);
                     return Ok(());
                 }
                 Err(error) if is_lack_of_room(&error) => {}
@@ -176,24 +181,24 @@ impl Keeper {
     fn next_header(&self) -> Header {
         Header {
             salt: self.core.disk.random(),
-            index: self.core.supply().next_index,
+            index: self.core.pool().next_index,
             bytes: self.core.limits.segment_bytes,
             write_bytes_max: self.core.limits.write_bytes_max as u64,
         }
     }
 
-    fn add(&self, ready: Ready) {
-        let mut supply = self.core.supply();
-        supply.next_index = ready.index + 1;
-        supply.push(ready);
-        drop(supply);
+    fn add(&self, ready: ReadySegment) {
+        let mut pool = self.core.pool();
+        pool.next_index = ready.index + 1;
+        pool.push(ready);
+        drop(pool);
         self.core.add_spare();
-        self.core.supply_changed.notify_all();
+        self.core.pool_changed.notify_all();
     }
 
     fn make(&mut self) -> io::Result<()> {
         let header = self.next_header();
-        let made = supply::make(&*self.core.disk, header, |zeroed| self.pause(zeroed));
+        let made = segment_pool::make(&*self.core.disk, header, |zeroed| self.pause(zeroed));
         match made {
             Ok(Some(ready)) => self.add(ready),
             Ok(None) => {}
@@ -205,24 +210,24 @@ impl Keeper {
 
     /// The disk is full: what is kept only for convenience gives way; else we say so and wait.
     fn do_without_room(&mut self, error: &io::Error) -> io::Result<()> {
-        self.core.supply().zeroed_bytes = 0;
-        let forgotten = self.core.shelf().surplus(self.core.cursor(), 0);
+        self.core.pool().zeroed_bytes = 0;
+        let forgotten = self.core.segments().surplus(self.core.cursor(), 0);
         if let Some(segment) = forgotten {
             let index = segment.index;
             drop(segment);
             return self.retire(index);
         }
         self.room_due = Instant::now() + ROOM_EVERY;
-        let mut supply = self.core.supply();
-        let is_news = supply.no_room.is_none();
-        supply.no_room = Some(error.to_string());
-        drop(supply);
+        let mut pool = self.core.pool();
+        let is_news = pool.no_room.is_none();
+        pool.no_room = Some(error.to_string());
+        drop(pool);
         if is_news {
             let dir = self.core.disk.path("");
             tracing::warn!(dir = %dir.display(), %error, "no room for another journal segment; trying again");
         }
         self.core.set_no_room();
-        self.core.supply_changed.notify_all();
+        self.core.pool_changed.notify_all();
         Ok(())
     }
 
@@ -230,16 +235,16 @@ impl Keeper {
     fn pause(&self, zeroed: u64) -> bool {
         let is_nearly_full = self
             .core
-            .shelf()
+            .segments()
             .last()
             .is_none_or(|active| active.end() > active.bytes / 2);
-        let mut supply = self.core.supply();
-        supply.zeroed_bytes = zeroed;
-        let is_urgent = supply.ready_len() == 0 && is_nearly_full;
-        if !supply.writer_waits && !supply.writer_ended && !is_urgent {
-            supply = self.wait(supply, SLICE_PAUSE);
+        let mut pool = self.core.pool();
+        pool.zeroed_bytes = zeroed;
+        let is_urgent = pool.ready_len() == 0 && is_nearly_full;
+        if !pool.writer_waits && !pool.writer_ended && !is_urgent {
+            pool = self.wait(pool, SLICE_PAUSE);
         }
-        !supply.writer_ended && self.core.poisoned().is_none()
+        !pool.writer_ended && self.core.poisoned().is_none()
     }
 
     fn fail(&self, what: &str, error: &io::Error) {

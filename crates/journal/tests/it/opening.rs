@@ -1,15 +1,7 @@
 //! Opening what others left: another process, another release, other settings, missing and damaged
 //! files.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at the first surprise"
-)]
-
-mod common;
-
-use common::{eventually, open, read_after, read_all, record, small};
+use crate::common::{eventually, open, read_after, read_all, record, small};
 use journal::sim::{SimDisk, Tear};
 use journal::{Journal, OpenError, Options, ReadError};
 use std::sync::{Arc, Mutex};

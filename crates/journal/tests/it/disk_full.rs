@@ -1,15 +1,7 @@
 //! Records that were taken for a segment which then cannot be made: they wait, the journal says so
 //! at once and takes no more, and nothing is durable that is not on the disk.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at the first surprise"
-)]
-
-mod common;
-
-use common::{eventually, open, read_after, record, small};
+use crate::common::{eventually, open, read_after, record, small};
 use journal::sim::{SimDisk, Tear};
 use journal::{AppendError, FullReason, Journal, Options};
 use std::sync::Arc;

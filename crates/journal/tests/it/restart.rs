@@ -2,15 +2,7 @@
 //! nobody. What was acknowledged is there or the start is refused; nothing is trusted that only the
 //! system's memory holds.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at the first surprise"
-)]
-
-mod common;
-
-use common::{eventually, open, read_after, read_all, record, small};
+use crate::common::{eventually, open, read_after, read_all, record, small};
 use journal::sim::{Fault, SimDisk, Tear};
 use journal::{Journal, Options};
 

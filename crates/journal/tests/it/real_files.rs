@@ -1,15 +1,7 @@
 //! The real disk: a process is killed while it writes, and everything that it had reported durable
 //! is there at the next start.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at the first surprise"
-)]
-
-mod common;
-
-use common::{read_after, record, small};
+use crate::common::{read_after, record, small};
 use journal::{Journal, Options};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -17,6 +9,9 @@ use std::process::{Command, Stdio};
 
 /// Set for the child only: the directory to write to.
 const CHILD: &str = "WATTPOST_TEST_JOURNAL_DIR";
+
+/// The name by which the test program runs only the test below.
+const THIS_TEST: &str = "real_files::a_killed_process_loses_nothing_that_it_reported";
 
 fn options() -> Options {
     Options {
@@ -51,8 +46,7 @@ fn a_killed_process_loses_nothing_that_it_reported() {
     let dir = tempfile::tempdir().unwrap();
     for round in 1..=8_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_killed_process_loses_nothing_that_it_reported"])
-            .arg("--nocapture")
+            .args(["--exact", THIS_TEST, "--nocapture"])
             .env(CHILD, dir.path())
             .stdout(Stdio::piped())
             .spawn()
