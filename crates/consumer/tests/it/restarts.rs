@@ -1,17 +1,9 @@
 //! A consumer that dies again and again, anywhere: what is applied is applied once in effect.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at what it did not expect"
-)]
-
-mod support;
-
+use crate::support::rabbit::{Crash, Rabbit};
+use crate::support::store::{Fate, TestStore};
+use crate::support::{config, id, oracle, record, start, until};
 use std::sync::Arc;
-use support::rabbit::{Crash, Rabbit};
-use support::store::{Fate, TestStore};
-use support::{config, id, oracle, record, start, until};
 
 const RESTARTS: u64 = 1_000;
 const RECORDS_PER_LIFE: u64 = 30;
@@ -47,7 +39,7 @@ async fn a_thousand_deaths_in_the_middle_of_a_batch_leave_each_record_applied_on
             _ => {}
         }
         let process = start(&rabbit, &store, config());
-        let died = tokio::time::timeout(support::PATIENCE, rabbit.crashed.notified()).await;
+        let died = tokio::time::timeout(crate::support::PATIENCE, rabbit.crashed.notified()).await;
         died.expect("it gets to the point where it dies");
         deaths[point] += 1;
         drop(process.consumer);

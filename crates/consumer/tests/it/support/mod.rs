@@ -1,7 +1,5 @@
 //! A model of RabbitMQ, and a store that does as it is told.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
-
 pub(crate) mod rabbit;
 pub(crate) mod store;
 

@@ -1,7 +1,5 @@
 //! The applier as the forwarder and the health page see it.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
 use central::memory::MemoryStore;
 use central::ports::{
     Applied, Batch, DeadLetter, HealthProbe, Sink, Store, Unavailable, UnavailableKind,

@@ -52,7 +52,6 @@ struct State {
     deliveries_max: u32,
     subscribed: u64,
     crash: Option<(Crash, u32)>,
-    unacked_max: usize,
 }
 
 /// The model.
@@ -113,22 +112,12 @@ impl Rabbit {
         self.lock().crash = Some((point, nth));
     }
 
-    /// Takes away what waits, as another consumer would.
-    pub(crate) fn purge(&self) {
-        self.lock().ready.clear();
-    }
-
     pub(crate) fn ready(&self) -> usize {
         self.lock().ready.len()
     }
 
     pub(crate) fn unacked(&self) -> usize {
         self.lock().unacked.len()
-    }
-
-    /// The most that were unacknowledged at any time.
-    pub(crate) fn unacked_max(&self) -> usize {
-        self.lock().unacked_max
     }
 
     pub(crate) fn is_drained(&self) -> bool {
@@ -212,7 +201,6 @@ impl State {
         self.last_tag += 1;
         let content = message.content.clone();
         self.unacked.insert(self.last_tag, (subscription, message));
-        self.unacked_max = self.unacked_max.max(self.unacked.len());
         Some((self.last_tag, content))
     }
 }

@@ -1,21 +1,13 @@
 //! The consumer between a RabbitMQ and a database that come and go.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at what it did not expect"
-)]
-
-mod support;
-
+use crate::support::rabbit::{Content, Rabbit};
+use crate::support::store::TestStore;
+use crate::support::{Process, config, id, oracle, record, start, until};
 use central::ports::{DeadLetter, Health};
 use consumer::Config;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use support::rabbit::{Content, Rabbit};
-use support::store::TestStore;
-use support::{Process, config, id, oracle, record, start, until};
 
 fn health(process: &Process) -> Health {
     process.consumer.probe().health().remove(0)
@@ -208,7 +200,7 @@ async fn a_stop_finishes_the_batch_in_hand_and_gives_the_rest_back() {
     let consumer = Arc::new(process.consumer);
     let stopping = tokio::spawn({
         let consumer = Arc::clone(&consumer);
-        async move { consumer.shutdown(support::PATIENCE).await }
+        async move { consumer.shutdown(crate::support::PATIENCE).await }
     });
     tokio::task::yield_now().await;
     store.hold(false);
@@ -228,7 +220,7 @@ async fn a_stop_while_the_database_hangs_ends_with_its_grace() {
     let process = start(&rabbit, &store, config());
     until("a batch is out", || rabbit.unacked() == 10).await;
     let stopping = process.consumer.shutdown(Duration::from_millis(50));
-    tokio::time::timeout(support::PATIENCE, stopping)
+    tokio::time::timeout(crate::support::PATIENCE, stopping)
         .await
         .expect("ends");
     until("RabbitMQ has it back", || rabbit.ready() == 10).await;

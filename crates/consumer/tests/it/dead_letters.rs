@@ -1,13 +1,6 @@
 //! Dead letters that are tried again.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at what it did not expect"
-)]
-
-mod support;
-
+use crate::support::{id, record};
 use central::memory::MemoryStore;
 use central::ports::{
     Applied, DeadLetter, DeadLetters, ID_USED_TWICE, Store, Unavailable, UnavailableKind,
@@ -18,7 +11,6 @@ use consumer::{Retried, retry_dead_letter};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::{id, record};
 
 /// A store with a drawer for dead letters.
 #[derive(Default)]
