@@ -1,15 +1,9 @@
 //! Shared by the API's tests: an HTTP client that works on bytes, and a store in memory.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "each test program uses its own part"
-)]
-
 mod client;
 mod store;
 
-pub(crate) use client::{Answer, Client, get, request};
+pub(crate) use client::{Client, get, request};
 pub(crate) use store::{
     FakeStore, Mood, START, charger, connector, dead_letter, message, transaction,
 };

@@ -1,16 +1,12 @@
 //! Chargers, transactions and messages over real HTTP.
 
-#![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
-
-mod support;
-
+use crate::support::*;
 use central::RecordKind;
 use central::model::Boot;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use support::*;
 
 /// Maximum size of a page with everything around its items.
 const PAGE_BYTES: usize = 8 * 1024 * 1024 + 1_000;

@@ -1,14 +1,10 @@
 //! Health, metrics, the index, and what every answer carries.
 
-#![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
-
-mod support;
-
+use crate::support::*;
 use central::ports::{Health, HealthProbe};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
-use support::*;
 
 fn part(part: &'static str, up: bool, detail: &str) -> Health {
     Health {

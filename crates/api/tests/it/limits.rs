@@ -1,14 +1,10 @@
 //! A slow database, slow clients or many clients do not block the process or its health checks.
 
-#![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
-
-mod support;
-
+use crate::support::*;
 use api::{Api, ApiConfig, ApiDeps, StartError};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::*;
 
 async fn until(what: &str, mut so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);

@@ -1,12 +1,8 @@
 //! Errors have one format and a clear sentence.
 
-#![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
-
-mod support;
-
+use crate::support::*;
 use central::ports::{Unavailable, UnavailableKind};
 use std::sync::Arc;
-use support::*;
 
 async fn refused(target: &str, status: u16, code: &str, parts: &[&str]) {
     let store = Arc::new(FakeStore {

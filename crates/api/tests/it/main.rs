@@ -1,0 +1,9 @@
+//! The API over real HTTP, with a store in memory.
+
+#![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
+
+mod errors;
+mod health;
+mod limits;
+mod lists;
+mod support;
