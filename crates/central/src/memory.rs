@@ -1,5 +1,12 @@
-//! The smallest store: everything in one map, gone with the process. It is the reference that the
-//! conformance suite compares every real store with, and enough for tests.
+//! Stores in memory, for tests.
+//!
+//! [`MemoryStore`] applies records and is the reference that the conformance suite compares every real store with.
+//! [`MemoryRows`] answers queries from rows that a test has set; [`sample`] makes such rows.
+
+mod rows;
+pub mod sample;
+
+pub use rows::{BeforeQuery, MemoryRows};
 
 use crate::model::{EventRow, Merge, MeterValueRow};
 use crate::ports::{Applied, DeadLetter, ID_USED_TWICE, Store, Unavailable};

@@ -5,16 +5,16 @@ use central::ports::{Unavailable, UnavailableKind};
 use std::sync::Arc;
 
 async fn refused(target: &str, status: u16, code: &str, parts: &[&str]) {
-    let store = Arc::new(FakeStore {
+    let store = Arc::new(MemoryRows {
         chargers: vec![charger("CP-1", true)],
         messages: vec![message("CP-1", 1, "Heartbeat")],
-        ..FakeStore::default()
+        ..MemoryRows::default()
     });
     let api = start(config(), &store).await;
     let answer = get(api.local_addr(), target).await;
-    let (told, message) = answer.error();
+    let (found, message) = answer.error();
     assert_eq!(
-        (answer.status, told.as_str()),
+        (answer.status, found.as_str()),
         (status, code),
         "{target}: {message}"
     );
@@ -27,7 +27,7 @@ async fn refused(target: &str, status: u16, code: &str, parts: &[&str]) {
 }
 
 #[tokio::test]
-async fn an_unknown_parameter_is_named_with_those_that_exist() {
+async fn an_unknown_parameter_is_named_with_the_known_ones() {
     let parts = ["\"chargr\"", "charger, action, kind"];
     refused(
         "/api/v1/messages?chargr=CP-1",
@@ -54,7 +54,7 @@ async fn an_unknown_parameter_is_named_with_those_that_exist() {
 }
 
 #[tokio::test]
-async fn a_wrong_value_is_named_with_what_would_be_right() {
+async fn an_invalid_value_is_named_with_the_valid_ones() {
     for (target, parts) in [
         (
             "/api/v1/chargers?online=yes",
@@ -156,8 +156,8 @@ async fn an_overlong_query_is_refused_with_its_length() {
 }
 
 #[tokio::test]
-async fn a_long_value_is_quoted_short() {
-    let store = Arc::new(FakeStore::default());
+async fn a_long_value_is_truncated_when_quoted() {
+    let store = Arc::new(MemoryRows::default());
     let api = start(config(), &store).await;
     let target = format!("/api/v1/chargers/{}", "a".repeat(5_000));
     let answer = get(api.local_addr(), &target).await;
@@ -166,8 +166,8 @@ async fn a_long_value_is_quoted_short() {
 }
 
 #[tokio::test]
-async fn only_get_and_head_are_possible_and_bodies_are_not_read() {
-    let store = Arc::new(FakeStore::default());
+async fn only_get_and_head_are_allowed_and_bodies_are_not_read() {
+    let store = Arc::new(MemoryRows::default());
     let api = start(config(), &store).await;
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
         for target in ["/", "/metrics", "/api/v1/chargers", "/api/v1/chargers/CP-1"] {
@@ -194,9 +194,9 @@ async fn only_get_and_head_are_possible_and_bodies_are_not_read() {
 
 #[tokio::test]
 async fn an_unavailable_database_is_answered_with_retry_after() {
-    let store = Arc::new(FakeStore::default());
+    let (store, switch) = switched();
     let api = start(config(), &store).await;
-    store.set(Mood::Unavailable(Unavailable {
+    switch.set(Behaviour::Unavailable(Unavailable {
         component: "database",
         kind: UnavailableKind::Locked,
         detail: "SQLITE_BUSY".to_owned(),
@@ -219,15 +219,15 @@ async fn an_unavailable_database_is_answered_with_retry_after() {
             "{message}"
         );
     }
-    store.set(Mood::Well);
+    switch.set(Behaviour::Answers);
     assert_eq!(get(api.local_addr(), "/api/v1/chargers").await.status, 200);
 }
 
 #[tokio::test]
 async fn an_internal_error_does_not_affect_other_requests() {
-    let store = Arc::new(FakeStore::default());
+    let (store, switch) = switched();
     let api = start(config(), &store).await;
-    store.set(Mood::Panics);
+    switch.set(Behaviour::Panics);
     // More requests than permits: a failed query returns its permit.
     for _ in 0..10 {
         let answer = get(api.local_addr(), "/api/v1/chargers").await;

@@ -1,4 +1,4 @@
-//! Health, metrics, the index, and what every answer carries.
+//! Health, metrics, the index, and the headers of every answer.
 
 use crate::support::*;
 use central::ports::{Health, HealthProbe};
@@ -22,7 +22,7 @@ async fn readiness_depends_on_the_components_and_liveness_does_not() {
     ])));
     let database = Arc::new(FakeProbe(Mutex::new(vec![part("database", true, "")])));
     let probes: Vec<Arc<dyn HealthProbe>> = vec![gateway, Arc::clone(&database) as _];
-    let api = start_with(config(), &Arc::new(FakeStore::default()), probes).await;
+    let api = start_with(config(), &Arc::new(MemoryRows::default()), probes).await;
     let addr = api.local_addr();
 
     let ready = get(addr, "/health/ready").await;
@@ -52,8 +52,8 @@ async fn readiness_depends_on_the_components_and_liveness_does_not() {
 }
 
 #[tokio::test]
-async fn metrics_are_in_the_text_format_whatever_the_scraper_adds() {
-    let api = start(config(), &Arc::new(FakeStore::default())).await;
+async fn metrics_are_in_the_text_format_and_parameters_are_ignored() {
+    let api = start(config(), &Arc::new(MemoryRows::default())).await;
     for target in ["/metrics", "/metrics?name[]=x"] {
         let answer = get(api.local_addr(), target).await;
         assert_eq!(answer.status, 200);
@@ -63,18 +63,18 @@ async fn metrics_are_in_the_text_format_whatever_the_scraper_adds() {
     }
 }
 
-/// Runs on one thread, so that the recorder of this thread sees all.
+/// Runs on one thread, because the recorder is set for this thread only.
 #[tokio::test]
-async fn requests_are_counted_by_the_pattern_of_their_address() {
+async fn requests_are_counted_by_the_pattern_of_their_route() {
     let recorder = PrometheusBuilder::new().build_recorder();
-    let figures = recorder.handle();
+    let handle = recorder.handle();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let api = start(config(), &Arc::new(FakeStore::default())).await;
+    let api = start(config(), &Arc::new(MemoryRows::default())).await;
     for target in ["/api/v1/chargers/A", "/api/v1/chargers/B", "/x", "/y", "/"] {
         get(api.local_addr(), target).await;
     }
     request(api.local_addr(), "DELETE", "/api/v1/chargers/C").await;
-    let figures = figures.render();
+    let rendered = handle.render();
     for line in [
         r#"wattpost_api_requests_total{route="/api/v1/chargers/{id}",status="404"} 2"#,
         r#"wattpost_api_requests_total{route="/api/v1/chargers/{id}",status="405"} 1"#,
@@ -82,16 +82,16 @@ async fn requests_are_counted_by_the_pattern_of_their_address() {
         r#"wattpost_api_requests_total{route="/",status="200"} 1"#,
         r#"wattpost_api_request_duration_seconds_count{route="/"} 1"#,
     ] {
-        assert!(figures.contains(line), "{line} is not in\n{figures}");
+        assert!(rendered.contains(line), "{line} is not in\n{rendered}");
     }
 }
 
 #[tokio::test]
-async fn every_address_in_the_index_exists() {
-    let store = Arc::new(FakeStore {
+async fn every_route_in_the_index_exists() {
+    let store = Arc::new(MemoryRows {
         chargers: vec![charger("CP-1", true)],
         transactions: vec![transaction("CP-1", 1, true)],
-        ..FakeStore::default()
+        ..MemoryRows::default()
     });
     let api = start(config(), &store).await;
     let index = get(api.local_addr(), "/").await.json();
@@ -108,7 +108,7 @@ async fn every_address_in_the_index_exists() {
 
 #[tokio::test]
 async fn a_head_is_a_get_without_its_body() {
-    let store = Arc::new(FakeStore::default());
+    let store = Arc::new(MemoryRows::default());
     let api = start(config(), &store).await;
     for target in [
         "/",
@@ -128,7 +128,7 @@ async fn a_head_is_a_get_without_its_body() {
 
 #[tokio::test]
 async fn every_answer_forbids_content_sniffing_and_caching() {
-    let api = start(config(), &Arc::new(FakeStore::default())).await;
+    let api = start(config(), &Arc::new(MemoryRows::default())).await;
     for target in [
         "/",
         "/metrics",

@@ -6,15 +6,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-async fn until(what: &str, mut so: impl FnMut() -> bool) {
+/// Waits until `condition` holds.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !so() {
-        assert!(Instant::now() < deadline, "{what} did not come to be");
+    while !condition() {
+        assert!(
+            Instant::now() < deadline,
+            "timeout while waiting for {what}"
+        );
         tokio::task::yield_now().await;
     }
 }
 
-/// Repeats the request until the answer is 200, when a connection is free.
+/// Repeats the request until the answer is 200, which needs a free connection.
 async fn until_answered(addr: SocketAddr, target: &str) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while get(addr, target).await.status != 200 {
@@ -24,7 +28,7 @@ async fn until_answered(addr: SocketAddr, target: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_database_blocks_neither_threads_nor_health() {
-    let store = Arc::new(FakeStore::default());
+    let (store, switch) = switched();
     let config = ApiConfig {
         request_timeout_ms: 300,
         database_calls_max: 2,
@@ -32,12 +36,12 @@ async fn a_slow_database_blocks_neither_threads_nor_health() {
     };
     let api = start(config, &store).await;
     let addr = api.local_addr();
-    store.set(Mood::Hangs);
+    switch.set(Behaviour::Blocks);
 
     let asked: Vec<_> = (0..10)
         .map(|_| tokio::spawn(get(addr, "/api/v1/chargers")))
         .collect();
-    until("both queries running", || store.hanging() == 2).await;
+    until("both queries", || switch.blocked() == 2).await;
     assert_eq!(get(addr, "/health/live").await.status, 200);
     assert_eq!(get(addr, "/health/ready").await.status, 200);
     assert_eq!(get(addr, "/metrics").await.status, 200);
@@ -54,10 +58,14 @@ async fn a_slow_database_blocks_neither_threads_nor_health() {
     codes.sort();
     codes.dedup();
     assert_eq!(codes, ["busy", "timeout"]);
-    assert_eq!(store.hanging(), 2, "given up, but no more than the bound");
+    assert_eq!(
+        switch.blocked(),
+        2,
+        "two queries run although their requests have timed out"
+    );
 
-    store.set(Mood::Well);
-    until("the calls to end", || store.hanging() == 0).await;
+    switch.set(Behaviour::Answers);
+    until("the end of the queries", || switch.blocked() == 0).await;
     assert_eq!(get(addr, "/api/v1/chargers").await.status, 200);
 }
 
@@ -67,7 +75,7 @@ async fn a_client_that_never_finishes_its_request_is_disconnected() {
         idle_timeout_ms: 200,
         ..config()
     };
-    let api = start(config, &Arc::new(FakeStore::default())).await;
+    let api = start(config, &Arc::new(MemoryRows::default())).await;
     let mut silent = Client::connect(api.local_addr()).await;
     let mut slow = Client::connect(api.local_addr()).await;
     slow.send(b"GET /health/live HTTP/1.1\r\nHost: t").await;
@@ -80,9 +88,9 @@ async fn a_client_that_does_not_read_is_disconnected() {
     let mut row = message("CP-1", 1, "DataTransfer");
     // More than the buffers of a loopback connection hold.
     row.payload = format!("\"{}\"", "x".repeat(32 * 1024 * 1024));
-    let store = Arc::new(FakeStore {
+    let store = Arc::new(MemoryRows {
         messages: vec![row],
-        ..FakeStore::default()
+        ..MemoryRows::default()
     });
     let config = ApiConfig {
         idle_timeout_ms: 200,
@@ -90,21 +98,21 @@ async fn a_client_that_does_not_read_is_disconnected() {
         ..config()
     };
     let api = start(config, &store).await;
-    let mut deaf = Client::connect(api.local_addr()).await;
-    deaf.ask("/api/v1/messages").await;
-    // There is one connection; it is free again once the client that did not read is disconnected.
+    let mut reader = Client::connect(api.local_addr()).await;
+    reader.ask("/api/v1/messages").await;
+    // The only connection is free again once the client that does not read is disconnected.
     until_answered(api.local_addr(), "/").await;
-    deaf.closed().await;
+    reader.closed().await;
 }
 
 #[tokio::test]
 async fn a_new_connection_without_a_request_is_disconnected_soon() {
-    // Far more than the test waits.
+    // Longer than the test runs.
     let config = ApiConfig {
         idle_timeout_ms: 600_000,
         ..config()
     };
-    let api = start(config, &Arc::new(FakeStore::default())).await;
+    let api = start(config, &Arc::new(MemoryRows::default())).await;
     let mut silent = Client::connect(api.local_addr()).await;
     let mut slow = Client::connect(api.local_addr()).await;
     slow.send(b"GET / HTTP/1.1\r\nHost: t").await;
@@ -120,13 +128,13 @@ async fn a_new_connection_without_a_request_is_disconnected_soon() {
 
 #[tokio::test]
 async fn many_silent_connections_do_not_block_health() {
-    let api = start(config(), &Arc::new(FakeStore::default())).await;
+    let api = start(config(), &Arc::new(MemoryRows::default())).await;
     let addr = api.local_addr();
-    let mut crowd = Vec::new();
+    let mut silent = Vec::new();
     for _ in 0..400 {
         let mut one = Client::connect(addr).await;
         one.send(b"GET / HTTP/1.1\r\n").await;
-        crowd.push(one);
+        silent.push(one);
     }
     let began = Instant::now();
     for target in ["/health/live", "/health/ready", "/metrics"] {
@@ -140,19 +148,19 @@ async fn many_silent_connections_do_not_block_health() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn above_the_bound_of_connections_only_health_and_metrics_are_answered() {
-    let store = Arc::new(FakeStore::default());
+async fn above_the_limit_of_connections_only_health_and_metrics_are_answered() {
+    let (store, switch) = switched();
     let config = ApiConfig {
         connections_max: 2,
         ..config()
     };
     let api = start(config, &store).await;
     let addr = api.local_addr();
-    store.set(Mood::Hangs);
+    switch.set(Behaviour::Blocks);
     let asked: Vec<_> = (0..2)
         .map(|_| tokio::spawn(get(addr, "/api/v1/chargers")))
         .collect();
-    until("both queries running", || store.hanging() == 2).await;
+    until("both queries", || switch.blocked() == 2).await;
 
     for target in ["/health/live", "/health/ready", "/metrics"] {
         assert_eq!(get(addr, target).await.status, 200, "{target}");
@@ -175,7 +183,7 @@ async fn above_the_bound_of_connections_only_health_and_metrics_are_answered() {
         assert_eq!(one.await.expect("no panic").status, 200);
     }
 
-    store.set(Mood::Well);
+    switch.set(Behaviour::Answers);
     for one in asked {
         assert_eq!(one.await.expect("no panic").status, 200);
     }
@@ -184,14 +192,14 @@ async fn above_the_bound_of_connections_only_health_and_metrics_are_answered() {
 
 #[tokio::test]
 async fn a_connection_serves_many_requests_without_pauses() {
-    let api = start(config(), &Arc::new(FakeStore::default())).await;
+    let api = start(config(), &Arc::new(MemoryRows::default())).await;
     let mut client = Client::connect(api.local_addr()).await;
     let began = Instant::now();
     for _ in 0..100 {
         client.ask("/health/live").await;
         assert_eq!(client.answer().await.status, 200);
     }
-    // With delayed acknowledgements in the way it would be 100 times 40 ms.
+    // With delayed acknowledgements it would take 100 times 40 ms.
     assert!(
         began.elapsed() < Duration::from_secs(3),
         "{:?}",
@@ -201,44 +209,44 @@ async fn a_connection_serves_many_requests_without_pauses() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_answers_requests_in_progress_and_closes_idle_connections() {
-    let store = Arc::new(FakeStore::default());
+    let (store, switch) = switched();
     let api = start(config(), &store).await;
     let addr = api.local_addr();
     let mut idle = Client::connect(addr).await;
     idle.ask("/health/live").await;
     assert_eq!(idle.answer().await.status, 200);
 
-    store.set(Mood::Hangs);
-    let in_hand = tokio::spawn(get(addr, "/api/v1/chargers"));
-    until("the request in hand", || store.hanging() == 1).await;
+    switch.set(Behaviour::Blocks);
+    let in_progress = tokio::spawn(get(addr, "/api/v1/chargers"));
+    until("the request in progress", || switch.blocked() == 1).await;
     let stopping = tokio::spawn(api.shutdown(Duration::from_secs(20)));
     idle.closed().await;
-    store.set(Mood::Well);
-    assert_eq!(in_hand.await.expect("no panic").status, 200);
+    switch.set(Behaviour::Answers);
+    assert_eq!(in_progress.await.expect("no panic").status, 200);
     stopping.await.expect("no panic");
     let refused = tokio::net::TcpStream::connect(addr).await;
-    assert!(refused.is_err(), "nothing listens any more");
+    assert!(refused.is_err(), "the port is closed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_does_not_wait_longer_than_its_grace() {
-    let store = Arc::new(FakeStore::default());
+async fn a_stop_does_not_wait_longer_than_the_grace_period() {
+    let (store, switch) = switched();
     let api = start(config(), &store).await;
-    store.set(Mood::Hangs);
+    switch.set(Behaviour::Blocks);
     let mut client = Client::connect(api.local_addr()).await;
     client.ask("/api/v1/chargers").await;
-    until("the request in hand", || store.hanging() == 1).await;
+    until("the request in progress", || switch.blocked() == 1).await;
     let began = Instant::now();
     api.shutdown(Duration::from_millis(100)).await;
     assert!(began.elapsed() < Duration::from_secs(5));
     client.closed().await;
-    store.set(Mood::Well);
+    switch.set(Behaviour::Answers);
 }
 
 #[tokio::test]
 async fn a_failed_start_returns_the_reason() {
     let deps = || ApiDeps {
-        store: Some(Arc::new(FakeStore::default())),
+        store: Some(Arc::new(MemoryRows::default())),
         probes: Vec::new(),
         metrics: Arc::new(String::new),
         version: "1.2.3",
@@ -259,7 +267,7 @@ async fn a_failed_start_returns_the_reason() {
         connections_max: 0,
         ..config()
     };
-    let why = Api::start(wrong, deps()).await.expect_err("out of bounds");
+    let why = Api::start(wrong, deps()).await.expect_err("out of range");
     assert!(why.to_string().contains("connections_max is 0"), "{why}");
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Maximum size of a page with everything around its items.
+/// Maximum size of a page, including what surrounds its items.
 const PAGE_BYTES: usize = 8 * 1024 * 1024 + 1_000;
 
 fn texts<'a>(answer: &'a Value, member: &str) -> Vec<&'a str> {
@@ -19,12 +19,12 @@ fn texts<'a>(answer: &'a Value, member: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Follows `next` to the end and returns all values of `member`; no page may be longer than `limit`.
-async fn walk(addr: SocketAddr, address: &str, limit: usize, member: &str) -> Vec<String> {
-    let joint = if address.contains('?') { '&' } else { '?' };
+/// Follows `next` to the end and returns all values of `member`. No page may have more than `limit` items.
+async fn scan(addr: SocketAddr, address: &str, limit: usize, member: &str) -> Vec<String> {
+    let separator = if address.contains('?') { '&' } else { '?' };
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = get(addr, &format!("{address}{joint}limit={limit}{cursor}")).await;
+        let page = get(addr, &format!("{address}{separator}limit={limit}{cursor}")).await;
         assert_eq!(page.status, 200, "{}", page.body);
         let page = page.json();
         let found = texts(&page, member);
@@ -45,9 +45,9 @@ async fn chargers_are_listed_filtered_and_paged() {
     let chargers: Vec<_> = (0..25)
         .map(|i| charger(&format!("CP-{i:02}"), i % 2 == 0))
         .collect();
-    let store = Arc::new(FakeStore {
+    let store = Arc::new(MemoryRows {
         chargers,
-        ..FakeStore::default()
+        ..MemoryRows::default()
     });
     let api = start(config(), &store).await;
     let addr = api.local_addr();
@@ -68,17 +68,17 @@ async fn chargers_are_listed_filtered_and_paged() {
     assert_eq!(texts(&off, "charger_id").len(), 12);
 
     for limit in [1, 7, 24, 25, 26] {
-        let seen = walk(addr, "/api/v1/chargers", limit, "charger_id").await;
+        let seen = scan(addr, "/api/v1/chargers", limit, "charger_id").await;
         let different: HashSet<_> = seen.iter().collect();
         assert_eq!((seen.len(), different.len()), (25, 25), "limit {limit}");
     }
-    let seen = walk(addr, "/api/v1/chargers?online=true", 4, "charger_id").await;
+    let seen = scan(addr, "/api/v1/chargers?online=true", 4, "charger_id").await;
     assert_eq!(seen.len(), 13);
 }
 
 #[tokio::test]
 async fn one_charger_is_returned_with_its_connectors_and_open_transactions() {
-    let store = Arc::new(FakeStore {
+    let store = Arc::new(MemoryRows {
         chargers: vec![charger("Depot@Nord 7 ü", true), charger("CP-1", false)],
         connectors: vec![connector("Depot@Nord 7 ü", 1), connector("CP-1", 2)],
         transactions: vec![
@@ -86,40 +86,40 @@ async fn one_charger_is_returned_with_its_connectors_and_open_transactions() {
             transaction("Depot@Nord 7 ü", 2, false),
             transaction("CP-1", 3, true),
         ],
-        ..FakeStore::default()
+        ..MemoryRows::default()
     });
     let api = start(config(), &store).await;
     let addr = api.local_addr();
 
-    // As it is spelt, in another case, with the sign, the blank and the umlaut encoded.
+    // In the stored case and in another one; the at sign, the space and the umlaut are percent-encoded.
     for id in ["Depot%40Nord%207%20%C3%BC", "dEPOT%40nORD%207%20%C3%9C"] {
-        let shown = get(addr, &format!("/api/v1/chargers/{id}")).await;
-        assert_eq!(shown.status, 200, "{}", shown.body);
-        let shown = shown.json();
-        assert_eq!(shown["charger_id"], "Depot@Nord 7 ü");
-        assert_eq!(shown["online"], true);
-        assert_eq!(shown["connectors"].as_array().map(Vec::len), Some(1));
-        assert_eq!(shown["connectors"][0]["connector"], 1);
-        let open = shown["open_transactions"].as_array().expect("a list");
+        let found = get(addr, &format!("/api/v1/chargers/{id}")).await;
+        assert_eq!(found.status, 200, "{}", found.body);
+        let found = found.json();
+        assert_eq!(found["charger_id"], "Depot@Nord 7 ü");
+        assert_eq!(found["online"], true);
+        assert_eq!(found["connectors"].as_array().map(Vec::len), Some(1));
+        assert_eq!(found["connectors"][0]["connector"], 1);
+        let open = found["open_transactions"].as_array().expect("a list");
         assert_eq!(open.len(), 1);
         assert_eq!(open[0]["key"], "00000000-0000-0000-0000-000000000001");
     }
 }
 
 #[tokio::test]
-async fn transactions_are_filtered_paged_and_shown_alone() {
+async fn transactions_are_filtered_paged_and_returned_one_by_one() {
     let transactions: Vec<_> = (1..=9)
         .rev()
         .map(|i| transaction(if i % 3 == 0 { "CP-B" } else { "CP-A" }, i, i > 6))
         .collect();
-    let store = Arc::new(FakeStore {
+    let store = Arc::new(MemoryRows {
         transactions,
-        ..FakeStore::default()
+        ..MemoryRows::default()
     });
     let api = start(config(), &store).await;
     let addr = api.local_addr();
     let count = async |filter: &str| {
-        walk(addr, &format!("/api/v1/transactions{filter}"), 2, "key")
+        scan(addr, &format!("/api/v1/transactions{filter}"), 2, "key")
             .await
             .len()
     };
@@ -128,7 +128,7 @@ async fn transactions_are_filtered_paged_and_shown_alone() {
     assert_eq!(count("?charger=cp-b").await, 3);
     assert_eq!(count("?state=open").await, 3);
     assert_eq!(count("?state=ended&charger=CP-A").await, 4);
-    // From the fourth (included) to the sixth (not), one time in each notation.
+    // From the fourth (included) to the sixth (excluded), with both notations of a time.
     let to = START + 6_000;
     assert_eq!(
         count(&format!("?from=2026-01-01T00:00:04Z&to={to}")).await,
@@ -143,16 +143,16 @@ async fn transactions_are_filtered_paged_and_shown_alone() {
 }
 
 #[tokio::test]
-async fn messages_are_filtered_and_paged_and_keep_the_chargers_bytes() {
+async fn messages_are_filtered_and_paged_with_the_payload_unchanged() {
     let mut messages: Vec<_> = (1..=650)
         .map(|seq| message(["CP-A", "CP-B"][seq as usize % 2], seq, "Heartbeat"))
         .collect();
     messages[9].action = "MeterValues".to_owned();
     messages[10].kind = RecordKind::CallResult;
     messages[11].payload = "{broken".to_owned();
-    let store = Arc::new(FakeStore {
+    let store = Arc::new(MemoryRows {
         messages,
-        ..FakeStore::default()
+        ..MemoryRows::default()
     });
     let api = start(config(), &store).await;
     let addr = api.local_addr();
@@ -172,19 +172,19 @@ async fn messages_are_filtered_and_paged_and_keep_the_chargers_bytes() {
     );
     assert_eq!(first["items"][11]["payload"], "{broken");
 
-    // A client that follows a gateway asks for the records after the last number that it has.
+    // A client that follows a gateway requests the records after the last number that it has.
     let gateway = "00000000-0000-0000-0000-00000000feed";
-    let behind = get(
+    let following = get(
         addr,
         &format!("/api/v1/messages?after={gateway}/640&limit=4"),
     )
     .await;
-    let behind = behind.json();
+    let following = following.json();
     assert_eq!(
-        texts(&behind, "record_id"),
+        texts(&following, "record_id"),
         [641, 642, 643, 644].map(|seq| format!("{gateway}/{seq}"))
     );
-    let next = behind["next"].as_str().expect("more");
+    let next = following["next"].as_str().expect("more");
     for (wrong, words) in [
         ("after=640".to_owned(), "GATEWAY-UUID/NUMBER"),
         (format!("after={gateway}/+640"), "GATEWAY-UUID/NUMBER"),
@@ -200,7 +200,7 @@ async fn messages_are_filtered_and_paged_and_keep_the_chargers_bytes() {
 
     // One limit above the number of rows per query, one below, one equal.
     for limit in [1_000, 250, 100, 99] {
-        let seen = walk(addr, "/api/v1/messages", limit, "record_id").await;
+        let seen = scan(addr, "/api/v1/messages", limit, "record_id").await;
         let different: HashSet<_> = seen.iter().collect();
         assert_eq!((seen.len(), different.len()), (650, 650), "limit {limit}");
     }
@@ -213,7 +213,7 @@ async fn messages_are_filtered_and_paged_and_keep_the_chargers_bytes() {
         ("to=2026-01-01T00:00:05Z&charger=CP-B", 2),
         ("action=Nothing", 0),
     ] {
-        let seen = walk(addr, &format!("/api/v1/messages?{filter}"), 60, "record_id").await;
+        let seen = scan(addr, &format!("/api/v1/messages?{filter}"), 60, "record_id").await;
         assert_eq!(seen.len(), count, "{filter}");
     }
 }
@@ -227,22 +227,22 @@ async fn a_page_of_huge_messages_ends_early_and_no_message_is_skipped() {
             row
         })
         .collect();
-    let store = Arc::new(FakeStore {
+    let store = Arc::new(MemoryRows {
         messages,
-        ..FakeStore::default()
+        ..MemoryRows::default()
     });
     let api = start(config(), &store).await;
     let first = get(api.local_addr(), "/api/v1/messages?limit=300").await;
     assert!(first.body.len() < PAGE_BYTES, "{} bytes", first.body.len());
     assert_eq!(texts(&first.json(), "record_id").len(), 83);
-    let seen = walk(api.local_addr(), "/api/v1/messages", 300, "record_id").await;
+    let seen = scan(api.local_addr(), "/api/v1/messages", 300, "record_id").await;
     assert_eq!(seen.len(), 300);
 }
 
 #[tokio::test]
-async fn every_list_keeps_the_bound_on_bytes_whatever_chargers_send() {
+async fn every_list_stays_within_its_limit_of_bytes() {
     let huge = || "x".repeat(900_000);
-    let store = Arc::new(FakeStore {
+    let store = Arc::new(MemoryRows {
         chargers: (10..40)
             .map(|i| {
                 let mut row = charger(&format!("CP-{i}"), true);
@@ -283,7 +283,7 @@ async fn every_list_keeps_the_bound_on_bytes_whatever_chargers_send() {
                 row
             })
             .collect(),
-        ..FakeStore::default()
+        ..MemoryRows::default()
     });
     let api = start(config(), &store).await;
     let addr = api.local_addr();
@@ -296,7 +296,7 @@ async fn every_list_keeps_the_bound_on_bytes_whatever_chargers_send() {
         let target = format!("/api/v1/{list}");
         let page = get(addr, &format!("{target}?limit=1000")).await;
         assert!(page.body.len() < PAGE_BYTES, "{list}: {}", page.body.len());
-        let seen = walk(addr, &target, 1_000, member).await;
+        let seen = scan(addr, &target, 1_000, member).await;
         let different: HashSet<_> = seen.iter().collect();
         assert_eq!((seen.len(), different.len()), (30, 30), "{list}");
     }
@@ -317,9 +317,9 @@ async fn every_list_keeps_the_bound_on_bytes_whatever_chargers_send() {
 
 #[tokio::test]
 async fn dead_letters_are_listed_with_their_reason() {
-    let store = Arc::new(FakeStore {
+    let store = Arc::new(MemoryRows {
         dead_letters: (1..=5).map(dead_letter).collect(),
-        ..FakeStore::default()
+        ..MemoryRows::default()
     });
     let api = start(config(), &store).await;
     let page = get(api.local_addr(), "/api/v1/dead-letters").await.json();
@@ -328,6 +328,6 @@ async fn dead_letters_are_listed_with_their_reason() {
         "record is damaged: unknown kind"
     );
     assert_eq!(page["items"][0]["at"], "2026-01-01T00:00:00.000Z");
-    let seen = walk(api.local_addr(), "/api/v1/dead-letters", 2, "record_id").await;
+    let seen = scan(api.local_addr(), "/api/v1/dead-letters", 2, "record_id").await;
     assert_eq!(seen.len(), 5);
 }

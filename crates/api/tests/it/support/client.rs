@@ -1,4 +1,4 @@
-//! A small HTTP client that shows exactly what was on the wire.
+//! A small HTTP client that gives the exact bytes of an answer.
 
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -7,10 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Longest that a test waits for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest wait of a test for one event.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An answer as it came.
+/// An answer as it was received.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -32,7 +32,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {}", self.body))
     }
 
-    /// The error's code and message; the answer must have exactly the one shape of errors.
+    /// The code and the message of an error. Panics unless the body has the format of errors and nothing else.
     pub(crate) fn error(&self) -> (String, String) {
         let json = self.json();
         let text = |name: &str| json["error"][name].as_str().expect("a text").to_owned();
@@ -77,17 +77,17 @@ pub(crate) async fn request(addr: SocketAddr, method: &str, target: &str) -> Ans
     Answer::read(&client.rest().await)
 }
 
-/// A connection that stays.
+/// A connection that stays open.
 pub(crate) struct Client(TcpStream);
 
 impl Client {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
-        let stream = timeout(PATIENCE, TcpStream::connect(addr)).await;
+        let stream = timeout(TIMEOUT, TcpStream::connect(addr)).await;
         Self(stream.expect("in time").expect("connected"))
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        let sent = timeout(PATIENCE, self.0.write_all(bytes)).await;
+        let sent = timeout(TIMEOUT, self.0.write_all(bytes)).await;
         sent.expect("in time").expect("sent");
     }
 
@@ -116,24 +116,24 @@ impl Client {
                 }
             }
             let mut some = [0; 4096];
-            let read = timeout(PATIENCE, self.0.read(&mut some)).await;
+            let read = timeout(TIMEOUT, self.0.read(&mut some)).await;
             let read = read.expect("in time").expect("read");
             assert_ne!(read, 0, "closed before the answer was whole");
             bytes.extend_from_slice(&some[..read]);
         }
     }
 
-    /// All bytes until the other side closes.
+    /// All bytes until the server closes the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let read = timeout(PATIENCE, self.0.read_to_end(&mut bytes)).await;
+        let read = timeout(TIMEOUT, self.0.read_to_end(&mut bytes)).await;
         read.expect("in time").expect("read to the end");
         bytes
     }
 
-    /// Waits until the other side has closed or reset the connection, reading nothing before.
+    /// Waits until the server has closed or reset the connection.
     pub(crate) async fn closed(&mut self) {
-        let read = timeout(PATIENCE, self.0.read_to_end(&mut Vec::new())).await;
+        let read = timeout(TIMEOUT, self.0.read_to_end(&mut Vec::new())).await;
         drop(read.expect("closed in time"));
     }
 }

@@ -1,12 +1,14 @@
-//! Shared by the API's tests: an HTTP client that works on bytes, and a store in memory.
+//! What the tests share: an HTTP client that works on bytes, and a store in memory.
 
 mod client;
 mod store;
 
-pub(crate) use client::{Client, get, request};
-pub(crate) use store::{
-    FakeStore, Mood, START, charger, connector, dead_letter, message, transaction,
+pub(crate) use central::memory::MemoryRows;
+pub(crate) use central::memory::sample::{
+    START, charger, connector, dead_letter, message, transaction,
 };
+pub(crate) use client::{Client, get, request};
+pub(crate) use store::{Behaviour, switched};
 
 use api::{Api, ApiConfig, ApiDeps};
 use central::ports::{Health, HealthProbe};
@@ -23,14 +25,14 @@ pub(crate) fn config() -> ApiConfig {
 }
 
 /// An API over `store`, always healthy.
-pub(crate) async fn start(config: ApiConfig, store: &Arc<FakeStore>) -> Api {
+pub(crate) async fn start(config: ApiConfig, store: &Arc<MemoryRows>) -> Api {
     start_with(config, store, Vec::new()).await
 }
 
 /// An API over `store` with probes.
 pub(crate) async fn start_with(
     config: ApiConfig,
-    store: &Arc<FakeStore>,
+    store: &Arc<MemoryRows>,
     probes: Vec<Arc<dyn HealthProbe>>,
 ) -> Api {
     let deps = ApiDeps {

@@ -1,0 +1,184 @@
+//! A [`QueryStore`] over rows in memory, for tests of what reads from a database: the HTTP API and the exports.
+
+use crate::model::{ChargerView, ConnectorView, TransactionView};
+use crate::ports::Unavailable;
+use crate::query::{
+    ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
+    Place, QueryError, QueryStore, TransactionFilter,
+};
+use crate::time::Timestamp;
+use std::fmt;
+use uuid::Uuid;
+
+/// Rows in the order in which they are listed. Unlike [`MemoryStore`](super::MemoryStore) it applies no records:
+/// a test sets each row.
+#[derive(Default)]
+pub struct MemoryRows {
+    /// Chargers, by identity.
+    pub chargers: Vec<ChargerView>,
+    /// Connectors of the chargers.
+    pub connectors: Vec<ConnectorView>,
+    /// Transactions.
+    pub transactions: Vec<TransactionView>,
+    /// Messages.
+    pub messages: Vec<MessageRow>,
+    /// Dead letters.
+    pub dead_letters: Vec<DeadLetterRow>,
+    /// Called at the begin of each query, to let it fail, block or panic.
+    pub before_query: Option<BeforeQuery>,
+}
+
+/// What [`MemoryRows`] calls at the begin of a query. The argument is the index of the first row of the page, 0 if the
+/// query has none; an error is the result of the query.
+pub type BeforeQuery = Box<dyn Fn(usize) -> Result<(), Unavailable> + Send + Sync>;
+
+impl MemoryRows {
+    fn begin(&self, start: usize) -> Result<(), QueryError> {
+        match &self.before_query {
+            Some(before_query) => Ok(before_query(start)?),
+            None => Ok(()),
+        }
+    }
+
+    fn page<T: Clone>(
+        &self,
+        rows: &[T],
+        wanted: &PageRequest,
+        place: impl Fn(usize, &T) -> Place,
+        matches: impl Fn(&T) -> bool,
+    ) -> Result<Page<T>, QueryError> {
+        let places = || rows.iter().enumerate().map(|(i, row)| place(i, row));
+        let start = match &wanted.after {
+            None => 0,
+            Some(cursor) => {
+                let after = Place::from_cursor(cursor)?;
+                let index = places().position(|place| place == after);
+                match (index, &after, places().next()) {
+                    (Some(index), ..) => 1 + index,
+                    // Chargers are selected by name, so the position need not be that of a row.
+                    (None, Place::Charger(key), Some(Place::Charger(_))) => places()
+                        .filter(|place| matches!(place, Place::Charger(row) if row <= key))
+                        .count(),
+                    _ => return Err(QueryError::BadCursor),
+                }
+            }
+        };
+        self.begin(start)?;
+        let mut found = (start..rows.len())
+            .filter(|i| matches(&rows[*i]))
+            .peekable();
+        let chosen: Vec<usize> = found.by_ref().take(wanted.rows()).collect();
+        let has_more = found.peek().is_some();
+        let last = chosen.last().map(|i| place(*i, &rows[*i]).to_cursor());
+        Ok(Page {
+            items: chosen.iter().map(|i| rows[*i].clone()).collect(),
+            next: last.filter(|_| has_more),
+        })
+    }
+}
+
+impl QueryStore for MemoryRows {
+    fn chargers(
+        &self,
+        filter: &ChargerFilter,
+        page: &PageRequest,
+    ) -> Result<Page<ChargerView>, QueryError> {
+        let place = |_, row: &ChargerView| Place::Charger(row.charger_id.to_lowercase());
+        self.page(&self.chargers, page, place, |row| {
+            let search = filter.search.as_deref().unwrap_or_default().to_lowercase();
+            filter.online.is_none_or(|online| online == row.online)
+                && row.charger_id.to_lowercase().contains(&search)
+        })
+    }
+
+    fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, QueryError> {
+        self.begin(0)?;
+        let found = self
+            .chargers
+            .iter()
+            .find(|row| is_same(&row.charger_id, id));
+        Ok(found.map(|charger| ChargerDetail {
+            charger: charger.clone(),
+            connectors: self
+                .connectors
+                .iter()
+                .filter(|row| is_same(&row.charger_id, id))
+                .cloned()
+                .collect(),
+        }))
+    }
+
+    fn transactions(
+        &self,
+        filter: &TransactionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<TransactionView>, QueryError> {
+        let place = |i: usize, row: &TransactionView| {
+            Place::Transaction(Timestamp(i64::try_from(i).unwrap_or(i64::MAX)), row.key)
+        };
+        self.page(&self.transactions, page, place, |row| {
+            let started_at = row.started_at.unwrap_or_default();
+            filter.open.is_none_or(|open| open == row.open)
+                && is_of(filter.charger.as_deref(), &row.charger_id)
+                && filter.from.is_none_or(|from| started_at >= from)
+                && filter.to.is_none_or(|to| started_at < to)
+        })
+    }
+
+    fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, QueryError> {
+        self.begin(0)?;
+        Ok(self.transactions.iter().find(|row| row.key == key).cloned())
+    }
+
+    fn messages(
+        &self,
+        filter: &MessageFilter,
+        page: &PageRequest,
+    ) -> Result<Page<MessageRow>, QueryError> {
+        let place = |_, row: &MessageRow| Place::Message(row.id);
+        self.page(&self.messages, page, place, |row| {
+            let action = filter.action.as_deref();
+            is_of(filter.charger.as_deref(), &row.charger_id)
+                && action.is_none_or(|action| action == row.action)
+                && filter.kind.is_none_or(|kind| kind == row.kind)
+                && filter.from.is_none_or(|from| row.received_at >= from)
+                && filter.to.is_none_or(|to| row.received_at < to)
+        })
+    }
+
+    fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
+        let place =
+            |i: usize, _: &DeadLetterRow| Place::DeadLetter(i64::try_from(i).unwrap_or(i64::MAX));
+        self.page(&self.dead_letters, page, place, |_| true)
+    }
+
+    /// All messages, whatever the filter.
+    fn count_messages(&self, _: &MessageFilter) -> Result<u64, QueryError> {
+        self.begin(0)?;
+        Ok(self.messages.len() as u64)
+    }
+
+    /// All transactions, whatever the filter.
+    fn count_transactions(&self, _: &TransactionFilter) -> Result<u64, QueryError> {
+        self.begin(0)?;
+        Ok(self.transactions.len() as u64)
+    }
+}
+
+impl fmt::Debug for MemoryRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryRows")
+            .field("chargers", &self.chargers.len())
+            .field("transactions", &self.transactions.len())
+            .field("messages", &self.messages.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_of(wanted: Option<&str>, charger_id: &str) -> bool {
+    wanted.is_none_or(|wanted| is_same(wanted, charger_id))
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
