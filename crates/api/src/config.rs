@@ -1,6 +1,7 @@
 //! The settings of the HTTP API and their validation.
 
 use crate::health_reserve::RESERVE_MAX;
+use common::settings::{Section, SettingError};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -43,12 +44,13 @@ impl ApiConfig {
     /// Validates the settings.
     ///
     /// # Errors
-    /// One sentence with the key, the value and the permitted values.
-    pub fn check(&self) -> Result<(), String> {
-        within("request_timeout_ms", self.request_timeout_ms, 1, 600_000)?;
-        within("database_calls_max", self.database_calls_max as u64, 1, 64)?;
-        within("connections_max", self.connections_max as u64, 1, 10_000)?;
-        within("idle_timeout_ms", self.idle_timeout_ms, 100, 600_000)
+    /// The first setting that is out of range, with its value and the permitted values.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let http = Section("http");
+        http.within("request_timeout_ms", self.request_timeout_ms, 1, 600_000)?;
+        http.within("database_calls_max", self.database_calls_max, 1, 64)?;
+        http.within("connections_max", self.connections_max, 1, 10_000)?;
+        http.within("idle_timeout_ms", self.idle_timeout_ms, 100, 600_000)
     }
 
     /// File handles that its connections may take: `connections_max` and the connections reserved for health and
@@ -67,35 +69,27 @@ impl ApiConfig {
     }
 }
 
-fn within(key: &str, value: u64, min: u64, max: u64) -> Result<(), String> {
-    if (min..=max).contains(&value) {
-        return Ok(());
-    }
-    Err(format!(
-        "http.{key} is {value}; it must be from {min} to {max}"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_sound_and_listen_on_this_machine_only() {
+    fn the_defaults_are_valid_and_listen_on_this_machine_only() {
         let config = ApiConfig::default();
         assert_eq!(config.check(), Ok(()));
         assert!(config.listen.ip().is_loopback());
     }
 
     #[test]
-    fn a_bound_that_is_out_of_range_is_named_with_its_value() {
+    fn a_setting_that_is_out_of_range_is_named_with_its_value() {
         let config = ApiConfig {
             database_calls_max: 0,
             ..ApiConfig::default()
         };
+        let error = config.check().expect_err("out of range");
         assert_eq!(
-            config.check(),
-            Err("http.database_calls_max is 0; it must be from 1 to 64".to_owned())
+            error.to_string(),
+            "http.database_calls_max is 0; it must be from 1 to 64"
         );
     }
 

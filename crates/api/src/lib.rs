@@ -38,6 +38,7 @@ pub use config::ApiConfig;
 
 use central::ports::HealthProbe;
 use central::query::QueryStore;
+use common::settings::SettingError;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,9 +63,9 @@ pub struct ApiDeps {
 /// Why the API did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting is wrong; one sentence with the key, the value and the permitted values.
-    #[error("{0}")]
-    Config(String),
+    /// A setting is out of range.
+    #[error(transparent)]
+    Config(#[from] SettingError),
     /// Binding the address failed: it is in use, not of this machine, or not permitted.
     #[error("listen for HTTP on {listen}: {source}")]
     Listen {
@@ -89,7 +90,7 @@ impl Api {
     /// # Errors
     /// When a setting is out of its bounds, or the address cannot be bound.
     pub async fn start(config: ApiConfig, deps: ApiDeps) -> Result<Self, StartError> {
-        config.check().map_err(StartError::Config)?;
+        config.check()?;
         let listen = config.listen;
         let failed = |source| StartError::Listen { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
@@ -97,11 +98,11 @@ impl Api {
         if !local_addr.ip().is_loopback() {
             warn!(
                 %local_addr,
-                "the HTTP API listens beyond this machine and asks nobody who they are; \
-                 put it behind a proxy that does, or listen on 127.0.0.1"
+                "the HTTP API accepts connections from other machines without authentication; \
+                 put an authenticating proxy in front of it, or listen on 127.0.0.1"
             );
         }
-        info!(%local_addr, "HTTP API listens");
+        info!(%local_addr, "the HTTP API listens");
         let has_store = deps.store.is_some();
         let state = Arc::new(state::AppState::new(&config, deps));
         let services = server::Services {

@@ -7,10 +7,11 @@
 //! message differs from every other in its timestamp and values, so none is taken for a resend.
 
 use anyhow::{Context, Result, bail, ensure};
+use common::lock::lock;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -68,10 +69,7 @@ pub(crate) async fn run(
                 charger.exchange().await?;
                 if measuring.load(Ordering::Relaxed) {
                     let wait_ns = u32::try_from(begun.elapsed().as_nanos()).unwrap_or(u32::MAX);
-                    waits
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(wait_ns);
+                    lock(&waits).push(wait_ns);
                 }
             }
             anyhow::Ok(())
@@ -94,7 +92,7 @@ pub(crate) async fn run(
     }
     let mut waits_ns: Vec<u32> = Vec::new();
     for waits in waits_of_all {
-        waits_ns.append(&mut waits.lock().unwrap_or_else(PoisonError::into_inner));
+        waits_ns.append(&mut lock(&waits));
     }
     ensure!(!waits_ns.is_empty(), "no message was answered");
     waits_ns.sort_unstable();

@@ -4,9 +4,10 @@
 use crate::charger::{Action, Count, Gauge};
 use crate::latency::Latency;
 use crate::stats::{Counts, FleetStats};
+use common::lock::lock;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 const SHARDS: usize = 16;
 
@@ -49,10 +50,7 @@ impl Board {
     }
 
     fn shard(&self, charger: u32) -> MutexGuard<'_, Shard> {
-        // Counters are sound whatever panicked in between.
-        self.shards[charger as usize % SHARDS]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards[charger as usize % SHARDS])
     }
 
     pub(crate) fn count(&self, charger: u32, count: Count) {

@@ -7,11 +7,18 @@
 //! make a charger reconnect within less than 0.1 s. Timestamps in messages are always the real time;
 //! energy grows with the simulated time.
 
+use common::settings::{Section, SettingError};
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+/// The name before each key in errors.
+const SECTION: Section = Section("simulator");
+
+/// Longer times, about thirty years, would overflow and can only be a mistake.
+const SECONDS_MAX: f64 = 1e9;
 
 /// A fleet of simulated chargers. `FleetConfig::default()` is twenty chargers that live a normal
 /// life against `ws://127.0.0.1:9000/ocpp`.
@@ -154,7 +161,7 @@ impl FleetConfig {
     ///
     /// # Errors
     /// The first setting that makes no sense, with its value and what would be right.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub fn check(&self) -> Result<(), SettingError> {
         let positive = [
             ("transaction_minutes", self.transaction_minutes),
             ("meter_interval_s", self.meter_interval_s),
@@ -177,50 +184,36 @@ impl FleetConfig {
             ("backoff_range_s", self.backoff_range_s),
             ("ping_interval_s", self.ping_interval_s),
         ];
-        let bad = |key, value: f64, right| {
-            Err(ConfigError {
-                key,
-                value: value.to_string(),
-                right,
-            })
-        };
         for (key, value) in positive {
-            // A billion seconds is thirty years: longer waits are a mistake, and would overflow.
-            if !(value > 0.0 && value <= 1e9) {
-                return bad(key, value, "a number above 0, at most 1e9");
+            if !(value > 0.0 && value <= SECONDS_MAX) {
+                return Err(setting_error(
+                    key,
+                    value,
+                    "a number above 0, 1000000000 or less",
+                ));
             }
         }
         for (key, value) in not_negative {
-            if !(0.0..=1e9).contains(&value) {
-                return bad(key, value, "a number from 0 to 1e9");
-            }
+            SECTION.within(key, value, 0.0, SECONDS_MAX)?;
         }
-        if self.connectors == 0 {
-            return bad("connectors", 0.0, "at least 1");
+        SECTION.at_least("connectors", self.connectors, 1)?;
+        SECTION.at_least("attempts", self.attempts, 1)?;
+        SECTION.at_least("queue_messages_max", self.queue_messages_max, 10)?;
+        let prefix = self.id_prefix.as_str();
+        if prefix.is_empty() || prefix.len() > 40 || prefix.contains(':') {
+            return Err(setting_error(
+                "id_prefix",
+                format!("{prefix:?}"),
+                "1 to 40 bytes without ':'",
+            ));
         }
-        if self.attempts == 0 {
-            return bad("attempts", 0.0, "at least 1");
-        }
-        if self.queue_messages_max < 10 {
-            return Err(ConfigError {
-                key: "queue_messages_max",
-                value: self.queue_messages_max.to_string(),
-                right: "at least 10",
-            });
-        }
-        if self.id_prefix.is_empty() || self.id_prefix.len() > 40 || self.id_prefix.contains(':') {
-            return Err(ConfigError {
-                key: "id_prefix",
-                value: self.id_prefix.clone(),
-                right: "1 to 40 bytes without ':'",
-            });
-        }
-        if self.tokens.iter().any(|t| t.is_empty() || t.len() > 20) {
-            return Err(ConfigError {
-                key: "tokens",
-                value: self.tokens.join(","),
-                right: "tokens of 1 to 20 bytes",
-            });
+        let is_invalid = |token: &&String| token.is_empty() || token.len() > 20;
+        if let Some(token) = self.tokens.iter().find(is_invalid) {
+            return Err(setting_error(
+                "tokens",
+                format!("{token:?}"),
+                "tokens of 1 to 20 bytes",
+            ));
         }
         Ok(())
     }
@@ -236,16 +229,14 @@ impl FleetConfig {
     }
 }
 
-/// A setting that makes no sense.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("simulator setting `{key}` is {value:?}; it must be {right}")]
-pub struct ConfigError {
-    /// Which.
-    pub key: &'static str,
-    /// What it is.
-    pub value: String,
-    /// What would be right.
-    pub right: &'static str,
+/// The error of a setting that is not a number, or whose range has no name in [`Section`].
+pub(crate) fn setting_error(key: &str, value: impl ToString, expected: &str) -> SettingError {
+    SettingError {
+        key: format!("{}.{key}", SECTION.0),
+        value: value.to_string(),
+        expected: expected.to_owned(),
+        reason: None,
+    }
 }
 
 /// What the chargers of a fleet do.
@@ -284,16 +275,18 @@ impl fmt::Display for Scenario {
 }
 
 impl FromStr for Scenario {
-    type Err = ConfigError;
+    type Err = SettingError;
 
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
+    fn from_str(text: &str) -> Result<Self, SettingError> {
         Self::ALL
             .into_iter()
             .find(|one| one.as_str() == text)
-            .ok_or_else(|| ConfigError {
-                key: "scenario",
-                value: text.to_owned(),
-                right: "steady, meter-flood or idle",
+            .ok_or_else(|| {
+                setting_error(
+                    "scenario",
+                    format!("{text:?}"),
+                    "steady, meter-flood or idle",
+                )
             })
     }
 }
@@ -319,17 +312,17 @@ impl fmt::Display for ResendIds {
 }
 
 impl FromStr for ResendIds {
-    type Err = ConfigError;
+    type Err = SettingError;
 
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
+    fn from_str(text: &str) -> Result<Self, SettingError> {
         match text {
             "new" => Ok(Self::New),
             "same" => Ok(Self::Same),
-            _ => Err(ConfigError {
-                key: "resend_ids",
-                value: text.to_owned(),
-                right: "new or same",
-            }),
+            _ => Err(setting_error(
+                "resend_ids",
+                format!("{text:?}"),
+                "new or same",
+            )),
         }
     }
 }
@@ -379,13 +372,15 @@ impl fmt::Display for VersionMix {
 }
 
 impl FromStr for VersionMix {
-    type Err = ConfigError;
+    type Err = SettingError;
 
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let bad = || ConfigError {
-            key: "versions",
-            value: text.to_owned(),
-            right: "versions with shares of 1 to 1000, such as 1.6:2,2.0.1:1",
+    fn from_str(text: &str) -> Result<Self, SettingError> {
+        let bad = || {
+            setting_error(
+                "versions",
+                format!("{text:?}"),
+                "versions with shares of 1 to 1000, such as 1.6:2,2.0.1:1",
+            )
         };
         let mut shares = Vec::new();
         for part in text.split(',') {
@@ -402,9 +397,9 @@ impl FromStr for VersionMix {
 }
 
 impl TryFrom<String> for VersionMix {
-    type Error = ConfigError;
+    type Error = SettingError;
 
-    fn try_from(text: String) -> Result<Self, ConfigError> {
+    fn try_from(text: String) -> Result<Self, SettingError> {
         text.parse()
     }
 }
@@ -442,7 +437,10 @@ mod tests {
     #[test]
     fn nonsense_is_refused_with_its_key() {
         for text in ["", "1.5", "1.6:0", "1.6:x", "1.6,,2.1"] {
-            assert_eq!(text.parse::<VersionMix>().unwrap_err().key, "versions");
+            assert_eq!(
+                text.parse::<VersionMix>().unwrap_err().key,
+                "simulator.versions"
+            );
         }
         for (config, key) in [
             (
@@ -474,7 +472,7 @@ mod tests {
                 "id_prefix",
             ),
         ] {
-            assert_eq!(config.check().unwrap_err().key, key);
+            assert_eq!(config.check().unwrap_err().key, format!("simulator.{key}"));
         }
         assert!("sometimes".parse::<Scenario>().is_err());
         assert!("old".parse::<ResendIds>().is_err());

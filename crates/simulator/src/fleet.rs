@@ -2,13 +2,14 @@
 
 use crate::board::Board;
 use crate::charger::{Charger, Saved};
-use crate::config::{ConfigError, FleetConfig};
+use crate::config::FleetConfig;
 use crate::handshake::Target;
 use crate::ledger::LedgerFile;
 use crate::queue_file::QueueFile;
 use crate::runner::{Clock, Runner, Shared, Stage};
 use crate::settings::Settings;
 use crate::stats::{FleetReport, FleetStats};
+use common::settings::SettingError;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +31,7 @@ const CLOSING: Duration = Duration::from_secs(10);
 pub enum StartError {
     /// A setting makes no sense.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] SettingError),
     /// The ledger or a queue file cannot be used.
     #[error("open {path}: {error}")]
     File {

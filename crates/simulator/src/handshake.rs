@@ -4,9 +4,10 @@
 //! the status and `Retry-After` decide how long it waits. `Sec-WebSocket-Accept` is taken on trust.
 
 use crate::charger::Refusal;
-use crate::config::ConfigError;
+use crate::config::setting_error;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use common::settings::SettingError;
 use ocpp::Version;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::Duration;
@@ -68,13 +69,9 @@ impl Trouble {
 
 impl Target {
     /// Reads `ws://HOST[:PORT][/PATH]`.
-    pub(crate) fn parse(url: &str) -> Result<Self, ConfigError> {
-        let bad = || ConfigError {
-            key: "url",
-            value: url.to_owned(),
-            right: "ws://HOST:PORT/PATH, plain ws",
-        };
-        let rest = url.trim().strip_prefix("ws://").ok_or_else(bad)?;
+    pub(crate) fn parse(url: &str) -> Result<Self, SettingError> {
+        let invalid = || setting_error("url", format!("{url:?}"), "ws://HOST:PORT/PATH, plain ws");
+        let rest = url.trim().strip_prefix("ws://").ok_or_else(invalid)?;
         let (authority, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
@@ -83,12 +80,12 @@ impl Target {
             .rsplit_once(':')
             .filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
         let (host, port) = match has_port {
-            Some((host, port)) => (host, port.parse().map_err(|_| bad())?),
+            Some((host, port)) => (host, port.parse().map_err(|_| invalid())?),
             None => (authority, 80),
         };
         let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '@');
         if host.is_empty() || url.trim().contains(is_odd) {
-            return Err(bad());
+            return Err(invalid());
         }
         Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),

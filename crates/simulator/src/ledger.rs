@@ -7,13 +7,14 @@
 
 use crate::charger::{Action, Entry};
 use crate::moment::Moment;
+use common::lock::lock;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// How a message ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -216,7 +217,7 @@ impl LedgerFile {
     pub fn write(&self, line: &Line) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        self.locked().write_all(&text)
+        lock(&self.file).write_all(&text)
     }
 
     /// Hands all lines to the system: they survive the end of this process.
@@ -224,12 +225,7 @@ impl LedgerFile {
     /// # Errors
     /// What the system says.
     pub fn flush(&self) -> io::Result<()> {
-        self.locked().flush()
-    }
-
-    fn locked(&self) -> MutexGuard<'_, BufWriter<File>> {
-        // A panic elsewhere leaves whole lines behind, which are worth keeping.
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.file).flush()
     }
 }
 

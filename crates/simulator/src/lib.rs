@@ -24,7 +24,7 @@ mod runner;
 pub mod settings;
 pub mod stats;
 
-pub use config::{ConfigError, FleetConfig, ResendIds, Scenario, VersionMix};
+pub use config::{FleetConfig, ResendIds, Scenario, VersionMix};
 pub use fleet::{Fleet, StartError};
 pub use latency::Latency;
 pub use moment::Moment;

@@ -17,8 +17,7 @@ impl Moment {
     /// The wall clock, now.
     #[must_use]
     pub fn wall_clock() -> Self {
-        let micros = jiff::Timestamp::now().as_microsecond();
-        Self(u64::try_from(micros).unwrap_or(0))
+        Self::default().plus(common::clock::since_epoch())
     }
 
     /// This moment plus `wait`; saturates at the end of time.
