@@ -100,6 +100,18 @@ pub fn describe(table: &[Metric]) {
     }
 }
 
+/// Registers the counters and histograms of `table` that have no labels, so that they are exported as 0 before their
+/// first event. Gauges are not registered: a gauge of 0 would state a value that nobody measured.
+pub fn register(table: &[Metric]) {
+    for metric in table.iter().filter(|metric| metric.labels.is_empty()) {
+        match metric.kind {
+            Kind::Counter => metrics::counter!(metric.name).increment(0),
+            Kind::Histogram => drop(metrics::histogram!(metric.name)),
+            Kind::Gauge => {}
+        }
+    }
+}
+
 /// A table as Markdown: one row per metric, sorted by name.
 #[must_use]
 pub fn markdown(table: &[Metric]) -> String {
@@ -171,7 +183,9 @@ mod tests {
     }
 
     #[test]
-    fn describing_without_a_recorder_does_nothing() {
-        describe(&[Metric::histogram("c_seconds", Unit::Seconds, "Time")]);
+    fn without_a_recorder_nothing_happens() {
+        let table = [Metric::histogram("c_seconds", Unit::Seconds, "Time")];
+        describe(&table);
+        register(&table);
     }
 }

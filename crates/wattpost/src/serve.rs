@@ -105,7 +105,7 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
 
 async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
-    let metrics = telemetry::start_metrics()?;
+    let metrics = telemetry::start_metrics(settings, roles)?;
     tokio::spawn(telemetry::keep_metrics_small(metrics.clone()));
 
     // The journal first: it says at once when another process has this data directory.

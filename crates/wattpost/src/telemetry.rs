@@ -1,7 +1,9 @@
 //! What the process says about itself: logs on stderr, figures for `/metrics`.
 
-use crate::config::{LogFormat, LogSettings};
+use crate::config::{LogFormat, LogSettings, Settings};
+use crate::serve::Roles;
 use anyhow::{Context, Result};
+use common::metrics::Metric;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
@@ -62,11 +64,12 @@ fn without_libraries(filter: &str) -> String {
     quieter
 }
 
-/// Installs the recorder behind the `metrics` macros and returns what renders it.
+/// Installs the recorder behind the `metrics` macros and returns what renders it. Counters and histograms of the crates
+/// that this process uses are exported from the start.
 ///
 /// # Errors
-/// When one is installed already, which only a second call in the same process can cause.
-pub(crate) fn start_metrics() -> Result<PrometheusHandle> {
+/// When a recorder is installed already, which only a second call in the same process can cause.
+pub(crate) fn start_metrics(settings: &Settings, roles: Roles) -> Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets(&LATENCY_BUCKETS_SECONDS)
         .context("set the buckets of the histograms")?
@@ -75,11 +78,29 @@ pub(crate) fn start_metrics() -> Result<PrometheusHandle> {
     for (_, table) in METRIC_TABLES {
         common::metrics::describe(table);
     }
+    for table in tables_of(settings, roles) {
+        common::metrics::register(table);
+    }
     Ok(handle)
 }
 
+/// The tables of the crates that a process with these roles uses.
+fn tables_of(settings: &Settings, roles: Roles) -> Vec<&'static [Metric]> {
+    let mut tables = vec![api::METRICS];
+    if roles.has_gateway() {
+        tables.extend([gateway::METRICS, journal::METRICS]);
+    }
+    if roles != Roles::Api {
+        tables.extend([consumer::METRICS, store::METRICS]);
+        if settings.has_broker() {
+            tables.push(broker::METRICS);
+        }
+    }
+    tables
+}
+
 /// The tables of all crates that export metrics, by crate.
-const METRIC_TABLES: [(&str, &[common::metrics::Metric]); 6] = [
+const METRIC_TABLES: [(&str, &[Metric]); 6] = [
     ("gateway", gateway::METRICS),
     ("journal", journal::METRICS),
     ("broker", broker::METRICS),

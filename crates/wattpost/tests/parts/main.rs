@@ -12,11 +12,14 @@
 mod charger;
 #[path = "../stories/http.rs"]
 mod http;
+#[path = "../stories/metrics_page.rs"]
+mod metrics_page;
 mod plant;
 
 mod alone;
 mod cluster;
 mod dead_letters;
+mod metrics;
 mod restored;
 mod several_gateways;
 mod upkeep;

@@ -1,6 +1,6 @@
 //! Stories with the real binary: what an operator would see, told as tests.
 //!
-//! Each starts processes of its own on ports that the system picks. `WATTPOST_FULL=1` (`make drill`)
+//! Each starts processes of its own on ports that the system picks. `WATTPOST_FULL=1` (`make stories`)
 //! plays them at full length; without it they are as long as a build that everybody waits for allows.
 
 #![expect(
@@ -11,11 +11,13 @@
 mod charger;
 mod deployment;
 mod http;
+mod metrics_page;
 
 mod flood;
 mod graceful_stop;
 mod handles;
 mod killed;
+mod metrics;
 mod old_copies;
 mod outages;
 mod overload;

@@ -1,0 +1,34 @@
+//! `/metrics` of gateway, consumer and API with RabbitMQ and PostgreSQL export together what `docs/metrics.md`
+//! describes.
+
+use crate::charger::Charger;
+use crate::metrics_page::Exported;
+use crate::plant::{Plant, TIMEOUT, until};
+
+/// Rows of the page that these processes cannot export.
+const ABSENT: [(&str, &str); 2] = [
+    (
+        "wattpost_consumer_refused_batches_total",
+        "only when the database refuses a batch: it has a label",
+    ),
+    ("wattpost_store_log_bytes", "no SQLite"),
+];
+
+#[test]
+fn page_of_metrics_describes_what_the_roles_export() {
+    let plant = Plant::new("");
+    let roles = ["gateway", "consumer", "api"].map(|role| plant.start(role, role));
+    let mut charger = Charger::connect(roles[0].ocpp, "CP-1", "ocpp1.6");
+    charger.call("1", "Heartbeat", "{}");
+    plant.wait_for_stored("Heartbeat", 1);
+    let mut differences = Vec::new();
+    let is_equal = until(TIMEOUT, || {
+        let mut exported = Exported::default();
+        for role in &roles {
+            exported.add(&crate::http::get(role.http, "/metrics").1);
+        }
+        differences = exported.differences(&ABSENT);
+        differences.is_empty()
+    });
+    assert!(is_equal, "{differences:#?}");
+}
