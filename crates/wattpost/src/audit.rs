@@ -1,4 +1,4 @@
-//! `wattpost audit`: was any acknowledged message lost, doubled, altered or put out of order?
+//! `wattpost audit`: is any acknowledged message lost, duplicated, altered or out of order?
 
 use crate::database::{self, Use};
 use crate::{SettingsArgs, export};
@@ -14,13 +14,13 @@ use std::process::ExitCode;
 pub(crate) struct AuditArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// What `wattpost simulate --ledger FILE` wrote
+    /// The file that `wattpost simulate --ledger FILE` wrote
     #[arg(long, value_name = "FILE")]
     ledger: PathBuf,
-    /// An export of messages (NDJSON) to compare with [default: read from the database]
+    /// Compare with this export of messages (NDJSON) [default: the database]
     #[arg(long, value_name = "FILE")]
     messages: Option<PathBuf>,
-    /// An export of transactions (NDJSON) to compare with [default: read from the database]
+    /// Compare with this export of transactions (NDJSON) [default: the database]
     #[arg(long, value_name = "FILE", requires = "messages")]
     transactions: Option<PathBuf>,
     /// Print the report as JSON
@@ -28,7 +28,7 @@ pub(crate) struct AuditArgs {
     json: bool,
 }
 
-/// Exit code 0 when every promise was kept, 1 when not.
+/// Exit code 0 if nothing is wrong, 1 if anything is.
 pub(crate) fn run(args: &AuditArgs) -> Result<ExitCode> {
     let ledger = open(&args.ledger)?;
     let report = match &args.messages {
@@ -62,7 +62,7 @@ fn open(path: &Path) -> Result<BufReader<File>> {
     Ok(BufReader::new(file))
 }
 
-/// An export in a file without a name: it may be larger than memory.
+/// An export in an unnamed temporary file, because it may be larger than memory.
 fn spool(write: impl FnOnce(&mut File) -> Result<()>) -> Result<BufReader<File>> {
     let mut file = tempfile::tempfile().context("make a temporary file")?;
     write(&mut file)?;

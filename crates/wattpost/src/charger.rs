@@ -1,6 +1,6 @@
-//! `wattpost charger`: who is known, who needs a password, how strictly they are checked.
+//! `wattpost charger`: which chargers may connect, which need a password, how strictly their messages are checked.
 //!
-//! It writes to the database; a running `serve` looks there every few seconds.
+//! It writes to the database, which running gateways read every `gateway.directory_refresh_s`.
 
 use crate::SettingsArgs;
 use crate::config::Settings;
@@ -13,10 +13,10 @@ use central::ports::{ChargerProfile, CheckMode, Registration};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
 
-/// What to do.
+/// Subcommands of `wattpost charger`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChargerCommand {
-    /// Make a charger known, or change what is set for it; what is not named stays as it is.
+    /// Add a charger, or change its settings; settings that are not named stay as they are.
     ///
     /// Examples:
     ///   wattpost charger add CP-17
@@ -24,9 +24,9 @@ pub(crate) enum ChargerCommand {
     ///   wattpost charger add CP-18 --registration rejected
     #[command(verbatim_doc_comment, visible_alias = "set")]
     Add(AddArgs),
-    /// List the chargers that are set; those that merely connected are in the API.
+    /// List the chargers that were added. (The API also lists those that only connected.)
     List(SettingsArgs),
-    /// Forget what is set for a charger; its history stays.
+    /// Remove a charger's settings; its messages and transactions stay.
     Remove(OneArgs),
 }
 
@@ -35,18 +35,18 @@ pub(crate) enum ChargerCommand {
 pub(crate) struct AddArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Identity, as in the URL that the charger connects to
+    /// Identity: the last part of the URL that the charger connects to
     identity: String,
-    /// May it take part? accepted (what a new one is), pending or rejected
+    /// Answer to BootNotification: accepted (the default for a new charger), pending or rejected
     #[arg(long)]
     registration: Option<RegistrationArg>,
-    /// Basic-auth password; seen by other users of this machine, so prefer --password-stdin
+    /// Basic-auth password. Other users of this machine can see it; --password-stdin is safer
     #[arg(long, conflicts_with_all = ["password_stdin", "no_password"])]
     password: Option<String>,
     /// Read the password from stdin (one line)
     #[arg(long, conflicts_with = "no_password")]
     password_stdin: bool,
-    /// Ask for no password any more
+    /// Remove the password: the charger connects without one
     #[arg(long)]
     no_password: bool,
     /// Payload checks: strict, warn or off [default: policy.check]
@@ -54,7 +54,7 @@ pub(crate) struct AddArgs {
     check: Option<CheckArg>,
 }
 
-/// One charger.
+/// Flags of `charger remove`.
 #[derive(Debug, Args)]
 pub(crate) struct OneArgs {
     #[command(flatten)]
@@ -77,7 +77,7 @@ enum CheckArg {
     Off,
 }
 
-/// Does it and says what is so now.
+/// Prints the charger's settings after the change.
 pub(crate) fn run(command: &ChargerCommand) -> Result<ExitCode> {
     match command {
         ChargerCommand::Add(args) => add(args)?,
@@ -151,16 +151,16 @@ fn password(args: &AddArgs) -> Result<Option<String>> {
         && !(8..=64).contains(&password.len())
     {
         bail!(
-            "the password has {} bytes; OCPP chargers take 16 to 40, and at least 8 are asked for here",
+            "the password has {} bytes; give 8 to 64 (OCPP chargers accept 16 to 40)",
             password.len()
         );
     }
     Ok(password)
 }
 
-/// An `AuthorizationKey` is written in hexadecimal, in whatever case, and may come as its bytes (rule S-4):
-/// one spelling of it is kept, so that all of them match.
-fn normal(password: &str) -> String {
+/// A 1.6 `AuthorizationKey` in lower-case hexadecimal; other passwords unchanged. Chargers send such a key as
+/// hexadecimal in either case or as raw bytes (rule S-4), and the gateway compares all of them with this form.
+fn normalized(password: &str) -> String {
     let is_key = (32..=40).contains(&password.len())
         && password.len().is_multiple_of(2)
         && password.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -171,10 +171,10 @@ fn normal(password: &str) -> String {
     }
 }
 
-/// Argon2id with a fresh salt, as a PHC string; the password itself is kept nowhere (A01.FR.08).
+/// Argon2id with a new salt, as a PHC string. The password itself is not stored (A01.FR.08).
 fn hash(password: &str) -> Result<String> {
     let hash: PasswordHash = Argon2::default()
-        .hash_password(normal(password).as_bytes())
+        .hash_password(normalized(password).as_bytes())
         .map_err(|error| anyhow::anyhow!("hash the password: {error}"))?;
     Ok(hash.to_string())
 }
@@ -190,9 +190,9 @@ fn list(settings: &Settings) -> Result<()> {
 fn remove(args: &OneArgs) -> Result<()> {
     let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
     if !directory.remove_charger_profile(&args.identity)? {
-        bail!("nothing is set for charger {:?}", args.identity);
+        bail!("charger {:?} was not added", args.identity);
     }
-    println!("{}: nothing is set any more", args.identity);
+    println!("{}: removed", args.identity);
     Ok(())
 }
 
@@ -207,10 +207,10 @@ fn line(profile: &ChargerProfile) -> String {
         None => "no password",
     };
     let check = match profile.check {
-        None => "checked by policy",
-        Some(CheckMode::Strict) => "checked strictly",
-        Some(CheckMode::Warn) => "checked with warnings",
-        Some(CheckMode::Off) => "not checked",
+        None => "payloads checked as policy.check says",
+        Some(CheckMode::Strict) => "payloads checked strictly",
+        Some(CheckMode::Warn) => "payloads checked with warnings",
+        Some(CheckMode::Off) => "payloads not checked",
     };
     format!(
         "{}: {registration}, {password}, {check}",

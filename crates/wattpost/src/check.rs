@@ -1,7 +1,7 @@
-//! `wattpost check`: are the settings sound and is everything reachable?
+//! `wattpost check`: are the settings valid, and are the database, RabbitMQ and the ports usable?
 //!
-//! It can be run while the roles run. Nothing that is there is changed, but for a SQLite file of an older
-//! version; what RabbitMQ lacks is declared, as every role would.
+//! It may run while the roles run. It changes two things, as every role does at its start: a SQLite file of an older
+//! version is migrated, and missing exchanges and queues are declared in RabbitMQ.
 
 use crate::SettingsArgs;
 use crate::config::{DatabaseAt, Settings};
@@ -18,12 +18,12 @@ use std::process::ExitCode;
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Print the settings that hold, as TOML; passwords too
+    /// Print all settings that apply, as TOML, including passwords, and check nothing
     #[arg(long)]
     show: bool,
 }
 
-/// One line per thing looked at; exit code 1 when one of them would stop the start.
+/// Prints one line per check; exit code 1 if one of them would prevent a start.
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let settings = args.settings.load()?;
     if args.show {
@@ -33,35 +33,35 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    println!("ok    settings: sound");
-    let mut looks = vec![
+    println!("ok    settings: valid");
+    let mut checks = vec![
         ("data_dir", data_dir(&settings)),
         ("database", database(&settings)),
     ];
     if settings.has_broker() {
-        looks.push(("broker", broker(&settings)));
+        checks.push(("broker", broker(&settings)));
     }
     for listener in &settings.gateway.listeners {
-        looks.push(("gateway.listeners", port(listener.address)));
+        checks.push(("gateway.listeners", port(listener.address)));
     }
-    looks.push(("http.listen", port(settings.http.listen)));
+    checks.push(("http.listen", port(settings.http.listen)));
     if settings.has_broker() {
-        // Where roles run alone.
+        // Used by roles that run alone.
         let health = &settings.health;
-        looks.push(("health.gateway_listen", port(health.gateway_listen)));
-        looks.push(("health.consumer_listen", port(health.consumer_listen)));
+        checks.push(("health.gateway_listen", port(health.gateway_listen)));
+        checks.push(("health.consumer_listen", port(health.consumer_listen)));
     }
-    let mut sound = true;
-    for (what, found) in looks {
-        match found {
+    let mut all_ok = true;
+    for (what, result) in checks {
+        match result {
             Ok(found) => println!("ok    {what}: {found}"),
             Err(error) => {
-                sound = false;
+                all_ok = false;
                 println!("WRONG {what}: {error:#}");
             }
         }
     }
-    Ok(if sound {
+    Ok(if all_ok {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -76,8 +76,8 @@ fn data_dir(settings: &Settings) -> Result<String> {
             None => format!("{path} (no gateway yet)"),
         });
     }
-    DataDir::could_be_made(&settings.data_dir)?;
-    Ok(format!("{path} is not there yet; `serve` makes it"))
+    DataDir::can_be_created(&settings.data_dir)?;
+    Ok(format!("{path} does not exist yet; `serve` creates it"))
 }
 
 fn database(settings: &Settings) -> Result<String> {
@@ -85,7 +85,7 @@ fn database(settings: &Settings) -> Result<String> {
         && !path.exists()
     {
         return Ok(format!(
-            "{} is not there yet; `serve` makes it",
+            "{} does not exist yet; `serve` creates it",
             path.display()
         ));
     }
@@ -93,7 +93,7 @@ fn database(settings: &Settings) -> Result<String> {
     if let Some(why) = database.maintenance.lacks_durability()? {
         bail!("{why}");
     }
-    Ok(format!("{} can be written", settings.database_shown()))
+    Ok(format!("{} is usable", settings.database_shown()))
 }
 
 fn broker(settings: &Settings) -> Result<String> {
@@ -102,21 +102,24 @@ fn broker(settings: &Settings) -> Result<String> {
         .build()
         .context("start the runtime")?;
     let report = runtime.block_on(Broker::check(&settings.broker))?;
-    let mut said = format!("{}, {} records wait", report.node, report.waiting_records);
+    let mut found = format!("{}, {} records wait", report.node, report.waiting_records);
     if report.dead_records > 0 {
-        said.push_str(&format!(", {} among the dead", report.dead_records));
+        found.push_str(&format!(
+            ", {} in the dead-letter queue",
+            report.dead_records
+        ));
     }
     if report.partitions_without_consumer > 0 {
-        said.push_str(&format!(
+        found.push_str(&format!(
             ", {} partitions have no consumer (is `wattpost consumer` running?)",
             report.partitions_without_consumer
         ));
     }
-    Ok(said)
+    Ok(found)
 }
 
-/// Whether this trouble with RabbitMQ passes by itself, so that a start need not wait for it.
-pub(crate) const fn passes(error: &CheckError) -> bool {
+/// Whether this error of RabbitMQ may end without a change of settings, so that it does not prevent a start.
+pub(crate) const fn is_temporary(error: &CheckError) -> bool {
     matches!(
         error.kind,
         CheckErrorKind::Unreachable | CheckErrorKind::Other
@@ -127,12 +130,11 @@ fn port(address: SocketAddr) -> Result<String> {
     match TcpListener::bind(address) {
         Ok(_) => Ok(format!("{address} is free")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            // `serve` itself may be what listens there, so look before calling it wrong.
             Err(error).with_context(|| {
-                format!("listen on {address}; stop what listens there (is `wattpost serve` running?) or name another port")
+                format!("listen on {address}; stop the process that listens there (is `wattpost serve` running?) or set another port")
             })
         }
         Err(error) => Err(error)
-            .with_context(|| format!("listen on {address}; name an address of this machine and a port that this user may use")),
+            .with_context(|| format!("listen on {address}; set an address of this machine and a port that this user may use")),
     }
 }

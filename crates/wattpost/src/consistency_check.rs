@@ -14,29 +14,31 @@
 use anyhow::{Context, Result, bail};
 use central::ports::{Batch, Maintenance, Sink, Unavailable};
 use central::{GatewayId, Record, Timestamp};
+use common::backoff::Backoff;
+use common::clock::now_ms;
 use journal::{Journal, ReadError, Reader};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Records per comparison.
 const BATCH_RECORDS: usize = 4_000;
 const BATCH_BYTES: usize = 4 << 20;
-/// How long a start waits for the database; chargers cannot connect meanwhile.
+/// A start waits no longer for the database, because chargers cannot connect meanwhile.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pauses between attempts while the database is unavailable.
+/// Delays between attempts while the database is unavailable.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 const DAY_MILLIS: i64 = 86_400_000;
-/// How many numbers after the journal's end are searched besides the disregarded one.
+/// How many numbers after the journal's end are searched for stored records, apart from the disregarded one.
 const FOLLOWING: u64 = 100_000;
 
-/// Compares the greatest number in the database with the journal's end. With the database away nothing can be
-/// compared, and the start goes on: chargers come first. `disregard` is `journal.disregard_seq`: the one number
-/// beyond the journal's end that may be stored; 0 = none.
+/// Compares the greatest number in the database with the journal's end. If the database is unavailable, the start
+/// continues without the comparison, so that chargers can connect. `disregard` is `journal.disregard_seq`: the one
+/// number after the journal's end that may be stored; 0 = none.
 ///
 /// # Errors
-/// When the database is ahead of the journal: going on would drop new records as known ones.
+/// When the database holds a greater number: new records would be dropped as duplicates.
 pub(crate) async fn check(
     journal: &Journal,
     gateway_id: GatewayId,
@@ -48,37 +50,37 @@ pub(crate) async fn check(
     let asking =
         tokio::task::spawn_blocking(move || ahead(&*asked, gateway_id, durable, disregard));
     let Ok(stored) = tokio::time::timeout(QUERY_TIMEOUT, asking).await else {
-        tracing::warn!("the database does not answer: it cannot be compared with the journal now");
+        tracing::warn!("the database does not answer; it is not compared with the journal");
         return Ok(());
     };
-    match stored.context("ask the database how far it is")? {
+    match stored.context("query the greatest stored number")? {
         Ok(None) => Ok(()),
         Ok(Some(Ahead::Disregarded)) => {
             tracing::warn!(
-                "journal.disregard_seq = {disregard} is beyond the journal's end ({durable}) and in the database; \
-                 it is disregarded, as the setting says"
+                "record {disregard} is stored but after the journal's end ({durable}); it is disregarded because of \
+                 journal.disregard_seq"
             );
             Ok(())
         }
         Ok(Some(Ahead::Stored(stored))) => bail!(
             "the database holds records up to {stored} of this gateway, but its journal ends at \
-             {durable}: the journal is an older copy; move the directory `journal` away (the next start \
-             begins a new one under a new gateway id), so that no new record is taken for an old one. If only \
+             {durable}: the journal is an older copy, and new records would be taken for known ones; move the \
+             directory `journal` away (the next start creates a new one with a new gateway id). If only \
              this one number was written into the database by mistake, delete its row, or set \
              journal.disregard_seq = {stored}"
         ),
-        Err(away) => {
-            tracing::warn!(%away, "cannot compare the database with the journal now");
+        Err(error) => {
+            tracing::warn!(%error, "the database is not compared with the journal");
             Ok(())
         }
     }
 }
 
-/// A number in the database beyond the journal's end.
+/// Stored numbers after the journal's end.
 enum Ahead {
-    /// The greatest.
+    /// The greatest of them.
     Stored(u64),
-    /// Only the one that is to be disregarded.
+    /// Only the disregarded one.
     Disregarded,
 }
 
@@ -95,7 +97,7 @@ fn ahead(
     if stored != disregard {
         return Ok(Some(Ahead::Stored(stored)));
     }
-    // An older copy of the journal would show in the numbers that follow its end.
+    // If the journal is an older copy, numbers right after its end are stored too.
     let last = durable.saturating_add(FOLLOWING).min(stored - 1);
     let following = database.stored_seqs(gateway_id, durable + 1, last)?;
     Ok(Some(match following.into_iter().max() {
@@ -109,19 +111,19 @@ pub(crate) struct Comparison {
     pub(crate) journal: Journal,
     pub(crate) gateway_id: GatewayId,
     pub(crate) database: Arc<dyn Maintenance>,
-    /// The way to the database past RabbitMQ.
+    /// Delivers to the database directly, without RabbitMQ.
     pub(crate) sink: Arc<dyn Sink>,
-    /// What waits before it begins: with RabbitMQ, time for what was under way at the last stop.
+    /// The delay before the comparison. With RabbitMQ, records that are still in its queues arrive meanwhile.
     pub(crate) settle: Duration,
-    /// `database.retain_days`: older records are missing because they were dropped. 0 = none is dropped.
+    /// `database.retain_days`: older records were dropped and are not missing. 0: no record is dropped.
     pub(crate) retain_days: u32,
 }
 
-/// Looks for every record that the journal keeps behind its cursor in the database, and delivers again what
-/// is not there; says so in the log. Waits for a database that is away. Ends when all are compared, or when
-/// the journal is closed. The work is bounded by `journal.retain_bytes`.
+/// Delivers again every record that the journal keeps before its cursor and that the database does not have; logs
+/// how many. Waits while the database is unavailable. Ends when all are compared, or when the journal is closed. At
+/// most `journal.retain_bytes` are compared.
 ///
-/// A dead letter that somebody discarded is not there either, and comes back as a dead letter while the journal
+/// A discarded dead letter is missing from the database too: it becomes a dead letter again if the journal still
 /// keeps its record.
 pub(crate) async fn deliver_missing(work: Comparison) {
     let upto = work.journal.cursor();
@@ -141,7 +143,7 @@ pub(crate) async fn deliver_missing(work: Comparison) {
                 continue;
             }
             Ok((_, Err(ReadError::Closed))) => return,
-            // What waits to be delivered is not looked for here.
+            // Records after the cursor are not compared: the forwarder delivers them.
             Ok((mine, Err(_))) if mine.next_seq() > upto => break,
             Ok((mut mine, Err(error))) => {
                 let passed = tokio::task::spawn_blocking(move || {
@@ -154,7 +156,7 @@ pub(crate) async fn deliver_missing(work: Comparison) {
                 tracing::warn!(
                     %error,
                     ?passed,
-                    "records that are delivered cannot be read: whether the database has them is not known"
+                    "delivered records cannot be read from the journal; they are not compared with the database"
                 );
                 reader = Some(mine);
                 continue;
@@ -169,10 +171,10 @@ pub(crate) async fn deliver_missing(work: Comparison) {
             reader = Some(mine);
         }
     }
-    found.tell();
+    found.log();
 }
 
-/// What was found, in records.
+/// The result, in records.
 #[derive(Default)]
 struct Found {
     compared: u64,
@@ -182,7 +184,7 @@ struct Found {
 }
 
 impl Found {
-    fn is_missing(&mut self, batch: &Batch) {
+    fn add_missing(&mut self, batch: &Batch) {
         let (Some((first, _)), Some(last)) = (batch.iter().next(), batch.last_seq()) else {
             return;
         };
@@ -190,19 +192,19 @@ impl Found {
             self.first_missing = first.seq;
             tracing::warn!(
                 first = first.seq,
-                "the database lacks records that were delivered before: is it an older copy, or are they \
-                 still in RabbitMQ? What the journal keeps of them is delivered again"
+                "the database lacks records that were delivered before: it is an older copy, or they are \
+                 still in RabbitMQ. Those that the journal still keeps are delivered again"
             );
         }
         self.last_missing = last;
         self.missing += batch.len() as u64;
     }
 
-    fn tell(&self) {
+    fn log(&self) {
         if self.missing == 0 {
             tracing::debug!(
                 compared = self.compared,
-                "the database has all that the journal keeps of what was delivered"
+                "the database has every delivered record that the journal keeps"
             );
             return;
         }
@@ -211,8 +213,8 @@ impl Found {
             delivered_again = self.missing,
             first = self.first_missing,
             last = self.last_missing,
-            "the database has again what the journal keeps; what is older than journal.retain_bytes is not \
-             in the journal any more"
+            "records that the database lacked were delivered again; the journal keeps only the last \
+             journal.retain_bytes of them"
         );
     }
 }
@@ -230,26 +232,26 @@ fn read_some(
         }
     });
     let result = match read {
-        // What was read before the error is right; the next turn meets the error.
+        // The records before the error are valid; the next read returns the error.
         Err(error) if batch.is_empty() => Err(error),
         Ok(_) | Err(_) => Ok(batch),
     };
     (reader, result)
 }
 
-/// Has every record of the batch in the database in the end.
+/// Delivers the records of the batch that the database lacks; tries again until that is done.
 async fn compare(work: &Comparison, batch: &Batch, found: &mut Found) {
     let (Some((first, _)), Some(last)) = (batch.iter().next(), batch.last_seq()) else {
         return;
     };
-    let mut pause = RETRY_MIN;
+    let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
     let stored = loop {
         let (database, gateway_id) = (Arc::clone(&work.database), work.gateway_id);
         let asking =
             tokio::task::spawn_blocking(move || database.stored_seqs(gateway_id, first.seq, last));
         match asking.await {
             Ok(Ok(stored)) => break stored.into_iter().collect::<HashSet<u64>>(),
-            Ok(Err(away)) => wait(&mut pause, &away).await,
+            Ok(Err(error)) => wait(&mut backoff, &error).await,
             Err(_) => return,
         }
     };
@@ -258,27 +260,26 @@ async fn compare(work: &Comparison, batch: &Batch, found: &mut Found) {
     if missing.is_empty() {
         return;
     }
-    found.is_missing(&missing);
+    found.add_missing(&missing);
     let missing = Arc::new(missing);
-    pause = RETRY_MIN;
-    while let Err(away) = work.sink.deliver(Arc::clone(&missing)).await {
-        wait(&mut pause, &away).await;
+    backoff.reset();
+    while let Err(error) = work.sink.deliver(Arc::clone(&missing)).await {
+        wait(&mut backoff, &error).await;
     }
     metrics::counter!("wattpost_gateway_redelivered_records_total").increment(missing.len() as u64);
 }
 
-async fn wait(pause: &mut Duration, away: &Unavailable) {
-    tracing::debug!(%away, "the journal cannot be compared with the database now; tried again");
-    tokio::time::sleep(*pause).await;
-    *pause = (*pause * 2).min(RETRY_MAX);
+async fn wait(backoff: &mut Backoff, error: &Unavailable) {
+    tracing::debug!(%error, "the journal cannot be compared with the database; trying again");
+    tokio::time::sleep(backoff.next_delay()).await;
 }
 
-/// The records that are not among the `stored` and were received after `oldest`.
+/// The records of the batch that are not in `stored` and were received after `oldest`.
 fn missing(batch: &Batch, stored: &HashSet<u64>, oldest: Option<Timestamp>) -> Batch {
     let mut missing: Option<Batch> = None;
     for (id, bytes) in batch.iter() {
         let is_dropped = oldest.is_some_and(|oldest| {
-            // One that cannot be read is judged by whoever applies it.
+            // A record that cannot be decoded is delivered; the applier makes it a dead letter.
             Record::decode(bytes).is_ok_and(|record| record.received_at < oldest)
         });
         if !stored.contains(&id.seq) && !is_dropped {
@@ -290,13 +291,11 @@ fn missing(batch: &Batch, stored: &HashSet<u64>, oldest: Option<Timestamp>) -> B
     missing.unwrap_or_else(|| Batch::new(GatewayId(uuid::Uuid::nil())))
 }
 
-/// What was received before this may have been dropped already: a whole day later than the retention says,
-/// so that nothing is put back that is dropped within the hour.
+/// Records received before this may have been dropped already. It is one day later than the retention, so that
+/// no record is delivered again that is dropped soon after.
 fn oldest_kept(retain_days: u32) -> Option<Timestamp> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let now = i64::try_from(now.as_millis()).ok()?;
     let days = i64::from(retain_days.checked_sub(1)?);
-    Some(Timestamp(now - days * DAY_MILLIS))
+    Some(Timestamp(now_ms() - days * DAY_MILLIS))
 }
 
 #[cfg(test)]
@@ -317,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_stored_is_missing_wherever_it_lies() {
+    fn records_that_are_not_stored_are_missing_at_any_position() {
         let stored: HashSet<u64> = [10, 11, 14, 17, 99].into();
         let missing = missing(&batch(10..18), &stored, None);
         assert_eq!(seqs(&missing), [12, 13, 15, 16]);
@@ -326,14 +325,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_past_the_retention_is_not_missed() {
+    fn record_older_than_the_retention_is_not_missing() {
         let oldest = Some(Timestamp(15 * DAY_MILLIS));
         let missing = missing(&batch(10..18), &HashSet::from([16]), oldest);
         assert_eq!(seqs(&missing), [15, 17]);
     }
 
     #[test]
-    fn the_retention_counts_whole_days_and_none_keeps_everything() {
+    fn retention_counts_whole_days_and_zero_keeps_everything() {
         assert_eq!(oldest_kept(0), None);
         let (one, ten) = (oldest_kept(1).unwrap(), oldest_kept(10).unwrap());
         let days = (one.0 - ten.0) as f64 / DAY_MILLIS as f64;

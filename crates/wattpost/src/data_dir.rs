@@ -1,4 +1,4 @@
-//! The data directory: who this gateway is, and where its parts are.
+//! The data directory: the gateway's identity and the journal's directory.
 
 use anyhow::{Context, Result};
 use central::GatewayId;
@@ -14,15 +14,14 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory where it is missing, and its name certain: after a power cut it is there, with
-    /// what was synced in it.
+    /// Creates the directory if it is missing, and syncs its parent, so that it still exists after a power cut.
     ///
     /// # Errors
-    /// When it cannot be made or made certain, naming the setting.
+    /// When it cannot be created or synced; the error names the setting.
     pub(crate) fn prepare(path: &Path) -> Result<Self> {
-        make_durably(path, &sync_dir).with_context(|| {
+        create_durably(path, &sync_dir).with_context(|| {
             format!(
-                "data_dir is {}, which cannot be created; name a directory that this user may write",
+                "data_dir is {}, which cannot be created; set a directory that this user may write",
                 path.display()
             )
         })?;
@@ -31,10 +30,10 @@ impl DataDir {
         })
     }
 
-    /// The directory, if it is there.
+    /// The directory, if it exists.
     ///
     /// # Errors
-    /// When something else is there.
+    /// When the path is not a directory.
     pub(crate) fn existing(path: &Path) -> Result<Option<Self>> {
         if path.is_dir() {
             return Ok(Some(Self {
@@ -43,56 +42,55 @@ impl DataDir {
         }
         anyhow::ensure!(
             !path.exists(),
-            "data_dir is {}, which is not a directory; name one that this user may write",
+            "data_dir is {}, which is not a directory; set one that this user may write",
             path.display()
         );
         Ok(None)
     }
 
-    /// Whether [`DataDir::prepare`] would have a place to begin: the nearest parent that is there is a
-    /// directory.
+    /// Whether [`DataDir::prepare`] can create it: the nearest parent that exists is a directory.
     ///
     /// # Errors
     /// When it is not.
-    pub(crate) fn could_be_made(path: &Path) -> Result<()> {
+    pub(crate) fn can_be_created(path: &Path) -> Result<()> {
         let nearest = path.ancestors().skip(1).find(|parent| parent.exists());
         anyhow::ensure!(
             nearest.is_none_or(Path::is_dir),
-            "data_dir is {}, which cannot be created; name a directory that this user may write",
+            "data_dir is {}, which cannot be created; set a directory that this user may write",
             path.display()
         );
         Ok(())
     }
 
-    /// The journal's own directory.
+    /// The journal's directory.
     pub(crate) fn journal(&self) -> PathBuf {
         self.path.join("journal")
     }
 
-    /// Forgets the gateway's identity where there is no journal. To be called *before* the journal is
-    /// opened: record ids are this identity and a number that the journal counts from 1, so a journal
-    /// that begins anew under an old identity would have its records taken for old ones and dropped.
-    /// Whatever dies between this and [`DataDir::gateway_id`], the next start makes a new identity.
+    /// Removes the gateway's identity if there is no journal. Call it *before* the journal is opened: a record id is
+    /// this identity and a number that the journal counts from 1, so the records of a new journal under an old
+    /// identity would be dropped as duplicates. If the process dies between this and [`DataDir::gateway_id`], the
+    /// next start creates a new identity.
     ///
     /// # Errors
-    /// When the directory cannot be read, or the file cannot be removed for good.
-    pub(crate) fn forget_identity_without_journal(&self) -> Result<()> {
+    /// When the directory cannot be read, or the file cannot be removed.
+    pub(crate) fn remove_identity_without_journal(&self) -> Result<()> {
         let file = self.gateway_id_file();
         if !file.exists() || self.has_journal()? {
             return Ok(());
         }
-        tracing::warn!("there is no journal: it begins anew, under a new gateway id");
+        tracing::warn!("there is no journal: a new one is created, with a new gateway id");
         fs::remove_file(&file)
             .and_then(|()| fs::File::open(&self.path)?.sync_all())
             .with_context(|| {
                 format!(
-                    "remove {}, which belonged to a journal that is gone",
+                    "remove {}, which belonged to a journal that no longer exists",
                     file.display()
                 )
             })
     }
 
-    /// Whether the journal's directory holds anything but its lock and half-made files.
+    /// Whether the journal's directory holds anything but its lock and temporary files.
     fn has_journal(&self) -> Result<bool> {
         let entries = match fs::read_dir(self.journal()) {
             Ok(entries) => entries,
@@ -111,7 +109,7 @@ impl DataDir {
         Ok(false)
     }
 
-    /// The gateway's identity: the known one, or one that is made now and kept.
+    /// The gateway's identity; created and stored if there is none.
     ///
     /// # Errors
     /// When the file cannot be read or written, or holds no UUID.
@@ -133,7 +131,7 @@ impl DataDir {
         self.path.join("gateway-id")
     }
 
-    /// The gateway's identity, if it has one yet.
+    /// The gateway's identity, if it has one.
     ///
     /// # Errors
     /// When the file cannot be read, or holds no UUID.
@@ -158,10 +156,9 @@ impl DataDir {
     }
 }
 
-/// Makes a directory and all that are missing above it. Each is certain in its parent before the next is
-/// made in it. One that was there already is made certain too: the start that made it may have died
-/// before that.
-fn make_durably(path: &Path, sync: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+/// Creates a directory and its missing parents; syncs the parent of each before the next is created. The parent of
+/// a directory that exists is synced too: the process that created it may have died before its sync.
+fn create_durably(path: &Path, sync: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -169,19 +166,19 @@ fn make_durably(path: &Path, sync: &dyn Fn(&Path) -> io::Result<()>) -> io::Resu
         None => return Ok(()),
     };
     if path.is_dir() {
-        // Somebody else made it if its parent cannot even be read, and made it certain long ago.
+        // If this user may not read the parent, another user created the directory, long ago.
         return match sync(parent) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             synced => synced,
         };
     }
     if !parent.is_dir() {
-        make_durably(parent, sync)?;
+        create_durably(parent, sync)?;
     }
     match fs::create_dir(path) {
-        // Another process was quicker.
+        // Another process has just created it.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-        made => made?,
+        created => created?,
     }
     sync(parent)
 }
@@ -190,7 +187,7 @@ fn sync_dir(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }
 
-/// A file is there whole or not at all, also after a power cut.
+/// Writes a file so that it exists with all its content or not at all, even after a power cut.
 fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = fs::File::create(&temporary)?;
@@ -211,25 +208,25 @@ mod tests {
     fn a_gateway_keeps_its_identity_as_long_as_its_journal() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::prepare(&dir.path().join("a/b")).unwrap();
-        data.forget_identity_without_journal().unwrap();
+        data.remove_identity_without_journal().unwrap();
         assert_eq!(data.known_gateway_id().unwrap(), None);
         fs::create_dir(data.journal()).unwrap();
         fs::write(data.journal().join("lock"), "").unwrap();
         fs::write(data.journal().join("cursor"), "").unwrap();
         let first = data.gateway_id().unwrap();
-        data.forget_identity_without_journal().unwrap();
+        data.remove_identity_without_journal().unwrap();
         assert_eq!(data.gateway_id().unwrap(), first);
 
-        // The operator removes the journal; a start that dies right after changes nothing.
+        // The operator removes the journal, and the next start dies before it has created a new identity.
         fs::remove_file(data.journal().join("cursor")).unwrap();
-        data.forget_identity_without_journal().unwrap();
+        data.remove_identity_without_journal().unwrap();
         fs::write(data.journal().join("cursor"), "").unwrap();
-        data.forget_identity_without_journal().unwrap();
+        data.remove_identity_without_journal().unwrap();
         assert_ne!(data.gateway_id().unwrap(), first);
     }
 
     #[test]
-    fn a_damaged_identity_is_not_replaced_in_silence() {
+    fn damaged_identity_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::prepare(dir.path()).unwrap();
         fs::write(dir.path().join("gateway-id"), "nonsense").unwrap();
@@ -240,11 +237,11 @@ mod tests {
         );
     }
 
-    /// Makes `path` below a directory and returns which directories were synced, each as it was then: its
-    /// name and how many directories it held.
+    /// Creates `path` below `dir`; returns the name of each directory that was synced, and how many entries it had
+    /// then.
     fn synced(dir: &Path, path: &Path) -> Vec<(String, usize)> {
         let all = std::cell::RefCell::new(Vec::new());
-        make_durably(path, &|parent| {
+        create_durably(path, &|parent| {
             let name = parent.strip_prefix(dir).unwrap().display().to_string();
             let held = fs::read_dir(parent).unwrap().count();
             all.borrow_mut().push((name, held));
@@ -255,22 +252,22 @@ mod tests {
     }
 
     #[test]
-    fn every_directory_that_is_made_is_certain_in_its_parent() {
+    fn parent_of_every_created_directory_is_synced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/data");
         let each = |names: [&str; 3]| names.map(|name| (name.to_owned(), 1)).to_vec();
         assert_eq!(synced(dir.path(), &path), each(["", "a", "a/b"]));
         assert!(path.is_dir());
-        // The start before this one may have died right after it made the directory.
+        // The process that created the directory may have died before the sync.
         assert_eq!(synced(dir.path(), &path), [("a/b".to_owned(), 1)]);
     }
 
     #[test]
-    fn a_parent_that_cannot_be_synced_stops_the_start_and_names_the_setting() {
+    fn failed_sync_is_an_error_and_the_error_names_the_setting() {
         let dir = tempfile::tempdir().unwrap();
         let refuse = |_: &Path| Err(io::Error::other("input/output error"));
-        let made = make_durably(&dir.path().join("data"), &refuse);
-        assert_eq!(made.unwrap_err().to_string(), "input/output error");
+        let created = create_durably(&dir.path().join("data"), &refuse);
+        assert_eq!(created.unwrap_err().to_string(), "input/output error");
         fs::write(dir.path().join("file"), "").unwrap();
         let said = DataDir::prepare(&dir.path().join("file/data")).unwrap_err();
         assert!(format!("{said:#}").contains("data_dir is "), "{said:#}");

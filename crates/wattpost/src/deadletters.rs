@@ -1,8 +1,7 @@
-//! `wattpost deadletters`: what could not be applied, and what is to become of it.
+//! `wattpost deadletters`: records that could not be applied.
 //!
-//! A dead letter is a record that the database refused for ever, or that this version could not read.
-//! A person tries it again after a repair, or discards it. By itself it goes only with the retention
-//! (`database.retain_days`), as messages do.
+//! A dead letter is a record that the database can never accept, or that this version cannot decode. It stays until
+//! a person retries it successfully or discards it, or until `database.retain_days` have passed.
 
 use crate::SettingsArgs;
 use crate::database::{self, Use};
@@ -14,19 +13,19 @@ use consumer::{Retried, retry_dead_letter};
 use std::process::ExitCode;
 use uuid::Uuid;
 
-/// What to do.
+/// Subcommands of `wattpost deadletters`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLettersCommand {
-    /// List them, oldest first: record id, when, reason.
+    /// List dead letters, oldest first: record id, time, size, reason.
     List(ListArgs),
-    /// Try to apply them again, such as after an upgrade; those that go in are dead letters no more.
+    /// Try to apply dead letters again, such as after an upgrade; those that are applied are removed from the list.
     ///
     /// Examples:
     ///   wattpost deadletters retry 0192f3c1-…/4711
     ///   wattpost deadletters retry --all
     #[command(verbatim_doc_comment)]
     Retry(SomeArgs),
-    /// Remove them for good. What the charger said is gone then; export it first (`list --json`).
+    /// Delete dead letters and the messages in them; `list --json` exports their content.
     Discard(SomeArgs),
 }
 
@@ -35,7 +34,7 @@ pub(crate) enum DeadLettersCommand {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// One JSON object a line, with the content
+    /// Print one JSON object a line, with the content
     #[arg(long)]
     json: bool,
 }
@@ -45,15 +44,15 @@ pub(crate) struct ListArgs {
 pub(crate) struct SomeArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Record ids, as `list` shows them: GATEWAY-UUID/NUMBER
+    /// Record ids, as printed by `list`: GATEWAY-UUID/NUMBER
     #[arg(required_unless_present = "all", value_name = "RECORD_ID", value_parser = read_id)]
     ids: Vec<RecordId>,
-    /// All of them
+    /// All dead letters
     #[arg(long, conflicts_with = "ids")]
     all: bool,
 }
 
-/// Does it and says what became of each; exit code 1 when one of them stays dead or is not there.
+/// Prints the result for each; exit code 1 if one cannot be applied or does not exist.
 pub(crate) fn run(command: &DeadLettersCommand) -> Result<ExitCode> {
     match command {
         DeadLettersCommand::List(args) => list(args),
@@ -128,7 +127,7 @@ fn chosen(args: &SomeArgs, database: &dyn QueryStore) -> Result<Vec<RecordId>> {
     if !args.all {
         return Ok(args.ids.clone());
     }
-    // Read to the end before anything is changed.
+    // All ids are read before the first change.
     let all = rows(database).map(|row| {
         let row = row?;
         read_id(&row.record_id).map_err(anyhow::Error::msg)
@@ -162,7 +161,7 @@ fn rows(database: &dyn QueryStore) -> impl Iterator<Item = Result<DeadLetterRow>
 fn read_id(text: &str) -> Result<RecordId, String> {
     let wrong = || {
         format!(
-            "{text:?} is no record id; give GATEWAY-UUID/NUMBER, as `deadletters list` shows it"
+            "{text:?} is no record id; give GATEWAY-UUID/NUMBER, as printed by `deadletters list`"
         )
     };
     let (gateway, seq) = text.split_once('/').ok_or_else(wrong)?;
@@ -177,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_id_is_read_as_it_is_shown() {
+    fn printed_record_id_is_parsed_to_the_same_id() {
         let id = RecordId {
             gateway: GatewayId(Uuid::from_u128(77)),
             seq: 4711,

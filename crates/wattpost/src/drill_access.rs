@@ -1,4 +1,4 @@
-//! What `wattpost drill` reads of the installation that it starts: its database and its journal.
+//! Opens the database and finds the journal of the deployment that `wattpost drill` starts.
 
 use crate::config::{Overrides, Settings};
 use crate::database::{self, Use};

@@ -1,8 +1,8 @@
-//! `wattpost export`: messages and transactions out of the ledger, as NDJSON or CSV; also while
-//! `serve` runs, because reading never holds up the one who writes.
+//! `wattpost export`: messages and transactions from the database, as NDJSON or CSV. It may run while `serve` runs,
+//! because reading never blocks the writer.
 //!
-//! Rows go out as they are read, a page at a time, so an export may be larger than memory. A reader
-//! that goes away (`| head`) ends it quietly.
+//! Rows are written as they are read, page by page, so an export may be larger than memory. If the reader closes
+//! the pipe (`| head`), the export ends without an error.
 
 #[cfg(test)]
 mod fake_ledger;
@@ -23,13 +23,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What to export.
+/// Subcommands of `wattpost export`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ExportCommand {
-    /// Every message as it was spoken, with our answer, in the order in which it was recorded.
+    /// Export every message with its answer, in the order in which they were recorded.
     #[command(after_help = MESSAGES_HELP)]
     Messages(MessagesArgs),
-    /// Every transaction, the latest begun first.
+    /// Export every transaction, the latest started first.
     #[command(after_help = TRANSACTIONS_HELP)]
     Transactions(TransactionsArgs),
 }
@@ -38,7 +38,7 @@ const MESSAGES_HELP: &str = "\
 Members (NDJSON) and columns (CSV):
   record_id, charger_id, ocpp_version, direction, kind, message_id, action, payload, answer,
   received_at, gateway_id, seq, notes, reason
-In CSV, payload and answer are the JSON text, and notes are separated by blanks.";
+In CSV, payload and answer are JSON text, and notes are separated by spaces.";
 
 const TRANSACTIONS_HELP: &str = "\
 Members (NDJSON) and columns (CSV):
@@ -46,7 +46,7 @@ Members (NDJSON) and columns (CSV):
   started_at, ended_at, open, last_at, meter_start_wh, meter_stop_wh, energy_wh, power_w,
   soc_percent, charging_state, stop_reason, remote_start_id, reservation_id, offline, missing_seq,
   conflicting_stops
-In CSV, what is not known is empty, and missing_seq reads 3-5 9-9.";
+In CSV, an unknown value is empty, and missing_seq is written as 3-5 9-9.";
 
 /// Flags of `wattpost export messages`.
 #[derive(Debug, Args)]
@@ -55,19 +55,19 @@ pub(crate) struct MessagesArgs {
     settings: SettingsArgs,
     #[command(flatten)]
     output: OutputArgs,
-    /// Only this charger's
+    /// Only messages of this charger
     #[arg(long, value_name = "IDENTITY")]
     charger: Option<String>,
-    /// Only this action, as OCPP spells it
+    /// Only messages with this OCPP action, such as MeterValues
     #[arg(long)]
     action: Option<String>,
-    /// Only this kind
+    /// Only records of this kind
     #[arg(long, value_parser = kinds())]
     kind: Option<RecordKind>,
-    /// Only those received at or after, such as 2026-01-31T12:00:00Z
+    /// Only messages received at this time or later, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     from: Option<Timestamp>,
-    /// Only those received before
+    /// Only messages received before this time
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     to: Option<Timestamp>,
 }
@@ -79,27 +79,27 @@ pub(crate) struct TransactionsArgs {
     settings: SettingsArgs,
     #[command(flatten)]
     output: OutputArgs,
-    /// Only this charger's
+    /// Only transactions of this charger
     #[arg(long, value_name = "IDENTITY")]
     charger: Option<String>,
-    /// Only those that run, or that have ended
+    /// Only open or only ended transactions
     #[arg(long)]
     state: Option<State>,
-    /// Only those begun at or after, such as 2026-01-31T12:00:00Z
+    /// Only transactions started at this time or later, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     from: Option<Timestamp>,
-    /// Only those begun before
+    /// Only transactions started before this time
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     to: Option<Timestamp>,
 }
 
-/// Where it goes and in which form.
+/// Where the export is written, and in which format.
 #[derive(Debug, Args)]
 struct OutputArgs {
-    /// ndjson: one JSON object a line; csv: a header line, then a row each (RFC 4180)
+    /// ndjson: one JSON object a line; csv: RFC 4180 with a header line
     #[arg(long, value_enum, default_value_t = Format::Ndjson)]
     format: Format,
-    /// Write to this file instead of stdout; it appears whole or not at all
+    /// Write to this file instead of stdout; the file is created only if the export is complete
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// No progress on stderr
@@ -107,16 +107,16 @@ struct OutputArgs {
     quiet: bool,
 }
 
-/// The form of an export.
+/// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// One JSON object a line.
     Ndjson,
-    /// A header line, then a row each.
+    /// A header line, then one line a row.
     Csv,
 }
 
-/// How a transaction stands.
+/// The values of `--state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum State {
     /// No end has arrived.
@@ -125,7 +125,7 @@ enum State {
     Ended,
 }
 
-/// Exports; success also when the reader had enough.
+/// Succeeds also if the reader closed the pipe.
 pub(crate) fn run(command: &ExportCommand) -> Result<ExitCode> {
     match command {
         ExportCommand::Messages(args) => {
@@ -177,56 +177,56 @@ fn check_span(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<()> {
 }
 
 /// All messages as NDJSON.
-pub(crate) fn all_messages(ledger: &dyn QueryStore, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn all_messages(store: &dyn QueryStore, out: &mut dyn Write) -> Result<()> {
     let filter = MessageFilter::default();
-    let ended = rows::messages(ledger, &filter, Format::Ndjson, out, &mut |_| ())?;
-    whole(ended)
+    let ended = rows::messages(store, &filter, Format::Ndjson, out, &mut |_| ())?;
+    must_be_complete(ended)
 }
 
 /// All transactions as NDJSON.
-pub(crate) fn all_transactions(ledger: &dyn QueryStore, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn all_transactions(store: &dyn QueryStore, out: &mut dyn Write) -> Result<()> {
     let filter = TransactionFilter::default();
-    let ended = rows::transactions(ledger, &filter, Format::Ndjson, out, &mut |_| ())?;
-    whole(ended)
+    let ended = rows::transactions(store, &filter, Format::Ndjson, out, &mut |_| ())?;
+    must_be_complete(ended)
 }
 
-fn whole(ended: Ended) -> Result<()> {
+fn must_be_complete(ended: Ended) -> Result<()> {
     match ended {
-        Ended::Whole => Ok(()),
-        Ended::ReaderGone => bail!("the reader of the export went away"),
+        Ended::Complete => Ok(()),
+        Ended::ReaderClosed => bail!("the reader of the export closed the pipe"),
     }
 }
 
 impl OutputArgs {
-    /// Opens the output and has `export` write to it.
+    /// Opens the output and passes it to `export`.
     fn write(&self, export: impl FnOnce(Format, &mut dyn Write) -> Result<Ended>) -> Result<()> {
         let Some(path) = &self.output else {
             export(self.format, &mut io::stdout().lock())?;
             return Ok(());
         };
-        // What is there already and no plain file (a pipe, a device) is written to as it is.
-        let replaces = fs::metadata(path).map_or(true, |found| found.is_file());
-        let beside = if replaces {
+        // A pipe or a device is written to directly.
+        let is_regular = fs::metadata(path).map_or(true, |found| found.is_file());
+        let target = if is_regular {
             partial(path)
         } else {
             path.clone()
         };
         let mut file =
-            File::create(&beside).with_context(|| format!("write {}", beside.display()))?;
+            File::create(&target).with_context(|| format!("write {}", target.display()))?;
         let written = export(self.format, &mut file);
-        let written = written.and_then(|_| match replaces {
-            true => fs::rename(&beside, path).with_context(|| format!("write {}", path.display())),
+        let written = written.and_then(|_| match is_regular {
+            true => fs::rename(&target, path).with_context(|| format!("write {}", path.display())),
             false => Ok(()),
         });
-        if written.is_err() && replaces {
-            // Best effort: what matters is the error that is reported.
-            let _ = fs::remove_file(&beside);
+        if written.is_err() && is_regular {
+            // The error of the export is reported, not this one.
+            let _ = fs::remove_file(&target);
         }
         written
     }
 }
 
-/// The name that a file has while it is not whole.
+/// The name of a file that is not complete yet.
 fn partial(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");
@@ -258,7 +258,7 @@ mod tests {
     use fake_ledger::{FakeLedger, START, message};
 
     #[test]
-    fn times_are_read() {
+    fn times_are_parsed() {
         assert_eq!(read_time("2026-01-01T00:00:00Z"), Ok(Timestamp(START)));
         assert_eq!(read_time("2026-01-01T01:00:00+01:00"), Ok(Timestamp(START)));
         assert_eq!(read_time("1767225600000"), Ok(Timestamp(START)));
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_appears_whole_or_not_at_all() {
+    fn file_is_created_only_if_the_export_is_complete() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("export.ndjson");
         let ledger = FakeLedger {
@@ -284,7 +284,7 @@ mod tests {
         let export = |ledger: &FakeLedger| {
             let filter = MessageFilter::default();
             output(&path).write(|format, out| {
-                assert!(!path.exists(), "not before it is whole");
+                assert!(!path.exists(), "the export is not complete yet");
                 rows::messages(ledger, &filter, format, out, &mut |_| ())
             })
         };

@@ -1,7 +1,7 @@
-//! `wattpost journal`: the journal of a stopped gateway, looked at and repaired.
+//! `wattpost journal`: inspects and repairs the journal of a stopped gateway.
 //!
-//! A record that the disk has damaged holds up everything behind it, because the gateway skips nothing by
-//! itself. `salvage` passes it over: what is left of it becomes a dead letter under its record id.
+//! A record that was damaged on disk stops the delivery of all later ones, because the gateway never skips a record.
+//! `salvage` replaces it with the bytes that are left; they become a dead letter with the same record id.
 
 use crate::SettingsArgs;
 use crate::data_dir::DataDir;
@@ -12,34 +12,35 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What to do.
+/// Subcommands of `wattpost journal`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalCommand {
-    /// Read every byte of the journal and say what it holds and where it is damaged. Changes nothing.
+    /// Read the whole journal and print its content and where it is damaged. Changes nothing.
     ///
-    /// The gateway (or `serve`) must be stopped: the data directory belongs to one process at a time.
+    /// The gateway (or `serve`) must be stopped: only one process may use a data directory.
     ///
-    /// Exit code 0: nothing holds up the start or the delivery. Exit code 1: something does; the places are
-    /// listed with file, byte and record numbers, and `wattpost journal salvage` passes them over. Damage
-    /// among records that were delivered already is listed and harmless.
+    /// Exit code 0: the gateway can start and deliver all records. Exit code 1: damage prevents that;
+    /// each damaged place is listed with file, byte and record numbers, and `wattpost journal salvage`
+    /// repairs it. Damage in records that were delivered already is listed too and is harmless.
     ///
     /// Examples:
     ///   wattpost journal inspect
     ///   wattpost journal inspect --data-dir /var/lib/wattpost --json
     #[command(verbatim_doc_comment)]
     Inspect(InspectArgs),
-    /// Pass over what is damaged: dead letters for the damaged records, all others are delivered.
+    /// Repair the journal: damaged records become dead letters, all others are delivered.
     ///
-    /// The gateway (or `serve`) must be stopped. Without --yes it says what it would do and changes nothing.
+    /// The gateway (or `serve`) must be stopped. Without --yes it prints what it would do and changes
+    /// nothing.
     ///
-    /// Each damaged segment file is written anew and put in the old one's place in one step: every whole
-    /// record keeps its number, and each record that is lost is replaced by the bytes that are left of it.
-    /// The next start delivers them all; the replacements become dead letters, with file and byte as the
-    /// reason (`wattpost deadletters list --json` shows the bytes). It may be killed at any moment and
-    /// run again. It needs free disk space for one segment (`journal.segment_bytes`). To keep the damaged
-    /// files as they are, copy the journal directory first.
+    /// Each damaged segment file is rewritten and replaced by a rename: every intact record keeps its
+    /// number, and each damaged record is replaced by the bytes that are left of it. The next start
+    /// delivers them all; the replacements become dead letters, with file and byte in the reason
+    /// (`wattpost deadletters list --json` prints the bytes). A run that was killed can be repeated. It
+    /// needs free disk space for one segment (`journal.segment_bytes`). To keep the damaged files, copy
+    /// the journal directory first.
     ///
-    /// Exit code 0: done, or nothing to do. Exit code 1: something is (still) damaged.
+    /// Exit code 0: repaired, or nothing to repair. Exit code 1: the journal is (still) damaged.
     ///
     /// Examples:
     ///   wattpost journal salvage
@@ -53,7 +54,7 @@ pub(crate) enum JournalCommand {
 pub(crate) struct InspectArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// One JSON object with everything
+    /// Print one JSON object with all details
     #[arg(long)]
     json: bool,
 }
@@ -63,12 +64,12 @@ pub(crate) struct InspectArgs {
 pub(crate) struct SalvageArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Do it; without this flag nothing is changed
+    /// Repair; without this flag nothing is changed
     #[arg(long)]
     yes: bool,
 }
 
-/// Does it; the exit code says whether damage is there.
+/// The exit code tells whether the journal is damaged.
 pub(crate) fn run(command: &JournalCommand) -> Result<ExitCode> {
     match command {
         JournalCommand::Inspect(args) => inspect(args),
@@ -86,7 +87,7 @@ fn inspect(args: &InspectArgs) -> Result<ExitCode> {
         print!("{}", report.text());
         if !survey.is_sound() {
             println!(
-                "`wattpost journal salvage` passes over what is damaged; it shows first what it would do."
+                "`wattpost journal salvage` prints how it would repair the journal; with --yes it does."
             );
         }
     }
@@ -100,7 +101,7 @@ fn salvage(args: &SalvageArgs) -> Result<ExitCode> {
             SalvageError::Open(error) => explained(error),
             SalvageError::Hopeless(_) => error.into(),
             SalvageError::Io { .. } => anyhow::Error::from(error).context(
-                "the journal was not salvaged to the end; nothing is lost, run it again once the cause is gone",
+                "the journal was salvaged only in part; nothing is lost, run it again once the cause is fixed",
             ),
         })?
     } else {
@@ -116,7 +117,7 @@ fn salvage(args: &SalvageArgs) -> Result<ExitCode> {
     }
     for file in &survey.useless {
         println!(
-            "{}: a prepared segment that holds no record; it is removed",
+            "{}: an unused segment without records; it is removed",
             file.display()
         );
     }
@@ -133,8 +134,8 @@ fn salvage(args: &SalvageArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!(
-        "nothing was changed; with --yes {lost} records that cannot be read become dead letters at the next \
-         start, and {} are delivered",
+        "nothing was changed; after a run with --yes, {lost} records that cannot be read become dead letters at the \
+         next start, and {} are delivered",
         survey.waiting()
     );
     Ok(ExitCode::FAILURE)
@@ -153,7 +154,7 @@ fn directory(settings: &SettingsArgs) -> Result<PathBuf> {
     match journal.filter(|journal| journal.is_dir()) {
         Some(journal) => Ok(journal),
         None => bail!(
-            "there is no journal in data_dir, which is {}; name the data directory of the gateway with \
+            "there is no journal in data_dir, which is {}; set the data directory of the gateway with \
              --data-dir or data_dir",
             settings.data_dir.display()
         ),
@@ -173,7 +174,7 @@ fn explained(error: OpenError) -> anyhow::Error {
     error
 }
 
-/// What stands for a record that is lost.
+/// The record that replaces a damaged one.
 fn replacement(lost: &LostRecord<'_>) -> Vec<u8> {
     let name = lost.place.file.file_name().unwrap_or_default();
     let reason = format!(
@@ -206,20 +207,20 @@ fn words(place: &DamagedPlace) -> String {
     )
 }
 
-/// What is printed.
+/// The output of `journal inspect`; with `--json` as it is.
 #[derive(Debug, Serialize)]
 struct Report {
     directory: PathBuf,
-    /// Records up to here are delivered.
+    /// Records up to this number are delivered.
     cursor: u64,
-    /// Whole records that wait to be delivered.
+    /// Intact records that are not delivered.
     waiting_records: u64,
-    /// Whether nothing holds up the start or the delivery.
+    /// Whether the gateway can start and deliver all records.
     sound: bool,
     segments: Vec<SegmentReport>,
     damage: Vec<PlaceReport>,
     useless_files: Vec<PathBuf>,
-    /// What `salvage` cannot repair, each as a sentence with the cure.
+    /// Damage that `salvage` cannot repair, each as a sentence with the remedy.
     beyond_salvage: Vec<String>,
 }
 
@@ -240,7 +241,7 @@ struct PlaceReport {
     first_lost_seq: Option<u64>,
     last_lost_seq: Option<u64>,
     what: &'static str,
-    /// Whether it holds up the start or the delivery; if not, all of its segment is delivered.
+    /// Whether it prevents the start or the delivery; if not, its whole segment is delivered.
     holds_up: bool,
     #[serde(skip)]
     words: String,
@@ -290,7 +291,7 @@ impl Report {
         for segment in &self.segments {
             let name = segment.file.file_name().unwrap_or_default();
             text.push_str(&format!(
-                "  {}  records {} to {}, {} whole{}\n",
+                "  {}  records {} to {}, {} intact{}\n",
                 name.to_string_lossy(),
                 segment.first_seq,
                 segment.last_seq,
@@ -307,7 +308,7 @@ impl Report {
         }
         for file in &self.useless_files {
             text.push_str(&format!(
-                "damaged: {}: a prepared segment that holds no record\n",
+                "damaged: {}: an unused segment without records\n",
                 file.display()
             ));
         }

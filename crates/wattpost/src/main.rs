@@ -1,7 +1,7 @@
-//! The house: settings, wiring, signals; one file per subcommand.
+//! The binary `wattpost`: settings, wiring, signals; one file per subcommand.
 //!
-//! `main` turns one result into one exit code: 0 done, 1 it failed (one sentence on stderr says
-//! what and how to cure it), 2 the command line is wrong.
+//! Exit codes: 0 success; 1 failure, with one sentence on stderr that names the cause and the remedy; 2 wrong command
+//! line.
 
 mod audit;
 mod charger;
@@ -34,8 +34,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Wattpost: an OCPP central system that never loses a charger's message.
 ///
-/// Start with `wattpost serve`: chargers connect to `ws://HOST:9000/ocpp/IDENTITY`, and
-/// `http://127.0.0.1:8080` shows what they said. Everything is kept in ./wattpost-data.
+/// Start with `wattpost serve`: chargers connect to `ws://HOST:9000/ocpp/IDENTITY`, the API answers on
+/// `http://127.0.0.1:8080`, and all data is kept in ./wattpost-data.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 100)]
 struct Cli {
@@ -45,77 +45,79 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run everything in one process: the door for chargers, the journal, the database, the API.
+    /// Run everything in one process: gateway, database, API (and consumer, with RabbitMQ).
     ///
-    /// Works with no settings at all. Ctrl-C (or SIGTERM) stops it cleanly: no new sockets, answers in
-    /// hand finish, chargers are told to come back, the journal is synced. kill -9 loses nothing that
-    /// was acknowledged either.
+    /// Needs no settings: the database is then a SQLite file, and there is no RabbitMQ. With `broker.url`
+    /// and `database.url` it uses RabbitMQ and PostgreSQL, and migrates the database at the start.
     ///
-    /// With `broker.url` and `database.url` in the settings it does the same over RabbitMQ and with
-    /// PostgreSQL, which it brings up to date by itself.
+    /// Ctrl-C or SIGTERM stops it: no new connections are accepted, running answers are finished,
+    /// connections are closed with 1001, the journal is synced. After kill -9, too, no acknowledged
+    /// message is lost.
     Serve(serve::ServeArgs),
-    /// Run only the gateway: the door for chargers, the journal, the road to RabbitMQ.
+    /// Run only the gateway: it holds the chargers' connections and delivers to RabbitMQ.
     ///
-    /// Any number of gateways may share the load, each with a data directory of its own. While RabbitMQ
-    /// is away for longer than `gateway.broker_grace_s`, records go straight to the database.
+    /// Several gateways may share the load; each needs its own data directory. If RabbitMQ is unavailable
+    /// for longer than `gateway.broker_grace_s`, records are delivered to the database directly.
     Gateway(serve::ServeArgs),
-    /// Run only the consumer: from RabbitMQ into the database. Several share the partitions.
+    /// Run only the consumer: it stores records from RabbitMQ. Several consumers share the partitions.
     Consumer(serve::ServeArgs),
-    /// Run only the API, which shows the database.
+    /// Run only the HTTP API.
     Api(serve::ServeArgs),
-    /// Bring the database to the schema of this version. Safe to run by several at once, and again.
+    /// Migrate the database to the schema of this version. May run concurrently and repeatedly.
     Migrate(migrate::MigrateArgs),
-    /// Records that could not be applied: list them, try them again, discard them.
+    /// List, retry or discard records that could not be applied.
     #[command(subcommand)]
     Deadletters(deadletters::DeadLettersCommand),
-    /// A gateway's journal: look at what waits in it, go on when a part of it is damaged.
+    /// Inspect or repair the journal of a stopped gateway.
     #[command(subcommand)]
     Journal(journal::JournalCommand),
-    /// A gateway is gone for good: its chargers no longer count as connected to it.
+    /// Mark all chargers of a gateway that will never start again as disconnected.
     ///
-    /// One that still runs is not stopped; chargers that are connected to it are shown again once they reconnect.
+    /// A gateway that still runs is not stopped; its chargers count as connected again once they
+    /// reconnect.
     RetireGateway(retire::RetireArgs),
-    /// Simulate a fleet of chargers against a central system.
+    /// Simulate chargers against any OCPP central system.
     Simulate(simulate::SimulateArgs),
-    /// Write messages or transactions to stdout or a file, as NDJSON or CSV; also while `serve` runs.
+    /// Export messages or transactions as NDJSON or CSV; may run while `serve` runs.
     #[command(subcommand)]
     Export(export::ExportCommand),
-    /// Compare the ledger of `simulate --ledger` with what is stored: is anything lost, doubled, out
-    /// of order?
+    /// Compare the ledger file of `simulate --ledger` with the database: is any message lost, duplicated
+    /// or out of order?
     Audit(audit::AuditArgs),
-    /// Kill everything that can die, one after the other, on this machine: is anything acknowledged lost?
+    /// Test on this machine that no acknowledged message is lost when processes, servers, network or disk
+    /// fail.
     Drill(drill::DrillArgs),
-    /// Manage chargers: who is known, who needs a password, how strictly they are checked.
+    /// Add, change, list or remove chargers: registration, password, payload checks.
     #[command(subcommand)]
     Charger(charger::ChargerCommand),
-    /// Manage tokens (idTag, idToken): who may charge.
+    /// Add, change, list or remove tokens (idTag, idToken).
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// Are the settings sound and is everything reachable? Says what is wrong and how to cure it.
+    /// Check the settings, the database, RabbitMQ and the ports; print each error with its remedy.
     Check(check::CheckArgs),
 }
 
-/// Where the settings come from; the same for every command that reads them.
+/// The flags for settings; the same for every command that reads settings.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SettingsArgs {
-    /// Settings file. Without it, ./wattpost.toml is read where it exists.
+    /// Settings file [default: ./wattpost.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "WATTPOST_CONFIG")]
     config: Option<PathBuf>,
-    /// Where journal and database live [default: ./wattpost-data]
+    /// Directory of the journal and the SQLite database [default: ./wattpost-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Address and port for chargers [default: 0.0.0.0:9000]
     #[arg(long, value_name = "ADDR:PORT")]
     ocpp_listen: Option<SocketAddr>,
-    /// Address and port for HTTP: the API, or the health of a role that runs alone [default:
-    /// 127.0.0.1:8080; 8081 for `gateway`, 8082 for `consumer`]
+    /// Address and port for HTTP: API, health, metrics [default: 127.0.0.1:8080; port 8081 for
+    /// `gateway`, 8082 for `consumer`]
     #[arg(long, value_name = "ADDR:PORT")]
     http_listen: Option<SocketAddr>,
-    /// Database, `postgres://USER:PASSWORD@HOST/NAME` or `sqlite:PATH` [default: wattpost.db in the
+    /// Database: `postgres://USER:PASSWORD@HOST/NAME` or `sqlite:PATH` [default: wattpost.db in the
     /// data directory]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
-    /// RabbitMQ, `amqp://USER:PASSWORD@HOST:5672/%2f` or `amqps://…` [default: none]
+    /// RabbitMQ: `amqp://USER:PASSWORD@HOST:5672/%2f` or `amqps://…` [default: none]
     #[arg(long, value_name = "URL")]
     broker_url: Option<String>,
 }
@@ -175,7 +177,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-//! `wattpost migrate`: brings the database to the schema that this version knows.
+//! `wattpost migrate`: migrates the database to the schema of this version.
 
 use crate::SettingsArgs;
 use crate::config::{DatabaseAt, Settings};
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use store::PostgresStore;
 
-/// A start waits no longer for a database that is silent or being migrated by others.
-const AT_START_MAX: Duration = Duration::from_secs(5);
+/// A start waits no longer for a database that does not answer, or that another process is migrating.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Flags of `wattpost migrate`.
 #[derive(Debug, Args)]
@@ -21,12 +21,12 @@ pub(crate) struct MigrateArgs {
     settings: SettingsArgs,
 }
 
-/// Does it and says what was done.
+/// Migrates the database and prints the result.
 pub(crate) fn run(args: &MigrateArgs) -> Result<ExitCode> {
     let settings = args.settings.load()?;
     let shown = settings.database_shown();
     match settings.database_at()? {
-        // A file is brought up to date whenever it is opened for writing.
+        // A SQLite file is migrated whenever it is opened for writing.
         DatabaseAt::Sqlite(_) => {
             database::open(&settings, Use::Change)?;
             println!("{shown}: up to date");
@@ -39,31 +39,32 @@ pub(crate) fn run(args: &MigrateArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What `serve` does by itself: one command for one person. A database that is away or that this role may
-/// not change is left as it is; opening it says what is the matter. Whether it is up to date now.
+/// Migrates PostgreSQL at the start of `serve`, so that one command is enough. Returns whether the schema is current.
+/// If the database is unavailable, or its user may not migrate it, the error is only logged: opening the database
+/// reports it.
 pub(crate) fn at_start(settings: &Settings) -> Result<bool> {
     let DatabaseAt::Postgres(url) = settings.database_at()? else {
         return Ok(true);
     };
-    match PostgresStore::migrate_within(url, AT_START_MAX) {
+    match PostgresStore::migrate_within(url, START_TIMEOUT) {
         Ok(done) => {
-            tracing::info!(%done, "the database's schema was looked at");
+            tracing::info!(%done, "the schema of the database is current");
             Ok(true)
         }
         Err(error) => {
-            tracing::debug!(%error, "the database is not migrated now");
+            tracing::debug!(%error, "the database is not migrated at the start");
             Ok(false)
         }
     }
 }
 
-/// What is still to be done of [`at_start`]: the database was away then, or another process was migrating it.
-pub(crate) struct Late {
+/// The migration of [`at_start`], repeated later if it was not possible then.
+pub(crate) struct PendingMigration {
     settings: Settings,
     is_done: AtomicBool,
 }
 
-impl Late {
+impl PendingMigration {
     pub(crate) fn new(settings: &Settings, is_done: bool) -> Self {
         Self {
             settings: settings.clone(),
@@ -71,19 +72,19 @@ impl Late {
         }
     }
 
-    /// Migrates the database if it cannot be used as it is and was never seen to be up to date by this process.
-    /// Tables that are lost later are not made anew: that is no start.
+    /// Migrates the database unless this process has found it usable before. So tables that are dropped later are not
+    /// created again.
     ///
     /// # Errors
-    /// What is the matter with it.
-    pub(crate) fn catch_up(&self, database: &dyn Maintenance) -> Result<(), Unavailable> {
+    /// When the database is neither usable nor can be migrated.
+    pub(crate) fn finish(&self, database: &dyn Maintenance) -> Result<(), Unavailable> {
         if self.is_done.load(Ordering::SeqCst) {
             return Ok(());
         }
-        if let Err(away) = database.ping()
+        if let Err(error) = database.ping()
             && !at_start(&self.settings).unwrap_or(false)
         {
-            return Err(away);
+            return Err(error);
         }
         self.is_done.store(true, Ordering::SeqCst);
         Ok(())

@@ -1,25 +1,24 @@
-//! How many files this process may open, and who may take how many of them.
+//! Fits the limits of connections into the limit of open files (`RLIMIT_NOFILE`).
 //!
-//! A socket is a file to the system. Chargers and strangers open as many as they like, and a journal that
-//! finds no handle for its next segment, or a forwarder that finds none for the database, would stop
-//! delivery. So at the start the limit is raised as far as is needed and permitted; what everything but
-//! sockets needs is set aside; and the bounds of sockets are lowered until all of them fit into the rest.
+//! Each socket is an open file, and clients decide how many sockets they open. If none were left for the journal's next
+//! segment or for the database, delivery would stop. So at the start the limit of open files is raised as far as needed
+//! and permitted, the files that are not sockets are reserved, and the limits of connections are lowered until all of
+//! them fit into the rest.
 
 use crate::config::Settings;
 use crate::serve::Roles;
 use anyhow::{Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For everything that is no socket of a charger, of HTTP or of PostgreSQL: standard streams, the runtime, logs, the
-/// journal's segments and readers, the directory, SQLite with its readers, RabbitMQ, names that are looked up, and
-/// as much again.
-const OWN: u64 = 128;
+/// Files reserved for everything except sockets of chargers, HTTP and PostgreSQL: standard streams, the runtime, logs,
+/// the journal's segments and readers, `directory.json`, SQLite with its readers, RabbitMQ, DNS. Twice what they need.
+const RESERVED: u64 = 128;
 
-/// Raises the limit of open files where that is needed and permitted, and lowers the bounds of sockets where it is
-/// not enough. A line in the log names each bound that was lowered, and the cure.
+/// Raises the limit of open files if needed and permitted, and lowers the limits of connections if it is still too low.
+/// Logs each lowered setting with the remedy.
 ///
 /// # Errors
-/// When the limit is too low for even a handful of chargers.
+/// When the limit is too low even for a few chargers.
 pub(crate) fn fit(settings: &mut Settings, roles: Roles) -> Result<()> {
     let wanted = wanted(settings, roles);
     let limit = raise(wanted);
@@ -29,7 +28,7 @@ pub(crate) fn fit(settings: &mut Settings, roles: Roles) -> Result<()> {
     Ok(())
 }
 
-/// The limit that holds from now on.
+/// Raises the limit to `wanted` if permitted; returns the limit that applies.
 fn raise(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let soft = limit.current.unwrap_or(u64::MAX);
@@ -44,30 +43,30 @@ fn raise(wanted: u64) -> u64 {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => higher,
         Err(error) => {
-            tracing::warn!(%error, limit = soft, "the limit of open files cannot be raised");
+            tracing::warn!(%error, limit = soft, "the limit of open files could not be raised");
             soft
         }
     }
 }
 
-/// Files that are needed to keep all bounds as they are set.
+/// The files needed for all limits as they are set.
 fn wanted(settings: &Settings, roles: Roles) -> u64 {
     let sockets = match roles.has_gateway() {
         true => settings.gateway.handles_max(),
         false => 0,
     };
-    sockets.saturating_add(set_aside(settings))
+    sockets.saturating_add(without_chargers(settings))
 }
 
-/// What is no socket of a charger.
-fn set_aside(settings: &Settings) -> u64 {
-    OWN + settings.http.handles_max() + u64::from(settings.database.connections_max)
+/// The files needed without any charger.
+fn without_chargers(settings: &Settings) -> u64 {
+    RESERVED + settings.http.handles_max() + u64::from(settings.database.connections_max)
 }
 
-/// Lowers the bounds until everything fits into `limit`. Returns a sentence for each that was lowered.
+/// Lowers the limits of connections until everything fits into `limit`. Returns a sentence for each lowered setting.
 ///
 /// # Errors
-/// As above.
+/// As [`fit`].
 fn share(settings: &mut Settings, roles: Roles, limit: u64) -> Result<Vec<String>> {
     let wanted = wanted(settings, roles);
     if wanted <= limit {
@@ -85,18 +84,19 @@ fn share(settings: &mut Settings, roles: Roles, limit: u64) -> Result<Vec<String
         ));
         settings.http.connections_max = for_http;
     }
-    let set_aside = set_aside(settings);
+    let without_chargers = without_chargers(settings);
     if !roles.has_gateway() {
-        if limit < set_aside {
-            bail!(too_few(limit, set_aside));
+        if limit < without_chargers {
+            bail!(too_few(limit, without_chargers));
         }
         return Ok(lowered);
     }
-    let fitting = match settings.gateway.fit_into(limit.saturating_sub(set_aside)) {
+    let for_chargers = limit.saturating_sub(without_chargers);
+    let fitting = match settings.gateway.fit_into(for_chargers) {
         Ok(fitting) => fitting,
         Err(_) => bail!(too_few(
             limit,
-            set_aside + gateway::GatewayConfig::HANDLES_MIN
+            without_chargers + gateway::GatewayConfig::HANDLES_MIN
         )),
     };
     for (key, set, holds) in [
@@ -121,7 +121,7 @@ fn share(settings: &mut Settings, roles: Roles, limit: u64) -> Result<Vec<String
 
 fn sentence(key: &str, set: usize, holds: usize, limit: u64, wanted: u64) -> String {
     format!(
-        "{key} is {set}, but this process may open only {limit} files, so that {holds} holds; raise the limit to \
+        "{key} is {set}, but this process may open only {limit} files, so {key} = {holds} applies; raise the limit to \
          {wanted} (LimitNOFILE= in the systemd unit, ulimit -n), or set {key} to {holds}"
     )
 }
@@ -138,14 +138,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_the_limit_all_sockets_leave_what_everything_else_needs() {
+    fn reserved_files_are_left_at_every_limit() {
         for limit in [260, 300, 400, 1_024, 4_096, 20_000, 55_000, 60_000] {
             let mut settings = Settings::default();
             let lowered = share(&mut settings, Roles::All, limit).unwrap();
             let sockets = settings.gateway.handles_max()
                 + settings.http.handles_max()
                 + u64::from(settings.database.connections_max);
-            assert!(sockets + OWN <= limit, "{limit}: {sockets}");
+            assert!(sockets + RESERVED <= limit, "{limit}: {sockets}");
             assert!(settings.gateway.connections_max > 0, "{limit}");
             settings.gateway.check().unwrap();
             settings.http.check().unwrap();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_that_is_lowered_is_named_with_its_value_and_the_cure() {
+    fn sentence_about_a_lowered_setting_names_its_value_and_the_remedy() {
         let mut settings = Settings::default();
         let lowered = share(&mut settings, Roles::Gateway, 4_096).unwrap();
         let said = lowered.join("\n");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_for_nobody_stops_the_start_with_a_sentence() {
+    fn limit_too_low_for_one_charger_is_an_error() {
         for roles in [Roles::All, Roles::Gateway, Roles::Consumer, Roles::Api] {
             let mut settings = Settings::default();
             let said = share(&mut settings, roles, 100).unwrap_err().to_string();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_raised_no_further_than_needed() {
+    fn limit_is_raised_no_further_than_needed() {
         let before = getrlimit(Resource::Nofile);
         let soft = before.current.unwrap_or(u64::MAX);
         assert_eq!(raise(1), soft);

@@ -1,7 +1,7 @@
-//! `wattpost retire-gateway`: a gateway is gone for good, and so are its connections.
+//! `wattpost retire-gateway`: marks the connections of a gateway that will never start again as ended.
 //!
-//! A gateway that dies cannot tell that its connections have ended; its next start does. One that never starts again
-//! leaves them open in the database until each charger connects to another gateway. This command closes them.
+//! A gateway that was killed records the end of its connections at its next start. Without a next start they stay open
+//! in the database until each charger connects to another gateway. This command ends them.
 
 use crate::SettingsArgs;
 use crate::database::{self, Use};
@@ -19,12 +19,12 @@ use uuid::Uuid;
 pub(crate) struct RetireArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// The gateway's id, as in its data directory's `gateway-id` and in `gateway_id` of a charger
+    /// The gateway's id: the content of `gateway-id` in its data directory, and `gateway_id` of a charger in the API
     #[arg(value_name = "GATEWAY_UUID")]
     id: Uuid,
 }
 
-/// Does it and says how many chargers were counted as connected there.
+/// Prints how many chargers counted as connected to it.
 pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
     let database = database::open(&args.settings.load()?, Use::Change)?;
     let gateway = GatewayId(args.id);
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
     }
     let now = database::now();
     let state = GatewayState {
-        // Above every connection that it had, whatever its clock was.
+        // Greater than the epoch of each of its connections, even if its clock was wrong.
         started_epoch: now.as_millis().unsigned_abs().max(newest + 1),
         started_at: now,
     };

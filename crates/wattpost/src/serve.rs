@@ -1,12 +1,12 @@
-//! `wattpost serve`, `gateway`, `consumer`, `api`: the roles, all in one process or one alone. The same
-//! settings mean the same in each.
+//! `wattpost serve`, `gateway`, `consumer`, `api`: the roles, all in one process or each in its own. A setting means the
+//! same in each of them.
 //!
 //! ```text
-//! start:  identity → journal → database → RabbitMQ → gateway → consumer → API   ("bind early")
-//! stop:   accept → connections (1001, in slices) → forwarder → consumer → journal (drain, sync) → API
+//! start:  identity → journal → database → RabbitMQ → gateway → consumer → API
+//! stop:   listeners → connections (1001, in slices) → forwarder → consumer → journal (sync) → API
 //! ```
-//! HTTP stops last, so that `/health/live` answers while the rest winds down. What is away at the start
-//! (the database, RabbitMQ) does not stop it: chargers come first. What is wrong does.
+//! HTTP stops last, so that `/health/live` answers during the stop. A database or RabbitMQ that is unavailable does not
+//! prevent a start, so that chargers can connect; a wrong setting does.
 
 mod consumer_role;
 mod gateway_role;
@@ -14,7 +14,7 @@ mod notify;
 
 use crate::config::{DatabaseAt, Settings};
 use crate::database::{self, Database, Use};
-use crate::migrate::Late;
+use crate::migrate::PendingMigration;
 use crate::{SettingsArgs, check, open_files, telemetry};
 use anyhow::{Context, Result};
 use broker::Broker;
@@ -37,16 +37,16 @@ pub(crate) struct ServeArgs {
     settings: SettingsArgs,
 }
 
-/// Which roles a process plays.
+/// The roles of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Roles {
     /// Every role.
     All,
-    /// The door for chargers, with journal and forwarder.
+    /// Holds chargers' connections; with journal and forwarder.
     Gateway,
-    /// From RabbitMQ into the database.
+    /// Stores records from RabbitMQ in the database.
     Consumer,
-    /// Shows the database.
+    /// Serves the HTTP API.
     Api,
 }
 
@@ -72,7 +72,7 @@ impl Roles {
         matches!(self, Self::All | Self::Api)
     }
 
-    /// Where this process tells how it is, and the name of that setting.
+    /// The address for HTTP, and the name of its setting.
     const fn http_listen(self, settings: &Settings) -> (SocketAddr, &'static str) {
         match self {
             Self::All | Self::Api => (settings.http.listen, "http.listen"),
@@ -82,11 +82,11 @@ impl Roles {
     }
 }
 
-/// Runs until a signal or until the journal can keep no promise any more.
+/// Runs until a signal, or until the journal fails.
 pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
     let mut settings = args.settings.load()?;
     if let Some(listen) = args.settings.http_listen {
-        // The flag means whatever this process listens on for HTTP.
+        // The flag sets the HTTP address of whichever role runs.
         settings.health.gateway_listen = listen;
         settings.health.consumer_listen = listen;
     }
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
         .build()
         .context("start the runtime")?;
     let code = runtime.block_on(serve(&settings, roles));
-    // Whatever still blocks (a database that hangs) is not waited for: all that matters is synced.
+    // Blocking calls, such as to a database that hangs, are abandoned: the journal is synced already.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
@@ -106,48 +106,50 @@ pub(crate) fn run(args: &ServeArgs, roles: Roles) -> Result<ExitCode> {
 async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     let metrics = telemetry::start_metrics(settings, roles)?;
-    tokio::spawn(telemetry::keep_metrics_small(metrics.clone()));
+    tokio::spawn(telemetry::run_upkeep(metrics.clone()));
 
-    // The journal first: it says at once when another process has this data directory.
+    // The journal is opened first: that fails at once if another process uses this data directory.
     let opened = match roles.has_gateway() {
         true => Some(gateway_role::open(settings)?),
         false => None,
     };
-    // What hangs at the other end must not make a stop wait.
-    let (database, late) = tokio::select! {
+    // A server that does not answer must not delay a stop.
+    let (database, pending_migration) = tokio::select! {
         opened = open_database(settings, roles) => opened?,
         () = stop.recv() => return Ok(stopped_early(roles)),
     };
     if settings.has_broker() && roles != Roles::Api {
         tokio::select! {
-            looked = look_at_broker(settings) => looked?,
+            checked = check_broker(settings) => checked?,
             () = stop.recv() => return Ok(stopped_early(roles)),
         }
     }
-    // One connection each: while RabbitMQ holds back who publishes, it must go on taking acknowledgements.
+    // One connection for publishing and one for consuming: RabbitMQ blocks a connection that publishes during an alarm,
+    // and then its acknowledgements would be blocked too.
     let connect = |name: &str, wanted: bool| {
         (wanted && settings.has_broker()).then(|| Broker::start(settings.broker.clone(), name))
     };
-    let out = connect("gateway", roles.has_gateway());
-    let back = connect("consumer", roles.has_consumer());
-    if roles == Roles::Consumer && back.is_none() {
+    let publishing = connect("gateway", roles.has_gateway());
+    let consuming = connect("consumer", roles.has_consumer());
+    if roles == Roles::Consumer && consuming.is_none() {
         anyhow::bail!(
-            "broker.url is empty, so there is nothing to consume; name RabbitMQ there, such as \
+            "broker.url is empty, so there is nothing to consume; set it to RabbitMQ's URL, such as \
              \"amqp://USER:PASSWORD@HOST:5672/%2f\" (without RabbitMQ, `wattpost gateway` and `serve` write to \
-             the database themselves)"
+             the database directly)"
         );
     }
 
     let mut probes: Vec<Arc<dyn HealthProbe>> = Vec::new();
     let gateway = match opened {
         Some(opened) => {
-            let gateway = GatewayRole::start(settings, opened, &database, out.as_ref()).await?;
+            let gateway =
+                GatewayRole::start(settings, opened, &database, publishing.as_ref()).await?;
             probes.extend(gateway.probes());
             Some(gateway)
         }
         None => None,
     };
-    let consumer = match &back {
+    let consumer = match &consuming {
         Some(broker) => {
             let consumer = ConsumerRole::start(settings, &database, broker, roles.has_gateway())?;
             probes.extend(consumer.probes());
@@ -155,9 +157,9 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         }
         None => None,
     };
-    let maintenance = maintenance(settings, roles, &database, late)?;
+    let maintenance = maintenance(settings, roles, &database, pending_migration)?;
     probes.extend(maintenance.iter().map(MaintenanceTask::probe));
-    let brokers = [out, back];
+    let brokers = [publishing, consuming];
     for broker in brokers.iter().flatten() {
         probes.push(Arc::clone(broker) as _);
     }
@@ -174,7 +176,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             probes,
             metrics: Arc::new(move || {
                 if let Some(journal) = &journal {
-                    telemetry::show_journal(&journal.status());
+                    telemetry::set_journal_metrics(&journal.status());
                 }
                 metrics.render()
             }),
@@ -184,8 +186,8 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     .await
     .with_context(|| format!("start HTTP on {listen_key}"))?;
 
-    announce(&greeting(settings, roles, gateway.as_ref(), &api));
-    let heart = notify::ready(gateway.as_ref().map(GatewayRole::journal));
+    print(&start_message(settings, roles, gateway.as_ref(), &api));
+    let watchdog = notify::ready(gateway.as_ref().map(GatewayRole::journal));
 
     let failure = tokio::select! {
         () = stop.recv() => None,
@@ -194,7 +196,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     notify::stopping();
     match &failure {
         None => tracing::info!("stopping"),
-        Some(why) => tracing::error!(%why, "stopping: no promise can be kept any more"),
+        Some(why) => tracing::error!(%why, "stopping: records can no longer be made durable"),
     }
     drop(maintenance);
     let stopping = async {
@@ -216,77 +218,86 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         Some(gateway) => Some(gateway.close().await),
         None => None,
     };
-    drop(heart);
+    drop(watchdog);
     api.shutdown(Duration::from_secs(1)).await;
 
     if let Some(why) = failure {
-        anyhow::bail!("{why}; start again once the cause is gone, nothing acknowledged is lost");
+        anyhow::bail!(
+            "{why}; start again once the cause is fixed: no acknowledged message is lost"
+        );
     }
     match left.transpose()? {
-        Some(records) => announce(&format!(
+        Some(records) => print(&format!(
             "wattpost {} stopped; {records} records wait in the journal for the next start\n",
             roles.name()
         )),
-        None => announce(&format!("wattpost {} stopped\n", roles.name())),
+        None => print(&format!("wattpost {} stopped\n", roles.name())),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A stop that was asked for before anything ran.
+/// The result of a stop during the start.
 fn stopped_early(roles: Roles) -> ExitCode {
-    announce(&format!(
-        "wattpost {} stopped before it ran\n",
+    print(&format!(
+        "wattpost {} stopped before it was ready\n",
         roles.name()
     ));
     ExitCode::SUCCESS
 }
 
-/// Opens the database; one that is away is found again later, one that is wrong stops the start.
-/// What is left to do of the set-up comes second.
-async fn open_database(settings: &Settings, roles: Roles) -> Result<(Database, Late)> {
+/// Opens the database, and for `serve` migrates it. A database that is unavailable is used once it is available again.
+///
+/// # Errors
+/// When waiting cannot help: a wrong password, a missing database, missing tables.
+async fn open_database(
+    settings: &Settings,
+    roles: Roles,
+) -> Result<(Database, PendingMigration)> {
     let settings = settings.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        // All in one process is one command for one person: it does its own set-up.
         let is_done = roles != Roles::All || crate::migrate::at_start(&settings)?;
         let database = database::open(&settings, Use::Serve)?;
-        Ok((database, Late::new(&settings, is_done)))
+        Ok((database, PendingMigration::new(&settings, is_done)))
     });
     opened.await.context("open the database")?
 }
 
-/// What PostgreSQL wants done now and then, in every process that writes to it.
+/// Starts the regular maintenance of PostgreSQL, in every process that writes to it.
 fn maintenance(
     settings: &Settings,
     roles: Roles,
     database: &Database,
-    late: Late,
+    pending_migration: PendingMigration,
 ) -> Result<Option<MaintenanceTask>> {
     if roles == Roles::Api || matches!(settings.database_at()?, DatabaseAt::Sqlite(_)) {
         return Ok(None);
     }
     let database = Arc::clone(&database.maintenance);
     Ok(Some(MaintenanceTask::start(Arc::new(move || {
-        late.catch_up(&*database)?;
+        pending_migration.finish(&*database)?;
         database.maintain(database::now())
     }))))
 }
 
-/// Looks at RabbitMQ once; one that is away is found again later, one that refuses us stops the start.
-async fn look_at_broker(settings: &Settings) -> Result<()> {
-    let looked =
+/// Connects to RabbitMQ once. One that is unavailable is connected to later.
+///
+/// # Errors
+/// When waiting cannot help: a wrong password, a missing virtual host or permission.
+async fn check_broker(settings: &Settings) -> Result<()> {
+    let checked =
         tokio::time::timeout(Duration::from_secs(5), Broker::check(&settings.broker)).await;
-    match looked {
+    match checked {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) if check::passes(&error) => {
-            tracing::warn!(%error, "going on without RabbitMQ for now");
+        Ok(Err(error)) if check::is_temporary(&error) => {
+            tracing::warn!(%error, "starting without RabbitMQ");
         }
         Ok(Err(error)) => return Err(error.into()),
-        Err(_) => tracing::warn!("RabbitMQ does not answer; going on without it for now"),
+        Err(_) => tracing::warn!("RabbitMQ does not answer; starting without it"),
     }
     Ok(())
 }
 
-/// Why the gateway can keep no promise any more; never ready where there is none.
+/// Ends, with the reason, when the gateway can no longer make records durable. Never ends without a gateway.
 async fn failed(gateway: Option<&GatewayRole>) -> String {
     match gateway {
         Some(gateway) => gateway.failed().await,
@@ -294,7 +305,7 @@ async fn failed(gateway: Option<&GatewayRole>) -> String {
     }
 }
 
-fn greeting(
+fn start_message(
     settings: &Settings,
     roles: Roles,
     gateway: Option<&GatewayRole>,
@@ -327,9 +338,8 @@ fn greeting(
     text
 }
 
-/// Says something to the person at the terminal, or to the script that reads stdout. A reader that
-/// went away is no reason to stop serving.
-fn announce(text: &str) {
+/// Prints to stdout. An error, such as a closed pipe, is ignored.
+fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes());
     let _ = out.flush();

@@ -1,4 +1,4 @@
-//! `wattpost simulate`: a fleet of chargers against any central system.
+//! `wattpost simulate`: simulated chargers against any OCPP central system.
 
 use crate::serve::StopSignals;
 use anyhow::{Context, Result};
@@ -12,20 +12,20 @@ use std::time::Duration;
 /// Flags of `wattpost simulate`.
 ///
 /// Examples:
-///   wattpost simulate                                   20 chargers that live a normal life
-///   wattpost simulate --speed-up 60 --transactions-per-hour 20      the same, in a hurry
-///   wattpost simulate --chargers 500 --scenario meter-flood --duration 30     load
+///   wattpost simulate                                               20 chargers as in daily use
+///   wattpost simulate --speed-up 60 --transactions-per-hour 20      the same, 60 times faster
+///   wattpost simulate --chargers 500 --scenario meter-flood --duration 30       a load test
 ///   wattpost simulate --ledger run.ndjson --duration 60 && wattpost audit --ledger run.ndjson
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct SimulateArgs {
-    /// Where to connect; `/IDENTITY` is appended
+    /// URL of the central system; `/IDENTITY` is appended
     #[arg(long, default_value = "ws://127.0.0.1:9000/ocpp")]
     url: String,
-    /// How many chargers
+    /// Number of chargers
     #[arg(long, default_value_t = 20, value_name = "N")]
     chargers: u32,
-    /// What identities begin with; a number follows
+    /// Prefix of the identities; a number follows
     #[arg(long, default_value = "SIM-")]
     id_prefix: String,
     /// Number of the first charger
@@ -37,87 +37,88 @@ pub(crate) struct SimulateArgs {
     /// Shares of versions, such as `1.6:2,2.0.1:1` or `2.1`
     #[arg(long, default_value_t = VersionMix::default())]
     versions: VersionMix,
-    /// steady: a normal life; meter-flood: as much load as answers allow; idle: heartbeats only
+    /// steady: as in daily use; meter-flood: each charger sends its next meter value as soon as the last one is
+    /// answered; idle: heartbeats only
     #[arg(long, default_value_t = Scenario::Steady)]
     scenario: Scenario,
     /// Connectors per charger
     #[arg(long, default_value_t = 1, value_name = "N")]
     connectors: u8,
-    /// Transactions that begin per hour and connector (steady)
+    /// Transactions started per hour and connector (steady)
     #[arg(long, default_value_t = 2.0, value_name = "N")]
     transactions_per_hour: f64,
-    /// Mean minutes of a transaction (steady)
+    /// Mean duration of a transaction in minutes (steady)
     #[arg(long, default_value_t = 20.0, value_name = "MINUTES")]
     transaction_minutes: f64,
     /// Seconds between two meter values (steady)
     #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
     meter_interval: f64,
-    /// How much faster than life
+    /// Factor by which all times are shortened
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
     speed_up: f64,
     /// End after this many seconds [default: at Ctrl-C]
     #[arg(long, value_name = "SECONDS")]
     duration: Option<f64>,
-    /// Each charger ends after this many meter values (meter-flood)
+    /// Each charger stops after this many meter values (meter-flood)
     #[arg(long, value_name = "N")]
     messages: Option<u64>,
     /// At most this many meter values per second and charger (meter-flood)
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
-    /// A transaction ends after this many meter values (meter-flood); 0: one for the whole run
+    /// Meter values per transaction (meter-flood); 0: one transaction for the whole run
     #[arg(long, default_value_t = 100, value_name = "N")]
     values_per_transaction: u64,
-    /// Chargers that power up per second
+    /// Chargers started per second
     #[arg(long, default_value_t = 50.0, value_name = "N")]
     ramp: f64,
-    /// Keep the chargers' queues in this directory, so that a killed simulator goes on where it was
+    /// Keep the chargers' queues in this directory, so that a simulator that was killed continues with them
     #[arg(long, value_name = "DIR")]
     queue_dir: Option<PathBuf>,
-    /// Failed transmissions until a transaction message is discarded (`TransactionMessageAttempts`)
+    /// Failed attempts before a transaction message is discarded (`TransactionMessageAttempts`)
     #[arg(long, default_value_t = 3, value_name = "N")]
     attempts: u32,
-    /// Seconds before a resend, times the failures so far (`TransactionMessageRetryInterval`)
+    /// Seconds before a resend, multiplied by the number of failures (`TransactionMessageRetryInterval`)
     #[arg(long, default_value_t = 60.0, value_name = "SECONDS")]
     retry_interval: f64,
     /// Seconds until a call counts as unanswered
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
     answer_timeout: f64,
-    /// Message id of a resend: new or same
+    /// Message id of a resend: a new one or the same
     #[arg(long, default_value_t = ResendIds::New)]
     resend_ids: ResendIds,
-    /// A transmission in flight when the line drops counts as an attempt, as with some firmware
+    /// A call that is unanswered when the connection breaks counts as a failed attempt, as with some firmware
     #[arg(long)]
     lost_line_counts: bool,
-    /// `StatusNotification`s overtake queued transaction messages, as with some firmware
+    /// StatusNotification is sent before queued transaction messages, as with some firmware
     #[arg(long)]
     status_overtakes: bool,
-    /// BootNotification at each reconnect, as with some firmware
+    /// BootNotification is sent at each reconnect, as with some firmware
     #[arg(long)]
     boot_on_reconnect: bool,
-    /// 1.6: every StopTransaction carries transactionId -1, as with firmware that lost the id
+    /// 1.6: every StopTransaction has transactionId -1, as with firmware that lost the id
     #[arg(long)]
     nameless_stops: bool,
-    /// Seconds between heartbeats [default: what the answer to BootNotification says]
+    /// Seconds between heartbeats [default: interval in the answer to BootNotification]
     #[arg(long, value_name = "SECONDS")]
     heartbeat_interval: Option<f64>,
-    /// Seconds before a reconnect: what 1.6 chargers wait, and the least that 2.x chargers wait
+    /// Seconds before a reconnect (1.6), or the minimum (2.x)
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
     reconnect: f64,
-    /// Write each message with when it was acknowledged to this file, for `wattpost audit`
+    /// Write each message and the time of its acknowledgement to this file, for `wattpost audit`
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
-    /// At the end, wait at most so many seconds until every queue is empty
+    /// Longest time at the end until all queues are empty
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
     drain: f64,
-    /// Seed of all dice; 0: a new one each time
+    /// Seed of the random numbers; 0: a new one each time
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
-    /// No live line
+    /// Print no progress
     #[arg(long, short)]
     quiet: bool,
 }
 
-/// Runs the fleet; exit code 1 when messages stayed in the queues or were discarded.
+/// Runs the fleet; exit code 1 if messages stayed in the queues or were discarded.
 pub(crate) fn run(args: SimulateArgs) -> Result<ExitCode> {
     let drain = Duration::try_from_secs_f64(args.drain)
         .with_context(|| format!("--drain is {}; give seconds, 0 or more", args.drain))?;
@@ -151,26 +152,26 @@ async fn simulate(config: FleetConfig, drain: Duration, quiet: bool) -> Result<E
     live.end();
     if !drain.is_zero() {
         eprintln!(
-            "stopping: running transactions end, queues empty (at most {drain:.0?}; Ctrl-C: at once)"
+            "stopping: ending transactions and emptying queues (at most {drain:.0?}; Ctrl-C: at once)"
         );
     }
     let report = tokio::select! {
         report = fleet.stop(drain) => report,
-        () = stop.recv() => anyhow::bail!("stopped at once; unanswered messages are not in the ledger"),
+        () = stop.recv() => anyhow::bail!("stopped at once; unanswered messages are missing from the ledger file"),
     };
     println!("{report}");
     if let Some(path) = ledger {
         println!("ledger: {}", path.display());
     }
-    let whole = report.drained && report.stats.total().discarded == 0;
-    Ok(if whole {
+    let is_complete = report.drained && report.stats.total().discarded == 0;
+    Ok(if is_complete {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// One line that is written over again on a terminal, and once every ten seconds elsewhere.
+/// Progress: on a terminal one line that is overwritten every second, otherwise one line every ten seconds.
 struct LiveLine {
     on: bool,
     terminal: bool,

@@ -1,4 +1,4 @@
-//! What the process says about itself: logs on stderr, figures for `/metrics`.
+//! Logs on stderr, and metrics for `/metrics`.
 
 use crate::config::{LogFormat, LogSettings, Settings};
 use crate::serve::Roles;
@@ -8,11 +8,10 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging to stderr. `RUST_LOG` wins over the settings, so that one module can be
-/// looked at closely without touching a file.
+/// Starts logging to stderr. `RUST_LOG` overrides `log.level`.
 ///
 /// # Errors
-/// When `log.level` is not a filter that `tracing` understands.
+/// When the filter is not one that `tracing` understands.
 pub(crate) fn start_logging(settings: &LogSettings) -> Result<()> {
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(directives) => EnvFilter::try_new(without_libraries(&directives))
@@ -30,8 +29,8 @@ pub(crate) fn start_logging(settings: &LogSettings) -> Result<()> {
     Ok(())
 }
 
-/// What `log.level` means. A bare word that is no level would be taken for the name of a module, and
-/// silence everything else, so it is refused.
+/// Parses `log.level`. A single word that is not a level is refused: `tracing` would take it for the name of a module
+/// and turn off all other logs.
 ///
 /// # Errors
 /// When it is not a filter.
@@ -51,8 +50,8 @@ pub(crate) fn filter(level: &str) -> Result<EnvFilter> {
     EnvFilter::try_new(without_libraries(level)).with_context(wrong)
 }
 
-/// The filter without what libraries say of outages, unless they are asked for by name: our own supervisors
-/// tell it, once and with what it means.
+/// The filter without libraries' messages about lost connections, unless it names the library: this project's own
+/// messages report each outage once.
 fn without_libraries(filter: &str) -> String {
     const LIBRARIES: [(&str, &str); 2] = [("lapin", "off"), ("sqlx", "error")];
     let mut quieter = filter.to_owned();
@@ -109,9 +108,9 @@ const METRIC_TABLES: [(&str, &[Metric]); 6] = [
     ("api", api::METRICS),
 ];
 
-/// Sorts what the histograms have taken in into their buckets every few seconds. Without it they keep
-/// every single figure until somebody asks for `/metrics`, which may be never. Runs for ever.
-pub(crate) async fn keep_metrics_small(metrics: PrometheusHandle) {
+/// Moves the histograms' samples into their buckets every five seconds. Otherwise every sample is kept until the next
+/// request for `/metrics`, which may never come. Never ends.
+pub(crate) async fn run_upkeep(metrics: PrometheusHandle) {
     let mut ticks = tokio::time::interval(std::time::Duration::from_secs(5));
     loop {
         ticks.tick().await;
@@ -119,21 +118,20 @@ pub(crate) async fn keep_metrics_small(metrics: PrometheusHandle) {
     }
 }
 
-/// From a tenth of a millisecond (one sync on a quick disk) to the ten seconds after which no
-/// answer of ours should come.
+/// From 0.1 ms, a sync on a fast disk, to 10 s, which no answer should take.
 const LATENCY_BUCKETS_SECONDS: [f64; 16] = [
     0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
 
-/// Brings the journal's figures up to date; called when somebody asks for `/metrics`.
-pub(crate) fn show_journal(status: &journal::Status) {
+/// Sets the journal's metrics; called at each request for `/metrics`.
+pub(crate) fn set_journal_metrics(status: &journal::Status) {
     let seconds = |gauge: &'static str, duration: std::time::Duration| {
         metrics::gauge!(gauge).set(duration.as_secs_f64());
     };
     #[expect(
         clippy::cast_precision_loss,
-        reason = "figures for people, not for sums"
+        reason = "a gauge is a float; above 2^53 the last digits do not matter"
     )]
     let number = |gauge: &'static str, value: u64| metrics::gauge!(gauge).set(value as f64);
     number("wattpost_journal_used_bytes", status.used_bytes);
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_in_the_code_has_a_row_in_its_table_and_the_reverse() {
+    fn metrics_in_the_code_are_those_in_the_tables() {
         let mut in_code = BTreeSet::new();
         for (krate, _) in METRIC_TABLES {
             names_in_folder(&root().join("crates").join(krate).join("src"), &mut in_code);
@@ -213,7 +211,7 @@ mod tests {
 
     /// `WATTPOST_WRITE_DOCS=1` writes the page instead of comparing it.
     #[test]
-    fn the_page_of_metrics_is_generated_from_the_tables() {
+    fn page_of_metrics_is_generated_from_the_tables() {
         let mut page = "# Metrics\n\nGenerated from the tables in `crates/*/src/metrics.rs` by `make metrics-doc`: do not edit.\n".to_owned();
         for (krate, table) in METRIC_TABLES {
             page.push_str(&format!(

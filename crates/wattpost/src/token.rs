@@ -1,7 +1,7 @@
-//! `wattpost token`: who may charge.
+//! `wattpost token`: which tokens may charge.
 //!
-//! Tokens that are not listed are welcome by default (`policy.unknown_token`); list those that are
-//! not, or set the policy to `reject` and list those that are.
+//! By default a token that was not added is accepted (`policy.unknown_token`). So either add the tokens to refuse, or
+//! set the policy to `reject` and add the tokens to accept.
 
 use crate::SettingsArgs;
 use crate::database::{self, Use};
@@ -11,15 +11,15 @@ use central::ports::{Token, TokenStatus};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
 
-/// What to do.
+/// Subcommands of `wattpost token`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
-    /// Make a token known, or change it.
+    /// Add a token, or replace its settings.
     #[command(visible_alias = "set")]
     Add(AddArgs),
-    /// List the tokens that are set.
+    /// List the tokens that were added.
     List(SettingsArgs),
-    /// Forget a token.
+    /// Remove a token.
     Remove(OneArgs),
 }
 
@@ -28,20 +28,20 @@ pub(crate) enum TokenCommand {
 pub(crate) struct AddArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// idTag (1.6) or idToken (2.x); upper and lower case are the same
+    /// idTag (1.6) or idToken (2.x); letter case is ignored
     id: String,
-    /// How it stands
+    /// Authorization status
     #[arg(long, value_enum, default_value_t = StatusArg::Accepted)]
     status: StatusArg,
-    /// When it ends, such as 2026-12-31T23:59:59Z
+    /// Expiry time, such as 2026-12-31T23:59:59Z
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
-    /// Its group (parentIdTag, groupIdToken)
+    /// Group (parentIdTag, groupIdToken)
     #[arg(long, value_name = "ID")]
     group: Option<String>,
 }
 
-/// One token.
+/// Flags of `token remove`.
 #[derive(Debug, Args)]
 pub(crate) struct OneArgs {
     #[command(flatten)]
@@ -58,7 +58,7 @@ enum StatusArg {
     Invalid,
 }
 
-/// Does it and says what is so now.
+/// Prints the token's settings after the change.
 pub(crate) fn run(command: &TokenCommand) -> Result<ExitCode> {
     match command {
         TokenCommand::Add(args) => add(args)?,
@@ -71,9 +71,9 @@ pub(crate) fn run(command: &TokenCommand) -> Result<ExitCode> {
         TokenCommand::Remove(args) => {
             let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
             if !directory.remove_token(&args.id)? {
-                bail!("token {:?} is not known", args.id);
+                bail!("token {:?} was not added", args.id);
             }
-            println!("{}: not known any more", args.id);
+            println!("{}: removed", args.id);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,5 @@
-//! How far a long export is, on stderr. A thread of its own looks at a counter, so that there is also
-//! something to see while the database searches long for the next page; a short export says nothing.
+//! The progress of a long export, on stderr. A separate thread reads a counter, so that progress is also printed while
+//! the database takes long for the next page. A short export prints nothing.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,49 +7,51 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Says how far it is, from time to time.
+/// Prints progress at intervals.
 pub(crate) struct Progress {
     what: &'static str,
-    /// Nothing is said before.
-    silence: Duration,
-    /// Time from one saying to the next.
+    /// The delay before the first message.
+    delay: Duration,
+    /// The interval between messages.
     every: Duration,
-    say: Option<Say>,
+    /// None: nothing is printed.
+    print: Option<Print>,
 }
 
-/// Where it is said.
-type Say = Box<dyn Fn(Said<'_>) + Sync>;
+type Print = Box<dyn Fn(Message<'_>) + Sync>;
 
-/// What there is to say.
+/// What is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Said<'a> {
-    /// How far it is now; replaces what was said before.
-    Underway(&'a str),
-    /// How it ended.
+pub(crate) enum Message<'a> {
+    /// The progress so far; replaces the previous message.
+    Running(&'a str),
+    /// The result.
     Ended(&'a str),
 }
 
 impl Progress {
-    /// On stderr, when it lasts longer than 2 s: a line that changes on a terminal, else a line every
-    /// 10 s.
+    /// Prints to stderr if the export takes longer than 2 s: on a terminal one line that changes, otherwise one line
+    /// every 10 s.
     pub(crate) fn on_stderr(what: &'static str, quiet: bool) -> Self {
         let is_terminal = io::stderr().is_terminal();
         Self {
             what,
-            silence: Duration::from_secs(2),
+            delay: Duration::from_secs(2),
             every: match is_terminal {
                 true => Duration::from_millis(500),
                 false => Duration::from_secs(10),
             },
-            say: match quiet {
+            print: match quiet {
                 true => None,
-                false => Some(Box::new(move |said| {
+                false => Some(Box::new(move |message| {
                     let mut stderr = io::stderr().lock();
-                    // Nobody may be listening; the export is what matters.
-                    let _ = match said {
-                        Said::Underway(text) if is_terminal => write!(stderr, "\r\x1b[K{text}"),
-                        Said::Ended(text) if is_terminal => writeln!(stderr, "\r\x1b[K{text}"),
-                        Said::Underway(text) | Said::Ended(text) => writeln!(stderr, "{text}"),
+                    // An error of stderr must not end the export.
+                    let _ = match message {
+                        Message::Running(text) if is_terminal => write!(stderr, "\r\x1b[K{text}"),
+                        Message::Ended(text) if is_terminal => writeln!(stderr, "\r\x1b[K{text}"),
+                        Message::Running(text) | Message::Ended(text) => {
+                            writeln!(stderr, "{text}")
+                        }
                     };
                     let _ = stderr.flush();
                 })),
@@ -57,14 +59,14 @@ impl Progress {
         }
     }
 
-    /// Runs `work`, which tells how many rows are done, and says how far it is meanwhile. `count`
-    /// says how many rows there are about; it is asked beside the work, once there is anything to say.
+    /// Runs `work`, which passes the number of finished rows to its argument, and prints progress meanwhile. `count`
+    /// estimates the total number of rows; it is called in the other thread, before the first message.
     pub(crate) fn during<T>(
         &self,
         count: impl FnOnce() -> Option<u64> + Send,
         work: impl FnOnce(&mut dyn FnMut(u64)) -> T,
     ) -> T {
-        let Some(say) = &self.say else {
+        let Some(print) = &self.print else {
             return work(&mut |_| ());
         };
         let (began, rows) = (Instant::now(), AtomicU64::new(0));
@@ -72,24 +74,28 @@ impl Progress {
         thread::scope(|scope| {
             let rows = &rows;
             scope.spawn(move || {
-                if !is_underway(&until_ended, self.silence) {
+                if !is_running_after(&until_ended, self.delay) {
                     return;
                 }
                 let total = count();
                 loop {
                     let done = rows.load(Ordering::Relaxed);
-                    say(Said::Underway(&underway(
+                    print(Message::Running(&running(
                         self.what,
                         done,
                         total,
                         began.elapsed(),
                     )));
-                    if !is_underway(&until_ended, self.every) {
+                    if !is_running_after(&until_ended, self.every) {
                         break;
                     }
                 }
                 let done = rows.load(Ordering::Relaxed);
-                say(Said::Ended(&over(self.what, done, began.elapsed())));
+                print(Message::Ended(&ended_text(
+                    self.what,
+                    done,
+                    began.elapsed(),
+                )));
             });
             let result = work(&mut |done| rows.store(done, Ordering::Relaxed));
             drop(ended);
@@ -98,16 +104,16 @@ impl Progress {
     }
 }
 
-/// Waits; `false` once the work has ended.
-fn is_underway(until_ended: &mpsc::Receiver<()>, wait: Duration) -> bool {
+/// Waits for `wait`, or until the work ends; whether it still runs.
+fn is_running_after(until_ended: &mpsc::Receiver<()>, wait: Duration) -> bool {
     until_ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout)
 }
 
-fn underway(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String {
+fn running(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String {
     let rate = rate(done, elapsed);
     let done_text = grouped(done);
     match total {
-        // The total is an estimate; once it is passed it says nothing any more.
+        // The total is an estimate; it is not printed once `done` has passed it.
         Some(total) if total >= done => {
             let left = match (total - done).checked_div(rate) {
                 Some(seconds) if done > 0 => format!(", about {} left", duration(seconds)),
@@ -120,7 +126,7 @@ fn underway(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> Str
     }
 }
 
-fn over(what: &str, done: u64, elapsed: Duration) -> String {
+fn ended_text(what: &str, done: u64, elapsed: Duration) -> String {
     format!(
         "exported {} {what} in {:.1} s, {}/s",
         grouped(done),
@@ -158,29 +164,30 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::lock::lock;
     use std::sync::{Arc, Mutex};
 
     #[test]
-    fn what_is_said_is_easy_to_read() {
+    fn messages_group_digits_and_estimate_the_time_left() {
         let ten = Duration::from_secs(10);
         assert_eq!(
-            underway("messages", 120_000, Some(1_000_000), ten),
+            running("messages", 120_000, Some(1_000_000), ten),
             "exported 120,000 of about 1,000,000 messages, 12,000/s, about 73 s left"
         );
         assert_eq!(
-            underway("messages", 0, Some(1_000_000), ten),
+            running("messages", 0, Some(1_000_000), ten),
             "exported 0 of about 1,000,000 messages, 0/s"
         );
         assert_eq!(
-            underway("messages", 50, None, ten),
+            running("messages", 50, None, ten),
             "exported 50 messages, 5/s"
         );
         assert_eq!(
-            underway("messages", 50, Some(7), ten),
+            running("messages", 50, Some(7), ten),
             "exported 50 messages, 5/s"
         );
         assert_eq!(
-            over("transactions", 1_234, Duration::from_millis(2_500)),
+            ended_text("transactions", 1_234, Duration::from_millis(2_500)),
             "exported 1,234 transactions in 2.5 s, 493/s"
         );
         assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
@@ -191,24 +198,24 @@ mod tests {
         );
     }
 
-    /// A progress that writes down what it says.
-    fn noted(silence: Duration) -> (Progress, Arc<Mutex<Vec<String>>>) {
-        let notes = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&notes);
+    /// A progress that collects its messages.
+    fn collecting(delay: Duration) -> (Progress, Arc<Mutex<Vec<String>>>) {
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        let collected = Arc::clone(&messages);
         let progress = Progress {
             what: "messages",
-            silence,
+            delay,
             every: Duration::from_millis(1),
-            say: Some(Box::new(move |said| {
-                kept.lock().expect("not poisoned").push(format!("{said:?}"));
+            print: Some(Box::new(move |message| {
+                lock(&collected).push(format!("{message:?}"));
             })),
         };
-        (progress, notes)
+        (progress, messages)
     }
 
     #[test]
-    fn a_short_export_says_nothing_and_counts_nothing() {
-        let (progress, notes) = noted(Duration::from_secs(3_600));
+    fn short_export_prints_nothing_and_counts_nothing() {
+        let (progress, messages) = collecting(Duration::from_secs(3_600));
         let result = progress.during(
             || panic!("not counted"),
             |done| {
@@ -217,29 +224,29 @@ mod tests {
             },
         );
         assert_eq!(result, 7);
-        assert_eq!(notes.lock().expect("not poisoned").len(), 0);
+        assert_eq!(lock(&messages).len(), 0);
     }
 
     #[test]
-    fn a_long_export_says_how_far_it_is_even_when_nothing_moves() {
-        let (progress, notes) = noted(Duration::ZERO);
+    fn long_export_prints_progress_even_while_no_row_is_read() {
+        let (progress, messages) = collecting(Duration::ZERO);
         progress.during(
             || Some(10),
             |done| {
                 done(5);
                 let deadline = Instant::now() + Duration::from_secs(20);
-                while notes.lock().expect("not poisoned").len() < 3 {
-                    assert!(Instant::now() < deadline, "nothing is said");
+                while lock(&messages).len() < 3 {
+                    assert!(Instant::now() < deadline, "nothing is printed");
                     thread::yield_now();
                 }
             },
         );
-        let notes = notes.lock().expect("not poisoned");
+        let messages = lock(&messages);
         assert!(
-            notes[1].contains("exported 5 of about 10 messages"),
-            "{notes:?}"
+            messages[1].contains("exported 5 of about 10 messages"),
+            "{messages:?}"
         );
-        let last = notes.last().expect("something");
+        let last = messages.last().expect("three messages");
         assert!(last.starts_with("Ended(\"exported 5 messages in"), "{last}");
     }
 }

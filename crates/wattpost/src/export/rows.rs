@@ -1,5 +1,5 @@
-//! Rows of the ledger, written one after the other. Pure but for the writing: the ledger, the output
-//! and the count of what is done are handed in.
+//! Writes rows of the database to an output. The database, the output and the progress counter are arguments, so that
+//! tests can replace them.
 
 use super::Format;
 use anyhow::{Context, Result};
@@ -9,53 +9,55 @@ use serde::Serialize;
 use serde_json::Value;
 use std::io::{self, BufWriter, Write};
 
-/// Bytes that are collected before they are handed to the system.
+/// Size of the buffer before each write.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// How an export ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// All rows are written.
-    Whole,
-    /// Whoever read it had enough (`| head`).
-    ReaderGone,
+    Complete,
+    /// The reader closed the pipe (`| head`).
+    ReaderClosed,
 }
 
-/// Writes the messages that match. `done` is told after each row how many there are.
+/// Writes the messages that match. `done` is called after each row with the number of rows so far.
 ///
 /// # Errors
-/// When the database cannot be read any further, or the output takes no more; says how many rows are
-/// written.
+/// When the database cannot be read, or the output cannot be written; the error contains the number of rows written.
 pub(crate) fn messages(
-    ledger: &dyn QueryStore,
+    store: &dyn QueryStore,
     filter: &MessageFilter,
     format: Format,
     out: &mut dyn Write,
     done: &mut dyn FnMut(u64),
 ) -> Result<Ended> {
-    let rows = query::all_messages(ledger, filter);
+    let rows = query::all_messages(store, filter);
     match format {
         Format::Ndjson => ndjson(rows, out, done),
         Format::Csv => csv(&MessageRow::COLUMNS, rows, message_fields, out, done),
     }
 }
 
-/// Writes the transactions that match. `done` is told after each row how many there are.
+/// Writes the transactions that match. `done` is called after each row with the number of rows so far.
+///
+/// # Errors
+/// As [`messages`].
 pub(crate) fn transactions(
-    ledger: &dyn QueryStore,
+    store: &dyn QueryStore,
     filter: &TransactionFilter,
     format: Format,
     out: &mut dyn Write,
     done: &mut dyn FnMut(u64),
 ) -> Result<Ended> {
-    let rows = query::all_transactions(ledger, filter);
+    let rows = query::all_transactions(store, filter);
     match format {
         Format::Ndjson => ndjson(rows, out, done),
         Format::Csv => csv(&TRANSACTION_COLUMNS, rows, transaction_fields, out, done),
     }
 }
 
-/// Columns of transactions in CSV: the members of a [`TransactionView`], in its order.
+/// Columns of transactions in CSV: the members of a [`TransactionView`], in the same order.
 const TRANSACTION_COLUMNS: [&str; 25] = [
     "key",
     "charger_id",
@@ -124,7 +126,7 @@ fn csv<T>(
     })
 }
 
-/// The error of the output itself, so that its kind can be seen.
+/// The I/O error in a CSV error, so that its kind can be matched.
 fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
@@ -132,7 +134,7 @@ fn io_error(error: csv::Error) -> io::Error {
     }
 }
 
-/// Hands each row to `write`, and `None` at the end.
+/// Calls `write` with each row, and with `None` at the end.
 fn each<T>(
     rows: Rows<'_, T>,
     done: &mut dyn FnMut(u64),
@@ -143,20 +145,20 @@ fn each<T>(
         let row = match rows.next().transpose() {
             Ok(row) => row,
             Err(error) => {
-                // What was read before is good; let it out before the error is told.
+                // The rows before the error are valid, so they are flushed.
                 let _ = write(None);
-                return Err(error).with_context(|| format!("export beyond row {count}"));
+                return Err(error).with_context(|| format!("export after row {count}"));
             }
         };
         let is_last = row.is_none();
         match write(row) {
-            Ok(()) if is_last => return Ok(Ended::Whole),
+            Ok(()) if is_last => return Ok(Ended::Complete),
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Ok(Ended::ReaderGone);
+                return Ok(Ended::ReaderClosed);
             }
             Err(error) => {
-                return Err(error).with_context(|| format!("write the export beyond row {count}"));
+                return Err(error).with_context(|| format!("write the export after row {count}"));
             }
         }
         count += 1;
@@ -177,7 +179,7 @@ fn transaction_fields(
     out.write_record(TRANSACTION_COLUMNS.map(|column| plain(&members[column])))
 }
 
-/// A member as a field: nothing for null, texts without quotation marks, ranges as `3-5 9-9`.
+/// A JSON member as a CSV field: empty for null, strings without quotation marks, ranges as `3-5 9-9`.
 fn plain(member: &Value) -> String {
     match member {
         Value::Null => String::new(),
@@ -202,13 +204,13 @@ mod tests {
     fn exported(ledger: &FakeLedger, filter: &MessageFilter, format: Format) -> String {
         let (mut out, mut seen) = (Vec::new(), 0);
         let ended = messages(ledger, filter, format, &mut out, &mut |count| seen = count);
-        assert_eq!(ended.expect("exported"), Ended::Whole);
+        assert_eq!(ended.expect("exported"), Ended::Complete);
         let text = String::from_utf8(out).expect("UTF-8");
         let header = usize::from(format == Format::Csv);
         assert_eq!(
             seen as usize,
             text.lines().count() - header,
-            "told of each row"
+            "the count after the last row"
         );
         text
     }
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn every_message_is_a_line_of_json_in_order() {
+    fn ndjson_has_one_line_per_message_in_order() {
         let text = exported(&sample(), &MessageFilter::default(), Format::Ndjson);
         let mut seq = 0;
         for line in text.lines() {
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_choose_messages() {
+    fn filters_select_messages() {
         let all = MessageFilter::default;
         let count =
             |filter: MessageFilter| exported(&sample(), &filter, Format::Ndjson).lines().count();
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn csv_keeps_texts_that_hold_its_own_signs() {
+    fn csv_escapes_commas_quotes_and_line_breaks() {
         let mut ledger = sample();
         ledger.messages.truncate(2);
         ledger.messages[1].payload = "{\"a\":\"x, y\",\r\n\"b\":\"ü\"}".to_owned();
@@ -299,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_export_has_no_lines_but_csv_its_header() {
+    fn empty_export_has_no_lines_except_the_header_of_csv() {
         let empty = FakeLedger::default();
         let filter = MessageFilter::default();
         assert_eq!(exported(&empty, &filter, Format::Ndjson), "");
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_has_the_same_members_in_both_forms() {
+    fn transaction_has_the_same_members_in_both_formats() {
         let mut row = transaction("CP-1", 7);
         row.missing_seq = vec![(3, 5), (9, 9)];
         let ledger = FakeLedger {
@@ -321,7 +323,7 @@ mod tests {
             String::from_utf8(out).expect("UTF-8")
         };
         let line = export(Format::Ndjson);
-        // In the order of the line: a parser would sort the members.
+        // Positions in the text, because the parsed value sorts its members.
         let places = TRANSACTION_COLUMNS.map(|name| line.find(&format!("\"{name}\":")));
         assert!(places.iter().all(Option::is_some), "{places:?} in {line}");
         assert!(places.is_sorted(), "{places:?} in {line}");
@@ -346,7 +348,7 @@ mod tests {
         assert_eq!(field("ended_at"), "");
     }
 
-    /// Takes `room` bytes, then fails.
+    /// An output that accepts `room` bytes, then fails.
     struct Full {
         room: usize,
         kind: io::ErrorKind,
@@ -368,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_had_enough_ends_the_export_quietly() {
+    fn closed_pipe_ends_the_export_without_an_error() {
         for format in [Format::Ndjson, Format::Csv] {
             for room in [0, 1, 100, 70_000, 200_000] {
                 let kind = io::ErrorKind::BrokenPipe;
@@ -377,7 +379,7 @@ mod tests {
                 let ended = messages(&sample(), &filter, format, &mut out, &mut |_| ());
                 assert_eq!(
                     ended.expect("no error"),
-                    Ended::ReaderGone,
+                    Ended::ReaderClosed,
                     "{format:?} {room}"
                 );
             }
@@ -385,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_takes_no_more_is_told() {
+    fn full_output_is_an_error_with_the_number_of_rows() {
         for format in [Format::Ndjson, Format::Csv] {
             let kind = io::ErrorKind::StorageFull;
             let mut out = Full {
@@ -395,21 +397,21 @@ mod tests {
             let filter = MessageFilter::default();
             let why = messages(&sample(), &filter, format, &mut out, &mut |_| ());
             let why = format!("{:#}", why.expect_err("full"));
-            assert!(why.starts_with("write the export beyond row "), "{why}");
+            assert!(why.starts_with("write the export after row "), "{why}");
         }
     }
 
     #[test]
-    fn a_database_that_goes_away_is_told_with_how_far_it_got() {
+    fn unavailable_database_is_an_error_with_the_number_of_rows() {
         let ledger = FakeLedger {
             refused_from: Some(1_000),
             ..sample()
         };
         let (mut out, filter) = (Vec::new(), MessageFilter::default());
         let why = messages(&ledger, &filter, Format::Ndjson, &mut out, &mut |_| ());
-        let why = format!("{:#}", why.expect_err("away"));
+        let why = format!("{:#}", why.expect_err("unavailable"));
         assert!(
-            why.contains("beyond row 1000: ") && why.contains("is locked"),
+            why.contains("after row 1000: ") && why.contains("is locked"),
             "{why}"
         );
         assert_eq!(

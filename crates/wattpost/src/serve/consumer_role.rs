@@ -1,4 +1,4 @@
-//! The consumer in this process: from RabbitMQ into the database.
+//! The role `consumer`: stores records from RabbitMQ in the database.
 
 use super::gateway_role::close_applier;
 use crate::config::Settings;
@@ -10,21 +10,21 @@ use consumer::{Applier, Consumer, ConsumerDeps};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Time that a stop gives to the batch in hand.
-const GRACE: Duration = Duration::from_secs(10);
+/// A stop waits no longer for the current batch.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A running consumer with its thread that writes.
+/// A running consumer and its applier.
 pub(crate) struct ConsumerRole {
     consumer: Consumer,
     applier: Arc<Applier>,
 }
 
 impl ConsumerRole {
-    /// Starts consuming. Must be called within a Tokio runtime. Where the process is also a gateway, the
-    /// thread that writes stands back.
+    /// Starts consuming. Must be called within a Tokio runtime. If the process is also a gateway, the applier runs with
+    /// `consumer.niceness`.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the thread cannot be started.
     pub(crate) fn start(
         settings: &Settings,
         database: &Database,
@@ -33,7 +33,7 @@ impl ConsumerRole {
     ) -> Result<Self> {
         let mut applying = settings.consumer.clone();
         if !shares_with_gateway {
-            // There are no chargers here whose answers could wait for it.
+            // This process has no answers to chargers that the applier could delay.
             applying.niceness = 0;
         }
         let applier = Arc::new(Applier::start(Arc::clone(&database.store), applying)?);
@@ -54,7 +54,7 @@ impl ConsumerRole {
     }
 
     pub(crate) async fn shutdown(&self) {
-        self.consumer.shutdown(GRACE).await;
+        self.consumer.shutdown(STOP_TIMEOUT).await;
         close_applier(Arc::clone(&self.applier)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The gateway in this process: its journal, its sink and its listeners.
+//! The role `gateway`: the journal, the sink and the listeners.
 
 use crate::config::Settings;
 use crate::consistency_check::{self, Comparison};
@@ -16,22 +16,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// What was in RabbitMQ at the last stop is given so long to arrive before it is missed.
+/// Records that were in RabbitMQ's queues at the last stop may arrive during this time, before they count as missing.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// The journal, opened, and whose it is.
+/// The open journal and the gateway's identity.
 pub(crate) struct Opened {
     journal: Journal,
     id: GatewayId,
 }
 
-/// Opens the data directory. Blocks for as long as the journal's recovery takes.
+/// Opens the data directory. Blocks during the journal's recovery.
 ///
 /// # Errors
-/// When another process has it, or the journal is damaged.
+/// When another process uses it, or the journal is damaged.
 pub(crate) fn open(settings: &Settings) -> Result<Opened> {
     let data = DataDir::prepare(&settings.data_dir)?;
-    data.forget_identity_without_journal()?;
+    data.remove_identity_without_journal()?;
     let (journal, recovery) = Journal::open(&data.journal(), settings.journal.options())
         .with_context(|| format!("open the journal in {}", data.journal().display()))?;
     tracing::info!(
@@ -44,23 +44,23 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened> {
     Ok(Opened { journal, id })
 }
 
-/// A running gateway with what it stands on.
+/// A running gateway with its journal and its applier.
 pub(crate) struct GatewayRole {
     journal: Journal,
     id: GatewayId,
     gateway: Gateway,
-    /// Writes to the database: the only sink, or the direct one beside RabbitMQ.
+    /// Writes to the database: the only sink, or the bypass if there is RabbitMQ.
     applier: Arc<Applier>,
     failover: Option<Arc<FailoverSink>>,
-    /// Looks for what the database lacks.
+    /// [`consistency_check::deliver_missing`].
     comparing: JoinHandle<()>,
 }
 
 impl GatewayRole {
-    /// Opens the door.
+    /// Starts the gateway and accepts chargers.
     ///
     /// # Errors
-    /// When it cannot listen, or the database and the journal do not belong together.
+    /// When it cannot listen, or the journal is older than the database ([`consistency_check::check`]).
     pub(crate) async fn start(
         settings: &Settings,
         opened: Opened,
@@ -147,10 +147,10 @@ impl GatewayRole {
         self.gateway.shutdown(grace).await;
     }
 
-    /// Finishes the batch in hand and closes the journal. Returns how many records wait in it.
+    /// Finishes the current batch and closes the journal. Returns how many records wait in it.
     ///
     /// # Errors
-    /// When the journal cannot be synced any more.
+    /// When the journal cannot be synced.
     pub(crate) async fn close(self) -> Result<u64> {
         self.comparing.abort();
         close_applier(self.applier).await;
@@ -164,7 +164,8 @@ impl GatewayRole {
     }
 }
 
-/// A database that hangs is not waited for: what is not applied is still in the journal or in RabbitMQ.
+/// Closes the applier, but does not wait long for a database that hangs: records that are not applied are still in the
+/// journal or in RabbitMQ.
 pub(crate) async fn close_applier(applier: Arc<Applier>) {
     let closing = tokio::task::spawn_blocking(move || applier.close());
     if tokio::time::timeout(Duration::from_secs(5), closing)
@@ -172,7 +173,7 @@ pub(crate) async fn close_applier(applier: Arc<Applier>) {
         .is_err()
     {
         tracing::warn!(
-            "the database does not answer; what it has not applied is kept for the next start"
+            "the database does not answer; records that are not applied are kept for the next start"
         );
     }
 }
