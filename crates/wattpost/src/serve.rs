@@ -249,10 +249,7 @@ fn stopped_early(roles: Roles) -> ExitCode {
 ///
 /// # Errors
 /// When waiting cannot help: a wrong password, a missing database, missing tables.
-async fn open_database(
-    settings: &Settings,
-    roles: Roles,
-) -> Result<(Database, PendingMigration)> {
+async fn open_database(settings: &Settings, roles: Roles) -> Result<(Database, PendingMigration)> {
     let settings = settings.clone();
     let opened = tokio::task::spawn_blocking(move || {
         let is_done = roles != Roles::All || crate::migrate::at_start(&settings)?;

@@ -1,53 +1,53 @@
 //! Settings that had another name in an earlier version.
 //!
-//! A start with an old name stops with an error that names the new one, because a setting that is ignored without a
-//! word is found out in production.
+//! A setting with an old name prevents the start, and the error names the new one. If it were ignored, the operator
+//! would not notice that it has no effect.
 
 use figment::Figment;
 
 /// What replaces an old setting.
 #[derive(Debug, Clone, Copy)]
-enum Cure {
-    /// The same value under another key.
+enum Replacement {
+    /// Another key with the same value.
     Key(&'static str),
-    /// What to write instead, where a new key alone does not say it.
+    /// An instruction, if the value changes too.
     Sentence(&'static str),
 }
 
 /// One entry per setting that was renamed: its old key, and what replaces it.
-const RENAMED: &[(&str, Cure)] = &[
+const RENAMED: &[(&str, Replacement)] = &[
     (
         "gateway.batch_max_records",
-        Cure::Key("gateway.batch_records_max"),
+        Replacement::Key("gateway.batch_records_max"),
     ),
     (
         "gateway.batch_max_bytes",
-        Cure::Key("gateway.batch_bytes_max"),
+        Replacement::Key("gateway.batch_bytes_max"),
     ),
     (
         "gateway.listen",
-        Cure::Sentence("write gateway.listeners = [{ address = \"ADDR:PORT\" }] instead"),
+        Replacement::Sentence("write gateway.listeners = [{ address = \"ADDR:PORT\" }] instead"),
     ),
     (
         "applier",
-        Cure::Sentence("the section's name is now consumer"),
+        Replacement::Sentence("the section's name is now consumer"),
     ),
     (
         "http.ledger_calls_max",
-        Cure::Key("http.database_calls_max"),
+        Replacement::Key("http.database_calls_max"),
     ),
 ];
 
-/// One sentence about all old keys that the file or the environment holds; none when there is none.
-pub(super) fn complaint(figment: &Figment) -> Option<String> {
+/// One sentence about all old keys in the file or the environment; none if there are none.
+pub(super) fn find_old_names(figment: &Figment) -> Option<String> {
     let found: Vec<String> = RENAMED
         .iter()
-        .filter_map(|(old, cure)| about(figment, old, *cure))
+        .filter_map(|(old, replacement)| sentence_about(figment, old, *replacement))
         .collect();
     (!found.is_empty()).then(|| found.join("; "))
 }
 
-fn about(figment: &Figment, old: &str, cure: Cure) -> Option<String> {
+fn sentence_about(figment: &Figment, old: &str, replacement: Replacement) -> Option<String> {
     let value = figment.find_value(old).ok()?;
     let source = figment.find_metadata(old);
     let is_variable = source.is_some_and(|from| from.name.starts_with("`WATTPOST__"));
@@ -55,19 +55,19 @@ fn about(figment: &Figment, old: &str, cure: Cure) -> Option<String> {
         true => variable(key),
         false => key.to_owned(),
     };
-    let place = match source.and_then(|from| from.source.as_ref()) {
+    let location = match source.and_then(|from| from.source.as_ref()) {
         Some(file) => format!(" in {file}"),
         None if is_variable => " in the environment".to_owned(),
         None => String::new(),
     };
     let value = serde_json::to_string(&value).unwrap_or_default();
-    let cure = match cure {
-        Cure::Key(new) => format!("its name is now {}", name(new)),
-        Cure::Sentence(sentence) => sentence.to_owned(),
+    let replacement = match replacement {
+        Replacement::Key(new) => format!("its name is now {}", name(new)),
+        Replacement::Sentence(sentence) => sentence.to_owned(),
     };
     let old = name(old);
     Some(format!(
-        "the setting {old}{place} ({value}) no longer exists: {cure}"
+        "the setting {old}{location} ({value}) no longer exists: {replacement}"
     ))
 }
 
@@ -84,25 +84,25 @@ mod tests {
     use figment::value::{Dict, Map};
     use figment::{Metadata, Profile, Provider};
 
-    fn replacement(cure: Cure) -> String {
-        match cure {
-            Cure::Key(new) => new.to_owned(),
-            Cure::Sentence(sentence) => sentence.to_owned(),
+    fn text_of(replacement: Replacement) -> String {
+        match replacement {
+            Replacement::Key(new) => new.to_owned(),
+            Replacement::Sentence(sentence) => sentence.to_owned(),
         }
     }
 
     #[test]
-    fn every_old_key_in_a_file_is_named_with_its_value_and_its_replacement() {
-        for (old, cure) in RENAMED {
+    fn sentence_about_a_file_names_old_key_value_and_replacement() {
+        for (old, replacement) in RENAMED {
             let figment = Figment::from(Toml::string(&format!("{old} = 4711")));
-            let said = complaint(&figment).unwrap_or_default();
-            for word in [old, "4711", &replacement(*cure)] {
+            let said = find_old_names(&figment).unwrap_or_default();
+            for word in [old, "4711", &text_of(*replacement)] {
                 assert!(said.contains(word), "{said:?} does not contain {word:?}");
             }
         }
     }
 
-    /// Settings as [`Env`](figment::providers::Env) gives them, without changing this process's environment.
+    /// Stands for [`Env`](figment::providers::Env), so that the test does not change its own environment.
     struct Variables(String);
 
     impl Provider for Variables {
@@ -116,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn every_old_key_in_the_environment_is_named_as_a_variable() {
-        for (old, cure) in RENAMED {
+    fn sentence_about_the_environment_names_variables() {
+        for (old, replacement) in RENAMED {
             let figment = Figment::from(Variables(format!("{old} = 4711")));
-            let said = complaint(&figment).unwrap_or_default();
-            let new = match cure {
-                Cure::Key(new) => variable(new),
-                Cure::Sentence(sentence) => (*sentence).to_owned(),
+            let said = find_old_names(&figment).unwrap_or_default();
+            let new = match replacement {
+                Replacement::Key(new) => variable(new),
+                Replacement::Sentence(sentence) => (*sentence).to_owned(),
             };
             for word in [&variable(old), "4711", "in the environment", &new] {
                 assert!(said.contains(word), "{said:?} does not contain {word:?}");
@@ -131,22 +131,22 @@ mod tests {
     }
 
     #[test]
-    fn every_new_key_exists_and_no_old_one_does() {
+    fn new_keys_exist_and_old_keys_do_not() {
         let figment = Figment::from(Serialized::defaults(Settings::default()));
-        for (old, cure) in RENAMED {
+        for (old, replacement) in RENAMED {
             assert!(figment.find_value(old).is_err(), "{old} exists");
-            if let Cure::Key(new) = cure {
+            if let Replacement::Key(new) = replacement {
                 assert!(figment.find_value(new).is_ok(), "{new} does not exist");
             }
         }
     }
 
     #[test]
-    fn all_old_keys_are_named_at_once() {
+    fn all_old_keys_are_named_in_one_sentence() {
         let figment = Figment::from(Toml::string(
             "[gateway]\nbatch_max_records = 1\nlisten = \"127.0.0.1:1\"",
         ));
-        let said = complaint(&figment).unwrap_or_default();
+        let said = find_old_names(&figment).unwrap_or_default();
         assert!(said.contains("batch_max_records") && said.contains("gateway.listeners"));
     }
 }

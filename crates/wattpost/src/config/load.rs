@@ -1,0 +1,99 @@
+//! Reads the settings: defaults, then the file, then `WATTPOST__SECTION__KEY`, then flags; later ones win.
+
+use super::{Settings, renamed};
+use anyhow::{Result, bail};
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The settings that flags override.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    pub data_dir: Option<PathBuf>,
+    pub ocpp_listen: Option<SocketAddr>,
+    pub http_listen: Option<SocketAddr>,
+    pub database_url: Option<String>,
+    pub broker_url: Option<String>,
+}
+
+/// The settings file that is read if none is named and it exists.
+const DEFAULT_FILE: &str = "wattpost.toml";
+
+impl Settings {
+    /// Reads and validates the settings.
+    ///
+    /// # Errors
+    /// One sentence that names the key, the value and a value that would work.
+    pub(crate) fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        match file {
+            Some(path) if !path.is_file() => bail!(
+                "--config is {}, which is not a readable file",
+                path.display()
+            ),
+            Some(path) => figment = figment.merge(Toml::file_exact(path)),
+            None if Path::new(DEFAULT_FILE).is_file() => {
+                figment = figment.merge(Toml::file_exact(DEFAULT_FILE));
+            }
+            None => {}
+        }
+        figment = figment.merge(Env::prefixed("WATTPOST__").split("__"));
+        if let Some(sentence) = renamed::find_old_names(&figment) {
+            bail!("{sentence}");
+        }
+        let mut settings: Self = figment
+            .extract()
+            .map_err(|error| explain(&figment, &error))?;
+        if let Some(dir) = overrides.data_dir {
+            settings.data_dir = dir;
+        }
+        if let Some(listen) = overrides.ocpp_listen {
+            let first = settings.gateway.listeners.drain(..).next();
+            settings.gateway.listeners = vec![gateway::ListenerConfig {
+                address: listen,
+                ..first.unwrap_or_default()
+            }];
+        }
+        if let Some(listen) = overrides.http_listen {
+            settings.http.listen = listen;
+        }
+        if let Some(url) = overrides.database_url {
+            settings.database.url = url;
+        }
+        if let Some(url) = overrides.broker_url {
+            settings.broker.url = url;
+        }
+        settings.validate()?;
+        Ok(settings)
+    }
+}
+
+/// The error as one sentence: the key, where it was set, its value, and what is wrong with it.
+fn explain(figment: &Figment, error: &figment::Error) -> anyhow::Error {
+    let Some(first) = error.clone().into_iter().next() else {
+        return anyhow::anyhow!("read the settings: {error}");
+    };
+    let key = first.path.join(".");
+    let location = first.metadata.as_ref().map_or_else(String::new, |from| {
+        let name = from.name.trim_end_matches(" environment variable(s)");
+        match from.source.as_ref() {
+            Some(source) => format!(" ({source})"),
+            None if name.starts_with("`WATTPOST__") => " (environment)".to_owned(),
+            None => String::new(),
+        }
+    });
+    let mut what = first.kind.to_string();
+    if what.contains("socket address") {
+        what.push_str("; give an address and a port, such as 127.0.0.1:8080");
+    }
+    if key.is_empty() {
+        return anyhow::anyhow!("the settings{location} cannot be used: {what}");
+    }
+    let value = figment
+        .find_value(&key)
+        .ok()
+        .and_then(|value| serde_json::to_string(&value).ok())
+        .map_or_else(String::new, |value| format!(" is {value}, which"));
+    anyhow::anyhow!("the setting {key}{location}{value} cannot be used: {what}")
+}

@@ -1,0 +1,64 @@
+//! Checks that involve more than one type of value, or settings of crates that do not check them.
+
+use super::{ByteSize, Settings};
+use anyhow::{Result, bail};
+use common::settings::Section;
+
+/// About an hour of messages of a hundred chargers.
+const MIN_JOURNAL_BYTES: u64 = 1 << 20;
+
+impl Settings {
+    pub(super) fn validate(&self) -> Result<()> {
+        self.database_at()?;
+        crate::telemetry::filter(&self.log.level)?;
+        // With 0 some chargers send heartbeats without a pause.
+        Section("policy").at_least(
+            "heartbeat_interval_s",
+            u64::from(self.policy.heartbeat_interval_s),
+            1,
+        )?;
+        Section("consumer").at_most(
+            "niceness",
+            u64::from(self.consumer.niceness),
+            19,
+            "Linux has no lower priority",
+        )?;
+        let database = Section("database");
+        // One connection writes, the others answer queries.
+        database.at_least("connections_max", self.database.connections_max, 2)?;
+        // A batch of some thousand records takes hundreds of milliseconds.
+        database.at_least(
+            "statement_timeout_ms",
+            self.database.statement_timeout_ms,
+            1_000,
+        )?;
+        if self.gateway.durability == gateway::Durability::Broker && !self.has_broker() {
+            bail!(
+                "gateway.durability is \"broker\", but broker.url is empty; set it to RabbitMQ's URL, such as \
+                 \"amqp://USER:PASSWORD@HOST:5672/%2f\", or set gateway.durability to \"journal\""
+            );
+        }
+        if self.has_broker() {
+            self.broker.check().map_err(anyhow::Error::msg)?;
+        }
+        self.consumer.check().map_err(anyhow::Error::msg)?;
+        self.gateway.check().map_err(anyhow::Error::msg)?;
+        self.http.check().map_err(anyhow::Error::msg)?;
+        if self.journal.max_bytes.0 < MIN_JOURNAL_BYTES {
+            bail!(
+                "journal.max_bytes is {}; it must be {} or more",
+                self.journal.max_bytes,
+                ByteSize(MIN_JOURNAL_BYTES)
+            );
+        }
+        let mut listeners = self.gateway.listeners.iter();
+        let is_same = listeners.any(|listener| listener.address == self.http.listen);
+        if is_same && self.http.listen.port() != 0 {
+            bail!(
+                "http.listen and an address in gateway.listeners are both {}; set different ports",
+                self.http.listen
+            );
+        }
+        Ok(())
+    }
+}
