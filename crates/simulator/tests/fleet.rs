@@ -255,14 +255,14 @@ async fn a_stop_without_drain_leaves_the_unanswered_in_the_ledger() {
 }
 
 #[tokio::test]
-async fn nonsense_settings_do_not_start() {
+async fn a_fleet_with_an_invalid_setting_does_not_start() {
     for url in ["http://127.0.0.1:1", "ws://", "wss://127.0.0.1:1"] {
         let config = FleetConfig {
             url: url.into(),
             ..FleetConfig::default()
         };
         let error = Fleet::start(config).unwrap_err().to_string();
-        assert!(error.contains("`url`"), "{error}");
+        assert!(error.contains("simulator.url"), "{error}");
     }
     let config = FleetConfig {
         ledger: Some("/nowhere/at/all".into()),
