@@ -6,7 +6,6 @@
 //! firmware writes the same content the same way, and no change in our reading of times or numbers
 //! can ever change a key that was given out.
 
-use ocpp::Version;
 use ocpp::json::Raw;
 use std::hash::Hasher;
 
@@ -18,77 +17,21 @@ pub(crate) struct NaturalKey<'a> {
 }
 
 impl<'a> NaturalKey<'a> {
-    /// The natural key of this payload; `None` for actions outside class T. A payload that lacks a
-    /// member of the key, or breaks off, is its own key as a whole.
-    pub(crate) fn of(version: Version, action: &str, payload: &'a str) -> Option<Self> {
-        let (action, names): (_, &[&str]) = match (version, action) {
-            (Version::V16, "StartTransaction") => (
-                "StartTransaction",
-                &["connectorId", "idTag", "timestamp", "meterStart"],
-            ),
-            (Version::V16, "StopTransaction") => return Some(Self::of_stop(payload)),
-            (Version::V16, "MeterValues") => return Some(Self::whole("MeterValues", payload)),
-            (Version::V201 | Version::V21, "TransactionEvent") => {
-                return Some(Self::of_event(payload));
-            }
-            _ => return None,
-        };
-        let members = members(payload, names);
-        Some(match members {
+    /// The texts of these members, at most four, as written. A payload that lacks one of them, or breaks off, is its
+    /// own key as a whole.
+    pub(crate) fn of(action: &'static str, payload: &'a str, names: &[&str]) -> Self {
+        match members(payload, names) {
             Some(members) => Self { action, members },
             None => Self::whole(action, payload),
-        })
-    }
-
-    /// A stop is known by its transaction; where the id says nothing (rule Q-17: several lost starts
-    /// all use -1) by its time and meter as well.
-    fn of_stop(payload: &'a str) -> Self {
-        const ACTION: &str = "StopTransaction";
-        let Some([id, timestamp, meter, _]) =
-            members(payload, &["transactionId", "timestamp", "meterStop"])
-        else {
-            return Self::whole(ACTION, payload);
-        };
-        let members = match Raw::new(id).integer() {
-            Some(1..) => [id, "", "", ""],
-            _ => [id, timestamp, meter, ""],
-        };
-        Self {
-            action: ACTION,
-            members,
         }
     }
 
-    /// What tells one start or stop of a transaction apart from another: as [`NaturalKey::of`], and for a
-    /// stop always its time and meter too, since one id may be stopped twice with different registers.
-    pub(crate) fn of_part(version: Version, action: &str, payload: &'a str) -> Option<Self> {
-        let is_stop = version == Version::V16 && action == "StopTransaction";
-        match members(payload, &["transactionId", "timestamp", "meterStop"]) {
-            Some(members) if is_stop => Some(Self {
-                action: "StopTransaction",
-                members,
-            }),
-            _ => Self::of(version, action, payload),
-        }
+    pub(crate) const fn of_members(action: &'static str, members: [&'a str; 4]) -> Self {
+        Self { action, members }
     }
 
-    /// `seqNo` counts within a transaction; the event's type guards against chargers that do not count.
-    fn of_event(payload: &'a str) -> Self {
-        const ACTION: &str = "TransactionEvent";
-        let found = members(payload, &["transactionInfo", "seqNo", "eventType"]);
-        let Some([info, seq_no, event_type, _]) = found else {
-            return Self::whole(ACTION, payload);
-        };
-        let Some([id, ..]) = members(info, &["transactionId"]) else {
-            return Self::whole(ACTION, payload);
-        };
-        Self {
-            action: ACTION,
-            members: [id, seq_no, event_type, ""],
-        }
-    }
-
-    const fn whole(action: &'static str, payload: &'a str) -> Self {
+    /// The whole payload as its key.
+    pub(crate) const fn whole(action: &'static str, payload: &'a str) -> Self {
         Self {
             action,
             members: [payload, "", "", ""],
@@ -159,7 +102,7 @@ pub(crate) fn first_u64(hash: &[u8; 32]) -> u64 {
 
 /// The texts of these members of an object, as written; `None` unless all are there. Of a member
 /// that is written twice the last counts.
-fn members<'a>(payload: &'a str, names: &[&str]) -> Option<[&'a str; 4]> {
+pub(crate) fn members<'a>(payload: &'a str, names: &[&str]) -> Option<[&'a str; 4]> {
     let mut found = [""; 4];
     let read = Raw::new(payload).members(|name, value| {
         if let Some(i) = names.iter().position(|wanted| *wanted == name) {
@@ -173,11 +116,19 @@ fn members<'a>(payload: &'a str, names: &[&str]) -> Option<[&'a str; 4]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actions::{self, Repeats};
+    use ocpp::Version;
+
+    fn key<'a>(action: &str, payload: &'a str) -> NaturalKey<'a> {
+        let row = actions::find(Version::V16, action).expect("an action");
+        match row.action.repeats {
+            Repeats::NaturalKey(message) => (message.natural_key)(payload),
+            other => panic!("{action}: {other:?}"),
+        }
+    }
 
     fn start(payload: &str) -> u64 {
-        NaturalKey::of(Version::V16, "StartTransaction", payload)
-            .expect("class T")
-            .quick_hash()
+        key("StartTransaction", payload).quick_hash()
     }
 
     #[test]
@@ -207,22 +158,11 @@ mod tests {
     fn stops_of_one_transaction_are_one_but_stops_of_no_id_are_many() {
         let stop = |id: &str, at: &str| {
             let payload = format!(r#"{{"transactionId":{id},"timestamp":"{at}","meterStop":9}}"#);
-            NaturalKey::of(Version::V16, "StopTransaction", &payload).map(|key| key.quick_hash())
+            key("StopTransaction", &payload).quick_hash()
         };
         assert_eq!(stop("7", "a"), stop("7", "b"));
         assert_ne!(stop("7", "a"), stop("8", "a"));
         assert_ne!(stop("-1", "a"), stop("-1", "b"));
         assert_eq!(stop("-1", "a"), stop("-1", "a"));
-    }
-
-    #[test]
-    fn only_transaction_messages_have_one() {
-        for version in Version::ALL {
-            for info in ocpp::action::all(version) {
-                let is_t = info.class == ocpp::action::DeliveryClass::T;
-                let key = NaturalKey::of(version, info.name, "{}");
-                assert_eq!(key.is_some(), is_t, "{version} {}", info.name);
-            }
-        }
     }
 }

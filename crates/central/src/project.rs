@@ -6,7 +6,7 @@
 pub(crate) mod charger;
 pub(crate) mod event;
 pub(crate) mod meter;
-mod place;
+pub(crate) mod place;
 pub(crate) mod status;
 pub(crate) mod transaction;
 
@@ -106,12 +106,11 @@ impl Changes {
     }
 
     fn absorb_message(&mut self, source: &Source<'_>) {
-        // An unknown action of a SEND is kept as an event.
-        let project = actions::find(source.record.ocpp_version, source.record.action)
-            .map_or(event::other as fn(&mut Self, &Source<'_>), |row| {
-                row.project
-            });
-        project(self, source);
+        match actions::find(source.record.ocpp_version, source.record.action) {
+            Some(row) => (row.action.project)(self, source),
+            // A SEND with an unknown action.
+            None => event::other(self, source),
+        }
     }
 
     /// Whether nothing changes.
@@ -125,7 +124,7 @@ impl Changes {
             && self.events.is_empty()
     }
 
-    fn charger(&mut self, charger: &str) -> &mut ChargerState {
+    pub(crate) fn charger(&mut self, charger: &str) -> &mut ChargerState {
         self.chargers.entry(charger.to_owned()).or_default()
     }
 }
@@ -154,16 +153,16 @@ pub(crate) const fn nothing(_: &mut Changes, _: &Source<'_>) {}
 /// The record that is projected.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a> {
-    id: RecordId,
-    record: &'a Record<'a>,
-    charger: &'a str,
+    pub(crate) id: RecordId,
+    pub(crate) record: &'a Record<'a>,
+    pub(crate) charger: &'a str,
 }
 
 impl Source<'_> {
     /// When a message speaks of: the charger's time, also where its clock is ahead of ours, if it is
     /// one at which there are chargers; else when we read it. What counts as such a time must not
     /// depend on when we read it: a row's identity holds this, and a resend is read later.
-    fn effective(&self, told: Option<jiff::Timestamp>) -> Timestamp {
+    pub(crate) fn effective(&self, told: Option<jiff::Timestamp>) -> Timestamp {
         match told.map(Timestamp::from) {
             Some(told) if told.is_plausible() => told,
             _ => self.record.received_at,
@@ -172,12 +171,12 @@ impl Source<'_> {
 
     /// As news: nothing is true only later than we heard of it, or a clock ahead of ours would
     /// silence all that comes after.
-    fn heard(&self, at: Timestamp) -> Timestamp {
+    pub(crate) fn heard(&self, at: Timestamp) -> Timestamp {
         at.min(self.record.received_at)
     }
 
     /// A stamp for what is true at `at`, the `part`th thing that the record tells.
-    fn stamp(&self, at: Timestamp, part: usize) -> Stamp {
+    pub(crate) fn stamp(&self, at: Timestamp, part: usize) -> Stamp {
         Stamp {
             at: self.heard(at),
             received_at: self.record.received_at,

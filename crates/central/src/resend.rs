@@ -8,10 +8,8 @@
 //! (`RecentCalls`), because chargers reuse ids and rightly say the same thing twice.
 
 use crate::Timestamp;
-use crate::natural_key::NaturalKey;
+use crate::actions::{self, Repeats, Row};
 use crate::record::{AnswerKind, Record, RecordKind};
-use ocpp::Version;
-use ocpp::action::{self, DeliveryClass};
 use ocpp::json::Raw;
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -24,16 +22,31 @@ pub(crate) struct ResendKey {
     /// All it says.
     content: u32,
     /// Its part in a session.
-    role: Role,
+    part: SessionPart,
+}
+
+/// A message's part in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionPart {
+    pub(crate) role: Role,
     /// Of the id of its session; of a 1.6 start only the answer tells.
-    session: SessionTag,
+    pub(crate) session: SessionTag,
     /// Whether it is a start that no plausible time tells apart from an equal start of another day.
     pub(crate) is_undated_start: bool,
 }
 
+impl SessionPart {
+    /// No part that matters here.
+    pub(crate) const NONE: Self = Self {
+        role: Role::Other,
+        session: SessionTag::NONE,
+        is_undated_start: false,
+    };
+}
+
 /// What a message does to the session that it speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(crate) enum Role {
     /// Nothing that matters here.
     Other,
     /// StartTransaction (1.6).
@@ -51,15 +64,15 @@ enum Role {
 /// 16 bits of the hash of a transaction's id. Two ids with one tag do no harm: a message that was
 /// forgotten too early is recorded once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct SessionTag(u16);
+pub(crate) struct SessionTag(u16);
 
 impl SessionTag {
     /// The message names no session.
-    const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
     /// A 1.6 stop without a usable id (rule Q-17).
     const UNNAMED: Self = Self(1);
 
-    fn of(id: &str) -> Self {
+    pub(crate) fn of(id: &str) -> Self {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a part of a hash is a hash"
@@ -68,7 +81,7 @@ impl SessionTag {
         Self(tag.max(2))
     }
 
-    fn of_number(id: Option<i64>) -> Self {
+    pub(crate) fn of_number(id: Option<i64>) -> Self {
         match id {
             Some(1..) => Self::of(&id.unwrap_or_default().to_string()),
             _ => Self::UNNAMED,
@@ -77,26 +90,42 @@ impl SessionTag {
 }
 
 impl ResendKey {
-    /// `None` for messages that are only known for a short time.
-    pub(crate) fn of(version: Version, action: &str, payload: &str) -> Option<Self> {
-        let content = quick_hash(&[action, payload]);
-        let natural = match NaturalKey::of(version, action, payload) {
-            Some(key) if key.is_all_of(payload) => content,
-            Some(key) => key.quick_hash(),
-            // For these the content is the key: it names the time or the page.
-            None if is_told_again(version, action) => content,
-            None => return None,
+    /// `None` for messages that are not known for long.
+    pub(crate) fn of(row: &Row, payload: &str) -> Option<Self> {
+        let (natural_key, part) = match row.action.repeats {
+            Repeats::Never | Repeats::Recent => return None,
+            Repeats::Content => (None, SessionPart::NONE),
+            Repeats::NaturalKey(message) => (
+                Some((message.natural_key)(payload)),
+                (message.part)(payload),
+            ),
         };
-        let (role, session, is_undated_start) = role(version, action, payload);
+        let content = quick_hash(&[row.name(), payload]);
+        let natural = match natural_key {
+            Some(key) if !key.is_all_of(payload) => key.quick_hash(),
+            _ => content,
+        };
         #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
         let content = content as u32;
         Some(Self {
             natural,
             content,
-            role,
-            session,
-            is_undated_start,
+            part,
         })
+    }
+
+    /// The key of what `record` says; `None` unless it is a call answered with success.
+    fn of_record(record: &Record<'_>) -> Option<Self> {
+        if record.kind != RecordKind::Call || record.answer_kind != AnswerKind::Result {
+            return None;
+        }
+        let row = actions::find(record.ocpp_version, record.action)?;
+        Self::of(row, record.payload)
+    }
+
+    /// Whether it is a start that no plausible time tells apart from an equal start of another day.
+    pub(crate) const fn is_undated_start(&self) -> bool {
+        self.part.is_undated_start
     }
 }
 
@@ -105,49 +134,8 @@ const fn mark_of(natural: u64, content: u32) -> u64 {
     natural ^ (content as u64).rotate_left(32)
 }
 
-/// A message's role, the session that it names, and whether it is a start without a plausible time.
-fn role(version: Version, action: &str, payload: &str) -> (Role, SessionTag, bool) {
-    match (version, action) {
-        (Version::V16, "StartTransaction") => {
-            let mut told = None;
-            let _ = Raw::new(payload).members(|name, value| {
-                if name == "timestamp" {
-                    told = value.timestamp();
-                }
-            });
-            let is_dated = told.is_some_and(|told| Timestamp::from(told).is_plausible());
-            (Role::Start, SessionTag::NONE, !is_dated)
-        }
-        (Version::V16, "StopTransaction") => {
-            let id = transaction_id_member(payload);
-            (Role::Stop, SessionTag::of_number(id), false)
-        }
-        (Version::V201 | Version::V21, "TransactionEvent") => {
-            let (mut role, mut session) = (Role::Updated, SessionTag::NONE);
-            let _ = Raw::new(payload).members(|name, value| match name {
-                "eventType" => {
-                    role = match value.text().as_deref() {
-                        Some("Started") => Role::Started,
-                        Some("Ended") => Role::Ended,
-                        _ => Role::Updated,
-                    };
-                }
-                "transactionInfo" => {
-                    let _ = value.members(|name, value| {
-                        if name == "transactionId" {
-                            session = SessionTag::of(value.as_str());
-                        }
-                    });
-                }
-                _ => {}
-            });
-            (role, session, false)
-        }
-        _ => (Role::Other, SessionTag::NONE, false),
-    }
-}
-
-fn transaction_id_member(payload: &str) -> Option<i64> {
+/// The member `transactionId` of a payload or answer of 1.6.
+pub(crate) fn transaction_id_member(payload: &str) -> Option<i64> {
     let mut id = None;
     let _ = Raw::new(payload).members(|name, value| {
         if name == "transactionId" {
@@ -155,19 +143,6 @@ fn transaction_id_member(payload: &str) -> Option<i64> {
         }
     });
     id
-}
-
-/// Whether a charger may repeat this, by class or because it is a page of a report (N-10).
-fn is_told_again(version: Version, name: &str) -> bool {
-    match name {
-        "NotifyReport"
-        | "NotifyMonitoringReport"
-        | "NotifyCustomerInformation"
-        | "NotifyDisplayMessages"
-        | "ReportChargingProfiles"
-        | "ReportDERControl" => true,
-        _ => action::lookup(version, name).is_some_and(|info| info.class == DeliveryClass::Q),
-    }
 }
 
 fn quick_hash(texts: &[&str]) -> u64 {
@@ -257,22 +232,16 @@ impl ResendMemory {
     /// journal at start. Records must come in their order. Records of another kind than calls
     /// answered with success teach nothing.
     pub fn learn(&mut self, record: &Record<'_>) {
-        if record.kind != RecordKind::Call || record.answer_kind != AnswerKind::Result {
-            return;
-        }
-        let key = ResendKey::of(record.ocpp_version, record.action, record.payload);
-        if let Some(key) = key {
+        if let Some(key) = ResendKey::of_record(record) {
             self.remember(key, record.answer);
         }
     }
 
     /// Forgets what `record` taught, because it was not stored; what is known of other messages stays.
     pub fn forget(&mut self, record: &Record<'_>) {
-        if record.kind != RecordKind::Call || record.answer_kind != AnswerKind::Result {
+        let Some(key) = ResendKey::of_record(record) else {
             return;
-        }
-        let key = ResendKey::of(record.ocpp_version, record.action, record.payload);
-        let Some(key) = key else { return };
+        };
         let Some(at) = self.messages.iter().rposition(|message| message.is(key)) else {
             return;
         };
@@ -358,9 +327,9 @@ impl ResendMemory {
             }
             return;
         }
-        let session = match key.role {
+        let session = match key.part.role {
             Role::Start => SessionTag::of_number(transaction_id_member(answer)),
-            _ => key.session,
+            _ => key.part.session,
         };
         self.last_number = self.last_number.checked_add(1).unwrap_or(1);
         self.end_what(key, session);
@@ -368,11 +337,11 @@ impl ResendMemory {
             natural: key.natural,
             content: key.content,
             session,
-            role: key.role,
+            role: key.part.role,
             has_answer: answer != "{}",
             number: self.last_number,
             ended_by: 0,
-            is_undated_start: key.is_undated_start,
+            is_undated_start: key.part.is_undated_start,
             is_earlier: false,
             is_again: false,
         };
@@ -402,7 +371,7 @@ impl ResendMemory {
     fn end_what(&mut self, key: ResendKey, session: SessionTag) {
         let is_of_session =
             |message: &Message| message.session == session && message.session != SessionTag::NONE;
-        match key.role {
+        match key.part.role {
             Role::Start => self.forget_where(|message| {
                 let is_same_start = message.role == Role::Start && message.natural == key.natural;
                 let is_unnamed_stop =
@@ -488,12 +457,9 @@ impl RecentCalls {
         }
     }
 
-    /// `None` for calls whose answer tells the time: an old answer would set the charger's clock back.
-    pub(crate) fn key(action: &str, message_id: &str, payload: &str) -> Option<u64> {
-        match action {
-            "BootNotification" | "Heartbeat" => None,
-            _ => Some(quick_hash(&[action, message_id, payload])),
-        }
+    /// What a call is known by.
+    pub(crate) fn key(action: &str, message_id: &str, payload: &str) -> u64 {
+        quick_hash(&[action, message_id, payload])
     }
 
     pub(crate) fn find(&self, hash: u64, now: Timestamp) -> Option<&str> {
@@ -532,12 +498,18 @@ impl RecentCall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ocpp::Version;
+
+    fn resend_key(version: Version, action: &str, payload: &str) -> ResendKey {
+        let row = actions::find(version, action).expect("an action");
+        ResendKey::of(row, payload).expect("class T")
+    }
 
     fn stop(id: u32, meter: u32) -> (ResendKey, String) {
         let payload = format!(
             r#"{{"transactionId":{id},"timestamp":"2026-01-01T00:00:00Z","meterStop":{meter}}}"#
         );
-        let key = ResendKey::of(Version::V16, "StopTransaction", &payload).expect("class T");
+        let key = resend_key(Version::V16, "StopTransaction", &payload);
         (key, payload)
     }
 
@@ -557,7 +529,7 @@ mod tests {
     }
 
     fn start(payload: &str) -> ResendKey {
-        ResendKey::of(Version::V16, "StartTransaction", payload).expect("class T")
+        resend_key(Version::V16, "StartTransaction", payload)
     }
 
     const UNDATED: &str = r#"{"connectorId":1,"idTag":"A","meterStart":0}"#;
@@ -577,7 +549,7 @@ mod tests {
         // What is told in between pushes neither out.
         for n in 0..100_u32 {
             let values = format!(r#"{{"connectorId":1,"transactionId":7,"meterValue":[{n}]}}"#);
-            let values = ResendKey::of(Version::V16, "MeterValues", &values).expect("class T");
+            let values = resend_key(Version::V16, "MeterValues", &values);
             memory.remember(values, "{}");
         }
         memory.remember(stop(7, 1).0, "{}");
@@ -720,7 +692,7 @@ mod tests {
             start(UNDATED),
             r#"{"transactionId":-1,"meterStop":5,"timestamp":"1970-01-01T00:00:00Z"}"#,
         );
-        let nameless = ResendKey::of(Version::V16, "StopTransaction", nameless).expect("class T");
+        let nameless = resend_key(Version::V16, "StopTransaction", nameless);
         memory.remember(key, r#"{"transactionId":7}"#);
         memory.remember(nameless, "{}");
         assert_eq!(memory.find(key), Known::New);
@@ -735,7 +707,7 @@ mod tests {
             let payload = format!(
                 r#"{{"eventType":"{kind}","seqNo":{seq},"timestamp":"1970-01-01T00:00:00Z","transactionInfo":{{"transactionId":"0"}}}}"#
             );
-            ResendKey::of(Version::V201, "TransactionEvent", &payload).expect("class T")
+            resend_key(Version::V201, "TransactionEvent", &payload)
         };
         let mut memory = ResendMemory::default();
         let all = [event("Started", 0), event("Updated", 1), event("Ended", 2)];
@@ -751,13 +723,13 @@ mod tests {
 
     #[test]
     fn only_a_start_without_a_plausible_time_is_undated() {
-        assert!(start(UNDATED).is_undated_start);
+        assert!(start(UNDATED).is_undated_start());
         for (time, is_undated) in [
             ("1970-01-01T00:00:42Z", true),
             ("2026-01-01T00:00:00Z", false),
         ] {
             let payload = UNDATED.replace("{\"conn", &format!("{{\"timestamp\":\"{time}\",\"conn"));
-            assert_eq!(start(&payload).is_undated_start, is_undated, "{time}");
+            assert_eq!(start(&payload).is_undated_start(), is_undated, "{time}");
         }
     }
 
@@ -795,10 +767,9 @@ mod tests {
     #[test]
     fn calls_are_forgotten_after_a_while() {
         let mut recent = RecentCalls::default();
-        let key = RecentCalls::key("StatusNotification", "1", "{}").expect("not of time");
+        let key = RecentCalls::key("StatusNotification", "1", "{}");
         recent.remember(key, "{}", Timestamp(0));
         assert_eq!(recent.find(key, Timestamp(59_999)), Some("{}"));
         assert_eq!(recent.find(key, Timestamp(60_000)), None);
-        assert_eq!(RecentCalls::key("Heartbeat", "1", "{}"), None);
     }
 }

@@ -8,6 +8,7 @@ mod reply;
 mod unreadable;
 
 use crate::Timestamp;
+use crate::actions::Row;
 use crate::answer::{TokenForm, Verdict};
 use crate::policy::{Policy, UnknownCharger};
 use crate::ports::{ChargerProfile, CheckMode, Registration, Token};
@@ -15,7 +16,6 @@ use crate::record::{AnswerKind, Notes, Record, RecordKind};
 use crate::resend::{RecentCalls, ResendMemory};
 use call::{Message, Remember};
 use ocpp::Version;
-use ocpp::action;
 use ocpp::frame::{self, Frame, MessageId, Parsed, Quirks};
 use ocpp::json::write_string;
 use std::borrow::Cow;
@@ -80,18 +80,6 @@ pub struct RecordMeta {
     pub notes: Notes,
     /// What was tolerated in the frame that the record is of.
     pub quirks: Quirks,
-}
-
-impl RecordMeta {
-    fn of(record: &Record<'_>, quirks: Quirks) -> Self {
-        Self {
-            kind: record.kind,
-            version: record.ocpp_version,
-            action: action::lookup(record.ocpp_version, record.action).map(|info| info.name),
-            notes: record.notes,
-            quirks,
-        }
-    }
 }
 
 /// Something the station must know before it can answer.
@@ -250,9 +238,8 @@ struct Asking {
     deadline: Timestamp,
     form: TokenForm,
     id: MessageId<'static>,
-    action: &'static str,
+    row: &'static Row,
     payload: String,
-    version: Version,
     notes: Notes,
     reason: String,
     remember: Remember,
@@ -288,11 +275,12 @@ impl Station {
         payload.push_str(r#","subprotocol":""#);
         payload.push_str(config.version.subprotocol());
         payload.push_str("\"}");
-        station.append(&Record {
+        let record = Record {
             kind: RecordKind::Connected,
             payload: &payload,
             ..station.blank_record(now)
-        });
+        };
+        station.append(&record, None);
         station
     }
 
@@ -426,11 +414,12 @@ impl Station {
             reason.push_str("; ");
             reason.push_str(&note);
         }
-        self.append(&Record {
+        let record = Record {
             kind: RecordKind::Disconnected,
             reason: &reason,
             ..self.blank_record(now)
-        });
+        };
+        self.append(&record, None);
     }
 
     /// What to do next, until `None`.
@@ -478,9 +467,8 @@ impl Station {
         }
         let message = Message {
             id: &asking.id,
-            action: asking.action,
+            row: asking.row,
             payload: &asking.payload,
-            version: asking.version,
             notes,
             reason: &asking.reason,
             remember: asking.remember,
@@ -531,7 +519,8 @@ impl Station {
         }
     }
 
-    fn append(&mut self, record: &Record<'_>) -> Ticket {
+    /// Asks the gateway to append a record; `action` is its action if its version has it.
+    fn append(&mut self, record: &Record<'_>, action: Option<&'static str>) -> Ticket {
         let bytes = Record {
             charger_id: &self.charger_id,
             ..*record
@@ -543,7 +532,13 @@ impl Station {
         self.outputs.push_back(Output::Append {
             ticket: self.appended,
             record: bytes,
-            meta: RecordMeta::of(record, std::mem::take(&mut self.quirks)),
+            meta: RecordMeta {
+                kind: record.kind,
+                version: record.ocpp_version,
+                action,
+                notes: record.notes,
+                quirks: std::mem::take(&mut self.quirks),
+            },
         });
         self.appended
     }

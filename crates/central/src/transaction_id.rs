@@ -2,8 +2,8 @@
 //! that a resend gets the same id from any gateway, also after a restart, also without a database.
 //! Why a hash, and what happens when two are alike: `docs/adr/0002-transaction-ids.md`.
 
-use crate::natural_key::{NaturalKey, StableHasher};
-use ocpp::Version;
+use crate::actions::v16::start_transaction::natural_key;
+use crate::natural_key::StableHasher;
 
 /// Where an id comes from; never change, chargers hold the ids.
 const DOMAIN: &str = "wattpost transaction id 1";
@@ -16,8 +16,7 @@ const NEXT_DOMAIN: &str = "wattpost next transaction id 1";
 /// that lacks one of them, or is not JSON, is hashed as a whole.
 #[must_use]
 pub fn transaction_id(charger_id: &str, payload: &str) -> i32 {
-    let key = NaturalKey::of(Version::V16, "StartTransaction", payload);
-    let hash = key.map_or([1; 32], |key| key.stable_hash(DOMAIN, charger_id));
+    let hash = natural_key(payload).stable_hash(DOMAIN, charger_id);
     positive(&hash, None)
 }
 
@@ -26,8 +25,7 @@ pub fn transaction_id(charger_id: &str, payload: &str) -> i32 {
 /// `ended` alone, so that gateways which know the same give the same id.
 #[must_use]
 pub fn next_transaction_id(charger_id: &str, payload: &str, ended: i64) -> i32 {
-    let key = NaturalKey::of(Version::V16, "StartTransaction", payload);
-    let start = key.map_or([1; 32], |key| key.stable_hash(NEXT_DOMAIN, charger_id));
+    let start = natural_key(payload).stable_hash(NEXT_DOMAIN, charger_id);
     let mut hasher = StableHasher::new(NEXT_DOMAIN);
     for word in start.chunks_exact(8) {
         hasher.add(&format!("{word:02x?}"));

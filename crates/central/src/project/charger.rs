@@ -2,10 +2,9 @@
 
 use super::{Changes, Source};
 use crate::Timestamp;
-use crate::model::{Boot, Connection, Merge};
+use crate::model::{Connection, Merge};
 use crate::record::RecordKind;
 use ocpp::json::Raw;
-use ocpp::{Version, v2, v16};
 use std::borrow::Cow;
 
 /// Any record is a sign of life (N-5).
@@ -40,18 +39,7 @@ pub(super) fn connection(changes: &mut Changes, source: &Source<'_>) {
     }
 }
 
-pub(crate) fn boot(changes: &mut Changes, source: &Source<'_>) {
-    let payload = source.record.payload;
-    let mut boot = match source.record.ocpp_version {
-        Version::V16 => boot_v16(payload),
-        Version::V201 | Version::V21 => boot_v2(payload),
-    };
-    boot.answered = member(source.record.answer, "status").map(Cow::into_owned);
-    let stamp = source.stamp(source.record.received_at, 0);
-    changes.charger(source.charger).boot.set(stamp, boot);
-}
-
-pub(super) fn firmware_status(
+pub(crate) fn firmware_status(
     changes: &mut Changes,
     source: &Source<'_>,
     at: Timestamp,
@@ -64,43 +52,8 @@ pub(super) fn firmware_status(
         .set(stamp, status.to_owned());
 }
 
-fn boot_v16(payload: &str) -> Boot {
-    let view = v16::BootNotification::read(payload).unwrap_or_default();
-    Boot {
-        vendor: owned(view.charge_point_vendor),
-        model: owned(view.charge_point_model),
-        serial: owned(
-            view.charge_point_serial_number
-                .or(view.charge_box_serial_number),
-        ),
-        firmware: owned(view.firmware_version),
-        iccid: owned(view.iccid),
-        imsi: owned(view.imsi),
-        meter_type: owned(view.meter_type),
-        meter_serial: owned(view.meter_serial_number),
-        reason: None,
-        answered: None,
-    }
-}
-
-fn boot_v2(payload: &str) -> Boot {
-    let view = v2::BootNotification::read(payload).unwrap_or_default();
-    Boot {
-        vendor: owned(view.vendor_name),
-        model: owned(view.model),
-        serial: owned(view.serial_number),
-        firmware: owned(view.firmware_version),
-        iccid: owned(view.iccid),
-        imsi: owned(view.imsi),
-        meter_type: None,
-        meter_serial: None,
-        reason: owned(view.reason),
-        answered: None,
-    }
-}
-
 /// A text member of an object, however broken the rest is.
-pub(super) fn member<'a>(payload: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
+pub(crate) fn member<'a>(payload: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
     let mut found = None;
     let _ = Raw::new(payload).members(|name, value| {
         if name == wanted {
@@ -111,6 +64,6 @@ pub(super) fn member<'a>(payload: &'a str, wanted: &str) -> Option<Cow<'a, str>>
 }
 
 /// Texts are kept unless they say nothing.
-pub(super) fn owned(text: Option<Cow<'_, str>>) -> Option<String> {
+pub(crate) fn owned(text: Option<Cow<'_, str>>) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(Cow::into_owned)
 }

@@ -8,42 +8,22 @@ use crate::model::MeterValueRow;
 use crate::natural_key::StableHasher;
 use ocpp::json::Raw;
 use ocpp::meter::{MeterValue, SampledValue};
-use ocpp::v2;
 
 /// Where a row's hash comes from; never change, the hashes are stored.
 const ROW_DOMAIN: &str = "wattpost meter value 1";
 
 /// Energy, power and charge at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Reading {
-    pub(super) at: Timestamp,
-    pub(super) energy_wh: Option<f64>,
-    pub(super) power_w: Option<f64>,
-    pub(super) soc_percent: Option<f64>,
-}
-
-/// MeterValues outside transactions (2.x).
-pub(crate) fn v2(changes: &mut Changes, source: &Source<'_>) {
-    let Ok(view) = v2::MeterValues::read(source.record.payload) else {
-        return;
-    };
-    let place = Place {
-        evse: view.evse_id,
-        connector: None,
-    };
-    rows(
-        changes,
-        source,
-        "meterValue",
-        &view.meter_value,
-        place,
-        None,
-    );
+pub(crate) struct Reading {
+    pub(crate) at: Timestamp,
+    pub(crate) energy_wh: Option<f64>,
+    pub(crate) power_w: Option<f64>,
+    pub(crate) soc_percent: Option<f64>,
 }
 
 /// Adds a row per element; `list` names the payload's member that `values` were read from. Returns
 /// the readings, in their order.
-pub(super) fn rows(
+pub(crate) fn rows(
     changes: &mut Changes,
     source: &Source<'_>,
     list: &str,
@@ -184,6 +164,7 @@ const fn percent_factor(_unit: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ocpp::v2;
 
     fn reading(samples: &str) -> Reading {
         let payload = format!(

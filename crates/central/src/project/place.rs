@@ -4,20 +4,20 @@ use ocpp::v2;
 
 /// An EVSE and a connector; in 1.6 there are no EVSEs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Place {
-    pub(super) evse: Option<i64>,
-    pub(super) connector: Option<i64>,
+pub(crate) struct Place {
+    pub(crate) evse: Option<i64>,
+    pub(crate) connector: Option<i64>,
 }
 
 impl Place {
-    pub(super) const fn of_connector(connector: Option<i64>) -> Self {
+    pub(crate) const fn of_connector(connector: Option<i64>) -> Self {
         Self {
             evse: None,
             connector,
         }
     }
 
-    pub(super) const fn of_evse(evse: Option<v2::Evse>) -> Self {
+    pub(crate) const fn of_evse(evse: Option<v2::Evse>) -> Self {
         match evse {
             Some(evse) => Self {
                 evse: evse.id,
@@ -30,7 +30,7 @@ impl Place {
         }
     }
 
-    pub(super) const fn is_named(self) -> bool {
+    pub(crate) const fn is_named(self) -> bool {
         self.evse.is_some() || self.connector.is_some()
     }
 }

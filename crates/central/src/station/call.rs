@@ -3,11 +3,12 @@
 use super::payload_check::{self, PayloadCheck};
 use super::{Asking, Output, Question, Station, Ticket};
 use crate::Timestamp;
-use crate::answer::{self, Decision, Scene, TokenQuestion};
+use crate::actions::{self, Repeats, Row};
+use crate::answer::{Decision, Scene, TokenQuestion};
 use crate::ports::Registration;
 use crate::record::{AnswerKind, Notes, Record, RecordKind};
 use crate::resend::{Known, RecentCalls, ResendKey};
-use ocpp::action::{self, ActionInfo, DeliveryClass};
+use ocpp::action::{self, DeliveryClass};
 use ocpp::frame::{self, Call, MessageId, Send};
 use ocpp::json::write_string;
 use ocpp::{ErrorCode, Version};
@@ -16,10 +17,9 @@ use ocpp::{ErrorCode, Version};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Message<'a> {
     pub(super) id: &'a MessageId<'a>,
-    pub(super) action: &'a str,
+    /// Of the version that it is written in.
+    pub(super) row: &'static Row,
     pub(super) payload: &'a str,
-    /// The version in whose words it is written.
-    pub(super) version: Version,
     pub(super) notes: Notes,
     pub(super) reason: &'a str,
     pub(super) remember: Remember,
@@ -36,45 +36,50 @@ pub(super) enum Remember {
     Not,
 }
 
-/// Bytes of what a charger that is not accepted says of a transaction, for it to be put on record.
+/// The reason of a message that is valid in 1.6 only.
+const WRITTEN_AS_16: &str = "written as OCPP 1.6 wants it";
+
+/// The longest payload of a transaction message of a charger that is not accepted that is recorded, in bytes.
 const UNACCEPTED_PAYLOAD_MAX: usize = 4 << 10;
 
 impl Station {
     pub(super) fn handle_call(&mut self, call: &Call<'_>, now: Timestamp) {
-        let known = self.known_action(&call.action);
-        if self.refuse_unregistered(call, known.map(|(_, info)| info), now) {
+        let known = self.find_row(&call.action);
+        if self.refuse_unregistered(call, known, now) {
             return;
         }
-        let Some((version, info)) = known else {
+        let Some(row) = known else {
             return self.refuse_action(call, now);
         };
-        let checked = payload_check::check(version, info, call.payload, self.check_mode());
+        let mode = self.check_mode();
+        let checked = payload_check::check(row.version, row.info, call.payload, mode);
         let message = Message {
             id: &call.id,
-            action: info.name,
+            row,
             payload: call.payload,
-            version,
             notes: Notes::default(),
             reason: "",
             remember: Remember::Not,
         };
         match checked {
-            PayloadCheck::Valid if version == self.version => self.handle_understood(&message, now),
+            PayloadCheck::Valid if row.version == self.version => {
+                self.handle_understood(&message, now)
+            }
             PayloadCheck::Valid => {
                 self.handle_understood(&message.tolerated("an action of OCPP 1.6"), now);
             }
             PayloadCheck::Tolerated(reason) => {
                 self.handle_understood(&message.tolerated(&reason), now)
             }
-            PayloadCheck::ValidIn16(reason) => {
+            PayloadCheck::ValidIn16(row) => {
                 let message = Message {
-                    version: Version::V16,
-                    ..message.tolerated(&reason)
+                    row,
+                    ..message.tolerated(WRITTEN_AS_16)
                 };
                 self.handle_understood(&message, now);
             }
             PayloadCheck::Broken { reason, code } => {
-                if payload_check::never_refused(info, self.check_mode()) {
+                if payload_check::never_refused(row, mode) {
                     self.handle_understood(&message.quarantined(&reason), now);
                 } else {
                     let message = message.because(&reason);
@@ -87,16 +92,17 @@ impl Station {
     /// The payload is what it is; from here on the message is answered with success.
     pub(super) fn handle_understood(&mut self, message: &Message<'_>, now: Timestamp) {
         let mut message = *message;
+        let row = message.row;
         self.recent
-            .come(message.action, message.id.as_str(), message.payload);
-        if let Some(key) = ResendKey::of(message.version, message.action, message.payload) {
+            .come(row.name(), message.id.as_str(), message.payload);
+        if let Some(key) = ResendKey::of(row, message.payload) {
             message.remember = Remember::Told(key);
             match self.memory.find(key) {
                 Known::New => {}
                 // Another gateway may have heard the stop in between, and no time in the message says that
                 // it is the same start: the answer stays, and the message gets a record of its own.
                 Known::Repeat(first)
-                    if key.is_undated_start && self.memory.is_of_earlier_connection(key) =>
+                    if key.is_undated_start() && self.memory.is_of_earlier_connection(key) =>
                 {
                     let first = first.to_owned();
                     return self.answer(&message, &first, now);
@@ -107,32 +113,28 @@ impl Station {
                 }
                 Known::Conflict(first) => {
                     message.notes = message.notes.with(Notes::CONFLICT);
-                    // One start, one id, one verdict: to judge it anew could stop what it started.
-                    if message.action == "StartTransaction" {
+                    if matches!(row.action.repeats, Repeats::NaturalKey(message) if message.keeps_first_answer)
+                    {
                         let first = first.to_owned();
                         return self.answer(&message, &first, now);
                     }
                 }
             }
-        } else if let Some(hash) =
-            RecentCalls::key(message.action, message.id.as_str(), message.payload)
-        {
+        } else if matches!(row.action.repeats, Repeats::Recent) {
+            let hash = RecentCalls::key(row.name(), message.id.as_str(), message.payload);
             message.remember = Remember::Recent(hash);
             if let Some(first) = self.recent.find(hash, now) {
                 let frame = frame::write_call_result(message.id, first);
                 return self.send(self.appended, frame);
             }
         }
-        let random = match message.action {
-            "BootNotification" => self.draw(),
-            _ => 0,
-        };
+        let random = if row.action.is_boot { self.draw() } else { 0 };
         let ended_transaction = match message.remember {
             Remember::Told(key) => self.memory.ended_transaction(key),
             Remember::Recent(_) | Remember::Not => None,
         };
         let scene = Scene {
-            version: message.version,
+            version: row.version,
             charger_id: &self.charger_id,
             payload: message.payload,
             policy: &self.policy,
@@ -141,7 +143,7 @@ impl Station {
             ended_transaction,
             random,
         };
-        match answer::decide(message.action, &scene) {
+        match (row.action.answer)(&scene) {
             Decision::Answer(answer) => self.answer(&message, &answer, now),
             Decision::Ask(question) => self.ask(&message, question, now),
         }
@@ -150,15 +152,15 @@ impl Station {
     /// Records the message with its answer, which leaves when that is durable.
     pub(super) fn answer(&mut self, message: &Message<'_>, answer: &str, now: Timestamp) {
         let frame = frame::write_call_result(message.id, answer);
-        if message.action == "Heartbeat" && !self.policy.record_heartbeats {
+        if !(message.row.action.is_recorded)(&self.policy) {
             return self.send(Ticket(0), frame);
         }
-        let ticket = self.append(&Record {
-            kind: RecordKind::Call,
+        let record = Record {
             answer_kind: AnswerKind::Result,
             answer,
             ..self.record_of(message, now)
-        });
+        };
+        let ticket = self.append(&record, Some(message.row.name()));
         match message.remember {
             Remember::Told(key) => self.memory.remember(key, answer),
             Remember::Recent(hash) => self.recent.remember(hash, answer, now),
@@ -168,9 +170,6 @@ impl Station {
     }
 
     fn ask(&mut self, message: &Message<'_>, question: TokenQuestion, now: Timestamp) {
-        let Some(info) = action::lookup(message.version, message.action) else {
-            return;
-        };
         self.questions += 1;
         let timeout_ms = i64::from(self.policy.question_timeout_ms);
         self.asking = Some(Box::new(Asking {
@@ -178,9 +177,8 @@ impl Station {
             deadline: now.plus_millis(timeout_ms),
             form: question.form,
             id: message.id.clone().into_owned(),
-            action: info.name,
+            row: message.row,
             payload: message.payload.to_owned(),
-            version: message.version,
             notes: message.notes,
             reason: message.reason.to_owned(),
             remember: message.remember,
@@ -191,22 +189,36 @@ impl Station {
         }));
     }
 
-    /// A CALLERROR, with the message on record.
-    pub(super) fn refuse(
+    /// Answers with CALLERROR, which leaves when the message's record is durable.
+    fn refuse(
         &mut self,
         message: &Message<'_>,
         code: ErrorCode,
         description: &str,
         now: Timestamp,
     ) {
+        let record = self.record_of(message, now);
+        let name = message.row.name();
+        self.refuse_with_record(message.id, &record, Some(name), code, description);
+    }
+
+    /// As [`Station::refuse`]; `action` is the record's action if its version has it.
+    fn refuse_with_record(
+        &mut self,
+        id: &MessageId<'_>,
+        record: &Record<'_>,
+        action: Option<&'static str>,
+        code: ErrorCode,
+        description: &str,
+    ) {
         let code = code.as_str(self.version);
-        let ticket = self.append(&Record {
-            kind: RecordKind::Call,
+        let record = Record {
             answer_kind: AnswerKind::Error,
             answer: &error_answer(code, description),
-            ..self.record_of(message, now)
-        });
-        let frame = frame::write_call_error(message.id, code, description, "{}");
+            ..*record
+        };
+        let ticket = self.append(&record, action);
+        let frame = frame::write_call_error(id, code, description, "{}");
         self.send(ticket, frame);
     }
 
@@ -215,18 +227,18 @@ impl Station {
         if self.registration() != Registration::Accepted {
             return self.unreadable.dropped();
         }
-        let checked = match action::lookup(self.version, &send.action) {
+        let info = action::lookup(self.version, &send.action);
+        let checked = match info {
             Some(info) => payload_check::check(self.version, info, send.payload, self.check_mode()),
             None => PayloadCheck::Tolerated("unknown action".into()),
         };
         let (notes, reason) = match checked {
             PayloadCheck::Valid => (Notes::default(), String::new()),
-            PayloadCheck::Tolerated(reason) | PayloadCheck::ValidIn16(reason) => {
-                (Notes::TOLERATED, reason)
-            }
+            PayloadCheck::Tolerated(reason) => (Notes::TOLERATED, reason),
+            PayloadCheck::ValidIn16(_) => (Notes::TOLERATED, WRITTEN_AS_16.to_owned()),
             PayloadCheck::Broken { reason, .. } => (Notes::QUARANTINED, reason),
         };
-        self.append(&Record {
+        let record = Record {
             kind: RecordKind::Send,
             message_id: send.id.as_str(),
             action: &send.action,
@@ -234,22 +246,19 @@ impl Station {
             notes,
             reason: &reason,
             ..self.blank_record(now)
-        });
+        };
+        self.append(&record, info.map(|info| info.name));
     }
 
-    /// The action, if a charger may ask it, and the version whose words it is of. A charger that
-    /// negotiated 2.x and speaks 1.6 (quirk 3) is understood all the same.
-    pub(super) fn known_action(&self, name: &str) -> Option<(Version, &'static ActionInfo)> {
-        let find = |version| {
-            action::lookup(version, name)
-                .filter(|info| info.is_to_central())
-                .map(|info| (version, info))
-        };
-        find(self.version).or_else(|| find(Version::V16))
+    /// The row of an action that a charger may send, of the connection's version or of 1.6: a charger that negotiated
+    /// 2.x and speaks 1.6 (quirk 3) is understood too.
+    pub(super) fn find_row(&self, name: &str) -> Option<&'static Row> {
+        actions::find(self.version, name).or_else(|| actions::find(Version::V16, name))
     }
 
     fn refuse_action(&mut self, call: &Call<'_>, now: Timestamp) {
-        let (code, description) = match action::lookup(self.version, &call.action) {
+        let info = action::lookup(self.version, &call.action);
+        let (code, description) = match info {
             Some(_) => (
                 ErrorCode::NotSupported,
                 "only the central system asks this".to_owned(),
@@ -259,16 +268,15 @@ impl Station {
                 format!("OCPP {} has no such action for chargers", self.version),
             ),
         };
-        let message = Message {
-            id: &call.id,
+        let record = Record {
+            message_id: call.id.as_str(),
             action: &call.action,
             payload: call.payload,
-            version: self.version,
-            notes: Notes::default(),
             reason: &description,
-            remember: Remember::Not,
+            ..self.blank_record(now)
         };
-        self.refuse(&message, code, &description, now);
+        let name = info.map(|info| info.name);
+        self.refuse_with_record(&call.id, &record, name, code, &description);
     }
 
     /// A charger that is not accepted may only boot (B-4). What it says of transactions is put on record before
@@ -278,29 +286,28 @@ impl Station {
     fn refuse_unregistered(
         &mut self,
         call: &Call<'_>,
-        info: Option<&'static ActionInfo>,
+        row: Option<&'static Row>,
         now: Timestamp,
     ) -> bool {
-        let boots = info.is_some_and(|info| info.name == "BootNotification");
-        if boots || self.registration() == Registration::Accepted {
+        let is_boot = row.is_some_and(|row| row.action.is_boot);
+        if is_boot || self.registration() == Registration::Accepted {
             return false;
         }
         let code = ErrorCode::SecurityError;
         let description = "not accepted yet: BootNotification first";
-        let is_recorded = |info: &&ActionInfo| {
-            info.class == DeliveryClass::T && call.payload.len() <= UNACCEPTED_PAYLOAD_MAX
+        let is_recorded = |row: &&'static Row| {
+            row.info.class == DeliveryClass::T && call.payload.len() <= UNACCEPTED_PAYLOAD_MAX
         };
-        if let Some(info) = info.filter(is_recorded) {
-            let message = Message {
-                id: &call.id,
-                action: info.name,
+        if let Some(row) = row.filter(is_recorded) {
+            let record = Record {
+                message_id: call.id.as_str(),
+                action: row.name(),
                 payload: call.payload,
-                version: self.version,
-                notes: Notes::default(),
                 reason: "the charger is not accepted",
-                remember: Remember::Not,
+                ..self.blank_record(now)
             };
-            self.refuse(&message, code, description, now);
+            let name = (row.version == self.version).then_some(row.name());
+            self.refuse_with_record(&call.id, &record, name, code, description);
         } else {
             self.recent.clear();
             let code = code.as_str(self.version);
@@ -315,9 +322,9 @@ impl Station {
         Self: 'a,
     {
         Record {
-            ocpp_version: message.version,
+            ocpp_version: message.row.version,
             message_id: message.id.as_str(),
-            action: message.action,
+            action: message.row.name(),
             payload: message.payload,
             notes: message.notes,
             reason: message.reason,

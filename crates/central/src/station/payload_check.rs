@@ -1,21 +1,22 @@
 //! Whether a payload is valid, tolerated or broken (rule F-10), by the charger's check mode.
 
+use crate::actions::{self, Row};
 use crate::ports::CheckMode;
-use ocpp::action::{self, ActionInfo, DeliveryClass};
-use ocpp::check::{self, Violation};
+use ocpp::action::{ActionInfo, DeliveryClass};
+use ocpp::check::Violation;
 use ocpp::json::Raw;
 use ocpp::{ErrorCode, Version};
 use std::fmt::Write;
 
 /// The result of checking a payload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum PayloadCheck {
     /// It is what the schema wants.
     Valid,
     /// It breaks the schema in a way that is tolerated; says how.
     Tolerated(String),
     /// It is broken in the connection's version and valid in 1.6 (quirk 3).
-    ValidIn16(String),
+    ValidIn16(&'static Row),
     /// It cannot be understood.
     Broken {
         /// In words.
@@ -25,7 +26,7 @@ pub(super) enum PayloadCheck {
     },
 }
 
-/// Words about violations are for people; more than this is no help, in bytes.
+/// The longest description of violations, in bytes; it is for people.
 const REASON_BYTES_MAX: usize = 500;
 
 pub(super) fn check(
@@ -44,8 +45,8 @@ pub(super) fn check(
             }
         };
     }
-    let violations = check::request(version, info.name, payload);
-    // One that is not tolerated says more than all others.
+    let violations = info.check_request(payload);
+    // The first that is not tolerated decides.
     let Some(worst) = violations
         .iter()
         .find(|violation| !violation.is_tolerated())
@@ -53,15 +54,15 @@ pub(super) fn check(
     else {
         return PayloadCheck::Valid;
     };
-    // In strict mode transaction messages are still not refused, so a forgivable mistake in
-    // them stays one.
-    let is_forgiven =
-        worst.is_tolerated() && (mode == CheckMode::Warn || never_refused(info, mode));
-    if is_forgiven {
+    // Strict mode does not refuse transaction messages, so it tolerates in them what warn mode tolerates.
+    let tolerates = mode == CheckMode::Warn || info.class == DeliveryClass::T;
+    if tolerates && worst.is_tolerated() {
         return PayloadCheck::Tolerated(words(&violations));
     }
-    if mode == CheckMode::Warn && is_valid_in_16(version, info.name, payload) {
-        return PayloadCheck::ValidIn16("written as OCPP 1.6 wants it".to_owned());
+    if mode == CheckMode::Warn
+        && let Some(row) = row_of_16(version, info.name, payload)
+    {
+        return PayloadCheck::ValidIn16(row);
     }
     PayloadCheck::Broken {
         reason: words(std::slice::from_ref(worst)),
@@ -69,21 +70,23 @@ pub(super) fn check(
     }
 }
 
-/// Whether a broken message is answered with success all the same: transaction messages always
-/// and a boot unless the operator wants it strict, because a charger that cannot boot is
-/// locked out (F-12).
-pub(super) fn never_refused(info: &ActionInfo, mode: CheckMode) -> bool {
-    info.class == DeliveryClass::T || (info.name == "BootNotification" && mode != CheckMode::Strict)
+/// Whether a broken message is answered with success: a transaction message always, a boot unless the mode is
+/// strict, because a charger that cannot boot is locked out (F-12).
+pub(super) fn never_refused(row: &Row, mode: CheckMode) -> bool {
+    row.info.class == DeliveryClass::T || (row.action.is_boot && mode != CheckMode::Strict)
 }
 
-fn is_valid_in_16(version: Version, name: &str, payload: &str) -> bool {
-    version != Version::V16
-        && action::lookup(Version::V16, name).is_some_and(|info| {
-            info.is_to_central()
-                && check::request(Version::V16, name, payload)
-                    .iter()
-                    .all(Violation::is_tolerated)
-        })
+/// The action of this name in 1.6, if the payload is valid or tolerated there.
+fn row_of_16(version: Version, name: &str, payload: &str) -> Option<&'static Row> {
+    if version == Version::V16 {
+        return None;
+    }
+    let row = actions::find(Version::V16, name)?;
+    let violations = row.info.check_request(payload);
+    violations
+        .iter()
+        .all(Violation::is_tolerated)
+        .then_some(row)
 }
 
 fn words(violations: &[Violation]) -> String {

@@ -24,13 +24,14 @@ impl Station {
             RecordKind::CallResultError => Notes::default(),
             _ => Notes::UNSOLICITED,
         };
-        self.append(&Record {
+        let record = Record {
             kind,
             message_id: id.as_str(),
             payload,
             notes,
             ..self.blank_record(now)
-        });
+        };
+        self.append(&record, None);
     }
 }
 

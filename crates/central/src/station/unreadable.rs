@@ -9,8 +9,8 @@ use crate::ports::Registration;
 use crate::record::{AnswerKind, Notes, Record, RecordKind};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ocpp::ErrorCode;
 use ocpp::frame::{self, Call, Frame, FrameError, FrameErrorKind, MessageId};
+use ocpp::{ErrorCode, action};
 use std::borrow::Cow;
 
 /// Bytes of one unreadable frame that are recorded.
@@ -86,10 +86,11 @@ impl Station {
             let (payload, reason) = cut(text, &reason);
             let described =
                 error_answer(error.error_code().as_str(self.version), &error.to_string());
-            ticket = self.append(&Record {
+            let action = error.action.as_deref().unwrap_or("");
+            let record = Record {
                 kind: RecordKind::Unreadable,
                 message_id: error.id.as_ref().map_or("", MessageId::as_str),
-                action: error.action.as_deref().unwrap_or(""),
+                action,
                 payload,
                 answer_kind: answer
                     .as_ref()
@@ -97,7 +98,9 @@ impl Station {
                 answer: answer.as_ref().map_or("", |_| &described),
                 reason: &reason,
                 ..self.blank_record(now)
-            });
+            };
+            let known = action::lookup(self.version, action);
+            ticket = self.append(&record, known.map(|info| info.name));
         }
         if let Some(answer) = answer {
             self.send(ticket, answer);
@@ -116,13 +119,14 @@ impl Station {
             if recorded.len() < bytes.len() {
                 reason.push_str(&format!("; cut, it had {} bytes", bytes.len()));
             }
-            ticket = self.append(&Record {
+            let record = Record {
                 kind: RecordKind::Unreadable,
                 payload: &BASE64_STANDARD.encode(recorded),
                 notes: Notes::BASE64,
                 reason: &reason,
                 ..self.blank_record(now)
-            });
+            };
+            ticket = self.append(&record, None);
         }
         let text = String::from_utf8_lossy(bytes);
         match frame::parse(&text, self.version) {
@@ -166,19 +170,17 @@ impl Station {
     /// Quarantines a broken call if it must not be refused, and answers it with success. Returns whether it
     /// did.
     fn quarantine_unrefusable(&mut self, call: &Call<'_>, reason: &str, now: Timestamp) -> bool {
-        let Some((version, info)) = self.known_action(&call.action) else {
+        let Some(row) = self.find_row(&call.action) else {
             return false;
         };
-        let is_boot = info.name == "BootNotification";
-        let may_call = is_boot || self.registration() == Registration::Accepted;
-        if !may_call || !never_refused(info, self.check_mode()) {
+        let may_call = row.action.is_boot || self.registration() == Registration::Accepted;
+        if !may_call || !never_refused(row, self.check_mode()) {
             return false;
         }
         let message = Message {
             id: &call.id,
-            action: info.name,
+            row,
             payload: call.payload,
-            version,
             notes: Notes::QUARANTINED,
             reason,
             remember: Remember::Not,

@@ -1,11 +1,28 @@
-//! BootNotification and Heartbeat: alike in every version (ocpp-rules 2.6).
+//! BootNotification: the answer is the same in every version (rules B-1 to B-6); what the charger tells of itself is
+//! read by [`super::v16`] and [`super::v2`].
 
-use super::{Decision, Scene};
+use super::{Action, Repeats};
+use crate::answer::{Decision, Scene};
+use crate::model::Boot;
 use crate::ports::Registration;
+use crate::project::charger::member;
+use crate::project::{Changes, Source};
+use std::borrow::Cow;
+
+/// The action with this projection.
+pub(super) const fn action(project: fn(&mut Changes, &Source<'_>)) -> Action {
+    Action {
+        answer,
+        project,
+        repeats: Repeats::Never,
+        is_boot: true,
+        ..Action::plain("BootNotification")
+    }
+}
 
 /// Nothing in the payload decides the answer, so a boot with broken content is answered like any
 /// other: to refuse it would lock the charger out (F-12).
-pub(crate) fn boot_notification(scene: &Scene<'_>) -> Decision {
+fn answer(scene: &Scene<'_>) -> Decision {
     let (status, interval_s) = match scene.registration {
         Registration::Accepted => ("Accepted", scene.policy.heartbeat_interval_s.max(1)),
         Registration::Pending => ("Pending", spread(scene)),
@@ -17,8 +34,11 @@ pub(crate) fn boot_notification(scene: &Scene<'_>) -> Decision {
     Decision::Answer(answer.into())
 }
 
-pub(crate) fn heartbeat(scene: &Scene<'_>) -> Decision {
-    Decision::Answer(format!(r#"{{"currentTime":"{}"}}"#, scene.now).into())
+/// The boot that a charger told, with the answer that it got.
+pub(super) fn project(changes: &mut Changes, source: &Source<'_>, mut boot: Boot) {
+    boot.answered = member(source.record.answer, "status").map(Cow::into_owned);
+    let stamp = source.stamp(source.record.received_at, 0);
+    changes.charger(source.charger).boot.set(stamp, boot);
 }
 
 /// Between once and twice the interval, so that a fleet that boots together does not come back

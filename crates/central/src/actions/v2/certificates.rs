@@ -1,19 +1,36 @@
-//! Certificates: until there is a certificate authority behind us, each question is answered with
-//! the failure that the standard foresees in a CALLRESULT (ocpp-rules 2.4), never with CALLERROR.
+//! Certificates: without a certificate authority, each question gets the failure that the standard foresees in a
+//! CALLRESULT, never a CALLERROR (F-9).
 
+use crate::actions::Action;
 use crate::answer::{Decision, Scene};
+use crate::project;
 use ocpp::json::Raw;
 
-pub(crate) fn get_15118_ev_certificate(_: &Scene<'_>) -> Decision {
+pub(super) const GET_15118_EV_CERTIFICATE: Action =
+    action("Get15118EVCertificate", get_15118_ev_certificate);
+pub(super) const GET_CERTIFICATE_STATUS: Action =
+    action("GetCertificateStatus", get_certificate_status);
+/// Of 2.1.
+pub(super) const GET_CERTIFICATE_CHAIN_STATUS: Action =
+    action("GetCertificateChainStatus", get_certificate_chain_status);
+
+const fn action(name: &'static str, answer: fn(&Scene<'_>) -> Decision) -> Action {
+    Action {
+        project: project::nothing,
+        ..Action::answered(name, answer)
+    }
+}
+
+fn get_15118_ev_certificate(_: &Scene<'_>) -> Decision {
     Decision::Answer(r#"{"status":"Failed","exiResponse":""}"#.into())
 }
 
-pub(crate) fn get_certificate_status(_: &Scene<'_>) -> Decision {
+fn get_certificate_status(_: &Scene<'_>) -> Decision {
     Decision::Answer(r#"{"status":"Failed"}"#.into())
 }
 
-/// One status per certificate that is asked for, naming it as the charger did.
-pub(crate) fn get_certificate_chain_status(scene: &Scene<'_>) -> Decision {
+/// One status per requested certificate, which it names as the charger did.
+fn get_certificate_chain_status(scene: &Scene<'_>) -> Decision {
     /// As many as the schema allows.
     const CERTIFICATES_MAX: usize = 4;
     let mut asked = Vec::new();

@@ -1,0 +1,29 @@
+//! The idTag of a message of 1.6, as a question to the directory.
+
+use crate::answer::{Decision, Scene, TokenForm, TokenQuestion, Verdict};
+use crate::policy::UnknownToken;
+use ocpp::json::Raw;
+
+/// Asks about the idTag. It is read from as much of the payload as is JSON, since a broken start is answered with
+/// success too.
+pub(super) fn ask(scene: &Scene<'_>, form: TokenForm) -> Decision {
+    let mut id = None;
+    let _ = Raw::new(scene.payload).members(|name, value| {
+        if name == "idTag" {
+            id = value.text();
+        }
+    });
+    match id {
+        Some(id) => Decision::Ask(TokenQuestion {
+            id: id.into_owned(),
+            form,
+        }),
+        None => {
+            let verdict = match scene.policy.unknown_token {
+                UnknownToken::Accept => Verdict::ACCEPTED,
+                UnknownToken::Reject => Verdict::bare("Invalid"),
+            };
+            Decision::Answer(form.write(&verdict))
+        }
+    }
+}

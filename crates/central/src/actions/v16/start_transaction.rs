@@ -1,0 +1,108 @@
+//! StartTransaction (1.6): the only message whose answer makes something, the id of the transaction.
+
+use super::id_tag;
+use crate::Timestamp;
+use crate::actions::{Action, Repeats, TransactionMessage};
+use crate::answer::{Decision, Scene, TokenForm};
+use crate::model::Start;
+use crate::natural_key::NaturalKey;
+use crate::project::charger::{member, owned};
+use crate::project::place::Place;
+use crate::project::transaction::{content_key, transaction, whole_wh};
+use crate::project::{Changes, Source};
+use crate::resend::{Role, SessionPart, SessionTag};
+use crate::transaction_id::{next_transaction_id, transaction_id};
+use ocpp::json::Raw;
+use ocpp::v16;
+
+const NAME: &str = "StartTransaction";
+
+pub(super) const ACTION: Action = Action {
+    answer,
+    project,
+    repeats: Repeats::NaturalKey(TransactionMessage {
+        natural_key,
+        part,
+        // One start, one id, one verdict: another verdict could stop what the first one started.
+        keeps_first_answer: true,
+    }),
+    ..Action::plain(NAME)
+};
+
+/// The members that a charger repeats when it sends a start again; the transaction's id is derived from them.
+pub(crate) fn natural_key(payload: &str) -> NaturalKey<'_> {
+    const MEMBERS: &[&str] = &["connectorId", "idTag", "timestamp", "meterStart"];
+    NaturalKey::of(NAME, payload, MEMBERS)
+}
+
+/// A start names no session: only its answer does.
+fn part(payload: &str) -> SessionPart {
+    let mut told = None;
+    let _ = Raw::new(payload).members(|name, value| {
+        if name == "timestamp" {
+            told = value.timestamp();
+        }
+    });
+    let is_dated = told.is_some_and(|told| Timestamp::from(told).is_plausible());
+    SessionPart {
+        role: Role::Start,
+        session: SessionTag::NONE,
+        is_undated_start: !is_dated,
+    }
+}
+
+fn answer(scene: &Scene<'_>) -> Decision {
+    let transaction_id = match scene.ended_transaction {
+        Some(ended) => next_transaction_id(scene.charger_id, scene.payload, ended),
+        None => transaction_id(scene.charger_id, scene.payload),
+    };
+    id_tag::ask(scene, TokenForm::Start { transaction_id })
+}
+
+fn project(changes: &mut Changes, source: &Source<'_>) {
+    // A broken start is a start all the same: the charger has an id of ours for it.
+    let view = v16::StartTransaction::read(source.record.payload).unwrap_or_default();
+    let (id, verdict) = start_answer(source);
+    let at = source.effective(view.timestamp);
+    let stamp = source.stamp(at, 0);
+    let meter_wh = view.meter_start.map(whole_wh);
+    let place = Place::of_connector(view.connector_id);
+    let id_token = owned(view.id_tag);
+    let start = Start {
+        evse: None,
+        connector: place.connector,
+        id_token: id_token.clone(),
+        token_type: None,
+        meter_wh,
+        reservation_id: view.reservation_id,
+        remote_start_id: None,
+        verdict: verdict.clone(),
+    };
+    let key = content_key(source, view.timestamp, &natural_key(source.record.payload));
+    let state = transaction(changes, source, id.to_string(), at);
+    state.starts.entry(key).or_default().set(stamp, start);
+    state.bound();
+    state.place.set(stamp, (place.evse, place.connector));
+    if let Some(token) = id_token {
+        state.token.set(stamp, (token, None));
+    }
+    if let Some(verdict) = verdict {
+        state.verdict.set(stamp, verdict);
+    }
+    if let Some(meter_wh) = meter_wh {
+        state.energy_first_wh.set(stamp, meter_wh);
+        state.energy_last_wh.set(stamp, meter_wh);
+    }
+}
+
+/// The id and the verdict that the charger was told.
+fn start_answer(source: &Source<'_>) -> (i64, Option<String>) {
+    let (mut id, mut verdict) = (None, None);
+    let _ = Raw::new(source.record.answer).members(|name, value| match name {
+        "transactionId" => id = value.integer(),
+        "idTagInfo" => verdict = owned(member(value.as_str(), "status")),
+        _ => {}
+    });
+    let derived = || transaction_id(source.record.charger_id, source.record.payload).into();
+    (id.unwrap_or_else(derived), verdict)
+}

@@ -1,0 +1,91 @@
+//! StopTransaction (1.6). Answered `{}`: a stop cannot be refused, and its idTagInfo is optional.
+
+use crate::actions::{Action, Repeats, TransactionMessage};
+use crate::model::{Stop, unnamed_stop_id};
+use crate::natural_key::{NaturalKey, members};
+use crate::project::charger::owned;
+use crate::project::meter;
+use crate::project::place::Place;
+use crate::project::transaction::{content_key, measure, transaction, whole_wh};
+use crate::project::{Changes, Source};
+use crate::resend::{Role, SessionPart, SessionTag, transaction_id_member};
+use ocpp::json::Raw;
+use ocpp::v16;
+
+const NAME: &str = "StopTransaction";
+
+pub(super) const ACTION: Action = Action {
+    project,
+    repeats: Repeats::NaturalKey(TransactionMessage {
+        natural_key,
+        part,
+        keeps_first_answer: false,
+    }),
+    ..Action::plain(NAME)
+};
+
+/// What tells one stop from another, also two of one transaction with different registers.
+const MEMBERS: &[&str] = &["transactionId", "timestamp", "meterStop"];
+
+/// A stop is known by its transaction; where the id says nothing (rule Q-17: several lost starts all use -1) by its
+/// time and meter as well.
+fn natural_key(payload: &str) -> NaturalKey<'_> {
+    match members(payload, MEMBERS) {
+        Some([id, ..]) if matches!(Raw::new(id).integer(), Some(1..)) => {
+            NaturalKey::of_members(NAME, [id, "", "", ""])
+        }
+        Some(members) => NaturalKey::of_members(NAME, members),
+        None => NaturalKey::whole(NAME, payload),
+    }
+}
+
+fn part(payload: &str) -> SessionPart {
+    SessionPart {
+        role: Role::Stop,
+        session: SessionTag::of_number(transaction_id_member(payload)),
+        is_undated_start: false,
+    }
+}
+
+fn project(changes: &mut Changes, source: &Source<'_>) {
+    let Ok(view) = v16::StopTransaction::read(source.record.payload) else {
+        return;
+    };
+    let id = view.transaction_id.map(|id| id.to_string());
+    let readings = meter::rows(
+        changes,
+        source,
+        "transactionData",
+        &view.transaction_data,
+        Place::default(),
+        id.as_deref(),
+    );
+    let at = source.effective(view.timestamp);
+    let stamp = source.stamp(at, 0);
+    let meter_wh = view.meter_stop.map(whole_wh);
+    let stop = Stop {
+        meter_wh,
+        // No reason means Local (F-12).
+        reason: owned(view.reason).or_else(|| Some("Local".to_owned())),
+        id_token: owned(view.id_tag),
+    };
+    let key = content_key(
+        source,
+        view.timestamp,
+        &NaturalKey::of(NAME, source.record.payload, MEMBERS),
+    );
+    let id = match view.transaction_id {
+        Some(1..) => id.unwrap_or_default(),
+        // It names no transaction.
+        _ => unnamed_stop_id(&id.unwrap_or_default(), &key),
+    };
+    let state = transaction(changes, source, id, at);
+    state.stops.entry(key).or_default().set(stamp, stop);
+    state.bound();
+    measure(state, source, &readings);
+    if let Some(meter_wh) = meter_wh {
+        // Of all that is told of that moment, this is the last.
+        let stamp = source.stamp(at, usize::MAX);
+        state.energy_last_wh.set(stamp, meter_wh);
+    }
+}

@@ -1,0 +1,28 @@
+//! StatusNotification (2.x): the status of a connector.
+
+use crate::actions::Action;
+use crate::model::ConnectorStatus;
+use crate::project::charger::owned;
+use crate::project::{Changes, Source, status};
+use ocpp::v2;
+
+pub(super) const ACTION: Action = Action {
+    project,
+    ..Action::plain("StatusNotification")
+};
+
+fn project(changes: &mut Changes, source: &Source<'_>) {
+    let Ok(view) = v2::StatusNotification::read(source.record.payload) else {
+        return;
+    };
+    let (Some(evse), Some(status)) = (view.evse_id, owned(view.connector_status)) else {
+        return;
+    };
+    let status = ConnectorStatus {
+        status,
+        ..ConnectorStatus::default()
+    };
+    let stamp = source.stamp(source.effective(view.timestamp), 0);
+    let place = (evse, view.connector_id.unwrap_or(0));
+    status::set(changes, source, place, stamp, status);
+}

@@ -1,0 +1,156 @@
+//! TransactionEvent (2.x): start, course and end of a transaction.
+
+use super::presented_token::PresentedToken;
+use crate::actions::{Action, Repeats, TransactionMessage};
+use crate::answer::{self, Decision, Scene};
+use crate::model::{Start, Stop};
+use crate::natural_key::{NaturalKey, members};
+use crate::project::charger::{member, owned};
+use crate::project::meter::{self, Reading};
+use crate::project::place::Place;
+use crate::project::transaction::{content_key, measure, transaction};
+use crate::project::{Changes, Source};
+use crate::resend::{Role, SessionPart, SessionTag};
+use ocpp::json::Raw;
+use ocpp::v2;
+
+const NAME: &str = "TransactionEvent";
+
+pub(super) const ACTION: Action = Action {
+    answer,
+    project,
+    repeats: Repeats::NaturalKey(TransactionMessage {
+        natural_key,
+        part,
+        keeps_first_answer: false,
+    }),
+    ..Action::plain(NAME)
+};
+
+/// `seqNo` counts within a transaction; the event's type guards against chargers that do not count.
+fn natural_key(payload: &str) -> NaturalKey<'_> {
+    let found = members(payload, &["transactionInfo", "seqNo", "eventType"]);
+    let Some([info, seq_no, event_type, _]) = found else {
+        return NaturalKey::whole(NAME, payload);
+    };
+    match members(info, &["transactionId"]) {
+        Some([id, ..]) => NaturalKey::of_members(NAME, [id, seq_no, event_type, ""]),
+        None => NaturalKey::whole(NAME, payload),
+    }
+}
+
+fn part(payload: &str) -> SessionPart {
+    let mut part = SessionPart {
+        role: Role::Updated,
+        ..SessionPart::NONE
+    };
+    let _ = Raw::new(payload).members(|name, value| match name {
+        "eventType" => {
+            part.role = match value.text().as_deref() {
+                Some("Started") => Role::Started,
+                Some("Ended") => Role::Ended,
+                _ => Role::Updated,
+            };
+        }
+        "transactionInfo" => {
+            let _ = value.members(|name, value| {
+                if name == "transactionId" {
+                    part.session = SessionTag::of(value.as_str());
+                }
+            });
+        }
+        _ => {}
+    });
+    part
+}
+
+/// An idTokenInfo if the event carries a token, else `{}`: all members are optional.
+fn answer(scene: &Scene<'_>) -> Decision {
+    let presented = PresentedToken::read(scene.payload);
+    if presented.has_token {
+        presented.ask(scene.version)
+    } else {
+        answer::empty(scene)
+    }
+}
+
+fn project(changes: &mut Changes, source: &Source<'_>) {
+    let Ok(view) = v2::TransactionEvent::read(source.record.payload) else {
+        return;
+    };
+    let place = Place::of_evse(view.evse);
+    let id = owned(view.transaction_id);
+    let values = &view.meter_value;
+    let readings = meter::rows(changes, source, "meterValue", values, place, id.as_deref());
+    let Some(id) = id else {
+        return;
+    };
+    let at = source.effective(view.timestamp);
+    let stamp = source.stamp(at, 0);
+    let key = content_key(source, view.timestamp, &natural_key(source.record.payload));
+    let (id_token, token_type) = match view.id_token {
+        Some(token) => (owned(token.id_token), owned(token.token_type)),
+        None => (None, None),
+    };
+    let mut verdict = None;
+    let _ = Raw::new(source.record.answer).members(|name, value| {
+        if name == "idTokenInfo" {
+            verdict = owned(member(value.as_str(), "status"));
+        }
+    });
+    let energy = |reading: &Reading| reading.energy_wh;
+
+    let state = transaction(changes, source, id, at);
+    match view.event_type.as_deref() {
+        Some("Started") => {
+            let start = Start {
+                evse: place.evse,
+                connector: place.connector,
+                id_token: id_token.clone(),
+                token_type: token_type.clone(),
+                meter_wh: readings.iter().find_map(energy),
+                reservation_id: view.reservation_id,
+                remote_start_id: view.remote_start_id,
+                verdict: verdict.clone(),
+            };
+            state.starts.entry(key).or_default().set(stamp, start);
+        }
+        Some("Ended") => {
+            let stop = Stop {
+                meter_wh: readings.iter().rev().find_map(energy),
+                reason: owned(view.stopped_reason),
+                id_token: id_token.clone(),
+            };
+            state.stops.entry(key).or_default().set(stamp, stop);
+        }
+        _ => {}
+    }
+    state.bound();
+    // A number that no counter reaches would push all others out of the window.
+    if let Some(seq_no) = view
+        .seq_no
+        .filter(|seq_no| (0..=i64::from(i32::MAX)).contains(seq_no))
+    {
+        state.seq.insert(seq_no);
+    }
+    state.offline |= view.offline == Some(true);
+    if place.is_named() {
+        state.place.set(stamp, (place.evse, place.connector));
+    }
+    if let Some(token) = id_token {
+        state.token.set(stamp, (token, token_type));
+    }
+    if let Some(verdict) = verdict {
+        state.verdict.set(stamp, verdict);
+    }
+    if let Some(charging_state) = owned(view.charging_state) {
+        state.charging_state.set(stamp, charging_state);
+    }
+    if let Some(remote_start_id) = view.remote_start_id {
+        state.remote_start_id.set(stamp, remote_start_id);
+    }
+    if let Some(reservation_id) = view.reservation_id {
+        state.reservation_id.set(stamp, reservation_id);
+    }
+    measure(state, source, &readings);
+}
