@@ -6,6 +6,7 @@
 
 use crate::error::ApiError;
 use crate::query::Query;
+use central::model::ChargerKey;
 use central::query::{Cursor, Page, PageRequest, Place, QueryError};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -50,7 +51,7 @@ pub(crate) fn requested(query: &Query) -> Result<PageRequest, ApiError> {
     let after = query.cursor()?.map(Cursor::from_text);
     // No charger has an empty identity, so no cursor contains one.
     if let Some(cursor) = &after
-        && Place::from_cursor(cursor) == Ok(Place::Charger(String::new()))
+        && Place::from_cursor(cursor) == Ok(Place::Charger(ChargerKey::of("")))
     {
         return Err(ApiError::bad_cursor(cursor.as_str()));
     }

@@ -8,7 +8,7 @@ pub mod sample;
 
 pub use rows::{BeforeQuery, MemoryRows};
 
-use crate::model::{EventRow, Merge, MeterValueRow};
+use crate::model::{ChargerKey, EventRow, Merge, MeterValueRow};
 use crate::ports::{Applied, DeadLetter, ID_USED_TWICE, Store, Unavailable};
 use crate::project::Changes;
 use crate::record::{Record, RecordId};
@@ -23,9 +23,9 @@ pub struct Contents {
     /// All states, merged. The rows in it are empty; they are below, each once.
     pub states: Changes,
     /// Rows by (charger, at in milliseconds, key hash).
-    pub meter_values: BTreeMap<(String, i64, i64), MeterValueRow>,
+    pub meter_values: BTreeMap<(ChargerKey, i64, i64), MeterValueRow>,
     /// Rows by (charger, at in milliseconds, key hash).
-    pub events: BTreeMap<(String, i64, i64), EventRow>,
+    pub events: BTreeMap<(ChargerKey, i64, i64), EventRow>,
     /// Dead letters: bytes and reason.
     pub dead: BTreeMap<RecordId, (Vec<u8>, String)>,
 }

@@ -6,6 +6,7 @@
 //! firmware writes the same content the same way, and no change in our reading of times or numbers
 //! can ever change a key that was given out.
 
+use crate::model::ChargerKey;
 use ocpp::json::Raw;
 use std::hash::Hasher;
 
@@ -54,12 +55,10 @@ impl<'a> NaturalKey<'a> {
         hasher.finish()
     }
 
-    /// A hash that never changes, for what is stored or told. `domain` keeps uses apart; `charger`
-    /// is its identity, whose letter case does not matter (C-3).
-    pub(crate) fn stable_hash(&self, domain: &'static str, charger: &str) -> [u8; 32] {
-        let charger = crate::model::charger_key(charger);
+    /// A hash that never changes, for what is stored or told. `domain` keeps uses apart.
+    pub(crate) fn stable_hash(&self, domain: &'static str, charger: &ChargerKey) -> [u8; 32] {
         let mut hasher = StableHasher::new(domain);
-        hasher.add(&charger).add(self.action);
+        hasher.add(charger.as_str()).add(self.action);
         for member in self.members {
             hasher.add(member);
         }

@@ -11,12 +11,11 @@ pub(crate) mod status;
 pub(crate) mod transaction;
 
 use crate::model::{
-    ChargerState, ConnectorState, EventRow, GatewayState, Merge, MeterValueRow, Stamp,
+    ChargerKey, ChargerState, ConnectorState, EventRow, GatewayState, Merge, MeterValueRow, Stamp,
     TransactionState,
 };
 use crate::record::{AnswerKind, GatewayId, Record, RecordId, RecordKind};
-use crate::{Timestamp, actions, model};
-use std::borrow::Cow;
+use crate::{Timestamp, actions};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -24,12 +23,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// that each charger's row is touched once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
-    /// By charger key (lower case).
-    pub chargers: BTreeMap<String, ChargerState>,
-    /// By (charger key, EVSE, connector); the EVSE is 0 for OCPP 1.6.
-    pub connectors: BTreeMap<(String, i64, i64), ConnectorState>,
-    /// By (charger key, transaction id as on the wire).
-    pub transactions: BTreeMap<(String, String), TransactionState>,
+    /// By charger.
+    pub chargers: BTreeMap<ChargerKey, ChargerState>,
+    /// By (charger, EVSE, connector); the EVSE is 0 for OCPP 1.6.
+    pub connectors: BTreeMap<(ChargerKey, i64, i64), ConnectorState>,
+    /// By (charger, transaction id as on the wire).
+    pub transactions: BTreeMap<(ChargerKey, String), TransactionState>,
     /// By gateway.
     pub gateways: BTreeMap<GatewayId, GatewayState>,
     /// Insert or ignore by (charger, at, key hash).
@@ -80,7 +79,7 @@ impl Changes {
         if record.charger_id.is_empty() {
             return;
         }
-        let charger = charger_key(record.charger_id);
+        let charger = ChargerKey::of(record.charger_id);
         let source = Source {
             id,
             record,
@@ -124,8 +123,8 @@ impl Changes {
             && self.events.is_empty()
     }
 
-    pub(crate) fn charger(&mut self, charger: &str) -> &mut ChargerState {
-        self.chargers.entry(charger.to_owned()).or_default()
+    pub(crate) fn charger(&mut self, charger: &ChargerKey) -> &mut ChargerState {
+        self.chargers.entry(charger.clone()).or_default()
     }
 }
 
@@ -155,7 +154,7 @@ pub(crate) const fn nothing(_: &mut Changes, _: &Source<'_>) {}
 pub(crate) struct Source<'a> {
     pub(crate) id: RecordId,
     pub(crate) record: &'a Record<'a>,
-    pub(crate) charger: &'a str,
+    pub(crate) charger: &'a ChargerKey,
 }
 
 impl Source<'_> {
@@ -183,18 +182,6 @@ impl Source<'_> {
             record: self.id,
             part: u32::try_from(part).unwrap_or(u32::MAX),
         }
-    }
-}
-
-/// As [`model::charger_key`], without a copy for the many identities that are lower case already.
-fn charger_key(charger_id: &str) -> Cow<'_, str> {
-    let is_key = charger_id
-        .bytes()
-        .all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-    if is_key {
-        Cow::Borrowed(charger_id)
-    } else {
-        Cow::Owned(model::charger_key(charger_id))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Why a hash, and what happens when two are alike: `docs/adr/0002-transaction-ids.md`.
 
 use crate::actions::v16::start_transaction::natural_key;
+use crate::model::ChargerKey;
 use crate::natural_key::StableHasher;
 
 /// Where an id comes from; never change, chargers hold the ids.
@@ -15,8 +16,8 @@ const NEXT_DOMAIN: &str = "wattpost next transaction id 1";
 /// same for the same connector, token, time and meter reading as the charger wrote them. A payload
 /// that lacks one of them, or is not JSON, is hashed as a whole.
 #[must_use]
-pub fn transaction_id(charger_id: &str, payload: &str) -> i32 {
-    let hash = natural_key(payload).stable_hash(DOMAIN, charger_id);
+pub fn transaction_id(charger: &ChargerKey, payload: &str) -> i32 {
+    let hash = natural_key(payload).stable_hash(DOMAIN, charger);
     positive(&hash, None)
 }
 
@@ -24,8 +25,8 @@ pub fn transaction_id(charger_id: &str, payload: &str) -> i32 {
 /// stopped: it begins another session, so its id differs from `ended`. Follows from the payload and from
 /// `ended` alone, so that gateways which know the same give the same id.
 #[must_use]
-pub fn next_transaction_id(charger_id: &str, payload: &str, ended: i64) -> i32 {
-    let start = natural_key(payload).stable_hash(NEXT_DOMAIN, charger_id);
+pub fn next_transaction_id(charger: &ChargerKey, payload: &str, ended: i64) -> i32 {
+    let start = natural_key(payload).stable_hash(NEXT_DOMAIN, charger);
     let mut hasher = StableHasher::new(NEXT_DOMAIN);
     for word in start.chunks_exact(8) {
         hasher.add(&format!("{word:02x?}"));
@@ -53,16 +54,19 @@ mod tests {
     #[test]
     fn the_id_never_changes_between_builds() {
         // Chargers in the field hold ids that were given by earlier builds.
-        assert_eq!(transaction_id("CP-17", START), 716_977_429);
+        assert_eq!(transaction_id(&ChargerKey::of("CP-17"), START), 716_977_429);
     }
 
     #[test]
     fn an_equal_start_after_a_stop_gets_another_id_that_is_as_stable() {
-        let first = transaction_id("CP-17", START).into();
-        let second = next_transaction_id("CP-17", START, first);
-        assert_eq!(second, next_transaction_id("cp-17", START, first));
+        let first = transaction_id(&ChargerKey::of("CP-17"), START).into();
+        let second = next_transaction_id(&ChargerKey::of("CP-17"), START, first);
+        assert_eq!(
+            second,
+            next_transaction_id(&ChargerKey::of("cp-17"), START, first)
+        );
         assert_ne!(i64::from(second), first);
-        let third = next_transaction_id("CP-17", START, second.into());
+        let third = next_transaction_id(&ChargerKey::of("CP-17"), START, second.into());
         assert_ne!(third, second);
         assert!(second > 0 && third > 0);
     }
@@ -70,18 +74,19 @@ mod tests {
     #[test]
     fn letter_case_of_the_identity_does_not_matter() {
         assert_eq!(
-            transaction_id("cp-17", START),
-            transaction_id("CP-17", START)
+            transaction_id(&ChargerKey::of("cp-17"), START),
+            transaction_id(&ChargerKey::of("CP-17"), START)
         );
         assert_ne!(
-            transaction_id("CP-18", START),
-            transaction_id("CP-17", START)
+            transaction_id(&ChargerKey::of("CP-18"), START),
+            transaction_id(&ChargerKey::of("CP-17"), START)
         );
     }
 
     proptest! {
         #[test]
         fn the_id_is_positive_and_stable(charger in ".{0,20}", payload in ".{0,80}") {
+            let charger = ChargerKey::of(&charger);
             let id = transaction_id(&charger, &payload);
             prop_assert!(id > 0);
             prop_assert_eq!(id, transaction_id(&charger, &payload));

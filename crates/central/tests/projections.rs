@@ -11,7 +11,8 @@ mod common;
 
 use central::memory::{Contents, MemoryStore};
 use central::model::{
-    ChargerState, ConnectorState, Merge, TransactionState, TransactionView, pair_orphans,
+    ChargerKey, ChargerState, ConnectorState, Merge, TransactionState, TransactionView,
+    pair_orphans,
 };
 use central::ports::Store;
 use central::project::Changes;
@@ -211,18 +212,21 @@ fn views(contents: &Contents) -> (String, Vec<TransactionView>) {
                 .as_ref()
                 .map(|connection| connection.gateway);
             let started = gateway.and_then(|id| states.gateways.get(&id));
-            state.view(charger, started.map(|gateway| gateway.started_epoch))
+            state.view(
+                charger.as_str(),
+                started.map(|gateway| gateway.started_epoch),
+            )
         })
         .collect();
     let connectors: Vec<_> = states
         .connectors
         .iter()
-        .map(|((charger, evse, connector), state)| state.view(charger, *evse, *connector))
+        .map(|((charger, evse, connector), state)| state.view(charger.as_str(), *evse, *connector))
         .collect();
     let transactions: Vec<_> = states
         .transactions
         .iter()
-        .flat_map(|((charger, id), state)| state.views(charger, id))
+        .flat_map(|((charger, id), state)| state.views(charger.as_str(), id))
         .collect();
     let text = serde_json::to_string(&(chargers, connectors, &transactions)).unwrap();
     (text, transactions)
@@ -401,7 +405,7 @@ fn a_clock_ahead_of_ours_keys_rows_and_silences_no_news() {
     let told_at = common::NOW.plus_millis(4_000);
     assert!(changes.meter_values.iter().all(|row| row.at == told_at));
     assert!(changes.events.iter().all(|row| row.at == told_at));
-    let connector = &changes.connectors[&("cp".to_owned(), 0, 1)];
+    let connector = &changes.connectors[&(ChargerKey::of("cp"), 0, 1)];
     assert_eq!(connector.status.get().unwrap().status, "Finishing");
 }
 
@@ -417,7 +421,9 @@ fn a_charger_is_online_until_its_line_ends_or_its_gateway_starts_anew() {
             .gateways
             .get(&gateway)
             .map(|state| state.started_epoch);
-        changes.chargers["cp-17"].view("CP-17", started).online
+        changes.chargers[&ChargerKey::of("cp-17")]
+            .view("CP-17", started)
+            .online
     };
     assert!(online(&changes));
     let mut killed = changes.clone();
@@ -432,7 +438,7 @@ fn a_charger_is_online_until_its_line_ends_or_its_gateway_starts_anew() {
     early.absorb(id(2), &Record::decode(&line.journal[1]).unwrap());
     early.absorb(id(1), &Record::decode(&line.journal[0]).unwrap());
     assert!(!online(&early));
-    let view = early.chargers["cp-17"].view("CP-17", None);
+    let view = early.chargers[&ChargerKey::of("cp-17")].view("CP-17", None);
     assert_eq!(view.remote.as_deref(), Some("127.0.0.1:50000"));
     assert_eq!(
         view.disconnect_reason.as_deref(),

@@ -4,6 +4,7 @@
 
 mod common;
 
+use central::model::ChargerKey;
 use central::record::Notes;
 use central::station::{CloseReason, TokenAnswer};
 use central::{RecordKind, Timestamp};
@@ -69,7 +70,7 @@ fn quirk_03_negotiates_2_0_1_and_speaks_1_6() {
         connector(&ledger, 0, 1).status.as_deref(),
         Some("Available")
     );
-    let charger = ledger.states.chargers["cp-17"].view("cp-17", None);
+    let charger = ledger.states.chargers[&ChargerKey::of("cp-17")].view("cp-17", None);
     assert_eq!(
         charger.boot.expect("it booted").vendor.as_deref(),
         Some("V")
@@ -469,7 +470,7 @@ fn a_key_that_was_given_out_never_becomes_another_transactions() {
     assert!(!keys.values().any(|key| *key == provisional));
     assert_eq!(
         provisional,
-        central::model::key_without_start("cp-17", "tx-1")
+        central::model::key_without_start(&ChargerKey::of("cp-17"), "tx-1")
     );
 }
 

@@ -12,6 +12,7 @@
 
 use crate::connection::registry::Control;
 use arc_swap::ArcSwap;
+use central::model::ChargerKey;
 use central::ports::{ChargerProfile, DirectorySnapshot, DirectorySource, Token, Unavailable};
 use central::station::{Fact, TokenAnswer};
 use common::lock::lock;
@@ -34,14 +35,14 @@ const FIRST_LOAD_KEPT: Duration = Duration::from_secs(1);
 /// A change of one charger.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// Its identity in lower case.
-    pub(crate) key: String,
+    /// Which charger.
+    pub(crate) key: ChargerKey,
     /// It was removed or its password was changed: it must connect again.
     pub(crate) must_reconnect: bool,
 }
 
 struct Snapshot {
-    chargers: HashMap<String, Arc<ChargerProfile>>,
+    chargers: HashMap<ChargerKey, Arc<ChargerProfile>>,
     tokens: HashMap<String, Token>,
     revision: Option<u64>,
 }
@@ -194,8 +195,8 @@ impl Directory {
         !self.snapshot.load().chargers.is_empty()
     }
 
-    /// The profile of a charger; `key` is its identity in lower case.
-    pub(crate) fn charger(&self, key: &str) -> Option<Arc<ChargerProfile>> {
+    /// The profile of a charger, if it is known.
+    pub(crate) fn charger(&self, key: &ChargerKey) -> Option<Arc<ChargerProfile>> {
         self.snapshot.load().chargers.get(key).cloned()
     }
 
@@ -411,7 +412,7 @@ mod tests {
             group_id: None,
         };
         DirectorySnapshot {
-            chargers: HashMap::from([("cp-1".into(), profile)]),
+            chargers: HashMap::from([(ChargerKey::of("cp-1"), profile)]),
             tokens: HashMap::from([("abc".into(), token)]),
             revision: 7,
         }
@@ -427,11 +428,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let source = Arc::new(Source::default());
         *source.snapshot.lock().expect("no panic") = Some(snapshot());
-        assert!(open(&source, dir.path()).charger("cp-1").is_some());
+        assert!(
+            open(&source, dir.path())
+                .charger(&ChargerKey::of("cp-1"))
+                .is_some()
+        );
 
         *source.snapshot.lock().expect("no panic") = None;
         let directory = open(&source, dir.path());
-        assert!(directory.charger("cp-1").is_some());
+        assert!(directory.charger(&ChargerKey::of("cp-1")).is_some());
         assert!(directory.token("ABC").is_some());
         assert!(directory.token("unknown").is_none());
         let (words, trouble) = directory.health();
@@ -443,16 +448,22 @@ mod tests {
     fn a_changed_or_removed_charger_is_reported() {
         let old = Snapshot::new(snapshot());
         let mut changed = snapshot();
-        let profile = changed.chargers.get_mut("cp-1").expect("is there");
+        let profile = changed
+            .chargers
+            .get_mut(&ChargerKey::of("cp-1"))
+            .expect("is there");
         profile.registration = Registration::Pending;
-        let change = |key: &str, must_reconnect| Change {
-            key: key.into(),
+        let change = |charger_id: &str, must_reconnect| Change {
+            key: ChargerKey::of(charger_id),
             must_reconnect,
         };
         let pending = Snapshot::new(changed.clone());
         assert_eq!(old.changes_to(&old), []);
         assert_eq!(old.changes_to(&pending), [change("cp-1", false)]);
-        let profile = changed.chargers.get_mut("cp-1").expect("is there");
+        let profile = changed
+            .chargers
+            .get_mut(&ChargerKey::of("cp-1"))
+            .expect("is there");
         profile.password_hash = Some("new".into());
         assert_eq!(
             pending.changes_to(&Snapshot::new(changed)),
@@ -467,7 +478,7 @@ mod tests {
         for damaged in [&b"{\"chargers\": {"[..], b"", b"{}", b"\0\0\0\0"] {
             std::fs::write(dir.path().join(FILE), damaged).expect("writes");
             let directory = open(&Arc::new(Source::default()), dir.path());
-            assert!(directory.charger("cp-1").is_none());
+            assert!(directory.charger(&ChargerKey::of("cp-1")).is_none());
             assert!(!directory.is_loaded(), "{damaged:?}");
             assert_eq!(directory.age(), None);
             let (words, trouble) = directory.health();
@@ -490,7 +501,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let source = Arc::new(Source::default());
         *source.snapshot.lock().expect("no panic") = Some(snapshot());
-        assert!(open(&source, dir.path()).charger("cp-1").is_some());
+        assert!(
+            open(&source, dir.path())
+                .charger(&ChargerKey::of("cp-1"))
+                .is_some()
+        );
 
         let other = DirectorySnapshot {
             chargers: HashMap::new(),
@@ -499,7 +514,7 @@ mod tests {
         *source.snapshot.lock().expect("no panic") = Some(other);
         let directory = open(&source, dir.path());
         assert!(directory.is_loaded());
-        assert!(directory.charger("cp-1").is_none());
+        assert!(directory.charger(&ChargerKey::of("cp-1")).is_none());
     }
 
     /// Answers the first load when the test says so.
@@ -529,7 +544,10 @@ mod tests {
         drop(open(&source, dir.path()));
 
         let mut changed = snapshot();
-        let profile = changed.chargers.get_mut("cp-1").expect("is there");
+        let profile = changed
+            .chargers
+            .get_mut(&ChargerKey::of("cp-1"))
+            .expect("is there");
         profile.password_hash = Some("new".into());
         let (open_gate, gate) = std::sync::mpsc::channel();
         let slow = Arc::new(Slow {
@@ -542,7 +560,10 @@ mod tests {
             Duration::from_millis(10),
             Duration::from_secs(1),
         );
-        assert!(directory.charger("cp-1").is_some(), "as it was kept");
+        assert!(
+            directory.charger(&ChargerKey::of("cp-1")).is_some(),
+            "as it was kept"
+        );
         drop(open_gate);
         let (send, mut changes) = tokio::sync::mpsc::unbounded_channel();
         tokio::spawn(Arc::clone(&directory).keep_fresh(move |change| {
@@ -551,7 +572,7 @@ mod tests {
         let change = tokio::time::timeout(Duration::from_secs(20), changes.recv()).await;
         assert_eq!(
             change.expect("a change is reported"),
-            Some(("cp-1".to_owned(), true))
+            Some((ChargerKey::of("cp-1"), true))
         );
     }
 }

@@ -338,7 +338,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
     );
     for (key, memory) in resumed.memories {
         let is_known = directory.charger(&key).is_some();
-        registry.remember(key.into(), memory, is_known);
+        registry.remember(key, memory, is_known);
     }
     let (config, metrics) = (Arc::new(config), Arc::new(Metrics::new()));
     let registry = Arc::new(registry);

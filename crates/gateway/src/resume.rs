@@ -1,6 +1,7 @@
 //! Restores what is remembered of chargers after a restart from the records that are still in the journal, so that a
 //! resend gets the same answer as before the restart.
 
+use central::model::ChargerKey;
 use central::resend::ResendMemory;
 use central::{Record, Timestamp};
 use journal::{Journal, ReadError};
@@ -12,8 +13,8 @@ const READ_BYTES: usize = 4 << 20;
 /// What the journal's newest records say.
 #[derive(Default)]
 pub(crate) struct Resumed {
-    /// By identity in lower case.
-    pub(crate) memories: HashMap<String, ResendMemory>,
+    /// By charger.
+    pub(crate) memories: HashMap<ChargerKey, ResendMemory>,
     /// The highest epoch seen.
     pub(crate) last_epoch: u64,
     /// When the newest record was received.
@@ -93,7 +94,7 @@ impl Resumed {
         if record.charger_id.is_empty() {
             return;
         }
-        let key = record.charger_id.to_lowercase();
+        let key = ChargerKey::of(record.charger_id);
         self.memories.entry(key).or_default().learn(&record);
     }
 }

@@ -14,6 +14,7 @@ use self::common::{World, soon, transaction_id, until};
 use crate::parts::Parts;
 use argon2::password_hash::PasswordHasher;
 use base64::Engine;
+use central::model::ChargerKey;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -52,7 +53,7 @@ async fn a_password_that_is_changed_during_its_check_is_refused() {
         let new = stored("new");
         world.directory.add("SAFE-1", Some(new.clone()));
         until("the gateway knows the new password", || {
-            let profile = parts.directory.charger("safe-1");
+            let profile = parts.directory.charger(&ChargerKey::of("safe-1"));
             profile.and_then(|profile| profile.password_hash.clone()) == Some(new.clone())
         })
         .await;
@@ -130,7 +131,10 @@ async fn a_refused_handshake_replaces_no_connection_and_forgets_nothing() {
     }
     first.frame(0x80 | CLOSE, &1000_u16.to_be_bytes()).await;
     assert_eq!(first.closed().await, Some(1000));
-    until("it has left", || parts.registry.find("cp-1").is_none()).await;
+    until("it has left", || {
+        parts.registry.find(&ChargerKey::of("cp-1")).is_none()
+    })
+    .await;
 
     parts.flow.pace.hold();
     until("its place is free", || {
@@ -139,7 +143,10 @@ async fn a_refused_handshake_replaces_no_connection_and_forgets_nothing() {
     .await;
     let refused = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
     assert_eq!(refused.head.status, 503);
-    assert!(parts.registry.find("cp-1").is_none(), "it is here");
+    assert!(
+        parts.registry.find(&ChargerKey::of("cp-1")).is_none(),
+        "it is here"
+    );
     until("its place is free", || {
         parts.admission.permits.available_permits() == 1
     })
@@ -211,7 +218,7 @@ async fn waiting_messages_of_many_chargers_are_bounded_in_bytes() {
         left < CHARGERS && count >= left && parts.flow.budget.waiting() > MAX - (16 << 10)
     })
     .await;
-    assert!(parts.registry.find("bystander").is_some());
+    assert!(parts.registry.find(&ChargerKey::of("bystander")).is_some());
     parts.flow.pace.go_on();
     assert!(bystander.answer().await.starts_with(r#"[3,"b","#));
     until("nothing waits", || {

@@ -7,7 +7,8 @@
 
 use central::Timestamp;
 use central::model::{
-    Candidate, PAIRING_WINDOW, TransactionState, TransactionView, key_without_start, pair,
+    Candidate, ChargerKey, PAIRING_WINDOW, TransactionState, TransactionView, key_without_start,
+    pair,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -83,9 +84,13 @@ impl ListRow {
 }
 
 /// The rows of a state's transactions, sorted, each once.
-pub(crate) fn rows_of(state: &TransactionState, charger: &str, wire_id: &str) -> Vec<ListRow> {
+pub(crate) fn rows_of(
+    state: &TransactionState,
+    charger: &ChargerKey,
+    wire_id: &str,
+) -> Vec<ListRow> {
     let mut rows = BTreeMap::new();
-    for view in state.views(charger, wire_id) {
+    for view in state.views(charger.as_str(), wire_id) {
         let row = ListRow::of(&view, state);
         rows.entry(row.id()).or_insert(row);
     }
@@ -107,7 +112,12 @@ pub(crate) struct Difference {
 
 impl Difference {
     /// `charger` and `wire_id` are those of the state that both sets of rows are of.
-    pub(crate) fn between(old: &[ListRow], new: &[ListRow], charger: &str, wire_id: &str) -> Self {
+    pub(crate) fn between(
+        old: &[ListRow],
+        new: &[ListRow],
+        charger: &ChargerKey,
+        wire_id: &str,
+    ) -> Self {
         let mut difference = Self::default();
         let mut note = |row: &ListRow| {
             if row.kind != Kind::Settled {

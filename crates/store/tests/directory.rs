@@ -5,6 +5,7 @@
 mod common;
 
 use central::Timestamp;
+use central::model::ChargerKey;
 use central::ports::{
     ChargerProfile, CheckMode, DirectoryAdmin, DirectorySource, Registration, Token, TokenStatus,
 };
@@ -48,8 +49,8 @@ fn what_was_set_is_what_the_gateway_gets<A: Adapter>() {
     store.put_charger_profile(&plain).unwrap();
     store.put_token(&token("TAG")).unwrap();
     let snapshot = store.load(None).unwrap().unwrap();
-    assert_eq!(snapshot.chargers["cp-1"], profile("CP-1"));
-    assert_eq!(snapshot.chargers["cp-2"], plain);
+    assert_eq!(snapshot.chargers[&ChargerKey::of("cp-1")], profile("CP-1"));
+    assert_eq!(snapshot.chargers[&ChargerKey::of("cp-2")], plain);
     assert_eq!(snapshot.tokens["tag"], token("TAG"));
     assert_eq!(store.token("tAg").unwrap(), Some(token("TAG")));
     assert_eq!(store.token("other").unwrap(), None);
@@ -66,7 +67,10 @@ fn two_spellings_of_one_id_are_one<A: Adapter>() {
     store.put_token(&token("Tag")).unwrap();
     let snapshot = store.load(None).unwrap().unwrap();
     assert_eq!(snapshot.chargers.len(), 1);
-    assert_eq!(snapshot.chargers["cp-1"].charger_id, "cp-1");
+    assert_eq!(
+        snapshot.chargers[&ChargerKey::of("cp-1")].charger_id,
+        "cp-1"
+    );
     assert_eq!(snapshot.tokens["tag"].id, "Tag");
 }
 

@@ -6,7 +6,7 @@ mod common;
 
 use central::RecordKind;
 use central::memory::{Contents, MemoryStore};
-use central::model::{TransactionView, charger_key, pair_orphans};
+use central::model::{ChargerKey, TransactionView, pair_orphans};
 use central::ports::{DeadLetter, Store};
 use central::project::Changes;
 use central::query::QueryStore;
@@ -284,7 +284,7 @@ fn shown(store: &dyn QueryStore) -> String {
 }
 
 /// Key, charger and whether it is open, of each transaction in the list.
-fn listed(store: &dyn QueryStore) -> BTreeSet<(Uuid, String, bool)> {
+fn listed(store: &dyn QueryStore) -> BTreeSet<(Uuid, ChargerKey, bool)> {
     use central::query::{PageRequest, TransactionFilter};
     let all = PageRequest {
         after: None,
@@ -293,7 +293,7 @@ fn listed(store: &dyn QueryStore) -> BTreeSet<(Uuid, String, bool)> {
     let page = store.transactions(&TransactionFilter::default(), &all);
     let views = page.unwrap().items.into_iter();
     let outlines: Vec<_> = views
-        .map(|view| (view.key, charger_key(&view.charger_id), view.open))
+        .map(|view| (view.key, ChargerKey::of(&view.charger_id), view.open))
         .collect();
     let count = outlines.len();
     let set: BTreeSet<_> = outlines.into_iter().collect();
@@ -302,10 +302,10 @@ fn listed(store: &dyn QueryStore) -> BTreeSet<(Uuid, String, bool)> {
 }
 
 /// The same, made from all states of a charger at once.
-fn expected(contents: &Contents) -> BTreeSet<(Uuid, String, bool)> {
-    let mut views: BTreeMap<&String, Vec<TransactionView>> = BTreeMap::new();
+fn expected(contents: &Contents) -> BTreeSet<(Uuid, ChargerKey, bool)> {
+    let mut views: BTreeMap<&ChargerKey, Vec<TransactionView>> = BTreeMap::new();
     for ((charger, wire_id), state) in &contents.states.transactions {
-        let more = state.views(charger, wire_id);
+        let more = state.views(charger.as_str(), wire_id);
         views.entry(charger).or_default().extend(more);
     }
     views

@@ -161,7 +161,8 @@ fn a_text_with_a_nul_is_asked_for_like_any_other<A: Adapter>() {
     };
     assert_eq!(store.count_transactions(&transactions).unwrap(), 0);
     // Someone else's cursor, with anything in it.
-    let forged = central::query::Place::Charger("a\u{0}".to_owned()).to_cursor();
+    let forged =
+        central::query::Place::Charger(central::model::ChargerKey::of("a\u{0}")).to_cursor();
     let behind = store.chargers(&ChargerFilter::default(), &page(Some(forged), 10));
     assert_eq!(behind.unwrap().items.len(), 2);
     let token = Token {

@@ -6,6 +6,7 @@ mod common;
 
 use central::RecordKind;
 use central::memory::MemoryStore;
+use central::model::ChargerKey;
 use central::ports::{Store, Unavailable, UnavailableKind};
 use common::{
     Adapter, PostgresHome, Said, apply, event, heartbeat, id, meter_values, start, status, stop,
@@ -194,7 +195,7 @@ fn large_batches_are_the_same_as_small_ones_known_records_and_odd_texts_among_th
     // A text with U+0000 is whole in its record only; elsewhere it is written otherwise.
     let of_cp_1 = |contents: &central::memory::Contents| {
         let mut values = contents.meter_values.clone();
-        values.retain(|key, _| key.0 == "cp-1");
+        values.retain(|key, _| key.0 == ChargerKey::of("cp-1"));
         values
     };
     assert_eq!(of_cp_1(&contents), of_cp_1(&reference.contents()));

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::PasswordHash;
+use central::model::ChargerKey;
 use central::ports::{ChargerProfile, CheckMode, Registration};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -102,10 +103,11 @@ fn add(args: &AddArgs) -> Result<()> {
         );
     }
     let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
+    let key = ChargerKey::of(identity);
     let before = directory
         .charger_profiles()?
         .into_iter()
-        .find(|profile| profile.charger_id.eq_ignore_ascii_case(identity));
+        .find(|profile| ChargerKey::of(&profile.charger_id) == key);
     let mut profile = before.unwrap_or(ChargerProfile {
         charger_id: identity.to_owned(),
         registration: Registration::Accepted,

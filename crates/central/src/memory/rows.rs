@@ -1,6 +1,6 @@
 //! A [`QueryStore`] over rows in memory, for tests of what reads from a database: the HTTP API and the exports.
 
-use crate::model::{ChargerView, ConnectorView, TransactionView};
+use crate::model::{ChargerKey, ChargerView, ConnectorView, TransactionView};
 use crate::ports::Unavailable;
 use crate::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
@@ -83,11 +83,13 @@ impl QueryStore for MemoryRows {
         filter: &ChargerFilter,
         page: &PageRequest,
     ) -> Result<Page<ChargerView>, QueryError> {
-        let place = |_, row: &ChargerView| Place::Charger(row.charger_id.to_lowercase());
+        let place = |_, row: &ChargerView| Place::Charger(ChargerKey::of(&row.charger_id));
         self.page(&self.chargers, page, place, |row| {
-            let search = filter.search.as_deref().unwrap_or_default().to_lowercase();
+            let search = ChargerKey::of(filter.search.as_deref().unwrap_or_default());
             filter.online.is_none_or(|online| online == row.online)
-                && row.charger_id.to_lowercase().contains(&search)
+                && ChargerKey::of(&row.charger_id)
+                    .as_str()
+                    .contains(search.as_str())
         })
     }
 
@@ -180,5 +182,5 @@ fn is_of(wanted: Option<&str>, charger_id: &str) -> bool {
 }
 
 fn is_same(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
+    ChargerKey::of(one) == ChargerKey::of(other)
 }

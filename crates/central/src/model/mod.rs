@@ -9,6 +9,7 @@
 //! content hash), everything in them follows from that, and they are inserted once or ignored.
 
 mod charger;
+mod charger_key;
 mod connector;
 mod message;
 mod profile;
@@ -20,6 +21,7 @@ mod token;
 mod transaction;
 
 pub use charger::{Boot, ChargerState, ChargerView, Connection, GatewayState};
+pub use charger_key::ChargerKey;
 pub use connector::{ConnectorState, ConnectorStatus, ConnectorView};
 pub use message::{DeadLetterRow, MessageRow};
 pub use profile::{ChargerProfile, CheckMode, Registration};
@@ -36,10 +38,4 @@ pub use transaction::{
 pub trait Merge {
     /// Afterwards `self` knows everything that either knew. Order and repetition do not matter.
     fn merge(&mut self, other: Self);
-}
-
-/// The key under which a charger is kept: two identities that differ only in case are one (C-3).
-#[must_use]
-pub fn charger_key(charger_id: &str) -> String {
-    charger_id.to_lowercase()
 }

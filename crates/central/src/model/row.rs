@@ -1,14 +1,15 @@
 //! Facts that stand alone. Everything in a row follows from its charger, its time and the content
 //! that `key_hash` covers: two rows with equal identity are equal, whichever road they came.
 
+use super::ChargerKey;
 use crate::Timestamp;
 use serde::Serialize;
 
 /// One element of a `meterValue` list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MeterValueRow {
-    /// The charger's key (lower case).
-    pub charger: String,
+    /// The charger.
+    pub charger: ChargerKey,
     /// When it was measured: the charger's timestamp (its clock may be ahead of ours); when it was
     /// received if that is missing or absurd.
     #[serde(serialize_with = "super::rfc3339::always")]
@@ -34,8 +35,8 @@ pub struct MeterValueRow {
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EventRow {
-    /// The charger's key (lower case).
-    pub charger: String,
+    /// The charger.
+    pub charger: ChargerKey,
     /// When it happened: the charger's timestamp (its clock may be ahead of ours); when it was received
     /// if that is missing or absurd.
     #[serde(serialize_with = "super::rfc3339::always")]

@@ -2,14 +2,15 @@
 
 use super::{ChargerProfile, Token, Unavailable};
 use crate::Timestamp;
+use crate::model::ChargerKey;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Chargers and tokens, as the gateway keeps them to answer without asking. Keys are lower case.
+/// Chargers and tokens, as the gateway keeps them to answer without asking.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DirectorySnapshot {
-    /// By identity, lower case.
-    pub chargers: HashMap<String, ChargerProfile>,
+    /// By charger.
+    pub chargers: HashMap<ChargerKey, ChargerProfile>,
     /// By id, lower case.
     pub tokens: HashMap<String, Token>,
     /// Grows with every change; equal revisions mean equal content.

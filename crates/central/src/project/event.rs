@@ -56,7 +56,7 @@ pub(crate) fn push(
     let mut hasher = StableHasher::new(ROW_DOMAIN);
     hasher.add(kind).add(data);
     changes.events.push(EventRow {
-        charger: source.charger.to_owned(),
+        charger: source.charger.clone(),
         at,
         key_hash: hasher.finish_u64().cast_signed(),
         kind: kind.to_owned(),

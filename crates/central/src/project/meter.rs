@@ -36,7 +36,7 @@ pub(crate) fn rows(
     for (value, sampled) in values.iter().zip(sampled) {
         let reading = read(source.effective(value.timestamp), &value.sampled_values);
         changes.meter_values.push(MeterValueRow {
-            charger: source.charger.to_owned(),
+            charger: source.charger.clone(),
             at: reading.at,
             key_hash: hash(place, transaction_id, sampled),
             evse: place.evse,

@@ -11,7 +11,7 @@ pub(crate) fn set(
     stamp: Stamp,
     status: ConnectorStatus,
 ) {
-    let key = (source.charger.to_owned(), place.0, place.1);
+    let key = (source.charger.clone(), place.0, place.1);
     let state = changes.connectors.entry(key).or_default();
     state.status.set(stamp, status);
 }

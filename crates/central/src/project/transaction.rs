@@ -16,7 +16,7 @@ pub(crate) fn transaction<'c>(
     id: String,
     at: Timestamp,
 ) -> &'c mut TransactionState {
-    let key = (source.charger.to_owned(), id);
+    let key = (source.charger.clone(), id);
     let state = changes.transactions.entry(key).or_default();
     let version = source.record.ocpp_version;
     state

@@ -1,5 +1,6 @@
 //! Positions in a list, as opaque texts that a caller hands back to get the next page.
 
+use crate::model::ChargerKey;
 use crate::ports::QueryError;
 use crate::record::{GatewayId, RecordId};
 use crate::time::Timestamp;
@@ -35,8 +36,8 @@ impl fmt::Display for Cursor {
 /// What a cursor means: the last row of the page before. For adapters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In the list of chargers: behind this identity (lower case).
-    Charger(String),
+    /// In the list of chargers: behind this one.
+    Charger(ChargerKey),
     /// In the list of transactions: behind this beginning and key.
     Transaction(Timestamp, Uuid),
     /// In the list of messages: behind this record.
@@ -52,7 +53,7 @@ impl Place {
         Cursor(match self {
             Self::Charger(key) => {
                 let mut text = String::from("c");
-                for byte in key.as_bytes() {
+                for byte in key.as_str().as_bytes() {
                     text.push_str(&format!("{byte:02x}"));
                 }
                 text
@@ -90,7 +91,8 @@ fn read_place(text: &str) -> Option<Place> {
                 .iter()
                 .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
                 .collect::<Option<Vec<u8>>>()?;
-            String::from_utf8(bytes).ok().map(Place::Charger)
+            let key = std::str::from_utf8(&bytes).ok()?;
+            Some(Place::Charger(ChargerKey::of(key)))
         }
         "t" => {
             let (key, at) = rest.split_once('.')?;
@@ -126,8 +128,8 @@ mod tests {
     #[test]
     fn every_place_reads_back_from_its_cursor() {
         let places = [
-            Place::Charger(String::new()),
-            Place::Charger("cp-17/ü \u{0}".into()),
+            Place::Charger(ChargerKey::of("")),
+            Place::Charger(ChargerKey::of("cp-17/ü \u{0}")),
             Place::Transaction(Timestamp(0), Uuid::nil()),
             Place::Transaction(Timestamp(-1), Uuid::max()),
             Place::Transaction(Timestamp(i64::MAX), gateway().0),
@@ -162,6 +164,7 @@ mod tests {
             "c0",
             "cgg",
             "cff",
+            "c4350",
             "c+1",
             "t",
             "t.",

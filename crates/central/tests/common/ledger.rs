@@ -2,7 +2,7 @@
 
 use super::Line;
 use central::memory::{Contents, MemoryStore};
-use central::model::{ConnectorView, TransactionView};
+use central::model::{ChargerKey, ConnectorView, TransactionView};
 use central::ports::Store;
 use central::project::Changes;
 use central::{GatewayId, Record, RecordId};
@@ -42,7 +42,7 @@ pub fn transactions(contents: &Contents) -> Vec<TransactionView> {
         .states
         .transactions
         .iter()
-        .flat_map(|((charger, id), state)| state.views(charger, id))
+        .flat_map(|((charger, id), state)| state.views(charger.as_str(), id))
         .collect()
 }
 
@@ -54,7 +54,7 @@ pub fn transaction(contents: &Contents) -> TransactionView {
 }
 
 pub fn connector(contents: &Contents, evse: i64, connector: i64) -> ConnectorView {
-    let key = ("cp-17".to_owned(), evse, connector);
+    let key = (ChargerKey::of("cp-17"), evse, connector);
     let state = contents.states.connectors.get(&key).expect("a connector");
     state.view("cp-17", evse, connector)
 }

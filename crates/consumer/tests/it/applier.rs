@@ -1,6 +1,7 @@
 //! The applier as the forwarder and the health page see it.
 
 use central::memory::MemoryStore;
+use central::model::ChargerKey;
 use central::ports::{
     Applied, Batch, DeadLetter, HealthProbe, Sink, Store, Unavailable, UnavailableKind,
 };
@@ -109,7 +110,12 @@ async fn a_batch_is_applied_and_twice_is_once() {
     }
     let contents = store.contents();
     assert_eq!(contents.records.len(), 3);
-    assert!(contents.states.chargers.contains_key("cp-1"));
+    assert!(
+        contents
+            .states
+            .chargers
+            .contains_key(&ChargerKey::of("cp-1"))
+    );
     assert_eq!(contents.states.gateways.len(), 1);
     assert!(contents.dead.is_empty());
 }

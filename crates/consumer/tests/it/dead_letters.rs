@@ -2,6 +2,7 @@
 
 use crate::support::{id, record};
 use central::memory::MemoryStore;
+use central::model::ChargerKey;
 use central::ports::{
     Applied, DeadLetter, DeadLetters, ID_USED_TWICE, Store, Unavailable, UnavailableKind,
 };
@@ -85,7 +86,12 @@ fn a_letter_that_goes_in_is_a_letter_no_more() {
     );
     let contents = drawer.inner.contents();
     assert_eq!(contents.records[&id(1, 1)], record(1));
-    assert!(contents.states.chargers.contains_key("cp-1"));
+    assert!(
+        contents
+            .states
+            .chargers
+            .contains_key(&ChargerKey::of("cp-1"))
+    );
     assert_eq!(
         retry_dead_letter(&drawer, &drawer, id(1, 1)),
         Ok(Retried::NotFound)
@@ -106,7 +112,12 @@ fn a_letter_that_is_among_the_messages_changes_what_it_should_have_changed() {
         Ok(Retried::Applied)
     );
     let contents = drawer.inner.contents();
-    assert!(contents.states.chargers.contains_key("cp-1"));
+    assert!(
+        contents
+            .states
+            .chargers
+            .contains_key(&ChargerKey::of("cp-1"))
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::connection::Connection;
 use crate::connection::frames::{Frames, Line};
 use crate::connection::registry::{Claimed, Control, Registry};
 use crate::parts::Parts;
+use central::model::ChargerKey;
 use central::policy::UnknownCharger;
 use central::ports::ChargerProfile;
 use central::resend::ResendMemory;
@@ -288,7 +289,7 @@ impl From<io::Error> for Failure {
 /// A charger whose handshake is accepted.
 struct Accepted {
     identity: String,
-    key: Arc<str>,
+    key: ChargerKey,
     version: Version,
     profile: Option<Arc<ChargerProfile>>,
     answer: String,
@@ -317,7 +318,7 @@ async fn check(
     let (version, echo) =
         handshake::negotiate(&request.protocols, parts.config.assume_version.version())?;
     handshake::check_length(&identity, version)?;
-    let key: Arc<str> = identity.to_lowercase().into();
+    let key = ChargerKey::of(&identity);
     let profile = parts.directory.charger(&key);
     if profile.is_none() && parts.admission.policy.unknown_charger == UnknownCharger::Reject {
         tracing::info!(charger.id = %identity, %peer, "unknown charger refused");
@@ -403,7 +404,7 @@ async fn read_request(line: &mut Line, parts: &Parts) -> Result<Request, Failure
 async fn authenticate(
     request: &Request,
     identity: &str,
-    key: &Arc<str>,
+    key: &ChargerKey,
     stored: &str,
     (peer, address): (SocketAddr, PeerAddress),
     parts: &Parts,
@@ -416,8 +417,7 @@ async fn authenticate(
     else {
         return refuse("no credentials");
     };
-    let is_same =
-        std::str::from_utf8(user).is_ok_and(|user| user.to_lowercase() == identity.to_lowercase());
+    let is_same = std::str::from_utf8(user).is_ok_and(|user| ChargerKey::of(user) == *key);
     if parts.config.user_must_be_identity && !is_same {
         return refuse("the user name is not the identity");
     }
@@ -615,7 +615,7 @@ fn still_admitted(
 
 async fn claim(
     registry: &Registry,
-    key: &Arc<str>,
+    key: &ChargerKey,
     control: &Arc<Control>,
     parts: &Parts,
 ) -> (ResendMemory, bool) {

@@ -12,6 +12,7 @@ use crate::admission::pending::PeerAddress;
 use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
+use central::model::ChargerKey;
 use common::lock::lock;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -101,7 +102,7 @@ impl Passwords {
         stored: &str,
         password: &[u8],
         address: PeerAddress,
-        identity: &Arc<str>,
+        identity: &ChargerKey,
     ) -> Verdict {
         let digest = self.digest(stored, password);
         if let Some(verdict) = self.recall(&digest) {
@@ -197,14 +198,14 @@ struct Queue {
 struct Waiting {
     total: usize,
     addresses: HashMap<PeerAddress, usize>,
-    identities: HashMap<(PeerAddress, Arc<str>), usize>,
+    identities: HashMap<(PeerAddress, ChargerKey), usize>,
 }
 
 impl Queue {
-    fn enter(&self, address: PeerAddress, identity: &Arc<str>) -> Result<InQueue<'_>, Share> {
+    fn enter(&self, address: PeerAddress, identity: &ChargerKey) -> Result<InQueue<'_>, Share> {
         let mut waiting = self.lock();
         let of_address = waiting.addresses.get(&address).copied().unwrap_or(0);
-        let with_identity = (address, Arc::clone(identity));
+        let with_identity = (address, identity.clone());
         let of_identity = waiting.identities.get(&with_identity).copied();
         if of_identity.unwrap_or(0) >= QUEUED_PER_IDENTITY {
             return Err(Share::Identity);
@@ -232,7 +233,7 @@ impl Queue {
 /// A place in the queue, until this is dropped.
 struct InQueue<'a> {
     queue: &'a Queue,
-    with_identity: (PeerAddress, Arc<str>),
+    with_identity: (PeerAddress, ChargerKey),
 }
 
 impl Drop for InQueue<'_> {
@@ -333,7 +334,7 @@ mod tests {
     }
 
     async fn check(passwords: &Passwords, stored: &str, password: &[u8]) -> Verdict {
-        let identity: Arc<str> = "cp-1".into();
+        let identity = ChargerKey::of("cp-1");
         passwords
             .check(stored, password, address(1), &identity)
             .await
@@ -391,7 +392,7 @@ mod tests {
         let (stored, passwords) = (stored.to_owned(), Arc::clone(passwords));
         let guessing = tokio::spawn(async move {
             let guess = fastrand::u128(..).to_le_bytes();
-            let identity: Arc<str> = identity.into();
+            let identity = ChargerKey::of(&identity);
             passwords
                 .check(&stored, &guess, address(host), &identity)
                 .await
@@ -414,7 +415,7 @@ mod tests {
         }
         let waiting = || passwords.queue.lock().total;
         assert_eq!(waiting(), QUEUED_PER_ADDRESS);
-        let identity: Arc<str> = "guessed".into();
+        let identity = ChargerKey::of("guessed");
         let again = passwords.check(&stored, b"x", address(66), &identity).await;
         assert_eq!(again, Verdict::Busy(Share::Address));
 
@@ -422,7 +423,7 @@ mod tests {
             guesses.push(guess(&passwords, &stored, 67, "cp-1".to_owned()).await);
         }
         assert_eq!(waiting(), QUEUED_PER_ADDRESS + QUEUED_PER_IDENTITY);
-        let identity: Arc<str> = "cp-1".into();
+        let identity = ChargerKey::of("cp-1");
         let again = passwords.check(&stored, b"x", address(67), &identity).await;
         assert_eq!(again, Verdict::Busy(Share::Identity));
         // Neither keeps the charger itself out, wherever it is.

@@ -15,6 +15,7 @@
 use crate::clock::wall_clock;
 use crate::connection::registry::{Registry, Stop};
 use central::GatewayId;
+use central::model::ChargerKey;
 use central::ports::{ClusterEvent, ClusterEvents};
 use std::sync::Arc;
 
@@ -81,7 +82,7 @@ impl Ownership {
                 } else {
                     tracing::warn!(%gateway, epoch, "the clock of another gateway is ahead by more than a day");
                 }
-                let Some(control) = self.registry.find(&charger_id.to_lowercase()) else {
+                let Some(control) = self.registry.find(&ChargerKey::of(&charger_id)) else {
                     return;
                 };
                 if (epoch, gateway) > (control.epoch, self.gateway_id) {

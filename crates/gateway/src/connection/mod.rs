@@ -17,6 +17,7 @@ use crate::delivery::ack_gate::Needs;
 use crate::flow::pace::Pace;
 use crate::parts::Parts;
 use bytes::Bytes;
+use central::model::ChargerKey;
 use central::station::{
     CloseReason, Fact, Output, Question, RecordMeta, Station, Ticket, TokenAnswer,
 };
@@ -87,7 +88,7 @@ enum End {
 pub(crate) struct Connection {
     parts: Arc<Parts>,
     control: Arc<Control>,
-    key: Arc<str>,
+    key: ChargerKey,
     station: Station,
     frames: Frames,
     pending: VecDeque<Pending>,
@@ -111,7 +112,7 @@ impl Connection {
     pub(crate) fn new(
         parts: Arc<Parts>,
         control: Arc<Control>,
-        key: Arc<str>,
+        key: ChargerKey,
         station: Station,
         frames: Frames,
     ) -> Box<Self> {

@@ -5,6 +5,7 @@
 //! wait for a timeout. The old connection is told to stop and hands over what it remembers. Each connection has an
 //! epoch, which tells late records of the old one apart.
 
+use central::model::ChargerKey;
 use central::resend::ResendMemory;
 use central::station::Fact;
 use common::lock::lock;
@@ -184,12 +185,12 @@ struct Remembered {
 
 #[derive(Default)]
 struct Shard {
-    slots: HashMap<Arc<str>, Slot>,
+    slots: HashMap<ChargerKey, Slot>,
     disconnected: usize,
     last_number: u64,
     /// Disconnected chargers in the order in which they disconnected: the unknown ones and the known ones. Contains some
     /// that have connected again.
-    left: [VecDeque<(Arc<str>, u64)>; 2],
+    left: [VecDeque<(ChargerKey, u64)>; 2],
 }
 
 /// The result of [`Registry::claim`].
@@ -200,7 +201,7 @@ pub(crate) enum Claimed {
     Replaces(oneshot::Receiver<ResendMemory>),
 }
 
-/// All chargers, by identity in lower case.
+/// All chargers.
 pub(crate) struct Registry {
     shards: Vec<Mutex<Shard>>,
     last_epoch: AtomicU64,
@@ -233,11 +234,11 @@ impl Registry {
     }
 
     /// Makes `control` the connection that counts, and tells the one before to stop.
-    pub(crate) fn claim(&self, key: &Arc<str>, control: &Arc<Control>) -> Claimed {
+    pub(crate) fn claim(&self, key: &ChargerKey, control: &Arc<Control>) -> Claimed {
         let mut shard = self.shard(key);
         let old = shard
             .slots
-            .insert(Arc::clone(key), Slot::Connected(Arc::clone(control)));
+            .insert(key.clone(), Slot::Connected(Arc::clone(control)));
         match old {
             None => {
                 self.connected.fetch_add(1, Ordering::Relaxed);
@@ -261,7 +262,7 @@ impl Registry {
 
     /// The connection has ended: its memory goes to its successor, or is kept for the next one.
     /// Called exactly once for each claim.
-    pub(crate) fn release(&self, key: &Arc<str>, control: &Arc<Control>, memory: ResendMemory) {
+    pub(crate) fn release(&self, key: &ChargerKey, control: &Arc<Control>, memory: ResendMemory) {
         let mut shard = self.shard(key);
         if let Some(successor) = lock(&control.successor).take() {
             // A successor that no longer waits has begun without it.
@@ -275,12 +276,12 @@ impl Registry {
         if counts {
             shard.slots.remove(key);
             self.connected.fetch_sub(1, Ordering::Relaxed);
-            shard.keep(Arc::clone(key), memory, control.is_known());
+            shard.keep(key.clone(), memory, control.is_known());
         }
     }
 
     /// Adds what is known of a charger from before the start, and whether the directory knows it.
-    pub(crate) fn remember(&self, key: Arc<str>, memory: ResendMemory, is_known: bool) {
+    pub(crate) fn remember(&self, key: ChargerKey, memory: ResendMemory, is_known: bool) {
         let mut shard = self.shard(&key);
         if !shard.slots.contains_key(&key) {
             shard.keep(key, memory, is_known);
@@ -288,7 +289,7 @@ impl Registry {
     }
 
     /// The connection of one charger, if it is connected.
-    pub(crate) fn find(&self, key: &str) -> Option<Arc<Control>> {
+    pub(crate) fn find(&self, key: &ChargerKey) -> Option<Arc<Control>> {
         match self.shard(key).slots.get(key)? {
             Slot::Connected(control) => Some(Arc::clone(control)),
             Slot::Disconnected(_) => None,
@@ -312,7 +313,7 @@ impl Registry {
         all
     }
 
-    fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
+    fn shard(&self, key: &ChargerKey) -> MutexGuard<'_, Shard> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         lock(&self.shards[hasher.finish() as usize % SHARDS])
@@ -321,13 +322,13 @@ impl Registry {
 
 impl Shard {
     /// Remembers a charger that is not in the map, unless its memory is empty.
-    fn keep(&mut self, key: Arc<str>, memory: ResendMemory, is_known: bool) {
+    fn keep(&mut self, key: ChargerKey, memory: ResendMemory, is_known: bool) {
         if memory.is_empty() {
             return;
         }
         self.last_number += 1;
         let number = self.last_number;
-        self.left[usize::from(is_known)].push_back((Arc::clone(&key), number));
+        self.left[usize::from(is_known)].push_back((key.clone(), number));
         let remembered = Remembered {
             memory,
             is_known,
@@ -364,7 +365,7 @@ impl Shard {
     }
 }
 
-fn is_still_disconnected(slots: &HashMap<Arc<str>, Slot>, key: &str, number: u64) -> bool {
+fn is_still_disconnected(slots: &HashMap<ChargerKey, Slot>, key: &ChargerKey, number: u64) -> bool {
     matches!(slots.get(key), Some(Slot::Disconnected(remembered)) if remembered.number == number)
 }
 
@@ -388,7 +389,7 @@ mod tests {
     #[tokio::test]
     async fn the_newest_connection_wins_and_gets_the_memory_through_any_number_of_replacements() {
         let registry = Registry::new(0);
-        let key: Arc<str> = "cp-1".into();
+        let key = ChargerKey::of("cp-1");
         let [first, second, third] = [(); 3].map(|()| control(&registry));
         assert!(matches!(registry.claim(&key, &first), Claimed::New(_)));
         let Claimed::Replaces(to_second) = registry.claim(&key, &second) else {
@@ -414,7 +415,7 @@ mod tests {
     #[test]
     fn a_late_end_of_the_old_connection_does_not_remove_the_new_one() {
         let registry = Registry::new(0);
-        let key: Arc<str> = "cp-1".into();
+        let key = ChargerKey::of("cp-1");
         let (old, new) = (control(&registry), control(&registry));
         registry.claim(&key, &old);
         // The newcomer did not wait: its receiver is gone.
@@ -445,8 +446,13 @@ mod tests {
         memory
     }
 
-    fn connect_and_leave(registry: &Registry, key: &str, is_known: bool, said: ResendMemory) {
-        let (key, control) = (Arc::from(key), control(registry));
+    fn connect_and_leave(
+        registry: &Registry,
+        charger_id: &str,
+        is_known: bool,
+        said: ResendMemory,
+    ) {
+        let (key, control) = (ChargerKey::of(charger_id), control(registry));
         registry.claim(&key, &control);
         control.set_known(is_known);
         registry.release(&key, &control, said);
@@ -457,8 +463,8 @@ mod tests {
         shards.map(|shard| lock(shard).slots.len()).sum()
     }
 
-    fn is_remembered(registry: &Registry, key: &str) -> bool {
-        matches!(registry.claim(&key.into(), &control(registry)), Claimed::New(memory) if !memory.is_empty())
+    fn is_remembered(registry: &Registry, charger_id: &str) -> bool {
+        matches!(registry.claim(&ChargerKey::of(charger_id), &control(registry)), Claimed::New(memory) if !memory.is_empty())
     }
 
     #[test]
@@ -488,7 +494,7 @@ mod tests {
     fn disconnected_chargers_are_remembered_up_to_a_bound() {
         let registry = Registry::new(0);
         for i in 0..REMEMBERED_MAX + 10_000 {
-            registry.remember(format!("cp-{i}").into(), memory(), true);
+            registry.remember(ChargerKey::of(&format!("cp-{i}")), memory(), true);
         }
         assert!(kept(&registry) <= REMEMBERED_MAX, "{}", kept(&registry));
         // Coming and going leaves nothing behind.

@@ -6,6 +6,7 @@
 pub(crate) mod charger;
 
 use central::memory::MemoryStore;
+use central::model::ChargerKey;
 use central::policy::Policy;
 use central::ports::{
     Batch, BoxFuture, ChargerProfile, ClusterEvents, DirectorySnapshot, DirectorySource, Queued,
@@ -212,7 +213,7 @@ impl FakeDirectory {
         let mut snapshot = self.snapshot.lock().unwrap();
         snapshot.revision += 1;
         snapshot.chargers.insert(
-            charger_id.to_lowercase(),
+            ChargerKey::of(charger_id),
             ChargerProfile {
                 charger_id: charger_id.into(),
                 registration: Registration::Accepted,

@@ -205,7 +205,7 @@ async fn a_resend_at_another_gateway_gets_the_same_transaction() {
     let contents = soon("the ledger", async { ledger.contents() }).await;
     assert_eq!(contents.states.transactions.len(), 1, "one transaction");
     let ((charger, key), state) = contents.states.transactions.iter().next().expect("one");
-    let views = state.views(charger, key);
+    let views = state.views(charger.as_str(), key);
     assert_eq!(views.len(), 1, "{views:#?}");
     assert_eq!(
         (views[0].meter_start_wh, views[0].meter_stop_wh),

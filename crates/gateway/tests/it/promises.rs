@@ -4,6 +4,7 @@
 use crate::common::charger::{Charger, TEXT, encode, request};
 use crate::common::{World, soon, transaction_id, until};
 use central::RecordKind;
+use central::model::ChargerKey;
 use central::policy::UnknownCharger;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -504,7 +505,10 @@ async fn changes_by_the_operator_reach_a_connected_charger() {
     {
         let mut snapshot = world.directory.snapshot.lock().unwrap();
         snapshot.revision += 1;
-        let profile = snapshot.chargers.get_mut("cp-1").expect("is there");
+        let profile = snapshot
+            .chargers
+            .get_mut(&ChargerKey::of("cp-1"))
+            .expect("is there");
         profile.registration = central::ports::Registration::Pending;
     }
     let mut ticks = tokio::time::interval(Duration::from_millis(50));

@@ -18,6 +18,7 @@ use super::numbers::clean;
 use super::session::{Memory, Session, Writer};
 use crate::clock;
 use crate::refusal::Refusal;
+use central::model::ChargerKey;
 use central::ports::{Applied, DeadLetter, ID_USED_TWICE, UnavailableKind};
 use central::project::Changes;
 use central::{Record, RecordId};
@@ -131,7 +132,7 @@ async fn learn(
         .chain(changes.transactions.keys().map(|(key, _)| key))
         .chain(changes.meter_values.iter().map(|row| &row.charger))
         .chain(changes.events.iter().map(|row| &row.charger))
-        .map(String::as_str);
+        .map(ChargerKey::as_str);
     let Session { connection, memory } = session;
     memory
         .numbers
@@ -248,12 +249,7 @@ async fn write_events(
     rows.sort_unstable_by_key(|row| (&row.charger, row.at, row.key_hash));
     let charger_nos = rows
         .iter()
-        .map(|row| {
-            memory
-                .numbers
-                .charger(&row.charger)
-                .map(|charger| charger.no)
-        })
+        .map(|row| memory.numbers.charger_with_key(&row.charger))
         .collect::<Result<Vec<_>, _>>()?;
     let ats: Vec<i64> = rows.iter().map(|row| row.at.0).collect();
     let hashes: Vec<i64> = rows.iter().map(|row| row.key_hash).collect();

@@ -5,7 +5,7 @@ use super::{PostgresStore, error};
 use crate::refusal::Refusal;
 use crate::sqlite::contents::records;
 use central::memory::Contents;
-use central::model::{EventRow, MeterValueRow};
+use central::model::{ChargerKey, EventRow, MeterValueRow};
 use central::ports::{Unavailable, UnavailableKind};
 use central::project::Changes;
 use central::{GatewayId, RecordId, Timestamp};
@@ -59,7 +59,7 @@ async fn states(connection: &mut PgConnection) -> Result<Changes, Refusal> {
             .await
             .map_err(error::refusal)?;
     for (key, state) in chargers {
-        changes.chargers.insert(key, json(&state)?);
+        changes.chargers.insert(ChargerKey::of(&key), json(&state)?);
     }
     let connectors: Vec<(String, i64, i64, String)> = sqlx::query_as(
         "SELECT c.key, s.evse, s.connector, s.state
@@ -70,6 +70,7 @@ async fn states(connection: &mut PgConnection) -> Result<Changes, Refusal> {
     .map_err(error::refusal)?;
     for (key, evse, connector, state) in connectors {
         let state = json(&state)?;
+        let key = ChargerKey::of(&key);
         changes.connectors.insert((key, evse, connector), state);
     }
     let transactions: Vec<(String, String, String)> = sqlx::query_as(
@@ -80,7 +81,8 @@ async fn states(connection: &mut PgConnection) -> Result<Changes, Refusal> {
     .await
     .map_err(error::refusal)?;
     for (key, wire_id, state) in transactions {
-        changes.transactions.insert((key, wire_id), json(&state)?);
+        let key = (ChargerKey::of(&key), wire_id);
+        changes.transactions.insert(key, json(&state)?);
     }
     Ok(changes)
 }
@@ -89,7 +91,7 @@ async fn meter_values(connection: &mut PgConnection) -> Result<Vec<MeterValueRow
     let sql = "SELECT c.key, m.* FROM meter_values m JOIN chargers c ON c.no = m.charger_no";
     each(connection, sql, |row| {
         Ok(MeterValueRow {
-            charger: row.try_get("key")?,
+            charger: ChargerKey::of(row.try_get("key")?),
             at: Timestamp(row.try_get("at")?),
             key_hash: row.try_get("key_hash")?,
             evse: row.try_get("evse")?,
@@ -108,7 +110,7 @@ async fn events(connection: &mut PgConnection) -> Result<Vec<EventRow>, Refusal>
     let sql = "SELECT c.key, e.* FROM events e JOIN chargers c ON c.no = e.charger_no";
     each(connection, sql, |row| {
         Ok(EventRow {
-            charger: row.try_get("key")?,
+            charger: ChargerKey::of(row.try_get("key")?),
             at: Timestamp(row.try_get("at")?),
             key_hash: row.try_get("key_hash")?,
             kind: row.try_get("kind")?,

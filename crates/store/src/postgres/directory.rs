@@ -5,7 +5,7 @@ use super::query::snapshot;
 use super::{PostgresStore, error};
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::charger_key;
+use central::model::ChargerKey;
 use central::ports::{
     ChargerProfile, DirectoryAdmin, DirectorySnapshot, DirectorySource, Token, Unavailable,
     UnavailableKind,
@@ -21,7 +21,7 @@ fn token_key(id: &str) -> String {
 
 /// The key of a charger.
 fn profile_key(id: &str) -> String {
-    clean(&charger_key(id)).into_owned()
+    clean(ChargerKey::of(id).as_str()).into_owned()
 }
 
 impl DirectoryAdmin for PostgresStore {
@@ -179,7 +179,7 @@ type ProfileRow = (String, String, String, Option<String>, Option<String>);
 
 async fn all_profiles(
     connection: &mut PgConnection,
-) -> Result<Vec<(String, ChargerProfile)>, Refusal> {
+) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
     let rows: Vec<ProfileRow> = sqlx::query_as(
         "SELECT key, id, registration, password_hash, check_mode FROM charger_profiles ORDER BY key",
     )
@@ -194,7 +194,7 @@ async fn all_profiles(
                 password_hash,
                 check: check.map(word).transpose()?,
             };
-            Ok((key, profile))
+            Ok((ChargerKey::of(&key), profile))
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use crate::pairing::{
 };
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::{Candidate, TransactionState, key_without_start};
+use central::model::{Candidate, ChargerKey, TransactionState, key_without_start};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ pub(crate) enum Lists {
 /// A state to be listed, and where it is stored.
 pub(crate) struct Listed<'a> {
     pub(crate) charger_no: i32,
-    pub(crate) charger: &'a str,
+    pub(crate) charger: &'a ChargerKey,
     pub(crate) transaction_no: i64,
     pub(crate) wire_id: &'a str,
     pub(crate) state: &'a TransactionState,
@@ -71,7 +71,7 @@ pub(crate) async fn put_off(
 ) -> Result<(), Refusal> {
     for one in listed {
         tracing::error!(
-            charger.id = one.charger,
+            charger.id = %one.charger,
             transaction.id = one.wire_id,
             "the list of transactions was not changed in time; the message is stored, maintenance lists it"
         );
@@ -103,6 +103,7 @@ pub(crate) async fn list_one_later(connection: &mut PgConnection) -> Result<bool
     let Some((transaction_no, charger_no, charger)) = charger else {
         return Ok(false);
     };
+    let charger = ChargerKey::of(&charger);
     // Locked as every writer does, so that no other writer changes the charger's list meanwhile.
     sqlx::query("SELECT no FROM chargers WHERE no = $1 FOR NO KEY UPDATE")
         .bind(charger_no)

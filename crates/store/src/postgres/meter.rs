@@ -28,7 +28,7 @@ pub(crate) async fn write(
     }
     let mut rows = Vec::with_capacity(values.len());
     for value in values {
-        rows.push((memory.numbers.charger(&value.charger)?.no, value));
+        rows.push((memory.numbers.charger_with_key(&value.charger)?, value));
     }
     rows.sort_unstable_by_key(key);
     // Two rows with the same key are the same measurement, reported twice.

@@ -5,7 +5,7 @@
 
 use super::error;
 use crate::refusal::Refusal;
-use central::model::charger_key;
+use central::model::ChargerKey;
 use central::{GatewayId, Record, RecordId};
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -60,7 +60,7 @@ impl Numbers {
             self.chargers.clear();
         }
         let spellings = records.iter().map(|(_, record)| record.charger_id);
-        let mut unknown: BTreeMap<String, String> = BTreeMap::new();
+        let mut unknown: BTreeMap<ChargerKey, String> = BTreeMap::new();
         let mut spelled: BTreeSet<&str> = BTreeSet::new();
         // Records first, because their spelling is the one that is stored; changes carry keys.
         let records_first: Vec<&str> = spellings.collect();
@@ -71,7 +71,7 @@ impl Numbers {
                 && spelled.insert(spelling)
             {
                 unknown
-                    .entry(charger_key(spelling))
+                    .entry(ChargerKey::of(spelling))
                     .or_insert_with(|| spelling.to_owned());
             }
         }
@@ -110,10 +110,13 @@ impl Numbers {
     async fn learn_chargers(
         &mut self,
         connection: &mut PgConnection,
-        unknown: &BTreeMap<String, String>,
+        unknown: &BTreeMap<ChargerKey, String>,
         spelled: &BTreeSet<&str>,
     ) -> Result<(), Refusal> {
-        let keys: Vec<String> = unknown.keys().map(|key| clean(key).into_owned()).collect();
+        let keys: Vec<String> = unknown
+            .keys()
+            .map(|key| clean(key.as_str()).into_owned())
+            .collect();
         let ids: Vec<String> = unknown.values().map(|id| clean(id).into_owned()).collect();
         // Existing ones are looked up first: each conflict would use up a number.
         sqlx::query(
@@ -137,8 +140,8 @@ impl Numbers {
             .map(|(key, no, id)| (key, (no, id)))
             .collect();
         for spelling in spelled {
-            let key = charger_key(spelling);
-            if let Some((no, id)) = by_key.get(&*clean(&key)) {
+            let key = ChargerKey::of(spelling);
+            if let Some((no, id)) = by_key.get(&*clean(key.as_str())) {
                 let charger = Charger {
                     no: *no,
                     spelled_otherwise: id != spelling,
@@ -163,6 +166,12 @@ impl Numbers {
             .get(spelling)
             .copied()
             .ok_or_else(|| vanished(&spelling))
+    }
+
+    /// The number of a charger, by its key, that is in the cache.
+    pub(crate) fn charger_with_key(&self, key: &ChargerKey) -> Result<i32, Refusal> {
+        // A key is a spelling, too.
+        Ok(self.charger(key.as_str())?.no)
     }
 }
 

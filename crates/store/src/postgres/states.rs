@@ -13,7 +13,9 @@ use crate::clock;
 use crate::refusal::Refusal;
 use crate::sqlite::listing::Outline;
 use crate::sqlite::states::{State, merge_into};
-use central::model::{ChargerState, ConnectorState, GatewayState, Merge, TransactionState};
+use central::model::{
+    ChargerKey, ChargerState, ConnectorState, GatewayState, Merge, TransactionState,
+};
 use central::ports::UnavailableKind;
 use central::project::Changes;
 use sqlx::postgres::PgConnection;
@@ -46,8 +48,8 @@ struct Kept<S> {
     no: i64,
 }
 
-/// A transaction's key, its charger's name, and what is to be merged.
-type Incoming<'a> = ((i32, String), &'a str, &'a TransactionState);
+/// A transaction's key, its charger, and what is to be merged.
+type Incoming<'a> = ((i32, String), &'a ChargerKey, &'a TransactionState);
 
 /// Rows to be written: each with its place in the list of what changed.
 struct Written {
@@ -146,7 +148,7 @@ impl States {
     ) -> Result<(), Refusal> {
         let mut incoming = Vec::with_capacity(changes.chargers.len());
         for (key, state) in &changes.chargers {
-            incoming.push((numbers.charger(key)?.no, state));
+            incoming.push((numbers.charger_with_key(key)?, state));
         }
         let stale = merge_numbered(connection, &mut self.chargers, incoming, &CHARGERS).await?;
         if !stale.is_empty() {
@@ -166,7 +168,7 @@ impl States {
     ) -> Result<(), Refusal> {
         let mut incoming = Vec::with_capacity(changes.connectors.len());
         for ((key, evse, plug), state) in &changes.connectors {
-            incoming.push(((numbers.charger(key)?.no, *evse, *plug), state));
+            incoming.push(((numbers.charger_with_key(key)?, *evse, *plug), state));
         }
         incoming.sort_by_key(|(key, _)| *key);
         let keys = |keys: &[(i32, i64, i64)]| -> (Vec<i32>, Vec<i64>, Vec<i64>) {
@@ -256,10 +258,10 @@ impl States {
         changes: &Changes,
     ) -> Result<(), Refusal> {
         // Two ids on the wire may be one in the database, which cannot store U+0000.
-        let mut by_key: BTreeMap<(i32, String), (&str, Cow<'_, TransactionState>)> =
+        let mut by_key: BTreeMap<(i32, String), (&ChargerKey, Cow<'_, TransactionState>)> =
             BTreeMap::new();
         for ((key, wire_id), state) in &changes.transactions {
-            let no = numbers.charger(key)?.no;
+            let no = numbers.charger_with_key(key)?;
             match by_key.entry((no, clean(wire_id).into_owned())) {
                 Entry::Vacant(place) => {
                     place.insert((key, Cow::Borrowed(state)));

@@ -205,7 +205,7 @@ fn write_meter_values(
     for row in &changes.meter_values {
         insert.execute(params![
             row.at.0.div_euclid(SPAN_MILLIS),
-            memory.numbers.charger(connection, &row.charger)?.no,
+            memory.numbers.charger_with_key(connection, &row.charger)?,
             row.at.0,
             row.key_hash,
             row.evse,
@@ -233,7 +233,7 @@ fn write_events(
     )?;
     for row in &changes.events {
         insert.execute(params![
-            memory.numbers.charger(connection, &row.charger)?.no,
+            memory.numbers.charger_with_key(connection, &row.charger)?,
             row.at.0,
             row.key_hash,
             row.kind,

@@ -4,6 +4,7 @@
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
 use crate::sqlite::listing::uuid_of;
+use crate::sqlite::numbers::charger_key;
 use central::memory::Contents;
 use central::model::{EventRow, MeterValueRow};
 use central::ports::{Unavailable, UnavailableKind};
@@ -89,21 +90,21 @@ fn states(connection: &Connection) -> Result<Changes, Refusal> {
         connection,
         "SELECT key, state FROM chargers WHERE state IS NOT NULL",
         |row| {
-            changes.chargers.insert(row.get(0)?, json(row, 1)?);
+            changes.chargers.insert(charger_key(row, 0)?, json(row, 1)?);
             Ok(())
         },
     )?;
     let connectors = "SELECT c.key, s.evse, s.connector, s.state
         FROM connectors s JOIN chargers c ON c.no = s.charger_no";
     each(connection, connectors, |row| {
-        let key = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let key = (charger_key(row, 0)?, row.get(1)?, row.get(2)?);
         changes.connectors.insert(key, json(row, 3)?);
         Ok(())
     })?;
     let transactions = "SELECT c.key, s.wire_id, s.state
         FROM transactions s JOIN chargers c ON c.no = s.charger_no";
     each(connection, transactions, |row| {
-        let key = (row.get(0)?, row.get(1)?);
+        let key = (charger_key(row, 0)?, row.get(1)?);
         changes.transactions.insert(key, json(row, 2)?);
         Ok(())
     })?;
@@ -117,7 +118,7 @@ fn meter_values(connection: &Connection) -> Result<Vec<MeterValueRow>, Refusal> 
         FROM meter_values m JOIN chargers c ON c.no = m.charger_no";
     each(connection, sql, |row| {
         rows.push(MeterValueRow {
-            charger: row.get(0)?,
+            charger: charger_key(row, 0)?,
             at: Timestamp(row.get(1)?),
             key_hash: row.get(2)?,
             evse: row.get(3)?,
@@ -139,7 +140,7 @@ fn events(connection: &Connection) -> Result<Vec<EventRow>, Refusal> {
         FROM events e JOIN chargers c ON c.no = e.charger_no";
     each(connection, sql, |row| {
         rows.push(EventRow {
-            charger: row.get(0)?,
+            charger: charger_key(row, 0)?,
             at: Timestamp(row.get(1)?),
             key_hash: row.get(2)?,
             kind: row.get(3)?,

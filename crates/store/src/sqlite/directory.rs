@@ -2,8 +2,9 @@
 
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
+use crate::sqlite::numbers::charger_key;
 use central::Timestamp;
-use central::model::charger_key;
+use central::model::ChargerKey;
 use central::ports::{
     ChargerProfile, CheckMode, DirectoryAdmin, DirectorySnapshot, DirectorySource, Registration,
     Token, TokenStatus, Unavailable, UnavailableKind,
@@ -27,7 +28,7 @@ impl DirectoryAdmin for SqliteStore {
                     registration = excluded.registration,
                     password_hash = excluded.password_hash, check_mode = excluded.check_mode",
                 params![
-                    charger_key(&profile.charger_id),
+                    ChargerKey::of(&profile.charger_id).as_str(),
                     profile.charger_id,
                     to_word(profile.registration)?,
                     profile.password_hash,
@@ -42,7 +43,7 @@ impl DirectoryAdmin for SqliteStore {
         self.transact(|connection, _| {
             let removed = connection.execute(
                 "DELETE FROM charger_profiles WHERE key = ?1",
-                [charger_key(charger_id)],
+                [ChargerKey::of(charger_id).as_str()],
             )?;
             bump_if(connection, removed > 0)
         })
@@ -152,7 +153,7 @@ fn bump_if(connection: &Connection, changed: bool) -> Result<bool, Refusal> {
     Ok(changed)
 }
 
-fn all_profiles(connection: &Connection) -> Result<Vec<(String, ChargerProfile)>, Refusal> {
+fn all_profiles(connection: &Connection) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
     let mut statement = connection.prepare_cached(
         "SELECT key, id, registration, password_hash, check_mode FROM charger_profiles ORDER BY key",
     )?;
@@ -163,7 +164,7 @@ fn all_profiles(connection: &Connection) -> Result<Vec<(String, ChargerProfile)>
             password_hash: row.get(3)?,
             check: optional_word::<CheckMode>(row, 4)?,
         };
-        Ok((row.get(0)?, profile))
+        Ok((charger_key(row, 0)?, profile))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

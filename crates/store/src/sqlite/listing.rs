@@ -9,7 +9,7 @@ use crate::pairing::{
 };
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::{Candidate, First, Stamp, TransactionState, key_without_start};
+use central::model::{Candidate, ChargerKey, First, Stamp, TransactionState, key_without_start};
 use ocpp::Version;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
@@ -46,7 +46,7 @@ impl Outline {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listed<'a> {
     pub(crate) charger_no: i64,
-    pub(crate) charger: &'a str,
+    pub(crate) charger: &'a ChargerKey,
     pub(crate) transaction_no: i64,
     pub(crate) wire_id: &'a str,
     pub(crate) state: &'a TransactionState,

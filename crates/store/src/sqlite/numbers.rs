@@ -3,8 +3,8 @@
 
 use crate::refusal::Refusal;
 use central::GatewayId;
-use central::model::charger_key;
-use rusqlite::{Connection, OptionalExtension, params};
+use central::model::ChargerKey;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::HashMap;
 
 /// Bits of a message's number that hold its journal sequence: 17 trillion records per gateway.
@@ -97,10 +97,10 @@ impl Numbers {
         if let Some(charger) = self.chargers.get(spelling) {
             return Ok(*charger);
         }
-        let key = charger_key(spelling);
+        let key = ChargerKey::of(spelling);
         let known: Option<(i64, String)> = connection
             .prepare_cached("SELECT no, id FROM chargers WHERE key = ?1")?
-            .query_row([&key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row([key.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let charger = match known {
             Some((no, id)) => Charger {
@@ -110,7 +110,7 @@ impl Numbers {
             None => Charger {
                 no: connection
                     .prepare_cached("INSERT INTO chargers (key, id) VALUES (?1, ?2) RETURNING no")?
-                    .query_row([&key, spelling], |row| row.get(0))?,
+                    .query_row([key.as_str(), spelling], |row| row.get(0))?,
                 spelled_otherwise: false,
             },
         };
@@ -119,6 +119,16 @@ impl Numbers {
         }
         self.chargers.insert(spelling.to_owned(), charger);
         Ok(charger)
+    }
+
+    /// The number of the charger with this key, assigned on first use.
+    pub(crate) fn charger_with_key(
+        &mut self,
+        connection: &Connection,
+        key: &ChargerKey,
+    ) -> Result<i64, Refusal> {
+        // A key is a spelling, too.
+        Ok(self.charger(connection, key.as_str())?.no)
     }
 }
 
@@ -189,6 +199,14 @@ pub(crate) fn stored_seqs(
     Ok(seqs)
 }
 
+/// The charger key in a column.
+pub(crate) fn charger_key(row: &Row<'_>, column: usize) -> rusqlite::Result<ChargerKey> {
+    row.get_ref(column)?
+        .as_str()
+        .map(ChargerKey::of)
+        .map_err(rusqlite::Error::from)
+}
+
 /// The number of a charger, if it is in the database; case is ignored.
 pub(crate) fn charger_no(
     connection: &Connection,
@@ -196,7 +214,7 @@ pub(crate) fn charger_no(
 ) -> Result<Option<i64>, rusqlite::Error> {
     connection
         .prepare_cached("SELECT no FROM chargers WHERE key = ?1")?
-        .query_row([charger_key(id)], |row| row.get(0))
+        .query_row([ChargerKey::of(id).as_str()], |row| row.get(0))
         .optional()
 }
 

@@ -112,7 +112,7 @@ impl States {
         let mut write =
             connection.prepare_cached("UPDATE chargers SET state = ?2 WHERE no = ?1")?;
         for (key, incoming) in &changes.chargers {
-            let no = numbers.charger(connection, key)?.no;
+            let no = numbers.charger_with_key(connection, key)?;
             let held = match self.chargers.entry(no) {
                 Entry::Occupied(held) => held.into_mut(),
                 Entry::Vacant(place) => {
@@ -143,7 +143,7 @@ impl States {
              ON CONFLICT (charger_no, evse, connector) DO UPDATE SET state = excluded.state",
         )?;
         for ((key, evse, connector), incoming) in &changes.connectors {
-            let no = numbers.charger(connection, key)?.no;
+            let no = numbers.charger_with_key(connection, key)?;
             let held = match self.connectors.entry((no, *evse, *connector)) {
                 Entry::Occupied(held) => held.into_mut(),
                 Entry::Vacant(place) => {
@@ -177,7 +177,7 @@ impl States {
             connection.prepare_cached("UPDATE transactions SET state = ?2 WHERE no = ?1")?;
         let mut relisted = Vec::new();
         for ((key, wire_id), incoming) in &changes.transactions {
-            let charger_no = numbers.charger(connection, key)?.no;
+            let charger_no = numbers.charger_with_key(connection, key)?;
             let held = match self.transactions.entry((charger_no, wire_id.clone())) {
                 Entry::Occupied(held) => held.into_mut(),
                 Entry::Vacant(place) => {

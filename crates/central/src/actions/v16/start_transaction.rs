@@ -4,7 +4,7 @@ use super::id_tag;
 use crate::Timestamp;
 use crate::actions::{Action, Repeats, TransactionMessage};
 use crate::answer::{Decision, Scene, TokenForm};
-use crate::model::Start;
+use crate::model::{ChargerKey, Start};
 use crate::natural_key::NaturalKey;
 use crate::project::charger::{member, owned};
 use crate::project::place::Place;
@@ -52,9 +52,10 @@ fn part(payload: &str) -> SessionPart {
 }
 
 fn answer(scene: &Scene<'_>) -> Decision {
+    let charger = ChargerKey::of(scene.charger_id);
     let transaction_id = match scene.ended_transaction {
-        Some(ended) => next_transaction_id(scene.charger_id, scene.payload, ended),
-        None => transaction_id(scene.charger_id, scene.payload),
+        Some(ended) => next_transaction_id(&charger, scene.payload, ended),
+        None => transaction_id(&charger, scene.payload),
     };
     id_tag::ask(scene, TokenForm::Start { transaction_id })
 }
@@ -103,6 +104,6 @@ fn start_answer(source: &Source<'_>) -> (i64, Option<String>) {
         "idTagInfo" => verdict = owned(member(value.as_str(), "status")),
         _ => {}
     });
-    let derived = || transaction_id(source.record.charger_id, source.record.payload).into();
+    let derived = || transaction_id(source.charger, source.record.payload).into();
     (id.unwrap_or_else(derived), verdict)
 }

@@ -2,7 +2,7 @@
 
 use super::{ContentKey, Start, Stop, TransactionState, written_id_of_unnamed_stop};
 use crate::Timestamp;
-use crate::model::{First, Stamp};
+use crate::model::{ChargerKey, First, Stamp};
 use crate::natural_key::StableHasher;
 use ocpp::Version;
 use serde::Serialize;
@@ -129,14 +129,13 @@ pub(super) fn views(
 
 /// The key of a transaction whose start has not arrived: of its charger and its id on the wire.
 #[must_use]
-pub fn key_without_start(charger: &str, transaction_id: &str) -> Uuid {
+pub fn key_without_start(charger: &ChargerKey, transaction_id: &str) -> Uuid {
     key(charger, transaction_id, "")
 }
 
-fn key(charger: &str, transaction_id: &str, part: &str) -> Uuid {
-    let charger = crate::model::charger_key(charger);
+fn key(charger: &ChargerKey, transaction_id: &str, part: &str) -> Uuid {
     let mut hasher = StableHasher::new(KEY_DOMAIN);
-    hasher.add(&charger).add(transaction_id).add(part);
+    hasher.add(charger.as_str()).add(transaction_id).add(part);
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hasher.finish()[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
@@ -347,7 +346,7 @@ impl Scene<'_> {
     }
 
     fn key(&self, part: &str) -> Uuid {
-        key(self.charger, self.transaction_id, part)
+        key(&ChargerKey::of(self.charger), self.transaction_id, part)
     }
 }
 

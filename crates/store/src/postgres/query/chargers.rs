@@ -1,10 +1,10 @@
 //! Chargers and their connectors.
 
-use super::{at_most, charger_key, clean, cut, read};
+use super::{at_most, clean, cut, read};
 use crate::postgres::error;
 use crate::refusal::Refusal;
 use central::GatewayId;
-use central::model::{ChargerState, ChargerView, ConnectorState, GatewayState};
+use central::model::{ChargerKey, ChargerState, ChargerView, ConnectorState, GatewayState};
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -23,8 +23,8 @@ pub(super) async fn page(
     limit: usize,
 ) -> Result<Page<ChargerView>, Refusal> {
     let started = gateway_starts(connection).await?;
-    let search = filter.search.as_deref().map(charger_key);
-    let search = search.map(|text| clean(&text).into_owned());
+    let search = filter.search.as_deref().map(ChargerKey::of);
+    let search = search.map(|text| clean(text.as_str()).into_owned());
     let mut reached = clean(after).into_owned();
     let mut found = Vec::new();
     for _ in 0..LOOKED_AT_MAX / CHUNK {
@@ -45,7 +45,7 @@ pub(super) async fn page(
             let view = state.view(&key, gateway_start(&started, &state));
             reached.clone_from(&key);
             if filter.online.is_none_or(|online| online == view.online) {
-                found.push((Place::Charger(key), view));
+                found.push((Place::Charger(ChargerKey::of(&key)), view));
             }
         }
         if is_last || found.len() > limit {
@@ -55,7 +55,7 @@ pub(super) async fn page(
     // The page has read as many rows as it may.
     Ok(Page {
         items: found.into_iter().map(|(_, view)| view).collect(),
-        next: Some(Place::Charger(reached).to_cursor()),
+        next: Some(Place::Charger(ChargerKey::of(&reached)).to_cursor()),
     })
 }
 
@@ -63,10 +63,10 @@ pub(super) async fn one(
     connection: &mut PgConnection,
     id: &str,
 ) -> Result<Option<ChargerDetail>, Refusal> {
-    let key = charger_key(id);
+    let key = ChargerKey::of(id);
     let found: Option<(i32, String)> =
         sqlx::query_as("SELECT no, state FROM chargers WHERE key = $1 AND state IS NOT NULL")
-            .bind(clean(&key).into_owned())
+            .bind(clean(key.as_str()).into_owned())
             .fetch_optional(&mut *connection)
             .await
             .map_err(error::refusal)?;
@@ -75,7 +75,7 @@ pub(super) async fn one(
     };
     let state: ChargerState = read(&json, &key)?;
     let started = gateway_starts(connection).await?;
-    let charger = state.view(&key, gateway_start(&started, &state));
+    let charger = state.view(key.as_str(), gateway_start(&started, &state));
     let rows: Vec<(i64, i64, String)> = sqlx::query_as(
         "SELECT evse, connector, state FROM connectors WHERE charger_no = $1
          ORDER BY evse, connector",

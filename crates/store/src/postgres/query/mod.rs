@@ -9,7 +9,7 @@ use super::numbers::clean;
 use super::{PostgresStore, error};
 use crate::paging::{at_most, cut, place};
 use crate::refusal::Refusal;
-use central::model::{ChargerView, TransactionView, charger_key};
+use central::model::{ChargerKey, ChargerView, TransactionView};
 use central::ports::UnavailableKind;
 use central::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
@@ -38,11 +38,13 @@ impl QueryStore for PostgresStore {
         page: &PageRequest,
     ) -> Result<Page<ChargerView>, QueryError> {
         let after = match place(page)? {
-            None => String::new(),
+            None => ChargerKey::of(""),
             Some(Place::Charger(key)) => key,
             Some(_) => return Err(QueryError::BadCursor),
         };
-        self.ask(async |connection| chargers::page(connection, filter, &after, page.rows()).await)
+        self.ask(async |connection| {
+            chargers::page(connection, filter, after.as_str(), page.rows()).await
+        })
     }
 
     fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, QueryError> {
@@ -117,7 +119,7 @@ pub(super) async fn snapshot<T>(
 /// The number of a charger, if it is in the database; case is ignored.
 async fn charger_no(connection: &mut PgConnection, id: &str) -> Result<Option<i32>, Refusal> {
     sqlx::query_scalar("SELECT no FROM chargers WHERE key = $1")
-        .bind(clean(&charger_key(id)).into_owned())
+        .bind(clean(ChargerKey::of(id).as_str()).into_owned())
         .fetch_optional(connection)
         .await
         .map_err(error::refusal)

@@ -3,7 +3,7 @@
 use super::cut;
 use crate::refusal::Refusal;
 use central::GatewayId;
-use central::model::{ChargerState, ChargerView, ConnectorState, GatewayState, charger_key};
+use central::model::{ChargerKey, ChargerState, ChargerView, ConnectorState, GatewayState};
 use central::ports::UnavailableKind;
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
 use rusqlite::{Connection, OptionalExtension};
@@ -17,13 +17,13 @@ pub(super) fn page(
     limit: usize,
 ) -> Result<Page<ChargerView>, Refusal> {
     let started = gateway_starts(connection)?;
-    let search = filter.search.as_deref().map(charger_key);
+    let search = filter.search.as_deref().map(ChargerKey::of);
     let mut statement = connection.prepare_cached(
         "SELECT key, state FROM chargers
          WHERE key > ?1 AND state IS NOT NULL AND (?2 IS NULL OR instr(key, ?2) > 0)
          ORDER BY key",
     )?;
-    let mut rows = statement.query((after, search))?;
+    let mut rows = statement.query((after, search.as_ref().map(ChargerKey::as_str)))?;
     let mut found = Vec::new();
     while found.len() <= limit
         && let Some(row) = rows.next()?
@@ -32,23 +32,26 @@ pub(super) fn page(
         let state: ChargerState = read(&row.get::<_, String>(1)?, &key)?;
         let view = state.view(&key, gateway_start(&started, &state));
         if filter.online.is_none_or(|online| online == view.online) {
-            found.push((Place::Charger(key), view));
+            found.push((Place::Charger(ChargerKey::of(&key)), view));
         }
     }
     Ok(cut(found, limit))
 }
 
 pub(super) fn one(connection: &Connection, id: &str) -> Result<Option<ChargerDetail>, Refusal> {
-    let key = charger_key(id);
+    let key = ChargerKey::of(id);
     let found: Option<(i64, String)> = connection
         .prepare_cached("SELECT no, state FROM chargers WHERE key = ?1 AND state IS NOT NULL")?
-        .query_row([&key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([key.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((no, json)) = found else {
         return Ok(None);
     };
     let state: ChargerState = read(&json, &key)?;
-    let charger = state.view(&key, gateway_start(&gateway_starts(connection)?, &state));
+    let charger = state.view(
+        key.as_str(),
+        gateway_start(&gateway_starts(connection)?, &state),
+    );
     let mut statement = connection.prepare_cached(
         "SELECT evse, connector, state FROM connectors WHERE charger_no = ?1
          ORDER BY evse, connector",

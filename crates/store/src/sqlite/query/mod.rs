@@ -8,7 +8,7 @@ mod transactions;
 use crate::paging::{at_most, cut, place};
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
-use central::model::{ChargerView, TransactionView};
+use central::model::{ChargerKey, ChargerView, TransactionView};
 use central::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
     Place, QueryError, QueryStore, TransactionFilter,
@@ -35,11 +35,11 @@ impl QueryStore for SqliteStore {
         page: &PageRequest,
     ) -> Result<Page<ChargerView>, QueryError> {
         let after = match place(page)? {
-            None => String::new(),
+            None => ChargerKey::of(""),
             Some(Place::Charger(key)) => key,
             Some(_) => return Err(QueryError::BadCursor),
         };
-        self.ask(|connection| chargers::page(connection, filter, &after, page.rows()))
+        self.ask(|connection| chargers::page(connection, filter, after.as_str(), page.rows()))
     }
 
     fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, QueryError> {
