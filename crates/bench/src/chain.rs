@@ -3,13 +3,13 @@
 //! cores, so what counts are the ratios, and where the CPU time goes.
 
 mod backlog;
-mod plant;
+mod deployment;
 
 use crate::load::Measured;
 use crate::report::load_at;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use plant::{Cpu, Groups, Plant, System};
+use deployment::{Cpu, Groups, Plant, System};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,7 @@
 //! fields, so it can judge any central system that exports as much. Only what the ledger knows is
 //! judged: records of other chargers, or of earlier runs, are passed over.
 
-mod book;
+mod ledger_index;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -12,8 +12,8 @@ mod tests;
 pub use report::Report;
 
 use crate::ledger::{Line, value_hash};
-use crate::moment::Moment;
-use book::{Book, Ended, Found};
+use crate::timestamp::Moment;
+use ledger_index::{Book, Ended, Found};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

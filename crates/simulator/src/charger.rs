@@ -5,16 +5,16 @@
 
 mod answer;
 mod back_off;
-mod car;
 mod command;
-mod life;
-mod line;
+mod connection;
+mod connectors;
 mod message;
 mod output;
 mod payload;
 mod send;
 #[cfg(test)]
 mod tests;
+mod vehicle;
 
 pub use back_off::Refusal;
 pub use message::{Action, ConnectorMemory, Edit, Memory, Message, OpenTransaction, Saved, Step};
@@ -24,12 +24,12 @@ pub use output::{Count, Entry, Gauge, Output};
 pub(crate) use message::sample as sample_message;
 
 use crate::ledger::Class;
-use crate::moment::Moment;
 use crate::settings::Settings;
+use crate::timestamp::Moment;
 use back_off::BackOff;
+use connection::{Line, Registration};
+use connectors::Connector;
 use fastrand::Rng;
-use life::Connector;
-use line::{Line, Registration};
 use ocpp::Version;
 use send::Outstanding;
 use std::collections::VecDeque;

@@ -1,6 +1,5 @@
 //! Many chargers at once: starts them at a bounded pace, counts what they do, stops them well.
 
-use crate::board::Board;
 use crate::charger::{Charger, Saved};
 use crate::config::FleetConfig;
 use crate::handshake::Target;
@@ -9,6 +8,7 @@ use crate::queue_file::QueueFile;
 use crate::runner::{Clock, Runner, Shared, Stage};
 use crate::settings::Settings;
 use crate::stats::{FleetReport, FleetStats};
+use crate::stats_collector::Board;
 use common::settings::SettingError;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@
 //! appends; a message may then have two lines with the same `n`, which belong together.
 
 use crate::charger::{Action, Entry};
-use crate::moment::Moment;
+use crate::timestamp::Moment;
 use common::lock::lock;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};

@@ -11,21 +11,21 @@
 //!   exports.
 
 pub mod audit;
-mod board;
 pub mod charger;
 pub mod config;
 pub mod fleet;
 mod handshake;
 pub mod latency;
 pub mod ledger;
-pub mod moment;
 mod queue_file;
 mod runner;
 pub mod settings;
 pub mod stats;
+mod stats_collector;
+pub mod timestamp;
 
 pub use config::{FleetConfig, ResendIds, Scenario, VersionMix};
 pub use fleet::{Fleet, StartError};
 pub use latency::Latency;
-pub use moment::Moment;
 pub use stats::{FleetReport, FleetStats};
+pub use timestamp::Moment;

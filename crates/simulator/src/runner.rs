@@ -1,12 +1,12 @@
 //! One charger's task: waits for one thing (a frame, a timer, the fleet's word), hands it to the
 //! [`Charger`], carries out what that decides. No rule of OCPP lives here.
 
-use crate::board::Board;
 use crate::charger::{Charger, Edit, Entry, Gauge, Output};
 use crate::handshake::{Socket, Target, Trouble};
 use crate::ledger::{LedgerFile, Line};
-use crate::moment::Moment;
 use crate::queue_file::QueueFile;
+use crate::stats_collector::Board;
+use crate::timestamp::Moment;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use ocpp::Version;

@@ -1,7 +1,7 @@
 //! A million records wait in RabbitMQ: how fast are they applied to PostgreSQL, how steady, with how much
 //! memory; beside a raw COPY of the very same rows into the very same tables.
 
-use super::plant::{Plant, System, Wattpost};
+use super::deployment::{Plant, System, Wattpost};
 use super::until;
 use crate::report::load_at;
 use anyhow::{Context, Result, ensure};
@@ -102,7 +102,7 @@ fn slices(seen: &[(f64, u64, u64)]) -> (f64, f64) {
 
 /// Seconds that COPY takes for the rows of messages and meter values, into tables with the same indexes
 /// and partitions.
-fn copy(plant: &mut Plant, full: &super::plant::Place) -> Result<f64> {
+fn copy(plant: &mut Plant, full: &super::deployment::Place) -> Result<f64> {
     let empty = plant.place()?;
     Wattpost::of(&empty, System::Journal).migrate()?;
     // What rows refer to by number must be there.

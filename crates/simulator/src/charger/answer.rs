@@ -5,7 +5,7 @@ use super::message::{Action, Message, Step};
 use super::output::{Count, Output};
 use super::send::Outstanding;
 use crate::ledger::Outcome;
-use crate::moment::Moment;
+use crate::timestamp::Moment;
 use ocpp::frame::{self, Frame};
 use serde_json::Value;
 

@@ -4,7 +4,7 @@
 use super::message::Action;
 use super::payload::{self, Status, StopReason};
 use super::{Charger, Registration};
-use crate::moment::Moment;
+use crate::timestamp::Moment;
 use ocpp::frame::{self, Call};
 use ocpp::{ErrorCode, Version};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! What a charger has to say, from the moment it comes to be until it is answered or given up.
 
 use crate::ledger::Class;
-use crate::moment::Moment;
+use crate::timestamp::Moment;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

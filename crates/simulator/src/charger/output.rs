@@ -2,7 +2,7 @@
 
 use super::message::{Action, Edit};
 use crate::ledger::{Class, Outcome};
-use crate::moment::Moment;
+use crate::timestamp::Moment;
 use std::time::Duration;
 
 /// A decision of a [`super::Charger`], to be carried out in the order of

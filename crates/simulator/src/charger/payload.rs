@@ -1,9 +1,9 @@
 //! Payloads as the standard wants them: compact JSON, UTC with three decimals, nothing optional
 //! that says nothing.
 
-use super::car::Reading;
 use super::message::OpenTransaction;
-use crate::moment::Moment;
+use super::vehicle::Reading;
+use crate::timestamp::Moment;
 use ocpp::Version;
 use ocpp::json::write_string;
 use std::fmt::Write as _;

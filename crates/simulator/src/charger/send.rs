@@ -2,13 +2,13 @@
 //! answered or given up (rules ).
 
 use super::Charger;
-use super::line::{Line, Registration};
+use super::connection::{Line, Registration};
 use super::message::{Action, Edit, Message, Step};
 use super::output::{Count, Entry, Output};
 use super::payload::Draft;
 use crate::config::ResendIds;
 use crate::ledger::{Class, Outcome};
-use crate::moment::Moment;
+use crate::timestamp::Moment;
 use ocpp::frame::{self, MessageId};
 
 /// The call that waits for its answer.

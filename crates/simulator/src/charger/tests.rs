@@ -1,16 +1,16 @@
 //! What a charger does, told in virtual time.
 
 mod calls;
-mod life;
+mod charging;
+mod harness;
 mod queue;
-mod storm;
-mod world;
+mod random_faults;
 
 use super::*;
 use crate::config::{FleetConfig, Scenario};
+use harness::{Reaction, World, config};
 use serde_json::json;
 use std::time::Duration;
-use world::{Reaction, World, config};
 
 fn idle() -> FleetConfig {
     FleetConfig {

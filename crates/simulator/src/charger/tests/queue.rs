@@ -312,7 +312,7 @@ fn what_was_transmitted_before_the_kill_is_resent_as_it_was() {
         while world.charger.gauge().queued < 3 {
             world.run_for(1.0);
         }
-        let is_t = |one: &&world::Heard| {
+        let is_t = |one: &&harness::Heard| {
             matches!(
                 one.action.as_str(),
                 "MeterValues" | "StartTransaction" | "StopTransaction" | "TransactionEvent"

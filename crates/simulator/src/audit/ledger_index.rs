@@ -2,7 +2,7 @@
 
 use super::report::Report;
 use crate::ledger::{Class, Line, Outcome};
-use crate::moment::Moment;
+use crate::timestamp::Moment;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 

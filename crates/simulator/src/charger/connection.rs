@@ -6,7 +6,7 @@ use super::output::Output;
 use super::send::Outstanding;
 use super::{Charger, Refusal, payload};
 use crate::ledger::Class;
-use crate::moment::Moment;
+use crate::timestamp::Moment;
 use ocpp::Version;
 
 /// Whether the line is open (rule Q-1: that alone is what *online* means).
@@ -228,7 +228,7 @@ impl Charger {
     /// Power is cut and comes back: the queue stays (rule Q-5).
     pub(super) fn power_cycle(&mut self, now: Moment) {
         for connector in &mut self.connectors {
-            *connector = super::life::Connector::default();
+            *connector = super::connectors::Connector::default();
         }
         self.hang_up(now);
         self.pending.clear();

@@ -19,7 +19,7 @@ fn a_day_of_charging_in_16_is_whole_and_in_order() {
         match heard.action.as_str() {
             "StartTransaction" => {
                 assert!(open.is_none());
-                let answer = world::usual_answer(Version::V16, heard);
+                let answer = harness::usual_answer(Version::V16, heard);
                 let id = answer["transactionId"].as_i64().unwrap();
                 open = Some((id, payload["meterStart"].as_i64().unwrap()));
             }
@@ -167,11 +167,11 @@ fn a_flood_is_a_closed_loop_of_meter_values() {
         };
         let mut world = World::new(version, &config);
         world.run_for(60.0);
-        let begun = |one: &&world::Heard| match version {
+        let begun = |one: &&harness::Heard| match version {
             Version::V16 => one.action == "StartTransaction",
             _ => one.payload["eventType"] == "Started",
         };
-        let values = |one: &&world::Heard| match version {
+        let values = |one: &&harness::Heard| match version {
             Version::V16 => one.action == "MeterValues",
             _ => one.payload["eventType"] == "Updated",
         };

@@ -2,11 +2,11 @@
 //! charges for ever). Life only makes messages; when they are sent is decided elsewhere.
 
 use super::Charger;
-use super::car::Car;
 use super::message::{Action, OpenTransaction, Step};
 use super::payload::{self, Event, Status, StopReason};
+use super::vehicle::Car;
 use crate::config::Scenario;
-use crate::moment::Moment;
+use crate::timestamp::Moment;
 use ocpp::Version;
 use std::fmt::Write as _;
 use std::time::Duration;
