@@ -8,7 +8,7 @@ use super::scenario::Scenario;
 use super::supervisor::Role;
 use super::watch::Watch;
 use anyhow::{Context, Result, bail};
-use simulator::Moment;
+use simulator::TimestampUs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ const ROWS_OF_TODAY: &str = "WITH today AS
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mended {
     /// When the last thing was mended: started again (its start is part of the recovery), let through, given room.
-    pub(super) at: Moment,
+    pub(super) at: TimestampUs,
     /// Whether the fault was felt: a disk that never becomes full proves nothing.
     pub(super) felt: bool,
     /// What did not become of it, though it is promised.
@@ -66,7 +66,7 @@ pub(super) struct Mended {
 impl Mended {
     fn now() -> Self {
         Self {
-            at: Moment::wall_clock(),
+            at: TimestampUs::wall_clock(),
             felt: true,
             broken: None,
         }

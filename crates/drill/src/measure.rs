@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use central::query::{MessageFilter, PageRequest, QueryStore};
 use central::{RecordKind, Timestamp};
-use simulator::Moment;
-use simulator::ledger::{Line, Outcome};
+use simulator::TimestampUs;
+use simulator::ledger::{LedgerEntry, Outcome};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The lines of a ledger. The last one may be half written while the fleet runs; it is left out.
-pub(super) fn read_ledger(path: &Path) -> Result<Vec<Line>> {
+pub(super) fn read_ledger(path: &Path) -> Result<Vec<LedgerEntry>> {
     let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
     let mut lines = Vec::new();
     for text in BufReader::new(file).lines() {
@@ -26,8 +26,8 @@ pub(super) fn read_ledger(path: &Path) -> Result<Vec<Line>> {
 }
 
 /// The longest time between two answers to anybody, from `from` to `to`; the edges count as answers.
-pub(super) fn longest_quiet(lines: &[Line], from: Moment, to: Moment) -> Duration {
-    let mut answers: Vec<Moment> = lines
+pub(super) fn longest_quiet(lines: &[LedgerEntry], from: TimestampUs, to: TimestampUs) -> Duration {
+    let mut answers: Vec<TimestampUs> = lines
         .iter()
         .filter_map(|line| line.acknowledged_at)
         .filter(|at| (from..=to).contains(at))
@@ -54,7 +54,7 @@ pub(super) struct Unseen {
 
 impl Unseen {
     /// Those acknowledged until `until`, all of them received after `from`.
-    pub(super) fn new(lines: &[Line], until: Moment, from: Timestamp) -> Self {
+    pub(super) fn new(lines: &[LedgerEntry], until: TimestampUs, from: Timestamp) -> Self {
         let mut ids = HashMap::new();
         let mut seen = Vec::new();
         for line in lines {
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn line(id: &str, acknowledged_at: Option<u64>) -> Line {
+    fn line(id: &str, acknowledged_at: Option<u64>) -> LedgerEntry {
         serde_json::from_value(json!({
             "charger_id": "DRILL-1", "ocpp_version": "1.6", "action": "MeterValues", "class": "T", "n": 1,
             "natural_key": "", "transaction_id": null, "message_ids": [id, format!("{id}-again")],
@@ -139,7 +139,8 @@ mod tests {
             line("c", Some(400)),
             line("d", None),
         ];
-        let quiet = |from, to| longest_quiet(&lines, Moment(from), Moment(to)).as_micros();
+        let quiet =
+            |from, to| longest_quiet(&lines, TimestampUs(from), TimestampUs(to)).as_micros();
         assert_eq!(quiet(0, 1_000), 500);
         assert_eq!(quiet(0, 2_000), 1_100);
         assert_eq!(quiet(400, 900), 500);
@@ -154,7 +155,7 @@ mod tests {
             line("late", Some(99)),
             line("d", None),
         ];
-        let mut unseen = Unseen::new(&lines, Moment(50), Timestamp(0));
+        let mut unseen = Unseen::new(&lines, TimestampUs(50), Timestamp(0));
         assert_eq!(unseen.left, 2);
         unseen.strike("drill-1", "a-again".into());
         unseen.strike("DRILL-1", "a".into());

@@ -18,7 +18,7 @@ use central::query::QueryStore;
 use ocpp::Version;
 use serde_json::Value;
 use simulator::audit::Report;
-use simulator::{Fleet, FleetConfig, Moment, VersionMix};
+use simulator::{Fleet, FleetConfig, TimestampUs, VersionMix};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub(super) fn play(
     let letters_before = dead_letters(deployment)?;
     let surprises = deployment.supervisor.surprises();
     patience.overslept();
-    let begun = Moment::wall_clock();
+    let begun = TimestampUs::wall_clock();
     let from = Timestamp(i64::try_from(begun.0 / 1_000).unwrap_or(0) - 1_000);
 
     let ledger = dir.join(format!("ledger-{name}.ndjson"));
@@ -62,7 +62,7 @@ pub(super) fn play(
     };
     let watch = Watch::new(patience, &fleet);
     wait_for_answers(&fleet, &watch)?;
-    let answering = Moment::wall_clock();
+    let answering = TimestampUs::wall_clock();
     watch.pause(args.share(30))?;
     let sessions = args.depot_sessions() * fleet.stats().chargers;
     let mended = fault::play(
@@ -82,7 +82,7 @@ pub(super) fn play(
         recovery.look();
     }
     drop(watch);
-    let stopping = Moment::wall_clock();
+    let stopping = TimestampUs::wall_clock();
     patience.say("  chargers say the rest");
     let report = runtime.block_on(async {
         tokio::select! {
@@ -93,7 +93,7 @@ pub(super) fn play(
 
     let lines = read_ledger(&ledger)?;
     let deadline = Instant::now() + STORED_MAX;
-    let mut unseen = Unseen::new(&lines, Moment(u64::MAX), from);
+    let mut unseen = Unseen::new(&lines, TimestampUs(u64::MAX), from);
     patience.say("  waiting until everything acknowledged is stored");
     loop {
         recovery.look();
@@ -279,7 +279,7 @@ fn wait_for_answers(fleet: &Fleet, watch: &Watch<'_>) -> Result<()> {
 struct Recovery {
     database: Arc<dyn QueryStore>,
     unseen: Unseen,
-    mended: Moment,
+    mended: TimestampUs,
     /// Records that cannot come any more.
     rotten: usize,
     took: Option<Duration>,
@@ -288,7 +288,7 @@ struct Recovery {
 impl Recovery {
     fn begin(
         ledger: &Path,
-        mended: Moment,
+        mended: TimestampUs,
         from: Timestamp,
         rotten: usize,
         deployment: &Deployment,
@@ -308,7 +308,7 @@ impl Recovery {
 
     fn look(&mut self) {
         if self.took.is_none() && self.unseen.look(&*self.database) <= self.rotten {
-            self.took = Some(Moment::wall_clock().since(self.mended));
+            self.took = Some(TimestampUs::wall_clock().since(self.mended));
         }
     }
 }

@@ -115,7 +115,7 @@ mod tests {
         let report = Report {
             acknowledged: 5_000,
             missing,
-            offenders: vec![format!("SIM-1 misses {missing}")],
+            faults: vec![format!("SIM-1 misses {missing}")],
             ..Report::default()
         };
         let measured = Measured {

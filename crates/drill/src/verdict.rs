@@ -111,7 +111,7 @@ impl Outcome {
             answers_go_on: scenario.answers_go_on(),
             faults: Vec::new(),
             notes: Vec::new(),
-            offenders: audit.offenders.clone(),
+            offenders: audit.faults.clone(),
         };
         let mut faults = Vec::new();
         let mut fault = |count: u64, what: &str| {

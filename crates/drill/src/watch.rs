@@ -130,8 +130,8 @@ impl<'a> Watch<'a> {
 
     /// Handshakes that were answered with 503.
     pub(super) fn refusals(&self) -> u64 {
-        let troubles = self.fleet.stats().troubles;
-        troubles.get("HTTP 503").copied().unwrap_or(0)
+        let failures = self.fleet.stats().failures;
+        failures.get("HTTP 503").copied().unwrap_or(0)
     }
 
     /// Transaction messages that chargers keep.

@@ -1,7 +1,7 @@
 //! Compares what chargers were told (the ledger) with what the other side stored (its exports).
 //!
 //! A pure function over readers. It knows nothing of who wrote the exports beyond their NDJSON
-//! fields, so it can judge any central system that exports as much. Only what the ledger knows is
+//! fields, so it can check any central system that exports as much. Only what the ledger knows is
 //! judged: records of other chargers, or of earlier runs, are passed over.
 
 mod ledger_index;
@@ -11,9 +11,9 @@ mod tests;
 
 pub use report::Report;
 
-use crate::ledger::{Line, value_hash};
-use crate::timestamp::Moment;
-use ledger_index::{Book, Ended, Found};
+use crate::ledger::{LedgerEntry, value_hash};
+use crate::timestamp::TimestampUs;
+use ledger_index::{Ended, Found, LedgerIndex};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -95,12 +95,12 @@ pub fn audit(
     messages: impl BufRead,
     transactions: Option<impl BufRead>,
 ) -> Result<Report, AuditError> {
-    let mut book = Book::default();
-    each_line(ledger, "the ledger", |line: Line| book.enter(line))?;
+    let mut index = LedgerIndex::default();
+    each_line(ledger, "the ledger", |line: LedgerEntry| index.enter(line))?;
     each_line(messages, "the export of messages", |row: MessageRow| {
         if row.kind == "call" {
             let payload = whole(row.payload);
-            book.find(
+            index.find(
                 &row.charger_id,
                 &row.message_id,
                 Found {
@@ -113,7 +113,7 @@ pub fn audit(
         }
     })?;
     if let Some(transactions) = transactions {
-        book.expect_transactions();
+        index.index_transactions();
         let what = "the export of transactions";
         each_line(transactions, what, |row: TransactionRow| {
             let id = match &row.transaction_id {
@@ -126,11 +126,11 @@ pub fn audit(
                     open: row.open,
                     energy_wh: row.energy_wh,
                 };
-                book.find_transaction(&row.charger_id, &id, started_at, ended);
+                index.find_transaction(&row.charger_id, &id, started_at, ended);
             }
         })?;
     }
-    Ok(book.close())
+    Ok(index.close())
 }
 
 /// JSON that an export has wrapped into a text.
@@ -141,9 +141,9 @@ fn whole(value: Value) -> Value {
     }
 }
 
-fn moment(text: &str) -> Option<Moment> {
+fn moment(text: &str) -> Option<TimestampUs> {
     let at: jiff::Timestamp = text.parse().ok()?;
-    u64::try_from(at.as_microsecond()).ok().map(Moment)
+    u64::try_from(at.as_microsecond()).ok().map(TimestampUs)
 }
 
 fn each_line<T: DeserializeOwned>(

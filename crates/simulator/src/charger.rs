@@ -1,4 +1,4 @@
-//! One charger, without socket, clock, dice and disk: the station side of ocpp-rules 2.1 and 2.6.
+//! One charger, without socket, clock, rng and disk: the station side of ocpp-rules 2.1 and 2.6.
 //!
 //! [`Charger`] is what a simulated charger *is*; a thin loop hands it a real line
 //! ([`crate::Fleet`]), a test hands it virtual time.
@@ -17,17 +17,19 @@ mod tests;
 mod vehicle;
 
 pub use back_off::Refusal;
-pub use message::{Action, ConnectorMemory, Edit, Memory, Message, OpenTransaction, Saved, Step};
-pub use output::{Count, Entry, Gauge, Output};
+pub use message::{
+    Action, ConnectorState, Message, OpenTransaction, PersistentState, QueueEdit, SavedQueue, Step,
+};
+pub use output::{Count, EndedMessage, Gauge, Output};
 
 #[cfg(test)]
 pub(crate) use message::sample as sample_message;
 
 use crate::ledger::Class;
 use crate::settings::Settings;
-use crate::timestamp::Moment;
+use crate::timestamp::TimestampUs;
 use back_off::BackOff;
-use connection::{Line, Registration};
+use connection::{ConnectionState, Registration};
 use connectors::Connector;
 use fastrand::Rng;
 use ocpp::Version;
@@ -40,7 +42,7 @@ use std::time::Duration;
 ///
 /// *The world comes in*: [`handle_connected`](Self::handle_connected),
 /// [`handle_refused`](Self::handle_refused), [`handle_text`](Self::handle_text),
-/// [`handle_sign_of_life`](Self::handle_sign_of_life), [`handle_closed`](Self::handle_closed),
+/// [`handle_ping_or_pong`](Self::handle_ping_or_pong), [`handle_closed`](Self::handle_closed),
 /// [`handle_timeout`](Self::handle_timeout), and from its owner
 /// [`handle_finish`](Self::handle_finish) and [`handle_stop`](Self::handle_stop).
 ///
@@ -54,23 +56,23 @@ pub struct Charger {
     id: Arc<str>,
     version: Version,
     settings: Arc<Settings>,
-    dice: Rng,
+    rng: Rng,
     /// For what must never come again, equal seeds or not: message ids (rule F-21) and transaction
     /// ids (rule Q-23).
-    id_dice: Rng,
+    id_rng: Rng,
 
-    line: Line,
+    connection: ConnectionState,
     back_off: BackOff,
-    offline_since: Moment,
-    ping_at: Option<Moment>,
-    pong_by: Option<Moment>,
+    offline_since: TimestampUs,
+    ping_at: Option<TimestampUs>,
+    pong_by: Option<TimestampUs>,
 
     registration: Registration,
     /// Accepted at least once since power-up: a charger charges, also offline.
-    living: bool,
+    is_operative: bool,
     was_reset: bool,
     heartbeat: Duration,
-    heartbeat_at: Option<Moment>,
+    heartbeat_at: Option<TimestampUs>,
 
     /// Class T, strictly first in, first out. The front may be outstanding.
     queue: VecDeque<Message>,
@@ -78,11 +80,11 @@ pub struct Charger {
     pending: VecDeque<Message>,
     outstanding: Option<Outstanding>,
     /// When the front of the queue may be sent again after a failure (rule Q-6).
-    retry_at: Option<Moment>,
+    retry_at: Option<TimestampUs>,
     id_prefix: String,
     ids: u64,
 
-    memory: Memory,
+    state: PersistentState,
     connectors: Vec<Connector>,
     flood_left: Option<u64>,
     tunables: Tunables,
@@ -91,7 +93,7 @@ pub struct Charger {
     outputs: VecDeque<Output>,
 }
 
-/// What the central system may configure.
+/// EventKind the central system may configure.
 #[derive(Debug, Clone, Copy)]
 struct Tunables {
     attempts: u32,
@@ -108,42 +110,42 @@ impl Charger {
         id: impl Into<Arc<str>>,
         version: Version,
         settings: Arc<Settings>,
-        saved: Saved,
+        saved: SavedQueue,
         seed: u64,
-        now: Moment,
+        now: TimestampUs,
     ) -> Self {
-        let mut dice = Rng::with_seed(seed);
-        let mut id_dice = Rng::with_seed(seed ^ now.0.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let Saved { queue, mut memory } = saved;
+        let mut rng = Rng::with_seed(seed);
+        let mut id_rng = Rng::with_seed(seed ^ now.0.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let SavedQueue { queue, mut state } = saved;
         let connectors = usize::from(settings.connectors);
-        memory
+        state
             .connectors
-            .resize(connectors, ConnectorMemory::default());
-        for connector in &mut memory.connectors {
+            .resize(connectors, ConnectorState::default());
+        for connector in &mut state.connectors {
             if connector.register_wh == 0 {
-                connector.register_wh = dice.u64(1_000..500_000);
+                connector.register_wh = rng.u64(1_000..500_000);
             }
         }
         let mut charger = Self {
             id: id.into(),
             version,
-            line: Line::Waiting(now),
+            connection: ConnectionState::Waiting(now),
             back_off: BackOff::default(),
             offline_since: now,
             ping_at: None,
             pong_by: None,
             registration: Registration::Due(now),
-            living: false,
+            is_operative: false,
             was_reset: false,
-            heartbeat: settings.hurried(300.0),
+            heartbeat: settings.scaled(300.0),
             heartbeat_at: None,
             queue: queue.into(),
             pending: VecDeque::new(),
             outstanding: None,
             retry_at: None,
-            id_prefix: id_prefix(&mut id_dice),
+            id_prefix: id_prefix(&mut id_rng),
             ids: 0,
-            memory,
+            state,
             connectors: (0..connectors).map(|_| Connector::default()).collect(),
             flood_left: settings.flood_values,
             tunables: Tunables {
@@ -153,8 +155,8 @@ impl Charger {
             },
             finishing: false,
             outputs: VecDeque::new(),
-            dice,
-            id_dice,
+            rng,
+            id_rng,
             settings,
         };
         for message in charger
@@ -164,57 +166,57 @@ impl Charger {
         {
             message.was_offline = true;
         }
-        charger.end_transactions_of_before(now);
+        charger.end_interrupted_transactions(now);
         charger.drive(now);
         charger
     }
 
     /// The connection that [`Output::Connect`] asked for is open.
-    pub fn handle_connected(&mut self, now: Moment) {
-        self.line_opened(now);
+    pub fn handle_connected(&mut self, now: TimestampUs) {
+        self.connection_opened(now);
         self.drive(now);
     }
 
     /// The connection that [`Output::Connect`] asked for could not be opened.
-    pub fn handle_refused(&mut self, refusal: Refusal, now: Moment) {
-        self.line_refused(refusal, now);
+    pub fn handle_refused(&mut self, refusal: Refusal, now: TimestampUs) {
+        self.connection_refused(refusal, now);
         self.drive(now);
     }
 
     /// A text came in.
-    pub fn handle_text(&mut self, text: &str, now: Moment) {
+    pub fn handle_text(&mut self, text: &str, now: TimestampUs) {
         self.pong_by = None;
-        self.hear(text, now);
+        self.handle_frame(text, now);
         self.drive(now);
     }
 
     /// A ping or pong came in.
-    pub fn handle_sign_of_life(&mut self, now: Moment) {
+    pub fn handle_ping_or_pong(&mut self, now: TimestampUs) {
         self.pong_by = None;
         self.drive(now);
     }
 
     /// The connection ended.
-    pub fn handle_closed(&mut self, now: Moment) {
-        if self.line == Line::Open {
-            self.line_lost(now);
+    pub fn handle_closed(&mut self, now: TimestampUs) {
+        if self.connection == ConnectionState::Open {
+            self.connection_lost(now);
         }
         self.drive(now);
     }
 
     /// The time of [`Charger::poll_timeout`] has come. Coming early does no harm.
-    pub fn handle_timeout(&mut self, now: Moment) {
+    pub fn handle_timeout(&mut self, now: TimestampUs) {
         self.drive(now);
     }
 
     /// Begin no new transactions, end the running ones.
-    pub fn handle_finish(&mut self, now: Moment) {
+    pub fn handle_finish(&mut self, now: TimestampUs) {
         self.finishing = true;
         self.drive(now);
     }
 
     /// The run is over: closes the line and tells the ledger what is left unanswered.
-    pub fn handle_stop(&mut self, now: Moment) {
+    pub fn handle_stop(&mut self, now: TimestampUs) {
         self.stop_all(now);
     }
 
@@ -225,8 +227,12 @@ impl Charger {
 
     /// When to call [`Charger::handle_timeout`], if nothing else happens before.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Moment> {
-        let due = [self.line_due(), self.send_due(), self.life_due()];
+    pub fn poll_timeout(&self) -> Option<TimestampUs> {
+        let due = [
+            self.connection_deadline(),
+            self.send_deadline(),
+            self.connectors_deadline(),
+        ];
         due.into_iter().flatten().min()
     }
 
@@ -242,7 +248,7 @@ impl Charger {
         let charging = self.connectors.iter().filter(|one| one.is_charging());
         let flooded = self.flood_left == Some(0) && self.queue.is_empty();
         Gauge {
-            online: u64::from(self.line == Line::Open),
+            online: u64::from(self.connection == ConnectionState::Open),
             charging: charging.count() as u64,
             queued: self.queue.len() as u64,
             finished: u64::from(flooded && !self.connectors.iter().any(Connector::is_charging)),
@@ -251,16 +257,16 @@ impl Charger {
 
     /// Everything that is due, in this order: the line, then life (which only queues), then whatever
     /// may be sent.
-    fn drive(&mut self, now: Moment) {
-        self.drive_line(now);
-        if self.living {
-            self.live(now);
+    fn drive(&mut self, now: TimestampUs) {
+        self.drive_connection(now);
+        if self.is_operative {
+            self.drive_connectors(now);
         }
         self.send_next(now);
     }
 
     fn is_ready(&self) -> bool {
-        self.line == Line::Open && self.registration == Registration::Accepted
+        self.connection == ConnectionState::Open && self.registration == Registration::Accepted
     }
 
     fn count(&mut self, count: Count) {
@@ -273,8 +279,8 @@ impl Charger {
 }
 
 /// Message ids must differ over all connections of an identity (rule F-21), also after a restart.
-fn id_prefix(dice: &mut Rng) -> String {
-    let mut prefix: String = (0..7).map(|_| dice.alphanumeric()).collect();
+fn id_prefix(rng: &mut Rng) -> String {
+    let mut prefix: String = (0..7).map(|_| rng.alphanumeric()).collect();
     prefix.push('-');
     prefix
 }

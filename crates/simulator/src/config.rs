@@ -63,7 +63,7 @@ pub struct FleetConfig {
     /// Chargers that power up per second. Default 50.
     pub ramp_per_s: f64,
     /// Keep each charger's queue in a file in this directory, so that a killed simulator goes on
-    /// where it was. Default: in memory.
+    /// where it was. Default: in state.
     pub queue_dir: Option<PathBuf>,
     /// Messages that one charger's queue holds. At the bound no meter value is taken and no
     /// transaction begins; a stop is always queued. Default 10,000.
@@ -108,7 +108,7 @@ pub struct FleetConfig {
     pub tokens: Vec<String>,
     /// Write the ledger to this file. It is appended to if `queue_dir` is set, else begun anew.
     pub ledger: Option<PathBuf>,
-    /// Seed of all dice; 0 = a new one each time. Default 0.
+    /// Seed of all rng; 0 = a new one each time. Default 0.
     pub seed: u64,
 }
 

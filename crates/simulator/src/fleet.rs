@@ -1,14 +1,14 @@
-//! Many chargers at once: starts them at a bounded pace, counts what they do, stops them well.
+//! Many chargers at once: starts them at a limited rate, counts what they do, and stops them.
 
-use crate::charger::{Charger, Saved};
+use crate::charger::{Charger, SavedQueue};
 use crate::config::FleetConfig;
 use crate::handshake::Target;
 use crate::ledger::LedgerFile;
 use crate::queue_file::QueueFile;
-use crate::runner::{Clock, Runner, Shared, Stage};
+use crate::runner::{Clock, FleetContext, RunState, Runner};
 use crate::settings::Settings;
 use crate::stats::{FleetReport, FleetStats};
-use crate::stats_collector::Board;
+use crate::stats_collector::StatsCollector;
 use common::settings::SettingError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,37 +19,37 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-/// How often the fleet looks at its own figures.
-const GLANCE: Duration = Duration::from_millis(10);
-/// How often ledger lines are handed to the system.
-const FLUSH: Duration = Duration::from_millis(200);
-/// What closing all sockets may take at the end.
-const CLOSING: Duration = Duration::from_secs(10);
+/// Interval at which a waiting fleet reads its counters.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Interval at which buffered entries of the ledger are written to its file.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
+/// A stop waits at most this long until all connections are closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a fleet cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting makes no sense.
+    /// A setting is invalid.
     #[error(transparent)]
     Config(#[from] SettingError),
-    /// The ledger or a queue file cannot be used.
+    /// The ledger or a queue file cannot be opened.
     #[error("open {path}: {error}")]
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The operating system's error.
         error: io::Error,
     },
 }
 
 /// A running fleet. Dropping it without [`Fleet::stop`] is like [`Fleet::kill`].
 ///
-/// [`Fleet::start`], then [`Fleet::stats`] as often as wanted, then [`Fleet::finished`] or whatever
-/// else ends the run, then [`Fleet::stop`].
+/// The order of calls: [`Fleet::start`], [`Fleet::stats`] any number of times, [`Fleet::finished`] unless the caller
+/// ends the run itself, [`Fleet::stop`].
 #[derive(Debug)]
 pub struct Fleet {
-    shared: Arc<Shared>,
-    stage: watch::Sender<Stage>,
+    context: Arc<FleetContext>,
+    run_state: watch::Sender<RunState>,
     tasks: TaskTracker,
     chargers: u32,
     duration: Option<Duration>,
@@ -57,12 +57,11 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts the fleet on the current tokio runtime; chargers power up one after the other
-    /// (`ramp_per_s`).
+    /// Starts the fleet on the current tokio runtime. `ramp_per_s` chargers power up per second.
     ///
     /// # Errors
-    /// When a setting makes no sense, or a file cannot be used. That nobody listens at the URL is no
-    /// error: chargers try for ever.
+    /// When a setting is invalid, or a file cannot be opened. An unreachable URL is not an error: the chargers
+    /// reconnect without limit.
     pub fn start(config: FleetConfig) -> Result<Self, StartError> {
         config.check()?;
         let target = Target::parse(&config.url)?;
@@ -76,17 +75,17 @@ impl Fleet {
         if let Some(dir) = &config.queue_dir {
             std::fs::create_dir_all(dir).map_err(file_error(dir))?;
         }
-        let shared = Arc::new(Shared {
+        let context = Arc::new(FleetContext {
             target,
             password: config.password.clone(),
             clock: Clock::start(),
-            board: Board::new(),
+            stats: StatsCollector::new(),
             ledger,
         });
-        let (stage, receiver) = watch::channel(Stage::Running);
+        let (run_state, receiver) = watch::channel(RunState::Running);
         let fleet = Self {
-            shared: Arc::clone(&shared),
-            stage,
+            context: Arc::clone(&context),
+            run_state,
             tasks: TaskTracker::new(),
             chargers: config.chargers,
             duration: config.duration_s.map(Duration::from_secs_f64),
@@ -94,7 +93,7 @@ impl Fleet {
         };
         fleet
             .tasks
-            .spawn(flush_ledger(Arc::clone(&shared), receiver.clone()));
+            .spawn(flush_ledger(Arc::clone(&context), receiver.clone()));
         let ramp = Ramp {
             settings: Arc::new(Settings::from(&config)),
             seed: match config.seed {
@@ -102,65 +101,65 @@ impl Fleet {
                 seed => seed,
             },
             config,
-            shared,
-            stage: receiver,
+            context,
+            run_state: receiver,
             tasks: fleet.tasks.clone(),
         };
         fleet.tasks.spawn(ramp.run());
         Ok(fleet)
     }
 
-    /// How the fleet is now.
+    /// The counters and gauges of now.
     #[must_use]
     pub fn stats(&self) -> FleetStats {
         FleetStats {
-            elapsed: self.shared.clock.elapsed(),
+            elapsed: self.context.clock.elapsed(),
             chargers: u64::from(self.chargers),
-            ..self.shared.board.stats()
+            ..self.context.stats.stats()
         }
     }
 
-    /// Waits until every charger has done what it was to do (`messages_per_charger`), or the time is
-    /// over (`duration_s`); for ever if nothing bounds the run. May be called again.
+    /// Waits until every charger has sent `messages_per_charger` meter values, or `duration_s` has passed; without
+    /// either setting it never returns. It may be called again.
     pub async fn finished(&self) {
         loop {
-            let elapsed = self.shared.clock.elapsed();
+            let elapsed = self.context.clock.elapsed();
             let is_over = self.duration.is_some_and(|duration| elapsed >= duration);
             let is_done =
-                self.ends_by_itself && self.shared.board.finished() >= u64::from(self.chargers);
+                self.ends_by_itself && self.context.stats.finished() >= u64::from(self.chargers);
             if is_over || is_done {
                 return;
             }
-            sleep(GLANCE).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Begins no new transactions, ends the running ones, waits at most `drain` until every queue is
-    /// empty, closes the connections and writes what is unanswered into the ledger. With a `drain` of
-    /// zero everything ends at once.
+    /// Stops the fleet: starts no transactions, ends the running ones, waits at most `drain` until every queue is
+    /// empty, closes the connections, and writes the unanswered messages into the ledger. If `drain` is zero, it
+    /// neither ends transactions nor waits.
     pub async fn stop(self, drain: Duration) -> FleetReport {
-        let board = &self.shared.board;
+        let stats = &self.context.stats;
         let mut drained = false;
         if !drain.is_zero() {
-            self.stage.send_replace(Stage::Finishing);
+            self.run_state.send_replace(RunState::Draining);
             self.tasks.close();
             let deadline = Instant::now() + drain;
             let all_drained = async {
-                while board.drained.load(Relaxed) < board.started.load(Relaxed) {
-                    sleep(GLANCE).await;
+                while stats.drained.load(Relaxed) < stats.started.load(Relaxed) {
+                    sleep(POLL_INTERVAL).await;
                 }
             };
             drained = timeout_at(deadline, all_drained).await.is_ok();
         }
-        self.stage.send_replace(Stage::Stopping);
+        self.run_state.send_replace(RunState::Stopping);
         self.tasks.close();
-        if timeout(CLOSING, self.tasks.wait()).await.is_err() {
-            tracing::warn!("some chargers did not close in time");
+        if timeout(CLOSE_TIMEOUT, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some connections were not closed in time");
         }
-        if let Some(ledger) = &self.shared.ledger
+        if let Some(ledger) = &self.context.ledger
             && let Err(error) = ledger.flush()
         {
-            tracing::error!("write the end of the ledger: {error}");
+            tracing::error!("failed to write the end of the ledger: {error}");
         }
         FleetReport {
             stats: self.stats(),
@@ -168,22 +167,22 @@ impl Fleet {
         }
     }
 
-    /// Cuts the power of all chargers: no goodbye, not a word in the ledger about what is unanswered;
-    /// what is in their queues' files stays there.
+    /// Simulates a power cut of all chargers: connections are dropped without a Close frame, unanswered messages get no
+    /// entry in the ledger, and the queue files stay as they are.
     pub async fn kill(self) {
-        self.stage.send_replace(Stage::Cut);
+        self.run_state.send_replace(RunState::Killed);
         self.tasks.close();
         self.tasks.wait().await;
     }
 }
 
-/// Powers chargers up.
+/// The task that powers the chargers up.
 struct Ramp {
     config: FleetConfig,
     settings: Arc<Settings>,
     seed: u64,
-    shared: Arc<Shared>,
-    stage: watch::Receiver<Stage>,
+    context: Arc<FleetContext>,
+    run_state: watch::Receiver<RunState>,
     tasks: TaskTracker,
 }
 
@@ -195,13 +194,13 @@ impl Ramp {
             if due > Instant::now() {
                 tokio::select! {
                     () = sleep_until(due) => {}
-                    _ = self.stage.changed() => return,
+                    _ = self.run_state.changed() => return,
                 }
             } else if index % 64 == 0 {
-                // A steep ramp must not keep those already up from working.
+                // So that the chargers that are up already get the runtime's threads too.
                 tokio::task::yield_now().await;
             }
-            if *self.stage.borrow() != Stage::Running {
+            if *self.run_state.borrow() != RunState::Running {
                 return;
             }
             self.power_up(index).await;
@@ -218,12 +217,12 @@ impl Ramp {
                 match tokio::task::spawn_blocking(open).await {
                     Ok(Ok(file)) => Some(file),
                     Ok(Err(error)) => {
-                        tracing::error!(charger.id = %id, "open its queue: {error}");
-                        self.shared.board.trouble(index, "queue file");
+                        tracing::error!(charger.id = %id, "failed to open the queue file: {error}");
+                        self.context.stats.record_failure(index, "queue file");
                         return;
                     }
                     Err(error) => {
-                        tracing::error!(charger.id = %id, "open its queue: {error}");
+                        tracing::error!(charger.id = %id, "failed to open the queue file: {error}");
                         return;
                     }
                 }
@@ -231,7 +230,7 @@ impl Ramp {
         };
         let saved = queue_file
             .as_ref()
-            .map_or_else(Saved::default, |file| file.saved().clone());
+            .map_or_else(SavedQueue::default, |file| file.saved().clone());
         let id: Arc<str> = id.into();
         let version = self.config.versions.version(index);
         let charger = Charger::new(
@@ -239,9 +238,9 @@ impl Ramp {
             version,
             Arc::clone(&self.settings),
             saved,
-            // Neighbouring seeds would begin alike.
+            // Similar seeds would give similar first random numbers.
             self.seed ^ (u64::from(index) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            self.shared.clock.now(),
+            self.context.clock.now(),
         );
         let runner = Runner {
             index,
@@ -249,32 +248,32 @@ impl Ramp {
             version,
             charger,
             queue_file,
-            shared: Arc::clone(&self.shared),
-            stage: self.stage.clone(),
+            context: Arc::clone(&self.context),
+            run_state: self.run_state.clone(),
         };
-        self.shared.board.started.fetch_add(1, Relaxed);
+        self.context.stats.started.fetch_add(1, Relaxed);
         self.tasks.spawn(runner.run());
     }
 }
 
-async fn flush_ledger(shared: Arc<Shared>, mut stage: watch::Receiver<Stage>) {
-    let Some(ledger) = &shared.ledger else {
+async fn flush_ledger(context: Arc<FleetContext>, mut run_state: watch::Receiver<RunState>) {
+    let Some(ledger) = &context.ledger else {
         return;
     };
     let stopped = async {
-        // Ends with the fleet's last stage, or with the fleet.
-        let _ = stage
-            .wait_for(|stage| matches!(stage, Stage::Stopping | Stage::Cut))
+        // Also returns when the fleet has been dropped.
+        let _ = run_state
+            .wait_for(|run_state| matches!(run_state, RunState::Stopping | RunState::Killed))
             .await;
     };
     tokio::pin!(stopped);
     loop {
         tokio::select! {
-            () = sleep(FLUSH) => {}
+            () = sleep(FLUSH_INTERVAL) => {}
             () = &mut stopped => return,
         }
         if let Err(error) = ledger.flush() {
-            tracing::error!("write the ledger: {error}");
+            tracing::error!("failed to write the ledger: {error}");
         }
     }
 }

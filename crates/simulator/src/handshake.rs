@@ -45,7 +45,7 @@ pub(crate) struct Target {
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct ConnectError {
     /// In a few words, few enough to count by: `unreachable`, `HTTP 503`, …
     pub(crate) kind: String,
     /// All that is known.
@@ -54,7 +54,7 @@ pub(crate) struct Trouble {
     pub(crate) refusal: Refusal,
 }
 
-impl Trouble {
+impl ConnectError {
     fn new(kind: &str, detail: impl ToString) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -101,10 +101,13 @@ impl Target {
         id: &str,
         version: Version,
         password: Option<&str>,
-    ) -> Result<Box<Socket>, Trouble> {
+    ) -> Result<Box<Socket>, ConnectError> {
         match tokio::time::timeout(CONNECT_TIMEOUT, self.upgrade(id, version, password)).await {
             Ok(result) => result,
-            Err(_) => Err(Trouble::new("handshake timed out", "no answer in time")),
+            Err(_) => Err(ConnectError::new(
+                "handshake timed out",
+                "no answer in time",
+            )),
         }
     }
 
@@ -113,11 +116,11 @@ impl Target {
         id: &str,
         version: Version,
         password: Option<&str>,
-    ) -> Result<Box<Socket>, Trouble> {
+    ) -> Result<Box<Socket>, ConnectError> {
         let mut stream = TcpStream::connect((self.host.as_str(), self.port))
             .await
-            .map_err(|error| Trouble::new("unreachable", error))?;
-        let broken = |error: std::io::Error| Trouble::new("handshake broken off", error);
+            .map_err(|error| ConnectError::new("unreachable", error))?;
+        let broken = |error: std::io::Error| ConnectError::new("handshake broken off", error);
         stream.set_nodelay(true).map_err(broken)?;
         let request = self.request(id, version, password);
         stream.write_all(request.as_bytes()).await.map_err(broken)?;
@@ -130,7 +133,7 @@ impl Target {
             .with_write_buffer_capacity(BUFFER_BYTES);
         WebSocket::from_stream(stream, Role::Client, options)
             .map(Box::new)
-            .map_err(|error| Trouble::new("handshake broken off", error))
+            .map_err(|error| ConnectError::new("handshake broken off", error))
     }
 
     fn request(&self, id: &str, version: Version, password: Option<&str>) -> String {
@@ -180,12 +183,12 @@ async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 }
 
 /// Whether the response is an upgrade to the version that was offered.
-fn judge(head: &[u8], version: Version) -> Result<(), Trouble> {
+fn judge(head: &[u8], version: Version) -> Result<(), ConnectError> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     response
         .parse(head)
-        .map_err(|error| Trouble::new("no HTTP", error))?;
+        .map_err(|error| ConnectError::new("no HTTP", error))?;
     let header = |name: &str| {
         let found = response
             .headers
@@ -204,7 +207,7 @@ fn judge(head: &[u8], version: Version) -> Result<(), Trouble> {
         let retry_after = header("Retry-After")
             .and_then(|text| text.parse().ok())
             .map(Duration::from_secs);
-        return Err(Trouble {
+        return Err(ConnectError {
             kind: format!("HTTP {status}"),
             detail: format!("refused with {status}{meaning}"),
             refusal: Refusal {
@@ -215,7 +218,7 @@ fn judge(head: &[u8], version: Version) -> Result<(), Trouble> {
     }
     match header("Sec-WebSocket-Protocol") {
         Some(name) if Version::from_subprotocol(name) == Some(version) => Ok(()),
-        other => Err(Trouble::new(
+        other => Err(ConnectError::new(
             "wrong subprotocol",
             format!("offered {}, got {other:?}", version.subprotocol()),
         )),
@@ -259,9 +262,9 @@ mod tests {
     #[test]
     fn a_refusal_says_why_and_for_how_long() {
         let head = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 7\r\n\r\n";
-        let trouble = judge(head, Version::V16).unwrap_err();
-        assert_eq!(trouble.kind, "HTTP 503");
-        assert_eq!(trouble.refusal.retry_after, Some(Duration::from_secs(7)));
+        let failure = judge(head, Version::V16).unwrap_err();
+        assert_eq!(failure.kind, "HTTP 503");
+        assert_eq!(failure.refusal.retry_after, Some(Duration::from_secs(7)));
         let head = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n";
         assert!(judge(head, Version::V16).is_ok());
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Answer latencies, counted in buckets: constant memory, a few nanoseconds per sample, and at most
+//! Answer latencies, counted in buckets: constant state, a few nanoseconds per sample, and at most
 //! 1/16 (6 %) away from the truth.
 
 use std::time::Duration;

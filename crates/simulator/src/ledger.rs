@@ -5,8 +5,8 @@
 //! or (at the end of the run) left unanswered. A simulator that resumes from its queue directory
 //! appends; a message may then have two lines with the same `n`, which belong together.
 
-use crate::charger::{Action, Entry};
-use crate::timestamp::Moment;
+use crate::charger::{Action, EndedMessage};
+use crate::timestamp::TimestampUs;
 use common::lock::lock;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ pub enum Class {
 
 /// One message of one charger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Line {
+pub struct LedgerEntry {
     /// The charger's identity.
     pub charger_id: String,
     /// What it speaks.
@@ -70,9 +70,9 @@ pub struct Line {
     /// The message id of each transmission, oldest first, without repeats.
     pub message_ids: Vec<String>,
     /// First transmission.
-    pub sent_at: Option<Moment>,
+    pub sent_at: Option<TimestampUs>,
     /// When the CALLRESULT was read.
-    pub acknowledged_at: Option<Moment>,
+    pub acknowledged_at: Option<TimestampUs>,
     /// Transmissions.
     pub attempts: u32,
     /// How it ended.
@@ -86,10 +86,10 @@ pub struct Line {
     pub payload_hash: Option<String>,
 }
 
-impl Line {
+impl LedgerEntry {
     /// The line of a message of the charger `id`.
     #[must_use]
-    pub fn from_entry(id: &str, version: Version, entry: Entry) -> Self {
+    pub fn from_entry(id: &str, version: Version, entry: EndedMessage) -> Self {
         let payload: Value = serde_json::from_str(&entry.payload).unwrap_or(Value::Null);
         let answer = entry.answer.as_deref().unwrap_or("");
         let was_sent = entry.attempts > 0;
@@ -214,7 +214,7 @@ impl LedgerFile {
     ///
     /// # Errors
     /// What the system says.
-    pub fn write(&self, line: &Line) -> io::Result<()> {
+    pub fn write(&self, line: &LedgerEntry) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
         lock(&self.file).write_all(&text)

@@ -28,4 +28,4 @@ pub use config::{FleetConfig, ResendIds, Scenario, VersionMix};
 pub use fleet::{Fleet, StartError};
 pub use latency::Latency;
 pub use stats::{FleetReport, FleetStats};
-pub use timestamp::Moment;
+pub use timestamp::TimestampUs;

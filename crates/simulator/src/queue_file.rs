@@ -4,7 +4,7 @@
 //! A message is synced before it is first transmitted. What follows (transmitted, done) is only
 //! written: losing it in a power cut costs a resend, which is what resends are for.
 
-use crate::charger::{Edit, Saved};
+use crate::charger::{QueueEdit, SavedQueue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Write as _};
@@ -18,7 +18,7 @@ const EDITS_MAX: u64 = 5_000;
 pub(crate) struct QueueFile {
     path: PathBuf,
     file: File,
-    saved: Saved,
+    saved: SavedQueue,
     edits: u64,
 }
 
@@ -29,7 +29,7 @@ impl QueueFile {
         let path = dir.join(format!("{name}.queue"));
         let saved = match File::open(&path) {
             Ok(file) => read(BufReader::new(file))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Saved::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => SavedQueue::default(),
             Err(error) => return Err(error),
         };
         let file = rewrite(&path, &saved)?;
@@ -42,13 +42,13 @@ impl QueueFile {
     }
 
     /// What it holds.
-    pub(crate) const fn saved(&self) -> &Saved {
+    pub(crate) const fn saved(&self) -> &SavedQueue {
         &self.saved
     }
 
     /// Keeps `edit`; a push is durable afterwards. Blocks.
-    pub(crate) fn keep(&mut self, edit: Edit) -> io::Result<()> {
-        let must_sync = matches!(edit, Edit::Push(..));
+    pub(crate) fn keep(&mut self, edit: QueueEdit) -> io::Result<()> {
+        let must_sync = matches!(edit, QueueEdit::Push(..));
         let mut line = serde_json::to_vec(&edit)?;
         line.push(b'\n');
         self.file.write_all(&line)?;
@@ -65,8 +65,8 @@ impl QueueFile {
     }
 }
 
-fn read(mut file: impl io::BufRead) -> io::Result<Saved> {
-    let mut saved = Saved::default();
+fn read(mut file: impl io::BufRead) -> io::Result<SavedQueue> {
+    let mut saved = SavedQueue::default();
     let mut line = Vec::new();
     while file.read_until(b'\n', &mut line)? > 0 {
         match serde_json::from_slice(&line) {
@@ -81,17 +81,17 @@ fn read(mut file: impl io::BufRead) -> io::Result<Saved> {
 }
 
 /// Replaces the file by the shortest one that holds the same, whole or not at all.
-fn rewrite(path: &Path, saved: &Saved) -> io::Result<File> {
+fn rewrite(path: &Path, saved: &SavedQueue) -> io::Result<File> {
     let new = path.with_extension("new");
     let mut file = OpenOptions::new()
         .create(true)
         .write(true)
         .truncate(true)
         .open(&new)?;
-    let mut text = serde_json::to_vec(&Edit::Done(0, saved.memory.clone()))?;
+    let mut text = serde_json::to_vec(&QueueEdit::Done(0, saved.state.clone()))?;
     text.push(b'\n');
     for message in &saved.queue {
-        let edit = Edit::Push(Box::new(message.clone()), saved.memory.clone());
+        let edit = QueueEdit::Push(Box::new(message.clone()), saved.state.clone());
         serde_json::to_writer(&mut text, &edit)?;
         text.push(b'\n');
     }
@@ -107,17 +107,17 @@ fn rewrite(path: &Path, saved: &Saved) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::charger::{Memory, sample_message};
+    use crate::charger::{PersistentState, sample_message};
 
-    fn memory(last_n: u64) -> Memory {
-        Memory {
+    fn state(last_n: u64) -> PersistentState {
+        PersistentState {
             last_n,
-            ..Memory::default()
+            ..PersistentState::default()
         }
     }
 
-    fn push(n: u64) -> Edit {
-        Edit::Push(Box::new(sample_message(n)), memory(n))
+    fn push(n: u64) -> QueueEdit {
+        QueueEdit::Push(Box::new(sample_message(n)), state(n))
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
         for n in 1..=3 {
             queue.keep(push(n)).unwrap();
         }
-        queue.keep(Edit::Done(1, memory(3))).unwrap();
+        queue.keep(QueueEdit::Done(1, state(3))).unwrap();
         let saved = queue.saved().clone();
         drop(queue);
         for _ in 0..2 {
@@ -166,7 +166,7 @@ mod tests {
         queue.edits = EDITS_MAX - 2;
         queue.keep(push(1)).unwrap();
         let long = fs::metadata(&queue.path).unwrap().len();
-        queue.keep(Edit::Done(1, memory(1))).unwrap();
+        queue.keep(QueueEdit::Done(1, state(1))).unwrap();
         assert!(fs::metadata(&queue.path).unwrap().len() < long);
         queue.keep(push(2)).unwrap();
         drop(queue);

@@ -1,12 +1,12 @@
-//! One charger's task: waits for one thing (a frame, a timer, the fleet's word), hands it to the
-//! [`Charger`], carries out what that decides. No rule of OCPP lives here.
+//! The task of one charger. It waits for one event (a frame, a timer, a change of the fleet's state), passes it to the
+//! [`Charger`] and executes the outputs of the charger. It contains no rule of OCPP.
 
-use crate::charger::{Charger, Edit, Entry, Gauge, Output};
-use crate::handshake::{Socket, Target, Trouble};
-use crate::ledger::{LedgerFile, Line};
+use crate::charger::{Charger, EndedMessage, Gauge, Output, QueueEdit};
+use crate::handshake::{ConnectError, Socket, Target};
+use crate::ledger::{LedgerEntry, LedgerFile};
 use crate::queue_file::QueueFile;
-use crate::stats_collector::Board;
-use crate::timestamp::Moment;
+use crate::stats_collector::StatsCollector;
+use crate::timestamp::TimestampUs;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use ocpp::Version;
@@ -20,39 +20,39 @@ use tokio::time::{Instant, Sleep, timeout};
 use yawc::close::CloseCode;
 use yawc::{Frame, OpCode};
 
-/// What a central system may take to read a frame of ours before the line counts as dead.
+/// The connection counts as lost when the central system has not read a frame within this time.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What it may take to answer a Close.
+/// The connection is dropped when a Close frame is not answered within this time.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How far a fleet's run is. Only ever goes forward.
+/// The state of a fleet's run. The states follow each other in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum RunState {
     Running,
-    /// No new transactions; say what is left to say.
-    Finishing,
-    /// Close.
+    /// No new transactions; queued messages are sent.
+    Draining,
+    /// Connections are closed.
     Stopping,
-    /// End without a word.
-    Cut,
+    /// Connections are dropped without a Close frame.
+    Killed,
 }
 
-/// The wall clock at the start, continued by a clock that never goes back.
+/// The wall clock at the start, continued by a monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
-    start: Moment,
+    start: TimestampUs,
     instant: Instant,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
         Self {
-            start: Moment::wall_clock(),
+            start: TimestampUs::wall_clock(),
             instant: Instant::now(),
         }
     }
 
-    pub(crate) fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> TimestampUs {
         self.start.plus(self.instant.elapsed())
     }
 
@@ -60,24 +60,24 @@ impl Clock {
         self.instant.elapsed()
     }
 
-    fn instant(&self, at: Moment) -> Instant {
-        // A moment that far away never comes.
+    fn instant(&self, at: TimestampUs) -> Instant {
+        // Bounded, because `Instant` may overflow.
         let wait = at.since(self.start).min(Duration::from_secs(3_000_000_000));
         self.instant + wait
     }
 }
 
-/// What all chargers of a fleet share.
+/// What all chargers of a fleet share: target, clock, counters, ledger.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct FleetContext {
     pub(crate) target: Target,
     pub(crate) password: Option<String>,
     pub(crate) clock: Clock,
-    pub(crate) board: Board,
+    pub(crate) stats: StatsCollector,
     pub(crate) ledger: Option<LedgerFile>,
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Box<Socket>, Trouble>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Box<Socket>, ConnectError>> + Send>>;
 
 enum Link {
     Closed,
@@ -85,31 +85,31 @@ enum Link {
     Open(Box<Socket>),
 }
 
-/// What the loop waits for.
-enum Happening {
-    Connected(Result<Box<Socket>, Trouble>),
+/// What a task waits for.
+enum TaskEvent {
+    Connected(Result<Box<Socket>, ConnectError>),
     Frame(Frame),
     Lost(String),
     Time,
-    Stage(Stage),
+    RunState(RunState),
 }
 
-/// One charger and its line.
+/// One charger and what its task needs.
 pub(crate) struct Runner {
     pub(crate) index: u32,
     pub(crate) id: Arc<str>,
     pub(crate) version: Version,
     pub(crate) charger: Charger,
     pub(crate) queue_file: Option<QueueFile>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) stage: watch::Receiver<Stage>,
+    pub(crate) context: Arc<FleetContext>,
+    pub(crate) run_state: watch::Receiver<RunState>,
 }
 
 impl Runner {
     /// Runs until the fleet stops.
     pub(crate) async fn run(self) {
         let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
-        let mut running = Running {
+        let mut running = RunningTask {
             runner: self,
             link: Link::Closed,
             gauge: Gauge::default(),
@@ -117,17 +117,17 @@ impl Runner {
             finishing: false,
             last_trouble: String::new(),
         };
-        running.live(sleep).await;
+        running.run_until_stopped(sleep).await;
         let gauge = running.gauge;
         running
             .runner
-            .shared
-            .board
-            .moved(gauge, Gauge { online: 0, ..gauge });
+            .context
+            .stats
+            .update_gauges(gauge, Gauge { online: 0, ..gauge });
     }
 }
 
-struct Running {
+struct RunningTask {
     runner: Runner,
     link: Link,
     gauge: Gauge,
@@ -136,108 +136,111 @@ struct Running {
     last_trouble: String,
 }
 
-impl Running {
-    async fn live(&mut self, mut sleep: Pin<Box<Sleep>>) {
-        // Re-arming a timer costs more than a look at the clock: it is only moved forward when it
-        // would ring too late, and rings once in vain otherwise.
-        let mut rings_at = Moment(0);
+impl RunningTask {
+    async fn run_until_stopped(&mut self, mut sleep: Pin<Box<Sleep>>) {
+        // Resetting a timer costs more than reading the clock. So it is reset only to an earlier time; when the
+        // deadline moves back, the timer fires once too early, which is harmless.
+        let mut timer_at = TimestampUs(0);
         let mut stopping = false;
         loop {
-            self.carry_out().await;
-            self.show();
+            self.drain_outputs().await;
+            self.report();
             if stopping {
                 return;
             }
             let due = self.runner.charger.poll_timeout();
             if let Some(due) = due
-                && (due < rings_at || sleep.is_elapsed())
+                && (due < timer_at || sleep.is_elapsed())
             {
-                sleep.as_mut().reset(self.runner.shared.clock.instant(due));
-                rings_at = due;
+                sleep.as_mut().reset(self.runner.context.clock.instant(due));
+                timer_at = due;
             }
-            let happening = self.wait(sleep.as_mut(), due.is_some()).await;
-            let now = self.runner.shared.clock.now();
+            let event = self.wait(sleep.as_mut(), due.is_some()).await;
+            let now = self.runner.context.clock.now();
             let charger = &mut self.runner.charger;
-            match happening {
-                Happening::Frame(frame) if frame.opcode() == OpCode::Close => {
+            match event {
+                TaskEvent::Frame(frame) if frame.opcode() == OpCode::Close => {
                     let code = frame.close_code().map_or(1005, u16::from);
                     self.answer_close().await;
                     self.runner.charger.handle_closed(now);
-                    self.trouble(&format!("closed with {code}"), "");
+                    self.record_failure(&format!("closed with {code}"), "");
                 }
-                Happening::Frame(frame) => self.heard(&frame, now),
-                Happening::Time => {
-                    rings_at = Moment(u64::MAX);
+                TaskEvent::Frame(frame) => self.handle_frame(&frame, now),
+                TaskEvent::Time => {
+                    timer_at = TimestampUs(u64::MAX);
                     charger.handle_timeout(now);
                 }
-                Happening::Connected(Ok(socket)) => {
+                TaskEvent::Connected(Ok(socket)) => {
                     self.link = Link::Open(socket);
-                    self.runner.shared.board.connected(self.runner.index);
+                    self.runner
+                        .context
+                        .stats
+                        .record_connection(self.runner.index);
                     charger.handle_connected(now);
                 }
-                Happening::Connected(Err(trouble)) => {
+                TaskEvent::Connected(Err(failure)) => {
                     self.link = Link::Closed;
-                    charger.handle_refused(trouble.refusal, now);
-                    self.trouble(&trouble.kind, &trouble.detail);
+                    charger.handle_refused(failure.refusal, now);
+                    self.record_failure(&failure.kind, &failure.detail);
                 }
-                Happening::Lost(why) => {
+                TaskEvent::Lost(why) => {
                     self.link = Link::Closed;
                     charger.handle_closed(now);
-                    self.trouble("line lost", &why);
+                    self.record_failure("connection lost", &why);
                 }
-                Happening::Stage(Stage::Running) => {}
-                Happening::Stage(Stage::Finishing) => {
+                TaskEvent::RunState(RunState::Running) => {}
+                TaskEvent::RunState(RunState::Draining) => {
                     self.finishing = true;
                     charger.handle_finish(now);
                 }
-                Happening::Stage(Stage::Stopping) => {
+                TaskEvent::RunState(RunState::Stopping) => {
                     stopping = true;
                     charger.handle_stop(now);
                 }
-                Happening::Stage(Stage::Cut) => return,
+                TaskEvent::RunState(RunState::Killed) => return,
             }
         }
     }
 
-    /// One thing. A frame comes first: it is what everything else waits for.
-    async fn wait(&mut self, sleep: Pin<&mut Sleep>, has_timer: bool) -> Happening {
+    /// The next event. Frames come first, because the other events usually wait for an answer.
+    async fn wait(&mut self, sleep: Pin<&mut Sleep>, has_timer: bool) -> TaskEvent {
         let link = &mut self.link;
-        let line = async {
+        let connection = async {
             match link {
                 Link::Open(socket) => match socket.next_frame().await {
-                    Ok(frame) => Happening::Frame(frame),
-                    Err(error) => Happening::Lost(error.to_string()),
+                    Ok(frame) => TaskEvent::Frame(frame),
+                    Err(error) => TaskEvent::Lost(error.to_string()),
                 },
-                Link::Opening(connecting) => Happening::Connected(connecting.await),
+                Link::Opening(connecting) => TaskEvent::Connected(connecting.await),
                 Link::Closed => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            happening = line => happening,
-            () = sleep, if has_timer => Happening::Time,
-            changed = self.runner.stage.changed() => {
-                // A fleet that was dropped stops too.
-                let stage = changed.map_or(Stage::Cut, |()| *self.runner.stage.borrow());
-                Happening::Stage(stage)
+            event = connection => event,
+            () = sleep, if has_timer => TaskEvent::Time,
+            changed = self.runner.run_state.changed() => {
+                // The sender is gone: the fleet was dropped.
+                let run_state = changed.map_or(RunState::Killed, |()| *self.runner.run_state.borrow());
+                TaskEvent::RunState(run_state)
             }
         }
     }
 
-    fn heard(&mut self, frame: &Frame, now: Moment) {
+    fn handle_frame(&mut self, frame: &Frame, now: TimestampUs) {
         let charger = &mut self.runner.charger;
         match frame.opcode() {
             OpCode::Text | OpCode::Binary => {
                 let text = std::str::from_utf8(frame.payload()).unwrap_or("");
                 charger.handle_text(text, now);
             }
-            OpCode::Ping | OpCode::Pong => charger.handle_sign_of_life(now),
+            OpCode::Ping | OpCode::Pong => charger.handle_ping_or_pong(now),
             OpCode::Close | OpCode::Continuation => {}
         }
     }
 
-    /// Carries out all decisions, in order.
-    async fn carry_out(&mut self) {
+    /// Executes all outputs of the charger, in order.
+    async fn drain_outputs(&mut self) {
         let mut unflushed = false;
         loop {
             let Some(output) = self.runner.charger.poll_output() else {
@@ -253,8 +256,8 @@ impl Running {
                     self.feed(Frame::text(Bytes::from(text))).await;
                     unflushed = true;
                 }
-                Output::Count(count) => self.runner.shared.board.count(self.runner.index, count),
-                Output::Ledger(entry) => self.write_down(*entry),
+                Output::Count(count) => self.runner.context.stats.count(self.runner.index, count),
+                Output::Ledger(entry) => self.write_ledger(*entry),
                 Output::Save(edit) => self.save(edit).await,
                 Output::Ping => {
                     self.feed(Frame::ping(Bytes::new())).await;
@@ -270,12 +273,12 @@ impl Running {
     }
 
     fn connect(&self) -> Connecting {
-        let shared = Arc::clone(&self.runner.shared);
+        let context = Arc::clone(&self.runner.context);
         let id = Arc::clone(&self.runner.id);
         let version = self.runner.version;
         Box::pin(async move {
-            let password = shared.password.as_deref();
-            shared.target.connect(&id, version, password).await
+            let password = context.password.as_deref();
+            context.target.connect(&id, version, password).await
         })
     }
 
@@ -297,15 +300,15 @@ impl Running {
         let why = match result {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "the other side does not read".to_owned(),
+            Err(_) => "the central system does not read".to_owned(),
         };
         self.link = Link::Closed;
-        let now = self.runner.shared.clock.now();
+        let now = self.runner.context.clock.now();
         self.runner.charger.handle_closed(now);
-        self.trouble("line lost", &why);
+        self.record_failure("connection lost", &why);
     }
 
-    /// The other side says goodbye: the library's answer goes out with the next look at the line.
+    /// Answers a Close frame: the library sends the answer while it reads the next frame.
     async fn answer_close(&mut self) {
         if let Link::Open(mut socket) = std::mem::replace(&mut self.link, Link::Closed) {
             let _ = timeout(CLOSE_TIMEOUT, socket.next_frame()).await;
@@ -314,23 +317,22 @@ impl Running {
 
     async fn close(&mut self) {
         if let Link::Open(mut socket) = std::mem::replace(&mut self.link, Link::Closed) {
-            let goodbye = async {
+            let closing = async {
                 let close = Frame::close(CloseCode::Normal, "");
                 if socket.send(close).await.is_ok() {
-                    // Until the other side has closed too; what it still says is not for us.
+                    // Frames that arrive before the answer to the Close are ignored.
                     while socket.next_frame().await.is_ok() {}
                 }
             };
-            // A line that is given up may be dead: no answer is an answer too.
-            let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+            let _ = timeout(CLOSE_TIMEOUT, closing).await;
         }
     }
 
-    async fn save(&mut self, edit: Edit) {
+    async fn save(&mut self, edit: QueueEdit) {
         let Some(mut file) = self.runner.queue_file.take() else {
             return;
         };
-        let result = if matches!(edit, Edit::Push(..)) {
+        let result = if matches!(edit, QueueEdit::Push(..)) {
             let task = tokio::task::spawn_blocking(move || {
                 let result = file.keep(edit);
                 (file, result)
@@ -348,44 +350,47 @@ impl Running {
             result
         };
         if let Err(error) = result {
-            self.trouble("queue file", &error.to_string());
+            self.record_failure("queue file", &error.to_string());
         }
     }
 
-    fn write_down(&mut self, entry: Entry) {
-        let Some(ledger) = &self.runner.shared.ledger else {
+    fn write_ledger(&mut self, entry: EndedMessage) {
+        let Some(ledger) = &self.runner.context.ledger else {
             return;
         };
-        let line = Line::from_entry(&self.runner.id, self.runner.version, entry);
+        let line = LedgerEntry::from_entry(&self.runner.id, self.runner.version, entry);
         if let Err(error) = ledger.write(&line) {
-            self.trouble("ledger", &error.to_string());
+            self.record_failure("ledger", &error.to_string());
         }
     }
 
-    /// Counts a trouble, and logs it when it is another one than before.
-    fn trouble(&mut self, kind: &str, detail: &str) {
-        self.runner.shared.board.trouble(self.runner.index, kind);
+    /// Counts a failure, and logs it if its kind differs from that of the last one.
+    fn record_failure(&mut self, kind: &str, detail: &str) {
+        self.runner
+            .context
+            .stats
+            .record_failure(self.runner.index, kind);
         if self.last_trouble != kind {
             tracing::debug!(charger.id = %self.runner.id, "{kind}: {detail}");
             kind.clone_into(&mut self.last_trouble);
         }
     }
 
-    /// Shows how the charger is to the fleet.
-    fn show(&mut self) {
-        let board = &self.runner.shared.board;
+    /// Adds the changes of this charger's gauges to those of the fleet.
+    fn report(&mut self) {
+        let stats = &self.runner.context.stats;
         let gauge = self.runner.charger.gauge();
         if gauge != self.gauge {
-            board.moved(self.gauge, gauge);
+            stats.update_gauges(self.gauge, gauge);
             self.gauge = gauge;
         }
         let is_drained = self.finishing && self.runner.charger.is_drained();
         if is_drained != self.is_drained {
             self.is_drained = is_drained;
             if is_drained {
-                board.drained.fetch_add(1, Relaxed);
+                stats.drained.fetch_add(1, Relaxed);
             } else {
-                board.drained.fetch_sub(1, Relaxed);
+                stats.drained.fetch_sub(1, Relaxed);
             }
         }
     }

@@ -73,14 +73,14 @@ impl Settings {
     /// A wait of a charger's life that somebody else has named (heartbeat interval, Pending), as
     /// this fleet waits it.
     #[must_use]
-    pub fn hurried(&self, seconds: f64) -> Duration {
+    pub fn scaled(&self, seconds: f64) -> Duration {
         seconds_f64(seconds / self.speed_up)
     }
 }
 
 impl From<&FleetConfig> for Settings {
     fn from(config: &FleetConfig) -> Self {
-        let hurried = |seconds: f64| seconds_f64(seconds / config.speed_up);
+        let scaled = |seconds: f64| seconds_f64(seconds / config.speed_up);
         let tokens = if config.tokens.is_empty() {
             (1..=50).map(|i| format!("SIMTAG{i:04}")).collect()
         } else {
@@ -90,9 +90,9 @@ impl From<&FleetConfig> for Settings {
         Self {
             scenario: config.scenario,
             connectors: config.connectors,
-            arrivals_mean: arrivals.then(|| hurried(3600.0 / config.transactions_per_hour)),
-            transaction_mean: hurried(config.transaction_minutes * 60.0),
-            meter_interval: hurried(config.meter_interval_s),
+            arrivals_mean: arrivals.then(|| scaled(3600.0 / config.transactions_per_hour)),
+            transaction_mean: scaled(config.transaction_minutes * 60.0),
+            meter_interval: scaled(config.meter_interval_s),
             speed_up: config.speed_up,
             flood_values: config.messages_per_charger,
             flood_gap: config
@@ -101,18 +101,18 @@ impl From<&FleetConfig> for Settings {
             values_per_transaction: config.values_per_transaction,
             queue_messages_max: config.queue_messages_max,
             attempts: config.attempts,
-            retry_interval: hurried(config.retry_interval_s),
+            retry_interval: scaled(config.retry_interval_s),
             answer_timeout: seconds_f64(config.answer_timeout_s),
             resend_ids: config.resend_ids,
             lost_line_counts: config.lost_line_counts,
             status_overtakes: config.status_overtakes,
             boot_on_reconnect: config.boot_on_reconnect,
             nameless_stops: config.nameless_stops,
-            heartbeat: config.heartbeat_interval_s.map(hurried),
-            reconnect: hurried(config.reconnect_s).max(RECONNECT_MIN),
-            reconnect_jitter: hurried(config.reconnect_jitter_s).max(RECONNECT_MIN),
-            backoff_minimum: hurried(config.backoff_minimum_s).max(RECONNECT_MIN),
-            backoff_range: hurried(config.backoff_range_s).max(RECONNECT_MIN),
+            heartbeat: config.heartbeat_interval_s.map(scaled),
+            reconnect: scaled(config.reconnect_s).max(RECONNECT_MIN),
+            reconnect_jitter: scaled(config.reconnect_jitter_s).max(RECONNECT_MIN),
+            backoff_minimum: scaled(config.backoff_minimum_s).max(RECONNECT_MIN),
+            backoff_range: scaled(config.backoff_range_s).max(RECONNECT_MIN),
             backoff_doublings: config.backoff_doublings.min(20),
             ping: (config.ping_interval_s > 0.0).then(|| seconds_f64(config.ping_interval_s)),
             tokens,
@@ -122,7 +122,7 @@ impl From<&FleetConfig> for Settings {
     }
 }
 
-/// Seconds as a duration of at least a microsecond; nonsense and eternity become thirty years.
+/// Seconds as a duration of at least a microsecond; unexpected and eternity become thirty years.
 fn seconds_f64(seconds: f64) -> Duration {
     const LONGEST: Duration = Duration::from_secs(1_000_000_000);
     Duration::try_from_secs_f64(seconds)
@@ -144,9 +144,9 @@ mod tests {
         assert_eq!(settings.retry_interval, Duration::from_secs(1));
         assert_eq!(settings.arrivals_mean, Some(Duration::from_secs(30)));
         assert_eq!(settings.answer_timeout, Duration::from_secs(30));
-        assert_eq!(settings.hurried(300.0), Duration::from_secs(5));
+        assert_eq!(settings.scaled(300.0), Duration::from_secs(5));
         assert_eq!(
-            settings.hurried(f64::NAN),
+            settings.scaled(f64::NAN),
             Duration::from_secs(1_000_000_000)
         );
     }

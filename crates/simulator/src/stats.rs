@@ -62,11 +62,11 @@ pub struct FleetStats {
     /// Answers that came after their deadline, or to nothing.
     pub late: u64,
     /// Texts that were no frame, or none that a charger should get.
-    pub nonsense: u64,
+    pub unexpected: u64,
     /// Calls of the central system that were answered.
     pub calls_answered: u64,
     /// What went wrong with connections, by kind: `503`, `404`, `unreachable`, `closed by peer`, …
-    pub troubles: BTreeMap<String, u64>,
+    pub failures: BTreeMap<String, u64>,
 }
 
 impl FleetStats {
@@ -106,10 +106,10 @@ impl FleetStats {
         if now.discarded > 0 {
             line.push_str(&format!("  DISCARDED {}", now.discarded));
         }
-        for (trouble, count) in &self.troubles {
-            let new = count - earlier.troubles.get(trouble).unwrap_or(&0);
+        for (failure, count) in &self.failures {
+            let new = count - earlier.failures.get(failure).unwrap_or(&0);
             if new > 0 {
-                line.push_str(&format!("  {trouble}: {new}"));
+                line.push_str(&format!("  {failure}: {new}"));
             }
         }
         line
@@ -162,8 +162,8 @@ impl fmt::Display for FleetReport {
             Short(latency.percentile(99.0)),
             Short(latency.max()),
         )?;
-        for (trouble, count) in &self.stats.troubles {
-            writeln!(f, "{trouble}: {count}")?;
+        for (failure, count) in &self.stats.failures {
+            writeln!(f, "{failure}: {count}")?;
         }
         if self.drained {
             write!(f, "all queues are empty")
@@ -216,7 +216,7 @@ mod tests {
             },
         );
         now.latency.record(Duration::from_micros(1500));
-        now.troubles.insert("503".into(), 3);
+        now.failures.insert("503".into(), 3);
         let line = now.line_since(&then);
         for part in [
             "online 2/2",

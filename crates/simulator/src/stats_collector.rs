@@ -16,15 +16,15 @@ struct Shard {
     actions: BTreeMap<Action, Counts>,
     latency: Latency,
     late: u64,
-    nonsense: u64,
+    unexpected: u64,
     calls_answered: u64,
     connections: u64,
-    troubles: BTreeMap<String, u64>,
+    failures: BTreeMap<String, u64>,
 }
 
 /// The counters of a fleet.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub(crate) struct StatsCollector {
     shards: Vec<Mutex<Shard>>,
     online: AtomicU64,
     charging: AtomicU64,
@@ -36,7 +36,7 @@ pub(crate) struct Board {
     pub(crate) drained: AtomicU64,
 }
 
-impl Board {
+impl StatsCollector {
     pub(crate) fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -57,7 +57,7 @@ impl Board {
         let mut shard = self.shard(charger);
         let action = match count {
             Count::Late => return shard.late += 1,
-            Count::Nonsense => return shard.nonsense += 1,
+            Count::Unexpected => return shard.unexpected += 1,
             Count::CallAnswered => return shard.calls_answered += 1,
             Count::Sent(action)
             | Count::Resent(action)
@@ -77,26 +77,26 @@ impl Board {
             Count::Unanswered(_) => counts.unanswered += 1,
             Count::Discarded(_) => counts.discarded += 1,
             Count::Error(_) => counts.errors += 1,
-            Count::Late | Count::Nonsense | Count::CallAnswered => {}
+            Count::Late | Count::Unexpected | Count::CallAnswered => {}
         }
     }
 
-    pub(crate) fn connected(&self, charger: u32) {
+    pub(crate) fn record_connection(&self, charger: u32) {
         self.shard(charger).connections += 1;
     }
 
-    pub(crate) fn trouble(&self, charger: u32, kind: &str) {
+    pub(crate) fn record_failure(&self, charger: u32, kind: &str) {
         let mut shard = self.shard(charger);
-        match shard.troubles.get_mut(kind) {
+        match shard.failures.get_mut(kind) {
             Some(count) => *count += 1,
             None => {
-                shard.troubles.insert(kind.to_owned(), 1);
+                shard.failures.insert(kind.to_owned(), 1);
             }
         }
     }
 
     /// One charger's gauge went from `before` to `now`.
-    pub(crate) fn moved(&self, before: Gauge, now: Gauge) {
+    pub(crate) fn update_gauges(&self, before: Gauge, now: Gauge) {
         let step = |sum: &AtomicU64, before: u64, now: u64| {
             if now != before {
                 // Wrapping: a step down is added as its complement.
@@ -133,11 +133,11 @@ impl Board {
             }
             stats.latency.merge(&shard.latency);
             stats.late += shard.late;
-            stats.nonsense += shard.nonsense;
+            stats.unexpected += shard.unexpected;
             stats.calls_answered += shard.calls_answered;
             stats.connections += shard.connections;
-            for (kind, count) in &shard.troubles {
-                *stats.troubles.entry(kind.clone()).or_default() += count;
+            for (kind, count) in &shard.failures {
+                *stats.failures.entry(kind.clone()).or_default() += count;
             }
         }
         stats

@@ -11,9 +11,9 @@ use std::time::Duration;
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
-pub struct Moment(pub u64);
+pub struct TimestampUs(pub u64);
 
-impl Moment {
+impl TimestampUs {
     /// The wall clock, now.
     #[must_use]
     pub fn wall_clock() -> Self {
@@ -34,7 +34,7 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for TimestampUs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = i64::try_from(self.0)
             .ok()
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_moment_is_written_as_chargers_write_it() {
-        let at = Moment(1_767_225_600_123_456);
+        let at = TimestampUs(1_767_225_600_123_456);
         assert_eq!(at.to_string(), "2026-01-01T00:00:00.123Z");
         assert_eq!(
             at.plus(Duration::from_secs(1)).since(at),

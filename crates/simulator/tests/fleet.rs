@@ -18,7 +18,7 @@ use support::{Fate, Server, until};
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// Chargers in a great hurry, whose ledger lies in `dir`.
-fn hurried(server: &Server, dir: &Path) -> FleetConfig {
+fn scaled(server: &Server, dir: &Path) -> FleetConfig {
     FleetConfig {
         url: server.url.clone(),
         chargers: 6,
@@ -54,7 +54,7 @@ fn judge(server: &Server, dir: &Path) -> Report {
 async fn a_fleet_does_its_work_and_its_ledger_agrees_with_the_records() {
     let server = Server::start(|_, _| Fate::Answered).await;
     let dir = tempfile::tempdir().unwrap();
-    let report = run(hurried(&server, dir.path())).await;
+    let report = run(scaled(&server, dir.path())).await;
     assert!(report.drained, "{report}");
     let total = report.stats.total();
     assert_eq!(total.sent, total.acknowledged, "{report}");
@@ -86,14 +86,14 @@ async fn lost_answers_and_closed_sockets_lose_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let config = FleetConfig {
             resend_ids,
-            ..hurried(&server, dir.path())
+            ..scaled(&server, dir.path())
         };
         let report = run(config).await;
         assert!(report.drained, "{report}");
         let total = report.stats.total();
         assert!(total.resent > 10, "{report}");
         assert_eq!(total.discarded, 0, "{report}");
-        assert!(report.stats.troubles.contains_key("line lost"), "{report}");
+        assert!(report.stats.failures.contains_key("connection lost"), "{report}");
         let verdict = judge(&server, dir.path());
         assert!(verdict.is_clean(), "{verdict}");
         assert!(verdict.resent > 10);
@@ -110,7 +110,7 @@ async fn a_central_system_that_forgets_is_caught() {
     let dir = tempfile::tempdir().unwrap();
     let config = FleetConfig {
         versions: VersionMix::only(ocpp::Version::V16),
-        ..hurried(&server, dir.path())
+        ..scaled(&server, dir.path())
     };
     run(config).await;
     let verdict = judge(&server, dir.path());
@@ -127,7 +127,7 @@ async fn a_steady_fleet_lives_a_day_in_seconds() {
         speed_up: 20_000.0,
         duration_s: Some(3.0),
         messages_per_charger: None,
-        ..hurried(&server, dir.path())
+        ..scaled(&server, dir.path())
     };
     let report = run(config).await;
     assert!(report.drained, "{report}");
@@ -149,7 +149,7 @@ async fn a_refused_fleet_says_why_and_comes_in_when_it_may() {
     let dir = tempfile::tempdir().unwrap();
     let config = FleetConfig {
         password: Some("secret".into()),
-        ..hurried(&server, dir.path())
+        ..scaled(&server, dir.path())
     };
     for (status, kind) in [
         ("503 Service Unavailable\r\nRetry-After: 0", "HTTP 503"),
@@ -161,7 +161,7 @@ async fn a_refused_fleet_says_why_and_comes_in_when_it_may() {
         until("all were refused", || {
             fleet
                 .stats()
-                .troubles
+                .failures
                 .get(kind)
                 .is_some_and(|count| *count >= 6)
         })
@@ -188,7 +188,7 @@ async fn a_killed_fleet_goes_on_where_it_was() {
     let config = FleetConfig {
         messages_per_charger: None,
         queue_dir: Some(dir.path().join("queues")),
-        ..hurried(&server, dir.path())
+        ..scaled(&server, dir.path())
     };
     for round in 1..=3 {
         let fleet = Fleet::start(config.clone()).unwrap();
@@ -233,7 +233,7 @@ async fn a_stop_without_drain_leaves_the_unanswered_in_the_ledger() {
     let dir = tempfile::tempdir().unwrap();
     let config = FleetConfig {
         answer_timeout_s: 60.0,
-        ..hurried(&server, dir.path())
+        ..scaled(&server, dir.path())
     };
     let fleet = Fleet::start(config).unwrap();
     until("each has a message in the air", || {
@@ -248,7 +248,7 @@ async fn a_stop_without_drain_leaves_the_unanswered_in_the_ledger() {
     let ledger = std::fs::read_to_string(dir.path().join("ledger.ndjson")).unwrap();
     let unanswered = ledger
         .lines()
-        .map(|line| serde_json::from_str::<simulator::ledger::Line>(line).unwrap())
+        .map(|line| serde_json::from_str::<simulator::ledger::LedgerEntry>(line).unwrap())
         .filter(|line| line.outcome == Outcome::Unanswered);
     assert_eq!(unanswered.count(), 6);
     assert!(judge(&server, dir.path()).is_clean());

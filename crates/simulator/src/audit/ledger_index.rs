@@ -1,8 +1,8 @@
-//! The ledger in memory, and what was found for each of its messages.
+//! The ledger in state, and what was found for each of its messages.
 
 use super::report::Report;
-use crate::ledger::{Class, Line, Outcome};
-use crate::timestamp::Moment;
+use crate::ledger::{Class, LedgerEntry, Outcome};
+use crate::timestamp::TimestampUs;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
@@ -37,13 +37,13 @@ struct Transaction {
 
 #[derive(Debug)]
 struct Entry {
-    line: Line,
+    line: LedgerEntry,
     found: Vec<Found>,
 }
 
 /// A charger's share.
 #[derive(Debug, Default)]
-struct Chapter {
+struct ChargerIndex {
     entries: Vec<Entry>,
     /// Message id → its entry.
     by_id: HashMap<String, usize>,
@@ -53,41 +53,41 @@ struct Chapter {
     /// By transaction id.
     transactions: BTreeMap<String, Transaction>,
     /// Starts that were transmitted and not acknowledged: each may have begun a transaction.
-    unsure_starts: u64,
+    unanswered_starts: u64,
     /// Transactions of this run that the ledger has no acknowledged start for.
-    strange: Vec<String>,
-    first_sent_at: Option<Moment>,
+    unexpected: Vec<String>,
+    first_sent_at: Option<TimestampUs>,
 }
 
-/// All chapters, by identity in lower case (rule C-3).
+/// All chargers, by identity in lower case (rule C-3).
 #[derive(Debug, Default)]
-pub(super) struct Book {
-    chapters: BTreeMap<String, Chapter>,
-    judges_transactions: bool,
+pub(super) struct LedgerIndex {
+    chargers: BTreeMap<String, ChargerIndex>,
+    has_transactions: bool,
 }
 
-impl Book {
+impl LedgerIndex {
     /// Takes in a line of the ledger.
-    pub(super) fn enter(&mut self, line: Line) {
+    pub(super) fn enter(&mut self, line: LedgerEntry) {
         let key = line.charger_id.to_ascii_lowercase();
-        self.chapters.entry(key).or_default().enter(line);
+        self.chargers.entry(key).or_default().enter(line);
     }
 
     /// Takes in a record, if it is one of a message in the ledger.
     pub(super) fn find(&mut self, charger_id: &str, message_id: &str, found: Found) {
-        let Some(chapter) = self.chapters.get_mut(&charger_id.to_ascii_lowercase()) else {
+        let Some(charger_index) = self.chargers.get_mut(&charger_id.to_ascii_lowercase()) else {
             return;
         };
-        if let Some(&index) = chapter.by_id.get(message_id) {
-            chapter.entries[index].found.push(found);
+        if let Some(&index) = charger_index.by_id.get(message_id) {
+            charger_index.entries[index].found.push(found);
         }
     }
 
     /// The ledger is complete; transactions follow.
-    pub(super) fn expect_transactions(&mut self) {
-        self.judges_transactions = true;
-        for chapter in self.chapters.values_mut() {
-            chapter.expect_transactions();
+    pub(super) fn index_transactions(&mut self) {
+        self.has_transactions = true;
+        for charger_index in self.chargers.values_mut() {
+            charger_index.index_transactions();
         }
     }
 
@@ -96,46 +96,51 @@ impl Book {
         &mut self,
         charger_id: &str,
         id: &str,
-        started_at: Option<Moment>,
+        started_at: Option<TimestampUs>,
         ended: Ended,
     ) {
-        let Some(chapter) = self.chapters.get_mut(&charger_id.to_ascii_lowercase()) else {
+        let Some(charger_index) = self.chargers.get_mut(&charger_id.to_ascii_lowercase()) else {
             return;
         };
-        if let Some(transaction) = chapter.transactions.get_mut(id) {
+        if let Some(transaction) = charger_index.transactions.get_mut(id) {
             transaction.found += 1;
             transaction.listed.push(ended);
             return;
         }
         // Exports write milliseconds.
-        let run = chapter.first_sent_at.map(|at| Moment(at.0 / 1000 * 1000));
+        let run = charger_index
+            .first_sent_at
+            .map(|at| TimestampUs(at.0 / 1000 * 1000));
         if started_at.is_some() && started_at >= run {
-            chapter.strange.push(id.to_owned());
+            charger_index.unexpected.push(id.to_owned());
         }
     }
 
     /// The verdict.
     pub(super) fn close(self) -> Report {
-        let keeps_heartbeats = self.chapters.values().any(Chapter::has_heartbeat_record);
+        let stores_heartbeats = self
+            .chargers
+            .values()
+            .any(ChargerIndex::has_heartbeat_record);
         let mut report = Report {
-            chargers: self.chapters.len() as u64,
+            chargers: self.chargers.len() as u64,
             ..Report::default()
         };
-        for (charger, chapter) in &self.chapters {
-            for entry in &chapter.entries {
-                judge(charger, entry, keeps_heartbeats, &mut report);
+        for (charger, charger_index) in &self.chargers {
+            for entry in &charger_index.entries {
+                check(charger, entry, stores_heartbeats, &mut report);
             }
-            chapter.judge_order(charger, &mut report);
-            if self.judges_transactions {
-                chapter.judge_transactions(charger, &mut report);
+            charger_index.check_order(charger, &mut report);
+            if self.has_transactions {
+                charger_index.check_transactions(charger, &mut report);
             }
         }
         report
     }
 }
 
-impl Chapter {
-    fn enter(&mut self, line: Line) {
+impl ChargerIndex {
+    fn enter(&mut self, line: LedgerEntry) {
         self.first_sent_at = match (self.first_sent_at, line.sent_at) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -151,7 +156,7 @@ impl Chapter {
             self.by_n.insert(line.n, index);
         }
         match self.entries.get_mut(index) {
-            Some(entry) => entry.line = united(entry.line.clone(), line),
+            Some(entry) => entry.line = merged(entry.line.clone(), line),
             None => self.entries.push(Entry {
                 line,
                 found: Vec::new(),
@@ -166,8 +171,8 @@ impl Chapter {
 
     /// Sequence numbers must agree with what certainly happened before what: a message that was
     /// acknowledged before another was first transmitted.
-    fn judge_order(&self, charger: &str, report: &mut Report) {
-        let mut by_gateway: BTreeMap<&str, Vec<(u64, &Line)>> = BTreeMap::new();
+    fn check_order(&self, charger: &str, report: &mut Report) {
+        let mut by_gateway: BTreeMap<&str, Vec<(u64, &LedgerEntry)>> = BTreeMap::new();
         for entry in &self.entries {
             if let [found] = entry.found.as_slice() {
                 let records = by_gateway.entry(&found.gateway_id).or_default();
@@ -176,14 +181,14 @@ impl Chapter {
         }
         for records in by_gateway.values_mut() {
             records.sort_unstable_by_key(|(seq, _)| *seq);
-            let mut latest: Option<(Moment, u64)> = None;
+            let mut latest: Option<(TimestampUs, u64)> = None;
             for (seq, line) in records {
                 if let (Some(acknowledged_at), Some((sent_at, before))) =
                     (line.acknowledged_at, latest)
                     && acknowledged_at <= sent_at
                 {
                     report.out_of_order += 1;
-                    report.blame(|| {
+                    report.add_fault(|| {
                         format!(
                             "{charger}: {} n={} (seq {seq}) was acknowledged before seq {before} \
                              was sent, and stored after it",
@@ -200,7 +205,7 @@ impl Chapter {
         }
     }
 
-    fn expect_transactions(&mut self) {
+    fn index_transactions(&mut self) {
         // Session → the meter at its acknowledged stop.
         let mut stops: HashMap<u64, Option<u64>> = HashMap::new();
         for Entry { line, .. } in &self.entries {
@@ -227,33 +232,33 @@ impl Chapter {
                     }
                 }
                 (_, Outcome::Queued) => {}
-                _ => self.unsure_starts += 1,
+                _ => self.unanswered_starts += 1,
             }
         }
     }
 
-    fn judge_transactions(&self, charger: &str, report: &mut Report) {
-        let mut unsure = self.unsure_starts;
+    fn check_transactions(&self, charger: &str, report: &mut Report) {
+        let mut unanswered = self.unanswered_starts;
         let mut excess = |id: &str, count: u64, report: &mut Report| {
             // An unanswered start may have begun one.
-            let forgiven = count.min(unsure);
-            unsure -= forgiven;
-            if count > forgiven {
-                report.duplicate_transactions += count - forgiven;
-                report.blame(|| format!("{charger}: transaction {id} is one too many"));
+            let explained = count.min(unanswered);
+            unanswered -= explained;
+            if count > explained {
+                report.duplicate_transactions += count - explained;
+                report.add_fault(|| format!("{charger}: transaction {id} is one too many"));
             }
         };
         for (id, transaction) in &self.transactions {
             let (wanted, found) = (transaction.wanted, transaction.found);
             report.transactions += wanted;
-            transaction.judge_ends(charger, id, report);
+            transaction.check_end(charger, id, report);
             if found < wanted {
                 report.missing_transactions += wanted - found;
-                report.blame(|| format!("{charger}: transaction {id} is missing"));
+                report.add_fault(|| format!("{charger}: transaction {id} is missing"));
             }
             excess(id, found.saturating_sub(wanted), report);
         }
-        for id in &self.strange {
+        for id in &self.unexpected {
             excess(id, 1, report);
         }
     }
@@ -262,13 +267,13 @@ impl Chapter {
 impl Transaction {
     /// Whether it ended as its charger said. Only where start and row are one each: of several it cannot be said
     /// which is which.
-    fn judge_ends(&self, charger: &str, id: &str, report: &mut Report) {
+    fn check_end(&self, charger: &str, id: &str, report: &mut Report) {
         let ([stopped], [listed], 1) = (&self.stopped[..], &self.listed[..], self.wanted) else {
             return;
         };
         if listed.open == Some(true) {
             report.unfinished_transactions += 1;
-            report.blame(|| {
+            report.add_fault(|| {
                 format!("{charger}: transaction {id} is listed as open, its stop was acknowledged")
             });
             return;
@@ -277,7 +282,7 @@ impl Transaction {
             && (told - *energy as f64).abs() > 0.5
         {
             report.wrong_energy += 1;
-            report.blame(|| {
+            report.add_fault(|| {
                 format!("{charger}: transaction {id} has {told} Wh, its meters say {energy}")
             });
         }
@@ -285,7 +290,7 @@ impl Transaction {
 }
 
 /// What can be said of one message by itself.
-fn judge(charger: &str, entry: &Entry, keeps_heartbeats: bool, report: &mut Report) {
+fn check(charger: &str, entry: &Entry, stores_heartbeats: bool, report: &mut Report) {
     let Entry { line, found } = entry;
     report.messages += 1;
     report.resent += u64::from(line.attempts > 1);
@@ -297,17 +302,17 @@ fn judge(charger: &str, entry: &Entry, keeps_heartbeats: bool, report: &mut Repo
         format!("{charger}: {} n={} ({ids})", line.action, line.n)
     };
     if found.is_empty() && is_acknowledged {
-        if line.action == "Heartbeat" && !keeps_heartbeats {
+        if line.action == "Heartbeat" && !stores_heartbeats {
             report.heartbeats_not_kept += 1;
         } else {
             report.missing += 1;
-            report.blame(|| format!("{} was acknowledged and is missing", name()));
+            report.add_fault(|| format!("{} was acknowledged and is missing", name()));
         }
     }
     if found.len() > 1 {
         report.duplicates_in_effect += 1;
         let seqs: Vec<_> = found.iter().map(|one| one.seq.to_string()).collect();
-        report.blame(|| {
+        report.add_fault(|| {
             format!(
                 "{} has {} records: {}",
                 name(),
@@ -323,7 +328,7 @@ fn judge(charger: &str, entry: &Entry, keeps_heartbeats: bool, report: &mut Repo
             .is_some_and(|hash| *hash != format!("{:016x}", one.payload_hash));
         if is_altered {
             report.altered += 1;
-            report.blame(|| {
+            report.add_fault(|| {
                 format!(
                     "{} is stored with another payload (seq {})",
                     name(),
@@ -337,7 +342,7 @@ fn judge(charger: &str, entry: &Entry, keeps_heartbeats: bool, report: &mut Repo
         let told: Value = serde_json::from_str(told).unwrap_or(Value::Null);
         if told != one.answer {
             report.wrong_answers += 1;
-            report.blame(|| {
+            report.add_fault(|| {
                 format!(
                     "{} was told {told}, stored is {} (seq {})",
                     name(),
@@ -350,7 +355,7 @@ fn judge(charger: &str, entry: &Entry, keeps_heartbeats: bool, report: &mut Repo
 }
 
 /// Two lines about one message.
-fn united(first: Line, second: Line) -> Line {
+fn merged(first: LedgerEntry, second: LedgerEntry) -> LedgerEntry {
     let (mut base, other) = if first.outcome == Outcome::Acknowledged {
         (first, second)
     } else {
@@ -369,12 +374,12 @@ fn united(first: Line, second: Line) -> Line {
     base
 }
 
-fn is_stop(line: &Line) -> bool {
+fn is_stop(line: &LedgerEntry) -> bool {
     line.action == "StopTransaction"
         || line.action == "TransactionEvent" && line.natural_key.ends_with("/Ended")
 }
 
-fn is_start(line: &Line) -> bool {
+fn is_start(line: &LedgerEntry) -> bool {
     line.action == "StartTransaction"
         || line.action == "TransactionEvent" && line.natural_key.ends_with("/Started")
 }

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Offenders that are named.
-const OFFENDERS_MAX: usize = 20;
+const FAULTS_MAX: usize = 20;
 
-/// What an audit found. Displays as a table with the first offenders.
+/// What an audit found. Displays as a table with the first faults.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Chargers in the ledger.
@@ -43,8 +43,8 @@ pub struct Report {
     pub unfinished_transactions: u64,
     /// Fault: ended transactions with another energy than between the meters of their start and stop.
     pub wrong_energy: u64,
-    /// The first offenders, in words.
-    pub offenders: Vec<String>,
+    /// The first faults, in words.
+    pub faults: Vec<String>,
 }
 
 impl Report {
@@ -64,9 +64,9 @@ impl Report {
             == 0
     }
 
-    pub(super) fn blame(&mut self, offender: impl FnOnce() -> String) {
-        if self.offenders.len() < OFFENDERS_MAX {
-            self.offenders.push(offender());
+    pub(super) fn add_fault(&mut self, fault: impl FnOnce() -> String) {
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(fault());
         }
     }
 }
@@ -100,8 +100,8 @@ impl fmt::Display for Report {
             let mark = if count == 0 { "" } else { "  <-- fault" };
             writeln!(f, "{name:<26} {count:>12}{mark}")?;
         }
-        for offender in &self.offenders {
-            writeln!(f, "  {offender}")?;
+        for fault in &self.faults {
+            writeln!(f, "  {fault}")?;
         }
         if self.is_clean() {
             write!(

@@ -7,13 +7,13 @@ use serde_json::json;
 
 /// A run: a charger's messages as a ledger, and the exports that an honest system would write.
 struct Run {
-    lines: Vec<Line>,
+    lines: Vec<LedgerEntry>,
     rows: Vec<Value>,
     transactions: Vec<Value>,
 }
 
-fn line(n: u64, action: &str, payload: &Value) -> Line {
-    Line {
+fn line(n: u64, action: &str, payload: &Value) -> LedgerEntry {
+    LedgerEntry {
         charger_id: "SIM-1".into(),
         ocpp_version: Version::V16,
         action: action.into(),
@@ -32,8 +32,8 @@ fn line(n: u64, action: &str, payload: &Value) -> Line {
         natural_key: format!("key-{n}"),
         transaction_id: payload.get("transactionId").map(Value::to_string),
         message_ids: vec![format!("m-{n}")],
-        sent_at: Some(Moment(n * 1000)),
-        acknowledged_at: Some(Moment(n * 1000 + 1000)),
+        sent_at: Some(TimestampUs(n * 1000)),
+        acknowledged_at: Some(TimestampUs(n * 1000 + 1000)),
         attempts: 1,
         outcome: Outcome::Acknowledged,
         answer: None,
@@ -41,7 +41,7 @@ fn line(n: u64, action: &str, payload: &Value) -> Line {
     }
 }
 
-fn row(seq: u64, line: &Line, payload: &Value, answer: &Value) -> Value {
+fn row(seq: u64, line: &LedgerEntry, payload: &Value, answer: &Value) -> Value {
     json!({
         "record_id": format!("G/{seq}"), "charger_id": "sim-1", "kind": "call",
         "ocpp_version": "1.6", "direction": "in", "message_id": line.message_ids[0],
@@ -95,7 +95,7 @@ fn honest() -> Run {
     run
 }
 
-fn judge(run: &Run) -> Report {
+fn check(run: &Run) -> Report {
     let lines: Vec<_> = run
         .lines
         .iter()
@@ -117,9 +117,9 @@ fn judge(run: &Run) -> Report {
 fn assert_found(spoil: impl FnOnce(&mut Run), fault: impl Fn(&mut Report) -> &mut u64) {
     let mut run = honest();
     spoil(&mut run);
-    let mut report = judge(&run);
+    let mut report = check(&run);
     assert!(!report.is_clean());
-    assert_eq!(report.offenders.len(), 1, "{report}");
+    assert_eq!(report.faults.len(), 1, "{report}");
     assert!(report.to_string().contains("<-- fault"));
     let count = *fault(&mut report);
     assert_eq!(count, 1, "{report}");
@@ -129,7 +129,7 @@ fn assert_found(spoil: impl FnOnce(&mut Run), fault: impl Fn(&mut Report) -> &mu
 
 #[test]
 fn an_honest_run_is_clean() {
-    let report = judge(&honest());
+    let report = check(&honest());
     assert!(report.is_clean(), "{report}");
     assert_eq!(
         (report.messages, report.acknowledged, report.chargers),
@@ -158,7 +158,7 @@ fn a_session_without_its_end_and_one_with_another_energy_are_found() {
     let mut run = honest();
     run.lines[3].outcome = Outcome::Unanswered;
     run.transactions[0]["open"] = json!(true);
-    assert!(judge(&run).is_clean(), "{}", judge(&run));
+    assert!(check(&run).is_clean(), "{}", check(&run));
     // Other systems may not say as much.
     let mut run = honest();
     for row in &mut run.transactions {
@@ -166,7 +166,7 @@ fn a_session_without_its_end_and_one_with_another_energy_are_found() {
         row.remove("open");
         row.remove("energy_wh");
     }
-    assert!(judge(&run).is_clean());
+    assert!(check(&run).is_clean());
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn what_was_never_acknowledged_may_be_there_or_not() {
                 .retain(|row| !["m-1", "m-3"].contains(&row["message_id"].as_str().unwrap()));
             run.transactions.remove(0);
         }
-        let report = judge(&run);
+        let report = check(&run);
         assert!(report.is_clean(), "{report}");
         assert_eq!(report.acknowledged, 10);
     }
@@ -258,12 +258,12 @@ fn what_was_never_acknowledged_may_be_there_or_not() {
 fn a_message_may_be_stored_late_while_others_overtake_it() {
     // n=2 was lost on its first transmission, n=3 overtook it, then it was resent.
     let mut run = honest();
-    run.lines[1].acknowledged_at = Some(Moment(3_600));
+    run.lines[1].acknowledged_at = Some(TimestampUs(3_600));
     run.lines[1].attempts = 2;
     run.rows[2]["seq"] = json!(4);
     run.rows[3]["seq"] = json!(3);
-    run.lines[2].acknowledged_at = Some(Moment(3_500));
-    let report = judge(&run);
+    run.lines[2].acknowledged_at = Some(TimestampUs(3_500));
+    let report = check(&run);
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.resent, 1);
 }
@@ -277,7 +277,7 @@ fn two_lines_of_a_resumed_simulator_are_one_message() {
     before.message_ids = vec!["before".into()];
     run.rows[3]["message_id"] = json!("before");
     run.lines.insert(0, before);
-    let report = judge(&run);
+    let report = check(&run);
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.messages, 12);
 }
@@ -286,18 +286,18 @@ fn two_lines_of_a_resumed_simulator_are_one_message() {
 fn heartbeats_may_be_kept_or_not_but_not_half() {
     let mut run = honest();
     run.rows.pop();
-    let report = judge(&run);
+    let report = check(&run);
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.heartbeats_not_kept, 1);
 
     let mut second = run.lines[11].clone();
     second.n = 13;
     second.message_ids = vec!["m-13".into()];
-    second.sent_at = Some(Moment(13_000));
-    second.acknowledged_at = Some(Moment(14_000));
+    second.sent_at = Some(TimestampUs(13_000));
+    second.acknowledged_at = Some(TimestampUs(14_000));
     run.rows.push(row(14, &second, &json!({}), &json!({})));
     run.lines.push(second);
-    assert_eq!(judge(&run).missing, 1);
+    assert_eq!(check(&run).missing, 1);
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn earlier_runs_and_other_chargers_are_passed_over() {
     run.rows.push(other);
     run.transactions
         .push(json!({"charger_id": "someone else", "transaction_id": 5}));
-    assert!(judge(&run).is_clean());
+    assert!(check(&run).is_clean());
 }
 
 #[test]
@@ -339,5 +339,5 @@ fn payloads_that_were_exported_as_text_are_read_too() {
         row["payload"] = json!(row["payload"].to_string());
         row["answer"] = json!(row["answer"].to_string());
     }
-    assert!(judge(&run).is_clean());
+    assert!(check(&run).is_clean());
 }

@@ -1,17 +1,17 @@
-//! What comes in: answers to our calls, and calls of the central system.
+//! EventKind comes in: answers to our calls, and calls of the central system.
 
 use super::Charger;
 use super::message::{Action, Message, Step};
 use super::output::{Count, Output};
 use super::send::Outstanding;
 use crate::ledger::Outcome;
-use crate::timestamp::Moment;
+use crate::timestamp::TimestampUs;
 use ocpp::frame::{self, Frame};
 use serde_json::Value;
 
 impl Charger {
     /// Reads a text and does what it says.
-    pub(super) fn hear(&mut self, text: &str, now: Moment) {
+    pub(super) fn handle_frame(&mut self, text: &str, now: TimestampUs) {
         match frame::parse(text, self.version) {
             Ok(Frame::CallResult(result)) => match self.take_outstanding(result.id.as_str()) {
                 Some(call) => self.answered(call, result.payload, now),
@@ -26,9 +26,11 @@ impl Charger {
                 let (text, effect) = self.answer_call(&call);
                 self.outputs.push_back(Output::Send(text));
                 self.count(Count::CallAnswered);
-                self.carry_out(effect, now);
+                self.apply_effect(effect, now);
             }
-            Ok(Frame::CallResultError(_) | Frame::Send(_)) | Err(_) => self.count(Count::Nonsense),
+            Ok(Frame::CallResultError(_) | Frame::Send(_)) | Err(_) => {
+                self.count(Count::Unexpected)
+            }
         }
     }
 
@@ -37,7 +39,7 @@ impl Charger {
     }
 
     /// A CALLRESULT.
-    fn answered(&mut self, call: Outstanding, payload: &str, now: Moment) {
+    fn answered(&mut self, call: Outstanding, payload: &str, now: TimestampUs) {
         self.count(Count::Acknowledged(call.action, now.since(call.sent_at)));
         match call.message {
             Some(message) => self.pending_answered(message, payload, now),
@@ -45,7 +47,7 @@ impl Charger {
         }
     }
 
-    fn pending_answered(&mut self, message: Message, payload: &str, now: Moment) {
+    fn pending_answered(&mut self, message: Message, payload: &str, now: TimestampUs) {
         let mut answer = None;
         match message.action {
             Action::BootNotification => {
@@ -62,10 +64,10 @@ impl Charger {
             }
             _ => {}
         }
-        self.write_down(message, Outcome::Acknowledged, Some(now), answer);
+        self.write_ledger(message, Outcome::Acknowledged, Some(now), answer);
     }
 
-    fn front_answered(&mut self, action: Action, payload: &str, now: Moment) {
+    fn front_answered(&mut self, action: Action, payload: &str, now: TimestampUs) {
         let Some(front) = self.queue.front() else {
             return;
         };
@@ -76,19 +78,19 @@ impl Charger {
             let value = parse(payload);
             if let (Action::StartTransaction, Some(number)) = (action, number) {
                 let id = value["transactionId"].as_i64().unwrap_or(-1);
-                self.memory.wire_ids.insert(number, id);
+                self.state.wire_ids.insert(number, id);
             }
             is_refused = token_status(&value).is_some_and(|status| status != "Accepted");
         }
         let answer = (!is_empty && self.settings.keep_ledger).then(|| payload.to_owned());
-        self.front_done(Outcome::Acknowledged, Some(now), answer);
+        self.finish_front(Outcome::Acknowledged, Some(now), answer);
         if let (true, true, Some(number)) = (is_refused, step == Step::Start, number) {
             self.token_refused(number, now);
         }
     }
 
     /// A CALLERROR.
-    fn refused(&mut self, call: Outstanding, code: &str, now: Moment) {
+    fn refused(&mut self, call: Outstanding, code: &str, now: TimestampUs) {
         self.count(Count::Error(call.action));
         let Some(message) = call.message else {
             self.front_failed(now);
@@ -99,7 +101,7 @@ impl Charger {
             Action::Authorize => self.token_answered(message.connector, false, now),
             _ => {}
         }
-        self.write_down(message, Outcome::Error, None, Some(code.to_owned()));
+        self.write_ledger(message, Outcome::Error, None, Some(code.to_owned()));
     }
 }
 

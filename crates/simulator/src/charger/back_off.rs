@@ -36,9 +36,9 @@ impl BackOff {
         version: Version,
         refusal: Option<Refusal>,
         settings: &Settings,
-        dice: &mut Rng,
+        rng: &mut Rng,
     ) -> Duration {
-        let mut upto = |range: Duration| range.mul_f64(dice.f64());
+        let mut upto = |range: Duration| range.mul_f64(rng.f64());
         let wait = if version == Version::V16 {
             // 404 and its kin ask for an "appropriate back-off"; nothing else does in 1.6.
             let refused = refusal
@@ -83,11 +83,11 @@ mod tests {
     #[test]
     fn a_2x_charger_doubles_a_few_times_and_then_stays() {
         let settings = Settings::from(&FleetConfig::default());
-        let mut dice = Rng::with_seed(1);
+        let mut rng = Rng::with_seed(1);
         let mut back_off = BackOff::default();
         let mut last = Duration::ZERO;
         for failure in 0..10 {
-            let wait = back_off.next_wait(Version::V201, refused(503), &settings, &mut dice);
+            let wait = back_off.next_wait(Version::V201, refused(503), &settings, &mut rng);
             match failure {
                 0 => assert!((5..=10).contains(&wait.as_secs()), "{wait:?}"),
                 1..=4 => assert!(wait >= last * 2 && wait <= last * 2 + settings.backoff_range),
@@ -98,7 +98,7 @@ mod tests {
         back_off.succeeded();
         assert!(
             back_off
-                .next_wait(Version::V21, None, &settings, &mut dice)
+                .next_wait(Version::V21, None, &settings, &mut rng)
                 .as_secs()
                 <= 10
         );
@@ -107,15 +107,15 @@ mod tests {
     #[test]
     fn a_16_charger_waits_the_same_time_unless_it_is_unknown() {
         let settings = Settings::from(&FleetConfig::default());
-        let mut dice = Rng::with_seed(1);
+        let mut rng = Rng::with_seed(1);
         let mut back_off = BackOff::default();
         for _ in 0..5 {
-            let wait = back_off.next_wait(Version::V16, refused(503), &settings, &mut dice);
+            let wait = back_off.next_wait(Version::V16, refused(503), &settings, &mut rng);
             assert!((5..=10).contains(&wait.as_secs()), "{wait:?}");
         }
         assert!(
             back_off
-                .next_wait(Version::V16, refused(404), &settings, &mut dice)
+                .next_wait(Version::V16, refused(404), &settings, &mut rng)
                 .as_secs()
                 >= 100
         );
@@ -127,14 +127,14 @@ mod tests {
             speed_up: 1000.0,
             ..FleetConfig::default()
         });
-        let mut dice = Rng::with_seed(1);
+        let mut rng = Rng::with_seed(1);
         let mut wait = |seconds| {
             let asked = Some(Duration::from_secs(seconds));
             let refusal = Refusal {
                 status: Some(503),
                 retry_after: asked,
             };
-            BackOff::default().next_wait(Version::V16, Some(refusal), &settings, &mut dice)
+            BackOff::default().next_wait(Version::V16, Some(refusal), &settings, &mut rng)
         };
         assert_eq!(wait(7), Duration::from_secs(7));
         assert_eq!(wait(1_000_000), RETRY_AFTER_MAX);

@@ -4,13 +4,13 @@
 use super::message::Action;
 use super::payload::{self, Status, StopReason};
 use super::{Charger, Registration};
-use crate::timestamp::Moment;
+use crate::timestamp::TimestampUs;
 use ocpp::frame::{self, Call};
 use ocpp::{ErrorCode, Version};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// What a call makes a charger do once it has been answered.
+/// EventKind a call makes a charger do once it has been answered.
 #[derive(Debug)]
 pub(super) enum Effect {
     Nothing,
@@ -24,7 +24,7 @@ pub(super) enum Effect {
     Trigger(Trigger, Option<u8>),
 }
 
-/// What `TriggerMessage` can ask for here.
+/// EventKind `TriggerMessage` can ask for here.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Trigger {
     Boot,
@@ -65,7 +65,7 @@ impl Charger {
         }
     }
 
-    pub(super) fn carry_out(&mut self, effect: Effect, now: Moment) {
+    pub(super) fn apply_effect(&mut self, effect: Effect, now: TimestampUs) {
         match effect {
             Effect::Nothing => {}
             Effect::Start {
@@ -86,26 +86,26 @@ impl Charger {
         match (self.version, action) {
             (Version::V16, "RemoteStartTransaction") => {
                 let token = payload["idTag"].as_str().unwrap_or_default();
-                self.start_asked(&payload["connectorId"], token, None)
+                self.remote_start(&payload["connectorId"], token, None)
             }
             (Version::V16, "RemoteStopTransaction") => {
                 let id = payload["transactionId"].as_i64();
                 let connector = self.connector_of(|open| {
-                    id.is_some() && self.memory.wire_ids.get(&open.number).copied() == id
+                    id.is_some() && self.state.wire_ids.get(&open.number).copied() == id
                 });
-                Self::stop_asked(connector)
+                Self::remote_stop(connector)
             }
             (Version::V201 | Version::V21, "RequestStartTransaction") => {
                 let token = payload["idToken"]["idToken"].as_str().unwrap_or_default();
                 let id = payload["remoteStartId"].as_i64();
-                self.start_asked(&payload["evseId"], token, id)
+                self.remote_start(&payload["evseId"], token, id)
             }
             (Version::V201 | Version::V21, "RequestStopTransaction") => {
                 let id = payload["transactionId"].as_str().unwrap_or_default();
-                Self::stop_asked(self.connector_of(|open| open.id == id))
+                Self::remote_stop(self.connector_of(|open| open.id == id))
             }
             (_, "Reset") => Answer::accepted(Effect::Reset),
-            (_, "TriggerMessage") => self.trigger_asked(payload),
+            (_, "TriggerMessage") => self.trigger_message(payload),
             (_, "ClearCache") => Answer::status("Accepted"),
             (_, "ChangeAvailability") => Answer::status("Rejected"),
             (Version::V16, "UnlockConnector") => Answer::status("NotSupported"),
@@ -132,7 +132,7 @@ impl Charger {
         }
     }
 
-    fn start_asked(&self, connector: &Value, token: &str, id: Option<i64>) -> Answer {
+    fn remote_start(&self, connector: &Value, token: &str, id: Option<i64>) -> Answer {
         let connector = connector.as_u64().map(|one| u8::try_from(one).unwrap_or(0));
         // B-5: not before it is accepted.
         match self.can_start(connector) {
@@ -145,14 +145,14 @@ impl Charger {
         }
     }
 
-    fn stop_asked(connector: Option<usize>) -> Answer {
+    fn remote_stop(connector: Option<usize>) -> Answer {
         match connector {
             Some(connector) => Answer::accepted(Effect::Stop(connector)),
             None => Answer::status("Rejected"),
         }
     }
 
-    fn trigger_asked(&self, payload: &Value) -> Answer {
+    fn trigger_message(&self, payload: &Value) -> Answer {
         let is_accepted = self.registration == Registration::Accepted;
         let trigger = match payload["requestedMessage"].as_str() {
             // N-9: not once accepted.
@@ -175,20 +175,20 @@ impl Charger {
         Answer::accepted(Effect::Trigger(trigger, connector))
     }
 
-    fn trigger(&mut self, trigger: Trigger, connector: Option<u8>, now: Moment) {
+    fn trigger(&mut self, trigger: Trigger, connector: Option<u8>, now: TimestampUs) {
         let wanted = |index: usize| connector.is_none_or(|one| usize::from(one) == index + 1);
         match trigger {
             Trigger::Boot => self.registration = Registration::Due(now),
-            Trigger::Heartbeat => self.say(Action::Heartbeat, "{}".to_owned(), 0, now),
+            Trigger::Heartbeat => self.push_pending(Action::Heartbeat, "{}".to_owned(), 0, now),
             Trigger::Status => {
                 // N-6: without a connector, the whole charger and all of them.
                 if self.version == Version::V16 && connector.is_none_or(|one| one == 0) {
                     let text = payload::status(self.version, 0, Status::Available, now);
-                    self.say(Action::StatusNotification, text, 0, now);
+                    self.push_pending(Action::StatusNotification, text, 0, now);
                 }
                 for index in (0..self.connectors.len()).filter(|&index| wanted(index)) {
-                    self.connectors[index].status_told = None;
-                    self.tell_status(index, now);
+                    self.connectors[index].status_sent = None;
+                    self.send_status(index, now);
                 }
             }
             Trigger::Meter => {
@@ -213,7 +213,7 @@ impl Charger {
     /// Changes a setting; `None` = there is no such setting, `Some(false)` = not to this value.
     fn change_setting(&mut self, key: &str, value: &str) -> Option<bool> {
         let number = value.trim().parse::<u32>().ok();
-        let seconds = number.map(|one| self.settings.hurried(f64::from(one)));
+        let seconds = number.map(|one| self.settings.scaled(f64::from(one)));
         match (key, number, seconds) {
             (ATTEMPTS, Some(number @ 1..), _) => self.tunables.attempts = number,
             (HEARTBEAT, Some(1..), Some(wait)) => self.heartbeat = wait,

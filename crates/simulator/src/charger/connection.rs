@@ -6,14 +6,14 @@ use super::output::Output;
 use super::send::Outstanding;
 use super::{Charger, Refusal, payload};
 use crate::ledger::Class;
-use crate::timestamp::Moment;
+use crate::timestamp::TimestampUs;
 use ocpp::Version;
 
 /// Whether the line is open (rule Q-1: that alone is what *online* means).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum ConnectionState {
     /// Closed; to be opened then.
-    Waiting(Moment),
+    Waiting(TimestampUs),
     /// Being opened.
     Opening,
     /// Open.
@@ -26,7 +26,7 @@ pub(super) enum Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Registration {
     /// Not yet: BootNotification may be sent then, and nothing else (rule B-3).
-    Due(Moment),
+    Due(TimestampUs),
     /// Yes.
     Accepted,
 }
@@ -39,13 +39,13 @@ const OFFLINE_THRESHOLD_S: f64 = 60.0;
 const PENDING_MAX: usize = 100;
 
 impl Charger {
-    pub(super) fn line_opened(&mut self, now: Moment) {
-        self.line = Line::Open;
+    pub(super) fn connection_opened(&mut self, now: TimestampUs) {
+        self.connection = ConnectionState::Open;
         self.back_off.succeeded();
         self.retry_at = None;
         self.pong_by = None;
         // Not all chargers of a fleet ping at the same moment.
-        let part = 0.5 + 0.5 * self.dice.f64();
+        let part = 0.5 + 0.5 * self.rng.f64();
         self.ping_at = self.settings.ping.map(|ping| now.plus(ping.mul_f64(part)));
         if self.registration != Registration::Accepted {
             return;
@@ -57,14 +57,14 @@ impl Charger {
         }
     }
 
-    pub(super) fn line_refused(&mut self, refusal: Refusal, now: Moment) {
-        if self.line == Line::Opening {
-            self.wait_for_line(Some(refusal), now);
+    pub(super) fn connection_refused(&mut self, refusal: Refusal, now: TimestampUs) {
+        if self.connection == ConnectionState::Opening {
+            self.schedule_reconnect(Some(refusal), now);
         }
     }
 
-    pub(super) fn line_lost(&mut self, now: Moment) {
-        self.wait_for_line(None, now);
+    pub(super) fn connection_lost(&mut self, now: TimestampUs) {
+        self.schedule_reconnect(None, now);
         self.offline_since = now;
         (self.ping_at, self.pong_by, self.heartbeat_at, self.retry_at) = (None, None, None, None);
         match self.outstanding.take() {
@@ -82,36 +82,36 @@ impl Charger {
                 self.drop_unsent(&message, now);
             }
         }
-        // also what was queued already when the line dropped. What has been transmitted is
+        // also what was queued already when the line dropped. EventKind has been transmitted is
         // resent as it was.
         for message in self.queue.iter_mut().filter(|one| one.transmissions == 0) {
             message.was_offline = true;
         }
     }
 
-    fn wait_for_line(&mut self, refusal: Option<Refusal>, now: Moment) {
+    fn schedule_reconnect(&mut self, refusal: Option<Refusal>, now: TimestampUs) {
         let wait = self
             .back_off
-            .next_wait(self.version, refusal, &self.settings, &mut self.dice);
-        self.line = Line::Waiting(now.plus(wait));
+            .next_wait(self.version, refusal, &self.settings, &mut self.rng);
+        self.connection = ConnectionState::Waiting(now.plus(wait));
     }
 
-    /// What is due about the line itself.
-    pub(super) fn drive_line(&mut self, now: Moment) {
-        match self.line {
-            Line::Waiting(at) if at <= now => {
-                self.line = Line::Opening;
+    /// EventKind is due about the line itself.
+    pub(super) fn drive_connection(&mut self, now: TimestampUs) {
+        match self.connection {
+            ConnectionState::Waiting(at) if at <= now => {
+                self.connection = ConnectionState::Opening;
                 self.outputs.push_back(Output::Connect);
             }
-            Line::Open => self.drive_open_line(now),
-            Line::Waiting(_) | Line::Opening | Line::Stopped => {}
+            ConnectionState::Open => self.drive_open_connection(now),
+            ConnectionState::Waiting(_) | ConnectionState::Opening | ConnectionState::Stopped => {}
         }
     }
 
-    fn drive_open_line(&mut self, now: Moment) {
-        let is_due = |at: Option<Moment>| at.is_some_and(|at| at <= now);
+    fn drive_open_connection(&mut self, now: TimestampUs) {
+        let is_due = |at: Option<TimestampUs>| at.is_some_and(|at| at <= now);
         if is_due(self.pong_by) {
-            self.hang_up(now);
+            self.close_connection(now);
             return;
         }
         if is_due(self.outstanding.as_ref().map(|one| one.deadline)) {
@@ -123,12 +123,12 @@ impl Charger {
         }
         if is_due(self.heartbeat_at) && self.is_ready() && !self.finishing {
             self.heartbeat_at = Some(now.plus(self.heartbeat));
-            self.say(Action::Heartbeat, "{}".to_owned(), 0, now);
+            self.push_pending(Action::Heartbeat, "{}".to_owned(), 0, now);
         }
     }
 
     /// Asks whether the line is alive (F-28: also after a missing answer).
-    fn ping(&mut self, now: Moment) {
+    fn ping(&mut self, now: TimestampUs) {
         let Some(interval) = self.settings.ping else {
             return;
         };
@@ -138,15 +138,15 @@ impl Charger {
         self.outputs.push_back(Output::Ping);
     }
 
-    fn hang_up(&mut self, now: Moment) {
+    fn close_connection(&mut self, now: TimestampUs) {
         self.outputs.push_back(Output::Close);
-        self.line_lost(now);
+        self.connection_lost(now);
     }
 
-    pub(super) fn line_due(&self) -> Option<Moment> {
-        match self.line {
-            Line::Waiting(at) => Some(at),
-            Line::Open => {
+    pub(super) fn connection_deadline(&self) -> Option<TimestampUs> {
+        match self.connection {
+            ConnectionState::Waiting(at) => Some(at),
+            ConnectionState::Open => {
                 let heartbeat = self
                     .heartbeat_at
                     .filter(|_| self.is_ready() && !self.finishing);
@@ -154,7 +154,7 @@ impl Charger {
                 let due = [self.ping_at, self.pong_by, heartbeat, deadline];
                 due.into_iter().flatten().min()
             }
-            Line::Opening | Line::Stopped => None,
+            ConnectionState::Opening | ConnectionState::Stopped => None,
         }
     }
 
@@ -163,11 +163,11 @@ impl Charger {
     }
 
     /// BootNotification was answered (rules B-2, B-5, B-6).
-    pub(super) fn boot_answered(&mut self, status: &str, interval_s: f64, now: Moment) {
+    pub(super) fn boot_answered(&mut self, status: &str, interval_s: f64, now: TimestampUs) {
         if status != "Accepted" {
             // 0 leaves the wait to us.
             let seconds = if interval_s > 0.0 { interval_s } else { 60.0 };
-            self.registration = Registration::Due(now.plus(self.settings.hurried(seconds)));
+            self.registration = Registration::Due(now.plus(self.settings.scaled(seconds)));
             return;
         }
         self.registration = Registration::Accepted;
@@ -175,45 +175,52 @@ impl Charger {
         self.heartbeat = self
             .settings
             .heartbeat
-            .unwrap_or_else(|| self.settings.hurried(interval_s));
+            .unwrap_or_else(|| self.settings.scaled(interval_s));
         // Not all chargers of a fleet send theirs at the same moment.
-        let first = self.heartbeat.mul_f64(0.5 + 0.5 * self.dice.f64());
+        let first = self.heartbeat.mul_f64(0.5 + 0.5 * self.rng.f64());
         self.heartbeat_at = Some(now.plus(first));
-        if self.living {
+        if self.is_operative {
             self.back_online(now);
             return;
         }
-        self.living = true;
+        self.is_operative = true;
         if self.version == Version::V16 {
             let text = payload::status(self.version, 0, payload::Status::Available, now);
-            self.say(Action::StatusNotification, text, 0, now);
+            self.push_pending(Action::StatusNotification, text, 0, now);
         }
-        self.begin_life(now);
+        self.start_connectors(now);
     }
 
     /// BootNotification got no answer, or a CALLERROR.
-    pub(super) fn boot_failed(&mut self, now: Moment) {
-        let wait = self.settings.hurried(30.0).mul_f64(1.0 + self.dice.f64());
+    pub(super) fn boot_failed(&mut self, now: TimestampUs) {
+        let wait = self.settings.scaled(30.0).mul_f64(1.0 + self.rng.f64());
         self.registration = Registration::Due(now.plus(wait));
     }
 
     /// Registered and reconnected: what has changed meanwhile, and a sign of life.
-    fn back_online(&mut self, now: Moment) {
-        let threshold = self.settings.hurried(OFFLINE_THRESHOLD_S);
+    fn back_online(&mut self, now: TimestampUs) {
+        let threshold = self.settings.scaled(OFFLINE_THRESHOLD_S);
         let was_long = now.since(self.offline_since) > threshold;
         for connector in 0..self.connectors.len() {
             if was_long && self.version != Version::V16 {
-                self.connectors[connector].status_told = None;
+                self.connectors[connector].status_sent = None;
             }
-            self.tell_status(connector, now);
+            self.send_status(connector, now);
         }
         self.heartbeat_at = Some(now);
     }
 
     /// A class-N message comes to be.
-    pub(super) fn say(&mut self, action: Action, text: String, connector: u8, now: Moment) {
-        let kept_offline =
-            self.settings.status_overtakes && action == Action::StatusNotification && self.living;
+    pub(super) fn push_pending(
+        &mut self,
+        action: Action,
+        text: String,
+        connector: u8,
+        now: TimestampUs,
+    ) {
+        let kept_offline = self.settings.status_overtakes
+            && action == Action::StatusNotification
+            && self.is_operative;
         if !(self.is_ready() || kept_offline && self.pending.len() < PENDING_MAX) {
             return;
         }
@@ -226,23 +233,23 @@ impl Charger {
     }
 
     /// Power is cut and comes back: the queue stays (rule Q-5).
-    pub(super) fn power_cycle(&mut self, now: Moment) {
+    pub(super) fn power_cycle(&mut self, now: TimestampUs) {
         for connector in &mut self.connectors {
             *connector = super::connectors::Connector::default();
         }
-        self.hang_up(now);
+        self.close_connection(now);
         self.pending.clear();
         self.registration = Registration::Due(now);
-        self.living = false;
+        self.is_operative = false;
         self.was_reset = true;
     }
 
     /// The run is over.
-    pub(super) fn stop_all(&mut self, now: Moment) {
-        if self.line == Line::Open {
+    pub(super) fn stop_all(&mut self, now: TimestampUs) {
+        if self.connection == ConnectionState::Open {
             self.outputs.push_back(Output::Close);
         }
-        self.line = Line::Stopped;
+        self.connection = ConnectionState::Stopped;
         if let Some(Outstanding {
             message: Some(message),
             ..
@@ -252,6 +259,6 @@ impl Charger {
         }
         self.outstanding = None;
         self.pending.clear();
-        self.leave_queue();
+        self.end_queue();
     }
 }

@@ -1,12 +1,12 @@
-//! What happens at a charger's connectors: cars come, charge and leave (or, in a flood, one car
+//! EventKind happens at a charger's connectors: cars come, charge and leave (or, in a flood, one vehicle
 //! charges for ever). Life only makes messages; when they are sent is decided elsewhere.
 
 use super::Charger;
 use super::message::{Action, OpenTransaction, Step};
 use super::payload::{self, Event, Status, StopReason};
-use super::vehicle::Car;
+use super::vehicle::Vehicle;
 use crate::config::Scenario;
-use crate::timestamp::Moment;
+use crate::timestamp::TimestampUs;
 use ocpp::Version;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,31 +16,31 @@ use std::time::Duration;
 pub(super) struct Connector {
     phase: Phase,
     /// The status that the central system was told last.
-    pub(super) status_told: Option<&'static str>,
+    pub(super) status_sent: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
 enum Phase {
     /// Not in operation before the charger is accepted.
     #[default]
-    Closed,
+    Inoperative,
     /// Nobody is here until then; `None` = nobody comes by itself.
-    Free { until: Option<Moment> },
+    Available { until: Option<TimestampUs> },
     /// The central system is asked about a token.
-    Asking { token: String },
+    Authorizing { token: String },
     /// A transaction runs.
     Charging(Session),
-    /// The car leaves then.
-    Leaving { at: Moment },
+    /// The vehicle leaves then.
+    Finishing { at: TimestampUs },
 }
 
 /// The part of a running transaction that a power cut forgets.
 #[derive(Debug)]
 struct Session {
-    car: Car,
-    ends_at: Option<Moment>,
-    next_value_at: Moment,
-    metered_at: Moment,
+    vehicle: Vehicle,
+    ends_at: Option<TimestampUs>,
+    next_value_at: TimestampUs,
+    metered_at: TimestampUs,
     values: u64,
 }
 
@@ -51,48 +51,48 @@ impl Connector {
 
     const fn status(&self) -> Status {
         match self.phase {
-            Phase::Closed | Phase::Free { .. } => Status::Available,
-            Phase::Asking { .. } => Status::Preparing,
+            Phase::Inoperative | Phase::Available { .. } => Status::Available,
+            Phase::Authorizing { .. } => Status::Preparing,
             Phase::Charging(_) => Status::Charging,
-            Phase::Leaving { .. } => Status::Finishing,
+            Phase::Finishing { .. } => Status::Finishing,
         }
     }
 }
 
-/// How long a car stays after its transaction.
-const LEAVING_S: f64 = 60.0;
+/// How long a vehicle stays after its transaction.
+const FINISHING_S: f64 = 60.0;
 
 impl Charger {
     /// Accepted for the first time since power-up.
-    pub(super) fn begin_life(&mut self, now: Moment) {
+    pub(super) fn start_connectors(&mut self, now: TimestampUs) {
         for connector in 0..self.connectors.len() {
-            let until = self.next_car(now);
-            self.connectors[connector].phase = Phase::Free { until };
-            self.tell_status(connector, now);
+            let until = self.next_arrival(now);
+            self.connectors[connector].phase = Phase::Available { until };
+            self.send_status(connector, now);
         }
     }
 
     /// Everything that is due at the connectors.
-    pub(super) fn live(&mut self, now: Moment) {
+    pub(super) fn drive_connectors(&mut self, now: TimestampUs) {
         if self.settings.scenario == Scenario::MeterFlood {
             self.flood(now);
         }
         for connector in 0..self.connectors.len() {
-            self.live_at(connector, now);
+            self.drive_connector(connector, now);
         }
     }
 
-    fn live_at(&mut self, connector: usize, now: Moment) {
+    fn drive_connector(&mut self, connector: usize, now: TimestampUs) {
         let is_flood = self.settings.scenario == Scenario::MeterFlood;
         let finishing = self.finishing;
         match &mut self.connectors[connector].phase {
-            Phase::Free { until: Some(at) } if *at <= now && !finishing => {
-                self.car_comes(connector, now);
+            Phase::Available { until: Some(at) } if *at <= now && !finishing => {
+                self.plug_in(connector, now);
             }
-            Phase::Asking { .. } if finishing => self.set_free(connector, now),
+            Phase::Authorizing { .. } if finishing => self.make_available(connector, now),
             Phase::Charging(_) if finishing => self.stop(connector, StopReason::Local, now),
             Phase::Charging(session) if !is_flood => {
-                if session.car.is_full() {
+                if session.vehicle.is_full() {
                     self.stop(connector, StopReason::EvDisconnected, now);
                 } else if session.ends_at.is_some_and(|at| at <= now) {
                     self.stop(connector, StopReason::Local, now);
@@ -100,22 +100,24 @@ impl Charger {
                     self.meter(connector, now);
                 }
             }
-            Phase::Leaving { at } if *at <= now || finishing => self.set_free(connector, now),
+            Phase::Finishing { at } if *at <= now || finishing => {
+                self.make_available(connector, now)
+            }
             _ => {}
         }
     }
 
     /// The next turn of a closed loop: only when everything before is answered. The first connector
     /// charges by itself, others if asked from afar.
-    fn flood(&mut self, now: Moment) {
+    fn flood(&mut self, now: TimestampUs) {
         for connector in 0..self.connectors.len() {
             if !self.queue.is_empty() || self.finishing {
                 return;
             }
             let done = self.flood_left == Some(0);
             match &self.connectors[connector].phase {
-                Phase::Free { .. } if connector == 0 && !done => {
-                    let token = self.some_token();
+                Phase::Available { .. } if connector == 0 && !done => {
+                    let token = self.random_token();
                     self.begin(connector, token, None, now);
                 }
                 Phase::Charging(session) => {
@@ -132,65 +134,70 @@ impl Charger {
         }
     }
 
-    pub(super) fn life_due(&self) -> Option<Moment> {
-        if !self.living || self.finishing {
+    pub(super) fn connectors_deadline(&self) -> Option<TimestampUs> {
+        if !self.is_operative || self.finishing {
             return None;
         }
         let flood_waits = self.settings.scenario == Scenario::MeterFlood && !self.queue.is_empty();
         let due = self.connectors.iter().filter_map(|one| match &one.phase {
-            Phase::Free { until } => *until,
+            Phase::Available { until } => *until,
             Phase::Charging(_) if flood_waits => None,
             Phase::Charging(session) => {
                 let end = session.ends_at.unwrap_or(session.next_value_at);
                 Some(end.min(session.next_value_at))
             }
-            Phase::Leaving { at } => Some(*at),
-            Phase::Closed | Phase::Asking { .. } => None,
+            Phase::Finishing { at } => Some(*at),
+            Phase::Inoperative | Phase::Authorizing { .. } => None,
         });
         due.min()
     }
 
-    /// A car arrives; its driver presents a token.
-    fn car_comes(&mut self, connector: usize, now: Moment) {
+    /// A vehicle arrives; its driver presents a token.
+    fn plug_in(&mut self, connector: usize, now: TimestampUs) {
         if self.is_queue_full() {
-            self.set_free(connector, now);
+            self.make_available(connector, now);
             return;
         }
-        let token = self.some_token();
+        let token = self.random_token();
         if !self.is_ready() {
             // Offline: the charger trusts what it cannot ask about.
             self.begin(connector, token, None, now);
             return;
         }
         let text = payload::authorize(self.version, &token);
-        self.connectors[connector].phase = Phase::Asking { token };
-        self.tell_status(connector, now);
-        self.say(Action::Authorize, text, number(connector), now);
+        self.connectors[connector].phase = Phase::Authorizing { token };
+        self.send_status(connector, now);
+        self.push_pending(Action::Authorize, text, number(connector), now);
     }
 
     /// The central system has answered about the token at `connector` (from 1).
-    pub(super) fn token_answered(&mut self, connector: u8, is_accepted: bool, now: Moment) {
+    pub(super) fn token_answered(&mut self, connector: u8, is_accepted: bool, now: TimestampUs) {
         let connector = usize::from(connector).saturating_sub(1);
-        let Phase::Asking { token } = &mut self.connectors[connector].phase else {
+        let Phase::Authorizing { token } = &mut self.connectors[connector].phase else {
             return;
         };
         let token = std::mem::take(token);
         if is_accepted {
             self.begin(connector, token, None, now);
         } else {
-            self.set_free(connector, now);
+            self.make_available(connector, now);
         }
     }
 
     /// No answer about a token: with the line closed the charger decides alone, with the line open
     /// the driver is refused.
-    pub(super) fn token_unanswered(&mut self, connector: u8, line_lost: bool, now: Moment) {
-        let allowed = line_lost && !self.finishing && !self.is_queue_full();
+    pub(super) fn token_unanswered(
+        &mut self,
+        connector: u8,
+        connection_lost: bool,
+        now: TimestampUs,
+    ) {
+        let allowed = connection_lost && !self.finishing && !self.is_queue_full();
         self.token_answered(connector, allowed, now);
     }
 
     /// The answer to a transaction's start does not accept its token: it ends.
-    pub(super) fn token_refused(&mut self, transaction: u64, now: Moment) {
+    pub(super) fn token_refused(&mut self, transaction: u64, now: TimestampUs) {
         if let Some(connector) = self.connector_of(|open| open.number == transaction) {
             self.stop(connector, StopReason::DeAuthorized, now);
         }
@@ -198,10 +205,10 @@ impl Charger {
 
     /// Asked from afar to begin; `connector` counts from 1. Returns whether it will.
     pub(super) fn can_start(&self, connector: Option<u8>) -> Option<usize> {
-        if !self.living || self.finishing || self.is_queue_full() {
+        if !self.is_operative || self.finishing || self.is_queue_full() {
             return None;
         }
-        let is_free = |one: &Connector| matches!(one.phase, Phase::Free { .. });
+        let is_free = |one: &Connector| matches!(one.phase, Phase::Available { .. });
         match connector {
             None => self.connectors.iter().position(is_free),
             Some(number) => {
@@ -215,7 +222,7 @@ impl Charger {
     /// The connector whose running transaction is `wanted`.
     pub(super) fn connector_of(&self, wanted: impl Fn(&OpenTransaction) -> bool) -> Option<usize> {
         (0..self.connectors.len()).find(|&connector| {
-            let open = self.memory.connectors[connector].transaction.as_ref();
+            let open = self.state.connectors[connector].transaction.as_ref();
             self.connectors[connector].is_charging() && open.is_some_and(&wanted)
         })
     }
@@ -226,15 +233,15 @@ impl Charger {
         connector: usize,
         token: String,
         remote_start_id: Option<i64>,
-        now: Moment,
+        now: TimestampUs,
     ) {
-        self.memory.last_transaction += 1;
+        self.state.last_transaction += 1;
         let id = match self.version {
             Version::V16 => String::new(),
             _ => self.transaction_id(),
         };
-        self.memory.connectors[connector].transaction = Some(OpenTransaction {
-            number: self.memory.last_transaction,
+        self.state.connectors[connector].transaction = Some(OpenTransaction {
+            number: self.state.last_transaction,
             id,
             token,
             next_seq_no: 0,
@@ -245,7 +252,7 @@ impl Charger {
             (None, now.plus(self.settings.flood_gap))
         } else {
             // Between a half and one and a half of the mean.
-            let part = 0.5 + self.dice.f64();
+            let part = 0.5 + self.rng.f64();
             let length = self.settings.transaction_mean.mul_f64(part);
             (
                 Some(now.plus(length)),
@@ -253,21 +260,21 @@ impl Charger {
             )
         };
         let session = Session {
-            car: Car::roll(&mut self.dice),
+            vehicle: Vehicle::random(&mut self.rng),
             ends_at,
             next_value_at,
             metered_at: now,
             values: 0,
         };
-        self.transaction_message(connector, &session.car, What::Start, now);
+        self.transaction_message(connector, &session.vehicle, EventKind::Start, now);
         self.connectors[connector].phase = Phase::Charging(session);
         if !is_flood {
-            self.tell_status(connector, now);
+            self.send_status(connector, now);
         }
     }
 
     /// A meter value is taken, unless the queue is full.
-    pub(super) fn meter(&mut self, connector: usize, now: Moment) {
+    pub(super) fn meter(&mut self, connector: usize, now: TimestampUs) {
         let gap = match self.settings.scenario {
             Scenario::MeterFlood => self.settings.flood_gap,
             Scenario::Steady | Scenario::Idle => self.tunables.meter_interval,
@@ -280,39 +287,44 @@ impl Charger {
         if !is_full {
             session.values += 1;
             self.charge(connector, &mut session, now);
-            self.transaction_message(connector, &session.car, What::Update, now);
+            self.transaction_message(connector, &session.vehicle, EventKind::Update, now);
         }
         self.connectors[connector].phase = Phase::Charging(session);
     }
 
     /// A transaction ends. A full queue does not keep it from being told.
-    pub(super) fn stop(&mut self, connector: usize, reason: StopReason, now: Moment) {
+    pub(super) fn stop(&mut self, connector: usize, reason: StopReason, now: TimestampUs) {
         let Some(mut session) = self.take_session(connector) else {
             return;
         };
         self.charge(connector, &mut session, now);
-        self.transaction_message(connector, &session.car, What::Stop(reason), now);
+        self.transaction_message(connector, &session.vehicle, EventKind::Stop(reason), now);
         if self.settings.scenario == Scenario::MeterFlood {
-            self.connectors[connector].phase = Phase::Free { until: None };
+            self.connectors[connector].phase = Phase::Available { until: None };
             return;
         }
-        let at = now.plus(self.settings.hurried(LEAVING_S));
-        self.connectors[connector].phase = Phase::Leaving { at };
-        self.tell_status(connector, now);
+        let at = now.plus(self.settings.scaled(FINISHING_S));
+        self.connectors[connector].phase = Phase::Finishing { at };
+        self.send_status(connector, now);
     }
 
     /// The transactions that ran when the power was cut end now.
-    pub(super) fn end_transactions_of_before(&mut self, now: Moment) {
+    pub(super) fn end_interrupted_transactions(&mut self, now: TimestampUs) {
         for connector in 0..self.connectors.len() {
-            if self.memory.connectors[connector].transaction.is_some() {
-                let car = Car::roll(&mut self.dice);
-                self.transaction_message(connector, &car, What::Stop(StopReason::PowerLoss), now);
+            if self.state.connectors[connector].transaction.is_some() {
+                let vehicle = Vehicle::random(&mut self.rng);
+                self.transaction_message(
+                    connector,
+                    &vehicle,
+                    EventKind::Stop(StopReason::PowerLoss),
+                    now,
+                );
             }
         }
     }
 
     /// All running transactions end, because the charger is reset.
-    pub(super) fn stop_for_reset(&mut self, now: Moment) {
+    pub(super) fn stop_for_reset(&mut self, now: TimestampUs) {
         for connector in 0..self.connectors.len() {
             self.stop(connector, StopReason::SoftReset, now);
         }
@@ -329,16 +341,22 @@ impl Charger {
         }
     }
 
-    fn charge(&mut self, connector: usize, session: &mut Session, now: Moment) {
+    fn charge(&mut self, connector: usize, session: &mut Session, now: TimestampUs) {
         let seconds = now.since(session.metered_at).as_secs_f64() * self.settings.speed_up;
         session.metered_at = now;
-        self.memory.connectors[connector].register_wh += session.car.charge(seconds);
+        self.state.connectors[connector].register_wh += session.vehicle.charge(seconds);
     }
 
-    fn transaction_message(&mut self, connector: usize, car: &Car, what: What, now: Moment) {
-        let memory = &mut self.memory.connectors[connector];
-        let reading = car.read(memory.register_wh, &mut self.dice);
-        let Some(mut transaction) = memory.transaction.take() else {
+    fn transaction_message(
+        &mut self,
+        connector: usize,
+        vehicle: &Vehicle,
+        kind: EventKind,
+        now: TimestampUs,
+    ) {
+        let state = &mut self.state.connectors[connector];
+        let reading = vehicle.read(state.register_wh, &mut self.rng);
+        let Some(mut transaction) = state.transaction.take() else {
             return;
         };
         let event = Event {
@@ -348,10 +366,10 @@ impl Charger {
             reading: &reading,
             at: now,
         };
-        let (draft, step, action) = match what {
-            What::Start => (event.start(), Step::Start, Action::StartTransaction),
-            What::Update => (event.update(), Step::Within, Action::MeterValues),
-            What::Stop(reason) => (event.stop(reason), Step::Stop, Action::StopTransaction),
+        let (draft, step, action) = match kind {
+            EventKind::Start => (event.start(), Step::Start, Action::StartTransaction),
+            EventKind::Update => (event.update(), Step::Within, Action::MeterValues),
+            EventKind::Stop(reason) => (event.stop(reason), Step::Stop, Action::StopTransaction),
         };
         let action = match self.version {
             Version::V16 => action,
@@ -360,7 +378,7 @@ impl Charger {
         let transaction_number = transaction.number;
         transaction.next_seq_no += 1;
         if step != Step::Stop {
-            memory.transaction = Some(transaction);
+            state.transaction = Some(transaction);
         }
         let message = self.message(
             action,
@@ -372,49 +390,49 @@ impl Charger {
         self.enqueue(message);
     }
 
-    fn set_free(&mut self, connector: usize, now: Moment) {
-        let until = self.next_car(now);
-        self.connectors[connector].phase = Phase::Free { until };
-        self.tell_status(connector, now);
+    fn make_available(&mut self, connector: usize, now: TimestampUs) {
+        let until = self.next_arrival(now);
+        self.connectors[connector].phase = Phase::Available { until };
+        self.send_status(connector, now);
     }
 
     /// Tells the central system a connector's status, if it has changed since it was told.
-    pub(super) fn tell_status(&mut self, connector: usize, now: Moment) {
+    pub(super) fn send_status(&mut self, connector: usize, now: TimestampUs) {
         let status = self.connectors[connector].status();
         let name = status.as_str(self.version);
-        let can_tell = self.is_ready() || self.settings.status_overtakes;
-        if self.connectors[connector].status_told == Some(name) || !can_tell {
+        let can_send = self.is_ready() || self.settings.status_overtakes;
+        if self.connectors[connector].status_sent == Some(name) || !can_send {
             return;
         }
-        self.connectors[connector].status_told = Some(name);
+        self.connectors[connector].status_sent = Some(name);
         let text = payload::status(self.version, number(connector), status, now);
-        self.say(Action::StatusNotification, text, number(connector), now);
+        self.push_pending(Action::StatusNotification, text, number(connector), now);
     }
 
     /// A status never arrived, so far as we know; `connector` counts from 1.
     pub(super) fn status_lost(&mut self, connector: u8) {
         let index = usize::from(connector).checked_sub(1);
         if let Some(one) = index.and_then(|index| self.connectors.get_mut(index)) {
-            one.status_told = None;
+            one.status_sent = None;
         }
     }
 
-    fn next_car(&mut self, now: Moment) -> Option<Moment> {
+    fn next_arrival(&mut self, now: TimestampUs) -> Option<TimestampUs> {
         let mean = self.settings.arrivals_mean?;
         // Exponential, but not so short that a connector never rests.
-        let draw = -(1.0 - self.dice.f64()).ln();
+        let draw = -(1.0 - self.rng.f64()).ln();
         let wait = mean.mul_f64(draw.clamp(0.01, 20.0));
         Some(now.plus(wait.max(Duration::from_millis(1))))
     }
 
-    fn some_token(&mut self) -> String {
+    fn random_token(&mut self) -> String {
         let tokens = &self.settings.tokens;
-        tokens[self.dice.usize(..tokens.len())].clone()
+        tokens[self.rng.usize(..tokens.len())].clone()
     }
 
-    /// A version-4 UUID, from our own dice (rule Q-23: unique for the life of the charger).
+    /// A version-4 UUID, from our own rng (rule Q-23: unique for the life of the charger).
     fn transaction_id(&mut self) -> String {
-        let bits = self.id_dice.u128(..);
+        let bits = self.id_rng.u128(..);
         let bits = bits & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
         let mut id = String::with_capacity(36);
         let hex = format!("{bits:032x}");
@@ -430,7 +448,7 @@ impl Charger {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum What {
+enum EventKind {
     Start,
     Update,
     Stop(StopReason),

@@ -1,7 +1,7 @@
-//! What a charger has to say, from the moment it comes to be until it is answered or given up.
+//! EventKind a charger has to say, from the moment it comes to be until it is answered or given up.
 
 use crate::ledger::Class;
-use crate::timestamp::Moment;
+use crate::timestamp::TimestampUs;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ impl Action {
     }
 }
 
-/// What a message does to its transaction.
+/// EventKind a message does to its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// Begins it.
@@ -68,22 +68,22 @@ pub enum Step {
 /// Something a charger has to say once, however often it is transmitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
-    /// Its number ([`crate::ledger::Line::n`]).
+    /// Its number ([`crate::ledger::LedgerEntry::n`]).
     pub n: u64,
     /// Its action.
     pub action: Action,
     /// Raw JSON. Until the first transmission it may have gaps (below).
     pub payload: String,
     /// Where 1.6's transactionId goes, known only once StartTransaction is answered.
-    pub id_gap: Option<usize>,
+    pub transaction_id_at: Option<usize>,
     /// Where 2.x's `"offline":true,` goes, if the line is or was closed before the first
     /// transmission (rule Q-4).
-    pub offline_gap: Option<usize>,
+    pub offline_at: Option<usize>,
     /// Which connector it is about, from 1; 0 = the whole charger.
     pub connector: u8,
     /// The charger's own number of the transaction.
     pub transaction: Option<u64>,
-    /// What it does to the transaction.
+    /// EventKind it does to the transaction.
     pub step: Step,
     /// Message ids of all transmissions, oldest first, without repeats; the first is chosen in
     /// advance.
@@ -93,20 +93,20 @@ pub struct Message {
     /// Failed transmissions: those that count against the attempts (rule Q-6).
     pub failures: u32,
     /// First transmission.
-    pub sent_at: Option<Moment>,
+    pub sent_at: Option<TimestampUs>,
     /// The line was closed while it waited.
     pub was_offline: bool,
 }
 
 impl Message {
     /// Closes the gaps: afterwards the payload is what goes out, each time.
-    pub fn fill_gaps(&mut self, transaction_id: i64) {
+    pub fn fill_in(&mut self, transaction_id: i64) {
         // The offline gap lies before or after the id gap, never both in one payload, so neither
         // insertion moves the other.
-        if let Some(at) = self.id_gap.take() {
+        if let Some(at) = self.transaction_id_at.take() {
             self.payload.insert_str(at, &transaction_id.to_string());
         }
-        if let Some(at) = self.offline_gap.take()
+        if let Some(at) = self.offline_at.take()
             && self.was_offline
         {
             self.payload.insert_str(at, r#""offline":true,"#);
@@ -114,9 +114,9 @@ impl Message {
     }
 }
 
-/// What survives a power cut, beside the queue.
+/// EventKind survives a power cut, beside the queue.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Memory {
+pub struct PersistentState {
     /// The number of the last message.
     pub last_n: u64,
     /// The number of the last transaction.
@@ -124,12 +124,12 @@ pub struct Memory {
     /// 1.6: the central system's ids of transactions that still have messages to send.
     pub wire_ids: BTreeMap<u64, i64>,
     /// By connector.
-    pub connectors: Vec<ConnectorMemory>,
+    pub connectors: Vec<ConnectorState>,
 }
 
-/// What a connector remembers over a power cut.
+/// EventKind a connector remembers over a power cut.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct ConnectorMemory {
+pub struct ConnectorState {
     /// The meter: energy ever delivered.
     pub register_wh: u64,
     /// The running transaction.
@@ -154,9 +154,9 @@ pub struct OpenTransaction {
 /// A step in the life of the queue, to be kept outside (one line of the queue's file).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Edit {
+pub enum QueueEdit {
     /// A message was queued. Must be durable before anything that follows it.
-    Push(Box<Message>, Memory),
+    Push(Box<Message>, PersistentState),
     /// The message with this number goes out under this id now.
     Sent {
         /// Which.
@@ -166,30 +166,30 @@ pub enum Edit {
         /// Whether it says that it was queued offline.
         offline: bool,
         /// When.
-        at: Moment,
+        at: TimestampUs,
     },
     /// The message with this number was answered or given up.
-    Done(u64, Memory),
+    Done(u64, PersistentState),
 }
 
-/// A queue with its memory, as read back after a restart.
+/// A queue with its state, as read back after a restart.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Saved {
+pub struct SavedQueue {
     /// Messages, oldest first.
     pub queue: Vec<Message>,
-    /// What else survived.
-    pub memory: Memory,
+    /// EventKind else survived.
+    pub state: PersistentState,
 }
 
-impl Saved {
+impl SavedQueue {
     /// Takes in one more edit.
-    pub fn apply(&mut self, edit: Edit) {
+    pub fn apply(&mut self, edit: QueueEdit) {
         match edit {
-            Edit::Push(message, memory) => {
+            QueueEdit::Push(message, state) => {
                 self.queue.push(*message);
-                self.memory = memory;
+                self.state = state;
             }
-            Edit::Sent { n, id, offline, at } => {
+            QueueEdit::Sent { n, id, offline, at } => {
                 if let Some(message) = self.queue.iter_mut().find(|one| one.n == n) {
                     message.transmissions += 1;
                     message.sent_at.get_or_insert(at);
@@ -199,9 +199,9 @@ impl Saved {
                     }
                 }
             }
-            Edit::Done(n, memory) => {
+            QueueEdit::Done(n, state) => {
                 self.queue.retain(|message| message.n != n);
-                self.memory = memory;
+                self.state = state;
             }
         }
     }
@@ -213,8 +213,8 @@ pub(crate) fn sample(n: u64) -> Message {
         n,
         action: Action::MeterValues,
         payload: r#"{"connectorId":1,"transactionId":,"meterValue":[]}"#.to_owned(),
-        id_gap: Some(33),
-        offline_gap: None,
+        transaction_id_at: Some(33),
+        offline_at: None,
         connector: 1,
         transaction: Some(1),
         step: Step::Within,
@@ -233,40 +233,40 @@ mod tests {
     #[test]
     fn gaps_are_filled_once() {
         let mut message = sample(1);
-        message.fill_gaps(-1);
-        message.fill_gaps(7);
+        message.fill_in(-1);
+        message.fill_in(7);
         assert!(message.payload.contains(r#""transactionId":-1,"#));
 
         let mut event = sample(2);
         event.payload = r#"{"seqNo":0,"x":1}"#.to_owned();
-        (event.id_gap, event.offline_gap) = (None, Some(11));
+        (event.transaction_id_at, event.offline_at) = (None, Some(11));
         event.was_offline = true;
-        event.fill_gaps(0);
+        event.fill_in(0);
         assert_eq!(event.payload, r#"{"seqNo":0,"offline":true,"x":1}"#);
     }
 
     #[test]
     fn edits_add_up_to_the_queue() {
-        let mut saved = Saved::default();
-        let memory = |last_n| Memory {
+        let mut saved = SavedQueue::default();
+        let state = |last_n| PersistentState {
             last_n,
-            ..Memory::default()
+            ..PersistentState::default()
         };
-        saved.apply(Edit::Push(Box::new(sample(1)), memory(1)));
-        saved.apply(Edit::Push(Box::new(sample(2)), memory(2)));
-        let sent = |id: &str| Edit::Sent {
+        saved.apply(QueueEdit::Push(Box::new(sample(1)), state(1)));
+        saved.apply(QueueEdit::Push(Box::new(sample(2)), state(2)));
+        let sent = |id: &str| QueueEdit::Sent {
             n: 1,
             id: id.into(),
             offline: false,
-            at: Moment(5),
+            at: TimestampUs(5),
         };
         saved.apply(sent("m-1"));
         saved.apply(sent("again"));
         assert_eq!(saved.queue[0].message_ids, ["m-1", "again"]);
         assert_eq!(saved.queue[0].transmissions, 2);
-        saved.apply(Edit::Done(1, memory(2)));
+        saved.apply(QueueEdit::Done(1, state(2)));
         saved.apply(sent("gone"));
         assert_eq!(saved.queue.len(), 1);
-        assert_eq!(saved.memory.last_n, 2);
+        assert_eq!(saved.state.last_n, 2);
     }
 }

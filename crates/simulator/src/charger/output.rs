@@ -1,8 +1,8 @@
-//! What a charger wants done.
+//! EventKind a charger wants done.
 
-use super::message::{Action, Edit};
+use super::message::{Action, QueueEdit};
 use crate::ledger::{Class, Outcome};
-use crate::timestamp::Moment;
+use crate::timestamp::TimestampUs;
 use std::time::Duration;
 
 /// A decision of a [`super::Charger`], to be carried out in the order of
@@ -13,21 +13,21 @@ pub enum Output {
     Connect,
     /// Send this text.
     Send(String),
-    /// Send a WebSocket ping; its pong comes back as `handle_sign_of_life`.
+    /// Send a WebSocket ping; its pong comes back as `handle_ping_or_pong`.
     Ping,
     /// Close the connection, if it is open. `handle_closed` need not follow.
     Close,
-    /// Keep this; a [`Edit::Push`] must be durable before the next output is carried out.
-    Save(Edit),
+    /// Keep this; a [`QueueEdit::Push`] must be durable before the next output is carried out.
+    Save(QueueEdit),
     /// A message has ended: a line for the ledger.
-    Ledger(Box<Entry>),
+    Ledger(Box<EndedMessage>),
     /// Something to be counted.
     Count(Count),
 }
 
 /// A message that has ended, as the ledger wants it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct EndedMessage {
     /// Its number.
     pub n: u64,
     /// Its action.
@@ -36,14 +36,14 @@ pub struct Entry {
     pub class: Class,
     /// The charger's own number of the transaction that it belongs to.
     pub session: Option<u64>,
-    /// What was (or would have been) transmitted.
+    /// EventKind was (or would have been) transmitted.
     pub payload: String,
     /// Ids of all transmissions.
     pub message_ids: Vec<String>,
     /// First transmission.
-    pub sent_at: Option<Moment>,
+    pub sent_at: Option<TimestampUs>,
     /// When the CALLRESULT was read.
-    pub acknowledged_at: Option<Moment>,
+    pub acknowledged_at: Option<TimestampUs>,
     /// Transmissions.
     pub attempts: u32,
     /// How it ended.
@@ -72,7 +72,7 @@ pub enum Count {
     /// A call of the central system was answered.
     CallAnswered,
     /// A text that is no OCPP frame, or one that a charger should not get.
-    Nonsense,
+    Unexpected,
 }
 
 /// How a charger is, for the fleet's sums.

@@ -2,8 +2,8 @@
 //! that says nothing.
 
 use super::message::OpenTransaction;
-use super::vehicle::Reading;
-use crate::timestamp::Moment;
+use super::vehicle::MeterReading;
+use crate::timestamp::TimestampUs;
 use ocpp::Version;
 use ocpp::json::write_string;
 use std::fmt::Write as _;
@@ -16,8 +16,8 @@ const FIRMWARE: &str = env!("CARGO_PKG_VERSION");
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) payload: String,
-    pub(super) id_gap: Option<usize>,
-    pub(super) offline_gap: Option<usize>,
+    pub(super) transaction_id_at: Option<usize>,
+    pub(super) offline_at: Option<usize>,
 }
 
 impl From<String> for Draft {
@@ -34,7 +34,7 @@ impl From<String> for Draft {
 pub(super) enum StopReason {
     /// The driver ends it.
     Local,
-    /// The car leaves or is full.
+    /// The vehicle leaves or is full.
     EvDisconnected,
     /// The central system asks for it.
     Remote,
@@ -116,7 +116,7 @@ pub(super) fn boot(version: Version, serial: &str, restarted: bool) -> String {
 }
 
 /// `connector` 0 (the whole charger) is for 1.6 only.
-pub(super) fn status(version: Version, connector: u8, status: Status, at: Moment) -> String {
+pub(super) fn status(version: Version, connector: u8, status: Status, at: TimestampUs) -> String {
     let status = status.as_str(version);
     if version == Version::V16 {
         format!(
@@ -149,13 +149,13 @@ fn id_token(out: &mut String, token: &str) {
     out.push_str(r#","type":"ISO14443"}"#);
 }
 
-/// What begins, continues and ends a transaction, whatever the version.
+/// EventKind begins, continues and ends a transaction, whatever the version.
 pub(super) struct Event<'a> {
     pub(super) version: Version,
     pub(super) connector: u8,
     pub(super) transaction: &'a OpenTransaction,
-    pub(super) reading: &'a Reading,
-    pub(super) at: Moment,
+    pub(super) reading: &'a MeterReading,
+    pub(super) at: TimestampUs,
 }
 
 impl Event<'_> {
@@ -183,14 +183,14 @@ impl Event<'_> {
     pub(super) fn update(&self) -> Draft {
         if self.version == Version::V16 {
             let mut payload = format!(r#"{{"connectorId":{},"transactionId":"#, self.connector);
-            let id_gap = Some(payload.len());
+            let transaction_id_at = Some(payload.len());
             payload.push_str(r#","meterValue":["#);
             self.meter_value_16(&mut payload, "Sample.Periodic");
             payload.push_str("]}");
             return Draft {
                 payload,
-                id_gap,
-                offline_gap: None,
+                transaction_id_at,
+                offline_at: None,
             };
         }
         self.transaction_event("Updated", "MeterValuePeriodic", "Sample.Periodic", None)
@@ -200,7 +200,7 @@ impl Event<'_> {
     pub(super) fn stop(&self, reason: StopReason) -> Draft {
         if self.version == Version::V16 {
             let mut payload = r#"{"transactionId":"#.to_owned();
-            let id_gap = Some(payload.len());
+            let transaction_id_at = Some(payload.len());
             payload.push_str(r#","idTag":"#);
             write_string(&mut payload, &self.transaction.token);
             let _ = write!(
@@ -212,8 +212,8 @@ impl Event<'_> {
             );
             return Draft {
                 payload,
-                id_gap,
-                offline_gap: None,
+                transaction_id_at,
+                offline_at: None,
             };
         }
         let (stopped, trigger) = reason.v2();
@@ -234,7 +234,7 @@ impl Event<'_> {
             r#"{{"eventType":"{kind}","timestamp":"{}","triggerReason":"{trigger}","seqNo":{},"#,
             self.at, transaction.next_seq_no
         );
-        let offline_gap = Some(payload.len());
+        let offline_at = Some(payload.len());
         let state = if stopped.is_some() {
             "EVConnected"
         } else {
@@ -267,8 +267,8 @@ impl Event<'_> {
         payload.push_str("]}");
         Draft {
             payload,
-            id_gap: None,
-            offline_gap,
+            transaction_id_at: None,
+            offline_at,
         }
     }
 

@@ -1,14 +1,14 @@
-//! What goes out next: one call outstanding (rule F-24), class T strictly in order, kept until it is
+//! EventKind goes out next: one call outstanding (rule F-24), class T strictly in order, kept until it is
 //! answered or given up (rules ).
 
 use super::Charger;
-use super::connection::{Line, Registration};
-use super::message::{Action, Edit, Message, Step};
-use super::output::{Count, Entry, Output};
+use super::connection::{ConnectionState, Registration};
+use super::message::{Action, Message, QueueEdit, Step};
+use super::output::{Count, EndedMessage, Output};
 use super::payload::Draft;
 use crate::config::ResendIds;
 use crate::ledger::{Class, Outcome};
-use crate::timestamp::Moment;
+use crate::timestamp::TimestampUs;
 use ocpp::frame::{self, MessageId};
 
 /// The call that waits for its answer.
@@ -16,8 +16,8 @@ use ocpp::frame::{self, MessageId};
 pub(super) struct Outstanding {
     pub(super) action: Action,
     pub(super) id: String,
-    pub(super) sent_at: Moment,
-    pub(super) deadline: Moment,
+    pub(super) sent_at: TimestampUs,
+    pub(super) deadline: TimestampUs,
     /// The message, if it is of class N; else it is the front of the queue.
     pub(super) message: Option<Message>,
 }
@@ -32,13 +32,13 @@ impl Charger {
         transaction: Option<u64>,
         step: Step,
     ) -> Message {
-        self.memory.last_n += 1;
+        self.state.last_n += 1;
         Message {
-            n: self.memory.last_n,
+            n: self.state.last_n,
             action,
             payload: draft.payload,
-            id_gap: draft.id_gap,
-            offline_gap: draft.offline_gap,
+            transaction_id_at: draft.transaction_id_at,
+            offline_at: draft.offline_at,
             connector,
             transaction,
             step,
@@ -46,14 +46,14 @@ impl Charger {
             transmissions: 0,
             failures: 0,
             sent_at: None,
-            was_offline: self.line != Line::Open,
+            was_offline: self.connection != ConnectionState::Open,
         }
     }
 
     /// A class-T message comes to be.
     pub(super) fn enqueue(&mut self, message: Message) {
         if self.settings.keep_queue {
-            let edit = Edit::Push(Box::new(message.clone()), self.memory.clone());
+            let edit = QueueEdit::Push(Box::new(message.clone()), self.state.clone());
             self.outputs.push_back(Output::Save(edit));
         }
         self.queue.push_back(message);
@@ -64,8 +64,8 @@ impl Charger {
     }
 
     /// Sends whatever may be sent now.
-    pub(super) fn send_next(&mut self, now: Moment) {
-        if self.line != Line::Open || self.outstanding.is_some() {
+    pub(super) fn send_next(&mut self, now: TimestampUs) {
+        if self.connection != ConnectionState::Open || self.outstanding.is_some() {
             return;
         }
         if let Registration::Due(at) = self.registration {
@@ -95,8 +95,8 @@ impl Charger {
         }
     }
 
-    pub(super) fn send_due(&self) -> Option<Moment> {
-        if self.line != Line::Open || self.outstanding.is_some() {
+    pub(super) fn send_deadline(&self) -> Option<TimestampUs> {
+        if self.connection != ConnectionState::Open || self.outstanding.is_some() {
             return None;
         }
         match self.registration {
@@ -107,7 +107,7 @@ impl Charger {
     }
 
     /// Transmits a class-N message: once and never again.
-    fn transmit_now(&mut self, mut message: Message, now: Moment) {
+    fn transmit_now(&mut self, mut message: Message, now: TimestampUs) {
         message.transmissions = 1;
         message.sent_at = Some(now);
         let id = message.message_ids[0].clone();
@@ -117,7 +117,7 @@ impl Charger {
     }
 
     /// Transmits the front of the queue, for the first time or again.
-    fn transmit_front(&mut self, now: Moment) {
+    fn transmit_front(&mut self, now: TimestampUs) {
         let Some(mut message) = self.queue.pop_front() else {
             return;
         };
@@ -127,10 +127,10 @@ impl Charger {
         let transaction_id = message
             .transaction
             .filter(|_| !is_forgotten)
-            .and_then(|number| self.memory.wire_ids.get(&number))
+            .and_then(|number| self.state.wire_ids.get(&number))
             .copied()
             .unwrap_or(-1);
-        message.fill_gaps(transaction_id);
+        message.fill_in(transaction_id);
         let is_resend = message.transmissions > 0;
         if is_resend && self.settings.resend_ids == ResendIds::New {
             message.message_ids.push(self.next_id());
@@ -139,7 +139,7 @@ impl Charger {
         message.sent_at.get_or_insert(now);
         let id = message.message_ids.last().cloned().unwrap_or_default();
         if self.settings.keep_queue {
-            self.outputs.push_back(Output::Save(Edit::Sent {
+            self.outputs.push_back(Output::Save(QueueEdit::Sent {
                 n: message.n,
                 id: id.clone(),
                 offline: message.was_offline,
@@ -156,7 +156,7 @@ impl Charger {
         self.queue.push_front(message);
     }
 
-    fn transmit(&mut self, id: &str, action: Action, payload: &str, now: Moment) {
+    fn transmit(&mut self, id: &str, action: Action, payload: &str, now: TimestampUs) {
         let text = frame::write_call(&MessageId::from(id), action.as_str(), payload);
         self.outputs.push_back(Output::Send(text));
         if self.heartbeat_at.is_some() {
@@ -170,7 +170,7 @@ impl Charger {
         action: Action,
         id: String,
         message: Option<Message>,
-        now: Moment,
+        now: TimestampUs,
     ) -> Outstanding {
         Outstanding {
             action,
@@ -182,7 +182,7 @@ impl Charger {
     }
 
     /// The outstanding call's deadline has passed.
-    pub(super) fn outstanding_unanswered(&mut self, now: Moment) {
+    pub(super) fn outstanding_unanswered(&mut self, now: TimestampUs) {
         match self.outstanding.take() {
             Some(Outstanding {
                 message: Some(message),
@@ -194,24 +194,24 @@ impl Charger {
     }
 
     /// A transmission of the queue's front failed: once more after a while, or never (rule Q-6).
-    pub(super) fn front_failed(&mut self, now: Moment) {
+    pub(super) fn front_failed(&mut self, now: TimestampUs) {
         let Some(front) = self.queue.front_mut() else {
             return;
         };
         front.failures += 1;
         let failures = front.failures;
         if failures >= self.tunables.attempts {
-            self.front_done(Outcome::Discarded, None, None);
+            self.finish_front(Outcome::Discarded, None, None);
         } else {
             self.retry_at = Some(now.plus(self.tunables.retry_interval * failures));
         }
     }
 
     /// The queue's front has ended.
-    pub(super) fn front_done(
+    pub(super) fn finish_front(
         &mut self,
         outcome: Outcome,
-        acknowledged_at: Option<Moment>,
+        acknowledged_at: Option<TimestampUs>,
         answer: Option<String>,
     ) {
         let Some(message) = self.queue.pop_front() else {
@@ -219,39 +219,44 @@ impl Charger {
         };
         self.retry_at = None;
         if let (Step::Stop, Some(number)) = (message.step, message.transaction) {
-            self.memory.wire_ids.remove(&number);
+            self.state.wire_ids.remove(&number);
         }
         if self.settings.keep_queue {
-            let edit = Edit::Done(message.n, self.memory.clone());
+            let edit = QueueEdit::Done(message.n, self.state.clone());
             self.outputs.push_back(Output::Save(edit));
         }
         if outcome == Outcome::Discarded {
             self.count(Count::Discarded(message.action));
         }
-        self.write_down(message, outcome, acknowledged_at, answer);
+        self.write_ledger(message, outcome, acknowledged_at, answer);
     }
 
-    /// A class-N message was transmitted and has no answer. `line_lost` tells whether that is because
+    /// A class-N message was transmitted and has no answer. `connection_lost` tells whether that is because
     /// the line was closed.
-    pub(super) fn drop_unanswered(&mut self, message: Message, line_lost: bool, now: Moment) {
+    pub(super) fn drop_unanswered(
+        &mut self,
+        message: Message,
+        connection_lost: bool,
+        now: TimestampUs,
+    ) {
         self.count(Count::Unanswered(message.action));
         match message.action {
-            Action::BootNotification if line_lost => {
+            Action::BootNotification if connection_lost => {
                 // Again as soon as there is a line.
                 self.registration = Registration::Due(now);
             }
             Action::BootNotification => self.boot_failed(now),
             Action::Authorize => {
-                self.token_unanswered(message.connector, line_lost, now);
+                self.token_unanswered(message.connector, connection_lost, now);
             }
             Action::StatusNotification => self.status_lost(message.connector),
             _ => {}
         }
-        self.write_down(message, Outcome::Unanswered, None, None);
+        self.write_ledger(message, Outcome::Unanswered, None, None);
     }
 
     /// A class-N message that was never transmitted is forgotten with the line.
-    pub(super) fn drop_unsent(&mut self, message: &Message, now: Moment) {
+    pub(super) fn drop_unsent(&mut self, message: &Message, now: TimestampUs) {
         match message.action {
             Action::Authorize => self.token_unanswered(message.connector, true, now),
             Action::StatusNotification => self.status_lost(message.connector),
@@ -260,7 +265,7 @@ impl Charger {
     }
 
     /// Tells the ledger about everything that is still in the queue.
-    pub(super) fn leave_queue(&mut self) {
+    pub(super) fn end_queue(&mut self) {
         for message in std::mem::take(&mut self.queue) {
             let outcome = if message.transmissions > 0 {
                 self.count(Count::Unanswered(message.action));
@@ -268,38 +273,39 @@ impl Charger {
             } else {
                 Outcome::Queued
             };
-            self.write_down(message, outcome, None, None);
+            self.write_ledger(message, outcome, None, None);
         }
     }
 
-    pub(super) fn write_down(
+    pub(super) fn write_ledger(
         &mut self,
         message: Message,
         outcome: Outcome,
-        acknowledged_at: Option<Moment>,
+        acknowledged_at: Option<TimestampUs>,
         answer: Option<String>,
     ) {
         if !self.settings.keep_ledger {
             return;
         }
         let class: Class = self.class(message.action);
-        self.outputs.push_back(Output::Ledger(Box::new(Entry {
-            n: message.n,
-            action: message.action,
-            class,
-            session: message.transaction,
-            payload: message.payload,
-            message_ids: if message.transmissions > 0 {
-                message.message_ids
-            } else {
-                Vec::new()
-            },
-            sent_at: message.sent_at,
-            acknowledged_at,
-            attempts: message.transmissions,
-            outcome,
-            answer,
-        })));
+        self.outputs
+            .push_back(Output::Ledger(Box::new(EndedMessage {
+                n: message.n,
+                action: message.action,
+                class,
+                session: message.transaction,
+                payload: message.payload,
+                message_ids: if message.transmissions > 0 {
+                    message.message_ids
+                } else {
+                    Vec::new()
+                },
+                sent_at: message.sent_at,
+                acknowledged_at,
+                attempts: message.transmissions,
+                outcome,
+                answer,
+            })));
     }
 
     fn next_id(&mut self) -> String {

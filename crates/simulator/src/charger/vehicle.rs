@@ -1,21 +1,21 @@
-//! A car at a connector: what makes a charging curve believable.
+//! A vehicle at a connector: what makes a charging curve believable.
 
 use fastrand::Rng;
 
 /// A battery that is being charged.
 #[derive(Debug, Clone)]
-pub(super) struct Car {
+pub(super) struct Vehicle {
     capacity_wh: f64,
     /// State of charge, 0 to 1.
     soc: f64,
     limit_w: f64,
     /// Energy that the meter has not shown yet: less than a watt-hour.
-    rest_wh: f64,
+    remainder_wh: f64,
 }
 
-/// What the meter shows at one moment.
+/// EventKind the meter shows at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Reading {
+pub(super) struct MeterReading {
     /// Energy ever delivered at this connector.
     pub register_wh: u64,
     /// Power now.
@@ -28,16 +28,16 @@ pub(super) struct Reading {
     pub soc_percent: u32,
 }
 
-impl Car {
-    /// Some car.
-    pub(super) fn roll(dice: &mut Rng) -> Self {
+impl Vehicle {
+    /// Some vehicle.
+    pub(super) fn random(rng: &mut Rng) -> Self {
         let sizes_wh = [38_000.0, 52_000.0, 58_000.0, 77_000.0, 82_000.0];
         let limits_w = [7_400.0, 11_000.0, 11_000.0, 22_000.0, 50_000.0];
         Self {
-            capacity_wh: sizes_wh[dice.usize(..sizes_wh.len())],
-            soc: 0.1 + 0.5 * dice.f64(),
-            limit_w: limits_w[dice.usize(..limits_w.len())],
-            rest_wh: 0.0,
+            capacity_wh: sizes_wh[rng.usize(..sizes_wh.len())],
+            soc: 0.1 + 0.5 * rng.f64(),
+            limit_w: limits_w[rng.usize(..limits_w.len())],
+            remainder_wh: 0.0,
         }
     }
 
@@ -46,8 +46,8 @@ impl Car {
     pub(super) fn charge(&mut self, seconds: f64) -> u64 {
         let wh = self.power_w() * seconds / 3600.0;
         self.soc = (self.soc + wh / self.capacity_wh).min(1.0);
-        let shown = (wh + self.rest_wh).floor().max(1.0);
-        self.rest_wh = (wh + self.rest_wh - shown).max(0.0);
+        let shown = (wh + self.remainder_wh).floor().max(1.0);
+        self.remainder_wh = (wh + self.remainder_wh - shown).max(0.0);
         shown as u64
     }
 
@@ -56,12 +56,12 @@ impl Car {
         self.soc >= 0.999
     }
 
-    /// What the meter shows.
-    pub(super) fn read(&self, register_wh: u64, dice: &mut Rng) -> Reading {
-        let wobble = |dice: &mut Rng, part: f64| 1.0 + part * (dice.f64() - 0.5);
-        let power_w = self.power_w() * wobble(dice, 0.02);
-        let voltage_v = 230.0 * wobble(dice, 0.02);
-        Reading {
+    /// EventKind the meter shows.
+    pub(super) fn read(&self, register_wh: u64, rng: &mut Rng) -> MeterReading {
+        let wobble = |rng: &mut Rng, part: f64| 1.0 + part * (rng.f64() - 0.5);
+        let power_w = self.power_w() * wobble(rng, 0.02);
+        let voltage_v = 230.0 * wobble(rng, 0.02);
+        MeterReading {
             register_wh,
             power_w,
             voltage_v,
@@ -83,25 +83,25 @@ mod tests {
 
     #[test]
     fn a_car_fills_up_ever_slower_and_the_meter_never_stands_still() {
-        let mut dice = Rng::with_seed(3);
-        let mut car = Car::roll(&mut dice);
+        let mut rng = Rng::with_seed(3);
+        let mut vehicle = Vehicle::random(&mut rng);
         let (mut register, mut minutes) = (0, 0);
-        let first = car.read(register, &mut dice);
-        while !car.is_full() {
-            let added = car.charge(60.0);
+        let first = vehicle.read(register, &mut rng);
+        while !vehicle.is_full() {
+            let added = vehicle.charge(60.0);
             assert!(added >= 1);
             register += added;
             minutes += 1;
             assert!(minutes < 24 * 60, "never full");
         }
-        let last = car.read(register, &mut dice);
+        let last = vehicle.read(register, &mut rng);
         assert!(last.power_w < first.power_w / 4.0);
         assert_eq!(last.soc_percent, 100);
         let energy = register as f64;
         assert!(
-            energy <= car.capacity_wh * 0.95 + minutes as f64,
+            energy <= vehicle.capacity_wh * 0.95 + minutes as f64,
             "{energy}"
         );
-        assert_eq!(car.charge(0.0), 1);
+        assert_eq!(vehicle.charge(0.0), 1);
     }
 }

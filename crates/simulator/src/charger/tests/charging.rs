@@ -8,18 +8,18 @@ const DAY: f64 = 86_400.0;
 
 #[test]
 fn a_day_of_charging_in_16_is_whole_and_in_order() {
-    let mut world = World::new(Version::V16, &config());
-    world.run_for(DAY);
-    let starts = world.of("StartTransaction").len();
+    let mut harness = Harness::new(Version::V16, &config());
+    harness.run_for(DAY);
+    let starts = harness.of("StartTransaction").len();
     assert!(starts > 10, "{starts}");
     let mut open: Option<(i64, i64)> = None;
     let mut ended = 0;
-    for heard in &world.heard {
-        let payload = &heard.payload;
-        match heard.action.as_str() {
+    for received in &harness.received {
+        let payload = &received.payload;
+        match received.action.as_str() {
             "StartTransaction" => {
                 assert!(open.is_none());
-                let answer = harness::usual_answer(Version::V16, heard);
+                let answer = harness::normal_answer(Version::V16, received);
                 let id = answer["transactionId"].as_i64().unwrap();
                 open = Some((id, payload["meterStart"].as_i64().unwrap()));
             }
@@ -41,8 +41,8 @@ fn a_day_of_charging_in_16_is_whole_and_in_order() {
         }
     }
     assert!(starts - ended <= 1);
-    assert!(world.of("MeterValues").len() > starts * 5);
-    let statuses: Vec<_> = world.of("StatusNotification");
+    assert!(harness.of("MeterValues").len() > starts * 5);
+    let statuses: Vec<_> = harness.of("StatusNotification");
     for status in ["Available", "Preparing", "Charging", "Finishing"] {
         assert!(
             statuses.iter().any(|one| one.payload["status"] == status),
@@ -58,19 +58,19 @@ fn a_day_of_charging_in_2x_counts_its_events() {
             connectors: 3,
             ..config()
         };
-        let mut world = World::new(version, &config);
-        world.run_for(DAY);
+        let mut harness = Harness::new(version, &config);
+        harness.run_for(DAY);
         let mut transactions: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
-        for heard in world.of("TransactionEvent") {
-            let id = heard.payload["transactionInfo"]["transactionId"]
+        for received in harness.of("TransactionEvent") {
+            let id = received.payload["transactionInfo"]["transactionId"]
                 .as_str()
                 .unwrap();
             assert_eq!(id.len(), 36);
             transactions
                 .entry(id.to_owned())
                 .or_default()
-                .push(&heard.payload);
-            assert!(heard.payload.get("offline").is_none());
+                .push(&received.payload);
+            assert!(received.payload.get("offline").is_none());
         }
         assert!(transactions.len() > 30, "{}", transactions.len());
         for events in transactions.values() {
@@ -81,7 +81,7 @@ fn a_day_of_charging_in_2x_counts_its_events() {
             assert_eq!(numbers, (0..events.len() as u64).collect::<Vec<_>>());
             assert_eq!(events[0]["eventType"], "Started");
         }
-        let ended = world.of("TransactionEvent");
+        let ended = harness.of("TransactionEvent");
         let ended = ended
             .iter()
             .filter(|one| one.payload["eventType"] == "Ended")
@@ -92,25 +92,25 @@ fn a_day_of_charging_in_2x_counts_its_events() {
 
 #[test]
 fn energy_follows_the_simulated_time() {
-    // Twenty minutes of charging in twenty seconds still fill a car with kilowatt-hours.
+    // Twenty minutes of charging in twenty seconds still fill a vehicle with kilowatt-hours.
     let config = FleetConfig {
         speed_up: 60.0,
         ..config()
     };
-    let mut world = World::new(Version::V16, &config);
-    world.run_for(DAY / 60.0);
-    world.charger.handle_finish(world.now);
-    world.run_for(1.0);
-    let begun: i64 = sum(&world, "StartTransaction", "meterStart");
-    let ended: i64 = sum(&world, "StopTransaction", "meterStop");
-    let count = world.of("StopTransaction").len() as i64;
-    assert_eq!(world.of("StartTransaction").len() as i64, count);
-    let mean_wh = (ended - begun) / count;
+    let mut harness = Harness::new(Version::V16, &config);
+    harness.run_for(DAY / 60.0);
+    harness.charger.handle_finish(harness.now);
+    harness.run_for(1.0);
+    let started: i64 = sum(&harness, "StartTransaction", "meterStart");
+    let ended: i64 = sum(&harness, "StopTransaction", "meterStop");
+    let count = harness.of("StopTransaction").len() as i64;
+    assert_eq!(harness.of("StartTransaction").len() as i64, count);
+    let mean_wh = (ended - started) / count;
     assert!((1_000..20_000).contains(&mean_wh), "{mean_wh} Wh");
 }
 
-fn sum(world: &World, action: &str, member: &str) -> i64 {
-    let all = world.of(action);
+fn sum(harness: &Harness, action: &str, member: &str) -> i64 {
+    let all = harness.of(action);
     all.iter()
         .map(|one| one.payload[member].as_i64().unwrap())
         .sum()
@@ -118,33 +118,33 @@ fn sum(world: &World, action: &str, member: &str) -> i64 {
 
 #[test]
 fn a_refused_token_does_not_charge() {
-    let mut world = World::new(Version::V16, &config());
-    world.react(|heard| match heard.action.as_str() {
+    let mut harness = Harness::new(Version::V16, &config());
+    harness.react(|received| match received.action.as_str() {
         "Authorize" => Reaction::Answer(json!({"idTagInfo": {"status": "Blocked"}})),
-        _ => Reaction::Usual,
+        _ => Reaction::Normal,
     });
-    world.run_for(DAY);
-    assert!(!world.of("Authorize").is_empty());
-    assert!(world.of("StartTransaction").is_empty());
+    harness.run_for(DAY);
+    assert!(!harness.of("Authorize").is_empty());
+    assert!(harness.of("StartTransaction").is_empty());
 }
 
 #[test]
 fn a_token_refused_at_the_start_ends_the_transaction() {
     for version in Version::ALL {
-        let mut world = World::new(version, &config());
-        world.react(|heard| match heard.action.as_str() {
+        let mut harness = Harness::new(version, &config());
+        harness.react(|received| match received.action.as_str() {
             "StartTransaction" => {
                 Reaction::Answer(json!({"transactionId": 5, "idTagInfo": {"status": "Invalid"}}))
             }
-            "TransactionEvent" if heard.payload["eventType"] == "Started" => {
+            "TransactionEvent" if received.payload["eventType"] == "Started" => {
                 Reaction::Answer(json!({"idTokenInfo": {"status": "Invalid"}}))
             }
-            _ => Reaction::Usual,
+            _ => Reaction::Normal,
         });
-        world.run_for(DAY / 4.0);
+        harness.run_for(DAY / 4.0);
         let (last, reason) = match version {
-            Version::V16 => (world.of("StopTransaction"), "reason"),
-            _ => (world.of("TransactionEvent"), "stoppedReason"),
+            Version::V16 => (harness.of("StopTransaction"), "reason"),
+            _ => (harness.of("TransactionEvent"), "stoppedReason"),
         };
         let payload = &last.last().unwrap().payload;
         let place = if version == Version::V16 {
@@ -165,34 +165,34 @@ fn a_flood_is_a_closed_loop_of_meter_values() {
             values_per_transaction: 100,
             ..config()
         };
-        let mut world = World::new(version, &config);
-        world.run_for(60.0);
-        let begun = |one: &&harness::Heard| match version {
+        let mut harness = Harness::new(version, &config);
+        harness.run_for(60.0);
+        let started = |one: &&harness::ReceivedCall| match version {
             Version::V16 => one.action == "StartTransaction",
             _ => one.payload["eventType"] == "Started",
         };
-        let values = |one: &&harness::Heard| match version {
+        let values = |one: &&harness::ReceivedCall| match version {
             Version::V16 => one.action == "MeterValues",
             _ => one.payload["eventType"] == "Updated",
         };
-        assert_eq!(world.heard.iter().filter(begun).count(), 3);
-        assert_eq!(world.heard.iter().filter(values).count(), 250);
-        assert_eq!(world.charger.gauge().finished, 1);
-        assert_eq!(world.charger.gauge().charging, 0);
+        assert_eq!(harness.received.iter().filter(started).count(), 3);
+        assert_eq!(harness.received.iter().filter(values).count(), 250);
+        assert_eq!(harness.charger.gauge().finished, 1);
+        assert_eq!(harness.charger.gauge().charging, 0);
         // 250 values and six others at 20 ms each.
-        let last = world.heard.iter().rfind(values).unwrap();
-        assert!(last.at.since(world.heard[0].at) < Duration::from_secs(7));
-        let mut texts: Vec<_> = world
-            .heard
+        let last = harness.received.iter().rfind(values).unwrap();
+        assert!(last.at.since(harness.received[0].at) < Duration::from_secs(7));
+        let mut texts: Vec<_> = harness
+            .received
             .iter()
             .map(|one| one.payload.to_string())
             .collect();
         texts.sort();
         texts.dedup();
-        let beats = world.of("Heartbeat").len();
+        let heartbeats = harness.of("Heartbeat").len();
         assert_eq!(
             texts.len(),
-            world.heard.len() - beats.saturating_sub(1),
+            harness.received.len() - heartbeats.saturating_sub(1),
             "no two are alike"
         );
     }
@@ -205,9 +205,9 @@ fn a_flood_keeps_to_its_rate() {
         rate_per_charger: Some(2.0),
         ..config()
     };
-    let mut world = World::new(Version::V16, &config);
-    world.run_for(100.0);
-    let values = world.of("MeterValues").len();
+    let mut harness = Harness::new(Version::V16, &config);
+    harness.run_for(100.0);
+    let values = harness.of("MeterValues").len();
     assert!((190..=200).contains(&values), "{values}");
 }
 
@@ -219,29 +219,33 @@ fn finishing_ends_transactions_and_drains() {
             transactions_per_hour: 60.0,
             ..config()
         };
-        let mut world = World::new(version, &config);
-        world.run_for(1800.0);
-        assert!(world.charger.gauge().charging > 0);
-        world.charger.handle_finish(world.now);
-        world.run_for(10.0);
-        assert!(world.charger.is_drained());
-        assert_eq!(world.charger.gauge().charging, 0);
-        let heard = world.heard.len();
-        world.run_for(3600.0);
-        assert_eq!(world.heard.len(), heard, "nothing is said after that");
-        world.charger.handle_stop(world.now);
-        world.drain();
+        let mut harness = Harness::new(version, &config);
+        harness.run_for(1800.0);
+        assert!(harness.charger.gauge().charging > 0);
+        harness.charger.handle_finish(harness.now);
+        harness.run_for(10.0);
+        assert!(harness.charger.is_drained());
+        assert_eq!(harness.charger.gauge().charging, 0);
+        let received = harness.received.len();
+        harness.run_for(3600.0);
+        assert_eq!(
+            harness.received.len(),
+            received,
+            "nothing is said after that"
+        );
+        harness.charger.handle_stop(harness.now);
+        harness.drain();
         assert!(
-            world
+            harness
                 .entries
                 .iter()
                 .all(|one| one.outcome == crate::ledger::Outcome::Acknowledged)
         );
-        let mut numbers: Vec<_> = world.entries.iter().map(|one| one.n).collect();
+        let mut numbers: Vec<_> = harness.entries.iter().map(|one| one.n).collect();
         numbers.sort_unstable();
         assert_eq!(
             numbers,
-            (1..=heard as u64).collect::<Vec<_>>(),
+            (1..=received as u64).collect::<Vec<_>>(),
             "each has one line"
         );
     }

@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A call that the central system heard.
+/// A call that the central system received.
 #[derive(Debug, Clone)]
-pub(super) struct Heard {
-    pub(super) at: Moment,
+pub(super) struct ReceivedCall {
+    pub(super) at: TimestampUs,
     pub(super) id: String,
     pub(super) action: String,
     pub(super) payload: Value,
 }
 
-/// What the central system does about a call.
+/// EventKind the central system does about a call.
 pub(super) enum Reaction {
-    /// As [`usual_answer`] says.
-    Usual,
+    /// As [`normal_answer`] says.
+    Normal,
     Answer(Value),
     Error,
     Silence,
@@ -30,25 +30,25 @@ pub(super) enum Reaction {
     Close,
 }
 
-pub(super) struct World {
+pub(super) struct Harness {
     pub(super) charger: Charger,
-    pub(super) now: Moment,
+    pub(super) now: TimestampUs,
     pub(super) version: Version,
     is_connected: bool,
     /// Whether connections are accepted, and if not, why.
     pub(super) refusal: Option<Refusal>,
-    pub(super) rule: Box<dyn FnMut(&Heard) -> Reaction>,
+    pub(super) rule: Box<dyn FnMut(&ReceivedCall) -> Reaction>,
     answers_pings: bool,
-    on_the_way: VecDeque<(Moment, String)>,
-    unanswered: Option<(String, Moment)>,
+    in_flight: VecDeque<(TimestampUs, String)>,
+    unanswered: Option<(String, TimestampUs)>,
     answer_timeout: Duration,
-    pub(super) heard: Vec<Heard>,
-    /// What the charger answered to calls of the central system.
+    pub(super) received: Vec<ReceivedCall>,
+    /// EventKind the charger answered to calls of the central system.
     pub(super) replies: Vec<String>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<EndedMessage>,
     pub(super) counts: Vec<Count>,
-    pub(super) edits: Vec<Edit>,
-    pub(super) connects: Vec<Moment>,
+    pub(super) edits: Vec<QueueEdit>,
+    pub(super) connects: Vec<TimestampUs>,
 }
 
 const LATENCY: Duration = Duration::from_millis(20);
@@ -62,13 +62,13 @@ pub(super) fn config() -> FleetConfig {
     }
 }
 
-impl World {
+impl Harness {
     pub(super) fn new(version: Version, config: &FleetConfig) -> Self {
         Self::resumed(
             version,
             config,
-            Saved::default(),
-            Moment(1_767_225_600_000_000),
+            SavedQueue::default(),
+            TimestampUs(1_767_225_600_000_000),
         )
     }
 
@@ -76,8 +76,8 @@ impl World {
     pub(super) fn resumed(
         version: Version,
         config: &FleetConfig,
-        saved: Saved,
-        now: Moment,
+        saved: SavedQueue,
+        now: TimestampUs,
     ) -> Self {
         config.check().unwrap();
         let settings = Arc::new(Settings::from(config));
@@ -89,11 +89,11 @@ impl World {
             version,
             is_connected: false,
             refusal: None,
-            rule: Box::new(|_| Reaction::Usual),
+            rule: Box::new(|_| Reaction::Normal),
             answers_pings: true,
-            on_the_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             unanswered: None,
-            heard: Vec::new(),
+            received: Vec::new(),
             replies: Vec::new(),
             entries: Vec::new(),
             counts: Vec::new(),
@@ -102,25 +102,25 @@ impl World {
         }
     }
 
-    pub(super) fn react(&mut self, rule: impl FnMut(&Heard) -> Reaction + 'static) {
+    pub(super) fn react(&mut self, rule: impl FnMut(&ReceivedCall) -> Reaction + 'static) {
         self.rule = Box::new(rule);
     }
 
-    pub(super) fn fall_silent(&mut self) {
+    pub(super) fn stop_responding(&mut self) {
         self.answers_pings = false;
         self.react(|_| Reaction::Silence);
     }
 
     /// The central system goes away: the line drops, and connections are refused.
-    pub(super) fn go_away(&mut self) {
+    pub(super) fn become_unreachable(&mut self) {
         self.refusal = Some(Refusal {
             status: None,
             retry_after: None,
         });
-        self.drop_line();
+        self.disconnect();
     }
 
-    pub(super) fn come_back(&mut self) {
+    pub(super) fn become_reachable(&mut self) {
         self.refusal = None;
     }
 
@@ -128,8 +128,8 @@ impl World {
         self.is_connected
     }
 
-    pub(super) fn drop_line(&mut self) {
-        self.on_the_way.clear();
+    pub(super) fn disconnect(&mut self) {
+        self.in_flight.clear();
         self.unanswered = None;
         self.is_connected = false;
         self.charger.handle_closed(self.now);
@@ -150,7 +150,7 @@ impl World {
         self.drain();
         let mut idle_turns = 0;
         loop {
-            let frame_at = self.on_the_way.front().map(|(at, _)| *at);
+            let frame_at = self.in_flight.front().map(|(at, _)| *at);
             let timeout_at = self.charger.poll_timeout();
             let Some(next) = frame_at.into_iter().chain(timeout_at).min() else {
                 break;
@@ -162,7 +162,7 @@ impl World {
             assert!(idle_turns < 1000, "time stands still at {}", self.now);
             self.now = self.now.max(next);
             if frame_at.is_some_and(|at| at <= self.now) {
-                if let Some((_, text)) = self.on_the_way.pop_front() {
+                if let Some((_, text)) = self.in_flight.pop_front() {
                     if self
                         .unanswered
                         .as_ref()
@@ -195,12 +195,12 @@ impl World {
                         Some(refusal) => self.charger.handle_refused(refusal, self.now),
                     }
                 }
-                Output::Send(text) => self.take_in(&text),
-                Output::Ping if self.answers_pings => self.charger.handle_sign_of_life(self.now),
+                Output::Send(text) => self.receive(&text),
+                Output::Ping if self.answers_pings => self.charger.handle_ping_or_pong(self.now),
                 Output::Ping => {}
                 Output::Close => {
                     self.is_connected = false;
-                    self.on_the_way.clear();
+                    self.in_flight.clear();
                     self.unanswered = None;
                 }
                 Output::Save(edit) => self.edits.push(edit),
@@ -210,7 +210,7 @@ impl World {
         }
     }
 
-    fn take_in(&mut self, text: &str) {
+    fn receive(&mut self, text: &str) {
         assert!(self.is_connected, "sent without a line: {text}");
         let call = match frame::parse(text, self.version).unwrap() {
             Frame::Call(call) => call,
@@ -226,44 +226,51 @@ impl World {
             );
         }
         self.unanswered = Some((call.id.as_str().to_owned(), self.now));
-        let heard = Heard {
+        let received = ReceivedCall {
             at: self.now,
             id: call.id.as_str().to_owned(),
             action: call.action.clone().into_owned(),
             payload: serde_json::from_str(call.payload).unwrap(),
         };
-        let reaction = (self.rule)(&heard);
+        let reaction = (self.rule)(&received);
         let answer = match reaction {
-            Reaction::Usual => Some(json!([3, heard.id, usual_answer(self.version, &heard)])),
-            Reaction::Answer(ref value) => Some(json!([3, heard.id, value])),
-            Reaction::Error => Some(json!([4, heard.id, "InternalError", "", {}])),
+            Reaction::Normal => Some(json!([
+                3,
+                received.id,
+                normal_answer(self.version, &received)
+            ])),
+            Reaction::Answer(ref value) => Some(json!([3, received.id, value])),
+            Reaction::Error => Some(json!([4, received.id, "InternalError", "", {}])),
             Reaction::Silence | Reaction::Close => None,
         };
         if let Some(answer) = answer {
             let at = self.now.plus(LATENCY);
-            self.on_the_way.push_back((at, answer.to_string()));
+            self.in_flight.push_back((at, answer.to_string()));
         }
-        self.heard.push(heard);
+        self.received.push(received);
         if matches!(reaction, Reaction::Close) {
-            self.drop_line();
+            self.disconnect();
         }
     }
 
-    /// The actions heard, without heartbeats.
+    /// The actions received, without heartbeats.
     pub(super) fn actions(&self) -> Vec<&str> {
-        let all = self.heard.iter().map(|heard| heard.action.as_str());
+        let all = self
+            .received
+            .iter()
+            .map(|received| received.action.as_str());
         all.filter(|action| *action != "Heartbeat").collect()
     }
 
-    /// What was heard of one action.
-    pub(super) fn of(&self, action: &str) -> Vec<&Heard> {
-        let all = self.heard.iter();
-        all.filter(|heard| heard.action == action).collect()
+    /// EventKind was received of one action.
+    pub(super) fn of(&self, action: &str) -> Vec<&ReceivedCall> {
+        let all = self.received.iter();
+        all.filter(|received| received.action == action).collect()
     }
 
-    /// What the kept edits add up to: the queue as a killed charger finds it again.
-    pub(super) fn saved(&self) -> Saved {
-        let mut saved = Saved::default();
+    /// EventKind the kept edits add up to: the queue as a killed charger finds it again.
+    pub(super) fn saved(&self) -> SavedQueue {
+        let mut saved = SavedQueue::default();
         for edit in &self.edits {
             saved.apply(edit.clone());
         }
@@ -271,24 +278,24 @@ impl World {
     }
 }
 
-/// What a central system without opinions answers; transaction ids count up from 1001.
-pub(super) fn usual_answer(version: Version, heard: &Heard) -> Value {
-    match heard.action.as_str() {
+/// EventKind a central system without opinions answers; transaction ids count up from 1001.
+pub(super) fn normal_answer(version: Version, received: &ReceivedCall) -> Value {
+    match received.action.as_str() {
         "BootNotification" => {
-            json!({"status": "Accepted", "currentTime": heard.at.to_string(), "interval": 300})
+            json!({"status": "Accepted", "currentTime": received.at.to_string(), "interval": 300})
         }
-        "Heartbeat" => json!({"currentTime": heard.at.to_string()}),
+        "Heartbeat" => json!({"currentTime": received.at.to_string()}),
         "Authorize" if version == Version::V16 => json!({"idTagInfo": {"status": "Accepted"}}),
         "Authorize" => json!({"idTokenInfo": {"status": "Accepted"}}),
         "StartTransaction" => {
             // The same content, the same id.
-            let at = heard.payload["timestamp"].as_str().unwrap();
+            let at = received.payload["timestamp"].as_str().unwrap();
             let id = at
                 .bytes()
                 .fold(7_u64, |sum, byte| (sum * 31 + u64::from(byte)) % 1_000_003);
             json!({"transactionId": id + 1, "idTagInfo": {"status": "Accepted"}})
         }
-        "TransactionEvent" if heard.payload.get("idToken").is_some() => {
+        "TransactionEvent" if received.payload.get("idToken").is_some() => {
             json!({"idTokenInfo": {"status": "Accepted"}})
         }
         _ => json!({}),

@@ -15,14 +15,14 @@ fn busy() -> FleetConfig {
 }
 
 /// Whether transaction messages came in the order of their timestamps.
-fn assert_in_order(world: &World, version: Version) {
-    let stamps: Vec<_> = world
-        .heard
+fn assert_in_order(harness: &Harness, version: Version) {
+    let stamps: Vec<_> = harness
+        .received
         .iter()
-        .filter_map(|heard| match heard.action.as_str() {
-            "MeterValues" => Some(&heard.payload["meterValue"][0]["timestamp"]),
+        .filter_map(|received| match received.action.as_str() {
+            "MeterValues" => Some(&received.payload["meterValue"][0]["timestamp"]),
             "StartTransaction" | "StopTransaction" | "TransactionEvent" => {
-                Some(&heard.payload["timestamp"])
+                Some(&received.payload["timestamp"])
             }
             _ => None,
         })
@@ -34,29 +34,29 @@ fn assert_in_order(world: &World, version: Version) {
 #[test]
 fn what_happens_offline_is_told_in_order_afterwards() {
     for version in Version::ALL {
-        let mut world = World::new(version, &busy());
-        world.run_for(1200.0);
-        world.go_away();
-        let heard = world.heard.len();
-        world.run_for(2.0 * 3600.0);
-        assert_eq!(world.heard.len(), heard);
-        let queued = world.charger.gauge().queued;
+        let mut harness = Harness::new(version, &busy());
+        harness.run_for(1200.0);
+        harness.become_unreachable();
+        let received = harness.received.len();
+        harness.run_for(2.0 * 3600.0);
+        assert_eq!(harness.received.len(), received);
+        let queued = harness.charger.gauge().queued;
         assert!(queued > 50, "{queued}");
-        world.come_back();
-        world.run_for(600.0);
-        assert!(world.charger.gauge().queued <= 1);
-        assert_in_order(&world, version);
-        assert_eq!(world.of("BootNotification").len(), 1);
-        for told in &world.heard[heard..] {
-            assert_ne!(told.payload["transactionId"], -1, "{version}");
-            let stamp = told.payload["timestamp"].as_str().unwrap_or("");
-            let is_old = stamp < world.connects.last().unwrap().to_string().as_str();
-            if told.action == "TransactionEvent" && is_old {
-                assert_eq!(told.payload["offline"], true, "rule Q-4");
+        harness.become_reachable();
+        harness.run_for(600.0);
+        assert!(harness.charger.gauge().queued <= 1);
+        assert_in_order(&harness, version);
+        assert_eq!(harness.of("BootNotification").len(), 1);
+        for received in &harness.received[received..] {
+            assert_ne!(received.payload["transactionId"], -1, "{version}");
+            let stamp = received.payload["timestamp"].as_str().unwrap_or("");
+            let is_old = stamp < harness.connects.last().unwrap().to_string().as_str();
+            if received.action == "TransactionEvent" && is_old {
+                assert_eq!(received.payload["offline"], true, "rule Q-4");
             }
         }
         assert!(
-            !world
+            !harness
                 .counts
                 .iter()
                 .any(|count| matches!(count, Count::Discarded(_)))
@@ -71,31 +71,31 @@ fn the_queue_has_a_bound_and_still_tells_each_stop() {
         connectors: 3,
         ..busy()
     };
-    let mut world = World::new(Version::V16, &config);
-    world.run_for(1200.0);
-    world.go_away();
-    world.run_for(DAY);
-    let queued = world.charger.gauge().queued;
+    let mut harness = Harness::new(Version::V16, &config);
+    harness.run_for(1200.0);
+    harness.become_unreachable();
+    harness.run_for(DAY);
+    let queued = harness.charger.gauge().queued;
     assert!((20..=23).contains(&queued), "{queued}");
-    assert_eq!(world.charger.gauge().charging, 0);
-    world.come_back();
-    world.run_for(1800.0);
-    let starts = world.of("StartTransaction").len();
-    let stops = world.of("StopTransaction").len();
+    assert_eq!(harness.charger.gauge().charging, 0);
+    harness.become_reachable();
+    harness.run_for(1800.0);
+    let starts = harness.of("StartTransaction").len();
+    let stops = harness.of("StopTransaction").len();
     assert!(starts - stops <= 3);
 }
 
-/// A world in which a transaction has just begun and then meets `reaction`.
-fn troubled(config: &FleetConfig, reaction: fn() -> Reaction) -> World {
-    let mut world = World::new(Version::V16, config);
-    while world.of("StartTransaction").is_empty() {
-        world.run_for(1.0);
+/// A harness in which a transaction has just started and then meets `reaction`.
+fn with_reaction(config: &FleetConfig, reaction: fn() -> Reaction) -> Harness {
+    let mut harness = Harness::new(Version::V16, config);
+    while harness.of("StartTransaction").is_empty() {
+        harness.run_for(1.0);
     }
-    world.react(move |heard| match heard.action.as_str() {
+    harness.react(move |received| match received.action.as_str() {
         "MeterValues" => reaction(),
-        _ => Reaction::Usual,
+        _ => Reaction::Normal,
     });
-    world
+    harness
 }
 
 #[test]
@@ -110,9 +110,9 @@ fn an_unanswered_message_is_resent_after_growing_waits_and_then_discarded() {
         ((|| Reaction::Silence) as fn() -> Reaction, 30.0),
         (|| Reaction::Error, 0.02),
     ] {
-        let mut world = troubled(&config, reaction);
-        world.run_for(990.0 + 10.0 + 4.0 * 30.0 + 60.0 * 6.0 + 10.0);
-        let values = world.of("MeterValues");
+        let mut harness = with_reaction(&config, reaction);
+        harness.run_for(990.0 + 10.0 + 4.0 * 30.0 + 60.0 * 6.0 + 10.0);
+        let values = harness.of("MeterValues");
         assert_eq!(values.len(), 4);
         let gaps: Vec<f64> = values
             .windows(2)
@@ -128,23 +128,23 @@ fn an_unanswered_message_is_resent_after_growing_waits_and_then_discarded() {
                 .all(|pair| pair[0].payload == pair[1].payload)
         );
         assert!(values.windows(2).all(|pair| pair[0].id != pair[1].id));
-        let entry = world
+        let entry = harness
             .entries
             .iter()
             .find(|one| one.outcome == Outcome::Discarded)
             .unwrap();
         assert_eq!((entry.attempts, entry.message_ids.len()), (4, 4));
-        let discarded = world
+        let discarded = harness
             .counts
             .iter()
             .filter(|one| matches!(one, Count::Discarded(_)));
         assert_eq!(discarded.count(), 1);
 
         // The next one goes on as if nothing had been.
-        world.react(|_| Reaction::Usual);
-        world.run_for(1000.0);
-        assert_eq!(world.charger.gauge().queued, 0);
-        assert!(world.of("MeterValues").len() > 4);
+        harness.react(|_| Reaction::Normal);
+        harness.run_for(1000.0);
+        assert_eq!(harness.charger.gauge().queued, 0);
+        assert!(harness.of("MeterValues").len() > 4);
     }
 }
 
@@ -154,9 +154,9 @@ fn a_resend_may_keep_its_id() {
         resend_ids: ResendIds::Same,
         ..config()
     };
-    let mut world = troubled(&config, || Reaction::Silence);
-    world.run_for(400.0);
-    let values = world.of("MeterValues");
+    let mut harness = with_reaction(&config, || Reaction::Silence);
+    harness.run_for(400.0);
+    let values = harness.of("MeterValues");
     assert!(values.len() >= 2);
     assert_eq!(values[0].id, values[1].id);
 }
@@ -167,29 +167,29 @@ fn other_messages_go_on_while_the_front_waits() {
         heartbeat_interval_s: Some(7.0),
         ..config()
     };
-    let mut world = troubled(&config, || Reaction::Error);
-    world.run_for(120.0);
-    let first = world.of("MeterValues")[0].at;
-    let beats = world.of("Heartbeat");
-    assert!(beats.iter().any(|beat| beat.at > first));
+    let mut harness = with_reaction(&config, || Reaction::Error);
+    harness.run_for(120.0);
+    let first = harness.of("MeterValues")[0].at;
+    let heartbeats = harness.of("Heartbeat");
+    assert!(heartbeats.iter().any(|beat| beat.at > first));
 }
 
 #[test]
 fn a_start_that_is_given_up_leaves_minus_one_behind() {
-    let mut world = World::new(Version::V16, &busy());
-    world.react(|heard| match heard.action.as_str() {
+    let mut harness = Harness::new(Version::V16, &busy());
+    harness.react(|received| match received.action.as_str() {
         "StartTransaction" => Reaction::Error,
-        _ => Reaction::Usual,
+        _ => Reaction::Normal,
     });
-    world.run_for(3600.0);
-    let values = world.of("MeterValues");
+    harness.run_for(3600.0);
+    let values = harness.of("MeterValues");
     assert!(!values.is_empty());
     assert!(
         values.iter().all(|one| one.payload["transactionId"] == -1),
         "rule Q-17"
     );
     let mut last = 0;
-    for entry in world.entries.iter().filter(|one| one.class == Class::T) {
+    for entry in harness.entries.iter().filter(|one| one.class == Class::T) {
         assert!(entry.n > last, "class T ends in order");
         last = entry.n;
     }
@@ -201,15 +201,15 @@ fn firmware_that_forgets_the_id_stops_under_minus_one_and_the_session_is_still_t
         nameless_stops: true,
         ..busy()
     };
-    let mut world = World::new(Version::V16, &config);
-    world.run_for(3600.0);
-    let stops = world.of("StopTransaction");
+    let mut harness = Harness::new(Version::V16, &config);
+    harness.run_for(3600.0);
+    let stops = harness.of("StopTransaction");
     assert!(!stops.is_empty());
     assert!(stops.iter().all(|one| one.payload["transactionId"] == -1));
-    let values = world.of("MeterValues");
+    let values = harness.of("MeterValues");
     assert!(values.iter().all(|one| one.payload["transactionId"] != -1));
     let sessions = |action| -> Vec<u64> {
-        let of_action = world.entries.iter().filter(|one| one.action == action);
+        let of_action = harness.entries.iter().filter(|one| one.action == action);
         of_action.filter_map(|one| one.session).collect()
     };
     let stopped = sessions(Action::StopTransaction);
@@ -225,15 +225,15 @@ fn a_lost_line_is_no_failed_attempt_unless_told_so() {
             transaction_minutes: 1000.0,
             ..config()
         };
-        let mut world = troubled(&config, || Reaction::Close);
-        world.run_for(1700.0);
-        let transmissions = world.of("MeterValues").len();
+        let mut harness = with_reaction(&config, || Reaction::Close);
+        harness.run_for(1700.0);
+        let transmissions = harness.of("MeterValues").len();
         if lost_line_counts {
             assert_eq!(transmissions, 3);
         } else {
             assert!(transmissions > 10, "{transmissions}");
         }
-        let count = world
+        let count = harness
             .counts
             .iter()
             .filter(|one| matches!(one, Count::Discarded(_)))
@@ -249,16 +249,18 @@ fn status_may_overtake_what_is_older() {
             status_overtakes,
             ..busy()
         };
-        let mut world = World::new(Version::V16, &config);
-        world.run_for(30.0);
-        world.go_away();
-        let heard = world.heard.len();
-        world.run_for(3600.0);
-        world.come_back();
-        world.run_for(60.0);
-        let told = &world.heard[heard..];
-        assert_eq!(told[0].action == "StatusNotification", status_overtakes);
-        let transactions = told.iter().filter(|one| one.action == "StartTransaction");
+        let mut harness = Harness::new(Version::V16, &config);
+        harness.run_for(30.0);
+        harness.become_unreachable();
+        let received = harness.received.len();
+        harness.run_for(3600.0);
+        harness.become_reachable();
+        harness.run_for(60.0);
+        let received = &harness.received[received..];
+        assert_eq!(received[0].action == "StatusNotification", status_overtakes);
+        let transactions = received
+            .iter()
+            .filter(|one| one.action == "StartTransaction");
         assert!(transactions.count() > 3);
     }
 }
@@ -268,15 +270,15 @@ fn a_killed_charger_goes_on_where_it_was() {
     for version in Version::ALL {
         for seed in 1..20 {
             let config = FleetConfig { seed, ..busy() };
-            let mut world = World::new(version, &config);
-            world.run_for(100.0 * seed as f64);
-            world.go_away();
-            world.run_for(1500.0);
-            let saved = world.saved();
-            assert_eq!(saved.queue.len() as u64, world.charger.gauge().queued);
-            let before = saved.memory.last_n;
+            let mut harness = Harness::new(version, &config);
+            harness.run_for(100.0 * seed as f64);
+            harness.become_unreachable();
+            harness.run_for(1500.0);
+            let saved = harness.saved();
+            assert_eq!(saved.queue.len() as u64, harness.charger.gauge().queued);
+            let before = saved.state.last_n;
 
-            let mut again = World::resumed(version, &config, saved.clone(), world.now);
+            let mut again = Harness::resumed(version, &config, saved.clone(), harness.now);
             again.run_for(120.0);
             assert_eq!(again.actions()[0], "BootNotification");
             assert_in_order(&again, version);
@@ -287,9 +289,9 @@ fn a_killed_charger_goes_on_where_it_was() {
                     .iter()
                     .all(|n| *n > before || saved.queue.iter().any(|one| one.n == *n))
             );
-            let open = saved.memory.connectors[0].transaction.is_some();
+            let open = saved.state.connectors[0].transaction.is_some();
             let cut = again
-                .heard
+                .received
                 .iter()
                 .any(|one| one.payload.to_string().contains("PowerLoss"));
             assert_eq!(open, cut, "a running transaction ends with the power");
@@ -300,28 +302,32 @@ fn a_killed_charger_goes_on_where_it_was() {
 #[test]
 fn what_was_transmitted_before_the_kill_is_resent_as_it_was() {
     for version in Version::ALL {
-        let mut world = World::new(version, &busy());
-        world.run_for(900.0);
-        world.react(|heard| match heard.action.as_str() {
+        let mut harness = Harness::new(version, &busy());
+        harness.run_for(900.0);
+        harness.react(|received| match received.action.as_str() {
             "BootNotification" | "Authorize" | "StatusNotification" | "Heartbeat" => {
-                Reaction::Usual
+                Reaction::Normal
             }
             _ => Reaction::Silence,
         });
-        let heard = world.heard.len();
-        while world.charger.gauge().queued < 3 {
-            world.run_for(1.0);
+        let received = harness.received.len();
+        while harness.charger.gauge().queued < 3 {
+            harness.run_for(1.0);
         }
-        let is_t = |one: &&harness::Heard| {
+        let is_t = |one: &&harness::ReceivedCall| {
             matches!(
                 one.action.as_str(),
                 "MeterValues" | "StartTransaction" | "StopTransaction" | "TransactionEvent"
             )
         };
-        let sent = world.heard[heard..].iter().find(is_t).unwrap().clone();
-        let mut again = World::resumed(version, &busy(), world.saved(), world.now);
+        let sent = harness.received[received..]
+            .iter()
+            .find(is_t)
+            .unwrap()
+            .clone();
+        let mut again = Harness::resumed(version, &busy(), harness.saved(), harness.now);
         again.run_for(10.0);
-        let resent = again.heard.iter().find(is_t).unwrap();
+        let resent = again.received.iter().find(is_t).unwrap();
         assert_eq!(resent.payload, sent.payload);
         assert_ne!(resent.id, sent.id);
         let entry = again

@@ -1,5 +1,5 @@
 //! Hundreds of bad days: silence, errors, dropped lines, refusals, commands and power cuts, thrown
-//! by dice. Whatever happens, afterwards every transaction message has ended exactly once, in order.
+//! by rng. Whatever happens, afterwards every transaction message has ended exactly once, in order.
 
 use super::*;
 use crate::config::ResendIds;
@@ -7,32 +7,32 @@ use crate::ledger::Outcome;
 use fastrand::Rng;
 use std::collections::BTreeMap;
 
-fn reaction(dice: &mut Rng) -> Reaction {
-    match dice.u8(..100) {
+fn reaction(rng: &mut Rng) -> Reaction {
+    match rng.u8(..100) {
         0..10 => Reaction::Silence,
         10..20 => Reaction::Error,
         20..28 => Reaction::Close,
-        _ => Reaction::Usual,
+        _ => Reaction::Normal,
     }
 }
 
-fn mischief(world: &mut World, dice: &mut Rng) {
-    match dice.u8(..10) {
-        0 => world.drop_line(),
-        1 => world.go_away(),
-        2..5 => world.come_back(),
-        5 if world.is_connected() => drop(world.call("Reset", json!({"type": "Soft"}))),
-        6 if world.is_connected() => {
+fn random_fault(harness: &mut Harness, rng: &mut Rng) {
+    match rng.u8(..10) {
+        0 => harness.disconnect(),
+        1 => harness.become_unreachable(),
+        2..5 => harness.become_reachable(),
+        5 if harness.is_connected() => drop(harness.call("Reset", json!({"type": "Soft"}))),
+        6 if harness.is_connected() => {
             let start = json!({"idTag": "A", "idToken": {"idToken": "A"}, "remoteStartId": 1});
-            let action = match world.version {
+            let action = match harness.version {
                 Version::V16 => "RemoteStartTransaction",
                 _ => "RequestStartTransaction",
             };
-            world.call(action, start);
+            harness.call(action, start);
         }
-        7 if world.is_connected() => {
+        7 if harness.is_connected() => {
             let ask = json!({"requestedMessage": "StatusNotification"});
-            world.call("TriggerMessage", ask);
+            harness.call("TriggerMessage", ask);
         }
         _ => {}
     }
@@ -41,53 +41,53 @@ fn mischief(world: &mut World, dice: &mut Rng) {
 #[test]
 fn after_any_storm_every_message_has_ended_once_and_in_order() {
     for seed in 1..=60 {
-        let mut dice = Rng::with_seed(seed);
+        let mut rng = Rng::with_seed(seed);
         let version = Version::ALL[seed as usize % 3];
         let config = FleetConfig {
             seed,
-            connectors: dice.u8(1..4),
-            scenario: [Scenario::Steady, Scenario::MeterFlood][dice.usize(..2)],
+            connectors: rng.u8(1..4),
+            scenario: [Scenario::Steady, Scenario::MeterFlood][rng.usize(..2)],
             rate_per_charger: Some(0.1),
             values_per_transaction: 20,
             transactions_per_hour: 20.0,
             transaction_minutes: 10.0,
-            queue_messages_max: dice.usize(10..200),
-            attempts: dice.u32(1..5),
-            resend_ids: [ResendIds::New, ResendIds::Same][dice.usize(..2)],
-            lost_line_counts: dice.bool(),
-            status_overtakes: dice.bool(),
-            boot_on_reconnect: dice.bool(),
+            queue_messages_max: rng.usize(10..200),
+            attempts: rng.u32(1..5),
+            resend_ids: [ResendIds::New, ResendIds::Same][rng.usize(..2)],
+            lost_line_counts: rng.bool(),
+            status_overtakes: rng.bool(),
+            boot_on_reconnect: rng.bool(),
             ..config()
         };
-        let mut world = World::new(version, &config);
-        let mut weather = dice.fork();
-        world.react(move |_| reaction(&mut weather));
+        let mut harness = Harness::new(version, &config);
+        let mut reaction_rng = rng.fork();
+        harness.react(move |_| reaction(&mut reaction_rng));
         for _ in 0..60 {
-            world.run_for(dice.f64() * 300.0);
-            mischief(&mut world, &mut dice);
+            harness.run_for(rng.f64() * 300.0);
+            random_fault(&mut harness, &mut rng);
         }
-        if dice.bool() {
+        if rng.bool() {
             // The power is cut, and comes back.
-            let earlier = std::mem::take(&mut world.entries);
-            world = World::resumed(version, &config, world.saved(), world.now);
-            world.entries = earlier;
+            let earlier = std::mem::take(&mut harness.entries);
+            harness = Harness::resumed(version, &config, harness.saved(), harness.now);
+            harness.entries = earlier;
         }
-        world.come_back();
-        world.react(|_| Reaction::Usual);
-        world.run_for(2000.0);
-        world.charger.handle_finish(world.now);
-        world.run_for(600.0);
-        assert!(world.charger.is_drained(), "seed {seed}");
-        world.charger.handle_stop(world.now);
-        world.drain();
-        assert_ended_once_in_order(&world, seed);
+        harness.become_reachable();
+        harness.react(|_| Reaction::Normal);
+        harness.run_for(2000.0);
+        harness.charger.handle_finish(harness.now);
+        harness.run_for(600.0);
+        assert!(harness.charger.is_drained(), "seed {seed}");
+        harness.charger.handle_stop(harness.now);
+        harness.drain();
+        assert_ended_once_in_order(&harness, seed);
     }
 }
 
-fn assert_ended_once_in_order(world: &World, seed: u64) {
+fn assert_ended_once_in_order(harness: &Harness, seed: u64) {
     let mut last = 0;
     let mut by_transaction: BTreeMap<String, u64> = BTreeMap::new();
-    for entry in world.entries.iter().filter(|one| one.class == Class::T) {
+    for entry in harness.entries.iter().filter(|one| one.class == Class::T) {
         assert!(entry.n > last, "seed {seed}: n={} after {last}", entry.n);
         last = entry.n;
         assert!(matches!(
