@@ -62,7 +62,7 @@ fn read_from(journal: &Journal, after: u64) -> Result<Resumed, ReadError> {
             Err(error @ (ReadError::Damaged(_) | ReadError::Io { .. }))
                 if reader.next_seq() <= journal.cursor() =>
             {
-                let passed = reader.pass_over();
+                let passed = reader.skip_damaged();
                 tracing::warn!(
                     %error,
                     ?passed,
@@ -70,7 +70,7 @@ fn read_from(journal: &Journal, after: u64) -> Result<Resumed, ReadError> {
                 );
             }
             Err(error @ (ReadError::Damaged(_) | ReadError::Io { .. })) => {
-                let passed = reader.pass_over();
+                let passed = reader.skip_damaged();
                 tracing::error!(
                     %error,
                     ?passed,

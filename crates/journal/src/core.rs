@@ -8,6 +8,7 @@ use crate::layout::{self, DATA_OFFSET, RECORD_HEADER, framed};
 use crate::segment_index::SegmentIndex;
 use crate::segment_pool::SegmentPool;
 use crate::{AppendError, FullReason, JournalError, Options, Status};
+use common::lock::lock;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -77,7 +78,7 @@ impl Group {
 }
 
 /// What `append` touches.
-pub(crate) struct Shared {
+pub(crate) struct AppendState {
     pub(crate) group: Group,
     pub(crate) next_seq: u64,
     pub(crate) closed: bool,
@@ -92,7 +93,7 @@ pub(crate) struct Shared {
     /// The keeper could not make a segment. From then on no record is placed in one that does not
     /// exist; and while records wait for one (taken before this was known), none is placed behind
     /// them either: `full` is [`FullReason::DiskFull`] until there is a segment more than they need.
-    no_room: bool,
+    disk_full: bool,
     full: Option<FullReason>,
 }
 
@@ -122,7 +123,7 @@ impl SyncMetrics {
 }
 
 /// Where recovery left the log; where appending begins.
-pub(crate) struct Start {
+pub(crate) struct InitialState {
     pub(crate) durable: u64,
     pub(crate) cursor: u64,
     pub(crate) tail: u64,
@@ -135,9 +136,9 @@ pub(crate) struct Start {
 pub(crate) struct Core {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) limits: Limits,
-    shared: Mutex<Shared>,
+    append_state: Mutex<AppendState>,
     /// Tells the writer that there is something to write, or that it is time to go.
-    work: Condvar,
+    appended: Condvar,
     segments: Mutex<SegmentIndex>,
     pub(crate) pool: Mutex<SegmentPool>,
     /// Tells keeper and writer that the pool has changed.
@@ -155,19 +156,14 @@ pub(crate) struct Core {
     pub(crate) sync_metrics: SyncMetrics,
 }
 
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that runs under these locks leaves half a change behind.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Core {
-    pub(crate) fn new(disk: Arc<dyn Disk>, limits: Limits, start: Start) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, limits: Limits, start: InitialState) -> Self {
         let floor = start.segments.floor(start.cursor);
         let spare_segments = start.pool.ready_len() as i64;
         Self {
             disk,
             limits,
-            shared: Mutex::new(Shared {
+            append_state: Mutex::new(AppendState {
                 group: Group::default(),
                 next_seq: start.durable + 1,
                 closed: false,
@@ -175,10 +171,10 @@ impl Core {
                 tail: start.tail,
                 left: start.left,
                 spare_segments,
-                no_room: false,
+                disk_full: false,
                 full: None,
             }),
-            work: Condvar::new(),
+            appended: Condvar::new(),
             segments: Mutex::new(start.segments),
             pool: Mutex::new(start.pool),
             pool_changed: Condvar::new(),
@@ -194,16 +190,16 @@ impl Core {
         }
     }
 
-    pub(crate) fn shared(&self) -> MutexGuard<'_, Shared> {
-        hold(&self.shared)
+    pub(crate) fn append_state(&self) -> MutexGuard<'_, AppendState> {
+        lock(&self.append_state)
     }
 
     pub(crate) fn segments(&self) -> MutexGuard<'_, SegmentIndex> {
-        hold(&self.segments)
+        lock(&self.segments)
     }
 
     pub(crate) fn pool(&self) -> MutexGuard<'_, SegmentPool> {
-        hold(&self.pool)
+        lock(&self.pool)
     }
 
     pub(crate) fn written(&self) -> u64 {
@@ -224,15 +220,15 @@ impl Core {
 
     pub(crate) fn full(&self) -> Option<FullReason> {
         match self.full.load(Acquire) {
-            1 => Some(FullReason::Bound),
+            1 => Some(FullReason::SizeLimit),
             2 => Some(FullReason::DiskFull),
-            3 => Some(FullReason::Behind),
+            3 => Some(FullReason::DiskTooSlow),
             _ => None,
         }
     }
 
-    fn set_full(&self, shared: &mut Shared, full: Option<FullReason>) {
-        if shared.full == full {
+    fn set_full(&self, state: &mut AppendState, full: Option<FullReason>) {
+        if state.full == full {
             return;
         }
         if let Some(reason) = full {
@@ -240,12 +236,12 @@ impl Core {
         } else {
             tracing::info!("the journal takes records again");
         }
-        shared.full = full;
+        state.full = full;
         let code = match full {
             None => 0,
-            Some(FullReason::Bound) => 1,
+            Some(FullReason::SizeLimit) => 1,
             Some(FullReason::DiskFull) => 2,
-            Some(FullReason::Behind) => 3,
+            Some(FullReason::DiskTooSlow) => 3,
         };
         self.full.store(code, Release);
     }
@@ -261,105 +257,105 @@ impl Core {
         }
         let crc = crc32fast::hash(record);
         let bytes = framed(record.len());
-        let mut shared = self.shared();
-        if shared.closed {
+        let mut state = self.append_state();
+        if state.closed {
             return Err(AppendError::Closed);
         }
         if let Some(words) = self.poisoned() {
             return Err(AppendError::Poisoned(words.to_owned()));
         }
-        self.make_place(&mut shared, bytes as u64)
+        self.reserve_space(&mut state, bytes as u64)
             .map_err(AppendError::Full)?;
-        let seq = shared.next_seq;
-        shared.next_seq += 1;
-        layout::push_record(&mut shared.group.bytes, seq, record, crc);
+        let seq = state.next_seq;
+        state.next_seq += 1;
+        layout::push_record(&mut state.group.bytes, seq, record, crc);
         if let Some(waker) = waker {
-            shared.group.waiters.push((seq, waker.clone()));
+            state.group.waiters.push((seq, waker.clone()));
         }
-        let wake_writer = std::mem::take(&mut shared.writer_sleeps);
-        drop(shared);
+        let wake_writer = std::mem::take(&mut state.writer_sleeps);
+        drop(state);
         if wake_writer {
-            self.work.notify_one();
+            self.appended.notify_one();
         }
         Ok(seq)
     }
 
     /// Decides where a frame of `bytes` goes, or why it cannot go anywhere.
-    fn make_place(&self, shared: &mut Shared, bytes: u64) -> Result<(), FullReason> {
-        if let Some(reason) = self.still_full(shared) {
+    fn reserve_space(&self, state: &mut AppendState, bytes: u64) -> Result<(), FullReason> {
+        if let Some(reason) = self.still_full(state) {
             return Err(reason);
         }
-        let pending = shared.group.bytes.len() as u64 + bytes;
+        let pending = state.group.bytes.len() as u64 + bytes;
         if pending > self.limits.pending_bytes_max as u64 {
-            self.set_full(shared, Some(FullReason::Behind));
-            return Err(FullReason::Behind);
+            self.set_full(state, Some(FullReason::DiskTooSlow));
+            return Err(FullReason::DiskTooSlow);
         }
-        let fits = bytes <= shared.left;
+        let fits = bytes <= state.left;
         let tail = if fits {
-            shared.tail + bytes
+            state.tail + bytes
         } else {
-            shared.tail + shared.left + DATA_OFFSET + bytes
+            state.tail + state.left + DATA_OFFSET + bytes
         };
         if tail - self.floor.load(Acquire) > self.limits.max_bytes {
-            self.set_full(shared, Some(FullReason::Bound));
-            return Err(FullReason::Bound);
+            self.set_full(state, Some(FullReason::SizeLimit));
+            return Err(FullReason::SizeLimit);
         }
         if fits {
-            shared.left -= bytes;
+            state.left -= bytes;
         } else {
             // None to spare, yet none known to be impossible: the keeper makes it, the writer waits.
-            if shared.no_room && shared.spare_segments <= 0 {
-                self.set_full(shared, Some(FullReason::DiskFull));
+            if state.disk_full && state.spare_segments <= 0 {
+                self.set_full(state, Some(FullReason::DiskFull));
                 return Err(FullReason::DiskFull);
             }
-            shared.spare_segments -= 1;
-            shared.left = self.limits.segment_bytes - DATA_OFFSET - bytes;
+            state.spare_segments -= 1;
+            state.left = self.limits.segment_bytes - DATA_OFFSET - bytes;
         }
-        shared.tail = tail;
+        state.tail = tail;
         Ok(())
     }
 
     /// Whether the reason of an earlier refusal still holds. Each has a lower threshold for its end
     /// than for its beginning, so that it does not come and go with every record.
-    fn still_full(&self, shared: &mut Shared) -> Option<FullReason> {
-        let reason = shared.full?;
+    fn still_full(&self, state: &mut AppendState) -> Option<FullReason> {
+        let reason = state.full?;
         let holds = match reason {
-            FullReason::Bound => {
-                shared.tail.saturating_sub(self.floor.load(Acquire)) > self.limits.resume_bytes()
+            FullReason::SizeLimit => {
+                state.tail.saturating_sub(self.floor.load(Acquire)) > self.limits.resume_bytes()
             }
-            FullReason::DiskFull => shared.no_room && shared.spare_segments <= 0,
-            FullReason::Behind => shared.group.bytes.len() > self.limits.pending_bytes_max / 2,
+            FullReason::DiskFull => state.disk_full && state.spare_segments <= 0,
+            FullReason::DiskTooSlow => state.group.bytes.len() > self.limits.pending_bytes_max / 2,
         };
         if holds {
             return Some(reason);
         }
-        self.set_full(shared, None);
+        self.set_full(state, None);
         None
     }
 
     /// The writer waits for records; false = there are none and there will be none.
     pub(crate) fn next_group(&self, mine: &mut Group) -> bool {
-        let mut shared = self.shared();
+        let mut state = self.append_state();
         loop {
             if self.poisoned().is_some() {
                 return false;
             }
-            if !shared.group.bytes.is_empty() {
+            if !state.group.bytes.is_empty() {
                 break;
             }
-            if shared.closed {
+            if state.closed {
                 return false;
             }
-            shared.writer_sleeps = true;
-            shared = self
-                .work
-                .wait(shared)
+            state.writer_sleeps = true;
+            state = self
+                .appended
+                .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        shared.writer_sleeps = false;
-        std::mem::swap(&mut shared.group, mine);
-        if shared.full == Some(FullReason::Behind) {
-            self.still_full(&mut shared);
+        state.writer_sleeps = false;
+        std::mem::swap(&mut state.group, mine);
+        if state.full == Some(FullReason::DiskTooSlow) {
+            self.still_full(&mut state);
         }
         true
     }
@@ -376,7 +372,7 @@ impl Core {
     }
 
     fn wake_readable(&self, durable: u64) {
-        let mut readable = hold(&self.readable);
+        let mut readable = lock(&self.readable);
         if readable.is_empty() {
             return;
         }
@@ -401,7 +397,7 @@ impl Core {
         if self.durable() > after {
             return true;
         }
-        let mut readable = hold(&self.readable);
+        let mut readable = lock(&self.readable);
         let known = readable
             .iter_mut()
             .find(|(_, other)| other.will_wake(waker));
@@ -411,18 +407,18 @@ impl Core {
             readable.push((after, waker.clone()));
         }
         drop(readable);
-        // It may have become true, or hopeless, before the waker was in the list.
+        // It may have become true, or unrepairable, before the waker was in the list.
         if self.durable() > after {
             return true;
         }
-        if self.is_over() {
+        if self.has_ended() {
             self.wake_readable(u64::MAX);
         }
         false
     }
 
     /// Nothing will become durable any more.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.poisoned().is_some() || self.ended.load(Acquire)
     }
 
@@ -437,7 +433,7 @@ impl Core {
             "the journal stopped: a restart finds out what the disk kept"
         );
         self.wake_all();
-        self.work.notify_all();
+        self.appended.notify_all();
         // Through its lock, so that nobody who is about to wait there misses it.
         drop(self.pool());
         self.pool_changed.notify_all();
@@ -445,7 +441,7 @@ impl Core {
 
     /// Wakes everybody who still waits, at the end.
     pub(crate) fn wake_all(&self) {
-        let waiters = std::mem::take(&mut self.shared().group.waiters);
+        let waiters = std::mem::take(&mut self.append_state().group.waiters);
         for (_, waker) in waiters {
             waker.wake();
         }
@@ -453,9 +449,9 @@ impl Core {
     }
 
     /// Takes no more records.
-    pub(crate) fn stop_taking(&self) {
-        self.shared().closed = true;
-        self.work.notify_all();
+    pub(crate) fn close_appends(&self) {
+        self.append_state().closed = true;
+        self.appended.notify_all();
         // Under its lock, so that a writer about to wait for a segment does not miss it.
         self.pool().is_closing = true;
         self.pool_changed.notify_all();
@@ -482,7 +478,7 @@ impl Core {
         drop(segments);
         self.floor.fetch_max(floor, AcqRel);
         if self.full().is_some() {
-            self.still_full(&mut self.shared());
+            self.still_full(&mut self.append_state());
         }
         let mut pool = self.pool();
         if !std::mem::replace(&mut pool.cursor_moved, true) {
@@ -493,24 +489,24 @@ impl Core {
     }
 
     /// The keeper made another segment.
-    pub(crate) fn add_spare(&self) {
-        let mut shared = self.shared();
-        shared.spare_segments += 1;
-        if shared.spare_segments > 0 {
-            shared.no_room = false;
+    pub(crate) fn add_spare_segment(&self) {
+        let mut state = self.append_state();
+        state.spare_segments += 1;
+        if state.spare_segments > 0 {
+            state.disk_full = false;
         }
-        self.still_full(&mut shared);
+        self.still_full(&mut state);
     }
 
     /// The keeper cannot make a segment now.
-    pub(crate) fn set_no_room(&self) {
-        let mut shared = self.shared();
-        shared.no_room = true;
-        if shared.spare_segments < 0 {
+    pub(crate) fn set_disk_full(&self) {
+        let mut state = self.append_state();
+        state.disk_full = true;
+        if state.spare_segments < 0 {
             // Said here, not at the next append that needs a segment: those that come before it
             // would fit into one that does not exist, and wait in silence. Whatever else was full
             // is found again once this has passed.
-            self.set_full(&mut shared, Some(FullReason::DiskFull));
+            self.set_full(&mut state, Some(FullReason::DiskFull));
         }
     }
 
@@ -522,11 +518,11 @@ impl Core {
 
     /// See [`crate::Journal::status`].
     pub(crate) fn status(&self) -> Status {
-        let shared = self.shared();
-        let appended_seq = shared.next_seq - 1;
-        let pending_bytes = shared.group.bytes.len() as u64;
-        let used_bytes = shared.tail.saturating_sub(self.floor.load(Acquire));
-        drop(shared);
+        let state = self.append_state();
+        let appended_seq = state.next_seq - 1;
+        let pending_bytes = state.group.bytes.len() as u64;
+        let used_bytes = state.tail.saturating_sub(self.floor.load(Acquire));
+        drop(state);
         let cursor = self.cursor();
         let durable_seq = self.durable();
         let segments = self.segments();
@@ -544,7 +540,7 @@ impl Core {
         let zeroing_backlog_bytes = (wanted * segment_bytes)
             .saturating_sub(pool.zeroed_bytes)
             .max(wanted);
-        let full_detail = pool.no_room.clone();
+        let full_detail = pool.disk_full.clone();
         drop(pool);
         let syncs = self.sync_metrics.syncs.load(Relaxed);
         let total_ns = self.sync_metrics.sync_total_ns.load(Relaxed);

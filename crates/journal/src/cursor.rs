@@ -1,10 +1,10 @@
 //! The file that says what has been forgotten: two slots, written in turn, so that a torn write
 //! leaves the other. An old cursor is harmless (records are delivered again and recognised), so it
-//! is kept lazily; only before a segment leaves the disk it must be certain.
+//! is saved lazily; only before a segment leaves the disk it must be certain.
 
 use crate::disk::{Disk, DiskFile, read_fully, write_whole};
 use crate::error::Damage;
-use crate::layout::{self, BLOCK, NoHeader};
+use crate::layout::{self, BLOCK, HeaderError};
 use std::io;
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ const SLOT_BYTES: u64 = 4096;
 pub(crate) struct CursorFile {
     file: Arc<dyn DiskFile>,
     generation: u64,
-    kept: u64,
+    saved: u64,
 }
 
 /// Why it cannot be used.
-pub(crate) enum CursorTrouble {
+pub(crate) enum CursorError {
     Io(io::Error),
     Damaged(Damage),
     UnknownFormat(u32),
 }
 
-impl From<io::Error> for CursorTrouble {
+impl From<io::Error> for CursorError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
@@ -48,57 +48,57 @@ impl CursorFile {
         Ok(Self {
             file,
             generation: 1,
-            kept: cursor,
+            saved: cursor,
         })
     }
 
     /// Reads the younger whole slot.
-    pub(crate) fn open(disk: &dyn Disk) -> Result<Self, CursorTrouble> {
+    pub(crate) fn open(disk: &dyn Disk) -> Result<Self, CursorError> {
         let file = disk.open(CURSOR_FILE)?;
-        let (generation, kept) = match read(&*file)? {
+        let (generation, saved) = match read(&*file)? {
             Ok(found) => found,
-            Err(NoHeader::Format(format)) => return Err(CursorTrouble::UnknownFormat(format)),
-            Err(NoHeader::Damaged) => return Err(CursorTrouble::Damaged(damage(disk))),
+            Err(HeaderError::Format(format)) => return Err(CursorError::UnknownFormat(format)),
+            Err(HeaderError::Damaged) => return Err(CursorError::Damaged(damage(disk))),
         };
         // What a killed process wrote may be in memory only; before anything builds on it, it must
         // be certain. Written once more, because after a failed sync a mere sync may lie.
-        let block = layout::encode_cursor(generation, kept);
+        let block = layout::encode_cursor(generation, saved);
         write_whole(&*file, &block, (generation % 2) * SLOT_BYTES)?;
         file.sync()?;
         Ok(Self {
             file,
             generation,
-            kept,
+            saved,
         })
     }
 
     /// The cursor on disk.
-    pub(crate) const fn kept(&self) -> u64 {
-        self.kept
+    pub(crate) const fn saved(&self) -> u64 {
+        self.saved
     }
 
     /// Makes `cursor` certain.
-    pub(crate) fn keep(&mut self, cursor: u64) -> io::Result<()> {
+    pub(crate) fn save(&mut self, cursor: u64) -> io::Result<()> {
         let generation = self.generation + 1;
         let block = layout::encode_cursor(generation, cursor);
         write_whole(&*self.file, &block, (generation % 2) * SLOT_BYTES)?;
         self.file.sync()?;
         self.generation = generation;
-        self.kept = cursor;
+        self.saved = cursor;
         Ok(())
     }
 }
 
 /// Generation and cursor of the younger whole slot.
-pub(crate) fn read(file: &dyn DiskFile) -> io::Result<Result<(u64, u64), NoHeader>> {
-    let mut best = Err(NoHeader::Damaged);
+pub(crate) fn read(file: &dyn DiskFile) -> io::Result<Result<(u64, u64), HeaderError>> {
+    let mut best = Err(HeaderError::Damaged);
     for slot in [0, SLOT_BYTES] {
         let mut block = [0; BLOCK];
         read_fully(file, &mut block, slot)?;
         match layout::decode_cursor(&block) {
             Ok(found) => best = Ok(best.map_or(found, |best: (u64, u64)| best.max(found))),
-            Err(NoHeader::Format(format)) => return Ok(Err(NoHeader::Format(format))),
-            Err(NoHeader::Damaged) => {}
+            Err(HeaderError::Format(format)) => return Ok(Err(HeaderError::Format(format))),
+            Err(HeaderError::Damaged) => {}
         }
     }
     Ok(best)

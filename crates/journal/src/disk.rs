@@ -38,7 +38,7 @@ pub trait Disk: Send + Sync + 'static {
     /// `NotFound`, or the disk's own.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Makes an empty file, or empties the one that is there.
+    /// Makes an empty file, or prepared the one that is there.
     ///
     /// # Errors
     /// The disk's own.
@@ -139,7 +139,7 @@ pub(crate) fn read_fully(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) ->
 }
 
 /// Whether an error at making a segment may pass by itself: no space, quota, no file handles.
-pub(crate) fn is_lack_of_room(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_space(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(
         error.kind(),

@@ -8,22 +8,22 @@ use std::path::PathBuf;
 pub enum FullReason {
     /// As much is kept for delivery as [`Options::max_bytes`](crate::Options::max_bytes) allows;
     /// ends when records are forgotten.
-    Bound,
+    SizeLimit,
     /// The disk has no room for another segment (no space, quota, or no file handles), and the next
     /// record or some that were taken before this was known need one. Those wait and become durable
     /// when there is room; tried again in the background, ends when there is room for more.
     DiskFull,
     /// More waits in memory than [`Options::pending_bytes_max`](crate::Options::pending_bytes_max)
     /// allows, because the disk does not keep up; ends with the next sync.
-    Behind,
+    DiskTooSlow,
 }
 
 impl std::fmt::Display for FullReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Bound => "the journal has reached its max_bytes",
+            Self::SizeLimit => "the journal has reached its max_bytes",
             Self::DiskFull => "the journal's disk has no room for another segment",
-            Self::Behind => "the journal's disk does not keep up",
+            Self::DiskTooSlow => "the journal's disk does not keep up",
         })
     }
 }

@@ -11,8 +11,8 @@ use crate::disk::{Disk, DiskFile, read_fully};
 use crate::error::{Damage, OpenError};
 use crate::journal::lock;
 use crate::layout::{
-    self, BLOCK, DATA_OFFSET, FORMAT, Header, NoHeader, RECORD_HEADER, RecordHeader, SEAL_OFFSET,
-    Seal,
+    self, BLOCK, DATA_OFFSET, FORMAT, Header, HeaderError, RECORD_HEADER, RecordHeader,
+    SEAL_OFFSET, Seal,
 };
 use std::io;
 use std::ops::Range;
@@ -32,11 +32,11 @@ pub struct Inspection {
     /// Its segments, oldest first; prepared ones, which hold no record yet, are left out.
     pub segments: Vec<SegmentInspection>,
     /// Damage that `salvage` cannot repair, with what a person can do.
-    pub hopeless: Vec<Damage>,
+    pub unrepairable: Vec<Damage>,
     /// Prepared segments that hold no record and are not as they were made; `salvage` removes them.
-    pub useless: Vec<PathBuf>,
+    pub unusable: Vec<PathBuf>,
     /// The same by their numbers.
-    pub(crate) useless_indexes: Vec<u64>,
+    pub(crate) unusable_indexes: Vec<u64>,
 }
 
 /// One segment.
@@ -51,13 +51,13 @@ pub struct SegmentInspection {
     /// Whole records in it.
     pub records: u64,
     /// Where bytes are not what was written, ascending.
-    pub damage: Vec<DamagedPlace>,
+    pub damage: Vec<DamagedRange>,
     pub(crate) index: u64,
 }
 
 /// Bytes of a segment that are not what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DamagedPlace {
+pub struct DamagedRange {
     /// Which file.
     pub file: PathBuf,
     /// Where the damage begins, in bytes from the start of the file.
@@ -72,7 +72,7 @@ pub struct DamagedPlace {
 
 /// Where a whole record is in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecordPlace {
+pub struct RecordLocation {
     /// Its number.
     pub seq: u64,
     /// Where it begins, in bytes from the start of the file.
@@ -84,7 +84,7 @@ pub struct RecordPlace {
 impl SegmentInspection {
     /// Whether what is wrong with it concerns records that were not delivered.
     #[must_use]
-    pub fn is_rotten(&self, cursor: u64) -> bool {
+    pub fn blocks_delivery(&self, cursor: u64) -> bool {
         self.last_seq > cursor && !self.damage.is_empty()
     }
 }
@@ -92,13 +92,15 @@ impl SegmentInspection {
 impl Inspection {
     /// Whether nothing is wrong with it that holds up the delivery or the start.
     #[must_use]
-    pub fn is_sound(&self) -> bool {
-        self.hopeless.is_empty() && self.useless.is_empty() && self.rotten().next().is_none()
+    pub fn is_intact(&self) -> bool {
+        self.unrepairable.is_empty()
+            && self.unusable.is_empty()
+            && self.blocking_damage().next().is_none()
     }
 
     /// Whole records that wait to be delivered.
     #[must_use]
-    pub fn waiting(&self) -> u64 {
+    pub fn undelivered(&self) -> u64 {
         self.segments
             .iter()
             .map(|segment| {
@@ -120,9 +122,12 @@ impl Inspection {
     }
 
     /// Damage that holds up the delivery or the start, ascending.
-    pub fn rotten(&self) -> impl Iterator<Item = &DamagedPlace> {
-        let rotten = self.segments.iter().filter(|s| s.is_rotten(self.cursor));
-        rotten.flat_map(|segment| &segment.damage)
+    pub fn blocking_damage(&self) -> impl Iterator<Item = &DamagedRange> {
+        let damaged = self
+            .segments
+            .iter()
+            .filter(|s| s.blocks_delivery(self.cursor));
+        damaged.flat_map(|segment| &segment.damage)
     }
 }
 
@@ -143,24 +148,24 @@ pub fn inspect(dir: &Path) -> Result<Inspection, OpenError> {
 #[doc(hidden)]
 pub fn inspect_on(disk: &impl Disk) -> Result<Inspection, OpenError> {
     lock(disk)?;
-    let survey = survey(disk);
+    let inspection = inspect_locked(disk);
     disk.unlock();
-    survey
+    inspection
 }
 
 /// The whole records of one segment file, ascending: for tests and drills that damage one on purpose.
 ///
 /// # Errors
 /// When the file cannot be read or is no segment.
-pub fn record_places(segment: &Path) -> io::Result<Vec<RecordPlace>> {
+pub fn record_locations(segment: &Path) -> io::Result<Vec<RecordLocation>> {
     let bytes = std::fs::read(segment)?;
     let name = segment.file_name().and_then(|name| name.to_str());
     let index = name.and_then(layout::parse_segment_name);
     let index = index.ok_or_else(|| io::Error::other("its name is not that of a segment"))?;
-    let image = Image::of(index, bytes, Vec::new());
+    let image = SegmentImage::of(index, bytes, Vec::new());
     let mut places = Vec::new();
     image.walk(0..u64::MAX, |at, record| {
-        places.push(RecordPlace {
+        places.push(RecordLocation {
             seq: record.seq,
             offset: at,
             length: record.framed() as u64,
@@ -182,7 +187,7 @@ pub(crate) fn open_dir(dir: &Path) -> Result<RealDisk, OpenError> {
 }
 
 /// A segment file in memory.
-pub(crate) struct Image {
+pub(crate) struct SegmentImage {
     pub(crate) index: u64,
     pub(crate) bytes: Vec<u8>,
     /// Where the disk refused to read; zeros stand there.
@@ -193,10 +198,10 @@ pub(crate) struct Image {
     format: Option<u32>,
     seal: Option<Seal>,
     /// What makes its records' checksums right; `None` when nothing tells.
-    term: Option<u32>,
+    salt_term: Option<u32>,
 }
 
-impl Image {
+impl SegmentImage {
     /// Reads the file; what cannot be read is zero.
     pub(crate) fn load(disk: &dyn Disk, index: u64) -> io::Result<Self> {
         let file = disk.open(&layout::segment_name(index))?;
@@ -235,7 +240,7 @@ impl Image {
         };
         let (header, format) = match Header::decode(block(0)) {
             Ok(header) if header.index == index => (Some(header), None),
-            Err(NoHeader::Format(format)) => (None, Some(format)),
+            Err(HeaderError::Format(format)) => (None, Some(format)),
             _ => (None, None),
         };
         let salt = header
@@ -247,18 +252,18 @@ impl Image {
             header,
             format,
             seal,
-            term: salt.map(layout::salt_term),
+            salt_term: salt.map(layout::salt_term),
             unreadable,
             bytes,
         };
-        if image.term.is_none() {
-            image.term = image.guess_term();
+        if image.salt_term.is_none() {
+            image.salt_term = image.infer_salt_term();
         }
         image
     }
 
     /// Header and seal are lost: two neighbouring records whose checksums agree on the salt tell it.
-    fn guess_term(&self) -> Option<u32> {
+    fn infer_salt_term(&self) -> Option<u32> {
         let mut at = DATA_OFFSET as usize;
         while at + RECORD_HEADER <= self.bytes.len() {
             let here = &self.bytes[at..];
@@ -286,7 +291,7 @@ impl Image {
         }
         let record = RecordHeader::read(here);
         let fits = record.framed() <= here.len();
-        (fits && record.salt_term(here).is_some() && record.salt_term(here) == self.term)
+        (fits && record.salt_term(here).is_some() && record.salt_term(here) == self.salt_term)
             .then_some(record)
     }
 
@@ -299,7 +304,7 @@ impl Image {
     fn limit(&self) -> u64 {
         let length = self.bytes.len() as u64;
         match self.seal {
-            Some(seal) if seal.is_last_word => seal.end.min(length),
+            Some(seal) if seal.is_final => seal.end.min(length),
             _ => length,
         }
     }
@@ -392,7 +397,7 @@ fn read_in_units(
 struct Slot {
     index: u64,
     /// What is wrong with it as a whole.
-    trouble: Option<&'static str>,
+    problem: Option<&'static str>,
     exists: bool,
     /// Whether no record was ever written to it.
     is_unused: bool,
@@ -415,7 +420,7 @@ impl Slot {
     fn missing(index: u64, what: &'static str) -> Self {
         Self {
             index,
-            trouble: Some(what),
+            problem: Some(what),
             exists: false,
             is_unused: false,
             is_sealed: true,
@@ -430,9 +435,9 @@ impl Slot {
         }
     }
 
-    fn of(image: &Image, numbers: Range<u64>) -> Self {
+    fn of(image: &SegmentImage, numbers: Range<u64>) -> Self {
         let mut slot = Self::missing(image.index, "");
-        slot.trouble = match (&image.header, image.unreadable.is_empty()) {
+        slot.problem = match (&image.header, image.unreadable.is_empty()) {
             (None, _) => Some("its header is not as it was written"),
             _ => None,
         };
@@ -457,10 +462,10 @@ impl Slot {
         slot.is_sealed = false;
         let mut tail_end = image.limit();
         if let Some(seal) = image.seal {
-            slot.is_sealed = seal.is_last_word;
+            slot.is_sealed = seal.is_final;
             slot.first = seal.first_seq;
             durable = durable.max(seal.last_seq);
-            if seal.is_last_word {
+            if seal.is_final {
                 slot.last = seal.last_seq;
             }
             tail_end = seal.end;
@@ -482,7 +487,7 @@ impl Slot {
 
     /// The youngest one: what was never certainly durable was never acknowledged.
     /// `before` is the last number of the segment before it.
-    fn cut_torn_tail(&mut self, before: u64) {
+    fn exclude_torn_tail(&mut self, before: u64) {
         if self.is_sealed {
             return;
         }
@@ -508,9 +513,9 @@ impl Slot {
         }
     }
 
-    fn damage(&self, disk: &dyn Disk) -> Vec<DamagedPlace> {
+    fn damage(&self, disk: &dyn Disk) -> Vec<DamagedRange> {
         let file = disk.path(&layout::segment_name(self.index));
-        let place = |from: u64, to: u64, lost: Option<(u64, u64)>, what| DamagedPlace {
+        let place = |from: u64, to: u64, lost: Option<(u64, u64)>, what| DamagedRange {
             file: file.clone(),
             offset: from,
             length: to - from,
@@ -520,29 +525,29 @@ impl Slot {
         let mut found = Vec::new();
         if self.records == 0 {
             let what = self
-                .trouble
+                .problem
                 .unwrap_or("no record in it is as it was written");
             let lost = (self.first <= self.last).then_some((self.first, self.last));
             return vec![place(self.tail.start, self.tail.end, lost, what)];
         }
-        if let Some(what) = self.trouble {
+        if let Some(what) = self.problem {
             found.push(place(0, BLOCK as u64, None, what));
         }
-        let rotten = "bytes are not as they were written";
+        let damaged = "bytes are not as they were written";
         for (before, from, to, behind) in &self.gaps {
             let first = (before + 1).max(self.first);
             let lost = (first < *behind).then(|| (first, behind - 1));
-            found.push(place(*from, *to, lost, rotten));
+            found.push(place(*from, *to, lost, damaged));
         }
         if self.last > self.last_good {
             let lost = Some((self.last_good + 1, self.last));
-            found.push(place(self.tail.start, self.tail.end, lost, rotten));
+            found.push(place(self.tail.start, self.tail.end, lost, damaged));
         }
         found
     }
 }
 
-pub(crate) fn survey(disk: &dyn Disk) -> Result<Inspection, OpenError> {
+pub(crate) fn inspect_locked(disk: &dyn Disk) -> Result<Inspection, OpenError> {
     let io = |what, name: &str, source| OpenError::Io {
         what,
         path: disk.path(name),
@@ -554,11 +559,11 @@ pub(crate) fn survey(disk: &dyn Disk) -> Result<Inspection, OpenError> {
         .filter_map(|name| layout::parse_segment_name(name))
         .collect();
     indexes.sort_unstable();
-    let mut hopeless = Vec::new();
-    let kept_cursor = read_cursor(disk, &mut hopeless)?;
+    let mut unrepairable = Vec::new();
+    let kept_cursor = read_cursor(disk, &mut unrepairable)?;
     let mut slots = examine(disk, &indexes)?;
-    let useless_indexes = set_unused_aside(disk, &mut slots, &mut hopeless);
-    number(&mut slots, kept_cursor.unwrap_or(0));
+    let unusable_indexes = split_off_unused(disk, &mut slots, &mut unrepairable);
+    assign_numbers(&mut slots, kept_cursor.unwrap_or(0));
     let oldest = slots.first().map_or(1, |oldest| oldest.first);
     // As the next start takes it: without a cursor all is delivered again.
     let cursor = kept_cursor.unwrap_or(oldest.saturating_sub(1));
@@ -584,12 +589,12 @@ pub(crate) fn survey(disk: &dyn Disk) -> Result<Inspection, OpenError> {
     Ok(Inspection {
         cursor,
         segments: segments.collect(),
-        hopeless,
-        useless: useless_indexes
+        unrepairable,
+        unusable: unusable_indexes
             .iter()
             .map(|index| disk.path(&layout::segment_name(*index)))
             .collect(),
-        useless_indexes,
+        unusable_indexes,
     })
 }
 
@@ -600,7 +605,7 @@ fn examine(disk: &dyn Disk, indexes: &[u64]) -> Result<Vec<Slot>, OpenError> {
     for index in indexes {
         let behind = slots.last().map_or(*index, |slot| slot.index + 1);
         slots.extend((behind..*index).map(|gone| Slot::missing(gone, "the file is missing")));
-        let slot = match Image::load(disk, *index) {
+        let slot = match SegmentImage::load(disk, *index) {
             Ok(image) => match image.format {
                 None => Slot::of(&image, least..u64::MAX),
                 Some(found) => {
@@ -631,32 +636,32 @@ fn examine(disk: &dyn Disk, indexes: &[u64]) -> Result<Vec<Slot>, OpenError> {
 
 /// Leaves the segments with records, the youngest without its torn tail; gives those of the others that must
 /// go, because the row of prepared segments has a hole.
-fn set_unused_aside(
+fn split_off_unused(
     disk: &dyn Disk,
     slots: &mut Vec<Slot>,
-    hopeless: &mut Vec<Damage>,
+    unrepairable: &mut Vec<Damage>,
 ) -> Vec<u64> {
     let with_records = slots.iter().rposition(|slot| !slot.is_empty());
     let mut unused = slots.split_off(with_records.map_or(0, |at| at + 1));
     if let Some((youngest, older)) = slots.split_last_mut() {
         let before = older.last();
-        youngest.cut_torn_tail(before.map_or(0, |slot| slot.last.max(slot.last_good)));
+        youngest.exclude_torn_tail(before.map_or(0, |slot| slot.last.max(slot.last_good)));
         if youngest.is_empty() {
             unused.splice(0..0, slots.pop());
         }
     }
-    let Some(hole) = unused.iter().position(|slot| slot.trouble.is_some()) else {
+    let Some(hole) = unused.iter().position(|slot| slot.problem.is_some()) else {
         return Vec::new();
     };
     // A segment is sealed before the next one gets its first record.
     let was_begun = hole == 0 && slots.last().is_none_or(|slot| slot.is_sealed);
     if was_begun && !unused[hole].is_unused {
-        hopeless.push(Damage {
+        unrepairable.push(Damage {
             file: disk.path(&layout::segment_name(unused[hole].index)),
             offset: 0,
             what: format!(
                 "{}, and nothing tells which records it held",
-                unused[hole].trouble.unwrap_or_default()
+                unused[hole].problem.unwrap_or_default()
             ),
             cure: "restore this file from a copy, or make it readable; where that is impossible, move the \
                    whole journal directory aside (keep it: it holds what was not yet delivered) and start \
@@ -664,12 +669,12 @@ fn set_unused_aside(
         });
         return Vec::new();
     }
-    let useless = unused[hole..].iter().filter(|slot| slot.exists);
-    useless.map(|slot| slot.index).collect()
+    let unusable = unused[hole..].iter().filter(|slot| slot.exists);
+    unusable.map(|slot| slot.index).collect()
 }
 
 /// Works out which numbers each segment holds or held, from what is known of its neighbours.
-fn number(slots: &mut [Slot], cursor: u64) {
+fn assign_numbers(slots: &mut [Slot], cursor: u64) {
     loop {
         let mut has_changed = false;
         for at in 0..slots.len() {
@@ -706,7 +711,7 @@ fn number(slots: &mut [Slot], cursor: u64) {
     }
 }
 
-fn read_cursor(disk: &dyn Disk, hopeless: &mut Vec<Damage>) -> Result<Option<u64>, OpenError> {
+fn read_cursor(disk: &dyn Disk, unrepairable: &mut Vec<Damage>) -> Result<Option<u64>, OpenError> {
     let io = |source| OpenError::Io {
         what: "read",
         path: disk.path(CURSOR_FILE),
@@ -719,13 +724,13 @@ fn read_cursor(disk: &dyn Disk, hopeless: &mut Vec<Damage>) -> Result<Option<u64
     };
     match crate::cursor::read(&*file).map_err(io)? {
         Ok((_, cursor)) => Ok(Some(cursor)),
-        Err(NoHeader::Format(found)) => Err(OpenError::UnknownFormat {
+        Err(HeaderError::Format(found)) => Err(OpenError::UnknownFormat {
             file: disk.path(CURSOR_FILE),
             found,
             known: FORMAT,
         }),
-        Err(NoHeader::Damaged) => {
-            hopeless.push(crate::cursor::damage(disk));
+        Err(HeaderError::Damaged) => {
+            unrepairable.push(crate::cursor::damage(disk));
             Ok(None)
         }
     }

@@ -8,11 +8,12 @@ use crate::reader::Reader;
 use crate::recovery::{self, Opened};
 use crate::writer::Writer;
 use crate::{AppendError, FullReason, JournalError, OpenError, Options, Recovery, Status};
+use common::lock as mutex;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering::Release;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
 
@@ -86,7 +87,7 @@ impl Journal {
             if let Some(words) = core.poisoned() {
                 return Err(JournalError::Poisoned(words.to_owned()));
             }
-            if core.is_over() {
+            if core.has_ended() {
                 return Err(JournalError::Closed);
             }
             if !core.poll_readable(seq - 1, &waker) {
@@ -197,12 +198,8 @@ impl std::fmt::Debug for Journal {
 
 impl Handle {
     fn end(&self) {
-        self.core.stop_taking();
-        let threads = self
-            .threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.core.close_appends();
+        let threads = mutex::lock(&self.threads).take();
         let Some(threads) = threads else { return };
         let here = thread::current().id();
         let is_one_of_them = threads.iter().any(|thread| thread.thread().id() == here);
@@ -294,7 +291,7 @@ fn start(disk: Arc<dyn Disk>, limits: &Limits) -> Result<(Journal, Recovery), Op
     let maintenance = match maintenance {
         Ok(maintenance) => maintenance,
         Err(error) => {
-            core.stop_taking();
+            core.close_appends();
             let _ = writer.join();
             return Err(spawn_error(error));
         }

@@ -65,7 +65,7 @@ pub(crate) struct Header {
 
 /// Why a header is none of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoHeader {
+pub(crate) enum HeaderError {
     /// Another format.
     Format(u32),
     /// Not a header at all, or a damaged one.
@@ -88,16 +88,16 @@ impl Header {
     }
 
     /// Reads what `encode` wrote.
-    pub(crate) fn decode(block: &[u8]) -> Result<Self, NoHeader> {
+    pub(crate) fn decode(block: &[u8]) -> Result<Self, HeaderError> {
         if block.len() < HEADER_BYTES || block[..8] != MAGIC {
-            return Err(NoHeader::Damaged);
+            return Err(HeaderError::Damaged);
         }
         if crc32fast::hash(&block[..HEADER_BYTES - 4]) != u32_at(block, HEADER_BYTES - 4) {
-            return Err(NoHeader::Damaged);
+            return Err(HeaderError::Damaged);
         }
         let format = u32_at(block, 8);
         if format != FORMAT {
-            return Err(NoHeader::Format(format));
+            return Err(HeaderError::Format(format));
         }
         Ok(Self {
             salt: u64_at(block, 16),
@@ -112,7 +112,7 @@ impl Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
     /// Whether no more will follow in this segment. Else a mark: at least these were durable.
-    pub(crate) is_last_word: bool,
+    pub(crate) is_final: bool,
     /// First record of the segment.
     pub(crate) first_seq: u64,
     /// Last durable record.
@@ -128,7 +128,7 @@ impl Seal {
     pub(crate) fn encode(&self, salt: u64) -> [u8; BLOCK] {
         let mut block = [0; BLOCK];
         block[..4].copy_from_slice(&SEAL_MAGIC.to_le_bytes());
-        block[4..8].copy_from_slice(&u32::from(self.is_last_word).to_le_bytes());
+        block[4..8].copy_from_slice(&u32::from(self.is_final).to_le_bytes());
         block[8..16].copy_from_slice(&salt.to_le_bytes());
         block[16..24].copy_from_slice(&self.first_seq.to_le_bytes());
         block[24..32].copy_from_slice(&self.last_seq.to_le_bytes());
@@ -152,7 +152,7 @@ impl Seal {
             && u64_at(block, 8) == salt
             && crc32fast::hash(&block[..SEAL_BYTES - 4]) == u32_at(block, SEAL_BYTES - 4);
         whole.then(|| Self {
-            is_last_word: u32_at(block, 4) == 1,
+            is_final: u32_at(block, 4) == 1,
             first_seq: u64_at(block, 16),
             last_seq: u64_at(block, 24),
             end: u64_at(block, 32),
@@ -237,7 +237,7 @@ impl RecordHeader {
     }
 
     /// Whether the frame, header and payload, is one that was written into this segment.
-    pub(crate) fn is_whole(&self, frame: &[u8], salt: u64) -> bool {
+    pub(crate) fn is_valid(&self, frame: &[u8], salt: u64) -> bool {
         if self.seq == 0 || frame.len() < RECORD_HEADER + self.length {
             return false;
         }
@@ -275,16 +275,16 @@ pub(crate) fn encode_cursor(generation: u64, cursor: u64) -> [u8; BLOCK] {
 }
 
 /// Reads a slot of the cursor file: generation and cursor.
-pub(crate) fn decode_cursor(block: &[u8]) -> Result<(u64, u64), NoHeader> {
+pub(crate) fn decode_cursor(block: &[u8]) -> Result<(u64, u64), HeaderError> {
     if block.len() < CURSOR_BYTES || block[..8] != CURSOR_MAGIC {
-        return Err(NoHeader::Damaged);
+        return Err(HeaderError::Damaged);
     }
     if crc32fast::hash(&block[..CURSOR_BYTES - 4]) != u32_at(block, CURSOR_BYTES - 4) {
-        return Err(NoHeader::Damaged);
+        return Err(HeaderError::Damaged);
     }
     let format = u32_at(block, 8);
     if format != FORMAT {
-        return Err(NoHeader::Format(format));
+        return Err(HeaderError::Format(format));
     }
     Ok((u64_at(block, 12), u64_at(block, 20)))
 }
@@ -321,17 +321,17 @@ mod tests {
         assert_eq!(&bytes[header.payload()], b"plug in");
         assert_eq!((header.seq, header.in_group, header.at_s), (7, 3, 99));
         assert_eq!(header.durable_before(), 4);
-        assert!(header.is_whole(&bytes, 5));
+        assert!(header.is_valid(&bytes, 5));
     }
 
     #[test]
     fn a_changed_bit_anywhere_or_another_salt_is_noticed() {
         let good = frame(b"plug in!", 5);
-        assert!(!RecordHeader::read(&good).is_whole(&good, 6));
+        assert!(!RecordHeader::read(&good).is_valid(&good, 6));
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(!RecordHeader::read(&bad).is_whole(&bad, 5), "bit {bit}");
+            assert!(!RecordHeader::read(&bad).is_valid(&bad, 5), "bit {bit}");
         }
     }
 
@@ -348,10 +348,10 @@ mod tests {
     #[test]
     fn zeros_are_no_record_no_header_no_seal_and_no_cursor() {
         let zeros = [0; BLOCK];
-        assert!(!RecordHeader::read(&zeros).is_whole(&zeros, 0));
-        assert_eq!(Header::decode(&zeros), Err(NoHeader::Damaged));
+        assert!(!RecordHeader::read(&zeros).is_valid(&zeros, 0));
+        assert_eq!(Header::decode(&zeros), Err(HeaderError::Damaged));
         assert_eq!(Seal::decode(&zeros, 0), None);
-        assert_eq!(decode_cursor(&zeros), Err(NoHeader::Damaged));
+        assert_eq!(decode_cursor(&zeros), Err(HeaderError::Damaged));
     }
 
     #[test]
@@ -367,14 +367,14 @@ mod tests {
         newer[8] = 9;
         assert_eq!(
             Header::decode(&newer),
-            Err(NoHeader::Damaged),
+            Err(HeaderError::Damaged),
             "a flipped bit"
         );
         let crc = crc32fast::hash(&newer[..HEADER_BYTES - 4]);
         newer[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Header::decode(&newer), Err(NoHeader::Format(9)));
+        assert_eq!(Header::decode(&newer), Err(HeaderError::Format(9)));
         let seal = Seal {
-            is_last_word: true,
+            is_final: true,
             first_seq: 5,
             last_seq: 6,
             end: 7,

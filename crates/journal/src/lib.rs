@@ -64,7 +64,7 @@ pub use error::{AppendError, Damage, FullReason, JournalError, OpenError, ReadEr
 #[doc(hidden)]
 pub use inspection::inspect_on;
 pub use inspection::{
-    DamagedPlace, Inspection, RecordPlace, SegmentInspection, inspect, record_places,
+    DamagedRange, Inspection, RecordLocation, SegmentInspection, inspect, record_locations,
 };
 pub use journal::Journal;
 pub use options::Options;

@@ -11,7 +11,7 @@
 
 use crate::core::Core;
 use crate::cursor::CursorFile;
-use crate::disk::is_lack_of_room;
+use crate::disk::is_out_of_space;
 use crate::layout::{self, Header};
 use crate::segment_index::Segment;
 use crate::segment_pool::{self, ReadySegment, SegmentPool};
@@ -20,11 +20,11 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How lazily the cursor is kept.
-const CURSOR_EVERY: Duration = Duration::from_millis(100);
+const CURSOR_SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a full disk is asked again.
-const ROOM_EVERY: Duration = Duration::from_millis(250);
+const DISK_FULL_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// How long it rests at most: some things happen without a call to it.
-const REST_MAX: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Between two slices of zeros nobody waits for.
 const SLICE_PAUSE: Duration = Duration::from_millis(3);
 
@@ -33,14 +33,14 @@ pub(crate) struct Maintenance {
     core: Arc<Core>,
     cursor_file: CursorFile,
     cursor_due: Instant,
-    room_due: Instant,
+    retry_at: Instant,
 }
 
 enum Job {
     End,
-    Retire(Arc<Segment>),
-    Make,
-    KeepCursor,
+    Reclaim(Arc<Segment>),
+    CreateSegment,
+    SaveCursor,
 }
 
 impl Maintenance {
@@ -50,7 +50,7 @@ impl Maintenance {
             core,
             cursor_file,
             cursor_due: now,
-            room_due: now,
+            retry_at: now,
         }
     }
 
@@ -61,22 +61,22 @@ impl Maintenance {
             let result = match self.next_job() {
                 None => return,
                 Some(Job::End) => {
-                    if let Err(error) = self.keep_cursor() {
+                    if let Err(error) = self.save_cursor() {
                         self.fail("keep the cursor in", &error);
                     }
                     return;
                 }
-                Some(Job::Retire(segment)) => {
+                Some(Job::Reclaim(segment)) => {
                     let index = segment.index;
                     drop(segment);
-                    self.retire(index)
-                        .map_err(|error| self.fail("retire a segment in", &error))
+                    self.reclaim(index)
+                        .map_err(|error| self.fail("reclaim a segment in", &error))
                 }
-                Some(Job::Make) => self
-                    .make()
+                Some(Job::CreateSegment) => self
+                    .create_segment()
                     .map_err(|error| self.fail("make a segment in", &error)),
-                Some(Job::KeepCursor) => self
-                    .keep_cursor()
+                Some(Job::SaveCursor) => self
+                    .save_cursor()
                     .map_err(|error| self.fail("keep the cursor in", &error)),
             };
             if result.is_err() {
@@ -89,9 +89,9 @@ impl Maintenance {
     fn next_job(&self) -> Option<Job> {
         let core = &self.core;
         loop {
-            let surplus = core
+            let reclaimable = core
                 .segments()
-                .surplus(core.cursor(), core.limits.retain_bytes);
+                .reclaimable(core.cursor(), core.limits.retain_bytes);
             let pool = core.pool();
             if core.poisoned().is_some() {
                 return None;
@@ -99,20 +99,20 @@ impl Maintenance {
             if pool.writer_ended {
                 return Some(Job::End);
             }
-            if let Some(segment) = surplus {
-                return Some(Job::Retire(segment));
+            if let Some(segment) = reclaimable {
+                return Some(Job::Reclaim(segment));
             }
             let now = Instant::now();
-            let mut until = now + REST_MAX;
+            let mut until = now + WAIT_MAX;
             if pool.wanted() > 0 {
-                if pool.no_room.is_none() || now >= self.room_due {
-                    return Some(Job::Make);
+                if pool.disk_full.is_none() || now >= self.retry_at {
+                    return Some(Job::CreateSegment);
                 }
-                until = until.min(self.room_due);
+                until = until.min(self.retry_at);
             }
             if pool.cursor_moved {
                 if now >= self.cursor_due {
-                    return Some(Job::KeepCursor);
+                    return Some(Job::SaveCursor);
                 }
                 until = until.min(self.cursor_due);
             }
@@ -132,28 +132,28 @@ impl Maintenance {
             .0
     }
 
-    fn keep_cursor(&mut self) -> io::Result<()> {
+    fn save_cursor(&mut self) -> io::Result<()> {
         // Cleared first: what moves from here on is seen again.
         self.core.pool().cursor_moved = false;
         let cursor = self.core.cursor();
-        if cursor > self.cursor_file.kept() {
-            self.cursor_file.keep(cursor)?;
+        if cursor > self.cursor_file.saved() {
+            self.cursor_file.save(cursor)?;
         }
-        self.cursor_due = Instant::now() + CURSOR_EVERY;
+        self.cursor_due = Instant::now() + CURSOR_SAVE_INTERVAL;
         Ok(())
     }
 
     /// Takes the oldest segment out of the log.
-    fn retire(&mut self, index: u64) -> io::Result<()> {
+    fn reclaim(&mut self, index: u64) -> io::Result<()> {
         // A start must never miss records that, as far as it can know, were not yet forgotten.
-        self.keep_cursor()?;
-        let Some(segment) = self.core.segments().take_oldest(index) else {
+        self.save_cursor()?;
+        let Some(segment) = self.core.segments().remove_oldest(index) else {
             return Ok(());
         };
         let disk = &*self.core.disk;
         let name = layout::segment_name(index);
-        let is_useful = self.core.pool().has_use_for_one_more();
-        if is_useful && self.can_live_again(&segment) {
+        let is_useful = self.core.pool().has_use_for_another();
+        if is_useful && self.is_recyclable(&segment) {
             match disk.open(&name) {
                 Ok(file) => {
                     self.add(segment_pool::recycle(
@@ -164,7 +164,7 @@ impl Maintenance {
                     )?);
                     return Ok(());
                 }
-                Err(error) if is_lack_of_room(&error) => {}
+                Err(error) if is_out_of_space(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -174,7 +174,7 @@ impl Maintenance {
     }
 
     /// Nobody reads it, and it is as long as those made now.
-    fn can_live_again(&self, segment: &Arc<Segment>) -> bool {
+    fn is_recyclable(&self, segment: &Arc<Segment>) -> bool {
         Arc::strong_count(segment) == 1 && segment.bytes == self.core.limits.segment_bytes
     }
 
@@ -192,41 +192,41 @@ impl Maintenance {
         pool.next_index = ready.index + 1;
         pool.push(ready);
         drop(pool);
-        self.core.add_spare();
+        self.core.add_spare_segment();
         self.core.pool_changed.notify_all();
     }
 
-    fn make(&mut self) -> io::Result<()> {
+    fn create_segment(&mut self) -> io::Result<()> {
         let header = self.next_header();
-        let made = segment_pool::make(&*self.core.disk, header, |zeroed| self.pause(zeroed));
+        let made = segment_pool::create(&*self.core.disk, header, |zeroed| self.pause(zeroed));
         match made {
             Ok(Some(ready)) => self.add(ready),
             Ok(None) => {}
-            Err(error) if is_lack_of_room(&error) => return self.do_without_room(&error),
+            Err(error) if is_out_of_space(&error) => return self.handle_disk_full(&error),
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
     /// The disk is full: what is kept only for convenience gives way; else we say so and wait.
-    fn do_without_room(&mut self, error: &io::Error) -> io::Result<()> {
+    fn handle_disk_full(&mut self, error: &io::Error) -> io::Result<()> {
         self.core.pool().zeroed_bytes = 0;
-        let forgotten = self.core.segments().surplus(self.core.cursor(), 0);
+        let forgotten = self.core.segments().reclaimable(self.core.cursor(), 0);
         if let Some(segment) = forgotten {
             let index = segment.index;
             drop(segment);
-            return self.retire(index);
+            return self.reclaim(index);
         }
-        self.room_due = Instant::now() + ROOM_EVERY;
+        self.retry_at = Instant::now() + DISK_FULL_RETRY_INTERVAL;
         let mut pool = self.core.pool();
-        let is_news = pool.no_room.is_none();
-        pool.no_room = Some(error.to_string());
+        let is_first = pool.disk_full.is_none();
+        pool.disk_full = Some(error.to_string());
         drop(pool);
-        if is_news {
+        if is_first {
             let dir = self.core.disk.path("");
             tracing::warn!(dir = %dir.display(), %error, "no room for another journal segment; trying again");
         }
-        self.core.set_no_room();
+        self.core.set_disk_full();
         self.core.pool_changed.notify_all();
         Ok(())
     }

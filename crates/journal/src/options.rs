@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Bound of what is kept for delivery, in bytes on disk. At the bound appends fail with
-    /// [`FullReason::Bound`](crate::FullReason::Bound) until an eighth of it is free again.
+    /// [`FullReason::SizeLimit`](crate::FullReason::SizeLimit) until an eighth of it is free again.
     /// Default 1 GiB; at least 512 KiB (smaller values are raised).
     pub max_bytes: u64,
     /// Size of one segment file. Default 32 MiB; lowered to `max_bytes / 8` and raised to 64 KiB,
@@ -18,7 +18,7 @@ pub struct Options {
     /// [`Journal::record_bytes_max`](crate::Journal::record_bytes_max).
     pub record_bytes_max: usize,
     /// Bound of what waits in memory for the disk, in bytes. A disk that does not keep up makes
-    /// appends fail with [`FullReason::Behind`](crate::FullReason::Behind). Default 32 MiB.
+    /// appends fail with [`FullReason::DiskTooSlow`](crate::FullReason::DiskTooSlow). Default 32 MiB.
     pub pending_bytes_max: usize,
 }
 

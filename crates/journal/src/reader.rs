@@ -4,7 +4,7 @@ use crate::block_reader::BlockReader;
 use crate::core::Core;
 use crate::disk::DiskFile;
 use crate::error::{DAMAGE_CURE, Damage, ReadError};
-use crate::inspection::Image;
+use crate::inspection::SegmentImage;
 use crate::layout::{DATA_OFFSET, segment_name};
 use crate::segment_index::Segment;
 use std::io;
@@ -21,12 +21,12 @@ const BLOCK_BYTES: usize = 256 << 10;
 pub struct Reader {
     core: Arc<Core>,
     next_seq: u64,
-    place: Option<Place>,
+    position: Option<Position>,
     window: BlockReader,
 }
 
 /// Where the next record is. Holding the segment keeps its file from another life.
-struct Place {
+struct Position {
     segment: Arc<Segment>,
     file: Arc<dyn DiskFile>,
     offset: u64,
@@ -39,7 +39,7 @@ impl Reader {
         Self {
             core,
             next_seq,
-            place: None,
+            position: None,
             window: BlockReader::new(BLOCK_BYTES),
         }
     }
@@ -69,38 +69,44 @@ impl Reader {
         let mut visited = 0;
         let mut bytes = 0;
         while self.next_seq <= durable && visited < max_records {
-            let mut place = match self.place.take() {
-                Some(place) if place.seq <= place.segment.last_seq() => place,
-                _ => match self.find_place()? {
-                    Some(place) => place,
+            let mut position = match self.position.take() {
+                Some(position) if position.seq <= position.segment.last_seq() => position,
+                _ => match self.find_position()? {
+                    Some(position) => position,
                     None => {
                         self.next_seq = durable + 1;
                         break;
                     }
                 },
             };
-            let segment = place.segment.clone();
+            let segment = position.segment.clone();
             let record = self
                 .window
-                .record(&*place.file, place.offset, segment.end(), segment.salt)
+                .record(
+                    &*position.file,
+                    position.offset,
+                    segment.end(),
+                    segment.salt,
+                )
                 .map_err(|source| ReadError::Io {
                     path: path_of(&self.core, &segment),
                     source,
                 })?;
-            let Some((header, frame)) = record.filter(|(header, _)| header.seq == place.seq) else {
-                if place.seq < self.next_seq
+            let Some((header, frame)) = record.filter(|(header, _)| header.seq == position.seq)
+            else {
+                if position.seq < self.next_seq
                     && let Some((seq, offset)) =
-                        self.whole_record(&segment, place.seq + 1..self.next_seq + 1)
+                        self.next_valid_record(&segment, position.seq + 1..self.next_seq + 1)
                 {
                     // Nobody wants the damaged one: it is forgotten, or was passed over.
-                    (place.seq, place.offset) = (seq, offset);
-                    self.place = Some(place);
+                    (position.seq, position.offset) = (seq, offset);
+                    self.position = Some(position);
                     continue;
                 }
                 let damage = Damage {
                     file: path_of(&self.core, &segment),
-                    offset: place.offset,
-                    what: format!("record {} is not as it was written", place.seq),
+                    offset: position.offset,
+                    what: format!("record {} is not as it was written", position.seq),
                     cure: DAMAGE_CURE,
                 };
                 self.window.clear();
@@ -108,41 +114,41 @@ impl Reader {
             };
             let is_wanted = header.seq == self.next_seq;
             if is_wanted && visited > 0 && bytes + header.length > max_bytes {
-                self.place = Some(place);
+                self.position = Some(position);
                 break;
             }
-            place.offset += header.framed() as u64;
-            place.seq += 1;
+            position.offset += header.framed() as u64;
+            position.seq += 1;
             if is_wanted {
                 // Counted first: a visitor that panics is not shown the same record again.
                 self.next_seq += 1;
                 visited += 1;
                 bytes += header.length;
-                self.place = Some(place);
+                self.position = Some(position);
                 visit(header.seq, &frame[header.payload()]);
             } else {
-                self.place = Some(place);
+                self.position = Some(position);
             }
         }
         Ok(visited)
     }
 
-    /// Goes on behind a place that [`read`](Self::read) could not read: the next record is then the first
+    /// Goes on behind a position that [`read`](Self::read) could not read: the next record is then the first
     /// whole one behind it in its segment, or the first of the next segment. Gives the numbers that are passed
     /// over. Reads the whole segment, and needs memory for it.
-    pub fn pass_over(&mut self) -> RangeInclusive<u64> {
+    pub fn skip_damaged(&mut self) -> RangeInclusive<u64> {
         let first = self.next_seq;
-        self.place = None;
+        self.position = None;
         self.window.clear();
         let segment = self.core.segments().find(first);
         self.next_seq = match segment.filter(|segment| segment.first_seq() != 0) {
             Some(segment) => {
-                let behind = self.whole_record(&segment, first + 1..segment.last_seq() + 1);
+                let behind = self.next_valid_record(&segment, first + 1..segment.last_seq() + 1);
                 let (next, offset) = behind.unwrap_or((segment.last_seq().max(first) + 1, 0));
                 if offset > 0
                     && let Ok(file) = self.core.disk.open(&segment_name(segment.index))
                 {
-                    self.place = Some(Place {
+                    self.position = Some(Position {
                         segment,
                         file,
                         offset,
@@ -157,8 +163,8 @@ impl Reader {
     }
 
     /// The first whole record with one of these numbers: its number and where it begins.
-    fn whole_record(&self, segment: &Segment, numbers: Range<u64>) -> Option<(u64, u64)> {
-        let image = Image::load(&*self.core.disk, segment.index).ok()?;
+    fn next_valid_record(&self, segment: &Segment, numbers: Range<u64>) -> Option<(u64, u64)> {
+        let image = SegmentImage::load(&*self.core.disk, segment.index).ok()?;
         let mut found = None;
         image.walk(numbers, |at, record| {
             found.get_or_insert((record.seq, at));
@@ -168,7 +174,7 @@ impl Reader {
 
     /// Where the next record is; `None` when the sequence has a gap here that nothing follows yet.
     /// Recovery allows a gap only among forgotten records.
-    fn find_place(&mut self) -> Result<Option<Place>, ReadError> {
+    fn find_position(&mut self) -> Result<Option<Position>, ReadError> {
         self.window.clear();
         loop {
             let segments = self.core.segments();
@@ -185,11 +191,11 @@ impl Reader {
                 return Ok(None);
             };
             self.next_seq = self.next_seq.max(segment.first_seq());
-            let (seq, offset) = segment.nearest(self.next_seq);
+            let (seq, offset) = segment.nearest_indexed(self.next_seq);
             debug_assert!(offset >= DATA_OFFSET);
             match self.core.disk.open(&segment_name(segment.index)) {
                 Ok(file) => {
-                    return Ok(Some(Place {
+                    return Ok(Some(Position {
                         segment,
                         file,
                         offset,

@@ -1,6 +1,6 @@
 //! Opening what the last process left, however it ended.
 //!
-//! Segments are examined from the youngest to the oldest. The youngest one with records is read to
+//! Segments are examined from the newest to the oldest. The newest one with records is read to
 //! its end, every record checked: only there can a power cut have torn something, because a segment
 //! is sealed, for certain, before the next one is written. What is torn was never acknowledged; it
 //! is cut back to the last whole record and zeroed, so that its bytes can never be read later. Of
@@ -13,14 +13,14 @@
 //!
 //! What is read is not yet what the disk holds: after a failed sync the system may show bytes that
 //! it has given up. So whatever is trusted here without a later record or seal as a witness is
-//! written once more and synced before anything builds on it: the last write, the zeros behind it,
+//! written once more and synced before anything builds on it: the last write, the zeros tail it,
 //! the cursor.
 
-use crate::core::{Limits, Start};
-use crate::cursor::{CURSOR_FILE, CursorFile, CursorTrouble};
+use crate::core::{InitialState, Limits};
+use crate::cursor::{CURSOR_FILE, CursorError, CursorFile};
 use crate::disk::{Disk, DiskFile, read_fully};
 use crate::error::{DAMAGE_CURE, Damage, OpenError};
-use crate::layout::{self, BLOCK, DATA_OFFSET, FORMAT, Header, NoHeader, SEAL_OFFSET, Seal};
+use crate::layout::{self, BLOCK, DATA_OFFSET, FORMAT, Header, HeaderError, SEAL_OFFSET, Seal};
 use crate::scan::{self, Scan};
 use crate::segment_index::{Found, Segment, SegmentIndex};
 use crate::segment_pool::{ReadySegment, SegmentPool, TEMPORARY_SUFFIX};
@@ -33,7 +33,7 @@ use std::time::Instant;
 
 /// All that the threads begin with.
 pub(crate) struct Opened {
-    pub(crate) start: Start,
+    pub(crate) start: InitialState,
     pub(crate) active: Option<Active>,
     /// The base of the next segment.
     pub(crate) base: u64,
@@ -49,7 +49,7 @@ struct SegmentFile {
 }
 
 /// A segment with records.
-struct Known {
+struct RecoveredSegment {
     index: u64,
     header: Header,
     found: Found,
@@ -61,27 +61,27 @@ struct Known {
 impl SegmentFile {
     /// Whether no more was to follow in it.
     fn is_sealed(&self) -> bool {
-        self.seal.is_some_and(|seal| seal.is_last_word)
+        self.seal.is_some_and(|seal| seal.is_final)
     }
 }
 
 /// Examines the directory, repairs what a power cut may leave, and says where to go on.
 pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenError> {
     let began = Instant::now();
-    let indexes = tidy(disk)?;
+    let indexes = remove_temporary_files(disk)?;
     let cursor_file = open_cursor(disk)?;
-    let mut examiner = Examiner {
+    let mut examiner = Recoverer {
         disk,
         limits,
-        forgotten: cursor_file.as_ref().map_or(0, CursorFile::kept),
+        forgotten: cursor_file.as_ref().map_or(0, CursorFile::saved),
         recovery: Recovery::default(),
     };
-    let (empties, youngest) = examiner.examine_young(&indexes)?;
-    let (mut known, active_file) = match youngest {
+    let (prepared, newest) = examiner.scan_newest(&indexes)?;
+    let (mut known, active_file) = match newest {
         Some((known, file)) => (VecDeque::from([known]), Some(file)),
         None => (VecDeque::new(), None),
     };
-    examiner.examine_old(&indexes, &mut known)?;
+    examiner.check_older(&indexes, &mut known)?;
     let oldest_seq = known.front().map(|known| known.found.first_seq);
     let last_seq = known.back().map_or(0, |known| known.found.last_seq);
     let cursor_file = match cursor_file {
@@ -95,7 +95,7 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
             CursorFile::create(disk, cursor).map_err(|e| io_at(disk, "make", CURSOR_FILE, e))?
         }
     };
-    let cursor = cursor_file.kept();
+    let cursor = cursor_file.saved();
     if let Some(oldest) = oldest_seq.filter(|oldest| *oldest > cursor + 1) {
         return Err(Damage {
             file: disk.path(""),
@@ -107,9 +107,10 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
     }
     // A number is never given twice, even if forgotten records at the end were damaged.
     let durable = last_seq.max(cursor);
-    let continues = examiner.settle(&mut known, active_file.as_ref(), durable == last_seq)?;
+    let continues =
+        examiner.resync_newest(&mut known, active_file.as_ref(), durable == last_seq)?;
     let next_index = known.back().map_or(1, |known| known.index + 1);
-    let (ready, next_index) = examiner.keep_prepared(empties, next_index)?;
+    let (ready, next_index) = examiner.reuse_prepared(prepared, next_index)?;
     let (segments, base, active) = build_index(&known, continues.then_some(active_file).flatten());
     let mut segments = segments;
     segments.forget_times(cursor);
@@ -123,7 +124,7 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
     let end = active.as_ref().map_or(base, |a| a.segment.base + a.offset);
     let left = active.as_ref().map_or(0, |a| a.segment.bytes - a.offset);
     Ok(Opened {
-        start: Start {
+        start: InitialState {
             durable,
             cursor,
             tail: end,
@@ -138,7 +139,7 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
 }
 
 /// Removes what was not finished; gives the numbers of the segments, ascending.
-fn tidy(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
+fn remove_temporary_files(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
     let names = disk.list().map_err(|e| io_at(disk, "list", "", e))?;
     for name in &names {
         if name.ends_with(TEMPORARY_SUFFIX) {
@@ -159,10 +160,10 @@ fn tidy(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
 fn open_cursor(disk: &dyn Disk) -> Result<Option<CursorFile>, OpenError> {
     match CursorFile::open(disk) {
         Ok(file) => Ok(Some(file)),
-        Err(CursorTrouble::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(CursorTrouble::Io(error)) => Err(io_at(disk, "read", CURSOR_FILE, error)),
-        Err(CursorTrouble::Damaged(damage)) => Err(damage.into()),
-        Err(CursorTrouble::UnknownFormat(found)) => Err(OpenError::UnknownFormat {
+        Err(CursorError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(CursorError::Io(error)) => Err(io_at(disk, "read", CURSOR_FILE, error)),
+        Err(CursorError::Damaged(damage)) => Err(damage.into()),
+        Err(CursorError::UnknownFormat(found)) => Err(OpenError::UnknownFormat {
             file: disk.path(CURSOR_FILE),
             found,
             known: FORMAT,
@@ -170,7 +171,7 @@ fn open_cursor(disk: &dyn Disk) -> Result<Option<CursorFile>, OpenError> {
     }
 }
 
-struct Examiner<'a> {
+struct Recoverer<'a> {
     disk: &'a dyn Disk,
     limits: &'a Limits,
     /// Records up to here matter to nobody.
@@ -178,7 +179,7 @@ struct Examiner<'a> {
     recovery: Recovery,
 }
 
-impl Examiner<'_> {
+impl Recoverer<'_> {
     fn open(&self, index: u64) -> Result<SegmentFile, OpenError> {
         let name = layout::segment_name(index);
         let file = self
@@ -192,7 +193,7 @@ impl Examiner<'_> {
         read(&mut block, 0)?;
         let header = match Header::decode(&block) {
             Ok(header) if header.index == index => header,
-            Err(NoHeader::Format(found)) => {
+            Err(HeaderError::Format(found)) => {
                 return Err(OpenError::UnknownFormat {
                     file: self.disk.path(&name),
                     found,
@@ -212,63 +213,67 @@ impl Examiner<'_> {
         })
     }
 
-    /// The prepared segments at the end (oldest first), and the youngest one with records, read
+    /// The prepared segments at the end (oldest first), and the newest one with records, read
     /// whole, its torn tail cut.
     #[expect(clippy::type_complexity, reason = "two results of one walk")]
-    fn examine_young(
+    fn scan_newest(
         &mut self,
         indexes: &[u64],
-    ) -> Result<(Vec<SegmentFile>, Option<(Known, Arc<dyn DiskFile>)>), OpenError> {
-        let mut empties = Vec::new();
-        let mut youngest = None;
+    ) -> Result<
+        (
+            Vec<SegmentFile>,
+            Option<(RecoveredSegment, Arc<dyn DiskFile>)>,
+        ),
+        OpenError,
+    > {
+        let mut prepared = Vec::new();
+        let mut newest = None;
         for (at, index) in indexes.iter().enumerate().rev() {
             let segment = self.open(*index)?;
             let (found, last_write) = self.scan(&segment)?;
             if found.first_seq == 0 && segment.seal.is_none() {
-                empties.push(segment);
+                prepared.push(segment);
                 continue;
             }
             match self.check_end(&segment, &found) {
-                Ok(()) => youngest = Some((segment, found, last_write)),
+                Ok(()) => newest = Some((segment, found, last_write)),
                 Err(OpenError::Damaged(damage)) if self.is_all_forgotten(&segment, &found)? => {
                     tracing::warn!(%damage, "dropping damaged segments: all their records are forgotten");
-                    self.drop_files(&indexes[..=at])?;
+                    self.remove_files(&indexes[..=at])?;
                 }
                 Err(error) => return Err(error),
             }
             break;
         }
-        empties.reverse();
-        if let (Some(empty), Some(last)) = (empties.first(), empties.last()) {
-            let next_to = youngest
-                .as_ref()
-                .map_or(empty.index, |(s, _, _)| s.index + 1);
-            let is_whole_row = last.index - empty.index + 1 == empties.len() as u64;
+        prepared.reverse();
+        if let (Some(empty), Some(last)) = (prepared.first(), prepared.last()) {
+            let next_to = newest.as_ref().map_or(empty.index, |(s, _, _)| s.index + 1);
+            let is_whole_row = last.index - empty.index + 1 == prepared.len() as u64;
             if empty.index != next_to || !is_whole_row {
                 return Err(self.damage(next_to, 0, "the file is missing"));
             }
         }
         // The first record of the first empty segment may have been torn.
-        let next_seq = youngest.as_ref().map_or(1, |(_, f, _)| f.last_seq + 1);
+        let next_seq = newest.as_ref().map_or(1, |(_, f, _)| f.last_seq + 1);
         let next_seq = next_seq.max(self.forgotten + 1);
-        if let Some(empty) = empties.first() {
+        if let Some(empty) = prepared.first() {
             self.cut_tail(empty, DATA_OFFSET, next_seq)?;
         }
-        let Some((segment, found, last_write)) = youngest else {
-            return Ok((empties, None));
+        let Some((segment, found, last_write)) = newest else {
+            return Ok((prepared, None));
         };
         self.recovery.segments_checked += 1;
-        let known = Known {
+        let known = RecoveredSegment {
             index: segment.index,
             header: segment.header,
             found,
             last_write,
             is_sealed: segment.is_sealed(),
         };
-        Ok((empties, Some((known, segment.file))))
+        Ok((prepared, Some((known, segment.file))))
     }
 
-    /// Checks that the youngest segment's whole records end where they may, and cuts what is torn.
+    /// Checks that the newest segment's whole records end where they may, and cuts what is torn.
     fn check_end(&mut self, segment: &SegmentFile, found: &Found) -> Result<(), OpenError> {
         if let Some(seal) = segment.seal.filter(|seal| found.end < seal.end) {
             let what = format!("records up to {} were durable", seal.last_seq);
@@ -288,32 +293,32 @@ impl Examiner<'_> {
         if noted.max(found.last_seq + 1) > self.forgotten {
             return Ok(false);
         }
-        let traces = Scan::new(&segment.header, &*segment.file)
-            .holds_traces_after(found.end, self.forgotten);
+        let traces =
+            Scan::new(&segment.header, &*segment.file).has_header_after(found.end, self.forgotten);
         let traces = traces.map_err(|e| self.io(segment.index, "read", e))?;
         Ok(!traces)
     }
 
     /// Adds all older segments before what is in `known`, unless they are damaged and forgotten.
-    fn examine_old(
+    fn check_older(
         &mut self,
         indexes: &[u64],
-        known: &mut VecDeque<Known>,
+        known: &mut VecDeque<RecoveredSegment>,
     ) -> Result<(), OpenError> {
-        let Some(youngest) = known.front().map(|known| known.index) else {
+        let Some(newest) = known.front().map(|known| known.index) else {
             return Ok(());
         };
-        let older = indexes.partition_point(|index| *index < youngest);
+        let older = indexes.partition_point(|index| *index < newest);
         for at in (0..older).rev() {
-            // There is a front: the youngest, or what the last turn put there.
+            // There is a front: the newest, or what the last turn put there.
             let (next_index, next_seq) = known
                 .front()
                 .map_or((0, 0), |known| (known.index, known.found.first_seq));
-            match self.examine_one(indexes[at], next_index, next_seq) {
+            match self.check_sealed(indexes[at], next_index, next_seq) {
                 Ok(one) => known.push_front(one),
                 Err(OpenError::Damaged(damage)) if next_seq <= self.forgotten + 1 => {
                     tracing::warn!(%damage, "dropping damaged segments: all their records are forgotten");
-                    return self.drop_files(&indexes[..=at]);
+                    return self.remove_files(&indexes[..=at]);
                 }
                 Err(error) => return Err(error),
             }
@@ -321,24 +326,24 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    fn examine_one(
+    fn check_sealed(
         &mut self,
         index: u64,
         next_index: u64,
         next_seq: u64,
-    ) -> Result<Known, OpenError> {
+    ) -> Result<RecoveredSegment, OpenError> {
         if index + 1 != next_index {
             return Err(self.damage(index + 1, 0, "the file is missing"));
         }
         let segment = self.open(index)?;
         let found = match segment.seal {
-            Some(seal) if seal.is_last_word && self.is_long_enough(&segment, seal.end)? => {
+            Some(seal) if seal.is_final && self.is_long_enough(&segment, seal.end)? => {
                 self.recovery.segments_trusted += 1;
                 Found {
                     first_seq: seal.first_seq,
                     last_seq: seal.last_seq,
                     end: seal.end,
-                    places: Vec::new(),
+                    offsets: Vec::new(),
                     times: vec![(seal.first_seq, seal.first_at_s)],
                 }
             }
@@ -357,7 +362,7 @@ impl Examiner<'_> {
             );
             return Err(self.damage(index, found.end, &what));
         }
-        Ok(Known {
+        Ok(RecoveredSegment {
             index,
             header: segment.header,
             found,
@@ -381,7 +386,7 @@ impl Examiner<'_> {
         Ok((found, scan.last_write()))
     }
 
-    /// Zeroes what a power cut may have left behind `end`, unless it was acknowledged.
+    /// Zeroes what a power cut may have left tail `end`, unless it was acknowledged.
     fn cut_tail(
         &mut self,
         segment: &SegmentFile,
@@ -389,19 +394,19 @@ impl Examiner<'_> {
         next_seq: u64,
     ) -> Result<(), OpenError> {
         let mut scan = Scan::new(&segment.header, &*segment.file);
-        let behind = scan
-            .behind(end, next_seq)
+        let tail = scan
+            .scan_tail(end, next_seq)
             .map_err(|e| self.io(segment.index, "read", e))?;
-        if let Some(witness) = behind.acknowledged_by {
+        if let Some(witness) = tail.acknowledged_by {
             let what = format!(
-                "record {next_seq} is not as it was written, though record {witness} behind it \
+                "record {next_seq} is not as it was written, though record {witness} tail it \
                  says that it was durable"
             );
             return Err(self.damage(segment.index, end, &what));
         }
-        let bytes = scan::zero_behind(&segment.header, &*segment.file, end)
+        let bytes = scan::zero_tail(&segment.header, &*segment.file, end)
             .map_err(|e| self.io(segment.index, "zero the torn tail of", e))?;
-        if behind.is_torn {
+        if tail.is_torn {
             let file = self.disk.path(&layout::segment_name(segment.index));
             tracing::info!(file = %file.display(), offset = end, bytes, "cut the torn tail of the journal");
             self.recovery.cut = Some(Cut {
@@ -413,58 +418,57 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    /// Makes certain what the youngest segment holds; says whether to go on writing in it.
-    fn settle(
+    /// Makes certain what the newest segment holds; says whether to go on writing in it.
+    fn resync_newest(
         &self,
-        known: &mut VecDeque<Known>,
+        known: &mut VecDeque<RecoveredSegment>,
         file: Option<&Arc<dyn DiskFile>>,
         ends_at_durable: bool,
     ) -> Result<bool, OpenError> {
-        let (Some(youngest), Some(file)) = (known.back_mut(), file) else {
+        let (Some(newest), Some(file)) = (known.back_mut(), file) else {
             return Ok(false);
         };
-        if youngest.is_sealed {
+        if newest.is_sealed {
             return Ok(false);
         }
         // After a kill the bytes may be in memory only. After a failed sync they may be there and
         // count as kept though the disk never took them: a mere sync would then say yes. Written
         // once more they have to reach the disk, or the error shows.
-        let Found { last_seq, end, .. } = youngest.found;
-        Scan::new(&youngest.header, &**file)
-            .rewrite(youngest.last_write, end, last_seq)
-            .map_err(|e| self.io(youngest.index, "write the last records again to", e))?;
-        file.sync()
-            .map_err(|e| self.io(youngest.index, "sync", e))?;
-        if ends_at_durable && self.is_as_made_now(&youngest.header) {
+        let Found { last_seq, end, .. } = newest.found;
+        Scan::new(&newest.header, &**file)
+            .rewrite(newest.last_write, end, last_seq)
+            .map_err(|e| self.io(newest.index, "write the last records again to", e))?;
+        file.sync().map_err(|e| self.io(newest.index, "sync", e))?;
+        if ends_at_durable && self.matches_settings(&newest.header) {
             return Ok(true);
         }
-        let active = Active::recovered(youngest.segment(0), file.clone(), youngest.first_at_s());
+        let active = Active::recovered(newest.segment(0), file.clone(), newest.first_at_s());
         active
             .write_seal(true)
-            .map_err(|e| self.io(youngest.index, "seal", e))?;
-        youngest.is_sealed = true;
+            .map_err(|e| self.io(newest.index, "seal", e))?;
+        newest.is_sealed = true;
         Ok(false)
     }
 
-    fn is_as_made_now(&self, header: &Header) -> bool {
+    fn matches_settings(&self, header: &Header) -> bool {
         header.bytes == self.limits.segment_bytes
             && header.write_bytes_max == self.limits.write_bytes_max as u64
     }
 
     /// Prepared segments go on being that, if they are as they would be made now.
-    fn keep_prepared(
+    fn reuse_prepared(
         &self,
-        empties: Vec<SegmentFile>,
+        prepared: Vec<SegmentFile>,
         next_index: u64,
     ) -> Result<(VecDeque<ReadySegment>, u64), OpenError> {
-        if !empties.iter().all(|e| self.is_as_made_now(&e.header)) {
-            let mut indexes: Vec<u64> = empties.iter().map(|empty| empty.index).collect();
+        if !prepared.iter().all(|e| self.matches_settings(&e.header)) {
+            let mut indexes: Vec<u64> = prepared.iter().map(|empty| empty.index).collect();
             indexes.reverse();
-            self.drop_files(&indexes)?;
+            self.remove_files(&indexes)?;
             return Ok((VecDeque::new(), next_index));
         }
-        let next_index = empties.last().map_or(next_index, |empty| empty.index + 1);
-        let ready = empties.into_iter().map(|empty| ReadySegment {
+        let next_index = prepared.last().map_or(next_index, |empty| empty.index + 1);
+        let ready = prepared.into_iter().map(|empty| ReadySegment {
             index: empty.index,
             salt: empty.header.salt,
             bytes: empty.header.bytes,
@@ -474,7 +478,7 @@ impl Examiner<'_> {
     }
 
     /// One by one, so that a power cut never leaves a gap.
-    fn drop_files(&self, indexes: &[u64]) -> Result<(), OpenError> {
+    fn remove_files(&self, indexes: &[u64]) -> Result<(), OpenError> {
         for index in indexes {
             let name = layout::segment_name(*index);
             self.disk
@@ -499,7 +503,7 @@ impl Examiner<'_> {
     }
 }
 
-impl Known {
+impl RecoveredSegment {
     fn segment(&self, base: u64) -> Segment {
         Segment::new(self.index, self.header.salt, self.header.bytes, base).recovered(&self.found)
     }
@@ -509,9 +513,9 @@ impl Known {
     }
 }
 
-/// Puts all on the segments; the youngest becomes the active one if its file is given.
+/// Puts all on the segments; the newest becomes the active one if its file is given.
 fn build_index(
-    known: &VecDeque<Known>,
+    known: &VecDeque<RecoveredSegment>,
     active_file: Option<Arc<dyn DiskFile>>,
 ) -> (SegmentIndex, u64, Option<Active>) {
     let mut segments = SegmentIndex::default();
@@ -521,7 +525,7 @@ fn build_index(
         for (seq, at_s) in &one.found.times {
             segments.note_time(*seq, *at_s);
         }
-        // What is left behind its records is not kept for delivery: by settings of today the file may be
+        // What is left tail its records is not kept for delivery: by settings of today the file may be
         // longer than all that may be kept.
         base += one.found.end;
     }

@@ -7,7 +7,9 @@
 
 use crate::disk::{Disk, write_whole};
 use crate::error::OpenError;
-use crate::inspection::{DamagedPlace, Image, Inspection, SegmentInspection, open_dir, survey};
+use crate::inspection::{
+    DamagedRange, Inspection, SegmentImage, SegmentInspection, inspect_locked, open_dir,
+};
 use crate::journal::lock;
 use crate::layout::{self, BLOCK, DATA_OFFSET, Header, RECORD_HEADER, SEAL_OFFSET, Seal};
 use crate::segment_index::now_s;
@@ -26,7 +28,7 @@ pub struct LostRecord<'a> {
     /// Its number.
     pub seq: u64,
     /// The damaged place.
-    pub place: &'a DamagedPlace,
+    pub range: &'a DamagedRange,
     /// Where in the file `bytes` begin.
     pub offset: u64,
     /// What is left of it, as it stands in the file; zeros where the disk refuses to read. Empty when nothing
@@ -42,7 +44,7 @@ pub enum SalvageError {
     Open(#[from] OpenError),
     /// Something in it cannot be repaired by this; nothing was changed.
     #[error(transparent)]
-    Hopeless(crate::Damage),
+    Unrepairable(crate::Damage),
     /// The disk refuses; what was finished before stays, and the next try goes on there.
     #[error("cannot write {} anew: {source}", path.display())]
     Io {
@@ -86,22 +88,25 @@ fn repair(
     disk: &dyn Disk,
     replacement: &mut dyn FnMut(&LostRecord<'_>) -> Vec<u8>,
 ) -> Result<Inspection, SalvageError> {
-    let found = survey(disk)?;
-    if let Some(damage) = found.hopeless.first() {
-        return Err(SalvageError::Hopeless(damage.clone()));
+    let found = inspect_locked(disk)?;
+    if let Some(damage) = found.unrepairable.first() {
+        return Err(SalvageError::Unrepairable(damage.clone()));
     }
     let io = |index: u64| {
         let path = disk.path(&layout::segment_name(index));
         move |source| SalvageError::Io { path, source }
     };
     // The youngest first, so that a death in between leaves no other hole.
-    for index in found.useless_indexes.iter().rev() {
+    for index in found.unusable_indexes.iter().rev() {
         disk.remove(&layout::segment_name(*index))
             .and_then(|()| disk.sync_dir())
             .map_err(io(*index))?;
     }
-    let rotten = found.segments.iter().filter(|s| s.is_rotten(found.cursor));
-    for segment in rotten {
+    let damaged = found
+        .segments
+        .iter()
+        .filter(|s| s.blocks_delivery(found.cursor));
+    for segment in damaged {
         write_anew(disk, segment, replacement).map_err(io(segment.index))?;
     }
     Ok(found)
@@ -112,10 +117,10 @@ fn write_anew(
     segment: &SegmentInspection,
     replacement: &mut dyn FnMut(&LostRecord<'_>) -> Vec<u8>,
 ) -> io::Result<()> {
-    let image = match Image::load(disk, segment.index) {
+    let image = match SegmentImage::load(disk, segment.index) {
         Ok(image) => image,
         // Its file is missing or cannot be read at all.
-        Err(_) if segment.records == 0 => Image::nothing(segment.index),
+        Err(_) if segment.records == 0 => SegmentImage::nothing(segment.index),
         Err(error) => return Err(error),
     };
     let mut draft = Draft {
@@ -180,8 +185,8 @@ impl Draft {
     /// Writes a replacement for each of the numbers `first..=last`.
     fn replace(
         &mut self,
-        image: &Image,
-        place: &DamagedPlace,
+        image: &SegmentImage,
+        place: &DamagedRange,
         first: u64,
         last: u64,
         replacement: &mut dyn FnMut(&LostRecord<'_>) -> Vec<u8>,
@@ -198,7 +203,7 @@ impl Draft {
             };
             let payload = replacement(&LostRecord {
                 seq,
-                place,
+                range: place,
                 offset: at as u64,
                 bytes: &image.bytes[at..until],
             });
@@ -211,7 +216,7 @@ impl Draft {
         mut self,
         disk: &dyn Disk,
         segment: &SegmentInspection,
-        image: &Image,
+        image: &SegmentImage,
     ) -> io::Result<()> {
         let end = self.out.len() as u64;
         // A segment of other length than usual is read like any other, and never used again.
@@ -225,7 +230,7 @@ impl Draft {
                 .map_or(WRITE_BYTES as u64, |h| h.write_bytes_max),
         };
         let seal = Seal {
-            is_last_word: true,
+            is_final: true,
             first_seq: segment.first_seq,
             last_seq: segment.last_seq,
             end,

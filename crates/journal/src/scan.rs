@@ -1,10 +1,10 @@
 //! Reading a whole segment without believing anything: its records from the start, and what lies
-//! behind the last whole one.
+//! tail the last whole one.
 
 use crate::block_reader::BlockReader;
 use crate::disk::{DiskFile, read_fully, write_whole};
 use crate::layout::{DATA_OFFSET, Header, RECORD_HEADER, RecordHeader};
-use crate::segment_index::{Found, MARKS};
+use crate::segment_index::{Found, OFFSETS_PER_SEGMENT};
 use std::io;
 
 const BLOCK_BYTES: usize = 1 << 20;
@@ -18,9 +18,9 @@ pub(crate) struct Scan<'a> {
     last_write: u64,
 }
 
-/// What is behind the last whole record.
+/// What is tail the last whole record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Behind {
+pub(crate) struct Tail {
     /// Something of a record is there.
     pub(crate) is_torn: bool,
     /// A whole record which shows that the missing one was durable.
@@ -56,11 +56,11 @@ impl<'a> Scan<'a> {
                 break;
             }
             let is_far = found
-                .places
+                .offsets
                 .last()
-                .is_none_or(|(_, at)| found.end >= at + bytes / MARKS);
+                .is_none_or(|(_, at)| found.end >= at + bytes / OFFSETS_PER_SEGMENT);
             if is_far {
-                found.places.push((record.seq, found.end));
+                found.offsets.push((record.seq, found.end));
             }
             if record.in_group == 0 {
                 self.last_write = found.end;
@@ -74,12 +74,12 @@ impl<'a> Scan<'a> {
         Ok(found)
     }
 
-    /// Looks behind `end`, where record `next_seq` would be: records that were written together
+    /// Looks tail `end`, where record `next_seq` would be: records that were written together
     /// with the missing one are no witnesses; one that was written later is.
-    pub(crate) fn behind(&mut self, end: u64, next_seq: u64) -> io::Result<Behind> {
+    pub(crate) fn scan_tail(&mut self, end: u64, next_seq: u64) -> io::Result<Tail> {
         let Header { salt, bytes, .. } = *self.header;
-        let mut behind = Behind::default();
-        // No more records than this fit behind `end`.
+        let mut tail = Tail::default();
+        // No more records than this fit tail `end`.
         let seq_end = next_seq.saturating_add((bytes - end.min(bytes)) / RECORD_HEADER as u64);
         // Payloads may imitate headers; checking them must not take for ever.
         let mut budget = 4 * bytes;
@@ -87,7 +87,7 @@ impl<'a> Scan<'a> {
         loop {
             let block = self.window.get(self.file, at, BLOCK_BYTES, bytes)?;
             if block.len() < RECORD_HEADER {
-                return Ok(behind);
+                return Ok(tail);
             }
             let mut candidates = Vec::new();
             for step in (0..=block.len() - RECORD_HEADER).step_by(8) {
@@ -101,12 +101,12 @@ impl<'a> Scan<'a> {
             at += ((block.len() - RECORD_HEADER) / 8 * 8 + 8) as u64;
             for (offset, record) in candidates {
                 if offset == end && record.seq == next_seq {
-                    behind.is_torn = true;
+                    tail.is_torn = true;
                     continue;
                 }
                 let cost = record.framed() as u64;
                 if cost > budget {
-                    return Ok(behind);
+                    return Ok(tail);
                 }
                 budget -= cost;
                 if self
@@ -116,18 +116,18 @@ impl<'a> Scan<'a> {
                 {
                     continue;
                 }
-                behind.is_torn = true;
+                tail.is_torn = true;
                 // The missing one itself, whole in another place: others came before it.
                 if record.durable_before() > next_seq || record.seq == next_seq {
-                    behind.acknowledged_by = Some(record.seq);
-                    return Ok(behind);
+                    tail.acknowledged_by = Some(record.seq);
+                    return Ok(tail);
                 }
             }
         }
     }
 
-    /// Whether anything behind `end` looks like the header of a record after `seq`, whole or not.
-    pub(crate) fn holds_traces_after(&mut self, end: u64, seq: u64) -> io::Result<bool> {
+    /// Whether anything tail `end` looks like the header of a record after `seq`, whole or not.
+    pub(crate) fn has_header_after(&mut self, end: u64, seq: u64) -> io::Result<bool> {
         let bytes = self.header.bytes;
         // No more records than this fit into the segment.
         let seq_end = seq.saturating_add(bytes / RECORD_HEADER as u64);
@@ -159,7 +159,7 @@ impl<'a> Scan<'a> {
         while rest.len() >= RECORD_HEADER {
             let record = RecordHeader::read(rest);
             let follows = seq == 0 || record.seq == seq + 1;
-            if !follows || record.framed() > rest.len() || !record.is_whole(rest, self.header.salt)
+            if !follows || record.framed() > rest.len() || !record.is_valid(rest, self.header.salt)
             {
                 break;
             }
@@ -175,9 +175,9 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Zeroes whatever one write may have left behind `end`, for certain; gives how far it was not zero.
+/// Zeroes whatever one write may have left tail `end`, for certain; gives how far it was not zero.
 /// Zeros are written over zeros too: those that are read may be of an attempt whose sync failed.
-pub(crate) fn zero_behind(header: &Header, file: &dyn DiskFile, end: u64) -> io::Result<u64> {
+pub(crate) fn zero_tail(header: &Header, file: &dyn DiskFile, end: u64) -> io::Result<u64> {
     // All before `end` may or may not have been durable; what was under way began there or before
     // and was one write.
     let limit = header.bytes.min(end + header.write_bytes_max);

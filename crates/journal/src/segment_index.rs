@@ -3,10 +3,12 @@
 //! readers (look up, and hold on to the one they read).
 
 use crate::layout::DATA_OFFSET;
+use common::clock;
+use common::lock::lock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// One segment with records in it. Who holds the `Arc` can read the file without fear that it
 /// begins another life.
@@ -28,11 +30,11 @@ pub(crate) struct Segment {
     /// Where it ends.
     end: AtomicU64,
     /// Where some of the records begin, so that nobody searches far: (seq, offset), ascending.
-    marks: Mutex<Vec<(u64, u64)>>,
+    offsets: Mutex<Vec<(u64, u64)>>,
 }
 
 /// Marks per segment, about.
-pub(crate) const MARKS: u64 = 64;
+pub(crate) const OFFSETS_PER_SEGMENT: u64 = 64;
 
 /// What recovery knows of a segment's records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +46,7 @@ pub(crate) struct Found {
     /// Where it ends.
     pub(crate) end: u64,
     /// Where some records begin: (seq, offset).
-    pub(crate) places: Vec<(u64, u64)>,
+    pub(crate) offsets: Vec<(u64, u64)>,
     /// When some records were written: (seq, seconds since 1970).
     pub(crate) times: Vec<(u64, u32)>,
 }
@@ -59,7 +61,7 @@ impl Segment {
             first_seq: AtomicU64::new(0),
             last_seq: AtomicU64::new(0),
             end: AtomicU64::new(DATA_OFFSET),
-            marks: Mutex::new(Vec::new()),
+            offsets: Mutex::new(Vec::new()),
         }
     }
 
@@ -68,30 +70,30 @@ impl Segment {
         self.first_seq = AtomicU64::new(found.first_seq);
         self.last_seq = AtomicU64::new(found.last_seq);
         self.end = AtomicU64::new(found.end);
-        let mut marks: Vec<(u64, u64)> = Vec::new();
-        for (seq, at) in &found.places {
-            let due = marks
+        let mut offsets: Vec<(u64, u64)> = Vec::new();
+        for (seq, at) in &found.offsets {
+            let due = offsets
                 .last()
-                .is_none_or(|(_, last)| *at >= last + self.bytes / MARKS);
+                .is_none_or(|(_, last)| *at >= last + self.bytes / OFFSETS_PER_SEGMENT);
             if due {
-                marks.push((*seq, *at));
+                offsets.push((*seq, *at));
             }
         }
-        self.marks = Mutex::new(marks);
+        self.offsets = Mutex::new(offsets);
         self
     }
 
     /// Records `first_seq..=last_seq`, written one after the other up to `end`, are durable.
     /// `from` is where the first of them begins.
     pub(crate) fn extend(&self, first_seq: u64, last_seq: u64, from: u64, end: u64) {
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = marks
+        let mut offsets = lock(&self.offsets);
+        let due = offsets
             .last()
-            .is_none_or(|(_, at)| from >= at + self.bytes / MARKS);
+            .is_none_or(|(_, at)| from >= at + self.bytes / OFFSETS_PER_SEGMENT);
         if due {
-            marks.push((first_seq, from));
+            offsets.push((first_seq, from));
         }
-        drop(marks);
+        drop(offsets);
         if self.first_seq.load(Acquire) == 0 {
             self.first_seq.store(first_seq, Release);
         }
@@ -112,10 +114,10 @@ impl Segment {
     }
 
     /// A record at or before `seq` whose place is known: (its seq, its offset).
-    pub(crate) fn nearest(&self, seq: u64) -> (u64, u64) {
-        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = marks.partition_point(|(mark, _)| *mark <= seq);
-        let found = after.checked_sub(1).and_then(|at| marks.get(at).copied());
+    pub(crate) fn nearest_indexed(&self, seq: u64) -> (u64, u64) {
+        let offsets = lock(&self.offsets);
+        let after = offsets.partition_point(|(indexed, _)| *indexed <= seq);
+        let found = after.checked_sub(1).and_then(|at| offsets.get(at).copied());
         found.unwrap_or((self.first_seq(), DATA_OFFSET))
     }
 }
@@ -165,7 +167,7 @@ impl SegmentIndex {
         let mut floor = 0;
         for segment in &self.segments {
             if segment.last_seq() > cursor {
-                let (_, offset) = segment.nearest(cursor + 1);
+                let (_, offset) = segment.nearest_indexed(cursor + 1);
                 // The file's head counts too while its first record does.
                 let offset = if offset <= DATA_OFFSET { 0 } else { offset };
                 return segment.base + offset;
@@ -183,8 +185,8 @@ impl SegmentIndex {
     }
 
     fn forgotten(&self, cursor: u64) -> impl Iterator<Item = &Arc<Segment>> {
-        // The segment with the youngest record stays, whatever is forgotten: it holds the sequence.
-        let youngest = self
+        // The segment with the newest record stays, whatever is forgotten: it holds the sequence.
+        let newest = self
             .segments
             .iter()
             .rev()
@@ -192,11 +194,11 @@ impl SegmentIndex {
             .map_or(0, |segment| segment.index);
         self.segments
             .iter()
-            .take_while(move |segment| segment.index < youngest && segment.last_seq() <= cursor)
+            .take_while(move |segment| segment.index < newest && segment.last_seq() <= cursor)
     }
 
     /// The oldest segment, if it is wholly forgotten and at least `retain_bytes` remain behind it.
-    pub(crate) fn surplus(&self, cursor: u64, retain_bytes: u64) -> Option<Arc<Segment>> {
+    pub(crate) fn reclaimable(&self, cursor: u64, retain_bytes: u64) -> Option<Arc<Segment>> {
         // In one walk: the writer may begin another segment between two.
         let mut forgotten = self.forgotten(cursor);
         let oldest = forgotten.next()?;
@@ -205,7 +207,7 @@ impl SegmentIndex {
     }
 
     /// Takes the oldest segment off the index, if it is still the one with this index.
-    pub(crate) fn take_oldest(&mut self, index: u64) -> Option<Arc<Segment>> {
+    pub(crate) fn remove_oldest(&mut self, index: u64) -> Option<Arc<Segment>> {
         if self.segments.front()?.index != index {
             return None;
         }
@@ -246,9 +248,7 @@ impl SegmentIndex {
 
 /// Now, in seconds since 1970.
 pub(crate) fn now_s() -> u32 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs() as u32)
+    u32::try_from(clock::now_s()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -291,12 +291,12 @@ mod tests {
     #[test]
     fn the_segment_with_the_youngest_record_never_leaves() {
         let mut index = index();
-        assert!(index.surplus(9, 0).is_none());
-        assert!(index.surplus(20, 100_000).is_none());
-        let oldest = index.surplus(20, 0).unwrap();
+        assert!(index.reclaimable(9, 0).is_none());
+        assert!(index.reclaimable(20, 100_000).is_none());
+        let oldest = index.reclaimable(20, 0).unwrap();
         assert_eq!(oldest.index, 0);
-        assert!(index.take_oldest(0).is_some());
-        assert!(index.surplus(20, 0).is_none());
+        assert!(index.remove_oldest(0).is_some());
+        assert!(index.reclaimable(20, 0).is_none());
     }
 
     #[test]

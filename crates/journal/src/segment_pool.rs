@@ -39,7 +39,7 @@ pub(crate) struct SegmentPool {
     /// The writer has ended; the keeper is the last.
     pub(crate) writer_ended: bool,
     /// The system's words, while no segment can be made.
-    pub(crate) no_room: Option<String>,
+    pub(crate) disk_full: Option<String>,
     /// Bytes zeroed of the segment in the making.
     pub(crate) zeroed_bytes: u64,
     /// The cursor file, until the keeper takes it.
@@ -60,7 +60,7 @@ impl SegmentPool {
             cursor_moved: false,
             is_closing: false,
             writer_ended: false,
-            no_room: None,
+            disk_full: None,
             zeroed_bytes: 0,
             cursor_file: Some(cursor_file),
         }
@@ -71,7 +71,7 @@ impl SegmentPool {
     }
 
     pub(crate) fn push(&mut self, ready: ReadySegment) {
-        self.no_room = None;
+        self.disk_full = None;
         self.zeroed_bytes = 0;
         self.ready.push_back(ready);
     }
@@ -81,7 +81,7 @@ impl SegmentPool {
     }
 
     /// The writer had to wait: have more ready from now on.
-    pub(crate) fn want_more(&mut self) {
+    pub(crate) fn raise_target(&mut self) {
         self.target = (self.target + 1).min(TARGET_MAX);
     }
 
@@ -91,13 +91,13 @@ impl SegmentPool {
     }
 
     /// Whether a forgotten segment is worth another life rather than removal.
-    pub(crate) fn has_use_for_one_more(&self) -> bool {
+    pub(crate) fn has_use_for_another(&self) -> bool {
         self.ready.len() <= self.target
     }
 }
 
 /// Makes a new segment. `pause` is asked between slices, and ends the making with `false`.
-pub(crate) fn make(
+pub(crate) fn create(
     disk: &dyn Disk,
     header: Header,
     mut pause: impl FnMut(u64) -> bool,

@@ -57,7 +57,7 @@ impl Writer {
             }
         }
         if core.poisoned().is_none() {
-            self.leave_mark();
+            self.write_closing_seal();
         }
     }
 
@@ -135,7 +135,7 @@ impl Writer {
                 self.core.pool_changed.notify_all();
                 return Ok(ready);
             }
-            if let (true, Some(words)) = (pool.is_closing, &pool.no_room) {
+            if let (true, Some(words)) = (pool.is_closing, &pool.disk_full) {
                 let words = format!("closed while records waited for room on disk: {words}");
                 drop(pool);
                 self.core.poison(words);
@@ -144,7 +144,7 @@ impl Writer {
             if !has_waited {
                 has_waited = true;
                 self.core.sync_metrics.segment_waits.fetch_add(1, Relaxed);
-                pool.want_more();
+                pool.raise_target();
             }
             pool.writer_waits = true;
             self.core.pool_changed.notify_all();
@@ -158,7 +158,7 @@ impl Writer {
 
     /// At the end: says how far the active segment is certain, so that the next start can tell
     /// damage from a torn tail to the last byte.
-    fn leave_mark(&self) {
+    fn write_closing_seal(&self) {
         let Some(active) = &self.active else { return };
         if let Err(error) = active.write_seal(false) {
             let _ = self.fail("mark", &active.segment, &error);
@@ -239,12 +239,12 @@ impl Active {
     }
 
     /// Says where the records end: for good, or so far.
-    pub(crate) fn write_seal(&self, is_last_word: bool) -> io::Result<()> {
+    pub(crate) fn write_seal(&self, is_final: bool) -> io::Result<()> {
         if self.segment.first_seq() == 0 {
             return Ok(());
         }
         let seal = Seal {
-            is_last_word,
+            is_final,
             first_seq: self.segment.first_seq(),
             last_seq: self.segment.last_seq(),
             end: self.offset,

@@ -147,7 +147,7 @@ pub(crate) async fn deliver_missing(work: Comparison) {
             Ok((mine, Err(_))) if mine.next_seq() > upto => break,
             Ok((mut mine, Err(error))) => {
                 let passed = tokio::task::spawn_blocking(move || {
-                    let passed = mine.pass_over();
+                    let passed = mine.skip_damaged();
                     (mine, passed)
                 });
                 let Ok((mine, passed)) = passed.await else {

@@ -7,7 +7,7 @@ use crate::SettingsArgs;
 use crate::data_dir::DataDir;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use journal::{DamagedPlace, Inspection, LostRecord, OpenError, SalvageError};
+use journal::{DamagedRange, Inspection, LostRecord, OpenError, SalvageError};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,27 +79,27 @@ pub(crate) fn run(command: &JournalCommand) -> Result<ExitCode> {
 
 fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let dir = directory(&args.settings)?;
-    let survey = examine(&dir)?;
-    let report = Report::of(dir, &survey);
+    let inspection = examine(&dir)?;
+    let report = Report::of(dir, &inspection);
     if args.json {
         println!("{}", serde_json::to_string(&report).context("write JSON")?);
     } else {
         print!("{}", report.text());
-        if !survey.is_sound() {
+        if !inspection.is_intact() {
             println!(
                 "`wattpost journal salvage` prints how it would repair the journal; with --yes it does."
             );
         }
     }
-    Ok(exit_code(survey.is_sound()))
+    Ok(exit_code(inspection.is_intact()))
 }
 
 fn salvage(args: &SalvageArgs) -> Result<ExitCode> {
     let dir = directory(&args.settings)?;
-    let survey = if args.yes {
+    let inspection = if args.yes {
         journal::salvage(&dir, replacement).map_err(|error| match error {
             SalvageError::Open(error) => explained(error),
-            SalvageError::Hopeless(_) => error.into(),
+            SalvageError::Unrepairable(_) => error.into(),
             SalvageError::Io { .. } => anyhow::Error::from(error).context(
                 "the journal was salvaged only in part; nothing is lost, run it again once the cause is fixed",
             ),
@@ -107,36 +107,36 @@ fn salvage(args: &SalvageArgs) -> Result<ExitCode> {
     } else {
         examine(&dir)?
     };
-    let sound = survey.is_sound();
+    let sound = inspection.is_intact();
     if sound {
         println!("the journal in {} is sound; nothing to do", dir.display());
         return Ok(ExitCode::SUCCESS);
     }
-    for place in survey.rotten() {
+    for place in inspection.blocking_damage() {
         println!("{}", words(place));
     }
-    for file in &survey.useless {
+    for file in &inspection.unusable {
         println!(
             "{}: an unused segment without records; it is removed",
             file.display()
         );
     }
-    for damage in &survey.hopeless {
+    for damage in &inspection.unrepairable {
         println!("{damage}");
     }
-    let lost: u64 = survey.rotten().filter_map(lost_records).sum();
+    let lost: u64 = inspection.blocking_damage().filter_map(lost_records).sum();
     if args.yes {
         println!(
             "salvaged: {lost} records cannot be read and become dead letters at the next start, {} are \
              delivered",
-            survey.waiting()
+            inspection.undelivered()
         );
         return Ok(ExitCode::SUCCESS);
     }
     println!(
         "nothing was changed; after a run with --yes, {lost} records that cannot be read become dead letters at the \
          next start, and {} are delivered",
-        survey.waiting()
+        inspection.undelivered()
     );
     Ok(ExitCode::FAILURE)
 }
@@ -176,11 +176,11 @@ fn explained(error: OpenError) -> anyhow::Error {
 
 /// The record that replaces a damaged one.
 fn replacement(lost: &LostRecord<'_>) -> Vec<u8> {
-    let name = lost.place.file.file_name().unwrap_or_default();
+    let name = lost.range.file.file_name().unwrap_or_default();
     let reason = format!(
         "record {} was damaged in the journal: {} at byte {} of {}; {} bytes of it are left",
         lost.seq,
-        lost.place.what,
+        lost.range.what,
         lost.offset,
         name.to_string_lossy(),
         lost.bytes.len()
@@ -188,11 +188,11 @@ fn replacement(lost: &LostRecord<'_>) -> Vec<u8> {
     central::record::lost(&reason, lost.bytes)
 }
 
-fn lost_records(place: &DamagedPlace) -> Option<u64> {
+fn lost_records(place: &DamagedRange) -> Option<u64> {
     place.lost.map(|(first, last)| last + 1 - first)
 }
 
-fn words(place: &DamagedPlace) -> String {
+fn words(place: &DamagedRange) -> String {
     let lost = match place.lost {
         None => "no record is lost".to_owned(),
         Some((first, last)) if first == last => format!("record {first} cannot be read"),
@@ -248,16 +248,16 @@ struct PlaceReport {
 }
 
 impl Report {
-    fn of(directory: PathBuf, survey: &Inspection) -> Self {
-        let segments = survey.segments.iter().map(|segment| SegmentReport {
+    fn of(directory: PathBuf, inspection: &Inspection) -> Self {
+        let segments = inspection.segments.iter().map(|segment| SegmentReport {
             file: segment.file.clone(),
             first_seq: segment.first_seq,
             last_seq: segment.last_seq,
             records: segment.records,
-            delivered: segment.last_seq <= survey.cursor,
+            delivered: segment.last_seq <= inspection.cursor,
         });
-        let damage = survey.segments.iter().flat_map(|segment| {
-            let holds_up = segment.is_rotten(survey.cursor);
+        let damage = inspection.segments.iter().flat_map(|segment| {
+            let holds_up = segment.blocks_delivery(inspection.cursor);
             segment.damage.iter().map(move |place| PlaceReport {
                 file: place.file.clone(),
                 byte: place.offset,
@@ -271,13 +271,17 @@ impl Report {
         });
         Self {
             directory,
-            cursor: survey.cursor,
-            waiting_records: survey.waiting(),
-            sound: survey.is_sound(),
+            cursor: inspection.cursor,
+            waiting_records: inspection.undelivered(),
+            sound: inspection.is_intact(),
             segments: segments.collect(),
             damage: damage.collect(),
-            useless_files: survey.useless.clone(),
-            beyond_salvage: survey.hopeless.iter().map(ToString::to_string).collect(),
+            useless_files: inspection.unusable.clone(),
+            beyond_salvage: inspection
+                .unrepairable
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 

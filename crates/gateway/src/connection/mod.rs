@@ -355,7 +355,7 @@ impl Connection {
                     AppendError::TooLarge { .. } => CloseReason::TooLarge,
                     // Silence on an open socket would make the charger discard it (rule Q-13).
                     AppendError::Full(
-                        FullReason::Bound | FullReason::DiskFull | FullReason::Behind,
+                        FullReason::SizeLimit | FullReason::DiskFull | FullReason::DiskTooSlow,
                     )
                     | AppendError::Poisoned(_)
                     | AppendError::Closed => CloseReason::NotDurable,

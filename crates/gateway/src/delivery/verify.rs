@@ -105,7 +105,7 @@ pub(crate) async fn run(delivery: Arc<Delivery>) {
             }
             Err(error @ ReadError::Damaged(_)) => {
                 let passing = tokio::task::spawn_blocking(move || {
-                    let passed = reader.pass_over();
+                    let passed = reader.skip_damaged();
                     (reader, passed)
                 });
                 let Ok((back, passed)) = passing.await else {

@@ -1,12 +1,13 @@
 //! The disk of the machine: a directory, `flock`, `fallocate`, `fdatasync`.
 
 use super::{Disk, DiskFile, Held};
+use common::lock::lock;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Name of the file that is locked; it holds the process id of the owner, for people.
 pub(crate) const LOCK_FILE: &str = "lock";
@@ -61,15 +62,12 @@ impl Disk for RealDisk {
         let _ = file
             .set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));
-        *self.locked.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        *lock(&self.locked) = Some(file);
         Ok(())
     }
 
     fn unlock(&self) {
-        self.locked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        lock(&self.locked).take();
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

@@ -5,6 +5,7 @@
 //! at any of these steps; [`SimDisk::after_power_cut`] gives the disk that the next start finds.
 
 use super::{Disk, DiskFile};
+use common::lock::lock;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ pub enum Tear {
     KeepAll,
     /// The writes in their order, up to any byte's sector of one of them.
     Prefix,
-    /// Each sector as the dice say.
+    /// Each sector as the rng say.
     Sectors,
 }
 
@@ -41,10 +42,10 @@ pub enum Fault {
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Clone)]
-pub struct SimDisk(Arc<(Mutex<State>, Condvar)>);
+pub struct SimDisk(Arc<(Mutex<SimState>, Condvar)>);
 
-struct State {
-    dice: Dice,
+struct SimState {
+    rng: Rng,
     files: Vec<SimInode>,
     live: BTreeMap<String, usize>,
     durable: BTreeMap<String, usize>,
@@ -76,11 +77,11 @@ enum NameChange {
 }
 
 impl SimDisk {
-    /// An empty disk with its own dice.
+    /// An empty disk with its own rng.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self::with(State {
-            dice: Dice(seed),
+        Self::with(SimState {
+            rng: Rng(seed),
             files: Vec::new(),
             live: BTreeMap::new(),
             durable: BTreeMap::new(),
@@ -96,12 +97,12 @@ impl SimDisk {
         })
     }
 
-    fn with(state: State) -> Self {
+    fn with(state: SimState) -> Self {
         Self(Arc::new((Mutex::new(state), Condvar::new())))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, SimState> {
+        lock(&self.0.0)
     }
 
     /// How many steps have changed this disk.
@@ -153,21 +154,19 @@ impl SimDisk {
     #[must_use]
     pub fn after_power_cut(&self, tear: Tear, seed: u64) -> Self {
         let state = self.state();
-        let mut dice = Dice(seed);
+        let mut rng = Rng(seed);
         let mut names = state.durable.clone();
         let kept_changes = match tear {
             Tear::LoseAll => 0,
             Tear::KeepAll => state.name_changes.len(),
-            Tear::Prefix | Tear::Sectors => {
-                dice.below(state.name_changes.len() as u64 + 1) as usize
-            }
+            Tear::Prefix | Tear::Sectors => rng.below(state.name_changes.len() as u64 + 1) as usize,
         };
         for change in &state.name_changes[..kept_changes] {
             change.apply(&mut names);
         }
         let mut files = Vec::new();
         for inode in &state.files {
-            let bytes = inode.torn(tear, &mut dice);
+            let bytes = inode.torn(tear, &mut rng);
             files.push(SimInode {
                 live: bytes.clone(),
                 durable: bytes,
@@ -175,8 +174,8 @@ impl SimDisk {
             });
         }
         drop(state);
-        Self::with(State {
-            dice,
+        Self::with(SimState {
+            rng,
             files,
             live: names.clone(),
             durable: names,
@@ -198,8 +197,8 @@ impl SimDisk {
     #[must_use]
     pub fn after_kill(&self) -> Self {
         let state = self.state();
-        Self::with(State {
-            dice: Dice(state.steps),
+        Self::with(SimState {
+            rng: Rng(state.steps),
             files: state.files.iter().map(SimInode::reopened).collect(),
             live: state.live.clone(),
             durable: state.durable.clone(),
@@ -234,7 +233,7 @@ impl SimDisk {
     }
 }
 
-impl State {
+impl SimState {
     fn used(&self) -> u64 {
         self.live
             .values()
@@ -314,13 +313,13 @@ impl SimInode {
         }
     }
 
-    fn torn(&self, tear: Tear, dice: &mut Dice) -> Vec<u8> {
+    fn torn(&self, tear: Tear, rng: &mut Rng) -> Vec<u8> {
         let mut bytes = self.durable.clone();
         let total: u64 = self.unsynced.iter().map(|(_, b)| b.len() as u64).sum();
         let mut keep = match tear {
             Tear::LoseAll => 0,
             Tear::KeepAll | Tear::Sectors => u64::MAX,
-            Tear::Prefix => dice.below(total + 1),
+            Tear::Prefix => rng.below(total + 1),
         };
         for (offset, data) in &self.unsynced {
             let mut at = 0;
@@ -328,7 +327,7 @@ impl SimInode {
                 // Sectors begin where the file's do, not where the write does.
                 let position = *offset as usize + at;
                 let length = (SECTOR - position % SECTOR).min(data.len() - at);
-                if tear != Tear::Sectors || dice.below(2) == 0 {
+                if tear != Tear::Sectors || rng.below(2) == 0 {
                     put(&mut bytes, position, &data[at..at + length]);
                 }
                 keep = keep.saturating_sub(length as u64);
@@ -425,7 +424,7 @@ impl Disk for SimDisk {
     }
 
     fn random(&self) -> u64 {
-        self.state().dice.next()
+        self.state().rng.next()
     }
 }
 
@@ -525,9 +524,9 @@ impl DiskFile for SimFile {
 }
 
 /// A small generator of pseudo-random numbers (splitmix), so that a test can be repeated.
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -40,7 +40,7 @@ fn places(disk: &SimDisk) -> Places {
     for name in disk.names().iter().filter(|n| n.starts_with("segment")) {
         let path = dir.path().join(name);
         disk.edit(name, |bytes| std::fs::write(&path, bytes).unwrap());
-        let places: Vec<_> = journal::record_places(&path)
+        let places: Vec<_> = journal::record_locations(&path)
             .unwrap()
             .iter()
             .map(|place| (place.seq, place.offset, place.length))
@@ -66,7 +66,7 @@ fn replacement(lost: &LostRecord<'_>) -> Vec<u8> {
 fn salvaged(disk: &SimDisk, cursor: u64, last: u64, lost: &[u64]) -> BTreeMap<u64, Vec<u8>> {
     salvage_on(disk, replacement).expect("can be salvaged");
     let after = inspect_on(disk).unwrap();
-    assert!(after.is_sound(), "{after:?}");
+    assert!(after.is_intact(), "{after:?}");
     let (journal, recovery) = open(disk);
     assert!(!recovery.created);
     let read: BTreeMap<u64, Vec<u8>> = read_after(&journal, cursor).into_iter().collect();
@@ -96,10 +96,13 @@ fn salvaged(disk: &SimDisk, cursor: u64, last: u64, lost: &[u64]) -> BTreeMap<u6
 #[test]
 fn a_sound_journal_is_left_as_it_is() {
     let (disk, last) = stopped(5);
-    let survey = inspect_on(&disk).unwrap();
-    assert!(survey.is_sound(), "{survey:?}");
-    assert_eq!((survey.cursor, survey.waiting()), (5, last - 5));
-    assert_eq!(survey.segments.iter().map(|s| s.records).sum::<u64>(), last);
+    let inspection = inspect_on(&disk).unwrap();
+    assert!(inspection.is_intact(), "{inspection:?}");
+    assert_eq!((inspection.cursor, inspection.undelivered()), (5, last - 5));
+    assert_eq!(
+        inspection.segments.iter().map(|s| s.records).sum::<u64>(),
+        last
+    );
     let before = disk.steps();
     salvage_on(&disk, replacement).unwrap();
     assert_eq!(disk.steps(), before);
@@ -138,12 +141,12 @@ fn one_flipped_bit_anywhere_costs_one_record_and_is_named_by_file_and_byte() {
             for field in fields {
                 let disk = sound.after_kill();
                 flip(&disk, name, offset + field);
-                let survey = inspect_on(&disk).unwrap();
-                let found: Vec<_> = survey.rotten().collect();
+                let inspection = inspect_on(&disk).unwrap();
+                let found: Vec<_> = inspection.blocking_damage().collect();
                 assert_eq!(
                     found.len(),
                     1,
-                    "segment {segment}, record {seq}, byte {field}: {survey:?}"
+                    "segment {segment}, record {seq}, byte {field}: {inspection:?}"
                 );
                 assert!(found[0].file.ends_with(name));
                 assert_eq!(
@@ -186,15 +189,18 @@ fn a_damaged_header_or_seal_costs_no_record() {
             for byte in damaged {
                 flip(&disk, name, *byte);
             }
-            let survey = inspect_on(&disk).unwrap();
+            let inspection = inspect_on(&disk).unwrap();
             assert!(
-                survey.hopeless.is_empty(),
-                "segment {at}, {damaged:?}: {survey:?}"
+                inspection.unrepairable.is_empty(),
+                "segment {at}, {damaged:?}: {inspection:?}"
             );
             assert_eq!(
-                survey.rotten().filter_map(|place| place.lost).count(),
+                inspection
+                    .blocking_damage()
+                    .filter_map(|place| place.lost)
+                    .count(),
                 0,
-                "{survey:?}"
+                "{inspection:?}"
             );
             salvaged(&disk, 3, last, &[]);
         }
@@ -222,13 +228,13 @@ fn a_youngest_segment_that_vanished_is_not_guessed_at() {
     let segments = places(&disk);
     let (youngest, _) = segments.last().unwrap();
     remove(&disk, youngest);
-    let survey = inspect_on(&disk).unwrap();
+    let inspection = inspect_on(&disk).unwrap();
     let behind = disk
         .names()
         .iter()
         .any(|name| name > youngest && name.starts_with("segment"));
     assert!(behind, "the prepared segment is still there");
-    assert_eq!(survey.hopeless.len(), 1, "{survey:?}");
+    assert_eq!(inspection.unrepairable.len(), 1, "{inspection:?}");
     assert!(
         salvage_on(&disk, replacement)
             .unwrap_err()
@@ -257,14 +263,14 @@ fn the_end_that_a_power_cut_tore_is_no_damage() {
         }
         drop(journal);
         let disk = disk.after_power_cut(Tear::Sectors, steps);
-        let survey = inspect_on(&disk).unwrap();
-        assert!(survey.is_sound(), "cut at {steps}: {survey:?}");
+        let inspection = inspect_on(&disk).unwrap();
+        assert!(inspection.is_intact(), "cut at {steps}: {inspection:?}");
         let (journal, _) = open(&disk);
         assert!(journal.durable_seq() >= acknowledged);
         assert_eq!(
             journal.durable_seq(),
-            survey.waiting(),
-            "cut at {steps}: {survey:?}"
+            inspection.undelivered(),
+            "cut at {steps}: {inspection:?}"
         );
     }
 }
@@ -341,7 +347,7 @@ fn a_reader_passes_over_what_it_cannot_read() {
                     said.contains(&format!("at byte {}", records[9].1)),
                     "{said}"
                 );
-                passed.extend(reader.pass_over());
+                passed.extend(reader.skip_damaged());
             }
             Err(error) => panic!("{error}"),
         }

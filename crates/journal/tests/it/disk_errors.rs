@@ -263,8 +263,8 @@ fn at_the_bound_appends_are_refused_until_an_eighth_is_free() {
             Err(error) => break error,
         }
     };
-    assert_eq!(refused, AppendError::Full(FullReason::Bound));
-    assert_eq!(journal.full(), Some(FullReason::Bound));
+    assert_eq!(refused, AppendError::Full(FullReason::SizeLimit));
+    assert_eq!(journal.full(), Some(FullReason::SizeLimit));
     journal.wait_durable(taken).unwrap();
     let status = journal.status();
     assert!(status.used_bytes <= status.max_bytes);
@@ -274,7 +274,7 @@ fn at_the_bound_appends_are_refused_until_an_eighth_is_free() {
     journal.forget_upto(1).unwrap();
     assert_eq!(
         journal.append(b"small", None),
-        Err(AppendError::Full(FullReason::Bound))
+        Err(AppendError::Full(FullReason::SizeLimit))
     );
     journal.forget_upto(taken / 4).unwrap();
     assert_eq!(journal.full(), None);
@@ -306,7 +306,7 @@ fn a_disk_that_hangs_makes_appends_fail_before_memory_is_full() {
             break error;
         }
     };
-    assert_eq!(refused, AppendError::Full(FullReason::Behind));
+    assert_eq!(refused, AppendError::Full(FullReason::DiskTooSlow));
     assert!(journal.status().pending_bytes < 64 << 10);
     disk.set_stuck(false);
     eventually("it goes on", || journal.full().is_none());

@@ -137,7 +137,7 @@ fn a_disk_that_was_behind_and_is_found_full_is_called_full() {
     story.take_a_segment_full();
     assert_eq!(
         story.refused(story.journal.record_bytes_max()),
-        FullReason::Behind
+        FullReason::DiskTooSlow
     );
 
     story.disk.set_stuck(false);

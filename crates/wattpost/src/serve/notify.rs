@@ -163,7 +163,7 @@ mod tests {
             let slow = Status {
                 appended_seq: 200,
                 durable_seq,
-                full: Some(FullReason::Behind),
+                full: Some(FullReason::DiskTooSlow),
                 ..Status::default()
             };
             assert!(disk_watch.is_healthy(now, &slow));
