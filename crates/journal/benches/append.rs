@@ -1,14 +1,13 @@
-//! How fast the journal is on this machine's disk: durable appends per second with 1, 64 and 1,024
-//! producers that each wait for their record, and how long a journal of 1,000,000 records takes to
-//! open, including the owner's look at the last 64 MiB.
+//! Measures the journal on this machine's disk: durable appends per second with 1, 64 and 1,024 producers that
+//! each wait for their record, and the time to open a journal of 1,000,000 records and read its last 64 MiB.
 //!
-//! `cargo bench -p journal --bench append [-- DIR]`; DIR defaults to a temporary directory. A
-//! bare append + fdatasync on a preallocated file is measured in the same run, to compare with.
+//! `cargo bench -p journal --bench append [-- DIR]`; DIR defaults to a temporary directory. For comparison the
+//! same run measures a bare write and fdatasync on a preallocated file.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a measuring program may stop at the first surprise"
+    reason = "a benchmark stops at an unexpected result"
 )]
 
 use journal::{Journal, Options};
@@ -24,11 +23,11 @@ use std::time::{Duration, Instant};
 
 const RECORD: [u8; 512] = [b'r'; 512];
 const MEASURE: Duration = Duration::from_secs(3);
-/// Threads that run the producers: what a server's runtime would have.
+/// Threads that run the producers, like those of a server's runtime.
 const THREADS: usize = 2;
 
 fn main() {
-    // `cargo test --benches` passes this, and wants no measurement.
+    // `cargo test --benches` passes `--test`; then nothing is measured.
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
@@ -51,7 +50,7 @@ fn main() {
     reopen(&dir.join("journal-million"));
 }
 
-/// The floor: one thread, one record, one sync.
+/// The lower bound: one thread, one record per sync.
 fn bare(dir: &Path) {
     let file = File::create_new(dir.join("bare")).unwrap();
     let zeros = vec![0; 1 << 20];
@@ -93,7 +92,7 @@ fn append(dir: &Path, producers: usize) {
         let (journal, stop) = (journal.clone(), stop.clone());
         move || {
             while !stop.load(Ordering::Relaxed) {
-                // As a forwarder does that keeps up.
+                // Like a forwarder that keeps up.
                 let _ = journal.forget_upto(journal.durable_seq());
                 thread::park_timeout(Duration::from_millis(20));
             }
@@ -133,8 +132,8 @@ fn append(dir: &Path, producers: usize) {
     std::fs::remove_dir_all(dir).unwrap();
 }
 
-/// One thread runs `count` producers, each of which appends, waits until it is woken, and appends
-/// again: tasks, without a runtime's own cost.
+/// Runs `count` producers on one thread. Each appends a record, waits until it is woken, and repeats: like
+/// tasks, without the cost of a runtime.
 fn produce(journal: &Journal, count: usize, stop: &AtomicBool) -> Vec<Duration> {
     let ready = Arc::new(Ready::default());
     let wakers: Vec<Waker> = (0..count)
@@ -252,7 +251,7 @@ fn reopen(dir: &Path) {
     while journal.status().zeroing_backlog_bytes > 0 {
         thread::park_timeout(Duration::from_millis(1));
     }
-    // Not closed in peace: everything that a killed process leaves has to be looked at.
+    // Not closed: the start has to verify what a killed process leaves.
     std::mem::forget(journal);
     let copy = dir.with_extension("copy");
     std::fs::create_dir(&copy).unwrap();

@@ -4,7 +4,7 @@ use crate::disk::{DiskFile, read_fully};
 use crate::layout::{RECORD_HEADER, RecordHeader};
 use std::io;
 
-/// A piece of a file in memory.
+/// A block of a file in memory.
 pub(crate) struct BlockReader {
     block: Vec<u8>,
     start: u64,
@@ -23,12 +23,12 @@ impl BlockReader {
         }
     }
 
-    /// Forgets what it has: for another file.
+    /// Discards the block; call it before reading another file.
     pub(crate) const fn clear(&mut self) {
         self.length = 0;
     }
 
-    /// The bytes from `offset` on, at least `want` of them unless the file or `limit` ends before.
+    /// The bytes from `offset` on: at least `want`, unless the file or `limit` ends earlier.
     pub(crate) fn get(
         &mut self,
         file: &dyn DiskFile,
@@ -44,7 +44,7 @@ impl BlockReader {
             if self.block.len() < load {
                 self.block.resize(load, 0);
             } else if self.block.len() > self.block_bytes {
-                // A long record has passed; its memory need not stay.
+                // Frees the memory of an earlier long record.
                 self.block.truncate(self.block_bytes.max(load));
                 self.block.shrink_to_fit();
             }
@@ -55,7 +55,7 @@ impl BlockReader {
         Ok(&self.block[(offset - self.start) as usize..self.length])
     }
 
-    /// The whole, right record at `offset`, with its frame; `None` when there is something else.
+    /// The valid record at `offset` with its frame, or `None`.
     pub(crate) fn record(
         &mut self,
         file: &dyn DiskFile,

@@ -1,7 +1,7 @@
-//! What appenders, writer, keeper and readers share: the group that fills up, the positions, and
-//! whether there is room.
+//! The state shared by appenders, writer, maintenance thread and readers: the group of new records, the
+//! positions in the log, and whether there is space.
 //!
-//! Locks are held for moments and never two at a time.
+//! Locks are held for short times and never two at once.
 
 use crate::disk::Disk;
 use crate::layout::{self, DATA_OFFSET, RECORD_HEADER, framed};
@@ -15,13 +15,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-/// Longest write of records, unless a single record is longer.
+/// Maximum length of one write, unless a single record is longer.
 const WRITE_BYTES_MAX: usize = 4 << 20;
 const MAX_BYTES_MIN: u64 = 512 << 10;
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 const SEGMENT_BYTES_MAX: u64 = 1 << 31;
 
-/// [`Options`] made sound.
+/// [`Options`] within their bounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) max_bytes: u64,
@@ -52,23 +52,23 @@ impl Limits {
         }
     }
 
-    /// Once refused at the bound, appends are taken again when no more than this is kept.
+    /// After a refusal at `max_bytes`, appends are accepted again when no more than this is in use.
     const fn resume_bytes(&self) -> u64 {
         self.max_bytes - self.max_bytes / 8
     }
 }
 
-/// Records on their way to the disk, and who waits for them.
+/// Records that wait for the writer, and the wakers of their waiters.
 #[derive(Default)]
 pub(crate) struct Group {
-    /// Frames, one after the other.
+    /// The frames of the records.
     pub(crate) bytes: Vec<u8>,
     /// (seq, waker), ascending.
     pub(crate) waiters: Vec<(u64, Waker)>,
 }
 
 impl Group {
-    /// Makes it empty; keeps its memory for the next, unless a burst made it large.
+    /// Empties the group. Its memory is reused, up to a bound.
     pub(crate) fn clear(&mut self) {
         const KEEP: usize = 8 << 20;
         self.bytes.clear();
@@ -77,27 +77,28 @@ impl Group {
     }
 }
 
-/// What `append` touches.
+/// The state that `append` changes.
 pub(crate) struct AppendState {
     pub(crate) group: Group,
     pub(crate) next_seq: u64,
     pub(crate) closed: bool,
     pub(crate) writer_sleeps: bool,
-    /// Position in the log where the next record ends up.
+    /// The position in the log after the last record that was appended.
     tail: u64,
-    /// What is left of the segment that the next record goes to. The writer places records by the
-    /// same rule, so that appenders know without asking whether there is a place on disk.
+    /// Bytes left in the segment of the next record. The writer places records by the same rule, so an appender
+    /// knows without a lookup whether there is space on disk.
     left: u64,
-    /// Prepared segments not yet spoken for; negative when records wait for one in the making.
+    /// Prepared segments that no record needs yet; negative while records wait for a segment that is being
+    /// created.
     spare_segments: i64,
-    /// The keeper could not make a segment. From then on no record is placed in one that does not
-    /// exist; and while records wait for one (taken before this was known), none is placed behind
-    /// them either: `full` is [`FullReason::DiskFull`] until there is a segment more than they need.
+    /// The maintenance thread could not create a segment. From then on no record is accepted that needs a
+    /// segment that does not exist. While earlier records wait for one, none is accepted at all: `full` is
+    /// [`FullReason::DiskFull`] until there is one more segment than they need.
     disk_full: bool,
     full: Option<FullReason>,
 }
 
-/// SyncMetrics for [`crate::Status`].
+/// Counts and times of syncs, for [`crate::Status`].
 #[derive(Default)]
 pub(crate) struct SyncMetrics {
     pub(crate) syncs: AtomicU64,
@@ -109,7 +110,7 @@ pub(crate) struct SyncMetrics {
 }
 
 impl SyncMetrics {
-    /// One write and sync, of `records`.
+    /// Adds one write and sync of `records` records.
     pub(crate) fn note_sync(&self, took: Duration, records: u64) {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.syncs.fetch_add(1, Relaxed);
@@ -117,12 +118,12 @@ impl SyncMetrics {
         self.sync_last_ns.store(ns, Relaxed);
         self.sync_total_ns.fetch_add(ns, Relaxed);
         self.sync_max_ns.fetch_max(ns, Relaxed);
-        // The rest is in `Status`; only a distribution has to be told as it happens.
+        // A histogram cannot be derived from `Status`.
         metrics::histogram!("wattpost_journal_sync_seconds").record(took);
     }
 }
 
-/// Where recovery left the log; where appending begins.
+/// The state in which recovery left the log.
 pub(crate) struct InitialState {
     pub(crate) durable: u64,
     pub(crate) cursor: u64,
@@ -137,21 +138,21 @@ pub(crate) struct Core {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) limits: Limits,
     append_state: Mutex<AppendState>,
-    /// Tells the writer that there is something to write, or that it is time to go.
+    /// Notified when there are records to write and when the journal closes.
     appended: Condvar,
     segments: Mutex<SegmentIndex>,
     pub(crate) pool: Mutex<SegmentPool>,
-    /// Tells keeper and writer that the pool has changed.
+    /// Notified when the pool has changed.
     pub(crate) pool_changed: Condvar,
     readable: Mutex<Vec<(u64, Waker)>>,
     written: AtomicU64,
     durable: AtomicU64,
     cursor: AtomicU64,
-    /// [`SegmentIndex::floor`], as last computed.
+    /// [`SegmentIndex::floor`] as last computed.
     floor: AtomicU64,
     full: AtomicU8,
     poison: OnceLock<String>,
-    /// All threads have ended and the directory belongs to others.
+    /// All threads have ended, and the directory is unlocked.
     pub(crate) ended: AtomicBool,
     pub(crate) sync_metrics: SyncMetrics,
 }
@@ -232,9 +233,9 @@ impl Core {
             return;
         }
         if let Some(reason) = full {
-            tracing::warn!(journal.full = %reason, "the journal takes no more records for now");
+            tracing::warn!(journal.full = %reason, "the journal accepts no records for now");
         } else {
-            tracing::info!("the journal takes records again");
+            tracing::info!("the journal accepts records again");
         }
         state.full = full;
         let code = match full {
@@ -261,8 +262,8 @@ impl Core {
         if state.closed {
             return Err(AppendError::Closed);
         }
-        if let Some(words) = self.poisoned() {
-            return Err(AppendError::Poisoned(words.to_owned()));
+        if let Some(reason) = self.poisoned() {
+            return Err(AppendError::Poisoned(reason.to_owned()));
         }
         self.reserve_space(&mut state, bytes as u64)
             .map_err(AppendError::Full)?;
@@ -280,7 +281,7 @@ impl Core {
         Ok(seq)
     }
 
-    /// Decides where a frame of `bytes` goes, or why it cannot go anywhere.
+    /// Reserves space for a frame of `bytes`, or returns why there is none.
     fn reserve_space(&self, state: &mut AppendState, bytes: u64) -> Result<(), FullReason> {
         if let Some(reason) = self.still_full(state) {
             return Err(reason);
@@ -303,7 +304,8 @@ impl Core {
         if fits {
             state.left -= bytes;
         } else {
-            // None to spare, yet none known to be impossible: the keeper makes it, the writer waits.
+            // No prepared segment is left, but creating one has not failed: the maintenance thread creates it,
+            // and the writer waits.
             if state.disk_full && state.spare_segments <= 0 {
                 self.set_full(state, Some(FullReason::DiskFull));
                 return Err(FullReason::DiskFull);
@@ -315,8 +317,8 @@ impl Core {
         Ok(())
     }
 
-    /// Whether the reason of an earlier refusal still holds. Each has a lower threshold for its end
-    /// than for its beginning, so that it does not come and go with every record.
+    /// Whether the reason of an earlier refusal still holds. Each reason ends at a lower threshold than it
+    /// begins, so that it does not change with every record.
     fn still_full(&self, state: &mut AppendState) -> Option<FullReason> {
         let reason = state.full?;
         let holds = match reason {
@@ -333,7 +335,7 @@ impl Core {
         None
     }
 
-    /// The writer waits for records; false = there are none and there will be none.
+    /// Waits for records to write; `false` when the journal is closed and no record is left.
     pub(crate) fn next_group(&self, mine: &mut Group) -> bool {
         let mut state = self.append_state();
         loop {
@@ -360,12 +362,12 @@ impl Core {
         true
     }
 
-    /// Records up to `seq` were handed to the disk.
+    /// Records up to `seq` were written to the file.
     pub(crate) fn set_written(&self, seq: u64) {
         self.written.store(seq, Release);
     }
 
-    /// Records up to `seq` survive a power cut; tells those who wait to read.
+    /// Records up to `seq` survive a power cut; wakes waiting readers.
     pub(crate) fn set_durable(&self, seq: u64) {
         self.durable.store(seq, Release);
         self.wake_readable(seq);
@@ -376,7 +378,7 @@ impl Core {
         if readable.is_empty() {
             return;
         }
-        // Usually one waits: the forwarder.
+        // Usually only the forwarder waits.
         if let [(after, _)] = readable.as_slice() {
             let one = (*after < durable).then(|| readable.pop()).flatten();
             drop(readable);
@@ -407,7 +409,7 @@ impl Core {
             readable.push((after, waker.clone()));
         }
         drop(readable);
-        // It may have become true, or unrepairable, before the waker was in the list.
+        // Checked again: it may have changed before the waker was in the list.
         if self.durable() > after {
             return true;
         }
@@ -417,29 +419,29 @@ impl Core {
         false
     }
 
-    /// Nothing will become durable any more.
+    /// Whether no further record will become durable.
     pub(crate) fn has_ended(&self) -> bool {
         self.poisoned().is_some() || self.ended.load(Acquire)
     }
 
-    /// The first disk error: from now on nothing is taken and nothing is promised. Never undone,
-    /// because after a failed write or sync nobody knows what the disk holds.
-    pub(crate) fn poison(&self, words: String) {
-        if self.poison.set(words).is_err() {
+    /// Ends the journal with the first disk error. It is never reset, because after a failed write or sync the
+    /// content of the disk is unknown.
+    pub(crate) fn poison(&self, reason: String) {
+        if self.poison.set(reason).is_err() {
             return;
         }
         tracing::error!(
             error = self.poisoned(),
-            "the journal stopped: a restart finds out what the disk kept"
+            "the journal stopped; a restart recovers the durable records"
         );
         self.wake_all();
         self.appended.notify_all();
-        // Through its lock, so that nobody who is about to wait there misses it.
+        // Takes the lock, so that a thread that is about to wait does not miss the notification.
         drop(self.pool());
         self.pool_changed.notify_all();
     }
 
-    /// Wakes everybody who still waits, at the end.
+    /// Wakes all waiters, at the end.
     pub(crate) fn wake_all(&self) {
         let waiters = std::mem::take(&mut self.append_state().group.waiters);
         for (_, waker) in waiters {
@@ -448,19 +450,19 @@ impl Core {
         self.wake_readable(u64::MAX);
     }
 
-    /// Takes no more records.
+    /// Accepts no more records.
     pub(crate) fn close_appends(&self) {
         self.append_state().closed = true;
         self.appended.notify_all();
-        // Under its lock, so that a writer about to wait for a segment does not miss it.
+        // Set under the lock, so that a writer that is about to wait for a segment does not miss it.
         self.pool().is_closing = true;
         self.pool_changed.notify_all();
     }
 
     /// See [`crate::Journal::forget_upto`].
     pub(crate) fn forget_upto(&self, seq: u64) -> Result<(), JournalError> {
-        if let Some(words) = self.poisoned() {
-            return Err(JournalError::Poisoned(words.to_owned()));
+        if let Some(reason) = self.poisoned() {
+            return Err(JournalError::Poisoned(reason.to_owned()));
         }
         if self.ended.load(Acquire) {
             return Err(JournalError::Closed);
@@ -488,7 +490,7 @@ impl Core {
         Ok(())
     }
 
-    /// The keeper made another segment.
+    /// Another segment is prepared.
     pub(crate) fn add_spare_segment(&self) {
         let mut state = self.append_state();
         state.spare_segments += 1;
@@ -498,14 +500,14 @@ impl Core {
         self.still_full(&mut state);
     }
 
-    /// The keeper cannot make a segment now.
+    /// No segment can be created now.
     pub(crate) fn set_disk_full(&self) {
         let mut state = self.append_state();
         state.disk_full = true;
         if state.spare_segments < 0 {
-            // Said here, not at the next append that needs a segment: those that come before it
-            // would fit into one that does not exist, and wait in silence. Whatever else was full
-            // is found again once this has passed.
+            // Set here and not at the next append that needs a segment: smaller records would otherwise be
+            // accepted for a segment that does not exist, and wait without notice. Another reason is found
+            // again after this one has ended.
             self.set_full(&mut state, Some(FullReason::DiskFull));
         }
     }
@@ -536,7 +538,7 @@ impl Core {
         let segment_bytes = self.limits.segment_bytes;
         let segments_ready = pool.ready_len() as u64;
         let wanted = pool.wanted() as u64;
-        // Not nothing before the last one is ready.
+        // Greater than 0 until the last one is ready.
         let zeroing_backlog_bytes = (wanted * segment_bytes)
             .saturating_sub(pool.zeroed_bytes)
             .max(wanted);

@@ -1,6 +1,6 @@
-//! The file that says what has been forgotten: two slots, written in turn, so that a torn write
-//! leaves the other. An old cursor is harmless (records are delivered again and recognised), so it
-//! is saved lazily; only before a segment leaves the disk it must be certain.
+//! The file with the cursor: the last forgotten record. It has two slots that are written in turn, so that a
+//! torn write damages only one. An old cursor is harmless (records are delivered again and recognised), so it
+//! is saved with a delay; before a segment is removed it must be durable.
 
 use crate::disk::{Disk, DiskFile, read_fully, write_whole};
 use crate::error::Damage;
@@ -8,20 +8,20 @@ use crate::layout::{self, BLOCK, HeaderError};
 use std::io;
 use std::sync::Arc;
 
-/// Its name.
+/// The file's name.
 pub(crate) const CURSOR_FILE: &str = "cursor";
 const TEMPORARY: &str = "cursor.tmp";
-/// Far enough from each other that no device writes both at once.
+/// Large enough that no device writes both slots at once.
 const SLOT_BYTES: u64 = 4096;
 
-/// The open file.
+/// The open cursor file.
 pub(crate) struct CursorFile {
     file: Arc<dyn DiskFile>,
     generation: u64,
     saved: u64,
 }
 
-/// Why it cannot be used.
+/// Why the file cannot be used.
 pub(crate) enum CursorError {
     Io(io::Error),
     Damaged(Damage),
@@ -35,7 +35,7 @@ impl From<io::Error> for CursorError {
 }
 
 impl CursorFile {
-    /// Makes the file, complete and certain before it has its name.
+    /// Creates the file: complete and durable before it gets its name.
     pub(crate) fn create(disk: &dyn Disk, cursor: u64) -> io::Result<Self> {
         let file = disk.create(TEMPORARY)?;
         file.allocate(2 * SLOT_BYTES)?;
@@ -52,7 +52,7 @@ impl CursorFile {
         })
     }
 
-    /// Reads the younger whole slot.
+    /// Opens the file and reads the newest valid slot.
     pub(crate) fn open(disk: &dyn Disk) -> Result<Self, CursorError> {
         let file = disk.open(CURSOR_FILE)?;
         let (generation, saved) = match read(&*file)? {
@@ -60,8 +60,8 @@ impl CursorFile {
             Err(HeaderError::Format(format)) => return Err(CursorError::UnknownFormat(format)),
             Err(HeaderError::Damaged) => return Err(CursorError::Damaged(damage(disk))),
         };
-        // What a killed process wrote may be in memory only; before anything builds on it, it must
-        // be certain. Written once more, because after a failed sync a mere sync may lie.
+        // What a killed process wrote may be in memory only, and must be durable before anything depends on it.
+        // It is written again, because after a failed sync another sync may report success wrongly.
         let block = layout::encode_cursor(generation, saved);
         write_whole(&*file, &block, (generation % 2) * SLOT_BYTES)?;
         file.sync()?;
@@ -72,12 +72,12 @@ impl CursorFile {
         })
     }
 
-    /// The cursor on disk.
+    /// The cursor that is on disk.
     pub(crate) const fn saved(&self) -> u64 {
         self.saved
     }
 
-    /// Makes `cursor` certain.
+    /// Makes `cursor` durable.
     pub(crate) fn save(&mut self, cursor: u64) -> io::Result<()> {
         let generation = self.generation + 1;
         let block = layout::encode_cursor(generation, cursor);
@@ -89,7 +89,7 @@ impl CursorFile {
     }
 }
 
-/// Generation and cursor of the younger whole slot.
+/// Generation and cursor of the newest valid slot.
 pub(crate) fn read(file: &dyn DiskFile) -> io::Result<Result<(u64, u64), HeaderError>> {
     let mut best = Err(HeaderError::Damaged);
     for slot in [0, SLOT_BYTES] {
@@ -104,12 +104,12 @@ pub(crate) fn read(file: &dyn DiskFile) -> io::Result<Result<(u64, u64), HeaderE
     Ok(best)
 }
 
-/// Neither slot is whole.
+/// The damage of a file without a valid slot.
 pub(crate) fn damage(disk: &dyn Disk) -> Damage {
     Damage {
         file: disk.path(CURSOR_FILE),
         offset: 0,
-        what: "neither of its two slots is whole".to_owned(),
+        what: "neither of its two slots is valid".to_owned(),
         cure: "remove this one file: all records that the journal still holds are then \
                delivered again, which is harmless",
     }

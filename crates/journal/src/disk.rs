@@ -1,12 +1,12 @@
-//! What the journal needs of a disk, as a trait, so that a disk that forgets, tears and refuses can
-//! stand in for the real one in tests.
+//! The operations that the journal needs from a disk, as a trait, so that tests can use a disk that loses,
+//! tears and refuses writes.
 //!
-//! The rules that the journal relies on, and that [`sim`] enforces without mercy:
-//! - bytes are certain only after `sync` of their file; until then any part of them, in units of
-//!   512-byte sectors, may be on the disk or not, in any order;
-//! - a sector holds its old or its new content, never a mixture;
-//! - names (create, rename, remove) are certain only after `sync_dir`;
-//! - after a failed `sync` nothing is known about the file, and asking again may lie.
+//! The journal relies on these rules only; [`sim`] guarantees nothing beyond them:
+//! - Bytes are durable only after `sync` of their file. Until then any part of them, in sectors of 512 bytes,
+//!   may be on the disk or not, in any order.
+//! - A sector holds its old or its new content, never a mixture.
+//! - Names (create, rename, remove) are durable only after `sync_dir`.
+//! - After a failed `sync` the content of the file is unknown, and a repeated sync may report success wrongly.
 
 pub(crate) mod real;
 pub mod sim;
@@ -15,91 +15,91 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// One directory that belongs to one journal.
+/// The directory of one journal.
 pub trait Disk: Send + Sync + 'static {
-    /// Takes the directory for this process until [`Disk::unlock`].
+    /// Locks the directory for this process until [`Disk::unlock`].
     ///
     /// # Errors
-    /// `WouldBlock` with [`Held`] inside when another process has it; else the disk's own.
+    /// `WouldBlock` with [`Held`] inside when another process holds the lock; else the disk's error.
     fn lock(&self) -> io::Result<()>;
 
-    /// Gives the directory back.
+    /// Releases the lock.
     fn unlock(&self);
 
     /// Names of all files.
     ///
     /// # Errors
-    /// The disk's own.
+    /// The disk's error.
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// Opens a file for reading and writing.
     ///
     /// # Errors
-    /// `NotFound`, or the disk's own.
+    /// `NotFound`, or the disk's error.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Makes an empty file, or prepared the one that is there.
+    /// Creates an empty file, or truncates the existing one.
     ///
     /// # Errors
-    /// The disk's own.
+    /// The disk's error.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Gives a file another name.
+    /// Renames a file; replaces a file that has the new name.
     ///
     /// # Errors
-    /// The disk's own.
+    /// The disk's error.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Removes a file; who has it open keeps its bytes.
+    /// Removes a file; open handles stay usable.
     ///
     /// # Errors
-    /// The disk's own.
+    /// The disk's error.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes all names certain.
+    /// Makes all names durable.
     ///
     /// # Errors
-    /// The disk's own.
+    /// The disk's error.
     fn sync_dir(&self) -> io::Result<()>;
 
-    /// The path to show to people; the directory itself for an empty name.
+    /// The path for messages; the directory itself for an empty name.
     fn path(&self, name: &str) -> PathBuf;
 
-    /// A number that nobody can guess.
+    /// An unpredictable number.
     fn random(&self) -> u64;
 }
 
-/// One open file. Offsets and lengths in bytes.
+/// An open file. Offsets and lengths are in bytes.
 pub trait DiskFile: Send + Sync {
-    /// Writes at an offset; gives how many bytes were taken.
+    /// Writes at an offset; returns the number of bytes written.
     ///
     /// # Errors
-    /// The disk's own.
+    /// The disk's error.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// Reads at an offset; gives how many bytes there were, 0 at the end.
+    /// Reads at an offset; returns the number of bytes read, 0 at the end.
     ///
     /// # Errors
-    /// The disk's own.
+    /// The disk's error.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Reserves space for `bytes` from the start and makes the file that long.
+    /// Reserves space for the first `bytes` bytes and makes the file that long.
     ///
     /// # Errors
-    /// `StorageFull` when there is none.
+    /// `StorageFull` when there is no space.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
 
-    /// Makes all bytes certain.
+    /// Makes all bytes durable.
     ///
     /// # Errors
-    /// The disk's own; the file must not be trusted after that.
+    /// The disk's error; the content of the file is then unknown.
     fn sync(&self) -> io::Result<()>;
 }
 
-/// Inside the `WouldBlock` of [`Disk::lock`]: who has the directory.
+/// The holder of the lock, inside the `WouldBlock` of [`Disk::lock`].
 #[derive(Debug)]
 pub struct Held {
-    /// The other process, if it left its id.
+    /// The other process, if it wrote its id.
     pub pid: Option<u32>,
 }
 
@@ -111,8 +111,8 @@ impl std::fmt::Display for Held {
 
 impl std::error::Error for Held {}
 
-/// Writes all of `bytes`; a short write is an error, because on a preallocated file it means that
-/// the disk refuses the rest.
+/// Writes all of `bytes`. A short write is an error: on a preallocated file it means that the disk refuses the
+/// rest.
 pub(crate) fn write_whole(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
     let taken = file.write_at(bytes, offset)?;
     if taken == bytes.len() {
@@ -124,7 +124,7 @@ pub(crate) fn write_whole(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io:
     )))
 }
 
-/// Reads until the buffer is full or the file ends; gives how many bytes there were.
+/// Reads until the buffer is full or the file ends; returns the number of bytes read.
 pub(crate) fn read_fully(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut have = 0;
     while have < buffer.len() {
@@ -138,7 +138,7 @@ pub(crate) fn read_fully(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) ->
     Ok(have)
 }
 
-/// Whether an error at making a segment may pass by itself: no space, quota, no file handles.
+/// Whether an error while creating a segment may pass: no space, quota, no file handles.
 pub(crate) fn is_out_of_space(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(

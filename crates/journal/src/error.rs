@@ -1,20 +1,20 @@
-//! What can go wrong, sorted by what the caller does next.
+//! The errors, sorted by what the caller does next.
 
 use std::path::PathBuf;
 
-/// Why there is no room for another record. All of these pass by themselves: the caller keeps its
-/// work, refuses new work, and tries again.
+/// Why there is no space for another record. Each reason ends without a call: the caller keeps its work,
+/// refuses new work, and retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FullReason {
-    /// As much is kept for delivery as [`Options::max_bytes`](crate::Options::max_bytes) allows;
-    /// ends when records are forgotten.
+    /// The undelivered records have reached [`Options::max_bytes`](crate::Options::max_bytes). Ends when
+    /// records are forgotten.
     SizeLimit,
-    /// The disk has no room for another segment (no space, quota, or no file handles), and the next
-    /// record or some that were taken before this was known need one. Those wait and become durable
-    /// when there is room; tried again in the background, ends when there is room for more.
+    /// The disk has no space for another segment (no space, quota, or no file handles), and the next record, or
+    /// earlier ones, need one. Earlier records wait and become durable when there is space. Retried in the
+    /// background; ends when there is space for more.
     DiskFull,
-    /// More waits in memory than [`Options::pending_bytes_max`](crate::Options::pending_bytes_max)
-    /// allows, because the disk does not keep up; ends with the next sync.
+    /// The records in memory have reached [`Options::pending_bytes_max`](crate::Options::pending_bytes_max),
+    /// because the disk is too slow. Ends with the next sync.
     DiskTooSlow,
 }
 
@@ -22,28 +22,28 @@ impl std::fmt::Display for FullReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::SizeLimit => "the journal has reached its max_bytes",
-            Self::DiskFull => "the journal's disk has no room for another segment",
-            Self::DiskTooSlow => "the journal's disk does not keep up",
+            Self::DiskFull => "the journal's disk has no space for another segment",
+            Self::DiskTooSlow => "the journal's disk is too slow",
         })
     }
 }
 
-/// Why a record was not taken.
+/// Why a record was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// No room now; try again later.
+    /// No space now; retry later.
     #[error("{0}")]
     Full(FullReason),
-    /// A write or sync failed once; this journal takes nothing any more. Restart the process:
-    /// recovery finds out what the disk kept.
+    /// A write or sync has failed; the journal accepts nothing any more. Restart the process: recovery finds
+    /// the durable records.
     #[error("the journal stopped after a disk error: {0}")]
     Poisoned(String),
-    /// The record can never be taken.
+    /// The record is too long for this journal.
     #[error("a record of {bytes} bytes is longer than the journal's {max} bytes")]
     TooLarge {
         /// Its length.
         bytes: usize,
-        /// The bound.
+        /// The maximum.
         max: usize,
     },
     /// [`Journal::close`](crate::Journal::close) was called.
@@ -51,38 +51,38 @@ pub enum AppendError {
     Closed,
 }
 
-/// Why a journal could not be opened. Each says in one sentence what a person can do.
+/// Why a journal could not be opened, each in one sentence with the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process uses it.
     #[error("the journal in {} is in use by another wattpost{}", dir.display(), holder(*pid))]
     InUse {
         /// Its directory.
         dir: PathBuf,
-        /// The other process, if it left its id.
+        /// The other process, if it wrote its id.
         pid: Option<u32>,
     },
-    /// Made by a newer release.
+    /// A newer release wrote it.
     #[error("{} has journal format {found}; this release reads format {known}: use the release that wrote it, or a newer one", file.display())]
     UnknownFormat {
-        /// Which file.
+        /// The file.
         file: PathBuf,
         /// Its format version.
         found: u32,
-        /// Ours.
+        /// The format of this release.
         known: u32,
     },
-    /// Bytes that were durable once are not what was written.
+    /// Durable bytes have changed.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// The disk refuses.
+    /// The disk returned an error.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What we were doing.
+        /// What was tried.
         what: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
@@ -91,62 +91,62 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
 
-/// What a person can do about a damaged segment.
+/// The remedy for a damaged segment.
 pub(crate) const DAMAGE_CURE: &str = "stop the gateway, look with `wattpost journal inspect`, and run \
     `wattpost journal salvage --yes`: it keeps the damaged bytes as dead letters and lets all other records \
     be delivered";
 
-/// Acknowledged records that cannot be read back: where, why, and what a person can do.
+/// Acknowledged records that cannot be read: where, why, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is damaged in {} at byte {offset}: {what}; {cure}", file.display())]
 pub struct Damage {
-    /// Which file.
+    /// The file.
     pub file: PathBuf,
-    /// Where in it, in bytes from its start.
+    /// Offset in the file, in bytes.
     pub offset: u64,
-    /// What is wrong there.
+    /// What is wrong.
     pub what: String,
-    /// What a person can do.
+    /// The remedy.
     pub cure: &'static str,
 }
 
-/// Why reading stopped.
+/// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The next record is no longer kept; open a new reader at `oldest_seq`.
+    /// The next record has been removed; open a new reader at `oldest_seq`.
     #[error("record {wanted} is no longer in the journal; the oldest is {oldest_seq}")]
     Forgotten {
-        /// The record that was to be read.
+        /// The record that was requested.
         wanted: u64,
-        /// The oldest that is still kept.
+        /// The oldest record that is kept.
         oldest_seq: u64,
     },
     /// The journal is closed.
     #[error("the journal is closed")]
     Closed,
-    /// A record is not what was written.
+    /// A record is damaged.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// The disk refuses.
+    /// The disk returned an error.
     #[error("cannot read {}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
 
-/// Why the journal could not do what was asked.
+/// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
-    /// A write or sync failed once; see [`AppendError::Poisoned`].
+    /// A write or sync has failed; see [`AppendError::Poisoned`].
     #[error("the journal stopped after a disk error: {0}")]
     Poisoned(String),
     /// Only durable records can be forgotten.
     #[error("cannot forget up to {seq}: only {durable} records are durable")]
     NotDurable {
-        /// What was asked.
+        /// The requested number.
         seq: u64,
         /// The last durable record.
         durable: u64,

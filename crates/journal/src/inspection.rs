@@ -1,9 +1,9 @@
-//! What a stopped journal holds, and where its bytes are not what was written.
+//! Examines a stopped journal: which records it holds, and where its bytes are damaged.
 //!
-//! Nothing is believed but checksums. Every whole record of a segment is found, also behind damaged ones:
-//! where a record is not whole, the next one is sought at every possible place. Which numbers are missing
-//! follows from the numbers of the whole records, the seals and the neighbouring segments. What a power cut
-//! may have torn (the end of the youngest segment, never acknowledged) is no damage; recovery cuts it.
+//! Only checksums are trusted. All valid records of a segment are found, also after damaged ones: after an
+//! invalid record every possible offset is tried. The missing numbers follow from the numbers of the valid
+//! records, the seals and the adjacent segments. What a power cut may have torn (the end of the newest segment,
+//! never acknowledged) is not damage; recovery truncates it.
 
 use crate::cursor::CURSOR_FILE;
 use crate::disk::real::RealDisk;
@@ -19,70 +19,70 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where the disk refuses to read, this much at a time is tried.
+/// Where the disk cannot read a larger block, blocks of this size are tried.
 const UNIT: usize = 4096;
-/// No segment is longer than this; a file that claims it is no segment.
+/// Maximum length of a segment file; a longer file is not read to its end.
 const FILE_BYTES_MAX: u64 = 2 << 30;
 
-/// What a journal holds.
+/// The content of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// Records up to here are forgotten: they were delivered. 0 when the cursor cannot be read.
+    /// Last forgotten record, that is, delivered. 0 when the cursor cannot be read.
     pub cursor: u64,
-    /// Its segments, oldest first; prepared ones, which hold no record yet, are left out.
+    /// The segments that hold records, oldest first.
     pub segments: Vec<SegmentInspection>,
-    /// Damage that `salvage` cannot repair, with what a person can do.
+    /// Damage that `salvage` cannot repair, with the remedy.
     pub unrepairable: Vec<Damage>,
-    /// Prepared segments that hold no record and are not as they were made; `salvage` removes them.
+    /// Damaged files of prepared segments, which hold no record; `salvage` removes them.
     pub unusable: Vec<PathBuf>,
-    /// The same by their numbers.
+    /// The segment numbers of `unusable`.
     pub(crate) unusable_indexes: Vec<u64>,
 }
 
-/// One segment.
+/// The content of one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentInspection {
-    /// Which file; it may be missing, then the damage says so.
+    /// The file. If it is missing, `damage` says so.
     pub file: PathBuf,
-    /// First number that it holds or held.
+    /// First record that it should hold.
     pub first_seq: u64,
-    /// Last number that it holds or held.
+    /// Last record that it should hold.
     pub last_seq: u64,
-    /// Whole records in it.
+    /// Number of valid records in it.
     pub records: u64,
-    /// Where bytes are not what was written, ascending.
+    /// The damaged ranges, ascending.
     pub damage: Vec<DamagedRange>,
     pub(crate) index: u64,
 }
 
-/// Bytes of a segment that are not what was written.
+/// A range of bytes in a segment that are damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamagedRange {
-    /// Which file.
+    /// The file.
     pub file: PathBuf,
-    /// Where the damage begins, in bytes from the start of the file.
+    /// Start of the range, in bytes from the start of the file.
     pub offset: u64,
-    /// How many bytes lie between there and the next whole record or the end; 0 where a file is missing.
+    /// Length in bytes, up to the next valid record or the end; 0 for a missing file.
     pub length: u64,
-    /// The records that cannot be read; `None` when all can be, and only the head of the file is damaged.
+    /// First and last lost record; `None` when only the file's header is damaged.
     pub lost: Option<(u64, u64)>,
-    /// What is wrong, in words.
+    /// What is wrong, as a phrase.
     pub what: &'static str,
 }
 
-/// Where a whole record is in its segment.
+/// Where a valid record is in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordLocation {
     /// Its number.
     pub seq: u64,
-    /// Where it begins, in bytes from the start of the file.
+    /// Start in bytes from the start of the file.
     pub offset: u64,
-    /// Bytes that it takes there, header and padding included.
+    /// Length in bytes, header and padding included.
     pub length: u64,
 }
 
 impl SegmentInspection {
-    /// Whether what is wrong with it concerns records that were not delivered.
+    /// Whether it is damaged and holds undelivered records.
     #[must_use]
     pub fn blocks_delivery(&self, cursor: u64) -> bool {
         self.last_seq > cursor && !self.damage.is_empty()
@@ -90,7 +90,7 @@ impl SegmentInspection {
 }
 
 impl Inspection {
-    /// Whether nothing is wrong with it that holds up the delivery or the start.
+    /// Whether no damage blocks the start or the delivery.
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.unrepairable.is_empty()
@@ -98,7 +98,7 @@ impl Inspection {
             && self.blocking_damage().next().is_none()
     }
 
-    /// Whole records that wait to be delivered.
+    /// Number of valid records that are not delivered yet.
     #[must_use]
     pub fn undelivered(&self) -> u64 {
         self.segments
@@ -121,7 +121,7 @@ impl Inspection {
             .sum()
     }
 
-    /// Damage that holds up the delivery or the start, ascending.
+    /// The damage that blocks the start or the delivery, ascending.
     pub fn blocking_damage(&self) -> impl Iterator<Item = &DamagedRange> {
         let damaged = self
             .segments
@@ -131,12 +131,12 @@ impl Inspection {
     }
 }
 
-/// Examines the journal in `dir`, which no process may have open, and changes nothing in it. Reads every
-/// byte of it; needs memory for one segment.
+/// Examines the journal in `dir`, which no process may have open, and changes nothing. Reads every byte; needs
+/// memory for one segment.
 ///
 /// # Errors
-/// [`OpenError::InUse`] when a process has it, [`OpenError::UnknownFormat`], and what the disk says when
-/// files cannot be listed or opened. Places whose bytes the disk has lost (EIO) are damage.
+/// [`OpenError::InUse`], [`OpenError::UnknownFormat`], and the disk's error when files cannot be listed or
+/// opened. Bytes that the disk has lost (EIO) are reported as damage.
 pub fn inspect(dir: &Path) -> Result<Inspection, OpenError> {
     inspect_on(&open_dir(dir)?)
 }
@@ -153,10 +153,10 @@ pub fn inspect_on(disk: &impl Disk) -> Result<Inspection, OpenError> {
     inspection
 }
 
-/// The whole records of one segment file, ascending: for tests and drills that damage one on purpose.
+/// The valid records of one segment file, ascending; for tests and drills that damage a record on purpose.
 ///
 /// # Errors
-/// When the file cannot be read or is no segment.
+/// When the file cannot be read or is not a segment.
 pub fn record_locations(segment: &Path) -> io::Result<Vec<RecordLocation>> {
     let bytes = std::fs::read(segment)?;
     let name = segment.file_name().and_then(|name| name.to_str());
@@ -190,19 +190,19 @@ pub(crate) fn open_dir(dir: &Path) -> Result<RealDisk, OpenError> {
 pub(crate) struct SegmentImage {
     pub(crate) index: u64,
     pub(crate) bytes: Vec<u8>,
-    /// Where the disk refused to read; zeros stand there.
+    /// Ranges that the disk could not read; they are zero in `bytes`.
     pub(crate) unreadable: Vec<Range<u64>>,
-    /// `None` when it is not whole.
+    /// `None` when it is not valid.
     pub(crate) header: Option<Header>,
-    /// Its format, when that is not ours.
+    /// The format, when it is another one.
     format: Option<u32>,
     seal: Option<Seal>,
-    /// What makes its records' checksums right; `None` when nothing tells.
+    /// The salt's contribution to the CRC of the records; `None` when it is unknown.
     salt_term: Option<u32>,
 }
 
 impl SegmentImage {
-    /// Reads the file; what cannot be read is zero.
+    /// Reads the file; unreadable bytes are zero.
     pub(crate) fn load(disk: &dyn Disk, index: u64) -> io::Result<Self> {
         let file = disk.open(&layout::segment_name(index))?;
         let mut bytes = Vec::new();
@@ -228,7 +228,7 @@ impl SegmentImage {
         Ok(Self::of(index, bytes, unreadable))
     }
 
-    /// Of a file that is not there.
+    /// The image of a missing file.
     pub(crate) fn nothing(index: u64) -> Self {
         Self::of(index, Vec::new(), Vec::new())
     }
@@ -262,7 +262,8 @@ impl SegmentImage {
         image
     }
 
-    /// Header and seal are lost: two neighbouring records whose checksums agree on the salt tell it.
+    /// Derives the salt's contribution when header and seal are lost: from two adjacent records whose checksums
+    /// give the same value.
     fn infer_salt_term(&self) -> Option<u32> {
         let mut at = DATA_OFFSET as usize;
         while at + RECORD_HEADER <= self.bytes.len() {
@@ -300,7 +301,7 @@ impl SegmentImage {
         &self.bytes[at as usize..at as usize + record.framed()]
     }
 
-    /// Where records end at the latest.
+    /// Upper bound of the end of the records.
     fn limit(&self) -> u64 {
         let length = self.bytes.len() as u64;
         match self.seal {
@@ -309,8 +310,8 @@ impl SegmentImage {
         }
     }
 
-    /// Visits all whole records with ascending numbers in `numbers`. The cost of looking at every place is
-    /// bounded: bytes that imitate headers are checked for no more than 64 times the segment's length.
+    /// Visits all valid records with ascending numbers in `numbers`. The cost of trying every offset is
+    /// bounded: bytes that look like headers are verified for at most 64 times the segment's length.
     pub(crate) fn walk(&self, numbers: Range<u64>, mut visit: impl FnMut(u64, &RecordHeader)) {
         let limit = self.limit();
         let mut at = DATA_OFFSET;
@@ -336,13 +337,13 @@ impl SegmentImage {
             }
             visit(at, &record);
             least = record.seq + 1;
-            // No more records than this fit behind it.
+            // The number of records that fit after it is bounded.
             most = numbers.end.min(least.saturating_add(capacity));
             at += cost;
         }
     }
 
-    /// Whether no record was ever written to it. A segment's first bytes are zero until then.
+    /// Whether no record was ever written to it: until then seal and first record are zero.
     fn is_unused(&self) -> bool {
         let zero = |from: u64| {
             let from = (from as usize).min(self.bytes.len());
@@ -353,13 +354,12 @@ impl SegmentImage {
     }
 }
 
-/// Whether the disk says that it has lost what was to be read. Anything else (no permission, no file handles)
-/// says nothing about the bytes, which may be sound.
+/// Whether the disk has lost the bytes. Other errors (permissions, no file handles) say nothing about them.
 fn is_bad_medium(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
-/// Reads what the disk still gives; gives how many bytes there are.
+/// Reads block by block what the disk can read; returns the number of bytes of the file.
 fn read_in_units(
     file: &dyn DiskFile,
     buffer: &mut [u8],
@@ -393,10 +393,10 @@ fn read_in_units(
     Ok(have)
 }
 
-/// What is known of one segment while all are examined.
+/// The facts about one segment, collected step by step.
 struct Slot {
     index: u64,
-    /// What is wrong with it as a whole.
+    /// What is wrong with the whole file.
     problem: Option<&'static str>,
     exists: bool,
     /// Whether no record was ever written to it.
@@ -405,13 +405,13 @@ struct Slot {
     records: u64,
     first_good: u64,
     last_good: u64,
-    /// Bytes between whole records: number before (0 = none), from, to, number behind.
+    /// Bytes between valid records: record before (0 = none), start, end, record after.
     gaps: Vec<(u64, u64, u64, u64)>,
-    /// Where the last whole record ends, and where records could end.
+    /// End of the last valid record, and end of the space for records.
     tail: Range<u64>,
-    /// The highest number that was certainly durable.
+    /// The highest number that was durable for sure.
     durable: u64,
-    /// First and last number, as soon as they are known; 0 = not yet.
+    /// First and last number once they are known; 0 until then.
     first: u64,
     last: u64,
 }
@@ -485,7 +485,7 @@ impl Slot {
         self.records == 0 && self.durable == 0
     }
 
-    /// The youngest one: what was never certainly durable was never acknowledged.
+    /// Excludes the torn tail of the newest segment: what was not durable for sure was never acknowledged.
     /// `before` is the last number of the segment before it.
     fn exclude_torn_tail(&mut self, before: u64) {
         if self.is_sealed {
@@ -565,9 +565,9 @@ pub(crate) fn inspect_locked(disk: &dyn Disk) -> Result<Inspection, OpenError> {
     let unusable_indexes = split_off_unused(disk, &mut slots, &mut unrepairable);
     assign_numbers(&mut slots, kept_cursor.unwrap_or(0));
     let oldest = slots.first().map_or(1, |oldest| oldest.first);
-    // As the next start takes it: without a cursor all is delivered again.
+    // Like the next start: without a cursor all records are delivered again.
     let cursor = kept_cursor.unwrap_or(oldest.saturating_sub(1));
-    // The oldest files are gone, though what they held was not delivered.
+    // The oldest files are missing, and their records were not delivered.
     if oldest > cursor + 1 && slots[0].index > 0 {
         let mut gone = Slot::missing(slots[0].index - 1, "the file is missing");
         (gone.first, gone.last) = (cursor + 1, oldest - 1);
@@ -598,7 +598,7 @@ pub(crate) fn inspect_locked(disk: &dyn Disk) -> Result<Inspection, OpenError> {
     })
 }
 
-/// One slot for each segment file, also for those that are missing in between.
+/// One slot for each segment, also for missing files in between.
 fn examine(disk: &dyn Disk, indexes: &[u64]) -> Result<Vec<Slot>, OpenError> {
     let mut slots: Vec<Slot> = Vec::new();
     let mut least = 0;
@@ -634,8 +634,8 @@ fn examine(disk: &dyn Disk, indexes: &[u64]) -> Result<Vec<Slot>, OpenError> {
     Ok(slots)
 }
 
-/// Leaves the segments with records, the youngest without its torn tail; gives those of the others that must
-/// go, because the row of prepared segments has a hole.
+/// Keeps the segments with records in `slots`, the newest without its torn tail. Returns the prepared segments
+/// that must be removed because one before them is damaged or missing.
 fn split_off_unused(
     disk: &dyn Disk,
     slots: &mut Vec<Slot>,
@@ -643,10 +643,10 @@ fn split_off_unused(
 ) -> Vec<u64> {
     let with_records = slots.iter().rposition(|slot| !slot.is_empty());
     let mut unused = slots.split_off(with_records.map_or(0, |at| at + 1));
-    if let Some((youngest, older)) = slots.split_last_mut() {
+    if let Some((newest, older)) = slots.split_last_mut() {
         let before = older.last();
-        youngest.exclude_torn_tail(before.map_or(0, |slot| slot.last.max(slot.last_good)));
-        if youngest.is_empty() {
+        newest.exclude_torn_tail(before.map_or(0, |slot| slot.last.max(slot.last_good)));
+        if newest.is_empty() {
             unused.splice(0..0, slots.pop());
         }
     }
@@ -673,7 +673,7 @@ fn split_off_unused(
     unusable.map(|slot| slot.index).collect()
 }
 
-/// Works out which numbers each segment holds or held, from what is known of its neighbours.
+/// Derives the first and last number of each segment from its neighbours.
 fn assign_numbers(slots: &mut [Slot], cursor: u64) {
     loop {
         let mut has_changed = false;
@@ -693,7 +693,7 @@ fn assign_numbers(slots: &mut [Slot], cursor: u64) {
         if has_changed {
             continue;
         }
-        // Two neighbours whose border nothing tells: the whole records decide, or one number.
+        // The border of two neighbours is unknown: it follows from the valid records, or one number is assumed.
         let unknown = slots
             .iter_mut()
             .find(|slot| slot.first == 0 || slot.last == 0);

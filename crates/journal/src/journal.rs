@@ -1,4 +1,4 @@
-//! The handle: opens, starts the threads, passes calls on, and ends all in order.
+//! The handle: opens the journal, starts its threads, and closes it in order.
 
 use crate::core::{Core, Limits};
 use crate::disk::real::RealDisk;
@@ -17,16 +17,16 @@ use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
 
-/// The journal: a cheap handle; all clones are one journal. See the crate's page for what it
+/// A handle of the journal, cheap to clone; all clones are one journal. The crate's documentation states its
 /// promises.
 ///
-/// - *Taking*: [`append`](Self::append), and [`full`](Self::full) to know before trying.
-/// - *Knowing*: [`durable_seq`](Self::durable_seq), [`wait_durable`](Self::wait_durable),
+/// - *Write*: [`append`](Self::append); [`full`](Self::full) tells in advance whether it would be refused.
+/// - *Observe*: [`durable_seq`](Self::durable_seq), [`wait_durable`](Self::wait_durable),
 ///   [`status`](Self::status), [`poisoned`](Self::poisoned).
-/// - *Delivering*: [`reader`](Self::reader), [`poll_readable`](Self::poll_readable),
+/// - *Deliver*: [`reader`](Self::reader), [`poll_readable`](Self::poll_readable),
 ///   [`forget_upto`](Self::forget_upto).
 ///
-/// When the last clone is dropped, the journal is closed as by [`close`](Self::close).
+/// Dropping the last clone closes the journal like [`close`](Self::close).
 #[derive(Clone)]
 pub struct Journal {
     handle: Arc<Handle>,
@@ -38,7 +38,7 @@ struct Handle {
 }
 
 impl Journal {
-    /// Opens or makes the journal in `dir`. Blocks for the recovery; see [`Recovery`].
+    /// Opens or creates the journal in `dir`. Blocks during recovery; see [`Recovery`].
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -66,26 +66,26 @@ impl Journal {
         opened
     }
 
-    /// Takes a record and gives its sequence number: 1, 2, 3, … in the order of the calls. Copies
-    /// the bytes and never waits for the disk. `waker` is woken once the record is durable
-    /// ([`Journal::durable_seq`] has reached it) or never will be ([`Journal::poisoned`] says why).
+    /// Appends a record and returns its sequence number: 1, 2, 3, … in the order of the calls. Copies the bytes
+    /// and never waits for the disk. `waker` is woken when the record is durable ([`Journal::durable_seq`] has
+    /// reached it) or never will be ([`Journal::poisoned`] says why).
     ///
     /// # Errors
-    /// See [`AppendError`]; then the record is not in the journal and the waker is not kept.
+    /// See [`AppendError`]; the record is then not in the journal, and the waker is not stored.
     pub fn append(&self, record: &[u8], waker: Option<&Waker>) -> Result<u64, AppendError> {
         self.core().append(record, waker)
     }
 
-    /// Waits until record `seq`, which was taken before, is durable. Blocks the thread.
+    /// Waits until record `seq`, which was appended before, is durable. Blocks the thread.
     ///
     /// # Errors
-    /// When it never will be.
+    /// When the journal is poisoned or closed before.
     pub fn wait_durable(&self, seq: u64) -> Result<(), JournalError> {
         let core = self.core();
         let waker = Waker::from(Arc::new(Parked(thread::current())));
         while core.durable() < seq {
-            if let Some(words) = core.poisoned() {
-                return Err(JournalError::Poisoned(words.to_owned()));
+            if let Some(reason) = core.poisoned() {
+                return Err(JournalError::Poisoned(reason.to_owned()));
             }
             if core.has_ended() {
                 return Err(JournalError::Closed);
@@ -97,19 +97,19 @@ impl Journal {
         Ok(())
     }
 
-    /// Last record handed to the disk.
+    /// Last record that was written to its file.
     #[must_use]
     pub fn written_seq(&self) -> u64 {
         self.core().written()
     }
 
-    /// Last record that survives a power cut; all before it do too.
+    /// Last record that survives a power cut, with all records before it.
     #[must_use]
     pub fn durable_seq(&self) -> u64 {
         self.core().durable()
     }
 
-    /// All records up to here are forgotten.
+    /// Last forgotten record.
     #[must_use]
     pub fn cursor(&self) -> u64 {
         self.core().cursor()
@@ -121,15 +121,15 @@ impl Journal {
         self.core().oldest_seq()
     }
 
-    /// Longest record that `append` takes, in bytes: what the settings say, or what one segment
-    /// holds if that is less.
+    /// Length of the longest record that `append` accepts, in bytes: the setting, or the capacity of a segment
+    /// if that is less.
     #[must_use]
     pub fn record_bytes_max(&self) -> usize {
         self.core().limits.record_bytes_max
     }
 
-    /// Forgets all records up to `seq`. Kept on disk lazily (within about 100 ms, and by `close`):
-    /// after a crash some may be there again. A number behind the cursor changes nothing.
+    /// Forgets all records up to `seq`. Saved within about 100 ms, and by `close`: after a crash some records
+    /// may be undelivered again. A number below the cursor changes nothing.
     ///
     /// # Errors
     /// When `seq` is not durable yet, or the journal is poisoned or closed.
@@ -137,47 +137,47 @@ impl Journal {
         self.core().forget_upto(seq)
     }
 
-    /// Reads the records that follow `after_seq`: `cursor()` for what is to be delivered,
-    /// `oldest_seq() - 1` for all that is kept.
+    /// Reads the records after `after_seq`: `cursor()` for the undelivered ones, `oldest_seq() - 1` for all
+    /// that are kept.
     #[must_use]
     pub fn reader(&self, after_seq: u64) -> Reader {
         Reader::new(self.handle.core.clone(), after_seq.saturating_add(1))
     }
 
-    /// True when there is a durable record after `after_seq`; else `waker` is woken when there is,
-    /// or when the journal is poisoned or closed. A waker that is known already is kept once.
+    /// Whether there is a durable record after `after_seq`. If not, `waker` is woken when there is one, or when
+    /// the journal is poisoned or closed. The same waker is stored once only.
     #[must_use]
     pub fn poll_readable(&self, after_seq: u64, waker: &Waker) -> bool {
         self.core().poll_readable(after_seq, waker)
     }
 
-    /// Why appends are refused now, if they are. Cheap. Turns to `None` by itself.
+    /// Why appends are refused now; `None` if they are not. Cheap. It ends without a call.
     #[must_use]
     pub fn full(&self) -> Option<FullReason> {
         self.core().full()
     }
 
-    /// The first disk error, if there was one. Cheap.
+    /// The first disk error. Cheap.
     #[must_use]
     pub fn poisoned(&self) -> Option<String> {
         self.core().poisoned().map(str::to_owned)
     }
 
-    /// How it is now.
+    /// A snapshot of positions, sizes and times.
     #[must_use]
     pub fn status(&self) -> Status {
         self.core().status()
     }
 
-    /// Takes no more records, makes durable what was taken, keeps the cursor, ends the threads and
-    /// gives the directory free. All clones are closed by it.
+    /// Accepts no more records, makes the appended ones durable, saves the cursor, ends the threads and unlocks
+    /// the directory. This closes all clones.
     ///
     /// # Errors
-    /// When something that was taken could not be made durable.
+    /// When an appended record could not be made durable.
     pub fn close(self) -> Result<(), JournalError> {
         self.handle.end();
         match self.core().poisoned() {
-            Some(words) => Err(JournalError::Poisoned(words.to_owned())),
+            Some(reason) => Err(JournalError::Poisoned(reason.to_owned())),
             None => Ok(()),
         }
     }
@@ -206,7 +206,7 @@ impl Handle {
         let core = self.core.clone();
         let wait = move || {
             for thread in threads {
-                // A panic was caught and became the poison.
+                // A panic was caught and has poisoned the journal.
                 let _ = thread.join();
             }
             core.ended.store(true, Release);
@@ -214,8 +214,8 @@ impl Handle {
             core.disk.unlock();
         };
         if is_one_of_them {
-            // The last handle died with a waker, on the thread that woke it; that cannot wait for
-            // itself. Without another thread the directory stays ours until the process ends.
+            // A waker owned the last handle and dropped it on the journal's own thread, which cannot join
+            // itself. If no thread can be started, the directory stays locked until the process ends.
             let _ = thread::Builder::new()
                 .name("journal-end".to_owned())
                 .spawn(wait);
@@ -276,7 +276,7 @@ fn start(disk: Arc<dyn Disk>, limits: &Limits) -> Result<(Journal, Recovery), Op
     let writer = Writer::new(core.clone(), active, base);
     let writer = spawn("journal-writer", core.clone(), move |core| {
         run_guarded(core, "writer", || writer.run());
-        // Whatever happened: the maintenance goes after the writer.
+        // In any case the maintenance thread ends after the writer.
         core.pool().writer_ended = true;
         core.pool_changed.notify_all();
     })
@@ -316,7 +316,7 @@ fn spawn(
         .spawn(move || body(&core))
 }
 
-/// A thread of ours that dies (a waker panicked) must not leave everybody waiting.
+/// Poisons the journal when `body` panics (a waker may), so that no waiter waits for ever.
 fn run_guarded(core: &Core, name: &str, body: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(body)).is_err() {
         core.poison(format!("its {name} thread panicked"));

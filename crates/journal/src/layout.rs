@@ -1,28 +1,28 @@
-//! Bytes on disk, and nothing else: what a segment file, its seal and a record look like.
+//! The file format: the bytes of a segment file, its seal and its records.
 //!
 //! ```text
 //! segment-0000000000000007.log
-//! 0       header   which file this is, and its salt             written once, before the file has its name
-//! 4096    seal     where its records end                        written when the next segment begins,
-//!                                                               or (as a mark) when the journal is closed
+//! 0       header   number and salt of the segment               written before the file gets its name
+//! 4096    seal     where its records end                        final: written before the next segment begins;
+//!                                                               provisional: written when the journal is closed
 //! 8192    record, record, …                                     each at a multiple of 8
 //!
 //! record:  crc u32 │ length u32 │ seq u64 │ in_group u32 │ at_s u32 │ payload │ zeros to a multiple of 8
 //! ```
 //!
-//! All numbers are little-endian. A record's CRC32 covers its payload, its header without the CRC,
-//! and the segment's salt: bytes of an earlier life of a recycled file never pass for a record.
-//! `in_group` says how many records were written together with this one before it; all earlier ones
-//! were durable when it was written. That lets recovery tell a torn tail (never acknowledged) from
-//! a damaged record (acknowledged). `at_s` is when it was written, in seconds since 1970.
+//! All numbers are little-endian. The CRC32 of a record covers its payload, its header without the CRC, and the
+//! segment's salt: old bytes in a recycled file are never valid records. `in_group` is the number of records
+//! before this one in the same write; all earlier records were durable when it was written. So recovery can
+//! tell a torn tail (never acknowledged) from a damaged record (acknowledged). `at_s` is the time of writing in
+//! seconds since 1970.
 
 use std::ops::Range;
 
 /// The format that this release writes and reads.
 pub(crate) const FORMAT: u32 = 1;
-/// Where the seal is.
+/// Offset of the seal.
 pub(crate) const SEAL_OFFSET: u64 = 4096;
-/// Where records begin.
+/// Offset of the first record.
 pub(crate) const DATA_OFFSET: u64 = 8192;
 /// Length of a record's header.
 pub(crate) const RECORD_HEADER: usize = 24;
@@ -36,12 +36,12 @@ const SEAL_BYTES: usize = 52;
 const SEAL_MAGIC: u32 = 0x4c41_4553;
 const CURSOR_BYTES: usize = 32;
 
-/// Name of segment number `index`; names sort as numbers do.
+/// The file name of segment number `index`; names sort like numbers.
 pub(crate) fn segment_name(index: u64) -> String {
     format!("segment-{index:016}.log")
 }
 
-/// The number in a segment's name.
+/// The number in a segment's file name.
 pub(crate) fn parse_segment_name(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("segment-")?.strip_suffix(".log")?;
     if digits.len() != 16 || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -50,25 +50,25 @@ pub(crate) fn parse_segment_name(name: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
-/// Which file a segment is.
+/// The header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// Drawn anew whenever the file begins a life.
+    /// Random; a new one each time the file is used.
     pub(crate) salt: u64,
-    /// As in its name.
+    /// The number in the file name.
     pub(crate) index: u64,
-    /// Length of the file.
+    /// Length of the file in bytes.
     pub(crate) bytes: u64,
-    /// No write of records to it is longer than this: what a power cut can tear.
+    /// Maximum length of one write to it: the range that a power cut can tear.
     pub(crate) write_bytes_max: u64,
 }
 
-/// Why a header is none of ours.
+/// Why a header cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeaderError {
-    /// Another format.
+    /// It has another format.
     Format(u32),
-    /// Not a header at all, or a damaged one.
+    /// It is damaged, or not a header.
     Damaged,
 }
 
@@ -87,7 +87,7 @@ impl Header {
         block
     }
 
-    /// Reads what `encode` wrote.
+    /// Decodes a header.
     pub(crate) fn decode(block: &[u8]) -> Result<Self, HeaderError> {
         if block.len() < HEADER_BYTES || block[..8] != MAGIC {
             return Err(HeaderError::Damaged);
@@ -111,13 +111,13 @@ impl Header {
 /// Where a segment's durable records end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
-    /// Whether no more will follow in this segment. Else a mark: at least these were durable.
+    /// Whether the segment is complete. Otherwise the seal is provisional: at least these records were durable.
     pub(crate) is_final: bool,
     /// First record of the segment.
     pub(crate) first_seq: u64,
     /// Last durable record.
     pub(crate) last_seq: u64,
-    /// Where it ends in the file.
+    /// End of the last durable record in the file.
     pub(crate) end: u64,
     /// When the first record was written, seconds since 1970.
     pub(crate) first_at_s: u32,
@@ -139,13 +139,13 @@ impl Seal {
         block
     }
 
-    /// The salt in the block of a seal whose header is lost; `None` when it is no whole seal.
+    /// The salt in a valid seal whose header is lost.
     pub(crate) fn salt(block: &[u8]) -> Option<u64> {
         let salt = (block.len() >= SEAL_BYTES).then(|| u64_at(block, 8))?;
         Self::decode(block, salt).map(|_| salt)
     }
 
-    /// Reads what `encode` wrote; `None` for anything else.
+    /// Decodes a seal; `None` if it is not valid.
     pub(crate) fn decode(block: &[u8], salt: u64) -> Option<Self> {
         let whole = block.len() >= SEAL_BYTES
             && u32_at(block, 0) == SEAL_MAGIC
@@ -161,14 +161,13 @@ impl Seal {
     }
 }
 
-/// Bytes that a record of `length` takes in the file.
+/// Length of a record's frame in the file, with header and padding.
 pub(crate) const fn framed(length: usize) -> usize {
     (RECORD_HEADER + length).next_multiple_of(8)
 }
 
-/// Appends a record's frame to `buffer`. What only the writer knows (`in_group`, `at_s`, the salt)
-/// is missing; until [`stamp`] the CRC is that of the payload alone, so that it can be computed
-/// outside any lock.
+/// Appends a record's frame to `buffer`, without the fields that only the writer knows (`in_group`, `at_s`, the
+/// salt). Until [`stamp`] the CRC is that of the payload, so that it can be computed outside any lock.
 pub(crate) fn push_record(buffer: &mut Vec<u8>, seq: u64, payload: &[u8], payload_crc: u32) {
     let start = buffer.len();
     buffer.extend_from_slice(&payload_crc.to_le_bytes());
@@ -195,28 +194,28 @@ fn finish_crc(payload_crc: u32, header: &[u8], salt: u64) -> u32 {
     hasher.finalize()
 }
 
-/// What `salt` adds to the CRC of every record. A CRC is linear: the difference that the last eight bytes
-/// make does not depend on what comes before them.
+/// What `salt` adds to the CRC of every record. A CRC is linear: the contribution of the last eight bytes does
+/// not depend on the bytes before them.
 pub(crate) fn salt_term(salt: u64) -> u32 {
     let header = [0; RECORD_HEADER - 4];
     finish_crc(0, &header, salt) ^ finish_crc(0, &header, 0)
 }
 
-/// A record's header, not yet believed.
+/// A record's header, not verified yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordHeader {
     /// Length of the payload.
     pub(crate) length: usize,
-    /// Its number; 0 is none.
+    /// Its sequence number; 0 is invalid.
     pub(crate) seq: u64,
-    /// Records written together with it, before it.
+    /// The number of records before it in the same write.
     pub(crate) in_group: u32,
-    /// When, seconds since 1970.
+    /// Time of writing in seconds since 1970.
     pub(crate) at_s: u32,
 }
 
 impl RecordHeader {
-    /// Reads the header at the start of `bytes`, which must be [`RECORD_HEADER`] long at least.
+    /// Reads the header at the start of `bytes`, which are at least [`RECORD_HEADER`] long.
     pub(crate) fn read(bytes: &[u8]) -> Self {
         Self {
             length: u32_at(bytes, 4) as usize,
@@ -226,17 +225,17 @@ impl RecordHeader {
         }
     }
 
-    /// Bytes that the record takes in the file.
+    /// Length of the frame in the file.
     pub(crate) const fn framed(&self) -> usize {
         framed(self.length)
     }
 
-    /// Where the payload is in the frame.
+    /// The range of the payload in the frame.
     pub(crate) const fn payload(&self) -> Range<usize> {
         RECORD_HEADER..RECORD_HEADER + self.length
     }
 
-    /// Whether the frame, header and payload, is one that was written into this segment.
+    /// Whether the CRC of the frame matches, for this segment.
     pub(crate) fn is_valid(&self, frame: &[u8], salt: u64) -> bool {
         if self.seq == 0 || frame.len() < RECORD_HEADER + self.length {
             return false;
@@ -245,9 +244,9 @@ impl RecordHeader {
         finish_crc(payload_crc, &frame[4..RECORD_HEADER], salt) == u32_at(frame, 0)
     }
 
-    /// What the segment's salt must have added to the CRC of this frame, header and payload, for the frame
-    /// to be whole; `None` when the frame cannot be whole whatever the salt. It is the same for all whole
-    /// records of one segment, so it also tells whole records apart where the salt itself is lost.
+    /// The salt's contribution to the CRC of this frame, if the frame is valid; `None` if it cannot be valid
+    /// with any salt. It is the same for all valid records of one segment, so it identifies valid records even
+    /// when the salt is lost.
     pub(crate) fn salt_term(&self, frame: &[u8]) -> Option<u32> {
         if self.seq == 0 || frame.len() < RECORD_HEADER + self.length {
             return None;
@@ -256,13 +255,13 @@ impl RecordHeader {
         Some(finish_crc(payload_crc, &frame[4..RECORD_HEADER], 0) ^ u32_at(frame, 0))
     }
 
-    /// All records before this one were durable when this one was written, if they are below it.
+    /// All records below this number were durable when this record was written.
     pub(crate) const fn durable_before(&self) -> u64 {
         self.seq.saturating_sub(self.in_group as u64)
     }
 }
 
-/// One slot of the cursor file: the younger whole one of two holds.
+/// One slot of the cursor file; of two valid slots the one with the higher generation counts.
 pub(crate) fn encode_cursor(generation: u64, cursor: u64) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     block[..8].copy_from_slice(&CURSOR_MAGIC);
@@ -274,7 +273,7 @@ pub(crate) fn encode_cursor(generation: u64, cursor: u64) -> [u8; BLOCK] {
     block
 }
 
-/// Reads a slot of the cursor file: generation and cursor.
+/// Decodes a slot of the cursor file: generation and cursor.
 pub(crate) fn decode_cursor(block: &[u8]) -> Result<(u64, u64), HeaderError> {
     if block.len() < CURSOR_BYTES || block[..8] != CURSOR_MAGIC {
         return Err(HeaderError::Damaged);
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_as_it_was_written() {
+    fn a_record_is_decoded_as_it_was_encoded() {
         let bytes = frame(b"plug in", 5);
         let header = RecordHeader::read(&bytes);
         assert_eq!(bytes.len() % 8, 0);
@@ -325,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_bit_anywhere_or_another_salt_is_noticed() {
+    fn any_changed_bit_or_another_salt_makes_a_record_invalid() {
         let good = frame(b"plug in!", 5);
         assert!(!RecordHeader::read(&good).is_valid(&good, 6));
         for bit in 0..good.len() * 8 {
@@ -336,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_salt_adds_is_the_same_for_every_record() {
+    fn the_contribution_of_the_salt_is_the_same_for_every_record() {
         for payload in [&b""[..], b"plug in", b"a longer payload of a record"] {
             let bytes = frame(payload, 0xfeed_1234_5678_9abc);
             let term = RecordHeader::read(&bytes).salt_term(&bytes);
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_no_record_no_header_no_seal_and_no_cursor() {
+    fn zeros_are_not_a_valid_record_header_seal_or_cursor() {
         let zeros = [0; BLOCK];
         assert!(!RecordHeader::read(&zeros).is_valid(&zeros, 0));
         assert_eq!(Header::decode(&zeros), Err(HeaderError::Damaged));
@@ -355,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn header_seal_and_cursor_are_read_as_they_were_written() {
+    fn header_seal_and_cursor_are_decoded_as_they_were_encoded() {
         let header = Header {
             salt: 1,
             index: 2,
@@ -386,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn segment_names_sort_as_their_numbers_do() {
+    fn segment_names_sort_like_their_numbers() {
         assert!(segment_name(9) < segment_name(10));
         assert_eq!(parse_segment_name(&segment_name(42)), Some(42));
         assert_eq!(parse_segment_name("segment-42.log"), None);

@@ -1,10 +1,10 @@
-//! The notebook: bytes that survive a power cut, in order.
+//! An append-only log on the local disk, because a charger may be answered only after the record of its call
+//! survives a power cut.
 //!
-//! A charger hears an answer only after the record of its question is durable; this crate is where
-//! *durable* happens. [`Journal::append`] takes a record and gives it the next number; one writer
-//! thread writes whatever has gathered, syncs once for all of it, and wakes who waits. What is
-//! durable can be read from any place ([`Journal::reader`]) and is forgotten when it has been
-//! delivered ([`Journal::forget_upto`]).
+//! [`Journal::append`] gives a record the next sequence number. One writer thread writes all records that have
+//! gathered, syncs once for all of them, and wakes their waiters (group commit). Durable records can be read
+//! from any position ([`Journal::reader`]). They are *forgotten* once they are delivered
+//! ([`Journal::forget_upto`]): their space may be reused.
 //!
 //! ```text
 //!            append               write            sync              forget_upto
@@ -13,29 +13,29 @@
 //! ```
 //!
 //! # Promises
-//! 1. What was reported durable is read back after any crash: whole, in order, nothing invented.
-//! 2. A failed write or sync ends the journal ([`Journal::poisoned`]); it is never tried again on
-//!    the same file, because the system may then say yes to bytes that it has lost. The next start
-//!    writes what it is about to trust once more, so that such bytes cannot pass for kept ones.
-//! 3. A full disk is noticed when the next segment is made ready, before anything depends on it:
-//!    [`AppendError::Full`], which passes by itself when there is room again.
-//! 4. A torn tail is cut; anything that was acknowledged and cannot be read is refused with file,
-//!    offset and what to do ([`Damage`]). [`inspect`] names all such places of a stopped journal, and
-//!    [`salvage()`] passes them over: every other record keeps its number and can be read.
+//! 1. A record that was reported durable is read back after any crash: complete, in order, and nothing else
+//!    with it.
+//! 2. A failed write or sync ends the journal ([`Journal::poisoned`]). It is never retried on the same file,
+//!    because the operating system may then report success for bytes that it has lost. The next start writes
+//!    and syncs again what it relies on, so that such bytes are not taken for durable ones.
+//! 3. A full disk is noticed while the next segment is prepared, before a record depends on it:
+//!    [`AppendError::Full`], which ends when there is space again.
+//! 4. A torn tail is truncated. Acknowledged records that cannot be read are never skipped silently: the error
+//!    names file, offset and remedy ([`Damage`]). [`inspect`] lists all damage of a stopped journal, and
+//!    [`salvage()`] repairs it: every other record keeps its number and can be read.
 //!
 //! # Bounds
-//! On disk: [`Options::max_bytes`] to be delivered, plus [`Options::retain_bytes`] behind the
-//! cursor, plus up to six segments under preparation or about to leave (two on a
-//! quiet machine). In memory:
-//! [`Options::pending_bytes_max`] twice (one group fills while the other is written).
+//! On disk: [`Options::max_bytes`] of records to be delivered, [`Options::retain_bytes`] of forgotten records,
+//! and up to six segments that are being prepared or removed (two on an idle machine). In memory: twice
+//! [`Options::pending_bytes_max`] (one group fills while the other is written).
 //!
 //! # Threads
-//! `journal-writer` writes and syncs. `journal-maint` makes segments ahead in small slices,
-//! recycles or removes forgotten ones, and keeps the cursor.
+//! `journal-writer` writes and syncs. `journal-maint` prepares segments in small slices, recycles or removes
+//! forgotten ones, and saves the cursor.
 //!
-//! A power cut is taken to tear writes at sectors of 512 bytes. On file systems that write into new
-//! places (btrfs, ZFS, or thin volumes) a full disk may also show at a write; that ends the journal
-//! like any other write error, and nothing that was acknowledged is lost.
+//! A power cut is assumed to tear writes at sectors of 512 bytes. On copy-on-write file systems (btrfs, ZFS)
+//! and thin volumes a write can also fail because the disk is full. That ends the journal like any other write
+//! error; no acknowledged record is lost.
 
 mod block_reader;
 mod core;
@@ -72,4 +72,4 @@ pub use reader::Reader;
 #[doc(hidden)]
 pub use salvage::salvage_on;
 pub use salvage::{LostRecord, SalvageError, salvage};
-pub use status::{Cut, Recovery, Status};
+pub use status::{Recovery, Status, TruncatedTail};

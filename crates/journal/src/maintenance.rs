@@ -1,12 +1,12 @@
-//! The thread that keeps house, so that the writer never has to: prepares segments ahead, keeps the
-//! cursor on disk, and retires forgotten segments (another life, or removal).
+//! The thread that prepares segments, saves the cursor, and recycles or removes forgotten segments, so that the
+//! writer never waits for any of this.
 //!
 //! ```text
-//! loop: 1. the writer has ended            → keep the cursor, end
-//!       2. a segment is no longer needed   → keep the cursor, then recycle or remove it
-//!       3. too few segments are prepared   → make one, slowly unless the writer waits
-//!       4. the cursor moved 100 ms ago     → keep it
-//!       5. nothing                         → wait
+//! loop: 1. the writer has ended               → save the cursor, end
+//!       2. a segment is no longer needed      → save the cursor, then recycle or remove it
+//!       3. too few segments are prepared      → create one, slowly unless the writer waits
+//!       4. the cursor has changed 100 ms ago  → save it
+//!       5. nothing to do                      → wait
 //! ```
 
 use crate::core::Core;
@@ -19,13 +19,13 @@ use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How lazily the cursor is kept.
+/// Minimum interval between two writes of the cursor.
 const CURSOR_SAVE_INTERVAL: Duration = Duration::from_millis(100);
-/// How often a full disk is asked again.
+/// Interval between two attempts to create a segment on a full disk.
 const DISK_FULL_RETRY_INTERVAL: Duration = Duration::from_millis(250);
-/// How long it rests at most: some things happen without a call to it.
+/// Maximum wait, because not every change notifies this thread.
 const WAIT_MAX: Duration = Duration::from_secs(1);
-/// Between two slices of zeros nobody waits for.
+/// Pause between two slices of zeros when the writer does not wait.
 const SLICE_PAUSE: Duration = Duration::from_millis(3);
 
 /// The thread's own state.
@@ -54,7 +54,7 @@ impl Maintenance {
         }
     }
 
-    /// Keeps house until the writer has ended or the journal is poisoned.
+    /// Runs until the writer has ended or the journal is poisoned.
     pub(crate) fn run(mut self) {
         let core = self.core.clone();
         while core.poisoned().is_none() {
@@ -62,7 +62,7 @@ impl Maintenance {
                 None => return,
                 Some(Job::End) => {
                     if let Err(error) = self.save_cursor() {
-                        self.fail("keep the cursor in", &error);
+                        self.fail("save the cursor in", &error);
                     }
                     return;
                 }
@@ -74,10 +74,10 @@ impl Maintenance {
                 }
                 Some(Job::CreateSegment) => self
                     .create_segment()
-                    .map_err(|error| self.fail("make a segment in", &error)),
+                    .map_err(|error| self.fail("create a segment in", &error)),
                 Some(Job::SaveCursor) => self
                     .save_cursor()
-                    .map_err(|error| self.fail("keep the cursor in", &error)),
+                    .map_err(|error| self.fail("save the cursor in", &error)),
             };
             if result.is_err() {
                 return;
@@ -85,7 +85,7 @@ impl Maintenance {
         }
     }
 
-    /// Waits for something to do; `None` when the journal is poisoned.
+    /// Waits for the next job; `None` when the journal is poisoned.
     fn next_job(&self) -> Option<Job> {
         let core = &self.core;
         loop {
@@ -133,7 +133,7 @@ impl Maintenance {
     }
 
     fn save_cursor(&mut self) -> io::Result<()> {
-        // Cleared first: what moves from here on is seen again.
+        // Cleared first, so that a later change is seen.
         self.core.pool().cursor_moved = false;
         let cursor = self.core.cursor();
         if cursor > self.cursor_file.saved() {
@@ -143,9 +143,10 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Takes the oldest segment out of the log.
+    /// Removes the oldest segment from the log.
     fn reclaim(&mut self, index: u64) -> io::Result<()> {
-        // A start must never miss records that, as far as it can know, were not yet forgotten.
+        // The saved cursor must cover the segment: otherwise the next start would miss records that it takes
+        // for undelivered.
         self.save_cursor()?;
         let Some(segment) = self.core.segments().remove_oldest(index) else {
             return Ok(());
@@ -169,11 +170,11 @@ impl Maintenance {
             }
         }
         disk.remove(&name)?;
-        // One by one, so that a power cut never leaves a gap between two segments.
+        // Synced after each removal, so that a power cut never leaves a gap between two segments.
         disk.sync_dir()
     }
 
-    /// Nobody reads it, and it is as long as those made now.
+    /// Whether no reader holds it and its length is that of new segments.
     fn is_recyclable(&self, segment: &Arc<Segment>) -> bool {
         Arc::strong_count(segment) == 1 && segment.bytes == self.core.limits.segment_bytes
     }
@@ -208,7 +209,8 @@ impl Maintenance {
         Ok(())
     }
 
-    /// The disk is full: what is kept only for convenience gives way; else we say so and wait.
+    /// The disk is full: reclaims a segment that is only retained, or else reports the lack of space and
+    /// retries later.
     fn handle_disk_full(&mut self, error: &io::Error) -> io::Result<()> {
         self.core.pool().zeroed_bytes = 0;
         let forgotten = self.core.segments().reclaimable(self.core.cursor(), 0);
@@ -224,14 +226,14 @@ impl Maintenance {
         drop(pool);
         if is_first {
             let dir = self.core.disk.path("");
-            tracing::warn!(dir = %dir.display(), %error, "no room for another journal segment; trying again");
+            tracing::warn!(dir = %dir.display(), %error, "no space for another journal segment; trying again");
         }
         self.core.set_disk_full();
         self.core.pool_changed.notify_all();
         Ok(())
     }
 
-    /// Lets the writer's syncs go first, unless it waits for this very segment.
+    /// Waits between two slices so that the writer's syncs go first, unless the writer needs this segment now.
     fn pause(&self, zeroed: u64) -> bool {
         let is_nearly_full = self
             .core

@@ -1,4 +1,4 @@
-//! Reading from a cursor: durable records only, in order, each one checked.
+//! Reads durable records in order from a position, and verifies each.
 
 use crate::block_reader::BlockReader;
 use crate::core::Core;
@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Acquire;
 
-/// Read this much at a time.
+/// Number of bytes per read of the file.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// Reads durable records in order, in large blocks, checking each. It never waits for records; see
-/// [`Journal::poll_readable`](crate::Journal::poll_readable). Reading blocks on the disk.
+/// Reads durable records in order, in large blocks, and verifies each. It never waits for records (see
+/// [`Journal::poll_readable`](crate::Journal::poll_readable)), but reading blocks on the disk.
 pub struct Reader {
     core: Arc<Core>,
     next_seq: u64,
@@ -25,12 +25,12 @@ pub struct Reader {
     window: BlockReader,
 }
 
-/// Where the next record is. Holding the segment keeps its file from another life.
+/// The position of the next record. Holding the segment prevents its file from being recycled.
 struct Position {
     segment: Arc<Segment>,
     file: Arc<dyn DiskFile>,
     offset: u64,
-    /// The record at `offset`; less than the reader's next until it has walked there.
+    /// The record at `offset`; lower than the reader's next one until the records between are read.
     seq: u64,
 }
 
@@ -44,18 +44,17 @@ impl Reader {
         }
     }
 
-    /// The record that the next `read` begins with.
+    /// The record with which the next `read` begins.
     #[must_use]
     pub const fn next_seq(&self) -> u64 {
         self.next_seq
     }
 
-    /// Hands durable records to `visit` until there is none left, `max_records` were visited, or
-    /// the next one would make it more than `max_bytes` (the first is always visited). Gives how
-    /// many were visited.
+    /// Calls `visit` with durable records until there are no more, or `max_records` were visited, or the next
+    /// one would exceed `max_bytes` (the first is always visited). Returns the number of visited records.
     ///
     /// # Errors
-    /// See [`ReadError`]. What was visited before the error was right, and is not visited again.
+    /// See [`ReadError`]. Records visited before the error were valid and are not visited again.
     pub fn read(
         &mut self,
         max_records: usize,
@@ -98,7 +97,7 @@ impl Reader {
                     && let Some((seq, offset)) =
                         self.next_valid_record(&segment, position.seq + 1..self.next_seq + 1)
                 {
-                    // Nobody wants the damaged one: it is forgotten, or was passed over.
+                    // The damaged record is not needed: it is forgotten, or was skipped.
                     (position.seq, position.offset) = (seq, offset);
                     self.position = Some(position);
                     continue;
@@ -120,7 +119,7 @@ impl Reader {
             position.offset += header.framed() as u64;
             position.seq += 1;
             if is_wanted {
-                // Counted first: a visitor that panics is not shown the same record again.
+                // Counted first: if the visitor panics, it does not get the same record again.
                 self.next_seq += 1;
                 visited += 1;
                 bytes += header.length;
@@ -133,9 +132,8 @@ impl Reader {
         Ok(visited)
     }
 
-    /// Goes on behind a position that [`read`](Self::read) could not read: the next record is then the first
-    /// whole one behind it in its segment, or the first of the next segment. Gives the numbers that are passed
-    /// over. Reads the whole segment, and needs memory for it.
+    /// Skips records that [`read`](Self::read) could not read: continues with the next valid record of the
+    /// segment, or with the next segment. Returns the skipped numbers. Reads the whole segment into memory.
     pub fn skip_damaged(&mut self) -> RangeInclusive<u64> {
         let first = self.next_seq;
         self.position = None;
@@ -162,7 +160,7 @@ impl Reader {
         first..=self.next_seq - 1
     }
 
-    /// The first whole record with one of these numbers: its number and where it begins.
+    /// The first valid record with one of these numbers: its number and offset.
     fn next_valid_record(&self, segment: &Segment, numbers: Range<u64>) -> Option<(u64, u64)> {
         let image = SegmentImage::load(&*self.core.disk, segment.index).ok()?;
         let mut found = None;
@@ -172,7 +170,7 @@ impl Reader {
         found
     }
 
-    /// Where the next record is; `None` when the sequence has a gap here that nothing follows yet.
+    /// The position of the next record; `None` when the sequence has a gap here and no record follows yet.
     /// Recovery allows a gap only among forgotten records.
     fn find_position(&mut self) -> Result<Option<Position>, ReadError> {
         self.window.clear();
@@ -202,7 +200,7 @@ impl Reader {
                         seq,
                     }));
                 }
-                // Removed between the look at the segments and now: look again.
+                // Removed since the lookup: look it up again.
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound
                         && self.core.segments().oldest_seq() > oldest_seq => {}

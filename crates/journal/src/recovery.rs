@@ -1,20 +1,18 @@
-//! Opening what the last process left, however it ended.
+//! Recovers the journal that the last process left, whatever way that process ended.
 //!
-//! Segments are examined from the newest to the oldest. The newest one with records is read to
-//! its end, every record checked: only there can a power cut have torn something, because a segment
-//! is sealed, for certain, before the next one is written. What is torn was never acknowledged; it
-//! is cut back to the last whole record and zeroed, so that its bytes can never be read later. Of
-//! older segments header and seal are checked here; their records are checked when they are read.
+//! Segments are examined from the newest to the oldest. The newest one with records is read to its end and
+//! every record is verified: only there can a power cut have torn something, because a segment is sealed
+//! durably before the next one is written. A torn tail was never acknowledged. It is truncated after the last
+//! valid record and zeroed, so that its bytes can never be read later. Of older segments header and seal are
+//! verified here; their records are verified when they are read.
 //!
-//! What was durable once and is not whole now is damage, and damage is refused rather than cut:
-//! a record after the bad one says that the bad one was durable, or the seal or mark does, or the
-//! sequence has a gap. Damage among forgotten records harms nobody; segments of nothing else are
-//! dropped.
+//! What was durable and is not valid now is damage, and damage is reported, not truncated: a later record or a
+//! seal proves that the damaged record was durable, or the sequence has a gap. Damage among forgotten records
+//! is harmless; segments that hold only forgotten records are dropped if they are damaged.
 //!
-//! What is read is not yet what the disk holds: after a failed sync the system may show bytes that
-//! it has given up. So whatever is trusted here without a later record or seal as a witness is
-//! written once more and synced before anything builds on it: the last write, the zeros tail it,
-//! the cursor.
+//! Bytes that can be read are not always on the disk: after a failed sync the operating system may still return
+//! bytes that it has lost. So what is relied on here, and is not proved durable by a later record or seal, is
+//! written and synced again first: the last write, the zeros after it, the cursor.
 
 use crate::core::{InitialState, Limits};
 use crate::cursor::{CURSOR_FILE, CursorError, CursorFile};
@@ -25,13 +23,13 @@ use crate::scan::{self, Scan};
 use crate::segment_index::{Found, Segment, SegmentIndex};
 use crate::segment_pool::{ReadySegment, SegmentPool, TEMPORARY_SUFFIX};
 use crate::writer::Active;
-use crate::{Cut, Recovery};
+use crate::{Recovery, TruncatedTail};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// All that the threads begin with.
+/// The result: all that the threads need to start.
 pub(crate) struct Opened {
     pub(crate) start: InitialState,
     pub(crate) active: Option<Active>,
@@ -40,7 +38,7 @@ pub(crate) struct Opened {
     pub(crate) recovery: Recovery,
 }
 
-/// A segment file whose header is right.
+/// A segment file with a valid header.
 struct SegmentFile {
     index: u64,
     header: Header,
@@ -48,48 +46,50 @@ struct SegmentFile {
     file: Arc<dyn DiskFile>,
 }
 
-/// A segment with records.
+/// A segment that holds records.
 struct RecoveredSegment {
     index: u64,
     header: Header,
     found: Found,
-    /// Where the last write of records begins: all before it was durable when it was written.
+    /// Start of the last write: all records before it were durable when it was written.
     last_write: u64,
     is_sealed: bool,
 }
 
 impl SegmentFile {
-    /// Whether no more was to follow in it.
+    /// Whether the segment was complete.
     fn is_sealed(&self) -> bool {
         self.seal.is_some_and(|seal| seal.is_final)
     }
 }
 
-/// Examines the directory, repairs what a power cut may leave, and says where to go on.
+/// Examines the directory, repairs what a power cut may leave, and returns where to continue.
 pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenError> {
     let began = Instant::now();
     let indexes = remove_temporary_files(disk)?;
     let cursor_file = open_cursor(disk)?;
-    let mut examiner = Recoverer {
+    let mut recoverer = Recoverer {
         disk,
         limits,
         forgotten: cursor_file.as_ref().map_or(0, CursorFile::saved),
         recovery: Recovery::default(),
     };
-    let (prepared, newest) = examiner.scan_newest(&indexes)?;
+    let (prepared, newest) = recoverer.scan_newest(&indexes)?;
     let (mut known, active_file) = match newest {
         Some((known, file)) => (VecDeque::from([known]), Some(file)),
         None => (VecDeque::new(), None),
     };
-    examiner.check_older(&indexes, &mut known)?;
+    recoverer.check_older(&indexes, &mut known)?;
     let oldest_seq = known.front().map(|known| known.found.first_seq);
     let last_seq = known.back().map_or(0, |known| known.found.last_seq);
     let cursor_file = match cursor_file {
         Some(file) => file,
         None => {
-            examiner.recovery.created = indexes.is_empty();
+            recoverer.recovery.created = indexes.is_empty();
             if !indexes.is_empty() {
-                tracing::warn!("the journal has no cursor file: all it holds is delivered again");
+                tracing::warn!(
+                    "the journal has no cursor file; all its records are delivered again"
+                );
             }
             let cursor = oldest_seq.map_or(0, |oldest| oldest - 1);
             CursorFile::create(disk, cursor).map_err(|e| io_at(disk, "make", CURSOR_FILE, e))?
@@ -105,12 +105,12 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
         }
         .into());
     }
-    // A number is never given twice, even if forgotten records at the end were damaged.
+    // A number is never used twice, even if forgotten records at the end are damaged.
     let durable = last_seq.max(cursor);
     let continues =
-        examiner.resync_newest(&mut known, active_file.as_ref(), durable == last_seq)?;
+        recoverer.resync_newest(&mut known, active_file.as_ref(), durable == last_seq)?;
     let next_index = known.back().map_or(1, |known| known.index + 1);
-    let (ready, next_index) = examiner.reuse_prepared(prepared, next_index)?;
+    let (ready, next_index) = recoverer.reuse_prepared(prepared, next_index)?;
     let (segments, base, active) = build_index(&known, continues.then_some(active_file).flatten());
     let mut segments = segments;
     segments.forget_times(cursor);
@@ -119,7 +119,7 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
         cursor,
         durable_seq: durable,
         took: began.elapsed(),
-        ..examiner.recovery
+        ..recoverer.recovery
     };
     let end = active.as_ref().map_or(base, |a| a.segment.base + a.offset);
     let left = active.as_ref().map_or(0, |a| a.segment.bytes - a.offset);
@@ -138,7 +138,7 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
     })
 }
 
-/// Removes what was not finished; gives the numbers of the segments, ascending.
+/// Removes unfinished files; returns the numbers of the segments, ascending.
 fn remove_temporary_files(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
     let names = disk.list().map_err(|e| io_at(disk, "list", "", e))?;
     for name in &names {
@@ -147,7 +147,7 @@ fn remove_temporary_files(disk: &dyn Disk) -> Result<Vec<u64>, OpenError> {
                 .map_err(|e| io_at(disk, "remove", name, e))?;
         }
     }
-    // What a killed process did to names must be certain before we build on it.
+    // Renames and removals of a killed process must be durable before anything depends on them.
     disk.sync_dir().map_err(|e| io_at(disk, "sync", "", e))?;
     let mut indexes: Vec<u64> = names
         .iter()
@@ -174,7 +174,7 @@ fn open_cursor(disk: &dyn Disk) -> Result<Option<CursorFile>, OpenError> {
 struct Recoverer<'a> {
     disk: &'a dyn Disk,
     limits: &'a Limits,
-    /// Records up to here matter to nobody.
+    /// Last forgotten record.
     forgotten: u64,
     recovery: Recovery,
 }
@@ -213,8 +213,8 @@ impl Recoverer<'_> {
         })
     }
 
-    /// The prepared segments at the end (oldest first), and the newest one with records, read
-    /// whole, its torn tail cut.
+    /// The prepared segments at the end (oldest first), and the newest one with records, read completely, its
+    /// torn tail truncated.
     #[expect(clippy::type_complexity, reason = "two results of one walk")]
     fn scan_newest(
         &mut self,
@@ -248,16 +248,16 @@ impl Recoverer<'_> {
         prepared.reverse();
         if let (Some(empty), Some(last)) = (prepared.first(), prepared.last()) {
             let next_to = newest.as_ref().map_or(empty.index, |(s, _, _)| s.index + 1);
-            let is_whole_row = last.index - empty.index + 1 == prepared.len() as u64;
-            if empty.index != next_to || !is_whole_row {
+            let is_contiguous = last.index - empty.index + 1 == prepared.len() as u64;
+            if empty.index != next_to || !is_contiguous {
                 return Err(self.damage(next_to, 0, "the file is missing"));
             }
         }
-        // The first record of the first empty segment may have been torn.
+        // The first record of the first prepared segment may be torn.
         let next_seq = newest.as_ref().map_or(1, |(_, f, _)| f.last_seq + 1);
         let next_seq = next_seq.max(self.forgotten + 1);
         if let Some(empty) = prepared.first() {
-            self.cut_tail(empty, DATA_OFFSET, next_seq)?;
+            self.truncate_tail(empty, DATA_OFFSET, next_seq)?;
         }
         let Some((segment, found, last_write)) = newest else {
             return Ok((prepared, None));
@@ -273,7 +273,8 @@ impl Recoverer<'_> {
         Ok((prepared, Some((known, segment.file))))
     }
 
-    /// Checks that the newest segment's whole records end where they may, and cuts what is torn.
+    /// Checks that the valid records of the newest segment reach as far as its seal says, and truncates a torn
+    /// tail.
     fn check_end(&mut self, segment: &SegmentFile, found: &Found) -> Result<(), OpenError> {
         if let Some(seal) = segment.seal.filter(|seal| found.end < seal.end) {
             let what = format!("records up to {} were durable", seal.last_seq);
@@ -282,14 +283,14 @@ impl Recoverer<'_> {
         if segment.is_sealed() {
             return Ok(());
         }
-        // A mark says nothing of what came later: the next life goes on in the same segment.
-        self.cut_tail(segment, found.end, found.last_seq + 1)
+        // A provisional seal says nothing about later records: the next process continues in the same segment.
+        self.truncate_tail(segment, found.end, found.last_seq + 1)
     }
 
-    /// Whether a damaged segment holds no record, and no trace of one, that anybody still needs.
+    /// Whether all records of a damaged segment, valid or not, are forgotten.
     fn is_all_forgotten(&self, segment: &SegmentFile, found: &Found) -> Result<bool, OpenError> {
         let noted = segment.seal.map_or(0, |seal| seal.last_seq);
-        // The bad record is the one after the last whole one.
+        // The damaged record is the one after the last valid one.
         if noted.max(found.last_seq + 1) > self.forgotten {
             return Ok(false);
         }
@@ -299,7 +300,7 @@ impl Recoverer<'_> {
         Ok(!traces)
     }
 
-    /// Adds all older segments before what is in `known`, unless they are damaged and forgotten.
+    /// Adds all older segments at the front of `known`, except damaged ones whose records are forgotten.
     fn check_older(
         &mut self,
         indexes: &[u64],
@@ -310,7 +311,7 @@ impl Recoverer<'_> {
         };
         let older = indexes.partition_point(|index| *index < newest);
         for at in (0..older).rev() {
-            // There is a front: the newest, or what the last turn put there.
+            // Not empty: it holds at least the newest segment.
             let (next_index, next_seq) = known
                 .front()
                 .map_or((0, 0), |known| (known.index, known.found.first_seq));
@@ -347,7 +348,7 @@ impl Recoverer<'_> {
                     times: vec![(seal.first_seq, seal.first_at_s)],
                 }
             }
-            // Its seal is gone, yet it had one, because there is a younger segment.
+            // The seal is lost: there was one, because there is a newer segment.
             _ => {
                 self.recovery.segments_checked += 1;
                 self.scan(&segment)?.0
@@ -378,7 +379,7 @@ impl Recoverer<'_> {
         Ok(read == last.len())
     }
 
-    /// All whole records, and where the last write of them begins.
+    /// All valid records, and where the last write begins.
     fn scan(&self, segment: &SegmentFile) -> Result<(Found, u64), OpenError> {
         let mut scan = Scan::new(&segment.header, &*segment.file);
         let found = scan.records();
@@ -386,8 +387,8 @@ impl Recoverer<'_> {
         Ok((found, scan.last_write()))
     }
 
-    /// Zeroes what a power cut may have left tail `end`, unless it was acknowledged.
-    fn cut_tail(
+    /// Zeroes what a power cut may have left after `end`, unless it was acknowledged.
+    fn truncate_tail(
         &mut self,
         segment: &SegmentFile,
         end: u64,
@@ -399,7 +400,7 @@ impl Recoverer<'_> {
             .map_err(|e| self.io(segment.index, "read", e))?;
         if let Some(witness) = tail.acknowledged_by {
             let what = format!(
-                "record {next_seq} is not as it was written, though record {witness} tail it \
+                "record {next_seq} is not as it was written, though record {witness} after it \
                  says that it was durable"
             );
             return Err(self.damage(segment.index, end, &what));
@@ -408,8 +409,8 @@ impl Recoverer<'_> {
             .map_err(|e| self.io(segment.index, "zero the torn tail of", e))?;
         if tail.is_torn {
             let file = self.disk.path(&layout::segment_name(segment.index));
-            tracing::info!(file = %file.display(), offset = end, bytes, "cut the torn tail of the journal");
-            self.recovery.cut = Some(Cut {
+            tracing::info!(file = %file.display(), offset = end, bytes, "truncated the torn tail of the journal");
+            self.recovery.truncated_tail = Some(TruncatedTail {
                 file,
                 offset: end,
                 bytes,
@@ -418,7 +419,7 @@ impl Recoverer<'_> {
         Ok(())
     }
 
-    /// Makes certain what the newest segment holds; says whether to go on writing in it.
+    /// Makes the content of the newest segment durable; returns whether to continue in it.
     fn resync_newest(
         &self,
         known: &mut VecDeque<RecoveredSegment>,
@@ -431,9 +432,9 @@ impl Recoverer<'_> {
         if newest.is_sealed {
             return Ok(false);
         }
-        // After a kill the bytes may be in memory only. After a failed sync they may be there and
-        // count as kept though the disk never took them: a mere sync would then say yes. Written
-        // once more they have to reach the disk, or the error shows.
+        // After a kill the bytes may be in memory only. After a failed sync they may be in memory and count as
+        // clean though they are not on the disk: a sync alone would then report success. Writing them again
+        // brings them to the disk or shows the error.
         let Found { last_seq, end, .. } = newest.found;
         Scan::new(&newest.header, &**file)
             .rewrite(newest.last_write, end, last_seq)
@@ -455,7 +456,7 @@ impl Recoverer<'_> {
             && header.write_bytes_max == self.limits.write_bytes_max as u64
     }
 
-    /// Prepared segments go on being that, if they are as they would be made now.
+    /// Reuses the prepared segments if they match the settings; removes them otherwise.
     fn reuse_prepared(
         &self,
         prepared: Vec<SegmentFile>,
@@ -477,7 +478,7 @@ impl Recoverer<'_> {
         Ok((ready.collect(), next_index))
     }
 
-    /// One by one, so that a power cut never leaves a gap.
+    /// Removes files one by one, so that a power cut never leaves a gap.
     fn remove_files(&self, indexes: &[u64]) -> Result<(), OpenError> {
         for index in indexes {
             let name = layout::segment_name(*index);
@@ -513,7 +514,7 @@ impl RecoveredSegment {
     }
 }
 
-/// Puts all on the segments; the newest becomes the active one if its file is given.
+/// Builds the index; the newest segment becomes the active one if its file is given.
 fn build_index(
     known: &VecDeque<RecoveredSegment>,
     active_file: Option<Arc<dyn DiskFile>>,
@@ -525,7 +526,7 @@ fn build_index(
         for (seq, at_s) in &one.found.times {
             segments.note_time(*seq, *at_s);
         }
-        // What is left tail its records is not kept for delivery: by settings of today the file may be
+        // Unused space after the records does not count as undelivered: with changed settings the file may be
         // longer than all that may be kept.
         base += one.found.end;
     }

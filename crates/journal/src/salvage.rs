@@ -1,9 +1,9 @@
-//! Passing over what cannot be read: damaged segments are written anew, with the whole records under their
-//! old numbers and a replacement for each number that is lost.
+//! Repairs damaged segments: each is written again with its valid records under their old numbers, and with a
+//! replacement for each lost record.
 //!
-//! Each segment is written to a temporary file, synced, and put in the old one's place by a rename: whatever
-//! dies at whatever moment, each name is that of the old file or of the whole new one, and doing it again
-//! goes on where it stopped. Records keep their numbers, because a record's id is made of its number.
+//! The new segment is written to a temporary file, synced, and renamed over the old one. So after a crash at
+//! any moment each name refers to the complete old or the complete new file, and running it again continues
+//! where it stopped. Records keep their numbers, because a record's id contains its number.
 
 use crate::disk::{Disk, write_whole};
 use crate::error::OpenError;
@@ -17,48 +17,47 @@ use crate::segment_pool::TEMPORARY_SUFFIX;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A replacement takes no more of the damaged bytes than this, so that it can be delivered; only the last of
-/// several takes all that is left.
+/// Maximum length of the damaged bytes in one replacement, so that it can be delivered. The last one of several
+/// takes the rest, whatever its length.
 const PIECE_BYTES: usize = 4 << 20;
 const WRITE_BYTES: usize = 1 << 20;
 
-/// A record that cannot be read, of which a replacement is to be made.
+/// A lost record, for which a replacement is needed.
 #[derive(Debug)]
 pub struct LostRecord<'a> {
     /// Its number.
     pub seq: u64,
-    /// The damaged place.
+    /// The damaged range.
     pub range: &'a DamagedRange,
-    /// Where in the file `bytes` begin.
+    /// Offset of `bytes` in the file.
     pub offset: u64,
-    /// What is left of it, as it stands in the file; zeros where the disk refuses to read. Empty when nothing
-    /// is left, or when its bytes cannot be told from those of the record before it.
+    /// The bytes that are left of it; zeros where the disk cannot read. Empty when nothing is left, or when
+    /// they cannot be separated from the record before it.
     pub bytes: &'a [u8],
 }
 
-/// Why a journal could not be salvaged.
+/// Why a journal could not be repaired.
 #[derive(Debug, thiserror::Error)]
 pub enum SalvageError {
     /// It cannot be examined.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Something in it cannot be repaired by this; nothing was changed.
+    /// It has damage that cannot be repaired here; nothing was changed.
     #[error(transparent)]
     Unrepairable(crate::Damage),
-    /// The disk refuses; what was finished before stays, and the next try goes on there.
-    #[error("cannot write {} anew: {source}", path.display())]
+    /// The disk returned an error. Finished segments stay repaired, and the next run continues.
+    #[error("cannot rewrite {}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
-/// Repairs the journal in `dir`, which no process may have open: each record that waits behind or among
-/// damaged ones can be read afterwards, under its number, and each number whose record is lost has what
-/// `replacement` makes of it as its record. Gives what was found. A sound journal is left as it is. Needs room
-/// for one more segment on the disk, and memory for two.
+/// Repairs the journal in `dir`, which no process may have open. Afterwards every undelivered valid record can
+/// be read under its number, and every lost record is what `replacement` returned for it. Returns the damage
+/// that was found. An intact journal is left unchanged. Needs disk space for one segment and memory for two.
 ///
 /// # Errors
 /// See [`SalvageError`].
@@ -96,7 +95,7 @@ fn repair(
         let path = disk.path(&layout::segment_name(index));
         move |source| SalvageError::Io { path, source }
     };
-    // The youngest first, so that a death in between leaves no other hole.
+    // The newest first, so that a crash in between leaves no further gap.
     for index in found.unusable_indexes.iter().rev() {
         disk.remove(&layout::segment_name(*index))
             .and_then(|()| disk.sync_dir())
@@ -107,19 +106,19 @@ fn repair(
         .iter()
         .filter(|s| s.blocks_delivery(found.cursor));
     for segment in damaged {
-        write_anew(disk, segment, replacement).map_err(io(segment.index))?;
+        rewrite_segment(disk, segment, replacement).map_err(io(segment.index))?;
     }
     Ok(found)
 }
 
-fn write_anew(
+fn rewrite_segment(
     disk: &dyn Disk,
     segment: &SegmentInspection,
     replacement: &mut dyn FnMut(&LostRecord<'_>) -> Vec<u8>,
 ) -> io::Result<()> {
     let image = match SegmentImage::load(disk, segment.index) {
         Ok(image) => image,
-        // Its file is missing or cannot be read at all.
+        // The file is missing or cannot be read at all.
         Err(_) if segment.records == 0 => SegmentImage::nothing(segment.index),
         Err(error) => return Err(error),
     };
@@ -154,19 +153,19 @@ fn write_anew(
     }
     if draft.next_seq != segment.last_seq + 1 {
         return Err(io::Error::other(format!(
-            "its records changed while they were read: record {} is not there any more",
+            "its records changed while they were read: record {} is missing now",
             draft.next_seq
         )));
     }
-    draft.keep(disk, segment, &image)
+    draft.write(disk, segment, &image)
 }
 
-/// A segment in the making.
+/// A segment that is being written.
 struct Draft {
     out: Vec<u8>,
     salt: u64,
     next_seq: u64,
-    /// When the record at hand was written.
+    /// When the current record was written.
     at_s: u32,
     first_at_s: Option<u32>,
 }
@@ -197,7 +196,7 @@ impl Draft {
             let until = if seq == last {
                 end
             } else {
-                beginning_of(&image.bytes[at..end], seq + 1)
+                find_header(&image.bytes[at..end], seq + 1)
                     .map_or(end, |step| at + step)
                     .min(at + PIECE_BYTES)
             };
@@ -212,14 +211,14 @@ impl Draft {
         }
     }
 
-    fn keep(
+    fn write(
         mut self,
         disk: &dyn Disk,
         segment: &SegmentInspection,
         image: &SegmentImage,
     ) -> io::Result<()> {
         let end = self.out.len() as u64;
-        // A segment of other length than usual is read like any other, and never used again.
+        // A segment of unusual length is read like any other, but not recycled.
         let bytes = (image.bytes.len() as u64).max(end).next_multiple_of(4096);
         let header = Header {
             salt: self.salt,
@@ -252,8 +251,8 @@ impl Draft {
     }
 }
 
-/// Where the header of record `seq` seems to begin in damaged bytes, behind their beginning.
-fn beginning_of(bytes: &[u8], seq: u64) -> Option<usize> {
+/// Where the header of record `seq` seems to begin in damaged bytes, except at their start.
+fn find_header(bytes: &[u8], seq: u64) -> Option<usize> {
     let wanted = seq.to_le_bytes();
     let mut places = (8..bytes.len().saturating_sub(RECORD_HEADER - 1)).step_by(8);
     places.find(|at| bytes[at + 8..at + 16] == wanted)

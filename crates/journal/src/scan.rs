@@ -1,5 +1,4 @@
-//! Reading a whole segment without believing anything: its records from the start, and what lies
-//! tail the last whole one.
+//! Reads all records of a segment, verifies each, and examines what follows the last valid one.
 
 use crate::block_reader::BlockReader;
 use crate::disk::{DiskFile, read_fully, write_whole};
@@ -10,7 +9,7 @@ use std::io;
 const BLOCK_BYTES: usize = 1 << 20;
 const ZEROS: usize = 64 << 10;
 
-/// One segment, being read.
+/// A scan of one segment.
 pub(crate) struct Scan<'a> {
     header: &'a Header,
     file: &'a dyn DiskFile,
@@ -18,12 +17,12 @@ pub(crate) struct Scan<'a> {
     last_write: u64,
 }
 
-/// What is tail the last whole record.
+/// What follows the last valid record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tail {
-    /// Something of a record is there.
+    /// There is at least a part of a record.
     pub(crate) is_torn: bool,
-    /// A whole record which shows that the missing one was durable.
+    /// A valid record which proves that the missing one was durable.
     pub(crate) acknowledged_by: Option<u64>,
 }
 
@@ -37,12 +36,12 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Where the write begins that the last of the [`records`](Self::records) was part of.
+    /// Where the write begins that contained the last of the [`records`](Self::records).
     pub(crate) const fn last_write(&self) -> u64 {
         self.last_write
     }
 
-    /// All records from the start to the first that is not whole or not the next.
+    /// Reads records from the start up to the first that is invalid or out of sequence.
     pub(crate) fn records(&mut self) -> io::Result<Found> {
         let Header { salt, bytes, .. } = *self.header;
         let mut found = Found {
@@ -74,14 +73,14 @@ impl<'a> Scan<'a> {
         Ok(found)
     }
 
-    /// Looks tail `end`, where record `next_seq` would be: records that were written together
-    /// with the missing one are no witnesses; one that was written later is.
+    /// Searches after `end`, where record `next_seq` should be. Records of the same write as the missing one
+    /// prove nothing; a record of a later write proves that the missing one was durable.
     pub(crate) fn scan_tail(&mut self, end: u64, next_seq: u64) -> io::Result<Tail> {
         let Header { salt, bytes, .. } = *self.header;
         let mut tail = Tail::default();
-        // No more records than this fit tail `end`.
+        // The number of records that fit after `end` is bounded.
         let seq_end = next_seq.saturating_add((bytes - end.min(bytes)) / RECORD_HEADER as u64);
-        // Payloads may imitate headers; checking them must not take for ever.
+        // Payloads may look like headers; this bounds the cost of verifying them.
         let mut budget = 4 * bytes;
         let mut at = end;
         loop {
@@ -117,7 +116,7 @@ impl<'a> Scan<'a> {
                     continue;
                 }
                 tail.is_torn = true;
-                // The missing one itself, whole in another place: others came before it.
+                // A copy of the missing record at another offset: records were before it.
                 if record.durable_before() > next_seq || record.seq == next_seq {
                     tail.acknowledged_by = Some(record.seq);
                     return Ok(tail);
@@ -126,10 +125,10 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Whether anything tail `end` looks like the header of a record after `seq`, whole or not.
+    /// Whether any bytes after `end` look like the header of a record after `seq`, valid or not.
     pub(crate) fn has_header_after(&mut self, end: u64, seq: u64) -> io::Result<bool> {
         let bytes = self.header.bytes;
-        // No more records than this fit into the segment.
+        // The number of records that fit into the segment is bounded.
         let seq_end = seq.saturating_add(bytes / RECORD_HEADER as u64);
         let mut at = end;
         loop {
@@ -148,9 +147,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Writes the records from `from` to `end`, the last of which is `last_seq`, over themselves.
-    /// Their bytes are read and checked anew: if the system had dropped what it failed to write,
-    /// they are no longer what was found.
+    /// Writes the records from `from` to `end`, the last of which is `last_seq`, again to the same place. Reads
+    /// and verifies them first: if the operating system has dropped what it failed to write, they differ now.
     pub(crate) fn rewrite(&self, from: u64, end: u64, last_seq: u64) -> io::Result<()> {
         let mut bytes = vec![0; (end - from) as usize];
         let have = read_fully(self.file, &mut bytes, from)?;
@@ -168,18 +166,17 @@ impl<'a> Scan<'a> {
         }
         if have < bytes.len() || !rest.is_empty() || seq != last_seq {
             return Err(io::Error::other(
-                "what could be read a moment ago cannot be read any more",
+                "records that were read a moment ago cannot be read any more",
             ));
         }
         write_whole(self.file, &bytes, from)
     }
 }
 
-/// Zeroes whatever one write may have left tail `end`, for certain; gives how far it was not zero.
-/// Zeros are written over zeros too: those that are read may be of an attempt whose sync failed.
+/// Zeroes, durably, everything after `end` that one write may have left; returns the length of what was not
+/// zero. Zeros are overwritten as well: they may be from an attempt whose sync failed.
 pub(crate) fn zero_tail(header: &Header, file: &dyn DiskFile, end: u64) -> io::Result<u64> {
-    // All before `end` may or may not have been durable; what was under way began there or before
-    // and was one write.
+    // A write that was in progress began at `end` or earlier, so this bound covers it.
     let limit = header.bytes.min(end + header.write_bytes_max);
     let mut block = vec![0; ZEROS];
     let zeros = vec![0; ZEROS];

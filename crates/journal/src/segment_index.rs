@@ -1,6 +1,5 @@
-//! The segments that hold records, oldest first: where each record is, what has been forgotten,
-//! what may leave. Shared by the writer (adds at one end), the keeper (takes from the other) and
-//! readers (look up, and hold on to the one they read).
+//! Which segments hold records, oldest first, and where in them. The writer appends to it, the maintenance
+//! thread removes from it, and readers search it and hold the segment that they read.
 
 use crate::layout::DATA_OFFSET;
 use common::clock;
@@ -10,44 +9,43 @@ use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// One segment with records in it. Who holds the `Arc` can read the file without fear that it
-/// begins another life.
+/// One segment that holds records. Its file is not recycled while the `Arc` has another owner.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    /// Number, as in its name.
+    /// The number in its file name.
     pub(crate) index: u64,
     /// Salt of its records.
     pub(crate) salt: u64,
-    /// Length of the file.
+    /// Length of the file in bytes.
     pub(crate) bytes: u64,
-    /// Bytes of all segments before it (of those found at the start, up to their last record): gives every
-    /// record a position in the whole log, for as long as the process lives.
+    /// The sum of the lengths of all earlier segments (of those found at start: up to their last record). Gives
+    /// every record a position in the whole log while the process runs.
     pub(crate) base: u64,
-    /// First durable record, 0 while there is none.
+    /// First durable record; 0 while there is none.
     first_seq: AtomicU64,
-    /// Last durable record, 0 while there is none.
+    /// Last durable record; 0 while there is none.
     last_seq: AtomicU64,
-    /// Where it ends.
+    /// End of the last durable record in the file.
     end: AtomicU64,
-    /// Where some of the records begin, so that nobody searches far: (seq, offset), ascending.
+    /// A sparse index, so that a search reads little: (seq, offset) of some records, ascending.
     offsets: Mutex<Vec<(u64, u64)>>,
 }
 
-/// Marks per segment, about.
+/// Approximate number of index entries per segment.
 pub(crate) const OFFSETS_PER_SEGMENT: u64 = 64;
 
-/// What recovery knows of a segment's records.
+/// The records that recovery found in a segment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// First record, 0 when there is none.
+    /// First record; 0 if there is none.
     pub(crate) first_seq: u64,
     /// Last record.
     pub(crate) last_seq: u64,
-    /// Where it ends.
+    /// End of the last record in the file.
     pub(crate) end: u64,
-    /// Where some records begin: (seq, offset).
+    /// (seq, offset) of some records.
     pub(crate) offsets: Vec<(u64, u64)>,
-    /// When some records were written: (seq, seconds since 1970).
+    /// (seq, seconds since 1970) of the first record of each second.
     pub(crate) times: Vec<(u64, u32)>,
 }
 
@@ -65,7 +63,7 @@ impl Segment {
         }
     }
 
-    /// A segment as recovery found it, with records in it.
+    /// A segment with the records that recovery found.
     pub(crate) fn recovered(mut self, found: &Found) -> Self {
         self.first_seq = AtomicU64::new(found.first_seq);
         self.last_seq = AtomicU64::new(found.last_seq);
@@ -83,8 +81,7 @@ impl Segment {
         self
     }
 
-    /// Records `first_seq..=last_seq`, written one after the other up to `end`, are durable.
-    /// `from` is where the first of them begins.
+    /// Adds the records `first_seq..=last_seq`, which are durable and lie from `from` to `end`.
     pub(crate) fn extend(&self, first_seq: u64, last_seq: u64, from: u64, end: u64) {
         let mut offsets = lock(&self.offsets);
         let due = offsets
@@ -113,7 +110,7 @@ impl Segment {
         self.end.load(Acquire)
     }
 
-    /// A record at or before `seq` whose place is known: (its seq, its offset).
+    /// The last indexed record at or before `seq`: its number and offset.
     pub(crate) fn nearest_indexed(&self, seq: u64) -> (u64, u64) {
         let offsets = lock(&self.offsets);
         let after = offsets.partition_point(|(indexed, _)| *indexed <= seq);
@@ -122,11 +119,11 @@ impl Segment {
     }
 }
 
-/// All segments with records, and the times needed to tell ages.
+/// All segments that hold records, and when records were written.
 #[derive(Debug, Default)]
 pub(crate) struct SegmentIndex {
     segments: VecDeque<Arc<Segment>>,
-    /// (seq, seconds since 1970) of the first record of each second, thinned when there are many.
+    /// (seq, seconds since 1970) of the first record of each second; thinned out when there are many.
     times: VecDeque<(u64, u32)>,
 }
 
@@ -145,7 +142,7 @@ impl SegmentIndex {
         self.segments.back()
     }
 
-    /// First record that can be read, if there is one.
+    /// The first record that can be read.
     pub(crate) fn oldest_seq(&self) -> Option<u64> {
         self.segments
             .iter()
@@ -161,14 +158,14 @@ impl SegmentIndex {
         self.segments.get(at).cloned()
     }
 
-    /// Position in the log where the records after `cursor` begin, as exactly as is known cheaply
-    /// and never behind the truth: an earlier position may be given, a later one never.
+    /// The position in the log where the records after `cursor` begin. It is as exact as the sparse index: it
+    /// may be too low, and never too high.
     pub(crate) fn floor(&self, cursor: u64) -> u64 {
         let mut floor = 0;
         for segment in &self.segments {
             if segment.last_seq() > cursor {
                 let (_, offset) = segment.nearest_indexed(cursor + 1);
-                // The file's head counts too while its first record does.
+                // The segment's header counts as long as its first record does.
                 let offset = if offset <= DATA_OFFSET { 0 } else { offset };
                 return segment.base + offset;
             }
@@ -179,13 +176,13 @@ impl SegmentIndex {
         floor
     }
 
-    /// Bytes of wholly forgotten segments.
+    /// The length of all segments whose records are all forgotten.
     pub(crate) fn retained_bytes(&self, cursor: u64) -> u64 {
         self.forgotten(cursor).map(|segment| segment.bytes).sum()
     }
 
     fn forgotten(&self, cursor: u64) -> impl Iterator<Item = &Arc<Segment>> {
-        // The segment with the newest record stays, whatever is forgotten: it holds the sequence.
+        // The segment with the newest record is always kept: the sequence number continues from it.
         let newest = self
             .segments
             .iter()
@@ -197,16 +194,17 @@ impl SegmentIndex {
             .take_while(move |segment| segment.index < newest && segment.last_seq() <= cursor)
     }
 
-    /// The oldest segment, if it is wholly forgotten and at least `retain_bytes` remain behind it.
+    /// The oldest segment, if all its records are forgotten and `retain_bytes` of forgotten segments remain
+    /// after it.
     pub(crate) fn reclaimable(&self, cursor: u64, retain_bytes: u64) -> Option<Arc<Segment>> {
-        // In one walk: the writer may begin another segment between two.
+        // One iteration: the writer may begin another segment between two.
         let mut forgotten = self.forgotten(cursor);
         let oldest = forgotten.next()?;
         let behind: u64 = forgotten.map(|segment| segment.bytes).sum();
         (behind >= retain_bytes).then(|| oldest.clone())
     }
 
-    /// Takes the oldest segment off the index, if it is still the one with this index.
+    /// Removes the oldest segment if its number is `index`.
     pub(crate) fn remove_oldest(&mut self, index: u64) -> Option<Arc<Segment>> {
         if self.segments.front()?.index != index {
             return None;
@@ -214,7 +212,7 @@ impl SegmentIndex {
         self.segments.pop_front()
     }
 
-    /// Records from `seq` on were written at `at_s`.
+    /// Notes that the records from `seq` on were written at `at_s`.
     pub(crate) fn note_time(&mut self, seq: u64, at_s: u32) {
         if self.times.back().is_some_and(|(_, last)| *last == at_s) {
             return;
@@ -229,14 +227,14 @@ impl SegmentIndex {
         self.times.push_back((seq, at_s));
     }
 
-    /// Drops times that no unforgotten record needs.
+    /// Removes times that are needed for forgotten records only.
     pub(crate) fn forget_times(&mut self, cursor: u64) {
         while self.times.get(1).is_some_and(|(seq, _)| *seq <= cursor + 1) {
             self.times.pop_front();
         }
     }
 
-    /// Age of the record after `cursor`, to the second.
+    /// The age of the record after `cursor`, in whole seconds.
     pub(crate) fn age(&self, cursor: u64) -> Option<Duration> {
         let after = self.times.partition_point(|(seq, _)| *seq <= cursor + 1);
         let (_, at_s) = self.times.get(after.saturating_sub(1))?;
@@ -246,7 +244,7 @@ impl SegmentIndex {
     }
 }
 
-/// Now, in seconds since 1970.
+/// The current time in seconds since 1970.
 pub(crate) fn now_s() -> u32 {
     u32::try_from(clock::now_s()).unwrap_or(u32::MAX)
 }
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_segment_of_a_record() {
+    fn find_returns_the_segment_of_a_record() {
         let index = index();
         assert_eq!(index.find(1).unwrap().index, 0);
         assert_eq!(index.find(10).unwrap().index, 0);
@@ -278,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_moves_with_the_cursor_and_never_beyond_it() {
+    fn floor_follows_the_cursor_and_never_exceeds_it() {
         let index = index();
         assert_eq!(index.floor(0), 0);
         assert_eq!(index.floor(9), 0);
@@ -289,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_segment_with_the_youngest_record_never_leaves() {
+    fn the_segment_with_the_newest_record_is_never_reclaimed() {
         let mut index = index();
         assert!(index.reclaimable(9, 0).is_none());
         assert!(index.reclaimable(20, 100_000).is_none());
@@ -300,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_those_of_the_first_record_that_is_not_forgotten() {
+    fn age_is_that_of_the_first_record_that_is_not_forgotten() {
         let mut index = SegmentIndex::default();
         let now = now_s();
         index.note_time(1, now - 100);
@@ -313,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn times_stay_few() {
+    fn the_number_of_times_is_bounded() {
         let mut index = SegmentIndex::default();
         for second in 0..100_000 {
             index.note_time(u64::from(second) + 1, second);

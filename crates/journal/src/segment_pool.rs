@@ -1,6 +1,6 @@
-//! Segments made ahead of need: complete, zeroed (or recycled) and certain under their final name
-//! before the writer touches them, so that beginning a segment costs the writer nothing and a full
-//! disk is noticed before anything is acknowledged.
+//! Segments that are prepared in advance, so that beginning one costs the writer nothing and a full disk is
+//! noticed before a record depends on it. A prepared segment is complete, zeroed or recycled, and durable under
+//! its final name.
 
 use crate::cursor::CursorFile;
 use crate::disk::{Disk, DiskFile, write_whole};
@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-/// Ending of files that do not count yet.
+/// The suffix of unfinished files.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".tmp";
 const TEMPORARY: &str = "segment.tmp";
-/// Zeros are written and synced in slices of this size.
+/// Zeros are written and synced in slices of this many bytes.
 pub(crate) const SLICE_BYTES: usize = 1 << 20;
-/// Most segments prepared ahead.
+/// Maximum number of segments prepared in advance.
 const TARGET_MAX: usize = 4;
 
 /// A prepared segment.
@@ -25,24 +25,24 @@ pub(crate) struct ReadySegment {
     pub(crate) file: Arc<dyn DiskFile>,
 }
 
-/// What writer and keeper tell each other.
+/// The state shared by the writer and the maintenance thread.
 pub(crate) struct SegmentPool {
     ready: VecDeque<ReadySegment>,
     pub(crate) next_index: u64,
-    /// How many to have ready: one more each time the writer had to wait.
+    /// The number of segments to keep ready; grows by one each time the writer had to wait.
     target: usize,
     pub(crate) writer_waits: bool,
-    /// The cursor moved since it was kept.
+    /// The cursor has changed since it was saved.
     pub(crate) cursor_moved: bool,
-    /// No more records are taken.
+    /// No more records are accepted.
     pub(crate) is_closing: bool,
-    /// The writer has ended; the keeper is the last.
+    /// The writer has ended; the maintenance thread ends next.
     pub(crate) writer_ended: bool,
-    /// The system's words, while no segment can be made.
+    /// The operating system's error, while no segment can be created.
     pub(crate) disk_full: Option<String>,
-    /// Bytes zeroed of the segment in the making.
+    /// Bytes already zeroed of the segment that is being created.
     pub(crate) zeroed_bytes: u64,
-    /// The cursor file, until the keeper takes it.
+    /// The cursor file, until the maintenance thread takes it.
     pub(crate) cursor_file: Option<CursorFile>,
 }
 
@@ -80,23 +80,23 @@ impl SegmentPool {
         self.ready.pop_front()
     }
 
-    /// The writer had to wait: have more ready from now on.
+    /// Raises the target: the writer had to wait.
     pub(crate) fn raise_target(&mut self) {
         self.target = (self.target + 1).min(TARGET_MAX);
     }
 
-    /// Segments that are missing.
+    /// The number of missing segments.
     pub(crate) fn wanted(&self) -> usize {
         self.target.saturating_sub(self.ready.len())
     }
 
-    /// Whether a forgotten segment is worth another life rather than removal.
+    /// Whether a forgotten segment should be recycled instead of removed.
     pub(crate) fn has_use_for_another(&self) -> bool {
         self.ready.len() <= self.target
     }
 }
 
-/// Makes a new segment. `pause` is asked between slices, and ends the making with `false`.
+/// Creates a segment. Calls `pause` after each slice and stops when it returns `false`.
 pub(crate) fn create(
     disk: &dyn Disk,
     header: Header,
@@ -105,7 +105,7 @@ pub(crate) fn create(
     let file = disk.create(TEMPORARY)?;
     let result = zero(&*file, header.bytes, &mut pause);
     if !matches!(result, Ok(true)) {
-        // Gives the space back; when that fails too, the next start does it.
+        // Frees the space; if that fails too, the next start does it.
         let _ = disk.remove(TEMPORARY);
     }
     if !result? {
@@ -115,7 +115,7 @@ pub(crate) fn create(
 }
 
 fn zero(file: &dyn DiskFile, bytes: u64, pause: &mut impl FnMut(u64) -> bool) -> io::Result<bool> {
-    // Reserved in one go, so that a lack of space shows at once and costs nothing.
+    // Reserves everything at once, so that a lack of space is found at once and leaves nothing behind.
     file.allocate(bytes)?;
     let zeros = vec![0; SLICE_BYTES.min(bytes as usize)];
     let mut at = 0;
@@ -131,7 +131,7 @@ fn zero(file: &dyn DiskFile, bytes: u64, pause: &mut impl FnMut(u64) -> bool) ->
     Ok(true)
 }
 
-/// Gives the file of a forgotten segment another life.
+/// Prepares the file of a forgotten segment for new records.
 pub(crate) fn recycle(
     disk: &dyn Disk,
     name: &str,
@@ -139,11 +139,11 @@ pub(crate) fn recycle(
     header: Header,
 ) -> io::Result<ReadySegment> {
     disk.rename(name, TEMPORARY)?;
-    // Before its content changes the old name must be gone for certain, or the next start would
-    // find a stranger under it.
+    // The removal of the old name must be durable before the content changes. Otherwise the next start could
+    // find unexpected content under that name.
     disk.sync_dir()?;
     write_whole(&*file, &[0; BLOCK], SEAL_OFFSET)?;
-    // No valid record of its earlier life may stand where the first of the new one will.
+    // No valid record of the previous use may remain where the first new record will be.
     write_whole(&*file, &[0; BLOCK], DATA_OFFSET)?;
     finish(disk, file, header)
 }

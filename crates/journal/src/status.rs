@@ -1,37 +1,37 @@
-//! What can be seen of a journal from outside, for metrics and for the start's log line.
+//! The journal's state for metrics, and the result of recovery for the log.
 
 use crate::FullReason;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a journal is now. Cheap enough to ask for some times a second.
+/// A snapshot of a journal. Cheap enough for several calls a second.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
-    /// Last record taken by `append`.
+    /// Last record that was appended.
     pub appended_seq: u64,
-    /// Last record handed to the disk.
+    /// Last record that was written to its file.
     pub written_seq: u64,
     /// Last record that survives a power cut.
     pub durable_seq: u64,
-    /// Records up to here are forgotten.
+    /// Last forgotten record.
     pub cursor: u64,
     /// First record that can still be read; `durable_seq + 1` when there is none.
     pub oldest_seq: u64,
-    /// Bytes kept for delivery: what counts against `max_bytes`.
+    /// Bytes of undelivered records; bounded by `max_bytes`.
     pub used_bytes: u64,
     /// The bound of `used_bytes`.
     pub max_bytes: u64,
-    /// Forgotten bytes still kept behind the cursor.
+    /// Bytes of segments that hold only forgotten records.
     pub retained_bytes: u64,
     /// Bytes of all segment files, prepared ones included.
     pub disk_bytes: u64,
     /// Bytes that wait in memory for the writer.
     pub pending_bytes: u64,
-    /// Age of the oldest record that is not forgotten, to the second; `None` when all are.
+    /// Age of the oldest undelivered record in whole seconds; `None` when there is none.
     pub oldest_age: Option<Duration>,
     /// Syncs of record data since the start.
     pub syncs: u64,
-    /// Records made durable since the start; divided by `syncs`: records per sync.
+    /// Records made durable since the start.
     pub synced_records: u64,
     /// Duration of the last write and sync.
     pub sync_last: Duration,
@@ -39,49 +39,49 @@ pub struct Status {
     pub sync_mean: Duration,
     /// Longest write and sync since the start.
     pub sync_max: Duration,
-    /// Segments prepared ahead, ready to be written.
+    /// Segments that are prepared.
     pub segments_ready: u64,
-    /// Bytes still to be zeroed before enough segments are prepared; 0 when they are.
+    /// Bytes still to be zeroed until enough segments are prepared; 0 when they are.
     pub zeroing_backlog_bytes: u64,
     /// How often the writer had to wait for a segment.
     pub segment_waits: u64,
     /// Why appends are refused now, if they are.
     pub full: Option<FullReason>,
-    /// The system's words when no segment can be made.
+    /// The operating system's error when no segment can be created.
     pub full_detail: Option<String>,
-    /// The first disk error; the journal takes nothing since.
+    /// The first disk error; no record has been accepted since.
     pub poisoned: Option<String>,
 }
 
-/// What opening a journal found.
+/// The result of opening a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {
-    /// The journal was made just now: its sequence begins at 1. An owner that names records by
-    /// sequence number needs a new name for itself, or old names would be used twice.
+    /// The journal was created now: its sequence begins at 1. An owner that identifies records by sequence
+    /// number needs a new id for itself, because old record ids would be used again.
     pub created: bool,
     /// First record that can be read; `durable_seq + 1` when there is none.
     pub oldest_seq: u64,
-    /// Records up to here are forgotten.
+    /// Last forgotten record.
     pub cursor: u64,
-    /// Last record.
+    /// Last durable record.
     pub durable_seq: u64,
-    /// The torn tail that was cut, if there was one: never anything that was acknowledged.
-    pub cut: Option<Cut>,
-    /// Segments of which every record was checked now.
+    /// The torn tail that was truncated; it never contains an acknowledged record.
+    pub truncated_tail: Option<TruncatedTail>,
+    /// Segments whose records were all verified.
     pub segments_checked: u64,
-    /// Segments of which only header and seal were checked; their records are checked when read.
+    /// Segments of which only header and seal were verified; their records are verified when they are read.
     pub segments_trusted: u64,
-    /// How long it took.
+    /// Duration of the recovery.
     pub took: Duration,
 }
 
-/// A torn tail, cut back to the last whole record.
+/// A torn tail that was truncated after the last valid record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cut {
-    /// Which segment.
+pub struct TruncatedTail {
+    /// The segment file.
     pub file: PathBuf,
-    /// The end of its last whole record.
+    /// End of its last valid record.
     pub offset: u64,
-    /// How many bytes behind it were not zero and are now.
+    /// Number of bytes after it that were not zero.
     pub bytes: u64,
 }

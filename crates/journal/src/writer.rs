@@ -1,9 +1,9 @@
-//! The one thread that writes records. It takes whatever has gathered since the last time, writes
-//! it in one go, syncs, and only then says *durable* and wakes who waits. One sync serves all who
-//! came while the last one ran.
+//! The only thread that writes records. It writes all records that have gathered with one write, syncs, and
+//! only then reports them durable and wakes their waiters. Records that arrive during a sync share the next
+//! one.
 //!
-//! Any error at write or sync ends the journal: after it nobody knows what the disk holds, and
-//! asking the same file again may lie.
+//! Any error of a write or sync ends the journal: the content of the disk is then unknown, and a repeated sync
+//! may report success wrongly.
 
 use crate::core::{Core, Group};
 use crate::disk::write_whole;
@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::Instant;
 
-/// The segment that is being written.
+/// The segment that receives records.
 pub(crate) struct Active {
     pub(crate) segment: Arc<Segment>,
     pub(crate) file: Arc<dyn crate::disk::DiskFile>,
@@ -31,11 +31,11 @@ pub(crate) struct Active {
 pub(crate) struct Writer {
     core: Arc<Core>,
     active: Option<Active>,
-    /// What the next segment's base is when there is no active one.
+    /// The base of the next segment while there is no active one.
     base: u64,
 }
 
-/// Nothing more can be written; the journal is poisoned.
+/// Nothing can be written any more; the journal is poisoned.
 struct Stopped;
 
 impl Writer {
@@ -49,7 +49,7 @@ impl Writer {
         let mut group = Group::default();
         while core.next_group(&mut group) {
             let result = self.write_group(&mut group);
-            // Empty after success; after a failure they must learn of it.
+            // After an error these are the waiters whose records are not durable.
             group.waiters.drain(..).for_each(|(_, waker)| waker.wake());
             group.clear();
             if result.is_err() {
@@ -98,8 +98,8 @@ impl Writer {
         waiters.drain(..due).for_each(|(_, waker)| waker.wake());
     }
 
-    /// Seals the active segment, and only when that is certain begins the next: so at most one
-    /// segment of a journal has a torn tail.
+    /// Seals the active segment durably before the next one begins: so only the newest segment of a journal can
+    /// have a torn tail.
     fn change_segment(&mut self, active: Active) -> Result<Active, Stopped> {
         self.base = active.segment.base + active.segment.bytes;
         if let Err(error) = active.write_seal(true) {
@@ -156,12 +156,12 @@ impl Writer {
         }
     }
 
-    /// At the end: says how far the active segment is certain, so that the next start can tell
-    /// damage from a torn tail to the last byte.
+    /// Records at close how far the active segment is durable, so that the next start can tell damage from a
+    /// torn tail up to the last byte.
     fn write_closing_seal(&self) {
         let Some(active) = &self.active else { return };
         if let Err(error) = active.write_seal(false) {
-            let _ = self.fail("mark", &active.segment, &error);
+            let _ = self.fail("write the end of", &active.segment, &error);
         }
     }
 
@@ -173,7 +173,7 @@ impl Writer {
     }
 }
 
-/// What goes to the disk in one write.
+/// The records of one write.
 struct Piece {
     length: usize,
     first_seq: u64,
@@ -182,7 +182,7 @@ struct Piece {
 }
 
 impl Active {
-    /// For sealing a segment that recovery found.
+    /// A segment that recovery found and will seal.
     pub(crate) fn recovered(
         segment: Segment,
         file: Arc<dyn crate::disk::DiskFile>,
@@ -200,7 +200,7 @@ impl Active {
         self.segment.bytes - self.offset
     }
 
-    /// Completes as many frames as fit into this segment and one write; the first is known to fit.
+    /// Completes as many frames as fit into this segment and one write. The first one fits.
     fn stamp_piece(&self, frames: &mut [u8], write_bytes_max: usize) -> Piece {
         let room = (self.left() as usize).min(write_bytes_max);
         let mut piece = Piece {
@@ -238,7 +238,7 @@ impl Active {
         self.offset = end;
     }
 
-    /// Says where the records end: for good, or so far.
+    /// Writes where the records end, finally or so far.
     pub(crate) fn write_seal(&self, is_final: bool) -> io::Result<()> {
         if self.segment.first_seq() == 0 {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The disk of the machine: a directory, `flock`, `fallocate`, `fdatasync`.
+//! A directory of the file system, with `flock`, `fallocate` and `fdatasync`.
 
 use super::{Disk, DiskFile, Held};
 use common::lock::lock;
@@ -9,19 +9,19 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-/// Name of the file that is locked; it holds the process id of the owner, for people.
+/// Name of the lock file; it contains the owner's process id for operators.
 pub(crate) const LOCK_FILE: &str = "lock";
 
-/// A directory of the machine.
+/// A directory of the file system.
 pub(crate) struct RealDisk {
     dir: PathBuf,
-    /// Kept open, so that syncing it needs no file handle when there are none left.
+    /// Kept open, so that syncing it works without a free file handle.
     names: File,
     locked: Mutex<Option<File>>,
 }
 
 impl RealDisk {
-    /// Makes the directory if it is missing, and its name certain.
+    /// Opens the directory; creates it, durably, if it is missing.
     pub(crate) fn new(dir: &Path) -> io::Result<Self> {
         if !dir.is_dir() {
             std::fs::create_dir_all(dir)?;
@@ -58,7 +58,7 @@ impl Disk for RealDisk {
                 return Err(io::Error::new(io::ErrorKind::WouldBlock, Held { pid }));
             }
         }
-        // The id only helps people; that it cannot be written (disk full) does not weaken the lock.
+        // The id is only informative: if it cannot be written (disk full), the lock still holds.
         let _ = file
             .set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));
@@ -73,7 +73,7 @@ impl Disk for RealDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.dir)? {
-            // A name that is not text is not one of ours.
+            // Names that are not UTF-8 are not the journal's.
             if let Ok(name) = entry?.file_name().into_string() {
                 names.push(name);
             }
@@ -120,7 +120,7 @@ impl Disk for RealDisk {
     }
 
     fn random(&self) -> u64 {
-        // The standard library seeds its hash maps from the system's randomness.
+        // The standard library seeds its hash maps with random numbers of the operating system.
         let mut hasher = std::hash::RandomState::new().build_hasher();
         hasher.write_u64(u64::from(std::process::id()));
         hasher.finish()
@@ -150,7 +150,7 @@ impl DiskFile for RealFile {
             match fallocate(&self.0, FallocateFlags::empty(), 0, bytes) {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
-                // The zeros that follow reserve the space too, only later.
+                // The zeros that are written next reserve the space too.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => return self.0.set_len(bytes),
                 Err(error) => return Err(error.into()),
             }

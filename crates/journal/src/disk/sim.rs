@@ -1,8 +1,8 @@
-//! A disk in memory that behaves as badly as a real one may: what is not synced can vanish in any
-//! part at a power cut, space ends, writes are torn, syncs fail and then lie. For tests.
+//! A disk in memory with every failure that a real disk may have, for tests: a power cut loses any part of what
+//! was not synced, space runs out, writes are torn, syncs fail and report success afterwards.
 //!
-//! A [`SimDisk`] counts everything that changes it. [`SimDisk::cut_power_after`] ends the machine
-//! at any of these steps; [`SimDisk::after_power_cut`] gives the disk that the next start finds.
+//! A [`SimDisk`] counts the operations that change it. [`SimDisk::cut_power_after`] cuts the power at any of
+//! them; [`SimDisk::after_power_cut`] returns the disk that the next start finds.
 
 use super::{Disk, DiskFile};
 use common::lock::lock;
@@ -18,23 +18,23 @@ const SECTOR: usize = 512;
 pub enum Tear {
     /// None of them is on the disk.
     LoseAll,
-    /// All of them are.
+    /// All of them are on the disk.
     KeepAll,
-    /// The writes in their order, up to any byte's sector of one of them.
+    /// The writes in their order, up to a random sector.
     Prefix,
-    /// Each sector as the rng say.
+    /// A random choice of sectors.
     Sectors,
 }
 
-/// An error to be given.
+/// An error to inject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The n-th write from now (0 = the next) fails with EIO.
     WriteError(u64),
-    /// The n-th write from now takes only half of its bytes.
+    /// The n-th write from now writes only half of its bytes.
     ShortWrite(u64),
-    /// The n-th sync from now fails with EIO; what it should have kept is lost, and later syncs
-    /// of the file succeed without keeping it.
+    /// The n-th sync from now fails with EIO. What it should have made durable is lost, and later syncs of the
+    /// file succeed without effect on it.
     SyncError(u64),
     /// Every sync of a directory fails from now on.
     SyncDirErrors,
@@ -51,14 +51,14 @@ struct SimState {
     durable: BTreeMap<String, usize>,
     name_changes: Vec<NameChange>,
     locked: bool,
-    /// Steps that changed something.
+    /// Number of operations that changed something.
     steps: u64,
     power_until: Option<u64>,
     capacity: u64,
     is_stuck: bool,
     has_no_handles: bool,
     faults: Vec<Fault>,
-    /// Files whose sync failed, and that were written or synced again since.
+    /// Files that were written or synced again after a failed sync.
     trusted_after_failure: Vec<usize>,
 }
 
@@ -77,7 +77,7 @@ enum NameChange {
 }
 
 impl SimDisk {
-    /// An empty disk with its own rng.
+    /// An empty disk with a seed for its random numbers.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self::with(SimState {
@@ -105,40 +105,40 @@ impl SimDisk {
         lock(&self.0.0)
     }
 
-    /// How many steps have changed this disk.
+    /// Number of operations that have changed this disk.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.state().steps
     }
 
-    /// Lets `steps` more steps happen; everything after fails as if the machine were gone.
+    /// Cuts the power after `steps` more operations; everything later fails.
     pub fn cut_power_after(&self, steps: u64) {
         let mut state = self.state();
         state.power_until = Some(state.steps + steps);
     }
 
-    /// Gives an error later.
+    /// Injects an error.
     pub fn inject(&self, fault: Fault) {
         self.state().faults.push(fault);
     }
 
-    /// Sets how many bytes all files together may have.
+    /// Sets the capacity of the disk in bytes.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity = bytes;
     }
 
-    /// Lets opening and making files fail with EMFILE, or work again.
+    /// Makes opening and creating files fail with EMFILE, or succeed again.
     pub fn set_no_handles(&self, has_no_handles: bool) {
         self.state().has_no_handles = has_no_handles;
     }
 
-    /// Lets syncs hang, or go on.
+    /// Makes syncs block, or continue.
     pub fn set_stuck(&self, is_stuck: bool) {
         self.state().is_stuck = is_stuck;
         self.0.1.notify_all();
     }
 
-    /// Bytes of all files.
+    /// Total size of all files in bytes.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.state().used()
@@ -150,7 +150,8 @@ impl SimDisk {
         !self.state().trusted_after_failure.is_empty()
     }
 
-    /// The disk that the next start finds: what was synced, and of the rest what `tear` leaves.
+    /// The disk that the next start finds after a power cut: what was synced, and of the rest what `tear`
+    /// leaves.
     #[must_use]
     pub fn after_power_cut(&self, tear: Tear, seed: u64) -> Self {
         let state = self.state();
@@ -191,9 +192,9 @@ impl SimDisk {
         })
     }
 
-    /// The disk that the next start finds after the process was killed: everything written, of
-    /// which what was not synced is still not certain. What a failed sync lost can be read as if it
-    /// were kept; only what is written again is kept by a sync.
+    /// The disk that the next start finds after the process was killed: everything that was written; what was
+    /// not synced is still not durable. Bytes that a failed sync lost can still be read; a later sync makes
+    /// them durable only if they are written again.
     #[must_use]
     pub fn after_kill(&self) -> Self {
         let state = self.state();
@@ -214,13 +215,13 @@ impl SimDisk {
         })
     }
 
-    /// Names of the files, in order.
+    /// Names of the files, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.state().live.keys().cloned().collect()
     }
 
-    /// Changes a file's bytes behind the journal's back, for certain.
+    /// Changes a file's bytes durably, without the journal.
     pub fn edit(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let Some(index) = state.live.get(name).copied() else {
@@ -241,7 +242,7 @@ impl SimState {
             .sum()
     }
 
-    /// One more step, if there is power.
+    /// Counts one operation, if there is power.
     fn step(&mut self) -> io::Result<()> {
         self.power()?;
         self.steps += 1;
@@ -255,7 +256,7 @@ impl SimState {
         Ok(())
     }
 
-    /// Whether the fault that `pick` recognises is due now; others of the sort come nearer.
+    /// Whether the fault that `pick` selects is due now; decrements the others of that kind.
     fn due(&mut self, pick: impl Fn(&mut Fault) -> Option<&mut u64>) -> bool {
         let mut due = false;
         self.faults.retain_mut(|fault| match pick(fault) {
@@ -305,7 +306,7 @@ impl NameChange {
 }
 
 impl SimInode {
-    /// As the next process finds it in the memory of the system.
+    /// The file as the next process finds it in the page cache.
     fn reopened(&self) -> Self {
         Self {
             sync_failed: false,
@@ -324,7 +325,7 @@ impl SimInode {
         for (offset, data) in &self.unsynced {
             let mut at = 0;
             while at < data.len() && keep > 0 {
-                // Sectors begin where the file's do, not where the write does.
+                // Sectors are aligned to the file, not to the write.
                 let position = *offset as usize + at;
                 let length = (SECTOR - position % SECTOR).min(data.len() - at);
                 if tear != Tear::Sectors || rng.below(2) == 0 {
@@ -506,7 +507,7 @@ impl DiskFile for SimFile {
         }
         let inode = &mut state.files[self.inode];
         if fails {
-            // As Linux does: the pages count as clean now, whatever became of them.
+            // Like Linux: the pages count as clean after a failed sync.
             inode.unsynced.clear();
             inode.sync_failed = true;
             return Err(io::Error::other("injected EIO at sync"));
@@ -523,7 +524,7 @@ impl DiskFile for SimFile {
     }
 }
 
-/// A small generator of pseudo-random numbers (splitmix), so that a test can be repeated.
+/// A small pseudo-random generator (splitmix64), so that a test can be repeated.
 struct Rng(u64);
 
 impl Rng {

@@ -1,5 +1,5 @@
-//! Bytes that rot in what waits: every place that can be damaged is found and named, everything else is
-//! read afterwards under its number, and salvage may die at any step.
+//! Bit rot in undelivered records: every damaged place is found and named, every other record is read under its
+//! number, and salvage may be killed at any step.
 
 use crate::common::{eventually, open, read_after, record, small};
 use journal::sim::{Fault, SimDisk, Tear};
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 const RECORD_HEADER: u64 = 24;
 
-/// Records of a stopped journal. Four segments of 64 KiB hold fewer.
+/// Number of records; they fill more than four segments of 64 KiB.
 const RECORDS: u64 = 560;
 
-/// A stopped journal whose records fill at least five segments; records up to `cursor` are forgotten.
+/// A closed journal with records in at least five segments; records up to `cursor` are forgotten.
 fn stopped(cursor: u64) -> (SimDisk, u64) {
     let disk = SimDisk::new(7);
     let (journal, _) = open(&disk);
@@ -31,7 +31,7 @@ fn stopped(cursor: u64) -> (SimDisk, u64) {
     (disk, RECORDS)
 }
 
-/// Of each segment file the places of its whole records: number, offset, length.
+/// For each segment file its valid records: number, offset, length.
 type Places = Vec<(String, Vec<(u64, u64, u64)>)>;
 
 fn places(disk: &SimDisk) -> Places {
@@ -62,9 +62,9 @@ fn replacement(lost: &LostRecord<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Salvages, and checks that all but `lost` is read after `cursor` as it was written.
+/// Salvages, and checks that every record after `cursor` except `lost` is read as it was written.
 fn salvaged(disk: &SimDisk, cursor: u64, last: u64, lost: &[u64]) -> BTreeMap<u64, Vec<u8>> {
-    salvage_on(disk, replacement).expect("can be salvaged");
+    salvage_on(disk, replacement).expect("salvaged");
     let after = inspect_on(disk).unwrap();
     assert!(after.is_intact(), "{after:?}");
     let (journal, recovery) = open(disk);
@@ -88,13 +88,13 @@ fn salvaged(disk: &SimDisk, cursor: u64, last: u64, lost: &[u64]) -> BTreeMap<u6
             );
         }
     }
-    assert_eq!(journal.append(b"goes on", None).unwrap(), last + 1);
+    assert_eq!(journal.append(b"next", None).unwrap(), last + 1);
     journal.close().unwrap();
     read
 }
 
 #[test]
-fn a_sound_journal_is_left_as_it_is() {
+fn an_intact_journal_is_not_changed() {
     let (disk, last) = stopped(5);
     let inspection = inspect_on(&disk).unwrap();
     assert!(inspection.is_intact(), "{inspection:?}");
@@ -108,10 +108,10 @@ fn a_sound_journal_is_left_as_it_is() {
     assert_eq!(disk.steps(), before);
 }
 
-/// In the first, a middle and the last sealed segment, and in the youngest; in the first, a middle and the
-/// last record of each; in every field of the record.
+/// In the first, a middle and the last sealed segment and in the newest; in an early, a middle and the last
+/// record of each; in every field of the record.
 #[test]
-fn one_flipped_bit_anywhere_costs_one_record_and_is_named_by_file_and_byte() {
+fn a_flipped_bit_costs_one_record_and_is_reported_with_file_and_offset() {
     let (sound, last) = stopped(3);
     let segments = places(&sound);
     let count = segments.len();
@@ -162,7 +162,7 @@ fn one_flipped_bit_anywhere_costs_one_record_and_is_named_by_file_and_byte() {
 }
 
 #[test]
-fn neighbours_that_are_damaged_together_keep_their_bytes_apart() {
+fn the_bytes_of_adjacent_damaged_records_are_kept_separately() {
     let (disk, last) = stopped(3);
     let (name, records) = places(&disk)[1].clone();
     for (_, offset, _) in &records[10..14] {
@@ -184,7 +184,7 @@ fn a_damaged_header_or_seal_costs_no_record() {
     let segments = places(&sound);
     for (at, (name, _)) in segments.iter().enumerate() {
         for damaged in [&[20_u64][..], &[4100], &[20, 4100]] {
-            // Without the mark nobody knows how far the youngest was durable; it is read to its end.
+            // Without the provisional seal the end of the newest segment is unknown; it is read to its end.
             let disk = sound.after_kill();
             for byte in damaged {
                 flip(&disk, name, *byte);
@@ -208,10 +208,10 @@ fn a_damaged_header_or_seal_costs_no_record() {
 }
 
 #[test]
-fn a_segment_that_vanished_costs_its_records_and_no_other() {
+fn a_missing_segment_costs_its_own_records_only() {
     let (sound, last) = stopped(3);
     let segments = places(&sound);
-    // All but the youngest, of which nothing else tells how much it held.
+    // All but the newest: nothing else tells how many records that one held.
     for (name, records) in &segments[..segments.len() - 1] {
         let disk = sound.after_kill();
         let first_kept = records.iter().map(|(seq, ..)| *seq).filter(|seq| *seq > 3);
@@ -223,16 +223,16 @@ fn a_segment_that_vanished_costs_its_records_and_no_other() {
 }
 
 #[test]
-fn a_youngest_segment_that_vanished_is_not_guessed_at() {
+fn a_missing_newest_segment_cannot_be_repaired() {
     let (disk, _) = stopped(3);
     let segments = places(&disk);
-    let (youngest, _) = segments.last().unwrap();
-    remove(&disk, youngest);
+    let (newest, _) = segments.last().unwrap();
+    remove(&disk, newest);
     let inspection = inspect_on(&disk).unwrap();
     let behind = disk
         .names()
         .iter()
-        .any(|name| name > youngest && name.starts_with("segment"));
+        .any(|name| name > newest && name.starts_with("segment"));
     assert!(behind, "the prepared segment is still there");
     assert_eq!(inspection.unrepairable.len(), 1, "{inspection:?}");
     assert!(
@@ -244,7 +244,7 @@ fn a_youngest_segment_that_vanished_is_not_guessed_at() {
 }
 
 #[test]
-fn the_end_that_a_power_cut_tore_is_no_damage() {
+fn a_tail_torn_by_a_power_cut_is_not_damage() {
     for steps in 0..60 {
         let disk = SimDisk::new(steps);
         let (journal, _) = open(&disk);
@@ -275,9 +275,9 @@ fn the_end_that_a_power_cut_tore_is_no_damage() {
     }
 }
 
-/// Salvage dies at each of its steps, by a power cut; done again, it ends as if it had not died.
+/// A power cut stops salvage at each of its steps; run again, it has the same result.
 #[test]
-fn salvage_may_die_at_any_step() {
+fn salvage_may_be_interrupted_at_any_step() {
     let (sound, last) = stopped(3);
     let segments = places(&sound);
     let mut lost = Vec::new();
@@ -304,7 +304,7 @@ fn salvage_may_die_at_any_step() {
 }
 
 #[test]
-fn a_full_disk_or_a_disk_error_leaves_the_journal_as_it_was() {
+fn a_disk_error_during_salvage_leaves_the_journal_as_it_was() {
     let (sound, last) = stopped(3);
     let segments = places(&sound);
     let (name, records) = &segments[1];
@@ -324,7 +324,7 @@ fn a_full_disk_or_a_disk_error_leaves_the_journal_as_it_was() {
 }
 
 #[test]
-fn a_reader_passes_over_what_it_cannot_read() {
+fn a_reader_skips_damaged_records() {
     let (disk, last) = stopped(3);
     let (name, records) = places(&disk)[1].clone();
     flip(&disk, &name, records[9].1 + 30);
@@ -338,14 +338,14 @@ fn a_reader_passes_over_what_it_cannot_read() {
             Ok(0) => break,
             Ok(_) => {}
             Err(ReadError::Damaged(damage)) => {
-                let said = damage.to_string();
+                let message = damage.to_string();
                 assert!(
-                    said.contains(&name) && said.contains("journal salvage"),
-                    "{said}"
+                    message.contains(&name) && message.contains("journal salvage"),
+                    "{message}"
                 );
                 assert!(
-                    said.contains(&format!("at byte {}", records[9].1)),
-                    "{said}"
+                    message.contains(&format!("at byte {}", records[9].1)),
+                    "{message}"
                 );
                 passed.extend(reader.skip_damaged());
             }
@@ -358,7 +358,7 @@ fn a_reader_passes_over_what_it_cannot_read() {
 }
 
 #[test]
-fn damage_among_the_forgotten_records_of_the_cursors_segment_harms_nobody() {
+fn damage_among_forgotten_records_in_the_segment_of_the_cursor_is_harmless() {
     let (disk, _) = stopped(0);
     let (name, records) = places(&disk)[1].clone();
     let cursor = records[20].0;
@@ -367,7 +367,7 @@ fn damage_among_the_forgotten_records_of_the_cursors_segment_harms_nobody() {
         journal.forget_upto(cursor).unwrap();
         journal.close().unwrap();
     }
-    eventually("it is still there", || disk.names().contains(&name));
+    eventually("the segment still exists", || disk.names().contains(&name));
     flip(&disk, &name, records[5].1 + 30);
     let (journal, _) = open(&disk);
     let read = read_after(&journal, cursor);

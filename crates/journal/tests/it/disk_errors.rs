@@ -1,4 +1,4 @@
-//! Disks that refuse: errors end the journal at once and for good; lack of room passes.
+//! Disk errors end the journal for good; a lack of space passes.
 
 use crate::common::{eventually, open, read_after, record, small};
 use journal::sim::{Fault, SimDisk, Tear};
@@ -16,7 +16,7 @@ impl Wake for Count {
     }
 }
 
-/// A journal with one durable record whose keeper has nothing to do.
+/// A journal with one durable record and an idle maintenance thread.
 fn settled(disk: &SimDisk) -> Journal {
     let (journal, _) = open(disk);
     let seq = journal.append(&record(0, 1, 100), None).unwrap();
@@ -27,17 +27,17 @@ fn settled(disk: &SimDisk) -> Journal {
     journal
 }
 
-/// Appends until the journal refuses. The last record may wait for a segment that cannot be made; it becomes
-/// durable once there is room.
+/// Appends until the journal refuses. The last record may wait for a segment that cannot be created; it becomes
+/// durable once there is space.
 fn fill(journal: &Journal, record: &[u8]) {
     while let Ok(seq) = journal.append(record, None) {
-        eventually("the record is durable, or there is no room", || {
+        eventually("the record is durable, or there is no space", || {
             journal.durable_seq() >= seq || journal.full().is_some()
         });
     }
 }
 
-fn fails_for_good(fault: Fault, words: &str) {
+fn fails_permanently(fault: Fault, words: &str) {
     let disk = SimDisk::new(1);
     let journal = settled(&disk);
     disk.inject(fault);
@@ -50,7 +50,7 @@ fn fails_for_good(fault: Fault, words: &str) {
         matches!(&error, JournalError::Poisoned(text) if text.contains(words)),
         "{error}"
     );
-    eventually("all who wait are told", || {
+    eventually("all waiters are woken", || {
         count.0.load(Ordering::SeqCst) == 2
     });
     assert_eq!(journal.durable_seq(), 1);
@@ -71,36 +71,36 @@ fn fails_for_good(fault: Fault, words: &str) {
 }
 
 #[test]
-fn a_failed_sync_ends_the_journal_and_is_never_tried_again() {
-    fails_for_good(Fault::SyncError(0), "cannot sync");
+fn a_failed_sync_ends_the_journal_and_is_never_retried() {
+    fails_permanently(Fault::SyncError(0), "cannot sync");
 }
 
 #[test]
 fn a_failed_write_ends_the_journal() {
-    fails_for_good(Fault::WriteError(0), "injected EIO at write");
+    fails_permanently(Fault::WriteError(0), "injected EIO at write");
 }
 
 #[test]
 fn a_short_write_ends_the_journal() {
-    fails_for_good(Fault::ShortWrite(0), "the disk took only");
+    fails_permanently(Fault::ShortWrite(0), "the disk took only");
 }
 
 #[test]
-fn an_error_while_keeping_house_ends_the_journal_too() {
+fn an_error_of_the_maintenance_thread_ends_the_journal() {
     let disk = SimDisk::new(1);
     let journal = settled(&disk);
     disk.inject(Fault::SyncDirErrors);
-    // The next segment but one has to be made.
+    // The next segment but one has to be created.
     while journal.append(&record(0, 2, 5_000), None).is_ok() {
         std::thread::yield_now();
     }
-    // On a busy machine the bound is reached before the keeper gets to make it.
+    // On a busy machine the size limit may be reached before the maintenance thread creates it.
     eventually("the journal is poisoned", || journal.poisoned().is_some());
     assert!(journal.poisoned().unwrap().contains("directory sync"));
 }
 
 #[test]
-fn a_waker_that_panics_ends_the_journal_rather_than_leaving_everybody_waiting() {
+fn a_panicking_waker_ends_the_journal_and_wakes_all_waiters() {
     struct Bomb;
     impl Wake for Bomb {
         fn wake(self: Arc<Self>) {
@@ -117,7 +117,7 @@ fn a_waker_that_panics_ends_the_journal_rather_than_leaving_everybody_waiting() 
 }
 
 #[test]
-fn a_full_disk_is_noticed_before_anything_depends_on_it_and_passes() {
+fn a_full_disk_is_noticed_before_a_record_depends_on_it_and_passes() {
     let disk = SimDisk::new(1);
     let journal = settled(&disk);
     disk.set_capacity(disk.used());
@@ -135,7 +135,7 @@ fn a_full_disk_is_noticed_before_anything_depends_on_it_and_passes() {
     }
     assert!(
         taken.len() > 30,
-        "what was prepared is used: {}",
+        "the prepared segments are used: {}",
         taken.len()
     );
     assert_eq!(journal.full(), Some(FullReason::DiskFull));
@@ -144,7 +144,7 @@ fn a_full_disk_is_noticed_before_anything_depends_on_it_and_passes() {
     assert_eq!(read_after(&journal, 0).len(), taken.len());
 
     disk.set_capacity(u64::MAX);
-    eventually("there is room again", || journal.full().is_none());
+    eventually("there is space again", || journal.full().is_none());
     let bytes = record(0, taken.len() as u64 + 1, 3_000);
     taken.push(bytes);
     let seq = journal.append(&taken[taken.len() - 1], None).unwrap();
@@ -160,36 +160,38 @@ fn a_full_disk_is_noticed_before_anything_depends_on_it_and_passes() {
 }
 
 #[test]
-fn on_a_full_disk_forgetting_gives_room() {
+fn on_a_full_disk_forgetting_frees_space() {
     let disk = SimDisk::new(1);
     let journal = settled(&disk);
     disk.set_capacity(disk.used());
     let big = record(0, 0, 3_000);
     fill(&journal, &big);
     journal.forget_upto(journal.durable_seq()).unwrap();
-    eventually("a forgotten segment is used again", || {
+    eventually("a forgotten segment is recycled", || {
         journal.append(&big, None).is_ok()
     });
     assert_eq!(journal.poisoned(), None);
 }
 
 #[test]
-fn a_lack_of_file_handles_passes_too() {
+fn a_lack_of_file_handles_passes() {
     let disk = SimDisk::new(1);
     let journal = settled(&disk);
     disk.set_no_handles(true);
     let big = record(0, 0, 3_000);
     fill(&journal, &big);
     journal.forget_upto(journal.durable_seq()).unwrap();
-    eventually("the oldest segment leaves", || journal.oldest_seq() > 1);
+    eventually("the oldest segment is removed", || journal.oldest_seq() > 1);
     assert_eq!(journal.full(), Some(FullReason::DiskFull));
     disk.set_no_handles(false);
-    eventually("there is room again", || journal.append(&big, None).is_ok());
+    eventually("there is space again", || {
+        journal.append(&big, None).is_ok()
+    });
     assert_eq!(journal.poisoned(), None);
 }
 
 #[test]
-fn on_a_full_disk_what_is_only_kept_for_convenience_gives_way() {
+fn on_a_full_disk_retained_segments_are_given_up() {
     let disk = SimDisk::new(1);
     let options = Options {
         retain_bytes: u64::MAX / 2,
@@ -205,7 +207,7 @@ fn on_a_full_disk_what_is_only_kept_for_convenience_gives_way() {
     assert_eq!(journal.oldest_seq(), 1);
     disk.set_capacity(disk.used());
     for _ in 0..200 {
-        eventually("there is always room", || {
+        eventually("there is always space", || {
             journal.append(&big, None).is_ok()
         });
         let seq = journal.status().appended_seq;
@@ -216,7 +218,7 @@ fn on_a_full_disk_what_is_only_kept_for_convenience_gives_way() {
 }
 
 #[test]
-fn records_taken_while_the_first_segment_cannot_be_made_wait_for_room() {
+fn records_appended_before_the_first_segment_exists_wait_for_space() {
     let disk = SimDisk::new(1);
     disk.set_capacity(20_000);
     let (journal, _) = open(&disk);
@@ -237,14 +239,14 @@ fn records_taken_while_the_first_segment_cannot_be_made_wait_for_room() {
 }
 
 #[test]
-fn closing_without_room_says_what_is_missing() {
+fn closing_with_records_that_wait_for_space_is_an_error() {
     let disk = SimDisk::new(1);
     disk.set_capacity(20_000);
     let (journal, _) = open(&disk);
     let count = Arc::new(Count::default());
-    // Before the keeper has found out, or not at all.
+    // It may be accepted, or refused because the lack of space is already known.
     let taken = journal.append(b"early", Some(&Waker::from(count.clone())));
-    eventually("the keeper has tried", || {
+    eventually("the maintenance thread has tried", || {
         journal.status().full_detail.is_some()
     });
     let closed = journal.close();
@@ -253,7 +255,7 @@ fn closing_without_room_says_what_is_missing() {
 }
 
 #[test]
-fn at_the_bound_appends_are_refused_until_an_eighth_is_free() {
+fn at_the_size_limit_appends_are_refused_until_an_eighth_is_free() {
     let (journal, _) = open(&SimDisk::new(1));
     let big = record(0, 0, 3_000);
     let mut taken = 0;
@@ -290,7 +292,7 @@ fn at_the_bound_appends_are_refused_until_an_eighth_is_free() {
 }
 
 #[test]
-fn a_disk_that_hangs_makes_appends_fail_before_memory_is_full() {
+fn a_blocked_disk_makes_appends_fail_before_memory_grows() {
     let disk = SimDisk::new(1);
     let options = Options {
         pending_bytes_max: 1,
@@ -309,13 +311,13 @@ fn a_disk_that_hangs_makes_appends_fail_before_memory_is_full() {
     assert_eq!(refused, AppendError::Full(FullReason::DiskTooSlow));
     assert!(journal.status().pending_bytes < 64 << 10);
     disk.set_stuck(false);
-    eventually("it goes on", || journal.full().is_none());
+    eventually("the journal continues", || journal.full().is_none());
     let seq = journal.append(&big, None).unwrap();
     journal.wait_durable(seq).unwrap();
 }
 
 #[test]
-fn a_record_longer_than_a_segment_is_refused_and_the_longest_is_not() {
+fn the_longest_record_fits_into_a_segment_and_a_longer_one_is_refused() {
     let (journal, _) = open(&SimDisk::new(1));
     let max = journal.record_bytes_max();
     assert_eq!(

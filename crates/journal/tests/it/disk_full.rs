@@ -1,5 +1,5 @@
-//! Records that were taken for a segment which then cannot be made: they wait, the journal says so
-//! at once and takes no more, and nothing is durable that is not on the disk.
+//! Records that were accepted for a segment which then cannot be created: they wait, the journal reports the
+//! full disk at once and accepts no more, and nothing is durable that is not on the disk.
 
 use crate::common::{eventually, open, read_after, record, small};
 use journal::sim::{SimDisk, Tear};
@@ -17,32 +17,31 @@ impl Wake for Woken {
     }
 }
 
-/// A journal whose disk has just become full, unknown to it, and what it took. The disk hangs, so
-/// that nobody has asked for another segment yet: the active segment and a prepared one are all
-/// there is.
-struct Story {
+/// A journal whose disk has just become full, which it does not know yet, and the records that it accepted.
+/// Syncs block, so that no further segment is created: there are only the active segment and one prepared one.
+struct Scenario {
     disk: SimDisk,
     journal: Journal,
     taken: Vec<Vec<u8>>,
 }
 
-impl Story {
+impl Scenario {
     fn begin(options: Options) -> Self {
         let disk = SimDisk::new(1);
         let (journal, _) = Journal::open_on(disk.clone(), options).unwrap();
-        let mut story = Self {
+        let mut scenario = Self {
             disk,
             journal,
             taken: Vec::new(),
         };
-        // Never without one, or more would be prepared from then on.
-        story.wait_for_ready();
-        story.take(5_000, None);
-        story.journal.wait_durable(1).unwrap();
-        story.wait_for_ready();
-        story.disk.set_stuck(true);
-        story.disk.set_capacity(story.disk.used());
-        story
+        // Always with a prepared segment: otherwise more would be prepared from then on.
+        scenario.wait_for_ready();
+        scenario.take(5_000, None);
+        scenario.journal.wait_durable(1).unwrap();
+        scenario.wait_for_ready();
+        scenario.disk.set_stuck(true);
+        scenario.disk.set_capacity(scenario.disk.used());
+        scenario
     }
 
     fn wait_for_ready(&self) {
@@ -58,7 +57,7 @@ impl Story {
         self.taken.push(bytes);
     }
 
-    /// Takes a record that needs a segment of its own and leaves room for small ones.
+    /// Appends a record that needs a segment of its own and leaves space for small ones.
     fn take_a_segment_full(&mut self) {
         self.take(self.journal.record_bytes_max() - 4_096, None);
     }
@@ -70,11 +69,13 @@ impl Story {
         }
     }
 
-    /// After room came: all that was taken is durable, in its order, and more is taken.
+    /// After there is space: all accepted records are durable, in order, and more are accepted.
     fn end(mut self) {
         let last = self.taken.len() as u64;
         self.journal.wait_durable(last).unwrap();
-        eventually("more is taken", || self.journal.full().is_none());
+        eventually("more records are accepted", || {
+            self.journal.full().is_none()
+        });
         self.take(100, None);
         self.journal.wait_durable(last + 1).unwrap();
         assert_eq!(self.journal.poisoned(), None);
@@ -82,7 +83,7 @@ impl Story {
     }
 }
 
-/// What the next start would find after a power cut now.
+/// The records that the next start finds after a power cut now.
 fn kept(disk: &SimDisk) -> Vec<Vec<u8>> {
     let (journal, _) = open(&disk.after_power_cut(Tear::LoseAll, 0));
     let all = read_after(&journal, 0);
@@ -90,102 +91,106 @@ fn kept(disk: &SimDisk) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn records_that_wait_for_a_segment_on_a_full_disk_are_told_of_at_once() {
-    let mut story = Story::begin(small());
+fn records_that_wait_for_a_segment_make_the_journal_report_a_full_disk_at_once() {
+    let mut scenario = Scenario::begin(small());
     let woken = Arc::new(Woken::default());
-    story.take_a_segment_full();
-    // For these there is no segment, as turns out only later.
-    story.take_a_segment_full();
-    story.take(100, Some(&Waker::from(woken.clone())));
-    story.take_a_segment_full();
-    assert_eq!(story.journal.full(), None);
+    scenario.take_a_segment_full();
+    // There is no segment for these, which is found later only.
+    scenario.take_a_segment_full();
+    scenario.take(100, Some(&Waker::from(woken.clone())));
+    scenario.take_a_segment_full();
+    assert_eq!(scenario.journal.full(), None);
 
-    story.disk.set_stuck(false);
+    scenario.disk.set_stuck(false);
     eventually("the journal says that the disk is full", || {
-        story.journal.full() == Some(FullReason::DiskFull)
+        scenario.journal.full() == Some(FullReason::DiskFull)
     });
-    assert_eq!(story.refused(100), FullReason::DiskFull);
+    assert_eq!(scenario.refused(100), FullReason::DiskFull);
     assert_eq!(
-        story.refused(story.journal.record_bytes_max()),
+        scenario.refused(scenario.journal.record_bytes_max()),
         FullReason::DiskFull
     );
-    story.journal.wait_durable(2).unwrap();
-    assert_eq!(kept(&story.disk), story.taken[..2]);
+    scenario.journal.wait_durable(2).unwrap();
+    assert_eq!(kept(&scenario.disk), scenario.taken[..2]);
 
-    // Room for one segment of two.
-    story.disk.set_capacity(story.disk.used() + (64 << 10));
-    story.journal.wait_durable(4).unwrap();
-    eventually("who waits is told", || woken.0.load(Ordering::SeqCst));
-    assert_eq!(story.journal.full(), Some(FullReason::DiskFull));
-    assert_eq!(story.refused(100), FullReason::DiskFull);
-    assert_eq!(kept(&story.disk), story.taken[..4]);
+    // Space for one segment of two.
+    scenario
+        .disk
+        .set_capacity(scenario.disk.used() + (64 << 10));
+    scenario.journal.wait_durable(4).unwrap();
+    eventually("the waiter is woken", || woken.0.load(Ordering::SeqCst));
+    assert_eq!(scenario.journal.full(), Some(FullReason::DiskFull));
+    assert_eq!(scenario.refused(100), FullReason::DiskFull);
+    assert_eq!(kept(&scenario.disk), scenario.taken[..4]);
 
-    story.disk.set_capacity(u64::MAX);
-    story.end();
+    scenario.disk.set_capacity(u64::MAX);
+    scenario.end();
 }
 
 #[test]
-fn a_disk_that_was_behind_and_is_found_full_is_called_full() {
-    let mut story = Story::begin(Options {
+fn a_slow_disk_that_is_found_full_is_reported_as_full() {
+    let mut scenario = Scenario::begin(Options {
         pending_bytes_max: 1,
         ..small()
     });
-    story.take_a_segment_full();
+    scenario.take_a_segment_full();
     eventually("the writer has it", || {
-        story.journal.status().pending_bytes == 0
+        scenario.journal.status().pending_bytes == 0
     });
-    story.take_a_segment_full();
+    scenario.take_a_segment_full();
     assert_eq!(
-        story.refused(story.journal.record_bytes_max()),
+        scenario.refused(scenario.journal.record_bytes_max()),
         FullReason::DiskTooSlow
     );
 
-    story.disk.set_stuck(false);
+    scenario.disk.set_stuck(false);
     eventually("the journal says that the disk is full", || {
-        story.journal.full() == Some(FullReason::DiskFull)
+        scenario.journal.full() == Some(FullReason::DiskFull)
     });
-    assert_eq!(story.refused(100), FullReason::DiskFull);
-    story.journal.wait_durable(2).unwrap();
-    assert_eq!(kept(&story.disk), story.taken[..2]);
+    assert_eq!(scenario.refused(100), FullReason::DiskFull);
+    scenario.journal.wait_durable(2).unwrap();
+    assert_eq!(kept(&scenario.disk), scenario.taken[..2]);
 
-    story.disk.set_capacity(u64::MAX);
-    story.end();
+    scenario.disk.set_capacity(u64::MAX);
+    scenario.end();
 }
 
 #[test]
-fn a_full_disk_is_no_reason_to_refuse_what_a_segment_that_exists_can_hold() {
-    let mut story = Story::begin(small());
-    story.take_a_segment_full();
-    story.disk.set_stuck(false);
+fn on_a_full_disk_records_that_fit_into_an_existing_segment_are_accepted() {
+    let mut scenario = Scenario::begin(small());
+    scenario.take_a_segment_full();
+    scenario.disk.set_stuck(false);
     eventually("the disk was found full", || {
-        story.journal.status().full_detail.is_some()
+        scenario.journal.status().full_detail.is_some()
     });
-    story.take(100, None);
-    story.journal.wait_durable(3).unwrap();
-    assert_eq!(story.journal.full(), None);
+    scenario.take(100, None);
+    scenario.journal.wait_durable(3).unwrap();
+    assert_eq!(scenario.journal.full(), None);
     assert_eq!(
-        story.refused(story.journal.record_bytes_max()),
+        scenario.refused(scenario.journal.record_bytes_max()),
         FullReason::DiskFull
     );
-    assert_eq!(story.journal.full(), Some(FullReason::DiskFull));
+    assert_eq!(scenario.journal.full(), Some(FullReason::DiskFull));
 
-    story.disk.set_capacity(u64::MAX);
-    story.end();
+    scenario.disk.set_capacity(u64::MAX);
+    scenario.end();
 }
 
 #[test]
-fn forgetting_makes_room_for_records_that_wait_for_it() {
-    let mut story = Story::begin(small());
-    story.take_a_segment_full();
-    story.take_a_segment_full();
-    story.disk.set_stuck(false);
+fn forgetting_frees_space_for_waiting_records() {
+    let mut scenario = Scenario::begin(small());
+    scenario.take_a_segment_full();
+    scenario.take_a_segment_full();
+    scenario.disk.set_stuck(false);
     eventually("the journal says that the disk is full", || {
-        story.journal.full() == Some(FullReason::DiskFull)
+        scenario.journal.full() == Some(FullReason::DiskFull)
     });
-    story.journal.wait_durable(2).unwrap();
-    story.journal.forget_upto(2).unwrap();
-    story.journal.wait_durable(3).unwrap();
-    story.journal.forget_upto(3).unwrap();
-    eventually("more is taken", || story.journal.full().is_none());
-    assert_eq!(story.journal.poisoned(), None);
+    scenario.journal.wait_durable(2).unwrap();
+    scenario.journal.forget_upto(2).unwrap();
+    scenario.journal.wait_durable(3).unwrap();
+    scenario.journal.forget_upto(3).unwrap();
+    eventually("more records are accepted", || {
+        scenario.journal.full().is_none()
+    });
+    assert_eq!(scenario.journal.poisoned(), None);
 }

@@ -1,5 +1,4 @@
-//! Random schedules of taking, waiting, forgetting, closing, killing and power cuts, against the
-//! simplest model there is: a list.
+//! Random schedules of appends, waits, forgetting, closing, kills and power cuts, compared with a list.
 
 use crate::common::{self, record, small, try_read_after, try_read_all};
 use journal::sim::{SimDisk, Tear};
@@ -19,7 +18,7 @@ enum Step {
     Read,
     Close,
     Kill,
-    /// The power goes this many disk steps from now; noticed whenever.
+    /// The power is cut this many disk operations from now.
     CutPowerSoon {
         steps: u8,
     },
@@ -54,11 +53,11 @@ struct Model {
     disk: SimDisk,
     journal: Journal,
     life: u64,
-    /// By number, from 1.
+    /// The appended records; record `seq` is at `seq - 1`.
     taken: Vec<Vec<u8>>,
     forgotten: u64,
-    /// The cursor is on disk at least up to here.
-    forgotten_for_certain: u64,
+    /// The cursor on disk is at least this.
+    forgotten_durably: u64,
 }
 
 impl Model {
@@ -71,7 +70,7 @@ impl Model {
             life: 0,
             taken: Vec::new(),
             forgotten: 0,
-            forgotten_for_certain: 0,
+            forgotten_durably: 0,
         }
     }
 
@@ -81,7 +80,7 @@ impl Model {
                 for _ in 0..count {
                     let seq = self.taken.len() as u64 + 1;
                     let bytes = record(self.life, seq, usize::from(length));
-                    // Full or without power: then it is not in the journal.
+                    // When the append fails (full, or no power), the record is not in the journal.
                     if let Ok(given) = self.journal.append(&bytes, None) {
                         assert_eq!(given, seq);
                         self.taken.push(bytes);
@@ -106,7 +105,7 @@ impl Model {
             }
             Step::Close => {
                 if self.journal.clone().close().is_ok() {
-                    self.forgotten_for_certain = self.forgotten;
+                    self.forgotten_durably = self.forgotten;
                     let durable = self.journal.durable_seq();
                     assert_eq!(durable, self.taken.len() as u64);
                     self.reopen(self.disk.clone(), small(), durable);
@@ -139,7 +138,7 @@ impl Model {
         let (journal, recovery) = loop {
             match Journal::open_on(disk.clone(), options) {
                 Ok(opened) => break opened,
-                // The power went while it was opened.
+                // The power was cut while it was opened.
                 Err(OpenError::Io { .. }) => {
                     disk = disk.after_power_cut(Tear::Sectors, self.life);
                 }
@@ -148,13 +147,16 @@ impl Model {
         };
         let durable = recovery.durable_seq;
         assert!(durable >= durable_before, "{durable} < {durable_before}");
-        assert!(durable <= self.taken.len() as u64, "invented");
-        assert!(recovery.cursor >= self.forgotten_for_certain);
+        assert!(
+            durable <= self.taken.len() as u64,
+            "more records than were appended"
+        );
+        assert!(recovery.cursor >= self.forgotten_durably);
         assert!(recovery.cursor <= self.forgotten);
         assert!(recovery.oldest_seq <= recovery.cursor + 1);
         self.taken.truncate(durable as usize);
         self.forgotten = recovery.cursor;
-        self.forgotten_for_certain = recovery.cursor;
+        self.forgotten_durably = recovery.cursor;
         self.journal = journal;
         self.disk = disk;
         self.compare(durable);
@@ -166,7 +168,7 @@ impl Model {
         for records in [&all, &open] {
             match records {
                 Ok(records) => self.compare_records(records),
-                // The power has just gone.
+                // The power has just been cut.
                 Err(ReadError::Io { .. }) => return,
                 Err(error) => panic!("{error}"),
             }
@@ -188,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 80, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_journal_is_a_list_that_survives(
+    fn the_journal_behaves_like_a_durable_list_under_random_schedules(
         steps in prop::collection::vec(step(), 1..60)
     ) {
         let mut model = Model::new();

@@ -1,5 +1,5 @@
-//! Opening what others left: another process, another release, other settings, missing and damaged
-//! files.
+//! Opening an existing journal: used by another process, of another release, with other settings, with missing
+//! and damaged files.
 
 use crate::common::{eventually, open, read_after, read_all, record, small};
 use journal::sim::{SimDisk, Tear};
@@ -7,7 +7,7 @@ use journal::{Journal, OpenError, Options, ReadError};
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 
-/// A journal of `count` records of 3,000 bytes, closed.
+/// A closed journal of `count` records of 3,000 bytes.
 fn filled(count: u64, forgotten: u64) -> SimDisk {
     let disk = SimDisk::new(1);
     let options = Options {
@@ -34,13 +34,13 @@ fn refuses(disk: SimDisk, words: &[&str]) {
 }
 
 #[test]
-fn a_closed_journal_opens_as_it_was_and_says_what_was_checked() {
+fn a_closed_journal_opens_unchanged_and_reports_what_was_checked() {
     let disk = filled(100, 40);
     let (journal, recovery) = open(&disk);
     assert!(!recovery.created);
     assert_eq!((recovery.cursor, recovery.durable_seq), (40, 100));
     assert_eq!(recovery.oldest_seq, 1);
-    assert_eq!(recovery.cut, None);
+    assert_eq!(recovery.truncated_tail, None);
     assert_eq!(recovery.segments_checked, 1);
     assert!(recovery.segments_trusted >= 4, "{recovery:?}");
     assert!(journal.status().oldest_age.is_some());
@@ -54,7 +54,7 @@ fn a_closed_journal_opens_as_it_was_and_says_what_was_checked() {
 }
 
 #[test]
-fn a_second_process_is_told_who_has_it() {
+fn a_second_process_gets_the_id_of_the_first() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = Journal::open(dir.path(), small()).unwrap();
     let error = Journal::open(dir.path(), small()).unwrap_err();
@@ -67,7 +67,7 @@ fn a_second_process_is_told_who_has_it() {
 }
 
 #[test]
-fn dropping_the_last_handle_closes_it() {
+fn dropping_the_last_handle_closes_the_journal() {
     let disk = SimDisk::new(1);
     let (journal, _) = open(&disk);
     for seq in 1..=50 {
@@ -80,7 +80,7 @@ fn dropping_the_last_handle_closes_it() {
 }
 
 #[test]
-fn the_last_handle_may_die_on_the_thread_that_wakes() {
+fn the_last_handle_may_be_dropped_by_a_waker() {
     struct Holder(Mutex<Option<Journal>>);
     impl Wake for Holder {
         fn wake(self: Arc<Self>) {
@@ -95,7 +95,7 @@ fn the_last_handle_may_die_on_the_thread_that_wakes() {
         .unwrap();
     drop(journal);
     let mut reopened = None;
-    eventually("the directory is free", || {
+    eventually("the directory is unlocked", || {
         reopened = Journal::open_on(disk.clone(), small()).ok();
         reopened.is_some()
     });
@@ -107,7 +107,7 @@ fn another_format_is_refused_with_both_numbers() {
     let disk = filled(1, 0);
     disk.edit("segment-0000000000000001.log", |bytes| {
         bytes[8] = 7;
-        // The header's checksum, as the release of that format would have written it.
+        // The checksum that a release with that format would have written.
         let crc = crc32fast::hash(&bytes[..48]);
         bytes[48..52].copy_from_slice(&crc.to_le_bytes());
     });
@@ -146,7 +146,7 @@ fn a_damaged_header_or_a_missing_file_is_refused() {
 }
 
 #[test]
-fn damage_among_forgotten_records_harms_nobody() {
+fn damage_among_forgotten_records_is_harmless() {
     let disk = filled(100, 70);
     disk.edit("segment-0000000000000002.log", |bytes| bytes[20] ^= 1);
     let (journal, recovery) = open(&disk);
@@ -155,7 +155,7 @@ fn damage_among_forgotten_records_harms_nobody() {
 }
 
 #[test]
-fn a_lost_seal_is_made_up_for_by_reading_the_records() {
+fn without_its_seal_a_segment_is_read_record_by_record() {
     let disk = filled(100, 0);
     disk.edit("segment-0000000000000002.log", |bytes| {
         bytes[4096..4200].fill(0)
@@ -166,7 +166,7 @@ fn a_lost_seal_is_made_up_for_by_reading_the_records() {
 }
 
 #[test]
-fn damage_in_an_older_segment_shows_when_it_is_read_and_says_where() {
+fn damage_in_an_older_segment_is_reported_with_its_offset_when_it_is_read() {
     let disk = filled(100, 0);
     disk.edit("segment-0000000000000002.log", |bytes| {
         bytes[8192 + 5_000] ^= 1
@@ -186,12 +186,12 @@ fn damage_in_an_older_segment_shows_when_it_is_read_and_says_where() {
     assert!(damage.file.ends_with("segment-0000000000000002.log"));
     assert_eq!(damage.offset, 8192 + 3_024);
     assert_eq!(reader.next_seq(), last + 1);
-    // It stays there; nothing is skipped in silence.
+    // The reader stays there; nothing is skipped silently.
     assert!(reader.read(5, usize::MAX, |_, _| ()).is_err());
 }
 
 #[test]
-fn of_the_cursor_file_one_whole_slot_is_enough_and_none_is_refused() {
+fn one_valid_slot_of_the_cursor_file_is_enough_and_without_one_the_start_is_refused() {
     let disk = filled(100, 40);
     for slot in [0, 4096] {
         let disk = disk.after_kill();
@@ -202,7 +202,7 @@ fn of_the_cursor_file_one_whole_slot_is_enough_and_none_is_refused() {
     let bad = disk.after_kill();
     bad.edit("cursor", |bytes| bytes.fill(1));
     refuses(bad, &["cursor", "remove this one file"]);
-    // The advice is good.
+    // The remedy works.
     journal::Disk::remove(&disk, "cursor").unwrap();
     let (journal, recovery) = open(&disk);
     assert_eq!((recovery.cursor, recovery.durable_seq), (0, 100));
@@ -211,7 +211,7 @@ fn of_the_cursor_file_one_whole_slot_is_enough_and_none_is_refused() {
 }
 
 #[test]
-fn the_cursor_is_kept_within_a_moment_even_without_closing() {
+fn the_cursor_is_saved_without_closing() {
     let disk = SimDisk::new(1);
     let (journal, _) = open(&disk);
     for seq in 1..=10 {
@@ -229,9 +229,9 @@ fn the_cursor_is_kept_within_a_moment_even_without_closing() {
 }
 
 #[test]
-fn numbers_are_never_given_twice_even_when_forgotten_records_are_lost() {
+fn sequence_numbers_are_never_used_twice_even_when_forgotten_records_are_lost() {
     let disk = filled(10, 10);
-    // All of the only segment's records are gone; the mark that would tell is gone too.
+    // All records of the only segment are lost, and its provisional seal as well.
     disk.edit("segment-0000000000000001.log", |bytes| {
         bytes[4096..4608].fill(0);
         bytes[8192..].fill(0);
@@ -274,7 +274,7 @@ fn other_settings_apply_from_the_next_segment_on() {
 }
 
 #[test]
-fn a_bound_below_the_length_of_an_old_segment_leaves_room_for_records() {
+fn a_limit_below_the_length_of_an_old_segment_leaves_space_for_records() {
     let disk = SimDisk::new(1);
     let roomy = Options {
         max_bytes: 16 << 20,
@@ -286,7 +286,7 @@ fn a_bound_below_the_length_of_an_old_segment_leaves_room_for_records() {
     journal.wait_durable(seq).unwrap();
     journal.close().unwrap();
 
-    // Undelivered, over several starts.
+    // Undelivered records accumulate over several starts.
     for _ in 0..3 {
         let (journal, _) = open(&disk);
         let seq = journal.append(b"waits too", None).unwrap();
@@ -296,7 +296,7 @@ fn a_bound_below_the_length_of_an_old_segment_leaves_room_for_records() {
     }
     let (journal, _) = open(&disk);
     assert_eq!(read_all(&journal).len(), 4);
-    // Several times the bound, in all.
+    // In total several times the limit.
     for _ in 0..1_000 {
         let seq = journal.append(&[7; 3_000], None).unwrap();
         journal.wait_durable(seq).unwrap();
@@ -306,7 +306,7 @@ fn a_bound_below_the_length_of_an_old_segment_leaves_room_for_records() {
 }
 
 #[test]
-fn files_are_used_again_and_stay_few() {
+fn files_are_recycled_and_their_number_is_bounded() {
     let disk = SimDisk::new(1);
     let (journal, _) = open(&disk);
     for _ in 0..400 {
@@ -314,7 +314,7 @@ fn files_are_used_again_and_stay_few() {
         journal.wait_durable(seq).unwrap();
         journal.forget_upto(seq).unwrap();
     }
-    eventually("what is forgotten leaves", || {
+    eventually("forgotten segments are removed", || {
         disk.names().len() <= 8 && journal.status().disk_bytes <= 7 * (64 << 10)
     });
     let last = disk
@@ -322,11 +322,11 @@ fn files_are_used_again_and_stay_few() {
         .into_iter()
         .rfind(|name| name.ends_with(".log"));
     assert!(last.unwrap().as_str() > "segment-0000000000000015.log");
-    // Its files are full of bytes of earlier lives; none of them is read.
+    // The files contain bytes of earlier uses; none of them is read.
     let left = disk.after_power_cut(Tear::KeepAll, 0);
     let (journal, recovery) = open(&left);
     assert_eq!(recovery.durable_seq, 400);
-    assert_eq!(recovery.cut, None);
+    assert_eq!(recovery.truncated_tail, None);
     let seq = journal.append(b"after recycling", None).unwrap();
     journal.wait_durable(seq).unwrap();
     assert_eq!(

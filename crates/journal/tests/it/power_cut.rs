@@ -1,5 +1,5 @@
-//! The power is cut at every step of the disk, and every part of what was not synced is lost or
-//! kept: what was reported durable is there, in order, and nothing is invented.
+//! The power is cut at every operation of the disk, and any part of what was not synced is lost: every record
+//! that was reported durable is read, in order, and nothing else.
 
 use crate::common::{self, eventually, open, read_after, read_all, record};
 use journal::Journal;
@@ -7,15 +7,15 @@ use journal::sim::{SimDisk, Tear};
 
 const TEARS: [Tear; 4] = [Tear::LoseAll, Tear::KeepAll, Tear::Prefix, Tear::Sectors];
 
-/// What a life of the journal did before its end.
+/// What one process did with the journal before its end.
 struct Life {
-    /// By number, from 1.
+    /// The appended records; record `seq` is at `seq - 1`.
     taken: Vec<Vec<u8>>,
     durable: u64,
     forgotten: u64,
 }
 
-/// Takes, waits, reads and forgets until done or until the power is gone.
+/// Appends, waits and forgets until it is done or the power is cut.
 fn live(journal: &Journal, life: u64, mut taken: Vec<Vec<u8>>) -> Life {
     let mut forgotten = journal.cursor();
     'life: for round in 0..24_u64 {
@@ -46,7 +46,7 @@ fn live(journal: &Journal, life: u64, mut taken: Vec<Vec<u8>>) -> Life {
     }
 }
 
-/// Opens what was left; gives the records that live on.
+/// Opens the journal that was left; returns it with its records.
 fn check(disk: &SimDisk, before: &Life, case: &str) -> (Journal, Vec<Vec<u8>>) {
     let (journal, recovery) = Journal::open_on(disk.clone(), common::small())
         .unwrap_or_else(|error| panic!("{case}: {error}"));
@@ -80,7 +80,7 @@ fn a_power_cut_at_every_step_loses_nothing_that_was_durable() {
     journal.close().unwrap();
     let steps = disk.steps();
     assert!(steps > 50, "only {steps} steps");
-    // How records gather in groups differs from run to run.
+    // Grouping differs from run to run, and so does the number of operations.
     for step in 0..steps + 20 {
         let disk = SimDisk::new(step);
         disk.cut_power_after(step);
@@ -96,7 +96,7 @@ fn a_power_cut_at_every_step_loses_nothing_that_was_durable() {
             let case = format!("step {step}, {tear:?}");
             let disk = disk.after_power_cut(tear, step);
             let (journal, kept) = check(&disk, &before, &case);
-            // A second life on top of the first, cut again somewhere.
+            // A second process continues, and the power is cut again.
             disk.cut_power_after(step % 17);
             let second = live(&journal, 1, kept);
             drop(journal);
@@ -108,7 +108,7 @@ fn a_power_cut_at_every_step_loses_nothing_that_was_durable() {
 }
 
 #[test]
-fn what_a_killed_process_left_unsynced_is_certain_before_it_is_read() {
+fn records_that_a_killed_process_left_unsynced_are_durable_before_they_are_read() {
     for step in 8..120 {
         let disk = SimDisk::new(step);
         disk.cut_power_after(step);
@@ -133,13 +133,13 @@ fn what_a_killed_process_left_unsynced_is_certain_before_it_is_read() {
     }
 }
 
-/// A journal of `groups` groups of three records each; gives the disk after a kill.
+/// The disk after a kill, with a journal of `groups` groups of three records.
 fn three_by_three(groups: u64) -> SimDisk {
     let disk = SimDisk::new(3);
     let (journal, _) = open(&disk);
     eventually("a segment is ready", || journal.status().segments_ready > 0);
     for group in 0..groups {
-        // The writer may take the first alone; then the group is one of one and one of two.
+        // The writer may take the first one alone; then there are two writes, of one and of two records.
         for step in 1..=3 {
             journal
                 .append(&record(0, group * 3 + step, 90), None)
@@ -155,7 +155,7 @@ fn three_by_three(groups: u64) -> SimDisk {
 const FIRST: &str = "segment-0000000000000001.log";
 
 #[test]
-fn a_tail_torn_at_any_byte_is_cut_back_to_the_last_whole_record() {
+fn a_tail_torn_at_any_byte_is_truncated_after_the_last_valid_record() {
     let disk = three_by_three(2);
     let frame = (24 + 90_usize).next_multiple_of(8);
     // The first record of the second group follows three frames.
@@ -164,7 +164,7 @@ fn a_tail_torn_at_any_byte_is_cut_back_to_the_last_whole_record() {
         let torn = disk.after_kill();
         torn.edit(FIRST, |bytes| bytes[keep..].fill(0));
         let (journal, recovery) = open(&torn);
-        // Frames end in zeros, so that losing only those loses nothing.
+        // Frames end with padding zeros, so losing only those loses nothing.
         let whole = 3 + (keep - start + frame - (24 + 90)) / frame;
         assert_eq!(recovery.durable_seq, whole as u64, "cut at {keep}");
         let fresh = record(1, whole as u64 + 1, 90);
@@ -180,12 +180,12 @@ fn a_tail_torn_at_any_byte_is_cut_back_to_the_last_whole_record() {
 }
 
 #[test]
-fn whole_records_behind_a_torn_one_never_come_back() {
+fn valid_records_after_a_torn_one_are_never_read_later() {
     let disk = SimDisk::new(4);
     let (journal, _) = open(&disk);
     let first = journal.append(&record(0, 1, 90), None).unwrap();
     journal.wait_durable(first).unwrap();
-    // While the disk hangs with the second, three gather and are written together.
+    // While the sync of the second one blocks, three more gather and are written together.
     disk.set_stuck(true);
     journal.append(&record(0, 2, 90), None).unwrap();
     eventually("the second is written", || journal.written_seq() == 2);
@@ -197,11 +197,14 @@ fn whole_records_behind_a_torn_one_never_come_back() {
     let frame = (24 + 90_usize).next_multiple_of(8);
     let torn = disk.after_kill();
     drop(journal);
-    // Of the three the power cut took the first only.
+    // Of the three, the power cut lost only the first.
     torn.edit(FIRST, |bytes| bytes[8192 + 2 * frame..][..frame].fill(0));
     let (journal, recovery) = open(&torn);
     assert_eq!(recovery.durable_seq, 2);
-    assert_eq!(recovery.cut.unwrap().offset, 8192 + 2 * frame as u64);
+    assert_eq!(
+        recovery.truncated_tail.unwrap().offset,
+        8192 + 2 * frame as u64
+    );
     let fresh = record(1, 3, 90);
     journal.append(&fresh, None).unwrap();
     journal.wait_durable(3).unwrap();
@@ -214,11 +217,11 @@ fn whole_records_behind_a_torn_one_never_come_back() {
 }
 
 #[test]
-fn a_record_that_was_acknowledged_is_never_cut_but_reported_with_file_and_place() {
+fn a_damaged_acknowledged_record_is_reported_with_file_and_offset_and_not_truncated() {
     let disk = three_by_three(3);
     let frame = (24 + 90_usize).next_multiple_of(8);
     for byte in 8192..8192 + 3 * frame {
-        // The last bytes of a frame only fill it up; nobody misses them.
+        // The last bytes of a frame are padding.
         if (byte - 8192) % frame >= 24 + 90 {
             continue;
         }
@@ -234,7 +237,7 @@ fn a_record_that_was_acknowledged_is_never_cut_but_reported_with_file_and_place(
 }
 
 #[test]
-fn after_a_clean_end_even_the_last_record_cannot_be_mistaken_for_a_torn_one() {
+fn after_a_clean_close_a_damaged_last_record_is_not_taken_for_a_torn_one() {
     let disk = SimDisk::new(5);
     let (journal, _) = open(&disk);
     let seq = journal.append(&record(0, 1, 90), None).unwrap();

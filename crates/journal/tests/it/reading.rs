@@ -1,4 +1,4 @@
-//! Reading: durable records only, in order, while others write and forget.
+//! Readers return durable records only, in order, while other threads append and forget.
 
 use crate::common::{eventually, open, read_after, read_all, record, small};
 use journal::sim::SimDisk;
@@ -25,7 +25,7 @@ fn append_durably(journal: &Journal, count: u64, length: usize) {
 }
 
 #[test]
-fn a_read_ends_at_its_bounds_and_goes_on_where_it_ended() {
+fn a_read_stops_at_its_bounds_and_the_next_one_continues() {
     let (journal, _) = open(&SimDisk::new(1));
     append_durably(&journal, 10, 1_000);
     let mut reader = journal.reader(2);
@@ -55,7 +55,7 @@ fn a_read_ends_at_its_bounds_and_goes_on_where_it_ended() {
 }
 
 #[test]
-fn what_is_not_durable_is_not_read() {
+fn records_that_are_not_durable_are_not_read() {
     let disk = SimDisk::new(1);
     let (journal, _) = open(&disk);
     append_durably(&journal, 1, 100);
@@ -74,7 +74,7 @@ fn what_is_not_durable_is_not_read() {
 }
 
 #[test]
-fn who_waits_for_records_is_woken_by_the_first_and_by_the_end() {
+fn a_waiting_reader_is_woken_by_the_first_record_and_by_close() {
     let (journal, _) = open(&SimDisk::new(1));
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     assert!(!journal.poll_readable(0, &waker));
@@ -92,7 +92,7 @@ fn who_waits_for_records_is_woken_by_the_first_and_by_the_end() {
 fn race(journal: &Journal, records: u64, length: usize) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        // One delivers and forgets, one looks back over what is retained, this one writes.
+        // One thread delivers and forgets, one reads what is retained, this one appends.
         scope.spawn(|| {
             let mut reader = journal.reader(0);
             let mut next = 1;
@@ -146,15 +146,15 @@ fn race(journal: &Journal, records: u64, length: usize) {
 }
 
 #[test]
-fn reading_writing_and_forgetting_race_without_harm() {
+fn concurrent_reading_writing_and_forgetting_is_safe() {
     let (journal, _) = open(&SimDisk::new(1));
     race(&journal, 4_000, 700);
-    assert!(journal.oldest_seq() > 1_000, "segments left the disk");
+    assert!(journal.oldest_seq() > 1_000, "segments were removed");
     journal.close().unwrap();
 }
 
 #[test]
-fn the_same_race_on_real_files_with_records_kept_behind_the_cursor() {
+fn the_same_on_real_files_with_retained_records() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
         retain_bytes: 256 << 10,
@@ -163,13 +163,13 @@ fn the_same_race_on_real_files_with_records_kept_behind_the_cursor() {
     let (journal, _) = Journal::open(dir.path(), options).unwrap();
     race(&journal, 20_000, 300);
     let status = journal.status();
-    assert!(status.oldest_seq > 1_000, "segments left the disk");
+    assert!(status.oldest_seq > 1_000, "segments were removed");
     assert!(status.retained_bytes >= 256 << 10);
     assert!(status.disk_bytes < 2 << 20, "{status:?}");
     journal.close().unwrap();
     let (journal, recovery) = Journal::open(dir.path(), options).unwrap();
     assert_eq!((recovery.cursor, recovery.durable_seq), (20_000, 20_000));
-    // A segment that was about to leave when the journal was closed may leave now.
+    // A segment that was about to be removed when the journal was closed may be removed now.
     let kept = read_all(&journal);
     assert!(kept[0].0 >= recovery.oldest_seq);
     assert_eq!(kept.len() as u64, 20_000 - kept[0].0 + 1);
@@ -181,7 +181,7 @@ fn the_same_race_on_real_files_with_records_kept_behind_the_cursor() {
 }
 
 #[test]
-fn a_reader_behind_what_is_kept_is_told_where_to_go_on() {
+fn a_reader_of_removed_records_gets_the_oldest_kept_number() {
     let (journal, _) = open(&SimDisk::new(1));
     let mut slow = journal.reader(0);
     append_durably(&journal, 10, 3_000);
@@ -190,8 +190,8 @@ fn a_reader_behind_what_is_kept_is_told_where_to_go_on() {
         append_durably(&journal, 10, 3_000);
         journal.forget_upto(journal.durable_seq()).unwrap();
     }
-    eventually("old segments leave", || journal.oldest_seq() > 100);
-    // The segment in its hands is not given another life while it reads.
+    eventually("old segments are removed", || journal.oldest_seq() > 100);
+    // The segment that the reader holds is not recycled while it reads.
     let mut last = 1;
     let error = loop {
         match slow.read(10, 1 << 20, |seq, bytes| {

@@ -1,5 +1,5 @@
-//! The real disk: a process is killed while it writes, and everything that it had reported durable
-//! is there at the next start.
+//! On real files: a process is killed while it writes, and the next start reads every record that the process
+//! had reported durable.
 
 use crate::common::{read_after, record, small};
 use journal::{Journal, Options};
@@ -7,10 +7,10 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Set for the child only: the directory to write to.
+/// The directory to write to; set in the child process only.
 const CHILD: &str = "WATTPOST_TEST_JOURNAL_DIR";
 
-/// The name by which the test program runs only the test below.
+/// The test's name, with which the child process runs only this test.
 const THIS_TEST: &str = "real_files::a_killed_process_loses_nothing_that_it_reported";
 
 fn options() -> Options {
@@ -21,7 +21,7 @@ fn options() -> Options {
     }
 }
 
-/// What the child does until it is killed: reports each number that has become durable.
+/// What the child process does until it is killed: prints each number that has become durable.
 fn write_until_killed(dir: &Path) {
     let (journal, _) = Journal::open(dir, options()).unwrap();
     let mut seq = journal.durable_seq();
@@ -68,7 +68,7 @@ fn a_killed_process_loses_nothing_that_it_reported() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What it still said before it died counts too.
+        // Lines that it printed before it was killed count too.
         for line in lines.map_while(Result::ok) {
             note(line);
         }

@@ -1,6 +1,5 @@
-//! Starting again after the worst: a mark of an earlier life, a sync that failed, damage that harms
-//! nobody. What was acknowledged is there or the start is refused; nothing is trusted that only the
-//! system's memory holds.
+//! Starts after a failed sync, after damage, and with a provisional seal of an earlier process: every
+//! acknowledged record is read or the start is refused, and nothing is relied on that is in memory only.
 
 use crate::common::{eventually, open, read_after, read_all, record, small};
 use journal::sim::{Fault, SimDisk, Tear};
@@ -19,8 +18,8 @@ fn append(journal: &Journal, life: u64, seqs: std::ops::RangeInclusive<u64>) {
     }
 }
 
-/// One record, closed in peace; then three more, each written alone, and killed.
-fn marked_after_the_first() -> SimDisk {
+/// One record, closed; then three more, each written alone, and killed.
+fn sealed_after_the_first() -> SimDisk {
     let disk = SimDisk::new(1);
     let (journal, _) = open(&disk);
     append(&journal, 0, 1..=1);
@@ -31,9 +30,9 @@ fn marked_after_the_first() -> SimDisk {
 }
 
 #[test]
-fn a_mark_of_an_earlier_life_hides_no_damage_behind_it() {
+fn damage_after_a_provisional_seal_of_an_earlier_process_is_found() {
     for record in 1..=2 {
-        let disk = marked_after_the_first();
+        let disk = sealed_after_the_first();
         disk.edit(FIRST, |bytes| bytes[DATA + record * FRAME + 40] ^= 1);
         let error = Journal::open_on(disk, small()).unwrap_err().to_string();
         assert!(error.contains("says that it was durable"), "{error}");
@@ -43,20 +42,20 @@ fn a_mark_of_an_earlier_life_hides_no_damage_behind_it() {
 }
 
 #[test]
-fn what_is_torn_right_behind_a_mark_is_cut_and_zeroed() {
-    let disk = marked_after_the_first();
+fn a_torn_tail_right_after_a_provisional_seal_is_truncated_and_zeroed() {
+    let disk = sealed_after_the_first();
     let second = DATA + FRAME;
     disk.edit(FIRST, |bytes| bytes[second + 60..].fill(0));
     let (journal, recovery) = open(&disk);
     assert_eq!(recovery.durable_seq, 1);
-    assert_eq!(recovery.cut.unwrap().offset, second as u64);
+    assert_eq!(recovery.truncated_tail.unwrap().offset, second as u64);
     drop(journal);
     disk.after_power_cut(Tear::LoseAll, 0).edit(FIRST, |bytes| {
         assert!(bytes[second..].iter().all(|byte| *byte == 0));
     });
 }
 
-/// The disk after a kill, with the sync that should have kept record 3 failed.
+/// The disk after a kill; the sync of record 3 had failed.
 fn third_lost_in_memory() -> SimDisk {
     let disk = SimDisk::new(2);
     let (journal, _) = open(&disk);
@@ -70,7 +69,7 @@ fn third_lost_in_memory() -> SimDisk {
     disk.after_kill()
 }
 
-/// Appends one record to what was found, cuts the power, and looks.
+/// Appends one record to the recovered journal, cuts the power, and compares.
 fn build_on(disk: &SimDisk, case: &str) {
     let (journal, recovery) = open(disk);
     let before = read_all(&journal);
@@ -87,7 +86,7 @@ fn build_on(disk: &SimDisk, case: &str) {
     );
 }
 
-/// Lets each sync of the start fail in turn; gives how many there are.
+/// Makes each sync of the start fail in turn; returns the number of syncs.
 fn fail_each_sync_of_the_start(left: &SimDisk) -> u64 {
     for nth in 0..100 {
         let disk = left.after_kill();
@@ -95,28 +94,28 @@ fn fail_each_sync_of_the_start(left: &SimDisk) -> u64 {
         if Journal::open_on(disk.clone(), small()).is_ok() {
             return nth;
         }
-        // The supervisor starts it again at once.
+        // Like a supervisor: start again at once.
         build_on(
             &disk.after_kill(),
             &format!("sync {nth} of the start failed"),
         );
     }
-    unreachable!("the start has no end");
+    unreachable!("a start has fewer than 100 syncs");
 }
 
 #[test]
-fn after_a_failed_sync_the_next_start_does_not_believe_what_it_merely_reads() {
+fn after_a_failed_sync_the_next_start_writes_again_what_it_relies_on() {
     let left = third_lost_in_memory();
-    build_on(&left.after_kill(), "the start itself went well");
+    build_on(&left.after_kill(), "the start succeeded");
     assert!(fail_each_sync_of_the_start(&left) >= 2);
 }
 
 #[test]
-fn a_torn_tail_whose_zeroing_failed_does_not_come_back_later() {
+fn a_torn_tail_whose_zeroing_failed_is_never_read_later() {
     let disk = SimDisk::new(3);
     let (journal, _) = open(&disk);
     append(&journal, 0, 1..=1);
-    // While the disk hangs with the second, three gather and are written together.
+    // While the sync of the second one blocks, three more gather and are written together.
     disk.set_stuck(true);
     journal.append(&record(0, 2, LENGTH), None).unwrap();
     eventually("the second is written", || journal.written_seq() == 2);
@@ -131,7 +130,7 @@ fn a_torn_tail_whose_zeroing_failed_does_not_come_back_later() {
 }
 
 #[test]
-fn a_cursor_that_only_memory_holds_lets_no_segment_leave() {
+fn no_segment_is_removed_for_a_cursor_that_is_in_memory_only() {
     let disk = SimDisk::new(4);
     let (journal, _) = open(&disk);
     let big = record(0, 0, 3_000);
@@ -144,11 +143,11 @@ fn a_cursor_that_only_memory_holds_lets_no_segment_leave() {
     });
     disk.inject(Fault::SyncError(0));
     journal.forget_upto(60).unwrap();
-    eventually("keeping the cursor fails", || journal.poisoned().is_some());
+    eventually("saving the cursor fails", || journal.poisoned().is_some());
     let disk = disk.after_kill();
     let (journal, recovery) = open(&disk);
     assert_eq!(recovery.cursor, 60);
-    eventually("a segment leaves", || journal.oldest_seq() > 1);
+    eventually("a segment is removed", || journal.oldest_seq() > 1);
     let oldest = journal.oldest_seq();
     append(&journal, 1, 61..=61);
     let (journal, recovery) = open(&disk.after_power_cut(Tear::LoseAll, 0));
@@ -156,7 +155,7 @@ fn a_cursor_that_only_memory_holds_lets_no_segment_leave() {
     assert_eq!(read_after(&journal, 60), [(61, record(1, 61, LENGTH))]);
 }
 
-/// A journal of `count` records of 3,000 bytes, kept all; killed or closed.
+/// A killed or closed journal that retains all of its `count` records of 3,000 bytes.
 fn filled(count: u64, forgotten: u64, is_closed: bool) -> SimDisk {
     let disk = SimDisk::new(5);
     let options = Options {
@@ -173,14 +172,14 @@ fn filled(count: u64, forgotten: u64, is_closed: bool) -> SimDisk {
         journal.close().unwrap();
         return disk;
     }
-    eventually("the cursor is kept", || {
+    eventually("the cursor is saved", || {
         open(&disk.after_kill()).1.cursor == forgotten
     });
     disk.after_kill()
 }
 
-/// The youngest segment with records.
-fn youngest(disk: &SimDisk) -> String {
+/// The newest segment that holds records.
+fn newest(disk: &SimDisk) -> String {
     let mut names = disk.names();
     names.retain(|name| {
         let mut has_records = false;
@@ -193,14 +192,14 @@ fn youngest(disk: &SimDisk) -> String {
 }
 
 #[test]
-fn damage_in_the_youngest_segment_harms_nobody_when_all_of_it_is_forgotten() {
+fn damage_in_the_newest_segment_is_harmless_when_all_its_records_are_forgotten() {
     for count in [10, 70] {
         for is_closed in [false, true] {
-            // The first byte of the segment's records, and some of a later one.
+            // An offset in the first record of the segment, and one in a later record.
             for place in [DATA + 100, DATA + 2 * 3_024 + 100] {
                 let case = format!("{count} records, closed: {is_closed}, {place}");
                 let disk = filled(count, count, is_closed);
-                disk.edit(&youngest(&disk), |bytes| bytes[place] ^= 1);
+                disk.edit(&newest(&disk), |bytes| bytes[place] ^= 1);
                 let (journal, recovery) = Journal::open_on(disk.clone(), small())
                     .unwrap_or_else(|error| panic!("{case}: {error}"));
                 assert_eq!(recovery.durable_seq, count, "{case}");
@@ -216,16 +215,16 @@ fn damage_in_the_youngest_segment_harms_nobody_when_all_of_it_is_forgotten() {
 }
 
 #[test]
-fn a_damaged_segment_with_a_record_that_is_still_needed_is_refused() {
+fn a_damaged_segment_with_an_undelivered_record_is_refused() {
     for is_closed in [false, true] {
         for place in [DATA + 100, DATA + 2 * 3_024 + 100] {
-            // The youngest record waits for delivery, or two of them.
+            // One or two records are not delivered yet.
             for forgotten in [8, 9] {
                 let disk = filled(10, forgotten, is_closed);
                 disk.edit(FIRST, |bytes| bytes[place] ^= 1);
                 let error = Journal::open_on(disk.clone(), small()).unwrap_err();
                 assert!(error.to_string().contains(FIRST), "{error}");
-                // Nothing was touched: what is still there can be saved.
+                // Nothing was changed: the remaining records can be saved.
                 disk.edit(FIRST, |bytes| bytes[place] ^= 1);
                 assert_eq!(open(&disk).1.durable_seq, 10);
             }

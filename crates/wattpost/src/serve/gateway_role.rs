@@ -37,7 +37,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened> {
     tracing::info!(
         records_waiting = recovery.durable_seq - recovery.cursor,
         took_ms = recovery.took.as_millis(),
-        cut = ?recovery.cut,
+        truncated_tail = ?recovery.truncated_tail,
         "journal opened"
     );
     let id = data.gateway_id()?;

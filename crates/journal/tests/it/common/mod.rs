@@ -1,10 +1,10 @@
-//! What the journal's tests share: small journals, records that can be recognised, and patience.
+//! Small journals, recognisable records, and waiting with a deadline.
 
 use journal::sim::SimDisk;
 use journal::{Journal, Options, ReadError, Recovery};
 use std::time::{Duration, Instant};
 
-/// The smallest journal there is: eight segments of 64 KiB.
+/// Options for the smallest journal: eight segments of 64 KiB.
 pub(crate) fn small() -> Options {
     Options {
         max_bytes: 512 << 10,
@@ -19,7 +19,7 @@ pub(crate) fn open(disk: &SimDisk) -> (Journal, Recovery) {
     Journal::open_on(disk.clone(), small()).expect("the journal opens")
 }
 
-/// A record that tells its number and life, of some length.
+/// A record that contains its number and the number of the process that wrote it, of a given length.
 pub(crate) fn record(life: u64, seq: u64, length: usize) -> Vec<u8> {
     let mut bytes = format!("record {seq} of life {life} ").into_bytes();
     let wanted = length.max(bytes.len());
@@ -38,7 +38,7 @@ pub(crate) fn read_after(journal: &Journal, after: u64) -> Vec<(u64, Vec<u8>)> {
     try_read_after(journal, after).expect("records can be read")
 }
 
-/// The same, unless the disk refuses.
+/// The same, or the error.
 pub(crate) fn try_read_after(
     journal: &Journal,
     after: u64,
@@ -49,27 +49,27 @@ pub(crate) fn try_read_after(
     Ok(all)
 }
 
-/// Everything that the journal still holds.
+/// All records that the journal keeps.
 pub(crate) fn read_all(journal: &Journal) -> Vec<(u64, Vec<u8>)> {
     try_read_all(journal).expect("records can be read")
 }
 
-/// The same, unless the disk refuses.
+/// The same, or the error.
 pub(crate) fn try_read_all(journal: &Journal) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
     loop {
         match try_read_after(journal, journal.oldest_seq() - 1) {
-            // The keeper was quicker: forgotten segments leave at any time.
+            // A forgotten segment was removed in between.
             Err(ReadError::Forgotten { .. }) => {}
             result => return result,
         }
     }
 }
 
-/// Waits until something is true; fails after ten seconds.
+/// Waits until the condition is true, for at most ten seconds.
 pub(crate) fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !is_true() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "timeout: {what}");
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
