@@ -3,7 +3,7 @@
 //!
 //! The schemas are read from the Python package `ocpp` and are not copied: only facts are written (action, member,
 //! type, bounds, enumerations), as static Rust data. Who sends an action, and its delivery class, are not in the
-//! schemas: [`actions`] adds them. Equal objects are written once; objects that several versions share go to one
+//! schemas: `codegen::actions` adds them. Equal objects are written once; objects that several versions share go to one
 //! file. The same schemas always give the same bytes.
 //!
 //! An unknown schema keyword is an error, so that no fact is lost silently.

@@ -94,20 +94,20 @@ impl Station {
         let mut message = *message;
         let row = message.row;
         self.recent
-            .come(row.name(), message.id.as_str(), message.payload);
+            .receive(row.name(), message.id.as_str(), message.payload);
         if let Some(key) = ResendKey::of(row, message.payload) {
             message.remember = Remember::Told(key);
             match self.memory.find(key) {
                 Known::New => {}
                 // Another gateway may have heard the stop in between, and no time in the message says that
                 // it is the same start: the answer stays, and the message gets a record of its own.
-                Known::Repeat(first)
+                Known::Resend(first)
                     if key.is_undated_start() && self.memory.is_of_earlier_connection(key) =>
                 {
                     let first = first.to_owned();
                     return self.answer(&message, &first, now);
                 }
-                Known::Repeat(first) => {
+                Known::Resend(first) => {
                     let frame = frame::write_call_result(message.id, first);
                     return self.send(self.appended, frame);
                 }
