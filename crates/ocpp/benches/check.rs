@@ -1,4 +1,4 @@
-//! What a check costs: nanoseconds per payload, beside merely reading the same JSON.
+//! The cost of a check in nanoseconds per payload, compared with reading the same JSON only.
 
 use ocpp::{Version, check};
 use serde::de::IgnoredAny;
@@ -58,8 +58,8 @@ fn main() {
     }
 }
 
-/// The best of several rounds, so that neighbours on the machine count less.
-#[expect(clippy::disallowed_methods, reason = "a bench needs a clock")]
+/// Nanoseconds per run in the best of several rounds, to exclude disturbances by other processes.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn nanoseconds(mut run: impl FnMut()) -> f64 {
     const ROUNDS: u32 = 20;
     const RUNS: u32 = 20_000;

@@ -1,5 +1,5 @@
-//! How long reading a frame takes: a MeterValues call of about 300 bytes, as a charger sends it
-//! every few seconds. Run with `cargo bench -p ocpp`.
+//! The cost of reading a frame: a MeterValues call of about 300 bytes, as chargers send it every few seconds. Run with
+//! `cargo bench -p ocpp`.
 
 use ocpp::frame::{self, Frame};
 use ocpp::{Version, check, v16};
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 const TEXT: &str = r#"[2,"0b1f6f3a-52d5-4f0e-9d8e-1b7f0d6c2a11","MeterValues",{"connectorId":1,"transactionId":1409286432,"meterValue":[{"timestamp":"2026-03-01T12:00:00.000Z","sampledValue":[{"value":"1234567","context":"Sample.Periodic","measurand":"Energy.Active.Import.Register","unit":"Wh"},{"value":"16.1","measurand":"Current.Import"}]}]}]"#;
 
-/// Each figure is the best of this many rounds: what the code costs, not what the machine does.
+/// Each figure is the best of this many rounds, to exclude disturbances by other processes.
 const ROUNDS: u32 = 500;
 const RUNS_PER_ROUND: u32 = 500;
 
@@ -18,7 +18,7 @@ fn main() {
         TEXT.len()
     );
     let Ok(Frame::Call(call)) = frame::parse(TEXT, Version::V16) else {
-        println!("the text is not read as a call");
+        println!("the text could not be read as a call");
         std::process::exit(1);
     };
     let payload = call.payload;
@@ -36,7 +36,7 @@ fn main() {
     });
 }
 
-#[expect(clippy::disallowed_methods, reason = "a bench needs a clock")]
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn measure(what: &str, mut run: impl FnMut() -> bool) {
     let mut best_ns = f64::INFINITY;
     let mut all_ok = true;
@@ -48,10 +48,6 @@ fn measure(what: &str, mut run: impl FnMut() -> bool) {
         let ns = start.elapsed().as_secs_f64() * 1e9 / f64::from(RUNS_PER_ROUND);
         best_ns = best_ns.min(ns);
     }
-    let verdict = if all_ok {
-        ""
-    } else {
-        "  (not all were accepted)"
-    };
+    let verdict = if all_ok { "" } else { "  (some runs failed)" };
     println!("{what:<36} {best_ns:>8.1} ns{verdict}");
 }

@@ -12,11 +12,11 @@ use std::fmt;
 /// Who may send an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// Only the charger asks.
+    /// The charger.
     ToCentral,
-    /// Only the central system asks.
+    /// The central system.
     ToCharger,
-    /// Either asks (`DataTransfer`).
+    /// Both (`DataTransfer`).
     Both,
 }
 
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_2_x_keeps_the_actions_of_the_earlier() {
+    fn ocpp_2_1_has_all_actions_of_2_0_1() {
         for row in all(Version::V201) {
             let later = lookup(Version::V21, row.name).expect("it is in 2.1");
             assert_eq!((later.direction, later.class), (row.direction, row.class));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn data_transfer_goes_both_ways() {
+    fn both_sides_send_data_transfer() {
         for version in Version::ALL {
             let both = lookup(version, "DataTransfer").expect("in every version");
             assert!(both.is_to_central() && both.is_to_charger());

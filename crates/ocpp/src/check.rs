@@ -1,13 +1,12 @@
-//! Says what is wrong with a payload, without ever standing between a charger and the journal.
+//! Checks payloads against the official JSON schemas, and refuses nothing itself: the result is a list of
+//! [`Violation`]s, and the caller's policy decides which of them matter (strict, warn or off, per charger).
 //!
-//! The official JSON schemas state facts: which members an action has, their types, bounds,
-//! enumerations. Those facts live in generated tables (`cargo run -p xtask -- codegen`); the engine
-//! walks a payload's text against them in one streaming pass. What is found is a list of
-//! [`Violation`]s; whether they matter is the caller's policy (strict, warn or off, per charger).
+//! The facts of the schemas (members, types, bounds, enumerations) are in generated tables (`make codegen`). The engine
+//! compares a payload's text with them in one streaming pass.
 //!
-//! Schemas are draft-04 and draft-06 (rule F-11); verdicts equal those of a reference validator,
-//! which a test shows. Three things are ours: date-times follow rule F-13, a payload of `null`
-//! counts as `{}` (rule F-5), and multiples of a tenth are counted in decimal.
+//! Schemas are draft-04 and draft-06 (rule F-11). A test shows that verdicts equal those of a reference validator, with
+//! three exceptions: date-times follow rule F-13, a payload of `null` counts as `{}` (rule F-5), and multiples of 0.1
+//! are decimal.
 
 pub(crate) mod engine;
 mod format;
@@ -22,11 +21,11 @@ use crate::Version;
 use crate::action;
 use std::fmt;
 
-/// What is wrong with the payload of a request (CALL or SEND); empty when nothing is.
+/// The violations in the payload of a request (CALL or SEND); empty if it is valid.
 ///
-/// An unknown action is checked only for being a JSON object. A payload that is not JSON gives that
-/// one violation alone; else at most [`VIOLATIONS_MAX`] are reported, those that are not tolerated
-/// first to be kept. A member that comes twice is checked twice.
+/// The payload of an unknown action must only be a JSON object. A payload that is not JSON gives only
+/// that violation. Else at most [`VIOLATIONS_MAX`] are reported; if there are more, violations that are not tolerated
+/// take precedence. A member that is written twice is checked twice.
 ///
 /// Never panics, never recurses deeper than the schema does. A valid payload costs no allocation,
 /// except where a text contains escapes or an unknown member nests.
@@ -36,7 +35,7 @@ pub fn request(version: Version, action: &str, payload: &str) -> Vec<Violation> 
     engine::check(info.map(|info| info.request), payload)
 }
 
-/// What is wrong with the payload of a response (CALLRESULT); otherwise as [`request`].
+/// The violations in the payload of a response (CALLRESULT); otherwise as [`request`].
 #[must_use]
 pub fn response(version: Version, action: &str, payload: &str) -> Vec<Violation> {
     let info = action::lookup(version, action);
@@ -46,15 +45,15 @@ pub fn response(version: Version, action: &str, payload: &str) -> Vec<Violation>
 /// The most violations that one check reports.
 pub const VIOLATIONS_MAX: usize = 16;
 
-/// One way in which a payload departs from its schema.
+/// One deviation of a payload from its schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Where, as a JSON pointer (RFC 6901); empty for the payload itself. A missing member is named
-    /// by the path it would have.
+    /// Its place as a JSON pointer (RFC 6901); empty for the payload itself. For a missing member, the path that it
+    /// would have.
     pub path: String,
-    /// What kind of rule is broken.
+    /// The kind of rule that is broken.
     pub kind: ViolationKind,
-    /// What was expected and what was found, in words; not meant to be parsed.
+    /// What was expected and what was found, for people; not meant to be parsed.
     pub detail: String,
     tolerated: bool,
 }
@@ -78,18 +77,18 @@ pub enum ViolationKind {
     Range,
     /// A list has too few or too many items.
     Items,
-    /// A text is not the date-time or URI that it should be.
+    /// A text is not a date-time or URI where one is required.
     Format,
-    /// A member that the schema does not know, where it allows no others.
+    /// A member is unknown to a schema that allows no others.
     Extra,
 }
 
 impl Violation {
-    /// The code for a CALLERROR that refuses the payload for this (ocpp-rules 1.2).
+    /// The error code of a CALLERROR that refuses the payload for this violation.
     #[must_use]
     pub fn error_code(&self) -> ErrorCode {
         match self.kind {
-            // An unknown member is not conform to the structure, which is what this code says.
+            // An unknown member does not conform to the structure, which this code means.
             ViolationKind::NotJson | ViolationKind::NotObject | ViolationKind::Extra => {
                 ErrorCode::FormatViolation
             }
@@ -104,11 +103,10 @@ impl Violation {
         }
     }
 
-    /// Whether firmware commonly gets this wrong, so that the message is still worth working with
-    /// (rules F-6, F-12). True for Enum, Length, Range, Items, Format and Extra; for a number or
-    /// boolean written as a text, and a number where a free text belongs; for a fraction where an
-    /// integer belongs; for an optional member that is `null`, or an empty object, instead of absent. False for every other Type, for Missing,
-    /// for what is not an object and for what is not JSON.
+    /// Whether firmware commonly makes this mistake and the message is still usable (rules F-6, F-12). True for Enum,
+    /// Length, Range, Items, Format and Extra; for a number or boolean written as a text; for a number in place of a
+    /// free text; for a fraction in place of an integer; for an optional member that is `null` or an empty object
+    /// instead of absent. False for every other Type, for Missing, and for a payload that is not a JSON object.
     #[must_use]
     pub fn is_tolerated(&self) -> bool {
         self.tolerated

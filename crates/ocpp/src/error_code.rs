@@ -1,11 +1,10 @@
-//! What a CALLERROR says went wrong. The versions spell two of the codes differently, and chargers
-//! mix the spellings: this is the one place that knows.
+//! The error codes of a CALLERROR. The versions spell two of the codes differently, and chargers mix the spellings, so
+//! only this module deals with spelling.
 
 use crate::Version;
 use std::fmt;
 
-/// An error code of OCPP-J (ocpp-rules 1.2). Displays as 2.x spells it; on the wire use
-/// [`ErrorCode::as_str`].
+/// An error code of OCPP-J. Displays in the spelling of 2.x; on the wire use [`ErrorCode::as_str`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     /// The action is not known.
@@ -14,23 +13,23 @@ pub enum ErrorCode {
     NotSupported,
     /// The receiver failed to process it.
     InternalError,
-    /// The payload is incomplete, or not structured as the action wants it.
+    /// The payload is incomplete, or does not have the structure of the action.
     ProtocolError,
     /// A security issue; also the answer to a charger that is not accepted yet (B-4).
     SecurityError,
     /// The payload is syntactically wrong. 1.6 calls it `FormationViolation`.
     FormatViolation,
-    /// A field holds a value that it must not hold.
+    /// A member has a value that is not allowed.
     PropertyConstraintViolation,
-    /// Too many or too few of something. 1.6 spells it with one r, officially (16JE 5).
+    /// A member or item occurs too often or too rarely. 1.6 officially spells it with one r.
     OccurrenceConstraintViolation,
-    /// A field has the wrong type.
+    /// A member has the wrong type.
     TypeConstraintViolation,
     /// Anything else.
     GenericError,
     /// The message type number is not known (2.x only).
     MessageTypeNotSupported,
-    /// Not a valid frame, e.g. its id cannot be read (2.x only).
+    /// Not a valid frame, for example because its id cannot be read (2.x only).
     RpcFrameworkError,
 }
 
@@ -51,8 +50,8 @@ impl ErrorCode {
         Self::RpcFrameworkError,
     ];
 
-    /// The official spelling in `version`. The two codes that 1.6 does not have become its nearest:
-    /// `GenericError` for an unsupported message type, `FormationViolation` for an unreadable frame.
+    /// The official spelling in `version`. 1.6 lacks two codes, and the nearest ones replace them: `GenericError` for an
+    /// unsupported message type, `FormationViolation` for an unreadable frame.
     #[must_use]
     pub const fn as_str(self, version: Version) -> &'static str {
         let old = matches!(version, Version::V16);
@@ -75,8 +74,8 @@ impl ErrorCode {
         }
     }
 
-    /// Reads a code leniently: every version's spelling, any letter case, blanks around it. `None`
-    /// for a code that no version knows; such a CALLERROR is still an answer.
+    /// Reads a code leniently: every version's spelling, any letter case, white space around it. `None` for a code of no
+    /// version; such a CALLERROR is still an answer.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -102,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_version_spells_its_own_way() {
+    fn each_version_has_its_own_spelling() {
         use ErrorCode::{FormatViolation, OccurrenceConstraintViolation};
         assert_eq!(FormatViolation.as_str(Version::V16), "FormationViolation");
         assert_eq!(FormatViolation.as_str(Version::V201), "FormatViolation");
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn version_1_6_never_emits_a_code_it_does_not_have() {
+    fn ocpp_1_6_gets_only_its_own_codes() {
         let known_to_16 = [
             "NotImplemented",
             "NotSupported",

@@ -1,9 +1,8 @@
-//! One text of OCPP-J ⇄ a value: the JSON array around every message.
+//! Frames of OCPP-J: the JSON array around every message, from text and to text.
 //!
-//! Chargers write this array with every mistake there is, and a central system that must not lose
-//! a message can turn none of them away. So reading never fails without saying what could still be
-//! read ([`FrameError`]), small mistakes are forgiven and counted ([`Quirks`]), and the payload is
-//! neither parsed nor copied: it is a slice of the charger's own text, checked to be JSON.
+//! Chargers make many mistakes in this array, and a central system must not lose a message because of one. So an error
+//! says what could still be read ([`FrameError`]), small mistakes are tolerated and reported ([`Quirks`]), and the
+//! payload is neither parsed nor copied: it is a slice of the charger's text, checked to be JSON.
 //!
 //! ```
 //! use ocpp::{Version, frame::{self, Frame}};
@@ -43,7 +42,7 @@ pub enum Frame<'a> {
     CallResult(CallResult<'a>),
     /// `[4,id,code,description,details]`
     CallError(CallError<'a>),
-    /// `[5,id,code,description,details]`: the other side could not read a result of ours (2.1 only).
+    /// `[5,id,code,description,details]`: the charger could not read a CALLRESULT (2.1 only).
     CallResultError(CallError<'a>),
     /// `[6,id,action,payload]`: must not be answered (2.1 only, F-3).
     Send(Send<'a>),
@@ -62,10 +61,10 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// A question.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call<'a> {
-    /// Chosen by the sender; an answer echoes it.
+    /// Chosen by the sender; the response repeats it.
     pub id: MessageId<'a>,
     /// The action's name, as written.
     pub action: Cow<'a, str>,
@@ -73,7 +72,7 @@ pub struct Call<'a> {
     pub payload: &'a str,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallResult<'a> {
     /// The id of the call that it answers.

@@ -1,9 +1,8 @@
-//! Reading raw JSON text without building anything from it.
+//! Reads raw JSON text without building values.
 //!
-//! A message is journaled as the charger wrote it, so what is needed of it is looked up in its own
-//! text: a value is found by scanning, borrowed, and interpreted as kindly as possible ("7" where a
-//! number was asked for, a number where a text was). Nothing here fails because of a *type*: what
-//! cannot be understood is absent. Each method says what it accepts.
+//! A message is journaled as the charger wrote it, so its members are looked up in that text: a value is found by
+//! scanning, borrowed, and interpreted leniently ("7" as a number, a number as a text). A value of another *type* is not
+//! an error: it counts as absent. Each method says what it accepts.
 
 pub(crate) mod scan;
 mod text;
@@ -16,7 +15,7 @@ pub use scan::MAX_DEPTH;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Raw<'a>(&'a str);
 
-/// Why a payload cannot be looked into at all.
+/// Why a payload cannot be read at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// It is not JSON from this byte on, or nested deeper than [`MAX_DEPTH`].
@@ -31,19 +30,19 @@ pub enum ReadError {
 }
 
 impl<'a> Raw<'a> {
-    /// Wraps `text`, which should be one JSON value. Any text is allowed; of what is not JSON the
-    /// answers mean nothing, but they are answers.
+    /// Wraps `text`, which should be one JSON value. Any text is allowed; if it is not JSON, the results are
+    /// meaningless, but nothing panics.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         Self(text.trim_matches(scan::is_blank))
     }
 
-    /// Wraps what [`scan`] has found to be one value.
+    /// Wraps a value that [`scan`] has found.
     pub(crate) const fn scanned(text: &'a str) -> Self {
         Self(text)
     }
 
-    /// The value's text, as written, without blanks around it.
+    /// The value's text, as written, without white space around it.
     #[must_use]
     pub const fn as_str(self) -> &'a str {
         self.0
@@ -67,8 +66,8 @@ impl<'a> Raw<'a> {
         self.0.starts_with('[')
     }
 
-    /// A string, decoded; a number or boolean as it is written. Half of a surrogate pair becomes
-    /// U+FFFD. `None` for null, lists and objects.
+    /// A string decoded; a number or boolean as written. Half of a surrogate pair becomes U+FFFD. `None` for null, lists
+    /// and objects.
     #[must_use]
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self.0.as_bytes().first()? {
@@ -78,15 +77,15 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// A number, or a string that holds one, with blanks around it or not.
+    /// A number, or a string that holds one; white space around it is ignored.
     #[must_use]
     pub fn number(self) -> Option<f64> {
         let text = self.plain()?;
         text.parse::<f64>().ok().filter(|number| number.is_finite())
     }
 
-    /// A whole number of 64 bits, or a string that holds one. A fraction is cut off (`"12.0"`, and
-    /// meters that say `1234.5` where the standard wants whole Wh); `None` beyond 64 bits.
+    /// A whole number of 64 bits, or a string that holds one. A fraction is cut off (`"12.0"`, or `1234.5` from meters
+    /// where the standard demands whole Wh); `None` beyond 64 bits.
     #[must_use]
     pub fn integer(self) -> Option<i64> {
         let text = self.plain()?;
@@ -94,7 +93,7 @@ impl<'a> Raw<'a> {
             return Some(whole);
         }
         let number = text.parse::<f64>().ok()?.trunc();
-        // Beyond 2^53 an f64 has gaps, but it still lies in the range of i64 below 2^63.
+        // Beyond 2^53 not every integer is an f64, but every f64 below 2^63 fits into an i64.
         const LIMIT: f64 = 9_223_372_036_854_775_808.0;
         #[expect(
             clippy::cast_possible_truncation,
@@ -103,7 +102,7 @@ impl<'a> Raw<'a> {
         (-LIMIT..LIMIT).contains(&number).then_some(number as i64)
     }
 
-    /// `true` or `false`, also as a string in any letter case, and `1` or `0`.
+    /// `true` or `false`, also as a string in any letter case, or `1` or `0`.
     #[must_use]
     pub fn boolean(self) -> Option<bool> {
         let text = self.plain()?;
@@ -116,17 +115,17 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// A moment, as [`crate::timestamp::read`] understands it.
+    /// A moment, as [`crate::timestamp::read`] reads it.
     #[must_use]
     pub fn timestamp(self) -> Option<jiff::Timestamp> {
         crate::timestamp::read(&self.text()?).map(|(at, _)| at)
     }
 
-    /// Shows each member of an object, in the order in which they are written; a name that is
-    /// written twice is shown twice. `null` has no members.
+    /// Calls `visit` for each member of an object, in the order in which they are written; twice for a name that is
+    /// written twice. `null` has no members.
     ///
     /// # Errors
-    /// When it is neither an object nor null, or stops being JSON; what came before was shown.
+    /// When it is neither an object nor null, or not JSON; the members before the error were visited.
     pub fn members(self, mut visit: impl FnMut(&str, Self)) -> Result<(), ReadError> {
         if self.is_null() {
             return Ok(());
@@ -160,11 +159,11 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// Shows each item of a list. A single value counts as a list of one (some chargers unwrap
+    /// Calls `visit` for each item of a list. A single value counts as a list of one (some chargers omit the brackets of
     /// such lists); `null` has no items.
     ///
     /// # Errors
-    /// When it stops being JSON; what came before was shown.
+    /// When it is not JSON; the items before the error were visited.
     pub fn items(self, mut visit: impl FnMut(Self)) -> Result<(), ReadError> {
         if self.is_null() {
             return Ok(());
@@ -191,7 +190,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// What a string, number or boolean says, without blanks around it.
+    /// The text of a string, number or boolean, without white space around it.
     fn plain(self) -> Option<Cow<'a, str>> {
         Some(match self.text()? {
             Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
@@ -207,7 +206,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// Both ends lie beside ASCII marks, so they are character boundaries.
+    /// The characters at both ends are ASCII, so these are character boundaries.
     fn slice(self, from: usize, to: usize) -> &'a str {
         self.0.get(from..to).unwrap_or("")
     }
@@ -221,7 +220,7 @@ impl From<scan::Stop> for ReadError {
     }
 }
 
-/// Appends `text` as a JSON string, quotes included. Only what must be escaped is.
+/// Appends `text` as a JSON string, with quotes. Only the characters that must be escaped are.
 pub fn write_string(out: &mut String, text: &str) {
     text::encode(out, text);
 }
@@ -231,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_understood_however_they_are_written() {
+    fn values_are_read_in_every_notation() {
         assert_eq!(Raw::new(" 7 ").integer(), Some(7));
         assert_eq!(Raw::new("\"7\"").integer(), Some(7));
         assert_eq!(Raw::new("\" -7.90 \"").integer(), Some(-7));
@@ -261,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_shown_in_order_and_as_written() {
+    fn members_are_visited_in_order_and_as_written() {
         let (seen, result) = members(r#" { "a" : [1, {"x":2}] ,"\u0062":"q" } "#);
         assert_eq!(result, Ok(()));
         assert_eq!(
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_says_so() {
+    fn a_value_that_is_not_an_object_is_an_error() {
         assert_eq!(members("null"), (vec![], Ok(())));
         assert_eq!(members("[1]").1, Err(ReadError::NotObject));
         assert_eq!(members("\"text\"").1, Err(ReadError::NotObject));

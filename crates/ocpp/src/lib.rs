@@ -1,17 +1,16 @@
-//! The language: everything two OCPP endpoints must agree on, and nothing else.
+//! Everything that two OCPP endpoints must agree on, for central systems and for simulators.
 //!
-//! This crate waits for nothing: no socket, no clock, no randomness. The gateway, the simulator and
-//! strangers can all use it. Every function is total: no input panics.
+//! Functions of their arguments: no sockets, clock or randomness. Every function is total: no input panics.
 //!
-//! The map, in the order in which a charger's text is read:
+//! The modules, in the order in which a charger's text passes through them:
 //!
 //! - [`Version`]: which OCPP a connection speaks;
-//! - [`frame`]: one text of OCPP-J ⇄ a [`frame::Frame`]; what cannot be read still tells what could;
-//! - [`action`]: which actions exist, who may send them, and whether their sender keeps them;
+//! - [`frame`]: OCPP-J text to a [`frame::Frame`] and back; an error says what could still be read;
+//! - [`action`]: which actions exist, who may send them, and whether the sender queues them;
 //! - [`v16`], [`v2`] (with [`meter`], [`timestamp`]): lenient views of the payloads that a central
 //!   system acts on, read from raw JSON text by [`json`];
-//! - [`check`]: whether a payload is what the official schemas want;
-//! - [`ErrorCode`]: what a CALLERROR says, spelt as each version wants it.
+//! - [`check`]: whether a payload conforms to the official schemas;
+//! - [`ErrorCode`]: the code of a CALLERROR, in the spelling of each version.
 //!
 //! Rule ids such as Q-12 are explained in `docs/ocpp-rules.md`, quirk numbers in `docs/quirks.md`, both in the
 //! repository.

@@ -1,46 +1,38 @@
-//! Meter values, which 1.6 and 2.x write almost alike: one view for both.
+//! Meter values: one view, because 1.6 and 2.x write them almost alike.
 
 use crate::json::Raw;
 use jiff::Timestamp;
 use std::borrow::Cow;
 
-/// What was measured at one moment.
+/// The values of one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct MeterValue<'a> {
-    /// When; `None` when missing or unreadable.
+    /// When they were measured; `None` when missing or unreadable.
     pub timestamp: Option<Timestamp>,
-    /// What. Quirk 9: may be empty.
+    /// The measured values; may be empty (quirk 9).
     pub sampled_values: Vec<SampledValue<'a>>,
 }
 
-/// One measured value. What the standard lets out has its default's meaning only in
-/// [`SampledValue::measurand_or_default`]; the fields say what was written.
+/// One measured value. The fields hold what was written; only [`SampledValue::measurand_or_default`] applies a default
+/// of the standard.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SampledValue<'a> {
-    /// The value as it was written: a number's text, or signed data (1.6).
-    pub value: Option<Cow<'a, str>>,
-    /// The value as a number, if it is one. 2.x: not yet multiplied, see [`SampledValue::scaled`].
+    /// The value as a number, if it is one. In 2.x without its multiplier, see [`SampledValue::scaled`].
     pub number: Option<f64>,
-    /// `Transaction.Begin`, `Sample.Periodic`, …
-    pub context: Option<Cow<'a, str>>,
-    /// 1.6: `Raw` or `SignedData`.
-    pub format: Option<Cow<'a, str>>,
     /// `Energy.Active.Import.Register`, …
     pub measurand: Option<Cow<'a, str>>,
     /// `L1`, `L1-N`, …
     pub phase: Option<Cow<'a, str>>,
     /// `Outlet`, `EV`, …
     pub location: Option<Cow<'a, str>>,
-    /// `Wh`, `kWh`, `Celsius`, … as it was written (F-12: also `Celcius`). 2.x: of `unitOfMeasure`.
+    /// `Wh`, `kWh`, `Celsius`, … as written (F-12: also `Celcius`). In 2.x from `unitOfMeasure`.
     pub unit: Option<Cow<'a, str>>,
-    /// 2.x: the power of ten that the number is multiplied with.
+    /// In 2.x: the power of ten by which the number is multiplied.
     pub multiplier: Option<i64>,
-    /// 2.x: whether the value came with a signature.
-    pub is_signed: bool,
 }
 
 impl<'a> SampledValue<'a> {
-    /// The measurand; where none is written both versions mean the imported energy register.
+    /// The measurand; in both versions its default is the register of imported energy.
     #[must_use]
     pub fn measurand_or_default(&self) -> &str {
         self.measurand
@@ -48,8 +40,7 @@ impl<'a> SampledValue<'a> {
             .unwrap_or("Energy.Active.Import.Register")
     }
 
-    /// The number with its multiplier, in [`SampledValue::unit`]. A multiplier that is out of all
-    /// proportion (beyond ±30) is ignored.
+    /// The number times its multiplier, in [`SampledValue::unit`]. A multiplier beyond ±30 is ignored.
     #[must_use]
     pub fn scaled(&self) -> Option<f64> {
         let power = self
@@ -66,23 +57,16 @@ impl<'a> SampledValue<'a> {
     fn read(raw: Raw<'a>) -> Self {
         let mut view = Self::default();
         let result = raw.members(|name, value| match name {
-            "value" => {
-                view.value = value.text();
-                view.number = value.number();
-            }
-            "context" => view.context = value.text(),
-            "format" => view.format = value.text(),
+            "value" => view.number = value.number(),
             "measurand" => view.measurand = value.text(),
             "phase" => view.phase = value.text(),
             "location" => view.location = value.text(),
             "unit" => view.unit = value.text(),
             "unitOfMeasure" => view.read_unit(value),
-            "signedMeterValue" => view.is_signed = value.is_object(),
             _ => {}
         });
         if result.is_err() && !raw.is_object() {
-            // A bare value where an object belongs.
-            view.value = raw.text();
+            // A value without its object.
             view.number = raw.number();
         }
         view
@@ -101,10 +85,10 @@ impl<'a> SampledValue<'a> {
 }
 
 impl<'a> MeterValue<'a> {
-    /// Reads a list of meter values; what is no meter value is left out.
+    /// Reads a list of meter values; items that are no objects are left out.
     pub(crate) fn read_list(raw: Raw<'a>) -> Vec<Self> {
         let mut list = Vec::new();
-        // A list that breaks off has shown what came before.
+        // On an error the items before it were read.
         let _ = raw.items(|item| {
             if item.is_object() {
                 list.push(Self::read(item));
@@ -131,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_dialects_read_alike() {
+    fn values_of_1_6_and_2_x_are_read() {
         let old = r#"[{"timestamp":"2026-01-01T00:00:00Z","sampledValue":[
             {"value":"1234.5","unit":"Wh","context":"Sample.Periodic","phase":"L1-N"},{"value":"7"}]}]"#;
         let read = MeterValue::read_list(Raw::new(old));
@@ -149,10 +133,8 @@ mod tests {
             "signedMeterValue":{"signedMeterData":"x"}}]}]"#;
         let read = MeterValue::read_list(Raw::new(new));
         let sampled = &read[0].sampled_values[0];
-        assert_eq!(sampled.value.as_deref(), Some("12.5"));
         assert_eq!(sampled.scaled(), Some(12_500.0));
         assert_eq!(sampled.unit.as_deref(), Some("W"));
-        assert!(sampled.is_signed);
     }
 
     #[test]
@@ -162,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_not_one_is_read_all_the_same() {
+    fn single_values_are_read_as_lists() {
         let unwrapped = r#"{"sampledValue":{"value":5}}"#;
         let read = MeterValue::read_list(Raw::new(unwrapped));
         assert_eq!(read[0].sampled_values[0].number, Some(5.0));

@@ -1,26 +1,24 @@
-//! Reading the moments that chargers write. RFC 3339 is the rule (F-13); without a zone, with a
-//! short one, with a blank for the `T` or nine decimals is what comes.
+//! Reads the times that chargers write. The standard demands RFC 3339 (F-13); chargers also write times without an
+//! offset, with a short offset, with a space instead of `T`, or with nine decimals.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::Offset;
 
-/// How a moment departs from RFC 3339.
+/// How a time deviates from RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TimestampQuirk {
-    /// It does not.
+    /// Not at all.
     None,
-    /// Another form of the same: `+02`, `+0200`, a blank for `T`, a comma before the fraction, no
-    /// seconds.
+    /// Another notation: `+02`, `+0200`, a space instead of `T`, a comma before the fraction, no seconds.
     Form,
-    /// There is no zone: taken as UTC, which may be off by the charger's own zone.
+    /// No offset: read as UTC, which may be wrong by the offset of the charger's time zone.
     NoZone,
 }
 
-/// Reads a moment: `YYYY-MM-DD`, then `T` or a blank, then `hh:mm[:ss[.fraction]]`, then `Z`, an
-/// offset (`+02`, `+0200`, `+02:00`) or nothing. A fraction may have any length; what is finer than
-/// a nanosecond is cut off. Second 60 is read as 59. Blanks around it are ignored. `None` for
-/// anything else.
+/// Reads a time: `YYYY-MM-DD`, then `T` or a space, then `hh:mm[:ss[.fraction]]`, then `Z`, an offset (`+02`, `+0200`,
+/// `+02:00`) or nothing. A fraction may have any length and is cut off after nanoseconds. Second 60 is read as 59. White
+/// space around it is ignored. `None` for anything else.
 #[must_use]
 pub fn read(text: &str) -> Option<(Timestamp, TimestampQuirk)> {
     let mut rest = text.trim().as_bytes();
@@ -155,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn quirk_10_every_form_of_a_moment_is_read() {
+    fn quirk_10_every_notation_of_a_time_is_read() {
         use TimestampQuirk::{Form, NoZone, None};
         let noon = "2026-01-02T12:00:00Z";
         check("2026-01-02T12:00:00Z", noon, None);
@@ -188,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_moment_is_none() {
+    fn a_text_that_is_not_a_time_is_none() {
         let texts = [
             "",
             "now",
@@ -221,7 +219,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_reads_back(nanos in -2_000_000_000_000_000_000_i128..4_000_000_000_000_000_000) {
+        fn a_written_time_is_read_back(nanos in -2_000_000_000_000_000_000_i128..4_000_000_000_000_000_000) {
             let at = Timestamp::from_nanosecond(nanos).expect("in range");
             prop_assert_eq!(read(&at.to_string()), Some((at, TimestampQuirk::None)));
         }

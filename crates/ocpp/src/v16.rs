@@ -1,10 +1,9 @@
-//! What a central system acts on in 1.6, as lenient views of the payloads.
+//! Lenient typed views of the payloads that a central system projects, in 1.6.
 //!
-//! Strict typing must not stand between a charger and the journal: firmware writes numbers as
-//! strings, invents statuses, leaves required members out. So every member is optional, numbers
-//! and booleans are read also when they are strings (see [`crate::json::Raw`]), enumerations stay
-//! text, and what is unknown or of a wrong type is passed over. What is missing shows in
-//! [`crate`]'s checks, not here. Texts borrow from the payload.
+//! A payload with mistakes must still be usable: firmware writes numbers as strings, invents statuses, omits required
+//! members. So every member is optional, numbers and booleans are also read from strings (see [`crate::json::Raw`]),
+//! enumerations stay text, and members that are unknown or of a wrong type are ignored. [`crate::check`] reports what is
+//! wrong. Texts borrow from the payload.
 
 mod boot_notification;
 mod meter_values;

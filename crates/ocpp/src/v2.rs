@@ -1,5 +1,5 @@
-//! What a central system acts on in 2.0.1 and 2.1, as lenient views of the payloads; the two
-//! versions share them. As lenient as [`crate::v16`], for the same reasons.
+//! Lenient typed views of the payloads that a central system projects, in 2.0.1 and 2.1. As lenient as [`crate::v16`],
+//! for the same reasons.
 
 mod boot_notification;
 mod event_data;

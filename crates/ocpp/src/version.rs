@@ -1,4 +1,4 @@
-//! Which OCPP a connection speaks, and how the WebSocket subprotocol says so.
+//! The OCPP version of a connection, and its WebSocket subprotocol.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -42,7 +42,7 @@ impl Version {
         }
     }
 
-    /// The version that a subprotocol names; letter case is ignored, as some chargers write `OCPP1.6`.
+    /// The version of a subprotocol; letter case is ignored, because some chargers write `OCPP1.6`.
     #[must_use]
     pub fn from_subprotocol(name: &str) -> Option<Self> {
         Self::ALL

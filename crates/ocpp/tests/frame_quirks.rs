@@ -1,7 +1,7 @@
-//! What firmware does to the frame, each as a test named after the quirk (numbers: the list of
-//! firmware quirks that a tolerant gateway must survive). None may cost us the message.
+//! Mistakes that firmware makes in frames, each as a test named after its quirk (`docs/quirks.md`). None may lose the
+//! message.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on says so")]
+#![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 use ocpp::Version::{self, V16, V21, V201};
 use ocpp::frame::{
@@ -26,7 +26,7 @@ fn broken(text: &str, version: Version) -> FrameError<'_> {
     frame::parse(text, version).expect_err(text)
 }
 
-/// A broken call must still say which one it was and what it carried.
+/// The error of a broken call must hold its id, its action and the rest of its text.
 #[track_caller]
 fn recovers(text: &str, action: &str, rest: &str) {
     let error = broken(text, V16);
@@ -52,7 +52,7 @@ fn notes(text: &str, quirk: Quirk) {
 }
 
 #[test]
-fn a_frame_as_the_standard_wants_it_has_no_quirk() {
+fn a_valid_frame_has_no_quirk() {
     for text in [
         r#"[2,"19","Heartbeat",{}]"#,
         r#"[3,"19",{"status":"Accepted"}]"#,
@@ -180,7 +180,7 @@ fn quirk_08_text_after_the_frame() {
 }
 
 #[test]
-fn quirk_08_bracket_comma_brace_as_the_frame() {
+fn quirk_08_bracket_comma_brace_as_a_frame() {
     let error = broken("[,{", V201);
     assert_eq!(error.kind, FrameErrorKind::NotJson { at: 1 });
     assert_eq!(
@@ -251,7 +251,7 @@ fn quirk_09_missing_payload() {
 }
 
 #[test]
-fn quirk_15_more_elements_than_there_should_be() {
+fn quirk_15_too_many_elements() {
     let text = r#"[2,"19","Heartbeat",{"a":1},{"b":2},3,[4],5,6]"#;
     assert_eq!(call(text).payload, r#"{"a":1}"#);
     notes(text, Quirk::ExtraElements);
@@ -286,7 +286,7 @@ fn call_error_without_details_description_or_code() {
 }
 
 #[test]
-fn f_01_an_action_that_is_no_string_leaves_the_id() {
+fn f_01_the_id_is_read_if_the_action_is_not_a_string() {
     for text in [r#"[2,"19"]"#, r#"[2,"19",{}]"#, r#"[2,"19",7,{}]"#] {
         let error = broken(text, V16);
         assert_eq!(error.kind, FrameErrorKind::BadShape("no action"));
@@ -368,7 +368,7 @@ fn f_07_an_unknown_type_is_answered_on_2_0_1_only_and_only_with_an_id() {
 }
 
 #[test]
-fn f_08_without_an_id_the_error_goes_to_minus_one_on_2_x() {
+fn f_08_without_an_id_the_error_has_the_id_minus_one_on_2_x() {
     for text in [
         r#"[2,null,"Heartbeat",{}]"#,
         r#"[2,{},"Heartbeat",{}]"#,
@@ -395,7 +395,7 @@ fn f_08_without_an_id_the_error_goes_to_minus_one_on_2_x() {
 }
 
 #[test]
-fn what_is_no_list_says_so() {
+fn a_value_that_is_not_a_list_is_an_error() {
     for text in ["{}", "7", "\"text\"", "null", " true "] {
         assert_eq!(broken(text, V16).kind, FrameErrorKind::NotArray, "{text}");
     }
@@ -406,7 +406,7 @@ fn what_is_no_list_says_so() {
 }
 
 #[test]
-fn deep_nesting_costs_no_stack_and_keeps_the_envelope() {
+fn deep_nesting_uses_no_stack_and_keeps_the_envelope() {
     for opening in ["[", "{\"a\":"] {
         let deep = opening.repeat(500_000);
         let text = format!("[2,\"19\",\"DataTransfer\",{deep}");
@@ -423,7 +423,7 @@ fn deep_nesting_costs_no_stack_and_keeps_the_envelope() {
 }
 
 #[test]
-fn surrogate_halves_and_odd_actions_are_only_text() {
+fn surrogate_halves_and_unusual_actions_are_read_as_text() {
     let call = call(r#"[2,"\ud800","\ud83d\ude97 \u0000",{"a":"\udfff"}]"#);
     assert_eq!(call.id.as_str(), "\u{fffd}");
     assert_eq!(call.action, "🚗 \0");

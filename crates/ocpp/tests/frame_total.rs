@@ -1,11 +1,10 @@
-//! No text panics, whatever it is; what we write we read; and what a broken text still tells is
-//! true.
+//! No text causes a panic, every written frame can be read, and an error reports only what the text holds.
 
 use ocpp::frame::{self, Frame, MessageId};
 use ocpp::{Version, action, check, json::Raw, meter, timestamp, v2, v16};
 use proptest::prelude::*;
 
-/// Everything that looks at what a charger sends.
+/// Calls every function that reads what a charger sends.
 fn exercise(text: &str) {
     for version in Version::ALL {
         let parsed = frame::parse_noting(text, version);
@@ -64,7 +63,7 @@ const VALID: [&str; 5] = [
     r#"[4,"7f3c","NotSupported","no \"such\" thing",{"a":[1,2,null,true]}]"#,
 ];
 
-/// One change to a text, at a place given in thousandths.
+/// One change to a text, at a position in thousandths of its length.
 #[derive(Debug, Clone)]
 enum Change {
     Cut(usize),
@@ -113,19 +112,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_text_is_survived(text in any::<String>()) {
+    fn any_text_is_read_without_a_panic(text in any::<String>()) {
         exercise(&text);
     }
 
     #[test]
-    fn any_text_of_json_marks_is_survived(
+    fn any_text_of_json_characters_is_read_without_a_panic(
         text in r#"(\[2,"a","(MeterValues|TransactionEvent|X)",)?[\[\]{},:"\\untrfals0-9eE+. \t]{0,60}"#
     ) {
         exercise(&text);
     }
 
     #[test]
-    fn mutated_frames_are_survived(
+    fn mutated_frames_are_read_without_a_panic(
         which in 0..VALID.len(),
         changes in proptest::collection::vec(change(), 1..5),
     ) {
@@ -136,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn ok_means_that_another_reader_agrees_it_is_json(
+    fn a_frame_is_json_by_the_verdict_of_serde_json(
         which in 0..VALID.len(),
         changes in proptest::collection::vec(change(), 0..3),
     ) {
@@ -158,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn what_we_write_we_read(id in any::<String>(), name in any::<String>(), code in any::<String>()) {
+    fn every_written_frame_can_be_read(id in any::<String>(), name in any::<String>(), code in any::<String>()) {
         let id = MessageId::new(id);
         let text = frame::write_call(&id, &name, r#"{"a":[1]}"#);
         let Ok(Frame::Call(call)) = frame::parse(&text, Version::V16) else {
@@ -183,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn every_cut_behind_the_action_leaves_a_call_that_can_be_answered(cut in 0..200_usize) {
+    fn a_call_cut_off_after_its_action_can_be_answered(cut in 0..200_usize) {
         let text = VALID[1];
         let from = text.find(",{").expect("a payload");
         let end = (from + cut).min(text.len() - 1);

@@ -1,5 +1,5 @@
-//! The generated tables and the engine, held against the official schemas themselves and against a
-//! reference validator, Python's `jsonschema`.
+//! Compares the generated tables with the official schemas, and the engine's verdicts with those of a reference
+//! validator, Python's `jsonschema`.
 
 use ocpp::Version;
 use ocpp::check::{self, Violation, ViolationKind};
@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The Python that `make setup` makes.
+/// The Python that `make setup` installs.
 fn python() -> PathBuf {
     let python = std::env::var_os("WATTPOST_PYTHON").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/python/bin/python"),
@@ -24,7 +24,7 @@ fn python() -> PathBuf {
 }
 
 #[test]
-fn the_tables_are_what_the_schemas_say() {
+fn the_committed_tables_equal_freshly_generated_ones() {
     let find =
         "import importlib.util as u; print(u.find_spec('ocpp').submodule_search_locations[0])";
     let output = Command::new(python())
@@ -49,7 +49,7 @@ fn the_tables_are_what_the_schemas_say() {
         let committed = std::fs::read(committed.join(&name)).expect("read the committed table");
         assert!(
             fresh == committed,
-            "{} is not what the schemas say: run `make codegen`",
+            "{} is not what the generator writes: run `make codegen`",
             name.display()
         );
     }
@@ -67,7 +67,7 @@ type Case = (String, String, bool, String, Vec<(String, String)>);
 
 #[test]
 fn verdicts_equal_those_of_a_reference_validator() {
-    // Drawn from some 250,000: by default about 19,000, else nearly all.
+    // Of about 250,000 cases, 19,000 are drawn by default, and nearly all with WATTPOST_FULL.
     let full = std::env::var_os("WATTPOST_FULL").is_some();
     let cases_per_schema = if full { "5000" } else { "50" };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/schema_cases.py");
@@ -87,7 +87,7 @@ fn verdicts_equal_those_of_a_reference_validator() {
         let (version, action, is_response, payload, errors): Case =
             serde_json::from_str(&line).expect("understand a case");
         if payload == "null" {
-            continue; // By rule F-5 this counts as `{}`; the unit tests show it.
+            continue; // It counts as `{}` (rule F-5), which unit tests cover.
         }
         let version = Version::from_number(&version).expect("know the version");
         *seen.entry((version, errors.is_empty())).or_default() += 1;
@@ -131,8 +131,8 @@ fn verdicts_equal_those_of_a_reference_validator() {
     }
 }
 
-/// A violation as the reference validator tells it: what is missing or surplus is an error of the
-/// object, and a payload that is no object is of the wrong type.
+/// A violation as the reference validator reports it: a missing or extra member is an error of the object, and a payload
+/// that is not an object has the wrong type.
 fn place_and_kind(violation: &Violation) -> (String, String) {
     let path = &violation.path;
     let (path, kind) = match violation.kind {

@@ -1,13 +1,13 @@
-//! Texts as chargers send them: `vectors/VERSION/ACTION/KIND/NAME.json`, one frame a file.
+//! Texts as chargers send them: `vectors/VERSION/ACTION/KIND/NAME.json`, one frame per file.
 //!
-//! - `ok`: what the standard wants. No quirk, no violation, and the view says what it should.
-//! - `tolerated`: something is wrong, but everything that matters can still be read: forgiven.
-//! - `broken`: not forgiven, be it no JSON or no message that the schema could mean; the envelope
-//!   must still say what it was about.
+//! - `ok`: valid. No quirk, no violation, and the view has the essential members.
+//! - `tolerated`: wrong, and every essential member can still be read.
+//! - `broken`: not tolerated, because it is not JSON or violates the schema too much; the id and the action must still be
+//!   readable.
 //!
 //! Every action that a charger may send has at least one `ok`. To add a text, add a file.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on says so")]
+#![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 use ocpp::frame::{self, Frame, FrameErrorKind};
 use ocpp::{Version, action, check, v2, v16};
@@ -85,7 +85,7 @@ fn snake_case(action: &str) -> String {
     out
 }
 
-/// What a central system cannot do without, per action: whether the view has it.
+/// The members that a central system needs, per action, with whether the view has them.
 fn essentials(version: Version, action: &str, payload: &str) -> Vec<(&'static str, bool)> {
     if version == Version::V16 {
         essentials_16(action, payload)
@@ -110,7 +110,6 @@ fn essentials_16(action: &str, payload: &str) -> Vec<(&'static str, bool)> {
                 ("id_tag", view.id_tag.is_some()),
                 ("meter_start", view.meter_start.is_some()),
                 ("timestamp", view.timestamp.is_some()),
-                ("timestamp_text", view.timestamp_text.is_some()),
             ]
         }
         "StopTransaction" => {
@@ -189,7 +188,6 @@ fn essentials_2(action: &str, payload: &str) -> Vec<(&'static str, bool)> {
             let event = view.event_data.first().expect("an event");
             vec![
                 ("generated_at", view.generated_at.is_some()),
-                ("event_id", event.event_id.is_some()),
                 ("component", event.component.is_some()),
                 ("variable", event.variable.is_some()),
                 ("actual_value", event.actual_value.is_some()),
@@ -199,8 +197,8 @@ fn essentials_2(action: &str, payload: &str) -> Vec<(&'static str, bool)> {
     }
 }
 
-/// Action and payload of a question; `None` for other frames.
-fn question<'a>(frame: &'a Frame<'a>) -> Option<(&'a str, &'a str)> {
+/// Action and payload of a CALL or SEND; `None` for other frames.
+fn request<'a>(frame: &'a Frame<'a>) -> Option<(&'a str, &'a str)> {
     match frame {
         Frame::Call(call) => Some((&call.action, call.payload)),
         Frame::Send(send) => Some((&send.action, send.payload)),
@@ -208,21 +206,21 @@ fn question<'a>(frame: &'a Frame<'a>) -> Option<(&'a str, &'a str)> {
     }
 }
 
-/// What is wrong with our handling of an `ok` or `tolerated` text, in words; empty when nothing is.
+/// How an `ok` or `tolerated` text is handled wrongly; empty if it is handled correctly.
 fn complaint_if_usable(vector: &Vector) -> String {
     let parsed = frame::parse_noting(&vector.text, vector.version);
     let frame = match &parsed.frame {
         Ok(frame) => frame,
         Err(error) => return format!("is not read: {error}"),
     };
-    let Some((action, payload)) = question(frame) else {
-        return "is no question".to_owned();
+    let Some((action, payload)) = request(frame) else {
+        return "is neither a CALL nor a SEND".to_owned();
     };
     if snake_case(action) != vector.folder {
         return format!("holds {action}");
     }
     if !action::lookup(vector.version, action).is_some_and(action::ActionInfo::is_to_central) {
-        return format!("{action} is nothing that a charger sends");
+        return format!("{action} is not an action of chargers");
     }
     let missing: Vec<_> = essentials(vector.version, action, payload)
         .into_iter()
@@ -237,25 +235,25 @@ fn complaint_if_usable(vector: &Vector) -> String {
         "ok" if !clean => format!("has faults: {:?} {violations:?}", parsed.quirks),
         "tolerated" if clean => "has no fault".to_owned(),
         "tolerated" if violations.iter().any(|violation| !violation.is_tolerated()) => {
-            format!("has a fault that is not forgiven: {violations:?}")
+            format!("has a fault that is not tolerated: {violations:?}")
         }
         _ => String::new(),
     }
 }
 
-/// The same for a `broken` text.
+/// As [`complaint_if_usable`], for a `broken` text.
 fn complaint_if_broken(vector: &Vector) -> String {
     match frame::parse(&vector.text, vector.version) {
         Ok(frame) => {
-            let Some((action, payload)) = question(&frame) else {
-                return "is no question".to_owned();
+            let Some((action, payload)) = request(&frame) else {
+                return "is neither a CALL nor a SEND".to_owned();
             };
             if snake_case(action) != vector.folder {
                 return format!("holds {action}");
             }
             let violations = check::request(vector.version, action, payload);
             if violations.iter().all(check::Violation::is_tolerated) {
-                return format!("is read and forgiven: {violations:?}");
+                return format!("is read and tolerated: {violations:?}");
             }
             String::new()
         }
@@ -269,7 +267,7 @@ fn complaint_if_broken(vector: &Vector) -> String {
             }
             let action = error.action.as_deref().map(snake_case);
             if error.id.is_none() || action.as_deref() != Some(vector.folder.as_str()) {
-                return format!("the envelope is lost: {error:?}");
+                return format!("id or action could not be read: {error:?}");
             }
             String::new()
         }

@@ -1,4 +1,4 @@
-//! Any bytes from a socket: nothing may panic, and what we answer must itself be a frame.
+//! Reads any bytes from a socket: nothing may panic, and every answer must be a frame.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

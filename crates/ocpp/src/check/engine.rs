@@ -1,8 +1,8 @@
-//! Walks a payload's text against a table in one pass, as serde visitors: no value is built.
+//! Compares a payload's text with a table in one pass, as serde visitors that build no values.
 //!
-//! Two visitors do it all: [`Value`] holds one value against its shape, [`Name`] finds a member's
-//! name among those that an object has. What does not fit is reported and skipped, so that one pass
-//! finds everything. Skipping does not recurse, so nesting cannot exhaust the stack.
+//! There are two visitors: [`Value`] compares one value with its shape, [`Name`] finds a member's name among those of an
+//! object. A value that does not fit is reported and skipped, so that one pass finds all violations. Skipping does not
+//! recurse, so nesting cannot exhaust the stack.
 
 use super::format::{is_date_time_2, is_date_time_16, is_uri};
 use super::report::{Place, Report, Step, clip};
@@ -11,10 +11,10 @@ use super::{Violation, ViolationKind};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// Anything goes, as long as it is an object.
+/// An object with any members.
 static UNKNOWN: Object = super::shape::open(&[]);
 
-/// What is wrong with `payload`. Without an object there is nothing to hold against it.
+/// The violations in `payload`; without a table it must only be an object.
 pub(crate) fn check(object: Option<&'static Object>, payload: &str) -> Vec<Violation> {
     let mut report = Report::default();
     let mut json = serde_json::Deserializer::from_str(payload);
@@ -33,7 +33,7 @@ pub(crate) fn check(object: Option<&'static Object>, payload: &str) -> Vec<Viola
     }
 }
 
-/// One value, its shape and its place; no place is the payload itself.
+/// One value, its shape and its place; the payload itself has no place.
 struct Value<'a> {
     shape: Shape,
     at: Option<&'a Place<'a>>,
@@ -60,16 +60,16 @@ impl Value<'_> {
         );
     }
 
-    /// A number where something else belongs: forgiven where a text does, since its digits are one.
+    /// A number in place of another type; tolerated in place of a free text, since digits are a text.
     fn number_out_of_place(&mut self) {
-        let forgiven = matches!(
+        let is_tolerated = matches!(
             self.shape,
             Shape::Text {
                 format: Format::Free,
                 ..
             }
         );
-        self.mismatch("a number", forgiven);
+        self.mismatch("a number", is_tolerated);
     }
 
     fn whole(&mut self, number: i128) {
@@ -312,7 +312,7 @@ impl<'de> Visitor<'de> for Value<'_> {
                 max,
                 point_zero,
             } => {
-                // Whether a number beyond 64 bits was written without a point is no longer seen.
+                // serde_json also calls this for an integer beyond 64 bits, which may have been written without a point.
                 if !point_zero && number.abs() < TWO_TO_63 {
                     self.mismatch("a number with a point", true);
                 } else {
@@ -395,20 +395,19 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 }
 
-/// The first number beyond what an i64 holds.
+/// The smallest positive number that an i64 cannot hold.
 const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
 
-/// Whether the shortest decimal notation of `number` has at most one decimal. Not a division by 0.1,
-/// by which 0.3 would fail.
+/// Whether the shortest decimal notation of `number` has at most one decimal. Dividing by 0.1 would reject 0.3.
 fn is_tenths(number: f64) -> bool {
     const WHOLE_BEYOND: f64 = 4_503_599_627_370_496.0; // 2^52
     number.abs() >= WHOLE_BEYOND || (number * 10.0).round() / 10.0 == number
 }
 
-/// A member's name: becomes its index, or None for one that the object does not know.
+/// Reads a member's name as its index; `None` if the object has no such member.
 struct Name<'a> {
     object: &'static Object,
-    /// Where to look first: members often come in one order.
+    /// The index to try first: members often come in the order of the table.
     expected: usize,
     at: Option<&'a Place<'a>>,
     report: &'a mut Report,

@@ -1,24 +1,22 @@
-//! What a date-time and a URI look like: the two formats that the schemas name. A look at the text
-//! only; reading a time tolerantly is the business of [`crate::timestamp`].
+//! The syntax of date-times and URIs, the two formats that the schemas name. [`crate::timestamp`] reads times leniently.
 
 /// Whether this is a date-time as 1.6 allows it: ISO 8601 with a fraction of any length and an
-/// offset in any of its notations (rule F-13). A time without an offset is not one: nobody can say
-/// when it was.
+/// offset in any of its notations (rule F-13). A time without an offset is invalid, because it does not name a moment.
 pub(super) fn is_date_time_16(text: &str) -> bool {
     date_time(text).is_some()
 }
 
 /// Whether this is a date-time as 2.x allows it: RFC 3339 with at most three decimals (rule F-13).
 pub(super) fn is_date_time_2(text: &str) -> bool {
-    date_time(text).is_some_and(|look| look.rfc_3339 && look.decimals <= 3)
+    date_time(text).is_some_and(|time| time.rfc_3339 && time.decimals <= 3)
 }
 
-struct Look {
+struct DateTime {
     decimals: usize,
     rfc_3339: bool,
 }
 
-fn date_time(text: &str) -> Option<Look> {
+fn date_time(text: &str) -> Option<DateTime> {
     let mut rest = text.as_bytes();
     let year = digits(&mut rest, 4)?;
     byte(&mut rest, b"-")?;
@@ -45,10 +43,10 @@ fn date_time(text: &str) -> Option<Look> {
         return None;
     }
     let rfc_3339 = offset(&mut rest)?;
-    rest.is_empty().then_some(Look { decimals, rfc_3339 })
+    rest.is_empty().then_some(DateTime { decimals, rfc_3339 })
 }
 
-/// `Z`, `+02:00`, `+0200` or `+02`; says whether RFC 3339 knows the notation.
+/// `Z`, `+02:00`, `+0200` or `+02`; returns whether the notation is that of RFC 3339.
 fn offset(rest: &mut &[u8]) -> Option<bool> {
     if byte(rest, b"Zz").is_some() {
         return Some(true);
@@ -97,8 +95,8 @@ fn digits(rest: &mut &[u8], count: usize) -> Option<u32> {
     Some(number)
 }
 
-/// Whether this is a URI by RFC 3986's letters: a scheme, a colon, and only characters that may
-/// stand in a URI.
+/// Whether this is a URI (RFC 3986) as far as its characters tell: a scheme, a colon, and only characters that a URI may
+/// have.
 pub(super) fn is_uri(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else {
         return false;
@@ -134,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn date_times_look_as_each_version_allows() {
+    fn each_version_has_its_own_date_times() {
         let both = [
             "2026-11-23T16:50:00Z",
             "2024-02-29t23:59:60.123z",
@@ -178,19 +176,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_looks_like_a_date_time_can_be_read(
+        fn a_valid_date_time_can_be_read(
             text in "20[0-9]{2}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9](:[0-6][0-9])?([.,][0-9]{0,12})?(|Z|z|[+-][0-2][0-9](:?[0-6][0-9])?)"
         ) {
-            let look = is_date_time_16(&text);
+            let is_valid = is_date_time_16(&text);
             let read = timestamp::read(&text).map(|(_, quirk)| quirk);
-            prop_assert!(look || read != Some(TimestampQuirk::None), "{text} is read as RFC 3339");
-            prop_assert!(!look || read.is_some(), "{text} cannot be read");
-            prop_assert!(!look || read != Some(TimestampQuirk::NoZone), "{text} has no zone");
+            prop_assert!(is_valid || read != Some(TimestampQuirk::None), "{text} is read as RFC 3339");
+            prop_assert!(!is_valid || read.is_some(), "{text} cannot be read");
+            prop_assert!(!is_valid || read != Some(TimestampQuirk::NoZone), "{text} has no zone");
         }
     }
 
     #[test]
-    fn uris_have_a_scheme_and_no_strange_letters() {
+    fn a_uri_has_a_scheme_and_only_allowed_characters() {
         for text in [
             "ftp://user:secret@files.example/logs/%20a?b=c#d",
             "https://[::1]:8080/",

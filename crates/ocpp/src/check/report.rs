@@ -1,19 +1,19 @@
-//! Collects violations while a check runs, and remembers where it is without allocating: a place is
-//! a chain of steps on the stack, written out only when something is wrong there.
+//! Collects violations while a check runs. The current place is a linked list on the stack, so that tracking it
+//! allocates nothing; it becomes a JSON pointer only when a violation is found there.
 
 use super::{VIOLATIONS_MAX, Violation, ViolationKind};
 use std::fmt;
 
-/// A value's place: how to get there from its parent.
+/// The place of a value in the payload.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) parent: Option<&'a Place<'a>>,
     pub(super) step: Step<'a>,
-    /// Whether the value might as well be absent (rule F-6).
+    /// Whether the value may be absent (rule F-6).
     pub(super) optional: bool,
 }
 
-/// The way from a parent to a child.
+/// From a parent to its child.
 #[derive(Clone, Copy)]
 pub(super) enum Step<'a> {
     Member(&'a str),
@@ -49,7 +49,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Adds a violation. When the report is full, one that matters takes the place of a tolerated one.
+    /// Adds a violation. If the report is full, a violation that is not tolerated replaces one that is.
     pub(super) fn add(
         &mut self,
         at: Option<&Place<'_>>,
@@ -83,7 +83,7 @@ impl Report {
     }
 }
 
-/// The beginning of a text from the wire, so that no report grows with its payload.
+/// The first 64 characters of a text, so that no report grows with its payload.
 pub(super) fn clip(text: &str) -> &str {
     const CHARS_MAX: usize = 64;
     text.char_indices()

@@ -1,13 +1,13 @@
-//! The vocabulary that the generated tables are written in: what a schema says about a value, as
-//! plain static data. The short constructors keep those tables compact; they run at compile time.
+//! The types of the generated tables: what a schema says about a value, as static data. The constructors have short
+//! names to keep the tables compact; they run at compile time.
 
-/// The most members that an object may have: the engine keeps a bit for each.
+/// Members of an object at most: the engine keeps a bit for each.
 const MEMBERS_MAX: usize = 64;
 
 /// A JSON object: its members, at most [`MEMBERS_MAX`].
 pub(crate) struct Object {
     pub(crate) members: &'static [Member],
-    /// Whether other members may stand beside the known ones, as in `customData` (rule F-11).
+    /// Whether members other than the known ones are allowed, as in `customData` (rule F-11).
     pub(crate) open: bool,
 }
 
@@ -32,7 +32,7 @@ pub(crate) enum Shape {
     Number {
         min: f64,
         max: f64,
-        /// Whether the number must be a multiple of 0.1, the only step that a schema asks for.
+        /// Whether the number must be a multiple of 0.1; no schema has another step.
         tenths: bool,
     },
     Text {

@@ -71,7 +71,7 @@ fn null_counts_as_an_empty_payload() {
 }
 
 #[test]
-fn an_unknown_action_may_say_anything() {
+fn an_unknown_action_may_have_any_members() {
     check_16("Teleport", r#"{"to":{"x":[1,null]}}"#, &[]);
     assert!(response(Version::V21, "NotifyPeriodicEventStream", "{}").is_empty());
 }
@@ -86,7 +86,7 @@ fn a_missing_member_is_named_where_it_should_be() {
 }
 
 #[test]
-fn a_wrong_type_matters_unless_its_meaning_is_plain() {
+fn a_wrong_type_is_tolerated_only_if_its_meaning_is_clear() {
     let start = |meter_start: &str| {
         format!(
             r#"{{"connectorId":1,"idTag":"A","timestamp":"2026-11-23T16:50:00Z","meterStart":{meter_start}}}"#
@@ -132,7 +132,7 @@ fn a_wrong_type_matters_unless_its_meaning_is_plain() {
 }
 
 #[test]
-fn an_optional_member_may_as_well_be_null_or_empty() {
+fn null_and_an_empty_object_are_tolerated_for_an_optional_member() {
     let stop = |rest: &str| {
         format!(r#"{{"transactionId":1,"meterStop":2,"timestamp":"2026-11-23T16:50:00Z",{rest}}}"#)
     };
@@ -155,7 +155,7 @@ fn an_optional_member_may_as_well_be_null_or_empty() {
 }
 
 #[test]
-fn enumerations_lengths_and_formats_are_sloppiness() {
+fn wrong_enumerations_lengths_and_formats_are_tolerated() {
     check_16(
         "StatusNotification",
         r#"{"connectorId":1,"errorCode":"Error","status":"Available","timestamp":"2026-11-23 16:50"}"#,
@@ -176,7 +176,7 @@ fn enumerations_lengths_and_formats_are_sloppiness() {
 }
 
 #[test]
-fn the_versions_have_their_own_date_times() {
+fn each_version_has_its_own_date_times() {
     let heartbeat = r#"{"currentTime":"2026-11-23T16:50:00.123456Z"}"#;
     assert!(response(Version::V16, "Heartbeat", heartbeat).is_empty());
     assert_eq!(
@@ -266,7 +266,7 @@ fn unknown_members_are_extra_except_in_custom_data() {
 }
 
 #[test]
-fn a_report_is_bounded_and_keeps_what_matters() {
+fn a_report_is_bounded_and_keeps_what_is_not_tolerated() {
     let extras: String = (0..100).map(|n| format!(r#""extra{n}":1,"#)).collect();
     let violations = request(
         Version::V16,
@@ -287,7 +287,7 @@ fn a_report_is_bounded_and_keeps_what_matters() {
 }
 
 #[test]
-fn depth_is_harmless() {
+fn deep_nesting_does_not_overflow_the_stack() {
     for deep in [
         "[".repeat(1_000_000),
         "{\"a\":".repeat(200_000),
@@ -351,7 +351,7 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
 
 proptest! {
     #[test]
-    fn any_text_is_survived(text in ".{0,80}") {
+    fn any_text_is_checked_without_a_panic(text in ".{0,80}") {
         for version in Version::ALL {
             let _ = request(version, "MeterValues", &text);
             let _ = response(version, &text, &text);
@@ -359,7 +359,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_is_survived(json in any_json()) {
+    fn any_json_is_checked_without_a_panic(json in any_json()) {
         let text = json.to_string();
         for version in Version::ALL {
             for action in ["MeterValues", "TransactionEvent", "DataTransfer", "Teleport"] {
@@ -371,7 +371,7 @@ proptest! {
     }
 
     #[test]
-    fn a_mutated_payload_is_survived(at in 0..METER_VALUES.len(), byte in 0_u8..128, cut in any::<bool>()) {
+    fn a_mutated_payload_is_checked_without_a_panic(at in 0..METER_VALUES.len(), byte in 0_u8..128, cut in any::<bool>()) {
         let mut bytes = METER_VALUES.as_bytes().to_vec();
         if cut {
             bytes.truncate(at);

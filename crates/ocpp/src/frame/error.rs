@@ -1,14 +1,14 @@
-//! A text that is no frame, with everything that could be read of it all the same.
+//! A text that is not a frame, with everything that could still be read of it.
 
 use super::write::{write_call_error, write_call_result_error};
 use super::{MessageId, read::MessageType};
 use crate::{ErrorCode, Version};
 use std::borrow::Cow;
 
-/// What is wrong with a text that should be a frame.
+/// Why a text is not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameErrorKind {
-    /// Nothing but blanks.
+    /// Only white space.
     #[error("the text is empty")]
     Empty,
     /// Not JSON from this byte on.
@@ -37,8 +37,8 @@ pub enum FrameErrorKind {
     },
 }
 
-/// A text that is no frame. Whatever could be read before the mistake is here, so that even
-/// `[2,"id","MeterValues",{broken` can be answered and kept under its action.
+/// A text that is not a frame. It holds what could be read before the mistake, so that even
+/// `[2,"id","MeterValues",{broken` can be answered, and recorded under its action.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}")]
 pub struct FrameError<'a> {
@@ -50,13 +50,13 @@ pub struct FrameError<'a> {
     pub id: Option<MessageId<'a>>,
     /// The action, if it could be read: only of a CALL, a SEND, or an unknown type.
     pub action: Option<Cow<'a, str>>,
-    /// The raw text from the first element that was not understood to the end of the text; where a
-    /// payload belongs and is broken, that is the payload and what follows it.
+    /// The raw text from the first element that could not be read to the end of the text; if the payload is broken, the
+    /// payload and what follows it.
     pub rest: &'a str,
 }
 
 impl FrameError<'_> {
-    /// The error code that says this best (ocpp-rules 1.2).
+    /// The error code that describes this best.
     #[must_use]
     pub const fn error_code(&self) -> ErrorCode {
         match self.kind {
@@ -70,13 +70,13 @@ impl FrameError<'_> {
         }
     }
 
-    /// What the standard wants as the answer, as text for the wire; `None` where it wants silence.
-    /// For transaction messages do something better.
+    /// The answer that the standard demands, as text for the wire; `None` where it demands none. Transaction messages
+    /// must be answered otherwise.
     ///
     /// - Answers and SENDs are never answered with CALLERROR (F-3); on 2.1 a broken CALLRESULT whose
     ///   id can be read is answered with CALLRESULTERROR (F-2).
     /// - An unknown message type is answered on 2.0.1 only, and only if its id can be read (F-7).
-    /// - Without an id the answer goes to `-1` on 2.x (F-8); 1.6 has no such rule and gets silence.
+    /// - Without an id the answer has the id `-1` on 2.x (F-8); 1.6 has no such rule and gets no answer.
     #[must_use]
     pub fn answer(&self, version: Version) -> Option<String> {
         let code = self.error_code().as_str(version);
@@ -102,7 +102,7 @@ impl FrameError<'_> {
         }
     }
 
-    /// Whether it was meant as a question, so that its sender waits for an answer.
+    /// Whether it was meant as a CALL, so that its sender waits for an answer.
     #[must_use]
     pub fn is_call(&self) -> bool {
         self.message_type == Some(2)

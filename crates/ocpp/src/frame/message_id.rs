@@ -1,4 +1,4 @@
-//! Message ids: text, except where a charger writes a number and wants that number back.
+//! Message ids: strings, except where a charger writes a number and expects that number back.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,9 +6,9 @@ use std::fmt;
 /// The longest id that the standard allows, in characters (F-20). Longer ones are read all the same.
 pub(super) const CHARS_MAX: usize = 36;
 
-/// What ties an answer to its call. The standard wants a string of at most 36 characters (F-20);
-/// any string is accepted, also an empty or very long one, and so is a number, which is echoed as
-/// that number. Two ids are equal when they would be echoed alike.
+/// The id that an answer repeats from its call. The standard allows a string of at most 36 characters (F-20); any string
+/// is accepted, and so is a number, which is repeated as that number. Two ids are equal if they are repeated as the same
+/// text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MessageId<'a> {
     text: Cow<'a, str>,
@@ -16,13 +16,13 @@ pub struct MessageId<'a> {
 }
 
 impl<'a> MessageId<'a> {
-    /// What a 2.x error is addressed to when the frame's id cannot be read (F-8).
+    /// The id of a 2.x CALLERROR to a frame whose id cannot be read (F-8).
     pub const UNREADABLE: MessageId<'static> = MessageId {
         text: Cow::Borrowed("-1"),
         is_number: false,
     };
 
-    /// An id that is a string, as the standard wants it.
+    /// An id that is a string.
     #[must_use]
     pub fn new(text: impl Into<Cow<'a, str>>) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl<'a> MessageId<'a> {
         }
     }
 
-    /// The id's text: what the string says, or the number as it was written.
+    /// The decoded string, or the number as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text

@@ -1,8 +1,8 @@
-//! Mistakes in a frame that are forgiven, by name, so that they can be counted per vendor.
+//! Mistakes in a frame that are tolerated, by name, so that they can be counted.
 
 use std::fmt;
 
-/// A mistake that does not stand in the way of understanding a frame.
+/// A mistake despite which a frame can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Quirk {
@@ -16,7 +16,7 @@ pub enum Quirk {
     NumberId,
     /// The message id is longer than 36 characters.
     LongId,
-    /// `null` where an object belongs.
+    /// `null` in place of an object.
     NullPayload,
     /// The payload, or an error's code, description or details, is missing.
     MissingElements,

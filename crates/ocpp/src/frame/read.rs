@@ -1,4 +1,4 @@
-//! Text → frame, in one pass over the text.
+//! Reads a frame in one pass over the text.
 
 use super::message_id::CHARS_MAX;
 use super::{
@@ -48,17 +48,17 @@ impl MessageType {
     }
 }
 
-/// A text that was read, and what was forgiven in it.
+/// The result of reading a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parsed<'a> {
     /// The frame, or what could be read.
     pub frame: Result<Frame<'a>, FrameError<'a>>,
-    /// What was forgiven.
+    /// The mistakes that were tolerated.
     pub quirks: Quirks,
 }
 
-/// Reads one text message. Total. `Ok` means: a message of `version`, its id and action read, and
-/// the whole text JSON; it does not mean that the action exists or that the payload is an object.
+/// Reads one text message. Total. `Ok` means that it is a message of `version`, that its id and action were read, and
+/// that the whole text is JSON; not that the action exists or that the payload is an object.
 ///
 /// # Errors
 /// See [`FrameErrorKind`].
@@ -66,7 +66,7 @@ pub fn parse(text: &str, version: Version) -> Result<Frame<'_>, FrameError<'_>> 
     parse_noting(text, version).frame
 }
 
-/// As [`parse`], and tells what was forgiven.
+/// As [`parse`], and reports the mistakes that were tolerated.
 #[must_use]
 pub fn parse_noting(text: &str, version: Version) -> Parsed<'_> {
     let mut quirks = Quirks::default();
@@ -77,8 +77,8 @@ pub fn parse_noting(text: &str, version: Version) -> Parsed<'_> {
     Parsed { frame, quirks }
 }
 
-/// The text without what may stand around a frame, and where in `text` it begins. Some stacks send
-/// a C string with its end.
+/// The text without what may surround a frame, and its offset in `text`. Some charger stacks send the NUL that ends a C
+/// string.
 fn trim<'a>(text: &'a str, quirks: &mut Quirks) -> (&'a str, usize) {
     let mut inner = text;
     if let Some(after) = inner.strip_prefix('\u{feff}') {
@@ -105,15 +105,15 @@ fn trim<'a>(text: &'a str, quirks: &mut Quirks) -> (&'a str, usize) {
 
 /// A frame's elements, not yet interpreted. The fifth is the last that any message type has.
 struct Envelope<'a> {
-    /// The text, without what stood around it.
+    /// The text without what surrounded it.
     inner: &'a str,
     /// Where in the whole text `inner` begins.
     offset: usize,
     /// Where in `inner` each element begins and ends.
     elements: [(usize, usize); 5],
-    /// How many elements were read, also beyond the fifth.
+    /// How many elements were read, including those after the fifth.
     count: usize,
-    /// Where in `inner` the text begins that was not read as an element.
+    /// Where in `inner` the text begins that was not read.
     unread_at: usize,
 }
 
@@ -128,7 +128,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Finds the elements; on an error those before it are found.
+    /// Finds the elements; on an error, those before it.
     fn scan(&mut self) -> Result<(), FrameErrorKind> {
         let bytes = self.inner.as_bytes();
         if bytes.is_empty() {
@@ -155,7 +155,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// From the first element to behind the closing bracket.
+    /// From the first element to the byte after the closing bracket.
     fn scan_elements(&mut self, bytes: &[u8]) -> Result<(), FrameErrorKind> {
         loop {
             let start = self.unread_at;
@@ -191,7 +191,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// What the elements say, given whether all of the text was read.
+    /// Makes a frame of the elements; `scanned` says whether all of the text was read.
     fn interpret(
         &self,
         scanned: Result<(), FrameErrorKind>,
@@ -240,7 +240,7 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// The frame, unless it needs an action and has none.
+    /// The frame; `None` if it needs an action and has none.
     fn frame(
         &self,
         message_type: MessageType,
@@ -280,20 +280,20 @@ impl<'a> Envelope<'a> {
 
     fn element(&self, index: usize) -> Option<Raw<'a>> {
         let (start, end) = *self.elements.get(index)?;
-        // A value begins and ends beside ASCII marks, so these are character boundaries.
+        // The characters around a value are ASCII, so these are character boundaries.
         (index < self.count)
             .then(|| self.inner.get(start..end).map(Raw::scanned))
             .flatten()
     }
 
-    /// The action, if a string stands where it belongs.
+    /// The action, if it is a string.
     fn action(&self) -> Option<Cow<'a, str>> {
         self.element(2)
             .filter(|raw| raw.as_str().starts_with('"'))
             .and_then(Raw::text)
     }
 
-    /// A string; anything else as it is written.
+    /// A string decoded; any other value as written.
     fn text(&self, index: usize, quirks: &mut Quirks) -> Cow<'a, str> {
         let Some(raw) = self.element(index) else {
             return Cow::Borrowed("");
@@ -330,7 +330,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// A whole number, also when written as a string or with a fraction of zero.
+/// A whole number, also if written as a string or with a fraction of zero.
 fn message_type(raw: Raw<'_>, quirks: &mut Quirks) -> Option<i64> {
     match raw.as_str().as_bytes() {
         [digit @ b'0'..=b'9'] => return Some(i64::from(digit - b'0')),

@@ -1,5 +1,5 @@
-//! Values → text. Always compact JSON: some chargers find their way through a frame by pattern
-//! and stumble over a blank.
+//! Writes frames, always as compact JSON: some chargers search a frame for fixed texts and fail if there is white
+//! space.
 
 use super::MessageId;
 use crate::json::write_string;

@@ -1,28 +1,28 @@
-//! Finding where a JSON value ends, and whether it is one (RFC 8259), without recursion and without
-//! building anything. Every frame passes here once before anything else looks at it, so this is
-//! the fastest loop of the crate: eight bytes of a string at a time.
+//! Finds the end of a JSON value and validates it (RFC 8259), without recursion and without building values. Every frame
+//! is scanned once before anything else reads it, so this is the hottest loop of the crate: it reads eight bytes of a
+//! string at a time.
 
-/// How deep lists and objects may be nested, the frame's own list included. OCPP needs about ten.
+/// How deep lists and objects may be nested, including the frame's own list. OCPP needs about ten levels.
 pub const MAX_DEPTH: u32 = 64;
 
-/// Why a value does not end.
+/// Why a value could not be scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// It is not JSON from this byte on.
+    /// Not JSON from this byte on.
     Syntax(usize),
-    /// It is nested deeper than [`MAX_DEPTH`] at this byte.
+    /// Nested deeper than [`MAX_DEPTH`] at this byte.
     TooDeep(usize),
 }
 
-/// What JSON allows between its marks.
+/// The white space of JSON.
 pub(crate) const fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-/// The first byte at or after `at` that is not blank.
+/// The first byte at or after `at` that is not white space.
 #[inline]
 pub(crate) fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
-    // Nearly always there is no blank: one comparison says so.
+    // Nearly always there is no white space, which one comparison finds.
     while let Some(&byte) = bytes.get(at) {
         if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
             break;
@@ -42,14 +42,14 @@ pub(crate) fn expect(bytes: &[u8], at: usize, mark: u8) -> Result<usize, Stop> {
     }
 }
 
-/// The byte after the value that begins at `at`, which must not be blank. `depth` is how many lists
-/// and objects are open around it.
+/// The byte after the value that begins at `at`, which must not be white space. `depth` is how many lists and objects
+/// are open around it.
 pub(crate) fn value(bytes: &[u8], mut at: usize, depth: u32) -> Result<usize, Stop> {
-    // Bit n tells whether the n-th open bracket, counted from the innermost, is an object's.
+    // Bit n is set if the n-th open bracket, counted from the innermost, is that of an object.
     let mut objects = 0_u64;
     let mut open = 0_u32;
     loop {
-        // Here a value must begin.
+        // A value begins here.
         at = match bytes.get(at) {
             Some(b'"') => string(bytes, at)?,
             Some(&bracket @ (b'{' | b'[')) => {
@@ -78,7 +78,7 @@ pub(crate) fn value(bytes: &[u8], mut at: usize, depth: u32) -> Result<usize, St
             Some(b'n') => literal(bytes, at, b"null")?,
             _ => return Err(Stop::Syntax(at)),
         };
-        // Here a value has ended: go on to the next one, or close what it was the last of.
+        // A value has ended: continue with the next one, or close the brackets that it ends.
         loop {
             if open == 0 {
                 return Ok(at);
@@ -133,8 +133,8 @@ pub(crate) fn string(bytes: &[u8], at: usize) -> Result<usize, Stop> {
     }
 }
 
-/// Sets the high bit of bytes that are a quote, a backslash or a control character. Bytes after
-/// (above) the first one marked may be marked in error; the first never is.
+/// Sets the high bit of bytes that are a quote, a backslash or a control character. The first marked byte is always
+/// right; bytes after (above) it may be marked in error.
 const fn string_marks(eight: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -215,13 +215,13 @@ mod tests {
             .is_ok_and(|end| skip_blanks(bytes, end) == bytes.len())
     }
 
-    /// Another reader's verdict, for texts without deep nesting.
-    fn others_say_json(text: &str) -> bool {
+    /// The verdict of serde_json, for texts without deep nesting.
+    fn serde_says_json(text: &str) -> bool {
         serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
     }
 
     #[test]
-    fn the_verdict_is_that_of_the_grammar() {
+    fn verdicts_equal_those_of_serde_json() {
         let texts = [
             "",
             " ",
@@ -274,12 +274,12 @@ mod tests {
             "[1]]",
         ];
         for text in texts {
-            assert_eq!(is_json(text), others_say_json(text), "{text:?}");
+            assert_eq!(is_json(text), serde_says_json(text), "{text:?}");
         }
     }
 
     #[test]
-    fn nesting_is_bounded_and_costs_no_stack() {
+    fn nesting_is_bounded_and_uses_no_stack() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(is_json(&nested(64)));
         assert_eq!(value(nested(65).as_bytes(), 0, 0), Err(Stop::TooDeep(64)));
@@ -296,10 +296,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_gets_the_verdict_of_another_reader(
+        fn any_text_gets_the_verdict_of_serde_json(
             text in r#"[\[\]{},:"\\untrfalse0-9eE+. \t\n\x01-\x05äx/]{0,40}"#
         ) {
-            prop_assert_eq!(is_json(&text), others_say_json(&text));
+            prop_assert_eq!(is_json(&text), serde_says_json(&text));
         }
 
         #[test]

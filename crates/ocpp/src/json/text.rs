@@ -1,9 +1,9 @@
-//! JSON strings ⇄ text.
+//! Decodes and encodes JSON strings.
 
 use std::borrow::Cow;
 
-/// What the JSON string `quoted` (quotes included) says. Total: half of a surrogate pair and what
-/// is no escape become U+FFFD. `None` when there are no quotes around it.
+/// The text of the JSON string `quoted`, which includes the quotes. Total: half of a surrogate pair and an invalid
+/// escape become U+FFFD. `None` if there are no quotes around it.
 pub(super) fn decode(quoted: &str) -> Option<Cow<'_, str>> {
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
     if inner.as_bytes().contains(&b'\\') {
@@ -41,7 +41,7 @@ fn unescape(inner: &str) -> String {
     out
 }
 
-/// The character whose hexadecimal digits `rest` begins with (after `\u`), and what follows it.
+/// The character of the `\u` escape whose digits `rest` begins with, and the text after it.
 fn unicode(rest: &str) -> (char, &str) {
     let Some((first, after)) = unit(rest) else {
         return (char::REPLACEMENT_CHARACTER, rest);
@@ -55,7 +55,7 @@ fn unicode(rest: &str) -> (char, &str) {
     (to_char(first), after)
 }
 
-/// Four hexadecimal digits, and what follows them.
+/// The number of four hexadecimal digits, and the text after them.
 fn unit(rest: &str) -> Option<(u32, &str)> {
     let hex = rest.get(..4)?;
     if !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -127,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_survives_the_way_out_and_back(text in any::<String>()) {
+        fn an_encoded_text_is_decoded_to_itself(text in any::<String>()) {
             let mut quoted = String::new();
             encode(&mut quoted, &text);
             let decoded = decode(&quoted).map(Cow::into_owned);

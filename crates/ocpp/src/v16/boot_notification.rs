@@ -1,4 +1,4 @@
-//! A charger introduces itself (1.6).
+//! `BootNotification` (1.6).
 
 use crate::json::{Raw, ReadError};
 use std::borrow::Cow;
@@ -6,19 +6,19 @@ use std::borrow::Cow;
 /// `BootNotification.req`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BootNotification<'a> {
-    /// Who made it.
+    /// The vendor.
     pub charge_point_vendor: Option<Cow<'a, str>>,
-    /// Its model.
+    /// The model.
     pub charge_point_model: Option<Cow<'a, str>>,
     /// The serial number of the charger.
     pub charge_point_serial_number: Option<Cow<'a, str>>,
-    /// The serial number of the box inside it (deprecated).
+    /// The serial number of the charge box inside it (deprecated).
     pub charge_box_serial_number: Option<Cow<'a, str>>,
-    /// Its firmware.
+    /// The version of its firmware.
     pub firmware_version: Option<Cow<'a, str>>,
-    /// Of its SIM card.
+    /// The ICCID of its SIM card.
     pub iccid: Option<Cow<'a, str>>,
-    /// Of its SIM card.
+    /// The IMSI of its SIM card.
     pub imsi: Option<Cow<'a, str>>,
     /// The main meter's type.
     pub meter_type: Option<Cow<'a, str>>,
@@ -27,7 +27,7 @@ pub struct BootNotification<'a> {
 }
 
 impl<'a> BootNotification<'a> {
-    /// Reads the request's payload; see [`crate::v16`] for how leniently.
+    /// Reads the request's payload as leniently as [`crate::v16`] says.
     ///
     /// # Errors
     /// When it is not a JSON object.

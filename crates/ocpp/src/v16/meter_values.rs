@@ -1,4 +1,4 @@
-//! A charger tells what it has measured (1.6).
+//! `MeterValues` (1.6).
 
 use crate::json::{Raw, ReadError};
 use crate::meter::MeterValue;
@@ -6,16 +6,16 @@ use crate::meter::MeterValue;
 /// `MeterValues.req`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct MeterValues<'a> {
-    /// Where; 0 is the charger's main meter (quirk 12).
+    /// The connector; 0 is the charger's main meter (quirk 12).
     pub connector_id: Option<i64>,
-    /// During which transaction; often missing (quirk 12).
+    /// The transaction; often missing (quirk 12).
     pub transaction_id: Option<i64>,
-    /// What, and when.
+    /// The values, by the time at which they were measured.
     pub meter_value: Vec<MeterValue<'a>>,
 }
 
 impl<'a> MeterValues<'a> {
-    /// Reads the request's payload; see [`crate::v16`] for how leniently.
+    /// Reads the request's payload as leniently as [`crate::v16`] says.
     ///
     /// # Errors
     /// When it is not a JSON object.

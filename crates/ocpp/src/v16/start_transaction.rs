@@ -1,28 +1,26 @@
-//! A charger has begun a transaction (1.6).
+//! `StartTransaction` (1.6).
 
 use crate::json::{Raw, ReadError};
 use jiff::Timestamp;
 use std::borrow::Cow;
 
-/// `StartTransaction.req`. A resend is known by all of these together (ocpp-rules 2.3).
+/// `StartTransaction.req`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StartTransaction<'a> {
-    /// Where.
+    /// The connector.
     pub connector_id: Option<i64>,
-    /// Whose token.
+    /// The token.
     pub id_tag: Option<Cow<'a, str>>,
-    /// The meter's reading at the start, in Wh; a fraction is cut off.
+    /// The meter reading at the start, in Wh; a fraction is cut off.
     pub meter_start: Option<i64>,
-    /// When it happened; `None` when missing or unreadable.
+    /// When it started; `None` when missing or unreadable.
     pub timestamp: Option<Timestamp>,
-    /// The moment as it was written, to recognise a resend by.
-    pub timestamp_text: Option<Cow<'a, str>>,
-    /// The reservation that it uses up.
+    /// The reservation that it uses.
     pub reservation_id: Option<i64>,
 }
 
 impl<'a> StartTransaction<'a> {
-    /// Reads the request's payload; see [`crate::v16`] for how leniently.
+    /// Reads the request's payload as leniently as [`crate::v16`] says.
     ///
     /// # Errors
     /// When it is not a JSON object.
@@ -33,10 +31,7 @@ impl<'a> StartTransaction<'a> {
             "idTag" => view.id_tag = value.text(),
             "meterStart" => view.meter_start = value.integer(),
             "reservationId" => view.reservation_id = value.integer(),
-            "timestamp" => {
-                view.timestamp = value.timestamp();
-                view.timestamp_text = value.text();
-            }
+            "timestamp" => view.timestamp = value.timestamp(),
             _ => {}
         })?;
         Ok(view)

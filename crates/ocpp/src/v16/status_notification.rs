@@ -1,4 +1,4 @@
-//! A connector tells how it is (1.6).
+//! `StatusNotification` (1.6).
 
 use crate::json::{Raw, ReadError};
 use jiff::Timestamp;
@@ -7,24 +7,22 @@ use std::borrow::Cow;
 /// `StatusNotification.req`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StatusNotification<'a> {
-    /// Which; 0 is the charger as a whole.
+    /// The connector; 0 is the charger as a whole.
     pub connector_id: Option<i64>,
-    /// `Available`, `Charging`, …; unknown ones are kept as they are.
+    /// `Available`, `Charging`, …; unknown ones are kept as text.
     pub status: Option<Cow<'a, str>>,
-    /// `NoError`, …; unknown ones are kept as they are (quirk 14).
+    /// `NoError`, …; unknown ones are kept as text (quirk 14).
     pub error_code: Option<Cow<'a, str>>,
-    /// For people.
+    /// A description for people.
     pub info: Option<Cow<'a, str>>,
     /// Since when; `None` when missing or unreadable.
     pub timestamp: Option<Timestamp>,
-    /// Whose vendor error code it is.
-    pub vendor_id: Option<Cow<'a, str>>,
     /// The vendor's own error code.
     pub vendor_error_code: Option<Cow<'a, str>>,
 }
 
 impl<'a> StatusNotification<'a> {
-    /// Reads the request's payload; see [`crate::v16`] for how leniently.
+    /// Reads the request's payload as leniently as [`crate::v16`] says.
     ///
     /// # Errors
     /// When it is not a JSON object.
@@ -36,7 +34,6 @@ impl<'a> StatusNotification<'a> {
             "errorCode" => view.error_code = value.text(),
             "info" => view.info = value.text(),
             "timestamp" => view.timestamp = value.timestamp(),
-            "vendorId" => view.vendor_id = value.text(),
             "vendorErrorCode" => view.vendor_error_code = value.text(),
             _ => {}
         })?;

@@ -1,4 +1,4 @@
-//! A charger has ended a transaction (1.6).
+//! `StopTransaction` (1.6).
 
 use crate::json::{Raw, ReadError};
 use crate::meter::MeterValue;
@@ -8,25 +8,22 @@ use std::borrow::Cow;
 /// `StopTransaction.req`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StopTransaction<'a> {
-    /// The id that we gave; -1 when the charger never heard one; anything in 64 bits (quirk
-    /// 11).
+    /// The id from the answer to the start; -1 if the charger got no answer; any number of 64 bits (quirk 11).
     pub transaction_id: Option<i64>,
-    /// Whose token ended it, if one did.
+    /// The token that ended it, if one did.
     pub id_tag: Option<Cow<'a, str>>,
-    /// The meter's reading at the end, in Wh; a fraction is cut off.
+    /// The meter reading at the end, in Wh; a fraction is cut off.
     pub meter_stop: Option<i64>,
-    /// When it happened; `None` when missing or unreadable.
+    /// When it ended; `None` when missing or unreadable.
     pub timestamp: Option<Timestamp>,
-    /// The moment as it was written, to recognise a resend by.
-    pub timestamp_text: Option<Cow<'a, str>>,
     /// Why it ended; absent means `Local` (F-12).
     pub reason: Option<Cow<'a, str>>,
-    /// What was measured during the transaction.
+    /// The values measured during the transaction.
     pub transaction_data: Vec<MeterValue<'a>>,
 }
 
 impl<'a> StopTransaction<'a> {
-    /// Reads the request's payload; see [`crate::v16`] for how leniently.
+    /// Reads the request's payload as leniently as [`crate::v16`] says.
     ///
     /// # Errors
     /// When it is not a JSON object.
@@ -38,10 +35,7 @@ impl<'a> StopTransaction<'a> {
             "meterStop" => view.meter_stop = value.integer(),
             "reason" => view.reason = value.text(),
             "transactionData" => view.transaction_data = MeterValue::read_list(value),
-            "timestamp" => {
-                view.timestamp = value.timestamp();
-                view.timestamp_text = value.text();
-            }
+            "timestamp" => view.timestamp = value.timestamp(),
             _ => {}
         })?;
         Ok(view)

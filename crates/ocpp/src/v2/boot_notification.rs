@@ -1,29 +1,29 @@
-//! A charger introduces itself (2.x).
+//! `BootNotification` (2.x).
 
 use crate::json::{Raw, ReadError};
 use std::borrow::Cow;
 
-/// `BootNotificationRequest`, with what is nested in `chargingStation` and `modem` laid flat.
+/// `BootNotificationRequest`, flattened: the members of `chargingStation` and `modem` are fields of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BootNotification<'a> {
     /// `PowerUp`, `ApplicationReset`, …
     pub reason: Option<Cow<'a, str>>,
-    /// Who made it.
+    /// The vendor.
     pub vendor_name: Option<Cow<'a, str>>,
-    /// Its model.
+    /// The model.
     pub model: Option<Cow<'a, str>>,
-    /// Its serial number.
+    /// The serial number.
     pub serial_number: Option<Cow<'a, str>>,
-    /// Its firmware.
+    /// The version of its firmware.
     pub firmware_version: Option<Cow<'a, str>>,
-    /// Of its SIM card.
+    /// The ICCID of its SIM card.
     pub iccid: Option<Cow<'a, str>>,
-    /// Of its SIM card.
+    /// The IMSI of its SIM card.
     pub imsi: Option<Cow<'a, str>>,
 }
 
 impl<'a> BootNotification<'a> {
-    /// Reads the request's payload; see [`crate::v2`] for how leniently.
+    /// Reads the request's payload as leniently as [`crate::v2`] says.
     ///
     /// # Errors
     /// When it is not a JSON object.

@@ -1,18 +1,18 @@
-//! Where, in 2.x: an EVSE and one of its connectors.
+//! An EVSE and one of its connectors (2.x).
 
 use crate::json::Raw;
 
 /// `EVSEType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Evse {
-    /// Which EVSE; 0 is the charger as a whole (one stack uses it for a running transaction).
+    /// The EVSE; 0 is the charger as a whole (one charger stack writes it for a running transaction).
     pub id: Option<i64>,
-    /// Which of its connectors.
+    /// The connector of that EVSE.
     pub connector_id: Option<i64>,
 }
 
 impl Evse {
-    /// `None` for what is no object.
+    /// `None` if it is not an object.
     pub(super) fn read(raw: Raw<'_>) -> Option<Self> {
         let mut view = Self::default();
         let result = raw.members(|name, value| match name {

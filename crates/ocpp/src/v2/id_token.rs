@@ -1,4 +1,4 @@
-//! What a driver presents, in 2.x.
+//! The token that a driver presents (2.x).
 
 use crate::json::Raw;
 use std::borrow::Cow;
@@ -6,14 +6,14 @@ use std::borrow::Cow;
 /// `IdTokenType`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IdToken<'a> {
-    /// The token, as it was written; compared without regard to case.
+    /// The token as written; letter case does not matter in comparisons.
     pub id_token: Option<Cow<'a, str>>,
     /// `ISO14443`, `eMAID`, `Central`, …
     pub token_type: Option<Cow<'a, str>>,
 }
 
 impl<'a> IdToken<'a> {
-    /// A bare string where the object belongs is the token. `None` for null and other things.
+    /// Also reads a string in place of the object. `None` for null, and for a list.
     pub(super) fn read(raw: Raw<'a>) -> Option<Self> {
         let mut view = Self::default();
         if !raw.is_object() {

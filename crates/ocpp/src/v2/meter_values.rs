@@ -1,4 +1,4 @@
-//! A charger tells what it has measured outside of transactions (2.x).
+//! `MeterValues` (2.x): outside transactions.
 
 use crate::json::{Raw, ReadError};
 use crate::meter::MeterValue;
@@ -6,14 +6,14 @@ use crate::meter::MeterValue;
 /// `MeterValuesRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct MeterValues<'a> {
-    /// Where; 0 is the charger's main meter.
+    /// The EVSE; 0 is the charger's main meter.
     pub evse_id: Option<i64>,
-    /// What, and when.
+    /// The values, by the time at which they were measured.
     pub meter_value: Vec<MeterValue<'a>>,
 }
 
 impl<'a> MeterValues<'a> {
-    /// Reads the request's payload; see [`crate::v2`] for how leniently.
+    /// Reads the request's payload as leniently as [`crate::v2`] says.
     ///
     /// # Errors
     /// When it is not a JSON object.

@@ -1,4 +1,4 @@
-//! A charger tells of events in its device model (2.x); in 2.1 also how a connector is (N-4).
+//! `NotifyEvent` (2.x): events of the device model; in 2.1 also the status of connectors (N-4).
 
 use super::EventData;
 use crate::json::{Raw, ReadError};
@@ -7,18 +7,14 @@ use jiff::Timestamp;
 /// `NotifyEventRequest`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NotifyEvent<'a> {
-    /// When it was put together.
+    /// When the message was generated.
     pub generated_at: Option<Timestamp>,
-    /// Which page.
-    pub seq_no: Option<i64>,
-    /// Whether more pages follow.
-    pub tbc: Option<bool>,
     /// The events.
     pub event_data: Vec<EventData<'a>>,
 }
 
 impl<'a> NotifyEvent<'a> {
-    /// Reads the request's payload; see [`crate::v2`] for how leniently.
+    /// Reads the request's payload as leniently as [`crate::v2`] says.
     ///
     /// # Errors
     /// When it is not a JSON object.
@@ -26,8 +22,6 @@ impl<'a> NotifyEvent<'a> {
         let mut view = Self::default();
         Raw::new(payload).members(|name, value| match name {
             "generatedAt" => view.generated_at = value.timestamp(),
-            "seqNo" => view.seq_no = value.integer(),
-            "tbc" => view.tbc = value.boolean(),
             "eventData" => {
                 let _ = value.items(|item| view.event_data.push(EventData::read(item)));
             }

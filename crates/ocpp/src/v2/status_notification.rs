@@ -1,4 +1,4 @@
-//! A connector tells how it is (2.x; deprecated in 2.1, N-4).
+//! `StatusNotification` (2.x; deprecated in 2.1, N-4).
 
 use crate::json::{Raw, ReadError};
 use jiff::Timestamp;
@@ -9,16 +9,16 @@ use std::borrow::Cow;
 pub struct StatusNotification<'a> {
     /// Since when; `None` when missing or unreadable.
     pub timestamp: Option<Timestamp>,
-    /// `Available`, `Occupied`, …; unknown ones are kept as they are.
+    /// `Available`, `Occupied`, …; unknown ones are kept as text.
     pub connector_status: Option<Cow<'a, str>>,
-    /// Which EVSE.
+    /// The EVSE.
     pub evse_id: Option<i64>,
-    /// Which of its connectors.
+    /// The connector of that EVSE.
     pub connector_id: Option<i64>,
 }
 
 impl<'a> StatusNotification<'a> {
-    /// Reads the request's payload; see [`crate::v2`] for how leniently.
+    /// Reads the request's payload as leniently as [`crate::v2`] says.
     ///
     /// # Errors
     /// When it is not a JSON object.

@@ -1,13 +1,13 @@
-"""Writes payloads and what a reference validator says about each, as JSON lines.
+"""Writes payloads with the verdicts of a reference validator, as JSON lines.
 
 For every official schema: the smallest and the fullest valid payload, every value of every
 enumeration, texts, numbers and lists at and beyond their bounds, a missing and an unknown member of
-every object, and a wrong type at every place. Each payload departs from the smallest one at a single
-place. The verdict is jsonschema's, with the draft that the schema names, and says every error's place
-and kind. Formats are left out: they are judged by rules of our own.
+every object, and a wrong type at every place. Each payload differs from the smallest one at a single
+place. The verdict is that of jsonschema, with the draft that the schema names, and lists every error's
+place and kind. Formats are left out, because Wattpost has its own rules for them.
 
 A line is [version, action, is_response, payload as text, [[path, kind], ...]]. The argument is the
-most payloads per schema; which ones are kept is drawn, always the same.
+largest number of payloads per schema; a seeded random draw chooses them, always the same.
 """
 
 import copy
@@ -55,14 +55,14 @@ class Schema:
         validator = Draft4Validator if self.draft_04 else Draft6Validator
         self.validator = validator(json.loads(text, parse_float=self.parse_float))
 
-    def look(self, schema):
+    def resolve(self, schema):
         while "$ref" in schema:
             schema = self.definitions[schema["$ref"].rsplit("/", 1)[1]]
         return schema
 
     def smallest(self, schema, full=False):
         """A valid value: with all members, or with the required ones."""
-        schema = self.look(schema)
+        schema = self.resolve(schema)
         kind = schema.get("type")
         if kind == "object":
             required = schema.get("required", [])
@@ -89,7 +89,7 @@ class Schema:
 
     def places(self, schema=None, path=()):
         """Every place in a full payload, with what the schema says there."""
-        schema = self.look(self.root if schema is None else schema)
+        schema = self.resolve(self.root if schema is None else schema)
         yield path, schema
         for name, member in schema.get("properties", {}).items():
             yield from self.places(member, path + (name,))
@@ -101,9 +101,9 @@ class Schema:
         if not path:
             return value
         root = self.smallest(self.root)
-        at, schema = root, self.look(self.root)
+        at, schema = root, self.resolve(self.root)
         for step in path[:-1]:
-            schema = self.look(schema["items"] if step == 0 else schema["properties"][step])
+            schema = self.resolve(schema["items"] if step == 0 else schema["properties"][step])
             if step != 0 and step not in at:
                 at[step] = self.smallest(schema)
             at[step] = copy.deepcopy(at[step])
@@ -120,7 +120,7 @@ class Schema:
                 yield self.with_value(path, value)
 
     def values(self, schema):
-        """Values for one place, good and bad."""
+        """Valid and invalid values for one place."""
         if schema.get("type") == "object":
             value = self.smallest(schema)
             for name in value:
@@ -160,7 +160,7 @@ class Schema:
             if error.validator == "type":
                 wrong_types.add(path)
             errors.add((path, KINDS[error.validator]))
-        # What is of the wrong type is wrong in no other way.
+        # A value of the wrong type has no other error.
         return sorted(e for e in errors if e[0] not in wrong_types or e[1] == "Type")
 
 
