@@ -19,6 +19,10 @@ pub struct MeterValue<'a> {
 pub struct SampledValue<'a> {
     /// The value as a number, if it is one. In 2.x without its multiplier, see [`SampledValue::scaled`].
     pub number: Option<f64>,
+    /// `Transaction.Begin`, `Sample.Periodic`, …
+    pub context: Option<Cow<'a, str>>,
+    /// In 1.6: `Raw` or `SignedData`.
+    pub format: Option<Cow<'a, str>>,
     /// `Energy.Active.Import.Register`, …
     pub measurand: Option<Cow<'a, str>>,
     /// `L1`, `L1-N`, …
@@ -29,6 +33,8 @@ pub struct SampledValue<'a> {
     pub unit: Option<Cow<'a, str>>,
     /// In 2.x: the power of ten by which the number is multiplied.
     pub multiplier: Option<i64>,
+    /// In 2.x: whether the value came with a signature.
+    pub is_signed: bool,
 }
 
 impl<'a> SampledValue<'a> {
@@ -58,11 +64,14 @@ impl<'a> SampledValue<'a> {
         let mut view = Self::default();
         let result = raw.members(|name, value| match name {
             "value" => view.number = value.number(),
+            "context" => view.context = value.text(),
+            "format" => view.format = value.text(),
             "measurand" => view.measurand = value.text(),
             "phase" => view.phase = value.text(),
             "location" => view.location = value.text(),
             "unit" => view.unit = value.text(),
             "unitOfMeasure" => view.read_unit(value),
+            "signedMeterValue" => view.is_signed = value.is_object(),
             _ => {}
         });
         if result.is_err() && !raw.is_object() {

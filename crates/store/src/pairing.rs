@@ -52,7 +52,7 @@ pub(crate) struct ListRow {
 
 impl ListRow {
     fn of(view: &TransactionView, state: &TransactionState) -> Self {
-        let known = view.started_at.or(view.ended_at).or(state.first_at);
+        let known = view.started_at.or(view.ended_at).or(state.first_at());
         let candidate = view.candidate();
         Self {
             began_at: known.map_or(0, Timestamp::as_millis),

@@ -43,10 +43,11 @@ In CSV, payload and answer are JSON text, and notes are separated by spaces.";
 const TRANSACTIONS_HELP: &str = "\
 Members (NDJSON) and columns (CSV):
   key, charger_id, transaction_id, ocpp_version, evse, connector, id_token, token_type, verdict,
-  started_at, ended_at, open, last_at, meter_start_wh, meter_stop_wh, energy_wh, power_w,
-  soc_percent, charging_state, stop_reason, remote_start_id, reservation_id, offline, missing_seq,
-  conflicting_stops
-In CSV, an unknown value is empty, and missing_seq is written as 3-5 9-9.";
+  started_at, ended_at, open, last_at, meter_start_wh, meter_stop_wh, energy_wh, energy_confidence,
+  energy_from, energy_to, checks, power_w, soc_percent, charging_state, stop_reason, remote_start_id,
+  reservation_id, offline, missing_seq, conflicting_stops
+In CSV, an unknown value is empty, missing_seq is written as 3-5 9-9, and checks are their codes,
+separated by spaces. Bill energy_wh where energy_confidence is final, and check the rest first.";
 
 /// Flags of `wattpost export messages`.
 #[derive(Debug, Args)]

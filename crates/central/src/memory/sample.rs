@@ -64,16 +64,7 @@ pub fn transaction(charger_id: &str, number: u32, open: bool) -> TransactionView
         last_at: Some(started_at),
         meter_start_wh: Some(100.0),
         meter_stop_wh: None,
-        energy_wh: None,
-        power_w: None,
-        soc_percent: None,
-        charging_state: None,
-        stop_reason: None,
-        remote_start_id: None,
-        reservation_id: None,
-        offline: false,
-        missing_seq: Vec::new(),
-        conflicting_stops: 0,
+        ..TransactionView::unreadable(charger_id, "", Uuid::nil(), open)
     }
 }
 

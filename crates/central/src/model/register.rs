@@ -89,6 +89,18 @@ macro_rules! register {
                 self.0.as_ref().map(|(stamp, _)| *stamp)
             }
 
+            /// The register, without a value whose stamp does not satisfy `keep`.
+            #[must_use]
+            pub fn filter(self, keep: impl FnOnce(&Stamp) -> bool) -> Self {
+                Self(self.0.filter(|(stamp, _)| keep(stamp)))
+            }
+
+            /// The register with its value replaced.
+            #[must_use]
+            pub fn map<U>(self, change: impl FnOnce(T) -> U) -> $name<U> {
+                $name(self.0.map(|(stamp, value)| (stamp, change(value))))
+            }
+
             /// Whether no value was ever offered.
             pub const fn is_empty(&self) -> bool {
                 self.0.is_none()

@@ -5,18 +5,25 @@
 //! 1.6 ids hash alike (rules ). [`TransactionState::views`] tells them apart. Stops that name no
 //! transaction (-1, 0, no id) each have a state of their own, whose id [`unnamed_stop_id`] makes.
 
+mod energy;
+mod facts;
 mod pairing;
+mod readings;
 mod view;
 
+pub use energy::{Confidence, EnergyCheck, RegisterSource};
+pub use facts::Facts;
 pub use pairing::{Candidate, PAIRING_WINDOW, pair, pair_orphans};
-pub use view::{TransactionView, key_without_start};
+pub use readings::{ReadingContext, Readings};
+pub use view::{SessionSource, TransactionView, key_without_start};
 
-use super::{First, Latest, Merge, RangeSet};
+use super::{First, Latest, Merge, Stamp};
 use crate::Timestamp;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// What makes a start or a stop recognisable: the charger's own time for it (0 if it gave none) and
 /// a hash of its natural key. Follows from the message alone, so that repeats fall together; where the
@@ -150,48 +157,14 @@ pub struct TransactionState {
     /// Stops by natural key; the newest [`TransactionState::PARTS_MAX`] of them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stops: BTreeMap<ContentKey, First<Stop>>,
-    /// The earliest moment that any message speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_at: Option<Timestamp>,
-    /// The latest moment that any message speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_at: Option<Timestamp>,
-    /// Sequence numbers seen (2.x).
-    #[serde(default, skip_serializing_if = "RangeSet::is_empty")]
-    pub seq: RangeSet,
-    /// (EVSE, connector) last named.
-    #[serde(default, skip_serializing_if = "Latest::is_empty")]
-    pub place: Latest<(Option<i64>, Option<i64>)>,
-    /// (token, its type) first named; in 2.x it may come after the start.
-    #[serde(default, skip_serializing_if = "First::is_empty")]
-    pub token: First<(String, Option<String>)>,
-    /// How we last said that the token stands.
-    #[serde(default, skip_serializing_if = "Latest::is_empty")]
-    pub verdict: Latest<String>,
-    /// chargingState (2.x).
-    #[serde(default, skip_serializing_if = "Latest::is_empty")]
-    pub charging_state: Latest<String>,
-    /// remoteStartId (2.x), which may come after the start.
-    #[serde(default, skip_serializing_if = "First::is_empty")]
-    pub remote_start_id: First<i64>,
-    /// reservationId (2.x), which may come after the start.
-    #[serde(default, skip_serializing_if = "First::is_empty")]
-    pub reservation_id: First<i64>,
-    /// Whether any of it was sent late, from the charger's queue (2.x `offline`).
-    #[serde(default)]
-    pub offline: bool,
-    /// The first meter reading, in watt-hours.
-    #[serde(default, skip_serializing_if = "First::is_empty")]
-    pub energy_first_wh: First<f64>,
-    /// The last meter reading, in watt-hours.
-    #[serde(default, skip_serializing_if = "Latest::is_empty")]
-    pub energy_last_wh: Latest<f64>,
-    /// The last power, in watts.
-    #[serde(default, skip_serializing_if = "Latest::is_empty")]
-    pub power_w: Latest<f64>,
-    /// The last state of charge, in percent.
-    #[serde(default, skip_serializing_if = "Latest::is_empty")]
-    pub soc_percent: Latest<f64>,
+    /// The newest [`TransactionState::CONNECTIONS_MAX`] connections, by epoch. A charger of 2.x may use an id
+    /// again after it has started anew, and then it has another connection. In 1.6 ids are ours and all is kept
+    /// under epoch 0.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    connections: BTreeMap<u64, Facts>,
+    /// All older connections together.
+    #[serde(default, skip_serializing_if = "Facts::is_empty")]
+    older: Facts,
 }
 
 impl TransactionState {
@@ -199,26 +172,73 @@ impl TransactionState {
     /// comes near it; the oldest are then left to the messages.
     pub const PARTS_MAX: usize = 512;
 
+    /// Connections that are told apart under one transaction id.
+    pub const CONNECTIONS_MAX: usize = 8;
+
     /// What people and programs are shown: one view per transaction, in order of their start.
     #[must_use]
     pub fn views(&self, charger: &str, transaction_id: &str) -> Vec<TransactionView> {
         view::views(self, charger, transaction_id)
     }
 
-    /// Notes that a message speaks of this moment.
-    pub(crate) fn spoken_of(&mut self, at: Timestamp) {
-        self.first_at = Some(self.first_at.map_or(at, |first| first.min(at)));
-        self.last_at = self.last_at.max(Some(at));
+    /// The earliest moment that any message speaks of.
+    #[must_use]
+    pub fn first_at(&self) -> Option<Timestamp> {
+        self.all_facts().filter_map(|facts| facts.first_at).min()
     }
 
-    /// Drops the oldest starts and stops above the bound. Which ones follows from their keys alone,
-    /// so it does not matter when it is done.
+    /// The latest moment that any message speaks of.
+    #[must_use]
+    pub fn last_at(&self) -> Option<Timestamp> {
+        self.all_facts().filter_map(|facts| facts.last_at).max()
+    }
+
+    /// Where the token and the register of a start come from that has none of its own: while they are unchanged,
+    /// its [`Candidate`] is.
+    #[must_use]
+    pub fn pairing_stamps(&self) -> [Option<Stamp>; 4] {
+        let earliest =
+            |stamp: fn(&Facts) -> Option<Stamp>| self.all_facts().filter_map(stamp).min();
+        [
+            earliest(|facts| facts.token.stamp()),
+            earliest(|facts| facts.readings.begin.stamp()),
+            earliest(|facts| facts.readings.first.stamp()),
+            earliest(|facts| facts.readings.first_zero.stamp()),
+        ]
+    }
+
+    /// Changes what the connection with this epoch says.
+    pub(crate) fn on_connection(&mut self, epoch: u64, change: impl FnOnce(&mut Facts)) {
+        change(self.connections.entry(epoch).or_default());
+        self.bound();
+    }
+
+    /// What all connections say of these times, both included.
+    fn facts_within(&self, times: &RangeInclusive<Timestamp>) -> Facts {
+        let mut all = Facts::default();
+        for facts in self.all_facts() {
+            all.merge(facts.within(times));
+        }
+        all
+    }
+
+    fn all_facts(&self) -> impl Iterator<Item = &Facts> {
+        std::iter::once(&self.older).chain(self.connections.values())
+    }
+
+    /// Drops the oldest starts and stops above the bound, and puts the oldest connections together. Which ones
+    /// follows from their keys alone, so it does not matter when it is done.
     pub(crate) fn bound(&mut self) {
         while self.starts.len() > Self::PARTS_MAX {
             self.starts.pop_first();
         }
         while self.stops.len() > Self::PARTS_MAX {
             self.stops.pop_first();
+        }
+        while self.connections.len() > Self::CONNECTIONS_MAX {
+            if let Some((_, oldest)) = self.connections.pop_first() {
+                self.older.merge(oldest);
+            }
         }
     }
 }
@@ -232,22 +252,11 @@ impl Merge for TransactionState {
         for (key, stop) in other.stops {
             self.stops.entry(key).or_default().merge(stop);
         }
-        self.bound();
-        for at in other.first_at.into_iter().chain(other.last_at) {
-            self.spoken_of(at);
+        self.older.merge(other.older);
+        for (epoch, facts) in other.connections {
+            self.connections.entry(epoch).or_default().merge(facts);
         }
-        self.seq.merge(other.seq);
-        self.place.merge(other.place);
-        self.token.merge(other.token);
-        self.verdict.merge(other.verdict);
-        self.charging_state.merge(other.charging_state);
-        self.remote_start_id.merge(other.remote_start_id);
-        self.reservation_id.merge(other.reservation_id);
-        self.offline |= other.offline;
-        self.energy_first_wh.merge(other.energy_first_wh);
-        self.energy_last_wh.merge(other.energy_last_wh);
-        self.power_w.merge(other.power_w);
-        self.soc_percent.merge(other.soc_percent);
+        self.bound();
     }
 }
 

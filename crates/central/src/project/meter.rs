@@ -4,7 +4,7 @@
 use super::place::Place;
 use super::{Changes, Source};
 use crate::Timestamp;
-use crate::model::MeterValueRow;
+use crate::model::{MeterValueRow, ReadingContext, Readings};
 use crate::natural_key::StableHasher;
 use ocpp::json::Raw;
 use ocpp::meter::{MeterValue, SampledValue};
@@ -16,10 +16,58 @@ const ROW_DOMAIN: &str = "wattpost meter value 1";
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Reading {
     pub(crate) at: Timestamp,
-    pub(crate) energy_wh: Option<f64>,
-    pub(crate) power_w: Option<f64>,
-    pub(crate) soc_percent: Option<f64>,
+    /// The imported energy register by context, in watt-hours, in the order of [`CONTEXTS`].
+    registers_wh: [Option<f64>; CONTEXTS.len()],
+    /// Whether there is a signed register.
+    is_signed: bool,
+    power_w: Option<f64>,
+    soc_percent: Option<f64>,
 }
+
+/// In the order in which they happen where one message says all of them of one time.
+const CONTEXTS: [ReadingContext; 3] = [
+    ReadingContext::Begin,
+    ReadingContext::Sample,
+    ReadingContext::End,
+];
+
+impl Reading {
+    /// The register, in watt-hours: of the end, else a sample, else of the beginning.
+    pub(crate) fn energy_wh(&self) -> Option<f64> {
+        self.registers_wh.iter().rev().copied().flatten().next()
+    }
+
+    /// The first register, in watt-hours: of the beginning, else a sample, else of the end.
+    pub(crate) fn first_energy_wh(&self) -> Option<f64> {
+        self.registers_wh.iter().copied().flatten().next()
+    }
+}
+
+/// Adds the readings of a message to those of its session.
+pub(crate) fn add(readings: &mut Readings, source: &Source<'_>, list: &[Reading]) {
+    for (at, reading) in list.iter().enumerate() {
+        for (place, (context, wh)) in CONTEXTS.into_iter().zip(reading.registers_wh).enumerate() {
+            if let Some(wh) = wh {
+                // Of equal times the beginning is first, wherever it stands in the message.
+                let part = place * PARTS_PER_CONTEXT + at.min(PARTS_PER_CONTEXT - 1);
+                readings.add_register(source.stamp(reading.at, part), context, wh);
+            }
+        }
+        let stamp = source.stamp(reading.at, at);
+        if reading.is_signed {
+            readings.signed.set(stamp, ());
+        }
+        if let Some(power_w) = reading.power_w {
+            readings.power_w.set(stamp, power_w);
+        }
+        if let Some(soc_percent) = reading.soc_percent {
+            readings.soc_percent.set(stamp, soc_percent);
+        }
+    }
+}
+
+/// More than any message has elements.
+const PARTS_PER_CONTEXT: usize = 1 << 24;
 
 /// Adds a row per element; `list` names the payload's member that `values` were read from. Returns
 /// the readings, in their order.
@@ -42,7 +90,7 @@ pub(crate) fn rows(
             evse: place.evse,
             connector: place.connector,
             transaction_id: transaction_id.map(str::to_owned),
-            energy_wh: reading.energy_wh,
+            energy_wh: reading.energy_wh(),
             power_w: reading.power_w,
             soc_percent: reading.soc_percent,
             sampled: sampled.to_owned(),
@@ -87,52 +135,96 @@ fn hash(place: Place, transaction_id: Option<&str>, sampled: &str) -> i64 {
 }
 
 fn read(at: Timestamp, samples: &[SampledValue<'_>]) -> Reading {
+    let any = |_: &SampledValue<'_>| true;
     Reading {
         at,
-        energy_wh: total(samples, "Energy.Active.Import.Register", energy_factor),
-        power_w: total(samples, "Power.Active.Import", power_factor),
-        soc_percent: total(samples, "SoC", percent_factor),
+        registers_wh: CONTEXTS.map(|context| {
+            let of_context = |sample: &SampledValue<'_>| context_of(sample) == context;
+            total(samples, REGISTER, energy_factor, of_context)
+        }),
+        is_signed: samples.iter().any(|sample| {
+            sample.measurand_or_default() == REGISTER
+                && (sample.is_signed || is_signed_data(sample))
+        }),
+        power_w: total(samples, "Power.Active.Import", power_factor, any),
+        soc_percent: total(samples, "SoC", percent_factor, any),
     }
 }
 
+/// The measurand that energy is derived from.
+const REGISTER: &str = "Energy.Active.Import.Register";
+
+fn context_of(sample: &SampledValue<'_>) -> ReadingContext {
+    match sample.context.as_deref() {
+        Some("Transaction.Begin") => ReadingContext::Begin,
+        Some("Transaction.End") => ReadingContext::End,
+        _ => ReadingContext::Sample,
+    }
+}
+
+/// Whether the value is a signed text (1.6), which may consist of digits and is no number.
+fn is_signed_data(sample: &SampledValue<'_>) -> bool {
+    let format = sample.format.as_deref();
+    format.is_some_and(|format| format.eq_ignore_ascii_case("SignedData"))
+}
+
 /// The last value of the measurand for the whole outlet; if there are only values of its phases,
-/// their sum.
+/// their sum. Values inside the charger count where the outlet has none.
 fn total(
     samples: &[SampledValue<'_>],
     measurand: &str,
     factor: fn(&str) -> Option<f64>,
+    is_wanted: impl Fn(&SampledValue<'_>) -> bool,
 ) -> Option<f64> {
-    let mut whole = None;
-    let mut phases = [None; 3];
-    for sample in samples {
-        if sample.measurand_or_default() != measurand || is_elsewhere(sample) {
-            continue;
+    let total_at = |side: Side| {
+        let mut whole = None;
+        let mut phases = [None; 3];
+        for sample in samples {
+            let counts = sample.measurand_or_default() == measurand
+                && Side::of(sample) == Some(side)
+                && !is_signed_data(sample)
+                && is_wanted(sample);
+            if !counts {
+                continue;
+            }
+            let factor = factor(sample.unit.as_deref().unwrap_or(""));
+            let (Some(number), Some(factor)) = (sample.scaled(), factor) else {
+                continue;
+            };
+            let value = Some(number * factor);
+            match sample.phase.as_deref() {
+                None | Some("") => whole = value,
+                Some("L1" | "L1-N") => phases[0] = value,
+                Some("L2" | "L2-N") => phases[1] = value,
+                Some("L3" | "L3-N") => phases[2] = value,
+                // Between two phases there is nothing to add up.
+                Some(_) => {}
+            }
         }
-        let factor = factor(sample.unit.as_deref().unwrap_or(""));
-        let (Some(number), Some(factor)) = (sample.scaled(), factor) else {
-            continue;
-        };
-        let value = Some(number * factor);
-        match sample.phase.as_deref() {
-            None | Some("") => whole = value,
-            Some("L1" | "L1-N") => phases[0] = value,
-            Some("L2" | "L2-N") => phases[1] = value,
-            Some("L3" | "L3-N") => phases[2] = value,
-            // Between two phases there is nothing to add up.
-            Some(_) => {}
-        }
-    }
-    let sum = || phases.into_iter().flatten().reduce(|a, b| a + b);
-    whole.or_else(sum).filter(|value| value.is_finite())
+        let sum = || phases.into_iter().flatten().reduce(|a, b| a + b);
+        whole.or_else(sum).filter(|value| value.is_finite())
+    };
+    total_at(Side::Outlet).or_else(|| total_at(Side::Inside))
 }
 
-/// Whether it was measured beside the outlet that bills: at the grid connection, on the cable. The
-/// car's own state of charge is measured in the car.
-fn is_elsewhere(sample: &SampledValue<'_>) -> bool {
-    match sample.location.as_deref() {
-        None | Some("" | "Outlet" | "EVSE") => false,
-        Some("EV") => sample.measurand_or_default() != "SoC",
-        Some(_) => true,
+/// Where a value was measured, as far as it can be billed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// At the outlet.
+    Outlet,
+    /// On the charger's own side: in its body, at its cable.
+    Inside,
+}
+
+impl Side {
+    /// `None` = elsewhere: at the grid connection, in the car. The car's own state of charge is measured in the car.
+    fn of(sample: &SampledValue<'_>) -> Option<Self> {
+        match sample.location.as_deref() {
+            None | Some("" | "Outlet" | "EVSE") => Some(Self::Outlet),
+            Some("EV") if sample.measurand_or_default() == "SoC" => Some(Self::Outlet),
+            Some("EV" | "Inlet" | "Upstream") => None,
+            Some(_) => Some(Self::Inside),
+        }
     }
 }
 
@@ -180,20 +272,20 @@ mod tests {
             r#"[{"value":"1.5","unit":"kWh"},{"value":"7.4","measurand":"Power.Active.Import","unit":"kW"},
                 {"value":"80","measurand":"SoC","unit":"Percent","location":"EV"}]"#,
         );
-        assert_eq!(read.energy_wh, Some(1500.0));
+        assert_eq!(read.energy_wh(), Some(1500.0));
         assert_eq!(read.power_w, Some(7400.0));
         assert_eq!(read.soc_percent, Some(80.0));
         let scaled = r#"[{"value":1.5,"unitOfMeasure":{"unit":"Wh","multiplier":3}}]"#;
-        assert_eq!(reading(scaled).energy_wh, Some(1500.0));
+        assert_eq!(reading(scaled).energy_wh(), Some(1500.0));
     }
 
     #[test]
     fn quirk_14_phases_are_summed_when_there_is_no_total() {
         let phases =
             r#"{"value":"1","phase":"L1-N"},{"value":"2","phase":"L2"},{"value":"3","phase":"L3"}"#;
-        assert_eq!(reading(&format!("[{phases}]")).energy_wh, Some(6.0));
+        assert_eq!(reading(&format!("[{phases}]")).energy_wh(), Some(6.0));
         assert_eq!(
-            reading(&format!(r#"[{{"value":"9"}},{phases}]"#)).energy_wh,
+            reading(&format!(r#"[{{"value":"9"}},{phases}]"#)).energy_wh(),
             Some(9.0)
         );
     }
@@ -206,9 +298,9 @@ mod tests {
             r#"[{"value":"NaN"}]"#,
             r#"[{"value":"5","unit":"kvarh"}]"#,
         ] {
-            assert_eq!(reading(samples).energy_wh, None, "{samples}");
+            assert_eq!(reading(samples).energy_wh(), None, "{samples}");
         }
         let inlet = r#"[{"value":"5","location":"Inlet"}]"#;
-        assert_eq!(reading(inlet).energy_wh, None);
+        assert_eq!(reading(inlet).energy_wh(), None);
     }
 }

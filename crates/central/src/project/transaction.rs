@@ -3,18 +3,18 @@
 use super::meter::Reading;
 use super::{Changes, Source};
 use crate::Timestamp;
-use crate::model::{ContentKey, TransactionState};
+use crate::model::{ContentKey, Facts, TransactionState};
 use crate::natural_key::{NaturalKey, StableHasher, first_u64};
+use ocpp::Version;
 
 /// Where the hash in a content key comes from; never change, the keys are stored.
 const CONTENT_DOMAIN: &str = "wattpost transaction part 1";
 
-/// The state that a message speaks of, at a moment.
+/// The state that a message speaks of.
 pub(crate) fn transaction<'c>(
     changes: &'c mut Changes,
     source: &Source<'_>,
     id: String,
-    at: Timestamp,
 ) -> &'c mut TransactionState {
     let key = (source.charger.clone(), id);
     let state = changes.transactions.entry(key).or_default();
@@ -22,8 +22,24 @@ pub(crate) fn transaction<'c>(
     state
         .version
         .set(source.stamp(source.record.received_at, 0), version);
-    state.spoken_of(source.heard(at));
     state
+}
+
+/// Adds what a message says that speaks of `at`.
+pub(crate) fn add_facts(
+    state: &mut TransactionState,
+    source: &Source<'_>,
+    at: Timestamp,
+    change: impl FnOnce(&mut Facts),
+) {
+    let epoch = match source.record.ocpp_version {
+        Version::V16 => 0,
+        Version::V201 | Version::V21 => source.record.epoch,
+    };
+    state.on_connection(epoch, |facts| {
+        facts.spoken_of(source.heard(at));
+        change(facts);
+    });
 }
 
 /// The key of a start or stop; `natural_key` tells it from every other of the transaction. Follows from the message
@@ -44,22 +60,6 @@ pub(crate) fn content_key(
             hasher.add(&source.id.to_string());
             hasher.finish_u64().max(1)
         },
-    }
-}
-
-pub(crate) fn measure(state: &mut TransactionState, source: &Source<'_>, readings: &[Reading]) {
-    for (part, reading) in readings.iter().enumerate() {
-        let stamp = source.stamp(reading.at, part);
-        if let Some(energy_wh) = reading.energy_wh {
-            state.energy_first_wh.set(stamp, energy_wh);
-            state.energy_last_wh.set(stamp, energy_wh);
-        }
-        if let Some(power_w) = reading.power_w {
-            state.power_w.set(stamp, power_w);
-        }
-        if let Some(soc_percent) = reading.soc_percent {
-            state.soc_percent.set(stamp, soc_percent);
-        }
     }
 }
 

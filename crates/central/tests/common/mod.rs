@@ -57,6 +57,10 @@ pub struct Setup {
 
 impl Setup {
     pub fn connect(self) -> Line {
+        self.connect_at(NOW)
+    }
+
+    pub fn connect_at(self, now: Timestamp) -> Line {
         let config = StationConfig {
             charger_id: "CP-17".into(),
             version: self.version,
@@ -67,8 +71,8 @@ impl Setup {
             remote: "127.0.0.1:50000".to_owned(),
         };
         let mut line = Line {
-            station: Station::new(config, self.memory, NOW),
-            now: NOW,
+            station: Station::new(config, self.memory, now),
+            now,
             journal: Vec::new(),
             metas: Vec::new(),
             heard: Vec::new(),

@@ -22,8 +22,7 @@ pub(crate) struct Outline {
     starts: Vec<Option<Stamp>>,
     stops: Vec<Option<Stamp>>,
     /// What pairing takes from other messages when the start lacks it: the token and the register.
-    token: Option<Stamp>,
-    energy_first_wh: Option<Stamp>,
+    pairing: Option<[Option<Stamp>; 4]>,
 }
 
 impl Outline {
@@ -33,11 +32,10 @@ impl Outline {
         let is_paired = state.stops.is_empty() && state.version.get() == Some(&Version::V16);
         Self {
             version: state.version.get().copied(),
-            first_at: state.first_at,
+            first_at: state.first_at(),
             starts: state.starts.values().map(First::stamp).collect(),
             stops: state.stops.values().map(First::stamp).collect(),
-            token: is_paired.then(|| state.token.stamp()).flatten(),
-            energy_first_wh: is_paired.then(|| state.energy_first_wh.stamp()).flatten(),
+            pairing: is_paired.then(|| state.pairing_stamps()),
         }
     }
 }

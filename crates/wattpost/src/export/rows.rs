@@ -58,7 +58,7 @@ pub(crate) fn transactions(
 }
 
 /// Columns of transactions in CSV: the members of a [`TransactionView`], in the same order.
-const TRANSACTION_COLUMNS: [&str; 25] = [
+const TRANSACTION_COLUMNS: [&str; 29] = [
     "key",
     "charger_id",
     "transaction_id",
@@ -75,6 +75,10 @@ const TRANSACTION_COLUMNS: [&str; 25] = [
     "meter_start_wh",
     "meter_stop_wh",
     "energy_wh",
+    "energy_confidence",
+    "energy_from",
+    "energy_to",
+    "checks",
     "power_w",
     "soc_percent",
     "charging_state",
@@ -179,17 +183,19 @@ fn transaction_fields(
     out.write_record(TRANSACTION_COLUMNS.map(|column| plain(&members[column])))
 }
 
-/// A JSON member as a CSV field: empty for null, strings without quotation marks, ranges as `3-5 9-9`.
+/// A JSON member as a CSV field: empty for null, strings without quotation marks, ranges as `3-5 9-9`,
+/// checks as their codes.
 fn plain(member: &Value) -> String {
     match member {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Array(items) => {
-            let ranges = items.iter().map(|item| match item {
+            let fields = items.iter().map(|item| match item {
                 Value::Array(ends) => ends.iter().map(plain).collect::<Vec<_>>().join("-"),
+                Value::Object(check) => check.get("code").map(plain).unwrap_or_default(),
                 other => plain(other),
             });
-            ranges.collect::<Vec<_>>().join(" ")
+            fields.collect::<Vec<_>>().join(" ")
         }
         other => other.to_string(),
     }
@@ -328,7 +334,10 @@ mod tests {
         assert!(places.iter().all(Option::is_some), "{places:?} in {line}");
         assert!(places.is_sorted(), "{places:?} in {line}");
         let members: Value = serde_json::from_str(&line).expect("JSON");
-        assert_eq!(members.as_object().map(serde_json::Map::len), Some(25));
+        assert_eq!(
+            members.as_object().map(serde_json::Map::len),
+            Some(TRANSACTION_COLUMNS.len())
+        );
 
         let text = export(Format::Csv);
         let mut reader = csv::Reader::from_reader(text.as_bytes());

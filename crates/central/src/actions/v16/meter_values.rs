@@ -4,7 +4,7 @@ use crate::actions::{Action, Repeats, TransactionMessage};
 use crate::natural_key::NaturalKey;
 use crate::project::meter;
 use crate::project::place::Place;
-use crate::project::transaction::{measure, newest, transaction};
+use crate::project::transaction::{add_facts, newest, transaction};
 use crate::project::{Changes, Source};
 use crate::resend::SessionPart;
 use ocpp::v16;
@@ -35,9 +35,11 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     };
     let at = newest(&readings).unwrap_or(source.record.received_at);
     let stamp = source.stamp(at, 0);
-    let state = transaction(changes, source, id, at);
-    if place.is_named() {
-        state.place.set(stamp, (place.evse, place.connector));
-    }
-    measure(state, source, &readings);
+    let state = transaction(changes, source, id);
+    add_facts(state, source, at, |facts| {
+        if place.is_named() {
+            facts.place.set(stamp, (place.evse, place.connector));
+        }
+        meter::add(&mut facts.readings, source, &readings);
+    });
 }

@@ -8,7 +8,7 @@ use crate::model::{ChargerKey, Start};
 use crate::natural_key::NaturalKey;
 use crate::project::charger::{member, owned};
 use crate::project::place::Place;
-use crate::project::transaction::{content_key, transaction, whole_wh};
+use crate::project::transaction::{add_facts, content_key, transaction, whole_wh};
 use crate::project::{Changes, Source};
 use crate::resend::{Role, SessionPart, SessionTag};
 use crate::transaction_id::{next_transaction_id, transaction_id};
@@ -80,20 +80,17 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
         verdict: verdict.clone(),
     };
     let key = content_key(source, view.timestamp, &natural_key(source.record.payload));
-    let state = transaction(changes, source, id.to_string(), at);
+    let state = transaction(changes, source, id.to_string());
     state.starts.entry(key).or_default().set(stamp, start);
-    state.bound();
-    state.place.set(stamp, (place.evse, place.connector));
-    if let Some(token) = id_token {
-        state.token.set(stamp, (token, None));
-    }
-    if let Some(verdict) = verdict {
-        state.verdict.set(stamp, verdict);
-    }
-    if let Some(meter_wh) = meter_wh {
-        state.energy_first_wh.set(stamp, meter_wh);
-        state.energy_last_wh.set(stamp, meter_wh);
-    }
+    add_facts(state, source, at, |facts| {
+        facts.place.set(stamp, (place.evse, place.connector));
+        if let Some(token) = id_token {
+            facts.token.set(stamp, (token, None));
+        }
+        if let Some(verdict) = verdict {
+            facts.verdict.set(stamp, verdict);
+        }
+    });
 }
 
 /// The id and the verdict that the charger was told.

@@ -6,7 +6,7 @@ use crate::natural_key::{NaturalKey, members};
 use crate::project::charger::owned;
 use crate::project::meter;
 use crate::project::place::Place;
-use crate::project::transaction::{content_key, measure, transaction, whole_wh};
+use crate::project::transaction::{add_facts, content_key, transaction, whole_wh};
 use crate::project::{Changes, Source};
 use crate::resend::{Role, SessionPart, SessionTag, transaction_id_member};
 use ocpp::json::Raw;
@@ -79,13 +79,9 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
         // It names no transaction.
         _ => unnamed_stop_id(&id.unwrap_or_default(), &key),
     };
-    let state = transaction(changes, source, id, at);
+    let state = transaction(changes, source, id);
     state.stops.entry(key).or_default().set(stamp, stop);
-    state.bound();
-    measure(state, source, &readings);
-    if let Some(meter_wh) = meter_wh {
-        // Of all that is told of that moment, this is the last.
-        let stamp = source.stamp(at, usize::MAX);
-        state.energy_last_wh.set(stamp, meter_wh);
-    }
+    add_facts(state, source, at, |facts| {
+        meter::add(&mut facts.readings, source, &readings);
+    });
 }

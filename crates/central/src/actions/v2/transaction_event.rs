@@ -8,7 +8,7 @@ use crate::natural_key::{NaturalKey, members};
 use crate::project::charger::{member, owned};
 use crate::project::meter::{self, Reading};
 use crate::project::place::Place;
-use crate::project::transaction::{content_key, measure, transaction};
+use crate::project::transaction::{add_facts, content_key, transaction};
 use crate::project::{Changes, Source};
 use crate::resend::{Role, SessionPart, SessionTag};
 use ocpp::json::Raw;
@@ -98,9 +98,8 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
             verdict = owned(member(value.as_str(), "status"));
         }
     });
-    let energy = |reading: &Reading| reading.energy_wh;
 
-    let state = transaction(changes, source, id, at);
+    let state = transaction(changes, source, id);
     match view.event_type.as_deref() {
         Some("Started") => {
             let start = Start {
@@ -108,7 +107,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
                 connector: place.connector,
                 id_token: id_token.clone(),
                 token_type: token_type.clone(),
-                meter_wh: readings.iter().find_map(energy),
+                meter_wh: readings.iter().find_map(Reading::first_energy_wh),
                 reservation_id: view.reservation_id,
                 remote_start_id: view.remote_start_id,
                 verdict: verdict.clone(),
@@ -117,40 +116,42 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
         }
         Some("Ended") => {
             let stop = Stop {
-                meter_wh: readings.iter().rev().find_map(energy),
-                reason: owned(view.stopped_reason),
+                meter_wh: readings.iter().rev().find_map(Reading::energy_wh),
+                // No reason means Local (F-12).
+                reason: owned(view.stopped_reason).or_else(|| Some("Local".to_owned())),
                 id_token: id_token.clone(),
             };
             state.stops.entry(key).or_default().set(stamp, stop);
         }
         _ => {}
     }
-    state.bound();
     // A number that no counter reaches would push all others out of the window.
-    if let Some(seq_no) = view
+    let seq_no = view
         .seq_no
-        .filter(|seq_no| (0..=i64::from(i32::MAX)).contains(seq_no))
-    {
-        state.seq.insert(seq_no);
-    }
-    state.offline |= view.offline == Some(true);
-    if place.is_named() {
-        state.place.set(stamp, (place.evse, place.connector));
-    }
-    if let Some(token) = id_token {
-        state.token.set(stamp, (token, token_type));
-    }
-    if let Some(verdict) = verdict {
-        state.verdict.set(stamp, verdict);
-    }
-    if let Some(charging_state) = owned(view.charging_state) {
-        state.charging_state.set(stamp, charging_state);
-    }
-    if let Some(remote_start_id) = view.remote_start_id {
-        state.remote_start_id.set(stamp, remote_start_id);
-    }
-    if let Some(reservation_id) = view.reservation_id {
-        state.reservation_id.set(stamp, reservation_id);
-    }
-    measure(state, source, &readings);
+        .filter(|seq_no| (0..=i64::from(i32::MAX)).contains(seq_no));
+    add_facts(state, source, at, |facts| {
+        if let Some(seq_no) = seq_no {
+            facts.seq.insert(seq_no);
+        }
+        facts.offline |= view.offline == Some(true);
+        if place.is_named() {
+            facts.place.set(stamp, (place.evse, place.connector));
+        }
+        if let Some(token) = id_token {
+            facts.token.set(stamp, (token, token_type));
+        }
+        if let Some(verdict) = verdict {
+            facts.verdict.set(stamp, verdict);
+        }
+        if let Some(charging_state) = owned(view.charging_state) {
+            facts.charging_state.set(stamp, charging_state);
+        }
+        if let Some(remote_start_id) = view.remote_start_id {
+            facts.remote_start_id.set(stamp, remote_start_id);
+        }
+        if let Some(reservation_id) = view.reservation_id {
+            facts.reservation_id.set(stamp, reservation_id);
+        }
+        meter::add(&mut facts.readings, source, &readings);
+    });
 }

@@ -85,19 +85,6 @@ impl TransactionView {
             meter_wh,
         })
     }
-
-    /// The transaction, ended by a stop that names none.
-    pub fn end_by(&mut self, stop: &Self) {
-        self.open = false;
-        self.ended_at = stop.ended_at;
-        self.last_at = self.last_at.max(stop.last_at);
-        self.meter_stop_wh = stop.meter_stop_wh;
-        self.stop_reason.clone_from(&stop.stop_reason);
-        self.power_w = None;
-        if let (Some(a), Some(b)) = (self.meter_start_wh, stop.meter_stop_wh) {
-            self.energy_wh = Some(b - a);
-        }
-    }
 }
 
 /// The partner of each candidate. A stop ends the latest start before it that fits, that no earlier stop

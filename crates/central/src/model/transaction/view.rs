@@ -1,6 +1,8 @@
 //! From what was told under one id to the transactions that it tells of.
 
-use super::{ContentKey, Start, Stop, TransactionState, written_id_of_unnamed_stop};
+use super::energy::{Confidence, Energy, EnergyCheck, RegisterSource, SessionEnd};
+use super::readings::Readings;
+use super::{ContentKey, Facts, Start, Stop, TransactionState, written_id_of_unnamed_stop};
 use crate::Timestamp;
 use crate::model::{ChargerKey, First, Stamp};
 use crate::natural_key::StableHasher;
@@ -46,8 +48,16 @@ pub struct TransactionView {
     pub meter_start_wh: Option<f64>,
     /// Meter at the end, in watt-hours.
     pub meter_stop_wh: Option<f64>,
-    /// What was charged so far, in watt-hours: the last reading minus the first.
+    /// What was charged so far, in watt-hours; never negative. See [`TransactionView::checks`].
     pub energy_wh: Option<f64>,
+    /// How far the energy can be trusted; `None` = it is unknown.
+    pub energy_confidence: Option<Confidence>,
+    /// Where the register at the start comes from.
+    pub energy_from: Option<RegisterSource>,
+    /// Where the register at the end (while it is open: the last one) comes from.
+    pub energy_to: Option<RegisterSource>,
+    /// What is doubtful about the energy, each with what a person can do about it.
+    pub checks: Vec<EnergyCheck>,
     /// The last power, in watts.
     pub power_w: Option<f64>,
     /// The last state of charge, in percent.
@@ -66,6 +76,58 @@ pub struct TransactionView {
     pub missing_seq: Vec<(i64, i64)>,
     /// Ends told under the same id with other content: the first counts, the others are evidence.
     pub conflicting_stops: usize,
+    /// What the energy and the times are derived from.
+    #[serde(skip)]
+    pub source: SessionSource,
+}
+
+/// What the energy and the times of a session are derived from.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SessionSource {
+    start: Option<Told>,
+    stop: Option<Told>,
+    readings: Readings,
+}
+
+/// A start or a stop: when, and its register.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Told {
+    /// By the charger's clock, never later than it was read.
+    at: Timestamp,
+    /// By the charger's clock as it is; `None` where it was never set.
+    told_at: Option<Timestamp>,
+    received_at: Timestamp,
+    register_wh: Option<f64>,
+}
+
+impl Told {
+    fn new(key: ContentKey, stamp: Stamp, register_wh: Option<f64>) -> Self {
+        Self {
+            at: stamp.at,
+            told_at: key.at.is_plausible().then_some(key.at),
+            received_at: stamp.received_at,
+            register_wh,
+        }
+    }
+
+    const fn end(self) -> SessionEnd {
+        SessionEnd {
+            at: self.told_at,
+            register_wh: self.register_wh,
+        }
+    }
+
+    /// How far the charger's clock is ahead at least, in milliseconds: nothing is told before it happens.
+    fn ahead_ms(self) -> i64 {
+        let ahead = |told: Timestamp| told.as_millis() - self.received_at.as_millis();
+        self.told_at.map_or(0, ahead).max(0)
+    }
+
+    /// The charger's time, put back by `ahead_ms`.
+    fn corrected(self, ahead_ms: i64) -> Timestamp {
+        self.told_at
+            .map_or(self.at, |told| told.plus_millis(-ahead_ms))
+    }
 }
 
 /// Where a transaction's key comes from; never change, the keys are stored.
@@ -206,17 +268,15 @@ fn sessions<'p, 'a>(
 impl Scene<'_> {
     /// The usual case: one transaction under the id.
     fn only(&self, start: Option<&Part<'_, Start>>, stops: &[Part<'_, Stop>]) -> TransactionView {
+        let stop = stops.first();
         let key = match start {
             Some(start) => self.key(&start.key.to_string()),
             None => self.key(""),
         };
-        let mut view = self.bare(key);
-        if let Some(start) = start {
-            view.begin(start);
-        }
-        self.add_live(&mut view);
-        if let Some(stop) = stops.first() {
-            view.end(stop);
+        let always = Timestamp(i64::MIN)..=Timestamp(i64::MAX);
+        let facts = self.state.facts_within(&always);
+        let mut view = self.session(key, start, stop, facts);
+        if let Some(stop) = stop {
             let others = stops
                 .iter()
                 .filter(|other| !other.key.says_the_same(&stop.key));
@@ -225,11 +285,59 @@ impl Scene<'_> {
         view
     }
 
+    /// One session with what was said of it.
+    fn session(
+        &self,
+        key: Uuid,
+        start: Option<&Part<'_, Start>>,
+        stop: Option<&Part<'_, Stop>>,
+        facts: Facts,
+    ) -> TransactionView {
+        let mut view = self.bare(key);
+        let moments = [
+            start.map(|start| start.stamp.at),
+            stop.map(|stop| stop.stamp.at),
+            facts.last_at,
+        ];
+        view.last_at = moments.into_iter().flatten().max();
+        if let Some(start) = start {
+            view.begin(start);
+        }
+        if let Some((evse, connector)) = facts.place.get() {
+            view.evse = view.evse.or(*evse);
+            view.connector = view.connector.or(*connector);
+        }
+        if view.id_token.is_none()
+            && let Some((token, kind)) = facts.token.get()
+        {
+            view.id_token = Some(token.clone());
+            view.token_type.clone_from(kind);
+        }
+        if let Some(verdict) = facts.verdict.get() {
+            view.verdict = Some(verdict.clone());
+        }
+        let remote_start_id = facts.remote_start_id.get().copied();
+        view.remote_start_id = view.remote_start_id.or(remote_start_id);
+        view.reservation_id = view.reservation_id.or(facts.reservation_id.get().copied());
+        view.missing_seq = facts.seq.gaps();
+        view.offline = facts.offline;
+        view.charging_state = facts.charging_state.get().cloned();
+        view.power_w = facts.readings.power_w.get().copied();
+        view.soc_percent = facts.readings.soc_percent.get().copied();
+        view.source.readings = facts.readings;
+        if let Some(stop) = stop {
+            view.end(stop);
+        }
+        view.derive();
+        view
+    }
+
     /// A stop that names no transaction.
     fn unnamed_stop(&self, written_id: &str, stop: &Part<'_, Stop>) -> TransactionView {
         let mut view = self.bare(self.key(""));
         written_id.clone_into(&mut view.transaction_id);
         view.end(stop);
+        view.derive();
         view.id_token.clone_from(&stop.value.id_token);
         view.last_at = Some(stop.stamp.at);
         view
@@ -248,26 +356,23 @@ impl Scene<'_> {
                 session.stops.iter().map(|stop| (*stop).clone()).collect();
             return vec![self.only(Some(session.start), &stops)];
         }
-        let mut views: Vec<_> = sessions
-            .iter()
-            .map(|session| {
-                let mut view = self.bare(self.key(&session.start.key.to_string()));
-                view.begin(session.start);
-                view.last_at = Some(session.start.stamp.at);
-                if let Some(stop) = session.stops.first() {
-                    view.end(stop);
-                    view.last_at = view.last_at.max(Some(stop.stamp.at));
-                    view.conflicting_stops = session.stops.len() - 1;
-                }
-                view
-            })
-            .collect();
-        // What is only known as "the latest" belongs to the latest transaction, if it is not older.
-        if let (Some(view), Some(session)) = (views.last_mut(), sessions.last())
-            && self.state.last_at >= Some(session.start.stamp.at)
-        {
-            view.last_at = self.state.last_at;
-            self.add_live_since(view, session.start.stamp.at);
+        let mut from = Timestamp(i64::MIN);
+        let mut views = Vec::with_capacity(sessions.len());
+        for (at, session) in sessions.iter().enumerate() {
+            let stop = session.stops.first().copied();
+            let next = sessions.get(at + 1).map(|next| next.start.stamp.at);
+            // What is said after the stop belongs to the next session, if there is one.
+            let until = match (stop, next) {
+                (_, None) => Timestamp(i64::MAX),
+                (Some(stop), Some(_)) => stop.stamp.at,
+                (None, Some(next)) => next.plus_millis(-1),
+            };
+            let facts = self.state.facts_within(&(from..=until));
+            let key = self.key(&session.start.key.to_string());
+            let mut view = self.session(key, Some(session.start), stop, facts);
+            view.conflicting_stops = session.stops.len().saturating_sub(1);
+            views.push(view);
+            from = until.plus_millis(1);
         }
         views
     }
@@ -286,63 +391,25 @@ impl Scene<'_> {
             started_at: None,
             ended_at: None,
             open: true,
-            last_at: self.state.last_at,
+            last_at: self.state.last_at(),
             meter_start_wh: None,
             meter_stop_wh: None,
             energy_wh: None,
+            energy_confidence: None,
+            energy_from: None,
+            energy_to: None,
+            checks: Vec::new(),
             power_w: None,
             soc_percent: None,
             charging_state: None,
             stop_reason: None,
             remote_start_id: None,
             reservation_id: None,
-            offline: self.state.offline,
+            offline: false,
             missing_seq: Vec::new(),
             conflicting_stops: 0,
+            source: SessionSource::default(),
         }
-    }
-
-    fn add_live(&self, view: &mut TransactionView) {
-        self.add_live_since(view, Timestamp(i64::MIN));
-        let state = self.state;
-        if view.meter_start_wh.is_none() {
-            view.meter_start_wh = state.energy_first_wh.get().copied();
-        }
-        view.missing_seq = state.seq.gaps();
-        if view.id_token.is_none()
-            && let Some((token, kind)) = state.token.get()
-        {
-            view.id_token = Some(token.clone());
-            view.token_type.clone_from(kind);
-        }
-        view.remote_start_id = view
-            .remote_start_id
-            .or(state.remote_start_id.get().copied());
-        view.reservation_id = view.reservation_id.or(state.reservation_id.get().copied());
-        view.measure(state.energy_last_wh.get().copied());
-    }
-
-    /// What the latest messages say, as far as they speak of `since` or later.
-    fn add_live_since(&self, view: &mut TransactionView, since: Timestamp) {
-        fn fresh<T>(value: Option<&T>, stamp: Option<Stamp>, since: Timestamp) -> Option<&T> {
-            value.filter(|_| stamp.is_some_and(|stamp| stamp.at >= since))
-        }
-        macro_rules! fresh {
-            ($field:ident) => {
-                fresh(self.state.$field.get(), self.state.$field.stamp(), since)
-            };
-        }
-        if let Some((evse, connector)) = fresh!(place) {
-            view.evse = view.evse.or(*evse);
-            view.connector = view.connector.or(*connector);
-        }
-        if let Some(verdict) = fresh!(verdict) {
-            view.verdict = Some(verdict.clone());
-        }
-        view.charging_state = fresh!(charging_state).cloned();
-        view.power_w = fresh!(power_w).copied();
-        view.soc_percent = fresh!(soc_percent).copied();
-        view.measure(fresh!(energy_last_wh).copied());
     }
 
     fn key(&self, part: &str) -> Uuid {
@@ -369,32 +436,55 @@ impl TransactionView {
 
     fn begin(&mut self, start: &Part<'_, Start>) {
         let value = start.value;
-        self.started_at = Some(start.stamp.at);
+        self.source.start = Some(Told::new(start.key, start.stamp, value.meter_wh));
         self.evse = value.evse;
         self.connector = value.connector;
         self.id_token.clone_from(&value.id_token);
         self.token_type.clone_from(&value.token_type);
-        self.meter_start_wh = value.meter_wh;
         self.reservation_id = value.reservation_id;
         self.remote_start_id = value.remote_start_id;
         self.verdict.clone_from(&value.verdict);
     }
 
     fn end(&mut self, stop: &Part<'_, Stop>) {
-        self.ended_at = Some(stop.stamp.at);
+        self.source.stop = Some(Told::new(stop.key, stop.stamp, stop.value.meter_wh));
         self.open = false;
-        self.meter_stop_wh = stop.value.meter_wh;
         self.stop_reason.clone_from(&stop.value.reason);
-        self.power_w = None;
-        self.measure(stop.value.meter_wh);
     }
 
-    /// Takes `meter_wh` as the newest reading.
-    fn measure(&mut self, meter_wh: Option<f64>) {
-        if let (Some(start), Some(now)) = (self.meter_start_wh, meter_wh)
-            && now >= start
-        {
-            self.energy_wh = Some(now - start);
+    /// Ends the transaction by a stop that names none.
+    pub fn end_by(&mut self, stop: &Self) {
+        self.source.stop = stop.source.stop;
+        self.open = false;
+        self.last_at = self.last_at.max(stop.last_at);
+        self.stop_reason.clone_from(&stop.stop_reason);
+        self.derive();
+    }
+
+    /// Derives the times and the energy from [`TransactionView::source`].
+    fn derive(&mut self) {
+        let SessionSource {
+            start,
+            stop,
+            readings,
+        } = &self.source;
+        // Both ends are put back alike, so the duration stays what the charger measured.
+        let ahead_ms = start.iter().chain(stop).map(|told| told.ahead_ms());
+        let ahead_ms = ahead_ms.max().unwrap_or(0);
+        self.started_at = start.map(|told| told.corrected(ahead_ms));
+        self.ended_at = stop.map(|told| told.corrected(ahead_ms));
+        let energy = Energy::derive(start.map(Told::end), stop.map(Told::end), readings);
+        let has_ended = stop.is_some();
+        self.meter_start_wh = energy.start_wh;
+        self.meter_stop_wh = energy.end_wh.filter(|_| has_ended);
+        self.energy_wh = energy.energy_wh;
+        self.energy_confidence = energy.confidence;
+        self.energy_from = energy.from;
+        self.energy_to = energy.to;
+        self.checks = energy.checks;
+        if has_ended {
+            self.power_w = None;
+            self.charging_state = None;
         }
     }
 }

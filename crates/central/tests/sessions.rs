@@ -1,0 +1,316 @@
+//! Sessions as chargers send them, from public bug reports: what each must come out as. A session runs through
+//! the station, and its records are applied in the order of the journal and in random orders, with repeats.
+//!
+//! `tests/sessions/*.json` has one file for each session; `tests/sessions/README.md` explains the members.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on says so")]
+
+mod common;
+
+use central::memory::Contents;
+use central::model::TransactionView;
+use central::record::Notes;
+use central::station::CloseReason;
+use central::{Record, Timestamp};
+use common::{Line, ledger, setup};
+use ocpp::Version;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Random orders of delivery for each session.
+const ORDERS: u64 = 10;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Session {
+    /// What goes wrong, in one sentence.
+    #[expect(dead_code, reason = "for the reader of the file")]
+    about: String,
+    /// Where it was seen.
+    #[expect(dead_code, reason = "for the reader of the file")]
+    source: String,
+    /// Versions of OCPP that it is sent in.
+    versions: Vec<Version>,
+    /// What the charger does: `[seconds, action, payload]`, or `[seconds, "reconnect"]`.
+    steps: Vec<Vec<Value>>,
+    expect: Expectation,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expectation {
+    /// By the time of their start; only the members that are named are compared.
+    #[serde(default)]
+    transactions: Option<Vec<Map<String, Value>>>,
+    #[serde(default)]
+    connectors: Vec<Map<String, Value>>,
+    /// Step (from 0) to members of its answer.
+    #[serde(default)]
+    answers: BTreeMap<usize, Map<String, Value>>,
+    /// Step (from 0) to the notes of its record; `null` = nothing is recorded.
+    #[serde(default)]
+    notes: BTreeMap<usize, Option<Vec<String>>>,
+}
+
+/// A session as it was played.
+struct Played {
+    /// What the journal has, and the step that made it.
+    records: Vec<(usize, Vec<u8>)>,
+    answers: Vec<String>,
+    /// Ids that the central system gave, by the step's name for them.
+    ids: BTreeMap<String, Value>,
+}
+
+/// Replaces `"@300"` by the time 300 seconds after the session's beginning (`@300s` without a fraction, `@300+2`
+/// with an offset of two hours), and `"$name"` by the id that was given under this name.
+fn fill(value: &Value, ids: &BTreeMap<String, Value>) -> Value {
+    match value {
+        Value::String(text) => {
+            if let Some(name) = text.strip_prefix('$') {
+                return ids
+                    .get(name)
+                    .cloned()
+                    .unwrap_or_else(|| panic!("no id {name}"));
+            }
+            match text.strip_prefix('@') {
+                Some(time) => json!(written_time(time)),
+                None => value.clone(),
+            }
+        }
+        Value::Array(items) => items.iter().map(|item| fill(item, ids)).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| (name.clone(), fill(value, ids)))
+            .collect(),
+        _ => value.clone(),
+    }
+}
+
+fn written_time(time: &str) -> String {
+    let (seconds, whole) = match time.strip_suffix('s') {
+        Some(seconds) => (seconds, true),
+        None => (time, false),
+    };
+    let seconds: i64 = seconds.parse().unwrap_or_else(|_| panic!("time @{time}"));
+    let text = common::NOW.plus_millis(seconds * 1_000).to_string();
+    if whole {
+        text.replace(".000Z", "Z")
+    } else {
+        text
+    }
+}
+
+fn play(session: &Session, version: Version) -> Played {
+    let mut epoch = 1;
+    let mut line = setup(version).connect();
+    let mut played = Played {
+        records: Vec::new(),
+        answers: Vec::new(),
+        ids: BTreeMap::new(),
+    };
+    let mut taken = 0;
+    for (at, step) in session.steps.iter().enumerate() {
+        let seconds = step[0].as_i64().expect("seconds");
+        let action = step[1].as_str().expect("an action");
+        line.now = Timestamp(common::NOW.0 + seconds * 1_000);
+        let answer = if action == "reconnect" {
+            line.closes(CloseReason::ByCharger(None));
+            take(&mut played, &line, &mut taken, at);
+            epoch += 1;
+            let now = line.now;
+            let mut setup = setup(version);
+            setup.memory = line.station.into_memory();
+            setup.epoch = epoch;
+            line = setup.connect_at(now);
+            taken = 0;
+            String::new()
+        } else {
+            let payload = fill(&step[2], &played.ids);
+            line.succeeds(&format!("m{at}"), action, &payload.to_string())
+        };
+        if let Some(name) = step.get(3).and_then(Value::as_str) {
+            let answer: Value = serde_json::from_str(&answer).expect("JSON");
+            played
+                .ids
+                .insert(name.to_owned(), answer["transactionId"].clone());
+        }
+        played.answers.push(answer);
+        take(&mut played, &line, &mut taken, at);
+    }
+    played
+}
+
+fn take(played: &mut Played, line: &Line, taken: &mut usize, step: usize) {
+    let new = line.journal.iter().skip(*taken);
+    played
+        .records
+        .extend(new.map(|bytes| (step, bytes.clone())));
+    *taken = line.journal.len();
+}
+
+/// Transactions as they are shown, by the time of their start.
+fn shown(contents: &Contents) -> Vec<Value> {
+    let mut views = central::model::pair_orphans(ledger::transactions(contents));
+    views.sort_by_key(|view: &TransactionView| (view.started_at, view.ended_at, view.key));
+    views
+        .iter()
+        .map(|view| {
+            let mut value = serde_json::to_value(view).expect("JSON");
+            let codes: Vec<_> = view.checks.iter().map(|check| check.code()).collect();
+            value["checks"] = json!(codes);
+            value
+        })
+        .collect()
+}
+
+fn connectors(contents: &Contents) -> Vec<Value> {
+    contents
+        .states
+        .connectors
+        .iter()
+        .map(|((charger, evse, connector), state)| {
+            serde_json::to_value(state.view(charger.as_str(), *evse, *connector)).expect("JSON")
+        })
+        .collect()
+}
+
+/// Whether `actual` has the members that are expected of it.
+fn differences(expected: &Map<String, Value>, actual: &Value) -> Vec<String> {
+    expected
+        .iter()
+        .filter(|(name, value)| !is_equal(value, &actual[name.as_str()]))
+        .map(|(name, value)| format!("{name}: expected {value}, found {}", actual[name.as_str()]))
+        .collect()
+}
+
+fn is_equal(expected: &Value, actual: &Value) -> bool {
+    match (expected.as_f64(), actual.as_f64()) {
+        (Some(expected), Some(actual)) => (expected - actual).abs() < 1e-6,
+        _ => expected == actual,
+    }
+}
+
+fn faults_of(session: &Session, played: &Played, contents: &Contents) -> Vec<String> {
+    let mut faults = Vec::new();
+    let shown = shown(contents);
+    if let Some(expected) = &session.expect.transactions {
+        if expected.len() != shown.len() {
+            faults.push(format!(
+                "expected {} transactions, found {}: {}",
+                expected.len(),
+                shown.len(),
+                json!(shown)
+            ));
+        }
+        for (at, (expected, actual)) in expected.iter().zip(&shown).enumerate() {
+            let expected = fill(&Value::Object(expected.clone()), &played.ids);
+            let expected = expected.as_object().expect("an object");
+            for difference in differences(expected, actual) {
+                faults.push(format!("transaction {at}: {difference}"));
+            }
+        }
+    }
+    let connectors = connectors(contents);
+    for expected in &session.expect.connectors {
+        let expected = fill(&Value::Object(expected.clone()), &played.ids);
+        let expected = expected.as_object().expect("an object");
+        let place = |value: &Value| (value["evse"].clone(), value["connector"].clone());
+        let wanted = place(&Value::Object(expected.clone()));
+        match connectors.iter().find(|found| place(found) == wanted) {
+            Some(actual) => faults.extend(differences(expected, actual)),
+            None => faults.push(format!("no connector {wanted:?}")),
+        }
+    }
+    for (step, expected) in &session.expect.answers {
+        let expected = fill(&Value::Object(expected.clone()), &played.ids);
+        let actual: Value = serde_json::from_str(&played.answers[*step]).expect("JSON");
+        for difference in differences(expected.as_object().expect("an object"), &actual) {
+            faults.push(format!("answer to step {step}: {difference}"));
+        }
+    }
+    for (step, expected) in &session.expect.notes {
+        let found = played
+            .records
+            .iter()
+            .filter(|(of, _)| of == step)
+            .map(|(_, bytes)| Record::decode(bytes).expect("a record"))
+            .find(|record| !record.action.is_empty())
+            .map(|record| names(record.notes));
+        if found != *expected {
+            faults.push(format!(
+                "notes of step {step}: expected {expected:?}, found {found:?}"
+            ));
+        }
+    }
+    faults
+}
+
+fn names(notes: Notes) -> Vec<String> {
+    notes.names().map(str::to_owned).collect()
+}
+
+fn check(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).expect("UTF-8");
+    let session: Session =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut faults = Vec::new();
+    for &version in &session.versions {
+        let played = play(&session, version);
+        let records: Vec<_> = (1..).zip(&played.records).collect();
+        let apply = |order: &[usize]| {
+            ledger::apply(order.iter().map(|&at| {
+                let (seq, (_, bytes)) = records[at];
+                (ledger::id(seq), bytes.as_slice())
+            }))
+        };
+        let mut order: Vec<usize> = (0..records.len()).collect();
+        let contents = apply(&order);
+        let plain = faults_of(&session, &played, &contents);
+        faults.extend(plain.iter().map(|fault| format!("{version}: {fault}")));
+        for seed in 0..ORDERS {
+            fastrand::Rng::with_seed(seed).shuffle(&mut order);
+            let repeated: Vec<usize> = order.iter().chain(order.iter().take(3)).copied().collect();
+            let other = apply(&repeated);
+            if plain.is_empty() {
+                for fault in faults_of(&session, &played, &other) {
+                    faults.push(format!("{version}, order {seed}: {fault}"));
+                }
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_session_comes_out_as_it_must_in_any_order_of_delivery() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sessions");
+    let mut paths: Vec<_> = std::fs::read_dir(&folder)
+        .expect("the folder of sessions")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .collect();
+    paths.sort();
+    let mut wrong = Vec::new();
+    for path in &paths {
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        for fault in check(path) {
+            wrong.push(format!("{name}: {fault}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} sessions, {} faults:\n{}",
+        paths.len(),
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
