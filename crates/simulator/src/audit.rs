@@ -1,8 +1,7 @@
-//! Compares what chargers were told (the ledger) with what the other side stored (its exports).
+//! The audit: compares what chargers sent and were answered (the ledger) with what a central system stored (its exports).
 //!
-//! A pure function over readers. It knows nothing of who wrote the exports beyond their NDJSON
-//! fields, so it can check any central system that exports as much. Only what the ledger knows is
-//! judged: records of other chargers, or of earlier runs, are passed over.
+//! It is a pure function over readers that uses only some NDJSON members of the exports, so it works with any central
+//! system that exports these. Records of chargers that are not in the ledger, and of earlier runs, are ignored.
 
 mod ledger_index;
 mod report;
@@ -13,36 +12,36 @@ pub use report::Report;
 
 use crate::ledger::{LedgerEntry, value_hash};
 use crate::timestamp::TimestampUs;
-use ledger_index::{Ended, Found, LedgerIndex};
+use ledger_index::{LedgerIndex, StoredRecord, TransactionState};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::{self, BufRead};
 
-/// Why an audit cannot be made.
+/// Why an audit is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// A file cannot be read.
     #[error("read {what}: {error}")]
     Read {
-        /// Which.
+        /// The input.
         what: &'static str,
-        /// What the system says.
+        /// The operating system's error.
         error: io::Error,
     },
-    /// A line is not what it should be.
+    /// A line has another format than expected.
     #[error("{what}, line {line}: {detail}")]
     Line {
-        /// Which file.
+        /// The input.
         what: &'static str,
-        /// Counted from 1.
+        /// The number of the line, from 1.
         line: u64,
-        /// What is wrong.
+        /// The error.
         detail: String,
     },
 }
 
-/// A line of an export of messages, as far as an audit reads it.
+/// The members that an audit reads of a line of an export of messages.
 #[derive(Debug, Deserialize)]
 struct MessageRow {
     charger_id: String,
@@ -56,15 +55,15 @@ struct MessageRow {
     seq: u64,
 }
 
-/// A line of an export of transactions, as far as an audit reads it.
+/// The members that an audit reads of a line of an export of transactions.
 #[derive(Debug, Deserialize)]
 struct TransactionRow {
     charger_id: String,
     transaction_id: Value,
-    /// `null` = no start has arrived.
+    /// `null` = the start has not arrived.
     #[serde(default = "unknown")]
     started_at: Value,
-    /// Whether no end has arrived.
+    /// Whether the end has not arrived.
     #[serde(default)]
     open: Option<bool>,
     #[serde(default)]
@@ -78,36 +77,37 @@ fn unknown() -> Value {
 /// Compares a ledger with an export of messages and, if given, of transactions (NDJSON, as `wattpost
 /// export messages` and `wattpost export transactions` write them).
 ///
-/// What it holds them to:
+/// It checks that:
 /// - an acknowledged message has one record, under one of its message ids; no message has two;
-/// - the record holds what the charger sent and the answer that it got;
+/// - the record has the payload that the charger sent and the answer that it got;
 /// - of two messages of a charger, the one that was acknowledged before the other was first
 ///   transmitted has the smaller sequence number (per gateway);
-/// - an acknowledged start has one transaction, and no others have begun meanwhile than those whose
-///   start was transmitted;
-/// - a session whose stop was acknowledged too has ended in that transaction, whatever id the stop carried
-///   (where the export says `open`), and with the energy between its meters (1.6, where it says `energy_wh`).
+/// - an acknowledged start has one transaction, and during the run no transaction started whose start was not transmitted;
+/// - a session whose stop was acknowledged too has ended, whatever transaction id the stop has (if the export has the
+///   member `open`), with the energy between its meter values (in 1.6, if the export has the member `energy_wh`).
 ///
 /// # Errors
-/// When an input cannot be read or a line lacks what the comparison needs.
+/// When an input cannot be read, or a line lacks a member that the comparison needs.
 pub fn audit(
     ledger: impl BufRead,
     messages: impl BufRead,
     transactions: Option<impl BufRead>,
 ) -> Result<Report, AuditError> {
     let mut index = LedgerIndex::default();
-    each_line(ledger, "the ledger", |line: LedgerEntry| index.enter(line))?;
+    each_line(ledger, "the ledger", |line: LedgerEntry| {
+        index.add_entry(line)
+    })?;
     each_line(messages, "the export of messages", |row: MessageRow| {
         if row.kind == "call" {
-            let payload = whole(row.payload);
-            index.find(
+            let payload = parsed(row.payload);
+            index.add_record(
                 &row.charger_id,
                 &row.message_id,
-                Found {
+                StoredRecord {
                     gateway_id: row.gateway_id,
                     seq: row.seq,
                     payload_hash: value_hash(&payload),
-                    answer: whole(row.answer),
+                    answer: parsed(row.answer),
                 },
             );
         }
@@ -121,27 +121,27 @@ pub fn audit(
                 other => other.to_string(),
             };
             if !row.started_at.is_null() {
-                let started_at = row.started_at.as_str().and_then(moment);
-                let ended = Ended {
+                let started_at = row.started_at.as_str().and_then(timestamp);
+                let ended = TransactionState {
                     open: row.open,
                     energy_wh: row.energy_wh,
                 };
-                index.find_transaction(&row.charger_id, &id, started_at, ended);
+                index.add_transaction(&row.charger_id, &id, started_at, ended);
             }
         })?;
     }
-    Ok(index.close())
+    Ok(index.into_report())
 }
 
-/// JSON that an export has wrapped into a text.
-fn whole(value: Value) -> Value {
+/// Parses a payload that the export has as a text; other values are returned unchanged.
+fn parsed(value: Value) -> Value {
     match &value {
         Value::String(text) => serde_json::from_str(text).unwrap_or(value),
         _ => value,
     }
 }
 
-fn moment(text: &str) -> Option<TimestampUs> {
+fn timestamp(text: &str) -> Option<TimestampUs> {
     let at: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(at.as_microsecond()).ok().map(TimestampUs)
 }
@@ -149,7 +149,7 @@ fn moment(text: &str) -> Option<TimestampUs> {
 fn each_line<T: DeserializeOwned>(
     mut reader: impl BufRead,
     what: &'static str,
-    mut take: impl FnMut(T),
+    mut add: impl FnMut(T),
 ) -> Result<(), AuditError> {
     let mut text = String::new();
     for line in 1.. {
@@ -168,7 +168,7 @@ fn each_line<T: DeserializeOwned>(
             line,
             detail: error.to_string(),
         })?;
-        take(row);
+        add(row);
     }
     Ok(())
 }

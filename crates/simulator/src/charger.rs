@@ -1,7 +1,5 @@
-//! One charger, without socket, clock, rng and disk: the station side of ocpp-rules 2.1 and 2.6.
-//!
-//! [`Charger`] is what a simulated charger *is*; a thin loop hands it a real line
-//! ([`crate::Fleet`]), a test hands it virtual time.
+//! One charger without I/O and clock, so that tests run it in virtual time: the charger's side of ocpp-rules 2.1 and
+//! 2.6. [`crate::Fleet`] runs it on a real connection.
 
 mod answer;
 mod back_off;
@@ -38,17 +36,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A charger.
+/// A simulated charger.
 ///
-/// *The world comes in*: [`handle_connected`](Self::handle_connected),
+/// *Events*: [`handle_connected`](Self::handle_connected),
 /// [`handle_refused`](Self::handle_refused), [`handle_text`](Self::handle_text),
 /// [`handle_ping_or_pong`](Self::handle_ping_or_pong), [`handle_closed`](Self::handle_closed),
-/// [`handle_timeout`](Self::handle_timeout), and from its owner
+/// [`handle_timeout`](Self::handle_timeout), and at the end of a run
 /// [`handle_finish`](Self::handle_finish) and [`handle_stop`](Self::handle_stop).
 ///
-/// *Decisions go out*: [`poll_output`](Self::poll_output) until it is empty, after each of the
-/// above; then [`poll_timeout`](Self::poll_timeout) says when to call
-/// [`handle_timeout`](Self::handle_timeout). `now` never goes back.
+/// *Outputs*: after each event, call [`poll_output`](Self::poll_output) until it is empty, then
+/// [`poll_timeout`](Self::poll_timeout) for the time of the next [`handle_timeout`](Self::handle_timeout). `now` must
+/// not go back.
 ///
 /// *Getters*: [`gauge`](Self::gauge), [`is_drained`](Self::is_drained).
 #[derive(Debug)]
@@ -57,8 +55,8 @@ pub struct Charger {
     version: Version,
     settings: Arc<Settings>,
     rng: Rng,
-    /// For what must never come again, equal seeds or not: message ids (rule F-21) and transaction
-    /// ids (rule Q-23).
+    /// For message ids (rule F-21) and transaction ids (rule Q-23), which must differ also between runs with equal
+    /// seeds.
     id_rng: Rng,
 
     connection: ConnectionState,
@@ -68,15 +66,15 @@ pub struct Charger {
     pong_by: Option<TimestampUs>,
 
     registration: Registration,
-    /// Accepted at least once since power-up: a charger charges, also offline.
+    /// Accepted at least once since power-up. From then on the charger charges, also offline.
     is_operative: bool,
     was_reset: bool,
     heartbeat: Duration,
     heartbeat_at: Option<TimestampUs>,
 
-    /// Class T, strictly first in, first out. The front may be outstanding.
+    /// Messages of class T, first in, first out. The front may be the unanswered call.
     queue: VecDeque<Message>,
-    /// Class N, waiting for its turn.
+    /// Messages of class N that are not sent yet.
     pending: VecDeque<Message>,
     outstanding: Option<Outstanding>,
     /// When the front of the queue may be sent again after a failure (rule Q-6).
@@ -93,7 +91,7 @@ pub struct Charger {
     outputs: VecDeque<Output>,
 }
 
-/// EventKind the central system may configure.
+/// The settings that the central system may change.
 #[derive(Debug, Clone, Copy)]
 struct Tunables {
     attempts: u32,
@@ -102,9 +100,8 @@ struct Tunables {
 }
 
 impl Charger {
-    /// A charger that is powered up now; `saved` is what its queue held when the power was cut (a
-    /// transaction that was running then ends with reason `PowerLoss`). Equal seeds give equal lives;
-    /// ids depend on `now` too.
+    /// A charger that powers up at `now`. `saved` is its queue at the last power cut; a transaction that was running then
+    /// ends with reason `PowerLoss`. Equal seeds give equal behaviour; ids also depend on `now`.
     #[must_use]
     pub fn new(
         id: impl Into<Arc<str>>,
@@ -171,32 +168,32 @@ impl Charger {
         charger
     }
 
-    /// The connection that [`Output::Connect`] asked for is open.
+    /// The connection of [`Output::Connect`] is open.
     pub fn handle_connected(&mut self, now: TimestampUs) {
         self.connection_opened(now);
         self.drive(now);
     }
 
-    /// The connection that [`Output::Connect`] asked for could not be opened.
+    /// The connection of [`Output::Connect`] could not be opened.
     pub fn handle_refused(&mut self, refusal: Refusal, now: TimestampUs) {
         self.connection_refused(refusal, now);
         self.drive(now);
     }
 
-    /// A text came in.
+    /// A text frame was received.
     pub fn handle_text(&mut self, text: &str, now: TimestampUs) {
         self.pong_by = None;
         self.handle_frame(text, now);
         self.drive(now);
     }
 
-    /// A ping or pong came in.
+    /// A ping or a pong was received.
     pub fn handle_ping_or_pong(&mut self, now: TimestampUs) {
         self.pong_by = None;
         self.drive(now);
     }
 
-    /// The connection ended.
+    /// The connection was lost.
     pub fn handle_closed(&mut self, now: TimestampUs) {
         if self.connection == ConnectionState::Open {
             self.connection_lost(now);
@@ -204,28 +201,28 @@ impl Charger {
         self.drive(now);
     }
 
-    /// The time of [`Charger::poll_timeout`] has come. Coming early does no harm.
+    /// The time of [`Charger::poll_timeout`] has come. An earlier call is harmless.
     pub fn handle_timeout(&mut self, now: TimestampUs) {
         self.drive(now);
     }
 
-    /// Begin no new transactions, end the running ones.
+    /// Ends the running transactions and starts no new ones.
     pub fn handle_finish(&mut self, now: TimestampUs) {
         self.finishing = true;
         self.drive(now);
     }
 
-    /// The run is over: closes the line and tells the ledger what is left unanswered.
+    /// Ends the run: closes the connection, and gives the ledger entries of all messages without an answer.
     pub fn handle_stop(&mut self, now: TimestampUs) {
         self.stop_all(now);
     }
 
-    /// The next decision.
+    /// The next output.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to call [`Charger::handle_timeout`], if nothing else happens before.
+    /// The time at which to call [`Charger::handle_timeout`] unless an event comes before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<TimestampUs> {
         let due = [
@@ -236,13 +233,13 @@ impl Charger {
         due.into_iter().flatten().min()
     }
 
-    /// Whether nothing waits for an answer.
+    /// Whether there is neither a queued nor an unanswered message.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.queue.is_empty() && self.pending.is_empty() && self.outstanding.is_none()
     }
 
-    /// How it is.
+    /// The charger's part of the fleet's gauges.
     #[must_use]
     pub fn gauge(&self) -> Gauge {
         let charging = self.connectors.iter().filter(|one| one.is_charging());
@@ -255,8 +252,7 @@ impl Charger {
         }
     }
 
-    /// Everything that is due, in this order: the line, then life (which only queues), then whatever
-    /// may be sent.
+    /// Does what is due, in this order: the connection, the connectors (which only queue messages), the next message.
     fn drive(&mut self, now: TimestampUs) {
         self.drive_connection(now);
         if self.is_operative {
@@ -278,7 +274,8 @@ impl Charger {
     }
 }
 
-/// Message ids must differ over all connections of an identity (rule F-21), also after a restart.
+/// A random prefix of message ids, which must differ over all connections of a charger (rule F-21), also after a
+/// restart.
 fn id_prefix(rng: &mut Rng) -> String {
     let mut prefix: String = (0..7).map(|_| rng.alphanumeric()).collect();
     prefix.push('-');

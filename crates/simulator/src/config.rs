@@ -1,11 +1,9 @@
-//! What a fleet is like. Plain fields with defaults; a command line or a settings file maps onto
-//! them one to one.
+//! The settings of a fleet: plain fields with defaults, one for each command line flag.
 //!
-//! `speed_up` divides the waits of a charger's *life* (meter interval, time between transactions,
-//! resend interval, reconnect back-off, heartbeat, Pending). It does not divide what concerns the
-//! real network: answer timeout, ping, `Retry-After`, and duration and rate of the run. Nor does it
-//! make a charger reconnect within less than 0.1 s. Timestamps in messages are always the real time;
-//! energy grows with the simulated time.
+//! `speed_up` divides the simulated times: meter interval, time between transactions, resend interval, reconnect
+//! back-off, heartbeat interval, the interval of a Pending answer. It does not divide the times of the real network
+//! (answer timeout, ping, `Retry-After`) nor the duration and the rate of the run, and a charger never reconnects within
+//! less than 0.1 s. Timestamps in messages are the real time; energy grows with the simulated time.
 
 use common::settings::{Section, SettingError};
 use ocpp::Version;
@@ -20,81 +18,81 @@ const SECTION: Section = Section("simulator");
 /// Longer times, about thirty years, would overflow and can only be a mistake.
 const SECONDS_MAX: f64 = 1e9;
 
-/// A fleet of simulated chargers. `FleetConfig::default()` is twenty chargers that live a normal
-/// life against `ws://127.0.0.1:9000/ocpp`.
+/// A fleet of simulated chargers. `FleetConfig::default()` is twenty chargers with the scenario
+/// [`Scenario::Steady`] that connect to `ws://127.0.0.1:9000/ocpp`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FleetConfig {
-    /// Where the chargers connect to; each appends `/` and its identity (rule C-1). Default
-    /// `ws://127.0.0.1:9000/ocpp`. Plain `ws` only.
+    /// The URL of the central system; each charger appends `/` and its identity (rule C-1). Only `ws` is supported.
+    /// Default `ws://127.0.0.1:9000/ocpp`.
     pub url: String,
-    /// How many chargers. Default 20.
+    /// Number of chargers. Default 20.
     pub chargers: u32,
-    /// What their identities begin with; a number of five digits follows. Default `SIM-`.
+    /// Prefix of the identities, followed by a number of five digits: 1 to 40 bytes without `:`. Default `SIM-`.
     pub id_prefix: String,
     /// The number of the first charger. Default 1.
     pub first_number: u32,
     /// HTTP Basic password of every charger; its user name is its identity (rule S-3). Default none.
     pub password: Option<String>,
-    /// Which share of the fleet speaks which version. Default `1.6:1,2.0.1:1`.
+    /// The shares of the OCPP versions. Default `1.6:1,2.0.1:1`.
     pub versions: VersionMix,
     /// What the chargers do. Default `steady`.
     pub scenario: Scenario,
     /// Connectors per charger (EVSEs with one connector each in 2.x). Default 1, at least 1.
     pub connectors: u8,
-    /// Transactions that begin per hour and connector, in `steady`. Default 2.
+    /// Transactions per hour and connector, in `steady`. Default 2.
     pub transactions_per_hour: f64,
     /// Mean length of a transaction in minutes, in `steady`. Default 20.
     pub transaction_minutes: f64,
     /// Seconds between two meter values of a transaction, in `steady`. Default 60.
     pub meter_interval_s: f64,
-    /// How much faster than life (see the module's text for what it divides). Default 1.
+    /// The factor by which simulated time runs faster than real time; the module's documentation says what it
+    /// divides. Default 1.
     pub speed_up: f64,
-    /// The run ends after this many seconds. Default: never.
+    /// Duration of the run in seconds. Default: no limit.
     pub duration_s: Option<f64>,
-    /// In `meter-flood`, each charger ends after this many meter values. Default: never.
+    /// In `meter-flood`, the number of meter values per charger. Default: no limit.
     pub messages_per_charger: Option<u64>,
-    /// In `meter-flood`, at most this many meter values per second and charger. Default: as fast as
-    /// they are answered.
+    /// In `meter-flood`, the maximum rate of meter values per charger, in 1/s. Default: each is sent as soon as the one
+    /// before is answered.
     pub rate_per_charger: Option<f64>,
-    /// In `meter-flood`, a transaction ends after this many meter values and the next one begins;
-    /// 0 = one transaction for the whole run. Default 100.
+    /// In `meter-flood`, the number of meter values per transaction; 0 = one transaction for the whole run.
+    /// Default 100.
     pub values_per_transaction: u64,
     /// Chargers that power up per second. Default 50.
     pub ramp_per_s: f64,
-    /// Keep each charger's queue in a file in this directory, so that a killed simulator goes on
-    /// where it was. Default: in state.
+    /// The directory of the queue files, one per charger, from which a restarted simulator continues. Default: queues
+    /// are in memory only.
     pub queue_dir: Option<PathBuf>,
-    /// Messages that one charger's queue holds. At the bound no meter value is taken and no
-    /// transaction begins; a stop is always queued. Default 10,000.
+    /// Capacity of a charger's queue, in messages; at least 10. A full queue accepts no meter value and no start of a
+    /// transaction, but always a stop. Default 10,000.
     pub queue_messages_max: usize,
-    /// Transmissions of a transaction message that fail while the line is open, before it is
-    /// discarded (rules ). Default 3.
+    /// A transaction message is discarded after this many failed transmissions on an open connection (rules Q-6,
+    /// Default 3, at least 1.
     pub attempts: u32,
-    /// Seconds to wait before a resend, times the number of failed transmissions (rule Q-6).
-    /// Default 60.
+    /// Seconds before a resend, multiplied by the number of failed transmissions (rule Q-6). Default 60.
     pub retry_interval_s: f64,
-    /// Seconds until a call counts as unanswered (rule F-26). Default 30; not divided by `speed_up`.
+    /// Timeout of a call in seconds (rule F-26). Default 30; not divided by `speed_up`.
     pub answer_timeout_s: f64,
-    /// Whether a resend carries a new message id or the first one (rules F-21, F-22). Default new.
+    /// Whether a resend has a new message id or the first one (rules F-21, F-22). Default new.
     pub resend_ids: ResendIds,
-    /// Whether a transmission that was in flight when the line dropped counts as a failed attempt,
-    /// as some firmware does (rule Q-9). Default no.
+    /// Whether a lost connection counts as a failed transmission of the unanswered message, as with some firmware
+    /// (rule Q-9). Default no.
     pub lost_line_counts: bool,
-    /// Whether status notifications go out before queued transaction messages that are older, as some
-    /// firmware does after a reconnect. Default no.
+    /// Whether status notifications are sent before older transaction messages in the queue, as some firmware does
+    /// after a reconnect. Default no.
     pub status_overtakes: bool,
     /// Whether a charger sends BootNotification at each reconnect, not only at power-up, as some
     /// firmware does (rule B-1). Default no.
     pub boot_on_reconnect: bool,
-    /// Whether 1.6 chargers stop every transaction under the id -1, as firmware does that has lost the id that
-    /// its StartTransaction was answered with (rule Q-17). Default no.
+    /// Whether 1.6 chargers stop every transaction with the id -1, as firmware does that has lost the id from the answer
+    /// to StartTransaction (rule Q-17). Default no.
     pub nameless_stops: bool,
-    /// Seconds between heartbeats. Default: what the answer to BootNotification says.
+    /// Seconds between heartbeats. Default: the interval in the answer to BootNotification.
     pub heartbeat_interval_s: Option<f64>,
     /// Seconds before a 1.6 charger reconnects (rule H-8). Default 5.
     pub reconnect_s: f64,
-    /// Random addition to `reconnect_s`, at most this many seconds. Default 5.
+    /// Maximum random addition to `reconnect_s`, in seconds. Default 5.
     pub reconnect_jitter_s: f64,
     /// `RetryBackOffWaitMinimum` of 2.x chargers, seconds (rule H-5). Default 5.
     pub backoff_minimum_s: f64,
@@ -106,9 +104,9 @@ pub struct FleetConfig {
     pub ping_interval_s: f64,
     /// Tokens that drivers present. Default: fifty tokens `SIMTAG0001` to `SIMTAG0050`.
     pub tokens: Vec<String>,
-    /// Write the ledger to this file. It is appended to if `queue_dir` is set, else begun anew.
+    /// The ledger file. An existing file is appended to if `queue_dir` is set, else overwritten. Default: none.
     pub ledger: Option<PathBuf>,
-    /// Seed of all rng; 0 = a new one each time. Default 0.
+    /// Seed of all random numbers; 0 = a random seed. Default 0.
     pub seed: u64,
 }
 
@@ -157,10 +155,10 @@ impl Default for FleetConfig {
 }
 
 impl FleetConfig {
-    /// Whether the fleet can be started.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// The first setting that makes no sense, with its value and what would be right.
+    /// The first invalid setting, with its value and the valid values.
     pub fn check(&self) -> Result<(), SettingError> {
         let positive = [
             ("transaction_minutes", self.transaction_minutes),
@@ -229,7 +227,7 @@ impl FleetConfig {
     }
 }
 
-/// The error of a setting that is not a number, or whose range has no name in [`Section`].
+/// The error of a setting that [`Section`] has no check for.
 pub(crate) fn setting_error(key: &str, value: impl ToString, expected: &str) -> SettingError {
     SettingError {
         key: format!("{}.{key}", SECTION.0),
@@ -243,13 +241,13 @@ pub(crate) fn setting_error(key: &str, value: impl ToString, expected: &str) -> 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
-    /// A realistic life: cars come, charge along a curve, and leave.
+    /// Realistic: vehicles arrive, charge with a realistic curve, and leave.
     #[default]
     Steady,
-    /// A closed loop for load: each charger opens a transaction and sends the next meter value as
-    /// soon as the last one is answered.
+    /// A closed loop for load: each charger starts a transaction and sends the next meter value as soon as the last one
+    /// is answered.
     MeterFlood,
-    /// Connected, booted, sending heartbeats: nothing else.
+    /// Boot and heartbeats only.
     Idle,
 }
 
@@ -327,7 +325,7 @@ impl FromStr for ResendIds {
     }
 }
 
-/// Shares of OCPP versions in a fleet, written `1.6:2,2.0.1:1` or just `1.6`.
+/// Shares of OCPP versions in a fleet, written `1.6:2,2.0.1:1` or `1.6`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VersionMix(Vec<(Version, u32)>);
@@ -339,17 +337,17 @@ impl VersionMix {
         Self(vec![(version, 1)])
     }
 
-    /// The version of the charger at `index`: the shares are dealt in turn, so that any run of
-    /// neighbours has about the right mix.
+    /// The version of the charger at `index`. The versions repeat in a cycle, so any sequence of chargers has about the
+    /// right shares.
     #[must_use]
     pub fn version(&self, index: u32) -> Version {
         let total: u32 = self.0.iter().map(|(_, share)| share).sum();
-        let mut place = index % total.max(1);
+        let mut position = index % total.max(1);
         for &(version, share) in &self.0 {
-            if place < share {
+            if position < share {
                 return version;
             }
-            place -= share;
+            position -= share;
         }
         Version::V16
     }
@@ -415,7 +413,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_sound_and_survive_serde() {
+    fn the_defaults_are_valid_and_survive_serde() {
         let config = FleetConfig::default();
         config.check().unwrap();
         let text = serde_json::to_string(&config).unwrap();
@@ -424,18 +422,18 @@ mod tests {
     }
 
     #[test]
-    fn a_mix_deals_its_shares_in_turn() {
+    fn a_mix_repeats_its_shares_in_a_cycle() {
         let mix: VersionMix = "1.6:2,2.0.1".parse().unwrap();
         assert_eq!(mix.to_string(), "1.6:2,2.0.1:1");
-        let dealt: Vec<_> = (0..4).map(|i| mix.version(i)).collect();
+        let versions: Vec<_> = (0..4).map(|i| mix.version(i)).collect();
         assert_eq!(
-            dealt,
+            versions,
             [Version::V16, Version::V16, Version::V201, Version::V16]
         );
     }
 
     #[test]
-    fn nonsense_is_refused_with_its_key() {
+    fn an_invalid_setting_is_refused_with_its_key() {
         for text in ["", "1.5", "1.6:0", "1.6:x", "1.6,,2.1"] {
             assert_eq!(
                 text.parse::<VersionMix>().unwrap_err().key,

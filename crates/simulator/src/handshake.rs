@@ -1,7 +1,7 @@
-//! Opening a charger's connection: TCP, the HTTP upgrade, the subprotocol.
+//! The WebSocket handshake of a charger: TCP, the HTTP upgrade, the subprotocol.
 //!
-//! Done by hand up to the first WebSocket frame, because a charger must know *why* it was refused:
-//! the status and `Retry-After` decide how long it waits. `Sec-WebSocket-Accept` is taken on trust.
+//! The WebSocket library takes over after the handshake only, because a charger needs the status and `Retry-After` of a
+//! refusal for its back-off. `Sec-WebSocket-Accept` is not verified.
 
 use crate::charger::Refusal;
 use crate::config::setting_error;
@@ -15,26 +15,26 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use yawc::{Options, Role, WebSocket};
 
-/// From the first SYN to the end of the upgrade.
+/// Timeout of the whole handshake, TCP included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes of a response head.
+/// Maximum length of a response head, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Bytes of a frame from the central system.
+/// Maximum length of a frame from the central system, in bytes.
 const FRAME_BYTES_MAX: usize = 4 << 20;
-/// Thousands of chargers share a process: small buffers, which grow when needed.
+/// Initial size of a connection's buffers: small, because a process has thousands of connections.
 const BUFFER_BYTES: usize = 1024;
 
-/// What needs no escape in the last segment of a path (RFC 3986, unreserved).
+/// The characters that are percent-encoded in a path segment: all but the unreserved ones of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
 
-/// A charger's line.
+/// A charger's connection.
 pub(crate) type Socket = WebSocket<TcpStream>;
 
-/// Where chargers connect to.
+/// The parsed URL of the central system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     host: String,
@@ -43,14 +43,14 @@ pub(crate) struct Target {
     path: String,
 }
 
-/// Why there is no connection.
+/// Why a handshake failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConnectError {
-    /// In a few words, few enough to count by: `unreachable`, `HTTP 503`, …
+    /// The kind, by which failures are counted: `unreachable`, `HTTP 503`, …
     pub(crate) kind: String,
-    /// All that is known.
+    /// All details.
     pub(crate) detail: String,
-    /// For the charger's back-off.
+    /// The input of the charger's back-off.
     pub(crate) refusal: Refusal,
 }
 
@@ -68,7 +68,7 @@ impl ConnectError {
 }
 
 impl Target {
-    /// Reads `ws://HOST[:PORT][/PATH]`.
+    /// Parses `ws://HOST[:PORT][/PATH]`.
     pub(crate) fn parse(url: &str) -> Result<Self, SettingError> {
         let invalid = || setting_error("url", format!("{url:?}"), "ws://HOST:PORT/PATH, plain ws");
         let rest = url.trim().strip_prefix("ws://").ok_or_else(invalid)?;
@@ -83,8 +83,9 @@ impl Target {
             Some((host, port)) => (host, port.parse().map_err(|_| invalid())?),
             None => (authority, 80),
         };
-        let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '@');
-        if host.is_empty() || url.trim().contains(is_odd) {
+        let is_forbidden =
+            |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '@');
+        if host.is_empty() || url.trim().contains(is_forbidden) {
             return Err(invalid());
         }
         Ok(Self {
@@ -105,8 +106,8 @@ impl Target {
         match tokio::time::timeout(CONNECT_TIMEOUT, self.upgrade(id, version, password)).await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::new(
-                "handshake timed out",
-                "no answer in time",
+                "handshake timeout",
+                "no complete response in time",
             )),
         }
     }
@@ -120,12 +121,15 @@ impl Target {
         let mut stream = TcpStream::connect((self.host.as_str(), self.port))
             .await
             .map_err(|error| ConnectError::new("unreachable", error))?;
-        let broken = |error: std::io::Error| ConnectError::new("handshake broken off", error);
-        stream.set_nodelay(true).map_err(broken)?;
+        let aborted = |error: std::io::Error| ConnectError::new("handshake aborted", error);
+        stream.set_nodelay(true).map_err(aborted)?;
         let request = self.request(id, version, password);
-        stream.write_all(request.as_bytes()).await.map_err(broken)?;
-        let head = read_head(&mut stream).await.map_err(broken)?;
-        judge(&head, version)?;
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .map_err(aborted)?;
+        let head = read_head(&mut stream).await.map_err(aborted)?;
+        check_response(&head, version)?;
         let options = Options::default()
             .without_compression()
             .with_limits(FRAME_BYTES_MAX, FRAME_BYTES_MAX)
@@ -133,7 +137,7 @@ impl Target {
             .with_write_buffer_capacity(BUFFER_BYTES);
         WebSocket::from_stream(stream, Role::Client, options)
             .map(Box::new)
-            .map_err(|error| ConnectError::new("handshake broken off", error))
+            .map_err(|error| ConnectError::new("handshake aborted", error))
     }
 
     fn request(&self, id: &str, version: Version, password: Option<&str>) -> String {
@@ -154,7 +158,7 @@ impl Target {
     }
 }
 
-/// Reads the response's head and not a byte more: what follows are frames.
+/// Reads the head of the response and no byte of the frames that follow it.
 async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(512);
     let mut chunk = [0; 512];
@@ -177,18 +181,20 @@ async fn read_head(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
             return Ok(head);
         }
         if head.len() > HEAD_BYTES_MAX {
-            return Err(std::io::Error::other("the response's head is too long"));
+            return Err(std::io::Error::other(
+                "the head of the response is too long",
+            ));
         }
     }
 }
 
-/// Whether the response is an upgrade to the version that was offered.
-fn judge(head: &[u8], version: Version) -> Result<(), ConnectError> {
+/// Checks that the response is an upgrade to the offered version.
+fn check_response(head: &[u8], version: Version) -> Result<(), ConnectError> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     response
         .parse(head)
-        .map_err(|error| ConnectError::new("no HTTP", error))?;
+        .map_err(|error| ConnectError::new("not HTTP", error))?;
     let header = |name: &str| {
         let found = response
             .headers
@@ -200,8 +206,8 @@ fn judge(head: &[u8], version: Version) -> Result<(), ConnectError> {
     if status != 101 {
         let meaning = match status {
             401 | 403 => ": the password is wrong or missing",
-            404 => ": the charger is not known there",
-            503 => ": it cannot take messages now",
+            404 => ": the charger is unknown",
+            503 => ": the central system is unavailable",
             _ => "",
         };
         let retry_after = header("Retry-After")
@@ -209,7 +215,7 @@ fn judge(head: &[u8], version: Version) -> Result<(), ConnectError> {
             .map(Duration::from_secs);
         return Err(ConnectError {
             kind: format!("HTTP {status}"),
-            detail: format!("refused with {status}{meaning}"),
+            detail: format!("refused with HTTP {status}{meaning}"),
             refusal: Refusal {
                 status: Some(status),
                 retry_after,
@@ -230,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_read_or_refused() {
+    fn valid_urls_are_parsed_and_others_refused() {
         let target = Target::parse("ws://127.0.0.1:9000/ocpp/").unwrap();
         assert_eq!((target.host.as_str(), target.port), ("127.0.0.1", 9000));
         assert_eq!(target.path, "/ocpp");
@@ -251,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_escapes_the_identity_and_names_the_version() {
+    fn the_request_has_the_encoded_identity_and_the_version() {
         let target = Target::parse("ws://127.0.0.1:1/ocpp").unwrap();
         let request = target.request("a/b c", Version::V16, Some("secret"));
         assert!(request.starts_with("GET /ocpp/a%2Fb%20c HTTP/1.1\r\n"));
@@ -260,22 +266,22 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_why_and_for_how_long() {
+    fn a_refusal_has_its_status_and_retry_after() {
         let head = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 7\r\n\r\n";
-        let failure = judge(head, Version::V16).unwrap_err();
+        let failure = check_response(head, Version::V16).unwrap_err();
         assert_eq!(failure.kind, "HTTP 503");
         assert_eq!(failure.refusal.retry_after, Some(Duration::from_secs(7)));
         let head = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n";
-        assert!(judge(head, Version::V16).is_ok());
+        assert!(check_response(head, Version::V16).is_ok());
         assert_eq!(
-            judge(head, Version::V201).unwrap_err().kind,
+            check_response(head, Version::V201).unwrap_err().kind,
             "wrong subprotocol"
         );
         assert_eq!(
-            judge(b"\x16\x03\x01\r\n\r\n", Version::V16)
+            check_response(b"\x16\x03\x01\r\n\r\n", Version::V16)
                 .unwrap_err()
                 .kind,
-            "no HTTP"
+            "not HTTP"
         );
     }
 }

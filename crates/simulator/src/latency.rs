@@ -1,15 +1,13 @@
-//! Answer latencies, counted in buckets: constant state, a few nanoseconds per sample, and at most
-//! 1/16 (6 %) away from the truth.
+//! A histogram of latencies: constant memory, a few nanoseconds per sample, and an error of at most 1/16 (6 %).
 
 use std::time::Duration;
 
 /// Buckets per power of two.
 const SUB: u64 = 16;
-/// Up to 2^36 µs, about 19 hours.
+/// Number of buckets: up to 2^36 µs, about 19 hours.
 const BUCKETS: usize = (36 - 4 + 1) * SUB as usize;
 
-/// A histogram of durations from a microsecond to hours. Values beyond the end count in the last
-/// bucket.
+/// A histogram of durations from a microsecond to 19 hours. Longer ones count in the last bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Latency {
     counts: Vec<u64>,
@@ -25,7 +23,7 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// An empty one.
+    /// An empty histogram.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -55,8 +53,8 @@ impl Latency {
         self.max_us = self.max_us.max(other.max_us);
     }
 
-    /// What came after `earlier`, a former state of this very histogram. Its `max` is that of the
-    /// highest bucket that grew.
+    /// The samples since `earlier`, an earlier state of this histogram. Its `max` is the upper bound of the highest
+    /// bucket with new samples.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let counts: Vec<u64> = self
@@ -77,13 +75,13 @@ impl Latency {
         }
     }
 
-    /// How many samples.
+    /// Number of samples.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// The value that `percent` (0 to 100) of the samples do not exceed; zero without samples.
+    /// The smallest value that `percent` (0 to 100) of the samples do not exceed; zero without samples.
     #[must_use]
     pub fn percentile(&self, percent: f64) -> Duration {
         let rank = (percent.clamp(0.0, 100.0) / 100.0 * self.count as f64).ceil() as u64;
@@ -111,7 +109,7 @@ impl Latency {
     }
 }
 
-/// Values below 16 have a bucket each; above, each power of two has sixteen.
+/// The bucket of a value: one bucket per value below 16, then 16 buckets per power of two.
 fn bucket(us: u64) -> usize {
     if us < SUB {
         return us as usize;
@@ -137,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_value_is_at_most_a_sixteenth_below_its_buckets_end() {
+    fn upper_bound_of_a_bucket_exceeds_its_values_by_a_sixteenth_at_most() {
         let mut us = 0_u64;
         while us < 1 << 36 {
             let end = upper_bound_us(bucket(us));
@@ -166,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_since_is_the_difference() {
+    fn since_gives_the_difference() {
         let mut all = Latency::new();
         all.record(Duration::from_secs(1));
         let earlier = all.clone();

@@ -1,9 +1,8 @@
-//! What each charger said and what it was told, written down so that it can be compared with what
-//! the other side stored.
+//! The ledger file: what each charger sent and how it was answered, to be compared with what the central system stored.
 //!
-//! One JSON object a line, one line per message, written when the message is acknowledged, given up,
-//! or (at the end of the run) left unanswered. A simulator that resumes from its queue directory
-//! appends; a message may then have two lines with the same `n`, which belong together.
+//! It has one JSON object per line and one line per message, written when the message is acknowledged, discarded, or at
+//! the end of the run still unanswered. A simulator that continues from its queue files appends; two entries with the
+//! same `n` are then the same message.
 
 use crate::charger::{Action, EndedMessage};
 use crate::timestamp::TimestampUs;
@@ -24,70 +23,69 @@ pub enum Outcome {
     Acknowledged,
     /// Class N: answered with a CALLERROR.
     Error,
-    /// Transmitted, no answer; not tried again (class N) or still in the queue at the end (class T).
+    /// Transmitted and not answered: of class N, or of class T and still in the queue at the end.
     Unanswered,
-    /// Class T: given up after all attempts (rule Q-6).
+    /// Class T: discarded after all attempts (rule Q-6).
     Discarded,
     /// Class T: never transmitted, still in the queue at the end.
     Queued,
 }
 
-/// Whether the standard lets a charger keep and resend a message (ocpp-rules 0.1).
+/// The delivery class of a message: whether a charger queues and resends it (ocpp-rules 0.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Class {
-    /// Transaction-related: kept while offline, resent.
+    /// Transaction-related: queued while offline, resent.
     T,
-    /// Everything else here.
+    /// All other messages.
     N,
 }
 
-/// One message of one charger.
+/// One entry: a message of a charger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LedgerEntry {
     /// The charger's identity.
     pub charger_id: String,
-    /// What it speaks.
+    /// Its OCPP version.
     pub ocpp_version: Version,
     /// The action.
     pub action: String,
     /// Its delivery class.
     pub class: Class,
-    /// The message's number: per charger, in the order in which the messages came to be. Class T
-    /// goes out strictly in this order.
+    /// The message's number, per charger, in the order of creation. Messages of class T are sent in this order.
     pub n: u64,
-    /// The charger's own number of the charging session that the message belongs to: it joins a start and a stop
-    /// whatever ids they carry.
+    /// The charger's own number of the charging session. It joins a start and a stop even if their transaction ids
+    /// differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<u64>,
-    /// 1.6: the meter that a start or a stop tells, Wh.
+    /// 1.6: the meter value of a start or a stop, in Wh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meter_wh: Option<u64>,
-    /// What makes the message recognisable whatever its message id (ocpp-rules 2.3).
+    /// The natural key, which identifies the message without its message id (ocpp-rules 2.3).
     pub natural_key: String,
-    /// The transaction: 1.6 the id that StartTransaction was answered with (also in that
-    /// StartTransaction's own line), 2.x the charger's own id.
+    /// The transaction id: in 1.6 the one of the answer to StartTransaction (also in the entry of that
+    /// StartTransaction), in 2.x the one chosen by the charger.
     pub transaction_id: Option<String>,
-    /// The message id of each transmission, oldest first, without repeats.
+    /// The message ids of all transmissions, oldest first, without repetitions.
     pub message_ids: Vec<String>,
-    /// First transmission.
+    /// Time of the first transmission.
     pub sent_at: Option<TimestampUs>,
-    /// When the CALLRESULT was read.
+    /// Time at which the CALLRESULT was read.
     pub acknowledged_at: Option<TimestampUs>,
-    /// Transmissions.
+    /// Number of transmissions.
     pub attempts: u32,
     /// How it ended.
     pub outcome: Outcome,
-    /// The CALLRESULT's payload, or the CALLERROR's code, where it carries meaning (Boot, Authorize,
-    /// Start, TransactionEvent with a token); else absent.
+    /// The CALLRESULT's payload, or the CALLERROR's code, where it matters (BootNotification, Authorize,
+    /// StartTransaction, TransactionEvent with a token); else absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
-    /// [`payload_hash`] of what was transmitted, as 16 hexadecimal digits; absent if it never was.
+    /// [`payload_hash`] of the transmitted payload, as 16 hexadecimal digits; absent if it was never transmitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_hash: Option<String>,
 }
 
 impl LedgerEntry {
-    /// The line of a message of the charger `id`.
+    /// The entry of a message of the charger `id`.
     #[must_use]
     pub fn from_entry(id: &str, version: Version, entry: EndedMessage) -> Self {
         let payload: Value = serde_json::from_str(&entry.payload).unwrap_or(Value::Null);
@@ -114,7 +112,7 @@ impl LedgerEntry {
     }
 }
 
-/// What makes a message recognisable whatever its message id (ocpp-rules 2.3).
+/// The natural key of a message (ocpp-rules 2.3).
 fn natural_key(action: Action, payload: &Value) -> String {
     let members: &[&str] = match action {
         Action::StartTransaction => &["connectorId", "idTag", "timestamp", "meterStart"],
@@ -144,7 +142,7 @@ fn natural_key(action: Action, payload: &Value) -> String {
     parts.join("/")
 }
 
-/// The meter at a transaction's begin or end, where the message says it outright (1.6).
+/// The meter value at the start or the end of a transaction (1.6).
 fn meter_wh(action: Action, payload: &Value) -> Option<u64> {
     let member = match action {
         Action::StartTransaction => "meterStart",
@@ -166,8 +164,8 @@ fn transaction_id(action: Action, payload: &Value, answer: &str) -> Option<Strin
     Some(id.as_str().map_or_else(|| id.to_string(), str::to_owned))
 }
 
-/// A 64-bit hash of a JSON payload that does not depend on blanks or on the order of members.
-/// `None` if it is not JSON.
+/// A 64-bit hash of a JSON payload that does not depend on white space or on the order of members. `None` if it is not
+/// JSON.
 #[must_use]
 pub fn payload_hash(payload: &str) -> Option<u64> {
     let value: Value = serde_json::from_str(payload).ok()?;
@@ -177,7 +175,7 @@ pub fn payload_hash(payload: &str) -> Option<u64> {
 /// [`payload_hash`] of a value.
 #[must_use]
 pub fn value_hash(value: &Value) -> u64 {
-    // FNV-1a: the members of a `Value` are sorted by name, so its text is canonical.
+    // FNV-1a. The members of a `Value` are sorted by name, so its text is canonical.
     value
         .to_string()
         .bytes()
@@ -186,18 +184,17 @@ pub fn value_hash(value: &Value) -> u64 {
         })
 }
 
-/// The file that lines are written to, shared by all chargers. Lines are buffered for a moment:
-/// [`LedgerFile::flush`] hands them to the system.
+/// The ledger file of a fleet, shared by all chargers. Entries are buffered until [`LedgerFile::flush`].
 #[derive(Debug)]
 pub struct LedgerFile {
     file: Mutex<BufWriter<File>>,
 }
 
 impl LedgerFile {
-    /// Opens the file, at its end if `append`, else empty.
+    /// Opens the file. If `append` is false, its content is deleted.
     ///
     /// # Errors
-    /// What the system says.
+    /// The operating system's error.
     pub fn open(path: &Path, append: bool) -> io::Result<Self> {
         let file = OpenOptions::new()
             .create(true)
@@ -210,20 +207,20 @@ impl LedgerFile {
         })
     }
 
-    /// Writes one line.
+    /// Writes one entry.
     ///
     /// # Errors
-    /// What the system says.
+    /// The operating system's error.
     pub fn write(&self, line: &LedgerEntry) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
         lock(&self.file).write_all(&text)
     }
 
-    /// Hands all lines to the system: they survive the end of this process.
+    /// Writes all buffered entries to the file, without a sync.
     ///
     /// # Errors
-    /// What the system says.
+    /// The operating system's error.
     pub fn flush(&self) -> io::Result<()> {
         lock(&self.file).flush()
     }
@@ -234,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_sees_content_and_not_form() {
+    fn the_hash_depends_on_the_content_only() {
         let hash = payload_hash(r#"{"a":1,"b":[1,2]}"#);
         assert_eq!(hash, payload_hash(r#"{ "b": [1, 2], "a": 1 }"#));
         assert_ne!(hash, payload_hash(r#"{"a":1,"b":[2,1]}"#));

@@ -1,14 +1,13 @@
-//! The other side: chargers by the thousand, with a real offline queue.
+//! Simulated chargers, thousands per process, each with an offline queue.
 //!
-//! Whoever promises that no acknowledged message is lost needs somebody who keeps count. This crate
-//! is that somebody: chargers that behave as the standard wants them (boot, back-off, an offline
-//! queue for what must not be lost, resends), and a ledger of what each of them was told.
+//! The promise that no acknowledged message is lost can only be checked by somebody who counts independently. The
+//! chargers of this crate follow the standard (boot, back-off, an offline queue for transaction messages, resends), and
+//! write into a ledger file what each of them sent and was answered.
 //!
-//! - [`charger::Charger`] decides: one charger without socket and clock. `handle_*` brings the world
-//!   in, `poll_output` takes decisions out. Chargers of 2.1 say what 2.1 shares with 2.0.1.
-//! - [`Fleet`] waits: one task per charger that hands sockets, timers and disk to its charger.
-//! - [`ledger`] is what the fleet writes down, [`audit`] compares it with what the other side
-//!   exports.
+//! - [`charger::Charger`] decides. It is one charger without socket and clock: `handle_*` takes events in,
+//!   `poll_output` gives outputs. A charger of OCPP 2.1 sends what 2.1 shares with 2.0.1.
+//! - [`Fleet`] does the I/O: one task per charger with its socket, timer and queue file.
+//! - [`ledger`] is the format of the ledger file; [`audit`] compares it with the exports of a central system.
 
 pub mod audit;
 pub mod charger;

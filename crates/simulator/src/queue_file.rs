@@ -1,8 +1,7 @@
-//! A charger's queue on disk: one file of edits, a JSON object a line, so that a killed simulator
-//! goes on where it was.
+//! A charger's queue on disk, from which a restarted simulator continues: a file of edits, one JSON object per line.
 //!
-//! A message is synced before it is first transmitted. What follows (transmitted, done) is only
-//! written: losing it in a power cut costs a resend, which is what resends are for.
+//! A message is synced before it is first transmitted. The edits that follow (transmitted, done) are written without a
+//! sync: if a power cut loses them, the message is sent again.
 
 use crate::charger::{QueueEdit, SavedQueue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,10 +9,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Edits after which a file with an empty queue is written anew.
+/// A file with this many edits is rewritten when the queue is empty.
 const EDITS_MAX: u64 = 5_000;
 
-/// The file, and what it holds.
+/// The queue file of one charger, and its content.
 #[derive(Debug)]
 pub(crate) struct QueueFile {
     path: PathBuf,
@@ -23,7 +22,7 @@ pub(crate) struct QueueFile {
 }
 
 impl QueueFile {
-    /// Opens the queue of the charger `id` in `dir`, or begins it.
+    /// Opens or creates the queue file of the charger `id` in `dir`.
     pub(crate) fn open(dir: &Path, id: &str) -> io::Result<Self> {
         let name = utf8_percent_encode(id, NON_ALPHANUMERIC);
         let path = dir.join(format!("{name}.queue"));
@@ -41,13 +40,13 @@ impl QueueFile {
         })
     }
 
-    /// What it holds.
+    /// The content.
     pub(crate) const fn saved(&self) -> &SavedQueue {
         &self.saved
     }
 
-    /// Keeps `edit`; a push is durable afterwards. Blocks.
-    pub(crate) fn keep(&mut self, edit: QueueEdit) -> io::Result<()> {
+    /// Appends `edit`; a push is synced. Blocks.
+    pub(crate) fn append(&mut self, edit: QueueEdit) -> io::Result<()> {
         let must_sync = matches!(edit, QueueEdit::Push(..));
         let mut line = serde_json::to_vec(&edit)?;
         line.push(b'\n');
@@ -71,7 +70,7 @@ fn read(mut file: impl io::BufRead) -> io::Result<SavedQueue> {
     while file.read_until(b'\n', &mut line)? > 0 {
         match serde_json::from_slice(&line) {
             Ok(edit) => saved.apply(edit),
-            // Cut off in the middle of the last line: it was never synced, so nothing was sent.
+            // The last line is incomplete: it was not synced, so its message was not sent.
             Err(_) if !line.ends_with(b"\n") => break,
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
         }
@@ -80,7 +79,7 @@ fn read(mut file: impl io::BufRead) -> io::Result<SavedQueue> {
     Ok(saved)
 }
 
-/// Replaces the file by the shortest one that holds the same, whole or not at all.
+/// Replaces the file atomically by the shortest one with the same content.
 fn rewrite(path: &Path, saved: &SavedQueue) -> io::Result<File> {
     let new = path.with_extension("new");
     let mut file = OpenOptions::new()
@@ -121,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_survives_being_dropped() {
+    fn a_queue_is_read_back_after_it_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let mut queue = QueueFile::open(dir.path(), "a/b").unwrap();
         for n in 1..=3 {
-            queue.keep(push(n)).unwrap();
+            queue.append(push(n)).unwrap();
         }
-        queue.keep(QueueEdit::Done(1, state(3))).unwrap();
+        queue.append(QueueEdit::Done(1, state(3))).unwrap();
         let saved = queue.saved().clone();
         drop(queue);
         for _ in 0..2 {
@@ -138,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_last_line_is_forgotten_and_a_torn_middle_is_refused() {
+    fn an_incomplete_last_line_is_ignored_and_an_invalid_line_before_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let mut queue = QueueFile::open(dir.path(), "cp").unwrap();
-        queue.keep(push(1)).unwrap();
+        queue.append(push(1)).unwrap();
         let whole = fs::read(&queue.path).unwrap();
-        queue.keep(push(2)).unwrap();
+        queue.append(push(2)).unwrap();
         let path = queue.path.clone();
         let both = fs::read(&path).unwrap();
         drop(queue);
@@ -160,15 +159,15 @@ mod tests {
     }
 
     #[test]
-    fn a_long_history_is_written_anew() {
+    fn a_file_with_many_edits_is_rewritten() {
         let dir = tempfile::tempdir().unwrap();
         let mut queue = QueueFile::open(dir.path(), "cp").unwrap();
         queue.edits = EDITS_MAX - 2;
-        queue.keep(push(1)).unwrap();
+        queue.append(push(1)).unwrap();
         let long = fs::metadata(&queue.path).unwrap().len();
-        queue.keep(QueueEdit::Done(1, state(1))).unwrap();
+        queue.append(QueueEdit::Done(1, state(1))).unwrap();
         assert!(fs::metadata(&queue.path).unwrap().len() < long);
-        queue.keep(push(2)).unwrap();
+        queue.append(push(2)).unwrap();
         drop(queue);
         let again = QueueFile::open(dir.path(), "cp").unwrap();
         assert_eq!(again.saved().queue[0].n, 2);

@@ -334,7 +334,7 @@ impl RunningTask {
         };
         let result = if matches!(edit, QueueEdit::Push(..)) {
             let task = tokio::task::spawn_blocking(move || {
-                let result = file.keep(edit);
+                let result = file.append(edit);
                 (file, result)
             });
             match task.await {
@@ -345,7 +345,7 @@ impl RunningTask {
                 Err(error) => Err(std::io::Error::other(error)),
             }
         } else {
-            let result = file.keep(edit);
+            let result = file.append(edit);
             self.runner.queue_file = Some(file);
             result
         };

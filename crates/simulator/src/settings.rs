@@ -1,11 +1,10 @@
-//! What a charger needs to know of its fleet's settings, as durations that `speed_up` has already
-//! divided where it should.
+//! The settings of a fleet as a charger uses them: durations, already divided by `speed_up` where that applies.
 
 use crate::config::{FleetConfig, ResendIds, Scenario};
 use std::time::Duration;
 
-/// However much in a hurry, a fleet does not dial without pause: a thousand chargers would keep a
-/// machine busy with nothing else.
+/// Minimum time between two connection attempts, whatever `speed_up` is. Without it a thousand chargers would use the
+/// whole CPU for reconnecting.
 const RECONNECT_MIN: Duration = Duration::from_millis(100);
 
 /// Shared by all chargers of a fleet.
@@ -15,43 +14,43 @@ pub struct Settings {
     pub scenario: Scenario,
     /// Connectors per charger.
     pub connectors: u8,
-    /// Mean time between two cars at a connector; `None` = none comes.
+    /// Mean time between two vehicles at a connector; `None` = none arrives.
     pub arrivals_mean: Option<Duration>,
     /// Mean length of a transaction.
     pub transaction_mean: Duration,
-    /// Between two meter values.
+    /// Interval of meter values.
     pub meter_interval: Duration,
     /// Simulated seconds per real second, for energy.
     pub speed_up: f64,
-    /// Meter values after which a flooding charger has done its work.
+    /// Meter values after which a charger in `meter-flood` has finished.
     pub flood_values: Option<u64>,
-    /// Least time between two meter values of a flood.
+    /// Minimum time between two meter values in `meter-flood`.
     pub flood_gap: Duration,
-    /// Meter values per transaction of a flood; 0 = no end.
+    /// Meter values per transaction in `meter-flood`; 0 = no limit.
     pub values_per_transaction: u64,
-    /// Messages that a queue holds.
+    /// Capacity of a queue in messages.
     pub queue_messages_max: usize,
-    /// Failed transmissions until a message is discarded.
+    /// Failed transmissions after which a message is discarded.
     pub attempts: u32,
-    /// Wait before a resend, times the failed transmissions.
+    /// Time before a resend, multiplied by the number of failed transmissions.
     pub retry_interval: Duration,
-    /// Until a call counts as unanswered.
+    /// Timeout of a call.
     pub answer_timeout: Duration,
-    /// Ids of resends.
+    /// Message ids of resends.
     pub resend_ids: ResendIds,
-    /// Whether a dropped line fails the transmission in flight.
+    /// Whether a lost connection counts as a failed transmission.
     pub lost_line_counts: bool,
-    /// Whether status overtakes queued transaction messages.
+    /// Whether status notifications are sent before queued transaction messages.
     pub status_overtakes: bool,
-    /// Whether each reconnect is followed by BootNotification.
+    /// Whether BootNotification is sent at each reconnect.
     pub boot_on_reconnect: bool,
-    /// Whether 1.6 stops name no transaction.
+    /// Whether 1.6 stops have the id -1.
     pub nameless_stops: bool,
-    /// Between heartbeats; `None` = as the central system says.
+    /// Interval of heartbeats; `None` = as the central system requests.
     pub heartbeat: Option<Duration>,
-    /// 1.6: wait before a reconnect.
+    /// 1.6: time before a reconnect.
     pub reconnect: Duration,
-    /// 1.6: random addition to it.
+    /// 1.6: maximum random addition to it.
     pub reconnect_jitter: Duration,
     /// 2.x: `RetryBackOffWaitMinimum`.
     pub backoff_minimum: Duration,
@@ -59,19 +58,18 @@ pub struct Settings {
     pub backoff_range: Duration,
     /// 2.x: `RetryBackOffRepeatTimes`.
     pub backoff_doublings: u32,
-    /// Between pings; `None` = no pings.
+    /// Interval of pings; `None` = no pings.
     pub ping: Option<Duration>,
     /// Tokens that drivers present; not empty.
     pub tokens: Vec<String>,
-    /// Whether the queue is kept outside ([`crate::charger::Output::Save`]).
+    /// Whether the queue is saved ([`crate::charger::Output::Save`]).
     pub keep_queue: bool,
-    /// Whether a ledger is kept ([`crate::charger::Output::Ledger`]).
+    /// Whether ledger entries are written ([`crate::charger::Output::Ledger`]).
     pub keep_ledger: bool,
 }
 
 impl Settings {
-    /// A wait of a charger's life that somebody else has named (heartbeat interval, Pending), as
-    /// this fleet waits it.
+    /// A simulated time in seconds, divided by `speed_up`.
     #[must_use]
     pub fn scaled(&self, seconds: f64) -> Duration {
         seconds_f64(seconds / self.speed_up)
@@ -122,12 +120,12 @@ impl From<&FleetConfig> for Settings {
     }
 }
 
-/// Seconds as a duration of at least a microsecond; unexpected and eternity become thirty years.
+/// Seconds as a duration from a microsecond to 1e9 seconds; NaN and infinity become the maximum.
 fn seconds_f64(seconds: f64) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+    const MAX: Duration = Duration::from_secs(1_000_000_000);
     Duration::try_from_secs_f64(seconds)
-        .unwrap_or(LONGEST)
-        .clamp(Duration::from_micros(1), LONGEST)
+        .unwrap_or(MAX)
+        .clamp(Duration::from_micros(1), MAX)
 }
 
 #[cfg(test)]
@@ -135,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn speed_up_divides_life_and_not_the_network() {
+    fn speed_up_divides_simulated_times_and_not_those_of_the_network() {
         let settings = Settings::from(&FleetConfig {
             speed_up: 60.0,
             ..FleetConfig::default()

@@ -1,4 +1,4 @@
-//! What a fleet counts while it runs, and what it says at the end.
+//! The counters of a running fleet, and its report at the end.
 
 use crate::latency::Latency;
 use serde::Serialize;
@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// Counters of one action, or of all. A *message* is what the charger has to say once, however often
-/// it is transmitted.
+/// Counters of one action, or of all. A *message* counts once, however often it is transmitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// Messages transmitted at least once.
@@ -16,10 +15,10 @@ pub struct Counts {
     pub acknowledged: u64,
     /// Transmissions beyond a message's first.
     pub resent: u64,
-    /// Messages that were transmitted and got no CALLRESULT, and that the charger no longer tries
-    /// (class N), or still would (class T at the end of the run).
+    /// Messages that were transmitted and got no CALLRESULT: of class N, and of class T those that were still in the
+    /// queue at the end of the run.
     pub unanswered: u64,
-    /// Transaction messages given up after all attempts (rule Q-6).
+    /// Transaction messages discarded after all attempts (rule Q-6).
     pub discarded: u64,
     /// Transmissions answered with a CALLERROR.
     pub errors: u64,
@@ -37,8 +36,8 @@ impl Counts {
     }
 }
 
-/// How a fleet is at one moment. Displays as one line, without rates; [`FleetStats::line_since`]
-/// has them.
+/// The counters and gauges of a fleet at one time. Displays as one line with the mean rates since the start;
+/// [`FleetStats::line_since`] gives the rates of an interval.
 #[derive(Debug, Clone, Default)]
 pub struct FleetStats {
     /// Since the fleet's start.
@@ -49,23 +48,23 @@ pub struct FleetStats {
     pub online: u64,
     /// Running transactions.
     pub charging: u64,
-    /// Transaction messages in the chargers' queues, those in flight included.
+    /// Transaction messages in the chargers' queues, including unanswered ones.
     pub queued: u64,
-    /// Chargers that have done all that they were to do.
+    /// Chargers that have sent all their meter values (`meter-flood`).
     pub finished: u64,
     /// By action.
     pub actions: BTreeMap<&'static str, Counts>,
-    /// From transmission to CALLRESULT.
+    /// Time from transmission to CALLRESULT.
     pub latency: Latency,
     /// Connections opened.
     pub connections: u64,
-    /// Answers that came after their deadline, or to nothing.
+    /// Answers that arrived after their timeout, or to no call.
     pub late: u64,
-    /// Texts that were no frame, or none that a charger should get.
+    /// Texts that are not a frame, or not one for a charger.
     pub unexpected: u64,
     /// Calls of the central system that were answered.
     pub calls_answered: u64,
-    /// What went wrong with connections, by kind: `503`, `404`, `unreachable`, `closed by peer`, …
+    /// Failures of connections and files by kind: `HTTP 503`, `unreachable`, `connection lost`, `queue file`, …
     pub failures: BTreeMap<String, u64>,
 }
 
@@ -80,7 +79,7 @@ impl FleetStats {
         total
     }
 
-    /// The live line: how it is, and rates and latencies since `earlier`.
+    /// One line for a terminal: the gauges of now, and the rates and latencies since `earlier`.
     #[must_use]
     pub fn line_since(&self, earlier: &Self) -> String {
         let (now, then) = (self.total(), earlier.total());
@@ -122,7 +121,7 @@ impl fmt::Display for FleetStats {
     }
 }
 
-/// What a fleet did, once it has stopped. Displays as a table.
+/// The report of a stopped fleet. Displays as a table.
 #[derive(Debug, Clone)]
 pub struct FleetReport {
     /// The state at the end.
@@ -173,7 +172,7 @@ impl fmt::Display for FleetReport {
     }
 }
 
-/// A duration in three digits or so.
+/// Displays a duration with about three digits.
 pub(crate) struct Short(pub(crate) Duration);
 
 impl fmt::Display for Short {
@@ -192,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_live_line_shows_rates_since_the_last_one() {
+    fn the_line_shows_rates_since_an_earlier_state() {
         let mut then = FleetStats {
             elapsed: Duration::from_secs(10),
             chargers: 2,

@@ -1,5 +1,4 @@
-//! Where all chargers of a fleet write their counts: in shards, so that thousands of tasks do not
-//! wait for each other.
+//! The counters of a fleet, in shards, so that thousands of tasks do not contend for one lock.
 
 use crate::charger::{Action, Count, Gauge};
 use crate::latency::Latency;
@@ -22,7 +21,7 @@ struct Shard {
     failures: BTreeMap<String, u64>,
 }
 
-/// The counters of a fleet.
+/// Collects the counts of all chargers.
 #[derive(Debug)]
 pub(crate) struct StatsCollector {
     shards: Vec<Mutex<Shard>>,
@@ -32,7 +31,7 @@ pub(crate) struct StatsCollector {
     finished: AtomicU64,
     /// Chargers that were powered up.
     pub(crate) started: AtomicU64,
-    /// Chargers that were told to finish and have nothing left to say.
+    /// Draining chargers without a queued or unanswered message.
     pub(crate) drained: AtomicU64,
 }
 
@@ -95,11 +94,11 @@ impl StatsCollector {
         }
     }
 
-    /// One charger's gauge went from `before` to `now`.
+    /// Replaces one charger's gauges, which were `before`.
     pub(crate) fn update_gauges(&self, before: Gauge, now: Gauge) {
         let step = |sum: &AtomicU64, before: u64, now: u64| {
             if now != before {
-                // Wrapping: a step down is added as its complement.
+                // A decrease is added as its two's complement.
                 sum.fetch_add(now.wrapping_sub(before), Relaxed);
             }
         };
@@ -113,7 +112,7 @@ impl StatsCollector {
         self.finished.load(Relaxed)
     }
 
-    /// The sums. `elapsed` and `chargers` are the fleet's to fill in.
+    /// The sums over all shards. The fleet sets `elapsed` and `chargers`.
     pub(crate) fn stats(&self) -> FleetStats {
         let mut stats = FleetStats {
             online: self.online.load(Relaxed),

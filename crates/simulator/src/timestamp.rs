@@ -1,12 +1,12 @@
-//! Time as a value that is handed in: the wall clock at the fleet's start plus what a monotonic
-//! clock says has passed, so that it never runs backwards.
+//! The time of simulated chargers. A charger gets it as an argument; the fleet computes it as the wall clock at its start
+//! plus the monotonic time since, so that it never goes back.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// A moment in UTC, in microseconds since 1970-01-01T00:00:00Z. Displays as RFC 3339 with three
-/// decimals and `Z` (rule F-13).
+/// A time in UTC, in microseconds since 1970-01-01T00:00:00Z. Displays as RFC 3339 with three decimals and `Z`
+/// (rule F-13).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -14,20 +14,20 @@ use std::time::Duration;
 pub struct TimestampUs(pub u64);
 
 impl TimestampUs {
-    /// The wall clock, now.
+    /// The current time of the wall clock.
     #[must_use]
     pub fn wall_clock() -> Self {
         Self::default().plus(common::clock::since_epoch())
     }
 
-    /// This moment plus `wait`; saturates at the end of time.
+    /// This time plus `wait`, saturating.
     #[must_use]
     pub fn plus(self, wait: Duration) -> Self {
         let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(micros))
     }
 
-    /// How long after `earlier` this is; zero if it is before.
+    /// The time since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_written_as_chargers_write_it() {
+    fn a_timestamp_displays_as_rfc_3339_with_milliseconds() {
         let at = TimestampUs(1_767_225_600_123_456);
         assert_eq!(at.to_string(), "2026-01-01T00:00:00.123Z");
         assert_eq!(

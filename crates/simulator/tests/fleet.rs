@@ -1,9 +1,9 @@
-//! Fleets over real sockets, against a central system that loses answers and closes lines.
+//! Fleets over real sockets, with a central system that loses answers and closes connections.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that panics is a test that fails"
+    reason = "a test fails by panicking"
 )]
 
 mod support;
@@ -13,12 +13,12 @@ use simulator::ledger::Outcome;
 use simulator::{Fleet, FleetConfig, FleetReport, ResendIds, Scenario, VersionMix};
 use std::path::Path;
 use std::time::Duration;
-use support::{Fate, Server, until};
+use support::{Handling, Server, until};
 
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// Chargers in a great hurry, whose ledger lies in `dir`.
-fn scaled(server: &Server, dir: &Path) -> FleetConfig {
+/// Settings of chargers that are as fast as possible, with a ledger in `dir`.
+fn fast(server: &Server, dir: &Path) -> FleetConfig {
     FleetConfig {
         url: server.url.clone(),
         chargers: 6,
@@ -41,20 +41,20 @@ async fn run(config: FleetConfig) -> FleetReport {
     let fleet = Fleet::start(config).unwrap();
     tokio::time::timeout(Duration::from_secs(60), fleet.finished())
         .await
-        .expect("the fleet does its work in time");
+        .expect("the fleet finishes in time");
     fleet.stop(DRAIN).await
 }
 
-fn judge(server: &Server, dir: &Path) -> Report {
+fn audit_of(server: &Server, dir: &Path) -> Report {
     let ledger = std::fs::read(dir.join("ledger.ndjson")).unwrap();
     audit(ledger.as_slice(), server.export().as_bytes(), None::<&[u8]>).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fleet_does_its_work_and_its_ledger_agrees_with_the_records() {
-    let server = Server::start(|_, _| Fate::Answered).await;
+async fn ledger_of_a_fleet_agrees_with_the_records() {
+    let server = Server::start(|_, _| Handling::Answered).await;
     let dir = tempfile::tempdir().unwrap();
-    let report = run(scaled(&server, dir.path())).await;
+    let report = run(fast(&server, dir.path())).await;
     assert!(report.drained, "{report}");
     let total = report.stats.total();
     assert_eq!(total.sent, total.acknowledged, "{report}");
@@ -67,59 +67,62 @@ async fn a_fleet_does_its_work_and_its_ledger_agrees_with_the_records() {
     assert_eq!(report.stats.online, 0);
     assert_eq!(report.stats.queued, 0);
     assert_eq!(server.records().calls, total.sent);
-    let verdict = judge(&server, dir.path());
-    assert!(verdict.is_clean(), "{verdict}");
-    assert_eq!(verdict.acknowledged, total.acknowledged);
+    let audit_report = audit_of(&server, dir.path());
+    assert!(audit_report.is_clean(), "{audit_report}");
+    assert_eq!(audit_report.acknowledged, total.acknowledged);
     assert!(report.to_string().contains("all queues are empty"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_answers_and_closed_sockets_lose_nothing() {
+async fn no_message_is_lost_with_lost_answers_and_closed_sockets() {
     for resend_ids in [ResendIds::New, ResendIds::Same] {
         let server = Server::start(|n, _| match n {
-            _ if n % 97 == 0 => Fate::AnswerLost,
-            _ if n % 41 == 0 => Fate::AnswerLostAndClosed,
-            _ if n % 53 == 0 => Fate::Lost,
-            _ => Fate::Answered,
+            _ if n % 97 == 0 => Handling::AnswerLost,
+            _ if n % 41 == 0 => Handling::AnswerLostAndClosed,
+            _ if n % 53 == 0 => Handling::Lost,
+            _ => Handling::Answered,
         })
         .await;
         let dir = tempfile::tempdir().unwrap();
         let config = FleetConfig {
             resend_ids,
-            ..scaled(&server, dir.path())
+            ..fast(&server, dir.path())
         };
         let report = run(config).await;
         assert!(report.drained, "{report}");
         let total = report.stats.total();
         assert!(total.resent > 10, "{report}");
         assert_eq!(total.discarded, 0, "{report}");
-        assert!(report.stats.failures.contains_key("connection lost"), "{report}");
-        let verdict = judge(&server, dir.path());
-        assert!(verdict.is_clean(), "{verdict}");
-        assert!(verdict.resent > 10);
+        assert!(
+            report.stats.failures.contains_key("connection lost"),
+            "{report}"
+        );
+        let audit_report = audit_of(&server, dir.path());
+        assert!(audit_report.is_clean(), "{audit_report}");
+        assert!(audit_report.resent > 10);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_central_system_that_forgets_is_caught() {
+async fn audit_finds_acknowledged_messages_that_were_not_stored() {
     let server = Server::start(|n, action| match action {
-        "MeterValues" if n % 100 == 0 => Fate::Forgotten,
-        _ => Fate::Answered,
+        "MeterValues" if n % 100 == 0 => Handling::NotStored,
+        _ => Handling::Answered,
     })
     .await;
     let dir = tempfile::tempdir().unwrap();
     let config = FleetConfig {
         versions: VersionMix::only(ocpp::Version::V16),
-        ..scaled(&server, dir.path())
+        ..fast(&server, dir.path())
     };
     run(config).await;
-    let verdict = judge(&server, dir.path());
-    assert!(verdict.missing > 3, "{verdict}");
+    let audit_report = audit_of(&server, dir.path());
+    assert!(audit_report.missing > 3, "{audit_report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_steady_fleet_lives_a_day_in_seconds() {
-    let server = Server::start(|_, _| Fate::Answered).await;
+async fn a_steady_fleet_simulates_a_day_in_seconds() {
+    let server = Server::start(|_, _| Handling::Answered).await;
     let dir = tempfile::tempdir().unwrap();
     let config = FleetConfig {
         scenario: Scenario::Steady,
@@ -127,7 +130,7 @@ async fn a_steady_fleet_lives_a_day_in_seconds() {
         speed_up: 20_000.0,
         duration_s: Some(3.0),
         messages_per_charger: None,
-        ..scaled(&server, dir.path())
+        ..fast(&server, dir.path())
     };
     let report = run(config).await;
     assert!(report.drained, "{report}");
@@ -139,17 +142,17 @@ async fn a_steady_fleet_lives_a_day_in_seconds() {
     ] {
         assert!(report.stats.actions[action].acknowledged > 20, "{report}");
     }
-    let verdict = judge(&server, dir.path());
-    assert!(verdict.is_clean(), "{verdict}");
+    let audit_report = audit_of(&server, dir.path());
+    assert!(audit_report.is_clean(), "{audit_report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_fleet_says_why_and_comes_in_when_it_may() {
-    let server = Server::start(|_, _| Fate::Answered).await;
+async fn refusals_are_counted_by_status_and_chargers_reconnect_later() {
+    let server = Server::start(|_, _| Handling::Answered).await;
     let dir = tempfile::tempdir().unwrap();
     let config = FleetConfig {
         password: Some("secret".into()),
-        ..scaled(&server, dir.path())
+        ..fast(&server, dir.path())
     };
     for (status, kind) in [
         ("503 Service Unavailable\r\nRetry-After: 0", "HTTP 503"),
@@ -158,7 +161,7 @@ async fn a_refused_fleet_says_why_and_comes_in_when_it_may() {
     ] {
         server.refuse(Some(status));
         let fleet = Fleet::start(config.clone()).unwrap();
-        until("all were refused", || {
+        until("a refusal of each charger", || {
             fleet
                 .stats()
                 .failures
@@ -168,7 +171,7 @@ async fn a_refused_fleet_says_why_and_comes_in_when_it_may() {
         .await;
         assert_eq!(fleet.stats().online, 0);
         server.refuse(None);
-        until("all are online", || fleet.stats().online == 6).await;
+        until("all chargers online", || fleet.stats().online == 6).await;
         fleet.stop(DRAIN).await;
     }
     let records = server.records();
@@ -178,38 +181,35 @@ async fn a_refused_fleet_says_why_and_comes_in_when_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_fleet_goes_on_where_it_was() {
+async fn a_killed_fleet_continues_from_its_queue_files() {
     let server = Server::start(|n, _| match n {
-        _ if n % 31 == 0 => Fate::AnswerLostAndClosed,
-        _ => Fate::Answered,
+        _ if n % 31 == 0 => Handling::AnswerLostAndClosed,
+        _ => Handling::Answered,
     })
     .await;
     let dir = tempfile::tempdir().unwrap();
     let config = FleetConfig {
         messages_per_charger: None,
         queue_dir: Some(dir.path().join("queues")),
-        ..scaled(&server, dir.path())
+        ..fast(&server, dir.path())
     };
     for round in 1..=3 {
         let fleet = Fleet::start(config.clone()).unwrap();
         let calls = server.records().calls;
-        until("there was some traffic", || {
-            server.records().calls > calls + 200
-        })
-        .await;
+        until("200 calls", || server.records().calls > calls + 200).await;
         if round < 3 {
-            // No goodbye: sockets drop, queues stay as they are on disk.
+            // Sockets are dropped without a Close frame, and the queue files stay as they are.
             fleet.kill().await;
         } else {
             let report = fleet.stop(DRAIN).await;
             assert!(report.drained, "{report}");
         }
     }
-    let verdict = judge(&server, dir.path());
-    assert!(verdict.is_clean(), "{verdict}");
-    assert!(verdict.acknowledged > 500);
+    let audit_report = audit_of(&server, dir.path());
+    assert!(audit_report.is_clean(), "{audit_report}");
+    assert!(audit_report.acknowledged > 500);
 
-    // Nothing is left in the queues: a fleet that only starts and stops says nothing old.
+    // A transaction that was running at the kill ends with reason PowerLoss after the restart.
     let ledger = std::fs::read_to_string(dir.path().join("ledger.ndjson")).unwrap();
     let starts = ledger
         .lines()
@@ -219,24 +219,24 @@ async fn a_killed_fleet_goes_on_where_it_was() {
     let power_cuts = server.export().matches("PowerLoss").count();
     assert!(
         power_cuts > 3,
-        "running transactions ended with the power: {power_cuts}"
+        "too few transactions ended by the power cut: {power_cuts}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_without_drain_leaves_the_unanswered_in_the_ledger() {
+async fn a_stop_without_drain_writes_unanswered_messages_into_the_ledger() {
     let server = Server::start(|_, action| match action {
-        "MeterValues" | "TransactionEvent" => Fate::AnswerLost,
-        _ => Fate::Answered,
+        "MeterValues" | "TransactionEvent" => Handling::AnswerLost,
+        _ => Handling::Answered,
     })
     .await;
     let dir = tempfile::tempdir().unwrap();
     let config = FleetConfig {
         answer_timeout_s: 60.0,
-        ..scaled(&server, dir.path())
+        ..fast(&server, dir.path())
     };
     let fleet = Fleet::start(config).unwrap();
-    until("each has a message in the air", || {
+    until("one unanswered message per charger", || {
         let stats = fleet.stats();
         let sent = |action| stats.actions.get(action).map_or(0, |counts| counts.sent);
         sent("MeterValues") == 2 && sent("TransactionEvent") == 4
@@ -251,7 +251,7 @@ async fn a_stop_without_drain_leaves_the_unanswered_in_the_ledger() {
         .map(|line| serde_json::from_str::<simulator::ledger::LedgerEntry>(line).unwrap())
         .filter(|line| line.outcome == Outcome::Unanswered);
     assert_eq!(unanswered.count(), 6);
-    assert!(judge(&server, dir.path()).is_clean());
+    assert!(audit_of(&server, dir.path()).is_clean());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The ledger in state, and what was found for each of its messages.
+//! The messages of a ledger, with the records and transactions that the exports have for them.
 
 use super::report::Report;
 use crate::ledger::{Class, LedgerEntry, Outcome};
@@ -6,60 +6,60 @@ use crate::timestamp::TimestampUs;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
-/// A record that an export holds for a message.
+/// A record of the export of messages.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct StoredRecord {
     pub(super) gateway_id: String,
     pub(super) seq: u64,
     pub(super) payload_hash: u64,
     pub(super) answer: Value,
 }
 
-/// How a transaction is listed, as far as the export says.
+/// The state of a transaction in the export, as far as it is given.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ended {
+pub(super) struct TransactionState {
     pub(super) open: Option<bool>,
     pub(super) energy_wh: Option<f64>,
 }
 
-/// A start's transaction: what was told of it, and what was found.
+/// The transactions of one id: what the ledger and the export have of them.
 #[derive(Debug, Default)]
 struct Transaction {
     /// Acknowledged starts.
-    wanted: u64,
-    /// Rows of the export.
+    expected: u64,
+    /// Rows in the export.
     found: u64,
-    /// Sessions of those starts whose stop was acknowledged: the energy, where both meters are known.
+    /// The sessions whose stop was acknowledged too: their energy in Wh, if both meter values are known.
     stopped: Vec<Option<u64>>,
-    /// How the rows are listed.
-    listed: Vec<Ended>,
+    /// The states of the rows.
+    states: Vec<TransactionState>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    line: LedgerEntry,
-    found: Vec<Found>,
+struct IndexedMessage {
+    entry: LedgerEntry,
+    records: Vec<StoredRecord>,
 }
 
-/// A charger's share.
+/// The messages and transactions of one charger.
 #[derive(Debug, Default)]
 struct ChargerIndex {
-    entries: Vec<Entry>,
-    /// Message id → its entry.
+    messages: Vec<IndexedMessage>,
+    /// Message id → its message.
     by_id: HashMap<String, usize>,
-    /// Number of a class-T message → its entry: a simulator that was killed and resumed may have
-    /// written two lines for one message.
+    /// Number of a class-T message → its message. A simulator that was killed and restarted may have written two
+    /// entries for one message.
     by_n: HashMap<u64, usize>,
-    /// By transaction id.
+    /// Transactions by id.
     transactions: BTreeMap<String, Transaction>,
-    /// Starts that were transmitted and not acknowledged: each may have begun a transaction.
+    /// Starts that were transmitted and not acknowledged. Each may have started a transaction.
     unanswered_starts: u64,
-    /// Transactions of this run that the ledger has no acknowledged start for.
+    /// Transactions of this run without an acknowledged start in the ledger.
     unexpected: Vec<String>,
     first_sent_at: Option<TimestampUs>,
 }
 
-/// All chargers, by identity in lower case (rule C-3).
+/// The ledger of all chargers, by identity in lower case (rule C-3).
 #[derive(Debug, Default)]
 pub(super) struct LedgerIndex {
     chargers: BTreeMap<String, ChargerIndex>,
@@ -67,23 +67,23 @@ pub(super) struct LedgerIndex {
 }
 
 impl LedgerIndex {
-    /// Takes in a line of the ledger.
-    pub(super) fn enter(&mut self, line: LedgerEntry) {
-        let key = line.charger_id.to_ascii_lowercase();
-        self.chargers.entry(key).or_default().enter(line);
+    /// Adds an entry of the ledger.
+    pub(super) fn add_entry(&mut self, entry: LedgerEntry) {
+        let key = entry.charger_id.to_ascii_lowercase();
+        self.chargers.entry(key).or_default().add_entry(entry);
     }
 
-    /// Takes in a record, if it is one of a message in the ledger.
-    pub(super) fn find(&mut self, charger_id: &str, message_id: &str, found: Found) {
+    /// Adds a record of the export, if its message is in the ledger.
+    pub(super) fn add_record(&mut self, charger_id: &str, message_id: &str, record: StoredRecord) {
         let Some(charger_index) = self.chargers.get_mut(&charger_id.to_ascii_lowercase()) else {
             return;
         };
         if let Some(&index) = charger_index.by_id.get(message_id) {
-            charger_index.entries[index].found.push(found);
+            charger_index.messages[index].records.push(record);
         }
     }
 
-    /// The ledger is complete; transactions follow.
+    /// Prepares the check of transactions. Call it after the last entry and before the first transaction.
     pub(super) fn index_transactions(&mut self) {
         self.has_transactions = true;
         for charger_index in self.chargers.values_mut() {
@@ -91,33 +91,33 @@ impl LedgerIndex {
         }
     }
 
-    /// Takes in a transaction, if it is one of this run.
-    pub(super) fn find_transaction(
+    /// Adds a transaction of the export, if it belongs to this run.
+    pub(super) fn add_transaction(
         &mut self,
         charger_id: &str,
         id: &str,
         started_at: Option<TimestampUs>,
-        ended: Ended,
+        state: TransactionState,
     ) {
         let Some(charger_index) = self.chargers.get_mut(&charger_id.to_ascii_lowercase()) else {
             return;
         };
         if let Some(transaction) = charger_index.transactions.get_mut(id) {
             transaction.found += 1;
-            transaction.listed.push(ended);
+            transaction.states.push(state);
             return;
         }
-        // Exports write milliseconds.
-        let run = charger_index
+        // Exports have milliseconds only.
+        let run_start = charger_index
             .first_sent_at
             .map(|at| TimestampUs(at.0 / 1000 * 1000));
-        if started_at.is_some() && started_at >= run {
+        if started_at.is_some() && started_at >= run_start {
             charger_index.unexpected.push(id.to_owned());
         }
     }
 
-    /// The verdict.
-    pub(super) fn close(self) -> Report {
+    /// Checks everything.
+    pub(super) fn into_report(self) -> Report {
         let stores_heartbeats = self
             .chargers
             .values()
@@ -127,8 +127,8 @@ impl LedgerIndex {
             ..Report::default()
         };
         for (charger, charger_index) in &self.chargers {
-            for entry in &charger_index.entries {
-                check(charger, entry, stores_heartbeats, &mut report);
+            for message in &charger_index.messages {
+                check(charger, message, stores_heartbeats, &mut report);
             }
             charger_index.check_order(charger, &mut report);
             if self.has_transactions {
@@ -140,51 +140,51 @@ impl LedgerIndex {
 }
 
 impl ChargerIndex {
-    fn enter(&mut self, line: LedgerEntry) {
-        self.first_sent_at = match (self.first_sent_at, line.sent_at) {
+    fn add_entry(&mut self, entry: LedgerEntry) {
+        self.first_sent_at = match (self.first_sent_at, entry.sent_at) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let known = (line.class == Class::T)
-            .then(|| self.by_n.get(&line.n).copied())
+        let known = (entry.class == Class::T)
+            .then(|| self.by_n.get(&entry.n).copied())
             .flatten();
-        let index = known.unwrap_or(self.entries.len());
-        for id in &line.message_ids {
+        let index = known.unwrap_or(self.messages.len());
+        for id in &entry.message_ids {
             self.by_id.insert(id.clone(), index);
         }
-        if line.class == Class::T {
-            self.by_n.insert(line.n, index);
+        if entry.class == Class::T {
+            self.by_n.insert(entry.n, index);
         }
-        match self.entries.get_mut(index) {
-            Some(entry) => entry.line = merged(entry.line.clone(), line),
-            None => self.entries.push(Entry {
-                line,
-                found: Vec::new(),
+        match self.messages.get_mut(index) {
+            Some(message) => message.entry = merged(message.entry.clone(), entry),
+            None => self.messages.push(IndexedMessage {
+                entry,
+                records: Vec::new(),
             }),
         }
     }
 
     fn has_heartbeat_record(&self) -> bool {
-        let mut entries = self.entries.iter();
-        entries.any(|entry| entry.line.action == "Heartbeat" && !entry.found.is_empty())
+        let mut messages = self.messages.iter();
+        messages.any(|message| message.entry.action == "Heartbeat" && !message.records.is_empty())
     }
 
-    /// Sequence numbers must agree with what certainly happened before what: a message that was
-    /// acknowledged before another was first transmitted.
+    /// Checks that a message which was acknowledged before the first transmission of another has the smaller sequence
+    /// number.
     fn check_order(&self, charger: &str, report: &mut Report) {
         let mut by_gateway: BTreeMap<&str, Vec<(u64, &LedgerEntry)>> = BTreeMap::new();
-        for entry in &self.entries {
-            if let [found] = entry.found.as_slice() {
-                let records = by_gateway.entry(&found.gateway_id).or_default();
-                records.push((found.seq, &entry.line));
+        for message in &self.messages {
+            if let [record] = message.records.as_slice() {
+                let records = by_gateway.entry(&record.gateway_id).or_default();
+                records.push((record.seq, &message.entry));
             }
         }
         for records in by_gateway.values_mut() {
             records.sort_unstable_by_key(|(seq, _)| *seq);
             let mut latest: Option<(TimestampUs, u64)> = None;
-            for (seq, line) in records {
+            for (seq, entry) in records {
                 if let (Some(acknowledged_at), Some((sent_at, before))) =
-                    (line.acknowledged_at, latest)
+                    (entry.acknowledged_at, latest)
                     && acknowledged_at <= sent_at
                 {
                     report.out_of_order += 1;
@@ -192,11 +192,11 @@ impl ChargerIndex {
                         format!(
                             "{charger}: {} n={} (seq {seq}) was acknowledged before seq {before} \
                              was sent, and stored after it",
-                            line.action, line.n
+                            entry.action, entry.n
                         )
                     });
                 }
-                if let Some(sent_at) = line.sent_at
+                if let Some(sent_at) = entry.sent_at
                     && latest.is_none_or(|(before, _)| sent_at > before)
                 {
                     latest = Some((sent_at, *seq));
@@ -206,27 +206,27 @@ impl ChargerIndex {
     }
 
     fn index_transactions(&mut self) {
-        // Session → the meter at its acknowledged stop.
+        // Session → the meter value of its acknowledged stop.
         let mut stops: HashMap<u64, Option<u64>> = HashMap::new();
-        for Entry { line, .. } in &self.entries {
-            if let Some(session) = line.session
-                && is_stop(line)
-                && line.outcome == Outcome::Acknowledged
+        for IndexedMessage { entry, .. } in &self.messages {
+            if let Some(session) = entry.session
+                && is_stop(entry)
+                && entry.outcome == Outcome::Acknowledged
             {
-                stops.insert(session, line.meter_wh);
+                stops.insert(session, entry.meter_wh);
             }
         }
-        for Entry { line, .. } in &self.entries {
-            if !is_start(line) {
+        for IndexedMessage { entry, .. } in &self.messages {
+            if !is_start(entry) {
                 continue;
             }
-            match (&line.transaction_id, line.outcome) {
+            match (&entry.transaction_id, entry.outcome) {
                 (Some(id), Outcome::Acknowledged) => {
                     let transaction = self.transactions.entry(id.clone()).or_default();
-                    transaction.wanted += 1;
-                    let stop = line.session.and_then(|session| stops.get(&session));
+                    transaction.expected += 1;
+                    let stop = entry.session.and_then(|session| stops.get(&session));
                     if let Some(meter_stop) = stop {
-                        let energy = meter_stop.zip(line.meter_wh);
+                        let energy = meter_stop.zip(entry.meter_wh);
                         let energy = energy.and_then(|(stop, start)| stop.checked_sub(start));
                         transaction.stopped.push(energy);
                     }
@@ -240,23 +240,27 @@ impl ChargerIndex {
     fn check_transactions(&self, charger: &str, report: &mut Report) {
         let mut unanswered = self.unanswered_starts;
         let mut excess = |id: &str, count: u64, report: &mut Report| {
-            // An unanswered start may have begun one.
+            // Each unanswered start may have started one transaction.
             let explained = count.min(unanswered);
             unanswered -= explained;
             if count > explained {
                 report.duplicate_transactions += count - explained;
-                report.add_fault(|| format!("{charger}: transaction {id} is one too many"));
+                report.add_fault(|| {
+                    format!(
+                        "{charger}: transaction {id} has no start in the ledger or a second row"
+                    )
+                });
             }
         };
         for (id, transaction) in &self.transactions {
-            let (wanted, found) = (transaction.wanted, transaction.found);
-            report.transactions += wanted;
+            let (expected, found) = (transaction.expected, transaction.found);
+            report.transactions += expected;
             transaction.check_end(charger, id, report);
-            if found < wanted {
-                report.missing_transactions += wanted - found;
+            if found < expected {
+                report.missing_transactions += expected - found;
                 report.add_fault(|| format!("{charger}: transaction {id} is missing"));
             }
-            excess(id, found.saturating_sub(wanted), report);
+            excess(id, found.saturating_sub(expected), report);
         }
         for id in &self.unexpected {
             excess(id, 1, report);
@@ -265,64 +269,64 @@ impl ChargerIndex {
 }
 
 impl Transaction {
-    /// Whether it ended as its charger said. Only where start and row are one each: of several it cannot be said
-    /// which is which.
+    /// Checks the end of the transaction. With several starts or rows of one id this is not possible, because it is not
+    /// known which belong together.
     fn check_end(&self, charger: &str, id: &str, report: &mut Report) {
-        let ([stopped], [listed], 1) = (&self.stopped[..], &self.listed[..], self.wanted) else {
+        let ([stopped], [state], 1) = (&self.stopped[..], &self.states[..], self.expected) else {
             return;
         };
-        if listed.open == Some(true) {
+        if state.open == Some(true) {
             report.unfinished_transactions += 1;
             report.add_fault(|| {
-                format!("{charger}: transaction {id} is listed as open, its stop was acknowledged")
+                format!("{charger}: transaction {id} is open in the export, but its stop was acknowledged")
             });
             return;
         }
-        if let (Some(energy), Some(told)) = (stopped, listed.energy_wh)
-            && (told - *energy as f64).abs() > 0.5
+        if let (Some(energy), Some(listed_wh)) = (stopped, state.energy_wh)
+            && (listed_wh - *energy as f64).abs() > 0.5
         {
             report.wrong_energy += 1;
             report.add_fault(|| {
-                format!("{charger}: transaction {id} has {told} Wh, its meters say {energy}")
+                format!("{charger}: transaction {id} has {listed_wh} Wh in the export, and {energy} Wh between its meter values")
             });
         }
     }
 }
 
-/// What can be said of one message by itself.
-fn check(charger: &str, entry: &Entry, stores_heartbeats: bool, report: &mut Report) {
-    let Entry { line, found } = entry;
+/// Checks one message on its own.
+fn check(charger: &str, message: &IndexedMessage, stores_heartbeats: bool, report: &mut Report) {
+    let IndexedMessage { entry, records } = message;
     report.messages += 1;
-    report.resent += u64::from(line.attempts > 1);
-    report.discarded += u64::from(line.outcome == Outcome::Discarded);
-    let is_acknowledged = line.outcome == Outcome::Acknowledged;
+    report.resent += u64::from(entry.attempts > 1);
+    report.discarded += u64::from(entry.outcome == Outcome::Discarded);
+    let is_acknowledged = entry.outcome == Outcome::Acknowledged;
     report.acknowledged += u64::from(is_acknowledged);
     let name = || {
-        let ids = line.message_ids.join(", ");
-        format!("{charger}: {} n={} ({ids})", line.action, line.n)
+        let ids = entry.message_ids.join(", ");
+        format!("{charger}: {} n={} ({ids})", entry.action, entry.n)
     };
-    if found.is_empty() && is_acknowledged {
-        if line.action == "Heartbeat" && !stores_heartbeats {
+    if records.is_empty() && is_acknowledged {
+        if entry.action == "Heartbeat" && !stores_heartbeats {
             report.heartbeats_not_kept += 1;
         } else {
             report.missing += 1;
-            report.add_fault(|| format!("{} was acknowledged and is missing", name()));
+            report.add_fault(|| format!("{} was acknowledged and has no record", name()));
         }
     }
-    if found.len() > 1 {
+    if records.len() > 1 {
         report.duplicates_in_effect += 1;
-        let seqs: Vec<_> = found.iter().map(|one| one.seq.to_string()).collect();
+        let seqs: Vec<_> = records.iter().map(|one| one.seq.to_string()).collect();
         report.add_fault(|| {
             format!(
                 "{} has {} records: {}",
                 name(),
-                found.len(),
+                records.len(),
                 seqs.join(", ")
             )
         });
     }
-    for one in found {
-        let is_altered = line
+    for one in records {
+        let is_altered = entry
             .payload_hash
             .as_ref()
             .is_some_and(|hash| *hash != format!("{:016x}", one.payload_hash));
@@ -330,21 +334,21 @@ fn check(charger: &str, entry: &Entry, stores_heartbeats: bool, report: &mut Rep
             report.altered += 1;
             report.add_fault(|| {
                 format!(
-                    "{} is stored with another payload (seq {})",
+                    "{} has another payload in its record (seq {})",
                     name(),
                     one.seq
                 )
             });
         }
     }
-    let told = line.answer.as_deref().filter(|_| is_acknowledged);
-    if let (Some(told), [one]) = (told, found.as_slice()) {
-        let told: Value = serde_json::from_str(told).unwrap_or(Value::Null);
-        if told != one.answer {
+    let answered = entry.answer.as_deref().filter(|_| is_acknowledged);
+    if let (Some(answered), [one]) = (answered, records.as_slice()) {
+        let answered: Value = serde_json::from_str(answered).unwrap_or(Value::Null);
+        if answered != one.answer {
             report.wrong_answers += 1;
             report.add_fault(|| {
                 format!(
-                    "{} was told {told}, stored is {} (seq {})",
+                    "{} was answered with {answered}, but {} is stored (seq {})",
                     name(),
                     one.answer,
                     one.seq
@@ -354,7 +358,7 @@ fn check(charger: &str, entry: &Entry, stores_heartbeats: bool, report: &mut Rep
     }
 }
 
-/// Two lines about one message.
+/// Merges two entries of one message.
 fn merged(first: LedgerEntry, second: LedgerEntry) -> LedgerEntry {
     let (mut base, other) = if first.outcome == Outcome::Acknowledged {
         (first, second)
@@ -374,12 +378,12 @@ fn merged(first: LedgerEntry, second: LedgerEntry) -> LedgerEntry {
     base
 }
 
-fn is_stop(line: &LedgerEntry) -> bool {
-    line.action == "StopTransaction"
-        || line.action == "TransactionEvent" && line.natural_key.ends_with("/Ended")
+fn is_stop(entry: &LedgerEntry) -> bool {
+    entry.action == "StopTransaction"
+        || entry.action == "TransactionEvent" && entry.natural_key.ends_with("/Ended")
 }
 
-fn is_start(line: &LedgerEntry) -> bool {
-    line.action == "StartTransaction"
-        || line.action == "TransactionEvent" && line.natural_key.ends_with("/Started")
+fn is_start(entry: &LedgerEntry) -> bool {
+    entry.action == "StartTransaction"
+        || entry.action == "TransactionEvent" && entry.natural_key.ends_with("/Started")
 }

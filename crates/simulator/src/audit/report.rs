@@ -1,12 +1,12 @@
-//! The verdict.
+//! The result of an audit.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Offenders that are named.
+/// Maximum number of faults that are described.
 const FAULTS_MAX: usize = 20;
 
-/// What an audit found. Displays as a table with the first faults.
+/// The result of an audit. Displays as a table, followed by the first faults.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Chargers in the ledger.
@@ -19,19 +19,19 @@ pub struct Report {
     pub resent: u64,
     /// Transactions whose start was acknowledged.
     pub transactions: u64,
-    /// Acknowledged heartbeats without a record, if there is none for any heartbeat: the central
-    /// system then does not keep them. No fault.
+    /// Acknowledged heartbeats without a record, if no heartbeat has one: the central system does not store heartbeats.
+    /// Not a fault.
     pub heartbeats_not_kept: u64,
-    /// Transaction messages that the charger gave up (rule Q-6). They were never acknowledged, but
-    /// the central system let it come to that.
+    /// Transaction messages that the charger discarded after all attempts (rule Q-6). Not a fault, because they were
+    /// never acknowledged, but the central system was unavailable for long.
     pub discarded: u64,
     /// Fault: acknowledged messages without a record.
     pub missing: u64,
     /// Fault: messages with more than one record.
     pub duplicates_in_effect: u64,
-    /// Fault: records in another order than their messages were sent and acknowledged in.
+    /// Fault: records in another order than their messages.
     pub out_of_order: u64,
-    /// Fault: records whose answer is not what the charger was told.
+    /// Fault: records whose answer is not the one that the charger got.
     pub wrong_answers: u64,
     /// Fault: records whose payload is not what the charger sent.
     pub altered: u64,
@@ -39,17 +39,16 @@ pub struct Report {
     pub missing_transactions: u64,
     /// Fault: transactions beyond the starts that were sent.
     pub duplicate_transactions: u64,
-    /// Fault: transactions that are listed as open though their stop was acknowledged.
+    /// Fault: open transactions whose stop was acknowledged.
     pub unfinished_transactions: u64,
-    /// Fault: ended transactions with another energy than between the meters of their start and stop.
+    /// Fault: ended transactions whose energy is not the difference of the meter values of start and stop.
     pub wrong_energy: u64,
-    /// The first faults, in words.
+    /// The first faults, one sentence each.
     pub faults: Vec<String>,
 }
 
 impl Report {
-    /// Whether every promise was kept: no fault of any kind. (Look at [`Report::discarded`] beside
-    /// this.)
+    /// Whether there is no fault. [`Report::discarded`] is not a fault; check it too.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         self.missing
@@ -79,7 +78,7 @@ impl fmt::Display for Report {
             ("acknowledged", self.acknowledged),
             ("resent", self.resent),
             ("transactions", self.transactions),
-            ("given up by chargers", self.discarded),
+            ("discarded by chargers", self.discarded),
             ("heartbeats not kept", self.heartbeats_not_kept),
         ];
         let faults = [
@@ -109,7 +108,7 @@ impl fmt::Display for Report {
                 "every acknowledged message is stored once, unaltered and in order"
             )
         } else {
-            write!(f, "a promise was broken")
+            write!(f, "faults were found")
         }
     }
 }

@@ -1,18 +1,18 @@
-//! An audit must see each kind of fault, and none where there is none.
+//! The audit finds each kind of fault, and none in a run without faults.
 
 use super::*;
 use crate::ledger::{Class, Outcome, payload_hash};
 use ocpp::Version;
 use serde_json::json;
 
-/// A run: a charger's messages as a ledger, and the exports that an honest system would write.
+/// A run of one charger: its ledger, and the exports of the central system.
 struct Run {
-    lines: Vec<LedgerEntry>,
+    entries: Vec<LedgerEntry>,
     rows: Vec<Value>,
     transactions: Vec<Value>,
 }
 
-fn line(n: u64, action: &str, payload: &Value) -> LedgerEntry {
+fn entry(n: u64, action: &str, payload: &Value) -> LedgerEntry {
     LedgerEntry {
         charger_id: "SIM-1".into(),
         ocpp_version: Version::V16,
@@ -41,18 +41,18 @@ fn line(n: u64, action: &str, payload: &Value) -> LedgerEntry {
     }
 }
 
-fn row(seq: u64, line: &LedgerEntry, payload: &Value, answer: &Value) -> Value {
+fn row(seq: u64, entry: &LedgerEntry, payload: &Value, answer: &Value) -> Value {
     json!({
         "record_id": format!("G/{seq}"), "charger_id": "sim-1", "kind": "call",
-        "ocpp_version": "1.6", "direction": "in", "message_id": line.message_ids[0],
-        "action": line.action, "payload": payload, "answer": answer,
+        "ocpp_version": "1.6", "direction": "in", "message_id": entry.message_ids[0],
+        "action": entry.action, "payload": payload, "answer": answer,
         "received_at": "2026-01-01T00:00:00.000Z", "gateway_id": "G", "seq": seq,
     })
 }
 
-fn honest() -> Run {
+fn clean_run() -> Run {
     let mut run = Run {
-        lines: Vec::new(),
+        entries: Vec::new(),
         rows: vec![json!({
             "charger_id": "SIM-1", "kind": "connected", "message_id": "", "gateway_id": "G",
             "seq": 1, "payload": {"from": "here"}, "answer": null,
@@ -78,26 +78,26 @@ fn honest() -> Run {
                 json!({}),
             ),
         };
-        let mut line = line(n, action, &payload);
+        let mut entry = entry(n, action, &payload);
         if action == "StartTransaction" {
-            line.transaction_id = Some((n + 100).to_string());
-            line.answer = Some(answer.to_string());
+            entry.transaction_id = Some((n + 100).to_string());
+            entry.answer = Some(answer.to_string());
             run.transactions.push(json!({
                 "charger_id": "SIM-1", "transaction_id": (n + 100).to_string(),
                 "started_at": "2026-01-01T00:00:00.000Z", "open": false,
-                // The stop is three messages behind its start.
+                // The stop is the third message after its start.
                 "energy_wh": ((n + 3) * 1000 - n * 100) as f64,
             }));
         }
-        run.rows.push(row(n + 1, &line, &payload, &answer));
-        run.lines.push(line);
+        run.rows.push(row(n + 1, &entry, &payload, &answer));
+        run.entries.push(entry);
     }
     run
 }
 
 fn check(run: &Run) -> Report {
     let lines: Vec<_> = run
-        .lines
+        .entries
         .iter()
         .map(|one| serde_json::to_string(one).unwrap())
         .collect();
@@ -113,10 +113,10 @@ fn check(run: &Run) -> Report {
     .unwrap()
 }
 
-/// Does `spoil` to an honest run; exactly the count that `fault` reads must then be 1.
-fn assert_found(spoil: impl FnOnce(&mut Run), fault: impl Fn(&mut Report) -> &mut u64) {
-    let mut run = honest();
-    spoil(&mut run);
+/// Changes a run without faults. The audit must then find one fault, in the counter that `fault` gives.
+fn assert_found(change: impl FnOnce(&mut Run), fault: impl Fn(&mut Report) -> &mut u64) {
+    let mut run = clean_run();
+    change(&mut run);
     let mut report = check(&run);
     assert!(!report.is_clean());
     assert_eq!(report.faults.len(), 1, "{report}");
@@ -128,8 +128,8 @@ fn assert_found(spoil: impl FnOnce(&mut Run), fault: impl Fn(&mut Report) -> &mu
 }
 
 #[test]
-fn an_honest_run_is_clean() {
-    let report = check(&honest());
+fn a_run_without_faults_is_clean() {
+    let report = check(&clean_run());
     assert!(report.is_clean(), "{report}");
     assert_eq!(
         (report.messages, report.acknowledged, report.chargers),
@@ -149,18 +149,18 @@ fn a_missing_record_is_found() {
 }
 
 #[test]
-fn a_session_without_its_end_and_one_with_another_energy_are_found() {
+fn an_open_session_and_one_with_a_wrong_energy_are_found() {
     let open = |run: &mut Run| run.transactions[0]["open"] = json!(true);
     assert_found(open, |report| &mut report.unfinished_transactions);
     let energy = |run: &mut Run| run.transactions[1]["energy_wh"] = json!(1.0);
     assert_found(energy, |report| &mut report.wrong_energy);
-    // A stop that was not answered promises nothing.
-    let mut run = honest();
-    run.lines[3].outcome = Outcome::Unanswered;
+    // The stop was not answered, so the transaction may be open.
+    let mut run = clean_run();
+    run.entries[3].outcome = Outcome::Unanswered;
     run.transactions[0]["open"] = json!(true);
     assert!(check(&run).is_clean(), "{}", check(&run));
-    // Other systems may not say as much.
-    let mut run = honest();
+    // The members `open` and `energy_wh` may be missing.
+    let mut run = clean_run();
     for row in &mut run.transactions {
         let row = row.as_object_mut().unwrap();
         row.remove("open");
@@ -170,10 +170,10 @@ fn a_session_without_its_end_and_one_with_another_energy_are_found() {
 }
 
 #[test]
-fn a_second_record_is_found_under_either_id() {
+fn a_second_record_is_found_under_any_of_the_ids() {
     let again = |id: &'static str| {
         move |run: &mut Run| {
-            run.lines[2].message_ids.push("again".into());
+            run.entries[2].message_ids.push("again".into());
             let mut row = run.rows[3].clone();
             row["seq"] = json!(50);
             row["message_id"] = json!(id);
@@ -196,7 +196,7 @@ fn swapped_records_are_found() {
 }
 
 #[test]
-fn another_answer_than_the_charger_got_is_found() {
+fn a_wrong_answer_is_found() {
     assert_found(
         |run| run.rows[1]["answer"] = json!({"transactionId": 999}),
         |report| &mut report.wrong_answers,
@@ -212,7 +212,7 @@ fn an_altered_payload_is_found() {
 }
 
 #[test]
-fn missing_and_surplus_transactions_are_found() {
+fn missing_and_additional_transactions_are_found() {
     assert_found(
         |run| drop(run.transactions.pop()),
         |report| &mut report.missing_transactions,
@@ -234,14 +234,14 @@ fn missing_and_surplus_transactions_are_found() {
 }
 
 #[test]
-fn what_was_never_acknowledged_may_be_there_or_not() {
+fn an_unacknowledged_message_may_be_stored_or_not() {
     for keep in [true, false] {
-        let mut run = honest();
+        let mut run = clean_run();
         for index in [0, 2] {
-            run.lines[index].outcome = Outcome::Unanswered;
-            run.lines[index].acknowledged_at = None;
-            run.lines[index].answer = None;
-            run.lines[index].transaction_id = None;
+            run.entries[index].outcome = Outcome::Unanswered;
+            run.entries[index].acknowledged_at = None;
+            run.entries[index].answer = None;
+            run.entries[index].transaction_id = None;
         }
         if !keep {
             run.rows
@@ -255,54 +255,54 @@ fn what_was_never_acknowledged_may_be_there_or_not() {
 }
 
 #[test]
-fn a_message_may_be_stored_late_while_others_overtake_it() {
-    // n=2 was lost on its first transmission, n=3 overtook it, then it was resent.
-    let mut run = honest();
-    run.lines[1].acknowledged_at = Some(TimestampUs(3_600));
-    run.lines[1].attempts = 2;
+fn a_resent_message_may_be_stored_after_later_ones() {
+    // n=2 was lost in its first transmission and resent after n=3.
+    let mut run = clean_run();
+    run.entries[1].acknowledged_at = Some(TimestampUs(3_600));
+    run.entries[1].attempts = 2;
     run.rows[2]["seq"] = json!(4);
     run.rows[3]["seq"] = json!(3);
-    run.lines[2].acknowledged_at = Some(TimestampUs(3_500));
+    run.entries[2].acknowledged_at = Some(TimestampUs(3_500));
     let report = check(&run);
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.resent, 1);
 }
 
 #[test]
-fn two_lines_of_a_resumed_simulator_are_one_message() {
-    let mut run = honest();
-    let mut before = run.lines[2].clone();
+fn two_entries_of_a_restarted_simulator_are_one_message() {
+    let mut run = clean_run();
+    let mut before = run.entries[2].clone();
     before.outcome = Outcome::Unanswered;
     before.acknowledged_at = None;
     before.message_ids = vec!["before".into()];
     run.rows[3]["message_id"] = json!("before");
-    run.lines.insert(0, before);
+    run.entries.insert(0, before);
     let report = check(&run);
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.messages, 12);
 }
 
 #[test]
-fn heartbeats_may_be_kept_or_not_but_not_half() {
-    let mut run = honest();
+fn either_all_heartbeats_are_stored_or_none() {
+    let mut run = clean_run();
     run.rows.pop();
     let report = check(&run);
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.heartbeats_not_kept, 1);
 
-    let mut second = run.lines[11].clone();
+    let mut second = run.entries[11].clone();
     second.n = 13;
     second.message_ids = vec!["m-13".into()];
     second.sent_at = Some(TimestampUs(13_000));
     second.acknowledged_at = Some(TimestampUs(14_000));
     run.rows.push(row(14, &second, &json!({}), &json!({})));
-    run.lines.push(second);
+    run.entries.push(second);
     assert_eq!(check(&run).missing, 1);
 }
 
 #[test]
-fn earlier_runs_and_other_chargers_are_passed_over() {
-    let mut run = honest();
+fn earlier_runs_and_other_chargers_are_ignored() {
+    let mut run = clean_run();
     let mut old = run.transactions[0].clone();
     old["transaction_id"] = json!("5");
     old["started_at"] = json!("1969-01-01T00:00:00.000Z");
@@ -316,7 +316,7 @@ fn earlier_runs_and_other_chargers_are_passed_over() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn an_unreadable_line_is_named() {
     let none = || None::<&[u8]>;
     let error = audit("{}\n".as_bytes(), "".as_bytes(), none()).unwrap_err();
     assert!(
@@ -333,8 +333,8 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
-fn payloads_that_were_exported_as_text_are_read_too() {
-    let mut run = honest();
+fn payloads_that_were_exported_as_text_are_parsed() {
+    let mut run = clean_run();
     for row in &mut run.rows {
         row["payload"] = json!(row["payload"].to_string());
         row["answer"] = json!(row["answer"].to_string());

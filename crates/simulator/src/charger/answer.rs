@@ -1,4 +1,4 @@
-//! EventKind comes in: answers to our calls, and calls of the central system.
+//! Received frames: answers to the charger's calls, and calls of the central system.
 
 use super::Charger;
 use super::message::{Action, Message, Step};
@@ -10,7 +10,7 @@ use ocpp::frame::{self, Frame};
 use serde_json::Value;
 
 impl Charger {
-    /// Reads a text and does what it says.
+    /// Parses a text frame and handles it.
     pub(super) fn handle_frame(&mut self, text: &str, now: TimestampUs) {
         match frame::parse(text, self.version) {
             Ok(Frame::CallResult(result)) => match self.take_outstanding(result.id.as_str()) {
@@ -22,7 +22,7 @@ impl Charger {
                 None => self.count(Count::Late),
             },
             Ok(Frame::Call(call)) => {
-                // The answer goes out before whatever the call makes us say.
+                // The answer is sent before the messages that the call causes.
                 let (text, effect) = self.answer_call(&call);
                 self.outputs.push_back(Output::Send(text));
                 self.count(Count::CallAnswered);
@@ -38,7 +38,7 @@ impl Charger {
         self.outstanding.take_if(|call| call.id == id)
     }
 
-    /// A CALLRESULT.
+    /// Handles a CALLRESULT.
     fn answered(&mut self, call: Outstanding, payload: &str, now: TimestampUs) {
         self.count(Count::Acknowledged(call.action, now.since(call.sent_at)));
         match call.message {
@@ -89,7 +89,7 @@ impl Charger {
         }
     }
 
-    /// A CALLERROR.
+    /// Handles a CALLERROR.
     fn refused(&mut self, call: Outstanding, code: &str, now: TimestampUs) {
         self.count(Count::Error(call.action));
         let Some(message) = call.message else {
@@ -109,7 +109,7 @@ fn parse(payload: &str) -> Value {
     serde_json::from_str(payload).unwrap_or(Value::Null)
 }
 
-/// idTagInfo (1.6) or idTokenInfo (2.x), if there is one.
+/// The status in idTagInfo (1.6) or idTokenInfo (2.x).
 fn token_status(answer: &Value) -> Option<&str> {
     let info = answer
         .get("idTagInfo")

@@ -1,4 +1,4 @@
-//! How long a charger waits before it connects again: rule H-5 for 2.x, rule H-8 for 1.6.
+//! The delay before a reconnect as OCPP defines it: rule H-5 for 2.x, rule H-8 for 1.6.
 
 use crate::settings::Settings;
 use fastrand::Rng;
@@ -8,16 +8,16 @@ use std::time::Duration;
 /// Why a connection could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// The HTTP status, if the other side got as far as to send one.
+    /// The HTTP status, if one was received.
     pub status: Option<u16>,
-    /// `Retry-After`, if it said so.
+    /// The value of `Retry-After`, if there was one.
     pub retry_after: Option<Duration>,
 }
 
-/// A 2.x server that asks for more than an hour is not taken at its word.
+/// Maximum of `Retry-After`; a longer one is shortened to it.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
-/// The state of the back-off: reset by each connection that was opened.
+/// The state of the back-off. Each opened connection resets it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct BackOff {
     failures: u32,
@@ -30,7 +30,7 @@ impl BackOff {
         *self = Self::default();
     }
 
-    /// The line was lost (`None`) or could not be opened: how long to wait before the next try.
+    /// The delay before the next attempt, after the connection was lost (`None`) or refused.
     pub(super) fn next_wait(
         &mut self,
         version: Version,
@@ -38,29 +38,29 @@ impl BackOff {
         settings: &Settings,
         rng: &mut Rng,
     ) -> Duration {
-        let mut upto = |range: Duration| range.mul_f64(rng.f64());
+        let mut random_up_to = |range: Duration| range.mul_f64(rng.f64());
         let wait = if version == Version::V16 {
-            // 404 and its kin ask for an "appropriate back-off"; nothing else does in 1.6.
+            // In 1.6 only a status such as 404 requires an "appropriate back-off".
             let refused = refusal
                 .and_then(|refusal| refusal.status)
                 .is_some_and(|status| (400..500).contains(&status));
             let doublings = if refused { self.failures.min(6) } else { 0 };
-            settings.reconnect * 2_u32.pow(doublings) + upto(settings.reconnect_jitter)
+            settings.reconnect * 2_u32.pow(doublings) + random_up_to(settings.reconnect_jitter)
         } else {
             let base = if self.failures == 0 {
                 settings.backoff_minimum
             } else if self.failures <= settings.backoff_doublings {
                 self.last * 2
             } else {
-                // Constant from here on; the random part is already in it.
-                return self.keep(self.last, refusal);
+                // After the last doubling the delay is constant; it already has its random part.
+                return self.finish(self.last, refusal);
             };
-            base + upto(settings.backoff_range)
+            base + random_up_to(settings.backoff_range)
         };
-        self.keep(wait, refusal)
+        self.finish(wait, refusal)
     }
 
-    fn keep(&mut self, wait: Duration, refusal: Option<Refusal>) -> Duration {
+    fn finish(&mut self, wait: Duration, refusal: Option<Refusal>) -> Duration {
         self.failures = self.failures.saturating_add(1);
         self.last = wait;
         let asked = refusal.and_then(|refusal| refusal.retry_after);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_2x_charger_doubles_a_few_times_and_then_stays() {
+    fn delay_of_a_2x_charger_doubles_up_to_its_maximum() {
         let settings = Settings::from(&FleetConfig::default());
         let mut rng = Rng::with_seed(1);
         let mut back_off = BackOff::default();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_16_charger_waits_the_same_time_unless_it_is_unknown() {
+    fn delay_of_a_16_charger_is_constant_unless_it_is_unknown() {
         let settings = Settings::from(&FleetConfig::default());
         let mut rng = Rng::with_seed(1);
         let mut back_off = BackOff::default();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_honoured_within_reason() {
+    fn retry_after_is_obeyed_up_to_an_hour() {
         let settings = Settings::from(&FleetConfig {
             speed_up: 1000.0,
             ..FleetConfig::default()

@@ -1,5 +1,5 @@
-//! Calls of the central system: starting, stopping, resetting, triggering and the few settings that
-//! matter here work for real; for the rest a charger says honestly that it cannot.
+//! Calls of the central system. Remote start and stop, reset, triggers and four settings are implemented; all other calls
+//! are rejected or answered as not supported.
 
 use super::message::Action;
 use super::payload::{self, Status, StopReason};
@@ -10,7 +10,7 @@ use ocpp::{ErrorCode, Version};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// EventKind a call makes a charger do once it has been answered.
+/// What the charger does after it has answered a call.
 #[derive(Debug)]
 pub(super) enum Effect {
     Nothing,
@@ -24,7 +24,7 @@ pub(super) enum Effect {
     Trigger(Trigger, Option<u8>),
 }
 
-/// EventKind `TriggerMessage` can ask for here.
+/// The messages that `TriggerMessage` can request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Trigger {
     Boot,
@@ -49,7 +49,7 @@ impl Answer {
 }
 
 impl Charger {
-    /// The frame that answers `call`, and what follows from it.
+    /// The frame that answers `call`, and the effect.
     pub(super) fn answer_call(&mut self, call: &Call<'_>) -> (String, Effect) {
         let payload: Value = serde_json::from_str(call.payload).unwrap_or(Value::Null);
         match self.answer(&call.action, &payload) {
@@ -134,7 +134,7 @@ impl Charger {
 
     fn remote_start(&self, connector: &Value, token: &str, id: Option<i64>) -> Answer {
         let connector = connector.as_u64().map(|one| u8::try_from(one).unwrap_or(0));
-        // B-5: not before it is accepted.
+        // B-5: not before the charger is accepted.
         match self.can_start(connector) {
             Some(connector) if !token.is_empty() => Answer::accepted(Effect::Start {
                 connector,
@@ -155,7 +155,7 @@ impl Charger {
     fn trigger_message(&self, payload: &Value) -> Answer {
         let is_accepted = self.registration == Registration::Accepted;
         let trigger = match payload["requestedMessage"].as_str() {
-            // N-9: not once accepted.
+            // N-9: not after the charger is accepted.
             Some("BootNotification") if is_accepted => return Answer::status("Rejected"),
             Some("BootNotification") => Trigger::Boot,
             Some("Heartbeat") => Trigger::Heartbeat,
@@ -167,11 +167,11 @@ impl Charger {
         if !is_accepted && !matches!(trigger, Trigger::Boot) {
             return Answer::status("Rejected");
         }
-        let place = match self.version {
+        let connector = match self.version {
             Version::V16 => &payload["connectorId"],
             _ => &payload["evse"]["id"],
         };
-        let connector = place.as_u64().and_then(|one| u8::try_from(one).ok());
+        let connector = connector.as_u64().and_then(|one| u8::try_from(one).ok());
         Answer::accepted(Effect::Trigger(trigger, connector))
     }
 
@@ -181,7 +181,7 @@ impl Charger {
             Trigger::Boot => self.registration = Registration::Due(now),
             Trigger::Heartbeat => self.push_pending(Action::Heartbeat, "{}".to_owned(), 0, now),
             Trigger::Status => {
-                // N-6: without a connector, the whole charger and all of them.
+                // N-6: without a connector, the charger and all connectors.
                 if self.version == Version::V16 && connector.is_none_or(|one| one == 0) {
                     let text = payload::status(self.version, 0, Status::Available, now);
                     self.push_pending(Action::StatusNotification, text, 0, now);
@@ -210,7 +210,7 @@ impl Charger {
         ]
     }
 
-    /// Changes a setting; `None` = there is no such setting, `Some(false)` = not to this value.
+    /// Changes a setting; `None` = unknown setting, `Some(false)` = invalid value.
     fn change_setting(&mut self, key: &str, value: &str) -> Option<bool> {
         let number = value.trim().parse::<u32>().ok();
         let seconds = number.map(|one| self.settings.scaled(f64::from(one)));
@@ -290,14 +290,14 @@ impl Charger {
         Answer::Result(json!({"setVariableResult": results}), Effect::Nothing)
     }
 
-    /// Rule Q-26.
+    /// Answers `GetTransactionStatus` (rule Q-26).
     fn transaction_status(&self, payload: &Value) -> Answer {
         let mut answer = json!({"messagesInQueue": !self.queue.is_empty()});
         if let Some(id) = payload["transactionId"].as_str() {
             let is_running = self.connector_of(|open| open.id == id).is_some();
             answer["ongoingIndicator"] = json!(is_running);
-            let needle = format!(r#""transactionId":"{id}""#);
-            let in_queue = self.queue.iter().any(|one| one.payload.contains(&needle));
+            let member = format!(r#""transactionId":"{id}""#);
+            let in_queue = self.queue.iter().any(|one| one.payload.contains(&member));
             answer["messagesInQueue"] = json!(in_queue);
         }
         Answer::Result(answer, Effect::Nothing)
@@ -323,7 +323,7 @@ fn setting_of(item: &Value) -> Option<&'static str> {
     }
 }
 
-/// The part of a result that repeats what was asked.
+/// The members of a result that repeat the request.
 fn about(item: &Value) -> Value {
     let mut result = json!({"component": item["component"], "variable": item["variable"]});
     if let Some(kind) = item.get("attributeType") {

@@ -1,5 +1,5 @@
-//! The line to the central system: opening it, losing it, knowing whether it is alive, and being
-//! registered (rules B-1 to B-6, H-5, H-8, N-2, N-3, C-10).
+//! The connection to the central system: opening and losing it, pings, heartbeats, and the registration with
+//! BootNotification (rules B-1 to B-6, H-5, H-8, N-2, N-3, C-10).
 
 use super::message::{Action, Step};
 use super::output::Output;
@@ -9,33 +9,33 @@ use crate::ledger::Class;
 use crate::timestamp::TimestampUs;
 use ocpp::Version;
 
-/// Whether the line is open (rule Q-1: that alone is what *online* means).
+/// The state of the connection. *Online* means only that it is open (rule Q-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConnectionState {
-    /// Closed; to be opened then.
+    /// Closed; to be opened at this time.
     Waiting(TimestampUs),
     /// Being opened.
     Opening,
     /// Open.
     Open,
-    /// Closed for good.
+    /// Closed at the end of the run.
     Stopped,
 }
 
-/// Whether the central system has accepted this charger since it was powered up.
+/// Whether the central system has accepted the charger since power-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Registration {
-    /// Not yet: BootNotification may be sent then, and nothing else (rule B-3).
+    /// Not accepted. BootNotification may be sent at this time, and no other message before (rule B-3).
     Due(TimestampUs),
-    /// Yes.
+    /// Accepted.
     Accepted,
 }
 
-/// 2.x `OfflineThreshold`: after a longer outage the state of all connectors is told, not only what
-/// changed (rule N-3).
+/// 2.x `OfflineThreshold` in seconds: after a longer time offline, the status of all connectors is sent, not only changed
+/// ones (rule N-3).
 const OFFLINE_THRESHOLD_S: f64 = 60.0;
 
-/// Queued statuses of a charger that keeps them while offline.
+/// Maximum number of messages of class N that are kept while offline, with the setting `status_overtakes`.
 const PENDING_MAX: usize = 100;
 
 impl Charger {
@@ -44,7 +44,7 @@ impl Charger {
         self.back_off.succeeded();
         self.retry_at = None;
         self.pong_by = None;
-        // Not all chargers of a fleet ping at the same moment.
+        // Random, so that the chargers of a fleet do not ping at the same time.
         let part = 0.5 + 0.5 * self.rng.f64();
         self.ping_at = self.settings.ping.map(|ping| now.plus(ping.mul_f64(part)));
         if self.registration != Registration::Accepted {
@@ -82,8 +82,7 @@ impl Charger {
                 self.drop_unsent(&message, now);
             }
         }
-        // also what was queued already when the line dropped. EventKind has been transmitted is
-        // resent as it was.
+        // also messages that were queued before the connection was lost. Transmitted ones are resent unchanged.
         for message in self.queue.iter_mut().filter(|one| one.transmissions == 0) {
             message.was_offline = true;
         }
@@ -96,7 +95,7 @@ impl Charger {
         self.connection = ConnectionState::Waiting(now.plus(wait));
     }
 
-    /// EventKind is due about the line itself.
+    /// Does what is due on the connection.
     pub(super) fn drive_connection(&mut self, now: TimestampUs) {
         match self.connection {
             ConnectionState::Waiting(at) if at <= now => {
@@ -127,7 +126,7 @@ impl Charger {
         }
     }
 
-    /// Asks whether the line is alive (F-28: also after a missing answer).
+    /// Sends a ping, also after a timeout of a call (F-28). Without a pong the connection is closed.
     fn ping(&mut self, now: TimestampUs) {
         let Some(interval) = self.settings.ping else {
             return;
@@ -162,10 +161,10 @@ impl Charger {
         payload::boot(self.version, &self.id, self.was_reset)
     }
 
-    /// BootNotification was answered (rules B-2, B-5, B-6).
+    /// Handles the answer to BootNotification (rules B-2, B-5, B-6).
     pub(super) fn boot_answered(&mut self, status: &str, interval_s: f64, now: TimestampUs) {
         if status != "Accepted" {
-            // 0 leaves the wait to us.
+            // With 0 the charger chooses the interval.
             let seconds = if interval_s > 0.0 { interval_s } else { 60.0 };
             self.registration = Registration::Due(now.plus(self.settings.scaled(seconds)));
             return;
@@ -176,7 +175,7 @@ impl Charger {
             .settings
             .heartbeat
             .unwrap_or_else(|| self.settings.scaled(interval_s));
-        // Not all chargers of a fleet send theirs at the same moment.
+        // Random, so that the chargers of a fleet do not send heartbeats at the same time.
         let first = self.heartbeat.mul_f64(0.5 + 0.5 * self.rng.f64());
         self.heartbeat_at = Some(now.plus(first));
         if self.is_operative {
@@ -191,13 +190,13 @@ impl Charger {
         self.start_connectors(now);
     }
 
-    /// BootNotification got no answer, or a CALLERROR.
+    /// Schedules another BootNotification after a timeout or a CALLERROR.
     pub(super) fn boot_failed(&mut self, now: TimestampUs) {
         let wait = self.settings.scaled(30.0).mul_f64(1.0 + self.rng.f64());
         self.registration = Registration::Due(now.plus(wait));
     }
 
-    /// Registered and reconnected: what has changed meanwhile, and a sign of life.
+    /// Sends changed statuses and a heartbeat after a reconnect.
     fn back_online(&mut self, now: TimestampUs) {
         let threshold = self.settings.scaled(OFFLINE_THRESHOLD_S);
         let was_long = now.since(self.offline_since) > threshold;
@@ -210,7 +209,7 @@ impl Charger {
         self.heartbeat_at = Some(now);
     }
 
-    /// A class-N message comes to be.
+    /// Creates a message of class N. It is dropped if the charger is offline or not accepted.
     pub(super) fn push_pending(
         &mut self,
         action: Action,
@@ -232,7 +231,7 @@ impl Charger {
         }
     }
 
-    /// Power is cut and comes back: the queue stays (rule Q-5).
+    /// Simulates a power cut; the queue is kept (rule Q-5).
     pub(super) fn power_cycle(&mut self, now: TimestampUs) {
         for connector in &mut self.connectors {
             *connector = super::connectors::Connector::default();
@@ -244,7 +243,7 @@ impl Charger {
         self.was_reset = true;
     }
 
-    /// The run is over.
+    /// Ends the run.
     pub(super) fn stop_all(&mut self, now: TimestampUs) {
         if self.connection == ConnectionState::Open {
             self.outputs.push_back(Output::Close);

@@ -1,5 +1,5 @@
-//! EventKind happens at a charger's connectors: cars come, charge and leave (or, in a flood, one vehicle
-//! charges for ever). Life only makes messages; when they are sent is decided elsewhere.
+//! The connectors: vehicles arrive, charge and leave, or in `meter-flood` one vehicle charges all the time. This module
+//! only creates messages; [`super::send`] decides when they are sent.
 
 use super::Charger;
 use super::message::{Action, OpenTransaction, Step};
@@ -11,30 +11,30 @@ use ocpp::Version;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// A place to charge.
+/// A connector.
 #[derive(Debug, Default)]
 pub(super) struct Connector {
     phase: Phase,
-    /// The status that the central system was told last.
+    /// The status of the last StatusNotification.
     pub(super) status_sent: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
 enum Phase {
-    /// Not in operation before the charger is accepted.
+    /// The charger has not been accepted yet.
     #[default]
     Inoperative,
-    /// Nobody is here until then; `None` = nobody comes by itself.
+    /// No vehicle. The next one arrives at `until`; `None` = none arrives.
     Available { until: Option<TimestampUs> },
-    /// The central system is asked about a token.
+    /// Authorize is sent or queued.
     Authorizing { token: String },
     /// A transaction runs.
     Charging(Session),
-    /// The vehicle leaves then.
+    /// The transaction has ended; the vehicle leaves at `at`.
     Finishing { at: TimestampUs },
 }
 
-/// The part of a running transaction that a power cut forgets.
+/// The part of a running transaction that is lost in a power cut.
 #[derive(Debug)]
 struct Session {
     vehicle: Vehicle,
@@ -59,11 +59,11 @@ impl Connector {
     }
 }
 
-/// How long a vehicle stays after its transaction.
+/// Seconds that a vehicle stays after its transaction.
 const FINISHING_S: f64 = 60.0;
 
 impl Charger {
-    /// Accepted for the first time since power-up.
+    /// Makes all connectors available, when the charger is first accepted after power-up.
     pub(super) fn start_connectors(&mut self, now: TimestampUs) {
         for connector in 0..self.connectors.len() {
             let until = self.next_arrival(now);
@@ -72,7 +72,7 @@ impl Charger {
         }
     }
 
-    /// Everything that is due at the connectors.
+    /// Does what is due at the connectors.
     pub(super) fn drive_connectors(&mut self, now: TimestampUs) {
         if self.settings.scenario == Scenario::MeterFlood {
             self.flood(now);
@@ -107,8 +107,8 @@ impl Charger {
         }
     }
 
-    /// The next turn of a closed loop: only when everything before is answered. The first connector
-    /// charges by itself, others if asked from afar.
+    /// The next step of the closed loop, once all messages are answered. The first connector charges by itself, the
+    /// others after a remote start.
     fn flood(&mut self, now: TimestampUs) {
         for connector in 0..self.connectors.len() {
             if !self.queue.is_empty() || self.finishing {
@@ -152,7 +152,7 @@ impl Charger {
         due.min()
     }
 
-    /// A vehicle arrives; its driver presents a token.
+    /// A vehicle arrives, and its driver presents a token.
     fn plug_in(&mut self, connector: usize, now: TimestampUs) {
         if self.is_queue_full() {
             self.make_available(connector, now);
@@ -160,7 +160,7 @@ impl Charger {
         }
         let token = self.random_token();
         if !self.is_ready() {
-            // Offline: the charger trusts what it cannot ask about.
+            // Offline, every token is accepted.
             self.begin(connector, token, None, now);
             return;
         }
@@ -170,7 +170,7 @@ impl Charger {
         self.push_pending(Action::Authorize, text, number(connector), now);
     }
 
-    /// The central system has answered about the token at `connector` (from 1).
+    /// Handles the answer to Authorize at `connector` (from 1).
     pub(super) fn token_answered(&mut self, connector: u8, is_accepted: bool, now: TimestampUs) {
         let connector = usize::from(connector).saturating_sub(1);
         let Phase::Authorizing { token } = &mut self.connectors[connector].phase else {
@@ -184,8 +184,7 @@ impl Charger {
         }
     }
 
-    /// No answer about a token: with the line closed the charger decides alone, with the line open
-    /// the driver is refused.
+    /// Handles a missing answer to Authorize: the token is accepted if the connection was lost, else refused.
     pub(super) fn token_unanswered(
         &mut self,
         connector: u8,
@@ -196,14 +195,14 @@ impl Charger {
         self.token_answered(connector, allowed, now);
     }
 
-    /// The answer to a transaction's start does not accept its token: it ends.
+    /// Ends a transaction whose token was refused in the answer to its start.
     pub(super) fn token_refused(&mut self, transaction: u64, now: TimestampUs) {
         if let Some(connector) = self.connector_of(|open| open.number == transaction) {
             self.stop(connector, StopReason::DeAuthorized, now);
         }
     }
 
-    /// Asked from afar to begin; `connector` counts from 1. Returns whether it will.
+    /// The index of the connector at which a remote start is possible. `connector` counts from 1.
     pub(super) fn can_start(&self, connector: Option<u8>) -> Option<usize> {
         if !self.is_operative || self.finishing || self.is_queue_full() {
             return None;
@@ -227,7 +226,7 @@ impl Charger {
         })
     }
 
-    /// A transaction begins.
+    /// Starts a transaction.
     pub(super) fn begin(
         &mut self,
         connector: usize,
@@ -251,7 +250,7 @@ impl Charger {
         let (ends_at, next_value_at) = if is_flood {
             (None, now.plus(self.settings.flood_gap))
         } else {
-            // Between a half and one and a half of the mean.
+            // Uniform from 0.5 to 1.5 times the mean.
             let part = 0.5 + self.rng.f64();
             let length = self.settings.transaction_mean.mul_f64(part);
             (
@@ -273,7 +272,7 @@ impl Charger {
         }
     }
 
-    /// A meter value is taken, unless the queue is full.
+    /// Queues a meter value, unless the queue is full.
     pub(super) fn meter(&mut self, connector: usize, now: TimestampUs) {
         let gap = match self.settings.scenario {
             Scenario::MeterFlood => self.settings.flood_gap,
@@ -292,7 +291,7 @@ impl Charger {
         self.connectors[connector].phase = Phase::Charging(session);
     }
 
-    /// A transaction ends. A full queue does not keep it from being told.
+    /// Ends a transaction. Its end is queued even if the queue is full.
     pub(super) fn stop(&mut self, connector: usize, reason: StopReason, now: TimestampUs) {
         let Some(mut session) = self.take_session(connector) else {
             return;
@@ -308,7 +307,7 @@ impl Charger {
         self.send_status(connector, now);
     }
 
-    /// The transactions that ran when the power was cut end now.
+    /// Ends the transactions that were running at the last power cut.
     pub(super) fn end_interrupted_transactions(&mut self, now: TimestampUs) {
         for connector in 0..self.connectors.len() {
             if self.state.connectors[connector].transaction.is_some() {
@@ -323,7 +322,7 @@ impl Charger {
         }
     }
 
-    /// All running transactions end, because the charger is reset.
+    /// Ends all running transactions for a reset.
     pub(super) fn stop_for_reset(&mut self, now: TimestampUs) {
         for connector in 0..self.connectors.len() {
             self.stop(connector, StopReason::SoftReset, now);
@@ -396,7 +395,7 @@ impl Charger {
         self.send_status(connector, now);
     }
 
-    /// Tells the central system a connector's status, if it has changed since it was told.
+    /// Sends a connector's status, if it differs from the last one sent.
     pub(super) fn send_status(&mut self, connector: usize, now: TimestampUs) {
         let status = self.connectors[connector].status();
         let name = status.as_str(self.version);
@@ -409,7 +408,7 @@ impl Charger {
         self.push_pending(Action::StatusNotification, text, number(connector), now);
     }
 
-    /// A status never arrived, so far as we know; `connector` counts from 1.
+    /// A StatusNotification got no answer. `connector` counts from 1.
     pub(super) fn status_lost(&mut self, connector: u8) {
         let index = usize::from(connector).checked_sub(1);
         if let Some(one) = index.and_then(|index| self.connectors.get_mut(index)) {
@@ -419,9 +418,9 @@ impl Charger {
 
     fn next_arrival(&mut self, now: TimestampUs) -> Option<TimestampUs> {
         let mean = self.settings.arrivals_mean?;
-        // Exponential, but not so short that a connector never rests.
-        let draw = -(1.0 - self.rng.f64()).ln();
-        let wait = mean.mul_f64(draw.clamp(0.01, 20.0));
+        // Exponentially distributed, with bounds.
+        let factor = -(1.0 - self.rng.f64()).ln();
+        let wait = mean.mul_f64(factor.clamp(0.01, 20.0));
         Some(now.plus(wait.max(Duration::from_millis(1))))
     }
 
@@ -430,7 +429,7 @@ impl Charger {
         tokens[self.rng.usize(..tokens.len())].clone()
     }
 
-    /// A version-4 UUID, from our own rng (rule Q-23: unique for the life of the charger).
+    /// A version-4 UUID (rule Q-23: unique for the lifetime of the charger).
     fn transaction_id(&mut self) -> String {
         let bits = self.id_rng.u128(..);
         let bits = bits & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
@@ -454,7 +453,7 @@ enum EventKind {
     Stop(StopReason),
 }
 
-/// Connectors are numbered from 1.
+/// The number of a connector in OCPP: from 1.
 fn number(connector: usize) -> u8 {
     u8::try_from(connector + 1).unwrap_or(u8::MAX)
 }

@@ -1,4 +1,4 @@
-//! EventKind a charger has to say, from the moment it comes to be until it is answered or given up.
+//! A message of a charger, from its creation until it is answered or discarded, and what of it survives a power cut.
 
 use crate::ledger::Class;
 use crate::timestamp::TimestampUs;
@@ -9,26 +9,26 @@ use std::collections::BTreeMap;
 /// The actions that a simulated charger sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Action {
-    /// Power is up.
+    /// Sent at power-up.
     BootNotification,
-    /// Still here.
+    /// Sent in intervals.
     Heartbeat,
-    /// A connector's state.
+    /// The status of a connector.
     StatusNotification,
-    /// Is this token welcome?
+    /// Whether a token may charge.
     Authorize,
-    /// 1.6: a transaction begins.
+    /// 1.6: the start of a transaction.
     StartTransaction,
-    /// 1.6: a transaction's meter values.
+    /// 1.6: the meter values of a transaction.
     MeterValues,
-    /// 1.6: a transaction ends.
+    /// 1.6: the end of a transaction.
     StopTransaction,
-    /// 2.x: a transaction begins, goes on, ends.
+    /// 2.x: the start, an update or the end of a transaction.
     TransactionEvent,
 }
 
 impl Action {
-    /// The name on the wire.
+    /// The name in OCPP messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl Action {
         }
     }
 
-    /// Rules: what must be queued and resent.
+    /// The delivery class (rules ).
     #[must_use]
     pub const fn class(self, version: Version) -> Class {
         match self {
@@ -54,55 +54,53 @@ impl Action {
     }
 }
 
-/// EventKind a message does to its transaction.
+/// The part of a message in its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
-    /// Begins it.
+    /// Starts it.
     Start,
-    /// Belongs to it, or to none.
+    /// Neither starts nor ends a transaction.
     Within,
     /// Ends it.
     Stop,
 }
 
-/// Something a charger has to say once, however often it is transmitted.
+/// A message, which may be transmitted several times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// Its number ([`crate::ledger::LedgerEntry::n`]).
     pub n: u64,
     /// Its action.
     pub action: Action,
-    /// Raw JSON. Until the first transmission it may have gaps (below).
+    /// The payload as JSON. Before the first transmission, the two values below may be missing in it.
     pub payload: String,
-    /// Where 1.6's transactionId goes, known only once StartTransaction is answered.
+    /// The byte offset at which 1.6's transactionId is inserted. It is known after the answer to StartTransaction.
     pub transaction_id_at: Option<usize>,
-    /// Where 2.x's `"offline":true,` goes, if the line is or was closed before the first
-    /// transmission (rule Q-4).
+    /// The byte offset at which 2.x's `"offline":true,` is inserted, if the connection was closed at any time before the
+    /// first transmission (rule Q-4).
     pub offline_at: Option<usize>,
-    /// Which connector it is about, from 1; 0 = the whole charger.
+    /// The connector, from 1; 0 = the whole charger.
     pub connector: u8,
     /// The charger's own number of the transaction.
     pub transaction: Option<u64>,
-    /// EventKind it does to the transaction.
+    /// Its part in the transaction.
     pub step: Step,
-    /// Message ids of all transmissions, oldest first, without repeats; the first is chosen in
-    /// advance.
+    /// Message ids of all transmissions, oldest first, without repetitions; the first is set at creation.
     pub message_ids: Vec<String>,
-    /// Transmissions.
+    /// Number of transmissions.
     pub transmissions: u32,
-    /// Failed transmissions: those that count against the attempts (rule Q-6).
+    /// Number of failed transmissions (rule Q-6).
     pub failures: u32,
-    /// First transmission.
+    /// Time of the first transmission.
     pub sent_at: Option<TimestampUs>,
-    /// The line was closed while it waited.
+    /// Whether the connection was closed at any time before the first transmission.
     pub was_offline: bool,
 }
 
 impl Message {
-    /// Closes the gaps: afterwards the payload is what goes out, each time.
+    /// Inserts the missing values. The payload does not change afterwards.
     pub fn fill_in(&mut self, transaction_id: i64) {
-        // The offline gap lies before or after the id gap, never both in one payload, so neither
-        // insertion moves the other.
+        // A payload has at most one of the two offsets, so no insertion moves the other one.
         if let Some(at) = self.transaction_id_at.take() {
             self.payload.insert_str(at, &transaction_id.to_string());
         }
@@ -114,75 +112,75 @@ impl Message {
     }
 }
 
-/// EventKind survives a power cut, beside the queue.
+/// The state that survives a power cut, apart from the queue.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PersistentState {
     /// The number of the last message.
     pub last_n: u64,
     /// The number of the last transaction.
     pub last_transaction: u64,
-    /// 1.6: the central system's ids of transactions that still have messages to send.
+    /// 1.6: the transaction ids of the central system, for transactions that still have messages to send.
     pub wire_ids: BTreeMap<u64, i64>,
-    /// By connector.
+    /// The connectors.
     pub connectors: Vec<ConnectorState>,
 }
 
-/// EventKind a connector remembers over a power cut.
+/// The state of a connector that survives a power cut.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ConnectorState {
-    /// The meter: energy ever delivered.
+    /// The meter: total energy.
     pub register_wh: u64,
     /// The running transaction.
     pub transaction: Option<OpenTransaction>,
 }
 
-/// A transaction that has begun and not ended.
+/// A running transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenTransaction {
     /// The charger's own number.
     pub number: u64,
     /// 2.x: its id, chosen by the charger (rule Q-23); empty in 1.6.
     pub id: String,
-    /// Who charges.
+    /// The token of the driver.
     pub token: String,
-    /// 2.x: the next message's seqNo (rule Q-24).
+    /// 2.x: the seqNo of the next message (rule Q-24).
     pub next_seq_no: u64,
-    /// 2.x: the request that began it.
+    /// 2.x: the remoteStartId of the request that started it.
     pub remote_start_id: Option<i64>,
 }
 
-/// A step in the life of the queue, to be kept outside (one line of the queue's file).
+/// A change of the queue: one line of the queue file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueEdit {
-    /// A message was queued. Must be durable before anything that follows it.
+    /// A message was queued. It must be durable before the following outputs are executed.
     Push(Box<Message>, PersistentState),
-    /// The message with this number goes out under this id now.
+    /// The message with this number is transmitted.
     Sent {
-        /// Which.
+        /// The number.
         n: u64,
         /// The message id of this transmission.
         id: String,
-        /// Whether it says that it was queued offline.
+        /// Whether the payload says that it was queued offline.
         offline: bool,
-        /// When.
+        /// The time.
         at: TimestampUs,
     },
-    /// The message with this number was answered or given up.
+    /// The message with this number was answered or discarded.
     Done(u64, PersistentState),
 }
 
-/// A queue with its state, as read back after a restart.
+/// The saved queue and state, as read after a restart.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SavedQueue {
     /// Messages, oldest first.
     pub queue: Vec<Message>,
-    /// EventKind else survived.
+    /// The state.
     pub state: PersistentState,
 }
 
 impl SavedQueue {
-    /// Takes in one more edit.
+    /// Applies one edit.
     pub fn apply(&mut self, edit: QueueEdit) {
         match edit {
             QueueEdit::Push(message, state) => {
@@ -231,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gaps_are_filled_once() {
+    fn missing_values_are_inserted_once() {
         let mut message = sample(1);
         message.fill_in(-1);
         message.fill_in(7);
@@ -246,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn edits_add_up_to_the_queue() {
+    fn applying_all_edits_gives_the_queue() {
         let mut saved = SavedQueue::default();
         let state = |last_n| PersistentState {
             last_n,

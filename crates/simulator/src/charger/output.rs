@@ -1,31 +1,30 @@
-//! EventKind a charger wants done.
+//! The outputs of a charger.
 
 use super::message::{Action, QueueEdit};
 use crate::ledger::{Class, Outcome};
 use crate::timestamp::TimestampUs;
 use std::time::Duration;
 
-/// A decision of a [`super::Charger`], to be carried out in the order of
-/// [`super::Charger::poll_output`].
+/// An output of a [`super::Charger`]. The caller executes outputs in the order of [`super::Charger::poll_output`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Open a connection, then say `handle_connected` or `handle_refused`.
+    /// Open a connection, then call `handle_connected` or `handle_refused`.
     Connect,
-    /// Send this text.
+    /// Send this text frame.
     Send(String),
-    /// Send a WebSocket ping; its pong comes back as `handle_ping_or_pong`.
+    /// Send a WebSocket ping; its pong is passed to `handle_ping_or_pong`.
     Ping,
-    /// Close the connection, if it is open. `handle_closed` need not follow.
+    /// Close the connection, if it is open. A call of `handle_closed` is not needed.
     Close,
-    /// Keep this; a [`QueueEdit::Push`] must be durable before the next output is carried out.
+    /// Save this edit. A [`QueueEdit::Push`] must be durable before the next output is executed.
     Save(QueueEdit),
-    /// A message has ended: a line for the ledger.
+    /// A message has ended; write its ledger entry.
     Ledger(Box<EndedMessage>),
-    /// Something to be counted.
+    /// Count this.
     Count(Count),
 }
 
-/// A message that has ended, as the ledger wants it.
+/// A message that has ended, with what its ledger entry needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndedMessage {
     /// Its number.
@@ -36,15 +35,15 @@ pub struct EndedMessage {
     pub class: Class,
     /// The charger's own number of the transaction that it belongs to.
     pub session: Option<u64>,
-    /// EventKind was (or would have been) transmitted.
+    /// The payload, also if it was never transmitted.
     pub payload: String,
-    /// Ids of all transmissions.
+    /// Message ids of all transmissions.
     pub message_ids: Vec<String>,
-    /// First transmission.
+    /// Time of the first transmission.
     pub sent_at: Option<TimestampUs>,
-    /// When the CALLRESULT was read.
+    /// Time at which the CALLRESULT was read.
     pub acknowledged_at: Option<TimestampUs>,
-    /// Transmissions.
+    /// Number of transmissions.
     pub attempts: u32,
     /// How it ended.
     pub outcome: Outcome,
@@ -52,38 +51,38 @@ pub struct EndedMessage {
     pub answer: Option<String>,
 }
 
-/// Something to be counted.
+/// An event to be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {
     /// First transmission of a message.
     Sent(Action),
     /// A further transmission.
     Resent(Action),
-    /// A CALLRESULT, so long after the transmission.
+    /// A CALLRESULT, with the time since the transmission.
     Acknowledged(Action, Duration),
-    /// A message that will not be tried again has no answer.
+    /// A message that is not sent again has no answer.
     Unanswered(Action),
-    /// A transaction message was given up.
+    /// A transaction message was discarded.
     Discarded(Action),
     /// A CALLERROR.
     Error(Action),
-    /// An answer that nobody waits for any more.
+    /// An answer without an outstanding call.
     Late,
     /// A call of the central system was answered.
     CallAnswered,
-    /// A text that is no OCPP frame, or one that a charger should not get.
+    /// A text that is not an OCPP frame, or not one for a charger.
     Unexpected,
 }
 
-/// How a charger is, for the fleet's sums.
+/// The contribution of a charger to the gauges of its fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Gauge {
-    /// 1 if its line is open.
+    /// 1 if its connection is open.
     pub online: u64,
     /// Running transactions.
     pub charging: u64,
-    /// Transaction messages in the queue, the one in flight included.
+    /// Transaction messages in the queue, including the unanswered one.
     pub queued: u64,
-    /// 1 if it has done all that it was to do.
+    /// 1 if it has sent all its meter values (`meter-flood`).
     pub finished: u64,
 }

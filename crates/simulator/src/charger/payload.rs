@@ -1,5 +1,4 @@
-//! Payloads as the standard wants them: compact JSON, UTC with three decimals, nothing optional
-//! that says nothing.
+//! Payloads according to the standard: compact JSON, times in UTC with three decimals, no empty optional members.
 
 use super::message::OpenTransaction;
 use super::vehicle::MeterReading;
@@ -12,7 +11,7 @@ const VENDOR: &str = "Wattpost";
 const MODEL: &str = "Simulator";
 const FIRMWARE: &str = env!("CARGO_PKG_VERSION");
 
-/// A payload that may lack what is known only when it is first transmitted.
+/// A payload in which values may be missing that are known at the first transmission only.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) payload: String,
@@ -36,11 +35,11 @@ pub(super) enum StopReason {
     Local,
     /// The vehicle leaves or is full.
     EvDisconnected,
-    /// The central system asks for it.
+    /// The central system requests it.
     Remote,
     /// The central system does not accept the token.
     DeAuthorized,
-    /// The charger is reset in an orderly way.
+    /// The charger is reset.
     SoftReset,
     /// The power was cut.
     PowerLoss,
@@ -71,7 +70,7 @@ impl StopReason {
     }
 }
 
-/// A connector's state, as far as a simulated one goes.
+/// The statuses of a simulated connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     Available,
@@ -81,7 +80,7 @@ pub(super) enum Status {
 }
 
 impl Status {
-    /// 2.x knows fewer: two of ours may be one there.
+    /// The name in OCPP. In 2.x the last three are all `Occupied`.
     pub(super) const fn as_str(self, version: Version) -> &'static str {
         match (version, self) {
             (_, Self::Available) => "Available",
@@ -115,7 +114,7 @@ pub(super) fn boot(version: Version, serial: &str, restarted: bool) -> String {
     out
 }
 
-/// `connector` 0 (the whole charger) is for 1.6 only.
+/// StatusNotification. `connector` 0, the whole charger, exists in 1.6 only.
 pub(super) fn status(version: Version, connector: u8, status: Status, at: TimestampUs) -> String {
     let status = status.as_str(version);
     if version == Version::V16 {
@@ -149,7 +148,7 @@ fn id_token(out: &mut String, token: &str) {
     out.push_str(r#","type":"ISO14443"}"#);
 }
 
-/// EventKind begins, continues and ends a transaction, whatever the version.
+/// A message of a transaction, in any version.
 pub(super) struct Event<'a> {
     pub(super) version: Version,
     pub(super) connector: u8,

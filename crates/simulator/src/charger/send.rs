@@ -1,5 +1,5 @@
-//! EventKind goes out next: one call outstanding (rule F-24), class T strictly in order, kept until it is
-//! answered or given up (rules ).
+//! Sending: one unanswered call at a time (rule F-24). Messages of class T are sent in order and stay in the queue until
+//! they are answered or discarded (rules ).
 
 use super::Charger;
 use super::connection::{ConnectionState, Registration};
@@ -11,19 +11,19 @@ use crate::ledger::{Class, Outcome};
 use crate::timestamp::TimestampUs;
 use ocpp::frame::{self, MessageId};
 
-/// The call that waits for its answer.
+/// The unanswered call.
 #[derive(Debug)]
 pub(super) struct Outstanding {
     pub(super) action: Action,
     pub(super) id: String,
     pub(super) sent_at: TimestampUs,
     pub(super) deadline: TimestampUs,
-    /// The message, if it is of class N; else it is the front of the queue.
+    /// The message if it is of class N; `None` if it is the front of the queue.
     pub(super) message: Option<Message>,
 }
 
 impl Charger {
-    /// A message comes to be.
+    /// Creates a message.
     pub(super) fn message(
         &mut self,
         action: Action,
@@ -50,7 +50,7 @@ impl Charger {
         }
     }
 
-    /// A class-T message comes to be.
+    /// Queues a message of class T.
     pub(super) fn enqueue(&mut self, message: Message) {
         if self.settings.keep_queue {
             let edit = QueueEdit::Push(Box::new(message.clone()), self.state.clone());
@@ -63,7 +63,7 @@ impl Charger {
         self.queue.len() >= self.settings.queue_messages_max
     }
 
-    /// Sends whatever may be sent now.
+    /// Sends the next message, if one may be sent now.
     pub(super) fn send_next(&mut self, now: TimestampUs) {
         if self.connection != ConnectionState::Open || self.outstanding.is_some() {
             return;
@@ -82,7 +82,7 @@ impl Charger {
             (None, _) => false,
             (Some(_), None) => true,
             (Some(pending), Some(front)) => {
-                // While the front waits for its next attempt, the rest of life goes on.
+                // While the front waits for its next attempt, messages of class N are sent.
                 !front_ready || self.settings.status_overtakes || pending.n < front.n
             }
         };
@@ -106,7 +106,7 @@ impl Charger {
         }
     }
 
-    /// Transmits a class-N message: once and never again.
+    /// Transmits a message of class N, which is never resent.
     fn transmit_now(&mut self, mut message: Message, now: TimestampUs) {
         message.transmissions = 1;
         message.sent_at = Some(now);
@@ -122,11 +122,11 @@ impl Charger {
             return;
         };
         self.retry_at = None;
-        // a transaction whose start was never answered has the id -1; some firmware forgets the answer.
-        let is_forgotten = self.settings.nameless_stops && message.step == Step::Stop;
+        // a transaction whose start was never answered has the id -1. Some firmware loses the id.
+        let is_lost = self.settings.nameless_stops && message.step == Step::Stop;
         let transaction_id = message
             .transaction
-            .filter(|_| !is_forgotten)
+            .filter(|_| !is_lost)
             .and_then(|number| self.state.wire_ids.get(&number))
             .copied()
             .unwrap_or(-1);
@@ -160,7 +160,7 @@ impl Charger {
         let text = frame::write_call(&MessageId::from(id), action.as_str(), payload);
         self.outputs.push_back(Output::Send(text));
         if self.heartbeat_at.is_some() {
-            // H-1: any message may stand for a heartbeat.
+            // H-1: any message replaces a heartbeat.
             self.heartbeat_at = Some(now.plus(self.heartbeat));
         }
     }
@@ -181,7 +181,7 @@ impl Charger {
         }
     }
 
-    /// The outstanding call's deadline has passed.
+    /// The timeout of the unanswered call has passed.
     pub(super) fn outstanding_unanswered(&mut self, now: TimestampUs) {
         match self.outstanding.take() {
             Some(Outstanding {
@@ -193,7 +193,7 @@ impl Charger {
         }
     }
 
-    /// A transmission of the queue's front failed: once more after a while, or never (rule Q-6).
+    /// A transmission of the queue's front has failed: schedules a resend, or discards the message (rule Q-6).
     pub(super) fn front_failed(&mut self, now: TimestampUs) {
         let Some(front) = self.queue.front_mut() else {
             return;
@@ -207,7 +207,7 @@ impl Charger {
         }
     }
 
-    /// The queue's front has ended.
+    /// Removes the front of the queue, which has ended.
     pub(super) fn finish_front(
         &mut self,
         outcome: Outcome,
@@ -231,8 +231,7 @@ impl Charger {
         self.write_ledger(message, outcome, acknowledged_at, answer);
     }
 
-    /// A class-N message was transmitted and has no answer. `connection_lost` tells whether that is because
-    /// the line was closed.
+    /// Ends a message of class N that got no answer, because the connection was lost or the timeout passed.
     pub(super) fn drop_unanswered(
         &mut self,
         message: Message,
@@ -242,7 +241,7 @@ impl Charger {
         self.count(Count::Unanswered(message.action));
         match message.action {
             Action::BootNotification if connection_lost => {
-                // Again as soon as there is a line.
+                // Sent again as soon as a connection is open.
                 self.registration = Registration::Due(now);
             }
             Action::BootNotification => self.boot_failed(now),
@@ -255,7 +254,7 @@ impl Charger {
         self.write_ledger(message, Outcome::Unanswered, None, None);
     }
 
-    /// A class-N message that was never transmitted is forgotten with the line.
+    /// Drops a message of class N that was not transmitted before the connection was lost.
     pub(super) fn drop_unsent(&mut self, message: &Message, now: TimestampUs) {
         match message.action {
             Action::Authorize => self.token_unanswered(message.connector, true, now),
@@ -264,7 +263,7 @@ impl Charger {
         }
     }
 
-    /// Tells the ledger about everything that is still in the queue.
+    /// Ends all messages in the queue, at the end of the run.
     pub(super) fn end_queue(&mut self) {
         for message in std::mem::take(&mut self.queue) {
             let outcome = if message.transmissions > 0 {

@@ -1,4 +1,4 @@
-//! EventKind a charger does, received in virtual time.
+//! The behaviour of a charger in virtual time.
 
 mod calls;
 mod charging;
@@ -20,7 +20,7 @@ fn idle() -> FleetConfig {
 }
 
 #[test]
-fn a_charger_boots_once_tells_its_status_and_then_only_beats() {
+fn an_idle_charger_sends_boot_status_and_then_only_heartbeats() {
     for version in Version::ALL {
         let mut harness = Harness::new(version, &idle());
         harness.run_for(3600.0);
@@ -42,7 +42,7 @@ fn a_charger_boots_once_tells_its_status_and_then_only_beats() {
 }
 
 #[test]
-fn some_chargers_boot_at_each_reconnect() {
+fn boot_on_reconnect_sends_a_boot_at_each_reconnect() {
     let config = FleetConfig {
         boot_on_reconnect: true,
         ..idle()
@@ -55,7 +55,7 @@ fn some_chargers_boot_at_each_reconnect() {
 }
 
 #[test]
-fn pending_and_rejected_hold_everything_back_for_their_interval() {
+fn pending_and_rejected_delay_all_messages_by_their_interval() {
     for status in ["Pending", "Rejected"] {
         let mut harness = Harness::new(Version::V16, &config());
         let at = harness.now;
@@ -81,7 +81,7 @@ fn pending_and_rejected_hold_everything_back_for_their_interval() {
 }
 
 #[test]
-fn a_boot_without_answer_is_tried_again() {
+fn a_boot_without_answer_is_repeated() {
     let mut harness = Harness::new(Version::V201, &idle());
     harness.react(|_| Reaction::Silence);
     harness.run_for(300.0);
@@ -96,7 +96,7 @@ fn a_boot_without_answer_is_tried_again() {
 }
 
 #[test]
-fn a_refused_charger_backs_off_as_its_version_says() {
+fn back_off_depends_on_the_version() {
     let refused = |version| {
         let mut harness = Harness::new(version, &idle());
         harness.become_unreachable();
@@ -125,16 +125,19 @@ fn a_refused_charger_backs_off_as_its_version_says() {
 }
 
 #[test]
-fn a_dead_line_is_noticed_by_its_missing_pong() {
+fn a_dead_connection_is_detected_by_a_missing_pong() {
     let mut harness = Harness::new(Version::V16, &idle());
     harness.run_for(10.0);
     harness.stop_responding();
     harness.run_for(200.0);
-    assert!(harness.connects.len() > 1, "it hangs up and dials again");
+    assert!(
+        harness.connects.len() > 1,
+        "it closes the connection and reconnects"
+    );
 }
 
 #[test]
-fn nonsense_harms_nobody() {
+fn unexpected_frames_are_counted_and_ignored() {
     let mut harness = Harness::new(Version::V16, &idle());
     harness.run_for(10.0);
     for text in [
@@ -155,8 +158,8 @@ fn nonsense_harms_nobody() {
 }
 
 #[test]
-fn equal_seeds_give_equal_lives() {
-    let life = |seed| {
+fn equal_seeds_give_equal_messages() {
+    let payloads = |seed| {
         let config = FleetConfig { seed, ..config() };
         let mut harness = Harness::new(Version::V201, &config);
         harness.run_for(4.0 * 3600.0);
@@ -165,12 +168,12 @@ fn equal_seeds_give_equal_lives() {
             .map(|one| one.payload.to_string())
             .collect::<Vec<_>>()
     };
-    assert_eq!(life(5), life(5));
-    assert_ne!(life(5), life(6));
+    assert_eq!(payloads(5), payloads(5));
+    assert_ne!(payloads(5), payloads(6));
 }
 
 #[test]
-fn a_settings_change_by_speed_up_reaches_every_wait() {
+fn speed_up_divides_heartbeat_and_reconnect_times() {
     let config = FleetConfig {
         speed_up: 60.0,
         ..idle()

@@ -1,24 +1,24 @@
-//! A vehicle at a connector: what makes a charging curve believable.
+//! A vehicle at a connector, which gives a realistic charging curve.
 
 use fastrand::Rng;
 
-/// A battery that is being charged.
+/// A vehicle whose battery is charged.
 #[derive(Debug, Clone)]
 pub(super) struct Vehicle {
     capacity_wh: f64,
     /// State of charge, 0 to 1.
     soc: f64,
     limit_w: f64,
-    /// Energy that the meter has not shown yet: less than a watt-hour.
+    /// Energy that the meter has not counted yet, less than 1 Wh.
     remainder_wh: f64,
 }
 
-/// EventKind the meter shows at one moment.
+/// The values of the meter at one time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct MeterReading {
-    /// Energy ever delivered at this connector.
+    /// Total energy of this connector.
     pub register_wh: u64,
-    /// Power now.
+    /// Power.
     pub power_w: f64,
     /// Voltage of one phase.
     pub voltage_v: f64,
@@ -29,7 +29,7 @@ pub(super) struct MeterReading {
 }
 
 impl Vehicle {
-    /// Some vehicle.
+    /// A random vehicle.
     pub(super) fn random(rng: &mut Rng) -> Self {
         let sizes_wh = [38_000.0, 52_000.0, 58_000.0, 77_000.0, 82_000.0];
         let limits_w = [7_400.0, 11_000.0, 11_000.0, 22_000.0, 50_000.0];
@@ -41,14 +41,14 @@ impl Vehicle {
         }
     }
 
-    /// Charges for `seconds` and returns what the meter adds: at least 1 Wh, so that no two meter
-    /// values of a transaction are alike.
+    /// Charges for `seconds` and returns the increase of the meter: at least 1 Wh, so that all meter values of a
+    /// transaction differ.
     pub(super) fn charge(&mut self, seconds: f64) -> u64 {
         let wh = self.power_w() * seconds / 3600.0;
         self.soc = (self.soc + wh / self.capacity_wh).min(1.0);
-        let shown = (wh + self.remainder_wh).floor().max(1.0);
-        self.remainder_wh = (wh + self.remainder_wh - shown).max(0.0);
-        shown as u64
+        let counted = (wh + self.remainder_wh).floor().max(1.0);
+        self.remainder_wh = (wh + self.remainder_wh - counted).max(0.0);
+        counted as u64
     }
 
     /// Whether the battery is full.
@@ -56,7 +56,7 @@ impl Vehicle {
         self.soc >= 0.999
     }
 
-    /// EventKind the meter shows.
+    /// The meter values with this total energy.
     pub(super) fn read(&self, register_wh: u64, rng: &mut Rng) -> MeterReading {
         let wobble = |rng: &mut Rng, part: f64| 1.0 + part * (rng.f64() - 0.5);
         let power_w = self.power_w() * wobble(rng, 0.02);
@@ -70,7 +70,7 @@ impl Vehicle {
         }
     }
 
-    /// Full power up to 80 %, then falling to a twentieth at the end.
+    /// Full power up to 80 %, then decreasing to 5 % at the end.
     fn power_w(&self) -> f64 {
         let taper = ((self.soc - 0.8) / 0.2).clamp(0.0, 1.0);
         self.limit_w * (1.0 - 0.95 * taper)

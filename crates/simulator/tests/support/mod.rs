@@ -1,5 +1,4 @@
-//! A small central system for the fleet to talk to: it keeps records as an honest one would, and is
-//! as unreliable as a test wants it.
+//! A small central system for tests. It stores records, and loses answers and closes connections as a test needs.
 
 use futures_util::SinkExt as _;
 use ocpp::Version;
@@ -13,37 +12,37 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use yawc::{OpCode, Options, Role, WebSocket};
 
-/// What happens to one call.
+/// What the central system does with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Kept and answered.
+pub(crate) enum Handling {
+    /// It is stored and answered.
     Answered,
-    /// Kept; the answer is lost.
+    /// It is stored, but not answered.
     AnswerLost,
-    /// Kept; then the socket is closed.
+    /// It is stored, and the socket is closed without an answer.
     AnswerLostAndClosed,
-    /// Not kept; the socket is closed.
+    /// It is not stored, and the socket is closed.
     Lost,
-    /// Answered without being kept: what must never happen.
-    Forgotten,
+    /// It is answered but not stored, which is a fault.
+    NotStored,
 }
 
-type Rule = dyn Fn(u64, &str) -> Fate + Send + Sync;
+type Rule = dyn Fn(u64, &str) -> Handling + Send + Sync;
 
 #[derive(Default)]
 pub(crate) struct Records {
     /// Lines of an export of messages.
     pub(crate) rows: Vec<Value>,
-    /// Answers already given, by what makes a call the same call.
+    /// The answers so far, by charger, action and content of the call.
     answers: HashMap<String, Value>,
-    /// Calls heard.
+    /// Number of received calls.
     pub(crate) calls: u64,
     /// Request heads of all handshakes.
     pub(crate) handshakes: Vec<String>,
     next_transaction: i64,
 }
 
-/// Listens on a port of its own until it is dropped.
+/// The central system. It listens until it is dropped.
 pub(crate) struct Server {
     pub(crate) url: String,
     records: Arc<Mutex<Records>>,
@@ -58,8 +57,10 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// `rule` decides the fate of the n-th call (from 1), given its action.
-    pub(crate) async fn start(rule: impl Fn(u64, &str) -> Fate + Send + Sync + 'static) -> Self {
+    /// `rule` gives the handling of a call from its number (from 1) and its action.
+    pub(crate) async fn start(
+        rule: impl Fn(u64, &str) -> Handling + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/ocpp", listener.local_addr().unwrap());
         let records: Arc<Mutex<Records>> = Arc::default();
@@ -139,21 +140,21 @@ async fn serve(
         };
         let violations = ocpp::check::request(version, &call.action, call.payload);
         assert!(violations.is_empty(), "{text}: {violations:?}");
-        let (fate, answer) = {
+        let (handling, answer) = {
             let mut records = records.lock().unwrap();
             records.calls += 1;
-            let fate = rule(records.calls, &call.action);
-            let answer = match fate {
-                Fate::Lost => Value::Null,
-                Fate::Forgotten => json!({}),
-                _ => records.keep(&charger, version, &call),
+            let handling = rule(records.calls, &call.action);
+            let answer = match handling {
+                Handling::Lost => Value::Null,
+                Handling::NotStored => json!({}),
+                _ => records.store(&charger, version, &call),
             };
-            (fate, answer)
+            (handling, answer)
         };
-        match fate {
-            Fate::Lost | Fate::AnswerLostAndClosed => return,
-            Fate::AnswerLost => {}
-            Fate::Answered | Fate::Forgotten => {
+        match handling {
+            Handling::Lost | Handling::AnswerLostAndClosed => return,
+            Handling::AnswerLost => {}
+            Handling::Answered | Handling::NotStored => {
                 let text = frame::write_call_result(&call.id, &answer.to_string());
                 if socket.send(yawc::Frame::text(text)).await.is_err() {
                     return;
@@ -172,13 +173,13 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
 }
 
 impl Records {
-    /// Keeps a call once, and says what it is answered with: for the same content, the same.
-    fn keep(&mut self, charger: &str, version: Version, call: &frame::Call<'_>) -> Value {
-        let is_unlike_any = matches!(
+    /// Stores a call and returns its answer. A call with the same content is not stored again and gets the same answer.
+    fn store(&mut self, charger: &str, version: Version, call: &frame::Call<'_>) -> Value {
+        let is_always_new = matches!(
             &*call.action,
             "Heartbeat" | "BootNotification" | "Authorize"
         );
-        let content = if is_unlike_any {
+        let content = if is_always_new {
             call.id.as_str()
         } else {
             call.payload
@@ -213,12 +214,15 @@ impl Records {
     }
 }
 
-/// Waits until `condition` holds; half a minute is far more than any test needs.
+/// Waits until `condition` holds, at most 30 s.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut interval = tokio::time::interval(Duration::from_millis(5));
     while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        assert!(
+            Instant::now() < deadline,
+            "timeout while waiting for {what}"
+        );
         interval.tick().await;
     }
 }

@@ -69,7 +69,7 @@ fn a_requested_start_and_stop_in_2x_work() {
 }
 
 #[test]
-fn a_reset_ends_the_transaction_and_boots_again() {
+fn a_reset_ends_the_transaction_and_sends_a_boot() {
     for version in Version::ALL {
         let config = FleetConfig {
             transactions_per_hour: 60.0,
@@ -95,7 +95,7 @@ fn a_reset_ends_the_transaction_and_boots_again() {
 }
 
 #[test]
-fn triggers_say_what_is_asked_for() {
+fn a_trigger_sends_the_requested_message() {
     let mut harness = Harness::new(Version::V16, &idle());
     harness.run_for(10.0);
     let received = harness.received.len();
@@ -160,13 +160,13 @@ fn settings_can_be_read_and_changed() {
     assert!(reply.contains("Accepted"), "{reply}");
     let reply = harness.call("GetVariables", json!({"getVariableData": [about]}));
     assert!(reply.contains(r#""attributeValue":"9""#), "{reply}");
-    let strange = json!([{"component": {"name": "A"}, "variable": {"name": "B"}}]);
-    let reply = harness.call("GetVariables", json!({ "getVariableData": strange }));
+    let unknown = json!([{"component": {"name": "A"}, "variable": {"name": "B"}}]);
+    let reply = harness.call("GetVariables", json!({ "getVariableData": unknown }));
     assert!(reply.contains("UnknownVariable"), "{reply}");
 }
 
 #[test]
-fn every_reply_fits_its_schema() {
+fn every_reply_is_valid_by_its_schema() {
     for version in Version::ALL {
         for info in ocpp::action::all(version)
             .iter()
@@ -179,7 +179,7 @@ fn every_reply_fits_its_schema() {
             if reply[0] == 3 {
                 let payload = reply[2].to_string();
                 let mut violations = ocpp::check::response(version, info.name, &payload);
-                // Nothing was asked for, so nothing is listed.
+                // The empty request asks for no items, so lists may be empty.
                 violations.retain(|one| one.kind != ocpp::check::ViolationKind::Items);
                 assert!(
                     violations.is_empty(),

@@ -1,4 +1,4 @@
-//! Cars come, charge and leave.
+//! Charging: vehicles arrive, charge and leave.
 
 use super::*;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 const DAY: f64 = 86_400.0;
 
 #[test]
-fn a_day_of_charging_in_16_is_whole_and_in_order() {
+fn a_day_of_charging_in_16_is_complete_and_in_order() {
     let mut harness = Harness::new(Version::V16, &config());
     harness.run_for(DAY);
     let starts = harness.of("StartTransaction").len();
@@ -28,7 +28,7 @@ fn a_day_of_charging_in_16_is_whole_and_in_order() {
                 assert_eq!(payload["transactionId"], id);
                 let value = &payload["meterValue"][0]["sampledValue"][0]["value"];
                 let register: i64 = value.as_str().unwrap().parse().unwrap();
-                assert!(register > meter, "the meter stands still");
+                assert!(register > meter, "the meter does not increase");
                 open = Some((id, register));
             }
             "StopTransaction" => {
@@ -52,7 +52,7 @@ fn a_day_of_charging_in_16_is_whole_and_in_order() {
 }
 
 #[test]
-fn a_day_of_charging_in_2x_counts_its_events() {
+fn a_day_of_charging_in_2x_numbers_its_events() {
     for version in [Version::V201, Version::V21] {
         let config = FleetConfig {
             connectors: 3,
@@ -92,7 +92,7 @@ fn a_day_of_charging_in_2x_counts_its_events() {
 
 #[test]
 fn energy_follows_the_simulated_time() {
-    // Twenty minutes of charging in twenty seconds still fill a vehicle with kilowatt-hours.
+    // Twenty simulated minutes, which take twenty seconds, give kilowatt-hours.
     let config = FleetConfig {
         speed_up: 60.0,
         ..config()
@@ -147,17 +147,17 @@ fn a_token_refused_at_the_start_ends_the_transaction() {
             _ => (harness.of("TransactionEvent"), "stoppedReason"),
         };
         let payload = &last.last().unwrap().payload;
-        let place = if version == Version::V16 {
+        let members = if version == Version::V16 {
             payload
         } else {
             &payload["transactionInfo"]
         };
-        assert_eq!(place[reason], "DeAuthorized");
+        assert_eq!(members[reason], "DeAuthorized");
     }
 }
 
 #[test]
-fn a_flood_is_a_closed_loop_of_meter_values() {
+fn meter_flood_is_a_closed_loop() {
     for version in Version::ALL {
         let config = FleetConfig {
             scenario: Scenario::MeterFlood,
@@ -179,7 +179,7 @@ fn a_flood_is_a_closed_loop_of_meter_values() {
         assert_eq!(harness.received.iter().filter(values).count(), 250);
         assert_eq!(harness.charger.gauge().finished, 1);
         assert_eq!(harness.charger.gauge().charging, 0);
-        // 250 values and six others at 20 ms each.
+        // 250 meter values and six other messages with 20 ms each.
         let last = harness.received.iter().rfind(values).unwrap();
         assert!(last.at.since(harness.received[0].at) < Duration::from_secs(7));
         let mut texts: Vec<_> = harness
@@ -193,13 +193,13 @@ fn a_flood_is_a_closed_loop_of_meter_values() {
         assert_eq!(
             texts.len(),
             harness.received.len() - heartbeats.saturating_sub(1),
-            "no two are alike"
+            "all payloads differ"
         );
     }
 }
 
 #[test]
-fn a_flood_keeps_to_its_rate() {
+fn meter_flood_keeps_its_rate() {
     let config = FleetConfig {
         scenario: Scenario::MeterFlood,
         rate_per_charger: Some(2.0),
@@ -231,7 +231,7 @@ fn finishing_ends_transactions_and_drains() {
         assert_eq!(
             harness.received.len(),
             received,
-            "nothing is said after that"
+            "no message is sent after that"
         );
         harness.charger.handle_stop(harness.now);
         harness.drain();
@@ -246,7 +246,7 @@ fn finishing_ends_transactions_and_drains() {
         assert_eq!(
             numbers,
             (1..=received as u64).collect::<Vec<_>>(),
-            "each has one line"
+            "each message has one entry"
         );
     }
 }

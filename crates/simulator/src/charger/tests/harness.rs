@@ -1,7 +1,7 @@
 //! A charger and a central system in virtual time: a day of charging takes milliseconds.
 //!
-//! Every text that the charger sends is held to the rules that hold always: valid against the
-//! official schemas' facts, one call outstanding, class T strictly in the order of its numbers.
+//! The harness checks every text that the charger sends: it is valid by the official schemas, and there is only one
+//! unanswered call.
 
 use super::super::*;
 use crate::config::FleetConfig;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A call that the central system received.
+/// A call that the central system has received.
 #[derive(Debug, Clone)]
 pub(super) struct ReceivedCall {
     pub(super) at: TimestampUs,
@@ -19,14 +19,14 @@ pub(super) struct ReceivedCall {
     pub(super) payload: Value,
 }
 
-/// EventKind the central system does about a call.
+/// What the central system does with a call.
 pub(super) enum Reaction {
     /// As [`normal_answer`] says.
     Normal,
     Answer(Value),
     Error,
     Silence,
-    /// Closes the line without an answer.
+    /// Closes the connection without an answer.
     Close,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Harness {
     pub(super) now: TimestampUs,
     pub(super) version: Version,
     is_connected: bool,
-    /// Whether connections are accepted, and if not, why.
+    /// The refusal of connections; `None` = they are accepted.
     pub(super) refusal: Option<Refusal>,
     pub(super) rule: Box<dyn FnMut(&ReceivedCall) -> Reaction>,
     answers_pings: bool,
@@ -43,7 +43,7 @@ pub(super) struct Harness {
     unanswered: Option<(String, TimestampUs)>,
     answer_timeout: Duration,
     pub(super) received: Vec<ReceivedCall>,
-    /// EventKind the charger answered to calls of the central system.
+    /// The answers of the charger to calls of the central system.
     pub(super) replies: Vec<String>,
     pub(super) entries: Vec<EndedMessage>,
     pub(super) counts: Vec<Count>,
@@ -53,7 +53,7 @@ pub(super) struct Harness {
 
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// Settings that keep everything, so that tests see it.
+/// Settings with a ledger and a saved queue.
 pub(super) fn config() -> FleetConfig {
     FleetConfig {
         ledger: Some("ledger".into()),
@@ -72,7 +72,7 @@ impl Harness {
         )
     }
 
-    /// The power comes back at `now`.
+    /// A charger that powers up at `now` with the saved queue.
     pub(super) fn resumed(
         version: Version,
         config: &FleetConfig,
@@ -111,7 +111,7 @@ impl Harness {
         self.react(|_| Reaction::Silence);
     }
 
-    /// The central system goes away: the line drops, and connections are refused.
+    /// Drops the connection and refuses new ones.
     pub(super) fn become_unreachable(&mut self) {
         self.refusal = Some(Refusal {
             status: None,
@@ -136,7 +136,7 @@ impl Harness {
         self.drain();
     }
 
-    /// A call of the central system; its answer lands in `replies`.
+    /// Sends a call of the central system and returns the answer.
     pub(super) fn call(&mut self, action: &str, payload: Value) -> String {
         let text = json!([2, "c-1", action, payload]).to_string();
         self.charger.handle_text(&text, self.now);
@@ -159,7 +159,7 @@ impl Harness {
                 break;
             }
             idle_turns = if next > self.now { 0 } else { idle_turns + 1 };
-            assert!(idle_turns < 1000, "time stands still at {}", self.now);
+            assert!(idle_turns < 1000, "no progress at {}", self.now);
             self.now = self.now.max(next);
             if frame_at.is_some_and(|at| at <= self.now) {
                 if let Some((_, text)) = self.in_flight.pop_front() {
@@ -211,7 +211,7 @@ impl Harness {
     }
 
     fn receive(&mut self, text: &str) {
-        assert!(self.is_connected, "sent without a line: {text}");
+        assert!(self.is_connected, "sent without a connection: {text}");
         let call = match frame::parse(text, self.version).unwrap() {
             Frame::Call(call) => call,
             _ => return self.replies.push(text.to_owned()),
@@ -222,7 +222,7 @@ impl Harness {
             let waited = self.now.since(*sent_at);
             assert!(
                 waited >= self.answer_timeout,
-                "{id} is outstanding, sent {text}"
+                "sent {text} while {id} is unanswered"
             );
         }
         self.unanswered = Some((call.id.as_str().to_owned(), self.now));
@@ -253,7 +253,7 @@ impl Harness {
         }
     }
 
-    /// The actions received, without heartbeats.
+    /// The actions of all received calls, without heartbeats.
     pub(super) fn actions(&self) -> Vec<&str> {
         let all = self
             .received
@@ -262,13 +262,13 @@ impl Harness {
         all.filter(|action| *action != "Heartbeat").collect()
     }
 
-    /// EventKind was received of one action.
+    /// The received calls of one action.
     pub(super) fn of(&self, action: &str) -> Vec<&ReceivedCall> {
         let all = self.received.iter();
         all.filter(|received| received.action == action).collect()
     }
 
-    /// EventKind the kept edits add up to: the queue as a killed charger finds it again.
+    /// The queue that results from all saved edits.
     pub(super) fn saved(&self) -> SavedQueue {
         let mut saved = SavedQueue::default();
         for edit in &self.edits {
@@ -278,7 +278,7 @@ impl Harness {
     }
 }
 
-/// EventKind a central system without opinions answers; transaction ids count up from 1001.
+/// The usual answer to a call. The id of a transaction depends on the timestamp of its start.
 pub(super) fn normal_answer(version: Version, received: &ReceivedCall) -> Value {
     match received.action.as_str() {
         "BootNotification" => {
@@ -288,7 +288,6 @@ pub(super) fn normal_answer(version: Version, received: &ReceivedCall) -> Value 
         "Authorize" if version == Version::V16 => json!({"idTagInfo": {"status": "Accepted"}}),
         "Authorize" => json!({"idTokenInfo": {"status": "Accepted"}}),
         "StartTransaction" => {
-            // The same content, the same id.
             let at = received.payload["timestamp"].as_str().unwrap();
             let id = at
                 .bytes()

@@ -14,7 +14,7 @@ fn busy() -> FleetConfig {
     }
 }
 
-/// Whether transaction messages came in the order of their timestamps.
+/// Asserts that transaction messages were received in the order of their timestamps.
 fn assert_in_order(harness: &Harness, version: Version) {
     let stamps: Vec<_> = harness
         .received
@@ -32,7 +32,7 @@ fn assert_in_order(harness: &Harness, version: Version) {
 }
 
 #[test]
-fn what_happens_offline_is_told_in_order_afterwards() {
+fn messages_queued_offline_are_sent_in_order() {
     for version in Version::ALL {
         let mut harness = Harness::new(version, &busy());
         harness.run_for(1200.0);
@@ -65,7 +65,7 @@ fn what_happens_offline_is_told_in_order_afterwards() {
 }
 
 #[test]
-fn the_queue_has_a_bound_and_still_tells_each_stop() {
+fn a_full_queue_still_accepts_each_stop() {
     let config = FleetConfig {
         queue_messages_max: 20,
         connectors: 3,
@@ -85,7 +85,7 @@ fn the_queue_has_a_bound_and_still_tells_each_stop() {
     assert!(starts - stops <= 3);
 }
 
-/// A harness in which a transaction has just started and then meets `reaction`.
+/// A harness in which a transaction has started, and whose meter values get `reaction`.
 fn with_reaction(config: &FleetConfig, reaction: fn() -> Reaction) -> Harness {
     let mut harness = Harness::new(Version::V16, config);
     while harness.of("StartTransaction").is_empty() {
@@ -99,7 +99,7 @@ fn with_reaction(config: &FleetConfig, reaction: fn() -> Reaction) -> Harness {
 }
 
 #[test]
-fn an_unanswered_message_is_resent_after_growing_waits_and_then_discarded() {
+fn an_unanswered_message_is_resent_after_increasing_delays_and_then_discarded() {
     let config = FleetConfig {
         meter_interval_s: 1000.0,
         transaction_minutes: 1000.0,
@@ -140,7 +140,7 @@ fn an_unanswered_message_is_resent_after_growing_waits_and_then_discarded() {
             .filter(|one| matches!(one, Count::Discarded(_)));
         assert_eq!(discarded.count(), 1);
 
-        // The next one goes on as if nothing had been.
+        // The next message is sent as usual.
         harness.react(|_| Reaction::Normal);
         harness.run_for(1000.0);
         assert_eq!(harness.charger.gauge().queued, 0);
@@ -162,7 +162,7 @@ fn a_resend_may_keep_its_id() {
 }
 
 #[test]
-fn other_messages_go_on_while_the_front_waits() {
+fn other_messages_are_sent_while_the_front_waits() {
     let config = FleetConfig {
         heartbeat_interval_s: Some(7.0),
         ..config()
@@ -175,7 +175,7 @@ fn other_messages_go_on_while_the_front_waits() {
 }
 
 #[test]
-fn a_start_that_is_given_up_leaves_minus_one_behind() {
+fn messages_after_a_discarded_start_have_the_id_minus_one() {
     let mut harness = Harness::new(Version::V16, &busy());
     harness.react(|received| match received.action.as_str() {
         "StartTransaction" => Reaction::Error,
@@ -196,7 +196,7 @@ fn a_start_that_is_given_up_leaves_minus_one_behind() {
 }
 
 #[test]
-fn firmware_that_forgets_the_id_stops_under_minus_one_and_the_session_is_still_told() {
+fn a_stop_with_id_minus_one_still_has_its_session_in_the_ledger() {
     let config = FleetConfig {
         nameless_stops: true,
         ..busy()
@@ -217,7 +217,7 @@ fn firmware_that_forgets_the_id_stops_under_minus_one_and_the_session_is_still_t
 }
 
 #[test]
-fn a_lost_line_is_no_failed_attempt_unless_told_so() {
+fn a_lost_connection_is_a_failed_attempt_only_if_so_configured() {
     for (lost_line_counts, discarded) in [(false, 0), (true, 1)] {
         let config = FleetConfig {
             lost_line_counts,
@@ -243,7 +243,7 @@ fn a_lost_line_is_no_failed_attempt_unless_told_so() {
 }
 
 #[test]
-fn status_may_overtake_what_is_older() {
+fn a_status_may_be_sent_before_older_messages() {
     for status_overtakes in [true, false] {
         let config = FleetConfig {
             status_overtakes,
@@ -266,7 +266,7 @@ fn status_may_overtake_what_is_older() {
 }
 
 #[test]
-fn a_killed_charger_goes_on_where_it_was() {
+fn a_killed_charger_continues_with_its_queue() {
     for version in Version::ALL {
         for seed in 1..20 {
             let config = FleetConfig { seed, ..busy() };
@@ -294,13 +294,13 @@ fn a_killed_charger_goes_on_where_it_was() {
                 .received
                 .iter()
                 .any(|one| one.payload.to_string().contains("PowerLoss"));
-            assert_eq!(open, cut, "a running transaction ends with the power");
+            assert_eq!(open, cut, "a running transaction ends by the power cut");
         }
     }
 }
 
 #[test]
-fn what_was_transmitted_before_the_kill_is_resent_as_it_was() {
+fn a_message_transmitted_before_a_kill_is_resent_unchanged() {
     for version in Version::ALL {
         let mut harness = Harness::new(version, &busy());
         harness.run_for(900.0);
@@ -337,7 +337,7 @@ fn what_was_transmitted_before_the_kill_is_resent_as_it_was() {
             .unwrap();
         assert!(
             entry.message_ids.contains(&sent.id),
-            "the ledger knows both ids"
+            "the ledger has both ids"
         );
     }
 }

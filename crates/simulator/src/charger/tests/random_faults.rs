@@ -1,5 +1,5 @@
-//! Hundreds of bad days: silence, errors, dropped lines, refusals, commands and power cuts, thrown
-//! by rng. Whatever happens, afterwards every transaction message has ended exactly once, in order.
+//! Random missing answers, errors, lost connections, refusals, calls and power cuts. Afterwards every transaction message
+//! has ended exactly once, in order.
 
 use super::*;
 use crate::config::ResendIds;
@@ -39,7 +39,7 @@ fn random_fault(harness: &mut Harness, rng: &mut Rng) {
 }
 
 #[test]
-fn after_any_storm_every_message_has_ended_once_and_in_order() {
+fn every_transaction_message_ends_once_and_in_order_after_random_faults() {
     for seed in 1..=60 {
         let mut rng = Rng::with_seed(seed);
         let version = Version::ALL[seed as usize % 3];
@@ -67,7 +67,7 @@ fn after_any_storm_every_message_has_ended_once_and_in_order() {
             random_fault(&mut harness, &mut rng);
         }
         if rng.bool() {
-            // The power is cut, and comes back.
+            // A power cut.
             let earlier = std::mem::take(&mut harness.entries);
             harness = Harness::resumed(version, &config, harness.saved(), harness.now);
             harness.entries = earlier;
@@ -95,7 +95,7 @@ fn assert_ended_once_in_order(harness: &Harness, seed: u64) {
             Outcome::Acknowledged | Outcome::Discarded
         ));
         assert!(entry.attempts >= 1 && !entry.message_ids.is_empty());
-        // 2.x: no number is left out, whatever was given up.
+        // 2.x: seqNo has no gaps, also where messages were discarded.
         let payload: serde_json::Value = serde_json::from_str(&entry.payload).unwrap();
         if let Some(id) = payload["transactionInfo"]["transactionId"].as_str() {
             let next = by_transaction.entry(id.to_owned()).or_default();
@@ -103,5 +103,5 @@ fn assert_ended_once_in_order(harness: &Harness, seed: u64) {
             *next += 1;
         }
     }
-    assert!(last > 20, "seed {seed}: little happened");
+    assert!(last > 20, "seed {seed}: too few messages");
 }
