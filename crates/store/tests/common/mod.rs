@@ -191,13 +191,13 @@ macro_rules! on_every_adapter {
         mod sqlite {
             $(#[test]
             fn $test() {
-                super::$test::<super::common::Home>();
+                super::$test::<crate::common::Home>();
             })*
         }
         mod postgres {
             $(#[test]
             fn $test() {
-                super::$test::<super::common::PostgresHome>();
+                super::$test::<crate::common::PostgresHome>();
             })*
         }
     };

@@ -1,15 +1,11 @@
 //! Chargers and tokens as the operator sets them.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-mod common;
-
+use crate::common::{Adapter, on_every_adapter};
 use central::Timestamp;
 use central::model::ChargerKey;
 use central::ports::{
     ChargerProfile, CheckMode, DirectoryAdmin, DirectorySource, Registration, Token, TokenStatus,
 };
-use common::{Adapter, on_every_adapter};
 
 on_every_adapter!(
     what_was_set_is_what_the_gateway_gets,

@@ -1,9 +1,9 @@
 //! PostgreSQL's schema, its partitions and its roles.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-mod common;
-
+use crate::common::{
+    self, Adapter, BEGIN_MILLIS, PostgresHome, Said, apply, at, call, heartbeat, id, meter_values,
+    start, stop,
+};
 use central::Timestamp;
 use central::ports::{
     ChargerProfile, DeadLetter, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance,
@@ -11,10 +11,6 @@ use central::ports::{
 };
 use central::project::Changes;
 use central::query::QueryStore;
-use common::{
-    Adapter, BEGIN_MILLIS, PostgresHome, Said, apply, at, call, heartbeat, id, meter_values, start,
-    stop,
-};
 use store::{PostgresOptions, PostgresStore};
 
 const DAY_MILLIS: i64 = 86_400_000;
@@ -530,7 +526,7 @@ fn a_role_with_the_grants_and_no_more_does_everything_but_migrate() {
     let home = PostgresHome::new();
     let role = format!("app_of_{}", home.name);
     home.command(&format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'"));
-    let grants = include_str!("../migrations/postgres/grants.sql");
+    let grants = include_str!("../../migrations/postgres/grants.sql");
     home.execute(&grants.replace(":\"role\"", &role));
     let url = home.url_as(&role, "secret");
     let options = PostgresOptions {

@@ -1,16 +1,12 @@
 //! A record that the database refuses for ever does not hold up the others.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-mod common;
-
+use crate::common::{
+    Adapter, PostgresHome, Said, apply, at, call, heartbeat, id, on_every_adapter, start, stop,
+};
 use central::ports::{DeadLetter, Store};
 use central::project::Changes;
 use central::query::{PageRequest, QueryStore, TransactionFilter};
 use central::{AnswerKind, Record, RecordKind, record::Notes};
-use common::{
-    Adapter, PostgresHome, Said, apply, at, call, heartbeat, id, on_every_adapter, start, stop,
-};
 use ocpp::Version;
 use std::time::{Duration, Instant};
 use store::PostgresOptions;

@@ -1,18 +1,15 @@
 //! The laws of the port `Store`, held by every adapter: in memory, on SQLite and on PostgreSQL.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-mod common;
-
+use crate::common::{
+    self, Adapter, Said, apply, event, heartbeat, id, meter_values, on_every_adapter, start,
+    status, stop,
+};
 use central::RecordKind;
 use central::memory::{Contents, MemoryStore};
 use central::model::{ChargerKey, TransactionView, pair_orphans};
 use central::ports::{DeadLetter, Store};
 use central::project::Changes;
 use central::query::QueryStore;
-use common::{
-    Adapter, Said, apply, event, heartbeat, id, meter_values, on_every_adapter, start, status, stop,
-};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

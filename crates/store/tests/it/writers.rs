@@ -1,16 +1,13 @@
 //! Several programs apply to one ledger: consumers, and gateways on the direct road.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-mod common;
-
+use crate::common::{
+    self, Adapter, PostgresHome, Said, apply, event, heartbeat, id, meter_values, start, status,
+    stop,
+};
 use central::RecordKind;
 use central::memory::MemoryStore;
 use central::model::ChargerKey;
 use central::ports::{Store, Unavailable, UnavailableKind};
-use common::{
-    Adapter, PostgresHome, Said, apply, event, heartbeat, id, meter_values, start, status, stop,
-};
 use std::time::{Duration, Instant};
 
 /// What twelve chargers say on two gateways, one after the other.

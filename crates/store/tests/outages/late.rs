@@ -1,14 +1,10 @@
 //! A PostgreSQL that answers too late for a whole batch: everything is stored all the same, in smaller parts, and
 //! what makes one record slow holds up nobody else's.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-mod common;
-
+use crate::common::{self, Adapter, PostgresHome, Said, apply, heartbeat, id, start};
 use central::Timestamp;
 use central::memory::MemoryStore;
 use central::query::{PageRequest, QueryStore, TransactionFilter};
-use common::{Adapter, PostgresHome, Said, apply, heartbeat, id, start};
 use std::time::{Duration, Instant};
 use store::{PostgresOptions, PostgresStore};
 

@@ -1,12 +1,8 @@
 //! The database away in every way: it says which, loses nothing, and is found again by itself.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-mod common;
-
+use crate::common::{Adapter, Home, Said, apply, heartbeat};
 use central::ports::{Maintenance, Store, UnavailableKind};
 use central::query::QueryStore;
-use common::{Adapter, Home, Said, apply, heartbeat};
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
 use store::{OpenError, SqliteOptions, SqliteStore};

@@ -1,10 +1,6 @@
 //! Killed in the middle: a batch is there as a whole or not at all, and what was reported is there.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-mod common;
-
-use common::{Adapter, Home, Said, apply, id, meter_values};
+use crate::common::{Adapter, Home, Said, apply, id, meter_values};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -55,7 +51,11 @@ fn what_was_reported_is_there_and_batches_are_whole() {
     let mut reported = 0;
     for round in 0..8 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_applies_until_it_is_killed", "--nocapture"])
+            .args([
+                "--exact",
+                "crash::child_applies_until_it_is_killed",
+                "--nocapture",
+            ])
             .env(PATH, home.path())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,9 +1,9 @@
 //! Reading: pages that neither skip nor repeat, filters, and reading beside writing.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-mod common;
-
+use crate::common::{
+    self, Adapter, Home, Said, apply, at, call, event, gateway, id, meter_values, on_every_adapter,
+    start, status, stop,
+};
 use central::model::TransactionView;
 use central::ports::{Maintenance, Store};
 use central::query::{
@@ -11,10 +11,6 @@ use central::query::{
     TransactionFilter, all_messages, all_transactions,
 };
 use central::{RecordId, RecordKind};
-use common::{
-    Adapter, Home, Said, apply, at, call, event, gateway, id, meter_values, on_every_adapter,
-    start, status, stop,
-};
 use store::SqliteOptions;
 
 on_every_adapter!(

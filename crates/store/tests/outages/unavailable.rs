@@ -1,13 +1,9 @@
 //! PostgreSQL away in every way: it says which, loses nothing, and is found again by itself.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-mod common;
-
+use crate::common::{Adapter, PostgresHome, Said, apply, heartbeat, id, meter_values, start};
 use central::memory::MemoryStore;
 use central::ports::{Maintenance, UnavailableKind};
 use central::query::QueryStore;
-use common::{Adapter, PostgresHome, Said, apply, heartbeat, id, meter_values, start};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use store::{PostgresOptions, PostgresStore};

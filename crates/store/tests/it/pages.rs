@@ -1,10 +1,9 @@
 //! Pages in the hard cases: a long history in which hardly anything matches, ids that several records
 //! share, texts that PostgreSQL cannot hold; and dead letters, one at a time.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
-mod common;
-
+use crate::common::{
+    Adapter, PostgresHome, Said, apply, at, call, heartbeat, id, on_every_adapter, start,
+};
 use central::RecordId;
 use central::ports::{
     DeadLetter, DeadLetters, DirectoryAdmin, DirectorySource, Store, Token, TokenStatus,
@@ -12,9 +11,6 @@ use central::ports::{
 use central::project::Changes;
 use central::query::{
     ChargerFilter, Cursor, MessageFilter, PageRequest, QueryStore, TransactionFilter,
-};
-use common::{
-    Adapter, PostgresHome, Said, apply, at, call, heartbeat, id, on_every_adapter, start,
 };
 
 on_every_adapter!(

@@ -1,0 +1,18 @@
+//! The store's tests on real databases: one program, so that it starts one PostgreSQL server.
+//!
+//! Tests that assert bounds of time are in the program `outages`, where nothing else takes the processor.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod crash;
+mod directory;
+mod laws;
+mod maintenance;
+mod pages;
+mod poison;
+mod reading;
+mod sqlite_outages;
+mod writers;
