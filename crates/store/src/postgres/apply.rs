@@ -13,9 +13,9 @@ use super::halving;
 use super::inbox;
 use super::listing::Lists;
 use super::messages::{Key, Row, Rows};
-use super::meter;
+use super::meter_values;
 use super::numbers::clean;
-use super::session::{Memory, Session, Writer};
+use super::writer::{Memory, Session, Writer};
 use crate::clock;
 use crate::refusal::Refusal;
 use central::model::ChargerKey;
@@ -155,7 +155,7 @@ async fn apply_group(
     if applied.known == records.len() as u64 && !records.is_empty() {
         return Ok(applied);
     }
-    meter::write(connection, memory, &changes.meter_values).await?;
+    meter_values::write(connection, memory, &changes.meter_values).await?;
     write_events(connection, memory, changes).await?;
     // Last, because rows that other writers need stay locked from here to the commit.
     let Memory {

@@ -8,7 +8,7 @@
 
 use super::apply::{Records, apply_whole, insert_dead_letters};
 use super::error;
-use super::session::Session;
+use super::writer::Session;
 use crate::refusal::Refusal;
 use central::ports::{Applied, DeadLetter};
 use central::project::Changes;

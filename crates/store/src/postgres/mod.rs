@@ -17,13 +17,14 @@ mod inbox;
 mod listing;
 mod maintenance;
 mod messages;
-mod meter;
+mod meter_values;
 mod numbers;
 mod parts;
 mod query;
 mod schema;
-mod session;
+
 mod states;
+mod writer;
 
 use crate::refusal::Refusal;
 use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
@@ -33,7 +34,6 @@ pub use error::PostgresOpenError;
 pub(crate) use listing::Lists;
 pub use maintenance::MaintenanceRound;
 pub use schema::Migrated;
-use session::Writer;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use std::borrow::Cow;
@@ -42,6 +42,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use writer::Writer;
 
 /// Upper bound of the timeout of queries at startup, whatever the other limits are.
 const STARTUP_TIMEOUT_MAX: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/postgres/0001_ledger.sql")];
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/postgres/0001_initial.sql")];
 
 /// The schema's version that this build writes.
 const LATEST: i32 = MIGRATIONS.len() as i32;

@@ -3,7 +3,7 @@
 use super::copy::CopyRows;
 use super::error;
 use super::numbers::clean;
-use super::session::Memory;
+use super::writer::Memory;
 use crate::refusal::Refusal;
 use central::model::MeterValueRow;
 use sqlx::postgres::PgConnection;
