@@ -1,8 +1,7 @@
-//! The numbers under which both databases keep what a record is. They are part of the schema: a new kind gets
-//! a new number, and none changes its meaning.
+//! The numbers that stand for versions and kinds in the rows of both databases. They are part of the schema: a new
+//! kind gets a new number, and no number changes its meaning.
 
 use crate::refusal::Refusal;
-use central::ports::UnavailableKind;
 use central::{AnswerKind, RecordKind};
 use ocpp::Version;
 
@@ -33,5 +32,5 @@ pub(crate) fn answer_kind(number: impl Into<i64>) -> Result<AnswerKind, Refusal>
 /// A number that no build has written.
 pub(crate) fn unknown(what: &str, number: impl Into<i64>) -> Refusal {
     let detail = format!("a message has the unknown {what} {}", number.into());
-    Refusal::away(UnavailableKind::Corrupt, detail)
+    Refusal::corrupt(detail)
 }

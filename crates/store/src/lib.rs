@@ -9,15 +9,21 @@
 //! In both, one connection of a process writes, guarded by a mutex, one transaction per batch; a few other
 //! connections read, and never wait for the writer.
 
-mod clock;
 mod codes;
+mod contents;
+mod dead_letters;
+mod directory;
+mod filter;
+mod listing;
 mod metrics;
+mod numbers;
 mod paging;
 mod pairing;
 mod postgres;
 mod refusal;
 mod sqlite;
+mod state;
 
 pub use self::metrics::METRICS;
 pub use postgres::{MaintenanceRound, Migrated, PostgresOpenError, PostgresOptions, PostgresStore};
-pub use sqlite::{OpenError, SqliteOptions, SqliteStore};
+pub use sqlite::{SqliteOpenError, SqliteOptions, SqliteStore};

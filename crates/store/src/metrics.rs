@@ -27,17 +27,17 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "wattpost_store_late_batches_total",
         Unit::Count,
-        "Batches that PostgreSQL did not take in time",
+        "Batches that PostgreSQL did not store in time",
     ),
     Metric::counter(
         "wattpost_store_lists_failed_total",
         Unit::Count,
-        "Transactions whose place in the list could not be updated",
+        "Postponed updates of the list of transactions that failed again",
     ),
     Metric::counter(
         "wattpost_store_lists_put_off_total",
         Unit::Count,
-        "Transactions whose place in the list maintenance updates later",
+        "Transactions whose update in the list was postponed to maintenance",
     ),
     Metric::gauge(
         "wattpost_store_log_bytes",

@@ -1,9 +1,47 @@
 //! Pages of rows, the same for both databases.
 
+use central::model::ChargerKey;
 use central::query::{Cursor, Page, PageRequest, Place, QueryError};
+use central::{RecordId, Timestamp};
+use uuid::Uuid;
 
-/// Where a page begins: after this position, or at the beginning.
-pub(crate) fn place(page: &PageRequest) -> Result<Option<Place>, QueryError> {
+/// The charger key after which a page of chargers begins.
+pub(crate) fn after_charger(page: &PageRequest) -> Result<ChargerKey, QueryError> {
+    match place(page)? {
+        None => Ok(ChargerKey::of("")),
+        Some(Place::Charger(key)) => Ok(key),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
+/// The start time and the key after which a page of transactions begins. Without a cursor they are above every row.
+pub(crate) fn after_transaction(page: &PageRequest) -> Result<(Timestamp, Uuid), QueryError> {
+    match place(page)? {
+        None => Ok((Timestamp(i64::MAX), Uuid::max())),
+        Some(Place::Transaction(at, key)) => Ok((at, key)),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
+/// The message after which a page of messages begins; `None` = at the first.
+pub(crate) fn after_message(page: &PageRequest) -> Result<Option<RecordId>, QueryError> {
+    match place(page)? {
+        None => Ok(None),
+        Some(Place::Message(id)) => Ok(Some(id)),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
+/// The number after which a page of dead letters begins.
+pub(crate) fn after_dead_letter(page: &PageRequest) -> Result<i64, QueryError> {
+    match place(page)? {
+        None => Ok(i64::MIN),
+        Some(Place::DeadLetter(no)) => Ok(no),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
+fn place(page: &PageRequest) -> Result<Option<Place>, QueryError> {
     page.after.as_ref().map(Place::from_cursor).transpose()
 }
 
@@ -19,7 +57,15 @@ pub(crate) fn cut<T>(mut rows: Vec<(Place, T)>, limit: usize) -> Page<T> {
     }
 }
 
-/// A number of rows in the database's terms.
+/// A page without rows, the last one.
+pub(crate) const fn empty<T>() -> Page<T> {
+    Page {
+        items: Vec::new(),
+        next: None,
+    }
+}
+
+/// A number of rows in the database's type.
 pub(crate) fn at_most(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -5,148 +5,14 @@
 //! them get another partner ([`Cluster::decide`]). The databases only read and write rows. The cost of a changed
 //! row does not depend on the number of the charger's rows.
 
-use central::Timestamp;
-use central::model::{
-    Candidate, ChargerKey, PAIRING_WINDOW, TransactionState, TransactionView, key_without_start,
-    pair,
-};
-use std::collections::{BTreeMap, HashMap};
+use crate::listing::Kind;
+use central::model::{Candidate, PAIRING_WINDOW, pair};
+use std::collections::HashMap;
 use std::hash::Hash;
 use uuid::Uuid;
 
 /// Rows to read on either side of the changed ones.
 pub(crate) const MARGIN: usize = 2 * PAIRING_WINDOW;
-
-/// The role of a row of the list in pairing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// None.
-    Settled = 0,
-    /// A start without a stop of its own.
-    Start = 1,
-    /// A stop that names no start.
-    Stop = 2,
-}
-
-impl Kind {
-    pub(crate) const fn from_code(code: i64) -> Self {
-        match code {
-            1 => Self::Start,
-            2 => Self::Stop,
-            _ => Self::Settled,
-        }
-    }
-}
-
-/// A row of the list, from its state alone.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ListRow {
-    pub(crate) began_at: i64,
-    pub(crate) key: Uuid,
-    pub(crate) kind: Kind,
-    /// Whether the transaction is open, before pairing.
-    pub(crate) open: bool,
-    pub(crate) token: Option<i64>,
-    pub(crate) meter_wh: Option<f64>,
-}
-
-impl ListRow {
-    fn of(view: &TransactionView, state: &TransactionState) -> Self {
-        let known = view.started_at.or(view.ended_at).or(state.first_at());
-        let candidate = view.candidate();
-        Self {
-            began_at: known.map_or(0, Timestamp::as_millis),
-            key: view.key,
-            kind: match &candidate {
-                None => Kind::Settled,
-                Some(candidate) if candidate.is_stop => Kind::Stop,
-                Some(_) => Kind::Start,
-            },
-            open: view.open,
-            token: candidate.as_ref().and_then(|candidate| candidate.token),
-            meter_wh: candidate.and_then(|candidate| candidate.meter_wh),
-        }
-    }
-
-    /// Its position in the order of pairing.
-    pub(crate) const fn place(&self) -> RowPlace {
-        RowPlace {
-            began_at: self.began_at,
-            is_stop: matches!(self.kind, Kind::Stop),
-            key: self.key,
-        }
-    }
-
-    /// What identifies the row in the list.
-    const fn id(&self) -> (i64, Uuid) {
-        (self.began_at, self.key)
-    }
-}
-
-/// The rows of a state's transactions, sorted, each once.
-pub(crate) fn rows_of(
-    state: &TransactionState,
-    charger: &ChargerKey,
-    wire_id: &str,
-) -> Vec<ListRow> {
-    let mut rows = BTreeMap::new();
-    for view in state.views(charger.as_str(), wire_id) {
-        let row = ListRow::of(&view, state);
-        rows.entry(row.id()).or_insert(row);
-    }
-    rows.into_values().collect()
-}
-
-/// What of a state's rows is to be written.
-#[derive(Debug, Default)]
-pub(crate) struct Difference {
-    /// Rows to delete, by time and key.
-    pub(crate) removed: Vec<(i64, Uuid)>,
-    /// New or changed rows.
-    pub(crate) written: Vec<ListRow>,
-    /// The positions of all these rows that take part in pairing, now or before.
-    pub(crate) places: Vec<RowPlace>,
-    /// Whether the key that the transaction had while its start was missing is replaced.
-    pub(crate) is_key_replaced: bool,
-}
-
-impl Difference {
-    /// `charger` and `wire_id` are those of the state that both sets of rows are of.
-    pub(crate) fn between(
-        old: &[ListRow],
-        new: &[ListRow],
-        charger: &ChargerKey,
-        wire_id: &str,
-    ) -> Self {
-        let mut difference = Self::default();
-        let mut note = |row: &ListRow| {
-            if row.kind != Kind::Settled {
-                difference.places.push(row.place());
-            }
-        };
-        let removed = old
-            .iter()
-            .filter(|row| !new.iter().any(|other| other.id() == row.id()));
-        for row in removed.clone() {
-            note(row);
-        }
-        for row in new {
-            match old.iter().find(|other| other.id() == row.id()) {
-                Some(before) if before == row => continue,
-                Some(before) => note(before),
-                None => {}
-            }
-            note(row);
-            difference.written.push(row.clone());
-        }
-        let first_key = key_without_start(charger, wire_id);
-        difference.removed = removed.map(ListRow::id).collect();
-        difference.is_key_replaced = !new.is_empty()
-            && difference.removed.iter().any(|row| row.1 == first_key)
-            && !new.iter().any(|row| row.key == first_key);
-        difference
-    }
-}
 
 /// The order of rows in pairing: as [`Candidate::place`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -273,45 +139,10 @@ pub(crate) struct Partnering {
     pub(crate) partner: Option<(Uuid, i64)>,
 }
 
-/// A listed row as the API returns it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shown {
-    pub(crate) began_at: i64,
-    pub(crate) key: Uuid,
-    pub(crate) open: bool,
-    /// The stop that names no start and ends it: its key, and the number of its state.
-    pub(crate) partner: Option<(Uuid, i64)>,
-}
-
-/// The row's view, from its own state and, where it has a partner, the partner's; each with the id that it is
-/// stored under. An unreadable state leaves its members empty; the row is returned all the same.
-pub(crate) fn view(
-    row: &Shown,
-    charger: &str,
-    own: Option<&(String, TransactionState)>,
-    partner: Option<&(String, TransactionState)>,
-) -> TransactionView {
-    let find = |kept: Option<&(String, TransactionState)>, key: Uuid| {
-        let (wire_id, state) = kept?;
-        let mut views = state.views(charger, wire_id).into_iter();
-        views.find(|view| view.key == key)
-    };
-    let mut view = find(own, row.key).unwrap_or_else(|| {
-        let wire_id = own.map_or("", |(wire_id, _)| wire_id);
-        TransactionView::unreadable(charger, wire_id, row.key, row.open)
-    });
-    if let Some((key, _)) = row.partner {
-        match find(partner, key) {
-            Some(stop) => view.end_by(&stop),
-            None => view.open = false,
-        }
-    }
-    view
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use central::Timestamp;
 
     /// A charger's rows as a database would keep them.
     #[derive(Default)]
@@ -375,7 +206,7 @@ mod tests {
     proptest::proptest! {
         #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
         #[test]
-        fn rows_that_come_in_any_order_are_paired_as_all_at_once(
+        fn pairing_row_by_row_in_any_order_equals_pairing_all_at_once(
             words in proptest::collection::vec((proptest::prelude::any::<u8>(), 0..3_000_i64), 1..500),
             batch in 1..40_usize,
         ) {
@@ -385,7 +216,7 @@ mod tests {
                 let places = part.iter().map(|candidate| table.add(candidate.clone())).collect();
                 table.settle(places);
             }
-            // Some go again, as a start does that gets a stop of its own.
+            // Remove some rows, as when a start gets a stop of its own.
             let gone: Vec<RowPlace> = table.rows.iter().step_by(7).map(PairRow::place).collect();
             table.rows.retain(|row| !gone.contains(&row.place()));
             table.settle(gone);
@@ -400,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_for_a_row_does_not_grow_with_the_history() {
+    fn rows_read_per_change_do_not_grow_with_the_history() {
         let mut table = Table::default();
         let mut per_thousand = Vec::new();
         for n in 0..6_000 {
@@ -414,7 +245,7 @@ mod tests {
             per_thousand[5] <= per_thousand[1] + per_thousand[1] / 10,
             "{per_thousand:?}"
         );
-        // A row at either end of the history in one batch does not read what lies between.
+        // Two rows at the two ends of the history in one batch: the rows between are not read.
         table.read = 0;
         let ends = vec![
             table.add(candidate(9_000, 1, -1)),

@@ -1,8 +1,7 @@
-//! Maps SQLite's errors to what the caller does: wait and retry, or give this record up.
+//! Why a database refused an operation, in terms of what the caller does next: wait and retry, retry with a smaller
+//! batch, or give this record up. Each adapter maps the errors of its own client library to these kinds.
 
-use crate::sqlite::schema;
 use central::ports::{Unavailable, UnavailableKind};
-use rusqlite::ErrorCode;
 
 /// Why the database refused an operation.
 #[derive(Debug)]
@@ -17,14 +16,16 @@ pub(crate) enum Refusal {
     Newer {
         /// The schema's version.
         found: u32,
+        /// The newest version that this build knows.
+        known: u32,
     },
-    /// The file is a database of another program.
+    /// It is a database of another program.
     OtherProgram,
 }
 
 impl Refusal {
     /// A refusal of the given kind.
-    pub(crate) fn away(kind: UnavailableKind, detail: impl Into<String>) -> Self {
+    pub(crate) fn unavailable(kind: UnavailableKind, detail: impl Into<String>) -> Self {
         Self::Unavailable(Unavailable {
             component: "database",
             kind,
@@ -32,61 +33,35 @@ impl Refusal {
         })
     }
 
+    /// What is stored cannot be read.
+    pub(crate) fn corrupt(detail: impl Into<String>) -> Self {
+        Self::unavailable(UnavailableKind::Corrupt, detail)
+    }
+
+    /// The database does not answer, or refuses for a reason that has no kind of its own.
+    pub(crate) fn unreachable(detail: impl Into<String>) -> Self {
+        Self::unavailable(UnavailableKind::Unreachable, detail)
+    }
+
     /// For callers that can only wait and retry.
-    pub(crate) fn into_away(self) -> Unavailable {
-        let (kind, detail) = match self {
-            Self::Unavailable(away) => return away,
-            Self::Late(detail) | Self::Poison(detail) => (UnavailableKind::Unreachable, detail),
-            Self::Newer { found } => (
-                UnavailableKind::Unreachable,
-                format!(
-                    "its schema is version {found}, this program knows up to {}; use a newer program",
-                    schema::LATEST
-                ),
+    pub(crate) fn into_unavailable(self) -> Unavailable {
+        let detail = match self {
+            Self::Unavailable(unavailable) => return unavailable,
+            Self::Late(detail) | Self::Poison(detail) => detail,
+            Self::Newer { found, known } => format!(
+                "its schema is version {found}, this program knows up to {known}; use a newer program"
             ),
-            Self::OtherProgram => (
-                UnavailableKind::Unreachable,
-                "the file belongs to another program".to_owned(),
-            ),
+            Self::OtherProgram => "it belongs to another program".to_owned(),
         };
         Unavailable {
             component: "database",
-            kind,
+            kind: UnavailableKind::Unreachable,
             detail,
         }
     }
-}
 
-impl From<rusqlite::Error> for Refusal {
-    fn from(error: rusqlite::Error) -> Self {
-        let detail = error.to_string();
-        let rusqlite::Error::SqliteFailure(failure, _) = &error else {
-            return match error {
-                // A stored value has a type that no build has ever written.
-                rusqlite::Error::FromSqlConversionFailure(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..)
-                | rusqlite::Error::InvalidColumnType(..)
-                | rusqlite::Error::Utf8Error(..) => Self::away(UnavailableKind::Corrupt, detail),
-                rusqlite::Error::ToSqlConversionFailure(..) => Self::Poison(detail),
-                _ => Self::away(UnavailableKind::Unreachable, detail),
-            };
-        };
-        match failure.code {
-            ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::FileLockingProtocolFailed => Self::away(UnavailableKind::Locked, detail),
-            ErrorCode::DiskFull => Self::away(UnavailableKind::Full, detail),
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
-                Self::away(UnavailableKind::Corrupt, detail)
-            }
-            ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
-                Self::away(UnavailableKind::ReadOnly, detail)
-            }
-            ErrorCode::ConstraintViolation
-            | ErrorCode::TooBig
-            | ErrorCode::TypeMismatch
-            | ErrorCode::ParameterOutOfRange => Self::Poison(detail),
-            _ => Self::away(UnavailableKind::Unreachable, detail),
-        }
+    /// Whether the connection must be closed: it is broken, or the operation may still be running on it.
+    pub(crate) const fn breaks_connection(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Late(_))
     }
 }

@@ -1,45 +1,33 @@
-//! Everything in the ledger as one value, so that tests can compare two ledgers whatever numbers
-//! their rows carry.
+//! Reads all tables, for [`crate::contents`].
 
 use super::{PostgresStore, error};
+use crate::contents::{Letter, Tables, json};
 use crate::refusal::Refusal;
-use crate::sqlite::contents::records;
 use central::memory::Contents;
 use central::model::{ChargerKey, EventRow, MeterValueRow};
-use central::ports::{Unavailable, UnavailableKind};
+use central::ports::Unavailable;
 use central::project::Changes;
 use central::{GatewayId, RecordId, Timestamp};
-use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
 impl PostgresStore {
-    /// All that is stored, read into memory: for small ledgers, in tests. Of messages that share an id it
-    /// holds the one that was received last.
+    /// The whole contents, read into memory: for small databases, in tests. Of messages that share an id it has the
+    /// one that was received last.
     ///
     /// # Errors
     /// When the database cannot be read now.
     pub fn contents(&self) -> Result<Contents, Unavailable> {
-        let mut contents = self.read(async |connection| {
-            Ok(Contents {
+        let tables = self.read(async |connection| {
+            Ok(Tables {
                 states: states(connection).await?,
-                meter_values: meter_values(connection)
-                    .await?
-                    .into_iter()
-                    .map(|row| ((row.charger.clone(), row.at.0, row.key_hash), row))
-                    .collect(),
-                events: events(connection)
-                    .await?
-                    .into_iter()
-                    .map(|row| ((row.charger.clone(), row.at.0, row.key_hash), row))
-                    .collect(),
-                dead: dead_letters(connection).await?.into_iter().collect(),
-                ..Contents::default()
+                meter_values: meter_values(connection).await?,
+                events: events(connection).await?,
+                dead_letters: dead_letters(connection).await?,
             })
-        })?;
-        contents.records = records(self)?;
-        Ok(contents)
+        });
+        tables?.with_records(self)
     }
 }
 
@@ -124,8 +112,6 @@ async fn events(connection: &mut PgConnection) -> Result<Vec<EventRow>, Refusal>
     .await
 }
 
-type Letter = (RecordId, (Vec<u8>, String));
-
 async fn dead_letters(connection: &mut PgConnection) -> Result<Vec<Letter>, Refusal> {
     let sql = "SELECT g.id, d.seq, d.bytes, d.reason
         FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no";
@@ -150,9 +136,4 @@ async fn each<T>(
         .map_err(error::refusal)?;
     let rows = rows.iter().map(read);
     rows.collect::<Result<_, _>>().map_err(error::refusal)
-}
-
-fn json<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
-    serde_json::from_str(text)
-        .map_err(|error| Refusal::away(UnavailableKind::Corrupt, format!("{text}: {error}")))
 }

@@ -1,8 +1,14 @@
-//! Dead letters for the operator: read one, or discard it.
+//! Dead letters: inserted with a batch, and read or discarded by the operator.
 
+use super::numbers::clean;
+use super::writer::Cache;
 use super::{PostgresStore, error};
+use crate::dead_letters::set_aside_name;
+use crate::refusal::Refusal;
 use central::RecordId;
 use central::ports::{DeadLetter, DeadLetters, Unavailable};
+use common::clock::now_ms;
+use sqlx::postgres::PgConnection;
 
 impl DeadLetters for PostgresStore {
     fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Unavailable> {
@@ -34,4 +40,49 @@ impl DeadLetters for PostgresStore {
             Ok(done.rows_affected() > 0)
         })
     }
+}
+
+/// Inserts each dead letter once. When a different one with the same id exists, it goes to `set_aside`, so that
+/// no data is lost.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    cache: &Cache,
+    letters: &[DeadLetter],
+) -> Result<(), Refusal> {
+    for letter in letters {
+        let gateway_no = cache.numbers.gateway(letter.id.gateway)?;
+        let at = now_ms();
+        let kept = sqlx::query(
+            "INSERT INTO dead_letters (gateway_no, seq, bytes, reason, at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (gateway_no, seq) DO NOTHING",
+        )
+        .bind(gateway_no)
+        .bind(letter.id.seq.cast_signed())
+        .bind(&letter.bytes)
+        .bind(clean(&letter.reason))
+        .bind(at)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?
+        .rows_affected();
+        if kept > 0 {
+            continue;
+        }
+        sqlx::query(
+            "INSERT INTO set_aside (what, state, reason, at)
+             SELECT $3, $4, $5, $6
+             WHERE NOT EXISTS (SELECT 1 FROM dead_letters WHERE gateway_no = $1 AND seq = $2 AND bytes = $4)
+             AND NOT EXISTS (SELECT 1 FROM set_aside WHERE what = $3 AND state = $4)",
+        )
+        .bind(gateway_no)
+        .bind(letter.id.seq.cast_signed())
+        .bind(set_aside_name(letter.id))
+        .bind(&letter.bytes)
+        .bind(clean(&letter.reason))
+        .bind(at)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    }
+    Ok(())
 }

@@ -3,23 +3,21 @@
 use super::numbers::clean;
 use super::query::snapshot;
 use super::{PostgresStore, error};
+use crate::directory::{self, ProfileRow, TokenRow, profile, to_text, token};
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::ChargerKey;
 use central::ports::{
     ChargerProfile, DirectoryAdmin, DirectorySnapshot, DirectorySource, Token, Unavailable,
-    UnavailableKind,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sqlx::postgres::PgConnection;
 
-/// The key of a token: ids are compared without regard to case.
+/// The key of a token as PostgreSQL can store it.
 fn token_key(id: &str) -> String {
-    clean(&id.to_lowercase()).into_owned()
+    clean(&directory::token_key(id)).into_owned()
 }
 
-/// The key of a charger.
+/// The key of a charger as PostgreSQL can store it.
 fn profile_key(id: &str) -> String {
     clean(ChargerKey::of(id).as_str()).into_owned()
 }
@@ -36,9 +34,9 @@ impl DirectoryAdmin for PostgresStore {
             )
             .bind(profile_key(&profile.charger_id))
             .bind(clean(&profile.charger_id).into_owned())
-            .bind(to_word(profile.registration)?)
+            .bind(to_text(profile.registration)?)
             .bind(&profile.password_hash)
-            .bind(profile.check.map(to_word).transpose()?)
+            .bind(profile.check.map(to_text).transpose()?)
             .execute(&mut *connection)
             .await
             .map_err(error::refusal)?;
@@ -71,7 +69,7 @@ impl DirectoryAdmin for PostgresStore {
             )
             .bind(token_key(&token.id))
             .bind(clean(&token.id).into_owned())
-            .bind(to_word(token.status)?)
+            .bind(to_text(token.status)?)
             .bind(token.expires_at.map(Timestamp::as_millis))
             .bind(group_id.map(|id| clean(id).into_owned()))
             .execute(&mut *connection)
@@ -123,7 +121,7 @@ impl DirectorySource for PostgresStore {
             .fetch_optional(connection)
             .await
             .map_err(error::refusal)?;
-            Ok(row.map(read_token).transpose()?.map(|(_, token)| token))
+            Ok(row.map(token).transpose()?.map(|(_, token)| token))
         })
     }
 
@@ -175,8 +173,6 @@ async fn remove(
     Ok(removed)
 }
 
-type ProfileRow = (String, String, String, Option<String>, Option<String>);
-
 async fn all_profiles(
     connection: &mut PgConnection,
 ) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
@@ -186,20 +182,8 @@ async fn all_profiles(
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    rows.into_iter()
-        .map(|(key, charger_id, registration, password_hash, check)| {
-            let profile = ChargerProfile {
-                charger_id,
-                registration: word(registration)?,
-                password_hash,
-                check: check.map(word).transpose()?,
-            };
-            Ok((ChargerKey::of(&key), profile))
-        })
-        .collect()
+    rows.into_iter().map(profile).collect()
 }
-
-type TokenRow = (String, String, String, Option<i64>, Option<String>);
 
 async fn all_tokens(connection: &mut PgConnection) -> Result<Vec<(String, Token)>, Refusal> {
     let rows: Vec<TokenRow> =
@@ -207,33 +191,5 @@ async fn all_tokens(connection: &mut PgConnection) -> Result<Vec<(String, Token)
             .fetch_all(connection)
             .await
             .map_err(error::refusal)?;
-    rows.into_iter().map(read_token).collect()
-}
-
-fn read_token(
-    (key, id, status, expires_at, group_id): TokenRow,
-) -> Result<(String, Token), Refusal> {
-    let token = Token {
-        id,
-        status: word(status)?,
-        expires_at: expires_at.map(Timestamp),
-        group_id,
-    };
-    Ok((key, token))
-}
-
-/// An enum as its JSON string.
-fn to_word<T: Serialize>(value: T) -> Result<String, Refusal> {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => Ok(word),
-        other => Err(Refusal::away(
-            UnavailableKind::Unreachable,
-            format!("not a word: {other:?}"),
-        )),
-    }
-}
-
-fn word<T: DeserializeOwned>(text: String) -> Result<T, Refusal> {
-    serde_json::from_value(serde_json::Value::String(text))
-        .map_err(|error| Refusal::away(UnavailableKind::Corrupt, error.to_string()))
+    rows.into_iter().map(token).collect()
 }

@@ -6,9 +6,10 @@
 //! next attempt finds them known: the batch finishes however many records are refused and however slow the
 //! database is.
 
-use super::apply::{Records, apply_whole, insert_dead_letters};
-use super::error;
+use super::apply::{Records, apply_whole};
 use super::writer::Session;
+use super::{dead_letters, error};
+use crate::dead_letters::refused;
 use crate::refusal::Refusal;
 use central::ports::{Applied, DeadLetter};
 use central::project::Changes;
@@ -58,13 +59,8 @@ async fn apply_halving(
         Err(Refusal::Poison(reason)) => reason,
         Err(refusal) => return Err(refusal),
     };
-    if let [(id, record)] = records {
-        tracing::error!(record.id = %id, reason, "a record cannot be applied; it is kept as a dead letter");
-        let letter = DeadLetter {
-            id: *id,
-            bytes: record.encode(),
-            reason,
-        };
+    if let [alone] = records {
+        let letter = refused(alone, reason);
         return insert_dead_letter(session, &letter).await;
     }
     let (first, second) = records.split_at(records.len() / 2);
@@ -77,9 +73,9 @@ async fn dead_already(
     session: &mut Session,
     records: Records<'_, '_>,
 ) -> Result<HashSet<usize>, Refusal> {
-    let Session { connection, memory } = session;
+    let Session { connection, cache } = session;
     let gateways = records.iter().map(|(id, _)| id.gateway);
-    let numbers = &mut memory.numbers;
+    let numbers = &mut cache.numbers;
     numbers
         .learn(connection, &[], gateways, std::iter::empty())
         .await?;
@@ -130,14 +126,14 @@ async fn insert_dead_letter(session: &mut Session, letter: &DeadLetter) -> Resul
 }
 
 async fn try_insert_dead_letter(session: &mut Session, letter: &DeadLetter) -> Result<(), Refusal> {
-    let Session { connection, memory } = session;
+    let Session { connection, cache } = session;
     let gateway = std::iter::once(letter.id.gateway);
-    memory
+    cache
         .numbers
         .learn(connection, &[], gateway, std::iter::empty())
         .await?;
     let mut transaction = connection.begin().await.map_err(error::refusal)?;
     // Dropping it after an error rolls it back.
-    insert_dead_letters(&mut transaction, memory, std::slice::from_ref(letter)).await?;
+    dead_letters::insert(&mut transaction, cache, std::slice::from_ref(letter)).await?;
     transaction.commit().await.map_err(error::refusal)
 }

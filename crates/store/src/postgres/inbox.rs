@@ -18,21 +18,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 const BLOCK_BITS: u32 = 12;
 
 /// Milliseconds of a partition.
-const DAY_MILLIS: i64 = 86_400_000;
+pub(crate) const DAY_MILLIS: i64 = 86_400_000;
 
 /// Advisory lock that batches hold shared, and maintenance exclusively while it moves rows. The bytes `WATU`.
-const MOVING: i64 = 0x5741_5455;
+const MOVE_LOCK: i64 = 0x5741_5455;
 
 /// With more blocks than this the cache is cleared; they are then inserted again.
-const KEPT_MAX: usize = 50_000;
+const BLOCKS_CACHED_MAX: usize = 50_000;
 
 /// Gateway, block of sequence numbers, day.
-type Stretch = (i32, i64, i64);
+type BlockDay = (i32, i64, i64);
 
 /// The blocks that the writer knows to be in `message_days`: committed rows, not necessarily followed by their
 /// records.
 #[derive(Debug, Default)]
-pub(crate) struct Days(HashSet<Stretch>);
+pub(crate) struct Days(HashSet<BlockDay>);
 
 impl Days {
     /// Inserts the blocks of these records before the transaction that stores the records: another writer with
@@ -43,15 +43,15 @@ impl Days {
         numbers: &Numbers,
         records: &[(RecordId, Record<'_>)],
     ) -> Result<(), Refusal> {
-        if self.0.len() > KEPT_MAX {
+        if self.0.len() > BLOCKS_CACHED_MAX {
             self.0.clear();
         }
-        let mut unknown: BTreeSet<Stretch> = BTreeSet::new();
+        let mut unknown: BTreeSet<BlockDay> = BTreeSet::new();
         for (id, record) in records {
             let seq = id.seq.cast_signed();
-            let stretch = stretch((numbers.gateway(id.gateway)?, seq, record.received_at.0));
-            if !self.0.contains(&stretch) {
-                unknown.insert(stretch);
+            let block_day = block_day((numbers.gateway(id.gateway)?, seq, record.received_at.0));
+            if !self.0.contains(&block_day) {
+                unknown.insert(block_day);
             }
         }
         if unknown.is_empty() {
@@ -73,7 +73,7 @@ impl Days {
     }
 }
 
-const fn stretch((gateway_no, seq, received_at): Key) -> Stretch {
+const fn block_day((gateway_no, seq, received_at): Key) -> BlockDay {
     (
         gateway_no,
         seq >> BLOCK_BITS,
@@ -85,7 +85,7 @@ const fn stretch((gateway_no, seq, received_at): Key) -> Stretch {
 /// true until the insert. Batches do not exclude each other.
 pub(crate) async fn lock_against_moves(connection: &mut PgConnection) -> Result<(), Refusal> {
     sqlx::query("SELECT pg_advisory_xact_lock_shared($1)")
-        .bind(MOVING)
+        .bind(MOVE_LOCK)
         .execute(connection)
         .await
         .map_err(error::refusal)?;
@@ -129,7 +129,7 @@ pub(crate) async fn on_other_days(
         taken.extend(keys.iter().filter(|key| found.contains(&(key.0, key.1))));
     }
     for pair in keys.windows(2) {
-        let is_other = stretch(pair[0]) != stretch(pair[1]);
+        let is_other = block_day(pair[0]) != block_day(pair[1]);
         if (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1) && is_other && !taken.contains(&pair[0])
         {
             taken.insert(pair[1]);
@@ -192,7 +192,7 @@ async fn suspects(
     }
     let mut suspects: BTreeMap<i64, Vec<Key>> = BTreeMap::new();
     for key in keys {
-        let (gateway_no, block, own) = stretch(*key);
+        let (gateway_no, block, own) = block_day(*key);
         for day in days.get(&(gateway_no, block)).into_iter().flatten() {
             if *day != own {
                 suspects.entry(*day).or_default().push(*key);

@@ -1,41 +1,32 @@
-//! The list of transactions on PostgreSQL: the columns to sort and filter by, stored beside the states;
-//! [`crate::sqlite::listing`] describes its contents. A batch takes a fixed number of statements, whatever its
+//! The list of transactions on PostgreSQL; [`crate::listing`] describes its contents. A batch takes a fixed number of statements, whatever its
 //! size, except where changed rows of one charger lie far apart in its history.
 
 use super::error;
-use crate::pairing::{
-    Cluster, Difference, Kind, ListRow, MARGIN, PairRow, Partnering, RowPlace, rows_of,
-};
+use crate::listing::{Difference, Kind, ListRow, Listed, rows_of};
+use crate::paging::at_most;
+use crate::pairing::{Cluster, MARGIN, PairRow, Partnering, RowPlace};
 use crate::refusal::Refusal;
+use crate::state::read_transaction;
 use central::Timestamp;
-use central::model::{Candidate, ChargerKey, TransactionState, key_without_start};
+use central::model::{Candidate, ChargerKey, key_without_start};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// When the list of transactions is changed.
+/// When the list of transactions is updated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Lists {
     /// In the transaction that stores the messages.
     #[default]
     Now,
-    /// By maintenance, because it took too long with the messages.
+    /// By maintenance, because it took too long in that transaction.
     Later,
-}
-
-/// A state to be listed, and where it is stored.
-pub(crate) struct Listed<'a> {
-    pub(crate) charger_no: i32,
-    pub(crate) charger: &'a ChargerKey,
-    pub(crate) transaction_no: i64,
-    pub(crate) wire_id: &'a str,
-    pub(crate) state: &'a TransactionState,
 }
 
 /// Lists the transactions of these states anew.
 pub(crate) async fn write(
     connection: &mut PgConnection,
-    listed: &[Listed<'_>],
+    listed: &[Listed<'_, i32>],
 ) -> Result<(), Refusal> {
     if listed.is_empty() {
         return Ok(());
@@ -64,16 +55,16 @@ pub(crate) async fn write(
     settle(connection, places).await
 }
 
-/// Records that [`list_one_later`] must update the list for these transactions.
-pub(crate) async fn put_off(
+/// Records that [`list_one_postponed`] must update the list for these transactions.
+pub(crate) async fn postpone(
     connection: &mut PgConnection,
-    listed: &[Listed<'_>],
+    listed: &[Listed<'_, i32>],
 ) -> Result<(), Refusal> {
     for one in listed {
         tracing::error!(
             charger.id = %one.charger,
             transaction.id = one.wire_id,
-            "the list of transactions was not changed in time; the message is stored, maintenance lists it"
+            "the list of transactions could not be updated in time; the message is stored, and maintenance updates the list"
         );
         metrics::counter!("wattpost_store_lists_put_off_total").increment(1);
     }
@@ -91,7 +82,7 @@ pub(crate) async fn put_off(
 
 /// Lists any one postponed transaction, so that one which cannot be listed now does not block the others;
 /// returns whether there was one.
-pub(crate) async fn list_one_later(connection: &mut PgConnection) -> Result<bool, Refusal> {
+pub(crate) async fn list_one_postponed(connection: &mut PgConnection) -> Result<bool, Refusal> {
     let charger: Option<(i64, i32, String)> = sqlx::query_as(
         "SELECT l.transaction_no, c.no, c.key FROM transactions_to_list l
          JOIN transactions t ON t.no = l.transaction_no JOIN chargers c ON c.no = t.charger_no
@@ -116,7 +107,7 @@ pub(crate) async fn list_one_later(connection: &mut PgConnection) -> Result<bool
             .fetch_one(&mut *connection)
             .await
             .map_err(error::refusal)?;
-    if let Some(state) = read(&wire_id, &json) {
+    if let Some(state) = read_transaction(&wire_id, &json) {
         let listed = Listed {
             charger_no,
             charger: &charger,
@@ -139,7 +130,7 @@ type StoredRow = (i64, Uuid, i64, i16, bool, Option<i64>, Option<f64>);
 /// The rows as they are, by the number of their state.
 async fn stored(
     connection: &mut PgConnection,
-    listed: &[Listed<'_>],
+    listed: &[Listed<'_, i32>],
 ) -> Result<HashMap<i64, Vec<ListRow>>, Refusal> {
     let numbers: Vec<i64> = listed.iter().map(|one| one.transaction_no).collect();
     let rows: Vec<StoredRow> = sqlx::query_as(
@@ -189,7 +180,7 @@ async fn remove(connection: &mut PgConnection, rows: &[(i64, Uuid)]) -> Result<(
 
 async fn insert(
     connection: &mut PgConnection,
-    mut rows: Vec<(&Listed<'_>, ListRow)>,
+    mut rows: Vec<(&Listed<'_, i32>, ListRow)>,
 ) -> Result<(), Refusal> {
     rows.sort_unstable_by_key(|(_, row)| (row.began_at, row.key));
     rows.dedup_by_key(|(_, row)| (row.began_at, row.key));
@@ -338,8 +329,8 @@ async fn around(
     .bind(at(&lasts))
     .bind(kinds(&lasts))
     .bind(keys(&lasts))
-    .bind(limit(MARGIN))
-    .bind(limit(rows_max + 1))
+    .bind(at_most(MARGIN))
+    .bind(at_most(rows_max + 1))
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
@@ -365,10 +356,6 @@ async fn around(
         (within <= cluster.rows_max()).then_some(rows)
     });
     Ok(kept.collect())
-}
-
-fn limit(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 async fn update(
@@ -406,16 +393,4 @@ async fn update(
     .await
     .map_err(error::refusal)?;
     Ok(())
-}
-
-/// A stored state. `None` when it cannot be read, which must not affect other transactions: the state is moved
-/// to `set_aside` and replaced when the charger next reports the transaction.
-pub(crate) fn read(wire_id: &str, json: &str) -> Option<TransactionState> {
-    match serde_json::from_str(json) {
-        Ok(state) => Some(state),
-        Err(error) => {
-            tracing::error!(wire_id, %error, "the state of a transaction cannot be read; its row is shown without it");
-            None
-        }
-    }
 }

@@ -4,7 +4,8 @@
 //! The work is done by SQL functions, each call of which is one short transaction (see the schema). It runs on a
 //! reading connection, so the writer waits for one slice at most.
 
-use super::{PostgresStore, away, error, numbers, schema};
+use super::schema::{self, CheckError};
+use super::{PostgresStore, error, numbers};
 use crate::refusal::Refusal;
 use central::ports::{Maintenance, Unavailable};
 use central::{GatewayId, Timestamp};
@@ -30,17 +31,19 @@ pub struct MaintenanceRound {
     /// Rows that the retention deleted one by one; dropped partitions are not counted.
     pub expired: u64,
     /// Whether the server syncs what it reports as committed. Otherwise a power cut can lose messages that
-    /// chargers were told are stored.
+    /// were acknowledged to chargers.
     pub is_durable: bool,
 }
 
 impl Maintenance for PostgresStore {
     fn ping(&self) -> Result<(), Unavailable> {
         let connect = self.writer().connect_options();
-        self.wait(self.options.connect_timeout, schema::look(&connect))
-            .map_err(|look| match look {
-                schema::Look::Unavailable(away) => away,
-                schema::Look::Wrong(error) => away(error.to_string()),
+        self.wait(self.options.connect_timeout, schema::check(&connect))
+            .map_err(|error| match error {
+                CheckError::Unavailable(error) => error,
+                CheckError::Unusable(error) => {
+                    Refusal::unreachable(error.to_string()).into_unavailable()
+                }
             })
     }
 
@@ -73,7 +76,7 @@ impl Maintenance for PostgresStore {
             .fetch_one(connection)
             .await
             .map_err(error::refusal)?;
-            Ok(lack(&fsync, &full_page_writes))
+            Ok(missing_durability(&fsync, &full_page_writes))
         })
     }
 }
@@ -126,7 +129,7 @@ impl PostgresStore {
         metrics::counter!("wattpost_store_rows_late_total").increment(done.late_rows);
         metrics::counter!("wattpost_store_rows_expired_total").increment(done.expired);
         metrics::gauge!("wattpost_store_durable").set(if done.is_durable { 1.0 } else { 0.0 });
-        self.list_later_ones();
+        self.list_postponed();
         Ok(done)
     }
 
@@ -203,15 +206,15 @@ impl PostgresStore {
 }
 
 /// See [`Maintenance::lacks_durability`].
-pub(super) fn lack(fsync: &str, full_page_writes: &str) -> Option<String> {
+pub(super) fn missing_durability(fsync: &str, full_page_writes: &str) -> Option<String> {
     let off = match (fsync, full_page_writes) {
         ("off", _) => "fsync",
         (_, "off") => "full_page_writes",
         _ => return None,
     };
     Some(format!(
-        "the PostgreSQL server has {off} = off: a power cut may take back messages that chargers were told are \
-         stored; set {off} = on in postgresql.conf and reload"
+        "the PostgreSQL server has {off} = off: a power cut may lose messages that were acknowledged to \
+         chargers; set {off} = on in postgresql.conf and reload"
     ))
 }
 
@@ -229,7 +232,7 @@ pub(super) async fn make_commits_durable(
     .fetch_one(connection)
     .await
     .map_err(error::refusal)?;
-    if let Some(why) = lack(&fsync, &full_page_writes) {
+    if let Some(why) = missing_durability(&fsync, &full_page_writes) {
         tracing::error!("{why}");
     }
     Ok(())

@@ -1,12 +1,17 @@
 //! The rows of `messages` for a batch.
 
+use super::apply::Records;
 use super::copy::{CopyRows, CopyStrategy};
-use super::error;
 use super::numbers::{Numbers, clean};
+use super::writer::Cache;
+use super::{dead_letters, error, inbox};
+use crate::dead_letters::ids_used_twice;
 use crate::refusal::Refusal;
+use central::ports::Applied;
 use central::{Record, RecordId};
 use sqlx::postgres::PgConnection;
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// Gateway number, sequence, milliseconds at which it was received.
 pub(crate) type Key = (i32, i64, i64);
@@ -14,25 +19,69 @@ pub(crate) type Key = (i32, i64, i64);
 const COPY: &str = "COPY messages (gateway_no, seq, received_at, epoch, charger_no, kind, version, answer_kind,
     notes, charger_id, message_id, action, payload, answer, reason, raw) FROM STDIN (FORMAT binary)";
 
+/// Inserts the rows of `messages` for a batch. A record whose id another record has becomes a dead letter.
+pub(crate) async fn write(
+    connection: &mut PgConnection,
+    cache: &mut Cache,
+    records: Records<'_, '_>,
+) -> Result<Applied, Refusal> {
+    if records.is_empty() {
+        return Ok(Applied::default());
+    }
+    let mut rows = Rows::of(&cache.numbers, records)?;
+    let taken = inbox::on_other_days(connection, &rows.keys()).await?;
+    let mut doubles: Vec<usize> = rows.take(|row| taken.elsewhere.contains(&row.key));
+    let mut known = 0;
+    if !taken.outside.is_empty() {
+        // These records belong to this day but are stored outside its partition, so the insert would not detect
+        // them.
+        let stored = inbox::stored(connection, &rows.keys()).await?;
+        let is_outside = |row: &Row<'_>| taken.outside.contains(&(row.key.0, row.key.1));
+        let is_stored = |row: &Row<'_>| is_stored(&stored, row, records);
+        known += rows.take(|row| is_outside(row) && is_stored(row)).len() as u64;
+        doubles.extend(rows.take(is_outside));
+    }
+    let inserted = rows.write(connection, &mut cache.copied_messages).await?;
+    if inserted < rows.len() as u64 {
+        let stored = inbox::stored(connection, &rows.keys()).await?;
+        doubles.extend(rows.take(|row| !is_stored(&stored, row, records)));
+    }
+    known += rows.len() as u64 - inserted;
+    let letters = ids_used_twice(doubles.into_iter().map(|at| &records[at]));
+    dead_letters::insert(connection, cache, &letters).await?;
+    Ok(Applied {
+        new: inserted,
+        known,
+    })
+}
+
+/// Whether the row stored under this key is this record.
+fn is_stored(
+    stored: &HashMap<Key, inbox::Stored>,
+    row: &Row<'_>,
+    records: Records<'_, '_>,
+) -> bool {
+    stored
+        .get(&row.key)
+        .is_some_and(|stored| stored.is_of(&records[row.place].1, row.charger_no))
+}
+
 /// One row.
-pub(crate) struct Row<'r> {
+struct Row<'r> {
     /// The record's position in the batch.
-    pub(crate) place: usize,
-    pub(crate) key: Key,
-    pub(crate) charger_no: i32,
+    place: usize,
+    key: Key,
+    charger_no: i32,
     spelled_otherwise: bool,
     record: &'r Record<'r>,
 }
 
 /// All rows of a batch, sorted by their keys.
-pub(crate) struct Rows<'r>(Vec<Row<'r>>);
+struct Rows<'r>(Vec<Row<'r>>);
 
 impl<'r> Rows<'r> {
     /// The rows to insert for these records, whose gateways and chargers have numbers.
-    pub(crate) fn of(
-        numbers: &Numbers,
-        records: &'r [(RecordId, Record<'r>)],
-    ) -> Result<Self, Refusal> {
+    fn of(numbers: &Numbers, records: &'r [(RecordId, Record<'r>)]) -> Result<Self, Refusal> {
         let mut rows = Vec::with_capacity(records.len());
         for (place, (id, record)) in records.iter().enumerate() {
             let charger = numbers.charger(record.charger_id)?;
@@ -56,17 +105,17 @@ impl<'r> Rows<'r> {
     }
 
     /// The number of rows.
-    pub(crate) const fn len(&self) -> usize {
+    const fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The keys, sorted.
-    pub(crate) fn keys(&self) -> Vec<Key> {
+    fn keys(&self) -> Vec<Key> {
         self.0.iter().map(|row| row.key).collect()
     }
 
     /// Removes the rows for which this is true; returns the positions of their records in the batch.
-    pub(crate) fn take(&mut self, mut is_taken: impl FnMut(&Row<'_>) -> bool) -> Vec<usize> {
+    fn take(&mut self, mut is_taken: impl FnMut(&Row<'_>) -> bool) -> Vec<usize> {
         let mut places = Vec::new();
         self.0.retain(|row| {
             let taken = is_taken(row);
@@ -79,7 +128,7 @@ impl<'r> Rows<'r> {
     }
 
     /// Inserts the rows; returns how many were new.
-    pub(crate) async fn write(
+    async fn write(
         &self,
         connection: &mut PgConnection,
         strategy: &mut CopyStrategy,

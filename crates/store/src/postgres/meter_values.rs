@@ -3,7 +3,7 @@
 use super::copy::CopyRows;
 use super::error;
 use super::numbers::clean;
-use super::writer::Memory;
+use super::writer::Cache;
 use crate::refusal::Refusal;
 use central::model::MeterValueRow;
 use sqlx::postgres::PgConnection;
@@ -20,7 +20,7 @@ type Numbered<'a> = (i32, &'a MeterValueRow);
 /// Keeps these values, each once.
 pub(crate) async fn write(
     connection: &mut PgConnection,
-    memory: &mut Memory,
+    cache: &mut Cache,
     values: &[MeterValueRow],
 ) -> Result<(), Refusal> {
     if values.is_empty() {
@@ -28,7 +28,7 @@ pub(crate) async fn write(
     }
     let mut rows = Vec::with_capacity(values.len());
     for value in values {
-        rows.push((memory.numbers.charger_with_key(&value.charger)?, value));
+        rows.push((cache.numbers.charger_with_key(&value.charger)?, value));
     }
     rows.sort_unstable_by_key(key);
     // Two rows with the same key are the same measurement, reported twice.
@@ -37,7 +37,7 @@ pub(crate) async fn write(
     if rows.is_empty() {
         return Ok(());
     }
-    let strategy = &mut memory.copied_values;
+    let strategy = &mut cache.copied_values;
     if strategy.is_copy(rows.len())
         && strategy
             .copy(connection, COPY, copy_rows(&rows))

@@ -7,11 +7,13 @@
 //! error.
 
 mod apply;
+mod connection;
 mod contents;
 mod copy;
 mod dead_letters;
 mod directory;
 mod error;
+mod events;
 mod halving;
 mod inbox;
 mod listing;
@@ -22,25 +24,19 @@ mod numbers;
 mod parts;
 mod query;
 mod schema;
-
 mod states;
 mod writer;
 
 use crate::refusal::Refusal;
-use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
-use central::project::Changes;
-use central::{Record, RecordId};
+use central::ports::Unavailable;
 pub use error::PostgresOpenError;
-pub(crate) use listing::Lists;
 pub use maintenance::MaintenanceRound;
 pub use schema::Migrated;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
-use std::borrow::Cow;
+use sqlx::Connection;
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use std::future::Future;
-use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use writer::Writer;
 
@@ -99,8 +95,8 @@ impl PostgresStore {
     /// When waiting cannot help: the URL is wrong, the server refuses this user, the database or its tables do
     /// not exist, or the schema is of a newer version.
     pub fn open(url: &str, options: PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let connect = connect_options(url, &options)?;
-        let runtime = runtime()?;
+        let connect = connection::options(url, &options)?;
+        let runtime = connection::runtime()?;
         let readers = {
             let _entered = runtime.enter();
             PgPoolOptions::new()
@@ -116,11 +112,11 @@ impl PostgresStore {
             writer: Mutex::new(Writer::new(connect.clone(), options.clone())),
             options,
         };
-        match store.wait(store.startup_timeout(), schema::look(&connect)) {
+        match store.wait(store.startup_timeout(), schema::check(&connect)) {
             Ok(()) => Ok(store),
-            Err(schema::Look::Wrong(error)) => Err(error),
-            Err(schema::Look::Unavailable(away)) => {
-                tracing::warn!(%away, "going on without the database for now");
+            Err(schema::CheckError::Unusable(error)) => Err(error),
+            Err(schema::CheckError::Unavailable(error)) => {
+                tracing::warn!(%error, "continuing without the database until it is available");
                 Ok(store)
             }
         }
@@ -147,7 +143,7 @@ impl PostgresStore {
     }
 
     /// Updates the list for transactions whose row could not be updated in time when their messages were stored.
-    pub(crate) fn list_later_ones(&self) {
+    pub(crate) fn list_postponed(&self) {
         loop {
             // Uses a reading connection and a short timeout of its own, so no message waits for it.
             let listed = self.read(async |connection| {
@@ -156,16 +152,16 @@ impl PostgresStore {
                     .execute(&mut *transaction)
                     .await
                     .map_err(error::refusal)?;
-                let was_listed = listing::list_one_later(&mut transaction).await?;
+                let was_listed = listing::list_one_postponed(&mut transaction).await?;
                 transaction.commit().await.map_err(error::refusal)?;
                 Ok(was_listed)
             });
             match listed {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(away) => {
+                Err(error) => {
                     metrics::counter!("wattpost_store_lists_failed_total").increment(1);
-                    tracing::warn!(%away, "a transaction that is not listed yet cannot be listed now either");
+                    tracing::warn!(%error, "a transaction that is not listed yet cannot be listed now; the next maintenance round tries again");
                     return;
                 }
             }
@@ -186,16 +182,19 @@ impl PostgresStore {
         limit: Duration,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
     ) -> Result<T, Unavailable> {
-        let asking = async {
+        let query = async {
             let mut connection = self.readers.acquire().await.map_err(error::refusal)?;
             let answer = work(&mut connection).await;
-            if matches!(&answer, Err(Refusal::Unavailable(_) | Refusal::Late(_))) {
+            if answer
+                .as_ref()
+                .is_err_and(|refusal| refusal.breaks_connection())
+            {
                 // A query or transaction may still be running on this connection.
                 connection.close_on_drop();
             }
             answer
         };
-        self.wait(limit, asking).map_err(Refusal::into_away)
+        self.wait(limit, query).map_err(Refusal::into_unavailable)
     }
 
     /// Timeout of a query at startup, which must not delay chargers.
@@ -211,10 +210,13 @@ impl PostgresStore {
         let mut writer = self.writer();
         let limit = self.options.connect_timeout + self.options.statement_timeout * 2;
         let done = self.wait(limit, writer.transact(work));
-        if matches!(&done, Err(Refusal::Unavailable(_) | Refusal::Late(_))) {
+        if done
+            .as_ref()
+            .is_err_and(|refusal| refusal.breaks_connection())
+        {
             writer.disconnect();
         }
-        done.map_err(Refusal::into_away)
+        done.map_err(Refusal::into_unavailable)
     }
 
     fn writer(&self) -> std::sync::MutexGuard<'_, Writer> {
@@ -245,94 +247,6 @@ impl PostgresStore {
     }
 }
 
-impl Store for PostgresStore {
-    fn apply(
-        &self,
-        records: &[(RecordId, Record<'_>)],
-        changes: &Changes,
-        dead: &[DeadLetter],
-    ) -> Result<Applied, Unavailable> {
-        let mut writer = self.writer();
-        let begun = Instant::now();
-        // Covers several short statements, and a few retries after a conflict with another writer.
-        let limit = self.options.connect_timeout + self.options.statement_timeout * 2;
-        let mut applied = Applied::default();
-        let mut dead = dead;
-        // Rows stored by an earlier attempt at this batch are reported as known.
-        let rest: Vec<(RecordId, Record<'_>)> = match writer.parts.is_in_parts(records.len()) {
-            false => Vec::new(),
-            true => records
-                .iter()
-                .filter(|(id, _)| !writer.parts.is_stored(*id))
-                .copied()
-                .collect(),
-        };
-        let mut left = match writer.parts.is_in_parts(records.len()) {
-            false => records,
-            true => {
-                applied.known = (records.len() - rest.len()) as u64;
-                &rest
-            }
-        };
-        loop {
-            let part;
-            (part, left) = left.split_at(writer.parts.next(left.len()));
-            let ids: Vec<RecordId> = part.iter().map(|(id, _)| *id).collect();
-            let changes = match part.len() == records.len() {
-                true => Cow::Borrowed(changes),
-                false => Cow::Owned(Changes::of(part).0),
-            };
-            let lists = match writer.parts.is_without_list(&ids) {
-                true => Lists::Later,
-                false => Lists::Now,
-            };
-            let part_begun = Instant::now();
-            let work = apply::apply(&mut writer, part, &changes, dead, lists);
-            match self.wait(limit, work) {
-                Ok(more) => {
-                    let is_whole = part.len() == records.len();
-                    if !is_whole {
-                        let took = part_begun.elapsed();
-                        let longest = self.options.statement_timeout;
-                        writer.parts.stored(&ids, took, longest);
-                    }
-                    applied.new += more.new;
-                    applied.known += more.known;
-                }
-                Err(refusal) => {
-                    if matches!(refusal, Refusal::Unavailable(_) | Refusal::Late(_)) {
-                        writer.disconnect();
-                    }
-                    if let Refusal::Late(detail) = &refusal {
-                        writer.parts.ran_out_of_time(&ids);
-                        metrics::counter!("wattpost_store_late_batches_total").increment(1);
-                        tracing::warn!(
-                            records = part.len(),
-                            next_records = writer.parts.next(part.len()),
-                            detail,
-                            "the database did not take a batch in time; it is tried in smaller parts"
-                        );
-                    }
-                    return Err(refusal.into_away());
-                }
-            }
-            dead = &[];
-            if left.is_empty() {
-                writer.parts.done();
-                return Ok(applied);
-            }
-            if begun.elapsed() > limit {
-                return Err(away(format!(
-                    "it is slow: after {} s {} of {} records are done with, the others follow",
-                    begun.elapsed().as_secs(),
-                    records.len() - left.len(),
-                    records.len()
-                )));
-            }
-        }
-    }
-}
-
 impl Drop for PostgresStore {
     fn drop(&mut self) {
         // The last handle may be dropped on a thread of another runtime, which must not block.
@@ -343,8 +257,8 @@ impl Drop for PostgresStore {
 }
 
 fn migrate(url: &str, limit: Option<Duration>) -> Result<Migrated, PostgresOpenError> {
-    let connect = connect_options(url, &PostgresOptions::default())?;
-    let runtime = runtime()?;
+    let connect = connection::options(url, &PostgresOptions::default())?;
+    let runtime = connection::runtime()?;
     let done = runtime.block_on(async {
         let Some(limit) = limit else {
             return schema::migrate(&connect, Duration::ZERO).await;
@@ -353,7 +267,7 @@ fn migrate(url: &str, limit: Option<Duration>) -> Result<Migrated, PostgresOpenE
             Ok(done) => done,
             Err(_) => Err(PostgresOpenError(format!(
                 "the database that database.url names was not brought up to date within {} s: another process \
-                 may be about it, or its server does not answer; run `wattpost migrate`",
+                 may be migrating it, or its server does not answer; run `wattpost migrate`",
                 limit.as_secs_f32()
             ))),
         }
@@ -363,55 +277,6 @@ fn migrate(url: &str, limit: Option<Duration>) -> Result<Migrated, PostgresOpenE
     done
 }
 
-fn runtime() -> Result<Runtime, PostgresOpenError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("store")
-        .enable_all()
-        .build()
-        .map_err(|error| PostgresOpenError(format!("start the database's thread: {error}")))
-}
-
-fn connect_options(
-    url: &str,
-    options: &PostgresOptions,
-) -> Result<PgConnectOptions, PostgresOpenError> {
-    // The default: the process's own cryptography provider.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let unusable = |why: &dyn std::fmt::Display| {
-        PostgresOpenError(format!(
-            "database.url cannot be used: {why}; give \"postgres://USER:PASSWORD@HOST/NAME\""
-        ))
-    };
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(unusable(&"it does not begin with postgres://"));
-    }
-    let parsed = PgConnectOptions::from_str(url).map_err(|error| unusable(&error))?;
-    let timeout = options.statement_timeout.as_millis().to_string();
-    // Shorter than the statement timeout, so that a lock held by another session is told apart from a batch that
-    // is too large.
-    let lock_timeout = (options.statement_timeout * 3 / 4).as_millis().to_string();
-    Ok(parsed
-        .application_name("wattpost")
-        // The last setting ends the transaction of a client that has vanished, which would otherwise block other
-        // writers.
-        .options([
-            ("statement_timeout", timeout.as_str()),
-            ("lock_timeout", lock_timeout.as_str()),
-            ("idle_in_transaction_session_timeout", timeout.as_str()),
-        ])
-        .log_statements(tracing::log::LevelFilter::Off)
-        .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO))
-}
-
 fn late(limit: Duration) -> Refusal {
     Refusal::Late(format!("no answer within {} s", limit.as_secs_f32()))
-}
-
-fn away(detail: String) -> Unavailable {
-    Unavailable {
-        component: "database",
-        kind: UnavailableKind::Unreachable,
-        detail,
-    }
 }

@@ -4,38 +4,20 @@
 //! and no other writer waits for a lock held by a whole batch.
 
 use super::error;
+use crate::numbers::{CHARGERS_CACHED_MAX, Charger};
 use crate::refusal::Refusal;
 use central::model::ChargerKey;
 use central::{GatewayId, Record, RecordId};
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Stands for "no charger".
-pub(crate) const NO_CHARGER: i32 = 0;
-
-/// With more identities than this the cache is cleared and they are looked up again.
-const CHARGERS_MAX: usize = 100_000;
-
 /// The writer's cache of numbers: committed rows, which never change.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
     gateways: HashMap<GatewayId, i32>,
     /// By the spelling in the record.
-    chargers: HashMap<String, Charger>,
+    chargers: HashMap<String, Charger<i32>>,
 }
-
-/// A charger as the messages table refers to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Charger {
-    pub(crate) no: i32,
-    /// Whether the record spells the identity otherwise than `chargers.id`.
-    pub(crate) spelled_otherwise: bool,
-}
-
-const NOBODY: Charger = Charger {
-    no: NO_CHARGER,
-    spelled_otherwise: false,
-};
 
 impl Numbers {
     /// Looks up the numbers of all gateways and chargers in these records and names, and assigns the missing
@@ -56,7 +38,7 @@ impl Numbers {
         if !gateways.is_empty() {
             self.learn_gateways(connection, &gateways).await?;
         }
-        if self.chargers.len() > CHARGERS_MAX {
+        if self.chargers.len() >= CHARGERS_CACHED_MAX {
             self.chargers.clear();
         }
         let spellings = records.iter().map(|(_, record)| record.charger_id);
@@ -154,18 +136,21 @@ impl Numbers {
 
     /// The number of a gateway that is in the cache.
     pub(crate) fn gateway(&self, id: GatewayId) -> Result<i32, Refusal> {
-        self.gateways.get(&id).copied().ok_or_else(|| vanished(&id))
+        self.gateways
+            .get(&id)
+            .copied()
+            .ok_or_else(|| no_number(&id))
     }
 
     /// The number of a charger that is in the cache.
-    pub(crate) fn charger(&self, spelling: &str) -> Result<Charger, Refusal> {
+    pub(crate) fn charger(&self, spelling: &str) -> Result<Charger<i32>, Refusal> {
         if spelling.is_empty() {
-            return Ok(NOBODY);
+            return Ok(Charger::none());
         }
         self.chargers
             .get(spelling)
             .copied()
-            .ok_or_else(|| vanished(&spelling))
+            .ok_or_else(|| no_number(&spelling))
     }
 
     /// The number of a charger, by its key, that is in the cache.
@@ -176,11 +161,8 @@ impl Numbers {
 }
 
 /// The row was deleted between two statements.
-fn vanished(whose: &dyn std::fmt::Display) -> Refusal {
-    Refusal::away(
-        central::ports::UnavailableKind::Unreachable,
-        format!("the number of {whose} is gone"),
-    )
+fn no_number(whose: &dyn std::fmt::Display) -> Refusal {
+    Refusal::unreachable(format!("the number of {whose} is missing"))
 }
 
 /// A text as PostgreSQL can store it: U+0000 is replaced by U+2400.

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Factor by which the parts shrink after one ran out of time.
 const SHRINK: usize = 8;
 /// Parts grow after this many consecutive successes, however long each took.
-const ROW: u32 = 4;
+const SUCCESSES_TO_GROW: u32 = 4;
 
 /// The size of the next part of a batch, and which of its records are stored already.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(crate) struct Parts {
     records_max: usize,
     /// Records stored by this process in parts of an unfinished batch.
     stored: HashSet<RecordId>,
-    in_a_row: u32,
-    /// The single record that ran out of time.
+    successes: u32,
+    /// The record that ran out of time in a part of its own.
     alone: Option<RecordId>,
 }
 
@@ -32,7 +32,7 @@ impl Parts {
         Self {
             records_max: usize::MAX,
             stored: HashSet::new(),
-            in_a_row: 0,
+            successes: 0,
             alone: None,
         }
     }
@@ -61,16 +61,16 @@ impl Parts {
     pub(crate) fn stored(&mut self, ids: &[RecordId], took: Duration, limit: Duration) {
         self.alone.take_if(|alone| ids.contains(alone));
         self.stored.extend(ids);
-        self.in_a_row += 1;
-        if took < limit / 4 || self.in_a_row >= ROW {
-            self.in_a_row = 0;
+        self.successes += 1;
+        if took < limit / 4 || self.successes >= SUCCESSES_TO_GROW {
+            self.successes = 0;
             self.records_max = self.records_max.saturating_mul(2);
         }
     }
 
     /// A part ran out of time.
     pub(crate) fn ran_out_of_time(&mut self, ids: &[RecordId]) {
-        self.in_a_row = 0;
+        self.successes = 0;
         if let [id] = ids {
             self.alone = Some(*id);
         }
@@ -97,16 +97,16 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_takes_too_long_comes_down_to_one_record_in_a_few_tries() {
+    fn parts_shrink_to_one_record_in_a_few_attempts_and_grow_again() {
         let all = ids(0..4_000);
         let mut parts = Parts::new();
-        let mut tries = 0;
+        let mut attempts = 0;
         while parts.next(all.len()) > 1 {
             let next = parts.next(all.len());
             parts.ran_out_of_time(&all[..next]);
-            tries += 1;
+            attempts += 1;
         }
-        assert_eq!(tries, 4);
+        assert_eq!(attempts, 4);
         assert!(!parts.is_without_list(&all[..1]));
         parts.ran_out_of_time(&all[..1]);
         assert!(parts.is_without_list(&all[..1]));
@@ -116,7 +116,7 @@ mod tests {
         parts.stored(&all[..1], LIMIT / 2, LIMIT);
         assert!(!parts.is_without_list(&all[..1]));
         assert_eq!(parts.next(4_000), 1, "slow parts grow slowly");
-        for _ in 0..2 * ROW {
+        for _ in 0..2 * SUCCESSES_TO_GROW {
             parts.stored(&all[2..3], LIMIT / 2, LIMIT);
         }
         assert_eq!(parts.next(4_000), 4);
@@ -126,16 +126,17 @@ mod tests {
         assert!(!parts.is_in_parts(4_000));
     }
 
-    /// One record is slow with its list, tries are short, and every try begins with the first record.
+    /// One record runs out of time unless it is stored without the list, and every attempt begins with the first
+    /// record.
     #[test]
-    fn every_try_gets_further_wherever_the_slow_record_is() {
+    fn every_attempt_stores_more_wherever_the_slow_record_is() {
         for slow in [0, 1, 599, 3_999] {
             let all = ids(0..4_000);
             let mut parts = Parts::new();
-            let mut tries = 0;
-            'tries: loop {
-                tries += 1;
-                assert!(tries < 100, "record {slow} is never stored");
+            let mut attempts = 0;
+            'attempts: loop {
+                attempts += 1;
+                assert!(attempts < 100, "record {slow} is never stored");
                 let mut left: Vec<RecordId> = all
                     .iter()
                     .filter(|id| !parts.is_stored(**id))
@@ -146,11 +147,11 @@ mod tests {
                     let part: Vec<RecordId> = left.drain(..parts.next(left.len())).collect();
                     if part.iter().any(|id| id.seq == slow) && !parts.is_without_list(&part) {
                         parts.ran_out_of_time(&part);
-                        continue 'tries;
+                        continue 'attempts;
                     }
                     parts.stored(&part, LIMIT / 2, LIMIT);
                     if left.is_empty() {
-                        break 'tries;
+                        break 'attempts;
                     }
                 }
             }

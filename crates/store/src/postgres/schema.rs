@@ -2,7 +2,7 @@
 //! program or with a newer schema, because writing to an unknown schema could corrupt it.
 
 use super::error::{self, PostgresOpenError};
-use super::{away, late};
+use super::late;
 use crate::refusal::Refusal;
 use central::ports::Unavailable;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -46,44 +46,44 @@ impl fmt::Display for Migrated {
 }
 
 /// Why the check of the database failed.
-pub(crate) enum Look {
-    /// It may be back later.
+pub(crate) enum CheckError {
+    /// Waiting may help.
     Unavailable(Unavailable),
-    /// No waiting helps.
-    Wrong(PostgresOpenError),
+    /// Waiting cannot help.
+    Unusable(PostgresOpenError),
 }
 
-impl From<Refusal> for Look {
+impl From<Refusal> for CheckError {
     fn from(refusal: Refusal) -> Self {
-        Self::Unavailable(refusal.into_away())
+        Self::Unavailable(refusal.into_unavailable())
     }
 }
 
 /// Connects and checks whether the schema is that of this build.
-pub(crate) async fn look(options: &PgConnectOptions) -> Result<(), Look> {
+pub(crate) async fn check(options: &PgConnectOptions) -> Result<(), CheckError> {
     let mut connection = connect(options).await?;
     check_encoding(&mut connection)
         .await
-        .map_err(|error| told(&error))?
-        .map_err(Look::Wrong)?;
+        .map_err(|error| check_error(&error))?
+        .map_err(CheckError::Unusable)?;
     let version = version(&mut connection)
         .await
-        .map_err(|error| told(&error))?;
-    let looked = match version {
-        None => Err(Look::Wrong(PostgresOpenError(
+        .map_err(|error| check_error(&error))?;
+    let checked = match version {
+        None => Err(CheckError::Unusable(PostgresOpenError(
             "the database that database.url names has no tables of Wattpost: run `wattpost migrate` with \
              the same settings, as a role that may create tables"
                 .to_owned(),
         ))),
-        Some(found) if found < LATEST => Err(Look::Wrong(PostgresOpenError(format!(
+        Some(found) if found < LATEST => Err(CheckError::Unusable(PostgresOpenError(format!(
             "the database that database.url names has schema version {found}, and this program needs \
              {LATEST}: run `wattpost migrate`"
         )))),
-        Some(found) if found > LATEST => Err(Look::Wrong(newer(found))),
+        Some(found) if found > LATEST => Err(CheckError::Unusable(newer(found))),
         Some(_) => Ok(()),
     };
     let _ = connection.close().await;
-    looked
+    checked
 }
 
 /// Runs the missing migrations, all in one transaction. `limit` is the timeout of each statement; 0 = none.
@@ -96,11 +96,11 @@ pub(crate) async fn migrate(
         Ok(connected) => connected,
         Err(_) => Err(late(CONNECT_MAX).into()),
     };
-    let mut connection = connected.map_err(|look| match look {
-        Look::Wrong(error) => error,
-        Look::Unavailable(away) => PostgresOpenError(format!(
+    let mut connection = connected.map_err(|error| match error {
+        CheckError::Unusable(error) => error,
+        CheckError::Unavailable(error) => PostgresOpenError(format!(
             "{}; is the server that database.url names running?",
-            away.detail
+            error.detail
         )),
     })?;
     let failed = |error: sqlx::Error| cannot_migrate(&error);
@@ -153,11 +153,11 @@ pub(crate) async fn migrate(
 }
 
 async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let is_mine: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
+    let is_locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
         .bind(LOCK)
         .fetch_one(&mut *connection)
         .await?;
-    if is_mine {
+    if is_locked {
         return Ok(());
     }
     tracing::warn!("another process migrates the database or makes partitions; waiting for it");
@@ -168,35 +168,35 @@ async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Look> {
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, CheckError> {
     let error = match options.connect().await {
         Ok(connection) => return Ok(connection),
         Err(error) => error,
     };
-    let words = error::shown(&error);
+    let detail = error::detail(&error);
     let sentence = match error::code(&error).as_str() {
         "28P01" => format!(
-            "PostgreSQL refuses the user or the password in database.url: {words}; correct them there"
+            "PostgreSQL refuses the user or the password in database.url: {detail}; correct them there"
         ),
         "28000" => format!(
-            "PostgreSQL does not let the user in database.url in: {words}; correct the user there, or allow it in \
-             pg_hba.conf"
+            "PostgreSQL refuses connections of the user in database.url: {detail}; correct the user there, or allow \
+             it in pg_hba.conf"
         ),
         "3D000" => format!(
-            "there is no such database as database.url names: {words}; make it with `createdb`, then run \
+            "the database that database.url names does not exist: {detail}; create it with `createdb`, then run \
              `wattpost migrate`"
         ),
         "42501" => {
-            format!("the role in database.url may not use its database: {words}; grant it CONNECT")
+            format!("the role in database.url may not use its database: {detail}; grant it CONNECT")
         }
         _ => match error {
             sqlx::Error::Configuration(_) | sqlx::Error::Tls(_) => {
-                format!("database.url cannot be used: {words}; see docs/database.md")
+                format!("database.url cannot be used: {detail}; see docs/database.md")
             }
-            _ => return Err(Look::Unavailable(away(words))),
+            _ => return Err(CheckError::from(Refusal::unreachable(detail))),
         },
     };
-    Err(Look::Wrong(PostgresOpenError(sentence)))
+    Err(CheckError::Unusable(PostgresOpenError(sentence)))
 }
 
 /// Whether the database can store every text that a charger may send.
@@ -210,7 +210,7 @@ async fn check_encoding(
         return Ok(Ok(()));
     }
     Ok(Err(PostgresOpenError(format!(
-        "the database that database.url names has the encoding {encoding}, which cannot hold every text: make \
+        "the database that database.url names has the encoding {encoding}, which cannot store every text: create \
          one with `createdb --encoding=UTF8 --template=template0` and name that"
     ))))
 }
@@ -228,14 +228,14 @@ async fn version(connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Err
         .await
 }
 
-fn told(error: &sqlx::Error) -> Look {
-    let words = error::shown(error);
+fn check_error(error: &sqlx::Error) -> CheckError {
+    let detail = error::detail(error);
     match error::code(error).as_str() {
-        "42501" => Look::Wrong(PostgresOpenError(format!(
-            "the role in database.url may not read Wattpost's tables: {words}; grant it what docs/database.md \
+        "42501" => CheckError::Unusable(PostgresOpenError(format!(
+            "the role in database.url may not read Wattpost's tables: {detail}; grant it what docs/database.md \
              lists"
         ))),
-        _ => Look::Unavailable(away(words)),
+        _ => CheckError::from(Refusal::unreachable(detail)),
     }
 }
 
@@ -247,16 +247,16 @@ fn newer(found: i32) -> PostgresOpenError {
 }
 
 fn cannot_migrate(error: &sqlx::Error) -> PostgresOpenError {
-    let words = error::shown(error);
+    let detail = error::detail(error);
     PostgresOpenError(match error::code(error).as_str() {
         "42501" => format!(
-            "the role in database.url may not create or change tables: {words}; migrate as the owner of the \
+            "the role in database.url may not create or change tables: {detail}; migrate as the owner of the \
              database (docs/database.md)"
         ),
         "42P07" | "42710" => format!(
-            "the database that database.url names holds tables of another program: {words}; name a \
+            "the database that database.url names has tables of another program: {detail}; name a \
              database of Wattpost's own"
         ),
-        _ => format!("migrate the database: {words}"),
+        _ => format!("migrate the database: {detail}"),
     })
 }

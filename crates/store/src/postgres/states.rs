@@ -9,38 +9,34 @@
 use super::error;
 use super::listing::{self, Lists};
 use super::numbers::{Numbers, clean};
-use crate::clock;
+use crate::listing::{Listed, Outline};
 use crate::refusal::Refusal;
-use crate::sqlite::listing::Outline;
-use crate::sqlite::states::{State, merge_into};
+use crate::state::{CACHED_MAX, SetAside, State, merge_into, parse};
 use central::model::{
     ChargerKey, ChargerState, ConnectorState, GatewayState, Merge, TransactionState,
 };
 use central::ports::UnavailableKind;
 use central::project::Changes;
+use common::clock::now_ms;
 use sqlx::postgres::PgConnection;
 use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt::Display;
-
-/// Number of states cached per table; with more the table's cache is cleared.
-const KEPT_MAX: usize = 20_000;
 
 /// The writer's cache of stored states. It may be behind the database.
 #[derive(Debug, Default)]
 pub(crate) struct States {
-    gateways: HashMap<i32, Kept<GatewayState>>,
-    chargers: HashMap<i32, Kept<ChargerState>>,
-    connectors: HashMap<(i32, i64, i64), Kept<ConnectorState>>,
-    transactions: HashMap<(i32, String), Kept<TransactionState>>,
-    /// When the list of transactions is changed.
+    gateways: HashMap<i32, Cached<GatewayState>>,
+    chargers: HashMap<i32, Cached<ChargerState>>,
+    connectors: HashMap<(i32, i64, i64), Cached<ConnectorState>>,
+    transactions: HashMap<(i32, String), Cached<TransactionState>>,
+    /// When the list of transactions is updated.
     pub(crate) lists: Lists,
 }
 
 /// A state with the revision that it was read or written at.
 #[derive(Debug, Clone, Default)]
-struct Kept<S> {
+struct Cached<S> {
     state: S,
     /// `None`: there is no row yet.
     rev: Option<i64>,
@@ -82,7 +78,7 @@ impl Written {
         if written == self.places.len() as u64 {
             Ok(())
         } else {
-            Err(Refusal::away(
+            Err(Refusal::unavailable(
                 UnavailableKind::Locked,
                 "another writer changed the same state meanwhile",
             ))
@@ -106,7 +102,7 @@ impl States {
         numbers: &Numbers,
         changes: &Changes,
     ) -> Result<(), Refusal> {
-        self.forget_when_many();
+        self.clear_when_many();
         // Always sorted and in this order, so that two writers do not deadlock.
         self.merge_gateways(connection, numbers, changes).await?;
         self.merge_chargers(connection, numbers, changes).await?;
@@ -114,14 +110,14 @@ impl States {
         self.merge_transactions(connection, numbers, changes).await
     }
 
-    fn forget_when_many(&mut self) {
-        if self.chargers.len() > KEPT_MAX {
+    fn clear_when_many(&mut self) {
+        if self.chargers.len() > CACHED_MAX {
             self.chargers.clear();
         }
-        if self.connectors.len() > KEPT_MAX {
+        if self.connectors.len() > CACHED_MAX {
             self.connectors.clear();
         }
-        if self.transactions.len() > KEPT_MAX {
+        if self.transactions.len() > CACHED_MAX {
             self.transactions.clear();
         }
     }
@@ -167,8 +163,8 @@ impl States {
         changes: &Changes,
     ) -> Result<(), Refusal> {
         let mut incoming = Vec::with_capacity(changes.connectors.len());
-        for ((key, evse, plug), state) in &changes.connectors {
-            incoming.push(((numbers.charger_with_key(key)?, *evse, *plug), state));
+        for ((key, evse, connector), state) in &changes.connectors {
+            incoming.push(((numbers.charger_with_key(key)?, *evse, *connector), state));
         }
         incoming.sort_by_key(|(key, _)| *key);
         let keys = |keys: &[(i32, i64, i64)]| -> (Vec<i32>, Vec<i64>, Vec<i64>) {
@@ -182,7 +178,7 @@ impl States {
             .filter(|key| !self.connectors.contains_key(key))
             .collect();
         if !unknown.is_empty() {
-            let (chargers, evses, plugs) = keys(&unknown);
+            let (chargers, evses, connectors) = keys(&unknown);
             let rows: Vec<(i32, i64, i64, String, i64)> = sqlx::query_as(
                 "SELECT charger_no, evse, connector, state, rev FROM connectors
                  JOIN unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (charger_no, evse, connector)
@@ -190,19 +186,19 @@ impl States {
             )
             .bind(&chargers)
             .bind(&evses)
-            .bind(&plugs)
+            .bind(&connectors)
             .fetch_all(&mut *connection)
             .await
             .map_err(error::refusal)?;
-            for (charger, evse, plug, json, rev) in rows {
-                let what = || format!("connector {evse}/{plug} of charger {charger}");
+            for (charger, evse, connector, json, rev) in rows {
+                let what = || format!("connector {evse}/{connector} of charger {charger}");
                 let state = read_state(connection, Some(json), what).await?;
-                let kept = Kept {
+                let kept = Cached {
                     state,
                     rev: Some(rev),
                     no: 0,
                 };
-                self.connectors.insert((charger, evse, plug), kept);
+                self.connectors.insert((charger, evse, connector), kept);
             }
         }
         let (mut updates, mut inserts) = (Written::new(), Written::new());
@@ -236,11 +232,11 @@ impl States {
                 continue;
             }
             let of: Vec<_> = written.places.iter().map(|&place| incoming[place].0).collect();
-            let (chargers, evses, plugs) = keys(&of);
+            let (chargers, evses, connectors) = keys(&of);
             let done = sqlx::query(sql)
                 .bind(&chargers)
                 .bind(&evses)
-                .bind(&plugs)
+                .bind(&connectors)
                 .bind(&written.jsons)
                 .bind(&written.revs)
                 .execute(&mut *connection)
@@ -299,7 +295,7 @@ impl States {
         for place in relisted {
             let (key, charger, _) = &incoming[place];
             if let Some(kept) = self.transactions.get(key) {
-                listed.push(listing::Listed {
+                listed.push(Listed {
                     charger_no: key.0,
                     charger,
                     transaction_no: kept.no,
@@ -310,7 +306,7 @@ impl States {
         }
         match self.lists {
             Lists::Now => listing::write(connection, &listed).await,
-            Lists::Later => listing::put_off(connection, &listed).await,
+            Lists::Later => listing::postpone(connection, &listed).await,
         }
     }
 
@@ -343,7 +339,7 @@ impl States {
         for (no, charger, wire_id, json, rev) in rows {
             let what = || format!("transaction {wire_id} of charger {charger}");
             let state = read_state(connection, Some(json), what).await?;
-            let kept = Kept {
+            let kept = Cached {
                 state,
                 rev: Some(rev),
                 no,
@@ -450,7 +446,7 @@ const CHARGERS: Numbered = Numbered {
 /// were cached.
 async fn merge_numbered<S: State>(
     connection: &mut PgConnection,
-    kept: &mut HashMap<i32, Kept<S>>,
+    kept: &mut HashMap<i32, Cached<S>>,
     mut incoming: Vec<(i32, &S)>,
     table: &Numbered,
 ) -> Result<HashSet<i32>, Refusal> {
@@ -485,7 +481,7 @@ async fn merge_numbered<S: State>(
             let what = || format!("{} {no}", table.what);
             let state = read_state(connection, json, what).await?;
             let rev = Some(rev);
-            kept.insert(no, Kept { state, rev, no: 0 });
+            kept.insert(no, Cached { state, rev, no: 0 });
         }
     }
     let mut updates = Written::new();
@@ -516,29 +512,26 @@ async fn merge_numbered<S: State>(
     Ok(stale)
 }
 
-/// Parses a stored state. An unreadable one is moved to `set_aside` and replaced by a new state, because it must
-/// not block later messages; the messages that it was built from are still stored.
-async fn read_state<S: State, W: Display>(
+/// Parses a stored state; see [`SetAside`] for one that cannot be read.
+async fn read_state<S: State>(
     connection: &mut PgConnection,
     json: Option<String>,
-    what: impl FnOnce() -> W,
+    what: impl FnOnce() -> String,
 ) -> Result<S, Refusal> {
     let Some(json) = json else {
         return Ok(S::default());
     };
-    match serde_json::from_str(&json) {
+    match parse(&json, what) {
         Ok(state) => Ok(state),
-        Err(error) => {
-            let what = what().to_string();
-            tracing::error!(what, %error, "a stored state cannot be read; it is set aside and begun anew");
+        Err(SetAside { what, reason }) => {
             sqlx::query("INSERT INTO set_aside (what, state, reason, at) VALUES ($1, $2, $3, $4)")
                 .bind(what)
                 .bind(json.into_bytes())
-                .bind(error.to_string())
-                .bind(clock::now().0)
+                .bind(reason)
+                .bind(now_ms())
                 .execute(connection)
                 .await
-                .map_err(super::error::refusal)?;
+                .map_err(error::refusal)?;
             Ok(S::default())
         }
     }

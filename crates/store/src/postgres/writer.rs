@@ -10,7 +10,6 @@ use super::numbers::Numbers;
 use super::parts::Parts;
 use super::states::States;
 use crate::refusal::Refusal;
-use central::ports::UnavailableKind;
 use sqlx::ConnectOptions;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -27,12 +26,12 @@ pub(crate) struct Writer {
 /// An open connection and the cache of the rows read or written through it.
 pub(crate) struct Session {
     pub(crate) connection: PgConnection,
-    pub(crate) memory: Memory,
+    pub(crate) cache: Cache,
 }
 
 /// The writer's cache, which saves queries.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub(crate) struct Cache {
     pub(crate) numbers: Numbers,
     pub(crate) days: Days,
     pub(crate) copied_messages: CopyStrategy,
@@ -42,10 +41,7 @@ pub(crate) struct Memory {
 
 /// No connection was made in time, whatever was to be done with it.
 fn not_connected(limit: std::time::Duration) -> Refusal {
-    Refusal::away(
-        UnavailableKind::Unreachable,
-        format!("no connection within {} s", limit.as_secs_f32()),
-    )
+    Refusal::unreachable(format!("no connection within {} s", limit.as_secs_f32()))
 }
 
 impl Writer {
@@ -81,7 +77,7 @@ impl Writer {
             make_commits_durable(&mut connection).await?;
             self.session = Some(Session {
                 connection,
-                memory: Memory::default(),
+                cache: Cache::default(),
             });
         }
         // Set just above.

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_are_stable_because_they_are_stored() {
+    fn bits_are_stable() {
         assert_eq!(action_bit("").count_ones(), 1);
         assert!(action_bit("MeterValues") > 0);
         assert_eq!(action_bit("Heartbeat"), action_bit("Heartbeat"));

@@ -3,7 +3,6 @@
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteOptions;
 use crate::sqlite::schema;
-use central::ports::UnavailableKind;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
@@ -33,10 +32,9 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
-        return Err(Refusal::away(
-            UnavailableKind::Unreachable,
-            format!("the file's directory does not allow a write-ahead log (mode {mode})"),
-        ));
+        return Err(Refusal::unreachable(format!(
+            "the file's directory does not allow a write-ahead log (mode {mode})"
+        )));
     }
     // FULL: a commit has reached the disk when it returns. The journal deletes records because of it.
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -58,11 +56,11 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
         connection.pragma_update(None, "max_page_count", pages.cast_signed())?;
     }
     connection.set_prepared_statement_cache_capacity(64);
-    schema::run(&connection)?;
+    schema::migrate(&connection)?;
     Ok(connection)
 }
 
-/// Opens for reading only. No memory map: when another program truncates the file, one query must fail, and not
+/// Opens for reading only. No cache map: when another program truncates the file, one query must fail, and not
 /// the process.
 pub(crate) fn reader(path: &Path) -> Result<Connection, Refusal> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -70,7 +68,7 @@ pub(crate) fn reader(path: &Path) -> Result<Connection, Refusal> {
     let connection = match set_up_reader(&connection) {
         Ok(()) => connection,
         // In a read-only directory, a database without an open writer can still be read as a plain file.
-        Err(error) if is_at_rest(path) => {
+        Err(error) if is_log_empty(path) => {
             let uri = immutable_uri(path).ok_or(error)?;
             let flags = flags | OpenFlags::SQLITE_OPEN_URI;
             let connection = Connection::open_with_flags(uri, flags)?;
@@ -81,12 +79,9 @@ pub(crate) fn reader(path: &Path) -> Result<Connection, Refusal> {
     };
     match schema::check(&connection)? {
         schema::LATEST => Ok(connection),
-        found => Err(Refusal::away(
-            UnavailableKind::Unreachable,
-            format!(
-                "its schema is version {found}; start `wattpost serve` once to bring it up to date"
-            ),
-        )),
+        found => Err(Refusal::unreachable(format!(
+            "its schema is version {found}; start `wattpost serve` once to bring it up to date"
+        ))),
     }
 }
 
@@ -99,7 +94,7 @@ fn set_up_reader(connection: &Connection) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn is_at_rest(path: &Path) -> bool {
+fn is_log_empty(path: &Path) -> bool {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     std::fs::metadata(log).map_or(true, |log| log.len() == 0)

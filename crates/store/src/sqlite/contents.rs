@@ -1,19 +1,16 @@
-//! The contents of a database as one value, so that tests can compare two databases whose rows have different
-//! numbers.
+//! Reads all tables, for [`crate::contents`].
 
+use crate::contents::{Letter, Tables, json};
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
 use crate::sqlite::listing::uuid_of;
 use crate::sqlite::numbers::charger_key;
 use central::memory::Contents;
 use central::model::{EventRow, MeterValueRow};
-use central::ports::{Unavailable, UnavailableKind};
+use central::ports::Unavailable;
 use central::project::Changes;
-use central::query::{MessageFilter, QueryError, QueryStore, all_messages};
-use central::{GatewayId, Record, RecordId, Timestamp};
+use central::{GatewayId, RecordId, Timestamp};
 use rusqlite::{Connection, Row};
-use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
 
 impl SqliteStore {
     /// The whole contents, read into memory: for small databases, in tests.
@@ -21,57 +18,18 @@ impl SqliteStore {
     /// # Errors
     /// When the database cannot be read now.
     pub fn contents(&self) -> Result<Contents, Unavailable> {
-        let mut contents = self
-            .readers
-            .read(|connection| {
-                Ok(Contents {
-                    states: states(connection)?,
-                    meter_values: meter_values(connection)?
-                        .into_iter()
-                        .map(|row| ((row.charger.clone(), row.at.0, row.key_hash), row))
-                        .collect(),
-                    events: events(connection)?
-                        .into_iter()
-                        .map(|row| ((row.charger.clone(), row.at.0, row.key_hash), row))
-                        .collect(),
-                    dead: dead_letters(connection)?.into_iter().collect(),
-                    ..Contents::default()
-                })
+        let tables = self.readers.read(|connection| {
+            Ok(Tables {
+                states: states(connection)?,
+                meter_values: meter_values(connection)?,
+                events: events(connection)?,
+                dead_letters: dead_letters(connection)?,
             })
-            .map_err(Refusal::into_away)?;
-        contents.records = records(self)?;
-        Ok(contents)
+        });
+        tables
+            .map_err(Refusal::into_unavailable)?
+            .with_records(self)
     }
-}
-
-/// The bytes of every record in the database.
-pub(crate) fn records(
-    ledger: &impl QueryStore,
-) -> Result<BTreeMap<RecordId, Vec<u8>>, Unavailable> {
-    let filter = MessageFilter::default();
-    let mut records = BTreeMap::new();
-    for message in all_messages(ledger, &filter) {
-        let message = message.map_err(|error| match error {
-            QueryError::Unavailable(away) => away,
-            QueryError::BadCursor => Refusal::OtherProgram.into_away(),
-        })?;
-        let record = Record {
-            kind: message.kind,
-            charger_id: &message.charger_id,
-            ocpp_version: message.ocpp_version,
-            message_id: &message.message_id,
-            action: &message.action,
-            payload: &message.payload,
-            answer_kind: message.answer_kind,
-            answer: &message.answer,
-            received_at: message.received_at,
-            epoch: message.epoch,
-            notes: message.notes,
-            reason: &message.reason,
-        };
-        records.insert(message.id, record.encode());
-    }
-    Ok(records)
 }
 
 fn states(connection: &Connection) -> Result<Changes, Refusal> {
@@ -80,9 +38,10 @@ fn states(connection: &Connection) -> Result<Changes, Refusal> {
         connection,
         "SELECT id, state FROM gateways WHERE state IS NOT NULL",
         |row| {
-            changes
-                .gateways
-                .insert(GatewayId(uuid_of(row, 0)?), json(row, 1)?);
+            changes.gateways.insert(
+                GatewayId(uuid_of(row, 0)?),
+                json(&row.get::<_, String>(1)?)?,
+            );
             Ok(())
         },
     )?;
@@ -90,7 +49,9 @@ fn states(connection: &Connection) -> Result<Changes, Refusal> {
         connection,
         "SELECT key, state FROM chargers WHERE state IS NOT NULL",
         |row| {
-            changes.chargers.insert(charger_key(row, 0)?, json(row, 1)?);
+            changes
+                .chargers
+                .insert(charger_key(row, 0)?, json(&row.get::<_, String>(1)?)?);
             Ok(())
         },
     )?;
@@ -98,14 +59,18 @@ fn states(connection: &Connection) -> Result<Changes, Refusal> {
         FROM connectors s JOIN chargers c ON c.no = s.charger_no";
     each(connection, connectors, |row| {
         let key = (charger_key(row, 0)?, row.get(1)?, row.get(2)?);
-        changes.connectors.insert(key, json(row, 3)?);
+        changes
+            .connectors
+            .insert(key, json(&row.get::<_, String>(3)?)?);
         Ok(())
     })?;
     let transactions = "SELECT c.key, s.wire_id, s.state
         FROM transactions s JOIN chargers c ON c.no = s.charger_no";
     each(connection, transactions, |row| {
         let key = (charger_key(row, 0)?, row.get(1)?);
-        changes.transactions.insert(key, json(row, 2)?);
+        changes
+            .transactions
+            .insert(key, json(&row.get::<_, String>(2)?)?);
         Ok(())
     })?;
     Ok(changes)
@@ -155,8 +120,6 @@ fn events(connection: &Connection) -> Result<Vec<EventRow>, Refusal> {
     Ok(rows)
 }
 
-type Letter = (RecordId, (Vec<u8>, String));
-
 fn dead_letters(connection: &Connection) -> Result<Vec<Letter>, Refusal> {
     let mut rows = Vec::new();
     let sql = "SELECT g.id, d.seq, d.bytes, d.reason
@@ -183,10 +146,4 @@ fn each(
         visit(row)?;
     }
     Ok(())
-}
-
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Refusal> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text)
-        .map_err(|error| Refusal::away(UnavailableKind::Corrupt, format!("{text}: {error}")))
 }

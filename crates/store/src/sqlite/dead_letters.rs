@@ -1,12 +1,13 @@
-//! Dead letters for people: one is looked at, or thrown away once its cause is cured.
+//! Dead letters: inserted with a batch, and read or discarded by the operator.
 
+use crate::dead_letters::set_aside_name;
 use crate::refusal::Refusal;
-use crate::sqlite::SqliteStore;
-use crate::sqlite::listing::uuid_of;
-use crate::sqlite::numbers;
+use crate::sqlite::writer::Cache;
+use crate::sqlite::{SqliteStore, numbers};
+use central::RecordId;
 use central::ports::{DeadLetter, DeadLetters, Unavailable};
-use central::{GatewayId, RecordId};
-use rusqlite::{OptionalExtension, params};
+use common::clock::now_ms;
+use rusqlite::{Connection, OptionalExtension, params};
 
 impl DeadLetters for SqliteStore {
     fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Unavailable> {
@@ -14,25 +15,23 @@ impl DeadLetters for SqliteStore {
             .read(|connection| {
                 let letter = connection
                     .prepare_cached(
-                        "SELECT g.id, d.bytes, d.reason
-                         FROM gateways g JOIN dead_letters d ON d.gateway_no = g.no
+                        "SELECT d.bytes, d.reason FROM gateways g JOIN dead_letters d ON d.gateway_no = g.no
                          WHERE g.id = ?1 AND d.seq = ?2",
                     )?
                     .query_row(
                         params![id.gateway.0.as_bytes(), id.seq.cast_signed()],
                         |row| {
-                            let gateway = GatewayId(uuid_of(row, 0)?);
                             Ok(DeadLetter {
-                                id: RecordId { gateway, ..id },
-                                bytes: row.get(1)?,
-                                reason: row.get(2)?,
+                                id,
+                                bytes: row.get(0)?,
+                                reason: row.get(1)?,
                             })
                         },
                     )
                     .optional()?;
                 Ok(letter)
             })
-            .map_err(Refusal::into_away)
+            .map_err(Refusal::into_unavailable)
     }
 
     fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Unavailable> {
@@ -46,4 +45,38 @@ impl DeadLetters for SqliteStore {
             Ok(removed > 0)
         })
     }
+}
+
+/// Inserts each dead letter once. When a different one with the same id exists, it goes to `set_aside`, so that
+/// no data is lost.
+pub(crate) fn insert(
+    connection: &Connection,
+    cache: &mut Cache,
+    letters: &[DeadLetter],
+) -> Result<(), Refusal> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO dead_letters (gateway_no, seq, bytes, reason, at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (gateway_no, seq) DO NOTHING",
+    )?;
+    let mut is_kept = connection.prepare_cached(
+        "SELECT 1 FROM dead_letters WHERE gateway_no = ?1 AND seq = ?2 AND bytes = ?3
+         UNION ALL SELECT 1 FROM set_aside WHERE what = ?4 AND state = ?3",
+    )?;
+    let mut set_aside = connection.prepare_cached(
+        "INSERT INTO set_aside (what, state, reason, at) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for letter in letters {
+        let gateway_no = cache.numbers.gateway(connection, letter.id.gateway)?;
+        let seq = letter.id.seq.cast_signed();
+        let at = now_ms();
+        let kept = insert.execute(params![gateway_no, seq, letter.bytes, letter.reason, at])?;
+        if kept > 0 {
+            continue;
+        }
+        let what = set_aside_name(letter.id);
+        if !is_kept.exists(params![gateway_no, seq, letter.bytes, what])? {
+            set_aside.execute(params![what, letter.bytes, letter.reason, at])?;
+        }
+    }
+    Ok(())
 }

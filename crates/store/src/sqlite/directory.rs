@@ -1,22 +1,14 @@
 //! Chargers and tokens that the operator has set, and the revision by which a gateway detects a change.
 
+use crate::directory::{profile, to_text, token, token_key};
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
-use crate::sqlite::numbers::charger_key;
 use central::Timestamp;
 use central::model::ChargerKey;
 use central::ports::{
-    ChargerProfile, CheckMode, DirectoryAdmin, DirectorySnapshot, DirectorySource, Registration,
-    Token, TokenStatus, Unavailable, UnavailableKind,
+    ChargerProfile, DirectoryAdmin, DirectorySnapshot, DirectorySource, Token, Unavailable,
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-/// The key of a token: ids are compared without regard to case.
-fn token_key(id: &str) -> String {
-    id.to_lowercase()
-}
+use rusqlite::{Connection, OptionalExtension, params};
 
 impl DirectoryAdmin for SqliteStore {
     fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable> {
@@ -30,9 +22,9 @@ impl DirectoryAdmin for SqliteStore {
                 params![
                     ChargerKey::of(&profile.charger_id).as_str(),
                     profile.charger_id,
-                    to_word(profile.registration)?,
+                    to_text(profile.registration)?,
                     profile.password_hash,
-                    profile.check.map(to_word).transpose()?,
+                    profile.check.map(to_text).transpose()?,
                 ],
             )?;
             bump(connection)
@@ -57,7 +49,7 @@ impl DirectoryAdmin for SqliteStore {
                     .map(|(_, p)| p)
                     .collect())
             })
-            .map_err(Refusal::into_away)
+            .map_err(Refusal::into_unavailable)
     }
 
     fn put_token(&self, token: &Token) -> Result<(), Unavailable> {
@@ -70,7 +62,7 @@ impl DirectoryAdmin for SqliteStore {
                 params![
                     token_key(&token.id),
                     token.id,
-                    to_word(token.status)?,
+                    to_text(token.status)?,
                     token.expires_at.map(Timestamp::as_millis),
                     token.group_id,
                 ],
@@ -95,7 +87,7 @@ impl DirectoryAdmin for SqliteStore {
                     .map(|(_, t)| t)
                     .collect())
             })
-            .map_err(Refusal::into_away)
+            .map_err(Refusal::into_unavailable)
     }
 }
 
@@ -113,7 +105,7 @@ impl DirectorySource for SqliteStore {
                     revision,
                 }))
             })
-            .map_err(Refusal::into_away)
+            .map_err(Refusal::into_unavailable)
     }
 
     fn token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
@@ -122,12 +114,12 @@ impl DirectorySource for SqliteStore {
                 let mut statement = connection.prepare_cached(
                     "SELECT key, id, status, expires_at, group_id FROM tokens WHERE key = ?1",
                 )?;
-                let token = statement
-                    .query_row([token_key(id)], read_token)
+                let row = statement
+                    .query_row([token_key(id)], |row| row.try_into())
                     .optional()?;
-                Ok(token.map(|(_, token)| token))
+                Ok(row.map(token).transpose()?.map(|(_, token)| token))
             })
-            .map_err(Refusal::into_away)
+            .map_err(Refusal::into_unavailable)
     }
 }
 
@@ -157,58 +149,17 @@ fn all_profiles(connection: &Connection) -> Result<Vec<(ChargerKey, ChargerProfi
     let mut statement = connection.prepare_cached(
         "SELECT key, id, registration, password_hash, check_mode FROM charger_profiles ORDER BY key",
     )?;
-    let rows = statement.query_map([], |row| {
-        let profile = ChargerProfile {
-            charger_id: row.get(1)?,
-            registration: word::<Registration>(row, 2)?,
-            password_hash: row.get(3)?,
-            check: optional_word::<CheckMode>(row, 4)?,
-        };
-        Ok((charger_key(row, 0)?, profile))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    statement
+        .query_map([], |row| row.try_into())?
+        .map(|row| profile(row?))
+        .collect()
 }
 
 fn all_tokens(connection: &Connection) -> Result<Vec<(String, Token)>, Refusal> {
     let mut statement = connection
         .prepare_cached("SELECT key, id, status, expires_at, group_id FROM tokens ORDER BY key")?;
-    let rows = statement.query_map([], read_token)?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn read_token(row: &Row<'_>) -> rusqlite::Result<(String, Token)> {
-    let token = Token {
-        id: row.get(1)?,
-        status: word::<TokenStatus>(row, 2)?,
-        expires_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
-        group_id: row.get(4)?,
-    };
-    Ok((row.get(0)?, token))
-}
-
-/// An enum as its JSON string.
-fn to_word<T: Serialize>(value: T) -> Result<String, Refusal> {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => Ok(word),
-        other => Err(Refusal::away(
-            UnavailableKind::Unreachable,
-            format!("not a word: {other:?}"),
-        )),
-    }
-}
-
-fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    parse_word(row.get(column)?, column)
-}
-
-fn optional_word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|text| parse_word(text, column)).transpose()
-}
-
-fn parse_word<T: DeserializeOwned>(text: String, column: usize) -> rusqlite::Result<T> {
-    serde_json::from_value(serde_json::Value::String(text)).map_err(|error| {
-        let kind = rusqlite::types::Type::Text;
-        rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
-    })
+    statement
+        .query_map([], |row| row.try_into())?
+        .map(|row| token(row?))
+        .collect()
 }

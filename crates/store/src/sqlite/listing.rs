@@ -1,57 +1,16 @@
-//! The list of transactions on SQLite: the columns to sort and filter by, stored beside the states.
-//!
-//! A state may contain several transactions, and a stop without a usable id may end a start in another state of
-//! the same charger ([`crate::pairing`]). Both are resolved here when states change, so that a page of the list
-//! is an index scan.
+//! The list of transactions on SQLite; [`crate::listing`] describes its contents.
 
-use crate::pairing::{
-    Cluster, Difference, Kind, ListRow, MARGIN, PairRow, Partnering, RowPlace, rows_of,
-};
+use crate::listing::{Difference, Kind, ListRow, Listed, rows_of};
+use crate::pairing::{Cluster, MARGIN, PairRow, Partnering, RowPlace};
 use crate::refusal::Refusal;
+use crate::state::read_transaction;
 use central::Timestamp;
-use central::model::{Candidate, ChargerKey, First, Stamp, TransactionState, key_without_start};
-use ocpp::Version;
+use central::model::{Candidate, TransactionState, key_without_start};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-/// What the list depends on; while it is unchanged, nothing is written.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Outline {
-    version: Option<Version>,
-    first_at: Option<Timestamp>,
-    starts: Vec<Option<Stamp>>,
-    stops: Vec<Option<Stamp>>,
-    /// What pairing takes from other messages when the start lacks it: the token and the register.
-    pairing: Option<[Option<Stamp>; 4]>,
-}
-
-impl Outline {
-    /// The outline of a state.
-    pub(crate) fn of(state: &TransactionState) -> Self {
-        // Only a 1.6 start without a stop is paired.
-        let is_paired = state.stops.is_empty() && state.version.get() == Some(&Version::V16);
-        Self {
-            version: state.version.get().copied(),
-            first_at: state.first_at(),
-            starts: state.starts.values().map(First::stamp).collect(),
-            stops: state.stops.values().map(First::stamp).collect(),
-            pairing: is_paired.then(|| state.pairing_stamps()),
-        }
-    }
-}
-
-/// A state to be listed, and where it is stored.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Listed<'a> {
-    pub(crate) charger_no: i64,
-    pub(crate) charger: &'a ChargerKey,
-    pub(crate) transaction_no: i64,
-    pub(crate) wire_id: &'a str,
-    pub(crate) state: &'a TransactionState,
-}
-
 /// Lists the transactions of these states anew.
-pub(crate) fn write(connection: &Connection, listed: &[Listed<'_>]) -> Result<(), Refusal> {
+pub(crate) fn write(connection: &Connection, listed: &[Listed<'_, i64>]) -> Result<(), Refusal> {
     let mut read = connection.prepare_cached(
         "SELECT began_at, key, kind, open, token, meter_wh FROM transaction_views
          WHERE transaction_no = ?1",
@@ -211,8 +170,7 @@ fn pair_row(row: &Row<'_>) -> rusqlite::Result<PairRow> {
     })
 }
 
-/// A stored state with its id on the wire. `None` when it cannot be read, which must not affect other
-/// transactions: the state is moved to `set_aside` and replaced when the charger next reports the transaction.
+/// A stored state with its id on the wire; `None` when it cannot be read.
 pub(crate) fn load(
     connection: &Connection,
     transaction_no: i64,
@@ -220,13 +178,7 @@ pub(crate) fn load(
     let (wire_id, json): (String, String) = connection
         .prepare_cached("SELECT wire_id, state FROM transactions WHERE no = ?1")?
         .query_row([transaction_no], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    match serde_json::from_str(&json) {
-        Ok(state) => Ok(Some((wire_id, state))),
-        Err(error) => {
-            tracing::error!(wire_id, %error, "the state of a transaction cannot be read; its row is shown without it");
-            Ok(None)
-        }
-    }
+    Ok(read_transaction(&wire_id, &json).map(|state| (wire_id, state)))
 }
 
 /// Reads a UUID column.

@@ -7,7 +7,7 @@ use central::{GatewayId, Timestamp};
 
 impl Maintenance for SqliteStore {
     fn ping(&self) -> Result<(), Unavailable> {
-        self.connect().map_err(Refusal::into_away)?;
+        self.connect().map_err(Refusal::into_unavailable)?;
         if !self.read_only {
             self.transact(|_, _| Ok(()))?;
         }
@@ -17,7 +17,7 @@ impl Maintenance for SqliteStore {
     fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
         self.readers
             .read(|connection| numbers::last_seq(connection, gateway))
-            .map_err(Refusal::into_away)
+            .map_err(Refusal::into_unavailable)
     }
 
     fn stored_seqs(
@@ -28,7 +28,7 @@ impl Maintenance for SqliteStore {
     ) -> Result<Vec<u64>, Unavailable> {
         self.readers
             .read(|connection| numbers::stored_seqs(connection, gateway, first, last))
-            .map_err(Refusal::into_away)
+            .map_err(Refusal::into_unavailable)
     }
 
     fn maintain(&self, _now: Timestamp) -> Result<Option<String>, Unavailable> {

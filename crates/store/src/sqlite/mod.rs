@@ -3,24 +3,28 @@
 mod apply;
 mod blocks;
 mod connection;
-pub(crate) mod contents;
+mod contents;
 mod dead_letters;
 mod directory;
-pub(crate) mod listing;
+mod error;
+mod events;
+mod halving;
+mod listing;
 mod maintenance;
+mod messages;
+mod meter_values;
 mod numbers;
 mod query;
 mod readers;
-pub(crate) mod schema;
-pub(crate) mod states;
+mod schema;
+mod states;
 mod writer;
 
 use self::readers::Readers;
-use self::writer::{Memory, Writer};
+use self::writer::{Cache, Writer};
 use crate::refusal::Refusal;
-use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
-use central::project::Changes;
-use central::{Record, RecordId};
+use central::ports::{Unavailable, UnavailableKind};
+pub use error::SqliteOpenError;
 use rusqlite::Transaction;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -51,37 +55,6 @@ impl Default for SqliteOptions {
     }
 }
 
-/// Why a database cannot be used, however long one waits.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// Written by a newer program.
-    #[error(
-        "{path} has schema version {found}, and this program knows up to {known}; use the newer program"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The schema's version.
-        found: u32,
-        /// The newest version that this build knows.
-        known: u32,
-    },
-    /// A database of another program.
-    #[error("{path} is a database, but not one of Wattpost's; choose another file")]
-    OtherProgram {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The directory is missing and cannot be created, or the path is not a file.
-    #[error("cannot keep a database at {path}: {reason}")]
-    Path {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's message.
-        reason: String,
-    },
-}
-
 /// The store on SQLite.
 ///
 /// Made with [`SqliteStore::open`], shared behind an `Arc`. Its functions are those of the ports. It writes
@@ -103,19 +76,19 @@ impl SqliteStore {
     /// without it. Until it is back, every call returns the cause.
     ///
     /// # Errors
-    /// When waiting cannot help; see [`OpenError`].
-    pub fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, OpenError> {
+    /// When waiting cannot help; see [`SqliteOpenError`].
+    pub fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, SqliteOpenError> {
         let path = path.as_ref().to_owned();
-        let no_place = |reason: String| OpenError::Path {
+        let wrong_path = |reason: String| SqliteOpenError::Path {
             path: path.clone(),
             reason,
         };
         if path.is_dir() {
-            return Err(no_place("it is a directory".to_owned()));
+            return Err(wrong_path("it is a directory".to_owned()));
         }
         let read_only = options.read_only;
         if let Some(directory) = path.parent().filter(|_| !read_only) {
-            std::fs::create_dir_all(directory).map_err(|error| no_place(error.to_string()))?;
+            std::fs::create_dir_all(directory).map_err(|error| wrong_path(error.to_string()))?;
         }
         let store = Self {
             readers: Readers::new(path.clone()),
@@ -125,14 +98,13 @@ impl SqliteStore {
         };
         match store.connect() {
             Ok(()) => {}
-            Err(Refusal::Newer { found }) => {
-                let known = self::schema::LATEST;
-                return Err(OpenError::Newer { path, found, known });
+            Err(Refusal::Newer { found, known }) => {
+                return Err(SqliteOpenError::Newer { path, found, known });
             }
-            Err(Refusal::OtherProgram) => return Err(OpenError::OtherProgram { path }),
+            Err(Refusal::OtherProgram) => return Err(SqliteOpenError::OtherProgram { path }),
             Err(refusal) => {
-                let away = refusal.into_away();
-                tracing::warn!(%away, path = %path.display(), "going on without the database for now");
+                let error = refusal.into_unavailable();
+                tracing::warn!(%error, path = %path.display(), "continuing without the database until it is available");
             }
         }
         Ok(store)
@@ -147,10 +119,10 @@ impl SqliteStore {
     /// Runs `work` in one writing transaction.
     pub(crate) fn transact<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>, &mut Memory) -> Result<T, Refusal>,
+        work: impl FnOnce(&Transaction<'_>, &mut Cache) -> Result<T, Refusal>,
     ) -> Result<T, Unavailable> {
         self.with_writer(|writer| writer.transact(work))
-            .map_err(Refusal::into_away)
+            .map_err(Refusal::into_unavailable)
     }
 
     fn connect(&self) -> Result<(), Refusal> {
@@ -165,8 +137,8 @@ impl SqliteStore {
         work: impl FnOnce(&mut Writer) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         if self.read_only {
-            let detail = "it was opened for reading only";
-            return Err(Refusal::away(UnavailableKind::ReadOnly, detail));
+            let detail = "it was opened read-only";
+            return Err(Refusal::unavailable(UnavailableKind::ReadOnly, detail));
         }
         // After a panic the transaction was rolled back on drop, but the writer's cache may be ahead of the
         // database: reconnect.
@@ -177,17 +149,5 @@ impl SqliteStore {
             writer
         });
         work(&mut writer)
-    }
-}
-
-impl Store for SqliteStore {
-    fn apply(
-        &self,
-        records: &[(RecordId, Record<'_>)],
-        changes: &Changes,
-        dead: &[DeadLetter],
-    ) -> Result<Applied, Unavailable> {
-        self.with_writer(|writer| apply::apply(writer, records, changes, dead))
-            .map_err(Refusal::into_away)
     }
 }

@@ -1,6 +1,7 @@
 //! Small numbers for chargers and gateways, so that a row refers to them with one or two bytes; and the number
 //! of a message, by which new rows go to the end of the table.
 
+use crate::numbers::{CHARGERS_CACHED_MAX, Charger};
 use crate::refusal::Refusal;
 use central::GatewayId;
 use central::model::ChargerKey;
@@ -12,9 +13,6 @@ const SEQ_BITS: u32 = 44;
 
 /// Bits of a message's number within its block; the schema's `id >> 14`.
 pub(crate) const BLOCK_BITS: u32 = 14;
-
-/// Stands for "no charger".
-pub(crate) const NO_CHARGER: i64 = 0;
 
 /// The number of a message.
 pub(crate) fn message_no(gateway_no: i64, seq: u64) -> Result<i64, Refusal> {
@@ -39,19 +37,8 @@ pub(crate) const fn split_message_no(no: i64) -> (i64, u64) {
 pub(crate) struct Numbers {
     gateways: HashMap<GatewayId, i64>,
     /// By the spelling in the record.
-    chargers: HashMap<String, Charger>,
+    chargers: HashMap<String, Charger<i64>>,
 }
-
-/// A charger as the messages table refers to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Charger {
-    pub(crate) no: i64,
-    /// Whether the record spells its identity otherwise than `chargers.id`.
-    pub(crate) spelled_otherwise: bool,
-}
-
-/// With more identities than this the cache is cleared and they are looked up again.
-const CHARGERS_MAX: usize = 100_000;
 
 impl Numbers {
     /// Clears the cache: after a rollback it may be wrong.
@@ -87,12 +74,9 @@ impl Numbers {
         &mut self,
         connection: &Connection,
         spelling: &str,
-    ) -> Result<Charger, Refusal> {
+    ) -> Result<Charger<i64>, Refusal> {
         if spelling.is_empty() {
-            return Ok(Charger {
-                no: NO_CHARGER,
-                spelled_otherwise: false,
-            });
+            return Ok(Charger::none());
         }
         if let Some(charger) = self.chargers.get(spelling) {
             return Ok(*charger);
@@ -114,7 +98,7 @@ impl Numbers {
                 spelled_otherwise: false,
             },
         };
-        if self.chargers.len() >= CHARGERS_MAX {
+        if self.chargers.len() >= CHARGERS_CACHED_MAX {
             self.chargers.clear();
         }
         self.chargers.insert(spelling.to_owned(), charger);
@@ -223,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_number_says_gateway_and_sequence() {
+    fn message_number_contains_gateway_and_sequence() {
         for (gateway, seq) in [
             (0, 0),
             (0, 1),
@@ -238,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_numbered_is_one_records_fault() {
+    fn number_out_of_range_refuses_that_record_only() {
         for (gateway, seq) in [(0, 1 << 44), (0, u64::MAX), (1 << 19, 0), (-1, 0)] {
             assert!(matches!(message_no(gateway, seq), Err(Refusal::Poison(_))));
         }

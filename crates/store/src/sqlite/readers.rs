@@ -5,19 +5,19 @@
 
 use crate::refusal::Refusal;
 use crate::sqlite::connection;
+use central::ports::UnavailableKind;
+use common::lock::lock;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
-
-use central::ports::UnavailableKind;
 
 /// Number of concurrent queries; further ones wait for a connection.
 const READERS_MAX: usize = 4;
 
 /// How long a query waits for a connection.
-const TURN_WAIT: Duration = Duration::from_secs(10);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The reading connections.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Readers {
 #[derive(Debug, Default)]
 struct Pool {
     idle: Vec<Reader>,
-    lent: usize,
+    in_use: usize,
 }
 
 #[derive(Debug)]
@@ -54,63 +54,60 @@ impl Readers {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        let mut loan = self.borrow()?;
-        let reader = match loan.reader.take() {
+        let mut permit = self.acquire()?;
+        let reader = match permit.reader.take() {
             Some(reader) if inode(&self.path) == Some(reader.inode) => reader,
             _ => Reader {
                 connection: connection::reader(&self.path)?,
                 inode: inode(&self.path).unwrap_or_default(),
             },
         };
-        let result = ask(&reader.connection, work);
+        let result = query(&reader.connection, work);
         // A connection that failed is closed.
         if result.is_ok() {
-            loan.reader = Some(reader);
+            permit.reader = Some(reader);
         }
         result
     }
 
-    fn borrow(&self) -> Result<Loan<'_>, Refusal> {
+    fn acquire(&self) -> Result<Permit<'_>, Refusal> {
         let (mut pool, timeout) = self
             .returned
-            .wait_timeout_while(self.lock(), TURN_WAIT, |pool| pool.lent >= READERS_MAX)
+            .wait_timeout_while(lock(&self.pool), ACQUIRE_TIMEOUT, |pool| {
+                pool.in_use >= READERS_MAX
+            })
             .unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() && pool.lent >= READERS_MAX {
-            return Err(Refusal::away(
+        if timeout.timed_out() && pool.in_use >= READERS_MAX {
+            return Err(Refusal::unavailable(
                 UnavailableKind::Locked,
-                "too many questions at the same time",
+                "too many concurrent queries",
             ));
         }
-        pool.lent += 1;
-        Ok(Loan {
+        pool.in_use += 1;
+        Ok(Permit {
             readers: self,
             reader: pool.idle.pop(),
         })
     }
-
-    fn lock(&self) -> MutexGuard<'_, Pool> {
-        // No code panics while the lock is held, and the pool would still be consistent.
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// A permit, returned when dropped.
-struct Loan<'a> {
+/// The right to run one query, with the connection for it; returned to the pool when dropped.
+struct Permit<'a> {
     readers: &'a Readers,
     reader: Option<Reader>,
 }
 
-impl Drop for Loan<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut pool = self.readers.lock();
-        pool.lent -= 1;
+        let mut pool = lock(&self.readers.pool);
+        pool.in_use -= 1;
         pool.idle.extend(self.reader.take());
         drop(pool);
         self.readers.returned.notify_one();
     }
 }
 
-fn ask<T>(
+fn query<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {

@@ -14,7 +14,7 @@ const APPLICATION_ID: i32 = 0x5741_5454;
 pub(crate) const LATEST: u32 = MIGRATIONS.len() as u32;
 
 /// Runs the missing migrations, each in one transaction. Returns how many were run.
-pub(crate) fn run(connection: &Connection) -> Result<u32, Refusal> {
+pub(crate) fn migrate(connection: &Connection) -> Result<u32, Refusal> {
     let found = check(connection)?;
     let mut done = 0;
     for (number, sql) in (1..).zip(MIGRATIONS) {
@@ -38,7 +38,10 @@ pub(crate) fn run(connection: &Connection) -> Result<u32, Refusal> {
 pub(crate) fn check(connection: &Connection) -> Result<u32, Refusal> {
     let found = version(connection)?;
     if found > LATEST {
-        return Err(Refusal::Newer { found });
+        return Err(Refusal::Newer {
+            found,
+            known: LATEST,
+        });
     }
     let application: i32 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0))?;

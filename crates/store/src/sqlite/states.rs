@@ -5,19 +5,16 @@
 //! transaction and otherwise clears it.
 
 use super::listing;
-use crate::clock;
+use crate::listing::{Listed, Outline};
 use crate::refusal::Refusal;
 use crate::sqlite::numbers::Numbers;
-use central::model::{ChargerState, ConnectorState, GatewayState, Merge, TransactionState};
+use crate::state::{CACHED_MAX, SetAside, State, merge_into, parse};
+use central::model::{ChargerState, ConnectorState, GatewayState, TransactionState};
 use central::project::Changes;
+use common::clock::now_ms;
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-
-/// Number of states cached per table; with more the table's cache is cleared.
-const KEPT_MAX: usize = 20_000;
 
 /// The writer's cache of stored states: committed rows and the open transaction's.
 #[derive(Debug, Default)]
@@ -35,13 +32,6 @@ struct Transaction {
     state: TransactionState,
 }
 
-/// What all states have in common.
-pub(crate) trait State:
-    Merge + Clone + PartialEq + Default + Serialize + DeserializeOwned
-{
-}
-impl<T: Merge + Clone + PartialEq + Default + Serialize + DeserializeOwned> State for T {}
-
 impl States {
     /// Clears the cache: after a rollback it may be wrong.
     pub(crate) fn clear(&mut self) {
@@ -58,21 +48,21 @@ impl States {
         numbers: &mut Numbers,
         changes: &Changes,
     ) -> Result<(), Refusal> {
-        self.forget_when_many();
+        self.clear_when_many();
         self.merge_gateways(connection, numbers, changes)?;
         self.merge_chargers(connection, numbers, changes)?;
         self.merge_connectors(connection, numbers, changes)?;
         self.merge_transactions(connection, numbers, changes)
     }
 
-    fn forget_when_many(&mut self) {
-        if self.chargers.len() > KEPT_MAX {
+    fn clear_when_many(&mut self) {
+        if self.chargers.len() > CACHED_MAX {
             self.chargers.clear();
         }
-        if self.connectors.len() > KEPT_MAX {
+        if self.connectors.len() > CACHED_MAX {
             self.connectors.clear();
         }
-        if self.transactions.len() > KEPT_MAX {
+        if self.transactions.len() > CACHED_MAX {
             self.transactions.clear();
         }
     }
@@ -192,7 +182,7 @@ impl States {
                     place.insert(Transaction { no, state })
                 }
             };
-            let listed = listing::Outline::of(&held.state);
+            let listed = Outline::of(&held.state);
             let Some(json) = merge_into(&mut held.state, incoming)? else {
                 continue;
             };
@@ -208,15 +198,15 @@ impl States {
                     no
                 }
             };
-            if listed != listing::Outline::of(&held.state) {
+            if listed != Outline::of(&held.state) {
                 relisted.push((charger_no, key, wire_id, no));
             }
         }
-        let listed: Vec<listing::Listed<'_>> = relisted
+        let listed: Vec<Listed<'_, i64>> = relisted
             .into_iter()
             .filter_map(|(charger_no, charger, wire_id, transaction_no)| {
                 let held = self.transactions.get(&(charger_no, wire_id.clone()))?;
-                Some(listing::Listed {
+                Some(Listed {
                     charger_no,
                     charger,
                     transaction_no,
@@ -229,21 +219,7 @@ impl States {
     }
 }
 
-/// Merges; returns the new state's JSON if it has changed.
-pub(crate) fn merge_into<S: State>(held: &mut S, incoming: &S) -> Result<Option<String>, Refusal> {
-    let mut merged = held.clone();
-    merged.merge(incoming.clone());
-    if merged == *held {
-        return Ok(None);
-    }
-    let json = serde_json::to_string(&merged)
-        .map_err(|error| Refusal::Poison(format!("cannot write the state as JSON: {error}")))?;
-    *held = merged;
-    Ok(Some(json))
-}
-
-/// Parses a stored state. An unreadable one is moved to `set_aside` and replaced by a new state, because it must
-/// not block later messages; the messages that it was built from are still stored.
+/// Parses a stored state; see [`SetAside`] for one that cannot be read.
 fn read_state<S: State>(
     connection: &Connection,
     json: Option<String>,
@@ -252,16 +228,14 @@ fn read_state<S: State>(
     let Some(json) = json else {
         return Ok(S::default());
     };
-    match serde_json::from_str(&json) {
+    match parse(&json, what) {
         Ok(state) => Ok(state),
-        Err(error) => {
-            let what = what();
-            tracing::error!(what, %error, "a stored state cannot be read; it is set aside and begun anew");
+        Err(SetAside { what, reason }) => {
             connection
                 .prepare_cached(
                     "INSERT INTO set_aside (what, state, reason, at) VALUES (?1, ?2, ?3, ?4)",
                 )?
-                .execute(params![what, json, error.to_string(), clock::now().0])?;
+                .execute(params![what, json, reason, now_ms()])?;
             Ok(S::default())
         }
     }

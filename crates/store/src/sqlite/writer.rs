@@ -18,14 +18,14 @@ pub(crate) struct Writer {
     options: SqliteOptions,
     session: Option<Session>,
     /// Whether the file existed before: then a missing file is an error, and no new one is created.
-    was_there: bool,
+    existed: bool,
 }
 
 /// An open connection and the cache of the rows read or written through it.
 #[derive(Debug)]
 struct Session {
     connection: Connection,
-    memory: Memory,
+    cache: Cache,
     file: FileId,
     log: Log,
 }
@@ -58,7 +58,7 @@ impl Log {
             tracing::warn!(
                 bytes,
                 log = %self.path.display(),
-                "the write-ahead log cannot be emptied; some program reads in one long transaction"
+                "the write-ahead log cannot be checkpointed; another program keeps a read transaction open"
             );
         }
         self.is_long = is_long;
@@ -67,14 +67,14 @@ impl Log {
 
 /// The writer's cache, which saves queries.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct Cache {
     pub(crate) numbers: Numbers,
     pub(crate) states: States,
     /// SQLite's `data_version`: changes when another connection has committed.
     data_version: i64,
 }
 
-impl Memory {
+impl Cache {
     /// Clears the cache: after a rollback, or when another connection has written.
     pub(crate) fn clear(&mut self) {
         self.numbers.clear();
@@ -106,7 +106,7 @@ impl Writer {
             path,
             options,
             session: None,
-            was_there: false,
+            existed: false,
         }
     }
 
@@ -125,7 +125,7 @@ impl Writer {
     /// read.
     pub(crate) fn transact<T>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>, &mut Memory) -> Result<T, Refusal>,
+        work: impl FnOnce(&Transaction<'_>, &mut Cache) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let session = self.session()?;
         let file = session.file;
@@ -134,14 +134,14 @@ impl Writer {
         // The commit went to the file that existed when the transaction began. If another file is at the path
         // now, the commit counts as lost.
         if result.is_ok() && FileId::of(&self.path).ok() != Some(file) {
-            result = Err(Refusal::away(
-                UnavailableKind::Unreachable,
-                format!("{} was replaced while it was written", self.path.display()),
-            ));
+            result = Err(Refusal::unreachable(format!(
+                "{} was replaced while it was written",
+                self.path.display()
+            )));
         }
         if let Err(refusal) = &result {
             if let Some(session) = &mut self.session {
-                session.memory.clear();
+                session.cache.clear();
             }
             if !keeps_connection(refusal) {
                 // The log and the page cache of a failed connection cannot be trusted.
@@ -153,20 +153,17 @@ impl Writer {
 
     fn session(&mut self) -> Result<&mut Session, Refusal> {
         let now = FileId::of(&self.path).ok();
-        if self.was_there && now.is_none() {
+        if self.existed && now.is_none() {
             self.session = None;
-            return Err(Refusal::away(
-                UnavailableKind::Unreachable,
-                format!(
-                    "{} is gone; put it back, or restart to begin a new one",
-                    self.path.display()
-                ),
-            ));
+            return Err(Refusal::unreachable(format!(
+                "{} is missing; restore it, or restart to create a new database",
+                self.path.display()
+            )));
         }
         // Another file is at the path now: writes to the old one would be lost.
         let moved = |session: &mut Session| Some(session.file) != now;
         if self.session.as_mut().is_some_and(moved) {
-            tracing::warn!(path = %self.path.display(), "the database file was replaced; opening it anew");
+            tracing::warn!(path = %self.path.display(), "the database file was replaced; opening the new one");
             self.session = None;
         }
         match &mut self.session {
@@ -174,14 +171,13 @@ impl Writer {
             slot @ None => {
                 let connection = connection::writer(&self.path, &self.options)
                     .map_err(|refusal| name_read_only(refusal, &self.path))?;
-                let file = FileId::of(&self.path).map_err(|error| {
-                    Refusal::away(UnavailableKind::Unreachable, error.to_string())
-                })?;
-                self.was_there = true;
+                let file = FileId::of(&self.path)
+                    .map_err(|error| Refusal::unreachable(error.to_string()))?;
+                self.existed = true;
                 make_durable(&connection, &self.path)?;
                 Ok(slot.insert(Session {
                     connection,
-                    memory: Memory::default(),
+                    cache: Cache::default(),
                     file,
                     log: Log::of(&self.path, self.options.log_bytes),
                 }))
@@ -193,13 +189,13 @@ impl Writer {
 impl Session {
     fn transact<T>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>, &mut Memory) -> Result<T, Refusal>,
+        work: impl FnOnce(&Transaction<'_>, &mut Cache) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         // SQLite begins a transaction on a read-only file, and then refuses each change.
         if transaction.is_readonly(rusqlite::MAIN_DB)? {
-            return Err(Refusal::away(
+            return Err(Refusal::unavailable(
                 UnavailableKind::ReadOnly,
                 "the file cannot be written",
             ));
@@ -207,11 +203,11 @@ impl Session {
         let version: i64 = transaction
             .prepare_cached("PRAGMA data_version")?
             .query_row([], |row| row.get(0))?;
-        if version != self.memory.data_version {
-            self.memory.clear();
-            self.memory.data_version = version;
+        if version != self.cache.data_version {
+            self.cache.clear();
+            self.cache.data_version = version;
         }
-        let done = work(&transaction, &mut self.memory)?;
+        let done = work(&transaction, &mut self.cache)?;
         transaction.commit()?;
         Ok(done)
     }
@@ -249,7 +245,7 @@ fn not_synced(error: &std::io::Error) -> Refusal {
         PermissionDenied | ReadOnlyFilesystem => UnavailableKind::ReadOnly,
         _ => UnavailableKind::Unreachable,
     };
-    Refusal::away(kind, format!("the log cannot be synced: {error}"))
+    Refusal::unavailable(kind, format!("the log cannot be synced: {error}"))
 }
 
 fn log_path(database: &Path) -> PathBuf {
@@ -262,12 +258,12 @@ fn log_path(database: &Path) -> PathBuf {
 fn name_read_only(refusal: Refusal, path: &Path) -> Refusal {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     match refusal {
-        Refusal::Unavailable(away) if away.kind == UnavailableKind::Unreachable => {
+        Refusal::Unavailable(error) if error.kind == UnavailableKind::Unreachable => {
             match std::fs::OpenOptions::new().append(true).open(path) {
-                Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => {
-                    Refusal::away(UnavailableKind::ReadOnly, error.to_string())
+                Err(cause) if matches!(cause.kind(), PermissionDenied | ReadOnlyFilesystem) => {
+                    Refusal::unavailable(UnavailableKind::ReadOnly, cause.to_string())
                 }
-                _ => Refusal::Unavailable(away),
+                _ => Refusal::Unavailable(error),
             }
         }
         refusal => refusal,
@@ -278,7 +274,7 @@ fn name_read_only(refusal: Refusal, path: &Path) -> Refusal {
 fn keeps_connection(refusal: &Refusal) -> bool {
     match refusal {
         Refusal::Poison(_) => true,
-        Refusal::Unavailable(away) => away.kind == UnavailableKind::Locked,
+        Refusal::Unavailable(error) => error.kind == UnavailableKind::Locked,
         Refusal::Late(_) | Refusal::Newer { .. } | Refusal::OtherProgram => false,
     }
 }
@@ -288,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_to_a_replaced_file_is_an_error() {
+    fn commit_to_a_replaced_file_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("wattpost.db");
         let mut writer = Writer::new(path.clone(), SqliteOptions::default());
@@ -306,9 +302,9 @@ mod tests {
                 Ok(())
             })
             .unwrap_err();
-        let away = refusal.into_away();
-        assert_eq!(away.kind, UnavailableKind::Unreachable);
-        assert!(away.detail.contains("replaced"), "{away}");
+        let error = refusal.into_unavailable();
+        assert_eq!(error.kind, UnavailableKind::Unreachable);
+        assert!(error.detail.contains("replaced"), "{error}");
         // The next attempt uses the file that is there now.
         writer
             .transact(|connection, _| Ok(connection.execute(write, [])?))

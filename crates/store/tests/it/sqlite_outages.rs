@@ -5,7 +5,7 @@ use central::ports::{Maintenance, Store, UnavailableKind};
 use central::query::QueryStore;
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
-use store::{OpenError, SqliteOptions, SqliteStore};
+use store::{SqliteOpenError, SqliteOptions, SqliteStore};
 
 fn refusal(store: &dyn Store, said: &[Said]) -> UnavailableKind {
     let away = apply(store, said).unwrap_err();
@@ -169,7 +169,7 @@ fn a_file_that_goes_away_is_missed_and_one_that_comes_back_is_used() {
     let news = [heartbeat(2, "CP-1")];
     let away = apply(&store, &news).unwrap_err();
     assert_eq!(away.kind, UnavailableKind::Unreachable);
-    assert!(away.detail.contains("gone"), "{away}");
+    assert!(away.detail.contains("missing"), "{away}");
     for name in names {
         std::fs::rename(aside.join(name), home.directory.path().join(name)).unwrap();
     }
@@ -229,9 +229,9 @@ fn a_directory_that_cannot_be_is_said_at_once() {
         home.path().join("below/wattpost.db"),
         SqliteOptions::default(),
     );
-    assert!(matches!(below, Err(OpenError::Path { .. })));
+    assert!(matches!(below, Err(SqliteOpenError::Path { .. })));
     let itself = SqliteStore::open(home.directory.path(), SqliteOptions::default());
-    assert!(matches!(itself, Err(OpenError::Path { .. })));
+    assert!(matches!(itself, Err(SqliteOpenError::Path { .. })));
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn a_newer_schema_is_refused() {
     assert!(
         matches!(
             error,
-            OpenError::Newer {
+            SqliteOpenError::Newer {
                 found: 99,
                 known: 1,
                 ..
@@ -268,7 +268,10 @@ fn a_database_of_another_program_is_left_alone() {
         .read_to_end(&mut before)
         .unwrap();
     let error = SqliteStore::open(home.path(), SqliteOptions::default()).unwrap_err();
-    assert!(matches!(error, OpenError::OtherProgram { .. }), "{error}");
+    assert!(
+        matches!(error, SqliteOpenError::OtherProgram { .. }),
+        "{error}"
+    );
     assert_eq!(std::fs::read(home.path()).unwrap(), before);
 }
 

@@ -1,8 +1,10 @@
 //! Chargers and their connectors.
 
-use super::{at_most, clean, cut, read};
+use crate::paging::{at_most, cut};
 use crate::postgres::error;
+use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
+use crate::state::{gateway_start, last_spelling, read};
 use central::GatewayId;
 use central::model::{ChargerKey, ChargerState, ChargerView, ConnectorState, GatewayState};
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
@@ -14,7 +16,7 @@ use uuid::Uuid;
 const CHUNK: usize = 1_000;
 
 /// Upper bound of the rows that one page reads.
-const LOOKED_AT_MAX: usize = 20_000;
+const ROWS_READ_MAX: usize = 20_000;
 
 pub(super) async fn page(
     connection: &mut PgConnection,
@@ -27,7 +29,7 @@ pub(super) async fn page(
     let search = search.map(|text| clean(text.as_str()).into_owned());
     let mut reached = clean(after).into_owned();
     let mut found = Vec::new();
-    for _ in 0..LOOKED_AT_MAX / CHUNK {
+    for _ in 0..ROWS_READ_MAX / CHUNK {
         let rows: Vec<(String, String)> = sqlx::query_as(
             "SELECT key, state FROM chargers
              WHERE key > $1 AND state IS NOT NULL AND ($2::text IS NULL OR strpos(key, $2) > 0)
@@ -108,11 +110,7 @@ pub(super) async fn spellings(
             .map_err(error::refusal)?;
     let mut spellings = HashMap::with_capacity(rows.len());
     for (no, id, json) in rows {
-        let state = json
-            .map(|json| read::<ChargerState>(&json, &id))
-            .transpose()?;
-        let last = state.and_then(|state| state.charger_id.get().cloned());
-        spellings.insert(no, last.unwrap_or(id));
+        spellings.insert(no, last_spelling(id, json.as_deref())?);
     }
     Ok(spellings)
 }
@@ -130,9 +128,4 @@ async fn gateway_starts(connection: &mut PgConnection) -> Result<HashMap<Gateway
         starts.insert(GatewayId(id), state.started_epoch);
     }
     Ok(starts)
-}
-
-fn gateway_start(starts: &HashMap<GatewayId, u64>, state: &ChargerState) -> Option<u64> {
-    let connection = state.connection.as_ref()?;
-    starts.get(&connection.gateway).copied()
 }

@@ -4,11 +4,14 @@
 //! spans the partitions, so one id may be on two days; such rows are never split between pages, because a
 //! position is an id.
 
-use super::{charger_no, clean};
+use super::charger_no;
 use crate::codes::{answer_kind, kind, unknown, version};
+use crate::filter;
+use crate::paging::empty;
 use crate::postgres::error;
+use crate::postgres::inbox::DAY_MILLIS;
+use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
-use central::ports::UnavailableKind;
 use central::query::{MessageFilter, MessageRow, Page, Place};
 use central::record::Notes;
 use central::{GatewayId, Record, RecordId, Timestamp};
@@ -18,13 +21,10 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Upper bound of the rows that one page reads.
-const LOOKED_AT_MAX: usize = 20_000;
+const ROWS_READ_MAX: usize = 20_000;
 
 /// Above this number rows are estimated and not counted.
 const COUNTED_MAX: usize = 500_000;
-
-/// Milliseconds of a partition.
-const DAY_MILLIS: i64 = 86_400_000;
 
 /// The position of a row: gateway number and sequence.
 type Key = (i32, i64);
@@ -43,21 +43,18 @@ pub(super) async fn page(
             Some(key) => key,
         },
     };
-    let Some(question) = Question::of(connection, filter).await? else {
-        return Ok(Some(Page {
-            items: Vec::new(),
-            next: None,
-        }));
+    let Some(matching) = resolve(connection, filter).await? else {
+        return Ok(Some(empty()));
     };
-    let mut rows = question.read(connection, after, limit + 1).await?;
+    let mut rows = matching.read(connection, after, limit + 1).await?;
     let next = if rows.len() > limit {
         Some(end(&mut rows))
     } else {
-        question.reached(connection, after).await?
+        matching.reached(connection, after).await?
     };
     let names = Names::of(connection, &rows, next).await?;
     let next = next.map(|key| Place::Message(names.id(key)).to_cursor());
-    let items = rows.iter().map(|row| row.shown(&names));
+    let items = rows.iter().map(|row| row.message(&names));
     Ok(Some(Page {
         items: items.collect::<Result<_, _>>()?,
         next,
@@ -79,10 +76,10 @@ pub(super) async fn count(
     connection: &mut PgConnection,
     filter: &MessageFilter,
 ) -> Result<u64, Refusal> {
-    let Some(question) = Question::of(connection, filter).await? else {
+    let Some(matching) = resolve(connection, filter).await? else {
         return Ok(0);
     };
-    let rows = question.all_rows();
+    let rows = matching.all_rows();
     let counted: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
         "SELECT count(*) FROM (SELECT 1 {rows} LIMIT {COUNTED_MAX}) few"
     )))
@@ -118,48 +115,36 @@ async fn key_of(connection: &mut PgConnection, id: RecordId) -> Result<Option<Ke
     Ok(no.zip(i64::try_from(id.seq).ok()))
 }
 
-/// A filter as SQL conditions.
-struct Question {
-    charger_no: Option<i32>,
-    action: Option<String>,
-    kind: Option<i16>,
-    from: i64,
-    to: i64,
+type Filter<'a> = filter::Messages<'a, i32>;
+
+/// `None` = nothing can match, because the charger is unknown.
+async fn resolve<'a>(
+    connection: &mut PgConnection,
+    filter: &'a MessageFilter,
+) -> Result<Option<Filter<'a>>, Refusal> {
+    let charger_no = match &filter.charger {
+        None => None,
+        Some(id) => match charger_no(connection, id).await? {
+            None => return Ok(None),
+            no => no,
+        },
+    };
+    Ok(Some(Filter::of(filter, charger_no)))
 }
 
-impl Question {
-    /// `None` = nothing can match, because the charger is unknown.
-    async fn of(
-        connection: &mut PgConnection,
-        filter: &MessageFilter,
-    ) -> Result<Option<Self>, Refusal> {
-        let charger_no = match &filter.charger {
-            None => None,
-            Some(id) => match charger_no(connection, id).await? {
-                None => return Ok(None),
-                no => no,
-            },
-        };
-        Ok(Some(Self {
-            charger_no,
-            action: filter
-                .action
-                .as_deref()
-                .map(|text| clean(text).into_owned()),
-            kind: filter.kind.map(|kind| kind as i16),
-            from: filter.from.map_or(i64::MIN, Timestamp::as_millis),
-            to: filter.to.map_or(i64::MAX, Timestamp::as_millis),
-        }))
-    }
-
+impl Filter<'_> {
     /// The rows to read after `after`, and their order. It contains numbers only.
     ///
     /// Times are those of whole partitions, so that rows which the filter skips count as read. The charger is
     /// part of the order and of a range, although there is only one: no index but the one by charger fits then,
     /// and a wrong estimate of the charger's share of rows does no harm.
-    fn walk(&self, (gateway_no, seq): Key) -> (String, &'static str) {
-        let from = self.from.div_euclid(DAY_MILLIS).saturating_mul(DAY_MILLIS);
-        let to = self.to.div_euclid(DAY_MILLIS).saturating_add(1);
+    fn scan(&self, (gateway_no, seq): Key) -> (String, &'static str) {
+        let from = self
+            .received
+            .from
+            .div_euclid(DAY_MILLIS)
+            .saturating_mul(DAY_MILLIS);
+        let to = self.received.to.div_euclid(DAY_MILLIS).saturating_add(1);
         let to = to.saturating_mul(DAY_MILLIS);
         let days = times(from, to);
         match self.charger_no {
@@ -185,7 +170,7 @@ impl Question {
             .map_or_else(String::new, |no| format!("AND m.charger_no = {no}"));
         format!(
             "FROM messages m WHERE {} {charger}",
-            times(self.from, self.to)
+            times(self.received.from, self.received.to)
         )
     }
 
@@ -197,22 +182,22 @@ impl Question {
         after: Key,
         limit: usize,
     ) -> Result<Vec<Found>, Refusal> {
-        let (walk, order) = self.walk(after);
+        let (scan, order) = self.scan(after);
         // Planned anew each time, because the partitions and the range depend on the numbers.
         let sql = format!(
             "SELECT w.* FROM (
-                SELECT m.* {walk}
-                ORDER BY {order} FETCH FIRST {LOOKED_AT_MAX} ROWS WITH TIES) w
+                SELECT m.* {scan}
+                ORDER BY {order} FETCH FIRST {ROWS_READ_MAX} ROWS WITH TIES) w
              WHERE ($1::text IS NULL OR w.action = $1) AND ($2::smallint IS NULL OR w.kind = $2)
                 AND w.received_at >= $3 AND w.received_at < $4
              ORDER BY {order} FETCH FIRST {limit} ROWS WITH TIES"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .persistent(false)
-            .bind(&self.action)
-            .bind(self.kind)
-            .bind(self.from)
-            .bind(self.to)
+            .bind(self.action.map(clean))
+            .bind(self.kind.map(|kind| kind as i16))
+            .bind(self.received.from)
+            .bind(self.received.to)
             .fetch_all(connection)
             .await
             .map_err(error::refusal)?;
@@ -231,10 +216,10 @@ impl Question {
         connection: &mut PgConnection,
         after: Key,
     ) -> Result<Option<Key>, Refusal> {
-        let (walk, order) = self.walk(after);
+        let (scan, order) = self.scan(after);
         let sql = format!(
-            "SELECT m.gateway_no, m.seq {walk} ORDER BY {order} OFFSET {} LIMIT 1",
-            LOOKED_AT_MAX - 1
+            "SELECT m.gateway_no, m.seq {scan} ORDER BY {order} OFFSET {} LIMIT 1",
+            ROWS_READ_MAX - 1
         );
         sqlx::query_as(AssertSqlSafe(sql))
             .persistent(false)
@@ -289,15 +274,11 @@ impl Found {
         })
     }
 
-    fn shown(&self, names: &Names) -> Result<MessageRow, Refusal> {
+    fn message(&self, names: &Names) -> Result<MessageRow, Refusal> {
         let id = names.id(self.key);
         if let Some(bytes) = &self.raw {
-            let record = Record::decode(bytes).map_err(|error| {
-                Refusal::away(
-                    UnavailableKind::Corrupt,
-                    format!("the message {id}: {error}"),
-                )
-            })?;
+            let record = Record::decode(bytes)
+                .map_err(|error| Refusal::corrupt(format!("the message {id}: {error}")))?;
             return Ok(message(id, &record));
         }
         let record = Record {
@@ -377,9 +358,13 @@ impl Names {
 
     fn id(&self, (gateway_no, seq): Key) -> RecordId {
         // Every number in the tables has a gateway.
-        let nobody = GatewayId(Uuid::nil());
+        let no_gateway = GatewayId(Uuid::nil());
         RecordId {
-            gateway: self.gateways.get(&gateway_no).copied().unwrap_or(nobody),
+            gateway: self
+                .gateways
+                .get(&gateway_no)
+                .copied()
+                .unwrap_or(no_gateway),
             seq: seq.cast_unsigned(),
         }
     }
@@ -397,7 +382,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_tells_its_rows() {
+    fn rows_are_read_from_a_plan() {
         let plan = "Append  (cost=0.00..35.50 rows=2550 width=4)";
         assert_eq!(planned_rows(plan), Some(2_550));
         assert_eq!(planned_rows("Result"), None);

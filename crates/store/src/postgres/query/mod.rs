@@ -7,22 +7,23 @@ mod transactions;
 
 use super::numbers::clean;
 use super::{PostgresStore, error};
-use crate::paging::{at_most, cut, place};
+use crate::dead_letters;
+use crate::paging::{
+    after_charger, after_dead_letter, after_message, after_transaction, at_most, cut,
+};
 use crate::refusal::Refusal;
 use central::model::{ChargerKey, ChargerView, TransactionView};
-use central::ports::UnavailableKind;
 use central::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
     Place, QueryError, QueryStore, TransactionFilter,
 };
-use central::{GatewayId, RecordId, Timestamp};
-use serde::de::DeserializeOwned;
+use central::{GatewayId, RecordId};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 impl PostgresStore {
-    fn ask<T>(
+    fn query<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
     ) -> Result<T, QueryError> {
@@ -37,18 +38,14 @@ impl QueryStore for PostgresStore {
         filter: &ChargerFilter,
         page: &PageRequest,
     ) -> Result<Page<ChargerView>, QueryError> {
-        let after = match place(page)? {
-            None => ChargerKey::of(""),
-            Some(Place::Charger(key)) => key,
-            Some(_) => return Err(QueryError::BadCursor),
-        };
-        self.ask(async |connection| {
+        let after = after_charger(page)?;
+        self.query(async |connection| {
             chargers::page(connection, filter, after.as_str(), page.rows()).await
         })
     }
 
     fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, QueryError> {
-        self.ask(async |connection| chargers::one(connection, id).await)
+        self.query(async |connection| chargers::one(connection, id).await)
     }
 
     fn transactions(
@@ -56,18 +53,14 @@ impl QueryStore for PostgresStore {
         filter: &TransactionFilter,
         page: &PageRequest,
     ) -> Result<Page<TransactionView>, QueryError> {
-        let after = match place(page)? {
-            None => None,
-            Some(Place::Transaction(at, key)) => Some((at, key)),
-            Some(_) => return Err(QueryError::BadCursor),
-        };
-        self.ask(async |connection| {
+        let after = after_transaction(page)?;
+        self.query(async |connection| {
             transactions::page(connection, filter, after, page.rows()).await
         })
     }
 
     fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, QueryError> {
-        self.ask(async |connection| transactions::one(connection, key).await)
+        self.query(async |connection| transactions::one(connection, key).await)
     }
 
     fn messages(
@@ -75,30 +68,22 @@ impl QueryStore for PostgresStore {
         filter: &MessageFilter,
         page: &PageRequest,
     ) -> Result<Page<MessageRow>, QueryError> {
-        let after = match place(page)? {
-            None => None,
-            Some(Place::Message(id)) => Some(id),
-            Some(_) => return Err(QueryError::BadCursor),
-        };
-        self.ask(async |connection| messages::page(connection, filter, after, page.rows()).await)?
+        let after = after_message(page)?;
+        self.query(async |connection| messages::page(connection, filter, after, page.rows()).await)?
             .ok_or(QueryError::BadCursor)
     }
 
     fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
-        let after = match place(page)? {
-            None => i64::MIN,
-            Some(Place::DeadLetter(no)) => no,
-            Some(_) => return Err(QueryError::BadCursor),
-        };
-        self.ask(async |connection| dead_letters(connection, after, page.rows()).await)
+        let after = after_dead_letter(page)?;
+        self.query(async |connection| dead_letter_page(connection, after, page.rows()).await)
     }
 
     fn count_messages(&self, filter: &MessageFilter) -> Result<u64, QueryError> {
-        self.ask(async |connection| messages::count(connection, filter).await)
+        self.query(async |connection| messages::count(connection, filter).await)
     }
 
     fn count_transactions(&self, filter: &TransactionFilter) -> Result<u64, QueryError> {
-        self.ask(async |connection| transactions::count(connection, filter).await)
+        self.query(async |connection| transactions::count(connection, filter).await)
     }
 }
 
@@ -125,17 +110,9 @@ async fn charger_no(connection: &mut PgConnection, id: &str) -> Result<Option<i3
         .map_err(error::refusal)
 }
 
-/// Reads a stored state.
-fn read<S: DeserializeOwned>(json: &str, whose: &dyn std::fmt::Display) -> Result<S, Refusal> {
-    serde_json::from_str(json).map_err(|error| {
-        let detail = format!("a stored state of {whose} cannot be read: {error}");
-        Refusal::away(UnavailableKind::Corrupt, detail)
-    })
-}
-
 type Letter = (i64, Uuid, i64, Vec<u8>, String, i64);
 
-async fn dead_letters(
+async fn dead_letter_page(
     connection: &mut PgConnection,
     after: i64,
     limit: usize,
@@ -157,13 +134,7 @@ async fn dead_letters(
                 gateway: GatewayId(gateway),
                 seq: seq.cast_unsigned(),
             };
-            let letter = DeadLetterRow {
-                record_id: id.to_string(),
-                reason,
-                at: Timestamp(at),
-                size_bytes: bytes.len() as u64,
-                content: String::from_utf8_lossy(&bytes).into_owned(),
-            };
+            let letter = dead_letters::row(id, &bytes, reason, at);
             (Place::DeadLetter(no), letter)
         });
     Ok(cut(letters.collect(), limit))

@@ -1,15 +1,17 @@
 //! Queries for transactions: an index scan over the list stored beside the states; each result is built from its
 //! state.
 
+use super::charger_no;
 use super::chargers::spellings;
-use super::{at_most, charger_no};
-use crate::pairing::{Shown, view};
+use crate::filter;
+use crate::listing::{Shown, view};
+use crate::paging::{at_most, cut, empty};
 use crate::postgres::error;
-use crate::postgres::listing;
 use crate::refusal::Refusal;
+use crate::state::read_transaction;
 use central::Timestamp;
 use central::model::{TransactionState, TransactionView};
-use central::query::{Page, Place, TransactionFilter};
+use central::query::{Page, TransactionFilter};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -18,18 +20,13 @@ use uuid::Uuid;
 pub(super) async fn page(
     connection: &mut PgConnection,
     filter: &TransactionFilter,
-    after: Option<(Timestamp, Uuid)>,
+    (after_at, after_key): (Timestamp, Uuid),
     limit: usize,
 ) -> Result<Page<TransactionView>, Refusal> {
-    let Some(sieve) = Sieve::of(connection, filter).await? else {
-        return Ok(Page {
-            items: Vec::new(),
-            next: None,
-        });
+    let Some(matching) = resolve(connection, filter).await? else {
+        return Ok(empty());
     };
-    // Without a cursor the scan starts above every row.
-    let (after_at, after_key) = after.unwrap_or((Timestamp(i64::MAX), Uuid::max()));
-    let (behind, order) = match sieve.charger_no {
+    let (behind, order) = match matching.charger_no {
         // The charger is part of the order, although there is only one, so that only its index fits.
         Some(no) => (
             format!("(v.charger_no, v.began_at, v.key) < ({no}, $1, $2)"),
@@ -42,7 +39,7 @@ pub(super) async fn page(
     };
     let sql = format!(
         "SELECT {COLUMNS} FROM transaction_views v WHERE {} AND {behind} ORDER BY {order} LIMIT $3",
-        sieve.sql()
+        matching.sql()
     );
     let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql))
         .persistent(false)
@@ -52,15 +49,16 @@ pub(super) async fn page(
         .fetch_all(&mut *connection)
         .await
         .map_err(error::refusal)?;
-    let mut listed: Vec<Listed> = rows.into_iter().map(Listed::from).collect();
-    let more = listed.len() > limit;
-    listed.truncate(limit);
+    let listed = rows.into_iter().map(|row| {
+        let row = shown(row);
+        (row.place(), row)
+    });
     // The end of the page does not depend on which of its rows are readable.
-    let last = listed.last().filter(|_| more);
-    let next = last
-        .map(|row| Place::Transaction(Timestamp(row.shown.began_at), row.shown.key).to_cursor());
-    let items = views(connection, &listed).await?;
-    Ok(Page { items, next })
+    let page = cut(listed.collect(), limit);
+    Ok(Page {
+        items: views(connection, &page.items).await?,
+        next: page.next,
+    })
 }
 
 const COLUMNS: &str =
@@ -108,25 +106,29 @@ pub(super) async fn one(
     Ok(views(connection, &listed).await?.pop())
 }
 
-async fn rows(connection: &mut PgConnection, sql: &str, key: Uuid) -> Result<Vec<Listed>, Refusal> {
+async fn rows(
+    connection: &mut PgConnection,
+    sql: &str,
+    key: Uuid,
+) -> Result<Vec<Shown<i32>>, Refusal> {
     let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql.to_owned()))
         .bind(key)
         .fetch_all(connection)
         .await
         .map_err(error::refusal)?;
-    Ok(rows.into_iter().map(Listed::from).collect())
+    Ok(rows.into_iter().map(shown).collect())
 }
 
 pub(super) async fn count(
     connection: &mut PgConnection,
     filter: &TransactionFilter,
 ) -> Result<u64, Refusal> {
-    let Some(sieve) = Sieve::of(connection, filter).await? else {
+    let Some(matching) = resolve(connection, filter).await? else {
         return Ok(0);
     };
     let sql = format!(
         "SELECT count(*) FROM transaction_views v WHERE {}",
-        sieve.sql()
+        matching.sql()
     );
     let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
         .persistent(false)
@@ -136,35 +138,24 @@ pub(super) async fn count(
     Ok(count.cast_unsigned())
 }
 
-/// A filter as SQL conditions.
-struct Sieve {
-    charger_no: Option<i32>,
-    open: Option<bool>,
-    from: i64,
-    to: i64,
+type Filter = filter::Transactions<i32>;
+
+/// `None` = nothing can match, because the charger is unknown.
+async fn resolve(
+    connection: &mut PgConnection,
+    filter: &TransactionFilter,
+) -> Result<Option<Filter>, Refusal> {
+    let charger_no = match &filter.charger {
+        None => None,
+        Some(id) => match charger_no(connection, id).await? {
+            None => return Ok(None),
+            no => no,
+        },
+    };
+    Ok(Some(Filter::of(filter, charger_no)))
 }
 
-impl Sieve {
-    /// `None` = nothing can match, because the charger is unknown.
-    async fn of(
-        connection: &mut PgConnection,
-        filter: &TransactionFilter,
-    ) -> Result<Option<Self>, Refusal> {
-        let charger_no = match &filter.charger {
-            None => None,
-            Some(id) => match charger_no(connection, id).await? {
-                None => return Ok(None),
-                no => no,
-            },
-        };
-        Ok(Some(Self {
-            charger_no,
-            open: filter.open,
-            from: filter.from.map_or(i64::MIN, Timestamp::as_millis),
-            to: filter.to.map_or(i64::MAX, Timestamp::as_millis),
-        }))
-    }
-
+impl Filter {
     /// The conditions; they contain numbers and fixed text only.
     fn sql(&self) -> String {
         let charger = match self.charger_no {
@@ -176,7 +167,7 @@ impl Sieve {
             Some(false) => "NOT v.open AND",
             None => "",
         };
-        let (from, to) = (self.from, self.to);
+        let (from, to) = (self.began.from, self.began.to);
         // PostgreSQL cannot parse the smallest number without its sign, hence the quotes.
         format!(
             "{charger} {open} NOT v.hidden
@@ -187,32 +178,23 @@ impl Sieve {
 
 type Row = (i64, Uuid, i32, i64, bool, Option<Uuid>, Option<i64>);
 
-/// A row of the list.
-struct Listed {
-    shown: Shown,
-    charger_no: i32,
-    transaction_no: i64,
-}
-
-impl From<Row> for Listed {
-    fn from((began_at, key, charger_no, transaction_no, open, partner, partner_no): Row) -> Self {
-        Self {
-            shown: Shown {
-                began_at,
-                key,
-                open,
-                partner: partner.zip(partner_no),
-            },
-            charger_no,
-            transaction_no,
-        }
+fn shown(
+    (began_at, key, charger_no, transaction_no, open, partner, partner_no): Row,
+) -> Shown<i32> {
+    Shown {
+        began_at,
+        key,
+        charger_no,
+        transaction_no,
+        open,
+        partner: partner.zip(partner_no),
     }
 }
 
 /// Views of listed rows. Their states are queried for all rows at once.
 async fn views(
     connection: &mut PgConnection,
-    listed: &[Listed],
+    listed: &[Shown<i32>],
 ) -> Result<Vec<TransactionView>, Refusal> {
     let mut chargers: Vec<i32> = listed.iter().map(|row| row.charger_no).collect();
     chargers.sort_unstable();
@@ -220,26 +202,16 @@ async fn views(
     let spellings = spellings(connection, &chargers).await?;
     let numbers: Vec<i64> = listed
         .iter()
-        .flat_map(|row| {
-            [
-                Some(row.transaction_no),
-                row.shown.partner.map(|(_, no)| no),
-            ]
-        })
+        .flat_map(|row| [Some(row.transaction_no), row.partner.map(|(_, no)| no)])
         .flatten()
         .collect();
     let states = states(connection, &numbers).await?;
-    let shown = listed.iter().map(|row| {
+    let views = listed.iter().map(|row| {
         let charger = spellings.get(&row.charger_no).map_or("", String::as_str);
-        let partner = row.shown.partner.and_then(|(_, no)| states.get(&no));
-        view(
-            &row.shown,
-            charger,
-            states.get(&row.transaction_no),
-            partner,
-        )
+        let partner = row.partner.and_then(|(_, no)| states.get(&no));
+        view(row, charger, states.get(&row.transaction_no), partner)
     });
-    Ok(shown.collect())
+    Ok(views.collect())
 }
 
 /// States by their numbers, with the id on the wire. A state that cannot be read is left out, so that the other
@@ -256,7 +228,7 @@ async fn states(
             .map_err(error::refusal)?;
     let mut states = HashMap::with_capacity(rows.len());
     for (no, wire_id, json) in rows {
-        if let Some(state) = listing::read(&wire_id, &json) {
+        if let Some(state) = read_transaction(&wire_id, &json) {
             states.insert(no, (wire_id, state));
         }
     }

@@ -2,12 +2,11 @@
 
 use super::cut;
 use crate::refusal::Refusal;
+use crate::state::{gateway_start, last_spelling, read};
 use central::GatewayId;
 use central::model::{ChargerKey, ChargerState, ChargerView, ConnectorState, GatewayState};
-use central::ports::UnavailableKind;
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
 use rusqlite::{Connection, OptionalExtension};
-use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 
 pub(super) fn page(
@@ -48,10 +47,8 @@ pub(super) fn one(connection: &Connection, id: &str) -> Result<Option<ChargerDet
         return Ok(None);
     };
     let state: ChargerState = read(&json, &key)?;
-    let charger = state.view(
-        key.as_str(),
-        gateway_start(&gateway_starts(connection)?, &state),
-    );
+    let started = gateway_starts(connection)?;
+    let charger = state.view(key.as_str(), gateway_start(&started, &state));
     let mut statement = connection.prepare_cached(
         "SELECT evse, connector, state FROM connectors WHERE charger_no = ?1
          ORDER BY evse, connector",
@@ -73,12 +70,7 @@ pub(super) fn spelling(connection: &Connection, no: i64) -> Result<String, Refus
     let (id, json): (String, Option<String>) = connection
         .prepare_cached("SELECT id, state FROM chargers WHERE no = ?1")?
         .query_row([no], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let state = json
-        .map(|json| read::<ChargerState>(&json, &id))
-        .transpose()?;
-    Ok(state
-        .and_then(|state| state.charger_id.get().cloned())
-        .unwrap_or(id))
+    last_spelling(id, json.as_deref())
 }
 
 /// When each gateway last started.
@@ -93,16 +85,4 @@ fn gateway_starts(connection: &Connection) -> Result<HashMap<GatewayId, u64>, Re
         starts.insert(id, state.started_epoch);
     }
     Ok(starts)
-}
-
-fn gateway_start(starts: &HashMap<GatewayId, u64>, state: &ChargerState) -> Option<u64> {
-    let connection = state.connection.as_ref()?;
-    starts.get(&connection.gateway).copied()
-}
-
-fn read<S: DeserializeOwned>(json: &str, whose: &dyn std::fmt::Display) -> Result<S, Refusal> {
-    serde_json::from_str(json).map_err(|error| {
-        let detail = format!("a stored state of {whose} cannot be read: {error}");
-        Refusal::away(UnavailableKind::Corrupt, detail)
-    })
 }

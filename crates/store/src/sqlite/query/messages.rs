@@ -1,20 +1,22 @@
 //! Queries for messages: a scan over blocks that skips those without matching rows.
 
-use super::{NO_GATEWAY, at_most, gateways};
+use super::{NO_GATEWAY, gateways};
 use crate::codes::{answer_kind, kind, version};
+use crate::filter;
+use crate::paging::{at_most, empty};
 use crate::refusal::Refusal;
 use crate::sqlite::blocks::{action_bit, kind_bit};
 use crate::sqlite::numbers::{self, BLOCK_BITS, message_no, split_message_no};
 use central::query::{MessageFilter, MessageRow, Page, Place};
 use central::record::Notes;
-use central::{GatewayId, RecordId, RecordKind, Timestamp};
+use central::{GatewayId, RecordId, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 use std::collections::HashMap;
 
-/// Blocks that one page reads through at most when no index leads to the rows (half a million rows).
+/// Upper bound of the blocks that one page scans when no index leads to the rows (half a million rows).
 const BLOCKS_SCANNED_MAX: usize = 32;
 
-/// Blocks that one page looks up at most when the charger is given: one seek each.
+/// Upper bound of the blocks that one page looks up when the charger is given: one seek each.
 const BLOCKS_SOUGHT_MAX: usize = 4_096;
 
 /// `None` = the cursor names a gateway that is not in the database.
@@ -32,30 +34,26 @@ pub(super) fn page(
             Some(no) => message_no(no, id.seq)?,
         },
     };
-    let empty = Page {
-        items: Vec::new(),
-        next: None,
+    let Some(matching) = resolve(connection, filter)? else {
+        return Ok(Some(empty()));
     };
-    let Some(question) = Question::of(connection, filter)? else {
-        return Ok(Some(empty));
-    };
-    let blocks_max = match question.charger_no {
+    let blocks_max = match matching.charger_no {
         Some(_) => BLOCKS_SOUGHT_MAX,
         None => BLOCKS_SCANNED_MAX,
     };
     let mut items = Vec::new();
     let mut reached = after;
-    for (visited, block) in (0..).zip(question.blocks(connection, after, blocks_max + 1)?) {
+    for (visited, block) in (0..).zip(matching.blocks(connection, after, blocks_max + 1)?) {
         if items.len() > limit {
             break;
         }
         if visited == blocks_max {
             // The page has read as many rows as it may; the next one continues after the last block.
-            let next = Some(Place::Message(name(&gateways, reached)).to_cursor());
+            let next = Some(Place::Message(record_id(&gateways, reached)).to_cursor());
             return Ok(Some(Page { items, next }));
         }
         let wanted = limit + 1 - items.len();
-        question.read(connection, block, after, wanted, &gateways, &mut items)?;
+        matching.read(connection, block, after, wanted, &gateways, &mut items)?;
         reached = (block << BLOCK_BITS) | ((1 << BLOCK_BITS) - 1);
     }
     let more = items.len() > limit;
@@ -65,58 +63,48 @@ pub(super) fn page(
     Ok(Some(Page { items, next }))
 }
 
-/// For a charger all its rows in the blocks that may hold what is asked for, else all rows of
-/// those blocks.
+/// The number of the charger's rows in the blocks that may contain matching rows; without a charger, of all rows in
+/// these blocks.
 pub(super) fn count(connection: &Connection, filter: &MessageFilter) -> Result<u64, Refusal> {
-    let Some(question) = Question::of(connection, filter)? else {
+    let Some(matching) = resolve(connection, filter)? else {
         return Ok(0);
     };
-    let Some(charger_no) = question.charger_no else {
-        return question.rows_of_blocks(connection);
+    let Some(charger_no) = matching.charger_no else {
+        return matching.rows_of_blocks(connection);
     };
     let mut statement = connection.prepare_cached(
         "SELECT count(*) FROM messages m INDEXED BY messages_by_charger
          WHERE (m.id >> 14) = ?1 AND m.charger_no = ?2",
     )?;
     let mut count = 0;
-    for block in question.blocks(connection, -1, usize::MAX)? {
+    for block in matching.blocks(connection, -1, usize::MAX)? {
         count += statement.query_row([block, charger_no], |row| row.get::<_, i64>(0))?;
     }
     Ok(count.cast_unsigned())
 }
 
-/// Whether a block may hold what is asked for.
-const BLOCK_FITS: &str = "b.last_at >= :from AND b.first_at < :to
+/// Whether a block may contain matching rows.
+const BLOCK_MAY_MATCH: &str = "b.last_at >= :from AND b.first_at < :to
     AND (b.actions & :actions) = :actions AND (b.kinds & :kinds) = :kinds";
 
-/// A filter as SQL conditions.
-struct Question<'a> {
-    charger_no: Option<i64>,
-    action: Option<&'a str>,
-    kind: Option<RecordKind>,
-    from: i64,
-    to: i64,
+type Filter<'a> = filter::Messages<'a, i64>;
+
+/// `None` = nothing can match, because the charger is unknown.
+fn resolve<'a>(
+    connection: &Connection,
+    filter: &'a MessageFilter,
+) -> Result<Option<Filter<'a>>, Refusal> {
+    let charger_no = match &filter.charger {
+        None => None,
+        Some(id) => match numbers::charger_no(connection, id)? {
+            None => return Ok(None),
+            no => no,
+        },
+    };
+    Ok(Some(Filter::of(filter, charger_no)))
 }
 
-impl<'a> Question<'a> {
-    /// `None` = nothing can match, because the charger is unknown.
-    fn of(connection: &Connection, filter: &'a MessageFilter) -> Result<Option<Self>, Refusal> {
-        let charger_no = match &filter.charger {
-            None => None,
-            Some(id) => match numbers::charger_no(connection, id)? {
-                None => return Ok(None),
-                no => no,
-            },
-        };
-        Ok(Some(Self {
-            charger_no,
-            action: filter.action.as_deref(),
-            kind: filter.kind,
-            from: filter.from.map_or(i64::MIN, Timestamp::as_millis),
-            to: filter.to.map_or(i64::MAX, Timestamp::as_millis),
-        }))
-    }
-
+impl Filter<'_> {
     fn actions(&self) -> i64 {
         self.action.map_or(0, action_bit)
     }
@@ -133,15 +121,15 @@ impl<'a> Question<'a> {
         limit: usize,
     ) -> Result<Vec<i64>, Refusal> {
         let sql = format!(
-            "SELECT b.block FROM message_blocks b WHERE b.block >= :first AND {BLOCK_FITS}
+            "SELECT b.block FROM message_blocks b WHERE b.block >= :first AND {BLOCK_MAY_MATCH}
              ORDER BY b.block LIMIT :limit"
         );
         let mut statement = connection.prepare_cached(&sql)?;
         let blocks = statement.query_map(
             named_params! {
                 ":first": after.max(0) >> BLOCK_BITS,
-                ":from": self.from,
-                ":to": self.to,
+                ":from": self.received.from,
+                ":to": self.received.to,
                 ":actions": self.actions(),
                 ":kinds": self.kinds(),
                 ":limit": at_most(limit),
@@ -153,12 +141,13 @@ impl<'a> Question<'a> {
 
     /// The number of rows in those blocks.
     fn rows_of_blocks(&self, connection: &Connection) -> Result<u64, Refusal> {
-        let sql =
-            format!("SELECT coalesce(sum(b.rows), 0) FROM message_blocks b WHERE {BLOCK_FITS}");
+        let sql = format!(
+            "SELECT coalesce(sum(b.rows), 0) FROM message_blocks b WHERE {BLOCK_MAY_MATCH}"
+        );
         let rows: i64 = connection.prepare_cached(&sql)?.query_row(
             named_params! {
-                ":from": self.from,
-                ":to": self.to,
+                ":from": self.received.from,
+                ":to": self.received.to,
                 ":actions": self.actions(),
                 ":kinds": self.kinds(),
             },
@@ -205,8 +194,8 @@ impl<'a> Question<'a> {
             ":charger": self.charger_no,
             ":action": self.action,
             ":kind": self.kind.map(|kind| kind as u8),
-            ":from": self.from,
-            ":to": self.to,
+            ":from": self.received.from,
+            ":to": self.received.to,
             ":limit": at_most(limit),
         })?;
         while let Some(row) = found.next()? {
@@ -218,7 +207,7 @@ impl<'a> Question<'a> {
 
 fn message(row: &Row<'_>, gateways: &HashMap<i64, GatewayId>) -> Result<MessageRow, Refusal> {
     Ok(MessageRow {
-        id: name(gateways, row.get(0)?),
+        id: record_id(gateways, row.get(0)?),
         charger_id: row.get(1)?,
         ocpp_version: version(row.get::<_, u8>(2)?)?,
         kind: kind(row.get::<_, u8>(3)?)?,
@@ -234,7 +223,7 @@ fn message(row: &Row<'_>, gateways: &HashMap<i64, GatewayId>) -> Result<MessageR
     })
 }
 
-fn name(gateways: &HashMap<i64, GatewayId>, message_no: i64) -> RecordId {
+fn record_id(gateways: &HashMap<i64, GatewayId>, message_no: i64) -> RecordId {
     let (gateway, seq) = split_message_no(message_no);
     RecordId {
         gateway: gateways.get(&gateway).copied().unwrap_or(NO_GATEWAY),

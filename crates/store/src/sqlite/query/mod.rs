@@ -5,26 +5,29 @@ mod chargers;
 mod messages;
 mod transactions;
 
-use crate::paging::{at_most, cut, place};
+use crate::dead_letters;
+use crate::paging::{
+    after_charger, after_dead_letter, after_message, after_transaction, at_most, cut,
+};
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
-use central::model::{ChargerKey, ChargerView, TransactionView};
+use central::model::{ChargerView, TransactionView};
 use central::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
     Place, QueryError, QueryStore, TransactionFilter,
 };
-use central::{GatewayId, RecordId, Timestamp};
+use central::{GatewayId, RecordId};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use uuid::Uuid;
 
 impl SqliteStore {
-    fn ask<T>(
+    fn query<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Refusal>,
     ) -> Result<T, QueryError> {
         let answer = self.readers.read(work);
-        answer.map_err(|refusal| QueryError::Unavailable(refusal.into_away()))
+        answer.map_err(|refusal| QueryError::Unavailable(refusal.into_unavailable()))
     }
 }
 
@@ -34,16 +37,12 @@ impl QueryStore for SqliteStore {
         filter: &ChargerFilter,
         page: &PageRequest,
     ) -> Result<Page<ChargerView>, QueryError> {
-        let after = match place(page)? {
-            None => ChargerKey::of(""),
-            Some(Place::Charger(key)) => key,
-            Some(_) => return Err(QueryError::BadCursor),
-        };
-        self.ask(|connection| chargers::page(connection, filter, after.as_str(), page.rows()))
+        let after = after_charger(page)?;
+        self.query(|connection| chargers::page(connection, filter, after.as_str(), page.rows()))
     }
 
     fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, QueryError> {
-        self.ask(|connection| chargers::one(connection, id))
+        self.query(|connection| chargers::one(connection, id))
     }
 
     fn transactions(
@@ -51,16 +50,12 @@ impl QueryStore for SqliteStore {
         filter: &TransactionFilter,
         page: &PageRequest,
     ) -> Result<Page<TransactionView>, QueryError> {
-        let after = match place(page)? {
-            None => None,
-            Some(Place::Transaction(at, key)) => Some((at, key)),
-            Some(_) => return Err(QueryError::BadCursor),
-        };
-        self.ask(|connection| transactions::page(connection, filter, after, page.rows()))
+        let after = after_transaction(page)?;
+        self.query(|connection| transactions::page(connection, filter, after, page.rows()))
     }
 
     fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, QueryError> {
-        self.ask(|connection| transactions::one(connection, key))
+        self.query(|connection| transactions::one(connection, key))
     }
 
     fn messages(
@@ -68,30 +63,22 @@ impl QueryStore for SqliteStore {
         filter: &MessageFilter,
         page: &PageRequest,
     ) -> Result<Page<MessageRow>, QueryError> {
-        let after = match place(page)? {
-            None => None,
-            Some(Place::Message(id)) => Some(id),
-            Some(_) => return Err(QueryError::BadCursor),
-        };
-        self.ask(|connection| messages::page(connection, filter, after, page.rows()))?
+        let after = after_message(page)?;
+        self.query(|connection| messages::page(connection, filter, after, page.rows()))?
             .ok_or(QueryError::BadCursor)
     }
 
     fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
-        let after = match place(page)? {
-            None => i64::MIN,
-            Some(Place::DeadLetter(no)) => no,
-            Some(_) => return Err(QueryError::BadCursor),
-        };
-        self.ask(|connection| dead_letters(connection, after, page.rows()))
+        let after = after_dead_letter(page)?;
+        self.query(|connection| dead_letter_page(connection, after, page.rows()))
     }
 
     fn count_messages(&self, filter: &MessageFilter) -> Result<u64, QueryError> {
-        self.ask(|connection| messages::count(connection, filter))
+        self.query(|connection| messages::count(connection, filter))
     }
 
     fn count_transactions(&self, filter: &TransactionFilter) -> Result<u64, QueryError> {
-        self.ask(|connection| transactions::count(connection, filter))
+        self.query(|connection| transactions::count(connection, filter))
     }
 }
 
@@ -107,7 +94,7 @@ fn gateways(connection: &Connection) -> Result<HashMap<i64, GatewayId>, Refusal>
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn dead_letters(
+fn dead_letter_page(
     connection: &Connection,
     after: i64,
     limit: usize,
@@ -125,13 +112,7 @@ fn dead_letters(
             gateway: gateways.get(&gateway).copied().unwrap_or(NO_GATEWAY),
             seq: seq.cast_unsigned(),
         };
-        let letter = DeadLetterRow {
-            record_id: id.to_string(),
-            reason: row.get(4)?,
-            at: Timestamp(row.get(5)?),
-            size_bytes: bytes.len() as u64,
-            content: String::from_utf8_lossy(&bytes).into_owned(),
-        };
+        let letter = dead_letters::row(id, &bytes, row.get(4)?, row.get(5)?);
         Ok((Place::DeadLetter(row.get(0)?), letter))
     })?;
     Ok(cut(rows.collect::<Result<_, _>>()?, limit))

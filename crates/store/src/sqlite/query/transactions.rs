@@ -1,15 +1,16 @@
 //! Queries for transactions: an index scan over the list that [`crate::sqlite::listing`] maintains; each result
 //! is built from its state.
 
-use super::at_most;
 use super::chargers::spelling;
-use crate::pairing::{Shown, view};
+use crate::filter;
+use crate::listing::{self, Shown};
+use crate::paging::{at_most, cut, empty};
 use crate::refusal::Refusal;
 use crate::sqlite::listing::{load, uuid_of};
 use crate::sqlite::numbers;
 use central::Timestamp;
 use central::model::TransactionView;
-use central::query::{Page, Place, TransactionFilter};
+use central::query::{Page, TransactionFilter};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,49 +19,43 @@ use uuid::Uuid;
 pub(super) fn page(
     connection: &Connection,
     filter: &TransactionFilter,
-    after: Option<(Timestamp, Uuid)>,
+    (after_at, after_key): (Timestamp, Uuid),
     limit: usize,
 ) -> Result<Page<TransactionView>, Refusal> {
-    let Some(sieve) = Sieve::of(connection, filter)? else {
-        return Ok(Page {
-            items: Vec::new(),
-            next: None,
-        });
+    let Some(matching) = resolve(connection, filter)? else {
+        return Ok(empty());
     };
-    // Without a cursor the scan starts above every row.
-    let (after_at, after_key) = after.unwrap_or((Timestamp(i64::MAX), Uuid::max()));
     let sql = format!(
         "SELECT {COLUMNS} FROM transaction_views v {}
             AND (v.began_at, v.key) < (:after_at, :after_key)
          ORDER BY v.began_at DESC, v.key DESC LIMIT :limit",
-        sieve.sql()
+        matching.sql()
     );
-    let mut listed: Vec<Listed> = connection
+    let listed: Vec<_> = connection
         .prepare_cached(&sql)?
         .query_map(
             named_params! {
-                ":charger": sieve.charger_no,
-                ":from": sieve.from,
-                ":to": sieve.to,
+                ":charger": matching.charger_no,
+                ":from": matching.began.from,
+                ":to": matching.began.to,
                 ":after_at": after_at.0,
                 ":after_key": after_key.as_bytes(),
                 ":limit": at_most(limit + 1),
             },
-            Listed::read,
+            |row| read(row).map(|row| (row.place(), row)),
         )?
         .collect::<Result<_, _>>()?;
-    let more = listed.len() > limit;
-    listed.truncate(limit);
     // The end of the page does not depend on which of its rows are readable.
-    let last = listed.last().filter(|_| more);
-    let next = last
-        .map(|row| Place::Transaction(Timestamp(row.shown.began_at), row.shown.key).to_cursor());
+    let page = cut(listed, limit);
     let mut spellings = HashMap::new();
-    let mut items = Vec::with_capacity(listed.len());
-    for row in &listed {
-        items.push(row.view(connection, &mut spellings)?);
+    let mut items = Vec::with_capacity(page.items.len());
+    for row in &page.items {
+        items.push(view(row, connection, &mut spellings)?);
     }
-    Ok(Page { items, next })
+    Ok(Page {
+        items,
+        next: page.next,
+    })
 }
 
 const COLUMNS: &str =
@@ -71,7 +66,7 @@ pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<Transacti
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM transaction_views v WHERE v.key = ?1 AND NOT v.hidden"
         ))?
-        .query_row([key.as_bytes()], Listed::read)
+        .query_row([key.as_bytes()], read)
         .optional()?;
     // The key of a stop that names no start leads to the start that shows it.
     let by_key = match by_key {
@@ -81,70 +76,62 @@ pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<Transacti
                 "SELECT {COLUMNS} FROM transaction_views v WHERE NOT v.hidden AND v.key =
                     (SELECT partner FROM transaction_views WHERE key = ?1 AND hidden)"
             ))?
-            .query_row([key.as_bytes()], Listed::read)
+            .query_row([key.as_bytes()], read)
             .optional()?,
     };
     let row = match by_key {
         Some(row) => Some(row),
         // A key that the transaction had before its start arrived still finds the start, if there is one.
         None => {
-            let rows: Vec<Listed> = connection
+            let rows: Vec<Shown<i64>> = connection
                 .prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM transaction_aliases a
                      JOIN transaction_views v ON v.transaction_no = a.transaction_no
                      WHERE a.key = ?1 AND NOT v.hidden LIMIT 2"
                 ))?
-                .query_map([key.as_bytes()], Listed::read)?
+                .query_map([key.as_bytes()], read)?
                 .collect::<Result<_, _>>()?;
-            <[Listed; 1]>::try_from(rows).ok().map(|[row]| row)
+            <[Shown<i64>; 1]>::try_from(rows).ok().map(|[row]| row)
         }
     };
-    row.map(|row| row.view(connection, &mut HashMap::new()))
+    row.map(|row| view(&row, connection, &mut HashMap::new()))
         .transpose()
 }
 
 pub(super) fn count(connection: &Connection, filter: &TransactionFilter) -> Result<u64, Refusal> {
-    let Some(sieve) = Sieve::of(connection, filter)? else {
+    let Some(matching) = resolve(connection, filter)? else {
         return Ok(0);
     };
-    let sql = format!("SELECT count(*) FROM transaction_views v {}", sieve.sql());
+    let sql = format!(
+        "SELECT count(*) FROM transaction_views v {}",
+        matching.sql()
+    );
     let count: i64 = connection.prepare_cached(&sql)?.query_row(
         named_params! {
-            ":charger": sieve.charger_no,
-            ":from": sieve.from,
-            ":to": sieve.to,
+            ":charger": matching.charger_no,
+            ":from": matching.began.from,
+            ":to": matching.began.to,
         },
         |row| row.get(0),
     )?;
     Ok(count.cast_unsigned())
 }
 
-/// A filter as SQL conditions.
-struct Sieve {
-    charger_no: Option<i64>,
-    open: Option<bool>,
-    from: i64,
-    to: i64,
+type Filter = filter::Transactions<i64>;
+
+/// `None` = nothing can match, because the charger is unknown.
+fn resolve(connection: &Connection, filter: &TransactionFilter) -> Result<Option<Filter>, Refusal> {
+    let charger_no = match &filter.charger {
+        None => None,
+        Some(id) => match numbers::charger_no(connection, id)? {
+            None => return Ok(None),
+            no => no,
+        },
+    };
+    Ok(Some(Filter::of(filter, charger_no)))
 }
 
-impl Sieve {
-    /// `None` = nothing can match, because the charger is unknown.
-    fn of(connection: &Connection, filter: &TransactionFilter) -> Result<Option<Self>, Refusal> {
-        let charger_no = match &filter.charger {
-            None => None,
-            Some(id) => match numbers::charger_no(connection, id)? {
-                None => return Ok(None),
-                no => no,
-            },
-        };
-        Ok(Some(Self {
-            charger_no,
-            open: filter.open,
-            from: filter.from.map_or(i64::MIN, Timestamp::as_millis),
-            to: filter.to.map_or(i64::MAX, Timestamp::as_millis),
-        }))
-    }
-
+impl Filter {
     /// The index to scan and the conditions.
     fn sql(&self) -> String {
         let (index, charger) = match (self.charger_no, self.open) {
@@ -167,43 +154,32 @@ impl Sieve {
     }
 }
 
-/// A row of the list.
-struct Listed {
-    shown: Shown,
-    charger_no: i64,
-    transaction_no: i64,
+fn read(row: &Row<'_>) -> rusqlite::Result<Shown<i64>> {
+    let (partner, partner_no): (Option<[u8; 16]>, Option<i64>) = (row.get(5)?, row.get(6)?);
+    Ok(Shown {
+        began_at: row.get(0)?,
+        key: uuid_of(row, 1)?,
+        charger_no: row.get(2)?,
+        transaction_no: row.get(3)?,
+        open: row.get(4)?,
+        partner: partner.map(Uuid::from_bytes).zip(partner_no),
+    })
 }
 
-impl Listed {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let (partner, partner_no): (Option<[u8; 16]>, Option<i64>) = (row.get(5)?, row.get(6)?);
-        Ok(Self {
-            shown: Shown {
-                began_at: row.get(0)?,
-                key: uuid_of(row, 1)?,
-                open: row.get(4)?,
-                partner: partner.map(Uuid::from_bytes).zip(partner_no),
-            },
-            charger_no: row.get(2)?,
-            transaction_no: row.get(3)?,
-        })
-    }
-
-    /// The row's view; `spellings` remembers what rows of one page have in common.
-    fn view(
-        &self,
-        connection: &Connection,
-        spellings: &mut HashMap<i64, String>,
-    ) -> Result<TransactionView, Refusal> {
-        let charger = match spellings.entry(self.charger_no) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(spelling(connection, self.charger_no)?),
-        };
-        let own = load(connection, self.transaction_no)?;
-        let partner = match self.shown.partner {
-            Some((_, no)) => load(connection, no)?,
-            None => None,
-        };
-        Ok(view(&self.shown, charger, own.as_ref(), partner.as_ref()))
-    }
+/// The row's view; `spellings` caches the chargers' identities of one page.
+fn view(
+    row: &Shown<i64>,
+    connection: &Connection,
+    spellings: &mut HashMap<i64, String>,
+) -> Result<TransactionView, Refusal> {
+    let charger = match spellings.entry(row.charger_no) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(place) => place.insert(spelling(connection, row.charger_no)?),
+    };
+    let own = load(connection, row.transaction_no)?;
+    let partner = match row.partner {
+        Some((_, no)) => load(connection, no)?,
+        None => None,
+    };
+    Ok(listing::view(row, charger, own.as_ref(), partner.as_ref()))
 }

@@ -1,0 +1,228 @@
+//! The list of transactions: which rows a state has in it, and how a row is shown.
+//!
+//! The list has the columns to sort and filter by, stored beside the states. A state may contain several
+//! transactions, and a stop without a usable id may end a start in another state of the same charger
+//! ([`crate::pairing`]). Both are resolved when states change, so that a page of the list is an index scan.
+
+use crate::pairing::RowPlace;
+use central::Timestamp;
+use central::model::{
+    ChargerKey, First, Stamp, TransactionState, TransactionView, key_without_start,
+};
+use central::query::Place;
+use ocpp::Version;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// A state to be listed, and where it is stored; `N` is the type of a charger's number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listed<'a, N> {
+    pub(crate) charger_no: N,
+    pub(crate) charger: &'a ChargerKey,
+    pub(crate) transaction_no: i64,
+    pub(crate) wire_id: &'a str,
+    pub(crate) state: &'a TransactionState,
+}
+
+/// What the list depends on; while it is unchanged, nothing is written.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Outline {
+    version: Option<Version>,
+    first_at: Option<Timestamp>,
+    starts: Vec<Option<Stamp>>,
+    stops: Vec<Option<Stamp>>,
+    /// What pairing reads from other messages when the start lacks it: the token and the register. `None` for a
+    /// state that is not paired.
+    pairing: Option<[Option<Stamp>; 4]>,
+}
+
+impl Outline {
+    /// The outline of a state.
+    pub(crate) fn of(state: &TransactionState) -> Self {
+        // Only a 1.6 start without a stop is paired.
+        let is_paired = state.stops.is_empty() && state.version.get() == Some(&Version::V16);
+        Self {
+            version: state.version.get().copied(),
+            first_at: state.first_at(),
+            starts: state.starts.values().map(First::stamp).collect(),
+            stops: state.stops.values().map(First::stamp).collect(),
+            pairing: is_paired.then(|| state.pairing_stamps()),
+        }
+    }
+}
+
+/// The role of a row of the list in pairing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// None.
+    Settled = 0,
+    /// A start without a stop of its own.
+    Start = 1,
+    /// A stop that names no start.
+    Stop = 2,
+}
+
+impl Kind {
+    pub(crate) const fn from_code(code: i64) -> Self {
+        match code {
+            1 => Self::Start,
+            2 => Self::Stop,
+            _ => Self::Settled,
+        }
+    }
+}
+
+/// A row of the list, from its state alone.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ListRow {
+    pub(crate) began_at: i64,
+    pub(crate) key: Uuid,
+    pub(crate) kind: Kind,
+    /// Whether the transaction is open, before pairing.
+    pub(crate) open: bool,
+    pub(crate) token: Option<i64>,
+    pub(crate) meter_wh: Option<f64>,
+}
+
+impl ListRow {
+    fn of(view: &TransactionView, state: &TransactionState) -> Self {
+        let known = view.started_at.or(view.ended_at).or(state.first_at());
+        let candidate = view.candidate();
+        Self {
+            began_at: known.map_or(0, Timestamp::as_millis),
+            key: view.key,
+            kind: match &candidate {
+                None => Kind::Settled,
+                Some(candidate) if candidate.is_stop => Kind::Stop,
+                Some(_) => Kind::Start,
+            },
+            open: view.open,
+            token: candidate.as_ref().and_then(|candidate| candidate.token),
+            meter_wh: candidate.and_then(|candidate| candidate.meter_wh),
+        }
+    }
+
+    /// Its position in the order of pairing.
+    pub(crate) const fn place(&self) -> RowPlace {
+        RowPlace {
+            began_at: self.began_at,
+            is_stop: matches!(self.kind, Kind::Stop),
+            key: self.key,
+        }
+    }
+
+    /// What identifies the row in the list.
+    const fn id(&self) -> (i64, Uuid) {
+        (self.began_at, self.key)
+    }
+}
+
+/// The rows of a state's transactions, sorted, each once.
+pub(crate) fn rows_of(
+    state: &TransactionState,
+    charger: &ChargerKey,
+    wire_id: &str,
+) -> Vec<ListRow> {
+    let mut rows = BTreeMap::new();
+    for view in state.views(charger.as_str(), wire_id) {
+        let row = ListRow::of(&view, state);
+        rows.entry(row.id()).or_insert(row);
+    }
+    rows.into_values().collect()
+}
+
+/// What of a state's rows is to be written.
+#[derive(Debug, Default)]
+pub(crate) struct Difference {
+    /// Rows to delete, by time and key.
+    pub(crate) removed: Vec<(i64, Uuid)>,
+    /// New or changed rows.
+    pub(crate) written: Vec<ListRow>,
+    /// The positions of all these rows that take part in pairing, now or before.
+    pub(crate) places: Vec<RowPlace>,
+    /// Whether the key that the transaction had while its start was missing is replaced.
+    pub(crate) is_key_replaced: bool,
+}
+
+impl Difference {
+    /// `charger` and `wire_id` are those of the state that both sets of rows are of.
+    pub(crate) fn between(
+        old: &[ListRow],
+        new: &[ListRow],
+        charger: &ChargerKey,
+        wire_id: &str,
+    ) -> Self {
+        let mut difference = Self::default();
+        let mut note = |row: &ListRow| {
+            if row.kind != Kind::Settled {
+                difference.places.push(row.place());
+            }
+        };
+        let removed = old
+            .iter()
+            .filter(|row| !new.iter().any(|other| other.id() == row.id()));
+        for row in removed.clone() {
+            note(row);
+        }
+        for row in new {
+            match old.iter().find(|other| other.id() == row.id()) {
+                Some(before) if before == row => continue,
+                Some(before) => note(before),
+                None => {}
+            }
+            note(row);
+            difference.written.push(row.clone());
+        }
+        let first_key = key_without_start(charger, wire_id);
+        difference.removed = removed.map(ListRow::id).collect();
+        difference.is_key_replaced = !new.is_empty()
+            && difference.removed.iter().any(|row| row.1 == first_key)
+            && !new.iter().any(|row| row.key == first_key);
+        difference
+    }
+}
+
+/// A listed row as the API returns it; `N` is the type of a charger's number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown<N> {
+    pub(crate) began_at: i64,
+    pub(crate) key: Uuid,
+    pub(crate) charger_no: N,
+    pub(crate) transaction_no: i64,
+    pub(crate) open: bool,
+    /// The stop that names no start and ends it: its key, and the number of its state.
+    pub(crate) partner: Option<(Uuid, i64)>,
+}
+
+impl<N> Shown<N> {
+    /// Its position in the list.
+    pub(crate) const fn place(&self) -> Place {
+        Place::Transaction(Timestamp(self.began_at), self.key)
+    }
+}
+
+/// The row's view, from its own state and, where it has a partner, the partner's; each with the id that it is
+/// stored under. An unreadable state leaves its members empty; the row is returned all the same.
+pub(crate) fn view<N>(
+    row: &Shown<N>,
+    charger: &str,
+    own: Option<&(String, TransactionState)>,
+    partner: Option<&(String, TransactionState)>,
+) -> TransactionView {
+    let find = |kept: Option<&(String, TransactionState)>, key: Uuid| {
+        let (wire_id, state) = kept?;
+        let mut views = state.views(charger, wire_id).into_iter();
+        views.find(|view| view.key == key)
+    };
+    let mut view = find(own, row.key).unwrap_or_else(|| {
+        let wire_id = own.map_or("", |(wire_id, _)| wire_id);
+        TransactionView::unreadable(charger, wire_id, row.key, row.open)
+    });
+    if let Some((key, _)) = row.partner {
+        match find(partner, key) {
+            Some(stop) => view.end_by(&stop),
+            None => view.open = false,
+        }
+    }
+    view
+}

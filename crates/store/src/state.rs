@@ -1,0 +1,87 @@
+//! Stored states: the JSON of a value that is merged with every change of it.
+
+use crate::refusal::Refusal;
+use central::GatewayId;
+use central::model::{ChargerState, Merge, TransactionState};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::fmt::Display;
+
+/// Number of states cached per table; with more the table's cache is cleared.
+pub(crate) const CACHED_MAX: usize = 20_000;
+
+/// What all states have in common.
+pub(crate) trait State:
+    Merge + Clone + PartialEq + Default + Serialize + DeserializeOwned
+{
+}
+impl<T: Merge + Clone + PartialEq + Default + Serialize + DeserializeOwned> State for T {}
+
+/// Merges; returns the new state's JSON if it has changed.
+pub(crate) fn merge_into<S: State>(held: &mut S, incoming: &S) -> Result<Option<String>, Refusal> {
+    let mut merged = held.clone();
+    merged.merge(incoming.clone());
+    if merged == *held {
+        return Ok(None);
+    }
+    let json = serde_json::to_string(&merged)
+        .map_err(|error| Refusal::Poison(format!("cannot write the state as JSON: {error}")))?;
+    *held = merged;
+    Ok(Some(json))
+}
+
+/// A stored state that cannot be read. It goes to the table `set_aside`, and a new state replaces it, because it must
+/// not block later messages. The messages that it was built from are still stored.
+#[derive(Debug)]
+pub(crate) struct SetAside {
+    pub(crate) what: String,
+    pub(crate) reason: String,
+}
+
+/// Parses the state of `what` to merge into it.
+pub(crate) fn parse<S: State>(json: &str, what: impl FnOnce() -> String) -> Result<S, SetAside> {
+    serde_json::from_str(json).map_err(|error| {
+        let (what, reason) = (what(), error.to_string());
+        tracing::error!(
+            what,
+            reason,
+            "a stored state cannot be read; it is set aside and replaced by a new one"
+        );
+        SetAside { what, reason }
+    })
+}
+
+/// Parses the state of `whose` to return it.
+pub(crate) fn read<S: DeserializeOwned>(json: &str, whose: &dyn Display) -> Result<S, Refusal> {
+    serde_json::from_str(json).map_err(|error| {
+        Refusal::corrupt(format!("a stored state of {whose} cannot be read: {error}"))
+    })
+}
+
+/// Parses a transaction's state to return it; `None` when it cannot be read, which must not affect the other
+/// transactions of a page. It is set aside when the charger next reports the transaction.
+pub(crate) fn read_transaction(wire_id: &str, json: &str) -> Option<TransactionState> {
+    match serde_json::from_str(json) {
+        Ok(state) => Some(state),
+        Err(error) => {
+            tracing::error!(wire_id, %error, "the state of a transaction cannot be read; its row is shown without it");
+            None
+        }
+    }
+}
+
+/// The identity of a charger as it was spelled last: in its state, or else `first`, as it was spelled first.
+pub(crate) fn last_spelling(first: String, state: Option<&str>) -> Result<String, Refusal> {
+    let state = state
+        .map(|json| read::<ChargerState>(json, &first))
+        .transpose()?;
+    let last = state.and_then(|state| state.charger_id.get().cloned());
+    Ok(last.unwrap_or(first))
+}
+
+/// When the gateway that holds the charger's connection last started.
+pub(crate) fn gateway_start(starts: &HashMap<GatewayId, u64>, state: &ChargerState) -> Option<u64> {
+    let connection = state.connection.as_ref()?;
+    starts.get(&connection.gateway).copied()
+}
