@@ -7,8 +7,7 @@
     reason = "a test that cannot go on says so"
 )]
 
-mod common;
-
+use crate::common::{Line, setup};
 use central::memory::{Contents, MemoryStore};
 use central::model::{
     ChargerKey, ChargerState, ConnectorState, Merge, TransactionState, TransactionView,
@@ -19,7 +18,6 @@ use central::project::Changes;
 use central::record::gateway_started;
 use central::station::CloseReason;
 use central::{GatewayId, Record, RecordId, Timestamp};
-use common::{Line, setup};
 use ocpp::Version;
 use proptest::prelude::*;
 use serde::Serialize;
@@ -166,7 +164,7 @@ fn history(said: &[(u8, u8, u8, u8)], version: Version) -> History {
             if connection == 0 {
                 line.closes(CloseReason::PingTimeout);
             }
-            let started = gateway_started(Timestamp(common::NOW.0 + 1), 10 + connection);
+            let started = gateway_started(Timestamp(crate::common::NOW.0 + 1), 10 + connection);
             for bytes in records_of(line).into_iter().chain([started]) {
                 seq += 1;
                 history.push((RecordId { gateway, seq }, bytes));
@@ -343,7 +341,7 @@ proptest! {
             payload: &payload,
             answer_kind: central::AnswerKind::Result,
             answer: "{}",
-            received_at: common::NOW,
+            received_at: crate::common::NOW,
             epoch: 1,
             notes: central::record::Notes::default(),
             reason: "",
@@ -399,10 +397,10 @@ fn a_clock_ahead_of_ours_keys_rows_and_silences_no_news() {
         ("StatusNotification", right, 61_000),
     ];
     for (seq, (action, payload, ms)) in (1..).zip(told) {
-        let at = common::NOW.plus_millis(ms);
+        let at = crate::common::NOW.plus_millis(ms);
         changes.absorb(RecordId { gateway, seq }, &record(action, payload, at));
     }
-    let told_at = common::NOW.plus_millis(4_000);
+    let told_at = crate::common::NOW.plus_millis(4_000);
     assert!(changes.meter_values.iter().all(|row| row.at == told_at));
     assert!(changes.events.iter().all(|row| row.at == told_at));
     let connector = &changes.connectors[&(ChargerKey::of("cp"), 0, 1)];
@@ -427,7 +425,7 @@ fn a_charger_is_online_until_its_line_ends_or_its_gateway_starts_anew() {
     };
     assert!(online(&changes));
     let mut killed = changes.clone();
-    let started = gateway_started(common::NOW, 2);
+    let started = gateway_started(crate::common::NOW, 2);
     killed.absorb(id(2), &Record::decode(&started).unwrap());
     assert!(!online(&killed), "the gateway died and could not tell");
 

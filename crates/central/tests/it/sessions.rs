@@ -5,14 +5,12 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so")]
 
-mod common;
-
+use crate::common::{Line, ledger, setup};
 use central::memory::Contents;
 use central::model::TransactionView;
 use central::record::Notes;
 use central::station::CloseReason;
 use central::{Record, Timestamp};
-use common::{Line, ledger, setup};
 use ocpp::Version;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -94,7 +92,7 @@ fn written_time(time: &str) -> String {
         None => (time, false),
     };
     let seconds: i64 = seconds.parse().unwrap_or_else(|_| panic!("time @{time}"));
-    let text = common::NOW.plus_millis(seconds * 1_000).to_string();
+    let text = crate::common::NOW.plus_millis(seconds * 1_000).to_string();
     if whole {
         text.replace(".000Z", "Z")
     } else {
@@ -114,7 +112,7 @@ fn play(session: &Session, version: Version) -> Played {
     for (at, step) in session.steps.iter().enumerate() {
         let seconds = step[0].as_i64().expect("seconds");
         let action = step[1].as_str().expect("an action");
-        line.now = Timestamp(common::NOW.0 + seconds * 1_000);
+        line.now = Timestamp(crate::common::NOW.0 + seconds * 1_000);
         let answer = if action == "reconnect" {
             line.closes(CloseReason::ByCharger(None));
             take(&mut played, &line, &mut taken, at);

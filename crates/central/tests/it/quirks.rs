@@ -2,19 +2,17 @@
 //! named after the list that it comes from: `quirk_NN` collected reports, `seen_NN` what real charger
 //! stacks were seen to do.
 
-mod common;
-
+use crate::common::ledger::{self, connector, transaction, transactions};
+use crate::common::{Line, START, at, connect, event, number, setup};
 use central::model::ChargerKey;
 use central::record::Notes;
 use central::station::{CloseReason, TokenAnswer};
 use central::{RecordKind, Timestamp};
-use common::ledger::{self, connector, transaction, transactions};
-use common::{Line, START, at, connect, event, number, setup};
 use ocpp::Version;
 use ocpp::frame::Quirk;
 use std::collections::BTreeSet;
 
-const NOW: Timestamp = common::NOW;
+const NOW: Timestamp = crate::common::NOW;
 
 fn starts(line: &mut Line) -> i64 {
     let answer = line.succeeds("start", "StartTransaction", START);
@@ -331,7 +329,7 @@ fn quirk_10_an_equal_start_after_its_stop_is_a_new_transaction() {
                     line.closes(CloseReason::ByCharger(None));
                     before.append(&mut line.journal);
                     let memory = line.station.into_memory();
-                    line = common::Setup {
+                    line = crate::common::Setup {
                         memory,
                         ..setup(Version::V16)
                     }
@@ -417,7 +415,7 @@ fn quirk_10_an_undated_start_repeated_on_another_connection_is_on_record_and_one
         line.closes(CloseReason::ByCharger(None));
         let mut journal = std::mem::take(&mut line.journal);
         let memory = line.station.into_memory();
-        let mut line = common::Setup {
+        let mut line = crate::common::Setup {
             memory,
             ..setup(Version::V16)
         }

@@ -1,12 +1,10 @@
 //! Every action that a charger may send is answered, in every version, with words that the standard
 //! allows; everything else with the error that the standard wants.
 
-mod common;
-
+use crate::common::{at, connect, error_code, profile, setup, token, vectors};
 use central::policy::Policy;
 use central::ports::{CheckMode, Registration, TokenStatus};
 use central::{AnswerKind, RecordKind};
-use common::{at, connect, error_code, profile, setup, token, vectors};
 use ocpp::action::{self, DeliveryClass};
 use ocpp::frame::{self, Frame};
 use ocpp::{Version, check};
@@ -273,14 +271,14 @@ fn what_a_refused_charger_says_of_transactions_is_recorded_and_asked_again_it_is
     setup.policy.unknown_charger = central::policy::UnknownCharger::Pending;
     let mut line = setup.connect();
     assert_eq!(
-        line.fails("1", "StartTransaction", common::START),
+        line.fails("1", "StartTransaction", crate::common::START),
         "SecurityError"
     );
     assert_eq!(line.records()[0].answer_kind, AnswerKind::Error);
     line.station
         .handle_profile(Some(profile(Registration::Accepted).into()));
     // The refusal was no answer to remember.
-    let answer = line.succeeds("2", "StartTransaction", common::START);
+    let answer = line.succeeds("2", "StartTransaction", crate::common::START);
     assert!(at(&answer, "/transactionId").as_i64() > Some(0));
 }
 
@@ -313,7 +311,7 @@ fn a_charger_need_not_boot_to_be_served() {
     // B-1: registration belongs to the charger, not to the connection (quirk 16).
     let mut line = connect(Version::V16);
     line.succeeds("1", "Heartbeat", "{}");
-    line.succeeds("2", "StartTransaction", common::START);
+    line.succeeds("2", "StartTransaction", crate::common::START);
 }
 
 #[test]
@@ -325,13 +323,13 @@ fn tokens_of_2_x_get_their_verdict_in_authorize_and_in_every_event_that_carries_
         let card = r#"{"idToken":"T1","type":"ISO14443"}"#;
         let answer = line.succeeds("1", "Authorize", &format!(r#"{{"idToken":{card}}}"#));
         assert_eq!(answer, r#"{"idTokenInfo":{"status":"Blocked"}}"#);
-        let ended = common::event("Ended", 1, &format!(r#","idToken":{card}"#));
+        let ended = crate::common::event("Ended", 1, &format!(r#","idToken":{card}"#));
         let answer = line.succeeds("2", "TransactionEvent", &ended);
         assert_eq!(answer, r#"{"idTokenInfo":{"status":"Blocked"}}"#);
-        let plain = common::event("Ended", 2, "");
+        let plain = crate::common::event("Ended", 2, "");
         assert_eq!(line.succeeds("3", "TransactionEvent", &plain), "{}");
         let free = r#","idToken":{"idToken":"","type":"NoAuthorization"}"#;
-        let started = common::event("Started", 3, free);
+        let started = crate::common::event("Started", 3, free);
         let answer = line.succeeds("4", "TransactionEvent", &started);
         assert_eq!(answer, r#"{"idTokenInfo":{"status":"Accepted"}}"#);
     }

@@ -1,11 +1,9 @@
 //! Whatever comes over the line, in whatever order the world answers: no panic, tickets count up,
 //! and every call whose id can be read is answered at most once, after its record, in order.
 
-mod common;
-
+use crate::common::{Line, setup, vectors};
 use central::Record;
 use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
-use common::{Line, setup, vectors};
 use ocpp::Version;
 use proptest::prelude::*;
 use std::sync::LazyLock;

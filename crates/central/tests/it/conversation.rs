@@ -1,13 +1,11 @@
 //! Station and charger in virtual time: who hears what, when, and what is on record by then.
 
-mod common;
-
+use crate::common::{START, at, connect, event, number, profile, setup, token};
 use central::ports::{Registration, TokenStatus};
 use central::record::Notes;
 use central::resend::ResendMemory;
 use central::station::{CloseReason, Fact, Output, Ticket, TokenAnswer};
 use central::{AnswerKind, Record, RecordKind};
-use common::{START, at, connect, event, number, profile, setup, token};
 use ocpp::Version;
 
 fn call(id: &str, action: &str, payload: &str) -> String {
@@ -483,7 +481,11 @@ fn frames_that_cannot_be_read_are_kept_and_answered_as_each_version_wants() {
         match answered {
             None => assert!(heard.is_empty(), "{version} {text}: {heard:?}"),
             Some((id, code)) => {
-                assert_eq!(common::error_code(&heard[0], id), code, "{version} {text}");
+                assert_eq!(
+                    crate::common::error_code(&heard[0], id),
+                    code,
+                    "{version} {text}"
+                );
             }
         }
         let records = line.records();
@@ -590,7 +592,7 @@ fn a_transaction_message_in_another_encoding_is_kept_and_answered_with_success()
     line.station.handle_binary(&status, line.now);
     line.settle();
     assert_eq!(
-        common::error_code(&line.heard[0], "7"),
+        crate::common::error_code(&line.heard[0], "7"),
         "FormationViolation"
     );
 }

@@ -1,0 +1,17 @@
+//! A station, its records and their projections, in virtual time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at what it did not expect"
+)]
+
+mod common;
+
+mod action_names;
+mod actions;
+mod conversation;
+mod projections;
+mod quirks;
+mod sessions;
+mod total;
