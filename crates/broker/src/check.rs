@@ -2,7 +2,7 @@
 
 use crate::Config;
 use crate::address::Address;
-use crate::dial::{DialError, RawConnection, Step, dial};
+use crate::dial::{DialError, Step, Wire, dial};
 use crate::link::within;
 use crate::topology::{self, DEAD};
 use std::time::Duration;
@@ -65,7 +65,7 @@ pub(crate) async fn check(config: &Config) -> Result<Report, CheckError> {
         kind: CheckErrorKind::Setting,
         sentence,
     };
-    config.check().map_err(|error| setting(error.to_string()))?;
+    config.check().map_err(setting)?;
     let nodes = Address::all(config).map_err(setting)?;
     let mut first: Option<CheckError> = None;
     // A silent node must not hide another node's answer.
@@ -74,28 +74,28 @@ pub(crate) async fn check(config: &Config) -> Result<Report, CheckError> {
         _ => config.connect_timeout().min(ONE_OF_SEVERAL),
     };
     for node in &nodes {
-        let checked = async {
-            let raw = within(limit, dial(node, config, "check")).await?;
-            within(config.connect_timeout(), inspect(raw, node, config)).await
+        let looked = async {
+            let wire = within(limit, dial(node, config, "check")).await?;
+            within(config.connect_timeout(), inspect(wire, node, config)).await
         };
-        let error = match checked.await {
+        let error = match looked.await {
             Ok(report) => return Ok(report),
             Err(error) => explain(&error, node, config),
         };
-        let is_unspecific = |before: &CheckError| before.kind == CheckErrorKind::Unreachable;
-        if first.as_ref().is_none_or(is_unspecific) {
+        let says_little = |before: &CheckError| before.kind == CheckErrorKind::Unreachable;
+        if first.as_ref().is_none_or(says_little) {
             first = Some(error);
         }
     }
     Err(first.unwrap_or_else(|| setting("broker.url names no host".into())))
 }
 
-async fn inspect(raw: RawConnection, node: &Address, config: &Config) -> Result<Report, DialError> {
+async fn inspect(wire: Wire, node: &Address, config: &Config) -> Result<Report, DialError> {
     let failed = |error: lapin::Error| DialError::of(Step::Declare, &error);
-    topology::declare(&raw.connection, config)
+    topology::declare(&wire.connection, config)
         .await
         .map_err(failed)?;
-    let channel = raw.connection.create_channel().await.map_err(failed)?;
+    let channel = wire.connection.create_channel().await.map_err(failed)?;
     let mut report = Report {
         node: node.to_string(),
         waiting_records: 0,
@@ -111,7 +111,7 @@ async fn inspect(raw: RawConnection, node: &Address, config: &Config) -> Result<
     let dead = topology::depth(&channel, DEAD).await.map_err(failed)?;
     report.dead_records = dead.messages;
     // The check is done; an error while closing adds nothing.
-    let _ = raw.connection.close(200, "OK".into()).await;
+    let _ = wire.connection.close(200, "OK".into()).await;
     Ok(report)
 }
 
@@ -119,17 +119,17 @@ fn explain(error: &DialError, node: &Address, config: &Config) -> CheckError {
     let detail = &error.detail;
     let (user, vhost) = (node.user(), node.vhost());
     let (kind, sentence) = match (error.step, error.code) {
-        (Step::Connect, _) => (
+        (Step::Reach, _) => (
             CheckErrorKind::Unreachable,
             format!(
                 "broker.url: RabbitMQ does not answer at {node} ({detail}); start it there, or \
                  write the right host and port"
             ),
         ),
-        (Step::Tls, _) if detail.starts_with("broker.") => {
+        (Step::Secure, _) if detail.starts_with("broker.") => {
             (CheckErrorKind::Setting, detail.clone())
         }
-        (Step::Tls, _) => (
+        (Step::Secure, _) => (
             CheckErrorKind::Certificate,
             format!(
                 "broker.url: no TLS connection to {node} ({detail}); name the authority of its \
@@ -137,7 +137,7 @@ fn explain(error: &DialError, node: &Address, config: &Config) -> CheckError {
                  without TLS"
             ),
         ),
-        (Step::Login, Some(403)) => (
+        (Step::Enter, Some(403)) => (
             CheckErrorKind::Credentials,
             format!(
                 "broker.url: RabbitMQ at {node} does not accept user {user} with this password; \
@@ -145,17 +145,17 @@ fn explain(error: &DialError, node: &Address, config: &Config) -> CheckError {
                  the same machine only)"
             ),
         ),
-        (Step::Login, Some(530)) if detail.contains("refused") => {
+        (Step::Enter, Some(530)) if detail.contains("refused") => {
             (CheckErrorKind::Permission, permission(user, vhost, detail))
         }
-        (Step::Login, Some(530)) => (
+        (Step::Enter, Some(530)) => (
             CheckErrorKind::VirtualHost,
             format!(
                 "broker.url: RabbitMQ at {node} has no virtual host {vhost} ({detail}); correct the \
                  end of the URL, or run: rabbitmqctl add_vhost {vhost}"
             ),
         ),
-        (Step::Login, None) => (
+        (Step::Enter, None) => (
             CheckErrorKind::Unreachable,
             format!(
                 "broker.url: what answers at {node} does not speak AMQP 0.9.1 ({detail}); write \

@@ -5,7 +5,6 @@
 use crate::link::{Session, Shared, State};
 use crate::topology::CLUSTER_EVENTS;
 use central::ports::ClusterEvent;
-use common::lock::lock;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{
@@ -13,14 +12,14 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 type OnEvent = Box<dyn Fn(ClusterEvent) + Send + Sync>;
 
 /// Publishes and receives cluster events.
-pub(crate) struct ClusterEventChannel {
+pub(crate) struct Announcer {
     /// The app id of our messages, by which a process ignores its own events.
     app_id: String,
     listeners: Mutex<Vec<Arc<OnEvent>>>,
@@ -29,7 +28,7 @@ pub(crate) struct ClusterEventChannel {
     channel: Mutex<Option<Channel>>,
 }
 
-impl ClusterEventChannel {
+impl Announcer {
     pub(crate) fn new() -> Self {
         Self {
             app_id: Uuid::new_v4().to_string(),
@@ -88,28 +87,30 @@ impl ClusterEventChannel {
     }
 
     fn listeners(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OnEvent>>> {
-        lock(&self.listeners)
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn channel(&self) -> std::sync::MutexGuard<'_, Option<Channel>> {
-        lock(&self.channel)
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Publishes and consumes events on this connection until it fails.
 pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
-    let events = &shared.cluster_events;
-    if let Err(error) = run_channel(events, &session).await {
+    let announcer = &shared.announcer;
+    if let Err(error) = run_channel(announcer, &session).await {
         session.fail(format!("cluster events failed: {error}"));
     }
-    *events.channel() = None;
+    *announcer.channel() = None;
 }
 
-async fn run_channel(events: &ClusterEventChannel, session: &Session) -> lapin::Result<()> {
-    let channel = session.raw.connection.create_channel().await?;
-    *events.channel() = Some(channel.clone());
-    while events.listeners().is_empty() {
-        events.first_listener.notified().await;
+async fn run_channel(announcer: &Announcer, session: &Session) -> lapin::Result<()> {
+    let channel = session.wire.connection.create_channel().await?;
+    *announcer.channel() = Some(channel.clone());
+    while announcer.listeners().is_empty() {
+        announcer.first_listener.notified().await;
     }
     let queue = channel
         .queue_declare(
@@ -145,7 +146,7 @@ async fn run_channel(events: &ClusterEventChannel, session: &Session) -> lapin::
         )
         .await?;
     while let Some(delivery) = deliveries.next().await {
-        events.handle(&delivery?);
+        announcer.handle(&delivery?);
     }
     Err(lapin::ErrorKind::InvalidChannelState(
         lapin::ChannelState::Closed,

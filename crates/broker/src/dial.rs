@@ -7,23 +7,22 @@
 
 use crate::Config;
 use crate::address::Address;
-use common::lock::lock;
 use lapin::tcp::RustlsConnector;
 use lapin::types::ShortString;
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The steps of connecting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Resolving the host and connecting to its port.
-    Connect,
+    Reach,
     /// TLS.
-    Tls,
+    Secure,
     /// Protocol, user, virtual host.
-    Login,
+    Enter,
     /// Channels, exchanges, queues, bindings.
     Declare,
 }
@@ -64,25 +63,25 @@ impl std::fmt::Display for DialError {
 }
 
 /// Ends a connection whatever the state of the network.
-pub(crate) struct SocketHandle(std::net::TcpStream);
+pub(crate) struct Cut(std::net::TcpStream);
 
-impl SocketHandle {
-    pub(crate) fn shutdown(&self) {
+impl Cut {
+    pub(crate) fn cut(&self) {
         // An error means that it has ended already.
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 
-impl Drop for SocketHandle {
+impl Drop for Cut {
     fn drop(&mut self) {
-        self.shutdown();
+        self.cut();
     }
 }
 
 /// A connection and the handle to end it.
-pub(crate) struct RawConnection {
+pub(crate) struct Wire {
     pub(crate) connection: Connection,
-    pub(crate) socket: SocketHandle,
+    pub(crate) cut: Cut,
 }
 
 /// Connects to one node.
@@ -90,36 +89,31 @@ pub(crate) async fn dial(
     address: &Address,
     config: &Config,
     role: &str,
-) -> Result<RawConnection, DialError> {
+) -> Result<Wire, DialError> {
     let runtime =
-        lapin::runtime::default_runtime().map_err(|error| DialError::new(Step::Connect, error))?;
+        lapin::runtime::default_runtime().map_err(|error| DialError::new(Step::Reach, error))?;
     let found = tokio::net::lookup_host((address.host(), address.port()))
         .await
-        .map_err(|error| DialError::new(Step::Connect, error))?
+        .map_err(|error| DialError::new(Step::Reach, error))?
         .collect::<Vec<_>>();
     let plain = AsyncTcpStream::connect(&runtime, found)
         .await
-        .map_err(|error| DialError::new(Step::Connect, error))?;
-    let socket = match &plain {
+        .map_err(|error| DialError::new(Step::Reach, error))?;
+    let cut = match &plain {
         AsyncTcpStream::Plain(stream) => stream
             .get_ref()
             .as_fd()
             .try_clone_to_owned()
-            .map(|socket| SocketHandle(socket.into()))
-            .map_err(|error| DialError::new(Step::Connect, error))?,
-        _ => {
-            return Err(DialError::new(
-                Step::Connect,
-                "a connection of another sort",
-            ));
-        }
+            .map(|socket| Cut(socket.into()))
+            .map_err(|error| DialError::new(Step::Reach, error))?,
+        _ => return Err(DialError::new(Step::Reach, "a connection of another sort")),
     };
     let stream = if address.is_tls() {
-        let connector = tls(config).map_err(|error| DialError::new(Step::Tls, error))?;
+        let connector = tls(config).map_err(|error| DialError::new(Step::Secure, error))?;
         plain
             .into_rustls(&connector, address.host())
             .await
-            .map_err(|error| DialError::new(Step::Tls, error))?
+            .map_err(|error| DialError::new(Step::Secure, error))?
     } else {
         plain
     };
@@ -129,14 +123,14 @@ pub(crate) async fn dial(
         address.uri.clone(),
         runtime,
         async move |_, _| {
-            let stream = lock(&ready).take();
+            let stream = ready.lock().unwrap_or_else(PoisonError::into_inner).take();
             stream.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into())
         },
         properties(role),
     )
     .await
-    .map_err(|error| DialError::of(Step::Login, &error))?;
-    Ok(RawConnection { connection, socket })
+    .map_err(|error| DialError::of(Step::Enter, &error))?;
+    Ok(Wire { connection, cut })
 }
 
 fn properties(role: &str) -> ConnectionProperties {

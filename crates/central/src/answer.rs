@@ -14,10 +14,10 @@ use crate::ports::Registration;
 use ocpp::Version;
 use std::borrow::Cow;
 
-/// What an answer may depend on.
+/// Everything that an answer may depend on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scene<'a> {
-    /// The version that the message is of.
+    /// The version of the message.
     pub(crate) version: Version,
     pub(crate) charger_id: &'a str,
     /// The payload as the charger wrote it; may be broken.
@@ -25,18 +25,18 @@ pub(crate) struct Scene<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) registration: Registration,
     pub(crate) now: Timestamp,
-    /// The id of the stopped session whose start was equal to this one (1.6 StartTransaction).
+    /// The id of the stopped session whose start was equal to this one (StartTransaction, 1.6).
     pub(crate) ended_transaction: Option<i64>,
     /// A random number, drawn for this call.
     pub(crate) random: u64,
 }
 
-/// What to say.
+/// What was decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// A CALLRESULT with this payload.
     Answer(Cow<'static, str>),
-    /// A CALLRESULT that says how this token stands.
+    /// A CALLRESULT with the status of this token, which must be asked for.
     Ask(TokenQuestion),
 }
 

@@ -1,12 +1,12 @@
-//! What a central system answers, records and changes, and the ports through which it needs others.
+//! The decisions of a central system: what it answers, records and changes, and the ports through which services reach
+//! databases and brokers.
 //!
-//! A function of its arguments: time, randomness and bytes are handed in. So a year of charging
-//! fits in a second of test.
+//! Functions of their arguments: time, randomness and bytes are passed in, so that a test simulates a year of charging in
+//! a second.
 //!
-//! A frame comes into [`station::Station`], which decides the answer and the [`record::Record`];
-//! behind the journal [`project::Changes`] turns records into what the database shows
-//! ([`model`]). [`ports`] says what we need from outside, [`memory`] is the smallest thing that
-//! fulfils it.
+//! [`station::Station`] reads a charger's frames and decides the answer and the [`record::Record`]; once the record is
+//! durable, [`project::Changes`] turns it into the state that the database shows ([`model`]). [`ports`] are the
+//! interfaces to other components; [`memory`] implements the store in memory.
 
 mod actions;
 mod answer;

@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Contents {
     /// Every record, as its bytes.
     pub records: BTreeMap<RecordId, Vec<u8>>,
-    /// All states, merged. The rows in it are empty; they are below, each once.
+    /// All states, merged, without rows: these are in `meter_values` and `events`.
     pub states: Changes,
     /// Rows by (charger, at in milliseconds, key hash).
     pub meter_values: BTreeMap<(ChargerKey, i64, i64), MeterValueRow>,
@@ -50,7 +50,7 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
-        // A panic while the lock was held can only come from allocation; the map is whole.
+        // Nothing between two changes of the map panics, so it is consistent.
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

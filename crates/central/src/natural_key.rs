@@ -1,10 +1,8 @@
-//! What a message is about, apart from how and when it came: the members that a charger repeats
-//! unchanged when it sends a message again (ocpp-rules 2.3). Resends are known by it, transaction
-//! ids and the ledger's keys are derived from it.
+//! Natural keys: the members of a transaction message that a charger repeats unchanged when it sends the message again.
+//! Resends are recognised by them; transaction ids and keys in the database are derived from them.
 //!
-//! A member counts as the text that the charger wrote, not as the value that it means: the same
-//! firmware writes the same content the same way, and no change in our reading of times or numbers
-//! can ever change a key that was given out.
+//! A member counts as the text that the charger wrote, not as its value: the same firmware writes the same content in the
+//! same way, and a change in how Wattpost reads times or numbers cannot change a key that was given out.
 
 use crate::model::ChargerKey;
 use ocpp::json::Raw;
@@ -55,7 +53,7 @@ impl<'a> NaturalKey<'a> {
         hasher.finish()
     }
 
-    /// A hash that never changes, for what is stored or told. `domain` keeps uses apart.
+    /// A hash that never changes, for keys and ids that are stored or sent. `domain` separates its uses.
     pub(crate) fn stable_hash(&self, domain: &'static str, charger: &ChargerKey) -> [u8; 32] {
         let mut hasher = StableHasher::new(domain);
         hasher.add(charger.as_str()).add(self.action);
@@ -66,7 +64,8 @@ impl<'a> NaturalKey<'a> {
     }
 }
 
-/// A hash that never changes over texts, each with its length, so that no two lists run together.
+/// A hash of texts that never changes. Each text is hashed with its length, so that different lists of texts have
+/// different hashes.
 pub(crate) struct StableHasher(Vec<u8>);
 
 impl StableHasher {
@@ -83,7 +82,7 @@ impl StableHasher {
     }
 
     pub(crate) fn finish(&self) -> [u8; 32] {
-        // In one go: for such short inputs a streaming hasher costs more than the hash.
+        // All at once: for such short inputs a streaming hasher costs more than the hash.
         *blake3::hash(&self.0).as_bytes()
     }
 
@@ -99,8 +98,8 @@ pub(crate) fn first_u64(hash: &[u8; 32]) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// The texts of these members of an object, as written; `None` unless all are there. Of a member
-/// that is written twice the last counts.
+/// The texts of these members of an object, as written; `None` unless all are present. The last of two equal members
+/// counts.
 pub(crate) fn members<'a>(payload: &'a str, names: &[&str]) -> Option<[&'a str; 4]> {
     let mut found = [""; 4];
     let read = Raw::new(payload).members(|name, value| {
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_known_by_four_members_however_the_rest_changes() {
+    fn the_key_of_a_start_is_four_of_its_members() {
         let first =
             r#"{"connectorId":1,"idTag":"A","timestamp":"2026-01-01T00:00:00Z","meterStart":5}"#;
         let same = r#"{ "meterStart":5, "reservationId":7,"idTag":"A","connectorId":1,"timestamp":"2026-01-01T00:00:00Z"}"#;
@@ -147,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_message_is_its_own_key() {
+    fn the_key_of_a_broken_message_is_its_whole_text() {
         assert_eq!(start("{\"idTag\":\"A\",,"), start("{\"idTag\":\"A\",,"));
         assert_ne!(start("{\"idTag\":\"A\",,"), start("{\"idTag\":\"A\","));
         assert_ne!(start("{}"), start("{\"idTag\":\"A\"}"));
     }
 
     #[test]
-    fn stops_of_one_transaction_are_one_but_stops_of_no_id_are_many() {
+    fn stops_of_one_transaction_have_one_key_and_stops_without_an_id_have_many() {
         let stop = |id: &str, at: &str| {
             let payload = format!(r#"{{"transactionId":{id},"timestamp":"{at}","meterStop":9}}"#);
             key("StopTransaction", &payload).quick_hash()

@@ -1,14 +1,13 @@
-//! What the operator decides, as one value: the station asks it wherever the standard leaves the
-//! choice to the central system.
+//! The operator's policy, for all decisions that the standard leaves to the central system.
 
 use crate::ports::CheckMode;
 use serde::{Deserialize, Serialize};
 
-/// What becomes of a charger that the directory does not know.
+/// How a charger that the directory does not know is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownCharger {
-    /// It takes part at once.
+    /// As an accepted charger.
     #[default]
     Accept,
     /// BootNotification is answered `Pending`, anything else `SecurityError` (rule B-4).
@@ -17,7 +16,7 @@ pub enum UnknownCharger {
     Reject,
 }
 
-/// What becomes of a token that is not known, or cannot be asked for.
+/// How a token is treated that is not known, or cannot be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownToken {
@@ -28,7 +27,7 @@ pub enum UnknownToken {
     Reject,
 }
 
-/// The operator's decisions. Every field has a default, so an empty table is a whole policy.
+/// The operator's policy. Every field has a default, so an empty table is a complete policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
@@ -39,26 +38,25 @@ pub struct Policy {
     /// A token that is not known and cannot be asked for now: `accept` (default) or `reject`. A
     /// refusal stops charging and stays in the charger's cache, so refuse only by choice (Q-22).
     pub unknown_token_offline: UnknownToken,
-    /// How strictly payloads are checked where the charger's profile says nothing: `strict`,
-    /// `warn` (default) or `off`.
+    /// How strictly payloads are checked unless the charger's profile says otherwise: `strict`, `warn` (default) or
+    /// `off`.
     pub check: CheckMode,
-    /// Heartbeat interval told to an accepted charger, in seconds (default 300; at least 1,
-    /// because 0 or none makes some chargers flood).
+    /// Heartbeat interval in the answer to an accepted charger, in seconds (default 300; at least 1, because 0 makes
+    /// some chargers send heartbeats without a pause).
     pub heartbeat_interval_s: u32,
-    /// Shortest wait before the next BootNotification told to a pending or rejected charger, in
-    /// seconds (default 60); each answer draws between once and twice this, so that a fleet spreads.
+    /// Shortest interval before the next BootNotification of a pending or rejected charger, in seconds (default 60);
+    /// each answer has a random value between once and twice this, so that a fleet's boots spread over time.
     pub pending_interval_s: u32,
-    /// Whether a Heartbeat makes a record and is answered only when that is durable (default
-    /// true). When false, it is answered at once and leaves no trace but the connection itself.
+    /// Whether a Heartbeat is recorded and answered when its record is durable (default true). If false, it is answered
+    /// at once and not recorded.
     pub record_heartbeats: bool,
-    /// How long a question about a token may stay open, in milliseconds (default 2000); after that
-    /// it counts as one that cannot be asked.
+    /// How long to wait for a token's status, in milliseconds (default 2000); after that it counts as unavailable.
     pub question_timeout_ms: u32,
-    /// Answers (and records) of one charger that may wait for the disk before its socket is not
-    /// read any more (default 16).
+    /// Answers, and records, of one charger that may wait for the disk; at this number its socket is not read (default
+    /// 16).
     pub unanswered_max: u32,
-    /// Frames of one connection that cannot be read, or answer nothing, and are kept as records
-    /// per minute (default 60). Further ones are answered as the standard asks, and counted.
+    /// Unreadable frames and unsolicited replies of one connection that are recorded per minute (default 60). Further
+    /// ones are answered as the standard demands, and counted.
     pub unreadable_per_minute: u32,
 }
 
@@ -84,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_table_is_a_whole_policy_and_a_misspelt_key_is_told() {
+    fn an_empty_table_is_a_complete_policy_and_an_unknown_key_is_an_error() {
         let read = |text: &str| serde_json::from_str::<Policy>(text);
         assert_eq!(read("{}").unwrap(), Policy::default());
         let strict = read(r#"{"check":"strict","unknown_charger":"reject"}"#).unwrap();

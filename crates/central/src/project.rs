@@ -1,7 +1,7 @@
-//! Record → changes: pure, and the same record always yields the same changes.
+//! Projections: which changes of state follow from a record. The same record always yields the same changes.
 //!
-//! Total: what cannot be understood changes nothing here, and is still among the messages. Sorted
-//! by what changes, since several actions move the same thing.
+//! Total: a message that cannot be understood changes nothing, and is still stored as a message. The modules are by what
+//! changes; what each action changes is in its file in [`crate::actions`].
 
 pub(crate) mod charger;
 pub(crate) mod event;
@@ -19,8 +19,8 @@ use crate::{Timestamp, actions};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a set of records changes in the ledger. A batch's records are absorbed into one value, so
-/// that each charger's row is touched once.
+/// What a set of records changes in the database. The records of a batch are absorbed into one value, so that each row is
+/// written once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
     /// By charger.
@@ -40,9 +40,8 @@ pub struct Changes {
 impl Changes {
     /// What all these records change.
     ///
-    /// Projecting is total by contract; should it panic for a record all the same, that record
-    /// changes nothing, as otherwise it would hold up everything behind it for ever. Also returns
-    /// the places of such records.
+    /// Projecting should never panic. If it does for a record, that record changes nothing, because otherwise it would
+    /// block all records after it. Also returns the indices of such records.
     #[must_use]
     pub fn of(records: &[(RecordId, Record<'_>)]) -> (Self, Vec<usize>) {
         Self::of_by(records, Self::absorb)
@@ -59,7 +58,7 @@ impl Changes {
                 !panicked.contains(at)
                     && catch_unwind(AssertUnwindSafe(|| absorb(&mut changes, *id, record))).is_err()
             });
-            // Half of it may be among the changes: begin anew without it.
+            // A part of it may be among the changes, so begin again without it.
             match next {
                 Some((at, _)) => panicked.push(at),
                 None => return (changes, panicked),
@@ -87,7 +86,7 @@ impl Changes {
         };
         charger::seen(self, &source);
         let is_accepted = match record.kind {
-            // A call that we refused did not happen; its sender was told so.
+            // A refused call changes nothing; the charger knows that it was refused.
             RecordKind::Call => record.answer_kind == AnswerKind::Result,
             RecordKind::Send => true,
             RecordKind::Connected | RecordKind::Disconnected => {
@@ -135,7 +134,7 @@ fn merge_map<K: Ord, V: Merge + Default>(into: &mut BTreeMap<K, V>, from: BTreeM
 }
 
 impl Merge for Changes {
-    /// Rows are put together as they are; who stores them drops repeats.
+    /// Rows are concatenated; the store ignores repeats.
     fn merge(&mut self, other: Self) {
         merge_map(&mut self.chargers, other.chargers);
         merge_map(&mut self.connectors, other.connectors);
@@ -146,7 +145,7 @@ impl Merge for Changes {
     }
 }
 
-/// An accepted message that changes no projection: a question, or one whose content is known otherwise.
+/// The projection of a message that changes nothing.
 pub(crate) const fn nothing(_: &mut Changes, _: &Source<'_>) {}
 
 /// The record that is projected.
@@ -158,23 +157,23 @@ pub(crate) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// When a message speaks of: the charger's time, also where its clock is ahead of ours, if it is
-    /// one at which there are chargers; else when we read it. What counts as such a time must not
-    /// depend on when we read it: a row's identity holds this, and a resend is read later.
-    pub(crate) fn effective(&self, told: Option<jiff::Timestamp>) -> Timestamp {
-        match told.map(Timestamp::from) {
-            Some(told) if told.is_plausible() => told,
+    /// The time of what a message reports: the charger's time if it is plausible, even if it is in the future; else when
+    /// the gateway read it. Plausibility must not depend on when the message was read: the time is a part of a row's
+    /// identity, and a resend is read later.
+    pub(crate) fn effective(&self, written: Option<jiff::Timestamp>) -> Timestamp {
+        match written.map(Timestamp::from) {
+            Some(at) if at.is_plausible() => at,
             _ => self.record.received_at,
         }
     }
 
-    /// As news: nothing is true only later than we heard of it, or a clock ahead of ours would
-    /// silence all that comes after.
+    /// The time for comparing with other values: never later than when the gateway read the message, so that a charger's
+    /// clock in the future does not make all later values look older.
     pub(crate) fn heard(&self, at: Timestamp) -> Timestamp {
         at.min(self.record.received_at)
     }
 
-    /// A stamp for what is true at `at`, the `part`th thing that the record tells.
+    /// A stamp for the value of time `at` that is number `part` in the record.
     pub(crate) fn stamp(&self, at: Timestamp, part: usize) -> Stamp {
         Stamp {
             at: self.heard(at),
@@ -192,7 +191,7 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn a_record_whose_projection_panics_changes_nothing_and_holds_up_nothing() {
+    fn a_record_whose_projection_panics_changes_nothing_and_blocks_no_other() {
         let bytes: Vec<_> = (1..=5)
             .map(|epoch| gateway_started(Timestamp(9), epoch))
             .collect();

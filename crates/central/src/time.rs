@@ -1,9 +1,9 @@
-//! Time as a value that is handed in.
+//! Time as an argument.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A moment in UTC, in whole milliseconds since 1970-01-01T00:00:00Z. Displays as RFC 3339 with
+/// A time in UTC, in whole milliseconds since 1970-01-01T00:00:00Z. Displays as RFC 3339 with
 /// three decimals and `Z`, the form that chargers accept most widely (rules F-13, H-2).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -11,26 +11,26 @@ use std::fmt;
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
-/// Before this no charger of ours existed: a clock that says so was never set (quirk 10).
+/// 2010-01-01T00:00:00Z: an earlier time comes from a clock that was never set (quirk 10).
 const EARLIEST: Timestamp = Timestamp(1_262_304_000_000);
 
-/// 2100-01-01T00:00:00Z: a clock that says so was set wrong.
+/// 2100-01-01T00:00:00Z: this time or a later one comes from a clock that was set wrong.
 const LATEST: Timestamp = Timestamp(4_102_444_800_000);
 
 impl Timestamp {
-    /// Whether a charger's clock that says this can have been set: from 2010 to 2099.
+    /// Whether the clock of a charger can have been set to this time: from 2010 to 2099.
     #[must_use]
     pub fn is_plausible(self) -> bool {
         (EARLIEST..LATEST).contains(&self)
     }
 
-    /// The moment as milliseconds since the Unix epoch.
+    /// Milliseconds since the Unix epoch.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// This moment plus `millis`; saturates at the ends of time.
+    /// This time plus `millis`; saturates at the bounds of the type.
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis))

@@ -1,29 +1,28 @@
-//! A transaction id for OCPP 1.6 that needs nobody to be asked: derived from what the start says, so
-//! that a resend gets the same id from any gateway, also after a restart, also without a database.
-//! Why a hash, and what happens when two are alike: `docs/adr/0002-transaction-ids.md`.
+//! Transaction ids of OCPP 1.6, derived from the start's content, so that a resend gets the same id from any gateway,
+//! after a restart, and without a database. Why a hash, and what a collision causes: `docs/adr/0002-transaction-ids.md`.
 
 use crate::actions::v16::start_transaction::natural_key;
 use crate::model::ChargerKey;
 use crate::natural_key::StableHasher;
 
-/// Where an id comes from; never change, chargers hold the ids.
+/// Domain of an id's hash; never change it, chargers hold the ids.
 const DOMAIN: &str = "wattpost transaction id 1";
 
-/// Where the id of a further session with an equal start comes from; never change.
+/// Domain of the hash of a further session's id with an equal start; never change it.
 const NEXT_DOMAIN: &str = "wattpost next transaction id 1";
 
-/// The id that we give to this StartTransaction of this charger: 1 to 2,147,483,647 (rule Q-16), the
-/// same for the same connector, token, time and meter reading as the charger wrote them. A payload
-/// that lacks one of them, or is not JSON, is hashed as a whole.
+/// The transaction id for this StartTransaction of this charger: 1 to 2,147,483,647 (rule Q-16), the same for the same
+/// connector, token, time and meter reading as the charger wrote them. A payload that lacks one of them, or is not JSON,
+/// is hashed as a whole.
 #[must_use]
 pub fn transaction_id(charger: &ChargerKey, payload: &str) -> i32 {
     let hash = natural_key(payload).stable_hash(DOMAIN, charger);
     positive(&hash, None)
 }
 
-/// The id that we give to an equal StartTransaction that comes after the session with the id `ended` was
-/// stopped: it begins another session, so its id differs from `ended`. Follows from the payload and from
-/// `ended` alone, so that gateways which know the same give the same id.
+/// The transaction id for an equal StartTransaction after the session with the id `ended` was stopped: it begins another
+/// session, so its id differs from `ended`. It depends on the payload and `ended` only, so that all gateways that know
+/// of the stop give the same id.
 #[must_use]
 pub fn next_transaction_id(charger: &ChargerKey, payload: &str, ended: i64) -> i32 {
     let start = natural_key(payload).stable_hash(NEXT_DOMAIN, charger);
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn an_equal_start_after_a_stop_gets_another_id_that_is_as_stable() {
+    fn an_equal_start_after_a_stop_gets_another_stable_id() {
         let first = transaction_id(&ChargerKey::of("CP-17"), START).into();
         let second = next_transaction_id(&ChargerKey::of("CP-17"), START, first);
         assert_eq!(

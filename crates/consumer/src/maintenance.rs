@@ -1,38 +1,36 @@
-//! Periodic maintenance of the database: creates partitions in advance and drops old ones.
+//! What the database wants done now and then: partitions made ahead, old ones dropped.
 //!
-//! Every process that writes to the database does it, because each may be the only one: without RabbitMQ there
-//! is no consumer, and gateways write directly while it is unavailable.
+//! Every process that writes to the database does it, because any of them may be the only one: there is no
+//! consumer where there is no RabbitMQ, and gateways write directly while it is away.
 
 use central::ports::{Health, HealthProbe, Unavailable};
-use common::clock;
-use common::lock::lock;
 use metrics::{counter, gauge};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Interval between two rounds.
+/// Between two rounds.
 const EVERY: Duration = Duration::from_secs(3_600);
-/// Delay after the first failed round; it doubles with each further one up to [`FAILED_MAX`].
+/// Pause after the first round that failed, doubled after each further one up to [`FAILED_MAX`].
 const FAILED_MIN: Duration = Duration::from_secs(1);
-/// Maximum delay after a failed round.
+/// Longest pause after a round that failed: the database is away, most likely.
 const FAILED_MAX: Duration = Duration::from_secs(60);
-/// Without a round for this long, the partitions created in advance are nearly used up.
+/// Without a round for so long, days without partitions come near.
 const OVERDUE: Duration = Duration::from_secs(24 * 3_600);
 
-/// One round of maintenance. Blocks. `Ok` may contain a sentence about a problem of the database that did not
-/// prevent the round; it is shown on the health page.
+/// One round of maintenance. Blocks. `Ok` may carry a sentence on what is wrong with the database although the
+/// round was done; it is shown on the health page.
 pub type Round = Arc<dyn Fn() -> Result<Option<String>, Unavailable> + Send + Sync>;
 
-/// Runs maintenance at once and then every hour. Dropping it stops it after the current round.
+/// Maintenance of the database, at once and then every hour. Dropping it stops it after the round in hand.
 pub struct MaintenanceTask {
     stop: CancellationToken,
     task: JoinHandle<()>,
-    state: Arc<MaintenanceState>,
+    state: Arc<State>,
 }
 
-struct MaintenanceState {
+struct State {
     began: Instant,
     last: Mutex<Last>,
 }
@@ -41,16 +39,16 @@ struct MaintenanceState {
 struct Last {
     success: Option<Instant>,
     note: Option<String>,
-    error: Option<Unavailable>,
+    trouble: Option<Unavailable>,
 }
 
 impl MaintenanceTask {
-    /// Starts it; must be called within a Tokio runtime. The database may still be unavailable: a failed round
-    /// is retried after one second, and later after up to one minute.
+    /// Starts it. Must be called within a Tokio runtime. The database need not be there yet: a round that fails
+    /// is tried again, after a second first and after a minute at most.
     #[must_use]
     pub fn start(round: Round) -> Self {
         let stop = CancellationToken::new();
-        let state = Arc::new(MaintenanceState {
+        let state = Arc::new(State {
             began: Instant::now(),
             last: Mutex::default(),
         });
@@ -58,13 +56,13 @@ impl MaintenanceTask {
         Self { stop, task, state }
     }
 
-    /// Starts no further round. The current round is not waited for: each of its steps is atomic.
+    /// Begins no further round. A round in hand is not waited for: each of its steps is done or undone as a whole.
     pub fn stop(&self) {
         self.stop.cancel();
         self.task.abort();
     }
 
-    /// Health part `maintenance`: down when no round has succeeded for a day.
+    /// How it is: part `maintenance`, down when no round was done for a day.
     #[must_use]
     pub fn probe(&self) -> Arc<dyn HealthProbe> {
         Arc::clone(&self.state) as _
@@ -77,7 +75,7 @@ impl Drop for MaintenanceTask {
     }
 }
 
-async fn run(round: Round, stop: CancellationToken, state: Arc<MaintenanceState>) {
+async fn run(round: Round, stop: CancellationToken, state: Arc<State>) {
     let mut failed = FAILED_MIN;
     loop {
         let round = Arc::clone(&round);
@@ -86,23 +84,22 @@ async fn run(round: Round, stop: CancellationToken, state: Arc<MaintenanceState>
                 if let Some(note) = &note {
                     tracing::error!("{note}");
                 }
-                gauge!("wattpost_maintenance_last_success_seconds")
-                    .set(clock::since_epoch().as_secs_f64());
+                gauge!("wattpost_maintenance_last_success_seconds").set(unix_seconds());
                 state.set(Last {
                     success: Some(Instant::now()),
                     note,
-                    error: None,
+                    trouble: None,
                 });
                 failed = FAILED_MIN;
                 EVERY
             }
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the database's maintenance failed; it is retried");
-                state.fail(error);
+            Ok(Err(away)) => {
+                tracing::warn!(%away, "the database's maintenance is put off");
+                state.fail(away);
                 doubled(&mut failed)
             }
             Err(_) => {
-                tracing::error!("the database's maintenance panicked; it is retried");
+                tracing::error!("the database's maintenance panicked; it is tried again");
                 doubled(&mut failed)
             }
         };
@@ -113,7 +110,7 @@ async fn run(round: Round, stop: CancellationToken, state: Arc<MaintenanceState>
     }
 }
 
-/// Counts a failure, returns the current delay, and doubles it.
+/// This pause; the next one is twice as long.
 fn doubled(pause: &mut Duration) -> Duration {
     counter!("wattpost_maintenance_failures_total").increment(1);
     let now = *pause;
@@ -121,29 +118,34 @@ fn doubled(pause: &mut Duration) -> Duration {
     now
 }
 
-impl MaintenanceState {
+fn unix_seconds() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+}
+
+impl State {
     fn set(&self, last: Last) {
-        *lock(&self.last) = last;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
     }
 
-    fn fail(&self, error: Unavailable) {
-        let mut last = lock(&self.last);
-        last.error = Some(error);
+    fn fail(&self, away: Unavailable) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.trouble = Some(away);
     }
 }
 
-impl HealthProbe for MaintenanceState {
+impl HealthProbe for State {
     fn health(&self) -> Vec<Health> {
-        let last = lock(&self.last);
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let since = last.success.unwrap_or(self.began).elapsed();
         let mut detail = match last.success {
             Some(_) => format!("done {} s ago", since.as_secs()),
             None => "not done yet".to_owned(),
         };
         for words in [
-            last.error
-                .as_ref()
-                .map(|error| format!("last attempt failed: {error}")),
+            last.trouble.as_ref().map(|away| format!("put off: {away}")),
             last.note.clone(),
         ]
         .into_iter()
@@ -167,7 +169,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[tokio::test(start_paused = true)]
-    async fn a_failed_round_is_retried_soon_and_a_successful_one_repeated_every_hour() {
+    async fn what_failed_is_tried_again_soon_and_then_every_hour() {
         let rounds = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&rounds);
         let maintenance = MaintenanceTask::start(Arc::new(move || {
@@ -191,12 +193,12 @@ mod tests {
         reached(3).await;
         assert!(begun.elapsed() < Duration::from_secs(10));
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let shown = health();
+        let told = health();
         assert!(
-            shown.up && shown.detail.contains("it does not sync"),
-            "{shown:?}"
+            told.up && told.detail.contains("it does not sync"),
+            "{told:?}"
         );
-        assert!(!shown.detail.contains("failed"), "{shown:?}");
+        assert!(!told.detail.contains("put off"), "{told:?}");
         reached(4).await;
         assert!(begun.elapsed() > EVERY);
     }

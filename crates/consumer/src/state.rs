@@ -1,9 +1,8 @@
 //! The state of the consumer, for the health page and the log.
 
 use central::ports::{Health, HealthProbe, Unavailable};
-use common::lock::lock;
 use metrics::gauge;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// The state of the consumer.
@@ -29,7 +28,7 @@ pub(crate) struct SharedState(Mutex<(ConsumerState, Option<Instant>)>);
 impl SharedState {
     /// Sets the state. Only changes are logged.
     pub(crate) fn set(&self, now: ConsumerState) {
-        let mut current = lock(&self.0);
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = std::mem::discriminant(&current.0) != std::mem::discriminant(&now);
         if !changes {
             current.0 = now;
@@ -46,11 +45,11 @@ impl SharedState {
             ConsumerState::Consuming => {
                 tracing::info!(after_seconds = before, "records are consumed")
             }
-            ConsumerState::SourceUnavailable(error) => {
-                tracing::warn!(%error, "no records can be consumed")
+            ConsumerState::SourceUnavailable(away) => {
+                tracing::warn!(%away, "no records can be consumed")
             }
-            ConsumerState::DatabaseUnavailable(error) => {
-                tracing::warn!(%error, "consuming stops until the database answers; records wait in RabbitMQ");
+            ConsumerState::DatabaseUnavailable(away) => {
+                tracing::warn!(%away, "consuming stops until the database answers; records wait in RabbitMQ");
             }
         }
         *current = (now, Some(Instant::now()));
@@ -59,15 +58,19 @@ impl SharedState {
 
 impl HealthProbe for SharedState {
     fn health(&self) -> Vec<Health> {
-        let (state, since) = lock(&self.0).clone();
+        let (state, since) = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let seconds = since.map_or(0, |since| since.elapsed().as_secs());
         let (up, detail) = match state {
             ConsumerState::Starting => (false, "not consuming yet".to_owned()),
             ConsumerState::Consuming => (true, format!("consuming for {seconds} s")),
-            ConsumerState::SourceUnavailable(error) => (false, format!("{error}, for {seconds} s")),
-            ConsumerState::DatabaseUnavailable(error) => (
+            ConsumerState::SourceUnavailable(away) => (false, format!("{away}, for {seconds} s")),
+            ConsumerState::DatabaseUnavailable(away) => (
                 false,
-                format!("{error}, for {seconds} s; records wait in RabbitMQ"),
+                format!("{away}, for {seconds} s; records wait in RabbitMQ"),
             ),
             ConsumerState::Stopped => (false, "stopped".to_owned()),
         };

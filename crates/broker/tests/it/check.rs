@@ -1,13 +1,13 @@
-//! `Broker::check` tells wrong settings apart, each in one sentence with the key and the remedy; right settings
-//! work, also over TLS.
+//! Wrong settings are told apart, each in one sentence with its key and its cure; right ones work, also
+//! over TLS.
 
-use crate::common::{Gateway, Seen, deliver_until_accepted};
-use crate::{config, shared_node, virtual_host};
+use crate::common::{Gateway, Seen, deliver_for_sure};
+use crate::{config, virtual_host, world};
 use broker::{Broker, CheckErrorKind, Config};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::Path;
 
-/// Creates two certificate authorities, and a server certificate of the first; returns RabbitMQ's settings.
+/// Makes two authorities and a server's certificate from the first; returns RabbitMQ's settings.
 pub(crate) fn certificates(dir: &Path, port: u16, ca_file: &Path, other: &Path) -> Vec<String> {
     let authority = || {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
@@ -55,21 +55,17 @@ fn at(url: String) -> Config {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn right_settings_give_a_report_of_the_queues() {
+async fn right_settings_are_reported_with_what_is_there() {
     let config = config();
     let report = Broker::check(&config).await.expect("right");
     assert_eq!(report.partitions_without_consumer, 3);
     assert_eq!((report.waiting_records, report.dead_records), (0, 0));
-    assert!(
-        report
-            .node
-            .ends_with(&shared_node().node.port().to_string())
-    );
+    assert!(report.node.ends_with(&world().node.port().to_string()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_wrong_setting_has_an_error_of_its_own() {
-    let node = &shared_node().node;
+async fn every_wrong_setting_has_its_sentence() {
+    let node = &world().node;
     let port = node.port();
     let nobody = testbed::spare_port().expect("a port");
     refused(
@@ -111,7 +107,7 @@ async fn every_wrong_setting_has_an_error_of_its_own() {
         &["broker.url", "virtual host missing", "add_vhost missing"],
     )
     .await;
-    // TLS to the port without TLS, and the reverse.
+    // TLS spoken to the plain door, and the other way round.
     refused(
         at(format!("amqps://wattpost:wattpost@127.0.0.1:{port}/%2f")),
         CheckErrorKind::Certificate,
@@ -121,7 +117,7 @@ async fn every_wrong_setting_has_an_error_of_its_own() {
     refused(
         at(format!(
             "amqp://wattpost:wattpost@127.0.0.1:{}/%2f",
-            shared_node().tls_port
+            world().tls_port
         )),
         CheckErrorKind::Unreachable,
         &["broker.url", "amqps://"],
@@ -130,16 +126,16 @@ async fn every_wrong_setting_has_an_error_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn missing_permissions_are_reported_with_the_remedy() {
-    let node = &shared_node().node;
+async fn missing_permissions_are_told_with_their_cure() {
+    let node = &world().node;
     let virtual_host = virtual_host();
-    let remedy = format!("set_permissions -p {virtual_host} poor");
+    let cure = format!("set_permissions -p {virtual_host} poor");
     node.ctl(&["add_user", "poor", "poor"]).expect("a user");
     let config = at(node.url_as("poor", "poor", &virtual_host));
     refused(
         config.clone(),
         CheckErrorKind::Permission,
-        &["broker.url", &remedy],
+        &["broker.url", &cure],
     )
     .await;
     node.ctl(&[
@@ -155,11 +151,11 @@ async fn missing_permissions_are_reported_with_the_remedy() {
     refused(
         config.clone(),
         CheckErrorKind::Permission,
-        &["broker.url", &remedy],
+        &["broker.url", &cure],
     )
     .await;
 
-    // The permissions in the error's remedy suffice for records and cluster events.
+    // The cure as it is written cures, for records and news.
     let names = r"^(wattpost\..*|amq\.gen.*)$";
     node.ctl(&[
         "set_permissions",
@@ -171,17 +167,17 @@ async fn missing_permissions_are_reported_with_the_remedy() {
         names,
     ])
     .expect("permissions");
-    Broker::check(&config).await.expect("permitted");
+    Broker::check(&config).await.expect("cured");
     let broker = Broker::start(config, "poor");
     central::ports::ClusterEvents::subscribe(&*broker, Box::new(|_| {}));
     broker.up().await;
     let mut gateway = Gateway::new();
-    deliver_until_accepted(&broker, gateway.batch(10, 2)).await;
+    deliver_for_sure(&broker, gateway.batch(10, 2)).await;
     Seen::default().all_of(&broker, &gateway).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn queues_declared_with_other_settings_are_reported() {
+async fn queues_made_with_other_settings_are_told() {
     let config = config();
     Broker::check(&config).await.expect("made");
     let other = Config {
@@ -201,26 +197,26 @@ async fn queues_declared_with_other_settings_are_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_are_delivered_over_tls_when_the_authority_is_known() {
-    let shared_node = shared_node();
+async fn records_travel_over_tls_when_the_authority_is_known() {
+    let world = world();
     let virtual_host = virtual_host();
     for host in ["localhost", "127.0.0.1"] {
         let config = Config {
-            ca_file: Some(shared_node.ca_file.clone()),
+            ca_file: Some(world.ca_file.clone()),
             ..at(format!(
                 "amqps://wattpost:wattpost@{host}:{}/{virtual_host}",
-                shared_node.tls_port
+                world.tls_port
             ))
         };
         Broker::check(&config).await.expect("right");
         let broker = Broker::start(config.clone(), "tls");
         broker.up().await;
         let mut gateway = Gateway::new();
-        deliver_until_accepted(&broker, gateway.batch(2_000, 5)).await;
+        deliver_for_sure(&broker, gateway.batch(2_000, 5)).await;
         Seen::default().all_of(&broker, &gateway).await;
 
         let other = Config {
-            ca_file: Some(shared_node.other_ca_file.clone()),
+            ca_file: Some(world.other_ca_file.clone()),
             ..config.clone()
         };
         refused(other, CheckErrorKind::Certificate, &["broker.ca_file"]).await;
@@ -243,9 +239,9 @@ async fn records_are_delivered_over_tls_when_the_authority_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_node_does_not_hide_the_error_of_the_next_node() {
-    let port = shared_node().node.port();
-    // Accepts connections and never answers.
+async fn a_silent_node_does_not_hide_what_the_next_one_says() {
+    let port = world().node.port();
+    // Takes connections and never says a word.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
     let silent = listener.local_addr().expect("an address");
     let host = virtual_host();
@@ -256,9 +252,9 @@ async fn a_silent_node_does_not_hide_the_error_of_the_next_node() {
         ))
     };
     let words = ["does not accept user", &port.to_string()];
-    let checked = refused(config, CheckErrorKind::Credentials, &words);
-    // The timeout of a start.
-    tokio::time::timeout(std::time::Duration::from_secs(5), checked)
+    let looked = refused(config, CheckErrorKind::Credentials, &words);
+    // As long as a start waits for it.
+    tokio::time::timeout(std::time::Duration::from_secs(5), looked)
         .await
         .expect("in time");
 }

@@ -20,8 +20,8 @@ pub(super) const fn action(project: fn(&mut Changes, &Source<'_>)) -> Action {
     }
 }
 
-/// Nothing in the payload decides the answer, so a boot with broken content is answered like any
-/// other: to refuse it would lock the charger out (F-12).
+/// The answer does not depend on the payload, so a broken boot is answered like any other: refusing it would lock the
+/// charger out (F-12).
 fn answer(scene: &Scene<'_>) -> Decision {
     let (status, interval_s) = match scene.registration {
         Registration::Accepted => ("Accepted", scene.policy.heartbeat_interval_s.max(1)),
@@ -34,15 +34,14 @@ fn answer(scene: &Scene<'_>) -> Decision {
     Decision::Answer(answer.into())
 }
 
-/// The boot that a charger told, with the answer that it got.
+/// Projects a boot with the answer that the charger got.
 pub(super) fn project(changes: &mut Changes, source: &Source<'_>, mut boot: Boot) {
     boot.answered = member(source.record.answer, "status").map(Cow::into_owned);
     let stamp = source.stamp(source.record.received_at, 0);
     changes.charger(source.charger).boot.set(stamp, boot);
 }
 
-/// Between once and twice the interval, so that a fleet that boots together does not come back
-/// together (H-9).
+/// Between once and twice the interval, so that chargers that boot together do not boot again together (H-9).
 fn spread(scene: &Scene<'_>) -> u32 {
     let base = scene.policy.pending_interval_s.max(1);
     #[expect(

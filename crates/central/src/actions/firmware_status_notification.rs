@@ -15,9 +15,9 @@ const fn action(name: &'static str) -> Action {
 }
 
 fn project(changes: &mut Changes, source: &Source<'_>) {
-    let (told, at) = event::read(source);
-    if let Some(status) = &told.name {
+    let (fields, at) = event::read(source);
+    if let Some(status) = &fields.name {
         charger::firmware_status(changes, source, at, status);
     }
-    event::push(changes, source, at, told, source.record.payload);
+    event::push(changes, source, at, fields, source.record.payload);
 }

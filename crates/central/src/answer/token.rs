@@ -1,4 +1,4 @@
-//! How a token stands, and the words for it in each version (rules ).
+//! The status of a token, and how each version writes it (rules ).
 
 use crate::Timestamp;
 use crate::policy::{Policy, UnknownToken};
@@ -8,7 +8,7 @@ use ocpp::Version;
 use ocpp::json::write_string;
 use std::borrow::Cow;
 
-/// A token whose standing must be found out, and what is said then.
+/// A token whose status must be asked for, and the form of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TokenQuestion {
     /// As the charger wrote it.
@@ -16,7 +16,7 @@ pub(crate) struct TokenQuestion {
     pub(crate) form: TokenForm,
 }
 
-/// The shape of the answer around the verdict.
+/// The answer around the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenForm {
     /// Authorize.conf (1.6).
@@ -27,19 +27,19 @@ pub(crate) enum TokenForm {
     IdTokenInfo { version: Version },
 }
 
-/// How a token stands, and what to tell about it.
+/// The status of a token and what the charger is told with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
     status: &'static str,
-    /// Until when the charger may believe it.
+    /// Until when the charger may cache it.
     expires_at: Option<Timestamp>,
     group_id: Option<String>,
-    /// Accepted by policy, not by knowledge.
+    /// Whether it is accepted by policy although the token is not known.
     pub(crate) is_unverified: bool,
 }
 
 impl Verdict {
-    /// Welcome, as far as we know.
+    /// Accepted, without expiry or group.
     pub(crate) const ACCEPTED: Self = Self::bare("Accepted");
 
     pub(crate) const fn bare(status: &'static str) -> Self {
@@ -51,7 +51,7 @@ impl Verdict {
         }
     }
 
-    /// What the directory's answer means now.
+    /// The verdict that follows from the directory's answer.
     pub(crate) fn of(
         answer: TokenAnswer,
         version: Version,
@@ -67,7 +67,7 @@ impl Verdict {
             },
             TokenAnswer::CannotAsk => match policy.unknown_token_offline {
                 UnknownToken::Accept => Self::unverified(),
-                // A guess must not live on in the charger's cache: it expires at once.
+                // A refusal without knowledge must not stay in the charger's cache, so it expires at once.
                 UnknownToken::Reject => Self {
                     expires_at: Some(now),
                     ..Self::bare("Invalid")
@@ -125,7 +125,7 @@ impl TokenForm {
         out.into()
     }
 
-    /// The version whose words the answer needs.
+    /// The version that the answer is written in.
     pub(crate) const fn version(self) -> Version {
         match self {
             Self::Authorize | Self::Start { .. } => Version::V16,
@@ -134,8 +134,8 @@ impl TokenForm {
     }
 }
 
-/// Longest parentIdTag (1.6) and group token (2.0.1, 2.1), in characters. A longer one cannot be
-/// told; then the charger knows no group, which is safe.
+/// Longest parentIdTag (1.6) and group token (2.0.1, 2.1), in characters. A longer one is left out; then the charger
+/// knows no group, which is safe.
 const GROUP_CHARS_MAX: [usize; 3] = [20, 36, 255];
 
 fn group(verdict: &Verdict, version: Version) -> Option<&str> {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_token_is_told_with_its_end_and_its_group() {
+    fn the_answer_has_the_expiry_and_the_group_of_a_known_token() {
         let policy = Policy::default();
         let valid = token(TokenStatus::Accepted, Some(1));
         assert_eq!(
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_ends_at_its_expiry() {
+    fn a_token_is_expired_from_its_expiry_on() {
         let policy = Policy::default();
         for (expires, status) in [
             (Some(0), "Expired"),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_tokens_go_by_the_policy() {
+    fn the_policy_decides_on_unknown_tokens() {
         let mut policy = Policy::default();
         for answer in [TokenAnswer::Unknown, TokenAnswer::CannotAsk] {
             let verdict = Verdict::of(answer, Version::V16, &policy, NOW);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_cannot_be_told_is_left_out() {
+    fn a_group_that_is_too_long_is_left_out() {
         let mut long = Verdict::ACCEPTED;
         long.group_id = Some("g".repeat(21));
         assert!(!TokenForm::Authorize.write(&long).contains("parentIdTag"));

@@ -1,11 +1,11 @@
-//! A charger as a whole: who it says it is, and whether it is there.
+//! A charger as a whole: what it reports about itself, and whether it is connected.
 
 use super::{Latest, Merge, Stamp};
 use crate::{GatewayId, Timestamp};
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 
-/// What BootNotification tells, in both generations of the standard.
+/// The content of BootNotification, of 1.6 and 2.x.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Boot {
     /// chargePointVendor / vendorName.
@@ -35,21 +35,20 @@ pub struct Boot {
     /// reason (2.x).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The status that we answered: `Accepted`, `Pending`, `Rejected`.
+    /// The status in the answer: `Accepted`, `Pending`, `Rejected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<String>,
 }
 
-/// One connection of a charger. The newest (by epoch, then gateway) is the one that counts; of one
-/// connection, knowing its end wins over not knowing it.
+/// One connection of a charger. The newest one (by epoch, then gateway) counts; for the same connection, a known end wins
+/// over an unknown one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// Milliseconds at its start, strictly increasing per gateway.
     pub epoch: u64,
-    /// Who holds it.
+    /// The gateway that holds it.
     pub gateway: GatewayId,
-    /// Whether its end is not known yet. A gateway that died could not tell: see
-    /// [`ChargerState::online`].
+    /// Whether its end is not known yet. A gateway that was killed did not record it, see [`ChargerState::online`].
     pub online: bool,
     /// The peer's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,8 +68,8 @@ impl Merge for Connection {
             *self = other;
         } else if theirs == mine {
             self.online &= other.online;
-            // At most one record of a connection tells each of these; should there be more, the
-            // greater value stays, so that any order gives the same.
+            // At most one record of a connection has each of these; if there are more, the greater value stays, so that
+            // any order gives the same result.
             self.remote = self.remote.take().max(other.remote);
             if other.ended_at > self.ended_at {
                 self.end_reason = other.end_reason;
@@ -85,19 +84,19 @@ impl Merge for Connection {
 /// What is known of a charger.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ChargerState {
-    /// The identity as it was spelled last.
+    /// The identity in its latest spelling.
     #[serde(default)]
     pub charger_id: Latest<String>,
-    /// The version that it spoke last.
+    /// The OCPP version of its latest record.
     #[serde(default)]
     pub version: Latest<Version>,
-    /// When we first heard of it.
+    /// When its first record was received.
     #[serde(default)]
     pub first_seen: Option<Timestamp>,
-    /// When we last heard of it; any record is a sign of life (rule N-5).
+    /// When its latest record was received; every record is a sign of life (rule N-5).
     #[serde(default)]
     pub last_seen: Option<Timestamp>,
-    /// The last boot: its time and what the charger told.
+    /// The latest boot.
     #[serde(default)]
     pub boot: Latest<Boot>,
     /// The newest connection.
@@ -128,8 +127,8 @@ impl Merge for ChargerState {
 }
 
 impl ChargerState {
-    /// Whether it is connected now. `gateway_started` is the epoch at which the connection's gateway
-    /// last started, if that is known: connections from before it have ended without a word.
+    /// Whether it is connected now. `gateway_started` is the epoch at which the connection's gateway last started, if
+    /// that is known: all earlier connections have ended.
     #[must_use]
     pub fn online(&self, gateway_started: Option<u64>) -> bool {
         self.connection.as_ref().is_some_and(|connection| {
@@ -137,7 +136,7 @@ impl ChargerState {
         })
     }
 
-    /// What people and programs are shown. `gateway_started` as for [`ChargerState::online`].
+    /// The view of this state. `gateway_started` as for [`ChargerState::online`].
     #[must_use]
     pub fn view(&self, charger: &str, gateway_started: Option<u64>) -> ChargerView {
         let connection = self.connection.as_ref();
@@ -169,46 +168,46 @@ impl ChargerState {
         self.last_seen = self.last_seen.max(Some(at));
     }
 
-    /// Notes identity and version as told at `stamp`; allocates only when the spelling is news.
+    /// Notes identity and version; allocates only if the spelling is new.
     pub(crate) fn known_as(&mut self, stamp: Stamp, charger_id: &str, version: Version) {
         self.charger_id.set_text(stamp, charger_id);
         self.version.set(stamp, version);
     }
 }
 
-/// A charger, as it is shown.
+/// A charger, as the API and exports show it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ChargerView {
-    /// Its identity, as it was spelled last.
+    /// Its identity in its latest spelling.
     pub charger_id: String,
-    /// The version that it spoke last.
+    /// The OCPP version of its latest record.
     pub ocpp_version: Option<Version>,
     /// Whether it is connected.
     pub online: bool,
     /// The gateway that holds or held its newest connection.
     pub gateway_id: Option<GatewayId>,
-    /// Its address on that connection.
+    /// Its address in that connection.
     pub remote: Option<String>,
     /// When the newest connection began.
     #[serde(serialize_with = "super::rfc3339::option")]
     pub connected_at: Option<Timestamp>,
-    /// When it ended, if we were told.
+    /// When that connection ended, if the end is known.
     #[serde(serialize_with = "super::rfc3339::option")]
     pub disconnected_at: Option<Timestamp>,
     /// Why it ended.
     pub disconnect_reason: Option<String>,
-    /// When we first heard of it.
+    /// When its first record was received.
     #[serde(serialize_with = "super::rfc3339::option")]
     pub first_seen_at: Option<Timestamp>,
-    /// When we last heard of it.
+    /// When its latest record was received.
     #[serde(serialize_with = "super::rfc3339::option")]
     pub last_seen_at: Option<Timestamp>,
-    /// When it last told that it booted.
+    /// When its latest BootNotification was received.
     #[serde(serialize_with = "super::rfc3339::option")]
     pub booted_at: Option<Timestamp>,
-    /// What it told then.
+    /// The content of that BootNotification.
     pub boot: Option<Boot>,
-    /// How far it is with a firmware update.
+    /// Its firmware status.
     pub firmware_status: Option<String>,
 }
 

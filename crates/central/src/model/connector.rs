@@ -1,10 +1,10 @@
-//! How a place to charge stands.
+//! The status of a connector.
 
 use super::{Latest, Merge};
 use crate::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What StatusNotification (or `NotifyEvent` with `AvailabilityState`, rule N-4) tells.
+/// The status from StatusNotification, or from `NotifyEvent` with `AvailabilityState` (rule N-4).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ConnectorStatus {
     /// The status as the charger wrote it; an open list.
@@ -36,7 +36,7 @@ impl Merge for ConnectorState {
 }
 
 impl ConnectorState {
-    /// What people and programs are shown.
+    /// The view of this state.
     #[must_use]
     pub fn view(&self, charger: &str, evse: i64, connector: i64) -> ConnectorView {
         let status = self.status.get();
@@ -53,7 +53,7 @@ impl ConnectorState {
     }
 }
 
-/// A connector, as it is shown.
+/// A connector, as the API and exports show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConnectorView {
     /// The charger's identity, as the caller spells it.
@@ -64,13 +64,13 @@ pub struct ConnectorView {
     pub connector: i64,
     /// The newest status.
     pub status: Option<String>,
-    /// The error that came with it.
+    /// The error code of that status.
     pub error_code: Option<String>,
-    /// The charger's words on it.
+    /// The charger's description of the error.
     pub info: Option<String>,
-    /// The vendor's own code.
+    /// The vendor's error code.
     pub vendor_error_code: Option<String>,
-    /// Since when it is so.
+    /// Since when it has this status.
     #[serde(serialize_with = "super::rfc3339::option")]
     pub since: Option<Timestamp>,
 }

@@ -8,19 +8,19 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// A record as the ledger keeps it. Serialises to one line of `wattpost export messages`: the
-/// members named in [`MessageRow::COLUMNS`], in that order. `payload` and `answer` are put in as
-/// JSON when they are JSON, else as a string, and are null when empty; an answer that is an array is
-/// a CALLERROR's `[code, description, details]`.
+/// A record as the database holds it. Serialises to one line of `wattpost export messages`: the
+/// members named in [`MessageRow::COLUMNS`], in that order. `payload` and `answer` are embedded as JSON if
+/// they are JSON, else as a string, and are null if empty; an answer that is an array is a CALLERROR's
+/// `[code, description, details]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRow {
-    /// Which record.
+    /// The record's id.
     pub id: RecordId,
-    /// The charger's identity; empty for what is no charger's.
+    /// The charger's identity; empty for a record of the gateway.
     pub charger_id: String,
-    /// The version its connection spoke.
+    /// The OCPP version of the message.
     pub ocpp_version: Version,
-    /// What kind of fact.
+    /// The kind of record.
     pub kind: RecordKind,
     /// The id of the call; empty where there is none.
     pub message_id: String,
@@ -28,17 +28,17 @@ pub struct MessageRow {
     pub action: String,
     /// What the charger sent, byte for byte.
     pub payload: String,
-    /// How we answered.
+    /// The kind of answer.
     pub answer_kind: AnswerKind,
-    /// What we answered.
+    /// The answer's content.
     pub answer: String,
-    /// When the gateway had read it.
+    /// When the gateway read it.
     pub received_at: Timestamp,
     /// The connection's epoch.
     pub epoch: u64,
-    /// Marks.
+    /// The notes.
     pub notes: Notes,
-    /// What is to be said about the marks, or why a connection ended.
+    /// The reason of the notes, or of the connection's end.
     pub reason: String,
 }
 
@@ -61,8 +61,7 @@ impl MessageRow {
         "reason",
     ];
 
-    /// Who sent `payload`: `from_charger` for every kind that there is today; `to_charger` is kept
-    /// for calls of our own.
+    /// Who sent `payload`: always `from_charger`; `to_charger` is reserved for calls of the central system.
     #[must_use]
     pub const fn direction(&self) -> &'static str {
         "from_charger"
@@ -115,27 +114,27 @@ impl Serialize for MessageRow {
 /// A record that could not be applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetterRow {
-    /// Which record, as `GATEWAY-UUID/SEQ`.
+    /// The record's id, as `GATEWAY-UUID/SEQ`.
     pub record_id: String,
     /// Why it cannot be applied.
     pub reason: String,
-    /// When the ledger gave it up, by the ledger's clock.
+    /// When it became a dead letter, by the database's clock.
     #[serde(serialize_with = "as_text")]
     pub at: Timestamp,
     /// Its length in bytes.
     pub size_bytes: u64,
-    /// Its bytes, with what is not UTF-8 replaced.
+    /// Its bytes; U+FFFD replaces what is not UTF-8.
     pub content: String,
 }
 
-/// Deeper JSON than this is shown as a string, so that a reader's parser does not choke on it.
+/// JSON nested deeper than this is shown as a string, because many parsers reject it.
 const EMBED_DEPTH_MAX: usize = 64;
 
-/// A text from the wire inside our own JSON.
+/// A text from the wire, embedded in the JSON of a row.
 enum Embedded<'a> {
     Nothing,
     Json(&'a RawValue),
-    /// JSON of several lines, made one line.
+    /// JSON of several lines, joined to one.
     Joined(Box<RawValue>),
     Text(&'a str),
 }
@@ -154,7 +153,7 @@ impl<'a> Embedded<'a> {
         if !json.get().contains(['\n', '\r']) {
             return Self::Json(json);
         }
-        // In valid JSON a bare line break is only ever white space; it would break the line in two.
+        // In valid JSON a line break is white space; here it would end the line.
         match RawValue::from_string(json.get().replace(['\n', '\r'], " ")) {
             Ok(joined) => Self::Joined(joined),
             Err(_) => Self::Text(text),
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn an_export_line_has_the_members_in_their_order() {
+    fn an_export_line_has_its_members_in_order() {
         assert_eq!(
             line(&row()),
             r#"{"record_id":"01234567-89ab-cdef-0123-456789abcdef/7","charger_id":"CP-17","ocpp_version":"1.6","direction":"from_charger","kind":"call","message_id":"m-1","action":"Heartbeat","payload":{},"answer":{"currentTime": "2026-01-01T00:00:00.000Z"},"received_at":"2026-01-01T00:00:00.000Z","gateway_id":"01234567-89ab-cdef-0123-456789abcdef","seq":7,"notes":["tolerated","conflict"],"reason":"extra member"}"#
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_is_embedded_only_when_it_is_json_that_fits_on_a_line() {
+    fn a_payload_is_embedded_if_it_is_json_that_fits_on_a_line() {
         let show = |payload: &str, notes: Notes| {
             let row = MessageRow {
                 payload: payload.into(),

@@ -1,12 +1,12 @@
 //! The state of the network, as values that can be merged in any order.
 //!
-//! Each *state* here is a join-semilattice: [`Merge::merge`] is commutative, associative and
-//! idempotent, so any permutation of a set of records, with repeats, yields the same state. That is
-//! why direct delivery may overtake records that still wait in the broker. A store keeps the whole state (as
-//! JSON) beside the few columns that it indexes; a *view* is what people and programs are shown.
+//! Each *state* is a join-semilattice: [`Merge::merge`] is commutative, associative and idempotent, so any permutation of
+//! a set of records, with repeats, yields the same state. Therefore records that bypass RabbitMQ may overtake records
+//! that wait there. A store keeps the whole state as JSON beside the columns that it indexes; a *view* is what the API
+//! and exports show.
 //!
-//! *Rows* (meter values, events) are facts that stand alone: their identity is (charger, time,
-//! content hash), everything in them follows from that, and they are inserted once or ignored.
+//! *Rows* (meter values, events) do not change: their identity is (charger, time, content hash), all their values follow
+//! from it, and they are inserted once or ignored.
 
 mod charger;
 mod charger_key;
@@ -35,8 +35,8 @@ pub use transaction::{
     key_without_start, pair, pair_orphans, unnamed_stop_id, written_id_of_unnamed_stop,
 };
 
-/// Taking in what another copy of the same state knows.
+/// Merging two copies of the same state.
 pub trait Merge {
-    /// Afterwards `self` knows everything that either knew. Order and repetition do not matter.
+    /// Afterwards `self` has everything that either had. Order and repetition do not matter.
     fn merge(&mut self, other: Self);
 }

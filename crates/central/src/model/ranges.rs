@@ -1,5 +1,5 @@
-//! Which numbers of a sequence have been seen, as ranges: a transaction of a thousand events costs
-//! as much as one, and gaps show (rule Q-24).
+//! The numbers of a sequence that have been seen, as ranges: a thousand consecutive numbers take as much space as one,
+//! and gaps are known (rule Q-24).
 
 use super::Merge;
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct RangeSet(Vec<(i64, i64)>);
 
 impl RangeSet {
-    /// Numbers further than this below the highest one are forgotten, which bounds the set however
-    /// full of holes it is. (Forgetting by distance commutes with adding; by count it would not.)
+    /// Numbers further than this below the highest one are forgotten, which bounds the set. (Forgetting by distance
+    /// commutes with adding; forgetting by count would not.)
     pub const WINDOW: i64 = 16_384;
 
     /// Adds one number.
@@ -20,13 +20,13 @@ impl RangeSet {
         self.insert_range(number, number);
     }
 
-    /// Whether the number is in.
+    /// Whether the set contains the number.
     #[must_use]
     pub fn contains(&self, number: i64) -> bool {
         self.0.iter().any(|&(lo, hi)| lo <= number && number <= hi)
     }
 
-    /// Whether nothing is in.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -44,7 +44,7 @@ impl RangeSet {
         self.0.last().map(|range| range.1)
     }
 
-    /// What is missing between the lowest and the highest number, as inclusive ranges.
+    /// The missing numbers between the lowest and the highest one, as inclusive ranges.
     #[must_use]
     pub fn gaps(&self) -> Vec<(i64, i64)> {
         self.0
@@ -111,14 +111,14 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_what_is_missing_between() {
+    fn gaps_are_the_missing_numbers_between() {
         assert_eq!(set(&[0, 1, 5, 3]).gaps(), [(2, 2), (4, 4)]);
         assert_eq!(set(&[3, 2, 1]).gaps(), []);
         assert_eq!(set(&[]).gaps(), []);
     }
 
     #[test]
-    fn the_ends_of_all_numbers_do_not_overflow() {
+    fn the_smallest_and_largest_numbers_do_not_overflow() {
         let ends = set(&[i64::MIN, i64::MAX, i64::MAX - 1, i64::MIN + 1]);
         assert_eq!(ends.last(), Some(i64::MAX));
         assert!(!ends.contains(i64::MIN), "far below the window");
@@ -127,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_set_within_its_window(
+        fn it_equals_a_set_of_the_numbers_within_the_window(
             numbers in proptest::collection::vec(prop_oneof![0..40_i64, 16_300..16_500_i64], 0..60),
             cut in 0..60_usize,
         ) {

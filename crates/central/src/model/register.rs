@@ -1,31 +1,30 @@
-//! Registers: one value each, and a rule that says which of two values stays.
+//! Registers: each holds one value, and a rule decides which of two values stays.
 
 use super::Merge;
 use crate::{GatewayId, RecordId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// When a value was true, and where it comes from: a total order on all values that were ever told.
+/// The time and the source of a value: a total order on all values.
 ///
-/// The order is (when it was true, when we heard of it, the record, the place within the record), so
-/// a message that waited in the charger's queue never overwrites newer news (rule Q-11), and ties
-/// fall the same way everywhere. Two values with equal stamps are equal, because a record is never
-/// edited.
+/// The order is (time of the value, time of reception, record, index within the record), so a message that waited in the
+/// charger's queue never overwrites a newer value (rule Q-11), and the result is the same everywhere. Two values with
+/// equal stamps are equal, because a record is never changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "WireStamp", into = "WireStamp")]
 pub struct Stamp {
-    /// When it was true: the charger's own timestamp, but never later than `received_at`; if that is
-    /// missing or absurd, `received_at`.
+    /// Time of the value: the charger's timestamp, but never later than `received_at`; `received_at` if that is missing
+    /// or implausible.
     pub at: Timestamp,
     /// When the gateway read it.
     pub received_at: Timestamp,
-    /// The record that says so.
+    /// The record that holds the value.
     pub record: RecordId,
-    /// The place within the record, for records that say several things of one time.
+    /// The index within the record, for records with several values of one time.
     pub part: u32,
 }
 
-/// `[at, received_at, gateway, seq, part]`: states hold many stamps, so they are written short.
+/// `[at, received_at, gateway, seq, part]`: states hold many stamps, so their JSON is short.
 type WireStamp = (i64, i64, Uuid, u64, u32);
 
 impl From<WireStamp> for Stamp {
@@ -72,14 +71,14 @@ macro_rules! register {
                 Self(Some((stamp, value)))
             }
 
-            /// Offers a value.
+            /// Sets the value, unless the one that is held wins.
             pub fn set(&mut self, stamp: Stamp, value: T) {
                 if self.0.as_ref().is_none_or(|(held, _)| stamp $wins *held) {
                     self.0 = Some((stamp, value));
                 }
             }
 
-            /// The value, if any was offered.
+            /// The value, if any was set.
             pub fn get(&self) -> Option<&T> {
                 self.0.as_ref().map(|(_, value)| value)
             }
@@ -101,7 +100,7 @@ macro_rules! register {
                 $name(self.0.map(|(stamp, value)| (stamp, change(value))))
             }
 
-            /// Whether no value was ever offered.
+            /// Whether no value was ever set.
             pub const fn is_empty(&self) -> bool {
                 self.0.is_none()
             }
@@ -126,7 +125,7 @@ macro_rules! register {
 register!(Latest, >);
 
 impl Latest<String> {
-    /// As [`Latest::set`]; a text that is no news is not copied.
+    /// As [`Latest::set`]; does not copy a text that is held already.
     pub fn set_text(&mut self, stamp: Stamp, text: &str) {
         match &mut self.0 {
             Some((held, value)) if value == text => *held = stamp.max(*held),

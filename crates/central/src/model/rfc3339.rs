@@ -1,4 +1,4 @@
-//! Views show moments as people and programs read them: RFC 3339 with three decimals and `Z`.
+//! Serializes times in views as RFC 3339 with three decimals and `Z`.
 
 use crate::Timestamp;
 use serde::Serializer;

@@ -1,5 +1,5 @@
-//! Facts that stand alone. Everything in a row follows from its charger, its time and the content
-//! that `key_hash` covers: two rows with equal identity are equal, whichever road they came.
+//! Rows that never change. All values of a row follow from its charger, its time and the content that `key_hash` covers,
+//! so two rows with equal identity are equal.
 
 use super::ChargerKey;
 use crate::Timestamp;
@@ -10,17 +10,17 @@ use serde::Serialize;
 pub struct MeterValueRow {
     /// The charger.
     pub charger: ChargerKey,
-    /// When it was measured: the charger's timestamp (its clock may be ahead of ours); when it was
-    /// received if that is missing or absurd.
+    /// When it was measured: the charger's timestamp, which may be in the future; when it was received if that is missing
+    /// or implausible.
     #[serde(serialize_with = "super::rfc3339::always")]
     pub at: Timestamp,
-    /// Hash of what was measured where; signed, because databases hold it so.
+    /// Hash of the content; signed, because SQL has no unsigned integers.
     pub key_hash: i64,
     /// The EVSE (2.x).
     pub evse: Option<i64>,
     /// The connector (1.6: 0 is the main meter).
     pub connector: Option<i64>,
-    /// The transaction, as the charger named it.
+    /// The transaction's id, as the charger wrote it.
     pub transaction_id: Option<String>,
     /// Energy.Active.Import.Register of the whole outlet, in watt-hours.
     pub energy_wh: Option<f64>,
@@ -32,26 +32,26 @@ pub struct MeterValueRow {
     pub sampled: String,
 }
 
-/// Something that happened.
+/// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EventRow {
     /// The charger.
     pub charger: ChargerKey,
-    /// When it happened: the charger's timestamp (its clock may be ahead of ours); when it was received
-    /// if that is missing or absurd.
+    /// When it happened: the charger's timestamp, which may be in the future; when it was received if that is missing or
+    /// implausible.
     #[serde(serialize_with = "super::rfc3339::always")]
     pub at: Timestamp,
-    /// Hash of what happened; signed, because databases hold it so.
+    /// Hash of the content; signed, because SQL has no unsigned integers.
     pub key_hash: i64,
-    /// The action that told it: `SecurityEventNotification`, `NotifyEvent`, …
+    /// The action that reported it: `SecurityEventNotification`, `NotifyEvent`, …
     pub kind: String,
-    /// What it is about: the security event's type, `component.variable`, a status.
+    /// Its name: the security event's type, `component.variable`, a status.
     pub name: Option<String>,
-    /// What it says of it: techInfo, the actual value, …
+    /// Its value: techInfo, the actual value, …
     pub value: Option<String>,
-    /// The EVSE, where one is named.
+    /// The EVSE, if the message names one.
     pub evse: Option<i64>,
-    /// The connector, where one is named.
+    /// The connector, if the message names one.
     pub connector: Option<i64>,
     /// The payload (of `NotifyEvent`: the one event) as the charger wrote it (JSON).
     pub data: String,

@@ -1,9 +1,9 @@
-//! One charging, start to stop, put together from whatever arrived, in whatever order.
+//! Transactions, from start to stop, merged from messages in any order.
 //!
-//! A [`TransactionState`] holds what was told under one transaction id of one charger. Usually that
-//! is one transaction; it can be several, when a charger numbers from 0 after every start, when two
-//! 1.6 ids hash alike (rules ). [`TransactionState::views`] tells them apart. Stops that name no
-//! transaction (-1, 0, no id) each have a state of their own, whose id [`unnamed_stop_id`] makes.
+//! A [`TransactionState`] holds what was reported under one transaction id of one charger. Usually that is one
+//! transaction. It is several if a charger counts from 0 after every boot, or if two derived 1.6 ids are equal (rules
+//! ); [`TransactionState::views`] separates them. Each stop that names no transaction (-1, 0, no id) has its
+//! own state, with an id from [`unnamed_stop_id`].
 
 mod energy;
 mod facts;
@@ -25,25 +25,24 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// What makes a start or a stop recognisable: the charger's own time for it (0 if it gave none) and
-/// a hash of its natural key. Follows from the message alone, so that repeats fall together; where the
-/// charger's clock was never set, the record is part of it, because an equal message may then speak of
-/// another session.
+/// The key of a start or a stop: the charger's time (0 if it gave none) and a hash of its natural key. It depends on the
+/// message only, so that a message and its resends have one key; if the charger's clock was never set, the record is a
+/// part of it, because an equal message may then be of another session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContentKey {
-    /// Milliseconds, as the charger says.
+    /// The charger's time.
     pub at: Timestamp,
-    /// Of the natural key (ocpp-rules 2.3).
+    /// Hash of the natural key.
     pub hash: u64,
-    /// Of the record's id where `at` is not plausible, else 0.
+    /// Hash of the record's id if `at` is not plausible, else 0.
     pub record: u64,
 }
 
 impl ContentKey {
-    /// Whether two messages say the same, whichever record each is.
+    /// Whether two messages have the same content, also in different records.
     #[must_use]
-    pub fn says_the_same(&self, other: &Self) -> bool {
+    pub fn has_same_content(&self, other: &Self) -> bool {
         (self.at, self.hash) == (other.at, other.hash)
     }
 }
@@ -84,17 +83,17 @@ impl TryFrom<String> for ContentKey {
     }
 }
 
-/// Between the id that a charger wrote in a stop without a usable id and what tells the stop apart.
+/// Separates the id that a charger wrote in a stop without a usable id from the content that identifies the stop.
 const UNNAMED_STOP: char = '#';
 
-/// The id under which the state of a stop without a usable id is kept (1.6, rule Q-17): the id as the charger
-/// wrote it, and what the stop says. Each such stop is a state of its own, however many a charger sends.
+/// The id under which the state of a stop without a usable id is kept (1.6, rule Q-17): the id as the charger wrote it and
+/// the stop's content. Each such stop has its own state.
 #[must_use]
 pub fn unnamed_stop_id(written_id: &str, stop: &ContentKey) -> String {
     format!("{written_id}{UNNAMED_STOP}{}-{:016x}", stop.at.0, stop.hash)
 }
 
-/// The id as the charger wrote it, from one that [`unnamed_stop_id`] made; `None` for every other id.
+/// The id as the charger wrote it, from an id of [`unnamed_stop_id`]; `None` for every other id.
 #[must_use]
 pub fn written_id_of_unnamed_stop(id: &str) -> Option<&str> {
     let (written, content) = id.split_once(UNNAMED_STOP)?;
@@ -111,22 +110,22 @@ pub struct Start {
     /// The connector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connector: Option<i64>,
-    /// Who charges, as the charger wrote it.
+    /// The token, as the charger wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id_token: Option<String>,
-    /// The sort of token (2.x).
+    /// The token's type (2.x).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_type: Option<String>,
-    /// Meter at the start, in watt-hours.
+    /// Meter reading at the start, in watt-hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meter_wh: Option<f64>,
     /// The reservation that it uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation_id: Option<i64>,
-    /// The remote start that it answers (2.x).
+    /// The id of the remote start that started it (2.x).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_start_id: Option<i64>,
-    /// How we said the token stands: a start that was not accepted is still a transaction.
+    /// The token's status in the answer: a start that was not accepted is a transaction too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
 }
@@ -134,21 +133,21 @@ pub struct Start {
 /// A StopTransaction, or a TransactionEvent `Ended`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Stop {
-    /// Meter at the end, in watt-hours.
+    /// Meter reading at the end, in watt-hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meter_wh: Option<f64>,
-    /// Why; a 1.6 charger that gives no reason means `Local`.
+    /// Why it ended; in 1.6 no reason means `Local`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who stopped it, as the charger wrote it.
+    /// The token that stopped it, as the charger wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id_token: Option<String>,
 }
 
-/// What was told under one transaction id of one charger.
+/// What was reported under one transaction id of one charger.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TransactionState {
-    /// The version that told it.
+    /// The OCPP version of its messages.
     #[serde(default, skip_serializing_if = "Latest::is_empty")]
     pub version: Latest<Version>,
     /// Starts by natural key; the newest [`TransactionState::PARTS_MAX`] of them.
@@ -168,26 +167,26 @@ pub struct TransactionState {
 }
 
 impl TransactionState {
-    /// Starts (and stops) kept under one transaction id. Only an id that a charger uses anew all the time ever
-    /// comes near it; the oldest are then left to the messages.
+    /// Starts, and stops, that are kept under one transaction id. Only an id that a charger uses again and again has so
+    /// many; the oldest are dropped here and remain among the messages.
     pub const PARTS_MAX: usize = 512;
 
     /// Connections that are told apart under one transaction id.
     pub const CONNECTIONS_MAX: usize = 8;
 
-    /// What people and programs are shown: one view per transaction, in order of their start.
+    /// The views of this state: one per transaction, in the order of their starts.
     #[must_use]
     pub fn views(&self, charger: &str, transaction_id: &str) -> Vec<TransactionView> {
         view::views(self, charger, transaction_id)
     }
 
-    /// The earliest moment that any message speaks of.
+    /// The earliest time in any message.
     #[must_use]
     pub fn first_at(&self) -> Option<Timestamp> {
         self.all_facts().filter_map(|facts| facts.first_at).min()
     }
 
-    /// The latest moment that any message speaks of.
+    /// The latest time in any message.
     #[must_use]
     pub fn last_at(&self) -> Option<Timestamp> {
         self.all_facts().filter_map(|facts| facts.last_at).max()
@@ -288,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_an_id_that_says_nothing_is_bounded_in_any_order() {
+    fn the_parts_of_one_id_are_bounded_in_any_order() {
         let all: Vec<_> = (0..700)
             .map(|i| with_stop(i, i64::try_from(i).unwrap()))
             .collect();
@@ -307,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_key_reads_back_from_its_text() {
+    fn a_content_key_is_read_from_its_text() {
         for (at, record) in [(0, 0), (-5, 7), (i64::MAX, 0), (i64::MIN, u64::MAX)] {
             let key = ContentKey {
                 at: Timestamp(at),

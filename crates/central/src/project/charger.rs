@@ -1,4 +1,4 @@
-//! What records say of the charger as a whole.
+//! The charger as a whole: its sign of life, its connection, its firmware status.
 
 use super::{Changes, Source};
 use crate::Timestamp;
@@ -7,7 +7,7 @@ use crate::record::RecordKind;
 use ocpp::json::Raw;
 use std::borrow::Cow;
 
-/// Any record is a sign of life (N-5).
+/// Every record is a sign of life (N-5).
 pub(super) fn seen(changes: &mut Changes, source: &Source<'_>) {
     let record = source.record;
     let stamp = source.stamp(record.received_at, 0);
@@ -52,7 +52,7 @@ pub(crate) fn firmware_status(
         .set(stamp, status.to_owned());
 }
 
-/// A text member of an object, however broken the rest is.
+/// A text member of an object; the rest of the object may be broken.
 pub(crate) fn member<'a>(payload: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
     let mut found = None;
     let _ = Raw::new(payload).members(|name, value| {
@@ -63,7 +63,7 @@ pub(crate) fn member<'a>(payload: &'a str, wanted: &str) -> Option<Cow<'a, str>>
     found
 }
 
-/// Texts are kept unless they say nothing.
+/// The text, unless it is empty.
 pub(crate) fn owned(text: Option<Cow<'_, str>>) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(Cow::into_owned)
 }

@@ -8,37 +8,37 @@ use crate::model::EventRow;
 use crate::natural_key::StableHasher;
 use ocpp::json::Raw;
 
-/// Where a row's hash comes from; never change, the hashes are stored.
+/// Domain of a row's hash; never change it, the hashes are stored.
 const ROW_DOMAIN: &str = "wattpost event 1";
 
 /// A message without a projection of its own: one row, with the members that most of these messages share.
 pub(crate) fn other(changes: &mut Changes, source: &Source<'_>) {
-    let (told, at) = read(source);
-    push(changes, source, at, told, source.record.payload);
+    let (fields, at) = read(source);
+    push(changes, source, at, fields, source.record.payload);
 }
 
-/// What a message says in the members that most of these messages share, and when.
-pub(crate) fn read(source: &Source<'_>) -> (Told, Timestamp) {
-    let mut told = Told::default();
+/// The members that most of these messages share, and the time of the event.
+pub(crate) fn read(source: &Source<'_>) -> (EventFields, Timestamp) {
+    let mut fields = EventFields::default();
     let mut at = None;
     let _ = Raw::new(source.record.payload).members(|name, value| match name {
         "type" | "status" | "eventType" | "reservationUpdateStatus" | "controlType" => {
-            told.name = owned(value.text());
+            fields.name = owned(value.text());
         }
         "techInfo" | "info" => {
-            told.value = owned(value.text());
+            fields.value = owned(value.text());
         }
         "timestamp" | "generatedAt" => at = value.timestamp(),
-        "evseId" => told.place.evse = value.integer(),
-        "connectorId" => told.place.connector = value.integer(),
+        "evseId" => fields.place.evse = value.integer(),
+        "connectorId" => fields.place.connector = value.integer(),
         _ => {}
     });
     let at = source.effective(at);
-    (told, at)
+    (fields, at)
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct EventFields {
     pub(crate) name: Option<String>,
     pub(crate) value: Option<String>,
     pub(crate) place: Place,
@@ -49,7 +49,7 @@ pub(crate) fn push(
     changes: &mut Changes,
     source: &Source<'_>,
     at: Timestamp,
-    told: Told,
+    fields: EventFields,
     data: &str,
 ) {
     let kind = source.record.action;
@@ -60,10 +60,10 @@ pub(crate) fn push(
         at,
         key_hash: hasher.finish_u64().cast_signed(),
         kind: kind.to_owned(),
-        name: told.name,
-        value: told.value,
-        evse: told.place.evse,
-        connector: told.place.connector,
+        name: fields.name,
+        value: fields.value,
+        evse: fields.place.evse,
+        connector: fields.place.connector,
         data: data.to_owned(),
     });
 }

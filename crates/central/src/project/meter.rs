@@ -1,5 +1,4 @@
-//! What was measured: one row per element of a `meterValue` list, with the three figures that
-//! everybody asks for, in one unit each.
+//! Meter values: one row per element of a `meterValue` list, with energy, power and state of charge in one unit each.
 
 use super::place::Place;
 use super::{Changes, Source};
@@ -9,10 +8,10 @@ use crate::natural_key::StableHasher;
 use ocpp::json::Raw;
 use ocpp::meter::{MeterValue, SampledValue};
 
-/// Where a row's hash comes from; never change, the hashes are stored.
+/// Domain of a row's hash; never change it, the hashes are stored.
 const ROW_DOMAIN: &str = "wattpost meter value 1";
 
-/// Energy, power and charge at one moment.
+/// Energy, power and state of charge at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Reading {
     pub(crate) at: Timestamp,
@@ -69,8 +68,8 @@ pub(crate) fn add(readings: &mut Readings, source: &Source<'_>, list: &[Reading]
 /// More than any message has elements.
 const PARTS_PER_CONTEXT: usize = 1 << 24;
 
-/// Adds a row per element; `list` names the payload's member that `values` were read from. Returns
-/// the readings, in their order.
+/// Adds a row per element; `list` is the name of the payload's member that `values` were read from. Returns the readings
+/// in order.
 pub(crate) fn rows(
     changes: &mut Changes,
     source: &Source<'_>,
@@ -100,7 +99,7 @@ pub(crate) fn rows(
     readings
 }
 
-/// The raw `sampledValue` of each element, in the order in which the typed view has them.
+/// The raw `sampledValue` of each element, in the order of the typed view.
 fn sampled_texts<'a>(payload: &'a str, list: &str) -> Vec<&'a str> {
     let mut texts = Vec::new();
     let _ = Raw::new(payload).members(|name, value| {
@@ -168,8 +167,7 @@ fn is_signed_data(sample: &SampledValue<'_>) -> bool {
     format.is_some_and(|format| format.eq_ignore_ascii_case("SignedData"))
 }
 
-/// The last value of the measurand for the whole outlet; if there are only values of its phases,
-/// their sum. Values inside the charger count where the outlet has none.
+/// The last value of the measurand for the whole outlet; if there are only values of single phases, their sum. Values inside the charger count where the outlet has none.
 fn total(
     samples: &[SampledValue<'_>],
     measurand: &str,
@@ -197,7 +195,7 @@ fn total(
                 Some("L1" | "L1-N") => phases[0] = value,
                 Some("L2" | "L2-N") => phases[1] = value,
                 Some("L3" | "L3-N") => phases[2] = value,
-                // Between two phases there is nothing to add up.
+                // Values between two phases are not added.
                 Some(_) => {}
             }
         }
@@ -239,7 +237,7 @@ fn energy_factor(unit: &str) -> Option<f64> {
 
 fn power_factor(unit: &str) -> Option<f64> {
     match unit {
-        // The default unit, Wh, is written by chargers that name none and those that name all.
+        // No unit means the default Wh, which chargers also omit for power.
         "" => Some(1.0),
         _ if unit.eq_ignore_ascii_case("w") => Some(1.0),
         _ if unit.eq_ignore_ascii_case("kw") => Some(1000.0),
@@ -247,7 +245,7 @@ fn power_factor(unit: &str) -> Option<f64> {
     }
 }
 
-/// The state of charge has no other unit, whatever the charger writes.
+/// The state of charge is in percent, whatever unit the charger writes.
 #[expect(clippy::unnecessary_wraps, reason = "one signature for all factors")]
 const fn percent_factor(_unit: &str) -> Option<f64> {
     Some(1.0)
@@ -267,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_made_one() {
+    fn values_are_converted_to_one_unit() {
         let read = reading(
             r#"[{"value":"1.5","unit":"kWh"},{"value":"7.4","measurand":"Power.Active.Import","unit":"kW"},
                 {"value":"80","measurand":"SoC","unit":"Percent","location":"EV"}]"#,
@@ -280,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn quirk_14_phases_are_summed_when_there_is_no_total() {
+    fn quirk_14_phases_are_summed_if_there_is_no_total() {
         let phases =
             r#"{"value":"1","phase":"L1-N"},{"value":"2","phase":"L2"},{"value":"3","phase":"L3"}"#;
         assert_eq!(reading(&format!("[{phases}]")).energy_wh(), Some(6.0));
@@ -291,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn quirk_09_nothing_measured_is_no_figure() {
+    fn quirk_09_an_empty_or_unusable_sample_is_no_reading() {
         for samples in [
             "[]",
             "null",

@@ -1,8 +1,8 @@
-//! Where something is: EVSE and connector, as far as a message names them.
+//! The EVSE and connector that a message names.
 
 use ocpp::v2;
 
-/// An EVSE and a connector; in 1.6 there are no EVSEs.
+/// An EVSE and a connector; 1.6 has no EVSEs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Place {
     pub(crate) evse: Option<i64>,

@@ -7,7 +7,7 @@ use crate::model::{ContentKey, Facts, TransactionState};
 use crate::natural_key::{NaturalKey, StableHasher, first_u64};
 use ocpp::Version;
 
-/// Where the hash in a content key comes from; never change, the keys are stored.
+/// Domain of the hash in a content key; never change it, the keys are stored.
 const CONTENT_DOMAIN: &str = "wattpost transaction part 1";
 
 /// The state that a message speaks of.
@@ -37,7 +37,7 @@ pub(crate) fn add_facts(
         Version::V201 | Version::V21 => source.record.epoch,
     };
     state.on_connection(epoch, |facts| {
-        facts.spoken_of(source.heard(at));
+        facts.note_time(source.heard(at));
         change(facts);
     });
 }

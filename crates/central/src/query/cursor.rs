@@ -1,4 +1,4 @@
-//! Positions in a list, as opaque texts that a caller hands back to get the next page.
+//! Positions in a list, as opaque texts that a client sends back to get the next page.
 
 use crate::model::ChargerKey;
 use crate::ports::QueryError;
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use uuid::Uuid;
 
-/// A place in a list, as an opaque text that needs no quoting in a URL.
+/// A position in a list, as an opaque text that needs no escaping in a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cursor(String);
 
 impl Cursor {
-    /// Takes in a text that somebody hands back; whether it is a cursor shows when it is used.
+    /// Wraps a text from a client; it is validated when it is used.
     #[must_use]
     pub fn from_text(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text to hand out.
+    /// The text for the client.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -33,16 +33,16 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// What a cursor means: the last row of the page before. For adapters.
+/// The decoded cursor: the last row of the previous page. For adapters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In the list of chargers: behind this one.
+    /// In the list of chargers: after this one.
     Charger(ChargerKey),
-    /// In the list of transactions: behind this beginning and key.
+    /// In the list of transactions: after this start and key.
     Transaction(Timestamp, Uuid),
-    /// In the list of messages: behind this record.
+    /// In the list of messages: after this record.
     Message(RecordId),
-    /// In the list of dead letters: behind this number.
+    /// In the list of dead letters: after this number.
     DeadLetter(i64),
 }
 
@@ -64,13 +64,13 @@ impl Place {
         })
     }
 
-    /// Reads a cursor back.
+    /// Decodes a cursor.
     ///
     /// # Errors
     /// [`QueryError::BadCursor`] for every text that [`Place::to_cursor`] does not write.
     pub fn from_cursor(cursor: &Cursor) -> Result<Self, QueryError> {
         let place = read_place(cursor.as_str()).ok_or(QueryError::BadCursor)?;
-        // One place has one spelling, so that a cursor cannot be bent into another that works too.
+        // A position has only one valid text, so that no other text works as a cursor.
         if place.to_cursor() == *cursor {
             Ok(place)
         } else {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn every_place_reads_back_from_its_cursor() {
+    fn every_place_is_read_from_its_cursor() {
         let places = [
             Place::Charger(ChargerKey::of("")),
             Place::Charger(ChargerKey::of("cp-17/ü \u{0}")),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_cursor_is_refused() {
+    fn a_text_that_is_not_a_cursor_is_refused() {
         for text in [
             "",
             "x",

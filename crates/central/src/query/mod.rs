@@ -1,4 +1,4 @@
-//! The terms of a question to [`QueryStore`]: filters, pages and cursors.
+//! Arguments and results of [`QueryStore`]: filters, pages and cursors.
 
 mod cursor;
 mod scan;
@@ -13,59 +13,59 @@ use crate::record::RecordKind;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Rows on a page when nobody says how many.
+/// Rows on a page if the request has no limit.
 pub const PAGE_DEFAULT: usize = 100;
-/// More rows than this are never put on one page.
+/// Rows on a page at most.
 pub const PAGE_MAX: usize = 1_000;
 
-/// Which chargers.
+/// Selects chargers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ChargerFilter {
-    /// Only those that are (or are not) connected now.
+    /// Only those that are, or are not, connected now.
     pub online: Option<bool>,
-    /// Only those whose identity contains this, in any case.
+    /// Only those whose identity contains this text, in any letter case.
     pub search: Option<String>,
 }
 
-/// Which transactions.
+/// Selects transactions.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TransactionFilter {
-    /// Only those of this charger, in any case.
+    /// Only those of this charger, in any letter case.
     pub charger: Option<String>,
-    /// Only those still running (or only those ended).
+    /// Only open ones, or only ended ones.
     pub open: Option<bool>,
-    /// Only those begun at or after.
+    /// Only those that started at this time or later.
     pub from: Option<Timestamp>,
-    /// Only those begun before.
+    /// Only those that started before this time.
     pub to: Option<Timestamp>,
 }
 
-/// Which messages.
+/// Selects messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MessageFilter {
-    /// Only those of this charger, in any case.
+    /// Only those of this charger, in any letter case.
     pub charger: Option<String>,
-    /// Only this action, spelled as OCPP does.
+    /// Only this action, in the spelling of OCPP.
     pub action: Option<String>,
     /// Only this kind.
     pub kind: Option<RecordKind>,
-    /// Only those received at or after.
+    /// Only those received at this time or later.
     pub from: Option<Timestamp>,
-    /// Only those received before.
+    /// Only those received before this time.
     pub to: Option<Timestamp>,
 }
 
-/// Which page of a list.
+/// Selects a page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PageRequest {
-    /// Begin behind this place; `None` = at the beginning.
+    /// Where the page begins: after this position; `None` for the beginning of the list.
     pub after: Option<Cursor>,
-    /// At most so many rows; 0 means [`PAGE_DEFAULT`], more than [`PAGE_MAX`] means [`PAGE_MAX`].
+    /// Rows at most; 0 means [`PAGE_DEFAULT`], more than [`PAGE_MAX`] means [`PAGE_MAX`].
     pub limit: usize,
 }
 
 impl PageRequest {
-    /// The number of rows that this asks for, within the bounds.
+    /// The number of requested rows, within the bounds.
     #[must_use]
     pub const fn rows(&self) -> usize {
         match self.limit {
@@ -76,18 +76,18 @@ impl PageRequest {
     }
 }
 
-/// Some rows of a list.
+/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
-    /// Where the next page begins; `None` when there was nothing more at the time of asking.
-    /// A page can be short, even empty, and yet have a next one, when matches are rare.
+    /// Where the next page begins; `None` if there were no more rows. A page may have few rows or none and still have a
+    /// next one, if few rows match the filter.
     #[serde(rename = "next_cursor")]
     pub next: Option<Cursor>,
 }
 
-/// A charger with all that belongs to it.
+/// A charger with its connectors.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ChargerDetail {
     /// The charger itself.

@@ -1,41 +1,41 @@
-//! Whole lists, read page by page.
+//! Reads whole lists page by page.
 
 use super::{MessageFilter, PAGE_MAX, Page, PageRequest, TransactionFilter};
 use crate::model::{MessageRow, TransactionView};
 use crate::ports::{QueryError, QueryStore};
 use std::collections::VecDeque;
 
-/// All messages that match, page by page, for exports: between two pages nothing is held.
+/// All messages that match, page by page, for exports. Between two pages nothing is locked.
 pub fn all_messages<'a, L: QueryStore + ?Sized>(
-    ledger: &'a L,
+    store: &'a L,
     filter: &'a MessageFilter,
 ) -> impl Iterator<Item = Result<MessageRow, QueryError>> + 'a {
-    Scan::new(move |page: &PageRequest| ledger.messages(filter, page))
+    Scan::new(move |page: &PageRequest| store.messages(filter, page))
 }
 
-/// All transactions that match, page by page, for exports: between two pages nothing is held.
+/// All transactions that match, page by page, for exports. Between two pages nothing is locked.
 pub fn all_transactions<'a, L: QueryStore + ?Sized>(
-    ledger: &'a L,
+    store: &'a L,
     filter: &'a TransactionFilter,
 ) -> impl Iterator<Item = Result<TransactionView, QueryError>> + 'a {
-    Scan::new(move |page: &PageRequest| ledger.transactions(filter, page))
+    Scan::new(move |page: &PageRequest| store.transactions(filter, page))
 }
 
-/// A walk over a list: asks for the next page when the last one is used up; ends at the first error.
+/// Iterates over a list: reads the next page after the last row of the previous one; ends at the first error.
 struct Scan<T, F> {
-    ask: F,
+    read_page: F,
     ready: VecDeque<T>,
     next: Option<PageRequest>,
 }
 
 impl<T, F: FnMut(&PageRequest) -> Result<Page<T>, QueryError>> Scan<T, F> {
-    fn new(ask: F) -> Self {
+    fn new(read_page: F) -> Self {
         let first = PageRequest {
             after: None,
             limit: PAGE_MAX,
         };
         Self {
-            ask,
+            read_page,
             ready: VecDeque::new(),
             next: Some(first),
         }
@@ -51,7 +51,7 @@ impl<T, F: FnMut(&PageRequest) -> Result<Page<T>, QueryError>> Iterator for Scan
                 return Some(Ok(row));
             }
             let mut request = self.next.take()?;
-            match (self.ask)(&request) {
+            match (self.read_page)(&request) {
                 Ok(page) => {
                     self.ready = page.items.into();
                     self.next = page.next.map(|cursor| {

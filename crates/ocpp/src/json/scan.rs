@@ -215,7 +215,7 @@ mod tests {
             .is_ok_and(|end| skip_blanks(bytes, end) == bytes.len())
     }
 
-    /// The verdict of serde_json, for texts without deep nesting.
+    /// The verdict of `serde_json`, for texts without deep nesting.
     fn serde_says_json(text: &str) -> bool {
         serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
     }

@@ -29,7 +29,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     let id = view.transaction_id.map(|id| id.to_string());
     let values = &view.meter_value;
     let readings = meter::rows(changes, source, "meterValue", values, place, id.as_deref());
-    // 0 and below are what chargers write when they never got an id: rows, but no transaction.
+    // Chargers that got no id write 0 or less: the values become rows, but belong to no transaction.
     let Some(id) = id.filter(|_| view.transaction_id > Some(0)) else {
         return;
     };

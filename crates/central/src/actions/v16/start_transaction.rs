@@ -1,4 +1,4 @@
-//! StartTransaction (1.6): the only message whose answer makes something, the id of the transaction.
+//! StartTransaction (1.6): the answer gives the transaction its id.
 
 use super::id_tag;
 use crate::Timestamp;
@@ -37,13 +37,13 @@ pub(crate) fn natural_key(payload: &str) -> NaturalKey<'_> {
 
 /// A start names no session: only its answer does.
 fn part(payload: &str) -> SessionPart {
-    let mut told = None;
+    let mut timestamp = None;
     let _ = Raw::new(payload).members(|name, value| {
         if name == "timestamp" {
-            told = value.timestamp();
+            timestamp = value.timestamp();
         }
     });
-    let is_dated = told.is_some_and(|told| Timestamp::from(told).is_plausible());
+    let is_dated = timestamp.is_some_and(|at| Timestamp::from(at).is_plausible());
     SessionPart {
         role: Role::Start,
         session: SessionTag::NONE,
@@ -61,7 +61,7 @@ fn answer(scene: &Scene<'_>) -> Decision {
 }
 
 fn project(changes: &mut Changes, source: &Source<'_>) {
-    // A broken start is a start all the same: the charger has an id of ours for it.
+    // A broken start is projected too, because the charger got an id for it.
     let view = v16::StartTransaction::read(source.record.payload).unwrap_or_default();
     let (id, verdict) = start_answer(source);
     let at = source.effective(view.timestamp);
@@ -93,7 +93,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     });
 }
 
-/// The id and the verdict that the charger was told.
+/// The id and the verdict in the answer.
 fn start_answer(source: &Source<'_>) -> (i64, Option<String>) {
     let (mut id, mut verdict) = (None, None);
     let _ = Raw::new(source.record.answer).members(|name, value| match name {

@@ -27,8 +27,8 @@ pub(super) const ACTION: Action = Action {
 /// What tells one stop from another, also two of one transaction with different registers.
 const MEMBERS: &[&str] = &["transactionId", "timestamp", "meterStop"];
 
-/// A stop is known by its transaction; where the id says nothing (rule Q-17: several lost starts all use -1) by its
-/// time and meter as well.
+/// The transaction's id; for an id that names no transaction (rule Q-17: all stops whose starts got no answer use -1)
+/// also the time and the meter reading.
 fn natural_key(payload: &str) -> NaturalKey<'_> {
     match members(payload, MEMBERS) {
         Some([id, ..]) if matches!(Raw::new(id).integer(), Some(1..)) => {
@@ -65,7 +65,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     let meter_wh = view.meter_stop.map(whole_wh);
     let stop = Stop {
         meter_wh,
-        // No reason means Local (F-12).
+        // A stop without a reason means Local (F-12).
         reason: owned(view.reason).or_else(|| Some("Local".to_owned())),
         id_token: owned(view.id_tag),
     };
@@ -76,7 +76,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     );
     let id = match view.transaction_id {
         Some(1..) => id.unwrap_or_default(),
-        // It names no transaction.
+        // The id names no transaction.
         _ => unnamed_stop_id(&id.unwrap_or_default(), &key),
     };
     let state = transaction(changes, source, id);

@@ -3,7 +3,7 @@
 use crate::actions::{Action, Repeats};
 use crate::model::ConnectorStatus;
 use crate::project::charger::owned;
-use crate::project::event::{Told, push};
+use crate::project::event::{EventFields, push};
 use crate::project::place::Place;
 use crate::project::{Changes, Source, status};
 use ocpp::json::Raw;
@@ -41,11 +41,17 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
             ("", "") => None,
             (component, variable) => Some(format!("{component}.{variable}")),
         };
-        push(changes, source, at, Told { name, value, place }, data);
+        push(
+            changes,
+            source,
+            at,
+            EventFields { name, value, place },
+            data,
+        );
     }
 }
 
-/// (EVSE, connector) whose availability is told.
+/// The (EVSE, connector) whose availability is reported.
 fn available_place(component: &str, place: Place) -> Option<(i64, i64)> {
     match component {
         "ChargingStation" => Some((0, 0)),

@@ -27,7 +27,7 @@ pub(super) const ACTION: Action = Action {
     ..Action::plain(NAME)
 };
 
-/// `seqNo` counts within a transaction; the event's type guards against chargers that do not count.
+/// The transaction's id and `seqNo`; also the event's type, because some chargers do not increase `seqNo`.
 fn natural_key(payload: &str) -> NaturalKey<'_> {
     let found = members(payload, &["transactionInfo", "seqNo", "eventType"]);
     let Some([info, seq_no, event_type, _]) = found else {
@@ -125,7 +125,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
         }
         _ => {}
     }
-    // A number that no counter reaches would push all others out of the window.
+    // An absurdly large number would push all others out of the window.
     let seq_no = view
         .seq_no
         .filter(|seq_no| (0..=i64::from(i32::MAX)).contains(seq_no));

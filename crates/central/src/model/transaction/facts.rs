@@ -51,7 +51,7 @@ impl Facts {
     }
 
     /// Adds a moment that a message speaks of.
-    pub(crate) fn spoken_of(&mut self, at: Timestamp) {
+    pub(crate) fn note_time(&mut self, at: Timestamp) {
         self.first_at = Some(self.first_at.map_or(at, |first| first.min(at)));
         self.last_at = self.last_at.max(Some(at));
     }
@@ -88,7 +88,7 @@ impl Facts {
 impl Merge for Facts {
     fn merge(&mut self, other: Self) {
         for at in other.first_at.into_iter().chain(other.last_at) {
-            self.spoken_of(at);
+            self.note_time(at);
         }
         self.seq.merge(other.seq);
         self.place.merge(other.place);

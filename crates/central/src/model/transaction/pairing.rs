@@ -1,10 +1,9 @@
-//! Stops that came under no usable id, given back to the starts that they end (OCPP 1.6, rule Q-17).
+//! Pairs stops without a usable id with the starts that they end (OCPP 1.6, rule Q-17).
 //!
-//! A charger that never got an id for its start (it was offline, or it lost the answer) stops the session
-//! under -1, 0 or no id at all. Such firmware stops *every* session so, hence what is decided here must cost
-//! the same for the first session of a charger and for its ten thousandth: who belongs to whom follows from
-//! at most [`PAIRING_WINDOW`] neighbours in the order of time, so that a store can decide anew what a late
-//! message changes without reading the charger's whole history.
+//! A charger that never got an id for its start (it was offline, or it lost the answer) stops the session with -1, 0 or no
+//! id. Some firmware stops *every* session so, hence pairing must cost the same for a charger's first session and for its
+//! ten thousandth: it depends on at most [`PAIRING_WINDOW`] neighbours in the order of time, so that a store can update
+//! the pairs after a late message without reading the charger's whole history.
 
 use super::TransactionView;
 use crate::Timestamp;
@@ -12,14 +11,14 @@ use crate::natural_key::StableHasher;
 use ocpp::Version;
 use uuid::Uuid;
 
-/// How far back a stop looks for its start, counted in starts without a stop and stops without a start of
-/// the same charger. A stop that fits none of them stays on its own.
+/// How many places before a stop its start may be, counted in starts without a stop and stops without a start of the same
+/// charger. A stop that fits none of them stays unpaired.
 ///
-/// From it follows what a row that is added, changed or removed can touch: partners of rows at most this many
-/// places before and after it, which depend on nothing further than twice as many places away.
+/// It follows that a row that is added, changed or removed affects the partners of rows at most this many places before
+/// and after it, and these depend on rows at most twice as many places away.
 pub const PAIRING_WINDOW: usize = 32;
 
-/// A start without a stop, or a stop without a start, with all that pairing depends on.
+/// A start without a stop, or a stop without a start, with everything that pairing depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// When it started, or stopped.
@@ -28,14 +27,14 @@ pub struct Candidate {
     pub is_stop: bool,
     /// The transaction's key.
     pub key: Uuid,
-    /// A hash of the token, whose case does not matter; `None` where no token is named.
+    /// A hash of the token in lower case; `None` without a token.
     pub token: Option<i64>,
-    /// The meter's register, in watt-hours.
+    /// The meter reading, in watt-hours.
     pub meter_wh: Option<f64>,
 }
 
 impl Candidate {
-    /// What candidates of one charger are sorted by.
+    /// The sort key of a charger's candidates.
     #[must_use]
     pub const fn place(&self) -> (Timestamp, bool, Uuid) {
         (self.at, self.is_stop, self.key)
@@ -44,7 +43,7 @@ impl Candidate {
     fn fits(&self, stop: &Self) -> bool {
         let same_token = match (self.token, stop.token) {
             (Some(a), Some(b)) => a == b,
-            // A stop without a token was made without a card; it fits any.
+            // A stop without a token fits any start.
             (_, None) => true,
             (None, Some(_)) => false,
         };
@@ -57,7 +56,7 @@ impl Candidate {
 }
 
 impl TransactionView {
-    /// The transaction as a candidate for pairing; `None` where there is nothing to pair.
+    /// The transaction as a candidate for pairing; `None` if it is complete, or not of 1.6.
     #[must_use]
     pub fn candidate(&self) -> Option<Candidate> {
         if self.ocpp_version != Some(Version::V16) {
@@ -87,12 +86,12 @@ impl TransactionView {
     }
 }
 
-/// The partner of each candidate. A stop ends the latest start before it that fits, that no earlier stop
-/// has ended, and that is at most [`PAIRING_WINDOW`] places back: the same token if the stop names one, and not
-/// above the stop's meter. `candidates` are of one charger, sorted by [`Candidate::place`].
+/// The partner of each candidate. A stop ends the latest start before it that fits, that no earlier stop has ended, and
+/// that is at most [`PAIRING_WINDOW`] places before it. A start fits if it has the stop's token, should the stop have one,
+/// and no higher meter reading. `candidates` are of one charger, sorted by [`Candidate::place`].
 ///
-/// Of a part of a charger's candidates the result is the same as of all of them, except for the first twice
-/// [`PAIRING_WINDOW`] and for starts among the last [`PAIRING_WINDOW`].
+/// For a consecutive part of a charger's candidates the result is the same as for all of them, except for the first twice
+/// [`PAIRING_WINDOW`] candidates and for starts among the last [`PAIRING_WINDOW`].
 #[must_use]
 pub fn pair(candidates: &[Candidate]) -> Vec<Option<usize>> {
     let mut partners = vec![None; candidates.len()];
@@ -115,9 +114,8 @@ pub fn pair(candidates: &[Candidate]) -> Vec<Option<usize>> {
     partners
 }
 
-/// What all transactions of one charger are shown as: of a stop that was paired only the start's view
-/// remains, now ended; everything else is returned as it is. Total and independent of the order of `views`.
-/// What a store shows must equal this.
+/// Pairs all transactions of one charger: the view of a paired stop is removed, and that of its start is ended; all other
+/// views are unchanged. Total, and independent of the order of `views`. A store must show the same.
 #[must_use]
 pub fn pair_orphans(mut views: Vec<TransactionView>) -> Vec<TransactionView> {
     let mut candidates: Vec<(Candidate, usize)> = views
@@ -201,7 +199,7 @@ mod tests {
         state.views("cp", &id).remove(0)
     }
 
-    /// (id, end) of what remains.
+    /// (id, end) of the remaining views.
     fn paired(views: Vec<TransactionView>) -> Vec<(String, Option<i64>)> {
         let mut left: Vec<_> = pair_orphans(views)
             .into_iter()
@@ -226,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_that_fits_nothing_stays_on_its_own() {
+    fn a_stop_that_fits_no_start_stays_unpaired() {
         for start in [
             start("1", 60, "A", 1.0),
             start("1", 10, "B", 1.0),
@@ -253,7 +251,7 @@ mod tests {
         assert_eq!(paired(views), [own("-1", Some(60)), own("1", Some(50))]);
     }
 
-    /// A history with several connectors, tokens and meters, among them stops that fit nothing.
+    /// A history with several tokens and meters, and with stops that fit no start.
     fn history(words: &[(u8, i64)]) -> Vec<Candidate> {
         let mut all: Vec<Candidate> = (0..)
             .zip(words)
@@ -271,7 +269,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_part_of_the_history_decides_as_the_whole_does(
+        fn a_part_of_the_history_is_paired_as_in_the_whole(
             words in proptest::collection::vec((proptest::prelude::any::<u8>(), 0..2_000_i64), 1..400),
             from in 0..300_usize,
             length in 1..300_usize,
@@ -292,7 +290,7 @@ mod tests {
         }
 
         #[test]
-        fn partners_are_each_others_and_within_the_window(
+        fn partners_are_mutual_and_within_the_window(
             words in proptest::collection::vec((proptest::prelude::any::<u8>(), 0..500_i64), 1..200),
         ) {
             let all = history(&words);
@@ -307,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_is_too_far_back_stays_open() {
+    fn a_start_outside_the_window_stays_open() {
         let mut views = vec![start("1", 0, "A", 1.0)];
         for at in 1..=PAIRING_WINDOW as i64 {
             views.push(start(&format!("1{at}"), at, "B", 1.0));

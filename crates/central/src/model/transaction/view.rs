@@ -1,4 +1,4 @@
-//! From what was told under one id to the transactions that it tells of.
+//! Separates what was reported under one id into transactions.
 
 use super::energy::{Confidence, Energy, EnergyCheck, RegisterSource, SessionEnd};
 use super::readings::Readings;
@@ -10,43 +10,42 @@ use ocpp::Version;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// A transaction, as it is shown.
+/// A transaction, as the API and exports show it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TransactionView {
-    /// Its own key, derived from its start: the same wherever and whenever it is derived, and never
-    /// another transaction's. While `started_at` is `None` the key stands for the id on the wire; once the
-    /// start has arrived, the store still finds the transaction by that first key.
+    /// Its key, derived from its start: always the same, and unique. While `started_at` is `None` the key is derived from
+    /// the id on the wire; after the start has arrived, the store still finds the transaction by that first key.
     pub key: Uuid,
     /// The charger's identity, as the caller spells it.
     pub charger_id: String,
-    /// The id on the wire: given by us (1.6) or by the charger (2.x).
+    /// The id on the wire: given by the central system (1.6) or by the charger (2.x).
     pub transaction_id: String,
-    /// The version that told it.
+    /// The OCPP version of its messages.
     pub ocpp_version: Option<Version>,
     /// The EVSE (2.x).
     pub evse: Option<i64>,
     /// The connector.
     pub connector: Option<i64>,
-    /// Who charges.
+    /// The token.
     pub id_token: Option<String>,
-    /// The sort of token (2.x).
+    /// The token's type (2.x).
     pub token_type: Option<String>,
-    /// How we said that the token stands.
+    /// The token's status in the answer.
     pub verdict: Option<String>,
-    /// When it began; `None` = its start has not arrived.
+    /// When it started; `None` if its start has not arrived.
     #[serde(serialize_with = "crate::model::rfc3339::option")]
     pub started_at: Option<Timestamp>,
-    /// When it ended; `None` = it is open.
+    /// When it ended; `None` if it is open.
     #[serde(serialize_with = "crate::model::rfc3339::option")]
     pub ended_at: Option<Timestamp>,
-    /// Whether no end has arrived.
+    /// Whether its end has not arrived.
     pub open: bool,
-    /// The latest moment that any of its messages speaks of.
+    /// The latest time in any of its messages.
     #[serde(serialize_with = "crate::model::rfc3339::option")]
     pub last_at: Option<Timestamp>,
-    /// Meter at the start, in watt-hours.
+    /// Meter reading at the start, in watt-hours.
     pub meter_start_wh: Option<f64>,
-    /// Meter at the end, in watt-hours.
+    /// Meter reading at the end, in watt-hours.
     pub meter_stop_wh: Option<f64>,
     /// What was charged so far, in watt-hours; never negative. See [`TransactionView::checks`].
     pub energy_wh: Option<f64>,
@@ -66,15 +65,15 @@ pub struct TransactionView {
     pub charging_state: Option<String>,
     /// Why it ended.
     pub stop_reason: Option<String>,
-    /// The remote start that it answers (2.x).
+    /// The id of the remote start that started it (2.x).
     pub remote_start_id: Option<i64>,
     /// The reservation that it uses.
     pub reservation_id: Option<i64>,
-    /// Whether any of it was sent late, from the charger's queue (2.x).
+    /// Whether any message was queued by the charger while offline (2.x).
     pub offline: bool,
-    /// Sequence numbers that are missing between the first and the last, as inclusive ranges (2.x).
+    /// Missing sequence numbers between the first and the last, as inclusive ranges (2.x).
     pub missing_seq: Vec<(i64, i64)>,
-    /// Ends told under the same id with other content: the first counts, the others are evidence.
+    /// The number of further stops with the same id and other content; the first stop counts.
     pub conflicting_stops: usize,
     /// What the energy and the times are derived from.
     #[serde(skip)]
@@ -130,7 +129,7 @@ impl Told {
     }
 }
 
-/// Where a transaction's key comes from; never change, the keys are stored.
+/// Domain of the hash in a transaction's key; never change it, the keys are stored.
 const KEY_DOMAIN: &str = "wattpost transaction key 1";
 
 #[derive(Debug)]
@@ -189,7 +188,7 @@ pub(super) fn views(
     }
 }
 
-/// The key of a transaction whose start has not arrived: of its charger and its id on the wire.
+/// The key of a transaction whose start has not arrived, from its charger and its id on the wire.
 #[must_use]
 pub fn key_without_start(charger: &ChargerKey, transaction_id: &str) -> Uuid {
     key(charger, transaction_id, "")
@@ -210,14 +209,14 @@ struct Scene<'a> {
     is_v16: bool,
 }
 
-/// One start with the stops that were told while it was the latest.
+/// One start with the stops between it and the next start.
 struct Session<'p, 'a> {
     start: &'p Part<'a, Start>,
     stops: Vec<&'p Part<'a, Stop>>,
 }
 
-/// Which stops belong to which starts: a stop to the latest start before it, by the charger's time; by
-/// arrival where the charger's clock was never set. An equal start before any stop is a resend.
+/// Assigns each stop to the latest start before it, by the charger's time; by the time of reception if the charger's clock
+/// was never set. An equal start before any stop is a resend.
 fn sessions<'p, 'a>(
     starts: &'p [Part<'a, Start>],
     stops: &'p [Part<'a, Stop>],
@@ -235,13 +234,13 @@ fn sessions<'p, 'a>(
     starts.sort_by_key(|start| place(start.stamp));
     stops.sort_by_key(|stop| place(stop.stamp));
     let mut sessions: Vec<Session<'_, '_>> = Vec::new();
-    // Stops told before any start belong to the first.
+    // Stops before any start belong to the first start.
     let mut stops = stops.into_iter().peekable();
     for (at, start) in starts.iter().enumerate() {
         let until = starts.get(at + 1).map(|next| place(next.stamp));
-        let is_resend = sessions
-            .last()
-            .is_some_and(|last| last.start.key.says_the_same(&start.key) && last.stops.is_empty());
+        let is_resend = sessions.last().is_some_and(|last| {
+            last.start.key.has_same_content(&start.key) && last.stops.is_empty()
+        });
         if !is_resend {
             sessions.push(Session {
                 start,
@@ -255,7 +254,7 @@ fn sessions<'p, 'a>(
                 let is_resend = session
                     .stops
                     .iter()
-                    .any(|known| known.key.says_the_same(&stop.key));
+                    .any(|known| known.key.has_same_content(&stop.key));
                 if !is_resend {
                     session.stops.push(stop);
                 }
@@ -279,7 +278,7 @@ impl Scene<'_> {
         if let Some(stop) = stop {
             let others = stops
                 .iter()
-                .filter(|other| !other.key.says_the_same(&stop.key));
+                .filter(|other| !other.key.has_same_content(&stop.key));
             view.conflicting_stops = others.count();
         }
         view
@@ -343,7 +342,7 @@ impl Scene<'_> {
         view
     }
 
-    /// An id that was used again: each start owns the time until the next.
+    /// An id that was used again: one transaction per start.
     fn several(
         &self,
         starts: &[Part<'_, Start>],
@@ -351,7 +350,7 @@ impl Scene<'_> {
     ) -> Vec<TransactionView> {
         let sessions = sessions(starts, stops);
         if let [session] = sessions.as_slice() {
-            // All starts were one, sent again.
+            // All starts are one start and its resends.
             let stops: Vec<Part<'_, Stop>> =
                 session.stops.iter().map(|stop| (*stop).clone()).collect();
             return vec![self.only(Some(session.start), &stops)];
@@ -418,7 +417,7 @@ impl Scene<'_> {
 }
 
 impl TransactionView {
-    /// A transaction of which only this is known, because its state cannot be read.
+    /// The view of a transaction whose stored state cannot be decoded.
     #[must_use]
     pub fn unreadable(charger: &str, transaction_id: &str, key: Uuid, open: bool) -> Self {
         let state = TransactionState::default();
