@@ -223,7 +223,7 @@ fn chargers(
         chargers: args.chargers.min(DEPOT_CHARGERS_MAX),
         versions: VersionMix::only(Version::V16),
         scenario: simulator::Scenario::Steady,
-        nameless_stops: true,
+        stops_without_id: true,
         speed_up: 3_600.0,
         transactions_per_hour: 50.0,
         transaction_minutes: 0.9,

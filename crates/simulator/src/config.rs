@@ -78,16 +78,16 @@ pub struct FleetConfig {
     pub resend_ids: ResendIds,
     /// Whether a lost connection counts as a failed transmission of the unanswered message, as with some firmware
     /// (rule Q-9). Default no.
-    pub lost_line_counts: bool,
+    pub count_lost_connections: bool,
     /// Whether status notifications are sent before older transaction messages in the queue, as some firmware does
     /// after a reconnect. Default no.
-    pub status_overtakes: bool,
+    pub status_first: bool,
     /// Whether a charger sends BootNotification at each reconnect, not only at power-up, as some
     /// firmware does (rule B-1). Default no.
     pub boot_on_reconnect: bool,
     /// Whether 1.6 chargers stop every transaction with the id -1, as firmware does that has lost the id from the answer
     /// to StartTransaction (rule Q-17). Default no.
-    pub nameless_stops: bool,
+    pub stops_without_id: bool,
     /// Seconds between heartbeats. Default: the interval in the answer to BootNotification.
     pub heartbeat_interval_s: Option<f64>,
     /// Seconds before a 1.6 charger reconnects (rule H-8). Default 5.
@@ -136,10 +136,10 @@ impl Default for FleetConfig {
             retry_interval_s: 60.0,
             answer_timeout_s: 30.0,
             resend_ids: ResendIds::New,
-            lost_line_counts: false,
-            status_overtakes: false,
+            count_lost_connections: false,
+            status_first: false,
             boot_on_reconnect: false,
-            nameless_stops: false,
+            stops_without_id: false,
             heartbeat_interval_s: None,
             reconnect_s: 5.0,
             reconnect_jitter_s: 5.0,

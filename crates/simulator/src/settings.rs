@@ -39,13 +39,13 @@ pub struct Settings {
     /// Message ids of resends.
     pub resend_ids: ResendIds,
     /// Whether a lost connection counts as a failed transmission.
-    pub lost_line_counts: bool,
+    pub count_lost_connections: bool,
     /// Whether status notifications are sent before queued transaction messages.
-    pub status_overtakes: bool,
+    pub status_first: bool,
     /// Whether BootNotification is sent at each reconnect.
     pub boot_on_reconnect: bool,
     /// Whether 1.6 stops have the id -1.
-    pub nameless_stops: bool,
+    pub stops_without_id: bool,
     /// Interval of heartbeats; `None` = as the central system requests.
     pub heartbeat: Option<Duration>,
     /// 1.6: time before a reconnect.
@@ -102,10 +102,10 @@ impl From<&FleetConfig> for Settings {
             retry_interval: scaled(config.retry_interval_s),
             answer_timeout: seconds_f64(config.answer_timeout_s),
             resend_ids: config.resend_ids,
-            lost_line_counts: config.lost_line_counts,
-            status_overtakes: config.status_overtakes,
+            count_lost_connections: config.count_lost_connections,
+            status_first: config.status_first,
             boot_on_reconnect: config.boot_on_reconnect,
-            nameless_stops: config.nameless_stops,
+            stops_without_id: config.stops_without_id,
             heartbeat: config.heartbeat_interval_s.map(scaled),
             reconnect: scaled(config.reconnect_s).max(RECONNECT_MIN),
             reconnect_jitter: scaled(config.reconnect_jitter_s).max(RECONNECT_MIN),

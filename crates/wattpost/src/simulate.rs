@@ -88,16 +88,16 @@ pub(crate) struct SimulateArgs {
     resend_ids: ResendIds,
     /// A call that is unanswered when the connection breaks counts as a failed attempt, as with some firmware
     #[arg(long)]
-    lost_line_counts: bool,
+    count_lost_connections: bool,
     /// StatusNotification is sent before queued transaction messages, as with some firmware
     #[arg(long)]
-    status_overtakes: bool,
+    status_first: bool,
     /// BootNotification is sent at each reconnect, as with some firmware
     #[arg(long)]
     boot_on_reconnect: bool,
     /// 1.6: every StopTransaction has transactionId -1, as with firmware that lost the id
     #[arg(long)]
-    nameless_stops: bool,
+    stops_without_id: bool,
     /// Seconds between heartbeats [default: interval in the answer to BootNotification]
     #[arg(long, value_name = "SECONDS")]
     heartbeat_interval: Option<f64>,
@@ -231,10 +231,10 @@ impl SimulateArgs {
             retry_interval_s: self.retry_interval,
             answer_timeout_s: self.answer_timeout,
             resend_ids: self.resend_ids,
-            lost_line_counts: self.lost_line_counts,
-            status_overtakes: self.status_overtakes,
+            count_lost_connections: self.count_lost_connections,
+            status_first: self.status_first,
             boot_on_reconnect: self.boot_on_reconnect,
-            nameless_stops: self.nameless_stops,
+            stops_without_id: self.stops_without_id,
             heartbeat_interval_s: self.heartbeat_interval,
             reconnect_s: self.reconnect,
             reconnect_jitter_s: self.reconnect,

@@ -35,7 +35,7 @@ pub(super) enum Registration {
 /// ones (rule N-3).
 const OFFLINE_THRESHOLD_S: f64 = 60.0;
 
-/// Maximum number of messages of class N that are kept while offline, with the setting `status_overtakes`.
+/// Maximum number of messages of class N that are kept while offline, with the setting `status_first`.
 const PENDING_MAX: usize = 100;
 
 impl Charger {
@@ -72,11 +72,11 @@ impl Charger {
                 message: Some(message),
                 ..
             }) => self.drop_unanswered(message, true, now),
-            Some(_) if self.settings.lost_line_counts => self.front_failed(now),
+            Some(_) if self.settings.count_lost_connections => self.front_failed(now),
             _ => {}
         }
         for message in std::mem::take(&mut self.pending) {
-            if self.settings.status_overtakes && message.action == Action::StatusNotification {
+            if self.settings.status_first && message.action == Action::StatusNotification {
                 self.pending.push_back(message);
             } else {
                 self.drop_unsent(&message, now);
@@ -217,9 +217,8 @@ impl Charger {
         connector: u8,
         now: TimestampUs,
     ) {
-        let kept_offline = self.settings.status_overtakes
-            && action == Action::StatusNotification
-            && self.is_operative;
+        let kept_offline =
+            self.settings.status_first && action == Action::StatusNotification && self.is_operative;
         if !(self.is_ready() || kept_offline && self.pending.len() < PENDING_MAX) {
             return;
         }

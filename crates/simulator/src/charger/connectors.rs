@@ -399,7 +399,7 @@ impl Charger {
     pub(super) fn send_status(&mut self, connector: usize, now: TimestampUs) {
         let status = self.connectors[connector].status();
         let name = status.as_str(self.version);
-        let can_send = self.is_ready() || self.settings.status_overtakes;
+        let can_send = self.is_ready() || self.settings.status_first;
         if self.connectors[connector].status_sent == Some(name) || !can_send {
             return;
         }

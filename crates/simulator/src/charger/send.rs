@@ -83,7 +83,7 @@ impl Charger {
             (Some(_), None) => true,
             (Some(pending), Some(front)) => {
                 // While the front waits for its next attempt, messages of class N are sent.
-                !front_ready || self.settings.status_overtakes || pending.n < front.n
+                !front_ready || self.settings.status_first || pending.n < front.n
             }
         };
         if pending_first {
@@ -123,7 +123,7 @@ impl Charger {
         };
         self.retry_at = None;
         // a transaction whose start was never answered has the id -1. Some firmware loses the id.
-        let is_lost = self.settings.nameless_stops && message.step == Step::Stop;
+        let is_lost = self.settings.stops_without_id && message.step == Step::Stop;
         let transaction_id = message
             .transaction
             .filter(|_| !is_lost)

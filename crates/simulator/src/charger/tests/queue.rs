@@ -198,7 +198,7 @@ fn messages_after_a_discarded_start_have_the_id_minus_one() {
 #[test]
 fn a_stop_with_id_minus_one_still_has_its_session_in_the_ledger() {
     let config = FleetConfig {
-        nameless_stops: true,
+        stops_without_id: true,
         ..busy()
     };
     let mut harness = Harness::new(Version::V16, &config);
@@ -218,9 +218,9 @@ fn a_stop_with_id_minus_one_still_has_its_session_in_the_ledger() {
 
 #[test]
 fn a_lost_connection_is_a_failed_attempt_only_if_so_configured() {
-    for (lost_line_counts, discarded) in [(false, 0), (true, 1)] {
+    for (count_lost_connections, discarded) in [(false, 0), (true, 1)] {
         let config = FleetConfig {
-            lost_line_counts,
+            count_lost_connections,
             meter_interval_s: 1000.0,
             transaction_minutes: 1000.0,
             ..config()
@@ -228,7 +228,7 @@ fn a_lost_connection_is_a_failed_attempt_only_if_so_configured() {
         let mut harness = with_reaction(&config, || Reaction::Close);
         harness.run_for(1700.0);
         let transmissions = harness.of("MeterValues").len();
-        if lost_line_counts {
+        if count_lost_connections {
             assert_eq!(transmissions, 3);
         } else {
             assert!(transmissions > 10, "{transmissions}");
@@ -244,9 +244,9 @@ fn a_lost_connection_is_a_failed_attempt_only_if_so_configured() {
 
 #[test]
 fn a_status_may_be_sent_before_older_messages() {
-    for status_overtakes in [true, false] {
+    for status_first in [true, false] {
         let config = FleetConfig {
-            status_overtakes,
+            status_first,
             ..busy()
         };
         let mut harness = Harness::new(Version::V16, &config);
@@ -257,7 +257,7 @@ fn a_status_may_be_sent_before_older_messages() {
         harness.become_reachable();
         harness.run_for(60.0);
         let received = &harness.received[received..];
-        assert_eq!(received[0].action == "StatusNotification", status_overtakes);
+        assert_eq!(received[0].action == "StatusNotification", status_first);
         let transactions = received
             .iter()
             .filter(|one| one.action == "StartTransaction");

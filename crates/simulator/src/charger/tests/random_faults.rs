@@ -54,8 +54,8 @@ fn every_transaction_message_ends_once_and_in_order_after_random_faults() {
             queue_messages_max: rng.usize(10..200),
             attempts: rng.u32(1..5),
             resend_ids: [ResendIds::New, ResendIds::Same][rng.usize(..2)],
-            lost_line_counts: rng.bool(),
-            status_overtakes: rng.bool(),
+            count_lost_connections: rng.bool(),
+            status_first: rng.bool(),
             boot_on_reconnect: rng.bool(),
             ..config()
         };
