@@ -3,7 +3,7 @@
 
 use crate::error::ApiError;
 use central::query::{PAGE_DEFAULT, PAGE_MAX};
-use central::{GatewayId, RecordId, Timestamp};
+use central::{GatewayId, RecordId, Seq, Timestamp};
 use percent_encoding::percent_decode;
 use uuid::Uuid;
 
@@ -99,7 +99,7 @@ impl Query {
             let is_number = seq.bytes().all(|byte| byte.is_ascii_digit());
             Some(RecordId {
                 gateway: GatewayId(Uuid::try_parse(gateway).ok()?),
-                seq: is_number.then(|| seq.parse().ok())??,
+                seq: Seq(is_number.then(|| seq.parse().ok())??),
             })
         };
         let wrong = || {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use central::record::Notes;
-use central::{AnswerKind, Record, RecordKind, Timestamp};
+use central::{AnswerKind, Epoch, Record, RecordKind, Timestamp};
 use journal::Journal;
 use ocpp::Version;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub(crate) fn run(data_dir: &Path, records: u64) -> Result<()> {
             answer_kind: AnswerKind::Result,
             answer: "{}",
             received_at: at,
-            epoch: 1,
+            epoch: Epoch(1),
             notes: Notes::default(),
             reason: "",
         }

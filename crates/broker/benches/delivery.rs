@@ -9,7 +9,7 @@
 use broker::{Broker, Config, decode_message, encode_message, routing};
 use central::ports::{Batch, CollectBounds, Sink, Source};
 use central::record::{AnswerKind, GatewayId, Notes, RecordKind};
-use central::{Record, RecordId, Timestamp};
+use central::{Epoch, Record, RecordId, Seq, Timestamp};
 use ocpp::Version;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn record(charger_id: &str) -> Record<'_> {
         answer_kind: AnswerKind::Result,
         answer: "{}",
         received_at: Timestamp(1_767_225_600_123),
-        epoch: 1_767_225_000_000,
+        epoch: Epoch(1_767_225_000_000),
         notes: Notes::default(),
         reason: "",
     }
@@ -55,7 +55,7 @@ fn record(charger_id: &str) -> Record<'_> {
 fn id(seq: u64) -> RecordId {
     RecordId {
         gateway: GATEWAY,
-        seq,
+        seq: Seq(seq),
     }
 }
 
@@ -124,7 +124,7 @@ fn batch(seq: &mut u64, records: u64) -> Arc<Batch> {
     for _ in 0..records {
         *seq += 1;
         let charger = format!("DE*ABC*E{:07}", *seq % 500);
-        batch.push(*seq, &record(&charger).encode());
+        batch.push(Seq(*seq), &record(&charger).encode());
     }
     Arc::new(batch)
 }

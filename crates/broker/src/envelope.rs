@@ -43,6 +43,7 @@ mod tests {
     use crate::sample;
     use central::ports::Batch;
     use central::record::{AnswerKind, GatewayId, Notes, RecordKind};
+    use central::{Epoch, Seq};
     use central::{Record, RecordId, Timestamp};
     use ocpp::Version;
     use proptest::prelude::*;
@@ -148,7 +149,7 @@ mod tests {
             };
             assert!(letter.reason.contains(why), "{} / {why}", letter.reason);
             assert_eq!(letter.bytes, unknown.as_bytes());
-            assert!(i64::try_from(letter.id.seq).is_ok(), "databases hold it");
+            assert!(i64::try_from(letter.id.seq.0).is_ok(), "databases hold it");
             gateways.insert(letter.id.gateway);
             ids.insert(letter.id);
             let Decoded::Unknown(again) = decode(unknown.as_bytes()) else {
@@ -197,11 +198,11 @@ mod tests {
                 answer_kind,
                 answer: &answer,
                 received_at: Timestamp(received_at),
-                epoch,
+                epoch: Epoch(epoch),
                 notes: Notes(notes),
                 reason: &reason,
             };
-            let id = RecordId { gateway: GatewayId(Uuid::from_u128(gateway)), seq };
+            let id = RecordId { gateway: GatewayId(Uuid::from_u128(gateway)), seq: Seq(seq) };
             prop_assert_eq!(there_and_back(id, &record), record.encode());
         }
 

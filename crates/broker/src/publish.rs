@@ -455,6 +455,7 @@ impl PublishQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use central::Seq;
     use central::record::GatewayId;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
@@ -480,7 +481,7 @@ mod tests {
         let mut answers = Vec::new();
         for pending in pending {
             let mut batch = Batch::new(GatewayId(uuid::Uuid::nil()));
-            batch.push(1, b"a record");
+            batch.push(Seq(1), b"a record");
             let (answer, answered) = oneshot::channel();
             line.jobs.push_back(Job {
                 batch: Arc::new(batch),

@@ -61,7 +61,7 @@ pub(crate) fn key_of_unreadable(partition: u16) -> String {
 /// The partition of unreadable bytes.
 pub(crate) fn partition_of_unreadable(id: RecordId, partitions: u16) -> u16 {
     // Less than a u16, because the divisor is one.
-    (id.seq % u64::from(partitions)) as u16
+    (id.seq.0 % u64::from(partitions)) as u16
 }
 
 fn push_number(key: &mut String, number: u16) {

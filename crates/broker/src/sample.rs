@@ -1,14 +1,14 @@
 //! One record for this crate's tests.
 
 use central::record::{AnswerKind, GatewayId, Notes, RecordKind};
-use central::{Record, RecordId, Timestamp};
+use central::{Epoch, Record, RecordId, Seq, Timestamp};
 use ocpp::Version;
 use uuid::Uuid;
 
 pub(crate) fn id() -> RecordId {
     RecordId {
         gateway: GatewayId(Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef)),
-        seq: 17,
+        seq: Seq(17),
     }
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn record() -> Record<'static> {
         answer_kind: AnswerKind::Result,
         answer: "{}",
         received_at: Timestamp(1_767_225_600_123),
-        epoch: 7,
+        epoch: Epoch(7),
         notes: Notes::TOLERATED.with(Notes::CONFLICT),
         reason: "extra \"member\"",
     }

@@ -10,7 +10,7 @@ use central::policy::Policy;
 use central::project::Changes;
 use central::resend::ResendMemory;
 use central::station::{Fact, Output, Question, Station, StationConfig, TokenAnswer};
-use central::{GatewayId, Record, RecordId, Timestamp};
+use central::{Epoch, GatewayId, Record, RecordId, Seq, Timestamp};
 use ocpp::Version;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn station(version: Version) -> Station {
         version,
         profile: None,
         policy: Arc::new(Policy::default()),
-        epoch: 1,
+        epoch: Epoch(1),
         seed: 42,
         remote: "127.0.0.1:50000".to_owned(),
     };
@@ -99,7 +99,13 @@ fn bench(name: &str, version: Version, message: impl Fn(usize) -> String) {
             let mut changes = Changes::default();
             for (seq, bytes) in (n as u64 * 512..).zip(batch) {
                 let record = Record::decode(bytes).expect("a record");
-                changes.absorb(RecordId { gateway, seq }, &record);
+                changes.absorb(
+                    RecordId {
+                        gateway,
+                        seq: Seq(seq),
+                    },
+                    &record,
+                );
             }
             black_box(changes);
         }

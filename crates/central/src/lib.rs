@@ -23,5 +23,5 @@ pub mod station;
 pub mod time;
 pub mod transaction_id;
 
-pub use record::{AnswerKind, GatewayId, Record, RecordId, RecordKind};
+pub use record::{AnswerKind, Epoch, GatewayId, Record, RecordId, RecordKind, Seq};
 pub use time::Timestamp;

@@ -187,19 +187,19 @@ impl Source<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::gateway_started;
+    use crate::record::{Epoch, Seq, gateway_started};
     use uuid::Uuid;
 
     #[test]
     fn a_record_whose_projection_panics_changes_nothing_and_blocks_no_other() {
         let bytes: Vec<_> = (1..=5)
-            .map(|epoch| gateway_started(Timestamp(9), epoch))
+            .map(|epoch| gateway_started(Timestamp(9), Epoch(epoch)))
             .collect();
         let records: Vec<_> = (1..)
             .zip(&bytes)
             .map(|(seq, bytes)| {
                 let gateway = GatewayId(Uuid::from_u128(seq));
-                let seq = 1;
+                let seq = Seq(1);
                 (
                     RecordId { gateway, seq },
                     Record::decode(bytes).expect("a record"),
@@ -208,7 +208,7 @@ mod tests {
             .collect();
         let (changes, panicked) = Changes::of_by(&records, |changes, id, record| {
             changes.absorb(id, record);
-            assert!(record.epoch % 2 == 1, "an even one");
+            assert!(record.epoch.0 % 2 == 1, "an even one");
         });
         assert_eq!(panicked, [1, 3]);
         let epochs: Vec<_> = changes
@@ -216,7 +216,7 @@ mod tests {
             .values()
             .map(|state| state.started_epoch)
             .collect();
-        assert_eq!(epochs, [1, 3, 5]);
+        assert_eq!(epochs, [1, 3, 5].map(Epoch));
         assert_eq!(Changes::of(&records).1, [0; 0]);
     }
 }

@@ -33,14 +33,64 @@ impl fmt::Display for GatewayId {
     }
 }
 
+/// A record's sequence number in its gateway's journal. The first is 1.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The number of the record that follows; `None` after the last one that there can be.
+    #[must_use]
+    pub const fn next(self) -> Option<Self> {
+        match self.0.checked_add(1) {
+            Some(next) => Some(Self(next)),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// When a connection or a gateway process started: milliseconds since 1970, or one more than the epoch before it, so
+/// that the epochs of one gateway strictly increase also when its clock does not. Of two connections of one charger
+/// the one with the greater epoch is the newer.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The smallest greater epoch; `None` after the last one that there can be.
+    #[must_use]
+    pub const fn next(self) -> Option<Self> {
+        match self.0.checked_add(1) {
+            Some(next) => Some(Self(next)),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// What makes a record recognisable: the gateway that wrote it and its place in that gateway's
 /// journal. Displays as `GATEWAY-UUID/SEQ`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RecordId {
     /// The gateway whose journal holds the record.
     pub gateway: GatewayId,
-    /// The record's sequence number in that journal; the first is 1.
-    pub seq: u64,
+    /// The record's number in that journal.
+    pub seq: Seq,
 }
 
 impl fmt::Display for RecordId {
@@ -201,8 +251,8 @@ pub struct Record<'a> {
     pub answer: &'a str,
     /// When the gateway had read it.
     pub received_at: Timestamp,
-    /// The connection's epoch: milliseconds at its start, strictly increasing per gateway.
-    pub epoch: u64,
+    /// The connection's epoch; of [`RecordKind::GatewayStarted`] the process's.
+    pub epoch: Epoch,
     /// Marks.
     pub notes: Notes,
     /// Why it is quarantined or tolerated, or why the connection ended; empty otherwise.
@@ -227,7 +277,7 @@ pub enum DecodeError {
 /// above that of every earlier connection of this gateway, and below every later one's: all earlier
 /// connections have ended.
 #[must_use]
-pub fn gateway_started(now: Timestamp, epoch: u64) -> Vec<u8> {
+pub fn gateway_started(now: Timestamp, epoch: Epoch) -> Vec<u8> {
     let record = Record {
         kind: RecordKind::GatewayStarted,
         charger_id: "",
@@ -285,7 +335,7 @@ impl<'a> Record<'a> {
         ]);
         out.extend_from_slice(&self.notes.0.to_le_bytes());
         out.extend_from_slice(&self.received_at.0.to_le_bytes());
-        out.extend_from_slice(&self.epoch.to_le_bytes());
+        out.extend_from_slice(&self.epoch.0.to_le_bytes());
         for text in texts {
             // A text longer than 4 GiB cannot come over a socket whose frames are bounded in MiB.
             let len = u32::try_from(text.len()).unwrap_or(u32::MAX);
@@ -355,7 +405,7 @@ impl<'a> Record<'a> {
             answer_kind,
             answer,
             received_at: Timestamp(le_u64(&head[8..]).cast_signed()),
-            epoch: le_u64(&head[16..]),
+            epoch: Epoch(le_u64(&head[16..])),
             notes: Notes(le_u32(&head[4..])),
             reason,
         })
@@ -400,7 +450,7 @@ mod tests {
             answer_kind: AnswerKind::Result,
             answer: r#"{"currentTime":"2026-01-01T00:00:00.000Z"}"#,
             received_at: Timestamp(1_767_225_600_000),
-            epoch: 7,
+            epoch: Epoch(7),
             notes: Notes::TOLERATED.with(Notes::CONFLICT),
             reason: "extra member",
         }

@@ -12,7 +12,7 @@ use crate::actions::Row;
 use crate::answer::{TokenForm, Verdict};
 use crate::policy::{Policy, UnknownCharger};
 use crate::ports::{ChargerProfile, CheckMode, Registration, Token};
-use crate::record::{AnswerKind, Notes, Record, RecordKind};
+use crate::record::{AnswerKind, Epoch, Notes, Record, RecordKind};
 use crate::resend::{RecentCalls, ResendMemory};
 use call::{Message, Remember};
 use ocpp::Version;
@@ -35,7 +35,7 @@ pub struct StationConfig {
     /// The operator's decisions.
     pub policy: Arc<Policy>,
     /// The connection's epoch: milliseconds at its start, strictly increasing per gateway.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// Dice for the randomised intervals.
     pub seed: u64,
     /// The peer's address, for the `Connected` record.
@@ -197,7 +197,7 @@ pub struct Station {
     version: Version,
     profile: Option<Arc<ChargerProfile>>,
     policy: Arc<Policy>,
-    epoch: u64,
+    epoch: Epoch,
     random: u64,
     phase: Phase,
     memory: ResendMemory,

@@ -68,6 +68,7 @@ mod tests {
     use super::*;
     use central::memory::MemoryStore;
     use central::record::gateway_started;
+    use central::{Epoch, Seq};
     use central::{GatewayId, Timestamp};
     use uuid::Uuid;
 
@@ -76,7 +77,7 @@ mod tests {
         let gateway = GatewayId(Uuid::from_u128(7));
         let mut batch = Batch::new(gateway);
         for epoch in 1..=3 {
-            batch.push(epoch, &gateway_started(Timestamp(9), epoch));
+            batch.push(Seq(epoch), &gateway_started(Timestamp(9), Epoch(epoch)));
         }
         let store = MemoryStore::default();
         let applied = apply_by(&store, &batch, |records| {
@@ -87,9 +88,12 @@ mod tests {
         assert_eq!(applied.map(|applied| applied.new), Ok(3));
         let contents = store.contents();
         assert_eq!(contents.records.len(), 3);
-        let id = RecordId { gateway, seq: 3 };
+        let id = RecordId {
+            gateway,
+            seq: Seq(3),
+        };
         assert_eq!(contents.dead.len(), 1);
         assert_eq!(contents.dead[&id].0, contents.records[&id]);
-        assert_eq!(contents.states.gateways[&gateway].started_epoch, 2);
+        assert_eq!(contents.states.gateways[&gateway].started_epoch, Epoch(2));
     }
 }

@@ -3,7 +3,7 @@
 
 use central::model::ChargerKey;
 use central::resend::ResendMemory;
-use central::{Record, Timestamp};
+use central::{Epoch, Record, Timestamp};
 use journal::{Journal, ReadError};
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ pub(crate) struct Resumed {
     /// By charger.
     pub(crate) memories: HashMap<ChargerKey, ResendMemory>,
     /// The highest epoch seen.
-    pub(crate) last_epoch: u64,
+    pub(crate) last_epoch: Epoch,
     /// When the newest record was received.
     pub(crate) newest: Timestamp,
     /// Records read.
@@ -117,14 +117,14 @@ mod tests {
         let mut epoch = 0;
         while journal.oldest_seq() <= 1 {
             epoch += 1;
-            let record = central::record::gateway_started(Timestamp(7), epoch);
+            let record = central::record::gateway_started(Timestamp(7), Epoch(epoch));
             let seq = journal.append(&record, None).expect("has room");
             journal.wait_durable(seq).expect("is durable");
             journal.forget_upto(seq).expect("is durable");
         }
         let resumed = read_from(&journal, 0).expect("goes on");
         assert!(resumed.records < epoch);
-        assert_eq!(resumed.last_epoch, epoch);
+        assert_eq!(resumed.last_epoch, Epoch(epoch));
         assert_eq!(resumed.newest, Timestamp(7));
     }
 }

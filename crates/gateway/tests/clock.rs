@@ -10,7 +10,7 @@ mod common;
 
 use crate::common::charger::{Charger, request};
 use crate::common::{World, until};
-use central::{Record, Timestamp};
+use central::{Epoch, Record, Timestamp};
 use std::sync::atomic::Ordering;
 
 const DAY_MS: i64 = 86_400_000;
@@ -65,7 +65,7 @@ async fn chargers_are_refused_while_the_clock_is_far_from_the_databases() {
 /// A gateway whose journal has a record from `ahead_ms` in the future.
 async fn after_a_record_from(ahead_ms: i64) -> World {
     let world = World::start().await;
-    let record = central::record::gateway_started(Timestamp(now() + ahead_ms), 1);
+    let record = central::record::gateway_started(Timestamp(now() + ahead_ms), Epoch(1));
     let seq = world.journal.append(&record, None).unwrap();
     world.journal.wait_durable(seq).unwrap();
     world.restart().await

@@ -11,7 +11,7 @@
 
 use central::ports::{Batch, Sink, Store};
 use central::record::Notes;
-use central::{AnswerKind, GatewayId, Record, RecordKind, Timestamp};
+use central::{AnswerKind, Epoch, GatewayId, Record, RecordKind, Seq, Timestamp};
 use consumer::{Applier, Config};
 use ocpp::Version;
 use std::sync::Arc;
@@ -178,7 +178,7 @@ impl Fleet {
         let mut batches = Vec::new();
         let mut batch = Batch::new(gateway);
         for seq in 1..=records {
-            batch.push(seq, &self.record(seq - 1));
+            batch.push(Seq(seq), &self.record(seq - 1));
             if batch.len() as u64 == size || seq == records {
                 batches.push(Arc::new(std::mem::replace(&mut batch, Batch::new(gateway))));
             }
@@ -222,7 +222,7 @@ impl Fleet {
             answer_kind: AnswerKind::Result,
             answer: &answer,
             received_at: at.plus_millis(40),
-            epoch: BEGIN_MILLIS as u64,
+            epoch: Epoch(BEGIN_MILLIS as u64),
             notes: Notes::default(),
             reason: "",
         }

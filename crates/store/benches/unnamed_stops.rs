@@ -15,7 +15,7 @@ use central::ports::Store;
 use central::project::Changes;
 use central::query::{QueryStore, TransactionFilter, all_transactions};
 use central::record::Notes;
-use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
+use central::{AnswerKind, Epoch, GatewayId, Record, RecordId, RecordKind, Seq, Timestamp};
 use ocpp::Version;
 use std::time::{Duration, Instant};
 use store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
@@ -212,13 +212,13 @@ impl Made {
             answer_kind: AnswerKind::Result,
             answer,
             received_at: at,
-            epoch: 1,
+            epoch: Epoch(1),
             notes: Notes::default(),
             reason: "",
         };
         let id = RecordId {
             gateway: GatewayId(Uuid::from_u128(1)),
-            seq: self.seq,
+            seq: Seq(self.seq),
         };
         (id, record.encode())
     }

@@ -1,8 +1,8 @@
 //! Stored states: the JSON of a value that is merged with every change of it.
 
 use crate::refusal::Refusal;
-use central::GatewayId;
 use central::model::{ChargerState, Merge, TransactionState};
+use central::{Epoch, GatewayId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -81,7 +81,10 @@ pub(crate) fn last_spelling(first: String, state: Option<&str>) -> Result<String
 }
 
 /// When the gateway that holds the charger's connection last started.
-pub(crate) fn gateway_start(starts: &HashMap<GatewayId, u64>, state: &ChargerState) -> Option<u64> {
+pub(crate) fn gateway_start(
+    starts: &HashMap<GatewayId, Epoch>,
+    state: &ChargerState,
+) -> Option<Epoch> {
     let connection = state.connection.as_ref()?;
     starts.get(&connection.gateway).copied()
 }

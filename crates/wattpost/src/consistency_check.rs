@@ -13,7 +13,7 @@
 
 use anyhow::{Context, Result, bail};
 use central::ports::{Batch, Maintenance, Sink, Unavailable};
-use central::{GatewayId, Record, Timestamp};
+use central::{GatewayId, Record, Seq, Timestamp};
 use common::backoff::Backoff;
 use common::clock::now_ms;
 use journal::{Journal, ReadError, Reader};
@@ -90,7 +90,7 @@ fn ahead(
     durable: u64,
     disregard: u64,
 ) -> Result<Option<Ahead>, Unavailable> {
-    let stored = database.last_seq(gateway_id)?.unwrap_or(0);
+    let stored = database.last_seq(gateway_id)?.unwrap_or_default().0;
     if stored <= durable {
         return Ok(None);
     }
@@ -99,9 +99,9 @@ fn ahead(
     }
     // If the journal is an older copy, numbers right after its end are stored too.
     let last = durable.saturating_add(FOLLOWING).min(stored - 1);
-    let following = database.stored_seqs(gateway_id, durable + 1, last)?;
+    let following = database.stored_seqs(gateway_id, Seq(durable + 1), Seq(last))?;
     Ok(Some(match following.into_iter().max() {
-        Some(following) => Ahead::Stored(following),
+        Some(Seq(following)) => Ahead::Stored(following),
         None => Ahead::Disregarded,
     }))
 }
@@ -167,7 +167,7 @@ pub(crate) async fn deliver_missing(work: Comparison) {
             break;
         }
         compare(&work, &batch, &mut found).await;
-        if batch.last_seq().is_some_and(|last| last < upto) {
+        if batch.last_seq().is_some_and(|last| last.0 < upto) {
             reader = Some(mine);
         }
     }
@@ -179,8 +179,8 @@ pub(crate) async fn deliver_missing(work: Comparison) {
 struct Found {
     compared: u64,
     missing: u64,
-    first_missing: u64,
-    last_missing: u64,
+    first_missing: Seq,
+    last_missing: Seq,
 }
 
 impl Found {
@@ -191,7 +191,7 @@ impl Found {
         if self.missing == 0 {
             self.first_missing = first.seq;
             tracing::warn!(
-                first = first.seq,
+                first = %first.seq,
                 "the database lacks records that were delivered before: it is an older copy, or they are \
                  still in RabbitMQ. Those that the journal still keeps are delivered again"
             );
@@ -211,8 +211,8 @@ impl Found {
         tracing::warn!(
             compared = self.compared,
             delivered_again = self.missing,
-            first = self.first_missing,
-            last = self.last_missing,
+            first = %self.first_missing,
+            last = %self.last_missing,
             "records that the database lacked were delivered again; the journal keeps only the last \
              journal.retain_bytes of them"
         );
@@ -228,7 +228,7 @@ fn read_some(
     let mut batch = Batch::new(gateway_id);
     let read = reader.read(BATCH_RECORDS, BATCH_BYTES, |seq, bytes| {
         if seq <= upto {
-            batch.push(seq, bytes);
+            batch.push(Seq(seq), bytes);
         }
     });
     let result = match read {
@@ -250,7 +250,7 @@ async fn compare(work: &Comparison, batch: &Batch, found: &mut Found) {
         let asking =
             tokio::task::spawn_blocking(move || database.stored_seqs(gateway_id, first.seq, last));
         match asking.await {
-            Ok(Ok(stored)) => break stored.into_iter().collect::<HashSet<u64>>(),
+            Ok(Ok(stored)) => break stored.into_iter().collect::<HashSet<Seq>>(),
             Ok(Err(error)) => wait(&mut backoff, &error).await,
             Err(_) => return,
         }
@@ -275,7 +275,7 @@ async fn wait(backoff: &mut Backoff, error: &Unavailable) {
 }
 
 /// The records of the batch that are not in `stored` and were received after `oldest`.
-fn missing(batch: &Batch, stored: &HashSet<u64>, oldest: Option<Timestamp>) -> Batch {
+fn missing(batch: &Batch, stored: &HashSet<Seq>, oldest: Option<Timestamp>) -> Batch {
     let mut missing: Option<Batch> = None;
     for (id, bytes) in batch.iter() {
         let is_dropped = oldest.is_some_and(|oldest| {
@@ -301,23 +301,25 @@ fn oldest_kept(retain_days: u32) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use central::Epoch;
 
     fn batch(seqs: std::ops::Range<u64>) -> Batch {
         let mut batch = Batch::new(GatewayId(uuid::Uuid::from_u128(7)));
         for seq in seqs {
             let received_at = Timestamp(i64::try_from(seq).unwrap() * DAY_MILLIS);
-            batch.push(seq, &central::record::gateway_started(received_at, seq));
+            let bytes = central::record::gateway_started(received_at, Epoch(seq));
+            batch.push(Seq(seq), &bytes);
         }
         batch
     }
 
     fn seqs(batch: &Batch) -> Vec<u64> {
-        batch.iter().map(|(id, _)| id.seq).collect()
+        batch.iter().map(|(id, _)| id.seq.0).collect()
     }
 
     #[test]
     fn records_that_are_not_stored_are_missing_at_any_position() {
-        let stored: HashSet<u64> = [10, 11, 14, 17, 99].into();
+        let stored: HashSet<Seq> = [10, 11, 14, 17, 99].map(Seq).into();
         let missing = missing(&batch(10..18), &stored, None);
         assert_eq!(seqs(&missing), [12, 13, 15, 16]);
         let gateway = missing.iter().next().unwrap().0.gateway;
@@ -327,7 +329,7 @@ mod tests {
     #[test]
     fn record_older_than_the_retention_is_not_missing() {
         let oldest = Some(Timestamp(15 * DAY_MILLIS));
-        let missing = missing(&batch(10..18), &HashSet::from([16]), oldest);
+        let missing = missing(&batch(10..18), &HashSet::from([Seq(16)]), oldest);
         assert_eq!(seqs(&missing), [15, 17]);
     }
 

@@ -7,7 +7,7 @@ use crate::SettingsArgs;
 use crate::database::{self, Use};
 use anyhow::{Context, Result, bail};
 use central::query::{DeadLetterRow, PageRequest, QueryStore};
-use central::{GatewayId, RecordId};
+use central::{GatewayId, RecordId, Seq};
 use clap::{Args, Subcommand};
 use consumer::{Retried, retry_dead_letter};
 use std::process::ExitCode;
@@ -167,7 +167,7 @@ fn read_id(text: &str) -> Result<RecordId, String> {
     let (gateway, seq) = text.split_once('/').ok_or_else(wrong)?;
     Ok(RecordId {
         gateway: GatewayId(Uuid::try_parse(gateway).map_err(|_| wrong())?),
-        seq: seq.parse().map_err(|_| wrong())?,
+        seq: Seq(seq.parse().map_err(|_| wrong())?),
     })
 }
 
@@ -179,7 +179,7 @@ mod tests {
     fn printed_record_id_is_parsed_to_the_same_id() {
         let id = RecordId {
             gateway: GatewayId(Uuid::from_u128(77)),
-            seq: 4711,
+            seq: Seq(4711),
         };
         assert_eq!(read_id(&id.to_string()), Ok(id));
         for text in ["", "4711", "x/1", "00000000-0000-0000-0000-00000000004d/-1"] {

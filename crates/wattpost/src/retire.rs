@@ -6,10 +6,10 @@
 use crate::SettingsArgs;
 use crate::database::{self, Use};
 use anyhow::{Result, bail};
-use central::GatewayId;
 use central::model::GatewayState;
 use central::project::Changes;
 use central::query::{ChargerFilter, PageRequest, QueryStore};
+use central::{Epoch, GatewayId};
 use clap::Args;
 use std::process::ExitCode;
 use uuid::Uuid;
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
     let now = database::now();
     let state = GatewayState {
         // Greater than the epoch of each of its connections, even if its clock was wrong.
-        started_epoch: now.as_millis().unsigned_abs().max(newest + 1),
+        started_epoch: Epoch(now.as_millis().unsigned_abs().max(newest + 1)),
         started_at: now,
     };
     let mut changes = Changes::default();

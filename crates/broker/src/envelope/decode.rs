@@ -3,7 +3,7 @@
 use super::VERSION;
 use central::ports::{Batch, DeadLetter};
 use central::record::{AnswerKind, GatewayId, Notes, RecordKind};
-use central::{Record, RecordId, Timestamp};
+use central::{Epoch, Record, RecordId, Seq, Timestamp};
 use ocpp::Version;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -77,7 +77,7 @@ struct Head {
 struct Message<'a> {
     v: u64,
     gateway_id: Uuid,
-    seq: u64,
+    seq: Seq,
     #[serde(borrow, default)]
     record_base64: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -93,7 +93,7 @@ struct Message<'a> {
     #[serde(borrow, default)]
     received_at: Cow<'a, str>,
     #[serde(default)]
-    epoch: u64,
+    epoch: Epoch,
     #[serde(borrow, default)]
     notes: Vec<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -128,7 +128,7 @@ fn unknown(bytes: &[u8], reason: &str) -> DeadLetter {
         id: RecordId {
             gateway: GatewayId(NOBODY),
             // Databases store it as a signed number.
-            seq: hash >> 1,
+            seq: Seq(hash >> 1),
         },
         bytes: bytes.to_vec(),
         reason: format!("the message from RabbitMQ cannot be read: {reason}"),

@@ -5,7 +5,7 @@
 use broker::{Broker, Config};
 use central::ports::{Batch, CollectBounds, Collected, Sink, Source, Subscription};
 use central::record::{AnswerKind, GatewayId, Notes, RecordKind};
-use central::{Record, RecordId, Timestamp};
+use central::{Epoch, Record, RecordId, Seq, Timestamp};
 use ocpp::Version;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ impl Gateway {
         for _ in 0..records {
             self.seq += 1;
             let bytes = record(&format!("CP-{}", self.seq % chargers), self.seq);
-            batch.push(self.seq, &bytes);
+            batch.push(Seq(self.seq), &bytes);
         }
         Arc::new(batch)
     }
@@ -63,7 +63,7 @@ pub(crate) fn record(charger: &str, n: u64) -> Vec<u8> {
         answer_kind: AnswerKind::Result,
         answer: "{}",
         received_at: Timestamp(1_767_225_600_000),
-        epoch: 7,
+        epoch: Epoch(7),
         notes: Notes::default(),
         reason: "",
     };
@@ -116,10 +116,10 @@ impl Seen {
     pub(crate) fn take(&mut self, collected: &Collected) {
         for (id, bytes) in collected.batch.iter() {
             let record = Record::decode(bytes).expect("a record");
-            assert_eq!(bytes, super::common::record(record.charger_id, id.seq));
-            if self.records.entry(id.gateway).or_default().insert(id.seq) {
+            assert_eq!(bytes, super::common::record(record.charger_id, id.seq.0));
+            if self.records.entry(id.gateway).or_default().insert(id.seq.0) {
                 let charger = self.by_charger.entry(record.charger_id.into()).or_default();
-                charger.push(id.seq);
+                charger.push(id.seq.0);
             } else {
                 self.repeats += 1;
             }
@@ -201,7 +201,7 @@ pub(crate) async fn stranger(url: &str) -> (lapin::Connection, lapin::Channel) {
 pub(crate) fn id(gateway: &Gateway, seq: u64) -> RecordId {
     RecordId {
         gateway: gateway.id,
-        seq,
+        seq: Seq(seq),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::common::{Gateway, SOON};
 use crate::config;
 use broker::Broker;
+use central::Epoch;
 use central::ports::{ClusterEvent, ClusterEvents};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ async fn an_event_reaches_all_other_processes_and_not_its_publisher() {
     let news = ClusterEvent::Connected {
         charger_id: "CP-1".into(),
         gateway: Gateway::new().id,
-        epoch: 7,
+        epoch: Epoch(7),
     };
     // Lossy by contract: said until it is heard, for listening begins in the background.
     for heard in &mut others {
@@ -47,7 +48,7 @@ async fn an_event_reaches_all_other_processes_and_not_its_publisher() {
     let other = ClusterEvent::Connected {
         charger_id: "CP-2".into(),
         gateway: Gateway::new().id,
-        epoch: 8,
+        epoch: Epoch(8),
     };
     two.publish(other.clone());
     let first = tokio::time::timeout(SOON, own.recv()).await.expect("heard");

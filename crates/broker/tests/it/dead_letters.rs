@@ -3,6 +3,7 @@
 use crate::common::{Gateway, collect, deliver_for_sure, id, record, stranger, subscribe_for_sure};
 use crate::config;
 use broker::{Broker, Config};
+use central::Seq;
 use central::ports::{Batch, Sink};
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
@@ -98,8 +99,8 @@ async fn bytes_that_are_no_record_to_us_travel_all_the_same() {
     broker.up().await;
     let gateway = Gateway::new();
     let mut batch = Batch::new(gateway.id);
-    batch.push(1, b"\x09a later format");
-    batch.push(2, &record("CP-1", 2));
+    batch.push(Seq(1), b"\x09a later format");
+    batch.push(Seq(2), &record("CP-1", 2));
     broker.deliver(Arc::new(batch)).await.expect("taken");
     let mut subscription = subscribe_for_sure(&broker).await;
     let mut got = Vec::new();
@@ -113,6 +114,6 @@ async fn bytes_that_are_no_record_to_us_travel_all_the_same() {
         );
     }
     got.sort();
-    assert_eq!(got[0], (1, b"\x09a later format".to_vec()));
-    assert_eq!(got[1], (2, record("CP-1", 2)));
+    assert_eq!(got[0], (Seq(1), b"\x09a later format".to_vec()));
+    assert_eq!(got[1], (Seq(2), record("CP-1", 2)));
 }

@@ -1,6 +1,7 @@
 //! The documents for external programs match what is sent.
 
 use broker::{MESSAGE_FIELDS, decode_message, encode_message};
+use central::Epoch;
 use central::Record;
 use central::ports::{Batch, ClusterEvent};
 use central::record::GatewayId;
@@ -62,7 +63,7 @@ fn the_documented_event_is_the_one_that_is_sent() {
     let event = ClusterEvent::Connected {
         charger_id: "CP-1".to_owned(),
         gateway: GatewayId(uuid::Uuid::nil()),
-        epoch: 1,
+        epoch: Epoch(1),
     };
     let sent = serde_json::to_value(&event).expect("JSON");
     let sent = sent.as_object().expect("an object");

@@ -4,6 +4,7 @@ use crate::common::{BOUNDS, SOON, config, deliver_for_sure, record, subscribe_fo
 use crate::{virtual_host, world};
 use broker::{Broker, Config};
 use central::Record;
+use central::Seq;
 use central::ports::Batch;
 use central::record::GatewayId;
 use std::io::{Read as _, Write as _};
@@ -70,7 +71,7 @@ async fn large_records_pass_a_narrow_link_though_they_take_longer_than_every_dea
             ..Record::decode(&small).expect("a record")
         };
         let mut batch = Batch::new(id);
-        batch.push(seq, &record.encode());
+        batch.push(Seq(seq), &record.encode());
         deliver_for_sure(&gateway, Arc::new(batch)).await;
     }
 
@@ -90,7 +91,7 @@ async fn large_records_pass_a_narrow_link_though_they_take_longer_than_every_dea
             .await
             .expect("acknowledged");
     }
-    assert_eq!(seqs, (1..=RECORDS).collect::<Vec<_>>());
+    assert_eq!(seqs, (1..=RECORDS).map(Seq).collect::<Vec<_>>());
     // Else the link was not narrow and this proves nothing.
     assert!(
         begun.elapsed() > Duration::from_secs(12),

@@ -2,7 +2,7 @@
 
 use crate::model::{ChargerView, ConnectorView, TransactionView};
 use crate::query::{DeadLetterRow, MessageRow};
-use crate::record::{AnswerKind, GatewayId, Notes, RecordId, RecordKind};
+use crate::record::{AnswerKind, Epoch, GatewayId, Notes, RecordId, RecordKind, Seq};
 use crate::time::Timestamp;
 use uuid::Uuid;
 
@@ -74,7 +74,7 @@ pub fn message(charger_id: &str, seq: u64, action: &str) -> MessageRow {
     MessageRow {
         id: RecordId {
             gateway: GatewayId(Uuid::from_u128(0xfeed)),
-            seq,
+            seq: Seq(seq),
         },
         charger_id: charger_id.to_owned(),
         ocpp_version: ocpp::Version::V16,
@@ -85,7 +85,7 @@ pub fn message(charger_id: &str, seq: u64, action: &str) -> MessageRow {
         answer_kind: AnswerKind::Result,
         answer: "{}".to_owned(),
         received_at: Timestamp(START + 1_000 * seq as i64),
-        epoch: 1,
+        epoch: Epoch(1),
         notes: Notes::default(),
         reason: String::new(),
     }

@@ -1,6 +1,7 @@
 //! A charger as a whole: what it reports about itself, and whether it is connected.
 
 use super::{Latest, Merge, Stamp};
+use crate::record::Epoch;
 use crate::{GatewayId, Timestamp};
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ pub struct Boot {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// Milliseconds at its start, strictly increasing per gateway.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The gateway that holds it.
     pub gateway: GatewayId,
     /// Whether its end is not known yet. A gateway that was killed did not record it, see [`ChargerState::online`].
@@ -130,15 +131,15 @@ impl ChargerState {
     /// Whether it is connected now. `gateway_started` is the epoch at which the connection's gateway last started, if
     /// that is known: all earlier connections have ended.
     #[must_use]
-    pub fn online(&self, gateway_started: Option<u64>) -> bool {
+    pub fn online(&self, gateway_started: Option<Epoch>) -> bool {
         self.connection.as_ref().is_some_and(|connection| {
-            connection.online && connection.epoch >= gateway_started.unwrap_or(0)
+            connection.online && connection.epoch >= gateway_started.unwrap_or_default()
         })
     }
 
     /// The view of this state. `gateway_started` as for [`ChargerState::online`].
     #[must_use]
-    pub fn view(&self, charger: &str, gateway_started: Option<u64>) -> ChargerView {
+    pub fn view(&self, charger: &str, gateway_started: Option<Epoch>) -> ChargerView {
         let connection = self.connection.as_ref();
         ChargerView {
             charger_id: self
@@ -151,7 +152,7 @@ impl ChargerState {
             gateway_id: connection.map(|connection| connection.gateway),
             remote: connection.and_then(|connection| connection.remote.clone()),
             connected_at: connection
-                .map(|connection| Timestamp(i64::try_from(connection.epoch).unwrap_or(i64::MAX))),
+                .map(|connection| Timestamp(i64::try_from(connection.epoch.0).unwrap_or(i64::MAX))),
             disconnected_at: connection.and_then(|connection| connection.ended_at),
             disconnect_reason: connection.and_then(|connection| connection.end_reason.clone()),
             first_seen_at: self.first_seen,
@@ -215,7 +216,7 @@ pub struct ChargerView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GatewayState {
     /// The epoch at which it last started; connections with a smaller one have ended.
-    pub started_epoch: u64,
+    pub started_epoch: Epoch,
     /// When that was.
     pub started_at: Timestamp,
 }

@@ -1,6 +1,6 @@
 //! Messages and dead letters as they are shown and exported; the API and `wattpost export` write the same JSON.
 
-use crate::record::{AnswerKind, Notes, RecordId, RecordKind};
+use crate::record::{AnswerKind, Epoch, Notes, RecordId, RecordKind};
 use crate::time::Timestamp;
 use ocpp::Version;
 use serde::ser::{SerializeSeq, SerializeStruct};
@@ -35,7 +35,7 @@ pub struct MessageRow {
     /// When the gateway read it.
     pub received_at: Timestamp,
     /// The connection's epoch.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The notes.
     pub notes: Notes,
     /// The reason of the notes, or of the connection's end.
@@ -217,6 +217,7 @@ fn as_text<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Err
 mod tests {
     use super::*;
     use crate::record::GatewayId;
+    use crate::record::Seq;
     use uuid::Uuid;
 
     fn gateway() -> GatewayId {
@@ -227,7 +228,7 @@ mod tests {
         MessageRow {
             id: RecordId {
                 gateway: gateway(),
-                seq: 7,
+                seq: Seq(7),
             },
             charger_id: "CP-17".into(),
             ocpp_version: Version::V16,
@@ -238,7 +239,7 @@ mod tests {
             answer_kind: AnswerKind::Result,
             answer: r#"{"currentTime": "2026-01-01T00:00:00.000Z"}"#.into(),
             received_at: Timestamp(1_767_225_600_000),
-            epoch: 7,
+            epoch: Epoch(7),
             notes: Notes::TOLERATED.with(Notes::CONFLICT),
             reason: "extra member".into(),
         }

@@ -1,6 +1,7 @@
 //! Registers: each holds one value, and a rule decides which of two values stays.
 
 use super::Merge;
+use crate::record::Seq;
 use crate::{GatewayId, RecordId, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -25,7 +26,7 @@ pub struct Stamp {
 }
 
 /// `[at, received_at, gateway, seq, part]`: states hold many stamps, so their JSON is short.
-type WireStamp = (i64, i64, Uuid, u64, u32);
+type WireStamp = (i64, i64, Uuid, Seq, u32);
 
 impl From<WireStamp> for Stamp {
     fn from((at, received_at, gateway, seq, part): WireStamp) -> Self {

@@ -19,6 +19,7 @@ pub use view::{SessionSource, TransactionView, key_without_start};
 
 use super::{First, Latest, Merge, Stamp};
 use crate::Timestamp;
+use crate::record::Epoch;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -160,7 +161,7 @@ pub struct TransactionState {
     /// again after it has started anew, and then it has another connection. In 1.6 ids are ours and all is kept
     /// under epoch 0.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    connections: BTreeMap<u64, Facts>,
+    connections: BTreeMap<Epoch, Facts>,
     /// All older connections together.
     #[serde(default, skip_serializing_if = "Facts::is_empty")]
     older: Facts,
@@ -207,7 +208,7 @@ impl TransactionState {
     }
 
     /// Changes what the connection with this epoch says.
-    pub(crate) fn on_connection(&mut self, epoch: u64, change: impl FnOnce(&mut Facts)) {
+    pub(crate) fn on_connection(&mut self, epoch: Epoch, change: impl FnOnce(&mut Facts)) {
         change(self.connections.entry(epoch).or_default());
         self.bound();
     }
@@ -263,6 +264,7 @@ impl Merge for TransactionState {
 mod tests {
     use super::*;
     use crate::model::Stamp;
+    use crate::record::Seq;
     use crate::{GatewayId, RecordId};
     use uuid::Uuid;
 
@@ -272,7 +274,7 @@ mod tests {
             received_at: Timestamp(at),
             record: RecordId {
                 gateway: GatewayId(Uuid::nil()),
-                seq,
+                seq: Seq(seq),
             },
             part: 0,
         };

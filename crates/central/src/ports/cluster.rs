@@ -1,6 +1,6 @@
 //! Events between gateways, so that of two connections of one charger only the newest stays open.
 
-use crate::record::GatewayId;
+use crate::record::{Epoch, GatewayId};
 use serde::{Deserialize, Serialize};
 
 /// What gateways publish to each other. Nothing durable depends on it: an event may be lost or late.
@@ -14,7 +14,7 @@ pub enum ClusterEvent {
         /// Where it is now.
         gateway: GatewayId,
         /// The connection's epoch (milliseconds at its start): the greater one is the newer.
-        epoch: u64,
+        epoch: Epoch,
     },
 }
 

@@ -1,7 +1,7 @@
 //! How records travel: from the journal to a sink, and from RabbitMQ to the consumer.
 
 use super::{BoxFuture, DeadLetter, Unavailable};
-use crate::record::{GatewayId, RecordId};
+use crate::record::{GatewayId, RecordId, Seq};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ impl Batch {
     }
 
     /// Appends the record of the batch's gateway with sequence number `seq`.
-    pub fn push(&mut self, seq: u64, record: &[u8]) {
+    pub fn push(&mut self, seq: Seq, record: &[u8]) {
         let id = RecordId {
             gateway: self.gateway,
             seq,
@@ -83,7 +83,7 @@ impl Batch {
 
     /// The sequence number of the last record.
     #[must_use]
-    pub fn last_seq(&self) -> Option<u64> {
+    pub fn last_seq(&self) -> Option<Seq> {
         self.index.last().map(|(id, _)| id.seq)
     }
 }

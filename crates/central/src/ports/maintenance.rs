@@ -1,7 +1,7 @@
 //! What a process checks of its database, and the work that the database needs regularly.
 
 use super::Unavailable;
-use crate::record::GatewayId;
+use crate::record::{GatewayId, Seq};
 use crate::time::Timestamp;
 
 /// Checks of the database and its maintenance. Calls block.
@@ -22,7 +22,7 @@ pub trait Maintenance: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the database cannot be read now.
-    fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable>;
+    fn last_seq(&self, gateway: GatewayId) -> Result<Option<Seq>, Unavailable>;
 
     /// Which of the journal sequence numbers `first` to `last` of this gateway are stored, in any order. Memory
     /// and time grow with the range: ask for some thousand numbers at a time.
@@ -32,9 +32,9 @@ pub trait Maintenance: Send + Sync + 'static {
     fn stored_seqs(
         &self,
         gateway: GatewayId,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<u64>, Unavailable>;
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<Seq>, Unavailable>;
 
     /// One maintenance round: makes the partitions of the days around `now` and deletes what is past the
     /// retention. Cheap when there is nothing to do. Returns [`Maintenance::lacks_durability`].

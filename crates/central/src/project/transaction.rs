@@ -5,6 +5,7 @@ use super::{Changes, Source};
 use crate::Timestamp;
 use crate::model::{ContentKey, Facts, TransactionState};
 use crate::natural_key::{NaturalKey, StableHasher, first_u64};
+use crate::record::Epoch;
 use ocpp::Version;
 
 /// Domain of the hash in a content key; never change it, the keys are stored.
@@ -33,7 +34,7 @@ pub(crate) fn add_facts(
     change: impl FnOnce(&mut Facts),
 ) {
     let epoch = match source.record.ocpp_version {
-        Version::V16 => 0,
+        Version::V16 => Epoch::default(),
         Version::V201 | Version::V21 => source.record.epoch,
     };
     state.on_connection(epoch, |facts| {

@@ -2,7 +2,7 @@
 
 use crate::model::ChargerKey;
 use crate::ports::QueryError;
-use crate::record::{GatewayId, RecordId};
+use crate::record::{GatewayId, RecordId, Seq};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -59,7 +59,7 @@ impl Place {
                 text
             }
             Self::Transaction(at, key) => format!("t{}.{:x}", key.simple(), at.0.cast_unsigned()),
-            Self::Message(id) => format!("m{}.{:x}", id.gateway.0.simple(), id.seq),
+            Self::Message(id) => format!("m{}.{:x}", id.gateway.0.simple(), id.seq.0),
             Self::DeadLetter(number) => format!("d{:x}", number.cast_unsigned()),
         })
     }
@@ -106,7 +106,7 @@ fn read_place(text: &str) -> Option<Place> {
             let (gateway, seq) = rest.split_once('.')?;
             Some(Place::Message(RecordId {
                 gateway: GatewayId(Uuid::try_parse(gateway).ok()?),
-                seq: u64::from_str_radix(seq, 16).ok()?,
+                seq: Seq(u64::from_str_radix(seq, 16).ok()?),
             }))
         }
         "d" => Some(Place::DeadLetter(
@@ -135,11 +135,11 @@ mod tests {
             Place::Transaction(Timestamp(i64::MAX), gateway().0),
             Place::Message(RecordId {
                 gateway: gateway(),
-                seq: 7,
+                seq: Seq(7),
             }),
             Place::Message(RecordId {
                 gateway: gateway(),
-                seq: u64::MAX,
+                seq: Seq(u64::MAX),
             }),
             Place::DeadLetter(0),
             Place::DeadLetter(i64::MIN),

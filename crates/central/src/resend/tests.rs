@@ -1,7 +1,7 @@
 //! Which messages are recognised as resends, and for how long.
 
 use super::*;
-use crate::record::{AnswerKind, Record, RecordKind};
+use crate::record::{AnswerKind, Epoch, Record, RecordKind};
 use crate::{Timestamp, actions};
 use ocpp::Version;
 
@@ -90,7 +90,7 @@ fn stop_record(payload: &str) -> Record<'_> {
         answer_kind: AnswerKind::Result,
         answer: "{}",
         received_at: Timestamp(0),
-        epoch: 1,
+        epoch: Epoch(1),
         notes: crate::record::Notes::default(),
         reason: "",
     }

@@ -17,7 +17,7 @@ use central::ports::Store;
 use central::project::Changes;
 use central::record::gateway_started;
 use central::station::CloseReason;
-use central::{GatewayId, Record, RecordId, Timestamp};
+use central::{Epoch, GatewayId, Record, RecordId, Seq, Timestamp};
 use ocpp::Version;
 use proptest::prelude::*;
 use serde::Serialize;
@@ -164,10 +164,17 @@ fn history(said: &[(u8, u8, u8, u8)], version: Version) -> History {
             if connection == 0 {
                 line.closes(CloseReason::PingTimeout);
             }
-            let started = gateway_started(Timestamp(crate::common::NOW.0 + 1), 10 + connection);
+            let started =
+                gateway_started(Timestamp(crate::common::NOW.0 + 1), Epoch(10 + connection));
             for bytes in records_of(line).into_iter().chain([started]) {
                 seq += 1;
-                history.push((RecordId { gateway, seq }, bytes));
+                history.push((
+                    RecordId {
+                        gateway,
+                        seq: Seq(seq),
+                    },
+                    bytes,
+                ));
             }
         }
     }
@@ -295,7 +302,7 @@ proptest! {
                 let tells_time = ["2025-", "2026-", "2040-"].iter().any(|year| record.payload.contains(year));
                 record.received_at = record.received_at.plus_millis(late_ms);
                 let gateway = GatewayId(Uuid::from_u128(3));
-                tells_time.then(|| (RecordId { gateway, seq: id.seq + id.gateway.0.as_u128() as u64 * 1_000 }, record.encode()))
+                tells_time.then(|| (RecordId { gateway, seq: Seq(id.seq.0 + id.gateway.0.as_u128() as u64 * 1_000) }, record.encode()))
             })
             .collect();
         let both: History = history.iter().chain(&again).cloned().collect();
@@ -342,11 +349,11 @@ proptest! {
             answer_kind: central::AnswerKind::Result,
             answer: "{}",
             received_at: crate::common::NOW,
-            epoch: 1,
+            epoch: Epoch(1),
             notes: central::record::Notes::default(),
             reason: "",
         };
-        let id = RecordId { gateway: GatewayId(Uuid::nil()), seq: 1 };
+        let id = RecordId { gateway: GatewayId(Uuid::nil()), seq: Seq(1) };
         Changes::default().absorb(id, &record);
     }
 }
@@ -377,7 +384,7 @@ fn a_clock_ahead_of_ours_keys_rows_and_silences_no_news() {
         answer_kind: central::AnswerKind::Result,
         answer: "{}",
         received_at,
-        epoch: 1,
+        epoch: Epoch(1),
         notes: central::record::Notes::default(),
         reason: "",
     };
@@ -398,7 +405,13 @@ fn a_clock_ahead_of_ours_keys_rows_and_silences_no_news() {
     ];
     for (seq, (action, payload, ms)) in (1..).zip(told) {
         let at = crate::common::NOW.plus_millis(ms);
-        changes.absorb(RecordId { gateway, seq }, &record(action, payload, at));
+        changes.absorb(
+            RecordId {
+                gateway,
+                seq: Seq(seq),
+            },
+            &record(action, payload, at),
+        );
     }
     let told_at = crate::common::NOW.plus_millis(4_000);
     assert!(changes.meter_values.iter().all(|row| row.at == told_at));
@@ -413,7 +426,7 @@ fn a_charger_is_online_until_its_line_ends_or_its_gateway_starts_anew() {
     let id = |seq| RecordId { gateway, seq };
     let line = setup(Version::V16).connect();
     let mut changes = Changes::default();
-    changes.absorb(id(1), &Record::decode(&line.journal[0]).unwrap());
+    changes.absorb(id(Seq(1)), &Record::decode(&line.journal[0]).unwrap());
     let online = |changes: &Changes| {
         let started = changes
             .gateways
@@ -425,16 +438,16 @@ fn a_charger_is_online_until_its_line_ends_or_its_gateway_starts_anew() {
     };
     assert!(online(&changes));
     let mut killed = changes.clone();
-    let started = gateway_started(crate::common::NOW, 2);
-    killed.absorb(id(2), &Record::decode(&started).unwrap());
+    let started = gateway_started(crate::common::NOW, Epoch(2));
+    killed.absorb(id(Seq(2)), &Record::decode(&started).unwrap());
     assert!(!online(&killed), "the gateway died and could not tell");
 
     let mut line = line;
     line.closes(CloseReason::Shutdown);
     // The end overtakes the beginning.
     let mut early = Changes::default();
-    early.absorb(id(2), &Record::decode(&line.journal[1]).unwrap());
-    early.absorb(id(1), &Record::decode(&line.journal[0]).unwrap());
+    early.absorb(id(Seq(2)), &Record::decode(&line.journal[1]).unwrap());
+    early.absorb(id(Seq(1)), &Record::decode(&line.journal[0]).unwrap());
     assert!(!online(&early));
     let view = early.chargers[&ChargerKey::of("cp-17")].view("CP-17", None);
     assert_eq!(view.remote.as_deref(), Some("127.0.0.1:50000"));

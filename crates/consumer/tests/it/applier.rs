@@ -7,7 +7,7 @@ use central::ports::{
 };
 use central::project::Changes;
 use central::record::{Notes, gateway_started};
-use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
+use central::{AnswerKind, Epoch, GatewayId, Record, RecordId, RecordKind, Seq, Timestamp};
 use consumer::{Applier, Config};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -24,7 +24,7 @@ fn heartbeat(charger_id: &str) -> Vec<u8> {
         answer_kind: AnswerKind::Result,
         answer: "{}",
         received_at: Timestamp(1_767_225_600_000),
-        epoch: 1,
+        epoch: Epoch(1),
         notes: Notes::default(),
         reason: "",
     }
@@ -36,7 +36,7 @@ const GATEWAY: GatewayId = GatewayId(Uuid::from_u128(7));
 fn batch(records: &[(u64, Vec<u8>)]) -> Arc<Batch> {
     let mut batch = Batch::new(GATEWAY);
     for (seq, bytes) in records {
-        batch.push(*seq, bytes);
+        batch.push(Seq(*seq), bytes);
     }
     Arc::new(batch)
 }
@@ -101,7 +101,7 @@ async fn a_batch_is_applied_and_twice_is_once() {
     let store = Arc::new(MemoryStore::default());
     let applier = start(Arc::clone(&store) as _);
     let batch = batch(&[
-        (1, gateway_started(Timestamp(1), 1)),
+        (1, gateway_started(Timestamp(1), Epoch(1))),
         (2, heartbeat("CP-1")),
         (3, heartbeat("CP-2")),
     ]);
@@ -141,10 +141,10 @@ async fn what_cannot_be_read_is_kept_as_a_dead_letter_and_the_rest_is_applied() 
         gateway: GATEWAY,
         seq,
     };
-    assert_eq!(contents.dead[&id(1)].0, newer);
-    assert!(contents.dead[&id(1)].1.contains("format 9"));
-    assert_eq!(contents.dead[&id(3)].0, cut);
-    assert!(contents.dead[&id(3)].1.contains("damaged"));
+    assert_eq!(contents.dead[&id(Seq(1))].0, newer);
+    assert!(contents.dead[&id(Seq(1))].1.contains("format 9"));
+    assert_eq!(contents.dead[&id(Seq(3))].0, cut);
+    assert!(contents.dead[&id(Seq(3))].1.contains("damaged"));
 }
 
 #[tokio::test]

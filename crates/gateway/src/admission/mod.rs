@@ -17,6 +17,7 @@ use crate::clock::ClockCheck;
 use crate::config::GatewayConfig;
 use crate::connection::frames::Lingering;
 use crate::directory::Directory;
+use central::Epoch;
 use central::policy::Policy;
 use journal::Journal;
 use std::sync::Arc;
@@ -119,7 +120,7 @@ impl Admission {
     ///
     /// # Errors
     /// With the 503 to refuse it with.
-    pub(crate) fn admit_as(&self, epoch: u64) -> Result<(), Refusal> {
+    pub(crate) fn admit_as(&self, epoch: Epoch) -> Result<(), Refusal> {
         self.is_open()?;
         if self.starts.have_ended(epoch) {
             return unavailable("Wattpost is starting; come back in a moment.");
@@ -167,13 +168,13 @@ pub(crate) struct Starts {
 
 impl Starts {
     /// A start was recorded: all connections up to `epoch` have ended.
-    pub(crate) fn record(&self, epoch: u64) {
-        self.recorded.fetch_max(epoch, Ordering::SeqCst);
+    pub(crate) fn record(&self, epoch: Epoch) {
+        self.recorded.fetch_max(epoch.0, Ordering::SeqCst);
     }
 
     /// The record that a connection of `epoch` ended, or that the gateway started, was refused.
-    pub(crate) fn refuse(&self, epoch: u64) {
-        self.refused.fetch_max(epoch, Ordering::SeqCst);
+    pub(crate) fn refuse(&self, epoch: Epoch) {
+        self.refused.fetch_max(epoch.0, Ordering::SeqCst);
     }
 
     /// Whether a start must be recorded before any charger may connect.
@@ -182,8 +183,8 @@ impl Starts {
     }
 
     /// Whether a connection of `epoch` would count as ended.
-    pub(crate) fn have_ended(&self, epoch: u64) -> bool {
-        epoch <= self.recorded.load(Ordering::SeqCst)
+    pub(crate) fn have_ended(&self, epoch: Epoch) -> bool {
+        epoch.0 <= self.recorded.load(Ordering::SeqCst)
     }
 }
 
@@ -195,13 +196,13 @@ mod tests {
     fn a_recorded_start_ends_all_connections_before_it_and_none_after() {
         let starts = Starts::default();
         assert!(!starts.are_missing());
-        starts.record(5);
-        assert!(starts.have_ended(5) && !starts.have_ended(6));
-        starts.refuse(4);
+        starts.record(Epoch(5));
+        assert!(starts.have_ended(Epoch(5)) && !starts.have_ended(Epoch(6)));
+        starts.refuse(Epoch(4));
         assert!(!starts.are_missing(), "its end is known already");
-        starts.refuse(7);
+        starts.refuse(Epoch(7));
         assert!(starts.are_missing());
-        starts.record(8);
-        assert!(!starts.are_missing() && starts.have_ended(7));
+        starts.record(Epoch(8));
+        assert!(!starts.are_missing() && starts.have_ended(Epoch(7)));
     }
 }

@@ -14,9 +14,9 @@
 
 use crate::clock::wall_clock;
 use crate::connection::registry::{Registry, Stop};
-use central::GatewayId;
 use central::model::ChargerKey;
 use central::ports::{ClusterEvent, ClusterEvents};
+use central::{Epoch, GatewayId};
 use std::sync::Arc;
 
 /// Milliseconds by which a received epoch may be ahead of our clock before it is taken for a mistake.
@@ -58,7 +58,7 @@ impl Ownership {
     }
 
     /// Tells the other gateways that this charger is connected here.
-    pub(crate) fn publish(&self, charger_id: &str, epoch: u64) {
+    pub(crate) fn publish(&self, charger_id: &str, epoch: Epoch) {
         if let Some(events) = &self.events {
             events.publish(ClusterEvent::Connected {
                 charger_id: charger_id.to_owned(),
@@ -77,10 +77,10 @@ impl Ownership {
                 epoch,
             } => {
                 let now = wall_clock().as_millis().unsigned_abs();
-                if epoch <= now.saturating_add(AHEAD_MAX) {
+                if epoch.0 <= now.saturating_add(AHEAD_MAX) {
                     self.registry.epochs_are_above(epoch);
                 } else {
-                    tracing::warn!(%gateway, epoch, "the clock of another gateway is ahead by more than a day");
+                    tracing::warn!(%gateway, %epoch, "the clock of another gateway is ahead by more than a day");
                 }
                 let Some(control) = self.registry.find(&ChargerKey::of(&charger_id)) else {
                     return;

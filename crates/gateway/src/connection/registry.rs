@@ -5,6 +5,7 @@
 //! wait for a timeout. The old connection is told to stop and hands over what it remembers. Each connection has an
 //! epoch, which tells late records of the old one apart.
 
+use central::Epoch;
 use central::model::ChargerKey;
 use central::resend::ResendMemory;
 use central::station::Fact;
@@ -53,7 +54,7 @@ const HAS_TURN: u8 = 2;
 #[derive(Default)]
 pub(crate) struct Control {
     /// Milliseconds at the connection's start, strictly increasing per gateway.
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Epoch,
     stop: AtomicU8,
     turn: AtomicU8,
     /// Whether the directory knows this charger.
@@ -66,7 +67,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(epoch: u64) -> Self {
+    pub(crate) fn new(epoch: Epoch) -> Self {
         Self {
             epoch,
             ..Self::default()
@@ -210,27 +211,28 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// New epochs are above `last_epoch`.
-    pub(crate) fn new(last_epoch: u64) -> Self {
+    pub(crate) fn new(last_epoch: Epoch) -> Self {
         Self {
             shards: std::iter::repeat_with(Mutex::default)
                 .take(SHARDS)
                 .collect(),
-            last_epoch: AtomicU64::new(last_epoch),
+            last_epoch: AtomicU64::new(last_epoch.0),
             connected: AtomicUsize::new(0),
         }
     }
 
     /// A new epoch: `now_ms`, or one more than the last if the clock did not advance.
-    pub(crate) fn next_epoch(&self, now_ms: u64) -> u64 {
+    pub(crate) fn next_epoch(&self, now_ms: u64) -> Epoch {
         let next = |last: u64| now_ms.max(last.saturating_add(1));
-        self.last_epoch
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last)))
-            .map_or_else(next, next)
+        let last = self
+            .last_epoch
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last)));
+        Epoch(last.map_or_else(next, next))
     }
 
     /// Makes later epochs be above `epoch`, which is of another gateway.
-    pub(crate) fn epochs_are_above(&self, epoch: u64) {
-        self.last_epoch.fetch_max(epoch, Ordering::SeqCst);
+    pub(crate) fn epochs_are_above(&self, epoch: Epoch) {
+        self.last_epoch.fetch_max(epoch.0, Ordering::SeqCst);
     }
 
     /// Makes `control` the connection that counts, and tells the one before to stop.
@@ -381,14 +383,14 @@ mod tests {
 
     #[test]
     fn epochs_increase_also_when_the_clock_stops_or_goes_back() {
-        let registry = Registry::new(500);
+        let registry = Registry::new(Epoch(500));
         let epochs = [1_000, 1_000, 7, 2_000].map(|now| registry.next_epoch(now));
-        assert_eq!(epochs, [1_000, 1_001, 1_002, 2_000]);
+        assert_eq!(epochs, [1_000, 1_001, 1_002, 2_000].map(Epoch));
     }
 
     #[tokio::test]
     async fn the_newest_connection_wins_and_gets_the_memory_through_any_number_of_replacements() {
-        let registry = Registry::new(0);
+        let registry = Registry::new(Epoch(0));
         let key = ChargerKey::of("cp-1");
         let [first, second, third] = [(); 3].map(|()| control(&registry));
         assert!(matches!(registry.claim(&key, &first), Claimed::New(_)));
@@ -414,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_late_end_of_the_old_connection_does_not_remove_the_new_one() {
-        let registry = Registry::new(0);
+        let registry = Registry::new(Epoch(0));
         let key = ChargerKey::of("cp-1");
         let (old, new) = (control(&registry), control(&registry));
         registry.claim(&key, &old);
@@ -438,7 +440,7 @@ mod tests {
             answer_kind: AnswerKind::Result,
             answer: "{}",
             received_at: central::Timestamp(1),
-            epoch: 1,
+            epoch: Epoch(1),
             notes: Notes::default(),
             reason: "",
         });
@@ -469,7 +471,7 @@ mod tests {
 
     #[test]
     fn unknown_chargers_do_not_displace_what_is_remembered_of_known_ones() {
-        let registry = Registry::new(0);
+        let registry = Registry::new(Epoch(0));
         for i in 0..1_000 {
             connect_and_leave(&registry, &format!("cp-{i}"), i % 2 == 0, memory());
         }
@@ -492,7 +494,7 @@ mod tests {
 
     #[test]
     fn disconnected_chargers_are_remembered_up_to_a_bound() {
-        let registry = Registry::new(0);
+        let registry = Registry::new(Epoch(0));
         for i in 0..REMEMBERED_MAX + 10_000 {
             registry.remember(ChargerKey::of(&format!("cp-{i}")), memory(), true);
         }

@@ -419,11 +419,12 @@ pub(crate) type SharedMeter = Arc<Mutex<Meter>>;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use central::Epoch;
 
     const KIB: usize = 1 << 10;
 
     fn control(epoch: u64) -> Arc<Control> {
-        Arc::new(Control::new(epoch))
+        Arc::new(Control::new(Epoch(epoch)))
     }
 
     fn meter(budget: &Arc<Budget>, control: &Arc<Control>) -> Meter {

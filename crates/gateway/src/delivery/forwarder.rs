@@ -17,6 +17,7 @@
 use crate::config::GatewayConfig;
 use crate::delivery::status::{JOURNAL, no_answer};
 use crate::delivery::{Delivery, verify};
+use central::Seq;
 use central::ports::{Batch, BoxFuture, Unavailable, UnavailableKind};
 use common::backoff::Backoff;
 use futures_util::FutureExt;
@@ -288,7 +289,7 @@ impl Forwarder {
             Err(ReadError::Closed) => return Step::Stop(Stopped::Closed),
             Err(error) => return Step::Stop(Stopped::Unreadable(error)),
         }
-        self.after = batch.last_seq().unwrap_or(self.after);
+        self.after = batch.last_seq().map_or(self.after, |seq| seq.0);
         let started = self.start_delivery(batch);
         self.in_flight.push_back(started);
         Step::Wait
@@ -337,7 +338,7 @@ impl Forwarder {
 
     /// The sink has the batch: the journal may forget it, and answers that waited for it are released.
     fn delivered(&self, batch: &Batch) {
-        let Some(last) = batch.last_seq() else {
+        let Some(Seq(last)) = batch.last_seq() else {
             return;
         };
         let delivery = &self.delivery;
@@ -428,7 +429,7 @@ fn read_batch(delivery: &Delivery, mut reader: Reader, records_max: usize) -> Re
     let mut batch = Batch::new(delivery.gateway_id);
     let bytes_max = delivery.config.batch_bytes_max;
     let result = reader.read(records_max, bytes_max, |seq, record| {
-        batch.push(seq, record)
+        batch.push(Seq(seq), record)
     });
     ReadBatch {
         reader: Some(reader),

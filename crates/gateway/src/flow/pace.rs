@@ -180,9 +180,12 @@ impl Pace {
 mod tests {
     use super::*;
     use crate::flow::controller::{Controller, Sample};
+    use central::Epoch;
 
     fn controls(count: u64) -> Vec<Arc<Control>> {
-        (0..count).map(|i| Arc::new(Control::new(i))).collect()
+        (0..count)
+            .map(|i| Arc::new(Control::new(Epoch(i))))
+            .collect()
     }
 
     #[test]

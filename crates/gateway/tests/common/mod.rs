@@ -133,7 +133,7 @@ impl Sink for FakeSink {
             self.begun
                 .lock()
                 .unwrap()
-                .push((seqs[0], seqs[seqs.len() - 1]));
+                .push((seqs[0].0, seqs[seqs.len() - 1].0));
             let in_flight = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
             self.in_flight_max.fetch_max(in_flight, Ordering::SeqCst);
             self.take_time().await;
@@ -163,12 +163,12 @@ impl Sink for FakeSink {
                     .iter()
                     .rev()
                     .take(5_000)
-                    .any(|known| known.seq == id.seq)
+                    .any(|known| known.seq == id.seq.0)
                 {
                     continue;
                 }
                 stored.push(Stored {
-                    seq: id.seq,
+                    seq: id.seq.0,
                     kind: record.kind,
                     charger_id: record.charger_id.into(),
                     action: record.action.into(),
@@ -176,7 +176,7 @@ impl Sink for FakeSink {
                     payload: record.payload.into(),
                     answer: record.answer.into(),
                     reason: record.reason.into(),
-                    epoch: record.epoch,
+                    epoch: record.epoch.0,
                 });
             }
             Ok(())

@@ -2,6 +2,7 @@
 
 use crate::common::charger::Charger;
 use crate::common::{FakeDirectory, World, soon, transaction_id, until};
+use central::Epoch;
 use central::RecordKind;
 use central::memory::MemoryStore;
 use central::policy::UnknownCharger;
@@ -166,14 +167,17 @@ async fn a_clock_that_is_ahead_does_not_keep_a_charger_from_changing_gateways() 
     let ahead = ClusterEvent::Connected {
         charger_id: "CP-1".into(),
         gateway: central::GatewayId(uuid::Uuid::from_u128(99)),
-        epoch: now + 3_600_000,
+        epoch: Epoch(now + 3_600_000),
     };
     bus.waiting.lock().unwrap().push((9, ahead));
     bus.carry();
     let mut at_a = Charger::connect(&a, "CP-1").await;
     at_a.heartbeat().await;
     let ClusterEvent::Connected { epoch: told, .. } = bus.told.lock().unwrap()[0].clone();
-    assert!(told > now + 3_600_000, "above the epoch that was received");
+    assert!(
+        told > Epoch(now + 3_600_000),
+        "above the epoch that was received"
+    );
     let mut at_b = Charger::connect(&b, "CP-1").await;
     assert_eq!(at_a.closed().await, Some(1000));
     at_b.heartbeat().await;

@@ -3,6 +3,7 @@
 
 use crate::common::charger::{Charger, TEXT, encode, request};
 use crate::common::{World, soon, until};
+use central::Epoch;
 use central::RecordKind;
 use journal::Journal;
 use journal::sim::{Fault, SimDisk};
@@ -179,7 +180,7 @@ async fn a_start_at_a_full_journal_is_recorded_before_any_charger_connects() {
     };
     {
         let (journal, _) = Journal::open_on(disk.clone(), options).expect("opens");
-        let filler = central::record::gateway_started(central::Timestamp(1), 1);
+        let filler = central::record::gateway_started(central::Timestamp(1), Epoch(1));
         while journal.append(&filler, None).is_ok() {}
         journal.close().expect("closes");
     }
@@ -216,7 +217,7 @@ async fn a_damaged_record_that_is_stored_already_does_not_prevent_a_start() {
     };
     {
         let (journal, _) = Journal::open_on(disk.clone(), options).expect("opens");
-        let record = central::record::gateway_started(central::Timestamp(1), 1);
+        let record = central::record::gateway_started(central::Timestamp(1), Epoch(1));
         // Several segments: the cursor's own must stay intact, and recovery checks the last.
         for _ in 0..3 * (options.segment_bytes as usize / record.len()) {
             journal.append(&record, None).expect("has room");

@@ -3,6 +3,7 @@
 
 use crate::common::until;
 use central::GatewayId;
+use central::Seq;
 use central::ports::{
     Batch, BoxFuture, Health, HealthProbe, Queued, Sink, Unavailable, UnavailableKind,
 };
@@ -78,7 +79,7 @@ impl Sink for End {
                 }
             }
             let mut taken = self.taken.lock().unwrap();
-            taken.extend(batch.iter().map(|(id, _)| id.seq));
+            taken.extend(batch.iter().map(|(id, _)| id.seq.0));
             Ok(())
         })
     }
@@ -120,7 +121,7 @@ impl Ends {
         let mut batch = Batch::new(GatewayId(Uuid::from_u128(7)));
         let seqs = self.next..self.next + records;
         for seq in seqs.clone() {
-            batch.push(seq, b"record");
+            batch.push(Seq(seq), b"record");
         }
         self.sink.deliver(Arc::new(batch)).await?;
         self.next = seqs.end;
@@ -308,7 +309,7 @@ async fn without_a_direct_sink_only_rabbitmq_is_used() {
     let sink = FailoverSink::new(Arc::clone(&broker) as _, None, Duration::ZERO);
     broker.set(UNAVAILABLE);
     let mut batch = Batch::new(GatewayId(Uuid::from_u128(7)));
-    batch.push(1, b"record");
+    batch.push(Seq(1), b"record");
     let batch = Arc::new(batch);
     for _ in 0..3 {
         assert!(sink.deliver(Arc::clone(&batch)).await.is_err());

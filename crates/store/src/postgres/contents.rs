@@ -7,7 +7,7 @@ use central::memory::Contents;
 use central::model::{ChargerKey, EventRow, MeterValueRow};
 use central::ports::Unavailable;
 use central::project::Changes;
-use central::{GatewayId, RecordId, Timestamp};
+use central::{GatewayId, RecordId, Seq, Timestamp};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
@@ -118,7 +118,7 @@ async fn dead_letters(connection: &mut PgConnection) -> Result<Vec<Letter>, Refu
     each(connection, sql, |row| {
         let id = RecordId {
             gateway: GatewayId(row.try_get("id")?),
-            seq: row.try_get::<i64, _>("seq")?.cast_unsigned(),
+            seq: Seq(row.try_get::<i64, _>("seq")?.cast_unsigned()),
         };
         Ok((id, (row.try_get("bytes")?, row.try_get("reason")?)))
     })

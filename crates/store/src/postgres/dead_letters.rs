@@ -18,7 +18,7 @@ impl DeadLetters for PostgresStore {
                  WHERE g.id = $1 AND d.seq = $2",
             )
             .bind(id.gateway.0)
-            .bind(id.seq.cast_signed())
+            .bind(id.seq.0.cast_signed())
             .fetch_optional(connection)
             .await
             .map_err(error::refusal)?;
@@ -33,7 +33,7 @@ impl DeadLetters for PostgresStore {
                  WHERE g.no = d.gateway_no AND g.id = $1 AND d.seq = $2",
             )
             .bind(id.gateway.0)
-            .bind(id.seq.cast_signed())
+            .bind(id.seq.0.cast_signed())
             .execute(connection)
             .await
             .map_err(error::refusal)?;
@@ -57,7 +57,7 @@ pub(crate) async fn insert(
              ON CONFLICT (gateway_no, seq) DO NOTHING",
         )
         .bind(gateway_no)
-        .bind(letter.id.seq.cast_signed())
+        .bind(letter.id.seq.0.cast_signed())
         .bind(&letter.bytes)
         .bind(clean(&letter.reason))
         .bind(at)
@@ -75,7 +75,7 @@ pub(crate) async fn insert(
              AND NOT EXISTS (SELECT 1 FROM set_aside WHERE what = $3 AND state = $4)",
         )
         .bind(gateway_no)
-        .bind(letter.id.seq.cast_signed())
+        .bind(letter.id.seq.0.cast_signed())
         .bind(set_aside_name(letter.id))
         .bind(&letter.bytes)
         .bind(clean(&letter.reason))

@@ -83,7 +83,10 @@ async fn dead_already(
     for (id, _) in records {
         gateway_nos.push(numbers.gateway(id.gateway)?);
     }
-    let seqs: Vec<i64> = records.iter().map(|(id, _)| id.seq.cast_signed()).collect();
+    let seqs: Vec<i64> = records
+        .iter()
+        .map(|(id, _)| id.seq.0.cast_signed())
+        .collect();
     let letters: Vec<(i32, i64, Vec<u8>)> = sqlx::query_as(
         "SELECT gateway_no, seq, bytes FROM dead_letters
          WHERE (gateway_no, seq) IN (SELECT * FROM unnest($1::int[], $2::bigint[]))",

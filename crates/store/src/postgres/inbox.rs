@@ -48,7 +48,7 @@ impl Days {
         }
         let mut unknown: BTreeSet<BlockDay> = BTreeSet::new();
         for (id, record) in records {
-            let seq = id.seq.cast_signed();
+            let seq = id.seq.0.cast_signed();
             let block_day = block_day((numbers.gateway(id.gateway)?, seq, record.received_at.0));
             if !self.0.contains(&block_day) {
                 unknown.insert(block_day);
@@ -213,7 +213,7 @@ pub(crate) struct Stored {
 impl Stored {
     /// Whether the stored message is this record.
     pub(crate) fn is_of(&self, record: &Record<'_>, charger_no: i32) -> bool {
-        self.epoch == record.epoch.cast_signed()
+        self.epoch == record.epoch.0.cast_signed()
             && self.charger_no == charger_no
             && self.kind == record.kind as i16
             && *self.message_id == *clean(record.message_id)

@@ -8,7 +8,7 @@ use super::schema::{self, CheckError};
 use super::{PostgresStore, error, numbers};
 use crate::refusal::Refusal;
 use central::ports::{Maintenance, Unavailable};
-use central::{GatewayId, Timestamp};
+use central::{GatewayId, Seq, Timestamp};
 
 /// The tables that are partitioned by day.
 const PARENTS: [&str; 2] = ["messages", "meter_values"];
@@ -48,7 +48,7 @@ impl Maintenance for PostgresStore {
     }
 
     /// Called at startup, so it takes 2 s at most.
-    fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
+    fn last_seq(&self, gateway: GatewayId) -> Result<Option<Seq>, Unavailable> {
         self.read_within(self.startup_timeout(), async |connection| {
             numbers::last_seq(connection, gateway).await
         })
@@ -57,9 +57,9 @@ impl Maintenance for PostgresStore {
     fn stored_seqs(
         &self,
         gateway: GatewayId,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<u64>, Unavailable> {
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<Seq>, Unavailable> {
         self.read(async |connection| numbers::stored_seqs(connection, gateway, first, last).await)
     }
 

@@ -86,7 +86,7 @@ impl<'r> Rows<'r> {
         for (place, (id, record)) in records.iter().enumerate() {
             let charger = numbers.charger(record.charger_id)?;
             let gateway_no = numbers.gateway(id.gateway)?;
-            let seq = i64::try_from(id.seq).map_err(|_| {
+            let seq = i64::try_from(id.seq.0).map_err(|_| {
                 Refusal::Poison(format!(
                     "record number {} exceeds the numbers of the database",
                     id.seq
@@ -154,7 +154,7 @@ impl<'r> Rows<'r> {
             copy.int4(row.key.0);
             copy.int8(row.key.1);
             copy.int8(row.key.2);
-            copy.int8(record.epoch.cast_signed());
+            copy.int8(record.epoch.0.cast_signed());
             copy.int4(row.charger_no);
             copy.int2(record.kind as i16);
             copy.int2(record.ocpp_version as i16);
@@ -205,7 +205,7 @@ impl<'r> Rows<'r> {
         .bind(rows.iter().map(|row| row.key.0).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.key.1).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.key.2).collect::<Vec<_>>())
-        .bind(column(rows, |record| record.epoch.cast_signed()))
+        .bind(column(rows, |record| record.epoch.0.cast_signed()))
         .bind(rows.iter().map(|row| row.charger_no).collect::<Vec<_>>())
         .bind(column(rows, |record| record.kind as i16))
         .bind(column(rows, |record| record.ocpp_version as i16))

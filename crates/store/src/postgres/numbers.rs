@@ -7,7 +7,7 @@ use super::error;
 use crate::numbers::{CHARGERS_CACHED_MAX, Charger};
 use crate::refusal::Refusal;
 use central::model::ChargerKey;
-use central::{GatewayId, Record, RecordId};
+use central::{GatewayId, Record, RecordId, Seq};
 use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -178,7 +178,7 @@ pub(crate) fn clean(text: &str) -> std::borrow::Cow<'_, str> {
 pub(crate) async fn last_seq(
     connection: &mut PgConnection,
     id: GatewayId,
-) -> Result<Option<u64>, Refusal> {
+) -> Result<Option<Seq>, Refusal> {
     let last: Option<i64> = sqlx::query_scalar(
         "SELECT greatest(
             (SELECT m.seq FROM messages m WHERE m.gateway_no = g.no ORDER BY m.seq DESC LIMIT 1),
@@ -190,17 +190,17 @@ pub(crate) async fn last_seq(
     .await
     .map_err(error::refusal)?
     .flatten();
-    Ok(last.map(i64::cast_unsigned))
+    Ok(last.map(|seq| Seq(seq.cast_unsigned())))
 }
 
 /// Which of the numbers `first` to `last` of a gateway are stored, as messages or as dead letters.
 pub(crate) async fn stored_seqs(
     connection: &mut PgConnection,
     id: GatewayId,
-    first: u64,
-    last: u64,
-) -> Result<Vec<u64>, Refusal> {
-    let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+    first: Seq,
+    last: Seq,
+) -> Result<Vec<Seq>, Refusal> {
+    let bound = |seq: Seq| i64::try_from(seq.0).unwrap_or(i64::MAX);
     let seqs: Vec<i64> = sqlx::query_scalar(
         "SELECT m.seq FROM messages m JOIN gateways g ON g.no = m.gateway_no
          WHERE g.id = $1 AND m.seq BETWEEN $2 AND $3
@@ -214,5 +214,8 @@ pub(crate) async fn stored_seqs(
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    Ok(seqs.into_iter().map(i64::cast_unsigned).collect())
+    Ok(seqs
+        .into_iter()
+        .map(|seq| Seq(seq.cast_unsigned()))
+        .collect())
 }

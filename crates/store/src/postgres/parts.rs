@@ -87,13 +87,18 @@ impl Parts {
 mod tests {
     use super::*;
     use central::GatewayId;
+    use central::Seq;
     use uuid::Uuid;
 
     const LIMIT: Duration = Duration::from_secs(15);
 
     fn ids(seqs: std::ops::Range<u64>) -> Vec<RecordId> {
         let gateway = GatewayId(Uuid::nil());
-        seqs.map(|seq| RecordId { gateway, seq }).collect()
+        seqs.map(|seq| RecordId {
+            gateway,
+            seq: Seq(seq),
+        })
+        .collect()
     }
 
     #[test]
@@ -145,7 +150,7 @@ mod tests {
                 // An attempt ends after this many parts.
                 for _ in 0..20 {
                     let part: Vec<RecordId> = left.drain(..parts.next(left.len())).collect();
-                    if part.iter().any(|id| id.seq == slow) && !parts.is_without_list(&part) {
+                    if part.iter().any(|id| id.seq == Seq(slow)) && !parts.is_without_list(&part) {
                         parts.ran_out_of_time(&part);
                         continue 'attempts;
                     }

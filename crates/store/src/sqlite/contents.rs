@@ -9,7 +9,7 @@ use central::memory::Contents;
 use central::model::{EventRow, MeterValueRow};
 use central::ports::Unavailable;
 use central::project::Changes;
-use central::{GatewayId, RecordId, Timestamp};
+use central::{GatewayId, RecordId, Seq, Timestamp};
 use rusqlite::{Connection, Row};
 
 impl SqliteStore {
@@ -127,7 +127,7 @@ fn dead_letters(connection: &Connection) -> Result<Vec<Letter>, Refusal> {
     each(connection, sql, |row| {
         let id = RecordId {
             gateway: GatewayId(uuid_of(row, 0)?),
-            seq: row.get::<_, i64>(1)?.cast_unsigned(),
+            seq: Seq(row.get::<_, i64>(1)?.cast_unsigned()),
         };
         rows.push((id, (row.get(2)?, row.get(3)?)));
         Ok(())

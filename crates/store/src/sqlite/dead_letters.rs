@@ -19,7 +19,7 @@ impl DeadLetters for SqliteStore {
                          WHERE g.id = ?1 AND d.seq = ?2",
                     )?
                     .query_row(
-                        params![id.gateway.0.as_bytes(), id.seq.cast_signed()],
+                        params![id.gateway.0.as_bytes(), id.seq.0.cast_signed()],
                         |row| {
                             Ok(DeadLetter {
                                 id,
@@ -41,7 +41,7 @@ impl DeadLetters for SqliteStore {
             };
             let removed = connection
                 .prepare_cached("DELETE FROM dead_letters WHERE gateway_no = ?1 AND seq = ?2")?
-                .execute(params![gateway_no, id.seq.cast_signed()])?;
+                .execute(params![gateway_no, id.seq.0.cast_signed()])?;
             Ok(removed > 0)
         })
     }
@@ -67,7 +67,7 @@ pub(crate) fn insert(
     )?;
     for letter in letters {
         let gateway_no = cache.numbers.gateway(connection, letter.id.gateway)?;
-        let seq = letter.id.seq.cast_signed();
+        let seq = letter.id.seq.0.cast_signed();
         let at = now_ms();
         let kept = insert.execute(params![gateway_no, seq, letter.bytes, letter.reason, at])?;
         if kept > 0 {

@@ -3,7 +3,7 @@
 use crate::refusal::Refusal;
 use crate::sqlite::{SqliteStore, numbers};
 use central::ports::{Maintenance, Unavailable};
-use central::{GatewayId, Timestamp};
+use central::{GatewayId, Seq, Timestamp};
 
 impl Maintenance for SqliteStore {
     fn ping(&self) -> Result<(), Unavailable> {
@@ -14,7 +14,7 @@ impl Maintenance for SqliteStore {
         Ok(())
     }
 
-    fn last_seq(&self, gateway: GatewayId) -> Result<Option<u64>, Unavailable> {
+    fn last_seq(&self, gateway: GatewayId) -> Result<Option<Seq>, Unavailable> {
         self.readers
             .read(|connection| numbers::last_seq(connection, gateway))
             .map_err(Refusal::into_unavailable)
@@ -23,9 +23,9 @@ impl Maintenance for SqliteStore {
     fn stored_seqs(
         &self,
         gateway: GatewayId,
-        first: u64,
-        last: u64,
-    ) -> Result<Vec<u64>, Unavailable> {
+        first: Seq,
+        last: Seq,
+    ) -> Result<Vec<Seq>, Unavailable> {
         self.readers
             .read(|connection| numbers::stored_seqs(connection, gateway, first, last))
             .map_err(Refusal::into_unavailable)

@@ -40,7 +40,7 @@ pub(crate) fn write(
             record.answer_kind as u8,
             record.notes.0,
             record.received_at.0,
-            record.epoch.cast_signed(),
+            record.epoch.0.cast_signed(),
             record.message_id,
             record.action,
             record.payload,
@@ -73,7 +73,7 @@ fn is_stored(connection: &Connection, no: i64, record: &Record<'_>) -> Result<bo
         .exists(params![
             no,
             record.received_at.0,
-            record.epoch.cast_signed(),
+            record.epoch.0.cast_signed(),
             record.kind as u8,
             record.message_id,
         ])?;

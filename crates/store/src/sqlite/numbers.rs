@@ -3,19 +3,22 @@
 
 use crate::numbers::{CHARGERS_CACHED_MAX, Charger};
 use crate::refusal::Refusal;
-use central::GatewayId;
 use central::model::ChargerKey;
+use central::{GatewayId, Seq};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::HashMap;
 
 /// Bits of a message's number that hold its journal sequence: 17 trillion records per gateway.
 const SEQ_BITS: u32 = 44;
 
+/// The greatest sequence number that a message's number holds.
+const SEQ_MAX: Seq = Seq((1 << SEQ_BITS) - 1);
+
 /// Bits of a message's number within its block; the schema's `id >> 14`.
 pub(crate) const BLOCK_BITS: u32 = 14;
 
 /// The number of a message.
-pub(crate) fn message_no(gateway_no: i64, seq: u64) -> Result<i64, Refusal> {
+pub(crate) fn message_no(gateway_no: i64, Seq(seq): Seq) -> Result<i64, Refusal> {
     let fits = seq < 1 << SEQ_BITS && (0..1 << (63 - SEQ_BITS)).contains(&gateway_no);
     if fits {
         Ok(gateway_no << SEQ_BITS | seq.cast_signed())
@@ -27,9 +30,9 @@ pub(crate) fn message_no(gateway_no: i64, seq: u64) -> Result<i64, Refusal> {
 }
 
 /// Gateway number and sequence of a message's number.
-pub(crate) const fn split_message_no(no: i64) -> (i64, u64) {
+pub(crate) const fn split_message_no(no: i64) -> (i64, Seq) {
     let seq = no & ((1 << SEQ_BITS) - 1);
-    (no >> SEQ_BITS, seq.cast_unsigned())
+    (no >> SEQ_BITS, Seq(seq.cast_unsigned()))
 }
 
 /// The writer's cache of numbers, from committed rows and the open transaction's.
@@ -128,7 +131,7 @@ pub(crate) fn gateway_no(
 }
 
 /// The greatest sequence stored of a gateway, as a message or as a dead letter.
-pub(crate) fn last_seq(connection: &Connection, id: GatewayId) -> Result<Option<u64>, Refusal> {
+pub(crate) fn last_seq(connection: &Connection, id: GatewayId) -> Result<Option<Seq>, Refusal> {
     let Some(no) = gateway_no(connection, id)? else {
         return Ok(None);
     };
@@ -136,10 +139,9 @@ pub(crate) fn last_seq(connection: &Connection, id: GatewayId) -> Result<Option<
         .prepare_cached(
             "SELECT id FROM messages WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1",
         )?
-        .query_row(
-            [message_no(no, 0)?, message_no(no, (1 << SEQ_BITS) - 1)?],
-            |row| row.get(0),
-        )
+        .query_row([message_no(no, Seq(0))?, message_no(no, SEQ_MAX)?], |row| {
+            row.get(0)
+        })
         .optional()?;
     let letter: Option<i64> = connection
         .prepare_cached(
@@ -148,20 +150,20 @@ pub(crate) fn last_seq(connection: &Connection, id: GatewayId) -> Result<Option<
         .query_row([no], |row| row.get(0))
         .optional()?;
     let message = message.map(|no| split_message_no(no).1);
-    Ok(message.max(letter.map(i64::cast_unsigned)))
+    Ok(message.max(letter.map(|seq| Seq(seq.cast_unsigned()))))
 }
 
 /// Which of the numbers `first` to `last` of a gateway are stored, as messages or as dead letters.
 pub(crate) fn stored_seqs(
     connection: &Connection,
     id: GatewayId,
-    first: u64,
-    last: u64,
-) -> Result<Vec<u64>, Refusal> {
+    first: Seq,
+    last: Seq,
+) -> Result<Vec<Seq>, Refusal> {
     let Some(no) = gateway_no(connection, id)? else {
         return Ok(Vec::new());
     };
-    let last = last.min((1 << SEQ_BITS) - 1);
+    let last = last.min(SEQ_MAX);
     if first > last {
         return Ok(Vec::new());
     }
@@ -170,15 +172,15 @@ pub(crate) fn stored_seqs(
         .query_map([message_no(no, first)?, message_no(no, last)?], |row| {
             Ok(split_message_no(row.get(0)?).1)
         })?
-        .collect::<Result<Vec<u64>, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
     let letters = connection
         .prepare_cached(
             "SELECT seq FROM dead_letters WHERE gateway_no = ?1 AND seq BETWEEN ?2 AND ?3",
         )?
-        .query_map([no, first.cast_signed(), last.cast_signed()], |row| {
-            row.get::<_, i64>(0).map(i64::cast_unsigned)
+        .query_map([no, first.0.cast_signed(), last.0.cast_signed()], |row| {
+            row.get::<_, i64>(0).map(|seq| Seq(seq.cast_unsigned()))
         })?
-        .collect::<Result<Vec<u64>, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
     seqs.extend(letters);
     Ok(seqs)
 }
@@ -215,6 +217,7 @@ mod tests {
             (3, (1 << 44) - 1),
             ((1 << 19) - 1, 7),
         ] {
+            let seq = Seq(seq);
             let no = message_no(gateway, seq).unwrap();
             assert!(no >= 0);
             assert_eq!(split_message_no(no), (gateway, seq));
@@ -224,7 +227,10 @@ mod tests {
     #[test]
     fn number_out_of_range_refuses_that_record_only() {
         for (gateway, seq) in [(0, 1 << 44), (0, u64::MAX), (1 << 19, 0), (-1, 0)] {
-            assert!(matches!(message_no(gateway, seq), Err(Refusal::Poison(_))));
+            assert!(matches!(
+                message_no(gateway, Seq(seq)),
+                Err(Refusal::Poison(_))
+            ));
         }
     }
 }

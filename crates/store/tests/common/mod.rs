@@ -18,7 +18,7 @@ pub(crate) use sqlite::Home;
 use central::ports::{Applied, Store, Unavailable};
 use central::project::Changes;
 use central::record::Notes;
-use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
+use central::{AnswerKind, Epoch, GatewayId, Record, RecordId, RecordKind, Seq, Timestamp};
 use ocpp::Version;
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ pub(crate) fn gateway(number: u128) -> GatewayId {
 pub(crate) fn id(gateway_number: u128, seq: u64) -> RecordId {
     RecordId {
         gateway: gateway(gateway_number),
-        seq,
+        seq: Seq(seq),
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn answered(
         answer_kind: AnswerKind::Result,
         answer,
         received_at: at(minute),
-        epoch: BEGIN_MILLIS.cast_unsigned(),
+        epoch: Epoch(BEGIN_MILLIS.cast_unsigned()),
         notes: Notes::default(),
         reason: "",
     };
@@ -117,7 +117,7 @@ pub(crate) fn event(
         answer_kind: AnswerKind::None,
         answer: "",
         received_at: at(minute),
-        epoch,
+        epoch: Epoch(epoch),
         notes: Notes::default(),
         reason: if kind == RecordKind::Disconnected {
             "closed"

@@ -85,7 +85,7 @@ fn check(home: &Home, reported: u64) {
     let contents = store.contents().unwrap();
     let mut batches: BTreeMap<u64, u64> = BTreeMap::new();
     for id in contents.records.keys() {
-        *batches.entry((id.seq - 1) / BATCH).or_default() += 1;
+        *batches.entry((id.seq.0 - 1) / BATCH).or_default() += 1;
     }
     assert!(
         batches.len() as u64 > reported,

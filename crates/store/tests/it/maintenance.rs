@@ -120,7 +120,7 @@ fn what_is_older_than_the_retention_goes() {
         assert_eq!(kept.last().unwrap(), &format!("{table}_20260115"));
     }
     let contents = store.contents().unwrap();
-    let days: Vec<u64> = contents.records.keys().map(|id| id.seq - 100).collect();
+    let days: Vec<u64> = contents.records.keys().map(|id| id.seq.0 - 100).collect();
     assert_eq!(days, [4, 5, 6, 7]);
     assert_eq!(contents.meter_values.len(), 4);
     assert_eq!(contents.events.len(), 0);
@@ -165,7 +165,7 @@ fn days_without_upkeep_are_caught_up_with_beside_writing() {
     let values: Vec<Said> = values
         .into_iter()
         .map(|mut said| {
-            said.id.seq += 1_000_000;
+            said.id.seq.0 += 1_000_000;
             said
         })
         .collect();
@@ -576,7 +576,10 @@ fn a_role_with_the_grants_and_no_more_does_everything_but_migrate() {
     store.put_token(&token).unwrap();
     store.remove_token("TAG").unwrap();
     assert!(store.load(None).unwrap().is_some());
-    assert_eq!(store.last_seq(common::gateway(0)).unwrap(), Some(4));
+    assert_eq!(
+        store.last_seq(common::gateway(0)).unwrap(),
+        Some(central::Seq(4))
+    );
     // Partitions are made and dropped with the owner's rights.
     as_if_stored_in_time(&home);
     store.maintenance_round(noon(9)).unwrap();

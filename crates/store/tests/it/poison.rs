@@ -6,7 +6,7 @@ use crate::common::{
 use central::ports::{DeadLetter, Store};
 use central::project::Changes;
 use central::query::{PageRequest, QueryStore, TransactionFilter};
-use central::{AnswerKind, Record, RecordKind, record::Notes};
+use central::{AnswerKind, Epoch, Record, RecordKind, record::Notes};
 use ocpp::Version;
 use std::time::{Duration, Instant};
 use store::PostgresOptions;
@@ -43,7 +43,7 @@ fn refused_records_become_dead_letters_and_all_others_are_applied<A: Adapter>() 
         assert_eq!(applied.new, 37 - poisoned.len() as u64);
         let contents = A::contents(&store);
         for said in &said {
-            let is_dead = poisoned.contains(&said.id.seq);
+            let is_dead = poisoned.contains(&said.id.seq.0);
             assert_eq!(contents.records.contains_key(&said.id), !is_dead);
             assert_eq!(contents.dead.contains_key(&said.id), is_dead);
         }
@@ -192,7 +192,7 @@ fn transaction_event(seq: u64, event_type: &str, wire_id: &str) -> Said {
         answer_kind: AnswerKind::Result,
         answer: "{}",
         received_at: at(minute),
-        epoch: at(0).0.cast_unsigned(),
+        epoch: Epoch(at(0).0.cast_unsigned()),
         notes: Notes::default(),
         reason: "",
     };

@@ -10,7 +10,7 @@ use central::query::{
     ChargerFilter, Cursor, MessageFilter, MessageRow, PageRequest, QueryError, QueryStore,
     TransactionFilter, all_messages, all_transactions,
 };
-use central::{RecordId, RecordKind};
+use central::{RecordId, RecordKind, Seq};
 use store::SqliteOptions;
 
 on_every_adapter!(
@@ -170,7 +170,8 @@ fn a_walk_is_not_disturbed_by_what_is_added_meanwhile<A: Adapter>() {
     let home = A::new();
     let store = home.open();
     let said = history();
-    let (before, after): (Vec<_>, Vec<_>) = said.into_iter().partition(|said| said.id.seq % 3 == 0);
+    let (before, after): (Vec<_>, Vec<_>) =
+        said.into_iter().partition(|said| said.id.seq.0 % 3 == 0);
     apply(&store, &before).unwrap();
     let mut later = after.chunks(10);
     let seen = walk(&store, &MessageFilter::default(), 20, || {
@@ -526,7 +527,12 @@ fn the_last_number_of_a_gateway_is_told<A: Adapter>() {
     use central::ports::DeadLetter;
     let home = A::new();
     let store = home.open();
-    let last = |number| store.last_seq(common::gateway(number)).unwrap();
+    let last = |number| {
+        store
+            .last_seq(common::gateway(number))
+            .unwrap()
+            .map(|seq| seq.0)
+    };
     assert_eq!(last(0), None);
     let said: Vec<_> = [(0, 7), (0, 40_000), (1, 3), (0, 41), (2, 1)]
         .map(|(gateway, seq)| common::call(common::id(gateway, seq), "CP-1", 1, "Heartbeat", "{}"))
@@ -549,16 +555,16 @@ fn the_last_number_of_a_gateway_is_told<A: Adapter>() {
         (last(0), last(1), last(2), last(3)),
         (Some(40_000), Some(70_000), Some(1), Some(5))
     );
-    let stored = |number, first, last| {
+    let stored = |number, first, last| -> Vec<u64> {
         let mut seqs = store
             .stored_seqs(common::gateway(number), first, last)
             .unwrap();
         seqs.sort_unstable();
-        seqs
+        seqs.into_iter().map(|Seq(seq)| seq).collect()
     };
-    assert_eq!(stored(0, 0, u64::MAX), [7, 9, 41, 40_000]);
-    assert_eq!(stored(0, 8, 41), [9, 41]);
-    assert_eq!(stored(1, 3, 69_999), [3]);
-    assert!(stored(0, 42, 39_999).is_empty() && stored(0, 50, 40).is_empty());
-    assert!(stored(9, 0, u64::MAX).is_empty(), "never met");
+    assert_eq!(stored(0, Seq(0), Seq(u64::MAX)), [7, 9, 41, 40_000]);
+    assert_eq!(stored(0, Seq(8), Seq(41)), [9, 41]);
+    assert_eq!(stored(1, Seq(3), Seq(69_999)), [3]);
+    assert!(stored(0, Seq(42), Seq(39_999)).is_empty() && stored(0, Seq(50), Seq(40)).is_empty());
+    assert!(stored(9, Seq(0), Seq(u64::MAX)).is_empty(), "never met");
 }

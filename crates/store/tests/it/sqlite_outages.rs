@@ -196,7 +196,7 @@ fn a_file_put_in_the_place_of_another_is_the_one_that_is_used() {
         .unwrap()
         .records
         .keys()
-        .map(|id| id.seq)
+        .map(|id| id.seq.0)
         .collect();
     assert_eq!(ids, [2]);
 }

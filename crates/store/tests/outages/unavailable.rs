@@ -260,7 +260,10 @@ fn a_start_waits_for_a_silent_server_no_longer_than_seconds() {
     let patient = || PostgresStore::open(&url, PostgresOptions::default()).unwrap();
     let store = patient();
     insist(&store, &batch(0));
-    assert_eq!(store.last_seq(id(0, 1).gateway).unwrap(), Some(40));
+    assert_eq!(
+        store.last_seq(id(0, 1).gateway).unwrap(),
+        Some(central::Seq(40))
+    );
     proxy.black_hole();
     let seconds = |at_most: u64, work: &dyn Fn()| {
         let began = Instant::now();

@@ -7,7 +7,7 @@ use central::query::{
     Place, QueryError, QueryStore, TransactionFilter,
 };
 use central::record::Notes;
-use central::{AnswerKind, GatewayId, RecordId, RecordKind, Timestamp};
+use central::{AnswerKind, Epoch, GatewayId, RecordId, RecordKind, Seq, Timestamp};
 use uuid::Uuid;
 
 /// 2026-01-01T00:00:00Z.
@@ -118,7 +118,7 @@ pub(crate) fn message(charger_id: &str, seq: u32) -> MessageRow {
     MessageRow {
         id: RecordId {
             gateway: GatewayId(Uuid::from_u128(0xfeed)),
-            seq: u64::from(seq),
+            seq: Seq(u64::from(seq)),
         },
         charger_id: charger_id.to_owned(),
         ocpp_version: ocpp::Version::V16,
@@ -129,7 +129,7 @@ pub(crate) fn message(charger_id: &str, seq: u32) -> MessageRow {
         answer_kind: AnswerKind::Result,
         answer: "{}".to_owned(),
         received_at: Timestamp(START + 1_000 * i64::from(seq)),
-        epoch: 1,
+        epoch: Epoch(1),
         notes: Notes::default(),
         reason: String::new(),
     }

@@ -565,6 +565,7 @@ mod tests {
     use super::super::readings::ReadingContext;
     use super::*;
     use crate::model::{Merge, Stamp};
+    use crate::record::Seq;
     use crate::{GatewayId, RecordId};
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -612,7 +613,7 @@ mod tests {
             received_at: at,
             record: RecordId {
                 gateway: GatewayId(Uuid::nil()),
-                seq: seq.unsigned_abs(),
+                seq: Seq(seq.unsigned_abs()),
             },
             part: 0,
         }

@@ -146,6 +146,7 @@ mod tests {
     use crate::Timestamp;
     use crate::model::transaction::ContentKey;
     use crate::model::{First, Latest, Stamp, Start, Stop, TransactionState};
+    use crate::record::Seq;
     use crate::{GatewayId, RecordId};
     use uuid::Uuid;
 
@@ -155,7 +156,7 @@ mod tests {
             received_at: Timestamp(at),
             record: RecordId {
                 gateway: GatewayId(Uuid::nil()),
-                seq: 1,
+                seq: Seq(1),
             },
             part: 0,
         }

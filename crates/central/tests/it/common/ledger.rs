@@ -5,7 +5,7 @@ use central::memory::{Contents, MemoryStore};
 use central::model::{ChargerKey, ConnectorView, TransactionView};
 use central::ports::Store;
 use central::project::Changes;
-use central::{GatewayId, Record, RecordId};
+use central::{GatewayId, Record, RecordId, Seq};
 use uuid::Uuid;
 
 pub const GATEWAY: GatewayId = GatewayId(Uuid::from_u128(1));
@@ -13,7 +13,7 @@ pub const GATEWAY: GatewayId = GatewayId(Uuid::from_u128(1));
 pub fn id(seq: u64) -> RecordId {
     RecordId {
         gateway: GATEWAY,
-        seq,
+        seq: Seq(seq),
     }
 }
 

@@ -17,7 +17,7 @@ use central::resend::ResendMemory;
 use central::station::{
     CloseReason, Fact, Output, Question, RecordMeta, Station, StationConfig, Ticket, TokenAnswer,
 };
-use central::{Record, RecordKind, Timestamp};
+use central::{Epoch, Record, RecordKind, Timestamp};
 use ocpp::Version;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ impl Setup {
             version: self.version,
             profile: self.profile.map(Arc::new),
             policy: Arc::new(self.policy),
-            epoch: self.epoch,
+            epoch: Epoch(self.epoch),
             seed: 42,
             remote: "127.0.0.1:50000".to_owned(),
         };

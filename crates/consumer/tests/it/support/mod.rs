@@ -7,7 +7,7 @@ use central::memory::{Contents, MemoryStore};
 use central::ports::Store;
 use central::project::Changes;
 use central::record::Notes;
-use central::{AnswerKind, GatewayId, Record, RecordId, RecordKind, Timestamp};
+use central::{AnswerKind, Epoch, GatewayId, Record, RecordId, RecordKind, Seq, Timestamp};
 use consumer::{Applier, Config, Consumer, ConsumerDeps};
 use rabbit::{Broker, Rabbit};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn id(gateway: u128, seq: u64) -> RecordId {
     RecordId {
         gateway: GatewayId(Uuid::from_u128(gateway)),
-        seq,
+        seq: Seq(seq),
     }
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn record(n: u64) -> Vec<u8> {
         answer_kind: AnswerKind::Result,
         answer,
         received_at: at,
-        epoch: 1,
+        epoch: Epoch(1),
         notes: Notes::default(),
         reason: "",
     }

@@ -5,9 +5,9 @@ use crate::postgres::error;
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
 use crate::state::{gateway_start, last_spelling, read};
-use central::GatewayId;
 use central::model::{ChargerKey, ChargerState, ChargerView, ConnectorState, GatewayState};
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
+use central::{Epoch, GatewayId};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -116,7 +116,9 @@ pub(super) async fn spellings(
 }
 
 /// When each gateway last started.
-async fn gateway_starts(connection: &mut PgConnection) -> Result<HashMap<GatewayId, u64>, Refusal> {
+async fn gateway_starts(
+    connection: &mut PgConnection,
+) -> Result<HashMap<GatewayId, Epoch>, Refusal> {
     let rows: Vec<(Uuid, String)> =
         sqlx::query_as("SELECT id, state FROM gateways WHERE state IS NOT NULL")
             .fetch_all(connection)

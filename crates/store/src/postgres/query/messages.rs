@@ -14,7 +14,7 @@ use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
 use central::query::{MessageFilter, MessageRow, Page, Place};
 use central::record::Notes;
-use central::{GatewayId, Record, RecordId, Timestamp};
+use central::{Epoch, GatewayId, Record, RecordId, Seq, Timestamp};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 use std::collections::HashMap;
@@ -112,7 +112,7 @@ async fn key_of(connection: &mut PgConnection, id: RecordId) -> Result<Option<Ke
         .fetch_optional(connection)
         .await
         .map_err(error::refusal)?;
-    Ok(no.zip(i64::try_from(id.seq).ok()))
+    Ok(no.zip(i64::try_from(id.seq.0).ok()))
 }
 
 type Filter<'a> = filter::Messages<'a, i32>;
@@ -295,7 +295,7 @@ impl Found {
             answer_kind: answer_kind(self.answer_kind)?,
             answer: &self.answer,
             received_at: Timestamp(self.received_at),
-            epoch: self.epoch.cast_unsigned(),
+            epoch: Epoch(self.epoch.cast_unsigned()),
             notes: Notes(u32::try_from(self.notes).map_err(|_| unknown("notes", self.notes))?),
             reason: &self.reason,
         };
@@ -365,7 +365,7 @@ impl Names {
                 .get(&gateway_no)
                 .copied()
                 .unwrap_or(no_gateway),
-            seq: seq.cast_unsigned(),
+            seq: Seq(seq.cast_unsigned()),
         }
     }
 }

@@ -17,7 +17,7 @@ use central::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
     Place, QueryError, QueryStore, TransactionFilter,
 };
-use central::{GatewayId, RecordId};
+use central::{GatewayId, RecordId, Seq};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -132,7 +132,7 @@ async fn dead_letter_page(
         .map(|(no, gateway, seq, bytes, reason, at)| {
             let id = RecordId {
                 gateway: GatewayId(gateway),
-                seq: seq.cast_unsigned(),
+                seq: Seq(seq.cast_unsigned()),
             };
             let letter = dead_letters::row(id, &bytes, reason, at);
             (Place::DeadLetter(no), letter)

@@ -3,9 +3,9 @@
 use super::cut;
 use crate::refusal::Refusal;
 use crate::state::{gateway_start, last_spelling, read};
-use central::GatewayId;
 use central::model::{ChargerKey, ChargerState, ChargerView, ConnectorState, GatewayState};
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
+use central::{Epoch, GatewayId};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::HashMap;
 
@@ -74,7 +74,7 @@ pub(super) fn spelling(connection: &Connection, no: i64) -> Result<String, Refus
 }
 
 /// When each gateway last started.
-fn gateway_starts(connection: &Connection) -> Result<HashMap<GatewayId, u64>, Refusal> {
+fn gateway_starts(connection: &Connection) -> Result<HashMap<GatewayId, Epoch>, Refusal> {
     let mut statement =
         connection.prepare_cached("SELECT id, state FROM gateways WHERE state IS NOT NULL")?;
     let mut rows = statement.query([])?;

@@ -9,7 +9,7 @@ use crate::sqlite::blocks::{action_bit, kind_bit};
 use crate::sqlite::numbers::{self, BLOCK_BITS, message_no, split_message_no};
 use central::query::{MessageFilter, MessageRow, Page, Place};
 use central::record::Notes;
-use central::{GatewayId, RecordId, Timestamp};
+use central::{Epoch, GatewayId, RecordId, Timestamp};
 use rusqlite::{Connection, Row, named_params};
 use std::collections::HashMap;
 
@@ -217,7 +217,7 @@ fn message(row: &Row<'_>, gateways: &HashMap<i64, GatewayId>) -> Result<MessageR
         answer_kind: answer_kind(row.get::<_, u8>(7)?)?,
         answer: row.get(8)?,
         received_at: Timestamp(row.get(9)?),
-        epoch: row.get::<_, i64>(10)?.cast_unsigned(),
+        epoch: Epoch(row.get::<_, i64>(10)?.cast_unsigned()),
         notes: Notes(row.get(11)?),
         reason: row.get(12)?,
     })

@@ -16,7 +16,7 @@ use central::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
     Place, QueryError, QueryStore, TransactionFilter,
 };
-use central::{GatewayId, RecordId};
+use central::{GatewayId, RecordId, Seq};
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -110,7 +110,7 @@ fn dead_letter_page(
         let bytes: Vec<u8> = row.get(3)?;
         let id = RecordId {
             gateway: gateways.get(&gateway).copied().unwrap_or(NO_GATEWAY),
-            seq: seq.cast_unsigned(),
+            seq: Seq(seq.cast_unsigned()),
         };
         let letter = dead_letters::row(id, &bytes, row.get(4)?, row.get(5)?);
         Ok((Place::DeadLetter(row.get(0)?), letter))
