@@ -1,11 +1,11 @@
-// The founding architecture, written small, to measure Wattpost against: WebSocket server, RabbitMQ
-// producer, RabbitMQ consumer and database client in one Node.js process.
+// The baseline of the benchmarks: WebSocket server, RabbitMQ producer, RabbitMQ consumer and database client in one
+// Node.js process.
 //
-//   AMQP_URL, DATABASE_URL   where RabbitMQ and PostgreSQL are
-//   PORT                     where chargers connect (0 = any free one; printed as "listening PORT")
-//   REPLY                    "early": answer as soon as the message is handed to the client library;
-//                            "confirmed": answer after the broker's confirm
-//   PREFETCH, POOL           messages in the consumer's hands (100), database connections (10)
+//   AMQP_URL, DATABASE_URL   URLs of RabbitMQ and PostgreSQL
+//   PORT                     port for chargers (0: any free port); printed as "listening PORT"
+//   REPLY                    "early": answer after the message is passed to the AMQP library;
+//                            "confirmed": answer after RabbitMQ's confirm
+//   PREFETCH, POOL           prefetch count of the consumer (100), database connections (10)
 import { WebSocketServer } from "ws";
 import amqp from "amqplib";
 import pg from "pg";
@@ -19,7 +19,7 @@ await pool.query(`CREATE TABLE IF NOT EXISTS baseline_messages (
   payload jsonb NOT NULL, received_at timestamptz NOT NULL)`);
 await pool.query("CREATE INDEX IF NOT EXISTS baseline_messages_charger ON baseline_messages (charger, received_at)");
 
-// Without it every confirm of a lone message waits 40 ms for the kernel's delayed acknowledgement.
+// Without noDelay, the confirm of a single message waits 40 ms for the kernel's delayed acknowledgement.
 const connection = await amqp.connect(AMQP_URL, { noDelay: true });
 const producer = await connection.createConfirmChannel();
 const consumer = await connection.createChannel();

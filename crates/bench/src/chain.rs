@@ -1,6 +1,6 @@
-//! The whole chain: RabbitMQ, PostgreSQL and every role as a process, beside the founding architecture
-//! (`bench/baseline-node`) on the same servers, in turns. All of it and the load share this machine's
-//! cores, so what counts are the ratios, and where the CPU time goes.
+//! The whole pipeline (RabbitMQ, PostgreSQL, each role as a process) compared with the Node.js baseline
+//! (`bench/baseline-node`), in alternation on the same servers. All processes and the load share the cores of this
+//! machine, so compare the ratios and the CPU times.
 
 mod backlog;
 mod deployment;
@@ -9,9 +9,12 @@ use crate::load::Measured;
 use crate::report::load_at;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use deployment::{Cpu, Groups, Plant, System};
+use deployment::{BatchSizes, Cpu, Deployment, System};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
+
+/// Interval at which a condition is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What to measure. The defaults take about half an hour.
 #[derive(Debug, Args)]
@@ -28,27 +31,27 @@ pub(crate) struct ChainPlan {
     /// Seconds for which a sustained rate must hold
     #[arg(long, default_value_t = 60.0)]
     sustained_seconds: f64,
-    /// Records that wait in RabbitMQ for the figure of applying
+    /// Records in RabbitMQ at the start of `backlog`
     #[arg(long, default_value_t = 1_000_000)]
     records: u64,
-    /// Leave parts out: `closed`, `sustained`, `latency`, `backlog`
+    /// Parts to skip: `closed`, `sustained`, `latency`, `backlog`
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
-    /// Measure only such cells, for `--seconds` each: system, chargers and messages a second, as in
-    /// `journal:200:8000` (no rate: closed loop); systems are `journal`, `broker`, `node-early`, `node`
+    /// Measure only these cells, `--seconds` each: SYSTEM:CHARGERS[:RATE], such as `journal:200:8000`, with the rate in
+    /// messages per second (no rate: closed loop) and one of the systems `journal`, `broker`, `node-early`, `node`
     #[arg(long, value_delimiter = ',')]
-    at: Vec<At>,
+    at: Vec<CellSpec>,
 }
 
-/// One cell by itself.
+/// A cell of `--at`.
 #[derive(Debug, Clone, Copy)]
-struct At {
+struct CellSpec {
     system: System,
     chargers: u32,
     rate: Option<f64>,
 }
 
-impl FromStr for At {
+impl FromStr for CellSpec {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -59,9 +62,13 @@ impl FromStr for At {
             "broker" => System::Broker,
             "node-early" => System::NodeEarly,
             "node" => System::NodeConfirmed,
-            other => bail!("`{other}` is none of `journal`, `broker`, `node-early`, `node`"),
+            other => {
+                bail!("the system is `{other}`; it must be journal, broker, node-early or node")
+            }
         };
-        let chargers = next().context("how many chargers?")?.parse()?;
+        let chargers = next()
+            .context("the number of chargers is missing: SYSTEM:CHARGERS[:RATE]")?
+            .parse()?;
         let rate = next().map(str::parse).transpose()?;
         Ok(Self {
             system,
@@ -72,22 +79,22 @@ impl FromStr for At {
 }
 
 pub(crate) fn run(plan: &ChainPlan) -> Result<()> {
-    let mut plant = Plant::start()?;
+    let mut deployment = Deployment::start()?;
     if !plan.at.is_empty() {
-        return cells(&mut plant, plan);
+        return cells(&mut deployment, plan);
     }
     let wanted = |part: &str| !plan.without.iter().any(|name| name == part);
     if wanted("closed") {
-        closed(&mut plant, plan)?;
+        closed(&mut deployment, plan)?;
     }
     if wanted("latency") {
-        latency(&mut plant, plan)?;
+        latency(&mut deployment, plan)?;
     }
     if wanted("sustained") {
-        sustained(&mut plant, plan)?;
+        sustained(&mut deployment, plan)?;
     }
     if wanted("backlog") {
-        backlog::run(&mut plant, plan.records)?;
+        backlog::run(&mut deployment, plan.records)?;
     }
     Ok(())
 }
@@ -99,14 +106,14 @@ struct Cell {
     stored_at_end: u64,
     seconds: f64,
     cpu: Cpu,
-    /// Whether some answers did not wait for RabbitMQ though they should.
+    /// Whether the gateway fell back to the journal, so that some answers did not wait for RabbitMQ's confirm.
     fell_back: bool,
-    groups: Groups,
+    batch_sizes: BatchSizes,
 }
 
 impl Cell {
-    /// What must be known to read its figures.
-    fn remark(&self) -> &'static str {
+    /// A note that the table needs beside the figures.
+    fn note(&self) -> &'static str {
         if self.fell_back {
             " (fell back to the journal at times)"
         } else {
@@ -114,27 +121,27 @@ impl Cell {
         }
     }
 
-    /// Messages that were answered in all, the second of warming up included.
+    /// Number of answered messages, including the second of warm-up.
     fn answered(&self) -> f64 {
         self.measured.per_second() * self.seconds
     }
 }
 
-/// Runs a load against a fresh instance of a system.
+/// Measures one cell on a fresh instance of a system.
 fn cell(
-    plant: &mut Plant,
+    deployment: &mut Deployment,
     system: System,
     chargers: u32,
     seconds: f64,
     rate: Option<f64>,
 ) -> Result<Cell> {
-    let running = plant.launch(system)?;
-    let before = running.cpu(plant)?;
-    let begun = Instant::now();
+    let running = deployment.launch(system)?;
+    let before = running.cpu(deployment)?;
+    let started = Instant::now();
     let measured = load_at(running.ocpp(), chargers, seconds, rate)?;
-    let elapsed = begun.elapsed().as_secs_f64();
-    let stored_at_end = running.stored(plant)?;
-    let mut cpu = running.cpu(plant)?.since(before);
+    let elapsed = started.elapsed().as_secs_f64();
+    let stored_at_end = running.stored(deployment)?;
+    let mut cpu = running.cpu(deployment)?.since(before);
     cpu.load = measured.cpu_seconds;
     Ok(Cell {
         stored_per_second: stored_at_end as f64 / elapsed,
@@ -143,46 +150,46 @@ fn cell(
         measured,
         cpu,
         fell_back: running.fell_back()?,
-        groups: running.groups()?,
+        batch_sizes: running.batch_sizes()?,
     })
 }
 
-fn cells(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
+fn cells(deployment: &mut Deployment, plan: &ChainPlan) -> Result<()> {
     println!(
-        "| chargers | messages/s | system | answered/s | stored/s | p50 / p99 ms | records a sync, a batch to RabbitMQ | CPU us an answered message: {} |",
+        "| chargers | messages/s | system | answered/s | stored/s | p50 / p99 ms | records per sync, per batch to RabbitMQ | CPU us per answered message: {} |",
         Cpu::NAMES
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    for &At {
+    for &CellSpec {
         system,
         chargers,
         rate,
     } in &plan.at
     {
-        let cell = cell(plant, system, chargers, plan.seconds, rate)?;
+        let cell = cell(deployment, system, chargers, plan.seconds, rate)?;
         println!(
             "| {chargers} | {} | {system}{} | {:.0} | {:.0} | {:.2} / {:.2} | {:.1}, {:.1} | {} |",
             rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}")),
-            cell.remark(),
+            cell.note(),
             cell.measured.per_second(),
             cell.stored_per_second,
             cell.measured.p50_us / 1e3,
             cell.measured.p99_us / 1e3,
-            cell.groups.sync,
-            cell.groups.batch,
+            cell.batch_sizes.sync,
+            cell.batch_sizes.batch,
             cell.cpu.per_message(cell.answered()),
         );
     }
     Ok(())
 }
 
-fn closed(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
+fn closed(deployment: &mut Deployment, plan: &ChainPlan) -> Result<()> {
     println!(
-        "## Closed loop: every charger sends as soon as it is answered, {} s a cell, median of {} rounds\n",
+        "## Closed loop: each charger sends as soon as it is answered, {} s per cell, median of {} rounds\n",
         plan.seconds, plan.rounds
     );
     println!(
-        "| chargers | system | acknowledged/s | of reply after confirm | stored/s meanwhile | of its | p50 / p99 ms | CPU us an acknowledged message: {} |",
+        "| chargers | system | acknowledged/s | ratio to reply after confirm | stored/s meanwhile | ratio | p50 / p99 ms | CPU us per acknowledged message: {} |",
         Cpu::NAMES
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
@@ -190,12 +197,12 @@ fn closed(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
         let mut cells: Vec<Vec<Cell>> = System::ALL.map(|_| Vec::new()).into();
         for round in 0..plan.rounds {
             for (of_system, system) in cells.iter_mut().zip(System::ALL) {
-                of_system.push(cell(plant, system, chargers, plan.seconds, None)?);
+                of_system.push(cell(deployment, system, chargers, plan.seconds, None)?);
                 eprintln!("{chargers} chargers, round {}: {system}", round + 1);
             }
         }
         let medians: Vec<Cell> = cells.into_iter().map(median).collect();
-        let Some(yardstick) = System::ALL
+        let Some(reference) = System::ALL
             .iter()
             .zip(&medians)
             .find_map(|(system, cell)| (*system == System::NodeConfirmed).then_some(cell))
@@ -205,11 +212,11 @@ fn closed(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
         for (system, cell) in System::ALL.iter().zip(&medians) {
             println!(
                 "| {chargers} | {system}{} | {:.0} | **{:.2}** | {:.0} | {:.1} | {:.2} / {:.2} | {} |",
-                cell.remark(),
+                cell.note(),
                 cell.measured.per_second(),
-                cell.measured.per_second() / yardstick.measured.per_second(),
+                cell.measured.per_second() / reference.measured.per_second(),
                 cell.stored_per_second,
-                cell.stored_per_second / yardstick.stored_per_second,
+                cell.stored_per_second / reference.stored_per_second,
                 cell.measured.p50_us / 1e3,
                 cell.measured.p99_us / 1e3,
                 cell.cpu.per_message(cell.answered()),
@@ -229,20 +236,20 @@ fn median(mut cells: Vec<Cell>) -> Cell {
     }
 }
 
-fn latency(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
+fn latency(deployment: &mut Deployment, plan: &ChainPlan) -> Result<()> {
     const RATE: f64 = 2_000.0;
-    println!("## Open loop: 200 chargers, {RATE:.0} messages a second, 20 s\n");
+    println!("## Open loop: 200 chargers, {RATE:.0} messages per second, 20 s\n");
     println!(
-        "| system | answered/s | p50 ms | p99 ms | worst ms | stored at the end of | CPU us a message: {} |",
+        "| system | answered/s | p50 ms | p99 ms | max ms | stored at the end | CPU us per message: {} |",
         Cpu::NAMES
     );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for _ in 0..plan.rounds {
         for system in System::ALL {
-            let cell = cell(plant, system, 200, 20.0, Some(RATE))?;
+            let cell = cell(deployment, system, 200, 20.0, Some(RATE))?;
             println!(
                 "| {system}{} | {:.0} | {:.2} | {:.2} | {:.1} | {:.0} % | {} |",
-                cell.remark(),
+                cell.note(),
                 cell.measured.per_second(),
                 cell.measured.p50_us / 1e3,
                 cell.measured.p99_us / 1e3,
@@ -256,26 +263,25 @@ fn latency(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
     Ok(())
 }
 
-/// Seconds of messages that may be on their way when a sustained rate is looked at: what is in batches,
-/// not what piles up.
-const ON_THEIR_WAY_S: f64 = 1.0;
+/// A rate counts as sustained if at the end at most this many seconds of messages are not stored yet: those in batches.
+const IN_FLIGHT_S: f64 = 1.0;
 
-/// The highest open-loop rate at which what is acknowledged is also stored.
-fn sustained(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
+/// The highest open-loop rate at which all acknowledged messages are also stored.
+fn sustained(deployment: &mut Deployment, plan: &ChainPlan) -> Result<()> {
     println!(
-        "## Sustained: the highest rate of 200 chargers at which nothing piles up over {} s\n",
+        "## Sustained: the highest rate of 200 chargers without a growing backlog over {} s\n",
         plan.sustained_seconds
     );
     println!(
-        "| system | messages/s | p50 / p99 ms | not stored yet at the end | CPU us a message: {} |",
+        "| system | messages/s | p50 / p99 ms | not stored yet at the end | CPU us per message: {} |",
         Cpu::NAMES
     );
     println!("| --- | --- | --- | --- | --- |");
     for system in [System::Journal, System::Broker, System::NodeConfirmed] {
-        let (rate, cell) = highest(plant, system, plan)?;
+        let (rate, cell) = highest_rate(deployment, system, plan)?;
         println!(
             "| {system}{} | **{rate:.0}** | {:.2} / {:.2} | {:.0} | {} |",
-            cell.remark(),
+            cell.note(),
             cell.measured.p50_us / 1e3,
             cell.measured.p99_us / 1e3,
             (cell.answered() - cell.stored_at_end as f64).max(0.0),
@@ -286,55 +292,70 @@ fn sustained(plant: &mut Plant, plan: &ChainPlan) -> Result<()> {
     Ok(())
 }
 
-/// Looks with short cells first, then holds the rate for the whole time, a tenth lower until it holds.
-fn highest(plant: &mut Plant, system: System, plan: &ChainPlan) -> Result<(f64, Cell)> {
+/// Finds the highest sustained rate: a binary search with short cells, then cells of the full duration, each 10 % lower
+/// than the last one, until one is sustained.
+fn highest_rate(
+    deployment: &mut Deployment,
+    system: System,
+    plan: &ChainPlan,
+) -> Result<(f64, Cell)> {
     let short = (plan.sustained_seconds / 4.0).min(15.0);
-    let (mut holds, mut fails) = (0.0, f64::INFINITY);
+    let (mut sustained, mut failed) = (0.0, f64::INFINITY);
     let mut rate = 2_000.0;
-    while fails / holds > 1.1 {
-        match holds_at(plant, system, short, rate)? {
-            Some(_) => holds = rate,
-            None => fails = rate,
+    while failed / sustained > 1.1 {
+        match sustains(deployment, system, short, rate)? {
+            Some(_) => sustained = rate,
+            None => failed = rate,
         }
-        rate = match (holds > 0.0, fails.is_finite()) {
-            (true, false) => holds * 1.6,
-            (false, _) => fails / 1.6,
-            (true, true) => f64::midpoint(holds, fails),
+        rate = match (sustained > 0.0, failed.is_finite()) {
+            (true, false) => sustained * 1.6,
+            (false, _) => failed / 1.6,
+            (true, true) => f64::midpoint(sustained, failed),
         };
-        ensure!(rate > 50.0, "{system} holds no rate at all");
+        ensure!(rate > 50.0, "{system} sustains no rate above 50/s");
     }
-    let mut rate = holds;
+    let mut rate = sustained;
     loop {
-        if let Some(cell) = holds_at(plant, system, plan.sustained_seconds, rate)? {
+        if let Some(cell) = sustains(deployment, system, plan.sustained_seconds, rate)? {
             return Ok((rate, cell));
         }
         rate *= 0.9;
-        ensure!(rate > 50.0, "{system} holds no rate at all");
+        ensure!(rate > 50.0, "{system} sustains no rate above 50/s");
     }
 }
 
-fn holds_at(plant: &mut Plant, system: System, seconds: f64, rate: f64) -> Result<Option<Cell>> {
-    let cell = cell(plant, system, 200, seconds, Some(rate))?;
-    let waits = cell.answered() - cell.stored_at_end as f64;
-    let holds = cell.measured.per_second() >= 0.98 * rate && waits <= rate * ON_THEIR_WAY_S;
+fn sustains(
+    deployment: &mut Deployment,
+    system: System,
+    seconds: f64,
+    rate: f64,
+) -> Result<Option<Cell>> {
+    let cell = cell(deployment, system, 200, seconds, Some(rate))?;
+    let not_stored = cell.answered() - cell.stored_at_end as f64;
+    let is_sustained =
+        cell.measured.per_second() >= 0.98 * rate && not_stored <= rate * IN_FLIGHT_S;
     eprintln!(
-        "{system}: {rate:.0}/s for {seconds:.0} s: answered {:.0}/s, p99 {:.1} ms, {waits:.0} not stored yet: {}",
+        "{system}: {rate:.0}/s for {seconds:.0} s: answered {:.0}/s, p99 {:.1} ms, {not_stored:.0} not stored yet: {}",
         cell.measured.per_second(),
         cell.measured.p99_us / 1e3,
-        if holds { "holds" } else { "piles up" }
+        if is_sustained {
+            "sustained"
+        } else {
+            "growing backlog"
+        }
     );
-    Ok(holds.then_some(cell))
+    Ok(is_sustained.then_some(cell))
 }
 
-/// Waits for a condition that processes of ours bring about.
-fn until(deadline: Duration, what: &str, mut so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + deadline;
-    while !so()? {
+/// Waits until `condition` holds, at most for `timeout`.
+fn until(timeout: Duration, what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
+    let end = Instant::now() + timeout;
+    while !condition()? {
         ensure!(
             Instant::now() < end,
-            "{what} did not come to be within {deadline:?}"
+            "timeout of {timeout:?} while waiting for {what}"
         );
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(POLL_INTERVAL);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The yardstick: a WebSocket server on the gateway's library that sends back what it gets.
+//! The reference: a WebSocket echo server on the library of the gateway.
 
 use anyhow::{Context, Result};
 use base64::Engine as _;
@@ -20,7 +20,7 @@ pub(crate) async fn run(listen: SocketAddr) -> Result<()> {
         socket.set_nodelay(true)?;
         tokio::spawn(async move {
             if let Some(socket) = upgrade(socket).await {
-                // A task of its own, so that the handshake's memory is freed, as in the gateway.
+                // In a new task, as in the gateway, so that the memory of the handshake is freed.
                 tokio::spawn(echo(socket));
             }
         });

@@ -1,4 +1,4 @@
-//! A journal full of records that nobody has delivered yet.
+//! Fills a journal with undelivered records, to measure a restart.
 
 use anyhow::{Context, Result};
 use central::record::Notes;
@@ -47,14 +47,17 @@ pub(crate) fn run(data_dir: &Path, records: u64) -> Result<()> {
     }
     wait_durable(&journal, records)?;
     journal.close().context("close the journal")?;
-    println!("filled {records}");
+    println!("{records} records written");
     Ok(())
 }
 
 fn wait_durable(journal: &Journal, seq: u64) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(60);
     while journal.durable_seq() < seq {
-        anyhow::ensure!(Instant::now() < end, "the journal does not keep up");
+        anyhow::ensure!(
+            Instant::now() < end,
+            "timeout while waiting for the journal's sync"
+        );
         std::thread::sleep(Duration::from_micros(200));
     }
     Ok(())

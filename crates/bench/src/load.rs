@@ -1,10 +1,9 @@
-//! The load: chargers that send the next meter value as soon as the last one is answered (a closed
-//! loop), or at a rate that does not ask how the server is (an open one). There an answer's wait counts
-//! from when its message was due, so that a server that stalls cannot hide it.
+//! The load: chargers that send the next meter value as soon as the last one is answered (closed loop), or at a fixed
+//! rate (open loop). In the open loop, latency counts from the time at which a message was due, so that a stall of the
+//! server is fully counted.
 //!
-//! The client is as small as a client can be (one buffer, two system calls a message), so that on a
-//! machine where both ends share the cores it disturbs what is measured as little as possible. Every
-//! message differs from every other in its timestamp and values, so none is taken for a resend.
+//! Client and server share the cores of the machine, so the client uses as little CPU as possible: one buffer and two
+//! system calls per message. Messages differ in timestamp and values, so that none is treated as a resend.
 
 use anyhow::{Context, Result, bail, ensure};
 use common::lock::lock;
@@ -16,10 +15,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How long the last answers are waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for the last answers.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What one cell of the table measured.
+/// The result of one cell.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) answers: u64,
@@ -27,7 +26,7 @@ pub(crate) struct Measured {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) max_us: f64,
-    /// CPU seconds of the load itself.
+    /// CPU seconds of the load process.
     pub(crate) cpu_seconds: f64,
 }
 
@@ -48,28 +47,30 @@ pub(crate) async fn run(
     let measuring = Arc::new(AtomicBool::new(false));
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
-    let mut waits_of_all: Vec<Arc<Mutex<Vec<u32>>>> = Vec::new();
+    let mut all_latencies: Vec<Arc<Mutex<Vec<u32>>>> = Vec::new();
     for number in 0..chargers {
         let mut charger = Charger::connect(server, &format!("{prefix}{number:05}")).await?;
         let (measuring, stop) = (Arc::clone(&measuring), Arc::clone(&stop));
-        let pause = rate.map(|rate| Duration::from_secs_f64(f64::from(chargers) / rate));
-        let offset = pause.map(|pause| pause.mul_f64(f64::from(number) / f64::from(chargers)));
-        let waits = Arc::new(Mutex::new(Vec::new()));
-        waits_of_all.push(Arc::clone(&waits));
+        let interval = rate.map(|rate| Duration::from_secs_f64(f64::from(chargers) / rate));
+        let offset =
+            interval.map(|interval| interval.mul_f64(f64::from(number) / f64::from(chargers)));
+        let latencies = Arc::new(Mutex::new(Vec::new()));
+        all_latencies.push(Arc::clone(&latencies));
         tasks.push(tokio::spawn(async move {
             let mut due = origin + offset.unwrap_or_default();
             while !stop.load(Ordering::Relaxed) {
-                let mut begun = Instant::now();
-                if let Some(pause) = pause {
-                    // One that is behind sends at once, and its wait counts from when it was due.
+                let mut started = Instant::now();
+                if let Some(interval) = interval {
+                    // A charger that is late sends at once; its latency counts from the due time.
                     tokio::time::sleep_until(due.into()).await;
-                    begun = due;
-                    due += pause;
+                    started = due;
+                    due += interval;
                 }
                 charger.exchange().await?;
                 if measuring.load(Ordering::Relaxed) {
-                    let wait_ns = u32::try_from(begun.elapsed().as_nanos()).unwrap_or(u32::MAX);
-                    lock(&waits).push(wait_ns);
+                    let latency_ns =
+                        u32::try_from(started.elapsed().as_nanos()).unwrap_or(u32::MAX);
+                    lock(&latencies).push(latency_ns);
                 }
             }
             anyhow::Ok(())
@@ -77,31 +78,31 @@ pub(crate) async fn run(
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     measuring.store(true, Ordering::Relaxed);
-    let begun = Instant::now();
+    let started = Instant::now();
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     measuring.store(false, Ordering::Relaxed);
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = started.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
-    // A server may be so far behind that it answers nobody any more for minutes.
-    let patience = tokio::time::Instant::now() + PATIENCE;
+    // An overloaded server may not answer for minutes.
+    let deadline = tokio::time::Instant::now() + LAST_ANSWERS_TIMEOUT;
     for mut task in tasks {
-        match tokio::time::timeout_at(patience, &mut task).await {
-            Ok(ended) => ended.context("a charger's task")??,
+        match tokio::time::timeout_at(deadline, &mut task).await {
+            Ok(ended) => ended.context("the task of a charger failed")??,
             Err(_) => task.abort(),
         }
     }
-    let mut waits_ns: Vec<u32> = Vec::new();
-    for waits in waits_of_all {
-        waits_ns.append(&mut lock(&waits));
+    let mut latencies_ns: Vec<u32> = Vec::new();
+    for latencies in all_latencies {
+        latencies_ns.append(&mut lock(&latencies));
     }
-    ensure!(!waits_ns.is_empty(), "no message was answered");
-    waits_ns.sort_unstable();
+    ensure!(!latencies_ns.is_empty(), "no message was answered");
+    latencies_ns.sort_unstable();
     let at = |share: f64| {
-        let place = ((waits_ns.len() - 1) as f64 * share).round() as usize;
-        f64::from(waits_ns[place]) / 1e3
+        let index = ((latencies_ns.len() - 1) as f64 * share).round() as usize;
+        f64::from(latencies_ns[index]) / 1e3
     };
     let measured = Measured {
-        answers: waits_ns.len() as u64,
+        answers: latencies_ns.len() as u64,
         seconds,
         p50_us: at(0.5),
         p99_us: at(0.99),
@@ -112,13 +113,12 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Opens connections, says so on stdout, and holds them until stdin closes.
+/// Opens connections, prints a line on stdout, and holds the connections until stdin is closed.
 pub(crate) async fn idle(server: SocketAddr, chargers: u32) -> Result<()> {
     let mut held = Vec::new();
     for number in 0..chargers {
         let mut charger = Charger::connect(server, &format!("IDLE-{number:05}")).await?;
         charger.exchange().await?;
-        // The client's own memory does not matter, its buffers are dropped all the same.
         held.push(charger.socket);
     }
     println!("holding {}", held.len());
@@ -130,13 +130,13 @@ pub(crate) async fn idle(server: SocketAddr, chargers: u32) -> Result<()> {
 
 struct Charger {
     socket: TcpStream,
-    /// A whole frame: header, mask of zeros, text. Only digits in it change.
+    /// A complete frame: header, zero mask, text. Only digits in it change.
     frame: Vec<u8>,
     sent: u64,
     buffer: Vec<u8>,
 }
 
-/// 300 bytes, as a 1.6 charger sends them every minute.
+/// A typical MeterValues message of a 1.6 charger, 300 bytes.
 const TEXT: &str = concat!(
     r#"[2,"0000000000","MeterValues",{"connectorId":1,"transactionId":4711,"meterValue":[{"#,
     r#""timestamp":"2026-01-01T00:00:00.000Z","sampledValue":["#,
@@ -159,12 +159,12 @@ impl Charger {
         while !head.ends_with(b"\r\n\r\n") {
             ensure!(
                 socket.read_buf(&mut head).await? > 0,
-                "the server closed during the handshake"
+                "the server closed the connection during the handshake"
             );
         }
         ensure!(
             head.starts_with(b"HTTP/1.1 101"),
-            "the server refused: {}",
+            "the server refused the handshake: {}",
             String::from_utf8_lossy(&head)
         );
         let mut frame = vec![0x81, 0x80 | 126];
@@ -179,10 +179,10 @@ impl Charger {
         })
     }
 
-    /// Sends the next message and waits for one text frame.
+    /// Sends the next message and latencies for a text frame.
     async fn exchange(&mut self) -> Result<()> {
         self.sent += 1;
-        self.number();
+        self.set_number();
         self.socket.write_all(&self.frame).await?;
         loop {
             if let Some(end) = self.text_frame_end()? {
@@ -195,8 +195,8 @@ impl Charger {
         }
     }
 
-    /// Makes this message differ from every other of this charger.
-    fn number(&mut self) {
+    /// Writes the number of the message into its id, value and timestamp, so that all messages differ.
+    fn set_number(&mut self) {
         const HEADER: usize = 8;
         let id = HEADER + 4;
         let time = HEADER + TEXT.find("T00:00").unwrap_or(0) + 1;
@@ -210,7 +210,7 @@ impl Charger {
         digits(&mut self.frame[time + 9..time + 12], ms % 1_000);
     }
 
-    /// Where the first text frame in the buffer ends, if it is whole; answers pings on the way out.
+    /// The end of the first text frame in the buffer, if it is complete. Frames of other kinds before it are dropped.
     fn text_frame_end(&mut self) -> Result<Option<usize>> {
         loop {
             let [first, second, ..] = self.buffer[..] else {
@@ -221,7 +221,7 @@ impl Charger {
                     Some(bytes) => (4, usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))),
                     None => return Ok(None),
                 },
-                127 => bail!("a frame of more than 64 KiB"),
+                127 => bail!("the server sent a frame of more than 64 KiB"),
                 short => (2, usize::from(short)),
             };
             if self.buffer.len() < header + len {
@@ -238,8 +238,8 @@ impl Charger {
     }
 }
 
-fn digits(place: &mut [u8], mut number: u64) {
-    for digit in place.iter_mut().rev() {
+fn digits(field: &mut [u8], mut number: u64) {
+    for digit in field.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
     }

@@ -1,11 +1,11 @@
-//! Measures Wattpost against what the machine can do at best, in one run, as ratios.
+//! Benchmarks of Wattpost as ratios to a reference that is measured in the same run.
 //!
-//! Absolute numbers of a shared machine say little. So each cell is measured beside its own
-//! yardstick: acknowledged messages per second beside a bare WebSocket echo server built on the same
-//! library, by the same client, in turns. `make bench` runs it; docs/benchmarks.md keeps a table.
+//! Absolute numbers of a shared machine are not comparable. So the acknowledged messages per second are compared with
+//! those of a bare WebSocket echo server on the same library, with the same client, in alternation. `make bench` runs
+//! it; docs/benchmarks.md has the results.
 //!
-//! The program starts itself again as the other processes that it needs (`echo`, `load`, `idle`), so
-//! that CPU time and memory can be read per process.
+//! The program starts itself for the other processes that it needs (`echo`, `load`, `idle`, `fill`), so that CPU time and
+//! memory are measured per process.
 
 mod chain;
 mod echo;
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Parser)]
 #[command(
-    about = "Measures Wattpost beside a bare echo server; `chain` measures all parts together"
+    about = "Compares Wattpost with a bare echo server; `chain` compares the whole pipeline with a Node.js process"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -32,48 +32,48 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A bare WebSocket echo server on the library that the gateway uses
+    /// A bare WebSocket echo server on the library of the gateway
     Echo {
         /// Address and port
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
     },
-    /// A closed loop of chargers, one message outstanding each; prints one JSON object
+    /// Chargers with one unanswered message each; prints the result as one JSON object
     Load {
-        /// Server
+        /// Address of the server
         #[arg(long)]
         server: SocketAddr,
-        /// Chargers
+        /// Number of chargers
         #[arg(long)]
         chargers: u32,
-        /// Seconds to measure, after one second to warm up
+        /// Seconds to measure, after one second of warm-up
         #[arg(long)]
         seconds: f64,
-        /// What identities begin with
+        /// Prefix of the identities
         #[arg(long, default_value = "B-")]
         prefix: String,
-        /// Messages per second of all together, however the server answers [default: as fast as answers
-        /// come]
+        /// Messages per second of all chargers together, whether or not the server answers in time (open loop)
+        /// [default: each charger sends as soon as it is answered (closed loop)]
         #[arg(long)]
         rate: Option<f64>,
     },
-    /// The whole chain (RabbitMQ, PostgreSQL, every role a process) beside the founding architecture
+    /// The whole pipeline (RabbitMQ, PostgreSQL, each role as a process) compared with a single Node.js process
     Chain(chain::ChainPlan),
-    /// Connections that say nothing; holds them until its stdin closes
+    /// Opens idle connections and holds them until stdin is closed
     Idle {
-        /// Server
+        /// Address of the server
         #[arg(long)]
         server: SocketAddr,
-        /// Connections
+        /// Number of connections
         #[arg(long)]
         chargers: u32,
     },
-    /// Fills a data directory's journal with records that wait to be delivered
+    /// Fills the journal of a data directory with undelivered records
     Fill {
         /// Data directory
         #[arg(long)]
         data_dir: PathBuf,
-        /// Records
+        /// Number of records
         #[arg(long)]
         records: u64,
     },

@@ -1,4 +1,4 @@
-//! The server processes that are measured, and what the kernel and `/metrics` report about them.
+//! The measured server processes, with their CPU time, memory and metrics.
 
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 use testbed::{Process, address_after};
 
-/// A server that is slow to start has to read a journal or to wait for a database.
+/// Timeout of a start. A server may have to read a large journal first.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A server process. Dropping it kills it.
@@ -16,7 +16,7 @@ pub(crate) struct Server {
     process: Process,
     pub(crate) address: SocketAddr,
     pub(crate) http: Option<SocketAddr>,
-    /// Holds what it writes to stderr.
+    /// The file with its stderr; it is deleted when this is dropped.
     _log: NamedTempFile,
 }
 
@@ -47,8 +47,8 @@ impl Server {
             .with_context(|| format!("start {}", binary.display()))
     }
 
-    /// Any server that says where it listens, behind `mark` for chargers and `http_mark` for HTTP. An empty
-    /// `mark`: it takes no chargers.
+    /// Starts a server that prints its addresses: the one for chargers after `mark`, the one for HTTP after `http_mark`.
+    /// An empty `mark` is for a server without chargers.
     pub(crate) fn start(command: Command, mark: &str, http_mark: Option<&str>) -> Result<Self> {
         let (mut address, mut http) = (None, None);
         let mut server = Self::start_with(command, |line| {
@@ -64,12 +64,12 @@ impl Server {
         Ok(server)
     }
 
-    /// Any server, once `listens_at` finds its address in what it has written, line by line.
+    /// Starts a server and waits until `listens_at` finds its address in one of the printed lines.
     pub(crate) fn start_with(
         command: Command,
         mut listens_at: impl FnMut(&str) -> Option<SocketAddr>,
     ) -> Result<Self> {
-        let log = NamedTempFile::new().context("make a file for the log")?;
+        let log = NamedTempFile::new().context("create a file for the log")?;
         let mut address = None;
         let process = Process::start_until_ready(
             Process::wrap(&command)?,
@@ -83,13 +83,13 @@ impl Server {
         )?;
         Ok(Self {
             process,
-            address: address.context("the server's address")?,
+            address: address.context("the server printed no address")?,
             http: None,
             _log: log,
         })
     }
 
-    /// CPU seconds, user and system, of all its threads so far.
+    /// CPU seconds of all its threads so far, user and system.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
         cpu_seconds(self.process.id())
     }
@@ -100,16 +100,16 @@ impl Server {
         let line = status
             .lines()
             .find(|line| line.starts_with("VmRSS:"))
-            .context("VmRSS in /proc/PID/status")?;
+            .context("/proc/PID/status has no VmRSS")?;
         let kib: u64 = line
             .split_whitespace()
             .nth(1)
-            .context("a number behind VmRSS")?
+            .context("VmRSS in /proc/PID/status has no number")?
             .parse()?;
         Ok(kib * 1024)
     }
 
-    /// Sum of a metric over its labels.
+    /// The sum of a metric over all its labels.
     pub(crate) fn metric(&self, name: &str) -> Result<f64> {
         use std::io::{Read, Write};
         let http = self.http.context("this server has no metrics")?;
@@ -131,10 +131,10 @@ impl Server {
     }
 }
 
-/// CPU seconds, user and system, of a process so far.
+/// CPU seconds of a process so far, user and system.
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // Fields 14 and 15, counted from 1; the name in field 2 may hold blanks.
+    // Fields 14 and 15, counted from 1. The name in field 2 may contain spaces.
     let rest = stat.rsplit_once(") ").context("/proc/PID/stat")?.1;
     let fields: Vec<&str> = rest.split(' ').collect();
     let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;

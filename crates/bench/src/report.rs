@@ -1,4 +1,4 @@
-//! The plan: which cells, in which order, and the tables at the end.
+//! The comparison with the echo server: measures all cells and prints the tables.
 
 use crate::load::Measured;
 use crate::process::Server;
@@ -16,19 +16,19 @@ pub(crate) struct Plan {
     /// Seconds per cell
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
-    /// Pairs (echo, Wattpost) per row; the row shows the pair with the median ratio
+    /// Pairs (echo, Wattpost) per row; a row shows the pair with the median ratio
     #[arg(long, default_value_t = 3)]
     pairs: usize,
     /// Numbers of chargers
     #[arg(long, value_delimiter = ',', default_value = "1,50,500,2000")]
     chargers: Vec<u32>,
-    /// Idle connections for the figure of memory
+    /// Idle connections in `memory`
     #[arg(long, default_value_t = 10_000)]
     idle: u32,
-    /// Records in the journal for the figure of restart
+    /// Records in the journal in `restart`
     #[arg(long, default_value_t = 1_000_000)]
     records: u64,
-    /// Leave parts out: `speed`, `sustained`, `memory`, `restart`
+    /// Parts to skip: `speed`, `sustained`, `memory`, `restart`
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
 }
@@ -66,11 +66,11 @@ impl Pair {
 
 fn speed(plan: &Plan) -> Result<()> {
     println!(
-        "## Acknowledged messages beside a bare echo server, {} s a cell, median of {} pairs\n",
+        "## Acknowledged messages compared with a bare echo server, {} s per cell, median of {} pairs\n",
         plan.seconds, plan.pairs
     );
     println!(
-        "| chargers | echo/s | acknowledged/s | **ratio** | all ratios | echo p50 / p99 ms | Wattpost p50 / p99 ms | CPU us a message, echo / Wattpost | stored/s meanwhile |"
+        "| chargers | echo/s | acknowledged/s | **ratio** | all ratios | echo p50 / p99 ms | Wattpost p50 / p99 ms | CPU us per message, echo / Wattpost | stored/s meanwhile |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for &chargers in &plan.chargers {
@@ -102,7 +102,7 @@ fn speed(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// One echo cell and one Wattpost cell, each on a fresh server.
+/// Measures the echo server and Wattpost, each freshly started.
 fn pair(chargers: u32, seconds: f64) -> Result<Pair> {
     let echo_server = Server::echo()?;
     let (echo, echo_cpu_us) = with_cpu(&echo_server, || {
@@ -112,10 +112,10 @@ fn pair(chargers: u32, seconds: f64) -> Result<Pair> {
     let data = TempDir::new()?;
     let server = Server::wattpost(data.path())?;
     let stored = server.metric(APPLIED)?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let (wattpost, wattpost_cpu_us) =
         with_cpu(&server, || load(server.address, chargers, seconds))?;
-    let applied_per_second = (server.metric(APPLIED)? - stored) / begun.elapsed().as_secs_f64();
+    let applied_per_second = (server.metric(APPLIED)? - stored) / started.elapsed().as_secs_f64();
     Ok(Pair {
         echo,
         wattpost,
@@ -127,17 +127,19 @@ fn pair(chargers: u32, seconds: f64) -> Result<Pair> {
 
 const APPLIED: &str = "wattpost_consumer_records_applied_total";
 
-/// Long enough for pacing to bring what is acknowledged and what is stored together.
+/// Measures after a run of the same length, so that pacing has made the acknowledged rate equal to the stored one.
 fn sustained(plan: &Plan) -> Result<()> {
     let seconds = (plan.seconds * 8.0).max(20.0);
     let data = TempDir::new()?;
     let server = Server::wattpost(data.path())?;
-    load(server.address, 500, seconds)?; // fills the backlog up to where pacing begins
+    load(server.address, 500, seconds)?; // fills the backlog until pacing begins
     let stored = server.metric(APPLIED)?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let measured = load(server.address, 500, seconds)?;
-    let stored = (server.metric(APPLIED)? - stored) / begun.elapsed().as_secs_f64();
-    println!("## 500 chargers that keep sending, {seconds} s after as long a run\n");
+    let stored = (server.metric(APPLIED)? - stored) / started.elapsed().as_secs_f64();
+    println!(
+        "## 500 chargers that send without pause, {seconds} s after a run of the same length\n"
+    );
     println!("| acknowledged/s | stored/s | p50 ms | p99 ms |\n| --- | --- | --- | --- |");
     println!(
         "| {:.0} | {stored:.0} | {:.1} | {:.1} |\n",
@@ -151,7 +153,7 @@ fn sustained(plan: &Plan) -> Result<()> {
 fn memory(plan: &Plan) -> Result<()> {
     let data = TempDir::new()?;
     let server = Server::wattpost(data.path())?;
-    // Some load first: what is made once, such as the database's page cache, is no charger's.
+    // Some load first, so that memory which is allocated once, such as the database's page cache, is not counted.
     load(server.address, 100, 3.0)?;
     drop(hold(server.address, 100)?);
     let before = server.rss_bytes()?;
@@ -159,7 +161,7 @@ fn memory(plan: &Plan) -> Result<()> {
     let after = settled_rss(&server)?;
     println!("## Memory of an idle charger\n");
     println!(
-        "| chargers | before MiB | with them MiB | **KiB a charger** |\n| --- | --- | --- | --- |"
+        "| chargers | MiB before | MiB with them | **KiB per charger** |\n| --- | --- | --- | --- |"
     );
     println!(
         "| {} | {:.1} | {:.1} | **{:.2}** |\n",
@@ -172,7 +174,7 @@ fn memory(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// The figure once it no longer falls: the allocator gives back what the handshakes used.
+/// The minimum within 5 s, because the allocator returns the memory of the handshakes with a delay.
 fn settled_rss(server: &Server) -> Result<u64> {
     let mut least = server.rss_bytes()?;
     for _ in 0..20 {
@@ -189,27 +191,27 @@ fn restart(plan: &Plan) -> Result<()> {
         .arg(data.path())
         .stdout(Stdio::null())
         .status()?;
-    ensure!(status.success(), "the journal could not be filled");
-    // What is measured is reading from disk as after a reboot, not from the page cache. Where this
-    // user may not drop the cache, the figure is of a restart of the process alone.
+    ensure!(status.success(), "failed to fill the journal");
+    // As after a reboot, the journal is read from disk and not from the page cache. Without the permission to drop the
+    // cache, a restart of the process alone is measured.
     let cold = std::fs::write("/proc/sys/vm/drop_caches", "1").is_ok();
-    let begun = Instant::now();
+    let started = Instant::now();
     let server = Server::wattpost(data.path())?;
-    let serves = begun.elapsed();
+    let listens = started.elapsed();
     load(server.address, 1, 0.01)?;
-    // The load warms up for a second before it measures; its first answer came when it connected.
-    let first_answer = begun.elapsed().saturating_sub(Duration::from_secs(1));
+    // The load has a second of warm-up, which is subtracted. Its first message is sent at the beginning of the warm-up.
+    let first_answer = started.elapsed().saturating_sub(Duration::from_secs(1));
     println!(
-        "## Restart with {} records waiting in the journal\n",
+        "## Restart with {} undelivered records in the journal\n",
         plan.records
     );
     println!(
-        "| page cache | serves after ms | first answer at most after ms |\n| --- | --- | --- |"
+        "| page cache | ms until it listens | ms until the first answer, at most |\n| --- | --- | --- |"
     );
     println!(
         "| {} | {:.0} | {:.0} |\n",
         if cold { "dropped" } else { "kept" },
-        serves.as_secs_f64() * 1e3,
+        listens.as_secs_f64() * 1e3,
         first_answer.as_secs_f64() * 1e3
     );
     Ok(())
@@ -219,7 +221,7 @@ fn with_cpu(server: &Server, run: impl FnOnce() -> Result<Measured>) -> Result<(
     let before = server.cpu_seconds()?;
     let measured = run()?;
     let spent = server.cpu_seconds()? - before;
-    // The second of warming up is in the CPU time too, so it is spread over all answers of the run.
+    // The CPU time includes the second of warm-up, so it is divided by the estimated answers of the whole run.
     let all = measured.answers as f64 * (measured.seconds + 1.0) / measured.seconds;
     Ok((measured, spent * 1e6 / all))
 }
@@ -228,7 +230,7 @@ fn load(server: SocketAddr, chargers: u32, seconds: f64) -> Result<Measured> {
     load_at(server, chargers, seconds, None)
 }
 
-/// A load of its own process; with a rate, an open loop.
+/// Runs the load in its own process: an open loop with a rate, else a closed loop.
 pub(crate) fn load_at(
     server: SocketAddr,
     chargers: u32,
@@ -248,30 +250,33 @@ pub(crate) fn load_at(
         output.status.success(),
         "the load with {chargers} chargers failed"
     );
-    serde_json::from_slice(&output.stdout).context("what the load measured")
+    serde_json::from_slice(&output.stdout).context("parse the result of the load")
 }
 
-/// Idle connections, until dropped.
-struct Held(std::process::Child);
+/// A process with idle connections. Dropping it kills the process.
+struct IdleConnections(std::process::Child);
 
-impl Drop for Held {
+impl Drop for IdleConnections {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-fn hold(server: SocketAddr, chargers: u32) -> Result<Held> {
+fn hold(server: SocketAddr, chargers: u32) -> Result<IdleConnections> {
     let mut child = Command::new(std::env::current_exe()?)
         .args(["idle", "--server", &server.to_string()])
         .args(["--chargers", &chargers.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
-    let stdout = child.stdout.take().context("its stdout")?;
-    let held = Held(child);
+    let stdout = child.stdout.take().context("the process has no stdout")?;
+    let held = IdleConnections(child);
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line)?;
-    ensure!(line.starts_with("holding"), "the idle connections failed");
+    ensure!(
+        line.starts_with("holding"),
+        "failed to open the idle connections"
+    );
     Ok(held)
 }

@@ -1,15 +1,15 @@
-//! A million records wait in RabbitMQ: how fast are they applied to PostgreSQL, how steady, with how much
-//! memory; beside a raw COPY of the very same rows into the very same tables.
+//! A backlog of a million records in RabbitMQ: the rate at which they are applied to PostgreSQL, its variation, and the
+//! memory of the consumer, compared with a COPY of the same rows into tables of the same schema.
 
-use super::deployment::{Plant, System, Wattpost};
+use super::deployment::{Deployment, System, Wattpost};
 use super::until;
 use crate::report::load_at;
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
 
-pub(crate) fn run(plant: &mut Plant, records: u64) -> Result<()> {
-    let place = plant.place()?;
-    let wattpost = Wattpost::of(&place, System::Journal);
+pub(crate) fn run(deployment: &mut Deployment, records: u64) -> Result<()> {
+    let environment = deployment.environment()?;
+    let wattpost = Wattpost::of(&environment, System::Journal);
     wattpost.migrate()?;
     let gateway = wattpost.start("gateway")?;
     let mut sent = 0_u64;
@@ -23,56 +23,56 @@ pub(crate) fn run(plant: &mut Plant, records: u64) -> Result<()> {
     })?;
     drop(gateway);
 
-    let rabbit = plant.rabbit.cpu_seconds();
-    let postgres = plant.postgres.cpu_seconds();
-    let begun = Instant::now();
+    let rabbit = deployment.rabbit.cpu_seconds();
+    let postgres = deployment.postgres.cpu_seconds();
+    let started = Instant::now();
     let consumer = wattpost.start("consumer")?;
-    let mut seen: Vec<(f64, u64, u64)> = Vec::new();
-    let mut still = 0;
-    while still < 10 {
+    let mut samples: Vec<(f64, u64, u64)> = Vec::new();
+    let mut unchanged = 0;
+    while unchanged < 10 {
         std::thread::sleep(Duration::from_millis(500));
         let applied = consumer.metric("wattpost_consumer_records_applied_total")? as u64;
-        let before = seen.last().map_or(0, |(_, applied, _)| *applied);
-        still = if applied == before && applied > 0 {
-            still + 1
+        let before = samples.last().map_or(0, |(_, applied, _)| *applied);
+        unchanged = if applied == before && applied > 0 {
+            unchanged + 1
         } else {
             0
         };
-        seen.push((
-            begun.elapsed().as_secs_f64(),
+        samples.push((
+            started.elapsed().as_secs_f64(),
             applied,
             consumer.rss_bytes()?,
         ));
         ensure!(
-            begun.elapsed() < Duration::from_secs(900),
-            "the records were not applied"
+            started.elapsed() < Duration::from_secs(900),
+            "timeout while waiting for the records to be applied"
         );
     }
-    seen.truncate(seen.len() - still + 1);
-    let (took, applied, _) = *seen.last().context("a figure")?;
+    samples.truncate(samples.len() - unchanged + 1);
+    let (took, applied, _) = *samples.last().context("no sample of the consumer")?;
     let cpu = |before: f64, now: f64| (now - before) * 1e6 / applied as f64;
     let consumer_us = consumer.cpu_seconds()? * 1e6 / applied as f64;
-    let rabbit_us = cpu(rabbit, plant.rabbit.cpu_seconds());
-    let postgres_us = cpu(postgres, plant.postgres.cpu_seconds());
-    let (slowest, fastest) = slices(&seen);
-    let memory = |share: f64| seen[(seen.len() as f64 * share) as usize].2 as f64 / 1048576.0;
+    let rabbit_us = cpu(rabbit, deployment.rabbit.cpu_seconds());
+    let postgres_us = cpu(postgres, deployment.postgres.cpu_seconds());
+    let (slowest, fastest) = slices(&samples);
+    let memory = |share: f64| samples[(samples.len() as f64 * share) as usize].2 as f64 / 1048576.0;
     let (early, late) = (memory(0.2), memory(0.9));
     drop(consumer);
     let rows = |table: &str| -> Result<u64> {
-        plant
-            .sql(&place, &format!("SELECT count(*) FROM {table}"))?
+        deployment
+            .sql(&environment, &format!("SELECT count(*) FROM {table}"))?
             .parse()
             .context("a count")
     };
     let stored = rows("messages")?;
 
     let rate = applied as f64 / took;
-    let copied = copy(plant, &place)?;
+    let copied = copy(deployment, &environment)?;
     println!(
-        "## {records} records that waited in RabbitMQ, applied to PostgreSQL by one consumer\n"
+        "## A backlog of {records} records in RabbitMQ, applied to PostgreSQL by one consumer\n"
     );
     println!(
-        "| applied | seconds | records/s | slowest / fastest tenth | raw COPY of the same rows, records/s | **share** | consumer's memory MiB at 20 % / 90 % | CPU us a record: consumer / RabbitMQ / PostgreSQL |"
+        "| applied | seconds | records/s | slowest / fastest tenth | COPY of the same rows, records/s | **ratio** | consumer's memory MiB at 20 % / 90 % | CPU us per record: consumer / RabbitMQ / PostgreSQL |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     println!(
@@ -80,13 +80,13 @@ pub(crate) fn run(plant: &mut Plant, records: u64) -> Result<()> {
         stored as f64 / copied,
         rate / (stored as f64 / copied),
     );
-    plant.clear(&place)
+    deployment.clear(&environment)
 }
 
-/// Records per second of the slowest and the fastest tenth of the time.
-fn slices(seen: &[(f64, u64, u64)]) -> (f64, f64) {
-    let size = (seen.len() / 10).max(1);
-    let rates: Vec<f64> = seen
+/// Records per second in the slowest and in the fastest tenth of the time.
+fn slices(samples: &[(f64, u64, u64)]) -> (f64, f64) {
+    let size = (samples.len() / 10).max(1);
+    let rates: Vec<f64> = samples
         .windows(size + 1)
         .step_by(size)
         .map(|slice| {
@@ -100,12 +100,12 @@ fn slices(seen: &[(f64, u64, u64)]) -> (f64, f64) {
     )
 }
 
-/// Seconds that COPY takes for the rows of messages and meter values, into tables with the same indexes
-/// and partitions.
-fn copy(plant: &mut Plant, full: &super::deployment::Place) -> Result<f64> {
-    let empty = plant.place()?;
+/// The seconds that COPY takes for the rows of messages and meter values, into tables with the same indexes and
+/// partitions.
+fn copy(deployment: &mut Deployment, full: &super::deployment::Environment) -> Result<f64> {
+    let empty = deployment.environment()?;
     Wattpost::of(&empty, System::Journal).migrate()?;
-    // What rows refer to by number must be there.
+    // The first two are not timed; rows of the others refer to theirs.
     let mut seconds = 0.0;
     for (table, is_timed) in [
         ("gateways", false),
@@ -115,19 +115,19 @@ fn copy(plant: &mut Plant, full: &super::deployment::Place) -> Result<f64> {
     ] {
         let file = full.data_dir.join(format!("{table}.copy"));
         let file = file.to_str().context("a path in UTF-8")?;
-        plant.sql(
+        deployment.sql(
             full,
             &format!("\\copy (SELECT * FROM {table}) TO '{file}' (FORMAT binary)"),
         )?;
-        let begun = Instant::now();
-        plant.sql(
+        let started = Instant::now();
+        deployment.sql(
             &empty,
             &format!("\\copy {table} FROM '{file}' (FORMAT binary)"),
         )?;
         if is_timed {
-            seconds += begun.elapsed().as_secs_f64();
+            seconds += started.elapsed().as_secs_f64();
         }
     }
-    plant.clear(&empty)?;
+    deployment.clear(&empty)?;
     Ok(seconds)
 }

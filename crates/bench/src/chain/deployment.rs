@@ -1,4 +1,4 @@
-//! The servers, and the two systems that are measured on them.
+//! The servers, and the systems that are measured on them.
 
 use crate::process::Server;
 use anyhow::{Context, Result, ensure};
@@ -9,24 +9,24 @@ use std::process::Command;
 use tempfile::TempDir;
 use testbed::{Postgres, RabbitMq};
 
-/// RabbitMQ and PostgreSQL, and a counter that gives each system a virtual host and a database of its own.
-pub(crate) struct Plant {
+/// Private RabbitMQ and PostgreSQL servers. Each started system gets its own virtual host and database on them.
+pub(crate) struct Deployment {
     dir: TempDir,
     pub(crate) rabbit: RabbitMq,
     pub(crate) postgres: Postgres,
     launched: u32,
 }
 
-/// What is measured.
+/// A measured system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum System {
     /// Gateway, consumer and API; answers after the journal's sync.
     Journal,
     /// The same; answers after RabbitMQ's confirm.
     Broker,
-    /// The founding architecture; answers at once.
+    /// The Node.js baseline; answers before RabbitMQ's confirm.
     NodeEarly,
-    /// The founding architecture; answers after RabbitMQ's confirm.
+    /// The Node.js baseline; answers after RabbitMQ's confirm.
     NodeConfirmed,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for System {
     }
 }
 
-/// CPU seconds of every process.
+/// CPU seconds by process.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cpu {
     gateway: f64,
@@ -65,12 +65,12 @@ pub(crate) struct Cpu {
     pub(crate) load: f64,
 }
 
-/// Records that one step took together, on average; 0 where there is none.
+/// Mean numbers of records per step; 0 for a system without these steps.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Groups {
-    /// To a sync of the journal.
+pub(crate) struct BatchSizes {
+    /// Records per sync of the journal.
     pub(crate) sync: f64,
-    /// To a batch for RabbitMQ.
+    /// Records per batch to RabbitMQ.
     pub(crate) batch: f64,
 }
 
@@ -100,7 +100,7 @@ impl Cpu {
     }
 }
 
-impl Plant {
+impl Deployment {
     pub(crate) fn start() -> Result<Self> {
         testbed::installed().map_err(anyhow::Error::msg)?;
         let dir = TempDir::new()?;
@@ -113,7 +113,7 @@ impl Plant {
     }
 
     /// A fresh virtual host, database and data directory.
-    pub(crate) fn place(&mut self) -> Result<Place> {
+    pub(crate) fn environment(&mut self) -> Result<Environment> {
         self.launched += 1;
         let name = format!("bench{}", self.launched);
         self.rabbit.ctl(&["add_vhost", &name])?;
@@ -122,7 +122,7 @@ impl Plant {
         self.postgres
             .superuser_psql(&format!("CREATE DATABASE {name} OWNER wattpost"))?;
         let data_dir = self.dir.path().join(&name);
-        Ok(Place {
+        Ok(Environment {
             broker_url: self.rabbit.url_as("wattpost", "wattpost", &name),
             database_url: self.postgres.url_as("wattpost", "wattpost", &name),
             data_dir,
@@ -130,44 +130,44 @@ impl Plant {
         })
     }
 
-    /// Removes what a place holds on the servers: a backlog that is left behind would burden the next cell.
-    pub(crate) fn clear(&self, place: &Place) -> Result<()> {
-        self.rabbit.ctl(&["delete_vhost", &place.name])?;
+    /// Deletes an environment, so that its backlog does not slow the next cell.
+    pub(crate) fn clear(&self, environment: &Environment) -> Result<()> {
+        self.rabbit.ctl(&["delete_vhost", &environment.name])?;
         self.postgres
-            .superuser_psql(&format!("DROP DATABASE {} WITH (FORCE)", place.name))?;
+            .superuser_psql(&format!("DROP DATABASE {} WITH (FORCE)", environment.name))?;
         self.postgres.superuser_psql("CHECKPOINT")?;
-        let _ = std::fs::remove_dir_all(&place.data_dir);
+        let _ = std::fs::remove_dir_all(&environment.data_dir);
         Ok(())
     }
 
-    /// Starts a system and waits until it takes messages; clears what earlier ones left.
+    /// Deletes the environment of the last system, then starts a system and waits until it accepts chargers.
     pub(crate) fn launch(&mut self, system: System) -> Result<Running> {
-        if let Some(left) = self.left_behind()? {
-            self.clear(&left)?;
+        if let Some(last) = self.last_environment()? {
+            self.clear(&last)?;
         }
-        let place = self.place()?;
+        let environment = self.environment()?;
         if system.is_node() {
-            let node = node(&place, system)?;
+            let node = node(&environment, system)?;
             return Ok(Running {
-                place,
+                environment,
                 gateway: None,
                 consumer: None,
                 node: Some(node),
             });
         }
-        let wattpost = Wattpost::of(&place, system);
+        let wattpost = Wattpost::of(&environment, system);
         wattpost.migrate()?;
         let consumer = wattpost.start("consumer")?;
         let gateway = wattpost.start("gateway")?;
         Ok(Running {
-            place,
+            environment,
             gateway: Some(gateway),
             consumer: Some(consumer),
             node: None,
         })
     }
 
-    fn left_behind(&self) -> Result<Option<Place>> {
+    fn last_environment(&self) -> Result<Option<Environment>> {
         if self.launched == 0 {
             return Ok(None);
         }
@@ -176,7 +176,7 @@ impl Plant {
         Ok(names
             .lines()
             .any(|line| line.trim() == name)
-            .then(|| Place {
+            .then(|| Environment {
                 data_dir: self.dir.path().join(&name),
                 broker_url: String::new(),
                 database_url: String::new(),
@@ -184,15 +184,15 @@ impl Plant {
             }))
     }
 
-    /// Runs SQL in the database of a place.
-    pub(crate) fn sql(&self, place: &Place, sql: &str) -> Result<String> {
+    /// Runs SQL in the database of an environment.
+    pub(crate) fn sql(&self, environment: &Environment, sql: &str) -> Result<String> {
         let output = Command::new("psql")
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
             .args([
                 "--set=ON_ERROR_STOP=1",
                 "--command",
                 sql,
-                &place.database_url,
+                &environment.database_url,
             ])
             .output()
             .context("run psql")?;
@@ -206,26 +206,29 @@ impl Plant {
 }
 
 /// A virtual host, a database and a data directory.
-pub(crate) struct Place {
+pub(crate) struct Environment {
     name: String,
     pub(crate) broker_url: String,
     pub(crate) database_url: String,
     pub(crate) data_dir: PathBuf,
 }
 
-/// How roles of Wattpost are started at a place.
+/// Starts roles of Wattpost in an environment.
 pub(crate) struct Wattpost<'a> {
-    place: &'a Place,
+    environment: &'a Environment,
     durability: &'static str,
 }
 
 impl<'a> Wattpost<'a> {
-    pub(crate) const fn of(place: &'a Place, system: System) -> Self {
+    pub(crate) const fn of(environment: &'a Environment, system: System) -> Self {
         let durability = match system {
             System::Broker => "broker",
             _ => "journal",
         };
-        Self { place, durability }
+        Self {
+            environment,
+            durability,
+        }
     }
 
     pub(crate) fn command(&self, subcommand: &str) -> Result<Command> {
@@ -234,9 +237,9 @@ impl<'a> Wattpost<'a> {
         command
             .arg(subcommand)
             .arg("--data-dir")
-            .arg(&self.place.data_dir)
-            .args(["--broker-url", &self.place.broker_url])
-            .args(["--database-url", &self.place.database_url])
+            .arg(&self.environment.data_dir)
+            .args(["--broker-url", &self.environment.broker_url])
+            .args(["--database-url", &self.environment.database_url])
             .args([
                 "--ocpp-listen",
                 "127.0.0.1:0",
@@ -265,16 +268,16 @@ impl<'a> Wattpost<'a> {
     }
 }
 
-/// A system that runs. Dropping it kills its processes.
+/// A running system. Dropping it kills its processes.
 pub(crate) struct Running {
-    place: Place,
+    environment: Environment,
     gateway: Option<Server>,
     consumer: Option<Server>,
     node: Option<Server>,
 }
 
 impl Running {
-    /// Where chargers connect.
+    /// The address for chargers.
     pub(crate) fn ocpp(&self) -> SocketAddr {
         let server = self.gateway.as_ref().or(self.node.as_ref());
         server.map_or_else(
@@ -283,70 +286,73 @@ impl Running {
         )
     }
 
-    /// Whether answers went out without RabbitMQ's confirm at times.
+    /// Whether the gateway fell back to the journal, so that some answers did not wait for RabbitMQ's confirm.
     pub(crate) fn fell_back(&self) -> Result<bool> {
-        let falls = self
+        let fallbacks = self
             .gateway
             .as_ref()
             .map(|gateway| gateway.metric("wattpost_gateway_durability_fallbacks_total"));
-        Ok(falls.transpose()?.is_some_and(|falls| falls > 0.0))
+        Ok(fallbacks.transpose()?.is_some_and(|count| count > 0.0))
     }
 
-    pub(crate) fn groups(&self) -> Result<Groups> {
+    pub(crate) fn batch_sizes(&self) -> Result<BatchSizes> {
         let Some(gateway) = &self.gateway else {
-            return Ok(Groups::default());
+            return Ok(BatchSizes::default());
         };
-        let share = |of: &str, by: &str| -> Result<f64> {
-            Ok(gateway.metric(of)? / gateway.metric(by)?.max(1.0))
+        let ratio = |sum: &str, count: &str| -> Result<f64> {
+            Ok(gateway.metric(sum)? / gateway.metric(count)?.max(1.0))
         };
-        Ok(Groups {
-            sync: share(
+        Ok(BatchSizes {
+            sync: ratio(
                 "wattpost_journal_synced_records_total",
                 "wattpost_journal_syncs_total",
             )?,
-            batch: share(
+            batch: ratio(
                 "wattpost_gateway_delivered_records_total",
                 "wattpost_gateway_deliveries_total",
             )?,
         })
     }
 
-    /// Messages of chargers that are stored now.
-    pub(crate) fn stored(&self, plant: &Plant) -> Result<u64> {
+    /// The number of stored messages of chargers.
+    pub(crate) fn stored(&self, deployment: &Deployment) -> Result<u64> {
         let table = if self.node.is_some() {
             "SELECT count(*) FROM baseline_messages"
         } else {
             "SELECT count(*) FROM messages WHERE action = 'MeterValues'"
         };
-        plant.sql(&self.place, table)?.parse().context("a count")
+        deployment
+            .sql(&self.environment, table)?
+            .parse()
+            .context("a count")
     }
 
-    pub(crate) fn cpu(&self, plant: &Plant) -> Result<Cpu> {
+    pub(crate) fn cpu(&self, deployment: &Deployment) -> Result<Cpu> {
         let of = |server: &Option<Server>| server.as_ref().map_or(Ok(0.0), Server::cpu_seconds);
         Ok(Cpu {
             gateway: of(&self.gateway)?,
             consumer: of(&self.consumer)?,
             node: of(&self.node)?,
-            rabbit: plant.rabbit.cpu_seconds(),
-            postgres: plant.postgres.cpu_seconds(),
+            rabbit: deployment.rabbit.cpu_seconds(),
+            postgres: deployment.postgres.cpu_seconds(),
             load: 0.0,
         })
     }
 }
 
-fn node(place: &Place, system: System) -> Result<Server> {
+fn node(environment: &Environment, system: System) -> Result<Server> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/baseline-node");
     ensure!(
         home.join("node_modules").is_dir(),
-        "{} has no node_modules: run `npm ci` there (`make bench` does)",
+        "{} has no node_modules: run `npm ci` in it, as `make bench` does",
         home.display()
     );
     let mut command = Command::new("node");
     command
         .arg("server.js")
         .current_dir(home)
-        .env("AMQP_URL", &place.broker_url)
-        .env("DATABASE_URL", &place.database_url)
+        .env("AMQP_URL", &environment.broker_url)
+        .env("DATABASE_URL", &environment.database_url)
         .env(
             "REPLY",
             if system == System::NodeEarly {

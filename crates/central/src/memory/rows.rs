@@ -24,11 +24,11 @@ pub struct MemoryRows {
     pub messages: Vec<MessageRow>,
     /// Dead letters.
     pub dead_letters: Vec<DeadLetterRow>,
-    /// Called at the begin of each query, to let it fail, block or panic.
+    /// Called at the beginning of each query, to let it fail, block or panic.
     pub before_query: Option<BeforeQuery>,
 }
 
-/// What [`MemoryRows`] calls at the begin of a query. The argument is the index of the first row of the page, 0 if the
+/// What [`MemoryRows`] calls at the beginning of a query. The argument is the index of the first row of the page, 0 if the
 /// query has none; an error is the result of the query.
 pub type BeforeQuery = Box<dyn Fn(usize) -> Result<(), Unavailable> + Send + Sync>;
 
