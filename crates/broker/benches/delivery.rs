@@ -1,9 +1,9 @@
-//! How fast records go out, come in, and are written and read as JSON: `cargo bench -p broker`.
-//! RabbitMQ is a private one, on the same cores. `cargo bench -p broker -- 2` has two partitions.
+//! Measures publishing, consuming, and encoding and decoding messages: `cargo bench -p broker`. It starts a
+//! private RabbitMQ on the same cores. `cargo bench -p broker -- 2` uses two partitions.
 
 #![allow(
     clippy::expect_used,
-    reason = "a measurement stops at what it did not expect"
+    reason = "a benchmark stops at an unexpected result"
 )]
 
 use broker::{Broker, Config, decode_message, encode_message, routing};
@@ -137,15 +137,15 @@ async fn publish(broker: &Broker, node: &RabbitMq, seq: &mut u64, records: u64, 
     let (before, ours) = (node.cpu_seconds(), own_cpu_seconds());
     let since = Instant::now();
     let mut times = Vec::with_capacity(batches.len());
-    let mut under_way = std::collections::VecDeque::new();
+    let mut in_flight = std::collections::VecDeque::new();
     for batch in batches {
-        if under_way.len() == at_once {
-            settle(&mut under_way, &mut times).await;
+        if in_flight.len() == at_once {
+            await_oldest(&mut in_flight, &mut times).await;
         }
-        under_way.push_back((Instant::now(), broker.deliver(batch)));
+        in_flight.push_back((Instant::now(), broker.deliver(batch)));
     }
-    while !under_way.is_empty() {
-        settle(&mut under_way, &mut times).await;
+    while !in_flight.is_empty() {
+        await_oldest(&mut in_flight, &mut times).await;
     }
     let took = since.elapsed();
     times.sort();
@@ -160,16 +160,16 @@ async fn publish(broker: &Broker, node: &RabbitMq, seq: &mut u64, records: u64, 
     );
 }
 
-type UnderWay<'a> = (
+type InFlight<'a> = (
     Instant,
     central::ports::BoxFuture<'a, Result<(), central::ports::Unavailable>>,
 );
 
-async fn settle(
-    under_way: &mut std::collections::VecDeque<UnderWay<'_>>,
+async fn await_oldest(
+    in_flight: &mut std::collections::VecDeque<InFlight<'_>>,
     times: &mut Vec<Duration>,
 ) {
-    if let Some((since, answer)) = under_way.pop_front() {
+    if let Some((since, answer)) = in_flight.pop_front() {
         answer.await.expect("taken");
         times.push(since.elapsed());
     }

@@ -2,7 +2,7 @@
 
 use crate::Config;
 use crate::address::Address;
-use crate::dial::{DialError, Step, Wire, dial};
+use crate::dial::{DialError, RawConnection, Step, dial};
 use crate::link::within;
 use crate::topology::{self, DEAD};
 use std::time::Duration;
@@ -65,7 +65,7 @@ pub(crate) async fn check(config: &Config) -> Result<Report, CheckError> {
         kind: CheckErrorKind::Setting,
         sentence,
     };
-    config.check().map_err(setting)?;
+    config.check().map_err(|error| setting(error.to_string()))?;
     let nodes = Address::all(config).map_err(setting)?;
     let mut first: Option<CheckError> = None;
     // A silent node must not hide another node's answer.
@@ -74,28 +74,28 @@ pub(crate) async fn check(config: &Config) -> Result<Report, CheckError> {
         _ => config.connect_timeout().min(ONE_OF_SEVERAL),
     };
     for node in &nodes {
-        let looked = async {
-            let wire = within(limit, dial(node, config, "check")).await?;
-            within(config.connect_timeout(), inspect(wire, node, config)).await
+        let checked = async {
+            let raw = within(limit, dial(node, config, "check")).await?;
+            within(config.connect_timeout(), inspect(raw, node, config)).await
         };
-        let error = match looked.await {
+        let error = match checked.await {
             Ok(report) => return Ok(report),
             Err(error) => explain(&error, node, config),
         };
-        let says_little = |before: &CheckError| before.kind == CheckErrorKind::Unreachable;
-        if first.as_ref().is_none_or(says_little) {
+        let is_unspecific = |before: &CheckError| before.kind == CheckErrorKind::Unreachable;
+        if first.as_ref().is_none_or(is_unspecific) {
             first = Some(error);
         }
     }
     Err(first.unwrap_or_else(|| setting("broker.url names no host".into())))
 }
 
-async fn inspect(wire: Wire, node: &Address, config: &Config) -> Result<Report, DialError> {
+async fn inspect(raw: RawConnection, node: &Address, config: &Config) -> Result<Report, DialError> {
     let failed = |error: lapin::Error| DialError::of(Step::Declare, &error);
-    topology::declare(&wire.connection, config)
+    topology::declare(&raw.connection, config)
         .await
         .map_err(failed)?;
-    let channel = wire.connection.create_channel().await.map_err(failed)?;
+    let channel = raw.connection.create_channel().await.map_err(failed)?;
     let mut report = Report {
         node: node.to_string(),
         waiting_records: 0,
@@ -111,7 +111,7 @@ async fn inspect(wire: Wire, node: &Address, config: &Config) -> Result<Report, 
     let dead = topology::depth(&channel, DEAD).await.map_err(failed)?;
     report.dead_records = dead.messages;
     // The check is done; an error while closing adds nothing.
-    let _ = wire.connection.close(200, "OK".into()).await;
+    let _ = raw.connection.close(200, "OK".into()).await;
     Ok(report)
 }
 
@@ -119,17 +119,17 @@ fn explain(error: &DialError, node: &Address, config: &Config) -> CheckError {
     let detail = &error.detail;
     let (user, vhost) = (node.user(), node.vhost());
     let (kind, sentence) = match (error.step, error.code) {
-        (Step::Reach, _) => (
+        (Step::Connect, _) => (
             CheckErrorKind::Unreachable,
             format!(
                 "broker.url: RabbitMQ does not answer at {node} ({detail}); start it there, or \
                  write the right host and port"
             ),
         ),
-        (Step::Secure, _) if detail.starts_with("broker.") => {
+        (Step::Tls, _) if detail.starts_with("broker.") => {
             (CheckErrorKind::Setting, detail.clone())
         }
-        (Step::Secure, _) => (
+        (Step::Tls, _) => (
             CheckErrorKind::Certificate,
             format!(
                 "broker.url: no TLS connection to {node} ({detail}); name the authority of its \
@@ -137,7 +137,7 @@ fn explain(error: &DialError, node: &Address, config: &Config) -> CheckError {
                  without TLS"
             ),
         ),
-        (Step::Enter, Some(403)) => (
+        (Step::Login, Some(403)) => (
             CheckErrorKind::Credentials,
             format!(
                 "broker.url: RabbitMQ at {node} does not accept user {user} with this password; \
@@ -145,17 +145,17 @@ fn explain(error: &DialError, node: &Address, config: &Config) -> CheckError {
                  the same machine only)"
             ),
         ),
-        (Step::Enter, Some(530)) if detail.contains("refused") => {
+        (Step::Login, Some(530)) if detail.contains("refused") => {
             (CheckErrorKind::Permission, permission(user, vhost, detail))
         }
-        (Step::Enter, Some(530)) => (
+        (Step::Login, Some(530)) => (
             CheckErrorKind::VirtualHost,
             format!(
                 "broker.url: RabbitMQ at {node} has no virtual host {vhost} ({detail}); correct the \
                  end of the URL, or run: rabbitmqctl add_vhost {vhost}"
             ),
         ),
-        (Step::Enter, None) => (
+        (Step::Login, None) => (
             CheckErrorKind::Unreachable,
             format!(
                 "broker.url: what answers at {node} does not speak AMQP 0.9.1 ({detail}); write \

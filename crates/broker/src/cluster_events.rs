@@ -5,6 +5,7 @@
 use crate::link::{Session, Shared, State};
 use crate::topology::CLUSTER_EVENTS;
 use central::ports::ClusterEvent;
+use common::lock::lock;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::{
@@ -12,14 +13,14 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 type OnEvent = Box<dyn Fn(ClusterEvent) + Send + Sync>;
 
 /// Publishes and receives cluster events.
-pub(crate) struct Announcer {
+pub(crate) struct ClusterEventChannel {
     /// The app id of our messages, by which a process ignores its own events.
     app_id: String,
     listeners: Mutex<Vec<Arc<OnEvent>>>,
@@ -28,7 +29,7 @@ pub(crate) struct Announcer {
     channel: Mutex<Option<Channel>>,
 }
 
-impl Announcer {
+impl ClusterEventChannel {
     pub(crate) fn new() -> Self {
         Self {
             app_id: Uuid::new_v4().to_string(),
@@ -87,30 +88,28 @@ impl Announcer {
     }
 
     fn listeners(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OnEvent>>> {
-        self.listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.listeners)
     }
 
     fn channel(&self) -> std::sync::MutexGuard<'_, Option<Channel>> {
-        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.channel)
     }
 }
 
 /// Publishes and consumes events on this connection until it fails.
 pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
-    let announcer = &shared.announcer;
-    if let Err(error) = run_channel(announcer, &session).await {
+    let events = &shared.cluster_events;
+    if let Err(error) = run_channel(events, &session).await {
         session.fail(format!("cluster events failed: {error}"));
     }
-    *announcer.channel() = None;
+    *events.channel() = None;
 }
 
-async fn run_channel(announcer: &Announcer, session: &Session) -> lapin::Result<()> {
-    let channel = session.wire.connection.create_channel().await?;
-    *announcer.channel() = Some(channel.clone());
-    while announcer.listeners().is_empty() {
-        announcer.first_listener.notified().await;
+async fn run_channel(events: &ClusterEventChannel, session: &Session) -> lapin::Result<()> {
+    let channel = session.raw.connection.create_channel().await?;
+    *events.channel() = Some(channel.clone());
+    while events.listeners().is_empty() {
+        events.first_listener.notified().await;
     }
     let queue = channel
         .queue_declare(
@@ -146,7 +145,7 @@ async fn run_channel(announcer: &Announcer, session: &Session) -> lapin::Result<
         )
         .await?;
     while let Some(delivery) = deliveries.next().await {
-        announcer.handle(&delivery?);
+        events.handle(&delivery?);
     }
     Err(lapin::ErrorKind::InvalidChannelState(
         lapin::ChannelState::Closed,

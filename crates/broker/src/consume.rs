@@ -6,7 +6,7 @@
 //! their order.
 
 use crate::envelope::{self, Decoded};
-use crate::link::{Session, Shared, away};
+use crate::link::{Session, Shared, unavailable};
 use crate::topology::{self, DEAD, UNROUTABLE};
 use central::ports::{
     Batch, BoxFuture, CollectBounds, Collected, DeadLetter, Subscription, Unavailable,
@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Polling interval while a batch is being filled, instead of one wake-up per delivery.
-const NAP: Duration = Duration::from_millis(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// Queues of partitions beyond the setting are looked up as far as this number.
 const PARTITIONS_MAX: u16 = 256;
 
@@ -48,7 +48,7 @@ pub(crate) async fn subscribe(
         Ok(Err(error)) => {
             let detail = format!("cannot consume: {}", error.detail);
             session.fail(&detail);
-            Err(away(detail))
+            Err(unavailable(detail))
         }
         Err(_) => {
             session.fail("no answer to basic.consume");
@@ -61,12 +61,12 @@ async fn open(shared: &Shared, session: &Arc<Session>) -> Result<Deliveries, Una
     let mut queues: Vec<String> = (0..shared.config.partitions)
         .map(topology::of_partition)
         .collect();
-    let failed = |error: lapin::Error| away(error.to_string());
+    let failed = |error: lapin::Error| unavailable(error.to_string());
     let beyond = beyond(session, shared.config.partitions).await;
     queues.extend(beyond.map_err(failed)?);
     queues.extend([UNROUTABLE.to_owned(), DEAD.to_owned()]);
 
-    let channel = session.wire.connection.create_channel().await;
+    let channel = session.raw.connection.create_channel().await;
     let channel = channel.map_err(failed)?;
     let mut deliveries = Deliveries {
         session: session.clone(),
@@ -76,7 +76,7 @@ async fn open(shared: &Shared, session: &Arc<Session>) -> Result<Deliveries, Una
         first: 1,
         waiting: VecDeque::new(),
         batch: empty(),
-        figures: Figures::new(),
+        metrics: ConsumeMetrics::new(),
     };
     let channel = &deliveries.channel;
     channel
@@ -84,12 +84,12 @@ async fn open(shared: &Shared, session: &Arc<Session>) -> Result<Deliveries, Una
         .await
         .map_err(failed)?;
     for queue in queues {
-        let stream = Stage::Asked(ask(channel.clone(), queue.clone()));
-        let from_the_dead = queue == DEAD;
-        deliveries.consumers.push(Reading {
+        let stream = ConsumerStream::Requested(request_consumer(channel.clone(), queue.clone()));
+        let is_dead_letter = queue == DEAD;
+        deliveries.consumers.push(QueueConsumer {
             stream,
             queue,
-            from_the_dead,
+            is_dead_letter,
         });
     }
     // An answer comes after the messages that RabbitMQ prefetches from the earlier queues, on a slow link
@@ -97,15 +97,15 @@ async fn open(shared: &Shared, session: &Arc<Session>) -> Result<Deliveries, Una
     poll_fn(|cx| match deliveries.gather(cx) {
         Ok(()) if deliveries.is_open() => Poll::Ready(Ok(())),
         Ok(()) => Poll::Pending,
-        Err(away) => Poll::Ready(Err(away)),
+        Err(error) => Poll::Ready(Err(error)),
     })
     .await?;
     Ok(deliveries)
 }
 
 /// Sends basic.consume for a queue. The frame is queued when this returns.
-fn ask(channel: Channel, queue: String) -> Asked {
-    let mut asked: Asked = Box::pin(async move {
+fn request_consumer(channel: Channel, queue: String) -> Requested {
+    let mut request: Requested = Box::pin(async move {
         let name = queue.as_str();
         let options = BasicConsumeOptions::default();
         channel
@@ -113,8 +113,11 @@ fn ask(channel: Channel, queue: String) -> Asked {
             .await
     });
     // The first poll queues the frame without waiting.
-    match asked.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Pending => asked,
+    match request
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Pending => request,
         Poll::Ready(early) => Box::pin(std::future::ready(early)),
     }
 }
@@ -122,7 +125,7 @@ fn ask(channel: Channel, queue: String) -> Asked {
 /// Queues of partitions beyond the setting, left from when it was greater: they are consumed too.
 async fn beyond(session: &Session, partitions: u16) -> lapin::Result<Vec<String>> {
     // A passive declaration of a missing queue closes the channel.
-    let channel = session.wire.connection.create_channel().await?;
+    let channel = session.raw.connection.create_channel().await?;
     let mut queues = Vec::new();
     for partition in partitions..PARTITIONS_MAX {
         let queue = topology::of_partition(partition);
@@ -135,17 +138,17 @@ async fn beyond(session: &Session, partitions: u16) -> lapin::Result<Vec<String>
     Ok(queues)
 }
 
-type Asked = Pin<Box<dyn Future<Output = lapin::Result<Consumer>> + Send>>;
+type Requested = Pin<Box<dyn Future<Output = lapin::Result<Consumer>> + Send>>;
 
-enum Stage {
-    Asked(Asked),
+enum ConsumerStream {
+    Requested(Requested),
     Open(Consumer),
 }
 
-impl Stage {
+impl ConsumerStream {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<lapin::Result<Delivery>>> {
-        if let Self::Asked(asked) = self {
-            match asked.as_mut().poll(cx) {
+        if let Self::Requested(request) = self {
+            match request.as_mut().poll(cx) {
                 Poll::Ready(Ok(consumer)) => *self = Self::Open(consumer),
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Poll::Pending => return Poll::Pending,
@@ -153,21 +156,21 @@ impl Stage {
         }
         match self {
             Self::Open(consumer) => Pin::new(consumer).poll_next(cx),
-            Self::Asked(_) => Poll::Pending,
+            Self::Requested(_) => Poll::Pending,
         }
     }
 }
 
-struct Reading {
-    stream: Stage,
+struct QueueConsumer {
+    stream: ConsumerStream,
     queue: String,
-    from_the_dead: bool,
+    is_dead_letter: bool,
 }
 
 struct Deliveries {
     session: Arc<Session>,
     channel: Channel,
-    consumers: Vec<Reading>,
+    consumers: Vec<QueueConsumer>,
     confirm_timeout: Duration,
     /// The delivery tag of the first element of `waiting`.
     first: u64,
@@ -175,11 +178,11 @@ struct Deliveries {
     waiting: VecDeque<Option<Waiting>>,
     /// Deliveries taken but not yet returned; kept here so that a dropped `collect` loses nothing.
     batch: Batch,
-    figures: Figures,
+    metrics: ConsumeMetrics,
 }
 
 struct Waiting {
-    from_the_dead: bool,
+    is_dead_letter: bool,
     delivery: Delivery,
 }
 
@@ -191,20 +194,22 @@ fn empty() -> Batch {
 impl Deliveries {
     /// Whether every consumer is confirmed, or a delivery has arrived.
     fn is_open(&self) -> bool {
-        let is_open = |reading: &Reading| matches!(reading.stream, Stage::Open(_));
+        let is_open = |consumer: &QueueConsumer| matches!(consumer.stream, ConsumerStream::Open(_));
         !self.waiting.is_empty() || self.consumers.iter().all(is_open)
     }
 
     /// Moves the library's deliveries into `waiting`.
     fn gather(&mut self, cx: &mut Context<'_>) -> Result<(), Unavailable> {
-        for reading in &mut self.consumers {
-            while let Poll::Ready(next) = reading.stream.poll_next(cx) {
+        for consumer in &mut self.consumers {
+            while let Poll::Ready(next) = consumer.stream.poll_next(cx) {
                 let delivery = match next {
                     Some(Ok(delivery)) => delivery,
-                    Some(Err(error)) => return Err(away(error.to_string())),
+                    Some(Err(error)) => return Err(unavailable(error.to_string())),
                     None => {
-                        let queue = &reading.queue;
-                        return Err(away(format!("RabbitMQ ended the consumer of {queue}")));
+                        let queue = &consumer.queue;
+                        return Err(unavailable(format!(
+                            "RabbitMQ ended the consumer of {queue}"
+                        )));
                     }
                 };
                 self.session.delivered.fetch_add(1, Ordering::Relaxed);
@@ -214,7 +219,7 @@ impl Deliveries {
                     self.waiting.resize_with(place + 1, || None);
                 }
                 self.waiting[place] = Some(Waiting {
-                    from_the_dead: reading.from_the_dead,
+                    is_dead_letter: consumer.is_dead_letter,
                     delivery,
                 });
             }
@@ -233,7 +238,7 @@ impl Deliveries {
             }
             if let Some(Some(next)) = self.waiting.pop_front() {
                 self.first += 1;
-                self.figures
+                self.metrics
                     .redelivered
                     .increment(next.delivery.redelivered.into());
                 put(&next, &mut self.batch);
@@ -244,8 +249,8 @@ impl Deliveries {
 
     async fn fill(&mut self, bounds: CollectBounds) -> Result<Collected, Unavailable> {
         poll_fn(|cx| {
-            if let Err(away) = self.gather(cx) {
-                return Poll::Ready(Err(away));
+            if let Err(error) = self.gather(cx) {
+                return Poll::Ready(Err(error));
             }
             match self.waiting.front() {
                 Some(Some(_)) => Poll::Ready(Ok(())),
@@ -260,12 +265,12 @@ impl Deliveries {
             if now >= until {
                 break;
             }
-            tokio::time::sleep_until(until.min(now + NAP)).await;
+            tokio::time::sleep_until(until.min(now + POLL_INTERVAL)).await;
             self.gather(&mut Context::from_waker(Waker::noop()))?;
         }
         let batch = std::mem::replace(&mut self.batch, empty());
-        self.figures.consumed.increment(batch.len() as u64);
-        self.figures
+        self.metrics.consumed.increment(batch.len() as u64);
+        self.metrics
             .unreadable
             .increment(batch.unreadable().len() as u64);
         Ok(Collected {
@@ -275,9 +280,9 @@ impl Deliveries {
     }
 
     /// An error of this channel: the connection fails, as after every error.
-    fn broken(&self, away: Unavailable) -> Unavailable {
-        self.session.fail(away.detail.clone());
-        away
+    fn broken(&self, error: Unavailable) -> Unavailable {
+        self.session.fail(error.detail.clone());
+        error
     }
 
     async fn ack(&mut self, upto: u64) -> Result<(), Unavailable> {
@@ -285,8 +290,8 @@ impl Deliveries {
         let sent = self.channel.basic_ack(upto, options);
         match tokio::time::timeout(self.confirm_timeout, sent).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.broken(away(error.to_string()))),
-            Err(_) => Err(self.broken(away("an acknowledgement could not be sent"))),
+            Ok(Err(error)) => Err(self.broken(unavailable(error.to_string()))),
+            Err(_) => Err(self.broken(unavailable("an acknowledgement could not be sent"))),
         }
     }
 }
@@ -294,7 +299,7 @@ impl Deliveries {
 /// Appends a delivery to the batch: as a record, unreadable bytes or a dead letter.
 fn put(next: &Waiting, batch: &mut Batch) {
     let decoded = envelope::decode(&next.delivery.data);
-    if next.from_the_dead {
+    if next.is_dead_letter {
         return batch.push_unreadable(dead(&next.delivery, decoded));
     }
     match decoded {
@@ -339,13 +344,13 @@ fn why_dead(delivery: &Delivery) -> String {
     let Some(AMQPValue::FieldTable(death)) = death else {
         return "it was found among RabbitMQ's dead letters".into();
     };
-    let said = |name: &str| match death.inner().get(name) {
+    let field = |name: &str| match death.inner().get(name) {
         Some(AMQPValue::LongString(text)) => text.to_string(),
         Some(AMQPValue::ShortString(text)) => text.to_string(),
         _ => "unknown".into(),
     };
-    let queue = said("queue");
-    match said("reason").as_str() {
+    let queue = field("queue");
+    match field("reason").as_str() {
         "delivery_limit" => format!(
             "RabbitMQ gave it up after broker.delivery_limit deliveries from {queue}: consumers \
              ended each time before it was stored"
@@ -363,7 +368,7 @@ impl Subscription for Deliveries {
                 () = session.broken.cancelled() => return Err(session.why()),
                 collected = self.fill(bounds) => collected,
             };
-            collected.map_err(|away| self.broken(away))
+            collected.map_err(|error| self.broken(error))
         })
     }
 
@@ -403,13 +408,13 @@ impl Drop for Deliveries {
 }
 
 /// The consumer's metrics.
-struct Figures {
+struct ConsumeMetrics {
     consumed: metrics::Counter,
     redelivered: metrics::Counter,
     unreadable: metrics::Counter,
 }
 
-impl Figures {
+impl ConsumeMetrics {
     fn new() -> Self {
         Self {
             consumed: metrics::counter!("wattpost_broker_consumed_records_total"),

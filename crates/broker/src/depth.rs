@@ -21,11 +21,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Reconnects because of refusals, and the delays between them.
 #[derive(Debug, Default)]
-pub(crate) struct Cure {
+pub(crate) struct ReconnectLimit {
     last: Option<(Instant, Duration)>,
 }
 
-impl Cure {
+impl ReconnectLimit {
     const PAUSE_MIN: Duration = Duration::from_secs(5);
     const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -60,10 +60,10 @@ pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
         let check = async {
             let channel = match &channel {
                 Some(channel) => channel,
-                None => channel.insert(session.wire.connection.create_channel().await?),
+                None => channel.insert(session.raw.connection.create_channel().await?),
             };
             if round % DECLARE_EVERY == 0 {
-                topology::declare(&session.wire.connection, &shared.config).await?;
+                topology::declare(&session.raw.connection, &shared.config).await?;
             }
             read_depths(channel, shared.config.partitions).await
         };
@@ -77,7 +77,10 @@ pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
                 shared.store_sample(&session, sample);
                 // RabbitMQ enforces the length limit only approximately.
                 let nearly_full = shared.config.queue_records_max / 10 * 9;
-                if refused && depths.longest < nearly_full && shared.cure().is_due(Instant::now()) {
+                if refused
+                    && depths.longest < nearly_full
+                    && shared.reconnect_limit().is_due(Instant::now())
+                {
                     return session.fail("records are refused though no queue is full");
                 }
             }
@@ -137,10 +140,10 @@ mod tests {
     #[test]
     fn lasting_refusals_cost_a_connection_a_minute_at_most() {
         let start = Instant::now();
-        let mut cure = Cure::default();
-        let mut due = |s: u64| cure.is_due(start + Duration::from_secs(s));
-        let cures: Vec<u64> = (0..400).filter(|s| due(*s)).collect();
-        assert_eq!(cures, [0, 5, 15, 35, 75, 135, 195, 255, 315, 375]);
+        let mut reconnect_limit = ReconnectLimit::default();
+        let mut due = |s: u64| reconnect_limit.is_due(start + Duration::from_secs(s));
+        let reconnects: Vec<u64> = (0..400).filter(|s| due(*s)).collect();
+        assert_eq!(reconnects, [0, 5, 15, 35, 75, 135, 195, 255, 315, 375]);
         assert!(due(600), "long after");
         assert!(due(606), "that was a new beginning");
     }

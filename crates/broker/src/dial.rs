@@ -7,22 +7,23 @@
 
 use crate::Config;
 use crate::address::Address;
+use common::lock::lock;
 use lapin::tcp::RustlsConnector;
 use lapin::types::ShortString;
 use lapin::{AsyncTcpStream, Connection, ConnectionProperties};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The steps of connecting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Resolving the host and connecting to its port.
-    Reach,
+    Connect,
     /// TLS.
-    Secure,
+    Tls,
     /// Protocol, user, virtual host.
-    Enter,
+    Login,
     /// Channels, exchanges, queues, bindings.
     Declare,
 }
@@ -63,25 +64,25 @@ impl std::fmt::Display for DialError {
 }
 
 /// Ends a connection whatever the state of the network.
-pub(crate) struct Cut(std::net::TcpStream);
+pub(crate) struct SocketHandle(std::net::TcpStream);
 
-impl Cut {
-    pub(crate) fn cut(&self) {
+impl SocketHandle {
+    pub(crate) fn shutdown(&self) {
         // An error means that it has ended already.
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 
-impl Drop for Cut {
+impl Drop for SocketHandle {
     fn drop(&mut self) {
-        self.cut();
+        self.shutdown();
     }
 }
 
 /// A connection and the handle to end it.
-pub(crate) struct Wire {
+pub(crate) struct RawConnection {
     pub(crate) connection: Connection,
-    pub(crate) cut: Cut,
+    pub(crate) socket: SocketHandle,
 }
 
 /// Connects to one node.
@@ -89,31 +90,36 @@ pub(crate) async fn dial(
     address: &Address,
     config: &Config,
     role: &str,
-) -> Result<Wire, DialError> {
+) -> Result<RawConnection, DialError> {
     let runtime =
-        lapin::runtime::default_runtime().map_err(|error| DialError::new(Step::Reach, error))?;
+        lapin::runtime::default_runtime().map_err(|error| DialError::new(Step::Connect, error))?;
     let found = tokio::net::lookup_host((address.host(), address.port()))
         .await
-        .map_err(|error| DialError::new(Step::Reach, error))?
+        .map_err(|error| DialError::new(Step::Connect, error))?
         .collect::<Vec<_>>();
     let plain = AsyncTcpStream::connect(&runtime, found)
         .await
-        .map_err(|error| DialError::new(Step::Reach, error))?;
-    let cut = match &plain {
+        .map_err(|error| DialError::new(Step::Connect, error))?;
+    let socket = match &plain {
         AsyncTcpStream::Plain(stream) => stream
             .get_ref()
             .as_fd()
             .try_clone_to_owned()
-            .map(|socket| Cut(socket.into()))
-            .map_err(|error| DialError::new(Step::Reach, error))?,
-        _ => return Err(DialError::new(Step::Reach, "a connection of another sort")),
+            .map(|socket| SocketHandle(socket.into()))
+            .map_err(|error| DialError::new(Step::Connect, error))?,
+        _ => {
+            return Err(DialError::new(
+                Step::Connect,
+                "a connection of another sort",
+            ));
+        }
     };
     let stream = if address.is_tls() {
-        let connector = tls(config).map_err(|error| DialError::new(Step::Secure, error))?;
+        let connector = tls(config).map_err(|error| DialError::new(Step::Tls, error))?;
         plain
             .into_rustls(&connector, address.host())
             .await
-            .map_err(|error| DialError::new(Step::Secure, error))?
+            .map_err(|error| DialError::new(Step::Tls, error))?
     } else {
         plain
     };
@@ -123,14 +129,14 @@ pub(crate) async fn dial(
         address.uri.clone(),
         runtime,
         async move |_, _| {
-            let stream = ready.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let stream = lock(&ready).take();
             stream.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into())
         },
         properties(role),
     )
     .await
-    .map_err(|error| DialError::of(Step::Enter, &error))?;
-    Ok(Wire { connection, cut })
+    .map_err(|error| DialError::of(Step::Login, &error))?;
+    Ok(RawConnection { connection, socket })
 }
 
 fn properties(role: &str) -> ConnectionProperties {

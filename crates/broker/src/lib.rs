@@ -39,8 +39,9 @@ use central::ports::{
     Subscription, Unavailable,
 };
 use central::{Record, RecordId};
-use link::{Shared, State, away};
-use std::sync::{Arc, Mutex, PoisonError};
+use common::lock::lock;
+use link::{Shared, State, unavailable};
+use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 
 /// RabbitMQ as a sink, a source and a carrier of cluster events, on one connection.
@@ -88,11 +89,7 @@ impl Broker {
     /// Closes the connection gracefully, within two seconds; later calls return [`Unavailable`].
     pub async fn close(&self) {
         self.shared.closing.cancel();
-        let supervisor = self
-            .supervisor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let supervisor = lock(&self.supervisor).take();
         if let Some(supervisor) = supervisor {
             // The task does not panic; if it did, nothing would be left to end.
             let _ = supervisor.await;
@@ -174,11 +171,11 @@ impl Source for Broker {
 
 impl ClusterEvents for Broker {
     fn publish(&self, event: ClusterEvent) {
-        self.shared.announcer.publish(&self.state(), &event);
+        self.shared.cluster_events.publish(&self.state(), &event);
     }
 
-    fn subscribe(&self, hear: Box<dyn Fn(ClusterEvent) + Send + Sync>) {
-        self.shared.announcer.subscribe(hear);
+    fn subscribe(&self, on_event: Box<dyn Fn(ClusterEvent) + Send + Sync>) {
+        self.shared.cluster_events.subscribe(on_event);
     }
 }
 
@@ -198,7 +195,7 @@ impl HealthProbe for Broker {
             }
             State::Blocked(_, reason) => (false, link::blocked(&reason).detail),
             State::Down(reason) => (false, reason),
-            State::Closed => (false, away("closed").detail),
+            State::Closed => (false, unavailable("closed").detail),
         };
         vec![Health {
             part: "rabbitmq",

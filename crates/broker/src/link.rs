@@ -13,16 +13,18 @@
 
 use crate::Config;
 use crate::address::Address;
-use crate::cluster_events::{self, Announcer};
-use crate::depth::{self, Cure};
-use crate::dial::{DialError, Step, Wire, dial};
+use crate::cluster_events::{self, ClusterEventChannel};
+use crate::depth::{self, ReconnectLimit};
+use crate::dial::{DialError, RawConnection, Step, dial};
 use crate::publish::Publisher;
 use crate::topology;
 use central::ports::{Queued, Unavailable, UnavailableKind};
+use common::backoff::Backoff;
+use common::lock::lock;
 use futures_util::StreamExt;
 use lapin::Event;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -54,15 +56,15 @@ impl State {
         match self {
             Self::Up(session) => Ok(session.clone()),
             Self::Blocked(_, reason) => Err(blocked(reason)),
-            Self::Connecting => Err(away("not connected yet")),
-            Self::Down(reason) => Err(away(reason)),
-            Self::Closed => Err(away("the connection was closed by us")),
+            Self::Connecting => Err(unavailable("not connected yet")),
+            Self::Down(reason) => Err(unavailable(reason)),
+            Self::Closed => Err(unavailable("the connection was closed by us")),
         }
     }
 }
 
 /// RabbitMQ is unreachable.
-pub(crate) fn away(detail: impl Into<String>) -> Unavailable {
+pub(crate) fn unavailable(detail: impl Into<String>) -> Unavailable {
     Unavailable {
         component: "RabbitMQ",
         kind: UnavailableKind::Unreachable,
@@ -88,8 +90,8 @@ pub(crate) struct Shared {
     /// The last sample of the queues. Set by [`depth`], cleared here when RabbitMQ blocks the connection and
     /// when it ends.
     sample: Mutex<Option<QueueSample>>,
-    pub(crate) announcer: Announcer,
-    pub(crate) cure: Mutex<Cure>,
+    pub(crate) cluster_events: ClusterEventChannel,
+    pub(crate) reconnect_limit: Mutex<ReconnectLimit>,
 }
 
 /// A sample of the queues.
@@ -124,8 +126,8 @@ impl Shared {
             state: watch::Sender::new(State::Connecting),
             closing: CancellationToken::new(),
             sample: Mutex::default(),
-            announcer: Announcer::new(),
-            cure: Mutex::default(),
+            cluster_events: ClusterEventChannel::new(),
+            reconnect_limit: Mutex::default(),
         }
     }
 
@@ -151,11 +153,11 @@ impl Shared {
     }
 
     fn lock_sample(&self) -> MutexGuard<'_, Option<QueueSample>> {
-        self.sample.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sample)
     }
 
-    pub(crate) fn cure(&self) -> MutexGuard<'_, Cure> {
-        self.cure.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn reconnect_limit(&self) -> MutexGuard<'_, ReconnectLimit> {
+        lock(&self.reconnect_limit)
     }
 }
 
@@ -166,7 +168,7 @@ fn queued_gauge() -> metrics::Gauge {
 
 /// One connection, from its beginning to its first error.
 pub(crate) struct Session {
-    pub(crate) wire: Wire,
+    pub(crate) raw: RawConnection,
     pub(crate) node: String,
     pub(crate) publisher: Arc<Publisher>,
     /// The number of deliveries: while it grows, RabbitMQ is alive, however late its answers.
@@ -179,27 +181,25 @@ pub(crate) struct Session {
 impl Session {
     /// Fails the connection; the first reason is kept.
     pub(crate) fn fail(&self, reason: impl Into<String>) {
-        self.why
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(|| reason.into());
+        lock(&self.why).get_or_insert_with(|| reason.into());
         self.broken.cancel();
     }
 
     /// Why it failed.
     pub(crate) fn why(&self) -> Unavailable {
-        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
-        away(why.as_deref().unwrap_or("the connection has ended"))
+        let why = lock(&self.why);
+        unavailable(why.as_deref().unwrap_or("the connection has ended"))
     }
 
     pub(crate) fn is_blocked(&self) -> bool {
-        self.wire.connection.status().blocked()
+        self.raw.connection.status().blocked()
     }
 }
 
 /// Runs until `closing`.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut pause = Pause::new(&shared.config);
+    let (min_ms, max_ms) = (shared.config.retry_min_ms, shared.config.retry_max_ms);
+    let mut backoff = Backoff::from_millis(min_ms, max_ms);
     let mut turn = 0;
     while !shared.closing.is_cancelled() {
         let opened = tokio::select! {
@@ -211,7 +211,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 let since = Instant::now();
                 let reason = live(&shared, &session).await;
                 if since.elapsed() > SETTLED {
-                    pause = Pause::new(&shared.config);
+                    backoff.reset();
                 }
                 turn += 1;
                 reason
@@ -221,17 +221,17 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if shared.closing.is_cancelled() {
             break;
         }
-        tell(&shared, reason);
+        log_and_set_down(&shared, reason);
         tokio::select! {
             () = shared.closing.cancelled() => break,
-            () = tokio::time::sleep(pause.next()) => {}
+            () = tokio::time::sleep(backoff.next_delay()) => {}
         }
     }
     shared.state.send_replace(State::Closed);
 }
 
 /// Logs a reason once, not at every attempt.
-fn tell(shared: &Shared, reason: String) {
+fn log_and_set_down(shared: &Shared, reason: String) {
     let is_logged = matches!(&*shared.state.borrow(), State::Down(before) if *before == reason);
     if !is_logged {
         tracing::warn!(role = shared.role, %reason, "no connection to RabbitMQ; trying for ever");
@@ -264,22 +264,22 @@ pub(crate) async fn within<T>(
 ) -> Result<T, DialError> {
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
         let detail = format!("no answer within {} ms", limit.as_millis());
-        Err(DialError::new(Step::Reach, detail))
+        Err(DialError::new(Step::Connect, detail))
     })
 }
 
 async fn open(shared: &Arc<Shared>, node: &Address) -> Result<Arc<Session>, DialError> {
-    let wire = dial(node, &shared.config, &shared.role).await?;
+    let raw = dial(node, &shared.config, &shared.role).await?;
     let failed = |error: lapin::Error| DialError::of(Step::Declare, &error);
-    topology::declare(&wire.connection, &shared.config)
+    topology::declare(&raw.connection, &shared.config)
         .await
         .map_err(failed)?;
-    let channel = wire.connection.create_channel().await.map_err(failed)?;
+    let channel = raw.connection.create_channel().await.map_err(failed)?;
     let publisher = Publisher::open(channel, &shared.config)
         .await
         .map_err(failed)?;
     Ok(Arc::new(Session {
-        wire,
+        raw,
         node: node.to_string(),
         publisher: Arc::new(publisher),
         delivered: AtomicU64::new(0),
@@ -304,27 +304,27 @@ async fn live(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     tasks.spawn(depth::run(shared.clone(), session.clone()));
     tasks.spawn(cluster_events::run(shared.clone(), session.clone()));
 
-    let reason = watch_over(shared, session).await;
+    let reason = monitor(shared, session).await;
     session.fail(&reason);
     if shared.closing.is_cancelled() {
         shared.state.send_replace(State::Down(reason.clone()));
     } else {
-        tell(shared, reason.clone());
+        log_and_set_down(shared, reason.clone());
     }
     connected.set(0.0);
     session.publisher.refuse(session.why());
     tasks.shutdown().await;
     shared.clear_sample();
     if shared.closing.is_cancelled() {
-        let close = session.wire.connection.close(200, "OK".into());
+        let close = session.raw.connection.close(200, "OK".into());
         let _ = tokio::time::timeout(CLOSE_WITHIN, close).await;
     }
-    session.wire.cut.cut();
+    session.raw.socket.shutdown();
     reason
 }
 
-async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
-    let connection = &session.wire.connection;
+async fn monitor(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
+    let connection = &session.raw.connection;
     let mut events = Box::pin(connection.events_listener());
     let mut poll = tokio::time::interval(POLL_INTERVAL);
     let mut missed = None;
@@ -335,7 +335,7 @@ async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
             event = events.next() => event,
             _ = poll.tick() => {
                 if connection.status().connected() {
-                    agree(shared, session, &mut missed);
+                    reconcile_blocked(shared, session, &mut missed);
                     continue;
                 }
                 None
@@ -357,7 +357,7 @@ async fn watch_over(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
 
 /// The library sends a blocked event only to current listeners, so the state is compared with the library's flag
 /// as well. `missed` is the difference found at the last poll: the event may still be under way.
-fn agree(shared: &Shared, session: &Arc<Session>, missed: &mut Option<bool>) {
+fn reconcile_blocked(shared: &Shared, session: &Arc<Session>, missed: &mut Option<bool>) {
     let reported = matches!(&*shared.state.borrow(), State::Blocked(..));
     match was_missed(reported, session.is_blocked(), missed) {
         Some(true) => block(shared, session, "it has an alarm".into()),
@@ -398,28 +398,6 @@ fn unblock(shared: &Shared, session: &Arc<Session>) {
     shared.state.send_replace(State::Up(session.clone()));
 }
 
-/// Delays that double, each with a jitter between half and all of its length, so that many processes do not
-/// reconnect at the same time.
-struct Pause {
-    next: Duration,
-    max: Duration,
-}
-
-impl Pause {
-    fn new(config: &Config) -> Self {
-        Self {
-            next: Duration::from_millis(config.retry_min_ms),
-            max: Duration::from_millis(config.retry_max_ms),
-        }
-    }
-
-    fn next(&mut self) -> Duration {
-        let now = self.next;
-        self.next = (now * 2).min(self.max);
-        now.mul_f64(fastrand::f64().mul_add(0.5, 0.5))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,15 +412,5 @@ mod tests {
         assert_eq!(was_missed(true, true, &mut missed), None, "a new one");
         assert_eq!(was_missed(true, false, &mut missed), None);
         assert_eq!(was_missed(true, false, &mut missed), Some(false));
-    }
-
-    #[test]
-    fn pauses_grow_to_their_bound_and_differ() {
-        let config = Config::default();
-        let mut pause = Pause::new(&config);
-        let pauses: Vec<u128> = (0..12).map(|_| pause.next().as_millis()).collect();
-        assert!((100..=200).contains(&pauses[0]), "{pauses:?}");
-        assert!(pauses[6..].iter().all(|ms| (2_500..=5_000).contains(ms)));
-        assert!(pauses[6..].windows(2).any(|two| two[0] != two[1]));
     }
 }

@@ -13,18 +13,19 @@
 //! `deliver` publishes the records itself as far as the window allows: waking another task would take a fifth of
 //! the time of a single record.
 
-use crate::link::{Session, away};
+use crate::link::{Session, unavailable};
 use crate::topology::of_partition;
 use crate::{Config, envelope, routing};
 use central::Record;
 use central::ports::{Batch, Unavailable, UnavailableKind};
+use common::lock::lock;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
@@ -51,7 +52,7 @@ pub(crate) struct Publisher {
     exchanges: Vec<ShortString>,
     queue_records_max: u64,
     confirm_timeout: Duration,
-    line: Mutex<PublishQueue>,
+    queue: Mutex<PublishQueue>,
     /// Notified when RabbitMQ refused a record.
     pub(crate) refused: Notify,
     published: metrics::Counter,
@@ -110,7 +111,7 @@ enum ConfirmOutcome {
     Refused,
     /// This record or another one was returned.
     Returned,
-    Trouble(String),
+    ChannelError(String),
 }
 
 impl From<lapin::Result<Confirmation>> for ConfirmOutcome {
@@ -119,8 +120,10 @@ impl From<lapin::Result<Confirmation>> for ConfirmOutcome {
             Ok(Confirmation::Ack(None)) => Self::Confirmed,
             Ok(Confirmation::Nack(None)) => Self::Refused,
             Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))) => Self::Returned,
-            Ok(Confirmation::NotRequested) => Self::Trouble("the channel does not confirm".into()),
-            Err(error) => Self::Trouble(format!("the channel has ended: {error}")),
+            Ok(Confirmation::NotRequested) => {
+                Self::ChannelError("the channel does not confirm".into())
+            }
+            Err(error) => Self::ChannelError(format!("the channel has ended: {error}")),
         }
     }
 }
@@ -156,7 +159,7 @@ impl Publisher {
                 .collect(),
             queue_records_max: config.queue_records_max,
             confirm_timeout: config.confirm_timeout(),
-            line: Mutex::default(),
+            queue: Mutex::default(),
             refused: Notify::new(),
             published: metrics::counter!("wattpost_broker_published_records_total"),
             confirm_time: metrics::histogram!("wattpost_broker_deliver_seconds"),
@@ -170,23 +173,23 @@ impl Publisher {
     ) -> Result<oneshot::Receiver<Answer>, Unavailable> {
         let (answer, answered) = oneshot::channel();
         let waker = {
-            let mut line = self.lock();
-            if let Some(refusal) = &line.refusal {
+            let mut queue = self.lock();
+            if let Some(refusal) = &queue.refusal {
                 return Err(refusal.clone());
             }
             if batch.is_empty() {
                 let _ = answer.send(Ok(()));
                 return Ok(answered);
             }
-            line.jobs.push_back(Job {
+            queue.jobs.push_back(Job {
                 batch,
                 next: 0,
                 confirmed: 0,
                 since: Instant::now(),
                 answer,
             });
-            self.write(&mut line, AT_ONCE);
-            line.waker.take()
+            self.write(&mut queue, AT_ONCE);
+            queue.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -196,9 +199,9 @@ impl Publisher {
 
     /// Answers all queued batches, and every later one, with an error.
     pub(crate) fn refuse(&self, why: Unavailable) {
-        let mut line = self.lock();
-        line.refusal = Some(why.clone());
-        line.answer_all(&why);
+        let mut queue = self.lock();
+        queue.refusal = Some(why.clone());
+        queue.answer_all(&why);
     }
 
     /// Like [`Publisher::refuse`], until [`Publisher::unblock`].
@@ -209,11 +212,11 @@ impl Publisher {
 
     /// RabbitMQ accepts records again.
     pub(crate) fn unblock(&self) {
-        let mut line = self.lock();
-        line.blocked = false;
-        line.refusal = None;
+        let mut queue = self.lock();
+        queue.blocked = false;
+        queue.refusal = None;
         let now = Instant::now();
-        for pending in &mut line.pending {
+        for pending in &mut queue.pending {
             pending.since = now;
         }
     }
@@ -223,10 +226,10 @@ impl Publisher {
         let tick =
             (self.confirm_timeout / 8).clamp(Duration::from_millis(10), Duration::from_millis(250));
         let mut tick = tokio::time::interval(tick);
-        let trouble = loop {
+        let error = loop {
             tokio::select! {
                 biased;
-                trouble = poll_fn(|cx| self.poll(cx)) => break trouble,
+                error = poll_fn(|cx| self.poll(cx)) => break error,
                 _ = tick.tick() => {
                     if self.is_overdue() {
                         let limit = self.confirm_timeout.as_millis();
@@ -235,8 +238,8 @@ impl Publisher {
                 }
             }
         };
-        self.refuse(away(&trouble));
-        session.fail(trouble);
+        self.refuse(unavailable(&error));
+        session.fail(error);
     }
 
     fn is_overdue(&self) -> bool {
@@ -245,20 +248,20 @@ impl Publisher {
 
     /// Ready when the channel can no longer be used.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<String> {
-        let mut line = self.lock();
-        match line.take_confirms(cx, || self.full()) {
+        let mut queue = self.lock();
+        match queue.take_confirms(cx, || self.full()) {
             Ok(complete) => complete.into_iter().for_each(|job| self.answer(job)),
-            Err(trouble) => return Poll::Ready(trouble),
+            Err(error) => return Poll::Ready(error),
         }
-        if WINDOW - line.pending.len() >= ROOM_MIN {
-            let was_empty = line.pending.is_empty();
-            let written = self.write(&mut line, YIELD_EVERY);
+        if WINDOW - queue.pending.len() >= ROOM_MIN {
+            let was_empty = queue.pending.is_empty();
+            let written = self.write(&mut queue, YIELD_EVERY);
             // More records may fit now; and the oldest confirm must have this task's waker.
             if written == YIELD_EVERY || (was_empty && written > 0) {
                 cx.waker().wake_by_ref();
             }
         }
-        line.waker = Some(cx.waker().clone());
+        queue.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
@@ -284,11 +287,11 @@ impl Publisher {
 
     /// Publishes the next queued records, at most `records` and as many as the window allows; returns their
     /// number.
-    fn write(&self, line: &mut PublishQueue, records: usize) -> usize {
-        let room = records.min(WINDOW - line.pending.len());
+    fn write(&self, queue: &mut PublishQueue, records: usize) -> usize {
+        let room = records.min(WINDOW - queue.pending.len());
         let mut done = 0;
         let since = Instant::now();
-        while let Some(job) = line.jobs.get_mut(line.written) {
+        while let Some(job) = queue.jobs.get_mut(queue.written) {
             let batch = job.batch.clone();
             let readable = batch.len();
             let records = batch.iter().map(|(id, bytes)| (id, bytes, None));
@@ -298,14 +301,14 @@ impl Publisher {
                 .skip(job.next.saturating_sub(readable))
                 .map(|letter| (letter.id, &letter.bytes[..], Some(letter.reason.as_str())));
             for (id, bytes, reason) in records.skip(job.next).chain(letters) {
-                let is_first = line.pending.is_empty();
-                if done == room || (!is_first && line.pending_bytes + bytes.len() > WINDOW_BYTES) {
+                let is_first = queue.pending.is_empty();
+                if done == room || (!is_first && queue.pending_bytes + bytes.len() > WINDOW_BYTES) {
                     return done;
                 }
                 let confirm = self.publish(id, bytes, reason);
                 let bytes = bytes.len();
-                line.pending_bytes += bytes;
-                line.pending.push_back(Pending {
+                queue.pending_bytes += bytes;
+                queue.pending.push_back(Pending {
                     confirm: ConfirmState::Awaited(confirm),
                     since,
                     bytes,
@@ -313,7 +316,7 @@ impl Publisher {
                 job.next += 1;
                 done += 1;
             }
-            line.written += 1;
+            queue.written += 1;
         }
         done
     }
@@ -361,7 +364,7 @@ impl Publisher {
     }
 
     fn lock(&self) -> MutexGuard<'_, PublishQueue> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 
@@ -391,7 +394,7 @@ impl PublishQueue {
                     }
                 }
                 ConfirmOutcome::Returned => return Err(returned()),
-                ConfirmOutcome::Trouble(trouble) => return Err(trouble),
+                ConfirmOutcome::ChannelError(error) => return Err(error),
             }
         }
         // The oldest was polled just now, and keeps this task's waker.
@@ -476,45 +479,46 @@ mod tests {
     }
 
     /// A batch of one record for each of these, all written.
-    fn line(pending: Vec<Pending>) -> (PublishQueue, Vec<oneshot::Receiver<Answer>>) {
-        let mut line = PublishQueue::default();
+    fn queue(pending: Vec<Pending>) -> (PublishQueue, Vec<oneshot::Receiver<Answer>>) {
+        let mut queue = PublishQueue::default();
         let mut answers = Vec::new();
         for pending in pending {
             let mut batch = Batch::new(GatewayId(uuid::Uuid::nil()));
             batch.push(Seq(1), b"a record");
             let (answer, answered) = oneshot::channel();
-            line.jobs.push_back(Job {
+            queue.jobs.push_back(Job {
                 batch: Arc::new(batch),
                 next: 1,
                 confirmed: 0,
                 since: pending.since,
                 answer,
             });
-            line.pending_bytes += pending.bytes;
-            line.pending.push_back(pending);
-            line.written += 1;
+            queue.pending_bytes += pending.bytes;
+            queue.pending.push_back(pending);
+            queue.written += 1;
             answers.push(answered);
         }
-        (line, answers)
+        (queue, answers)
     }
 
-    fn take(line: &mut PublishQueue) -> Result<usize, String> {
+    fn take(queue: &mut PublishQueue) -> Result<usize, String> {
         let mut cx = Context::from_waker(Waker::noop());
         let full = || unreachable!("nothing is refused");
-        line.take_confirms(&mut cx, full)
+        queue
+            .take_confirms(&mut cx, full)
             .map(|complete| complete.len())
     }
 
     #[test]
     fn a_return_attached_to_a_later_confirm_is_seen_before_the_batch_is_answered() {
         let now = Instant::now();
-        let (mut quiet, _answers) = line(vec![
+        let (mut quiet, _answers) = queue(vec![
             here(ConfirmOutcome::Confirmed),
             awaited(now),
             here(ConfirmOutcome::Confirmed),
         ]);
         assert_eq!(take(&mut quiet), Ok(1));
-        let (mut attached, mut answers) = line(vec![
+        let (mut attached, mut answers) = queue(vec![
             here(ConfirmOutcome::Confirmed),
             awaited(now),
             here(ConfirmOutcome::Returned),
@@ -539,11 +543,12 @@ mod tests {
             confirm: ConfirmState::Awaited(Box::pin(async { says.await.expect("outcome") })),
             ..awaited(now)
         };
-        let (mut line, _answers) = line(vec![here(ConfirmOutcome::Confirmed), next, awaited(now)]);
+        let (mut queue, _answers) =
+            queue(vec![here(ConfirmOutcome::Confirmed), next, awaited(now)]);
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&count));
         let full = || unreachable!("nothing is refused");
-        let complete = line.take_confirms(&mut Context::from_waker(&waker), full);
+        let complete = queue.take_confirms(&mut Context::from_waker(&waker), full);
         assert_eq!(complete.map(|complete| complete.len()), Ok(1));
         outcome.send(Ok(Confirmation::Ack(None))).expect("awaited");
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
@@ -554,20 +559,20 @@ mod tests {
         let limit = Duration::from_secs(2);
         let start = Instant::now();
         let pending = || awaited(start);
-        let mut line = PublishQueue {
+        let mut queue = PublishQueue {
             pending: VecDeque::from([pending(), pending()]),
             pending_bytes: 20,
             ..PublishQueue::default()
         };
-        assert!(!line.is_overdue(limit, start + limit));
-        assert!(line.is_overdue(limit, start + limit * 2));
-        line.settle();
-        let last_confirm = line.last_confirm.expect("just now");
-        line.last_confirm = Some(last_confirm + limit);
-        assert!(!line.is_overdue(limit, last_confirm + limit * 2));
-        assert!(line.is_overdue(limit, last_confirm + limit * 3));
-        line.settle();
-        assert_eq!(line.pending_bytes, 0);
-        assert!(!line.is_overdue(limit, last_confirm + limit * 9));
+        assert!(!queue.is_overdue(limit, start + limit));
+        assert!(queue.is_overdue(limit, start + limit * 2));
+        queue.settle();
+        let last_confirm = queue.last_confirm.expect("just now");
+        queue.last_confirm = Some(last_confirm + limit);
+        assert!(!queue.is_overdue(limit, last_confirm + limit * 2));
+        assert!(queue.is_overdue(limit, last_confirm + limit * 3));
+        queue.settle();
+        assert_eq!(queue.pending_bytes, 0);
+        assert!(!queue.is_overdue(limit, last_confirm + limit * 9));
     }
 }

@@ -67,7 +67,7 @@ pub(crate) async fn declare(connection: &Connection, config: &Config) -> lapin::
         // Until then a record must not reach only the external consumers and be confirmed: without a binding it
         // goes to the alternate exchange.
         for queue in missing.iter().filter(|queue| is_of_partition(queue)) {
-            cut_off(channel, queue, RECORDS).await?;
+            unbind_exchange(channel, queue, RECORDS).await?;
         }
         tokio::time::sleep(SETTLES_IN).await;
     }
@@ -76,7 +76,7 @@ pub(crate) async fn declare(connection: &Connection, config: &Config) -> lapin::
     for partition in 0..config.partitions {
         let name = of_partition(partition);
         bind(channel, &name, &name, "").await?;
-        pass_on(channel, &name, RECORDS).await?;
+        bind_exchange(channel, &name, RECORDS).await?;
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ fn of_records(config: &Config) -> [(&'static str, AMQPValue); 6] {
     ]
 }
 
-async fn pass_on(channel: &Channel, from: &str, to: &str) -> lapin::Result<()> {
+async fn bind_exchange(channel: &Channel, from: &str, to: &str) -> lapin::Result<()> {
     let options = ExchangeBindOptions::default();
     channel
         .exchange_bind(
@@ -160,7 +160,7 @@ async fn pass_on(channel: &Channel, from: &str, to: &str) -> lapin::Result<()> {
         .await
 }
 
-async fn cut_off(channel: &Channel, from: &str, to: &str) -> lapin::Result<()> {
+async fn unbind_exchange(channel: &Channel, from: &str, to: &str) -> lapin::Result<()> {
     let options = ExchangeUnbindOptions::default();
     channel
         .exchange_unbind(

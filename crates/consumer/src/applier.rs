@@ -1,4 +1,4 @@
-//! The applier: the thread that writes to the database, and the sink that feeds it.
+//! The applier: a thread that writes to the database, and the sink that passes batches to it.
 
 use crate::Config;
 use crate::batch;
@@ -6,18 +6,21 @@ use crate::database_health::DatabaseHealth;
 use central::ports::{
     Batch, BoxFuture, Health, HealthProbe, Sink, Store, Unavailable, UnavailableKind,
 };
+use common::clock;
+use common::lock::lock;
 use metrics::{counter, gauge, histogram};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// Applies batches to a store on its own thread.
 ///
-/// Created by [`Applier::start`], used through [`Sink`], monitored through [`HealthProbe`].
-/// [`Applier::close`] (or dropping it) finishes the batches in hand and ends the thread. A batch whose
-/// delivery was cancelled may still be applied. That is harmless: applying it twice equals applying it once.
+/// [`Applier::start`] creates it; batches are delivered through [`Sink`], and its health is reported through
+/// [`HealthProbe`]. [`Applier::close`] (or dropping it) finishes the accepted batches and ends the thread. A
+/// batch whose delivery was cancelled may still be applied. That is harmless: applying it twice equals applying
+/// it once.
 #[derive(Debug)]
 pub struct Applier {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
@@ -59,7 +62,7 @@ impl Applier {
         gauge!("wattpost_consumer_database_up").set(1.0);
     }
 
-    /// Takes no more batches, finishes those in hand and ends the thread. Blocks until that is done;
+    /// Accepts no more batches, finishes the accepted ones and ends the thread. Blocks until that is done;
     /// later deliveries are refused.
     pub fn close(&self) {
         drop(lock(&self.jobs).take());
@@ -67,7 +70,7 @@ impl Applier {
         if let Some(thread) = thread
             && thread.join().is_err()
         {
-            tracing::error!("the applier ended in a panic; what it had in hand is delivered again");
+            tracing::error!("the applier panicked; its batches are delivered again");
         }
     }
 }
@@ -100,10 +103,10 @@ impl HealthProbe for Applier {
 }
 
 fn stopped() -> Unavailable {
-    trouble("the applier has stopped")
+    unreachable_database("the applier has stopped")
 }
 
-fn trouble(detail: &str) -> Unavailable {
+fn unreachable_database(detail: &str) -> Unavailable {
     Unavailable {
         component: "database",
         kind: UnavailableKind::Unreachable,
@@ -114,7 +117,7 @@ fn trouble(detail: &str) -> Unavailable {
 fn run(store: &dyn Store, mut inbox: mpsc::Receiver<Job>, database_health: &DatabaseHealth) {
     while let Some(job) = inbox.blocking_recv() {
         let result = deliver(store, &job.batch);
-        database_health.record(result.as_ref().err(), now_millis());
+        database_health.record(result.as_ref().err(), clock::now_ms());
         // The receiver is gone when the delivery was cancelled; the batch is then delivered again.
         let _ = job.done.send(result);
     }
@@ -124,7 +127,7 @@ fn deliver(store: &dyn Store, batch: &Batch) -> Result<(), Unavailable> {
     let began = Instant::now();
     // A panic in the store must not end the thread: the batch is delivered again, and the error is reported.
     let result = catch_unwind(AssertUnwindSafe(|| batch::apply(store, batch)))
-        .unwrap_or_else(|_| Err(trouble("applying a batch panicked")));
+        .unwrap_or_else(|_| Err(unreachable_database("applying a batch panicked")));
     match &result {
         Ok(applied) => {
             counter!("wattpost_consumer_records_applied_total").increment(applied.new);
@@ -133,8 +136,8 @@ fn deliver(store: &dyn Store, batch: &Batch) -> Result<(), Unavailable> {
             histogram!("wattpost_consumer_apply_seconds").record(began.elapsed().as_secs_f64());
             gauge!("wattpost_consumer_database_up").set(1.0);
         }
-        Err(away) => {
-            counter!("wattpost_consumer_refused_batches_total", "reason" => reason(away.kind))
+        Err(error) => {
+            counter!("wattpost_consumer_refused_batches_total", "reason" => reason(error.kind))
                 .increment(1);
             gauge!("wattpost_consumer_database_up").set(0.0);
         }
@@ -152,7 +155,7 @@ const fn reason(kind: UnavailableKind) -> &'static str {
     }
 }
 
-/// Batches are far below the 2^53 records up to which this is exact.
+/// Exact: no batch has 2^53 records.
 #[expect(
     clippy::cast_precision_loss,
     reason = "exact for every batch that fits in memory"
@@ -161,23 +164,13 @@ const fn to_f64(records: usize) -> f64 {
     records as f64
 }
 
-/// Lowers the priority of the calling thread. Linux keeps niceness per thread; elsewhere it would
-/// lower the whole process, so it is left alone.
+/// Lowers the priority of the calling thread. Niceness is per thread on Linux only; elsewhere it would apply to
+/// the whole process.
 fn lower_priority(niceness: u8) {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(i32::from(niceness.min(19))) {
-        tracing::debug!(%error, "the applier keeps the usual priority");
+        tracing::debug!(%error, "the applier keeps the normal priority");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = niceness;
-}
-
-fn now_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // The value is taken out as a whole or not at all, so a panic cannot leave it half changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,13 +1,13 @@
-//! One batch: from the journal's bytes to the store's one call.
+//! Applies one batch: decodes its records and passes them to the store in one call.
 
 use central::ports::{Applied, Batch, DeadLetter, Store, Unavailable};
 use central::project::Changes;
 use central::{Record, RecordId};
 use metrics::counter;
 
-/// The reason of the dead letter of a record that cannot be projected.
+/// The reason in the dead letter of a record whose projection panicked.
 pub(crate) const PROJECTING_PANICKED: &str =
-    "projecting it panicked: it is among the messages and changed nothing else";
+    "projecting it panicked: it is stored as a message and changed nothing else";
 
 type Records<'a> = Vec<(RecordId, Record<'a>)>;
 
@@ -16,8 +16,8 @@ pub(crate) fn apply(store: &dyn Store, batch: &Batch) -> Result<Applied, Unavail
     apply_by(store, batch, |records| Changes::of(records))
 }
 
-/// `project` also tells the places of records that cannot be projected. Each stays among the messages,
-/// so that what was said can be found; a dead letter tells that it changed nothing.
+/// `project` also returns the indexes of records that cannot be projected. They are stored as messages all the
+/// same; a dead letter records that they changed nothing else.
 fn apply_by(
     store: &dyn Store,
     batch: &Batch,
@@ -73,7 +73,7 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn a_record_that_cannot_be_projected_is_still_a_message() {
+    fn a_record_that_cannot_be_projected_is_stored_as_a_message() {
         let gateway = GatewayId(Uuid::from_u128(7));
         let mut batch = Batch::new(gateway);
         for epoch in 1..=3 {

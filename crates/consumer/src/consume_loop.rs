@@ -1,9 +1,10 @@
-//! The consumer's loop; see [`crate::Consumer`] for what it promises.
+//! The loop of the consumer; [`crate::Consumer`] states what it promises.
 
 use crate::consumer::Ping;
 use crate::state::{ConsumerState, SharedState};
 use crate::{Applier, Config};
 use central::ports::{Collected, Sink, Source, Subscription, Unavailable, UnavailableKind};
+use common::backoff::delay;
 use metrics::{Counter, counter};
 use std::future::Future;
 use std::pin::pin;
@@ -12,9 +13,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Longest pause when the database answers and yet takes no batch (its disk is full, say): each try counts as
-/// a delivery of all that was sent ahead, and RabbitMQ gives up after some thousands.
-const REFUSED_MAX: Duration = Duration::from_secs(60);
+/// Maximum delay when the database answers pings but refuses batches (for example because its disk is full):
+/// each retry costs every prefetched record one of its `broker.delivery_limit` deliveries.
+const REFUSED_DELAY_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) struct ConsumeLoop {
     source: Arc<dyn Source>,
@@ -26,7 +27,7 @@ pub(crate) struct ConsumeLoop {
     acknowledged: Counter,
 }
 
-/// Why consuming ended. Nothing is unacknowledged of what was applied, as far as that could be.
+/// Why consuming ended. Applied records were acknowledged as far as possible.
 enum Ended {
     Stopped,
     Source(Unavailable),
@@ -34,7 +35,7 @@ enum Ended {
 }
 
 /// A batch that is being applied.
-struct InHand {
+struct ApplyingBatch {
     upto: u64,
     records: u64,
     /// The batch reached its limits, so more records are probably waiting.
@@ -44,7 +45,7 @@ struct InHand {
 
 /// Consecutive failures of each side.
 #[derive(Default)]
-struct Retries {
+struct Failures {
     source: u32,
     database: u32,
 }
@@ -71,78 +72,78 @@ impl ConsumeLoop {
 
     /// Runs until `stop` is cancelled.
     pub(crate) async fn run(&self) {
-        let mut retries = Retries::default();
+        let mut failures = Failures::default();
         loop {
             let mut subscription = match self.or_stop(self.source.subscribe()).await {
                 None => return,
                 Some(Ok(subscription)) => subscription,
-                Some(Err(away)) => {
-                    self.wait_for_source(away, &mut retries).await;
+                Some(Err(error)) => {
+                    self.wait_for_source(error, &mut failures).await;
                     continue;
                 }
             };
             self.state.set(ConsumerState::Consuming);
-            let ended = self.consume(&mut *subscription, &mut retries).await;
+            let ended = self.consume(&mut *subscription, &mut failures).await;
             subscription.cancel().await;
             match ended {
                 Ended::Stopped => return,
-                Ended::Source(away) => self.wait_for_source(away, &mut retries).await,
-                Ended::Database(away) => self.wait_for_database(away, &mut retries).await,
+                Ended::Source(error) => self.wait_for_source(error, &mut failures).await,
+                Ended::Database(error) => self.wait_for_database(error, &mut failures).await,
             }
         }
     }
 
-    async fn consume(&self, subscription: &mut dyn Subscription, retries: &mut Retries) -> Ended {
-        let mut in_hand: Option<InHand> = None;
+    async fn consume(&self, subscription: &mut dyn Subscription, failures: &mut Failures) -> Ended {
+        let mut current: Option<ApplyingBatch> = None;
         loop {
-            let Some(batch) = in_hand.take() else {
+            let Some(batch) = current.take() else {
                 match self
                     .or_stop(subscription.collect(self.config.bounds()))
                     .await
                 {
                     None => return Ended::Stopped,
-                    Some(Err(away)) => return Ended::Source(away),
-                    Some(Ok(collected)) => in_hand = Some(self.apply(collected)),
+                    Some(Err(error)) => return Ended::Source(error),
+                    Some(Ok(collected)) => current = Some(self.apply(collected)),
                 }
                 continue;
             };
             let (upto, records) = (batch.upto, batch.records);
-            let goes_ahead = batch.is_full && !self.stop.is_cancelled();
-            let (applied, ahead) = if goes_ahead {
+            let collects_ahead = batch.is_full && !self.stop.is_cancelled();
+            let (applied, ahead) = if collects_ahead {
                 self.apply_and_collect(batch, subscription).await
             } else {
                 (joined(batch.applying).await, Ahead::Nothing)
             };
-            if let Err(away) = applied {
-                return Ended::Database(away);
+            if let Err(error) = applied {
+                return Ended::Database(error);
             }
-            retries.database = 0;
-            if let Err(away) = subscription.acknowledge(upto).await {
-                return Ended::Source(away);
+            failures.database = 0;
+            if let Err(error) = subscription.acknowledge(upto).await {
+                return Ended::Source(error);
             }
-            retries.source = 0;
+            failures.source = 0;
             self.acknowledged.increment(records);
             match ahead {
                 Ahead::Nothing => {}
-                Ahead::Next(next) => in_hand = Some(next),
-                Ahead::Broken(away) => return Ended::Source(away),
+                Ahead::Next(next) => current = Some(next),
+                Ahead::Broken(error) => return Ended::Source(error),
             }
         }
     }
 
-    /// Waits for the batch in hand to be applied and collects the next one meanwhile.
+    /// Waits until the batch is applied, and collects the next one meanwhile.
     async fn apply_and_collect(
         &self,
-        batch: InHand,
+        batch: ApplyingBatch,
         subscription: &mut dyn Subscription,
     ) -> (Result<(), Unavailable>, Ahead) {
         let bounds = self.config.bounds();
         let mut collecting = pin!(subscription.collect(bounds));
         let mut applying = pin!(joined(batch.applying));
         let take = |collected: Result<Collected, Unavailable>| match collected {
-            // Queue it at once; the applier starts it after the batch before.
+            // Queued at once, so that the applier continues without a pause.
             Ok(collected) => Ahead::Next(self.apply(collected)),
-            Err(away) => Ahead::Broken(away),
+            Err(error) => Ahead::Broken(error),
         };
         tokio::select! {
             biased;
@@ -150,12 +151,12 @@ impl ConsumeLoop {
                 let next = take(collected);
                 (applying.await, next)
             }
-            // It must be acknowledged before anything else may come, where little is sent ahead.
+            // With a small prefetch RabbitMQ sends more only after this acknowledgement.
             applied = &mut applying => (applied, Ahead::Nothing),
         }
     }
 
-    fn apply(&self, collected: Collected) -> InHand {
+    fn apply(&self, collected: Collected) -> ApplyingBatch {
         let Collected { batch, upto } = collected;
         let is_full = batch.len() >= self.config.batch_records_max
             || batch.size_bytes() >= self.config.batch_bytes_max / 2;
@@ -167,7 +168,7 @@ impl ConsumeLoop {
                 false => applier.deliver(Arc::new(batch)).await,
             }
         });
-        InHand {
+        ApplyingBatch {
             upto,
             records,
             is_full,
@@ -175,37 +176,37 @@ impl ConsumeLoop {
         }
     }
 
-    async fn wait_for_source(&self, away: Unavailable, retries: &mut Retries) {
-        self.state.set(ConsumerState::SourceUnavailable(away));
-        retries.source = retries.source.saturating_add(1);
-        let longest = Duration::from_millis(self.config.retry_max_ms);
+    async fn wait_for_source(&self, error: Unavailable, failures: &mut Failures) {
+        self.state.set(ConsumerState::SourceUnavailable(error));
+        failures.source = failures.source.saturating_add(1);
+        let max_delay = Duration::from_millis(self.config.retry_max_ms);
         let _ = self
-            .or_stop(tokio::time::sleep(self.backoff(retries.source, longest)))
+            .or_stop(tokio::time::sleep(self.backoff(failures.source, max_delay)))
             .await;
     }
 
-    /// Until the database answers. Whatever sort of trouble it has: a record that is dropped does not come
-    /// back, a database that is repaired does.
-    async fn wait_for_database(&self, away: Unavailable, retries: &mut Retries) {
-        self.state.set(ConsumerState::DatabaseUnavailable(away));
-        // It may answer and refuse all the same; then these grow over the rounds.
-        retries.database = retries.database.saturating_add(1);
-        let pause = self.backoff(retries.database, REFUSED_MAX);
+    /// Waits until the database answers, whatever its error: a full or damaged database gets repaired, but a
+    /// dropped record would be lost.
+    async fn wait_for_database(&self, error: Unavailable, failures: &mut Failures) {
+        self.state.set(ConsumerState::DatabaseUnavailable(error));
+        // It may answer pings and still refuse batches; then the delay grows with each round.
+        failures.database = failures.database.saturating_add(1);
+        let pause = self.backoff(failures.database, REFUSED_DELAY_MAX);
         if self.or_stop(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
-        let longest = Duration::from_millis(self.config.retry_max_ms);
-        for tries in 1.. {
+        let max_delay = Duration::from_millis(self.config.retry_max_ms);
+        for attempt in 1.. {
             let ping = Arc::clone(&self.database_ping);
-            let asked = tokio::task::spawn_blocking(move || ping());
-            match self.or_stop(asked).await {
+            let answer = tokio::task::spawn_blocking(move || ping());
+            match self.or_stop(answer).await {
                 None => return,
                 Some(Ok(Ok(()))) => return self.applier.database_answers(),
-                Some(Ok(Err(away))) => self.state.set(ConsumerState::DatabaseUnavailable(away)),
-                Some(Err(_)) => tracing::error!("asking the database panicked; it is asked again"),
+                Some(Ok(Err(error))) => self.state.set(ConsumerState::DatabaseUnavailable(error)),
+                Some(Err(_)) => tracing::error!("pinging the database panicked; it is retried"),
             }
             if self
-                .or_stop(tokio::time::sleep(self.backoff(tries, longest)))
+                .or_stop(tokio::time::sleep(self.backoff(attempt, max_delay)))
                 .await
                 .is_none()
             {
@@ -214,11 +215,10 @@ impl ConsumeLoop {
         }
     }
 
-    /// Exponential from `retry_min_ms` to `longest`, between half and all of it.
-    fn backoff(&self, retries: u32, longest: Duration) -> Duration {
-        let exponent = retries.saturating_sub(1).min(20);
-        let full = Duration::from_millis(self.config.retry_min_ms.saturating_mul(1 << exponent));
-        full.min(longest).mul_f64(fastrand::f64().mul_add(0.5, 0.5))
+    /// The delay after `failures` failures, at most `max`.
+    fn backoff(&self, failures: u32, max: Duration) -> Duration {
+        let min = Duration::from_millis(self.config.retry_min_ms);
+        delay(min, max, failures.saturating_sub(1))
     }
 
     /// The output of `work`, or `None` if `stop` was cancelled first.
@@ -234,7 +234,7 @@ impl ConsumeLoop {
 /// The result of collecting ahead.
 enum Ahead {
     Nothing,
-    Next(InHand),
+    Next(ApplyingBatch),
     Broken(Unavailable),
 }
 

@@ -1,24 +1,25 @@
-//! The consumer's loop: collect a batch, have it applied, acknowledge it; for ever.
+//! The consumer: collects a batch, has it applied, acknowledges it, and repeats.
 //!
 //! ```text
 //!             RabbitMQ answers                   the database refuses
-//!   seeking ────────────────────▶ consuming ─────────────────────────────▶ waiting
+//! subscribing ──────────────────▶ consuming ─────────────────────────────▶ waiting
 //!      ▲                             │                                        │
 //!      └─────────────────────────────┴────────────────────────────────────────┘
 //!              RabbitMQ fails                    the database answers
 //! ```
-//! While the database is away nothing is held: the subscription is cancelled at the first refusal, so that
-//! RabbitMQ has everything back, counts one delivery per outage (and not one per try), keeps no delivery
-//! waiting for its acknowledgement, and other consumers may try. Whatever sort of trouble it is, it is
-//! waited for: full, locked or damaged databases get repaired, and a dropped record does not come back.
+//! While the database is unavailable no records are held: the subscription is cancelled at the first refusal.
+//! So RabbitMQ requeues all records, counts one delivery per outage (not per retry), no delivery waits for its
+//! acknowledgement, and other consumers may try. Every error of the database is waited for, whatever its kind:
+//! full, locked or damaged databases get repaired, but a dropped record would be lost.
 //!
-//! While one batch is applied the next is collected, if the one in hand was full: then more is waiting. A
-//! batch is acknowledged only after all before it, and as soon as it is applied.
+//! If a batch is full, more records are waiting, so the next one is collected while it is applied. A batch is
+//! acknowledged as soon as it and all batches before it are applied.
 
 use crate::consume_loop::ConsumeLoop;
 use crate::state::{ConsumerState, SharedState};
 use crate::{Applier, Config};
 use central::ports::{HealthProbe, Source, Unavailable};
+use common::lock::lock;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,21 +30,21 @@ use tokio_util::sync::CancellationToken;
 /// Pings the database. Blocks.
 pub type Ping = Arc<dyn Fn() -> Result<(), Unavailable> + Send + Sync>;
 
-/// Pause before the loop restarts after a panic.
+/// Delay before the loop restarts after a panic.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 
 /// The dependencies of the consumer.
 pub struct ConsumerDeps {
-    /// Where records come from.
+    /// The source of the records.
     pub source: Arc<dyn Source>,
-    /// Stores them. The consumer never closes it.
+    /// Applies the records. The consumer never closes it.
     pub applier: Arc<Applier>,
-    /// Asks the database whether it answers, while it is away. Blocks.
+    /// Checks whether the database answers, while it is unavailable. Blocks.
     pub database_ping: Ping,
 }
 
-/// A running consumer. Dropping it stops it where it is, which loses nothing: what was not acknowledged is
-/// delivered again. [`Consumer::shutdown`] is the orderly way.
+/// A running consumer. Dropping it aborts it, which loses nothing: unacknowledged records are delivered again.
+/// [`Consumer::shutdown`] stops it in order.
 pub struct Consumer {
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -51,8 +52,8 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Starts collecting. Must be called within a Tokio runtime. Neither RabbitMQ nor the database need be
-    /// there yet.
+    /// Starts consuming; must be called within a Tokio runtime. RabbitMQ and the database may still be
+    /// unavailable.
     #[must_use]
     pub fn start(deps: ConsumerDeps, config: Config) -> Self {
         let stop = CancellationToken::new();
@@ -73,22 +74,24 @@ impl Consumer {
         }
     }
 
-    /// Collects no more, stores and acknowledges what is in hand, and gives the rest back to RabbitMQ; after
-    /// `grace` it stops where it is, which loses nothing either.
+    /// Collects no more records, applies and acknowledges the current batch, and returns the others to
+    /// RabbitMQ. After `grace` it is aborted, which loses nothing either.
     pub async fn shutdown(&self, grace: Duration) {
         self.stop.cancel();
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *lock(&self.tasks));
         let deadline = tokio::time::Instant::now() + grace;
         for mut task in tasks {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-                tracing::warn!("the consumer stops with work in hand; it is done again");
+                tracing::warn!(
+                    "the consumer was stopped before the current batch was acknowledged; it will be delivered again"
+                );
                 task.abort();
             }
         }
         self.state.set(ConsumerState::Stopped);
     }
 
-    /// Its health: part `consumer`, up while it consumes.
+    /// Health part `consumer`: up while it consumes.
     #[must_use]
     pub fn probe(&self) -> Arc<dyn HealthProbe> {
         Arc::clone(&self.state) as _
@@ -102,14 +105,14 @@ impl Drop for Consumer {
     }
 }
 
-/// A panic in an adapter must not end the loop: the batch in hand is delivered again.
+/// Restarts the loop after a panic; the current batch is then delivered again.
 async fn run_until_stopped(consume_loop: ConsumeLoop, stop: CancellationToken) {
     while AssertUnwindSafe(consume_loop.run())
         .catch_unwind()
         .await
         .is_err()
     {
-        tracing::error!("consuming ended in a panic and begins anew");
+        tracing::error!("consuming panicked and is restarted");
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(AFTER_A_PANIC) => {}

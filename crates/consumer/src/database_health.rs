@@ -2,7 +2,8 @@
 
 use central::Timestamp;
 use central::ports::{Health, Unavailable};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use common::lock::lock;
+use std::sync::{Mutex, MutexGuard};
 
 /// The result of the last delivery. Healthy until the first refusal.
 #[derive(Debug, Default)]
@@ -10,7 +11,7 @@ pub(crate) struct DatabaseHealth(Mutex<Option<Refusal>>);
 
 #[derive(Debug, Clone)]
 struct Refusal {
-    away: Unavailable,
+    error: Unavailable,
     since_millis: i64,
     /// The database has answered a ping since, and no batch was delivered after that.
     answers: bool,
@@ -18,23 +19,26 @@ struct Refusal {
 
 impl DatabaseHealth {
     /// Records the result of a delivery.
-    pub(crate) fn record(&self, away: Option<&Unavailable>, now_millis: i64) {
+    pub(crate) fn record(&self, error: Option<&Unavailable>, now_millis: i64) {
         let mut refusal = self.lock();
-        match (away, refusal.as_mut()) {
+        match (error, refusal.as_mut()) {
             (None, None) => {}
             (None, Some(was)) => {
                 let seconds = (now_millis - was.since_millis) / 1_000;
-                tracing::info!(away_seconds = seconds, "the database takes records again");
+                tracing::info!(
+                    unavailable_seconds = seconds,
+                    "the database takes records again"
+                );
                 *refusal = None;
             }
-            (Some(away), Some(was)) => {
-                was.away.clone_from(away);
+            (Some(error), Some(was)) => {
+                was.error.clone_from(error);
                 was.answers = false;
             }
-            (Some(away), None) => {
-                tracing::warn!(%away, "the database refuses records; they wait where they are");
+            (Some(error), None) => {
+                tracing::warn!(%error, "the database refuses records; they wait where they are");
                 *refusal = Some(Refusal {
-                    away: away.clone(),
+                    error: error.clone(),
                     since_millis: now_millis,
                     answers: false,
                 });
@@ -64,7 +68,7 @@ impl DatabaseHealth {
                         true => format!(
                             "answers again; it refused records at {since}, and got none since"
                         ),
-                        false => format!("{}, since {since}", refusal.away),
+                        false => format!("{}, since {since}", refusal.error),
                     }
                 },
             ),
@@ -73,6 +77,6 @@ impl DatabaseHealth {
 
     fn lock(&self) -> MutexGuard<'_, Option<Refusal>> {
         // The value is replaced as a whole, so a panic cannot leave it half written.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -1,26 +1,27 @@
-//! Dead letters once more: what could not be applied may go in after a repair, or with a newer version.
+//! Retries dead letters: a record that could not be applied may be applied after a repair, or by a newer
+//! version.
 
 use crate::batch::PROJECTING_PANICKED;
 use central::ports::{DeadLetters, Store, Unavailable};
 use central::project::Changes;
 use central::{Record, RecordId};
 
-/// What became of a dead letter that was tried again.
+/// The result of a retry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retried {
-    /// It is applied, and no dead letter any more.
+    /// It was applied, and is not a dead letter any more.
     Applied,
-    /// It still cannot be applied, for this reason; it stays a dead letter.
+    /// It still cannot be applied, for this reason.
     StillDead(String),
-    /// There is no dead letter of this record.
+    /// There is no dead letter with this id.
     NotFound,
 }
 
-/// Applies a dead letter, and removes it if it went in. Blocks. Applying is what it is for any record: twice
-/// has the effect of once, so a try that was broken off is simply made again.
+/// Applies a dead letter, and removes it if that succeeds. Blocks. Applying a record twice has the effect of
+/// once, so an interrupted retry is simply repeated.
 ///
 /// # Errors
-/// When the database is away; the letter is still there, or is applied and still there.
+/// When the database is unavailable. The dead letter still exists then, whether or not it was applied.
 pub fn retry_dead_letter(
     store: &dyn Store,
     letters: &dyn DeadLetters,
@@ -40,13 +41,13 @@ pub fn retry_dead_letter(
     }
     let applied = store.apply(&records, &changes, &[])?;
     if applied.new + applied.known == 0 {
-        // The store has its own reasons; it has just given this one again.
+        // The store refused the record and has just stored its reason.
         let letter = letters.dead_letter(id)?.unwrap_or(letter);
         return Ok(Retried::StillDead(letter.reason));
     }
     if applied.known > 0 {
-        // It was among the messages already, and changed nothing: a store passes over the changes of known
-        // records. Merging them twice has the effect of once.
+        // It was already stored as a message without its changes: a store skips the changes of known records.
+        // Applying them twice has the effect of once.
         store.apply(&[], &changes, &[])?;
     }
     letters.discard_dead_letter(id)?;

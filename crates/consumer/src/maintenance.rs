@@ -1,36 +1,38 @@
-//! What the database wants done now and then: partitions made ahead, old ones dropped.
+//! Periodic maintenance of the database: creates partitions in advance and drops old ones.
 //!
-//! Every process that writes to the database does it, because any of them may be the only one: there is no
-//! consumer where there is no RabbitMQ, and gateways write directly while it is away.
+//! Every process that writes to the database does it, because each may be the only one: without RabbitMQ there
+//! is no consumer, and gateways write directly while it is unavailable.
 
 use central::ports::{Health, HealthProbe, Unavailable};
+use common::clock;
+use common::lock::lock;
 use metrics::{counter, gauge};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Between two rounds.
+/// Interval between two rounds.
 const EVERY: Duration = Duration::from_secs(3_600);
-/// Pause after the first round that failed, doubled after each further one up to [`FAILED_MAX`].
+/// Delay after the first failed round; it doubles with each further one up to [`FAILED_MAX`].
 const FAILED_MIN: Duration = Duration::from_secs(1);
-/// Longest pause after a round that failed: the database is away, most likely.
+/// Maximum delay after a failed round.
 const FAILED_MAX: Duration = Duration::from_secs(60);
-/// Without a round for so long, days without partitions come near.
+/// Without a round for this long, the partitions created in advance are nearly used up.
 const OVERDUE: Duration = Duration::from_secs(24 * 3_600);
 
-/// One round of maintenance. Blocks. `Ok` may carry a sentence on what is wrong with the database although the
-/// round was done; it is shown on the health page.
+/// One round of maintenance. Blocks. `Ok` may contain a sentence about a problem of the database that did not
+/// prevent the round; it is shown on the health page.
 pub type Round = Arc<dyn Fn() -> Result<Option<String>, Unavailable> + Send + Sync>;
 
-/// Maintenance of the database, at once and then every hour. Dropping it stops it after the round in hand.
+/// Runs maintenance at once and then every hour. Dropping it stops it after the current round.
 pub struct MaintenanceTask {
     stop: CancellationToken,
     task: JoinHandle<()>,
-    state: Arc<State>,
+    state: Arc<MaintenanceState>,
 }
 
-struct State {
+struct MaintenanceState {
     began: Instant,
     last: Mutex<Last>,
 }
@@ -39,16 +41,16 @@ struct State {
 struct Last {
     success: Option<Instant>,
     note: Option<String>,
-    trouble: Option<Unavailable>,
+    error: Option<Unavailable>,
 }
 
 impl MaintenanceTask {
-    /// Starts it. Must be called within a Tokio runtime. The database need not be there yet: a round that fails
-    /// is tried again, after a second first and after a minute at most.
+    /// Starts it; must be called within a Tokio runtime. The database may still be unavailable: a failed round
+    /// is retried after one second, and later after up to one minute.
     #[must_use]
     pub fn start(round: Round) -> Self {
         let stop = CancellationToken::new();
-        let state = Arc::new(State {
+        let state = Arc::new(MaintenanceState {
             began: Instant::now(),
             last: Mutex::default(),
         });
@@ -56,13 +58,13 @@ impl MaintenanceTask {
         Self { stop, task, state }
     }
 
-    /// Begins no further round. A round in hand is not waited for: each of its steps is done or undone as a whole.
+    /// Starts no further round. The current round is not waited for: each of its steps is atomic.
     pub fn stop(&self) {
         self.stop.cancel();
         self.task.abort();
     }
 
-    /// How it is: part `maintenance`, down when no round was done for a day.
+    /// Health part `maintenance`: down when no round has succeeded for a day.
     #[must_use]
     pub fn probe(&self) -> Arc<dyn HealthProbe> {
         Arc::clone(&self.state) as _
@@ -75,7 +77,7 @@ impl Drop for MaintenanceTask {
     }
 }
 
-async fn run(round: Round, stop: CancellationToken, state: Arc<State>) {
+async fn run(round: Round, stop: CancellationToken, state: Arc<MaintenanceState>) {
     let mut failed = FAILED_MIN;
     loop {
         let round = Arc::clone(&round);
@@ -84,22 +86,23 @@ async fn run(round: Round, stop: CancellationToken, state: Arc<State>) {
                 if let Some(note) = &note {
                     tracing::error!("{note}");
                 }
-                gauge!("wattpost_maintenance_last_success_seconds").set(unix_seconds());
+                gauge!("wattpost_maintenance_last_success_seconds")
+                    .set(clock::since_epoch().as_secs_f64());
                 state.set(Last {
                     success: Some(Instant::now()),
                     note,
-                    trouble: None,
+                    error: None,
                 });
                 failed = FAILED_MIN;
                 EVERY
             }
-            Ok(Err(away)) => {
-                tracing::warn!(%away, "the database's maintenance is put off");
-                state.fail(away);
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the database's maintenance failed; it is retried");
+                state.fail(error);
                 doubled(&mut failed)
             }
             Err(_) => {
-                tracing::error!("the database's maintenance panicked; it is tried again");
+                tracing::error!("the database's maintenance panicked; it is retried");
                 doubled(&mut failed)
             }
         };
@@ -110,7 +113,7 @@ async fn run(round: Round, stop: CancellationToken, state: Arc<State>) {
     }
 }
 
-/// This pause; the next one is twice as long.
+/// Counts a failure, returns the current delay, and doubles it.
 fn doubled(pause: &mut Duration) -> Duration {
     counter!("wattpost_maintenance_failures_total").increment(1);
     let now = *pause;
@@ -118,34 +121,29 @@ fn doubled(pause: &mut Duration) -> Duration {
     now
 }
 
-fn unix_seconds() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
-}
-
-impl State {
+impl MaintenanceState {
     fn set(&self, last: Last) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        *lock(&self.last) = last;
     }
 
-    fn fail(&self, away: Unavailable) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.trouble = Some(away);
+    fn fail(&self, error: Unavailable) {
+        let mut last = lock(&self.last);
+        last.error = Some(error);
     }
 }
 
-impl HealthProbe for State {
+impl HealthProbe for MaintenanceState {
     fn health(&self) -> Vec<Health> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock(&self.last);
         let since = last.success.unwrap_or(self.began).elapsed();
         let mut detail = match last.success {
             Some(_) => format!("done {} s ago", since.as_secs()),
             None => "not done yet".to_owned(),
         };
         for words in [
-            last.trouble.as_ref().map(|away| format!("put off: {away}")),
+            last.error
+                .as_ref()
+                .map(|error| format!("last attempt failed: {error}")),
             last.note.clone(),
         ]
         .into_iter()
@@ -169,7 +167,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[tokio::test(start_paused = true)]
-    async fn what_failed_is_tried_again_soon_and_then_every_hour() {
+    async fn a_failed_round_is_retried_soon_and_a_successful_one_repeated_every_hour() {
         let rounds = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&rounds);
         let maintenance = MaintenanceTask::start(Arc::new(move || {
@@ -193,12 +191,12 @@ mod tests {
         reached(3).await;
         assert!(begun.elapsed() < Duration::from_secs(10));
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let told = health();
+        let shown = health();
         assert!(
-            told.up && told.detail.contains("it does not sync"),
-            "{told:?}"
+            shown.up && shown.detail.contains("it does not sync"),
+            "{shown:?}"
         );
-        assert!(!told.detail.contains("put off"), "{told:?}");
+        assert!(!shown.detail.contains("failed"), "{shown:?}");
         reached(4).await;
         assert!(begun.elapsed() > EVERY);
     }

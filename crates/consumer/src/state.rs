@@ -1,8 +1,9 @@
 //! The state of the consumer, for the health page and the log.
 
 use central::ports::{Health, HealthProbe, Unavailable};
+use common::lock::lock;
 use metrics::gauge;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// The state of the consumer.
@@ -28,7 +29,7 @@ pub(crate) struct SharedState(Mutex<(ConsumerState, Option<Instant>)>);
 impl SharedState {
     /// Sets the state. Only changes are logged.
     pub(crate) fn set(&self, now: ConsumerState) {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.0);
         let changes = std::mem::discriminant(&current.0) != std::mem::discriminant(&now);
         if !changes {
             current.0 = now;
@@ -45,11 +46,11 @@ impl SharedState {
             ConsumerState::Consuming => {
                 tracing::info!(after_seconds = before, "records are consumed")
             }
-            ConsumerState::SourceUnavailable(away) => {
-                tracing::warn!(%away, "no records can be consumed")
+            ConsumerState::SourceUnavailable(error) => {
+                tracing::warn!(%error, "no records can be consumed")
             }
-            ConsumerState::DatabaseUnavailable(away) => {
-                tracing::warn!(%away, "consuming stops until the database answers; records wait in RabbitMQ");
+            ConsumerState::DatabaseUnavailable(error) => {
+                tracing::warn!(%error, "consuming stops until the database answers; records wait in RabbitMQ");
             }
         }
         *current = (now, Some(Instant::now()));
@@ -58,19 +59,15 @@ impl SharedState {
 
 impl HealthProbe for SharedState {
     fn health(&self) -> Vec<Health> {
-        let (state, since) = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let (state, since) = lock(&self.0).clone();
         let seconds = since.map_or(0, |since| since.elapsed().as_secs());
         let (up, detail) = match state {
             ConsumerState::Starting => (false, "not consuming yet".to_owned()),
             ConsumerState::Consuming => (true, format!("consuming for {seconds} s")),
-            ConsumerState::SourceUnavailable(away) => (false, format!("{away}, for {seconds} s")),
-            ConsumerState::DatabaseUnavailable(away) => (
+            ConsumerState::SourceUnavailable(error) => (false, format!("{error}, for {seconds} s")),
+            ConsumerState::DatabaseUnavailable(error) => (
                 false,
-                format!("{away}, for {seconds} s; records wait in RabbitMQ"),
+                format!("{error}, for {seconds} s; records wait in RabbitMQ"),
             ),
             ConsumerState::Stopped => (false, "stopped".to_owned()),
         };

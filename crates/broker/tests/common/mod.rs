@@ -1,4 +1,4 @@
-//! Records to send, and a way to see which of them came back.
+//! Records to send, and a check of what consumers received.
 
 #![allow(dead_code, reason = "every test program takes what it needs")]
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use testbed::RabbitMq;
 use uuid::Uuid;
 
-/// Longer than anything takes here, also beside other tests.
+/// Longer than any step takes, also beside other tests.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) const BOUNDS: CollectBounds = CollectBounds {
@@ -23,7 +23,7 @@ pub(crate) const BOUNDS: CollectBounds = CollectBounds {
     age_max: Duration::from_millis(20),
 };
 
-/// A gateway that makes records, numbered from 1.
+/// A gateway whose records are numbered from 1.
 pub(crate) struct Gateway {
     pub(crate) id: GatewayId,
     pub(crate) seq: u64,
@@ -37,7 +37,7 @@ impl Gateway {
         }
     }
 
-    /// The next `records` of `chargers` chargers in turn.
+    /// The next `records` records, of `chargers` chargers in turn.
     pub(crate) fn batch(&mut self, records: u64, chargers: u64) -> Arc<Batch> {
         let mut batch = Batch::new(self.id);
         for _ in 0..records {
@@ -70,7 +70,7 @@ pub(crate) fn record(charger: &str, n: u64) -> Vec<u8> {
     record.encode()
 }
 
-/// Settings for tests: few partitions, quick to come back.
+/// Settings for tests: few partitions and short retry delays.
 pub(crate) fn config(url: String) -> Config {
     Config {
         url,
@@ -81,33 +81,33 @@ pub(crate) fn config(url: String) -> Config {
     }
 }
 
-/// Delivers as a forwarder does: the same batch until it is taken.
-pub(crate) async fn deliver_for_sure(broker: &Broker, batch: Arc<Batch>) {
+/// Delivers like a forwarder: the same batch until it is accepted.
+pub(crate) async fn deliver_until_accepted(broker: &Broker, batch: Arc<Batch>) {
     let deadline = Instant::now() + SOON;
-    while let Err(away) = broker.deliver(batch.clone()).await {
-        assert!(Instant::now() < deadline, "{away}");
+    while let Err(error) = broker.deliver(batch.clone()).await {
+        assert!(Instant::now() < deadline, "{error}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Subscribes as a consumer does: again until it is possible.
-pub(crate) async fn subscribe_for_sure(broker: &Broker) -> Box<dyn Subscription> {
+/// Subscribes like a consumer: retries until it succeeds.
+pub(crate) async fn subscribe_until_accepted(broker: &Broker) -> Box<dyn Subscription> {
     let deadline = Instant::now() + SOON;
     loop {
         match broker.subscribe().await {
             Ok(subscription) => return subscription,
-            Err(away) => assert!(Instant::now() < deadline, "{away}"),
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// What a consumer has seen.
+/// The records that a consumer has received.
 #[derive(Default)]
 pub(crate) struct Seen {
     /// Sequence numbers by gateway.
     pub(crate) records: BTreeMap<GatewayId, BTreeSet<u64>>,
-    /// Sequence numbers by charger, first sight only, in the order of arrival.
+    /// Sequence numbers by charger without repetitions, in the order of arrival.
     pub(crate) by_charger: BTreeMap<String, Vec<u64>>,
     pub(crate) repeats: u64,
 }
@@ -138,11 +138,11 @@ impl Seen {
         }
     }
 
-    /// Consumes and acknowledges until all records of the gateway have been seen.
+    /// Consumes and acknowledges until all records of the gateway were received.
     pub(crate) async fn all_of(&mut self, broker: &Broker, gateway: &Gateway) {
         tokio::time::timeout(SOON, async {
             while self.count(gateway) < gateway.seq {
-                let mut subscription = subscribe_for_sure(broker).await;
+                let mut subscription = subscribe_until_accepted(broker).await;
                 while self.count(gateway) < gateway.seq {
                     let Ok(collected) = subscription.collect(BOUNDS).await else {
                         break;
@@ -162,7 +162,7 @@ impl Seen {
     }
 }
 
-/// Collects within the deadline.
+/// Collects a batch, with a deadline.
 pub(crate) async fn collect(subscription: &mut Box<dyn Subscription>) -> Collected {
     tokio::time::timeout(SOON, subscription.collect(BOUNDS))
         .await
@@ -170,7 +170,7 @@ pub(crate) async fn collect(subscription: &mut Box<dyn Subscription>) -> Collect
         .expect("connected")
 }
 
-/// Waits until `holds`.
+/// Waits until `holds` is true, with a deadline.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + SOON;
     while !holds().await {
@@ -179,7 +179,7 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Watches for `span` that `holds` all the time: for what must not happen.
+/// Checks during `span` that `holds` is true all the time.
 #[allow(dead_code, reason = "not every test binary watches")]
 pub(crate) async fn all_the_time(what: &str, span: Duration, mut holds: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + span;
@@ -189,8 +189,8 @@ pub(crate) async fn all_the_time(what: &str, span: Duration, mut holds: impl Asy
     }
 }
 
-/// A stranger's own connection.
-pub(crate) async fn stranger(url: &str) -> (lapin::Connection, lapin::Channel) {
+/// The connection of an external program.
+pub(crate) async fn external_connection(url: &str) -> (lapin::Connection, lapin::Channel) {
     let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default())
         .await
         .expect("connect");
@@ -205,7 +205,7 @@ pub(crate) fn id(gateway: &Gateway, seq: u64) -> RecordId {
     }
 }
 
-/// A directory of this process below the build's; those of processes that are gone are removed.
+/// A directory for this process in the build's directory; removes those of processes that have ended.
 pub(crate) fn dir(name: &str) -> PathBuf {
     let base = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let prefix = format!("broker-{name}-");
@@ -221,7 +221,8 @@ pub(crate) fn dir(name: &str) -> PathBuf {
     base.join(format!("{prefix}{}", std::process::id()))
 }
 
-/// Makes virtual hosts `v0` … with all rights for everybody's user, in one call of `rabbitmqctl`.
+/// Creates the virtual hosts `v0`, `v1`, … with all permissions for the tests' user, in one call of
+/// `rabbitmqctl`.
 pub(crate) fn make_virtual_hosts(node: &RabbitMq, count: usize) {
     let program = format!(
         "[begin V = list_to_binary(\"v\" ++ integer_to_list(N)), \

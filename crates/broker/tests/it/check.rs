@@ -1,13 +1,13 @@
-//! Wrong settings are told apart, each in one sentence with its key and its cure; right ones work, also
-//! over TLS.
+//! `Broker::check` tells wrong settings apart, each in one sentence with the key and the remedy; right settings
+//! work, also over TLS.
 
-use crate::common::{Gateway, Seen, deliver_for_sure};
-use crate::{config, virtual_host, world};
+use crate::common::{Gateway, Seen, deliver_until_accepted};
+use crate::{config, shared_node, virtual_host};
 use broker::{Broker, CheckErrorKind, Config};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::Path;
 
-/// Makes two authorities and a server's certificate from the first; returns RabbitMQ's settings.
+/// Creates two certificate authorities, and a server certificate of the first; returns RabbitMQ's settings.
 pub(crate) fn certificates(dir: &Path, port: u16, ca_file: &Path, other: &Path) -> Vec<String> {
     let authority = || {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
@@ -55,17 +55,21 @@ fn at(url: String) -> Config {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn right_settings_are_reported_with_what_is_there() {
+async fn right_settings_give_a_report_of_the_queues() {
     let config = config();
     let report = Broker::check(&config).await.expect("right");
     assert_eq!(report.partitions_without_consumer, 3);
     assert_eq!((report.waiting_records, report.dead_records), (0, 0));
-    assert!(report.node.ends_with(&world().node.port().to_string()));
+    assert!(
+        report
+            .node
+            .ends_with(&shared_node().node.port().to_string())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_wrong_setting_has_its_sentence() {
-    let node = &world().node;
+async fn every_wrong_setting_has_an_error_of_its_own() {
+    let node = &shared_node().node;
     let port = node.port();
     let nobody = testbed::spare_port().expect("a port");
     refused(
@@ -107,7 +111,7 @@ async fn every_wrong_setting_has_its_sentence() {
         &["broker.url", "virtual host missing", "add_vhost missing"],
     )
     .await;
-    // TLS spoken to the plain door, and the other way round.
+    // TLS to the port without TLS, and the reverse.
     refused(
         at(format!("amqps://wattpost:wattpost@127.0.0.1:{port}/%2f")),
         CheckErrorKind::Certificate,
@@ -117,7 +121,7 @@ async fn every_wrong_setting_has_its_sentence() {
     refused(
         at(format!(
             "amqp://wattpost:wattpost@127.0.0.1:{}/%2f",
-            world().tls_port
+            shared_node().tls_port
         )),
         CheckErrorKind::Unreachable,
         &["broker.url", "amqps://"],
@@ -126,16 +130,16 @@ async fn every_wrong_setting_has_its_sentence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn missing_permissions_are_told_with_their_cure() {
-    let node = &world().node;
+async fn missing_permissions_are_reported_with_the_remedy() {
+    let node = &shared_node().node;
     let virtual_host = virtual_host();
-    let cure = format!("set_permissions -p {virtual_host} poor");
+    let remedy = format!("set_permissions -p {virtual_host} poor");
     node.ctl(&["add_user", "poor", "poor"]).expect("a user");
     let config = at(node.url_as("poor", "poor", &virtual_host));
     refused(
         config.clone(),
         CheckErrorKind::Permission,
-        &["broker.url", &cure],
+        &["broker.url", &remedy],
     )
     .await;
     node.ctl(&[
@@ -151,11 +155,11 @@ async fn missing_permissions_are_told_with_their_cure() {
     refused(
         config.clone(),
         CheckErrorKind::Permission,
-        &["broker.url", &cure],
+        &["broker.url", &remedy],
     )
     .await;
 
-    // The cure as it is written cures, for records and news.
+    // The permissions in the error's remedy suffice for records and cluster events.
     let names = r"^(wattpost\..*|amq\.gen.*)$";
     node.ctl(&[
         "set_permissions",
@@ -167,17 +171,17 @@ async fn missing_permissions_are_told_with_their_cure() {
         names,
     ])
     .expect("permissions");
-    Broker::check(&config).await.expect("cured");
+    Broker::check(&config).await.expect("permitted");
     let broker = Broker::start(config, "poor");
     central::ports::ClusterEvents::subscribe(&*broker, Box::new(|_| {}));
     broker.up().await;
     let mut gateway = Gateway::new();
-    deliver_for_sure(&broker, gateway.batch(10, 2)).await;
+    deliver_until_accepted(&broker, gateway.batch(10, 2)).await;
     Seen::default().all_of(&broker, &gateway).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn queues_made_with_other_settings_are_told() {
+async fn queues_declared_with_other_settings_are_reported() {
     let config = config();
     Broker::check(&config).await.expect("made");
     let other = Config {
@@ -197,26 +201,26 @@ async fn queues_made_with_other_settings_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_travel_over_tls_when_the_authority_is_known() {
-    let world = world();
+async fn records_are_delivered_over_tls_when_the_authority_is_known() {
+    let shared_node = shared_node();
     let virtual_host = virtual_host();
     for host in ["localhost", "127.0.0.1"] {
         let config = Config {
-            ca_file: Some(world.ca_file.clone()),
+            ca_file: Some(shared_node.ca_file.clone()),
             ..at(format!(
                 "amqps://wattpost:wattpost@{host}:{}/{virtual_host}",
-                world.tls_port
+                shared_node.tls_port
             ))
         };
         Broker::check(&config).await.expect("right");
         let broker = Broker::start(config.clone(), "tls");
         broker.up().await;
         let mut gateway = Gateway::new();
-        deliver_for_sure(&broker, gateway.batch(2_000, 5)).await;
+        deliver_until_accepted(&broker, gateway.batch(2_000, 5)).await;
         Seen::default().all_of(&broker, &gateway).await;
 
         let other = Config {
-            ca_file: Some(world.other_ca_file.clone()),
+            ca_file: Some(shared_node.other_ca_file.clone()),
             ..config.clone()
         };
         refused(other, CheckErrorKind::Certificate, &["broker.ca_file"]).await;
@@ -239,9 +243,9 @@ async fn records_travel_over_tls_when_the_authority_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_node_does_not_hide_what_the_next_one_says() {
-    let port = world().node.port();
-    // Takes connections and never says a word.
+async fn a_silent_node_does_not_hide_the_error_of_the_next_node() {
+    let port = shared_node().node.port();
+    // Accepts connections and never answers.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
     let silent = listener.local_addr().expect("an address");
     let host = virtual_host();
@@ -252,9 +256,9 @@ async fn a_silent_node_does_not_hide_what_the_next_one_says() {
         ))
     };
     let words = ["does not accept user", &port.to_string()];
-    let looked = refused(config, CheckErrorKind::Credentials, &words);
-    // As long as a start waits for it.
-    tokio::time::timeout(std::time::Duration::from_secs(5), looked)
+    let checked = refused(config, CheckErrorKind::Credentials, &words);
+    // The timeout of a start.
+    tokio::time::timeout(std::time::Duration::from_secs(5), checked)
         .await
         .expect("in time");
 }

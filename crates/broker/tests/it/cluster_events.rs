@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 fn listen(broker: &Arc<Broker>) -> mpsc::UnboundedReceiver<ClusterEvent> {
-    let (tell, heard) = mpsc::unbounded_channel();
-    broker.subscribe(Box::new(move |news| {
-        let _ = tell.send(news);
+    let (sender, receiver) = mpsc::unbounded_channel();
+    broker.subscribe(Box::new(move |event| {
+        let _ = sender.send(event);
     }));
-    heard
+    receiver
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -25,25 +25,25 @@ async fn an_event_reaches_all_other_processes_and_not_its_publisher() {
     let three = Broker::start(config, "three");
     let mut own = listen(&one);
     let mut others = [listen(&two), listen(&three)];
-    let news = ClusterEvent::Connected {
+    let event = ClusterEvent::Connected {
         charger_id: "CP-1".into(),
         gateway: Gateway::new().id,
         epoch: Epoch(7),
     };
-    // Lossy by contract: said until it is heard, for listening begins in the background.
-    for heard in &mut others {
+    // Events may be lost, and subscribing completes in the background: published again until it is received.
+    for receiver in &mut others {
         let got = tokio::time::timeout(SOON, async {
             loop {
-                one.publish(news.clone());
+                one.publish(event.clone());
                 let wait = Duration::from_millis(100);
-                if let Ok(Some(news)) = tokio::time::timeout(wait, heard.recv()).await {
-                    return news;
+                if let Ok(Some(event)) = tokio::time::timeout(wait, receiver.recv()).await {
+                    return event;
                 }
             }
         })
         .await
-        .expect("heard");
-        assert_eq!(got, news);
+        .expect("received");
+        assert_eq!(got, event);
     }
     let other = ClusterEvent::Connected {
         charger_id: "CP-2".into(),
@@ -51,6 +51,8 @@ async fn an_event_reaches_all_other_processes_and_not_its_publisher() {
         epoch: Epoch(8),
     };
     two.publish(other.clone());
-    let first = tokio::time::timeout(SOON, own.recv()).await.expect("heard");
+    let first = tokio::time::timeout(SOON, own.recv())
+        .await
+        .expect("received");
     assert_eq!(first, Some(other), "not its own");
 }

@@ -1,6 +1,9 @@
-//! What cannot become a record is kept, with its reason.
+//! Messages that cannot become records are kept as dead letters with their reason.
 
-use crate::common::{Gateway, collect, deliver_for_sure, id, record, stranger, subscribe_for_sure};
+use crate::common::{
+    Gateway, collect, deliver_until_accepted, external_connection, id, record,
+    subscribe_until_accepted,
+};
 use crate::config;
 use broker::{Broker, Config};
 use central::Seq;
@@ -10,7 +13,7 @@ use lapin::options::BasicPublishOptions;
 use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_is_delivered_too_often_becomes_a_dead_letter_of_its_own_id() {
+async fn a_record_above_the_delivery_limit_becomes_a_dead_letter_with_its_own_id() {
     let config = Config {
         partitions: 1,
         delivery_limit: 3,
@@ -19,20 +22,20 @@ async fn a_record_that_is_delivered_too_often_becomes_a_dead_letter_of_its_own_i
     let broker = Broker::start(config, "both");
     broker.up().await;
     let mut gateway = Gateway::new();
-    deliver_for_sure(&broker, gateway.batch(1, 1)).await;
-    // A consumer that dies each time it has got the record.
+    deliver_until_accepted(&broker, gateway.batch(1, 1)).await;
+    // A consumer that ends each time after it has received the record.
     let mut deaths = 0;
     let (mut subscription, collected) = loop {
-        let mut subscription = subscribe_for_sure(&broker).await;
+        let mut subscription = subscribe_until_accepted(&broker).await;
         let collected = collect(&mut subscription).await;
         if !collected.batch.unreadable().is_empty() {
             break (subscription, collected);
         }
         deaths += 1;
-        assert!(deaths <= 10, "the limit is not kept");
+        assert!(deaths <= 10, "the delivery limit is not enforced");
         drop(subscription);
     };
-    assert!(deaths >= 3, "given up after {deaths}");
+    assert!(deaths >= 3, "dead-lettered after {deaths} deliveries");
     assert_eq!(collected.batch.len(), 0);
     let [letter] = collected.batch.unreadable() else {
         panic!("{collected:?}");
@@ -56,11 +59,11 @@ async fn a_record_that_is_delivered_too_often_becomes_a_dead_letter_of_its_own_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_foreign_message_becomes_a_dead_letter_and_stops_nothing() {
+async fn an_unknown_message_becomes_a_dead_letter_and_blocks_nothing() {
     let config = config();
     let broker = Broker::start(config.clone(), "both");
     broker.up().await;
-    let (_connection, channel) = stranger(&config.url).await;
+    let (_connection, channel) = external_connection(&config.url).await;
     for _ in 0..2 {
         channel
             .basic_publish(
@@ -74,8 +77,8 @@ async fn a_foreign_message_becomes_a_dead_letter_and_stops_nothing() {
             .expect("published");
     }
     let mut gateway = Gateway::new();
-    deliver_for_sure(&broker, gateway.batch(30, 9)).await;
-    let mut subscription = subscribe_for_sure(&broker).await;
+    deliver_until_accepted(&broker, gateway.batch(30, 9)).await;
+    let mut subscription = subscribe_until_accepted(&broker).await;
     let (mut letters, mut records) = (Vec::new(), 0);
     while letters.len() < 2 || records < 30 {
         let collected = collect(&mut subscription).await;
@@ -94,15 +97,15 @@ async fn a_foreign_message_becomes_a_dead_letter_and_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bytes_that_are_no_record_to_us_travel_all_the_same() {
+async fn bytes_that_this_build_cannot_decode_are_delivered_unchanged() {
     let broker = Broker::start(config(), "both");
     broker.up().await;
     let gateway = Gateway::new();
     let mut batch = Batch::new(gateway.id);
     batch.push(Seq(1), b"\x09a later format");
     batch.push(Seq(2), &record("CP-1", 2));
-    broker.deliver(Arc::new(batch)).await.expect("taken");
-    let mut subscription = subscribe_for_sure(&broker).await;
+    broker.deliver(Arc::new(batch)).await.expect("accepted");
+    let mut subscription = subscribe_until_accepted(&broker).await;
     let mut got = Vec::new();
     while got.len() < 2 {
         let collected = collect(&mut subscription).await;

@@ -1,7 +1,8 @@
-//! Records arrive, whole and in each charger's order.
+//! Records are delivered unchanged and in each charger's order.
 
 use crate::common::{
-    BOUNDS, Gateway, Seen, all_the_time, collect, deliver_for_sure, subscribe_for_sure, until,
+    BOUNDS, Gateway, Seen, all_the_time, collect, deliver_until_accepted, subscribe_until_accepted,
+    until,
 };
 use crate::config;
 use broker::Broker;
@@ -10,19 +11,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_arrive_whole_and_in_each_chargers_order() {
+async fn records_are_delivered_unchanged_and_in_each_chargers_order() {
     let config = config();
     let sender = Broker::start(config.clone(), "gateway");
     sender.up().await;
     let mut gateway = Gateway::new();
-    // Several batches at once, larger than the window, as a forwarder hands them over.
+    // Several batches at once, larger than the window, like a forwarder.
     let batches: Vec<Arc<Batch>> = [1, 700, 3_000, 0, 1_300]
         .into_iter()
         .map(|records| gateway.batch(records, 20))
         .collect();
     let answers = batches.into_iter().map(|batch| sender.deliver(batch));
     for answer in futures_util::future::join_all(answers).await {
-        answer.expect("taken");
+        answer.expect("accepted");
     }
 
     let receiver = Broker::start(config, "consumer");
@@ -37,13 +38,13 @@ async fn records_arrive_whole_and_in_each_chargers_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bounds_of_a_batch_are_kept() {
+async fn the_limits_of_a_batch_hold() {
     let config = config();
     let broker = Broker::start(config, "both");
     broker.up().await;
     let mut gateway = Gateway::new();
-    deliver_for_sure(&broker, gateway.batch(300, 5)).await;
-    let mut subscription = subscribe_for_sure(&broker).await;
+    deliver_until_accepted(&broker, gateway.batch(300, 5)).await;
+    let mut subscription = subscribe_until_accepted(&broker).await;
     let mut seen = Seen::default();
     while seen.count(&gateway) < 200 {
         let bounds = CollectBounds {
@@ -71,8 +72,8 @@ async fn bounds_of_a_batch_are_kept() {
             .await
             .expect("acknowledged");
     }
-    // One that is longer than the bound is not kept back.
-    deliver_for_sure(&broker, gateway.batch(1, 1)).await;
+    // A record that is longer than the limit is still delivered.
+    deliver_until_accepted(&broker, gateway.batch(1, 1)).await;
     let bounds = CollectBounds {
         bytes_max: 1,
         age_max: Duration::ZERO,
@@ -83,16 +84,16 @@ async fn bounds_of_a_batch_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_consumers_one_works_and_the_other_takes_over_in_order() {
+async fn of_two_consumers_one_is_active_and_the_other_takes_over_in_order() {
     let config = config();
     let sender = Broker::start(config.clone(), "gateway");
     let first = Broker::start(config.clone(), "consumer 1");
     let second = Broker::start(config, "consumer 2");
-    let mut working = subscribe_for_sure(&first).await;
-    let mut idle = subscribe_for_sure(&second).await;
+    let mut working = subscribe_until_accepted(&first).await;
+    let mut idle = subscribe_until_accepted(&second).await;
     let mut gateway = Gateway::new();
     sender.up().await;
-    deliver_for_sure(&sender, gateway.batch(500, 7)).await;
+    deliver_until_accepted(&sender, gateway.batch(500, 7)).await;
 
     let mut seen = Seen::default();
     while seen.count(&gateway) < 400 {
@@ -103,12 +104,12 @@ async fn of_two_consumers_one_works_and_the_other_takes_over_in_order() {
             .await
             .expect("acknowledged");
     }
-    // The idle one has got nothing as long as the other is there.
+    // The second consumer receives nothing while the first is active.
     let nothing = tokio::time::timeout(Duration::from_millis(300), idle.collect(BOUNDS)).await;
     assert!(nothing.is_err(), "{nothing:?}");
 
     drop(working);
-    deliver_for_sure(&sender, gateway.batch(500, 7)).await;
+    deliver_until_accepted(&sender, gateway.batch(500, 7)).await;
     let mut taken_over = Seen::default();
     while seen.count(&gateway) < gateway.seq {
         let collected = collect(&mut idle).await;
@@ -127,27 +128,33 @@ fn records(broker: &Broker) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_is_known_while_somebody_is_at_work() {
+async fn the_number_of_queued_records_is_known_while_there_is_a_consumer() {
     let config = config();
     let broker = Broker::start(config, "both");
     broker.up().await;
     let mut gateway = Gateway::new();
-    deliver_for_sure(&broker, gateway.batch(9_000, 50)).await;
-    // Longer than a look at the queues is apart from the next.
+    deliver_until_accepted(&broker, gateway.batch(9_000, 50)).await;
+    // Longer than the interval between two checks of the queues.
     all_the_time(
-        "nobody is at work",
+        "there is no consumer",
         Duration::from_millis(1_500),
         async || records(&broker) == 0,
     )
     .await;
-    // Takes no more than the prefetch of each partition, and stays.
-    let mut subscription = subscribe_for_sure(&broker).await;
+    // It takes at most the prefetch of each partition, and stays.
+    let mut subscription = subscribe_until_accepted(&broker).await;
     let collected = collect(&mut subscription).await;
-    until("records that wait are known", async || records(&broker) > 0).await;
+    until("the number of queued records is known", async || {
+        records(&broker) > 0
+    })
+    .await;
     subscription
         .acknowledge(collected.upto)
         .await
         .expect("acknowledged");
     subscription.cancel().await;
-    until("nobody is at work again", async || records(&broker) == 0).await;
+    until("there is no consumer any more", async || {
+        records(&broker) == 0
+    })
+    .await;
 }

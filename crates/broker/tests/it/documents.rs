@@ -1,4 +1,4 @@
-//! The documents for external programs match what is sent.
+//! The documents for external programs match the messages.
 
 use broker::{MESSAGE_FIELDS, decode_message, encode_message};
 use central::Epoch;
@@ -15,8 +15,8 @@ fn asyncapi() -> Value {
     serde_yaml_ng::from_str(ASYNCAPI).expect("YAML")
 }
 
-/// Reads an example as the consumer does, and writes it as the gateway does: the same again.
-fn comes_back(example: &Value) {
+/// Decodes an example like the consumer and encodes it like the gateway: the result is the same.
+fn round_trips(example: &Value) {
     let mut batch = Batch::new(GatewayId(uuid::Uuid::nil()));
     decode_message(example.to_string().as_bytes(), &mut batch);
     assert_eq!(batch.unreadable(), [], "{example}");
@@ -27,17 +27,17 @@ fn comes_back(example: &Value) {
 }
 
 #[test]
-fn examples_are_messages() {
+fn examples_are_valid_messages() {
     let document = asyncapi();
     let examples = document["components"]["messages"]["record"]["examples"].clone();
     let examples = examples.as_array().expect("examples");
     assert_eq!(examples.len(), 2);
     for example in examples {
-        comes_back(&example["payload"]);
+        round_trips(&example["payload"]);
     }
     let json = MESSAGES.split("```json").nth(1).expect("an example");
     let json = json.split("```").next().expect("its end");
-    comes_back(&serde_json::from_str(json).expect("JSON"));
+    round_trips(&serde_json::from_str(json).expect("JSON"));
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! A program in another language reads our messages from a queue of its own.
+//! A program in another language consumes records from a queue of its own.
 
-use crate::common::{Gateway, Seen, deliver_for_sure};
+use crate::common::{Gateway, Seen, deliver_until_accepted};
 use crate::config;
 use broker::Broker;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-/// Ends with the test.
+/// The process of the example; killed at the end of the test.
 struct Example(Child);
 
 impl Drop for Example {
@@ -16,7 +16,7 @@ impl Drop for Example {
     }
 }
 
-/// The Python of `make setup`; without it there is nobody to run the example.
+/// The Python of `make setup`, or `None` if it has no pika.
 fn python() -> Option<String> {
     let python = std::env::var("WATTPOST_PYTHON").ok()?;
     let has_pika = Command::new(&python)
@@ -27,7 +27,7 @@ fn python() -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_example_in_python_reads_what_it_asks_for() {
+async fn the_example_in_python_receives_the_records_that_it_binds() {
     let Some(python) = python() else {
         eprintln!("not run: `make setup` installs the Python that this needs");
         return;
@@ -52,7 +52,7 @@ async fn the_example_in_python_reads_what_it_asks_for() {
     assert_eq!(lines.next().as_deref(), Some("listening"));
 
     let mut gateway = Gateway::new();
-    deliver_for_sure(&broker, gateway.batch(20, 20)).await;
+    deliver_until_accepted(&broker, gateway.batch(20, 20)).await;
     let mut chargers: Vec<String> = lines
         .take(20)
         .map(|line| {
@@ -66,6 +66,6 @@ async fn the_example_in_python_reads_what_it_asks_for() {
     chargers.sort();
     chargers.dedup();
     assert_eq!(chargers.len(), 20);
-    // It took nothing away from us.
+    // Wattpost's own queues still hold all records.
     Seen::default().all_of(&broker, &gateway).await;
 }

@@ -1,4 +1,4 @@
-//! Broker against one real RabbitMQ; every test in a virtual host of its own.
+//! The broker against one real RabbitMQ; each test has a virtual host of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,17 +29,17 @@ use testbed::RabbitMq;
 
 const VIRTUAL_HOSTS: usize = 40;
 
-/// The node that all tests share, with a second door that wants TLS.
-struct World {
+/// The node that all tests share, with a second port for TLS.
+struct SharedNode {
     node: RabbitMq,
     tls_port: u16,
     ca_file: PathBuf,
     other_ca_file: PathBuf,
 }
 
-fn world() -> &'static World {
-    static WORLD: OnceLock<World> = OnceLock::new();
-    WORLD.get_or_init(|| {
+fn shared_node() -> &'static SharedNode {
+    static NODE: OnceLock<SharedNode> = OnceLock::new();
+    NODE.get_or_init(|| {
         let dir = common::dir("it");
         std::fs::create_dir_all(&dir).expect("a directory");
         let tls_port = testbed::spare_port().expect("a port");
@@ -48,7 +48,7 @@ fn world() -> &'static World {
         let settings = check::certificates(&dir, tls_port, &ca_file, &other_ca_file);
         let node = RabbitMq::start_with(&dir.join("node"), &settings).expect("RabbitMQ");
         common::make_virtual_hosts(&node, VIRTUAL_HOSTS);
-        World {
+        SharedNode {
             node,
             tls_port,
             ca_file,
@@ -66,5 +66,9 @@ fn virtual_host() -> String {
 }
 
 fn config() -> Config {
-    common::config(world().node.url_as("wattpost", "wattpost", &virtual_host()))
+    common::config(
+        shared_node()
+            .node
+            .url_as("wattpost", "wattpost", &virtual_host()),
+    )
 }

@@ -1,7 +1,7 @@
-//! A network that swallows everything, and one that breaks.
+//! A network that drops all packets, and one that resets connections.
 
-use crate::common::{Gateway, Seen, all_the_time, config, deliver_for_sure, until};
-use crate::{virtual_host, world};
+use crate::common::{Gateway, Seen, all_the_time, config, deliver_until_accepted, until};
+use crate::{shared_node, virtual_host};
 use broker::{Broker, Config};
 use central::ports::{HealthProbe, Sink};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use testbed::Proxy;
 
 fn behind_a_proxy() -> (Proxy, Config) {
-    let node = SocketAddr::from((Ipv4Addr::LOCALHOST, world().node.port()));
+    let node = SocketAddr::from((Ipv4Addr::LOCALHOST, shared_node().node.port()));
     let proxy = Proxy::start(node).expect("a proxy");
     let url = format!(
         "amqp://wattpost:wattpost@{}/{}",
@@ -20,7 +20,7 @@ fn behind_a_proxy() -> (Proxy, Config) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_network_is_noticed_within_the_deadline() {
+async fn a_silent_network_is_noticed_within_the_confirm_timeout() {
     let (proxy, config) = behind_a_proxy();
     let config = Config {
         confirm_timeout_ms: 500,
@@ -30,7 +30,7 @@ async fn a_silent_network_is_noticed_within_the_deadline() {
     let broker = Broker::start(config, "both");
     broker.up().await;
     let mut gateway = Gateway::new();
-    deliver_for_sure(&broker, gateway.batch(10, 3)).await;
+    deliver_until_accepted(&broker, gateway.batch(10, 3)).await;
 
     proxy.black_hole();
     let since = Instant::now();
@@ -39,12 +39,12 @@ async fn a_silent_network_is_noticed_within_the_deadline() {
     let first = since.elapsed();
     assert!(first >= Duration::from_millis(450), "{first:?}");
     assert!(first < Duration::from_millis(2_500), "{first:?}");
-    // From now on it is known.
+    // From now on the state is known.
     let since = Instant::now();
     broker.deliver(batch.clone()).await.expect_err("no answer");
     assert!(since.elapsed() < Duration::from_millis(100));
-    until("health tells it", async || !broker.health()[0].up).await;
-    // Connecting into the silence is tried again and again, and given up again.
+    until("health reports it", async || !broker.health()[0].up).await;
+    // Connecting is retried and given up again and again.
     all_the_time(
         "attempts are left hanging, with a thread each",
         Duration::from_millis(2_500),
@@ -56,7 +56,7 @@ async fn a_silent_network_is_noticed_within_the_deadline() {
     .await;
 
     proxy.restore();
-    deliver_for_sure(&broker, batch).await;
+    deliver_until_accepted(&broker, batch).await;
     let mut seen = Seen::default();
     seen.all_of(&broker, &gateway).await;
     until("healthy", async || broker.health()[0].up).await;
@@ -72,13 +72,13 @@ async fn a_broken_network_is_noticed_at_once_and_nothing_is_lost() {
         let delivery = broker.deliver(gateway.batch(3_000, 5));
         let since = Instant::now();
         proxy.cut();
-        // Either all of it was confirmed in time, or it fails without waiting for a deadline.
+        // Either everything was confirmed before, or it fails without waiting for a timeout.
         let delivered = delivery.await;
         assert!(since.elapsed() < Duration::from_millis(1_500));
         proxy.restore();
         if delivered.is_err() {
             gateway.seq -= 3_000;
-            deliver_for_sure(&broker, gateway.batch(3_000, 5)).await;
+            deliver_until_accepted(&broker, gateway.batch(3_000, 5)).await;
         }
     }
     let mut seen = Seen::default();

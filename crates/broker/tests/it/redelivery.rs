@@ -1,23 +1,25 @@
-//! What a consumer holds and did not acknowledge comes back.
+//! Unacknowledged records are delivered again.
 
-use crate::common::{BOUNDS, Gateway, Seen, collect, deliver_for_sure, subscribe_for_sure};
+use crate::common::{
+    BOUNDS, Gateway, Seen, collect, deliver_until_accepted, subscribe_until_accepted,
+};
 use crate::config;
 use broker::{Broker, Config};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_not_acknowledged_comes_back_after_cancel_and_after_drop() {
+async fn unacknowledged_records_are_redelivered_after_cancel_and_after_drop() {
     let broker = Broker::start(config(), "both");
     broker.up().await;
     let mut gateway = Gateway::new();
-    deliver_for_sure(&broker, gateway.batch(100, 5)).await;
+    deliver_until_accepted(&broker, gateway.batch(100, 5)).await;
 
-    let mut subscription = subscribe_for_sure(&broker).await;
+    let mut subscription = subscribe_until_accepted(&broker).await;
     let collected = collect(&mut subscription).await;
     assert!(!collected.batch.is_empty());
     subscription.cancel().await;
 
-    let mut subscription = subscribe_for_sure(&broker).await;
+    let mut subscription = subscribe_until_accepted(&broker).await;
     let collected = collect(&mut subscription).await;
     assert!(!collected.batch.is_empty());
     drop(subscription);
@@ -29,7 +31,7 @@ async fn what_was_not_acknowledged_comes_back_after_cancel_and_after_drop() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_consumer_that_ends_in_the_middle_of_batches_loses_nothing() {
+async fn a_consumer_that_ends_in_the_middle_of_a_batch_loses_nothing() {
     const ENDS: u32 = 200;
     let config = Config {
         prefetch: 20,
@@ -38,20 +40,20 @@ async fn a_consumer_that_ends_in_the_middle_of_batches_loses_nothing() {
     let broker = Broker::start(config, "both");
     broker.up().await;
     let mut gateway = Gateway::new();
-    deliver_for_sure(&broker, gateway.batch(4_000, 11)).await;
+    deliver_until_accepted(&broker, gateway.batch(4_000, 11)).await;
     let mut seen = Seen::default();
     let mut acknowledged = Seen::default();
     for round in 0..ENDS {
         if round % 20 == 0 {
-            deliver_for_sure(&broker, gateway.batch(100, 11)).await;
+            deliver_until_accepted(&broker, gateway.batch(100, 11)).await;
         }
-        let mut subscription = subscribe_for_sure(&broker).await;
+        let mut subscription = subscribe_until_accepted(&broker).await;
         let bounds = central::ports::CollectBounds {
             records_max: 7,
             age_max: Duration::ZERO,
             ..BOUNDS
         };
-        // One batch is finished, the next is not; every other time not even collecting is.
+        // One batch is acknowledged, the next is not; in every other round even collecting is cancelled.
         let collected = subscription.collect(bounds).await.expect("connected");
         seen.take(&collected);
         subscription
@@ -71,7 +73,7 @@ async fn a_consumer_that_ends_in_the_middle_of_batches_loses_nothing() {
             _ => drop(subscription),
         }
     }
-    // What was acknowledged never came again, and all the rest is still there.
+    // Acknowledged records were never delivered again, and all others are still there.
     assert_eq!(acknowledged.repeats, 0);
     acknowledged.all_of(&broker, &gateway).await;
     assert_eq!(acknowledged.repeats, 0);
@@ -79,14 +81,14 @@ async fn a_consumer_that_ends_in_the_middle_of_batches_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collect_that_is_dropped_takes_nothing_away() {
+async fn a_cancelled_collect_loses_nothing() {
     let broker = Broker::start(config(), "both");
     broker.up().await;
     let mut gateway = Gateway::new();
-    let mut subscription = subscribe_for_sure(&broker).await;
+    let mut subscription = subscribe_until_accepted(&broker).await;
     let mut seen = Seen::default();
     for _ in 0..20 {
-        deliver_for_sure(&broker, gateway.batch(10, 3)).await;
+        deliver_until_accepted(&broker, gateway.batch(10, 3)).await;
         let long = central::ports::CollectBounds {
             age_max: Duration::from_secs(10),
             ..BOUNDS

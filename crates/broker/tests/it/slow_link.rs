@@ -1,7 +1,9 @@
-//! A link on which what RabbitMQ sends ahead takes longer than every deadline.
+//! A slow link, on which the prefetched records take longer than every timeout.
 
-use crate::common::{BOUNDS, SOON, config, deliver_for_sure, record, subscribe_for_sure};
-use crate::{virtual_host, world};
+use crate::common::{
+    BOUNDS, SOON, config, deliver_until_accepted, record, subscribe_until_accepted,
+};
+use crate::{shared_node, virtual_host};
 use broker::{Broker, Config};
 use central::Record;
 use central::Seq;
@@ -13,12 +15,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// What RabbitMQ sends passes in steps of so many bytes, each after a pause.
+/// Bytes from RabbitMQ pass in steps of this size, with a pause after each.
 const STEP_BYTES: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A link to `node`, wide towards it and narrow from it: some 1.5 MB/s.
-fn narrow_link(node: SocketAddr) -> SocketAddr {
+/// A link to `node`, fast towards it and slow from it: about 1.5 MB/s.
+fn slow_link(node: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
@@ -29,13 +31,13 @@ fn narrow_link(node: SocketAddr) -> SocketAddr {
                 let _ = std::io::copy(&mut from, &mut to);
                 let _ = to.shutdown(std::net::Shutdown::Both);
             });
-            std::thread::spawn(move || trickle(server, client));
+            std::thread::spawn(move || copy_slowly(server, client));
         }
     });
     address
 }
 
-fn trickle(mut from: TcpStream, mut to: TcpStream) {
+fn copy_slowly(mut from: TcpStream, mut to: TcpStream) {
     let mut step = [0; STEP_BYTES];
     while let Ok(count @ 1..) = from.read(&mut step) {
         std::thread::sleep(PAUSE);
@@ -48,12 +50,12 @@ fn trickle(mut from: TcpStream, mut to: TcpStream) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn large_records_pass_a_narrow_link_though_they_take_longer_than_every_deadline() {
+async fn large_records_pass_a_slow_link_though_they_take_longer_than_every_timeout() {
     const RECORDS: u64 = 30;
-    let node = SocketAddr::from((Ipv4Addr::LOCALHOST, world().node.port()));
+    let node = SocketAddr::from((Ipv4Addr::LOCALHOST, shared_node().node.port()));
     let host = virtual_host();
     let wide = config(format!("amqp://wattpost:wattpost@{node}/{host}"));
-    let link = narrow_link(node);
+    let link = slow_link(node);
     let narrow = Config {
         url: format!("amqp://wattpost:wattpost@{link}/{host}"),
         connect_timeout_ms: 3_000,
@@ -72,19 +74,19 @@ async fn large_records_pass_a_narrow_link_though_they_take_longer_than_every_dea
         };
         let mut batch = Batch::new(id);
         batch.push(Seq(seq), &record.encode());
-        deliver_for_sure(&gateway, Arc::new(batch)).await;
+        deliver_until_accepted(&gateway, Arc::new(batch)).await;
     }
 
     let consumer = Broker::start(narrow, "consumer");
     consumer.up().await;
-    let mut subscription = subscribe_for_sure(&consumer).await;
+    let mut subscription = subscribe_until_accepted(&consumer).await;
     let begun = Instant::now();
     let mut seqs = Vec::new();
     while seqs.len() < RECORDS as usize {
         let collected = tokio::time::timeout(SOON, subscription.collect(BOUNDS))
             .await
             .expect("something to collect")
-            .expect("the one connection lasts");
+            .expect("the connection lasts");
         seqs.extend(collected.batch.iter().map(|(id, _)| id.seq));
         subscription
             .acknowledge(collected.upto)

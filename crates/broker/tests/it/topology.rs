@@ -1,6 +1,6 @@
-//! Queues and bindings that somebody deletes come back, and what finds none is caught.
+//! Deleted queues and bindings are declared again, and unroutable records are consumed.
 
-use crate::common::{Gateway, Seen, deliver_for_sure, stranger, until};
+use crate::common::{Gateway, Seen, deliver_until_accepted, external_connection, until};
 use crate::config;
 use broker::{Broker, Config};
 use central::ports::Sink;
@@ -10,7 +10,7 @@ use lapin::options::{
 use lapin::types::FieldTable;
 
 async fn exists(url: &str, queue: &str) -> bool {
-    let (_connection, channel) = stranger(url).await;
+    let (_connection, channel) = external_connection(url).await;
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
@@ -39,11 +39,11 @@ async fn unbind_queue(channel: &lapin::Channel, partition: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_its_binding_a_record_is_caught_and_consumed() {
+async fn a_record_without_a_binding_is_consumed_from_the_unroutable_queue() {
     let config = config();
     let broker = Broker::start(config.clone(), "both");
     broker.up().await;
-    let (_connection, channel) = stranger(&config.url).await;
+    let (_connection, channel) = external_connection(&config.url).await;
     for partition in 0..3 {
         unbind_queue(&channel, partition).await;
         channel
@@ -59,20 +59,23 @@ async fn without_its_binding_a_record_is_caught_and_consumed() {
     }
     let mut gateway = Gateway::new();
     let caught = broker.deliver(gateway.batch(100, 5)).await;
-    assert_eq!(caught, Ok(()), "not caught but returned");
+    assert_eq!(
+        caught,
+        Ok(()),
+        "returned instead of routed to the alternate exchange"
+    );
     let mut seen = Seen::default();
     seen.all_of(&broker, &gateway).await;
     seen.assert_order();
 }
 
-/// The library tells of a returned record with whichever confirm comes next, which may be one of a queue
-/// that is there.
+/// The client library attaches a returned record to the next confirm, which may be that of another queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_finds_no_queue_is_never_taken_for_a_stored_one() {
+async fn a_returned_record_is_never_taken_for_a_confirmed_one() {
     let config = config();
     let broker = Broker::start(config.clone(), "both");
     broker.up().await;
-    let (_connection, channel) = stranger(&config.url).await;
+    let (_connection, channel) = external_connection(&config.url).await;
     let mut gateway = Gateway::new();
     let mut refused = 0;
     for round in 0..3 {
@@ -83,21 +86,21 @@ async fn a_record_that_finds_no_queue_is_never_taken_for_a_stored_one() {
         for (batch, answer) in batches.into_iter().zip(answers) {
             if answer.is_err() {
                 refused += 1;
-                deliver_for_sure(&broker, batch).await;
+                deliver_until_accepted(&broker, batch).await;
             }
         }
     }
-    assert!(refused > 0, "nothing came back");
+    assert!(refused > 0, "nothing was returned");
     let mut seen = Seen::default();
     seen.all_of(&broker, &gateway).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn deleted_queues_and_exchanges_come_back() {
+async fn deleted_queues_and_exchanges_are_declared_again() {
     let config = config();
     let broker = Broker::start(config.clone(), "both");
     broker.up().await;
-    let (_connection, channel) = stranger(&config.url).await;
+    let (_connection, channel) = external_connection(&config.url).await;
     for queue in ["wattpost.records.1", "wattpost.unroutable"] {
         channel
             .queue_delete(queue.into(), QueueDeleteOptions::default())
@@ -115,7 +118,7 @@ async fn deleted_queues_and_exchanges_come_back() {
             .expect("deleted");
     }
     let mut gateway = Gateway::new();
-    deliver_for_sure(&broker, gateway.batch(100, 20)).await;
+    deliver_until_accepted(&broker, gateway.batch(100, 20)).await;
     until("the queue is there", async || {
         exists(&config.url, "wattpost.records.1").await
     })
@@ -125,7 +128,7 @@ async fn deleted_queues_and_exchanges_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_fewer_partitions_nothing_is_stranded() {
+async fn with_fewer_partitions_the_records_of_the_others_are_consumed() {
     let many = Config {
         partitions: 5,
         ..config()
@@ -133,7 +136,7 @@ async fn with_fewer_partitions_nothing_is_stranded() {
     let broker = Broker::start(many.clone(), "before");
     broker.up().await;
     let mut gateway = Gateway::new();
-    deliver_for_sure(&broker, gateway.batch(200, 50)).await;
+    deliver_until_accepted(&broker, gateway.batch(200, 50)).await;
     broker.close().await;
 
     let few = Config {
@@ -142,7 +145,7 @@ async fn with_fewer_partitions_nothing_is_stranded() {
     };
     let broker = Broker::start(few, "after");
     broker.up().await;
-    deliver_for_sure(&broker, gateway.batch(200, 50)).await;
+    deliver_until_accepted(&broker, gateway.batch(200, 50)).await;
     let mut seen = Seen::default();
     seen.all_of(&broker, &gateway).await;
     assert_eq!(seen.repeats, 0);

@@ -1,5 +1,5 @@
-//! Nodes that stop: these tests kill, restart and block the RabbitMQ that they use, so they run in a process of
-//! their own, one at a time.
+//! Tests that kill, restart or block the RabbitMQ that they use. They run in a process of their own, one at a
+//! time.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ mod single_node;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Held by each test: three nodes and one node at once would be too slow for the time limits.
+/// Held by each test: with three nodes and one node at once the time limits would be too short.
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)

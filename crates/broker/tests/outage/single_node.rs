@@ -1,7 +1,8 @@
-//! Broker against a RabbitMQ that dies, comes back, and runs out of memory. One node, one test at a time.
+//! One RabbitMQ node that is killed, restarted, and low on memory.
 
 use crate::common::{
-    self, Gateway, SOON, Seen, all_the_time, collect, deliver_for_sure, subscribe_for_sure, until,
+    self, Gateway, SOON, Seen, all_the_time, collect, deliver_until_accepted,
+    subscribe_until_accepted, until,
 };
 use broker::{Broker, Config};
 use central::ports::{HealthProbe, Sink, UnavailableKind};
@@ -13,7 +14,7 @@ use testbed::RabbitMq;
 
 const VIRTUAL_HOSTS: usize = 8;
 
-/// The node, for one test alone.
+/// The node, exclusively for one test.
 fn node() -> MutexGuard<'static, RabbitMq> {
     static NODE: OnceLock<Mutex<RabbitMq>> = OnceLock::new();
     NODE.get_or_init(|| {
@@ -37,29 +38,29 @@ fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime")
 }
 
-/// Delivers batch after batch, each until it is taken, until told to stop.
+/// Delivers batch after batch, each until it is accepted, until `stop` is set.
 async fn keep_delivering(broker: Arc<Broker>, flow: Arc<Flow>) -> Gateway {
     let mut gateway = Gateway::new();
     while !flow.stop.load(Ordering::Relaxed) {
-        deliver_for_sure(&broker, gateway.batch(200, 9)).await;
+        deliver_until_accepted(&broker, gateway.batch(200, 9)).await;
         flow.delivered.fetch_add(1, Ordering::Relaxed);
     }
     gateway
 }
 
-/// What a test and its deliveries tell each other.
+/// Shared by a test and its deliveries.
 #[derive(Default)]
 struct Flow {
     stop: AtomicBool,
-    /// Batches that were taken.
+    /// Number of accepted batches.
     delivered: AtomicU64,
 }
 
 impl Flow {
-    /// Waits until more batches are taken than were when this was called: it flows now.
-    async fn goes_on(&self) {
+    /// Waits until three more batches are accepted.
+    async fn wait_for_progress(&self) {
         let before = self.delivered.load(Ordering::Relaxed);
-        until("records flow", async || {
+        until("more batches are accepted", async || {
             self.delivered.load(Ordering::Relaxed) >= before + 3
         })
         .await;
@@ -80,8 +81,8 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
         let receiver = receiver.clone();
         runtime.spawn(async move {
             let mut seen = Seen::default();
-            let mut subscription = subscribe_for_sure(&receiver).await;
-            // Until its first trouble; the rest is read below.
+            let mut subscription = subscribe_until_accepted(&receiver).await;
+            // Until the first error; the rest is consumed below.
             while let Ok(collected) = subscription.collect(common::BOUNDS).await {
                 seen.take(&collected);
                 if subscription.acknowledge(collected.upto).await.is_err() {
@@ -91,7 +92,7 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
             seen
         })
     };
-    runtime.block_on(flow.goes_on());
+    runtime.block_on(flow.wait_for_progress());
     for _ in 0..2 {
         node.kill().expect("killed");
         let since = Instant::now();
@@ -102,10 +103,10 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
                 "{:?}",
                 since.elapsed()
             );
-            // While it is away every call says so at once.
+            // While the node is down every call fails at once.
             let since = Instant::now();
             let mut other = Gateway::new();
-            sender.deliver(other.batch(10, 1)).await.expect_err("away");
+            sender.deliver(other.batch(10, 1)).await.expect_err("error");
             assert!(since.elapsed() < Duration::from_millis(100));
         });
         node.restart().expect("restarted");
@@ -113,7 +114,7 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
             tokio::time::timeout(SOON, sender.up())
                 .await
                 .expect("connected again");
-            flow.goes_on().await;
+            flow.wait_for_progress().await;
         });
     }
     flow.stop.store(true, Ordering::Relaxed);
@@ -127,7 +128,7 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
 }
 
 #[test]
-fn after_a_restart_everything_is_there_again_also_what_somebody_deleted() {
+fn after_a_restart_everything_is_declared_again_also_what_was_deleted() {
     let _guard = crate::one_at_a_time();
     let mut node = node();
     let config = config(&node, "v1");
@@ -136,10 +137,10 @@ fn after_a_restart_everything_is_there_again_also_what_somebody_deleted() {
     let mut gateway = Gateway::new();
     runtime.block_on(async {
         broker.up().await;
-        deliver_for_sure(&broker, gateway.batch(300, 9)).await;
-        let mut subscription = subscribe_for_sure(&broker).await;
+        deliver_until_accepted(&broker, gateway.batch(300, 9)).await;
+        let mut subscription = subscribe_until_accepted(&broker).await;
         collect(&mut subscription).await;
-        let (_connection, channel) = common::stranger(&config.url).await;
+        let (_connection, channel) = common::external_connection(&config.url).await;
         for partition in 0..3_u8 {
             let queue = format!("wattpost.records.{partition}");
             channel
@@ -163,8 +164,8 @@ fn after_a_restart_everything_is_there_again_also_what_somebody_deleted() {
         tokio::time::timeout(SOON, broker.up())
             .await
             .expect("connected again");
-        deliver_for_sure(&broker, gateway.batch(300, 9)).await;
-        // Into the partitions, not only into the catch-all.
+        deliver_until_accepted(&broker, gateway.batch(300, 9)).await;
+        // In the partitions, not only in the unroutable queue.
         until("the partitions have records", async || {
             let report = Broker::check(&config).await.expect("all is there");
             report.waiting_records >= 300
@@ -176,7 +177,7 @@ fn after_a_restart_everything_is_there_again_also_what_somebody_deleted() {
 }
 
 #[test]
-fn a_memory_alarm_is_away_at_once_and_passes() {
+fn during_a_memory_alarm_deliveries_fail_at_once_and_succeed_after_it() {
     let _guard = crate::one_at_a_time();
     let node = node();
     let config = config(&node, "v2");
@@ -186,34 +187,34 @@ fn a_memory_alarm_is_away_at_once_and_passes() {
     let mut gateway = Gateway::new();
     runtime.block_on(async {
         broker.up().await;
-        deliver_for_sure(&broker, gateway.batch(100, 9)).await;
+        deliver_until_accepted(&broker, gateway.batch(100, 9)).await;
     });
     node.set_memory_alarm(true).expect("an alarm");
     runtime.block_on(async {
-        // The first delivery meets the alarm; it does not wait for its own deadline of 2 s.
+        // The first delivery meets the alarm and does not wait for the confirm timeout of 2 s.
         let since = Instant::now();
         let batch = gateway.batch(2_000, 9);
-        let away = broker.deliver(batch.clone()).await.expect_err("blocked");
+        let error = broker.deliver(batch.clone()).await.expect_err("blocked");
         assert!(
             since.elapsed() < Duration::from_millis(1_500),
             "{:?}",
             since.elapsed()
         );
-        assert_eq!(away.kind, UnavailableKind::Full, "{away}");
-        assert!(away.detail.contains("low on memory"), "{away}");
+        assert_eq!(error.kind, UnavailableKind::Full, "{error}");
+        assert!(error.detail.contains("low on memory"), "{error}");
         let since = Instant::now();
         broker.deliver(batch.clone()).await.expect_err("blocked");
         assert!(since.elapsed() < Duration::from_millis(50));
         assert!(!broker.health()[0].up);
-        // Whoever only consumes goes on.
-        let mut subscription = subscribe_for_sure(&consumer).await;
+        // Connections that only consume continue.
+        let mut subscription = subscribe_until_accepted(&consumer).await;
         let collected = collect(&mut subscription).await;
         subscription
             .acknowledge(collected.upto)
             .await
             .expect("acknowledged");
         subscription.cancel().await;
-        // Longer than the deadline of a confirm: being blocked is not being broken.
+        // Longer than the confirm timeout: a blocked connection does not fail.
         all_the_time("blocked", Duration::from_secs(3), async || {
             broker.health()[0].detail.contains("low on memory")
         })
@@ -225,11 +226,11 @@ fn a_memory_alarm_is_away_at_once_and_passes() {
         tokio::time::timeout(SOON, broker.up())
             .await
             .expect("unblocked");
-        deliver_for_sure(&broker, gateway.batch(2_000, 9)).await;
+        deliver_until_accepted(&broker, gateway.batch(2_000, 9)).await;
         let mut seen = Seen::default();
-        // What was acknowledged above is not seen again: count all that can be.
+        // What was acknowledged above is not delivered again, so all that can be received is counted.
         let (mut count, mut idle) = (0, 0);
-        let mut subscription = subscribe_for_sure(&consumer).await;
+        let mut subscription = subscribe_until_accepted(&consumer).await;
         while idle < 5 {
             let wait = Duration::from_millis(500);
             match tokio::time::timeout(wait, subscription.collect(common::BOUNDS)).await {
@@ -252,7 +253,7 @@ fn a_memory_alarm_is_away_at_once_and_passes() {
 }
 
 #[test]
-fn a_backlog_seen_before_an_alarm_is_unknown_until_it_is_looked_at_after_the_alarm() {
+fn the_number_of_queued_records_is_unknown_during_an_alarm_and_checked_after_it() {
     let _guard = crate::one_at_a_time();
     let node = node();
     let config = config(&node, "v3");
@@ -262,10 +263,10 @@ fn a_backlog_seen_before_an_alarm_is_unknown_until_it_is_looked_at_after_the_ala
     let mut gateway = Gateway::new();
     let mut subscription = runtime.block_on(async {
         sender.up().await;
-        deliver_for_sure(&sender, gateway.batch(9_000, 50)).await;
-        // Takes no more than the prefetch: the rest waits, with somebody at work on it.
-        let subscription = subscribe_for_sure(&consumer).await;
-        until("the backlog is seen", async || {
+        deliver_until_accepted(&sender, gateway.batch(9_000, 50)).await;
+        // Takes at most the prefetch: the rest is queued, with an active consumer.
+        let subscription = subscribe_until_accepted(&consumer).await;
+        until("the backlog is known", async || {
             sender.queued().is_some_and(|queued| queued.records > 0)
         })
         .await;
@@ -277,10 +278,14 @@ fn a_backlog_seen_before_an_alarm_is_unknown_until_it_is_looked_at_after_the_ala
         let batch = gateway.batch(10, 9);
         until("it refuses", async || {
             let refused = sender.deliver(batch.clone()).await;
-            refused.is_err_and(|away| away.kind == UnavailableKind::Full)
+            refused.is_err_and(|error| error.kind == UnavailableKind::Full)
         })
         .await;
-        assert_eq!(sender.queued(), None, "nobody looks during an alarm");
+        assert_eq!(
+            sender.queued(),
+            None,
+            "the queues are not checked during an alarm"
+        );
         // The consumers empty the queues during the alarm.
         while seen.count(&gateway) < 9_000 {
             let collected = collect(&mut subscription).await;
@@ -301,12 +306,12 @@ fn a_backlog_seen_before_an_alarm_is_unknown_until_it_is_looked_at_after_the_ala
         tokio::time::timeout(SOON, sender.up())
             .await
             .expect("unblocked");
-        let mut looked = None;
-        until("it is looked at again", async || {
-            looked = sender.queued();
-            looked.is_some()
+        let mut queued = None;
+        until("the queues are checked again", async || {
+            queued = sender.queued();
+            queued.is_some()
         })
         .await;
-        assert!(looked.is_some_and(|queued| queued.at > ended && queued.records < 9_000));
+        assert!(queued.is_some_and(|queued| queued.at > ended && queued.records < 9_000));
     });
 }

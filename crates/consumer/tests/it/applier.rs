@@ -1,4 +1,4 @@
-//! The applier as the forwarder and the health page see it.
+//! The applier as a sink and as a health probe.
 
 use central::memory::MemoryStore;
 use central::model::ChargerKey;
@@ -45,33 +45,33 @@ fn start(store: Arc<dyn Store>) -> Applier {
     Applier::start(store, Config::default()).unwrap()
 }
 
-/// A store that does what the test says, call by call.
+/// A store whose calls behave as the test says, one after the other.
 #[derive(Default)]
-struct Moody {
+struct ScriptedStore {
     inner: MemoryStore,
-    moods: Mutex<Vec<Mood>>,
+    behaviours: Mutex<Vec<Behaviour>>,
     calls: AtomicUsize,
 }
 
-enum Mood {
+enum Behaviour {
     Refuse(UnavailableKind),
     Panic,
-    /// Waits until the test lets it go on.
+    /// Waits until the test continues it.
     Hold(mpsc::Receiver<()>),
 }
 
-impl Moody {
-    fn with(moods: impl IntoIterator<Item = Mood>) -> Arc<Self> {
-        let mut moods: Vec<_> = moods.into_iter().collect();
-        moods.reverse();
+impl ScriptedStore {
+    fn with(behaviours: impl IntoIterator<Item = Behaviour>) -> Arc<Self> {
+        let mut behaviours: Vec<_> = behaviours.into_iter().collect();
+        behaviours.reverse();
         Arc::new(Self {
-            moods: Mutex::new(moods),
+            behaviours: Mutex::new(behaviours),
             ..Self::default()
         })
     }
 }
 
-impl Store for Moody {
+impl Store for ScriptedStore {
     fn apply(
         &self,
         records: &[(RecordId, Record<'_>)],
@@ -79,17 +79,17 @@ impl Store for Moody {
         dead: &[DeadLetter],
     ) -> Result<Applied, Unavailable> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        let mood = self.moods.lock().unwrap().pop();
-        match mood {
-            Some(Mood::Refuse(kind)) => {
+        let behaviour = self.behaviours.lock().unwrap().pop();
+        match behaviour {
+            Some(Behaviour::Refuse(kind)) => {
                 return Err(Unavailable {
                     component: "database",
                     kind,
-                    detail: "as told".to_owned(),
+                    detail: "set by the test".to_owned(),
                 });
             }
-            Some(Mood::Panic) => panic!("as told"),
-            Some(Mood::Hold(go_on)) => go_on.recv().unwrap(),
+            Some(Behaviour::Panic) => panic!("set by the test"),
+            Some(Behaviour::Hold(resumed)) => resumed.recv().unwrap(),
             None => {}
         }
         self.inner.apply(records, changes, dead)
@@ -97,7 +97,7 @@ impl Store for Moody {
 }
 
 #[tokio::test]
-async fn a_batch_is_applied_and_twice_is_once() {
+async fn applying_a_batch_twice_equals_applying_it_once() {
     let store = Arc::new(MemoryStore::default());
     let applier = start(Arc::clone(&store) as _);
     let batch = batch(&[
@@ -121,7 +121,7 @@ async fn a_batch_is_applied_and_twice_is_once() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_kept_as_a_dead_letter_and_the_rest_is_applied() {
+async fn unreadable_records_become_dead_letters_and_the_others_are_applied() {
     let store = Arc::new(MemoryStore::default());
     let applier = start(Arc::clone(&store) as _);
     let mut newer = heartbeat("CP-1");
@@ -148,16 +148,16 @@ async fn what_cannot_be_read_is_kept_as_a_dead_letter_and_the_rest_is_applied() 
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_told_and_seen_until_it_is_back() {
-    let store = Moody::with([
-        Mood::Refuse(UnavailableKind::Locked),
-        Mood::Refuse(UnavailableKind::Full),
+async fn an_unavailable_database_is_reported_until_it_accepts_records_again() {
+    let store = ScriptedStore::with([
+        Behaviour::Refuse(UnavailableKind::Locked),
+        Behaviour::Refuse(UnavailableKind::Full),
     ]);
     let applier = start(Arc::clone(&store) as _);
     assert!(applier.health()[0].up);
     let batch = batch(&[(1, heartbeat("CP-1"))]);
-    let away = applier.deliver(Arc::clone(&batch)).await.unwrap_err();
-    assert_eq!(away.kind, UnavailableKind::Locked);
+    let error = applier.deliver(Arc::clone(&batch)).await.unwrap_err();
+    assert_eq!(error.kind, UnavailableKind::Locked);
     let health = &applier.health()[0];
     assert!(!health.up && health.part == "database");
     assert!(health.detail.contains("is locked"), "{}", health.detail);
@@ -169,20 +169,20 @@ async fn a_database_that_is_away_is_told_and_seen_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_panic_in_the_store_is_a_refusal_and_not_the_end() {
-    let store = Moody::with([Mood::Panic]);
+async fn a_panic_in_the_store_is_an_error_and_does_not_end_the_applier() {
+    let store = ScriptedStore::with([Behaviour::Panic]);
     let applier = start(Arc::clone(&store) as _);
     let batch = batch(&[(1, heartbeat("CP-1"))]);
-    let away = applier.deliver(Arc::clone(&batch)).await.unwrap_err();
-    assert_eq!(away.kind, UnavailableKind::Unreachable);
+    let error = applier.deliver(Arc::clone(&batch)).await.unwrap_err();
+    assert_eq!(error.kind, UnavailableKind::Unreachable);
     applier.deliver(batch).await.unwrap();
     assert_eq!(store.inner.contents().records.len(), 1);
 }
 
 #[tokio::test]
-async fn who_delivers_more_than_fits_waits() {
-    let (let_go, held) = mpsc::channel();
-    let store = Moody::with([Mood::Hold(held)]);
+async fn a_delivery_waits_while_the_queue_is_full() {
+    let (resume, held) = mpsc::channel();
+    let store = ScriptedStore::with([Behaviour::Hold(held)]);
     let applier = Arc::new(
         Applier::start(
             Arc::clone(&store) as _,
@@ -206,7 +206,7 @@ async fn who_delivers_more_than_fits_waits() {
         tokio::task::yield_now().await;
     }
     assert!(store.inner.contents().records.is_empty());
-    let_go.send(()).unwrap();
+    resume.send(()).unwrap();
     for delivery in deliveries {
         delivery.await.unwrap().unwrap();
     }
@@ -214,21 +214,21 @@ async fn who_delivers_more_than_fits_waits() {
 }
 
 #[tokio::test]
-async fn a_delivery_given_up_halfway_does_no_harm() {
-    let (let_go, held) = mpsc::channel();
-    let store = Moody::with([Mood::Hold(held)]);
+async fn a_cancelled_delivery_is_harmless() {
+    let (resume, held) = mpsc::channel();
+    let store = ScriptedStore::with([Behaviour::Hold(held)]);
     let applier = start(Arc::clone(&store) as _);
-    let given_up = applier.deliver(batch(&[(1, heartbeat("CP-1"))]));
+    let cancelled = applier.deliver(batch(&[(1, heartbeat("CP-1"))]));
     tokio::select! {
         biased;
-        _ = given_up => panic!("it is held"),
+        _ = cancelled => panic!("it is held"),
         () = async {
             while store.calls.load(Ordering::SeqCst) == 0 {
                 tokio::task::yield_now().await;
             }
         } => {}
     }
-    let_go.send(()).unwrap();
+    resume.send(()).unwrap();
     applier
         .deliver(batch(&[(1, heartbeat("CP-1")), (2, heartbeat("CP-1"))]))
         .await
@@ -237,7 +237,7 @@ async fn a_delivery_given_up_halfway_does_no_harm() {
 }
 
 #[tokio::test]
-async fn closing_finishes_what_is_in_hand_and_refuses_what_comes_later() {
+async fn close_finishes_accepted_batches_and_refuses_later_ones() {
     let store = Arc::new(MemoryStore::default());
     let applier = Arc::new(start(Arc::clone(&store) as _));
     let one = batch(&[(1, heartbeat("CP-1"))]);
@@ -246,7 +246,7 @@ async fn closing_finishes_what_is_in_hand_and_refuses_what_comes_later() {
     tokio::task::spawn_blocking(move || closing.close())
         .await
         .unwrap();
-    let away = applier.deliver(one).await.unwrap_err();
-    assert!(away.detail.contains("stopped"));
+    let error = applier.deliver(one).await.unwrap_err();
+    assert!(error.detail.contains("stopped"));
     assert_eq!(store.contents().records.len(), 1);
 }

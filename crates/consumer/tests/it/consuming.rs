@@ -1,4 +1,4 @@
-//! The consumer between a RabbitMQ and a database that come and go.
+//! The consumer while RabbitMQ and the database become unavailable and available again.
 
 use crate::support::rabbit::{Content, Rabbit};
 use crate::support::store::TestStore;
@@ -21,12 +21,12 @@ fn assert_holds(store: &TestStore, seqs: impl IntoIterator<Item = u64>) {
     let expected = oracle(all.iter().map(|(id, bytes)| (*id, bytes.as_slice())));
     assert!(
         store.contents() == expected,
-        "not what one application of each gives"
+        "differs from applying each record once"
     );
 }
 
 #[tokio::test]
-async fn what_is_published_is_applied_and_acknowledged() {
+async fn published_records_are_applied_and_acknowledged() {
     let (rabbit, store) = (Rabbit::new(1_000), Arc::new(TestStore::default()));
     let process = start(&rabbit, &store, config());
     rabbit.publish_records(1, 1..=510);
@@ -35,17 +35,17 @@ async fn what_is_published_is_applied_and_acknowledged() {
     assert_eq!((rabbit.redelivered(), rabbit.subscriptions()), (0, (1, 1)));
     assert!(health(&process).up);
     assert_holds(&store, 1..=510);
-    // One more, alone: nothing stays unacknowledged while nothing else comes.
+    // A single record is acknowledged although no other follows.
     rabbit.publish_records(1, [511]);
     until("the last is consumed", || rabbit.is_drained()).await;
-    // Nor does a batch that is just full.
+    // So is a batch that is exactly full.
     rabbit.publish_records(1, 512..=531);
     until("the last batch is consumed", || rabbit.is_drained()).await;
     assert_eq!(rabbit.redelivered(), 0);
 }
 
 #[tokio::test]
-async fn the_next_batch_is_collected_while_one_is_applied_and_acknowledged_after_it() {
+async fn the_next_batch_is_collected_while_one_is_applied() {
     let (rabbit, store) = (Rabbit::new(1_000), Arc::new(TestStore::default()));
     store.hold(true);
     rabbit.publish_records(1, 1..=100);
@@ -58,7 +58,7 @@ async fn the_next_batch_is_collected_while_one_is_applied_and_acknowledged_after
 }
 
 #[tokio::test]
-async fn where_no_more_than_a_batch_is_sent_ahead_nobody_waits_for_more() {
+async fn with_a_prefetch_of_one_batch_the_consumer_does_not_wait_for_more() {
     let (rabbit, store) = (Rabbit::new(20), Arc::new(TestStore::default()));
     rabbit.publish_records(1, 1..=200);
     let _process = start(&rabbit, &store, config());
@@ -69,19 +69,19 @@ async fn where_no_more_than_a_batch_is_sent_ahead_nobody_waits_for_more() {
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_nothing_is_held_and_an_outage_costs_one_delivery() {
+async fn while_the_database_is_unavailable_nothing_is_held_and_an_outage_costs_one_delivery() {
     let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
     let process = start(&rabbit, &store, config());
     rabbit.publish_records(1, 1..=200);
     until("some are applied", || rabbit.acknowledged() > 0).await;
     for outage in 0..3_u64 {
         until("all is consumed", || rabbit.is_drained()).await;
-        store.away.store(true, Ordering::SeqCst);
+        store.is_unavailable.store(true, Ordering::SeqCst);
         let pings = store.pings.load(Ordering::SeqCst);
         let from = 201 + outage * 100;
         rabbit.publish_records(1, from..from + 100);
         until("it is noticed", || !health(&process).up).await;
-        until("the database is asked", || {
+        until("the database is pinged", || {
             store.pings.load(Ordering::SeqCst) > pings + 5
         })
         .await;
@@ -93,7 +93,7 @@ async fn while_the_database_is_away_nothing_is_held_and_an_outage_costs_one_deli
         assert_eq!(rabbit.subscriptions().0, 0, "nothing is consumed");
         let detail = health(&process).detail;
         assert!(detail.contains("database has no space left"), "{detail}");
-        store.away.store(false, Ordering::SeqCst);
+        store.is_unavailable.store(false, Ordering::SeqCst);
     }
     until("it resumes by itself", || rabbit.is_drained()).await;
     assert_eq!(rabbit.deliveries_max(), 2, "one redelivery for one outage");
@@ -102,25 +102,26 @@ async fn while_the_database_is_away_nothing_is_held_and_an_outage_costs_one_deli
 }
 
 #[tokio::test]
-async fn a_database_that_answers_and_refuses_is_asked_less_and_less() {
+async fn a_database_that_answers_pings_but_refuses_batches_is_retried_less_and_less_often() {
     let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
-    store.away.store(true, Ordering::SeqCst);
-    store.refuses_quietly.store(true, Ordering::SeqCst);
+    store.is_unavailable.store(true, Ordering::SeqCst);
+    store.answers_pings.store(true, Ordering::SeqCst);
     rabbit.publish_records(1, 1..=10);
     let _process = start(&rabbit, &store, config());
     until("it has been tried", || {
         store.calls.load(Ordering::SeqCst) >= 7
     })
     .await;
-    // Pauses of 1, 2, 4, … ms, each at least half: 7 tries take 31 ms or more, 30 would take 9 minutes.
+    // Delays of 1, 2, 4, … ms, each at least half of that: 7 attempts take 31 ms or more, 30 would take 9
+    // minutes.
     assert!(rabbit.deliveries_max() < 15, "{}", rabbit.deliveries_max());
-    store.away.store(false, Ordering::SeqCst);
+    store.is_unavailable.store(false, Ordering::SeqCst);
     until("it resumes by itself", || rabbit.is_drained()).await;
     assert_holds(&store, 1..=10);
 }
 
 #[tokio::test]
-async fn rabbitmq_may_come_late_and_go_and_come_again() {
+async fn rabbitmq_may_start_late_and_fail_repeatedly() {
     let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
     rabbit.go_down();
     let process = start(&rabbit, &store, config());
@@ -143,11 +144,11 @@ async fn rabbitmq_may_come_late_and_go_and_come_again() {
 }
 
 #[tokio::test]
-async fn order_and_repetition_make_no_difference() {
+async fn order_and_redelivery_make_no_difference() {
     let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
-    let mut dice = fastrand::Rng::with_seed(7);
+    let mut rng = fastrand::Rng::with_seed(7);
     let mut seqs: Vec<u64> = (1..=500).chain(1..=500).chain(100..=200).collect();
-    dice.shuffle(&mut seqs);
+    rng.shuffle(&mut seqs);
     rabbit.publish_records(1, seqs);
     let _process = start(&rabbit, &store, config());
     until("all is consumed", || rabbit.is_drained()).await;
@@ -155,7 +156,7 @@ async fn order_and_repetition_make_no_difference() {
 }
 
 #[tokio::test]
-async fn poison_becomes_dead_letters_and_holds_nobody_up() {
+async fn unreadable_messages_become_dead_letters_and_block_nothing() {
     let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
     rabbit.publish_records(1, 1..=30);
     rabbit.publish(Content::Record(id(1, 31), b"no record".to_vec()));
@@ -177,7 +178,7 @@ async fn poison_becomes_dead_letters_and_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn nothing_but_poison_is_acknowledged_too() {
+async fn a_batch_of_unreadable_messages_only_is_acknowledged() {
     let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
     let letter = DeadLetter {
         id: id(2, 1),
@@ -191,7 +192,7 @@ async fn nothing_but_poison_is_acknowledged_too() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_the_batch_in_hand_and_gives_the_rest_back() {
+async fn shutdown_finishes_the_current_batches_and_returns_the_rest() {
     let (rabbit, store) = (Rabbit::new(1_000), Arc::new(TestStore::default()));
     store.hold(true);
     rabbit.publish_records(1, 1..=100);
@@ -200,7 +201,7 @@ async fn a_stop_finishes_the_batch_in_hand_and_gives_the_rest_back() {
     let consumer = Arc::new(process.consumer);
     let stopping = tokio::spawn({
         let consumer = Arc::clone(&consumer);
-        async move { consumer.shutdown(crate::support::PATIENCE).await }
+        async move { consumer.shutdown(crate::support::TIMEOUT).await }
     });
     tokio::task::yield_now().await;
     store.hold(false);
@@ -213,14 +214,14 @@ async fn a_stop_finishes_the_batch_in_hand_and_gives_the_rest_back() {
 }
 
 #[tokio::test]
-async fn a_stop_while_the_database_hangs_ends_with_its_grace() {
+async fn shutdown_ends_after_its_grace_while_the_database_blocks() {
     let (rabbit, store) = (Rabbit::new(1_000), Arc::new(TestStore::default()));
     store.hold(true);
     rabbit.publish_records(1, 1..=10);
     let process = start(&rabbit, &store, config());
     until("a batch is out", || rabbit.unacked() == 10).await;
     let stopping = process.consumer.shutdown(Duration::from_millis(50));
-    tokio::time::timeout(crate::support::PATIENCE, stopping)
+    tokio::time::timeout(crate::support::TIMEOUT, stopping)
         .await
         .expect("ends");
     until("RabbitMQ has it back", || rabbit.ready() == 10).await;
@@ -228,7 +229,7 @@ async fn a_stop_while_the_database_hangs_ends_with_its_grace() {
 }
 
 #[tokio::test]
-async fn one_of_two_consumers_is_at_work_and_the_other_takes_over() {
+async fn one_of_two_consumers_is_active_and_the_other_takes_over() {
     let (rabbit, store) = (Rabbit::new(50), Arc::new(TestStore::default()));
     let first = start(&rabbit, &store, config());
     until("it is there", || rabbit.subscriptions().0 == 1).await;
@@ -242,12 +243,17 @@ async fn one_of_two_consumers_is_at_work_and_the_other_takes_over() {
 }
 
 #[test]
-fn settings_that_cannot_work_are_named() {
+fn invalid_settings_are_reported_by_name() {
     assert_eq!(Config::default().check(), Ok(()));
     let config = Config {
         batch_records_max: 0,
         ..Config::default()
     };
     let error = config.check().unwrap_err();
-    assert!(error.contains("batch_records_max is 0"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("consumer.batch_records_max is 0"),
+        "{error}"
+    );
 }

@@ -1,4 +1,4 @@
-//! Dead letters that are tried again.
+//! Retrying dead letters.
 
 use crate::support::{id, record};
 use central::memory::MemoryStore;
@@ -13,58 +13,58 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A store with a drawer for dead letters.
+/// A store with dead letters.
 #[derive(Default)]
-struct Drawer {
+struct StoreWithDeadLetters {
     inner: MemoryStore,
     letters: Mutex<BTreeMap<RecordId, DeadLetter>>,
-    away: AtomicBool,
+    is_unavailable: AtomicBool,
 }
 
-impl Drawer {
+impl StoreWithDeadLetters {
     fn with(letter: DeadLetter) -> Self {
-        let drawer = Self::default();
-        drawer.letters.lock().unwrap().insert(letter.id, letter);
-        drawer
+        let store = Self::default();
+        store.letters.lock().unwrap().insert(letter.id, letter);
+        store
     }
 
-    fn reach(&self) -> Result<(), Unavailable> {
-        if !self.away.load(Ordering::SeqCst) {
+    fn check_available(&self) -> Result<(), Unavailable> {
+        if !self.is_unavailable.load(Ordering::SeqCst) {
             return Ok(());
         }
         Err(Unavailable {
             component: "database",
             kind: UnavailableKind::Locked,
-            detail: "told so by the test".to_owned(),
+            detail: "set by the test".to_owned(),
         })
     }
 }
 
-impl Store for Drawer {
+impl Store for StoreWithDeadLetters {
     fn apply(
         &self,
         records: &[(RecordId, Record<'_>)],
         changes: &Changes,
         dead: &[DeadLetter],
     ) -> Result<Applied, Unavailable> {
-        self.reach()?;
+        self.check_available()?;
         let known = self.inner.record_ids();
         if !records.is_empty() && records.iter().all(|(id, _)| known.contains(id)) {
-            // As the real ones do.
+            // Like the real stores: the changes of known records are skipped.
             return self.inner.apply(records, &Changes::default(), dead);
         }
         self.inner.apply(records, changes, dead)
     }
 }
 
-impl DeadLetters for Drawer {
+impl DeadLetters for StoreWithDeadLetters {
     fn dead_letter(&self, id: RecordId) -> Result<Option<DeadLetter>, Unavailable> {
-        self.reach()?;
+        self.check_available()?;
         Ok(self.letters.lock().unwrap().get(&id).cloned())
     }
 
     fn discard_dead_letter(&self, id: RecordId) -> Result<bool, Unavailable> {
-        self.reach()?;
+        self.check_available()?;
         Ok(self.letters.lock().unwrap().remove(&id).is_some())
     }
 }
@@ -78,13 +78,13 @@ fn letter(bytes: Vec<u8>, reason: &str) -> DeadLetter {
 }
 
 #[test]
-fn a_letter_that_goes_in_is_a_letter_no_more() {
-    let drawer = Drawer::with(letter(record(1), "a bug that is fixed"));
+fn a_dead_letter_that_is_applied_is_removed() {
+    let store = StoreWithDeadLetters::with(letter(record(1), "a bug that is fixed"));
     assert_eq!(
-        retry_dead_letter(&drawer, &drawer, id(1, 1)),
+        retry_dead_letter(&store, &store, id(1, 1)),
         Ok(Retried::Applied)
     );
-    let contents = drawer.inner.contents();
+    let contents = store.inner.contents();
     assert_eq!(contents.records[&id(1, 1)], record(1));
     assert!(
         contents
@@ -93,25 +93,25 @@ fn a_letter_that_goes_in_is_a_letter_no_more() {
             .contains_key(&ChargerKey::of("cp-1"))
     );
     assert_eq!(
-        retry_dead_letter(&drawer, &drawer, id(1, 1)),
+        retry_dead_letter(&store, &store, id(1, 1)),
         Ok(Retried::NotFound)
     );
 }
 
 #[test]
-fn a_letter_that_is_among_the_messages_changes_what_it_should_have_changed() {
-    let drawer = Drawer::with(letter(record(1), "projecting it panicked"));
+fn a_dead_letter_that_is_stored_as_a_message_gets_its_changes_applied() {
+    let store = StoreWithDeadLetters::with(letter(record(1), "projecting it panicked"));
     let bytes = record(1);
     let records = [(id(1, 1), Record::decode(&bytes).unwrap())];
-    drawer
+    store
         .inner
         .apply(&records, &Changes::default(), &[])
         .unwrap();
     assert_eq!(
-        retry_dead_letter(&drawer, &drawer, id(1, 1)),
+        retry_dead_letter(&store, &store, id(1, 1)),
         Ok(Retried::Applied)
     );
-    let contents = drawer.inner.contents();
+    let contents = store.inner.contents();
     assert!(
         contents
             .states
@@ -121,39 +121,39 @@ fn a_letter_that_is_among_the_messages_changes_what_it_should_have_changed() {
 }
 
 #[test]
-fn a_letter_that_is_no_record_stays_one_with_its_reason() {
-    let drawer = Drawer::with(letter(b"no record".to_vec(), "not JSON"));
-    let retried = retry_dead_letter(&drawer, &drawer, id(1, 1)).unwrap();
+fn a_dead_letter_that_is_not_a_record_stays_with_its_reason() {
+    let store = StoreWithDeadLetters::with(letter(b"no record".to_vec(), "not JSON"));
+    let retried = retry_dead_letter(&store, &store, id(1, 1)).unwrap();
     assert_eq!(
         retried,
         Retried::StillDead("record is damaged: shorter than its header".to_owned())
     );
-    assert!(drawer.dead_letter(id(1, 1)).unwrap().is_some());
-    assert!(drawer.inner.contents().records.is_empty());
+    assert!(store.dead_letter(id(1, 1)).unwrap().is_some());
+    assert!(store.inner.contents().records.is_empty());
 }
 
 #[test]
-fn a_letter_whose_id_is_anothers_stays_one() {
-    let drawer = Drawer::with(letter(record(2), ID_USED_TWICE));
+fn a_dead_letter_with_the_id_of_another_record_stays() {
+    let store = StoreWithDeadLetters::with(letter(record(2), ID_USED_TWICE));
     let other = record(1);
     let records = [(id(1, 1), Record::decode(&other).unwrap())];
-    drawer
+    store
         .inner
         .apply(&records, &Changes::default(), &[])
         .unwrap();
-    let retried = retry_dead_letter(&drawer, &drawer, id(1, 1)).unwrap();
+    let retried = retry_dead_letter(&store, &store, id(1, 1)).unwrap();
     assert_eq!(retried, Retried::StillDead(ID_USED_TWICE.to_owned()));
-    assert!(drawer.dead_letter(id(1, 1)).unwrap().is_some());
+    assert!(store.dead_letter(id(1, 1)).unwrap().is_some());
 }
 
 #[test]
-fn with_the_database_away_the_letter_stays_for_the_next_try() {
-    let drawer = Drawer::with(letter(record(1), "a bug that is fixed"));
-    drawer.away.store(true, Ordering::SeqCst);
-    assert!(retry_dead_letter(&drawer, &drawer, id(1, 1)).is_err());
-    drawer.away.store(false, Ordering::SeqCst);
+fn while_the_database_is_unavailable_the_dead_letter_stays_for_a_later_retry() {
+    let store = StoreWithDeadLetters::with(letter(record(1), "a bug that is fixed"));
+    store.is_unavailable.store(true, Ordering::SeqCst);
+    assert!(retry_dead_letter(&store, &store, id(1, 1)).is_err());
+    store.is_unavailable.store(false, Ordering::SeqCst);
     assert_eq!(
-        retry_dead_letter(&drawer, &drawer, id(1, 1)),
+        retry_dead_letter(&store, &store, id(1, 1)),
         Ok(Retried::Applied)
     );
 }

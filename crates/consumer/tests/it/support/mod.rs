@@ -1,4 +1,4 @@
-//! A model of RabbitMQ, and a store that does as it is told.
+//! A model of RabbitMQ and a store whose failures the test controls.
 
 pub(crate) mod rabbit;
 pub(crate) mod store;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use store::TestStore;
 use uuid::Uuid;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) fn id(gateway: u128, seq: u64) -> RecordId {
     RecordId {
@@ -24,7 +24,7 @@ pub(crate) fn id(gateway: u128, seq: u64) -> RecordId {
     }
 }
 
-/// What a charger says as its `n`th message; the messages of ten chargers take turns.
+/// The record of the `n`th message; the messages of ten chargers take turns.
 pub(crate) fn record(n: u64) -> Vec<u8> {
     let charger_id = format!("CP-{}", n % 10);
     let message_id = format!("m{n}");
@@ -59,7 +59,7 @@ pub(crate) fn record(n: u64) -> Vec<u8> {
     .encode()
 }
 
-/// What the ledger shows when each of these was applied once, in this order.
+/// The content of a store to which each of these records was applied once, in this order.
 pub(crate) fn oracle<'a>(records: impl IntoIterator<Item = (RecordId, &'a [u8])>) -> Contents {
     let store = MemoryStore::default();
     let records: Vec<_> = records
@@ -72,7 +72,7 @@ pub(crate) fn oracle<'a>(records: impl IntoIterator<Item = (RecordId, &'a [u8])>
     store.contents()
 }
 
-/// Bounds small enough that a few records make several batches, and pauses short enough for a test.
+/// Small batches and short delays.
 pub(crate) fn config() -> Config {
     Config {
         batch_records_max: 20,
@@ -83,7 +83,7 @@ pub(crate) fn config() -> Config {
     }
 }
 
-/// A consumer with its applier, as one process has them.
+/// A consumer and its applier.
 pub(crate) struct Process {
     pub(crate) consumer: Consumer,
     pub(crate) applier: Arc<Applier>,
@@ -102,11 +102,11 @@ pub(crate) fn start(rabbit: &Arc<Rabbit>, store: &Arc<TestStore>, config: Config
     Process { consumer, applier }
 }
 
-/// Waits until `condition` holds.
+/// Waits until `condition` is true, with a deadline.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
-        assert!(Instant::now() < deadline, "never happened: {what}");
+        assert!(Instant::now() < deadline, "timeout: {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -1,6 +1,6 @@
-//! A model of one quorum queue of RabbitMQ, as far as a consumer can tell: what is unacknowledged when a
-//! subscription ends comes back in its order, each delivery is counted, one consumer at a time is active, and
-//! no more than the prefetch is unacknowledged.
+//! A model of one quorum queue of RabbitMQ as a consumer sees it: unacknowledged messages are requeued in order
+//! when a subscription ends, deliveries are counted, one consumer at a time is active, and at most the prefetch
+//! is unacknowledged.
 
 use central::RecordId;
 use central::ports::{
@@ -18,22 +18,22 @@ pub(crate) enum Content {
 }
 
 struct Message {
-    /// Its place in the queue.
-    place: u64,
+    /// Its position in the queue.
+    position: u64,
     content: Content,
     deliveries: u32,
 }
 
-/// Where the consumer's process dies.
+/// Where the consumer's process is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Crash {
-    /// With a part of a batch collected.
+    /// When a part of a batch is collected.
     Collecting,
-    /// With a batch collected and not yet handed out.
+    /// When a batch is collected and not returned yet.
     Collected,
-    /// Before RabbitMQ hears the acknowledgement: the batch is applied.
+    /// Before RabbitMQ receives the acknowledgement; the batch is applied.
     Acknowledging,
-    /// After RabbitMQ heard it and before the consumer knows.
+    /// After RabbitMQ received it, before the consumer knows.
     Acknowledged,
 }
 
@@ -45,7 +45,7 @@ struct State {
     published: u64,
     last_tag: u64,
     last_subscription: u64,
-    /// In the order of their coming: the first is active.
+    /// In the order of subscribing: the first is active.
     subscriptions: Vec<u64>,
     acknowledged: u64,
     redelivered: u64,
@@ -58,7 +58,7 @@ struct State {
 pub(crate) struct Rabbit {
     state: Mutex<State>,
     changed: Notify,
-    /// The process has come to the point where it was to die.
+    /// Notified when the process has reached the point of its crash.
     pub(crate) crashed: Notify,
     prefetch: usize,
 }
@@ -76,9 +76,9 @@ impl Rabbit {
     pub(crate) fn publish(&self, content: Content) {
         let mut state = self.lock();
         state.published += 1;
-        let place = state.published;
+        let position = state.published;
         state.ready.push_back(Message {
-            place,
+            position,
             content,
             deliveries: 0,
         });
@@ -92,12 +92,12 @@ impl Rabbit {
         }
     }
 
-    /// Cuts every connection; until [`Rabbit::restore`] there is none.
+    /// Closes every connection; new ones fail until [`Rabbit::restore`].
     pub(crate) fn go_down(&self) {
         let mut state = self.lock();
         state.is_down = true;
         for subscription in std::mem::take(&mut state.subscriptions) {
-            state.give_back(subscription);
+            state.requeue(subscription);
         }
         drop(state);
         self.changed.notify_waiters();
@@ -107,7 +107,7 @@ impl Rabbit {
         self.lock().is_down = false;
     }
 
-    /// The `nth` time that a consumer gets to `point` from now on, it gets no further.
+    /// Stops a consumer the `nth` time that it reaches `point` from now on.
     pub(crate) fn crash_at(&self, point: Crash, nth: u32) {
         self.lock().crash = Some((point, nth));
     }
@@ -133,12 +133,12 @@ impl Rabbit {
         self.lock().redelivered
     }
 
-    /// How often the message that was delivered most often was.
+    /// The largest number of deliveries of one message.
     pub(crate) fn deliveries_max(&self) -> u32 {
         self.lock().deliveries_max
     }
 
-    /// Subscriptions that are open now, and that ever were.
+    /// The number of open subscriptions, and of all so far.
     pub(crate) fn subscriptions(&self) -> (usize, u64) {
         let state = self.lock();
         (state.subscriptions.len(), state.subscribed)
@@ -148,23 +148,23 @@ impl Rabbit {
         self.state.lock().unwrap()
     }
 
-    /// Gets no further if this is where the process is to die.
-    async fn live_through(&self, point: Crash) {
-        let dies = {
+    /// Waits for ever if this is the point of the crash.
+    async fn crash_or_continue(&self, point: Crash) {
+        let crashes = {
             let mut state = self.lock();
             match &mut state.crash {
                 Some((at, nth)) if *at == point => {
                     *nth -= 1;
-                    let dies = *nth == 0;
-                    if dies {
+                    let crashes = *nth == 0;
+                    if crashes {
                         state.crash = None;
                     }
-                    dies
+                    crashes
                 }
                 _ => false,
             }
         };
-        if dies {
+        if crashes {
             self.crashed.notify_one();
             std::future::pending::<()>().await;
         }
@@ -172,24 +172,24 @@ impl Rabbit {
 }
 
 impl State {
-    fn give_back(&mut self, subscription: u64) {
+    fn requeue(&mut self, subscription: u64) {
         self.subscriptions.retain(|other| *other != subscription);
         let mut back: Vec<_> = self
             .unacked
             .extract_if(.., |_, (owner, _)| *owner == subscription)
             .map(|(_, (_, message))| message)
             .collect();
-        back.sort_by_key(|message| std::cmp::Reverse(message.place));
+        back.sort_by_key(|message| std::cmp::Reverse(message.position));
         for message in back {
             self.ready.push_front(message);
         }
-        // Another one's may have come back before.
+        // Messages of another subscription may have been requeued before.
         self.ready
             .make_contiguous()
-            .sort_by_key(|message| message.place);
+            .sort_by_key(|message| message.position);
     }
 
-    /// The next message for this subscription: its tag and content.
+    /// The next message for this subscription: its delivery tag and content.
     fn deliver(&mut self, subscription: u64, prefetch: usize) -> Option<(u64, Content)> {
         if self.subscriptions.first() != Some(&subscription) || self.unacked.len() >= prefetch {
             return None;
@@ -205,11 +205,11 @@ impl State {
     }
 }
 
-fn away() -> Unavailable {
+fn unavailable() -> Unavailable {
     Unavailable {
         component: "RabbitMQ",
         kind: UnavailableKind::Unreachable,
-        detail: "told so by the test".to_owned(),
+        detail: "set by the test".to_owned(),
     }
 }
 
@@ -221,11 +221,11 @@ fn now() -> tokio::time::Instant {
 struct Open {
     rabbit: Arc<Rabbit>,
     id: u64,
-    /// Taken and not handed out.
+    /// Collected and not returned yet.
     taken: Option<(Batch, u64)>,
 }
 
-/// The port; the subscription needs the `Arc`.
+/// The port [`Source`]; its subscriptions need the `Arc`.
 pub(crate) struct Broker(pub(crate) Arc<Rabbit>);
 
 impl Source for Broker {
@@ -233,7 +233,7 @@ impl Source for Broker {
         Box::pin(async move {
             let mut state = self.0.lock();
             if state.is_down {
-                return Err(away());
+                return Err(unavailable());
             }
             state.last_subscription += 1;
             state.subscribed += 1;
@@ -255,7 +255,7 @@ impl Open {
             {
                 let mut state = self.rabbit.lock();
                 if !state.subscriptions.contains(&self.id) {
-                    return Err(away());
+                    return Err(unavailable());
                 }
                 if let Some(delivery) = state.deliver(self.id, self.rabbit.prefetch) {
                     return Ok(delivery);
@@ -291,12 +291,12 @@ impl Subscription for Open {
                     Content::Unreadable(letter) => batch.push_unreadable(letter),
                 }
                 let records = batch.len();
-                self.rabbit.live_through(Crash::Collecting).await;
+                self.rabbit.crash_or_continue(Crash::Collecting).await;
                 if records >= bounds.records_max {
                     break;
                 }
             }
-            self.rabbit.live_through(Crash::Collected).await;
+            self.rabbit.crash_or_continue(Crash::Collected).await;
             let (batch, upto) = self.taken.take().expect("at least one was delivered");
             Ok(Collected { batch, upto })
         })
@@ -304,11 +304,11 @@ impl Subscription for Open {
 
     fn acknowledge(&mut self, upto: u64) -> BoxFuture<'_, Result<(), Unavailable>> {
         Box::pin(async move {
-            self.rabbit.live_through(Crash::Acknowledging).await;
+            self.rabbit.crash_or_continue(Crash::Acknowledging).await;
             {
                 let mut state = self.rabbit.lock();
                 if !state.subscriptions.contains(&self.id) {
-                    return Err(away());
+                    return Err(unavailable());
                 }
                 let id = self.id;
                 let acknowledged = state
@@ -318,7 +318,7 @@ impl Subscription for Open {
                 state.acknowledged += acknowledged as u64;
             }
             self.rabbit.changed.notify_waiters();
-            self.rabbit.live_through(Crash::Acknowledged).await;
+            self.rabbit.crash_or_continue(Crash::Acknowledged).await;
             Ok(())
         })
     }
@@ -330,7 +330,7 @@ impl Subscription for Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.rabbit.lock().give_back(self.id);
+        self.rabbit.lock().requeue(self.id);
         self.rabbit.changed.notify_waiters();
     }
 }

@@ -1,4 +1,4 @@
-//! A store in memory that refuses, hesitates and forgets to answer as it is told.
+//! A store in memory that refuses, blocks or loses its answer as the test says.
 
 use central::memory::{Contents, MemoryStore};
 use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
@@ -7,25 +7,25 @@ use central::{Record, RecordId};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 
-/// What becomes of the next call.
+/// The result of the next call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Refused; nothing of it is stored.
+pub(crate) enum NextResult {
+    /// Refused; nothing is stored.
     Refused,
-    /// Stored, and the answer is lost.
+    /// Stored, but the answer is lost.
     AnswerLost,
 }
 
 #[derive(Default)]
 pub(crate) struct TestStore {
     inner: MemoryStore,
-    /// Refuses everything.
-    pub(crate) away: AtomicBool,
-    /// Answers pings all the same.
-    pub(crate) refuses_quietly: AtomicBool,
+    /// Refuses every batch and ping.
+    pub(crate) is_unavailable: AtomicBool,
+    /// Answers pings although it refuses batches.
+    pub(crate) answers_pings: AtomicBool,
     pub(crate) pings: AtomicU64,
     pub(crate) calls: AtomicU64,
-    fate: Mutex<Option<Fate>>,
+    next_result: Mutex<Option<NextResult>>,
     is_held: Mutex<bool>,
     held: Condvar,
 }
@@ -35,11 +35,11 @@ impl TestStore {
         self.inner.contents()
     }
 
-    pub(crate) fn next_is(&self, fate: Fate) {
-        *self.fate.lock().unwrap() = Some(fate);
+    pub(crate) fn next_is(&self, next_result: NextResult) {
+        *self.next_result.lock().unwrap() = Some(next_result);
     }
 
-    /// While held, calls wait.
+    /// Blocks calls, or lets them continue.
     pub(crate) fn hold(&self, is_held: bool) {
         *self.is_held.lock().unwrap() = is_held;
         self.held.notify_all();
@@ -47,18 +47,19 @@ impl TestStore {
 
     pub(crate) fn ping(&self) -> Result<(), Unavailable> {
         self.pings.fetch_add(1, Ordering::SeqCst);
-        if self.away.load(Ordering::SeqCst) && !self.refuses_quietly.load(Ordering::SeqCst) {
-            return Err(away());
+        if self.is_unavailable.load(Ordering::SeqCst) && !self.answers_pings.load(Ordering::SeqCst)
+        {
+            return Err(unavailable());
         }
         Ok(())
     }
 }
 
-fn away() -> Unavailable {
+fn unavailable() -> Unavailable {
     Unavailable {
         component: "database",
         kind: UnavailableKind::Full,
-        detail: "told so by the test".to_owned(),
+        detail: "set by the test".to_owned(),
     }
 }
 
@@ -72,14 +73,14 @@ impl Store for TestStore {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let held = self.is_held.lock().unwrap();
         drop(self.held.wait_while(held, |is_held| *is_held).unwrap());
-        let fate = self.fate.lock().unwrap().take();
-        if self.away.load(Ordering::SeqCst) || fate == Some(Fate::Refused) {
-            return Err(away());
+        let next_result = self.next_result.lock().unwrap().take();
+        if self.is_unavailable.load(Ordering::SeqCst) || next_result == Some(NextResult::Refused) {
+            return Err(unavailable());
         }
         let applied = self.inner.apply(records, changes, dead)?;
-        match fate {
-            Some(Fate::AnswerLost) => Err(away()),
-            Some(Fate::Refused) | None => Ok(applied),
+        match next_result {
+            Some(NextResult::AnswerLost) => Err(unavailable()),
+            Some(NextResult::Refused) | None => Ok(applied),
         }
     }
 }
