@@ -141,8 +141,8 @@ fn explain(error: &DialError, node: &Address, config: &Config) -> CheckError {
             CheckErrorKind::Credentials,
             format!(
                 "broker.url: RabbitMQ at {node} does not accept user {user} with this password; \
-                 correct them, or run: rabbitmqctl add_user {user} PASSWORD (guest may enter from \
-                 the same machine only)"
+                 correct them, or run: rabbitmqctl add_user {user} PASSWORD (guest is accepted \
+                 from the same machine only)"
             ),
         ),
         (Step::Login, Some(530)) if detail.contains("refused") => {
@@ -158,8 +158,8 @@ fn explain(error: &DialError, node: &Address, config: &Config) -> CheckError {
         (Step::Login, None) => (
             CheckErrorKind::Unreachable,
             format!(
-                "broker.url: what answers at {node} does not speak AMQP 0.9.1 ({detail}); write \
-                 RabbitMQ's port, and amqps:// if that port wants TLS"
+                "broker.url: the server at {node} does not use AMQP 0.9.1 ({detail}); write \
+                 RabbitMQ's port, and amqps:// if that port expects TLS"
             ),
         ),
         (Step::Declare, Some(403)) => (CheckErrorKind::Permission, permission(user, vhost, detail)),
@@ -183,7 +183,7 @@ fn mismatch(detail: &str, vhost: &str, config: &Config) -> String {
     let (length, limit) = (config.queue_records_max, config.delivery_limit);
     format!(
         "broker.queue_records_max = {length} or broker.delivery_limit = {limit} is not what exists \
-         behind broker.url ({detail}); write what it was made with, or let it run empty, delete it \
-         (rabbitmqctl -p {vhost} delete_queue NAME) and it is made anew"
+         behind broker.url ({detail}); set the values that it was declared with, or drain and \
+         delete it (rabbitmqctl -p {vhost} delete_queue NAME), and it is declared again"
     )
 }

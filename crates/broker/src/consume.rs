@@ -352,10 +352,10 @@ fn why_dead(delivery: &Delivery) -> String {
     let queue = field("queue");
     match field("reason").as_str() {
         "delivery_limit" => format!(
-            "RabbitMQ gave it up after broker.delivery_limit deliveries from {queue}: consumers \
+            "RabbitMQ dead-lettered it after broker.delivery_limit deliveries from {queue}: consumers \
              ended each time before it was stored"
         ),
-        reason => format!("RabbitMQ gave it up in {queue}: {reason}"),
+        reason => format!("RabbitMQ dead-lettered it in {queue}: {reason}"),
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) fn blocked(reason: &str) -> Unavailable {
     Unavailable {
         component: "RabbitMQ",
         kind: UnavailableKind::Full,
-        detail: format!("it takes nothing now: {reason}"),
+        detail: format!("it accepts no records now: {reason}"),
     }
 }
 
@@ -209,7 +209,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let reason = match opened {
             Ok(session) => {
                 let since = Instant::now();
-                let reason = live(&shared, &session).await;
+                let reason = use_session(&shared, &session).await;
                 if since.elapsed() > SETTLED {
                     backoff.reset();
                 }
@@ -289,7 +289,7 @@ async fn open(shared: &Arc<Shared>, node: &Address) -> Result<Arc<Session>, Dial
 }
 
 /// Uses a connection until its first error; returns that error.
-async fn live(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
+async fn use_session(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     tracing::info!(
         role = shared.role,
         node = session.node,
@@ -381,19 +381,19 @@ fn was_missed(reported: bool, is_blocked: bool, missed: &mut Option<bool>) -> Op
 }
 
 fn block(shared: &Shared, session: &Arc<Session>, reason: String) {
-    tracing::warn!(role = shared.role, %reason, "RabbitMQ takes nothing now");
+    tracing::warn!(role = shared.role, %reason, "RabbitMQ accepts no records now");
     let refusal = blocked(&reason);
     // A caller that is refused may query the state at once.
     shared
         .state
         .send_replace(State::Blocked(session.clone(), reason));
-    // Consumers go on meanwhile, and the queues are not checked.
+    // Consumers continue, but the queues are not checked.
     shared.clear_sample();
     session.publisher.block(refusal);
 }
 
 fn unblock(shared: &Shared, session: &Arc<Session>) {
-    tracing::info!(role = shared.role, "RabbitMQ takes records again");
+    tracing::info!(role = shared.role, "RabbitMQ accepts records again");
     session.publisher.unblock();
     shared.state.send_replace(State::Up(session.clone()));
 }

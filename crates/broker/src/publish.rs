@@ -356,8 +356,8 @@ impl Publisher {
             confirm.await
         });
         // The first poll queues the frames without waiting, so records are sent in the order of the calls.
-        let mut nobody = Context::from_waker(Waker::noop());
-        match confirm.as_mut().poll(&mut nobody) {
+        let mut noop = Context::from_waker(Waker::noop());
+        match confirm.as_mut().poll(&mut noop) {
             Poll::Pending => confirm,
             Poll::Ready(early) => Box::pin(std::future::ready(early)),
         }
@@ -370,7 +370,7 @@ impl Publisher {
 
 fn returned() -> String {
     metrics::counter!("wattpost_broker_returned_records_total").increment(1);
-    "a record found no queue: the topology is broken".into()
+    "a record was returned because no queue was bound: the topology is incomplete".into()
 }
 
 impl PublishQueue {

@@ -27,7 +27,7 @@ impl DatabaseHealth {
                 let seconds = (now_millis - was.since_millis) / 1_000;
                 tracing::info!(
                     unavailable_seconds = seconds,
-                    "the database takes records again"
+                    "the database accepts records again"
                 );
                 *refusal = None;
             }
@@ -61,7 +61,7 @@ impl DatabaseHealth {
             part: "database",
             up: refusal.as_ref().is_none_or(|refusal| refusal.answers),
             detail: refusal.map_or_else(
-                || "takes records".to_owned(),
+                || "accepts records".to_owned(),
                 |refusal| {
                     let since = Timestamp(refusal.since_millis);
                     match refusal.answers {

@@ -72,7 +72,7 @@ impl BlockReader {
             return Ok(None);
         }
         let frame = self.get(file, offset, header.framed(), limit)?;
-        let whole = frame.len() >= header.framed() && header.is_valid(frame, salt);
-        Ok(whole.then_some((header, frame)))
+        let is_valid = frame.len() >= header.framed() && header.is_valid(frame, salt);
+        Ok(is_valid.then_some((header, frame)))
     }
 }

@@ -110,7 +110,7 @@ pub(crate) fn damage(disk: &dyn Disk) -> Damage {
         file: disk.path(CURSOR_FILE),
         offset: 0,
         what: "neither of its two slots is valid".to_owned(),
-        cure: "remove this one file: all records that the journal still holds are then \
+        remedy: "remove this one file: all records that the journal still holds are then \
                delivered again, which is harmless",
     }
 }

@@ -92,13 +92,13 @@ fn holder(pid: Option<u32>) -> String {
 }
 
 /// The remedy for a damaged segment.
-pub(crate) const DAMAGE_CURE: &str = "stop the gateway, look with `wattpost journal inspect`, and run \
-    `wattpost journal salvage --yes`: it keeps the damaged bytes as dead letters and lets all other records \
-    be delivered";
+pub(crate) const DAMAGE_REMEDY: &str = "stop the gateway, examine the journal with `wattpost journal inspect`, and \
+    run `wattpost journal salvage --yes`: it keeps the damaged bytes as dead letters, and all other records are \
+    delivered";
 
 /// Acknowledged records that cannot be read: where, why, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the journal is damaged in {} at byte {offset}: {what}; {cure}", file.display())]
+#[error("the journal is damaged in {} at byte {offset}: {what}; {remedy}", file.display())]
 pub struct Damage {
     /// The file.
     pub file: PathBuf,
@@ -107,7 +107,7 @@ pub struct Damage {
     /// What is wrong.
     pub what: String,
     /// The remedy.
-    pub cure: &'static str,
+    pub remedy: &'static str,
 }
 
 /// Why a read failed.

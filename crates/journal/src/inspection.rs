@@ -534,9 +534,9 @@ impl Slot {
             found.push(place(0, BLOCK as u64, None, what));
         }
         let damaged = "bytes are not as they were written";
-        for (before, from, to, behind) in &self.gaps {
+        for (before, from, to, after) in &self.gaps {
             let first = (before + 1).max(self.first);
-            let lost = (first < *behind).then(|| (first, behind - 1));
+            let lost = (first < *after).then(|| (first, after - 1));
             found.push(place(*from, *to, lost, damaged));
         }
         if self.last > self.last_good {
@@ -603,8 +603,8 @@ fn examine(disk: &dyn Disk, indexes: &[u64]) -> Result<Vec<Slot>, OpenError> {
     let mut slots: Vec<Slot> = Vec::new();
     let mut least = 0;
     for index in indexes {
-        let behind = slots.last().map_or(*index, |slot| slot.index + 1);
-        slots.extend((behind..*index).map(|gone| Slot::missing(gone, "the file is missing")));
+        let after = slots.last().map_or(*index, |slot| slot.index + 1);
+        slots.extend((after..*index).map(|gone| Slot::missing(gone, "the file is missing")));
         let slot = match SegmentImage::load(disk, *index) {
             Ok(image) => match image.format {
                 None => Slot::of(&image, least..u64::MAX),
@@ -663,7 +663,7 @@ fn split_off_unused(
                 "{}, and nothing tells which records it held",
                 unused[hole].problem.unwrap_or_default()
             ),
-            cure: "restore this file from a copy, or make it readable; where that is impossible, move the \
+            remedy: "restore this file from a copy, or make it readable; where that is impossible, move the \
                    whole journal directory aside (keep it: it holds what was not yet delivered) and start \
                    with a new one",
         });
@@ -679,14 +679,14 @@ fn assign_numbers(slots: &mut [Slot], cursor: u64) {
         let mut has_changed = false;
         for at in 0..slots.len() {
             let before = at.checked_sub(1).map_or(0, |before| slots[before].last);
-            let behind = slots.get(at + 1).map_or(0, |behind| behind.first);
+            let after = slots.get(at + 1).map_or(0, |after| after.first);
             let slot = &mut slots[at];
             if slot.first == 0 && before != 0 {
                 slot.first = before + 1;
                 has_changed = true;
             }
-            if slot.last == 0 && behind != 0 {
-                slot.last = (behind - 1).max(slot.last_good);
+            if slot.last == 0 && after != 0 {
+                slot.last = (after - 1).max(slot.last_good);
                 has_changed = true;
             }
         }

@@ -147,11 +147,11 @@ impl Seal {
 
     /// Decodes a seal; `None` if it is not valid.
     pub(crate) fn decode(block: &[u8], salt: u64) -> Option<Self> {
-        let whole = block.len() >= SEAL_BYTES
+        let is_valid = block.len() >= SEAL_BYTES
             && u32_at(block, 0) == SEAL_MAGIC
             && u64_at(block, 8) == salt
             && crc32fast::hash(&block[..SEAL_BYTES - 4]) == u32_at(block, SEAL_BYTES - 4);
-        whole.then(|| Self {
+        is_valid.then(|| Self {
             is_final: u32_at(block, 4) == 1,
             first_seq: u64_at(block, 16),
             last_seq: u64_at(block, 24),

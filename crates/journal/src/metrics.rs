@@ -12,7 +12,7 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge(
         "wattpost_journal_full",
         Unit::Bool,
-        "Whether appends are refused because there is no room",
+        "Whether appends are refused because there is no space",
     ),
     Metric::gauge(
         "wattpost_journal_max_bytes",

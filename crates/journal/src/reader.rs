@@ -3,7 +3,7 @@
 use crate::block_reader::BlockReader;
 use crate::core::Core;
 use crate::disk::DiskFile;
-use crate::error::{DAMAGE_CURE, Damage, ReadError};
+use crate::error::{DAMAGE_REMEDY, Damage, ReadError};
 use crate::inspection::SegmentImage;
 use crate::layout::{DATA_OFFSET, segment_name};
 use crate::segment_index::Segment;
@@ -106,7 +106,7 @@ impl Reader {
                     file: path_of(&self.core, &segment),
                     offset: position.offset,
                     what: format!("record {} is not as it was written", position.seq),
-                    cure: DAMAGE_CURE,
+                    remedy: DAMAGE_REMEDY,
                 };
                 self.window.clear();
                 return Err(damage.into());
@@ -141,8 +141,8 @@ impl Reader {
         let segment = self.core.segments().find(first);
         self.next_seq = match segment.filter(|segment| segment.first_seq() != 0) {
             Some(segment) => {
-                let behind = self.next_valid_record(&segment, first + 1..segment.last_seq() + 1);
-                let (next, offset) = behind.unwrap_or((segment.last_seq().max(first) + 1, 0));
+                let valid = self.next_valid_record(&segment, first + 1..segment.last_seq() + 1);
+                let (next, offset) = valid.unwrap_or((segment.last_seq().max(first) + 1, 0));
                 if offset > 0
                     && let Ok(file) = self.core.disk.open(&segment_name(segment.index))
                 {

@@ -17,7 +17,7 @@
 use crate::core::{InitialState, Limits};
 use crate::cursor::{CURSOR_FILE, CursorError, CursorFile};
 use crate::disk::{Disk, DiskFile, read_fully};
-use crate::error::{DAMAGE_CURE, Damage, OpenError};
+use crate::error::{DAMAGE_REMEDY, Damage, OpenError};
 use crate::layout::{self, BLOCK, DATA_OFFSET, FORMAT, Header, HeaderError, SEAL_OFFSET, Seal};
 use crate::scan::{self, Scan};
 use crate::segment_index::{Found, Segment, SegmentIndex};
@@ -101,7 +101,7 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
             file: disk.path(""),
             offset: 0,
             what: format!("records {} to {} are missing", cursor + 1, oldest - 1),
-            cure: DAMAGE_CURE,
+            remedy: DAMAGE_REMEDY,
         }
         .into());
     }
@@ -495,7 +495,7 @@ impl Recoverer<'_> {
             file: self.disk.path(&layout::segment_name(index)),
             offset,
             what: what.to_owned(),
-            cure: DAMAGE_CURE,
+            remedy: DAMAGE_REMEDY,
         })
     }
 

@@ -200,8 +200,8 @@ impl SegmentIndex {
         // One iteration: the writer may begin another segment between two.
         let mut forgotten = self.forgotten(cursor);
         let oldest = forgotten.next()?;
-        let behind: u64 = forgotten.map(|segment| segment.bytes).sum();
-        (behind >= retain_bytes).then(|| oldest.clone())
+        let retained: u64 = forgotten.map(|segment| segment.bytes).sum();
+        (retained >= retain_bytes).then(|| oldest.clone())
     }
 
     /// Removes the oldest segment if its number is `index`.

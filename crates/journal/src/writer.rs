@@ -135,10 +135,10 @@ impl Writer {
                 self.core.pool_changed.notify_all();
                 return Ok(ready);
             }
-            if let (true, Some(words)) = (pool.is_closing, &pool.disk_full) {
-                let words = format!("closed while records waited for room on disk: {words}");
+            if let (true, Some(reason)) = (pool.is_closing, &pool.disk_full) {
+                let reason = format!("closed while records waited for space on disk: {reason}");
                 drop(pool);
-                self.core.poison(words);
+                self.core.poison(reason);
                 return Err(Stopped);
             }
             if !has_waited {

@@ -104,7 +104,7 @@ pub(crate) async fn subscribe_until_accepted(broker: &Broker) -> Box<dyn Subscri
 
 /// The records that a consumer has received.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(crate) struct Received {
     /// Sequence numbers by gateway.
     pub(crate) records: BTreeMap<GatewayId, BTreeSet<u64>>,
     /// Sequence numbers by charger without repetitions, in the order of arrival.
@@ -112,7 +112,7 @@ pub(crate) struct Seen {
     pub(crate) repeats: u64,
 }
 
-impl Seen {
+impl Received {
     pub(crate) fn take(&mut self, collected: &Collected) {
         for (id, bytes) in collected.batch.iter() {
             let record = Record::decode(bytes).expect("a record");

@@ -1,7 +1,7 @@
 //! `Broker::check` tells wrong settings apart, each in one sentence with the key and the remedy; right settings
 //! work, also over TLS.
 
-use crate::common::{Gateway, Seen, deliver_until_accepted};
+use crate::common::{Gateway, Received, deliver_until_accepted};
 use crate::{config, shared_node, virtual_host};
 use broker::{Broker, CheckErrorKind, Config};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -71,7 +71,7 @@ async fn right_settings_give_a_report_of_the_queues() {
 async fn every_wrong_setting_has_an_error_of_its_own() {
     let node = &shared_node().node;
     let port = node.port();
-    let nobody = testbed::spare_port().expect("a port");
+    let unused_port = testbed::spare_port().expect("a port");
     refused(
         at("localhost:5672".into()),
         CheckErrorKind::Setting,
@@ -88,9 +88,11 @@ async fn every_wrong_setting_has_an_error_of_its_own() {
     )
     .await;
     refused(
-        at(format!("amqp://wattpost:s3cret@127.0.0.1:{nobody}/%2f")),
+        at(format!(
+            "amqp://wattpost:s3cret@127.0.0.1:{unused_port}/%2f"
+        )),
         CheckErrorKind::Unreachable,
-        &["broker.url", &nobody.to_string(), "start it"],
+        &["broker.url", &unused_port.to_string(), "start it"],
     )
     .await;
     refused(
@@ -177,7 +179,7 @@ async fn missing_permissions_are_reported_with_the_remedy() {
     broker.up().await;
     let mut gateway = Gateway::new();
     deliver_until_accepted(&broker, gateway.batch(10, 2)).await;
-    Seen::default().all_of(&broker, &gateway).await;
+    Received::default().all_of(&broker, &gateway).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,7 +219,7 @@ async fn records_are_delivered_over_tls_when_the_authority_is_known() {
         broker.up().await;
         let mut gateway = Gateway::new();
         deliver_until_accepted(&broker, gateway.batch(2_000, 5)).await;
-        Seen::default().all_of(&broker, &gateway).await;
+        Received::default().all_of(&broker, &gateway).await;
 
         let other = Config {
             ca_file: Some(shared_node.other_ca_file.clone()),

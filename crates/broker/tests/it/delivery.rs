@@ -1,8 +1,8 @@
 //! Records are delivered unchanged and in each charger's order.
 
 use crate::common::{
-    BOUNDS, Gateway, Seen, all_the_time, collect, deliver_until_accepted, subscribe_until_accepted,
-    until,
+    BOUNDS, Gateway, Received, all_the_time, collect, deliver_until_accepted,
+    subscribe_until_accepted, until,
 };
 use crate::config;
 use broker::Broker;
@@ -27,11 +27,11 @@ async fn records_are_delivered_unchanged_and_in_each_chargers_order() {
     }
 
     let receiver = Broker::start(config, "consumer");
-    let mut seen = Seen::default();
-    seen.all_of(&receiver, &gateway).await;
-    assert_eq!(seen.repeats, 0);
-    seen.assert_order();
-    assert_eq!(seen.by_charger.len(), 20);
+    let mut received = Received::default();
+    received.all_of(&receiver, &gateway).await;
+    assert_eq!(received.repeats, 0);
+    received.assert_order();
+    assert_eq!(received.by_charger.len(), 20);
     sender.close().await;
     receiver.close().await;
     assert!(sender.deliver(gateway.batch(1, 1)).await.is_err());
@@ -45,28 +45,28 @@ async fn the_limits_of_a_batch_hold() {
     let mut gateway = Gateway::new();
     deliver_until_accepted(&broker, gateway.batch(300, 5)).await;
     let mut subscription = subscribe_until_accepted(&broker).await;
-    let mut seen = Seen::default();
-    while seen.count(&gateway) < 200 {
+    let mut received = Received::default();
+    while received.count(&gateway) < 200 {
         let bounds = CollectBounds {
             records_max: 10,
             ..BOUNDS
         };
         let collected = subscription.collect(bounds).await.expect("connected");
         assert!((1..=10).contains(&collected.batch.len()));
-        seen.take(&collected);
+        received.take(&collected);
         subscription
             .acknowledge(collected.upto)
             .await
             .expect("acknowledged");
     }
-    while seen.count(&gateway) < 300 {
+    while received.count(&gateway) < 300 {
         let bounds = CollectBounds {
             bytes_max: 1_000,
             ..BOUNDS
         };
         let collected = subscription.collect(bounds).await.expect("connected");
         assert!(collected.batch.size_bytes() <= 1_000);
-        seen.take(&collected);
+        received.take(&collected);
         subscription
             .acknowledge(collected.upto)
             .await
@@ -95,10 +95,10 @@ async fn of_two_consumers_one_is_active_and_the_other_takes_over_in_order() {
     sender.up().await;
     deliver_until_accepted(&sender, gateway.batch(500, 7)).await;
 
-    let mut seen = Seen::default();
-    while seen.count(&gateway) < 400 {
+    let mut received = Received::default();
+    while received.count(&gateway) < 400 {
         let collected = collect(&mut working).await;
-        seen.take(&collected);
+        received.take(&collected);
         working
             .acknowledge(collected.upto)
             .await
@@ -110,17 +110,17 @@ async fn of_two_consumers_one_is_active_and_the_other_takes_over_in_order() {
 
     drop(working);
     deliver_until_accepted(&sender, gateway.batch(500, 7)).await;
-    let mut taken_over = Seen::default();
-    while seen.count(&gateway) < gateway.seq {
+    let mut taken_over = Received::default();
+    while received.count(&gateway) < gateway.seq {
         let collected = collect(&mut idle).await;
-        seen.take(&collected);
+        received.take(&collected);
         taken_over.take(&collected);
         idle.acknowledge(collected.upto)
             .await
             .expect("acknowledged");
     }
     taken_over.assert_order();
-    seen.assert_order();
+    received.assert_order();
 }
 
 fn records(broker: &Broker) -> u64 {

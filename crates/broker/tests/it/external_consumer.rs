@@ -1,6 +1,6 @@
 //! A program in another language consumes records from a queue of its own.
 
-use crate::common::{Gateway, Seen, deliver_until_accepted};
+use crate::common::{Gateway, Received, deliver_until_accepted};
 use crate::config;
 use broker::Broker;
 use std::io::{BufRead, BufReader};
@@ -67,5 +67,5 @@ async fn the_example_in_python_receives_the_records_that_it_binds() {
     chargers.dedup();
     assert_eq!(chargers.len(), 20);
     // Wattpost's own queues still hold all records.
-    Seen::default().all_of(&broker, &gateway).await;
+    Received::default().all_of(&broker, &gateway).await;
 }

@@ -1,6 +1,6 @@
 //! A network that drops all packets, and one that resets connections.
 
-use crate::common::{Gateway, Seen, all_the_time, config, deliver_until_accepted, until};
+use crate::common::{Gateway, Received, all_the_time, config, deliver_until_accepted, until};
 use crate::{shared_node, virtual_host};
 use broker::{Broker, Config};
 use central::ports::{HealthProbe, Sink};
@@ -57,8 +57,8 @@ async fn a_silent_network_is_noticed_within_the_confirm_timeout() {
 
     proxy.restore();
     deliver_until_accepted(&broker, batch).await;
-    let mut seen = Seen::default();
-    seen.all_of(&broker, &gateway).await;
+    let mut received = Received::default();
+    received.all_of(&broker, &gateway).await;
     until("healthy", async || broker.health()[0].up).await;
 }
 
@@ -81,6 +81,6 @@ async fn a_broken_network_is_noticed_at_once_and_nothing_is_lost() {
             deliver_until_accepted(&broker, gateway.batch(3_000, 5)).await;
         }
     }
-    let mut seen = Seen::default();
-    seen.all_of(&broker, &gateway).await;
+    let mut received = Received::default();
+    received.all_of(&broker, &gateway).await;
 }

@@ -1,6 +1,6 @@
 //! A full queue refuses records, and none is lost.
 
-use crate::common::{self, Gateway, Seen, deliver_until_accepted, until};
+use crate::common::{self, Gateway, Received, deliver_until_accepted, until};
 use crate::{config, shared_node, virtual_host};
 use broker::{Broker, Config};
 use central::ports::{Sink, UnavailableKind};
@@ -40,8 +40,8 @@ async fn a_full_queue_refuses_records_and_none_is_lost() {
 
     let sender = Arc::clone(&broker);
     let delivering = tokio::spawn(async move { deliver_until_accepted(&sender, batch).await });
-    let mut seen = Seen::default();
-    seen.all_of(&broker, &gateway).await;
+    let mut received = Received::default();
+    received.all_of(&broker, &gateway).await;
     delivering.await.expect("delivered");
 }
 

@@ -1,7 +1,7 @@
 //! Unacknowledged records are delivered again.
 
 use crate::common::{
-    BOUNDS, Gateway, Seen, collect, deliver_until_accepted, subscribe_until_accepted,
+    BOUNDS, Gateway, Received, collect, deliver_until_accepted, subscribe_until_accepted,
 };
 use crate::config;
 use broker::{Broker, Config};
@@ -24,10 +24,10 @@ async fn unacknowledged_records_are_redelivered_after_cancel_and_after_drop() {
     assert!(!collected.batch.is_empty());
     drop(subscription);
 
-    let mut seen = Seen::default();
-    seen.all_of(&broker, &gateway).await;
-    assert_eq!(seen.repeats, 0);
-    seen.assert_order();
+    let mut received = Received::default();
+    received.all_of(&broker, &gateway).await;
+    assert_eq!(received.repeats, 0);
+    received.assert_order();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,8 +41,8 @@ async fn a_consumer_that_ends_in_the_middle_of_a_batch_loses_nothing() {
     broker.up().await;
     let mut gateway = Gateway::new();
     deliver_until_accepted(&broker, gateway.batch(4_000, 11)).await;
-    let mut seen = Seen::default();
-    let mut acknowledged = Seen::default();
+    let mut received = Received::default();
+    let mut acknowledged = Received::default();
     for round in 0..ENDS {
         if round % 20 == 0 {
             deliver_until_accepted(&broker, gateway.batch(100, 11)).await;
@@ -55,7 +55,7 @@ async fn a_consumer_that_ends_in_the_middle_of_a_batch_loses_nothing() {
         };
         // One batch is acknowledged, the next is not; in every other round even collecting is cancelled.
         let collected = subscription.collect(bounds).await.expect("connected");
-        seen.take(&collected);
+        received.take(&collected);
         subscription
             .acknowledge(collected.upto)
             .await
@@ -63,7 +63,7 @@ async fn a_consumer_that_ends_in_the_middle_of_a_batch_loses_nothing() {
         acknowledged.take(&collected);
         if round % 2 == 0 {
             let collected = subscription.collect(bounds).await.expect("connected");
-            seen.take(&collected);
+            received.take(&collected);
         } else {
             let _ =
                 tokio::time::timeout(Duration::from_micros(50), subscription.collect(BOUNDS)).await;
@@ -86,7 +86,7 @@ async fn a_cancelled_collect_loses_nothing() {
     broker.up().await;
     let mut gateway = Gateway::new();
     let mut subscription = subscribe_until_accepted(&broker).await;
-    let mut seen = Seen::default();
+    let mut received = Received::default();
     for _ in 0..20 {
         deliver_until_accepted(&broker, gateway.batch(10, 3)).await;
         let long = central::ports::CollectBounds {
@@ -97,14 +97,14 @@ async fn a_cancelled_collect_loses_nothing() {
             tokio::time::timeout(Duration::from_millis(15), subscription.collect(long)).await;
         assert!(waited.is_err());
     }
-    while seen.count(&gateway) < gateway.seq {
+    while received.count(&gateway) < gateway.seq {
         let collected = collect(&mut subscription).await;
-        seen.take(&collected);
+        received.take(&collected);
         subscription
             .acknowledge(collected.upto)
             .await
             .expect("acknowledged");
     }
-    assert_eq!(seen.repeats, 0);
-    seen.assert_order();
+    assert_eq!(received.repeats, 0);
+    received.assert_order();
 }

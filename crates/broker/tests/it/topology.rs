@@ -1,6 +1,6 @@
 //! Deleted queues and bindings are declared again, and unroutable records are consumed.
 
-use crate::common::{Gateway, Seen, deliver_until_accepted, external_connection, until};
+use crate::common::{Gateway, Received, deliver_until_accepted, external_connection, until};
 use crate::config;
 use broker::{Broker, Config};
 use central::ports::Sink;
@@ -64,9 +64,9 @@ async fn a_record_without_a_binding_is_consumed_from_the_unroutable_queue() {
         Ok(()),
         "returned instead of routed to the alternate exchange"
     );
-    let mut seen = Seen::default();
-    seen.all_of(&broker, &gateway).await;
-    seen.assert_order();
+    let mut received = Received::default();
+    received.all_of(&broker, &gateway).await;
+    received.assert_order();
 }
 
 /// The client library attaches a returned record to the next confirm, which may be that of another queue.
@@ -91,8 +91,8 @@ async fn a_returned_record_is_never_taken_for_a_confirmed_one() {
         }
     }
     assert!(refused > 0, "nothing was returned");
-    let mut seen = Seen::default();
-    seen.all_of(&broker, &gateway).await;
+    let mut received = Received::default();
+    received.all_of(&broker, &gateway).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -123,8 +123,8 @@ async fn deleted_queues_and_exchanges_are_declared_again() {
         exists(&config.url, "wattpost.records.1").await
     })
     .await;
-    let mut seen = Seen::default();
-    seen.all_of(&broker, &gateway).await;
+    let mut received = Received::default();
+    received.all_of(&broker, &gateway).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +146,7 @@ async fn with_fewer_partitions_the_records_of_the_others_are_consumed() {
     let broker = Broker::start(few, "after");
     broker.up().await;
     deliver_until_accepted(&broker, gateway.batch(200, 50)).await;
-    let mut seen = Seen::default();
-    seen.all_of(&broker, &gateway).await;
-    assert_eq!(seen.repeats, 0);
+    let mut received = Received::default();
+    received.all_of(&broker, &gateway).await;
+    assert_eq!(received.repeats, 0);
 }

@@ -1,6 +1,6 @@
 //! Three nodes, one of which is killed during publishing: the majority continues.
 
-use crate::common::{self, Gateway, SOON, Seen, deliver_until_accepted};
+use crate::common::{self, Gateway, Received, SOON, deliver_until_accepted};
 use broker::{Broker, Config};
 use central::ports::Sink;
 use std::time::{Duration, Instant};
@@ -50,9 +50,9 @@ fn killing_a_node_during_publishing_loses_nothing() {
         assert!(without < Duration::from_secs(40), "{without:?}");
 
         let receiver = Broker::start(config, "consumer");
-        let mut seen = Seen::default();
-        seen.all_of(&receiver, &gateway).await;
-        seen.assert_order();
+        let mut received = Received::default();
+        received.all_of(&receiver, &gateway).await;
+        received.assert_order();
         sender.close().await;
         receiver.close().await;
     });

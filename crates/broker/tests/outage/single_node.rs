@@ -1,7 +1,7 @@
 //! One RabbitMQ node that is killed, restarted, and low on memory.
 
 use crate::common::{
-    self, Gateway, SOON, Seen, all_the_time, collect, deliver_until_accepted,
+    self, Gateway, Received, SOON, all_the_time, collect, deliver_until_accepted,
     subscribe_until_accepted, until,
 };
 use broker::{Broker, Config};
@@ -80,16 +80,16 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
     let consuming = {
         let receiver = receiver.clone();
         runtime.spawn(async move {
-            let mut seen = Seen::default();
+            let mut received = Received::default();
             let mut subscription = subscribe_until_accepted(&receiver).await;
             // Until the first error; the rest is consumed below.
             while let Ok(collected) = subscription.collect(common::BOUNDS).await {
-                seen.take(&collected);
+                received.take(&collected);
                 if subscription.acknowledge(collected.upto).await.is_err() {
                     break;
                 }
             }
-            seen
+            received
         })
     };
     runtime.block_on(flow.wait_for_progress());
@@ -120,9 +120,9 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
     flow.stop.store(true, Ordering::Relaxed);
     runtime.block_on(async {
         let gateway = delivering.await.expect("delivered");
-        let mut seen = consuming.await.expect("consumed");
-        seen.all_of(&receiver, &gateway).await;
-        seen.assert_order();
+        let mut received = consuming.await.expect("consumed");
+        received.all_of(&receiver, &gateway).await;
+        received.assert_order();
         assert!(gateway.seq >= 400, "{} records", gateway.seq);
     });
 }
@@ -171,8 +171,8 @@ fn after_a_restart_everything_is_declared_again_also_what_was_deleted() {
             report.waiting_records >= 300
         })
         .await;
-        let mut seen = Seen::default();
-        seen.all_of(&broker, &gateway).await;
+        let mut received = Received::default();
+        received.all_of(&broker, &gateway).await;
     });
 }
 
@@ -227,7 +227,7 @@ fn during_a_memory_alarm_deliveries_fail_at_once_and_succeed_after_it() {
             .await
             .expect("unblocked");
         deliver_until_accepted(&broker, gateway.batch(2_000, 9)).await;
-        let mut seen = Seen::default();
+        let mut received = Received::default();
         // What was acknowledged above is not delivered again, so all that can be received is counted.
         let (mut count, mut idle) = (0, 0);
         let mut subscription = subscribe_until_accepted(&consumer).await;
@@ -236,7 +236,7 @@ fn during_a_memory_alarm_deliveries_fail_at_once_and_succeed_after_it() {
             match tokio::time::timeout(wait, subscription.collect(common::BOUNDS)).await {
                 Ok(collected) => {
                     let collected = collected.expect("connected");
-                    seen.take(&collected);
+                    received.take(&collected);
                     count += collected.batch.len();
                     subscription
                         .acknowledge(collected.upto)
@@ -247,7 +247,7 @@ fn during_a_memory_alarm_deliveries_fail_at_once_and_succeed_after_it() {
                 Err(_) => idle += 1,
             }
         }
-        let last = seen.records[&gateway.id].range(101..).count();
+        let last = received.records[&gateway.id].range(101..).count();
         assert_eq!(last, 2_000, "of {count}");
     });
 }
@@ -273,7 +273,7 @@ fn the_number_of_queued_records_is_unknown_during_an_alarm_and_checked_after_it(
         subscription
     });
     node.set_memory_alarm(true).expect("an alarm");
-    let mut seen = Seen::default();
+    let mut received = Received::default();
     runtime.block_on(async {
         let batch = gateway.batch(10, 9);
         until("it refuses", async || {
@@ -287,9 +287,9 @@ fn the_number_of_queued_records_is_unknown_during_an_alarm_and_checked_after_it(
             "the queues are not checked during an alarm"
         );
         // The consumers empty the queues during the alarm.
-        while seen.count(&gateway) < 9_000 {
+        while received.count(&gateway) < 9_000 {
             let collected = collect(&mut subscription).await;
-            seen.take(&collected);
+            received.take(&collected);
             subscription
                 .acknowledge(collected.upto)
                 .await

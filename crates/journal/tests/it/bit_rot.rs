@@ -112,8 +112,8 @@ fn an_intact_journal_is_not_changed() {
 /// record of each; in every field of the record.
 #[test]
 fn a_flipped_bit_costs_one_record_and_is_reported_with_file_and_offset() {
-    let (sound, last) = stopped(3);
-    let segments = places(&sound);
+    let (intact, last) = stopped(3);
+    let segments = places(&intact);
     let count = segments.len();
     assert!(count >= 4);
     for segment in [0, count / 2, count - 2, count - 1] {
@@ -139,7 +139,7 @@ fn a_flipped_bit_costs_one_record_and_is_reported_with_file_and_offset() {
                 RECORD_HEADER + 299,
             ];
             for field in fields {
-                let disk = sound.after_kill();
+                let disk = intact.after_kill();
                 flip(&disk, name, offset + field);
                 let inspection = inspect_on(&disk).unwrap();
                 let found: Vec<_> = inspection.blocking_damage().collect();
@@ -180,12 +180,12 @@ fn the_bytes_of_adjacent_damaged_records_are_kept_separately() {
 
 #[test]
 fn a_damaged_header_or_seal_costs_no_record() {
-    let (sound, last) = stopped(3);
-    let segments = places(&sound);
+    let (intact, last) = stopped(3);
+    let segments = places(&intact);
     for (at, (name, _)) in segments.iter().enumerate() {
         for damaged in [&[20_u64][..], &[4100], &[20, 4100]] {
             // Without the provisional seal the end of the newest segment is unknown; it is read to its end.
-            let disk = sound.after_kill();
+            let disk = intact.after_kill();
             for byte in damaged {
                 flip(&disk, name, *byte);
             }
@@ -209,11 +209,11 @@ fn a_damaged_header_or_seal_costs_no_record() {
 
 #[test]
 fn a_missing_segment_costs_its_own_records_only() {
-    let (sound, last) = stopped(3);
-    let segments = places(&sound);
+    let (intact, last) = stopped(3);
+    let segments = places(&intact);
     // All but the newest: nothing else tells how many records that one held.
     for (name, records) in &segments[..segments.len() - 1] {
-        let disk = sound.after_kill();
+        let disk = intact.after_kill();
         let first_kept = records.iter().map(|(seq, ..)| *seq).filter(|seq| *seq > 3);
         let lost: Vec<u64> = first_kept.collect();
         remove(&disk, name);
@@ -278,23 +278,23 @@ fn a_tail_torn_by_a_power_cut_is_not_damage() {
 /// A power cut stops salvage at each of its steps; run again, it has the same result.
 #[test]
 fn salvage_may_be_interrupted_at_any_step() {
-    let (sound, last) = stopped(3);
-    let segments = places(&sound);
+    let (intact, last) = stopped(3);
+    let segments = places(&intact);
     let mut lost = Vec::new();
     for segment in [1, 2, segments.len() - 1] {
         let (name, records) = &segments[segment];
         let (seq, offset, _) = records[records.len() / 2];
-        flip(&sound, name, offset + 4);
+        flip(&intact, name, offset + 4);
         lost.push(seq);
     }
-    let whole = sound.after_kill();
+    let whole = intact.after_kill();
     let before = whole.steps();
     salvage_on(&whole, replacement).unwrap();
     let steps = whole.steps() - before;
     assert!(steps >= 12, "{steps}");
     for cut in 0..steps {
         for tear in [Tear::KeepAll, Tear::Prefix, Tear::Sectors] {
-            let disk = sound.after_kill();
+            let disk = intact.after_kill();
             disk.cut_power_after(cut);
             let _ = salvage_on(&disk, replacement);
             let disk = disk.after_power_cut(tear, cut);
@@ -305,12 +305,12 @@ fn salvage_may_be_interrupted_at_any_step() {
 
 #[test]
 fn a_disk_error_during_salvage_leaves_the_journal_as_it_was() {
-    let (sound, last) = stopped(3);
-    let segments = places(&sound);
+    let (intact, last) = stopped(3);
+    let segments = places(&intact);
     let (name, records) = &segments[1];
-    flip(&sound, name, records[9].1 + 30);
+    flip(&intact, name, records[9].1 + 30);
     for fault in 0..4 {
-        let disk = sound.after_kill();
+        let disk = intact.after_kill();
         match fault {
             0 => disk.set_capacity(disk.used()),
             1 => disk.inject(Fault::WriteError(0)),

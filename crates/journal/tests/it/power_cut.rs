@@ -8,7 +8,7 @@ use journal::sim::{SimDisk, Tear};
 const TEARS: [Tear; 4] = [Tear::LoseAll, Tear::KeepAll, Tear::Prefix, Tear::Sectors];
 
 /// What one process did with the journal before its end.
-struct Life {
+struct RunResult {
     /// The appended records; record `seq` is at `seq - 1`.
     taken: Vec<Vec<u8>>,
     durable: u64,
@@ -16,15 +16,15 @@ struct Life {
 }
 
 /// Appends, waits and forgets until it is done or the power is cut.
-fn live(journal: &Journal, life: u64, mut taken: Vec<Vec<u8>>) -> Life {
+fn run(journal: &Journal, run: u64, mut taken: Vec<Vec<u8>>) -> RunResult {
     let mut forgotten = journal.cursor();
-    'life: for round in 0..24_u64 {
+    'run: for round in 0..24_u64 {
         for step in 0..=round % 5 {
             let seq = taken.len() as u64 + 1;
             let length = (seq * 977 % 9_000 + step) as usize;
-            let bytes = record(life, seq, length);
+            let bytes = record(run, seq, length);
             let Ok(given) = journal.append(&bytes, None) else {
-                break 'life;
+                break 'run;
             };
             assert_eq!(given, seq);
             taken.push(bytes);
@@ -39,7 +39,7 @@ fn live(journal: &Journal, life: u64, mut taken: Vec<Vec<u8>>) -> Life {
             }
         }
     }
-    Life {
+    RunResult {
         taken,
         durable: journal.durable_seq(),
         forgotten,
@@ -47,7 +47,7 @@ fn live(journal: &Journal, life: u64, mut taken: Vec<Vec<u8>>) -> Life {
 }
 
 /// Opens the journal that was left; returns it with its records.
-fn check(disk: &SimDisk, before: &Life, case: &str) -> (Journal, Vec<Vec<u8>>) {
+fn check(disk: &SimDisk, before: &RunResult, case: &str) -> (Journal, Vec<Vec<u8>>) {
     let (journal, recovery) = Journal::open_on(disk.clone(), common::small())
         .unwrap_or_else(|error| panic!("{case}: {error}"));
     let durable = journal.durable_seq();
@@ -76,7 +76,7 @@ fn check(disk: &SimDisk, before: &Life, case: &str) -> (Journal, Vec<Vec<u8>>) {
 fn a_power_cut_at_every_step_loses_nothing_that_was_durable() {
     let disk = SimDisk::new(1);
     let (journal, _) = open(&disk);
-    live(&journal, 0, Vec::new());
+    run(&journal, 0, Vec::new());
     journal.close().unwrap();
     let steps = disk.steps();
     assert!(steps > 50, "only {steps} steps");
@@ -85,8 +85,8 @@ fn a_power_cut_at_every_step_loses_nothing_that_was_durable() {
         let disk = SimDisk::new(step);
         disk.cut_power_after(step);
         let before = match Journal::open_on(disk.clone(), common::small()) {
-            Ok((journal, _)) => live(&journal, 0, Vec::new()),
-            Err(_) => Life {
+            Ok((journal, _)) => run(&journal, 0, Vec::new()),
+            Err(_) => RunResult {
                 taken: Vec::new(),
                 durable: 0,
                 forgotten: 0,
@@ -98,10 +98,10 @@ fn a_power_cut_at_every_step_loses_nothing_that_was_durable() {
             let (journal, kept) = check(&disk, &before, &case);
             // A second process continues, and the power is cut again.
             disk.cut_power_after(step % 17);
-            let second = live(&journal, 1, kept);
+            let second = run(&journal, 1, kept);
             drop(journal);
             let disk = disk.after_power_cut(Tear::Sectors, step + 1);
-            let (journal, _) = check(&disk, &second, &format!("{case}, second life"));
+            let (journal, _) = check(&disk, &second, &format!("{case}, second run"));
             journal.close().unwrap();
         }
     }
@@ -115,11 +115,11 @@ fn records_that_a_killed_process_left_unsynced_are_durable_before_they_are_read(
         let Ok((journal, _)) = Journal::open_on(disk.clone(), common::small()) else {
             continue;
         };
-        let before = live(&journal, 0, Vec::new());
+        let before = run(&journal, 0, Vec::new());
         drop(journal);
         let killed = disk.after_kill();
         let (journal, kept) = check(&killed, &before, &format!("killed at step {step}"));
-        let again = Life {
+        let again = RunResult {
             durable: kept.len() as u64,
             taken: kept,
             forgotten: journal.cursor().max(before.forgotten),
