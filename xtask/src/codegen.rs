@@ -17,14 +17,14 @@ use anyhow::{Context, Result};
 use facts::Facts;
 use std::path::Path;
 
-/// The versions: the package's folder, and the table's file.
+/// The versions, by the names of the package's folders and of the tables' files.
 const VERSIONS: [&str; 3] = ["v16", "v201", "v21"];
 
 /// Reads `VERSION/schemas/*.json` under `package` and writes the tables into `out`.
 ///
 /// # Errors
 ///
-/// When a schema cannot be read, says something unknown, or a table cannot be written.
+/// When a schema cannot be read or has an unknown keyword, an action has no direction, or a table cannot be written.
 pub fn run(package: &Path, out: &Path) -> Result<()> {
     let mut facts = Facts::default();
     for (version, folder) in VERSIONS.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Keeps the dependencies in order without a tool that must be installed first.
+//! Checks the dependencies without a tool that must be installed first.
 //!
 //! The rules are in `deny.toml`, in the format of cargo-deny, so that `cargo deny check` reads the
 //! same file. This checks licences, duplicate versions and sources from the output of
@@ -85,7 +85,7 @@ struct Edge {
 }
 
 /// Checks the workspace in the folder `root`. Each item of the result is one problem, with the file,
-/// the crate and the cure; an empty result means that all is in order.
+/// the crate and the remedy; an empty result means that there is none.
 ///
 /// # Errors
 ///

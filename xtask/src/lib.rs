@@ -1,5 +1,5 @@
-//! What outgrows one line of make. A library, so that tests can ask whether what was generated is
-//! still fresh.
+//! Code generation and checks of the dependencies. A library, so that a test can compare generated files with the committed
+//! ones.
 
 pub mod codegen;
 pub mod guard;

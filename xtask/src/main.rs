@@ -8,9 +8,9 @@ use xtask::{codegen, guard};
 const USAGE: &str = "usage: xtask codegen (--schemas DIR | --python PROGRAM) [--out DIR]
        xtask guard
 
-codegen writes the tables of schema facts into crates/ocpp/src/tables (or --out).
+codegen writes the tables of actions and schema facts into crates/ocpp/src/tables (or --out).
   --schemas DIR     the folder of the Python package `ocpp`, with v16/schemas, v201/schemas, v21/schemas
-  --python PROGRAM  ask this Python where its package `ocpp` is
+  --python PROGRAM  find the package `ocpp` of this Python
 
 guard checks the dependencies against deny.toml and the sources; it fails if it finds a problem.";
 
@@ -55,7 +55,7 @@ fn default_out() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/ocpp/src/tables")
 }
 
-/// Where this Python keeps the package `ocpp`, without importing it.
+/// The folder of this Python's package `ocpp`; does not import it.
 fn package_folder(python: &str) -> Result<PathBuf> {
     let find =
         "import importlib.util as u; print(u.find_spec('ocpp').submodule_search_locations[0])";
@@ -64,7 +64,7 @@ fn package_folder(python: &str) -> Result<PathBuf> {
         .output()
         .with_context(|| format!("run {python} (`make setup` installs it)"))?;
     if !output.status.success() {
-        bail!("{python} does not know the package ocpp; run `make setup`");
+        bail!("{python} has no package ocpp; run `make setup`");
     }
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }

@@ -1,10 +1,13 @@
-//! What one message costs in a `Station`: read, checked, recognised, decided, recorded and answered,
-//! without disk and socket; and what its record costs to project. Prints nanoseconds per message.
+//! The cost of one message in a `Station` (read, check, recognise, decide, record and answer, without disk and socket) and
+//! of projecting its record. Prints nanoseconds per message.
 //!
 //! `cargo bench -p central`
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
-#![expect(clippy::expect_used, reason = "a bench that cannot go on says so")]
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark stops at what it did not expect"
+)]
 
 use central::policy::Policy;
 use central::project::Changes;
@@ -18,7 +21,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp(1_767_225_600_000);
-/// Short rounds, and many: on a busy machine some of them run undisturbed.
+/// Many short rounds: on a busy machine some of them run undisturbed.
 const MESSAGES: usize = 2_000;
 const ROUNDS: usize = 200;
 
@@ -35,7 +38,7 @@ fn station(version: Version) -> Station {
     Station::new(config, ResendMemory::default(), NOW)
 }
 
-/// Does at once what comes out; returns records.
+/// Handles all outputs at once; collects records.
 fn drain(station: &mut Station, records: &mut Vec<Vec<u8>>, answered: &mut usize) {
     while let Some(output) = station.poll_output() {
         match output {
@@ -94,7 +97,7 @@ fn bench(name: &str, version: Version, message: impl Fn(usize) -> String) {
     });
     let gateway = GatewayId(Uuid::nil());
     let projected = best(|| {
-        // Batches as the applier makes them.
+        // Batches of the applier's size.
         for (n, batch) in records.chunks(512).enumerate() {
             let mut changes = Changes::default();
             for (seq, bytes) in (n as u64 * 512..).zip(batch) {

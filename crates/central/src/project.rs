@@ -1,7 +1,7 @@
 //! Projections: which changes of state follow from a record. The same record always yields the same changes.
 //!
 //! Total: a message that cannot be understood changes nothing, and is still stored as a message. The modules are by what
-//! changes; what each action changes is in its file in [`crate::actions`].
+//! changes; what each action changes is in its file in `crate::actions`.
 
 pub(crate) mod charger;
 pub(crate) mod event;

@@ -1,8 +1,8 @@
-//! The durable fact: what is written to the journal before a charger is answered, and what every
-//! later stage (sink, store, export) reads.
+//! Records: what is written to the journal before a charger is answered, and what every later stage (sink, store, export)
+//! reads.
 //!
-//! A record is never edited. It carries the charger's own bytes, so that what we do not understand
-//! today can be projected again tomorrow, and signatures stay valid.
+//! A record never changes. It holds the charger's bytes, so that a later version can project what this one does not
+//! understand, and signatures stay valid.
 //!
 //! ```text
 //! byte  0      format version (1)
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use uuid::Uuid;
 
-/// The identity of a gateway's data directory: a UUID made once and kept there.
+/// The id of a gateway: a UUID that is made once and kept in its data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GatewayId(pub Uuid);
@@ -99,25 +99,25 @@ impl fmt::Display for RecordId {
     }
 }
 
-/// What kind of fact a record holds.
+/// The kind of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum RecordKind {
-    /// A CALL from a charger, with the answer that we gave.
+    /// A CALL from a charger, with its answer.
     Call = 1,
-    /// A SEND from a charger (OCPP 2.1): never answered.
+    /// A SEND from a charger (OCPP 2.1), which has no answer.
     Send = 2,
-    /// A CALLRESULT from a charger to a call of ours.
+    /// A CALLRESULT from a charger.
     CallResult = 3,
     /// A CALLERROR from a charger.
     CallError = 4,
-    /// A CALLRESULTERROR from a charger (OCPP 2.1): it disliked an answer of ours.
+    /// A CALLRESULTERROR from a charger (OCPP 2.1): it could not process an answer.
     CallResultError = 5,
     /// A frame that could not be read as OCPP-J; `payload` is the raw text (or, with
     /// [`Notes::BASE64`], its Base64).
     Unreadable = 6,
-    /// A charger's connection was accepted; `payload` is a JSON object with what is known of it.
+    /// A charger has connected; `payload` is a JSON object with the peer's address and the subprotocol.
     Connected = 7,
     /// A charger's connection ended; `reason` says why.
     Disconnected = 8,
@@ -169,16 +169,16 @@ impl RecordKind {
     }
 }
 
-/// How we answered.
+/// The kind of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum AnswerKind {
-    /// Not at all; `answer` is empty.
+    /// No answer; `answer` is empty.
     None = 0,
-    /// With a CALLRESULT; `answer` is its payload.
+    /// A CALLRESULT; `answer` is its payload.
     Result = 1,
-    /// With a CALLERROR; `answer` is the JSON array `[code, description, details]`.
+    /// A CALLERROR; `answer` is the JSON array `[code, description, details]`.
     Error = 2,
 }
 
@@ -230,12 +230,12 @@ impl Notes {
     }
 }
 
-/// A durable fact about a charger, borrowed from the bytes that it was read from.
+/// A record, borrowed from the bytes that it was decoded from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// What kind of fact.
+    /// The kind of record.
     pub kind: RecordKind,
-    /// The charger's identity as the directory spells it.
+    /// The charger's identity in the directory's spelling.
     pub charger_id: &'a str,
     /// The version its connection speaks.
     pub ocpp_version: Version,
@@ -245,11 +245,11 @@ pub struct Record<'a> {
     pub action: &'a str,
     /// The payload as the charger sent it, byte for byte.
     pub payload: &'a str,
-    /// How we answered.
+    /// The kind of answer.
     pub answer_kind: AnswerKind,
-    /// What we answered.
+    /// The answer's content.
     pub answer: &'a str,
-    /// When the gateway had read it.
+    /// When the gateway read it.
     pub received_at: Timestamp,
     /// The connection's epoch; of [`RecordKind::GatewayStarted`] the process's.
     pub epoch: Epoch,
@@ -268,7 +268,7 @@ pub enum DecodeError {
     /// The bytes end early or hold something impossible.
     #[error("record is damaged: {0}")]
     Damaged(&'static str),
-    /// They stand for a record that was lost on disk; see [`lost`]. The words say where.
+    /// They replace a record that was lost on disk, see [`lost`]; with the file and position.
     #[error("{0}")]
     Lost(String),
 }
@@ -295,9 +295,8 @@ pub fn gateway_started(now: Timestamp, epoch: Epoch) -> Vec<u8> {
     record.encode()
 }
 
-/// The bytes that take the place of a record which cannot be read any more: why, and what is left of it.
-/// [`Record::decode`] refuses them with [`DecodeError::Lost`] and the same words, so they become a dead letter
-/// under the record's id.
+/// The bytes that replace a record which can no longer be read: the reason, and the bytes that are left of it.
+/// [`Record::decode`] returns [`DecodeError::Lost`] with the reason, so they become a dead letter with the record's id.
 #[must_use]
 pub fn lost(reason: &str, left: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(LOST.len() + 4 + reason.len() + left.len());
@@ -309,7 +308,7 @@ pub fn lost(reason: &str, left: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The reason in what [`lost`] wrote.
+/// The reason in bytes from [`lost`].
 fn reason_of_loss(bytes: &[u8]) -> Option<String> {
     let rest = bytes.strip_prefix(LOST)?;
     let length = le_u32(rest.get(..4)?) as usize;
@@ -317,7 +316,7 @@ fn reason_of_loss(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(reason).into_owned())
 }
 
-/// Begins with no byte that is or will be a format.
+/// The first byte is not that of any record format.
 const LOST: &[u8; 8] = b"wattlost";
 const FORMAT: u8 = 1;
 const HEADER: usize = 48;
@@ -354,10 +353,10 @@ impl<'a> Record<'a> {
         out
     }
 
-    /// Reads a record back.
+    /// Decodes a record.
     ///
     /// # Errors
-    /// When the format is not known, or the bytes are not what [`Record::encode_into`] writes.
+    /// If the format is not known, or the bytes are not from [`Record::encode_into`].
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         if let Some(reason) = reason_of_loss(bytes) {
             return Err(DecodeError::Lost(reason));
@@ -481,13 +480,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_reads_back_as_it_was_written() {
+    fn a_record_is_decoded_as_it_was_encoded() {
         let bytes = sample().encode();
         assert_eq!(Record::decode(&bytes), Ok(sample()));
     }
 
     #[test]
-    fn no_cut_of_a_record_panics_or_reads_as_whole() {
+    fn a_truncated_record_is_an_error() {
         let bytes = sample().encode();
         for cut in 0..bytes.len() {
             assert!(Record::decode(&bytes[..cut]).is_err(), "cut at {cut}");
@@ -498,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn no_single_changed_byte_panics() {
+    fn a_record_with_a_changed_byte_is_decoded_without_a_panic() {
         let bytes = sample().encode();
         for i in 0..bytes.len() {
             for value in [0, 1, 0x7f, 0x80, 0xff] {
@@ -510,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_a_lost_record_says_why_and_keeps_what_is_left() {
+    fn the_replacement_of_a_lost_record_has_its_reason_and_its_remaining_bytes() {
         let bytes = lost("damaged in a file", b"left over");
         let said = Record::decode(&bytes).map_err(|error| error.to_string());
         assert_eq!(said.err().as_deref(), Some("damaged in a file"));

@@ -1,6 +1,6 @@
-//! One connected charger. Every rule about that charger is applied here and nowhere else, so that it can be
-//! tested without sockets and clocks: time, randomness and bytes are arguments, decisions are return values.
-//! [`Station`] says in which order to call its methods.
+//! One connected charger. All rules about that charger are applied here, so that they can be tested without sockets and
+//! clocks: time, randomness and bytes are arguments, decisions are return values. [`Station`] says in which order to call
+//! its methods.
 
 mod call;
 mod payload_check;
@@ -23,34 +23,33 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use unreadable::UnreadableFrames;
 
-/// What a station is told at its birth.
+/// The arguments of [`Station::new`].
 #[derive(Debug, Clone)]
 pub struct StationConfig {
-    /// The charger's identity, as the directory spells it (or as it came, if it is not known).
+    /// The charger's identity in the directory's spelling, or as the charger wrote it if the directory does not know it.
     pub charger_id: Arc<str>,
-    /// What was negotiated.
+    /// The negotiated version.
     pub version: Version,
-    /// What the operator has set for it; `None` = not known, taken in as the policy says.
+    /// The operator's settings for it; `None` if it is not known, then the policy decides.
     pub profile: Option<Arc<ChargerProfile>>,
-    /// The operator's decisions.
+    /// The operator's policy.
     pub policy: Arc<Policy>,
     /// The connection's epoch: milliseconds at its start, strictly increasing per gateway.
     pub epoch: Epoch,
-    /// Dice for the randomised intervals.
+    /// Seed of the randomised intervals.
     pub seed: u64,
     /// The peer's address, for the `Connected` record.
     pub remote: String,
 }
 
-/// A station's own number for a record that it wants appended: 1 for the first, growing by 1.
+/// A station's number for a record: 1 for the first, then increasing by 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Ticket(pub u64);
 
-/// What the gateway shall do, in this order.
+/// What the gateway must do, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Append the record's bytes to the journal; when it is durable, say so with
-    /// [`Station::handle_durable`].
+    /// Append the record's bytes to the journal, and call [`Station::handle_durable`] when it is durable.
     Append {
         /// The station's number for this record.
         ticket: Ticket,
@@ -61,59 +60,59 @@ pub enum Output {
     },
     /// Send this text frame.
     Send(String),
-    /// Find out, and say so with [`Station::handle_fact`].
+    /// Find the answer, and pass it to [`Station::handle_fact`].
     Ask(Question),
-    /// Close the connection; nothing more comes out except what `handle_closed` makes.
+    /// Close the connection; after this, the only output is that of `handle_closed`.
     Close(CloseReason),
 }
 
 /// What metrics count of a record, so that it is not decoded for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordMeta {
-    /// What the record is of.
+    /// The kind of record.
     pub kind: RecordKind,
-    /// The version that the charger speaks.
+    /// The OCPP version of the message.
     pub version: Version,
-    /// The action as that version spells it; `None` if the record has none, or one that the version does not have.
+    /// The action; `None` if the record has none, or one that the version does not have.
     pub action: Option<&'static str>,
-    /// What was noted of the message.
+    /// The notes on the message.
     pub notes: Notes,
-    /// What was tolerated in the frame that the record is of.
+    /// The mistakes that were tolerated in the record's frame.
     pub quirks: Quirks,
 }
 
-/// Something the station must know before it can answer.
+/// A question to the directory, which a call's answer depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
-    /// How does this token stand?
+    /// The status of a token.
     Token {
-        /// To be handed back with the answer.
+        /// To be passed back with the answer.
         question_id: u64,
         /// idTag or idToken, as the charger wrote it.
         id: String,
     },
 }
 
-/// The reply to a [`Question`].
+/// The answer to a [`Question`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// How the token stands.
+    /// The status of the token.
     Token {
-        /// From the question. A reply to a question that is not open is ignored.
+        /// From the question. An answer to a question that is not open is ignored.
         question_id: u64,
-        /// What the directory says.
+        /// The directory's answer.
         answer: TokenAnswer,
     },
 }
 
-/// What the directory says about a token.
+/// The directory's answer about a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenAnswer {
-    /// It knows it.
+    /// The token is known.
     Known(Token),
-    /// It was asked and does not know it.
+    /// The token is not known.
     Unknown,
-    /// It does not know it and the database cannot be asked now.
+    /// The token is not in memory, and the database cannot be asked now.
     CannotAsk,
 }
 
@@ -122,32 +121,32 @@ pub enum TokenAnswer {
 pub enum CloseReason {
     /// The charger closed it, with this close code if it gave one.
     ByCharger(Option<u16>),
-    /// The connection broke; the words of the operating system or the WebSocket library.
+    /// The connection broke; with the error text of the operating system or the WebSocket library.
     Broken(String),
-    /// The charger did not answer our pings in time.
+    /// The charger did not answer pings in time.
     PingTimeout,
-    /// It did not take what we sent in time.
+    /// The charger did not read in time.
     SendTimeout,
-    /// A newer connection of the same identity took its place (rule C-14).
+    /// A newer connection of the same charger replaced it (rule C-14).
     Replaced,
-    /// The same, and the newer connection is at another gateway.
+    /// A newer connection of the same charger, at another gateway, replaced it.
     ReplacedElsewhere,
-    /// We are stopping.
+    /// The gateway is stopping.
     Shutdown,
-    /// What it says cannot be made durable now (journal full or broken, rule Q-13).
+    /// Messages cannot be made durable now (journal full or broken, rule Q-13).
     NotDurable,
     /// A frame above the size limit.
     TooLarge,
-    /// A message was begun and not finished in time, or too much of unfinished messages was held.
+    /// A message was not finished in time, or unfinished messages took too much memory.
     Unfinished,
     /// Too many consecutive frames that cannot be read.
     Unreadable,
-    /// The operator removed, refused or changed the charger.
+    /// The operator removed, rejected or changed the charger.
     Refused,
 }
 
 impl CloseReason {
-    /// A few words for records and logs.
+    /// A short text for records and logs.
     #[must_use]
     pub fn as_text(&self) -> Cow<'static, str> {
         match self {
@@ -226,12 +225,12 @@ enum Phase {
 
 #[derive(Debug)]
 struct WaitingAnswer {
-    /// The newest record that it speaks for.
+    /// The newest record that must be durable before it leaves.
     needs: Ticket,
     frame: String,
 }
 
-/// A call whose answer waits for a fact, with all that its record will need.
+/// A call whose answer waits for the directory, with everything that its record needs.
 #[derive(Debug)]
 struct Asking {
     question_id: u64,
@@ -246,8 +245,8 @@ struct Asking {
 }
 
 impl Station {
-    /// A charger has connected: `memory` is what is remembered of it. The first output appends the
-    /// `Connected` record.
+    /// A charger has connected; `memory` is that of its earlier connections. The first output appends the `Connected`
+    /// record.
     #[must_use]
     pub fn new(config: StationConfig, mut memory: ResendMemory, now: Timestamp) -> Self {
         memory.begin_connection();
@@ -284,8 +283,8 @@ impl Station {
         station
     }
 
-    /// Whether another frame should be read from the socket: false while a question is open, or
-    /// while as many answers or records wait for the disk as the policy allows.
+    /// Whether another frame may be read from the socket: false while a question is open, or while as many answers or
+    /// records wait for the disk as the policy allows.
     #[must_use]
     pub fn wants_frame(&self) -> bool {
         let max = u64::from(self.policy.unanswered_max.max(1));
@@ -295,7 +294,7 @@ impl Station {
             && self.appended.0 - self.durable.0 < max
     }
 
-    /// The operator has changed what is set for this charger; counts from the next frame on.
+    /// The operator has changed the charger's settings; applies from the next frame on.
     pub fn handle_profile(&mut self, profile: Option<Arc<ChargerProfile>>) {
         self.profile = profile;
     }
@@ -305,8 +304,8 @@ impl Station {
         if self.phase != Phase::Open {
             return;
         }
-        // A gateway that heeds `wants_frame` hands in nothing while a question is open; if it does,
-        // order matters more than the answer.
+        // A gateway that checks `wants_frame` passes no frame while a question is open. If it does, answers still leave
+        // in the order of their calls.
         self.settle_question(TokenAnswer::CannotAsk, now);
         let Parsed { frame, quirks } = frame::parse_noting(text, self.version);
         self.quirks = quirks;
@@ -334,8 +333,7 @@ impl Station {
         }
     }
 
-    /// The charger sent a binary frame, or a text frame that is not UTF-8. Text in binary clothes is
-    /// taken as text.
+    /// The charger sent a binary frame, or a text frame that is not UTF-8. A binary frame with UTF-8 is handled as text.
     pub fn handle_binary(&mut self, bytes: &[u8], now: Timestamp) {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.handle_text(text, now),
@@ -348,33 +346,31 @@ impl Station {
         }
     }
 
-    /// Everything up to and including this ticket is durable: answers that waited for it come out.
+    /// All records up to and including this ticket are durable: answers that waited for them are sent.
     pub fn handle_durable(&mut self, upto: Ticket, now: Timestamp) {
         self.durable = self.durable.max(upto.min(self.appended));
         self.recent.forget_old(now);
         self.release();
     }
 
-    /// The journal refused this record, which came out as [`Output::Append`]: its message is not known
-    /// as a repeat when it comes again, since that would be to answer for a record that does not exist.
-    /// What is remembered of other messages stays.
+    /// The journal refused this record of an [`Output::Append`]. Its message does not count as a resend when it comes
+    /// again, since its record does not exist. What is remembered of other messages stays.
     pub fn handle_refused(&mut self, record: &[u8]) {
         self.recent.clear();
         match Record::decode(record) {
             Ok(record) => self.memory.forget(&record),
-            // What cannot be told apart must not be answered for.
+            // Without the record it is not known which message to forget.
             Err(_) => self.memory = ResendMemory::default(),
         }
     }
 
-    /// Whether the charger is accepted; of one that is not, only BootNotification is answered with
-    /// success.
+    /// Whether the charger is accepted; if it is not, only BootNotification is answered with success.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         self.registration() == Registration::Accepted
     }
 
-    /// The reply to a question.
+    /// The answer to a question.
     pub fn handle_fact(&mut self, fact: Fact, now: Timestamp) {
         let Fact::Token {
             question_id,
@@ -389,16 +385,15 @@ impl Station {
         }
     }
 
-    /// The moment that [`Station::poll_timeout`] named has come. Too early or too often does no harm.
+    /// The time of [`Station::poll_timeout`] has come. A call that is too early has no effect.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.settle_question(TokenAnswer::CannotAsk, now);
         }
     }
 
-    /// The connection is gone: appends the `Disconnected` record, and answers nothing any more. A
-    /// call whose question is still open is dropped: it was not answered, so the charger still has
-    /// it if it is one of those that matter.
+    /// The connection has ended: appends the `Disconnected` record and sends no more answers. A call whose question is
+    /// still open is dropped: it was not answered, so the charger sends it again if it is of class T or Q.
     pub fn handle_closed(&mut self, why: CloseReason, now: Timestamp) {
         if self.phase == Phase::Closed {
             return;
@@ -422,11 +417,11 @@ impl Station {
         self.append(&record, None);
     }
 
-    /// What to do next, until `None`.
+    /// The next output; `None` if there is none.
     pub fn poll_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
         if output.is_none() {
-            // An idle charger should cost next to nothing; a busy one keeps its small buffers.
+            // An idle charger must take little memory; a busy one keeps its small buffers.
             const KEPT: usize = 16;
             if self.outputs.capacity() > KEPT {
                 self.outputs = VecDeque::new();
@@ -438,24 +433,22 @@ impl Station {
         output
     }
 
-    /// When [`Station::handle_timeout`] is wanted, if at all.
+    /// When to call [`Station::handle_timeout`]; `None` if no timer is needed.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         self.asking.as_ref().map(|asking| asking.deadline)
     }
 
-    /// What is remembered of the charger, for its next connection. What was appended last need not be
-    /// durable yet: on the next connection a repeat waits for that connection's own first record,
-    /// which lies behind it in the journal.
+    /// The memory of the charger's messages, for its next connection. The last records need not be durable yet: on the
+    /// next connection a resend waits for that connection's first record, which is later in the journal.
     ///
-    /// **If the journal refused a record** that came out as [`Output::Append`], say so with
-    /// [`Station::handle_refused`] before.
+    /// **If the journal refused a record** of an [`Output::Append`], call [`Station::handle_refused`] before.
     #[must_use]
     pub fn into_memory(self) -> ResendMemory {
         self.memory
     }
 
-    /// Answers the call that waits for a fact, if one does.
+    /// Answers the call that waits for the directory, if there is one.
     fn settle_question(&mut self, answer: TokenAnswer, now: Timestamp) {
         let Some(asking) = self.asking.take() else {
             return;
@@ -477,8 +470,8 @@ impl Station {
         self.answer(&message, &answer, now);
     }
 
-    /// Whether the charger may take part (B-1: registration belongs to the charger, not to the
-    /// connection, and a charger need not boot again when it reconnects).
+    /// The charger's registration. It belongs to the charger, not to the connection: a charger need not boot again when
+    /// it reconnects (B-1).
     fn registration(&self) -> Registration {
         match &self.profile {
             Some(profile) => profile.registration,
@@ -497,14 +490,14 @@ impl Station {
             .unwrap_or(self.policy.check)
     }
 
-    /// A record of this connection, with nothing in it yet.
+    /// A record of this connection without content.
     fn blank_record<'a>(&self, now: Timestamp) -> Record<'a>
     where
         Self: 'a,
     {
         Record {
             kind: RecordKind::Call,
-            // Filled in by `append`, so that a record does not borrow the station.
+            // Set by `append`, so that a record does not borrow the station.
             charger_id: "",
             ocpp_version: self.version,
             message_id: "",
@@ -526,7 +519,7 @@ impl Station {
             ..*record
         }
         .encode();
-        // Who is to be known again is remembered after its own record.
+        // The caller remembers the message of this record afterwards, if it is to be recognised.
         self.recent.clear();
         self.appended.0 += 1;
         self.outputs.push_back(Output::Append {
@@ -543,7 +536,7 @@ impl Station {
         self.appended
     }
 
-    /// Queues an answer; it leaves when everything up to `needs` is durable.
+    /// Queues an answer; it leaves when all records up to `needs` are durable.
     fn send(&mut self, needs: Ticket, frame: String) {
         self.answers.push_back(WaitingAnswer { needs, frame });
         self.release();

@@ -1,4 +1,4 @@
-//! The facts while they are gathered: every distinct object and enumeration once.
+//! The facts of all schemas: every distinct object and enumeration once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,8 +7,7 @@ pub(super) type ObjectId = usize;
 /// Index into [`Facts::choices`].
 pub(super) type ChoiceId = usize;
 
-/// What a value must be. Bounds of integers are whole; those of numbers are kept as bits, so that
-/// shapes can be compared and hashed.
+/// What a value must be. Bounds of numbers are stored as bits, so that shapes can be compared and hashed.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum Shape {
     Any,
@@ -45,7 +44,7 @@ pub(super) struct Object {
     pub(super) open: bool,
 }
 
-/// A thing that is written once, the name it was first met under, and the versions that use it.
+/// An object or enumeration, its name at its first use, and the versions that use it.
 pub(super) struct Entry<T> {
     pub(super) content: T,
     pub(super) name: String,

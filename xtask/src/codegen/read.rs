@@ -1,4 +1,4 @@
-//! Reads schemas, and refuses what it does not understand.
+//! Reads schemas; an unknown keyword is an error.
 
 use super::facts::{Facts, Object, ObjectId, Shape};
 use anyhow::{Context, Result, bail, ensure};
@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Words that state no fact about a valid payload.
-const PROSE: [&str; 8] = [
+/// Keywords that do not restrict payloads.
+const IGNORED: [&str; 8] = [
     "$schema",
     "$id",
     "title",
@@ -18,7 +18,7 @@ const PROSE: [&str; 8] = [
     "definitions",
 ];
 
-/// Deeper than any schema nests; a circle of references would come here.
+/// No schema nests deeper; bounds circular references.
 const DEPTH_MAX: usize = 32;
 
 /// Reads every schema in a folder.
@@ -43,14 +43,14 @@ pub(super) fn version(facts: &mut Facts, version: usize, folder: &Path) -> Resul
         let suffix = if is_response { "Response" } else { "Request" };
         let schema = Schema {
             version,
-            draft_04: draft_04(&root).with_context(|| format!("look into {name}"))?,
+            draft_04: draft_04(&root).with_context(|| format!("read the draft of {name}"))?,
             root: &root,
         };
         let shape = schema
             .shape(facts, &root, &format!("{action}{suffix}"), 0)
-            .with_context(|| format!("understand {name}"))?;
+            .with_context(|| format!("interpret {name}"))?;
         let Shape::Object(id) = shape else {
-            bail!("{name} describes no object");
+            bail!("{name} does not describe an object");
         };
         place(facts, version, action, is_response, id);
     }
@@ -171,7 +171,7 @@ impl Schema<'_> {
     }
 
     fn choice(&self, facts: &mut Facts, words: &Words<'_>) -> Result<Shape> {
-        // Schemas say additionalProperties here too, where it means nothing.
+        // Schemas also have additionalProperties here, where it has no meaning.
         words.only(&["type", "enum", "additionalProperties"])?;
         let mut values = words.texts("enum")?;
         values.sort();
@@ -194,7 +194,7 @@ impl Schema<'_> {
         if let Some(properties) = words.get("properties") {
             let properties = properties
                 .as_object()
-                .with_context(|| format!("{} has odd properties", words.name))?;
+                .with_context(|| format!("{} has properties that are not an object", words.name))?;
             for (member, schema) in properties {
                 let shape = self.shape(facts, schema, member, depth + 1)?;
                 members.insert(member.clone(), (false, shape));
@@ -216,7 +216,7 @@ impl Schema<'_> {
     }
 }
 
-/// The words of one (sub)schema.
+/// The keywords of one schema or subschema.
 struct Words<'a> {
     words: &'a Map<String, Value>,
     name: &'a str,
@@ -226,7 +226,7 @@ impl<'a> Words<'a> {
     fn of(schema: &'a Value, name: &'a str) -> Result<Self> {
         let words = schema
             .as_object()
-            .with_context(|| format!("{name} is no schema"))?;
+            .with_context(|| format!("{name} is not a schema"))?;
         Ok(Self { words, name })
     }
 
@@ -234,12 +234,12 @@ impl<'a> Words<'a> {
         self.words.get(word)
     }
 
-    /// Refuses a fact that the caller does not look at.
+    /// Fails if there is a keyword other than `known`, so that no fact is lost.
     fn only(&self, known: &[&str]) -> Result<()> {
         for word in self.words.keys() {
             ensure!(
-                known.contains(&word.as_str()) || PROSE.contains(&word.as_str()),
-                "{} says {word}, which is not understood",
+                known.contains(&word.as_str()) || IGNORED.contains(&word.as_str()),
+                "{} has the unknown keyword {word}",
                 self.name
             );
         }
@@ -276,7 +276,7 @@ impl<'a> Words<'a> {
         let Some(number) = self.number(word)? else {
             return Ok(None);
         };
-        // Beyond 2^53 the schema's own notation may have lost digits.
+        // Beyond 2^53 an f64 may have lost digits.
         ensure!(
             number.fract() == 0.0 && number.abs() < 9e15,
             "{} has {word} {number}",

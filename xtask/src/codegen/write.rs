@@ -1,5 +1,5 @@
-//! Writes the facts as static Rust data: a file per version, one for the objects that versions share,
-//! one for all enumerations.
+//! Writes the facts as static Rust data: one file per version, one for the objects that versions share, one for all
+//! enumerations.
 
 use super::facts::{Action, ChoiceId, Entry, Facts, Object, ObjectId, Shape};
 use anyhow::{Context, Result};
@@ -38,7 +38,7 @@ pub(super) fn files(facts: &Facts, versions: &[&str]) -> Result<Vec<(String, Str
     Ok(files)
 }
 
-/// Which file a thing is written to.
+/// The file of an object or enumeration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Home {
     Choices,
@@ -248,7 +248,7 @@ impl Writer<'_> {
     }
 }
 
-/// Writes `head`, the items and `tail`, on one line where they fit, else packed into lines.
+/// Writes `head`, the items and `tail`, on one line if they fit, else wrapped.
 fn wrap(out: &mut String, head: &str, items: Vec<String>, tail: &str) {
     let joined = items.join(", ");
     if head.len() + joined.len() + tail.len() <= COLUMNS {

@@ -1,5 +1,4 @@
-//! Each crate's licence must be allowed: a licence that nobody looked at is found here and not after
-//! a release.
+//! Each crate's licence must be allowed in `deny.toml`.
 
 use super::Package;
 use serde::Deserialize;
@@ -70,7 +69,7 @@ pub(super) fn check(packages: &[Package], rules: &Rules) -> Vec<String> {
 
 /// Whether an SPDX licence expression is satisfied by the licences that `allowed` accepts. `AND`
 /// binds stronger than `OR`; `/` is the older spelling of `OR`; `A WITH B` is one licence. `allowed`
-/// is asked for every licence in the expression.
+/// is called for every licence in the expression.
 fn satisfied(expression: &str, allowed: &mut dyn FnMut(&str) -> bool) -> Result<bool, String> {
     let spaced = expression
         .replace('(', " ( ")

@@ -103,14 +103,14 @@ fn unused(root: &Path, metadata: &Metadata, package: &Package) -> Result<Vec<Str
         if guard.keep.iter().any(|keep| keep.name == name) {
             continue;
         }
-        let cure = if dependency.kind.is_none() && mentions(&tests, &ident) {
+        let remedy = if dependency.kind.is_none() && mentions(&tests, &ident) {
             "only its tests, benches or examples do: move it to [dev-dependencies]"
         } else {
             "remove it, or give the reason in [package.metadata.guard] \
              keep = [{ name = \"…\", reason = \"…\" }]"
         };
         problems.push(format!(
-            "{file}: the code of crate {} does not use {name} of [{table}]; {cure}",
+            "{file}: the code of crate {} does not use {name} of [{table}]; {remedy}",
             package.name
         ));
     }

@@ -1,17 +1,17 @@
-//! Events between gateways, so that of two connections of one charger only the newest stays open.
+//! Events between gateways: of two connections of one charger only the newest stays open.
 
 use crate::record::{Epoch, GatewayId};
 use serde::{Deserialize, Serialize};
 
-/// What gateways publish to each other. Nothing durable depends on it: an event may be lost or late.
+/// An event between gateways. Nothing durable depends on it: an event may be lost or late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum ClusterEvent {
     /// A charger has connected to a gateway: an older connection of it elsewhere has ended.
     Connected {
-        /// Its identity, as the directory spells it.
+        /// Its identity in the directory's spelling.
         charger_id: String,
-        /// Where it is now.
+        /// The gateway that holds its newest connection.
         gateway: GatewayId,
         /// The connection's epoch (milliseconds at its start): the greater one is the newer.
         epoch: Epoch,

@@ -1,4 +1,4 @@
-//! Where a gateway loads its chargers and tokens from, so that it can answer without the database.
+//! The directory: a gateway loads chargers and tokens from it, so that it can answer without the database.
 
 use super::{ChargerProfile, Token, Unavailable};
 use crate::Timestamp;
@@ -6,32 +6,32 @@ use crate::model::ChargerKey;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Chargers and tokens, as the gateway keeps them to answer without asking.
+/// Chargers and tokens as a gateway holds them in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DirectorySnapshot {
     /// By charger.
     pub chargers: HashMap<ChargerKey, ChargerProfile>,
     /// By id, lower case.
     pub tokens: HashMap<String, Token>,
-    /// Grows with every change; equal revisions mean equal content.
+    /// Increases with every change; equal revisions mean equal content.
     pub revision: u64,
 }
 
-/// Where the directory comes from. Calls block.
+/// The source of the directory. Calls block.
 pub trait DirectorySource: Send + Sync + 'static {
     /// The whole directory if its revision is not `known`, else `None`.
     ///
     /// # Errors
-    /// When it cannot be asked now; the gateway goes on with what it has.
+    /// When it cannot be read now; the gateway keeps its snapshot.
     fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable>;
 
-    /// One token, asked for when the snapshot does not know it.
+    /// One token that is not in the snapshot.
     ///
     /// # Errors
-    /// When it cannot be asked now; the policy then decides.
+    /// When it cannot be read now; the policy then decides.
     fn token(&self, id: &str) -> Result<Option<Token>, Unavailable>;
 
-    /// The time by the source's own clock; `None` where it has none but this machine's.
+    /// The time of the source's clock; `None` if that is this machine's clock.
     ///
     /// # Errors
     /// When it cannot be asked now.

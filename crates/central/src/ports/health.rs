@@ -2,19 +2,19 @@
 
 use serde::Serialize;
 
-/// One part's health, for `/health/ready`.
+/// The health of one component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Health {
     /// `gateway`, `journal`, `database`, …
     pub part: &'static str,
-    /// Whether it does its work.
+    /// Whether it works.
     pub up: bool,
-    /// What is wrong, or a few words on how it is.
+    /// What is wrong, or a short description.
     pub detail: String,
 }
 
-/// Something whose health can be asked at any time, without waiting.
+/// A component whose health can be read at any time, without waiting.
 pub trait HealthProbe: Send + Sync + 'static {
-    /// How it is now.
+    /// Its health now.
     fn health(&self) -> Vec<Health>;
 }

@@ -1,4 +1,4 @@
-//! What the services need from outside: one contract per file, each with its laws.
+//! The interfaces through which services use databases, brokers and other processes: one per file, each with its laws.
 //!
 //! Services depend on these traits only. Their adapters are in `store` and `broker`; `wattpost` chooses them.
 
@@ -28,24 +28,24 @@ use std::pin::Pin;
 /// A future on the heap, so that a port can be used as `Arc<dyn …>`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A component outside did not do what was asked. The caller's next step is always the same: keep the
-/// work, back off and retry without a limit. The fields are for logs and health.
+/// A component is unavailable. Callers always do the same: keep the work, back off and retry without a limit. The fields
+/// are for logs and health.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{component} {kind}: {detail}")]
 pub struct Unavailable {
     /// The component that is unavailable: `database`, `RabbitMQ`.
     pub component: &'static str,
-    /// The sort of trouble.
+    /// The kind of fault.
     pub kind: UnavailableKind,
-    /// The adapter's own words.
+    /// The adapter's error text.
     pub detail: String,
 }
 
-/// Sorts of trouble that pass, or that a person can cure without losing anything.
+/// Kinds of faults that end by themselves, or that an operator can repair without losing anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnavailableKind {
-    /// Held by someone else.
+    /// Locked by another process or transaction.
     Locked,
     /// No space left.
     Full,

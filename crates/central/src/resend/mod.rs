@@ -4,7 +4,7 @@
 //! There are two memories. Messages that a charger keeps and sends again, also on another connection (classes T and Q,
 //! pages of reports), are recognised by what they say: [`ResendMemory`], one per charger, rebuilt from the journal at
 //! start. All others are repeated at once and on the same connection only: they are recognised by message id *and*
-//! content, for a short time and only until another message comes ([`RecentCalls`]), because chargers reuse ids, and may
+//! content, for a short time and only until another message comes (`RecentCalls`), because chargers reuse ids, and may
 //! rightly say the same thing twice.
 
 mod key;

@@ -1,4 +1,4 @@
-//! A charger asks: understand, recognise, decide, record, answer.
+//! Calls and SENDs of the charger: checked, recognised as resends, decided, recorded and answered.
 
 use super::payload_check::{self, PayloadCheck};
 use super::{Asking, Output, Question, Station, Ticket};
@@ -13,11 +13,11 @@ use ocpp::frame::{self, Call, MessageId, Send};
 use ocpp::json::write_string;
 use ocpp::{ErrorCode, Version};
 
-/// A message with all that its record needs, except the answer.
+/// A message with everything that its record needs, except the answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Message<'a> {
     pub(super) id: &'a MessageId<'a>,
-    /// Of the version that it is written in.
+    /// Its action, in the version that it is written in.
     pub(super) row: &'static Row,
     pub(super) payload: &'a str,
     pub(super) notes: Notes,
@@ -25,21 +25,21 @@ pub(super) struct Message<'a> {
     pub(super) remember: Remember,
 }
 
-/// How its answer is remembered for the case that it comes again.
+/// How the answer is remembered for resends.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Remember {
-    /// By what it says, for long.
-    Told(ResendKey),
-    /// By id and content, for a while and until the next call.
+    /// In [`ResendMemory`](crate::resend::ResendMemory).
+    Long(ResendKey),
+    /// In [`RecentCalls`], by this hash of id and content.
     Recent(u64),
     /// Not at all.
     Not,
 }
 
-/// The reason of a message that is valid in 1.6 only.
+/// The reason in the record of a message that is valid in 1.6 only.
 const WRITTEN_AS_16: &str = "written as OCPP 1.6 wants it";
 
-/// The longest payload of a transaction message of a charger that is not accepted that is recorded, in bytes.
+/// The longest transaction message of a charger that is not accepted that is recorded, in bytes of payload.
 const UNACCEPTED_PAYLOAD_MAX: usize = 4 << 10;
 
 impl Station {
@@ -89,18 +89,18 @@ impl Station {
         }
     }
 
-    /// The payload is what it is; from here on the message is answered with success.
+    /// Handles a message that will be answered with success, also if its payload is broken.
     pub(super) fn handle_understood(&mut self, message: &Message<'_>, now: Timestamp) {
         let mut message = *message;
         let row = message.row;
         self.recent
             .receive(row.name(), message.id.as_str(), message.payload);
         if let Some(key) = ResendKey::of(row, message.payload) {
-            message.remember = Remember::Told(key);
+            message.remember = Remember::Long(key);
             match self.memory.find(key) {
                 Known::New => {}
-                // Another gateway may have heard the stop in between, and no time in the message says that
-                // it is the same start: the answer stays, and the message gets a record of its own.
+                // Another gateway may have received the stop in between, and without a time the message need not be the
+                // same start: it gets the same answer and its own record.
                 Known::Resend(first)
                     if key.is_undated_start() && self.memory.is_of_earlier_connection(key) =>
                 {
@@ -130,7 +130,7 @@ impl Station {
         }
         let random = if row.action.is_boot { self.draw() } else { 0 };
         let ended_transaction = match message.remember {
-            Remember::Told(key) => self.memory.ended_transaction(key),
+            Remember::Long(key) => self.memory.ended_transaction(key),
             Remember::Recent(_) | Remember::Not => None,
         };
         let scene = Scene {
@@ -149,7 +149,7 @@ impl Station {
         }
     }
 
-    /// Records the message with its answer, which leaves when that is durable.
+    /// Records the message with its answer, which leaves when the record is durable.
     pub(super) fn answer(&mut self, message: &Message<'_>, answer: &str, now: Timestamp) {
         let frame = frame::write_call_result(message.id, answer);
         if !(message.row.action.is_recorded)(&self.policy) {
@@ -162,7 +162,7 @@ impl Station {
         };
         let ticket = self.append(&record, Some(message.row.name()));
         match message.remember {
-            Remember::Told(key) => self.memory.remember(key, answer),
+            Remember::Long(key) => self.memory.remember(key, answer),
             Remember::Recent(hash) => self.recent.remember(hash, answer, now),
             Remember::Not => {}
         }
@@ -261,7 +261,7 @@ impl Station {
         let (code, description) = match info {
             Some(_) => (
                 ErrorCode::NotSupported,
-                "only the central system asks this".to_owned(),
+                "only the central system sends this action".to_owned(),
             ),
             None => (
                 ErrorCode::NotImplemented,
@@ -279,10 +279,10 @@ impl Station {
         self.refuse_with_record(&call.id, &record, name, code, &description);
     }
 
-    /// A charger that is not accepted may only boot (B-4). What it says of transactions is put on record before
-    /// it is refused, unless it is longer than [`UNACCEPTED_PAYLOAD_MAX`]; nothing else is. It is never answered
-    /// with success, so nothing that counts as stored is left out. Whoever connects can say these things:
-    /// how many of them are recorded is bounded by the gateway, how long they are is bounded here.
+    /// Refuses all calls but BootNotification of a charger that is not accepted (B-4); returns whether it did. Only
+    /// transaction messages up to [`UNACCEPTED_PAYLOAD_MAX`] are recorded. Nothing is lost by that, because none is
+    /// answered with success. Any client can send such messages: the gateway bounds how many are recorded, this bounds
+    /// their length.
     fn refuse_unregistered(
         &mut self,
         call: &Call<'_>,
@@ -355,7 +355,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// How a CALLERROR is put on record.
+/// A CALLERROR as it is recorded: `[code,description,details]`.
 pub(super) fn error_answer(code: &str, description: &str) -> String {
     let mut out = String::from("[");
     write_string(&mut out, code);

@@ -19,9 +19,9 @@ pub(super) enum PayloadCheck {
     ValidIn16(&'static Row),
     /// It cannot be understood.
     Broken {
-        /// In words.
+        /// A description for people.
         reason: String,
-        /// For the CALLERROR.
+        /// The code of the CALLERROR.
         code: ErrorCode,
     },
 }

@@ -1,9 +1,8 @@
 //! The energy of a session, decided in one place for all versions of OCPP.
 //!
-//! Chargers write 0 or -1 where they do not know a register, restart their meters, mix kWh and Wh, and send
-//! registers of the session beside registers of the meter's life. A bill is made of the result, so each result
-//! says which registers it used, what is doubtful, and how far it can be trusted. It never becomes unknown
-//! because more was heard.
+//! Chargers write 0 or -1 where they do not know a register, restart their meters, mix kWh and Wh, and send registers of
+//! the session beside registers of the meter's life. The result may be billed, so it says which registers it used, what
+//! is doubtful, and how far it can be trusted. A known energy never becomes unknown because of further messages.
 
 use super::readings::Readings;
 use crate::Timestamp;
@@ -287,10 +286,10 @@ impl Derivation<'_> {
         {
             self.checks.push(EnergyCheck::ImplausibleJump);
         }
-        let told_stop = || self.stop.and_then(|stop| positive(stop.register_wh));
+        let stop_wh = || self.stop.and_then(|stop| positive(stop.register_wh));
         Energy {
             start_wh: Some(start.wh),
-            end_wh: end.map(|end| end.wh).or_else(told_stop),
+            end_wh: end.map(|end| end.wh).or_else(stop_wh),
             energy_wh: end.map(|end| end.wh - start.wh),
             from: Some(start.source),
             to: end.map(|end| end.source),

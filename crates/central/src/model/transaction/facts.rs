@@ -1,5 +1,5 @@
-//! What messages say of a transaction beside its start and stop. It is kept for each connection, because a
-//! charger may use a transaction id again, and what was said of the earlier session must not be shown for the later.
+//! What messages report about a transaction apart from its start and stop. It is kept per connection, because a charger may
+//! use a transaction id again, and facts of the earlier session must not be shown for the later one.
 
 use super::readings::Readings;
 use crate::Timestamp;
@@ -7,25 +7,25 @@ use crate::model::{First, Latest, Merge, RangeSet, Stamp};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
-/// What the messages of one connection say under one transaction id, apart from starts and stops.
+/// What the messages of one connection report under one transaction id, apart from starts and stops.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Facts {
-    /// The earliest moment that any message speaks of.
+    /// The earliest time in any message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_at: Option<Timestamp>,
-    /// The latest moment that any message speaks of.
+    /// The latest time in any message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_at: Option<Timestamp>,
     /// Sequence numbers seen (2.x).
     #[serde(default, skip_serializing_if = "RangeSet::is_empty")]
     pub seq: RangeSet,
-    /// (EVSE, connector) last named.
+    /// The latest (EVSE, connector).
     #[serde(default, skip_serializing_if = "Latest::is_empty")]
     pub place: Latest<(Option<i64>, Option<i64>)>,
-    /// (token, its type) first named; in 2.x it may come after the start.
+    /// The first (token, type); in 2.x it may come after the start.
     #[serde(default, skip_serializing_if = "First::is_empty")]
     pub token: First<(String, Option<String>)>,
-    /// How we last said that the token stands.
+    /// The token's status in the latest answer.
     #[serde(default, skip_serializing_if = "Latest::is_empty")]
     pub verdict: Latest<String>,
     /// chargingState (2.x).
@@ -37,7 +37,7 @@ pub struct Facts {
     /// reservationId (2.x), which may come after the start.
     #[serde(default, skip_serializing_if = "First::is_empty")]
     pub reservation_id: First<i64>,
-    /// Whether any of it was sent late, from the charger's queue (2.x `offline`).
+    /// Whether any message was queued by the charger while offline (2.x `offline`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub offline: bool,
     /// Meter readings.
@@ -50,14 +50,14 @@ impl Facts {
         *self == Self::default()
     }
 
-    /// Adds a moment that a message speaks of.
+    /// Notes the time of a message.
     pub(crate) fn note_time(&mut self, at: Timestamp) {
         self.first_at = Some(self.first_at.map_or(at, |first| first.min(at)));
         self.last_at = self.last_at.max(Some(at));
     }
 
-    /// What of it was said of these times, both included. What has no time of its own (sequence numbers,
-    /// `offline`) remains only if all messages speak of these times.
+    /// The facts of these times, both included. Facts without a time (sequence numbers, `offline`) remain only if the
+    /// times of all messages are within.
     pub(super) fn within(&self, times: &RangeInclusive<Timestamp>) -> Self {
         let is_within = |stamp: &Stamp| times.contains(&stamp.at);
         let are_all_within = [self.first_at, self.last_at]

@@ -1,18 +1,18 @@
-//! What is kept of the meter readings of a session: a summary of fixed size that merges in any order.
+//! A summary of a session's meter readings, of fixed size, that merges in any order.
 
 use crate::Timestamp;
 use crate::model::{First, Latest, Merge, Stamp};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 
-/// What a charger says about the moment of a reading (`context`).
+/// The `context` of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadingContext {
     /// `Transaction.Begin`.
     Begin,
     /// `Transaction.End`.
     End,
-    /// Every other context, and none.
+    /// Every other context, or none.
     Sample,
 }
 
@@ -88,8 +88,8 @@ impl Readings {
         *self == Self::default()
     }
 
-    /// What of it was read within these times, both included. A value that hides another one (an earlier first,
-    /// a later last) leaves nothing in its place.
+    /// The readings of these times, both included. If a value outside these times was kept instead of one within (an
+    /// earlier first, a later last), there is none.
     #[must_use]
     pub fn within(&self, times: &RangeInclusive<Timestamp>) -> Self {
         let is_within = |stamp: &Stamp| times.contains(&stamp.at);
@@ -147,7 +147,7 @@ impl Merge for Readings {
     }
 }
 
-/// As it is stored. The highest register is usually the last one, and then it is not written twice.
+/// The stored form. The highest register is usually the last one, and then it is not written twice.
 #[derive(Serialize, Deserialize)]
 struct WireReadings {
     #[serde(default, skip_serializing_if = "First::is_empty")]
