@@ -1,17 +1,25 @@
 //! The status of connectors.
 
 use super::{Changes, Source};
-use crate::model::{ConnectorStatus, Stamp};
+use crate::Timestamp;
+use crate::model::{ConnectorStatus, SaidAt};
 
-/// Sets the status of `place`, which is (EVSE, connector).
+/// Sets the status of `place`, which is (EVSE, connector). `told` is the charger's time, and `part` the number of the
+/// status within its message.
 pub(crate) fn set(
     changes: &mut Changes,
     source: &Source<'_>,
     place: (i64, i64),
-    stamp: Stamp,
+    told: Option<jiff::Timestamp>,
+    part: usize,
     status: ConnectorStatus,
 ) {
+    let stamp = source.stamp(source.effective(told), part);
+    let said_at = SaidAt::new(source.record.epoch, told.map(Timestamp::from), stamp);
     let key = (source.charger.clone(), place.0, place.1);
-    let state = changes.connectors.entry(key).or_default();
-    state.status.set(stamp, status);
+    changes
+        .connectors
+        .entry(key)
+        .or_default()
+        .set(said_at, status);
 }

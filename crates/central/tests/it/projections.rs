@@ -417,7 +417,7 @@ fn a_clock_ahead_of_ours_keys_rows_and_silences_no_news() {
     assert!(changes.meter_values.iter().all(|row| row.at == told_at));
     assert!(changes.events.iter().all(|row| row.at == told_at));
     let connector = &changes.connectors[&(ChargerKey::of("cp"), 0, 1)];
-    assert_eq!(connector.status.get().unwrap().status, "Finishing");
+    assert_eq!(connector.status().unwrap().status, "Finishing");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::common::{Line, ledger, setup};
 use central::memory::Contents;
 use central::model::TransactionView;
 use central::record::Notes;
+use central::resend::ResendMemory;
 use central::station::CloseReason;
 use central::{Record, Timestamp};
 use ocpp::Version;
@@ -101,8 +102,14 @@ fn written_time(time: &str) -> String {
 }
 
 fn play(session: &Session, version: Version) -> Played {
-    let mut epoch = 1;
-    let mut line = setup(version).connect();
+    // As gateways number connections: by the milliseconds of their beginning.
+    let connect = |at: Timestamp, memory| {
+        let mut setup = setup(version);
+        setup.epoch = u64::try_from(at.0).expect("after 1970");
+        setup.memory = memory;
+        setup.connect_at(at)
+    };
+    let mut line = connect(crate::common::NOW, ResendMemory::default());
     let mut played = Played {
         records: Vec::new(),
         answers: Vec::new(),
@@ -116,12 +123,8 @@ fn play(session: &Session, version: Version) -> Played {
         let answer = if action == "reconnect" {
             line.closes(CloseReason::ByCharger(None));
             take(&mut played, &line, &mut taken, at);
-            epoch += 1;
             let now = line.now;
-            let mut setup = setup(version);
-            setup.memory = line.station.into_memory();
-            setup.epoch = epoch;
-            line = setup.connect_at(now);
+            line = connect(now, line.station.into_memory());
             taken = 0;
             String::new()
         } else {

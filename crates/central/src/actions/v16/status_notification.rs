@@ -20,10 +20,9 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     };
     let status = ConnectorStatus {
         status,
-        error_code: owned(view.error_code).filter(|code| code != "NoError"),
+        error_code: owned(view.error_code),
         info: owned(view.info),
         vendor_error_code: owned(view.vendor_error_code),
     };
-    let stamp = source.stamp(source.effective(view.timestamp), 0);
-    status::set(changes, source, (0, connector), stamp, status);
+    status::set(changes, source, (0, connector), view.timestamp, 0, status);
 }

@@ -22,7 +22,8 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     };
     let texts = event_texts(payload);
     for (part, (event, data)) in view.event_data.iter().zip(texts).enumerate() {
-        let at = source.effective(event.timestamp.or(view.generated_at));
+        let told = event.timestamp.or(view.generated_at);
+        let at = source.effective(told);
         let place = Place::of_evse(event.evse);
         let component = event.component.as_deref().unwrap_or("");
         let variable = event.variable.as_deref().unwrap_or("");
@@ -35,7 +36,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
                 status: state.clone(),
                 ..ConnectorStatus::default()
             };
-            status::set(changes, source, place, source.stamp(at, part), state);
+            status::set(changes, source, place, told, part, state);
         }
         let name = match (component, variable) {
             ("", "") => None,

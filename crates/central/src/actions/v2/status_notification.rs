@@ -22,7 +22,6 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
         status,
         ..ConnectorStatus::default()
     };
-    let stamp = source.stamp(source.effective(view.timestamp), 0);
     let place = (evse, view.connector_id.unwrap_or(0));
-    status::set(changes, source, place, stamp, status);
+    status::set(changes, source, place, view.timestamp, 0, status);
 }
