@@ -1,13 +1,13 @@
-//! How many records a second reach the database through the applier: decoding, projecting and one
-//! durable transaction per batch, with nothing else running.
+//! Records per second that the applier stores: decoding, projecting and one durable transaction per batch, with nothing
+//! else running.
 //!
 //! ```text
-//! cargo bench -p store --bench apply                      # the usual table
+//! cargo bench -p store --bench apply                      # the default table
 //! cargo bench -p store --bench apply -- 500000 500 fast 1000
 //! ```
-//! PostgreSQL is measured on a private server, beside a raw COPY of the very same rows into the very same
-//! tables. The arguments are: records; chargers; `minute` when a charger sends each minute of its time, `fast`
-//! when it sends every 60 ms; records a batch.
+//! PostgreSQL is measured on a private server, beside a raw COPY of the same rows into the same tables. The arguments
+//! are: records; chargers; `minute` when a charger's times are a minute apart, `fast` when they are 60 ms apart;
+//! records per batch.
 
 use central::ports::{Batch, Sink, Store};
 use central::record::Notes;
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// All batches through an applier; how many seconds it took.
+/// Delivers all batches through an applier; returns the seconds it took.
 fn deliver(
     store: &Arc<dyn Store>,
     batches: &[Arc<Batch>],
@@ -166,7 +166,7 @@ fn run(fleet: &Fleet, records: u64, size: u64) -> Result<(), Box<dyn std::error:
     Ok(())
 }
 
-/// Chargers that have begun to charge and tell their meter values in turn.
+/// Chargers with one open transaction each that send meter values in turn.
 struct Fleet {
     chargers: u64,
     step_millis: i64,

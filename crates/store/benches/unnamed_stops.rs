@@ -1,15 +1,14 @@
-//! Whether the storing rate holds for a fleet whose every session is stopped under transactionId -1, from each
-//! charger's first session to its last, and whether every session is listed, ended and with its energy. Beside it,
-//! batch by batch, a second database takes the same sessions with stops that name their transaction: what both lose
-//! is the growing database's, and only the difference is that of the nameless stops.
+//! Records per second for a fleet whose every session is stopped with transactionId -1, from each charger's first
+//! session to its last; and whether every session is listed, ended and with its energy. A second database stores the
+//! same sessions with stops that name their transaction, batch by batch beside the first: a loss in both is that of a
+//! growing database, and only the difference is the cost of the stops without an id.
 //!
 //! ```text
 //! cargo bench -p store --bench unnamed_stops                  # 300 chargers, 300 sessions each
 //! cargo bench -p store --bench unnamed_stops -- 100 50        # chargers, sessions
-//! cargo bench -p store --bench unnamed_stops -- flood 20000   # one charger: a stop under -1, then so many starts
+//! cargo bench -p store --bench unnamed_stops -- flood 20000   # one charger: a stop with -1, then so many starts
 //! ```
-//! PostgreSQL is behind a proxy, so that a round trip takes 0.4 ms longer
-//! than on the loopback.
+//! PostgreSQL is behind a proxy that adds 0.4 ms to each round trip.
 
 use central::ports::Store;
 use central::project::Changes;
@@ -24,7 +23,7 @@ use uuid::Uuid;
 
 const BEGIN_MILLIS: i64 = 1_767_225_600_000;
 const BATCH: usize = 4_000;
-/// Parts of the run whose rates are compared.
+/// Parts of the run; the rates of the first and the last are compared.
 const PARTS: usize = 10;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -65,7 +64,7 @@ fn main() -> Fallible<()> {
     fleet("PostgreSQL", &pair, chargers, sessions)
 }
 
-/// Every charger's sessions, one after the other, all chargers at once: without and with ids in the stops.
+/// Sessions of all chargers in turn, with and without ids in the stops.
 fn fleet<S: Store + QueryStore>(
     name: &str,
     stores: &[S; 2],
@@ -85,7 +84,7 @@ fn fleet<S: Store + QueryStore>(
         }
         records
     });
-    println!("{name}: {chargers} chargers, {sessions} sessions each, all stopped under -1");
+    println!("{name}: {chargers} chargers, {sessions} sessions each, all stopped with -1");
     let mut rates = [const { Vec::new() }; 2];
     let all = sets[0].len();
     let part = all.div_ceil(PARTS).max(1);
@@ -103,7 +102,7 @@ fn fleet<S: Store + QueryStore>(
             rates.push(per_second(to - from, took));
         }
     }
-    for (what, rates) in ["stops under -1", "stops that name"].iter().zip(&rates) {
+    for (what, rates) in ["stops with -1", "stops with the id"].iter().zip(&rates) {
         let shown: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
         let change = rates[rates.len() - 1] / rates[0];
         println!(
@@ -127,7 +126,7 @@ fn fleet<S: Store + QueryStore>(
     Ok(())
 }
 
-/// One charger sends starts after a stop without an id; how long each batch takes everybody.
+/// One charger sends starts after a stop without an id; the longest batch shows the delay for the other chargers.
 fn flood(name: &str, store: &(impl Store + QueryStore), starts: usize) -> Fallible<()> {
     let mut made = Made::default();
     let mut records = vec![made.stop(0, 0, true)];
@@ -140,14 +139,14 @@ fn flood(name: &str, store: &(impl Store + QueryStore), starts: usize) -> Fallib
         longest = longest.max(begun.elapsed());
     }
     println!(
-        "{name}: {starts} starts of one charger after a stop under -1: {:.0} records/s, longest batch {} ms",
+        "{name}: {starts} starts of one charger after a stop with -1: {:.0} records/s, longest batch {} ms",
         per_second(records.len(), begun.elapsed()),
         longest.as_millis()
     );
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+#[expect(clippy::cast_precision_loss, reason = "a rate to print")]
 fn per_second(records: usize, took: Duration) -> f64 {
     records as f64 / took.as_secs_f64()
 }
@@ -228,8 +227,8 @@ const fn transaction_id(charger: usize, session: usize) -> usize {
     charger * 1_000_000 + session + 1
 }
 
-/// A session a minute, so that all fit the partitions of a week.
+/// A session every 20 s, so that all fit the partitions of a week.
 fn at(session: usize, second: i64) -> Timestamp {
-    let minute = i64::try_from(session).unwrap_or(i64::MAX);
-    Timestamp(BEGIN_MILLIS + minute * 20_000 + second * 500)
+    let session = i64::try_from(session).unwrap_or(i64::MAX);
+    Timestamp(BEGIN_MILLIS + session * 20_000 + second * 500)
 }

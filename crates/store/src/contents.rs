@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 /// A dead letter: its id, its bytes and its reason.
 pub(crate) type Letter = (RecordId, (Vec<u8>, String));
 
-/// What is read table by table: all but the records.
+/// All tables but the messages.
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub(crate) states: Changes,

@@ -24,7 +24,7 @@ pub(crate) struct Listed<'a, N> {
     pub(crate) state: &'a TransactionState,
 }
 
-/// What the list depends on; while it is unchanged, nothing is written.
+/// The members of a state that the list depends on; while they are unchanged, no row is written.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Outline {
     version: Option<Version>,

@@ -36,7 +36,7 @@ pub trait Maintenance: Send + Sync + 'static {
         last: Seq,
     ) -> Result<Vec<Seq>, Unavailable>;
 
-    /// One maintenance round: makes the partitions of the days around `now` and deletes what is past the
+    /// One maintenance round: creates the partitions of the days around `now` and deletes what is past the
     /// retention. Cheap when there is nothing to do. Returns [`Maintenance::lacks_durability`].
     ///
     /// # Errors

@@ -1,17 +1,17 @@
--- What the roles of a running Wattpost may do, and nothing else. Run it as the owner of the tables, after each
+-- The rights that a running Wattpost needs, and no others. Run it as the owner of the tables after each
 -- `wattpost migrate`:
 --
 --   psql "$OWNER_URL" -v role=wattpost_app -f grants.sql
 --
--- Creating, changing and dropping tables stays with the owner: partitions are made and old rows deleted by functions
--- that run with the owner's rights.
+-- Only the owner creates, changes and drops tables: functions that run with the owner's rights create partitions and
+-- delete old rows.
 GRANT SELECT ON wattpost_schema TO :"role";
 GRANT SELECT, UPDATE ON settings TO :"role";
 GRANT SELECT, INSERT, UPDATE ON gateways, chargers, connectors, transactions TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON transaction_views TO :"role";
 GRANT SELECT, INSERT ON transaction_aliases TO :"role";
 GRANT SELECT, INSERT, DELETE ON transactions_to_list TO :"role";
--- What was said is never changed; retention takes it away with the owner's rights.
+-- Stored messages are never changed; the retention deletes them with the owner's rights.
 GRANT SELECT, INSERT ON messages, message_days, meter_values, events, set_aside TO :"role";
 GRANT SELECT ON messages_outside, meter_values_outside TO :"role";
 GRANT SELECT, INSERT, DELETE ON dead_letters TO :"role";

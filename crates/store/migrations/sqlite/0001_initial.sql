@@ -1,4 +1,4 @@
--- The ledger. Chargers and gateways are numbered, because every row names one.
+-- The tables on SQLite. Chargers and gateways have numbers, because every row refers to one.
 -- Times are milliseconds since 1970 (UTC). `state` is the JSON of a mergeable state.
 
 CREATE TABLE settings (
@@ -9,13 +9,13 @@ CREATE TABLE settings (
 INSERT INTO settings VALUES ('directory_revision', 1);
 
 CREATE TABLE gateways (
-    no    INTEGER PRIMARY KEY,          -- from 0, in the order in which the ledger met them
+    no    INTEGER PRIMARY KEY,          -- from 0, in the order of their first record
     id    BLOB NOT NULL UNIQUE,         -- UUID
     state TEXT
 );
 
 CREATE TABLE chargers (
-    no    INTEGER PRIMARY KEY,          -- from 1; 0 stands for "no charger"
+    no    INTEGER PRIMARY KEY,          -- from 1; 0 = no charger
     key   TEXT NOT NULL UNIQUE,         -- identity in lower case
     id    TEXT NOT NULL,                -- identity as it was spelled first
     state TEXT
@@ -37,10 +37,10 @@ CREATE TABLE transactions (
     UNIQUE (charger_no, wire_id)
 );
 
--- One row per charging, so that lists can be sorted and filtered without reading states. `kind` is the row's
--- part in pairing: 0 none, 1 a start without a stop, 2 a stop that names no start; `token` (a hash) and
--- `meter_wh` are what decides who fits. `partner` is the other row's key, `partner_no` its state's number.
--- `open` and `hidden` are what is shown after pairing.
+-- One row per charging session, so that lists can be sorted and filtered without reading states. `kind` is the row's
+-- role in pairing: 0 none, 1 a start without a stop, 2 a stop that names no start; `token` (a hash) and `meter_wh`
+-- decide which rows fit. `partner` is the other row's key, `partner_no` the number of its state. `open` and `hidden`
+-- are the result of pairing.
 CREATE TABLE transaction_views (
     began_at       INTEGER NOT NULL,
     key            BLOB NOT NULL,       -- UUID from the natural key
@@ -67,7 +67,7 @@ CREATE TABLE transaction_aliases (
     transaction_no INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Every record, and so the inbox. `id` is gateway number << 44 | seq: new rows go to the end.
+-- Every record; also the inbox. `id` is gateway number << 44 | seq, so that new rows go to the end.
 CREATE TABLE messages (
     id          INTEGER PRIMARY KEY,
     charger_no  INTEGER NOT NULL,
@@ -85,12 +85,12 @@ CREATE TABLE messages (
     reason      TEXT NOT NULL
 );
 
--- Sorted by charger only within a block of 16,384 rows: new entries stay close together, however
--- many chargers there are, and a charger's rows are found with one seek a block.
+-- Sorted by charger only within a block of 16,384 rows: new entries are close together, however many chargers there
+-- are, and a charger's rows are found with one seek per block.
 CREATE INDEX messages_by_charger ON messages (id >> 14, charger_no);
 
--- What a block of messages holds, so that filters can pass over it. `actions` and `kinds` are sets
--- of bits; a set bit may mean nothing, a bit that is not set means that there is none.
+-- A summary of each block of messages, so that filters can skip blocks. `actions` and `kinds` are sets of bits: with a
+-- bit that is not set, the block has no such message; with a bit that is set, it may have one.
 CREATE TABLE message_blocks (
     block    INTEGER PRIMARY KEY,       -- id >> 14
     rows     INTEGER NOT NULL,
@@ -100,7 +100,7 @@ CREATE TABLE message_blocks (
     kinds    INTEGER NOT NULL
 );
 
--- Sorted by five minutes first, so that what is measured now is written close together.
+-- Sorted by spans of five minutes first, so that the current measurements are written close together.
 CREATE TABLE meter_values (
     span           INTEGER NOT NULL,    -- at / 300,000, rounded down
     charger_no     INTEGER NOT NULL,
@@ -139,7 +139,7 @@ CREATE TABLE dead_letters (
     UNIQUE (gateway_no, seq)
 );
 
--- States that could not be read when something was to be merged into them.
+-- States that could not be read when a change was to be merged into them, and further dead letters with one id.
 CREATE TABLE set_aside (
     no     INTEGER PRIMARY KEY,
     what   TEXT NOT NULL,

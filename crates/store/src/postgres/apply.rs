@@ -1,8 +1,8 @@
 //! Stores the inbox rows, the changes and the dead letters of one batch in one transaction.
 //!
 //! Normally the whole batch is stored at once, table by table. When the database permanently refuses one record
-//! (a data exception, a violated constraint), the batch is stored in parts (see [`super::halving`]). When
-//! another writer was faster (a deadlock, an outdated revision), the batch is retried at once on the current
+//! (a data exception, a violated constraint), the batch is stored in parts (see [`super::halving`]). After
+//! a conflict with another writer (a deadlock, an outdated revision), the batch is retried at once on the current
 //! rows.
 //!
 //! Rows are written sorted by key, and tables always in the same order. Two writers with the same rows therefore

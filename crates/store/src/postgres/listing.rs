@@ -1,5 +1,5 @@
-//! The list of transactions on PostgreSQL; [`crate::listing`] describes its contents. A batch takes a fixed number of statements, whatever its
-//! size, except where changed rows of one charger lie far apart in its history.
+//! The list of transactions on PostgreSQL; [`crate::listing`] describes its contents. A batch takes a fixed number of
+//! statements, whatever its size, except where changed rows of one charger lie far apart in its history.
 
 use super::error;
 use crate::listing::{Difference, Kind, ListRow, Listed, rows_of};
@@ -23,7 +23,7 @@ pub(crate) enum Lists {
     Later,
 }
 
-/// Lists the transactions of these states anew.
+/// Updates the rows of these states in the list.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     listed: &[Listed<'_, i32>],
@@ -80,8 +80,8 @@ pub(crate) async fn postpone(
     Ok(())
 }
 
-/// Lists any one postponed transaction, so that one which cannot be listed now does not block the others;
-/// returns whether there was one.
+/// Updates the list for one postponed transaction, chosen at random so that one which fails does not block the
+/// others. Returns whether there was one.
 pub(crate) async fn list_one_postponed(connection: &mut PgConnection) -> Result<bool, Refusal> {
     let charger: Option<(i64, i32, String)> = sqlx::query_as(
         "SELECT l.transaction_no, c.no, c.key FROM transactions_to_list l
@@ -127,7 +127,7 @@ pub(crate) async fn list_one_postponed(connection: &mut PgConnection) -> Result<
 
 type StoredRow = (i64, Uuid, i64, i16, bool, Option<i64>, Option<f64>);
 
-/// The rows as they are, by the number of their state.
+/// The stored rows, by the number of their state.
 async fn stored(
     connection: &mut PgConnection,
     listed: &[Listed<'_, i32>],
@@ -151,7 +151,7 @@ async fn stored(
                 began_at,
                 key,
                 kind,
-                // Pairing closes the open ones.
+                // Only pairing closes a start.
                 open: kind == Kind::Start || open,
                 token,
                 meter_wh,

@@ -13,13 +13,13 @@ use central::{GatewayId, Seq, Timestamp};
 /// The tables that are partitioned by day.
 const PARENTS: [&str; 2] = ["messages", "meter_values"];
 
-/// Rows of a table that one slice of the retention deletes at most.
+/// Upper bound of the rows of a table that one slice of the retention deletes.
 const EXPIRE_ROWS: i32 = 5_000;
 
 /// What one maintenance round did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MaintenanceRound {
-    /// Partitions that were made or dropped.
+    /// Partitions that were created or dropped.
     pub partitions: u64,
     /// Rows that were in a default partition although their day (yesterday to a week ahead) should have had a
     /// partition: maintenance did not run for days. They are moved.
@@ -82,14 +82,14 @@ impl Maintenance for PostgresStore {
 }
 
 impl PostgresStore {
-    /// One maintenance round: makes the partitions of yesterday to a week ahead, moves rows to the partition of
-    /// their day and deletes what is past the retention, in slices of at most some thousand rows. Cheap when
-    /// there is nothing to do. Several processes may do it at once, and beside writing; a round that was cut
-    /// short is finished by the next. `now` says which partitions are due; retention goes by `now` or the
-    /// database's clock, whichever is behind.
+    /// One maintenance round: creates the partitions of yesterday to a week ahead, moves rows to the partition of
+    /// their day and deletes rows that are past the retention, in slices of some thousand rows. Cheap when there is
+    /// nothing to do. Several processes may do it at once, also while others write; the next round finishes one that
+    /// was interrupted. `now` decides which partitions are due; the retention uses `now` or the database's clock,
+    /// whichever is behind.
     ///
     /// # Errors
-    /// Why the database cannot be used; what was done until then stays done.
+    /// Why the database cannot be used. The slices that were done are kept.
     pub fn maintenance_round(&self, now: Timestamp) -> Result<MaintenanceRound, Unavailable> {
         let retain_days = i32::try_from(self.options.retain_days).unwrap_or(i32::MAX);
         let mut done = MaintenanceRound {
@@ -104,8 +104,8 @@ impl PostgresStore {
         if done.late_rows > 0 {
             tracing::warn!(
                 rows = done.late_rows,
-                "rows of days without a partition were in the default partition, because maintenance was missed; \
-                 they are moved to partitions of their days"
+                "rows of days without a partition were in the default partition, because maintenance did not run; \
+                 they are moved to the partitions of their days"
             );
         }
         done.partitions = self.make_and_drop(now, retain_days)?.unsigned_abs().into();
@@ -123,7 +123,7 @@ impl PostgresStore {
         if done.partitions > 0 {
             tracing::info!(
                 partitions = done.partitions,
-                "partitions were made or dropped"
+                "partitions were created or dropped"
             );
         }
         metrics::counter!("wattpost_store_rows_late_total").increment(done.late_rows);

@@ -122,7 +122,7 @@ impl PostgresStore {
         }
     }
 
-    /// Brings the database at `url` to this build's schema and makes the partitions of the next days. Safe
+    /// Migrates the database at `url` to this build's schema and creates the partitions of the next days. Safe
     /// to repeat, and to run in several processes at once. The role must own the tables or, for an empty
     /// database, have the right to create them. It waits without a limit for another process that migrates, and
     /// logs that it waits.

@@ -140,7 +140,7 @@ pub(crate) async fn migrate(
             .map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)?;
-    // Maintenance makes the other partitions, and moves rows that prevent it.
+    // Maintenance creates the other partitions, after it has moved the rows that prevent it.
     sqlx::query("SELECT wattpost_maintain((extract(epoch FROM now()) * 1000)::bigint, 0, false)")
         .execute(&mut connection)
         .await
@@ -160,7 +160,7 @@ async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     if is_locked {
         return Ok(());
     }
-    tracing::warn!("another process migrates the database or makes partitions; waiting for it");
+    tracing::warn!("another process migrates the database or creates partitions; waiting for it");
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(connection)

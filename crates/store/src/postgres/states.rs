@@ -47,7 +47,7 @@ struct Cached<S> {
 /// A transaction's key, its charger, and what is to be merged.
 type Incoming<'a> = ((i32, String), &'a ChargerKey, &'a TransactionState);
 
-/// Rows to be written: each with its place in the list of what changed.
+/// Rows to be written, each with its position among the incoming states.
 struct Written {
     places: Vec<usize>,
     jsons: Vec<String>,
@@ -80,7 +80,7 @@ impl Written {
         } else {
             Err(Refusal::unavailable(
                 UnavailableKind::Locked,
-                "another writer changed the same state meanwhile",
+                "another writer has changed the same state",
             ))
         }
     }

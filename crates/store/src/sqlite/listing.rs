@@ -9,7 +9,7 @@ use central::model::{Candidate, TransactionState, key_without_start};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-/// Lists the transactions of these states anew.
+/// Updates the rows of these states in the list.
 pub(crate) fn write(connection: &Connection, listed: &[Listed<'_, i64>]) -> Result<(), Refusal> {
     let mut read = connection.prepare_cached(
         "SELECT began_at, key, kind, open, token, meter_wh FROM transaction_views
@@ -66,7 +66,7 @@ fn list_row(row: &Row<'_>) -> rusqlite::Result<ListRow> {
         began_at: row.get(0)?,
         key: uuid_of(row, 1)?,
         kind,
-        // Pairing closes the open ones.
+        // Only pairing closes a start.
         open: kind == Kind::Start || row.get(3)?,
         token: row.get(4)?,
         meter_wh: row.get(5)?,

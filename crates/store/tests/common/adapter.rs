@@ -1,38 +1,38 @@
-//! What a database must offer to be put through the suite.
+//! What a test needs of a database, the same for both adapters.
 
 use central::memory::Contents;
 use central::ports::{
     DeadLetters, DirectoryAdmin, DirectorySource, Maintenance, QueryStore, Store,
 };
 
-/// A kind of database, with an empty one for the test that makes this.
+/// One test's database: empty when created, removed when dropped.
 pub(crate) trait Adapter: Sized + Sync {
     type Store: Store + QueryStore + DirectorySource + DirectoryAdmin + DeadLetters + Maintenance;
 
-    /// Stories that the property test tells.
+    /// Number of cases of a property test.
     const CASES: u32;
 
     /// An empty database.
     fn new() -> Self;
 
-    /// One more program on it.
+    /// A store with connections of its own, like another process.
     fn open(&self) -> Self::Store;
 
     /// Everything that is stored.
     fn contents(store: &Self::Store) -> Contents;
 
-    /// Somebody else's statement.
+    /// Runs a statement beside the stores.
     fn execute(&self, sql: &str);
 
-    /// Somebody else's question: the first column, as text.
-    fn ask(&self, sql: &str) -> Vec<String>;
+    /// Runs a query beside the stores; returns its column `value` as text.
+    fn query(&self, sql: &str) -> Vec<String>;
 
     /// Makes the database refuse every message with the payload `poison`, for the reason `not with me`.
     fn refuse_poison(&self);
 
-    /// The states and letters that were set aside, in order.
+    /// The contents of `set_aside`, in order of insertion: names and bytes.
     fn set_aside(&self) -> Vec<(String, Vec<u8>)>;
 
-    /// Replaces stored states behind the back of the programs.
+    /// Replaces stored states beside the stores.
     fn set_state(&self, table: &str, state: &str, condition: &str);
 }

@@ -1,10 +1,10 @@
-//! What the tests of this room share: a small network that speaks, and ways to apply what it says.
+//! What the store's tests share: the databases, records of a small network, and how they are applied.
 
 #![allow(
     dead_code,
     unused_imports,
     unused_macros,
-    reason = "each test file uses its own part"
+    reason = "each test program uses its own part"
 )]
 
 mod adapter;
@@ -12,8 +12,8 @@ mod postgres;
 mod sqlite;
 
 pub(crate) use adapter::Adapter;
-pub(crate) use postgres::{PostgresHome, run};
-pub(crate) use sqlite::Home;
+pub(crate) use postgres::{PostgresDatabase, run};
+pub(crate) use sqlite::SqliteDatabase;
 
 use central::ports::{Applied, Store, Unavailable};
 use central::project::Changes;
@@ -24,14 +24,14 @@ use uuid::Uuid;
 
 pub(crate) const BEGIN_MILLIS: i64 = 1_767_225_600_000;
 
-/// A record's bytes with its id.
+/// An encoded record with its id.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Said {
+pub(crate) struct Sent {
     pub(crate) id: RecordId,
     pub(crate) bytes: Vec<u8>,
 }
 
-impl Said {
+impl Sent {
     pub(crate) fn record(&self) -> Record<'_> {
         Record::decode(&self.bytes).unwrap()
     }
@@ -55,7 +55,7 @@ pub(crate) fn call(
     minute: i64,
     action: &str,
     payload: &str,
-) -> Said {
+) -> Sent {
     answered(id, charger_id, minute, action, payload, "{}")
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn answered(
     action: &str,
     payload: &str,
     answer: &str,
-) -> Said {
+) -> Sent {
     let record = Record {
         kind: RecordKind::Call,
         charger_id,
@@ -81,7 +81,7 @@ pub(crate) fn answered(
         notes: Notes::default(),
         reason: "",
     };
-    Said {
+    Sent {
         id,
         bytes: record.encode(),
     }
@@ -91,18 +91,18 @@ pub(crate) fn at(minute: i64) -> Timestamp {
     Timestamp(BEGIN_MILLIS + minute * 60_000)
 }
 
-pub(crate) fn heartbeat(seq: u64, charger_id: &str) -> Said {
+pub(crate) fn heartbeat(seq: u64, charger_id: &str) -> Sent {
     call(id(0, seq), charger_id, seq.cast_signed(), "Heartbeat", "{}")
 }
 
-/// Something of another kind than a call.
+/// A record that is not a call.
 pub(crate) fn event(
     id: RecordId,
     kind: RecordKind,
     charger_id: &str,
     minute: i64,
     epoch: u64,
-) -> Said {
+) -> Sent {
     let record = Record {
         kind,
         charger_id,
@@ -125,13 +125,13 @@ pub(crate) fn event(
             ""
         },
     };
-    Said {
+    Sent {
         id,
         bytes: record.encode(),
     }
 }
 
-pub(crate) fn start(id: RecordId, charger_id: &str, minute: i64, transaction: i64) -> Said {
+pub(crate) fn start(id: RecordId, charger_id: &str, minute: i64, transaction: i64) -> Sent {
     let payload = format!(
         r#"{{"connectorId":1,"idTag":"TAG-1","meterStart":100,"timestamp":"{}"}}"#,
         at(minute)
@@ -148,7 +148,7 @@ pub(crate) fn start(id: RecordId, charger_id: &str, minute: i64, transaction: i6
     )
 }
 
-pub(crate) fn stop(id: RecordId, charger_id: &str, minute: i64, transaction: i64) -> Said {
+pub(crate) fn stop(id: RecordId, charger_id: &str, minute: i64, transaction: i64) -> Sent {
     let payload = format!(
         r#"{{"transactionId":{transaction},"meterStop":{},"timestamp":"{}","reason":"Local"}}"#,
         100 + minute * 10,
@@ -157,7 +157,7 @@ pub(crate) fn stop(id: RecordId, charger_id: &str, minute: i64, transaction: i64
     call(id, charger_id, minute, "StopTransaction", &payload)
 }
 
-pub(crate) fn meter_values(id: RecordId, charger_id: &str, minute: i64, transaction: i64) -> Said {
+pub(crate) fn meter_values(id: RecordId, charger_id: &str, minute: i64, transaction: i64) -> Sent {
     let payload = format!(
         r#"{{"connectorId":1,"transactionId":{transaction},"meterValue":[{{"timestamp":"{}","sampledValue":[{{"value":"{}.7","measurand":"Energy.Active.Import.Register","unit":"Wh"}},{{"value":"7.36","measurand":"Power.Active.Import","unit":"kW"}}]}}]}}"#,
         at(minute),
@@ -166,7 +166,7 @@ pub(crate) fn meter_values(id: RecordId, charger_id: &str, minute: i64, transact
     call(id, charger_id, minute, "MeterValues", &payload)
 }
 
-pub(crate) fn status(id: RecordId, charger_id: &str, minute: i64, connector: i64) -> Said {
+pub(crate) fn status(id: RecordId, charger_id: &str, minute: i64, connector: i64) -> Sent {
     let word = ["Available", "Charging", "Faulted"][minute.unsigned_abs() as usize % 3];
     let payload = format!(
         r#"{{"connectorId":{connector},"errorCode":"NoError","status":"{word}","timestamp":"{}"}}"#,
@@ -176,8 +176,8 @@ pub(crate) fn status(id: RecordId, charger_id: &str, minute: i64, connector: i64
 }
 
 /// Projects and applies in one transaction, as the applier does.
-pub(crate) fn apply(store: &dyn Store, said: &[Said]) -> Result<Applied, Unavailable> {
-    let records: Vec<_> = said.iter().map(|said| (said.id, said.record())).collect();
+pub(crate) fn apply(store: &dyn Store, sent: &[Sent]) -> Result<Applied, Unavailable> {
+    let records: Vec<_> = sent.iter().map(|sent| (sent.id, sent.record())).collect();
     let mut changes = Changes::default();
     for (id, record) in &records {
         changes.absorb(*id, record);
@@ -185,19 +185,19 @@ pub(crate) fn apply(store: &dyn Store, said: &[Said]) -> Result<Applied, Unavail
     store.apply(&records, &changes, &[])
 }
 
-/// The tests of a file on every adapter: `fn name<A: Adapter>()` becomes `sqlite::name` and `postgres::name`.
+/// Runs generic tests on every adapter: `fn name<A: Adapter>()` becomes `sqlite::name` and `postgres::name`.
 macro_rules! on_every_adapter {
     ($($test:ident),* $(,)?) => {
         mod sqlite {
             $(#[test]
             fn $test() {
-                super::$test::<crate::common::Home>();
+                super::$test::<crate::common::SqliteDatabase>();
             })*
         }
         mod postgres {
             $(#[test]
             fn $test() {
-                super::$test::<crate::common::PostgresHome>();
+                super::$test::<crate::common::PostgresDatabase>();
             })*
         }
     };

@@ -14,7 +14,7 @@ use testbed::Postgres;
 /// The owner of the databases.
 const OWNER: &str = "wattpost";
 
-/// Goes with the process.
+/// Ends with the process.
 static SERVER: OnceLock<Server> = OnceLock::new();
 
 struct Server {
@@ -27,11 +27,11 @@ impl Server {
     fn shared() -> &'static Self {
         SERVER.get_or_init(|| {
             let postgres = Postgres::start(&server_directory()).unwrap();
-            // This server is never killed, and a database per test is much to sync.
+            // No test kills this server, and syncing a database per test would take long.
             for sql in ["ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"] {
                 postgres.superuser_psql(sql).unwrap();
             }
-            let template = "empty_ledger";
+            let template = "empty_database";
             create(&postgres, template, "template0");
             PostgresStore::migrate(&postgres.url_as(OWNER, OWNER, template)).unwrap();
             Self {
@@ -43,7 +43,7 @@ impl Server {
     }
 }
 
-/// The same for each run of this binary, so that what is left is taken away by the next one.
+/// The same for each run of this program, so that the next run removes what this one leaves.
 fn server_directory() -> PathBuf {
     let program = std::env::current_exe().unwrap();
     let name = program.file_name().unwrap().to_string_lossy().into_owned();
@@ -58,18 +58,18 @@ fn create(postgres: &Postgres, name: &str, template: &str) {
     postgres.superuser_psql(&sql).unwrap();
 }
 
-/// A database of its own on the shared server.
-pub(crate) struct PostgresHome {
+/// A database on the shared server.
+pub(crate) struct PostgresDatabase {
     pub(crate) name: String,
 }
 
-impl PostgresHome {
-    /// A database without any tables.
+impl PostgresDatabase {
+    /// A database without tables.
     pub(crate) fn bare() -> Self {
         Self::of("template0")
     }
 
-    /// A database without any tables that cannot hold every text.
+    /// A database without tables, with an encoding that cannot store every text.
     pub(crate) fn latin1() -> Self {
         Self::of("template0 ENCODING 'LATIN1' LOCALE 'C'")
     }
@@ -90,7 +90,7 @@ impl PostgresHome {
         Server::shared().postgres.url_as(role, password, &self.name)
     }
 
-    /// The same, by way of a proxy.
+    /// The URL through a proxy.
     pub(crate) fn url_by(&self, proxy: SocketAddr) -> String {
         format!("postgres://{OWNER}:{OWNER}@{proxy}/{}", self.name)
     }
@@ -103,7 +103,7 @@ impl PostgresHome {
         PostgresStore::open(&self.url(), options).unwrap()
     }
 
-    /// Keeps the effect of a statement uncommitted while `meanwhile` runs.
+    /// Runs `meanwhile` while a transaction that has run `sql` is open; then rolls it back.
     pub(crate) fn hold(&self, sql: &str, meanwhile: impl FnOnce()) {
         wait(async {
             let mut connection = PgConnection::connect(&self.url()).await.unwrap();
@@ -117,13 +117,13 @@ impl PostgresHome {
         });
     }
 
-    /// A statement of the superuser.
+    /// Runs a statement as the superuser.
     pub(crate) fn command(&self, sql: &str) {
         run(&self.url_as("postgres", "postgres"), sql).unwrap();
     }
 }
 
-impl Adapter for PostgresHome {
+impl Adapter for PostgresDatabase {
     type Store = PostgresStore;
 
     const CASES: u32 = 12;
@@ -144,8 +144,8 @@ impl Adapter for PostgresHome {
         run(&self.url(), sql).unwrap();
     }
 
-    fn ask(&self, sql: &str) -> Vec<String> {
-        ask(&self.url(), sql)
+    fn query(&self, sql: &str) -> Vec<String> {
+        query(&self.url(), sql)
     }
 
     fn refuse_poison(&self) {
@@ -171,15 +171,15 @@ impl Adapter for PostgresHome {
     }
 }
 
-impl Drop for PostgresHome {
+impl Drop for PostgresDatabase {
     fn drop(&mut self) {
-        // Room on the disk; a test that failed leaves its database for the next run to take away.
+        // Frees the disk; the next run of the program removes the database of a test that was killed.
         let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let _ = Server::shared().postgres.superuser_psql(&sql);
     }
 }
 
-/// Runs statements on a connection of their own.
+/// Runs statements on a new connection.
 pub(crate) fn run(url: &str, sql: &str) -> Result<(), sqlx::Error> {
     wait(async {
         let mut connection = PgConnection::connect(url).await?;
@@ -190,11 +190,11 @@ pub(crate) fn run(url: &str, sql: &str) -> Result<(), sqlx::Error> {
     })
 }
 
-/// The column `value` of a question, as text.
-pub(crate) fn ask(url: &str, sql: &str) -> Vec<String> {
+/// The column `value` of a query, as text.
+pub(crate) fn query(url: &str, sql: &str) -> Vec<String> {
     wait(async {
         let mut connection = PgConnection::connect(url).await?;
-        let sql = format!("SELECT value::text FROM ({sql}) AS asked");
+        let sql = format!("SELECT value::text FROM ({sql}) AS wanted");
         let rows = sqlx::query_scalar(AssertSqlSafe(sql))
             .fetch_all(&mut connection)
             .await?;

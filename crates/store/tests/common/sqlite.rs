@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 use store::{SqliteOptions, SqliteStore};
 
-/// A database in a directory of its own.
-pub(crate) struct Home {
+/// A database file in a directory of its own.
+pub(crate) struct SqliteDatabase {
     pub(crate) directory: tempfile::TempDir,
 }
 
-impl Home {
+impl SqliteDatabase {
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("wattpost.db")
     }
@@ -26,7 +26,7 @@ impl Home {
     }
 }
 
-impl Adapter for Home {
+impl Adapter for SqliteDatabase {
     type Store = SqliteStore;
 
     const CASES: u32 = 40;
@@ -52,7 +52,7 @@ impl Adapter for Home {
         self.other_connection().execute_batch(sql).unwrap();
     }
 
-    fn ask(&self, sql: &str) -> Vec<String> {
+    fn query(&self, sql: &str) -> Vec<String> {
         let other_connection = self.other_connection();
         let mut statement = other_connection
             .prepare(&format!("SELECT CAST(value AS TEXT) FROM ({sql})"))

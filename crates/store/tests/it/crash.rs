@@ -1,18 +1,19 @@
-//! Killed in the middle: a batch is there as a whole or not at all, and what was reported is there.
+//! The process is killed while it writes: a batch is stored as a whole or not at all, and what was reported as stored
+//! is stored.
 
-use crate::common::{Adapter, Home, Said, apply, id, meter_values};
+use crate::common::{Adapter, Sent, SqliteDatabase, apply, id, meter_values};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use store::{SqliteOptions, SqliteStore};
 
-/// Where the child writes; without it, it has nothing to do.
+/// The environment variable with the child's database; without it the child's test does nothing.
 const PATH: &str = "WATTPOST_TEST_DATABASE";
 
 const BATCH: u64 = 50;
 
-fn batch(number: u64) -> Vec<Said> {
+fn batch(number: u64) -> Vec<Sent> {
     (0..BATCH)
         .map(|n| {
             let seq = number * BATCH + n + 1;
@@ -27,7 +28,7 @@ fn batch(number: u64) -> Vec<Said> {
         .collect()
 }
 
-/// The child's part: applies batches until it is killed, and says which are done.
+/// Runs in the child: applies batches until it is killed, and prints the number of each.
 #[test]
 fn child_applies_until_it_is_killed() {
     let Some(path) = std::env::var_os(PATH) else {
@@ -46,8 +47,8 @@ fn child_applies_until_it_is_killed() {
 }
 
 #[test]
-fn what_was_reported_is_there_and_batches_are_whole() {
-    let home = Home::new();
+fn reported_batches_survive_a_kill_and_batches_are_whole() {
+    let database = SqliteDatabase::new();
     let mut reported = 0;
     for round in 0..8 {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -56,13 +57,13 @@ fn what_was_reported_is_there_and_batches_are_whole() {
                 "crash::child_applies_until_it_is_killed",
                 "--nocapture",
             ])
-            .env(PATH, home.path())
+            .env(PATH, database.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut lines = output.lines().map_while(Result::ok);
-        // A different number of batches each round, so that the kill falls at different places.
+        // A different number of batches in each round, so that the kill hits different places.
         let wanted = 3 + round * 2;
         let last = lines
             .by_ref()
@@ -76,12 +77,12 @@ fn what_was_reported_is_there_and_batches_are_whole() {
             .last()
             .unwrap_or(last)
             .max(reported);
-        check(&home, reported);
+        check(&database, reported);
     }
 }
 
-fn check(home: &Home, reported: u64) {
-    let store = home.open();
+fn check(database: &SqliteDatabase, reported: u64) {
+    let store = database.open();
     let contents = store.contents().unwrap();
     let mut batches: BTreeMap<u64, u64> = BTreeMap::new();
     for id in contents.records.keys() {
@@ -96,9 +97,9 @@ fn check(home: &Home, reported: u64) {
         batches.values().all(|records| *records == BATCH),
         "{batches:?}"
     );
-    // Inbox and changes are one: every message has its meter value, and the states fit.
+    // Messages and changes are stored together: every message has its meter value, and the states are equal.
     assert_eq!(contents.meter_values.len(), contents.records.len());
-    let all: Vec<Said> = (0..batches.len() as u64).flat_map(batch).collect();
+    let all: Vec<Sent> = (0..batches.len() as u64).flat_map(batch).collect();
     let reference = central::memory::MemoryStore::default();
     apply(&reference, &all).unwrap();
     assert_eq!(contents, reference.contents());

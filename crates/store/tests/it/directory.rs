@@ -1,4 +1,4 @@
-//! Chargers and tokens as the operator sets them.
+//! The ports `DirectoryAdmin` and `DirectorySource`: chargers and tokens that the operator sets.
 
 use crate::common::{Adapter, on_every_adapter};
 use central::Timestamp;
@@ -8,10 +8,10 @@ use central::ports::{
 };
 
 on_every_adapter!(
-    what_was_set_is_what_the_gateway_gets,
-    two_spellings_of_one_id_are_one,
-    the_revision_grows_with_every_change_and_only_then,
-    a_change_by_another_process_is_seen,
+    gateway_loads_what_the_operator_has_set,
+    ids_that_differ_in_case_are_one,
+    revision_grows_with_every_change_and_only_then,
+    change_by_another_process_is_loaded,
 );
 
 fn profile(charger_id: &str) -> ChargerProfile {
@@ -32,9 +32,9 @@ fn token(id: &str) -> Token {
     }
 }
 
-fn what_was_set_is_what_the_gateway_gets<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn gateway_loads_what_the_operator_has_set<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     let plain = ChargerProfile {
         registration: Registration::Accepted,
         password_hash: None,
@@ -54,9 +54,9 @@ fn what_was_set_is_what_the_gateway_gets<A: Adapter>() {
     assert_eq!(store.tokens().unwrap(), [token("TAG")]);
 }
 
-fn two_spellings_of_one_id_are_one<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn ids_that_differ_in_case_are_one<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     store.put_charger_profile(&profile("CP-1")).unwrap();
     store.put_charger_profile(&profile("cp-1")).unwrap();
     store.put_token(&token("TAG")).unwrap();
@@ -70,9 +70,9 @@ fn two_spellings_of_one_id_are_one<A: Adapter>() {
     assert_eq!(snapshot.tokens["tag"].id, "Tag");
 }
 
-fn the_revision_grows_with_every_change_and_only_then<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn revision_grows_with_every_change_and_only_then<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     let mut last = store.load(None).unwrap().unwrap().revision;
     assert_eq!(store.load(Some(last)).unwrap(), None);
     let changes: [&dyn Fn(); 4] = [
@@ -92,11 +92,11 @@ fn the_revision_grows_with_every_change_and_only_then<A: Adapter>() {
     assert_eq!(store.load(Some(last)).unwrap(), None);
 }
 
-fn a_change_by_another_process_is_seen<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn change_by_another_process_is_loaded<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     let revision = store.load(None).unwrap().unwrap().revision;
-    home.open().put_token(&token("T")).unwrap();
+    database.open().put_token(&token("T")).unwrap();
     let snapshot = store.load(Some(revision)).unwrap().unwrap();
     assert!(snapshot.tokens.contains_key("t"));
 }

@@ -1,7 +1,7 @@
-//! The laws of the port `Store`, held by every adapter: in memory, on SQLite and on PostgreSQL.
+//! The laws of the port `Store`, which every adapter must hold: in memory, on SQLite and on PostgreSQL.
 
 use crate::common::{
-    self, Adapter, Said, apply, event, heartbeat, id, meter_values, on_every_adapter, start,
+    self, Adapter, Sent, apply, event, heartbeat, id, meter_values, on_every_adapter, start,
     status, stop,
 };
 use central::RecordKind;
@@ -17,28 +17,28 @@ use uuid::Uuid;
 
 on_every_adapter!(
     applying_twice_is_applying_once,
-    a_record_twice_in_one_batch_counts_once,
-    another_record_under_a_known_id_is_not_taken_for_it,
-    every_byte_of_a_record_is_kept,
-    dead_letters_are_kept_once_with_their_reason,
-    two_programs_may_apply_to_the_same_ledger,
-    many_threads_may_apply_at_the_same_time,
-    any_order_with_repeats_gives_the_same_ledger,
+    record_twice_in_one_batch_counts_once,
+    other_record_with_a_known_id_becomes_a_dead_letter,
+    every_byte_of_a_record_is_stored,
+    dead_letters_are_stored_once_with_their_reason,
+    two_processes_apply_to_one_database,
+    several_threads_apply_at_the_same_time,
+    any_order_with_repeats_gives_the_same_contents,
     pairing_does_not_depend_on_the_order_of_arrival,
-    every_session_is_listed_however_many_were_stopped_under_no_id,
-    a_transaction_is_found_by_the_key_that_it_had_before_its_start,
+    every_session_is_listed_when_all_stops_lack_an_id,
+    transaction_is_found_by_the_key_that_it_had_before_its_start,
 );
 
-/// Runs `test` on the adapter and on the reference, with a way to look at everything that each holds.
+/// Runs `test` on the adapter and on the reference in memory, with a function that reads the contents.
 fn on_store<A: Adapter>(test: impl Fn(&dyn Store, &dyn Fn() -> Contents)) {
     let memory = MemoryStore::default();
     test(&memory, &|| memory.contents());
-    let home = A::new();
-    let store = home.open();
+    let database = A::new();
+    let store = database.open();
     test(&store, &|| A::contents(&store));
 }
 
-fn a_day() -> Vec<Said> {
+fn a_day() -> Vec<Sent> {
     vec![
         event(id(0, 1), RecordKind::GatewayStarted, "", 0, 1),
         event(id(0, 2), RecordKind::Connected, "CP-1", 0, 10),
@@ -74,7 +74,7 @@ fn applying_twice_is_applying_once<A: Adapter>() {
     });
 }
 
-fn a_record_twice_in_one_batch_counts_once<A: Adapter>() {
+fn record_twice_in_one_batch_counts_once<A: Adapter>() {
     on_store::<A>(|store, contents| {
         let twice = [heartbeat(1, "CP-1"), heartbeat(1, "CP-1")];
         let applied = apply(store, &twice).unwrap();
@@ -83,11 +83,11 @@ fn a_record_twice_in_one_batch_counts_once<A: Adapter>() {
     });
 }
 
-fn another_record_under_a_known_id_is_not_taken_for_it<A: Adapter>() {
+fn other_record_with_a_known_id_becomes_a_dead_letter<A: Adapter>() {
     use central::ports::ID_USED_TWICE;
     on_store::<A>(|store, contents| {
         apply(store, &[heartbeat(1, "CP-1"), heartbeat(2, "CP-1")]).unwrap();
-        // Two journals under one gateway id: the numbers are known, the records are not.
+        // Two journals with one gateway id: the numbers are known, the records are not.
         let other = [
             heartbeat(2, "CP-1"),
             meter_values(id(0, 1), "CP-2", 30, 77),
@@ -104,12 +104,12 @@ fn another_record_under_a_known_id_is_not_taken_for_it<A: Adapter>() {
         assert_eq!((bytes, reason.as_str()), (&other[1].bytes, ID_USED_TWICE));
         assert!(reason.contains("gateway id") && reason.contains("docs/operations.md"));
         assert_eq!(contents.dead.len(), 1);
-        // What it tells is told all the same.
+        // Its changes are applied all the same.
         assert_eq!(contents.meter_values.len(), 1);
     });
 }
 
-fn every_byte_of_a_record_is_kept<A: Adapter>() {
+fn every_byte_of_a_record_is_stored<A: Adapter>() {
     on_store::<A>(|store, contents| {
         let odd = [
             common::call(
@@ -129,13 +129,13 @@ fn every_byte_of_a_record_is_kept<A: Adapter>() {
             ),
         ];
         apply(store, &odd).unwrap();
-        for said in &odd {
-            assert_eq!(contents().records[&said.id], said.bytes);
+        for sent in &odd {
+            assert_eq!(contents().records[&sent.id], sent.bytes);
         }
     });
 }
 
-fn dead_letters_are_kept_once_with_their_reason<A: Adapter>() {
+fn dead_letters_are_stored_once_with_their_reason<A: Adapter>() {
     on_store::<A>(|store, contents| {
         let letter = DeadLetter {
             id: id(3, 9),
@@ -156,13 +156,13 @@ fn dead_letters_are_kept_once_with_their_reason<A: Adapter>() {
     });
 }
 
-/// A small world, so that things collide.
+/// Few different values, so that records collide.
 fn anything() -> impl Strategy<Value = (u8, u8, u8, i64)> {
     (0..16_u8, 0..2_u8, 0..3_u8, 0..12_i64)
 }
 
-/// The charger's times: most tell the minute, some were never set, some are missing.
-fn told(minute: i64) -> String {
+/// A timestamp of the charger: mostly right, sometimes of a clock that was never set, sometimes missing.
+fn timestamp(minute: i64) -> String {
     match minute % 4 {
         3 => r#","timestamp":"1970-01-01T00:00:42Z""#.to_owned(),
         2 => String::new(),
@@ -171,13 +171,13 @@ fn told(minute: i64) -> String {
 }
 
 /// A start with or without a register and a token; the register may be above that of a stop.
-fn odd_start(id: central::RecordId, charger_id: &str, minute: i64, transaction: i64) -> Said {
+fn odd_start(id: central::RecordId, charger_id: &str, minute: i64, transaction: i64) -> Sent {
     let meter =
         [r#","meterStart":100"#, "", r#","meterStart":9000"#][minute.unsigned_abs() as usize % 3];
     let token = ["TAG-1", "tag-1", "TAG-2", ""][minute.unsigned_abs() as usize % 4];
     let payload = format!(
         r#"{{"connectorId":1,"idTag":"{token}"{meter}{}}}"#,
-        told(minute)
+        timestamp(minute)
     );
     let answer =
         format!(r#"{{"idTagInfo":{{"status":"Accepted"}},"transactionId":{transaction}}}"#);
@@ -191,20 +191,20 @@ fn odd_start(id: central::RecordId, charger_id: &str, minute: i64, transaction: 
     )
 }
 
-/// A stop that names no transaction, with or without a token, below or above any register.
-fn odd_stop(id: central::RecordId, charger_id: &str, minute: i64) -> Said {
+/// A stop that names no transaction, with or without a token, with a register below or above all others.
+fn odd_stop(id: central::RecordId, charger_id: &str, minute: i64) -> Sent {
     let named = ["-1", "0", "null"][minute.unsigned_abs() as usize % 3];
     let token =
         ["", r#","idTag":"TAG-1""#, r#","idTag":"Tag-2""#][minute.unsigned_abs() as usize / 3 % 3];
     let meter = [50, 5_000, 20_000][minute.unsigned_abs() as usize / 2 % 3];
     let payload = format!(
         r#"{{"transactionId":{named},"meterStop":{meter}{token}{}}}"#,
-        told(minute / 2)
+        timestamp(minute / 2)
     );
     common::call(id, charger_id, minute, "StopTransaction", &payload)
 }
 
-fn say(seq: u64, (what, gateway, charger, minute): (u8, u8, u8, i64)) -> Said {
+fn record(seq: u64, (what, gateway, charger, minute): (u8, u8, u8, i64)) -> Sent {
     let id = id(u128::from(gateway), seq);
     let charger_id = ["CP-1", "cp-1", "CP-2"][usize::from(charger)];
     let transaction = minute % 3 - 1;
@@ -248,7 +248,7 @@ fn say(seq: u64, (what, gateway, charger, minute): (u8, u8, u8, i64)) -> Said {
             "StopTransaction",
             r#"{"transactionId":"#,
         ),
-        // Several ids, so that there are several open starts.
+        // Several ids, so that several starts are open.
         9..=11 => odd_start(id, charger_id, minute, minute % 5 + 10),
         12 => meter_values(id, charger_id, minute, minute % 5 + 10),
         13 => stop(id, charger_id, minute, minute % 5 + 10),
@@ -256,8 +256,8 @@ fn say(seq: u64, (what, gateway, charger, minute): (u8, u8, u8, i64)) -> Said {
     }
 }
 
-/// What people see of it, with everything that they can ask for.
-fn shown(store: &dyn QueryStore) -> String {
+/// The results of all queries as JSON.
+fn query_results(store: &dyn QueryStore) -> String {
     use central::query::{ChargerFilter, PageRequest, TransactionFilter};
     let all = PageRequest {
         after: None,
@@ -298,7 +298,7 @@ fn listed(store: &dyn QueryStore) -> BTreeSet<(Uuid, ChargerKey, bool)> {
     set
 }
 
-/// The same, made from all states of a charger at once.
+/// The same, computed from all states of a charger at once.
 fn expected(contents: &Contents) -> BTreeSet<(Uuid, ChargerKey, bool)> {
     let mut views: BTreeMap<&ChargerKey, Vec<TransactionView>> = BTreeMap::new();
     for ((charger, wire_id), state) in &contents.states.transactions {
@@ -314,33 +314,36 @@ fn expected(contents: &Contents) -> BTreeSet<(Uuid, ChargerKey, bool)> {
         .collect()
 }
 
-/// Something said, an order in which it comes twice, and where batches end.
-type Story = (Vec<Said>, Vec<usize>, Vec<usize>);
+/// Records, an order in which each comes twice, and where batches end.
+type Case = (Vec<Sent>, Vec<usize>, Vec<usize>);
 
-fn story() -> impl Strategy<Value = Story> {
+fn case() -> impl Strategy<Value = Case> {
     prop::collection::vec(anything(), 1..40).prop_flat_map(|words| {
         let twice: Vec<usize> = (0..words.len()).chain(0..words.len()).collect();
         let cuts = prop::collection::vec(0..words.len(), 0..6);
-        let said: Vec<Said> = (1..).zip(words).map(|(seq, word)| say(seq, word)).collect();
-        (Just(said), Just(twice).prop_shuffle(), cuts)
+        let sent: Vec<Sent> = (1..)
+            .zip(words)
+            .map(|(seq, word)| record(seq, word))
+            .collect();
+        (Just(sent), Just(twice).prop_shuffle(), cuts)
     })
 }
 
-fn any_order_with_repeats_gives_the_same_ledger<A: Adapter>() {
+fn any_order_with_repeats_gives_the_same_contents<A: Adapter>() {
     let config = ProptestConfig {
         cases: A::CASES,
         failure_persistence: None,
         ..ProptestConfig::default()
     };
-    proptest!(config, |(story in story())| {
-        let (said, order, mut cuts) = story;
+    proptest!(config, |(case in case())| {
+        let (sent, order, mut cuts) = case;
         let memory = MemoryStore::default();
-        apply(&memory, &said).unwrap();
-        let (straight_home, shuffled_home) = (A::new(), A::new());
-        let straight = straight_home.open();
-        apply(&straight, &said).unwrap();
-        let shuffled = shuffled_home.open();
-        let order: Vec<Said> = order.into_iter().map(|at| said[at].clone()).collect();
+        apply(&memory, &sent).unwrap();
+        let (straight_database, shuffled_database) = (A::new(), A::new());
+        let straight = straight_database.open();
+        apply(&straight, &sent).unwrap();
+        let shuffled = shuffled_database.open();
+        let order: Vec<Sent> = order.into_iter().map(|at| sent[at].clone()).collect();
         cuts.sort_unstable();
         let mut from = 0;
         for cut in cuts.into_iter().chain([order.len()]) {
@@ -350,16 +353,16 @@ fn any_order_with_repeats_gives_the_same_ledger<A: Adapter>() {
         let want = memory.contents();
         prop_assert_eq!(A::contents(&straight), want.clone());
         prop_assert_eq!(A::contents(&shuffled), want);
-        prop_assert_eq!(shown(&straight), shown(&shuffled));
+        prop_assert_eq!(query_results(&straight), query_results(&shuffled));
         prop_assert_eq!(listed(&straight), expected(&memory.contents()));
     });
 }
 
-/// One charger, few transactions, and only what pairing depends on.
-fn paired_story() -> impl Strategy<Value = (Vec<Said>, Vec<usize>)> {
+/// One charger, few transactions, and only records that pairing depends on.
+fn paired_case() -> impl Strategy<Value = (Vec<Sent>, Vec<usize>)> {
     let word = (0..6_u8, 0..12_i64, 0..2_i64);
     prop::collection::vec(word, 1..14).prop_flat_map(|words| {
-        let said: Vec<Said> = (1..)
+        let sent: Vec<Sent> = (1..)
             .zip(words)
             .map(|(seq, (what, minute, which))| {
                 let transaction = 10 + which;
@@ -371,20 +374,20 @@ fn paired_story() -> impl Strategy<Value = (Vec<Said>, Vec<usize>)> {
                 }
             })
             .collect();
-        let order: Vec<usize> = (0..said.len()).collect();
-        (Just(said), Just(order).prop_shuffle())
+        let order: Vec<usize> = (0..sent.len()).collect();
+        (Just(sent), Just(order).prop_shuffle())
     })
 }
 
 fn pairing_does_not_depend_on_the_order_of_arrival<A: Adapter>() {
-    let of = |said: &[Said]| {
-        let home = A::new();
-        let store = home.open();
-        for said in said {
-            apply(&store, std::slice::from_ref(said)).unwrap();
+    let of = |sent: &[Sent]| {
+        let database = A::new();
+        let store = database.open();
+        for sent in sent {
+            apply(&store, std::slice::from_ref(sent)).unwrap();
         }
         (
-            shown(&store),
+            query_results(&store),
             listed(&store),
             expected(&A::contents(&store)),
         )
@@ -396,7 +399,7 @@ fn pairing_does_not_depend_on_the_order_of_arrival<A: Adapter>() {
         "CP-1",
         1,
         "StartTransaction",
-        &format!(r#"{{"connectorId":1,"idTag":"A"{}}}"#, told(1)),
+        &format!(r#"{{"connectorId":1,"idTag":"A"{}}}"#, timestamp(1)),
         r#"{"idTagInfo":{"status":"Accepted"},"transactionId":77}"#,
     );
     let reading = common::call(
@@ -414,7 +417,7 @@ fn pairing_does_not_depend_on_the_order_of_arrival<A: Adapter>() {
         "CP-1",
         5,
         "StopTransaction",
-        &format!(r#"{{"transactionId":-1,"meterStop":5000{}}}"#, told(5)),
+        &format!(r#"{{"transactionId":-1,"meterStop":5000{}}}"#, timestamp(5)),
     );
     let (a, b, c) = (&start, &reading, &stop);
     let want = of(&[a.clone(), b.clone(), c.clone()]);
@@ -429,10 +432,10 @@ fn pairing_does_not_depend_on_the_order_of_arrival<A: Adapter>() {
         failure_persistence: None,
         ..ProptestConfig::default()
     };
-    proptest!(config, |(story in paired_story())| {
-        let (said, order) = story;
-        let shuffled: Vec<Said> = order.iter().map(|at| said[*at].clone()).collect();
-        let (straight, other) = (of(&said), of(&shuffled));
+    proptest!(config, |(case in paired_case())| {
+        let (sent, order) = case;
+        let shuffled: Vec<Sent> = order.iter().map(|at| sent[*at].clone()).collect();
+        let (straight, other) = (of(&sent), of(&shuffled));
         prop_assert_eq!(&straight.1, &straight.2);
         prop_assert_eq!(straight, other);
     });
@@ -449,27 +452,27 @@ fn all_listed(store: &dyn QueryStore, open: Option<bool>) -> Vec<TransactionView
         .unwrap()
 }
 
-fn every_session_is_listed_however_many_were_stopped_under_no_id<A: Adapter>() {
+fn every_session_is_listed_when_all_stops_lack_an_id<A: Adapter>() {
     const SESSIONS: i64 = 1_500;
-    let mut said = Vec::new();
+    let mut sent = Vec::new();
     for n in 0..SESSIONS {
         let seq = 2 * n.cast_unsigned() + 1;
-        said.push(start(id(0, seq), "CP-1", 2 * n, n + 10));
-        said.push(stop(id(0, seq + 1), "CP-1", 2 * n + 1, -1));
+        sent.push(start(id(0, seq), "CP-1", 2 * n, n + 10));
+        sent.push(stop(id(0, seq + 1), "CP-1", 2 * n + 1, -1));
     }
-    // A start that is open, older than all of them.
-    said.push(start(id(0, 90_000), "CP-1", -5, 7));
-    // Not in their order, and in batches that begin and end anywhere.
-    let mut dice = fastrand::Rng::with_seed(7);
-    for part in said.chunks_mut(1_000) {
-        dice.shuffle(part);
+    // An open start, older than all others.
+    sent.push(start(id(0, 90_000), "CP-1", -5, 7));
+    // Shuffled, in batches of random sizes.
+    let mut rng = fastrand::Rng::with_seed(7);
+    for part in sent.chunks_mut(1_000) {
+        rng.shuffle(part);
     }
-    let home = A::new();
-    let store = home.open();
+    let database = A::new();
+    let store = database.open();
     let mut from = 0;
-    while from < said.len() {
-        let to = (from + dice.usize(1..400)).min(said.len());
-        apply(&store, &said[from..to]).unwrap();
+    while from < sent.len() {
+        let to = (from + rng.usize(1..400)).min(sent.len());
+        apply(&store, &sent[from..to]).unwrap();
         from = to;
     }
     let ended = all_listed(&store, Some(false));
@@ -492,10 +495,10 @@ fn every_session_is_listed_however_many_were_stopped_under_no_id<A: Adapter>() {
     assert_eq!(all_listed(&store, None).len(), ended.len() + 1);
 }
 
-fn a_transaction_is_found_by_the_key_that_it_had_before_its_start<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
-    // A stop without an id, then the start that shows it.
+fn transaction_is_found_by_the_key_that_it_had_before_its_start<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    // A stop without an id, then the start that it ends.
     apply(&store, &[stop(id(4, 1), "CP-9", 5, -1)]).unwrap();
     let alone = all_listed(&store, None).remove(0);
     apply(&store, &[start(id(4, 2), "CP-9", 2, 55)]).unwrap();
@@ -505,8 +508,8 @@ fn a_transaction_is_found_by_the_key_that_it_had_before_its_start<A: Adapter>() 
         store.transaction(alone.key).unwrap().unwrap().key,
         ended[0].key
     );
-    let home = A::new();
-    let store = home.open();
+    let database = A::new();
+    let store = database.open();
     apply(&store, &[meter_values(id(1, 1), "CP-1", 3, 77)]).unwrap();
     let first = all_listed(&store, None).remove(0);
     apply(&store, &[start(id(0, 1), "CP-1", 2, 77)]).unwrap();
@@ -515,7 +518,7 @@ fn a_transaction_is_found_by_the_key_that_it_had_before_its_start<A: Adapter>() 
     for key in [first.key, started.key] {
         assert_eq!(store.transaction(key).unwrap().unwrap().key, started.key);
     }
-    // The id is used again: the first key could mean either now, and so means none.
+    // The id is used again: the first key is ambiguous now, so it finds nothing.
     apply(
         &store,
         &[
@@ -531,31 +534,31 @@ fn a_transaction_is_found_by_the_key_that_it_had_before_its_start<A: Adapter>() 
     assert_eq!(store.transaction(first.key).unwrap(), None);
 }
 
-fn two_programs_may_apply_to_the_same_ledger<A: Adapter>() {
-    let home = A::new();
-    let (one, other) = (home.open(), home.open());
+fn two_processes_apply_to_one_database<A: Adapter>() {
+    let database = A::new();
+    let (one, other) = (database.open(), database.open());
     let reference = MemoryStore::default();
-    for said in a_day().chunks(1).cycle().take(30) {
-        apply(&reference, said).unwrap();
-        apply(&one, said).unwrap();
-        apply(&other, said).unwrap();
+    for sent in a_day().chunks(1).cycle().take(30) {
+        apply(&reference, sent).unwrap();
+        apply(&one, sent).unwrap();
+        apply(&other, sent).unwrap();
     }
-    for (minute, said) in (20..40_i64).map(|n| {
+    for (minute, sent) in (20..40_i64).map(|n| {
         (
             n,
             meter_values(id(0, 100 + n.cast_unsigned()), "CP-1", n, 77),
         )
     }) {
         let store = if minute % 2 == 0 { &one } else { &other };
-        apply(store, std::slice::from_ref(&said)).unwrap();
-        apply(&reference, &[said]).unwrap();
+        apply(store, std::slice::from_ref(&sent)).unwrap();
+        apply(&reference, &[sent]).unwrap();
     }
     assert_eq!(A::contents(&one), reference.contents());
 }
 
-fn many_threads_may_apply_at_the_same_time<A: Adapter>() {
-    let home = A::new();
-    let store = Arc::new(home.open());
+fn several_threads_apply_at_the_same_time<A: Adapter>() {
+    let database = A::new();
+    let store = Arc::new(database.open());
     let threads: Vec<_> = (0..4_u64)
         .map(|thread| {
             let store = Arc::clone(&store);

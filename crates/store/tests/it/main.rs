@@ -13,6 +13,7 @@ mod laws;
 mod maintenance;
 mod pages;
 mod poison;
+mod postgres_maintenance;
 mod reading;
 mod sqlite_outages;
 mod writers;

@@ -1,604 +1,73 @@
-//! PostgreSQL's schema, its partitions and its roles.
+//! The laws of the port `Maintenance`, on both databases.
 
 use crate::common::{
-    self, Adapter, BEGIN_MILLIS, PostgresHome, Said, apply, at, call, heartbeat, id, meter_values,
-    start, stop,
+    Adapter, apply, at, call, gateway, id, meter_values, on_every_adapter, start, stop,
 };
-use central::Timestamp;
-use central::ports::{
-    ChargerProfile, DeadLetter, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance,
-    Registration, Store, Token, TokenStatus,
-};
+use central::Seq;
+use central::ports::{DeadLetter, Maintenance, Store};
 use central::project::Changes;
-use central::query::QueryStore;
-use store::{PostgresOptions, PostgresStore};
 
-const DAY_MILLIS: i64 = 86_400_000;
+on_every_adapter!(
+    checks_and_maintenance_rounds_change_no_contents,
+    stored_sequence_numbers_of_a_gateway_are_returned,
+);
 
-/// Noon of a day of the test.
-fn noon(day: i64) -> Timestamp {
-    Timestamp(BEGIN_MILLIS + day * DAY_MILLIS + DAY_MILLIS / 2)
-}
-
-fn keeping(home: &PostgresHome, retain_days: u32) -> PostgresStore {
-    home.open_with(PostgresOptions {
-        retain_days,
-        ..PostgresOptions::default()
-    })
-}
-
-/// A meter value at noon of each of these days.
-fn daily(days: std::ops::Range<i64>) -> Vec<Said> {
-    days.map(|day| {
-        let seq = 100 + day.cast_unsigned();
-        meter_values(id(0, seq), "CP-1", day * 24 * 60 + 720, 5)
-    })
-    .collect()
-}
-
-/// Lets rows be stored on the day that they tell of: the days of these tests are not those of the database's clock.
-fn as_if_stored_in_time(home: &PostgresHome) {
-    home.execute(
-        "UPDATE message_days SET stored_on = greatest(day, 0);
-         UPDATE events SET stored_on = at / 86400000;
-         UPDATE messages_outside SET outside_since = received_at / 86400000",
-    );
-}
-
-/// Rows of a table by the partition that they are in.
-fn rows_by_partition(home: &PostgresHome, table: &str) -> Vec<String> {
-    home.ask(&format!(
-        "SELECT tableoid::regclass || ' ' || count(*) AS value FROM {table} GROUP BY tableoid ORDER BY 1"
-    ))
-}
-
-fn partitions(home: &PostgresHome, table: &str) -> Vec<String> {
-    home.ask(&format!(
-        "SELECT inhrelid::regclass AS value FROM pg_inherits WHERE inhparent = '{table}_by_day'::regclass
-            AND inhrelid::regclass::text LIKE '{table}_20260_%' ORDER BY 1"
-    ))
-}
-
-#[test]
-fn rows_go_to_the_partition_of_their_day_also_when_it_is_made_late() {
-    let home = PostgresHome::new();
-    let store = home.open();
-    apply(&store, &daily(0..3)).unwrap();
-    assert_eq!(
-        rows_by_partition(&home, "messages"),
-        ["messages_default 3"],
-        "before there are partitions for them"
-    );
-    let before = store.contents().unwrap();
-    store.maintenance_round(noon(1)).unwrap();
-    apply(&store, &daily(0..5)).unwrap();
-    for table in ["messages", "meter_values"] {
-        let want: Vec<String> = (1..=5)
-            .map(|day| format!("{table}_2026010{day} 1"))
-            .collect();
-        assert_eq!(rows_by_partition(&home, table), want);
-    }
-    let after = store.contents().unwrap();
-    assert_eq!(after.records.len(), 5);
-    assert!(
-        before
-            .records
-            .iter()
-            .all(|(id, bytes)| after.records[id] == *bytes)
-    );
-    // Known and other records are told apart as before.
-    assert_eq!(apply(&store, &daily(0..5)).unwrap().known, 5);
-    // A clock that is years off has a place, too.
-    let odd = meter_values(id(0, 900), "CP-1", 60 * 24 * 365 * 20, 5);
-    apply(&store, &[odd]).unwrap();
-    assert!(
-        rows_by_partition(&home, "meter_values").contains(&"meter_values_default 1".to_owned())
-    );
-}
-
-#[test]
-fn what_is_older_than_the_retention_goes() {
-    let home = PostgresHome::new();
-    let store = keeping(&home, 3);
-    let ancient = call(
-        id(0, 1),
-        "CP-1",
-        -60 * 24 * 90,
-        "SecurityEventNotification",
-        r#"{"type":"FirmwareUpdated","timestamp":"2025-10-03T00:09:00Z"}"#,
-    );
-    apply(&store, std::slice::from_ref(&ancient)).unwrap();
-    for day in 0..8 {
-        store.maintenance_round(noon(day)).unwrap();
-        apply(&store, &daily(day..day + 1)).unwrap();
-        as_if_stored_in_time(&home);
-    }
-    // Today is the eighth; three whole days before it are kept.
-    for table in ["messages", "meter_values"] {
-        let kept = partitions(&home, table);
-        assert_eq!(kept[0], format!("{table}_20260105"), "{kept:?}");
-        assert_eq!(kept.last().unwrap(), &format!("{table}_20260115"));
-    }
-    let contents = store.contents().unwrap();
-    let days: Vec<u64> = contents.records.keys().map(|id| id.seq.0 - 100).collect();
-    assert_eq!(days, [4, 5, 6, 7]);
-    assert_eq!(contents.meter_values.len(), 4);
-    assert_eq!(contents.events.len(), 0);
-    assert_eq!(
-        home.ask("SELECT count(*) AS value FROM message_days"),
-        ["4"]
-    );
-    // What is delivered again although it is gone: it changes nothing, and goes again.
-    let states = contents.states;
-    let charged = store.charger("CP-1").unwrap();
-    assert_eq!(apply(&store, &daily(0..1)).unwrap().new, 1);
-    assert_eq!(store.contents().unwrap().states, states);
-    assert_eq!(store.charger("CP-1").unwrap(), charged);
-    store.maintenance_round(noon(7)).unwrap();
-    as_if_stored_in_time(&home);
-    store.maintenance_round(noon(7)).unwrap();
-    assert_eq!(store.contents().unwrap().records.len(), 4);
-}
-
-/// Many records of one day, each of some size.
-fn many(first_seq: u64, count: u64, day: i64) -> Vec<Said> {
-    let data = "x".repeat(700);
-    let payload = format!(r#"{{"vendorId":"V","data":"{data}"}}"#);
-    (first_seq..first_seq + count)
-        .map(|seq| {
-            let minute = day * 24 * 60 + (seq % 1_000).cast_signed();
-            call(id(0, seq), "CP-1", minute, "DataTransfer", &payload)
-        })
-        .collect()
-}
-
-#[test]
-fn days_without_upkeep_are_caught_up_with_beside_writing() {
-    const DAYS: u64 = 9;
-    const A_DAY: u64 = 2_000;
-    let home = PostgresHome::new();
-    let batches: Vec<Vec<Said>> = (0..DAYS)
-        .map(|day| many(1 + day * A_DAY, A_DAY, day.cast_signed()))
-        .collect();
-    let writer = home.open();
-    let values = daily(0..9);
-    let values: Vec<Said> = values
-        .into_iter()
-        .map(|mut said| {
-            said.id.seq.0 += 1_000_000;
-            said
-        })
-        .collect();
-    for batch in &batches {
-        apply(&writer, batch).unwrap();
-    }
-    apply(&writer, &values).unwrap();
-    let before = DAYS * A_DAY + values.len() as u64;
-    assert_eq!(
-        rows_by_partition(&home, "messages"),
-        [format!("messages_default {before}")]
-    );
-    let count = |table: &str| -> u64 {
-        let sql = format!("SELECT count(*) AS value FROM {table}");
-        home.ask(&sql)[0].parse().unwrap()
-    };
-    let is_done = std::sync::atomic::AtomicBool::new(false);
-    let done = || is_done.load(std::sync::atomic::Ordering::SeqCst);
-    let today = noon(8);
-    let (rounds, written) = std::thread::scope(|scope| {
-        let keepers: Vec<_> = (0..2)
-            .map(|_| {
-                let store = home.open();
-                scope.spawn(move || {
-                    // Another process may hold the lock for longer than one waits.
-                    for _ in 0..100 {
-                        if let Ok(round) = store.maintenance_round(today) {
-                            return round;
-                        }
-                    }
-                    panic!("upkeep never succeeds beside writing");
-                })
-            })
-            .collect();
-        let again = scope.spawn(|| {
-            let store = home.open();
-            while !done() {
-                for batch in &batches {
-                    let applied = apply(&store, batch).unwrap();
-                    assert_eq!((applied.new, applied.known), (0, A_DAY), "doubled");
-                }
-                apply(&store, &values).unwrap();
-            }
-        });
-        let writing = scope.spawn(|| {
-            let mut seq = 2_000_000;
-            while !done() {
-                assert_eq!(apply(&writer, &many(seq, 100, 8)).unwrap().new, 100);
-                seq += 100;
-            }
-            seq - 2_000_000
-        });
-        let reading = scope.spawn(|| {
-            let mut seen = before;
-            while !done() {
-                let now = count("messages");
-                assert!(
-                    now >= seen,
-                    "{now} rows can be seen, and {seen} were before"
-                );
-                assert_eq!(count("meter_values"), 9, "a value is lost or doubled");
-                seen = now;
-            }
-        });
-        let rounds: Vec<_> = keepers
-            .into_iter()
-            .map(std::thread::ScopedJoinHandle::join)
-            .collect();
-        is_done.store(true, std::sync::atomic::Ordering::SeqCst);
-        again.join().unwrap();
-        reading.join().unwrap();
-        let written = writing.join().unwrap();
-        let rounds: Vec<_> = rounds.into_iter().map(Result::unwrap).collect();
-        (rounds, written)
-    });
-    assert_eq!(count("messages"), before + written);
-    let late: u64 = rounds.iter().map(|round| round.late_rows).sum();
-    assert!(late >= 2 * A_DAY, "it is told that upkeep was missed");
-    // Whatever came meanwhile is put in order by the next round.
-    writer.maintenance_round(today).unwrap();
-    assert_eq!(
-        home.ask("SELECT count(*) AS value FROM messages_default"),
-        ["0"]
-    );
-    for day in [8, 9] {
-        let name = format!("messages_2026010{day}");
-        assert_eq!(
-            home.ask(&format!("SELECT count(*) > 0 AS value FROM {name}")),
-            ["true"],
-            "{name}"
-        );
-    }
-    assert_eq!(count("messages"), before + written);
-    // Recognised wherever they are now: outside, or on their day.
-    for batch in &batches {
-        assert_eq!(apply(&writer, batch).unwrap().known, A_DAY);
-    }
-    // Another record under a number that is outside is no known one.
-    let other = call(id(0, 1), "CP-2", 1, "Heartbeat", "{}");
-    let applied = apply(&writer, &[other]).unwrap();
-    assert_eq!((applied.new, applied.known), (0, 0));
-    assert_eq!(writer.contents().unwrap().dead.len(), 1);
-}
-
-#[test]
-fn no_row_is_moved_between_a_batchs_look_and_its_insert() {
-    let home = PostgresHome::new();
-    let hasty = home.open_with(PostgresOptions {
-        statement_timeout: std::time::Duration::from_millis(200),
-        ..PostgresOptions::default()
-    });
-    apply(&hasty, &daily(0..1)).unwrap();
-    // As a batch holds it: rows stay where they are.
-    let meanwhile = |lock: &str, work: &(dyn Fn() + Sync)| {
-        // On a thread of its own, because stores block.
-        home.hold(lock, || {
-            std::thread::scope(|scope| scope.spawn(work).join().unwrap());
-        });
-    };
-    meanwhile("SELECT pg_advisory_xact_lock_shared(1463899221)", &|| {
-        assert!(hasty.maintenance_round(noon(0)).is_err());
-        assert_eq!(rows_by_partition(&home, "messages"), ["messages_default 1"]);
-        // Batches do not keep each other out.
-        assert_eq!(apply(&hasty, &daily(1..2)).unwrap().new, 1);
-    });
-    // As upkeep holds it: no batch gets in between.
-    meanwhile("SELECT pg_advisory_xact_lock(1463899221)", &|| {
-        assert!(apply(&hasty, &daily(2..3)).is_err());
-    });
-    home.open().maintenance_round(noon(0)).unwrap();
-    assert_eq!(apply(&home.open(), &daily(0..3)).unwrap().new, 1);
-}
-
-#[test]
-fn what_came_late_is_kept_for_the_retention_whatever_the_gateways_clock_said() {
-    let home = PostgresHome::new();
-    let store = keeping(&home, 2);
-    let millis = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_millis();
-    let now = Timestamp(i64::try_from(millis).unwrap());
-    // A partition of a day that is long gone, as a gateway that was cut off finds it.
-    store.maintenance_round(noon(0)).unwrap();
-    let in_1970 = call(
-        id(0, 1),
-        "CP-1",
-        -BEGIN_MILLIS / 60_000,
-        "Heartbeat",
-        r#"{"is":"in 1970"}"#,
-    );
-    let security = call(
-        id(0, 2),
-        "CP-1",
-        1,
-        "SecurityEventNotification",
-        r#"{"type":"FirmwareUpdated","timestamp":"2026-01-01T00:01:00Z"}"#,
-    );
-    apply(&store, &[in_1970, security]).unwrap();
-    for _ in 0..2 {
-        store.maintenance_round(now).unwrap();
-        let contents = store.contents().unwrap();
-        assert_eq!(contents.records.len(), 2);
-        assert_eq!(contents.events.len(), 1);
-    }
-    // Three days later. The clock of this process alone does not count: it may be wrong.
-    let later = Timestamp(now.0 + 3 * DAY_MILLIS);
-    store.maintenance_round(later).unwrap();
-    assert_eq!(store.contents().unwrap().records.len(), 2);
-    home.execute(
-        "UPDATE message_days SET stored_on = stored_on - 3;
-         UPDATE messages_outside SET outside_since = outside_since - 3;
-         UPDATE events SET stored_on = stored_on - 3",
-    );
-    assert!(store.maintenance_round(later).unwrap().expired >= 2);
-    let contents = store.contents().unwrap();
-    assert_eq!((contents.records.len(), contents.events.len()), (0, 0));
-    assert_eq!(
-        home.ask("SELECT count(*) AS value FROM message_days"),
-        ["0"]
-    );
-}
-
-#[test]
-fn dead_letters_go_with_the_retention() {
-    let home = PostgresHome::new();
-    let store = keeping(&home, 2);
-    for (seq, bytes) in [(1, 1), (1, 2), (2, 3)] {
-        let letter = DeadLetter {
-            id: id(0, seq),
-            bytes: vec![bytes],
-            reason: "as told".to_owned(),
-        };
-        store.apply(&[], &Changes::default(), &[letter]).unwrap();
-    }
-    let left = || {
-        home.ask(
-            "SELECT (SELECT count(*) FROM dead_letters) || ' ' || (SELECT count(*) FROM set_aside) AS value",
-        )
-    };
-    home.execute("UPDATE dead_letters SET at = at - 86400000 * 3::bigint WHERE seq = 2");
-    assert_eq!(left(), ["2 1"]);
-    let far = Timestamp(i64::from(u32::MAX) * 1_000);
-    keeping(&home, 0).maintenance_round(far).unwrap();
-    assert_eq!(left(), ["2 1"], "without a retention they stay");
-    store.maintenance_round(far).unwrap();
-    assert_eq!(left(), ["1 1"]);
-    home.execute("UPDATE set_aside SET at = at - 86400000 * 3::bigint");
-    store.maintenance_round(far).unwrap();
-    assert_eq!(left(), ["1 0"]);
-}
-
-#[test]
-fn a_commit_is_on_disk_whatever_the_role_has_for_it() {
-    let home = PostgresHome::new();
-    let role = format!("lax_of_{}", home.name);
-    home.command(&format!(
-        "CREATE ROLE {role} LOGIN PASSWORD 'secret' IN ROLE wattpost;
-         ALTER ROLE {role} SET synchronous_commit = off;
-         ALTER DATABASE {} SET synchronous_commit = off",
-        home.name
-    ));
-    // What the writing connection has is seen by a trigger of its own transaction.
-    home.execute(
-        "CREATE TABLE seen (value text);
-         GRANT INSERT ON seen TO PUBLIC;
-         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
-         CREATE TRIGGER see AFTER INSERT ON messages FOR EACH STATEMENT EXECUTE FUNCTION see()",
-    );
-    let url = home.url_as(&role, "secret");
-    let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
-    apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
-    assert_eq!(home.ask("SELECT value FROM seen"), ["on"]);
-    // What is stronger is left as it is.
-    home.command(&format!(
-        "ALTER ROLE {role} SET synchronous_commit = remote_apply"
-    ));
-    let store = PostgresStore::open(&url, PostgresOptions::default()).unwrap();
-    apply(&store, &[heartbeat(2, "CP-1")]).unwrap();
-    assert_eq!(home.ask("SELECT value FROM seen"), ["on", "remote_apply"]);
-    // The server of these tests does not sync, and that is said.
-    let why = store.lacks_durability().unwrap().unwrap();
-    assert!(why.contains("fsync = on"), "{why}");
-    drop(store);
-    home.command(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
-}
-
-#[test]
-fn without_a_retention_nothing_goes() {
-    let home = PostgresHome::new();
-    let store = home.open();
-    for day in [0, 40] {
-        store.maintenance_round(noon(day)).unwrap();
-        apply(&store, &daily(day..day + 1)).unwrap();
-    }
-    assert_eq!(store.contents().unwrap().records.len(), 2);
-    assert!(partitions(&home, "messages").contains(&"messages_20260101".to_owned()));
-}
-
-#[test]
-fn upkeep_by_several_at_once_beside_writing() {
-    let home = PostgresHome::new();
-    std::thread::scope(|scope| {
-        for n in 0..3_u64 {
-            let home = &home;
-            scope.spawn(move || {
-                let store = keeping(home, 2);
-                for day in 0..6 {
-                    // Another one may be at it; the next round does what is left.
-                    let _ = store.maintenance_round(noon(day));
-                    let seq = n * 100 + day.cast_unsigned() + 1;
-                    let minute = day * 24 * 60 + n.cast_signed();
-                    let said = meter_values(id(0, seq), "CP-1", minute, 5);
-                    apply(&store, &[said]).unwrap();
-                }
-            });
-        }
-    });
-    as_if_stored_in_time(&home);
-    let store = keeping(&home, 2);
-    store.maintenance_round(noon(5)).unwrap();
-    let days = 3;
-    assert_eq!(store.contents().unwrap().records.len(), 3 * days);
-}
-
-#[test]
-fn several_programs_may_migrate_at_the_same_time() {
-    let home = PostgresHome::bare();
-    let done: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..6)
-            .map(|_| scope.spawn(|| PostgresStore::migrate(&home.url()).unwrap()))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
-    });
-    assert_eq!(done.iter().filter(|done| done.from == 0).count(), 1);
-    assert!(done.iter().all(|done| done.to == 1));
-    let store = home.open();
-    assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
-    let again = PostgresStore::migrate(&home.url()).unwrap();
-    assert!(again.to_string().contains("up to date"), "{again}");
-    assert_eq!(store.contents().unwrap().records.len(), 1);
-}
-
-#[test]
-fn what_no_waiting_can_cure_is_said_at_once() {
-    let open = |url: &str| {
-        let error = PostgresStore::open(url, PostgresOptions::default()).unwrap_err();
-        error.to_string()
-    };
-    let bare = PostgresHome::bare();
-    assert!(open(&bare.url()).contains("`wattpost migrate`"));
-    let home = PostgresHome::new();
-    assert!(open(&home.url_as("wattpost", "wrong")).contains("password"));
-    assert!(open(&home.url_as("nobody-here", "x")).contains("nobody-here"));
-    let nowhere = home.url().replace(&home.name, "no_such_database");
-    assert!(open(&nowhere).contains("no_such_database"));
-    assert!(open("mysql://somewhere/else").contains("postgres://"));
-    home.execute("UPDATE wattpost_schema SET version = 99");
-    for error in [
-        open(&home.url()),
-        PostgresStore::migrate(&home.url()).unwrap_err().to_string(),
-    ] {
-        assert!(error.contains("99") && error.contains("newer"), "{error}");
-    }
-}
-
-#[test]
-fn a_database_that_cannot_hold_every_text_is_refused() {
-    let home = PostgresHome::latin1();
-    for error in [
-        PostgresStore::migrate(&home.url()).unwrap_err(),
-        PostgresStore::open(&home.url(), PostgresOptions::default()).unwrap_err(),
-    ] {
-        let error = error.to_string();
-        assert!(error.contains("LATIN1"), "{error}");
-        assert!(error.contains("createdb --encoding=UTF8"), "{error}");
-    }
-}
-
-#[test]
-fn tables_of_another_program_are_left_alone() {
-    let home = PostgresHome::bare();
-    home.execute("CREATE TABLE messages (title text)");
-    let error = PostgresStore::migrate(&home.url()).unwrap_err().to_string();
-    assert!(error.contains("another program"), "{error}");
-    assert_eq!(
-        home.ask("SELECT string_agg(relname, ' ') AS value FROM pg_stat_user_tables"),
-        ["messages"]
-    );
-}
-
-#[test]
-fn a_role_with_the_grants_and_no_more_does_everything_but_migrate() {
-    let home = PostgresHome::new();
-    let role = format!("app_of_{}", home.name);
-    home.command(&format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'"));
-    let grants = include_str!("../../migrations/postgres/grants.sql");
-    home.execute(&grants.replace(":\"role\"", &role));
-    let url = home.url_as(&role, "secret");
-    let options = PostgresOptions {
-        retain_days: 2,
-        ..PostgresOptions::default()
-    };
-    let store = PostgresStore::open(&url, options).unwrap();
+fn checks_and_maintenance_rounds_change_no_contents<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let sent = [
+        start(id(0, 1), "CP-1", 1, 7),
+        meter_values(id(0, 2), "CP-1", 2, 7),
+        stop(id(0, 3), "CP-1", 5, 7),
+        call(id(0, 4), "CP-2", 9, "Heartbeat", "{}"),
+    ];
+    apply(&store, &sent).unwrap();
+    let before = A::contents(&store);
     store.ping().unwrap();
-    store.maintenance_round(noon(0)).unwrap();
-    apply(
-        &store,
-        &[start(id(0, 1), "CP-1", 1, 7), stop(id(0, 2), "CP-1", 5, 7)],
-    )
-    .unwrap();
-    apply(
-        &store,
-        &[stop(id(0, 3), "CP-1", 9, 0), heartbeat(4, "CP-2")],
-    )
-    .unwrap();
-    // Another record under a known number, twice, so that one is set aside.
-    for minute in [11, 12] {
-        apply(&store, &[call(id(0, 4), "CP-2", minute, "Heartbeat", "{}")]).unwrap();
+    for day in [0, 1, 400] {
+        let lack = store.maintain(at(day * 24 * 60)).unwrap();
+        assert_eq!(lack, store.lacks_durability().unwrap());
+        assert_eq!(A::contents(&store), before, "day {day}");
     }
-    let letter = DeadLetter {
-        id: id(0, 9),
-        bytes: vec![1],
-        reason: "as told".to_owned(),
+    assert_eq!(apply(&store, &sent).unwrap().known, 4);
+}
+
+fn stored_sequence_numbers_of_a_gateway_are_returned<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let last = |number| {
+        let last = store.last_seq(gateway(number)).unwrap();
+        last.map(|seq| seq.0)
     };
-    store
-        .apply(&[], &Changes::default(), std::slice::from_ref(&letter))
-        .unwrap();
-    assert!(store.discard_dead_letter(letter.id).unwrap());
-    let profile = ChargerProfile {
-        charger_id: "CP-1".to_owned(),
-        registration: Registration::Accepted,
-        password_hash: None,
-        check: None,
-    };
-    store.put_charger_profile(&profile).unwrap();
-    store.remove_charger_profile("CP-1").unwrap();
-    let token = Token {
-        id: "TAG".to_owned(),
-        status: TokenStatus::Accepted,
-        expires_at: Some(at(0)),
-        group_id: None,
-    };
-    store.put_token(&token).unwrap();
-    store.remove_token("TAG").unwrap();
-    assert!(store.load(None).unwrap().is_some());
+    assert_eq!(last(0), None);
+    let sent: Vec<_> = [(0, 7), (0, 40_000), (1, 3), (0, 41), (2, 1)]
+        .map(|(number, seq)| call(id(number, seq), "CP-1", 1, "Heartbeat", "{}"))
+        .into();
+    apply(&store, &sent).unwrap();
     assert_eq!(
-        store.last_seq(common::gateway(0)).unwrap(),
-        Some(central::Seq(4))
+        (last(0), last(1), last(2), last(3)),
+        (Some(40_000), Some(3), Some(1), None)
     );
-    // Partitions are made and dropped with the owner's rights.
-    as_if_stored_in_time(&home);
-    store.maintenance_round(noon(9)).unwrap();
-    assert_eq!(store.contents().unwrap().records.len(), 0);
-    assert!(store.charger("CP-1").unwrap().is_some());
-    // But by nobody's own hand.
-    for forbidden in [
-        "DROP TABLE messages",
-        "DELETE FROM messages",
-        "UPDATE messages SET payload = ''",
-        "CREATE TABLE mine (x int)",
-        "UPDATE wattpost_schema SET version = 7",
-    ] {
-        let refused = common::run(&url, forbidden).unwrap_err().to_string();
-        assert!(
-            refused.contains("permission denied") || refused.contains("must be owner"),
-            "{forbidden}: {refused}"
-        );
-    }
-    drop(store);
-    home.command(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    let letter = |number, seq| DeadLetter {
+        id: id(number, seq),
+        bytes: vec![1],
+        reason: "a reason".to_owned(),
+    };
+    let letters = [letter(0, 9), letter(1, 70_000), letter(3, 5)];
+    store.apply(&[], &Changes::default(), &letters).unwrap();
+    assert_eq!(
+        (last(0), last(1), last(2), last(3)),
+        (Some(40_000), Some(70_000), Some(1), Some(5))
+    );
+    let stored = |number, first, last| {
+        let seqs = store.stored_seqs(gateway(number), Seq(first), Seq(last));
+        let mut seqs: Vec<u64> = seqs.unwrap().into_iter().map(|seq| seq.0).collect();
+        seqs.sort_unstable();
+        seqs
+    };
+    assert_eq!(stored(0, 0, u64::MAX), [7, 9, 41, 40_000]);
+    assert_eq!(stored(0, 8, 41), [9, 41]);
+    assert_eq!(stored(1, 3, 69_999), [3]);
+    assert!(stored(0, 42, 39_999).is_empty() && stored(0, 50, 40).is_empty());
+    assert!(stored(9, 0, u64::MAX).is_empty(), "an unknown gateway");
 }

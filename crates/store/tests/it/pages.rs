@@ -1,8 +1,8 @@
-//! Pages in the hard cases: a long history in which hardly anything matches, ids that several records
-//! share, texts that PostgreSQL cannot hold; and dead letters, one at a time.
+//! Hard cases of queries: a long history in which few rows match, ids that several records share, texts that
+//! PostgreSQL cannot store; and reading and discarding single dead letters.
 
 use crate::common::{
-    Adapter, PostgresHome, Said, apply, at, call, heartbeat, id, on_every_adapter, start,
+    Adapter, PostgresDatabase, Sent, apply, at, call, heartbeat, id, on_every_adapter, start,
 };
 use central::RecordId;
 use central::ports::{
@@ -14,9 +14,9 @@ use central::query::{
 };
 
 on_every_adapter!(
-    a_text_with_a_nul_is_asked_for_like_any_other,
-    a_dead_letter_is_shown_whole_and_discarded,
-    dead_letters_of_ids_beyond_all_bounds_are_found_too,
+    text_with_a_nul_is_queried_like_any_other,
+    dead_letter_is_read_whole_and_discarded,
+    dead_letter_with_the_greatest_sequence_number_is_found,
 );
 
 fn page(after: Option<Cursor>, limit: usize) -> PageRequest {
@@ -24,13 +24,13 @@ fn page(after: Option<Cursor>, limit: usize) -> PageRequest {
 }
 
 /// The ids on all pages of `limit` rows, and how many pages there were.
-fn walk(store: &dyn QueryStore, filter: &MessageFilter, limit: usize) -> (Vec<RecordId>, usize) {
+fn scan(store: &dyn QueryStore, filter: &MessageFilter, limit: usize) -> (Vec<RecordId>, usize) {
     let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
         let found = store.messages(filter, &page(after, limit)).unwrap();
         seen.extend(found.items.iter().map(|row| row.id));
         pages += 1;
-        assert!(pages < 1_000, "the walk does not end");
+        assert!(pages < 1_000, "the scan does not end");
         match found.next {
             Some(cursor) => after = Some(cursor),
             None => return (seen, pages),
@@ -38,10 +38,10 @@ fn walk(store: &dyn QueryStore, filter: &MessageFilter, limit: usize) -> (Vec<Re
     }
 }
 
-/// 50,000 heartbeats of CP-1, each of them copied from the one that is there.
-fn long_history(home: &PostgresHome) {
-    apply(&home.open(), &[heartbeat(1, "CP-1")]).unwrap();
-    home.execute(
+/// Stores 50,000 heartbeats of CP-1, all copies of one.
+fn long_history(database: &PostgresDatabase) {
+    apply(&database.open(), &[heartbeat(1, "CP-1")]).unwrap();
+    database.execute(
         "INSERT INTO messages
          SELECT gateway_no, n, received_at + n, epoch, charger_no, kind, version, answer_kind, notes, charger_id,
              message_id, action, payload, answer, reason, raw
@@ -50,10 +50,10 @@ fn long_history(home: &PostgresHome) {
 }
 
 #[test]
-fn a_long_history_without_a_match_is_walked_in_bounded_pages() {
-    let home = PostgresHome::new();
-    let store = home.open();
-    long_history(&home);
+fn long_history_without_a_match_is_scanned_in_bounded_pages() {
+    let database = PostgresDatabase::new();
+    let store = database.open();
+    long_history(&database);
     let rare = [
         call(id(0, 30_000_000), "CP-1", 0, "Authorize", "{}"),
         start(id(1, 1), "CP-2", 1, 77),
@@ -67,25 +67,25 @@ fn a_long_history_without_a_match_is_walked_in_bounded_pages() {
     for filter in [filter(None, "Authorize"), filter(Some("cp-1"), "Authorize")] {
         let first = store.messages(&filter, &page(None, 10)).unwrap();
         assert!(first.items.is_empty() && first.next.is_some());
-        assert_eq!(walk(&store, &filter, 10), (vec![rare[0].id], 3));
+        assert_eq!(scan(&store, &filter, 10), (vec![rare[0].id], 3));
     }
-    // An index leads to what a charger said.
+    // With a charger, an index leads to its rows.
     assert_eq!(
-        walk(&store, &filter(Some("cp-2"), "StartTransaction"), 10),
+        scan(&store, &filter(Some("cp-2"), "StartTransaction"), 10),
         (vec![rare[1].id], 1)
     );
     assert_eq!(
         store.count_messages(&MessageFilter::default()).unwrap(),
         50_002
     );
-    let (seen, pages) = walk(&store, &MessageFilter::default(), 1_000);
+    let (seen, pages) = scan(&store, &MessageFilter::default(), 1_000);
     assert_eq!((seen.len(), pages), (50_002, 51));
     assert!(seen.is_sorted());
 }
 
-/// Copies what is stored of the first gateway to another day of this week.
-fn copy(home: &PostgresHome, day: i64, numbers: &str) {
-    home.execute(&format!(
+/// Copies these stored records of the first gateway to another day of this week.
+fn copy(database: &PostgresDatabase, day: i64, numbers: &str) {
+    database.execute(&format!(
         "INSERT INTO messages
          SELECT gateway_no, seq, (extract(epoch FROM now())::bigint + {day} * 86400) * 1000, epoch, charger_no,
              kind, version, answer_kind, notes, charger_id, message_id, action, payload, answer, reason, raw
@@ -94,14 +94,14 @@ fn copy(home: &PostgresHome, day: i64, numbers: &str) {
 }
 
 #[test]
-fn records_that_share_an_id_are_not_parted_by_the_end_of_a_page() {
-    let home = PostgresHome::new();
-    let store = home.open();
-    let said: Vec<Said> = (1..=4).map(|seq| heartbeat(seq, "CP-1")).collect();
-    apply(&store, &said).unwrap();
-    // No index spans the days: two writers at the same moment may both be let in.
-    copy(&home, 0, "IN (2, 3)");
-    copy(&home, 1, "= 3");
+fn records_that_share_an_id_are_on_one_page() {
+    let database = PostgresDatabase::new();
+    let store = database.open();
+    let sent: Vec<Sent> = (1..=4).map(|seq| heartbeat(seq, "CP-1")).collect();
+    apply(&store, &sent).unwrap();
+    // No index spans the days, so two writers at the same moment may both succeed.
+    copy(&database, 0, "IN (2, 3)");
+    copy(&database, 1, "= 3");
     let want = [1, 2, 2, 3, 3, 3, 4].map(|seq| id(0, seq));
     for charger in [None, Some("CP-1".to_owned())] {
         let filter = MessageFilter {
@@ -109,39 +109,39 @@ fn records_that_share_an_id_are_not_parted_by_the_end_of_a_page() {
             ..MessageFilter::default()
         };
         for limit in 1..9 {
-            assert_eq!(walk(&store, &filter, limit).0, want, "pages of {limit}");
+            assert_eq!(scan(&store, &filter, limit).0, want, "pages of {limit}");
         }
         let rows = store.messages(&filter, &page(None, 100)).unwrap().items;
         assert!(rows.is_sorted_by_key(|row| (row.id, row.received_at)));
     }
-    // Nor by the end of what a page looks at.
-    home.execute("DELETE FROM messages WHERE seq > 1");
-    long_history(&home);
-    copy(&home, 0, "BETWEEN 19985 AND 20005");
+    // Nor does the bound on the rows that a page reads separate them.
+    database.execute("DELETE FROM messages WHERE seq > 1");
+    long_history(&database);
+    copy(&database, 0, "BETWEEN 19985 AND 20005");
     let filter = MessageFilter {
         from: Some(at(0)),
         action: Some("Heartbeat".to_owned()),
         ..MessageFilter::default()
     };
-    let (seen, _) = walk(&store, &filter, 1_000);
+    let (seen, _) = scan(&store, &filter, 1_000);
     assert_eq!(seen.len(), 50_021);
     assert!(seen.is_sorted());
 }
 
-fn a_text_with_a_nul_is_asked_for_like_any_other<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
-    let said = [
+fn text_with_a_nul_is_queried_like_any_other<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let sent = [
         call(id(0, 1), "CP\u{0}1", 1, "Odd\u{0}", "{}"),
         heartbeat(2, "CP-2"),
     ];
-    apply(&store, &said).unwrap();
+    apply(&store, &sent).unwrap();
     let filter = MessageFilter {
         charger: Some("cp\u{0}1".to_owned()),
         action: Some("Odd\u{0}".to_owned()),
         ..MessageFilter::default()
     };
-    assert_eq!(walk(&store, &filter, 10).0, [said[0].id]);
+    assert_eq!(scan(&store, &filter, 10).0, [sent[0].id]);
     assert_eq!(store.count_messages(&filter).unwrap(), 1);
     let charger = store.charger("CP\u{0}1").unwrap().unwrap().charger;
     assert_eq!(charger.charger_id, "CP\u{0}1");
@@ -156,7 +156,7 @@ fn a_text_with_a_nul_is_asked_for_like_any_other<A: Adapter>() {
         ..TransactionFilter::default()
     };
     assert_eq!(store.count_transactions(&transactions).unwrap(), 0);
-    // Someone else's cursor, with anything in it.
+    // A cursor that this store has not made.
     let forged =
         central::query::Place::Charger(central::model::ChargerKey::of("a\u{0}")).to_cursor();
     let behind = store.chargers(&ChargerFilter::default(), &page(Some(forged), 10));
@@ -177,13 +177,13 @@ fn letter(id: RecordId, byte: u8) -> DeadLetter {
     DeadLetter {
         id,
         bytes: vec![0, 255, byte],
-        reason: "as told".to_owned(),
+        reason: "a reason".to_owned(),
     }
 }
 
-fn a_dead_letter_is_shown_whole_and_discarded<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn dead_letter_is_read_whole_and_discarded<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     let letters = [
         letter(id(0, 7), 1),
         letter(id(0, 8), 2),
@@ -200,8 +200,8 @@ fn a_dead_letter_is_shown_whole_and_discarded<A: Adapter>() {
     assert!(store.discard_dead_letter(letters[0].id).unwrap());
     assert!(!store.discard_dead_letter(letters[0].id).unwrap());
     assert_eq!(store.dead_letter(letters[0].id).unwrap(), None);
-    // Only that one is gone, and for everybody.
-    let other = home.open();
+    // Only that one is gone, also for another process.
+    let other = database.open();
     let left = other.dead_letters(&page(None, 10)).unwrap().items;
     let left: Vec<_> = left.into_iter().map(|row| row.record_id).collect();
     assert_eq!(
@@ -213,9 +213,9 @@ fn a_dead_letter_is_shown_whole_and_discarded<A: Adapter>() {
     );
 }
 
-fn dead_letters_of_ids_beyond_all_bounds_are_found_too<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn dead_letter_with_the_greatest_sequence_number_is_found<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     let odd = letter(id(0, u64::MAX), 9);
     store
         .apply(&[], &Changes::default(), std::slice::from_ref(&odd))

@@ -1,7 +1,7 @@
-//! A record that the database refuses for ever does not hold up the others.
+//! A record that the database refuses permanently does not block the others.
 
 use crate::common::{
-    Adapter, PostgresHome, Said, apply, at, call, heartbeat, id, on_every_adapter, start, stop,
+    Adapter, PostgresDatabase, Sent, apply, at, call, heartbeat, id, on_every_adapter, start, stop,
 };
 use central::ports::{DeadLetter, Store};
 use central::project::Changes;
@@ -13,15 +13,15 @@ use store::PostgresOptions;
 
 on_every_adapter!(
     refused_records_become_dead_letters_and_all_others_are_applied,
-    a_dead_letter_can_be_read_with_its_reason,
-    what_cannot_be_numbered_is_a_dead_letter,
-    a_state_that_cannot_be_read_is_set_aside_and_begun_anew,
-    an_open_transaction_that_cannot_be_read_holds_up_nobody,
-    of_many_records_under_one_id_none_vanishes,
-    a_transaction_may_have_an_id_of_any_length,
+    dead_letters_are_listed_with_their_reason,
+    record_with_a_number_out_of_range_is_a_dead_letter,
+    unreadable_state_is_set_aside_and_replaced,
+    unreadable_open_transaction_blocks_no_other_record,
+    no_record_is_lost_when_many_share_an_id,
+    transaction_id_may_have_any_length,
 );
 
-fn batch(poisoned: &[u64]) -> Vec<Said> {
+fn batch(poisoned: &[u64]) -> Vec<Sent> {
     (1..=37)
         .map(|seq| {
             if poisoned.contains(&seq) {
@@ -35,22 +35,22 @@ fn batch(poisoned: &[u64]) -> Vec<Said> {
 
 fn refused_records_become_dead_letters_and_all_others_are_applied<A: Adapter>() {
     for poisoned in [vec![1], vec![37], vec![5, 6, 20], (1..=37).collect()] {
-        let home = A::new();
-        let store = home.open();
-        home.refuse_poison();
-        let said = batch(&poisoned);
-        let applied = apply(&store, &said).unwrap();
+        let database = A::new();
+        let store = database.open();
+        database.refuse_poison();
+        let sent = batch(&poisoned);
+        let applied = apply(&store, &sent).unwrap();
         assert_eq!(applied.new, 37 - poisoned.len() as u64);
         let contents = A::contents(&store);
-        for said in &said {
-            let is_dead = poisoned.contains(&said.id.seq.0);
-            assert_eq!(contents.records.contains_key(&said.id), !is_dead);
-            assert_eq!(contents.dead.contains_key(&said.id), is_dead);
+        for sent in &sent {
+            let is_dead = poisoned.contains(&sent.id.seq.0);
+            assert_eq!(contents.records.contains_key(&sent.id), !is_dead);
+            assert_eq!(contents.dead.contains_key(&sent.id), is_dead);
         }
         let (bytes, reason) = &contents.dead[&id(0, poisoned[0])];
-        assert_eq!(*bytes, said[poisoned[0] as usize - 1].bytes);
+        assert_eq!(*bytes, sent[poisoned[0] as usize - 1].bytes);
         assert!(reason.contains("not with me"), "{reason}");
-        // The records that went in after the refusal are numbered and listed like any other.
+        // The records that were stored after the refusal are numbered and listed like any other.
         if poisoned.len() < 37 {
             let charger = store.charger("cp-3").unwrap().unwrap();
             assert_eq!(charger.charger.charger_id, "CP-3");
@@ -58,10 +58,10 @@ fn refused_records_become_dead_letters_and_all_others_are_applied<A: Adapter>() 
     }
 }
 
-fn a_dead_letter_can_be_read_with_its_reason<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
-    home.refuse_poison();
+fn dead_letters_are_listed_with_their_reason<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    database.refuse_poison();
     apply(&store, &batch(&[3, 9])).unwrap();
     let first = store
         .dead_letters(&PageRequest {
@@ -82,44 +82,44 @@ fn a_dead_letter_can_be_read_with_its_reason<A: Adapter>() {
     assert_eq!(second.next, None);
 }
 
-fn what_cannot_be_numbered_is_a_dead_letter<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
-    let said = [
+fn record_with_a_number_out_of_range_is_a_dead_letter<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let sent = [
         heartbeat(1, "CP-1"),
         heartbeat(u64::MAX, "CP-1"),
         heartbeat(2, "CP-1"),
     ];
-    let applied = apply(&store, &said).unwrap();
+    let applied = apply(&store, &sent).unwrap();
     assert_eq!(applied.new, 2);
     let contents = A::contents(&store);
     assert!(contents.dead[&id(0, u64::MAX)].1.contains("number"));
 }
 
-fn a_state_that_cannot_be_read_is_set_aside_and_begun_anew<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn unreadable_state_is_set_aside_and_replaced<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
-    home.set_state("chargers", "{\"charger_id\": 7}", "key = 'cp-1'");
+    database.set_state("chargers", "{\"charger_id\": 7}", "key = 'cp-1'");
     apply(&store, &[heartbeat(2, "CP-1")]).unwrap();
     assert!(store.charger("CP-1").unwrap().is_some());
-    let aside = home.set_aside();
+    let aside = database.set_aside();
     assert_eq!(aside.len(), 1);
     assert!(aside[0].0.starts_with("charger "), "{}", aside[0].0);
     assert_eq!(aside[0].1, b"{\"charger_id\": 7}");
 }
 
-fn an_open_transaction_that_cannot_be_read_holds_up_nobody<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn unreadable_open_transaction_blocks_no_other_record<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     let opened = [
         start(id(0, 1), "CP-1", 1, 77),
         start(id(0, 2), "CP-1", 2, 78),
         start(id(0, 3), "CP-1", 3, 79),
     ];
     apply(&store, &opened).unwrap();
-    home.set_state("transactions", "{\"starts\": 7}", "wire_id = '78'");
-    // An end without a start is paired with what is open.
+    database.set_state("transactions", "{\"starts\": 7}", "wire_id = '78'");
+    // A stop without an id is paired with an open start.
     let ends = [
         stop(id(0, 4), "CP-1", 4, 0),
         start(id(0, 5), "CP-2", 5, 80),
@@ -141,23 +141,23 @@ fn an_open_transaction_that_cannot_be_read_holds_up_nobody<A: Adapter>() {
             break;
         }
     }
-    // All but the one that cannot be read, on whatever page they are.
+    // All but the unreadable one, on whatever page.
     for minute in [1, 3, 5] {
         assert!(began.contains(&Some(at(minute))), "{minute}: {began:?}");
     }
-    // It is set aside and begun anew when its charger speaks of it again.
+    // It is set aside and replaced when its charger next reports it.
     apply(&store, &[stop(id(0, 7), "CP-1", 7, 78)]).unwrap();
-    assert_eq!(home.set_aside().len(), 1);
+    assert_eq!(database.set_aside().len(), 1);
 }
 
-fn of_many_records_under_one_id_none_vanishes<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
-    let said: Vec<Said> = (0..4)
+fn no_record_is_lost_when_many_share_an_id<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let sent: Vec<Sent> = (0..4)
         .map(|minute| call(id(0, 1), "CP-1", minute, "Heartbeat", "{}"))
         .collect();
     for _ in 0..2 {
-        for one in &said {
+        for one in &sent {
             apply(&store, std::slice::from_ref(one)).unwrap();
         }
     }
@@ -166,13 +166,13 @@ fn of_many_records_under_one_id_none_vanishes<A: Adapter>() {
         contents.records[&id(0, 1)].clone(),
         contents.dead[&id(0, 1)].0.clone(),
     ];
-    kept.extend(home.set_aside().into_iter().map(|(_, state)| state));
-    let said: Vec<_> = said.into_iter().map(|said| said.bytes).collect();
-    assert_eq!(kept, said);
+    kept.extend(database.set_aside().into_iter().map(|(_, state)| state));
+    let sent: Vec<_> = sent.into_iter().map(|sent| sent.bytes).collect();
+    assert_eq!(kept, sent);
 }
 
 /// A `TransactionEvent` of OCPP 2.0.1.
-fn transaction_event(seq: u64, event_type: &str, wire_id: &str) -> Said {
+fn transaction_event(seq: u64, event_type: &str, wire_id: &str) -> Sent {
     let minute = seq.cast_signed();
     let payload = serde_json::json!({
         "eventType": event_type,
@@ -196,30 +196,30 @@ fn transaction_event(seq: u64, event_type: &str, wire_id: &str) -> Said {
         notes: Notes::default(),
         reason: "",
     };
-    Said {
+    Sent {
         id: id(0, seq),
         bytes: record.encode(),
     }
 }
 
-fn a_transaction_may_have_an_id_of_any_length<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
-    // Nothing that could be compressed.
-    let mut dice = fastrand::Rng::with_seed(7);
-    let long: String = (0..3_000).map(|_| dice.alphanumeric()).collect();
-    // What PostgreSQL would take for bytes, or for an escape that is wrong.
+fn transaction_id_may_have_any_length<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    // Random, so that it cannot be compressed.
+    let mut rng = fastrand::Rng::with_seed(7);
+    let long: String = (0..3_000).map(|_| rng.alphanumeric()).collect();
+    // Texts that PostgreSQL could read as bytes or as an invalid escape.
     let ids = [&long, &format!("{long}2"), r"\x41", r"A\", r"\134", "A"];
     for (place, wire_id) in ids.iter().enumerate() {
         let seq = place as u64 * 2 + 1;
         for (seq, event_type) in [(seq, "Started"), (seq + 1, "Ended")] {
-            let said = [transaction_event(seq, event_type, wire_id)];
-            assert_eq!(apply(&store, &said).unwrap().new, 1);
-            assert_eq!(apply(&store, &said).unwrap().known, 1);
+            let sent = [transaction_event(seq, event_type, wire_id)];
+            assert_eq!(apply(&store, &sent).unwrap().new, 1);
+            assert_eq!(apply(&store, &sent).unwrap().known, 1);
         }
-        // By somebody who remembers nothing.
-        let said = [transaction_event(seq + 100, "Updated", wire_id)];
-        assert_eq!(apply(&home.open(), &said).unwrap().new, 1);
+        // From a store with an empty cache.
+        let sent = [transaction_event(seq + 100, "Updated", wire_id)];
+        assert_eq!(apply(&database.open(), &sent).unwrap().new, 1);
     }
     assert!(A::contents(&store).dead.is_empty());
     let everything = PageRequest {
@@ -241,63 +241,63 @@ fn a_transaction_may_have_an_id_of_any_length<A: Adapter>() {
 }
 
 #[test]
-fn however_many_are_refused_and_however_slowly_the_batch_comes_to_its_end() {
-    let home = PostgresHome::new();
+fn batch_with_many_refused_records_on_a_slow_server_is_finished() {
+    let database = PostgresDatabase::new();
     let impatient = PostgresOptions {
         statement_timeout: Duration::from_millis(500),
         connect_timeout: Duration::from_millis(500),
         ..PostgresOptions::default()
     };
-    let store = home.open_with(impatient);
-    home.refuse_poison();
-    home.execute(
+    let store = database.open_with(impatient);
+    database.refuse_poison();
+    database.execute(
         "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $$;
          CREATE TRIGGER slowly BEFORE INSERT ON messages EXECUTE FUNCTION slowly()",
     );
-    let said: Vec<Said> = (1..=120)
+    let sent: Vec<Sent> = (1..=120)
         .map(|seq| match seq % 10 {
             0 => heartbeat(seq, "CP-1"),
             _ => call(id(0, seq), "CP-2", 0, "Heartbeat", "poison"),
         })
         .collect();
     let deadline = Instant::now() + Duration::from_secs(60);
-    let mut tries = 1;
-    while let Err(away) = apply(&store, &said) {
-        assert!(Instant::now() < deadline, "{away}");
-        tries += 1;
+    let mut attempts = 1;
+    while let Err(error) = apply(&store, &sent) {
+        assert!(Instant::now() < deadline, "{error}");
+        attempts += 1;
     }
-    assert!(tries > 1, "slower than one try can be");
+    assert!(attempts > 1, "one attempt has no time for all");
     let contents = store.contents().unwrap();
     assert_eq!((contents.records.len(), contents.dead.len()), (12, 108));
-    assert!(home.set_aside().is_empty());
+    assert!(database.set_aside().is_empty());
 }
 
 #[test]
-fn a_charger_that_cannot_be_numbered_and_a_reason_that_cannot_be_stored_hold_up_nobody() {
-    let home = PostgresHome::new();
-    let store = home.open();
-    home.execute(
+fn refused_charger_and_refused_reason_block_no_other_record() {
+    let database = PostgresDatabase::new();
+    let store = database.open();
+    database.execute(
         "ALTER TABLE chargers ADD CONSTRAINT \"not this one\" CHECK (id <> 'CP-13');
-         ALTER TABLE dead_letters ADD CONSTRAINT \"not like this\" CHECK (reason <> 'unspeakable')",
+         ALTER TABLE dead_letters ADD CONSTRAINT \"not like this\" CHECK (reason <> 'refused reason')",
     );
-    let said = [
+    let sent = [
         heartbeat(1, "CP-1"),
         heartbeat(2, "CP-13"),
         heartbeat(3, "CP-2"),
     ];
-    let records: Vec<_> = said.iter().map(|said| (said.id, said.record())).collect();
+    let records: Vec<_> = sent.iter().map(|sent| (sent.id, sent.record())).collect();
     let (changes, _) = Changes::of(&records);
     let dead = DeadLetter {
         id: id(1, 9),
-        bytes: b"what was said".to_vec(),
-        reason: "unspeakable".to_owned(),
+        bytes: b"bytes".to_vec(),
+        reason: "refused reason".to_owned(),
     };
     let applied = store.apply(&records, &changes, &[dead]).unwrap();
     assert_eq!(applied.new, 2);
     let contents = store.contents().unwrap();
     assert!(contents.dead[&id(0, 2)].1.contains("not this one"));
     let (bytes, reason) = &contents.dead[&id(1, 9)];
-    assert_eq!(bytes, b"what was said");
+    assert_eq!(bytes, b"bytes");
     assert!(reason.contains("refuses"), "{reason}");
 }

@@ -1,8 +1,8 @@
-//! Reading: pages that neither skip nor repeat, filters, and reading beside writing.
+//! Queries: pages that neither skip nor repeat rows, filters, and reading while another store writes.
 
 use crate::common::{
-    self, Adapter, Home, Said, apply, at, call, event, gateway, id, meter_values, on_every_adapter,
-    start, status, stop,
+    Adapter, Sent, SqliteDatabase, apply, at, call, event, gateway, id, meter_values,
+    on_every_adapter, start, status, stop,
 };
 use central::model::TransactionView;
 use central::ports::{Maintenance, Store};
@@ -10,27 +10,26 @@ use central::query::{
     ChargerFilter, Cursor, MessageFilter, MessageRow, PageRequest, QueryError, QueryStore,
     TransactionFilter, all_messages, all_transactions,
 };
-use central::{RecordId, RecordKind, Seq};
+use central::{RecordId, RecordKind};
 use store::SqliteOptions;
 
 on_every_adapter!(
-    every_filter_finds_exactly_its_messages_on_pages_of_every_size,
-    a_walk_is_not_disturbed_by_what_is_added_meanwhile,
-    transactions_are_shown_the_latest_first,
-    a_stop_without_an_id_ends_the_transaction_that_it_fits,
-    an_end_that_finds_its_own_start_gives_back_the_one_that_it_had_ended,
-    chargers_are_listed_by_identity_with_whether_they_are_there,
-    a_charger_is_shown_with_its_connectors,
-    a_cursor_of_another_list_is_refused,
-    the_last_number_of_a_gateway_is_told,
+    every_filter_returns_exactly_its_messages_with_every_page_size,
+    scan_returns_old_rows_once_while_rows_are_added,
+    transactions_are_listed_latest_first,
+    stop_without_an_id_ends_the_transaction_that_it_fits,
+    stop_that_finds_its_own_start_reopens_the_one_that_it_had_ended,
+    chargers_are_listed_by_identity_with_whether_they_are_online,
+    charger_is_returned_with_its_connectors,
+    cursor_of_another_list_is_refused,
 );
 
 fn page(after: Option<Cursor>, limit: usize) -> PageRequest {
     PageRequest { after, limit }
 }
 
-/// Walks through all pages of `limit` rows; `between` runs after each.
-fn walk(
+/// The ids on all pages of `limit` rows; `between` runs after each page.
+fn scan(
     store: &dyn QueryStore,
     filter: &MessageFilter,
     limit: usize,
@@ -50,7 +49,7 @@ fn walk(
 }
 
 /// Two gateways, five chargers, four actions; sequence numbers far enough apart to fill many blocks.
-fn history() -> Vec<Said> {
+fn history() -> Vec<Sent> {
     (0..600_u64)
         .map(|n| {
             let charger = format!("CP-{}", n % 5);
@@ -61,24 +60,24 @@ fn history() -> Vec<Said> {
         .collect()
 }
 
-fn expect(said: &[Said], matches: impl Fn(&Said) -> bool) -> Vec<RecordId> {
-    let mut ids: Vec<RecordId> = said
+fn expect(sent: &[Sent], matches: impl Fn(&Sent) -> bool) -> Vec<RecordId> {
+    let mut ids: Vec<RecordId> = sent
         .iter()
-        .filter(|said| matches(said))
-        .map(|said| said.id)
+        .filter(|sent| matches(sent))
+        .map(|sent| sent.id)
         .collect();
     ids.sort_unstable();
     ids
 }
 
-fn every_filter_finds_exactly_its_messages_on_pages_of_every_size<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
-    let said = history();
-    for part in said.chunks(97) {
+fn every_filter_returns_exactly_its_messages_with_every_page_size<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let sent = history();
+    for part in sent.chunks(97) {
         apply(&store, part).unwrap();
     }
-    type Matches = Box<dyn Fn(&Said) -> bool>;
+    type Matches = Box<dyn Fn(&Sent) -> bool>;
     let filter = MessageFilter::default;
     let cases: Vec<(MessageFilter, Matches)> = vec![
         (filter(), Box::new(|_| true)),
@@ -87,14 +86,14 @@ fn every_filter_finds_exactly_its_messages_on_pages_of_every_size<A: Adapter>() 
                 charger: Some("cp-3".into()),
                 ..filter()
             },
-            Box::new(|said| said.record().charger_id == "CP-3"),
+            Box::new(|sent| sent.record().charger_id == "CP-3"),
         ),
         (
             MessageFilter {
                 action: Some("Authorize".into()),
                 ..filter()
             },
-            Box::new(|said| said.record().action == "Authorize"),
+            Box::new(|sent| sent.record().action == "Authorize"),
         ),
         (
             MessageFilter {
@@ -130,7 +129,7 @@ fn every_filter_finds_exactly_its_messages_on_pages_of_every_size<A: Adapter>() 
                 to: Some(at(300)),
                 ..filter()
             },
-            Box::new(|said| (at(100)..at(300)).contains(&said.record().received_at)),
+            Box::new(|sent| (at(100)..at(300)).contains(&sent.record().received_at)),
         ),
         (
             MessageFilter {
@@ -140,8 +139,8 @@ fn every_filter_finds_exactly_its_messages_on_pages_of_every_size<A: Adapter>() 
                 from: Some(at(7)),
                 to: Some(at(590)),
             },
-            Box::new(|said| {
-                let record = said.record();
+            Box::new(|sent| {
+                let record = sent.record();
                 record.charger_id == "CP-1"
                     && record.action == "Heartbeat"
                     && (at(7)..at(590)).contains(&record.received_at)
@@ -149,10 +148,10 @@ fn every_filter_finds_exactly_its_messages_on_pages_of_every_size<A: Adapter>() 
         ),
     ];
     for (filter, matches) in &cases {
-        let want = expect(&said, matches);
+        let want = expect(&sent, matches);
         for limit in [3, 100, 1_000] {
             assert_eq!(
-                walk(&store, filter, limit, || ()),
+                scan(&store, filter, limit, || ()),
                 want,
                 "{filter:?} by {limit}"
             );
@@ -166,15 +165,15 @@ fn every_filter_finds_exactly_its_messages_on_pages_of_every_size<A: Adapter>() 
     }
 }
 
-fn a_walk_is_not_disturbed_by_what_is_added_meanwhile<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
-    let said = history();
+fn scan_returns_old_rows_once_while_rows_are_added<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let sent = history();
     let (before, after): (Vec<_>, Vec<_>) =
-        said.into_iter().partition(|said| said.id.seq.0 % 3 == 0);
+        sent.into_iter().partition(|sent| sent.id.seq.0 % 3 == 0);
     apply(&store, &before).unwrap();
     let mut later = after.chunks(10);
-    let seen = walk(&store, &MessageFilter::default(), 20, || {
+    let seen = scan(&store, &MessageFilter::default(), 20, || {
         apply(&store, later.next().unwrap_or_default()).unwrap();
     });
     let mut sorted = seen.clone();
@@ -182,24 +181,24 @@ fn a_walk_is_not_disturbed_by_what_is_added_meanwhile<A: Adapter>() {
     sorted.dedup();
     assert_eq!(sorted, seen, "in order, none twice");
     assert!(
-        before.iter().all(|said| seen.contains(&said.id)),
+        before.iter().all(|sent| seen.contains(&sent.id)),
         "none skipped"
     );
 }
 
 #[test]
-fn a_long_history_without_a_match_is_walked_in_bounded_pages() {
-    let home = Home::new();
-    let store = home.open();
-    // 100 blocks of one message each; the one that is asked for shares its bit with nobody before.
-    let mut said: Vec<Said> = (0..100)
+fn long_history_without_a_match_is_scanned_in_bounded_pages() {
+    let database = SqliteDatabase::new();
+    let store = database.open();
+    // 100 blocks of one message each, and one more with the message that matches.
+    let mut sent: Vec<Sent> = (0..100)
         .map(|n| call(id(0, (n << 14) + 1), "CP-1", 0, "Heartbeat", "{}"))
         .collect();
-    said.push(call(id(0, 100 << 14), "CP-1", 5, "Heartbeat", "{}"));
-    apply(&store, &said).unwrap();
-    // Within the time of every block, so that the blocks must be read.
+    sent.push(call(id(0, 100 << 14), "CP-1", 5, "Heartbeat", "{}"));
+    apply(&store, &sent).unwrap();
+    // The summary of every block covers the time of the filter, so that the blocks must be read.
     let sql = "UPDATE message_blocks SET last_at = last_at + 86400000";
-    home.other_connection().execute(sql, []).unwrap();
+    database.other_connection().execute(sql, []).unwrap();
     let filter = MessageFilter {
         from: Some(at(5)),
         ..MessageFilter::default()
@@ -207,29 +206,29 @@ fn a_long_history_without_a_match_is_walked_in_bounded_pages() {
     let first = store.messages(&filter, &page(None, 10)).unwrap();
     assert!(
         first.items.is_empty() && first.next.is_some(),
-        "goes on on the next page"
+        "the next page continues"
     );
-    assert_eq!(walk(&store, &filter, 10, || ()), [id(0, 100 << 14)]);
+    assert_eq!(scan(&store, &filter, 10, || ()), [id(0, 100 << 14)]);
 }
 
 fn charged(store: &dyn Store) {
-    let mut said = Vec::new();
+    let mut sent = Vec::new();
     for n in 0..30_u64 {
         let charger = format!("CP-{}", n % 3);
         let begin = n.cast_signed() * 10;
         let transaction = n.cast_signed() + 1;
-        said.push(start(id(0, n * 3 + 1), &charger, begin, transaction));
-        said.push(meter_values(
+        sent.push(start(id(0, n * 3 + 1), &charger, begin, transaction));
+        sent.push(meter_values(
             id(0, n * 3 + 2),
             &charger,
             begin + 2,
             transaction,
         ));
         if n % 2 == 0 {
-            said.push(stop(id(0, n * 3 + 3), &charger, begin + 5, transaction));
+            sent.push(stop(id(0, n * 3 + 3), &charger, begin + 5, transaction));
         }
     }
-    apply(store, &said).unwrap();
+    apply(store, &sent).unwrap();
 }
 
 fn transactions(
@@ -248,9 +247,9 @@ fn transactions(
     }
 }
 
-fn transactions_are_shown_the_latest_first<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn transactions_are_listed_latest_first<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     charged(&store);
     let filter = TransactionFilter::default;
     let cases = [
@@ -314,9 +313,9 @@ fn transactions_are_shown_the_latest_first<A: Adapter>() {
     assert_eq!(store.transaction(uuid::Uuid::nil()).unwrap(), None);
 }
 
-fn a_stop_without_an_id_ends_the_transaction_that_it_fits<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn stop_without_an_id_ends_the_transaction_that_it_fits<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     apply(&store, &[start(id(0, 1), "CP-1", 0, 77)]).unwrap();
     let open = TransactionFilter {
         open: Some(true),
@@ -331,9 +330,9 @@ fn a_stop_without_an_id_ends_the_transaction_that_it_fits<A: Adapter>() {
     assert_eq!(store.transaction(key).unwrap().as_ref(), Some(&all[0]));
 }
 
-fn an_end_that_finds_its_own_start_gives_back_the_one_that_it_had_ended<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn stop_that_finds_its_own_start_reopens_the_one_that_it_had_ended<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     let open = TransactionFilter {
         open: Some(true),
         ..TransactionFilter::default()
@@ -347,13 +346,13 @@ fn an_end_that_finds_its_own_start_gives_back_the_one_that_it_had_ended<A: Adapt
     assert_eq!(open[0].transaction_id, "77");
 }
 
-fn chargers_are_listed_by_identity_with_whether_they_are_there<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
-    let mut said = vec![event(id(0, 1), RecordKind::GatewayStarted, "", 0, 1)];
+fn chargers_are_listed_by_identity_with_whether_they_are_online<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let mut sent = vec![event(id(0, 1), RecordKind::GatewayStarted, "", 0, 1)];
     for n in 0..25_u64 {
         let charger = format!("CP-{n:02}");
-        said.push(event(
+        sent.push(event(
             id(0, 2 + n * 2),
             RecordKind::Connected,
             &charger,
@@ -361,7 +360,7 @@ fn chargers_are_listed_by_identity_with_whether_they_are_there<A: Adapter>() {
             10 + n,
         ));
         if n % 5 == 0 {
-            said.push(event(
+            sent.push(event(
                 id(0, 3 + n * 2),
                 RecordKind::Disconnected,
                 &charger,
@@ -370,7 +369,7 @@ fn chargers_are_listed_by_identity_with_whether_they_are_there<A: Adapter>() {
             ));
         }
     }
-    apply(&store, &said).unwrap();
+    apply(&store, &sent).unwrap();
     let names = |filter: &ChargerFilter, limit: usize| {
         let (mut names, mut after) = (Vec::new(), None);
         loop {
@@ -398,7 +397,7 @@ fn chargers_are_listed_by_identity_with_whether_they_are_there<A: Adapter>() {
         online: Some(true),
     };
     assert_eq!(names(&found, 3).len(), 8);
-    // The gateway starts anew: whoever was there is gone until it comes back.
+    // The gateway has restarted: all chargers are offline until they connect again.
     apply(
         &store,
         &[event(id(0, 100), RecordKind::GatewayStarted, "", 3, 1_000)],
@@ -407,9 +406,9 @@ fn chargers_are_listed_by_identity_with_whether_they_are_there<A: Adapter>() {
     assert_eq!(names(&offline, 100).len(), 25);
 }
 
-fn a_charger_is_shown_with_its_connectors<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn charger_is_returned_with_its_connectors<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     apply(
         &store,
         &[
@@ -430,9 +429,9 @@ fn a_charger_is_shown_with_its_connectors<A: Adapter>() {
     assert_eq!(store.charger("cp-9").unwrap(), None);
 }
 
-fn a_cursor_of_another_list_is_refused<A: Adapter>() {
-    let home = A::new();
-    let store = home.open();
+fn cursor_of_another_list_is_refused<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
     charged(&store);
     let request = page(None, 1);
     let cursors = [
@@ -473,98 +472,52 @@ fn a_cursor_of_another_list_is_refused<A: Adapter>() {
 }
 
 #[test]
-fn another_process_reads_while_this_one_writes() {
-    let home = Home::new();
-    let store = home.open();
+fn read_only_store_reads_while_another_writes() {
+    let database = SqliteDatabase::new();
+    let store = database.open();
     charged(&store);
-    let other = home.open_with(SqliteOptions {
+    let other = database.open_with(SqliteOptions {
         read_only: true,
         ..SqliteOptions::default()
     });
     let filter = MessageFilter::default();
     let mut rows = all_messages(&other, &filter);
     assert_eq!(rows.next().unwrap().unwrap().id.gateway, gateway(0));
-    // A walk that was begun holds nothing: writing goes on and is seen by the next question.
+    // A scan between two pages holds no lock: writing continues, and the next query sees it.
     apply(&store, &[status(id(5, 1), "CP-9", 0, 1)]).unwrap();
     assert!(other.charger("cp-9").unwrap().is_some());
     assert_eq!(rows.count(), 74);
-    let away = apply(&other, &[status(id(5, 2), "CP-9", 0, 1)]).unwrap_err();
-    assert_eq!(away.kind, central::ports::UnavailableKind::ReadOnly);
+    let error = apply(&other, &[status(id(5, 2), "CP-9", 0, 1)]).unwrap_err();
+    assert_eq!(error.kind, central::ports::UnavailableKind::ReadOnly);
 }
 
 #[test]
-fn what_is_not_there_cannot_be_read_and_is_not_made() {
-    let home = Home::new();
-    let reader = home.open_with(SqliteOptions {
+fn read_only_store_does_not_create_a_missing_file() {
+    let database = SqliteDatabase::new();
+    let reader = database.open_with(SqliteOptions {
         read_only: true,
         ..SqliteOptions::default()
     });
     assert!(reader.ping().is_err());
     assert!(reader.charger("cp-1").is_err());
-    assert!(!home.path().exists());
+    assert!(!database.path().exists());
 }
 
 #[test]
-fn the_write_ahead_log_stays_small() {
-    let home = Home::new();
-    let store = home.open_with(SqliteOptions {
+fn write_ahead_log_stays_small() {
+    let database = SqliteDatabase::new();
+    let store = database.open_with(SqliteOptions {
         log_bytes: 256 * 1024,
         ..SqliteOptions::default()
     });
     for n in 0..400_u64 {
-        let said: Vec<Said> = (0..10)
+        let sent: Vec<Sent> = (0..10)
             .map(|k| meter_values(id(0, n * 10 + k + 1), "CP-1", (n * 10 + k).cast_signed(), 1))
             .collect();
-        apply(&store, &said).unwrap();
+        apply(&store, &sent).unwrap();
         store.charger("CP-1").unwrap();
     }
-    let log = home.directory.path().join("wattpost.db-wal");
+    let log = database.directory.path().join("wattpost.db-wal");
     let bytes = std::fs::metadata(log).unwrap().len();
     assert!(bytes < 1024 * 1024, "{bytes}");
-}
-
-fn the_last_number_of_a_gateway_is_told<A: Adapter>() {
-    use central::ports::DeadLetter;
-    let home = A::new();
-    let store = home.open();
-    let last = |number| {
-        store
-            .last_seq(common::gateway(number))
-            .unwrap()
-            .map(|seq| seq.0)
-    };
-    assert_eq!(last(0), None);
-    let said: Vec<_> = [(0, 7), (0, 40_000), (1, 3), (0, 41), (2, 1)]
-        .map(|(gateway, seq)| common::call(common::id(gateway, seq), "CP-1", 1, "Heartbeat", "{}"))
-        .into();
-    common::apply(&store, &said).unwrap();
-    assert_eq!(
-        (last(0), last(1), last(2), last(3)),
-        (Some(40_000), Some(3), Some(1), None)
-    );
-    let letter = |gateway, seq| DeadLetter {
-        id: common::id(gateway, seq),
-        bytes: vec![1],
-        reason: "as told".to_owned(),
-    };
-    let letters = [letter(0, 9), letter(1, 70_000), letter(3, 5)];
-    store
-        .apply(&[], &central::project::Changes::default(), &letters)
-        .unwrap();
-    assert_eq!(
-        (last(0), last(1), last(2), last(3)),
-        (Some(40_000), Some(70_000), Some(1), Some(5))
-    );
-    let stored = |number, first, last| -> Vec<u64> {
-        let mut seqs = store
-            .stored_seqs(common::gateway(number), first, last)
-            .unwrap();
-        seqs.sort_unstable();
-        seqs.into_iter().map(|Seq(seq)| seq).collect()
-    };
-    assert_eq!(stored(0, Seq(0), Seq(u64::MAX)), [7, 9, 41, 40_000]);
-    assert_eq!(stored(0, Seq(8), Seq(41)), [9, 41]);
-    assert_eq!(stored(1, Seq(3), Seq(69_999)), [3]);
-    assert!(stored(0, Seq(42), Seq(39_999)).is_empty() && stored(0, Seq(50), Seq(40)).is_empty());
-    assert!(stored(9, Seq(0), Seq(u64::MAX)).is_empty(), "never met");
 }

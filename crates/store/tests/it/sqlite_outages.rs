@@ -1,44 +1,44 @@
-//! The database away in every way: it says which, loses nothing, and is found again by itself.
+//! SQLite that is unavailable: the error names the kind, nothing is lost, and the store recovers by itself.
 
-use crate::common::{Adapter, Home, Said, apply, heartbeat};
+use crate::common::{Adapter, Sent, SqliteDatabase, apply, heartbeat};
 use central::ports::{Maintenance, Store, UnavailableKind};
 use central::query::QueryStore;
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
 use store::{SqliteOpenError, SqliteOptions, SqliteStore};
 
-fn refusal(store: &dyn Store, said: &[Said]) -> UnavailableKind {
-    let away = apply(store, said).unwrap_err();
-    assert_eq!(away.component, "database");
-    assert!(!away.detail.is_empty());
-    away.kind
+fn refusal(store: &dyn Store, sent: &[Sent]) -> UnavailableKind {
+    let error = apply(store, sent).unwrap_err();
+    assert_eq!(error.component, "database");
+    assert!(!error.detail.is_empty());
+    error.kind
 }
 
 #[test]
-fn locked_by_somebody_else_and_let_go() {
-    let home = Home::new();
-    let store = home.open();
+fn locked_by_another_connection_and_released() {
+    let database = SqliteDatabase::new();
+    let store = database.open();
     apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
-    let other_connection = home.other_connection();
+    let other_connection = database.other_connection();
     other_connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let news = [heartbeat(2, "CP-1"), heartbeat(3, "CP-2")];
+    let next = [heartbeat(2, "CP-1"), heartbeat(3, "CP-2")];
     for _ in 0..3 {
-        assert_eq!(refusal(&store, &news), UnavailableKind::Locked);
+        assert_eq!(refusal(&store, &next), UnavailableKind::Locked);
     }
-    // Reading goes on meanwhile.
+    // Reading continues meanwhile.
     assert!(store.charger("CP-1").unwrap().is_some());
     other_connection.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(apply(&store, &news).unwrap().new, 2);
+    assert_eq!(apply(&store, &next).unwrap().new, 2);
     assert_eq!(store.contents().unwrap().records.len(), 3);
 }
 
 #[test]
-fn locked_at_the_start_is_no_reason_not_to_start() {
-    let home = Home::new();
-    drop(home.open());
-    let other_connection = home.other_connection();
+fn store_opens_while_the_database_is_locked() {
+    let database = SqliteDatabase::new();
+    drop(database.open());
+    let other_connection = database.other_connection();
     other_connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let store = home.open();
+    let store = database.open();
     assert_eq!(
         refusal(&store, &[heartbeat(1, "CP-1")]),
         UnavailableKind::Locked
@@ -48,34 +48,34 @@ fn locked_at_the_start_is_no_reason_not_to_start() {
 }
 
 #[test]
-fn full_and_space_again() {
-    let home = Home::new();
-    drop(home.open());
-    let size = std::fs::metadata(home.path()).unwrap().len();
-    let small = home.open_with(SqliteOptions {
+fn full_and_space_returns() {
+    let database = SqliteDatabase::new();
+    drop(database.open());
+    let size = std::fs::metadata(database.path()).unwrap().len();
+    let small = database.open_with(SqliteOptions {
         max_bytes: Some(size + 64 * 1024),
         ..SqliteOptions::default()
     });
     let mut applied = 0;
     let refused = (1..).find(|batch| {
-        let said = a_batch(*batch);
-        match apply(&small, &said) {
+        let sent = a_batch(*batch);
+        match apply(&small, &sent) {
             Ok(_) => {
-                applied += said.len();
+                applied += sent.len();
                 false
             }
-            Err(away) => {
-                assert_eq!(away.kind, UnavailableKind::Full);
+            Err(error) => {
+                assert_eq!(error.kind, UnavailableKind::Full);
                 true
             }
         }
     });
     let refused = a_batch(refused.unwrap());
     assert_eq!(refusal(&small, &refused), UnavailableKind::Full);
-    // What was taken is whole, and nothing of the refused batch is visible.
+    // The stored batches are whole, and nothing of the refused batch is visible.
     assert_eq!(small.contents().unwrap().records.len(), applied);
     drop(small);
-    let large = home.open();
+    let large = database.open();
     assert_eq!(apply(&large, &refused).unwrap().new, refused.len() as u64);
     assert_eq!(
         large.contents().unwrap().records.len(),
@@ -83,7 +83,7 @@ fn full_and_space_again() {
     );
 }
 
-fn a_batch(number: u64) -> Vec<Said> {
+fn a_batch(number: u64) -> Vec<Sent> {
     (0..20)
         .map(|n| heartbeat(number * 20 + n, &format!("CP-{n}")))
         .collect()
@@ -91,106 +91,108 @@ fn a_batch(number: u64) -> Vec<Said> {
 
 #[test]
 fn damaged_and_restored_from_a_copy() {
-    let home = Home::new();
-    let store = home.open();
+    let database = SqliteDatabase::new();
+    let store = database.open();
     apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
     drop(store);
-    let whole = std::fs::read(home.path()).unwrap();
+    let whole = std::fs::read(database.path()).unwrap();
     let mut damaged = whole.clone();
     damaged[..16].copy_from_slice(b"not a database!!");
-    std::fs::write(home.path(), &damaged).unwrap();
-    let store = home.open();
+    std::fs::write(database.path(), &damaged).unwrap();
+    let store = database.open();
     assert_eq!(
         refusal(&store, &[heartbeat(2, "CP-1")]),
         UnavailableKind::Corrupt
     );
     assert_eq!(store.ping().unwrap_err().kind, UnavailableKind::Corrupt);
-    std::fs::write(home.path(), &whole).unwrap();
+    std::fs::write(database.path(), &whole).unwrap();
     assert_eq!(apply(&store, &[heartbeat(2, "CP-1")]).unwrap().new, 1);
     assert_eq!(store.contents().unwrap().records.len(), 2);
 }
 
 #[test]
-fn damaged_inside() {
-    let home = Home::new();
-    let store = home.open();
+fn damaged_pages_are_reported_as_corrupt() {
+    let database = SqliteDatabase::new();
+    let store = database.open();
     for batch in 1..50 {
         apply(&store, &a_batch(batch)).unwrap();
     }
     drop(store);
-    let whole = std::fs::read(home.path()).unwrap();
+    let whole = std::fs::read(database.path()).unwrap();
     let mut damaged = whole.clone();
-    // The header of every page but the first, which says what kind of page it is.
+    // The header of every page but the first.
     for page in damaged.chunks_mut(8_192).skip(1) {
         page[..8].fill(0xa5);
     }
-    std::fs::write(home.path(), &damaged).unwrap();
-    let store = home.open();
+    std::fs::write(database.path(), &damaged).unwrap();
+    let store = database.open();
     assert_eq!(refusal(&store, &a_batch(60)), UnavailableKind::Corrupt);
-    std::fs::write(home.path(), &whole).unwrap();
+    std::fs::write(database.path(), &whole).unwrap();
     assert_eq!(apply(&store, &a_batch(60)).unwrap().new, 20);
 }
 
-/// SQLite writes no database whose header asks for a newer way of writing: read-only for everybody,
-/// also for root.
-fn set_write_version(home: &Home, version: u8) {
-    let mut file = OpenOptions::new().write(true).open(home.path()).unwrap();
+/// SQLite does not write a database whose header has a greater write version: read-only for every user, also root.
+fn set_write_version(database: &SqliteDatabase, version: u8) {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .open(database.path())
+        .unwrap();
     file.seek(SeekFrom::Start(18)).unwrap();
     file.write_all(&[version]).unwrap();
 }
 
 #[test]
 fn read_only_and_writable_again() {
-    let home = Home::new();
-    let store = home.open();
+    let database = SqliteDatabase::new();
+    let store = database.open();
     apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
     drop(store);
-    set_write_version(&home, 3);
-    let store = home.open();
-    let news = [heartbeat(2, "CP-1")];
-    assert_eq!(refusal(&store, &news), UnavailableKind::ReadOnly);
+    set_write_version(&database, 3);
+    let store = database.open();
+    let next = [heartbeat(2, "CP-1")];
+    assert_eq!(refusal(&store, &next), UnavailableKind::ReadOnly);
     assert_eq!(store.ping().unwrap_err().kind, UnavailableKind::ReadOnly);
     assert!(store.charger("cp-1").unwrap().is_some());
-    set_write_version(&home, 2);
-    assert_eq!(apply(&store, &news).unwrap().new, 1);
+    set_write_version(&database, 2);
+    assert_eq!(apply(&store, &next).unwrap().new, 1);
 }
 
 #[test]
-fn a_file_that_goes_away_is_missed_and_one_that_comes_back_is_used() {
-    let home = Home::new();
-    let store = home.open();
+fn missing_file_is_an_error_and_a_restored_one_is_used() {
+    let database = SqliteDatabase::new();
+    let store = database.open();
     apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
-    let aside = home.directory.path().join("aside");
+    let aside = database.directory.path().join("aside");
     std::fs::create_dir(&aside).unwrap();
     let names = ["wattpost.db", "wattpost.db-wal", "wattpost.db-shm"];
     for name in names {
-        std::fs::rename(home.directory.path().join(name), aside.join(name)).unwrap();
+        std::fs::rename(database.directory.path().join(name), aside.join(name)).unwrap();
     }
-    let news = [heartbeat(2, "CP-1")];
-    let away = apply(&store, &news).unwrap_err();
-    assert_eq!(away.kind, UnavailableKind::Unreachable);
-    assert!(away.detail.contains("missing"), "{away}");
+    let next = [heartbeat(2, "CP-1")];
+    let error = apply(&store, &next).unwrap_err();
+    assert_eq!(error.kind, UnavailableKind::Unreachable);
+    assert!(error.detail.contains("missing"), "{error}");
     for name in names {
-        std::fs::rename(aside.join(name), home.directory.path().join(name)).unwrap();
+        std::fs::rename(aside.join(name), database.directory.path().join(name)).unwrap();
     }
-    assert_eq!(apply(&store, &news).unwrap().new, 1);
+    assert_eq!(apply(&store, &next).unwrap().new, 1);
     assert_eq!(store.contents().unwrap().records.len(), 2);
 }
 
 #[test]
-fn a_file_put_in_the_place_of_another_is_the_one_that_is_used() {
-    let home = Home::new();
-    let store = home.open();
+fn file_that_replaces_another_is_used() {
+    let database = SqliteDatabase::new();
+    let store = database.open();
     apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
-    let other_home = Home::new();
-    drop(other_home.open());
+    let other_database = SqliteDatabase::new();
+    drop(other_database.open());
     for name in ["wattpost.db-wal", "wattpost.db-shm", "wattpost.db"] {
-        std::fs::remove_file(home.directory.path().join(name)).unwrap();
+        std::fs::remove_file(database.directory.path().join(name)).unwrap();
     }
-    std::fs::copy(other_home.path(), home.path()).unwrap();
+    std::fs::copy(other_database.path(), database.path()).unwrap();
     apply(&store, &[heartbeat(2, "CP-1")]).unwrap();
     drop(store);
-    let ids: Vec<u64> = home
+    let ids: Vec<u64> = database
         .open()
         .contents()
         .unwrap()
@@ -202,46 +204,47 @@ fn a_file_put_in_the_place_of_another_is_the_one_that_is_used() {
 }
 
 #[test]
-fn what_a_killed_program_left_in_the_log_is_durable_before_anything_is_told() {
-    let home = Home::new();
-    let store = home.open();
+fn log_of_a_killed_process_is_synced_before_records_count_as_known() {
+    let database = SqliteDatabase::new();
+    let store = database.open();
     apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
-    // The files as a kill leaves them: what was applied is in the log only.
-    let killed = Home::new();
+    // The files as a kill leaves them: the applied records are in the log only.
+    let killed = SqliteDatabase::new();
     for name in ["wattpost.db", "wattpost.db-wal"] {
-        let from = home.directory.path().join(name);
+        let from = database.directory.path().join(name);
         std::fs::copy(from, killed.directory.path().join(name)).unwrap();
     }
     let again = killed.open();
     // All of it is known, so this writes nothing.
     assert_eq!(apply(&again, &[heartbeat(1, "CP-1")]).unwrap().known, 1);
-    // The database by itself, as if the log had never reached the disk.
-    let survivor = Home::new();
+    // The database without its log, as if the log had never reached the disk.
+    let survivor = SqliteDatabase::new();
     std::fs::copy(killed.path(), survivor.path()).unwrap();
     assert_eq!(survivor.open().contents().unwrap().records.len(), 1);
 }
 
 #[test]
-fn a_directory_that_cannot_be_is_said_at_once() {
-    let home = Home::new();
-    std::fs::write(home.path(), "").unwrap();
+fn unusable_path_is_an_error_at_once() {
+    let database = SqliteDatabase::new();
+    std::fs::write(database.path(), "").unwrap();
     let below = SqliteStore::open(
-        home.path().join("below/wattpost.db"),
+        database.path().join("below/wattpost.db"),
         SqliteOptions::default(),
     );
     assert!(matches!(below, Err(SqliteOpenError::Path { .. })));
-    let itself = SqliteStore::open(home.directory.path(), SqliteOptions::default());
+    let itself = SqliteStore::open(database.directory.path(), SqliteOptions::default());
     assert!(matches!(itself, Err(SqliteOpenError::Path { .. })));
 }
 
 #[test]
-fn a_newer_schema_is_refused() {
-    let home = Home::new();
-    drop(home.open());
-    home.other_connection()
+fn newer_schema_is_refused() {
+    let database = SqliteDatabase::new();
+    drop(database.open());
+    database
+        .other_connection()
         .pragma_update(None, "user_version", 99)
         .unwrap();
-    let error = SqliteStore::open(home.path(), SqliteOptions::default()).unwrap_err();
+    let error = SqliteStore::open(database.path(), SqliteOptions::default()).unwrap_err();
     assert!(
         matches!(
             error,
@@ -257,52 +260,58 @@ fn a_newer_schema_is_refused() {
 }
 
 #[test]
-fn a_database_of_another_program_is_left_alone() {
-    let home = Home::new();
-    home.other_connection()
+fn database_of_another_program_is_not_changed() {
+    let database = SqliteDatabase::new();
+    database
+        .other_connection()
         .execute_batch("CREATE TABLE songs (title TEXT)")
         .unwrap();
     let mut before = Vec::new();
-    std::fs::File::open(home.path())
+    std::fs::File::open(database.path())
         .unwrap()
         .read_to_end(&mut before)
         .unwrap();
-    let error = SqliteStore::open(home.path(), SqliteOptions::default()).unwrap_err();
+    let error = SqliteStore::open(database.path(), SqliteOptions::default()).unwrap_err();
     assert!(
         matches!(error, SqliteOpenError::OtherProgram { .. }),
         "{error}"
     );
-    assert_eq!(std::fs::read(home.path()).unwrap(), before);
+    assert_eq!(std::fs::read(database.path()).unwrap(), before);
 }
 
 #[test]
-fn the_schema_is_made_once() {
-    let home = Home::new();
+fn schema_is_created_once() {
+    let database = SqliteDatabase::new();
     let dump = || -> Vec<String> {
-        let other_connection = home.other_connection();
+        let other_connection = database.other_connection();
         let mut statement = other_connection
             .prepare("SELECT name || coalesce(sql, '') FROM sqlite_schema ORDER BY name")
             .unwrap();
         let rows = statement.query_map([], |row| row.get(0)).unwrap();
         rows.map(Result::unwrap).collect()
     };
-    apply(&home.open(), &[heartbeat(1, "CP-1")]).unwrap();
+    apply(&database.open(), &[heartbeat(1, "CP-1")]).unwrap();
     let first = dump();
     assert!(first.len() > 10);
-    assert_eq!(apply(&home.open(), &[heartbeat(2, "CP-1")]).unwrap().new, 1);
+    assert_eq!(
+        apply(&database.open(), &[heartbeat(2, "CP-1")])
+            .unwrap()
+            .new,
+        1
+    );
     assert_eq!(dump(), first);
 }
 
 #[test]
-fn two_programs_may_make_the_schema_at_the_same_time() {
-    let home = Home::new();
+fn several_stores_create_the_schema_at_the_same_time() {
+    let database = SqliteDatabase::new();
     let options = SqliteOptions {
         lock_wait: std::time::Duration::from_secs(10),
         ..SqliteOptions::default()
     };
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| home.open_with(options.clone()).ping().unwrap());
+            scope.spawn(|| database.open_with(options.clone()).ping().unwrap());
         }
     });
 }

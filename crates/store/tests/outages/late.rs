@@ -1,27 +1,27 @@
-//! A PostgreSQL that answers too late for a whole batch: everything is stored all the same, in smaller parts, and
-//! what makes one record slow holds up nobody else's.
+//! PostgreSQL that is too slow for a whole batch: everything is stored all the same, in smaller parts, and one slow
+//! record does not block the others.
 
-use crate::common::{self, Adapter, PostgresHome, Said, apply, heartbeat, id, start};
+use crate::common::{self, Adapter, PostgresDatabase, Sent, apply, heartbeat, id, start};
 use central::Timestamp;
 use central::memory::MemoryStore;
 use central::query::{PageRequest, QueryStore, TransactionFilter};
 use std::time::{Duration, Instant};
 use store::{PostgresOptions, PostgresStore};
 
-fn impatient() -> PostgresOptions {
+fn short_timeout() -> PostgresOptions {
     PostgresOptions {
         statement_timeout: Duration::from_millis(400),
         ..PostgresOptions::default()
     }
 }
 
-/// Applies as its callers do: again and again until it is done; how many tries it took.
-fn insist(store: &PostgresStore, said: &[Said]) -> usize {
+/// Applies until it succeeds, as every caller does; returns the number of attempts.
+fn apply_until_stored(store: &PostgresStore, sent: &[Sent]) -> usize {
     let deadline = Instant::now() + Duration::from_secs(120);
-    for tries in 1.. {
-        match apply(store, said) {
-            Ok(_) => return tries,
-            Err(away) => assert!(Instant::now() < deadline, "{away}"),
+    for attempts in 1.. {
+        match apply(store, sent) {
+            Ok(_) => return attempts,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
     }
     unreachable!("the loop ends by itself")
@@ -43,59 +43,59 @@ fn transaction_ids(store: &PostgresStore) -> Vec<String> {
     ids
 }
 
-const SLOW: &str = "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+const SLOW: &str = "CREATE FUNCTION delay() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         PERFORM pg_sleep(SECONDS);
         RETURN NEW;
     END $$;";
 
 #[test]
-fn a_batch_that_takes_too_long_is_stored_in_parts() {
-    let home = PostgresHome::new();
-    home.execute(&SLOW.replace("SECONDS", "0.03"));
-    home.execute(
-        "CREATE TRIGGER dawdle BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION dawdle()",
+fn batch_that_takes_too_long_is_stored_in_parts() {
+    let database = PostgresDatabase::new();
+    database.execute(&SLOW.replace("SECONDS", "0.03"));
+    database.execute(
+        "CREATE TRIGGER delay BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION delay()",
     );
-    let store = home.open_with(impatient());
-    let said: Vec<Said> = (1..=64).map(|seq| heartbeat(seq, "CP-1")).collect();
-    let tries = insist(&store, &said);
-    assert!((2..=6).contains(&tries), "{tries} tries");
+    let store = database.open_with(short_timeout());
+    let sent: Vec<Sent> = (1..=64).map(|seq| heartbeat(seq, "CP-1")).collect();
+    let attempts = apply_until_stored(&store, &sent);
+    assert!((2..=6).contains(&attempts), "{attempts} attempts");
     let reference = MemoryStore::default();
-    apply(&reference, &said).unwrap();
+    apply(&reference, &sent).unwrap();
     assert_eq!(store.contents().unwrap(), reference.contents());
 }
 
 #[test]
-fn a_list_that_cannot_be_changed_in_time_holds_up_no_message() {
-    let home = PostgresHome::new();
-    let store = home.open_with(impatient());
+fn slow_list_update_blocks_no_message() {
+    let database = PostgresDatabase::new();
+    let store = database.open_with(short_timeout());
     apply(&store, &[heartbeat(500, "CP-SLOW")]).unwrap();
-    home.execute(&SLOW.replace("SECONDS", "5"));
-    home.execute(
-        "DO $$ BEGIN EXECUTE format('CREATE TRIGGER dawdle BEFORE INSERT OR UPDATE ON transaction_views
-            FOR EACH ROW WHEN (NEW.charger_no = %s) EXECUTE FUNCTION dawdle()',
+    database.execute(&SLOW.replace("SECONDS", "5"));
+    database.execute(
+        "DO $$ BEGIN EXECUTE format('CREATE TRIGGER delay BEFORE INSERT OR UPDATE ON transaction_views
+            FOR EACH ROW WHEN (NEW.charger_no = %s) EXECUTE FUNCTION delay()',
             (SELECT no FROM chargers WHERE key = 'cp-slow')); END $$",
     );
-    let mut said: Vec<Said> = (1..=30).map(|seq| heartbeat(seq, "CP-1")).collect();
-    said.insert(7, start(id(0, 101), "CP-SLOW", 3, 77));
-    said.insert(20, start(id(0, 102), "CP-1", 3, 78));
-    insist(&store, &said);
+    let mut sent: Vec<Sent> = (1..=30).map(|seq| heartbeat(seq, "CP-1")).collect();
+    sent.insert(7, start(id(0, 101), "CP-SLOW", 3, 77));
+    sent.insert(20, start(id(0, 102), "CP-1", 3, 78));
+    apply_until_stored(&store, &sent);
     let reference = MemoryStore::default();
     apply(&reference, &[heartbeat(500, "CP-SLOW")]).unwrap();
-    apply(&reference, &said).unwrap();
+    apply(&reference, &sent).unwrap();
     assert_eq!(store.contents().unwrap(), reference.contents());
     assert_eq!(
         transaction_ids(&store),
         ["78"],
         "the other charger's is listed"
     );
-    let put_off = "SELECT count(*) AS value FROM transactions_to_list";
-    assert_eq!(home.ask(put_off), ["1"]);
+    let postponed = "SELECT count(*) AS value FROM transactions_to_list";
+    assert_eq!(database.query(postponed), ["1"]);
     let now = Timestamp(common::BEGIN_MILLIS);
     store.maintenance_round(now).unwrap();
-    // It is still too slow, which is nobody else's trouble.
-    assert_eq!(home.ask(put_off), ["1"]);
-    home.execute("DROP TRIGGER dawdle ON transaction_views");
+    // It is still too slow, and stays postponed.
+    assert_eq!(database.query(postponed), ["1"]);
+    database.execute("DROP TRIGGER delay ON transaction_views");
     store.maintenance_round(now).unwrap();
     assert_eq!(transaction_ids(&store), ["77", "78"]);
-    assert_eq!(home.ask(put_off), ["0"]);
+    assert_eq!(database.query(postponed), ["0"]);
 }

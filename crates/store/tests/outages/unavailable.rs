@@ -1,6 +1,7 @@
-//! PostgreSQL away in every way: it says which, loses nothing, and is found again by itself.
+//! PostgreSQL that is unavailable: the error names the kind, nothing is lost, and the store recovers by itself.
 
-use crate::common::{Adapter, PostgresHome, Said, apply, heartbeat, id, meter_values, start};
+use crate::common::{Adapter, PostgresDatabase, Sent, apply, heartbeat, id, meter_values, start};
+use central::Seq;
 use central::memory::MemoryStore;
 use central::ports::{Maintenance, UnavailableKind};
 use central::query::QueryStore;
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 use store::{PostgresOptions, PostgresStore};
 use testbed::{Postgres, Proxy};
 
-/// Bounds short enough for a test.
-fn impatient() -> PostgresOptions {
+/// Timeouts short enough for a test.
+fn short_timeouts() -> PostgresOptions {
     PostgresOptions {
         statement_timeout: Duration::from_secs(1),
         connect_timeout: Duration::from_secs(1),
@@ -18,7 +19,7 @@ fn impatient() -> PostgresOptions {
     }
 }
 
-fn batch(number: u64) -> Vec<Said> {
+fn batch(number: u64) -> Vec<Sent> {
     (0..40)
         .map(|n| {
             let seq = number * 40 + n + 1;
@@ -32,37 +33,37 @@ fn batch(number: u64) -> Vec<Said> {
 }
 
 /// Applies until it succeeds, as a consumer does.
-fn insist(store: &PostgresStore, said: &[Said]) {
+fn apply_until_stored(store: &PostgresStore, sent: &[Sent]) {
     let deadline = Instant::now() + Duration::from_secs(60);
-    while let Err(away) = apply(store, said) {
-        assert!(Instant::now() < deadline, "{away}");
+    while let Err(error) = apply(store, sent) {
+        assert!(Instant::now() < deadline, "{error}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 #[test]
-fn killed_in_the_middle_of_batches_what_was_reported_is_there_and_nothing_twice() {
+fn reported_batches_survive_a_killed_server_and_none_is_stored_twice() {
     let directory = tempfile::tempdir().unwrap();
     let mut server = Postgres::start(directory.path()).unwrap();
     PostgresStore::migrate(&server.url()).unwrap();
-    let store = PostgresStore::open(&server.url(), impatient()).unwrap();
+    let store = PostgresStore::open(&server.url(), short_timeouts()).unwrap();
     let done = AtomicU64::new(0);
     let batches = 60;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0..batches {
-                insist(&store, &batch(number));
+                apply_until_stored(&store, &batch(number));
                 done.store(number + 1, Ordering::SeqCst);
             }
         });
-        let mut dice = fastrand::Rng::with_seed(7);
+        let mut rng = fastrand::Rng::with_seed(7);
         for kill in 1..=4 {
             let wanted = kill * batches / 6;
             while done.load(Ordering::SeqCst) < wanted {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            // Somewhere in the batch after that one.
-            std::thread::sleep(Duration::from_millis(dice.u64(0..12)));
+            // At a random moment of the next batch.
+            std::thread::sleep(Duration::from_millis(rng.u64(0..12)));
             server.kill().unwrap();
             let reported = done.load(Ordering::SeqCst);
             server.restart().unwrap();
@@ -72,45 +73,45 @@ fn killed_in_the_middle_of_batches_what_was_reported_is_there_and_nothing_twice(
             assert_eq!(stored % 40, 0, "half a batch");
         }
     });
-    let all: Vec<Said> = (0..batches).flat_map(batch).collect();
+    let all: Vec<Sent> = (0..batches).flat_map(batch).collect();
     let reference = MemoryStore::default();
     apply(&reference, &all).unwrap();
     assert_eq!(store.contents().unwrap(), reference.contents());
 }
 
 #[test]
-fn away_at_the_start_is_no_reason_not_to_start() {
-    let home = PostgresHome::new();
-    let proxy = Proxy::start(PostgresHome::server_address()).unwrap();
+fn store_opens_while_the_server_is_unavailable() {
+    let database = PostgresDatabase::new();
+    let proxy = Proxy::start(PostgresDatabase::server_address()).unwrap();
     proxy.cut();
-    let store = PostgresStore::open(&home.url_by(proxy.addr()), impatient()).unwrap();
-    let away = apply(&store, &batch(0)).unwrap_err();
+    let store = PostgresStore::open(&database.url_by(proxy.addr()), short_timeouts()).unwrap();
+    let error = apply(&store, &batch(0)).unwrap_err();
     assert_eq!(
-        (away.component, away.kind),
+        (error.component, error.kind),
         ("database", UnavailableKind::Unreachable)
     );
     assert!(store.ping().is_err() && store.charger("CP-1").is_err());
     proxy.restore();
-    insist(&store, &batch(0));
+    apply_until_stored(&store, &batch(0));
     store.ping().unwrap();
     assert!(store.charger("CP-1").unwrap().is_some());
 }
 
 #[test]
-fn a_black_hole_is_noticed_within_the_bound_and_left_behind() {
-    let home = PostgresHome::new();
-    let proxy = Proxy::start(PostgresHome::server_address()).unwrap();
-    let store = PostgresStore::open(&home.url_by(proxy.addr()), impatient()).unwrap();
-    insist(&store, &batch(0));
+fn network_that_drops_packets_is_detected_within_the_timeouts() {
+    let database = PostgresDatabase::new();
+    let proxy = Proxy::start(PostgresDatabase::server_address()).unwrap();
+    let store = PostgresStore::open(&database.url_by(proxy.addr()), short_timeouts()).unwrap();
+    apply_until_stored(&store, &batch(0));
     store.charger("CP-1").unwrap();
     proxy.black_hole();
     for _ in 0..2 {
         let began = Instant::now();
-        let away = apply(&store, &batch(1)).unwrap_err();
-        assert_eq!(away.kind, UnavailableKind::Unreachable);
+        let error = apply(&store, &batch(1)).unwrap_err();
+        assert_eq!(error.kind, UnavailableKind::Unreachable);
         assert!(store.charger("CP-1").is_err());
         assert!(store.ping().is_err());
-        // Three calls, each at most a connect and two statements long.
+        // Three calls, each of at most one connect and two statements.
         assert!(
             began.elapsed() < Duration::from_secs(12),
             "{:?}",
@@ -119,46 +120,46 @@ fn a_black_hole_is_noticed_within_the_bound_and_left_behind() {
     }
     proxy.cut();
     proxy.restore();
-    insist(&store, &batch(1));
+    apply_until_stored(&store, &batch(1));
     let reference = MemoryStore::default();
     apply(&reference, &[batch(0), batch(1)].concat()).unwrap();
     assert_eq!(store.contents().unwrap(), reference.contents());
 }
 
 #[test]
-fn a_connection_that_broke_is_replaced() {
-    let home = PostgresHome::new();
-    let store = home.open();
-    insist(&store, &batch(0));
+fn broken_connection_is_replaced() {
+    let database = PostgresDatabase::new();
+    let store = database.open();
+    apply_until_stored(&store, &batch(0));
     store.charger("CP-1").unwrap();
-    home.command(&format!(
+    database.command(&format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = '{}' AND pid <> pg_backend_pid()",
-        home.name
+        database.name
     ));
-    // A reader is tried before it is used; the writer says so once.
+    // A reading connection is checked before it is used; the writer returns one error.
     assert!(store.charger("CP-1").unwrap().is_some());
-    if let Err(away) = apply(&store, &batch(1)) {
-        assert_eq!(away.kind, UnavailableKind::Unreachable);
+    if let Err(error) = apply(&store, &batch(1)) {
+        assert_eq!(error.kind, UnavailableKind::Unreachable);
         apply(&store, &batch(1)).unwrap();
     }
     assert_eq!(store.contents().unwrap().records.len(), 80);
 }
 
-/// Makes every batch fail with this error of the server's.
-fn refuse_with(home: &PostgresHome, code: &str) {
-    home.execute(&format!(
+/// Makes every batch fail with this SQLSTATE.
+fn refuse_with(database: &PostgresDatabase, code: &str) {
+    database.execute(&format!(
         "CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'it is so' USING ERRCODE = '{code}'; END $$;
+            $$ BEGIN RAISE EXCEPTION 'raised by the test' USING ERRCODE = '{code}'; END $$;
          DROP TRIGGER IF EXISTS fail ON messages;
          CREATE TRIGGER fail AFTER INSERT ON messages EXECUTE FUNCTION fail()"
     ));
 }
 
 #[test]
-fn every_trouble_that_passes_is_named_and_holds_the_batch_back() {
-    let home = PostgresHome::new();
-    let store = home.open();
+fn every_temporary_error_has_its_kind_and_stores_nothing() {
+    let database = PostgresDatabase::new();
+    let store = database.open();
     for (code, kind) in [
         ("53100", UnavailableKind::Full),
         ("53200", UnavailableKind::Unreachable),
@@ -170,52 +171,52 @@ fn every_trouble_that_passes_is_named_and_holds_the_batch_back() {
         ("40P01", UnavailableKind::Locked),
         ("XX001", UnavailableKind::Corrupt),
     ] {
-        refuse_with(&home, code);
-        let away = apply(&store, &[heartbeat(1, "CP-1")]).unwrap_err();
-        assert_eq!(away.kind, kind, "{code}: {away}");
+        refuse_with(&database, code);
+        let error = apply(&store, &[heartbeat(1, "CP-1")]).unwrap_err();
+        assert_eq!(error.kind, kind, "{code}: {error}");
         assert!(
-            away.detail.contains("it is so") && away.detail.contains(code),
-            "{away}"
+            error.detail.contains("raised by the test") && error.detail.contains(code),
+            "{error}"
         );
     }
-    home.execute("DROP TRIGGER fail ON messages");
+    database.execute("DROP TRIGGER fail ON messages");
     let contents = store.contents().unwrap();
     assert!(contents.records.is_empty() && contents.dead.is_empty());
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
 }
 
 #[test]
-fn a_standby_or_a_read_only_database_is_named_and_read() {
-    let home = PostgresHome::new();
-    insist(&home.open(), &batch(0));
+fn read_only_database_is_reported_and_can_be_read() {
+    let database = PostgresDatabase::new();
+    apply_until_stored(&database.open(), &batch(0));
     let set = |value: &str| {
-        home.command(&format!(
+        database.command(&format!(
             "SET TRANSACTION READ WRITE; ALTER DATABASE {} SET default_transaction_read_only = {value}",
-            home.name
+            database.name
         ));
     };
     set("on");
-    let store = home.open();
+    let store = database.open();
     assert_eq!(
         apply(&store, &batch(1)).unwrap_err().kind,
         UnavailableKind::ReadOnly
     );
     assert!(store.charger("CP-1").unwrap().is_some());
     set("off");
-    insist(&store, &batch(1));
+    apply_until_stored(&store, &batch(1));
 }
 
 #[test]
-fn locked_tables_are_waited_for_and_no_longer_than_the_bound() {
-    let home = PostgresHome::new();
-    let store = home.open_with(impatient());
-    insist(&store, &batch(0));
-    let (held, let_go) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+fn locked_tables_are_waited_for_until_the_timeout() {
+    let database = PostgresDatabase::new();
+    let store = database.open_with(short_timeouts());
+    apply_until_stored(&store, &batch(0));
+    let (held, release) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            home.hold("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE", || {
+            database.hold("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE", || {
                 held.wait();
-                let_go.wait();
+                release.wait();
             });
         });
         held.wait();
@@ -226,20 +227,20 @@ fn locked_tables_are_waited_for_and_no_longer_than_the_bound() {
             "{:?}",
             began.elapsed()
         );
-        let_go.wait();
+        release.wait();
     });
-    insist(&store, &batch(1));
+    apply_until_stored(&store, &batch(1));
     assert_eq!(store.contents().unwrap().records.len(), 80);
 }
 
 #[test]
-fn tables_that_are_gone_are_missed_with_the_cure() {
-    let home = PostgresHome::new();
-    let store = home.open();
-    insist(&store, &batch(0));
-    home.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
-    let away = apply(&store, &batch(1)).unwrap_err();
-    assert!(away.detail.contains("wattpost migrate"), "{away}");
+fn missing_tables_are_an_error_with_the_remedy() {
+    let database = PostgresDatabase::new();
+    let store = database.open();
+    apply_until_stored(&store, &batch(0));
+    database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+    let error = apply(&store, &batch(1)).unwrap_err();
+    assert!(error.detail.contains("wattpost migrate"), "{error}");
     assert!(
         store
             .ping()
@@ -247,23 +248,20 @@ fn tables_that_are_gone_are_missed_with_the_cure() {
             .detail
             .contains("wattpost migrate")
     );
-    PostgresStore::migrate(&home.url()).unwrap();
-    insist(&store, &batch(1));
+    PostgresStore::migrate(&database.url()).unwrap();
+    apply_until_stored(&store, &batch(1));
     assert_eq!(store.contents().unwrap().records.len(), 40);
 }
 
 #[test]
-fn a_start_waits_for_a_silent_server_no_longer_than_seconds() {
-    let home = PostgresHome::new();
-    let proxy = Proxy::start(PostgresHome::server_address()).unwrap();
-    let url = home.url_by(proxy.addr());
-    let patient = || PostgresStore::open(&url, PostgresOptions::default()).unwrap();
-    let store = patient();
-    insist(&store, &batch(0));
-    assert_eq!(
-        store.last_seq(id(0, 1).gateway).unwrap(),
-        Some(central::Seq(40))
-    );
+fn start_waits_for_a_silent_server_for_seconds_only() {
+    let database = PostgresDatabase::new();
+    let proxy = Proxy::start(PostgresDatabase::server_address()).unwrap();
+    let url = database.url_by(proxy.addr());
+    let open = || PostgresStore::open(&url, PostgresOptions::default()).unwrap();
+    let store = open();
+    apply_until_stored(&store, &batch(0));
+    assert_eq!(store.last_seq(id(0, 1).gateway).unwrap(), Some(Seq(40)));
     proxy.black_hole();
     let seconds = |at_most: u64, work: &dyn Fn()| {
         let began = Instant::now();
@@ -272,7 +270,7 @@ fn a_start_waits_for_a_silent_server_no_longer_than_seconds() {
         assert!(took < Duration::from_secs(at_most), "{took:?}");
     };
     seconds(4, &|| assert!(store.last_seq(id(0, 1).gateway).is_err()));
-    seconds(4, &|| drop(patient()));
+    seconds(4, &|| drop(open()));
     let second = Duration::from_secs(1);
     seconds(4, &|| {
         assert!(PostgresStore::migrate_within(&url, second).is_err());
@@ -281,17 +279,17 @@ fn a_start_waits_for_a_silent_server_no_longer_than_seconds() {
 }
 
 #[test]
-fn a_start_does_not_wait_for_another_process_that_migrates() {
-    let home = PostgresHome::new();
+fn start_does_not_wait_for_another_process_that_migrates() {
+    let database = PostgresDatabase::new();
     let within = |seconds| {
         let limit = Duration::from_secs(seconds);
-        // Not on the thread that holds the lock, which is busy with it.
+        // On another thread: the one that holds the lock is blocked.
         std::thread::scope(|scope| {
-            let migrating = scope.spawn(|| PostgresStore::migrate_within(&home.url(), limit));
+            let migrating = scope.spawn(|| PostgresStore::migrate_within(&database.url(), limit));
             migrating.join().unwrap()
         })
     };
-    home.hold("SELECT pg_advisory_xact_lock(1463899220)", || {
+    database.hold("SELECT pg_advisory_xact_lock(1463899220)", || {
         let began = Instant::now();
         let error = within(1).unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(5), "{error}");
