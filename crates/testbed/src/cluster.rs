@@ -1,4 +1,4 @@
-//! Several RabbitMQ nodes that form one cluster, to see that a majority carries on.
+//! Several RabbitMQ nodes in one cluster, to test that a majority of them is enough.
 
 use crate::RabbitMq;
 use crate::epmd::Epmd;
@@ -7,25 +7,25 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const FORM_S_MAX: u64 = 240;
-const POLL: Duration = Duration::from_millis(300);
+const FORM_TIMEOUT: Duration = Duration::from_secs(240);
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
 /// A private cluster. Dropping it kills all nodes.
 #[derive(Debug)]
 pub struct RabbitCluster {
-    /// The nodes, each with its own data in a directory of its own. All speak for the whole cluster.
+    /// The nodes, each with its own data directory. Clients may connect to any of them.
     pub nodes: Vec<RabbitMq>,
 }
 
 impl RabbitCluster {
-    /// Starts `count` nodes with their data below `dir`, and waits until all of them are one cluster: three take about
-    /// half a minute on two cores.
+    /// Starts `count` nodes with their data below `dir`, and waits until they form one cluster: about half a minute for
+    /// three nodes on two cores.
     ///
     /// # Errors
     ///
-    /// As [`RabbitMq::start`]; or they do not find each other within four minutes.
+    /// As [`RabbitMq::start`]; or they do not form a cluster within four minutes.
     pub fn start(dir: &Path, count: usize) -> anyhow::Result<Self> {
-        let deadline = Instant::now() + Duration::from_secs(FORM_S_MAX);
+        let deadline = Instant::now() + FORM_TIMEOUT;
         let cookie: String = std::iter::repeat_with(fastrand::alphanumeric)
             .take(20)
             .collect();
@@ -33,7 +33,7 @@ impl RabbitCluster {
         let epmd = Arc::new(Epmd::start(dir)?);
         let mut nodes: Vec<RabbitMq> = Vec::new();
         for index in 0..count {
-            nodes.push(RabbitMq::spawn(
+            nodes.push(RabbitMq::spawn_node(
                 &dir.join(format!("node-{index}")),
                 Arc::clone(&epmd),
                 &cookie,
@@ -45,7 +45,7 @@ impl RabbitCluster {
         }
         let cluster = Self { nodes };
         let Some((first, others)) = cluster.nodes.split_first() else {
-            bail!("a cluster of no nodes");
+            bail!("a cluster needs at least one node");
         };
         for node in others {
             node.ctl(&["stop_app"])?;
@@ -58,7 +58,7 @@ impl RabbitCluster {
         Ok(cluster)
     }
 
-    /// Where to connect to node `index` (from 0).
+    /// The URL of node `index` (from 0).
     ///
     /// # Panics
     ///
@@ -80,7 +80,7 @@ impl RabbitCluster {
         self.nodes[index].kill()
     }
 
-    /// Starts one node again with its data; waits until it takes connections and has joined the others that run.
+    /// Starts one node again with its data; waits until it accepts connections and has joined the other running nodes.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl RabbitCluster {
     pub fn restart(&mut self, index: usize) -> anyhow::Result<()> {
         self.nodes[index].restart()?;
         let running = self.nodes.iter().filter(|node| node.is_running()).count();
-        self.wait_members(running, Instant::now() + Duration::from_secs(FORM_S_MAX))
+        self.wait_members(running, Instant::now() + FORM_TIMEOUT)
     }
 
     /// Waits until each running node sees `count` running nodes.
@@ -106,18 +106,18 @@ impl RabbitCluster {
                         node.ctl(&["cluster_status"])?
                     );
                 }
-                std::thread::sleep(POLL);
+                std::thread::sleep(POLL_INTERVAL);
             }
         }
         Ok(())
     }
 }
 
-/// How many nodes `node` knows to run, itself included.
+/// The number of running nodes that `node` sees, including itself.
 fn running_members(node: &RabbitMq) -> anyhow::Result<usize> {
     let printed = node.ctl(&["eval", "length(rabbit_nodes:all_running())."])?;
     printed
         .trim()
         .parse()
-        .with_context(|| format!("read the number of nodes from {printed:?}"))
+        .with_context(|| format!("parse the number of nodes in {printed:?}"))
 }

@@ -1,6 +1,6 @@
-//! Erlang's name server, a private one. It tells the command line tools and the other nodes of a cluster at which port
-//! a RabbitMQ node takes Erlang distribution. The usual one, on port 4369, is shared by all Erlang programs of the
-//! machine; ours is neither found by them nor finds them.
+//! A private epmd, Erlang's port mapper daemon. It tells `rabbitmqctl` and the other nodes of a cluster the port on which a
+//! RabbitMQ node accepts Erlang distribution. The usual epmd, on port 4369, is shared by all Erlang programs of the
+//! machine; a private one keeps the test nodes apart from them.
 
 use crate::process::{Process, mortal};
 use crate::{ports, programs};
@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const START_S_MAX: u64 = 20;
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub(crate) struct Epmd {
@@ -26,7 +26,7 @@ impl Epmd {
             .arg(port.to_string())
             .args(["-address", "127.0.0.1"]);
         let process = Process::start(command, "epmd", &dir.join("epmd.log"))?;
-        let deadline = Instant::now() + Duration::from_secs(START_S_MAX);
+        let deadline = Instant::now() + START_TIMEOUT;
         process.wait_until(deadline, None, || {
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
         })?;

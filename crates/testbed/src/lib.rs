@@ -1,22 +1,24 @@
-//! Private RabbitMQ and PostgreSQL servers, for tests, drills and benchmarks.
+//! Private RabbitMQ and PostgreSQL servers, and processes of Wattpost, for tests, drills and benchmarks.
 //!
-//! A promise such as "nothing is lost when RabbitMQ dies" is worth what it was tried on. So whoever wants to try it
-//! gets servers of his own: real ones, from the programs that the distribution installed, each with its data in a
-//! directory of the caller's, on spare loopback ports, to be killed, restarted, cut off and thrown away. Nothing that
-//! runs on the machine already is touched, and nothing stays behind: a server dies when its value is dropped, and
-//! also when the process that holds it is killed.
+//! A promise such as "nothing is lost when RabbitMQ is killed" must be tested with a real RabbitMQ. So this crate starts
+//! real servers from the installed programs, each with its data in a directory of the caller and on free loopback ports.
+//! They can be killed, restarted and disconnected. Servers that run on the machine already are not affected, and nothing
+//! is left running: a server is killed when its value is dropped, and by the kernel when this process ends.
 //!
-//! - [`RabbitMq`]: one node. [`RabbitCluster`]: several that form a cluster.
+//! - [`RabbitMq`]: one node. [`RabbitCluster`]: several nodes in a cluster.
 //! - [`Postgres`]: one server with an empty database `wattpost`.
-//! - [`Process`]: any other program, as mortal as those.
-//! - [`Proxy`]: a TCP proxy that can be broken and mended, to put between anything and anything.
+//! - [`Servers`]: one of each, with a virtual host and a database for each test.
+//! - [`Deployment`] and [`Role`]: settings, commands and processes of Wattpost.
+//! - [`Process`]: any other program.
+//! - [`Proxy`]: a TCP proxy that can delay, drop and break connections.
 //!
-//! Every call blocks; in an async program use `spawn_blocking`. The order of calls is always the same: `start`, then
-//! `kill` or `stop`, then `restart` (or `start_again`, which does not wait, and `wait_ready`), as often as you like.
+//! Every call blocks; in an async program use `spawn_blocking`. The order of calls on a server is: `start`, then `kill` or
+//! `stop`, then `restart` (or `start_again`, which does not wait, and `wait_ready`), repeatedly.
 
 mod cluster;
+mod deployment;
 mod epmd;
-mod keeper;
+pub mod http;
 mod ports;
 mod postgres;
 mod process;
@@ -25,11 +27,19 @@ mod proxy;
 mod rabbit;
 mod rabbit_home;
 mod ready;
+mod role;
+mod server;
+mod servers;
+mod spawner;
 
 pub use cluster::RabbitCluster;
+pub use deployment::Deployment;
 pub use ports::spare_port;
-pub use postgres::Postgres;
-pub use process::{Process, address_after, until};
+pub use postgres::{Postgres, psql};
+pub use process::{Process, address_after, tail, until};
 pub use programs::installed;
 pub use proxy::Proxy;
 pub use rabbit::RabbitMq;
+pub use role::Role;
+pub use server::Server;
+pub use servers::{Servers, Tenant};

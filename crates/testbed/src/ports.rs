@@ -1,35 +1,33 @@
-//! Spare ports that stay ours while their server is down.
+//! Free ports that stay free while their server is stopped.
 //!
-//! A port from the kernel's ephemeral range will not do: between a server's death and its return a client that knocks
-//! at that port may be given the very same number as its own and so connect to itself, or any other program may get it
-//! for an outgoing connection. So we choose outside of that range.
+//! They are outside the kernel's ephemeral range. A port in that range could be assigned to an outgoing connection while
+//! the server is stopped, even to one that connects to this port, which then connects to itself.
 
+use common::lock::lock;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// Given out in this process already, so that two servers that start at once do not get the same one.
-static GIVEN_OUT: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+/// Ports that this process has assigned, so that two servers do not get the same one.
+static ASSIGNED: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
-/// A TCP port on 127.0.0.1 where nobody listens, outside the range from which the kernel serves outgoing connections,
-/// and never given out twice by one process.
+/// A TCP port on 127.0.0.1 on which no process listens, outside the kernel's ephemeral range. The same process never gets
+/// it again.
 ///
 /// # Errors
 ///
 /// When none of 1,000 ports tried was free.
 pub fn spare_port() -> io::Result<u16> {
     let range = quiet_range();
-    let mut given_out = GIVEN_OUT
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut assigned = lock(&ASSIGNED);
     for _ in 0..1_000 {
         let port = fastrand::u16(range.clone());
-        if given_out.contains(&port) || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+        if assigned.contains(&port) || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
             continue;
         }
-        given_out.insert(port);
+        assigned.insert(port);
         return Ok(port);
     }
     Err(io::Error::new(
@@ -38,8 +36,8 @@ pub fn spare_port() -> io::Result<u16> {
     ))
 }
 
-/// The larger of the two ranges beside the ephemeral one, without privileged ports and without those where the
-/// machine's own RabbitMQ, PostgreSQL and friends live.
+/// The larger of the two ranges below and above the ephemeral one, without the usual ports of RabbitMQ, PostgreSQL and
+/// other services.
 fn quiet_range() -> Range<u16> {
     let (low, high) = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()
@@ -69,13 +67,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_range_of_the_kernel_is_read() {
+    fn ephemeral_range_is_parsed() {
         assert_eq!(parse_range("32768\t60999\n"), Some((32_768, 60_999)));
         assert_eq!(parse_range("32768"), None);
     }
 
     #[test]
-    fn no_port_is_given_out_twice() {
+    fn no_port_is_assigned_twice() {
         let ports: BTreeSet<u16> = (0..200)
             .map(|_| spare_port().expect("a spare port"))
             .collect();

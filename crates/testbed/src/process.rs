@@ -1,6 +1,6 @@
-//! One server process and its descendants: started so that it cannot outlive us, killed as a power cut would kill it.
+//! One child process and its descendants. It cannot outlive this process, and it can be killed as by a power cut.
 
-use crate::{keeper, programs};
+use crate::{programs, spawner};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
@@ -13,9 +13,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// How long the kernel may take to bury what was killed. A process that hangs on a disk does take its time.
-const BURIAL_MS_MAX: u64 = 10_000;
-const POLL: Duration = Duration::from_millis(20);
+/// Killed processes must have ended within this time. One that waits for a disk ends late.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const LOG_TAIL_BYTES: u64 = 4_096;
 
 /// A user to run as.
@@ -25,24 +25,24 @@ pub(crate) struct User {
     pub(crate) gid: u32,
 }
 
-/// A running program of any kind, as the servers here are. Killed, with all its descendants, when dropped, and by the
-/// kernel when the process that started it ends.
+/// A running program. It is killed with all its descendants when dropped, and by the kernel when the process that started
+/// it ends.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     pid: Pid,
     log: PathBuf,
     name: String,
-    /// CPU time of descendants that are gone is counted by their parent; that of the whole lot is kept here at death.
+    /// CPU time of the process and its descendants, once it has ended.
     spent_s: f64,
     /// Set once it has ended.
     status: Option<ExitStatus>,
 }
 
-/// A command that runs `program` so that the kernel kills it when this process ends, however it ends.
+/// A command that runs `program` so that the kernel kills it when this process ends for any reason.
 ///
-/// With `user`, as that user; it keeps only the one privilege of reaching its files below directories that are closed
-/// to others, such as a temporary directory of root's.
+/// With `user`, as that user, with one capability: it may access files below directories that are closed to it, such as
+/// a temporary directory of root.
 pub(crate) fn mortal(program: &Path, user: Option<User>) -> anyhow::Result<Command> {
     let mut command = Command::new(programs::SETPRIV.path()?);
     command.args(["--pdeathsig", "KILL"]);
@@ -54,7 +54,7 @@ pub(crate) fn mortal(program: &Path, user: Option<User>) -> anyhow::Result<Comma
         command.args(["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]);
     }
     command.arg("--").arg(program).stdin(Stdio::null());
-    // A group of its own: Ctrl-C in a terminal goes to us, and we decide in which order things stop.
+    // A separate process group: Ctrl-C in a terminal signals only this process, which then decides the order of stops.
     command.process_group(0);
     Ok(command)
 }
@@ -64,13 +64,13 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// `setpriv` is not installed, which is what lets the kernel kill a process along with ours.
+    /// `setpriv` is not installed, which makes the kernel kill the process when this one ends.
     pub fn command(program: &Path) -> anyhow::Result<Command> {
         mortal(program, None)
     }
 
-    /// Starts a command that [`Process::command`] made; what it prints is appended to `log`. Errors and logs call it
-    /// `name`.
+    /// Starts a command that [`Process::command`] made. Its stdout and stderr are appended to `log`. `name` is used in
+    /// errors and logs.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl Process {
         Self::spawn(command, name, log)
     }
 
-    /// The same command as one for [`Process::start`]: program, arguments, environment and directory.
+    /// Converts any command to one for [`Process::start`]: program, arguments, environment and working directory.
     ///
     /// # Errors
     ///
@@ -101,8 +101,7 @@ impl Process {
         Ok(wrapped)
     }
 
-    /// As [`Process::start`], and returns once `is_ready` says so of a line that it printed to stdout. Only stderr goes
-    /// to the log.
+    /// As [`Process::start`], but returns when `is_ready` is true for a line of stdout. Only stderr is appended to the log.
     ///
     /// # Errors
     ///
@@ -118,7 +117,7 @@ impl Process {
         let mut process = Self::spawn(command, name, log)?;
         let stdout = process.child.stdout.take().context("a pipe to read from")?;
         let (send, lines) = mpsc::channel();
-        // Reads to the end, so that the process never waits for a reader.
+        // stdout is read to its end, so that the process never blocks on a full pipe.
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let _ = send.send(line);
@@ -141,7 +140,7 @@ impl Process {
     }
 
     fn spawn(command: Command, name: &str, log: &Path) -> anyhow::Result<Self> {
-        let child = keeper::spawn(command).with_context(|| format!("start {name}"))?;
+        let child = spawner::spawn(command).with_context(|| format!("start {name}"))?;
         let pid = i32::try_from(child.id())
             .ok()
             .and_then(Pid::from_raw)
@@ -184,24 +183,23 @@ impl Process {
         seconds
     }
 
-    /// SIGSTOP: it stands still with everything that it holds, its connections included, until
-    /// [`Process::resume`].
+    /// SIGSTOP: it is suspended with its connections open, until [`Process::resume`].
     pub fn pause(&self) {
         let _ = kill_process(self.pid, Signal::STOP);
     }
 
-    /// SIGCONT: it goes on after [`Process::pause`].
+    /// SIGCONT, after [`Process::pause`].
     pub fn resume(&self) {
         let _ = kill_process(self.pid, Signal::CONT);
     }
 
-    /// SIGKILL to the process and to all its descendants; returns when none of them is left.
+    /// SIGKILL to the process and all its descendants; returns when all of them have ended.
     ///
-    /// The parent is stopped before its children are counted, so that none is born meanwhile.
+    /// The process is suspended before its descendants are listed, so that it starts no new ones.
     ///
     /// # Errors
     ///
-    /// The kernel does not bury them in time.
+    /// They have not ended after ten seconds.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         if self.status.is_some() {
             return Ok(());
@@ -212,24 +210,21 @@ impl Process {
         let _ = kill_process(self.pid, Signal::KILL);
         for pid in &family {
             if let Some(pid) = i32::try_from(*pid).ok().and_then(Pid::from_raw) {
-                // Gone by itself already is as good.
+                // An error means that it has ended already.
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
         let status = self.child.wait();
         self.status = Some(status.with_context(|| format!("wait for {} to end", self.name))?);
-        let deadline = Instant::now() + Duration::from_millis(BURIAL_MS_MAX);
+        let deadline = Instant::now() + KILL_TIMEOUT;
         while family
             .iter()
             .any(|pid| stat(*pid).is_some_and(|stat| stat.state != 'Z'))
         {
             if Instant::now() > deadline {
-                bail!(
-                    "{} left processes behind that do not die: {family:?}",
-                    self.name
-                );
+                bail!("{} left processes that do not end: {family:?}", self.name);
             }
-            std::thread::sleep(POLL);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
@@ -256,11 +251,11 @@ impl Process {
         }
     }
 
-    /// Waits up to `timeout` for it to end by itself; its exit status, or none while it still runs.
+    /// Waits up to `timeout` for it to end; returns its exit status, or none if it still runs.
     ///
     /// # Errors
     ///
-    /// The kernel does not tell its status.
+    /// Its status cannot be read.
     pub fn wait(&mut self, timeout: Duration) -> anyhow::Result<Option<ExitStatus>> {
         let deadline = Instant::now() + timeout;
         while self.status.is_none() {
@@ -269,7 +264,7 @@ impl Process {
                 if Instant::now() >= deadline {
                     break;
                 }
-                std::thread::sleep(POLL);
+                std::thread::sleep(POLL_INTERVAL);
             }
         }
         Ok(self.status)
@@ -285,11 +280,11 @@ impl Process {
         tail(&self.log)
     }
 
-    /// Waits until `ready` says so.
+    /// Waits until `ready` returns true.
     ///
     /// # Errors
     ///
-    /// The process ended, or `deadline` passed; with the last lines of its log, or of `other_log` where it writes one.
+    /// The process ended, or `deadline` passed; with the last lines of its log and of `other_log`.
     pub(crate) fn wait_until(
         &self,
         deadline: Instant,
@@ -305,7 +300,7 @@ impl Process {
             } else if Instant::now() > deadline {
                 "is not ready in time"
             } else {
-                std::thread::sleep(POLL);
+                std::thread::sleep(POLL_INTERVAL);
                 continue;
             };
             let mut story = tail(&self.log);
@@ -320,7 +315,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if let Err(error) = self.kill() {
-            tracing::warn!(server = self.name, %error, "a private server could not be killed");
+            tracing::warn!(process = self.name, %error, "a child process could not be killed");
         }
     }
 }
@@ -333,13 +328,13 @@ fn open_log(log: &Path) -> anyhow::Result<File> {
         .with_context(|| format!("open the log {}", log.display()))
 }
 
-/// The address that follows `scheme`, such as `ws://`, in a line that a server prints when it listens.
+/// The address after `scheme`, such as `ws://`, in a line that a server prints when it listens.
 pub fn address_after(line: &str, scheme: &str) -> Option<SocketAddr> {
     let rest = line.split_once(scheme)?.1;
     rest.split('/').next()?.trim().parse().ok()
 }
 
-/// Waits for a condition; returns whether it came true before the deadline.
+/// Waits until `condition` holds, for `timeout` at most; returns whether it holds.
 pub fn until(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + timeout;
     loop {
@@ -349,12 +344,12 @@ pub fn until(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
         if Instant::now() >= deadline {
             return false;
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// The last lines of a log, whole ones.
-pub(crate) fn tail(log: &Path) -> String {
+/// The last complete lines of a log.
+pub fn tail(log: &Path) -> String {
     let read = || -> std::io::Result<String> {
         let mut file = File::open(log)?;
         let length = file.metadata()?.len();
@@ -375,11 +370,12 @@ pub(crate) fn tail(log: &Path) -> String {
 struct Stat {
     parent: u32,
     state: char,
-    /// utime + stime + those of children that it has waited for.
+    /// User and system time, including children that it has waited for.
     ticks: u64,
 }
 
-/// `/proc/PID/stat`, `proc_pid_stat(5)`. The name in parentheses may hold anything, so we count from its end.
+/// Parses `/proc/PID/stat`, proc_pid_stat(5). The name in parentheses may contain any character, so fields are counted
+/// from the last parenthesis.
 fn stat(pid: u32) -> Option<Stat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(')')?;
@@ -432,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn children_die_with_their_parent() {
+    fn descendants_are_killed_with_the_process() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut process = shell("sleep 1000 & sleep 1000 & wait", dir.path());
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -452,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_come_up_is_quoted() {
+    fn error_of_a_failed_start_contains_the_end_of_the_log() {
         let dir = tempfile::tempdir().expect("a directory");
         let process = shell("echo no such turbo encabulator", dir.path());
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -468,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_outlives_the_thread_that_asked_for_it() {
+    fn process_outlives_the_thread_that_requested_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().to_owned();
         let process = std::thread::spawn(move || shell("sleep 1000", &path))
@@ -479,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn process_is_ready_at_the_line_that_says_so_and_its_exit_status_is_known() {
+    fn process_is_ready_after_the_expected_line_and_its_exit_status_is_returned() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut plain = Command::new("/bin/sh");
         plain

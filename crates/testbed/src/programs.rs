@@ -1,17 +1,16 @@
-//! Where the servers' programs are, and what to install when they are not.
+//! The paths of the servers' programs, and the packages that provide them.
 
 use std::path::{Path, PathBuf};
 
-/// A program that we start, the places where Debian puts it, and the package that brings it.
+/// A program, the Debian package that provides it, and the directories where Debian installs it.
 pub(crate) struct Program {
     name: &'static str,
     package: &'static str,
-    /// Directories that are looked at before those of `PATH`. `*` stands for one path element; the highest wins, so
-    /// that of several installed versions the newest is taken.
+    /// Searched before `PATH`. `*` stands for one path element; the highest version is used.
     homes: &'static [&'static str],
 }
 
-// `/usr/sbin/rabbitmq-server` is Debian's wrapper, which changes the user; the plain scripts are in the package's home.
+// `/usr/sbin/rabbitmq-server` is Debian's wrapper, which changes the user; RabbitMQ's own scripts are in this directory.
 pub(crate) const RABBITMQ_SERVER: Program = Program {
     name: "rabbitmq-server",
     package: "rabbitmq-server",
@@ -48,11 +47,11 @@ pub(crate) const SETPRIV: Program = Program {
     homes: &["/usr/bin"],
 };
 
-/// Is everything here that this crate starts?
+/// Checks that all programs that this crate starts are installed.
 ///
 /// # Errors
 ///
-/// One sentence that names the missing programs and the Debian packages that bring them.
+/// One sentence that names the missing programs and the Debian packages that provide them.
 pub fn installed() -> Result<(), String> {
     let missing: Vec<&Program> = [
         &RABBITMQ_SERVER,
@@ -77,7 +76,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// When it is not installed; names it and its package.
+    /// It is not installed; the error names the program and its package.
     pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
         let search = std::env::var_os("PATH").unwrap_or_default();
         self.homes
@@ -101,7 +100,7 @@ fn complaint(missing: &[&Program]) -> String {
     )
 }
 
-/// The directories that `pattern` stands for, the highest version first.
+/// The directories that match `pattern`, the highest version first.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once("/*/") else {
         return vec![PathBuf::from(pattern)];
@@ -116,7 +115,7 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
     versions.into_iter().map(|path| path.join(after)).collect()
 }
 
-/// `…/15` before `…/9`: by number, not by letter.
+/// The version in a path such as `…/15`, as a number, so that 15 is higher than 9.
 fn version(path: &Path) -> u32 {
     path.file_name()
         .and_then(|name| name.to_str())
@@ -129,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_named_with_its_package() {
+    fn error_names_the_missing_program_and_its_package() {
         let program = Program {
             name: "rabbitmq-saucer",
             package: "rabbitmq-server",
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_version_is_looked_at_first() {
+    fn newest_version_is_searched_first() {
         let dir = tempfile::tempdir().expect("a directory");
         for name in ["9", "15", "14"] {
             std::fs::create_dir(dir.path().join(name)).expect("create");

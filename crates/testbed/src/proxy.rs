@@ -1,11 +1,10 @@
-//! A TCP proxy that can be broken and mended.
+//! A TCP proxy that behaves like a faulty network: it can delay traffic, drop it silently, or break connections.
 //!
-//! It stands between two parts and does to their connections what a network does: nothing, take its time, swallow
-//! everything in silence, or break. The silence is the interesting one. As on a real network that drops packets, the sender's bytes
-//! are taken until its buffers are full, nothing is answered, nobody is told; and when the network is back, what was
-//! under way arrives.
+//! The silent drop behaves like a network that drops packets: connections stay open, the sender can write until its
+//! buffers are full, and there is no error. When the network is restored, the bytes arrive.
 
 use anyhow::Context as _;
+use common::lock::lock;
 use rustix::net::sockopt::set_socket_linger;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,11 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-const ACCEPT_POLL: Duration = Duration::from_millis(5);
-const CONNECT_MAX: Duration = Duration::from_secs(2);
+const ACCEPT_POLL_INTERVAL: Duration = Duration::from_millis(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A breakable proxy on 127.0.0.1. Dropping it breaks all its connections and stops listening.
+/// A proxy on 127.0.0.1. Dropping it breaks all its connections and stops listening.
 #[derive(Debug)]
 pub struct Proxy {
     addr: SocketAddr,
@@ -25,12 +24,12 @@ pub struct Proxy {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Weather {
-    Clear,
+enum Mode {
+    Forward,
     BlackHole,
     Cut,
     /// The proxy has been dropped.
-    Over,
+    Closed,
 }
 
 #[derive(Debug)]
@@ -38,31 +37,31 @@ struct Shared {
     target: SocketAddr,
     state: Mutex<State>,
     changed: Condvar,
-    /// What a round trip takes longer, from and to, in microseconds.
+    /// The delay of a round trip: minimum and maximum, in microseconds.
     delay_us: [AtomicU64; 2],
-    /// Pieces that were held back for that.
+    /// The number of delayed pieces.
     delayed: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State {
-    weather: Weather,
-    /// Both ends of what runs through us, to be broken by [`Proxy::cut`].
+    mode: Mode,
+    /// Both sockets of each connection, for [`Proxy::cut`].
     streams: Vec<(u64, TcpStream)>,
     next_id: u64,
 }
 
 impl Proxy {
-    /// Listens on a spare port of 127.0.0.1 and passes everything on to `target` (which need not be there yet).
+    /// Listens on a free port of 127.0.0.1 and forwards connections to `target`, which does not need to listen yet.
     ///
     /// # Errors
     ///
-    /// There is no spare port.
+    /// There is no free port.
     pub fn start(target: SocketAddr) -> anyhow::Result<Self> {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, crate::spare_port()?));
         let listener = listen(addr).context("listen as a proxy")?;
         let state = State {
-            weather: Weather::Clear,
+            mode: Mode::Forward,
             streams: Vec::new(),
             next_id: 0,
         };
@@ -73,25 +72,24 @@ impl Proxy {
             delay_us: [AtomicU64::new(0), AtomicU64::new(0)],
             delayed: AtomicU64::new(0),
         });
-        let door = Arc::clone(&shared);
-        std::thread::spawn(move || accept(&door, addr, Some(listener)));
+        let for_accept = Arc::clone(&shared);
+        std::thread::spawn(move || accept(&for_accept, addr, Some(listener)));
         Ok(Self { addr, shared })
     }
 
-    /// Where to connect; the same through all weathers.
+    /// The address to connect to; it never changes.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// From now on bytes are taken and neither passed on nor answered; no connection breaks, and new ones are accepted
-    /// into the same silence. Ends with [`Proxy::restore`] (what was held back then arrives) or [`Proxy::cut`].
+    /// Drops all bytes silently from now on: connections stay open and new ones are accepted, but nothing is forwarded.
+    /// Ends with [`Proxy::restore`], which forwards the held bytes, or with [`Proxy::cut`].
     pub fn black_hole(&self) {
-        self.shared.turn(Weather::BlackHole);
+        self.shared.set_mode(Mode::BlackHole);
     }
 
-    /// From now on a round trip takes so much longer: `least` to `most`, drawn anew for each piece of at most 64 KiB,
-    /// half of it in each direction. One direction passes one piece at a time, so a slow network is a narrow one too.
-    /// Zero ends it.
+    /// Delays each round trip from now on by a random time from `least` to `most`, half of it in each direction. Each
+    /// direction forwards one piece of at most 64 KiB at a time, so the delay limits the throughput too. Zero ends it.
     pub fn delay(&self, least: Duration, most: Duration) {
         for (bound, value) in self.shared.delay_us.iter().zip([least, most.max(least)]) {
             let value = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
@@ -99,37 +97,37 @@ impl Proxy {
         }
     }
 
-    /// How many pieces were held back so far because of [`Proxy::delay`].
+    /// The number of pieces that [`Proxy::delay`] has delayed so far.
     pub fn delayed(&self) -> u64 {
         self.shared.delayed.load(Ordering::Relaxed)
     }
 
     /// Breaks all connections and refuses new ones, until [`Proxy::restore`].
     pub fn cut(&self) {
-        self.shared.turn(Weather::Cut);
+        self.shared.set_mode(Mode::Cut);
     }
 
-    /// Clear weather again. When it returns from a cut, new connections are taken very soon, not yet at once.
+    /// Forwards everything again. After a cut, new connections are accepted within milliseconds, not immediately.
     pub fn restore(&self) {
-        self.shared.turn(Weather::Clear);
+        self.shared.set_mode(Mode::Forward);
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.turn(Weather::Over);
+        self.shared.set_mode(Mode::Closed);
     }
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    fn turn(&self, weather: Weather) {
+    fn set_mode(&self, mode: Mode) {
         let mut state = self.state();
-        state.weather = weather;
-        if matches!(weather, Weather::Cut | Weather::Over) {
+        state.mode = mode;
+        if matches!(mode, Mode::Cut | Mode::Closed) {
             for (_, stream) in state.streams.drain(..) {
                 reset(&stream);
             }
@@ -137,18 +135,18 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits for the black hole to end; may bytes flow then?
-    fn wait_clear(&self) -> bool {
+    /// Waits until the black hole ends; returns whether bytes are forwarded then.
+    fn wait_forward(&self) -> bool {
         let state = self.state();
         let state = self
             .changed
-            .wait_while(state, |state| state.weather == Weather::BlackHole)
+            .wait_while(state, |state| state.mode == Mode::BlackHole)
             .unwrap_or_else(PoisonError::into_inner);
-        state.weather == Weather::Clear
+        state.mode == Mode::Forward
     }
 
-    /// Holds one piece back for half of a round trip's delay.
-    fn hold_back(&self) {
+    /// Waits for half of a round trip's delay.
+    fn delay_piece(&self) {
         let [least, most] = self
             .delay_us
             .each_ref()
@@ -161,11 +159,11 @@ impl Shared {
         std::thread::sleep(delay);
     }
 
-    /// Takes both ends of a connection into the list of those that [`Shared::turn`] breaks; `None` when they should be
-    /// broken already.
-    fn enlist(&self, ends: [&TcpStream; 2]) -> std::io::Result<Option<u64>> {
+    /// Registers both sockets of a connection, so that [`Shared::set_mode`] can break them; none if they must be broken
+    /// now.
+    fn register(&self, ends: [&TcpStream; 2]) -> std::io::Result<Option<u64>> {
         let mut state = self.state();
-        if matches!(state.weather, Weather::Cut | Weather::Over) {
+        if matches!(state.mode, Mode::Cut | Mode::Closed) {
             return Ok(None);
         }
         let id = state.next_id;
@@ -176,7 +174,7 @@ impl Shared {
         Ok(Some(id))
     }
 
-    fn strike_off(&self, id: u64) {
+    fn unregister(&self, id: u64) {
         self.state().streams.retain(|(other, _)| *other != id);
     }
 }
@@ -187,13 +185,13 @@ fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Accepts while the weather allows it. In a cut there is no listener, so that the kernel itself refuses.
+/// Accepts connections. During a cut there is no listener, so the kernel refuses connections.
 fn accept(shared: &Arc<Shared>, addr: SocketAddr, mut listener: Option<TcpListener>) {
     loop {
-        let weather = shared.state().weather;
-        match (weather, &listener) {
-            (Weather::Over, _) => return,
-            (Weather::Cut, _) => listener = None,
+        let mode = shared.state().mode;
+        match (mode, &listener) {
+            (Mode::Closed, _) => return,
+            (Mode::Cut, _) => listener = None,
             (_, None) => match listen(addr) {
                 Ok(opened) => listener = Some(opened),
                 Err(error) => tracing::debug!(%addr, %error, "the proxy cannot listen again yet"),
@@ -201,35 +199,35 @@ fn accept(shared: &Arc<Shared>, addr: SocketAddr, mut listener: Option<TcpListen
             (_, Some(open)) => match open.accept() {
                 Ok((client, _)) => {
                     let shared = Arc::clone(shared);
-                    std::thread::spawn(move || carry(&shared, client));
+                    std::thread::spawn(move || forward(&shared, client));
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => tracing::debug!(%addr, %error, "the proxy cannot accept"),
             },
         }
-        std::thread::sleep(ACCEPT_POLL);
+        std::thread::sleep(ACCEPT_POLL_INTERVAL);
     }
 }
 
-/// One connection, from its first byte to its last.
-fn carry(shared: &Arc<Shared>, client: TcpStream) {
-    if !shared.wait_clear() {
+/// Forwards one connection until it ends.
+fn forward(shared: &Arc<Shared>, client: TcpStream) {
+    if !shared.wait_forward() {
         reset(&client);
         return;
     }
-    let Ok(server) = TcpStream::connect_timeout(&shared.target, CONNECT_MAX) else {
+    let Ok(server) = TcpStream::connect_timeout(&shared.target, CONNECT_TIMEOUT) else {
         reset(&client);
         return;
     };
-    if let Err(error) = carry_between(shared, &client, &server) {
+    if let Err(error) = forward_between(shared, &client, &server) {
         tracing::debug!(%error, "a connection through the proxy broke");
     }
     reset(&client);
     reset(&server);
 }
 
-fn carry_between(
+fn forward_between(
     shared: &Arc<Shared>,
     client: &TcpStream,
     server: &TcpStream,
@@ -237,27 +235,27 @@ fn carry_between(
     client.set_nonblocking(false)?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let Some(id) = shared.enlist([client, server])? else {
+    let Some(id) = shared.register([client, server])? else {
         return Ok(());
     };
     std::thread::scope(|scope| {
-        scope.spawn(|| pump(shared, server, client));
-        pump(shared, client, server);
+        scope.spawn(|| copy(shared, server, client));
+        copy(shared, client, server);
     });
-    shared.strike_off(id);
+    shared.unregister(id);
     Ok(())
 }
 
-/// Copies one direction until its end, and passes the end on.
-fn pump(shared: &Shared, mut from: &TcpStream, mut to: &TcpStream) {
+/// Copies one direction until its end, then shuts down the other side.
+fn copy(shared: &Shared, mut from: &TcpStream, mut to: &TcpStream) {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let count = from.read(&mut chunk).unwrap_or(0);
-        // Read first, then look at the weather: what came in during a black hole waits here and in the kernel's buffers.
+        // The mode is checked after the read: bytes that arrive during a black hole wait here and in the kernel's buffers.
         if count > 0 {
-            shared.hold_back();
+            shared.delay_piece();
         }
-        if !shared.wait_clear()
+        if !shared.wait_forward()
             || count == 0
             || to.write_all(chunk.get(..count).unwrap_or(&[])).is_err()
         {
@@ -268,7 +266,7 @@ fn pump(shared: &Shared, mut from: &TcpStream, mut to: &TcpStream) {
     let _ = from.shutdown(Shutdown::Read);
 }
 
-/// Ends a connection as rudely as TCP allows: whoever reads or writes it wakes up.
+/// Resets a connection (RST): blocked reads and writes return.
 fn reset(stream: &TcpStream) {
     let _ = set_socket_linger(stream, Some(Duration::ZERO));
     let _ = stream.shutdown(Shutdown::Both);
@@ -278,7 +276,7 @@ fn reset(stream: &TcpStream) {
 mod tests {
     use super::*;
 
-    /// A server that echoes, and a proxy before it.
+    /// A proxy before an echo server.
     fn proxied_echo() -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen");
         let target = listener.local_addr().expect("an address");
@@ -302,7 +300,7 @@ mod tests {
                 }
                 Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
             }
-            std::thread::sleep(ACCEPT_POLL);
+            std::thread::sleep(ACCEPT_POLL_INTERVAL);
         }
     }
 
@@ -313,25 +311,26 @@ mod tests {
         Ok(back)
     }
 
-    fn patient(stream: &TcpStream) {
+    /// Replaces the short read timeout of [`connect`].
+    fn set_long_timeout(stream: &TcpStream) {
         stream
             .set_read_timeout(Some(Duration::from_secs(5)))
             .expect("a timeout");
     }
 
     #[test]
-    fn bytes_go_to_and_fro() {
+    fn bytes_are_forwarded_in_both_directions() {
         let proxy = proxied_echo();
         let stream = connect(&proxy);
-        patient(&stream);
+        set_long_timeout(&stream);
         assert_eq!(echo(&stream, b"hello").expect("an echo"), b"hello");
     }
 
     #[test]
-    fn a_delay_is_that_of_a_round_trip_and_ends() {
+    fn delay_applies_to_a_round_trip_until_it_is_set_to_zero() {
         let proxy = proxied_echo();
         let stream = connect(&proxy);
-        patient(&stream);
+        set_long_timeout(&stream);
         echo(&stream, b"warm").expect("an echo");
         assert_eq!(proxy.delayed(), 0);
         proxy.delay(Duration::from_millis(40), Duration::from_millis(60));
@@ -347,10 +346,10 @@ mod tests {
     }
 
     #[test]
-    fn a_black_hole_takes_and_is_silent_and_later_lets_it_through() {
+    fn black_hole_holds_bytes_until_it_is_restored() {
         let proxy = proxied_echo();
         let before = connect(&proxy);
-        patient(&before);
+        set_long_timeout(&before);
         echo(&before, b"warm").expect("an echo");
         before
             .set_read_timeout(Some(Duration::from_millis(300)))
@@ -359,7 +358,7 @@ mod tests {
         proxy.black_hole();
         let after = connect(&proxy);
         for stream in [&before, &after] {
-            let error = echo(stream, b"anybody?").expect_err("silence");
+            let error = echo(stream, b"anybody?").expect_err("no answer");
             assert!(
                 matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
                 "{error}"
@@ -368,18 +367,18 @@ mod tests {
 
         proxy.restore();
         for mut stream in [&before, &after] {
-            patient(stream);
+            set_long_timeout(stream);
             let mut back = [0; 8];
-            stream.read_exact(&mut back).expect("what was held back");
+            stream.read_exact(&mut back).expect("the held bytes");
             assert_eq!(&back, b"anybody?");
         }
     }
 
     #[test]
-    fn a_cut_breaks_and_refuses_until_it_is_mended() {
+    fn cut_breaks_connections_and_refuses_new_ones_until_it_is_restored() {
         let proxy = proxied_echo();
         let mut stream = connect(&proxy);
-        patient(&stream);
+        set_long_timeout(&stream);
         echo(&stream, b"warm").expect("an echo");
 
         proxy.cut();
@@ -393,21 +392,21 @@ mod tests {
                 std::time::Instant::now() < deadline,
                 "the proxy still listens"
             );
-            std::thread::sleep(ACCEPT_POLL);
+            std::thread::sleep(ACCEPT_POLL_INTERVAL);
         }
 
         proxy.restore();
         let stream = connect(&proxy);
-        patient(&stream);
+        set_long_timeout(&stream);
         assert_eq!(echo(&stream, b"again").expect("an echo"), b"again");
     }
 
     #[test]
-    fn a_cut_also_breaks_what_hangs_in_the_black_hole() {
+    fn cut_breaks_connections_in_a_black_hole_too() {
         let proxy = proxied_echo();
         proxy.black_hole();
         let mut stream = connect(&proxy);
-        patient(&stream);
+        set_long_timeout(&stream);
         stream.write_all(b"anybody?").expect("it takes bytes");
         proxy.cut();
         assert!(

@@ -1,8 +1,8 @@
-//! RabbitMQ's installation with fewer plugins, so that a node starts in two thirds of the time.
+//! A copy of RabbitMQ's installation without plugins, made of symbolic links, so that a node starts in two thirds of the
+//! time.
 //!
-//! At its start a node looks for each of its modules in the directory of each installed plugin, also of those that are
-//! not enabled. So we show it a home that holds links to what the server itself is made of, and nothing else. Where the
-//! installation looks otherwise than we know, the whole one is used.
+//! At its start a node searches each of its modules in the directories of all installed plugins, even of those that are
+//! not enabled. If the installation has an unknown layout, it is used as it is.
 
 use anyhow::{Context as _, ensure};
 use std::collections::BTreeMap;
@@ -10,12 +10,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// Makes the home in `dir` and returns where its scripts are (`RABBITMQ_SCRIPTS_DIR`); `None` where that cannot be.
+/// Creates the copy in `dir` and returns the directory of its scripts (`RABBITMQ_SCRIPTS_DIR`); none if that fails.
 pub(crate) fn slim(server: &Path, dir: &Path) -> Option<PathBuf> {
     match make(server, dir) {
         Ok(scripts) => Some(scripts),
         Err(error) => {
-            tracing::debug!(%error, "RabbitMQ starts with all installed plugins in sight");
+            tracing::debug!(%error, "RabbitMQ is started from its whole installation");
             None
         }
     }
@@ -49,7 +49,7 @@ struct Application {
     needs: Vec<String>,
 }
 
-/// All applications in `plugins`, by name.
+/// All Erlang applications in `plugins`, by name.
 fn read_applications(plugins: &Path) -> anyhow::Result<BTreeMap<String, Application>> {
     let mut applications = BTreeMap::new();
     for entry in fs::read_dir(plugins)? {
@@ -88,7 +88,7 @@ fn read_needs(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The server and all that it needs. What is not among `applications` comes with Erlang.
+/// The server and all applications that it needs. Those that are not in `applications` are part of Erlang.
 fn needed(applications: &BTreeMap<String, Application>) -> Vec<&str> {
     let mut needed: Vec<&str> = Vec::new();
     let mut todo = vec!["rabbit"];
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_server_needs_is_linked() {
+    fn only_applications_that_the_server_needs_are_linked() {
         let dir = tempfile::tempdir().expect("a directory");
         let installed = dir.path().join("installed");
         for (name, needs) in [
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn another_layout_is_left_alone() {
+    fn installation_with_an_unknown_layout_is_not_copied() {
         let dir = tempfile::tempdir().expect("a directory");
         let server = dir.path().join("rabbitmq-server");
         fs::write(&server, "").expect("write");

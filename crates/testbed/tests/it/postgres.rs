@@ -1,13 +1,11 @@
-//! A private PostgreSQL keeps what it committed when it is killed, and goes when its owner goes.
-
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+//! A private PostgreSQL: it keeps committed rows when it is killed, and leaves no process.
 
 use sqlx::{Connection as _, PgConnection};
 use std::time::{Duration, Instant};
 use testbed::Postgres;
 
 #[test]
-fn a_committed_row_survives_a_kill_and_a_stop() {
+fn committed_rows_survive_a_kill_and_a_stop() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut postgres = Postgres::start(dir.path()).expect("PostgreSQL");
     assert_eq!(postgres.psql("SHOW fsync").expect("psql"), "on");
@@ -42,7 +40,7 @@ fn a_committed_row_survives_a_kill_and_a_stop() {
 }
 
 #[tokio::test]
-async fn a_kill_breaks_connections_and_leaves_no_process() {
+async fn kill_breaks_connections_and_leaves_no_process() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut postgres = Postgres::start(dir.path()).expect("PostgreSQL");
     let mut connection = PgConnection::connect(&postgres.url())
@@ -53,7 +51,7 @@ async fn a_kill_breaks_connections_and_leaves_no_process() {
         .await
         .expect("a process id");
     postgres.kill().expect("kill");
-    // What is dead and not yet buried by init has no command line any more.
+    // A zombie that init has not reaped yet has an empty command line.
     let command_line = std::fs::read(format!("/proc/{backend}/cmdline")).unwrap_or_default();
     assert!(
         command_line.is_empty(),
@@ -64,7 +62,7 @@ async fn a_kill_breaks_connections_and_leaves_no_process() {
         .execute(&mut connection)
         .await
         .expect_err("the connection is broken");
-    // Without waiting: for whoever wants to see how a client fares while it recovers.
+    // `start_again` does not wait, so that a test can use the server during its recovery.
     postgres.start_again().expect("start");
     postgres
         .wait_ready(Instant::now() + Duration::from_secs(30))
@@ -75,7 +73,7 @@ async fn a_kill_breaks_connections_and_leaves_no_process() {
 }
 
 #[test]
-fn roles_and_databases_are_told_apart() {
+fn wrong_password_and_missing_database_are_different_errors() {
     let dir = tempfile::tempdir().expect("a directory");
     let postgres = Postgres::start(dir.path()).expect("PostgreSQL");
     postgres

@@ -1,6 +1,4 @@
-//! A private RabbitMQ keeps what it confirmed when it is killed, and says so when it blocks.
-
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+//! A private RabbitMQ: it keeps confirmed messages when it is killed, and its memory alarm blocks publishers.
 
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
@@ -10,6 +8,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use std::time::{Duration, Instant};
 use testbed::RabbitMq;
 
+/// RabbitMQ 3.10 forgets a new quorum queue, with all confirmed messages, if it is killed within the first seconds.
 const SETTLE: Duration = Duration::from_secs(5);
 
 async fn channel(url: &str) -> (Connection, Channel) {
@@ -55,9 +54,9 @@ async fn publish(channel: &Channel, text: &str) -> Confirmation {
     confirm.expect("publish").await.expect("a confirm")
 }
 
-/// A quorum queue has no leader in its first moments, and a message that comes then may never be
-/// confirmed. So each try has a deadline and a connection of its own.
-async fn publish_in_the_end(url: &str, text: &str) {
+/// Publishes until a message is confirmed. A quorum queue has no leader at first, and a message that is published then
+/// may never be confirmed, so each attempt has its own timeout and connection.
+async fn publish_until_confirmed(url: &str, text: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let (_connection, channel) = channel(url).await;
@@ -69,7 +68,7 @@ async fn publish_in_the_end(url: &str, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_confirmed_message_survives_a_kill_and_a_stop() {
+async fn confirmed_messages_survive_a_kill_and_a_stop() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut rabbit = RabbitMq::start(dir.path()).expect("RabbitMQ");
     let pid = rabbit.pid();
@@ -77,13 +76,11 @@ async fn a_confirmed_message_survives_a_kill_and_a_stop() {
     assert_eq!(
         name.trim(),
         "beam.smp",
-        "what is killed is the virtual machine itself"
+        "the process is the Erlang virtual machine"
     );
     {
         let (_connection, channel) = channel(&rabbit.url()).await;
         declare(&channel).await;
-        // RabbitMQ 3.10 takes some seconds to write down that there is a new quorum queue; killed
-        // before, it forgets it with all that was confirmed, and the queue stays without a leader.
         tokio::time::sleep(SETTLE).await;
         assert!(publish(&channel, "one").await.is_ack());
     }
@@ -91,7 +88,7 @@ async fn a_confirmed_message_survives_a_kill_and_a_stop() {
     assert!(!rabbit.is_running());
     assert!(std::net::TcpStream::connect(("127.0.0.1", rabbit.port())).is_err());
     rabbit.restart().expect("restart");
-    publish_in_the_end(&rabbit.url(), "two").await;
+    publish_until_confirmed(&rabbit.url(), "two").await;
     rabbit.stop();
     rabbit.restart().expect("restart");
     let (_connection, channel) = channel(&rabbit.url()).await;
@@ -107,13 +104,13 @@ async fn a_confirmed_message_survives_a_kill_and_a_stop() {
     assert_eq!(got.first().map(String::as_str), Some("one"), "{got:?}");
     assert!(
         rabbit.cpu_seconds() > 1.0,
-        "three starts cost that much: {}",
+        "CPU time of three starts: {}",
         rabbit.cpu_seconds()
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_memory_alarm_holds_confirms_back_until_it_is_over() {
+async fn memory_alarm_delays_confirms_until_it_is_cleared() {
     let dir = tempfile::tempdir().expect("a directory");
     let rabbit = RabbitMq::start(dir.path()).expect("RabbitMQ");
     let (_connection, channel) = channel(&rabbit.url()).await;
@@ -130,7 +127,7 @@ async fn a_memory_alarm_holds_confirms_back_until_it_is_over() {
     let publishing = publish(&channel, "during");
     tokio::pin!(publishing);
     let early = tokio::time::timeout(Duration::from_millis(500), &mut publishing).await;
-    assert!(early.is_err(), "no confirm while the alarm lasts");
+    assert!(early.is_err(), "confirmed during the alarm");
 
     rabbit.set_memory_alarm(false).expect("the alarm");
     let confirmed = tokio::time::timeout(Duration::from_secs(20), publishing)
@@ -140,7 +137,7 @@ async fn a_memory_alarm_holds_confirms_back_until_it_is_over() {
 }
 
 #[test]
-fn nothing_listens_beyond_loopback() {
+fn all_ports_are_on_loopback() {
     let dir = tempfile::tempdir().expect("a directory");
     let rabbit = RabbitMq::start(dir.path()).expect("RabbitMQ");
     let printed = rabbit.ctl(&["eval", "inet:i(tcp)."]).expect("sockets");
