@@ -1,28 +1,27 @@
-//! A whole installation on this machine: private RabbitMQ and PostgreSQL, and the roles of Wattpost as processes of
-//! the very binary that runs now.
+//! The deployment under test: private RabbitMQ and PostgreSQL, and the roles of Wattpost as processes of the binary that
+//! runs the drill.
 //!
-//! The gateway reaches RabbitMQ through a proxy that can be broken; the consumer goes there directly.
+//! The gateway connects to RabbitMQ through a proxy that can be broken; the consumer connects directly.
 
-use super::http;
 use super::supervisor::{Role, Supervisor};
-use super::watch::Patience;
+use super::watch::Control;
 use super::{Access, DrillArgs};
 use anyhow::{Context, Result, bail};
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
-use testbed::{Postgres, Proxy, RabbitMq};
+use std::process::Output;
+use std::time::Duration;
+use testbed::{Proxy, Servers, http};
 
-/// A RabbitMQ that is killed within the first seconds of a new quorum queue forgets the queue with all that it
-/// confirmed (seen with 3.10). That happens once in the life of an installation, and is not what is tried here.
+/// RabbitMQ 3.10 forgets a new quorum queue, with all confirmed messages, if it is killed within the first seconds.
+/// That can happen only once in the life of a deployment and is not what the drill tests.
 const QUEUES_SETTLE: Duration = Duration::from_secs(5);
-const READY_MAX: Duration = Duration::from_secs(60);
-/// A broker that is slow to come up, and the back-off of those who look for it.
-const WHOLE_MAX: Duration = Duration::from_secs(180);
+/// The gateway must accept connections within this time after its start.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Long enough for a slow start of RabbitMQ and the back-off of its clients.
+const READY_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// What answers may wait for: a setting of the gateway.
+/// The setting `gateway.durability`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
     Journal,
@@ -38,39 +37,39 @@ impl Durability {
     }
 }
 
-/// RabbitMQ, PostgreSQL and the network between.
-pub(super) struct Neighbours {
-    pub(super) rabbit: RabbitMq,
-    pub(super) postgres: Postgres,
-    pub(super) network: Proxy,
-    /// Before PostgreSQL, for scenarios that want it there ([`Tuning::through_proxy`]).
-    pub(super) database_network: Proxy,
+/// RabbitMQ and PostgreSQL, each with a proxy.
+pub(super) struct Backend {
+    pub(super) servers: Servers,
+    /// Between gateway and RabbitMQ.
+    pub(super) broker_proxy: Proxy,
+    /// Between all roles and PostgreSQL, if [`ScenarioSettings::database_through_proxy`] is set.
+    pub(super) database_proxy: Proxy,
 }
 
-/// Settings that a scenario needs otherwise than the rest.
+/// Settings that differ between scenarios.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Tuning {
+pub(super) struct ScenarioSettings {
     /// `broker.prefetch`; none = the default.
     pub(super) prefetch: Option<u16>,
-    /// All roles reach PostgreSQL through [`Neighbours::database_network`].
-    pub(super) through_proxy: bool,
+    /// All roles connect to PostgreSQL through [`Backend::database_proxy`].
+    pub(super) database_through_proxy: bool,
 }
 
 /// Everything that runs. Dropping it kills everything.
 pub(super) struct Deployment {
     pub(super) supervisor: Supervisor,
-    /// None when embedded.
-    pub(super) neighbours: Option<Neighbours>,
+    /// None with `--embedded`.
+    pub(super) backend: Option<Backend>,
     pub(super) ocpp: SocketAddr,
-    /// A way to the gateway that can be cut: the line of a depot.
-    pub(super) depot_line: Proxy,
-    dir: PathBuf,
+    /// A proxy before the gateway, for the chargers of the depot.
+    pub(super) depot_proxy: Proxy,
+    files: testbed::Deployment,
     durability: Durability,
-    /// Where the gateway lives now; a scenario may move it.
+    /// The gateway's data directory; some scenarios change it.
     data_dir: PathBuf,
     ports: Ports,
     pub(super) broker_grace: Duration,
-    tuning: Tuning,
+    settings: ScenarioSettings,
     pub(super) access: Access,
 }
 
@@ -81,37 +80,34 @@ struct Ports {
 }
 
 impl Deployment {
-    /// Starts everything below `dir`.
+    /// Starts everything, with all files below `dir`.
     pub(super) fn start(
         dir: &Path,
         args: &DrillArgs,
         access: Access,
         durability: Durability,
-        patience: &Patience,
+        control: &Control,
     ) -> Result<Self> {
-        let neighbours = if args.embedded {
+        let backend = if args.embedded {
             None
         } else {
             testbed::installed().map_err(anyhow::Error::msg)?;
-            patience.say("starting a private RabbitMQ and a private PostgreSQL");
-            let postgres = Postgres::start(&dir.join("postgres"))?;
-            let rabbit = RabbitMq::start(&dir.join("rabbitmq"))?;
-            let network = Proxy::start(local(rabbit.port()))?;
-            let database_network = Proxy::start(local(postgres.port()))?;
-            Some(Neighbours {
-                rabbit,
-                postgres,
-                network,
-                database_network,
+            control.print("starting a private RabbitMQ and a private PostgreSQL");
+            let servers = Servers::start(dir)?;
+            Some(Backend {
+                broker_proxy: Proxy::start(local(servers.rabbit.port()))?,
+                database_proxy: Proxy::start(local(servers.postgres.port()))?,
+                servers,
             })
         };
         let ocpp = local(testbed::spare_port()?);
+        let program = std::env::current_exe().context("find the program that runs now")?;
         let deployment = Self {
             supervisor: Supervisor::new(dir),
-            neighbours,
+            backend,
             ocpp,
-            depot_line: Proxy::start(ocpp)?,
-            dir: dir.to_owned(),
+            depot_proxy: Proxy::start(ocpp)?,
+            files: testbed::Deployment::new(&program, dir, "")?,
             durability,
             data_dir: dir.join("data"),
             ports: Ports {
@@ -120,40 +116,27 @@ impl Deployment {
                 consumer_health: testbed::spare_port()?,
             },
             broker_grace: args.broker_grace(),
-            tuning: Tuning::default(),
+            settings: ScenarioSettings::default(),
             access,
         };
         deployment.write_settings(None)?;
-        patience.say(&format!(
-            "starting {}",
-            deployment
-                .roles()
-                .iter()
-                .map(|role| role.name())
-                .collect::<Vec<_>>()
-                .join(", ")
-        ));
-        if deployment.neighbours.is_some() {
-            deployment.run(&["migrate"])?;
+        let names: Vec<&str> = deployment.roles().iter().map(|role| role.name()).collect();
+        control.print(&format!("starting {}", names.join(", ")));
+        if deployment.backend.is_some() {
+            deployment.run("migrate", &[])?;
         }
-        for role in deployment.roles() {
-            deployment
-                .supervisor
-                .run(*role, deployment.arguments(*role))?;
-        }
-        deployment.wait_ready(patience)?;
-        deployment.wait_whole(patience)?;
-        if deployment.neighbours.is_some() {
-            patience.pause(QUEUES_SETTLE)?;
+        deployment.start_roles(control)?;
+        if deployment.backend.is_some() {
+            control.pause(QUEUES_SETTLE)?;
         }
         Ok(deployment)
     }
 
     pub(super) const fn is_embedded(&self) -> bool {
-        self.neighbours.is_none()
+        self.backend.is_none()
     }
 
-    /// All processes of ours.
+    /// All roles that run.
     pub(super) const fn roles(&self) -> &'static [Role] {
         match self.is_embedded() {
             true => &[Role::Serve],
@@ -161,86 +144,99 @@ impl Deployment {
         }
     }
 
-    /// The one that chargers talk to.
-    pub(super) const fn door(&self) -> Role {
+    /// The role that chargers connect to.
+    pub(super) const fn gateway(&self) -> Role {
         match self.is_embedded() {
             true => Role::Serve,
             false => Role::Gateway,
         }
     }
 
-    /// Starts the gateway anew with another durability, another data directory, or another bound of its journal.
-    pub(super) fn reopen(
+    /// Restarts the gateway with another durability and data directory (none = the usual one), and with `journal` as its
+    /// section of settings.
+    pub(super) fn restart_gateway(
         &mut self,
         durability: Durability,
         data_dir: Option<&Path>,
         journal: Option<&str>,
-        patience: &Patience,
+        control: &Control,
     ) -> Result<()> {
-        let data_dir = data_dir.map_or_else(|| self.dir.join("data"), Path::to_owned);
-        self.supervisor.stop(self.door())?;
+        self.supervisor.stop(self.gateway())?;
         self.durability = durability;
-        self.data_dir = data_dir;
+        self.data_dir = data_dir.map_or_else(|| self.files.path("data"), Path::to_owned);
         self.write_settings(journal)?;
-        self.supervisor
-            .run(self.door(), self.arguments(self.door()))?;
-        self.wait_ready(patience)
+        self.start_role(self.gateway())?;
+        self.wait_accepting(control)
     }
 
-    /// Stops the process that chargers talk to, does something, and starts it again.
-    pub(super) fn with_door_closed<T>(
+    /// Stops the gateway, runs `work`, and starts the gateway again.
+    pub(super) fn while_gateway_is_stopped<T>(
         &mut self,
-        patience: &Patience,
+        control: &Control,
         work: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
-        let door = self.door();
-        self.supervisor.stop(door)?;
-        let done = work(self)?;
-        self.supervisor.run(door, self.arguments(door))?;
-        self.wait_ready(patience)?;
-        Ok(done)
+        let gateway = self.gateway();
+        self.supervisor.stop(gateway)?;
+        let result = work(self)?;
+        self.start_role(gateway)?;
+        self.wait_accepting(control)?;
+        Ok(result)
     }
 
-    /// Starts every role anew with other settings, if they are other ones.
-    pub(super) fn retune(
+    /// Restarts every role with other settings, unless they are the same.
+    pub(super) fn restart_all(
         &mut self,
         durability: Durability,
-        tuning: Tuning,
-        patience: &Patience,
+        settings: ScenarioSettings,
+        control: &Control,
     ) -> Result<()> {
-        if (self.durability, self.tuning) == (durability, tuning) {
+        if (self.durability, self.settings) == (durability, settings) {
             return Ok(());
         }
         for role in self.roles() {
             self.supervisor.stop(*role)?;
         }
-        (self.durability, self.tuning) = (durability, tuning);
+        (self.durability, self.settings) = (durability, settings);
         self.write_settings(None)?;
+        self.start_roles(control)
+    }
+
+    fn start_roles(&self, control: &Control) -> Result<()> {
         for role in self.roles() {
-            self.supervisor.run(*role, self.arguments(*role))?;
+            self.start_role(*role)?;
         }
-        self.wait_ready(patience)?;
-        self.wait_whole(patience)?;
+        self.wait_accepting(control)?;
+        self.wait_ready(control)?;
         Ok(())
     }
 
-    /// A figure of the gateway, by its whole name; none while it cannot be asked.
-    pub(super) fn figure(&self, name: &str) -> Option<f64> {
+    fn start_role(&self, role: Role) -> Result<()> {
+        let mut command = self.files.command(role.name());
+        if let (Role::Gateway, Some(backend)) = (role, &self.backend) {
+            let rabbit = &backend.servers.rabbit;
+            let through_proxy = url_through(&rabbit.url(), rabbit.port(), &backend.broker_proxy);
+            command.arg("--broker-url").arg(through_proxy);
+        }
+        self.supervisor.run(role, command)
+    }
+
+    /// The value of a metric of the gateway; none while it does not answer.
+    pub(super) fn metric(&self, name: &str) -> Option<f64> {
         let port = match self.is_embedded() {
             true => self.ports.api,
             false => self.ports.gateway_health,
         };
-        let (_, figures) = http::get(port, "/metrics").ok()?;
-        let line = figures.lines().find_map(|line| line.strip_prefix(name))?;
-        line.strip_prefix(' ')?.trim().parse().ok()
+        let (_, answer) = http::get(local(port), "/metrics").ok()?;
+        http::metric(&answer, name)
     }
 
-    /// Everything of a list of the API, page after page.
+    /// All items of a list of the API, from all pages.
     pub(super) fn api_list(&self, path: &str) -> Result<Vec<serde_json::Value>> {
+        let api = local(self.ports.api);
         let mut items = Vec::new();
         let mut cursor = String::new();
         loop {
-            let (status, body) = http::get(self.ports.api, &format!("{path}&limit=1000{cursor}"))?;
+            let (status, body) = http::get(api, &format!("{path}&limit=1000{cursor}"))?;
             let mut page: serde_json::Value = serde_json::from_str(&body)
                 .with_context(|| format!("the API answered {status}: {body}"))?;
             let serde_json::Value::Array(some) = page["items"].take() else {
@@ -255,36 +251,33 @@ impl Deployment {
     }
 
     pub(super) fn settings_file(&self) -> PathBuf {
-        self.dir.join("wattpost.toml")
+        self.files.settings_file()
     }
 
-    /// The SQLite file, where there is one.
+    /// The SQLite file, with `--embedded`.
     pub(super) fn database_file(&self) -> PathBuf {
         self.data_dir.join("wattpost.db")
     }
 
-    /// Waits until chargers are let in.
-    pub(super) fn wait_ready(&self, patience: &Patience) -> Result<()> {
-        let deadline = Instant::now() + READY_MAX;
-        while TcpStream::connect_timeout(&self.ocpp, Duration::from_millis(200)).is_err() {
-            if Instant::now() > deadline {
-                let log = self.supervisor.log(self.door());
-                bail!(
-                    "{} does not come up; its log is {}, and ends with:\n{}",
-                    self.door().name(),
-                    log.display(),
-                    tail(&log)
-                );
-            }
-            patience.pause(Duration::from_millis(50))?;
+    /// Waits until the gateway accepts connections.
+    pub(super) fn wait_accepting(&self, control: &Control) -> Result<()> {
+        let accepts = || TcpStream::connect_timeout(&self.ocpp, Duration::from_millis(200)).is_ok();
+        if !control.pause_until(ACCEPT_TIMEOUT, accepts)? {
+            let (name, log) = (
+                self.gateway().name(),
+                self.supervisor.log_file(self.gateway()),
+            );
+            bail!(
+                "{name} does not accept connections; the end of its log {}:\n{}",
+                log.display(),
+                testbed::tail(&log)
+            );
         }
         Ok(())
     }
 
-    /// Waits until every part says that it can do its work (`/health/ready`): connected, consuming, on the usual road.
-    /// Whether all did in time.
-    pub(super) fn wait_whole(&self, patience: &Patience) -> Result<bool> {
-        let deadline = Instant::now() + WHOLE_MAX;
+    /// Waits until `/health/ready` of every role is 200; returns whether that happened in time.
+    pub(super) fn wait_ready(&self, control: &Control) -> Result<bool> {
         let ports: &[u16] = match self.is_embedded() {
             true => &[self.ports.api],
             false => &[
@@ -293,74 +286,50 @@ impl Deployment {
                 self.ports.api,
             ],
         };
-        while !ports.iter().all(|port| is_ready(*port)) {
-            if Instant::now() > deadline {
-                return Ok(false);
-            }
-            patience.pause(Duration::from_millis(100))?;
-        }
-        Ok(true)
+        control.pause_until(READY_TIMEOUT, || ports.iter().all(|port| is_ready(*port)))
     }
 
-    /// Runs another subcommand with the settings of this installation; what it printed. Its exit code is not looked at
-    /// when it printed anything.
-    pub(super) fn run(&self, arguments: &[&str]) -> Result<String> {
-        let program = std::env::current_exe().context("find the program that runs now")?;
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .arg("--config")
-            .arg(self.settings_file())
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null());
+    /// Runs another subcommand with the same settings and returns what it printed to stdout. Its exit code is ignored
+    /// unless it printed nothing.
+    pub(super) fn run(&self, subcommand: &str, arguments: &[&str]) -> Result<String> {
+        let mut command = self.files.command(subcommand);
         let Output {
             status,
             stdout,
             stderr,
-        } = command.output().context("run a subcommand")?;
+        } = command
+            .args(arguments)
+            .output()
+            .context("run a subcommand")?;
         if !status.success() && stdout.is_empty() {
             bail!(
-                "wattpost {} failed: {}",
-                arguments.join(" "),
+                "wattpost {subcommand} failed: {}",
                 String::from_utf8_lossy(&stderr).trim()
             );
         }
         Ok(String::from_utf8_lossy(&stdout).into_owned())
     }
 
-    fn arguments(&self, role: Role) -> Vec<String> {
-        let mut arguments = vec![
-            "--config".to_owned(),
-            self.settings_file().display().to_string(),
-        ];
-        if let (Role::Gateway, Some(neighbours)) = (role, &self.neighbours) {
-            // Through the network that can be broken.
-            let direct = format!("127.0.0.1:{}", neighbours.rabbit.port());
-            let through = neighbours.network.addr().to_string();
-            arguments.push("--broker-url".to_owned());
-            arguments.push(neighbours.rabbit.url().replace(&direct, &through));
-        }
-        arguments
-    }
-
-    fn write_settings(&self, journal_max: Option<&str>) -> Result<()> {
+    fn write_settings(&self, journal: Option<&str>) -> Result<()> {
         let mut text = format!(
             "data_dir = {:?}\n\n[gateway]\nlisteners = [{{ address = \"{}\" }}]\nretry_after_s = 1\n",
             self.data_dir, self.ocpp
         );
-        if let Some(neighbours) = &self.neighbours {
+        if let Some(backend) = &self.backend {
+            let (rabbit, postgres) = (&backend.servers.rabbit, &backend.servers.postgres);
+            let database_url = match self.settings.database_through_proxy {
+                true => url_through(&postgres.url(), postgres.port(), &backend.database_proxy),
+                false => postgres.url(),
+            };
             text.push_str(&format!(
-                "durability = \"{}\"\nbroker_grace_s = {}\n\n[broker]\nurl = \"{}\"\n\n[database]\nurl = \"{}\"\n",
+                "durability = \"{}\"\nbroker_grace_s = {}\n\n[database]\nurl = \"{database_url}\"\n\n\
+                 [broker]\nurl = \"{}\"\n",
                 self.durability.name(),
                 self.broker_grace.as_secs(),
-                neighbours.rabbit.url(),
-                database_url(neighbours, self.tuning)
+                rabbit.url(),
             ));
-            if let Some(prefetch) = self.tuning.prefetch {
-                text = text.replace(
-                    "\n[broker]\n",
-                    &format!("\n[broker]\nprefetch = {prefetch}\n"),
-                );
+            if let Some(prefetch) = self.settings.prefetch {
+                text.push_str(&format!("prefetch = {prefetch}\n"));
             }
         }
         let Ports {
@@ -372,33 +341,23 @@ impl Deployment {
             "\n[http]\nlisten = \"127.0.0.1:{api}\"\n\n[health]\ngateway_listen = \"127.0.0.1:{gateway_health}\"\n\
              consumer_listen = \"127.0.0.1:{consumer_health}\"\n"
         ));
-        if let Some(bytes) = journal_max {
-            text.push_str(&format!("\n[journal]\n{bytes}\n"));
+        if let Some(journal) = journal {
+            text.push_str(&format!("\n[journal]\n{journal}\n"));
         }
-        fs::write(self.settings_file(), text).context("write the settings")
+        self.files.write_settings(&text)
     }
 }
 
-/// `GET /health/ready`, and whether it was answered with 200.
+/// Whether `GET /health/ready` is answered with 200.
 fn is_ready(port: u16) -> bool {
-    http::get(port, "/health/ready").is_ok_and(|(status, _)| status == 200)
+    http::get(local(port), "/health/ready").is_ok_and(|(status, _)| status == 200)
 }
 
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn database_url(neighbours: &Neighbours, tuning: Tuning) -> String {
-    let url = neighbours.postgres.url();
-    if !tuning.through_proxy {
-        return url;
-    }
-    let direct = local(neighbours.postgres.port()).to_string();
-    url.replace(&direct, &neighbours.database_network.addr().to_string())
-}
-
-fn tail(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(15)..].join("\n")
+/// The URL of a server on `port` of 127.0.0.1, with the proxy's address instead.
+fn url_through(url: &str, port: u16, proxy: &Proxy) -> String {
+    url.replace(&local(port).to_string(), &proxy.addr().to_string())
 }

@@ -1,4 +1,4 @@
-//! A disk that can be filled up without hurting anybody: a small file system of its own, in memory.
+//! A small file system in memory that can be filled up without affecting the machine's disk.
 
 use anyhow::{Context, Result, bail};
 use std::fs::{self, OpenOptions};
@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Mounted for as long as it lives. Needs root.
+/// A mounted tmpfs; unmounted when dropped. Needs root.
 pub(super) struct SmallDisk {
     path: PathBuf,
 }
@@ -36,32 +36,32 @@ impl SmallDisk {
         &self.path
     }
 
-    /// Takes all the room that is left.
+    /// Uses up all free space.
     pub(super) fn fill_up(&self) -> Result<()> {
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.ballast())
-            .context("open the ballast")?;
+            .open(self.filler())
+            .context("open the file that fills the disk")?;
         let block = [7; 64 << 10];
         while file.write_all(&block).is_ok() {}
         while file.write_all(&block[..512]).is_ok() {}
         Ok(())
     }
 
-    /// Gives it back.
-    pub(super) fn make_room(&self) -> Result<()> {
-        fs::remove_file(self.ballast()).context("remove the ballast")
+    /// Frees the space that [`SmallDisk::fill_up`] used.
+    pub(super) fn free(&self) -> Result<()> {
+        fs::remove_file(self.filler()).context("remove the file that fills the disk")
     }
 
-    fn ballast(&self) -> PathBuf {
-        self.path.join("ballast")
+    fn filler(&self) -> PathBuf {
+        self.path.join("filler")
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file open there is about to be killed.
+        // A lazy unmount, because processes that are about to be killed still have open files there.
         let _ = Command::new("umount")
             .arg("-l")
             .arg(&self.path)

@@ -1,16 +1,15 @@
-//! `wattpost drill`: everything that can die is killed, on this machine, and nothing that was acknowledged is lost.
+//! `wattpost drill`: tests on this machine that no acknowledged message is lost when something fails.
 //!
-//! It is a demonstration and a test at once: real servers, real processes, kill -9, and an audit that compares what
-//! chargers were told with what is in the database.
+//! It uses real servers and real processes and kills them with SIGKILL. At the end of each scenario an audit compares the
+//! answers that chargers got with the content of the database.
 
+mod damage;
 mod deployment;
 mod disk;
 mod fault;
-mod http;
 mod lock;
 mod measure;
 mod play;
-mod rot;
 mod scenario;
 mod supervisor;
 mod table;
@@ -27,9 +26,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use verdict::Outcome;
-use watch::Patience;
+use watch::Control;
 
-/// How the drill opens what the processes under test write; the binary passes it in, as only it reads settings.
+/// Opens the files of the processes under test. The binary provides it, because only the binary reads settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Access {
     /// Opens the database that a settings file names.
@@ -42,120 +41,119 @@ pub struct Access {
 #[derive(Debug, Args)]
 #[command(after_long_help = MEANING)]
 pub struct DrillArgs {
-    /// Play only this one, by number or name; may be repeated. `1` stands for 1a to 1d [default: all]
+    /// Run only this scenario, by number or name; may be repeated. `1` means 1a to 1d [default: all]
     #[arg(long, value_name = "SCENARIO")]
     scenario: Vec<String>,
-    /// Show the scenarios and end
+    /// List the scenarios and exit
     #[arg(long)]
     list: bool,
-    /// What an answer waits for: the gateway's disk, RabbitMQ's confirm, or one drill each
+    /// gateway.durability: what an answer waits for
     #[arg(long, value_enum, default_value_t = Wanted::Both)]
     durability: Wanted,
-    /// All in one process with SQLite; neither RabbitMQ nor PostgreSQL. Fewer scenarios apply
+    /// Run `serve` with SQLite, without RabbitMQ and PostgreSQL; fewer scenarios are possible
     #[arg(long)]
     embedded: bool,
-    /// Simulated chargers
+    /// Number of simulated chargers
     #[arg(long, default_value_t = 50, value_name = "N")]
     chargers: u32,
     /// Meter values per second and charger
     #[arg(long, default_value_t = 10.0, value_name = "N")]
     rate: f64,
-    /// How long chargers talk in each scenario, in seconds; the fault lasts 40 % of that
+    /// Duration of the load in each scenario, in seconds; the fault lasts 40 % of it
     #[arg(long, default_value_t = 20.0, value_name = "SECONDS")]
     seconds: f64,
-    /// The longest silence allowed where nothing between charger and answer dies
+    /// The longest time without an answer in scenarios in which answers must continue
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     answer_within: f64,
-    /// Print the outcomes as JSON instead of the table
+    /// Print the outcomes as JSON instead of a table
     #[arg(long)]
     json: bool,
-    /// Leave the directory with settings, logs, ledgers and exports behind
+    /// Keep the directory with settings, logs, ledger files and exports
     #[arg(long)]
     keep: bool,
-    /// Where that directory is made; a disk, not memory, if syncs are to mean anything
+    /// Create that directory here; use a disk, because a sync to a file system in memory proves nothing
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
-    /// No progress
+    /// Print no progress
     #[arg(long, short)]
     quiet: bool,
 }
 
 const MEANING: &str = "\
 Examples:
-  wattpost drill                                      all scenarios, at both durabilities
-  wattpost drill --scenario 2 --scenario database     two of them
-  wattpost drill --scenario 5 --chargers 500 --keep   and the logs can be read afterwards
-  wattpost drill --embedded                           nothing else need be installed
+  wattpost drill                                      all scenarios, with both durabilities
+  wattpost drill --scenario 2 --scenario database     two scenarios
+  wattpost drill --scenario 5 --chargers 500 --keep   keeps the logs
+  wattpost drill --embedded                           needs no other programs
 
-What happens: a private RabbitMQ and a private PostgreSQL are started from the installed
-programs, on spare ports of 127.0.0.1. Gateway, consumer and API run as processes of this
-binary, and are started again a second after they end, as systemd would. Chargers send meter
-values in transactions of 25, keep what is not answered, and come back within half a second.
-In each scenario they talk for a while, then the fault comes, then it is mended, then they go
-on. When all have said what they had to say and all that was acknowledged is stored (or three
-minutes have passed), the audit compares.
+How it works: the drill starts a private RabbitMQ and a private PostgreSQL from the installed
+programs, on free ports of 127.0.0.1. Gateway, consumer and API run as processes of this
+binary; each is restarted one second after it ends, as systemd does. Simulated chargers send
+meter values in transactions of 25, queue messages that are not answered, and reconnect within
+half a second. In each scenario the load runs for a while, then the fault begins, then it is
+repaired, then the load continues. When the chargers' queues are empty and all acknowledged
+messages are stored (or three minutes have passed), the audit compares.
 
-What the columns mean:
-  sent             messages that chargers transmitted, each counted once
+Columns:
+  sent             messages that chargers sent, each counted once
   acknowledged     of those, answered with a CALLRESULT
   stored           of the acknowledged, found in the database
-  lost             acknowledged and not stored, acknowledged starts without their transaction,
-                   ended sessions that are listed as open, or given up by a charger
+  lost             acknowledged messages that are not stored, acknowledged starts without a
+                   transaction, ended sessions that are listed as open, and messages that a
+                   charger discarded
   duplicated       messages or transactions that are stored twice
-  out of order     records in another order than the one in which the same charger sent and
-                   was answered
+  out of order     records in another order than the one in which the charger sent them
   longest without answer
-                   the longer of two: from the transmission of a call to its answer, the worst
-                   of all answered calls; and between two answers to anybody. Where the gateway
-                   itself dies or must not answer, or the chargers are cut off (1a, 1d, 5, 6,
-                   9, 12, 14) it holds the time that this lasted
-  time to recover  from the moment when the last thing was mended (a killed process or server:
-                   when it was started again, so its start counts) until all that had been
-                   acknowledged by then was stored
+                   the longer of: the longest time from a call to its answer, and the longest
+                   time in which no charger got an answer. Where the gateway itself is killed
+                   or must not answer, or the chargers have no network (1a, 1d, 5, 6, 9, 12,
+                   14), this includes that time
+  time to recover  from the repair (of a killed process or server: its restart) until all
+                   messages that were acknowledged by then are stored
 
-A cross and exit code 1 mean: anything lost, duplicated, out of order or altered; not all
-stored in time; a part that is not ready again within three minutes; a process that ended by
-itself; a fault that was not felt; or, in 1b, 1c, 2, 3, 4, 7, 8, 10, 11 and 13, more than
---answer-within without an answer. In 10 records must take the direct road while RabbitMQ is
-blocked; in 12 every session must be listed as ended with the energy between its meters, in the
-API as in the export; in 13 the upkeep must move all rows of today to a new partition of today;
-in 14 the damage must be told before it is salvaged, and the one damaged record, kept as a dead
-letter, is not counted as lost.
+A scenario fails (❌, exit code 1) if anything is lost, duplicated, out of order or altered; if
+not all is stored in time; if a part is not ready again within three minutes; if a process ends
+unexpectedly; if the fault had no effect; or if, in 1b, 1c, 2, 3, 4, 7, 8, 10, 11 and 13, there
+is no answer for longer than --answer-within. In 10, records must be delivered through the
+bypass while RabbitMQ is blocked. In 12, API and export must list every session as ended, with
+the energy between its meter readings. In 13, maintenance must move all rows of today to a new
+partition. In 14, the damage must be reported before it is salvaged; the damaged record is kept
+as a dead letter and not counted as lost.
 
 Needs the Debian packages rabbitmq-server and postgresql (not with --embedded). The full disk
-(9) is a small file system of its own where that may be mounted (root), with everything behind
-the gateway away so that nothing leaves the disk; elsewhere a small bound of the journal.";
+(9) is a small tmpfs if this user may mount one (root), with RabbitMQ and PostgreSQL
+unavailable so that nothing is delivered; otherwise the journal gets a small limit.";
 
-/// Which durabilities.
+/// The values of `--durability`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Wanted {
-    /// Synced on the gateway's disk.
+    /// An answer waits for the sync of the gateway's journal.
     Journal,
-    /// Confirmed by RabbitMQ.
+    /// An answer waits for RabbitMQ's confirm.
     Broker,
-    /// One after the other.
+    /// All scenarios with each of them.
     Both,
 }
 
 impl DrillArgs {
-    /// A share of the time that chargers talk, in percent.
+    /// A percentage of `--seconds`.
     fn share(&self, percent: u32) -> Duration {
         Duration::from_secs_f64(self.seconds * f64::from(percent) / 100.0)
     }
 
-    /// The direct road is to be taken within the outage, however short: half of it, and at most the default.
+    /// `gateway.broker_grace_s`: half of the outage, so that the bypass begins during it, and at most the default.
     fn broker_grace(&self) -> Duration {
         (self.share(40) / 2).clamp(Duration::from_secs(1), Duration::from_secs(10))
     }
 
-    /// Sessions that each charger of the depot brings back (12): hundreds, in the usual length.
+    /// Sessions of each charger of the depot (12): 600 with the default `--seconds`.
     fn depot_sessions(&self) -> u64 {
         (self.seconds * 30.0).clamp(60.0, 600.0) as u64
     }
 
     fn durabilities(&self) -> &'static [Durability] {
         match self.durability {
-            // There is no RabbitMQ to confirm anything.
+            // Without RabbitMQ there is no confirm.
             _ if self.embedded => &[Durability::Journal],
             Wanted::Journal => &[Durability::Journal],
             Wanted::Broker => &[Durability::Broker],
@@ -177,13 +175,13 @@ impl DrillArgs {
         ensure!(self.chargers > 0, "--chargers is 0; give at least 1");
         ensure!(
             !(self.embedded && self.durability == Wanted::Broker),
-            "--durability broker needs RabbitMQ; leave out --embedded"
+            "--durability broker needs RabbitMQ; remove --embedded"
         );
         Ok(())
     }
 }
 
-/// Plays the scenarios; exit code 1 when a promise was broken.
+/// Plays the scenarios; exit code 1 if one of them failed.
 pub fn run(args: &DrillArgs, access: Access) -> Result<ExitCode> {
     if args.list {
         list();
@@ -195,7 +193,7 @@ pub fn run(args: &DrillArgs, access: Access) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    let patience = Patience::new(&runtime, args.quiet)?;
+    let control = Control::new(&runtime, args.quiet)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix("wattpost-drill-");
     let dir = match &args.work_dir {
@@ -207,11 +205,11 @@ pub fn run(args: &DrillArgs, access: Access) -> Result<ExitCode> {
         eprintln!("everything is kept in {}", dir.path().display());
     }
 
-    let played = play_all(&scenarios, args, access, &runtime, dir.path(), &patience);
+    let played = play_all(&scenarios, args, access, &runtime, dir.path(), &control);
     if args.keep {
         let _ = dir.keep();
     }
-    // What still hangs is a fleet that was interrupted.
+    // After Ctrl-C, tasks of the fleet may still run.
     runtime.shutdown_background();
     let outcomes = played?;
     let passed = outcomes.iter().all(Outcome::passed);
@@ -235,11 +233,11 @@ fn play_all(
     access: Access,
     runtime: &tokio::runtime::Runtime,
     dir: &Path,
-    patience: &Patience,
+    control: &Control,
 ) -> Result<Vec<Outcome>> {
     let durabilities = args.durabilities();
     let first = durabilities.first().copied().unwrap_or(Durability::Journal);
-    let mut deployment = Deployment::start(dir, args, access, first, patience)?;
+    let mut deployment = Deployment::start(dir, args, access, first, control)?;
     let mut outcomes = Vec::new();
     for durability in durabilities {
         for scenario in scenarios {
@@ -248,7 +246,7 @@ fn play_all(
             } else {
                 scenario.title()
             };
-            patience.say(&format!(
+            control.print(&format!(
                 "scenario {}, durability {}: {title}",
                 scenario.number(),
                 durability.name()
@@ -260,10 +258,10 @@ fn play_all(
                 args,
                 runtime,
                 dir,
-                patience,
+                control,
             )
             .with_context(|| format!("play scenario {scenario}"))?;
-            patience.say(&format!("  {}", one_line(&outcome)));
+            control.print(&format!("  {}", one_line(&outcome)));
             outcomes.push(outcome);
         }
     }

@@ -1,10 +1,10 @@
-//! SQLite, made unusable for a while, as a backup or a `VACUUM` of somebody else's would.
+//! An exclusive lock on the SQLite file, as a backup or a `VACUUM` by another program would take it.
 
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::time::Duration;
 
-/// Nobody else writes while this lives.
+/// Holds the lock until it is dropped.
 pub(super) struct Locked {
     _connection: rusqlite::Connection,
 }

@@ -1,4 +1,5 @@
-//! What the chargers were told, read from their ledger, and how far the database is with it.
+//! Measurements from the fleet's ledger file: the longest time without an answer, and which acknowledged messages are
+//! not stored yet.
 
 use anyhow::{Context, Result};
 use central::query::{MessageFilter, PageRequest, QueryStore};
@@ -11,7 +12,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Duration;
 
-/// The lines of a ledger. The last one may be half written while the fleet runs; it is left out.
+/// The lines of a ledger file. If the fleet still runs, the last line may be incomplete; it is ignored.
 pub(super) fn read_ledger(path: &Path) -> Result<Vec<LedgerEntry>> {
     let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
     let mut lines = Vec::new();
@@ -25,8 +26,8 @@ pub(super) fn read_ledger(path: &Path) -> Result<Vec<LedgerEntry>> {
     Ok(lines)
 }
 
-/// The longest time between two answers to anybody, from `from` to `to`; the edges count as answers.
-pub(super) fn longest_quiet(lines: &[LedgerEntry], from: TimestampUs, to: TimestampUs) -> Duration {
+/// The longest time from `from` to `to` in which no charger got an answer; both ends count as answers.
+pub(super) fn longest_gap(lines: &[LedgerEntry], from: TimestampUs, to: TimestampUs) -> Duration {
     let mut answers: Vec<TimestampUs> = lines
         .iter()
         .filter_map(|line| line.acknowledged_at)
@@ -43,42 +44,43 @@ pub(super) fn longest_quiet(lines: &[LedgerEntry], from: TimestampUs, to: Timest
     longest
 }
 
-/// Messages that were acknowledged and are not seen in the database yet.
-pub(super) struct Unseen {
-    /// By charger, in lower case, and message id. A message that was sent again has several.
+/// Acknowledged messages that were not found in the database yet.
+pub(super) struct NotStored {
+    /// The index in `is_found` by charger (in lower case) and message id. A resent message may have several ids.
     ids: HashMap<(String, String), usize>,
-    seen: Vec<bool>,
+    is_found: Vec<bool>,
     left: usize,
     from: Timestamp,
 }
 
-impl Unseen {
-    /// Those acknowledged until `until`, all of them received after `from`.
+impl NotStored {
+    /// The messages acknowledged until `until`, all of them received after `from`.
     pub(super) fn new(lines: &[LedgerEntry], until: TimestampUs, from: Timestamp) -> Self {
         let mut ids = HashMap::new();
-        let mut seen = Vec::new();
+        let mut is_found = Vec::new();
         for line in lines {
-            let is_told = line.outcome == Outcome::Acknowledged
+            let is_acknowledged = line.outcome == Outcome::Acknowledged
                 && line.acknowledged_at.is_some_and(|at| at <= until);
-            if !is_told {
+            if !is_acknowledged {
                 continue;
             }
             let charger = line.charger_id.to_ascii_lowercase();
             for id in &line.message_ids {
-                ids.insert((charger.clone(), id.clone()), seen.len());
+                ids.insert((charger.clone(), id.clone()), is_found.len());
             }
-            seen.push(false);
+            is_found.push(false);
         }
         Self {
-            left: seen.len(),
+            left: is_found.len(),
             ids,
-            seen,
+            is_found,
             from,
         }
     }
 
-    /// Looks once through what the database has; how many are left. A database that is away has shown nothing.
-    pub(super) fn look(&mut self, ledger: &dyn QueryStore) -> usize {
+    /// Reads the stored messages once; returns how many are still missing. If the database is unavailable, that is the
+    /// number before.
+    pub(super) fn count(&mut self, database: &dyn QueryStore) -> usize {
         let filter = MessageFilter {
             kind: Some(RecordKind::Call),
             from: Some(self.from),
@@ -89,11 +91,11 @@ impl Unseen {
             after: None,
         };
         while self.left > 0 {
-            let Ok(rows) = ledger.messages(&filter, &page) else {
+            let Ok(rows) = database.messages(&filter, &page) else {
                 return self.left;
             };
             for row in rows.items {
-                self.strike(&row.charger_id, row.message_id);
+                self.found(&row.charger_id, row.message_id);
             }
             if rows.next.is_none() {
                 return self.left;
@@ -103,14 +105,14 @@ impl Unseen {
         self.left
     }
 
-    fn strike(&mut self, charger: &str, id: String) {
+    fn found(&mut self, charger: &str, id: String) {
         let Some(&index) = self.ids.get(&(charger.to_ascii_lowercase(), id)) else {
             return;
         };
-        if let Some(seen) = self.seen.get_mut(index)
-            && !*seen
+        if let Some(is_found) = self.is_found.get_mut(index)
+            && !*is_found
         {
-            *seen = true;
+            *is_found = true;
             self.left -= 1;
         }
     }
@@ -132,37 +134,36 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_quiet_counts_the_edges_and_only_what_is_between() {
+    fn longest_gap_includes_both_ends_and_ignores_answers_outside() {
         let lines = [
             line("a", Some(100)),
             line("b", Some(900)),
             line("c", Some(400)),
             line("d", None),
         ];
-        let quiet =
-            |from, to| longest_quiet(&lines, TimestampUs(from), TimestampUs(to)).as_micros();
-        assert_eq!(quiet(0, 1_000), 500);
-        assert_eq!(quiet(0, 2_000), 1_100);
-        assert_eq!(quiet(400, 900), 500);
-        assert_eq!(quiet(2_000, 3_000), 1_000);
+        let gap = |from, to| longest_gap(&lines, TimestampUs(from), TimestampUs(to)).as_micros();
+        assert_eq!(gap(0, 1_000), 500);
+        assert_eq!(gap(0, 2_000), 1_100);
+        assert_eq!(gap(400, 900), 500);
+        assert_eq!(gap(2_000, 3_000), 1_000);
     }
 
     #[test]
-    fn a_message_is_seen_under_any_of_its_ids_and_once() {
+    fn message_is_found_once_under_any_of_its_ids() {
         let lines = [
             line("a", Some(10)),
             line("b", Some(20)),
             line("late", Some(99)),
             line("d", None),
         ];
-        let mut unseen = Unseen::new(&lines, TimestampUs(50), Timestamp(0));
-        assert_eq!(unseen.left, 2);
-        unseen.strike("drill-1", "a-again".into());
-        unseen.strike("DRILL-1", "a".into());
-        unseen.strike("DRILL-1", "late".into());
-        unseen.strike("DRILL-2", "b".into());
-        assert_eq!(unseen.left, 1);
-        unseen.strike("DRILL-1", "b".into());
-        assert_eq!(unseen.left, 0);
+        let mut not_stored = NotStored::new(&lines, TimestampUs(50), Timestamp(0));
+        assert_eq!(not_stored.left, 2);
+        not_stored.found("drill-1", "a-again".into());
+        not_stored.found("DRILL-1", "a".into());
+        not_stored.found("DRILL-1", "late".into());
+        not_stored.found("DRILL-2", "b".into());
+        assert_eq!(not_stored.left, 1);
+        not_stored.found("DRILL-1", "b".into());
+        assert_eq!(not_stored.left, 0);
     }
 }

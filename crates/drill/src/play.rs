@@ -1,17 +1,17 @@
-//! One scenario from its first message to its verdict.
+//! One scenario from the first message to the verdict.
 //!
 //! ```text
-//! chargers begin ── 30 % ──▶ fault ── 40 % ──▶ mended ── 30 % ──▶ chargers say the rest ──▶ wait until stored ──▶ audit
-//!                                              └─ recovery: until all that was acknowledged by now is stored ─┘
+//! load begins ── 30 % ──▶ fault ── 40 % ──▶ repaired ── 30 % ──▶ queues are emptied ──▶ wait until stored ──▶ audit
+//!                                           └─ recovery: until all messages acknowledged by now are stored ─┘
 //! ```
 
 use super::DrillArgs;
-use super::deployment::{Deployment, Durability, Tuning};
+use super::deployment::{Deployment, Durability, ScenarioSettings};
 use super::fault::{self, SMALL_JOURNAL, SMALL_SEGMENTS};
-use super::measure::{Unseen, longest_quiet, read_ledger};
+use super::measure::{NotStored, longest_gap, read_ledger};
 use super::scenario::Scenario;
 use super::verdict::{Measured, Outcome};
-use super::watch::{Patience, Watch};
+use super::watch::{Control, Watch};
 use anyhow::{Context, Result, bail};
 use central::Timestamp;
 use central::query::QueryStore;
@@ -25,16 +25,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// The fleet hands its ledger to the system every 200 ms.
+/// Twice the interval at which the fleet flushes its ledger file.
 const LEDGER_FLUSH: Duration = Duration::from_millis(400);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Who cannot get a turn for so long cannot judge others by the second.
-const BUSY: Duration = Duration::from_millis(250);
-const DRAIN_MAX: Duration = Duration::from_secs(90);
-/// A depot: few chargers with much to say each.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// If the drill itself was stalled for this long, its times are unreliable.
+const STALL: Duration = Duration::from_millis(250);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(90);
+/// The depot has few chargers with many sessions each.
 const DEPOT_CHARGERS_MAX: u32 = 20;
-/// All acknowledged messages must be stored this soon after the load ended and everything was mended.
-const STORED_MAX: Duration = Duration::from_secs(180);
+/// All acknowledged messages must be stored within this time after the end of the load.
+const STORED_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Plays `scenario` on `deployment`.
 pub(super) fn play(
@@ -44,13 +44,13 @@ pub(super) fn play(
     args: &DrillArgs,
     runtime: &Runtime,
     dir: &Path,
-    patience: &Patience,
+    control: &Control,
 ) -> Result<Outcome> {
     let name = format!("{}-{}", scenario.number(), durability.name());
-    let disk = prepare(scenario, durability, deployment, dir, patience)?;
-    let letters_before = dead_letters(deployment)?;
-    let surprises = deployment.supervisor.surprises();
-    patience.overslept();
+    let disk = prepare(scenario, durability, deployment, dir, control)?;
+    let dead_letters_before = dead_letters(deployment)?;
+    let unexpected_ends = deployment.supervisor.unexpected_ends();
+    control.take_oversleep();
     let begun = TimestampUs::wall_clock();
     let from = Timestamp(i64::try_from(begun.0 / 1_000).unwrap_or(0) - 1_000);
 
@@ -60,12 +60,12 @@ pub(super) fn play(
         Fleet::start(chargers(scenario, deployment, args, &name, &ledger))
             .context("start the fleet")?
     };
-    let watch = Watch::new(patience, &fleet);
+    let watch = Watch::new(control, &fleet);
     wait_for_answers(&fleet, &watch)?;
     let answering = TimestampUs::wall_clock();
     watch.pause(args.share(30))?;
     let sessions = args.depot_sessions() * fleet.stats().chargers;
-    let mended = fault::play(
+    let repair = fault::play(
         scenario,
         deployment,
         disk.as_ref(),
@@ -74,57 +74,57 @@ pub(super) fn play(
         &watch,
     )?;
 
-    let rotten = usize::from(scenario == Scenario::Rotten);
-    let mut recovery = Recovery::begin(&ledger, mended.at, from, rotten, deployment, &watch)?;
+    let damaged = usize::from(scenario == Scenario::Damaged);
+    let mut recovery = Recovery::begin(&ledger, repair.at, from, damaged, deployment, &watch)?;
     let end = Instant::now() + args.share(30);
     while Instant::now() < end {
-        watch.pause(LOOK_EVERY)?;
-        recovery.look();
+        watch.pause(POLL_INTERVAL)?;
+        recovery.poll();
     }
     drop(watch);
     let stopping = TimestampUs::wall_clock();
-    patience.say("  chargers say the rest");
+    control.print("  the chargers empty their queues");
     let report = runtime.block_on(async {
         tokio::select! {
-            report = fleet.stop(DRAIN_MAX) => Ok(report),
-            () = patience.stopped() => bail!("stopped before the end"),
+            report = fleet.stop(DRAIN_TIMEOUT) => Ok(report),
+            () = control.stopped() => bail!("stopped before the end"),
         }
     })?;
 
     let lines = read_ledger(&ledger)?;
-    let deadline = Instant::now() + STORED_MAX;
-    let mut unseen = Unseen::new(&lines, TimestampUs(u64::MAX), from);
-    patience.say("  waiting until everything acknowledged is stored");
+    let deadline = Instant::now() + STORED_TIMEOUT;
+    let mut not_stored = NotStored::new(&lines, TimestampUs(u64::MAX), from);
+    control.print("  waiting until all acknowledged messages are stored");
     loop {
-        recovery.look();
-        let left = unseen.look(&*recovery.database);
-        if left <= rotten || Instant::now() > deadline {
+        recovery.poll();
+        let left = not_stored.count(&*recovery.database);
+        if left <= damaged || Instant::now() > deadline {
             break;
         }
-        patience.pause(LOOK_EVERY)?;
+        control.pause(POLL_INTERVAL)?;
     }
-    recovery.look();
-    let whole = deployment.wait_whole(patience)?;
+    recovery.poll();
+    let is_ready = deployment.wait_ready(control)?;
     let audit = audit(deployment, &ledger, from, dir, &name)?;
     let api_differs = match scenario {
-        Scenario::Depot => compare_api(deployment, from, dir, &name, patience)?,
+        Scenario::Depot => compare_api(deployment, from, dir, &name, control)?,
         _ => 0,
     };
-    let kept_apart = dead_letters(deployment)?.saturating_sub(letters_before);
-    let is_depot_whole = scenario != Scenario::Depot || audit.transactions >= sessions;
+    let kept_apart = dead_letters(deployment)?.saturating_sub(dead_letters_before);
+    let has_all_sessions = scenario != Scenario::Depot || audit.transactions >= sessions;
     let answer_within = Duration::from_secs_f64(args.answer_within);
     let measured = Measured {
         sent: report.stats.total().sent,
         longest_wait: report.stats.latency.max(),
-        longest_quiet: longest_quiet(&lines, answering, stopping),
+        longest_gap: longest_gap(&lines, answering, stopping),
         recovery: recovery.took,
-        unexpected_ends: deployment.supervisor.surprises() - surprises,
+        unexpected_ends: deployment.supervisor.unexpected_ends() - unexpected_ends,
         drained: report.drained,
-        whole,
-        felt: mended.felt && is_depot_whole,
-        broken: mended.broken,
+        is_ready,
+        had_effect: repair.had_effect && has_all_sessions,
+        broken_promise: repair.broken_promise,
         api_differs,
-        kept_apart: kept_apart.min(rotten as u64),
+        kept_apart: kept_apart.min(damaged as u64),
     };
     let mut outcome = Outcome::judge(
         scenario,
@@ -134,57 +134,58 @@ pub(super) fn play(
         measured,
         answer_within,
     );
-    let overslept = patience.overslept();
-    if overslept >= BUSY {
+    let oversleep = control.take_oversleep();
+    if oversleep >= STALL {
         outcome.notes.push(format!(
-            "the machine was busy with other things: the drill itself once waited {:.1} s for its turn",
-            overslept.as_secs_f64()
+            "the machine was busy: the drill itself was once stalled for {:.1} s, so its times are unreliable",
+            oversleep.as_secs_f64()
         ));
     }
-    if scenario == Scenario::Rotten {
+    if scenario == Scenario::Damaged {
         outcome.notes.push(format!(
-            "records that rotted on the disk and are kept as dead letters, with what is left of them: {}",
+            "damaged records that are kept as dead letters: {}",
             outcome.kept_apart
         ));
-        deployment.reopen(durability, None, None, patience)?;
+        deployment.restart_gateway(durability, None, None, control)?;
     }
     if scenario == Scenario::DiskFull {
         outcome.notes.push(match &disk {
-            Some(_) => "the disk was really full: a small file system of its own".to_owned(),
-            None => "without root there is no small disk: the journal was bounded instead, and all behind it away"
+            Some(_) => "the disk was a small file system that was filled up".to_owned(),
+            None => "a small disk needs root: instead the journal's limit was small and nothing was delivered"
                 .to_owned(),
         });
-        // Everything is stored: back to the usual data directory, before the small disk goes.
-        deployment.reopen(durability, None, None, patience)?;
+        // Everything is stored. The gateway must not use the small disk any more when it is unmounted.
+        deployment.restart_gateway(durability, None, None, control)?;
     }
     Ok(outcome)
 }
 
-/// The gateway as the scenario needs it, and the small disk that it lives on, if it does.
+/// Restarts the roles with the settings of the scenario. Returns the small disk with the gateway's data directory, if the
+/// scenario needs one and it can be mounted.
 fn prepare(
     scenario: Scenario,
     durability: Durability,
     deployment: &mut Deployment,
     dir: &Path,
-    patience: &Patience,
+    control: &Control,
 ) -> Result<Option<super::disk::SmallDisk>> {
-    let tuning = match scenario {
-        // Few records with the consumer, so that many wait in the queues.
-        Scenario::BlockedBacklog => Tuning {
+    let settings = match scenario {
+        // A small prefetch, so that records wait in the queues and not in the consumer.
+        Scenario::BlockedBacklog => ScenarioSettings {
             prefetch: Some(20),
-            ..Tuning::default()
+            ..ScenarioSettings::default()
         },
-        Scenario::SlowDatabase => Tuning {
-            through_proxy: true,
-            ..Tuning::default()
+        Scenario::SlowDatabase => ScenarioSettings {
+            database_through_proxy: true,
+            ..ScenarioSettings::default()
         },
-        _ => Tuning::default(),
+        _ => ScenarioSettings::default(),
     };
-    deployment.retune(durability, tuning, patience)?;
-    if scenario == Scenario::Rotten {
-        let data = dir.join(format!("rotten-{}", durability.name()));
-        deployment.reopen(durability, Some(&data), Some(SMALL_SEGMENTS), patience)?;
-        deployment.wait_whole(patience)?;
+    deployment.restart_all(durability, settings, control)?;
+    if scenario == Scenario::Damaged {
+        let data = dir.join(format!("damaged-{}", durability.name()));
+        deployment.restart_gateway(durability, Some(&data), Some(SMALL_SEGMENTS), control)?;
+        deployment.wait_ready(control)?;
     }
     if scenario != Scenario::DiskFull {
         return Ok(None);
@@ -194,18 +195,17 @@ fn prepare(
     match &disk {
         Some(disk) => {
             let data = disk.path().join("data");
-            deployment.reopen(durability, Some(&data), Some(SMALL_SEGMENTS), patience)?;
+            deployment.restart_gateway(durability, Some(&data), Some(SMALL_SEGMENTS), control)?;
         }
         None => {
             let data = dir.join(format!("small-journal-{}", durability.name()));
-            deployment.reopen(durability, Some(&data), Some(SMALL_JOURNAL), patience)?;
+            deployment.restart_gateway(durability, Some(&data), Some(SMALL_JOURNAL), control)?;
         }
     }
     Ok(disk)
 }
 
-/// Chargers in a hurry: they come back at once and never give up, so that a run of seconds tells as much as one of
-/// days.
+/// Chargers that reconnect at once and never discard a message, so that a run of seconds is enough.
 fn chargers(
     scenario: Scenario,
     deployment: &Deployment,
@@ -217,9 +217,9 @@ fn chargers(
     if scenario != Scenario::Depot {
         return usual;
     }
-    // Sessions of 15 ms, 35 ms apart on the mean, with the energy of a minute; the line is one that can be cut.
+    // Sessions of 15 ms with the energy of a minute, and 35 ms between them on average.
     FleetConfig {
-        url: format!("ws://{}/ocpp", deployment.depot_line.addr()),
+        url: format!("ws://{}/ocpp", deployment.depot_proxy.addr()),
         chargers: args.chargers.min(DEPOT_CHARGERS_MAX),
         versions: VersionMix::only(Version::V16),
         scenario: simulator::Scenario::Steady,
@@ -264,7 +264,7 @@ fn wait_for_answers(fleet: &Fleet, watch: &Watch<'_>) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let stats = fleet.stats();
-        // Each charger has booted and said something else.
+        // On average each charger has an answer to BootNotification and to another message.
         if stats.total().acknowledged >= 2 * stats.chargers {
             return Ok(());
         }
@@ -275,51 +275,51 @@ fn wait_for_answers(fleet: &Fleet, watch: &Watch<'_>) -> Result<()> {
     }
 }
 
-/// How long it takes until all that was acknowledged at the fault's end is stored.
+/// The time until all messages that were acknowledged at the repair are stored.
 struct Recovery {
     database: Arc<dyn QueryStore>,
-    unseen: Unseen,
-    mended: TimestampUs,
-    /// Records that cannot come any more.
-    rotten: usize,
+    not_stored: NotStored,
+    repaired: TimestampUs,
+    /// Records that are damaged and will never be stored.
+    damaged: usize,
     took: Option<Duration>,
 }
 
 impl Recovery {
     fn begin(
         ledger: &Path,
-        mended: TimestampUs,
+        repaired: TimestampUs,
         from: Timestamp,
-        rotten: usize,
+        damaged: usize,
         deployment: &Deployment,
         watch: &Watch<'_>,
     ) -> Result<Self> {
         watch.pause(LEDGER_FLUSH)?;
         let mut recovery = Self {
             database: (deployment.access.database)(&deployment.settings_file())?,
-            unseen: Unseen::new(&read_ledger(ledger)?, mended, from),
-            mended,
-            rotten,
+            not_stored: NotStored::new(&read_ledger(ledger)?, repaired, from),
+            repaired,
+            damaged,
             took: None,
         };
-        recovery.look();
+        recovery.poll();
         Ok(recovery)
     }
 
-    fn look(&mut self) {
-        if self.took.is_none() && self.unseen.look(&*self.database) <= self.rotten {
-            self.took = Some(TimestampUs::wall_clock().since(self.mended));
+    fn poll(&mut self) {
+        if self.took.is_none() && self.not_stored.count(&*self.database) <= self.damaged {
+            self.took = Some(TimestampUs::wall_clock().since(self.repaired));
         }
     }
 }
 
-/// How many transactions of this run the API shows otherwise than the export, or only one of the two.
+/// How many transactions of this run differ between API and export, or are missing from one of them.
 fn compare_api(
     deployment: &Deployment,
     from: Timestamp,
     dir: &Path,
     name: &str,
-    patience: &Patience,
+    control: &Control,
 ) -> Result<u64> {
     let ours = format!("DRILL-{name}-");
     let is_ours = |row: &Value| {
@@ -335,7 +335,7 @@ fn compare_api(
     let listed = match deployment.api_list(&list) {
         Ok(listed) => listed,
         Err(error) => {
-            patience.say(&format!(
+            control.print(&format!(
                 "  the API does not list the transactions: {error:#}"
             ));
             Vec::new()
@@ -349,13 +349,13 @@ fn compare_api(
     Ok(exported.symmetric_difference(&listed).count() as u64)
 }
 
-/// How many dead letters there are.
+/// The number of dead letters.
 fn dead_letters(deployment: &Deployment) -> Result<u64> {
-    let listed = deployment.run(&["deadletters", "list"])?;
+    let listed = deployment.run("deadletters list", &[])?;
     Ok(listed.lines().count() as u64)
 }
 
-/// What `wattpost audit` says, as a person would ask it.
+/// The report of `wattpost audit`.
 fn audit(
     deployment: &Deployment,
     ledger: &Path,
@@ -366,23 +366,26 @@ fn audit(
     let exported = |what: &str| -> Result<PathBuf> {
         let file = dir.join(format!("{what}-{name}.ndjson"));
         let (from, path) = (from.to_string(), file.display().to_string());
-        let arguments = [
-            "export", what, "--from", &from, "--output", &path, "--quiet",
-        ];
-        deployment.run(&arguments)?;
+        deployment.run(
+            &format!("export {what}"),
+            &["--from", &from, "--output", &path, "--quiet"],
+        )?;
         Ok(file)
     };
     let (messages, transactions) = (exported("messages")?, exported("transactions")?);
     let text = |path: &Path| path.display().to_string();
-    let said = deployment.run(&[
+    let report = deployment.run(
         "audit",
-        "--json",
-        "--ledger",
-        &text(ledger),
-        "--messages",
-        &text(&messages),
-        "--transactions",
-        &text(&transactions),
-    ])?;
-    serde_json::from_str(&said).with_context(|| format!("read what the audit said: {said}"))
+        &[
+            "--json",
+            "--ledger",
+            &text(ledger),
+            "--messages",
+            &text(&messages),
+            "--transactions",
+            &text(&transactions),
+        ],
+    )?;
+    serde_json::from_str(&report)
+        .with_context(|| format!("parse the report of the audit: {report}"))
 }

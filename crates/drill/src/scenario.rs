@@ -1,28 +1,28 @@
-//! The scenarios, in the order and with the numbers of the founding document and of what was added to it.
+//! The scenarios, with the numbers and names that `--scenario` accepts.
 
 use anyhow::{Result, bail};
 use std::fmt;
 
-/// What dies or breaks.
+/// What fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scenario {
     Gateway,
     Consumer,
     Api,
-    Ours,
+    AllRoles,
     Rabbit,
     Database,
     RabbitAndDatabase,
     Everything,
-    AgainAndAgain,
+    Repeatedly,
     Blocked,
     BlackHole,
     DiskFull,
     BlockedBacklog,
     SlowDatabase,
     Depot,
-    UpkeepMissed,
-    Rotten,
+    MaintenanceMissed,
+    Damaged,
 }
 
 impl Scenario {
@@ -30,117 +30,117 @@ impl Scenario {
         Self::Gateway,
         Self::Consumer,
         Self::Api,
-        Self::Ours,
+        Self::AllRoles,
         Self::Rabbit,
         Self::Database,
         Self::RabbitAndDatabase,
         Self::Everything,
-        Self::AgainAndAgain,
+        Self::Repeatedly,
         Self::Blocked,
         Self::BlackHole,
         Self::DiskFull,
         Self::BlockedBacklog,
         Self::SlowDatabase,
         Self::Depot,
-        Self::UpkeepMissed,
-        Self::Rotten,
+        Self::MaintenanceMissed,
+        Self::Damaged,
     ];
 
-    /// What `--scenario` calls it by number.
+    /// Its number in `--scenario`.
     pub(crate) const fn number(self) -> &'static str {
         match self {
             Self::Gateway => "1a",
             Self::Consumer => "1b",
             Self::Api => "1c",
-            Self::Ours => "1d",
+            Self::AllRoles => "1d",
             Self::Rabbit => "2",
             Self::Database => "3",
             Self::RabbitAndDatabase => "4",
             Self::Everything => "5",
-            Self::AgainAndAgain => "6",
+            Self::Repeatedly => "6",
             Self::Blocked => "7",
             Self::BlackHole => "8",
             Self::DiskFull => "9",
             Self::BlockedBacklog => "10",
             Self::SlowDatabase => "11",
             Self::Depot => "12",
-            Self::UpkeepMissed => "13",
-            Self::Rotten => "14",
+            Self::MaintenanceMissed => "13",
+            Self::Damaged => "14",
         }
     }
 
-    /// What `--scenario` calls it by name.
+    /// Its name in `--scenario`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::Consumer => "consumer",
             Self::Api => "api",
-            Self::Ours => "ours",
+            Self::AllRoles => "all-roles",
             Self::Rabbit => "rabbitmq",
             Self::Database => "database",
             Self::RabbitAndDatabase => "rabbitmq-and-database",
             Self::Everything => "everything",
-            Self::AgainAndAgain => "again-and-again",
+            Self::Repeatedly => "repeatedly",
             Self::Blocked => "blocked",
             Self::BlackHole => "black-hole",
             Self::DiskFull => "disk-full",
             Self::BlockedBacklog => "blocked-with-backlog",
             Self::SlowDatabase => "slow-database",
             Self::Depot => "offline-depot",
-            Self::UpkeepMissed => "upkeep-missed",
-            Self::Rotten => "rotten-record",
+            Self::MaintenanceMissed => "maintenance-missed",
+            Self::Damaged => "damaged-record",
         }
     }
 
-    /// What happens, in a few words.
+    /// What happens, for the table.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Gateway => "gateway killed",
             Self::Consumer => "consumer killed",
             Self::Api => "API killed",
-            Self::Ours => "all of ours killed",
-            Self::Rabbit => "RabbitMQ killed, back later",
-            Self::Database => "database killed, back later",
+            Self::AllRoles => "all Wattpost processes killed",
+            Self::Rabbit => "RabbitMQ killed, restarted later",
+            Self::Database => "database killed, restarted later",
             Self::RabbitAndDatabase => "RabbitMQ and database down",
             Self::Everything => "everything killed at once",
-            Self::AgainAndAgain => "gateway killed again and again",
+            Self::Repeatedly => "gateway killed repeatedly",
             Self::Blocked => "RabbitMQ blocks (memory alarm)",
-            Self::BlackHole => "network to RabbitMQ swallows all",
+            Self::BlackHole => "network to RabbitMQ drops everything",
             Self::DiskFull => "disk of the gateway full",
             Self::BlockedBacklog => "RabbitMQ blocks, queues not empty",
             Self::SlowDatabase => "database slow (1 to 50 ms)",
-            Self::Depot => "depot back, stops without an id",
-            Self::UpkeepMissed => "partitions of today missing",
-            Self::Rotten => "journal damaged, then salvaged",
+            Self::Depot => "depot offline, stops without an id",
+            Self::MaintenanceMissed => "partitions of today missing",
+            Self::Damaged => "journal damaged, then salvaged",
         }
     }
 
-    /// The same without RabbitMQ, PostgreSQL and processes of one's own for each role.
+    /// The same with `--embedded`.
     pub(crate) const fn title_embedded(self) -> &'static str {
         match self {
-            Self::Ours => "serve killed",
+            Self::AllRoles => "serve killed",
             Self::Database => "database locked",
             Self::Everything => "serve killed, database locked",
-            Self::AgainAndAgain => "serve killed again and again",
+            Self::Repeatedly => "serve killed repeatedly",
             Self::DiskFull => "disk full",
             other => other.title(),
         }
     }
 
-    /// Whether there is such a thing in the all-in-one with SQLite.
+    /// Whether it is possible with `--embedded`.
     pub(crate) const fn applies_embedded(self) -> bool {
         matches!(
             self,
-            Self::Ours
+            Self::AllRoles
                 | Self::Database
                 | Self::Everything
-                | Self::AgainAndAgain
+                | Self::Repeatedly
                 | Self::DiskFull
                 | Self::Depot
         )
     }
 
-    /// Whether chargers must notice nothing, because nothing between them and their answer dies.
+    /// Whether answers must continue during the fault, because no process fails that an answer needs.
     pub(crate) const fn answers_go_on(self) -> bool {
         matches!(
             self,
@@ -153,14 +153,15 @@ impl Scenario {
                 | Self::BlackHole
                 | Self::BlockedBacklog
                 | Self::SlowDatabase
-                | Self::UpkeepMissed
+                | Self::MaintenanceMissed
         )
     }
 
-    /// The scenarios that `wanted` names, by number, name, or first digit; all that apply when it names none.
+    /// The scenarios that `wanted` names by number, by name, or by a number without its letter; all that are possible if
+    /// it is empty.
     ///
     /// # Errors
-    /// When there is none of that name, or it does not apply.
+    /// When there is no such scenario, or it is not possible with `--embedded`.
     pub(crate) fn choose(wanted: &[String], embedded: bool) -> Result<Vec<Self>> {
         let mut chosen = Vec::new();
         for word in wanted {
@@ -176,14 +177,14 @@ impl Scenario {
                 .collect();
             if meant.is_empty() {
                 bail!(
-                    "--scenario is {word:?}, which there is not; `wattpost drill --list` shows numbers and names"
+                    "--scenario is {word:?}, which does not exist; `wattpost drill --list` prints numbers and names"
                 );
             }
             if embedded {
                 meant.retain(|one| one.applies_embedded());
                 if meant.is_empty() {
                     bail!(
-                        "--scenario {word} needs RabbitMQ and processes of its own for each role; leave out --embedded"
+                        "--scenario {word} needs RabbitMQ and a process for each role; remove --embedded"
                     );
                 }
             }
@@ -219,18 +220,18 @@ mod tests {
     }
 
     #[test]
-    fn scenarios_are_chosen_by_number_name_and_group() {
+    fn scenarios_are_selected_by_number_name_and_group() {
         assert_eq!(chosen(&["3", "rabbitmq"], false), ["2", "3"]);
         assert_eq!(chosen(&["1"], false), ["1a", "1b", "1c", "1d"]);
         assert_eq!(chosen(&["1B"], false), ["1b"]);
         assert_eq!(chosen(&[], false).len(), Scenario::ALL.len());
         assert_eq!(chosen(&[], true), ["1d", "3", "5", "6", "9", "12"]);
         assert_eq!(chosen(&["12", "9"], true), ["9", "12"]);
-        assert_eq!(chosen(&["1", "ours"], true), ["1d"]);
+        assert_eq!(chosen(&["1", "all-roles"], true), ["1d"]);
     }
 
     #[test]
-    fn what_there_is_not_is_said() {
+    fn unknown_and_impossible_scenarios_are_errors() {
         let error = |word: &str, embedded| {
             Scenario::choose(&[word.to_owned()], embedded)
                 .unwrap_err()

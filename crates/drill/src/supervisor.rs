@@ -1,19 +1,20 @@
-//! What systemd is to a real installation: runs the roles as processes, and starts again what has ended, after a
-//! second.
+//! Runs the roles as processes and restarts each one second after it ends, as systemd does in production.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use common::lock::lock;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::process::Command;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use testbed::Process;
 
-/// `RestartSec` of our systemd units.
-const RESTART_AFTER: Duration = Duration::from_secs(1);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Longer than the roles' own grace periods.
-const STOP_MAX: Duration = Duration::from_secs(30);
+/// `RestartSec` in `packaging/systemd`.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Longer than the roles' own timeouts at a stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a process is there for; also the subcommand that it runs.
+/// The role of a process; also its subcommand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Serve,
@@ -33,7 +34,7 @@ impl Role {
     }
 }
 
-/// Watches over processes until it is dropped, which kills them.
+/// Keeps processes running. Dropping it kills them.
 pub(super) struct Supervisor {
     dir: PathBuf,
     slots: Arc<Mutex<Vec<Slot>>>,
@@ -41,17 +42,17 @@ pub(super) struct Supervisor {
 
 struct Slot {
     role: Role,
-    arguments: Vec<String>,
+    command: Command,
     log: PathBuf,
     process: Option<Process>,
     ended_at: Option<Instant>,
     started_at: Instant,
-    /// Ends that nobody ordered.
-    surprises: u64,
+    /// How often the process ended without being killed or stopped by the drill.
+    unexpected_ends: u64,
 }
 
 impl Supervisor {
-    /// Logs go to `dir`.
+    /// Logs are written to `dir`.
     pub(super) fn new(dir: &Path) -> Self {
         let slots = Arc::new(Mutex::new(Vec::new()));
         let weak = Arc::downgrade(&slots);
@@ -62,23 +63,23 @@ impl Supervisor {
         }
     }
 
-    /// Starts a role and keeps it running.
-    pub(super) fn run(&self, role: Role, arguments: Vec<String>) -> Result<()> {
+    /// Starts a role with `command` and keeps it running.
+    pub(super) fn run(&self, role: Role, command: Command) -> Result<()> {
         let mut slot = Slot {
             role,
-            arguments,
-            log: self.log(role),
+            command,
+            log: self.log_file(role),
             process: None,
             ended_at: None,
             started_at: Instant::now(),
-            surprises: 0,
+            unexpected_ends: 0,
         };
         slot.start()?;
         lock(&self.slots).push(slot);
         Ok(())
     }
 
-    /// kill -9; it is started again after a second.
+    /// SIGKILL. The processes are restarted after a second.
     pub(super) fn kill(&self, roles: &[Role]) -> Result<()> {
         for slot in lock(&self.slots).iter_mut() {
             if roles.contains(&slot.role)
@@ -91,7 +92,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// SIGSTOP: the role stands still with its connections open, until [`Supervisor::resume`].
+    /// SIGSTOP: the process is suspended with its connections open, until [`Supervisor::resume`].
     pub(super) fn pause(&self, role: Role) {
         self.each(role, Process::pause);
     }
@@ -109,7 +110,7 @@ impl Supervisor {
             .for_each(work);
     }
 
-    /// SIGTERM, waits, and does not start it again.
+    /// SIGTERM. Waits for the end; the process is not restarted.
     pub(super) fn stop(&self, role: Role) -> Result<()> {
         let stopped: Vec<Slot> = {
             let mut slots = lock(&self.slots);
@@ -117,13 +118,13 @@ impl Supervisor {
         };
         for slot in stopped {
             if let Some(mut process) = slot.process {
-                process.terminate(STOP_MAX)?;
+                process.terminate(STOP_TIMEOUT)?;
             }
         }
         Ok(())
     }
 
-    /// When the role was started last; `None` while it is down.
+    /// When the role was last started; none while it does not run.
     pub(super) fn running_since(&self, role: Role) -> Option<Instant> {
         let slots = lock(&self.slots);
         let slot = slots.iter().find(|slot| slot.role == role)?;
@@ -131,43 +132,37 @@ impl Supervisor {
         running.then_some(slot.started_at)
     }
 
-    /// How often a process ended that nobody had killed.
-    pub(super) fn surprises(&self) -> u64 {
-        lock(&self.slots).iter().map(|slot| slot.surprises).sum()
+    /// How often processes ended without being killed or stopped by the drill.
+    pub(super) fn unexpected_ends(&self) -> u64 {
+        let slots = lock(&self.slots);
+        slots.iter().map(|slot| slot.unexpected_ends).sum()
     }
 
-    /// Where a role's output goes.
-    pub(super) fn log(&self, role: Role) -> PathBuf {
+    /// The log file of a role.
+    pub(super) fn log_file(&self, role: Role) -> PathBuf {
         self.dir.join(format!("{}.log", role.name()))
     }
 }
 
 impl Slot {
     fn start(&mut self) -> Result<()> {
-        let program = std::env::current_exe().context("find the program that runs now")?;
-        let mut command = Process::command(&program)?;
-        command
-            .arg(self.role.name())
-            .args(&self.arguments)
-            .env_remove("RUST_LOG")
-            .env_remove("WATTPOST_CONFIG")
-            .env_remove("NOTIFY_SOCKET");
+        let command = Process::wrap(&self.command)?;
         self.process = Some(Process::start(command, self.role.name(), &self.log)?);
         self.started_at = Instant::now();
         self.ended_at = None;
         Ok(())
     }
 
-    fn look_after(&mut self) {
+    fn check(&mut self) {
         match self.ended_at {
             None if self.process.as_ref().is_some_and(Process::is_running) => {}
             None => {
-                self.surprises += 1;
+                self.unexpected_ends += 1;
                 self.process = None;
                 self.ended_at = Some(Instant::now());
             }
-            Some(ended) if ended.elapsed() >= RESTART_AFTER => {
-                // Tried again in a second, as systemd would.
+            Some(ended) if ended.elapsed() >= RESTART_DELAY => {
+                // A failed start is repeated after the same delay.
                 if self.start().is_err() {
                     self.ended_at = Some(Instant::now());
                 }
@@ -180,13 +175,9 @@ impl Slot {
 fn watch(slots: &Weak<Mutex<Vec<Slot>>>) {
     while let Some(slots) = slots.upgrade() {
         for slot in lock(&slots).iter_mut() {
-            slot.look_after();
+            slot.check();
         }
         drop(slots);
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(POLL_INTERVAL);
     }
-}
-
-fn lock(slots: &Mutex<Vec<Slot>>) -> MutexGuard<'_, Vec<Slot>> {
-    slots.lock().unwrap_or_else(PoisonError::into_inner)
 }

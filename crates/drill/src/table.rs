@@ -1,4 +1,4 @@
-//! The table at the end, in the shape of the founding document's: Markdown, with ✅ and ❌.
+//! The table of outcomes: Markdown, with ✅ and ❌.
 
 use super::verdict::Outcome;
 use std::fmt::Write as _;
@@ -17,10 +17,10 @@ const HEAD: [&str; 12] = [
     "time to recover",
     "",
 ];
-/// The first columns hold words, the others numbers.
+/// The number of columns with text, which are left-aligned; the others are numbers.
 const WORDS: usize = 3;
 
-/// All outcomes as a Markdown table that is also readable as it is.
+/// All outcomes as a Markdown table, aligned for reading as plain text.
 pub(super) fn table(outcomes: &[Outcome]) -> String {
     let rows: Vec<[String; HEAD.len()]> = outcomes.iter().map(row).collect();
     let mut widths = HEAD.map(|word| word.chars().count());
@@ -30,7 +30,7 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
         }
     }
     let last = HEAD.len() - 1;
-    // An emoji is two columns wide, and what stands there differs in length: no padding for it.
+    // The last column is not padded: an emoji is two columns wide, and the text after it varies.
     widths[last] = 2;
     let mut text = String::new();
     line(&mut text, &HEAD.map(str::to_owned), &widths);
@@ -83,7 +83,7 @@ fn row(outcome: &Outcome) -> [String; HEAD.len()] {
         outcome.lost.to_string(),
         outcome.duplicated.to_string(),
         outcome.out_of_order.to_string(),
-        seconds(outcome.longest_silence().as_secs_f64()),
+        seconds(outcome.longest_without_answer().as_secs_f64()),
         outcome
             .recovery_s
             .map_or_else(|| "never".to_owned(), seconds),
@@ -121,13 +121,13 @@ mod tests {
         let measured = Measured {
             sent: 5_002,
             longest_wait: Duration::from_millis(42),
-            longest_quiet: Duration::from_millis(7),
+            longest_gap: Duration::from_millis(7),
             recovery: Some(Duration::from_millis(6_340)),
             unexpected_ends: 0,
             drained: true,
-            whole: true,
-            felt: true,
-            broken: None,
+            is_ready: true,
+            had_effect: true,
+            broken_promise: None,
             api_differs: 0,
             kept_apart: 0,
         };
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_markdown_with_a_verdict_per_scenario() {
+    fn table_is_markdown_with_a_verdict_per_scenario() {
         let text = table(&[outcome(0), outcome(4)]);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("| # | Scenario"), "{text}");

@@ -1,11 +1,11 @@
-//! What a scenario came to, and whether that is good enough.
+//! The outcome of a scenario, and whether it passed.
 
 use super::scenario::Scenario;
 use serde::Serialize;
 use simulator::audit::Report;
 use std::time::Duration;
 
-/// One scenario, played once.
+/// The outcome of one run of a scenario.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Outcome {
     pub scenario: &'static str,
@@ -16,62 +16,61 @@ pub(super) struct Outcome {
     pub sent: u64,
     /// Of those, answered with a CALLRESULT.
     pub acknowledged: u64,
-    /// Of the acknowledged, in the database.
+    /// Of the acknowledged, found in the database.
     pub stored: u64,
-    /// Acknowledged messages and transactions that are not there, and messages that chargers gave up.
+    /// Acknowledged messages and transactions that are missing, and messages that chargers discarded.
     pub lost: u64,
-    /// Of those that are not there, kept as dead letters because a disk damaged them; not counted as lost.
+    /// Missing messages that are kept as dead letters because the disk damaged them; not counted as lost.
     pub kept_apart: u64,
-    /// Messages and transactions that are there twice.
+    /// Messages and transactions that are stored twice.
     pub duplicated: u64,
-    /// Records in another order than their charger sent them in.
+    /// Records in another order than the one in which their charger sent them.
     pub out_of_order: u64,
-    /// Records that hold something else than was sent or answered.
+    /// Records with other content than was sent or answered.
     pub altered: u64,
-    /// From a transmission to its answer, at most.
+    /// The longest time from a call to its answer.
     pub longest_wait_s: f64,
-    /// Between two answers to anybody, at most.
-    pub longest_quiet_s: f64,
-    /// From the end of the fault until all that had been acknowledged by then was stored; none if the deadline came
-    /// first.
+    /// The longest time in which no charger got an answer.
+    pub longest_gap_s: f64,
+    /// From the end of the fault until all messages acknowledged by then were stored; none if that took too long.
     pub recovery_s: Option<f64>,
-    /// Processes of ours that ended though nobody killed them.
+    /// How often processes ended without being killed.
     pub unexpected_ends: u64,
-    /// Whether chargers must not notice anything.
+    /// Whether answers must continue during the fault.
     pub answers_go_on: bool,
-    /// Empty when all is well.
+    /// Why it failed; empty if it passed.
     pub faults: Vec<String>,
-    /// What else is to be known.
+    /// Remarks.
     pub notes: Vec<String>,
-    /// The first offenders that the audit found.
+    /// The first wrong records that the audit found.
     pub offenders: Vec<String>,
 }
 
-/// What was measured beside the audit.
+/// The measurements apart from the audit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measured {
     pub sent: u64,
     pub longest_wait: Duration,
-    pub longest_quiet: Duration,
+    pub longest_gap: Duration,
     pub recovery: Option<Duration>,
     pub unexpected_ends: u64,
-    /// Whether the chargers could say all that they had to say in the end.
+    /// Whether all queues of the chargers were empty in the end.
     pub drained: bool,
-    /// Whether every part said in the end that it can do its work.
-    pub whole: bool,
-    /// Whether the fault was felt at all.
-    pub felt: bool,
-    /// What did not become of the fault, though it is promised.
-    pub broken: Option<&'static str>,
-    /// Transactions that the API shows otherwise than the export, or only one of them.
+    /// Whether every part was ready in the end.
+    pub is_ready: bool,
+    /// Whether the fault had an effect.
+    pub had_effect: bool,
+    /// A promise about the fault itself that was broken.
+    pub broken_promise: Option<&'static str>,
+    /// Transactions that differ between API and export.
     pub api_differs: u64,
-    /// Acknowledged messages that a disk damaged before they were stored, and that are kept as dead letters.
+    /// Acknowledged messages that the disk damaged before they were stored, and that are kept as dead letters.
     pub kept_apart: u64,
 }
 
 impl Outcome {
-    /// Holds what was found against what was promised. `answer_within`: the longest wait or quiet where chargers must
-    /// not notice anything.
+    /// Compares the result with what is promised. `answer_within`: the longest time without an answer in scenarios in
+    /// which answers must continue.
     pub(super) fn judge(
         scenario: Scenario,
         embedded: bool,
@@ -103,11 +102,9 @@ impl Outcome {
             out_of_order: audit.out_of_order,
             altered: audit.altered + audit.wrong_answers + audit.wrong_energy,
             longest_wait_s: measured.longest_wait.as_secs_f64(),
-            longest_quiet_s: measured.longest_quiet.as_secs_f64(),
+            longest_gap_s: measured.longest_gap.as_secs_f64(),
             recovery_s: measured.recovery.map(|recovery| recovery.as_secs_f64()),
             unexpected_ends: measured.unexpected_ends,
-            // A process that is gateway and database at once is another matter than a gateway alone, but a locked
-            // database must not be noticed there either.
             answers_go_on: scenario.answers_go_on(),
             faults: Vec::new(),
             notes: Vec::new(),
@@ -123,37 +120,40 @@ impl Outcome {
         fault(outcome.duplicated, "duplicated");
         fault(outcome.out_of_order, "out of order");
         fault(outcome.altered, "altered");
-        fault(measured.api_differs, "transactions otherwise in the API");
-        fault(outcome.unexpected_ends, "processes ended by themselves");
+        fault(
+            measured.api_differs,
+            "transactions differ between API and export",
+        );
+        fault(outcome.unexpected_ends, "processes ended unexpectedly");
         if outcome.acknowledged == 0 {
-            faults.push("no answers at all".to_owned());
+            faults.push("no message was answered".to_owned());
         }
         if !measured.drained {
-            faults.push("chargers could not say everything in the end".to_owned());
+            faults.push("chargers still have queued messages".to_owned());
         }
-        if !measured.whole {
+        if !measured.is_ready {
             faults.push("not every part is ready again".to_owned());
         }
-        if !measured.felt {
-            faults.push("the fault was not felt, so nothing is proved".to_owned());
+        if !measured.had_effect {
+            faults.push("the fault had no effect, so nothing is proved".to_owned());
         }
-        faults.extend(measured.broken.map(str::to_owned));
+        faults.extend(measured.broken_promise.map(str::to_owned));
         if outcome.recovery_s.is_none() {
             faults.push("not all stored in time".to_owned());
         }
-        if outcome.answers_go_on && outcome.longest_silence() > answer_within {
+        if outcome.answers_go_on && outcome.longest_without_answer() > answer_within {
             faults.push(format!(
                 "no answer for {:.1} s",
-                outcome.longest_silence().as_secs_f64()
+                outcome.longest_without_answer().as_secs_f64()
             ));
         }
         outcome.faults = faults;
         outcome
     }
 
-    /// The longest time that anybody was without an answer, in either sense.
-    pub(super) fn longest_silence(&self) -> Duration {
-        Duration::from_secs_f64(self.longest_wait_s.max(self.longest_quiet_s))
+    /// The longer of the longest wait and the longest gap.
+    pub(super) fn longest_without_answer(&self) -> Duration {
+        Duration::from_secs_f64(self.longest_wait_s.max(self.longest_gap_s))
     }
 
     pub(super) fn passed(&self) -> bool {
@@ -174,13 +174,13 @@ mod tests {
         let measured = Measured {
             sent: 100,
             longest_wait: Duration::from_millis(300),
-            longest_quiet: Duration::from_millis(20),
+            longest_gap: Duration::from_millis(20),
             recovery: Some(Duration::from_secs(2)),
             unexpected_ends: 0,
             drained: true,
-            whole: true,
-            felt: true,
-            broken: None,
+            is_ready: true,
+            had_effect: true,
+            broken_promise: None,
             api_differs: 0,
             kept_apart: 0,
         };
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn each_broken_promise_fails_and_is_named() {
+    fn each_broken_promise_fails_the_scenario_and_is_named() {
         type Spoil = fn(&mut Report, &mut Measured);
         let cases: [(Spoil, &str); 17] = [
             (|report, _| report.missing = 3, "3 lost"),
@@ -226,20 +226,20 @@ mod tests {
             ),
             (
                 |_, measured| measured.drained = false,
-                "could not say everything",
+                "still have queued messages",
             ),
-            (|_, measured| measured.whole = false, "not every part"),
-            (|_, measured| measured.felt = false, "not felt"),
+            (|_, measured| measured.is_ready = false, "not every part"),
+            (|_, measured| measured.had_effect = false, "no effect"),
             (
-                |_, measured| measured.broken = Some("no direct road"),
-                "no direct road",
+                |_, measured| measured.broken_promise = Some("no bypass"),
+                "no bypass",
             ),
             (
                 |_, measured| measured.api_differs = 2,
-                "2 transactions otherwise",
+                "2 transactions differ",
             ),
             (
-                |_, measured| measured.longest_quiet = Duration::from_millis(1_300),
+                |_, measured| measured.longest_gap = Duration::from_millis(1_300),
                 "no answer for 1.3 s",
             ),
         ];
@@ -249,34 +249,34 @@ mod tests {
             let outcome = judge(Scenario::Database, &report, measured);
             assert!(!outcome.passed());
             let said = outcome.faults.join(", ");
-            assert!(said.contains(named), "{said:?} does not say {named:?}");
+            assert!(said.contains(named), "{said:?} does not contain {named:?}");
         }
     }
 
     #[test]
-    fn what_is_missing_is_not_counted_as_stored() {
+    fn missing_messages_are_not_counted_as_stored() {
         let (mut report, measured) = fine();
         report.missing = 3;
         assert_eq!(judge(Scenario::Rabbit, &report, measured).stored, 95);
     }
 
     #[test]
-    fn a_damaged_record_that_is_kept_is_not_lost_and_a_second_one_is() {
+    fn damaged_record_kept_as_dead_letter_is_not_lost_and_a_second_missing_one_is() {
         let (mut report, mut measured) = fine();
         (report.missing, measured.kept_apart) = (1, 1);
-        assert!(judge(Scenario::Rotten, &report, measured).passed());
+        assert!(judge(Scenario::Damaged, &report, measured).passed());
         report.missing = 2;
-        let outcome = judge(Scenario::Rotten, &report, measured);
+        let outcome = judge(Scenario::Damaged, &report, measured);
         assert_eq!((outcome.lost, outcome.stored), (1, 96));
         measured.kept_apart = 0;
         report.missing = 1;
-        assert!(!judge(Scenario::Rotten, &report, measured).passed());
+        assert!(!judge(Scenario::Damaged, &report, measured).passed());
     }
 
     #[test]
-    fn silence_is_no_fault_where_the_gateway_itself_dies() {
+    fn gap_without_answers_is_allowed_if_the_gateway_itself_is_killed() {
         let (report, mut measured) = fine();
-        measured.longest_quiet = Duration::from_secs(3);
+        measured.longest_gap = Duration::from_secs(3);
         assert!(judge(Scenario::Everything, &report, measured).passed());
         assert!(!judge(Scenario::BlackHole, &report, measured).passed());
     }

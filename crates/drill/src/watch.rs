@@ -1,4 +1,4 @@
-//! Waiting while something is to be seen: progress for the person, and an ear for Ctrl-C.
+//! Waiting during a drill: Ctrl-C ends every wait, and progress is printed meanwhile.
 
 use anyhow::{Context, Result, bail};
 use simulator::{Fleet, FleetStats};
@@ -8,22 +8,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
-const SLICE: Duration = Duration::from_millis(20);
-const SHOW_EVERY: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const PRINT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Waits, and stops waiting when the person wants to stop.
+/// Waits that Ctrl-C ends, and lines of progress.
 #[derive(Clone)]
-pub(super) struct Patience {
+pub(super) struct Control {
     stopped: Arc<AtomicBool>,
-    /// The longest time that a short sleep took too long, in microseconds: how busy the machine is with other things.
-    overslept_us: Arc<AtomicU64>,
+    /// By how much a sleep was too long at most, in microseconds: a measure of how busy the machine is.
+    oversleep_us: Arc<AtomicU64>,
     begun: Instant,
     quiet: bool,
 }
 
-impl Patience {
-    /// Listens for Ctrl-C and SIGTERM. The first one ends the drill in good order, a second one at once: then the
-    /// kernel kills what we started.
+impl Control {
+    /// Listens for SIGINT and SIGTERM. The first signal ends the drill in an orderly way, the second one at once; then
+    /// the kernel kills the started processes.
     pub(super) fn new(runtime: &tokio::runtime::Runtime, quiet: bool) -> Result<Self> {
         let stopped = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopped);
@@ -45,16 +45,16 @@ impl Patience {
         });
         Ok(Self {
             stopped,
-            overslept_us: Arc::default(),
+            oversleep_us: Arc::default(),
             begun: Instant::now(),
             quiet,
         })
     }
 
-    /// Waits for so long.
+    /// Waits.
     ///
     /// # Errors
-    /// The drill is to stop.
+    /// When the drill is to stop.
     pub(super) fn pause(&self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         loop {
@@ -65,67 +65,105 @@ impl Patience {
             if left.is_zero() {
                 return Ok(());
             }
-            let nap = left.min(SLICE);
-            let asleep = Instant::now();
-            std::thread::sleep(nap);
-            let overslept = asleep.elapsed().saturating_sub(nap).as_micros();
-            let overslept = u64::try_from(overslept).unwrap_or(u64::MAX);
-            self.overslept_us.fetch_max(overslept, Relaxed);
+            let wanted = left.min(POLL_INTERVAL);
+            let begun = Instant::now();
+            std::thread::sleep(wanted);
+            let oversleep = begun.elapsed().saturating_sub(wanted).as_micros();
+            let oversleep = u64::try_from(oversleep).unwrap_or(u64::MAX);
+            self.oversleep_us.fetch_max(oversleep, Relaxed);
         }
     }
 
-    /// For how long this very process had to wait for its turn, at most, since it was asked last.
-    pub(super) fn overslept(&self) -> Duration {
-        Duration::from_micros(self.overslept_us.swap(0, Relaxed))
+    /// Waits until `condition` holds, for `timeout` at most; returns whether it holds.
+    ///
+    /// # Errors
+    /// When the drill is to stop.
+    pub(super) fn pause_until(
+        &self,
+        timeout: Duration,
+        mut condition: impl FnMut() -> bool,
+    ) -> Result<bool> {
+        let deadline = Instant::now() + timeout;
+        while !condition() {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+            self.pause(Duration::from_millis(50))?;
+        }
+        Ok(true)
+    }
+
+    /// By how much a sleep was too long at most, since the last call.
+    pub(super) fn take_oversleep(&self) -> Duration {
+        Duration::from_micros(self.oversleep_us.swap(0, Relaxed))
     }
 
     /// Ends when the drill is to stop.
     pub(super) async fn stopped(&self) {
         while !self.stopped.load(Relaxed) {
-            tokio::time::sleep(SLICE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// A line of progress.
-    pub(super) fn say(&self, text: &str) {
+    /// Prints a line of progress.
+    pub(super) fn print(&self, text: &str) {
         if !self.quiet {
             eprintln!("{:>5.0} s  {text}", self.begun.elapsed().as_secs_f64());
         }
     }
 }
 
-/// Waits while a fleet is at work, and shows how it fares.
+/// As [`Control`] while a fleet runs: its statistics are printed at intervals.
 pub(super) struct Watch<'a> {
-    pub(super) patience: &'a Patience,
+    pub(super) control: &'a Control,
     fleet: &'a Fleet,
-    shown: RefCell<(Instant, FleetStats)>,
+    printed: RefCell<(Instant, FleetStats)>,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(patience: &'a Patience, fleet: &'a Fleet) -> Self {
-        let shown = RefCell::new((Instant::now(), fleet.stats()));
+    pub(super) fn new(control: &'a Control, fleet: &'a Fleet) -> Self {
+        let printed = RefCell::new((Instant::now(), fleet.stats()));
         Self {
-            patience,
+            control,
             fleet,
-            shown,
+            printed,
         }
     }
 
-    /// As [`Patience::pause`].
+    /// As [`Control::pause`].
     pub(super) fn pause(&self, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            self.patience.pause(left.min(Duration::from_millis(200)))?;
-            self.show();
+            self.control.pause(left.min(Duration::from_millis(200)))?;
+            self.print_stats();
             if left.is_zero() {
                 return Ok(());
             }
         }
     }
 
-    pub(super) fn say(&self, text: &str) {
-        self.patience.say(&format!("  {text}"));
+    /// Waits until `condition` holds, for `timeout` at most; returns whether it holds.
+    ///
+    /// # Errors
+    /// When the drill is to stop.
+    pub(super) fn pause_until(
+        &self,
+        timeout: Duration,
+        mut condition: impl FnMut() -> bool,
+    ) -> Result<bool> {
+        let begun = Instant::now();
+        while !condition() {
+            if begun.elapsed() >= timeout {
+                return Ok(false);
+            }
+            self.pause(Duration::from_millis(100))?;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn print(&self, text: &str) {
+        self.control.print(&format!("  {text}"));
     }
 
     /// Handshakes that were answered with 503.
@@ -134,18 +172,18 @@ impl<'a> Watch<'a> {
         failures.get("HTTP 503").copied().unwrap_or(0)
     }
 
-    /// Transaction messages that chargers keep.
+    /// Transaction messages in the chargers' queues.
     pub(super) fn queued(&self) -> u64 {
         self.fleet.stats().queued
     }
 
-    fn show(&self) {
-        let mut shown = self.shown.borrow_mut();
-        if shown.0.elapsed() >= SHOW_EVERY {
+    fn print_stats(&self) {
+        let mut printed = self.printed.borrow_mut();
+        if printed.0.elapsed() >= PRINT_INTERVAL {
             let now = self.fleet.stats();
-            self.patience
-                .say(&format!("    {}", now.line_since(&shown.1)));
-            *shown = (Instant::now(), now);
+            self.control
+                .print(&format!("    {}", now.line_since(&printed.1)));
+            *printed = (Instant::now(), now);
         }
     }
 }

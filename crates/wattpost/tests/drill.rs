@@ -1,4 +1,4 @@
-//! A shortened drill, as a person would start it: real servers, real processes, kill -9, and an audit.
+//! Short runs of `wattpost drill` with real servers and real processes.
 
 #![allow(
     clippy::expect_used,
@@ -20,7 +20,7 @@ fn drill(arguments: &[&str]) -> Output {
 
 /// Runs a drill that must pass, and returns its outcomes.
 fn passes(arguments: &[&str]) -> Vec<Value> {
-    // Other tests run at the same time: silence of some seconds is theirs, not ours.
+    // Other tests use the machine at the same time, so answers may take seconds.
     let short = [
         "--json",
         "--chargers",
@@ -31,16 +31,16 @@ fn passes(arguments: &[&str]) -> Vec<Value> {
         "5",
     ];
     let output = drill(&[&short, arguments].concat());
-    let said = String::from_utf8_lossy(&output.stdout);
+    let report = String::from_utf8_lossy(&output.stdout);
     let progress = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{progress}");
-    let report: Value = serde_json::from_str(&said).expect("JSON");
+    assert!(output.status.success(), "{report}\n{progress}");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["passed"], true);
     report["outcomes"].as_array().expect("outcomes").clone()
 }
 
-/// What `passed` rests on, looked at once more from outside.
-fn nothing_is_lost(outcomes: &[Value]) {
+/// Checks the counts behind `passed`.
+fn assert_nothing_lost(outcomes: &[Value]) {
     for outcome in outcomes {
         for fault in ["lost", "duplicated", "out_of_order", "altered"] {
             assert_eq!(outcome[fault], 0, "{outcome}");
@@ -53,7 +53,7 @@ fn nothing_is_lost(outcomes: &[Value]) {
 }
 
 #[test]
-fn nothing_is_lost_when_rabbitmq_or_everything_dies_at_either_durability() {
+fn nothing_is_lost_when_rabbitmq_or_everything_is_killed_with_either_durability() {
     let outcomes = passes(&["--scenario", "rabbitmq", "--scenario", "5"]);
     let played: Vec<(&str, &str)> = outcomes
         .iter()
@@ -71,47 +71,56 @@ fn nothing_is_lost_when_rabbitmq_or_everything_dies_at_either_durability() {
             ("5", "broker")
         ]
     );
-    nothing_is_lost(&outcomes);
+    assert_nothing_lost(&outcomes);
 }
 
 #[test]
-fn nothing_is_lost_when_the_all_in_one_dies_or_its_database_is_locked() {
-    let outcomes = passes(&["--embedded", "--scenario", "ours", "--scenario", "database"]);
+fn nothing_is_lost_when_serve_is_killed_or_its_database_is_locked() {
+    let outcomes = passes(&[
+        "--embedded",
+        "--scenario",
+        "all-roles",
+        "--scenario",
+        "database",
+    ]);
     assert_eq!(outcomes.len(), 2);
-    nothing_is_lost(&outcomes);
+    assert_nothing_lost(&outcomes);
 }
 
 #[test]
-fn an_alarm_on_top_of_a_backlog_is_passed_by_and_missed_upkeep_is_made_up_for() {
-    let scenarios = ["--scenario", "10", "--scenario", "upkeep-missed"];
+fn nothing_is_lost_in_an_alarm_with_a_backlog_and_after_missed_maintenance() {
+    let scenarios = ["--scenario", "10", "--scenario", "maintenance-missed"];
     let outcomes = passes(&[&scenarios[..], &["--durability", "journal"]].concat());
     assert_eq!(outcomes.len(), 2);
-    nothing_is_lost(&outcomes);
+    assert_nothing_lost(&outcomes);
 }
 
 #[test]
-fn every_session_of_a_depot_that_comes_back_is_listed_with_its_end_and_its_energy() {
+fn every_session_of_a_depot_that_was_offline_is_listed_with_its_end_and_its_energy() {
     let outcomes = passes(&["--embedded", "--scenario", "offline-depot"]);
-    nothing_is_lost(&outcomes);
-    // At least sixty sessions of each charger, each of a start and a stop.
+    assert_nothing_lost(&outcomes);
+    // At least sixty sessions of each charger, each with a start and a stop.
     let acknowledged = outcomes[0]["acknowledged"].as_u64().expect("a number");
     assert!(acknowledged >= 20 * 60 * 2, "{outcomes:?}");
 }
 
 #[test]
-fn a_scenario_that_there_is_not_is_said_in_one_sentence() {
+fn unknown_scenario_is_an_error_of_one_sentence() {
     let output = drill(&["--scenario", "flood"]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("flood") && said.contains("--list"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        error.contains("flood") && error.contains("--list"),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
 }
 
 #[test]
-fn the_scenarios_are_listed() {
+fn scenarios_are_listed() {
     let output = drill(&["--list"]);
     assert!(output.status.success());
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(said.lines().count(), 17, "{said}");
-    assert!(said.contains("black-hole"), "{said}");
+    let list = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(list.lines().count(), 17, "{list}");
+    assert!(list.contains("black-hole"), "{list}");
 }

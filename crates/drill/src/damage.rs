@@ -1,4 +1,4 @@
-//! A bit that rots on the gateway's disk, in a record that was acknowledged and not delivered yet.
+//! Flips a bit on the gateway's disk, in a record that was acknowledged and not delivered yet.
 
 use anyhow::{Context, Result, bail, ensure};
 use central::{Record, RecordKind};
@@ -7,15 +7,15 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Fewer undelivered records prove nothing: others must lie before and behind the rotten one.
+/// The least number of undelivered records: there must be others before and after the damaged one.
 const UNDELIVERED_MIN: u64 = 100;
 
-/// Flips one bit of a meter value in the middle of what is not delivered, and returns its number. The gateway must not
-/// run.
+/// Flips one bit of a `MeterValues` record in the middle of the undelivered ones; returns its number. The gateway must
+/// be stopped.
 ///
 /// # Errors
-/// When too little is undelivered, or the journal cannot be read or written.
-pub(super) fn rot_one(dir: &Path, options: journal::Options) -> Result<u64> {
+/// When too few records are undelivered, or the journal cannot be read or written.
+pub(super) fn damage_one_record(dir: &Path, options: journal::Options) -> Result<u64> {
     let (seq, bytes) = {
         let (journal, _) = Journal::open(dir, options)
             .with_context(|| format!("open the journal in {}", dir.display()))?;
@@ -38,10 +38,10 @@ fn choose(journal: &Journal) -> Result<(u64, Vec<u8>)> {
     let mut chosen = None;
     while chosen.is_none() {
         let read = reader.read(64, 1 << 20, |seq, bytes| {
-            let is_value = Record::decode(bytes).is_ok_and(|record| {
+            let is_meter_values = Record::decode(bytes).is_ok_and(|record| {
                 record.kind == RecordKind::Call && record.action == "MeterValues"
             });
-            if is_value && chosen.is_none() {
+            if is_meter_values && chosen.is_none() {
                 chosen = Some((seq, bytes.to_vec()));
             }
         })?;
@@ -49,10 +49,10 @@ fn choose(journal: &Journal) -> Result<(u64, Vec<u8>)> {
             break;
         }
     }
-    chosen.context("no meter value waits in the journal")
+    chosen.context("no MeterValues record waits in the journal")
 }
 
-/// Flips a bit in the middle of these bytes, wherever they are in the journal's files.
+/// Finds these bytes in the journal's files, and flips a bit in the middle of them.
 fn flip(dir: &Path, bytes: &[u8]) -> Result<()> {
     for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
         let path = entry?.path();
@@ -66,11 +66,11 @@ fn flip(dir: &Path, bytes: &[u8]) -> Result<()> {
         file.sync_all()?;
         return Ok(());
     }
-    bail!("the record is in none of the files in {}", dir.display());
+    bail!("no file in {} contains the record", dir.display());
 }
 
 fn find(whole: &[u8], part: &[u8]) -> Option<usize> {
-    let mut places = (0..whole.len().saturating_sub(part.len() - 1))
+    let mut positions = (0..whole.len().saturating_sub(part.len() - 1))
         .filter(|at| whole[*at] == part[0] && whole[*at..].starts_with(part));
-    places.next()
+    positions.next()
 }
