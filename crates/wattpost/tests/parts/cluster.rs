@@ -1,31 +1,24 @@
-//! Three RabbitMQ nodes behind a gateway whose answers wait for their confirm: what they confirmed is safe
-//! though a node dies, and though the gateway's disk is lost for good.
+//! With three RabbitMQ nodes and answers that wait for their confirms, no acknowledged message is lost, even if one node
+//! is killed and then the gateway is killed and its disk is lost.
 
 use crate::charger::Charger;
-use crate::plant::{Plant, Role, TIMEOUT, until};
+use crate::deployment::{Deployment, Role, TIMEOUT, until};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use testbed::RabbitCluster;
 
 const CHARGERS: usize = 10;
 
-fn figure(gateway: &Role, name: &str) -> f64 {
-    let (_, figures) = crate::http::get(gateway.http, "/metrics");
-    let line = figures.lines().find_map(|line| line.strip_prefix(name));
-    let value = line.and_then(|rest| rest.trim().parse().ok());
-    value.unwrap_or_else(|| panic!("there is no {name}"))
+/// Whether answers wait for RabbitMQ's confirm.
+fn is_waiting(gateway: &Role) -> bool {
+    gateway.metric("wattpost_gateway_durability_fallback") == 0.0
 }
 
-/// Whether answers wait for RabbitMQ.
-fn is_safe(gateway: &Role) -> bool {
-    figure(gateway, "wattpost_gateway_durability_fallback ") == 0.0
+fn fallbacks(gateway: &Role) -> f64 {
+    gateway.metric("wattpost_gateway_durability_fallbacks_total")
 }
 
-fn falls(gateway: &Role) -> f64 {
-    figure(gateway, "wattpost_gateway_durability_fallbacks_total ")
-}
-
-/// Which node it is connected to: the health page begins with its address.
+/// The node to which the gateway is connected, from the address on the health page.
 fn node_of(gateway: &Role, cluster: &RabbitCluster) -> Option<usize> {
     let part = gateway.part("rabbitmq")?;
     let detail = part["detail"].as_str()?;
@@ -34,15 +27,15 @@ fn node_of(gateway: &Role, cluster: &RabbitCluster) -> Option<usize> {
 }
 
 #[test]
-fn a_node_dies_and_then_the_gateway_with_its_disk_and_no_answer_was_a_lie() {
+fn nothing_acknowledged_is_lost_when_a_node_and_then_the_gateway_with_its_disk_are_lost() {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("parts-cluster");
     let _ = std::fs::remove_dir_all(&dir);
     let mut cluster = RabbitCluster::start(&dir, 3).expect("a cluster");
     let urls: Vec<String> = (0..3).map(|node| cluster.url(node)).collect();
     let settings = "[gateway]\ndurability = \"broker\"\ndurability_wait_ms = 5000";
-    let plant = Plant::behind(settings, &urls.join(","));
-    plant.run("migrate", &[]);
-    let mut gateway = plant.start("gateway", "gateway");
+    let deployment = Deployment::with_broker(settings, &urls.join(","));
+    deployment.run("migrate", &[]);
+    let mut gateway = deployment.start("gateway", "gateway");
     let (answered, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let _stops = OnDrop(&stop);
@@ -59,45 +52,45 @@ fn a_node_dies_and_then_the_gateway_with_its_disk_and_no_answer_was_a_lie() {
                 }
             });
         }
-        let goes_on = |gateway: &Role| {
+        let wait_for_confirmed_answers = |gateway: &Role| {
             assert!(
-                until(TIMEOUT, || is_safe(gateway)),
+                until(TIMEOUT, || is_waiting(gateway)),
                 "answers do not wait for RabbitMQ"
             );
-            // More than were let out without: the last of these come after RabbitMQ has all of those.
+            // Confirms come in order. So after this many answers, RabbitMQ has also confirmed every record whose answer
+            // was released without a confirm.
             let before = answered.load(Ordering::Relaxed);
             assert!(
                 until(TIMEOUT, || answered.load(Ordering::Relaxed) >= before + 200),
-                "nobody is answered"
+                "chargers get no answers"
             );
         };
-        goes_on(&gateway);
+        wait_for_confirmed_answers(&gateway);
         let mut node = None;
         assert!(
             until(TIMEOUT, || {
                 node = node_of(&gateway, &cluster);
                 node.is_some()
             }),
-            "it is connected to no node: {:?}",
+            "the gateway is connected to no node: {:?}",
             gateway.part("rabbitmq")
         );
-        let before = falls(&gateway);
+        let before = fallbacks(&gateway);
         cluster.kill(node.expect("seen above")).expect("killed");
         assert!(
-            until(TIMEOUT, || falls(&gateway) > before),
-            "nobody noticed that a node died"
+            until(TIMEOUT, || fallbacks(&gateway) > before),
+            "the gateway did not enter fallback after the kill"
         );
-        goes_on(&gateway);
+        wait_for_confirmed_answers(&gateway);
     });
-    // Nothing but a stall of five seconds could have let the last answers out without a confirm.
-    assert!(is_safe(&gateway), "the last answers did not wait");
+    assert!(is_waiting(&gateway), "the last answers did not wait");
     gateway.kill();
-    std::fs::remove_dir_all(plant.path("gateway")).expect("the disk is lost");
-    let _consumer = plant.start("consumer", "consumer");
-    plant.wait_for_stored("Heartbeat", answered.load(Ordering::Relaxed));
+    std::fs::remove_dir_all(deployment.path("gateway")).expect("the disk is lost");
+    let _consumer = deployment.start("consumer", "consumer");
+    deployment.wait_for_stored("Heartbeat", answered.load(Ordering::Relaxed));
 }
 
-/// Ends the chargers also when the story fails.
+/// Sets the flag when it is dropped, so that the chargers end even if the test fails.
 struct OnDrop<'a>(&'a AtomicBool);
 
 impl Drop for OnDrop<'_> {

@@ -1,11 +1,10 @@
-//! What nobody can apply is kept, shown, tried again and discarded when a person says so.
+//! A message that is no record becomes a dead letter, which can be listed, retried and discarded.
 
-use crate::plant::{Plant, TIMEOUT, until};
+use crate::deployment::{Deployment, TIMEOUT, until};
 use std::process::Command;
 
-/// Publishes a message that is none of ours where records go in, as a third party might by mistake. False
-/// while no queue is bound yet.
-fn publish_nonsense(plant: &Plant) -> bool {
+/// Publishes a message that is no record, as another program might by mistake. Returns false while no queue is bound.
+fn publish_nonsense(deployment: &Deployment) -> bool {
     let code = "import pika, sys\n\
         connection = pika.BlockingConnection(pika.URLParameters(sys.argv[1]))\n\
         channel = connection.channel()\n\
@@ -14,36 +13,36 @@ fn publish_nonsense(plant: &Plant) -> bool {
         connection.close()\n";
     let python = std::env::var("WATTPOST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let output = Command::new(python)
-        .args(["-c", code, &plant.broker_url])
+        .args(["-c", code, &deployment.broker_url])
         .output()
         .expect("run python");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let error = String::from_utf8_lossy(&output.stderr);
     let is_early = ["UnroutableError", "NOT_FOUND"]
         .iter()
-        .any(|error| said.contains(error));
-    assert!(output.status.success() || is_early, "{said}");
+        .any(|name| error.contains(name));
+    assert!(output.status.success() || is_early, "{error}");
     output.status.success()
 }
 
 #[test]
-fn a_message_that_is_no_record_is_kept_and_obeys_the_commands() {
-    let plant = Plant::new("");
-    let _consumer = plant.start("consumer", "consumer");
-    let api = plant.start("api", "api");
-    assert!(until(TIMEOUT, || publish_nonsense(&plant)));
+fn message_that_is_no_record_is_listed_retried_and_discarded() {
+    let deployment = Deployment::new("");
+    let _consumer = deployment.start("consumer", "consumer");
+    let api = deployment.start("api", "api");
+    assert!(until(TIMEOUT, || publish_nonsense(&deployment)));
     let mut listed = String::new();
     assert!(until(TIMEOUT, || {
-        listed = plant.run("deadletters list", &[]);
+        listed = deployment.run("deadletters list", &[]);
         listed.lines().count() == 1
     }));
-    let (_, body) = crate::http::get(api.http, "/api/v1/dead-letters");
+    let (_, body) = api.get("/api/v1/dead-letters");
     assert!(body.contains("not a record at all"), "{body}");
 
     let id = listed.split_whitespace().next().expect("an id").to_owned();
-    let (ok, said, _) = plant.try_run("deadletters retry", &[&id]);
+    let (ok, said, _) = deployment.try_run("deadletters retry", &[&id]);
     assert!(!ok && said.contains("still cannot be applied"), "{said}");
-    plant.run("deadletters discard", &[&id]);
-    assert_eq!(plant.run("deadletters list", &[]), "");
-    let (ok, said, _) = plant.try_run("deadletters discard", &[&id]);
+    deployment.run("deadletters discard", &[&id]);
+    assert_eq!(deployment.run("deadletters list", &[]), "");
+    let (ok, said, _) = deployment.try_run("deadletters discard", &[&id]);
     assert!(!ok && said.contains("no such dead letter"), "{said}");
 }

@@ -1,26 +1,25 @@
-//! Stories of the parts as processes of their own: gateways, consumers and the API of the real binary,
-//! with a real RabbitMQ and a real PostgreSQL, each of which may be wrong, late, killed or upgraded alone.
+//! Tests of the roles as separate processes of the real binary, with a real RabbitMQ and a real PostgreSQL. Each of them
+//! may be misconfigured, late, killed or restarted alone.
 //!
-//! RabbitMQ and PostgreSQL are started once; each story has a virtual host and a database of its own.
+//! RabbitMQ and PostgreSQL are started once; each test has its own virtual host and database.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a story that cannot go on says where it stopped"
-)]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "../stories/charger.rs"]
 mod charger;
-#[path = "../stories/http.rs"]
-mod http;
+mod deployment;
+#[path = "../stories/handshake.rs"]
+mod handshake;
 #[path = "../stories/metrics_page.rs"]
 mod metrics_page;
-mod plant;
+#[path = "../stories/role.rs"]
+mod role;
 
 mod alone;
 mod cluster;
 mod dead_letters;
+mod maintenance;
 mod metrics;
 mod restored;
 mod several_gateways;
-mod upkeep;
 mod wrong_settings;

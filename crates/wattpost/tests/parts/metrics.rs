@@ -2,8 +2,8 @@
 //! describes.
 
 use crate::charger::Charger;
+use crate::deployment::{Deployment, TIMEOUT, until};
 use crate::metrics_page::Exported;
-use crate::plant::{Plant, TIMEOUT, until};
 
 /// Rows of the page that these processes cannot export.
 const ABSENT: [(&str, &str); 2] = [
@@ -16,16 +16,16 @@ const ABSENT: [(&str, &str); 2] = [
 
 #[test]
 fn page_of_metrics_describes_what_the_roles_export() {
-    let plant = Plant::new("");
-    let roles = ["gateway", "consumer", "api"].map(|role| plant.start(role, role));
+    let deployment = Deployment::new("");
+    let roles = ["gateway", "consumer", "api"].map(|role| deployment.start(role, role));
     let mut charger = Charger::connect(roles[0].ocpp, "CP-1", "ocpp1.6");
     charger.call("1", "Heartbeat", "{}");
-    plant.wait_for_stored("Heartbeat", 1);
+    deployment.wait_for_stored("Heartbeat", 1);
     let mut differences = Vec::new();
     let is_equal = until(TIMEOUT, || {
         let mut exported = Exported::default();
         for role in &roles {
-            exported.add(&crate::http::get(role.http, "/metrics").1);
+            exported.add(&role.get("/metrics").1);
         }
         differences = exported.differences(&ABSENT);
         differences.is_empty()

@@ -1,7 +1,7 @@
-//! PostgreSQL comes back from a backup while RabbitMQ and the gateway's journal go on.
+//! PostgreSQL is restored from a backup; RabbitMQ and the gateway's journal are newer.
 
 use crate::charger::Charger;
-use crate::plant::{Plant, Role, TIMEOUT, servers, until};
+use crate::deployment::{Deployment, Role, TIMEOUT, servers, until};
 use std::ops::Range;
 
 fn heartbeats(gateway: &Role, numbers: Range<usize>) {
@@ -13,29 +13,27 @@ fn heartbeats(gateway: &Role, numbers: Range<usize>) {
 }
 
 #[test]
-fn what_a_restored_database_lacks_below_newer_records_is_delivered_again_from_the_journal() {
-    let plant = Plant::new("");
-    let name = plant.virtual_host.clone();
+fn records_missing_from_a_restored_database_are_delivered_again_from_the_journal() {
+    let deployment = Deployment::new("");
+    let name = deployment.name.clone();
     let psql = |sql: String| servers().postgres.superuser_psql(&sql).expect(&sql);
-    let mut gateway = plant.start("gateway", "gateway");
-    let mut consumer = plant.start("consumer", "consumer");
+    let mut gateway = deployment.start("gateway", "gateway");
+    let mut consumer = deployment.start("consumer", "consumer");
     heartbeats(&gateway, 0..5);
-    plant.wait_for_stored("Heartbeat", 5);
+    deployment.wait_for_stored("Heartbeat", 5);
     consumer.stop();
     gateway.stop();
     psql(format!("CREATE DATABASE {name}_backup TEMPLATE {name}"));
     gateway.restart();
     consumer.restart();
     heartbeats(&gateway, 5..10);
-    plant.wait_for_stored("Heartbeat", 10);
+    deployment.wait_for_stored("Heartbeat", 10);
     consumer.stop();
-    // Confirmed by RabbitMQ, and newer than all that is missing afterwards.
+    // These are confirmed by RabbitMQ, and newer than the records that will be missing.
     heartbeats(&gateway, 10..12);
-    let are_delivered = || {
-        let (_, figures) = crate::http::get(gateway.http, "/metrics");
-        figures.contains("\nwattpost_journal_waiting_records 0\n")
-    };
-    assert!(until(TIMEOUT, are_delivered));
+    assert!(until(TIMEOUT, || {
+        gateway.metric("wattpost_journal_waiting_records") == 0.0
+    }));
     gateway.stop();
 
     psql(format!("DROP DATABASE {name} WITH (FORCE)"));
@@ -43,11 +41,11 @@ fn what_a_restored_database_lacks_below_newer_records_is_delivered_again_from_th
         "CREATE DATABASE {name} TEMPLATE {name}_backup OWNER wattpost"
     ));
     consumer.restart();
-    plant.wait_for_stored("Heartbeat", 7);
+    deployment.wait_for_stored("Heartbeat", 7);
     gateway.restart();
-    plant.wait_for_stored("Heartbeat", 12);
+    deployment.wait_for_stored("Heartbeat", 12);
     assert!(gateway.log().contains("lacks records"), "{}", gateway.log());
     gateway.stop();
     consumer.stop();
-    plant.wait_for_stored("Heartbeat", 12);
+    deployment.wait_for_stored("Heartbeat", 12);
 }

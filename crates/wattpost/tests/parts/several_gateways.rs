@@ -1,43 +1,43 @@
-//! Many gateways share the load: a charger may come back to another one than it left.
+//! Several gateways share the load: a charger may reconnect to another gateway.
 
 use crate::charger::{Charger, Incoming};
-use crate::plant::{Plant, TIMEOUT, until};
+use crate::deployment::{Deployment, TIMEOUT, until};
 
 const START: &str =
     r#"{"connectorId":1,"idTag":"TAG-1","meterStart":100,"timestamp":"2026-01-01T10:00:00Z"}"#;
 
 #[test]
-fn a_resend_at_another_gateway_gets_the_same_answer_and_makes_no_second_transaction() {
-    let plant = Plant::new("");
-    let mut first = plant.start("gateway", "first");
-    let second = plant.start("gateway", "second");
-    let _consumer = plant.start("consumer", "consumer");
+fn resend_to_another_gateway_gets_the_same_answer_and_is_one_transaction() {
+    let deployment = Deployment::new("");
+    let mut first = deployment.start("gateway", "first");
+    let second = deployment.start("gateway", "second");
+    let _consumer = deployment.start("consumer", "consumer");
     let mut charger = Charger::connect(first.ocpp, "CP-17", "ocpp1.6");
     let answer = charger.call("a", "StartTransaction", START);
     first.kill();
     let mut charger = Charger::connect(second.ocpp, "CP-17", "ocpp1.6");
     let again = charger.call("b", "StartTransaction", START);
     assert_eq!(answer[2], again[2]);
-    // The first gateway's record comes when the first gateway does.
+    // The first gateway delivers its record after its restart.
     first.restart();
-    plant.wait_for_stored("StartTransaction", 2);
-    assert_eq!(plant.export("transactions").len(), 1);
+    deployment.wait_for_stored("StartTransaction", 2);
+    assert_eq!(deployment.export("transactions").len(), 1);
 }
 
 #[test]
-fn the_newest_connection_of_a_charger_wins_at_whatever_gateway() {
-    let plant = Plant::new("");
-    let first = plant.start("gateway", "first");
-    let second = plant.start("gateway", "second");
-    let connected =
-        |role: &crate::plant::Role| role.part("rabbitmq").is_some_and(|part| part["up"] == true);
-    assert!(until(TIMEOUT, || connected(&first) && connected(&second)));
+fn new_connection_of_a_charger_closes_its_old_one_at_another_gateway() {
+    let deployment = Deployment::new("");
+    let first = deployment.start("gateway", "first");
+    let second = deployment.start("gateway", "second");
+    assert!(until(TIMEOUT, || {
+        first.is_up("rabbitmq") && second.is_up("rabbitmq")
+    }));
     let mut old = Charger::connect(first.ocpp, "CP-17", "ocpp1.6");
     old.call("1", "Heartbeat", "{}");
     let mut new = Charger::connect(second.ocpp, "CP-17", "ocpp1.6");
     match old.receive() {
         Incoming::Close(_) | Incoming::End => {}
-        other => panic!("the old connection goes on: {other:?}"),
+        other => panic!("the old connection is not closed: {other:?}"),
     }
     new.call("2", "Heartbeat", "{}");
 }

@@ -1,11 +1,11 @@
-//! What a person gets who named RabbitMQ or PostgreSQL wrongly: one sentence with the key and the cure, from
-//! `check` and from the start.
+//! A wrong URL or password of RabbitMQ or PostgreSQL: `check` and the start fail with one sentence that names the key and
+//! the remedy.
 
-use crate::plant::{Plant, servers};
+use crate::deployment::{Deployment, servers};
 
-/// Runs `check` and the role; both must fail and say all words, in one line.
-fn refused(plant: &Plant, role: &str, flags: &[&str], words: &[&str]) {
-    let (ok, said, error) = plant.try_run("check", flags);
+/// Runs `check` and the role; both must fail, with a line that contains all words.
+fn refused(deployment: &Deployment, role: &str, flags: &[&str], words: &[&str]) {
+    let (ok, said, error) = deployment.try_run("check", flags);
     let line = said
         .lines()
         .chain(error.lines())
@@ -16,7 +16,7 @@ fn refused(plant: &Plant, role: &str, flags: &[&str], words: &[&str]) {
     );
 
     let listen = ["--ocpp-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"];
-    let (ok, said, error) = plant.try_run(role, &[flags, &listen].concat());
+    let (ok, said, error) = deployment.try_run(role, &[flags, &listen].concat());
     let line = error.lines().find(|line| {
         line.starts_with("wattpost: ") && words.iter().all(|word| line.contains(word))
     });
@@ -27,16 +27,16 @@ fn refused(plant: &Plant, role: &str, flags: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn a_url_that_is_none() {
-    let plant = Plant::new("");
+fn text_that_is_no_url() {
+    let deployment = Deployment::new("");
     refused(
-        &plant,
+        &deployment,
         "gateway",
         &["--broker-url=rabbit"],
         &["broker.url", "amqp://"],
     );
     refused(
-        &plant,
+        &deployment,
         "gateway",
         &["--database-url=mysql://x"],
         &["database.url", "postgres://"],
@@ -44,30 +44,38 @@ fn a_url_that_is_none() {
 }
 
 #[test]
-fn a_wrong_password() {
-    let plant = Plant::new("");
+fn wrong_password() {
+    let deployment = Deployment::new("");
     let servers = servers();
-    let broker = servers
-        .rabbit
-        .url_as("wattpost", "wrong", &plant.virtual_host);
+    let broker = servers.rabbit.url_as("wattpost", "wrong", &deployment.name);
     let flag = format!("--broker-url={broker}");
-    refused(&plant, "consumer", &[&flag], &["broker.url", "password"]);
+    refused(
+        &deployment,
+        "consumer",
+        &[&flag],
+        &["broker.url", "password"],
+    );
     let database = servers
         .postgres
-        .url_as("wattpost", "wrong", &plant.virtual_host);
+        .url_as("wattpost", "wrong", &deployment.name);
     let flag = format!("--database-url={database}");
-    refused(&plant, "gateway", &[&flag], &["database.url", "password"]);
+    refused(
+        &deployment,
+        "gateway",
+        &[&flag],
+        &["database.url", "password"],
+    );
 }
 
 #[test]
-fn a_virtual_host_that_is_missing_or_not_permitted() {
-    let plant = Plant::new("");
+fn virtual_host_that_does_not_exist_or_is_not_permitted() {
+    let deployment = Deployment::new("");
     let servers = servers();
     let flag = format!(
         "--broker-url={}",
         servers.rabbit.url_as("wattpost", "wattpost", "nowhere")
     );
-    refused(&plant, "gateway", &[&flag], &["broker.url", "nowhere"]);
+    refused(&deployment, "gateway", &[&flag], &["broker.url", "nowhere"]);
 
     servers
         .rabbit
@@ -78,7 +86,7 @@ fn a_virtual_host_that_is_missing_or_not_permitted() {
         servers.rabbit.url_as("wattpost", "wattpost", "forbidden")
     );
     refused(
-        &plant,
+        &deployment,
         "gateway",
         &[&flag],
         &["broker.url", "set_permissions"],
@@ -86,15 +94,15 @@ fn a_virtual_host_that_is_missing_or_not_permitted() {
 }
 
 #[test]
-fn a_database_that_is_missing_or_has_no_tables() {
-    let plant = Plant::unmigrated("");
+fn database_that_does_not_exist_or_has_no_tables() {
+    let deployment = Deployment::unmigrated("");
     for role in ["gateway", "consumer", "api"] {
-        refused(&plant, role, &[], &["wattpost migrate"]);
+        refused(&deployment, role, &[], &["wattpost migrate"]);
     }
-    plant.run("migrate", &[]);
+    deployment.run("migrate", &[]);
     let url = servers().postgres.url_as("wattpost", "wattpost", "nowhere");
     refused(
-        &plant,
+        &deployment,
         "api",
         &[&format!("--database-url={url}")],
         &["database.url", "nowhere"],
@@ -103,10 +111,10 @@ fn a_database_that_is_missing_or_has_no_tables() {
 
 #[test]
 fn two_gateways_with_one_data_directory() {
-    let plant = Plant::new("");
-    let _first = plant.start("gateway", "nobody");
+    let deployment = Deployment::new("");
+    let _first = deployment.start("gateway", "command");
     let listen = ["--ocpp-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0"];
-    let (ok, _, error) = plant.try_run("gateway", &listen);
+    let (ok, _, error) = deployment.try_run("gateway", &listen);
     assert!(
         !ok && error.contains("journal") && error.contains("another"),
         "{error}"
@@ -114,12 +122,12 @@ fn two_gateways_with_one_data_directory() {
 }
 
 #[test]
-fn a_consumer_without_rabbitmq_and_a_broker_that_no_url_names() {
-    let plant = Plant::new("");
-    let (ok, _, error) = plant.try_run("consumer", &["--broker-url="]);
+fn consumer_and_durability_broker_need_a_broker_url() {
+    let deployment = Deployment::new("");
+    let (ok, _, error) = deployment.try_run("consumer", &["--broker-url="]);
     assert!(!ok && error.contains("broker.url"), "{error}");
-    let plant = Plant::new("[gateway]\ndurability = \"broker\"");
-    let (ok, _, error) = plant.try_run("gateway", &["--broker-url="]);
+    let deployment = Deployment::new("[gateway]\ndurability = \"broker\"");
+    let (ok, _, error) = deployment.try_run("gateway", &["--broker-url="]);
     assert!(
         !ok && error.contains("gateway.durability") && error.contains("broker.url"),
         "{error}"
@@ -127,30 +135,30 @@ fn a_consumer_without_rabbitmq_and_a_broker_that_no_url_names() {
 }
 
 #[test]
-fn what_is_away_does_not_stop_the_start() {
-    let plant = Plant::new("");
-    let nobody = testbed::spare_port().expect("a port");
-    let broker = format!("--broker-url=amqp://wattpost:wattpost@127.0.0.1:{nobody}/%2f");
+fn unavailable_servers_do_not_prevent_a_start() {
+    let deployment = Deployment::new("");
+    let unused = testbed::spare_port().expect("a port");
+    let broker = format!("--broker-url=amqp://wattpost:wattpost@127.0.0.1:{unused}/%2f");
     let database =
-        format!("--database-url=postgres://wattpost:wattpost@127.0.0.1:{nobody}/wattpost");
-    let (ok, said, _) = plant.try_run("check", &[&broker, &database]);
+        format!("--database-url=postgres://wattpost:wattpost@127.0.0.1:{unused}/wattpost");
+    let (ok, said, _) = deployment.try_run("check", &[&broker, &database]);
     assert!(
         !ok && said.contains("WRONG broker") && said.contains("WRONG database"),
         "{said}"
     );
-    let lonely = || {
-        let mut command = plant.command("gateway", "lonely");
+    let start_alone = || {
+        let mut command = deployment.command("gateway", "alone");
         command.args([&broker, &database]);
-        plant.start_command(command, "lonely")
+        deployment.start_command(command, "alone")
     };
-    // It has never seen the database, so it cannot know who may come in.
-    let mut gateway = lonely();
-    let (status, head) = crate::http::handshake_status(gateway.ocpp, "CP-1");
+    // A gateway that has never read the database does not know which chargers may connect.
+    let mut gateway = start_alone();
+    let (status, head) = crate::handshake::handshake_status(gateway.ocpp, "CP-1");
     assert_eq!(status, 503, "{head}");
     gateway.stop();
-    // Once it has, it serves chargers without.
-    plant.start("gateway", "lonely").stop();
-    let gateway = lonely();
+    // Once it has read it, it serves chargers without the database.
+    deployment.start("gateway", "alone").stop();
+    let gateway = start_alone();
     let mut charger = crate::charger::Charger::connect(gateway.ocpp, "CP-1", "ocpp1.6");
     let answer = charger.call("1", "Heartbeat", "{}");
     assert_eq!(answer[0], 3, "{answer}");

@@ -1,16 +1,16 @@
-//! A charger that says exactly what a test tells it to: frames on a socket, nothing more.
+//! A charger that sends exactly the frames of a test.
 
+use crate::handshake::send_handshake;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 pub(crate) struct Charger {
     socket: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// What came in.
+/// What the charger received.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Incoming {
     Text(String),
@@ -25,39 +25,16 @@ impl Charger {
             .unwrap_or_else(|head| panic!("the handshake was refused: {head}"))
     }
 
-    /// The refusal's head on failure.
+    /// Connects; the error is the head of the answer.
     pub(crate) fn try_connect(
         server: SocketAddr,
         identity: &str,
         subprotocol: &str,
     ) -> Result<Self, String> {
-        let mut socket = TcpStream::connect(server).map_err(|error| error.to_string())?;
-        socket
-            .set_read_timeout(Some(Duration::from_secs(15)))
-            .map_err(|error| error.to_string())?;
-        let request = format!(
-            "GET /ocpp/{identity} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
-        );
-        socket
-            .write_all(request.as_bytes())
-            .map_err(|error| error.to_string())?;
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") {
-            match socket.read(&mut byte) {
-                Ok(1) => head.push(byte[0]),
-                other => {
-                    return Err(format!(
-                        "{other:?} after {:?}",
-                        String::from_utf8_lossy(&head)
-                    ));
-                }
-            }
-        }
-        if !head.starts_with(b"HTTP/1.1 101") {
-            return Err(String::from_utf8_lossy(&head).into_owned());
+        let (head, socket) =
+            send_handshake(server, identity, subprotocol, "").map_err(|error| error.to_string())?;
+        if !head.starts_with("HTTP/1.1 101") {
+            return Err(head);
         }
         Ok(Self {
             socket,
@@ -70,7 +47,7 @@ impl Charger {
         self.send_frame(0x81, text.as_bytes());
     }
 
-    /// Sends any frame: `first` is the first byte (FIN, reserved bits, opcode).
+    /// Sends a frame of any type. `first`: FIN, reserved bits and opcode.
     pub(crate) fn send_frame(&mut self, first: u8, payload: &[u8]) {
         let mut frame = vec![first];
         match u16::try_from(payload.len()) {
@@ -92,11 +69,11 @@ impl Charger {
                 .zip(mask.iter().cycle())
                 .map(|(byte, mask)| byte ^ mask),
         );
-        // A peer that has closed already is seen by the next receive.
+        // If the server has closed the connection, the next `receive` returns that.
         let _ = self.socket.write_all(&frame);
     }
 
-    /// The next text, or how the connection ended. Panics when nothing comes for 15 s.
+    /// The next text, or how the connection ended. Panics if nothing is received for 15 s.
     pub(crate) fn receive(&mut self) -> Incoming {
         loop {
             if let Some((opcode, payload)) = self.take_frame() {
@@ -120,7 +97,7 @@ impl Charger {
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
                     return Incoming::End;
                 }
-                Err(error) => panic!("nothing came: {error}"),
+                Err(error) => panic!("nothing was received: {error}"),
             }
         }
     }

@@ -1,154 +1,87 @@
-//! The real binary on this machine, as a person would run it: started, stopped, killed, started again.
+//! `wattpost serve` as a process of the real binary.
 
-use std::net::SocketAddr;
+use crate::role::Role;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
+use std::time::Duration;
 use tempfile::TempDir;
+use testbed::Process;
 pub(crate) use testbed::until;
-use testbed::{Process, address_after};
 
-/// `wattpost serve` with a data directory of its own. Dropping it kills the process.
+/// `wattpost serve` with its own data directory. Dropping it kills the process.
 pub(crate) struct Deployment {
-    dir: TempDir,
+    serve: Role,
+    files: testbed::Deployment,
     data_dir: PathBuf,
-    settings: PathBuf,
-    /// How many files the process may open.
-    files_max: Option<u32>,
-    process: Option<Process>,
-    pub(crate) ocpp: SocketAddr,
-    pub(crate) http: SocketAddr,
+    dir: TempDir,
 }
 
 impl Deployment {
-    /// Starts with the settings given as TOML and waits until it serves.
+    /// Starts with these settings (TOML) and waits until it is ready.
     pub(crate) fn start(settings: &str) -> Self {
-        let dir = tempfile::tempdir().expect("make a temporary directory");
+        let dir = tempfile::tempdir().expect("create a temporary directory");
         let data_dir = dir.path().join("data");
         Self::start_in(dir, data_dir, settings)
     }
 
-    /// The same, with a limit of open files that the process cannot raise.
+    /// As [`Deployment::start`], with a limit of open files that the process cannot raise.
     pub(crate) fn start_with_files(settings: &str, files_max: u32) -> Self {
-        let dir = tempfile::tempdir().expect("make a temporary directory");
+        let dir = tempfile::tempdir().expect("create a temporary directory");
         let data_dir = dir.path().join("data");
-        Self::start_as(dir, data_dir, settings, Some(files_max))
+        Self::start_as(dir, data_dir, settings, |command| {
+            limit_files(files_max, command)
+        })
     }
 
-    /// The same, with the data directory at a place of the test's choice.
+    /// As [`Deployment::start`], with another data directory.
     pub(crate) fn start_in(dir: TempDir, data_dir: PathBuf, settings: &str) -> Self {
-        Self::start_as(dir, data_dir, settings, None)
+        Self::start_as(dir, data_dir, settings, |command| command)
     }
 
-    fn start_as(dir: TempDir, data_dir: PathBuf, settings: &str, files_max: Option<u32>) -> Self {
-        let file = dir.path().join("wattpost.toml");
-        std::fs::write(&file, settings).expect("write the settings");
-        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let mut deployment = Self {
-            dir,
+    fn start_as(
+        dir: TempDir,
+        data_dir: PathBuf,
+        settings: &str,
+        wrap: impl FnOnce(Command) -> Command,
+    ) -> Self {
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_wattpost"));
+        let files = testbed::Deployment::new(&program, dir.path(), settings);
+        let files = files.expect("write the settings");
+        let command = wrap(command(&files, "serve", &data_dir));
+        Self {
+            serve: Role::start(command, "serve", &dir.path().join("serve.log")),
+            files,
             data_dir,
-            settings: file,
-            files_max,
-            process: None,
-            ocpp: any,
-            http: any,
-        };
-        deployment.restart();
-        deployment
-    }
-
-    /// Starts the process (again, on the same ports) and returns how long it took to serve.
-    pub(crate) fn restart(&mut self) -> Duration {
-        assert!(self.process.is_none(), "it runs already");
-        let begun = Instant::now();
-        let mut command = self.command("serve");
-        if let Some(files_max) = self.files_max {
-            command = within(files_max, &command);
+            dir,
         }
-        command
-            .arg("--ocpp-listen")
-            .arg(self.ocpp.to_string())
-            .arg("--http-listen")
-            .arg(self.http.to_string());
-        let (mut ocpp, mut http) = (None, None);
-        let process = Process::start_until_ready(
-            Process::wrap(&command).expect("setpriv is installed"),
-            "wattpost serve",
-            &self.log_path(),
-            Duration::from_secs(20),
-            |line| {
-                ocpp = ocpp.or_else(|| address_after(line, "ws://"));
-                http = http.or_else(|| address_after(line, "http://"));
-                ocpp.is_some() && http.is_some()
-            },
-        );
-        self.process = Some(process.unwrap_or_else(|error| panic!("{error:#}")));
-        self.ocpp = ocpp.expect("seen above");
-        self.http = http.expect("seen above");
-        begun.elapsed()
     }
 
-    /// SIGKILL: no code of ours runs any more.
-    pub(crate) fn kill(&mut self) {
-        let mut process = self.process.take().expect("it runs");
-        process.kill().expect("kill wattpost");
+    /// Replaces the settings; they apply after the next start.
+    pub(crate) fn write_settings(&self, settings: &str) {
+        let written = self.files.write_settings(settings);
+        written.expect("write the settings");
     }
 
-    /// SIGTERM, and waits for the end.
-    pub(crate) fn stop(&mut self) -> ExitStatus {
-        self.signal("TERM");
-        let mut process = self.process.take().expect("it runs");
-        let ended = process.wait(Duration::from_secs(30));
-        ended
-            .expect("ask for the exit status")
-            .unwrap_or_else(|| panic!("wattpost did not stop; its log:\n{}", self.log_tail()))
-    }
-
-    /// Waits until everything acknowledged is stored, then stops as [`Deployment::stop`] does.
+    /// Waits until every record in the journal is delivered, then stops.
     pub(crate) fn stop_when_stored(&mut self) {
-        let stored = until(Duration::from_secs(120), || {
+        let is_stored = until(Duration::from_secs(120), || {
             self.metric("wattpost_journal_waiting_records") == 0.0
         });
         assert!(
-            stored,
+            is_stored,
             "records stay in the journal; log:\n{}",
             self.log_tail()
         );
-        assert!(self.stop().success());
+        self.stop();
     }
 
-    /// Sends a signal by name.
-    pub(crate) fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &pid])
-            .status()
-            .expect("run kill");
-        assert!(status.success());
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.as_ref().expect("it runs").id()
-    }
-
-    pub(crate) fn is_running(&self) -> bool {
-        self.process.as_ref().is_some_and(Process::is_running)
-    }
-
-    /// A command of the same binary with the same settings.
+    /// A command of the binary with the same settings and data directory.
     pub(crate) fn command(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wattpost"));
-        command
-            .args(subcommand.split_whitespace())
-            .arg("--config")
-            .arg(&self.settings)
-            .arg("--data-dir")
-            .arg(&self.data_dir)
-            .env_remove("RUST_LOG");
-        command
+        command(&self.files, subcommand, &self.data_dir)
     }
 
-    /// Runs a command that must succeed, and returns what it wrote to stdout.
+    /// Runs a command that must succeed, and returns what it printed to stdout.
     pub(crate) fn run(&self, subcommand: &str, arguments: &[&str]) -> String {
         let output = self
             .command(subcommand)
@@ -163,22 +96,37 @@ impl Deployment {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// A simulated fleet against this deployment; the caller adds flags.
-    pub(crate) fn simulate(&self) -> Command {
+    /// Starts simulated chargers that send meter values, and continue until [`Fleet::end`].
+    pub(crate) fn meter_flood(&self, ledger: &Path, chargers: u32, more: &[&str]) -> Fleet {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wattpost"));
         command
-            .arg("simulate")
-            .arg("--url")
-            .arg(format!("ws://{}/ocpp", self.ocpp));
-        command
+            .args(["simulate", "--scenario", "meter-flood", "--quiet"])
+            .args(["--url", &format!("ws://{}/ocpp", self.ocpp)])
+            .args(["--chargers", &chargers.to_string()])
+            .args(["--retry-interval", "1", "--drain", "90", "--ledger"])
+            .arg(ledger)
+            .args(more);
+        Fleet::start(&command, self.path("fleet.log"))
     }
 
-    /// Everything that is stored, one message a line.
+    /// Waits until this process has answered that many messages since its start.
+    pub(crate) fn wait_for_answers(&self, at_least: f64) {
+        let is_reached = until(Duration::from_secs(60), || {
+            self.metric("wattpost_gateway_answer_seconds_count") >= at_least
+        });
+        assert!(
+            is_reached,
+            "chargers get no answers; log:\n{}",
+            self.log_tail()
+        );
+    }
+
+    /// The export of messages.
     pub(crate) fn messages(&self) -> Vec<serde_json::Value> {
         self.export("messages")
     }
 
-    /// All transactions.
+    /// The export of transactions.
     pub(crate) fn transactions(&self) -> Vec<serde_json::Value> {
         self.export("transactions")
     }
@@ -190,7 +138,7 @@ impl Deployment {
             .collect()
     }
 
-    /// Compares a fleet's ledger with what is stored; panics with the report when anything is wrong.
+    /// Compares a fleet's ledger file with the database. Fails with the report if anything is wrong.
     pub(crate) fn audit(&self, ledger: &Path) -> String {
         let output: Output = self
             .command("audit")
@@ -198,14 +146,14 @@ impl Deployment {
             .arg(ledger)
             .output()
             .expect("run wattpost audit");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let report = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
             output.status.success(),
-            "{said}\n{}\nthe log of serve:\n{}",
+            "{report}\n{}\nthe log of serve:\n{}",
             String::from_utf8_lossy(&output.stderr),
             self.log_tail()
         );
-        said
+        report
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -216,74 +164,81 @@ impl Deployment {
         &self.data_dir
     }
 
-    fn log_path(&self) -> PathBuf {
-        self.dir.path().join("serve.log")
+    /// The SQLite file.
+    pub(crate) fn database_file(&self) -> PathBuf {
+        self.data_dir.join("wattpost.db")
     }
 
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap_or_default()
-    }
-
-    pub(crate) fn log_tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(30)..].join("\n")
-    }
-
-    /// The body of a GET, with its status.
-    pub(crate) fn get(&self, path: &str) -> (u16, String) {
-        super::http::get(self.http, path)
-    }
-
-    /// One figure of `/metrics`, summed over its labels.
-    pub(crate) fn metric(&self, name: &str) -> f64 {
-        let (_, body) = self.get("/metrics");
-        body.lines()
-            .filter(|line| {
-                line.strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with([' ', '{']))
-            })
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+    /// Locks the SQLite file, as another program might, until the result is dropped.
+    pub(crate) fn lock_database(&self) -> rusqlite::Connection {
+        let lock = rusqlite::Connection::open(self.database_file()).expect("open the database");
+        lock.busy_timeout(Duration::from_secs(10))
+            .expect("set the timeout");
+        lock.execute_batch("BEGIN EXCLUSIVE")
+            .expect("lock the database");
+        lock
     }
 }
 
-impl Drop for Deployment {
-    fn drop(&mut self) {
-        self.process = None;
-        if std::thread::panicking() {
-            eprintln!("the end of the log of serve:\n{}", self.log_tail());
-        }
+impl Deref for Deployment {
+    type Target = Role;
+
+    fn deref(&self) -> &Role {
+        &self.serve
     }
 }
 
-/// A simulated fleet. Dropping it kills its process, so that a story that fails leaves none behind.
+impl DerefMut for Deployment {
+    fn deref_mut(&mut self) -> &mut Role {
+        &mut self.serve
+    }
+}
+
+fn command(files: &testbed::Deployment, subcommand: &str, data_dir: &Path) -> Command {
+    let mut command = files.command(subcommand);
+    command.arg("--data-dir").arg(data_dir);
+    command
+}
+
+/// Arguments of a `serve` that does not use the ports of another one.
+pub(crate) const FREE_PORTS: [&str; 4] = [
+    "--ocpp-listen",
+    "127.0.0.1:0",
+    "--http-listen",
+    "127.0.0.1:0",
+];
+
+/// Simulated chargers in another process. Dropping it kills the process.
 pub(crate) struct Fleet {
     process: Process,
     log: PathBuf,
 }
 
 impl Fleet {
-    /// Starts a command that [`Deployment::simulate`] made; what it prints goes to `log`.
-    pub(crate) fn start(command: &Command, log: PathBuf) -> Self {
+    fn start(command: &Command, log: PathBuf) -> Self {
         let command = Process::wrap(command).expect("setpriv is installed");
-        let process = Process::start(command, "the fleet", &log).expect("start the fleet");
-        Self { process, log }
+        let process = Process::start(command, "wattpost simulate", &log);
+        Self {
+            process: process.expect("start the fleet"),
+            log,
+        }
     }
 
-    /// SIGTERM; the fleet must deliver everything that it queued. Returns its report.
-    pub(crate) fn end(mut self, timeout: Duration) -> String {
+    /// SIGTERM; the fleet must deliver all queued messages. Returns its report.
+    pub(crate) fn end(mut self) -> String {
         self.process.ask_to_stop();
-        let status = self.process.wait(timeout).expect("ask for the exit status");
-        let said = std::fs::read_to_string(&self.log).expect("read the report");
-        let status = status.unwrap_or_else(|| panic!("the fleet does not end:\n{said}"));
-        assert!(status.success(), "the fleet kept messages back:\n{said}");
-        said
+        let status = self.process.wait(Duration::from_secs(120));
+        let report = std::fs::read_to_string(&self.log).expect("read the report");
+        match status.expect("ask for the exit status") {
+            Some(status) => assert!(status.success(), "messages stay in queues:\n{report}"),
+            None => panic!("the fleet does not end:\n{report}"),
+        }
+        report
     }
 }
 
-/// The same command by a shell that limits its open files first.
-fn within(files_max: u32, command: &Command) -> Command {
+/// The same command in a shell that limits its open files first.
+fn limit_files(files_max: u32, command: Command) -> Command {
     let mut limited = Command::new("sh");
     limited
         .args(["-c", "ulimit -n \"$0\" && exec \"$@\""])

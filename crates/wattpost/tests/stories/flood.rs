@@ -1,15 +1,16 @@
-//! One charger that stops a session under no id and then starts sessions without end: nobody else waits.
+//! One charger stops a session without an id and then starts thousands of sessions: that must not delay the storing of
+//! other chargers' messages.
 
 use crate::charger::{Charger, Incoming};
 use crate::deployment::{Deployment, until};
 use crate::full_length;
 use std::time::{Duration, Instant};
 
-/// Calls that the flood has outstanding at a time.
+/// The number of unanswered calls of the flooding charger.
 const AHEAD: usize = 200;
 
 #[test]
-fn a_flood_of_starts_after_a_stop_without_an_id_delays_nobodys_messages() {
+fn flood_of_starts_after_a_stop_without_an_id_does_not_delay_other_chargers() {
     let starts = if full_length() { 20_000 } else { 4_000 };
     let deployment = Deployment::start("");
     let ocpp = deployment.ocpp;
@@ -38,25 +39,25 @@ fn a_flood_of_starts_after_a_stop_without_an_id_delays_nobodys_messages() {
             }
         }
     });
-    let mut honest = Charger::connect(ocpp, "HONEST", "ocpp1.6");
+    let mut other = Charger::connect(ocpp, "OTHER", "ocpp1.6");
     let mut slowest = Duration::ZERO;
     let mut sent = 0;
     while !flood.is_finished() || sent < 3 {
         sent += 1;
-        let said = format!("seen-{sent}");
-        honest.call(
-            &said,
+        let id = format!("status-{sent}");
+        other.call(
+            &id,
             "StatusNotification",
             r#"{"connectorId":1,"errorCode":"NoError","status":"Available"}"#,
         );
         let answered = Instant::now();
         let is_stored = || {
-            let path = "/api/v1/messages?charger=HONEST&action=StatusNotification&limit=1000";
-            deployment.get(path).1.contains(&format!("\"{said}\""))
+            let path = "/api/v1/messages?charger=OTHER&action=StatusNotification&limit=1000";
+            deployment.get(path).1.contains(&format!("\"{id}\""))
         };
         assert!(
             until(Duration::from_secs(30), is_stored),
-            "{said} is not stored; log:\n{}",
+            "{id} is not stored; log:\n{}",
             deployment.log_tail()
         );
         slowest = slowest.max(answered.elapsed());
@@ -66,7 +67,7 @@ fn a_flood_of_starts_after_a_stop_without_an_id_delays_nobodys_messages() {
         slowest < Duration::from_secs(5),
         "a message was stored {slowest:?} after its answer"
     );
-    // Every start is in the list, open, and the stop on its own.
+    // Each start is one open transaction, and so is the stop.
     let listed = || {
         let listed = deployment.transactions();
         listed

@@ -1,4 +1,4 @@
-//! File handles: sockets of strangers never take those that the journal and the database need.
+//! File handles: other clients' sockets never use up those that the journal and the database need.
 
 use crate::charger::Charger;
 use crate::deployment::{Deployment, until};
@@ -6,14 +6,14 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Small segments, so that the journal needs a new file again and again.
+/// Small segments, so that the journal often needs a new file.
 const SETTINGS: &str =
     "[journal]\nmax_bytes = \"64 MiB\"\nsegment_bytes = \"256 KiB\"\nretain_bytes = \"256 KiB\"\n";
 
-/// Some MiB of meter values, which go through many segments and into the database.
-fn say_much(charger: &mut Charger, count: usize) {
+/// Sends meter values that fill several segments of the journal.
+fn send_meter_values(charger: &mut Charger, count: usize) {
     let value = "1234567.8 ".repeat(60);
     for number in 0..count {
         let payload = format!(
@@ -25,18 +25,18 @@ fn say_much(charger: &mut Charger, count: usize) {
 }
 
 #[test]
-fn strangers_that_hold_every_socket_there_is_do_not_stop_delivery() {
+fn delivery_continues_while_other_clients_hold_all_sockets() {
     let deployment = Deployment::start_with_files(SETTINGS, 400);
     let mut charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
-    say_much(&mut charger, 10);
+    send_meter_values(&mut charger, 10);
 
-    let mut strangers = Vec::new();
-    let (mut inside, mut refused) = (0, 0);
+    let mut others = Vec::new();
+    let (mut accepted, mut refused) = (0, 0);
     for number in 0..300 {
-        match Charger::try_connect(deployment.ocpp, &format!("STRANGER-{number}"), "ocpp1.6") {
-            Ok(stranger) => {
-                inside += 1;
-                strangers.push(stranger);
+        match Charger::try_connect(deployment.ocpp, &format!("OTHER-{number}"), "ocpp1.6") {
+            Ok(other) => {
+                accepted += 1;
+                others.push(other);
             }
             Err(head) => {
                 assert!(head.starts_with("HTTP/1.1 503"), "{head}");
@@ -48,12 +48,12 @@ fn strangers_that_hold_every_socket_there_is_do_not_stop_delivery() {
         .map(|_| TcpStream::connect(deployment.ocpp).expect("connect"))
         .collect();
     assert!(
-        inside > 50 && refused > 50,
-        "{inside} came in, {refused} not"
+        accepted > 50 && refused > 50,
+        "{accepted} were accepted, {refused} refused"
     );
 
-    say_much(&mut charger, 1_500);
-    let stored = until(PATIENCE, || {
+    send_meter_values(&mut charger, 1_500);
+    let stored = until(TIMEOUT, || {
         deployment.metric("wattpost_journal_waiting_records") == 0.0
     });
     assert!(stored, "delivery has stopped");
@@ -66,19 +66,19 @@ fn strangers_that_hold_every_socket_there_is_do_not_stop_delivery() {
     for part in ["gateway.connections_max is 50000", "only 400 files"] {
         assert!(log.contains(part), "{part} is not in the log:\n{log}");
     }
-    drop((strangers, silent));
+    drop((others, silent));
 }
 
-/// Handles run out all the same, because somebody lowers the limit while the process runs: nobody who is
-/// connected notices, the accept loop does not spin, and newcomers come in once there are handles again.
+/// The limit is lowered while the process runs, so that it has no handle for another socket. Connected chargers must be
+/// served, the accept loop must not spin, and new chargers must be accepted once there are handles again.
 #[test]
-fn without_a_handle_for_one_more_socket_connected_chargers_are_served() {
+fn connected_chargers_are_served_without_handles_for_new_sockets() {
     let deployment = Deployment::start("");
     let mut charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
     let answer = charger.call("1", "Heartbeat", "{}");
     assert_eq!(answer[0], 3);
 
-    let pid = deployment.pid();
+    let pid = deployment.pid().expect("it runs");
     let limit = |soft: &str| {
         let status = Command::new("prlimit")
             .args(["--pid", &pid.to_string(), &format!("--nofile={soft}:")])
@@ -89,16 +89,16 @@ fn without_a_handle_for_one_more_socket_connected_chargers_are_served() {
     let open = std::fs::read_dir(format!("/proc/{pid}/fd"))
         .expect("Linux")
         .count();
-    // Numbers of handles are what is limited, and all that are free below are taken by those who wait.
+    // The limit applies to the numbers of handles; the waiting sockets take all free numbers below it.
     limit(&open.to_string());
     let waiting: Vec<_> = (0..20)
         .map(|_| TcpStream::connect(deployment.ocpp).expect("connect"))
         .collect();
     let begun = std::time::Instant::now();
-    let noticed = until(PATIENCE, || {
+    let is_logged = until(TIMEOUT, || {
         deployment.log().contains("no connection can be accepted")
     });
-    assert!(noticed, "handles did not run out");
+    assert!(is_logged, "handles did not run out");
     for number in 0..300 {
         let answer = charger.call(&format!("h{number}"), "Heartbeat", "{}");
         assert_eq!(answer[0], 3, "{answer}");
@@ -113,14 +113,14 @@ fn without_a_handle_for_one_more_socket_connected_chargers_are_served() {
 
     drop(waiting);
     limit("4096");
-    let back = until(PATIENCE, || {
-        Charger::try_connect(deployment.ocpp, "NEWCOMER", "ocpp1.6").is_ok()
+    let is_accepted = until(TIMEOUT, || {
+        Charger::try_connect(deployment.ocpp, "NEW", "ocpp1.6").is_ok()
     });
-    assert!(back, "nobody comes in any more");
+    assert!(is_accepted, "new chargers are not accepted");
     let failures = deployment.metric("wattpost_gateway_accept_failures_total");
     assert!(
         failures <= 20.0 * (longest + 10.0),
-        "{failures} tries in {longest} s"
+        "{failures} attempts in {longest} s"
     );
     let answer = charger.call("last", "Heartbeat", "{}");
     assert_eq!(answer[0], 3);

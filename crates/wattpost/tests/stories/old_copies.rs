@@ -1,7 +1,7 @@
-//! The journal or the database comes back from an old copy.
+//! The journal or the database is restored from an old copy.
 
 use crate::charger::Charger;
-use crate::deployment::{Deployment, until};
+use crate::deployment::{Deployment, FREE_PORTS, until};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use testbed::Process;
 
 const HEARTBEATS: usize = 5;
 
-/// Heartbeats of one charger, each acknowledged.
+/// Sends heartbeats, each of which must be acknowledged.
 fn heartbeats(deployment: &Deployment, from: usize) {
     let mut charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
     for number in from..from + HEARTBEATS {
@@ -39,7 +39,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn a_journal_from_an_old_copy_is_refused_with_the_cure_and_the_cure_works() {
+fn start_with_an_old_copy_of_the_journal_is_refused_and_the_remedy_works() {
     let mut deployment = Deployment::start("");
     let journal = deployment.data_dir().join("journal");
     let old = deployment.path("old-journal");
@@ -52,13 +52,13 @@ fn a_journal_from_an_old_copy_is_refused_with_the_cure_and_the_cure_works() {
 
     std::fs::remove_dir_all(&journal).expect("remove the journal");
     copy(&old, &journal);
-    let said = refused(&deployment);
+    let error = refused(&deployment);
     assert!(
-        said.contains("older copy") && said.contains("move the directory"),
-        "{said}"
+        error.contains("older copy") && error.contains("move the directory"),
+        "{error}"
     );
 
-    // As the sentence says.
+    // The remedy in the error.
     std::fs::rename(&journal, deployment.path("away")).expect("move the journal away");
     deployment.restart();
     heartbeats(&deployment, 2 * HEARTBEATS);
@@ -71,31 +71,29 @@ fn a_journal_from_an_old_copy_is_refused_with_the_cure_and_the_cure_works() {
     assert_eq!(heartbeats_stored(&deployment), expected);
 }
 
-/// Starts a `serve` that must refuse, and returns what it said.
+/// Starts a `serve` that must fail; returns its error.
 fn refused(deployment: &Deployment) -> String {
     let mut command = deployment.command("serve");
-    command
-        .args(["--ocpp-listen", "127.0.0.1:0"])
-        .args(["--http-listen", "127.0.0.1:0"]);
+    command.args(FREE_PORTS);
     let command = Process::wrap(&command).expect("setpriv is installed");
     let log = tempfile::NamedTempFile::new().expect("make a temporary file");
     let mut process = Process::start(command, "wattpost serve", log.path()).expect("start");
-    let status = process.wait(Duration::from_secs(20)).expect("a status");
-    let said = std::fs::read_to_string(log.path()).expect("read its words");
-    assert!(!status.expect("it ends").success(), "{said}");
-    said
+    let status = process.wait(Duration::from_secs(60)).expect("a status");
+    let error = std::fs::read_to_string(log.path()).expect("read its log");
+    assert!(!status.expect("it ends").success(), "{error}");
+    error
 }
 
 #[test]
-fn one_wrong_number_in_the_database_can_be_disregarded_and_an_old_journal_beside_it_cannot() {
+fn one_wrong_number_in_the_database_can_be_disregarded_but_not_an_old_journal() {
     let mut deployment = Deployment::start("");
     let journal = deployment.data_dir().join("journal");
     let old = deployment.path("old-journal");
     heartbeats(&deployment, 0);
     deployment.stop_when_stored();
     copy(&journal, &old);
-    let database = rusqlite::Connection::open(deployment.data_dir().join("wattpost.db"))
-        .expect("open the database");
+    let database =
+        rusqlite::Connection::open(deployment.database_file()).expect("open the database");
     let wrong = 123_456_789;
     database
         .execute(
@@ -104,15 +102,14 @@ fn one_wrong_number_in_the_database_can_be_disregarded_and_an_old_journal_beside
              (SELECT no AS gateway_no FROM gateways LIMIT 1)",
             [wrong],
         )
-        .expect("a row by hand");
+        .expect("insert a row");
     drop(database);
-    let said = refused(&deployment);
+    let error = refused(&deployment);
     let setting = format!("journal.disregard_seq = {wrong}");
-    assert!(said.contains(&setting), "{said}");
+    assert!(error.contains(&setting), "{error}");
 
-    // As the sentence says.
-    let settings = format!("[journal]\ndisregard_seq = {wrong}\n");
-    std::fs::write(deployment.path("wattpost.toml"), settings).expect("write the settings");
+    // The remedy in the error.
+    deployment.write_settings(&format!("[journal]\ndisregard_seq = {wrong}\n"));
     deployment.restart();
     heartbeats(&deployment, HEARTBEATS);
     deployment.stop_when_stored();
@@ -120,18 +117,18 @@ fn one_wrong_number_in_the_database_can_be_disregarded_and_an_old_journal_beside
 
     std::fs::remove_dir_all(&journal).expect("remove the journal");
     copy(&old, &journal);
-    let said = refused(&deployment);
-    assert!(said.contains("older copy"), "{said}");
+    let error = refused(&deployment);
+    assert!(error.contains("older copy"), "{error}");
 }
 
 #[test]
-fn a_database_from_an_old_copy_gets_again_what_the_journal_still_keeps() {
+fn old_copy_of_the_database_gets_the_records_that_the_journal_still_keeps() {
     let mut deployment = Deployment::start("");
-    let database = deployment.data_dir().join("wattpost.db");
+    let database = deployment.database_file();
     let old = deployment.path("old.db");
     heartbeats(&deployment, 0);
     deployment.stop_when_stored();
-    // Whoever closes it last leaves no log behind, so the file is all there is.
+    // SQLite removes the write-ahead log when the last connection is closed, so the file is complete.
     assert!(!deployment.data_dir().join("wattpost.db-wal").exists());
     copy(&database, &old);
     deployment.restart();
@@ -143,7 +140,7 @@ fn a_database_from_an_old_copy_gets_again_what_the_journal_still_keeps() {
     std::fs::copy(&old, &database).expect("put the old copy back");
     assert_eq!(heartbeats_stored(&deployment).len(), HEARTBEATS);
     deployment.restart();
-    assert!(until(Duration::from_secs(20), || {
+    assert!(until(Duration::from_secs(60), || {
         heartbeats_stored(&deployment) == all
     }));
     assert!(

@@ -1,50 +1,29 @@
-//! Overload that lasts: 500 chargers send as fast as they are answered, against a small journal, with
-//! the database healthy.
+//! Lasting overload: 500 chargers send as fast as they are answered, the journal is small, the database is available.
 
-use crate::deployment::{Deployment, Fleet, until};
+use crate::deployment::{Deployment, until};
 use crate::full_length;
 use std::time::{Duration, Instant};
 
-/// Answers slow down smoothly until what is acknowledged equals what is stored; no socket is closed,
-/// nothing is lost, p99 stays under 5 s.
+/// Answers are slowed until as many messages are acknowledged as are stored. No connection is closed, nothing is lost,
+/// and p99 stays below 5 s.
 #[test]
-fn overload_slows_answers_and_closes_no_socket() {
+fn overload_slows_answers_and_closes_no_connection() {
     let seconds = if full_length() { 60 } else { 15 };
     let mut deployment = Deployment::start("[journal]\nmax_bytes = \"16 MiB\"\n");
     let ledger = deployment.path("ledger.ndjson");
-    let mut command = deployment.simulate();
-    command
-        .args([
-            "--chargers",
-            "500",
-            "--scenario",
-            "meter-flood",
-            "--ramp",
-            "1000",
-        ])
-        .args([
-            "--reconnect",
-            "0.1",
-            "--retry-interval",
-            "1",
-            "--quiet",
-            "--drain",
-            "60",
-            "--ledger",
-        ])
-        .arg(&ledger);
-    let fleet = Fleet::start(&command, deployment.path("fleet.log"));
+    let load = ["--ramp", "1000", "--reconnect", "0.1"];
+    let fleet = deployment.meter_flood(&ledger, 500, &load);
 
-    let paced = until(Duration::from_secs(60), || {
+    let is_paced = until(Duration::from_secs(60), || {
         deployment.metric("wattpost_gateway_paced_total") > 0.0
     });
     assert!(
-        paced,
-        "the load is not enough to need pacing; log:\n{}",
+        is_paced,
+        "the load is too low for pacing; log:\n{}",
         deployment.log_tail()
     );
 
-    // From here on, what is acknowledged and what is stored must grow alike.
+    // From here on, acknowledged and stored messages must grow at the same rate.
     let answers = deployment.metric("wattpost_gateway_answer_seconds_count");
     let stored = deployment.metric("wattpost_consumer_records_applied_total");
     let begun = Instant::now();
@@ -56,34 +35,34 @@ fn overload_slows_answers_and_closes_no_socket() {
     let answers = deployment.metric("wattpost_gateway_answer_seconds_count") - answers;
     let stored = deployment.metric("wattpost_consumer_records_applied_total") - stored;
     let seconds = begun.elapsed().as_secs_f64();
-    let bound = f64::from(16 << 20);
+    let limit = f64::from(16 << 20);
     println!(
         "acknowledged {:.0}/s, stored {:.0}/s, journal at most {:.0} % full",
         answers / seconds,
         stored / seconds,
-        100.0 * fullest / bound
+        100.0 * fullest / limit
     );
     assert!(
         answers <= stored * 1.1 + 2_000.0,
         "acknowledged {answers}, stored only {stored}"
     );
     assert!(
-        fullest < bound * 0.9,
-        "the journal came close to its bound: {fullest}"
+        fullest < limit * 0.9,
+        "the journal came close to its limit: {fullest}"
     );
 
-    let said = fleet.end(Duration::from_secs(90));
+    let report = fleet.end();
     assert!(
-        said.contains("500 chargers, 500 connections"),
-        "a socket was closed:\n{said}"
+        report.contains("500 chargers, 500 connections"),
+        "a connection was closed:\n{report}"
     );
-    let p99 = p99_seconds(&said);
+    let p99 = p99_seconds(&report);
     assert!(p99 < 5.0, "p99 was {p99} s");
     deployment.stop_when_stored();
-    println!("{said}\n{}", deployment.audit(&ledger));
+    println!("{report}\n{}", deployment.audit(&ledger));
 }
 
-/// From "answers p50 1.5ms p99 33.1ms max 1.20s".
+/// The p99 in a report such as "answers p50 1.5ms p99 33.1ms max 1.20s".
 fn p99_seconds(report: &str) -> f64 {
     let text = report
         .split_once("p99 ")

@@ -1,6 +1,6 @@
-//! What a person gets who made a mistake: one sentence that names the key, the value and the cure.
+//! The error for a wrong setting is one sentence that names the key, the value and the remedy.
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, FREE_PORTS};
 use std::process::Command;
 
 fn wattpost(arguments: &[&str]) -> (bool, String, String) {
@@ -18,7 +18,7 @@ fn wattpost(arguments: &[&str]) -> (bool, String, String) {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named() {
+fn port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let address = taken.local_addr().expect("an address").to_string();
     let (ok, _, said) = wattpost(&[
@@ -33,16 +33,11 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
-fn a_second_process_on_the_same_data_directory_is_refused() {
+fn second_process_with_the_same_data_directory_is_refused() {
     let deployment = Deployment::start("");
     let output = deployment
         .command("serve")
-        .args([
-            "--ocpp-listen",
-            "127.0.0.1:0",
-            "--http-listen",
-            "127.0.0.1:0",
-        ])
+        .args(FREE_PORTS)
         .output()
         .expect("run wattpost");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -54,7 +49,7 @@ fn a_second_process_on_the_same_data_directory_is_refused() {
 }
 
 #[test]
-fn a_setting_in_the_environment_is_checked_like_any_other() {
+fn setting_in_the_environment_is_validated() {
     let dir = tempfile::tempdir().expect("make a temporary directory");
     let output = Command::new(env!("CARGO_BIN_EXE_wattpost"))
         .arg("check")
@@ -71,24 +66,18 @@ fn a_setting_in_the_environment_is_checked_like_any_other() {
 }
 
 #[test]
-fn check_says_that_all_is_well_or_what_is_not() {
-    let (ok, said, _) = wattpost(&[
-        "check",
-        "--ocpp-listen",
-        "127.0.0.1:0",
-        "--http-listen",
-        "127.0.0.1:0",
-    ]);
+fn check_succeeds_or_names_what_is_wrong() {
+    let (ok, said, _) = wattpost(&[&["check"], &FREE_PORTS[..]].concat());
     assert!(ok && said.contains("ok"), "{said}");
     let (ok, said, error) = wattpost(&["check", "--config", "nowhere.toml"]);
     assert!(!ok && error.contains("nowhere.toml"), "{said}{error}");
-    // A data directory below a file can be made by nobody, not even the superuser.
+    // Not even root can create a directory below a file.
     let (ok, said, error) = wattpost(&["check", "--data-dir", "/dev/null/data"]);
     assert!(!ok && (said + &error).contains("data_dir"), "{error}");
 }
 
 #[test]
-fn old_name_of_a_setting_in_the_environment_stops_the_check_and_names_the_new_variable() {
+fn old_name_in_the_environment_is_an_error_that_names_the_new_variable() {
     let output = Command::new(env!("CARGO_BIN_EXE_wattpost"))
         .arg("check")
         .env("WATTPOST__GATEWAY__BATCH_MAX_RECORDS", "4711")
@@ -106,7 +95,7 @@ fn old_name_of_a_setting_in_the_environment_stops_the_check_and_names_the_new_va
 }
 
 #[test]
-fn help_teaches() {
+fn help_lists_subcommands_and_flags() {
     let (ok, said, _) = wattpost(&["--help"]);
     assert!(ok);
     for word in [

@@ -1,4 +1,4 @@
-//! A bit rots in the journal before its record is delivered.
+//! A bit of the journal flips on disk before its record is delivered.
 
 use crate::charger::Charger;
 use crate::deployment::{Deployment, until};
@@ -11,7 +11,7 @@ const MESSAGES: usize = 400;
 const SETTINGS: &str = "[journal]\nmax_bytes = \"16 MiB\"\nsegment_bytes = \"64 KiB\"\n\
     [gateway]\nresend_replay_max_bytes = 65536\n";
 
-/// `wattpost journal …`: its exit code and what it says.
+/// Runs `wattpost journal …`; returns exit code and output.
 fn journal(deployment: &Deployment, arguments: &[&str]) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_wattpost"))
         .arg("journal")
@@ -20,9 +20,9 @@ fn journal(deployment: &Deployment, arguments: &[&str]) -> (i32, String) {
         .arg(deployment.data_dir())
         .output()
         .expect("run wattpost journal");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
-    (output.status.code().expect("an exit code"), said)
+    (output.status.code().expect("an exit code"), printed)
 }
 
 fn stored(deployment: &Deployment) -> usize {
@@ -32,7 +32,7 @@ fn stored(deployment: &Deployment) -> usize {
 }
 
 #[test]
-fn a_rotten_record_is_told_at_once_and_costs_nothing_but_itself() {
+fn damaged_record_is_reported_at_once_and_all_others_are_delivered() {
     let mut deployment = Deployment::start(SETTINGS);
     let mut charger = Charger::connect(deployment.ocpp, "CP-1", "ocpp1.6");
     charger.call(
@@ -41,13 +41,8 @@ fn a_rotten_record_is_told_at_once_and_costs_nothing_but_itself() {
         r#"{"chargePointVendor":"V","chargePointModel":"M"}"#,
     );
     let first = || deployment.messages().len() >= 3;
-    assert!(until(Duration::from_secs(20), first), "nothing is stored");
-    let lock = rusqlite::Connection::open(deployment.data_dir().join("wattpost.db"))
-        .expect("open the database");
-    lock.busy_timeout(Duration::from_secs(10))
-        .expect("set the timeout");
-    lock.execute_batch("BEGIN EXCLUSIVE")
-        .expect("lock the database");
+    assert!(until(Duration::from_secs(60), first), "nothing is stored");
+    let lock = deployment.lock_database();
     let filler = "x".repeat(1_000);
     for n in 0..MESSAGES {
         let answer = charger.call(
@@ -60,13 +55,13 @@ fn a_rotten_record_is_told_at_once_and_costs_nothing_but_itself() {
     deployment.kill();
     drop(lock);
 
-    // A bit in the middle of a segment that is sealed and not delivered.
-    let (code, said) = journal(&deployment, &["inspect", "--json"]);
-    assert_eq!(code, 0, "{said}");
-    let found: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    // Flips a bit in the middle of a sealed segment that is not delivered.
+    let (code, printed) = journal(&deployment, &["inspect", "--json"]);
+    assert_eq!(code, 0, "{printed}");
+    let found: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
     assert!(
         found["waiting_records"].as_u64() >= Some(MESSAGES as u64),
-        "{said}"
+        "{printed}"
     );
     let segment = &found["segments"][2];
     let path = PathBuf::from(segment["file"].as_str().expect("a path"));
@@ -86,60 +81,64 @@ fn a_rotten_record_is_told_at_once_and_costs_nothing_but_itself() {
         .expect("a name")
         .to_string_lossy()
         .into_owned();
-    let told = || {
+    let is_reported = || {
         let (status, body) = deployment.get("/health/ready");
         status == 503 && body.contains(&name) && body.contains("wattpost journal salvage")
     };
     assert!(
-        until(Duration::from_secs(30), told),
+        until(Duration::from_secs(60), is_reported),
         "{:?}; log:\n{}",
         deployment.get("/health/ready"),
         deployment.log_tail()
     );
-    let counted = || {
+    let is_counted = || {
         deployment.metric("wattpost_gateway_journal_damaged_places") == 1.0
             && deployment.metric("wattpost_gateway_journal_unreadable_total") > 0.0
     };
-    assert!(until(Duration::from_secs(30), counted));
-    // Chargers are served meanwhile, and what lies before the damage is stored.
+    assert!(until(Duration::from_secs(60), is_counted));
+    // Chargers are served meanwhile, and the records before the damage are stored.
     let mut other = Charger::connect(deployment.ocpp, "CP-2", "ocpp1.6");
     let answer = other.call("late", "DataTransfer", r#"{"vendorId":"v"}"#);
     assert_eq!(answer[0], 3, "{answer}");
     let before = stored(&deployment);
     assert!((1..MESSAGES).contains(&before), "{before} are stored");
-    let (code, said) = journal(&deployment, &["inspect"]);
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("the gateway runs; stop it first"), "{said}");
+    let (code, printed) = journal(&deployment, &["inspect"]);
+    assert_eq!(code, 1, "{printed}");
+    assert!(
+        printed.contains("the gateway runs; stop it first"),
+        "{printed}"
+    );
 
     deployment.kill();
-    for looking in [&["inspect"][..], &["salvage"]] {
-        let (code, said) = journal(&deployment, looking);
-        assert_eq!(code, 1, "{said}");
-        assert!(said.contains(&name), "{said}");
+    for arguments in [&["inspect"][..], &["salvage"]] {
+        let (code, printed) = journal(&deployment, arguments);
+        assert_eq!(code, 1, "{printed}");
+        assert!(printed.contains(&name), "{printed}");
     }
-    let (code, said) = journal(&deployment, &["salvage", "--yes"]);
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("salvaged: 1 records"), "{said}");
+    let (code, printed) = journal(&deployment, &["salvage", "--yes"]);
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains("salvaged: 1 records"), "{printed}");
     assert_eq!(journal(&deployment, &["inspect"]).0, 0);
 
     deployment.restart();
-    let whole = || deployment.get("/health/ready").0 == 200 && stored(&deployment) == MESSAGES;
+    let is_complete =
+        || deployment.get("/health/ready").0 == 200 && stored(&deployment) == MESSAGES;
     assert!(
-        until(Duration::from_secs(30), whole),
+        until(Duration::from_secs(60), is_complete),
         "{} are stored; {:?}",
         stored(&deployment),
         deployment.get("/health/ready")
     );
-    let letters = deployment.run("deadletters list", &["--json"]);
-    let letters: Vec<serde_json::Value> = letters
+    let dead_letters = deployment.run("deadletters list", &["--json"]);
+    let dead_letters: Vec<serde_json::Value> = dead_letters
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    assert_eq!(letters.len(), 1, "{letters:?}");
-    let content = letters[0]["content"].as_str().expect("a text");
+    assert_eq!(dead_letters.len(), 1, "{dead_letters:?}");
+    let content = dead_letters[0]["content"].as_str().expect("a text");
     assert!(content.contains("xxxxxxxx"), "{content}");
     assert!(
-        letters[0]["reason"]
+        dead_letters[0]["reason"]
             .as_str()
             .expect("a text")
             .contains("damaged")
