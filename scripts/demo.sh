@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole system on this machine: `wattpost serve` and 20 simulated chargers in a hurry.
+# Runs the whole system on this machine: `wattpost serve` and 20 simulated chargers, sped up 60 times.
 #
 # Environment: DEMO_DIR (target/demo), DEMO_SECONDS (until Ctrl-C), OCPP_PORT (9000), HTTP_PORT (8080).
 set -euo pipefail
@@ -16,7 +16,7 @@ serve=
 fleet=
 stopping=
 finish() {
-  # Once only: the traps below all lead here.
+  # Runs once, although several traps call it.
   [ -z "$stopping" ] || return 0
   stopping=1
   trap '' INT TERM
@@ -25,15 +25,15 @@ finish() {
     kill -TERM "$serve" 2>/dev/null || true
     wait "$serve" 2>/dev/null || true
     echo
-    echo "Was anything that a charger was promised lost?"
+    echo "Is any acknowledged message lost?"
     "$wattpost" audit "${settings[@]}" --ledger "$dir/ledger.ndjson" || true
   fi
 }
 trap finish EXIT
 trap 'finish; exit 0' INT TERM
 
-# Job control gives each child a process group of its own, so that Ctrl-C reaches only this script,
-# which then stops them in the right order.
+# Job control puts each child into its own process group, so that Ctrl-C signals only this script, which
+# then stops them in the right order.
 set -m
 start_serve() {
   "$wattpost" serve "${settings[@]}" >"$dir/serve.out" 2>>"$dir/serve.log" &
@@ -53,14 +53,14 @@ done
 cat "$dir/serve.out"
 cat <<EOF
 
-20 chargers begin to charge, sixty times faster than life. Meanwhile, in another terminal:
+20 simulated chargers start charging, sped up 60 times. Meanwhile, in another terminal:
 
   curl -s http://$http/api/v1/transactions?limit=3
   curl -s http://$http/health/ready
   $wattpost export messages --data-dir $dir/data | tail -n 3
-  kill -9 \$(pgrep -f 'wattpost serv[e]')      it is started again here, and nothing is lost
+  kill -9 \$(pgrep -f 'wattpost serv[e]')      (this script starts it again; nothing is lost)
 
-Ctrl-C stops everything and compares what chargers were told with what is stored.
+Ctrl-C stops everything and compares the acknowledged messages with the stored ones.
 
 EOF
 "$wattpost" simulate --url "ws://$ocpp/ocpp" --chargers 20 --speed-up 60 --transactions-per-hour 6 \
@@ -71,7 +71,7 @@ fleet=$!
 while kill -0 "$fleet" 2>/dev/null; do
   if ! kill -0 "$serve" 2>/dev/null; then
     echo
-    echo "serve was killed; starting it again"
+    echo "serve has ended; starting it again"
     start_serve
   fi
   sleep 0.5 &

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# What the tests need from outside: a few of Debian's packages, where they are missing, and
-# target/python, the Python environment that requirements.txt describes. Does nothing when all is there
-# already; an environment that was left half made is made anew.
+# Installs what the tests need: missing Debian packages, and target/python, the Python environment of
+# requirements.txt. Does nothing if everything is installed; an incomplete environment is created again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,8 +15,8 @@ need mount mount
 need setpriv util-linux
 need python3 python3
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
-# The servers that tests start for themselves, on spare ports. Of each only the programs are wanted:
-# Debian would also start a server of its own, on the usual port, at once and at every boot.
+# The tests start their own servers on free ports, so only the programs are needed. Without RUNLEVEL=1
+# Debian would also start a server on the usual port, now and at every boot.
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 if [ "${#missing[@]}" -gt 0 ]; then

@@ -374,7 +374,7 @@ struct Stat {
     ticks: u64,
 }
 
-/// Parses `/proc/PID/stat`, proc_pid_stat(5). The name in parentheses may contain any character, so fields are counted
+/// Parses `/proc/PID/stat`, `proc_pid_stat(5)`. The name in parentheses may contain any character, so fields are counted
 /// from the last parenthesis.
 fn stat(pid: u32) -> Option<Stat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -4,8 +4,6 @@
 //! Rows are written as they are read, page by page, so an export may be larger than memory. If the reader closes
 //! the pipe (`| head`), the export ends without an error.
 
-#[cfg(test)]
-mod fake_ledger;
 mod progress;
 mod rows;
 
@@ -256,7 +254,9 @@ fn read_time(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fake_ledger::{FakeLedger, START, message};
+    use central::memory::MemoryRows;
+    use central::memory::sample::{START, message};
+    use central::ports::{Unavailable, UnavailableKind};
 
     #[test]
     fn times_are_parsed() {
@@ -278,25 +278,33 @@ mod tests {
     fn file_is_created_only_if_the_export_is_complete() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("export.ndjson");
-        let ledger = FakeLedger {
-            messages: (1..=5).map(|seq| message("CP-1", seq)).collect(),
-            ..FakeLedger::default()
+        let rows = MemoryRows {
+            messages: (1..=5)
+                .map(|seq| message("CP-1", seq, "Heartbeat"))
+                .collect(),
+            ..MemoryRows::default()
         };
-        let export = |ledger: &FakeLedger| {
+        let export = |rows: &MemoryRows| {
             let filter = MessageFilter::default();
             output(&path).write(|format, out| {
                 assert!(!path.exists(), "the export is not complete yet");
-                rows::messages(ledger, &filter, format, out, &mut |_| ())
+                rows::messages(rows, &filter, format, out, &mut |_| ())
             })
         };
-        let broken = FakeLedger {
-            refused_from: Some(0),
-            ..FakeLedger::default()
+        let unavailable = MemoryRows {
+            before_query: Some(Box::new(|_| {
+                Err(Unavailable {
+                    component: "database",
+                    kind: UnavailableKind::Locked,
+                    detail: "by the test".to_owned(),
+                })
+            })),
+            ..MemoryRows::default()
         };
-        assert!(export(&broken).is_err());
+        assert!(export(&unavailable).is_err());
         assert_eq!(fs::read_dir(dir.path()).expect("read").count(), 0);
 
-        export(&ledger).expect("exported");
+        export(&rows).expect("exported");
         let text = fs::read_to_string(&path).expect("read");
         assert_eq!(text.lines().count(), 5);
         assert_eq!(fs::read_dir(dir.path()).expect("read").count(), 1);

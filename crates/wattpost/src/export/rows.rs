@@ -203,13 +203,15 @@ fn plain(member: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake_ledger::{FakeLedger, START, message, transaction};
     use super::*;
+    use central::memory::MemoryRows;
+    use central::memory::sample::{START, message, transaction};
+    use central::ports::{Unavailable, UnavailableKind};
     use central::{RecordKind, Timestamp};
 
-    fn exported(ledger: &FakeLedger, filter: &MessageFilter, format: Format) -> String {
+    fn exported(rows: &MemoryRows, filter: &MessageFilter, format: Format) -> String {
         let (mut out, mut seen) = (Vec::new(), 0);
-        let ended = messages(ledger, filter, format, &mut out, &mut |count| seen = count);
+        let ended = messages(rows, filter, format, &mut out, &mut |count| seen = count);
         assert_eq!(ended.expect("exported"), Ended::Complete);
         let text = String::from_utf8(out).expect("UTF-8");
         let header = usize::from(format == Format::Csv);
@@ -221,15 +223,17 @@ mod tests {
         text
     }
 
-    fn sample() -> FakeLedger {
-        let mut ledger = FakeLedger {
-            messages: (1..=2_345).map(|seq| message("CP-1", seq)).collect(),
-            ..FakeLedger::default()
+    fn sample() -> MemoryRows {
+        let mut rows = MemoryRows {
+            messages: (1..=2_345)
+                .map(|seq| message("CP-1", seq, "Heartbeat"))
+                .collect(),
+            ..MemoryRows::default()
         };
-        ledger.messages[4].charger_id = "CP-2".to_owned();
-        ledger.messages[5].kind = RecordKind::CallError;
-        ledger.messages[6].action = "StopTransaction".to_owned();
-        ledger
+        rows.messages[4].charger_id = "CP-2".to_owned();
+        rows.messages[5].kind = RecordKind::CallError;
+        rows.messages[6].action = "StopTransaction".to_owned();
+        rows
     }
 
     #[test]
@@ -279,25 +283,25 @@ mod tests {
 
     #[test]
     fn csv_escapes_commas_quotes_and_line_breaks() {
-        let mut ledger = sample();
-        ledger.messages.truncate(2);
-        ledger.messages[1].payload = "{\"a\":\"x, y\",\r\n\"b\":\"ü\"}".to_owned();
-        let text = exported_csv(&ledger);
+        let mut rows = sample();
+        rows.messages.truncate(2);
+        rows.messages[1].payload = "{\"a\":\"x, y\",\r\n\"b\":\"ü\"}".to_owned();
+        let text = exported_csv(&rows);
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let header: Vec<String> = headers(&mut reader);
         assert_eq!(header, MessageRow::COLUMNS);
-        let rows: Vec<csv::StringRecord> =
+        let records: Vec<csv::StringRecord> =
             reader.records().map(|row| row.expect("a row")).collect();
-        assert_eq!(rows.len(), 2);
-        assert_eq!(&rows[0][0], "00000000-0000-0000-0000-00000000feed/1");
-        assert_eq!(&rows[1][7], ledger.messages[1].payload);
-        assert_eq!(&rows[1][9], "2026-01-01T00:00:02.000Z");
+        assert_eq!(records.len(), 2);
+        assert_eq!(&records[0][0], "00000000-0000-0000-0000-00000000feed/1");
+        assert_eq!(&records[1][7], rows.messages[1].payload);
+        assert_eq!(&records[1][9], "2026-01-01T00:00:02.000Z");
     }
 
-    fn exported_csv(ledger: &FakeLedger) -> String {
+    fn exported_csv(rows: &MemoryRows) -> String {
         let mut out = Vec::new();
         let filter = MessageFilter::default();
-        messages(ledger, &filter, Format::Csv, &mut out, &mut |_| ()).expect("exported");
+        messages(rows, &filter, Format::Csv, &mut out, &mut |_| ()).expect("exported");
         String::from_utf8(out).expect("UTF-8")
     }
 
@@ -308,7 +312,7 @@ mod tests {
 
     #[test]
     fn empty_export_has_no_lines_except_the_header_of_csv() {
-        let empty = FakeLedger::default();
+        let empty = MemoryRows::default();
         let filter = MessageFilter::default();
         assert_eq!(exported(&empty, &filter, Format::Ndjson), "");
         let header = MessageRow::COLUMNS.join(",") + "\r\n";
@@ -317,15 +321,16 @@ mod tests {
 
     #[test]
     fn transaction_has_the_same_members_in_both_formats() {
-        let mut row = transaction("CP-1", 7);
+        let mut row = transaction("CP-1", 7, true);
         row.missing_seq = vec![(3, 5), (9, 9)];
-        let ledger = FakeLedger {
+        row.meter_start_wh = Some(100.5);
+        let rows = MemoryRows {
             transactions: vec![row],
-            ..FakeLedger::default()
+            ..MemoryRows::default()
         };
         let export = |format| {
             let (mut out, filter) = (Vec::new(), TransactionFilter::default());
-            transactions(&ledger, &filter, format, &mut out, &mut |_| ()).expect("exported");
+            transactions(&rows, &filter, format, &mut out, &mut |_| ()).expect("exported");
             String::from_utf8(out).expect("UTF-8")
         };
         let line = export(Format::Ndjson);
@@ -412,12 +417,19 @@ mod tests {
 
     #[test]
     fn unavailable_database_is_an_error_with_the_number_of_rows() {
-        let ledger = FakeLedger {
-            refused_from: Some(1_000),
+        let rows = MemoryRows {
+            before_query: Some(Box::new(|start| match start {
+                ..1_000 => Ok(()),
+                _ => Err(Unavailable {
+                    component: "database",
+                    kind: UnavailableKind::Locked,
+                    detail: "by the test".to_owned(),
+                }),
+            })),
             ..sample()
         };
         let (mut out, filter) = (Vec::new(), MessageFilter::default());
-        let why = messages(&ledger, &filter, Format::Ndjson, &mut out, &mut |_| ());
+        let why = messages(&rows, &filter, Format::Ndjson, &mut out, &mut |_| ());
         let why = format!("{:#}", why.expect_err("unavailable"));
         assert!(
             why.contains("after row 1000: ") && why.contains("is locked"),

@@ -17,15 +17,15 @@ fn python() -> PathBuf {
     python
 }
 
-/// Runs `tests/python/charging_life.py`, in which the package's JSON schemas validate every answer; returns the values in
+/// Runs `tests/python/charging_session.py`, in which the package's JSON schemas validate every answer; returns the values in
 /// the answers.
-fn charging_life(
+fn charging_session(
     deployment: &Deployment,
     version: &str,
     identity: &str,
     password: Option<&str>,
 ) -> Value {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/python/charging_life.py");
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/python/charging_session.py");
     let output = Command::new(python())
         .arg(script)
         .arg(format!("ws://{}/ocpp", deployment.ocpp))
@@ -44,7 +44,7 @@ fn charging_life(
 fn assert_answered_and_stored(version: &str) {
     let mut deployment = Deployment::start("");
     let identity = format!("INDEPENDENT-{version}");
-    let answers = charging_life(&deployment, version, &identity, None);
+    let answers = charging_session(&deployment, version, &identity, None);
     assert_eq!(answers["boot"], "Accepted");
     assert_eq!(answers["authorize"], "Accepted");
     assert_eq!(answers["start"], "Accepted");
@@ -111,10 +111,10 @@ fn charger_with_a_password_is_accepted_only_with_it() {
         crate::handshake::handshake_status(deployment.ocpp, "SAFE-1").0 == 401
     });
     assert!(is_known, "a charger with a password is accepted without it");
-    let answers = charging_life(&deployment, "1.6", "SAFE-1", Some("correct horse battery"));
+    let answers = charging_session(&deployment, "1.6", "SAFE-1", Some("correct horse battery"));
     assert_eq!(answers["boot"], "Accepted");
     let wrong = Command::new(python())
-        .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/python/charging_life.py"))
+        .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/python/charging_session.py"))
         .arg(format!("ws://{}/ocpp", deployment.ocpp))
         .args(["1.6", "SAFE-1", "wrong horse"])
         .output()

@@ -1,10 +1,10 @@
-"""A charging life by an independent client library.
+"""One charging session with an independent client library.
 
-Usage: charging_life.py URL VERSION IDENTITY [PASSWORD]
+Usage: charging_session.py URL VERSION IDENTITY [PASSWORD]
 
-The PyPI package `ocpp` speaks to the gateway as a charger would, and validates every answer against
-the official JSON schemas (it raises when one does not conform). What it was told goes to stdout as
-one JSON object, so that the test can compare it with what is stored.
+The PyPI package `ocpp` acts as a charger and validates every answer against the official JSON schemas (it
+raises an exception if one does not conform). Values of the answers are printed as one JSON object, so
+that the test can compare them with the stored data.
 """
 
 import asyncio
@@ -23,23 +23,23 @@ def at(minutes):
     return (START + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-async def life_16(charger, call):
-    told = {}
+async def session_16(charger, call):
+    answers = {}
     boot = await charger.call(
-        call.BootNotification(charge_point_model="Model S", charge_point_vendor="Stranger")
+        call.BootNotification(charge_point_model="Model S", charge_point_vendor="Independent")
     )
-    told["boot"] = boot.status
-    told["interval"] = boot.interval
+    answers["boot"] = boot.status
+    answers["interval"] = boot.interval
     await charger.call(
         call.StatusNotification(connector_id=1, error_code="NoError", status="Available", timestamp=at(0))
     )
-    told["time"] = (await charger.call(call.Heartbeat())).current_time
-    told["authorize"] = (await charger.call(call.Authorize(id_tag="TAG-1"))).id_tag_info["status"]
+    answers["time"] = (await charger.call(call.Heartbeat())).current_time
+    answers["authorize"] = (await charger.call(call.Authorize(id_tag="TAG-1"))).id_tag_info["status"]
     start = await charger.call(
         call.StartTransaction(connector_id=1, id_tag="TAG-1", meter_start=1000, timestamp=at(1))
     )
-    told["start"] = start.id_tag_info["status"]
-    told["transaction_id"] = start.transaction_id
+    answers["start"] = start.id_tag_info["status"]
+    answers["transaction_id"] = start.transaction_id
     for minute in range(2, 7):
         await charger.call(
             call.MeterValues(
@@ -61,31 +61,31 @@ async def life_16(charger, call):
             transaction_id=start.transaction_id, id_tag="TAG-1", meter_stop=1700, timestamp=at(7), reason="Local"
         )
     )
-    data = await charger.call(call.DataTransfer(vendor_id="Stranger", message_id="x", data="y"))
-    told["data_transfer"] = data.status
+    data = await charger.call(call.DataTransfer(vendor_id="Independent", message_id="x", data="y"))
+    answers["data_transfer"] = data.status
     await charger.call(call.FirmwareStatusNotification(status="Idle"))
     await charger.call(call.DiagnosticsStatusNotification(status="Idle"))
     await charger.call(
         call.SecurityEventNotification(type="StartupOfTheDevice", timestamp=at(0), tech_info="power on")
     )
-    return told
+    return answers
 
 
-async def life_2x(charger, call):
-    told = {}
+async def session_2x(charger, call):
+    answers = {}
     boot = await charger.call(
         call.BootNotification(
-            charging_station={"model": "Model S", "vendor_name": "Stranger"}, reason="PowerUp"
+            charging_station={"model": "Model S", "vendor_name": "Independent"}, reason="PowerUp"
         )
     )
-    told["boot"] = boot.status
-    told["interval"] = boot.interval
+    answers["boot"] = boot.status
+    answers["interval"] = boot.interval
     await charger.call(
         call.StatusNotification(timestamp=at(0), connector_status="Available", evse_id=1, connector_id=1)
     )
-    told["time"] = (await charger.call(call.Heartbeat())).current_time
+    answers["time"] = (await charger.call(call.Heartbeat())).current_time
     token = {"id_token": "TAG-1", "type": "ISO14443"}
-    told["authorize"] = (await charger.call(call.Authorize(id_token=token))).id_token_info["status"]
+    answers["authorize"] = (await charger.call(call.Authorize(id_token=token))).id_token_info["status"]
 
     async def event(kind, seq_no, minute, trigger, **more):
         return await charger.call(
@@ -94,7 +94,7 @@ async def life_2x(charger, call):
                 timestamp=at(minute),
                 trigger_reason=trigger,
                 seq_no=seq_no,
-                transaction_info={"transaction_id": "life-1", **more.pop("info", {})},
+                transaction_info={"transaction_id": "session-1", **more.pop("info", {})},
                 **more,
             )
         )
@@ -103,18 +103,18 @@ async def life_2x(charger, call):
         "Started", 0, 1, "Authorized", id_token=token, evse={"id": 1, "connector_id": 1},
         meter_value=meter_value(1, 1000),
     )
-    told["start"] = started.id_token_info["status"]
-    told["transaction_id"] = "life-1"
+    answers["start"] = started.id_token_info["status"]
+    answers["transaction_id"] = "session-1"
     for seq_no, minute in enumerate(range(2, 7), start=1):
         await event("Updated", seq_no, minute, "MeterValuePeriodic", meter_value=meter_value(minute, 1000 + 100 * minute))
     await event(
         "Ended", 6, 7, "EVDeparted", info={"stopped_reason": "EVDisconnected"}, meter_value=meter_value(7, 1700)
     )
-    data = await charger.call(call.DataTransfer(vendor_id="Stranger"))
-    told["data_transfer"] = data.status
+    data = await charger.call(call.DataTransfer(vendor_id="Independent"))
+    answers["data_transfer"] = data.status
     await charger.call(call.FirmwareStatusNotification(status="Idle"))
     await charger.call(call.SecurityEventNotification(type="StartupOfTheDevice", timestamp=at(0)))
-    return told
+    return answers
 
 
 def meter_value(minute, energy_wh):
@@ -137,13 +137,13 @@ async def main():
     password = sys.argv[4] if len(sys.argv) > 4 else None
     if version == "1.6":
         from ocpp.v16 import ChargePoint, call
-        life, subprotocol = life_16, "ocpp1.6"
+        session, subprotocol = session_16, "ocpp1.6"
     elif version == "2.0.1":
         from ocpp.v201 import ChargePoint, call
-        life, subprotocol = life_2x, "ocpp2.0.1"
+        session, subprotocol = session_2x, "ocpp2.0.1"
     else:
         from ocpp.v21 import ChargePoint, call
-        life, subprotocol = life_2x, "ocpp2.1"
+        session, subprotocol = session_2x, "ocpp2.1"
     headers = {}
     if password is not None:
         basic = base64.b64encode(f"{identity}:{password}".encode()).decode()
@@ -155,10 +155,10 @@ async def main():
         assert socket.subprotocol == subprotocol, socket.subprotocol
         charger = ChargePoint(identity, socket)
         listening = asyncio.create_task(charger.start())
-        told = await asyncio.wait_for(life(charger, call), timeout=30)
-        told["extensions"] = [type(extension).__name__ for extension in getattr(socket, "extensions", []) or getattr(socket.protocol, "extensions", [])]
+        answers = await asyncio.wait_for(session(charger, call), timeout=30)
+        answers["extensions"] = [type(extension).__name__ for extension in getattr(socket, "extensions", []) or getattr(socket.protocol, "extensions", [])]
         listening.cancel()
-    print(json.dumps(told))
+    print(json.dumps(answers))
 
 
 asyncio.run(main())
