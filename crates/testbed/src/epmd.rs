@@ -2,7 +2,7 @@
 //! RabbitMQ node accepts Erlang distribution. The usual epmd, on port 4369, is shared by all Erlang programs of the
 //! machine; a private one keeps the test nodes apart from them.
 
-use crate::process::{Process, mortal};
+use crate::process::{Process, child_command};
 use crate::{ports, programs};
 use anyhow::Context as _;
 use std::net::{Ipv4Addr, TcpStream};
@@ -20,7 +20,7 @@ pub(crate) struct Epmd {
 impl Epmd {
     pub(crate) fn start(dir: &Path) -> anyhow::Result<Self> {
         let port = ports::spare_port().context("find a port for epmd")?;
-        let mut command = mortal(&programs::EPMD.path()?, None)?;
+        let mut command = child_command(&programs::EPMD.path()?, None)?;
         command
             .arg("-port")
             .arg(port.to_string())

@@ -3,7 +3,7 @@
 //! `initdb` skips its syncs, because an empty cluster can be created again. The server itself runs with `fsync` on, so
 //! that a test that kills it sees what a production server keeps. It listens on 127.0.0.1 only and has no Unix socket.
 
-use crate::process::{Process, User, mortal};
+use crate::process::{Process, User, child_command};
 use crate::server::{Kind, Server};
 use crate::{ports, programs, ready};
 use anyhow::{Context as _, bail};
@@ -45,7 +45,7 @@ impl Kind for Cluster {
 
     fn spawn(&self) -> anyhow::Result<Process> {
         let data = self.dir.join("data");
-        let mut command = mortal(&programs::POSTGRES.path()?, self.user)?;
+        let mut command = child_command(&programs::POSTGRES.path()?, self.user)?;
         command.current_dir(&data).arg("-D").arg(&data);
         Process::start(command, "postgres", &self.dir.join("postgres.log"))
     }
@@ -158,7 +158,7 @@ pub fn psql(url: &str, sql: &str) -> anyhow::Result<String> {
 fn init(dir: &Path, user: Option<User>) -> anyhow::Result<()> {
     let password_file = dir.join("superuser-password");
     fs::write(&password_file, SUPERUSER_PASSWORD)?;
-    let mut command = mortal(&programs::INITDB.path()?, user)?;
+    let mut command = child_command(&programs::INITDB.path()?, user)?;
     let output = command
         .current_dir(dir.join("data"))
         .args([

@@ -43,7 +43,7 @@ pub struct Process {
 ///
 /// With `user`, as that user, with one capability: it may access files below directories that are closed to it, such as
 /// a temporary directory of root.
-pub(crate) fn mortal(program: &Path, user: Option<User>) -> anyhow::Result<Command> {
+pub(crate) fn child_command(program: &Path, user: Option<User>) -> anyhow::Result<Command> {
     let mut command = Command::new(programs::SETPRIV.path()?);
     command.args(["--pdeathsig", "KILL"]);
     if let Some(User { uid, gid }) = user {
@@ -66,7 +66,7 @@ impl Process {
     ///
     /// `setpriv` is not installed, which makes the kernel kill the process when this one ends.
     pub fn command(program: &Path) -> anyhow::Result<Command> {
-        mortal(program, None)
+        child_command(program, None)
     }
 
     /// Starts a command that [`Process::command`] made. Its stdout and stderr are appended to `log`. `name` is used in
@@ -87,7 +87,7 @@ impl Process {
     ///
     /// As [`Process::command`].
     pub fn wrap(command: &Command) -> anyhow::Result<Command> {
-        let mut wrapped = mortal(Path::new(command.get_program()), None)?;
+        let mut wrapped = child_command(Path::new(command.get_program()), None)?;
         wrapped.args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
@@ -303,11 +303,11 @@ impl Process {
                 std::thread::sleep(POLL_INTERVAL);
                 continue;
             };
-            let mut story = tail(&self.log);
+            let mut end = tail(&self.log);
             if let Some(other) = other_log {
-                story.push_str(&tail(other));
+                end.push_str(&tail(other));
             }
-            bail!("{} {complaint}; the end of its log:\n{story}", self.name);
+            bail!("{} {complaint}; the end of its log:\n{end}", self.name);
         }
     }
 }
@@ -422,7 +422,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str, dir: &Path) -> Process {
-        let mut command = mortal(Path::new("/bin/sh"), None).expect("setpriv is installed");
+        let mut command = child_command(Path::new("/bin/sh"), None).expect("setpriv is installed");
         command.args(["-c", script]);
         Process::start(command, "a shell", &dir.join("log")).expect("start")
     }

@@ -4,7 +4,7 @@
 //! 127.0.0.1 only, for Erlang distribution too, and runs no plugins.
 
 use crate::epmd::Epmd;
-use crate::process::{Process, mortal};
+use crate::process::{Process, child_command};
 use crate::server::{Kind, Server};
 use crate::{ports, programs, rabbit_home, ready};
 use anyhow::{Context as _, bail};
@@ -50,7 +50,7 @@ impl Kind for Node {
 
     fn spawn(&self) -> anyhow::Result<Process> {
         let server = programs::RABBITMQ_SERVER.path()?;
-        let mut command = mortal(&server, None)?;
+        let mut command = child_command(&server, None)?;
         self.environment(&mut command);
         if let Some(scripts) = rabbit_home::slim(&server, &self.dir.join("server")) {
             command.env("RABBITMQ_SCRIPTS_DIR", scripts);
