@@ -41,7 +41,7 @@ impl Section {
         if value >= min && value <= max {
             return Ok(());
         }
-        Err(self.error(key, &value, format!("from {min} to {max}"), None))
+        Err(self.error(key, &value, &format!("from {min} to {max}"), None))
     }
 
     /// The value must be `min` or more.
@@ -57,7 +57,7 @@ impl Section {
         if value >= min {
             return Ok(());
         }
-        Err(self.error(key, &value, format!("{min} or more"), None))
+        Err(self.error(key, &value, &format!("{min} or more"), None))
     }
 
     /// The value must be `max` or less, because of `reason`.
@@ -74,20 +74,22 @@ impl Section {
         if value <= max {
             return Ok(());
         }
-        Err(self.error(key, &value, format!("{max} or less"), Some(reason)))
+        Err(self.error(key, &value, &format!("{max} or less"), Some(reason)))
     }
 
-    fn error(
+    /// The error that `key` is `value`, and must be `expected`.
+    #[must_use]
+    pub fn error(
         self,
         key: &str,
         value: &dyn Display,
-        expected: String,
+        expected: &str,
         reason: Option<&'static str>,
     ) -> SettingError {
         SettingError {
             key: format!("{}.{key}", self.0),
             value: value.to_string(),
-            expected,
+            expected: expected.to_owned(),
             reason,
         }
     }

@@ -15,7 +15,7 @@ use central::Timestamp;
 use central::ports::DirectorySource;
 use common::lock::lock;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// A clock that shows an earlier time is wrong, because this release is newer: 2026-01-01T00:00:00Z.
 const NO_EARLIER_THAN: Timestamp = Timestamp(1_767_225_600_000);
@@ -38,10 +38,7 @@ pub(crate) fn hold(newest: Timestamp) {
 
 /// The system's time.
 fn system() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    Timestamp(common::clock::now_ms())
 }
 
 /// The newest time that was returned, in nanoseconds, and when.

@@ -1,10 +1,13 @@
 //! The gateway's settings. Each has a working default; the documentation of each bound says what happens at it.
 
 use crate::admission::pending::PendingHandshakes;
+use common::settings::{Section, SettingError};
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+
+const GATEWAY: Section = Section("gateway");
 
 /// What to do with a charger that offers no `Sec-WebSocket-Protocol` at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -276,43 +279,16 @@ impl GatewayConfig {
     /// Checks the settings.
     ///
     /// # Errors
-    /// With one sentence about the first setting that cannot work: the key, the value and what would be right.
-    pub fn check(&self) -> Result<(), String> {
-        let at_least = |key: &str, value: u64, least: u64| {
-            if value < least {
-                return Err(format!(
-                    "gateway.{key} is {value}, but must be {least} or more"
-                ));
-            }
-            Ok(())
-        };
-        if self.listeners.is_empty() {
-            return Err("gateway.listeners is empty; give at least one address".to_owned());
-        }
-        for (i, listener) in self.listeners.iter().enumerate() {
-            if listener.security_profile > SECURITY_PROFILE_MAX {
-                return Err(format!(
-                    "gateway.listeners[{i}].security_profile is {}, but must be 0 or 1: profiles 2 and 3 need TLS, \
-                     which a proxy before the gateway can provide",
-                    listener.security_profile
-                ));
-            }
-            let others = &self.listeners[..i];
-            let is_twice = others.iter().any(|other| other.address == listener.address);
-            if is_twice && listener.address.port() != 0 {
-                return Err(format!(
-                    "gateway.listeners[{i}].address is {}, which another listener has already",
-                    listener.address
-                ));
-            }
-        }
-        if self.frame_max_bytes > FRAME_BYTES_MAX {
-            return Err(format!(
-                "gateway.frame_max_bytes is {}, but must be {FRAME_BYTES_MAX} or less: a record must fit into \
-                 the journal and into a message of RabbitMQ",
-                self.frame_max_bytes
-            ));
-        }
+    /// With the first setting that cannot work.
+    pub fn check(&self) -> Result<(), SettingError> {
+        self.check_listeners()?;
+        let at_least = |key: &str, value: u64, least: u64| GATEWAY.at_least(key, value, least);
+        GATEWAY.at_most(
+            "frame_max_bytes",
+            self.frame_max_bytes,
+            FRAME_BYTES_MAX,
+            "a record must fit into the journal and into a message of RabbitMQ",
+        )?;
         at_least("connections_max", self.connections_max as u64, 1)?;
         at_least("handshakes_max", self.handshakes_max as u64, 1)?;
         at_least(
@@ -364,6 +340,31 @@ impl GatewayConfig {
         at_least("durability_wait_ms", self.durability_wait_ms, 10)?;
         at_least("durable_timeout_ms", self.durable_timeout_ms, 200)?;
         at_least("directory_refresh_s", self.directory_refresh_s, 1)?;
+        Ok(())
+    }
+
+    fn check_listeners(&self) -> Result<(), SettingError> {
+        if self.listeners.is_empty() {
+            return Err(GATEWAY.error("listeners", &"empty", "at least one address", None));
+        }
+        for (i, listener) in self.listeners.iter().enumerate() {
+            GATEWAY.at_most(
+                &format!("listeners[{i}].security_profile"),
+                listener.security_profile,
+                SECURITY_PROFILE_MAX,
+                "profiles 2 and 3 need TLS, which a proxy before the gateway can provide",
+            )?;
+            let others = &self.listeners[..i];
+            let is_twice = others.iter().any(|other| other.address == listener.address);
+            if is_twice && listener.address.port() != 0 {
+                return Err(GATEWAY.error(
+                    &format!("listeners[{i}].address"),
+                    &listener.address,
+                    "an address that no other listener has",
+                    None,
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -488,7 +489,10 @@ mod tests {
             ..GatewayConfig::default()
         };
         let error = config.check().expect_err("must be refused");
-        assert!(error.contains("gateway.frame_max_bytes is 7"), "{error}");
+        assert!(
+            error.to_string().contains("gateway.frame_max_bytes is 7"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -498,7 +502,7 @@ mod tests {
                 listeners,
                 ..GatewayConfig::default()
             };
-            config.check().expect_err("must be refused")
+            config.check().expect_err("must be refused").to_string()
         };
         assert!(with(Vec::new()).contains("gateway.listeners is empty"));
         let tls = ListenerConfig {

@@ -55,6 +55,7 @@ use central::GatewayId;
 use central::policy::Policy;
 use central::ports::{ClusterEvents, DirectorySource, HealthProbe, Sink};
 use common::lock::lock;
+use common::settings::SettingError;
 use journal::Journal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -91,9 +92,9 @@ pub struct GatewayDeps {
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting cannot work; the sentence names it.
-    #[error("{0}")]
-    Setting(String),
+    /// A setting cannot work.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The address cannot be listened on.
     #[error("listen for chargers on {address}: {source}; {cure}")]
     Listen {
@@ -125,7 +126,7 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: GatewayConfig, deps: GatewayDeps) -> Result<Self, StartError> {
-        config.check().map_err(StartError::Setting)?;
+        config.check()?;
         // Before anything is written, so that a second gateway on a port fails without effect.
         let mut listeners = Vec::with_capacity(config.listeners.len());
         let mut local_addrs = Vec::with_capacity(config.listeners.len());

@@ -10,6 +10,7 @@ mod common;
 
 use crate::common::charger::{Charger, request};
 use crate::common::{World, until};
+use ::common::clock::now_ms;
 use central::{Epoch, Record, Timestamp};
 use std::sync::atomic::Ordering;
 
@@ -20,11 +21,6 @@ fn health(world: &World) -> (bool, String) {
     let part = parts.into_iter().find(|part| part.part == "gateway");
     let part = part.expect("the gateway tells how it is");
     (part.up, part.detail)
-}
-
-fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    i64::try_from(since.unwrap().as_millis()).unwrap()
 }
 
 #[tokio::test]
@@ -65,7 +61,7 @@ async fn chargers_are_refused_while_the_clock_is_far_from_the_databases() {
 /// A gateway whose journal has a record from `ahead_ms` in the future.
 async fn after_a_record_from(ahead_ms: i64) -> World {
     let world = World::start().await;
-    let record = central::record::gateway_started(Timestamp(now() + ahead_ms), Epoch(1));
+    let record = central::record::gateway_started(Timestamp(now_ms() + ahead_ms), Epoch(1));
     let seq = world.journal.append(&record, None).unwrap();
     world.journal.wait_durable(seq).unwrap();
     world.restart().await
@@ -90,7 +86,7 @@ async fn record_times_do_not_go_back_at_a_restart_unless_they_were_far_ahead() {
     // First the record that must not hold the clock, because the whole process shares one clock.
     let world = after_a_record_from(365 * DAY_MS).await;
     assert!(
-        newest(&world) < now() + DAY_MS,
+        newest(&world) < now_ms() + DAY_MS,
         "the clock is held a year ahead"
     );
     let (up, detail) = health(&world);
@@ -102,7 +98,7 @@ async fn record_times_do_not_go_back_at_a_restart_unless_they_were_far_ahead() {
 
     let world = after_a_record_from(60_000).await;
     assert!(
-        newest(&world) > now() + 30_000,
+        newest(&world) > now_ms() + 30_000,
         "time went back over the restart"
     );
 }

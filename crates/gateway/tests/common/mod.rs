@@ -251,12 +251,7 @@ impl DirectorySource for FakeDirectory {
             return Err(unavailable());
         }
         let ahead = *self.clock_ahead_ms.lock().unwrap();
-        Ok(ahead.map(|ahead| {
-            let now = std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .unwrap();
-            central::Timestamp(i64::try_from(now.as_millis()).unwrap() + ahead)
-        }))
+        Ok(ahead.map(|ahead| central::Timestamp(::common::clock::now_ms() + ahead)))
     }
 }
 
