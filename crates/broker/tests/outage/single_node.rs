@@ -54,6 +54,8 @@ struct Flow {
     stop: AtomicBool,
     /// Number of accepted batches.
     delivered: AtomicU64,
+    /// Number of consumed batches.
+    consumed: AtomicU64,
 }
 
 impl Flow {
@@ -78,7 +80,7 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
     let flow = Arc::new(Flow::default());
     let delivering = runtime.spawn(keep_delivering(sender.clone(), flow.clone()));
     let consuming = {
-        let receiver = receiver.clone();
+        let (receiver, flow) = (receiver.clone(), flow.clone());
         runtime.spawn(async move {
             let mut received = Received::default();
             let mut subscription = subscribe_until_accepted(&receiver).await;
@@ -88,11 +90,19 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
                 if subscription.acknowledge(collected.upto).await.is_err() {
                     break;
                 }
+                flow.consumed.fetch_add(1, Ordering::Relaxed);
             }
             received
         })
     };
-    runtime.block_on(flow.wait_for_progress());
+    runtime.block_on(async {
+        flow.wait_for_progress().await;
+        // A consumer that subscribes after the last kill would wait for ever.
+        until("batches are consumed", async || {
+            flow.consumed.load(Ordering::Relaxed) > 0
+        })
+        .await;
+    });
     for _ in 0..2 {
         node.kill().expect("killed");
         let since = Instant::now();
