@@ -2,7 +2,7 @@
 //! deleted with its connection. Nothing durable depends on events, so they are not confirmed, repeated or
 //! awaited.
 
-use crate::link::{Session, Shared, State};
+use crate::link::{BrokerShared, LinkState, Session};
 use crate::topology::CLUSTER_EVENTS;
 use central::ports::ClusterEvent;
 use common::lock::lock;
@@ -45,8 +45,8 @@ impl ClusterEventChannel {
     }
 
     /// Passes the event to the client library, which sends it in the background.
-    pub(crate) fn publish(&self, state: &State, event: &ClusterEvent) {
-        if !matches!(state, State::Up(_)) {
+    pub(crate) fn publish(&self, state: &LinkState, event: &ClusterEvent) {
+        if !matches!(state, LinkState::Up(_)) {
             return;
         }
         let channel = self.channel().clone();
@@ -97,7 +97,7 @@ impl ClusterEventChannel {
 }
 
 /// Publishes and consumes events on this connection until it fails.
-pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
+pub(crate) async fn run(shared: Arc<BrokerShared>, session: Arc<Session>) {
     let events = &shared.cluster_events;
     if let Err(error) = run_channel(events, &session).await {
         session.fail(format!("cluster events failed: {error}"));

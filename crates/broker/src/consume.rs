@@ -6,7 +6,7 @@
 //! their order.
 
 use crate::envelope::{self, Decoded};
-use crate::link::{Session, Shared, unavailable};
+use crate::link::{BrokerShared, Session, unavailable};
 use crate::topology::{self, DEAD, UNROUTABLE};
 use central::ports::{
     Batch, BoxFuture, CollectBounds, Collected, DeadLetter, Subscription, Unavailable,
@@ -34,7 +34,7 @@ const PARTITIONS_MAX: u16 = 256;
 
 /// Starts the consumers.
 pub(crate) async fn subscribe(
-    shared: &Shared,
+    shared: &BrokerShared,
     session: Arc<Session>,
 ) -> Result<Box<dyn Subscription>, Unavailable> {
     let opened = tokio::select! {
@@ -57,13 +57,13 @@ pub(crate) async fn subscribe(
     }
 }
 
-async fn open(shared: &Shared, session: &Arc<Session>) -> Result<Deliveries, Unavailable> {
+async fn open(shared: &BrokerShared, session: &Arc<Session>) -> Result<Deliveries, Unavailable> {
     let mut queues: Vec<String> = (0..shared.config.partitions)
         .map(topology::of_partition)
         .collect();
     let failed = |error: lapin::Error| unavailable(error.to_string());
-    let beyond = beyond(session, shared.config.partitions).await;
-    queues.extend(beyond.map_err(failed)?);
+    let extra = extra_partition_queues(session, shared.config.partitions).await;
+    queues.extend(extra.map_err(failed)?);
     queues.extend([UNROUTABLE.to_owned(), DEAD.to_owned()]);
 
     let channel = session.raw.connection.create_channel().await;
@@ -123,7 +123,7 @@ fn request_consumer(channel: Channel, queue: String) -> Requested {
 }
 
 /// Queues of partitions beyond the setting, left from when it was greater: they are consumed too.
-async fn beyond(session: &Session, partitions: u16) -> lapin::Result<Vec<String>> {
+async fn extra_partition_queues(session: &Session, partitions: u16) -> lapin::Result<Vec<String>> {
     // A passive declaration of a missing queue closes the channel.
     let channel = session.raw.connection.create_channel().await?;
     let mut queues = Vec::new();

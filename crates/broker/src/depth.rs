@@ -4,7 +4,7 @@
 //! queue is full, the channel is taken to be the cause, and a new connection is opened. The cause can also be a
 //! limit set by a RabbitMQ policy, which is not visible here; so further reconnects are delayed more and more.
 
-use crate::link::{QueueSample, Session, Shared};
+use crate::link::{BrokerShared, QueueSample, Session};
 use crate::topology;
 use lapin::Channel;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl ReconnectLimit {
 }
 
 /// Runs until the connection fails; fails the connection when the queues cannot be checked.
-pub(crate) async fn run(shared: Arc<Shared>, session: Arc<Session>) {
+pub(crate) async fn run(shared: Arc<BrokerShared>, session: Arc<Session>) {
     let mut channel = None;
     for round in 1.. {
         let refused = tokio::select! {

@@ -40,7 +40,7 @@ use central::ports::{
 };
 use central::{Record, RecordId};
 use common::lock::lock;
-use link::{Shared, State, unavailable};
+use link::{BrokerShared, LinkState, unavailable};
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 
@@ -49,7 +49,7 @@ use tokio::task::JoinHandle;
 /// Use one each for gateway and consumer, also in one process: when RabbitMQ is low on memory it stops reading
 /// from connections that publish, which would also delay acknowledgements on the same connection.
 pub struct Broker {
-    shared: Arc<Shared>,
+    shared: Arc<BrokerShared>,
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -61,7 +61,7 @@ impl Broker {
     /// Outside of a Tokio runtime.
     #[must_use]
     pub fn start(config: Config, role: &str) -> Arc<Self> {
-        let shared = Arc::new(Shared::new(config, role));
+        let shared = Arc::new(BrokerShared::new(config, role));
         let supervisor = tokio::spawn(link::run(shared.clone()));
         Arc::new(Self {
             shared,
@@ -83,7 +83,9 @@ impl Broker {
     pub async fn up(&self) {
         let mut state = self.shared.state.subscribe();
         // The sender lives as long as `self`.
-        let _ = state.wait_for(|state| matches!(state, State::Up(_))).await;
+        let _ = state
+            .wait_for(|state| matches!(state, LinkState::Up(_)))
+            .await;
     }
 
     /// Closes the connection gracefully, within two seconds; later calls return [`Unavailable`].
@@ -96,12 +98,14 @@ impl Broker {
         }
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> LinkState {
         let state = self.shared.state.borrow().clone();
         match state {
             // The session has failed, and the state is not updated yet.
-            State::Up(session) | State::Blocked(session, _) if session.broken.is_cancelled() => {
-                State::Down(session.why().detail)
+            LinkState::Up(session) | LinkState::Blocked(session, _)
+                if session.broken.is_cancelled() =>
+            {
+                LinkState::Down(session.why().detail)
             }
             state => state,
         }
@@ -151,7 +155,7 @@ impl Sink for Broker {
     /// the queues are checked after that: about a second.
     fn queued(&self) -> Option<Queued> {
         match self.state() {
-            State::Up(_) => self.shared.sample().map(Queued::from),
+            LinkState::Up(_) => self.shared.sample().map(Queued::from),
             _ => None,
         }
     }
@@ -161,7 +165,7 @@ impl Source for Broker {
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscription>, Unavailable>> {
         Box::pin(async move {
             let session = match self.state() {
-                State::Blocked(session, _) => session,
+                LinkState::Blocked(session, _) => session,
                 state => state.session()?,
             };
             consume::subscribe(&self.shared, session).await
@@ -182,8 +186,8 @@ impl ClusterEvents for Broker {
 impl HealthProbe for Broker {
     fn health(&self) -> Vec<Health> {
         let (up, detail) = match self.state() {
-            State::Connecting => (false, "connecting".into()),
-            State::Up(session) => {
+            LinkState::Connecting => (false, "connecting".into()),
+            LinkState::Up(session) => {
                 let waiting = match self.shared.sample() {
                     Some(sample) if sample.is_consumed || sample.waiting == 0 => {
                         format!("{} records wait", sample.waiting)
@@ -193,9 +197,9 @@ impl HealthProbe for Broker {
                 };
                 (true, format!("{}, {waiting}", session.node))
             }
-            State::Blocked(_, reason) => (false, link::blocked(&reason).detail),
-            State::Down(reason) => (false, reason),
-            State::Closed => (false, unavailable("closed").detail),
+            LinkState::Blocked(_, reason) => (false, link::blocked(&reason).detail),
+            LinkState::Down(reason) => (false, reason),
+            LinkState::Closed => (false, unavailable("closed").detail),
         };
         vec![Health {
             part: "rabbitmq",

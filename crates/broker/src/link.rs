@@ -38,7 +38,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The state of the connection.
 #[derive(Clone)]
-pub(crate) enum State {
+pub(crate) enum LinkState {
     /// The first attempt is still running.
     Connecting,
     Up(Arc<Session>),
@@ -50,7 +50,7 @@ pub(crate) enum State {
     Closed,
 }
 
-impl State {
+impl LinkState {
     /// The connection, if calls may go through now.
     pub(crate) fn session(&self) -> Result<Arc<Session>, Unavailable> {
         match self {
@@ -82,10 +82,10 @@ pub(crate) fn blocked(reason: &str) -> Unavailable {
 }
 
 /// The state shared by all parts of a broker.
-pub(crate) struct Shared {
+pub(crate) struct BrokerShared {
     pub(crate) config: Config,
     pub(crate) role: String,
-    pub(crate) state: watch::Sender<State>,
+    pub(crate) state: watch::Sender<LinkState>,
     pub(crate) closing: CancellationToken,
     /// The last sample of the queues. Set by [`depth`], cleared here when RabbitMQ blocks the connection and
     /// when it ends.
@@ -118,12 +118,12 @@ impl From<QueueSample> for Queued {
     }
 }
 
-impl Shared {
+impl BrokerShared {
     pub(crate) fn new(config: Config, role: &str) -> Self {
         Self {
             config,
             role: role.to_owned(),
-            state: watch::Sender::new(State::Connecting),
+            state: watch::Sender::new(LinkState::Connecting),
             closing: CancellationToken::new(),
             sample: Mutex::default(),
             cluster_events: ClusterEventChannel::new(),
@@ -197,7 +197,7 @@ impl Session {
 }
 
 /// Runs until `closing`.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(shared: Arc<BrokerShared>) {
     let (min_ms, max_ms) = (shared.config.retry_min_ms, shared.config.retry_max_ms);
     let mut backoff = Backoff::from_millis(min_ms, max_ms);
     let mut turn = 0;
@@ -227,20 +227,20 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             () = tokio::time::sleep(backoff.next_delay()) => {}
         }
     }
-    shared.state.send_replace(State::Closed);
+    shared.state.send_replace(LinkState::Closed);
 }
 
 /// Logs a reason once, not at every attempt.
-fn log_and_set_down(shared: &Shared, reason: String) {
-    let is_logged = matches!(&*shared.state.borrow(), State::Down(before) if *before == reason);
+fn log_and_set_down(shared: &BrokerShared, reason: String) {
+    let is_logged = matches!(&*shared.state.borrow(), LinkState::Down(before) if *before == reason);
     if !is_logged {
         tracing::warn!(role = shared.role, %reason, "no connection to RabbitMQ; trying for ever");
     }
-    shared.state.send_replace(State::Down(reason));
+    shared.state.send_replace(LinkState::Down(reason));
 }
 
 /// Tries every node once, beginning with the next one.
-async fn open_one(shared: &Arc<Shared>, turn: &mut usize) -> Result<Arc<Session>, String> {
+async fn open_one(shared: &Arc<BrokerShared>, turn: &mut usize) -> Result<Arc<Session>, String> {
     let nodes = Address::all(&shared.config)?;
     let mut first = None;
     for _ in 0..nodes.len() {
@@ -268,7 +268,7 @@ pub(crate) async fn within<T>(
     })
 }
 
-async fn open(shared: &Arc<Shared>, node: &Address) -> Result<Arc<Session>, DialError> {
+async fn open(shared: &Arc<BrokerShared>, node: &Address) -> Result<Arc<Session>, DialError> {
     let raw = dial(node, &shared.config, &shared.role).await?;
     let failed = |error: lapin::Error| DialError::of(Step::Declare, &error);
     topology::declare(&raw.connection, &shared.config)
@@ -289,7 +289,7 @@ async fn open(shared: &Arc<Shared>, node: &Address) -> Result<Arc<Session>, Dial
 }
 
 /// Uses a connection until its first error; returns that error.
-async fn use_session(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
+async fn use_session(shared: &Arc<BrokerShared>, session: &Arc<Session>) -> String {
     tracing::info!(
         role = shared.role,
         node = session.node,
@@ -297,7 +297,7 @@ async fn use_session(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     );
     metrics::counter!("wattpost_broker_connections_total").increment(1);
     let connected = metrics::gauge!("wattpost_broker_connected", "role" => shared.role.clone());
-    shared.state.send_replace(State::Up(session.clone()));
+    shared.state.send_replace(LinkState::Up(session.clone()));
     connected.set(1.0);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(session.publisher.clone().run(session.clone()));
@@ -307,7 +307,7 @@ async fn use_session(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     let reason = monitor(shared, session).await;
     session.fail(&reason);
     if shared.closing.is_cancelled() {
-        shared.state.send_replace(State::Down(reason.clone()));
+        shared.state.send_replace(LinkState::Down(reason.clone()));
     } else {
         log_and_set_down(shared, reason.clone());
     }
@@ -323,7 +323,7 @@ async fn use_session(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
     reason
 }
 
-async fn monitor(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
+async fn monitor(shared: &Arc<BrokerShared>, session: &Arc<Session>) -> String {
     let connection = &session.raw.connection;
     let mut events = Box::pin(connection.events_listener());
     let mut poll = tokio::time::interval(POLL_INTERVAL);
@@ -357,8 +357,8 @@ async fn monitor(shared: &Arc<Shared>, session: &Arc<Session>) -> String {
 
 /// The library sends a blocked event only to current listeners, so the state is compared with the library's flag
 /// as well. `missed` is the difference found at the last poll: the event may still be under way.
-fn reconcile_blocked(shared: &Shared, session: &Arc<Session>, missed: &mut Option<bool>) {
-    let reported = matches!(&*shared.state.borrow(), State::Blocked(..));
+fn reconcile_blocked(shared: &BrokerShared, session: &Arc<Session>, missed: &mut Option<bool>) {
+    let reported = matches!(&*shared.state.borrow(), LinkState::Blocked(..));
     match was_missed(reported, session.is_blocked(), missed) {
         Some(true) => block(shared, session, "it has an alarm".into()),
         Some(false) => unblock(shared, session),
@@ -380,22 +380,22 @@ fn was_missed(reported: bool, is_blocked: bool, missed: &mut Option<bool>) -> Op
     None
 }
 
-fn block(shared: &Shared, session: &Arc<Session>, reason: String) {
+fn block(shared: &BrokerShared, session: &Arc<Session>, reason: String) {
     tracing::warn!(role = shared.role, %reason, "RabbitMQ accepts no records now");
     let refusal = blocked(&reason);
     // A caller that is refused may query the state at once.
     shared
         .state
-        .send_replace(State::Blocked(session.clone(), reason));
+        .send_replace(LinkState::Blocked(session.clone(), reason));
     // Consumers continue, but the queues are not checked.
     shared.clear_sample();
     session.publisher.block(refusal);
 }
 
-fn unblock(shared: &Shared, session: &Arc<Session>) {
+fn unblock(shared: &BrokerShared, session: &Arc<Session>) {
     tracing::info!(role = shared.role, "RabbitMQ accepts records again");
     session.publisher.unblock();
-    shared.state.send_replace(State::Up(session.clone()));
+    shared.state.send_replace(LinkState::Up(session.clone()));
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(crate) enum Crash {
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     is_down: bool,
     ready: VecDeque<Message>,
     unacked: BTreeMap<u64, (u64, Message)>,
@@ -56,7 +56,7 @@ struct State {
 
 /// The model.
 pub(crate) struct Rabbit {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Notify,
     /// Notified when the process has reached the point of its crash.
     pub(crate) crashed: Notify,
@@ -144,7 +144,7 @@ impl Rabbit {
         (state.subscriptions.len(), state.subscribed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap()
     }
 
@@ -171,7 +171,7 @@ impl Rabbit {
     }
 }
 
-impl State {
+impl QueueState {
     fn requeue(&mut self, subscription: u64) {
         self.subscriptions.retain(|other| *other != subscription);
         let mut back: Vec<_> = self
