@@ -56,7 +56,7 @@ pub(crate) async fn one(
         .answer(move |store| {
             let whole = PageRequest::default();
             let found = store.charger(&id);
-            let found = found.map_err(|error| page::refused(error, &whole))?;
+            let found = found.map_err(|error| page::query_error(error, &whole))?;
             let Some(mut charger) = found else {
                 return Err(ApiError::unknown_charger(&id));
             };
@@ -67,8 +67,8 @@ pub(crate) async fn one(
             };
             truncate::charger(&mut charger.charger);
             charger.connectors.iter_mut().for_each(truncate::connector);
-            let ask = |page: &PageRequest| store.transactions(&open, page);
-            let open = page::collected(whole, truncate::transaction, ask)?;
+            let query = |page: &PageRequest| store.transactions(&open, page);
+            let open = page::collected(whole, truncate::transaction, query)?;
             let open_transactions = open.into_raw()?;
             Ok(Detail {
                 charger,

@@ -166,7 +166,7 @@ impl ApiError {
         .retry_after_s(2)
     }
 
-    pub(crate) fn slow(timeout: Duration) -> Self {
+    pub(crate) fn timeout(timeout: Duration) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "timeout",

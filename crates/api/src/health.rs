@@ -1,5 +1,5 @@
-//! Liveness and readiness. Neither touches the database: the components report their last known state, so the
-//! answer is immediate even when everything else hangs.
+//! Liveness, readiness and metrics. None of them queries the database: the components report their last known state, so
+//! the answer is immediate even if the database hangs.
 
 use crate::error::ApiError;
 use crate::query::Query;

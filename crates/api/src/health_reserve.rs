@@ -1,6 +1,6 @@
-//! Connections reserved for health checks. When all ordinary connections are in use, health requests must still
-//! be answered, or a watchdog would kill a process that serves its chargers well. The reserved connections may
-//! request health and metrics only. No client can occupy them all: when they are in use too, a new connection
+//! Connections reserved for health checks. When all ordinary connections are in use, health requests must still be
+//! answered, or a watchdog would kill a process that serves its chargers. The reserved connections may request health
+//! and metrics only. No client can occupy them all: when they are in use too, a new connection
 //! replaces the oldest one.
 
 use std::collections::VecDeque;
@@ -10,23 +10,23 @@ use tokio::time::{Instant, sleep_until};
 
 /// Number of reserved connections.
 pub(crate) const RESERVE_MAX: usize = 64;
-/// Minimum lifetime of a reserved connection before a new one may replace it. Enough for one request whose bytes
-/// have arrived; together with [`RESERVE_MAX`] it bounds the new connections per second.
-const STAY_MIN: Duration = Duration::from_millis(100);
+/// A reserved connection is not replaced before this age. It is enough to answer a request that has arrived. With
+/// [`RESERVE_MAX`] it limits the reserved connections to 640 per second.
+const AGE_MIN: Duration = Duration::from_millis(100);
 
 /// The reserved connections, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct HealthReserve(VecDeque<(Instant, JoinHandle<()>)>);
 
 impl HealthReserve {
-    /// Waits until one more connection fits, closing the oldest if needed: 100 ms at most.
+    /// Waits until there is room for one more connection, and closes the oldest one if necessary; at most 100 ms.
     pub(crate) async fn make_room(&mut self) {
         if self.0.len() >= RESERVE_MAX {
             self.0.retain(|(_, task)| !task.is_finished());
         }
         while self.0.len() >= RESERVE_MAX {
             if let Some((since, _)) = self.0.front() {
-                sleep_until(*since + STAY_MIN).await;
+                sleep_until(*since + AGE_MIN).await;
             }
             if let Some((_, oldest)) = self.0.pop_front() {
                 oldest.abort();
@@ -61,7 +61,7 @@ mod tests {
         let ended = ends.iter().filter(|task| task.is_finished()).count();
         assert_eq!(ended, 2);
         assert!(ends[0].is_finished() && ends[1].is_finished());
-        assert!(began.elapsed() >= STAY_MIN && began.elapsed() < 2 * STAY_MIN);
+        assert!(began.elapsed() >= AGE_MIN && began.elapsed() < 2 * AGE_MIN);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,19 +1,18 @@
 //! The HTTP API: JSON over the store's query port, the health of all components, and the metrics for Prometheus.
 //!
-//! `serve` runs it beside the gateway, or alone; [`Api::start`] listens, [`Api::shutdown`] drains. It is not
-//! part of the delivery path: a failure here does not affect chargers. It stays within its limits
-//! ([`ApiConfig`]): connections, concurrent queries, time per request, items and bytes per page. Request bodies
-//! are never read.
+//! [`Api::start`] listens, [`Api::shutdown`] stops gracefully. The API is not part of the delivery path: its failure does
+//! not affect chargers. It has limits ([`ApiConfig`]) for connections, concurrent queries, time per request, items and
+//! bytes per page. Request bodies are never read.
 //!
-//! There is no authentication, so the default is to listen on this machine only; listening elsewhere logs a
-//! warning. `docs/api.md` describes the addresses, parameters and answers for users.
+//! There is no authentication, so by default it accepts connections from this machine only; another address gives a
+//! warning in the log. `docs/api.md` describes routes, parameters and answers.
 //!
 //! ```text
 //! server.rs          connections, limits, stop     routes.rs        table of routes
 //! health_reserve.rs  reserved connections          write_timeout.rs clients that do not read
-//! query.rs           parameters, parsed strictly   state.rs         shared state, runs queries
-//! page.rs            pages, limited in bytes too   error.rs         the format of errors
-//! truncate.rs        shortens long texts in lists
+//! query.rs           query parameters, validated   state.rs         shared state, runs queries
+//! page.rs            pages of lists                error.rs         errors and their format
+//! truncate.rs        truncates texts in lists
 //! chargers.rs  transactions.rs  messages.rs  health.rs   one file per resource
 //! ```
 
@@ -47,14 +46,13 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// The parts that the API depends on.
+/// What the API needs from the process.
 pub struct ApiDeps {
-    /// Where chargers, transactions and messages are read. `None` for a process that answers only `/health/…`
-    /// and `/metrics`; everything else is 404.
+    /// The store that is queried. `None`: only `/health/…` and `/metrics` are answered, other paths get 404.
     pub store: Option<Arc<dyn QueryStore>>,
-    /// The probes behind `/health/ready`. Without any it is always ready.
+    /// The probes of `/health/ready`. Without any, it is always ready.
     pub probes: Vec<Arc<dyn HealthProbe>>,
-    /// Returns all metrics in the Prometheus text format. Called once per scrape; should not block.
+    /// Returns all metrics in the Prometheus text format. It is called once per scrape and must not block.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The version in the answer of `/`, such as `0.1.0`.
     pub version: &'static str,
@@ -66,8 +64,8 @@ pub enum StartError {
     /// A setting is out of range.
     #[error(transparent)]
     Config(#[from] SettingError),
-    /// Binding the address failed: it is in use, not of this machine, or not permitted.
-    #[error("listen for HTTP on {listen}: {source}")]
+    /// The address cannot be bound: it is in use, not local, or not permitted.
+    #[error("failed to listen for HTTP on {listen}: {source}")]
     Listen {
         /// The configured address.
         listen: SocketAddr,
@@ -88,7 +86,7 @@ impl Api {
     /// Binds the address and starts serving. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// When a setting is out of its bounds, or the address cannot be bound.
+    /// When a setting is out of range, or the address cannot be bound.
     pub async fn start(config: ApiConfig, deps: ApiDeps) -> Result<Self, StartError> {
         config.check()?;
         let listen = config.listen;
@@ -136,7 +134,7 @@ impl Api {
     /// Stops: no new connections, idle ones are closed, requests in progress are answered within `grace`, the
     /// rest is dropped. A query that ran into its timeout may outlive this on its own thread.
     pub async fn shutdown(self, grace: Duration) {
-        self.stop.gently.cancel();
+        self.stop.graceful.cancel();
         self.tasks.close();
         if tokio::time::timeout(grace, self.tasks.wait())
             .await
@@ -146,7 +144,7 @@ impl Api {
                 connections = self.tasks.len(),
                 "HTTP requests did not end within the grace period and are dropped"
             );
-            self.stop.now.cancel();
+            self.stop.immediate.cancel();
             self.tasks.wait().await;
         }
     }
@@ -154,7 +152,7 @@ impl Api {
 
 impl Drop for Api {
     fn drop(&mut self) {
-        self.stop.gently.cancel();
-        self.stop.now.cancel();
+        self.stop.graceful.cancel();
+        self.stop.immediate.cancel();
     }
 }

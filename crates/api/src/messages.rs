@@ -1,4 +1,4 @@
-//! `/api/v1/messages`: every OCPP message as it was sent; and `/api/v1/dead-letters`: records that could not be
+//! `/api/v1/messages`: all messages of chargers with their answers; `/api/v1/dead-letters`: records that could not be
 //! applied.
 
 use crate::error::ApiError;
@@ -39,7 +39,7 @@ pub(crate) async fn list(
             return Err(ApiError::bad_parameter(
                 "after",
                 &after.to_string(),
-                "left out where cursor is given",
+                "omitted if cursor is given",
             ));
         }
         wanted.after = Some(Place::Message(after).to_cursor());

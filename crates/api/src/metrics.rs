@@ -2,12 +2,12 @@
 
 use common::metrics::{Metric, Unit};
 
-/// Every metric of this crate. A test of the binary holds it equal to the names in the code.
+/// All metrics of this crate. A test of the binary compares them with the names in the code.
 pub const METRICS: &[Metric] = &[
     Metric::gauge(
         "wattpost_api_connections",
         Unit::Count,
-        "Connections to the HTTP server",
+        "Open connections to the HTTP server",
     ),
     Metric::counter(
         "wattpost_api_database_busy_total",
@@ -28,7 +28,7 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "wattpost_api_requests_total",
         Unit::Count,
-        "Requests answered",
+        "Answered requests",
     )
     .labels(&["route", "status"]),
 ];

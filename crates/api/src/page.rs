@@ -1,8 +1,7 @@
-//! Lists are answered in pages. A page is limited in items and in bytes of JSON, because a thousand messages may
-//! take a gigabyte and a charger may send a vendor name of a megabyte.
+//! Pages of lists. A page is limited in items and in bytes of JSON, because a thousand messages may have a gigabyte.
 //!
-//! Rows are queried a few at a time and serialized at once, so that a request holds little more than the answer:
-//! the page so far and one step of rows.
+//! Rows are queried in small steps, and each step is serialized at once. So a request uses the memory of the page so far
+//! and of one step of rows.
 
 use crate::error::ApiError;
 use crate::query::Query;
@@ -15,8 +14,8 @@ use tracing::error;
 
 /// Maximum size of a page's items in bytes of JSON, unless the first item alone is longer.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Number of rows per query. A row can be as long as the longest messages that a charger may send, so at most
-/// this many are held in addition to the page.
+/// Maximum number of rows per query. Each may be as long as the longest message that a charger may send, so this bounds
+/// the memory in addition to the page.
 const STEP_ROWS: usize = 16;
 
 /// The items of a page as JSON.
@@ -24,7 +23,7 @@ const STEP_ROWS: usize = 16;
 pub(crate) struct Items {
     /// A JSON array.
     json: Vec<u8>,
-    /// The `cursor` of the next page; none at the end.
+    /// The cursor of the next page; `None` at the end.
     next: Option<Cursor>,
 }
 
@@ -49,7 +48,7 @@ impl Items {
 /// The page that a request selects with `cursor` and `limit`.
 pub(crate) fn requested(query: &Query) -> Result<PageRequest, ApiError> {
     let after = query.cursor()?.map(Cursor::from_text);
-    // No charger has an empty identity, so no cursor contains one.
+    // No charger has an empty identity, so the API never gave this cursor.
     if let Some(cursor) = &after
         && Place::from_cursor(cursor) == Ok(Place::Charger(ChargerKey::of("")))
     {
@@ -61,8 +60,8 @@ pub(crate) fn requested(query: &Query) -> Result<PageRequest, ApiError> {
     })
 }
 
-/// The answer to a request for `page` whose query failed.
-pub(crate) fn refused(error: QueryError, page: &PageRequest) -> ApiError {
+/// The error of a request for `page` whose query failed.
+pub(crate) fn query_error(error: QueryError, page: &PageRequest) -> ApiError {
     match error {
         QueryError::Unavailable(unavailable) => ApiError::unavailable(&unavailable),
         QueryError::BadCursor => {
@@ -72,29 +71,29 @@ pub(crate) fn refused(error: QueryError, page: &PageRequest) -> ApiError {
 }
 
 /// Collects the rows of `wanted` in small steps; ends early at the limit on bytes, with a cursor to continue.
-/// `show` may shorten a row before it is serialized. At least one row is returned if there is one.
+/// `prepare` may truncate a row before it is serialized. At least one row is returned if there is one.
 pub(crate) fn collected<T: Serialize>(
     wanted: PageRequest,
-    show: impl Fn(&mut T),
-    ask: impl FnMut(&PageRequest) -> Result<Page<T>, QueryError>,
+    prepare: impl Fn(&mut T),
+    query: impl FnMut(&PageRequest) -> Result<Page<T>, QueryError>,
 ) -> Result<Items, ApiError> {
-    collected_within(PAGE_BYTES_MAX, wanted, show, ask)
+    collected_within(PAGE_BYTES_MAX, wanted, prepare, query)
 }
 
 fn collected_within<T: Serialize>(
     bytes_max: usize,
     wanted: PageRequest,
-    show: impl Fn(&mut T),
-    mut ask: impl FnMut(&PageRequest) -> Result<Page<T>, QueryError>,
+    prepare: impl Fn(&mut T),
+    mut query: impl FnMut(&PageRequest) -> Result<Page<T>, QueryError>,
 ) -> Result<Items, ApiError> {
     let mut rows_left = wanted.rows();
     let mut json = vec![b'['];
     let mut step = wanted;
     step.limit = STEP_ROWS.min(rows_left);
     loop {
-        let page = ask(&step).map_err(|error| refused(error, &step))?;
+        let page = query(&step).map_err(|error| query_error(error, &step))?;
         let (rows, before) = (page.items.len(), json.len());
-        let fitting = append_fitting(bytes_max, &mut json, page.items, &show)?;
+        let fitting = append_fitting(bytes_max, &mut json, page.items, &prepare)?;
         let next = if fitting < rows {
             // Only the store can create a cursor, and only after the last row of a query. So these rows are
             // queried again, without those that do not fit.
@@ -125,18 +124,18 @@ fn append_fitting<T: Serialize>(
     bytes_max: usize,
     json: &mut Vec<u8>,
     rows: Vec<T>,
-    show: impl Fn(&mut T),
+    prepare: impl Fn(&mut T),
 ) -> Result<usize, ApiError> {
     let mut fitting = 0;
     for mut row in rows {
-        show(&mut row);
+        prepare(&mut row);
         let before = json.len();
         let is_first = before == 1;
         if !is_first {
             json.push(b',');
         }
         append(json, &row)?;
-        // One byte is kept for the end of the array.
+        // One byte is reserved for the end of the array.
         if json.len() >= bytes_max && !is_first {
             json.truncate(before);
             break;
@@ -161,7 +160,7 @@ mod tests {
 
     const BYTES_MAX: usize = 10_000;
 
-    /// A list of texts; the cursor after each is its index. A query for too many fails.
+    /// Queries of a list of texts, with the index of the last one as cursor. A query of more than a step panics.
     fn texts(rows: &[String]) -> impl FnMut(&PageRequest) -> Result<Page<String>, QueryError> {
         move |page| {
             assert!(page.rows() <= STEP_ROWS);
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_put_together_from_steps() {
+    fn a_page_consists_of_several_steps() {
         let rows = numbers(1_000);
         let (found, next) = page(None, 250, &rows);
         assert_eq!(found, rows[..250]);
@@ -199,15 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn the_last_page_says_that_it_is_the_last() {
+    fn the_last_page_has_no_next() {
         assert_eq!(page(None, 250, &numbers(250)).1, None);
         assert_eq!(page(None, 1_000, &numbers(120)), (numbers(120), None));
         assert_eq!(page(None, 1_000, &[]), (Vec::new(), None));
     }
 
     #[test]
-    fn a_page_of_large_rows_stays_within_its_bound_and_can_be_continued() {
-        // Rows of all lengths, some longer than a page alone, some that grow when written as JSON.
+    fn a_page_of_large_rows_stays_within_its_limit_and_can_be_continued() {
+        // Rows of different lengths: some are longer than a page, and some become longer as JSON.
         let lengths = [1, BYTES_MAX / 3, 2, BYTES_MAX / 20, BYTES_MAX + 1];
         let rows: Vec<String> = (0..60)
             .map(|i| {
@@ -232,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_page_holds_all_rows_that_fit() {
-        // With quotation marks and comma or bracket, 50 rows are exactly the bound, less the bracket.
+        // With quotation marks and a comma or bracket, 50 rows are exactly the limit without the last bracket.
         let row = "x".repeat(BYTES_MAX / 50 - 3);
         let mut rows = vec![row; 60];
         rows[0].pop();

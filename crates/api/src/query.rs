@@ -1,5 +1,5 @@
-//! Query parameters, parsed by one strict rule for all routes: known, given once, valid. If a misspelt filter
-//! were ignored, the unfiltered answer would look right.
+//! Query parameters, validated in the same way for all routes: each must be known, given once, and valid. A misspelt
+//! filter must not be ignored, because the unfiltered answer would look right.
 
 use crate::error::ApiError;
 use central::query::{PAGE_DEFAULT, PAGE_MAX};
@@ -39,10 +39,10 @@ impl Query {
         Ok(Self { pairs })
     }
 
-    /// The parameter as text; `None` when it is not given.
+    /// The parameter as a text; `None` if it is not given.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
         match self.raw(name) {
-            Some("") => Err(ApiError::bad_parameter(name, "", "a text, or left out")),
+            Some("") => Err(ApiError::bad_parameter(name, "", "a text, or omitted")),
             value => Ok(value),
         }
     }
@@ -73,7 +73,7 @@ impl Query {
         Ok(Some(chosen.clone()))
     }
 
-    /// A time: RFC 3339, or milliseconds since 1970.
+    /// A time in RFC 3339, or in milliseconds since 1970-01-01 UTC.
     pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         let Some(value) = self.raw(name) else {
             return Ok(None);
@@ -95,7 +95,7 @@ impl Query {
         };
         let read = || {
             let (gateway, seq) = value.split_once('/')?;
-            // Digits only: `parse` alone would let `+5` pass.
+            // Digits only, because `parse` accepts `+5`.
             let is_number = seq.bytes().all(|byte| byte.is_ascii_digit());
             Some(RecordId {
                 gateway: GatewayId(Uuid::try_parse(gateway).ok()?),
@@ -141,7 +141,7 @@ impl Query {
             let right = format!("a whole number from 1 to {PAGE_MAX}");
             ApiError::bad_parameter("limit", value, &right)
         };
-        // Digits only: `parse` alone would let `+5` pass.
+        // Digits only, because `parse` accepts `+5`.
         let limit = match value.bytes().all(|byte| byte.is_ascii_digit()) {
             true => value.parse().map_err(|_| wrong())?,
             false => return Err(wrong()),
@@ -160,8 +160,8 @@ impl Query {
 
 /// Form decoding: `+` is a space, `%XX` a byte.
 fn decode(text: &str) -> Result<String, ApiError> {
-    let blanks = text.replace('+', " ");
-    match percent_decode(blanks.as_bytes()).decode_utf8() {
+    let with_spaces = text.replace('+', " ");
+    match percent_decode(with_spaces.as_bytes()).decode_utf8() {
         Ok(decoded) => Ok(decoded.into_owned()),
         Err(_) => Err(ApiError::undecodable("query parameter", text)),
     }
@@ -173,9 +173,9 @@ fn read_time(text: &str) -> Option<Timestamp> {
         return text.parse().ok().map(Timestamp);
     }
     let at = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        // `+02:00` written into an address without encoding arrives as ` 02:00`.
-        let (moment, offset) = text.rsplit_once(' ')?;
-        format!("{moment}+{offset}").parse().ok()
+        // An unencoded `+02:00` is decoded to ` 02:00`.
+        let (time, offset) = text.rsplit_once(' ')?;
+        format!("{time}+{offset}").parse().ok()
     })?;
     Some(Timestamp(at.as_millisecond()))
 }
@@ -187,7 +187,7 @@ mod tests {
     const KNOWN: &[&str] = &["q", "from", "to", "limit", "online"];
 
     fn read(query: &str) -> Query {
-        Query::read(Some(query), KNOWN).expect("a sound query")
+        Query::read(Some(query), KNOWN).expect("a valid query")
     }
 
     fn message(error: ApiError) -> String {
@@ -239,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn a_span_that_ends_before_it_begins_is_refused() {
+    fn a_time_range_that_ends_before_it_begins_is_refused() {
         assert!(read("from=5&to=5").span().is_ok());
-        let why = message(read("from=6&to=5").span().expect_err("turned round"));
+        let why = message(read("from=6&to=5").span().expect_err("to is before from"));
         assert!(why.contains("not before from"), "{why}");
     }
 
     #[test]
-    fn a_limit_is_bounded() {
+    fn a_limit_is_from_1_to_1000() {
         assert_eq!(read("").limit(), Ok(PAGE_DEFAULT));
         assert_eq!(read("limit=1000").limit(), Ok(1_000));
         for text in ["0", "1001", "-1", "+1", "x", "", "18446744073709551616"] {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_repeated_or_not_utf_8_is_named() {
+    fn an_unknown_repeated_or_undecodable_parameter_is_named() {
         for (query, part) in [
             ("onlin=true", "onlin"),
             ("q=1&q=2", "more than once"),
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_of_any_length_is_read_or_refused() {
+    fn a_query_that_is_too_long_is_refused() {
         let long = format!("q={}", "a".repeat(QUERY_BYTES_MAX));
         assert!(Query::read(Some(&long), KNOWN).is_err());
     }

@@ -1,6 +1,6 @@
-//! Accepts connections and serves each in its own task, within limits: the number of connections, the time for a
-//! request's head, and the time in which the client must read the answer. When all connections are in use,
-//! health checks are still answered ([`crate::health_reserve`]).
+//! Accepts connections and serves each in its own task. It limits the number of connections, the time for the head of a
+//! request, and the time for which a client may leave an answer unread. When all connections are in use, health checks
+//! are still answered ([`crate::health_reserve`]).
 
 use crate::config::ApiConfig;
 use crate::health_reserve::HealthReserve;
@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 
 /// Maximum length of the request line and the headers, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// A new connection must have sent its first request's head within this time.
+/// Timeout of the head of the first request on a new connection.
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (out of file handles, most likely), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,9 +31,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
     /// No new connections; requests in progress are finished.
-    pub(crate) gently: CancellationToken,
+    pub(crate) graceful: CancellationToken,
     /// Remaining connections are dropped.
-    pub(crate) now: CancellationToken,
+    pub(crate) immediate: CancellationToken,
 }
 
 /// The routers of the two kinds of connections.
@@ -57,7 +57,7 @@ pub(crate) async fn accept(
     loop {
         let accepted = select! {
             biased;
-            () = stop.gently.cancelled() => return,
+            () = stop.graceful.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
@@ -69,16 +69,16 @@ pub(crate) async fn accept(
             }
         };
         let permit = Arc::clone(&permits).try_acquire_owned().ok();
-        let is_extra = permit.is_none();
-        if is_extra {
-            // Clients wait in the kernel's backlog meanwhile and take no memory of this process.
+        let is_reserved = permit.is_none();
+        if is_reserved {
+            // Meanwhile, new connections wait in the kernel's backlog, without memory of this process.
             select! {
                 biased;
-                () = stop.gently.cancelled() => return,
+                () = stop.graceful.cancelled() => return,
                 () = reserve.make_room() => {}
             }
         }
-        let router = if is_extra {
+        let router = if is_reserved {
             &services.reserved
         } else {
             &services.all
@@ -86,7 +86,7 @@ pub(crate) async fn accept(
         let connection = serve(
             stream,
             router.clone(),
-            is_extra,
+            is_reserved,
             config.clone(),
             stop.clone(),
         );
@@ -95,13 +95,13 @@ pub(crate) async fn accept(
             connection.await;
             drop(permit);
         });
-        if is_extra {
+        if is_reserved {
             reserve.hold(task);
         }
     }
 }
 
-/// Counts one open connection in the metrics, also when its task is aborted.
+/// Counts one open connection in the metrics until it is dropped, also if its task is aborted.
 struct Counted(metrics::Gauge);
 
 impl Counted {
@@ -118,15 +118,21 @@ impl Drop for Counted {
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, is_extra: bool, config: ApiConfig, stop: Stop) {
-    // Without this, small answers of a kept-alive connection wait 40 ms for a delayed ACK.
+async fn serve(
+    stream: TcpStream,
+    router: Router,
+    is_reserved: bool,
+    config: ApiConfig,
+    stop: Stop,
+) {
+    // Otherwise small answers on a kept-alive connection wait 40 ms for a delayed ACK.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "failed to set TCP_NODELAY");
     }
-    let asked = CancellationToken::new();
-    let (has_asked, service) = (asked.clone(), TowerToHyperService::new(router));
+    let first_request = CancellationToken::new();
+    let (request_began, service) = (first_request.clone(), TowerToHyperService::new(router));
     let service = service_fn(move |request| {
-        has_asked.cancel();
+        request_began.cancel();
         service.call(request)
     });
     let stream = WriteTimeout::new(stream, config.idle_timeout());
@@ -134,11 +140,11 @@ async fn serve(stream: TcpStream, router: Router, is_extra: bool, config: ApiCon
         .timer(TokioTimer::new())
         .header_read_timeout(config.idle_timeout())
         .max_buf_size(HEAD_BYTES_MAX)
-        .keep_alive(!is_extra)
+        .keep_alive(!is_reserved)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let is_silent = async {
-        let first = tokio::time::timeout(FIRST_HEAD_TIMEOUT, asked.cancelled()).await;
+    let first_head_timeout = async {
+        let first = tokio::time::timeout(FIRST_HEAD_TIMEOUT, first_request.cancelled()).await;
         if first.is_ok() {
             std::future::pending::<()>().await;
         }
@@ -146,20 +152,20 @@ async fn serve(stream: TcpStream, router: Router, is_extra: bool, config: ApiCon
     let served = select! {
         biased;
         served = connection.as_mut() => served,
-        () = is_silent => {
-            debug!("HTTP connection is closed: it has not sent a whole request head in time");
+        () = first_head_timeout => {
+            debug!("closed an HTTP connection that sent no complete request head in time");
             return;
         }
-        () = stop.gently.cancelled() => {
+        () = stop.graceful.cancelled() => {
             connection.as_mut().graceful_shutdown();
             select! {
                 biased;
                 served = connection => served,
-                () = stop.now.cancelled() => return,
+                () = stop.immediate.cancelled() => return,
             }
         }
     };
     if let Err(error) = served {
-        debug!(%error, "HTTP connection ended early");
+        debug!(%error, "an HTTP connection ended with an error");
     }
 }

@@ -1,5 +1,5 @@
-//! The state shared by all handlers. It runs queries on blocking threads, with a limit on their number and a
-//! timeout, so that a slow database or many requests cannot take the threads that the chargers need.
+//! The state shared by all handlers. It runs queries on blocking threads, with a maximum number and a timeout, so that
+//! neither a slow database nor many requests use up the threads of the process.
 
 use crate::ApiDeps;
 use crate::config::ApiConfig;
@@ -39,19 +39,19 @@ impl AppState {
 
     /// Runs a query and serializes its result as JSON, both on a blocking thread: serializing a large page takes
     /// as long as reading it.
-    pub(crate) async fn answer<T, F>(&self, question: F) -> Result<Response, ApiError>
+    pub(crate) async fn answer<T, F>(&self, query: F) -> Result<Response, ApiError>
     where
         T: Serialize,
         F: FnOnce(&dyn QueryStore) -> Result<T, ApiError> + Send + 'static,
     {
-        self.answer_json(move |store| question(store).and_then(|answer| to_json(&answer)))
+        self.answer_json(move |store| query(store).and_then(|answer| to_json(&answer)))
             .await
     }
 
     /// Runs a query whose result is JSON already.
     ///
     /// A query that exceeds the timeout keeps its permit until it ends, because its thread is still in use.
-    pub(crate) async fn answer_json<F>(&self, question: F) -> Result<Response, ApiError>
+    pub(crate) async fn answer_json<F>(&self, query: F) -> Result<Response, ApiError>
     where
         F: FnOnce(&dyn QueryStore) -> Result<Vec<u8>, ApiError> + Send + 'static,
     {
@@ -62,19 +62,19 @@ impl AppState {
             return Err(ApiError::busy(self.timeout));
         };
         let permit = permit.map_err(|_| ApiError::internal())?;
-        // Without a store no route leads here.
+        // A process without a store has no route that queries one.
         let store = self.store.clone().ok_or_else(ApiError::internal)?;
         let call = tokio::task::spawn_blocking(move || {
-            let answer = question(&*store);
+            let answer = query(&*store);
             drop(permit);
             answer
         });
         let Ok(ended) = timeout_at(deadline, call).await else {
             metrics::counter!("wattpost_api_database_timeouts_total").increment(1);
-            return Err(ApiError::slow(self.timeout));
+            return Err(ApiError::timeout(self.timeout));
         };
         let json = ended.map_err(|panic| {
-            error!(%panic, "a query panicked");
+            error!(%panic, "an API query panicked");
             ApiError::internal()
         })??;
         let mut response = Response::new(Body::from(json));

@@ -30,8 +30,8 @@ pub(crate) async fn list(
     let wanted = page::requested(&query)?;
     state
         .answer_json(move |store| {
-            let ask = |page: &PageRequest| store.transactions(&filter, page);
-            page::collected(wanted, truncate::transaction, ask)?.into_answer()
+            let query = |page: &PageRequest| store.transactions(&filter, page);
+            page::collected(wanted, truncate::transaction, query)?.into_answer()
         })
         .await
 }
@@ -51,7 +51,7 @@ pub(crate) async fn one(
     state
         .answer(move |store| {
             let found = store.transaction(key);
-            let found = found.map_err(|error| page::refused(error, &PageRequest::default()))?;
+            let found = found.map_err(|error| page::query_error(error, &PageRequest::default()))?;
             let mut found = found.ok_or_else(|| ApiError::unknown_transaction(key))?;
             truncate::transaction(&mut found);
             Ok(found)

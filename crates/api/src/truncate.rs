@@ -1,9 +1,9 @@
-//! Truncates long texts in lists. A charger may send a vendor name of a megabyte, and it is stored. The messages
-//! endpoint returns the full text.
+//! Truncates long texts of chargers in lists. A charger may send a vendor name of a megabyte, and it is stored in full.
+//! `/api/v1/messages` returns it in full.
 
 use central::model::{ChargerView, ConnectorView, TransactionView};
 
-/// Longer texts are truncated, in bytes. Far above OCPP's limits for any of them.
+/// Texts are truncated to this many bytes, far more than OCPP permits for any of them.
 const TEXT_BYTES_MAX: usize = 1_000;
 
 /// Truncates the texts of a charger that the charger sent.
@@ -61,13 +61,13 @@ fn truncate(text: &mut String) {
 mod tests {
     #[test]
     fn only_a_long_text_is_truncated_and_never_within_a_character() {
-        let cut = |text: String| {
+        let truncated = |text: String| {
             let mut text = text;
             super::truncate(&mut text);
             text
         };
-        assert_eq!(cut("x".repeat(1_000)), "x".repeat(1_000));
-        assert_eq!(cut("x".repeat(1_001)), "x".repeat(1_000) + "…");
-        assert_eq!(cut("€".repeat(500)), "€".repeat(333) + "…");
+        assert_eq!(truncated("x".repeat(1_000)), "x".repeat(1_000));
+        assert_eq!(truncated("x".repeat(1_001)), "x".repeat(1_000) + "…");
+        assert_eq!(truncated("€".repeat(500)), "€".repeat(333) + "…");
     }
 }

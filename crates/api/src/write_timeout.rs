@@ -1,6 +1,5 @@
-//! A write timeout for connections. A client that does not read its answer would otherwise hold a page of
-//! messages in memory for ever. hyper limits the time for a request's head, but not the time that written bytes
-//! stay unread.
+//! A write timeout for connections. Without it, a client that does not read its answer would keep a page of messages in
+//! memory for ever. hyper has a timeout for the head of a request, but none for writes.
 
 use std::future::Future;
 use std::io;
@@ -29,7 +28,7 @@ impl<S> WriteTimeout<S> {
         }
     }
 
-    /// Passes on the result of a write; a write that is pending for too long becomes an error.
+    /// Returns the result of a write, or an error if the write is pending for too long.
     fn bounded<T>(
         &mut self,
         result: Poll<io::Result<T>>,
@@ -46,7 +45,7 @@ impl<S> WriteTimeout<S> {
         match self.deadline.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the client does not read what it asked for",
+                "the client does not read the answer",
             ))),
             Poll::Pending => Poll::Pending,
         }

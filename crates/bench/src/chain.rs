@@ -37,7 +37,7 @@ pub(crate) struct ChainPlan {
     /// Parts to skip: `closed`, `sustained`, `latency`, `backlog`
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
-    /// Measure only these cells, `--seconds` each: SYSTEM:CHARGERS[:RATE], such as `journal:200:8000`, with the rate in
+    /// Measure only these cells, `--seconds` each: `SYSTEM:CHARGERS[:RATE]`, such as `journal:200:8000`, with the rate in
     /// messages per second (no rate: closed loop) and one of the systems `journal`, `broker`, `node-early`, `node`
     #[arg(long, value_delimiter = ',')]
     at: Vec<CellSpec>,

@@ -60,7 +60,7 @@ async fn an_invalid_value_is_named_with_the_valid_ones() {
             "/api/v1/chargers?online=yes",
             ["online is \"yes\"", "true or false"],
         ),
-        ("/api/v1/chargers?q=", ["q is \"\"", "left out"]),
+        ("/api/v1/chargers?q=", ["q is \"\"", "omitted"]),
         (
             "/api/v1/chargers?limit=0",
             ["limit is \"0\"", "from 1 to 1000"],

@@ -190,7 +190,7 @@ async fn messages_are_filtered_and_paged_with_the_payload_unchanged() {
         (format!("after={gateway}/+640"), "GATEWAY-UUID/NUMBER"),
         (
             format!("after={gateway}/1&cursor={next}"),
-            "cursor is given",
+            "omitted if cursor is given",
         ),
     ] {
         let refused = get(addr, &format!("/api/v1/messages?{wrong}")).await;
