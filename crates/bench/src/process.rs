@@ -111,23 +111,9 @@ impl Server {
 
     /// The sum of a metric over all its labels.
     pub(crate) fn metric(&self, name: &str) -> Result<f64> {
-        use std::io::{Read, Write};
         let http = self.http.context("this server has no metrics")?;
-        let mut socket = std::net::TcpStream::connect(http)?;
-        write!(
-            socket,
-            "GET /metrics HTTP/1.0\r\nHost: {http}\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut body = String::new();
-        socket.read_to_string(&mut body)?;
-        Ok(body
-            .lines()
-            .filter(|line| {
-                line.strip_prefix(name)
-                    .is_some_and(|rest| rest.starts_with([' ', '{']))
-            })
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum())
+        let (_, answer) = testbed::http::get(http, "/metrics")?;
+        Ok(testbed::http::metric(&answer, name).unwrap_or(0.0))
     }
 }
 

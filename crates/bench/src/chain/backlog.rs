@@ -23,8 +23,8 @@ pub(crate) fn run(deployment: &mut Deployment, records: u64) -> Result<()> {
     })?;
     drop(gateway);
 
-    let rabbit = deployment.rabbit.cpu_seconds();
-    let postgres = deployment.postgres.cpu_seconds();
+    let rabbit = deployment.servers.rabbit.cpu_seconds();
+    let postgres = deployment.servers.postgres.cpu_seconds();
     let started = Instant::now();
     let consumer = wattpost.start("consumer")?;
     let mut samples: Vec<(f64, u64, u64)> = Vec::new();
@@ -52,8 +52,8 @@ pub(crate) fn run(deployment: &mut Deployment, records: u64) -> Result<()> {
     let (took, applied, _) = *samples.last().context("no sample of the consumer")?;
     let cpu = |before: f64, now: f64| (now - before) * 1e6 / applied as f64;
     let consumer_us = consumer.cpu_seconds()? * 1e6 / applied as f64;
-    let rabbit_us = cpu(rabbit, deployment.rabbit.cpu_seconds());
-    let postgres_us = cpu(postgres, deployment.postgres.cpu_seconds());
+    let rabbit_us = cpu(rabbit, deployment.servers.rabbit.cpu_seconds());
+    let postgres_us = cpu(postgres, deployment.servers.postgres.cpu_seconds());
     let (slowest, fastest) = slices(&samples);
     let memory = |share: f64| samples[(samples.len() as f64 * share) as usize].2 as f64 / 1048576.0;
     let (early, late) = (memory(0.2), memory(0.9));

@@ -7,13 +7,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
-use testbed::{Postgres, RabbitMq};
+use testbed::{Servers, Tenant};
 
 /// Private RabbitMQ and PostgreSQL servers. Each started system gets its own virtual host and database on them.
 pub(crate) struct Deployment {
     dir: TempDir,
-    pub(crate) rabbit: RabbitMq,
-    pub(crate) postgres: Postgres,
+    pub(crate) servers: Servers,
     launched: u32,
 }
 
@@ -105,8 +104,7 @@ impl Deployment {
         testbed::installed().map_err(anyhow::Error::msg)?;
         let dir = TempDir::new()?;
         Ok(Self {
-            rabbit: RabbitMq::start(&dir.path().join("rabbitmq"))?,
-            postgres: Postgres::start(&dir.path().join("postgres"))?,
+            servers: Servers::start(dir.path())?,
             dir,
             launched: 0,
         })
@@ -116,34 +114,28 @@ impl Deployment {
     pub(crate) fn environment(&mut self) -> Result<Environment> {
         self.launched += 1;
         let name = format!("bench{}", self.launched);
-        self.rabbit.ctl(&["add_vhost", &name])?;
-        self.rabbit
-            .ctl(&["set_permissions", "-p", &name, "wattpost", ".*", ".*", ".*"])?;
-        self.postgres
-            .superuser_psql(&format!("CREATE DATABASE {name} OWNER wattpost"))?;
-        let data_dir = self.dir.path().join(&name);
         Ok(Environment {
-            broker_url: self.rabbit.url_as("wattpost", "wattpost", &name),
-            database_url: self.postgres.url_as("wattpost", "wattpost", &name),
-            data_dir,
-            name,
+            data_dir: self.dir.path().join(&name),
+            tenant: self.servers.add_tenant(&name)?,
         })
     }
 
     /// Deletes an environment, so that its backlog does not slow the next cell.
     pub(crate) fn clear(&self, environment: &Environment) -> Result<()> {
-        self.rabbit.ctl(&["delete_vhost", &environment.name])?;
-        self.postgres
-            .superuser_psql(&format!("DROP DATABASE {} WITH (FORCE)", environment.name))?;
-        self.postgres.superuser_psql("CHECKPOINT")?;
-        let _ = std::fs::remove_dir_all(&environment.data_dir);
+        self.remove(&environment.tenant.name)
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        self.servers.remove_tenant(name)?;
+        self.servers.postgres.superuser_psql("CHECKPOINT")?;
+        let _ = std::fs::remove_dir_all(self.dir.path().join(name));
         Ok(())
     }
 
     /// Deletes the environment of the last system, then starts a system and waits until it accepts chargers.
     pub(crate) fn launch(&mut self, system: System) -> Result<Running> {
         if let Some(last) = self.last_environment()? {
-            self.clear(&last)?;
+            self.remove(&last)?;
         }
         let environment = self.environment()?;
         if system.is_node() {
@@ -167,49 +159,28 @@ impl Deployment {
         })
     }
 
-    fn last_environment(&self) -> Result<Option<Environment>> {
+    /// The name of the last environment, if it was not deleted.
+    fn last_environment(&self) -> Result<Option<String>> {
         if self.launched == 0 {
             return Ok(None);
         }
         let name = format!("bench{}", self.launched);
-        let names = self.rabbit.ctl(&["list_vhosts", "name"])?;
+        let names = self.servers.rabbit.ctl(&["list_vhosts", "name"])?;
         Ok(names
             .lines()
             .any(|line| line.trim() == name)
-            .then(|| Environment {
-                data_dir: self.dir.path().join(&name),
-                broker_url: String::new(),
-                database_url: String::new(),
-                name,
-            }))
+            .then_some(name))
     }
 
     /// Runs SQL in the database of an environment.
     pub(crate) fn sql(&self, environment: &Environment, sql: &str) -> Result<String> {
-        let output = Command::new("psql")
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-            .args([
-                "--set=ON_ERROR_STOP=1",
-                "--command",
-                sql,
-                &environment.database_url,
-            ])
-            .output()
-            .context("run psql")?;
-        ensure!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        testbed::psql(&environment.tenant.database_url, sql)
     }
 }
 
 /// A virtual host, a database and a data directory.
 pub(crate) struct Environment {
-    name: String,
-    pub(crate) broker_url: String,
-    pub(crate) database_url: String,
+    tenant: Tenant,
     pub(crate) data_dir: PathBuf,
 }
 
@@ -238,8 +209,8 @@ impl<'a> Wattpost<'a> {
             .arg(subcommand)
             .arg("--data-dir")
             .arg(&self.environment.data_dir)
-            .args(["--broker-url", &self.environment.broker_url])
-            .args(["--database-url", &self.environment.database_url])
+            .args(["--broker-url", &self.environment.tenant.broker_url])
+            .args(["--database-url", &self.environment.tenant.database_url])
             .args([
                 "--ocpp-listen",
                 "127.0.0.1:0",
@@ -333,8 +304,8 @@ impl Running {
             gateway: of(&self.gateway)?,
             consumer: of(&self.consumer)?,
             node: of(&self.node)?,
-            rabbit: deployment.rabbit.cpu_seconds(),
-            postgres: deployment.postgres.cpu_seconds(),
+            rabbit: deployment.servers.rabbit.cpu_seconds(),
+            postgres: deployment.servers.postgres.cpu_seconds(),
             load: 0.0,
         })
     }
@@ -351,8 +322,8 @@ fn node(environment: &Environment, system: System) -> Result<Server> {
     command
         .arg("server.js")
         .current_dir(home)
-        .env("AMQP_URL", &environment.broker_url)
-        .env("DATABASE_URL", &environment.database_url)
+        .env("AMQP_URL", &environment.tenant.broker_url)
+        .env("DATABASE_URL", &environment.tenant.database_url)
         .env(
             "REPLY",
             if system == System::NodeEarly {
