@@ -21,7 +21,7 @@ pub(crate) enum ChargerCommand {
     ///
     /// Examples:
     ///   wattpost charger add CP-17
-    ///   head -c 15 /dev/urandom | base64 | tee cp-17.password | wattpost charger add CP-17 --password-stdin
+    ///   wattpost charger add CP-17 --password-stdin < cp-17.password
     ///   wattpost charger add CP-18 --registration rejected
     #[command(verbatim_doc_comment, visible_alias = "set")]
     Add(AddArgs),

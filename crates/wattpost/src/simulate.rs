@@ -9,15 +9,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+const EXAMPLES: &str = "\
+Examples:
+  wattpost simulate                                                       20 chargers as in daily use
+  wattpost simulate --speed-up 60 --transactions-per-hour 20              the same, 60 times faster
+  wattpost simulate --chargers 500 --scenario meter-flood --duration 30   a load test
+  wattpost simulate --ledger run.ndjson --duration 60 && wattpost audit --ledger run.ndjson";
+
 /// Flags of `wattpost simulate`.
-///
-/// Examples:
-///   wattpost simulate                                               20 chargers as in daily use
-///   wattpost simulate --speed-up 60 --transactions-per-hour 20      the same, 60 times faster
-///   wattpost simulate --chargers 500 --scenario meter-flood --duration 30       a load test
-///   wattpost simulate --ledger run.ndjson --duration 60 && wattpost audit --ledger run.ndjson
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct SimulateArgs {
     /// URL of the central system; `/IDENTITY` is appended
     #[arg(long, default_value = "ws://127.0.0.1:9000/ocpp")]
@@ -107,7 +108,7 @@ pub(crate) struct SimulateArgs {
     /// Write each message and the time of its acknowledgement to this file, for `wattpost audit`
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
-    /// Longest time at the end until all queues are empty
+    /// Wait at the end until all queues are empty, at most this long
     #[arg(long, default_value_t = 30.0, value_name = "SECONDS")]
     drain: f64,
     /// Seed of the random numbers; 0: a new one each time
