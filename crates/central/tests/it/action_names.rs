@@ -1,6 +1,6 @@
 //! No module of this crate names an action, except those below `actions`: all others use the action's row.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on says so")]
+#![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
 use ocpp::{Version, action};
 use std::path::{Path, PathBuf};

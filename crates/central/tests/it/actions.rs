@@ -1,5 +1,5 @@
-//! Every action that a charger may send is answered, in every version, with words that the standard
-//! allows; everything else with the error that the standard wants.
+//! Every action that a charger may send gets a valid answer in every version; every other action gets the error that the
+//! standard demands.
 
 use crate::common::{at, connect, error_code, profile, setup, token, vectors};
 use central::policy::Policy;
@@ -21,10 +21,10 @@ fn every_action_of_every_version_gets_a_valid_answer() {
     for (version, path, text) in vectors("ok") {
         let mut setup = setup(version);
         setup.policy.check = CheckMode::Strict;
-        let mut line = setup.connect();
+        let mut charger = setup.connect();
         match frame::parse(&text, version).expect("a frame") {
             Frame::Call(call) => {
-                let answer = line.asks(&text);
+                let answer = charger.calls(&text);
                 let Ok(Frame::CallResult(result)) = frame::parse(&answer, version) else {
                     panic!("{}: {answer}", path.display());
                 };
@@ -35,7 +35,7 @@ fn every_action_of_every_version_gets_a_valid_answer() {
                     "{}: {answer}: {errors:?}",
                     path.display()
                 );
-                let record = &line.records()[0];
+                let record = &charger.records()[0];
                 assert_eq!(record.answer, result.payload);
                 assert_eq!(record.payload, call.payload, "byte for byte");
                 assert_eq!(
@@ -48,8 +48,8 @@ fn every_action_of_every_version_gets_a_valid_answer() {
                 answered.insert((version, call.action.into_owned()));
             }
             Frame::Send(send) => {
-                assert!(line.sends(&text).is_empty(), "a SEND has no answer");
-                assert_eq!(line.records()[0].kind, RecordKind::Send);
+                assert!(charger.sends(&text).is_empty(), "a SEND has no answer");
+                assert_eq!(charger.records()[0].kind, RecordKind::Send);
                 answered.insert((version, send.action.into_owned()));
             }
             frame => panic!("{}: {frame:?}", path.display()),
@@ -79,10 +79,10 @@ fn every_action_is_answered_with_success_when_nothing_is_checked() {
         {
             let mut setup = setup(version);
             setup.policy.check = CheckMode::Off;
-            let mut line = setup.connect();
-            let answer = line.succeeds("1", info.name, "{}");
+            let mut charger = setup.connect();
+            let answer = charger.succeeds("1", info.name, "{}");
             let errors = strict_errors(version, info.name, &answer);
-            // A question about certificates or VAT numbers that names none cannot be answered with one.
+            // A request without certificates or a VAT number cannot be answered validly.
             let names_nothing = matches!(
                 info.name,
                 "GetCertificateChainStatus" | "VatNumberValidation"
@@ -97,7 +97,7 @@ fn every_action_is_answered_with_success_when_nothing_is_checked() {
 }
 
 #[test]
-fn answers_with_a_meaning_say_what_they_should() {
+fn answers_with_content_are_as_expected() {
     let says =
         |version, action: &str, payload: &str| connect(version).succeeds("1", action, payload);
     let transfer = r#"{"vendorId":"com.example"}"#;
@@ -131,13 +131,13 @@ fn answers_with_a_meaning_say_what_they_should() {
 }
 
 #[test]
-fn an_unknown_action_and_one_of_ours_are_told_apart_and_recorded() {
+fn unknown_actions_and_actions_of_the_central_system_get_different_errors() {
     for version in Version::ALL {
-        let mut line = connect(version);
-        assert_eq!(line.fails("1", "Teleport", "{}"), "NotImplemented");
-        assert_eq!(line.fails("2", "Reset", "{}"), "NotSupported");
-        assert_eq!(line.fails("3", "heartbeat", "{}"), "NotImplemented");
-        let records = line.records();
+        let mut charger = connect(version);
+        assert_eq!(charger.fails("1", "Teleport", "{}"), "NotImplemented");
+        assert_eq!(charger.fails("2", "Reset", "{}"), "NotSupported");
+        assert_eq!(charger.fails("3", "heartbeat", "{}"), "NotImplemented");
+        let records = charger.records();
         assert_eq!(records.len(), 3);
         assert_eq!(records[0].answer_kind, AnswerKind::Error);
         assert_eq!(at(records[0].answer, "/0"), "NotImplemented");
@@ -146,7 +146,7 @@ fn an_unknown_action_and_one_of_ours_are_told_apart_and_recorded() {
 }
 
 #[test]
-fn error_codes_are_spelled_as_each_version_wants() {
+fn error_codes_have_the_spelling_of_each_version() {
     let code = |version, action, payload| connect(version).fails("1", action, payload);
     let missing = "{}";
     assert_eq!(
@@ -167,14 +167,14 @@ fn error_codes_are_spelled_as_each_version_wants() {
 }
 
 #[test]
-fn check_modes_decide_what_is_refused() {
+fn the_check_mode_decides_what_is_refused() {
     let long = format!(r#"{{"idTag":"{}"}}"#, "x".repeat(21));
     let mode = |mode, payload: &str| {
         let mut setup = setup(Version::V16);
         setup.policy.check = mode;
         let answer = setup
             .connect()
-            .asks(&format!(r#"[2,"1","Authorize",{payload}]"#));
+            .calls(&format!(r#"[2,"1","Authorize",{payload}]"#));
         answer.starts_with("[3,")
     };
     assert!(!mode(CheckMode::Strict, &long));
@@ -185,27 +185,27 @@ fn check_modes_decide_what_is_refused() {
     assert!(mode(CheckMode::Off, "{}"));
     assert!(!mode(CheckMode::Off, "[]"));
 
-    // A charger's own mode comes before the policy's.
+    // The charger's mode overrides the policy's.
     let mut setup = setup(Version::V16);
     setup.profile = Some(profile(Registration::Accepted));
     setup.profile.as_mut().expect("set").check = Some(CheckMode::Strict);
-    let mut line = setup.connect();
+    let mut charger = setup.connect();
     assert_eq!(
-        line.fails("1", "Authorize", &long),
+        charger.fails("1", "Authorize", &long),
         "PropertyConstraintViolation"
     );
 }
 
 #[test]
-fn what_is_tolerated_is_noted_and_what_is_broken_is_refused_unless_it_is_a_transactions() {
+fn tolerated_messages_are_answered_and_broken_ones_refused_unless_they_are_of_class_t() {
     for (version, path, text) in vectors("tolerated") {
-        let mut line = connect(version);
-        let answer = line.asks(&text);
+        let mut charger = connect(version);
+        let answer = charger.calls(&text);
         assert!(answer.starts_with("[3,"), "{}: {answer}", path.display());
     }
     for (version, path, text) in vectors("broken") {
-        let mut line = connect(version);
-        let heard = line.sends(&text);
+        let mut charger = connect(version);
+        let received = charger.sends(&text);
         let action = match frame::parse(&text, version) {
             Ok(Frame::Call(call)) => Some(call.action.into_owned()),
             Ok(_) => None,
@@ -217,26 +217,30 @@ fn what_is_tolerated_is_noted_and_what_is_broken_is_refused_unless_it_is_a_trans
             .and_then(|name| action::lookup(version, name))
             .map(|info| info.class);
         let is_boot = action.as_deref() == Some("BootNotification");
-        // Broken in this version, but whole in an older one.
+        // Broken in this version, valid in an older one.
         let is_older = path.to_string_lossy().contains("quirk_03");
         if is_older {
-            assert!(heard[0].starts_with("[3,"), "{}: {heard:?}", path.display());
-            assert_eq!(line.records()[0].ocpp_version, Version::V16);
-        } else if class == Some(DeliveryClass::T) || is_boot {
-            assert_eq!(heard.len(), 1, "{}", path.display());
             assert!(
-                heard[0].starts_with("[3,"),
+                received[0].starts_with("[3,"),
+                "{}: {received:?}",
+                path.display()
+            );
+            assert_eq!(charger.records()[0].ocpp_version, Version::V16);
+        } else if class == Some(DeliveryClass::T) || is_boot {
+            assert_eq!(received.len(), 1, "{}", path.display());
+            assert!(
+                received[0].starts_with("[3,"),
                 "{}: {}",
                 path.display(),
-                heard[0]
+                received[0]
             );
-            let record = &line.records()[0];
+            let record = &charger.records()[0];
             assert!(!record.reason.is_empty(), "{}", path.display());
         } else {
-            assert!(heard.len() <= 1, "{}", path.display());
+            assert!(received.len() <= 1, "{}", path.display());
             assert!(
-                heard.iter().all(|answer| answer.starts_with("[4,")),
-                "{}: {heard:?}",
+                received.iter().all(|answer| answer.starts_with("[4,")),
+                "{}: {received:?}",
                 path.display()
             );
         }
@@ -249,47 +253,48 @@ fn a_charger_that_is_not_accepted_may_only_boot() {
         for registration in [Registration::Pending, Registration::Rejected] {
             let mut setup = setup(version);
             setup.profile = Some(profile(registration));
-            let mut line = setup.connect();
-            let boot = line.succeeds("1", "BootNotification", "{}");
+            let mut charger = setup.connect();
+            let boot = charger.succeeds("1", "BootNotification", "{}");
             let status = format!("{registration:?}");
             assert_eq!(at(&boot, "/status"), status.as_str());
             let interval = at(&boot, "/interval").as_i64().expect("a number");
             assert!((60..=120).contains(&interval), "{interval}");
             assert!(strict_errors(version, "BootNotification", &boot).is_empty());
-            assert_eq!(line.fails("2", "Heartbeat", "{}"), "SecurityError");
-            assert_eq!(line.fails("3", "GetLog", "{}"), "SecurityError");
-            assert_eq!(line.fails("4", "NoSuchAction", "{}"), "SecurityError");
-            // Only the boot: others could fill the journal.
-            assert_eq!(line.records().len(), 1);
+            assert_eq!(charger.fails("2", "Heartbeat", "{}"), "SecurityError");
+            assert_eq!(charger.fails("3", "GetLog", "{}"), "SecurityError");
+            assert_eq!(charger.fails("4", "NoSuchAction", "{}"), "SecurityError");
+            // Only the boot is recorded: other messages could fill the journal.
+            assert_eq!(charger.records().len(), 1);
         }
     }
 }
 
 #[test]
-fn what_a_refused_charger_says_of_transactions_is_recorded_and_asked_again_it_is_refused_again() {
+fn a_refused_transaction_message_is_recorded_and_is_answered_once_the_charger_is_accepted() {
     let mut setup = setup(Version::V16);
     setup.policy.unknown_charger = central::policy::UnknownCharger::Pending;
-    let mut line = setup.connect();
+    let mut charger = setup.connect();
     assert_eq!(
-        line.fails("1", "StartTransaction", crate::common::START),
+        charger.fails("1", "StartTransaction", crate::common::START),
         "SecurityError"
     );
-    assert_eq!(line.records()[0].answer_kind, AnswerKind::Error);
-    line.station
+    assert_eq!(charger.records()[0].answer_kind, AnswerKind::Error);
+    charger
+        .station
         .handle_profile(Some(profile(Registration::Accepted).into()));
-    // The refusal was no answer to remember.
-    let answer = line.succeeds("2", "StartTransaction", crate::common::START);
+    // The refusal is not repeated as an answer.
+    let answer = charger.succeeds("2", "StartTransaction", crate::common::START);
     assert!(at(&answer, "/transactionId").as_i64() > Some(0));
 }
 
 #[test]
-fn intervals_of_a_fleet_spread() {
+fn boot_intervals_are_random() {
     let mut drawn = BTreeSet::new();
     let mut setup = setup(Version::V16);
     setup.policy.unknown_charger = central::policy::UnknownCharger::Reject;
-    let mut line = setup.connect();
+    let mut charger = setup.connect();
     for i in 0..20 {
-        let boot = line.succeeds(&i.to_string(), "BootNotification", "{}");
+        let boot = charger.succeeds(&i.to_string(), "BootNotification", "{}");
         drawn.insert(at(&boot, "/interval").as_i64());
     }
     assert!(drawn.len() > 5, "{drawn:?}");
@@ -307,36 +312,36 @@ fn quirk_27_the_heartbeat_interval_is_never_0() {
 }
 
 #[test]
-fn a_charger_need_not_boot_to_be_served() {
+fn a_charger_is_served_without_a_boot() {
     // B-1: registration belongs to the charger, not to the connection (quirk 16).
-    let mut line = connect(Version::V16);
-    line.succeeds("1", "Heartbeat", "{}");
-    line.succeeds("2", "StartTransaction", crate::common::START);
+    let mut charger = connect(Version::V16);
+    charger.succeeds("1", "Heartbeat", "{}");
+    charger.succeeds("2", "StartTransaction", crate::common::START);
 }
 
 #[test]
-fn tokens_of_2_x_get_their_verdict_in_authorize_and_in_every_event_that_carries_one() {
+fn tokens_of_2_x_get_their_status_in_authorize_and_in_every_event_that_has_one() {
     for version in [Version::V201, Version::V21] {
-        let mut line = connect(version);
+        let mut charger = connect(version);
         let blocked = token("T1", TokenStatus::Blocked);
-        line.tokens.insert("t1".to_owned(), blocked);
+        charger.tokens.insert("t1".to_owned(), blocked);
         let card = r#"{"idToken":"T1","type":"ISO14443"}"#;
-        let answer = line.succeeds("1", "Authorize", &format!(r#"{{"idToken":{card}}}"#));
+        let answer = charger.succeeds("1", "Authorize", &format!(r#"{{"idToken":{card}}}"#));
         assert_eq!(answer, r#"{"idTokenInfo":{"status":"Blocked"}}"#);
         let ended = crate::common::event("Ended", 1, &format!(r#","idToken":{card}"#));
-        let answer = line.succeeds("2", "TransactionEvent", &ended);
+        let answer = charger.succeeds("2", "TransactionEvent", &ended);
         assert_eq!(answer, r#"{"idTokenInfo":{"status":"Blocked"}}"#);
         let plain = crate::common::event("Ended", 2, "");
-        assert_eq!(line.succeeds("3", "TransactionEvent", &plain), "{}");
+        assert_eq!(charger.succeeds("3", "TransactionEvent", &plain), "{}");
         let free = r#","idToken":{"idToken":"","type":"NoAuthorization"}"#;
         let started = crate::common::event("Started", 3, free);
-        let answer = line.succeeds("4", "TransactionEvent", &started);
+        let answer = charger.succeeds("4", "TransactionEvent", &started);
         assert_eq!(answer, r#"{"idTokenInfo":{"status":"Accepted"}}"#);
     }
 }
 
 #[test]
-fn a_contract_certificate_that_we_cannot_check_is_not_vouched_for() {
+fn a_contract_certificate_that_cannot_be_checked_is_invalid() {
     let payload = r#"{"idToken":{"idToken":"DE8AA1A2B3C4D59","type":"eMAID"},"certificate":"-----BEGIN CERTIFICATE-----"}"#;
     let answer = connect(Version::V201).succeeds("1", "Authorize", payload);
     assert_eq!(at(&answer, "/certificateStatus"), "CertChainError");
@@ -344,8 +349,8 @@ fn a_contract_certificate_that_we_cannot_check_is_not_vouched_for() {
 }
 
 #[test]
-fn a_call_error_answers_with_five_elements() {
-    let mut line = connect(Version::V201);
-    let answer = line.asks(r#"[2,"x","Nope",{}]"#);
+fn a_call_error_has_five_elements() {
+    let mut charger = connect(Version::V201);
+    let answer = charger.calls(r#"[2,"x","Nope",{}]"#);
     assert_eq!(error_code(&answer, "x"), "NotImplemented");
 }

@@ -10,8 +10,10 @@ mod common;
 
 mod action_names;
 mod actions;
-mod conversation;
+mod broken_input;
+mod connection;
 mod projections;
 mod quirks;
+mod resends;
 mod sessions;
 mod total;

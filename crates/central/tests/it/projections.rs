@@ -1,13 +1,13 @@
-//! What the ledger shows does not depend on the order in which records are applied, nor on how often,
-//! nor on how they are batched: every projection is held to it over whole invented histories.
+//! What the database shows does not depend on the order in which records are applied, on repeats, or on batches. Random
+//! histories test this for every projection.
 
 #![expect(
     clippy::expect_used,
     clippy::unwrap_used,
-    reason = "a test that cannot go on says so"
+    reason = "a test stops at what it did not expect"
 )]
 
-use crate::common::{Line, setup};
+use crate::common::{TestCharger, setup};
 use central::memory::{Contents, MemoryStore};
 use central::model::{
     ChargerKey, ChargerState, ConnectorState, Merge, TransactionState, TransactionView,
@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 type History = Vec<(RecordId, Vec<u8>)>;
 
-/// Small domains, so that ids, times and places meet; each message is built from four numbers.
+/// A message from four numbers; domains are small, so that ids, times and places coincide.
 fn message_v16(kind: u8, a: u8, b: u8, c: u8) -> (&'static str, String) {
     let at = time(b);
     let id = ["-1", "0", "7", "8", "\"9\""][usize::from(a % 5)];
@@ -131,10 +131,10 @@ fn availability(evse: u8, at: &str, state: u8) -> String {
     )
 }
 
-/// A quoted time: mostly sane, now and then absurd or none.
+/// A quoted time: mostly plausible, sometimes not, or no time.
 fn time(b: u8) -> String {
     match b % 16 {
-        // Ahead of our clock by a little: later than the first copies, before the last.
+        // Slightly in the future: later than the first copies, before the last.
         12 => r#""2026-01-01T00:00:04Z""#.to_owned(),
         13 => r#""1970-01-01T00:00:00Z""#.to_owned(),
         14 => r#""2040-01-01T00:00:00Z""#.to_owned(),
@@ -143,8 +143,8 @@ fn time(b: u8) -> String {
     }
 }
 
-/// Two gateways, two connections each; both hear much the same.
-fn history(said: &[(u8, u8, u8, u8)], version: Version) -> History {
+/// The records of two gateways with two connections each; all receive the same messages.
+fn history(messages: &[(u8, u8, u8, u8)], version: Version) -> History {
     let mut history = Vec::new();
     for gateway in 1..=2 {
         let gateway = GatewayId(Uuid::from_u128(gateway));
@@ -152,21 +152,21 @@ fn history(said: &[(u8, u8, u8, u8)], version: Version) -> History {
         for connection in 0..2_u64 {
             let mut setup = setup(version);
             setup.epoch = 10 + connection;
-            let mut line = setup.connect();
-            for (i, (kind, a, b, c)) in said.iter().enumerate() {
-                line.passes_ms(i64::from(*c) * 17 + i64::from(gateway.0.as_bytes()[15]));
+            let mut charger = setup.connect();
+            for (i, (kind, a, b, c)) in messages.iter().enumerate() {
+                charger.wait_ms(i64::from(*c) * 17 + i64::from(gateway.0.as_bytes()[15]));
                 let (action, payload) = match version {
                     Version::V16 => message_v16(*kind, *a, *b, *c),
                     Version::V201 | Version::V21 => message_v2(*kind, *a, *b, *c),
                 };
-                line.sends(&format!(r#"[2,"{i}","{action}",{payload}]"#));
+                charger.sends(&format!(r#"[2,"{i}","{action}",{payload}]"#));
             }
             if connection == 0 {
-                line.closes(CloseReason::PingTimeout);
+                charger.disconnects(CloseReason::PingTimeout);
             }
             let started =
                 gateway_started(Timestamp(crate::common::NOW.0 + 1), Epoch(10 + connection));
-            for bytes in records_of(line).into_iter().chain([started]) {
+            for bytes in records_of(charger).into_iter().chain([started]) {
                 seq += 1;
                 history.push((
                     RecordId {
@@ -181,8 +181,8 @@ fn history(said: &[(u8, u8, u8, u8)], version: Version) -> History {
     history
 }
 
-fn records_of(line: Line) -> Vec<Vec<u8>> {
-    line.journal
+fn records_of(charger: TestCharger) -> Vec<Vec<u8>> {
+    charger.journal
 }
 
 fn changes_of(history: &[(RecordId, Vec<u8>)]) -> Changes {
@@ -205,7 +205,7 @@ fn apply(history: &[(RecordId, Vec<u8>)], batch: usize) -> Contents {
     store.contents()
 }
 
-/// Everything that people are shown.
+/// All views.
 fn views(contents: &Contents) -> (String, Vec<TransactionView>) {
     let states = &contents.states;
     let chargers: Vec<_> = states
@@ -242,7 +242,7 @@ fn reads_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(sta
     assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), state, "{text}");
 }
 
-fn said() -> impl Strategy<Value = Vec<(u8, u8, u8, u8)>> {
+fn messages() -> impl Strategy<Value = Vec<(u8, u8, u8, u8)>> {
     proptest::collection::vec((any::<u8>(), any::<u8>(), any::<u8>(), 0..40_u8), 1..24)
 }
 
@@ -252,8 +252,8 @@ fn version() -> impl Strategy<Value = Version> {
 
 /// A history, and the same one shuffled, with repeats.
 fn shuffled() -> impl Strategy<Value = (History, History)> {
-    (said(), version()).prop_flat_map(|(said, version)| {
-        let history = history(&said, version);
+    (messages(), version()).prop_flat_map(|(messages, version)| {
+        let history = history(&messages, version);
         let repeats = proptest::collection::vec(0..history.len(), 0..history.len());
         let all = history.clone();
         let mixed = repeats
@@ -270,7 +270,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn any_order_with_repeats_shows_the_same((history, mixed) in shuffled(), batch in 1..40_usize) {
+    fn any_order_with_repeats_gives_the_same_views((history, mixed) in shuffled(), batch in 1..40_usize) {
         let plain = apply(&history, 1);
         let other = apply(&mixed, batch);
         prop_assert_eq!(&plain.states, &other.states);
@@ -279,7 +279,7 @@ proptest! {
         prop_assert_eq!(&plain.records, &other.records);
         let ((text, transactions), (other_text, mut others)) = (views(&plain), views(&other));
         prop_assert_eq!(text, other_text);
-        // Giving stops back to their starts does not depend on order either.
+        // Pairing stops with starts does not depend on the order either.
         others.reverse();
         let sorted = |views: Vec<TransactionView>| {
             let mut paired = pair_orphans(views);
@@ -290,15 +290,15 @@ proptest! {
     }
 
     #[test]
-    fn a_resend_that_nobody_recognised_makes_no_rows(
-        said in said(), version in version(), late_ms in 1..10_000_000_i64,
+    fn a_resend_that_was_not_recognised_adds_no_rows(
+        messages in messages(), version in version(), late_ms in 1..10_000_000_i64,
     ) {
-        let history = history(&said, version);
+        let history = history(&messages, version);
         let again: History = history
             .iter()
             .filter_map(|(id, bytes)| {
                 let mut record = Record::decode(bytes).expect("a record");
-                // Where no sane time is told, a row can only be keyed by when we read it.
+                // Without a plausible time, a row's key depends on when it was received.
                 let tells_time = ["2025-", "2026-", "2040-"].iter().any(|year| record.payload.contains(year));
                 record.received_at = record.received_at.plus_millis(late_ms);
                 let gateway = GatewayId(Uuid::from_u128(3));
@@ -324,8 +324,8 @@ proptest! {
     }
 
     #[test]
-    fn states_read_back_from_json_as_they_were(said in said(), version in version()) {
-        let contents = apply(&history(&said, version), 7);
+    fn states_are_read_from_json_as_they_were_written(messages in messages(), version in version()) {
+        let contents = apply(&history(&messages, version), 7);
         for state in contents.states.chargers.values() {
             reads_back::<ChargerState>(state);
         }
@@ -358,7 +358,7 @@ proptest! {
     }
 }
 
-/// Without the rows, which are facts and not merged.
+/// Without the rows, which are not merged.
 fn states(history: &[(RecordId, Vec<u8>)]) -> Changes {
     let mut changes = changes_of(history);
     changes.meter_values.clear();
@@ -373,7 +373,7 @@ fn merged(a: &Changes, b: &Changes) -> Changes {
 }
 
 #[test]
-fn a_clock_ahead_of_ours_keys_rows_and_silences_no_news() {
+fn a_time_in_the_future_keys_rows_and_does_not_hide_later_values() {
     let record = |action, payload, received_at| Record {
         kind: central::RecordKind::Call,
         charger_id: "CP",
@@ -421,12 +421,12 @@ fn a_clock_ahead_of_ours_keys_rows_and_silences_no_news() {
 }
 
 #[test]
-fn a_charger_is_online_until_its_line_ends_or_its_gateway_starts_anew() {
+fn a_charger_is_online_until_its_connection_ends_or_its_gateway_starts_again() {
     let gateway = GatewayId(Uuid::from_u128(1));
     let id = |seq| RecordId { gateway, seq };
-    let line = setup(Version::V16).connect();
+    let charger = setup(Version::V16).connect();
     let mut changes = Changes::default();
-    changes.absorb(id(Seq(1)), &Record::decode(&line.journal[0]).unwrap());
+    changes.absorb(id(Seq(1)), &Record::decode(&charger.journal[0]).unwrap());
     let online = |changes: &Changes| {
         let started = changes
             .gateways
@@ -440,14 +440,17 @@ fn a_charger_is_online_until_its_line_ends_or_its_gateway_starts_anew() {
     let mut killed = changes.clone();
     let started = gateway_started(crate::common::NOW, Epoch(2));
     killed.absorb(id(Seq(2)), &Record::decode(&started).unwrap());
-    assert!(!online(&killed), "the gateway died and could not tell");
+    assert!(
+        !online(&killed),
+        "the gateway was killed and recorded no end"
+    );
 
-    let mut line = line;
-    line.closes(CloseReason::Shutdown);
-    // The end overtakes the beginning.
+    let mut charger = charger;
+    charger.disconnects(CloseReason::Shutdown);
+    // The record of the end is applied first.
     let mut early = Changes::default();
-    early.absorb(id(Seq(2)), &Record::decode(&line.journal[1]).unwrap());
-    early.absorb(id(Seq(1)), &Record::decode(&line.journal[0]).unwrap());
+    early.absorb(id(Seq(2)), &Record::decode(&charger.journal[1]).unwrap());
+    early.absorb(id(Seq(1)), &Record::decode(&charger.journal[0]).unwrap());
     assert!(!online(&early));
     let view = early.chargers[&ChargerKey::of("cp-17")].view("CP-17", None);
     assert_eq!(view.remote.as_deref(), Some("127.0.0.1:50000"));

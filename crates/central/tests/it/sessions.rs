@@ -1,11 +1,11 @@
-//! Sessions as chargers send them, from public bug reports: what each must come out as. A session runs through
+//! Sessions as chargers send them, from public bug reports, with the views that they must yield. A session runs through
 //! the station, and its records are applied in the order of the journal and in random orders, with repeats.
 //!
 //! `tests/sessions/*.json` has one file for each session; `tests/sessions/README.md` explains the members.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on says so")]
+#![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
-use crate::common::{Line, ledger, setup};
+use crate::common::{TestCharger, database, setup};
 use central::memory::Contents;
 use central::model::TransactionView;
 use central::record::Notes;
@@ -109,7 +109,7 @@ fn play(session: &Session, version: Version) -> Played {
         setup.memory = memory;
         setup.connect_at(at)
     };
-    let mut line = connect(crate::common::NOW, ResendMemory::default());
+    let mut charger = connect(crate::common::NOW, ResendMemory::default());
     let mut played = Played {
         records: Vec::new(),
         answers: Vec::new(),
@@ -119,17 +119,17 @@ fn play(session: &Session, version: Version) -> Played {
     for (at, step) in session.steps.iter().enumerate() {
         let seconds = step[0].as_i64().expect("seconds");
         let action = step[1].as_str().expect("an action");
-        line.now = Timestamp(crate::common::NOW.0 + seconds * 1_000);
+        charger.now = Timestamp(crate::common::NOW.0 + seconds * 1_000);
         let answer = if action == "reconnect" {
-            line.closes(CloseReason::ByCharger(None));
-            take(&mut played, &line, &mut taken, at);
-            let now = line.now;
-            line = connect(now, line.station.into_memory());
+            charger.disconnects(CloseReason::ByCharger(None));
+            take(&mut played, &charger, &mut taken, at);
+            let now = charger.now;
+            charger = connect(now, charger.station.into_memory());
             taken = 0;
             String::new()
         } else {
             let payload = fill(&step[2], &played.ids);
-            line.succeeds(&format!("m{at}"), action, &payload.to_string())
+            charger.succeeds(&format!("m{at}"), action, &payload.to_string())
         };
         if let Some(name) = step.get(3).and_then(Value::as_str) {
             let answer: Value = serde_json::from_str(&answer).expect("JSON");
@@ -138,22 +138,22 @@ fn play(session: &Session, version: Version) -> Played {
                 .insert(name.to_owned(), answer["transactionId"].clone());
         }
         played.answers.push(answer);
-        take(&mut played, &line, &mut taken, at);
+        take(&mut played, &charger, &mut taken, at);
     }
     played
 }
 
-fn take(played: &mut Played, line: &Line, taken: &mut usize, step: usize) {
-    let new = line.journal.iter().skip(*taken);
+fn take(played: &mut Played, charger: &TestCharger, taken: &mut usize, step: usize) {
+    let new = charger.journal.iter().skip(*taken);
     played
         .records
         .extend(new.map(|bytes| (step, bytes.clone())));
-    *taken = line.journal.len();
+    *taken = charger.journal.len();
 }
 
 /// Transactions as they are shown, by the time of their start.
 fn shown(contents: &Contents) -> Vec<Value> {
-    let mut views = central::model::pair_orphans(ledger::transactions(contents));
+    let mut views = central::model::pair_orphans(database::transactions(contents));
     views.sort_by_key(|view: &TransactionView| (view.started_at, view.ended_at, view.key));
     views
         .iter()
@@ -261,9 +261,9 @@ fn check(path: &Path) -> Vec<String> {
         let played = play(&session, version);
         let records: Vec<_> = (1..).zip(&played.records).collect();
         let apply = |order: &[usize]| {
-            ledger::apply(order.iter().map(|&at| {
+            database::apply(order.iter().map(|&at| {
                 let (seq, (_, bytes)) = records[at];
-                (ledger::id(seq), bytes.as_slice())
+                (database::id(seq), bytes.as_slice())
             }))
         };
         let mut order: Vec<usize> = (0..records.len()).collect();
@@ -285,7 +285,7 @@ fn check(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn every_session_comes_out_as_it_must_in_any_order_of_delivery() {
+fn every_session_yields_the_expected_views_in_any_order() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sessions");
     let mut paths: Vec<_> = std::fs::read_dir(&folder)
         .expect("the folder of sessions")

@@ -1,7 +1,7 @@
-//! Whatever comes over the line, in whatever order the world answers: no panic, tickets count up,
-//! and every call whose id can be read is answered at most once, after its record, in order.
+//! For any frames, and any order of events: no panic, tickets increase by 1, and every call whose id can be read is
+//! answered at most once, after its record, in order.
 
-use crate::common::{Line, setup, vectors};
+use crate::common::{TestCharger, setup, vectors};
 use central::Record;
 use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
 use ocpp::Version;
@@ -14,7 +14,7 @@ static FRAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
     all.map(|(_, _, text)| text).collect()
 });
 
-/// What happens to a station.
+/// An event for a station.
 #[derive(Debug, Clone)]
 enum Event {
     Text(String),
@@ -26,7 +26,7 @@ enum Event {
     Close,
 }
 
-/// A real frame, perhaps with a piece cut out or put in.
+/// A valid or invalid frame of a charger, possibly with a piece removed or inserted.
 fn text() -> impl Strategy<Value = String> {
     let frame = (0..FRAMES.len()).prop_map(|i| FRAMES[i].clone());
     (frame, any::<(u16, u8, bool)>(), ".{0,3}").prop_map(|(frame, (at, len, spoil), piece)| {
@@ -52,7 +52,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn happens(station: &mut Station, event: &Event, now: &mut central::Timestamp) {
+fn handle(station: &mut Station, event: &Event, now: &mut central::Timestamp) {
     match event {
         Event::Text(text) => station.handle_text(text, *now),
         Event::Bytes(bytes) => station.handle_binary(bytes, *now),
@@ -77,13 +77,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn nothing_stops_a_station(events in proptest::collection::vec(event(), 0..60), seed in any::<u8>()) {
+    fn a_station_handles_any_events_without_a_panic(events in proptest::collection::vec(event(), 0..60), seed in any::<u8>()) {
         let version = Version::ALL[usize::from(seed % 3)];
-        let Line { mut station, mut now, .. } = setup(version).connect();
+        let TestCharger { mut station, mut now, .. } = setup(version).connect();
         let mut appended = 1;
         let mut closed = false;
         for event in &events {
-            happens(&mut station, event, &mut now);
+            handle(&mut station, event, &mut now);
             closed |= matches!(event, Event::Close);
             if !matches!(event, Event::Drain) {
                 continue;
@@ -111,12 +111,12 @@ proptest! {
     #[test]
     fn every_call_is_answered_once_and_in_order(texts in proptest::collection::vec(text(), 0..20), seed in any::<u8>()) {
         let version = Version::ALL[usize::from(seed % 3)];
-        let mut line = setup(version).connect();
-        line.disk_works = seed % 2 == 0;
+        let mut charger = setup(version).connect();
+        charger.disk_works = seed % 2 == 0;
         for text in &texts {
-            line.sends(text);
+            charger.sends(text);
         }
-        line.disk_catches_up();
+        charger.disk_syncs();
         let mut expected = Vec::new();
         for text in &texts {
             match ocpp::frame::parse(text, version) {
@@ -128,17 +128,17 @@ proptest! {
                 Err(_) => {}
             }
         }
-        let heard: Vec<String> = line
-            .heard
+        let received: Vec<String> = charger
+            .received
             .iter()
             .filter_map(|text| {
-                let frame = ocpp::frame::parse(text, version).expect("ours");
+                let frame = ocpp::frame::parse(text, version).expect("a frame of the station");
                 let id = frame.id().as_str().to_owned();
-                // Answers to what has no id, or no message type, are beside the point.
+                // Answers to frames without an id or a message type are not compared.
                 (id != "-1" && expected.contains(&id)).then_some(id)
             })
             .collect();
-        prop_assert!(is_subsequence(&expected, &heard), "{:?} in {:?}", expected, heard);
+        prop_assert!(is_subsequence(&expected, &received), "{:?} in {:?}", expected, received);
     }
 }
 
@@ -146,5 +146,5 @@ fn is_subsequence(wanted: &[String], all: &[String]) -> bool {
     let mut rest = all.iter();
     wanted
         .iter()
-        .all(|id| id == "-1" || rest.any(|heard| heard == id))
+        .all(|id| id == "-1" || rest.any(|received| received == id))
 }

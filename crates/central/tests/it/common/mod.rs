@@ -1,14 +1,14 @@
-//! A charger on a line in virtual time: what it sends goes into a [`Station`], what comes out is
-//! done at once, or, if the test wants it so, when the test says.
+//! A charger in virtual time: its frames go into a [`Station`], and the station's outputs are handled at once or, if a test
+//! sets it, when the test says.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
-    reason = "a test that cannot go on says so"
+    reason = "a test stops at what it did not expect"
 )]
 
-pub mod ledger;
+pub mod database;
 
 use central::policy::Policy;
 use central::ports::{ChargerProfile, Registration, Token, TokenStatus};
@@ -26,20 +26,20 @@ use std::sync::Arc;
 /// 2026-01-01T00:00:00Z.
 pub const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
-pub struct Line {
+pub struct TestCharger {
     pub station: Station,
     pub now: Timestamp,
-    /// Everything appended, as the journal has it.
+    /// All records, as the journal holds them.
     pub journal: Vec<Vec<u8>>,
     /// What metrics count of each appended record.
     pub metas: Vec<RecordMeta>,
-    /// Everything sent to the charger.
-    pub heard: Vec<String>,
-    /// Questions that nobody has answered.
+    /// All frames sent to the charger.
+    pub received: Vec<String>,
+    /// Questions without an answer.
     pub questions: Vec<Question>,
     pub closed: Option<CloseReason>,
     pub tokens: HashMap<String, TokenAnswer>,
-    /// Whether what is appended is durable at once.
+    /// Whether records are durable at once.
     pub disk_works: bool,
     /// Whether questions are answered at once.
     pub directory_works: bool,
@@ -56,11 +56,11 @@ pub struct Setup {
 }
 
 impl Setup {
-    pub fn connect(self) -> Line {
+    pub fn connect(self) -> TestCharger {
         self.connect_at(NOW)
     }
 
-    pub fn connect_at(self, now: Timestamp) -> Line {
+    pub fn connect_at(self, now: Timestamp) -> TestCharger {
         let config = StationConfig {
             charger_id: "CP-17".into(),
             version: self.version,
@@ -70,12 +70,12 @@ impl Setup {
             seed: 42,
             remote: "127.0.0.1:50000".to_owned(),
         };
-        let mut line = Line {
+        let mut charger = TestCharger {
             station: Station::new(config, self.memory, now),
             now,
             journal: Vec::new(),
             metas: Vec::new(),
-            heard: Vec::new(),
+            received: Vec::new(),
             questions: Vec::new(),
             closed: None,
             tokens: HashMap::new(),
@@ -83,8 +83,8 @@ impl Setup {
             directory_works: true,
             last: Ticket(0),
         };
-        line.settle();
-        line
+        charger.settle();
+        charger
     }
 }
 
@@ -99,7 +99,7 @@ pub fn setup(version: Version) -> Setup {
     }
 }
 
-pub fn connect(version: Version) -> Line {
+pub fn connect(version: Version) -> TestCharger {
     setup(version).connect()
 }
 
@@ -121,25 +121,25 @@ pub fn token(id: &str, status: TokenStatus) -> TokenAnswer {
     })
 }
 
-impl Line {
-    /// The charger sends a text; returns what it hears because of it.
+impl TestCharger {
+    /// The charger sends a text; returns the frames that it receives.
     pub fn sends(&mut self, text: &str) -> Vec<String> {
-        let before = self.heard.len();
+        let before = self.received.len();
         self.station.handle_text(text, self.now);
         self.settle();
-        self.heard[before..].to_vec()
+        self.received[before..].to_vec()
     }
 
-    /// The charger sends a text and hears exactly one answer.
-    pub fn asks(&mut self, text: &str) -> String {
-        let heard = self.sends(text);
-        assert_eq!(heard.len(), 1, "one answer to {text}: {heard:?}");
-        heard[0].clone()
+    /// The charger sends a text and receives exactly one answer.
+    pub fn calls(&mut self, text: &str) -> String {
+        let received = self.sends(text);
+        assert_eq!(received.len(), 1, "one answer to {text}: {received:?}");
+        received[0].clone()
     }
 
-    /// The charger asks and is answered with success; returns the answer's payload.
+    /// The charger calls and is answered with success; returns the answer's payload.
     pub fn succeeds(&mut self, id: &str, action: &str, payload: &str) -> String {
-        let answer = self.asks(&format!(r#"[2,"{id}","{action}",{payload}]"#));
+        let answer = self.calls(&format!(r#"[2,"{id}","{action}",{payload}]"#));
         let start = format!(r#"[3,"{id}","#);
         let inner = answer
             .strip_prefix(&start)
@@ -147,27 +147,27 @@ impl Line {
         inner.unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
-    /// The charger asks and is refused; returns the error code.
+    /// The charger calls and is refused; returns the error code.
     pub fn fails(&mut self, id: &str, action: &str, payload: &str) -> String {
-        let answer = self.asks(&format!(r#"[2,"{id}","{action}",{payload}]"#));
+        let answer = self.calls(&format!(r#"[2,"{id}","{action}",{payload}]"#));
         error_code(&answer, id)
     }
 
-    pub fn passes_ms(&mut self, ms: i64) {
+    pub fn wait_ms(&mut self, ms: i64) {
         self.now = self.now.plus_millis(ms);
         self.station.handle_timeout(self.now);
         self.settle();
     }
 
-    pub fn disk_catches_up(&mut self) -> Vec<String> {
-        let before = self.heard.len();
+    pub fn disk_syncs(&mut self) -> Vec<String> {
+        let before = self.received.len();
         self.station.handle_durable(self.last, self.now);
         self.settle();
-        self.heard[before..].to_vec()
+        self.received[before..].to_vec()
     }
 
-    pub fn directory_says(&mut self, answer: TokenAnswer) -> Vec<String> {
-        let before = self.heard.len();
+    pub fn directory_answers(&mut self, answer: TokenAnswer) -> Vec<String> {
+        let before = self.received.len();
         let Question::Token { question_id, .. } = self.questions.remove(0);
         let fact = Fact::Token {
             question_id,
@@ -175,15 +175,15 @@ impl Line {
         };
         self.station.handle_fact(fact, self.now);
         self.settle();
-        self.heard[before..].to_vec()
+        self.received[before..].to_vec()
     }
 
-    pub fn closes(&mut self, why: CloseReason) {
+    pub fn disconnects(&mut self, why: CloseReason) {
         self.station.handle_closed(why, self.now);
         self.settle();
     }
 
-    /// The records, without what the connection itself makes.
+    /// The records without those of the connection itself.
     pub fn records(&self) -> Vec<Record<'_>> {
         self.all_records()
             .into_iter()
@@ -207,7 +207,7 @@ impl Line {
         self.records().last().expect("a record").notes
     }
 
-    /// Does what comes out until nothing does.
+    /// Handles outputs until there are none.
     pub fn settle(&mut self) {
         loop {
             let Some(output) = self.station.poll_output() else {
@@ -227,7 +227,7 @@ impl Line {
                         self.station.handle_durable(ticket, self.now);
                     }
                 }
-                Output::Send(text) => self.heard.push(text),
+                Output::Send(text) => self.received.push(text),
                 Output::Ask(question) => {
                     if self.directory_works {
                         let Question::Token { question_id, id } = &question;
@@ -247,7 +247,7 @@ impl Line {
     }
 }
 
-/// The code of a CALLERROR to this id.
+/// The code of a CALLERROR with this id.
 pub fn error_code(answer: &str, id: &str) -> String {
     let json: serde_json::Value = serde_json::from_str(answer).expect("JSON");
     assert_eq!(json[0], 4, "{answer}");
@@ -268,7 +268,7 @@ pub fn number(payload: &str, pointer: &str) -> i64 {
     at(payload, pointer).as_i64().expect("a number")
 }
 
-/// Frames as chargers send them, kept by the `ocpp` crate: (version, kind, path, text).
+/// The frames in the tests of the `ocpp` crate: (version, path, text).
 pub fn vectors(kind: &str) -> Vec<(Version, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ocpp/tests/vectors");
     let mut found = Vec::new();
@@ -303,10 +303,26 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 pub const START: &str =
     r#"{"connectorId":1,"idTag":"04A1","timestamp":"2025-12-31T23:00:00Z","meterStart":5000}"#;
 
-/// A TransactionEvent of 2.x, with more members.
+/// A TransactionEvent of 2.x, with `more` members.
 pub fn event(kind: &str, seq_no: u32, more: &str) -> String {
     let second = seq_no % 60;
     format!(
         r#"{{"eventType":"{kind}","timestamp":"2025-12-31T23:00:{second:02}Z","triggerReason":"Authorized","seqNo":{seq_no},"transactionInfo":{{"transactionId":"tx-1"}}{more}}}"#
     )
+}
+
+/// The text of a call.
+pub fn call(id: &str, action: &str, payload: &str) -> String {
+    format!(r#"[2,"{id}","{action}",{payload}]"#)
+}
+
+/// The transaction id in an answer, as a frame or a payload.
+pub fn transaction_id(answer: &str) -> i64 {
+    let is_frame = answer.starts_with('[');
+    let pointer = if is_frame {
+        "/2/transactionId"
+    } else {
+        "/transactionId"
+    };
+    number(answer, pointer)
 }

@@ -1,6 +1,6 @@
-//! Records → what the ledger shows.
+//! What the database shows after records are applied.
 
-use super::Line;
+use super::TestCharger;
 use central::memory::{Contents, MemoryStore};
 use central::model::{ChargerKey, ConnectorView, TransactionView};
 use central::ports::Store;
@@ -17,7 +17,7 @@ pub fn id(seq: u64) -> RecordId {
     }
 }
 
-/// Applies records, one batch each, in this order.
+/// Applies records in this order, each as a batch of its own.
 pub fn apply<'a>(records: impl IntoIterator<Item = (RecordId, &'a [u8])>) -> Contents {
     let store = MemoryStore::default();
     for (id, bytes) in records {
@@ -26,14 +26,14 @@ pub fn apply<'a>(records: impl IntoIterator<Item = (RecordId, &'a [u8])>) -> Con
         changes.absorb(id, &record);
         store
             .apply(&[(id, record)], &changes, &[])
-            .expect("memory never refuses");
+            .expect("a store in memory does not fail");
     }
     store.contents()
 }
 
-/// What the ledger shows of everything that these lines put on record.
-pub fn of(lines: &[&Line]) -> Contents {
-    let journal = lines.iter().flat_map(|line| &line.journal);
+/// What the database shows of the records of these chargers.
+pub fn of(chargers: &[&TestCharger]) -> Contents {
+    let journal = chargers.iter().flat_map(|charger| &charger.journal);
     apply((1..).zip(journal).map(|(seq, bytes)| (id(seq), &**bytes)))
 }
 
@@ -46,7 +46,7 @@ pub fn transactions(contents: &Contents) -> Vec<TransactionView> {
         .collect()
 }
 
-/// The one transaction there is.
+/// The only transaction.
 pub fn transaction(contents: &Contents) -> TransactionView {
     let mut views = transactions(contents);
     assert_eq!(views.len(), 1, "{views:#?}");
