@@ -1,6 +1,6 @@
 //! Checks the queues once a second: their length, whether they have consumers, and whether they still exist. It
 //! checks at once after RabbitMQ refused a record: a channel that was opened while a queue had no leader keeps
-//! refusing, even when the queue has a new leader (sample on RabbitMQ 3.10.8). If a record was refused and no
+//! refusing, even when the queue has a new leader (seen on RabbitMQ 3.10.8). If a record was refused and no
 //! queue is full, the channel is taken to be the cause, and a new connection is opened. The cause can also be a
 //! limit set by a RabbitMQ policy, which is not visible here; so further reconnects are delayed more and more.
 
@@ -29,8 +29,8 @@ impl ReconnectLimit {
     const PAUSE_MIN: Duration = Duration::from_secs(5);
     const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-    /// Whether a refusal at `now` justifies a new connection: the first does, each later one after a delay of 5
-    /// s to 60 s that doubles; two quiet minutes reset the delay.
+    /// Whether a refusal at `now` justifies a new connection. The first does, each later one after a delay of
+    /// 5 s to 60 s that doubles; the delay is reset two minutes after the last reconnect.
     fn is_due(&mut self, now: Instant) -> bool {
         let pause = match self.last {
             Some((at, pause)) if now.saturating_duration_since(at) < pause => return false,

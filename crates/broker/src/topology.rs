@@ -131,7 +131,7 @@ pub(crate) fn is_not_found(error: &lapin::Error) -> bool {
 }
 
 /// A queue of records. It has a single active consumer, which preserves the order; it refuses records when full,
-/// and dead-letters only to the queue of the dead. Neither loses a record.
+/// and dead-letters only to the dead-letter queue. Neither loses a record.
 fn of_records(config: &Config) -> [(&'static str, AMQPValue); 6] {
     let length = i64::try_from(config.queue_records_max).unwrap_or(i64::MAX);
     [

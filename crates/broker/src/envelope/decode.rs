@@ -1,4 +1,4 @@
-//! Decodes JSON to records. Undecodable messages are kept whole, with the reason.
+//! Decodes JSON to records. Messages that cannot be decoded are kept unchanged, with the reason.
 
 use super::VERSION;
 use central::ports::{Batch, DeadLetter};
@@ -122,11 +122,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Decoded<'_> {
 /// gateway that does not exist, so that external messages do not create gateways. If two messages share a
 /// number, the second goes to `set_aside`.
 fn unknown(bytes: &[u8], reason: &str) -> DeadLetter {
-    const NOBODY: Uuid = Uuid::from_u128(0x5761_7474_706f_5374_8000_6d65_7373_6167);
-    let (_, hash) = Uuid::new_v5(&NOBODY, bytes).as_u64_pair();
+    const UNKNOWN_GATEWAY: Uuid = Uuid::from_u128(0x5761_7474_706f_5374_8000_6d65_7373_6167);
+    let (_, hash) = Uuid::new_v5(&UNKNOWN_GATEWAY, bytes).as_u64_pair();
     DeadLetter {
         id: RecordId {
-            gateway: GatewayId(NOBODY),
+            gateway: GatewayId(UNKNOWN_GATEWAY),
             // Databases store it as a signed number.
             seq: Seq(hash >> 1),
         },
@@ -138,7 +138,7 @@ fn unknown(bytes: &[u8], reason: &str) -> DeadLetter {
 fn read(bytes: &[u8]) -> Result<Decoded<'_>, String> {
     // serde would also decode a struct from an array.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
-        return Err("it is no JSON object".into());
+        return Err("it is not a JSON object".into());
     }
     let message: Message<'_> = match serde_json::from_slice(bytes) {
         Ok(message) => message,
@@ -177,7 +177,7 @@ fn why_not(bytes: &[u8], error: &serde_json::Error) -> String {
         Ok(Head { v: Some(VERSION) }) => error.to_string(),
         Ok(Head { v: Some(v) }) => other_version(v),
         Ok(Head { v: None }) => "it has no version `v`".into(),
-        Err(_) => format!("it is no JSON of ours: {error}"),
+        Err(_) => format!("it is not a JSON message of Wattpost: {error}"),
     }
 }
 
@@ -235,7 +235,7 @@ fn received_at(text: &str) -> Result<Timestamp, String> {
     text.strip_suffix("ms")
         .and_then(|millis| millis.parse().ok())
         .map(Timestamp)
-        .ok_or_else(|| format!("its received_at `{text}` is no moment"))
+        .ok_or_else(|| format!("its received_at `{text}` is not a time"))
 }
 
 fn notes(names: &[Cow<'_, str>]) -> Result<Notes, String> {
@@ -244,7 +244,9 @@ fn notes(names: &[Cow<'_, str>]) -> Result<Notes, String> {
         let named = Notes::NAMES.iter().find(|(_, known)| *known == &**name);
         let note = match named {
             Some((note, _)) => *note,
-            None => bit(name).ok_or_else(|| format!("its note `{name}` is not known here"))?,
+            None => {
+                bit(name).ok_or_else(|| format!("its note `{name}` is not known to this build"))?
+            }
         };
         notes = notes.with(note);
     }

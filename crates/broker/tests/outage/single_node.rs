@@ -116,7 +116,10 @@ fn kill_9_while_publishing_and_consuming_loses_nothing() {
             // While the node is down every call fails at once.
             let since = Instant::now();
             let mut other = Gateway::new();
-            sender.deliver(other.batch(10, 1)).await.expect_err("error");
+            sender
+                .deliver(other.batch(10, 1))
+                .await
+                .expect_err("the node is down");
             assert!(since.elapsed() < Duration::from_millis(100));
         });
         node.restart().expect("restarted");
