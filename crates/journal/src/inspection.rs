@@ -438,7 +438,7 @@ impl Slot {
     fn of(image: &SegmentImage, numbers: Range<u64>) -> Self {
         let mut slot = Self::missing(image.index, "");
         slot.problem = match (&image.header, image.unreadable.is_empty()) {
-            (None, _) => Some("its header is not as it was written"),
+            (None, _) => Some("its header is damaged"),
             _ => None,
         };
         slot.exists = true;
@@ -524,16 +524,14 @@ impl Slot {
         };
         let mut found = Vec::new();
         if self.records == 0 {
-            let what = self
-                .problem
-                .unwrap_or("no record in it is as it was written");
+            let what = self.problem.unwrap_or("all its records are damaged");
             let lost = (self.first <= self.last).then_some((self.first, self.last));
             return vec![place(self.tail.start, self.tail.end, lost, what)];
         }
         if let Some(what) = self.problem {
             found.push(place(0, BLOCK as u64, None, what));
         }
-        let damaged = "bytes are not as they were written";
+        let damaged = "bytes are damaged";
         for (before, from, to, after) in &self.gaps {
             let first = (before + 1).max(self.first);
             let lost = (first < *after).then(|| (first, after - 1));
@@ -660,7 +658,7 @@ fn split_off_unused(
             file: disk.path(&layout::segment_name(unused[hole].index)),
             offset: 0,
             what: format!(
-                "{}, and nothing tells which records it held",
+                "{}, and the records that it held are unknown",
                 unused[hole].problem.unwrap_or_default()
             ),
             remedy: "restore this file from a copy, or make it readable; where that is impossible, move the \

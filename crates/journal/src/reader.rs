@@ -105,7 +105,7 @@ impl Reader {
                 let damage = Damage {
                     file: path_of(&self.core, &segment),
                     offset: position.offset,
-                    what: format!("record {} is not as it was written", position.seq),
+                    what: format!("record {} is damaged", position.seq),
                     remedy: DAMAGE_REMEDY,
                 };
                 self.window.clear();

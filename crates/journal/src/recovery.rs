@@ -92,7 +92,7 @@ pub(crate) fn recover(disk: &dyn Disk, limits: &Limits) -> Result<Opened, OpenEr
                 );
             }
             let cursor = oldest_seq.map_or(0, |oldest| oldest - 1);
-            CursorFile::create(disk, cursor).map_err(|e| io_at(disk, "make", CURSOR_FILE, e))?
+            CursorFile::create(disk, cursor).map_err(|e| io_at(disk, "create", CURSOR_FILE, e))?
         }
     };
     let cursor = cursor_file.saved();
@@ -200,7 +200,7 @@ impl Recoverer<'_> {
                     known: FORMAT,
                 });
             }
-            _ => return Err(self.damage(index, 0, "its header is not as it was written")),
+            _ => return Err(self.damage(index, 0, "its header is damaged")),
         };
         block.fill(0);
         read(&mut block, SEAL_OFFSET)?;
@@ -215,7 +215,7 @@ impl Recoverer<'_> {
 
     /// The prepared segments at the end (oldest first), and the newest one with records, read completely, its
     /// torn tail truncated.
-    #[expect(clippy::type_complexity, reason = "two results of one walk")]
+    #[expect(clippy::type_complexity, reason = "two results of one pass")]
     fn scan_newest(
         &mut self,
         indexes: &[u64],
@@ -277,7 +277,10 @@ impl Recoverer<'_> {
     /// tail.
     fn check_end(&mut self, segment: &SegmentFile, found: &Found) -> Result<(), OpenError> {
         if let Some(seal) = segment.seal.filter(|seal| found.end < seal.end) {
-            let what = format!("records up to {} were durable", seal.last_seq);
+            let what = format!(
+                "the records up to {} were durable and are damaged",
+                seal.last_seq
+            );
             return Err(self.damage(segment.index, found.end, &what));
         }
         if segment.is_sealed() {
@@ -357,7 +360,7 @@ impl Recoverer<'_> {
         let is_gap_forgotten = next_seq <= self.forgotten + 1;
         if found.first_seq == 0 || (found.last_seq + 1 != next_seq && !is_gap_forgotten) {
             let what = format!(
-                "records {} to {} are not as they were written",
+                "records {} to {} are damaged",
                 found.last_seq + 1,
                 next_seq - 1
             );
@@ -400,8 +403,8 @@ impl Recoverer<'_> {
             .map_err(|e| self.io(segment.index, "read", e))?;
         if let Some(witness) = tail.acknowledged_by {
             let what = format!(
-                "record {next_seq} is not as it was written, though record {witness} after it \
-                 says that it was durable"
+                "record {next_seq} is damaged, and record {witness} after it proves that it was \
+                 durable"
             );
             return Err(self.damage(segment.index, end, &what));
         }
@@ -438,7 +441,7 @@ impl Recoverer<'_> {
         let Found { last_seq, end, .. } = newest.found;
         Scan::new(&newest.header, &**file)
             .rewrite(newest.last_write, end, last_seq)
-            .map_err(|e| self.io(newest.index, "write the last records again to", e))?;
+            .map_err(|e| self.io(newest.index, "rewrite the last records of", e))?;
         file.sync().map_err(|e| self.io(newest.index, "sync", e))?;
         if ends_at_durable && self.matches_settings(&newest.header) {
             return Ok(true);

@@ -139,10 +139,7 @@ fn a_damaged_header_or_a_missing_file_is_refused() {
     disk.edit("segment-0000000000000002.log", |bytes| {
         bytes.truncate(30_000)
     });
-    refuses(
-        disk,
-        &["segment-0000000000000002.log", "not as they were written"],
-    );
+    refuses(disk, &["segment-0000000000000002.log", "are damaged"]);
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn damage_after_a_provisional_seal_of_an_earlier_process_is_found() {
         let disk = sealed_after_the_first();
         disk.edit(FIRST, |bytes| bytes[DATA + record * FRAME + 40] ^= 1);
         let error = Journal::open_on(disk, small()).unwrap_err().to_string();
-        assert!(error.contains("says that it was durable"), "{error}");
+        assert!(error.contains("proves that it was durable"), "{error}");
         let place = format!("byte {}", DATA + record * FRAME);
         assert!(error.contains(&place), "{error}");
     }
