@@ -9,8 +9,9 @@
 //! for a year. So chargers are refused while the system's time is before [`NO_EARLIER_THAN`], and while it differs from
 //! the database's by more than `gateway.clock_off_max_s`; they keep their messages until it is corrected.
 
-use crate::connection::registry::{Registry, Stop};
-use crate::parts::Parts;
+use crate::connection::control::Stop;
+use crate::connection::registry::Registry;
+use crate::metrics::Metrics;
 use central::Timestamp;
 use central::ports::DirectorySource;
 use common::lock::lock;
@@ -148,31 +149,36 @@ impl ClockCheck {
 }
 
 /// Compares the clock with the database's regularly. When it goes wrong, all connections are closed.
-pub(crate) async fn watch(source: Arc<dyn DirectorySource>, parts: Arc<Parts>) {
-    let clock = &parts.admission.clock;
+pub(crate) async fn watch(
+    source: Arc<dyn DirectorySource>,
+    clock: Arc<ClockCheck>,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    every: Duration,
+) {
     let mut was_refusing = false;
     if let Some(note) = clock.note() {
         tracing::error!("{note}");
     }
     loop {
-        let (source, asking) = (Arc::clone(&source), Arc::clone(&parts));
-        let asked = tokio::task::spawn_blocking(move || asking.admission.clock.ask(&*source));
+        let (source, asking) = (Arc::clone(&source), Arc::clone(&clock));
+        let asked = tokio::task::spawn_blocking(move || asking.ask(&*source));
         if asked.await.is_err() {
             tracing::error!("asking the database for its time panicked");
         }
         let refusal = clock.refusal();
         let is_wrong = u8::from(refusal.is_some());
-        parts.metrics.clock_wrong.set(f64::from(is_wrong));
+        metrics.clock_wrong.set(f64::from(is_wrong));
         match (&refusal, was_refusing) {
             (Some(why), false) => {
                 tracing::error!("chargers are refused: {why}");
-                stop_all(&parts.registry);
+                stop_all(&registry);
             }
             (None, true) => tracing::info!("the clock is right again: chargers may connect"),
             _ => {}
         }
         was_refusing = refusal.is_some();
-        tokio::time::sleep(Duration::from_secs(parts.config.directory_refresh_s)).await;
+        tokio::time::sleep(every).await;
     }
 }
 

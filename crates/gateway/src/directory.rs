@@ -10,7 +10,7 @@
 //! refuse a known one. So handshakes get 503 until there is a snapshot ([`Directory::is_loaded`]). An empty snapshot is
 //! a snapshot.
 
-use crate::connection::registry::Control;
+use crate::connection::control::Control;
 use arc_swap::ArcSwap;
 use central::model::ChargerKey;
 use central::ports::{ChargerProfile, DirectorySnapshot, DirectorySource, Token, Unavailable};

@@ -41,8 +41,9 @@ pub use delivery::failover::FailoverSink;
 use crate::admission::{Admission, Starts, accept};
 use crate::clock::ClockCheck;
 use crate::cluster::ownership::Ownership;
+use crate::connection::control::Stop;
 use crate::connection::frames::FrameOptions;
-use crate::connection::registry::{Registry, Stop};
+use crate::connection::registry::Registry;
 use crate::delivery::ack_gate::AckGate;
 use crate::delivery::status::DeliveryStatus;
 use crate::delivery::verify::Verified;
@@ -154,7 +155,13 @@ impl Gateway {
             tokio::spawn(watch::run(Arc::clone(&parts), failing)),
             tokio::spawn(verify::run(Arc::clone(delivery))),
             tokio::spawn(ack_gate::run(Arc::clone(delivery))),
-            tokio::spawn(clock::watch(directory_source, Arc::clone(&parts))),
+            tokio::spawn(clock::watch(
+                directory_source,
+                Arc::clone(&parts.admission.clock),
+                Arc::clone(&parts.registry),
+                Arc::clone(&parts.metrics),
+                Duration::from_secs(parts.config.directory_refresh_s),
+            )),
             tokio::spawn(Arc::clone(&parts.directory).keep_fresh({
                 let registry = Arc::clone(&parts.registry);
                 move |change| apply_change(&registry, change)
@@ -315,7 +322,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
     let registry = Registry::new(resumed.last_epoch);
     // Before anything is stamped.
     clock::hold(resumed.newest);
-    let clock = ClockCheck::new(config.clock_off_max(), resumed.newest);
+    let clock = Arc::new(ClockCheck::new(config.clock_off_max(), resumed.newest));
     clock.ask(&*directory);
     let chargers = resumed.memories.len();
     tracing::info!(

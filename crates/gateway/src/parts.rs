@@ -1,5 +1,6 @@
-//! The parts of a gateway. A task that needs one or two gets those; accepting, serving a connection and the
-//! regular tasks need most of them and share this.
+//! The parts of a gateway, for the tasks that need most of them: accepting a charger, serving its connection, the
+//! regular checks of `flow::watch`, and the health page. They share one `Arc`, because an idle connection should hold
+//! one pointer and not ten. Every other task gets only what it uses.
 
 use crate::admission::Admission;
 use crate::cluster::ownership::Ownership;

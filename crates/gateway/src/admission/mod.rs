@@ -3,6 +3,8 @@
 
 pub(crate) mod accept;
 pub(crate) mod auth;
+mod begin;
+mod check;
 pub(crate) mod handshake;
 pub(crate) mod pending;
 pub(crate) mod rate;
@@ -30,7 +32,7 @@ pub(crate) struct Admission {
     journal: Journal,
     directory: Arc<Directory>,
     pub(crate) policy: Arc<Policy>,
-    pub(crate) clock: ClockCheck,
+    pub(crate) clock: Arc<ClockCheck>,
     pub(crate) passwords: Passwords,
     /// Sockets whose handshake is not finished.
     pub(crate) pending_handshakes: PendingHandshakes,
@@ -63,7 +65,7 @@ impl Admission {
         journal: Journal,
         directory: Arc<Directory>,
         policy: Arc<Policy>,
-        clock: ClockCheck,
+        clock: Arc<ClockCheck>,
         starts: Starts,
     ) -> Self {
         let max_permits = Semaphore::MAX_PERMITS;

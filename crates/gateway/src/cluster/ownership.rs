@@ -13,7 +13,8 @@
 //! connection there has ended.
 
 use crate::clock::wall_clock;
-use crate::connection::registry::{Registry, Stop};
+use crate::connection::control::Stop;
+use crate::connection::registry::Registry;
 use central::model::ChargerKey;
 use central::ports::{ClusterEvent, ClusterEvents};
 use central::{Epoch, GatewayId};

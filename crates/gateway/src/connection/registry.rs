@@ -5,18 +5,16 @@
 //! wait for a timeout. The old connection is told to stop and hands over what it remembers. Each connection has an
 //! epoch, which tells late records of the old one apart.
 
+use crate::connection::control::{Control, Stop};
 use central::Epoch;
 use central::model::ChargerKey;
 use central::resend::ResendMemory;
-use central::station::Fact;
 use common::lock::lock;
-use futures_util::task::AtomicWaker;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::Waker;
 use tokio::sync::oneshot;
 
 const SHARDS: usize = 64;
@@ -24,152 +22,6 @@ const SHARDS: usize = 64;
 /// that disconnected first is forgotten; if there is none, the known one that disconnected first. Its resends become new
 /// records, which the projections recognise.
 const REMEMBERED_MAX: usize = 100_000;
-
-/// Why a connection is told to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Stop {
-    /// A newer connection replaced it.
-    Replaced = 1,
-    /// The gateway stops.
-    Shutdown = 2,
-    /// The journal accepts no records for now.
-    NotDurable = 3,
-    /// The journal has failed for good.
-    Poisoned = 4,
-    /// The operator removed the charger or changed its password.
-    Refused = 5,
-    /// A newer connection replaced it, at another gateway.
-    ReplacedElsewhere = 6,
-    /// It holds too many bytes of unfinished messages (see `unfinished`).
-    Unfinished = 7,
-}
-
-/// The state of a connection in the queue for turns (see `flow::pace`).
-const NO_TURN: u8 = 0;
-const WAITS_FOR_TURN: u8 = 1;
-const HAS_TURN: u8 = 2;
-
-/// The handle through which other tasks control a connection's task.
-#[derive(Default)]
-pub(crate) struct Control {
-    /// Milliseconds at the connection's start, strictly increasing per gateway.
-    pub(crate) epoch: Epoch,
-    stop: AtomicU8,
-    turn: AtomicU8,
-    /// Whether the directory knows this charger.
-    is_known: AtomicBool,
-    waker: AtomicWaker,
-    has_facts: AtomicBool,
-    has_new_profile: AtomicBool,
-    facts: Mutex<Vec<Fact>>,
-    successor: Mutex<Option<oneshot::Sender<ResendMemory>>>,
-}
-
-impl Control {
-    pub(crate) fn new(epoch: Epoch) -> Self {
-        Self {
-            epoch,
-            ..Self::default()
-        }
-    }
-
-    /// Registers the task that is woken by the other methods.
-    pub(crate) fn listen(&self, waker: &Waker) {
-        self.waker.register(waker);
-    }
-
-    /// Tells the connection to end. The first reason is kept.
-    pub(crate) fn stop(&self, why: Stop) {
-        let _ = self
-            .stop
-            .compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst);
-        self.waker.wake();
-    }
-
-    /// Why it was told to end, if it was.
-    pub(crate) fn stopped(&self) -> Option<Stop> {
-        match self.stop.load(Ordering::Relaxed) {
-            0 => None,
-            1 => Some(Stop::Replaced),
-            2 => Some(Stop::Shutdown),
-            3 => Some(Stop::NotDurable),
-            5 => Some(Stop::Refused),
-            6 => Some(Stop::ReplacedElsewhere),
-            7 => Some(Stop::Unfinished),
-            _ => Some(Stop::Poisoned),
-        }
-    }
-
-    /// The connection has asked for a turn.
-    pub(crate) fn wait_for_turn(&self) {
-        self.turn.store(WAITS_FOR_TURN, Ordering::Release);
-    }
-
-    /// Gives the connection the turn that it waits for and wakes it. `false` if it no longer waits.
-    pub(crate) fn give_turn(&self) -> bool {
-        let given = self.turn.compare_exchange(
-            WAITS_FOR_TURN,
-            HAS_TURN,
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        );
-        if given.is_ok() {
-            self.waker.wake();
-        }
-        given.is_ok()
-    }
-
-    /// Takes the turn, if it has come.
-    pub(crate) fn take_turn(&self) -> bool {
-        self.turn
-            .compare_exchange(HAS_TURN, NO_TURN, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-    }
-
-    /// The connection no longer waits for a turn.
-    pub(crate) fn leave_turns(&self) {
-        self.turn.store(NO_TURN, Ordering::Release);
-    }
-
-    /// Sets whether the directory knows this charger. What is remembered of unknown chargers is forgotten first.
-    pub(crate) fn set_known(&self, is_known: bool) {
-        self.is_known.store(is_known, Ordering::Relaxed);
-    }
-
-    fn is_known(&self) -> bool {
-        self.is_known.load(Ordering::Relaxed)
-    }
-
-    /// The charger's profile in the directory has changed.
-    pub(crate) fn profile_changed(&self) {
-        self.has_new_profile.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    /// Whether the profile has changed since the last call.
-    pub(crate) fn take_new_profile(&self) -> bool {
-        self.has_new_profile.load(Ordering::Relaxed)
-            && self.has_new_profile.swap(false, Ordering::Acquire)
-    }
-
-    /// The answer to a question of the station.
-    pub(crate) fn answer(&self, fact: Fact) {
-        lock(&self.facts).push(fact);
-        self.has_facts.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    /// The answers since the last call.
-    pub(crate) fn take_facts(&self) -> Vec<Fact> {
-        if !self.has_facts.load(Ordering::Acquire) {
-            return Vec::new();
-        }
-        let mut facts = lock(&self.facts);
-        self.has_facts.store(false, Ordering::Relaxed);
-        std::mem::take(&mut facts)
-    }
-}
 
 enum Slot {
     Connected(Arc<Control>),

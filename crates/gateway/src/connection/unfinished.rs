@@ -4,7 +4,7 @@
 //! bytes are followed below it, frame header by frame header ([`Meter`]). The bytes held by all connections are counted
 //! ([`Budget`]); above the bound, the connections that hold the most bytes for the longest time are closed.
 
-use crate::connection::registry::{Control, Stop};
+use crate::connection::control::{Control, Stop};
 use common::lock::lock;
 use metrics::{Counter, Gauge, counter, gauge};
 use std::collections::HashMap;

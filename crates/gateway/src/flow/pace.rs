@@ -8,7 +8,7 @@
 //! number of connections. Without a backlog a turn costs one atomic load. While the sink is unavailable nothing is
 //! paced: the journal takes what chargers send.
 
-use crate::connection::registry::Control;
+use crate::connection::control::Control;
 use common::lock::lock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,7 +3,8 @@
 
 use crate::admission::Starts;
 use crate::clock::wall_clock;
-use crate::connection::registry::{Registry, Stop};
+use crate::connection::control::Stop;
+use crate::connection::registry::Registry;
 use crate::delivery::failover::queued_now;
 use crate::delivery::status::DeliveryStatus;
 use crate::flow::controller::{Controller, Sample};
