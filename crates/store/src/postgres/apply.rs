@@ -9,6 +9,7 @@
 //! wait for each other in one direction only and cannot deadlock.
 
 use super::listing::Lists;
+use super::parts::Parts;
 use super::writer::{Cache, Session, Writer};
 use super::{PostgresStore, dead_letters, error, events, halving, inbox, messages, meter_values};
 use crate::refusal::Refusal;
@@ -36,68 +37,26 @@ impl Store for PostgresStore {
     ) -> Result<Applied, Unavailable> {
         let mut writer = self.writer();
         let begun = Instant::now();
-        // Covers several short statements, and a few retries after a conflict with another writer.
-        let limit = self.options.connect_timeout + self.options.statement_timeout * 2;
-        let mut applied = Applied::default();
+        let limit = self.apply_timeout();
+        let rest = not_stored(&writer.parts, records);
+        let mut applied = Applied {
+            // Records stored by an earlier attempt at this batch are reported as known.
+            known: (records.len() - rest.len()) as u64,
+            ..Applied::default()
+        };
         let mut dead = dead;
-        // Rows stored by an earlier attempt at this batch are reported as known.
-        let rest: Vec<(RecordId, Record<'_>)> = match writer.parts.is_in_parts(records.len()) {
-            false => Vec::new(),
-            true => records
-                .iter()
-                .filter(|(id, _)| !writer.parts.is_stored(*id))
-                .copied()
-                .collect(),
-        };
-        let mut left = match writer.parts.is_in_parts(records.len()) {
-            false => records,
-            true => {
-                applied.known = (records.len() - rest.len()) as u64;
-                &rest
-            }
-        };
+        let mut left = &*rest;
         loop {
             let part;
             (part, left) = left.split_at(writer.parts.next(left.len()));
-            let ids: Vec<RecordId> = part.iter().map(|(id, _)| *id).collect();
-            let changes = match part.len() == records.len() {
+            let is_whole = part.len() == records.len();
+            let changes = match is_whole {
                 true => Cow::Borrowed(changes),
                 false => Cow::Owned(Changes::of(part).0),
             };
-            let lists = match writer.parts.is_without_list(&ids) {
-                true => Lists::Later,
-                false => Lists::Now,
-            };
-            let part_begun = Instant::now();
-            let work = apply(&mut writer, part, &changes, dead, lists);
-            match self.wait(limit, work) {
-                Ok(more) => {
-                    let is_whole = part.len() == records.len();
-                    if !is_whole {
-                        let took = part_begun.elapsed();
-                        let longest = self.options.statement_timeout;
-                        writer.parts.stored(&ids, took, longest);
-                    }
-                    applied.new += more.new;
-                    applied.known += more.known;
-                }
-                Err(refusal) => {
-                    if refusal.breaks_connection() {
-                        writer.disconnect();
-                    }
-                    if let Refusal::Late(detail) = &refusal {
-                        writer.parts.ran_out_of_time(&ids);
-                        metrics::counter!("wattpost_store_late_batches_total").increment(1);
-                        tracing::warn!(
-                            records = part.len(),
-                            next_records = writer.parts.next(part.len()),
-                            detail,
-                            "the database did not store a batch in time; the next attempt uses smaller parts"
-                        );
-                    }
-                    return Err(refusal.into_unavailable());
-                }
-            }
+            let more = self.apply_part(&mut writer, part, &changes, dead, is_whole)?;
+            applied.new += more.new;
+            applied.known += more.known;
             dead = &[];
             if left.is_empty() {
                 writer.parts.done();
@@ -114,6 +73,67 @@ impl Store for PostgresStore {
             }
         }
     }
+}
+
+impl PostgresStore {
+    /// Covers several short statements, and a few retries after a conflict with another writer.
+    fn apply_timeout(&self) -> Duration {
+        self.options.connect_timeout + self.options.statement_timeout * 2
+    }
+
+    /// Applies a part of a batch, and adapts the size of the next part to how that went.
+    fn apply_part(
+        &self,
+        writer: &mut Writer,
+        part: Records<'_, '_>,
+        changes: &Changes,
+        dead: &[DeadLetter],
+        is_whole: bool,
+    ) -> Result<Applied, Unavailable> {
+        let ids: Vec<RecordId> = part.iter().map(|(id, _)| *id).collect();
+        let lists = match writer.parts.is_without_list(&ids) {
+            true => Lists::Later,
+            false => Lists::Now,
+        };
+        let begun = Instant::now();
+        let work = apply(writer, part, changes, dead, lists);
+        let refusal = match self.wait(self.apply_timeout(), work) {
+            Ok(applied) => {
+                if !is_whole {
+                    let limit = self.options.statement_timeout;
+                    writer.parts.stored(&ids, begun.elapsed(), limit);
+                }
+                return Ok(applied);
+            }
+            Err(refusal) => refusal,
+        };
+        if refusal.breaks_connection() {
+            writer.disconnect();
+        }
+        if let Refusal::Late(detail) = &refusal {
+            writer.parts.ran_out_of_time(&ids);
+            metrics::counter!("wattpost_store_late_batches_total").increment(1);
+            tracing::warn!(
+                records = part.len(),
+                next_records = writer.parts.next(part.len()),
+                detail,
+                "the database did not store a batch in time; the next attempt uses smaller parts"
+            );
+        }
+        Err(refusal.into_unavailable())
+    }
+}
+
+/// The records that no earlier attempt at the same batch has stored.
+fn not_stored<'a, 'r>(
+    parts: &Parts,
+    records: Records<'a, 'r>,
+) -> Cow<'a, [(RecordId, Record<'r>)]> {
+    if !parts.is_in_parts(records.len()) {
+        return Cow::Borrowed(records);
+    }
+    let rest = records.iter().filter(|(id, _)| !parts.is_stored(*id));
+    Cow::Owned(rest.copied().collect())
 }
 
 /// Applies a part of a batch, again after each conflict with another writer.

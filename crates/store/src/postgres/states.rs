@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 pub(crate) struct States {
     gateways: HashMap<i32, Cached<GatewayState>>,
     chargers: HashMap<i32, Cached<ChargerState>>,
-    connectors: HashMap<(i32, i64, i64), Cached<ConnectorState>>,
+    connectors: HashMap<ConnectorKey, Cached<ConnectorState>>,
     transactions: HashMap<(i32, String), Cached<TransactionState>>,
     /// When the list of transactions is updated.
     pub(crate) lists: Lists,
@@ -43,6 +43,9 @@ struct Cached<S> {
     /// The row's number, where it has one.
     no: i64,
 }
+
+/// Charger number, EVSE, connector.
+type ConnectorKey = (i32, i64, i64);
 
 /// A transaction's key, its charger, and what is to be merged.
 type Incoming<'a> = ((i32, String), &'a ChargerKey, &'a TransactionState);
@@ -167,40 +170,7 @@ impl States {
             incoming.push(((numbers.charger_with_key(key)?, *evse, *connector), state));
         }
         incoming.sort_by_key(|(key, _)| *key);
-        let keys = |keys: &[(i32, i64, i64)]| -> (Vec<i32>, Vec<i64>, Vec<i64>) {
-            let chargers = keys.iter().map(|key| key.0).collect();
-            let evses = keys.iter().map(|key| key.1).collect();
-            (chargers, evses, keys.iter().map(|key| key.2).collect())
-        };
-        let unknown: Vec<(i32, i64, i64)> = incoming
-            .iter()
-            .map(|(key, _)| *key)
-            .filter(|key| !self.connectors.contains_key(key))
-            .collect();
-        if !unknown.is_empty() {
-            let (chargers, evses, connectors) = keys(&unknown);
-            let rows: Vec<(i32, i64, i64, String, i64)> = sqlx::query_as(
-                "SELECT charger_no, evse, connector, state, rev FROM connectors
-                 JOIN unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (charger_no, evse, connector)
-                 USING (charger_no, evse, connector)",
-            )
-            .bind(&chargers)
-            .bind(&evses)
-            .bind(&connectors)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(error::refusal)?;
-            for (charger, evse, connector, json, rev) in rows {
-                let what = || format!("connector {evse}/{connector} of charger {charger}");
-                let state = read_state(connection, Some(json), what).await?;
-                let kept = Cached {
-                    state,
-                    rev: Some(rev),
-                    no: 0,
-                };
-                self.connectors.insert((charger, evse, connector), kept);
-            }
-        }
+        self.load_connectors(connection, &incoming).await?;
         let (mut updates, mut inserts) = (Written::new(), Written::new());
         for (place, (key, state)) in incoming.iter().enumerate() {
             let kept = self.connectors.entry(*key).or_default();
@@ -212,37 +182,44 @@ impl States {
                 kept.rev = Some(kept.rev.map_or(0, |rev| rev + 1));
             }
         }
-        for (written, sql) in [
-            (
-                &updates,
-                "UPDATE connectors t SET state = u.state, rev = t.rev + 1
-                 FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[])
-                     AS u (charger_no, evse, connector, state, rev)
-                 WHERE t.charger_no = u.charger_no AND t.evse = u.evse AND t.connector = u.connector
-                     AND t.rev = u.rev",
-            ),
-            (
-                &inserts,
-                "INSERT INTO connectors (charger_no, evse, connector, state, rev)
-                 SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[])
-                 ON CONFLICT DO NOTHING",
-            ),
-        ] {
-            if written.is_empty() {
-                continue;
-            }
-            let of: Vec<_> = written.places.iter().map(|&place| incoming[place].0).collect();
-            let (chargers, evses, connectors) = keys(&of);
-            let done = sqlx::query(sql)
-                .bind(&chargers)
-                .bind(&evses)
-                .bind(&connectors)
-                .bind(&written.jsons)
-                .bind(&written.revs)
-                .execute(&mut *connection)
-                .await
-                .map_err(error::refusal)?;
-            written.check(done.rows_affected())?;
+        write_connectors(connection, &incoming, &updates, UPDATE_CONNECTORS).await?;
+        write_connectors(connection, &incoming, &inserts, INSERT_CONNECTORS).await
+    }
+
+    async fn load_connectors(
+        &mut self,
+        connection: &mut PgConnection,
+        incoming: &[(ConnectorKey, &ConnectorState)],
+    ) -> Result<(), Refusal> {
+        let unknown: Vec<ConnectorKey> = incoming
+            .iter()
+            .map(|(key, _)| *key)
+            .filter(|key| !self.connectors.contains_key(key))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let (chargers, evses, connectors) = columns(&unknown);
+        let rows: Vec<(i32, i64, i64, String, i64)> = sqlx::query_as(
+            "SELECT charger_no, evse, connector, state, rev FROM connectors
+             JOIN unnest($1::int[], $2::bigint[], $3::bigint[]) AS k (charger_no, evse, connector)
+             USING (charger_no, evse, connector)",
+        )
+        .bind(&chargers)
+        .bind(&evses)
+        .bind(&connectors)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+        for (charger, evse, connector, json, rev) in rows {
+            let what = || format!("connector {evse}/{connector} of charger {charger}");
+            let state = read_state(connection, Some(json), what).await?;
+            let kept = Cached {
+                state,
+                rev: Some(rev),
+                no: 0,
+            };
+            self.connectors.insert((charger, evse, connector), kept);
         }
         Ok(())
     }
@@ -414,6 +391,50 @@ impl States {
         }
         Ok(())
     }
+}
+
+const UPDATE_CONNECTORS: &str = "UPDATE connectors t SET state = u.state, rev = t.rev + 1
+     FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[])
+         AS u (charger_no, evse, connector, state, rev)
+     WHERE t.charger_no = u.charger_no AND t.evse = u.evse AND t.connector = u.connector
+         AND t.rev = u.rev";
+
+const INSERT_CONNECTORS: &str = "INSERT INTO connectors (charger_no, evse, connector, state, rev)
+     SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[])
+     ON CONFLICT DO NOTHING";
+
+async fn write_connectors(
+    connection: &mut PgConnection,
+    incoming: &[(ConnectorKey, &ConnectorState)],
+    written: &Written,
+    sql: &'static str,
+) -> Result<(), Refusal> {
+    if written.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<ConnectorKey> = written
+        .places
+        .iter()
+        .map(|&place| incoming[place].0)
+        .collect();
+    let (chargers, evses, connectors) = columns(&keys);
+    let done = sqlx::query(sql)
+        .bind(&chargers)
+        .bind(&evses)
+        .bind(&connectors)
+        .bind(&written.jsons)
+        .bind(&written.revs)
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    written.check(done.rows_affected())
+}
+
+/// Keys of connectors, as one array per column.
+fn columns(keys: &[ConnectorKey]) -> (Vec<i32>, Vec<i64>, Vec<i64>) {
+    let chargers = keys.iter().map(|key| key.0).collect();
+    let evses = keys.iter().map(|key| key.1).collect();
+    (chargers, evses, keys.iter().map(|key| key.2).collect())
 }
 
 /// A table whose rows have a number, and a state once something is known.
