@@ -54,9 +54,9 @@ pub(crate) async fn one(
     Query::read(query.as_deref(), &[])?;
     state
         .answer(move |store| {
-            let whole = PageRequest::default();
+            let first_page = PageRequest::default();
             let found = store.charger(&id);
-            let found = found.map_err(|error| page::query_error(error, &whole))?;
+            let found = found.map_err(|error| page::query_error(error, &first_page))?;
             let Some(mut charger) = found else {
                 return Err(ApiError::unknown_charger(&id));
             };
@@ -68,7 +68,7 @@ pub(crate) async fn one(
             truncate::charger(&mut charger.charger);
             charger.connectors.iter_mut().for_each(truncate::connector);
             let query = |page: &PageRequest| store.transactions(&open, page);
-            let open = page::collected(whole, truncate::transaction, query)?;
+            let open = page::collected(first_page, truncate::transaction, query)?;
             let open_transactions = open.into_raw()?;
             Ok(Detail {
                 charger,

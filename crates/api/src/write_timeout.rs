@@ -1,5 +1,5 @@
 //! A write timeout for connections. Without it, a client that does not read its answer would keep a page of messages in
-//! memory for ever. hyper has a timeout for the head of a request, but none for writes.
+//! memory forever. hyper has a timeout for the head of a request, but none for writes.
 
 use std::future::Future;
 use std::io;

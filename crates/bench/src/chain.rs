@@ -112,7 +112,7 @@ struct Cell {
 }
 
 impl Cell {
-    /// A note that the table needs beside the figures.
+    /// A note for the table.
     fn note(&self) -> &'static str {
         if self.fell_back {
             " (fell back to the journal at times)"

@@ -42,7 +42,7 @@ use std::time::Duration;
 /// [`handle_refused`](Self::handle_refused), [`handle_text`](Self::handle_text),
 /// [`handle_ping_or_pong`](Self::handle_ping_or_pong), [`handle_closed`](Self::handle_closed),
 /// [`handle_timeout`](Self::handle_timeout), and at the end of a run
-/// [`handle_finish`](Self::handle_finish) and [`handle_stop`](Self::handle_stop).
+/// [`handle_drain`](Self::handle_drain) and [`handle_stop`](Self::handle_stop).
 ///
 /// *Outputs*: after each event, call [`poll_output`](Self::poll_output) until it is empty, then
 /// [`poll_timeout`](Self::poll_timeout) for the time of the next [`handle_timeout`](Self::handle_timeout). `now` must
@@ -87,7 +87,7 @@ pub struct Charger {
     flood_left: Option<u64>,
     tunables: Tunables,
 
-    finishing: bool,
+    draining: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -150,7 +150,7 @@ impl Charger {
                 retry_interval: settings.retry_interval,
                 meter_interval: settings.meter_interval,
             },
-            finishing: false,
+            draining: false,
             outputs: VecDeque::new(),
             rng,
             id_rng,
@@ -207,8 +207,8 @@ impl Charger {
     }
 
     /// Ends the running transactions and starts no new ones.
-    pub fn handle_finish(&mut self, now: TimestampUs) {
-        self.finishing = true;
+    pub fn handle_drain(&mut self, now: TimestampUs) {
+        self.draining = true;
         self.drive(now);
     }
 

@@ -114,7 +114,7 @@ impl Runner {
             link: Link::Closed,
             gauge: Gauge::default(),
             is_drained: false,
-            finishing: false,
+            draining: false,
             last_trouble: String::new(),
         };
         running.run_until_stopped(sleep).await;
@@ -132,7 +132,7 @@ struct RunningTask {
     link: Link,
     gauge: Gauge,
     is_drained: bool,
-    finishing: bool,
+    draining: bool,
     last_trouble: String,
 }
 
@@ -190,8 +190,8 @@ impl RunningTask {
                 }
                 TaskEvent::RunState(RunState::Running) => {}
                 TaskEvent::RunState(RunState::Draining) => {
-                    self.finishing = true;
-                    charger.handle_finish(now);
+                    self.draining = true;
+                    charger.handle_drain(now);
                 }
                 TaskEvent::RunState(RunState::Stopping) => {
                     stopping = true;
@@ -384,7 +384,7 @@ impl RunningTask {
             stats.update_gauges(self.gauge, gauge);
             self.gauge = gauge;
         }
-        let is_drained = self.finishing && self.runner.charger.is_drained();
+        let is_drained = self.draining && self.runner.charger.is_drained();
         if is_drained != self.is_drained {
             self.is_drained = is_drained;
             if is_drained {

@@ -120,7 +120,7 @@ impl Charger {
         if is_due(self.ping_at) {
             self.ping(now);
         }
-        if is_due(self.heartbeat_at) && self.is_ready() && !self.finishing {
+        if is_due(self.heartbeat_at) && self.is_ready() && !self.draining {
             self.heartbeat_at = Some(now.plus(self.heartbeat));
             self.push_pending(Action::Heartbeat, "{}".to_owned(), 0, now);
         }
@@ -148,7 +148,7 @@ impl Charger {
             ConnectionState::Open => {
                 let heartbeat = self
                     .heartbeat_at
-                    .filter(|_| self.is_ready() && !self.finishing);
+                    .filter(|_| self.is_ready() && !self.draining);
                 let deadline = self.outstanding.as_ref().map(|one| one.deadline);
                 let due = [self.ping_at, self.pong_by, heartbeat, deadline];
                 due.into_iter().flatten().min()

@@ -84,13 +84,13 @@ impl Charger {
 
     fn drive_connector(&mut self, connector: usize, now: TimestampUs) {
         let is_flood = self.settings.scenario == Scenario::MeterFlood;
-        let finishing = self.finishing;
+        let draining = self.draining;
         match &mut self.connectors[connector].phase {
-            Phase::Available { until: Some(at) } if *at <= now && !finishing => {
+            Phase::Available { until: Some(at) } if *at <= now && !draining => {
                 self.plug_in(connector, now);
             }
-            Phase::Authorizing { .. } if finishing => self.make_available(connector, now),
-            Phase::Charging(_) if finishing => self.stop(connector, StopReason::Local, now),
+            Phase::Authorizing { .. } if draining => self.make_available(connector, now),
+            Phase::Charging(_) if draining => self.stop(connector, StopReason::Local, now),
             Phase::Charging(session) if !is_flood => {
                 if session.vehicle.is_full() {
                     self.stop(connector, StopReason::EvDisconnected, now);
@@ -100,7 +100,7 @@ impl Charger {
                     self.meter(connector, now);
                 }
             }
-            Phase::Finishing { at } if *at <= now || finishing => {
+            Phase::Finishing { at } if *at <= now || draining => {
                 self.make_available(connector, now)
             }
             _ => {}
@@ -111,7 +111,7 @@ impl Charger {
     /// others after a remote start.
     fn flood(&mut self, now: TimestampUs) {
         for connector in 0..self.connectors.len() {
-            if !self.queue.is_empty() || self.finishing {
+            if !self.queue.is_empty() || self.draining {
                 return;
             }
             let done = self.flood_left == Some(0);
@@ -135,7 +135,7 @@ impl Charger {
     }
 
     pub(super) fn connectors_deadline(&self) -> Option<TimestampUs> {
-        if !self.is_operative || self.finishing {
+        if !self.is_operative || self.draining {
             return None;
         }
         let flood_waits = self.settings.scenario == Scenario::MeterFlood && !self.queue.is_empty();
@@ -191,7 +191,7 @@ impl Charger {
         connection_lost: bool,
         now: TimestampUs,
     ) {
-        let allowed = connection_lost && !self.finishing && !self.is_queue_full();
+        let allowed = connection_lost && !self.draining && !self.is_queue_full();
         self.token_answered(connector, allowed, now);
     }
 
@@ -204,7 +204,7 @@ impl Charger {
 
     /// The index of the connector at which a remote start is possible. `connector` counts from 1.
     pub(super) fn can_start(&self, connector: Option<u8>) -> Option<usize> {
-        if !self.is_operative || self.finishing || self.is_queue_full() {
+        if !self.is_operative || self.draining || self.is_queue_full() {
             return None;
         }
         let is_free = |one: &Connector| matches!(one.phase, Phase::Available { .. });

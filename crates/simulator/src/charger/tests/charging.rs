@@ -99,7 +99,7 @@ fn energy_follows_the_simulated_time() {
     };
     let mut harness = Harness::new(Version::V16, &config);
     harness.run_for(DAY / 60.0);
-    harness.charger.handle_finish(harness.now);
+    harness.charger.handle_drain(harness.now);
     harness.run_for(1.0);
     let started: i64 = sum(&harness, "StartTransaction", "meterStart");
     let ended: i64 = sum(&harness, "StopTransaction", "meterStop");
@@ -222,7 +222,7 @@ fn finishing_ends_transactions_and_drains() {
         let mut harness = Harness::new(version, &config);
         harness.run_for(1800.0);
         assert!(harness.charger.gauge().charging > 0);
-        harness.charger.handle_finish(harness.now);
+        harness.charger.handle_drain(harness.now);
         harness.run_for(10.0);
         assert!(harness.charger.is_drained());
         assert_eq!(harness.charger.gauge().charging, 0);

@@ -75,7 +75,7 @@ fn every_transaction_message_ends_once_and_in_order_after_random_faults() {
         harness.become_reachable();
         harness.react(|_| Reaction::Normal);
         harness.run_for(2000.0);
-        harness.charger.handle_finish(harness.now);
+        harness.charger.handle_drain(harness.now);
         harness.run_for(600.0);
         assert!(harness.charger.is_drained(), "seed {seed}");
         harness.charger.handle_stop(harness.now);
