@@ -169,14 +169,14 @@ impl Source<'_> {
 
     /// The time for comparing with other values: never later than when the gateway read the message, so that a charger's
     /// clock in the future does not make all later values look older.
-    pub(crate) fn heard(&self, at: Timestamp) -> Timestamp {
+    pub(crate) fn bounded(&self, at: Timestamp) -> Timestamp {
         at.min(self.record.received_at)
     }
 
     /// A stamp for the value of time `at` that is number `part` in the record.
     pub(crate) fn stamp(&self, at: Timestamp, part: usize) -> Stamp {
         Stamp {
-            at: self.heard(at),
+            at: self.bounded(at),
             received_at: self.record.received_at,
             record: self.id,
             part: u32::try_from(part).unwrap_or(u32::MAX),

@@ -197,7 +197,7 @@ impl Notes {
     pub const UNSOLICITED: Self = Self(1 << 3);
     /// The token was not known and was accepted by policy (rule Q-22).
     pub const TOKEN_UNVERIFIED: Self = Self(1 << 4);
-    /// Same natural key as an earlier message, different content: kept as evidence.
+    /// Same natural key as an earlier message, different content; recorded to prove the conflict.
     pub const CONFLICT: Self = Self(1 << 5);
 
     /// The name of each mark in messages, exports, metrics and the HTTP API.

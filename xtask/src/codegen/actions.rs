@@ -1,4 +1,4 @@
-//! What the schemas do not say of an action: who sends it, and what its sender does when it is not delivered.
+//! What the schemas do not hold of an action: who sends it, and what its sender does when it is not delivered.
 //!
 //! The only part of the tables that is written by hand. Sources: the messages' directions in OCPP 1.6 chapters 4
 //! and 5, its security whitepaper, and part 2 of 2.0.1 and 2.1; the delivery classes by rules and F-3

@@ -1,5 +1,5 @@
-//! BootNotification: the answer is the same in every version (rules B-1 to B-6); what the charger tells of itself is
-//! read by [`super::v16`] and [`super::v2`].
+//! BootNotification: the answer is the same in every version (rules B-1 to B-6); what the charger reports about
+//! itself is read by [`super::v16`] and [`super::v2`].
 
 use super::{Action, Repeats};
 use crate::answer::{Decision, Scene};

@@ -41,7 +41,7 @@ pub(crate) struct Action {
 /// How a message is recognised when it comes again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Repeats {
-    /// Not at all: the answer tells the time, and an old one would set the charger's clock back.
+    /// Not at all: the answer holds the current time, and an old one would set the charger's clock back.
     Never,
     /// By message id and content, for a short time and on the same connection.
     Recent,
@@ -211,11 +211,11 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_tells_the_time_is_never_repeated() {
+    fn an_answer_with_the_current_time_is_never_repeated() {
         for row in rows() {
-            let tells_time = matches!(row.name(), "BootNotification" | "Heartbeat");
+            let has_time = matches!(row.name(), "BootNotification" | "Heartbeat");
             let is_never = matches!(row.action.repeats, Repeats::Never);
-            assert_eq!(is_never, tells_time, "{}", row.name());
+            assert_eq!(is_never, has_time, "{}", row.name());
             assert_eq!(row.action.is_boot, row.name() == "BootNotification");
         }
     }

@@ -27,7 +27,7 @@ pub(crate) enum TokenForm {
     IdTokenInfo { version: Version },
 }
 
-/// The status of a token and what the charger is told with it.
+/// The status of a token, with its expiry and group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
     status: &'static str,

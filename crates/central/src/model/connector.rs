@@ -21,45 +21,43 @@ pub struct ConnectorStatus {
     pub vendor_error_code: Option<String>,
 }
 
-/// When a status was said, in the order in which one status replaces another: first the connection, then whether it
-/// speaks of the present, then the time.
+/// The order in which one status replaces another: first by connection, then live after queued, then by time.
 ///
-/// A charger that connects sends the statuses that it kept while it was offline, and it may send them after its
-/// present one (rule Q-11). So a status of a time before the connection yields to every status that was said live
-/// on it. Between live statuses only the order of arrival counts, because a charger's clock may be wrong or be set
-/// at any moment.
+/// A charger that connects sends the statuses that it queued while offline, possibly after its current one (rule Q-11).
+/// So a status from before the connection never replaces a live status of it. Live statuses are ordered by reception
+/// only, because a charger's clock may be wrong or be set at any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SaidAt {
     epoch: Epoch,
     is_live: bool,
-    /// Of a live status when it was read, of a kept one the charger's time.
+    /// For a live status the time of reception, for a queued one the charger's time.
     place: Timestamp,
     stamp: Stamp,
 }
 
-/// A status that is said so long after its connection began is live, whatever its time, in milliseconds. Chargers
-/// empty their queues first.
+/// A status received this long after its connection began is live, whatever its time, because chargers empty their queues
+/// first. In milliseconds.
 const QUEUE_EMPTIED_AFTER_MS: i64 = 10 * 60_000;
 
-/// A status that is older than this, in milliseconds, is one of a clock that was put back. Chargers keep none so long.
-const KEPT_MAX_MS: i64 = 7 * 24 * 3_600_000;
+/// An older status, in milliseconds, is from a clock that was set back, because chargers queue none this long.
+const QUEUED_MAX_MS: i64 = 7 * 24 * 3_600_000;
 
 impl SaidAt {
-    /// For a status that was said on the connection that began at `epoch` (milliseconds), of the time `told`.
+    /// For a status with the charger's time `told`, received on the connection that began at `epoch` (milliseconds).
     #[must_use]
     pub fn new(epoch: Epoch, told: Option<Timestamp>, stamp: Stamp) -> Self {
         let began = Timestamp(i64::try_from(epoch.0).unwrap_or(i64::MAX));
         let received = stamp.received_at;
-        let is_kept = |told: Timestamp| {
+        let is_queued = |told: Timestamp| {
             told < began
-                && told >= began.plus_millis(-KEPT_MAX_MS)
+                && told >= began.plus_millis(-QUEUED_MAX_MS)
                 && received < began.plus_millis(QUEUE_EMPTIED_AFTER_MS)
         };
-        let kept = told.filter(|told| is_kept(*told));
+        let queued = told.filter(|told| is_queued(*told));
         Self {
             epoch,
-            is_live: kept.is_none(),
-            place: kept.unwrap_or(received),
+            is_live: queued.is_none(),
+            place: queued.unwrap_or(received),
             stamp,
         }
     }
@@ -69,7 +67,7 @@ impl SaidAt {
 /// another EVSE is that EVSE (2.x).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ConnectorState {
-    /// What the charger said last on its newest connection.
+    /// The latest status of the newest connection.
     #[serde(default)]
     status: Option<(SaidAt, ConnectorStatus)>,
 }

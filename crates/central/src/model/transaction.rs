@@ -172,7 +172,7 @@ impl TransactionState {
     /// many; the oldest are dropped here and remain among the messages.
     pub const PARTS_MAX: usize = 512;
 
-    /// Connections that are told apart under one transaction id.
+    /// Connections whose facts are kept apart under one transaction id.
     pub const CONNECTIONS_MAX: usize = 8;
 
     /// The views of this state: one per transaction, in the order of their starts.
@@ -193,8 +193,8 @@ impl TransactionState {
         self.all_facts().filter_map(|facts| facts.last_at).max()
     }
 
-    /// Where the token and the register of a start come from that has none of its own: while they are unchanged,
-    /// its [`Candidate`] is.
+    /// The stamps of the token and the registers that a start without its own ones gets. While they are unchanged, so is
+    /// its [`Candidate`].
     #[must_use]
     pub fn pairing_stamps(&self) -> [Option<Stamp>; 4] {
         let earliest =
@@ -207,13 +207,13 @@ impl TransactionState {
         ]
     }
 
-    /// Changes what the connection with this epoch says.
+    /// Changes the facts of the connection with this epoch.
     pub(crate) fn on_connection(&mut self, epoch: Epoch, change: impl FnOnce(&mut Facts)) {
         change(self.connections.entry(epoch).or_default());
         self.bound();
     }
 
-    /// What all connections say of these times, both included.
+    /// The facts of all connections within these times, both included.
     fn facts_within(&self, times: &RangeInclusive<Timestamp>) -> Facts {
         let mut all = Facts::default();
         for facts in self.all_facts() {
@@ -226,8 +226,8 @@ impl TransactionState {
         std::iter::once(&self.older).chain(self.connections.values())
     }
 
-    /// Drops the oldest starts and stops above the bound, and puts the oldest connections together. Which ones
-    /// follows from their keys alone, so it does not matter when it is done.
+    /// Drops the oldest starts and stops above the bound, and merges the oldest connections. Only the keys decide which,
+    /// so it does not matter when this is done.
     pub(crate) fn bound(&mut self) {
         while self.starts.len() > Self::PARTS_MAX {
             self.starts.pop_first();

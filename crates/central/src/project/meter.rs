@@ -23,7 +23,7 @@ pub(crate) struct Reading {
     soc_percent: Option<f64>,
 }
 
-/// In the order in which they happen where one message says all of them of one time.
+/// In the order in which they happen if one message has all of them with one time.
 const CONTEXTS: [ReadingContext; 3] = [
     ReadingContext::Begin,
     ReadingContext::Sample,
@@ -47,7 +47,7 @@ pub(crate) fn add(readings: &mut Readings, source: &Source<'_>, list: &[Reading]
     for (at, reading) in list.iter().enumerate() {
         for (place, (context, wh)) in CONTEXTS.into_iter().zip(reading.registers_wh).enumerate() {
             if let Some(wh) = wh {
-                // Of equal times the beginning is first, wherever it stands in the message.
+                // Of equal times the beginning is first, wherever it is in the message.
                 let part = place * PARTS_PER_CONTEXT + at.min(PARTS_PER_CONTEXT - 1);
                 readings.add_register(source.stamp(reading.at, part), context, wh);
             }
@@ -65,7 +65,7 @@ pub(crate) fn add(readings: &mut Readings, source: &Source<'_>, list: &[Reading]
     }
 }
 
-/// More than any message has elements.
+/// Larger than the number of elements of any message.
 const PARTS_PER_CONTEXT: usize = 1 << 24;
 
 /// Adds a row per element; `list` is the name of the payload's member that `values` were read from. Returns the readings

@@ -11,7 +11,7 @@ use ocpp::Version;
 /// Domain of the hash in a content key; never change it, the keys are stored.
 const CONTENT_DOMAIN: &str = "wattpost transaction part 1";
 
-/// The state that a message speaks of.
+/// The state of the transaction with this id.
 pub(crate) fn transaction<'c>(
     changes: &'c mut Changes,
     source: &Source<'_>,
@@ -26,7 +26,7 @@ pub(crate) fn transaction<'c>(
     state
 }
 
-/// Adds what a message says that speaks of `at`.
+/// Adds facts of time `at`.
 pub(crate) fn add_facts(
     state: &mut TransactionState,
     source: &Source<'_>,
@@ -38,13 +38,13 @@ pub(crate) fn add_facts(
         Version::V201 | Version::V21 => source.record.epoch,
     };
     state.on_connection(epoch, |facts| {
-        facts.note_time(source.heard(at));
+        facts.note_time(source.bounded(at));
         change(facts);
     });
 }
 
-/// The key of a start or stop; `natural_key` tells it from every other of the transaction. Follows from the message
-/// alone where the charger's clock was set, so that a message and its repeats have one key.
+/// The key of a start or stop; `natural_key` distinguishes it from all others of the transaction. Depends on the message
+/// only if the charger's clock was set, so that a message and its resends have one key.
 pub(crate) fn content_key(
     source: &Source<'_>,
     told: Option<jiff::Timestamp>,

@@ -21,7 +21,7 @@ pub(crate) struct SessionPart {
     pub(crate) role: Role,
     /// Of the session's id; a 1.6 start has its id only in the answer.
     pub(crate) session: SessionTag,
-    /// Whether it is a start that no plausible time tells apart from an equal start of another day.
+    /// Whether it is a start without a plausible time, so that an equal start may be of another day.
     pub(crate) is_undated_start: bool,
 }
 
@@ -113,7 +113,7 @@ impl ResendKey {
         Self::of(row, record.payload)
     }
 
-    /// Whether it is a start that no plausible time tells apart from an equal start of another day.
+    /// Whether it is a start without a plausible time, so that an equal start may be of another day.
     pub(crate) const fn is_undated_start(&self) -> bool {
         self.part.is_undated_start
     }

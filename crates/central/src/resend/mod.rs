@@ -2,10 +2,10 @@
 //! no new record.
 //!
 //! There are two memories. Messages that a charger keeps and sends again, also on another connection (classes T and Q,
-//! pages of reports), are recognised by what they say: [`ResendMemory`], one per charger, rebuilt from the journal at
+//! pages of reports), are recognised by their content: [`ResendMemory`], one per charger, rebuilt from the journal at
 //! start. All others are repeated at once and on the same connection only: they are recognised by message id *and*
 //! content, for a short time and only until another message comes (`RecentCalls`), because chargers reuse ids, and may
-//! rightly say the same thing twice.
+//! send equal messages with good reason.
 
 mod key;
 mod memory;

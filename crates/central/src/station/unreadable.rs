@@ -1,4 +1,4 @@
-//! Frames that cannot be read: recorded as evidence, within a bound so that they cannot fill the journal, and answered
+//! Frames that cannot be read: recorded within a bound so that they cannot fill the journal, and answered
 //! as the standard asks.
 
 use super::call::{Message, Remember, error_answer};

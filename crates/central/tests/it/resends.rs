@@ -218,7 +218,7 @@ fn no_message_is_a_resend_if_all_have_the_same_id() {
 }
 
 #[test]
-fn an_answer_that_tells_the_time_is_never_repeated() {
+fn an_answer_with_the_current_time_is_never_repeated() {
     let mut charger = connect(Version::V16);
     let first = charger.succeeds("1", "Heartbeat", "{}");
     charger.wait_ms(1_000);

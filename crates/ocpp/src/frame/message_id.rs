@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// The longest id that the standard allows, in characters (F-20). Longer ones are read all the same.
+/// The longest id that the standard allows, in characters (F-20). Longer ones are read too.
 pub(super) const CHARS_MAX: usize = 36;
 
 /// The id that an answer repeats from its call. The standard allows a string of at most 36 characters (F-20); any string

@@ -1,4 +1,4 @@
-//! BootNotification (1.6): what the charger tells of itself.
+//! BootNotification (1.6): what the charger reports about itself.
 
 use crate::actions::{Action, boot_notification};
 use crate::model::Boot;

@@ -35,7 +35,7 @@ pub(crate) fn natural_key(payload: &str) -> NaturalKey<'_> {
     NaturalKey::of(NAME, payload, MEMBERS)
 }
 
-/// A start names no session: only its answer does.
+/// A start names no session; its answer does.
 fn part(payload: &str) -> SessionPart {
     let mut timestamp = None;
     let _ = Raw::new(payload).members(|name, value| {

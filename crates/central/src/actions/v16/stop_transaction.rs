@@ -24,7 +24,7 @@ pub(super) const ACTION: Action = Action {
     ..Action::plain(NAME)
 };
 
-/// What tells one stop from another, also two of one transaction with different registers.
+/// The members that distinguish stops, also two of one transaction with different registers.
 const MEMBERS: &[&str] = &["transactionId", "timestamp", "meterStop"];
 
 /// The transaction's id; for an id that names no transaction (rule Q-17: all stops whose starts got no answer use -1)

@@ -1,4 +1,4 @@
-//! BootNotification (2.x): what the charger tells of itself.
+//! BootNotification (2.x): what the charger reports about itself.
 
 use crate::actions::{Action, boot_notification};
 use crate::model::Boot;

@@ -62,7 +62,7 @@ fn available_place(component: &str, place: Place) -> Option<(i64, i64)> {
     }
 }
 
-/// The raw text of each event, in the order in which the typed view has them.
+/// The raw text of each event, in the order of the typed view.
 fn event_texts(payload: &str) -> Vec<&str> {
     let mut texts = Vec::new();
     let _ = Raw::new(payload).members(|name, value| {

@@ -69,7 +69,7 @@ pub enum EnergyCheck {
     MissingStart,
     /// The register of the end is missing or cannot be used; a reading took its place.
     MissingStop,
-    /// A register of 0 or below stands where the charger did not know it.
+    /// A register is 0 or less because the charger did not know it.
     PlaceholderZero,
     /// A register is lower than an earlier one.
     WentBackwards,
@@ -81,7 +81,7 @@ pub enum EnergyCheck {
     UnitMixed,
     /// Only signed readings arrived, which are kept and not read.
     SignedOnly,
-    /// The session ended and no register tells what was charged.
+    /// The session ended without any register.
     NoReadings,
 }
 
@@ -115,7 +115,7 @@ impl EnergyCheck {
         }
     }
 
-    /// What a person can do about it.
+    /// What an operator can do about it.
     #[must_use]
     pub const fn cure(self) -> &'static str {
         match self {
@@ -569,7 +569,7 @@ mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
 
-    /// One thing that a message says of a session.
+    /// A start, stop or reading of a session.
     #[derive(Debug, Clone, Copy)]
     enum Word {
         Start(Option<f64>),
@@ -577,7 +577,7 @@ mod tests {
         Reading(ReadingContext, f64),
     }
 
-    /// What was heard of one session.
+    /// What was received of one session.
     #[derive(Debug, Clone, Default)]
     struct Heard {
         start: Option<SessionEnd>,
@@ -629,7 +629,7 @@ mod tests {
         ]
     }
 
-    /// Words at moments of their own: a sixteenth of a minute each, told in whole minutes.
+    /// Words with different times of a sixteenth of a minute, written in whole minutes.
     fn words() -> impl Strategy<Value = Vec<(i64, Word)>> {
         proptest::collection::vec(word(), 1..10).prop_map(|words| {
             let mut moments = std::collections::BTreeSet::new();

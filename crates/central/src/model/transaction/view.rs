@@ -49,13 +49,13 @@ pub struct TransactionView {
     pub meter_stop_wh: Option<f64>,
     /// What was charged so far, in watt-hours; never negative. See [`TransactionView::checks`].
     pub energy_wh: Option<f64>,
-    /// How far the energy can be trusted; `None` = it is unknown.
+    /// How far the energy can be trusted; `None` if it is unknown.
     pub energy_confidence: Option<Confidence>,
     /// Where the register at the start comes from.
     pub energy_from: Option<RegisterSource>,
     /// Where the register at the end (while it is open: the last one) comes from.
     pub energy_to: Option<RegisterSource>,
-    /// What is doubtful about the energy, each with what a person can do about it.
+    /// What is doubtful about the energy, each with a remedy.
     pub checks: Vec<EnergyCheck>,
     /// The last power, in watts.
     pub power_w: Option<f64>,
@@ -83,27 +83,27 @@ pub struct TransactionView {
 /// What the energy and the times of a session are derived from.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SessionSource {
-    start: Option<Told>,
-    stop: Option<Told>,
+    start: Option<SessionBound>,
+    stop: Option<SessionBound>,
     readings: Readings,
 }
 
-/// A start or a stop: when, and its register.
+/// The time and the register of a start or a stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Told {
-    /// By the charger's clock, never later than it was read.
+struct SessionBound {
+    /// The charger's time, but never later than the time of reception.
     at: Timestamp,
-    /// By the charger's clock as it is; `None` where it was never set.
-    told_at: Option<Timestamp>,
+    /// The charger's time as written; `None` if its clock was never set.
+    written_at: Option<Timestamp>,
     received_at: Timestamp,
     register_wh: Option<f64>,
 }
 
-impl Told {
+impl SessionBound {
     fn new(key: ContentKey, stamp: Stamp, register_wh: Option<f64>) -> Self {
         Self {
             at: stamp.at,
-            told_at: key.at.is_plausible().then_some(key.at),
+            written_at: key.at.is_plausible().then_some(key.at),
             received_at: stamp.received_at,
             register_wh,
         }
@@ -111,21 +111,21 @@ impl Told {
 
     const fn end(self) -> SessionEnd {
         SessionEnd {
-            at: self.told_at,
+            at: self.written_at,
             register_wh: self.register_wh,
         }
     }
 
-    /// How far the charger's clock is ahead at least, in milliseconds: nothing is told before it happens.
+    /// How far the charger's clock is ahead at least, in milliseconds: no event is reported before it happens.
     fn ahead_ms(self) -> i64 {
-        let ahead = |told: Timestamp| told.as_millis() - self.received_at.as_millis();
-        self.told_at.map_or(0, ahead).max(0)
+        let ahead = |written: Timestamp| written.as_millis() - self.received_at.as_millis();
+        self.written_at.map_or(0, ahead).max(0)
     }
 
-    /// The charger's time, put back by `ahead_ms`.
+    /// The charger's time minus `ahead_ms`.
     fn corrected(self, ahead_ms: i64) -> Timestamp {
-        self.told_at
-            .map_or(self.at, |told| told.plus_millis(-ahead_ms))
+        self.written_at
+            .map_or(self.at, |written| written.plus_millis(-ahead_ms))
     }
 }
 
@@ -284,7 +284,7 @@ impl Scene<'_> {
         view
     }
 
-    /// One session with what was said of it.
+    /// The view of one session.
     fn session(
         &self,
         key: Uuid,
@@ -360,7 +360,7 @@ impl Scene<'_> {
         for (at, session) in sessions.iter().enumerate() {
             let stop = session.stops.first().copied();
             let next = sessions.get(at + 1).map(|next| next.start.stamp.at);
-            // What is said after the stop belongs to the next session, if there is one.
+            // Facts after the stop belong to the next session, if there is one.
             let until = match (stop, next) {
                 (_, None) => Timestamp(i64::MAX),
                 (Some(stop), Some(_)) => stop.stamp.at,
@@ -435,7 +435,7 @@ impl TransactionView {
 
     fn begin(&mut self, start: &Part<'_, Start>) {
         let value = start.value;
-        self.source.start = Some(Told::new(start.key, start.stamp, value.meter_wh));
+        self.source.start = Some(SessionBound::new(start.key, start.stamp, value.meter_wh));
         self.evse = value.evse;
         self.connector = value.connector;
         self.id_token.clone_from(&value.id_token);
@@ -446,7 +446,7 @@ impl TransactionView {
     }
 
     fn end(&mut self, stop: &Part<'_, Stop>) {
-        self.source.stop = Some(Told::new(stop.key, stop.stamp, stop.value.meter_wh));
+        self.source.stop = Some(SessionBound::new(stop.key, stop.stamp, stop.value.meter_wh));
         self.open = false;
         self.stop_reason.clone_from(&stop.value.reason);
     }
@@ -467,12 +467,16 @@ impl TransactionView {
             stop,
             readings,
         } = &self.source;
-        // Both ends are put back alike, so the duration stays what the charger measured.
+        // Both times are corrected by the same amount, so the duration remains the one that the charger measured.
         let ahead_ms = start.iter().chain(stop).map(|told| told.ahead_ms());
         let ahead_ms = ahead_ms.max().unwrap_or(0);
         self.started_at = start.map(|told| told.corrected(ahead_ms));
         self.ended_at = stop.map(|told| told.corrected(ahead_ms));
-        let energy = Energy::derive(start.map(Told::end), stop.map(Told::end), readings);
+        let energy = Energy::derive(
+            start.map(SessionBound::end),
+            stop.map(SessionBound::end),
+            readings,
+        );
         let has_ended = stop.is_some();
         self.meter_start_wh = energy.start_wh;
         self.meter_stop_wh = energy.end_wh.filter(|_| has_ended);
