@@ -45,7 +45,7 @@ async fn a_password_that_is_changed_during_its_check_is_refused() {
     let parts = inside(&world);
     let free_checks = parts.admission.passwords.hold_checks().await;
     let old = with_password("SAFE-1", "old");
-    let (coming, ()) = tokio::join!(Charger::say(&world, old.as_bytes()), async {
+    let (coming, ()) = tokio::join!(Charger::handshake(&world, old.as_bytes()), async {
         until("the old password waits for its check", || {
             parts.admission.passwords.queued() == 1
         })
@@ -62,14 +62,14 @@ async fn a_password_that_is_changed_during_its_check_is_refused() {
     assert_eq!(coming.head.status, 503, "{}", coming.head.text);
     assert!(coming.head.header("Retry-After").is_some());
     let new = with_password("SAFE-1", "new");
-    let charger = Charger::say(&world, new.as_bytes()).await;
+    let charger = Charger::handshake(&world, new.as_bytes()).await;
     assert_eq!(charger.head.status, 101);
 }
 
 /// One address that guesses the passwords of many chargers has only its share of the queue; a charger from another
 /// address is checked.
 #[tokio::test]
-async fn one_address_that_guesses_passwords_does_not_keep_others_out() {
+async fn one_address_that_guesses_passwords_does_not_block_others() {
     const GUESSES: usize = 200;
     let world = World::with(|setup| {
         for i in 0..GUESSES {
@@ -105,7 +105,7 @@ async fn one_address_that_guesses_passwords_does_not_keep_others_out() {
     }
     assert_eq!(refused, GUESSES - share);
     let text = with_password("HONEST", "right");
-    let (honest, ()) = tokio::join!(Charger::say_from(&world, 1, text.as_bytes()), async {
+    let (honest, ()) = tokio::join!(Charger::handshake_from(&world, 1, text.as_bytes()), async {
         until("the honest one waits too", || {
             parts.admission.passwords.queued() == share + 1
         })
@@ -124,14 +124,14 @@ async fn a_refused_handshake_replaces_no_connection_and_forgets_nothing() {
     let mut first = Charger::connect(&world, "CP-1").await;
     let started = transaction_id(&first.start_transaction("s").await);
     for _ in 0..3 {
-        let again = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
+        let again = Charger::handshake(&world, request("/ocpp/CP-1", "").as_bytes()).await;
         assert_eq!(again.head.status, 503);
         assert!(again.head.header("Retry-After").is_some());
         first.heartbeat().await;
     }
     first.frame(0x80 | CLOSE, &1000_u16.to_be_bytes()).await;
     assert_eq!(first.closed().await, Some(1000));
-    until("it has left", || {
+    until("it is disconnected", || {
         parts.registry.find(&ChargerKey::of("cp-1")).is_none()
     })
     .await;
@@ -141,11 +141,11 @@ async fn a_refused_handshake_replaces_no_connection_and_forgets_nothing() {
         parts.admission.permits.available_permits() == 1
     })
     .await;
-    let refused = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
+    let refused = Charger::handshake(&world, request("/ocpp/CP-1", "").as_bytes()).await;
     assert_eq!(refused.head.status, 503);
     assert!(
         parts.registry.find(&ChargerKey::of("cp-1")).is_none(),
-        "it is here"
+        "it is connected"
     );
     until("its place is free", || {
         parts.admission.permits.available_permits() == 1
@@ -230,7 +230,7 @@ async fn waiting_messages_of_many_chargers_are_bounded_in_bytes() {
 /// One address connects under as many made-up identities as it can: it gets its share and no more, and a hundred chargers
 /// from other addresses, known and unknown, connect and are answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn made_up_identities_of_one_address_do_not_keep_others_out() {
+async fn made_up_identities_of_one_address_do_not_block_others() {
     const SHARE: usize = 50;
     let world = World::with(|setup| {
         setup.config.connections_max = 300;
@@ -245,11 +245,11 @@ async fn made_up_identities_of_one_address_do_not_keep_others_out() {
     let mut refused = 0;
     for i in 0..SHARE * 4 {
         let text = request(&format!("/ocpp/made-up-{i}"), "");
-        let stranger = Charger::say_from(&world, 66, text.as_bytes()).await;
-        match stranger.head.status {
-            101 => made_up.push(stranger),
+        let unknown = Charger::handshake_from(&world, 66, text.as_bytes()).await;
+        match unknown.head.status {
+            101 => made_up.push(unknown),
             503 => {
-                assert!(stranger.head.header("Retry-After").is_some());
+                assert!(unknown.head.header("Retry-After").is_some());
                 refused += 1;
             }
             other => panic!("{other}"),
@@ -260,11 +260,11 @@ async fn made_up_identities_of_one_address_do_not_keep_others_out() {
     // A known charger from the same address, and a hundred from other addresses, half of them unknown.
     let mut honest = Vec::new();
     let same = request("/ocpp/KNOWN-0", "");
-    honest.push(Charger::say_from(&world, 66, same.as_bytes()).await);
+    honest.push(Charger::handshake_from(&world, 66, same.as_bytes()).await);
     for i in 0..50 {
         for name in ["KNOWN", "NEW"] {
             let text = request(&format!("/ocpp/{name}-{i}"), "");
-            honest.push(Charger::say_from(&world, 2 + (i % 5) as u8, text.as_bytes()).await);
+            honest.push(Charger::handshake_from(&world, 2 + (i % 5) as u8, text.as_bytes()).await);
         }
     }
     // KNOWN-0 connected twice: the newer connection counts.
@@ -275,12 +275,12 @@ async fn made_up_identities_of_one_address_do_not_keep_others_out() {
     }
     // A connection that ends makes room for another of the same address.
     drop(made_up.pop());
-    until("one has left", || {
+    until("one is disconnected", || {
         parts.admission.unknown_connections.count()[1] < SHARE
     })
     .await;
     let text = request("/ocpp/made-up-again", "");
-    let again = Charger::say_from(&world, 66, text.as_bytes()).await;
+    let again = Charger::handshake_from(&world, 66, text.as_bytes()).await;
     assert_eq!(again.head.status, 101);
 }
 
@@ -301,9 +301,9 @@ async fn made_up_identities_of_many_addresses_leave_connections_for_known_charge
     for host in 10..20 {
         for i in 0..10 {
             let text = request(&format!("/ocpp/made-up-{host}-{i}"), "");
-            let stranger = Charger::say_from(&world, host, text.as_bytes()).await;
-            if stranger.head.status == 101 {
-                made_up.push(stranger);
+            let unknown = Charger::handshake_from(&world, host, text.as_bytes()).await;
+            if unknown.head.status == 101 {
+                made_up.push(unknown);
             }
         }
     }

@@ -19,7 +19,7 @@ const DAY_MS: i64 = 86_400_000;
 fn health(world: &World) -> (bool, String) {
     let parts = world.gateway.probe().health();
     let part = parts.into_iter().find(|part| part.part == "gateway");
-    let part = part.expect("the gateway tells how it is");
+    let part = part.expect("the gateway reports its health");
     (part.up, part.detail)
 }
 
@@ -29,7 +29,7 @@ async fn chargers_are_refused_while_the_clock_is_far_from_the_databases() {
         *setup.directory.clock_ahead_ms.lock().unwrap() = Some(-365 * DAY_MS);
     })
     .await;
-    let refused = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
+    let refused = Charger::handshake(&world, request("/ocpp/CP-1", "").as_bytes()).await;
     assert_eq!(refused.head.status, 503);
     assert!(
         refused.head.text.contains("Retry-After"),
@@ -49,7 +49,7 @@ async fn chargers_are_refused_while_the_clock_is_far_from_the_databases() {
     // A clock that goes wrong later closes connections; an unavailable database does not.
     *world.directory.clock_ahead_ms.lock().unwrap() = Some(2 * DAY_MS);
     until("it goes wrong", || !health(&world).0).await;
-    let refused = Charger::say(&world, request("/ocpp/CP-2", "").as_bytes()).await;
+    let refused = Charger::handshake(&world, request("/ocpp/CP-2", "").as_bytes()).await;
     assert_eq!(refused.head.status, 503);
     charger.closed().await;
     *world.directory.clock_ahead_ms.lock().unwrap() = Some(0);

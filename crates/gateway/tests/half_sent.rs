@@ -29,26 +29,26 @@ fn resident_bytes() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn six_hundred_unfinished_messages_use_a_bounded_amount_of_memory() {
-    const STRANGERS: usize = 600;
+async fn six_hundred_unfinished_messages_use_bounded_memory() {
+    const UNKNOWN_CHARGERS: usize = 600;
     let world = Arc::new(World::start().await);
     let mut bystander = Charger::connect(&world, "bystander").await;
     bystander.heartbeat().await;
     let message = Arc::new(encode(0x80 | TEXT, &vec![b'x'; (1 << 20) - 1_000]));
     let before = resident_bytes();
-    let mut strangers = Vec::new();
+    let mut unknown_chargers = Vec::new();
     let mut most = 0;
-    for i in 0..STRANGERS {
-        let mut stranger = Charger::connect(&world, &format!("made-up-{i}")).await;
-        begin_message(&mut stranger, &message).await;
-        strangers.push(stranger);
+    for i in 0..UNKNOWN_CHARGERS {
+        let mut unknown = Charger::connect(&world, &format!("made-up-{i}")).await;
+        begin_message(&mut unknown, &message).await;
+        unknown_chargers.push(unknown);
         most = most.max(resident_bytes().saturating_sub(before));
     }
     until("most of them have been closed", || {
         world
             .sink
             .count(|stored| stored.reason.contains("not finished"))
-            >= STRANGERS - 64
+            >= UNKNOWN_CHARGERS - 64
     })
     .await;
     most = most.max(resident_bytes().saturating_sub(before));
@@ -58,7 +58,7 @@ async fn six_hundred_unfinished_messages_use_a_bounded_amount_of_memory() {
     let long = format!(r#"{{"vendorId":"v","data":"{}"}}"#, "x".repeat(500 << 10));
     bystander.call("DataTransfer", &long).await;
     // The close frame says why.
-    let mut first = strangers.swap_remove(0);
+    let mut first = unknown_chargers.swap_remove(0);
     let (opcode, payload) = first.read().await;
     assert_eq!(
         (opcode, &payload[..2]),

@@ -68,25 +68,25 @@ pub(crate) fn request(path: &str, lines: &str) -> String {
 
 impl Charger {
     /// Sends `request` and reads the head of the answer (and the body of a refusal).
-    pub(crate) async fn say(world: &World, request: &[u8]) -> Self {
+    pub(crate) async fn handshake(world: &World, request: &[u8]) -> Self {
         let socket = TcpStream::connect(world.address()).await;
-        Self::say_on(socket.expect("connects"), request).await
+        Self::handshake_on(socket.expect("connects"), request).await
     }
 
-    /// A charger with a small receive buffer.
+    /// A charger with a small receive buffer, so that the gateway cannot write much ahead.
     pub(crate) async fn connect_narrow(world: &World, identity: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4_096).expect("a socket");
         let socket = socket.connect(world.address()).await.expect("connects");
-        Self::say_on(socket, request(&format!("/ocpp/{identity}"), "").as_bytes()).await
+        Self::handshake_on(socket, request(&format!("/ocpp/{identity}"), "").as_bytes()).await
     }
 
     /// Sends `request` from another address of this machine: 127.0.0.`host`.
-    pub(crate) async fn say_from(world: &World, host: u8, request: &[u8]) -> Self {
-        Self::say_on(socket_from(world, host).await, request).await
+    pub(crate) async fn handshake_from(world: &World, host: u8, request: &[u8]) -> Self {
+        Self::handshake_on(socket_from(world, host).await, request).await
     }
 
-    pub(crate) async fn say_on(mut socket: TcpStream, request: &[u8]) -> Self {
+    pub(crate) async fn handshake_on(mut socket: TcpStream, request: &[u8]) -> Self {
         socket.set_nodelay(true).expect("a socket");
         socket.write_all(request).await.expect("writes");
         let mut rest = Vec::new();
@@ -108,14 +108,14 @@ impl Charger {
         }
     }
 
-    /// Connects as 1.6 and is accepted.
+    /// Connects with OCPP 1.6; must be accepted.
     pub(crate) async fn connect(world: &World, identity: &str) -> Self {
         Self::connect_as(world, identity, "ocpp1.6").await
     }
 
     pub(crate) async fn connect_as(world: &World, identity: &str, protocol: &str) -> Self {
         let lines = format!("Sec-WebSocket-Protocol: {protocol}\r\n");
-        let charger = Self::say(
+        let charger = Self::handshake(
             world,
             request(&format!("/ocpp/{identity}"), &lines).as_bytes(),
         )
@@ -163,7 +163,7 @@ impl Charger {
                     self.frame(0x80 | PONG, &payload).await;
                     continue;
                 }
-                assert_eq!(first & 0xb0, 0x80, "answers come whole");
+                assert_eq!(first & 0xb0, 0x80, "answers are not fragmented");
                 return Some((first & 0x4f, payload));
             }
             match self.socket.read_buf(&mut self.rest).await {
@@ -180,7 +180,7 @@ impl Charger {
         String::from_utf8(payload).expect("UTF-8")
     }
 
-    /// Calls and gives the whole answer, which must be to this call.
+    /// Sends a call and returns its answer, which must have the id of the call.
     pub(crate) async fn call(&mut self, action: &str, payload: &str) -> String {
         self.calls += 1;
         let id = format!("c{}", self.calls);
@@ -206,7 +206,7 @@ impl Charger {
         self.call_with(id, "StartTransaction", payload).await
     }
 
-    /// Waits for a close frame and gives its code.
+    /// Waits for a close frame, answers it, and returns its code.
     pub(crate) async fn closed(&mut self) -> Option<u16> {
         let closing = async {
             while let Some((opcode, payload)) = self.try_read().await {
@@ -222,12 +222,12 @@ impl Charger {
     }
 
     /// Whether the gateway closes or resets the connection within the deadline.
-    pub(crate) async fn gone(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         let gone = async { while self.try_read().await.is_some() {} };
         tokio::time::timeout(TIMEOUT, gone).await.is_ok()
     }
 
-    /// Whether nothing arrives for a moment.
+    /// Whether nothing arrives for this long.
     pub(crate) async fn is_silent(&mut self, moment: Duration) -> bool {
         tokio::time::timeout(moment, self.try_read()).await.is_err()
     }

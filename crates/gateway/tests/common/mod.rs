@@ -1,5 +1,5 @@
 //! A gateway with a real journal in a temporary directory, a sink and a directory that tests control, and a charger that
-//! can send any bytes.
+//! sends any bytes.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The deadline of every wait in these tests.
+/// How long these tests wait for anything.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` holds.
@@ -33,7 +33,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     while !condition() {
         ticks.tick().await;
-        assert!(Instant::now() < deadline, "never happened: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
     }
 }
 
@@ -41,7 +41,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(TIMEOUT, future).await {
         Ok(value) => value,
-        Err(_) => panic!("never happened: {what}"),
+        Err(_) => panic!("timed out: {what}"),
     }
 }
 
@@ -78,12 +78,12 @@ pub(crate) struct FakeSink {
     pub(crate) queued: AtomicU64,
     /// Batches with more records are refused as full; 0 = none is.
     pub(crate) room: AtomicU64,
-    /// A store for the projections; several sinks may share it.
-    pub(crate) ledger: Mutex<Option<Arc<MemoryStore>>>,
+    /// The store that records are applied to, if any; several sinks may share it.
+    pub(crate) store: Mutex<Option<Arc<MemoryStore>>>,
 }
 
 impl FakeSink {
-    async fn take_time(&self) {
+    async fn wait_as_set(&self) {
         let delay = self.delay_ms.load(Ordering::SeqCst);
         if delay > 0 {
             tokio::time::sleep(Duration::from_millis(delay)).await;
@@ -94,8 +94,8 @@ impl FakeSink {
         }
     }
 
-    fn keep_ledger(&self, batch: &Batch) {
-        let Some(ledger) = self.ledger.lock().unwrap().clone() else {
+    fn apply_to_store(&self, batch: &Batch) {
+        let Some(store) = self.store.lock().unwrap().clone() else {
             return;
         };
         let records: Vec<_> = batch
@@ -103,7 +103,7 @@ impl FakeSink {
             .map(|(id, bytes)| (id, Record::decode(bytes).expect("can be read")))
             .collect();
         let (changes, _) = Changes::of(&records);
-        ledger.apply(&records, &changes, &[]).expect("memory");
+        store.apply(&records, &changes, &[]).expect("memory");
     }
 
     pub(crate) fn count(&self, wanted: impl Fn(&Stored) -> bool) -> usize {
@@ -136,7 +136,7 @@ impl Sink for FakeSink {
                 .push((seqs[0].0, seqs[seqs.len() - 1].0));
             let in_flight = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
             self.in_flight_max.fetch_max(in_flight, Ordering::SeqCst);
-            self.take_time().await;
+            self.wait_as_set().await;
             self.in_flight.fetch_sub(1, Ordering::SeqCst);
             if self.unavailable.load(Ordering::SeqCst) {
                 return Err(unavailable());
@@ -155,7 +155,7 @@ impl Sink for FakeSink {
                 ticks.tick().await;
                 ticks.tick().await;
             }
-            self.keep_ledger(&batch);
+            self.apply_to_store(&batch);
             let mut stored = self.stored.lock().unwrap();
             for (id, bytes) in batch.iter() {
                 let record = Record::decode(bytes).expect("what the gateway wrote can be read");
@@ -195,7 +195,7 @@ fn unavailable() -> Unavailable {
     Unavailable {
         component: "database",
         kind: UnavailableKind::Locked,
-        detail: "told so by the test".into(),
+        detail: "set by the test".into(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Which chargers may connect: none before a directory was loaded, and all others whatever a hostile peer does: open
-//! sockets, send requests, hold connections.
+//! Which chargers may connect: none before a directory is loaded; then all of them, also while a hostile
+//! peer opens sockets, sends requests or holds connections.
 
 use crate::common::charger::{Charger, request, socket_from};
 use crate::common::{World, soon, until};
@@ -20,8 +20,8 @@ fn part(world: &World, part: &str) -> Health {
         .expect("is a part")
 }
 
-/// `directory.json` is damaged or missing and the database is unavailable: each of the three policies for unknown chargers
-/// would be wrong for a known one, so none is applied.
+/// `directory.json` is damaged or missing and the database is unavailable: it is not known which chargers are unknown, so
+/// none of the three policies for unknown chargers is applied.
 #[tokio::test]
 async fn without_a_directory_all_handshakes_get_503() {
     for kept in [None, Some(b"{\"chargers\": {\"safe-1\"".to_vec())] {
@@ -39,7 +39,7 @@ async fn without_a_directory_all_handshakes_get_503() {
             .await;
             for lines in [String::new(), basic("SAFE-1", "right")] {
                 let charger =
-                    Charger::say(&world, request("/ocpp/SAFE-1", &lines).as_bytes()).await;
+                    Charger::handshake(&world, request("/ocpp/SAFE-1", &lines).as_bytes()).await;
                 assert_eq!(
                     charger.head.status, 503,
                     "{policy:?}: {}",
@@ -60,11 +60,11 @@ async fn without_a_directory_all_handshakes_get_503() {
 
             world.directory.unavailable.store(false, Ordering::SeqCst);
             until("the directory is loaded", || part(&world, "gateway").up).await;
-            let charger = Charger::say(&world, request("/ocpp/SAFE-1", "").as_bytes()).await;
+            let charger = Charger::handshake(&world, request("/ocpp/SAFE-1", "").as_bytes()).await;
             assert_eq!(charger.head.status, 401, "{policy:?}");
             let lines = basic("SAFE-1", "right");
             let mut charger =
-                Charger::say(&world, request("/ocpp/SAFE-1", &lines).as_bytes()).await;
+                Charger::handshake(&world, request("/ocpp/SAFE-1", &lines).as_bytes()).await;
             assert_eq!(charger.head.status, 101, "{policy:?}");
             charger.start_transaction("s").await;
         }
@@ -97,7 +97,7 @@ async fn a_listener_with_security_profile_1_requires_a_password_of_every_charger
     ] {
         let socket = TcpStream::connect(address).await.expect("connects");
         let text = request(&format!("/ocpp/{identity}"), &lines);
-        let charger = Charger::say_on(socket, text.as_bytes()).await;
+        let charger = Charger::handshake_on(socket, text.as_bytes()).await;
         assert_eq!(charger.head.status, status, "{address}: {identity}");
     }
 }
@@ -110,7 +110,7 @@ async fn with_an_empty_directory_the_policy_decides() {
     let strict =
         |setup: &mut crate::common::Setup| setup.policy.unknown_charger = UnknownCharger::Reject;
     let world = World::with(strict).await;
-    let charger = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
+    let charger = Charger::handshake(&world, request("/ocpp/CP-1", "").as_bytes()).await;
     assert_eq!(charger.head.status, 404);
 }
 
@@ -122,14 +122,14 @@ async fn an_unknown_charger_must_reconnect_when_a_password_is_set_for_it() {
     charger.heartbeat().await;
     world.directory.add("SAFE-1", Some(stored("right")));
     assert!(charger.closed().await.is_some());
-    let charger = Charger::say(&world, request("/ocpp/SAFE-1", "").as_bytes()).await;
+    let charger = Charger::handshake(&world, request("/ocpp/SAFE-1", "").as_bytes()).await;
     assert_eq!(charger.head.status, 401);
 }
 
 /// One address holds 5,000 silent sockets and replaces those that are closed at once: a hundred connected chargers keep
 /// their answers, and others connect, from other addresses at the first attempt and from the same address too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_thousand_silent_sockets_of_one_address_keep_nobody_out() {
+async fn five_thousand_silent_sockets_of_one_address_block_no_other_charger() {
     let world = Arc::new(World::start().await);
     let stop = Arc::new(AtomicBool::new(false));
     let beats = Arc::new(AtomicU64::new(0));
@@ -137,7 +137,7 @@ async fn five_thousand_silent_sockets_of_one_address_keep_nobody_out() {
     for i in 0..100 {
         let lines = "Sec-WebSocket-Protocol: ocpp1.6\r\n";
         let text = request(&format!("/ocpp/HERE-{i}"), lines);
-        let mut charger = Charger::say_from(&world, 2, text.as_bytes()).await;
+        let mut charger = Charger::handshake_from(&world, 2, text.as_bytes()).await;
         assert_eq!(charger.head.status, 101);
         let (stop, beats) = (Arc::clone(&stop), Arc::clone(&beats));
         honest.push(tokio::spawn(async move {
@@ -175,7 +175,7 @@ async fn five_thousand_silent_sockets_of_one_address_keep_nobody_out() {
 
     for i in 0..100 {
         let text = request(&format!("/ocpp/NEW-{i}"), "");
-        let mut charger = Charger::say_from(&world, 3, text.as_bytes()).await;
+        let mut charger = Charger::handshake_from(&world, 3, text.as_bytes()).await;
         assert_eq!(charger.head.status, 101, "{i}: {}", charger.head.text);
         charger.heartbeat().await;
     }
@@ -243,11 +243,11 @@ async fn silent_sockets_of_many_addresses_are_closed_for_new_ones() {
     })
     .await;
     // A closed socket gets a 503 first.
-    let mut said = Vec::new();
-    soon("the oldest is closed", silent[0].read_to_end(&mut said))
+    let mut response = Vec::new();
+    soon("the oldest is closed", silent[0].read_to_end(&mut response))
         .await
         .ok();
-    assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 503 "));
+    assert!(response.is_empty() || response.starts_with(b"HTTP/1.1 503 "));
 }
 
 #[tokio::test]
@@ -257,17 +257,21 @@ async fn the_first_byte_has_a_shorter_timeout_than_the_handshake() {
         setup.config.handshake_timeout_ms = 600_000;
     })
     .await;
-    let mut speaks = TcpStream::connect(world.address()).await.expect("connects");
+    let mut partial = TcpStream::connect(world.address()).await.expect("connects");
     let text = request("/ocpp/CP-1", "");
     let (first, rest) = text.split_at(3);
-    speaks.write_all(first.as_bytes()).await.expect("writes");
+    partial.write_all(first.as_bytes()).await.expect("writes");
     let mut silent = TcpStream::connect(world.address()).await.expect("connects");
-    let mut waste = Vec::new();
-    let end = soon("the silent one is closed", silent.read_to_end(&mut waste)).await;
-    assert!(end.is_err() || waste.is_empty());
-    speaks.write_all(rest.as_bytes()).await.expect("writes");
+    let mut response = Vec::new();
+    let end = soon(
+        "the silent one is closed",
+        silent.read_to_end(&mut response),
+    )
+    .await;
+    assert!(end.is_err() || response.is_empty());
+    partial.write_all(rest.as_bytes()).await.expect("writes");
     let mut head = [0; 12];
-    soon("an answer", speaks.read_exact(&mut head))
+    soon("an answer", partial.read_exact(&mut head))
         .await
         .expect("reads");
     assert_eq!(&head, b"HTTP/1.1 101");
@@ -277,26 +281,26 @@ async fn the_first_byte_has_a_shorter_timeout_than_the_handshake() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_are_never_more_connections_than_connections_max() {
     let world = Arc::new(World::with(|setup| setup.config.connections_max = 5).await);
-    let mut coming = Vec::new();
+    let mut handshakes = Vec::new();
     for i in 0..60 {
         let world = Arc::clone(&world);
-        coming.push(tokio::spawn(async move {
+        handshakes.push(tokio::spawn(async move {
             let text = request(&format!("/ocpp/CP-{i}"), "");
-            Charger::say(&world, text.as_bytes()).await
+            Charger::handshake(&world, text.as_bytes()).await
         }));
     }
-    let (mut inside, mut refused) = (Vec::new(), 0);
-    for charger in coming {
+    let (mut accepted, mut refused) = (Vec::new(), 0);
+    for charger in handshakes {
         let charger = charger.await.expect("no panic");
         match charger.head.status {
-            101 => inside.push(charger),
+            101 => accepted.push(charger),
             503 => refused += 1,
             other => panic!("{other}"),
         }
     }
-    assert_eq!((inside.len(), refused), (5, 55));
+    assert_eq!((accepted.len(), refused), (5, 55));
     // A permit that becomes free is used again.
-    drop(inside.pop());
+    drop(accepted.pop());
     let mut pause = tokio::time::interval(Duration::from_millis(20));
     soon("a permit is free", async {
         loop {
@@ -322,7 +326,7 @@ async fn lingering_refused_sockets_are_bounded() {
     let (mut open, mut most) = (Vec::new(), 0);
     for i in 0..200 {
         let mut socket = TcpStream::connect(world.address()).await.expect("connects");
-        let text = request(&format!("/ocpp/STRANGER-{i}"), "");
+        let text = request(&format!("/ocpp/UNKNOWN-{i}"), "");
         socket.write_all(text.as_bytes()).await.expect("writes");
         let mut head = [0; 12];
         let read = soon("a refusal", socket.read_exact(&mut head)).await;

@@ -1,4 +1,4 @@
-//! Malformed input on the socket: it is answered as the standard requires, and another charger is answered meanwhile.
+//! Malformed input on a socket is answered as the standard requires, and another charger is answered meanwhile.
 
 use crate::common::charger::{BINARY, CLOSE, Charger, PING, PONG, TEXT, encode, request};
 use crate::common::{World, soon, until};
@@ -21,7 +21,7 @@ async fn beside_a_bystander(world: &World, attack: impl Future<Output = ()>) {
 }
 
 #[tokio::test]
-async fn invalid_json_wrong_types_and_unknown_actions() {
+async fn invalid_json_wrong_types_and_unknown_actions_do_not_close_the_connection() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
         let mut charger = Charger::connect_as(&world, "CP-1", "ocpp2.0.1").await;
@@ -77,7 +77,7 @@ async fn invalid_json_wrong_types_and_unknown_actions() {
 }
 
 #[tokio::test]
-async fn frames_of_a_mebibyte_and_beyond() {
+async fn a_frame_of_one_mebibyte_is_answered_and_a_longer_one_closes_the_connection() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
         let mut charger = Charger::connect(&world, "CP-1").await;
@@ -128,12 +128,12 @@ async fn frames_of_a_mebibyte_and_beyond() {
 }
 
 #[tokio::test]
-async fn a_decompression_bomb() {
+async fn a_decompression_bomb_closes_the_connection() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
         let lines =
             "Sec-WebSocket-Protocol: ocpp1.6\r\nSec-WebSocket-Extensions: permessage-deflate\r\n";
-        let mut charger = Charger::say(&world, request("/ocpp/CP-1", lines).as_bytes()).await;
+        let mut charger = Charger::handshake(&world, request("/ocpp/CP-1", lines).as_bytes()).await;
         // Stored blocks hold at most 64 KiB each, so this is as large as it looks; a real bomb is cut
         // at the same place, where the output reaches the limit.
         let mut bomb = Vec::new();
@@ -149,7 +149,7 @@ async fn a_decompression_bomb() {
 }
 
 #[tokio::test]
-async fn deep_nesting() {
+async fn deeply_nested_json_does_not_close_the_connection() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
         let mut charger = Charger::connect(&world, "CP-1").await;
@@ -173,7 +173,7 @@ async fn deep_nesting() {
 }
 
 #[tokio::test]
-async fn invalid_utf8_and_binary_frames() {
+async fn invalid_utf8_and_binary_frames_are_recorded_as_unreadable() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
         let mut charger = Charger::connect(&world, "CP-1").await;
@@ -186,13 +186,13 @@ async fn invalid_utf8_and_binary_frames() {
         // A text that is fragmented inside a character is valid.
         charger.frame(TEXT, b"[2,\"\xc3").await;
         charger.frame(0x80, b"\xa4\",\"Heartbeat\",{}]").await;
-        soon("the answer to what can be read", async {
+        soon("the answer to the valid message", async {
             while !charger.answer().await.starts_with("[3,\"ä\",") {}
         })
         .await;
     })
     .await;
-    until("what could not be read is kept", || {
+    until("the unreadable frames are stored", || {
         world
             .sink
             .count(|stored| stored.kind == central::RecordKind::Unreadable)
@@ -202,7 +202,7 @@ async fn invalid_utf8_and_binary_frames() {
 }
 
 #[tokio::test]
-async fn thousands_of_pings() {
+async fn five_thousand_pings_get_five_thousand_pongs() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
         let mut charger = Charger::connect(&world, "CP-1").await;
@@ -257,7 +257,7 @@ async fn a_peer_that_pings_and_never_reads_is_closed() {
 }
 
 #[tokio::test]
-async fn frames_that_violate_the_protocol() {
+async fn a_frame_that_violates_the_protocol_closes_its_connection() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
         for bytes in [
@@ -271,7 +271,7 @@ async fn frames_that_violate_the_protocol() {
         ] {
             let mut charger = Charger::connect(&world, "CP-1").await;
             charger.socket.write_all(bytes).await.expect("writes");
-            assert!(charger.gone().await, "{bytes:?}");
+            assert!(charger.is_closed().await, "{bytes:?}");
         }
         // A close within a message, half a frame and then nothing, a reset.
         let mut charger = Charger::connect(&world, "CP-1").await;
@@ -296,7 +296,7 @@ async fn frames_that_violate_the_protocol() {
 }
 
 #[tokio::test]
-async fn half_open_handshakes() {
+async fn unfinished_handshakes_are_closed_at_their_timeout() {
     let world = World::with(|setup| {
         setup.config.handshake_timeout_ms = 300;
         setup.config.handshakes_max = 50;
@@ -314,9 +314,13 @@ async fn half_open_handshakes() {
             sockets.push(socket);
         }
         for mut socket in sockets {
-            let mut waste = Vec::new();
-            let end = soon("the gateway hangs up", socket.read_to_end(&mut waste)).await;
-            assert!(end.is_err() || waste.is_empty());
+            let mut response = Vec::new();
+            let end = soon(
+                "the gateway closes the socket",
+                socket.read_to_end(&mut response),
+            )
+            .await;
+            assert!(end.is_err() || response.is_empty());
         }
     })
     .await;
@@ -336,21 +340,22 @@ async fn too_many_concurrent_handshakes_get_503() {
     let mut refused = 0;
     for mut socket in sockets {
         let mut bytes = Vec::new();
-        let end = soon("the gateway hangs up", socket.read_to_end(&mut bytes)).await;
+        let end = soon(
+            "the gateway closes the socket",
+            socket.read_to_end(&mut bytes),
+        )
+        .await;
         end.expect("is no reset");
         refused += usize::from(bytes.starts_with(b"HTTP/1.1 503 "));
         assert!(bytes.is_empty() || bytes.starts_with(b"HTTP/1.1 503 "));
     }
-    assert_eq!(
-        refused, 7,
-        "the others had their place until their time was over"
-    );
+    assert_eq!(refused, 7, "the others were closed at their timeout");
     let mut charger = Charger::connect(&world, "CP-1").await;
     charger.heartbeat().await;
 }
 
 #[tokio::test]
-async fn identities_with_slashes_dots_control_characters_and_300_bytes() {
+async fn identities_with_slashes_dots_control_characters_or_300_bytes_are_refused() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
         let long = format!("/ocpp/{}", "x".repeat(300));
@@ -367,20 +372,20 @@ async fn identities_with_slashes_dots_control_characters_and_300_bytes() {
             ("//", 404),
             (&long, 400),
         ] {
-            let charger = Charger::say(&world, request(path, "").as_bytes()).await;
+            let charger = Charger::handshake(&world, request(path, "").as_bytes()).await;
             assert_eq!(charger.head.status, status, "{path}");
             assert!(charger.body().await.trim_end().ends_with('.'), "{path}");
         }
         let lines = "Sec-WebSocket-Protocol: ocpp2.0.1\r\n";
         let path = format!("/ocpp/{}", "x".repeat(49));
-        let charger = Charger::say(&world, request(&path, lines).as_bytes()).await;
+        let charger = Charger::handshake(&world, request(&path, lines).as_bytes()).await;
         assert_eq!(charger.head.status, 400, "48 bytes at most with 2.x");
     })
     .await;
 }
 
 #[tokio::test]
-async fn requests_that_are_not_a_handshake() {
+async fn requests_that_are_not_a_handshake_are_refused() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
         let endless = format!("GET /ocpp/CP-1 HTTP/1.1\r\nX: {}", "x".repeat(9_000));
@@ -392,7 +397,7 @@ async fn requests_that_are_not_a_handshake() {
             ("GET /ocpp/CP-1 HTTP/9.9\r\n\r\n", 400),
             (&endless, 431),
         ] {
-            let charger = Charger::say(&world, request.as_bytes()).await;
+            let charger = Charger::handshake(&world, request.as_bytes()).await;
             assert_eq!(charger.head.status, status, "{}", charger.head.text);
             assert_eq!(charger.head.header("Connection").as_deref(), Some("close"));
         }

@@ -10,75 +10,72 @@ use central::ports::{ClusterEvent, ClusterEvents};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-type Hear = Box<dyn Fn(ClusterEvent) + Send + Sync>;
+type Handler = Box<dyn Fn(ClusterEvent) + Send + Sync>;
 
-/// Carries events between gateways, at once or on request.
+/// Delivers events between gateways, at once or on request.
 #[derive(Default)]
 struct Bus {
-    ears: Mutex<Vec<(usize, Arc<Hear>)>>,
-    /// Events that were published and not yet carried.
+    subscribers: Mutex<Vec<(usize, Arc<Handler>)>>,
+    /// Events that were published and not yet delivered.
     waiting: Mutex<Vec<(usize, ClusterEvent)>>,
     is_slow: AtomicBool,
-    told: Mutex<Vec<ClusterEvent>>,
+    published: Mutex<Vec<ClusterEvent>>,
 }
 
 impl Bus {
-    fn carry(&self) {
+    fn deliver_waiting(&self) {
         loop {
-            let Some((from, news)) = self.waiting.lock().unwrap().pop() else {
+            let Some((from, event)) = self.waiting.lock().unwrap().pop() else {
                 return;
             };
-            let ears = self.ears.lock().unwrap().clone();
-            for (_, hear) in ears.iter().filter(|(owner, _)| *owner != from) {
-                hear(news.clone());
+            let subscribers = self.subscribers.lock().unwrap().clone();
+            for (_, on_event) in subscribers.iter().filter(|(owner, _)| *owner != from) {
+                on_event(event.clone());
             }
         }
     }
 }
 
-/// One gateway's end of the bus.
-struct End {
+/// The bus as one gateway uses it.
+struct BusEnd {
     owner: usize,
     bus: Arc<Bus>,
 }
 
-impl ClusterEvents for End {
-    fn publish(&self, news: ClusterEvent) {
-        self.bus.told.lock().unwrap().push(news.clone());
-        self.bus.waiting.lock().unwrap().push((self.owner, news));
+impl ClusterEvents for BusEnd {
+    fn publish(&self, event: ClusterEvent) {
+        self.bus.published.lock().unwrap().push(event.clone());
+        self.bus.waiting.lock().unwrap().push((self.owner, event));
         if !self.bus.is_slow.load(Ordering::SeqCst) {
-            self.bus.carry();
+            self.bus.deliver_waiting();
         }
     }
 
-    fn subscribe(&self, hear: Hear) {
+    fn subscribe(&self, on_event: Handler) {
         self.bus
-            .ears
+            .subscribers
             .lock()
             .unwrap()
-            .push((self.owner, Arc::new(hear)));
+            .push((self.owner, Arc::new(on_event)));
     }
 }
 
 async fn two_gateways() -> ([World; 2], Arc<Bus>, Arc<MemoryStore>) {
-    let (bus, ledger) = (Arc::new(Bus::default()), Arc::new(MemoryStore::default()));
+    let (bus, store) = (Arc::new(Bus::default()), Arc::new(MemoryStore::default()));
     let directory = Arc::new(FakeDirectory::default());
     let open = |owner: usize| {
-        let (bus, ledger, directory) = (
-            Arc::clone(&bus),
-            Arc::clone(&ledger),
-            Arc::clone(&directory),
-        );
+        let (bus, store, directory) =
+            (Arc::clone(&bus), Arc::clone(&store), Arc::clone(&directory));
         World::with(move |setup| {
             setup.gateway_id = 10 + owner as u128;
             setup.config.directory_refresh_s = 3_600;
             setup.policy.unknown_charger = UnknownCharger::Accept;
             setup.directory = directory;
-            *setup.sink.ledger.lock().unwrap() = Some(ledger);
-            setup.cluster_events = Some(Arc::new(End { owner, bus }));
+            *setup.sink.store.lock().unwrap() = Some(store);
+            setup.cluster_events = Some(Arc::new(BusEnd { owner, bus }));
         })
     };
-    ([open(0).await, open(1).await], bus, ledger)
+    ([open(0).await, open(1).await], bus, store)
 }
 
 #[tokio::test]
@@ -108,7 +105,7 @@ async fn the_newest_connection_wins_across_gateways() {
 }
 
 #[tokio::test]
-async fn of_two_simultaneous_connections_one_stays() {
+async fn of_two_simultaneous_connections_one_stays_open() {
     let ([a, b], bus, _) = two_gateways().await;
     for round in 0..20 {
         let identity = format!("CP-{round}");
@@ -119,7 +116,7 @@ async fn of_two_simultaneous_connections_one_stays() {
             Charger::connect(&b, &identity)
         );
         bus.is_slow.store(false, Ordering::SeqCst);
-        bus.carry();
+        bus.deliver_waiting();
         tokio::select! {
             code = at_a.closed() => {
                 assert_eq!(code, Some(1000));
@@ -134,29 +131,34 @@ async fn of_two_simultaneous_connections_one_stays() {
 }
 
 #[tokio::test]
-async fn a_lost_event_is_made_up_for_by_the_next() {
+async fn after_a_lost_event_the_next_one_closes_the_older_connection() {
     let ([a, b], bus, _) = two_gateways().await;
     let mut at_a = Charger::connect(&a, "CP-1").await;
     bus.is_slow.store(true, Ordering::SeqCst);
     let mut at_b = Charger::connect(&b, "CP-1").await;
-    let lost = bus.waiting.lock().unwrap().pop().expect("b has told it");
+    let lost = bus
+        .waiting
+        .lock()
+        .unwrap()
+        .pop()
+        .expect("b has published it");
     at_a.heartbeat().await;
     at_b.heartbeat().await;
     bus.is_slow.store(false, Ordering::SeqCst);
     // The first gateway publishes its connection again; the other one is newer and publishes its own.
     let ClusterEvent::Connected { charger_id, .. } = lost.1;
-    let old = bus.told.lock().unwrap()[0].clone();
+    let old = bus.published.lock().unwrap()[0].clone();
     assert!(
         matches!(&old, ClusterEvent::Connected { charger_id: other, .. } if *other == charger_id)
     );
     bus.waiting.lock().unwrap().push((0, old));
-    bus.carry();
+    bus.deliver_waiting();
     assert_eq!(at_a.closed().await, Some(1000));
     at_b.heartbeat().await;
 }
 
 #[tokio::test]
-async fn a_clock_that_is_ahead_does_not_keep_a_charger_from_changing_gateways() {
+async fn a_charger_can_change_gateways_while_the_clock_of_another_gateway_is_ahead() {
     let ([a, b], bus, _) = two_gateways().await;
     let now = ::common::clock::now_ms().unsigned_abs();
     // A third gateway, an hour ahead, has the charger.
@@ -166,12 +168,14 @@ async fn a_clock_that_is_ahead_does_not_keep_a_charger_from_changing_gateways() 
         epoch: Epoch(now + 3_600_000),
     };
     bus.waiting.lock().unwrap().push((9, ahead));
-    bus.carry();
+    bus.deliver_waiting();
     let mut at_a = Charger::connect(&a, "CP-1").await;
     at_a.heartbeat().await;
-    let ClusterEvent::Connected { epoch: told, .. } = bus.told.lock().unwrap()[0].clone();
+    let ClusterEvent::Connected {
+        epoch: published, ..
+    } = bus.published.lock().unwrap()[0].clone();
     assert!(
-        told > Epoch(now + 3_600_000),
+        published > Epoch(now + 3_600_000),
         "above the epoch that was received"
     );
     let mut at_b = Charger::connect(&b, "CP-1").await;
@@ -181,7 +185,7 @@ async fn a_clock_that_is_ahead_does_not_keep_a_charger_from_changing_gateways() 
 
 #[tokio::test]
 async fn a_resend_at_another_gateway_gets_the_same_transaction() {
-    let ([a, b], _, ledger) = two_gateways().await;
+    let ([a, b], _, store) = two_gateways().await;
     let mut charger = Charger::connect(&a, "CP-1").await;
     let first = charger.start_transaction("s").await;
     let mut charger = Charger::connect(&b, "CP-1").await;
@@ -202,7 +206,7 @@ async fn a_resend_at_another_gateway_gets_the_same_transaction() {
         calls("StartTransaction") == (1, 1) && calls("StopTransaction") == (1, 1)
     })
     .await;
-    let contents = soon("the ledger", async { ledger.contents() }).await;
+    let contents = soon("the store", async { store.contents() }).await;
     assert_eq!(contents.states.transactions.len(), 1, "one transaction");
     let ((charger, key), state) = contents.states.transactions.iter().next().expect("one");
     let views = state.views(charger.as_str(), key);

@@ -29,7 +29,7 @@ async fn no_answer_is_sent_before_its_record_is_durable() {
     charger
         .text(&format!(r#"[2,"resend","StartTransaction",{start}]"#))
         .await;
-    until("all were heard", || {
+    until("all were received", || {
         world.journal.status().appended_seq >= durable + 2
     })
     .await;
@@ -58,7 +58,7 @@ async fn a_charger_that_reconnects_while_the_disk_hangs_is_answered_once_its_rec
         r#"{"connectorId":1,"idTag":"TAG","meterStart":5,"timestamp":"2026-01-02T03:04:05Z"}"#;
     old.text(&format!(r#"[2,"a","StartTransaction",{start}]"#))
         .await;
-    until("it was heard", || {
+    until("it was received", || {
         world.journal.status().appended_seq > durable
     })
     .await;
@@ -97,9 +97,9 @@ async fn a_disk_error_ends_the_gateway_and_closes_all_sockets_unanswered() {
     busy.text(r#"[2,"lost","Heartbeat",{}]"#).await;
     assert_eq!(busy.closed().await, Some(1013), "closed without an answer");
     assert_eq!(idle.closed().await, Some(1013));
-    let why = soon("the gateway says why", world.gateway.failed()).await;
+    let why = soon("the gateway reports the failure", world.gateway.failed()).await;
     assert!(why.starts_with("the journal stopped: "), "{why}");
-    let charger = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
+    let charger = Charger::handshake(&world, request("/ocpp/busy", "").as_bytes()).await;
     assert_eq!(charger.head.status, 503);
     world.gateway.shutdown(Duration::from_secs(1)).await;
 }
@@ -121,7 +121,7 @@ async fn with_a_full_disk_connections_close_until_it_has_room() {
     let mut busy = Charger::connect(&world, "busy").await;
     let answered = fill(&mut busy).await;
     assert_eq!(idle.closed().await, Some(1013));
-    let charger = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
+    let charger = Charger::handshake(&world, request("/ocpp/busy", "").as_bytes()).await;
     assert_eq!(charger.head.status, 503);
 
     disk.set_capacity(u64::MAX);
@@ -167,8 +167,8 @@ async fn a_connection_that_ended_at_a_full_journal_does_not_stay_recorded_as_ope
         .iter()
         .filter(|stored| stored.kind == RecordKind::GatewayStarted);
     let last = starts.next_back().expect("the first at least").epoch;
-    assert!(connected("gone") < last, "it has ended");
-    assert!(last < connected("back"), "it has not");
+    assert!(connected("gone") < last, "it counts as ended");
+    assert!(last < connected("back"), "it counts as open");
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn a_start_at_a_full_journal_is_recorded_before_any_charger_connects() {
         setup.sink.unavailable.store(true, Ordering::SeqCst);
     })
     .await;
-    let refused = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
+    let refused = Charger::handshake(&world, request("/ocpp/busy", "").as_bytes()).await;
     assert_eq!(refused.head.status, 503);
     world.sink.unavailable.store(false, Ordering::SeqCst);
     until_accepted(&world).await;
@@ -282,10 +282,10 @@ async fn fill(charger: &mut Charger) -> usize {
 /// Waits until a charger is accepted.
 async fn until_accepted(world: &World) {
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
-    soon("chargers may come in again", async {
+    soon("chargers are accepted again", async {
         loop {
             ticks.tick().await;
-            let charger = Charger::say(world, request("/ocpp/busy", "").as_bytes()).await;
+            let charger = Charger::handshake(world, request("/ocpp/busy", "").as_bytes()).await;
             if charger.head.status == 101 {
                 break;
             }
@@ -311,7 +311,7 @@ async fn with_a_hanging_disk_connections_close_until_it_makes_progress() {
     busy.text(r#"[2,"late","Heartbeat",{}]"#).await;
     assert_eq!(busy.closed().await, Some(1013), "closed without an answer");
     assert_eq!(idle.closed().await, Some(1013));
-    let charger = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
+    let charger = Charger::handshake(&world, request("/ocpp/busy", "").as_bytes()).await;
     assert_eq!(charger.head.status, 503);
     disk.set_stuck(false);
     until_accepted(&world).await;

@@ -28,7 +28,7 @@ fn is_fallback(world: &World) -> bool {
 }
 
 #[tokio::test]
-async fn an_answer_is_sent_after_the_sink_has_its_record() {
+async fn an_answer_is_sent_after_the_sink_has_confirmed_its_record() {
     let world = world(60_000).await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     for _ in 0..50 {
@@ -115,7 +115,7 @@ async fn answers_do_not_wait_for_a_sink_that_refuses_and_the_gateway_stays_ready
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sink_that_fails_repeatedly_costs_no_answer_and_no_record() {
+async fn with_a_sink_that_fails_repeatedly_no_answer_and_no_record_is_lost() {
     let world = Arc::new(world(100).await);
     world.sink.delay_ms.store(3, Ordering::SeqCst);
     let mut tasks = Vec::new();

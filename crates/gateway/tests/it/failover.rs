@@ -17,37 +17,37 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Mood {
+enum Behaviour {
     #[default]
-    Takes,
+    Accepts,
     Refuses(UnavailableKind),
-    /// Never returns until the mood changes.
-    BlackHole,
+    /// A delivery does not return until the behaviour changes.
+    NeverAnswers,
 }
 
 /// One of the two sinks.
 #[derive(Default)]
-struct End {
-    mood: Mutex<Mood>,
+struct SwitchableSink {
+    behaviour: Mutex<Behaviour>,
     changed: Notify,
-    taken: Mutex<BTreeSet<u64>>,
+    accepted: Mutex<BTreeSet<u64>>,
     calls: AtomicUsize,
     longest: AtomicUsize,
     queued: Mutex<Option<Queued>>,
 }
 
-impl End {
-    fn set(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
+impl SwitchableSink {
+    fn set(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().unwrap() = behaviour;
         self.changed.notify_waiters();
     }
 
     fn has(&self, seq: u64) -> bool {
-        self.taken.lock().unwrap().contains(&seq)
+        self.accepted.lock().unwrap().contains(&seq)
     }
 
-    /// `age` ago the queue had this many `records`.
-    fn saw(&self, records: u64, age: Duration) {
+    /// Reports a queue of this many records, read `age` ago.
+    fn set_queued(&self, records: u64, age: Duration) {
         let at = Instant::now().into_std();
         let at = at.checked_sub(age).expect("a clock that old");
         *self.queued.lock().unwrap() = Some(Queued { records, at });
@@ -58,28 +58,28 @@ impl End {
     }
 }
 
-impl Sink for End {
+impl Sink for SwitchableSink {
     fn deliver(&self, batch: Arc<Batch>) -> BoxFuture<'_, Result<(), Unavailable>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.longest.fetch_max(batch.len(), Ordering::SeqCst);
         Box::pin(async move {
             loop {
                 let changed = self.changed.notified();
-                let mood = *self.mood.lock().unwrap();
-                match mood {
-                    Mood::Takes => break,
-                    Mood::Refuses(kind) => {
+                let behaviour = *self.behaviour.lock().unwrap();
+                match behaviour {
+                    Behaviour::Accepts => break,
+                    Behaviour::Refuses(kind) => {
                         return Err(Unavailable {
                             component: "RabbitMQ",
                             kind,
-                            detail: "told so by the test".into(),
+                            detail: "set by the test".into(),
                         });
                     }
-                    Mood::BlackHole => changed.await,
+                    Behaviour::NeverAnswers => changed.await,
                 }
             }
-            let mut taken = self.taken.lock().unwrap();
-            taken.extend(batch.iter().map(|(id, _)| id.seq.0));
+            let mut accepted = self.accepted.lock().unwrap();
+            accepted.extend(batch.iter().map(|(id, _)| id.seq.0));
             Ok(())
         })
     }
@@ -89,20 +89,23 @@ impl Sink for End {
     }
 }
 
-const UNAVAILABLE: Mood = Mood::Refuses(UnavailableKind::Unreachable);
-const FULL: Mood = Mood::Refuses(UnavailableKind::Full);
+const UNAVAILABLE: Behaviour = Behaviour::Refuses(UnavailableKind::Unreachable);
+const FULL: Behaviour = Behaviour::Refuses(UnavailableKind::Full);
 const GRACE: Duration = Duration::from_millis(200);
 
-struct Ends {
-    broker: Arc<End>,
-    direct: Arc<End>,
+struct Sinks {
+    broker: Arc<SwitchableSink>,
+    direct: Arc<SwitchableSink>,
     sink: FailoverSink,
     next: u64,
 }
 
-impl Ends {
+impl Sinks {
     fn new() -> Self {
-        let (broker, direct) = (Arc::new(End::default()), Arc::new(End::default()));
+        let (broker, direct) = (
+            Arc::new(SwitchableSink::default()),
+            Arc::new(SwitchableSink::default()),
+        );
         let sink = FailoverSink::new(
             Arc::clone(&broker) as _,
             Some(Arc::clone(&direct) as _),
@@ -129,7 +132,7 @@ impl Ends {
     }
 
     /// Retries until the record is delivered, as the forwarder does.
-    async fn deliver_in_the_end(&mut self) -> u64 {
+    async fn deliver_with_retries(&mut self) -> u64 {
         let deadline = Instant::now() + crate::common::TIMEOUT;
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         loop {
@@ -148,14 +151,14 @@ impl Ends {
 
 #[tokio::test(start_paused = true)]
 async fn records_go_through_rabbitmq_while_it_accepts_them() {
-    let mut ends = Ends::new();
+    let mut sinks = Sinks::new();
     for _ in 0..10 {
-        ends.deliver(5).await.unwrap();
+        sinks.deliver(5).await.unwrap();
     }
-    assert_eq!((ends.broker.calls(), ends.direct.calls()), (10, 0));
+    assert_eq!((sinks.broker.calls(), sinks.direct.calls()), (10, 0));
     assert!(
-        ends.health().up
-            && ends
+        sinks.health().up
+            && sinks
                 .health()
                 .detail
                 .starts_with("delivering through RabbitMQ")
@@ -164,57 +167,57 @@ async fn records_go_through_rabbitmq_while_it_accepts_them() {
 
 #[tokio::test(start_paused = true)]
 async fn records_wait_within_the_grace_period_and_are_delivered_directly_after_it() {
-    let mut ends = Ends::new();
-    ends.broker.set(UNAVAILABLE);
+    let mut sinks = Sinks::new();
+    sinks.broker.set(UNAVAILABLE);
     let began = Instant::now();
-    assert!(ends.deliver(1).await.is_err());
+    assert!(sinks.deliver(1).await.is_err());
     assert!(
-        ends.health().up,
+        sinks.health().up,
         "records wait in the journal, as they should"
     );
-    ends.broker.set(Mood::Takes);
-    ends.deliver(1).await.unwrap();
-    assert_eq!(ends.direct.calls(), 0);
+    sinks.broker.set(Behaviour::Accepts);
+    sinks.deliver(1).await.unwrap();
+    assert_eq!(sinks.direct.calls(), 0);
 
-    ends.broker.set(UNAVAILABLE);
-    let seq = ends.deliver_in_the_end().await;
+    sinks.broker.set(UNAVAILABLE);
+    let seq = sinks.deliver_with_retries().await;
     assert!(
         began.elapsed() >= GRACE,
         "the grace counts from the last success"
     );
-    assert!(ends.direct.has(seq) && !ends.broker.has(seq));
-    let health = ends.health();
+    assert!(sinks.direct.has(seq) && !sinks.broker.has(seq));
+    let health = sinks.health();
     assert!(
         health.up && health.detail.starts_with("delivering directly"),
         "{health:?}"
     );
 
     // RabbitMQ is used again without any refused delivery.
-    ends.broker.set(Mood::Takes);
+    sinks.broker.set(Behaviour::Accepts);
     let deadline = Instant::now() + crate::common::TIMEOUT;
-    while ends.health().detail.starts_with("delivering directly") {
+    while sinks.health().detail.starts_with("delivering directly") {
         assert!(Instant::now() < deadline, "RabbitMQ is not used again");
-        ends.deliver(1).await.unwrap();
+        sinks.deliver(1).await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let direct = ends.direct.calls();
-    let seqs = ends.deliver(3).await.unwrap();
-    assert!(seqs.clone().all(|seq| ends.broker.has(seq)));
-    assert_eq!(ends.direct.calls(), direct);
+    let direct = sinks.direct.calls();
+    let seqs = sinks.deliver(3).await.unwrap();
+    assert!(seqs.clone().all(|seq| sinks.broker.has(seq)));
+    assert_eq!(sinks.direct.calls(), direct);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rabbitmq_that_never_answers_delays_no_direct_delivery() {
-    let mut ends = Ends::new();
-    ends.broker.set(UNAVAILABLE);
-    ends.deliver_in_the_end().await;
-    ends.broker.set(Mood::BlackHole);
-    let tried = ends.broker.calls();
+    let mut sinks = Sinks::new();
+    sinks.broker.set(UNAVAILABLE);
+    sinks.deliver_with_retries().await;
+    sinks.broker.set(Behaviour::NeverAnswers);
+    let tried = sinks.broker.calls();
     let deadline = Instant::now() + crate::common::TIMEOUT;
-    while ends.broker.calls() == tried {
+    while sinks.broker.calls() == tried {
         assert!(Instant::now() < deadline, "RabbitMQ is not probed");
         let began = Instant::now();
-        ends.deliver(1_000).await.unwrap();
+        sinks.deliver(1_000).await.unwrap();
         assert!(
             began.elapsed() < Duration::from_millis(500),
             "{:?}",
@@ -223,14 +226,14 @@ async fn a_rabbitmq_that_never_answers_delays_no_direct_delivery() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     for _ in 0..10 {
-        ends.deliver(1_000).await.unwrap();
+        sinks.deliver(1_000).await.unwrap();
     }
-    assert_eq!(ends.broker.calls(), tried + 1, "one probe at a time");
-    let longest = ends.broker.longest.load(Ordering::SeqCst);
+    assert_eq!(sinks.broker.calls(), tried + 1, "one probe at a time");
+    let longest = sinks.broker.longest.load(Ordering::SeqCst);
     assert!(longest <= 32, "a probe is small: {longest}");
-    ends.broker.set(Mood::Takes);
+    sinks.broker.set(Behaviour::Accepts);
     until("it is back", || {
-        ends.health().detail.starts_with("delivering through")
+        sinks.health().detail.starts_with("delivering through")
     })
     .await;
 }
@@ -238,47 +241,49 @@ async fn a_rabbitmq_that_never_answers_delays_no_direct_delivery() {
 #[tokio::test(start_paused = true)]
 async fn with_both_unavailable_records_wait_for_whichever_returns_first() {
     for broker_first in [true, false] {
-        let mut ends = Ends::new();
-        ends.broker.set(UNAVAILABLE);
-        ends.deliver_in_the_end().await;
-        ends.direct.set(Mood::Refuses(UnavailableKind::Locked));
-        let unavailable = ends.deliver(1).await.unwrap_err();
+        let mut sinks = Sinks::new();
+        sinks.broker.set(UNAVAILABLE);
+        sinks.deliver_with_retries().await;
+        sinks
+            .direct
+            .set(Behaviour::Refuses(UnavailableKind::Locked));
+        let unavailable = sinks.deliver(1).await.unwrap_err();
         assert_eq!(unavailable.kind, UnavailableKind::Locked);
-        assert!(!ends.health().up);
+        assert!(!sinks.health().up);
         let back = if broker_first {
-            &ends.broker
+            &sinks.broker
         } else {
-            &ends.direct
+            &sinks.direct
         };
-        back.set(Mood::Takes);
+        back.set(Behaviour::Accepts);
         let back = Arc::clone(back);
-        let seq = ends.deliver_in_the_end().await;
+        let seq = sinks.deliver_with_retries().await;
         assert!(back.has(seq), "{broker_first}");
-        assert!(ends.health().up);
+        assert!(sinks.health().up);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_is_waited_for_only_while_consumers_work_on_it() {
-    let mut ends = Ends::new();
-    ends.broker.set(FULL);
+    let mut sinks = Sinks::new();
+    sinks.broker.set(FULL);
     let began = Instant::now();
     while began.elapsed() < GRACE * 2 {
-        ends.broker.saw(5_000, Duration::ZERO);
+        sinks.broker.set_queued(5_000, Duration::ZERO);
         assert_eq!(
-            ends.deliver(1).await.unwrap_err().kind,
+            sinks.deliver(1).await.unwrap_err().kind,
             UnavailableKind::Full
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(ends.direct.calls(), 0);
-    let queued = ends.sink.queued().map(|queued| queued.records);
+    assert_eq!(sinks.direct.calls(), 0);
+    let queued = sinks.sink.queued().map(|queued| queued.records);
     assert_eq!(queued, Some(5_000));
-    ends.broker.saw(0, Duration::ZERO);
-    let seq = ends.deliver_in_the_end().await;
-    assert!(ends.direct.has(seq));
+    sinks.broker.set_queued(0, Duration::ZERO);
+    let seq = sinks.deliver_with_retries().await;
+    assert!(sinks.direct.has(seq));
     assert_eq!(
-        ends.sink.queued(),
+        sinks.sink.queued(),
         None,
         "queues that are not in use are not reported"
     );
@@ -288,24 +293,24 @@ async fn a_full_queue_is_waited_for_only_while_consumers_work_on_it() {
 async fn an_unknown_or_old_queue_length_is_no_reason_to_wait() {
     // During an alarm RabbitMQ refuses and the queue lengths are unknown; or they were read long ago.
     for age in [None, Some(Duration::from_secs(16))] {
-        let mut ends = Ends::new();
-        ends.broker.saw(5_000, Duration::ZERO);
-        ends.deliver(1).await.unwrap();
+        let mut sinks = Sinks::new();
+        sinks.broker.set_queued(5_000, Duration::ZERO);
+        sinks.deliver(1).await.unwrap();
         match age {
-            Some(age) => ends.broker.saw(5_000, age),
-            None => *ends.broker.queued.lock().unwrap() = None,
+            Some(age) => sinks.broker.set_queued(5_000, age),
+            None => *sinks.broker.queued.lock().unwrap() = None,
         }
-        ends.broker.set(FULL);
+        sinks.broker.set(FULL);
         let began = Instant::now();
-        let seq = ends.deliver_in_the_end().await;
-        assert!(ends.direct.has(seq), "{age:?}");
+        let seq = sinks.deliver_with_retries().await;
+        assert!(sinks.direct.has(seq), "{age:?}");
         assert!(began.elapsed() >= GRACE, "{age:?}: the grace holds");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_direct_sink_only_rabbitmq_is_used() {
-    let broker = Arc::new(End::default());
+    let broker = Arc::new(SwitchableSink::default());
     let sink = FailoverSink::new(Arc::clone(&broker) as _, None, Duration::ZERO);
     broker.set(UNAVAILABLE);
     let mut batch = Batch::new(GatewayId(Uuid::from_u128(7)));
@@ -315,7 +320,7 @@ async fn without_a_direct_sink_only_rabbitmq_is_used() {
         assert!(sink.deliver(Arc::clone(&batch)).await.is_err());
     }
     assert!(!sink.health()[0].up);
-    broker.set(Mood::Takes);
+    broker.set(Behaviour::Accepts);
     sink.deliver(batch).await.unwrap();
     assert!(broker.has(1) && sink.health()[0].up);
 }

@@ -1,5 +1,5 @@
-//! What many chargers, or a few hostile ones, can do to all others: more connections than records stored per second,
-//! messages that are never finished, chargers that are not accepted.
+//! Overload, by many chargers or by a few hostile ones: more messages than can be stored, messages that are never
+//! finished, chargers that are not accepted.
 
 use crate::common::charger::{CLOSE, Charger, PING, PONG, TEXT, encode, request};
 use crate::common::{World, soon, transaction_id, until};
@@ -32,7 +32,8 @@ async fn connect_with_retries(world: &World, identity: &str) -> Charger {
         loop {
             ticks.tick().await;
             let charger =
-                Charger::say(world, request(&format!("/ocpp/{identity}"), "").as_bytes()).await;
+                Charger::handshake(world, request(&format!("/ocpp/{identity}"), "").as_bytes())
+                    .await;
             if charger.head.status == 101 {
                 return charger;
             }
@@ -216,11 +217,11 @@ async fn an_unfinished_message_closes_its_connection_in_time_despite_pings() {
                     },
                     _ = ticks.tick() => {
                         // A ping every 100 ms where one is allowed.
-                        let sign = match is_between_frames {
+                        let ping = match is_between_frames {
                             true => encode(0x80 | PING, b""),
                             false => Vec::new(),
                         };
-                        if charger.socket.write_all(&sign).await.is_err() {
+                        if charger.socket.write_all(&ping).await.is_err() {
                             break;
                         }
                     }
@@ -230,7 +231,7 @@ async fn an_unfinished_message_closes_its_connection_in_time_despite_pings() {
         .await;
         bystander.heartbeat().await;
     }
-    until("their ends are stored with the reason", || {
+    until("their disconnects are stored with the reason", || {
         world
             .sink
             .count(|stored| stored.reason.contains("not finished"))
@@ -267,7 +268,7 @@ async fn a_message_refused_at_a_full_journal_leaves_other_resends_recognised() {
     let mut charger = soon("it is accepted again", async {
         loop {
             ticks.tick().await;
-            let charger = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
+            let charger = Charger::handshake(&world, request("/ocpp/CP-1", "").as_bytes()).await;
             if charger.head.status == 101 {
                 break charger;
             }
@@ -276,7 +277,7 @@ async fn a_message_refused_at_a_full_journal_leaves_other_resends_recognised() {
     .await;
     let again = charger.start_transaction("again").await;
     assert_eq!(transaction_id(&again), transaction_id(&first));
-    // Sent after the resend, so that a second record of the start would be stored by then.
+    // Sent after the resend: when it is stored, a second record of the start would be stored too.
     charger.heartbeat().await;
     until("all is stored", || {
         world.sink.count(|stored| stored.action == "Heartbeat") == 1
@@ -296,7 +297,7 @@ async fn chargers_that_are_not_accepted_write_few_records_and_delay_no_other() {
     })
     .await;
     let mut known = Charger::connect(&world, "known").await;
-    let mut stranger = Charger::connect(&world, "stranger").await;
+    let mut unknown = Charger::connect(&world, "unknown").await;
     let calls: Vec<u8> = (0..1_000)
         .flat_map(|i| {
             let call = format!(
@@ -305,10 +306,10 @@ async fn chargers_that_are_not_accepted_write_few_records_and_delay_no_other() {
             encode(0x80 | TEXT, call.as_bytes())
         })
         .collect();
-    stranger.socket.write_all(&calls).await.expect("writes");
+    unknown.socket.write_all(&calls).await.expect("writes");
     let began = Instant::now();
     for i in 0..15 {
-        let answer = stranger.answer().await;
+        let answer = unknown.answer().await;
         assert!(
             answer.starts_with(&format!(r#"[4,"{i}","SecurityError""#)),
             "{answer}"
@@ -344,7 +345,7 @@ async fn waiting_messages_of_a_charger_that_is_not_accepted_are_dropped_at_its_e
     frames.extend(encode(0x80 | CLOSE, &1000_u16.to_be_bytes()));
     charger.socket.write_all(&frames).await.expect("writes");
     assert_eq!(charger.closed().await, Some(1000));
-    until("its end is stored", || {
+    until("its disconnect is stored", || {
         world
             .sink
             .count(|stored| stored.kind == RecordKind::Disconnected)

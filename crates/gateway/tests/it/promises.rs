@@ -1,5 +1,5 @@
-//! What the gateway promises: an answer only after its record is durable, one connection per charger, and no lost message
-//! at a stop or in an outage.
+//! The gateway's promises: an answer is sent only after its record is durable, a charger has one connection, and no
+//! message is lost at a stop or in an outage.
 
 use crate::common::charger::{Charger, TEXT, encode, request};
 use crate::common::{World, soon, transaction_id, until};
@@ -43,7 +43,7 @@ async fn chargers_are_answered_while_the_sink_is_unavailable_and_all_is_stored_a
         charger.heartbeat().await;
     }
     charger.start_transaction("s").await;
-    until("it is tried again and again", || {
+    until("delivery is retried", || {
         world.sink.attempts.load(Ordering::SeqCst) > 3
     })
     .await;
@@ -63,7 +63,7 @@ async fn chargers_are_answered_while_the_sink_is_unavailable_and_all_is_stored_a
         world.sink.count(|stored| stored.action == "Heartbeat") == 20
     })
     .await;
-    until("health says so", || {
+    until("health reports it", || {
         world
             .gateway
             .probe()
@@ -81,16 +81,16 @@ async fn the_newest_connection_wins() {
     let first = old.start_transaction("s").await;
     let mut new = Charger::connect(&world, "CP-1").await;
     assert_eq!(old.closed().await, Some(1000));
-    assert!(old.gone().await);
+    assert!(old.is_closed().await);
     new.heartbeat().await;
     let again = new.start_transaction("s").await;
     assert_eq!(
         transaction_id(&first),
         transaction_id(&again),
-        "what the old one knew is known"
+        "the resend is recognised on the new connection"
     );
     drop(new);
-    until("both ends are stored", || {
+    until("both disconnects are stored", || {
         world
             .sink
             .count(|stored| stored.kind == RecordKind::Disconnected)
@@ -118,7 +118,7 @@ async fn the_newest_connection_wins() {
 }
 
 #[tokio::test]
-async fn a_hundred_connections_of_one_charger_leave_one() {
+async fn of_a_hundred_connections_of_one_charger_only_the_last_stays_open() {
     let world = World::start().await;
     let mut all = Vec::new();
     for _ in 0..100 {
@@ -127,7 +127,7 @@ async fn a_hundred_connections_of_one_charger_leave_one() {
     let mut last = all.pop().expect("a hundred");
     last.heartbeat().await;
     for mut old in all {
-        assert!(old.gone().await);
+        assert!(old.is_closed().await);
     }
     last.heartbeat().await;
 }
@@ -181,14 +181,14 @@ async fn chargers_are_known_after_a_start_without_the_database() {
     let strict =
         |setup: &mut crate::common::Setup| setup.policy.unknown_charger = UnknownCharger::Reject;
     let world = World::with(strict).await;
-    let charger = Charger::say(&world, request("/ocpp/CP-1", "").as_bytes()).await;
+    let charger = Charger::handshake(&world, request("/ocpp/CP-1", "").as_bytes()).await;
     assert_eq!(charger.head.status, 404);
     world.directory.add("CP-1", None);
     let mut ticks = tokio::time::interval(Duration::from_millis(50));
     soon("the directory is refreshed", async {
         loop {
             ticks.tick().await;
-            if Charger::say(&world, request("/ocpp/CP-1", "").as_bytes())
+            if Charger::handshake(&world, request("/ocpp/CP-1", "").as_bytes())
                 .await
                 .head
                 .status
@@ -227,14 +227,14 @@ async fn a_peer_that_does_not_read_is_not_read_from_and_is_closed() {
         format!(r#"[2,"{}","Heartbeat",{{}}]"#, "i".repeat(36)).as_bytes(),
     );
     let block = call.repeat(200);
-    soon("the gateway stops reading and then gives up", async {
+    soon("the gateway stops reading and then closes", async {
         while slow.socket.write_all(&block).await.is_ok() {
             bystander.heartbeat().await;
         }
     })
     .await;
     bystander.heartbeat().await;
-    until("its end is stored", || {
+    until("its disconnect is stored", || {
         world
             .sink
             .count(|stored| stored.reason.contains("did not read in time"))
@@ -284,7 +284,7 @@ async fn with_a_full_journal_connections_close_until_it_has_room() {
         Some(1013),
         "idle connections are closed too"
     );
-    let refused = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
+    let refused = Charger::handshake(&world, request("/ocpp/busy", "").as_bytes()).await;
     assert_eq!(refused.head.status, 503);
     assert!(refused.head.header("Retry-After").is_some());
     let health = world.gateway.probe().health();
@@ -301,10 +301,10 @@ async fn with_a_full_journal_connections_close_until_it_has_room() {
     })
     .await;
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
-    soon("chargers may come in again", async {
+    soon("chargers are accepted again", async {
         loop {
             ticks.tick().await;
-            let charger = Charger::say(&world, request("/ocpp/busy", "").as_bytes()).await;
+            let charger = Charger::handshake(&world, request("/ocpp/busy", "").as_bytes()).await;
             if charger.head.status == 101 {
                 break;
             }
@@ -323,7 +323,7 @@ async fn a_graceful_stop_finishes_answers_and_closes_with_1001() {
         charger.text(r#"[2,"last","Heartbeat",{}]"#).await;
         chargers.push(charger);
     }
-    until("all have been heard", || world.journal.durable_seq() >= 81).await;
+    until("all were received", || world.journal.durable_seq() >= 81).await;
     let address = world.address();
     let gateway = std::sync::Arc::new(world);
     let stopping = tokio::spawn({
@@ -528,6 +528,6 @@ async fn changes_by_the_operator_reach_a_connected_charger() {
     assert_eq!(
         charger.closed().await,
         Some(1008),
-        "it must come in with its password"
+        "it must connect again with its password"
     );
 }

@@ -1,5 +1,5 @@
 //! Known quirks of charger firmware that concern framing, URL or credentials, by their number in the list of quirks: each
-//! is answered and never a reason to disconnect.
+//! is answered and does not close the connection.
 
 use crate::common::charger::{BINARY, Charger, PING, PONG, TEXT, request};
 use crate::common::{World, soon, transaction_id, until};
@@ -8,17 +8,17 @@ use std::time::Duration;
 
 const V16: &str = "Sec-WebSocket-Protocol: ocpp1.6\r\n";
 
-async fn enters(world: &World, request: &str) -> Charger {
-    let mut charger = Charger::say(world, request.as_bytes()).await;
+async fn connects(world: &World, request: &str) -> Charger {
+    let mut charger = Charger::handshake(world, request.as_bytes()).await;
     assert_eq!(charger.head.status, 101, "{request}{}", charger.head.text);
     charger.heartbeat().await;
     charger
 }
 
 #[tokio::test]
-async fn quirk_01_no_subprotocol_header() {
+async fn quirk_01_no_subprotocol_header_is_tolerated_unless_set_otherwise() {
     let world = World::start().await;
-    let charger = enters(&world, &request("/ocpp/CP-1", "")).await;
+    let charger = connects(&world, &request("/ocpp/CP-1", "")).await;
     assert_eq!(
         charger.head.header("Sec-WebSocket-Protocol"),
         None,
@@ -26,20 +26,20 @@ async fn quirk_01_no_subprotocol_header() {
     );
 
     let strict = World::with(|setup| setup.config.assume_version = AssumeVersion::Refuse).await;
-    let charger = Charger::say(&strict, request("/ocpp/CP-1", "").as_bytes()).await;
+    let charger = Charger::handshake(&strict, request("/ocpp/CP-1", "").as_bytes()).await;
     assert_eq!(charger.head.status, 400);
     assert!(charger.body().await.contains("ocpp1.6, ocpp2.0.1, ocpp2.1"));
 }
 
 #[tokio::test]
-async fn quirk_02_missing_connection_upgrade() {
+async fn quirk_02_missing_connection_upgrade_is_tolerated() {
     let world = World::start().await;
     for gone in [
         "Connection: Upgrade\r\n",
         "Upgrade: websocket\r\n",
         "Sec-WebSocket-Version: 13\r\n",
     ] {
-        enters(&world, &request("/ocpp/CP-1", V16).replacen(gone, "", 1)).await;
+        connects(&world, &request("/ocpp/CP-1", V16).replacen(gone, "", 1)).await;
     }
 }
 
@@ -47,7 +47,7 @@ async fn quirk_02_missing_connection_upgrade() {
 async fn the_first_supported_subprotocol_of_the_charger_is_echoed_once() {
     let world = World::start().await;
     let lines = "Sec-WebSocket-Protocol: ocpp0.1, ocpp2.0.1\r\nSec-WebSocket-Protocol: ocpp1.6\r\n";
-    let charger = enters(&world, &request("/ocpp/CP-1", lines)).await;
+    let charger = connects(&world, &request("/ocpp/CP-1", lines)).await;
     assert_eq!(
         charger.head.header("Sec-WebSocket-Protocol").as_deref(),
         Some("ocpp2.0.1")
@@ -58,7 +58,7 @@ async fn the_first_supported_subprotocol_of_the_charger_is_echoed_once() {
     );
 
     let lines = "Sec-WebSocket-Protocol: ocpp0.1\r\n";
-    let charger = Charger::say(&world, request("/ocpp/CP-1", lines).as_bytes()).await;
+    let charger = Charger::handshake(&world, request("/ocpp/CP-1", lines).as_bytes()).await;
     assert_eq!(
         charger.head.status, 400,
         "TC_088: no common subprotocol, no upgrade"
@@ -77,7 +77,7 @@ async fn quirk_04_identity_in_path_wrapped_in_odd_ways() {
         "ws://localhost:9000/ocpp/CP-1",
         "/ocpp/%43P%2D1",
     ] {
-        enters(&world, &request(path, V16)).await;
+        connects(&world, &request(path, V16)).await;
     }
     until("all are stored", || {
         world.sink.count(|stored| stored.action == "Heartbeat") == 7
@@ -145,9 +145,9 @@ async fn quirk_05_basic_auth_with_hex_text_bytes_colons_and_another_case() {
         b"DEADBEEF3A303132333435363738396162",
         b"deadbeef3a303132333435363738396162",
     ] {
-        enters(&world, &request("/ocpp/CP-1", &basic("cp-1", password))).await;
+        connects(&world, &request("/ocpp/CP-1", &basic("cp-1", password))).await;
     }
-    enters(
+    connects(
         &world,
         &request("/ocpp/CP-2", &basic("CP-2", b"pa:ss:word")),
     )
@@ -160,12 +160,12 @@ async fn quirk_05_basic_auth_with_hex_text_bytes_colons_and_another_case() {
         ("CP-2", b"pa:ss"),
     ] {
         let request = request("/ocpp/CP-2", &basic(user, password));
-        let charger = Charger::say(&world, request.as_bytes()).await;
+        let charger = Charger::handshake(&world, request.as_bytes()).await;
         assert_eq!(charger.head.status, 401);
         let header = charger.head.header("WWW-Authenticate").expect("says how");
         assert!(header.starts_with("Basic "), "{header}");
     }
-    let charger = Charger::say(&world, request("/ocpp/CP-2", V16).as_bytes()).await;
+    let charger = Charger::handshake(&world, request("/ocpp/CP-2", V16).as_bytes()).await;
     assert_eq!(charger.head.status, 401, "no credentials at all");
 }
 
@@ -176,7 +176,7 @@ async fn quirk_05_a_user_name_that_is_not_the_identity_can_be_allowed() {
         setup.directory.add("CP-1", Some(stored_hash(b"secret")));
     })
     .await;
-    enters(&world, &request("/ocpp/CP-1", &basic("vendor", b"secret"))).await;
+    connects(&world, &request("/ocpp/CP-1", &basic("vendor", b"secret"))).await;
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn quirk_07_message_id_counts_from_the_same_number_after_every_boot_and_ma
 }
 
 #[tokio::test]
-async fn quirk_08_invalid_json_and_empty_text_frames() {
+async fn quirk_08_invalid_json_and_empty_text_frames_do_not_close_the_connection() {
     let world = World::start().await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     for text in [
@@ -221,7 +221,7 @@ async fn quirk_08_invalid_json_and_empty_text_frames() {
 }
 
 #[tokio::test]
-async fn quirk_09_null_payload() {
+async fn quirk_09_null_payload_is_answered() {
     let world = World::start().await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     let answer = charger.call("Heartbeat", "null").await;
@@ -229,7 +229,7 @@ async fn quirk_09_null_payload() {
 }
 
 #[tokio::test]
-async fn quirk_16_no_boot_on_reconnect() {
+async fn quirk_16_no_boot_on_reconnect_is_tolerated() {
     let world = World::start().await;
     let first = Charger::connect(&world, "CP-1")
         .await
@@ -263,11 +263,11 @@ async fn quirk_18_no_pong_is_no_reason_to_close_while_messages_come() {
         charger.heartbeat().await;
     }
     // A charger that has answered pings and then stops is closed.
-    assert_eq!(charger_without_pongs(&mut charger).await, Some(1011));
+    assert_eq!(close_code_without_pongs(&mut charger).await, Some(1011));
 }
 
 /// Reads without answering pings until the connection is closed; returns the close code.
-async fn charger_without_pongs(charger: &mut Charger) -> Option<u16> {
+async fn close_code_without_pongs(charger: &mut Charger) -> Option<u16> {
     use tokio::io::AsyncReadExt;
     let mut bytes = Vec::new();
     soon("the close", charger.socket.read_to_end(&mut bytes))
@@ -293,7 +293,7 @@ async fn quirk_21_several_calls_in_flight_are_answered_in_their_order() {
 }
 
 #[tokio::test]
-async fn quirk_24_fragmented_frames() {
+async fn quirk_24_fragmented_frames_are_one_message() {
     let world = World::start().await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     charger.frame(TEXT, br#"[2,"f","#).await;
@@ -306,7 +306,7 @@ async fn quirk_24_fragmented_frames() {
 }
 
 #[tokio::test]
-async fn quirk_24_a_compressed_frame_that_nobody_negotiated() {
+async fn quirk_24_a_compressed_frame_without_negotiation_is_answered() {
     let world = World::start().await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     // One stored (uncompressed) deflate block, then the empty one that RFC 7692 cuts four bytes off.
@@ -329,7 +329,7 @@ async fn quirk_24_broken_deflate_closes_only_its_own_connection() {
     let mut bystander = Charger::connect(&world, "CP-2").await;
     let mut charger = Charger::connect(&world, "CP-1").await;
     charger.frame(0xc0 | TEXT, b"\xff\xff\xff\xff").await;
-    assert!(charger.gone().await);
+    assert!(charger.is_closed().await);
     bystander.heartbeat().await;
     Charger::connect(&world, "CP-1").await.heartbeat().await;
 }
@@ -397,7 +397,7 @@ async fn compression_is_negotiated_and_used_for_long_answers_only() {
     let world = World::with(|setup| setup.config.compression_min_bytes = 1_000).await;
     let lines =
         format!("{V16}Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
-    let mut charger = Charger::say(&world, request("/ocpp/CP-1", &lines).as_bytes()).await;
+    let mut charger = Charger::handshake(&world, request("/ocpp/CP-1", &lines).as_bytes()).await;
     assert_eq!(
         charger.head.header("Sec-WebSocket-Extensions").as_deref(),
         Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")
@@ -405,7 +405,7 @@ async fn compression_is_negotiated_and_used_for_long_answers_only() {
     charger.heartbeat().await;
 
     let eager = World::with(|setup| setup.config.compression_min_bytes = 0).await;
-    let mut charger = Charger::say(&eager, request("/ocpp/CP-1", &lines).as_bytes()).await;
+    let mut charger = Charger::handshake(&eager, request("/ocpp/CP-1", &lines).as_bytes()).await;
     charger.text(r#"[2,"1","Heartbeat",{}]"#).await;
     let (opcode, _) = charger.read().await;
     assert_eq!(opcode, 0x40 | TEXT, "compressed");
