@@ -7,7 +7,6 @@ mod kill;
 mod maintenance;
 
 use super::deployment::{Backend, Deployment};
-use super::disk::SmallDisk;
 use super::scenario::Scenario;
 use super::supervisor::Role;
 use super::watch::Watch;
@@ -16,6 +15,7 @@ pub(super) use full::{SMALL_JOURNAL, SMALL_SEGMENTS, small_disk};
 use kill::Killed;
 use simulator::TimestampUs;
 use std::time::Duration;
+use testbed::SmallDisk;
 
 /// How long the effect of a fault may take to appear; with few chargers a backlog grows slowly.
 const EFFECT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -5,7 +5,6 @@
 
 mod damage;
 mod deployment;
-mod disk;
 mod fault;
 mod lock;
 mod measure;

@@ -168,7 +168,7 @@ fn prepare(
     deployment: &mut Deployment,
     dir: &Path,
     control: &Control,
-) -> Result<Option<super::disk::SmallDisk>> {
+) -> Result<Option<testbed::SmallDisk>> {
     let settings = match scenario {
         // A small prefetch, so that records wait in the queues and not in the consumer.
         Scenario::BlockedBacklog => ScenarioSettings {

@@ -10,6 +10,7 @@
 //! - [`Servers`]: one of each, with a virtual host and a database for each test.
 //! - [`Deployment`] and [`Role`]: settings, commands and processes of Wattpost.
 //! - [`Process`]: any other program.
+//! - [`SmallDisk`]: a file system that can be filled up.
 //! - [`Proxy`]: a TCP proxy that can delay, drop and break connections.
 //!
 //! Every call blocks; in an async program use `spawn_blocking`. The order of calls on a server is: `start`, then `kill` or
@@ -30,6 +31,7 @@ mod ready;
 mod role;
 mod server;
 mod servers;
+mod small_disk;
 mod spawner;
 
 pub use cluster::RabbitCluster;
@@ -43,3 +45,4 @@ pub use rabbit::RabbitMq;
 pub use role::Role;
 pub use server::Server;
 pub use servers::{Servers, Tenant};
+pub use small_disk::SmallDisk;

@@ -1,7 +1,6 @@
 //! A full disk, or a full journal where no small disk can be mounted.
 
 use super::super::deployment::Deployment;
-use super::super::disk::SmallDisk;
 use super::super::lock::Locked;
 use super::super::watch::Watch;
 use super::kill::Killed;
@@ -9,6 +8,7 @@ use super::{Repair, backend};
 use anyhow::Result;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use testbed::SmallDisk;
 
 /// A full disk must be noticed within this time: chargers send some hundred KB a second.
 const REFUSED_TIMEOUT: Duration = Duration::from_secs(60);

@@ -3,9 +3,10 @@
 use crate::charger::Charger;
 use crate::deployment::{Deployment, Fleet, until};
 use crate::handshake::handshake_status;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use testbed::SmallDisk;
 
 /// How long the database is unavailable: as long as an operator's `VACUUM` or backup may take.
 const OUTAGE: Duration = Duration::from_secs(60);
@@ -128,17 +129,17 @@ fn full_journal_closes_connections_and_refuses_handshakes_until_there_is_space()
 #[test]
 fn full_disk_loses_nothing_acknowledged() {
     let dir = tempfile::tempdir().expect("create a temporary directory");
-    let disk = SmallDisk::mount(&dir.path().join("disk"), 96);
+    let disk = SmallDisk::mount(&dir.path().join("disk"), 96)
+        .expect("this test needs root to mount a tmpfs");
     let settings = "[journal]\nsegment_bytes = \"1 MiB\"\nretain_bytes = \"2 MiB\"\n";
-    let mut deployment = Deployment::start_in(dir, disk.path.join("data"), settings);
+    let mut deployment = Deployment::start_in(dir, disk.path().join("data"), settings);
     let ledger = deployment.path("ledger.ndjson");
     let fleet = fleet(&deployment, &ledger, &[]);
     deployment.wait_for_answers(500.0);
 
-    let filler = disk.path.join("filler");
-    fill_up(&filler);
+    disk.fill_up().expect("fill the disk");
     let is_refused = until(Duration::from_secs(90), || {
-        fill_up(&filler);
+        disk.fill_up().expect("fill the disk");
         handshake_status(deployment.ocpp, "NEW").0 == 503
     });
     assert!(
@@ -152,7 +153,7 @@ fn full_disk_loses_nothing_acknowledged() {
         deployment.log_tail()
     );
 
-    std::fs::remove_file(&filler).expect("free the disk");
+    disk.free().expect("free the disk");
     let is_accepted = until(Duration::from_secs(60), || {
         Charger::try_connect(deployment.ocpp, "NEW", "ocpp1.6").is_ok()
     });
@@ -186,43 +187,4 @@ fn immutable(file: &Path, on: bool) {
         status.success() || !on,
         "this test needs root for `chattr +i`"
     );
-}
-
-/// Appends to the file until the disk is full.
-fn fill_up(filler: &Path) {
-    use std::io::Write;
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(filler)
-        .expect("open the file");
-    let block = [7; 64 << 10];
-    while file.write_all(&block).is_ok() {}
-    while file.write_all(&block[..512]).is_ok() {}
-}
-
-/// A mounted tmpfs; unmounted when dropped.
-struct SmallDisk {
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    fn mount(path: &Path, mebibytes: u32) -> Self {
-        std::fs::create_dir_all(path).expect("create the mount point");
-        let status = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
-            .arg(path)
-            .status()
-            .expect("run mount");
-        assert!(status.success(), "this test needs root to mount a tmpfs");
-        Self {
-            path: path.to_owned(),
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
-    }
 }

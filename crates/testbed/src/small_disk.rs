@@ -1,18 +1,24 @@
 //! A small file system in memory that can be filled up without affecting the machine's disk.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, bail};
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A mounted tmpfs; unmounted when dropped. Needs root.
-pub(super) struct SmallDisk {
+#[derive(Debug)]
+pub struct SmallDisk {
     path: PathBuf,
 }
 
 impl SmallDisk {
-    pub(super) fn mount(path: &Path, mebibytes: u32) -> Result<Self> {
+    /// Mounts a file system of `mebibytes` MiB at `path`, which is created.
+    ///
+    /// # Errors
+    ///
+    /// `mount` failed; it needs root.
+    pub fn mount(path: &Path, mebibytes: u32) -> anyhow::Result<Self> {
         fs::create_dir_all(path).with_context(|| format!("create {}", path.display()))?;
         let size = format!("size={mebibytes}m");
         let output = Command::new("mount")
@@ -32,12 +38,17 @@ impl SmallDisk {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Uses up all free space.
-    pub(super) fn fill_up(&self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The file that fills the disk cannot be created.
+    pub fn fill_up(&self) -> anyhow::Result<()> {
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -50,7 +61,11 @@ impl SmallDisk {
     }
 
     /// Frees the space that [`SmallDisk::fill_up`] used.
-    pub(super) fn free(&self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// The file that fills the disk cannot be removed.
+    pub fn free(&self) -> anyhow::Result<()> {
         fs::remove_file(self.filler()).context("remove the file that fills the disk")
     }
 
