@@ -39,11 +39,11 @@ impl Settings {
             );
         }
         if self.has_broker() {
-            self.broker.check().map_err(anyhow::Error::msg)?;
+            self.broker.check()?;
         }
-        self.consumer.check().map_err(anyhow::Error::msg)?;
-        self.gateway.check().map_err(anyhow::Error::msg)?;
-        self.http.check().map_err(anyhow::Error::msg)?;
+        self.consumer.check()?;
+        self.gateway.check()?;
+        self.http.check()?;
         if self.journal.max_bytes.0 < MIN_JOURNAL_BYTES {
             bail!(
                 "journal.max_bytes is {}; it must be {} or more",
