@@ -1,7 +1,7 @@
 //! The RabbitMQ (AMQP 0.9.1) implementation of the ports of [`central`], so that gateway, consumer and database
 //! can fail independently.
 //!
-//! One [`Broker`] is one connection. An unavailable RabbitMQ is not an error: the connection is retried for ever
+//! One [`Broker`] is one connection. An unavailable RabbitMQ is not an error: the connection is retried
 //! in the background, and meanwhile every call returns [`Unavailable`] at once. `docs/messages.md` documents the
 //! messages, the names and the guarantees.
 //!
@@ -54,7 +54,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts connecting in the background and returns at once; connecting is retried for ever. `role` is the
+    /// Starts connecting in the background and returns at once; connecting is retried until it succeeds. `role` is the
     /// connection's name in RabbitMQ's management tools.
     ///
     /// # Panics

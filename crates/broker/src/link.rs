@@ -234,7 +234,7 @@ pub(crate) async fn run(shared: Arc<BrokerShared>) {
 fn log_and_set_down(shared: &BrokerShared, reason: String) {
     let is_logged = matches!(&*shared.state.borrow(), LinkState::Down(before) if *before == reason);
     if !is_logged {
-        tracing::warn!(role = shared.role, %reason, "no connection to RabbitMQ; trying for ever");
+        tracing::warn!(role = shared.role, %reason, "no connection to RabbitMQ; it is retried until it succeeds");
     }
     shared.state.send_replace(LinkState::Down(reason));
 }

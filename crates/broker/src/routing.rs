@@ -52,7 +52,7 @@ pub fn key(record: &Record<'_>, partition: u16) -> String {
     key
 }
 
-/// The routing key of bytes that are not a record to this build: they are sent all the same, and a consumer
+/// The routing key of bytes that are not a record to this build: they are published too, and a consumer
 /// either decodes them or stores them as a dead letter.
 pub(crate) fn key_of_unreadable(partition: u16) -> String {
     format!("{partition}.-.-.-.-")

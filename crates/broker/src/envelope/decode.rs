@@ -20,7 +20,7 @@ pub(crate) enum Decoded<'a> {
     Record(Box<ReadRecord<'a>>),
     /// Bytes from a journal that the sending gateway could not decode as a record.
     Raw(RecordId, Vec<u8>),
-    /// A dead letter: sent as one, not a message of ours, or of a later version.
+    /// A dead letter: sent as one, not a message of Wattpost, or of a later version.
     Unknown(DeadLetter),
 }
 

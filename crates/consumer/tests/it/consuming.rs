@@ -95,7 +95,7 @@ async fn while_the_database_is_unavailable_nothing_is_held_and_an_outage_costs_o
         assert!(detail.contains("database has no space left"), "{detail}");
         store.is_unavailable.store(false, Ordering::SeqCst);
     }
-    until("it resumes by itself", || rabbit.is_drained()).await;
+    until("consuming resumes", || rabbit.is_drained()).await;
     assert_eq!(rabbit.deliveries_max(), 2, "one redelivery for one outage");
     until("health says so", || health(&process).up).await;
     assert_holds(&store, 1..=500);
@@ -116,7 +116,7 @@ async fn a_database_that_answers_pings_but_refuses_batches_is_retried_less_and_l
     // minutes.
     assert!(rabbit.deliveries_max() < 15, "{}", rabbit.deliveries_max());
     store.is_unavailable.store(false, Ordering::SeqCst);
-    until("it resumes by itself", || rabbit.is_drained()).await;
+    until("consuming resumes", || rabbit.is_drained()).await;
     assert_holds(&store, 1..=10);
 }
 
