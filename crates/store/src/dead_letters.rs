@@ -1,4 +1,4 @@
-//! Records that become dead letters, and how one is shown.
+//! Records that become dead letters, and the row of one in a list.
 
 use central::ports::{DeadLetter, ID_USED_TWICE};
 use central::query::DeadLetterRow;
@@ -36,7 +36,7 @@ pub(crate) fn ids_used_twice<'a, 'r: 'a>(
     letters
 }
 
-/// What of a dead letter goes to `set_aside` under this name when a different one has the same id.
+/// The name in `set_aside` of a dead letter whose id another dead letter has.
 pub(crate) fn set_aside_name(id: RecordId) -> String {
     format!("dead letter {id}")
 }

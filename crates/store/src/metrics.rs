@@ -2,7 +2,7 @@
 
 use common::metrics::{Metric, Unit};
 
-/// Every metric of this crate. A test of the binary holds it equal to the names in the code.
+/// Every metric of this crate. A test of the binary compares it with the names in the code.
 pub const METRICS: &[Metric] = &[
     Metric::counter(
         "wattpost_store_conflicts_total",

@@ -1,4 +1,5 @@
-//! Which stops without a usable id end which transactions, kept in the list of transactions (OCPP 1.6, rule Q-17).
+//! Decides which stops without a usable id end which transactions, row by row in the list of transactions (OCPP 1.6,
+//! rule Q-17).
 //!
 //! The rule is [`central::model::pair`]. It reads a bounded part of a charger's history, so only the rows around
 //! a batch's changes are decided again: this module computes which rows must be read ([`Cluster`]) and which of
@@ -83,7 +84,7 @@ impl<C: Copy + Eq + Hash> Cluster<C> {
         self.places[self.places.len() - 1]
     }
 
-    /// Whether a row lies from the first place to the last.
+    /// Whether a row is between the first position and the last, both included.
     pub(crate) fn spans(&self, row: &PairRow) -> bool {
         (self.first()..=self.last()).contains(&row.place())
     }

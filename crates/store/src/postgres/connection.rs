@@ -25,8 +25,8 @@ pub(crate) fn options(
     }
     let parsed = PgConnectOptions::from_str(url).map_err(|error| unusable(&error))?;
     let timeout = limits.statement_timeout.as_millis().to_string();
-    // Shorter than the statement timeout, so that a lock held by another session is told apart from a batch that
-    // is too large.
+    // Shorter than the statement timeout, so that waiting for another session's lock and a batch that is too large give
+    // different errors.
     let lock_timeout = (limits.statement_timeout * 3 / 4).as_millis().to_string();
     Ok(parsed
         .application_name("wattpost")

@@ -146,7 +146,7 @@ async fn revision(connection: &mut PgConnection) -> Result<u64, Refusal> {
     Ok(revision.cast_unsigned())
 }
 
-/// Incremented last in the transaction. The row lock holds back other changes until the commit, so whoever reads
+/// Incremented last in the transaction. The row lock makes other changes wait until the commit, so a reader of
 /// a revision also reads all changes up to it.
 async fn bump(connection: &mut PgConnection) -> Result<(), Refusal> {
     sqlx::query("UPDATE settings SET value = value + 1 WHERE name = 'directory_revision'")

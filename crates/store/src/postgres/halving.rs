@@ -116,7 +116,7 @@ async fn insert_dead_letter(session: &mut Session, letter: &DeadLetter) -> Resul
         Err(Refusal::Poison(why)) => {
             tracing::error!(
                 record.id = %letter.id, letter.reason, why,
-                "the reason of a dead letter cannot be stored; it is kept with another"
+                "the reason of a dead letter cannot be stored; it is stored with another reason"
             );
             let plain = DeadLetter {
                 reason: REASON_REFUSED.to_owned(),
