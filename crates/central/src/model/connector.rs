@@ -27,7 +27,7 @@ pub struct ConnectorStatus {
 /// So a status from before the connection never replaces a live status of it. Live statuses are ordered by reception
 /// only, because a charger's clock may be wrong or be set at any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct SaidAt {
+pub struct StatusOrder {
     epoch: Epoch,
     is_live: bool,
     /// For a live status the time of reception, for a queued one the charger's time.
@@ -42,7 +42,7 @@ const QUEUE_EMPTIED_AFTER_MS: i64 = 10 * 60_000;
 /// An older status, in milliseconds, is from a clock that was set back, because chargers queue none this long.
 const QUEUED_MAX_MS: i64 = 7 * 24 * 3_600_000;
 
-impl SaidAt {
+impl StatusOrder {
     /// For a status with the charger's time `told`, received on the connection that began at `epoch` (milliseconds).
     #[must_use]
     pub fn new(epoch: Epoch, told: Option<Timestamp>, stamp: Stamp) -> Self {
@@ -69,22 +69,22 @@ impl SaidAt {
 pub struct ConnectorState {
     /// The latest status of the newest connection.
     #[serde(default)]
-    status: Option<(SaidAt, ConnectorStatus)>,
+    status: Option<(StatusOrder, ConnectorStatus)>,
 }
 
 impl Merge for ConnectorState {
     fn merge(&mut self, other: Self) {
-        if let Some((said_at, status)) = other.status {
-            self.set(said_at, status);
+        if let Some((order, status)) = other.status {
+            self.set(order, status);
         }
     }
 }
 
 impl ConnectorState {
     /// Offers a status.
-    pub fn set(&mut self, said_at: SaidAt, status: ConnectorStatus) {
-        if self.status.as_ref().is_none_or(|(held, _)| said_at > *held) {
-            self.status = Some((said_at, status));
+    pub fn set(&mut self, order: StatusOrder, status: ConnectorStatus) {
+        if self.status.as_ref().is_none_or(|(held, _)| order > *held) {
+            self.status = Some((order, status));
         }
     }
 
@@ -106,7 +106,7 @@ impl ConnectorState {
             error_code: status.and_then(|status| status.error_code.clone()),
             info: status.and_then(|status| status.info.clone()),
             vendor_error_code: status.and_then(|status| status.vendor_error_code.clone()),
-            since: self.status.as_ref().map(|(said_at, _)| said_at.stamp.at),
+            since: self.status.as_ref().map(|(order, _)| order.stamp.at),
         }
     }
 }

@@ -22,7 +22,7 @@ mod transaction;
 
 pub use charger::{Boot, ChargerState, ChargerView, Connection, GatewayState};
 pub use charger_key::ChargerKey;
-pub use connector::{ConnectorState, ConnectorStatus, ConnectorView, SaidAt};
+pub use connector::{ConnectorState, ConnectorStatus, ConnectorView, StatusOrder};
 pub use message::{DeadLetterRow, MessageRow};
 pub use profile::{ChargerProfile, CheckMode, Registration};
 pub use ranges::RangeSet;

@@ -2,7 +2,7 @@
 
 use super::{Changes, Source};
 use crate::Timestamp;
-use crate::model::{ConnectorStatus, SaidAt};
+use crate::model::{ConnectorStatus, StatusOrder};
 
 /// Sets the status of `place`, which is (EVSE, connector). `told` is the charger's time, and `part` the number of the
 /// status within its message.
@@ -15,11 +15,11 @@ pub(crate) fn set(
     status: ConnectorStatus,
 ) {
     let stamp = source.stamp(source.effective(told), part);
-    let said_at = SaidAt::new(source.record.epoch, told.map(Timestamp::from), stamp);
+    let order = StatusOrder::new(source.record.epoch, told.map(Timestamp::from), stamp);
     let key = (source.charger.clone(), place.0, place.1);
     changes
         .connectors
         .entry(key)
         .or_default()
-        .set(said_at, status);
+        .set(order, status);
 }
