@@ -28,7 +28,7 @@ pub(crate) async fn list(
     let (from, to) = query.span()?;
     let filter = MessageFilter {
         charger: query.text("charger")?.map(str::to_owned),
-        action: query.text("action")?.map(str::to_owned),
+        action: query.action("action")?.map(str::to_owned),
         kind: query.one_of("kind", &RecordKind::ALL.map(|kind| (kind.as_str(), kind)))?,
         from,
         to,

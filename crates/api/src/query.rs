@@ -2,7 +2,7 @@
 //! filter must not be ignored, because the unfiltered answer would look right.
 
 use crate::error::ApiError;
-use central::query::{PAGE_DEFAULT, PAGE_MAX};
+use central::query::{PAGE_DEFAULT, PAGE_MAX, parameters};
 use central::{GatewayId, RecordId, Seq, Timestamp};
 use percent_encoding::percent_decode;
 use uuid::Uuid;
@@ -82,10 +82,25 @@ impl Query {
             return Err(ApiError::bad_parameter(
                 name,
                 value,
-                "a time such as 2026-01-31T12:00:00Z, or milliseconds since 1970-01-01 UTC",
+                parameters::TIME_EXPECTED,
             ));
         };
         Ok(Some(at))
+    }
+
+    /// An OCPP action, as OCPP spells it; letter case is ignored.
+    pub(crate) fn action(&self, name: &str) -> Result<Option<&'static str>, ApiError> {
+        let Some(value) = self.raw(name) else {
+            return Ok(None);
+        };
+        match parameters::action(value) {
+            Some(action) => Ok(Some(action)),
+            None => Err(ApiError::bad_parameter(
+                name,
+                value,
+                parameters::ACTION_EXPECTED,
+            )),
+        }
     }
 
     /// A record's id, `GATEWAY/NUMBER`.
@@ -168,16 +183,11 @@ fn decode(text: &str) -> Result<String, ApiError> {
 }
 
 fn read_time(text: &str) -> Option<Timestamp> {
-    let unsigned = text.strip_prefix('-').unwrap_or(text);
-    if !unsigned.is_empty() && unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().ok().map(Timestamp);
-    }
-    let at = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+    parameters::time(text).or_else(|| {
         // An unencoded `+02:00` is decoded to ` 02:00`.
-        let (time, offset) = text.rsplit_once(' ')?;
-        format!("{time}+{offset}").parse().ok()
-    })?;
-    Some(Timestamp(at.as_millisecond()))
+        let (moment, offset) = text.rsplit_once(' ')?;
+        parameters::time(&format!("{moment}+{offset}"))
+    })
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(crate) struct AuditArgs {
     json: bool,
 }
 
-/// Exit code 0 if nothing is wrong, 1 if anything is.
+/// Exit code 0 if messages were acknowledged and nothing is wrong with them, otherwise 1.
 pub(crate) fn run(args: &AuditArgs) -> Result<ExitCode> {
     let ledger = open(&args.ledger)?;
     let report = match &args.messages {

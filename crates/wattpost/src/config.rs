@@ -4,6 +4,7 @@
 //! work. `wattpost.example.toml` lists every key; a test holds it equal to the defaults here.
 
 mod byte_size;
+mod environment;
 mod load;
 mod renamed;
 mod url;

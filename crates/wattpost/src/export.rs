@@ -10,9 +10,10 @@ mod rows;
 use crate::SettingsArgs;
 use crate::database::{self, Use};
 use anyhow::{Context, Result, bail};
+use central::query::parameters;
 use central::query::{MessageFilter, QueryStore, TransactionFilter};
 use central::{RecordKind, Timestamp};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use progress::Progress;
 use rows::Ended;
@@ -55,10 +56,10 @@ pub(crate) struct MessagesArgs {
     #[command(flatten)]
     output: OutputArgs,
     /// Only messages of this charger
-    #[arg(long, value_name = "IDENTITY")]
+    #[arg(long, value_name = "IDENTITY", value_parser = NonEmptyStringValueParser::new())]
     charger: Option<String>,
-    /// Only messages with this OCPP action, such as MeterValues
-    #[arg(long)]
+    /// Only messages with this OCPP action, such as MeterValues; letter case is ignored
+    #[arg(long, value_parser = read_action)]
     action: Option<String>,
     /// Only records of this kind
     #[arg(long, value_parser = kinds())]
@@ -79,7 +80,7 @@ pub(crate) struct TransactionsArgs {
     #[command(flatten)]
     output: OutputArgs,
     /// Only transactions of this charger
-    #[arg(long, value_name = "IDENTITY")]
+    #[arg(long, value_name = "IDENTITY", value_parser = NonEmptyStringValueParser::new())]
     charger: Option<String>,
     /// Only open or only ended transactions
     #[arg(long)]
@@ -101,6 +102,9 @@ struct OutputArgs {
     /// Write to this file instead of stdout; the file is created only if the export is complete
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// CSV: do not put a ' before text that a spreadsheet would run as a formula (it begins with =, +, -, @)
+    #[arg(long)]
+    raw: bool,
     /// No progress on stderr
     #[arg(long, short)]
     quiet: bool,
@@ -113,6 +117,18 @@ pub(crate) enum Format {
     Ndjson,
     /// A header line, then one line a row.
     Csv,
+}
+
+/// The format of an export with its options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One JSON object a line.
+    Ndjson,
+    /// A header line, then one line a row.
+    Csv {
+        /// Whether text that a spreadsheet would run as a formula gets a `'` before it.
+        escape_formulas: bool,
+    },
 }
 
 /// The values of `--state`.
@@ -139,9 +155,9 @@ pub(crate) fn run(command: &ExportCommand) -> Result<ExitCode> {
             let database = database::open(&args.settings.load()?, Use::Read)?.queries;
             let progress = Progress::on_stderr("messages", args.output.quiet);
             let count = || database.count_messages(&filter).ok();
-            args.output.write(|format, out| {
+            args.output.write(|form, out| {
                 progress.during(count, |done| {
-                    rows::messages(&*database, &filter, format, out, done)
+                    rows::messages(&*database, &filter, form, out, done)
                 })
             })
         }
@@ -156,9 +172,9 @@ pub(crate) fn run(command: &ExportCommand) -> Result<ExitCode> {
             let database = database::open(&args.settings.load()?, Use::Read)?.queries;
             let progress = Progress::on_stderr("transactions", args.output.quiet);
             let count = || database.count_transactions(&filter).ok();
-            args.output.write(|format, out| {
+            args.output.write(|form, out| {
                 progress.during(count, |done| {
-                    rows::transactions(&*database, &filter, format, out, done)
+                    rows::transactions(&*database, &filter, form, out, done)
                 })
             })
         }
@@ -178,14 +194,14 @@ fn check_span(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<()> {
 /// All messages as NDJSON.
 pub(crate) fn all_messages(store: &dyn QueryStore, out: &mut dyn Write) -> Result<()> {
     let filter = MessageFilter::default();
-    let ended = rows::messages(store, &filter, Format::Ndjson, out, &mut |_| ())?;
+    let ended = rows::messages(store, &filter, Form::Ndjson, out, &mut |_| ())?;
     must_be_complete(ended)
 }
 
 /// All transactions as NDJSON.
 pub(crate) fn all_transactions(store: &dyn QueryStore, out: &mut dyn Write) -> Result<()> {
     let filter = TransactionFilter::default();
-    let ended = rows::transactions(store, &filter, Format::Ndjson, out, &mut |_| ())?;
+    let ended = rows::transactions(store, &filter, Form::Ndjson, out, &mut |_| ())?;
     must_be_complete(ended)
 }
 
@@ -197,10 +213,19 @@ fn must_be_complete(ended: Ended) -> Result<()> {
 }
 
 impl OutputArgs {
+    fn form(&self) -> Form {
+        match self.format {
+            Format::Ndjson => Form::Ndjson,
+            Format::Csv => Form::Csv {
+                escape_formulas: !self.raw,
+            },
+        }
+    }
+
     /// Opens the output and passes it to `export`.
-    fn write(&self, export: impl FnOnce(Format, &mut dyn Write) -> Result<Ended>) -> Result<()> {
+    fn write(&self, export: impl FnOnce(Form, &mut dyn Write) -> Result<Ended>) -> Result<()> {
         let Some(path) = &self.output else {
-            export(self.format, &mut io::stdout().lock())?;
+            export(self.form(), &mut io::stdout().lock())?;
             return Ok(());
         };
         // A pipe or a device is written to directly.
@@ -212,7 +237,7 @@ impl OutputArgs {
         };
         let mut file =
             File::create(&target).with_context(|| format!("write {}", target.display()))?;
-        let written = export(self.format, &mut file);
+        let written = export(self.form(), &mut file);
         let written = written.and_then(|_| match is_regular {
             true => fs::rename(&target, path).with_context(|| format!("write {}", path.display())),
             false => Ok(()),
@@ -239,16 +264,12 @@ fn kinds() -> impl TypedValueParser<Value = RecordKind> {
 }
 
 fn read_time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(millis) = text.parse() {
-        return Ok(Timestamp(millis));
-    }
-    let Some((at, _)) = ocpp::timestamp::read(text) else {
-        return Err(
-            "it must be a time such as 2026-01-31T12:00:00Z, or milliseconds since 1970-01-01 UTC"
-                .to_owned(),
-        );
-    };
-    Ok(at.into())
+    parameters::time(text).ok_or_else(|| format!("it must be {}", parameters::TIME_EXPECTED))
+}
+
+fn read_action(text: &str) -> Result<String, String> {
+    let action = parameters::action(text).map(str::to_owned);
+    action.ok_or_else(|| format!("it must be {}", parameters::ACTION_EXPECTED))
 }
 
 #[cfg(test)]
@@ -269,6 +290,7 @@ mod tests {
     fn output(path: &Path) -> OutputArgs {
         OutputArgs {
             format: Format::Ndjson,
+            raw: false,
             output: Some(path.to_owned()),
             quiet: true,
         }
@@ -286,9 +308,9 @@ mod tests {
         };
         let export = |rows: &MemoryRows| {
             let filter = MessageFilter::default();
-            output(&path).write(|format, out| {
+            output(&path).write(|form, out| {
                 assert!(!path.exists(), "the export is not complete yet");
-                rows::messages(rows, &filter, format, out, &mut |_| ())
+                rows::messages(rows, &filter, form, out, &mut |_| ())
             })
         };
         let unavailable = MemoryRows {

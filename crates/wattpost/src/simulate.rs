@@ -119,7 +119,7 @@ pub(crate) struct SimulateArgs {
     quiet: bool,
 }
 
-/// Runs the fleet; exit code 1 if messages stayed in the queues or were discarded.
+/// Runs the fleet; exit code 1 if messages stayed in the queues or were discarded, or if none was acknowledged.
 pub(crate) fn run(args: SimulateArgs) -> Result<ExitCode> {
     let drain = Duration::try_from_secs_f64(args.drain)
         .with_context(|| format!("--drain is {}; give seconds, 0 or more", args.drain))?;
@@ -134,6 +134,7 @@ pub(crate) fn run(args: SimulateArgs) -> Result<ExitCode> {
 async fn simulate(config: FleetConfig, drain: Duration, quiet: bool) -> Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     let ledger = config.ledger.clone();
+    let url = config.url.clone();
     let fleet = Fleet::start(config).context("start the fleet")?;
     let mut live = LiveLine::new(!quiet);
     let mut earlier = fleet.stats();
@@ -164,7 +165,11 @@ async fn simulate(config: FleetConfig, drain: Duration, quiet: bool) -> Result<E
     if let Some(path) = ledger {
         println!("ledger: {}", path.display());
     }
-    let is_complete = report.drained && report.stats.total().discarded == 0;
+    let total = report.stats.total();
+    if total.acknowledged == 0 {
+        eprintln!("wattpost: no message was acknowledged; does a central system listen at {url}?");
+    }
+    let is_complete = report.drained && total.discarded == 0 && total.acknowledged > 0;
     Ok(if is_complete {
         ExitCode::SUCCESS
     } else {

@@ -80,8 +80,9 @@ pub(crate) fn run(command: &TokenCommand) -> Result<ExitCode> {
 }
 
 fn add(args: &AddArgs) -> Result<()> {
-    if args.id.is_empty() || args.id.len() > 255 {
-        bail!("{:?} cannot be a token: give 1 to 255 bytes", args.id);
+    check_identifier("token", &args.id)?;
+    if let Some(group) = &args.group {
+        check_identifier("group", group)?;
     }
     let expires_at = args
         .expires
@@ -111,6 +112,35 @@ fn add(args: &AddArgs) -> Result<()> {
     Ok(())
 }
 
+/// The most characters of an idTag (OCPP 1.6), of an idToken of 2.0.1, and of one of 2.1.
+const LENGTHS: [(usize, &str); 3] = [(20, "1.6"), (36, "2.0.1"), (255, "2.1")];
+
+/// Refuses what no charger can send; says which versions cannot send it.
+fn check_identifier(what: &str, id: &str) -> Result<()> {
+    let length = id.chars().count();
+    let (longest, _) = LENGTHS[LENGTHS.len() - 1];
+    if length == 0 || length > longest || id.len() > 255 {
+        bail!("{id:?} cannot be a {what}: give 1 to {longest} characters");
+    }
+    if id.trim() != id || id.contains(char::is_control) {
+        bail!(
+            "{id:?} cannot be a {what}: leave out blanks at its ends, line ends and control characters"
+        );
+    }
+    let too_long: Vec<&str> = LENGTHS
+        .iter()
+        .filter(|(longest, _)| length > *longest)
+        .map(|(_, version)| *version)
+        .collect();
+    if !too_long.is_empty() {
+        eprintln!(
+            "wattpost: warning: the {what} {id:?} has {length} characters; chargers of OCPP {} cannot send it",
+            too_long.join(" and ")
+        );
+    }
+    Ok(())
+}
+
 fn line(token: &Token) -> String {
     let mut line = format!("{}: {:?}", token.id, token.status);
     if let Some(at) = token.expires_at {
@@ -120,4 +150,20 @@ fn line(token: &Token) -> String {
         line.push_str(&format!(", group {group}"));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_that_no_charger_can_send_are_refused() {
+        for id in ["04A1B2C3", "a b", &"x".repeat(255)] {
+            assert!(check_identifier("token", id).is_ok(), "{id}");
+        }
+        for id in ["", " 04A1", "04A1 ", "04\n", "04\u{7}A1", &"x".repeat(256)] {
+            let why = check_identifier("token", id).expect_err(id).to_string();
+            assert!(why.contains("cannot be a token: "), "{why}");
+        }
+    }
 }

@@ -211,7 +211,7 @@ async fn messages_are_filtered_and_paged_with_the_payload_unchanged() {
         ("kind=call", 649),
         ("from=2026-01-01T00:10:00Z", 51),
         ("to=2026-01-01T00:00:05Z&charger=CP-B", 2),
-        ("action=Nothing", 0),
+        ("action=ClearCache", 0),
     ] {
         let seen = scan(addr, &format!("/api/v1/messages?{filter}"), 60, "record_id").await;
         assert_eq!(seen.len(), count, "{filter}");

@@ -1,6 +1,7 @@
 //! Arguments and results of [`QueryStore`]: filters, pages and cursors.
 
 mod cursor;
+pub mod parameters;
 mod scan;
 
 pub use crate::model::{DeadLetterRow, MessageRow};

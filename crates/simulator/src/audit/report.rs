@@ -48,9 +48,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether there is no fault. [`Report::discarded`] is not a fault; check it too.
+    /// Whether messages were acknowledged and there is no fault. [`Report::discarded`] is not a fault; check it too.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
+        self.acknowledged > 0 && self.has_no_fault()
+    }
+
+    const fn has_no_fault(&self) -> bool {
         self.missing
             + self.duplicates_in_effect
             + self.out_of_order
@@ -102,7 +106,13 @@ impl fmt::Display for Report {
         for fault in &self.faults {
             writeln!(f, "  {fault}")?;
         }
-        if self.is_clean() {
+        if self.acknowledged == 0 && self.has_no_fault() {
+            write!(
+                f,
+                "nothing was checked: the ledger has no acknowledged message; did the chargers reach the central \
+                 system?"
+            )
+        } else if self.is_clean() {
             write!(
                 f,
                 "every acknowledged message is stored once, unaltered and in order"

@@ -1,9 +1,9 @@
 //! Reads the settings: defaults, then the file, then `WATTPOST__SECTION__KEY`, then flags; later ones win.
 
-use super::{Settings, renamed};
+use super::{DatabaseAt, Settings, environment, renamed};
 use anyhow::{Result, bail};
 use figment::Figment;
-use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::providers::{Format as _, Serialized, Toml};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -38,12 +38,12 @@ impl Settings {
             }
             None => {}
         }
-        figment = figment.merge(Env::prefixed("WATTPOST__").split("__"));
+        figment = environment::merge_into(figment);
         if let Some(sentence) = renamed::find_old_names(&figment) {
             bail!("{sentence}");
         }
         let mut settings: Self = figment
-            .extract()
+            .extract_lossy()
             .map_err(|error| explain(&figment, &error))?;
         if let Some(dir) = overrides.data_dir {
             settings.data_dir = dir;
@@ -65,7 +65,32 @@ impl Settings {
             settings.broker.url = url;
         }
         settings.validate()?;
+        for warning in settings.warnings() {
+            eprintln!("wattpost: warning: {warning}");
+        }
         Ok(settings)
+    }
+}
+
+impl Settings {
+    /// What has no effect although somebody set it: one sentence each.
+    fn warnings(&self) -> Vec<String> {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let defaults = serde_json::to_value(Self::default()).unwrap_or_default();
+        let mut warnings = environment::near_misses(names, &defaults);
+        warnings.extend(self.without_effect());
+        warnings
+    }
+
+    /// Settings that only another database has.
+    fn without_effect(&self) -> Option<String> {
+        (self.database.retain_days > 0 && matches!(self.database_at(), Ok(DatabaseAt::Sqlite(_)))).then(|| {
+            format!(
+                "database.retain_days is {} and has no effect: SQLite keeps everything; only PostgreSQL removes old \
+                 rows",
+                self.database.retain_days
+            )
+        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! Writes rows of the database to an output. The database, the output and the progress counter are arguments, so that
 //! tests can replace them.
 
-use super::Format;
+use super::Form;
 use anyhow::{Context, Result};
 use central::model::TransactionView;
 use central::query::{self, MessageFilter, MessageRow, QueryError, QueryStore, TransactionFilter};
 use serde::Serialize;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 
 /// Size of the buffer before each write.
@@ -28,14 +29,19 @@ pub(crate) enum Ended {
 pub(crate) fn messages(
     store: &dyn QueryStore,
     filter: &MessageFilter,
-    format: Format,
+    form: Form,
     out: &mut dyn Write,
     done: &mut dyn FnMut(u64),
 ) -> Result<Ended> {
     let rows = query::all_messages(store, filter);
-    match format {
-        Format::Ndjson => ndjson(rows, out, done),
-        Format::Csv => csv(&MessageRow::COLUMNS, rows, message_fields, out, done),
+    match form {
+        Form::Ndjson => ndjson(rows, out, done),
+        Form::Csv { escape_formulas } => {
+            let fields = |out: &mut csv::Writer<&mut dyn Write>, row: &MessageRow| {
+                message_fields(out, row, escape_formulas)
+            };
+            csv(&MessageRow::COLUMNS, rows, fields, out, done)
+        }
     }
 }
 
@@ -46,14 +52,19 @@ pub(crate) fn messages(
 pub(crate) fn transactions(
     store: &dyn QueryStore,
     filter: &TransactionFilter,
-    format: Format,
+    form: Form,
     out: &mut dyn Write,
     done: &mut dyn FnMut(u64),
 ) -> Result<Ended> {
     let rows = query::all_transactions(store, filter);
-    match format {
-        Format::Ndjson => ndjson(rows, out, done),
-        Format::Csv => csv(&TRANSACTION_COLUMNS, rows, transaction_fields, out, done),
+    match form {
+        Form::Ndjson => ndjson(rows, out, done),
+        Form::Csv { escape_formulas } => {
+            let fields = |out: &mut csv::Writer<&mut dyn Write>, row: &TransactionView| {
+                transaction_fields(out, row, escape_formulas)
+            };
+            csv(&TRANSACTION_COLUMNS, rows, fields, out, done)
+        }
     }
 }
 
@@ -170,17 +181,38 @@ fn each<T>(
     }
 }
 
-fn message_fields(out: &mut csv::Writer<&mut dyn Write>, row: &MessageRow) -> csv::Result<()> {
+fn message_fields(
+    out: &mut csv::Writer<&mut dyn Write>,
+    row: &MessageRow,
+    escape_formulas: bool,
+) -> csv::Result<()> {
     let columns = row.columns();
-    out.write_record(columns.iter().map(|column| column.as_bytes()))
+    let fields = columns.iter().map(|column| field(column, escape_formulas));
+    out.write_record(fields.map(Cow::into_owned))
 }
 
 fn transaction_fields(
     out: &mut csv::Writer<&mut dyn Write>,
     row: &TransactionView,
+    escape_formulas: bool,
 ) -> csv::Result<()> {
     let members = serde_json::to_value(row).map_err(io::Error::from)?;
-    out.write_record(TRANSACTION_COLUMNS.map(|column| plain(&members[column])))
+    out.write_record(TRANSACTION_COLUMNS.map(|column| {
+        let text = plain(&members[column]);
+        field(&text, escape_formulas).into_owned()
+    }))
+}
+
+/// A field that a spreadsheet shows as it is: what it would run as a formula gets a `'` before it. A charger chooses
+/// these texts.
+fn field(text: &str, escape_formulas: bool) -> Cow<'_, str> {
+    let is_formula =
+        text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
+    if escape_formulas && is_formula {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// A JSON member as a CSV field: empty for null, strings without quotation marks, ranges as `3-5 9-9`,
@@ -209,12 +241,16 @@ mod tests {
     use central::ports::{Unavailable, UnavailableKind};
     use central::{RecordKind, Timestamp};
 
-    fn exported(rows: &MemoryRows, filter: &MessageFilter, format: Format) -> String {
+    const CSV: Form = Form::Csv {
+        escape_formulas: true,
+    };
+
+    fn exported(rows: &MemoryRows, filter: &MessageFilter, form: Form) -> String {
         let (mut out, mut seen) = (Vec::new(), 0);
-        let ended = messages(rows, filter, format, &mut out, &mut |count| seen = count);
+        let ended = messages(rows, filter, form, &mut out, &mut |count| seen = count);
         assert_eq!(ended.expect("exported"), Ended::Complete);
         let text = String::from_utf8(out).expect("UTF-8");
-        let header = usize::from(format == Format::Csv);
+        let header = usize::from(form != Form::Ndjson);
         assert_eq!(
             seen as usize,
             text.lines().count() - header,
@@ -238,7 +274,7 @@ mod tests {
 
     #[test]
     fn ndjson_has_one_line_per_message_in_order() {
-        let text = exported(&sample(), &MessageFilter::default(), Format::Ndjson);
+        let text = exported(&sample(), &MessageFilter::default(), Form::Ndjson);
         let mut seq = 0;
         for line in text.lines() {
             let line: Value = serde_json::from_str(line).expect("JSON");
@@ -252,7 +288,7 @@ mod tests {
     fn filters_select_messages() {
         let all = MessageFilter::default;
         let count =
-            |filter: MessageFilter| exported(&sample(), &filter, Format::Ndjson).lines().count();
+            |filter: MessageFilter| exported(&sample(), &filter, Form::Ndjson).lines().count();
         assert_eq!(
             count(MessageFilter {
                 charger: Some("cp-2".into()),
@@ -301,7 +337,7 @@ mod tests {
     fn exported_csv(rows: &MemoryRows) -> String {
         let mut out = Vec::new();
         let filter = MessageFilter::default();
-        messages(rows, &filter, Format::Csv, &mut out, &mut |_| ()).expect("exported");
+        messages(rows, &filter, CSV, &mut out, &mut |_| ()).expect("exported");
         String::from_utf8(out).expect("UTF-8")
     }
 
@@ -314,9 +350,9 @@ mod tests {
     fn empty_export_has_no_lines_except_the_header_of_csv() {
         let empty = MemoryRows::default();
         let filter = MessageFilter::default();
-        assert_eq!(exported(&empty, &filter, Format::Ndjson), "");
+        assert_eq!(exported(&empty, &filter, Form::Ndjson), "");
         let header = MessageRow::COLUMNS.join(",") + "\r\n";
-        assert_eq!(exported(&empty, &filter, Format::Csv), header);
+        assert_eq!(exported(&empty, &filter, CSV), header);
     }
 
     #[test]
@@ -328,12 +364,12 @@ mod tests {
             transactions: vec![row],
             ..MemoryRows::default()
         };
-        let export = |format| {
+        let export = |form| {
             let (mut out, filter) = (Vec::new(), TransactionFilter::default());
-            transactions(&rows, &filter, format, &mut out, &mut |_| ()).expect("exported");
+            transactions(&rows, &filter, form, &mut out, &mut |_| ()).expect("exported");
             String::from_utf8(out).expect("UTF-8")
         };
-        let line = export(Format::Ndjson);
+        let line = export(Form::Ndjson);
         // Positions in the text, because the parsed value sorts its members.
         let places = TRANSACTION_COLUMNS.map(|name| line.find(&format!("\"{name}\":")));
         assert!(places.iter().all(Option::is_some), "{places:?} in {line}");
@@ -344,7 +380,7 @@ mod tests {
             Some(TRANSACTION_COLUMNS.len())
         );
 
-        let text = export(Format::Csv);
+        let text = export(CSV);
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         assert_eq!(headers(&mut reader), TRANSACTION_COLUMNS);
         let row = reader.records().next().expect("a row").expect("sound");
@@ -385,16 +421,16 @@ mod tests {
 
     #[test]
     fn closed_pipe_ends_the_export_without_an_error() {
-        for format in [Format::Ndjson, Format::Csv] {
+        for form in [Form::Ndjson, CSV] {
             for room in [0, 1, 100, 70_000, 200_000] {
                 let kind = io::ErrorKind::BrokenPipe;
                 let mut out = Full { room, kind };
                 let filter = MessageFilter::default();
-                let ended = messages(&sample(), &filter, format, &mut out, &mut |_| ());
+                let ended = messages(&sample(), &filter, form, &mut out, &mut |_| ());
                 assert_eq!(
                     ended.expect("no error"),
                     Ended::ReaderClosed,
-                    "{format:?} {room}"
+                    "{form:?} {room}"
                 );
             }
         }
@@ -402,14 +438,14 @@ mod tests {
 
     #[test]
     fn full_output_is_an_error_with_the_number_of_rows() {
-        for format in [Format::Ndjson, Format::Csv] {
+        for form in [Form::Ndjson, CSV] {
             let kind = io::ErrorKind::StorageFull;
             let mut out = Full {
                 room: 100_000,
                 kind,
             };
             let filter = MessageFilter::default();
-            let why = messages(&sample(), &filter, format, &mut out, &mut |_| ());
+            let why = messages(&sample(), &filter, form, &mut out, &mut |_| ());
             let why = format!("{:#}", why.expect_err("full"));
             assert!(why.starts_with("write the export after row "), "{why}");
         }
@@ -429,7 +465,7 @@ mod tests {
             ..sample()
         };
         let (mut out, filter) = (Vec::new(), MessageFilter::default());
-        let why = messages(&rows, &filter, Format::Ndjson, &mut out, &mut |_| ());
+        let why = messages(&rows, &filter, Form::Ndjson, &mut out, &mut |_| ());
         let why = format!("{:#}", why.expect_err("unavailable"));
         assert!(
             why.contains("after row 1000: ") && why.contains("is locked"),
@@ -439,5 +475,37 @@ mod tests {
             String::from_utf8(out).expect("UTF-8").lines().count(),
             1_000
         );
+    }
+
+    #[test]
+    fn text_that_a_spreadsheet_would_run_is_escaped_unless_raw_is_given() {
+        let formulas = ["=1+1", "+49", "-x", "@SUM(A1)", "\t=1"];
+        for text in formulas
+            .into_iter()
+            .filter(|text| text.parse::<f64>().is_err())
+        {
+            assert_eq!(field(text, true), format!("'{text}"));
+            assert_eq!(field(text, false), text);
+        }
+        for text in [
+            "",
+            "-5.5",
+            "+49",
+            "CP-17",
+            "{\"a\":\"=1\"}",
+            "2026-01-01T00:00:00Z",
+        ] {
+            assert_eq!(field(text, true), text);
+        }
+
+        let mut rows = sample();
+        rows.messages.truncate(1);
+        rows.messages[0].message_id = "=HYPERLINK(1)".to_owned();
+        let export = |form| exported(&rows, &MessageFilter::default(), form);
+        assert!(export(CSV).contains(",'=HYPERLINK(1),"));
+        let raw = Form::Csv {
+            escape_formulas: false,
+        };
+        assert!(export(raw).contains(",=HYPERLINK(1),"));
     }
 }
