@@ -1,5 +1,5 @@
 //! The delay before the next attempt: exponential, bounded, with jitter, so that many clients that failed at
-//! the same moment do not all come back at the same moment.
+//! the same moment do not all retry at the same moment.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// No failure yet: the first delay is drawn from `min`, the longest from `max`.
+    /// Starts without failures: the first delay is at most `min`, every later one at most `max`.
     #[must_use]
     pub const fn new(min: Duration, max: Duration) -> Self {
         Self {
@@ -24,7 +24,7 @@ impl Backoff {
         }
     }
 
-    /// The same with milliseconds, as settings give them.
+    /// The same with milliseconds, the unit of the settings.
     #[must_use]
     pub const fn from_millis(min_ms: u64, max_ms: u64) -> Self {
         Self::new(Duration::from_millis(min_ms), Duration::from_millis(max_ms))

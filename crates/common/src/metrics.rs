@@ -14,7 +14,7 @@ pub struct Metric {
     pub kind: Kind,
     /// What its value counts.
     pub unit: Unit,
-    /// What it says, in one sentence without a full stop.
+    /// What it measures, in one sentence without a full stop.
     pub help: &'static str,
     /// The names of its labels.
     pub labels: &'static [&'static str],
@@ -25,9 +25,9 @@ pub struct Metric {
 pub enum Kind {
     /// It only grows; 0 at the start of the process.
     Counter,
-    /// It is the value of now.
+    /// It is the current value.
     Gauge,
-    /// It is the distribution of the values observed since the start of the process.
+    /// It counts the values observed since the start of the process, by size.
     Histogram,
 }
 

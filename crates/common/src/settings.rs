@@ -1,7 +1,6 @@
 //! The error of a setting that cannot work, and the checks that produce it.
 //!
-//! An operator reads it before anything is started, so it always names the key, the value and a value that
-//! would work.
+//! An operator reads it before anything is started, so it always names the key, the value and which values work.
 
 use std::fmt::Display;
 
@@ -15,7 +14,7 @@ pub struct SettingError {
     pub value: String,
     /// Which values work, such as `from 1 to 256`.
     pub expected: String,
-    /// Why no other value works, where that is not plain.
+    /// Why no other value works, where that is not obvious.
     pub reason: Option<&'static str>,
 }
 

@@ -1,6 +1,6 @@
 //! The gateway: holds the WebSocket connection of each charger and loses no message.
 //!
-//! `admission` reads the handshake, finds out which charger it is and whether it may connect. The registry hands over
+//! `admission` reads the handshake and decides which charger it is and whether it may connect. The registry hands over
 //! what the charger's older connection remembers. A task for each connection (`connection`) passes messages to its
 //! [`central::station::Station`], appends records to the journal, and sends each answer once its record is durable.
 //! `delivery` takes the records from the journal to a [`Sink`], which may be a [`FailoverSink`]; its acknowledgement
@@ -71,7 +71,7 @@ const RECORD_OVERHEAD: usize = 8 << 10;
 /// Pause between two groups of connections that are closed at a stop.
 const GROUP_PAUSE: Duration = Duration::from_millis(50);
 
-/// What the gateway is given.
+/// What the gateway works with.
 pub struct GatewayDeps {
     /// Where records become durable. The gateway never closes it.
     pub journal: Journal,
@@ -85,8 +85,7 @@ pub struct GatewayDeps {
     pub policy: Arc<Policy>,
     /// Where the directory is kept between starts; the gateway writes `directory.json` there.
     pub data_dir: PathBuf,
-    /// Events between gateways, if there may be several: the newest connection of a charger wins everywhere, and
-    /// changes of the directory are loaded at once.
+    /// Events between gateways, if there may be several: the newest connection of a charger wins everywhere.
     pub cluster_events: Option<Arc<dyn ClusterEvents>>,
 }
 
@@ -320,7 +319,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
     let resumed = resume::resume(&journal, config.resend_replay_max_bytes)
         .map_err(|error| StartError::Journal(error.to_string()))?;
     let registry = Registry::new(resumed.last_epoch);
-    // Before anything is stamped.
+    // Before any record gets a time.
     clock::hold(resumed.newest);
     let clock = Arc::new(ClockCheck::new(config.clock_off_max(), resumed.newest));
     clock.ask(&*directory);

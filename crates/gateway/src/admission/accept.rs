@@ -103,7 +103,7 @@ fn too_many() -> Refusal {
     Refusal::new(Status::Unavailable, "Too many handshakes at once.")
 }
 
-/// A place among the unfinished handshakes, if need be that of a silent socket.
+/// A place among the unfinished handshakes; at a bound, the place of a silent socket.
 async fn find_place(parts: &Parts, address: PeerAddress) -> Option<Place> {
     for _ in 0..RETRIES {
         let (place, limit) = match parts
@@ -151,7 +151,7 @@ fn warn_over_limit(parts: &Parts, address: PeerAddress, limit: Limit) {
 #[derive(Default)]
 struct AcceptFailure {
     pause: Option<Duration>,
-    /// Where handles run short, `accept` fails and succeeds in turn, many times a second.
+    /// Limits the log: while file handles are short, `accept` fails and succeeds in turn, many times a second.
     interval: WarningInterval,
     was_logged: bool,
 }

@@ -1,5 +1,5 @@
-//! Checks a charger's Basic-auth password (security profile 1) without letting reconnecting chargers, or somebody who
-//! guesses passwords, use up the cores that answers need.
+//! Checks a charger's Basic-auth password (security profile 1) and prevents reconnecting chargers, or a peer that
+//! guesses passwords, from using up the cores that answers need.
 //!
 //! Argon2 takes tens of milliseconds on purpose. So it runs on blocking threads, few at a time, and its result is cached
 //! under a keyed hash of (stored hash, password): a reconnect of a charger that was checked before costs one BLAKE3.
@@ -30,7 +30,7 @@ const QUEUED_PER_CHECK: usize = 128;
 /// longer.
 const QUEUED_PER_ADDRESS: usize = QUEUED_PER_CHECK / 8;
 /// Of these, checks of one identity from one address, for any number of concurrent checks: a charger has one
-/// connection. Counted by address too, so that nobody elsewhere can keep a charger out by using its identity.
+/// connection. Counted by address too, so that a peer at another address cannot block a charger by using its identity.
 const QUEUED_PER_IDENTITY: usize = 4;
 
 /// The result of a check.
@@ -96,19 +96,19 @@ impl Passwords {
     }
 
     /// Checks `password` against `stored` (Argon2, PHC string): as it was sent, as the hex text of its bytes, or as the
-    /// bytes that its hex text stands for (rule S-4). `identity` is in lower case.
+    /// bytes that its hex text stands for (rule S-4).
     pub(crate) async fn check(
         &self,
         stored: &str,
         password: &[u8],
         address: PeerAddress,
-        identity: &ChargerKey,
+        charger: &ChargerKey,
     ) -> Verdict {
         let digest = self.digest(stored, password);
         if let Some(verdict) = self.recall(&digest) {
             return verdict;
         }
-        let _place = match self.queue.enter(address, identity) {
+        let _place = match self.queue.enter(address, charger) {
             Ok(place) => place,
             Err(share) => return Verdict::Busy(share),
         };
@@ -198,16 +198,16 @@ struct Queue {
 struct Waiting {
     total: usize,
     addresses: HashMap<PeerAddress, usize>,
-    identities: HashMap<(PeerAddress, ChargerKey), usize>,
+    chargers: HashMap<(PeerAddress, ChargerKey), usize>,
 }
 
 impl Queue {
-    fn enter(&self, address: PeerAddress, identity: &ChargerKey) -> Result<InQueue<'_>, Share> {
+    fn enter(&self, address: PeerAddress, charger: &ChargerKey) -> Result<InQueue<'_>, Share> {
         let mut waiting = self.lock();
         let of_address = waiting.addresses.get(&address).copied().unwrap_or(0);
-        let with_identity = (address, identity.clone());
-        let of_identity = waiting.identities.get(&with_identity).copied();
-        if of_identity.unwrap_or(0) >= QUEUED_PER_IDENTITY {
+        let with_charger = (address, charger.clone());
+        let of_charger = waiting.chargers.get(&with_charger).copied();
+        if of_charger.unwrap_or(0) >= QUEUED_PER_IDENTITY {
             return Err(Share::Identity);
         }
         if of_address >= self.checks_max * QUEUED_PER_ADDRESS {
@@ -218,10 +218,10 @@ impl Queue {
         }
         waiting.total += 1;
         *waiting.addresses.entry(address).or_default() += 1;
-        *waiting.identities.entry(with_identity.clone()).or_default() += 1;
+        *waiting.chargers.entry(with_charger.clone()).or_default() += 1;
         Ok(InQueue {
             queue: self,
-            with_identity,
+            with_charger,
         })
     }
 
@@ -233,15 +233,15 @@ impl Queue {
 /// A place in the queue, until this is dropped.
 struct InQueue<'a> {
     queue: &'a Queue,
-    with_identity: (PeerAddress, ChargerKey),
+    with_charger: (PeerAddress, ChargerKey),
 }
 
 impl Drop for InQueue<'_> {
     fn drop(&mut self) {
         let mut waiting = self.queue.lock();
         waiting.total -= 1;
-        one_less(&mut waiting.addresses, &self.with_identity.0);
-        one_less(&mut waiting.identities, &self.with_identity);
+        one_less(&mut waiting.addresses, &self.with_charger.0);
+        one_less(&mut waiting.chargers, &self.with_charger);
     }
 }
 
@@ -334,9 +334,9 @@ mod tests {
     }
 
     async fn check(passwords: &Passwords, stored: &str, password: &[u8]) -> Verdict {
-        let identity = ChargerKey::of("cp-1");
+        let charger = ChargerKey::of("cp-1");
         passwords
-            .check(stored, password, address(1), &identity)
+            .check(stored, password, address(1), &charger)
             .await
     }
 
@@ -392,9 +392,9 @@ mod tests {
         let (stored, passwords) = (stored.to_owned(), Arc::clone(passwords));
         let guessing = tokio::spawn(async move {
             let guess = fastrand::u128(..).to_le_bytes();
-            let identity = ChargerKey::of(&identity);
+            let charger = ChargerKey::of(&identity);
             passwords
-                .check(&stored, &guess, address(host), &identity)
+                .check(&stored, &guess, address(host), &charger)
                 .await
         });
         // It is in the queue, or refused.
@@ -415,18 +415,18 @@ mod tests {
         }
         let waiting = || passwords.queue.lock().total;
         assert_eq!(waiting(), QUEUED_PER_ADDRESS);
-        let identity = ChargerKey::of("guessed");
-        let again = passwords.check(&stored, b"x", address(66), &identity).await;
+        let charger = ChargerKey::of("guessed");
+        let again = passwords.check(&stored, b"x", address(66), &charger).await;
         assert_eq!(again, Verdict::Busy(Share::Address));
 
         for _ in 0..QUEUED_PER_IDENTITY * 3 {
             guesses.push(guess(&passwords, &stored, 67, "cp-1".to_owned()).await);
         }
         assert_eq!(waiting(), QUEUED_PER_ADDRESS + QUEUED_PER_IDENTITY);
-        let identity = ChargerKey::of("cp-1");
-        let again = passwords.check(&stored, b"x", address(67), &identity).await;
+        let charger = ChargerKey::of("cp-1");
+        let again = passwords.check(&stored, b"x", address(67), &charger).await;
         assert_eq!(again, Verdict::Busy(Share::Identity));
-        // Neither keeps the charger itself out, wherever it is.
+        // Neither blocks the charger itself, whatever its address.
         let owner = guess(&passwords, &stored, 1, "cp-1".to_owned()).await;
         assert_eq!(waiting(), QUEUED_PER_ADDRESS + QUEUED_PER_IDENTITY + 1);
 
@@ -442,7 +442,7 @@ mod tests {
         .await
         .expect("places are free again");
         let left = passwords.queue.lock();
-        assert!(left.addresses.is_empty() && left.identities.is_empty());
+        assert!(left.addresses.is_empty() && left.chargers.is_empty());
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub(super) async fn begin(
     accepted: Accepted,
     deadline: Duration,
 ) {
-    // All of this before the charger's older connection is told to stop: a refused charger replaces no connection. A
-    // charger that replaces its own connection adds none.
+    // This comes before the charger's older connection is told to stop, so that a refused charger replaces no connection.
+    // A charger that replaces its own connection adds none.
     let replaces = parts.registry.find(&accepted.key).is_some();
     let permits = parts
         .admission
@@ -56,7 +56,7 @@ pub(super) async fn begin(
     if replaced {
         parts.metrics.replaced.increment(1);
     }
-    // Whoever closes all connections sets a flag first and then stops those in the registry. This connection enters the
+    // A task that closes all connections sets a flag first and then stops those in the registry. This connection enters the
     // registry first and then reads the flag, so it cannot be missed.
     let admitted = parts
         .admission
@@ -157,7 +157,7 @@ fn acquire_unknown(
 }
 
 /// The charger's profile now that its connection is in the registry. The directory may have changed since the handshake
-/// was checked (a password check takes its time), and the connection was not in the registry to be told.
+/// was checked (a password check takes its time), and a connection that is not in the registry is not told of a change.
 ///
 /// # Errors
 /// When the handshake must be checked again: the charger was removed, or its password was changed or set.

@@ -1,7 +1,7 @@
 //! Sockets whose handshake is not finished: how many there may be, in total and from one peer address, and which of them
 //! is closed when there are too many.
 //!
-//! A peer that opens sockets and sends nothing must not keep chargers out. So a socket that has not sent the whole head
+//! A peer that opens sockets and sends nothing must not block chargers. So a socket that has not sent the whole head
 //! of its request (called *silent* here) keeps its place only while no other socket needs it: at a bound the socket that
 //! has been silent for longest is closed for the new one; at the bound of an address, one of the same address. A
 //! charger's request arrives within a round trip, so no socket is closed for another one before [`STAY_MIN`]. A new

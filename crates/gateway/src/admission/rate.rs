@@ -107,7 +107,7 @@ mod tests {
         let address = |last: u8| PeerAddress::of([192, 0, 2, last].into());
         let passed = (0..1_000).filter(|_| rates.pass(address(66), now)).count();
         assert_eq!(passed, 10);
-        // Others may be in the same slot by bad luck, but not most of them.
+        // A few of the others may share its slot, but not most of them.
         let passed = (67..=166).filter(|last| rates.pass(address(*last), now));
         assert!(passed.count() > 90);
     }

@@ -1,7 +1,7 @@
 //! Connections of chargers that were not added: how many there may be in total and from one peer address.
 //!
-//! Under a policy that lets unknown chargers connect, anybody can make up identities. Two bounds keep that
-//! from taking the connections of others: one address holds only its share, and where the directory has
+//! Under a policy that lets unknown chargers connect, anybody can make up identities. Two bounds prevent that
+//! from using up the connections of others: one address holds only its share, and where the directory has
 //! chargers, unknown ones leave a quarter of `connections_max` to those that are in it.
 
 use crate::admission::pending::PeerAddress;

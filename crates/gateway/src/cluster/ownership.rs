@@ -23,7 +23,8 @@ use std::sync::Arc;
 /// Milliseconds by which a received epoch may be ahead of our clock before it is taken for a mistake.
 const AHEAD_MAX: u64 = 24 * 3_600 * 1_000;
 
-/// Tells the other gateways which chargers are connected here, and closes what is connected elsewhere.
+/// Tells the other gateways which chargers are connected here, and closes connections of chargers that have a newer one
+/// elsewhere.
 pub(crate) struct Ownership {
     gateway_id: GatewayId,
     /// `None` where there is only one gateway.
@@ -49,7 +50,7 @@ impl Ownership {
         let Some(events) = &self.events else {
             return;
         };
-        // Whoever carries the events may outlive this gateway.
+        // The carrier of the events may live longer than this gateway.
         let ownership = Arc::downgrade(self);
         events.subscribe(Box::new(move |event| {
             if let Some(ownership) = ownership.upgrade() {

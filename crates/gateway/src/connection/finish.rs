@@ -45,7 +45,7 @@ impl Connection {
             let _ = tokio::time::timeout(LAST_ANSWERS, last).await;
         }
         // Messages that were read are recorded, whether or not their answers can be sent. Not those of a charger that is
-        // not accepted: it would get ahead of the turns of all others.
+        // not accepted: they would be recorded before the turns of all other chargers.
         if !self.is_append_refused
             && reason != CloseReason::Unfinished
             && self.station.is_accepted()

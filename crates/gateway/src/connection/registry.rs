@@ -207,7 +207,7 @@ impl Shard {
         }
     }
 
-    /// Drops those that have come back from the order of leaving, when they are more than the others.
+    /// Removes chargers that have connected again from `left`, once they are more than the others.
     fn tidy(&mut self) {
         let all: usize = self.left.iter().map(VecDeque::len).sum();
         if all > self.disconnected * 2 + 64 {
@@ -247,10 +247,10 @@ mod tests {
         let [first, second, third] = [(); 3].map(|()| control(&registry));
         assert!(matches!(registry.claim(&key, &first), Claimed::New(_)));
         let Claimed::Replaces(to_second) = registry.claim(&key, &second) else {
-            panic!("the first is here");
+            panic!("the first is connected");
         };
         let Claimed::Replaces(to_third) = registry.claim(&key, &third) else {
-            panic!("the second is here");
+            panic!("the second is connected");
         };
         assert_eq!(first.stopped(), Some(Stop::Replaced));
         assert_eq!(second.stopped(), Some(Stop::Replaced));
@@ -272,7 +272,7 @@ mod tests {
         let key = ChargerKey::of("cp-1");
         let (old, new) = (control(&registry), control(&registry));
         registry.claim(&key, &old);
-        // The newcomer did not wait: its receiver is gone.
+        // The new connection does not wait for the memory: its receiver is dropped.
         drop(registry.claim(&key, &new));
         registry.release(&key, &old, ResendMemory::default());
         assert_eq!(registry.connected(), 1);
@@ -300,16 +300,16 @@ mod tests {
         memory
     }
 
-    fn connect_and_leave(
+    fn connect_and_disconnect(
         registry: &Registry,
         charger_id: &str,
         is_known: bool,
-        said: ResendMemory,
+        memory: ResendMemory,
     ) {
         let (key, control) = (ChargerKey::of(charger_id), control(registry));
         registry.claim(&key, &control);
         control.set_known(is_known);
-        registry.release(&key, &control, said);
+        registry.release(&key, &control, memory);
     }
 
     fn kept(registry: &Registry) -> usize {
@@ -325,17 +325,17 @@ mod tests {
     fn unknown_chargers_do_not_displace_what_is_remembered_of_known_ones() {
         let registry = Registry::new(Epoch(0));
         for i in 0..1_000 {
-            connect_and_leave(&registry, &format!("cp-{i}"), i % 2 == 0, memory());
+            connect_and_disconnect(&registry, &format!("cp-{i}"), i % 2 == 0, memory());
         }
-        // Nothing to be remembered of these.
+        // Nothing is remembered of these.
         for i in 0..REMEMBERED_MAX + 10_000 {
             let nothing = ResendMemory::default();
-            connect_and_leave(&registry, &format!("made-up-{i}"), false, nothing);
+            connect_and_disconnect(&registry, &format!("made-up-{i}"), false, nothing);
         }
         assert_eq!(kept(&registry), 1_000);
-        // These said something, and push out others that the directory does not know.
+        // Something is remembered of these, so they displace other unknown chargers.
         for i in 0..REMEMBERED_MAX + 10_000 {
-            connect_and_leave(&registry, &format!("made-up-{i}"), false, memory());
+            connect_and_disconnect(&registry, &format!("made-up-{i}"), false, memory());
         }
         assert!(kept(&registry) <= REMEMBERED_MAX);
         for i in (0..1_000).step_by(2) {
@@ -351,9 +351,9 @@ mod tests {
             registry.remember(ChargerKey::of(&format!("cp-{i}")), memory(), true);
         }
         assert!(kept(&registry) <= REMEMBERED_MAX, "{}", kept(&registry));
-        // Coming and going leaves nothing behind.
+        // Connecting and disconnecting leaves no entries behind.
         for _ in 0..10_000 {
-            connect_and_leave(&registry, "cp-7", true, memory());
+            connect_and_disconnect(&registry, "cp-7", true, memory());
         }
         let shards = registry.shards.iter();
         let left: usize = shards

@@ -570,13 +570,13 @@ mod tests {
         drop((charges, sending));
         assert_eq!(budget.used(), 0);
 
-        // Small parts of many do not push out one large message that comes at once.
+        // Small parts of many connections do not displace one large message that arrives quickly.
         let many: Vec<_> = (0..16_000).map(control).collect();
         let charges: Vec<_> = many
             .iter()
             .map(|control| budget.charge(control, 4 * KIB, held_for(30)))
             .collect();
-        // As if no time had passed, however slow the machine is.
+        // The same moment for all, so that the result does not depend on the machine's speed.
         let now = start + Duration::from_secs(600);
         let sending = budget.charge(&honest, 1 << 20, now);
         let more = budget.charge(&honest, 1 << 20, now);

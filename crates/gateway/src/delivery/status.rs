@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Length of a record assumed until the first were delivered.
 const RECORD_BYTES: u64 = 400;
 
-/// The component named when not the sink fails, but the journal cannot be read.
+/// The component that is named when the journal cannot be read and the sink has not failed.
 pub(crate) const JOURNAL: &str = "journal";
 
 /// The state of delivery.

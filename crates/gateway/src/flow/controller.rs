@@ -196,7 +196,7 @@ mod tests {
         while t < seconds {
             t += step;
             backlog += rate.unwrap_or(offered).min(offered) * step;
-            // Batches: delivery comes in lumps of up to 2,000.
+            // Records are delivered in batches of up to 2,000.
             owed += capacity(t) * step;
             if owed >= 2_000.0 || owed >= backlog {
                 let lump = owed.min(backlog);
@@ -257,7 +257,7 @@ mod tests {
             };
             let second = (1.0 / TICK.as_secs_f64()) as usize;
             let settled = &seen[crossed + settles_in * second..];
-            // Over lumps of 2,000 records: some seconds each.
+            // Averaged over some seconds, because each batch has 2,000 records.
             for part in settled.chunks_exact(5 * second) {
                 let share = taken_in(part) / capacity;
                 assert!((share - 1.0).abs() < 0.1, "{offered} {capacity}: {share}");
@@ -313,7 +313,7 @@ mod tests {
     }
 
     /// A fast queue in front of a store that takes `capacity(t)` a second in batches. The queue's length is
-    /// looked at every `look` seconds, and shown only while `is_at_work(t)`. Gives, at each tick, the backlog in
+    /// read every `look` seconds, and known only while `is_at_work(t)`. Returns, at each tick, the backlog in
     /// bytes, the rate, and what has been stored.
     fn run_queued(
         offered: f64,
@@ -401,14 +401,14 @@ mod tests {
                 120.0,
             );
             let tick = |t: f64| (t / TICK.as_secs_f64()) as usize;
-            // A consumer that hangs is found out after a while.
+            // A consumer that hangs is noticed after a while.
             let from = if leaves { 21.0 } else { 33.0 };
             for (bytes, rate, _) in &seen[tick(from)..tick(79.0)] {
                 assert_eq!(*rate, None, "{leaves} {bytes}");
             }
             let stored = |t| seen[tick(t)].2;
             assert!(stored(119.0) > stored(81.0), "it goes on");
-            // Back again, with far more than the threshold waiting: what is taken in is below what is stored.
+            // The consumer is back, with far more than the threshold waiting: less is taken in than is stored.
             let (_, rate, _) = seen[tick(95.0)];
             assert!(rate.expect("is paced") < 15_000.0, "{leaves} {rate:?}");
         }

@@ -154,7 +154,7 @@ fn watch_room(parts: &Parts, stalled_for: Duration) {
     let was_failing = parts.admission.not_durable.load(Ordering::SeqCst);
     match failure {
         Some(reason) if !was_failing => {
-            // Set the flag before closing connections: see `accept::begin`.
+            // Set the flag before closing connections: see `admission::begin`.
             parts.admission.not_durable.store(true, Ordering::SeqCst);
             tracing::error!(
                 reason,
