@@ -4,17 +4,45 @@ use crate::role::Role;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tempfile::TempDir;
 use testbed::Process;
 pub(crate) use testbed::until;
 
-/// `wattpost serve` with its own data directory. Dropping it kills the process.
+/// Held for writing by a test that measures, so that no other test of this program uses the machine meanwhile.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// The use of the machine, with other tests or alone.
+struct Share {
+    _shared: Option<RwLockReadGuard<'static, ()>>,
+    _alone: Option<RwLockWriteGuard<'static, ()>>,
+}
+
+impl Share {
+    fn shared() -> Self {
+        Self {
+            _shared: Some(MACHINE.read().unwrap_or_else(PoisonError::into_inner)),
+            _alone: None,
+        }
+    }
+
+    fn alone() -> Self {
+        Self {
+            _shared: None,
+            _alone: Some(MACHINE.write().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+}
+
+/// `wattpost serve` with its own data directory. Dropping it kills the process. A test must not have two of them at the
+/// same time.
 pub(crate) struct Deployment {
     serve: Role,
     files: testbed::Deployment,
     data_dir: PathBuf,
     dir: TempDir,
+    _share: Share,
 }
 
 impl Deployment {
@@ -25,21 +53,30 @@ impl Deployment {
         Self::start_in(dir, data_dir, settings)
     }
 
+    /// As [`Deployment::start`], but while no other test of this program has a deployment.
+    pub(crate) fn start_alone(settings: &str) -> Self {
+        let share = Share::alone();
+        let dir = tempfile::tempdir().expect("create a temporary directory");
+        let data_dir = dir.path().join("data");
+        Self::start_as(share, dir, data_dir, settings, |command| command)
+    }
+
     /// As [`Deployment::start`], with a limit of open files that the process cannot raise.
     pub(crate) fn start_with_files(settings: &str, files_max: u32) -> Self {
         let dir = tempfile::tempdir().expect("create a temporary directory");
         let data_dir = dir.path().join("data");
-        Self::start_as(dir, data_dir, settings, |command| {
+        Self::start_as(Share::shared(), dir, data_dir, settings, |command| {
             limit_files(files_max, command)
         })
     }
 
     /// As [`Deployment::start`], with another data directory.
     pub(crate) fn start_in(dir: TempDir, data_dir: PathBuf, settings: &str) -> Self {
-        Self::start_as(dir, data_dir, settings, |command| command)
+        Self::start_as(Share::shared(), dir, data_dir, settings, |command| command)
     }
 
     fn start_as(
+        share: Share,
         dir: TempDir,
         data_dir: PathBuf,
         settings: &str,
@@ -54,6 +91,7 @@ impl Deployment {
             files,
             data_dir,
             dir,
+            _share: share,
         }
     }
 
