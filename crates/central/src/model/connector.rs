@@ -43,17 +43,17 @@ const QUEUE_EMPTIED_AFTER_MS: i64 = 10 * 60_000;
 const QUEUED_MAX_MS: i64 = 7 * 24 * 3_600_000;
 
 impl StatusOrder {
-    /// For a status with the charger's time `told`, received on the connection that began at `epoch` (milliseconds).
+    /// For a status with the charger's time `reported`, received on the connection that began at `epoch` (milliseconds).
     #[must_use]
-    pub fn new(epoch: Epoch, told: Option<Timestamp>, stamp: Stamp) -> Self {
+    pub fn new(epoch: Epoch, reported: Option<Timestamp>, stamp: Stamp) -> Self {
         let began = Timestamp(i64::try_from(epoch.0).unwrap_or(i64::MAX));
         let received = stamp.received_at;
-        let is_queued = |told: Timestamp| {
-            told < began
-                && told >= began.plus_millis(-QUEUED_MAX_MS)
+        let is_queued = |reported: Timestamp| {
+            reported < began
+                && reported >= began.plus_millis(-QUEUED_MAX_MS)
                 && received < began.plus_millis(QUEUE_EMPTIED_AFTER_MS)
         };
-        let queued = told.filter(|told| is_queued(*told));
+        let queued = reported.filter(|reported| is_queued(*reported));
         Self {
             epoch,
             is_live: queued.is_none(),

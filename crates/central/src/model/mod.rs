@@ -30,7 +30,7 @@ pub use register::{First, Latest, Stamp};
 pub use row::{EventRow, MeterValueRow};
 pub use token::{Token, TokenStatus};
 pub use transaction::{
-    Candidate, Confidence, ContentKey, EnergyCheck, Facts, PAIRING_WINDOW, ReadingContext,
+    Candidate, Confidence, ContentKey, Details, EnergyCheck, PAIRING_WINDOW, ReadingContext,
     Readings, RegisterSource, SessionSource, Start, Stop, TransactionState, TransactionView,
     key_without_start, pair, pair_orphans, unnamed_stop_id, written_id_of_unnamed_stop,
 };

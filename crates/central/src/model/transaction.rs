@@ -5,14 +5,14 @@
 //! ); [`TransactionState::views`] separates them. Each stop that names no transaction (-1, 0, no id) has its
 //! own state, with an id from [`unnamed_stop_id`].
 
+mod details;
 mod energy;
-mod facts;
 mod pairing;
 mod readings;
 mod view;
 
+pub use details::Details;
 pub use energy::{Confidence, EnergyCheck, RegisterSource};
-pub use facts::Facts;
 pub use pairing::{Candidate, PAIRING_WINDOW, pair, pair_orphans};
 pub use readings::{ReadingContext, Readings};
 pub use view::{SessionSource, TransactionView, key_without_start};
@@ -161,10 +161,10 @@ pub struct TransactionState {
     /// again after it has started anew, and then it has another connection. In 1.6 ids are ours and all is kept
     /// under epoch 0.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    connections: BTreeMap<Epoch, Facts>,
+    connections: BTreeMap<Epoch, Details>,
     /// All older connections together.
-    #[serde(default, skip_serializing_if = "Facts::is_empty")]
-    older: Facts,
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    older: Details,
 }
 
 impl TransactionState {
@@ -172,7 +172,7 @@ impl TransactionState {
     /// many; the oldest are dropped here and remain among the messages.
     pub const PARTS_MAX: usize = 512;
 
-    /// Connections whose facts are kept apart under one transaction id.
+    /// Connections whose details are kept apart under one transaction id.
     pub const CONNECTIONS_MAX: usize = 8;
 
     /// The views of this state: one per transaction, in the order of their starts.
@@ -184,13 +184,17 @@ impl TransactionState {
     /// The earliest time in any message.
     #[must_use]
     pub fn first_at(&self) -> Option<Timestamp> {
-        self.all_facts().filter_map(|facts| facts.first_at).min()
+        self.all_details()
+            .filter_map(|details| details.first_at)
+            .min()
     }
 
     /// The latest time in any message.
     #[must_use]
     pub fn last_at(&self) -> Option<Timestamp> {
-        self.all_facts().filter_map(|facts| facts.last_at).max()
+        self.all_details()
+            .filter_map(|details| details.last_at)
+            .max()
     }
 
     /// The stamps of the token and the registers that a start without its own ones gets. While they are unchanged, so is
@@ -198,31 +202,31 @@ impl TransactionState {
     #[must_use]
     pub fn pairing_stamps(&self) -> [Option<Stamp>; 4] {
         let earliest =
-            |stamp: fn(&Facts) -> Option<Stamp>| self.all_facts().filter_map(stamp).min();
+            |stamp: fn(&Details) -> Option<Stamp>| self.all_details().filter_map(stamp).min();
         [
-            earliest(|facts| facts.token.stamp()),
-            earliest(|facts| facts.readings.begin.stamp()),
-            earliest(|facts| facts.readings.first.stamp()),
-            earliest(|facts| facts.readings.first_zero.stamp()),
+            earliest(|details| details.token.stamp()),
+            earliest(|details| details.readings.begin.stamp()),
+            earliest(|details| details.readings.first.stamp()),
+            earliest(|details| details.readings.first_zero.stamp()),
         ]
     }
 
-    /// Changes the facts of the connection with this epoch.
-    pub(crate) fn on_connection(&mut self, epoch: Epoch, change: impl FnOnce(&mut Facts)) {
+    /// Changes the details of the connection with this epoch.
+    pub(crate) fn on_connection(&mut self, epoch: Epoch, change: impl FnOnce(&mut Details)) {
         change(self.connections.entry(epoch).or_default());
         self.bound();
     }
 
-    /// The facts of all connections within these times, both included.
-    fn facts_within(&self, times: &RangeInclusive<Timestamp>) -> Facts {
-        let mut all = Facts::default();
-        for facts in self.all_facts() {
-            all.merge(facts.within(times));
+    /// The details of all connections within these times, both included.
+    fn details_within(&self, times: &RangeInclusive<Timestamp>) -> Details {
+        let mut all = Details::default();
+        for details in self.all_details() {
+            all.merge(details.within(times));
         }
         all
     }
 
-    fn all_facts(&self) -> impl Iterator<Item = &Facts> {
+    fn all_details(&self) -> impl Iterator<Item = &Details> {
         std::iter::once(&self.older).chain(self.connections.values())
     }
 
@@ -253,8 +257,8 @@ impl Merge for TransactionState {
             self.stops.entry(key).or_default().merge(stop);
         }
         self.older.merge(other.older);
-        for (epoch, facts) in other.connections {
-            self.connections.entry(epoch).or_default().merge(facts);
+        for (epoch, details) in other.connections {
+            self.connections.entry(epoch).or_default().merge(details);
         }
         self.bound();
     }

@@ -4,18 +4,18 @@ use super::{Changes, Source};
 use crate::Timestamp;
 use crate::model::{ConnectorStatus, StatusOrder};
 
-/// Sets the status of `place`, which is (EVSE, connector). `told` is the charger's time, and `part` the number of the
+/// Sets the status of `place`, which is (EVSE, connector). `reported` is the charger's time, and `part` the number of the
 /// status within its message.
 pub(crate) fn set(
     changes: &mut Changes,
     source: &Source<'_>,
     place: (i64, i64),
-    told: Option<jiff::Timestamp>,
+    reported: Option<jiff::Timestamp>,
     part: usize,
     status: ConnectorStatus,
 ) {
-    let stamp = source.stamp(source.effective(told), part);
-    let order = StatusOrder::new(source.record.epoch, told.map(Timestamp::from), stamp);
+    let stamp = source.stamp(source.effective(reported), part);
+    let order = StatusOrder::new(source.record.epoch, reported.map(Timestamp::from), stamp);
     let key = (source.charger.clone(), place.0, place.1);
     changes
         .connectors

@@ -3,7 +3,7 @@
 use super::meter::Reading;
 use super::{Changes, Source};
 use crate::Timestamp;
-use crate::model::{ContentKey, Facts, TransactionState};
+use crate::model::{ContentKey, Details, TransactionState};
 use crate::natural_key::{NaturalKey, StableHasher, first_u64};
 use crate::record::Epoch;
 use ocpp::Version;
@@ -26,20 +26,20 @@ pub(crate) fn transaction<'c>(
     state
 }
 
-/// Adds facts of time `at`.
-pub(crate) fn add_facts(
+/// Adds details of time `at`.
+pub(crate) fn add_details(
     state: &mut TransactionState,
     source: &Source<'_>,
     at: Timestamp,
-    change: impl FnOnce(&mut Facts),
+    change: impl FnOnce(&mut Details),
 ) {
     let epoch = match source.record.ocpp_version {
         Version::V16 => Epoch::default(),
         Version::V201 | Version::V21 => source.record.epoch,
     };
-    state.on_connection(epoch, |facts| {
-        facts.note_time(source.bounded(at));
-        change(facts);
+    state.on_connection(epoch, |details| {
+        details.note_time(source.bounded(at));
+        change(details);
     });
 }
 

@@ -4,7 +4,7 @@ use crate::actions::{Action, Repeats, TransactionMessage};
 use crate::natural_key::NaturalKey;
 use crate::project::meter;
 use crate::project::place::Place;
-use crate::project::transaction::{add_facts, newest, transaction};
+use crate::project::transaction::{add_details, newest, transaction};
 use crate::project::{Changes, Source};
 use crate::resend::SessionPart;
 use ocpp::v16;
@@ -36,10 +36,10 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     let at = newest(&readings).unwrap_or(source.record.received_at);
     let stamp = source.stamp(at, 0);
     let state = transaction(changes, source, id);
-    add_facts(state, source, at, |facts| {
+    add_details(state, source, at, |details| {
         if place.is_named() {
-            facts.place.set(stamp, (place.evse, place.connector));
+            details.place.set(stamp, (place.evse, place.connector));
         }
-        meter::add(&mut facts.readings, source, &readings);
+        meter::add(&mut details.readings, source, &readings);
     });
 }

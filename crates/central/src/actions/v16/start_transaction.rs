@@ -8,7 +8,7 @@ use crate::model::{ChargerKey, Start};
 use crate::natural_key::NaturalKey;
 use crate::project::charger::{member, owned};
 use crate::project::place::Place;
-use crate::project::transaction::{add_facts, content_key, transaction, whole_wh};
+use crate::project::transaction::{add_details, content_key, transaction, whole_wh};
 use crate::project::{Changes, Source};
 use crate::resend::{Role, SessionPart, SessionTag};
 use crate::transaction_id::{next_transaction_id, transaction_id};
@@ -82,13 +82,13 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     let key = content_key(source, view.timestamp, &natural_key(source.record.payload));
     let state = transaction(changes, source, id.to_string());
     state.starts.entry(key).or_default().set(stamp, start);
-    add_facts(state, source, at, |facts| {
-        facts.place.set(stamp, (place.evse, place.connector));
+    add_details(state, source, at, |details| {
+        details.place.set(stamp, (place.evse, place.connector));
         if let Some(token) = id_token {
-            facts.token.set(stamp, (token, None));
+            details.token.set(stamp, (token, None));
         }
         if let Some(verdict) = verdict {
-            facts.verdict.set(stamp, verdict);
+            details.verdict.set(stamp, verdict);
         }
     });
 }

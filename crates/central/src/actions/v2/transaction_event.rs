@@ -8,7 +8,7 @@ use crate::natural_key::{NaturalKey, members};
 use crate::project::charger::{member, owned};
 use crate::project::meter::{self, Reading};
 use crate::project::place::Place;
-use crate::project::transaction::{add_facts, content_key, transaction};
+use crate::project::transaction::{add_details, content_key, transaction};
 use crate::project::{Changes, Source};
 use crate::resend::{Role, SessionPart, SessionTag};
 use ocpp::json::Raw;
@@ -129,29 +129,29 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     let seq_no = view
         .seq_no
         .filter(|seq_no| (0..=i64::from(i32::MAX)).contains(seq_no));
-    add_facts(state, source, at, |facts| {
+    add_details(state, source, at, |details| {
         if let Some(seq_no) = seq_no {
-            facts.seq.insert(seq_no);
+            details.seq.insert(seq_no);
         }
-        facts.offline |= view.offline == Some(true);
+        details.offline |= view.offline == Some(true);
         if place.is_named() {
-            facts.place.set(stamp, (place.evse, place.connector));
+            details.place.set(stamp, (place.evse, place.connector));
         }
         if let Some(token) = id_token {
-            facts.token.set(stamp, (token, token_type));
+            details.token.set(stamp, (token, token_type));
         }
         if let Some(verdict) = verdict {
-            facts.verdict.set(stamp, verdict);
+            details.verdict.set(stamp, verdict);
         }
         if let Some(charging_state) = owned(view.charging_state) {
-            facts.charging_state.set(stamp, charging_state);
+            details.charging_state.set(stamp, charging_state);
         }
         if let Some(remote_start_id) = view.remote_start_id {
-            facts.remote_start_id.set(stamp, remote_start_id);
+            details.remote_start_id.set(stamp, remote_start_id);
         }
         if let Some(reservation_id) = view.reservation_id {
-            facts.reservation_id.set(stamp, reservation_id);
+            details.reservation_id.set(stamp, reservation_id);
         }
-        meter::add(&mut facts.readings, source, &readings);
+        meter::add(&mut details.readings, source, &readings);
     });
 }

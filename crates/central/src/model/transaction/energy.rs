@@ -571,7 +571,7 @@ mod tests {
 
     /// A start, stop or reading of a session.
     #[derive(Debug, Clone, Copy)]
-    enum Word {
+    enum Input {
         Start(Option<f64>),
         Stop(Option<f64>),
         Reading(ReadingContext, f64),
@@ -579,23 +579,23 @@ mod tests {
 
     /// What was received of one session.
     #[derive(Debug, Clone, Default)]
-    struct Heard {
+    struct SessionInputs {
         start: Option<SessionEnd>,
         stop: Option<SessionEnd>,
         readings: Readings,
     }
 
-    impl Heard {
-        fn hear(&mut self, (moment, word): (i64, Word)) {
+    impl SessionInputs {
+        fn add(&mut self, (moment, input): (i64, Input)) {
             let at = Timestamp(1_767_225_600_000 + moment / 16 * 60_000);
             let end = |register_wh| SessionEnd {
                 at: Some(at),
                 register_wh,
             };
-            match word {
-                Word::Start(wh) => self.start = self.start.or(Some(end(wh))),
-                Word::Stop(wh) => self.stop = self.stop.or(Some(end(wh))),
-                Word::Reading(context, wh) => {
+            match input {
+                Input::Start(wh) => self.start = self.start.or(Some(end(wh))),
+                Input::Stop(wh) => self.stop = self.stop.or(Some(end(wh))),
+                Input::Reading(context, wh) => {
                     self.readings.add_register(stamp(at, moment), context, wh);
                 }
             }
@@ -629,50 +629,50 @@ mod tests {
         ]
     }
 
-    /// Words with different times of a sixteenth of a minute, written in whole minutes.
-    fn words() -> impl Strategy<Value = Vec<(i64, Word)>> {
-        proptest::collection::vec(word(), 1..10).prop_map(|words| {
+    /// Inputs at different moments, counted in sixteenths of a minute; their times are whole minutes.
+    fn input_lists() -> impl Strategy<Value = Vec<(i64, Input)>> {
+        proptest::collection::vec(input(), 1..10).prop_map(|inputs| {
             let mut moments = std::collections::BTreeSet::new();
-            words
+            inputs
                 .into_iter()
                 .filter(|(moment, _)| moments.insert(*moment))
                 .collect()
         })
     }
 
-    fn word() -> impl Strategy<Value = (i64, Word)> {
+    fn input() -> impl Strategy<Value = (i64, Input)> {
         let context = prop_oneof![
             Just(ReadingContext::Begin),
             Just(ReadingContext::End),
             Just(ReadingContext::Sample),
             Just(ReadingContext::Sample),
         ];
-        let word = prop_oneof![
-            proptest::option::of(register()).prop_map(Word::Start),
-            proptest::option::of(register()).prop_map(Word::Stop),
-            (context.clone(), register()).prop_map(|(context, wh)| Word::Reading(context, wh)),
-            (context, register()).prop_map(|(context, wh)| Word::Reading(context, wh)),
+        let input = prop_oneof![
+            proptest::option::of(register()).prop_map(Input::Start),
+            proptest::option::of(register()).prop_map(Input::Stop),
+            (context.clone(), register()).prop_map(|(context, wh)| Input::Reading(context, wh)),
+            (context, register()).prop_map(|(context, wh)| Input::Reading(context, wh)),
         ];
-        (0..10_000_i64, word)
+        (0..10_000_i64, input)
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1_024))]
 
         #[test]
-        fn energy_that_is_known_stays_known(words in words()) {
-            let mut heard = Heard::default();
+        fn energy_that_is_known_stays_known(inputs in input_lists()) {
+            let mut session = SessionInputs::default();
             let mut known = None;
-            for word in words {
-                heard.hear(word);
-                let energy = heard.energy();
+            for input in inputs {
+                session.add(input);
+                let energy = session.energy();
                 if let Some(wh) = energy.energy_wh {
-                    prop_assert!(wh.is_finite() && wh >= 0.0, "{heard:?}: {energy:?}");
+                    prop_assert!(wh.is_finite() && wh >= 0.0, "{session:?}: {energy:?}");
                     prop_assert!(energy.from.is_some() && energy.to.is_some());
                 }
                 prop_assert!(
                     known.is_none() || energy.energy_wh.is_some(),
-                    "{heard:?}: {energy:?} after {known:?}"
+                    "{session:?}: {energy:?} after {known:?}"
                 );
                 prop_assert_eq!(energy.confidence.is_some(), energy.energy_wh.is_some());
                 known = energy.energy_wh;
@@ -681,22 +681,22 @@ mod tests {
 
         #[test]
         fn readings_that_are_read_back_and_merged_are_the_same(
-            words in words(), cut in 0..10_usize,
+            inputs in input_lists(), cut in 0..10_usize,
         ) {
-            let heard = |words: &[(i64, Word)]| {
-                let mut heard = Heard::default();
-                for word in words {
-                    heard.hear(*word);
+            let readings_of = |inputs: &[(i64, Input)]| {
+                let mut session = SessionInputs::default();
+                for input in inputs {
+                    session.add(*input);
                 }
-                heard.readings
+                session.readings
             };
-            let all = heard(&words);
-            let (left, right) = words.split_at(cut.min(words.len()));
+            let all = readings_of(&inputs);
+            let (left, right) = inputs.split_at(cut.min(inputs.len()));
             for (first, second) in [(left, right), (right, left)] {
-                let text = serde_json::to_string(&heard(first)).unwrap();
+                let text = serde_json::to_string(&readings_of(first)).unwrap();
                 let mut merged: Readings = serde_json::from_str(&text).unwrap();
-                merged.merge(heard(second));
-                merged.merge(heard(second));
+                merged.merge(readings_of(second));
+                merged.merge(readings_of(second));
                 prop_assert_eq!(&merged, &all);
             }
         }

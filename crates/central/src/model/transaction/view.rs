@@ -2,7 +2,7 @@
 
 use super::energy::{Confidence, Energy, EnergyCheck, RegisterSource, SessionEnd};
 use super::readings::Readings;
-use super::{ContentKey, Facts, Start, Stop, TransactionState, written_id_of_unnamed_stop};
+use super::{ContentKey, Details, Start, Stop, TransactionState, written_id_of_unnamed_stop};
 use crate::Timestamp;
 use crate::model::{ChargerKey, First, Stamp};
 use crate::natural_key::StableHasher;
@@ -273,8 +273,8 @@ impl Scene<'_> {
             None => self.key(""),
         };
         let always = Timestamp(i64::MIN)..=Timestamp(i64::MAX);
-        let facts = self.state.facts_within(&always);
-        let mut view = self.session(key, start, stop, facts);
+        let details = self.state.details_within(&always);
+        let mut view = self.session(key, start, stop, details);
         if let Some(stop) = stop {
             let others = stops
                 .iter()
@@ -290,40 +290,42 @@ impl Scene<'_> {
         key: Uuid,
         start: Option<&Part<'_, Start>>,
         stop: Option<&Part<'_, Stop>>,
-        facts: Facts,
+        details: Details,
     ) -> TransactionView {
         let mut view = self.bare(key);
         let moments = [
             start.map(|start| start.stamp.at),
             stop.map(|stop| stop.stamp.at),
-            facts.last_at,
+            details.last_at,
         ];
         view.last_at = moments.into_iter().flatten().max();
         if let Some(start) = start {
             view.begin(start);
         }
-        if let Some((evse, connector)) = facts.place.get() {
+        if let Some((evse, connector)) = details.place.get() {
             view.evse = view.evse.or(*evse);
             view.connector = view.connector.or(*connector);
         }
         if view.id_token.is_none()
-            && let Some((token, kind)) = facts.token.get()
+            && let Some((token, kind)) = details.token.get()
         {
             view.id_token = Some(token.clone());
             view.token_type.clone_from(kind);
         }
-        if let Some(verdict) = facts.verdict.get() {
+        if let Some(verdict) = details.verdict.get() {
             view.verdict = Some(verdict.clone());
         }
-        let remote_start_id = facts.remote_start_id.get().copied();
+        let remote_start_id = details.remote_start_id.get().copied();
         view.remote_start_id = view.remote_start_id.or(remote_start_id);
-        view.reservation_id = view.reservation_id.or(facts.reservation_id.get().copied());
-        view.missing_seq = facts.seq.gaps();
-        view.offline = facts.offline;
-        view.charging_state = facts.charging_state.get().cloned();
-        view.power_w = facts.readings.power_w.get().copied();
-        view.soc_percent = facts.readings.soc_percent.get().copied();
-        view.source.readings = facts.readings;
+        view.reservation_id = view
+            .reservation_id
+            .or(details.reservation_id.get().copied());
+        view.missing_seq = details.seq.gaps();
+        view.offline = details.offline;
+        view.charging_state = details.charging_state.get().cloned();
+        view.power_w = details.readings.power_w.get().copied();
+        view.soc_percent = details.readings.soc_percent.get().copied();
+        view.source.readings = details.readings;
         if let Some(stop) = stop {
             view.end(stop);
         }
@@ -360,15 +362,15 @@ impl Scene<'_> {
         for (at, session) in sessions.iter().enumerate() {
             let stop = session.stops.first().copied();
             let next = sessions.get(at + 1).map(|next| next.start.stamp.at);
-            // Facts after the stop belong to the next session, if there is one.
+            // Details after the stop belong to the next session, if there is one.
             let until = match (stop, next) {
                 (_, None) => Timestamp(i64::MAX),
                 (Some(stop), Some(_)) => stop.stamp.at,
                 (None, Some(next)) => next.plus_millis(-1),
             };
-            let facts = self.state.facts_within(&(from..=until));
+            let details = self.state.details_within(&(from..=until));
             let key = self.key(&session.start.key.to_string());
-            let mut view = self.session(key, Some(session.start), stop, facts);
+            let mut view = self.session(key, Some(session.start), stop, details);
             view.conflicting_stops = session.stops.len().saturating_sub(1);
             views.push(view);
             from = until.plus_millis(1);
@@ -468,10 +470,10 @@ impl TransactionView {
             readings,
         } = &self.source;
         // Both times are corrected by the same amount, so the duration remains the one that the charger measured.
-        let ahead_ms = start.iter().chain(stop).map(|told| told.ahead_ms());
+        let ahead_ms = start.iter().chain(stop).map(|report| report.ahead_ms());
         let ahead_ms = ahead_ms.max().unwrap_or(0);
-        self.started_at = start.map(|told| told.corrected(ahead_ms));
-        self.ended_at = stop.map(|told| told.corrected(ahead_ms));
+        self.started_at = start.map(|report| report.corrected(ahead_ms));
+        self.ended_at = stop.map(|report| report.corrected(ahead_ms));
         let energy = Energy::derive(
             start.map(SessionBound::end),
             stop.map(SessionBound::end),

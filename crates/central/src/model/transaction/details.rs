@@ -1,5 +1,5 @@
 //! What messages report about a transaction apart from its start and stop. It is kept per connection, because a charger may
-//! use a transaction id again, and facts of the earlier session must not be shown for the later one.
+//! use a transaction id again, and details of the earlier session must not be shown for the later one.
 
 use super::readings::Readings;
 use crate::Timestamp;
@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 /// What the messages of one connection report under one transaction id, apart from starts and stops.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Facts {
+pub struct Details {
     /// The earliest time in any message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_at: Option<Timestamp>,
@@ -45,7 +45,7 @@ pub struct Facts {
     pub readings: Readings,
 }
 
-impl Facts {
+impl Details {
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -56,7 +56,7 @@ impl Facts {
         self.last_at = self.last_at.max(Some(at));
     }
 
-    /// The facts of these times, both included. Facts without a time (sequence numbers, `offline`) remain only if the
+    /// The details of these times, both included. Details without a time (sequence numbers, `offline`) remain only if the
     /// times of all messages are within.
     pub(super) fn within(&self, times: &RangeInclusive<Timestamp>) -> Self {
         let is_within = |stamp: &Stamp| times.contains(&stamp.at);
@@ -85,7 +85,7 @@ impl Facts {
     }
 }
 
-impl Merge for Facts {
+impl Merge for Details {
     fn merge(&mut self, other: Self) {
         for at in other.first_at.into_iter().chain(other.last_at) {
             self.note_time(at);
