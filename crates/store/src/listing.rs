@@ -33,7 +33,7 @@ pub(crate) struct Outline {
     stops: Vec<Option<Stamp>>,
     /// What pairing reads from other messages when the start lacks it: the token and the register. `None` for a
     /// state that is not paired.
-    pairing: Option<[Option<Stamp>; 4]>,
+    pairing: Option<[Option<Stamp>; 3]>,
 }
 
 impl Outline {

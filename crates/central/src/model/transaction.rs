@@ -200,14 +200,13 @@ impl TransactionState {
     /// The stamps of the token and the registers that a start without its own ones gets. While they are unchanged, so is
     /// its [`Candidate`].
     #[must_use]
-    pub fn pairing_stamps(&self) -> [Option<Stamp>; 4] {
+    pub fn pairing_stamps(&self) -> [Option<Stamp>; 3] {
         let earliest =
             |stamp: fn(&Details) -> Option<Stamp>| self.all_details().filter_map(stamp).min();
         [
             earliest(|details| details.token.stamp()),
             earliest(|details| details.readings.begin.stamp()),
             earliest(|details| details.readings.first.stamp()),
-            earliest(|details| details.readings.first_zero.stamp()),
         ]
     }
 

@@ -10,7 +10,7 @@
 use crate::common::{TestCharger, setup};
 use central::memory::{Contents, MemoryStore};
 use central::model::{
-    ChargerKey, ChargerState, ConnectorState, Merge, TransactionState, TransactionView,
+    ChargerKey, ChargerState, ConnectorState, First, Merge, TransactionState, TransactionView,
     pair_orphans,
 };
 use central::ports::Store;
@@ -324,6 +324,61 @@ proptest! {
     }
 
     #[test]
+    fn pairing_changes_only_with_what_the_list_compares(
+        start in proptest::sample::select(vec![-1, 0, 5_000]),
+        readings in proptest::collection::vec(
+            (0..60_u8, proptest::sample::select(vec!["0", "500", "3000", "6000", "200000"]), any::<bool>()),
+            1..6,
+        ),
+    ) {
+        let payload = format!(
+            r#"{{"connectorId":1,"idTag":"T","timestamp":"2026-01-01T00:00:00Z","meterStart":{start}}}"#
+        );
+        let mut messages = vec![("StartTransaction", payload)];
+        messages.extend(readings.iter().map(|(minute, wh, is_begin)| {
+            let context = if *is_begin { "Transaction.Begin" } else { "Sample.Periodic" };
+            let payload = format!(
+                r#"{{"connectorId":1,"transactionId":7,"meterValue":[{{"timestamp":"2026-01-01T00:{minute:02}:00Z","sampledValue":[{{"value":"{wh}","context":"{context}"}}]}}]}}"#
+            );
+            ("MeterValues", payload)
+        }));
+        // What a store compares before it writes a row of the list again.
+        let compared = |state: &TransactionState| {
+            let starts: Vec<_> = state.starts.values().map(First::stamp).collect();
+            let stops: Vec<_> = state.stops.values().map(First::stamp).collect();
+            let pairing = state.stops.is_empty().then(|| state.pairing_stamps());
+            (state.version.get().copied(), state.first_at(), starts, stops, pairing)
+        };
+        let candidates = |charger: &ChargerKey, id: &str, state: &TransactionState| {
+            let views = state.views(charger.as_str(), id);
+            views.iter().map(|view| (view.open, view.candidate())).collect::<Vec<_>>()
+        };
+        let mut changes = Changes::default();
+        for (seq, (action, payload)) in (1..).zip(&messages) {
+            let before = changes.transactions.clone();
+            let record = Record {
+                action,
+                payload,
+                answer: r#"{"transactionId":7}"#,
+                received_at: crate::common::NOW.plus_millis(3_600_000),
+                ..call()
+            };
+            changes.absorb(crate::common::database::id(seq), &record);
+            for ((charger, id), state) in &changes.transactions {
+                let Some(earlier) = before.get(&(charger.clone(), id.clone())) else {
+                    continue;
+                };
+                if compared(earlier) == compared(state) {
+                    prop_assert_eq!(
+                        candidates(charger, id, earlier),
+                        candidates(charger, id, state)
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn states_are_read_from_json_as_they_were_written(messages in messages(), version in version()) {
         let contents = apply(&history(&messages, version), 7);
         for state in contents.states.chargers.values() {
@@ -340,21 +395,31 @@ proptest! {
     #[test]
     fn projecting_is_total(action in "[A-Z][a-zA-Z]{0,20}", payload in ".{0,60}", version in version()) {
         let record = Record {
-            kind: central::RecordKind::Call,
-            charger_id: "CP",
             ocpp_version: version,
-            message_id: "1",
             action: &action,
             payload: &payload,
-            answer_kind: central::AnswerKind::Result,
-            answer: "{}",
-            received_at: crate::common::NOW,
-            epoch: Epoch(1),
-            notes: central::record::Notes::default(),
-            reason: "",
+            ..call()
         };
         let id = RecordId { gateway: GatewayId(Uuid::nil()), seq: Seq(1) };
         Changes::default().absorb(id, &record);
+    }
+}
+
+/// A call of OCPP 1.6 that is answered `{}`.
+fn call() -> Record<'static> {
+    Record {
+        kind: central::RecordKind::Call,
+        charger_id: "CP",
+        ocpp_version: Version::V16,
+        message_id: "1",
+        action: "",
+        payload: "{}",
+        answer_kind: central::AnswerKind::Result,
+        answer: "{}",
+        received_at: crate::common::NOW,
+        epoch: Epoch(1),
+        notes: central::record::Notes::default(),
+        reason: "",
     }
 }
 

@@ -67,8 +67,10 @@ impl TransactionView {
                 || self.transaction_id.parse::<i64>().is_ok_and(|id| id <= 0)
         };
         let (at, is_stop, meter_wh) = match (self.started_at, self.ended_at) {
-            (Some(started_at), None) => (started_at, false, self.meter_start_wh),
-            (None, Some(ended_at)) if names_nothing() => (ended_at, true, self.meter_stop_wh),
+            (Some(started_at), None) => (started_at, false, self.source.first_register_wh()),
+            (None, Some(ended_at)) if names_nothing() => {
+                (ended_at, true, self.source.stop_register_wh())
+            }
             _ => return None,
         };
         let token = self.id_token.as_ref().map(|token| {

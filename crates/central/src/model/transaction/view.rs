@@ -88,6 +88,24 @@ pub struct SessionSource {
     readings: Readings,
 }
 
+impl SessionSource {
+    /// The register of the start or, if it has none above 0, the first reading; in watt-hours. Unlike the register that
+    /// energy is derived from, it does not depend on later readings, so they do not change the list.
+    pub(super) fn first_register_wh(&self) -> Option<f64> {
+        let own = self.start.and_then(|start| start.register_wh);
+        let readings = &self.readings;
+        own.filter(|wh| *wh > 0.0)
+            .or_else(|| readings.begin.get().copied())
+            .or_else(|| readings.first.get().copied())
+    }
+
+    /// The register of the stop, if it is above 0; in watt-hours.
+    pub(super) fn stop_register_wh(&self) -> Option<f64> {
+        let own = self.stop.and_then(|stop| stop.register_wh);
+        own.filter(|wh| *wh > 0.0)
+    }
+}
+
 /// The time and the register of a start or a stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct SessionBound {
