@@ -1,6 +1,7 @@
 //! `wattpost audit`: is any acknowledged message lost, duplicated, altered or out of order?
 
 use crate::database::{self, Use};
+use crate::output::print_line;
 use crate::{SettingsArgs, export};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -46,9 +47,9 @@ pub(crate) fn run(args: &AuditArgs) -> Result<ExitCode> {
         }
     }?;
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        print_line!("{}", serde_json::to_string(&report)?);
     } else {
-        println!("{report}");
+        print_line!("{report}");
     }
     Ok(if report.is_clean() {
         ExitCode::SUCCESS

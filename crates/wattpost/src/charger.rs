@@ -5,6 +5,7 @@
 use crate::SettingsArgs;
 use crate::config::Settings;
 use crate::database::{self, Use};
+use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
@@ -135,7 +136,7 @@ fn add(args: &AddArgs) -> Result<()> {
         profile.password_hash = Some(hash(&password)?);
     }
     directory.put_charger_profile(&profile)?;
-    println!("{}", line(&profile));
+    print_line!("{}", line(&profile));
     Ok(())
 }
 
@@ -184,7 +185,7 @@ fn hash(password: &str) -> Result<String> {
 fn list(settings: &Settings) -> Result<()> {
     let directory = database::open(settings, Use::Read)?.admin;
     for profile in directory.charger_profiles()? {
-        println!("{}", line(&profile));
+        print_line!("{}", line(&profile));
     }
     Ok(())
 }
@@ -194,7 +195,7 @@ fn remove(args: &OneArgs) -> Result<()> {
     if !directory.remove_charger_profile(&args.identity)? {
         bail!("charger {:?} was not added", args.identity);
     }
-    println!("{}: removed", args.identity);
+    print_line!("{}: removed", args.identity);
     Ok(())
 }
 

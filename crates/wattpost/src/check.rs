@@ -7,6 +7,7 @@ use crate::SettingsArgs;
 use crate::config::{DatabaseAt, Settings};
 use crate::data_dir::DataDir;
 use crate::database::{self, Use};
+use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use broker::{Broker, CheckError, CheckErrorKind};
 use clap::Args;
@@ -27,13 +28,11 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let settings = args.settings.load()?;
     if args.show {
-        print!(
-            "{}",
-            toml::to_string(&settings).context("write the settings as TOML")?
-        );
+        let text = toml::to_string(&settings).context("write the settings as TOML")?;
+        print_line!("{}", text.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    println!("ok    settings: valid");
+    print_line!("ok    settings: valid");
     let mut checks = vec![
         ("data_dir", data_dir(&settings)),
         ("database", database(&settings)),
@@ -54,10 +53,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let mut all_ok = true;
     for (what, result) in checks {
         match result {
-            Ok(found) => println!("ok    {what}: {found}"),
+            Ok(found) => print_line!("ok    {what}: {found}"),
             Err(error) => {
                 all_ok = false;
-                println!("WRONG {what}: {error:#}");
+                print_line!("WRONG {what}: {error:#}");
             }
         }
     }

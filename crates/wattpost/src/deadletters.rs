@@ -5,6 +5,7 @@
 
 use crate::SettingsArgs;
 use crate::database::{self, Use};
+use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use central::query::{DeadLetterRow, PageRequest, QueryStore};
 use central::{GatewayId, RecordId, Seq};
@@ -68,11 +69,14 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
         let row = row?;
         count += 1;
         if args.json {
-            println!("{}", serde_json::to_string(&row).context("write JSON")?);
+            print_line!("{}", serde_json::to_string(&row).context("write JSON")?);
         } else {
-            println!(
+            print_line!(
                 "{}  {}  {} B  {}",
-                row.record_id, row.at, row.size_bytes, row.reason
+                row.record_id,
+                row.at,
+                row.size_bytes,
+                row.reason
             );
         }
     }
@@ -87,14 +91,14 @@ fn retry(args: &SomeArgs) -> Result<ExitCode> {
     let mut all_well = true;
     for id in chosen(args, &*database.queries)? {
         match retry_dead_letter(&*database.store, &*database.dead_letters, id)? {
-            Retried::Applied => println!("{id}: applied"),
+            Retried::Applied => print_line!("{id}: applied"),
             Retried::StillDead(reason) => {
                 all_well = false;
-                println!("{id}: still cannot be applied: {reason}");
+                print_line!("{id}: still cannot be applied: {reason}");
             }
             Retried::NotFound => {
                 all_well = false;
-                println!("{id}: there is no such dead letter");
+                print_line!("{id}: there is no such dead letter");
             }
         }
     }
@@ -106,10 +110,10 @@ fn discard(args: &SomeArgs) -> Result<ExitCode> {
     let mut all_well = true;
     for id in chosen(args, &*database.queries)? {
         if database.dead_letters.discard_dead_letter(id)? {
-            println!("{id}: discarded");
+            print_line!("{id}: discarded");
         } else {
             all_well = false;
-            println!("{id}: there is no such dead letter");
+            print_line!("{id}: there is no such dead letter");
         }
     }
     Ok(exit_code(all_well))

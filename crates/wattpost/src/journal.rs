@@ -5,6 +5,7 @@
 
 use crate::SettingsArgs;
 use crate::data_dir::DataDir;
+use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use journal::{DamagedRange, Inspection, LostRecord, OpenError, SalvageError};
@@ -82,11 +83,11 @@ fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let inspection = examine(&dir)?;
     let report = Report::of(dir, &inspection);
     if args.json {
-        println!("{}", serde_json::to_string(&report).context("write JSON")?);
+        print_line!("{}", serde_json::to_string(&report).context("write JSON")?);
     } else {
-        print!("{}", report.text());
+        print_line!("{}", report.text().trim_end());
         if !inspection.is_intact() {
-            println!(
+            print_line!(
                 "`wattpost journal salvage` prints how it would repair the journal; with --yes it does."
             );
         }
@@ -109,31 +110,31 @@ fn salvage(args: &SalvageArgs) -> Result<ExitCode> {
     };
     let sound = inspection.is_intact();
     if sound {
-        println!("the journal in {} is sound; nothing to do", dir.display());
+        print_line!("the journal in {} is sound; nothing to do", dir.display());
         return Ok(ExitCode::SUCCESS);
     }
     for place in inspection.blocking_damage() {
-        println!("{}", words(place));
+        print_line!("{}", words(place));
     }
     for file in &inspection.unusable {
-        println!(
+        print_line!(
             "{}: an unused segment without records; it is removed",
             file.display()
         );
     }
     for damage in &inspection.unrepairable {
-        println!("{damage}");
+        print_line!("{damage}");
     }
     let lost: u64 = inspection.blocking_damage().filter_map(lost_records).sum();
     if args.yes {
-        println!(
+        print_line!(
             "salvaged: {lost} records cannot be read and become dead letters at the next start, {} are \
              delivered",
             inspection.undelivered()
         );
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    print_line!(
         "nothing was changed; after a run with --yes, {lost} records that cannot be read become dead letters at the \
          next start, and {} are delivered",
         inspection.undelivered()

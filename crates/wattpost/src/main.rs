@@ -3,6 +3,9 @@
 //! Exit codes: 0 success; 1 failure, with one sentence on stderr that names the cause and the remedy; 2 wrong command
 //! line.
 
+// Commands print with `output::print_line`, which does not panic when the reader closes the pipe.
+#![deny(clippy::print_stdout)]
+
 mod audit;
 mod charger;
 mod check;
@@ -16,6 +19,7 @@ mod export;
 mod journal;
 mod migrate;
 mod open_files;
+mod output;
 mod retire;
 mod serve;
 mod simulate;

@@ -3,6 +3,7 @@
 use crate::SettingsArgs;
 use crate::config::{DatabaseAt, Settings};
 use crate::database::{self, Use};
+use crate::output::print_line;
 use anyhow::Result;
 use central::ports::{Maintenance, Unavailable};
 use clap::Args;
@@ -29,11 +30,11 @@ pub(crate) fn run(args: &MigrateArgs) -> Result<ExitCode> {
         // A SQLite file is migrated whenever it is opened for writing.
         DatabaseAt::Sqlite(_) => {
             database::open(&settings, Use::Change)?;
-            println!("{shown}: up to date");
+            print_line!("{shown}: up to date");
         }
         DatabaseAt::Postgres(url) => {
             let done = PostgresStore::migrate(url)?;
-            println!("{shown}: {done}");
+            print_line!("{shown}: {done}");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@
 
 use crate::SettingsArgs;
 use crate::database::{self, Use};
+use crate::output::print_line;
 use anyhow::{Result, bail};
 use central::model::GatewayState;
 use central::project::Changes;
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
     let mut changes = Changes::default();
     changes.gateways.insert(gateway, state);
     database.store.apply(&[], &changes, &[])?;
-    println!(
+    print_line!(
         "gateway {}: {chargers} chargers no longer count as connected there",
         args.id
     );

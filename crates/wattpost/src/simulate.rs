@@ -1,5 +1,6 @@
 //! `wattpost simulate`: simulated chargers against any OCPP central system.
 
+use crate::output::print_line;
 use crate::serve::StopSignals;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -161,9 +162,9 @@ async fn simulate(config: FleetConfig, drain: Duration, quiet: bool) -> Result<E
         report = fleet.stop(drain) => report,
         () = stop.recv() => anyhow::bail!("stopped at once; unanswered messages are missing from the ledger file"),
     };
-    println!("{report}");
+    print_line!("{report}");
     if let Some(path) = ledger {
-        println!("ledger: {}", path.display());
+        print_line!("ledger: {}", path.display());
     }
     let total = report.stats.total();
     if total.acknowledged == 0 {

@@ -5,6 +5,7 @@
 
 use crate::SettingsArgs;
 use crate::database::{self, Use};
+use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use central::Timestamp;
 use central::ports::{Token, TokenStatus};
@@ -65,7 +66,7 @@ pub(crate) fn run(command: &TokenCommand) -> Result<ExitCode> {
         TokenCommand::List(settings) => {
             let directory = database::open(&settings.load()?, Use::Read)?.admin;
             for token in directory.tokens()? {
-                println!("{}", line(&token));
+                print_line!("{}", line(&token));
             }
         }
         TokenCommand::Remove(args) => {
@@ -73,7 +74,7 @@ pub(crate) fn run(command: &TokenCommand) -> Result<ExitCode> {
             if !directory.remove_token(&args.id)? {
                 bail!("token {:?} was not added", args.id);
             }
-            println!("{}: removed", args.id);
+            print_line!("{}: removed", args.id);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -108,7 +109,7 @@ fn add(args: &AddArgs) -> Result<()> {
     };
     let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
     directory.put_token(&token)?;
-    println!("{}", line(&token));
+    print_line!("{}", line(&token));
     Ok(())
 }
 

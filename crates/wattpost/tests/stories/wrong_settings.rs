@@ -109,3 +109,19 @@ fn help_lists_subcommands_and_flags() {
         "{said}"
     );
 }
+
+#[test]
+fn reader_that_closes_the_pipe_is_no_error() {
+    let dir = tempfile::tempdir().expect("make a temporary directory");
+    let (reader, writer) = std::io::pipe().expect("make a pipe");
+    // Nobody reads from now on.
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_wattpost"))
+        .args(["charger", "add", "CP-1"])
+        .current_dir(dir.path())
+        .stdout(writer)
+        .output()
+        .expect("run wattpost");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
