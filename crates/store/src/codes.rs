@@ -29,7 +29,7 @@ pub(crate) fn answer_kind(number: impl Into<i64>) -> Result<AnswerKind, Refusal>
     })
 }
 
-/// A number that no build has written.
+/// The refusal of a row with a number that this build does not know.
 pub(crate) fn unknown(what: &str, number: impl Into<i64>) -> Refusal {
     let detail = format!("a message has the unknown {what} {}", number.into());
     Refusal::corrupt(detail)

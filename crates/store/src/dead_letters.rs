@@ -4,7 +4,7 @@ use central::ports::{DeadLetter, ID_USED_TWICE};
 use central::query::DeadLetterRow;
 use central::{Record, RecordId, Timestamp};
 
-/// Of a record that the database refuses permanently.
+/// The dead letter of a record that the database refuses permanently. Logs it.
 pub(crate) fn refused((id, record): &(RecordId, Record<'_>), reason: String) -> DeadLetter {
     tracing::error!(record.id = %id, reason, "a record cannot be applied; it is kept as a dead letter");
     DeadLetter {
@@ -14,7 +14,7 @@ pub(crate) fn refused((id, record): &(RecordId, Record<'_>), reason: String) -> 
     }
 }
 
-/// Of records whose id another record has; logged and counted.
+/// The dead letters of records whose ids other records have. Logs and counts them.
 pub(crate) fn ids_used_twice<'a, 'r: 'a>(
     records: impl Iterator<Item = &'a (RecordId, Record<'r>)>,
 ) -> Vec<DeadLetter> {

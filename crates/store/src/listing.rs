@@ -54,7 +54,7 @@ impl Outline {
 /// The role of a row of the list in pairing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// None.
+    /// It takes no part in pairing.
     Settled = 0,
     /// A start without a stop of its own.
     Start = 1,
@@ -131,7 +131,7 @@ pub(crate) fn rows_of(
     rows.into_values().collect()
 }
 
-/// What of a state's rows is to be written.
+/// The rows of a state that must be written or deleted.
 #[derive(Debug, Default)]
 pub(crate) struct Difference {
     /// Rows to delete, by time and key.

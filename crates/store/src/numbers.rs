@@ -1,6 +1,6 @@
 //! Small numbers that stand for chargers and gateways in the rows of both databases.
 
-/// With more identities than this a writer's cache of numbers is cleared, and they are looked up again.
+/// With more identities than this, a writer's cache of numbers is cleared, and the numbers are read again.
 pub(crate) const CHARGERS_CACHED_MAX: usize = 100_000;
 
 /// A charger as a message refers to it; `N` is the type of its number in the database.
@@ -12,7 +12,7 @@ pub(crate) struct Charger<N> {
 }
 
 impl<N: Default> Charger<N> {
-    /// Of a record that has no charger: number 0.
+    /// The value for a record that has no charger: number 0.
     pub(crate) fn none() -> Self {
         Self {
             no: N::default(),

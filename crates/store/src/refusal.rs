@@ -1,5 +1,5 @@
-//! Why a database refused an operation, in terms of what the caller does next: wait and retry, retry with a smaller
-//! batch, or give this record up. Each adapter maps the errors of its own client library to these kinds.
+//! Why a database refused an operation. The kind decides what the caller does next: it waits and retries, retries with a
+//! smaller batch, or makes the record a dead letter. Each adapter maps the errors of its client library to these kinds.
 
 use central::ports::{Unavailable, UnavailableKind};
 
@@ -8,7 +8,7 @@ use central::ports::{Unavailable, UnavailableKind};
 pub(crate) enum Refusal {
     /// A retry may succeed; the member gives the kind of outage.
     Unavailable(Unavailable),
-    /// It was not done in time; a smaller batch may be.
+    /// It took too long; a smaller batch may be done in time.
     Late(String),
     /// The database refuses this record permanently and works otherwise.
     Poison(String),

@@ -96,7 +96,7 @@ pub(crate) struct TransactionsArgs {
 /// Where the export is written, and in which format.
 #[derive(Debug, Args)]
 struct OutputArgs {
-    /// ndjson: one JSON object a line; csv: RFC 4180 with a header line
+    /// ndjson: one JSON object per line; csv: RFC 4180 with a header line
     #[arg(long, value_enum, default_value_t = Format::Ndjson)]
     format: Format,
     /// Write to this file instead of stdout; the file is created only if the export is complete
@@ -113,18 +113,18 @@ struct OutputArgs {
 /// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
-    /// A header line, then one line a row.
+    /// A header line, then one line per row.
     Csv,
 }
 
 /// The format of an export with its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
-    /// A header line, then one line a row.
+    /// A header line, then one line per row.
     Csv {
         /// Whether text that a spreadsheet would run as a formula gets a `'` before it.
         escape_formulas: bool,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The status from StatusNotification, or from `NotifyEvent` with `AvailabilityState` (rule N-4).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ConnectorStatus {
-    /// The status as the charger wrote it; an open list.
+    /// The status as the charger wrote it; it may be one that OCPP does not define.
     pub status: String,
     /// errorCode (1.6).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,8 +24,8 @@ pub struct ConnectorStatus {
 /// The order in which one status replaces another: first by connection, then live after queued, then by time.
 ///
 /// A charger that connects sends the statuses that it queued while offline, possibly after its current one (rule Q-11).
-/// So a status from before the connection never replaces a live status of it. Live statuses are ordered by reception
-/// only, because a charger's clock may be wrong or be set at any time.
+/// So a queued status never replaces a live one of the same connection. Live statuses are ordered by reception only,
+/// because a charger's clock may be wrong or be set at any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StatusOrder {
     epoch: Epoch,
@@ -39,7 +39,8 @@ pub struct StatusOrder {
 /// first. In milliseconds.
 const QUEUE_EMPTIED_AFTER_MS: i64 = 10 * 60_000;
 
-/// An older status, in milliseconds, is from a clock that was set back, because chargers queue none this long.
+/// A status whose time is further before its connection, in milliseconds, has the time of a wrong clock: chargers queue
+/// no status this long.
 const QUEUED_MAX_MS: i64 = 7 * 24 * 3_600_000;
 
 impl StatusOrder {
@@ -81,7 +82,7 @@ impl Merge for ConnectorState {
 }
 
 impl ConnectorState {
-    /// Offers a status.
+    /// Sets the status, unless the one that is held is later in the order.
     pub fn set(&mut self, order: StatusOrder, status: ConnectorStatus) {
         if self.status.as_ref().is_none_or(|(held, _)| order > *held) {
             self.status = Some((order, status));

@@ -1,4 +1,4 @@
-//! Registers: each holds one value, and a rule decides which of two values stays.
+//! Values that merge: of two values a rule decides which one stays.
 
 use super::Merge;
 use crate::record::Seq;
@@ -67,7 +67,7 @@ pub struct First<T>(Option<(Stamp, T)>);
 macro_rules! register {
     ($name:ident, $wins:tt) => {
         impl<T> $name<T> {
-            /// A register that holds `value`.
+            /// Holds `value`.
             pub const fn new(stamp: Stamp, value: T) -> Self {
                 Self(Some((stamp, value)))
             }
@@ -89,13 +89,13 @@ macro_rules! register {
                 self.0.as_ref().map(|(stamp, _)| *stamp)
             }
 
-            /// The register, without a value whose stamp does not satisfy `keep`.
+            /// The same, without a value whose stamp does not satisfy `keep`.
             #[must_use]
             pub fn filter(self, keep: impl FnOnce(&Stamp) -> bool) -> Self {
                 Self(self.0.filter(|(stamp, _)| keep(stamp)))
             }
 
-            /// The register with its value replaced.
+            /// The same, with its value replaced.
             #[must_use]
             pub fn map<U>(self, change: impl FnOnce(T) -> U) -> $name<U> {
                 $name(self.0.map(|(stamp, value)| (stamp, change(value))))

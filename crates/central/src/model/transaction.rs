@@ -158,8 +158,8 @@ pub struct TransactionState {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stops: BTreeMap<ContentKey, First<Stop>>,
     /// The newest [`TransactionState::CONNECTIONS_MAX`] connections, by epoch. A charger of 2.x may use an id
-    /// again after it has started anew, and then it has another connection. In 1.6 ids are ours and all is kept
-    /// under epoch 0.
+    /// again after it has started anew, and then it has another connection. In 1.6 the central system gives the ids,
+    /// and all details are kept under epoch 0.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     connections: BTreeMap<Epoch, Details>,
     /// All older connections together.

@@ -47,7 +47,7 @@ pub(crate) fn add(readings: &mut Readings, source: &Source<'_>, list: &[Reading]
     for (at, reading) in list.iter().enumerate() {
         for (place, (context, wh)) in CONTEXTS.into_iter().zip(reading.registers_wh).enumerate() {
             if let Some(wh) = wh {
-                // Of equal times the beginning is first, wherever it is in the message.
+                // Of registers with one time that of the beginning is first, wherever it is in the message.
                 let part = place * PARTS_PER_CONTEXT + at.min(PARTS_PER_CONTEXT - 1);
                 readings.add_register(source.stamp(reading.at, part), context, wh);
             }
@@ -161,13 +161,14 @@ fn context_of(sample: &SampledValue<'_>) -> ReadingContext {
     }
 }
 
-/// Whether the value is a signed text (1.6), which may consist of digits and is no number.
+/// Whether the value is a signed text (1.6). Such a text may consist of digits, but it is not a number.
 fn is_signed_data(sample: &SampledValue<'_>) -> bool {
     let format = sample.format.as_deref();
     format.is_some_and(|format| format.eq_ignore_ascii_case("SignedData"))
 }
 
-/// The last value of the measurand for the whole outlet; if there are only values of single phases, their sum. Values inside the charger count where the outlet has none.
+/// The last value of the measurand for the whole outlet; if there are only values of single phases, their sum. Values
+/// inside the charger count where the outlet has none.
 fn total(
     samples: &[SampledValue<'_>],
     measurand: &str,

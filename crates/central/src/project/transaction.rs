@@ -43,14 +43,14 @@ pub(crate) fn add_details(
     });
 }
 
-/// The key of a start or stop; `natural_key` distinguishes it from all others of the transaction. Depends on the message
-/// only if the charger's clock was set, so that a message and its resends have one key.
+/// The key of a start or stop; `natural_key` distinguishes it from all others of the transaction. If the charger's clock
+/// was set, the key depends on the message alone, so that a message and its resends have one key.
 pub(crate) fn content_key(
     source: &Source<'_>,
-    told: Option<jiff::Timestamp>,
+    reported: Option<jiff::Timestamp>,
     natural_key: &NaturalKey<'_>,
 ) -> ContentKey {
-    let at = told.map(Timestamp::from).unwrap_or_default();
+    let at = reported.map(Timestamp::from).unwrap_or_default();
     ContentKey {
         at,
         hash: first_u64(&natural_key.stable_hash(CONTENT_DOMAIN, source.charger)),

@@ -1,7 +1,7 @@
 //! Settings in the environment: `WATTPOST__SECTION__KEY`.
 //!
-//! An environment variable is text. What it means follows from its setting: `1.6` is a number for one and a version
-//! for another. So plain values are passed on as text, and figment converts them where a number or a boolean belongs.
+//! An environment variable is text, and its type follows from the setting: `1.6` may be a number or a version. So plain
+//! values are passed on as text, and figment converts them where the setting is a number or a boolean.
 
 use figment::providers::Env;
 use figment::value::{Dict, Map, Value};
@@ -10,7 +10,7 @@ use figment::{Error, Figment, Metadata, Profile, Provider};
 const PREFIX: &str = "WATTPOST__";
 const SEPARATOR: &str = "__";
 
-/// Variables that are no settings.
+/// Variables of Wattpost that are not settings.
 const OTHER_NAMES: [&str; 2] = ["WATTPOST_CONFIG", "WATTPOST_SIMULATE_PASSWORD"];
 
 /// Adds the settings in the environment.

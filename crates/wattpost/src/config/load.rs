@@ -73,7 +73,7 @@ impl Settings {
 }
 
 impl Settings {
-    /// What has no effect although somebody set it: one sentence each.
+    /// One sentence for each variable or setting that has no effect.
     fn warnings(&self) -> Vec<String> {
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let defaults = serde_json::to_value(Self::default()).unwrap_or_default();
@@ -82,7 +82,7 @@ impl Settings {
         warnings
     }
 
-    /// Settings that only another database has.
+    /// Settings that the database in use does not have.
     fn without_effect(&self) -> Option<String> {
         (self.database.retain_days > 0 && matches!(self.database_at(), Ok(DatabaseAt::Sqlite(_)))).then(|| {
             format!(

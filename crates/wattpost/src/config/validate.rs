@@ -4,7 +4,7 @@ use super::{ByteSize, Settings};
 use anyhow::{Result, bail};
 use common::settings::Section;
 
-/// About an hour of messages of a hundred chargers.
+/// The least size of the journal. It holds some thousand records.
 const MIN_JOURNAL_BYTES: u64 = 1 << 20;
 
 impl Settings {

@@ -11,9 +11,9 @@ use std::borrow::Cow;
 
 /// No connector delivers more on average, in watts. A register that rises faster is wrong.
 const POWER_MAX_W: f64 = 1_000_000.0;
-/// What a register may rise at once, in watt-hours, whatever the time between the readings.
+/// A register may rise by this much at once, in watt-hours.
 const JUMP_FREE_WH: f64 = 1_000.0;
-/// No session that begins at 0 delivers so much before its first reading, in watt-hours.
+/// A register that begins at 0 is lower than this at the first reading, in watt-hours.
 const FIRST_READING_MAX_WH: f64 = 100_000.0;
 /// Two registers that differ by less are equal, in watt-hours: chargers round to 10 or 100 Wh.
 const ROUNDING_WH: f64 = 100.0;
@@ -75,7 +75,7 @@ pub enum EnergyCheck {
     WentBackwards,
     /// The register rose faster than any connector delivers.
     ImplausibleJump,
-    /// Readings count the session, and the start's register the meter's life.
+    /// The readings count from 0 in each session, and the start has the meter's register.
     SessionRegister,
     /// One register is written in kWh and declared as Wh.
     UnitMixed,
@@ -184,7 +184,7 @@ impl Confidence {
     }
 }
 
-/// One end of a session, as its message says.
+/// One end of a session, as its message reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct SessionEnd {
     /// The charger's time, if its clock was set.
@@ -365,8 +365,8 @@ impl Derivation<'_> {
             .is_none_or(|first| at <= first.at)
     }
 
-    /// Converts the start's register, or the readings, where one of them is in kWh and declared as Wh. Only a
-    /// difference that no connector delivers is explained so.
+    /// Converts the start's register, or the readings, where one of them is in kWh and declared as Wh. It does so only
+    /// where the difference is more than a connector delivers.
     fn in_one_unit(&mut self, start: Register) -> Register {
         let first = self.reading(&self.readings.first, RegisterSource::FirstReading);
         let (Some(first), RegisterSource::Start) = (first, start.source) else {
@@ -381,7 +381,7 @@ impl Derivation<'_> {
         if start.wh > 0.0 && rises_too_much && is_near(converted, first.wh) {
             self.checks.push(EnergyCheck::UnitMixed);
             return Register {
-                // It was cut to whole kWh, so it may be above the first reading by less than one.
+                // It was rounded to whole kWh, so it may be above the first reading by less than 1 kWh.
                 wh: converted.min(first.wh),
                 ..start
             };
@@ -398,7 +398,8 @@ impl Derivation<'_> {
         start
     }
 
-    /// The register at the end, at or above `start`: the stop's own, else `Transaction.End`, else the best reading.
+    /// The register at the end, at or above `start`: the stop's own, else `Transaction.End`, else
+    /// [`Self::best_reading`].
     fn end_register(&mut self, start: Register) -> Option<Register> {
         let own = self.stop.and_then(|stop| stop.register_wh);
         let highest = self.readings.highest_wh();
@@ -445,7 +446,7 @@ impl Derivation<'_> {
         Some(reading)
     }
 
-    /// The last reading at or above `start`; the highest one where the last is lower than it.
+    /// The last reading at or above `start`. If the highest one is above the last and did not rise too fast, the highest.
     fn best_reading(&self, start: Register) -> Option<Register> {
         let last = self.reading(&self.readings.last, RegisterSource::LastReading);
         let highest = self.readings.highest_wh().map(|wh| Register {
@@ -466,7 +467,8 @@ impl Derivation<'_> {
         }
     }
 
-    /// Every register after the start is below it: they count the session, or the meter was exchanged.
+    /// The registers of start and end where every register after the start is below it: these registers count the
+    /// session, or the meter was exchanged.
     fn session_register(&mut self, start: Register) -> (Register, Option<Register>) {
         let stop_wh = positive(self.stop.and_then(|stop| stop.register_wh));
         let has_zero = !self.readings.first_zero.is_empty();
@@ -504,7 +506,7 @@ impl Derivation<'_> {
         (begin, Some(end))
     }
 
-    /// Whether the register is 0 since the last one above it.
+    /// Whether a register of 0 or below came after the last one above 0.
     fn fell_to_zero(&self) -> bool {
         let zero = self.readings.last_zero.stamp();
         zero.zip(self.readings.last.stamp())
@@ -542,7 +544,7 @@ fn positive(wh: Option<f64>) -> Option<f64> {
     wh.filter(|wh| *wh > 0.0)
 }
 
-/// A register that holds a reading.
+/// A value that merges ([`First`](crate::model::First) or [`Latest`](crate::model::Latest)) and holds a reading.
 trait Held {
     fn held(&self) -> Option<(Timestamp, f64)>;
 }

@@ -1,9 +1,9 @@
 //! Pairs stops without a usable id with the starts that they end (OCPP 1.6, rule Q-17).
 //!
 //! A charger that never got an id for its start (it was offline, or it lost the answer) stops the session with -1, 0 or no
-//! id. Some firmware stops *every* session so, hence pairing must cost the same for a charger's first session and for its
-//! ten thousandth: it depends on at most [`PAIRING_WINDOW`] neighbours in the order of time, so that a store can update
-//! the pairs after a late message without reading the charger's whole history.
+//! id. Some firmware stops *every* session so. Pairing must cost the same for a charger's first session and for its
+//! ten thousandth, so it depends on at most [`PAIRING_WINDOW`] neighbours in the order of time. After a late message a
+//! store can therefore update the pairs without reading the charger's whole history.
 
 use super::TransactionView;
 use crate::Timestamp;
@@ -11,11 +11,11 @@ use crate::natural_key::StableHasher;
 use ocpp::Version;
 use uuid::Uuid;
 
-/// How many places before a stop its start may be, counted in starts without a stop and stops without a start of the same
-/// charger. A stop that fits none of them stays unpaired.
+/// A start is at most this many places before its stop, counted in the same charger's starts without a stop and stops
+/// without a start. A stop that fits none of these starts stays unpaired.
 ///
-/// It follows that a row that is added, changed or removed affects the partners of rows at most this many places before
-/// and after it, and these depend on rows at most twice as many places away.
+/// So a row that is added, changed or removed affects only the partners of rows at most this many places before and
+/// after it. These partners depend on rows at most twice as many places away.
 pub const PAIRING_WINDOW: usize = 32;
 
 /// A start without a stop, or a stop without a start, with everything that pairing depends on.
@@ -89,8 +89,8 @@ impl TransactionView {
 }
 
 /// The partner of each candidate. A stop ends the latest start before it that fits, that no earlier stop has ended, and
-/// that is at most [`PAIRING_WINDOW`] places before it. A start fits if it has the stop's token, should the stop have one,
-/// and no higher meter reading. `candidates` are of one charger, sorted by [`Candidate::place`].
+/// that is at most [`PAIRING_WINDOW`] places before it. A start fits if its meter reading is not above the stop's, and if
+/// its token is the stop's or the stop has none. `candidates` are of one charger, sorted by [`Candidate::place`].
 ///
 /// For a consecutive part of a charger's candidates the result is the same as for all of them, except for the first twice
 /// [`PAIRING_WINDOW`] candidates and for starts among the last [`PAIRING_WINDOW`].

@@ -37,7 +37,7 @@ pub struct Readings {
     pub first_zero: First<()>,
     /// The last register of 0 or below.
     pub last_zero: Latest<()>,
-    /// The last signed register without a plain number beside it.
+    /// The last signed register, also where a plain number is beside it.
     pub signed: Latest<()>,
     /// The last power, in watts.
     pub power_w: Latest<f64>,
@@ -88,8 +88,8 @@ impl Readings {
         *self == Self::default()
     }
 
-    /// The readings of these times, both included. If a value outside these times was kept instead of one within (an
-    /// earlier first, a later last), there is none.
+    /// The readings of these times, both included. A member is empty if the kept value is outside these times (an
+    /// earlier first, a later last), although another value was within.
     #[must_use]
     pub fn within(&self, times: &RangeInclusive<Timestamp>) -> Self {
         let is_within = |stamp: &Stamp| times.contains(&stamp.at);
