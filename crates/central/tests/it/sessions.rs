@@ -16,7 +16,7 @@ use ocpp::Version;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Random orders of delivery for each session.
 const ORDERS: u64 = 10;
@@ -62,16 +62,13 @@ struct Played {
     ids: BTreeMap<String, Value>,
 }
 
-/// Replaces `"@300"` by the time 300 seconds after the session's beginning (`@300s` without a fraction, `@300+2`
-/// with an offset of two hours), and `"$name"` by the id that was given under this name.
+/// Replaces `"@300"` by the time 300 seconds after the session's beginning (see [`written_time`]), and `"$name"` by the
+/// id that was given under this name: `"$name:text"` as a string, `"$name:float"` with a fraction.
 fn fill(value: &Value, ids: &BTreeMap<String, Value>) -> Value {
     match value {
         Value::String(text) => {
             if let Some(name) = text.strip_prefix('$') {
-                return ids
-                    .get(name)
-                    .cloned()
-                    .unwrap_or_else(|| panic!("no id {name}"));
+                return given_id(name, ids);
             }
             match text.strip_prefix('@') {
                 Some(time) => json!(written_time(time)),
@@ -87,17 +84,40 @@ fn fill(value: &Value, ids: &BTreeMap<String, Value>) -> Value {
     }
 }
 
+fn given_id(name: &str, ids: &BTreeMap<String, Value>) -> Value {
+    let (name, form) = name.split_once(':').unwrap_or((name, ""));
+    let id = ids.get(name).unwrap_or_else(|| panic!("no id {name}"));
+    match form {
+        "" => id.clone(),
+        "text" => json!(id.to_string()),
+        "float" => json!(id.as_f64()),
+        _ => panic!("form {form}"),
+    }
+}
+
+/// The time so many seconds after the beginning: `300`, `300s` without a fraction, `300n` with nanoseconds, `300l`
+/// without a zone, `300+2` and `300-5` at an offset of so many hours.
 fn written_time(time: &str) -> String {
-    let (seconds, whole) = match time.strip_suffix('s') {
-        Some(seconds) => (seconds, true),
-        None => (time, false),
-    };
+    let offset_at = time.rfind(['+', '-']).filter(|at| *at > 0);
+    let (seconds, offset) = time.split_at(offset_at.unwrap_or(time.len()));
+    let digits_end = seconds
+        .rfind(|letter: char| letter.is_ascii_digit())
+        .map_or(0, |at| at + 1);
+    let (seconds, form) = seconds.split_at(digits_end);
     let seconds: i64 = seconds.parse().unwrap_or_else(|_| panic!("time @{time}"));
-    let text = crate::common::NOW.plus_millis(seconds * 1_000).to_string();
-    if whole {
-        text.replace(".000Z", "Z")
-    } else {
-        text
+    let hours: i64 = offset.parse().unwrap_or(0);
+    let local = crate::common::NOW.plus_millis((seconds + hours * 3_600) * 1_000);
+    let text = local.to_string();
+    match (form, offset) {
+        ("", "") => text,
+        ("", _) => {
+            let sign = if hours < 0 { '-' } else { '+' };
+            text.replace('Z', &format!("{sign}{:02}:00", hours.abs()))
+        }
+        ("s", "") => text.replace(".000Z", "Z"),
+        ("n", "") => text.replace(".000Z", ".000000000Z"),
+        ("l", "") => text.replace('Z', ""),
+        _ => panic!("time @{time}"),
     }
 }
 
@@ -284,8 +304,10 @@ fn check(path: &Path) -> Vec<String> {
     faults
 }
 
-#[test]
-fn every_session_yields_the_expected_views_in_any_order() {
+/// Sessions at least; the corpus only grows.
+const SESSIONS_MIN: usize = 120;
+
+fn session_paths() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sessions");
     let mut paths: Vec<_> = std::fs::read_dir(&folder)
         .expect("the folder of sessions")
@@ -296,13 +318,39 @@ fn every_session_yields_the_expected_views_in_any_order() {
         })
         .collect();
     paths.sort();
+    paths
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().expect("a name");
+    name.to_string_lossy().into_owned()
+}
+
+#[test]
+fn there_are_many_sessions_and_no_two_are_equal() {
+    let paths = session_paths();
+    assert!(paths.len() >= SESSIONS_MIN, "{} sessions", paths.len());
+    let mut names_by_steps: BTreeMap<String, String> = BTreeMap::new();
+    for path in &paths {
+        let name = name_of(path);
+        let (number, rest) = name.split_at(3);
+        let has_number = number.bytes().all(|byte| byte.is_ascii_digit());
+        assert!(has_number && rest.starts_with('-'), "{name}");
+        let text = std::fs::read_to_string(path).expect("UTF-8");
+        let session: Value = serde_json::from_str(&text).expect("JSON");
+        let steps = session["steps"].to_string();
+        if let Some(other) = names_by_steps.insert(steps, name.clone()) {
+            panic!("{name} and {other} have equal steps");
+        }
+    }
+}
+
+#[test]
+fn every_session_yields_the_expected_views_in_any_order() {
+    let paths = session_paths();
     let mut wrong = Vec::new();
     for path in &paths {
-        let name = path
-            .file_name()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
+        let name = name_of(path);
         for fault in check(path) {
             wrong.push(format!("{name}: {fault}"));
         }

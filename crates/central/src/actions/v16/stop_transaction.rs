@@ -24,19 +24,33 @@ pub(super) const ACTION: Action = Action {
     ..Action::plain(NAME)
 };
 
-/// The members that distinguish stops, also two of one transaction with different registers.
+/// The members that stops must have to be recognised by less than their whole content.
 const MEMBERS: &[&str] = &["transactionId", "timestamp", "meterStop"];
 
 /// The transaction's id; for an id that names no transaction (rule Q-17: all stops whose starts got no answer use -1)
-/// also the time and the meter reading.
+/// also the time, the meter reading and the token.
 fn natural_key(payload: &str) -> NaturalKey<'_> {
     match members(payload, MEMBERS) {
-        Some([id, ..]) if matches!(Raw::new(id).integer(), Some(1..)) => {
-            NaturalKey::of_members(NAME, [id, "", "", ""])
-        }
-        Some(members) => NaturalKey::of_members(NAME, members),
-        None => NaturalKey::whole(NAME, payload),
+        Some([id, ..]) if names_a_transaction(id) => NaturalKey::of_members(NAME, [id, "", "", ""]),
+        _ => content_natural_key(payload),
     }
+}
+
+/// What distinguishes stops, also two of one transaction with different registers. A power cut stops two connectors
+/// in one second with one register, so stops that name no transaction differ by their token too, if they have one.
+fn content_natural_key(payload: &str) -> NaturalKey<'_> {
+    let Some([id, timestamp, meter_stop, _]) = members(payload, MEMBERS) else {
+        return NaturalKey::whole(NAME, payload);
+    };
+    let token = match members(payload, &["idTag"]) {
+        Some([token, ..]) if !names_a_transaction(id) => token,
+        _ => "",
+    };
+    NaturalKey::of_members(NAME, [id, timestamp, meter_stop, token])
+}
+
+fn names_a_transaction(id: &str) -> bool {
+    matches!(Raw::new(id).integer(), Some(1..))
 }
 
 fn part(payload: &str) -> SessionPart {
@@ -72,7 +86,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     let key = content_key(
         source,
         view.timestamp,
-        &NaturalKey::of(NAME, source.record.payload, MEMBERS),
+        &content_natural_key(source.record.payload),
     );
     let id = match view.transaction_id {
         Some(1..) => id.unwrap_or_default(),

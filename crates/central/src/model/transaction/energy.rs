@@ -79,7 +79,7 @@ pub enum EnergyCheck {
     SessionRegister,
     /// One register is written in kWh and declared as Wh.
     UnitMixed,
-    /// Only signed readings arrived, which are kept and not read.
+    /// Only signed registers arrived, which are kept and not read.
     SignedOnly,
     /// The session ended without any register.
     NoReadings,
@@ -240,7 +240,8 @@ impl Energy {
         if stop.is_some() && energy.energy_wh.is_none() {
             checks.push(EnergyCheck::NoReadings);
         }
-        if !readings.signed.is_empty() && readings.has_no_register() {
+        let is_signed_only = !readings.signed.is_empty() && readings.has_no_register();
+        if is_signed_only && energy.energy_wh.is_none() {
             checks.push(EnergyCheck::SignedOnly);
         }
         checks.sort_unstable();
@@ -372,13 +373,10 @@ impl Derivation<'_> {
         let (Some(first), RegisterSource::Start) = (first, start.source) else {
             return start;
         };
-        let is_near = |wh: f64, later_wh: f64| {
-            (-KILO..=FIRST_READING_MAX_WH.min(later_wh / 10.0)).contains(&(later_wh - wh))
-        };
         let converted = start.wh * KILO;
         let rises_too_much =
             first.wh - start.wh >= FIRST_READING_MAX_WH || self.is_too_fast(start, first);
-        if start.wh > 0.0 && rises_too_much && is_near(converted, first.wh) {
+        if start.wh > 0.0 && rises_too_much && can_be_one_meter(converted, first.wh) {
             self.checks.push(EnergyCheck::UnitMixed);
             return Register {
                 // It was rounded to whole kWh, so it may be above the first reading by less than 1 kWh.
@@ -387,7 +385,7 @@ impl Derivation<'_> {
             };
         }
         let is_small = start.wh >= UNIT_TRIED_FROM_WH && first.wh < start.wh / 100.0;
-        if is_small && is_near(start.wh, first.wh * KILO) {
+        if is_small && can_be_one_meter(start.wh, first.wh * KILO) {
             self.checks.push(EnergyCheck::UnitMixed);
             self.readings = Cow::Owned(self.readings.scaled(KILO));
             return Register {
@@ -423,6 +421,16 @@ impl Derivation<'_> {
                 if highest.is_some_and(|highest| highest > wh + ROUNDING_WH) {
                     self.checks.push(EnergyCheck::WentBackwards);
                 }
+                return Some(Register {
+                    wh,
+                    at: self.stop.and_then(|stop| stop.at),
+                    source: RegisterSource::Stop,
+                });
+            }
+            let counts_session = highest.is_some_and(|wh| !is_at_or_above(wh))
+                || !self.readings.first_zero.is_empty();
+            if let Some(wh) = stop_in_kwh(start, wh).filter(|_| !counts_session) {
+                self.checks.push(EnergyCheck::UnitMixed);
                 return Some(Register {
                     wh,
                     at: self.stop.and_then(|stop| stop.at),
@@ -530,6 +538,18 @@ impl Derivation<'_> {
             source,
         })
     }
+}
+
+/// Whether two registers of one session can be of one meter after a conversion; one of them may be cut to whole kWh.
+fn can_be_one_meter(wh: f64, later_wh: f64) -> bool {
+    (-KILO..=FIRST_READING_MAX_WH.min(later_wh / 10.0)).contains(&(later_wh - wh))
+}
+
+/// The stop's register `wh` in watt-hours, at or above the start's, if it is written in kWh and declared as Wh.
+fn stop_in_kwh(start: Register, wh: f64) -> Option<f64> {
+    let is_small = wh > 0.0 && start.wh >= UNIT_TRIED_FROM_WH && wh < start.wh / 100.0;
+    let converted = wh * KILO;
+    (is_small && can_be_one_meter(start.wh, converted)).then_some(converted.max(start.wh))
 }
 
 #[expect(

@@ -147,6 +147,30 @@ impl SessionBound {
     }
 }
 
+/// When a session started and ended.
+fn times(
+    start: Option<SessionBound>,
+    stop: Option<SessionBound>,
+) -> (Option<Timestamp>, Option<Timestamp>) {
+    let (Some(start), Some(stop)) = (start, stop) else {
+        let own = |bound: SessionBound| bound.corrected(bound.ahead_ms());
+        return (start.map(own), stop.map(own));
+    };
+    // Both times are corrected by the same amount, so the duration remains the one that the charger measured.
+    let ahead_ms = start.ahead_ms().max(stop.ahead_ms());
+    let (started_at, ended_at) = (start.corrected(ahead_ms), stop.corrected(ahead_ms));
+    if ended_at >= started_at {
+        return (Some(started_at), Some(ended_at));
+    }
+    // The clock was set in between, so the two times are of two clocks.
+    let started_at = start.corrected(start.ahead_ms());
+    let ended_at = stop.corrected(stop.ahead_ms());
+    if ended_at >= started_at {
+        return (Some(started_at), Some(ended_at));
+    }
+    (Some(started_at), Some(stop.received_at.max(started_at)))
+}
+
 /// Domain of the hash in a transaction's key; never change it, the keys are stored.
 const KEY_DOMAIN: &str = "wattpost transaction key 1";
 
@@ -487,11 +511,7 @@ impl TransactionView {
             stop,
             readings,
         } = &self.source;
-        // Both times are corrected by the same amount, so the duration remains the one that the charger measured.
-        let ahead_ms = start.iter().chain(stop).map(|report| report.ahead_ms());
-        let ahead_ms = ahead_ms.max().unwrap_or(0);
-        self.started_at = start.map(|report| report.corrected(ahead_ms));
-        self.ended_at = stop.map(|report| report.corrected(ahead_ms));
+        (self.started_at, self.ended_at) = times(*start, *stop);
         let energy = Energy::derive(
             start.map(SessionBound::end),
             stop.map(SessionBound::end),
