@@ -4,6 +4,7 @@
 //! `PARTITION.VERSION.KIND.ACTION.CHARGER`, as in `3.1_6.call.MeterValues.CP-17`. Always five words: dots,
 //! wildcards and blanks in a name are percent-encoded.
 
+use central::model::ChargerKey;
 use central::{Record, RecordId};
 use ocpp::Version;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -16,16 +17,16 @@ const ACTION_BYTES_MAX: usize = 64;
 const NOTHING: &str = "-";
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-/// The partition of a charger's records: FNV-1a (64 bits) over its identity in ASCII lower case, upper
-/// half folded onto the lower one, modulo the number of partitions.
+/// The partition of a charger's records: FNV-1a (64 bits) over the UTF-8 of its key ([`ChargerKey`]), upper half
+/// folded onto the lower one, modulo the number of partitions.
 ///
 /// # Panics
 /// When there are no partitions.
 #[must_use]
 pub fn partition(charger_id: &str, partitions: u16) -> u16 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in charger_id.bytes() {
-        hash ^= u64::from(byte.to_ascii_lowercase());
+    for byte in ChargerKey::fold(charger_id).bytes() {
+        hash ^= u64::from(byte);
         hash = hash.wrapping_mul(0x0000_0100_0000_01b3);
     }
     let folded = hash ^ (hash >> 32);
@@ -106,7 +107,10 @@ mod tests {
 
     #[test]
     fn a_partition_is_the_same_for_every_spelling_and_every_build() {
-        assert_eq!(partition("CP-17", 8), partition("cp-17", 8));
+        for (one, other) in [("CP-17", "cp-17"), ("Ä1", "ä1"), ("ЩИТ-1", "щит-1")] {
+            assert_eq!(ChargerKey::of(one), ChargerKey::of(other));
+            assert_eq!(partition(one, 999), partition(other, 999), "{one}");
+        }
         let some: Vec<u16> = ["", "a", "CP-1", "CP-2", "CP-3", "DE*ABC*E1"]
             .iter()
             .map(|id| partition(id, 8))

@@ -2,6 +2,7 @@
 //! not stored yet.
 
 use anyhow::{Context, Result};
+use central::model::ChargerKey;
 use central::query::{MessageFilter, PageRequest, QueryStore};
 use central::{RecordKind, Timestamp};
 use simulator::TimestampUs;
@@ -46,8 +47,8 @@ pub(super) fn longest_gap(lines: &[LedgerEntry], from: TimestampUs, to: Timestam
 
 /// Acknowledged messages that were not found in the database yet.
 pub(super) struct NotStored {
-    /// The index in `is_found` by charger (in lower case) and message id. A resent message may have several ids.
-    ids: HashMap<(String, String), usize>,
+    /// The index in `is_found` by charger and message id. A resent message may have several ids.
+    ids: HashMap<(ChargerKey, String), usize>,
     is_found: Vec<bool>,
     left: usize,
     from: Timestamp,
@@ -64,7 +65,7 @@ impl NotStored {
             if !is_acknowledged {
                 continue;
             }
-            let charger = line.charger_id.to_ascii_lowercase();
+            let charger = ChargerKey::of(&line.charger_id);
             for id in &line.message_ids {
                 ids.insert((charger.clone(), id.clone()), is_found.len());
             }
@@ -106,7 +107,7 @@ impl NotStored {
     }
 
     fn found(&mut self, charger: &str, id: String) {
-        let Some(&index) = self.ids.get(&(charger.to_ascii_lowercase(), id)) else {
+        let Some(&index) = self.ids.get(&(ChargerKey::of(charger), id)) else {
             return;
         };
         if let Some(is_found) = self.is_found.get_mut(index)

@@ -2,6 +2,7 @@
 //! charger is kept by this key, and only what is shown or sent keeps the spelling.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,13 +15,19 @@ impl ChargerKey {
     /// The key of this identity, whatever its letter case. A key is its own key.
     #[must_use]
     pub fn of(charger_id: &str) -> Self {
+        Self(Self::fold(charger_id).into())
+    }
+
+    /// The text of the key of this identity. Allocates nothing for ASCII without capital letters.
+    #[must_use]
+    pub fn fold(charger_id: &str) -> Cow<'_, str> {
         let is_lower_case = charger_id
             .bytes()
             .all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
         if is_lower_case {
-            Self(charger_id.into())
+            Cow::Borrowed(charger_id)
         } else {
-            Self(charger_id.to_lowercase().into())
+            Cow::Owned(charger_id.to_lowercase())
         }
     }
 
@@ -66,6 +73,18 @@ mod tests {
             assert_eq!(ChargerKey::of(one).as_str(), other);
         }
         assert_ne!(ChargerKey::of("cp-17"), ChargerKey::of("cp-18"));
+    }
+
+    #[test]
+    fn folding_lower_case_ascii_does_not_allocate() {
+        assert!(matches!(
+            ChargerKey::fold("cp-17.b"),
+            Cow::Borrowed("cp-17.b")
+        ));
+        assert_eq!(
+            ChargerKey::fold("CP-17.Ä"),
+            ChargerKey::of("CP-17.Ä").as_str()
+        );
     }
 
     #[test]

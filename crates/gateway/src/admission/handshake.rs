@@ -7,6 +7,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
+use central::model::ChargerKey;
 use ocpp::Version;
 use sha1::{Digest, Sha1};
 use std::fmt::Write;
@@ -307,14 +308,15 @@ pub(crate) fn negotiate(
     }
 }
 
-/// Splits Basic credentials into user and password: after the identity if they begin with it (an identity of 1.6 may
-/// contain a colon), else at the first colon (rule S-4).
+/// Splits Basic credentials into user and password: after the identity if they begin with it in any letter case (an
+/// identity of 1.6 may contain a colon), else at the first colon (rule S-4).
 pub(crate) fn split_credentials<'a>(
     credentials: &'a [u8],
     identity: &str,
 ) -> Option<(&'a [u8], &'a [u8])> {
     if let Some((user, rest)) = credentials.split_at_checked(identity.len())
-        && user.eq_ignore_ascii_case(identity.as_bytes())
+        && std::str::from_utf8(user)
+            .is_ok_and(|user| ChargerKey::fold(user) == ChargerKey::fold(identity))
         && let Some(password) = rest.strip_prefix(b":")
     {
         return Some((user, password));

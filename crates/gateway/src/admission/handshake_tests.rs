@@ -198,6 +198,10 @@ fn quirk_05_a_colon_may_stand_in_password_or_identity() {
         Some((&b"a:b"[..], &b"pw"[..]))
     );
     assert_eq!(
+        split_credentials("ä:1:pw".as_bytes(), "Ä:1"),
+        Some(("ä:1".as_bytes(), &b"pw"[..]))
+    );
+    assert_eq!(
         split_credentials(b"other:pw:x", "CP-1"),
         Some((&b"other"[..], &b"pw:x"[..]))
     );

@@ -59,7 +59,7 @@ struct ChargerIndex {
     first_sent_at: Option<TimestampUs>,
 }
 
-/// The ledger of all chargers, by identity in lower case (rule C-3).
+/// The ledger of all chargers, by identity in lower case (Unicode, as the central system compares identities).
 #[derive(Debug, Default)]
 pub(super) struct LedgerIndex {
     chargers: BTreeMap<String, ChargerIndex>,
@@ -69,13 +69,13 @@ pub(super) struct LedgerIndex {
 impl LedgerIndex {
     /// Adds an entry of the ledger.
     pub(super) fn add_entry(&mut self, entry: LedgerEntry) {
-        let key = entry.charger_id.to_ascii_lowercase();
+        let key = entry.charger_id.to_lowercase();
         self.chargers.entry(key).or_default().add_entry(entry);
     }
 
     /// Adds a record of the export, if its message is in the ledger.
     pub(super) fn add_record(&mut self, charger_id: &str, message_id: &str, record: StoredRecord) {
-        let Some(charger_index) = self.chargers.get_mut(&charger_id.to_ascii_lowercase()) else {
+        let Some(charger_index) = self.chargers.get_mut(&charger_id.to_lowercase()) else {
             return;
         };
         if let Some(&index) = charger_index.by_id.get(message_id) {
@@ -99,7 +99,7 @@ impl LedgerIndex {
         started_at: Option<TimestampUs>,
         state: TransactionState,
     ) {
-        let Some(charger_index) = self.chargers.get_mut(&charger_id.to_ascii_lowercase()) else {
+        let Some(charger_index) = self.chargers.get_mut(&charger_id.to_lowercase()) else {
             return;
         };
         if let Some(transaction) = charger_index.transactions.get_mut(id) {

@@ -316,6 +316,19 @@ fn earlier_runs_and_other_chargers_are_ignored() {
 }
 
 #[test]
+fn records_are_found_in_any_letter_case_of_the_identity() {
+    let mut run = clean_run();
+    for entry in &mut run.entries {
+        entry.charger_id = "Ä1".into();
+    }
+    for row in run.rows.iter_mut().chain(&mut run.transactions) {
+        row["charger_id"] = json!("ä1");
+    }
+    let report = check(&run);
+    assert!(report.is_clean(), "{report}");
+}
+
+#[test]
 fn an_unreadable_line_is_named() {
     let none = || None::<&[u8]>;
     let error = audit("{}\n".as_bytes(), "".as_bytes(), none()).unwrap_err();
