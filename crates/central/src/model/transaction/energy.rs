@@ -359,6 +359,16 @@ impl Derivation<'_> {
         }
     }
 
+    /// The stop's own register, if it is above 0.
+    fn stop_register(&self) -> Option<Register> {
+        let stop = self.stop?;
+        Some(Register {
+            wh: positive(stop.register_wh)?,
+            at: stop.at,
+            source: RegisterSource::Stop,
+        })
+    }
+
     fn is_before_first(&self, at: Timestamp) -> bool {
         self.readings
             .first
@@ -369,21 +379,27 @@ impl Derivation<'_> {
     /// Converts the start's register, or the readings, where one of them is in kWh and declared as Wh. It does so only
     /// where the difference is more than a connector delivers.
     fn in_one_unit(&mut self, start: Register) -> Register {
+        if start.source != RegisterSource::Start {
+            return start;
+        }
         let first = self.reading(&self.readings.first, RegisterSource::FirstReading);
-        let (Some(first), RegisterSource::Start) = (first, start.source) else {
+        let Some(later) = first.or_else(|| self.stop_register()) else {
             return start;
         };
         let converted = start.wh * KILO;
-        let rises_too_much =
-            first.wh - start.wh >= FIRST_READING_MAX_WH || self.is_too_fast(start, first);
-        if start.wh > 0.0 && rises_too_much && can_be_one_meter(converted, first.wh) {
+        let rises_too_much = first.is_some_and(|first| first.wh - start.wh >= FIRST_READING_MAX_WH)
+            || self.is_too_fast(start, later);
+        if start.wh > 0.0 && rises_too_much && can_be_one_meter(converted, later.wh) {
             self.checks.push(EnergyCheck::UnitMixed);
             return Register {
-                // It was rounded to whole kWh, so it may be above the first reading by less than 1 kWh.
-                wh: converted.min(first.wh),
+                // It was rounded to whole kWh, so it may be above the later register by less than 1 kWh.
+                wh: converted.min(later.wh),
                 ..start
             };
         }
+        let Some(first) = first else {
+            return start;
+        };
         let is_small = start.wh >= UNIT_TRIED_FROM_WH && first.wh < start.wh / 100.0;
         if is_small && can_be_one_meter(start.wh, first.wh * KILO) {
             self.checks.push(EnergyCheck::UnitMixed);
@@ -540,7 +556,7 @@ impl Derivation<'_> {
     }
 }
 
-/// Whether two registers of one session can be of one meter after a conversion; one of them may be cut to whole kWh.
+/// Whether two registers of one session can be of one meter after a conversion; one of them may be rounded to whole kWh.
 fn can_be_one_meter(wh: f64, later_wh: f64) -> bool {
     (-KILO..=FIRST_READING_MAX_WH.min(later_wh / 10.0)).contains(&(later_wh - wh))
 }

@@ -8,6 +8,7 @@ use crate::model::{ChargerKey, First, Stamp};
 use crate::natural_key::StableHasher;
 use ocpp::Version;
 use serde::Serialize;
+use std::ops::RangeInclusive;
 use uuid::Uuid;
 
 /// A transaction, as the API and exports show it.
@@ -224,10 +225,32 @@ pub(super) fn views(
             .into_iter()
             .collect();
     }
-    match starts.len() {
-        0 | 1 => vec![scene.only(starts.first(), &stops)],
-        _ => scene.several(&starts, &stops),
+    let (lost, stops): (Vec<_>, Vec<_>) = stops
+        .into_iter()
+        .partition(|stop| !scene.is_v16 && is_of_lost_start(stop, &starts));
+    let mut views = Vec::new();
+    let mut from = Timestamp(i64::MIN);
+    if let Some(last) = lost.iter().map(|stop| stop.stamp.at).max() {
+        views.push(scene.only(None, &lost, &(from..=last)));
+        from = last.plus_millis(1);
     }
+    match starts.len() {
+        0 | 1 => views.push(scene.only(starts.first(), &stops, &(from..=Timestamp(i64::MAX)))),
+        _ => views.extend(scene.several(&starts, &stops, from)),
+    }
+    views
+}
+
+/// Whether the stop is of an earlier session, whose start never arrived, under an id that was used again (2.x): by the
+/// charger's clock and by reception it is before all starts.
+fn is_of_lost_start(stop: &Part<'_, Stop>, starts: &[Part<'_, Start>]) -> bool {
+    let is_before = |start: &Part<'_, Start>| {
+        let are_dated = stop.key.record == 0 && start.key.record == 0;
+        are_dated
+            && stop.stamp.at < start.stamp.at
+            && stop.stamp.received_at < start.stamp.received_at
+    };
+    !starts.is_empty() && starts.iter().all(is_before)
 }
 
 /// The key of a transaction whose start has not arrived, from its charger and its id on the wire.
@@ -307,15 +330,19 @@ fn sessions<'p, 'a>(
 }
 
 impl Scene<'_> {
-    /// The usual case: one transaction under the id.
-    fn only(&self, start: Option<&Part<'_, Start>>, stops: &[Part<'_, Stop>]) -> TransactionView {
+    /// The usual case: one transaction under the id, with the details of these times.
+    fn only(
+        &self,
+        start: Option<&Part<'_, Start>>,
+        stops: &[Part<'_, Stop>],
+        times: &RangeInclusive<Timestamp>,
+    ) -> TransactionView {
         let stop = stops.first();
         let key = match start {
             Some(start) => self.key(&start.key.to_string()),
             None => self.key(""),
         };
-        let always = Timestamp(i64::MIN)..=Timestamp(i64::MAX);
-        let details = self.state.details_within(&always);
+        let details = self.state.details_within(times);
         let mut view = self.session(key, start, stop, details);
         if let Some(stop) = stop {
             let others = stops
@@ -386,20 +413,21 @@ impl Scene<'_> {
         view
     }
 
-    /// An id that was used again: one transaction per start.
+    /// An id that was used again: one transaction per start, from the time `from` on.
     fn several(
         &self,
         starts: &[Part<'_, Start>],
         stops: &[Part<'_, Stop>],
+        mut from: Timestamp,
     ) -> Vec<TransactionView> {
         let sessions = sessions(starts, stops);
         if let [session] = sessions.as_slice() {
             // All starts are one start and its resends.
             let stops: Vec<Part<'_, Stop>> =
                 session.stops.iter().map(|stop| (*stop).clone()).collect();
-            return vec![self.only(Some(session.start), &stops)];
+            let times = from..=Timestamp(i64::MAX);
+            return vec![self.only(Some(session.start), &stops, &times)];
         }
-        let mut from = Timestamp(i64::MIN);
         let mut views = Vec::with_capacity(sessions.len());
         for (at, session) in sessions.iter().enumerate() {
             let stop = session.stops.first().copied();
