@@ -41,10 +41,10 @@ pub struct Config {
     pub heartbeat_s: u16,
     /// First delay before a reconnect in milliseconds, 10 to 60,000. It doubles with each attempt, with jitter.
     /// Default: 200.
-    pub retry_min_ms: u64,
-    /// Maximum delay before a reconnect in milliseconds, at least `retry_min_ms` and at most 600,000.
+    pub retry_ms_min: u64,
+    /// Maximum delay before a reconnect in milliseconds, at least `retry_ms_min` and at most 600,000.
     /// Reconnecting never ends. Default: 5,000.
-    pub retry_max_ms: u64,
+    pub retry_ms_max: u64,
     /// A PEM file with the certificate authorities that RabbitMQ's certificate is verified against, for
     /// `amqps`. Default: those of the operating system.
     pub ca_file: Option<PathBuf>,
@@ -61,8 +61,8 @@ impl Default for Config {
             connect_timeout_ms: 10_000,
             prefetch: 1_000,
             heartbeat_s: 10,
-            retry_min_ms: 200,
-            retry_max_ms: 5_000,
+            retry_ms_min: 200,
+            retry_ms_max: 5_000,
             ca_file: None,
         }
     }
@@ -91,11 +91,11 @@ impl Config {
         )?;
         BROKER.within("prefetch", self.prefetch, 1, u16::MAX)?;
         BROKER.within("heartbeat_s", self.heartbeat_s, 1, 600)?;
-        BROKER.within("retry_min_ms", self.retry_min_ms, 10, 60_000)?;
+        BROKER.within("retry_ms_min", self.retry_ms_min, 10, 60_000)?;
         BROKER.within(
-            "retry_max_ms",
-            self.retry_max_ms,
-            self.retry_min_ms,
+            "retry_ms_max",
+            self.retry_ms_max,
+            self.retry_ms_min,
             600_000,
         )
     }

@@ -198,7 +198,7 @@ impl Session {
 
 /// Runs until `closing`.
 pub(crate) async fn run(shared: Arc<BrokerShared>) {
-    let (min_ms, max_ms) = (shared.config.retry_min_ms, shared.config.retry_max_ms);
+    let (min_ms, max_ms) = (shared.config.retry_ms_min, shared.config.retry_ms_max);
     let mut backoff = Backoff::from_millis(min_ms, max_ms);
     let mut turn = 0;
     while !shared.closing.is_cancelled() {

@@ -26,11 +26,11 @@ pub struct Config {
     /// commit for every few records.
     pub batch_age_ms: u64,
     /// First delay in milliseconds before a retry after RabbitMQ or the database was unavailable. It doubles up
-    /// to `retry_max_ms`, with jitter. Default 50.
-    pub retry_min_ms: u64,
+    /// to `retry_ms_max`, with jitter. Default 50.
+    pub retry_ms_min: u64,
     /// Maximum delay between two retries, in milliseconds. Default 2,000: a retry costs little, and records
     /// wait for it.
-    pub retry_max_ms: u64,
+    pub retry_ms_max: u64,
 }
 
 impl Default for Config {
@@ -41,8 +41,8 @@ impl Default for Config {
             batch_records_max: 4_000,
             batch_bytes_max: 4 << 20,
             batch_age_ms: 20,
-            retry_min_ms: 50,
-            retry_max_ms: 2_000,
+            retry_ms_min: 50,
+            retry_ms_max: 2_000,
         }
     }
 }
@@ -57,8 +57,8 @@ impl Config {
         CONSUMER.at_least("batch_bytes_max", self.batch_bytes_max, 4_096)?;
         let reason = "RabbitMQ waits for acknowledgements";
         CONSUMER.at_most("batch_age_ms", self.batch_age_ms, 60_000, reason)?;
-        CONSUMER.at_least("retry_min_ms", self.retry_min_ms, 1)?;
-        CONSUMER.at_least("retry_max_ms", self.retry_max_ms, self.retry_min_ms)
+        CONSUMER.at_least("retry_ms_min", self.retry_ms_min, 1)?;
+        CONSUMER.at_least("retry_ms_max", self.retry_ms_max, self.retry_ms_min)
     }
 
     pub(crate) const fn bounds(&self) -> CollectBounds {

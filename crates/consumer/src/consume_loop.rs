@@ -179,7 +179,7 @@ impl ConsumeLoop {
     async fn wait_for_source(&self, error: Unavailable, failures: &mut Failures) {
         self.state.set(ConsumerState::SourceUnavailable(error));
         failures.source = failures.source.saturating_add(1);
-        let max_delay = Duration::from_millis(self.config.retry_max_ms);
+        let max_delay = Duration::from_millis(self.config.retry_ms_max);
         let _ = self
             .or_stop(tokio::time::sleep(self.backoff(failures.source, max_delay)))
             .await;
@@ -195,7 +195,7 @@ impl ConsumeLoop {
         if self.or_stop(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
-        let max_delay = Duration::from_millis(self.config.retry_max_ms);
+        let max_delay = Duration::from_millis(self.config.retry_ms_max);
         for attempt in 1.. {
             let ping = Arc::clone(&self.database_ping);
             let answer = tokio::task::spawn_blocking(move || ping());
@@ -217,7 +217,7 @@ impl ConsumeLoop {
 
     /// The delay after `failures` failures, at most `max`.
     fn backoff(&self, failures: u32, max: Duration) -> Duration {
-        let min = Duration::from_millis(self.config.retry_min_ms);
+        let min = Duration::from_millis(self.config.retry_ms_min);
         delay(min, max, failures.saturating_sub(1))
     }
 

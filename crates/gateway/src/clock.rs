@@ -7,7 +7,7 @@
 //!
 //! A wrong time does lasting harm: a message dated a year ahead (a boot, a connection, a status) counts as the newest
 //! for a year. So chargers are refused while the system's time is before [`NO_EARLIER_THAN`], and while it differs from
-//! the database's by more than `gateway.clock_off_max_s`; they keep their messages until it is corrected.
+//! the database's by more than `gateway.clock_off_s_max`; they keep their messages until it is corrected.
 
 use crate::connection::control::Stop;
 use crate::connection::registry::Registry;
@@ -126,7 +126,7 @@ impl ClockCheck {
         }
         Some(format!(
             "The clock of this machine shows {system} and that of the database {expected}; set the one that is \
-             wrong, or allow for it with gateway.clock_off_max_s."
+             wrong, or allow for it with gateway.clock_off_s_max."
         ))
     }
 
@@ -271,7 +271,7 @@ mod tests {
         }
         let year = 365 * 24 * HOUR;
         let why = refused(NOON.plus_millis(year)).expect("a year ahead");
-        assert!(why.contains("gateway.clock_off_max_s"), "{why}");
+        assert!(why.contains("gateway.clock_off_s_max"), "{why}");
         // The database says no more, and the clock is still wrong, or was put right.
         let later = Instant::now() + Duration::from_secs(30 * 86_400);
         let month = 30 * 24 * HOUR;

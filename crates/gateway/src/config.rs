@@ -93,7 +93,7 @@ pub struct GatewayConfig {
     pub compression: bool,
     /// Answers shorter than this many bytes are not compressed. Default 256: compressing less costs
     /// more time than the bytes are worth.
-    pub compression_min_bytes: usize,
+    pub compression_bytes_min: usize,
 
     /// Connections at most; further handshakes get 503. Default 50,000. Lowered when the process may open too few
     /// files: see [`GatewayConfig::fit_into`].
@@ -123,14 +123,14 @@ pub struct GatewayConfig {
     /// charger sends at once, and a packet lost in a mobile network is sent again within 3 s.
     pub first_byte_timeout_ms: u64,
     /// Bytes of a request's head at most; longer ones get 431. Default 8,192.
-    pub header_max_bytes: usize,
+    pub header_bytes_max: usize,
     /// Concurrent password checks (Argon2). Default 1: each takes tens of milliseconds of a core, which answers need
     /// too. Others wait within the handshake's deadline: 128 for each concurrent check, of these 16 from one peer address
     /// and 4 from one address with one identity; further ones get 503.
     pub password_checks_max: usize,
 
     /// Bytes of one message at most; a longer one closes the connection with 1009. Default 1 MiB.
-    pub frame_max_bytes: usize,
+    pub frame_bytes_max: usize,
     /// Milliseconds within which a message must be complete, from its first byte on; then the connection is closed with
     /// 1008. Pings between its parts do not extend the time; time in which the gateway does not read from the charger
     /// does not count. Default 60,000: a message of 1 MiB at 150 kbit/s.
@@ -139,10 +139,10 @@ pub struct GatewayConfig {
     /// that hold the most bytes for the longest time are closed with 1008. Default 64 MiB: sixty-four of the longest
     /// messages at once. As many bytes more may be held by complete messages of up to 16 KiB that wait for their turn
     /// while messages are paced.
-    pub unfinished_max_bytes: usize,
+    pub unfinished_bytes_max: usize,
     /// Bytes of answers waiting for a slow reader; above it nothing more is read from that charger.
     /// Default 64 KiB.
-    pub outbound_max_bytes: usize,
+    pub outbound_bytes_max: usize,
     /// Milliseconds without progress in writing after which the connection is closed. Default 30,000.
     pub write_timeout_ms: u64,
     /// Seconds of silence after which a ping is sent. Default 30 (rule H-3: shorter than the idle timers of
@@ -153,7 +153,7 @@ pub struct GatewayConfig {
     pub ping_misses_max: u32,
     /// Seconds of silence allowed to a charger that has not answered a ping on this connection: some never do. Default
     /// 900: three heartbeats.
-    pub silence_max_s: u64,
+    pub silence_s_max: u64,
     /// Milliseconds that a new connection waits for what the charger's old connection remembers. Default 2,000.
     pub handover_timeout_ms: u64,
 
@@ -165,11 +165,11 @@ pub struct GatewayConfig {
     /// Milliseconds that a batch that is not full waits for more records. Default 20: it saves the database a commit for
     /// every few records.
     pub batch_age_ms: u64,
-    /// First pause after a delivery that failed, in milliseconds; doubles up to `retry_max_ms`, with
+    /// First pause after a delivery that failed, in milliseconds; doubles up to `retry_ms_max`, with
     /// jitter. Default 50.
-    pub retry_min_ms: u64,
+    pub retry_ms_min: u64,
     /// Longest pause after a delivery that failed, in milliseconds. Default 1,000: a retry costs next to nothing.
-    pub retry_max_ms: u64,
+    pub retry_ms_max: u64,
 
     /// What must have happened to a record before its answer is sent: `"journal"` (synced to this gateway's disk) or
     /// `"broker"` (RabbitMQ has confirmed it too). Default `"journal"`. With `"broker"` acknowledged messages survive the
@@ -190,7 +190,7 @@ pub struct GatewayConfig {
     /// chargers that are not connected keep their messages, while each connected one makes the others wait longer.
     /// Connected chargers wait for their turn however long it takes. Default 20,000: below the 30 s after which chargers
     /// give up (rule F-26).
-    pub pace_wait_max_ms: u64,
+    pub pace_wait_ms_max: u64,
 
     /// Messages per second taken in from all chargers together that are not accepted (pending or rejected); further ones
     /// wait unread. After its first ten, each such charger may send one per second, where every 4 KiB count as one
@@ -212,12 +212,12 @@ pub struct GatewayConfig {
     /// until one of the two is corrected, because a message recorded under a wrong time counts as the newest, or the
     /// oldest, for good. 0: any difference is allowed. Default 86,400: no correct clock differs by a day, whatever its
     /// time zone. Without effect with SQLite, which uses the same clock.
-    pub clock_off_max_s: u64,
+    pub clock_off_s_max: u64,
     /// `Retry-After` of a 503, in seconds; a random value between this and twice this is sent. Default 10.
     pub retry_after_s: u64,
     /// Bytes of the journal's newest records read at the start, so that resends are recognised after a restart. Default
     /// 64 MiB.
-    pub resend_replay_max_bytes: u64,
+    pub resend_replay_bytes_max: u64,
     /// Seconds over which the connections are closed at a stop. Default 10: thousands of chargers
     /// that reconnect in the same instant would be a storm (rule H-9).
     pub shutdown_grace_s: u64,
@@ -230,7 +230,7 @@ impl Default for GatewayConfig {
             assume_version: AssumeVersion::V16,
             user_must_be_identity: true,
             compression: true,
-            compression_min_bytes: 256,
+            compression_bytes_min: 256,
             connections_max: 50_000,
             handshakes_max: 2_048,
             handshakes_per_address_max: 256,
@@ -239,34 +239,34 @@ impl Default for GatewayConfig {
             handshakes_per_second_per_address: 1_000,
             handshake_timeout_ms: 10_000,
             first_byte_timeout_ms: 5_000,
-            header_max_bytes: 8_192,
+            header_bytes_max: 8_192,
             password_checks_max: 1,
-            frame_max_bytes: 1 << 20,
+            frame_bytes_max: 1 << 20,
             unfinished_timeout_ms: 60_000,
-            unfinished_max_bytes: 64 << 20,
-            outbound_max_bytes: 64 << 10,
+            unfinished_bytes_max: 64 << 20,
+            outbound_bytes_max: 64 << 10,
             write_timeout_ms: 30_000,
             ping_interval_s: 30,
             ping_misses_max: 2,
-            silence_max_s: 900,
+            silence_s_max: 900,
             handover_timeout_ms: 2_000,
             batch_records_max: 4_000,
             batch_bytes_max: 4 << 20,
             batch_age_ms: 20,
-            retry_min_ms: 50,
-            retry_max_ms: 1_000,
+            retry_ms_min: 50,
+            retry_ms_max: 1_000,
             durability: Durability::Journal,
             durability_wait_ms: 500,
             broker_grace_s: 10,
             pace_from_bytes: None,
-            pace_wait_max_ms: 20_000,
+            pace_wait_ms_max: 20_000,
             unaccepted_per_second: 100,
             durable_timeout_ms: 10_000,
             directory_refresh_s: 3,
             token_timeout_ms: 500,
-            clock_off_max_s: 86_400,
+            clock_off_s_max: 86_400,
             retry_after_s: 10,
-            resend_replay_max_bytes: 64 << 20,
+            resend_replay_bytes_max: 64 << 20,
             shutdown_grace_s: 10,
         }
     }
@@ -284,8 +284,8 @@ impl GatewayConfig {
         self.check_listeners()?;
         let at_least = |key: &str, value: u64, least: u64| GATEWAY.at_least(key, value, least);
         GATEWAY.at_most(
-            "frame_max_bytes",
-            self.frame_max_bytes,
+            "frame_bytes_max",
+            self.frame_bytes_max,
             FRAME_BYTES_MAX,
             "a record must fit into the journal and into a message of RabbitMQ",
         )?;
@@ -313,30 +313,30 @@ impl GatewayConfig {
         )?;
         at_least("handshake_timeout_ms", self.handshake_timeout_ms, 100)?;
         at_least("first_byte_timeout_ms", self.first_byte_timeout_ms, 100)?;
-        at_least("header_max_bytes", self.header_max_bytes as u64, 1_024)?;
+        at_least("header_bytes_max", self.header_bytes_max as u64, 1_024)?;
         at_least("password_checks_max", self.password_checks_max as u64, 1)?;
-        at_least("frame_max_bytes", self.frame_max_bytes as u64, 4_096)?;
+        at_least("frame_bytes_max", self.frame_bytes_max as u64, 4_096)?;
         at_least("unfinished_timeout_ms", self.unfinished_timeout_ms, 1_000)?;
         at_least(
-            "unfinished_max_bytes",
-            self.unfinished_max_bytes as u64,
-            2 * self.frame_max_bytes as u64,
+            "unfinished_bytes_max",
+            self.unfinished_bytes_max as u64,
+            2 * self.frame_bytes_max as u64,
         )?;
-        at_least("pace_wait_max_ms", self.pace_wait_max_ms, 100)?;
+        at_least("pace_wait_ms_max", self.pace_wait_ms_max, 100)?;
         at_least(
             "unaccepted_per_second",
             self.unaccepted_per_second.into(),
             1,
         )?;
-        at_least("outbound_max_bytes", self.outbound_max_bytes as u64, 4_096)?;
+        at_least("outbound_bytes_max", self.outbound_bytes_max as u64, 4_096)?;
         at_least("write_timeout_ms", self.write_timeout_ms, 100)?;
         at_least("ping_interval_s", self.ping_interval_s, 1)?;
         at_least("ping_misses_max", self.ping_misses_max.into(), 1)?;
-        at_least("silence_max_s", self.silence_max_s, self.ping_interval_s)?;
+        at_least("silence_s_max", self.silence_s_max, self.ping_interval_s)?;
         at_least("batch_records_max", self.batch_records_max as u64, 1)?;
         at_least("batch_bytes_max", self.batch_bytes_max as u64, 4_096)?;
-        at_least("retry_min_ms", self.retry_min_ms, 1)?;
-        at_least("retry_max_ms", self.retry_max_ms, self.retry_min_ms)?;
+        at_least("retry_ms_min", self.retry_ms_min, 1)?;
+        at_least("retry_ms_max", self.retry_ms_max, self.retry_ms_min)?;
         at_least("durability_wait_ms", self.durability_wait_ms, 10)?;
         at_least("durable_timeout_ms", self.durable_timeout_ms, 200)?;
         at_least("directory_refresh_s", self.directory_refresh_s, 1)?;
@@ -417,7 +417,7 @@ impl GatewayConfig {
     }
 
     pub(crate) const fn clock_off_max(&self) -> Duration {
-        Duration::from_secs(self.clock_off_max_s)
+        Duration::from_secs(self.clock_off_s_max)
     }
 
     /// How long [`Gateway::shutdown`](crate::Gateway::shutdown) should be given.
@@ -462,7 +462,7 @@ impl GatewayConfig {
     }
 
     pub(crate) const fn silence_max(&self) -> Duration {
-        Duration::from_secs(self.silence_max_s)
+        Duration::from_secs(self.silence_s_max)
     }
 }
 
@@ -485,12 +485,12 @@ mod tests {
     #[test]
     fn a_setting_that_cannot_work_is_named_with_its_value() {
         let config = GatewayConfig {
-            frame_max_bytes: 7,
+            frame_bytes_max: 7,
             ..GatewayConfig::default()
         };
         let error = config.check().expect_err("must be refused");
         assert!(
-            error.to_string().contains("gateway.frame_max_bytes is 7"),
+            error.to_string().contains("gateway.frame_bytes_max is 7"),
             "{error}"
         );
     }

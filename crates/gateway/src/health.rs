@@ -51,7 +51,7 @@ impl GatewayHealth {
         } else if let Some(why) = self.unreadable() {
             (false, why)
         } else {
-            let used = status.used_bytes as f64 / status.max_bytes.max(1) as f64 * 100.0;
+            let used = status.used_bytes as f64 / status.bytes_max.max(1) as f64 * 100.0;
             (true, format!("{used:.0} % of its bound used"))
         };
         Health {

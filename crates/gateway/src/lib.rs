@@ -316,7 +316,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         data_dir,
         cluster_events,
     } = deps;
-    let resumed = resume::resume(&journal, config.resend_replay_max_bytes)
+    let resumed = resume::resume(&journal, config.resend_replay_bytes_max)
         .map_err(|error| StartError::Journal(error.to_string()))?;
     let registry = Registry::new(resumed.last_epoch);
     // Before any record gets a time.
@@ -335,8 +335,8 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         tracing::warn!(%error, "the start of this gateway is not recorded yet");
     }
     // A message must fit into a record, also as Base64 and with its answer.
-    let message_max_bytes = journal.record_bytes_max().saturating_sub(RECORD_OVERHEAD) / 4 * 3;
-    let frame_max_bytes = config.frame_max_bytes.min(message_max_bytes);
+    let message_bytes_max = journal.record_bytes_max().saturating_sub(RECORD_OVERHEAD) / 4 * 3;
+    let frame_bytes_max = config.frame_bytes_max.min(message_bytes_max);
     let directory = Directory::open(
         directory,
         &data_dir,
@@ -351,8 +351,8 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
     let registry = Arc::new(registry);
     let flow = Flow::new(&config);
     let frame_options = FrameOptions::new(
-        frame_max_bytes,
-        config.compression_min_bytes,
+        frame_bytes_max,
+        config.compression_bytes_min,
         Arc::clone(&flow.budget),
     );
     let ownership = Ownership::new(gateway_id, cluster_events, Arc::clone(&registry));

@@ -23,22 +23,22 @@ pub(crate) struct Resumed {
     pub(crate) records: u64,
 }
 
-/// Reads at most `max_bytes` of the newest records. Blocks.
+/// Reads at most `bytes_max` of the newest records. Blocks.
 ///
 /// A record that cannot be read, or that the journal forgets meanwhile, is skipped, so that chargers are served. Its
 /// resend is not recognised and becomes a record of its own, the only readable copy.
 ///
 /// # Errors
 /// When the journal is closed.
-pub(crate) fn resume(journal: &Journal, max_bytes: u64) -> Result<Resumed, ReadError> {
+pub(crate) fn resume(journal: &Journal, bytes_max: u64) -> Result<Resumed, ReadError> {
     let status = journal.status();
     let kept = status.used_bytes.saturating_add(status.retained_bytes);
     let records = status
         .durable_seq
         .saturating_sub(status.oldest_seq.saturating_sub(1));
     // Where to begin if all records had the same length: exact enough here.
-    let skip = if kept > max_bytes {
-        let share = 1.0 - max_bytes as f64 / kept as f64;
+    let skip = if kept > bytes_max {
+        let share = 1.0 - bytes_max as f64 / kept as f64;
         (records as f64 * share) as u64
     } else {
         0
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn records_forgotten_while_reading_are_skipped() {
         let options = Options {
-            max_bytes: 4 << 20,
+            bytes_max: 4 << 20,
             segment_bytes: 64 << 10,
             retain_bytes: 0,
             ..Options::default()

@@ -189,8 +189,8 @@ async fn waiting_messages_of_many_chargers_are_bounded_in_bytes() {
     const CHARGERS: u64 = 60;
     const MAX: u64 = 256 << 10;
     let world = World::with(|setup| {
-        setup.config.frame_max_bytes = 64 << 10;
-        setup.config.unfinished_max_bytes = MAX as usize;
+        setup.config.frame_bytes_max = 64 << 10;
+        setup.config.unfinished_bytes_max = MAX as usize;
     })
     .await;
     let parts = inside(&world);

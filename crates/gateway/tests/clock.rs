@@ -38,7 +38,7 @@ async fn chargers_are_refused_while_the_clock_is_far_from_the_databases() {
     );
     let (up, detail) = health(&world);
     assert!(
-        !up && detail.contains("gateway.clock_off_max_s"),
+        !up && detail.contains("gateway.clock_off_s_max"),
         "{detail}"
     );
     // The clock is corrected, which the gateway notices without a restart.

@@ -82,7 +82,7 @@ fn bare(dir: &Path) {
 
 fn append(dir: &Path, producers: usize) {
     let options = Options {
-        max_bytes: 4 << 30,
+        bytes_max: 4 << 30,
         retain_bytes: 0,
         ..Options::default()
     };
@@ -236,7 +236,7 @@ fn row(
 fn reopen(dir: &Path) {
     const RECORDS: u64 = 1_000_000;
     let options = Options {
-        max_bytes: 2 << 30,
+        bytes_max: 2 << 30,
         ..Options::default()
     };
     let (journal, _) = Journal::open(dir, options).unwrap();

@@ -17,14 +17,14 @@ use std::time::Duration;
 
 /// Maximum length of one write, unless a single record is longer.
 const WRITE_BYTES_MAX: usize = 4 << 20;
-const MAX_BYTES_MIN: u64 = 512 << 10;
+const BYTES_MAX_MIN: u64 = 512 << 10;
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 const SEGMENT_BYTES_MAX: u64 = 1 << 31;
 
 /// [`Options`] within their bounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    pub(crate) max_bytes: u64,
+    pub(crate) bytes_max: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) retain_bytes: u64,
     pub(crate) record_bytes_max: usize,
@@ -34,16 +34,16 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn new(options: &Options) -> Self {
-        let max_bytes = options.max_bytes.max(MAX_BYTES_MIN);
+        let bytes_max = options.bytes_max.max(BYTES_MAX_MIN);
         let segment_bytes = options
             .segment_bytes
-            .min(max_bytes / 8)
+            .min(bytes_max / 8)
             .clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
             .next_multiple_of(4096);
         let holds = (segment_bytes - DATA_OFFSET) as usize - RECORD_HEADER;
         let record_bytes_max = options.record_bytes_max.min(holds);
         Self {
-            max_bytes,
+            bytes_max,
             segment_bytes,
             retain_bytes: options.retain_bytes,
             record_bytes_max,
@@ -52,9 +52,9 @@ impl Limits {
         }
     }
 
-    /// After a refusal at `max_bytes`, appends are accepted again when no more than this is in use.
+    /// After a refusal at `bytes_max`, appends are accepted again when no more than this is in use.
     const fn resume_bytes(&self) -> u64 {
-        self.max_bytes - self.max_bytes / 8
+        self.bytes_max - self.bytes_max / 8
     }
 }
 
@@ -297,7 +297,7 @@ impl Core {
         } else {
             state.tail + state.left + DATA_OFFSET + bytes
         };
-        if tail - self.floor.load(Acquire) > self.limits.max_bytes {
+        if tail - self.floor.load(Acquire) > self.limits.bytes_max {
             self.set_full(state, Some(FullReason::SizeLimit));
             return Err(FullReason::SizeLimit);
         }
@@ -553,7 +553,7 @@ impl Core {
             cursor,
             oldest_seq: self.oldest_seq(),
             used_bytes,
-            max_bytes: self.limits.max_bytes,
+            bytes_max: self.limits.bytes_max,
             retained_bytes,
             disk_bytes: file_bytes + segments_ready * segment_bytes,
             pending_bytes,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// refuses new work, and retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FullReason {
-    /// The undelivered records have reached [`Options::max_bytes`](crate::Options::max_bytes). Ends when
+    /// The undelivered records have reached [`Options::bytes_max`](crate::Options::bytes_max). Ends when
     /// records are forgotten.
     SizeLimit,
     /// The disk has no space for another segment (no space, quota, or no file handles), and the next record, or
@@ -21,7 +21,7 @@ pub enum FullReason {
 impl std::fmt::Display for FullReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::SizeLimit => "the journal has reached its max_bytes",
+            Self::SizeLimit => "the journal has reached its bytes_max",
             Self::DiskFull => "the journal's disk has no space for another segment",
             Self::DiskTooSlow => "the journal's disk is too slow",
         })

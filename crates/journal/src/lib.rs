@@ -25,7 +25,7 @@
 //!    [`salvage()`] repairs it: every other record keeps its number and can be read.
 //!
 //! # Bounds
-//! On disk: [`Options::max_bytes`] of records to be delivered, [`Options::retain_bytes`] of forgotten records,
+//! On disk: [`Options::bytes_max`] of records to be delivered, [`Options::retain_bytes`] of forgotten records,
 //! and up to six segments that are being prepared or removed (two on an idle machine). In memory: twice
 //! [`Options::pending_bytes_max`] (one group fills while the other is written).
 //!

@@ -6,12 +6,12 @@ pub struct Options {
     /// Maximum size of undelivered records, in bytes on disk. When it is reached, appends fail with
     /// [`FullReason::SizeLimit`](crate::FullReason::SizeLimit) until an eighth of it is free again. Default 1
     /// GiB; smaller values than 512 KiB are raised to that.
-    pub max_bytes: u64,
-    /// Size of one segment file in bytes. Default 32 MiB; at most `max_bytes / 8`, so that space is freed in
+    pub bytes_max: u64,
+    /// Size of one segment file in bytes. Default 32 MiB; at most `bytes_max / 8`, so that space is freed in
     /// small steps, and at least 64 KiB.
     pub segment_bytes: u64,
     /// Bytes of forgotten records that are kept, so that the owner can rebuild its memory after a restart. In
-    /// addition to `max_bytes`; given up when the disk is full. Default 64 MiB.
+    /// addition to `bytes_max`; given up when the disk is full. Default 64 MiB.
     pub retain_bytes: u64,
     /// Maximum length of a record in bytes. Default 16 MiB; never more than a segment holds, see
     /// [`Journal::record_bytes_max`](crate::Journal::record_bytes_max).
@@ -24,7 +24,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            max_bytes: 1 << 30,
+            bytes_max: 1 << 30,
             segment_bytes: 32 << 20,
             retain_bytes: 64 << 20,
             record_bytes_max: 16 << 20,

@@ -51,14 +51,14 @@ impl Reader {
     }
 
     /// Calls `visit` with durable records until there are no more, or `max_records` were visited, or the next
-    /// one would exceed `max_bytes` (the first is always visited). Returns the number of visited records.
+    /// one would exceed `bytes_max` (the first is always visited). Returns the number of visited records.
     ///
     /// # Errors
     /// See [`ReadError`]. Records visited before the error were valid and are not visited again.
     pub fn read(
         &mut self,
         max_records: usize,
-        max_bytes: usize,
+        bytes_max: usize,
         mut visit: impl FnMut(u64, &[u8]),
     ) -> Result<usize, ReadError> {
         if self.core.ended.load(Acquire) {
@@ -112,7 +112,7 @@ impl Reader {
                 return Err(damage.into());
             };
             let is_wanted = header.seq == self.next_seq;
-            if is_wanted && visited > 0 && bytes + header.length > max_bytes {
+            if is_wanted && visited > 0 && bytes + header.length > bytes_max {
                 self.position = Some(position);
                 break;
             }

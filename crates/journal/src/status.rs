@@ -17,10 +17,10 @@ pub struct Status {
     pub cursor: u64,
     /// First record that can still be read; `durable_seq + 1` when there is none.
     pub oldest_seq: u64,
-    /// Bytes of undelivered records; bounded by `max_bytes`.
+    /// Bytes of undelivered records; bounded by `bytes_max`.
     pub used_bytes: u64,
     /// The bound of `used_bytes`.
-    pub max_bytes: u64,
+    pub bytes_max: u64,
     /// Bytes of segments that hold only forgotten records.
     pub retained_bytes: u64,
     /// Bytes of all segment files, prepared ones included.

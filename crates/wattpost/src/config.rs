@@ -71,8 +71,8 @@ impl Default for Settings {
 pub(crate) struct JournalSettings {
     /// The most bytes of records that are not delivered. At this limit, connections are closed and handshakes get 503
     /// until there is space again. Default 8 GiB: days of outage for some thousand chargers.
-    pub max_bytes: ByteSize,
-    /// Size of one segment file; reduced automatically if `max_bytes` is small. Default 32 MiB.
+    pub bytes_max: ByteSize,
+    /// Size of one segment file; reduced automatically if `bytes_max` is small. Default 32 MiB.
     pub segment_bytes: ByteSize,
     /// Bytes of delivered records that are kept, so that resends are recognised after a restart. Default 64 MiB.
     pub retain_bytes: ByteSize,
@@ -85,7 +85,7 @@ pub(crate) struct JournalSettings {
 impl Default for JournalSettings {
     fn default() -> Self {
         Self {
-            max_bytes: ByteSize(8 << 30),
+            bytes_max: ByteSize(8 << 30),
             segment_bytes: ByteSize(32 << 20),
             retain_bytes: ByteSize(64 << 20),
             disregard_seq: 0,
@@ -97,7 +97,7 @@ impl JournalSettings {
     /// The options for [`journal::Journal::open`].
     pub(crate) fn options(&self) -> journal::Options {
         journal::Options {
-            max_bytes: self.max_bytes.0,
+            bytes_max: self.bytes_max.0,
             segment_bytes: self.segment_bytes.0,
             retain_bytes: self.retain_bytes.0,
             ..journal::Options::default()
@@ -260,7 +260,7 @@ mod tests {
         let settings = load("").unwrap();
         assert_eq!(settings.gateway.listeners[0].address.port(), 9000);
         assert_eq!(settings.http.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(settings.journal.max_bytes, ByteSize(8 << 30));
+        assert_eq!(settings.journal.bytes_max, ByteSize(8 << 30));
     }
 
     #[test]
@@ -280,8 +280,8 @@ mod tests {
     fn error_about_a_wrong_setting_names_key_value_and_what_would_work() {
         for (toml, words) in [
             (
-                "[journal]\nmax_bytes = \"lots\"",
-                ["journal.max_bytes", "lots", "64 MiB"],
+                "[journal]\nbytes_max = \"lots\"",
+                ["journal.bytes_max", "lots", "64 MiB"],
             ),
             ("[log]\nlevel = \"loud\"", ["log.level", "loud", "debug"]),
             (
@@ -301,8 +301,8 @@ mod tests {
                 ["gateway.ping_interval_s", "0", "1 or more"],
             ),
             (
-                "[journal]\nmax_bytes = 5",
-                ["journal.max_bytes", "5 B", "1 MiB"],
+                "[journal]\nbytes_max = 5",
+                ["journal.bytes_max", "5 B", "1 MiB"],
             ),
             (
                 "[http]\nlisten = \"here\"",

@@ -135,7 +135,7 @@ pub(crate) fn set_journal_metrics(status: &journal::Status) {
     )]
     let number = |gauge: &'static str, value: u64| metrics::gauge!(gauge).set(value as f64);
     number("wattpost_journal_used_bytes", status.used_bytes);
-    number("wattpost_journal_max_bytes", status.max_bytes);
+    number("wattpost_journal_max_bytes", status.bytes_max);
     number("wattpost_journal_disk_bytes", status.disk_bytes);
     number(
         "wattpost_journal_waiting_records",

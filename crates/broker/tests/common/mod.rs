@@ -75,8 +75,8 @@ pub(crate) fn config(url: String) -> Config {
     Config {
         url,
         partitions: 3,
-        retry_min_ms: 50,
-        retry_max_ms: 500,
+        retry_ms_min: 50,
+        retry_ms_max: 500,
         ..Config::default()
     }
 }

@@ -17,7 +17,7 @@ const SMALL_DISK_MIB: u32 = 96;
 pub(in super::super) const SMALL_SEGMENTS: &str =
     "segment_bytes = \"256 KiB\"\nretain_bytes = \"2 MiB\"";
 /// Settings of a journal that is full soon.
-pub(in super::super) const SMALL_JOURNAL: &str = "max_bytes = \"1 MiB\"";
+pub(in super::super) const SMALL_JOURNAL: &str = "bytes_max = \"1 MiB\"";
 
 /// A small disk for the gateway; none if it cannot be mounted.
 pub(in super::super) fn small_disk(path: &Path) -> Option<SmallDisk> {

@@ -48,9 +48,9 @@ pub(super) struct Accepted {
     pub(super) deflate: Option<String>,
 }
 
-/// Reads the request, at most `gateway.header_max_bytes` of it.
+/// Reads the request, at most `gateway.header_bytes_max` of it.
 pub(super) async fn read_request(line: &mut Line, parts: &Parts) -> Result<Request, Failure> {
-    let max_bytes = parts.config.header_max_bytes;
+    let bytes_max = parts.config.header_bytes_max;
     let mut head = Vec::with_capacity(1_024);
     let first = tokio::time::timeout(parts.config.first_byte_timeout(), line.read_buf(&mut head));
     match first.await {
@@ -75,10 +75,10 @@ pub(super) async fn read_request(line: &mut Line, parts: &Parts) -> Result<Reque
             return Ok(request);
         }
         seen = head.len();
-        if seen >= max_bytes {
+        if seen >= bytes_max {
             return Err(Refusal::new(
                 Status::HeadTooLarge,
-                format!("The head of a request may have at most {max_bytes} bytes."),
+                format!("The head of a request may have at most {bytes_max} bytes."),
             )
             .into());
         }

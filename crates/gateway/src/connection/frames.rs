@@ -49,20 +49,20 @@ const NO_CONTEXT: &str =
 pub(crate) struct FrameOptions {
     compressed: Options,
     plain: Options,
-    frame_max_bytes: usize,
+    frame_bytes_max: usize,
     budget: Arc<Budget>,
 }
 
 impl FrameOptions {
-    /// `frame_max_bytes` bounds one message; answers shorter than `compress_from_bytes` are not compressed. Bytes of
+    /// `frame_bytes_max` bounds one message; answers shorter than `compress_from_bytes` are not compressed. Bytes of
     /// unfinished messages are counted in `budget`.
     pub(crate) fn new(
-        frame_max_bytes: usize,
+        frame_bytes_max: usize,
         compress_from_bytes: usize,
         budget: Arc<Budget>,
     ) -> Self {
         // The library's limits are exclusive.
-        let limit = frame_max_bytes + 1;
+        let limit = frame_bytes_max + 1;
         let base = Options::default()
             .with_compression_level(CompressionLevel::fast())
             .server_no_context_takeover()
@@ -76,7 +76,7 @@ impl FrameOptions {
             compressed: base.clone().with_compression_threshold(compress_from_bytes),
             // Reads compressed frames although none were negotiated, and never compresses.
             plain: base.with_compression_threshold(usize::MAX),
-            frame_max_bytes,
+            frame_bytes_max,
             budget,
         }
     }
@@ -127,7 +127,7 @@ impl Frames {
         deflate: Option<&str>,
         options: &FrameOptions,
     ) -> Result<Self, String> {
-        let meter = Meter::new(&options.budget, options.frame_max_bytes);
+        let meter = Meter::new(&options.budget, options.frame_bytes_max);
         let meter = Arc::new(Mutex::new(meter));
         line.meter = Some(Arc::clone(&meter));
         let options = match deflate {

@@ -58,7 +58,7 @@ impl Connection {
                 cx.waker().wake_by_ref();
                 return Ok(());
             }
-            let has_room = self.frames.queued_bytes() < self.parts.config.outbound_max_bytes;
+            let has_room = self.frames.queued_bytes() < self.parts.config.outbound_bytes_max;
             if !has_room || !self.station.wants_frame() {
                 self.pause(now);
                 return Ok(());

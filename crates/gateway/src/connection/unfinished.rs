@@ -22,7 +22,7 @@ const FREED_SHARE: u64 = 8;
 
 /// The bytes held by incomplete and waiting messages of all connections.
 pub(crate) struct Budget {
-    max_bytes: u64,
+    bytes_max: u64,
     used: AtomicU64,
     /// Bytes of waiting messages that are charged to no connection.
     waiting: AtomicU64,
@@ -45,10 +45,10 @@ struct Entry {
 }
 
 impl Budget {
-    /// A budget of `max_bytes`.
-    pub(crate) fn new(max_bytes: usize) -> Arc<Self> {
+    /// A budget of `bytes_max`.
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
-            max_bytes: max_bytes as u64,
+            bytes_max: bytes_max as u64,
             used: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             held: Mutex::default(),
@@ -92,7 +92,7 @@ impl Budget {
 
     /// Charges a complete message of `bytes` that waits for its turn since `since`. Up to [`FREE_BYTES`] it is not
     /// counted. Up to [`WAITING_FREE_BYTES`] it is charged to no connection, while all such messages hold at most
-    /// `max_bytes`. Otherwise it is charged as an incomplete one.
+    /// `bytes_max`. Otherwise it is charged as an incomplete one.
     pub(crate) fn charge_waiting(
         self: &Arc<Self>,
         control: &Arc<Control>,
@@ -102,7 +102,7 @@ impl Budget {
         if bytes <= FREE_BYTES {
             return WaitingCharge::Free;
         }
-        let (more, max) = (bytes as u64, self.max_bytes);
+        let (more, max) = (bytes as u64, self.bytes_max);
         let has_room = bytes <= WAITING_FREE_BYTES
             && self
                 .waiting
@@ -151,7 +151,7 @@ impl Budget {
     /// that holds bytes and waits is closed before one that is just sending, however small its parts are. Closes several
     /// at a time, so that the search costs little per received byte.
     fn enforce(&self, held: &mut Held) {
-        if self.used.load(Ordering::Relaxed) <= self.max_bytes {
+        if self.used.load(Ordering::Relaxed) <= self.bytes_max {
             return;
         }
         let now = Instant::now();
@@ -164,7 +164,7 @@ impl Budget {
             })
             .collect();
         all.sort_unstable_by_key(|(_, weight)| std::cmp::Reverse(*weight));
-        let goal = self.max_bytes - self.max_bytes / FREED_SHARE;
+        let goal = self.bytes_max - self.bytes_max / FREED_SHARE;
         let (mut closed, mut freed) = (0_u64, 0);
         for (id, _) in all {
             if self.used.load(Ordering::Relaxed) <= goal {
@@ -181,8 +181,8 @@ impl Budget {
         tracing::warn!(
             connections = closed,
             bytes = freed,
-            max_bytes = self.max_bytes,
-            "closing the connections that held the most bytes of unfinished messages: gateway.unfinished_max_bytes \
+            bytes_max = self.bytes_max,
+            "closing the connections that held the most bytes of unfinished messages: gateway.unfinished_bytes_max \
              was exceeded"
         );
     }
@@ -242,7 +242,7 @@ pub(crate) struct Meter {
     budget: Arc<Budget>,
     control: Option<Arc<Control>>,
     /// One message at most, as the library bounds it.
-    message_max_bytes: usize,
+    message_bytes_max: usize,
     head: [u8; 14],
     head_len: usize,
     /// Of the frame whose header has been read.
@@ -261,11 +261,11 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(budget: &Arc<Budget>, message_max_bytes: usize) -> Self {
+    pub(crate) fn new(budget: &Arc<Budget>, message_bytes_max: usize) -> Self {
         Self {
             budget: Arc::clone(budget),
             control: None,
-            message_max_bytes,
+            message_bytes_max,
             head: [0; 14],
             head_len: 0,
             payload_left: 0,
@@ -361,7 +361,7 @@ impl Meter {
             self.count(len);
             // Parts of a compressed message are inflated as they arrive, to any length up to the bound.
             if first & 0x40 != 0 && !self.is_last {
-                self.message_bytes = self.message_bytes.max(self.message_max_bytes);
+                self.message_bytes = self.message_bytes.max(self.message_bytes_max);
             }
         }
     }
@@ -389,7 +389,7 @@ impl Meter {
             return;
         }
         let Some(control) = &self.control else { return };
-        let most = self.message_max_bytes.next_power_of_two();
+        let most = self.message_bytes_max.next_power_of_two();
         self.charged = self.message_bytes.next_power_of_two().min(most);
         match &self.charge {
             Some(charge) => charge.grow(self.charged),

@@ -60,7 +60,7 @@ pub(crate) async fn run(delivery: Arc<Delivery>) {
 
 /// What is learnt from how deliveries end.
 struct RetryState {
-    /// The pause before the next attempt: from `retry_min_ms` to `retry_max_ms`.
+    /// The pause before the next attempt: from `retry_ms_min` to `retry_ms_max`.
     backoff: Backoff,
     /// Records of one batch at most. A sink that is nearly full accepts only small batches, and stores a part of a
     /// large one anew with every retry.
@@ -145,8 +145,8 @@ impl Forwarder {
         Self {
             retry: RetryState {
                 backoff: Backoff::from_millis(
-                    delivery.config.retry_min_ms,
-                    delivery.config.retry_max_ms,
+                    delivery.config.retry_ms_min,
+                    delivery.config.retry_ms_max,
                 ),
                 batch_records_max: delivery.config.batch_records_max,
             },
@@ -278,7 +278,7 @@ impl Forwarder {
             Ok(_) | Err(_) if !batch.is_empty() => {}
             Ok(_) => {
                 // Readable, yet there is no record: the journal is being closed.
-                return Step::Pause(Duration::from_millis(self.delivery.config.retry_min_ms));
+                return Step::Pause(Duration::from_millis(self.delivery.config.retry_ms_min));
             }
             Err(ReadError::Forgotten { oldest_seq, .. }) => {
                 // The journal forgets only what was delivered.

@@ -28,8 +28,8 @@ impl Flow {
         Self {
             pace: Pace::new(),
             unaccepted: Pace::new(),
-            budget: Budget::new(config.unfinished_max_bytes),
-            wait_max: Duration::from_millis(config.pace_wait_max_ms),
+            budget: Budget::new(config.unfinished_bytes_max),
+            wait_max: Duration::from_millis(config.pace_wait_ms_max),
         }
     }
 

@@ -56,7 +56,7 @@ pub(crate) async fn run(parts: Arc<Parts>, failed: watch::Sender<Option<String>>
             Sample {
                 backlog_bytes,
                 record_bytes,
-                headroom_records: status.max_bytes.saturating_sub(status.used_bytes) / record_bytes,
+                headroom_records: status.bytes_max.saturating_sub(status.used_bytes) / record_bytes,
                 delivered: parts.delivery.status.delivered(),
                 queued,
                 sink_healthy: is_healthy(&parts.delivery.status, queued),
@@ -225,7 +225,7 @@ fn stop_all(parts: &Parts, why: Stop) {
 
 fn pace_from(parts: &Parts) -> u64 {
     parts.config.pace_from_bytes.unwrap_or_else(|| {
-        let max = parts.delivery.journal.status().max_bytes;
+        let max = parts.delivery.journal.status().bytes_max;
         (max / 8).min(256 << 20)
     })
 }

@@ -139,7 +139,7 @@ async fn a_connection_that_ended_at_a_full_journal_does_not_stay_recorded_as_ope
     let world = World::with(|setup| {
         setup.disk = Some(disk.clone());
         setup.journal = small();
-        setup.journal.max_bytes = 512 << 10;
+        setup.journal.bytes_max = 512 << 10;
         setup.config.durable_timeout_ms = 60_000;
     })
     .await;
@@ -175,7 +175,7 @@ async fn a_connection_that_ended_at_a_full_journal_does_not_stay_recorded_as_ope
 async fn a_start_at_a_full_journal_is_recorded_before_any_charger_connects() {
     let disk = SimDisk::new(7);
     let options = journal::Options {
-        max_bytes: 512 << 10,
+        bytes_max: 512 << 10,
         ..small()
     };
     {
@@ -247,7 +247,7 @@ async fn a_damaged_record_that_is_stored_already_does_not_prevent_a_start() {
 /// A journal of small segments that retains nothing before the cursor.
 fn small() -> journal::Options {
     journal::Options {
-        max_bytes: 64 << 20,
+        bytes_max: 64 << 20,
         segment_bytes: 256 << 10,
         retain_bytes: 0,
         ..journal::Options::default()

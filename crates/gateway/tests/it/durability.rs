@@ -11,7 +11,7 @@ async fn world(wait_ms: u64) -> World {
     World::with(|setup: &mut Setup| {
         setup.config.durability = Durability::Broker;
         setup.config.durability_wait_ms = wait_ms;
-        setup.config.retry_max_ms = 50;
+        setup.config.retry_ms_max = 50;
     })
     .await
 }

@@ -13,13 +13,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// A gateway whose sink stores `per_second` records, and which paces messages almost at once.
 async fn slow_world(per_second: u64) -> World {
     World::with(|setup| {
-        setup.journal.max_bytes = 16 << 20;
+        setup.journal.bytes_max = 16 << 20;
         setup.journal.retain_bytes = 0;
         setup.config.pace_from_bytes = Some(16 << 10);
         setup.config.batch_records_max = 10;
         setup.config.ping_interval_s = 1;
         setup.config.ping_misses_max = 3;
-        setup.config.silence_max_s = 4;
+        setup.config.silence_s_max = 4;
         setup.sink.per_second.store(per_second, Ordering::SeqCst);
     })
     .await
@@ -136,7 +136,7 @@ async fn a_connection_that_waits_for_its_turn_answers_pings_and_is_not_closed_fo
             }
         }));
     }
-    // Until a turn takes longer than `silence_max_s`.
+    // Until a turn takes longer than `silence_s_max`.
     let began = Instant::now();
     let mut waited = Duration::ZERO;
     while waited < Duration::from_millis(5_000) {
@@ -243,7 +243,7 @@ async fn an_unfinished_message_closes_its_connection_in_time_despite_pings() {
 #[tokio::test]
 async fn a_message_refused_at_a_full_journal_leaves_other_resends_recognised() {
     let world = World::with(|setup| {
-        setup.journal.max_bytes = 1 << 20;
+        setup.journal.bytes_max = 1 << 20;
         setup.journal.retain_bytes = 0;
     })
     .await;

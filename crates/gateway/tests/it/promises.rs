@@ -216,7 +216,7 @@ async fn chargers_are_known_after_a_start_without_the_database() {
 async fn a_peer_that_does_not_read_is_not_read_from_and_is_closed() {
     let world = World::with(|setup| {
         setup.config.write_timeout_ms = 700;
-        setup.config.outbound_max_bytes = 4_096;
+        setup.config.outbound_bytes_max = 4_096;
     })
     .await;
     let mut bystander = Charger::connect(&world, "bystander").await;
@@ -246,7 +246,7 @@ async fn a_peer_that_does_not_read_is_not_read_from_and_is_closed() {
 #[tokio::test]
 async fn with_a_full_journal_connections_close_until_it_has_room() {
     let world = World::with(|setup| {
-        setup.journal.max_bytes = 1 << 20;
+        setup.journal.bytes_max = 1 << 20;
         setup.journal.retain_bytes = 0;
     })
     .await;
@@ -369,7 +369,7 @@ async fn a_lasting_overload_slows_answers_down_to_the_rate_of_storing() {
     const CHARGERS: usize = 50;
     const CAPACITY: u64 = 1_000;
     let world = World::with(|setup| {
-        setup.journal.max_bytes = 2 << 20;
+        setup.journal.bytes_max = 2 << 20;
         setup.journal.retain_bytes = 0;
         setup.config.batch_records_max = 100;
         setup.sink.per_second.store(CAPACITY, Ordering::SeqCst);
@@ -477,7 +477,7 @@ async fn a_slow_database_behind_a_queue_slows_answers_down() {
 
 #[tokio::test]
 async fn a_nearly_full_sink_gets_smaller_batches() {
-    let world = World::with(|setup| setup.config.retry_max_ms = 50).await;
+    let world = World::with(|setup| setup.config.retry_ms_max = 50).await;
     world.sink.unavailable.store(true, Ordering::SeqCst);
     let mut charger = Charger::connect(&world, "CP-1").await;
     for _ in 0..500 {

@@ -252,7 +252,7 @@ async fn quirk_18_no_pong_is_no_reason_to_close_while_messages_come() {
     let world = World::with(|setup| {
         setup.config.ping_interval_s = 1;
         setup.config.ping_misses_max = 3;
-        setup.config.silence_max_s = 6;
+        setup.config.silence_s_max = 6;
     })
     .await;
     let mut charger = Charger::connect(&world, "CP-1").await;
@@ -394,7 +394,7 @@ async fn field_10_answers_are_compact_json() {
 
 #[tokio::test]
 async fn compression_is_negotiated_and_used_for_long_answers_only() {
-    let world = World::with(|setup| setup.config.compression_min_bytes = 1_000).await;
+    let world = World::with(|setup| setup.config.compression_bytes_min = 1_000).await;
     let lines =
         format!("{V16}Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
     let mut charger = Charger::handshake(&world, request("/ocpp/CP-1", &lines).as_bytes()).await;
@@ -404,7 +404,7 @@ async fn compression_is_negotiated_and_used_for_long_answers_only() {
     );
     charger.heartbeat().await;
 
-    let eager = World::with(|setup| setup.config.compression_min_bytes = 0).await;
+    let eager = World::with(|setup| setup.config.compression_bytes_min = 0).await;
     let mut charger = Charger::handshake(&eager, request("/ocpp/CP-1", &lines).as_bytes()).await;
     charger.text(r#"[2,"1","Heartbeat",{}]"#).await;
     let (opcode, _) = charger.read().await;

@@ -276,8 +276,8 @@ fn at_the_size_limit_appends_are_refused_until_an_eighth_is_free() {
     assert_eq!(journal.full(), Some(FullReason::SizeLimit));
     journal.wait_durable(taken).unwrap();
     let status = journal.status();
-    assert!(status.used_bytes <= status.max_bytes);
-    assert!(status.used_bytes > status.max_bytes - 8_192, "{status:?}");
+    assert!(status.used_bytes <= status.bytes_max);
+    assert!(status.used_bytes > status.bytes_max - 8_192, "{status:?}");
     assert!(status.oldest_age.is_some());
 
     journal.forget_upto(1).unwrap();

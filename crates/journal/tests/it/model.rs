@@ -121,7 +121,7 @@ impl Model {
                 let mut options = small();
                 if larger {
                     options = Options {
-                        max_bytes: 1 << 20,
+                        bytes_max: 1 << 20,
                         segment_bytes: 128 << 10,
                         retain_bytes: 100_000,
                         ..options

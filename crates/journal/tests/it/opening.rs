@@ -248,7 +248,7 @@ fn sequence_numbers_are_never_used_twice_even_when_forgotten_records_are_lost() 
 fn other_settings_apply_from_the_next_segment_on() {
     let disk = filled(100, 0);
     let larger = Options {
-        max_bytes: 4 << 20,
+        bytes_max: 4 << 20,
         segment_bytes: 256 << 10,
         ..small()
     };
@@ -274,7 +274,7 @@ fn other_settings_apply_from_the_next_segment_on() {
 fn a_limit_below_the_length_of_an_old_segment_leaves_space_for_records() {
     let disk = SimDisk::new(1);
     let roomy = Options {
-        max_bytes: 16 << 20,
+        bytes_max: 16 << 20,
         segment_bytes: 2 << 20,
         ..small()
     };

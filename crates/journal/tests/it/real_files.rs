@@ -15,7 +15,7 @@ const THIS_TEST: &str = "real_files::a_killed_process_loses_nothing_that_it_repo
 
 fn options() -> Options {
     Options {
-        max_bytes: 64 << 20,
+        bytes_max: 64 << 20,
         segment_bytes: 256 << 10,
         ..small()
     }

@@ -50,9 +50,9 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
     )?;
     // After a long read has delayed the checkpoint, the file shrinks again to this size.
     connection.pragma_update(None, "journal_size_limit", options.log_bytes.cast_signed())?;
-    if let Some(max_bytes) = options.max_bytes {
+    if let Some(bytes_max) = options.bytes_max {
         let page_bytes: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-        let pages = (max_bytes / u64::from(page_bytes)).max(1);
+        let pages = (bytes_max / u64::from(page_bytes)).max(1);
         connection.pragma_update(None, "max_page_count", pages.cast_signed())?;
     }
     connection.set_prepared_statement_cache_capacity(64);

@@ -39,7 +39,7 @@ pub struct SqliteOptions {
     /// the database once per checkpoint. Default 32 MiB.
     pub log_bytes: u64,
     /// Maximum size of the database in bytes; `None` = no limit but the disk. Default `None`.
-    pub max_bytes: Option<u64>,
+    pub bytes_max: Option<u64>,
     /// Read-only: nothing is created or changed, and writes are refused. Default `false`.
     pub read_only: bool,
 }
@@ -49,7 +49,7 @@ impl Default for SqliteOptions {
         Self {
             lock_wait: Duration::from_secs(1),
             log_bytes: 32 * 1024 * 1024,
-            max_bytes: None,
+            bytes_max: None,
             read_only: false,
         }
     }

@@ -53,7 +53,7 @@ fn full_and_space_returns() {
     drop(database.open());
     let size = std::fs::metadata(database.path()).unwrap().len();
     let small = database.open_with(SqliteOptions {
-        max_bytes: Some(size + 64 * 1024),
+        bytes_max: Some(size + 64 * 1024),
         ..SqliteOptions::default()
     });
     let mut applied = 0;

@@ -36,6 +36,67 @@ const RENAMED: &[(&str, Replacement)] = &[
         "http.ledger_calls_max",
         Replacement::Key("http.database_calls_max"),
     ),
+    (
+        "gateway.header_max_bytes",
+        Replacement::Key("gateway.header_bytes_max"),
+    ),
+    (
+        "gateway.frame_max_bytes",
+        Replacement::Key("gateway.frame_bytes_max"),
+    ),
+    (
+        "gateway.unfinished_max_bytes",
+        Replacement::Key("gateway.unfinished_bytes_max"),
+    ),
+    (
+        "gateway.outbound_max_bytes",
+        Replacement::Key("gateway.outbound_bytes_max"),
+    ),
+    (
+        "gateway.resend_replay_max_bytes",
+        Replacement::Key("gateway.resend_replay_bytes_max"),
+    ),
+    (
+        "gateway.pace_wait_max_ms",
+        Replacement::Key("gateway.pace_wait_ms_max"),
+    ),
+    (
+        "gateway.silence_max_s",
+        Replacement::Key("gateway.silence_s_max"),
+    ),
+    (
+        "gateway.clock_off_max_s",
+        Replacement::Key("gateway.clock_off_s_max"),
+    ),
+    (
+        "gateway.compression_min_bytes",
+        Replacement::Key("gateway.compression_bytes_min"),
+    ),
+    (
+        "gateway.retry_min_ms",
+        Replacement::Key("gateway.retry_ms_min"),
+    ),
+    (
+        "gateway.retry_max_ms",
+        Replacement::Key("gateway.retry_ms_max"),
+    ),
+    (
+        "broker.retry_min_ms",
+        Replacement::Key("broker.retry_ms_min"),
+    ),
+    (
+        "broker.retry_max_ms",
+        Replacement::Key("broker.retry_ms_max"),
+    ),
+    (
+        "consumer.retry_min_ms",
+        Replacement::Key("consumer.retry_ms_min"),
+    ),
+    (
+        "consumer.retry_max_ms",
+        Replacement::Key("consumer.retry_ms_max"),
+    ),
+    ("journal.max_bytes", Replacement::Key("journal.bytes_max")),
 ];
 
 /// One sentence about all old keys in the file or the environment; none if there are none.

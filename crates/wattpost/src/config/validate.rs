@@ -44,10 +44,10 @@ impl Settings {
         self.consumer.check()?;
         self.gateway.check()?;
         self.http.check()?;
-        if self.journal.max_bytes.0 < MIN_JOURNAL_BYTES {
+        if self.journal.bytes_max.0 < MIN_JOURNAL_BYTES {
             bail!(
-                "journal.max_bytes is {}; it must be {} or more",
-                self.journal.max_bytes,
+                "journal.bytes_max is {}; it must be {} or more",
+                self.journal.bytes_max,
                 ByteSize(MIN_JOURNAL_BYTES)
             );
         }

@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 const MESSAGES: usize = 400;
-const SETTINGS: &str = "[journal]\nmax_bytes = \"16 MiB\"\nsegment_bytes = \"64 KiB\"\n\
-    [gateway]\nresend_replay_max_bytes = 65536\n";
+const SETTINGS: &str = "[journal]\nbytes_max = \"16 MiB\"\nsegment_bytes = \"64 KiB\"\n\
+    [gateway]\nresend_replay_bytes_max = 65536\n";
 
 /// Runs `wattpost journal …`; returns exit code and output.
 fn journal(deployment: &Deployment, arguments: &[&str]) -> (i32, String) {

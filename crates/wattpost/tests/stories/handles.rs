@@ -10,7 +10,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Small segments, so that the journal often needs a new file.
 const SETTINGS: &str =
-    "[journal]\nmax_bytes = \"64 MiB\"\nsegment_bytes = \"256 KiB\"\nretain_bytes = \"256 KiB\"\n";
+    "[journal]\nbytes_max = \"64 MiB\"\nsegment_bytes = \"256 KiB\"\nretain_bytes = \"256 KiB\"\n";
 
 /// Sends meter values that fill several segments of the journal.
 fn send_meter_values(charger: &mut Charger, count: usize) {

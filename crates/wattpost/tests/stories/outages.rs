@@ -87,7 +87,7 @@ fn answers_continue_during(disable: impl FnOnce(&Deployment) -> Box<dyn FnOnce()
 /// With the database available again, chargers are accepted again and nothing acknowledged is lost.
 #[test]
 fn full_journal_closes_connections_and_refuses_handshakes_until_there_is_space() {
-    let mut deployment = Deployment::start("[journal]\nmax_bytes = \"2 MiB\"\n");
+    let mut deployment = Deployment::start("[journal]\nbytes_max = \"2 MiB\"\n");
     let ledger = deployment.path("ledger.ndjson");
     let fleet = fleet(&deployment, &ledger, &[]);
     deployment.wait_for_answers(500.0);

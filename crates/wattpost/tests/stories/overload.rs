@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn overload_slows_answers_and_closes_no_connection() {
     let seconds = if full_length() { 60 } else { 15 };
-    let mut deployment = Deployment::start_alone("[journal]\nmax_bytes = \"16 MiB\"\n");
+    let mut deployment = Deployment::start_alone("[journal]\nbytes_max = \"16 MiB\"\n");
     let ledger = deployment.path("ledger.ndjson");
     let load = ["--ramp", "1000", "--reconnect", "0.1"];
     let fleet = deployment.meter_flood(&ledger, 500, &load);

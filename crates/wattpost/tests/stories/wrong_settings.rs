@@ -53,14 +53,14 @@ fn setting_in_the_environment_is_validated() {
     let dir = tempfile::tempdir().expect("make a temporary directory");
     let output = Command::new(env!("CARGO_BIN_EXE_wattpost"))
         .arg("check")
-        .env("WATTPOST__JOURNAL__MAX_BYTES", "plenty")
+        .env("WATTPOST__JOURNAL__BYTES_MAX", "plenty")
         .current_dir(dir.path())
         .output()
         .expect("run wattpost");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(
-        said.contains("journal.max_bytes") && said.contains("plenty"),
+        said.contains("journal.bytes_max") && said.contains("plenty"),
         "{said}"
     );
 }

@@ -77,8 +77,8 @@ pub(crate) fn config() -> Config {
     Config {
         batch_records_max: 20,
         batch_age_ms: 1,
-        retry_min_ms: 1,
-        retry_max_ms: 20,
+        retry_ms_min: 1,
+        retry_ms_max: 20,
         ..Config::default()
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Options for the smallest journal: eight segments of 64 KiB.
 pub(crate) fn small() -> Options {
     Options {
-        max_bytes: 512 << 10,
+        bytes_max: 512 << 10,
         segment_bytes: 64 << 10,
         retain_bytes: 0,
         ..Options::default()
