@@ -5,6 +5,7 @@ use common::settings::{Section, SettingError};
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const GATEWAY: Section = Section("gateway");
@@ -62,6 +63,18 @@ pub struct ListenerConfig {
     /// OCPP security profile of the chargers that connect here. 1: every charger must give its password (HTTP
     /// Basic authentication). 0: a charger must give its password only if one is set for it. Default 0.
     pub security_profile: u8,
+    /// Certificate and key for TLS. Default: none. TLS is not served yet, so [`GatewayConfig::check`] refuses any value.
+    pub tls: Option<TlsConfig>,
+}
+
+/// TLS of a listener: `tls` in a section `[[gateway.listeners]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM file with the server's certificate, followed by its intermediate certificates.
+    pub certificate_file: PathBuf,
+    /// PEM file with the certificate's private key.
+    pub private_key_file: PathBuf,
 }
 
 impl Default for ListenerConfig {
@@ -69,6 +82,7 @@ impl Default for ListenerConfig {
         Self {
             address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9000)),
             security_profile: 0,
+            tls: None,
         }
     }
 }
@@ -102,9 +116,9 @@ pub struct GatewayConfig {
     /// silent for longest (at least a second, without having sent the whole head of its request); without such a
     /// socket the new one gets 503. Default 2,048. As many closed sockets may linger for a second.
     pub handshakes_max: usize,
-    /// The same for one peer address (one /64 of IPv6), so that no single address can use all of them. Default 256. Only sockets count that have not finished their handshake, so any number of chargers
-    /// may be connected behind one router or proxy; where all come through a proxy, set it to
-    /// `handshakes_max`.
+    /// The same for one peer address (one /64 of IPv6), so that no single address can use all of them. Default 256. Only
+    /// sockets count that have not finished their handshake, so any number of chargers may be connected behind one
+    /// router or proxy; where all come through a proxy, set it to `handshakes_max`.
     pub handshakes_per_address_max: usize,
     /// Connections at most of one peer address (one /64 of IPv6) by chargers that nobody has added, under a
     /// policy that lets such chargers connect; further ones get 503. Default 12,500: a quarter of the default
@@ -115,7 +129,8 @@ pub struct GatewayConfig {
     /// Handshakes per second; further ones get 503 with `Retry-After`, which spreads reconnects after an outage (rule
     /// H-9). Default 5,000, with bursts of the same size.
     pub handshakes_per_second: u32,
-    /// The same for one peer address (one /64 of IPv6), so that no single address can use up the total. Default 1,000. Where all chargers come through a proxy, set it to `handshakes_per_second`.
+    /// The same for one peer address (one /64 of IPv6), so that no single address can use up the total. Default 1,000.
+    /// Where all chargers come through a proxy, set it to `handshakes_per_second`.
     pub handshakes_per_second_per_address: u32,
     /// Milliseconds within which a handshake must be complete; then the socket is closed. Default 10,000.
     pub handshake_timeout_ms: u64,
@@ -348,6 +363,14 @@ impl GatewayConfig {
             return Err(GATEWAY.error("listeners", &"empty", "at least one address", None));
         }
         for (i, listener) in self.listeners.iter().enumerate() {
+            if listener.tls.is_some() {
+                return Err(GATEWAY.error(
+                    &format!("listeners[{i}].tls"),
+                    &"set",
+                    "left out",
+                    Some("TLS is not served yet, so terminate TLS in a proxy in front of the gateway"),
+                ));
+            }
             GATEWAY.at_most(
                 &format!("listeners[{i}].security_profile"),
                 listener.security_profile,
@@ -505,11 +528,11 @@ mod tests {
             config.check().expect_err("must be refused").to_string()
         };
         assert!(with(Vec::new()).contains("gateway.listeners is empty"));
-        let tls = ListenerConfig {
+        let profile_2 = ListenerConfig {
             security_profile: 2,
             ..ListenerConfig::default()
         };
-        let error = with(vec![tls]);
+        let error = with(vec![profile_2]);
         assert!(
             error.contains("gateway.listeners[0].security_profile is 2"),
             "{error}"
@@ -518,6 +541,20 @@ mod tests {
         assert!(
             error.contains("gateway.listeners[1].address is 0.0.0.0:9000"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn tls_of_a_listener_is_refused_with_its_key_and_the_remedy() {
+        let config: GatewayConfig = serde_json::from_str(
+            r#"{"listeners": [{}, {"tls": {"certificate_file": "a.pem", "private_key_file": "b.pem"}}]}"#,
+        )
+        .expect("the keys exist");
+        let error = config.check().expect_err("must be refused").to_string();
+        assert_eq!(
+            error,
+            "gateway.listeners[1].tls is set; it must be left out: TLS is not served yet, so terminate TLS in a proxy \
+             in front of the gateway"
         );
     }
 

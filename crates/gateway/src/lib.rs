@@ -35,7 +35,7 @@ extern crate self as gateway;
 mod world_tests;
 
 pub use self::metrics::METRICS;
-pub use config::{AssumeVersion, Durability, GatewayConfig, ListenerConfig};
+pub use config::{AssumeVersion, Durability, GatewayConfig, ListenerConfig, TlsConfig};
 pub use delivery::failover::FailoverSink;
 
 use crate::admission::{Admission, Starts, accept};
@@ -133,6 +133,7 @@ impl Gateway {
         for ListenerConfig {
             address,
             security_profile,
+            tls: _,
         } in config.listeners.iter().cloned()
         {
             let failed = |error| refused(address, error);

@@ -276,7 +276,7 @@ impl Default for Setup {
             config: GatewayConfig {
                 listeners: vec![ListenerConfig {
                     address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                    security_profile: 0,
+                    ..ListenerConfig::default()
                 }],
                 directory_refresh_s: 1,
                 ..GatewayConfig::default()
