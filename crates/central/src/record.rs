@@ -34,6 +34,9 @@ impl fmt::Display for GatewayId {
 }
 
 /// A record's sequence number in its gateway's journal. The first is 1.
+///
+/// Crate `journal` knows nothing of this crate and has the plain number; whoever calls it converts at the call, and
+/// passes a `Seq` on.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]

@@ -3,6 +3,7 @@
 use crate::delivery::status::JOURNAL;
 use crate::flow::pace::STUCK;
 use crate::parts::Parts;
+use central::Seq;
 use central::ports::{Health, HealthProbe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -72,7 +73,7 @@ impl GatewayHealth {
         let damaged = parts
             .delivery
             .verified
-            .damaged(parts.delivery.journal.cursor());
+            .damaged(Seq(parts.delivery.journal.cursor()));
         let more = damaged.positions.saturating_sub(1);
         let first = refusal
             .map(|unavailable| unavailable.detail)

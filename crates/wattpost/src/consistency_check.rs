@@ -43,9 +43,9 @@ pub(crate) async fn check(
     journal: &Journal,
     gateway_id: GatewayId,
     database: &Arc<dyn Maintenance>,
-    disregard: u64,
+    disregard: Seq,
 ) -> Result<()> {
-    let durable = journal.durable_seq();
+    let durable = Seq(journal.durable_seq());
     let asked = Arc::clone(database);
     let asking =
         tokio::task::spawn_blocking(move || ahead(&*asked, gateway_id, durable, disregard));
@@ -79,7 +79,7 @@ pub(crate) async fn check(
 /// Stored numbers after the journal's end.
 enum Ahead {
     /// The greatest of them.
-    Stored(u64),
+    Stored(Seq),
     /// Only the disregarded one.
     Disregarded,
 }
@@ -87,10 +87,10 @@ enum Ahead {
 fn ahead(
     database: &dyn Maintenance,
     gateway_id: GatewayId,
-    durable: u64,
-    disregard: u64,
+    durable: Seq,
+    disregard: Seq,
 ) -> Result<Option<Ahead>, Unavailable> {
-    let stored = database.last_seq(gateway_id)?.unwrap_or_default().0;
+    let stored = database.last_seq(gateway_id)?.unwrap_or_default();
     if stored <= durable {
         return Ok(None);
     }
@@ -98,10 +98,10 @@ fn ahead(
         return Ok(Some(Ahead::Stored(stored)));
     }
     // If the journal is an older copy, numbers right after its end are stored too.
-    let last = durable.saturating_add(FOLLOWING).min(stored - 1);
-    let following = database.stored_seqs(gateway_id, Seq(durable + 1), Seq(last))?;
+    let last = durable.0.saturating_add(FOLLOWING).min(stored.0 - 1);
+    let following = database.stored_seqs(gateway_id, Seq(durable.0 + 1), Seq(last))?;
     Ok(Some(match following.into_iter().max() {
-        Some(Seq(following)) => Ahead::Stored(following),
+        Some(following) => Ahead::Stored(following),
         None => Ahead::Disregarded,
     }))
 }
@@ -126,7 +126,7 @@ pub(crate) struct Comparison {
 /// A discarded dead letter is missing from the database too: it becomes a dead letter again if the journal still
 /// keeps its record.
 pub(crate) async fn deliver_missing(work: Comparison) {
-    let upto = work.journal.cursor();
+    let upto = Seq(work.journal.cursor());
     tokio::time::sleep(work.settle).await;
     let mut found = Found::default();
     let mut reader = Some(
@@ -144,7 +144,7 @@ pub(crate) async fn deliver_missing(work: Comparison) {
             }
             Ok((_, Err(ReadError::Closed))) => return,
             // Records after the cursor are not compared: the forwarder delivers them.
-            Ok((mine, Err(_))) if mine.next_seq() > upto => break,
+            Ok((mine, Err(_))) if Seq(mine.next_seq()) > upto => break,
             Ok((mut mine, Err(error))) => {
                 let passed = tokio::task::spawn_blocking(move || {
                     let passed = mine.skip_damaged();
@@ -167,7 +167,7 @@ pub(crate) async fn deliver_missing(work: Comparison) {
             break;
         }
         compare(&work, &batch, &mut found).await;
-        if batch.last_seq().is_some_and(|last| last.0 < upto) {
+        if batch.last_seq().is_some_and(|last| last < upto) {
             reader = Some(mine);
         }
     }
@@ -223,11 +223,11 @@ impl Found {
 fn read_some(
     mut reader: Reader,
     gateway_id: GatewayId,
-    upto: u64,
+    upto: Seq,
 ) -> (Reader, Result<Batch, ReadError>) {
     let mut batch = Batch::new(gateway_id);
     let read = reader.read(BATCH_RECORDS, BATCH_BYTES, |seq, bytes| {
-        if seq <= upto {
+        if Seq(seq) <= upto {
             batch.push(Seq(seq), bytes);
         }
     });

@@ -19,11 +19,11 @@ use crate::connection::frames::{Frames, ReadError};
 use crate::connection::intake::{Held, Turn};
 use crate::delivery::ack_gate::Needs;
 use crate::parts::Parts;
-use central::Timestamp;
 use central::model::ChargerKey;
 use central::station::{
     CloseReason, Fact, Output, Question, RecordMeta, Station, Ticket, TokenAnswer,
 };
+use central::{Seq, Timestamp};
 use journal::{AppendError, FullReason};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -36,7 +36,7 @@ use tokio::time::Sleep;
 /// A record that was appended and whose answer may not be sent yet.
 struct Pending {
     ticket: Ticket,
-    seq: u64,
+    seq: Seq,
     needs: Needs,
     read_at: Instant,
 }
@@ -173,7 +173,7 @@ impl Connection {
             return;
         }
         let parts = &self.parts;
-        let durable = parts.delivery.journal.durable_seq();
+        let durable = Seq(parts.delivery.journal.durable_seq());
         let is_released = |pending: &Pending| {
             let (needs, seq) = (pending.needs, pending.seq);
             let ack_gate = &parts.delivery.ack_gate;
@@ -293,6 +293,7 @@ impl Connection {
         let waker = (needs == Needs::Journal).then(|| cx.waker());
         match journal.append(record, waker) {
             Ok(seq) => {
+                let seq = Seq(seq);
                 if needs == Needs::Confirm {
                     ack_gate.wait(journal, seq, cx.waker());
                 }

@@ -18,6 +18,7 @@
 
 use crate::config::Durability;
 use crate::delivery::Delivery;
+use central::Seq;
 use common::lock::lock;
 use journal::Journal;
 use metrics::{Counter, Gauge, counter, gauge};
@@ -46,7 +47,7 @@ pub(crate) enum Needs {
 }
 
 struct Waiter {
-    seq: u64,
+    seq: Seq,
     since: Instant,
     waker: Waker,
 }
@@ -101,7 +102,7 @@ impl AckGate {
     }
 
     /// Wakes `waker` once the answer to record `seq`, which was appended just now, may be sent.
-    pub(crate) fn wait(&self, journal: &Journal, seq: u64, waker: &Waker) {
+    pub(crate) fn wait(&self, journal: &Journal, seq: Seq, waker: &Waker) {
         let waiter = Waiter {
             seq,
             since: Instant::now(),
@@ -114,7 +115,7 @@ impl AckGate {
         waiters.insert(at, waiter);
         drop(waiters);
         // The cursor may have passed it before it was in the list.
-        if journal.cursor() >= seq {
+        if Seq(journal.cursor()) >= seq {
             waker.wake_by_ref();
         }
     }
@@ -124,17 +125,17 @@ impl AckGate {
         &self,
         journal: &Journal,
         needs: Needs,
-        seq: u64,
-        durable: u64,
+        seq: Seq,
+        durable: Seq,
     ) -> bool {
         seq <= durable
             && (needs == Needs::Journal
-                || seq <= self.released_upto.load(Ordering::Acquire)
-                || seq <= journal.cursor())
+                || seq <= Seq(self.released_upto.load(Ordering::Acquire))
+                || seq <= Seq(journal.cursor()))
     }
 
     /// The cursor has moved to `seq`.
-    pub(crate) fn confirmed(&self, seq: u64) {
+    pub(crate) fn confirmed(&self, seq: Seq) {
         if self.requires_broker_confirm() {
             self.wake_upto(seq);
         }
@@ -176,12 +177,12 @@ impl AckGate {
     }
 
     /// Releases the answers to all records up to `durable`, without a confirm.
-    fn release(&self, durable: u64) {
-        self.released_upto.store(durable, Ordering::Release);
+    fn release(&self, durable: Seq) {
+        self.released_upto.store(durable.0, Ordering::Release);
         self.wake_upto(durable);
     }
 
-    fn wake_upto(&self, seq: u64) {
+    fn wake_upto(&self, seq: Seq) {
         let mut waiters = self.lock();
         let due = waiters.partition_point(|waiter| waiter.seq <= seq);
         if due == 0 {
@@ -193,7 +194,7 @@ impl AckGate {
     }
 
     /// Whether the oldest waiting record is durable and has waited too long.
-    fn is_late(&self, durable: u64, now: Instant) -> bool {
+    fn is_late(&self, durable: Seq, now: Instant) -> bool {
         self.lock().front().is_some_and(|first| {
             first.seq <= durable && now.saturating_duration_since(first.since) >= self.wait_max
         })
@@ -219,9 +220,10 @@ pub(crate) async fn run(delivery: Arc<Delivery>) {
             () = gate.check_now.notified() => {}
         }
         let (journal, now) = (&delivery.journal, Instant::now());
-        let durable = journal.durable_seq();
+        let durable = Seq(journal.durable_seq());
+        let confirmed = Seq(journal.cursor());
         let sink_refuses = delivery.status.refusal().is_some();
-        let has_caught_up = catching_up.sample(now, durable, journal.cursor()) && !sink_refuses;
+        let has_caught_up = catching_up.sample(now, durable, confirmed) && !sink_refuses;
         if gate.is_fallback.load(Ordering::Relaxed) {
             gate.release(durable);
             if has_caught_up {
@@ -244,7 +246,7 @@ pub(crate) async fn run(delivery: Arc<Delivery>) {
 struct CatchingUp {
     wait_max: Duration,
     /// What was durable at the last samples, oldest first.
-    seen: VecDeque<(Instant, u64)>,
+    seen: VecDeque<(Instant, Seq)>,
     since: Option<Instant>,
 }
 
@@ -262,10 +264,10 @@ impl CatchingUp {
         self.since = Some(now);
     }
 
-    fn sample(&mut self, now: Instant, durable: u64, confirmed: u64) -> bool {
+    fn sample(&mut self, now: Instant, durable: Seq, confirmed: Seq) -> bool {
         self.seen.push_back((now, durable));
         let half = self.wait_max / 2;
-        let is_old = |(at, _): &(Instant, u64)| now.saturating_duration_since(*at) >= half;
+        let is_old = |(at, _): &(Instant, Seq)| now.saturating_duration_since(*at) >= half;
         // Of the samples that are old enough only the newest counts.
         while self.seen.get(1).is_some_and(is_old) {
             self.seen.pop_front();
@@ -309,7 +311,7 @@ mod tests {
             .into_iter()
             .map(|seq| {
                 let count = Arc::new(Count::default());
-                gate.wait(journal, seq, &Arc::clone(&count).into());
+                gate.wait(journal, Seq(seq), &Arc::clone(&count).into());
                 count
             })
             .collect();
@@ -330,12 +332,12 @@ mod tests {
     fn a_confirm_wakes_exactly_the_waiters_up_to_it_once() {
         let journal = journal();
         let (gate, counts) = broker(&journal, [1, 3, 2, 5, 4]);
-        gate.confirmed(3);
+        gate.confirmed(Seq(3));
         assert_eq!(woken(&counts), [1, 1, 1, 0, 0]);
-        gate.confirmed(3);
-        gate.confirmed(4);
+        gate.confirmed(Seq(3));
+        gate.confirmed(Seq(4));
         assert_eq!(woken(&counts), [1, 1, 1, 0, 1]);
-        gate.release(9);
+        gate.release(Seq(9));
         assert_eq!(woken(&counts), [1; 5]);
     }
 
@@ -353,7 +355,7 @@ mod tests {
     fn what_the_fallback_released_stays_released_and_later_records_wait_again() {
         let journal = journal();
         let gate = AckGate::new(Durability::Broker, Duration::from_millis(500));
-        let is_released = |seq| gate.is_released(&journal, Needs::Confirm, seq, 9);
+        let is_released = |seq| gate.is_released(&journal, Needs::Confirm, Seq(seq), Seq(9));
         assert_eq!(gate.needs(), Needs::Confirm);
         assert!(!is_released(7));
         gate.sink_refuses("it is only connecting", false);
@@ -361,13 +363,13 @@ mod tests {
         gate.sink_refuses("refused by the test", true);
         assert_eq!(gate.needs(), Needs::Journal);
         assert_eq!(gate.fallback().as_deref(), Some("refused by the test"));
-        gate.release(7);
+        gate.release(Seq(7));
         gate.leave_fallback();
         assert_eq!(gate.needs(), Needs::Confirm);
         assert!(is_released(7) && !is_released(8));
-        assert!(gate.is_released(&journal, Needs::Journal, 9, 9));
+        assert!(gate.is_released(&journal, Needs::Journal, Seq(9), Seq(9)));
         assert!(
-            !gate.is_released(&journal, Needs::Journal, 10, 9),
+            !gate.is_released(&journal, Needs::Journal, Seq(10), Seq(9)),
             "not durable"
         );
     }
@@ -378,11 +380,11 @@ mod tests {
         let (gate, _) = broker(&journal, [5, 6]);
         let now = Instant::now();
         let later = now + Duration::from_millis(600);
-        assert!(!gate.is_late(9, now));
-        assert!(!gate.is_late(4, later), "it waits for the disk");
-        assert!(gate.is_late(5, later));
-        gate.confirmed(6);
-        assert!(!gate.is_late(9, later));
+        assert!(!gate.is_late(Seq(9), now));
+        assert!(!gate.is_late(Seq(4), later), "it waits for the disk");
+        assert!(gate.is_late(Seq(5), later));
+        gate.confirmed(Seq(6));
+        assert!(!gate.is_late(Seq(9), later));
     }
 
     #[test]
@@ -398,7 +400,7 @@ mod tests {
                 _ => 100,
             };
             let now = start + Duration::from_millis(ms);
-            let caught_up = catching_up.sample(now, ms + 2_000, ms + 2_000 - lag);
+            let caught_up = catching_up.sample(now, Seq(ms + 2_000), Seq(ms + 2_000 - lag));
             if caught_up && returned_at.is_none() {
                 returned_at = Some(ms);
             }

@@ -134,7 +134,7 @@ struct Forwarder {
     /// Whether answers wait for the sink.
     is_eager: bool,
     /// Records up to here were handed to the sink.
-    after: u64,
+    after: Seq,
     reader: Option<Reader>,
     /// Oldest first.
     in_flight: VecDeque<InFlight>,
@@ -151,7 +151,7 @@ impl Forwarder {
                 batch_records_max: delivery.config.batch_records_max,
             },
             is_eager: delivery.ack_gate.requires_broker_confirm(),
-            after: 0,
+            after: Seq(0),
             reader: None,
             in_flight: VecDeque::with_capacity(IN_FLIGHT_LARGE_MAX),
             delivery,
@@ -177,7 +177,7 @@ impl Forwarder {
     }
 
     async fn deliver_loop(&mut self) -> Stopped {
-        self.after = self.delivery.journal.cursor();
+        self.after = Seq(self.delivery.journal.cursor());
         self.reader = None;
         let mut step = Step::Wait;
         loop {
@@ -203,9 +203,9 @@ impl Forwarder {
     async fn wait(&mut self) -> Event {
         let room = room(self.is_eager, self.in_flight.len());
         let (journal, after) = (&self.delivery.journal, self.after);
-        let reader = self.reader.get_or_insert_with(|| journal.reader(after));
+        let reader = self.reader.get_or_insert_with(|| journal.reader(after.0));
         // With nothing in flight one record is enough.
-        let readable = readable(journal, after + room.unwrap_or(1) - 1, reader);
+        let readable = readable(journal, Seq(after.0 + room.unwrap_or(1) - 1), reader);
         let readable = async {
             match readable.await {
                 Ok(()) => Event::Readable,
@@ -254,7 +254,7 @@ impl Forwarder {
             status,
             ..
         } = &*self.delivery;
-        let waiting = journal.durable_seq().saturating_sub(self.after);
+        let waiting = journal.durable_seq().saturating_sub(self.after.0);
         let is_full = waiting >= config.batch_records_max as u64;
         let delay = match self.is_eager || is_full {
             true => Duration::ZERO,
@@ -282,14 +282,14 @@ impl Forwarder {
             }
             Err(ReadError::Forgotten { oldest_seq, .. }) => {
                 // The journal forgets only what was delivered.
-                self.after = self.after.max(oldest_seq.saturating_sub(1));
+                self.after = self.after.max(Seq(oldest_seq.saturating_sub(1)));
                 self.reader = None;
                 return Step::Wait;
             }
             Err(ReadError::Closed) => return Step::Stop(Stopped::Closed),
             Err(error) => return Step::Stop(Stopped::Unreadable(error)),
         }
-        self.after = batch.last_seq().map_or(self.after, |seq| seq.0);
+        self.after = batch.last_seq().unwrap_or(self.after);
         let started = self.start_delivery(batch);
         self.in_flight.push_back(started);
         Step::Wait
@@ -321,7 +321,10 @@ impl Forwarder {
     /// Reads the next batch; on a blocking thread unless `is_inline`, because the disk may be slow.
     async fn read(&mut self, is_inline: bool) -> ReadBatch {
         let (journal, after) = (&self.delivery.journal, self.after);
-        let reader = self.reader.take().unwrap_or_else(|| journal.reader(after));
+        let reader = self
+            .reader
+            .take()
+            .unwrap_or_else(|| journal.reader(after.0));
         let records_max = self.retry.batch_records_max;
         if is_inline {
             return read_batch(&self.delivery, reader, records_max);
@@ -338,11 +341,11 @@ impl Forwarder {
 
     /// The sink has the batch: the journal may forget it, and answers that waited for it are released.
     fn delivered(&self, batch: &Batch) {
-        let Some(Seq(last)) = batch.last_seq() else {
+        let Some(last) = batch.last_seq() else {
             return;
         };
         let delivery = &self.delivery;
-        if let Err(error) = delivery.journal.forget_upto(last) {
+        if let Err(error) = delivery.journal.forget_upto(last.0) {
             // The next start delivers these records again, which changes nothing.
             tracing::warn!(%error, "the journal does not forget what was delivered");
         }
@@ -403,9 +406,9 @@ const fn room(is_eager: bool, in_flight: usize) -> Option<u64> {
 }
 
 /// Waits until a record behind `after` is durable.
-async fn readable(journal: &Journal, after: u64, reader: &mut Reader) -> Result<(), Closed> {
+async fn readable(journal: &Journal, after: Seq, reader: &mut Reader) -> Result<(), Closed> {
     poll_fn(|cx| {
-        if journal.poll_readable(after, cx.waker()) {
+        if journal.poll_readable(after.0, cx.waker()) {
             return Poll::Ready(Ok(()));
         }
         // Reading no record finds out whether the journal is closed.
@@ -419,7 +422,7 @@ async fn readable(journal: &Journal, after: u64, reader: &mut Reader) -> Result<
         Poll::Pending
     })
     .await?;
-    if journal.durable_seq() <= after {
+    if Seq(journal.durable_seq()) <= after {
         tokio::time::sleep(STOPPED_PAUSE).await;
     }
     Ok(())
@@ -464,7 +467,7 @@ mod tests {
             let journal = journal.clone();
             async move {
                 let mut reader = journal.reader(0);
-                readable(&journal, 0, &mut reader).await
+                readable(&journal, Seq(0), &mut reader).await
             }
         });
         tokio::task::yield_now().await;

@@ -5,6 +5,7 @@
 //! is written from now on was correct when it was written, and is checked again when it is delivered.
 
 use crate::delivery::Delivery;
+use central::Seq;
 use common::lock::lock;
 use journal::{ReadError, Reader};
 use std::sync::{Arc, Mutex};
@@ -26,7 +27,7 @@ pub(crate) struct Verified(Mutex<Found>);
 #[derive(Default)]
 struct Found {
     /// The last sequence number of each damaged position and a sentence about it; ascending.
-    positions: Vec<(u64, String)>,
+    positions: Vec<(Seq, String)>,
     /// Damaged positions beyond those.
     more: u64,
     /// The disk's current refusal to read.
@@ -42,7 +43,7 @@ pub(crate) struct Damaged {
 
 impl Verified {
     /// The damage behind `cursor`: what lies before it is delivered.
-    pub(crate) fn damaged(&self, cursor: u64) -> Damaged {
+    pub(crate) fn damaged(&self, cursor: Seq) -> Damaged {
         let mut found = self.lock();
         found.positions.retain(|(last, _)| *last > cursor);
         let first = found.positions.first().map(|(_, sentence)| sentence);
@@ -54,7 +55,7 @@ impl Verified {
         }
     }
 
-    fn note(&self, last: u64, sentence: String) {
+    fn note(&self, last: Seq, sentence: String) {
         let mut found = self.lock();
         if found.positions.len() < POSITIONS_MAX {
             found.positions.push((last, sentence));
@@ -113,7 +114,7 @@ pub(crate) async fn run(delivery: Arc<Delivery>) {
                 };
                 reader = back;
                 tracing::error!(%error, ?passed, "the journal is damaged");
-                delivery.verified.note(*passed.end(), sentence(&error));
+                delivery.verified.note(Seq(*passed.end()), sentence(&error));
             }
             Err(error @ ReadError::Io { .. }) => {
                 delivery.verified.lock().refusal = Some(sentence(&error));

@@ -10,6 +10,7 @@ use crate::delivery::status::DeliveryStatus;
 use crate::flow::controller::{Controller, Sample};
 use crate::flow::pace::{STUCK, TICK};
 use crate::parts::Parts;
+use central::Seq;
 use journal::{AppendError, Journal};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -96,7 +97,7 @@ pub(crate) async fn run(parts: Arc<Parts>, failed: watch::Sender<Option<String>>
             let damaged = parts
                 .delivery
                 .verified
-                .damaged(parts.delivery.journal.cursor());
+                .damaged(Seq(parts.delivery.journal.cursor()));
             metrics.journal_damaged_places.set(damaged.positions as f64);
         }
     }

@@ -6,8 +6,8 @@ use crate::data_dir::DataDir;
 use crate::database::Database;
 use anyhow::{Context, Result};
 use broker::Broker;
-use central::GatewayId;
 use central::ports::{HealthProbe, Sink};
+use central::{GatewayId, Seq};
 use consumer::Applier;
 use gateway::{FailoverSink, Gateway, GatewayDeps};
 use journal::Journal;
@@ -79,7 +79,7 @@ impl GatewayRole {
                 settings.gateway.broker_grace(),
             ))
         });
-        let disregard = settings.journal.disregard_seq;
+        let disregard = Seq(settings.journal.disregard_seq);
         consistency_check::check(&journal, id, &database.maintenance, disregard).await?;
         let comparison = Comparison {
             journal: journal.clone(),
