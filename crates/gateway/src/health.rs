@@ -1,33 +1,48 @@
 //! The gateway's health, answered from what is known already, without waiting.
 
+use crate::admission::Admission;
+use crate::connection::registry::Registry;
+use crate::delivery::Delivery;
 use crate::delivery::status::JOURNAL;
+use crate::directory::Directory;
 use crate::flow::pace::STUCK;
-use crate::parts::Parts;
 use central::Seq;
 use central::ports::{Health, HealthProbe};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub(crate) struct GatewayHealth {
-    parts: Arc<Parts>,
+    admission: Arc<Admission>,
+    delivery: Arc<Delivery>,
+    directory: Arc<Directory>,
+    registry: Arc<Registry>,
 }
 
 impl GatewayHealth {
-    pub(crate) const fn new(parts: Arc<Parts>) -> Self {
-        Self { parts }
+    pub(crate) const fn new(
+        admission: Arc<Admission>,
+        delivery: Arc<Delivery>,
+        directory: Arc<Directory>,
+        registry: Arc<Registry>,
+    ) -> Self {
+        Self {
+            admission,
+            delivery,
+            directory,
+            registry,
+        }
     }
 
     fn gateway(&self) -> Health {
-        let parts = &self.parts;
-        let here = parts.registry.connected();
-        let (up, detail) = if parts.admission.stopping.load(Ordering::SeqCst) {
+        let here = self.registry.connected();
+        let (up, detail) = if self.admission.stopping.load(Ordering::SeqCst) {
             (false, "stopping".to_owned())
-        } else if let Some(why) = parts.admission.clock.refusal() {
+        } else if let Some(why) = self.admission.clock.refusal() {
             (false, format!("refuses chargers: {why}"))
-        } else if let Err(refusal) = parts.admission.admit() {
+        } else if let Err(refusal) = self.admission.admit() {
             (false, format!("refuses chargers: {}", refusal.sentence))
         } else {
-            let note = parts.admission.clock.note();
+            let note = self.admission.clock.note();
             let note = note.map_or_else(String::new, |note| format!("; {note}"));
             (true, format!("{here} chargers connected{note}"))
         };
@@ -39,7 +54,7 @@ impl GatewayHealth {
     }
 
     fn journal(&self) -> Health {
-        let status = self.parts.delivery.journal.status();
+        let status = self.delivery.journal.status();
         let (up, detail) = if let Some(why) = status.poisoned {
             (false, format!("stopped after a disk error: {why}"))
         } else if let Some(reason) = status.full {
@@ -47,7 +62,7 @@ impl GatewayHealth {
                 .full_detail
                 .map_or_else(String::new, |words| format!(" ({words})"));
             (false, format!("{reason}{detail}"))
-        } else if self.parts.admission.not_durable.load(Ordering::SeqCst) {
+        } else if self.admission.not_durable.load(Ordering::SeqCst) {
             (false, "its disk accepts no records now".to_owned())
         } else if let Some(why) = self.unreadable() {
             (false, why)
@@ -64,16 +79,15 @@ impl GatewayHealth {
 
     /// Why not all records of the journal can be delivered, if one cannot be read.
     fn unreadable(&self) -> Option<String> {
-        let parts = &self.parts;
-        let refusal = parts
+        let refusal = self
             .delivery
             .status
             .refusal()
             .filter(|unavailable| unavailable.component == JOURNAL);
-        let damaged = parts
+        let damaged = self
             .delivery
             .verified
-            .damaged(Seq(parts.delivery.journal.cursor()));
+            .damaged(Seq(self.delivery.journal.cursor()));
         let more = damaged.positions.saturating_sub(1);
         let first = refusal
             .map(|unavailable| unavailable.detail)
@@ -85,13 +99,12 @@ impl GatewayHealth {
     }
 
     fn forwarder(&self) -> Health {
-        let delivery = &self.parts.delivery.status;
-        let waiting = self.parts.delivery.backlog();
+        let delivery = &self.delivery.status;
+        let waiting = self.delivery.backlog();
         let (up, detail) = match delivery.refusal() {
             // Chargers are answered nevertheless.
             Some(unavailable) => (
-                unavailable.component != JOURNAL
-                    && self.parts.delivery.ack_gate.fallback().is_some(),
+                unavailable.component != JOURNAL && self.delivery.ack_gate.fallback().is_some(),
                 format!("{unavailable}; {waiting} records wait in the journal"),
             ),
             None if !delivery.healthy(STUCK) => (
@@ -102,7 +115,7 @@ impl GatewayHealth {
             ),
             None => (true, format!("{waiting} records in flight")),
         };
-        let detail = match self.parts.delivery.ack_gate.fallback() {
+        let detail = match self.delivery.ack_gate.fallback() {
             Some(why) => format!("{detail}; answers do not wait for a confirm: {why}"),
             None => detail,
         };
@@ -114,7 +127,7 @@ impl GatewayHealth {
     }
 
     fn directory(&self) -> Health {
-        let (words, failure) = self.parts.directory.health();
+        let (words, failure) = self.directory.health();
         let detail = match &failure {
             Some(unavailable) => format!("{words}, but not refreshed: {unavailable}"),
             None => words,

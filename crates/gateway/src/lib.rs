@@ -272,7 +272,12 @@ impl Gateway {
     /// Reports the health of the gateway, its journal and its delivery.
     #[must_use]
     pub fn probe(&self) -> Arc<dyn HealthProbe> {
-        Arc::new(health::GatewayHealth::new(Arc::clone(&self.parts)))
+        Arc::new(health::GatewayHealth::new(
+            Arc::clone(&self.parts.admission),
+            Arc::clone(&self.parts.delivery),
+            Arc::clone(&self.parts.directory),
+            Arc::clone(&self.parts.registry),
+        ))
     }
 }
 
@@ -380,7 +385,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         metrics,
         directory,
         registry,
-        admission,
+        admission: Arc::new(admission),
         delivery: Arc::new(delivery),
         flow,
         ownership: Arc::new(ownership),

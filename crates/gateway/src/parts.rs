@@ -1,6 +1,6 @@
-//! The parts of a gateway, for the tasks that need most of them: accepting a charger, serving its connection, the
-//! regular checks of `flow::watch`, and the health page. They share one `Arc`, because an idle connection should hold
-//! one pointer and not ten. Every other task gets only what it uses.
+//! The parts of a gateway, for the tasks that need most of them: accepting a charger, serving its connection, and the
+//! regular checks of `flow::watch`. They share one `Arc`, because an idle connection should hold one pointer and not
+//! ten. Every other task gets only what it uses.
 
 use crate::admission::Admission;
 use crate::cluster::ownership::Ownership;
@@ -22,7 +22,7 @@ pub(crate) struct Parts {
     /// Which chargers are connected.
     pub(crate) registry: Arc<Registry>,
     /// Who may connect.
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
     /// The journal and the way from it to the sink.
     pub(crate) delivery: Arc<Delivery>,
     /// How fast messages are taken in.

@@ -2,12 +2,14 @@
 //! rate. A charger is refused before the upgrade, because a connection that is accepted and then closed resets its
 //! back-off (rule H-6).
 
-use crate::admission::WarningInterval;
 use crate::admission::begin::begin;
 use crate::admission::check::{Failure, check, read_request};
 use crate::admission::handshake::{self, Refusal, Status};
 use crate::admission::pending::{Entry, Limit, PeerAddress, Place};
+use crate::admission::{Admission, WarningInterval};
+use crate::config::GatewayConfig;
 use crate::connection::frames::Line;
+use crate::metrics::Metrics;
 use crate::parts::Parts;
 use std::io;
 use std::net::SocketAddr;
@@ -49,7 +51,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections until `stop`; then closes the listener.
+/// Accepts connections until `stop`; then closes the listener. `parts` is for the charger's task.
 pub(crate) async fn run(
     listener: TcpListener,
     security_profile: u8,
@@ -83,14 +85,14 @@ pub(crate) async fn run(
             }
         };
         let address = PeerAddress::of(peer.ip());
-        match find_place(&parts, address).await {
+        match find_place(&parts.admission, &parts.config, &parts.metrics, address).await {
             Some(place) => {
                 let parts = Arc::clone(&parts);
                 tokio::spawn(handle(socket, peer, security_profile, place, parts));
             }
             None => {
                 // The request is not even read. The answer is short enough for any socket buffer.
-                let text = refusal_text(&parts, &too_many());
+                let text = refusal_text(&parts.config, &too_many());
                 parts.metrics.refused(Status::Unavailable);
                 Line::new(socket, Arc::clone(&parts.admission.lingering))
                     .refuse_at_once(text.as_bytes());
@@ -104,13 +106,14 @@ fn too_many() -> Refusal {
 }
 
 /// A place among the unfinished handshakes; at a bound, the place of a silent socket.
-async fn find_place(parts: &Parts, address: PeerAddress) -> Option<Place> {
+async fn find_place(
+    admission: &Admission,
+    config: &GatewayConfig,
+    metrics: &Metrics,
+    address: PeerAddress,
+) -> Option<Place> {
     for _ in 0..RETRIES {
-        let (place, limit) = match parts
-            .admission
-            .pending_handshakes
-            .enter(address, Instant::now())
-        {
+        let (place, limit) = match admission.pending_handshakes.enter(address, Instant::now()) {
             Entry::Place(place, None) => return Some(place),
             Entry::Place(place, Some(limit)) => (Some(place), limit),
             Entry::Full(limit) => (None, limit),
@@ -119,20 +122,24 @@ async fn find_place(parts: &Parts, address: PeerAddress) -> Option<Place> {
                 continue;
             }
         };
-        parts.metrics.over_limit(limit, place.is_none());
-        warn_over_limit(parts, address, limit);
+        metrics.over_limit(limit, place.is_none());
+        warn_over_limit(admission, config, address, limit);
         return place;
     }
-    parts.metrics.over_limit(Limit::Total, true);
+    metrics.over_limit(Limit::Total, true);
     None
 }
 
 /// Warns the operator of a flood, or of a proxy in front of the chargers.
-fn warn_over_limit(parts: &Parts, address: PeerAddress, limit: Limit) {
-    if !parts.admission.handshakes_warning.is_due(Instant::now()) {
+fn warn_over_limit(
+    admission: &Admission,
+    config: &GatewayConfig,
+    address: PeerAddress,
+    limit: Limit,
+) {
+    if !admission.handshakes_warning.is_due(Instant::now()) {
         return;
     }
-    let config = &parts.config;
     match limit {
         Limit::Address => tracing::warn!(
             %address,
@@ -229,11 +236,11 @@ async fn handle(
         Err(Failure::Refused(refusal)) => {
             parts.metrics.refused(refusal.status);
             tracing::debug!(%peer, status = refusal.status.code(), sentence = refusal.sentence, "handshake refused");
-            refuse(&mut line, &refusal_text(&parts, &refusal), deadline).await;
+            refuse(&mut line, &refusal_text(&parts.config, &refusal), deadline).await;
         }
         Err(Failure::Displaced) => {
             parts.metrics.refused(Status::Unavailable);
-            line.hang_up(refusal_text(&parts, &too_many()).as_bytes());
+            line.hang_up(refusal_text(&parts.config, &too_many()).as_bytes());
         }
         Err(Failure::Silent) => {
             parts.metrics.handshakes_unfinished.increment(1);
@@ -251,8 +258,8 @@ pub(super) async fn refuse(line: &mut (impl AsyncWrite + Unpin), text: &str, dea
 }
 
 /// The response that refuses a handshake, with a random `Retry-After`.
-pub(super) fn refusal_text(parts: &Parts, refusal: &Refusal) -> String {
-    let least = parts.config.retry_after_s.max(1);
+pub(super) fn refusal_text(config: &GatewayConfig, refusal: &Refusal) -> String {
+    let least = config.retry_after_s.max(1);
     handshake::refused(refusal, fastrand::u64(least..=least * 2))
 }
 

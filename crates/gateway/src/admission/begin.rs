@@ -44,7 +44,7 @@ pub(super) async fn begin(
         Ok((permit, unknown)) => line.hold(permit, unknown),
         Err(refusal) => {
             parts.metrics.refused(refusal.status);
-            refuse(&mut line, &refusal_text(parts, &refusal), deadline).await;
+            refuse(&mut line, &refusal_text(&parts.config, &refusal), deadline).await;
             return;
         }
     }
@@ -67,7 +67,7 @@ pub(super) async fn begin(
         Err(refusal) => {
             parts.registry.release(&accepted.key, &control, memory);
             parts.metrics.refused(refusal.status);
-            refuse(&mut line, &refusal_text(parts, &refusal), deadline).await;
+            refuse(&mut line, &refusal_text(&parts.config, &refusal), deadline).await;
             return;
         }
     };
