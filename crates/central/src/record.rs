@@ -185,7 +185,7 @@ pub enum AnswerKind {
     Error = 2,
 }
 
-/// Marks on a record, as bits.
+/// Flags of a record, as bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Notes(pub u32);
 
@@ -203,7 +203,7 @@ impl Notes {
     /// Same natural key as an earlier message, different content; recorded to prove the conflict.
     pub const CONFLICT: Self = Self(1 << 5);
 
-    /// The name of each mark in messages, exports, metrics and the HTTP API.
+    /// The name of each note in messages, exports, metrics and the HTTP API.
     pub const NAMES: [(Self, &'static str); 6] = [
         (Self::QUARANTINED, "quarantined"),
         (Self::TOLERATED, "tolerated"),
@@ -213,20 +213,20 @@ impl Notes {
         (Self::CONFLICT, "conflict"),
     ];
 
-    /// The names of the marks that are set, in the order of [`Self::NAMES`].
+    /// The names of the notes that are set, in the order of [`Self::NAMES`].
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES
             .into_iter()
             .filter_map(move |(note, name)| self.has(note).then_some(name))
     }
 
-    /// Both sets of marks.
+    /// The notes of both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether all marks of `other` are set.
+    /// Whether all notes of `other` are set.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0

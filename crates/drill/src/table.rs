@@ -48,7 +48,7 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
         line(&mut text, row, &widths);
     }
     for outcome in outcomes {
-        for note in outcome.notes.iter().chain(&outcome.offenders) {
+        for note in outcome.notes.iter().chain(&outcome.audit_faults) {
             let _ = writeln!(
                 text,
                 "  {} ({}): {note}",

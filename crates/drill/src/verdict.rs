@@ -43,7 +43,7 @@ pub(super) struct Outcome {
     /// Remarks.
     pub notes: Vec<String>,
     /// The first wrong records that the audit found.
-    pub offenders: Vec<String>,
+    pub audit_faults: Vec<String>,
 }
 
 /// The measurements apart from the audit.
@@ -108,7 +108,7 @@ impl Outcome {
             answers_go_on: scenario.answers_go_on(),
             faults: Vec::new(),
             notes: Vec::new(),
-            offenders: audit.faults.clone(),
+            audit_faults: audit.faults.clone(),
         };
         let mut faults = Vec::new();
         let mut fault = |count: u64, what: &str| {

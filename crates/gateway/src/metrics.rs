@@ -205,7 +205,7 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge(
         "wattpost_gateway_unknown_connections",
         Unit::Count,
-        "Connections of chargers that nobody registered, the most of one share",
+        "Connections of unregistered chargers: in total, and of the peer address that has the most",
     )
     .labels(&["share"]),
     Metric::counter(

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Why there is no space for another record. Each reason ends without a call: the caller keeps its work,
-/// refuses new work, and retries.
+/// Why the journal cannot take another record now. Each of these conditions is temporary: the caller keeps the record,
+/// accepts no new work, and retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FullReason {
     /// The undelivered records have reached [`Options::bytes_max`](crate::Options::bytes_max). Ends when

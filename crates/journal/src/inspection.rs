@@ -164,7 +164,7 @@ pub fn record_locations(segment: &Path) -> io::Result<Vec<RecordLocation>> {
     let index = index.ok_or_else(|| io::Error::other("its name is not that of a segment"))?;
     let image = SegmentImage::of(index, bytes, Vec::new());
     let mut places = Vec::new();
-    image.walk(0..u64::MAX, |at, record| {
+    image.scan(0..u64::MAX, |at, record| {
         places.push(RecordLocation {
             seq: record.seq,
             offset: at,
@@ -312,7 +312,7 @@ impl SegmentImage {
 
     /// Visits all valid records with ascending numbers in `numbers`. The cost of trying every offset is
     /// bounded: bytes that look like headers are verified for at most 64 times the segment's length.
-    pub(crate) fn walk(&self, numbers: Range<u64>, mut visit: impl FnMut(u64, &RecordHeader)) {
+    pub(crate) fn scan(&self, numbers: Range<u64>, mut visit: impl FnMut(u64, &RecordHeader)) {
         let limit = self.limit();
         let mut at = DATA_OFFSET;
         let mut least = numbers.start.max(1);
@@ -446,7 +446,7 @@ impl Slot {
         let mut end = DATA_OFFSET;
         let mut gaps = Vec::new();
         let (mut first, mut last, mut durable, mut records) = (0, 0, 0, 0);
-        image.walk(numbers, |at, record| {
+        image.scan(numbers, |at, record| {
             let is_next = last == 0 || record.seq == last + 1;
             if at != end || !is_next {
                 gaps.push((last, end, at, record.seq));

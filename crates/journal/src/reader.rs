@@ -164,7 +164,7 @@ impl Reader {
     fn next_valid_record(&self, segment: &Segment, numbers: Range<u64>) -> Option<(u64, u64)> {
         let image = SegmentImage::load(&*self.core.disk, segment.index).ok()?;
         let mut found = None;
-        image.walk(numbers, |at, record| {
+        image.scan(numbers, |at, record| {
             found.get_or_insert((record.seq, at));
         });
         found

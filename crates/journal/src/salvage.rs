@@ -134,7 +134,7 @@ fn rewrite_segment(
         .iter()
         .filter_map(|place| Some((place, place.lost?)));
     let mut next_lost = lost.next();
-    image.walk(segment.first_seq..segment.last_seq + 1, |at, record| {
+    image.scan(segment.first_seq..segment.last_seq + 1, |at, record| {
         draft.at_s = record.at_s;
         while let Some((place, (first, last))) =
             next_lost.filter(|(_, (_, last))| *last < record.seq)

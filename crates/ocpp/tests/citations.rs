@@ -27,6 +27,10 @@ fn every_cited_rule_and_quirk_has_a_heading() {
                     unknown.push(format!("{file}:{}: {id}", index + 1));
                 }
             }
+            if cites_a_section(line) {
+                let file = file.strip_prefix(&root).unwrap_or(&file).display();
+                unknown.push(format!("{file}:{}: a section number", index + 1));
+            }
         }
     }
     assert!(citations > 100, "only {citations} citations were found");
@@ -46,6 +50,9 @@ fn citations_are_found_in_all_their_forms() {
         found("// as quirk 11 and seen_03_short"),
         ["quirk 11", "seen 3"]
     );
+    assert!(cites_a_section("//! the charger's side of ocpp-rules 2.1"));
+    assert!(cites_a_section("(docs/ocpp-rules.md, 0.1)"));
+    assert!(!cites_a_section("docs/ocpp-rules.md: Q-12"));
     assert!(found("UTF-8, XF-5, F-12a, a_quirk_7x, quirk_invalid").is_empty());
 }
 
@@ -99,6 +106,15 @@ fn cited(line: &str) -> Vec<String> {
         }
     }
     ids
+}
+
+/// Whether the line cites a section of `ocpp-rules` by its number. The page has no numbered sections.
+fn cites_a_section(line: &str) -> bool {
+    line.split("ocpp-rules").skip(1).any(|rest| {
+        let rest = rest.strip_prefix(".md").unwrap_or(rest);
+        rest.trim_start_matches(|c: char| !c.is_alphanumeric())
+            .starts_with(|c: char| c.is_ascii_digit())
+    })
 }
 
 /// What follows `word` and a blank or an underscore.

@@ -1,5 +1,5 @@
-//! One charger without I/O and clock, so that tests run it in virtual time: the charger's side of ocpp-rules 2.1 and
-//! 2.6. [`crate::Fleet`] runs it on a real connection.
+//! One charger without I/O and clock, so that tests run it in virtual time: it queues and resends messages (rules Q-1
+//! to Q-11), registers (rules B-1 to B-6) and reconnects (rules H-5, H-8). [`crate::Fleet`] runs it on a real connection.
 
 mod answer;
 mod back_off;

@@ -31,7 +31,7 @@ pub enum Outcome {
     Queued,
 }
 
-/// The delivery class of a message: whether a charger queues and resends it (ocpp-rules 0.1).
+/// The delivery class of a message: whether a charger queues and resends it (rules ).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Class {
     /// Transaction-related: queued while offline, resent.
@@ -60,7 +60,7 @@ pub struct LedgerEntry {
     /// 1.6: the meter value of a start or a stop, in Wh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meter_wh: Option<u64>,
-    /// The natural key, which identifies the message without its message id (ocpp-rules 2.3).
+    /// The natural key, which identifies the message without its message id (rule F-22).
     pub natural_key: String,
     /// The transaction id: in 1.6 the one of the answer to StartTransaction (also in the entry of that
     /// StartTransaction), in 2.x the one chosen by the charger.
@@ -112,7 +112,7 @@ impl LedgerEntry {
     }
 }
 
-/// The natural key of a message (ocpp-rules 2.3).
+/// The natural key of a message (rule F-22).
 fn natural_key(action: Action, payload: &Value) -> String {
     let members: &[&str] = match action {
         Action::StartTransaction => &["connectorId", "idTag", "timestamp", "meterStart"],

@@ -1,7 +1,7 @@
-//! Records per second for a fleet whose every session is stopped with transactionId -1, from each charger's first
-//! session to its last; and whether every session is listed, ended and with its energy. A second database stores the
-//! same sessions with stops that name their transaction, batch by batch beside the first: a loss in both is that of a
-//! growing database, and only the difference is the cost of the stops without an id.
+//! Measures how many records per second are stored if every session is stopped with transactionId -1, and checks that
+//! every session is listed, is ended and has its energy. A second database stores the same sessions with stops that
+//! name their transaction, in alternating batches. Both databases slow down as they grow; the difference between them
+//! is the cost of the stops without an id.
 //!
 //! ```text
 //! cargo bench -p store --bench unnamed_stops                  # 300 chargers, 300 sessions each

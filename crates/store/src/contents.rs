@@ -10,7 +10,7 @@ use central::{Record, RecordId};
 use serde::de::DeserializeOwned;
 
 /// A dead letter: its id, its bytes and its reason.
-pub(crate) type Letter = (RecordId, (Vec<u8>, String));
+pub(crate) type DeadLetterEntry = (RecordId, (Vec<u8>, String));
 
 /// All tables but the messages.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(crate) struct Tables {
     pub(crate) states: Changes,
     pub(crate) meter_values: Vec<MeterValueRow>,
     pub(crate) events: Vec<EventRow>,
-    pub(crate) dead_letters: Vec<Letter>,
+    pub(crate) dead_letters: Vec<DeadLetterEntry>,
 }
 
 impl Tables {

@@ -1,4 +1,4 @@
-//! The list of transactions: which rows a state has in it, and how a row is shown.
+//! The list of transactions: which rows a state has in it, and how a row becomes a view.
 //!
 //! The list has the columns to sort and filter by, stored beside the states. A state may contain several
 //! transactions, and a stop without a usable id may end a start in another state of the same charger
@@ -184,7 +184,7 @@ impl Difference {
 
 /// A listed row as the API returns it; `N` is the type of a charger's number.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shown<N> {
+pub(crate) struct TransactionRow<N> {
     pub(crate) began_at: i64,
     pub(crate) key: Uuid,
     pub(crate) charger_no: N,
@@ -194,7 +194,7 @@ pub(crate) struct Shown<N> {
     pub(crate) partner: Option<(Uuid, i64)>,
 }
 
-impl<N> Shown<N> {
+impl<N> TransactionRow<N> {
     /// Its position in the list.
     pub(crate) const fn place(&self) -> Place {
         Place::Transaction(Timestamp(self.began_at), self.key)
@@ -204,7 +204,7 @@ impl<N> Shown<N> {
 /// The row's view, from its own state and, where it has a partner, the partner's; each with the id that it is
 /// stored under. An unreadable state leaves its members empty; the row is returned all the same.
 pub(crate) fn view<N>(
-    row: &Shown<N>,
+    row: &TransactionRow<N>,
     charger: &str,
     own: Option<&(String, TransactionState)>,
     partner: Option<&(String, TransactionState)>,

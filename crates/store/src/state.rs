@@ -65,7 +65,7 @@ pub(crate) fn read_transaction(wire_id: &str, json: &str) -> Option<TransactionS
     match serde_json::from_str(json) {
         Ok(state) => Some(state),
         Err(error) => {
-            tracing::error!(wire_id, %error, "the state of a transaction cannot be read; its row is shown without it");
+            tracing::error!(wire_id, %error, "the state of a transaction cannot be read; its row is returned without it");
             None
         }
     }

@@ -92,7 +92,7 @@ fn database(settings: &Settings) -> Result<String> {
     if let Some(why) = database.maintenance.lacks_durability()? {
         bail!("{why}");
     }
-    Ok(format!("{} is usable", settings.database_shown()))
+    Ok(format!("{} is usable", settings.redacted_database()))
 }
 
 fn broker(settings: &Settings) -> Result<String> {

@@ -214,7 +214,7 @@ impl Settings {
     }
 
     /// The database for logs and output: without its password.
-    pub(crate) fn database_shown(&self) -> String {
+    pub(crate) fn redacted_database(&self) -> String {
         match self.database_at() {
             Ok(DatabaseAt::Sqlite(path)) => path.display().to_string(),
             Ok(DatabaseAt::Postgres(url)) => without_password(url),

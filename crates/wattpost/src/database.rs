@@ -89,7 +89,7 @@ pub(crate) fn open(settings: &Settings, purpose: Use) -> Result<Database> {
         database.maintenance.ping().with_context(|| {
             format!(
                 "use the database that database.url names ({})",
-                settings.database_shown()
+                settings.redacted_database()
             )
         })?;
     }

@@ -25,16 +25,16 @@ pub(crate) struct MigrateArgs {
 /// Migrates the database and prints the result.
 pub(crate) fn run(args: &MigrateArgs) -> Result<ExitCode> {
     let settings = args.settings.load()?;
-    let shown = settings.database_shown();
+    let database = settings.redacted_database();
     match settings.database_at()? {
         // A SQLite file is migrated whenever it is opened for writing.
         DatabaseAt::Sqlite(_) => {
             database::open(&settings, Use::Change)?;
-            print_line!("{shown}: up to date");
+            print_line!("{database}: up to date");
         }
         DatabaseAt::Postgres(url) => {
             let done = PostgresStore::migrate(url)?;
-            print_line!("{shown}: {done}");
+            print_line!("{database}: {done}");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -325,7 +325,7 @@ fn start_message(
         let data = settings.data_dir.display();
         line("data", &format!("{data} (gateway {})", gateway.id()));
     }
-    line("database", &settings.database_shown());
+    line("database", &settings.redacted_database());
     if settings.has_broker() && roles != Roles::Api {
         line(
             "RabbitMQ",

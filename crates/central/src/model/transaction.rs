@@ -168,8 +168,8 @@ pub struct TransactionState {
 }
 
 impl TransactionState {
-    /// Starts, and stops, that are kept under one transaction id. Only an id that a charger uses again and again has so
-    /// many; the oldest are dropped here and remain among the messages.
+    /// At most this many starts, and at most this many stops, are kept under one transaction id. Only an id that a
+    /// charger reuses very often has more. The oldest are removed from the state; their messages stay stored.
     pub const PARTS_MAX: usize = 512;
 
     /// Connections whose details are kept apart under one transaction id.

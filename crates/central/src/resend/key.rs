@@ -120,7 +120,7 @@ impl ResendKey {
 }
 
 /// A number for the message, different also from that of another message with the same natural key.
-pub(super) const fn mark_of(natural: u64, content: u32) -> u64 {
+pub(super) const fn fingerprint(natural: u64, content: u32) -> u64 {
     natural ^ (content as u64).rotate_left(32)
 }
 

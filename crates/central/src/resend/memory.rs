@@ -1,6 +1,6 @@
 //! The newest messages of one charger with their answers.
 
-use super::key::{ResendKey, Role, SessionTag, mark_of, transaction_id_member};
+use super::key::{ResendKey, Role, SessionTag, fingerprint, transaction_id_member};
 use crate::record::Record;
 use std::collections::VecDeque;
 
@@ -30,7 +30,7 @@ pub(crate) enum Known<'a> {
 pub struct ResendMemory {
     /// Oldest first.
     messages: VecDeque<Message>,
-    /// By [`Message::mark`], oldest first.
+    /// By [`Message::fingerprint`], oldest first.
     answers: VecDeque<(u64, Box<str>)>,
     /// Number of the newest message; after the largest number comes 1.
     last_number: u16,
@@ -68,8 +68,8 @@ impl Message {
         self.ended_by != 0
     }
 
-    const fn mark(&self) -> u64 {
-        mark_of(self.natural, self.content)
+    const fn fingerprint(&self) -> u64 {
+        fingerprint(self.natural, self.content)
     }
 }
 
@@ -200,9 +200,11 @@ impl ResendMemory {
             if self.answers.len() >= Self::ANSWERS_MAX
                 && let Some((forgotten, _)) = self.answers.pop_front()
             {
-                self.messages.retain(|message| message.mark() != forgotten);
+                self.messages
+                    .retain(|message| message.fingerprint() != forgotten);
             }
-            self.answers.push_back((message.mark(), answer.into()));
+            self.answers
+                .push_back((message.fingerprint(), answer.into()));
         }
         if self.messages.len() >= Self::KEYS_MAX {
             // Starts and stops are kept longer than the messages between them: a start must still be known when its
@@ -212,7 +214,8 @@ impl ResendMemory {
             if let Some(forgotten) = self.messages.remove(at)
                 && forgotten.has_answer
             {
-                self.answers.retain(|(mark, _)| *mark != forgotten.mark());
+                self.answers
+                    .retain(|(fingerprint, _)| *fingerprint != forgotten.fingerprint());
             }
         }
         self.messages.push_back(message);
@@ -252,7 +255,7 @@ impl ResendMemory {
         self.messages.retain(|message| {
             let is_kept = !is_forgotten(message);
             if !is_kept && message.has_answer {
-                answers.retain(|(mark, _)| *mark != message.mark());
+                answers.retain(|(fingerprint, _)| *fingerprint != message.fingerprint());
             }
             is_kept
         });
@@ -264,7 +267,7 @@ impl ResendMemory {
         }
         self.answers
             .iter()
-            .find(|(mark, _)| *mark == message.mark())
+            .find(|(fingerprint, _)| *fingerprint == message.fingerprint())
             .map(|(_, text)| &**text)
     }
 }

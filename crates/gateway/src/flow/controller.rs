@@ -313,11 +313,11 @@ mod tests {
     }
 
     /// A fast queue in front of a store that takes `capacity(t)` a second in batches. The queue's length is
-    /// read every `look` seconds, and known only while `is_at_work(t)`. Returns, at each tick, the backlog in
+    /// read once per `interval` seconds, and known only while `is_at_work(t)`. Returns, at each tick, the backlog in
     /// bytes, the rate, and what has been stored.
     fn run_queued(
         offered: f64,
-        look: f64,
+        interval: f64,
         capacity: impl Fn(f64) -> f64,
         is_at_work: impl Fn(f64) -> bool,
         seconds: f64,
@@ -327,7 +327,7 @@ mod tests {
         let mut controller = Controller::new(FROM);
         let step = TICK.as_secs_f64();
         let (mut queue, mut delivered, mut stored, mut owed) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
-        let (mut shown, mut look_at, mut t) = (0.0, 0.0, 0.0);
+        let (mut reported, mut read_at, mut t) = (0.0, 0.0, 0.0);
         let mut rate = None;
         let mut seen = Vec::new();
         while t < seconds {
@@ -342,9 +342,9 @@ mod tests {
                 stored += lump;
                 owed = 0.0;
             }
-            if t >= look_at {
-                look_at = t + look;
-                shown = if is_at_work(t) { queue } else { 0.0 };
+            if t >= read_at {
+                read_at = t + interval;
+                reported = if is_at_work(t) { queue } else { 0.0 };
             }
             rate = controller.tick(
                 Duration::from_secs_f64(t),
@@ -353,7 +353,7 @@ mod tests {
                     record_bytes: RECORD,
                     headroom_records: 10_000_000,
                     delivered: delivered as u64,
-                    queued: shown as u64,
+                    queued: reported as u64,
                     sink_healthy: true,
                 },
             );
@@ -364,15 +364,15 @@ mod tests {
 
     #[test]
     fn a_slow_database_behind_a_queue_brings_what_is_taken_in_to_what_is_stored() {
-        for (offered, capacity, look) in [
+        for (offered, capacity, interval) in [
             (20_000.0, 6_000.0, 0.25),
             (20_000.0, 6_000.0, 1.0),
             (20_000.0, 6_000.0, 2.5),
             (30_000.0, 12_000.0, 5.0),
             (8_000.0, 700.0, 1.0),
         ] {
-            let seen = run_queued(offered, look, |_| capacity, |_| true, 240.0);
-            let case = format!("{offered} {capacity} {look}");
+            let seen = run_queued(offered, interval, |_| capacity, |_| true, 240.0);
+            let case = format!("{offered} {capacity} {interval}");
             let late = &seen[seen.len() / 2..];
             assert!(late.iter().all(|(_, rate, _)| rate.is_some()), "{case}");
             let mean =
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn others_filling_the_queue_leave_the_measured_rate_alone() {
         let mut controller = Controller::new(1 << 20);
-        let mut look = |second: u64, delivered, queued| {
+        let mut rate_at = |second: u64, delivered, queued| {
             let sample = Sample {
                 backlog_bytes: 0,
                 record_bytes: RECORD,
@@ -431,11 +431,11 @@ mod tests {
         };
         for second in 0..20 {
             // A thousand stored a second, the queue growing by a hundred.
-            look(second, second * 1_100, 5_000 + second * 100);
+            rate_at(second, second * 1_100, 5_000 + second * 100);
         }
-        let before = look(20, 22_000, 7_000);
+        let before = rate_at(20, 22_000, 7_000);
         assert!((before - 1_000.0).abs() < 50.0, "{before}");
-        let after = look(21, 23_100, 50_000);
+        let after = rate_at(21, 23_100, 50_000);
         assert!((after - before).abs() < 1.0, "{after}");
     }
 }

@@ -1,7 +1,7 @@
 //! Reads all tables, for [`crate::contents`].
 
 use super::{PostgresStore, error};
-use crate::contents::{Letter, Tables, json};
+use crate::contents::{DeadLetterEntry, Tables, json};
 use crate::refusal::Refusal;
 use central::memory::Contents;
 use central::model::{ChargerKey, EventRow, MeterValueRow};
@@ -112,7 +112,7 @@ async fn events(connection: &mut PgConnection) -> Result<Vec<EventRow>, Refusal>
     .await
 }
 
-async fn dead_letters(connection: &mut PgConnection) -> Result<Vec<Letter>, Refusal> {
+async fn dead_letters(connection: &mut PgConnection) -> Result<Vec<DeadLetterEntry>, Refusal> {
     let sql = "SELECT g.id, d.seq, d.bytes, d.reason
         FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no";
     each(connection, sql, |row| {

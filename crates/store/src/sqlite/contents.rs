@@ -1,6 +1,6 @@
 //! Reads all tables, for [`crate::contents`].
 
-use crate::contents::{Letter, Tables, json};
+use crate::contents::{DeadLetterEntry, Tables, json};
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
 use crate::sqlite::listing::uuid_of;
@@ -120,7 +120,7 @@ fn events(connection: &Connection) -> Result<Vec<EventRow>, Refusal> {
     Ok(rows)
 }
 
-fn dead_letters(connection: &Connection) -> Result<Vec<Letter>, Refusal> {
+fn dead_letters(connection: &Connection) -> Result<Vec<DeadLetterEntry>, Refusal> {
     let mut rows = Vec::new();
     let sql = "SELECT g.id, d.seq, d.bytes, d.reason
         FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no";

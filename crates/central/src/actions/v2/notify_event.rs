@@ -22,8 +22,8 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     };
     let texts = event_texts(payload);
     for (part, (event, data)) in view.event_data.iter().zip(texts).enumerate() {
-        let told = event.timestamp.or(view.generated_at);
-        let at = source.effective(told);
+        let reported = event.timestamp.or(view.generated_at);
+        let at = source.effective(reported);
         let place = Place::of_evse(event.evse);
         let component = event.component.as_deref().unwrap_or("");
         let variable = event.variable.as_deref().unwrap_or("");
@@ -36,7 +36,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
                 status: state.clone(),
                 ..ConnectorStatus::default()
             };
-            status::set(changes, source, place, told, part, state);
+            status::set(changes, source, place, reported, part, state);
         }
         let name = match (component, variable) {
             ("", "") => None,

@@ -11,13 +11,13 @@ use std::borrow::Cow;
 
 /// No connector delivers more on average, in watts. A register that rises faster is wrong.
 const POWER_MAX_W: f64 = 1_000_000.0;
-/// A register may rise by this much at once, in watt-hours.
+/// A rise of at most this many watt-hours is accepted even between two readings of the same time.
 const JUMP_FREE_WH: f64 = 1_000.0;
-/// A register that begins at 0 is lower than this at the first reading, in watt-hours.
+/// If a register was 0 at the start of a session, its first reading is below this, in watt-hours.
 const FIRST_READING_MAX_WH: f64 = 100_000.0;
 /// Two registers that differ by less are equal, in watt-hours: chargers round to 10 or 100 Wh.
 const ROUNDING_WH: f64 = 100.0;
-/// A register below it, in watt-hours, is not tried in another unit.
+/// Readings are converted from kWh only if the start's register is at least this, in watt-hours.
 const UNIT_TRIED_FROM_WH: f64 = 10_000.0;
 const MILLIS_PER_HOUR: f64 = 3_600_000.0;
 /// Watt-hours in a kilowatt-hour.
@@ -376,8 +376,8 @@ impl Derivation<'_> {
             .is_none_or(|first| at <= first.at)
     }
 
-    /// Converts the start's register, or the readings, where one of them is in kWh and declared as Wh. It does so only
-    /// where the difference is more than a connector delivers.
+    /// Converts kWh that were declared as Wh: the start's register if the first reading is far above it, the readings if
+    /// the first one is far below it. It does so only if the two are close to each other after the conversion.
     fn in_one_unit(&mut self, start: Register) -> Register {
         if start.source != RegisterSource::Start {
             return start;

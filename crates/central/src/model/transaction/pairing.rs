@@ -1,9 +1,9 @@
 //! Pairs stops without a usable id with the starts that they end (OCPP 1.6, rule Q-17).
 //!
 //! A charger that never got an id for its start (it was offline, or it lost the answer) stops the session with -1, 0 or no
-//! id. Some firmware stops *every* session so. Pairing must cost the same for a charger's first session and for its
-//! ten thousandth, so it depends on at most [`PAIRING_WINDOW`] neighbours in the order of time. After a late message a
-//! store can therefore update the pairs without reading the charger's whole history.
+//! id. Some firmware does this in every session. The cost of pairing must not grow with the number of a charger's
+//! sessions, so a pair depends on at most [`PAIRING_WINDOW`] neighbours in the order of time. After a late message, a
+//! store therefore updates the pairs without reading the charger's whole history.
 
 use super::TransactionView;
 use crate::Timestamp;

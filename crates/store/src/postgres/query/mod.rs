@@ -110,14 +110,14 @@ async fn charger_no(connection: &mut PgConnection, id: &str) -> Result<Option<i3
         .map_err(error::refusal)
 }
 
-type Letter = (i64, Uuid, i64, Vec<u8>, String, i64);
+type DeadLetterColumns = (i64, Uuid, i64, Vec<u8>, String, i64);
 
 async fn dead_letter_page(
     connection: &mut PgConnection,
     after: i64,
     limit: usize,
 ) -> Result<Page<DeadLetterRow>, Refusal> {
-    let rows: Vec<Letter> = sqlx::query_as(
+    let rows: Vec<DeadLetterColumns> = sqlx::query_as(
         "SELECT d.no, g.id, d.seq, d.bytes, d.reason, d.at
          FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
          WHERE d.no > $1 ORDER BY d.no LIMIT $2",

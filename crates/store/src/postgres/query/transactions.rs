@@ -4,7 +4,7 @@
 use super::charger_no;
 use super::chargers::spellings;
 use crate::filter;
-use crate::listing::{Shown, view};
+use crate::listing::{TransactionRow, view};
 use crate::paging::{at_most, cut, empty};
 use crate::postgres::error;
 use crate::refusal::Refusal;
@@ -50,7 +50,7 @@ pub(super) async fn page(
         .await
         .map_err(error::refusal)?;
     let listed = rows.into_iter().map(|row| {
-        let row = shown(row);
+        let row = transaction_row(row);
         (row.place(), row)
     });
     // The end of the page does not depend on which of its rows are readable.
@@ -110,13 +110,13 @@ async fn rows(
     connection: &mut PgConnection,
     sql: &str,
     key: Uuid,
-) -> Result<Vec<Shown<i32>>, Refusal> {
+) -> Result<Vec<TransactionRow<i32>>, Refusal> {
     let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql.to_owned()))
         .bind(key)
         .fetch_all(connection)
         .await
         .map_err(error::refusal)?;
-    Ok(rows.into_iter().map(shown).collect())
+    Ok(rows.into_iter().map(transaction_row).collect())
 }
 
 pub(super) async fn count(
@@ -178,10 +178,10 @@ impl Filter {
 
 type Row = (i64, Uuid, i32, i64, bool, Option<Uuid>, Option<i64>);
 
-fn shown(
+fn transaction_row(
     (began_at, key, charger_no, transaction_no, open, partner, partner_no): Row,
-) -> Shown<i32> {
-    Shown {
+) -> TransactionRow<i32> {
+    TransactionRow {
         began_at,
         key,
         charger_no,
@@ -194,7 +194,7 @@ fn shown(
 /// Views of listed rows. Their states are queried for all rows at once.
 async fn views(
     connection: &mut PgConnection,
-    listed: &[Shown<i32>],
+    listed: &[TransactionRow<i32>],
 ) -> Result<Vec<TransactionView>, Refusal> {
     let mut chargers: Vec<i32> = listed.iter().map(|row| row.charger_no).collect();
     chargers.sort_unstable();

@@ -3,7 +3,7 @@
 
 use super::chargers::spelling;
 use crate::filter;
-use crate::listing::{self, Shown};
+use crate::listing::{self, TransactionRow};
 use crate::paging::{at_most, cut, empty};
 use crate::refusal::Refusal;
 use crate::sqlite::listing::{load, uuid_of};
@@ -83,7 +83,7 @@ pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<Transacti
         Some(row) => Some(row),
         // A key that the transaction had before its start arrived still finds the start, if there is one.
         None => {
-            let rows: Vec<Shown<i64>> = connection
+            let rows: Vec<TransactionRow<i64>> = connection
                 .prepare_cached(&format!(
                     "SELECT {COLUMNS} FROM transaction_aliases a
                      JOIN transaction_views v ON v.transaction_no = a.transaction_no
@@ -91,7 +91,9 @@ pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<Transacti
                 ))?
                 .query_map([key.as_bytes()], read)?
                 .collect::<Result<_, _>>()?;
-            <[Shown<i64>; 1]>::try_from(rows).ok().map(|[row]| row)
+            <[TransactionRow<i64>; 1]>::try_from(rows)
+                .ok()
+                .map(|[row]| row)
         }
     };
     row.map(|row| view(&row, connection, &mut HashMap::new()))
@@ -154,9 +156,9 @@ impl Filter {
     }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Shown<i64>> {
+fn read(row: &Row<'_>) -> rusqlite::Result<TransactionRow<i64>> {
     let (partner, partner_no): (Option<[u8; 16]>, Option<i64>) = (row.get(5)?, row.get(6)?);
-    Ok(Shown {
+    Ok(TransactionRow {
         began_at: row.get(0)?,
         key: uuid_of(row, 1)?,
         charger_no: row.get(2)?,
@@ -168,7 +170,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Shown<i64>> {
 
 /// The row's view; `spellings` caches the chargers' identities of one page.
 fn view(
-    row: &Shown<i64>,
+    row: &TransactionRow<i64>,
     connection: &Connection,
     spellings: &mut HashMap<i64, String>,
 ) -> Result<TransactionView, Refusal> {
