@@ -3,7 +3,7 @@
 //! - [`backoff`]: the delay before the next attempt.
 //! - [`clock`]: the wall clock. The pure crates `ocpp` and `central` must not use this crate; they take time as
 //!   an argument.
-//! - [`lock`]: a mutex lock that ignores poisoning.
+//! - [`lock`]: a mutex lock, and waits on its condition variable, that ignore poisoning.
 //! - [`metrics`]: the table of a crate's metrics.
 //! - [`settings`]: the error of a setting that cannot work.
 

@@ -8,10 +8,10 @@ use crate::layout::{self, DATA_OFFSET, RECORD_HEADER, framed};
 use crate::segment_index::SegmentIndex;
 use crate::segment_pool::SegmentPool;
 use crate::{AppendError, FullReason, JournalError, Options, Status};
-use common::lock::lock;
+use common::lock::{lock, wait};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -349,10 +349,7 @@ impl Core {
                 return false;
             }
             state.writer_sleeps = true;
-            state = self
-                .appended
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.appended, state);
         }
         state.writer_sleeps = false;
         std::mem::swap(&mut state.group, mine);

@@ -15,8 +15,9 @@ use crate::disk::is_out_of_space;
 use crate::layout::{self, Header};
 use crate::segment_index::Segment;
 use crate::segment_pool::{self, ReadySegment, SegmentPool};
+use common::lock::wait_timeout;
 use std::io;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Minimum interval between two writes of the cursor.
@@ -125,11 +126,7 @@ impl Maintenance {
         pool: MutexGuard<'a, SegmentPool>,
         timeout: Duration,
     ) -> MutexGuard<'a, SegmentPool> {
-        self.core
-            .pool_changed
-            .wait_timeout(pool, timeout)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+        wait_timeout(&self.core.pool_changed, pool, timeout)
     }
 
     fn save_cursor(&mut self) -> io::Result<()> {

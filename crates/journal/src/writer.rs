@@ -10,9 +10,9 @@ use crate::disk::write_whole;
 use crate::layout::{self, DATA_OFFSET, RecordHeader, SEAL_OFFSET, Seal};
 use crate::segment_index::{Segment, now_s};
 use crate::segment_pool::ReadySegment;
+use common::lock::wait;
 use std::io;
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::time::Instant;
@@ -148,11 +148,7 @@ impl Writer {
             }
             pool.writer_waits = true;
             self.core.pool_changed.notify_all();
-            pool = self
-                .core
-                .pool_changed
-                .wait(pool)
-                .unwrap_or_else(PoisonError::into_inner);
+            pool = wait(&self.core.pool_changed, pool);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::config::GatewayConfig;
 use crate::connection::frames::Line;
 use crate::metrics::Metrics;
 use crate::parts::Parts;
+use common::backoff::Backoff;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// First pause after `accept` failed, usually because no file handle is left; doubles up to [`ACCEPT_PAUSE_MAX`].
+/// Longest first pause after `accept` failed, usually because no file handle is left; doubles up to
+/// [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often a new socket retries when a place is about to become free.
@@ -155,12 +157,23 @@ fn warn_over_limit(
 }
 
 /// A failure of `accept` that lasts.
-#[derive(Default)]
 struct AcceptFailure {
-    pause: Option<Duration>,
+    backoff: Backoff,
+    is_failing: bool,
     /// Limits the log: while file handles are short, `accept` fails and succeeds in turn, many times a second.
     interval: WarningInterval,
     was_logged: bool,
+}
+
+impl Default for AcceptFailure {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::new(ACCEPT_PAUSE, ACCEPT_PAUSE_MAX),
+            is_failing: false,
+            interval: WarningInterval::default(),
+            was_logged: false,
+        }
+    }
 }
 
 impl AcceptFailure {
@@ -173,26 +186,20 @@ impl AcceptFailure {
         ) {
             return None;
         }
-        let pause = match self.pause {
-            None => {
-                if self.interval.is_due(Instant::now()) {
-                    self.was_logged = true;
-                    tracing::error!(
-                        %error,
-                        "no connection can be accepted; open connections are served. Raise the limit of open files \
-                         (LimitNOFILE= in the systemd unit, or ulimit -n), or lower gateway.connections_max"
-                    );
-                }
-                ACCEPT_PAUSE
-            }
-            Some(last) => (last * 2).min(ACCEPT_PAUSE_MAX),
-        };
-        self.pause = Some(pause);
-        Some(pause)
+        if !std::mem::replace(&mut self.is_failing, true) && self.interval.is_due(Instant::now()) {
+            self.was_logged = true;
+            tracing::error!(
+                %error,
+                "no connection can be accepted; open connections are served. Raise the limit of open files \
+                 (LimitNOFILE= in the systemd unit, or ulimit -n), or lower gateway.connections_max"
+            );
+        }
+        Some(self.backoff.next_delay())
     }
 
     fn is_over(&mut self) {
-        if self.pause.take().is_some() && std::mem::take(&mut self.was_logged) {
+        self.backoff.reset();
+        if std::mem::take(&mut self.is_failing) && std::mem::take(&mut self.was_logged) {
             tracing::info!("connections can be accepted again");
         }
     }
@@ -284,10 +291,13 @@ mod tests {
         assert_eq!(failure.pause(&lost), None);
         let none_left = io::Error::from_raw_os_error(EMFILE);
         let pauses: Vec<_> = (0..8).filter_map(|_| failure.pause(&none_left)).collect();
-        assert_eq!(pauses[0], ACCEPT_PAUSE);
-        assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]));
-        assert_eq!(pauses[7], ACCEPT_PAUSE_MAX);
+        assert!((ACCEPT_PAUSE / 2..=ACCEPT_PAUSE).contains(&pauses[0]));
+        assert!((ACCEPT_PAUSE_MAX / 2..=ACCEPT_PAUSE_MAX).contains(&pauses[7]));
         failure.is_over();
-        assert_eq!(failure.pause(&none_left), Some(ACCEPT_PAUSE));
+        let again = failure.pause(&none_left);
+        assert!(
+            again.is_some_and(|pause| pause <= ACCEPT_PAUSE),
+            "{again:?}"
+        );
     }
 }

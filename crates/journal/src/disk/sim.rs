@@ -5,11 +5,11 @@
 //! them; [`SimDisk::after_power_cut`] returns the disk that the next start finds.
 
 use super::{Disk, DiskFile};
-use common::lock::lock;
+use common::lock::{lock, wait};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 const SECTOR: usize = 512;
 
@@ -495,7 +495,7 @@ impl DiskFile for SimFile {
         let mut state = self.disk.state();
         while state.is_stuck {
             let changed = &self.disk.0.1;
-            state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(changed, state);
         }
         state.step()?;
         let fails = state.due(|fault| match fault {
