@@ -671,7 +671,7 @@ fn split_off_unused(
     unusable.map(|slot| slot.index).collect()
 }
 
-/// Derives the first and last number of each segment from its neighbours.
+/// Derives the first and last number of each segment from the adjacent segments.
 fn assign_numbers(slots: &mut [Slot], cursor: u64) {
     loop {
         let mut has_changed = false;
@@ -691,7 +691,7 @@ fn assign_numbers(slots: &mut [Slot], cursor: u64) {
         if has_changed {
             continue;
         }
-        // The border of two neighbours is unknown: it follows from the valid records, or one number is assumed.
+        // The border of two adjacent segments is unknown: it follows from the valid records, or one number is assumed.
         let unknown = slots
             .iter_mut()
             .find(|slot| slot.first == 0 || slot.last == 0);

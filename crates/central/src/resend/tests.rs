@@ -130,38 +130,19 @@ fn a_refused_stop_does_not_reopen_a_start_that_an_equal_stop_ended() {
 }
 
 #[test]
-fn a_refused_stop_without_an_id_does_not_reopen_a_start_that_a_durable_stop_ended() {
-    let mut memory = ResendMemory::default();
-    let key = start(UNDATED);
-    memory.remember(key, r#"{"transactionId":7}"#);
-    memory.remember(stop(7, 1).0, "{}"); // durable
-    assert_eq!(memory.find(key), Known::New);
-    let payload = r#"{"transactionId":-1,"meterStop":5,"timestamp":"1970-01-01T00:00:00Z"}"#;
-    let record = stop_record(payload);
-    memory.learn(&record);
-    memory.forget(&record); // refused
-    assert_eq!(
-        memory.find(key),
-        Known::New,
-        "the durable stop still counts"
-    );
-}
-
-#[test]
-fn a_refused_second_stop_does_not_reopen_the_start() {
-    let mut memory = ResendMemory::default();
-    let key = start(UNDATED);
-    memory.remember(key, r#"{"transactionId":7}"#);
-    memory.remember(stop(7, 1).0, "{}"); // durable
-    let (_, payload) = stop(7, 2);
-    let record = stop_record(&payload);
-    memory.learn(&record);
-    memory.forget(&record); // refused
-    assert_eq!(
-        memory.find(key),
-        Known::New,
-        "the durable stop still counts"
-    );
+fn a_refused_stop_does_not_reopen_a_start_that_a_durable_stop_ended() {
+    let without_id = r#"{"transactionId":-1,"meterStop":5,"timestamp":"1970-01-01T00:00:00Z"}"#;
+    for refused in [without_id.to_owned(), stop(7, 2).1] {
+        let mut memory = ResendMemory::default();
+        let key = start(UNDATED);
+        memory.remember(key, r#"{"transactionId":7}"#);
+        memory.remember(stop(7, 1).0, "{}"); // durable
+        assert_eq!(memory.find(key), Known::New, "{refused}");
+        let record = stop_record(&refused);
+        memory.learn(&record);
+        memory.forget(&record);
+        assert_eq!(memory.find(key), Known::New, "{refused}");
+    }
 }
 
 #[test]

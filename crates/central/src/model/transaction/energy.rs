@@ -45,23 +45,6 @@ pub enum RegisterSource {
     SessionRegister,
 }
 
-impl RegisterSource {
-    /// The name in JSON and CSV.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::TransactionBegin => "transaction_begin",
-            Self::TransactionEnd => "transaction_end",
-            Self::FirstReading => "first_reading",
-            Self::LastReading => "last_reading",
-            Self::HighestReading => "highest_reading",
-            Self::SessionRegister => "session_register",
-        }
-    }
-}
-
 /// What is doubtful about a session's energy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EnergyCheck {
@@ -170,18 +153,6 @@ pub enum Confidence {
     Running,
     /// At least one check applies.
     Doubtful,
-}
-
-impl Confidence {
-    /// The name in JSON and CSV.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Final => "final",
-            Self::Running => "running",
-            Self::Doubtful => "doubtful",
-        }
-    }
 }
 
 /// One end of a session, as its message reports it.

@@ -2,7 +2,7 @@
 //!
 //! A charger that never got an id for its start (it was offline, or it lost the answer) stops the session with -1, 0 or no
 //! id. Some firmware does this in every session. The cost of pairing must not grow with the number of a charger's
-//! sessions, so a pair depends on at most [`PAIRING_WINDOW`] neighbours in the order of time. After a late message, a
+//! sessions, so a pair depends on at most [`PAIRING_WINDOW`] adjacent rows in the order of time. After a late message, a
 //! store therefore updates the pairs without reading the charger's whole history.
 
 use super::TransactionView;
