@@ -283,6 +283,12 @@ impl Station {
         station
     }
 
+    /// The charger's identity, in the directory's spelling if the directory knows it.
+    #[must_use]
+    pub fn charger_id(&self) -> &str {
+        &self.charger_id
+    }
+
     /// Whether another frame may be read from the socket: false while a question is open, or while as many answers or
     /// records wait for the disk as the policy allows.
     #[must_use]

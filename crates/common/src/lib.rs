@@ -4,11 +4,13 @@
 //! - [`clock`]: the wall clock. The pure crates `ocpp` and `central` must not use this crate; they take time as
 //!   an argument.
 //! - [`lock`]: a mutex lock, and waits on its condition variable, that ignore poisoning.
+//! - [`log_bound`]: a bound on log lines that any peer can cause.
 //! - [`metrics`]: the table of a crate's metrics.
 //! - [`settings`]: the error of a setting that cannot work.
 
 pub mod backoff;
 pub mod clock;
 pub mod lock;
+pub mod log_bound;
 pub mod metrics;
 pub mod settings;

@@ -2,10 +2,12 @@
 
 use crate::admission::pending::PendingHandshakes;
 use common::settings::{Section, SettingError};
+use ipnet::IpNet;
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 const GATEWAY: Section = Section("gateway");
@@ -63,8 +65,75 @@ pub struct ListenerConfig {
     /// OCPP security profile of the chargers that connect here. 1: every charger must give its password (HTTP
     /// Basic authentication). 0: a charger must give its password only if one is set for it. Default 0.
     pub security_profile: u8,
+    /// Addresses of proxies in front of this listener, each as an address or a network (`10.0.0.0/8`). Default: none. The
+    /// charger's own address is then taken from `forwarded_header`, or from the PROXY protocol; what any other address
+    /// sends of these is ignored. All bounds by address, the log and the records use the charger's own address.
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// The HTTP header in which the trusted proxies name the charger's address: `"x-forwarded-for"` (default) or
+    /// `"forwarded"` (RFC 7239). Only this one is read: a proxy passes on the other one as the charger wrote it.
+    pub forwarded_header: ForwardedHeader,
+    /// Whether the trusted proxies begin each connection with a header of the PROXY protocol (version 1 or 2). Default
+    /// false. If true, a connection of a trusted proxy without it is closed.
+    pub proxy_protocol: bool,
     /// Certificate and key for TLS. Default: none. TLS is not served yet, so [`GatewayConfig::check`] refuses any value.
     pub tls: Option<TlsConfig>,
+}
+
+impl ListenerConfig {
+    /// Whether `ip` is one of the trusted proxies.
+    pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let mut nets = self.trusted_proxies.iter();
+        nets.any(|TrustedProxy(net)| net.contains(&ip))
+    }
+}
+
+/// A proxy that is trusted to name the charger's address: a network, or one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TrustedProxy(IpNet);
+
+impl FromStr for TrustedProxy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let net = text.parse().or_else(|_| {
+            text.parse::<IpAddr>()
+                .map(|ip| IpNet::from(ip.to_canonical()))
+        });
+        net.map(|net: IpNet| Self(net.trunc())).map_err(|_| {
+            format!(
+                "gateway.listeners[].trusted_proxies has {text:?}; each must be an IP address or a network such as \
+                 \"10.0.0.0/8\", not a host name"
+            )
+        })
+    }
+}
+
+impl TryFrom<String> for TrustedProxy {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<TrustedProxy> for String {
+    fn from(TrustedProxy(net): TrustedProxy) -> Self {
+        net.to_string()
+    }
+}
+
+/// The HTTP header in which a proxy names the charger's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    #[default]
+    #[serde(rename = "x-forwarded-for")]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    #[serde(rename = "forwarded")]
+    Forwarded,
 }
 
 /// TLS of a listener: `tls` in a section `[[gateway.listeners]]`.
@@ -82,6 +151,9 @@ impl Default for ListenerConfig {
         Self {
             address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9000)),
             security_profile: 0,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
+            proxy_protocol: false,
             tls: None,
         }
     }
@@ -118,19 +190,19 @@ pub struct GatewayConfig {
     pub handshakes_max: usize,
     /// The same for one peer address (one /64 of IPv6), so that no single address can use all of them. Default 256. Only
     /// sockets count that have not finished their handshake, so any number of chargers may be connected behind one
-    /// router or proxy; where all come through a proxy, set it to `handshakes_max`.
+    /// router. Where all come through a proxy, name it in `trusted_proxies`.
     pub handshakes_per_address_max: usize,
     /// Connections at most of one peer address (one /64 of IPv6) by chargers that nobody has added, under a
     /// policy that lets such chargers connect; further ones get 503. Default 12,500: a quarter of the default
-    /// of `connections_max`. Chargers that were added do not count. Where all come through a proxy and are not
-    /// added, set it to `connections_max`. Where any charger was added, those that were not have at most three
+    /// of `connections_max`. Chargers that were added do not count. Where all come through a proxy, name it in
+    /// `trusted_proxies`. Where any charger was added, those that were not have at most three
     /// quarters of `connections_max` together.
     pub unknown_per_address_max: usize,
     /// Handshakes per second; further ones get 503 with `Retry-After`, which spreads reconnects after an outage (rule
     /// H-9). Default 5,000, with bursts of the same size.
     pub handshakes_per_second: u32,
     /// The same for one peer address (one /64 of IPv6), so that no single address can use up the total. Default 1,000.
-    /// Where all chargers come through a proxy, set it to `handshakes_per_second`.
+    /// Where all chargers come through a proxy, name it in `trusted_proxies`.
     pub handshakes_per_second_per_address: u32,
     /// Milliseconds within which a handshake must be complete; then the socket is closed. Default 10,000.
     pub handshake_timeout_ms: u64,
@@ -377,6 +449,14 @@ impl GatewayConfig {
                 SECURITY_PROFILE_MAX,
                 "profiles 2 and 3 need TLS, which a proxy before the gateway can provide",
             )?;
+            if listener.proxy_protocol && listener.trusted_proxies.is_empty() {
+                return Err(GATEWAY.error(
+                    &format!("listeners[{i}].proxy_protocol"),
+                    &true,
+                    "false while trusted_proxies is empty",
+                    Some("the PROXY protocol is read only from trusted proxies, so name their addresses in trusted_proxies"),
+                ));
+            }
             let others = &self.listeners[..i];
             let is_twice = others.iter().any(|other| other.address == listener.address);
             if is_twice && listener.address.port() != 0 {
@@ -555,6 +635,60 @@ mod tests {
             error,
             "gateway.listeners[1].tls is set; it must be left out: TLS is not served yet, so terminate TLS in a proxy \
              in front of the gateway"
+        );
+    }
+
+    #[test]
+    fn trusted_proxies_are_addresses_or_networks() {
+        let read = |proxies: &str| {
+            let text = format!(r#"{{"listeners": [{{"trusted_proxies": {proxies}}}]}}"#);
+            serde_json::from_str::<GatewayConfig>(&text)
+        };
+        let config = read(r#"["10.1.2.3/8", "192.0.2.1", "2001:db8::/32"]"#).expect("are valid");
+        let listener = &config.listeners[0];
+        for (address, is_trusted) in [
+            ("10.200.0.1", true),
+            ("::ffff:10.200.0.1", true),
+            ("11.0.0.1", false),
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+            ("2001:db8::7", true),
+            ("2001:db9::7", false),
+        ] {
+            let ip = address.parse().expect("an address");
+            assert_eq!(listener.trusts(ip), is_trusted, "{address}");
+        }
+        let again = serde_json::to_string(&config).expect("can be written");
+        assert_eq!(
+            serde_json::from_str::<GatewayConfig>(&again).expect("is valid"),
+            config
+        );
+        for wrong in ["proxy.example.com", "10.0.0.0/33", ""] {
+            let error = read(&format!("[{wrong:?}]")).expect_err("must be refused");
+            let error = error.to_string();
+            assert!(
+                error.contains("gateway.listeners[].trusted_proxies"),
+                "{error}"
+            );
+            assert!(error.contains(&format!("{wrong:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_proxy_protocol_without_trusted_proxies_is_refused() {
+        let listener = ListenerConfig {
+            proxy_protocol: true,
+            ..ListenerConfig::default()
+        };
+        let config = GatewayConfig {
+            listeners: vec![listener],
+            ..GatewayConfig::default()
+        };
+        let error = config.check().expect_err("must be refused").to_string();
+        assert!(
+            error.contains("gateway.listeners[0].proxy_protocol is true")
+                && error.contains("trusted_proxies"),
+            "{error}"
         );
     }
 

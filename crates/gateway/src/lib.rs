@@ -35,7 +35,10 @@ extern crate self as gateway;
 mod world_tests;
 
 pub use self::metrics::METRICS;
-pub use config::{AssumeVersion, Durability, GatewayConfig, ListenerConfig, TlsConfig};
+pub use config::{
+    AssumeVersion, Durability, ForwardedHeader, GatewayConfig, ListenerConfig, TlsConfig,
+    TrustedProxy,
+};
 pub use delivery::failover::FailoverSink;
 
 use crate::admission::{Admission, Starts, accept};
@@ -130,16 +133,11 @@ impl Gateway {
         // Before anything is written, so that a second gateway on a port fails without effect.
         let mut listeners = Vec::with_capacity(config.listeners.len());
         let mut local_addrs = Vec::with_capacity(config.listeners.len());
-        for ListenerConfig {
-            address,
-            security_profile,
-            tls: _,
-        } in config.listeners.iter().cloned()
-        {
-            let failed = |error| refused(address, error);
-            let listener = accept::listen(address).map_err(failed)?;
+        for settings in &config.listeners {
+            let failed = |error| refused(settings.address, error);
+            let listener = accept::listen(settings.address).map_err(failed)?;
             local_addrs.push(listener.local_addr().map_err(failed)?);
-            listeners.push((listener, security_profile));
+            listeners.push((listener, Arc::new(settings.clone())));
         }
         let began = Instant::now();
         let directory_source = Arc::clone(&deps.directory);
@@ -166,15 +164,11 @@ impl Gateway {
                 let registry = Arc::clone(&parts.registry);
                 move |change| apply_change(&registry, change)
             })),
+            tokio::spawn(Arc::clone(&parts.admission.log).summarise()),
         ];
-        for (listener, security_profile) in listeners {
+        for (listener, settings) in listeners {
             let (parts, stop) = (Arc::clone(&parts), accepting.clone());
-            tasks.push(tokio::spawn(accept::run(
-                listener,
-                security_profile,
-                parts,
-                stop,
-            )));
+            tasks.push(tokio::spawn(accept::run(listener, settings, parts, stop)));
         }
         tracing::info!(addresses = ?local_addrs, took = ?began.elapsed(), "listening for chargers");
         Ok(Self {
@@ -232,6 +226,7 @@ impl Gateway {
                 "connections left at the end of the grace period"
             );
         }
+        admission.log.summarise_at_stop();
         self.deliver_backlog(end).await;
         let tasks = std::mem::take(&mut *lock(&self.tasks));
         for task in tasks {

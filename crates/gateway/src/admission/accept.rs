@@ -3,13 +3,16 @@
 //! back-off (rule H-6).
 
 use crate::admission::begin::begin;
-use crate::admission::check::{Failure, check, read_request};
+use crate::admission::check::{Accepted, Failure, check, read_request};
 use crate::admission::handshake::{self, Refusal, Status};
+use crate::admission::log::Attempt;
+use crate::admission::peer::Peer;
 use crate::admission::pending::{Entry, Limit, PeerAddress, Place};
+use crate::admission::proxy_header::{self, Begin};
+use crate::admission::reason::Reason;
 use crate::admission::{Admission, WarningInterval};
-use crate::config::GatewayConfig;
+use crate::config::{ForwardedHeader, GatewayConfig, ListenerConfig};
 use crate::connection::frames::Line;
-use crate::metrics::Metrics;
 use crate::parts::Parts;
 use common::backoff::Backoff;
 use std::io;
@@ -56,7 +59,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts connections until `stop`; then closes the listener. `parts` is for the charger's task.
 pub(crate) async fn run(
     listener: TcpListener,
-    security_profile: u8,
+    settings: Arc<ListenerConfig>,
     parts: Arc<Parts>,
     stop: CancellationToken,
 ) {
@@ -86,16 +89,17 @@ pub(crate) async fn run(
                 continue;
             }
         };
-        let address = PeerAddress::of(peer.ip());
-        match find_place(&parts.admission, &parts.config, &parts.metrics, address).await {
+        let peer = Peer::of_socket(peer);
+        match find_place(&parts, &settings, peer).await {
             Some(place) => {
-                let parts = Arc::clone(&parts);
-                tokio::spawn(handle(socket, peer, security_profile, place, parts));
+                let (settings, parts) = (Arc::clone(&settings), Arc::clone(&parts));
+                tokio::spawn(handle(socket, peer, settings, place, parts));
             }
             None => {
                 // The request is not even read. The answer is short enough for any socket buffer.
-                let text = refusal_text(&parts.config, &too_many());
-                parts.metrics.refused(Status::Unavailable);
+                let refusal = too_many();
+                let text = refusal_text(&parts.config, &refusal);
+                log_refusal(&parts, peer, &Attempt::default(), &refusal);
                 Line::new(socket, Arc::clone(&parts.admission.lingering))
                     .refuse_at_once(text.as_bytes());
             }
@@ -104,18 +108,27 @@ pub(crate) async fn run(
 }
 
 fn too_many() -> Refusal {
-    Refusal::new(Status::Unavailable, "Too many handshakes at once.")
+    Refusal::new(Reason::NotNow, "Too many handshakes at once.")
 }
 
 /// A place among the unfinished handshakes; at a bound, the place of a silent socket.
-async fn find_place(
-    admission: &Admission,
-    config: &GatewayConfig,
-    metrics: &Metrics,
-    address: PeerAddress,
-) -> Option<Place> {
+async fn find_place(parts: &Parts, settings: &ListenerConfig, peer: Peer) -> Option<Place> {
+    let Parts {
+        admission,
+        config,
+        metrics,
+        ..
+    } = parts;
+    let address = peer.address();
+    let is_proxy = peer.is_trusted(settings);
     for _ in 0..RETRIES {
-        let (place, limit) = match admission.pending_handshakes.enter(address, Instant::now()) {
+        let entry = match is_proxy {
+            true => admission
+                .pending_handshakes
+                .enter_from_proxy(address, Instant::now()),
+            false => admission.pending_handshakes.enter(address, Instant::now()),
+        };
+        let (place, limit) = match entry {
             Entry::Place(place, None) => return Some(place),
             Entry::Place(place, Some(limit)) => (Some(place), limit),
             Entry::Full(limit) => (None, limit),
@@ -147,7 +160,7 @@ fn warn_over_limit(
             %address,
             handshakes_per_address_max = config.handshakes_per_address_max,
             "one address has too many unfinished handshakes; its silent sockets are closed for new ones (raise \
-             gateway.handshakes_per_address_max if this is a proxy of yours)"
+             gateway.handshakes_per_address_max, or name the address in trusted_proxies if it is a proxy of yours)"
         ),
         Limit::Total => tracing::warn!(
             handshakes_max = config.handshakes_max,
@@ -208,41 +221,34 @@ impl AcceptFailure {
 /// Handles one handshake, from the first byte to the charger's task.
 async fn handle(
     socket: TcpStream,
-    peer: SocketAddr,
-    security_profile: u8,
-    mut place: Place,
+    peer: Peer,
+    settings: Arc<ListenerConfig>,
+    place: Place,
     parts: Arc<Parts>,
 ) {
     // An answer is one small packet and must not wait for the acknowledgement of the previous one.
     let _ = socket.set_nodelay(true);
-    let mut line = Line::new(socket, Arc::clone(&parts.admission.lingering));
+    let mut handshake = Handshake {
+        line: Line::new(socket, Arc::clone(&parts.admission.lingering)),
+        peer,
+        place,
+        attempt: Attempt::default(),
+        settings,
+        parts: Arc::clone(&parts),
+    };
+    let outcome = handshake.run().await;
+    let Handshake {
+        mut line,
+        peer,
+        place,
+        attempt,
+        ..
+    } = handshake;
     let deadline = parts.config.handshake_timeout();
-    let end = tokio::time::Instant::now() + deadline;
-    let reading = tokio::time::timeout_at(end, read_request(&mut line, &parts));
-    let read = tokio::select! {
-        biased;
-        read = reading => read.unwrap_or(Err(Failure::Silent)),
-        () = place.must_close() => Err(Failure::Displaced),
-    };
-    let is_in_time = place.request_arrived();
-    let outcome = match read {
-        Ok(request) if is_in_time => {
-            let from = (peer, place.address());
-            let checking = check(request, from, security_profile, &parts);
-            let accepted = tokio::time::timeout_at(end, checking).await;
-            accepted.unwrap_or(Err(Failure::Gone))
-        }
-        Ok(_) => Err(Failure::Displaced),
-        Err(failure) => Err(failure),
-    };
     match outcome {
-        Ok(accepted) => {
-            let from = (peer, place.address());
-            begin(line, from, &parts, accepted, deadline).await;
-        }
+        Ok(accepted) => begin(line, peer, &parts, accepted, &attempt).await,
         Err(Failure::Refused(refusal)) => {
-            parts.metrics.refused(refusal.status);
-            tracing::debug!(%peer, status = refusal.status.code(), sentence = refusal.sentence, "handshake refused");
+            log_refusal(&parts, peer, &attempt, &refusal);
             refuse(&mut line, &refusal_text(&parts.config, &refusal), deadline).await;
         }
         Err(Failure::Displaced) => {
@@ -256,6 +262,127 @@ async fn handle(
         Err(Failure::Gone) => parts.metrics.handshakes_unfinished.increment(1),
     }
     drop(place);
+}
+
+/// One handshake until it is accepted or fails.
+struct Handshake {
+    line: Line,
+    /// The charger's own address, as far as it is known.
+    peer: Peer,
+    place: Place,
+    attempt: Attempt,
+    settings: Arc<ListenerConfig>,
+    parts: Arc<Parts>,
+}
+
+impl Handshake {
+    async fn run(&mut self) -> Result<Accepted, Failure> {
+        let end = tokio::time::Instant::now() + self.parts.config.handshake_timeout();
+        self.read_proxy_header(end).await?;
+        let reading = tokio::time::timeout_at(end, read_request(&mut self.line, &self.parts));
+        let read = tokio::select! {
+            biased;
+            read = reading => read.unwrap_or(Err(Failure::Silent)),
+            () = self.place.must_close() => Err(Failure::Displaced),
+        };
+        let is_in_time = self.place.request_arrived();
+        let mut request = read?;
+        if !is_in_time {
+            return Err(Failure::Displaced);
+        }
+        let header = match self.settings.forwarded_header {
+            ForwardedHeader::XForwardedFor => &request.x_forwarded_for,
+            ForwardedHeader::Forwarded => &request.forwarded,
+        };
+        if !header.is_empty() && self.has_forwarded_header() {
+            let peer = self.peer.forwarded(&self.settings, header);
+            self.known_as(peer)?;
+        }
+        self.attempt = Attempt::of(&request);
+        request.check_upgrade()?;
+        let checking = check(
+            request,
+            self.peer,
+            &self.settings,
+            &mut self.attempt,
+            &self.parts,
+        );
+        let accepted = tokio::time::timeout_at(end, checking).await;
+        accepted.unwrap_or(Err(Failure::Gone))
+    }
+
+    /// Reads the header of the PROXY protocol, where the listener expects one.
+    async fn read_proxy_header(&mut self, end: tokio::time::Instant) -> Result<(), Failure> {
+        if !self.settings.proxy_protocol {
+            return Ok(());
+        }
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        let timeout = self.parts.config.first_byte_timeout().min(left);
+        let read = tokio::select! {
+            biased;
+            read = proxy_header::read(&mut self.line, timeout) => read,
+            () = self.place.must_close() => Err(Failure::Displaced),
+        };
+        let is_trusted = self.peer.is_trusted(&self.settings);
+        let (begin, rest) = match read {
+            Err(failure) => {
+                // Otherwise its place would not know that it was told to close.
+                if !self.place.is_silent() {
+                    return Err(Failure::Displaced);
+                }
+                return Err(failure);
+            }
+            Ok(read) => read,
+        };
+        self.line.push_back(rest);
+        match begin {
+            Begin::NoHeader if is_trusted => Err(Refusal::new(
+                Reason::NoProxyHeader,
+                "This listener expects a PROXY protocol header from this address, and got none.",
+            )
+            .into()),
+            Begin::NoHeader => Ok(()),
+            Begin::Source(_) | Begin::NoAddress if !is_trusted => {
+                self.parts.admission.log.proxy_header_ignored(self.peer);
+                Ok(())
+            }
+            Begin::Source(source) => self.known_as(self.peer.with_source(source)),
+            Begin::NoAddress => Ok(()),
+        }
+    }
+
+    /// Whether an HTTP header may name the charger's address. Where the PROXY protocol is used, the proxy that speaks it
+    /// passes on what the charger wrote; only a further proxy behind it sets the header.
+    fn has_forwarded_header(&self) -> bool {
+        !self.settings.proxy_protocol || self.peer.proxy().is_some()
+    }
+
+    /// The charger's own address is known: from now on it counts, and not that of the proxy.
+    fn known_as(&mut self, peer: Peer) -> Result<(), Failure> {
+        self.peer = peer;
+        let moved = self.place.move_to(peer.address(), Instant::now());
+        moved.map_err(|limit| {
+            let Parts {
+                admission,
+                config,
+                metrics,
+                ..
+            } = &*self.parts;
+            metrics.over_limit(limit, true);
+            warn_over_limit(admission, config, peer.address(), limit);
+            too_many().into()
+        })
+    }
+}
+
+/// Counts a refusal, and logs it.
+pub(super) fn log_refusal(parts: &Parts, peer: Peer, attempt: &Attempt, refusal: &Refusal) {
+    let Refusal { reason, sentence } = refusal;
+    parts.metrics.refused(reason.status());
+    parts
+        .admission
+        .log
+        .refused(peer, attempt, *reason, sentence);
 }
 
 /// Writes a refusal, within the handshake's deadline: a peer that reads nothing must not keep its place.
@@ -277,7 +404,7 @@ mod tests {
     #[tokio::test]
     async fn writing_a_refusal_is_bounded_by_the_handshake_timeout() {
         let (mut line, _reads_nothing) = tokio::io::duplex(8);
-        let text = handshake::refused(&Refusal::new(Status::Unavailable, "Not now."), 1);
+        let text = handshake::refused(&Refusal::new(Reason::NotNow, "Not now."), 1);
         let refusing = refuse(&mut line, &text, Duration::from_millis(100));
         let ended = tokio::time::timeout(REFUSAL_TIMEOUT, refusing).await;
         assert!(ended.is_ok(), "it still waits");

@@ -1,9 +1,11 @@
 //! From an accepted handshake to a charger's task.
 
-use crate::admission::accept::{refusal_text, refuse};
+use crate::admission::accept::{log_refusal, refusal_text, refuse};
 use crate::admission::check::Accepted;
-use crate::admission::handshake::{Refusal, Status};
-use crate::admission::pending::PeerAddress;
+use crate::admission::handshake::Refusal;
+use crate::admission::log::Attempt;
+use crate::admission::peer::Peer;
+use crate::admission::reason::Reason;
 use crate::admission::unknown::{UnknownPermit, UnknownShare};
 use crate::clock::wall_clock;
 use crate::connection::Connection;
@@ -15,27 +17,31 @@ use central::model::ChargerKey;
 use central::ports::ChargerProfile;
 use central::resend::ResendMemory;
 use central::station::{Station, StationConfig};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
+
+/// How often in a row connections of one identity must have replaced each other before that is logged. A charger whose
+/// network broke replaces its own connection once.
+const REPEATED: u32 = 3;
 
 /// The last steps, in this order: acquire a permit, take over what the old connection remembers, answer 101, and only
 /// then start the connection's task, so that the handshake's memory is freed.
 pub(super) async fn begin(
     mut line: Line,
-    (peer, address): (SocketAddr, PeerAddress),
+    peer: Peer,
     parts: &Arc<Parts>,
     accepted: Accepted,
-    deadline: Duration,
+    attempt: &Attempt,
 ) {
+    let deadline = parts.config.handshake_timeout();
     // This comes before the charger's older connection is told to stop, so that a refused charger replaces no connection.
     // A charger that replaces its own connection adds none.
     let replaces = parts.registry.find(&accepted.key).is_some();
     let permits = parts
         .admission
         .acquire()
-        .and_then(|permit| Ok((permit, acquire_unknown(parts, address, &accepted)?)))
+        .and_then(|permit| Ok((permit, acquire_unknown(parts, peer, &accepted)?)))
         .and_then(|permits| match replaces {
             true => Ok(permits),
             false => parts.flow.may_enter().map(|()| permits),
@@ -43,18 +49,24 @@ pub(super) async fn begin(
     match permits {
         Ok((permit, unknown)) => line.hold(permit, unknown),
         Err(refusal) => {
-            parts.metrics.refused(refusal.status);
+            log_refusal(parts, peer, attempt, &refusal);
             refuse(&mut line, &refusal_text(&parts.config, &refusal), deadline).await;
             return;
         }
     }
     let now = wall_clock();
-    let control = Arc::new(Control::new(
-        parts.registry.next_epoch(now.as_millis().unsigned_abs()),
-    ));
+    let epoch = parts.registry.next_epoch(now.as_millis().unsigned_abs());
+    let control = Arc::new(Control::new(epoch, peer, Instant::now()));
     let (memory, replaced) = claim(&parts.registry, &accepted.key, &control, parts).await;
-    if replaced {
+    if let Some(older) = replaced {
         parts.metrics.replaced.increment(1);
+        if control.replacements() >= REPEATED {
+            let times = control.replacements();
+            parts
+                .admission
+                .log
+                .replaced_repeatedly(older, peer, &accepted.identity, times);
+        }
     }
     // A task that closes all connections sets a flag first and then stops those in the registry. This connection enters the
     // registry first and then reads the flag, so it cannot be missed.
@@ -66,7 +78,7 @@ pub(super) async fn begin(
         Ok(profile) => profile,
         Err(refusal) => {
             parts.registry.release(&accepted.key, &control, memory);
-            parts.metrics.refused(refusal.status);
+            log_refusal(parts, peer, attempt, &refusal);
             refuse(&mut line, &refusal_text(&parts.config, &refusal), deadline).await;
             return;
         }
@@ -98,6 +110,10 @@ pub(super) async fn begin(
         None => accepted.identity.as_str().into(),
     };
     parts.ownership.publish(&charger_id, control.epoch);
+    parts
+        .admission
+        .log
+        .connected(peer, &charger_id, accepted.version);
     let config = StationConfig {
         charger_id,
         version: accepted.version,
@@ -118,12 +134,13 @@ pub(super) async fn begin(
 /// With a 503 when unknown chargers, or those of this address, have too many connections.
 fn acquire_unknown(
     parts: &Parts,
-    address: PeerAddress,
+    peer: Peer,
     accepted: &Accepted,
 ) -> Result<Option<UnknownPermit>, Refusal> {
     if accepted.profile.is_some() {
         return Ok(None);
     }
+    let address = peer.address();
     let has_known = parts.directory.has_chargers();
     let acquired = parts
         .admission
@@ -151,7 +168,7 @@ fn acquire_unknown(
         }
     }
     Err(Refusal::new(
-        Status::Unavailable,
+        Reason::NotNow,
         "Too many chargers that nobody has added are connected; come back in a moment.",
     ))
 }
@@ -172,7 +189,7 @@ fn still_admitted(
     let is_removed = before.is_some() && now.is_none();
     if is_removed || password(before.as_deref()) != password(now.as_deref()) {
         return Err(Refusal::new(
-            Status::Unavailable,
+            Reason::NotNow,
             "The settings of this charger have just changed; come back in a moment.",
         ));
     }
@@ -184,16 +201,17 @@ async fn claim(
     key: &ChargerKey,
     control: &Arc<Control>,
     parts: &Parts,
-) -> (ResendMemory, bool) {
+) -> (ResendMemory, Option<Peer>) {
     match registry.claim(key, control) {
-        Claimed::New(memory) => (memory, false),
-        Claimed::Replaces(memory) => {
+        Claimed::New(memory) => (memory, None),
+        Claimed::Replaces(memory, older) => {
             let wait = Duration::from_millis(parts.config.handover_timeout_ms);
             let memory = tokio::time::timeout(wait, memory).await;
             if !matches!(memory, Ok(Ok(_))) {
                 tracing::warn!(charger.key = %key, "the replaced connection handed nothing over in time");
             }
-            (memory.ok().and_then(Result::ok).unwrap_or_default(), true)
+            let memory = memory.ok().and_then(Result::ok).unwrap_or_default();
+            (memory, Some(older))
         }
     }
 }

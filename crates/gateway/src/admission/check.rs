@@ -1,8 +1,12 @@
 //! Reads the request of a handshake and checks it: the rates, the identity, the version, the password.
 
 use crate::admission::auth::Verdict;
-use crate::admission::handshake::{self, Refusal, Request, Status};
-use crate::admission::pending::PeerAddress;
+use crate::admission::handshake::{self, Authorization, Refusal, Request};
+use crate::admission::log::Attempt;
+use crate::admission::peer::Peer;
+use crate::admission::proxy_header;
+use crate::admission::reason::Reason;
+use crate::config::ListenerConfig;
 use crate::connection::frames::Line;
 use crate::parts::Parts;
 use central::model::ChargerKey;
@@ -10,7 +14,6 @@ use central::policy::UnknownCharger;
 use central::ports::ChargerProfile;
 use ocpp::Version;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::io::AsyncReadExt;
@@ -61,14 +64,7 @@ pub(super) async fn read_request(line: &mut Line, parts: &Parts) -> Result<Reque
     }
     let mut seen = 0;
     loop {
-        // TLS or another protocol: refuse at once instead of waiting for the end of a request.
-        if !head[0].is_ascii_graphic() && !head[0].is_ascii_whitespace() {
-            return Err(Refusal::new(
-                Status::BadRequest,
-                "This is not an HTTP/1.1 request; chargers connect with ws:// here.",
-            )
-            .into());
-        }
+        refuse_other_protocols(&head)?;
         if let Some(end) = handshake::head_end(&head, seen) {
             let request = handshake::parse(&head[..end])?;
             line.push_back(head.split_off(end));
@@ -77,7 +73,7 @@ pub(super) async fn read_request(line: &mut Line, parts: &Parts) -> Result<Reque
         seen = head.len();
         if seen >= bytes_max {
             return Err(Refusal::new(
-                Status::HeadTooLarge,
+                Reason::HeadTooLarge,
                 format!("The head of a request may have at most {bytes_max} bytes."),
             )
             .into());
@@ -88,35 +84,59 @@ pub(super) async fn read_request(line: &mut Line, parts: &Parts) -> Result<Reque
     }
 }
 
-/// Whether this charger may connect.
+/// Refuses TLS, and others, at once instead of waiting for the end of a request.
+fn refuse_other_protocols(bytes: &[u8]) -> Result<(), Refusal> {
+    /// A record of the handshake, with which TLS and SSL 3 begin (RFC 8446, section 5.1).
+    const TLS_HANDSHAKE: u8 = 0x16;
+    let (reason, sentence) = match bytes {
+        [TLS_HANDSHAKE, ..] => (
+            Reason::Tls,
+            "This port is without TLS; chargers connect with ws:// here.",
+        ),
+        [first, ..] if !first.is_ascii_graphic() && !first.is_ascii_whitespace() => (
+            Reason::NotHttp,
+            "This is not an HTTP/1.1 request; chargers connect with ws:// here.",
+        ),
+        _ if proxy_header::is_header(bytes) == Some(true) => (
+            Reason::UnexpectedProxyHeader,
+            "A PROXY protocol header is not expected here.",
+        ),
+        _ => return Ok(()),
+    };
+    Err(Refusal::new(reason, sentence))
+}
+
+/// Whether this charger may connect. Writes the identity to `attempt` once it is known.
 pub(super) async fn check(
     request: Request,
-    (peer, address): (SocketAddr, PeerAddress),
-    security_profile: u8,
+    peer: Peer,
+    listener: &ListenerConfig,
+    attempt: &mut Attempt,
     parts: &Parts,
 ) -> Result<Accepted, Failure> {
     // The address's rate first: what it refuses does not count towards the total.
     let now = Instant::now();
-    if !parts.admission.address_rates.pass(address, now)
+    if !parts.admission.address_rates.pass(peer.address(), now)
         || !parts.admission.handshake_rate.pass(now)
     {
         return Err(Refusal::new(
-            Status::Unavailable,
+            Reason::NotNow,
             "Too many handshakes per second; come back in a moment.",
         )
         .into());
     }
     parts.admission.admit()?;
+    attempt.set_identity(handshake::last_segment(&request.target));
     let identity = handshake::identity(&request.target)?;
+    attempt.set_identity(&identity);
     let (version, echo) =
         handshake::negotiate(&request.protocols, parts.config.assume_version.version())?;
     handshake::check_length(&identity, version)?;
     let key = ChargerKey::of(&identity);
     let profile = parts.directory.charger(&key);
     if profile.is_none() && parts.admission.policy.unknown_charger == UnknownCharger::Reject {
-        tracing::info!(charger.id = %identity, %peer, "unknown charger refused");
         return Err(Refusal::new(
-            Status::NotFound,
+            Reason::UnknownCharger,
             "No charger of this identity is known here; it must be added first.",
         )
         .into());
@@ -125,14 +145,9 @@ pub(super) async fn check(
         .as_ref()
         .and_then(|profile| profile.password_hash.as_deref());
     if let Some(stored) = stored {
-        authenticate(&request, &identity, &key, stored, (peer, address), parts).await?;
-    } else if security_profile > 0 {
-        return unauthorized(
-            &identity,
-            peer,
-            "no password is set, and the listener requires one",
-            parts,
-        );
+        authenticate(&request, &identity, &key, stored, peer, parts).await?;
+    } else if listener.security_profile > 0 {
+        return unauthorized(Reason::NoPasswordSet, parts);
     }
     if echo.is_none() {
         parts.metrics.quirk_no_subprotocol.increment(1);
@@ -160,50 +175,45 @@ async fn authenticate(
     identity: &str,
     key: &ChargerKey,
     stored: &str,
-    (peer, address): (SocketAddr, PeerAddress),
+    peer: Peer,
     parts: &Parts,
 ) -> Result<(), Failure> {
-    let refuse = |why| unauthorized(identity, peer, why, parts);
-    let Some((user, password)) = request
-        .credentials
-        .as_deref()
-        .and_then(|credentials| handshake::split_credentials(credentials, identity))
-    else {
-        return refuse("no credentials");
+    let credentials = match &request.authorization {
+        Authorization::Basic(credentials) => credentials,
+        Authorization::Missing => return unauthorized(Reason::NoPassword, parts),
+        Authorization::BrokenBase64 => return unauthorized(Reason::BrokenBase64, parts),
+        Authorization::OtherScheme => return unauthorized(Reason::OtherScheme, parts),
+    };
+    let Some((user, password)) = handshake::split_credentials(credentials, identity) else {
+        return unauthorized(Reason::NoColon, parts);
     };
     let is_same = std::str::from_utf8(user).is_ok_and(|user| ChargerKey::of(user) == *key);
     if parts.config.user_must_be_identity && !is_same {
-        return refuse("the user name is not the identity");
+        return unauthorized(Reason::OtherUser, parts);
     }
-    let checking = parts
-        .admission
-        .passwords
-        .check(stored, password, address, key);
+    let passwords = &parts.admission.passwords;
+    let checking = passwords.check(stored, password, peer.address(), key);
     match checking.await {
         Verdict::Correct => Ok(()),
-        Verdict::Wrong => refuse("wrong password"),
+        Verdict::Wrong => unauthorized(Reason::WrongPassword, parts),
         Verdict::Busy(share) => {
             parts.metrics.password_not_checked(share);
             Err(Refusal::new(
-                Status::Unavailable,
+                Reason::NotNow,
                 "Too many passwords wait for their check; come back in a moment.",
             )
             .into())
         }
-        Verdict::Unusable => refuse("the stored password hash is not an Argon2 PHC string"),
+        Verdict::Unusable => unauthorized(Reason::UnusableHash, parts),
     }
 }
 
-fn unauthorized<T>(
-    identity: &str,
-    peer: SocketAddr,
-    why: &'static str,
-    parts: &Parts,
-) -> Result<T, Failure> {
+/// Refuses with the same answer whatever is wrong with the credentials, so that a guess learns nothing; the log has the
+/// reason.
+fn unauthorized<T>(reason: Reason, parts: &Parts) -> Result<T, Failure> {
     parts.metrics.auth_failures.increment(1);
-    tracing::info!(charger.id = %identity, %peer, why, "charger refused");
     Err(Failure::Refused(Refusal::new(
-        Status::Unauthorized,
+        reason,
         "Give the identity as user name and this charger's password.",
     )))
 }

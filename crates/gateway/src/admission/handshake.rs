@@ -4,6 +4,7 @@
 //! Deviations are tolerated where they do no harm (no `Connection: Upgrade`, a whole URL in the path, doubled slashes),
 //! and refused where a mistake would give a charger the wrong identity. Every refusal says what would be right.
 
+use crate::admission::reason::Reason;
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
@@ -40,25 +41,51 @@ pub(crate) struct Request {
     pub(crate) protocols: Vec<String>,
     /// `Sec-WebSocket-Extensions`, all of them joined by commas.
     pub(crate) extensions: String,
-    /// What `Authorization: Basic` decodes to.
-    pub(crate) credentials: Option<Vec<u8>>,
+    pub(crate) authorization: Authorization,
     /// Whether a required header was missing and is taken as present.
     pub(crate) repaired: bool,
+    /// `X-Forwarded-For`, all of them joined by commas.
+    pub(crate) x_forwarded_for: String,
+    /// `Forwarded`, all of them joined by commas.
+    pub(crate) forwarded: String,
+    is_get: bool,
+    is_soap: bool,
+    says_upgrade: bool,
+    says_connection: bool,
+    /// Whether `Sec-WebSocket-Version` is 13; `None` when absent.
+    is_version_13: Option<bool>,
 }
 
-/// Why a handshake is refused: an HTTP status and one sentence.
+/// The header `Authorization`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Authorization {
+    #[default]
+    Missing,
+    /// What `Basic` decodes to.
+    Basic(Vec<u8>),
+    /// `Basic`, and then something that is not Base64.
+    BrokenBase64,
+    /// Another scheme, such as `Bearer`.
+    OtherScheme,
+}
+
+/// Why a handshake is refused: the reason, and one sentence for the body of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    pub(crate) status: Status,
+    pub(crate) reason: Reason,
     pub(crate) sentence: String,
 }
 
 impl Refusal {
-    pub(crate) fn new(status: Status, sentence: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: Reason, sentence: impl Into<String>) -> Self {
         Self {
-            status,
+            reason,
             sentence: sentence.into(),
         }
+    }
+
+    pub(crate) const fn status(&self) -> Status {
+        self.reason.status()
     }
 }
 
@@ -118,84 +145,149 @@ pub(crate) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
         })
 }
 
-/// Parses a whole head.
+/// Parses a whole head, of any HTTP request.
 ///
 /// # Errors
-/// With the answer when it is not a WebSocket upgrade.
+/// With the answer when it is none.
 pub(crate) fn parse(head: &[u8]) -> Result<Request, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => {
-            return Err(bad("The request ends before its head is complete."));
+            return Err(malformed("The request ends before its head is complete."));
         }
         Err(httparse::Error::TooManyHeaders) => {
             return Err(Refusal::new(
-                Status::HeadTooLarge,
+                Reason::HeadTooLarge,
                 format!("A request may have at most {HEADERS_MAX} header fields."),
             ));
         }
         Err(error) => {
-            return Err(bad(format!("This is not an HTTP/1.1 request: {error}.")));
+            return Err(malformed(format!(
+                "This is not an HTTP/1.1 request: {error}."
+            )));
         }
-    }
-    if parsed.method != Some("GET") {
-        return Err(Refusal::new(
-            Status::MethodNotAllowed,
-            "A charger connects with GET and a WebSocket upgrade.",
-        ));
     }
     let mut request = Request {
         target: parsed.path.unwrap_or_default().to_owned(),
+        is_get: parsed.method == Some("GET"),
         ..Request::default()
     };
-    let (mut says_upgrade, mut says_connection, mut version) = (false, false, None);
     for header in parsed.headers.iter() {
         let value = header.value.trim_ascii();
-        match_name(header.name, |name| match name {
-            "upgrade" => says_upgrade |= has_word(value, b"websocket"),
-            "connection" => says_connection |= has_word(value, b"upgrade"),
-            "sec-websocket-version" => version = Some(value == b"13"),
-            "sec-websocket-key" => request.key = String::from_utf8_lossy(value).into_owned(),
-            "sec-websocket-protocol" => request.protocols.extend(
+        match_name(header.name, |name| request.read_header(name, value));
+    }
+    Ok(request)
+}
+
+impl Request {
+    fn read_header(&mut self, name: &str, value: &[u8]) {
+        match name {
+            "upgrade" => self.says_upgrade |= has_word(value, b"websocket"),
+            "connection" => self.says_connection |= has_word(value, b"upgrade"),
+            "sec-websocket-version" => self.is_version_13 = Some(value == b"13"),
+            "sec-websocket-key" => self.key = String::from_utf8_lossy(value).into_owned(),
+            "sec-websocket-protocol" => self.protocols.extend(
                 String::from_utf8_lossy(value)
                     .split(',')
                     .map(|name| name.trim().to_owned())
                     .filter(|name| !name.is_empty()),
             ),
-            "sec-websocket-extensions" => {
-                if !request.extensions.is_empty() {
-                    request.extensions.push(',');
-                }
-                request.extensions.push_str(&String::from_utf8_lossy(value));
+            "sec-websocket-extensions" => append(&mut self.extensions, value),
+            "authorization" => self.authorization = authorization(value),
+            "x-forwarded-for" => append(&mut self.x_forwarded_for, value),
+            "forwarded" => append(&mut self.forwarded, value),
+            "soapaction" => self.is_soap = true,
+            "content-type" => {
+                let value = value.to_ascii_lowercase();
+                self.is_soap |=
+                    value.starts_with(b"application/soap+xml") || value.starts_with(b"text/xml");
             }
-            "authorization" => request.credentials = basic(value),
             _ => {}
-        });
+        }
     }
-    if request.key.is_empty() {
-        return Err(if says_upgrade {
-            bad("The upgrade lacks its Sec-WebSocket-Key.")
-        } else {
-            Refusal::new(Status::UpgradeRequired, USAGE)
-        });
+
+    /// Checks that it is a WebSocket upgrade. A missing `Connection: Upgrade` or `Sec-WebSocket-Version` is taken as
+    /// present (quirk 2). A missing `Upgrade: websocket` is not: a proxy that removes it does not pass on frames either.
+    ///
+    /// # Errors
+    /// With the answer when it is none.
+    pub(crate) fn check_upgrade(&mut self) -> Result<(), Refusal> {
+        if !self.says_upgrade {
+            return Err(self.not_an_upgrade());
+        }
+        if !self.is_get {
+            return Err(Refusal::new(
+                Reason::NotGet,
+                "A charger connects with GET and a WebSocket upgrade.",
+            ));
+        }
+        if self.key.is_empty() {
+            return Err(Refusal::new(
+                Reason::NoKey,
+                "The upgrade lacks its Sec-WebSocket-Key.",
+            ));
+        }
+        if self.is_version_13 == Some(false) {
+            return Err(Refusal::new(
+                Reason::WebSocketVersion,
+                "Only version 13 of the WebSocket protocol is supported.",
+            ));
+        }
+        self.repaired = !self.says_connection || self.is_version_13.is_none();
+        Ok(())
     }
-    if version == Some(false) {
-        return Err(Refusal::new(
-            Status::UpgradeRequired,
-            "Only version 13 of the WebSocket protocol is supported.",
-        ));
+
+    fn not_an_upgrade(&self) -> Refusal {
+        if self.is_soap {
+            return Refusal::new(
+                Reason::Soap,
+                format!(
+                    "OCPP-S (SOAP) is not spoken here. Spoken is OCPP-J (JSON over WebSocket) with the subprotocols {}: \
+                     point the charger at {URL}.",
+                    subprotocols()
+                ),
+            );
+        }
+        let path = self.target.split('?').next().unwrap_or_default();
+        let is_api =
+            path == "/metrics" || path.starts_with("/api/") || path.starts_with("/health/");
+        let reason = match is_api {
+            true => Reason::ApiRequest,
+            false => Reason::PlainHttp,
+        };
+        Refusal::new(
+            reason,
+            format!(
+                "This is Wattpost's port for chargers: OCPP over WebSocket, and this request has no Upgrade: websocket. \
+                 Point a charger at {URL}; the HTTP API has a port of its own."
+            ),
+        )
     }
-    request.repaired = !says_upgrade || !says_connection || version.is_none();
-    Ok(request)
 }
 
-const USAGE: &str = "This is Wattpost's port for chargers: OCPP over WebSocket. \
-    Point a charger at ws://HOST:PORT/ocpp/IDENTITY; the HTTP API has a port of its own.";
+/// What a charger's URL looks like.
+const URL: &str = "ws://HOST:9000/ocpp/{identity}";
 
-fn bad(sentence: impl Into<String>) -> Refusal {
-    Refusal::new(Status::BadRequest, sentence)
+fn subprotocols() -> String {
+    Version::ALL.map(Version::subprotocol).join(", ")
+}
+
+fn malformed(sentence: impl Into<String>) -> Refusal {
+    Refusal::new(Reason::Malformed, sentence)
+}
+
+fn bad_identity(sentence: &str) -> Refusal {
+    Refusal::new(Reason::BadIdentity, sentence)
+}
+
+/// Appends the value of a header that may come several times.
+fn append(all: &mut String, value: &[u8]) {
+    if !all.is_empty() {
+        all.push(',');
+    }
+    all.push_str(&String::from_utf8_lossy(value));
 }
 
 /// Calls `f` with the name in lower case; skips names longer than any known one.
@@ -216,19 +308,36 @@ fn has_word(value: &[u8], word: &[u8]) -> bool {
         .any(|part| part.trim_ascii().eq_ignore_ascii_case(word))
 }
 
-fn basic(value: &[u8]) -> Option<Vec<u8>> {
-    let (scheme, rest) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
+fn authorization(value: &[u8]) -> Authorization {
+    let scheme_end = value.iter().position(|byte| *byte == b' ');
+    let (scheme, rest) = value.split_at(scheme_end.unwrap_or(value.len()));
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return Authorization::OtherScheme;
     }
-    LENIENT_BASE64.decode(rest.trim_ascii()).ok()
+    match LENIENT_BASE64.decode(rest.trim_ascii()) {
+        Ok(credentials) => Authorization::Basic(credentials),
+        Err(_) => Authorization::BrokenBase64,
+    }
 }
 
-/// The identity in a request target: its last path segment, percent-decoded once (rule C-1).
-///
-/// # Errors
-/// When there is none, or when it contains characters that are not allowed.
-pub(crate) fn identity(target: &str) -> Result<String, Refusal> {
+/// Paths of one segment that are what precedes an identity, and not one: the identity was forgotten. In any letter case.
+const PATHS_WITHOUT_IDENTITY: [&str; 7] = [
+    "ocpp",
+    "ocppj",
+    "ocpp1.6",
+    "ocpp2.0.1",
+    "ocpp2.1",
+    "ws",
+    "websocket",
+];
+
+/// The last segment of a request target's path, as it came.
+pub(crate) fn last_segment(target: &str) -> &str {
+    segments(target).next().unwrap_or_default()
+}
+
+/// The segments of a request target's path that are not empty, the last one first.
+fn segments(target: &str) -> impl Iterator<Item = &str> {
     let path = target.split(['?', '#']).next().unwrap_or_default();
     // A whole URL as the request target or inside the path (quirk 4): its own path counts.
     let path = match path.rfind("://") {
@@ -238,27 +347,42 @@ pub(crate) fn identity(target: &str) -> Result<String, Refusal> {
         }
         None => path,
     };
-    let segment = path
-        .rsplit('/')
-        .find(|segment| !segment.is_empty())
-        .unwrap_or_default();
+    path.rsplit('/').filter(|segment| !segment.is_empty())
+}
+
+/// The identity in a request target: its last path segment, percent-decoded once (rule C-1).
+///
+/// # Errors
+/// When there is none, or when it contains characters that are not allowed.
+pub(crate) fn identity(target: &str) -> Result<String, Refusal> {
+    let mut segments = segments(target);
+    let segment = segments.next().unwrap_or_default();
     let decoded = percent_encoding::percent_decode_str(segment)
         .decode_utf8()
-        .map_err(|_| bad("The identity (the last part of the URL's path) is not UTF-8."))?;
-    if decoded.trim().is_empty() {
+        .map_err(|_| {
+            bad_identity("The identity (the last part of the URL's path) is not UTF-8.")
+        })?;
+    let is_prefix = |name: &&str| name.eq_ignore_ascii_case(&decoded);
+    let is_forgotten = segments.next().is_none() && PATHS_WITHOUT_IDENTITY.iter().any(is_prefix);
+    if decoded.trim().is_empty() || is_forgotten {
         return Err(Refusal::new(
-            Status::NotFound,
-            "The URL names no charger: its last part must be the identity, as in /ocpp/IDENTITY.",
+            Reason::NoIdentity,
+            format!(
+                "The URL names no charger: its last part must be the charger's identity, as in {URL}. Any path may \
+                 precede it."
+            ),
         ));
     }
     if decoded == "." || decoded == ".." {
-        return Err(bad("The identity must not be `.` or `..`."));
+        return Err(bad_identity("The identity must not be `.` or `..`."));
     }
     if decoded.contains(['/', '\\']) {
-        return Err(bad("The identity must not contain a slash."));
+        return Err(bad_identity("The identity must not contain a slash."));
     }
     if decoded.chars().any(char::is_control) {
-        return Err(bad("The identity must not contain control characters."));
+        return Err(bad_identity(
+            "The identity must not contain control characters.",
+        ));
     }
     Ok(decoded.into_owned())
 }
@@ -273,10 +397,13 @@ pub(crate) fn check_length(identity: &str, version: Version) -> Result<(), Refus
         Version::V201 | Version::V21 => IDENTITY_MAX_V2,
     };
     if identity.len() > max {
-        return Err(bad(format!(
-            "The identity has {} bytes; with OCPP {version} it may have at most {max}.",
-            identity.len()
-        )));
+        return Err(Refusal::new(
+            Reason::LongIdentity,
+            format!(
+                "The identity has {} bytes; with OCPP {version} it may have at most {max}.",
+                identity.len()
+            ),
+        ));
     }
     Ok(())
 }
@@ -297,13 +424,18 @@ pub(crate) fn negotiate(
         (Some((version, name)), _) => Ok((version, Some(name))),
         (None, Some(version)) if protocols.is_empty() => Ok((version, None)),
         (None, _) => {
-            let ours = Version::ALL.map(Version::subprotocol).join(", ");
-            let sentence = if protocols.is_empty() {
-                format!("Name a subprotocol in Sec-WebSocket-Protocol; supported: {ours}.")
+            let ours = subprotocols();
+            Err(if protocols.is_empty() {
+                Refusal::new(
+                    Reason::NoSubprotocol,
+                    format!("Name a subprotocol in Sec-WebSocket-Protocol; supported: {ours}."),
+                )
             } else {
-                format!("None of the offered subprotocols is supported; supported: {ours}.")
-            };
-            Err(bad(sentence))
+                Refusal::new(
+                    Reason::OtherSubprotocol,
+                    format!("None of the offered subprotocols is supported; supported: {ours}."),
+                )
+            })
         }
     }
 }
@@ -348,7 +480,12 @@ pub(crate) fn accepted(key: &str, protocol: Option<&str>, extensions: Option<&st
 /// The answer that refuses the handshake. `retry_after_s` is sent with a 503.
 pub(crate) fn refused(refusal: &Refusal, retry_after_s: u64) -> String {
     let body = &refusal.sentence;
-    let extra = match refusal.status {
+    // RFC 9110, section 7.8: Connection names the header Upgrade.
+    let connection = match refusal.status() {
+        Status::UpgradeRequired => "upgrade, close",
+        _ => "close",
+    };
+    let extra = match refusal.status() {
         Status::Unauthorized => {
             "WWW-Authenticate: Basic realm=\"OCPP\", charset=\"UTF-8\"\r\n".to_owned()
         }
@@ -358,8 +495,8 @@ pub(crate) fn refused(refusal: &Refusal, retry_after_s: u64) -> String {
         Status::BadRequest | Status::NotFound | Status::HeadTooLarge => String::new(),
     };
     format!(
-        "HTTP/1.1 {}\r\n{extra}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}\n",
-        refusal.status.line(),
+        "HTTP/1.1 {}\r\n{extra}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n{body}\n",
+        refusal.status().line(),
         body.len() + 1,
     )
 }

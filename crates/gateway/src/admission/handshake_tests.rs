@@ -4,7 +4,9 @@ const PLAIN: &str = "GET /ocpp/CP-1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n";
 
 fn read(head: &str) -> Result<Request, Refusal> {
-    parse(head.as_bytes())
+    let mut request = parse(head.as_bytes())?;
+    request.check_upgrade()?;
+    Ok(request)
 }
 
 #[test]
@@ -21,11 +23,7 @@ fn a_plain_upgrade_is_read() {
 
 #[test]
 fn quirk_02_missing_connection_upgrade_is_repaired() {
-    for gone in [
-        "Connection: Upgrade\r\n",
-        "Upgrade: websocket\r\n",
-        "Sec-WebSocket-Version: 13\r\n",
-    ] {
+    for gone in ["Connection: Upgrade\r\n", "Sec-WebSocket-Version: 13\r\n"] {
         let request = read(&PLAIN.replacen(gone, "", 1)).expect(gone);
         assert!(request.repaired, "{gone}");
     }
@@ -41,33 +39,86 @@ fn header_names_and_words_may_have_any_letter_case() {
 }
 
 #[test]
-fn a_plain_get_learns_what_this_is() {
-    let refusal = read("GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect_err("no upgrade");
-    assert_eq!(refusal.status, Status::UpgradeRequired);
-    assert!(refusal.sentence.contains("/ocpp/IDENTITY"));
+fn a_request_without_upgrade_learns_what_this_port_is_for() {
+    for (head, reason) in [
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", Reason::PlainHttp),
+        (
+            "POST /ocpp/CP-1 HTTP/1.1\r\nHost: x\r\n\r\n",
+            Reason::PlainHttp,
+        ),
+        (
+            "GET /api/v1/chargers HTTP/1.1\r\nHost: x\r\n\r\n",
+            Reason::ApiRequest,
+        ),
+        (
+            "GET /metrics?x HTTP/1.1\r\nHost: x\r\n\r\n",
+            Reason::ApiRequest,
+        ),
+        (
+            "GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n",
+            Reason::ApiRequest,
+        ),
+        (
+            &PLAIN.replacen("Upgrade: websocket\r\n", "", 1),
+            Reason::PlainHttp,
+        ),
+        (
+            &PLAIN.replacen("Upgrade: websocket\r\n", "Upgrade: h2c\r\n", 1),
+            Reason::PlainHttp,
+        ),
+    ] {
+        let refusal = read(head).expect_err("no upgrade");
+        assert_eq!(refusal.reason, reason, "{head}");
+        assert_eq!(refusal.status(), Status::UpgradeRequired);
+        assert!(refusal.sentence.contains("/ocpp/{identity}"));
+        let answer = refused(&refusal, 1);
+        assert!(answer.contains("\r\nUpgrade: websocket\r\n"), "{answer}");
+        assert!(
+            answer.contains("\r\nConnection: upgrade, close\r\n"),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn a_soap_request_learns_that_ocpp_s_is_not_spoken() {
+    for lines in [
+        "SOAPAction: \"/BootNotification\"\r\n",
+        "Content-Type: application/soap+xml; charset=utf-8\r\n",
+        "Content-Type: text/xml\r\n",
+    ] {
+        let head = format!("POST /ocpp HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
+        let refusal = read(&head).expect_err("no upgrade");
+        assert_eq!(refusal.reason, Reason::Soap, "{lines}");
+        assert!(
+            refusal.sentence.contains("OCPP-S") && refusal.sentence.contains("ocpp1.6, ocpp2.0.1"),
+            "{}",
+            refusal.sentence
+        );
+    }
 }
 
 #[test]
 fn what_is_no_upgrade_is_refused_with_a_sentence() {
-    for (head, status) in [
-        (PLAIN.replacen("GET", "POST", 1), Status::MethodNotAllowed),
+    for (head, reason) in [
+        (PLAIN.replacen("GET", "POST", 1), Reason::NotGet),
         (
             PLAIN.replacen("Version: 13", "Version: 8", 1),
-            Status::UpgradeRequired,
+            Reason::WebSocketVersion,
         ),
         (
             PLAIN.replacen("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", 1),
-            Status::BadRequest,
+            Reason::NoKey,
         ),
-        ("\u{16}\u{3}\u{1}".to_owned(), Status::BadRequest),
-        ("GET /a\0b HTTP/1.1\r\n\r\n".to_owned(), Status::BadRequest),
+        ("\u{16}\u{3}\u{1}".to_owned(), Reason::Malformed),
+        ("GET /a\0b HTTP/1.1\r\n\r\n".to_owned(), Reason::Malformed),
         (
             format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100)),
-            Status::HeadTooLarge,
+            Reason::HeadTooLarge,
         ),
     ] {
         let refusal = read(&head).expect_err(&head);
-        assert_eq!(refusal.status, status, "{head}");
+        assert_eq!(refusal.reason, reason, "{head}");
         assert!(refusal.sentence.ends_with('.'), "{}", refusal.sentence);
     }
 }
@@ -119,6 +170,10 @@ fn quirk_04_identity_in_path_is_found_however_it_is_wrapped() {
         ("/ocpp/../CP-1", "CP-1"),
         ("/ocpp/S%C3%A4ule", "Säule"),
         ("/ocpp/100%", "100%"),
+        ("/ocpp/ocpp", "ocpp"),
+        ("/x/ws", "ws"),
+        ("/ocpp-1", "ocpp-1"),
+        ("/CP1", "CP1"),
     ] {
         assert_eq!(identity(target).as_deref(), Ok(expected), "{target}");
     }
@@ -133,6 +188,17 @@ fn an_identity_that_could_be_mistaken_is_refused() {
         ("/?x", Status::NotFound),
         ("ws://host:9000", Status::NotFound),
         ("/ocpp/%20", Status::NotFound),
+        ("/ocpp", Status::NotFound),
+        ("/ocpp/", Status::NotFound),
+        ("//OCPP//?x", Status::NotFound),
+        ("/%6fcpp", Status::NotFound),
+        ("ws://host:9000/ocpp/", Status::NotFound),
+        ("/ocppJ", Status::NotFound),
+        ("/ocpp1.6/", Status::NotFound),
+        ("/ocpp2.0.1", Status::NotFound),
+        ("/ocpp2.1", Status::NotFound),
+        ("/ws", Status::NotFound),
+        ("/websocket", Status::NotFound),
         ("/ocpp/..", Status::BadRequest),
         ("/ocpp/%2e%2E", Status::BadRequest),
         ("/ocpp/.", Status::BadRequest),
@@ -146,7 +212,7 @@ fn an_identity_that_could_be_mistaken_is_refused() {
         ("/ocpp/%FF", Status::BadRequest),
     ] {
         let refusal = identity(target).expect_err(target);
-        assert_eq!(refusal.status, status, "{target}");
+        assert_eq!(refusal.status(), status, "{target}");
     }
 }
 
@@ -216,13 +282,24 @@ fn quirk_05_a_colon_may_stand_in_password_or_identity() {
 fn basic_credentials_are_decoded_with_and_without_padding() {
     for text in ["Basic Y3A6cHc=", "basic  Y3A6cHc", "BASIC Y3A6cHc="] {
         assert_eq!(
-            basic(text.as_bytes()).as_deref(),
-            Some(&b"cp:pw"[..]),
+            authorization(text.as_bytes()),
+            Authorization::Basic(b"cp:pw".to_vec()),
             "{text}"
         );
     }
-    for text in ["Bearer Y3A6cHc=", "Basic", "Basic \u{fffd}", "Ba"] {
-        assert_eq!(basic(text.as_bytes()), None, "{text}");
+    for text in ["Bearer Y3A6cHc=", "Digest x", "Ba", "BasicY3A6cHc="] {
+        assert_eq!(
+            authorization(text.as_bytes()),
+            Authorization::OtherScheme,
+            "{text}"
+        );
+    }
+    for text in ["Basic \u{fffd}", "Basic Y3A6:HC", "Basic Y"] {
+        assert_eq!(
+            authorization(text.as_bytes()),
+            Authorization::BrokenBase64,
+            "{text}"
+        );
     }
 }
 

@@ -6,14 +6,20 @@ pub(crate) mod auth;
 mod begin;
 mod check;
 pub(crate) mod handshake;
+pub(crate) mod log;
+pub(crate) mod peer;
 pub(crate) mod pending;
+mod proxy_header;
 pub(crate) mod rate;
+pub(crate) mod reason;
 pub(crate) mod unknown;
 
 use crate::admission::auth::Passwords;
-use crate::admission::handshake::{Refusal, Status};
+use crate::admission::handshake::Refusal;
+use crate::admission::log::ConnectionLog;
 use crate::admission::pending::{Bounds, PendingHandshakes};
 use crate::admission::rate::{AddressRates, RateBound, WarningInterval};
+use crate::admission::reason::Reason;
 use crate::admission::unknown::UnknownConnections;
 use crate::clock::ClockCheck;
 use crate::config::GatewayConfig;
@@ -34,6 +40,8 @@ pub(crate) struct Admission {
     pub(crate) policy: Arc<Policy>,
     pub(crate) clock: Arc<ClockCheck>,
     pub(crate) passwords: Passwords,
+    /// The log lines about chargers that connect, disconnect, or are refused.
+    pub(crate) log: Arc<ConnectionLog>,
     /// Sockets whose handshake is not finished.
     pub(crate) pending_handshakes: PendingHandshakes,
     /// Closed sockets that linger.
@@ -75,6 +83,7 @@ impl Admission {
             policy,
             clock,
             passwords: Passwords::new(config.password_checks_max),
+            log: Arc::default(),
             pending_handshakes: PendingHandshakes::new(Bounds {
                 total: config.handshakes_max,
                 per_address: config.handshakes_per_address_max,
@@ -114,7 +123,7 @@ impl Admission {
     /// With a 503 when all are in use: others may have been quicker since [`Admission::admit`].
     pub(crate) fn acquire(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
-        permit.map_err(|_| Refusal::new(Status::Unavailable, ALL_USED))
+        permit.map_err(|_| Refusal::new(Reason::NotNow, ALL_USED))
     }
 
     /// [`Admission::admit`] for a connection that has its permit and its `epoch` already: a start of the gateway
@@ -155,7 +164,7 @@ const ALL_USED: &str = "All connections are in use; come back in a moment.";
 
 /// A 503 with this sentence.
 pub(crate) fn unavailable<T>(sentence: &str) -> Result<T, Refusal> {
-    Err(Refusal::new(Status::Unavailable, sentence))
+    Err(Refusal::new(Reason::NotNow, sentence))
 }
 
 /// Whether the end of every connection that has ended is recorded. A full journal refuses the record of an end

@@ -120,18 +120,27 @@ impl PendingHandshakes {
 
     /// Asks for a place.
     pub(crate) fn enter(&self, address: PeerAddress, now: Instant) -> Entry {
+        self.enter_within(address, self.bounds.per_address, now)
+    }
+
+    /// Asks for a place for a socket of a trusted proxy, to which the bound of one address does not apply. The charger's
+    /// own address, to which it does, is told to [`Place::move_to`].
+    pub(crate) fn enter_from_proxy(&self, address: PeerAddress, now: Instant) -> Entry {
+        self.enter_within(address, usize::MAX, now)
+    }
+
+    fn enter_within(&self, address: PeerAddress, per_address: usize, now: Instant) -> Entry {
         let mut state = lock(&self.state);
         let of_address = state.addresses.get(&address);
-        let (limit, oldest) =
-            if of_address.is_some_and(|held| held.count >= self.bounds.per_address) {
-                let oldest = of_address.and_then(|held| held.silent.first().copied());
-                (Some(Limit::Address), oldest)
-            } else if state.count >= self.bounds.total {
-                let oldest = state.silent.first_key_value().map(|(id, _)| *id);
-                (Some(Limit::Total), oldest)
-            } else {
-                (None, None)
-            };
+        let (limit, oldest) = if of_address.is_some_and(|held| held.count >= per_address) {
+            let oldest = of_address.and_then(|held| held.silent.first().copied());
+            (Some(Limit::Address), oldest)
+        } else if state.count >= self.bounds.total {
+            let oldest = state.silent.first_key_value().map(|(id, _)| *id);
+            (Some(Limit::Total), oldest)
+        } else {
+            (None, None)
+        };
         if let Some(limit) = limit {
             let Some((id, silent)) = oldest.and_then(|id| Some((id, state.silent.get(&id)?)))
             else {
@@ -167,6 +176,7 @@ impl PendingHandshakes {
             address,
             close,
             has_request: false,
+            per_address: self.bounds.per_address,
             state: Arc::clone(&self.state),
         };
         Entry::Place(place, limit)
@@ -217,17 +227,57 @@ pub(crate) struct Place {
     address: PeerAddress,
     close: Arc<Notify>,
     has_request: bool,
+    per_address: usize,
     state: Arc<Mutex<State>>,
 }
 
 impl Place {
-    pub(crate) const fn address(&self) -> PeerAddress {
-        self.address
+    /// The socket's charger has this address, which its proxy has named. At the bound of that address, its socket that has
+    /// been silent for longest is closed for this one.
+    ///
+    /// # Errors
+    /// With the bound, if there is no such socket: this one must be refused.
+    pub(crate) fn move_to(&mut self, address: PeerAddress, now: Instant) -> Result<(), Limit> {
+        let mut state = lock(&self.state);
+        let is_silent = state.silent.contains_key(&self.id);
+        if address == self.address || !(is_silent || self.has_request) {
+            return Ok(());
+        }
+        let at_bound = state.addresses.get(&address);
+        if let Some(held) = at_bound.filter(|held| held.count >= self.per_address) {
+            let oldest = held.silent.first().copied();
+            let oldest = oldest.and_then(|id| Some((id, state.silent.get(&id)?)));
+            let Some((id, silent)) = oldest
+                .filter(|(_, silent)| now.saturating_duration_since(silent.since) >= STAY_MIN)
+            else {
+                return Err(Limit::Address);
+            };
+            silent.close.notify_one();
+            state.remove_silent(id);
+            state.leaving += 1;
+        }
+        state.leave(self.address, self.id);
+        state.count += 1;
+        let held = state.addresses.entry(address).or_default();
+        held.count += 1;
+        if is_silent {
+            held.silent.insert(self.id);
+        }
+        if let Some(silent) = state.silent.get_mut(&self.id) {
+            silent.address = address;
+        }
+        self.address = address;
+        Ok(())
     }
 
     /// Waits until another socket needs the place.
     pub(crate) async fn must_close(&self) {
         self.close.notified().await;
+    }
+
+    /// Whether it still waits for its request, and was not told to close.
+    pub(crate) fn is_silent(&self) -> bool {
+        lock(&self.state).silent.contains_key(&self.id)
     }
 
     /// The whole head of the request has arrived: from now on the socket is not closed for another one. False if it was
@@ -348,6 +398,34 @@ mod tests {
         let late = start + STAY_MIN;
         let _second = place(all.enter(address(1), late));
         assert!(!first.request_arrived(), "it was told to close before");
+    }
+
+    #[tokio::test]
+    async fn sockets_of_a_trusted_proxy_count_for_the_address_that_it_names() {
+        let all = unfinished(100, 2);
+        let start = Instant::now();
+        let proxy = address(250);
+        let enter = |at| place(all.enter_from_proxy(proxy, at));
+        let mut behind: Vec<_> = (0..10).map(|_| enter(start)).collect();
+        for (i, one) in behind.iter_mut().enumerate() {
+            let charger = address(u8::try_from(i).expect("few"));
+            assert_eq!(one.move_to(charger, start), Ok(()));
+        }
+        // One address behind the proxy has its bound.
+        let (mut second, mut third) = (enter(start), enter(start));
+        assert_eq!(second.move_to(address(0), start), Ok(()));
+        assert_eq!(third.move_to(address(0), start), Err(Limit::Address));
+        let late = start + STAY_MIN;
+        assert_eq!(third.move_to(address(0), late), Ok(()));
+        assert!(is_told_to_close(&behind[0]).await && !is_told_to_close(&second).await);
+        // A socket whose request has arrived keeps its place under its new address.
+        let mut asked = enter(late);
+        assert!(asked.request_arrived());
+        assert_eq!(asked.move_to(address(77), late), Ok(()));
+        assert_eq!(lock(&all.state).addresses[&address(77)].count, 1);
+        drop((behind, second, third, asked));
+        assert_eq!(all.len(), 0);
+        assert!(lock(&all.state).addresses.is_empty());
     }
 
     #[test]

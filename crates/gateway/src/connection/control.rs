@@ -2,14 +2,16 @@
 //! a changed profile and the answers to its questions. It needs no channel: each is one flag or a short list, and the
 //! task is woken.
 
+use crate::admission::peer::Peer;
 use central::Epoch;
 use central::resend::ResendMemory;
 use central::station::Fact;
 use common::lock::lock;
 use futures_util::task::AtomicWaker;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Why a connection is told to end.
@@ -37,10 +39,17 @@ const NO_TURN: u8 = 0;
 const WAITS_FOR_TURN: u8 = 1;
 const HAS_TURN: u8 = 2;
 
+/// A connection that was replaced after less time counts as one of several replacements in a row.
+const REPLACED_SOON: Duration = Duration::from_secs(600);
+
 /// The handle through which other tasks control a connection's task.
-#[derive(Default)]
 pub(crate) struct Control {
     pub(crate) epoch: Epoch,
+    /// Where the charger connects from.
+    pub(crate) peer: Peer,
+    pub(crate) began: Instant,
+    /// How many connections in a row were replaced soon, this one being the last.
+    replacements: AtomicU32,
     stop: AtomicU8,
     turn: AtomicU8,
     /// Whether the directory knows this charger.
@@ -54,11 +63,42 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(epoch: Epoch) -> Self {
+    pub(crate) fn new(epoch: Epoch, peer: Peer, now: Instant) -> Self {
         Self {
             epoch,
-            ..Self::default()
+            peer,
+            began: now,
+            replacements: AtomicU32::new(0),
+            stop: AtomicU8::new(0),
+            turn: AtomicU8::new(NO_TURN),
+            is_known: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            has_facts: AtomicBool::new(false),
+            has_new_profile: AtomicBool::new(false),
+            facts: Mutex::default(),
+            successor: Mutex::default(),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(epoch: Epoch) -> Self {
+        let peer = Peer::of_socket(([192, 0, 2, 1], 5).into());
+        Self::new(epoch, peer, Instant::now())
+    }
+
+    /// This connection replaces `older`.
+    pub(super) fn replace(&self, older: &Self) {
+        let lasted = self.began.saturating_duration_since(older.began);
+        let count = match lasted < REPLACED_SOON {
+            true => older.replacements().saturating_add(1),
+            false => 1,
+        };
+        self.replacements.store(count, Ordering::Relaxed);
+    }
+
+    /// How many connections of this charger in a row replaced each other soon after they began.
+    pub(crate) fn replacements(&self) -> u32 {
+        self.replacements.load(Ordering::Relaxed)
     }
 
     /// Registers the task that is woken by the other methods.

@@ -56,7 +56,12 @@ impl Connection {
         if reason == CloseReason::NotDurable {
             self.parts.metrics.closed_not_durable.increment(1);
         }
-        tracing::debug!(charger.id = %self.key, reason = %reason.as_text(), "connection ended");
+        self.parts.admission.log.disconnected(
+            self.control.peer,
+            self.station.charger_id(),
+            &reason.as_text(),
+            self.control.began.elapsed(),
+        );
 
         self.station.handle_closed(reason.clone(), wall_clock());
         while let Some(output) = self.station.poll_output() {

@@ -213,7 +213,7 @@ impl Connection {
             now.saturating_duration_since(since) >= config.unfinished_timeout()
         }) {
             self.parts.metrics.unfinished_timeout.increment(1);
-            tracing::info!(
+            tracing::debug!(
                 charger.id = %self.key,
                 timeout_ms = config.unfinished_timeout_ms,
                 "closing: a message was not finished within gateway.unfinished_timeout_ms"

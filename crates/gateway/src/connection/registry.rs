@@ -5,6 +5,7 @@
 //! wait for a timeout. The old connection is told to stop and hands over what it remembers. Each connection has an
 //! epoch, which tells late records of the old one apart.
 
+use crate::admission::peer::Peer;
 use crate::connection::control::{Control, Stop};
 use central::Epoch;
 use central::model::ChargerKey;
@@ -50,8 +51,8 @@ struct Shard {
 pub(crate) enum Claimed {
     /// The charger was not connected; what is remembered of it.
     New(ResendMemory),
-    /// The charger was connected: its old connection will hand over what it remembers.
-    Replaces(oneshot::Receiver<ResendMemory>),
+    /// The charger was connected, from this address: its old connection will hand over what it remembers.
+    Replaces(oneshot::Receiver<ResendMemory>, Peer),
 }
 
 /// All chargers.
@@ -106,10 +107,11 @@ impl Registry {
             }
             Some(Slot::Connected(old)) => {
                 control.set_known(old.is_known());
+                control.replace(&old);
                 let (sender, receiver) = oneshot::channel();
                 *lock(&old.successor) = Some(sender);
                 old.stop(Stop::Replaced);
-                Claimed::Replaces(receiver)
+                Claimed::Replaces(receiver, old.peer)
             }
         }
     }
@@ -230,7 +232,7 @@ mod tests {
     use central::{Record, RecordKind};
 
     fn control(registry: &Registry) -> Arc<Control> {
-        Arc::new(Control::new(registry.next_epoch(1_000)))
+        Arc::new(Control::for_test(registry.next_epoch(1_000)))
     }
 
     #[test]
@@ -246,15 +248,19 @@ mod tests {
         let key = ChargerKey::of("cp-1");
         let [first, second, third] = [(); 3].map(|()| control(&registry));
         assert!(matches!(registry.claim(&key, &first), Claimed::New(_)));
-        let Claimed::Replaces(to_second) = registry.claim(&key, &second) else {
+        let Claimed::Replaces(to_second, _) = registry.claim(&key, &second) else {
             panic!("the first is connected");
         };
-        let Claimed::Replaces(to_third) = registry.claim(&key, &third) else {
+        let Claimed::Replaces(to_third, _) = registry.claim(&key, &third) else {
             panic!("the second is connected");
         };
         assert_eq!(first.stopped(), Some(Stop::Replaced));
         assert_eq!(second.stopped(), Some(Stop::Replaced));
         assert_eq!(third.stopped(), None);
+        assert_eq!(
+            [&first, &second, &third].map(|one| one.replacements()),
+            [0, 1, 2]
+        );
 
         registry.release(&key, &first, ResendMemory::default());
         let memory = to_second.await.expect("handed over");

@@ -424,7 +424,7 @@ mod tests {
     const KIB: usize = 1 << 10;
 
     fn control(epoch: u64) -> Arc<Control> {
-        Arc::new(Control::new(Epoch(epoch)))
+        Arc::new(Control::for_test(Epoch(epoch)))
     }
 
     fn meter(budget: &Arc<Budget>, control: &Arc<Control>) -> Meter {

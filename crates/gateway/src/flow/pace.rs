@@ -184,7 +184,7 @@ mod tests {
 
     fn controls(count: u64) -> Vec<Arc<Control>> {
         (0..count)
-            .map(|i| Arc::new(Control::new(Epoch(i))))
+            .map(|i| Arc::new(Control::for_test(Epoch(i))))
             .collect()
     }
 

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod charger;
+pub(crate) mod log;
 
 use central::memory::MemoryStore;
 use central::model::ChargerKey;

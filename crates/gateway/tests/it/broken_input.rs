@@ -388,10 +388,12 @@ async fn identities_with_slashes_dots_control_characters_or_300_bytes_are_refuse
 async fn requests_that_are_not_a_handshake_are_refused() {
     let world = World::start().await;
     beside_a_bystander(&world, async {
+        let post_upgrade = request("/ocpp/CP-1", "").replacen("GET", "POST", 1);
         let endless = format!("GET /ocpp/CP-1 HTTP/1.1\r\nX: {}", "x".repeat(9_000));
         for (request, status) in [
             ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 426),
-            ("POST /ocpp/CP-1 HTTP/1.1\r\n\r\n", 405),
+            ("POST /ocpp/CP-1 HTTP/1.1\r\n\r\n", 426),
+            (&post_upgrade, 405),
             ("\u{16}\u{3}\u{1}\u{2}", 400),
             ("nonsense\r\n\r\n", 400),
             ("GET /ocpp/CP-1 HTTP/9.9\r\n\r\n", 400),
@@ -399,7 +401,14 @@ async fn requests_that_are_not_a_handshake_are_refused() {
         ] {
             let charger = Charger::handshake(&world, request.as_bytes()).await;
             assert_eq!(charger.head.status, status, "{}", charger.head.text);
-            assert_eq!(charger.head.header("Connection").as_deref(), Some("close"));
+            let connection = match status {
+                426 => "upgrade, close",
+                _ => "close",
+            };
+            assert_eq!(
+                charger.head.header("Connection").as_deref(),
+                Some(connection)
+            );
         }
     })
     .await;

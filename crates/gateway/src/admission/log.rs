@@ -1,0 +1,263 @@
+//! The log lines about chargers that connect, disconnect, or are refused, each bounded: anybody can cause them.
+//!
+//! No line holds a password or the value of an `Authorization` header. A path is logged without its query and without the
+//! user part of a URL, where some chargers send their password.
+
+use crate::admission::handshake::Request;
+use crate::admission::peer::Peer;
+use crate::admission::reason::Reason;
+use common::log_bound::{Bounds, LogBound, cut};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Characters of a path, an identity or a list of subprotocols that a line holds.
+const CHARS_MAX: usize = 100;
+
+/// Lines about refused handshakes, in a minute.
+const REFUSALS: Bounds = Bounds {
+    per_subject: 3,
+    per_source: 60,
+    total: 600,
+};
+/// Lines about connections that begin and end, in a minute. The chargers behind one proxy have one source.
+const CONNECTIONS: Bounds = Bounds {
+    per_subject: 3,
+    per_source: 1_200,
+    total: 1_200,
+};
+/// How often it is looked whether a summary is due.
+const SUMMARY_CHECK: Duration = Duration::from_secs(5);
+
+/// What is known of a handshake when it is refused.
+#[derive(Debug, Default)]
+pub(crate) struct Attempt {
+    /// Of the request target, without its query and a URL's user.
+    path: String,
+    /// The identity as it came, if the path has one.
+    identity: String,
+    /// The subprotocols offered, as they came.
+    offered: String,
+}
+
+impl Attempt {
+    pub(crate) fn of(request: &Request) -> Self {
+        Self {
+            path: path_without_secrets(&request.target),
+            identity: String::new(),
+            offered: request.protocols.join(", "),
+        }
+    }
+
+    pub(crate) fn set_identity(&mut self, identity: &str) {
+        identity.clone_into(&mut self.identity);
+    }
+}
+
+/// The target without its query or fragment, and without `user:password@` of a URL inside it.
+fn path_without_secrets(target: &str) -> String {
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    // A password may contain slashes, so everything up to the last `@` may belong to it.
+    let user = path.find("://").and_then(|at| {
+        let (start, end) = (at + 3, path.rfind('@')?);
+        (start <= end).then_some((start, end))
+    });
+    let mut shown = match user {
+        Some((start, end)) => format!("{}…{}", &path[..start], &path[end..]),
+        None => path.to_owned(),
+    };
+    if path.len() < target.len() {
+        shown.push_str("?…");
+    }
+    shown
+}
+
+/// Writes the lines.
+pub(crate) struct ConnectionLog {
+    refusals: LogBound,
+    connections: LogBound,
+}
+
+impl Default for ConnectionLog {
+    fn default() -> Self {
+        Self {
+            refusals: LogBound::new(REFUSALS),
+            connections: LogBound::new(CONNECTIONS),
+        }
+    }
+}
+
+impl ConnectionLog {
+    /// A handshake is refused. `sentence` is the body of the answer, which says more where the reason is
+    /// [`Reason::NotNow`].
+    pub(crate) fn refused(&self, peer: Peer, attempt: &Attempt, reason: Reason, sentence: &str) {
+        let subject = match attempt.identity.as_str() {
+            "" => &attempt.path,
+            identity => identity,
+        };
+        let kind = reason.line();
+        if !self
+            .refusals
+            .may_log(kind, &peer.address(), subject, Instant::now())
+        {
+            return;
+        }
+        let path = some(&attempt.path);
+        let identity = some(&attempt.identity);
+        let offered = some(&attempt.offered);
+        tracing::info!(
+            address = %peer,
+            proxy = peer.proxy().map(tracing::field::display),
+            path = path.as_deref(),
+            identity = identity.as_deref(),
+            offered = offered.as_deref(),
+            status = reason.status().code(),
+            why = (reason == Reason::NotNow).then_some(sentence),
+            cure = reason.cure(),
+            "charger refused: {kind}"
+        );
+    }
+
+    /// A PROXY protocol header came from an address that is not in `trusted_proxies`.
+    pub(crate) fn proxy_header_ignored(&self, peer: Peer) {
+        let kind = "PROXY protocol header ignored";
+        if self
+            .refusals
+            .may_log(kind, &peer.address(), "", Instant::now())
+        {
+            tracing::info!(
+                address = %peer,
+                cure = "add the proxy's address to trusted_proxies of this listener",
+                "PROXY protocol header ignored: it came from an address that is not trusted"
+            );
+        }
+    }
+
+    pub(crate) fn connected(&self, peer: Peer, charger_id: &str, version: ocpp::Version) {
+        if self.may_log_connection("charger connected", peer, charger_id) {
+            tracing::info!(
+                charger.id = charger_id,
+                %version,
+                address = %peer,
+                proxy = peer.proxy().map(tracing::field::display),
+                "charger connected"
+            );
+        }
+    }
+
+    pub(crate) fn disconnected(
+        &self,
+        peer: Peer,
+        charger_id: &str,
+        reason: &str,
+        duration: Duration,
+    ) {
+        if self.may_log_connection("charger disconnected", peer, charger_id) {
+            tracing::info!(
+                charger.id = charger_id,
+                reason = &*cut(reason, CHARS_MAX),
+                duration_s = duration.as_secs(),
+                address = %peer,
+                "charger disconnected"
+            );
+        }
+    }
+
+    /// The connections of one identity replace each other again and again.
+    pub(crate) fn replaced_repeatedly(
+        &self,
+        older: Peer,
+        newer: Peer,
+        charger_id: &str,
+        times: u32,
+    ) {
+        let kind = "connections that replace each other";
+        if self.refusals.may_log(kind, &(), charger_id, Instant::now()) {
+            tracing::warn!(
+                charger.id = charger_id,
+                address = %newer,
+                other_address = %older,
+                times,
+                cure = "give each charger an identity of its own; if it is one charger, look for a network that \
+                        drops its connections",
+                "connections of one identity replace each other again and again: two chargers seem to use it"
+            );
+        }
+    }
+
+    fn may_log_connection(&self, kind: &'static str, peer: Peer, charger_id: &str) -> bool {
+        self.connections
+            .may_log(kind, &peer.address(), charger_id, Instant::now())
+    }
+
+    /// Logs how many lines were not logged, a minute after the first of them. Never ends.
+    pub(crate) async fn summarise(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(SUMMARY_CHECK);
+        loop {
+            ticks.tick().await;
+            for bound in [&self.refusals, &self.connections] {
+                log_unlogged(&bound.take_unlogged(Instant::now()));
+            }
+        }
+    }
+
+    /// Logs at once how many lines were not logged: the gateway stops.
+    pub(crate) fn summarise_at_stop(&self) {
+        for bound in [&self.refusals, &self.connections] {
+            log_unlogged(&bound.take_all_unlogged());
+        }
+    }
+}
+
+fn log_unlogged(unlogged: &BTreeMap<&'static str, u64>) {
+    if !unlogged.is_empty() {
+        let lines: u64 = unlogged.values().sum();
+        tracing::info!(
+            lines,
+            kinds = counts(unlogged),
+            "lines about chargers were not logged, because there were too many within a minute"
+        );
+    }
+}
+
+fn some(text: &str) -> Option<std::borrow::Cow<'_, str>> {
+    (!text.is_empty()).then(|| cut(text, CHARS_MAX))
+}
+
+fn counts(unlogged: &BTreeMap<&'static str, u64>) -> String {
+    let mut text = String::new();
+    for (kind, count) in unlogged {
+        let comma = if text.is_empty() { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{comma}{count} × {kind}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_shown_without_query_and_without_a_urls_user() {
+        for (target, shown) in [
+            ("/ocpp/CP-1", "/ocpp/CP-1"),
+            ("/ocpp/CP-1?password=secret", "/ocpp/CP-1?…"),
+            ("/ocpp/CP-1#secret", "/ocpp/CP-1?…"),
+            ("ws://CP-1:secret@host/ocpp/CP-1", "ws://…@host/ocpp/CP-1"),
+            (
+                "/ocpp/ws://u:p@ss@host:9000/CP-1",
+                "/ocpp/ws://…@host:9000/CP-1",
+            ),
+            ("ws://u:p/ss@host/CP-1", "ws://…@host/CP-1"),
+            ("ws://u:p@a/ws://b/CP-1", "ws://…@a/ws://b/CP-1"),
+            ("ws://host/CP-1", "ws://host/CP-1"),
+            ("/ocpp/cp@1", "/ocpp/cp@1"),
+            ("ws://u:secret@host", "ws://…@host"),
+            ("", ""),
+        ] {
+            assert_eq!(path_without_secrets(target), shown, "{target}");
+        }
+    }
+}
