@@ -89,9 +89,34 @@ pub(crate) struct BrokerShared {
     pub(crate) closing: CancellationToken,
     /// The last sample of the queues. Set by [`depth`], cleared here when RabbitMQ blocks the connection and
     /// when it ends.
-    sample: Mutex<Option<QueueSample>>,
+    sample: Mutex<LastSample>,
     pub(crate) cluster_events: ClusterEventChannel,
     pub(crate) reconnect_limit: Mutex<ReconnectLimit>,
+}
+
+/// The last sample of the queues, and since when a sample counts.
+#[derive(Debug, Default)]
+struct LastSample {
+    last: Option<QueueSample>,
+    /// When the samples were cleared: a check that began before it says nothing about the queues now. It may end long
+    /// after, because RabbitMQ answers it when the alarm is over.
+    cleared_at: Option<Instant>,
+}
+
+impl LastSample {
+    /// Keeps the sample if its check began after the samples were last cleared; returns whether it did.
+    fn store(&mut self, found: QueueSample) -> bool {
+        let is_current = self.cleared_at.is_none_or(|cleared| found.at > cleared);
+        if is_current {
+            self.last = Some(found);
+        }
+        is_current
+    }
+
+    fn clear(&mut self, now: Instant) {
+        self.last = None;
+        self.cleared_at = Some(now);
+    }
 }
 
 /// A sample of the queues.
@@ -133,26 +158,26 @@ impl BrokerShared {
 
     /// The last sample of the queues since the connection is up and not blocked.
     pub(crate) fn sample(&self) -> Option<QueueSample> {
-        *self.lock_sample()
+        self.lock_sample().last
     }
 
     /// Stores a sample of the queues, unless RabbitMQ has blocked the connection meanwhile: the library sets
-    /// that flag before it sends the event, so a sample stored here is cleared by [`block`] in any case.
+    /// that flag before it sends the event, so a sample stored here is cleared by [`block`] in any case. A sample whose
+    /// check began before a block that has ended is dropped too.
     pub(crate) fn store_sample(&self, session: &Session, found: QueueSample) {
         let mut sample = self.lock_sample();
-        if !session.is_blocked() {
-            *sample = Some(found);
+        if !session.is_blocked() && sample.store(found) {
             queued_gauge().set(found.waiting as f64);
         }
     }
 
     /// Clears the sample while the queues are not checked.
     fn clear_sample(&self) {
-        *self.lock_sample() = None;
+        self.lock_sample().clear(Instant::now());
         queued_gauge().set(f64::NAN);
     }
 
-    fn lock_sample(&self) -> MutexGuard<'_, Option<QueueSample>> {
+    fn lock_sample(&self) -> MutexGuard<'_, LastSample> {
         lock(&self.sample)
     }
 
@@ -401,6 +426,23 @@ fn unblock(shared: &BrokerShared, session: &Arc<Session>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_check_that_began_before_an_alarm_and_ends_after_it_is_not_a_sample() {
+        let began = Instant::now();
+        let sample = |at| QueueSample {
+            waiting: 9_000,
+            is_consumed: true,
+            at,
+        };
+        let mut samples = LastSample::default();
+        assert!(samples.store(sample(began)));
+        samples.clear(began + Duration::from_millis(1));
+        assert!(!samples.store(sample(began)));
+        assert!(samples.last.is_none());
+        assert!(samples.store(sample(began + Duration::from_millis(2))));
+        assert!(samples.last.is_some());
+    }
 
     #[test]
     fn a_missed_block_is_noticed_at_the_second_poll() {
