@@ -5,6 +5,7 @@
 //! one [`Action`]; the others are rows of their version's table ([`v16::TABLE`], [`v2::TABLE_201`], [`v2::TABLE_21`]).
 
 mod boot_notification;
+pub(crate) mod commands;
 mod data_transfer;
 mod firmware_status_notification;
 mod heartbeat;

@@ -172,6 +172,19 @@ impl Serialize for Embedded<'_> {
     }
 }
 
+/// Serializes a text from the wire as the JSON that it is, or as a string if it is not JSON; null if it is empty.
+pub(super) fn embedded<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    Embedded::new(text, false).serialize(serializer)
+}
+
+/// As [`embedded`]; null if there is no text.
+pub(super) fn embedded_option<S: Serializer>(
+    text: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    embedded(text.as_deref().unwrap_or(""), serializer)
+}
+
 fn is_too_deep(text: &str) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {

@@ -10,6 +10,7 @@
 
 mod charger;
 mod charger_key;
+mod command;
 mod connector;
 mod message;
 mod profile;
@@ -22,6 +23,10 @@ mod transaction;
 
 pub use charger::{Boot, ChargerState, ChargerView, Connection, GatewayState};
 pub use charger_key::ChargerKey;
+pub use command::{
+    Claim, Command, CommandId, CommandProgress, CommandStage, CommandState, CommandView, NotSent,
+    Outcome, OutcomeClass, Refusal, Reply, SILENCE_MAX_MS, Sent, StoredCommand, Unanswered,
+};
 pub use connector::{ConnectorState, ConnectorStatus, ConnectorView, StatusOrder};
 pub use message::{DeadLetterRow, MessageRow};
 pub use profile::{ChargerProfile, CheckMode, Registration};

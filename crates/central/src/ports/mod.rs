@@ -3,6 +3,7 @@
 //! Services depend on these traits only. Their adapters are in `store` and `broker`; `wattpost` chooses them.
 
 mod cluster;
+mod commands;
 mod delivery;
 mod directory;
 mod directory_admin;
@@ -13,6 +14,10 @@ mod store;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
 pub use cluster::{ClusterEvent, ClusterEvents};
+pub use commands::{
+    Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,
+    OpenClaim, QUEUED_PER_CHARGER_MAX,
+};
 pub use delivery::{Batch, CollectBounds, Collected, Queued, Sink, Source, Subscription};
 pub use directory::{DirectorySnapshot, DirectorySource};
 pub use directory_admin::DirectoryAdmin;

@@ -41,6 +41,17 @@ pub struct TransactionFilter {
     pub to: Option<Timestamp>,
 }
 
+/// Selects commands.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CommandFilter {
+    /// Only those to this charger, in any letter case.
+    pub charger: Option<String>,
+    /// Only this action, in the spelling of OCPP.
+    pub action: Option<String>,
+    /// Only those that no gateway has claimed and that can still be sent.
+    pub queued: Option<bool>,
+}
+
 /// Selects messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MessageFilter {

@@ -1,0 +1,464 @@
+//! A command: a call of the central system to a charger, requested by a person or a program.
+//!
+//! Two parts tell what became of it. The *request* ([`Command`], [`CommandStage`]) is a row of the database: it is
+//! primary data, changed only by database transactions. The *progress* ([`CommandProgress`]) follows from records of
+//! the gateway that sent it, as every projection does. [`CommandView`] joins the two.
+
+use super::message::{embedded, embedded_option};
+use super::{Merge, rfc3339};
+use crate::actions::commands::is_safe_to_repeat;
+use crate::record::{Epoch, GatewayId, RecordId, Seq};
+use crate::time::Timestamp;
+use ocpp::Version;
+use ocpp::json::Raw;
+use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt;
+use uuid::Uuid;
+
+/// A command's id, a UUID of version 7. It is also the message id of the call on the wire, so that a reply names its
+/// command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CommandId(pub Uuid);
+
+impl CommandId {
+    /// The id that a message id on the wire spells; `None` if it is not a UUID in lower case with hyphens.
+    #[must_use]
+    pub fn from_message_id(text: &str) -> Option<Self> {
+        let id = Uuid::try_parse(text).ok()?;
+        (id.hyphenated().to_string() == text).then_some(Self(id))
+    }
+}
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// What a gateway sends to a charger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Its id.
+    pub id: CommandId,
+    /// The charger, as the request spelled it.
+    pub charger_id: String,
+    /// The action, in the spelling of OCPP.
+    pub action: String,
+    /// The payload, a JSON object.
+    pub payload: String,
+    /// How long the charger may take to answer, in milliseconds from the moment of sending.
+    pub answer_within_ms: u32,
+    /// It is not sent at or after this time.
+    pub send_before: Timestamp,
+}
+
+/// Which process of which gateway has claimed a command, and from where on its journal shows whether it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// The epoch at which that process started, see [`RecordKind::GatewayStarted`](crate::RecordKind::GatewayStarted).
+    pub started: Epoch,
+    /// The number of the next record of its journal when it claimed: the record of sending has this or a later one.
+    pub next_seq: Seq,
+    /// When, by the gateway's clock.
+    pub at: Timestamp,
+}
+
+/// Where a request is. It only moves downward in this list, except that a claim can be released.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandStage {
+    /// No gateway has it: it can be cancelled, and it expires.
+    Queued,
+    /// A gateway has it and is about to send it, or has sent it: the records of that gateway tell.
+    Claimed(Claim),
+    /// It was not sent, and never will be.
+    NotSent {
+        /// Why.
+        refusal: Refusal,
+        /// When that was decided.
+        at: Timestamp,
+    },
+}
+
+/// Why a command was not sent, with words for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: NotSent,
+    /// Further words for people; empty if there are none.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// With these words.
+    #[must_use]
+    pub fn new(reason: NotSent, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// Why a command was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotSent {
+    /// The charger was not connected, and the request did not want to wait.
+    ChargerOffline,
+    /// Its time to be sent had passed.
+    Expired,
+    /// It was cancelled.
+    Cancelled,
+    /// The charger's version does not have the action, or the payload does not conform to that version's schema.
+    NotSupportedByCharger,
+    /// The charger is rejected, and no calls are sent to such chargers (B03.FR.03).
+    ChargerRejected,
+}
+
+impl NotSent {
+    /// All reasons.
+    pub const ALL: [Self; 5] = [
+        Self::ChargerOffline,
+        Self::Expired,
+        Self::Cancelled,
+        Self::NotSupportedByCharger,
+        Self::ChargerRejected,
+    ];
+
+    /// The name in the database and the HTTP API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChargerOffline => "charger_offline",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::NotSupportedByCharger => "not_supported_by_charger",
+            Self::ChargerRejected => "charger_rejected",
+        }
+    }
+
+    /// The reason with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+}
+
+/// What records say about a command.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CommandProgress {
+    /// The call, from the record that its gateway wrote before the frame left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Sent>,
+    /// The first reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Reply>,
+    /// Why its gateway no longer waits for a reply. A reply counts more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<Unanswered>,
+}
+
+/// That a call was sent, or was about to be sent when its gateway was killed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Sent {
+    /// When the gateway recorded it.
+    pub at: Timestamp,
+    /// The record.
+    pub record: RecordId,
+    /// The version of the connection.
+    pub version: Version,
+    /// The connection's epoch.
+    pub epoch: Epoch,
+}
+
+/// A charger's reply.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Reply {
+    /// When the gateway read it.
+    pub at: Timestamp,
+    /// The record.
+    pub record: RecordId,
+    /// Whether it is a CALLERROR; then `payload` is `[code, description, details]`.
+    pub is_error: bool,
+    /// The payload, as the charger sent it.
+    pub payload: String,
+}
+
+/// That a call was sent and its gateway knows of no reply.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unanswered {
+    /// When that was recorded.
+    pub at: Timestamp,
+    /// The record.
+    pub record: RecordId,
+    /// Why: the time to answer passed, the connection ended, the gateway was killed.
+    pub reason: String,
+}
+
+/// Of two values the smaller one, so that every order gives the same.
+fn keep_first<T: Ord>(mine: &mut Option<T>, theirs: Option<T>) {
+    *mine = match (mine.take(), theirs) {
+        (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
+        (mine, theirs) => mine.or(theirs),
+    };
+}
+
+impl Merge for CommandProgress {
+    fn merge(&mut self, other: Self) {
+        keep_first(&mut self.sent, other.sent);
+        keep_first(&mut self.reply, other.reply);
+        keep_first(&mut self.unanswered, other.unanswered);
+    }
+}
+
+/// How long after a claim, or after the time to answer, a gateway may keep silent before the command is shown as
+/// uncertain: 60 seconds. A claim older than that is never given back to the queue, so a command that was shown as
+/// uncertain is not sent later.
+pub const SILENCE_MAX_MS: i64 = 60_000;
+
+/// A command as the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCommand {
+    /// What is sent.
+    pub command: Command,
+    /// When it was requested.
+    pub created_at: Timestamp,
+    /// Who requested it.
+    pub requested_by: String,
+    /// Whether it waits for a charger that is not connected.
+    pub waits_when_offline: bool,
+    /// Where the request is.
+    pub stage: CommandStage,
+    /// What records say.
+    pub progress: CommandProgress,
+}
+
+/// The state of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandState {
+    /// It waits for a gateway that holds the charger.
+    Queued,
+    /// A gateway has it, and sends it or is about to.
+    Claimed,
+    /// It was sent, and the charger has time to answer.
+    Sent,
+    /// There is an outcome.
+    Done,
+}
+
+/// What became of a command. Never a guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeClass {
+    /// The charger has not received it and will not.
+    NotSent,
+    /// The charger answered.
+    Answered,
+    /// It was sent, or may have been; whether the charger received it is not known.
+    Uncertain,
+}
+
+/// The outcome of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// The class.
+    pub class: OutcomeClass,
+    /// The `status` in the charger's answer, if it has one.
+    pub status: Option<String>,
+    /// The charger's answer: the payload of its CALLRESULT.
+    #[serde(serialize_with = "embedded_option")]
+    pub payload: Option<String>,
+    /// The charger's CALLERROR: `[code, description, details]`.
+    #[serde(serialize_with = "embedded_option")]
+    pub error: Option<String>,
+    /// Of `not_sent` the name of a [`NotSent`]; of `uncertain` why, in words.
+    pub reason: Option<String>,
+    /// Further words for people, such as the members of the payload that break the schema.
+    pub detail: Option<String>,
+}
+
+/// A command, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CommandView {
+    /// Its id; also the message id of the call.
+    pub id: CommandId,
+    /// The charger, as the request spelled it.
+    pub charger_id: String,
+    /// The action.
+    pub action: String,
+    /// The payload.
+    #[serde(serialize_with = "embedded")]
+    pub payload: String,
+    /// Its state.
+    pub state: CommandState,
+    /// Its outcome, once there is one. An uncertain outcome can become another one when late records arrive.
+    pub outcome: Option<Outcome>,
+    /// Whether sending it again does no harm: then a client may repeat it when the outcome is uncertain.
+    pub safe_to_repeat: bool,
+    /// `wait` or `fail`.
+    pub when_offline: &'static str,
+    /// When it was requested.
+    #[serde(serialize_with = "rfc3339::always")]
+    pub created_at: Timestamp,
+    /// It is not sent at or after this time.
+    #[serde(serialize_with = "rfc3339::always")]
+    pub expires_at: Timestamp,
+    /// How long the charger may take to answer.
+    pub answer_within_ms: u32,
+    /// When it was sent.
+    #[serde(serialize_with = "rfc3339::option")]
+    pub sent_at: Option<Timestamp>,
+    /// When the charger's answer was read.
+    #[serde(serialize_with = "rfc3339::option")]
+    pub answered_at: Option<Timestamp>,
+    /// Who requested it.
+    pub by: String,
+    /// The gateway that has or had it.
+    pub gateway_id: Option<GatewayId>,
+    /// The records of the call, the answer, and the end without one.
+    #[serde(serialize_with = "as_texts")]
+    pub record_ids: Vec<RecordId>,
+}
+
+fn as_texts<S: Serializer>(ids: &[RecordId], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(ids.iter().map(RecordId::to_string))
+}
+
+impl StoredCommand {
+    /// The command as it is shown at `now`.
+    ///
+    /// Records count more than the request: what a record says was sent is never shown as not sent. A queued command is
+    /// shown as queued until its end is stored, also after its `send_before`, because only a database transaction
+    /// decides between sending and expiring.
+    #[must_use]
+    pub fn view(&self, now: Timestamp) -> CommandView {
+        let (state, outcome) = self.state_at(now);
+        let progress = &self.progress;
+        let gateway_of_claim = match &self.stage {
+            CommandStage::Claimed(claim) => Some(claim.gateway),
+            CommandStage::Queued | CommandStage::NotSent { .. } => None,
+        };
+        let records = [
+            progress.sent.as_ref().map(|sent| sent.record),
+            progress.reply.as_ref().map(|reply| reply.record),
+            progress.unanswered.as_ref().map(|end| end.record),
+        ];
+        CommandView {
+            id: self.command.id,
+            charger_id: self.command.charger_id.clone(),
+            action: self.command.action.clone(),
+            payload: self.command.payload.clone(),
+            state,
+            outcome,
+            safe_to_repeat: is_safe_to_repeat(&self.command.action, &self.command.payload),
+            when_offline: if self.waits_when_offline {
+                "wait"
+            } else {
+                "fail"
+            },
+            created_at: self.created_at,
+            expires_at: self.command.send_before,
+            answer_within_ms: self.command.answer_within_ms,
+            sent_at: progress.sent.as_ref().map(|sent| sent.at),
+            answered_at: progress.reply.as_ref().map(|reply| reply.at),
+            by: self.requested_by.clone(),
+            gateway_id: records
+                .iter()
+                .flatten()
+                .next()
+                .map(|record| record.gateway)
+                .or(gateway_of_claim),
+            record_ids: records.into_iter().flatten().collect(),
+        }
+    }
+
+    fn state_at(&self, now: Timestamp) -> (CommandState, Option<Outcome>) {
+        let done = |outcome| (CommandState::Done, Some(outcome));
+        let CommandProgress {
+            sent,
+            reply,
+            unanswered,
+        } = &self.progress;
+        if let Some(reply) = reply {
+            return done(Outcome::answered(reply));
+        }
+        if let Some(unanswered) = unanswered {
+            return done(Outcome::uncertain(&unanswered.reason));
+        }
+        let is_silent = |since: Timestamp| now >= since.plus_millis(SILENCE_MAX_MS);
+        if let Some(sent) = sent {
+            let answer_by = sent
+                .at
+                .plus_millis(i64::from(self.command.answer_within_ms));
+            return if is_silent(answer_by) {
+                done(Outcome::uncertain(NO_WORD))
+            } else {
+                (CommandState::Sent, None)
+            };
+        }
+        match &self.stage {
+            CommandStage::Queued => (CommandState::Queued, None),
+            CommandStage::Claimed(claim) if is_silent(claim.at) => {
+                done(Outcome::uncertain(NO_WORD))
+            }
+            CommandStage::Claimed(_) => (CommandState::Claimed, None),
+            CommandStage::NotSent { refusal, .. } => done(Outcome::not_sent(refusal)),
+        }
+    }
+}
+
+/// Why a command is uncertain whose gateway has written nothing of it for too long.
+const NO_WORD: &str = "no word from the gateway";
+
+impl Outcome {
+    const fn of(class: OutcomeClass) -> Self {
+        Self {
+            class,
+            status: None,
+            payload: None,
+            error: None,
+            reason: None,
+            detail: None,
+        }
+    }
+
+    fn answered(reply: &Reply) -> Self {
+        let mut outcome = Self::of(OutcomeClass::Answered);
+        if reply.is_error {
+            outcome.error = Some(reply.payload.clone());
+            return outcome;
+        }
+        // A payload that is not an object has no status; the charger answered all the same.
+        let _ = Raw::new(&reply.payload).members(|name, value| {
+            if name == "status" && outcome.status.is_none() {
+                outcome.status = value.text().map(Cow::into_owned);
+            }
+        });
+        outcome.payload = Some(reply.payload.clone());
+        outcome
+    }
+
+    fn uncertain(reason: &str) -> Self {
+        Self {
+            reason: Some(reason.to_owned()),
+            ..Self::of(OutcomeClass::Uncertain)
+        }
+    }
+
+    fn not_sent(refusal: &Refusal) -> Self {
+        let detail = &refusal.detail;
+        Self {
+            reason: Some(refusal.reason.as_str().to_owned()),
+            detail: (!detail.is_empty()).then(|| detail.clone()),
+            ..Self::of(OutcomeClass::NotSent)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! Tables of the view: each stage with each progress, at each time that matters.
+
+use super::*;
+use crate::record::Seq;
+
+fn record(seq: u64) -> RecordId {
+    RecordId {
+        gateway: gateway(),
+        seq: Seq(seq),
+    }
+}
+
+fn gateway() -> GatewayId {
+    GatewayId(Uuid::from_u128(9))
+}
+
+fn stored(stage: CommandStage, progress: CommandProgress) -> StoredCommand {
+    StoredCommand {
+        command: Command {
+            id: CommandId(Uuid::from_u128(1)),
+            charger_id: "CP-17".into(),
+            action: "Reset".into(),
+            payload: r#"{"type":"Soft"}"#.into(),
+            answer_within_ms: 30_000,
+            send_before: Timestamp(5_000),
+        },
+        created_at: Timestamp(1_000),
+        requested_by: "ops".into(),
+        waits_when_offline: false,
+        stage,
+        progress,
+    }
+}
+
+fn claimed() -> CommandStage {
+    CommandStage::Claimed(Claim {
+        gateway: gateway(),
+        started: Epoch(3),
+        next_seq: Seq(40),
+        at: Timestamp(2_000),
+    })
+}
+
+fn sent() -> CommandProgress {
+    CommandProgress {
+        sent: Some(Sent {
+            at: Timestamp(3_000),
+            record: record(41),
+            version: Version::V16,
+            epoch: Epoch(7),
+        }),
+        ..CommandProgress::default()
+    }
+}
+
+fn replied(is_error: bool, payload: &str) -> CommandProgress {
+    CommandProgress {
+        reply: Some(Reply {
+            at: Timestamp(4_000),
+            record: record(42),
+            is_error,
+            payload: payload.into(),
+        }),
+        ..sent()
+    }
+}
+
+fn unanswered() -> CommandProgress {
+    CommandProgress {
+        unanswered: Some(Unanswered {
+            at: Timestamp(33_000),
+            record: record(43),
+            reason: "no answer in time".into(),
+        }),
+        ..sent()
+    }
+}
+
+fn not_sent() -> CommandStage {
+    CommandStage::NotSent {
+        refusal: Refusal::new(NotSent::Cancelled, ""),
+        at: Timestamp(2_000),
+    }
+}
+
+/// State, class and reason at a time.
+fn seen(
+    stage: CommandStage,
+    progress: CommandProgress,
+    at: i64,
+) -> (CommandState, Option<OutcomeClass>, Option<String>) {
+    let view = stored(stage, progress).view(Timestamp(at));
+    let class = view.outcome.as_ref().map(|outcome| outcome.class);
+    (
+        view.state,
+        class,
+        view.outcome.and_then(|outcome| outcome.reason),
+    )
+}
+
+#[test]
+fn a_queued_command_is_queued_until_its_end_is_stored() {
+    for at in [1_000, 4_999, 5_000, 1_000_000] {
+        let (state, outcome, _) = seen(CommandStage::Queued, CommandProgress::default(), at);
+        assert_eq!((state, outcome), (CommandState::Queued, None), "at {at}");
+    }
+}
+
+#[test]
+fn a_claim_without_word_is_uncertain_after_the_longest_silence() {
+    let progress = CommandProgress::default;
+    let last = 2_000 + SILENCE_MAX_MS - 1;
+    assert_eq!(
+        seen(claimed(), progress(), last),
+        (CommandState::Claimed, None, None)
+    );
+    let (state, class, reason) = seen(claimed(), progress(), last + 1);
+    assert_eq!(
+        (state, class),
+        (CommandState::Done, Some(OutcomeClass::Uncertain))
+    );
+    assert_eq!(reason.as_deref(), Some("no word from the gateway"));
+}
+
+#[test]
+fn a_sent_command_is_uncertain_once_its_time_and_the_longest_silence_have_passed() {
+    let last = 3_000 + 30_000 + SILENCE_MAX_MS - 1;
+    assert_eq!(
+        seen(claimed(), sent(), last),
+        (CommandState::Sent, None, None)
+    );
+    let (state, class, _) = seen(claimed(), sent(), last + 1);
+    assert_eq!(
+        (state, class),
+        (CommandState::Done, Some(OutcomeClass::Uncertain))
+    );
+}
+
+#[test]
+fn records_count_more_than_the_request() {
+    for stage in [CommandStage::Queued, claimed(), not_sent()] {
+        assert_eq!(seen(stage.clone(), sent(), 3_000).0, CommandState::Sent);
+        let (_, class, reason) = seen(stage.clone(), unanswered(), 3_000);
+        assert_eq!(class, Some(OutcomeClass::Uncertain));
+        assert_eq!(reason.as_deref(), Some("no answer in time"));
+        let mut late = unanswered();
+        late.merge(replied(false, "{}"));
+        assert_eq!(seen(stage, late, 1 << 40).1, Some(OutcomeClass::Answered));
+    }
+}
+
+#[test]
+fn what_was_not_sent_says_why() {
+    let stage = CommandStage::NotSent {
+        refusal: Refusal::new(NotSent::NotSupportedByCharger, "/type: unknown"),
+        at: Timestamp(2_000),
+    };
+    let view = stored(stage, CommandProgress::default()).view(Timestamp(2_000));
+    assert_eq!(view.state, CommandState::Done);
+    let outcome = view.outcome.expect("it is done");
+    assert_eq!(outcome.class, OutcomeClass::NotSent);
+    assert_eq!(outcome.reason.as_deref(), Some("not_supported_by_charger"));
+    assert_eq!(outcome.detail.as_deref(), Some("/type: unknown"));
+}
+
+#[test]
+fn an_answer_shows_the_charger_s_verdict_as_it_wrote_it() {
+    let outcome = |progress| {
+        let view = stored(claimed(), progress).view(Timestamp(4_000));
+        view.outcome.expect("it is done")
+    };
+    let rejected = outcome(replied(
+        false,
+        r#"{"status":"Rejected","x":{"status":"No"}}"#,
+    ));
+    assert_eq!(rejected.class, OutcomeClass::Answered);
+    assert_eq!(rejected.status.as_deref(), Some("Rejected"));
+    assert_eq!(
+        rejected.payload.as_deref(),
+        Some(r#"{"status":"Rejected","x":{"status":"No"}}"#)
+    );
+    let error = outcome(replied(true, r#"["NotImplemented","",{}]"#));
+    assert_eq!(error.class, OutcomeClass::Answered);
+    assert_eq!((error.status, error.payload), (None, None));
+    assert_eq!(error.error.as_deref(), Some(r#"["NotImplemented","",{}]"#));
+    for odd in ["[]", "7", "{}", r#"{"status":{}}"#] {
+        assert_eq!(outcome(replied(false, odd)).status, None, "{odd}");
+    }
+}
+
+#[test]
+fn progress_merges_in_any_order() {
+    let parts = [
+        sent(),
+        replied(false, "{}"),
+        replied(true, "[]"),
+        unanswered(),
+    ];
+    let mut forward = CommandProgress::default();
+    let mut backward = CommandProgress::default();
+    for (a, b) in parts.iter().zip(parts.iter().rev()) {
+        forward.merge(a.clone());
+        backward.merge(b.clone());
+        backward.merge(b.clone());
+    }
+    assert_eq!(forward, backward);
+}
+
+#[test]
+fn the_view_is_shown_as_the_api_documents_it() {
+    let view = stored(claimed(), replied(false, r#"{"status":"Accepted"}"#)).view(Timestamp(4_000));
+    let shown = serde_json::to_string(&view).unwrap();
+    assert_eq!(
+        shown,
+        concat!(
+            r#"{"id":"00000000-0000-0000-0000-000000000001","charger_id":"CP-17","action":"Reset","#,
+            r#""payload":{"type":"Soft"},"state":"done","outcome":{"class":"answered","status":"Accepted","#,
+            r#""payload":{"status":"Accepted"},"error":null,"reason":null,"detail":null},"#,
+            r#""safe_to_repeat":false,"when_offline":"fail","created_at":"1970-01-01T00:00:01.000Z","#,
+            r#""expires_at":"1970-01-01T00:00:05.000Z","answer_within_ms":30000,"#,
+            r#""sent_at":"1970-01-01T00:00:03.000Z","answered_at":"1970-01-01T00:00:04.000Z","by":"ops","#,
+            r#""gateway_id":"00000000-0000-0000-0000-000000000009","#,
+            r#""record_ids":["00000000-0000-0000-0000-000000000009/41","00000000-0000-0000-0000-000000000009/42"]}"#
+        )
+    );
+}
+
+#[test]
+fn only_a_uuid_as_we_write_it_is_a_command_s_id() {
+    let id = CommandId(Uuid::from_u128(0xabc));
+    assert_eq!(CommandId::from_message_id(&id.to_string()), Some(id));
+    for text in [
+        "",
+        "1",
+        "00000000000000000000000000000abc",
+        "00000000-0000-0000-0000-000000000ABC",
+    ] {
+        assert_eq!(CommandId::from_message_id(text), None, "{text}");
+    }
+}
