@@ -65,8 +65,7 @@ pub(crate) async fn one(
                 open: Some(true),
                 ..TransactionFilter::default()
             };
-            truncate::charger(&mut charger.charger);
-            charger.connectors.iter_mut().for_each(truncate::connector);
+            truncate::charger(&mut charger);
             let query = |page: &PageRequest| store.transactions(&open, page);
             let open = page::collected(first_page, truncate::transaction, query)?;
             let open_transactions = open.into_raw()?;

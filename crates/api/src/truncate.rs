@@ -1,13 +1,16 @@
 //! Truncates long texts of chargers in lists. A charger may send a vendor name of a megabyte, and it is stored in full.
 //! `/api/v1/messages` returns it in full.
 
-use central::model::{ChargerView, ConnectorView, TransactionView};
+use central::model::{ConnectorView, TransactionView};
+use central::query::ChargerDetail;
 
 /// Texts are truncated to this many bytes, far more than OCPP permits for any of them.
 const TEXT_BYTES_MAX: usize = 1_000;
 
-/// Truncates the texts of a charger that the charger sent.
-pub(crate) fn charger(row: &mut ChargerView) {
+/// Truncates the texts of a charger and of its connectors that the charger sent.
+pub(crate) fn charger(row: &mut ChargerDetail) {
+    row.connectors.iter_mut().for_each(connector);
+    let row = &mut row.charger;
     truncate_all([&mut row.firmware_status, &mut row.disconnect_reason]);
     if let Some(boot) = &mut row.boot {
         truncate_all([
@@ -25,9 +28,10 @@ pub(crate) fn charger(row: &mut ChargerView) {
 }
 
 /// Truncates the texts of a connector.
-pub(crate) fn connector(row: &mut ConnectorView) {
+fn connector(row: &mut ConnectorView) {
+    truncate(&mut row.status);
     truncate_all([
-        &mut row.status,
+        &mut row.last_status,
         &mut row.error_code,
         &mut row.info,
         &mut row.vendor_error_code,

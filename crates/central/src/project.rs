@@ -72,6 +72,7 @@ impl Changes {
             let state = GatewayState {
                 started_epoch: record.epoch,
                 started_at: record.received_at,
+                alive_at: None,
             };
             return self.gateways.entry(id.gateway).or_default().merge(state);
         }

@@ -1,8 +1,8 @@
 //! Stored states: the JSON of a value that is merged with every change of it.
 
 use crate::refusal::Refusal;
-use central::model::{ChargerState, Merge, TransactionState};
-use central::{Epoch, GatewayId};
+use central::model::{ChargerState, ChargerView, GatewayState, Merge, TransactionState};
+use central::{GatewayId, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -80,11 +80,17 @@ pub(crate) fn last_spelling(first: String, state: Option<&str>) -> Result<String
     Ok(last.unwrap_or(first))
 }
 
-/// When the gateway that holds the charger's connection last started.
-pub(crate) fn gateway_start(
-    starts: &HashMap<GatewayId, Epoch>,
-    state: &ChargerState,
-) -> Option<Epoch> {
-    let connection = state.connection.as_ref()?;
-    starts.get(&connection.gateway).copied()
+/// The gateways, and the time by the clock that their [`GatewayState::alive_at`] is from.
+pub(crate) struct Gateways {
+    pub(crate) states: HashMap<GatewayId, GatewayState>,
+    pub(crate) now: Timestamp,
+}
+
+impl Gateways {
+    /// The view of a charger.
+    pub(crate) fn view(&self, key: &str, state: &ChargerState) -> ChargerView {
+        let connection = state.connection.as_ref();
+        let gateway = connection.and_then(|connection| self.states.get(&connection.gateway));
+        state.view(key, gateway, self.now)
+    }
 }

@@ -1,4 +1,4 @@
-//! `wattpost export`: messages and transactions from the database, as NDJSON or CSV. It may run while `serve` runs,
+//! `wattpost export`: messages, transactions and connectors from the database, as NDJSON or CSV. It may run while `serve` runs,
 //! because reading never blocks the writer.
 //!
 //! Rows are written as they are read, page by page, so an export may be larger than memory. If the reader closes
@@ -31,6 +31,9 @@ pub(crate) enum ExportCommand {
     /// Export every transaction, the latest started first.
     #[command(after_help = TRANSACTIONS_HELP)]
     Transactions(TransactionsArgs),
+    /// Export every connector with its status, by charger.
+    #[command(after_help = CONNECTORS_HELP)]
+    Connectors(ConnectorsArgs),
 }
 
 const MESSAGES_HELP: &str = "\
@@ -47,6 +50,13 @@ Members (NDJSON) and columns (CSV):
   reservation_id, offline, missing_seq, conflicting_stops
 In CSV, an unknown value is empty, missing_seq is written as 3-5 9-9, and checks are their codes,
 separated by spaces. Bill energy_wh where energy_confidence is final, and check the rest first.";
+
+const CONNECTORS_HELP: &str = "\
+Members (NDJSON) and columns (CSV):
+  charger_id, evse, connector, status, since, unknown_reason, last_status, last_status_at,
+  error_code, info, vendor_error_code
+status is Unknown unless the charger has reported it on its present connection; last_status is what it
+reported last.";
 
 /// Flags of `wattpost export messages`.
 #[derive(Debug, Args)]
@@ -91,6 +101,18 @@ pub(crate) struct TransactionsArgs {
     /// Only transactions started before this time
     #[arg(long, value_name = "TIME", value_parser = read_time)]
     to: Option<Timestamp>,
+}
+
+/// Flags of `wattpost export connectors`.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectorsArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Only connectors of this charger
+    #[arg(long, value_name = "IDENTITY", value_parser = NonEmptyStringValueParser::new())]
+    charger: Option<String>,
 }
 
 /// Where the export is written, and in which format.
@@ -176,6 +198,17 @@ pub(crate) fn run(command: &ExportCommand) -> Result<ExitCode> {
                 progress.during(count, |done| {
                     rows::transactions(&*database, &filter, form, out, done)
                 })
+            })
+        }
+        ExportCommand::Connectors(args) => {
+            let database = database::open(&args.settings.load()?, Use::Read)?.queries;
+            let progress = Progress::on_stderr("connectors", args.output.quiet);
+            let charger = args.charger.as_deref();
+            args.output.write(|form, out| {
+                progress.during(
+                    || None,
+                    |done| rows::connectors(&*database, charger, form, out, done),
+                )
             })
         }
     }

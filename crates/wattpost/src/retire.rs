@@ -7,7 +7,7 @@ use crate::SettingsArgs;
 use crate::database::{self, Use};
 use crate::output::print_line;
 use anyhow::{Result, bail};
-use central::model::GatewayState;
+use central::model::{ConnectionState, GatewayState};
 use central::project::Changes;
 use central::query::{ChargerFilter, PageRequest, QueryStore};
 use central::{Epoch, GatewayId};
@@ -41,6 +41,7 @@ pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
         // Greater than the epoch of each of its connections, even if its clock was wrong.
         started_epoch: Epoch(now.as_millis().unsigned_abs().max(newest + 1)),
         started_at: now,
+        alive_at: None,
     };
     let mut changes = Changes::default();
     changes.gateways.insert(gateway, state);
@@ -54,16 +55,15 @@ pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
 
 /// How many chargers count as connected to this gateway, and the newest epoch of their connections.
 fn connected(database: &dyn QueryStore, gateway: GatewayId) -> Result<(u64, u64)> {
-    let filter = ChargerFilter {
-        online: Some(true),
-        search: None,
-    };
+    let filter = ChargerFilter::default();
     let (mut count, mut newest) = (0, 0);
     let mut page = PageRequest::default();
     loop {
         let found = database.chargers(&filter, &page)?;
-        for charger in found.items {
-            if charger.gateway_id == Some(gateway) {
+        for detail in found.items {
+            let charger = detail.charger;
+            let is_open = charger.connection != ConnectionState::Closed;
+            if is_open && charger.gateway_id == Some(gateway) {
                 count += 1;
                 let began = charger.connected_at.map_or(0, |at| at.as_millis());
                 newest = newest.max(began.unsigned_abs());

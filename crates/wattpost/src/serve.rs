@@ -8,6 +8,7 @@
 //! HTTP stops last, so that `/health/live` answers during the stop. A database or RabbitMQ that is unavailable does not
 //! prevent a start, so that chargers can connect; a wrong setting does.
 
+mod alive;
 mod consumer_role;
 mod gateway_role;
 mod notify;

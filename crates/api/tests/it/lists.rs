@@ -257,6 +257,7 @@ async fn every_list_stays_within_its_limit_of_bytes() {
             .map(|i| {
                 let mut row = connector("CP-10", i);
                 row.info = Some(huge());
+                row.last_status = Some(huge());
                 row
             })
             .collect(),
@@ -305,6 +306,8 @@ async fn every_list_stays_within_its_limit_of_bytes() {
     let cut = format!("{}…", "x".repeat(1_000));
     let chargers = get(addr, "/api/v1/chargers").await.json();
     assert_eq!(chargers["items"][0]["boot"]["vendor"], cut);
+    let listed = &chargers["items"][0]["connectors"];
+    assert_eq!(listed[29]["last_status"], cut);
     let one = get(addr, "/api/v1/chargers/cp-10").await;
     assert!(one.body.len() < 200_000, "{} bytes", one.body.len());
     let one = one.json();

@@ -40,6 +40,14 @@ impl MemoryRows {
         }
     }
 
+    fn detail(&self, charger: &ChargerView) -> ChargerDetail {
+        let is_of = |row: &&ConnectorView| is_same(&row.charger_id, &charger.charger_id);
+        ChargerDetail {
+            charger: charger.clone(),
+            connectors: self.connectors.iter().filter(is_of).cloned().collect(),
+        }
+    }
+
     fn page<T: Clone>(
         &self,
         rows: &[T],
@@ -82,14 +90,22 @@ impl QueryStore for MemoryRows {
         &self,
         filter: &ChargerFilter,
         page: &PageRequest,
-    ) -> Result<Page<ChargerView>, QueryError> {
+    ) -> Result<Page<ChargerDetail>, QueryError> {
         let place = |_, row: &ChargerView| Place::Charger(ChargerKey::of(&row.charger_id));
-        self.page(&self.chargers, page, place, |row| {
+        let found = self.page(&self.chargers, page, place, |row| {
             let search = ChargerKey::of(filter.search.as_deref().unwrap_or_default());
             filter.online.is_none_or(|online| online == row.online)
                 && ChargerKey::of(&row.charger_id)
                     .as_str()
                     .contains(search.as_str())
+        })?;
+        Ok(Page {
+            items: found
+                .items
+                .iter()
+                .map(|charger| self.detail(charger))
+                .collect(),
+            next: found.next,
         })
     }
 
@@ -99,15 +115,7 @@ impl QueryStore for MemoryRows {
             .chargers
             .iter()
             .find(|row| is_same(&row.charger_id, id));
-        Ok(found.map(|charger| ChargerDetail {
-            charger: charger.clone(),
-            connectors: self
-                .connectors
-                .iter()
-                .filter(|row| is_same(&row.charger_id, id))
-                .cloned()
-                .collect(),
-        }))
+        Ok(found.map(|charger| self.detail(charger)))
     }
 
     fn transactions(

@@ -1,6 +1,6 @@
 //! Rows for [`MemoryRows`](super::MemoryRows) with plausible values, which a test changes where it needs others.
 
-use crate::model::{ChargerView, ConnectorView, TransactionView};
+use crate::model::{ChargerView, ConnectionState, ConnectorView, TransactionView};
 use crate::query::{DeadLetterRow, MessageRow};
 use crate::record::{AnswerKind, Epoch, GatewayId, Notes, RecordId, RecordKind, Seq};
 use crate::time::Timestamp;
@@ -16,6 +16,11 @@ pub fn charger(id: &str, online: bool) -> ChargerView {
         charger_id: id.to_owned(),
         ocpp_version: Some(ocpp::Version::V16),
         online,
+        connection: if online {
+            ConnectionState::Open
+        } else {
+            ConnectionState::Closed
+        },
         gateway_id: None,
         remote: None,
         connected_at: Some(Timestamp(START)),
@@ -36,11 +41,14 @@ pub fn connector(charger_id: &str, connector: i64) -> ConnectorView {
         charger_id: charger_id.to_owned(),
         evse: 0,
         connector,
-        status: Some("Available".to_owned()),
+        status: "Available".to_owned(),
+        since: Some(Timestamp(START)),
+        unknown_reason: None,
+        last_status: Some("Available".to_owned()),
+        last_status_at: Some(Timestamp(START)),
         error_code: None,
         info: None,
         vendor_error_code: None,
-        since: Some(Timestamp(START)),
     }
 }
 

@@ -49,7 +49,8 @@ pub struct Connection {
     pub epoch: Epoch,
     /// The gateway that holds it.
     pub gateway: GatewayId,
-    /// Whether its end is not known yet. A gateway that was killed did not record it, see [`ChargerState::online`].
+    /// Whether its end is not recorded yet. A gateway that was killed did not record it, see
+    /// [`ChargerState::connection_state`].
     pub online: bool,
     /// The peer's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,18 +129,41 @@ impl Merge for ChargerState {
 }
 
 impl ChargerState {
-    /// Whether it is connected now. `gateway_started` is the epoch at which the connection's gateway last started, if
-    /// that is known: all earlier connections have ended.
+    /// What is known of its newest connection at `now`. `gateway` is the state of the gateway that holds it.
     #[must_use]
-    pub fn online(&self, gateway_started: Option<Epoch>) -> bool {
-        self.connection.as_ref().is_some_and(|connection| {
-            connection.online && connection.epoch >= gateway_started.unwrap_or_default()
-        })
+    pub fn connection_state(
+        &self,
+        gateway: Option<&GatewayState>,
+        now: Timestamp,
+    ) -> ConnectionState {
+        let started = gateway.map_or_else(Epoch::default, |gateway| gateway.started_epoch);
+        match &self.connection {
+            Some(connection) if connection.online && connection.epoch >= started => {
+                // A record of the charger also proves that its gateway ran.
+                let alive_at = gateway
+                    .and_then(|gateway| gateway.alive_at)
+                    .max(self.last_seen);
+                let is_alive =
+                    alive_at.is_some_and(|at| at >= now.plus_millis(-GATEWAY_SILENT_MS_MAX));
+                if is_alive {
+                    ConnectionState::Open
+                } else {
+                    ConnectionState::Unknown
+                }
+            }
+            _ => ConnectionState::Closed,
+        }
     }
 
-    /// The view of this state. `gateway_started` as for [`ChargerState::online`].
+    /// The view of this state. The arguments are those of [`ChargerState::connection_state`].
     #[must_use]
-    pub fn view(&self, charger: &str, gateway_started: Option<Epoch>) -> ChargerView {
+    pub fn view(
+        &self,
+        charger: &str,
+        gateway: Option<&GatewayState>,
+        now: Timestamp,
+    ) -> ChargerView {
+        let state = self.connection_state(gateway, now);
         let connection = self.connection.as_ref();
         ChargerView {
             charger_id: self
@@ -148,7 +172,8 @@ impl ChargerState {
                 .cloned()
                 .unwrap_or_else(|| charger.to_owned()),
             ocpp_version: self.version.get().copied(),
-            online: self.online(gateway_started),
+            online: state == ConnectionState::Open,
+            connection: state,
             gateway_id: connection.map(|connection| connection.gateway),
             remote: connection.and_then(|connection| connection.remote.clone()),
             connected_at: connection
@@ -176,6 +201,25 @@ impl ChargerState {
     }
 }
 
+/// What is known of a charger's newest connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// Its end is not recorded, and its gateway runs.
+    Open,
+    /// It has ended, or there was none.
+    Closed,
+    /// Its end is not recorded, but its gateway has not reported to the database for [`GATEWAY_SILENT_MS_MAX`].
+    Unknown,
+}
+
+/// A gateway that has not reported to the database for so many milliseconds may be dead, and its connections with it.
+/// It reports every [`GATEWAY_ALIVE_EVERY_MS`].
+pub const GATEWAY_SILENT_MS_MAX: i64 = 30_000;
+
+/// How often a gateway reports to the database that it runs ([`GatewayState::alive_at`]), in milliseconds.
+pub const GATEWAY_ALIVE_EVERY_MS: u64 = 10_000;
+
 /// A charger, as the API and exports show it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ChargerView {
@@ -183,8 +227,10 @@ pub struct ChargerView {
     pub charger_id: String,
     /// The OCPP version of its latest record.
     pub ocpp_version: Option<Version>,
-    /// Whether it is connected.
+    /// Whether it is known to be connected: `connection` is open.
     pub online: bool,
+    /// What is known of its newest connection.
+    pub connection: ConnectionState,
     /// The gateway that holds or held its newest connection.
     pub gateway_id: Option<GatewayId>,
     /// Its address in that connection.
@@ -219,11 +265,16 @@ pub struct GatewayState {
     pub started_epoch: Epoch,
     /// When that was.
     pub started_at: Timestamp,
+    /// When it last reported that it runs, by the database's clock. Not part of any record: a gateway writes it to the
+    /// database directly, because it is only of use while it is fresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alive_at: Option<Timestamp>,
 }
 
 impl Merge for GatewayState {
     fn merge(&mut self, other: Self) {
         let theirs = (other.started_epoch, other.started_at);
         (self.started_epoch, self.started_at) = (self.started_epoch, self.started_at).max(theirs);
+        self.alive_at = self.alive_at.max(other.alive_at);
     }
 }

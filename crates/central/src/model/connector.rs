@@ -1,5 +1,6 @@
 //! The status of a connector.
 
+use super::charger::{ChargerView, ConnectionState};
 use super::{Merge, Stamp};
 use crate::Timestamp;
 use crate::record::Epoch;
@@ -47,7 +48,7 @@ impl StatusOrder {
     /// For a status with the charger's time `reported`, received on the connection that began at `epoch` (milliseconds).
     #[must_use]
     pub fn new(epoch: Epoch, reported: Option<Timestamp>, stamp: Stamp) -> Self {
-        let began = Timestamp(i64::try_from(epoch.0).unwrap_or(i64::MAX));
+        let began = began_at(epoch);
         let received = stamp.received_at;
         let is_queued = |reported: Timestamp| {
             reported < began
@@ -62,6 +63,17 @@ impl StatusOrder {
             stamp,
         }
     }
+
+    /// Whether the status arrived on the charger's newest connection.
+    fn is_of(&self, charger: &ChargerView) -> bool {
+        let connection = (charger.connected_at, charger.gateway_id);
+        (Some(began_at(self.epoch)), Some(self.stamp.record.gateway)) >= connection
+    }
+}
+
+/// When the connection of this epoch began.
+fn began_at(epoch: Epoch) -> Timestamp {
+    Timestamp(i64::try_from(epoch.0).unwrap_or(i64::MAX))
 }
 
 /// What is known of a connector. Connector 0 of EVSE 0 is the whole charger (1.6); connector 0 of
@@ -95,41 +107,87 @@ impl ConnectorState {
         self.status.as_ref().map(|(_, status)| status)
     }
 
-    /// The view of this state.
+    /// The view of this state, as a connector of this charger.
+    ///
+    /// The status is what the charger last said, if it said so on its newest connection and that connection is open.
+    /// Else it is [`UNKNOWN`], and `unknown_reason` says why: a charger may change its state while nobody hears it, and
+    /// OCPP does not oblige it to report afterwards (rules N-2, N-3, N-5).
     #[must_use]
-    pub fn view(&self, charger: &str, evse: i64, connector: i64) -> ConnectorView {
-        let status = self.status();
+    pub fn view(&self, charger: &ChargerView, evse: i64, connector: i64) -> ConnectorView {
+        let last = self.status.as_ref();
+        let said = self.status();
+        let last_status_at = last.map(|(order, _)| order.stamp.at);
+        let unknown_reason = match charger.connection {
+            ConnectionState::Closed => Some(UnknownReason::Offline),
+            ConnectionState::Unknown => Some(UnknownReason::GatewayUnreachable),
+            ConnectionState::Open if last.is_some_and(|(order, _)| order.is_of(charger)) => None,
+            ConnectionState::Open => Some(UnknownReason::NotReportedSinceConnect),
+        };
         ConnectorView {
-            charger_id: charger.to_owned(),
+            charger_id: charger.charger_id.clone(),
             evse,
             connector,
-            status: status.map(|status| status.status.clone()),
-            error_code: status.and_then(|status| status.error_code.clone()),
-            info: status.and_then(|status| status.info.clone()),
-            vendor_error_code: status.and_then(|status| status.vendor_error_code.clone()),
-            since: self.status.as_ref().map(|(order, _)| order.stamp.at),
+            status: match (said, unknown_reason) {
+                (Some(said), None) => said.status.clone(),
+                _ => UNKNOWN.to_owned(),
+            },
+            since: match unknown_reason {
+                None => last_status_at,
+                Some(UnknownReason::Offline) => charger.disconnected_at,
+                Some(UnknownReason::NotReportedSinceConnect) => charger.connected_at,
+                Some(UnknownReason::GatewayUnreachable) => None,
+            },
+            unknown_reason,
+            last_status: said.map(|said| said.status.clone()),
+            last_status_at,
+            error_code: said.and_then(|said| said.error_code.clone()),
+            info: said.and_then(|said| said.info.clone()),
+            vendor_error_code: said.and_then(|said| said.vendor_error_code.clone()),
         }
     }
+}
+
+/// The status of a connector that is not known now.
+pub const UNKNOWN: &str = "Unknown";
+
+/// Why the status of a connector is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownReason {
+    /// The charger is not connected.
+    Offline,
+    /// The charger is connected and has not reported this connector since then.
+    NotReportedSinceConnect,
+    /// The gateway that held its connection does not report ([`ConnectionState::Unknown`]).
+    GatewayUnreachable,
 }
 
 /// A connector, as the API and exports show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConnectorView {
-    /// The charger's identity, as the caller spells it.
+    /// The charger's identity in its latest spelling.
     pub charger_id: String,
     /// The EVSE; 0 for OCPP 1.6.
     pub evse: i64,
     /// The connector; 0 is the whole EVSE or charger.
     pub connector: i64,
-    /// The newest status.
-    pub status: Option<String>,
-    /// The error code of that status.
+    /// The status, or [`UNKNOWN`].
+    pub status: String,
+    /// Since when it has this status. For [`UNKNOWN`]: when the charger disconnected or connected; `None` where that is
+    /// not known.
+    #[serde(serialize_with = "super::rfc3339::option")]
+    pub since: Option<Timestamp>,
+    /// Why the status is [`UNKNOWN`]; `None` if the charger itself reported it.
+    pub unknown_reason: Option<UnknownReason>,
+    /// The status that the charger reported last.
+    pub last_status: Option<String>,
+    /// Since when it had that status, by its clock.
+    #[serde(serialize_with = "super::rfc3339::option")]
+    pub last_status_at: Option<Timestamp>,
+    /// The error code of `last_status`.
     pub error_code: Option<String>,
     /// The charger's description of the error.
     pub info: Option<String>,
     /// The vendor's error code.
     pub vendor_error_code: Option<String>,
-    /// Since when it has this status.
-    #[serde(serialize_with = "super::rfc3339::option")]
-    pub since: Option<Timestamp>,
 }

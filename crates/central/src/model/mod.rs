@@ -21,13 +21,18 @@ mod row;
 mod token;
 mod transaction;
 
-pub use charger::{Boot, ChargerState, ChargerView, Connection, GatewayState};
+pub use charger::{
+    Boot, ChargerState, ChargerView, Connection, ConnectionState, GATEWAY_ALIVE_EVERY_MS,
+    GATEWAY_SILENT_MS_MAX, GatewayState,
+};
 pub use charger_key::ChargerKey;
 pub use command::{
     Claim, Command, CommandId, CommandProgress, CommandStage, CommandState, CommandView, NotSent,
     Outcome, OutcomeClass, Refusal, Reply, SILENCE_MAX_MS, Sent, StoredCommand, Unanswered,
 };
-pub use connector::{ConnectorState, ConnectorStatus, ConnectorView, StatusOrder};
+pub use connector::{
+    ConnectorState, ConnectorStatus, ConnectorView, StatusOrder, UNKNOWN, UnknownReason,
+};
 pub use message::{DeadLetterRow, MessageRow};
 pub use profile::{ChargerProfile, CheckMode, Registration};
 pub use ranges::RangeSet;

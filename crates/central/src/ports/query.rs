@@ -9,7 +9,7 @@
 //! Transactions are sorted by their start, which may become known late; only such a transaction can move.
 
 use super::Unavailable;
-use crate::model::{ChargerView, DeadLetterRow, MessageRow, TransactionView};
+use crate::model::{DeadLetterRow, MessageRow, TransactionView};
 use crate::query::{
     ChargerDetail, ChargerFilter, MessageFilter, Page, PageRequest, TransactionFilter,
 };
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 /// Reads from the database. Calls block.
 pub trait QueryStore: Send + Sync + 'static {
-    /// Chargers by identity, ascending.
+    /// Chargers with their connectors by identity, ascending.
     ///
     /// # Errors
     /// When the database cannot be read now, or the cursor is not one of this list.
@@ -25,7 +25,7 @@ pub trait QueryStore: Send + Sync + 'static {
         &self,
         filter: &ChargerFilter,
         page: &PageRequest,
-    ) -> Result<Page<ChargerView>, QueryError>;
+    ) -> Result<Page<ChargerDetail>, QueryError>;
 
     /// One charger with its connectors; `None` if it is not known. The letter case of `id` is ignored.
     ///

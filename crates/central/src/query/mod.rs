@@ -7,7 +7,7 @@ mod scan;
 pub use crate::model::{DeadLetterRow, MessageRow};
 pub use crate::ports::{QueryError, QueryStore};
 pub use cursor::{Cursor, Place};
-pub use scan::{all_messages, all_transactions};
+pub use scan::{all_connectors, all_messages, all_transactions};
 
 use crate::model::{ChargerView, ConnectorView};
 use crate::record::RecordKind;

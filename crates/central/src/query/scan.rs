@@ -1,7 +1,7 @@
 //! Reads whole lists page by page.
 
-use super::{MessageFilter, PAGE_MAX, Page, PageRequest, TransactionFilter};
-use crate::model::{MessageRow, TransactionView};
+use super::{ChargerFilter, MessageFilter, PAGE_MAX, Page, PageRequest, TransactionFilter};
+use crate::model::{ConnectorView, MessageRow, TransactionView};
 use crate::ports::{QueryError, QueryStore};
 use std::collections::VecDeque;
 
@@ -19,6 +19,29 @@ pub fn all_transactions<'a, L: QueryStore + ?Sized>(
     filter: &'a TransactionFilter,
 ) -> impl Iterator<Item = Result<TransactionView, QueryError>> + 'a {
     Scan::new(move |page: &PageRequest| store.transactions(filter, page))
+}
+
+/// All connectors, by charger, EVSE and number, page by page, for exports; only those of `charger` if it is given.
+/// Between two pages nothing is locked.
+pub fn all_connectors<'a, L: QueryStore + ?Sized>(
+    store: &'a L,
+    charger: Option<&'a str>,
+) -> impl Iterator<Item = Result<ConnectorView, QueryError>> + 'a {
+    let everything = ChargerFilter::default();
+    let chargers = Scan::new(move |page: &PageRequest| match charger {
+        None => store.chargers(&everything, page),
+        Some(id) => Ok(Page {
+            items: store.charger(id)?.into_iter().collect(),
+            next: None,
+        }),
+    });
+    chargers.flat_map(|found| {
+        let (connectors, error) = match found {
+            Ok(charger) => (charger.connectors, None),
+            Err(error) => (Vec::new(), Some(Err(error))),
+        };
+        connectors.into_iter().map(Ok).chain(error)
+    })
 }
 
 /// Iterates over a list: reads the next page after the last row of the previous one; ends at the first error.

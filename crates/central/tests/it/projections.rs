@@ -7,10 +7,11 @@
     reason = "a test stops at what it did not expect"
 )]
 
-use crate::common::{TestCharger, setup};
+use crate::common::{TestCharger, database, setup};
 use central::memory::{Contents, MemoryStore};
 use central::model::{
-    ChargerKey, ChargerState, ConnectorState, First, Merge, TransactionState, TransactionView,
+    ChargerKey, ChargerState, ChargerView, ConnectionState, ConnectorState, ConnectorView, First,
+    GATEWAY_SILENT_MS_MAX, GatewayState, Merge, TransactionState, TransactionView, UnknownReason,
     pair_orphans,
 };
 use central::ports::Store;
@@ -210,23 +211,15 @@ fn views(contents: &Contents) -> (String, Vec<TransactionView>) {
     let states = &contents.states;
     let chargers: Vec<_> = states
         .chargers
-        .iter()
-        .map(|(charger, state)| {
-            let gateway = state
-                .connection
-                .as_ref()
-                .map(|connection| connection.gateway);
-            let started = gateway.and_then(|id| states.gateways.get(&id));
-            state.view(
-                charger.as_str(),
-                started.map(|gateway| gateway.started_epoch),
-            )
-        })
+        .keys()
+        .map(|charger| database::charger(contents, charger))
         .collect();
     let connectors: Vec<_> = states
         .connectors
         .iter()
-        .map(|((charger, evse, connector), state)| state.view(charger.as_str(), *evse, *connector))
+        .map(|((charger, evse, connector), state)| {
+            state.view(&database::charger(contents, charger), *evse, *connector)
+        })
         .collect();
     let transactions: Vec<_> = states
         .transactions
@@ -485,42 +478,131 @@ fn a_time_in_the_future_keys_rows_and_does_not_hide_later_values() {
     assert_eq!(connector.status().unwrap().status, "Finishing");
 }
 
+/// A charger that has reported connector 1 as available, and the changes of its records.
+fn reporting_charger(gateway: GatewayId) -> (TestCharger, Changes) {
+    let mut charger = setup(Version::V16).connect();
+    let status = r#"{"connectorId":1,"errorCode":"NoError","status":"Available"}"#;
+    charger.succeeds("1", "StatusNotification", status);
+    let mut changes = Changes::default();
+    for (seq, bytes) in (1..).map(Seq).zip(&charger.journal) {
+        changes.absorb(RecordId { gateway, seq }, &Record::decode(bytes).unwrap());
+    }
+    (charger, changes)
+}
+
+/// The charger and its connector at this time.
+fn shown(changes: &Changes, gateway: GatewayId, now: Timestamp) -> (ChargerView, ConnectorView) {
+    let key = ChargerKey::of("cp-17");
+    let charger = changes.chargers[&key].view("CP-17", changes.gateways.get(&gateway), now);
+    let connector = changes.connectors[&(key, 0, 1)].view(&charger, 0, 1);
+    (charger, connector)
+}
+
+const NOW: Timestamp = crate::common::NOW;
+
 #[test]
 fn a_charger_is_online_until_its_connection_ends_or_its_gateway_starts_again() {
     let gateway = GatewayId(Uuid::from_u128(1));
     let id = |seq| RecordId { gateway, seq };
-    let charger = setup(Version::V16).connect();
-    let mut changes = Changes::default();
-    changes.absorb(id(Seq(1)), &Record::decode(&charger.journal[0]).unwrap());
-    let online = |changes: &Changes| {
-        let started = changes
-            .gateways
-            .get(&gateway)
-            .map(|state| state.started_epoch);
-        changes.chargers[&ChargerKey::of("cp-17")]
-            .view("CP-17", started)
-            .online
-    };
-    assert!(online(&changes));
-    let mut killed = changes.clone();
-    let started = gateway_started(crate::common::NOW, Epoch(2));
-    killed.absorb(id(Seq(2)), &Record::decode(&started).unwrap());
-    assert!(
-        !online(&killed),
-        "the gateway was killed and recorded no end"
-    );
+    let (mut charger, changes) = reporting_charger(gateway);
+    let (view, connector) = shown(&changes, gateway, NOW);
+    assert!(view.online);
+    assert_eq!(connector.status, "Available");
+    assert_eq!(connector.unknown_reason, None);
 
-    let mut charger = charger;
+    let mut killed = changes.clone();
+    let started = gateway_started(NOW, Epoch(2));
+    killed.absorb(id(Seq(3)), &Record::decode(&started).unwrap());
+    let (view, connector) = shown(&killed, gateway, NOW);
+    assert!(!view.online, "the gateway was killed and recorded no end");
+    assert_eq!(view.connection, ConnectionState::Closed);
+    assert_eq!(connector.status, "Unknown");
+    assert_eq!(connector.unknown_reason, Some(UnknownReason::Offline));
+    assert_eq!(connector.since, None, "nobody knows when it ended");
+    assert_eq!(connector.last_status.as_deref(), Some("Available"));
+
     charger.disconnects(CloseReason::Shutdown);
     // The record of the end is applied first.
     let mut early = Changes::default();
-    early.absorb(id(Seq(2)), &Record::decode(&charger.journal[1]).unwrap());
-    early.absorb(id(Seq(1)), &Record::decode(&charger.journal[0]).unwrap());
-    assert!(!online(&early));
-    let view = early.chargers[&ChargerKey::of("cp-17")].view("CP-17", None);
+    for seq in [3, 2, 1] {
+        let bytes = &charger.journal[usize::try_from(seq).unwrap() - 1];
+        early.absorb(id(Seq(seq)), &Record::decode(bytes).unwrap());
+    }
+    let (view, connector) = shown(&early, gateway, NOW);
+    assert!(!view.online);
     assert_eq!(view.remote.as_deref(), Some("127.0.0.1:50000"));
     assert_eq!(
         view.disconnect_reason.as_deref(),
         Some("the gateway is stopping")
     );
+    assert_eq!(connector.unknown_reason, Some(UnknownReason::Offline));
+    assert_eq!(connector.since, view.disconnected_at);
+}
+
+#[test]
+fn a_status_is_unknown_while_the_gateway_of_the_charger_does_not_report() {
+    let gateway = GatewayId(Uuid::from_u128(1));
+    let (_charger, mut changes) = reporting_charger(gateway);
+    let later = |ms| NOW.plus_millis(ms);
+    // A record of the charger proves that its gateway ran, even if the gateway cannot reach the database itself.
+    let (view, _) = shown(&changes, gateway, later(GATEWAY_SILENT_MS_MAX));
+    assert_eq!(view.connection, ConnectionState::Open);
+    let silent_at = later(GATEWAY_SILENT_MS_MAX + 1);
+    let (view, connector) = shown(&changes, gateway, silent_at);
+    assert_eq!(view.connection, ConnectionState::Unknown);
+    assert!(!view.online);
+    assert_eq!(connector.status, "Unknown");
+    assert_eq!(
+        connector.unknown_reason,
+        Some(UnknownReason::GatewayUnreachable)
+    );
+    assert_eq!(connector.last_status.as_deref(), Some("Available"));
+    assert_eq!(connector.last_status_at, Some(NOW));
+
+    // It reports again: nothing was lost, and the status is shown again. An older report that comes late is ignored.
+    for alive_at in [silent_at, NOW] {
+        let mut report = Changes::default();
+        let state = GatewayState {
+            alive_at: Some(alive_at),
+            ..GatewayState::default()
+        };
+        report.gateways.insert(gateway, state);
+        changes.merge(report);
+    }
+    let (view, connector) = shown(&changes, gateway, silent_at);
+    assert_eq!(view.connection, ConnectionState::Open);
+    assert_eq!(connector.status, "Available");
+    // Another gateway's reports say nothing about this one's connections.
+    let other = GatewayId(Uuid::from_u128(2));
+    let now = later(2 * GATEWAY_SILENT_MS_MAX + 2);
+    let state = GatewayState {
+        alive_at: Some(now),
+        ..GatewayState::default()
+    };
+    changes.gateways.insert(other, state);
+    let (view, _) = shown(&changes, gateway, now);
+    assert_eq!(view.connection, ConnectionState::Unknown);
+}
+
+#[test]
+fn a_status_from_an_earlier_connection_at_another_gateway_is_not_shown_as_current() {
+    let (first, second) = (GatewayId(Uuid::from_u128(1)), GatewayId(Uuid::from_u128(2)));
+    let (_charger, mut changes) = reporting_charger(first);
+    let mut moved = setup(Version::V16);
+    moved.epoch += 1;
+    let moved = moved.connect();
+    let id = RecordId {
+        gateway: second,
+        seq: Seq(1),
+    };
+    changes.absorb(id, &Record::decode(&moved.journal[0]).unwrap());
+    let (view, connector) = shown(&changes, second, NOW);
+    assert_eq!(view.gateway_id, Some(second));
+    assert!(view.online);
+    assert_eq!(
+        connector.unknown_reason,
+        Some(UnknownReason::NotReportedSinceConnect)
+    );
+    assert_eq!(connector.since, view.connected_at);
+    assert_eq!(connector.last_status.as_deref(), Some("Available"));
 }

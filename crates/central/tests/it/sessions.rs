@@ -32,7 +32,7 @@ struct Session {
     source: String,
     /// Versions of OCPP that it is sent in.
     versions: Vec<Version>,
-    /// What the charger does: `[seconds, action, payload]`, or `[seconds, "reconnect"]`.
+    /// What the charger does: `[seconds, action, payload]`, `[seconds, "disconnect"]` or `[seconds, "reconnect"]`.
     steps: Vec<Vec<Value>>,
     expect: Expectation,
 }
@@ -140,12 +140,15 @@ fn play(session: &Session, version: Version) -> Played {
         let seconds = step[0].as_i64().expect("seconds");
         let action = step[1].as_str().expect("an action");
         charger.now = Timestamp(crate::common::NOW.0 + seconds * 1_000);
-        let answer = if action == "reconnect" {
+        let answer = if matches!(action, "disconnect" | "reconnect") {
+            // Without effect if it is disconnected already.
             charger.disconnects(CloseReason::ByCharger(None));
             take(&mut played, &charger, &mut taken, at);
-            let now = charger.now;
-            charger = connect(now, charger.station.into_memory());
-            taken = 0;
+            if action == "reconnect" {
+                let now = charger.now;
+                charger = connect(now, charger.station.into_memory());
+                taken = 0;
+            }
             String::new()
         } else {
             let payload = fill(&step[2], &played.ids);
@@ -192,7 +195,8 @@ fn connectors(contents: &Contents) -> Vec<Value> {
         .connectors
         .iter()
         .map(|((charger, evse, connector), state)| {
-            serde_json::to_value(state.view(charger.as_str(), *evse, *connector)).expect("JSON")
+            let charger = database::charger(contents, charger);
+            serde_json::to_value(state.view(&charger, *evse, *connector)).expect("JSON")
         })
         .collect()
 }

@@ -94,6 +94,9 @@ impl DirectoryAdmin for PostgresStore {
     }
 }
 
+/// The server's time, in milliseconds since 1970.
+pub(crate) const NOW_MS: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
 impl DirectorySource for PostgresStore {
     fn load(&self, known: Option<u64>) -> Result<Option<DirectorySnapshot>, Unavailable> {
         self.read(async |connection| {
@@ -127,11 +130,10 @@ impl DirectorySource for PostgresStore {
 
     fn clock(&self) -> Result<Option<Timestamp>, Unavailable> {
         self.read_within(self.startup_timeout(), async |connection| {
-            let millis: i64 =
-                sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
-                    .fetch_one(connection)
-                    .await
-                    .map_err(error::refusal)?;
+            let millis: i64 = sqlx::query_scalar(NOW_MS)
+                .fetch_one(connection)
+                .await
+                .map_err(error::refusal)?;
             Ok(Some(Timestamp(millis)))
         })
     }

@@ -267,7 +267,7 @@ fn query_results(store: &dyn QueryStore) -> String {
     let details: Vec<_> = chargers
         .items
         .iter()
-        .map(|charger| store.charger(&charger.charger_id).unwrap())
+        .map(|charger| store.charger(&charger.charger.charger_id).unwrap())
         .collect();
     let transactions = store
         .transactions(&TransactionFilter::default(), &all)

@@ -1,16 +1,18 @@
 //! Queries: pages that neither skip nor repeat rows, filters, and reading while another store writes.
 
 use crate::common::{
-    Adapter, Sent, SqliteDatabase, apply, at, call, event, gateway, id, meter_values,
+    Adapter, BEGIN_MILLIS, Sent, SqliteDatabase, apply, at, call, event, gateway, id, meter_values,
     on_every_adapter, start, status, stop,
 };
-use central::model::TransactionView;
-use central::ports::{Maintenance, Store};
+use central::model::{GatewayState, TransactionView, UNKNOWN, UnknownReason};
+use central::ports::{Applied, DirectorySource, Maintenance, Store};
+use central::project::Changes;
 use central::query::{
     ChargerFilter, Cursor, MessageFilter, MessageRow, PageRequest, QueryError, QueryStore,
     TransactionFilter, all_messages, all_transactions,
 };
-use central::{RecordId, RecordKind};
+use central::{GatewayId, RecordId, RecordKind, Seq, Timestamp};
+use common::clock::now_ms;
 use store::SqliteOptions;
 
 on_every_adapter!(
@@ -20,6 +22,7 @@ on_every_adapter!(
     stop_without_an_id_ends_the_transaction_that_it_fits,
     stop_that_finds_its_own_start_reopens_the_one_that_it_had_ended,
     chargers_are_listed_by_identity_with_whether_they_are_online,
+    status_is_unknown_until_it_is_reported_on_the_open_connection,
     charger_is_returned_with_its_connectors,
     cursor_of_another_list_is_refused,
 );
@@ -374,7 +377,8 @@ fn chargers_are_listed_by_identity_with_whether_they_are_online<A: Adapter>() {
         let (mut names, mut after) = (Vec::new(), None);
         loop {
             let found = store.chargers(filter, &page(after, limit)).unwrap();
-            names.extend(found.items.into_iter().map(|charger| charger.charger_id));
+            let ids = found.items.into_iter().map(|row| row.charger.charger_id);
+            names.extend(ids);
             match found.next {
                 Some(cursor) => after = Some(cursor),
                 None => return names,
@@ -388,6 +392,12 @@ fn chargers_are_listed_by_identity_with_whether_they_are_online<A: Adapter>() {
         online: Some(false),
         ..ChargerFilter::default()
     };
+    assert_eq!(
+        names(&offline, 2).len(),
+        25,
+        "the gateway has never reported that it runs"
+    );
+    report_alive(&store, gateway(0));
     assert_eq!(
         names(&offline, 2),
         ["CP-00", "CP-05", "CP-10", "CP-15", "CP-20"]
@@ -404,6 +414,59 @@ fn chargers_are_listed_by_identity_with_whether_they_are_online<A: Adapter>() {
     )
     .unwrap();
     assert_eq!(names(&offline, 100).len(), 25);
+}
+
+/// As a gateway does while it runs.
+fn report_alive(store: &(impl Store + DirectorySource), gateway: GatewayId) {
+    let mut changes = Changes::default();
+    let now = store
+        .clock()
+        .unwrap()
+        .unwrap_or_else(|| Timestamp(now_ms()));
+    let state = GatewayState {
+        alive_at: Some(now),
+        ..GatewayState::default()
+    };
+    changes.gateways.insert(gateway, state);
+    assert_eq!(store.apply(&[], &changes, &[]), Ok(Applied::default()));
+}
+
+fn status_is_unknown_until_it_is_reported_on_the_open_connection<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let epoch = BEGIN_MILLIS.cast_unsigned();
+    let connected = |seq, epoch| event(id(0, seq), RecordKind::Connected, "CP-1", 0, epoch);
+    apply(
+        &store,
+        &[connected(1, epoch), status(id(0, 2), "CP-1", 1, 1)],
+    )
+    .unwrap();
+    // The page and the single charger show the same.
+    let shown = || {
+        let detail = store.charger("cp-1").unwrap().unwrap();
+        let listed = store.chargers(&ChargerFilter::default(), &page(None, 10));
+        assert_eq!(listed.unwrap().items.first(), Some(&detail));
+        let connector = detail.connectors.into_iter().next().unwrap();
+        assert!(connector.last_status.is_some());
+        (connector.status == UNKNOWN, connector.unknown_reason)
+    };
+    assert_eq!(
+        shown(),
+        (true, Some(UnknownReason::GatewayUnreachable)),
+        "the gateway was killed long ago"
+    );
+    report_alive(&store, gateway(0));
+    assert_eq!(shown(), (false, None));
+    apply(&store, &[connected(3, epoch + 1)]).unwrap();
+    assert_eq!(
+        shown(),
+        (true, Some(UnknownReason::NotReportedSinceConnect))
+    );
+    let end = event(id(0, 4), RecordKind::Disconnected, "CP-1", 2, epoch + 1);
+    apply(&store, &[end]).unwrap();
+    assert_eq!(shown(), (true, Some(UnknownReason::Offline)));
+    // A report has no record of its own, so it is neither a message nor a gap.
+    assert_eq!(store.last_seq(gateway(0)).unwrap(), Some(Seq(4)));
 }
 
 fn charger_is_returned_with_its_connectors<A: Adapter>() {
@@ -425,7 +488,8 @@ fn charger_is_returned_with_its_connectors<A: Adapter>() {
         .map(|view| view.connector)
         .collect();
     assert_eq!(places, [1, 2]);
-    assert_eq!(charger.connectors[0].status.as_deref(), Some("Charging"));
+    let last = charger.connectors[0].last_status.as_deref();
+    assert_eq!(last, Some("Charging"));
     assert_eq!(store.charger("cp-9").unwrap(), None);
 }
 

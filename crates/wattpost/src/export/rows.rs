@@ -3,7 +3,7 @@
 
 use super::Form;
 use anyhow::{Context, Result};
-use central::model::TransactionView;
+use central::model::{ConnectorView, TransactionView};
 use central::query::{self, MessageFilter, MessageRow, QueryError, QueryStore, TransactionFilter};
 use serde::Serialize;
 use serde_json::Value;
@@ -61,12 +61,51 @@ pub(crate) fn transactions(
         Form::Ndjson => ndjson(rows, out, done),
         Form::Csv { escape_formulas } => {
             let fields = |out: &mut csv::Writer<&mut dyn Write>, row: &TransactionView| {
-                transaction_fields(out, row, escape_formulas)
+                member_fields(out, row, &TRANSACTION_COLUMNS, escape_formulas)
             };
             csv(&TRANSACTION_COLUMNS, rows, fields, out, done)
         }
     }
 }
+
+/// Writes the connectors, only those of `charger` if it is given. `done` is called after each row with the number of rows
+/// so far.
+///
+/// # Errors
+/// As [`messages`].
+pub(crate) fn connectors(
+    store: &dyn QueryStore,
+    charger: Option<&str>,
+    form: Form,
+    out: &mut dyn Write,
+    done: &mut dyn FnMut(u64),
+) -> Result<Ended> {
+    let rows = query::all_connectors(store, charger);
+    match form {
+        Form::Ndjson => ndjson(rows, out, done),
+        Form::Csv { escape_formulas } => {
+            let fields = |out: &mut csv::Writer<&mut dyn Write>, row: &ConnectorView| {
+                member_fields(out, row, &CONNECTOR_COLUMNS, escape_formulas)
+            };
+            csv(&CONNECTOR_COLUMNS, rows, fields, out, done)
+        }
+    }
+}
+
+/// Columns of connectors in CSV: the members of a [`ConnectorView`], in the same order.
+const CONNECTOR_COLUMNS: [&str; 11] = [
+    "charger_id",
+    "evse",
+    "connector",
+    "status",
+    "since",
+    "unknown_reason",
+    "last_status",
+    "last_status_at",
+    "error_code",
+    "info",
+    "vendor_error_code",
+];
 
 /// Columns of transactions in CSV: the members of a [`TransactionView`], in the same order.
 const TRANSACTION_COLUMNS: [&str; 29] = [
@@ -191,16 +230,18 @@ fn message_fields(
     out.write_record(fields.map(Cow::into_owned))
 }
 
-fn transaction_fields(
+/// Writes these members of a view.
+fn member_fields<T: Serialize>(
     out: &mut csv::Writer<&mut dyn Write>,
-    row: &TransactionView,
+    row: &T,
+    columns: &[&str],
     escape_formulas: bool,
 ) -> csv::Result<()> {
     let members = serde_json::to_value(row).map_err(io::Error::from)?;
-    out.write_record(TRANSACTION_COLUMNS.map(|column| {
-        let text = plain(&members[column]);
-        field(&text, escape_formulas).into_owned()
-    }))
+    let fields = columns
+        .iter()
+        .map(|column| field(&plain(&members[*column]), escape_formulas).into_owned());
+    out.write_record(fields)
 }
 
 /// A field that a spreadsheet shows as it is: what it would run as a formula gets a `'` before it. A charger chooses
@@ -237,7 +278,8 @@ fn plain(member: &Value) -> String {
 mod tests {
     use super::*;
     use central::memory::MemoryRows;
-    use central::memory::sample::{START, message, transaction};
+    use central::memory::sample::{START, charger, connector, message, transaction};
+    use central::model::UnknownReason;
     use central::ports::{Unavailable, UnavailableKind};
     use central::{RecordKind, Timestamp};
 
@@ -396,6 +438,57 @@ mod tests {
         assert_eq!(field("open"), "true");
         assert_eq!(field("meter_start_wh"), "100.5");
         assert_eq!(field("ended_at"), "");
+    }
+
+    #[test]
+    fn connectors_are_exported_with_the_same_members_in_both_formats() {
+        let mut unknown = connector("CP-2", 1);
+        unknown.status = "Unknown".to_owned();
+        unknown.unknown_reason = Some(UnknownReason::NotReportedSinceConnect);
+        let rows = MemoryRows {
+            chargers: vec![charger("CP-1", true), charger("CP-2", true)],
+            connectors: vec![connector("CP-1", 1), connector("CP-1", 2), unknown],
+            ..MemoryRows::default()
+        };
+        let export = |charger, form| {
+            let mut out = Vec::new();
+            connectors(&rows, charger, form, &mut out, &mut |_| ()).expect("exported");
+            String::from_utf8(out).expect("UTF-8")
+        };
+        let lines = export(None, Form::Ndjson);
+        assert_eq!(lines.lines().count(), 3);
+        let last = lines.lines().last().expect("a line");
+        let places = CONNECTOR_COLUMNS.map(|name| last.find(&format!("\"{name}\":")));
+        assert!(places.iter().all(Option::is_some), "{places:?} in {last}");
+        assert!(places.is_sorted(), "{places:?} in {last}");
+        let members: Value = serde_json::from_str(last).expect("JSON");
+        let count = members.as_object().map(serde_json::Map::len);
+        assert_eq!(count, Some(CONNECTOR_COLUMNS.len()));
+
+        let text = export(Some("cp-2"), CSV);
+        let row = text.lines().nth(1).expect("a row");
+        assert_eq!(
+            row,
+            "CP-2,0,1,Unknown,2026-01-01T00:00:00.000Z,not_reported_since_connect,Available,\
+             2026-01-01T00:00:00.000Z,,,"
+        );
+        assert_eq!(text.lines().count(), 2);
+        assert_eq!(export(Some("CP-3"), Form::Ndjson), "");
+        let failing = MemoryRows {
+            before_query: Some(Box::new(|_| {
+                Err(Unavailable {
+                    component: "database",
+                    kind: UnavailableKind::Locked,
+                    detail: "by the test".to_owned(),
+                })
+            })),
+            ..MemoryRows::default()
+        };
+        for charger in [None, Some("CP-1")] {
+            let ended = connectors(&failing, charger, CSV, &mut Vec::new(), &mut |_| ());
+            let error = format!("{:#}", ended.expect_err("unavailable"));
+            assert!(error.contains("is locked"), "{error}");
+        }
     }
 
     /// An output that accepts `room` bytes, then fails.

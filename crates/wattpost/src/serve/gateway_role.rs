@@ -1,5 +1,6 @@
 //! The role `gateway`: the journal, the sink and the listeners.
 
+use super::alive;
 use crate::config::Settings;
 use crate::consistency_check::{self, Comparison};
 use crate::data_dir::DataDir;
@@ -54,6 +55,8 @@ pub(crate) struct GatewayRole {
     failover: Option<Arc<FailoverSink>>,
     /// [`consistency_check::deliver_missing`].
     comparing: JoinHandle<()>,
+    /// [`alive::report`].
+    reporting: JoinHandle<()>,
 }
 
 impl GatewayRole {
@@ -115,6 +118,7 @@ impl GatewayRole {
             applier,
             failover,
             comparing,
+            reporting: alive::report(id, database),
         })
     }
 
@@ -153,6 +157,7 @@ impl GatewayRole {
     /// When the journal cannot be synced.
     pub(crate) async fn close(self) -> Result<u64> {
         self.comparing.abort();
+        self.reporting.abort();
         close_applier(self.applier).await;
         let status = self.journal.status();
         let journal = self.journal;

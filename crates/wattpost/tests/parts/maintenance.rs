@@ -172,28 +172,35 @@ fn server_with_fsync_off_is_reported() {
 fn retire_gateway_disconnects_its_chargers() {
     let deployment = Deployment::with_broker("", "");
     let mut serve = deployment.start("serve", "serve");
-    let _charger = Charger::connect(serve.ocpp, "CP-1", "ocpp1.6");
+    let mut charger = Charger::connect(serve.ocpp, "CP-1", "ocpp1.6");
+    let status = r#"{"connectorId":1,"errorCode":"NoError","status":"Available"}"#;
+    charger.call("1", "StatusNotification", status);
     let shown = |role: &Role| {
         let (_, body) = role.get("/api/v1/chargers/CP-1");
         serde_json::from_str::<serde_json::Value>(&body).expect("JSON")
     };
-    assert!(
-        until(TIMEOUT, || shown(&serve)["online"] == true),
-        "{}",
-        shown(&serve)
-    );
+    let is_available = || shown(&serve)["connectors"][0]["status"] == "Available";
+    assert!(until(TIMEOUT, is_available), "{}", shown(&serve));
+    assert_eq!(shown(&serve)["online"], true);
     serve.kill();
     let api = deployment.start("api", "api");
+    assert!(until(TIMEOUT, || shown(&api)["connection"] == "unknown"));
     let before = shown(&api);
+    let connector = &before["connectors"][0];
+    assert_eq!(connector["status"], "Unknown");
+    assert_eq!(connector["unknown_reason"], "gateway_unreachable");
+    assert_eq!(connector["last_status"], "Available");
     assert_eq!(
-        before["online"], true,
+        before["disconnected_at"],
+        serde_json::Value::Null,
         "a killed gateway cannot record the end: {before}"
     );
     let id = before["gateway_id"].as_str().expect("a gateway");
     let said = deployment.run("retire-gateway", &[id]);
     assert!(said.contains("1 chargers"), "{said}");
     let after = shown(&api);
-    assert_eq!(after["online"], false, "{after}");
+    assert_eq!(after["connection"], "closed", "{after}");
+    assert_eq!(after["connectors"][0]["unknown_reason"], "offline");
     // It can be repeated; an unknown id is an error; and the gateway can still be started again.
     assert!(
         deployment

@@ -2,10 +2,10 @@
 
 use super::TestCharger;
 use central::memory::{Contents, MemoryStore};
-use central::model::{ChargerKey, ConnectorView, TransactionView};
+use central::model::{ChargerKey, ChargerView, ConnectorView, TransactionView};
 use central::ports::Store;
 use central::project::Changes;
-use central::{GatewayId, Record, RecordId, Seq};
+use central::{GatewayId, Record, RecordId, Seq, Timestamp};
 use uuid::Uuid;
 
 pub const GATEWAY: GatewayId = GatewayId(Uuid::from_u128(1));
@@ -53,8 +53,24 @@ pub fn transaction(contents: &Contents) -> TransactionView {
     views.remove(0)
 }
 
+/// The connector of the charger `cp-17`, as it is shown at the time of the charger's latest record.
 pub fn connector(contents: &Contents, evse: i64, connector: i64) -> ConnectorView {
     let key = (ChargerKey::of("cp-17"), evse, connector);
     let state = contents.states.connectors.get(&key).expect("a connector");
-    state.view("cp-17", evse, connector)
+    state.view(&charger(contents, &key.0), evse, connector)
+}
+
+/// The charger, as it is shown at the time of its latest record.
+pub fn charger(contents: &Contents, key: &ChargerKey) -> ChargerView {
+    let state = &contents.states.chargers[key];
+    charger_at(contents, key, state.last_seen.expect("a record"))
+}
+
+/// The charger, as it is shown at this time.
+pub fn charger_at(contents: &Contents, key: &ChargerKey, now: Timestamp) -> ChargerView {
+    let state = &contents.states.chargers[key];
+    let connection = state.connection.as_ref();
+    let gateway =
+        connection.and_then(|connection| contents.states.gateways.get(&connection.gateway));
+    state.view(key.as_str(), gateway, now)
 }

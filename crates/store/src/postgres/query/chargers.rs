@@ -1,13 +1,16 @@
 //! Chargers and their connectors.
 
 use crate::paging::{at_most, cut};
+use crate::postgres::directory::NOW_MS;
 use crate::postgres::error;
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
-use crate::state::{gateway_start, last_spelling, read};
-use central::model::{ChargerKey, ChargerState, ChargerView, ConnectorState, GatewayState};
+use crate::state::{Gateways, last_spelling, read};
+use central::model::{
+    ChargerKey, ChargerState, ChargerView, ConnectorState, ConnectorView, GatewayState,
+};
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
-use central::{Epoch, GatewayId};
+use central::{GatewayId, Timestamp};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -23,15 +26,15 @@ pub(super) async fn page(
     filter: &ChargerFilter,
     after: &str,
     limit: usize,
-) -> Result<Page<ChargerView>, Refusal> {
-    let started = gateway_starts(connection).await?;
+) -> Result<Page<ChargerDetail>, Refusal> {
+    let gateways = gateways(connection).await?;
     let search = filter.search.as_deref().map(ChargerKey::of);
     let search = search.map(|text| clean(text.as_str()).into_owned());
     let mut reached = clean(after).into_owned();
     let mut found = Vec::new();
     for _ in 0..ROWS_READ_MAX / CHUNK {
-        let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT key, state FROM chargers
+        let rows: Vec<(i32, String, String)> = sqlx::query_as(
+            "SELECT no, key, state FROM chargers
              WHERE key > $1 AND state IS NOT NULL AND ($2::text IS NULL OR strpos(key, $2) > 0)
              ORDER BY key LIMIT $3",
         )
@@ -42,21 +45,26 @@ pub(super) async fn page(
         .await
         .map_err(error::refusal)?;
         let is_last = rows.len() < CHUNK.min(limit + 1);
-        for (key, json) in rows {
+        for (no, key, json) in rows {
             let state: ChargerState = read(&json, &key)?;
-            let view = state.view(&key, gateway_start(&started, &state));
+            let view = gateways.view(&key, &state);
             reached.clone_from(&key);
             if filter.online.is_none_or(|online| online == view.online) {
-                found.push((Place::Charger(ChargerKey::of(&key)), view));
+                found.push((Place::Charger(ChargerKey::of(&key)), (no, view)));
             }
         }
         if is_last || found.len() > limit {
-            return Ok(cut(found, limit));
+            let page = cut(found, limit);
+            return Ok(Page {
+                items: with_connectors(connection, page.items).await?,
+                next: page.next,
+            });
         }
     }
     // The page has read as many rows as it may.
+    let found = found.into_iter().map(|(_, charger)| charger).collect();
     Ok(Page {
-        items: found.into_iter().map(|(_, view)| view).collect(),
+        items: with_connectors(connection, found).await?,
         next: Some(Place::Charger(ChargerKey::of(&reached)).to_cursor()),
     })
 }
@@ -76,25 +84,45 @@ pub(super) async fn one(
         return Ok(None);
     };
     let state: ChargerState = read(&json, &key)?;
-    let started = gateway_starts(connection).await?;
-    let charger = state.view(key.as_str(), gateway_start(&started, &state));
-    let rows: Vec<(i64, i64, String)> = sqlx::query_as(
-        "SELECT evse, connector, state FROM connectors WHERE charger_no = $1
-         ORDER BY evse, connector",
+    let charger = gateways(connection).await?.view(key.as_str(), &state);
+    let mut details = with_connectors(connection, vec![(no, charger)]).await?;
+    Ok(details.pop())
+}
+
+/// Reads the connectors of these chargers, which are given with their numbers.
+async fn with_connectors(
+    connection: &mut PgConnection,
+    chargers: Vec<(i32, ChargerView)>,
+) -> Result<Vec<ChargerDetail>, Refusal> {
+    let numbers: Vec<i32> = chargers.iter().map(|(no, _)| *no).collect();
+    let rows: Vec<(i32, i64, i64, String)> = sqlx::query_as(
+        "SELECT charger_no, evse, connector, state FROM connectors WHERE charger_no = ANY($1)
+         ORDER BY charger_no, evse, connector",
     )
-    .bind(no)
+    .bind(numbers)
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    let mut connectors = Vec::with_capacity(rows.len());
-    for (evse, connector, json) in rows {
-        let state: ConnectorState = read(&json, &key)?;
-        connectors.push(state.view(&charger.charger_id, evse, connector));
+    let mut by_charger: HashMap<i32, Vec<(i64, i64, String)>> = HashMap::new();
+    for (no, evse, connector, json) in rows {
+        by_charger
+            .entry(no)
+            .or_default()
+            .push((evse, connector, json));
     }
-    Ok(Some(ChargerDetail {
-        charger,
-        connectors,
-    }))
+    let detail = |(no, charger): (i32, ChargerView)| {
+        let rows = by_charger.remove(&no).unwrap_or_default();
+        let view = |(evse, connector, json): (i64, i64, String)| {
+            let state: ConnectorState = read(&json, &charger.charger_id)?;
+            Ok(state.view(&charger, evse, connector))
+        };
+        let connectors: Result<Vec<ConnectorView>, Refusal> = rows.into_iter().map(view).collect();
+        Ok(ChargerDetail {
+            connectors: connectors?,
+            charger,
+        })
+    };
+    chargers.into_iter().map(detail).collect()
 }
 
 /// The identities of chargers as they were spelled last.
@@ -115,19 +143,23 @@ pub(super) async fn spellings(
     Ok(spellings)
 }
 
-/// When each gateway last started.
-async fn gateway_starts(
-    connection: &mut PgConnection,
-) -> Result<HashMap<GatewayId, Epoch>, Refusal> {
+async fn gateways(connection: &mut PgConnection) -> Result<Gateways, Refusal> {
+    let now: i64 = sqlx::query_scalar(NOW_MS)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
     let rows: Vec<(Uuid, String)> =
         sqlx::query_as("SELECT id, state FROM gateways WHERE state IS NOT NULL")
             .fetch_all(connection)
             .await
             .map_err(error::refusal)?;
-    let mut starts = HashMap::with_capacity(rows.len());
+    let mut states = HashMap::with_capacity(rows.len());
     for (id, json) in rows {
         let state: GatewayState = read(&json, &id)?;
-        starts.insert(GatewayId(id), state.started_epoch);
+        states.insert(GatewayId(id), state);
     }
-    Ok(starts)
+    Ok(Gateways {
+        states,
+        now: Timestamp(now),
+    })
 }

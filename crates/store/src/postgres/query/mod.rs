@@ -12,7 +12,7 @@ use crate::paging::{
     after_charger, after_dead_letter, after_message, after_transaction, at_most, cut,
 };
 use crate::refusal::Refusal;
-use central::model::{ChargerKey, ChargerView, TransactionView};
+use central::model::{ChargerKey, TransactionView};
 use central::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
     Place, QueryError, QueryStore, TransactionFilter,
@@ -37,7 +37,7 @@ impl QueryStore for PostgresStore {
         &self,
         filter: &ChargerFilter,
         page: &PageRequest,
-    ) -> Result<Page<ChargerView>, QueryError> {
+    ) -> Result<Page<ChargerDetail>, QueryError> {
         let after = after_charger(page)?;
         self.query(async |connection| {
             chargers::page(connection, filter, after.as_str(), page.rows()).await

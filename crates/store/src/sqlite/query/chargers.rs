@@ -2,10 +2,12 @@
 
 use super::cut;
 use crate::refusal::Refusal;
-use crate::state::{gateway_start, last_spelling, read};
-use central::model::{ChargerKey, ChargerState, ChargerView, ConnectorState, GatewayState};
+use crate::state::{Gateways, last_spelling, read};
+use central::model::{
+    ChargerKey, ChargerState, ChargerView, ConnectorState, ConnectorView, GatewayState,
+};
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
-use central::{Epoch, GatewayId};
+use central::{GatewayId, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::HashMap;
 
@@ -14,11 +16,11 @@ pub(super) fn page(
     filter: &ChargerFilter,
     after: &str,
     limit: usize,
-) -> Result<Page<ChargerView>, Refusal> {
-    let started = gateway_starts(connection)?;
+) -> Result<Page<ChargerDetail>, Refusal> {
+    let gateways = gateways(connection)?;
     let search = filter.search.as_deref().map(ChargerKey::of);
     let mut statement = connection.prepare_cached(
-        "SELECT key, state FROM chargers
+        "SELECT no, key, state FROM chargers
          WHERE key > ?1 AND state IS NOT NULL AND (?2 IS NULL OR instr(key, ?2) > 0)
          ORDER BY key",
     )?;
@@ -27,11 +29,16 @@ pub(super) fn page(
     while found.len() <= limit
         && let Some(row) = rows.next()?
     {
-        let key: String = row.get(0)?;
-        let state: ChargerState = read(&row.get::<_, String>(1)?, &key)?;
-        let view = state.view(&key, gateway_start(&started, &state));
-        if filter.online.is_none_or(|online| online == view.online) {
-            found.push((Place::Charger(ChargerKey::of(&key)), view));
+        let key: String = row.get(1)?;
+        let state: ChargerState = read(&row.get::<_, String>(2)?, &key)?;
+        let charger = gateways.view(&key, &state);
+        if filter.online.is_none_or(|online| online == charger.online) {
+            let connectors = connectors(connection, row.get(0)?, &charger)?;
+            let detail = ChargerDetail {
+                charger,
+                connectors,
+            };
+            found.push((Place::Charger(ChargerKey::of(&key)), detail));
         }
     }
     Ok(cut(found, limit))
@@ -47,8 +54,19 @@ pub(super) fn one(connection: &Connection, id: &str) -> Result<Option<ChargerDet
         return Ok(None);
     };
     let state: ChargerState = read(&json, &key)?;
-    let started = gateway_starts(connection)?;
-    let charger = state.view(key.as_str(), gateway_start(&started, &state));
+    let charger = gateways(connection)?.view(key.as_str(), &state);
+    let connectors = connectors(connection, no, &charger)?;
+    Ok(Some(ChargerDetail {
+        charger,
+        connectors,
+    }))
+}
+
+fn connectors(
+    connection: &Connection,
+    no: i64,
+    charger: &ChargerView,
+) -> Result<Vec<ConnectorView>, Refusal> {
     let mut statement = connection.prepare_cached(
         "SELECT evse, connector, state FROM connectors WHERE charger_no = ?1
          ORDER BY evse, connector",
@@ -56,13 +74,10 @@ pub(super) fn one(connection: &Connection, id: &str) -> Result<Option<ChargerDet
     let mut rows = statement.query([no])?;
     let mut connectors = Vec::new();
     while let Some(row) = rows.next()? {
-        let state: ConnectorState = read(&row.get::<_, String>(2)?, &key)?;
-        connectors.push(state.view(&charger.charger_id, row.get(0)?, row.get(1)?));
+        let state: ConnectorState = read(&row.get::<_, String>(2)?, &charger.charger_id)?;
+        connectors.push(state.view(charger, row.get(0)?, row.get(1)?));
     }
-    Ok(Some(ChargerDetail {
-        charger,
-        connectors,
-    }))
+    Ok(connectors)
 }
 
 /// The identity of a charger as it was spelled last.
@@ -73,16 +88,18 @@ pub(super) fn spelling(connection: &Connection, no: i64) -> Result<String, Refus
     last_spelling(id, json.as_deref())
 }
 
-/// When each gateway last started.
-fn gateway_starts(connection: &Connection) -> Result<HashMap<GatewayId, Epoch>, Refusal> {
+fn gateways(connection: &Connection) -> Result<Gateways, Refusal> {
     let mut statement =
         connection.prepare_cached("SELECT id, state FROM gateways WHERE state IS NOT NULL")?;
     let mut rows = statement.query([])?;
-    let mut starts = HashMap::new();
+    let mut states = HashMap::new();
     while let Some(row) = rows.next()? {
         let id = GatewayId(crate::sqlite::listing::uuid_of(row, 0)?);
         let state: GatewayState = read(&row.get::<_, String>(1)?, &id)?;
-        starts.insert(id, state.started_epoch);
+        states.insert(id, state);
     }
-    Ok(starts)
+    Ok(Gateways {
+        states,
+        now: Timestamp(common::clock::now_ms()),
+    })
 }

@@ -11,7 +11,7 @@ use crate::paging::{
 };
 use crate::refusal::Refusal;
 use crate::sqlite::SqliteStore;
-use central::model::{ChargerView, TransactionView};
+use central::model::TransactionView;
 use central::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
     Place, QueryError, QueryStore, TransactionFilter,
@@ -36,7 +36,7 @@ impl QueryStore for SqliteStore {
         &self,
         filter: &ChargerFilter,
         page: &PageRequest,
-    ) -> Result<Page<ChargerView>, QueryError> {
+    ) -> Result<Page<ChargerDetail>, QueryError> {
         let after = after_charger(page)?;
         self.query(|connection| chargers::page(connection, filter, after.as_str(), page.rows()))
     }
