@@ -29,6 +29,8 @@ fn station(version: Version) -> Station {
     let config = StationConfig {
         charger_id: "CP-17".into(),
         version,
+        is_version_assumed: false,
+        is_handshake_repaired: false,
         profile: None,
         policy: Arc::new(Policy::default()),
         epoch: Epoch(1),

@@ -17,11 +17,13 @@ pub mod policy;
 pub mod ports;
 pub mod project;
 pub mod query;
+mod quirk;
 pub mod record;
 pub mod resend;
 pub mod station;
 pub mod time;
 pub mod transaction_id;
 
+pub use quirk::Quirk;
 pub use record::{AnswerKind, Epoch, GatewayId, Record, RecordId, RecordKind, Seq};
 pub use time::Timestamp;

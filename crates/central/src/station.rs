@@ -5,13 +5,16 @@
 mod call;
 mod payload_check;
 mod reply;
+mod spoken_version;
 mod unreadable;
 
+use crate::Quirk;
 use crate::Timestamp;
 use crate::actions::Row;
 use crate::answer::{TokenForm, Verdict};
 use crate::policy::{Policy, UnknownCharger};
 use crate::ports::{ChargerProfile, CheckMode, Registration, Token};
+use crate::quirk;
 use crate::record::{AnswerKind, Epoch, Notes, Record, RecordKind};
 use crate::resend::{RecentCalls, ResendMemory};
 use call::{Message, Remember};
@@ -28,8 +31,13 @@ use unreadable::UnreadableFrames;
 pub struct StationConfig {
     /// The charger's identity in the directory's spelling, or as the charger wrote it if the directory does not know it.
     pub charger_id: Arc<str>,
-    /// The negotiated version.
+    /// The negotiated version, or the assumed one.
     pub version: Version,
+    /// Whether the handshake named no subprotocol, so that the version is assumed. The version that the charger's
+    /// messages told before is then spoken instead, and its messages may tell another one.
+    pub is_version_assumed: bool,
+    /// Whether the handshake lacked a header, and was accepted.
+    pub is_handshake_repaired: bool,
     /// The operator's settings for it; `None` if it is not known, then the policy decides.
     pub profile: Option<Arc<ChargerProfile>>,
     /// The operator's policy.
@@ -194,6 +202,7 @@ impl CloseReason {
 pub struct Station {
     charger_id: Arc<str>,
     version: Version,
+    is_version_assumed: bool,
     profile: Option<Arc<ChargerProfile>>,
     policy: Arc<Policy>,
     epoch: Epoch,
@@ -211,6 +220,8 @@ pub struct Station {
     unreadable: UnreadableFrames,
     /// Of the frame being handled, until its record takes them.
     quirks: Quirks,
+    /// Of the frame being handled, until its record takes them: quirks that are not in `quirks`.
+    frame_notes: Notes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,9 +261,14 @@ impl Station {
     #[must_use]
     pub fn new(config: StationConfig, mut memory: ResendMemory, now: Timestamp) -> Self {
         memory.begin_connection();
+        if !config.is_version_assumed {
+            memory.set_told_version(None);
+        }
+        let told = memory.told_version();
         let mut station = Self {
             charger_id: config.charger_id,
-            version: config.version,
+            version: told.unwrap_or(config.version),
+            is_version_assumed: config.is_version_assumed,
             profile: config.profile,
             policy: config.policy,
             epoch: config.epoch,
@@ -268,15 +284,31 @@ impl Station {
             questions: 0,
             unreadable: UnreadableFrames::default(),
             quirks: Quirks::default(),
+            frame_notes: Notes::default(),
         };
         let mut payload = String::from(r#"{"remote":"#);
         write_string(&mut payload, &config.remote);
-        payload.push_str(r#","subprotocol":""#);
-        payload.push_str(config.version.subprotocol());
-        payload.push_str("\"}");
+        payload.push_str(r#","subprotocol":"#);
+        match config.is_version_assumed {
+            true => payload.push_str("null"),
+            false => write_string(&mut payload, config.version.subprotocol()),
+        }
+        payload.push('}');
+        let mut notes = Notes::default();
+        for (is_so, quirk) in [
+            (config.is_version_assumed, Quirk::NoSubprotocol),
+            (config.is_handshake_repaired, Quirk::RepairedHandshake),
+            // Noted again, so that it is still known when the record that told it is no longer in the journal.
+            (told.is_some(), Quirk::VersionCorrected),
+        ] {
+            if is_so {
+                notes = notes.with(quirk.note());
+            }
+        }
         let record = Record {
             kind: RecordKind::Connected,
             payload: &payload,
+            notes,
             ..station.blank_record(now)
         };
         station.append(&record, None);
@@ -307,6 +339,10 @@ impl Station {
 
     /// The charger sent a text frame.
     pub fn handle_text(&mut self, text: &str, now: Timestamp) {
+        self.read(text, Notes::default(), now);
+    }
+
+    fn read(&mut self, text: &str, notes: Notes, now: Timestamp) {
         if self.phase != Phase::Open {
             return;
         }
@@ -314,7 +350,7 @@ impl Station {
         // in the order of their calls.
         self.settle_question(TokenAnswer::CannotAsk, now);
         let Parsed { frame, quirks } = frame::parse_noting(text, self.version);
-        self.quirks = quirks;
+        (self.quirks, self.frame_notes) = (quirks, notes);
         match frame {
             Ok(frame) => {
                 self.unreadable.saw_readable();
@@ -342,10 +378,10 @@ impl Station {
     /// The charger sent a binary frame, or a text frame that is not UTF-8. A binary frame with UTF-8 is handled as text.
     pub fn handle_binary(&mut self, bytes: &[u8], now: Timestamp) {
         match std::str::from_utf8(bytes) {
-            Ok(text) => self.handle_text(text, now),
+            Ok(text) => self.read(text, Quirk::BinaryFrame.note(), now),
             Err(_) if self.phase == Phase::Open => {
                 self.settle_question(TokenAnswer::CannotAsk, now);
-                self.quirks = Quirks::default();
+                (self.quirks, self.frame_notes) = (Quirks::default(), Quirk::InvalidUtf8.note());
                 self.handle_not_text(bytes, now);
             }
             Err(_) => {}
@@ -366,7 +402,11 @@ impl Station {
         match Record::decode(record) {
             Ok(record) => self.memory.forget(&record),
             // Without the record it is not known which message to forget.
-            Err(_) => self.memory = ResendMemory::default(),
+            Err(_) => {
+                let told = self.memory.told_version();
+                self.memory = ResendMemory::default();
+                self.memory.set_told_version(told);
+            }
         }
     }
 
@@ -407,6 +447,10 @@ impl Station {
         self.phase = Phase::Closed;
         self.asking = None;
         self.quirks = Quirks::default();
+        self.frame_notes = match why {
+            CloseReason::TooLarge => Quirk::MessageTooLarge.note(),
+            _ => Notes::default(),
+        };
         self.answers = VecDeque::new();
         self.outputs
             .retain(|output| matches!(output, Output::Append { .. }));
@@ -520,8 +564,14 @@ impl Station {
 
     /// Asks the gateway to append a record; `action` is its action if its version has it.
     fn append(&mut self, record: &Record<'_>, action: Option<&'static str>) -> Ticket {
+        let quirks = std::mem::take(&mut self.quirks);
+        let notes = record
+            .notes
+            .with(quirk::notes_of_frame(quirks))
+            .with(std::mem::take(&mut self.frame_notes));
         let bytes = Record {
             charger_id: &self.charger_id,
+            notes,
             ..*record
         }
         .encode();
@@ -535,8 +585,8 @@ impl Station {
                 kind: record.kind,
                 version: record.ocpp_version,
                 action,
-                notes: record.notes,
-                quirks: std::mem::take(&mut self.quirks),
+                notes,
+                quirks,
             },
         });
         self.appended

@@ -35,6 +35,10 @@ pub(crate) struct Action {
     /// Whether it registers the charger: it may come from a charger that is not accepted, and it is refused in strict
     /// mode only, because a charger that cannot boot is locked out (F-12).
     pub(crate) is_boot: bool,
+    /// Whether it is refused by the status of its answer whatever it says, so that a broken payload changes nothing.
+    pub(crate) is_refused_by_status: bool,
+    /// The JSON pointer of a member whose content the standard leaves to vendors: any JSON type is accepted in it.
+    pub(crate) free_member: Option<&'static str>,
     /// Whether a call gets a record; without one it is answered at once.
     pub(crate) is_recorded: fn(&Policy) -> bool,
 }
@@ -72,6 +76,8 @@ impl Action {
             project: event::other,
             repeats: Repeats::Recent,
             is_boot: false,
+            is_refused_by_status: false,
+            free_member: None,
             is_recorded: always,
         }
     }
@@ -81,6 +87,14 @@ impl Action {
         Self {
             answer,
             ..Self::plain(name)
+        }
+    }
+
+    /// As [`Action::answered`] with an answer whose status is a refusal.
+    const fn refused(name: &'static str, answer: fn(&Scene<'_>) -> Decision) -> Self {
+        Self {
+            is_refused_by_status: true,
+            ..Self::answered(name, answer)
         }
     }
 

@@ -1,16 +1,15 @@
-//! `SignCertificate`: the request is recorded for an operator to act on.
+//! `SignCertificate`: the request is recorded, and nobody signs it.
 
 use super::Action;
 use crate::answer::{Decision, Scene};
 use crate::project;
 
 pub(super) const ACTION: Action = Action {
-    answer,
     project: project::nothing,
-    ..Action::plain("SignCertificate")
+    ..Action::refused("SignCertificate", answer)
 };
 
-/// The charger waits for a certificate after `Accepted`; `Rejected` would end its attempt (A02).
+/// After `Accepted` the charger would wait for a certificate that never comes, and ask again and again (A02).
 fn answer(_: &Scene<'_>) -> Decision {
-    Decision::Answer(r#"{"status":"Accepted"}"#.into())
+    Decision::Answer(r#"{"status":"Rejected"}"#.into())
 }

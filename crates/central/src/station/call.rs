@@ -1,13 +1,14 @@
 //! Calls and SENDs of the charger: checked, recognised as resends, decided, recorded and answered.
 
 use super::payload_check::{self, PayloadCheck};
+use super::spoken_version;
 use super::{Asking, Output, Question, Station, Ticket};
-use crate::Timestamp;
 use crate::actions::{self, Repeats, Row};
 use crate::answer::{Decision, Scene, TokenQuestion};
 use crate::ports::Registration;
 use crate::record::{AnswerKind, Notes, Record, RecordKind};
 use crate::resend::{Known, RecentCalls, ResendKey};
+use crate::{Quirk, Timestamp};
 use ocpp::action::{self, DeliveryClass};
 use ocpp::frame::{self, Call, MessageId, Send};
 use ocpp::json::write_string;
@@ -36,14 +37,17 @@ pub(super) enum Remember {
     Not,
 }
 
-/// The reason in the record of a message that is valid in 1.6 only.
-const WRITTEN_AS_16: &str = "written as OCPP 1.6 wants it";
+/// The reason in the record of a message that is valid in another version only.
+fn written_as(version: Version) -> String {
+    format!("written as OCPP {version} wants it")
+}
 
 /// The longest transaction message of a charger that is not accepted that is recorded, in bytes of payload.
 const UNACCEPTED_PAYLOAD_MAX: usize = 4 << 10;
 
 impl Station {
     pub(super) fn handle_call(&mut self, call: &Call<'_>, now: Timestamp) {
+        self.hear_version(&call.action, call.payload);
         let known = self.find_row(&call.action);
         if self.refuse_unregistered(call, known, now) {
             return;
@@ -52,7 +56,7 @@ impl Station {
             return self.refuse_action(call, now);
         };
         let mode = self.check_mode();
-        let checked = payload_check::check(row.version, row.info, call.payload, mode);
+        let checked = payload_check::check(row, call.payload, mode);
         let message = Message {
             id: &call.id,
             row,
@@ -66,20 +70,22 @@ impl Station {
                 self.handle_understood(&message, now)
             }
             PayloadCheck::Valid => {
-                self.handle_understood(&message.tolerated("an action of OCPP 1.6"), now);
+                let reason = format!("an action of OCPP {}", row.version);
+                self.handle_understood(&message.tolerated(&reason), now);
             }
-            PayloadCheck::Tolerated(reason) => {
-                self.handle_understood(&message.tolerated(&reason), now)
+            PayloadCheck::Tolerated { reason, notes } => {
+                self.handle_understood(&message.tolerated(&reason).noted(notes), now)
             }
-            PayloadCheck::ValidIn16(row) => {
+            PayloadCheck::ValidIn(row) => {
+                let reason = written_as(row.version);
                 let message = Message {
                     row,
-                    ..message.tolerated(WRITTEN_AS_16)
+                    ..message.tolerated(&reason)
                 };
                 self.handle_understood(&message, now);
             }
             PayloadCheck::Broken { reason, code } => {
-                if payload_check::never_refused(row, mode) {
+                if payload_check::is_answered_when_broken(row, mode) {
                     self.handle_understood(&message.quarantined(&reason), now);
                 } else {
                     let message = message.because(&reason);
@@ -228,14 +234,22 @@ impl Station {
             return self.unreadable.dropped();
         }
         let info = action::lookup(self.version, &send.action);
-        let checked = match info {
-            Some(info) => payload_check::check(self.version, info, send.payload, self.check_mode()),
-            None => PayloadCheck::Tolerated("unknown action".into()),
+        let row = actions::find(self.version, &send.action);
+        let checked = match (row, info) {
+            (Some(row), _) => payload_check::check(row, send.payload, self.check_mode()),
+            (None, Some(_)) => PayloadCheck::Tolerated {
+                reason: "an action of the central system".into(),
+                notes: Notes::default(),
+            },
+            (None, None) => PayloadCheck::Tolerated {
+                reason: "unknown action".into(),
+                notes: Notes::default(),
+            },
         };
         let (notes, reason) = match checked {
             PayloadCheck::Valid => (Notes::default(), String::new()),
-            PayloadCheck::Tolerated(reason) => (Notes::TOLERATED, reason),
-            PayloadCheck::ValidIn16(_) => (Notes::TOLERATED, WRITTEN_AS_16.to_owned()),
+            PayloadCheck::Tolerated { reason, notes } => (Notes::TOLERATED.with(notes), reason),
+            PayloadCheck::ValidIn(row) => (Notes::TOLERATED, written_as(row.version)),
             PayloadCheck::Broken { reason, .. } => (Notes::QUARANTINED, reason),
         };
         let record = Record {
@@ -250,10 +264,12 @@ impl Station {
         self.append(&record, info.map(|info| info.name));
     }
 
-    /// The row of an action that a charger may send, of the connection's version or of 1.6: a charger that negotiated
-    /// 2.x and speaks 1.6 (quirk 3) is understood too.
+    /// The row of an action that a charger may send, of the connection's version or else of another: a charger that
+    /// negotiated one version and speaks another (quirk 3) is understood too.
     pub(super) fn find_row(&self, name: &str) -> Option<&'static Row> {
-        actions::find(self.version, name).or_else(|| actions::find(Version::V16, name))
+        let mut others = spoken_version::others(self.version).iter();
+        actions::find(self.version, name)
+            .or_else(|| others.find_map(|version| actions::find(*version, name)))
     }
 
     fn refuse_action(&mut self, call: &Call<'_>, now: Timestamp) {
@@ -326,7 +342,10 @@ impl Station {
             message_id: message.id.as_str(),
             action: message.row.name(),
             payload: message.payload,
-            notes: message.notes,
+            notes: match message.row.version == self.version {
+                true => message.notes,
+                false => message.notes.with(Quirk::OtherVersion.note()),
+            },
             reason: message.reason,
             ..self.blank_record(now)
         }
@@ -346,6 +365,13 @@ impl<'a> Message<'a> {
         Self {
             notes: self.notes.with(Notes::QUARANTINED),
             reason,
+            ..self
+        }
+    }
+
+    fn noted(self, notes: Notes) -> Self {
+        Self {
+            notes: self.notes.with(notes),
             ..self
         }
     }

@@ -1,11 +1,14 @@
 //! Whether a payload is valid, tolerated or broken (rule F-10), by the charger's check mode.
 
-use crate::actions::{self, Row};
+use super::spoken_version;
+use crate::actions::Row;
 use crate::ports::CheckMode;
-use ocpp::action::{ActionInfo, DeliveryClass};
-use ocpp::check::Violation;
+use crate::quirk::notes_of_violations;
+use crate::record::Notes;
+use ocpp::ErrorCode;
+use ocpp::action::DeliveryClass;
+use ocpp::check::{Violation, ViolationKind};
 use ocpp::json::Raw;
-use ocpp::{ErrorCode, Version};
 use std::fmt::Write;
 
 /// The result of checking a payload.
@@ -13,10 +16,15 @@ use std::fmt::Write;
 pub(super) enum PayloadCheck {
     /// It is what the schema wants.
     Valid,
-    /// It breaks the schema in a way that is tolerated; says how.
-    Tolerated(String),
-    /// It is broken in the connection's version and valid in 1.6 (quirk 3).
-    ValidIn16(&'static Row),
+    /// It breaks the schema in a way that is tolerated.
+    Tolerated {
+        /// A description for people.
+        reason: String,
+        /// The quirks.
+        notes: Notes,
+    },
+    /// It is broken in the version of its row, and usable in that of this row (quirk 3).
+    ValidIn(&'static Row),
     /// It cannot be understood.
     Broken {
         /// A description for people.
@@ -29,12 +37,7 @@ pub(super) enum PayloadCheck {
 /// The longest description of violations, in bytes; it is for people.
 const REASON_BYTES_MAX: usize = 500;
 
-pub(super) fn check(
-    version: Version,
-    info: &ActionInfo,
-    payload: &str,
-    mode: CheckMode,
-) -> PayloadCheck {
+pub(super) fn check(row: &Row, payload: &str, mode: CheckMode) -> PayloadCheck {
     if mode == CheckMode::Off {
         return if Raw::new(payload).is_object() {
             PayloadCheck::Valid
@@ -45,24 +48,29 @@ pub(super) fn check(
             }
         };
     }
-    let violations = info.check_request(payload);
+    let violations = row.info.check_request(payload);
+    let is_tolerated =
+        |violation: &Violation| violation.is_tolerated() || is_free_content(row, violation);
+    if !violations.is_empty() && violations.iter().all(|one| is_free_content(row, one)) {
+        return tolerated(&violations);
+    }
     // The first that is not tolerated decides.
     let Some(worst) = violations
         .iter()
-        .find(|violation| !violation.is_tolerated())
+        .find(|violation| !is_tolerated(violation))
         .or(violations.first())
     else {
         return PayloadCheck::Valid;
     };
     // Strict mode does not refuse transaction messages, so it tolerates in them what warn mode tolerates.
-    let tolerates = mode == CheckMode::Warn || info.class == DeliveryClass::T;
-    if tolerates && worst.is_tolerated() {
-        return PayloadCheck::Tolerated(words(&violations));
+    let tolerates = mode == CheckMode::Warn || row.info.class == DeliveryClass::T;
+    if tolerates && is_tolerated(worst) {
+        return tolerated(&violations);
     }
     if mode == CheckMode::Warn
-        && let Some(row) = row_of_16(version, info.name, payload)
+        && let Some(row) = row_of_other_version(row, payload)
     {
-        return PayloadCheck::ValidIn16(row);
+        return PayloadCheck::ValidIn(row);
     }
     PayloadCheck::Broken {
         reason: words(std::slice::from_ref(worst)),
@@ -70,23 +78,35 @@ pub(super) fn check(
     }
 }
 
-/// Whether a broken message is answered with success: a transaction message always, a boot unless the mode is
-/// strict, because a charger that cannot boot is locked out (F-12).
-pub(super) fn never_refused(row: &Row, mode: CheckMode) -> bool {
-    row.info.class == DeliveryClass::T || (row.action.is_boot && mode != CheckMode::Strict)
+fn tolerated(violations: &[Violation]) -> PayloadCheck {
+    PayloadCheck::Tolerated {
+        reason: words(violations),
+        notes: notes_of_violations(violations),
+    }
 }
 
-/// The action of this name in 1.6, if the payload is valid or tolerated there.
-fn row_of_16(version: Version, name: &str, payload: &str) -> Option<&'static Row> {
-    if version == Version::V16 {
-        return None;
-    }
-    let row = actions::find(Version::V16, name)?;
-    let violations = row.info.check_request(payload);
-    violations
-        .iter()
-        .all(Violation::is_tolerated)
-        .then_some(row)
+/// Whether a broken message is answered with a CALLRESULT: a transaction message always; unless the mode is
+/// strict, a boot, because a charger that cannot boot is locked out (F-12), and a message that is refused by the status
+/// of its answer whatever it says.
+pub(super) fn is_answered_when_broken(row: &Row, mode: CheckMode) -> bool {
+    let is_answered = row.action.is_boot || row.action.is_refused_by_status;
+    row.info.class == DeliveryClass::T || (is_answered && mode != CheckMode::Strict)
+}
+
+/// Whether the violation is the type of a member whose content only the two vendors know: chargers write objects, lists
+/// and numbers as the `data` of a `DataTransfer`, as 2.x allows.
+fn is_free_content(row: &Row, violation: &Violation) -> bool {
+    violation.kind == ViolationKind::Type
+        && row
+            .action
+            .free_member
+            .is_some_and(|pointer| violation.path == pointer)
+}
+
+/// The action of this name in another version, if the payload is valid or tolerated there.
+fn row_of_other_version(row: &Row, payload: &str) -> Option<&'static Row> {
+    let mut others = spoken_version::others(row.version).iter();
+    others.find_map(|version| spoken_version::usable(*version, row.name(), payload))
 }
 
 fn words(violations: &[Violation]) -> String {

@@ -2,7 +2,7 @@
 //! as the standard asks.
 
 use super::call::{Message, Remember, error_answer};
-use super::payload_check::never_refused;
+use super::payload_check::is_answered_when_broken;
 use super::{CloseReason, Output, Phase, Station, Ticket};
 use crate::Timestamp;
 use crate::ports::Registration;
@@ -79,6 +79,9 @@ impl Station {
         if self.handle_broken_call(error, now) {
             return self.unreadable.saw_readable();
         }
+        if self.handle_of_later_version(text, now) {
+            return self.unreadable.saw_readable();
+        }
         let answer = error.answer(self.version);
         let mut ticket = Ticket(0);
         if self.may_record_unreadable(now) {
@@ -131,6 +134,7 @@ impl Station {
         let text = String::from_utf8_lossy(bytes);
         match frame::parse(&text, self.version) {
             Ok(Frame::Call(call)) => {
+                self.hear_version(&call.action, call.payload);
                 if self.quarantine_unrefusable(&call, "not UTF-8: U+FFFD stands for the rest", now)
                 {
                     return self.unreadable.saw_readable();
@@ -163,6 +167,7 @@ impl Station {
             action: action.clone(),
             payload: error.rest,
         };
+        self.hear_version(&call.action, call.payload);
         let reason = format!("the payload cannot be read: {error}");
         self.quarantine_unrefusable(&call, &reason, now)
     }
@@ -174,7 +179,7 @@ impl Station {
             return false;
         };
         let may_call = row.action.is_boot || self.registration() == Registration::Accepted;
-        if !may_call || !never_refused(row, self.check_mode()) {
+        if !may_call || !is_answered_when_broken(row, self.check_mode()) {
             return false;
         }
         let message = Message {

@@ -4,7 +4,8 @@
 use crate::common::{at, connect, error_code, profile, setup, token, vectors};
 use central::policy::Policy;
 use central::ports::{CheckMode, Registration, TokenStatus};
-use central::{AnswerKind, RecordKind};
+use central::record::Notes;
+use central::{AnswerKind, Quirk, RecordKind};
 use ocpp::action::{self, DeliveryClass};
 use ocpp::frame::{self, Frame};
 use ocpp::{Version, check};
@@ -109,7 +110,7 @@ fn answers_with_content_are_as_expected() {
         );
         assert_eq!(
             says(version, "SignCertificate", csr),
-            r#"{"status":"Accepted"}"#
+            r#"{"status":"Rejected"}"#
         );
         assert_eq!(
             says(version, "Heartbeat", "{}"),
@@ -128,6 +129,108 @@ fn answers_with_content_are_as_expected() {
     let stream = r#"{"constantStreamData":{"id":1,"variableMonitoringId":1,"params":{}}}"#;
     let answer = says(Version::V21, "OpenPeriodicEventStream", stream);
     assert_eq!(at(&answer, "/status"), "Accepted");
+}
+
+/// Each status that an answer may have, by action: one that promises something is here only if it is kept.
+const STATUSES: &[(&str, &[&str])] = &[
+    ("Authorize", &[]),
+    // The charger may take part from now on.
+    ("BootNotification", &["Accepted"]),
+    ("DataTransfer", &["UnknownVendorId"]),
+    ("Get15118EVCertificate", &["Failed"]),
+    ("GetCertificateChainStatus", &[]),
+    ("GetCertificateStatus", &["Failed"]),
+    // No charging profile will be sent.
+    ("NotifyEVChargingNeeds", &["Rejected", "NoChargingProfile"]),
+    // The message was processed; it approves no schedule.
+    ("NotifyEVChargingSchedule", &["Accepted"]),
+    // The values of the stream are recorded.
+    ("OpenPeriodicEventStream", &["Accepted"]),
+    ("PullDynamicScheduleUpdate", &["Rejected"]),
+    ("SignCertificate", &["Rejected"]),
+    ("VatNumberValidation", &["Rejected"]),
+];
+
+#[test]
+fn no_answer_promises_what_nobody_will_do() {
+    for (version, path, text) in vectors("ok") {
+        let Ok(Frame::Call(call)) = frame::parse(&text, version) else {
+            continue;
+        };
+        let answer = connect(version).calls(&text);
+        let status = at(&answer, "/2/status");
+        let allowed = STATUSES
+            .iter()
+            .find(|(action, _)| *action == call.action)
+            .map_or(&[] as &[&str], |(_, allowed)| allowed);
+        let is_allowed = status
+            .as_str()
+            .map_or(allowed.is_empty(), |status| allowed.contains(&status));
+        assert!(is_allowed, "{}: {answer}", path.display());
+    }
+    // A certificate in the chain has its status in a list.
+    let chain = r#"{"certificateStatusRequests":[{"source":"CRL","urls":["u"],"certificateHashData":{"hashAlgorithm":"SHA256","issuerNameHash":"a","issuerKeyHash":"b","serialNumber":"c"}}]}"#;
+    let answer = connect(Version::V21).succeeds("1", "GetCertificateChainStatus", chain);
+    assert_eq!(at(&answer, "/certificateStatus/0/status"), "Failed");
+}
+
+#[test]
+fn data_of_a_data_transfer_may_have_any_type_and_is_kept() {
+    for mode in [CheckMode::Strict, CheckMode::Warn, CheckMode::Off] {
+        for version in Version::ALL {
+            for data in [r#"{"a":[1]}"#, "[1,2]", "7", "true", "null", r#""x""#] {
+                let mut setup = setup(version);
+                setup.policy.check = mode;
+                let mut charger = setup.connect();
+                let payload =
+                    format!(r#"{{"vendorId":"com.example","messageId":"m","data":{data}}}"#);
+                if mode == CheckMode::Strict && data == "null" && version != Version::V16 {
+                    // The schema of 2.x allows any content in words, and null is absent (F-6).
+                    continue;
+                }
+                let answer = charger.succeeds("1", "DataTransfer", &payload);
+                assert_eq!(
+                    answer, r#"{"status":"UnknownVendorId"}"#,
+                    "{mode:?} {version} {data}"
+                );
+                assert_eq!(charger.records()[0].payload, payload, "byte for byte");
+            }
+        }
+    }
+    let mut charger = connect(Version::V16);
+    charger.succeeds("1", "DataTransfer", r#"{"vendorId":"V","data":{}}"#);
+    assert!(charger.last_notes().has(Quirk::OtherType.note()));
+    let answer = charger.succeeds("2", "DataTransfer", r#"{"data":{}}"#);
+    assert_eq!(answer, r#"{"status":"Rejected"}"#, "it names no vendor");
+}
+
+#[test]
+fn a_message_that_is_refused_anyway_gets_the_status_also_when_it_is_broken() {
+    let broken =
+        r#"{"csr":{"a":1},"vendorId":[7],"exiRequest":[],"ocspRequestData":"x","evseId":"one"}"#;
+    for (version, action, status) in [
+        (Version::V16, "SignCertificate", "Rejected"),
+        (Version::V201, "SignCertificate", "Rejected"),
+        (Version::V21, "SignCertificate", "Rejected"),
+        (Version::V16, "DataTransfer", "Rejected"),
+        (Version::V201, "DataTransfer", "Rejected"),
+        (Version::V201, "Get15118EVCertificate", "Failed"),
+        (Version::V201, "GetCertificateStatus", "Failed"),
+        (Version::V201, "NotifyEVChargingNeeds", "Rejected"),
+        (Version::V21, "NotifyEVChargingNeeds", "NoChargingProfile"),
+        (Version::V21, "PullDynamicScheduleUpdate", "Rejected"),
+    ] {
+        let mut charger = connect(version);
+        let answer = charger.succeeds("1", action, broken);
+        assert_eq!(at(&answer, "/status"), status, "{version} {action}");
+        let record = &charger.records()[0];
+        assert!(record.notes.has(Notes::QUARANTINED), "{version} {action}");
+        assert_eq!(record.payload, broken);
+
+        let mut setup = setup(version);
+        setup.policy.check = CheckMode::Strict;
+        setup.connect().fails("1", action, broken);
+    }
 }
 
 #[test]

@@ -117,6 +117,8 @@ pub(super) async fn begin(
     let config = StationConfig {
         charger_id,
         version: accepted.version,
+        is_version_assumed: accepted.is_version_assumed,
+        is_handshake_repaired: accepted.is_handshake_repaired,
         profile,
         policy: Arc::clone(&parts.admission.policy),
         epoch: control.epoch,

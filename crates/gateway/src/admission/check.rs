@@ -46,6 +46,10 @@ pub(super) struct Accepted {
     pub(super) identity: String,
     pub(super) key: ChargerKey,
     pub(super) version: Version,
+    /// Whether the charger named no subprotocol.
+    pub(super) is_version_assumed: bool,
+    /// Whether a header of the upgrade was missing.
+    pub(super) is_handshake_repaired: bool,
     pub(super) profile: Option<Arc<ChargerProfile>>,
     pub(super) answer: String,
     pub(super) deflate: Option<String>,
@@ -165,6 +169,8 @@ pub(super) async fn check(
         identity,
         key,
         version,
+        is_version_assumed: echo.is_none(),
+        is_handshake_repaired: request.repaired,
         profile,
         deflate,
     })

@@ -406,3 +406,29 @@ async fn compression_is_negotiated_and_used_for_long_answers_only() {
     let (opcode, _) = charger.read().await;
     assert_eq!(opcode, 0x40 | TEXT, "compressed");
 }
+
+#[tokio::test]
+async fn quirk_01_a_charger_without_subprotocol_is_understood_in_the_version_that_it_speaks() {
+    let world = World::start().await;
+    let boot = r#"{"chargingStation":{"vendorName":"V","model":"M"},"reason":"PowerUp"}"#;
+    let event = |seq: u32| {
+        format!(
+            r#"{{"eventType":"Updated","timestamp":"2026-01-02T03:04:0{seq}Z","triggerReason":"ChargingRateChanged","seqNo":{seq},"transactionInfo":{{"transactionId":"t"}}}}"#
+        )
+    };
+    let mut charger = connects(&world, &request("/ocpp/CP-1", "")).await;
+    charger.call("BootNotification", boot).await;
+    charger.call("TransactionEvent", &event(1)).await;
+    // The next connection does not boot.
+    let mut charger = connects(&world, &request("/ocpp/CP-1", "")).await;
+    charger.call("TransactionEvent", &event(2)).await;
+    let mut other = connects(&world, &request("/ocpp/CP-2", "")).await;
+    other.call("TransactionEvent", &event(3)).await;
+    until("all are stored", || {
+        world
+            .sink
+            .count(|stored| stored.action == "TransactionEvent")
+            == 3
+    })
+    .await;
+}

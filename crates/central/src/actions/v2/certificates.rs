@@ -7,12 +7,19 @@ use crate::project;
 use ocpp::json::Raw;
 
 pub(super) const GET_15118_EV_CERTIFICATE: Action =
-    action("Get15118EVCertificate", get_15118_ev_certificate);
+    refused("Get15118EVCertificate", get_15118_ev_certificate);
 pub(super) const GET_CERTIFICATE_STATUS: Action =
-    action("GetCertificateStatus", get_certificate_status);
+    refused("GetCertificateStatus", get_certificate_status);
 /// Of 2.1.
 pub(super) const GET_CERTIFICATE_CHAIN_STATUS: Action =
     action("GetCertificateChainStatus", get_certificate_chain_status);
+
+const fn refused(name: &'static str, answer: fn(&Scene<'_>) -> Decision) -> Action {
+    Action {
+        project: project::nothing,
+        ..Action::refused(name, answer)
+    }
+}
 
 const fn action(name: &'static str, answer: fn(&Scene<'_>) -> Decision) -> Action {
     Action {

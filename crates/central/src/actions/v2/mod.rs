@@ -37,7 +37,7 @@ pub(super) static TABLE_201: [Row; 25] = table(
         Action::plain("NotifyChargingLimit"),
         Action::by_content("NotifyCustomerInformation"),
         Action::by_content("NotifyDisplayMessages"),
-        Action::answered("NotifyEVChargingNeeds", rejected),
+        Action::refused("NotifyEVChargingNeeds", rejected),
         Action::answered("NotifyEVChargingSchedule", accepted),
         notify_event::ACTION,
         Action::by_content("NotifyMonitoringReport"),
@@ -74,7 +74,7 @@ pub(super) static TABLE_21: [Row; 37] = table(
         Action::plain("NotifyDERAlarm"),
         Action::plain("NotifyDERStartStop"),
         Action::by_content("NotifyDisplayMessages"),
-        Action::answered("NotifyEVChargingNeeds", no_charging_profile),
+        Action::refused("NotifyEVChargingNeeds", no_charging_profile),
         Action::answered("NotifyEVChargingSchedule", accepted),
         notify_event::ACTION,
         Action::by_content("NotifyMonitoringReport"),
@@ -86,7 +86,7 @@ pub(super) static TABLE_21: [Row; 37] = table(
         Action::plain("PublishFirmwareStatusNotification"),
         Action {
             project: project::nothing,
-            ..Action::answered("PullDynamicScheduleUpdate", rejected)
+            ..Action::refused("PullDynamicScheduleUpdate", rejected)
         },
         Action::by_content("ReportChargingProfiles"),
         Action::by_content("ReportDERControl"),
@@ -99,7 +99,8 @@ pub(super) static TABLE_21: [Row; 37] = table(
     ],
 );
 
-/// The request is recorded, so it is accepted.
+/// The message is recorded. `Accepted` promises no more: it says that the message was processed, and approves no schedule
+/// (K15); the values of a stream are recorded as they come.
 fn accepted(_: &Scene<'_>) -> Decision {
     Decision::Answer(r#"{"status":"Accepted"}"#.into())
 }

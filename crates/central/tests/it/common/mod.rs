@@ -48,6 +48,7 @@ pub struct TestCharger {
 
 pub struct Setup {
     pub version: Version,
+    pub is_version_assumed: bool,
     pub policy: Policy,
     pub profile: Option<ChargerProfile>,
     pub memory: ResendMemory,
@@ -64,6 +65,8 @@ impl Setup {
         let config = StationConfig {
             charger_id: "CP-17".into(),
             version: self.version,
+            is_version_assumed: self.is_version_assumed,
+            is_handshake_repaired: false,
             profile: self.profile.map(Arc::new),
             policy: Arc::new(self.policy),
             epoch: Epoch(self.epoch),
@@ -91,6 +94,7 @@ impl Setup {
 pub fn setup(version: Version) -> Setup {
     Setup {
         version,
+        is_version_assumed: false,
         policy: Policy::default(),
         profile: None,
         memory: ResendMemory::default(),

@@ -4,6 +4,7 @@
 mod messages;
 mod seen;
 mod transactions;
+mod versions;
 
 use crate::common::{START, TestCharger, number};
 use central::Timestamp;

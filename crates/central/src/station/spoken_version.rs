@@ -1,0 +1,123 @@
+//! The version that a charger's messages tell. A charger that names no subprotocol is taken to speak the version of the
+//! settings; what it sends tells whether that is true, and must not be refused because of the assumption.
+
+use super::Station;
+use crate::actions::{self, Row};
+use crate::{Quirk, Timestamp};
+use ocpp::Version;
+use ocpp::check::Violation;
+use ocpp::frame::{self, Frame, Parsed};
+use ocpp::json::Raw;
+
+/// The other versions in which a message may be written, the likeliest first.
+pub(super) const fn others(version: Version) -> &'static [Version] {
+    match version {
+        Version::V16 => &[Version::V201, Version::V21],
+        Version::V201 => &[Version::V21, Version::V16],
+        Version::V21 => &[Version::V16, Version::V201],
+    }
+}
+
+/// The row of this action in `version`, if the payload is valid or tolerated there.
+pub(super) fn usable(version: Version, action: &str, payload: &str) -> Option<&'static Row> {
+    let row = actions::find(version, action)?;
+    let violations = row.info.check_request(payload);
+    violations
+        .iter()
+        .all(Violation::is_tolerated)
+        .then_some(row)
+}
+
+impl Station {
+    /// Takes from a call which version an assumed one must be replaced with, from this call on. Without an assumption
+    /// the handshake's version stays.
+    pub(super) fn hear_version(&mut self, action: &str, payload: &str) {
+        if !self.is_version_assumed {
+            return;
+        }
+        if let Some(told) = told_by(self.version, action, payload) {
+            self.correct_version(told);
+        }
+    }
+
+    /// Handles a message of a type that only a later version has, if the version is assumed. Returns whether it did.
+    pub(super) fn handle_of_later_version(&mut self, text: &str, now: Timestamp) -> bool {
+        const LATEST: Version = Version::V21;
+        if !self.is_version_assumed || self.version == LATEST {
+            return false;
+        }
+        let Parsed {
+            frame: Ok(Frame::Send(send)),
+            quirks,
+        } = frame::parse_noting(text, LATEST)
+        else {
+            return false;
+        };
+        self.quirks = quirks;
+        self.correct_version(LATEST);
+        self.handle_send(&send, now);
+        true
+    }
+
+    fn correct_version(&mut self, told: Version) {
+        self.version = told;
+        self.memory.set_told_version(Some(told));
+        self.frame_notes = self.frame_notes.with(Quirk::VersionCorrected.note());
+    }
+}
+
+/// The version that this call tells; `None` if it can be one of `assumed`.
+fn told_by(assumed: Version, action: &str, payload: &str) -> Option<Version> {
+    let Some(row) = actions::find(assumed, action) else {
+        // The name alone tells it, also with a broken payload.
+        let mut having = others(assumed)
+            .iter()
+            .copied()
+            .filter(|version| actions::find(*version, action).is_some());
+        return having
+            .next()
+            .map(|version| latest(version, action, payload));
+    };
+    let violations = row.info.check_request(payload);
+    if violations.iter().all(Violation::is_tolerated) {
+        let version = match violations.is_empty() {
+            true => assumed,
+            false => latest(assumed, action, payload),
+        };
+        return Some(version).filter(|version| *version != assumed);
+    }
+    let other = others(assumed)
+        .iter()
+        .copied()
+        .find(|version| usable(*version, action, payload).is_some());
+    match other {
+        Some(version) => Some(latest(version, action, payload)),
+        None if row.action.is_boot => told_by_broken_boot(payload)
+            .filter(|told| (*told == Version::V16) != (assumed == Version::V16)),
+        None => None,
+    }
+}
+
+/// 2.1 for a message of 2.0.1 that breaks the schema there and is valid in 2.1: it uses what only 2.1 has. Else
+/// `version`.
+fn latest(version: Version, action: &str, payload: &str) -> Version {
+    let is_valid = |version| {
+        let row = actions::find(version, action);
+        row.is_some_and(|row| row.info.check_request(payload).is_empty())
+    };
+    match version == Version::V201 && !is_valid(version) && is_valid(Version::V21) {
+        true => Version::V21,
+        false => version,
+    }
+}
+
+/// The version of a boot that is broken in each: only 2.x puts the charger's data into an object of its own.
+fn told_by_broken_boot(payload: &str) -> Option<Version> {
+    let mut told = None;
+    let _ = Raw::new(payload).members(|name, _| match name {
+        "chargingStation" => told = Some(Version::V201),
+        "chargePointVendor" | "chargePointModel" => told = Some(Version::V16),
+        _ => {}
+    });
+    told
+}
