@@ -224,7 +224,8 @@ fn quirk_03_negotiates_1_6_and_speaks_2_0_1() {
         assert!(!record.notes.has(Notes::QUARANTINED), "{}", record.action);
     }
     let database = crate::common::database::of(&[&charger]);
-    let view = database.states.chargers[&ChargerKey::of("cp-17")].view("cp-17", None);
+    let view =
+        database.states.chargers[&ChargerKey::of("cp-17")].view("cp-17", None, crate::common::NOW);
     assert_eq!(view.boot.expect("it booted").vendor.as_deref(), Some("V"));
     // Both kinds of transaction on one connection.
     let id = crate::common::transaction_id(&charger.succeeds("4", "StartTransaction", START));
