@@ -4,6 +4,7 @@
 //! changes; what each action changes is in its file in `crate::actions`.
 
 pub(crate) mod charger;
+mod command;
 pub(crate) mod event;
 pub(crate) mod meter;
 pub(crate) mod place;
@@ -11,8 +12,8 @@ pub(crate) mod status;
 pub(crate) mod transaction;
 
 use crate::model::{
-    ChargerKey, ChargerState, ConnectorState, EventRow, GatewayState, Merge, MeterValueRow, Stamp,
-    TransactionState,
+    ChargerKey, ChargerState, CommandId, CommandProgress, ConnectorState, EventRow, GatewayState,
+    Merge, MeterValueRow, Stamp, TransactionState,
 };
 use crate::record::{AnswerKind, GatewayId, Record, RecordId, RecordKind};
 use crate::{Timestamp, actions};
@@ -29,6 +30,8 @@ pub struct Changes {
     pub connectors: BTreeMap<(ChargerKey, i64, i64), ConnectorState>,
     /// By (charger, transaction id as on the wire).
     pub transactions: BTreeMap<(ChargerKey, String), TransactionState>,
+    /// By command, of which the charger is known from its request.
+    pub commands: BTreeMap<CommandId, CommandProgress>,
     /// By gateway.
     pub gateways: BTreeMap<GatewayId, GatewayState>,
     /// Insert or ignore by (charger, at, key hash).
@@ -85,7 +88,12 @@ impl Changes {
             record,
             charger: &charger,
         };
-        charger::seen(self, &source);
+        if !matches!(
+            record.kind,
+            RecordKind::CallToCharger | RecordKind::CallUnanswered
+        ) {
+            charger::seen(self, &source);
+        }
         let is_accepted = match record.kind {
             // A refused call changes nothing; the charger knows that it was refused.
             RecordKind::Call => record.answer_kind == AnswerKind::Result,
@@ -93,11 +101,13 @@ impl Changes {
             RecordKind::Connected | RecordKind::Disconnected => {
                 return charger::connection(self, &source);
             }
-            RecordKind::CallResult
-            | RecordKind::CallError
-            | RecordKind::CallResultError
-            | RecordKind::Unreadable
-            | RecordKind::GatewayStarted => false,
+            RecordKind::CallToCharger
+            | RecordKind::CallUnanswered
+            | RecordKind::CallResult
+            | RecordKind::CallError => return command::progress(self, &source),
+            RecordKind::CallResultError | RecordKind::Unreadable | RecordKind::GatewayStarted => {
+                false
+            }
         };
         if is_accepted {
             self.absorb_message(&source);
@@ -118,6 +128,7 @@ impl Changes {
         self.chargers.is_empty()
             && self.connectors.is_empty()
             && self.transactions.is_empty()
+            && self.commands.is_empty()
             && self.gateways.is_empty()
             && self.meter_values.is_empty()
             && self.events.is_empty()
@@ -140,6 +151,7 @@ impl Merge for Changes {
         merge_map(&mut self.chargers, other.chargers);
         merge_map(&mut self.connectors, other.connectors);
         merge_map(&mut self.transactions, other.transactions);
+        merge_map(&mut self.commands, other.commands);
         merge_map(&mut self.gateways, other.gateways);
         self.meter_values.extend(other.meter_values);
         self.events.extend(other.events);

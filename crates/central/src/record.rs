@@ -126,11 +126,15 @@ pub enum RecordKind {
     Disconnected = 8,
     /// The gateway process started: every earlier connection of it has ended. `charger_id` is empty.
     GatewayStarted = 9,
+    /// A CALL of the central system, written before the frame is sent; `message_id` is the id of its command.
+    CallToCharger = 10,
+    /// A CALL of the central system is no longer waited for; `reason` says why. A reply can still come.
+    CallUnanswered = 11,
 }
 
 impl RecordKind {
     /// All kinds, in the order of their numbers, which begin at 1.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Call,
         Self::Send,
         Self::CallResult,
@@ -140,6 +144,8 @@ impl RecordKind {
         Self::Connected,
         Self::Disconnected,
         Self::GatewayStarted,
+        Self::CallToCharger,
+        Self::CallUnanswered,
     ];
 
     /// The name in messages, exports, metrics and the HTTP API.
@@ -155,6 +161,8 @@ impl RecordKind {
             Self::Connected => "connected",
             Self::Disconnected => "disconnected",
             Self::GatewayStarted => "gateway_started",
+            Self::CallToCharger => "call_to_charger",
+            Self::CallUnanswered => "call_unanswered",
         }
     }
 
@@ -246,7 +254,7 @@ pub struct Record<'a> {
     pub message_id: &'a str,
     /// The action; empty where there is none.
     pub action: &'a str,
-    /// The payload as the charger sent it, byte for byte.
+    /// The payload as the charger sent it, byte for byte; of [`RecordKind::CallToCharger`] as it is sent to the charger.
     pub payload: &'a str,
     /// The kind of answer.
     pub answer_kind: AnswerKind,
@@ -258,7 +266,8 @@ pub struct Record<'a> {
     pub epoch: Epoch,
     /// Marks.
     pub notes: Notes,
-    /// Why it is quarantined or tolerated, or why the connection ended; empty otherwise.
+    /// Why it is quarantined or tolerated, why the connection ended, or why a call is no longer waited for; empty
+    /// otherwise.
     pub reason: &'a str,
 }
 
@@ -294,6 +303,23 @@ pub fn gateway_started(now: Timestamp, epoch: Epoch) -> Vec<u8> {
         epoch,
         notes: Notes::default(),
         reason: "",
+    };
+    record.encode()
+}
+
+/// The bytes of the record that a gateway appends when it no longer waits for the reply to `call`, which it made on an
+/// earlier connection or before it was killed.
+#[must_use]
+pub fn call_unanswered(call: &Record<'_>, reason: &str, now: Timestamp) -> Vec<u8> {
+    let record = Record {
+        kind: RecordKind::CallUnanswered,
+        payload: "",
+        answer_kind: AnswerKind::None,
+        answer: "",
+        received_at: now,
+        notes: Notes::default(),
+        reason,
+        ..*call
     };
     record.encode()
 }
@@ -471,7 +497,7 @@ mod tests {
             );
         }
         assert_eq!(RecordKind::from_number(0), None);
-        assert_eq!(RecordKind::from_number(10), None);
+        assert_eq!(RecordKind::from_number(12), None);
         assert_eq!(RecordKind::from_name("Call"), None);
     }
 

@@ -3,6 +3,7 @@
 //! its methods.
 
 mod call;
+mod command;
 mod payload_check;
 mod reply;
 mod spoken_version;
@@ -18,6 +19,8 @@ use crate::quirk;
 use crate::record::{AnswerKind, Epoch, Notes, Record, RecordKind};
 use crate::resend::{RecentCalls, ResendMemory};
 use call::{Message, Remember};
+use command::OurCalls;
+pub use command::{NotTaken, check_command};
 use ocpp::Version;
 use ocpp::frame::{self, Frame, MessageId, Parsed, Quirks};
 use ocpp::json::write_string;
@@ -183,11 +186,13 @@ impl CloseReason {
 ///    [`handle_binary`](Self::handle_binary), [`handle_closed`](Self::handle_closed). From the journal:
 ///    [`handle_durable`](Self::handle_durable), [`handle_refused`](Self::handle_refused). From the directory:
 ///    [`handle_profile`](Self::handle_profile), and [`handle_fact`](Self::handle_fact) as the reply to an
-///    [`Output::Ask`]. From the clock: [`handle_timeout`](Self::handle_timeout).
+///    [`Output::Ask`]. From the queue of commands: [`handle_command`](Self::handle_command). From the clock:
+///    [`handle_timeout`](Self::handle_timeout).
 /// 2. *Decisions out*: [`poll_output`](Self::poll_output) until it returns `None`, after each event.
 /// 3. *The next time*: [`poll_timeout`](Self::poll_timeout) says when to call
 ///    [`handle_timeout`](Self::handle_timeout) if no other event comes first.
 /// 4. *Getters*, at any time: [`wants_frame`](Self::wants_frame) says whether the owner may read another frame;
+///    [`wants_command`](Self::wants_command) says whether it may pass a command;
 ///    [`is_accepted`](Self::is_accepted) says whether the charger may take part.
 ///
 /// The first event is after [`new`](Self::new), the last is [`handle_closed`](Self::handle_closed); then
@@ -217,6 +222,8 @@ pub struct Station {
     durable: Ticket,
     asking: Option<Box<Asking>>,
     questions: u64,
+    /// `None` before the first command, so that an idle charger takes little memory.
+    our_calls: Option<Box<OurCalls>>,
     unreadable: UnreadableFrames,
     /// Of the frame being handled, until its record takes them.
     quirks: Quirks,
@@ -282,6 +289,7 @@ impl Station {
             durable: Ticket(0),
             asking: None,
             questions: 0,
+            our_calls: None,
             unreadable: UnreadableFrames::default(),
             quirks: Quirks::default(),
             frame_notes: Notes::default(),
@@ -393,14 +401,19 @@ impl Station {
         self.durable = self.durable.max(upto.min(self.appended));
         self.recent.forget_old(now);
         self.release();
+        self.send_our_call(now);
     }
 
     /// The journal refused this record of an [`Output::Append`]. Its message does not count as a resend when it comes
-    /// again, since its record does not exist. What is remembered of other messages stays.
+    /// again, since its record does not exist. What is remembered of other messages stays. A command whose record it was
+    /// is not sent.
     pub fn handle_refused(&mut self, record: &[u8]) {
         self.recent.clear();
         match Record::decode(record) {
-            Ok(record) => self.memory.forget(&record),
+            Ok(record) => {
+                self.memory.forget(&record);
+                self.forget_our_call(&record);
+            }
             // Without the record it is not known which message to forget.
             Err(_) => {
                 let told = self.memory.told_version();
@@ -433,13 +446,16 @@ impl Station {
 
     /// The time of [`Station::poll_timeout`] has come. A call that is too early has no effect.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+        let asking = self.asking.as_ref();
+        if asking.is_some_and(|asking| asking.deadline <= now) {
             self.settle_question(TokenAnswer::CannotAsk, now);
         }
+        self.stop_waiting_for_late_reply(now);
     }
 
     /// The connection has ended: appends the `Disconnected` record and sends no more answers. A call whose question is
-    /// still open is dropped: it was not answered, so the charger sends it again if it is of class T or Q.
+    /// still open is dropped: it was not answered, so the charger sends it again if it is of class T or Q. A command
+    /// without a reply is recorded as unanswered.
     pub fn handle_closed(&mut self, why: CloseReason, now: Timestamp) {
         if self.phase == Phase::Closed {
             return;
@@ -454,6 +470,7 @@ impl Station {
         self.answers = VecDeque::new();
         self.outputs
             .retain(|output| matches!(output, Output::Append { .. }));
+        self.end_our_call(&why, now);
         let mut reason = why.as_text().into_owned();
         if let Some(note) = self.unreadable.note() {
             reason.push_str("; ");
@@ -486,7 +503,12 @@ impl Station {
     /// When to call [`Station::handle_timeout`]; `None` if no timer is needed.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.asking.as_ref().map(|asking| asking.deadline)
+        let asking = self.asking.as_ref().map(|asking| asking.deadline);
+        let reply = self.our_calls.as_ref().and_then(|calls| calls.deadline());
+        match (asking, reply) {
+            (Some(asking), Some(reply)) => Some(asking.min(reply)),
+            (asking, reply) => asking.or(reply),
+        }
     }
 
     /// The memory of the charger's messages, for its next connection. The last records need not be durable yet: on the

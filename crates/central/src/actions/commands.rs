@@ -104,6 +104,17 @@ pub(crate) fn is_safe_to_repeat(action: &str, payload: &str) -> bool {
     }
 }
 
+/// Whether a pending charger must not receive it: it starts or stops charging (B-5).
+pub(crate) fn needs_accepted_charger(action: &str) -> bool {
+    matches!(
+        action,
+        "RemoteStartTransaction"
+            | "RemoteStopTransaction"
+            | "RequestStartTransaction"
+            | "RequestStopTransaction"
+    )
+}
+
 /// The text of a member of the payload; `None` if it has none.
 fn member_of(payload: &str, wanted: &str) -> Option<String> {
     let mut found = None;

@@ -26,7 +26,7 @@ pub struct MessageRow {
     pub message_id: String,
     /// The action; empty where there is none.
     pub action: String,
-    /// What the charger sent, byte for byte.
+    /// What the charger sent, or what was sent to it, byte for byte.
     pub payload: String,
     /// The kind of answer.
     pub answer_kind: AnswerKind,
@@ -61,10 +61,21 @@ impl MessageRow {
         "reason",
     ];
 
-    /// Who sent `payload`: always `from_charger`; `to_charger` is reserved for calls of the central system.
+    /// Who sent `payload`: `to_charger` for calls of the central system, else `from_charger`.
     #[must_use]
     pub const fn direction(&self) -> &'static str {
-        "from_charger"
+        match self.kind {
+            RecordKind::CallToCharger | RecordKind::CallUnanswered => "to_charger",
+            RecordKind::Call
+            | RecordKind::Send
+            | RecordKind::CallResult
+            | RecordKind::CallError
+            | RecordKind::CallResultError
+            | RecordKind::Unreadable
+            | RecordKind::Connected
+            | RecordKind::Disconnected
+            | RecordKind::GatewayStarted => "from_charger",
+        }
     }
 
     /// The fields as plain texts in the order of [`MessageRow::COLUMNS`], for CSV.

@@ -7,8 +7,8 @@ use ocpp::frame::{CallError, MessageId};
 use ocpp::json::write_string;
 
 impl Station {
-    /// A CALLRESULT, CALLERROR or CALLRESULTERROR. Nothing calls a charger yet, so the first two are unsolicited; the
-    /// last is about an answer of ours.
+    /// A CALLRESULT, CALLERROR or CALLRESULTERROR. The first two answer a command, or nothing that we asked; the last is
+    /// about an answer of ours.
     pub(super) fn handle_reply(
         &mut self,
         kind: RecordKind,
@@ -16,6 +16,19 @@ impl Station {
         payload: &str,
         now: Timestamp,
     ) {
+        if kind != RecordKind::CallResultError
+            && let Some(action) = self.take_our_call(id)
+        {
+            let record = Record {
+                kind,
+                message_id: id.as_str(),
+                action,
+                payload,
+                ..self.blank_record(now)
+            };
+            self.append(&record, Some(action));
+            return;
+        }
         // What was not asked for has no natural bound.
         if !self.may_record_unreadable(now) {
             return;

@@ -11,6 +11,7 @@ mod common;
 mod action_names;
 mod actions;
 mod broken_input;
+mod commands;
 mod connection;
 mod projections;
 mod quirks;

@@ -3,10 +3,12 @@
 
 use crate::common::{TestCharger, setup, vectors};
 use central::Record;
+use central::model::{Command, CommandId};
 use central::station::{CloseReason, Fact, Output, Question, Station, Ticket, TokenAnswer};
 use ocpp::Version;
 use proptest::prelude::*;
 use std::sync::LazyLock;
+use uuid::Uuid;
 
 static FRAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let kinds = ["ok", "tolerated", "broken"];
@@ -22,6 +24,8 @@ enum Event {
     Durable(u64),
     Fact(u64),
     Wait(i64),
+    Command(u128),
+    Reply(u128),
     Drain,
     Close,
 }
@@ -47,6 +51,8 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0..60_u64).prop_map(Event::Durable),
         3 => (0..12_u64).prop_map(Event::Fact),
         2 => (0..100_000_i64).prop_map(Event::Wait),
+        2 => (0..4_u128).prop_map(Event::Command),
+        2 => (0..4_u128).prop_map(Event::Reply),
         6 => Just(Event::Drain),
         1 => Just(Event::Close),
     ]
@@ -67,6 +73,21 @@ fn handle(station: &mut Station, event: &Event, now: &mut central::Timestamp) {
         Event::Wait(ms) => {
             *now = now.plus_millis(*ms);
             station.handle_timeout(*now);
+        }
+        Event::Command(number) => {
+            let command = Command {
+                id: CommandId(Uuid::from_u128(*number)),
+                charger_id: "CP-17".to_owned(),
+                action: "ClearCache".to_owned(),
+                payload: "{}".to_owned(),
+                answer_within_ms: 20_000,
+                send_before: now.plus_millis(50_000),
+            };
+            let _ = station.handle_command(&command, *now);
+        }
+        Event::Reply(number) => {
+            let id = CommandId(Uuid::from_u128(*number));
+            station.handle_text(&format!(r#"[3,"{id}",{{}}]"#), *now);
         }
         Event::Close => station.handle_closed(CloseReason::Shutdown, *now),
         Event::Drain => {}
