@@ -38,7 +38,7 @@ pub struct Policy {
     /// A token that is not known and cannot be asked for now: `accept` (default) or `reject`. A
     /// refusal stops charging and stays in the charger's cache, so refuse only by choice.
     pub unknown_token_offline: UnknownToken,
-    /// How strictly payloads are checked unless the charger's profile says otherwise: `strict`, `warn` (default) or
+    /// How strictly messages are checked unless the charger's profile says otherwise: `strict`, `warn` (default) or
     /// `off`.
     pub check: CheckMode,
     /// Heartbeat interval in the answer to an accepted charger, in seconds (default 300; at least 1, because 0 makes

@@ -4,6 +4,7 @@
 
 mod call;
 mod command;
+mod frame_fault;
 mod payload_check;
 mod reply;
 mod spoken_version;
@@ -21,6 +22,7 @@ use crate::resend::{RecentCalls, ResendMemory};
 use call::{Message, Remember};
 use command::OurCalls;
 pub use command::{NotTaken, check_command};
+use frame_fault::FrameFault;
 use ocpp::Version;
 use ocpp::frame::{self, Frame, MessageId, Parsed, Quirks};
 use ocpp::json::write_string;
@@ -90,6 +92,15 @@ pub struct RecordMeta {
     pub notes: Notes,
     /// The mistakes that were tolerated in the record's frame.
     pub quirks: Quirks,
+}
+
+/// Messages that were recognised as resends and got the first answer again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ResendCounts {
+    /// By their content, whatever their message id: transaction messages, also after a reconnect or a restart.
+    pub by_content: u32,
+    /// By message id and content, shortly after the first.
+    pub by_id: u32,
 }
 
 /// A question to the directory, which a call's answer depends on.
@@ -188,7 +199,8 @@ impl CloseReason {
 ///    [`handle_profile`](Self::handle_profile), and [`handle_fact`](Self::handle_fact) as the reply to an
 ///    [`Output::Ask`]. From the queue of commands: [`handle_command`](Self::handle_command). From the clock:
 ///    [`handle_timeout`](Self::handle_timeout).
-/// 2. *Decisions out*: [`poll_output`](Self::poll_output) until it returns `None`, after each event.
+/// 2. *Decisions out*: [`poll_output`](Self::poll_output) until it returns `None`, after each event. What metrics count
+///    of them and is in no output: [`take_resends`](Self::take_resends).
 /// 3. *The next time*: [`poll_timeout`](Self::poll_timeout) says when to call
 ///    [`handle_timeout`](Self::handle_timeout) if no other event comes first.
 /// 4. *Getters*, at any time: [`wants_frame`](Self::wants_frame) says whether the owner may read another frame;
@@ -229,6 +241,7 @@ pub struct Station {
     quirks: Quirks,
     /// Of the frame being handled, until its record takes them: quirks that are not in `quirks`.
     frame_notes: Notes,
+    resends: ResendCounts,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,6 +306,7 @@ impl Station {
             unreadable: UnreadableFrames::default(),
             quirks: Quirks::default(),
             frame_notes: Notes::default(),
+            resends: ResendCounts::default(),
         };
         let mut payload = String::from(r#"{"remote":"#);
         write_string(&mut payload, &config.remote);
@@ -362,28 +376,30 @@ impl Station {
         match frame {
             Ok(frame) => {
                 self.unreadable.saw_readable();
-                match frame {
-                    Frame::Call(call) => self.handle_call(&call, now),
-                    Frame::Send(send) => self.handle_send(&send, now),
-                    Frame::CallResult(result) => {
-                        let (id, payload) = (&result.id, result.payload);
-                        self.handle_reply(RecordKind::CallResult, id, payload, now);
-                    }
-                    Frame::CallError(error) => {
-                        let payload = reply::error_payload(&error);
-                        self.handle_reply(RecordKind::CallError, &error.id, &payload, now);
-                    }
-                    Frame::CallResultError(error) => {
-                        let payload = reply::error_payload(&error);
-                        self.handle_reply(RecordKind::CallResultError, &error.id, &payload, now);
-                    }
-                }
+                let fault = self.frame_fault();
+                self.handle_readable(&frame, fault.as_ref(), now);
             }
             Err(error) => self.handle_unreadable(text, &error, now),
         }
     }
 
-    /// The charger sent a binary frame, or a text frame that is not UTF-8. A binary frame with UTF-8 is handled as text.
+    /// `fault` is what check mode `strict` does not tolerate in the frame.
+    fn handle_readable(&mut self, frame: &Frame<'_>, fault: Option<&FrameFault>, now: Timestamp) {
+        let (kind, payload) = match frame {
+            Frame::Call(call) => return self.handle_call(call, fault, now),
+            Frame::Send(send) => return self.handle_send(send, fault, now),
+            Frame::CallResult(result) => (RecordKind::CallResult, Cow::from(result.payload)),
+            Frame::CallError(error) => (RecordKind::CallError, reply::error_payload(error).into()),
+            Frame::CallResultError(error) => (
+                RecordKind::CallResultError,
+                reply::error_payload(error).into(),
+            ),
+        };
+        self.handle_reply(kind, frame.id(), &payload, fault, now);
+    }
+
+    /// The charger sent a binary frame, or a text frame that is not UTF-8. A binary frame with UTF-8 is handled as text;
+    /// check mode `strict` does not tolerate it.
     pub fn handle_binary(&mut self, bytes: &[u8], now: Timestamp) {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.read(text, Quirk::BinaryFrame.note(), now),
@@ -498,6 +514,11 @@ impl Station {
             }
         }
         output
+    }
+
+    /// The resends that were recognised since the last call.
+    pub fn take_resends(&mut self) -> ResendCounts {
+        std::mem::take(&mut self.resends)
     }
 
     /// When to call [`Station::handle_timeout`]; `None` if no timer is needed.

@@ -6,7 +6,7 @@ use crate::admission::handshake::Status;
 use crate::admission::pending::Limit;
 use crate::admission::unknown::UnknownShare;
 use central::record::{Notes, RecordKind};
-use central::station::RecordMeta;
+use central::station::{RecordMeta, ResendCounts};
 use common::metrics::{Metric, Unit};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use ocpp::frame::Quirk;
@@ -171,6 +171,12 @@ pub const METRICS: &[Metric] = &[
         "Records that the database lacked at a start and got again from the journal",
     ),
     Metric::counter(
+        "wattpost_gateway_resends_total",
+        Unit::Count,
+        "Messages recognised as resends and answered as the first time: by their content, or by message id and content",
+    )
+    .labels(&["kind"]),
+    Metric::counter(
         "wattpost_gateway_sink_changes_total",
         Unit::Count,
         "Changes between RabbitMQ and direct delivery",
@@ -252,6 +258,8 @@ pub(crate) struct Metrics {
     calls_unknown: [Counter; 3],
     /// In the order of [`RecordKind::ALL`]; calls are counted above, by action.
     kinds: [Counter; RecordKind::ALL.len()],
+    resends_by_content: Counter,
+    resends_by_id: Counter,
     noted: [Counter; Notes::NAMES.len()],
     /// By [`Quirk`] as a number.
     frame_quirks: [Counter; Quirk::ALL.len()],
@@ -319,6 +327,8 @@ impl Metrics {
             kinds: RecordKind::ALL.map(|kind| {
                 counter!("wattpost_gateway_messages_total", "kind" => kind.as_str())
             }),
+            resends_by_content: counter!("wattpost_gateway_resends_total", "kind" => "content"),
+            resends_by_id: counter!("wattpost_gateway_resends_total", "kind" => "id"),
             noted: Notes::NAMES.map(|(_, name)| quirk(name)),
             frame_quirks: Quirk::ALL.map(|one| quirk(one.as_str())),
             quirk_no_subprotocol: quirk("no_subprotocol"),
@@ -400,6 +410,18 @@ impl Metrics {
         if !record.quirks.is_empty() {
             for one in record.quirks.iter() {
                 self.frame_quirks[one as usize].increment(1);
+            }
+        }
+    }
+
+    /// Counts the messages that were recognised as resends.
+    pub(crate) fn resent(&self, counts: ResendCounts) {
+        for (counter, count) in [
+            (&self.resends_by_content, counts.by_content),
+            (&self.resends_by_id, counts.by_id),
+        ] {
+            if count > 0 {
+                counter.increment(count.into());
             }
         }
     }

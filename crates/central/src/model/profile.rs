@@ -14,11 +14,12 @@ pub enum Registration {
     Rejected,
 }
 
-/// How strictly payloads are checked against the schema.
+/// How strictly payloads are checked against the schema, and frames against OCPP-J.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckMode {
-    /// Every violation is answered with CALLERROR, except in transaction messages (rule Q-12).
+    /// Every violation is answered with CALLERROR, also one in the frame, and an action of another version. Except in
+    /// transaction messages (rule Q-12), SENDs and replies: their records get a note.
     Strict,
     /// Common mistakes of firmware are noted and answered with success; a payload that cannot be understood is answered
     /// with CALLERROR, except in transaction messages.
@@ -37,6 +38,6 @@ pub struct ChargerProfile {
     pub registration: Registration,
     /// Argon2 hash (PHC string) of its Basic authentication password; `None` if none is required.
     pub password_hash: Option<String>,
-    /// How strictly its payloads are checked; `None` for the policy's default.
+    /// How strictly its messages are checked; `None` for the policy's default.
     pub check: Option<CheckMode>,
 }

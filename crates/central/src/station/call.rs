@@ -1,11 +1,12 @@
 //! Calls and SENDs of the charger: checked, recognised as resends, decided, recorded and answered.
 
+use super::frame_fault::FrameFault;
 use super::payload_check::{self, PayloadCheck};
 use super::spoken_version;
 use super::{Asking, Output, Question, Station, Ticket};
 use crate::actions::{self, Repeats, Row};
 use crate::answer::{Decision, Scene, TokenQuestion};
-use crate::ports::Registration;
+use crate::ports::{CheckMode, Registration};
 use crate::record::{AnswerKind, Notes, Record, RecordKind};
 use crate::resend::{Known, RecentCalls, ResendKey};
 use crate::{Quirk, Timestamp};
@@ -46,7 +47,13 @@ fn written_as(version: Version) -> String {
 const UNACCEPTED_PAYLOAD_MAX: usize = 4 << 10;
 
 impl Station {
-    pub(super) fn handle_call(&mut self, call: &Call<'_>, now: Timestamp) {
+    /// `fault` is what check mode `strict` does not tolerate in the frame.
+    pub(super) fn handle_call(
+        &mut self,
+        call: &Call<'_>,
+        fault: Option<&FrameFault>,
+        now: Timestamp,
+    ) {
         self.hear_version(&call.action, call.payload);
         let known = self.find_row(&call.action);
         if self.refuse_unregistered(call, known, now) {
@@ -56,7 +63,14 @@ impl Station {
             return self.refuse_action(call, now);
         };
         let mode = self.check_mode();
-        let checked = payload_check::check(row, call.payload, mode);
+        let is_of_version = row.version == self.version;
+        // An action of another version is tolerated (quirk 3), except in strict mode.
+        if !is_of_version
+            && mode == CheckMode::Strict
+            && !payload_check::is_answered_when_broken(row, mode)
+        {
+            return self.refuse_action(call, now);
+        }
         let message = Message {
             id: &call.id,
             row,
@@ -65,19 +79,29 @@ impl Station {
             reason: "",
             remember: Remember::Not,
         };
-        match checked {
-            PayloadCheck::Valid if row.version == self.version => {
+        if let Some(fault) = fault
+            && !payload_check::is_answered_when_broken(row, mode)
+        {
+            let message = message.because(&fault.description);
+            return self.refuse(&message, fault.code, &fault.description, now);
+        }
+        let note = |reason: &str| FrameFault::join(fault, reason);
+        match payload_check::check(row, call.payload, mode) {
+            PayloadCheck::Valid if is_of_version && fault.is_none() => {
                 self.handle_understood(&message, now)
             }
+            PayloadCheck::Valid if is_of_version => {
+                self.handle_understood(&message.tolerated(&note("")), now);
+            }
             PayloadCheck::Valid => {
-                let reason = format!("an action of OCPP {}", row.version);
+                let reason = note(&format!("an action of OCPP {}", row.version));
                 self.handle_understood(&message.tolerated(&reason), now);
             }
             PayloadCheck::Tolerated { reason, notes } => {
-                self.handle_understood(&message.tolerated(&reason).noted(notes), now)
+                self.handle_understood(&message.tolerated(&note(&reason)).noted(notes), now)
             }
             PayloadCheck::ValidIn(row) => {
-                let reason = written_as(row.version);
+                let reason = note(&written_as(row.version));
                 let message = Message {
                     row,
                     ..message.tolerated(&reason)
@@ -86,7 +110,7 @@ impl Station {
             }
             PayloadCheck::Broken { reason, code } => {
                 if payload_check::is_answered_when_broken(row, mode) {
-                    self.handle_understood(&message.quarantined(&reason), now);
+                    self.handle_understood(&message.quarantined(&note(&reason)), now);
                 } else {
                     let message = message.because(&reason);
                     self.refuse(&message, code, &reason, now);
@@ -111,9 +135,11 @@ impl Station {
                     if key.is_undated_start() && self.memory.is_of_earlier_connection(key) =>
                 {
                     let first = first.to_owned();
+                    self.resends.by_content += 1;
                     return self.answer(&message, &first, now);
                 }
                 Known::Resend(first) => {
+                    self.resends.by_content += 1;
                     let frame = frame::write_call_result(message.id, first);
                     return self.send(self.appended, frame);
                 }
@@ -130,6 +156,7 @@ impl Station {
             let hash = RecentCalls::key(row.name(), message.id.as_str(), message.payload);
             message.remember = Remember::Recent(hash);
             if let Some(first) = self.recent.find(hash, now) {
+                self.resends.by_id += 1;
                 let frame = frame::write_call_result(message.id, first);
                 return self.send(self.appended, frame);
             }
@@ -228,8 +255,13 @@ impl Station {
         self.send(ticket, frame);
     }
 
-    /// A SEND (2.1): recorded, never answered (F-3).
-    pub(super) fn handle_send(&mut self, send: &Send<'_>, now: Timestamp) {
+    /// A SEND (2.1): recorded, never answered (F-3). `fault` as in [`Station::handle_call`].
+    pub(super) fn handle_send(
+        &mut self,
+        send: &Send<'_>,
+        fault: Option<&FrameFault>,
+        now: Timestamp,
+    ) {
         if self.registration() != Registration::Accepted {
             return self.unreadable.dropped();
         }
@@ -247,7 +279,8 @@ impl Station {
             },
         };
         let (notes, reason) = match checked {
-            PayloadCheck::Valid => (Notes::default(), String::new()),
+            PayloadCheck::Valid if fault.is_none() => (Notes::default(), String::new()),
+            PayloadCheck::Valid => (Notes::TOLERATED, String::new()),
             PayloadCheck::Tolerated { reason, notes } => (Notes::TOLERATED.with(notes), reason),
             PayloadCheck::ValidIn(row) => (Notes::TOLERATED, written_as(row.version)),
             PayloadCheck::Broken { reason, .. } => (Notes::QUARANTINED, reason),
@@ -258,7 +291,7 @@ impl Station {
             action: &send.action,
             payload: send.payload,
             notes,
-            reason: &reason,
+            reason: &FrameFault::join(fault, &reason),
             ..self.blank_record(now)
         };
         self.append(&record, info.map(|info| info.name));

@@ -1,6 +1,7 @@
 //! Replies of a charger: recorded, whatever they answer.
 
 use super::Station;
+use super::frame_fault::FrameFault;
 use crate::Timestamp;
 use crate::record::{Notes, Record, RecordKind};
 use ocpp::frame::{CallError, MessageId};
@@ -8,14 +9,19 @@ use ocpp::json::write_string;
 
 impl Station {
     /// A CALLRESULT, CALLERROR or CALLRESULTERROR. The first two answer a command, or nothing that we asked; the last is
-    /// about an answer of ours.
+    /// about an answer of ours. `fault` as in [`Station::handle_call`].
     pub(super) fn handle_reply(
         &mut self,
         kind: RecordKind,
         id: &MessageId<'_>,
         payload: &str,
+        fault: Option<&FrameFault>,
         now: Timestamp,
     ) {
+        let (tolerated, reason) = match fault {
+            Some(fault) => (Notes::TOLERATED, fault.description.as_str()),
+            None => (Notes::default(), ""),
+        };
         if kind != RecordKind::CallResultError
             && let Some(action) = self.take_our_call(id)
         {
@@ -24,6 +30,8 @@ impl Station {
                 message_id: id.as_str(),
                 action,
                 payload,
+                notes: tolerated,
+                reason,
                 ..self.blank_record(now)
             };
             self.append(&record, Some(action));
@@ -41,7 +49,8 @@ impl Station {
             kind,
             message_id: id.as_str(),
             payload,
-            notes,
+            notes: notes.with(tolerated),
+            reason,
             ..self.blank_record(now)
         };
         self.append(&record, None);

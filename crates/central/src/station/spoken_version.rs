@@ -55,7 +55,8 @@ impl Station {
         };
         self.quirks = quirks;
         self.correct_version(LATEST);
-        self.handle_send(&send, now);
+        let fault = self.frame_fault();
+        self.handle_send(&send, fault.as_ref(), now);
         true
     }
 

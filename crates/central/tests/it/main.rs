@@ -17,4 +17,5 @@ mod projections;
 mod quirks;
 mod resends;
 mod sessions;
+mod strict;
 mod total;

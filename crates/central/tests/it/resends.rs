@@ -5,7 +5,7 @@ use central::Record;
 use central::ports::TokenStatus;
 use central::record::Notes;
 use central::resend::ResendMemory;
-use central::station::CloseReason;
+use central::station::{CloseReason, ResendCounts};
 use ocpp::Version;
 
 #[test]
@@ -18,6 +18,28 @@ fn a_resent_start_gets_the_same_answer_and_no_record() {
     assert_eq!(charger.succeeds("1", "StartTransaction", START), first);
     assert_eq!(charger.succeeds("99", "StartTransaction", START), first);
     assert_eq!(charger.records().len(), 1);
+}
+
+#[test]
+fn recognised_resends_are_counted_by_how_they_were_recognised() {
+    let mut charger = connect(Version::V16);
+    charger.succeeds("1", "StartTransaction", START);
+    let status = r#"{"connectorId":1,"errorCode":"NoError","status":"Available"}"#;
+    charger.succeeds("2", "StatusNotification", status);
+    assert_eq!(charger.station.take_resends(), ResendCounts::default());
+    charger.succeeds("2", "StatusNotification", status);
+    charger.succeeds("3", "StartTransaction", START);
+    charger.succeeds("4", "StartTransaction", START);
+    let expected = ResendCounts {
+        by_content: 2,
+        by_id: 1,
+    };
+    assert_eq!(charger.station.take_resends(), expected);
+    assert_eq!(charger.station.take_resends(), ResendCounts::default());
+    // Another content under the same natural key is a conflict, not a resend.
+    let other = START.replacen('{', r#"{"reservationId":7,"#, 1);
+    charger.succeeds("5", "StartTransaction", &other);
+    assert_eq!(charger.station.take_resends(), ResendCounts::default());
 }
 
 #[test]

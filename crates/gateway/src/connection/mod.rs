@@ -277,6 +277,7 @@ impl Connection {
                 Output::Close(reason) => return Err(reason),
             }
         }
+        self.parts.metrics.resent(self.station.take_resends());
         Ok(())
     }
 

@@ -40,6 +40,22 @@ impl Quirk {
         Self::TextAsOther,
     ];
 
+    /// What is wrong, for people; fits after "the frame is not as OCPP-J demands:".
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::ByteOrderMark => "a byte order mark before it",
+            Self::NulAround => "NUL bytes around it",
+            Self::TypeAsText => "the message type is a string",
+            Self::NumberId => "the message id is a number",
+            Self::LongId => "the message id is longer than 36 characters",
+            Self::NullPayload => "null in place of an object",
+            Self::MissingElements => "elements are missing",
+            Self::ExtraElements => "more elements than the message type has",
+            Self::TextAsOther => "an error's code or description is not a string",
+        }
+    }
+
     /// A short name for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

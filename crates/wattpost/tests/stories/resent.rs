@@ -20,6 +20,12 @@ fn resent_start_transaction_gets_the_same_transaction_id_and_is_one_transaction(
     same_again(&charger.call("start-1", "StartTransaction", START));
     same_again(&charger.call("start-2", "StartTransaction", START));
 
+    let metrics = deployment.get("/metrics").1;
+    assert!(
+        metrics.contains("wattpost_gateway_resends_total{kind=\"content\"} 2\n"),
+        "{metrics}"
+    );
+
     drop(charger);
     let mut charger = Charger::connect(deployment.ocpp, "RESENT", "ocpp1.6");
     same_again(&charger.call("start-1", "StartTransaction", START));
