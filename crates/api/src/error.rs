@@ -144,6 +144,19 @@ impl ApiError {
         )
     }
 
+    /// The request is that of a charger.
+    pub(crate) fn charger_here(uri: &Uri) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "charger_here",
+            format!(
+                "This is the port of Wattpost's HTTP API, and {} is the request of a charger. Chargers connect to an address \
+                 in gateway.listeners: ws://HOST:9000/ocpp/{{identity}}.",
+                quoted(uri.path())
+            ),
+        )
+    }
+
     pub(crate) fn method_not_allowed(method: &Method, uri: &Uri) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,

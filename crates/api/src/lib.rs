@@ -12,7 +12,7 @@
 //! health_reserve.rs  reserved connections          write_timeout.rs clients that do not read
 //! query.rs           query parameters, validated   state.rs         shared state, runs queries
 //! page.rs            pages of lists                error.rs         errors and their format
-//! truncate.rs        truncates texts in lists
+//! truncate.rs        truncates texts in lists       wrong_port.rs    chargers that call the API's port
 //! chargers.rs  transactions.rs  messages.rs  health.rs   one file per resource
 //! ```
 
@@ -31,6 +31,7 @@ mod state;
 mod transactions;
 mod truncate;
 mod write_timeout;
+mod wrong_port;
 
 pub use self::metrics::METRICS;
 pub use config::ApiConfig;
@@ -103,6 +104,7 @@ impl Api {
         info!(%local_addr, "the HTTP API listens");
         let has_store = deps.store.is_some();
         let state = Arc::new(state::AppState::new(&config, deps));
+        let wrong_port = Arc::clone(&state.wrong_port);
         let services = server::Services {
             all: match has_store {
                 true => routes::router(Arc::clone(&state)),
@@ -111,6 +113,8 @@ impl Api {
             reserved: routes::reserved_router(state),
         };
         let (stop, tasks) = (server::Stop::default(), TaskTracker::new());
+        let stopped = stop.graceful.clone();
+        tasks.spawn(async move { wrong_port.summarise(stopped).await });
         tasks.spawn(server::accept(
             listener,
             services,

@@ -5,6 +5,7 @@
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::state::AppState;
+use crate::wrong_port::WrongPort;
 use crate::{chargers, health, messages, transactions};
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
 use axum::http::{HeaderValue, Method, header};
@@ -149,7 +150,10 @@ fn routes(selected: impl Fn(&Route) -> bool) -> Router<Arc<AppState>> {
 fn finish(router: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
     router
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn(finished))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state.wrong_port),
+            finished,
+        ))
         .with_state(state)
 }
 
@@ -184,15 +188,22 @@ async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> Ap
     ApiError::method_not_allowed(&method, &uri)
 }
 
-/// Adds the headers of every answer and counts it. The metrics use the route's pattern, never the path of the
+/// Answers chargers that called the wrong port, adds the headers of every answer, and counts it. The metrics use the route's pattern, never the path of the
 /// request: that would let a client create any number of series.
-async fn finished(request: Request, next: Next) -> Response {
+async fn finished(
+    State(wrong_port): State<Arc<WrongPort>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
     let route = match request.extensions().get::<MatchedPath>() {
         Some(path) => path.as_str().to_owned(),
         None => "none".to_owned(),
     };
-    let mut response = next.run(request).await;
+    let mut response = match wrong_port.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
     let headers = response.headers_mut();
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,

@@ -5,7 +5,9 @@
 use crate::config::ApiConfig;
 use crate::health_reserve::HealthReserve;
 use crate::write_timeout::WriteTimeout;
+use crate::wrong_port::Client;
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -60,8 +62,8 @@ pub(crate) async fn accept(
             () = stop.graceful.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, client) = match accepted {
+            Ok((stream, address)) => (stream, Client(address)),
             Err(error) => {
                 warn!(%error, "failed to accept an HTTP connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -85,6 +87,7 @@ pub(crate) async fn accept(
         };
         let connection = serve(
             stream,
+            client,
             router.clone(),
             is_reserved,
             config.clone(),
@@ -120,6 +123,7 @@ impl Drop for Counted {
 
 async fn serve(
     stream: TcpStream,
+    client: Client,
     router: Router,
     is_reserved: bool,
     config: ApiConfig,
@@ -131,8 +135,9 @@ async fn serve(
     }
     let first_request = CancellationToken::new();
     let (request_began, service) = (first_request.clone(), TowerToHyperService::new(router));
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request_began.cancel();
+        request.extensions_mut().insert(client);
         service.call(request)
     });
     let stream = WriteTimeout::new(stream, config.idle_timeout());

@@ -4,6 +4,7 @@
 use crate::ApiDeps;
 use crate::config::ApiConfig;
 use crate::error::ApiError;
+use crate::wrong_port::WrongPort;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -21,6 +22,7 @@ pub(crate) struct AppState {
     pub(crate) probes: Vec<Arc<dyn HealthProbe>>,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) version: &'static str,
+    pub(crate) wrong_port: Arc<WrongPort>,
     calls: Arc<Semaphore>,
     timeout: Duration,
 }
@@ -32,6 +34,7 @@ impl AppState {
             probes: deps.probes,
             metrics: deps.metrics,
             version: deps.version,
+            wrong_port: Arc::default(),
             calls: Arc::new(Semaphore::new(config.database_calls_max)),
             timeout: config.request_timeout(),
         }

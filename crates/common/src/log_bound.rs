@@ -2,7 +2,8 @@
 //!
 //! Whoever reaches a port can be refused any number of times a second. Each kind of line about one subject (a charger, a
 //! path) is logged a few times per [`WINDOW`], the lines of one source (an address) are bounded together, and so are all
-//! lines. What was not logged is counted, and [`LogBound::take_unlogged`] returns the counts for one summary line.
+//! lines. What was not logged is counted, and
+//! [`LogBound::take_unlogged`] returns the counts for one summary line.
 
 use crate::lock::lock;
 use std::collections::hash_map::RandomState;
@@ -82,21 +83,41 @@ impl LogBound {
         may_log
     }
 
-    /// The lines that were not logged, by kind, once the window is over in which the first of them was counted; empty
-    /// otherwise. Call it regularly.
-    pub fn take_unlogged(&self, now: Instant) -> BTreeMap<&'static str, u64> {
+    /// The lines that were not logged, once the window is over in which the first of them was counted. Call it regularly.
+    pub fn take_unlogged(&self, now: Instant) -> Option<Unlogged> {
         let mut window = lock(&self.window);
         window.advance(now);
-        if std::mem::take(&mut window.is_summary_due) {
-            std::mem::take(&mut window.unlogged)
-        } else {
-            BTreeMap::new()
-        }
+        std::mem::take(&mut window.is_summary_due)
+            .then(|| std::mem::take(&mut window.unlogged))
+            .and_then(Unlogged::of)
     }
 
     /// As [`LogBound::take_unlogged`], without waiting for the end of the window: the process stops.
-    pub fn take_all_unlogged(&self) -> BTreeMap<&'static str, u64> {
-        std::mem::take(&mut lock(&self.window).unlogged)
+    pub fn take_all_unlogged(&self) -> Option<Unlogged> {
+        Unlogged::of(std::mem::take(&mut lock(&self.window).unlogged))
+    }
+}
+
+/// Lines that were not logged: the content of a summary line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlogged {
+    /// How many there were.
+    pub lines: u64,
+    /// How many there were of each kind, for people.
+    pub kinds: String,
+}
+
+impl Unlogged {
+    /// `None` without any.
+    fn of(counts: BTreeMap<&'static str, u64>) -> Option<Self> {
+        let kinds: Vec<String> = counts
+            .iter()
+            .map(|(kind, count)| format!("{count} × {kind}"))
+            .collect();
+        (!kinds.is_empty()).then(|| Self {
+            lines: counts.values().sum(),
+            kinds: kinds.join(", "),
+        })
     }
 }
 
@@ -167,11 +188,18 @@ mod tests {
         for _ in 0..10 {
             bound.may_log("refused", &1, "cp-1", start);
         }
-        assert!(bound.take_unlogged(start).is_empty(), "it is not over");
+        for _ in 0..3 {
+            bound.may_log("connected", &1, "cp-1", start);
+        }
+        assert_eq!(bound.take_unlogged(start), None, "it is not over");
         let later = start + WINDOW;
-        assert_eq!(bound.take_unlogged(later), BTreeMap::from([("refused", 8)]));
-        assert!(bound.take_unlogged(later + WINDOW).is_empty());
-        assert!(bound.take_all_unlogged().is_empty());
+        let expected = Unlogged {
+            lines: 9,
+            kinds: "1 × connected, 8 × refused".to_owned(),
+        };
+        assert_eq!(bound.take_unlogged(later), Some(expected));
+        assert_eq!(bound.take_unlogged(later + WINDOW), None);
+        assert_eq!(bound.take_all_unlogged(), None);
         assert!(bound.may_log("refused", &1, "cp-1", later + WINDOW));
     }
 
@@ -184,7 +212,7 @@ mod tests {
         }
         assert!(bound.may_log("refused", &1, "cp-1", start + WINDOW));
         let unlogged = bound.take_unlogged(start + WINDOW);
-        assert_eq!(unlogged, BTreeMap::from([("refused", 1)]));
+        assert_eq!(unlogged.map(|unlogged| unlogged.lines), Some(1));
     }
 
     #[test]

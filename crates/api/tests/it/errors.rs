@@ -54,6 +54,22 @@ async fn an_unknown_parameter_is_named_with_the_known_ones() {
 }
 
 #[tokio::test]
+async fn a_charger_is_told_where_chargers_connect() {
+    let parts = ["ws://HOST:9000/ocpp/{identity}", "gateway.listeners"];
+    for target in ["/ocpp", "/ocpp/CP-1", "/ocpp/CP%0a1?token=x"] {
+        refused(target, 404, "charger_here", &parts).await;
+    }
+    let api = start(config(), &Arc::new(MemoryRows::default())).await;
+    let upgrade = "GET /CP-1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut client = Client::connect(api.local_addr()).await;
+    client.send(upgrade.as_bytes()).await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.error().0, "charger_here");
+}
+
+#[tokio::test]
 async fn an_invalid_value_is_named_with_the_valid_ones() {
     for (target, parts) in [
         (

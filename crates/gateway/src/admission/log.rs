@@ -6,9 +6,7 @@
 use crate::admission::handshake::Request;
 use crate::admission::peer::Peer;
 use crate::admission::reason::Reason;
-use common::log_bound::{Bounds, LogBound, cut};
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use common::log_bound::{Bounds, LogBound, Unlogged, cut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -197,7 +195,7 @@ impl ConnectionLog {
         loop {
             ticks.tick().await;
             for bound in [&self.refusals, &self.connections] {
-                log_unlogged(&bound.take_unlogged(Instant::now()));
+                log_unlogged(bound.take_unlogged(Instant::now()));
             }
         }
     }
@@ -205,17 +203,16 @@ impl ConnectionLog {
     /// Logs at once how many lines were not logged: the gateway stops.
     pub(crate) fn summarise_at_stop(&self) {
         for bound in [&self.refusals, &self.connections] {
-            log_unlogged(&bound.take_all_unlogged());
+            log_unlogged(bound.take_all_unlogged());
         }
     }
 }
 
-fn log_unlogged(unlogged: &BTreeMap<&'static str, u64>) {
-    if !unlogged.is_empty() {
-        let lines: u64 = unlogged.values().sum();
+fn log_unlogged(unlogged: Option<Unlogged>) {
+    if let Some(Unlogged { lines, kinds }) = unlogged {
         tracing::info!(
             lines,
-            kinds = counts(unlogged),
+            kinds,
             "lines about chargers were not logged, because there were too many within a minute"
         );
     }
@@ -223,16 +220,6 @@ fn log_unlogged(unlogged: &BTreeMap<&'static str, u64>) {
 
 fn some(text: &str) -> Option<std::borrow::Cow<'_, str>> {
     (!text.is_empty()).then(|| cut(text, CHARS_MAX))
-}
-
-fn counts(unlogged: &BTreeMap<&'static str, u64>) -> String {
-    let mut text = String::new();
-    for (kind, count) in unlogged {
-        let comma = if text.is_empty() { "" } else { ", " };
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{comma}{count} × {kind}");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod handshake;
 mod metrics_page;
 mod role;
 
+mod connecting;
 mod damaged;
 mod flood;
 mod graceful_stop;
