@@ -12,6 +12,8 @@ mod deployment;
 mod handshake;
 #[path = "../stories/metrics_page.rs"]
 mod metrics_page;
+#[path = "../stories/players.rs"]
+mod players;
 #[path = "../stories/role.rs"]
 mod role;
 
@@ -21,5 +23,6 @@ mod dead_letters;
 mod maintenance;
 mod metrics;
 mod restored;
+mod sessions;
 mod several_gateways;
 mod wrong_settings;

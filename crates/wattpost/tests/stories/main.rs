@@ -9,6 +9,7 @@ mod charger;
 mod deployment;
 mod handshake;
 mod metrics_page;
+mod players;
 mod role;
 
 mod connecting;
@@ -23,6 +24,7 @@ mod old_copies;
 mod outages;
 mod overload;
 mod resent;
+mod sessions;
 mod unknown;
 mod wrong_settings;
 
