@@ -95,6 +95,13 @@ impl ActionInfo {
     pub fn check_request(&self, payload: &str) -> Vec<Violation> {
         engine::check(Some(self.request), payload)
     }
+
+    /// As [`crate::check::response`], without looking the action up. Of a SEND, which has no response (F-3), the payload
+    /// must only be a JSON object.
+    #[must_use]
+    pub fn check_response(&self, payload: &str) -> Vec<Violation> {
+        engine::check(self.response, payload)
+    }
 }
 
 /// The action with exactly this name in `version`.
@@ -198,6 +205,27 @@ mod tests {
             let both = lookup(version, "DataTransfer").expect("in every version");
             assert!(both.is_to_central() && both.is_to_charger());
         }
+    }
+
+    #[test]
+    fn a_response_is_checked_as_by_name_and_each_violation_has_its_place() {
+        let info = lookup(Version::V201, "GetVariables").expect("it is in the table");
+        let payload = r#"{"getVariableResult":[{"attributeStatus":"Yes","component":{},"variable":{"name":"B"}}]}"#;
+        let violations = info.check_response(payload);
+        assert_eq!(
+            violations,
+            crate::check::response(Version::V201, "GetVariables", payload)
+        );
+        let places: Vec<_> = violations.iter().map(|one| one.path.as_str()).collect();
+        assert_eq!(
+            places,
+            [
+                "/getVariableResult/0/attributeStatus",
+                "/getVariableResult/0/component/name"
+            ]
+        );
+        let valid = r#"{"getVariableResult":[{"attributeStatus":"UnknownVariable","component":{"name":"A"},"variable":{"name":"B"}}]}"#;
+        assert_eq!(info.check_response(valid), []);
     }
 
     #[test]
