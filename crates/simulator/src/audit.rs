@@ -10,7 +10,7 @@ mod tests;
 
 pub use report::Report;
 
-use crate::ledger::{LedgerEntry, value_hash};
+use crate::ledger::{LedgerLine, value_hash};
 use crate::timestamp::TimestampUs;
 use ledger_index::{LedgerIndex, StoredRecord, TransactionState};
 use serde::Deserialize;
@@ -94,8 +94,12 @@ pub fn audit(
     transactions: Option<impl BufRead>,
 ) -> Result<Report, AuditError> {
     let mut index = LedgerIndex::default();
-    each_line(ledger, "the ledger", |line: LedgerEntry| {
-        index.add_entry(line)
+    each_text(ledger, "the ledger", |text| {
+        match LedgerLine::parse(text)? {
+            LedgerLine::Message(entry) => index.add_entry(*entry),
+            LedgerLine::Command(entry) => index.add_command(*entry),
+        }
+        Ok(())
     })?;
     each_line(messages, "the export of messages", |row: MessageRow| {
         if row.kind == "call" {
@@ -147,9 +151,20 @@ fn timestamp(text: &str) -> Option<TimestampUs> {
 }
 
 fn each_line<T: DeserializeOwned>(
-    mut reader: impl BufRead,
+    reader: impl BufRead,
     what: &'static str,
     mut add: impl FnMut(T),
+) -> Result<(), AuditError> {
+    each_text(reader, what, |text| {
+        add(serde_json::from_str(text)?);
+        Ok(())
+    })
+}
+
+fn each_text(
+    mut reader: impl BufRead,
+    what: &'static str,
+    mut add: impl FnMut(&str) -> Result<(), serde_json::Error>,
 ) -> Result<(), AuditError> {
     let mut text = String::new();
     for line in 1.. {
@@ -163,12 +178,11 @@ fn each_line<T: DeserializeOwned>(
         if text.trim().is_empty() {
             continue;
         }
-        let row = serde_json::from_str(&text).map_err(|error| AuditError::Line {
+        add(&text).map_err(|error| AuditError::Line {
             what,
             line,
             detail: error.to_string(),
         })?;
-        add(row);
     }
     Ok(())
 }

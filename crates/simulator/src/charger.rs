@@ -18,7 +18,7 @@ pub use back_off::Refusal;
 pub use message::{
     Action, ConnectorState, Message, OpenTransaction, PersistentState, QueueEdit, SavedQueue, Step,
 };
-pub use output::{Count, EndedMessage, Gauge, Output};
+pub use output::{Count, EndedMessage, Gauge, Output, ReceivedCommand};
 
 #[cfg(test)]
 pub(crate) use message::sample as sample_message;
@@ -27,6 +27,7 @@ use crate::ledger::Class;
 use crate::settings::Settings;
 use crate::timestamp::TimestampUs;
 use back_off::BackOff;
+use command::{BootReason, Kept};
 use connection::{ConnectionState, Registration};
 use connectors::Connector;
 use fastrand::Rng;
@@ -68,7 +69,7 @@ pub struct Charger {
     registration: Registration,
     /// Accepted at least once since power-up. From then on the charger charges, also offline.
     is_operative: bool,
-    was_reset: bool,
+    boot_reason: BootReason,
     heartbeat: Duration,
     heartbeat_at: Option<TimestampUs>,
 
@@ -86,6 +87,13 @@ pub struct Charger {
     connectors: Vec<Connector>,
     flood_left: Option<u64>,
     tunables: Tunables,
+
+    /// The number of connections since power-up.
+    connections: u64,
+    /// What commands made the charger keep; `None` before the first command.
+    kept: Option<Box<Kept>>,
+    /// The password that a command set.
+    password: Option<Arc<str>>,
 
     draining: bool,
     outputs: VecDeque<Output>,
@@ -133,7 +141,7 @@ impl Charger {
             pong_by: None,
             registration: Registration::Due(now),
             is_operative: false,
-            was_reset: false,
+            boot_reason: BootReason::PowerUp,
             heartbeat: settings.scaled(300.0),
             heartbeat_at: None,
             queue: queue.into(),
@@ -150,6 +158,9 @@ impl Charger {
                 retry_interval: settings.retry_interval,
                 meter_interval: settings.meter_interval,
             },
+            connections: 0,
+            kept: None,
+            password: None,
             draining: false,
             outputs: VecDeque::new(),
             rng,
@@ -170,6 +181,7 @@ impl Charger {
 
     /// The connection of [`Output::Connect`] is open.
     pub fn handle_connected(&mut self, now: TimestampUs) {
+        self.connections += 1;
         self.connection_opened(now);
         self.drive(now);
     }
@@ -229,6 +241,7 @@ impl Charger {
             self.connection_deadline(),
             self.send_deadline(),
             self.connectors_deadline(),
+            self.commands_deadline(),
         ];
         due.into_iter().flatten().min()
     }
@@ -252,12 +265,20 @@ impl Charger {
         }
     }
 
-    /// Does what is due, in this order: the connection, the connectors (which only queue messages), the next message.
+    /// The password that a command set; `None` = the one of the settings.
+    #[must_use]
+    pub fn password(&self) -> Option<Arc<str>> {
+        self.password.clone()
+    }
+
+    /// Does what is due, in this order: the connection, the connectors (which only queue messages), what commands have
+    /// begun, the next message.
     fn drive(&mut self, now: TimestampUs) {
         self.drive_connection(now);
         if self.is_operative {
             self.drive_connectors(now);
         }
+        self.drive_commands(now);
         self.send_next(now);
     }
 

@@ -5,6 +5,7 @@
 //! (answer timeout, ping, `Retry-After`) nor the duration and the rate of the run, and a charger never reconnects within
 //! less than 0.1 s. Timestamps in messages are the real time; energy grows with the simulated time.
 
+use crate::command_fault::CommandFault;
 use common::settings::{Section, SettingError};
 use ocpp::Version;
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,8 @@ pub struct FleetConfig {
     pub ping_interval_s: f64,
     /// Tokens that drivers present. Default: fifty tokens `SIMTAG0001` to `SIMTAG0050`.
     pub tokens: Vec<String>,
+    /// Which commands the chargers reject, delay or leave unanswered, tried in this order. Default: none.
+    pub command_faults: Vec<CommandFault>,
     /// The ledger file. An existing file is appended to if `queue_dir` is set, else overwritten. Default: none.
     pub ledger: Option<PathBuf>,
     /// Seed of all random numbers; 0 = a random seed. Default 0.
@@ -148,6 +151,7 @@ impl Default for FleetConfig {
             backoff_doublings: 4,
             ping_interval_s: 60.0,
             tokens: Vec::new(),
+            command_faults: Vec::new(),
             ledger: None,
             seed: 0,
         }

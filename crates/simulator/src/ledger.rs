@@ -1,10 +1,12 @@
 //! The ledger file: what each charger sent and how it was answered, to be compared with what the central system stored.
 //!
-//! It has one JSON object per line and one line per message, written when the message is acknowledged, discarded, or at
-//! the end of the run still unanswered. A simulator that continues from its queue files appends; two entries with the
+//! It has one JSON object per line ([`LedgerLine`]): one for each message of a charger, written when the message is
+//! acknowledged, discarded, or at the end of the run still unanswered, and one for each command that a charger received,
+//! written when the charger has answered it or will not. A simulator that continues from its queue files appends; two entries with the
 //! same `n` are then the same message.
 
-use crate::charger::{Action, EndedMessage};
+use crate::charger::{Action, EndedMessage, ReceivedCommand};
+use crate::command_fault::FaultKind;
 use crate::timestamp::TimestampUs;
 use common::lock::lock;
 use ocpp::Version;
@@ -112,6 +114,126 @@ impl LedgerEntry {
     }
 }
 
+/// How a charger answered a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandOutcome {
+    /// With a CALLRESULT, which was handed to the connection. Whether it arrived is not known.
+    Result,
+    /// With a CALLERROR, likewise.
+    Error,
+    /// Not at all.
+    Unanswered,
+}
+
+/// One entry: a command (a CALL of the central system) that a charger received. Its first member is `"kind":"command"`;
+/// entries of messages have no member `kind`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandEntry {
+    /// Tells the two kinds of entries apart.
+    pub kind: CommandKind,
+    /// The charger's identity.
+    pub charger_id: String,
+    /// Its OCPP version.
+    pub ocpp_version: Version,
+    /// The message id of the CALL.
+    pub message_id: String,
+    /// The action, also if the charger does not know it.
+    pub action: String,
+    /// The number of the charger's connection over which it came, from 1 at each power-up of the simulator.
+    pub connection: u64,
+    /// When it was received.
+    pub received_at: TimestampUs,
+    /// Whether the charger carried it out. What it carries out can still end with status `Rejected`.
+    pub executed: bool,
+    /// How it was answered.
+    pub outcome: CommandOutcome,
+    /// When the answer was handed to the connection; absent if it was not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_at: Option<TimestampUs>,
+    /// The member `status` of the CALLRESULT, or the CALLERROR's code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// [`payload_hash`] of the CALLRESULT's payload, as 16 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_hash: Option<String>,
+    /// [`payload_hash`] of the command's payload, as 16 hexadecimal digits.
+    pub payload_hash: String,
+    /// The simulated fault, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<FaultKind>,
+}
+
+/// The value of [`CommandEntry::kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandKind {
+    /// The only value.
+    Command,
+}
+
+impl CommandEntry {
+    /// The entry of a command that the charger `id` received.
+    #[must_use]
+    pub fn new(id: &str, version: Version, command: ReceivedCommand) -> Self {
+        let hash = |payload: &str| format!("{:016x}", payload_hash(payload).unwrap_or_default());
+        let answer = command.answer.as_deref();
+        let (status, answer_hash) = match command.outcome {
+            CommandOutcome::Unanswered => (None, None),
+            CommandOutcome::Error => (answer.map(str::to_owned), None),
+            CommandOutcome::Result => {
+                let text = answer.unwrap_or("{}");
+                let value: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+                let status = value["status"].as_str().map(str::to_owned);
+                (status, Some(hash(text)))
+            }
+        };
+        Self {
+            kind: CommandKind::Command,
+            charger_id: id.to_owned(),
+            ocpp_version: version,
+            message_id: command.message_id,
+            action: command.action,
+            connection: command.connection,
+            received_at: command.received_at,
+            executed: command.executed,
+            outcome: command.outcome,
+            answered_at: command.answered_at,
+            status,
+            answer_hash,
+            payload_hash: hash(&command.payload),
+            fault: command.fault,
+        }
+    }
+}
+
+/// A line of the ledger file.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LedgerLine {
+    /// A message of a charger.
+    Message(Box<LedgerEntry>),
+    /// A command that a charger received.
+    Command(Box<CommandEntry>),
+}
+
+impl LedgerLine {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// When it is neither of the two kinds.
+    pub fn parse(line: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Kind {
+            kind: Option<CommandKind>,
+        }
+        let Kind { kind } = serde_json::from_str(line)?;
+        Ok(match kind {
+            None => Self::Message(Box::new(serde_json::from_str(line)?)),
+            Some(CommandKind::Command) => Self::Command(Box::new(serde_json::from_str(line)?)),
+        })
+    }
+}
+
 /// The natural key of a message (rule F-22).
 fn natural_key(action: Action, payload: &Value) -> String {
     let members: &[&str] = match action {
@@ -120,7 +242,7 @@ fn natural_key(action: Action, payload: &Value) -> String {
         Action::TransactionEvent => &["seqNo", "eventType"],
         Action::MeterValues => &["connectorId", "transactionId"],
         Action::StatusNotification => &["connectorId", "evseId", "timestamp"],
-        Action::BootNotification | Action::Heartbeat | Action::Authorize => &[],
+        _ => &[],
     };
     let mut parts: Vec<String> = members
         .iter()
@@ -207,11 +329,11 @@ impl LedgerFile {
         })
     }
 
-    /// Writes one entry.
+    /// Writes one entry: a [`LedgerEntry`] or a [`CommandEntry`].
     ///
     /// # Errors
     /// The operating system's error.
-    pub fn write(&self, line: &LedgerEntry) -> io::Result<()> {
+    pub fn write(&self, line: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
         lock(&self.file).write_all(&text)

@@ -1,9 +1,9 @@
 //! The task of one charger. It waits for one event (a frame, a timer, a change of the fleet's state), passes it to the
 //! [`Charger`] and executes the outputs of the charger. It contains no rule of OCPP.
 
-use crate::charger::{Charger, EndedMessage, Gauge, Output, QueueEdit};
+use crate::charger::{Charger, EndedMessage, Gauge, Output, QueueEdit, ReceivedCommand};
 use crate::handshake::{ConnectError, Socket, Target};
-use crate::ledger::{LedgerEntry, LedgerFile};
+use crate::ledger::{CommandEntry, LedgerEntry, LedgerFile};
 use crate::queue_file::QueueFile;
 use crate::stats_collector::StatsCollector;
 use crate::timestamp::TimestampUs;
@@ -258,6 +258,7 @@ impl RunningTask {
                 }
                 Output::Count(count) => self.runner.context.stats.count(self.runner.index, count),
                 Output::Ledger(entry) => self.write_ledger(*entry),
+                Output::Command(command) => self.write_command(*command),
                 Output::Save(edit) => self.save(edit).await,
                 Output::Ping => {
                     self.feed(Frame::ping(Bytes::new())).await;
@@ -268,6 +269,10 @@ impl RunningTask {
                     unflushed = false;
                     self.close().await;
                 }
+                Output::Drop => {
+                    unflushed = false;
+                    self.link = Link::Closed;
+                }
             }
         }
     }
@@ -276,8 +281,9 @@ impl RunningTask {
         let context = Arc::clone(&self.runner.context);
         let id = Arc::clone(&self.runner.id);
         let version = self.runner.version;
+        let changed = self.runner.charger.password();
         Box::pin(async move {
-            let password = context.password.as_deref();
+            let password = changed.as_deref().or(context.password.as_deref());
             context.target.connect(&id, version, password).await
         })
     }
@@ -359,6 +365,16 @@ impl RunningTask {
             return;
         };
         let line = LedgerEntry::from_entry(&self.runner.id, self.runner.version, entry);
+        if let Err(error) = ledger.write(&line) {
+            self.record_failure("ledger", &error.to_string());
+        }
+    }
+
+    fn write_command(&mut self, command: ReceivedCommand) {
+        let Some(ledger) = &self.runner.context.ledger else {
+            return;
+        };
+        let line = CommandEntry::new(&self.runner.id, self.runner.version, command);
         if let Err(error) = ledger.write(&line) {
             self.record_failure("ledger", &error.to_string());
         }

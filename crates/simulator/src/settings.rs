@@ -1,5 +1,6 @@
 //! The settings of a fleet as a charger uses them: durations, already divided by `speed_up` where that applies.
 
+use crate::command_fault::CommandFault;
 use crate::config::{FleetConfig, ResendIds, Scenario};
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub struct Settings {
     pub ping: Option<Duration>,
     /// Tokens that drivers present; not empty.
     pub tokens: Vec<String>,
+    /// The faults in answering commands.
+    pub command_faults: Vec<CommandFault>,
     /// Whether the queue is saved ([`crate::charger::Output::Save`]).
     pub keep_queue: bool,
     /// Whether ledger entries are written ([`crate::charger::Output::Ledger`]).
@@ -114,6 +117,7 @@ impl From<&FleetConfig> for Settings {
             backoff_doublings: config.backoff_doublings.min(20),
             ping: (config.ping_interval_s > 0.0).then(|| seconds_f64(config.ping_interval_s)),
             tokens,
+            command_faults: config.command_faults.clone(),
             keep_queue: config.queue_dir.is_some(),
             keep_ledger: config.ledger.is_some(),
         }

@@ -64,6 +64,8 @@ pub struct FleetStats {
     pub unexpected: u64,
     /// Calls of the central system that were answered.
     pub calls_answered: u64,
+    /// SENDs of 2.1, which have no answer.
+    pub sent_unconfirmed: u64,
     /// Failures of connections and files by kind: `HTTP 503`, `unreachable`, `connection lost`, `queue file`, …
     pub failures: BTreeMap<String, u64>,
 }

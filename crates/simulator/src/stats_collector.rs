@@ -17,6 +17,7 @@ struct Shard {
     late: u64,
     unexpected: u64,
     calls_answered: u64,
+    sent_unconfirmed: u64,
     connections: u64,
     failures: BTreeMap<String, u64>,
 }
@@ -58,6 +59,7 @@ impl StatsCollector {
             Count::Late => return shard.late += 1,
             Count::Unexpected => return shard.unexpected += 1,
             Count::CallAnswered => return shard.calls_answered += 1,
+            Count::SentUnconfirmed => return shard.sent_unconfirmed += 1,
             Count::Sent(action)
             | Count::Resent(action)
             | Count::Acknowledged(action, _)
@@ -76,7 +78,7 @@ impl StatsCollector {
             Count::Unanswered(_) => counts.unanswered += 1,
             Count::Discarded(_) => counts.discarded += 1,
             Count::Error(_) => counts.errors += 1,
-            Count::Late | Count::Unexpected | Count::CallAnswered => {}
+            Count::Late | Count::Unexpected | Count::CallAnswered | Count::SentUnconfirmed => {}
         }
     }
 
@@ -134,6 +136,7 @@ impl StatsCollector {
             stats.late += shard.late;
             stats.unexpected += shard.unexpected;
             stats.calls_answered += shard.calls_answered;
+            stats.sent_unconfirmed += shard.sent_unconfirmed;
             stats.connections += shard.connections;
             for (kind, count) in &shard.failures {
                 *stats.failures.entry(kind.clone()).or_default() += count;

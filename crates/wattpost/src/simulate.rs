@@ -4,7 +4,7 @@ use crate::output::print_line;
 use crate::serve::StopSignals;
 use anyhow::{Context, Result};
 use clap::Args;
-use simulator::{Fleet, FleetConfig, ResendIds, Scenario, VersionMix};
+use simulator::{CommandFault, Fleet, FleetConfig, ResendIds, Scenario, VersionMix};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ Examples:
   wattpost simulate                                                       20 chargers as in daily use
   wattpost simulate --speed-up 60 --transactions-per-hour 20              the same, 60 times faster
   wattpost simulate --chargers 500 --scenario meter-flood --duration 30   a load test
+  wattpost simulate --command-fault drop=Reset --command-fault silent:0.1 every Reset and a tenth of all commands unanswered
   wattpost simulate --ledger run.ndjson --duration 60 && wattpost audit --ledger run.ndjson";
 
 /// Flags of `wattpost simulate`.
@@ -100,13 +101,27 @@ pub(crate) struct SimulateArgs {
     /// 1.6: every StopTransaction has transactionId -1, as with firmware that lost the id
     #[arg(long)]
     stops_without_id: bool,
+    /// Answer commands of the central system badly: reject, error, silent, drop (the connection) or delay@SECONDS
+    ///
+    /// Without this flag, chargers carry out and answer every command of their version.
+    ///
+    /// FAULT[=ACTION,ACTION…][:PROBABILITY], for example reject=Reset, silent:0.1 or delay@2=GetLog,Reset:0.5. Without
+    /// actions it concerns all commands. Repeat the flag for more: delays add up, and the first other fault whose
+    /// probability comes true decides.
+    ///
+    /// reject: not carried out, status Rejected (or the like); error: not carried out, CALLERROR `InternalError`; silent:
+    /// carried out, no answer; drop: carried out, the connection is lost before the answer; delay: carried out and
+    /// answered later, or not at all if the connection is lost before.
+    #[arg(long = "command-fault", value_name = "FAULT")]
+    command_faults: Vec<CommandFault>,
     /// Seconds between heartbeats [default: interval in the answer to BootNotification]
     #[arg(long, value_name = "SECONDS")]
     heartbeat_interval: Option<f64>,
     /// Seconds before a reconnect (1.6), or the minimum (2.x)
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
     reconnect: f64,
-    /// Write each message and the time of its acknowledgement to this file, for `wattpost audit`
+    /// Write each message with the time of its acknowledgement, and each command with its answer, to this file, for
+    /// `wattpost audit`
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
     /// Wait at the end until all queues are empty, at most this long
@@ -242,6 +257,7 @@ impl SimulateArgs {
             status_first: self.status_first,
             boot_on_reconnect: self.boot_on_reconnect,
             stops_without_id: self.stops_without_id,
+            command_faults: self.command_faults,
             heartbeat_interval_s: self.heartbeat_interval,
             reconnect_s: self.reconnect,
             reconnect_jitter_s: self.reconnect,

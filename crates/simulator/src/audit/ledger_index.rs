@@ -1,7 +1,7 @@
 //! The messages of a ledger, with the records and transactions that the exports have for them.
 
 use super::report::Report;
-use crate::ledger::{Class, LedgerEntry, Outcome};
+use crate::ledger::{Class, CommandEntry, LedgerEntry, Outcome};
 use crate::timestamp::TimestampUs;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -57,6 +57,17 @@ struct ChargerIndex {
     /// Transactions of this run without an acknowledged start in the ledger.
     unexpected: Vec<String>,
     first_sent_at: Option<TimestampUs>,
+    /// Commands that the charger received, by message id: how often, and how many of them it carried out.
+    commands: HashMap<String, ReceivedCommands>,
+}
+
+/// The commands of one message id that a charger received.
+#[derive(Debug, Default)]
+struct ReceivedCommands {
+    action: String,
+    count: u64,
+    answered: u64,
+    carried_out: u64,
 }
 
 /// The ledger of all chargers, by identity in lower case (Unicode, as the central system compares identities).
@@ -71,6 +82,12 @@ impl LedgerIndex {
     pub(super) fn add_entry(&mut self, entry: LedgerEntry) {
         let key = entry.charger_id.to_lowercase();
         self.chargers.entry(key).or_default().add_entry(entry);
+    }
+
+    /// Adds an entry of a command that a charger received.
+    pub(super) fn add_command(&mut self, entry: CommandEntry) {
+        let key = entry.charger_id.to_lowercase();
+        self.chargers.entry(key).or_default().add_command(entry);
     }
 
     /// Adds a record of the export, if its message is in the ledger.
@@ -131,6 +148,7 @@ impl LedgerIndex {
                 check(charger, message, stores_heartbeats, &mut report);
             }
             charger_index.check_order(charger, &mut report);
+            charger_index.check_commands(charger, &mut report);
             if self.has_transactions {
                 charger_index.check_transactions(charger, &mut report);
             }
@@ -161,6 +179,31 @@ impl ChargerIndex {
                 entry,
                 records: Vec::new(),
             }),
+        }
+    }
+
+    fn add_command(&mut self, entry: CommandEntry) {
+        let command = self.commands.entry(entry.message_id).or_default();
+        command.action = entry.action;
+        command.count += 1;
+        command.answered += u64::from(entry.answered_at.is_some());
+        command.carried_out += u64::from(entry.executed);
+    }
+
+    /// Checks that no command was received twice.
+    fn check_commands(&self, charger: &str, report: &mut Report) {
+        for (id, command) in &self.commands {
+            report.commands += 1;
+            report.commands_answered += u64::from(command.answered > 0);
+            if command.count > 1 {
+                report.repeated_commands += 1;
+                report.add_fault(|| {
+                    format!(
+                        "{charger}: command {} ({id}) was received {} times and carried out {} times",
+                        command.action, command.count, command.carried_out
+                    )
+                });
+            }
         }
     }
 

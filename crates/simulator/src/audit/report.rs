@@ -25,6 +25,15 @@ pub struct Report {
     /// Transaction messages that the charger discarded after all attempts (rule Q-6). Not a fault, because they were
     /// never acknowledged, but the central system was unavailable for long.
     pub discarded: u64,
+    /// Commands that chargers received, by message id.
+    #[serde(default)]
+    pub commands: u64,
+    /// Of those, answered by the charger.
+    #[serde(default)]
+    pub commands_answered: u64,
+    /// Fault: commands that a charger received more than once under one message id.
+    #[serde(default)]
+    pub repeated_commands: u64,
     /// Fault: acknowledged messages without a record.
     pub missing: u64,
     /// Fault: messages with more than one record.
@@ -64,6 +73,7 @@ impl Report {
             + self.duplicate_transactions
             + self.unfinished_transactions
             + self.wrong_energy
+            + self.repeated_commands
             == 0
     }
 
@@ -84,6 +94,8 @@ impl fmt::Display for Report {
             ("transactions", self.transactions),
             ("discarded by chargers", self.discarded),
             ("heartbeats not kept", self.heartbeats_not_kept),
+            ("commands received", self.commands),
+            ("commands answered", self.commands_answered),
         ];
         let faults = [
             ("acknowledged but missing", self.missing),
@@ -95,6 +107,7 @@ impl fmt::Display for Report {
             ("duplicate transactions", self.duplicate_transactions),
             ("unfinished transactions", self.unfinished_transactions),
             ("wrong energy", self.wrong_energy),
+            ("repeated commands", self.repeated_commands),
         ];
         for (name, count) in rows {
             writeln!(f, "{name:<26} {count:>12}")?;

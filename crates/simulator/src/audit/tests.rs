@@ -1,7 +1,7 @@
 //! The audit finds each kind of fault, and none in a run without faults.
 
 use super::*;
-use crate::ledger::{Class, Outcome, payload_hash};
+use crate::ledger::{Class, LedgerEntry, Outcome, payload_hash};
 use ocpp::Version;
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use super::Charger;
 use super::message::{Action, Message, Step};
-use super::output::{Count, Output};
+use super::output::Count;
 use super::send::Outstanding;
 use crate::ledger::Outcome;
 use crate::timestamp::TimestampUs;
@@ -21,13 +21,7 @@ impl Charger {
                 Some(call) => self.refused(call, &error.code, now),
                 None => self.count(Count::Late),
             },
-            Ok(Frame::Call(call)) => {
-                // The answer is sent before the messages that the call causes.
-                let (text, effect) = self.answer_call(&call);
-                self.outputs.push_back(Output::Send(text));
-                self.count(Count::CallAnswered);
-                self.apply_effect(effect, now);
-            }
+            Ok(Frame::Call(call)) => self.handle_call(&call, now),
             Ok(Frame::CallResultError(_) | Frame::Send(_)) | Err(_) => {
                 self.count(Count::Unexpected)
             }
@@ -61,6 +55,10 @@ impl Charger {
                 let is_accepted = token_status(&parse(payload)) == Some("Accepted");
                 self.token_answered(message.connector, is_accepted, now);
                 answer = Some(payload.to_owned());
+            }
+            Action::OpenPeriodicEventStream => {
+                let is_accepted = parse(payload)["status"].as_str() == Some("Accepted");
+                self.stream_answered(&message.payload, is_accepted, now);
             }
             _ => {}
         }

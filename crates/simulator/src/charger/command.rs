@@ -1,337 +1,337 @@
-//! Calls of the central system. Remote start and stop, reset, triggers and four settings are implemented; all other calls
-//! are rejected or answered as not supported.
+//! Calls of the central system (commands): each is checked, carried out, answered, and noted for the ledger.
+//!
+//! A charger answers every action that its version has: [`actions`] is the table, with one row per action, and the other
+//! modules have one function per row, grouped as the specification's functional blocks. What a command makes the charger
+//! keep is in [`kept`], which is allocated with the first command, so that an idle charger costs no memory for it.
+//!
+//! A command is carried out at once and answered before the messages that it causes. The settings can make a charger
+//! reject, delay or ignore commands, or lose the connection ([`crate::CommandFault`]).
 
-use super::message::Action;
-use super::payload::{self, Status, StopReason};
-use super::{Charger, Registration};
+mod actions;
+mod availability;
+mod certificates;
+mod customer;
+mod der;
+mod device_model;
+mod diagnostics;
+mod display;
+mod firmware;
+mod jobs;
+mod kept;
+mod local_list;
+mod misc;
+mod monitoring;
+mod profiles;
+mod remote_transactions;
+mod reports;
+mod reservations;
+mod reset;
+mod streams;
+mod tariffs;
+mod trigger;
+mod variables;
+
+pub(super) use kept::Kept;
+pub(super) use reset::BootReason;
+
+use super::Charger;
+use super::output::{Count, Output, ReceivedCommand};
+use crate::command_fault::FaultKind;
+use crate::ledger::CommandOutcome;
 use crate::timestamp::TimestampUs;
-use ocpp::frame::{self, Call};
-use ocpp::{ErrorCode, Version};
+use ocpp::frame::{self, Call, MessageId};
+use ocpp::{ErrorCode, Version, action};
 use serde_json::{Value, json};
-use std::time::Duration;
 
-/// What the charger does after it has answered a call.
+/// Maximum number of commands whose answer is delayed at one time; a further one is answered without its delay.
+const DELAYED_MAX: usize = 8;
+/// A command with a longer payload is answered without its delay.
+const DELAYED_BYTES_MAX: usize = 16 * 1024;
+/// With so many messages that wait to be sent, commands are answered with CALLERROR, because they may cause more.
+const WAITING_MESSAGES_MAX: usize = 200;
+
+/// A command whose answer is delayed. It is carried out at `due`.
 #[derive(Debug)]
-pub(super) enum Effect {
-    Nothing,
-    Start {
-        connector: usize,
-        token: String,
-        remote_start_id: Option<i64>,
-    },
-    Stop(usize),
-    Reset,
-    Trigger(Trigger, Option<u8>),
+pub(super) struct Delayed {
+    due: TimestampUs,
+    command: Command,
+    fault: Option<FaultKind>,
 }
 
-/// The messages that `TriggerMessage` can request.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Trigger {
-    Boot,
-    Heartbeat,
-    Status,
-    Meter,
+#[derive(Debug)]
+struct Command {
+    id: String,
+    action: String,
+    payload: String,
+    received_at: TimestampUs,
 }
 
+/// The answer to a command.
+#[derive(Debug, Clone, PartialEq)]
 enum Answer {
-    Result(Value, Effect),
-    Error(ErrorCode),
+    Result(Value),
+    Error(ErrorCode, String),
 }
 
 impl Answer {
     fn status(status: &str) -> Self {
-        Self::Result(json!({ "status": status }), Effect::Nothing)
+        Self::Result(json!({ "status": status }))
     }
 
-    fn accepted(effect: Effect) -> Self {
-        Self::Result(json!({"status": "Accepted"}), effect)
+    fn accepted() -> Self {
+        Self::status("Accepted")
+    }
+
+    fn rejected() -> Self {
+        Self::status("Rejected")
+    }
+
+    fn status_if(condition: bool, yes: &str, no: &str) -> Self {
+        Self::status(if condition { yes } else { no })
+    }
+
+    fn empty() -> Self {
+        Self::Result(json!({}))
     }
 }
 
 impl Charger {
-    /// The frame that answers `call`, and the effect.
-    pub(super) fn answer_call(&mut self, call: &Call<'_>) -> (String, Effect) {
-        let payload: Value = serde_json::from_str(call.payload).unwrap_or(Value::Null);
-        match self.answer(&call.action, &payload) {
-            Answer::Result(value, effect) => (
-                frame::write_call_result(&call.id, &value.to_string()),
-                effect,
-            ),
-            Answer::Error(code) => {
-                let code = code.as_str(self.version);
-                let text = frame::write_call_error(&call.id, code, "", "{}");
-                (text, Effect::Nothing)
-            }
-        }
-    }
-
-    pub(super) fn apply_effect(&mut self, effect: Effect, now: TimestampUs) {
-        match effect {
-            Effect::Nothing => {}
-            Effect::Start {
-                connector,
-                token,
-                remote_start_id,
-            } => self.begin(connector, token, remote_start_id, now),
-            Effect::Stop(connector) => self.stop(connector, StopReason::Remote, now),
-            Effect::Reset => {
-                self.stop_for_reset(now);
-                self.power_cycle(now);
-            }
-            Effect::Trigger(trigger, connector) => self.trigger(trigger, connector, now),
-        }
-    }
-
-    fn answer(&mut self, action: &str, payload: &Value) -> Answer {
-        match (self.version, action) {
-            (Version::V16, "RemoteStartTransaction") => {
-                let token = payload["idTag"].as_str().unwrap_or_default();
-                self.remote_start(&payload["connectorId"], token, None)
-            }
-            (Version::V16, "RemoteStopTransaction") => {
-                let id = payload["transactionId"].as_i64();
-                let connector = self.connector_of(|open| {
-                    id.is_some() && self.state.wire_ids.get(&open.number).copied() == id
-                });
-                Self::remote_stop(connector)
-            }
-            (Version::V201 | Version::V21, "RequestStartTransaction") => {
-                let token = payload["idToken"]["idToken"].as_str().unwrap_or_default();
-                let id = payload["remoteStartId"].as_i64();
-                self.remote_start(&payload["evseId"], token, id)
-            }
-            (Version::V201 | Version::V21, "RequestStopTransaction") => {
-                let id = payload["transactionId"].as_str().unwrap_or_default();
-                Self::remote_stop(self.connector_of(|open| open.id == id))
-            }
-            (_, "Reset") => Answer::accepted(Effect::Reset),
-            (_, "TriggerMessage") => self.trigger_message(payload),
-            (_, "ClearCache") => Answer::status("Accepted"),
-            (_, "ChangeAvailability") => Answer::status("Rejected"),
-            (Version::V16, "UnlockConnector") => Answer::status("NotSupported"),
-            (_, "DataTransfer") => Answer::status("UnknownVendorId"),
-            (Version::V16, "GetConfiguration") => self.configuration(payload),
-            (Version::V16, "ChangeConfiguration") => self.change_configuration(payload),
-            (Version::V201 | Version::V21, "GetVariables") => self.variables(payload),
-            (Version::V201 | Version::V21, "SetVariables") => self.set_variables(payload),
-            (Version::V201 | Version::V21, "GetTransactionStatus") => {
-                self.transaction_status(payload)
-            }
-            (Version::V201 | Version::V21, "GetBaseReport" | "GetReport") => {
-                Answer::status("NotSupported")
-            }
-            (version, action) => {
-                let is_known = ocpp::action::lookup(version, action)
-                    .is_some_and(ocpp::action::ActionInfo::is_to_charger);
-                Answer::Error(if is_known {
-                    ErrorCode::NotSupported
-                } else {
-                    ErrorCode::NotImplemented
-                })
-            }
-        }
-    }
-
-    fn remote_start(&self, connector: &Value, token: &str, id: Option<i64>) -> Answer {
-        let connector = connector.as_u64().map(|one| u8::try_from(one).unwrap_or(0));
-        // B-5: not before the charger is accepted.
-        match self.can_start(connector) {
-            Some(connector) if !token.is_empty() => Answer::accepted(Effect::Start {
-                connector,
-                token: token.to_owned(),
-                remote_start_id: id,
-            }),
-            _ => Answer::status("Rejected"),
-        }
-    }
-
-    fn remote_stop(connector: Option<usize>) -> Answer {
-        match connector {
-            Some(connector) => Answer::accepted(Effect::Stop(connector)),
-            None => Answer::status("Rejected"),
-        }
-    }
-
-    fn trigger_message(&self, payload: &Value) -> Answer {
-        let is_accepted = self.registration == Registration::Accepted;
-        let trigger = match payload["requestedMessage"].as_str() {
-            // N-9: not after the charger is accepted.
-            Some("BootNotification") if is_accepted => return Answer::status("Rejected"),
-            Some("BootNotification") => Trigger::Boot,
-            Some("Heartbeat") => Trigger::Heartbeat,
-            Some("StatusNotification") => Trigger::Status,
-            Some("MeterValues") if self.version == Version::V16 => Trigger::Meter,
-            Some("TransactionEvent") => Trigger::Meter,
-            _ => return Answer::status("NotImplemented"),
+    /// Handles a call of the central system.
+    pub(super) fn handle_call(&mut self, call: &Call<'_>, now: TimestampUs) {
+        let command = Command {
+            id: call.id.as_str().to_owned(),
+            action: call.action.clone().into_owned(),
+            payload: call.payload.to_owned(),
+            received_at: now,
         };
-        if !is_accepted && !matches!(trigger, Trigger::Boot) {
-            return Answer::status("Rejected");
+        let faults = &self.settings.command_faults;
+        let plan = crate::command_fault::plan(faults, &command.action, &mut self.rng);
+        if let Some(delay) = plan.delay
+            && command.payload.len() <= DELAYED_BYTES_MAX
+            && self.kept().delayed.len() < DELAYED_MAX
+        {
+            let delayed = Delayed {
+                due: now.plus(delay),
+                command,
+                fault: plan.fault,
+            };
+            self.kept().delayed.push(delayed);
+        } else {
+            self.carry_out(command, plan.fault, now);
         }
-        let connector = match self.version {
-            Version::V16 => &payload["connectorId"],
-            _ => &payload["evse"]["id"],
+    }
+
+    fn carry_out(&mut self, command: Command, fault: Option<FaultKind>, now: TimestampUs) {
+        let (answer, executed) = self.answer(&command, fault, now);
+        let (text, outcome) = match &answer {
+            Answer::Result(value) => (value.to_string(), CommandOutcome::Result),
+            Answer::Error(code, _) => (code.as_str(self.version).to_owned(), CommandOutcome::Error),
         };
-        let connector = connector.as_u64().and_then(|one| u8::try_from(one).ok());
-        Answer::accepted(Effect::Trigger(trigger, connector))
-    }
-
-    fn trigger(&mut self, trigger: Trigger, connector: Option<u8>, now: TimestampUs) {
-        let wanted = |index: usize| connector.is_none_or(|one| usize::from(one) == index + 1);
-        match trigger {
-            Trigger::Boot => self.registration = Registration::Due(now),
-            Trigger::Heartbeat => self.push_pending(Action::Heartbeat, "{}".to_owned(), 0, now),
-            Trigger::Status => {
-                // N-6: without a connector, the charger and all connectors.
-                if self.version == Version::V16 && connector.is_none_or(|one| one == 0) {
-                    let text = payload::status(self.version, 0, Status::Available, now);
-                    self.push_pending(Action::StatusNotification, text, 0, now);
-                }
-                for index in (0..self.connectors.len()).filter(|&index| wanted(index)) {
-                    self.connectors[index].status_sent = None;
-                    self.send_status(index, now);
-                }
-            }
-            Trigger::Meter => {
-                for index in (0..self.connectors.len()).filter(|&index| wanted(index)) {
-                    self.meter(index, now);
-                }
-            }
+        let is_sent = !matches!(fault, Some(FaultKind::Silent | FaultKind::Drop));
+        if is_sent {
+            let id = MessageId::from(command.id.as_str());
+            let frame = match &answer {
+                Answer::Result(_) => frame::write_call_result(&id, &text),
+                Answer::Error(_, why) => frame::write_call_error(&id, &text, why, "{}"),
+            };
+            self.outputs.push_back(Output::Send(frame));
+            self.count(Count::CallAnswered);
         }
-    }
-
-    /// The settings that the central system may read and change, with their values.
-    fn settings_list(&self) -> [(&'static str, String); 4] {
-        let seconds = |duration: Duration| duration.as_secs_f64().round().to_string();
-        [
-            (HEARTBEAT, seconds(self.heartbeat)),
-            (METER_INTERVAL, seconds(self.tunables.meter_interval)),
-            (ATTEMPTS, self.tunables.attempts.to_string()),
-            (RETRY_INTERVAL, seconds(self.tunables.retry_interval)),
-        ]
-    }
-
-    /// Changes a setting; `None` = unknown setting, `Some(false)` = invalid value.
-    fn change_setting(&mut self, key: &str, value: &str) -> Option<bool> {
-        let number = value.trim().parse::<u32>().ok();
-        let seconds = number.map(|one| self.settings.scaled(f64::from(one)));
-        match (key, number, seconds) {
-            (ATTEMPTS, Some(number @ 1..), _) => self.tunables.attempts = number,
-            (HEARTBEAT, Some(1..), Some(wait)) => self.heartbeat = wait,
-            (METER_INTERVAL, Some(1..), Some(wait)) => self.tunables.meter_interval = wait,
-            (RETRY_INTERVAL, Some(_), Some(wait)) => self.tunables.retry_interval = wait,
-            (ATTEMPTS | HEARTBEAT | METER_INTERVAL | RETRY_INTERVAL, ..) => return Some(false),
-            _ => return None,
-        }
-        Some(true)
-    }
-
-    fn configuration(&self, payload: &Value) -> Answer {
-        let asked: Vec<&str> = match payload["key"].as_array() {
-            Some(keys) => keys.iter().filter_map(Value::as_str).collect(),
-            None => Vec::new(),
+        let outcome = if is_sent {
+            outcome
+        } else {
+            CommandOutcome::Unanswered
         };
-        let list = self.settings_list();
-        let known: Vec<Value> = list
-            .iter()
-            .filter(|(key, _)| asked.is_empty() || asked.contains(key))
-            .map(|(key, value)| json!({"key": key, "readonly": false, "value": value}))
-            .collect();
-        let unknown: Vec<&str> = asked
-            .into_iter()
-            .filter(|key| list.iter().all(|(one, _)| one != key))
-            .collect();
-        Answer::Result(
-            json!({"configurationKey": known, "unknownKey": unknown}),
-            Effect::Nothing,
-        )
+        let answered = is_sent.then_some((now, text));
+        self.note_command(command, executed, outcome, answered, fault);
+        if fault == Some(FaultKind::Drop) {
+            self.outputs.push_back(Output::Drop);
+            self.connection_lost(now);
+        }
     }
 
-    fn change_configuration(&mut self, payload: &Value) -> Answer {
-        let key = payload["key"].as_str().unwrap_or_default();
-        let value = payload["value"].as_str().unwrap_or_default();
-        Answer::status(match self.change_setting(key, value) {
-            Some(true) => "Accepted",
-            Some(false) => "Rejected",
-            None => "NotSupported",
-        })
-    }
-
-    fn variables(&self, payload: &Value) -> Answer {
-        let list = self.settings_list();
-        let results = items(&payload["getVariableData"]).map(|item| {
-            let mut result = about(item);
-            let key = setting_of(item);
-            match list.iter().find(|(one, _)| Some(*one) == key) {
-                Some((_, value)) => {
-                    result["attributeStatus"] = json!("Accepted");
-                    result["attributeValue"] = json!(value);
-                }
-                None => result["attributeStatus"] = json!("UnknownVariable"),
+    /// The answer, and whether the command was carried out.
+    fn answer(
+        &mut self,
+        command: &Command,
+        fault: Option<FaultKind>,
+        now: TimestampUs,
+    ) -> (Answer, bool) {
+        let refused = |code, why: String| (Answer::Error(code, why), false);
+        let Some(info) = action::lookup(self.version, &command.action) else {
+            let why = format!("OCPP {} has no such action", self.version);
+            return refused(ErrorCode::NotImplemented, why);
+        };
+        let Some(carry_out) = actions::handler(self.version, info.name) else {
+            let why = "a charging station sends this action".to_owned();
+            return refused(ErrorCode::NotSupported, why);
+        };
+        if let Some(violation) = info.check_request(&command.payload).first() {
+            return refused(violation.error_code(), violation.to_string());
+        }
+        match fault {
+            Some(FaultKind::Reject) => return (rejection(info), false),
+            Some(FaultKind::Error) => {
+                return refused(ErrorCode::InternalError, "simulated failure".to_owned());
             }
-            result
-        });
-        let results: Vec<Value> = results.collect();
-        Answer::Result(json!({"getVariableResult": results}), Effect::Nothing)
-    }
-
-    fn set_variables(&mut self, payload: &Value) -> Answer {
-        let mut results = Vec::new();
-        for item in items(&payload["setVariableData"]) {
-            let value = item["attributeValue"].as_str().unwrap_or_default();
-            let changed = setting_of(item).and_then(|key| self.change_setting(key, value));
-            let mut result = about(item);
-            result["attributeStatus"] = json!(match changed {
-                Some(true) => "Accepted",
-                Some(false) => "Rejected",
-                None => "UnknownVariable",
-            });
-            results.push(result);
+            Some(FaultKind::Silent | FaultKind::Drop) | None => {}
         }
-        Answer::Result(json!({"setVariableResult": results}), Effect::Nothing)
-    }
-
-    /// Answers `GetTransactionStatus` (rule Q-26).
-    fn transaction_status(&self, payload: &Value) -> Answer {
-        let mut answer = json!({"messagesInQueue": !self.queue.is_empty()});
-        if let Some(id) = payload["transactionId"].as_str() {
-            let is_running = self.connector_of(|open| open.id == id).is_some();
-            answer["ongoingIndicator"] = json!(is_running);
-            let member = format!(r#""transactionId":"{id}""#);
-            let in_queue = self.queue.iter().any(|one| one.payload.contains(&member));
-            answer["messagesInQueue"] = json!(in_queue);
+        if self.pending.len() >= WAITING_MESSAGES_MAX {
+            let why = "too many messages wait to be sent".to_owned();
+            return refused(ErrorCode::InternalError, why);
         }
-        Answer::Result(answer, Effect::Nothing)
+        match serde_json::from_str(&command.payload) {
+            Ok(payload) => (carry_out(self, &payload, now), true),
+            Err(error) => refused(ErrorCode::FormatViolation, error.to_string()),
+        }
     }
-}
 
-const HEARTBEAT: &str = "HeartbeatInterval";
-const METER_INTERVAL: &str = "MeterValueSampleInterval";
-const ATTEMPTS: &str = "TransactionMessageAttempts";
-const RETRY_INTERVAL: &str = "TransactionMessageRetryInterval";
-
-/// The 1.6 name of a 2.x variable (rule Q-7).
-fn setting_of(item: &Value) -> Option<&'static str> {
-    match (
-        item["component"]["name"].as_str()?,
-        item["variable"]["name"].as_str()?,
+    /// Writes the ledger entry of a command.
+    fn note_command(
+        &mut self,
+        command: Command,
+        executed: bool,
+        outcome: CommandOutcome,
+        answered: Option<(TimestampUs, String)>,
+        fault: Option<FaultKind>,
     ) {
-        ("OCPPCommCtrlr", "HeartbeatInterval") => Some(HEARTBEAT),
-        ("OCPPCommCtrlr", "MessageAttempts") => Some(ATTEMPTS),
-        ("OCPPCommCtrlr", "MessageAttemptInterval") => Some(RETRY_INTERVAL),
-        ("SampledDataCtrlr", "TxUpdatedInterval") => Some(METER_INTERVAL),
-        _ => None,
+        if !self.settings.keep_ledger {
+            return;
+        }
+        let (answered_at, answer) = answered.unzip();
+        self.outputs
+            .push_back(Output::Command(Box::new(ReceivedCommand {
+                message_id: command.id,
+                action: command.action,
+                payload: command.payload,
+                connection: self.connections,
+                received_at: command.received_at,
+                executed,
+                outcome,
+                answered_at,
+                answer,
+                fault,
+            })));
+    }
+
+    /// Ends the commands whose answer is delayed, because the connection was lost. They are not carried out.
+    pub(super) fn drop_delayed_commands(&mut self) {
+        let Some(kept) = &mut self.kept else {
+            return;
+        };
+        for Delayed { command, fault, .. } in std::mem::take(&mut kept.delayed) {
+            self.note_command(command, false, CommandOutcome::Unanswered, None, fault);
+        }
+    }
+
+    /// Does what is due of the commands: delayed answers, a reset, the steps of jobs, the end of reservations.
+    pub(super) fn drive_commands(&mut self, now: TimestampUs) {
+        if self.kept.is_none() {
+            return;
+        }
+        while let Some(delayed) = self.take_delayed(now) {
+            self.carry_out(delayed.command, delayed.fault, now);
+        }
+        if !self.draining {
+            self.expire_reservations(now);
+            self.drive_jobs(now);
+            self.drive_streams(now);
+        }
+        self.drive_reset(now);
+    }
+
+    fn take_delayed(&mut self, now: TimestampUs) -> Option<Delayed> {
+        let delayed = &mut self.kept.as_mut()?.delayed;
+        let index = delayed.iter().position(|one| one.due <= now)?;
+        Some(delayed.remove(index))
+    }
+
+    pub(super) fn commands_deadline(&self) -> Option<TimestampUs> {
+        let kept = self.kept.as_ref()?;
+        let delayed = kept.delayed.iter().map(|one| one.due).min();
+        let (jobs, reservations, streams) = if self.draining {
+            (None, None, None)
+        } else {
+            (
+                self.jobs_deadline(),
+                kept.reservations_deadline(),
+                self.streams_deadline(),
+            )
+        };
+        [delayed, jobs, reservations, streams]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// What commands made the charger keep.
+    fn kept(&mut self) -> &mut Kept {
+        self.kept.get_or_insert_default()
+    }
+
+    /// The index of the connector with this number, from 1 (an EVSE in 2.x).
+    fn connector_index(&self, number: &Value) -> Option<usize> {
+        let index = usize::try_from(number.as_u64()?).ok()?.checked_sub(1)?;
+        (index < self.connectors.len()).then_some(index)
+    }
+
+    /// The status with a reason, which exists in 2.x only.
+    fn status_because(&self, status: &str, reason: &str) -> Answer {
+        match self.version {
+            Version::V16 => Answer::status(status),
+            _ => Answer::Result(json!({"status": status, "statusInfo": {"reasonCode": reason}})),
+        }
     }
 }
 
-/// The members of a result that repeat the request.
-fn about(item: &Value) -> Value {
-    let mut result = json!({"component": item["component"], "variable": item["variable"]});
-    if let Some(kind) = item.get("attributeType") {
-        result["attributeType"] = kind.clone();
+/// The answer of an action to a command that the charger refuses: a status that the response's schema has, or a CALLERROR
+/// if it has none.
+fn rejection(info: &action::ActionInfo) -> Answer {
+    const REFUSALS: [&str; 8] = [
+        "Rejected",
+        "Failed",
+        "UnlockFailed",
+        "NotSupported",
+        "NotFound",
+        "Unknown",
+        "NoProfiles",
+        "NoFirmware",
+    ];
+    let refusal = REFUSALS.into_iter().find(|status| {
+        let payload = json!({ "status": status }).to_string();
+        info.check_response(&payload).is_empty()
+            && !info
+                .check_response(r#"{"status":"no such status"}"#)
+                .is_empty()
+    });
+    match refusal {
+        Some(status) => Answer::status(status),
+        None => Answer::Error(ErrorCode::GenericError, "rejected".to_owned()),
     }
-    result
 }
 
+/// The items of a list, which may be absent.
 fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
+}
+
+/// A time in a payload; `None` if it is absent or no time.
+fn time(value: &Value) -> Option<TimestampUs> {
+    let at: jiff::Timestamp = value.as_str()?.parse().ok()?;
+    u64::try_from(at.as_microsecond()).ok().map(TimestampUs)
+}
+
+/// The pages of a report: each has at most `page` items, and all but the last have `tbc`.
+fn pages(all: Vec<Value>, page: usize) -> Vec<(Vec<Value>, bool)> {
+    let count = all.len().div_ceil(page);
+    let mut all = all.into_iter();
+    (1..=count)
+        .map(|number| (all.by_ref().take(page).collect(), number < count))
+        .collect()
+}
+
+/// A self-signed certificate in PEM.
+#[cfg(test)]
+pub(super) fn test_root() -> &'static str {
+    certificates::tests::ROOT
 }

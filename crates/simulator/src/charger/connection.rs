@@ -1,6 +1,7 @@
 //! The connection to the central system: opening and losing it, pings, heartbeats, and the registration with
 //! BootNotification (rules B-1 to B-6, H-5, H-8, N-2, N-3, C-10).
 
+use super::command::BootReason;
 use super::message::{Action, Step};
 use super::output::Output;
 use super::send::Outstanding;
@@ -66,6 +67,7 @@ impl Charger {
     pub(super) fn connection_lost(&mut self, now: TimestampUs) {
         self.schedule_reconnect(None, now);
         self.offline_since = now;
+        self.drop_delayed_commands();
         (self.ping_at, self.pong_by, self.heartbeat_at, self.retry_at) = (None, None, None, None);
         match self.outstanding.take() {
             Some(Outstanding {
@@ -137,9 +139,11 @@ impl Charger {
         self.outputs.push_back(Output::Ping);
     }
 
-    fn close_connection(&mut self, now: TimestampUs) {
-        self.outputs.push_back(Output::Close);
-        self.connection_lost(now);
+    pub(super) fn close_connection(&mut self, now: TimestampUs) {
+        if self.connection == ConnectionState::Open {
+            self.outputs.push_back(Output::Close);
+            self.connection_lost(now);
+        }
     }
 
     pub(super) fn connection_deadline(&self) -> Option<TimestampUs> {
@@ -158,7 +162,7 @@ impl Charger {
     }
 
     pub(super) fn boot_payload(&self) -> String {
-        payload::boot(self.version, &self.id, self.was_reset)
+        payload::boot(self.version, &self.id, self.boot_reason)
     }
 
     /// Handles the answer to BootNotification (rules B-2, B-5, B-6).
@@ -230,8 +234,14 @@ impl Charger {
         }
     }
 
-    /// Simulates a power cut; the queue is kept (rule Q-5).
-    pub(super) fn power_cycle(&mut self, now: TimestampUs) {
+    /// Queues a page of a report of a charger that is connected, but not accepted (rule B-5).
+    pub(super) fn push_unaccepted(&mut self, action: Action, text: String) {
+        let message = self.message(action, text.into(), 0, None, Step::Within);
+        self.pending.push_back(message);
+    }
+
+    /// Simulates a restart; the queue is kept (rule Q-5).
+    pub(super) fn power_cycle(&mut self, reason: BootReason, now: TimestampUs) {
         for connector in &mut self.connectors {
             *connector = super::connectors::Connector::default();
         }
@@ -239,7 +249,8 @@ impl Charger {
         self.pending.clear();
         self.registration = Registration::Due(now);
         self.is_operative = false;
-        self.was_reset = true;
+        self.boot_reason = reason;
+        self.values_after_reboot();
     }
 
     /// Ends the run.
@@ -248,6 +259,7 @@ impl Charger {
             self.outputs.push_back(Output::Close);
         }
         self.connection = ConnectionState::Stopped;
+        self.drop_delayed_commands();
         if let Some(Outstanding {
             message: Some(message),
             ..

@@ -17,6 +17,25 @@ pub(super) struct Connector {
     phase: Phase,
     /// The status of the last StatusNotification.
     pub(super) status_sent: Option<&'static str>,
+    /// Whether it becomes inoperative at the end of its transaction, because a command said so.
+    pub(super) becomes_inoperative: bool,
+}
+
+/// What starts a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    pub(super) token: String,
+    pub(super) remote_start_id: Option<i64>,
+    pub(super) reservation_id: Option<i64>,
+}
+
+impl Start {
+    fn local(token: String) -> Self {
+        Self {
+            token,
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +46,7 @@ enum Phase {
     /// No vehicle. The next one arrives at `until`; `None` = none arrives.
     Available { until: Option<TimestampUs> },
     /// Authorize is sent or queued.
-    Authorizing { token: String },
+    Authorizing(Start),
     /// A transaction runs.
     Charging(Session),
     /// The transaction has ended; the vehicle leaves at `at`.
@@ -38,6 +57,7 @@ enum Phase {
 #[derive(Debug)]
 struct Session {
     vehicle: Vehicle,
+    started_at: TimestampUs,
     ends_at: Option<TimestampUs>,
     next_value_at: TimestampUs,
     metered_at: TimestampUs,
@@ -49,10 +69,23 @@ impl Connector {
         matches!(self.phase, Phase::Charging(_))
     }
 
+    /// Whether there is no vehicle.
+    pub(super) const fn is_free(&self) -> bool {
+        matches!(self.phase, Phase::Available { .. })
+    }
+
+    /// When the running transaction started.
+    pub(super) const fn charging_since(&self) -> Option<TimestampUs> {
+        match &self.phase {
+            Phase::Charging(session) => Some(session.started_at),
+            _ => None,
+        }
+    }
+
     const fn status(&self) -> Status {
         match self.phase {
             Phase::Inoperative | Phase::Available { .. } => Status::Available,
-            Phase::Authorizing { .. } => Status::Preparing,
+            Phase::Authorizing(_) => Status::Preparing,
             Phase::Charging(_) => Status::Charging,
             Phase::Finishing { .. } => Status::Finishing,
         }
@@ -89,7 +122,7 @@ impl Charger {
             Phase::Available { until: Some(at) } if *at <= now && !draining => {
                 self.plug_in(connector, now);
             }
-            Phase::Authorizing { .. } if draining => self.make_available(connector, now),
+            Phase::Authorizing(_) if draining => self.make_available(connector, now),
             Phase::Charging(_) if draining => self.stop(connector, StopReason::Local, now),
             Phase::Charging(session) if !is_flood => {
                 if session.vehicle.is_full() {
@@ -116,9 +149,9 @@ impl Charger {
             }
             let done = self.flood_left == Some(0);
             match &self.connectors[connector].phase {
-                Phase::Available { .. } if connector == 0 && !done => {
-                    let token = self.random_token();
-                    self.begin(connector, token, None, now);
+                Phase::Available { .. } if connector == 0 && !done && self.is_usable(0) => {
+                    let start = Start::local(self.random_token());
+                    self.begin(connector, start, now);
                 }
                 Phase::Charging(session) => {
                     let limit = self.settings.values_per_transaction;
@@ -147,25 +180,35 @@ impl Charger {
                 Some(end.min(session.next_value_at))
             }
             Phase::Finishing { at } => Some(*at),
-            Phase::Inoperative | Phase::Authorizing { .. } => None,
+            Phase::Inoperative | Phase::Authorizing(_) => None,
         });
         due.min()
     }
 
     /// A vehicle arrives, and its driver presents a token.
     fn plug_in(&mut self, connector: usize, now: TimestampUs) {
-        if self.is_queue_full() {
+        if self.is_queue_full() || !self.is_usable(connector) {
             self.make_available(connector, now);
             return;
         }
-        let token = self.random_token();
+        let start = Start::local(self.random_token());
         if !self.is_ready() {
             // Offline, every token is accepted.
-            self.begin(connector, token, None, now);
+            self.begin(connector, start, now);
             return;
         }
-        let text = payload::authorize(self.version, &token);
-        self.connectors[connector].phase = Phase::Authorizing { token };
+        self.authorize(connector, start, now);
+    }
+
+    /// Whether any driver may charge at the connector.
+    fn is_usable(&self, connector: usize) -> bool {
+        !self.state.connectors[connector].inoperative && !self.is_reserved(connector)
+    }
+
+    /// Asks the central system whether a token is accepted, before its transaction begins.
+    pub(super) fn authorize(&mut self, connector: usize, start: Start, now: TimestampUs) {
+        let text = payload::authorize(self.version, &start.token);
+        self.connectors[connector].phase = Phase::Authorizing(start);
         self.send_status(connector, now);
         self.push_pending(Action::Authorize, text, number(connector), now);
     }
@@ -173,12 +216,12 @@ impl Charger {
     /// Handles the answer to Authorize at `connector` (from 1).
     pub(super) fn token_answered(&mut self, connector: u8, is_accepted: bool, now: TimestampUs) {
         let connector = usize::from(connector).saturating_sub(1);
-        let Phase::Authorizing { token } = &mut self.connectors[connector].phase else {
+        let Phase::Authorizing(start) = &mut self.connectors[connector].phase else {
             return;
         };
-        let token = std::mem::take(token);
+        let start = std::mem::take(start);
         if is_accepted {
-            self.begin(connector, token, None, now);
+            self.begin(connector, start, now);
         } else {
             self.make_available(connector, now);
         }
@@ -202,18 +245,21 @@ impl Charger {
         }
     }
 
-    /// The index of the connector at which a remote start is possible. `connector` counts from 1.
-    pub(super) fn can_start(&self, connector: Option<u8>) -> Option<usize> {
+    /// The index of the connector at which a remote start with this token is possible. `connector` counts from 1.
+    pub(super) fn can_start(&self, connector: Option<u8>, token: &str) -> Option<usize> {
         if !self.is_operative || self.draining || self.is_queue_full() {
             return None;
         }
-        let is_free = |one: &Connector| matches!(one.phase, Phase::Available { .. });
+        let is_possible = |index: usize| {
+            self.connectors.get(index).is_some_and(Connector::is_free)
+                && !self.state.connectors[index].inoperative
+                && !self.is_reserved_for_other(index, token)
+        };
         match connector {
-            None => self.connectors.iter().position(is_free),
+            None => (0..self.connectors.len()).find(|&index| is_possible(index)),
             Some(number) => {
                 let index = usize::from(number).checked_sub(1)?;
-                self.connectors.get(index).filter(|one| is_free(one))?;
-                Some(index)
+                is_possible(index).then_some(index)
             }
         }
     }
@@ -226,14 +272,9 @@ impl Charger {
         })
     }
 
-    /// Starts a transaction.
-    pub(super) fn begin(
-        &mut self,
-        connector: usize,
-        token: String,
-        remote_start_id: Option<i64>,
-        now: TimestampUs,
-    ) {
+    /// Starts a transaction. It uses the connector's reservation.
+    pub(super) fn begin(&mut self, connector: usize, start: Start, now: TimestampUs) {
+        let reservation_id = self.use_reservation(connector).or(start.reservation_id);
         self.state.last_transaction += 1;
         let id = match self.version {
             Version::V16 => String::new(),
@@ -242,9 +283,10 @@ impl Charger {
         self.state.connectors[connector].transaction = Some(OpenTransaction {
             number: self.state.last_transaction,
             id,
-            token,
+            token: start.token,
             next_seq_no: 0,
-            remote_start_id,
+            remote_start_id: start.remote_start_id,
+            reservation_id,
         });
         let is_flood = self.settings.scenario == Scenario::MeterFlood;
         let (ends_at, next_value_at) = if is_flood {
@@ -260,6 +302,7 @@ impl Charger {
         };
         let session = Session {
             vehicle: Vehicle::random(&mut self.rng),
+            started_at: now,
             ends_at,
             next_value_at,
             metered_at: now,
@@ -272,8 +315,33 @@ impl Charger {
         }
     }
 
-    /// Queues a meter value, unless the queue is full.
-    pub(super) fn meter(&mut self, connector: usize, now: TimestampUs) {
+    /// Queues a periodic meter value, unless the queue is full.
+    fn meter(&mut self, connector: usize, now: TimestampUs) {
+        self.queue_meter_value(connector, EventKind::Update, now);
+    }
+
+    /// Queues a meter value for a command that asks for it.
+    pub(super) fn meter_triggered(&mut self, connector: usize, now: TimestampUs) {
+        self.queue_meter_value(connector, EventKind::Triggered, now);
+    }
+
+    /// Queues the meter value of a connector for a command, outside of a transaction. Class T in 1.6, N in 2.x.
+    pub(super) fn meter_idle(&mut self, connector: usize, now: TimestampUs) {
+        let register_wh = self.state.connectors[connector].register_wh;
+        let text = payload::idle_meter_values(self.version, number(connector), register_wh, now);
+        match self.version {
+            Version::V16 if self.is_queue_full() => {}
+            Version::V16 => {
+                let action = Action::MeterValues;
+                let message =
+                    self.message(action, text.into(), number(connector), None, Step::Within);
+                self.enqueue(message);
+            }
+            _ => self.push_pending(Action::MeterValues, text, number(connector), now),
+        }
+    }
+
+    fn queue_meter_value(&mut self, connector: usize, kind: EventKind, now: TimestampUs) {
         let gap = match self.settings.scenario {
             Scenario::MeterFlood => self.settings.flood_gap,
             Scenario::Steady | Scenario::Idle => self.tunables.meter_interval,
@@ -286,7 +354,7 @@ impl Charger {
         if !is_full {
             session.values += 1;
             self.charge(connector, &mut session, now);
-            self.transaction_message(connector, &session.vehicle, EventKind::Update, now);
+            self.transaction_message(connector, &session.vehicle, kind, now);
         }
         self.connectors[connector].phase = Phase::Charging(session);
     }
@@ -298,6 +366,10 @@ impl Charger {
         };
         self.charge(connector, &mut session, now);
         self.transaction_message(connector, &session.vehicle, EventKind::Stop(reason), now);
+        self.forget_transaction_profiles(connector);
+        if std::mem::take(&mut self.connectors[connector].becomes_inoperative) {
+            self.state.connectors[connector].inoperative = true;
+        }
         if self.settings.scenario == Scenario::MeterFlood {
             self.connectors[connector].phase = Phase::Available { until: None };
             return;
@@ -322,10 +394,10 @@ impl Charger {
         }
     }
 
-    /// Ends all running transactions for a reset.
-    pub(super) fn stop_for_reset(&mut self, now: TimestampUs) {
+    /// Ends all running transactions.
+    pub(super) fn stop_all_transactions(&mut self, reason: StopReason, now: TimestampUs) {
         for connector in 0..self.connectors.len() {
-            self.stop(connector, StopReason::SoftReset, now);
+            self.stop(connector, reason, now);
         }
     }
 
@@ -367,7 +439,8 @@ impl Charger {
         };
         let (draft, step, action) = match kind {
             EventKind::Start => (event.start(), Step::Start, Action::StartTransaction),
-            EventKind::Update => (event.update(), Step::Within, Action::MeterValues),
+            EventKind::Update => (event.update(false), Step::Within, Action::MeterValues),
+            EventKind::Triggered => (event.update(true), Step::Within, Action::MeterValues),
             EventKind::Stop(reason) => (event.stop(reason), Step::Stop, Action::StopTransaction),
         };
         let action = match self.version {
@@ -395,9 +468,20 @@ impl Charger {
         self.send_status(connector, now);
     }
 
+    /// The status of a connector.
+    pub(super) fn status_of(&self, connector: usize) -> Status {
+        match self.connectors[connector].status() {
+            Status::Available if self.state.connectors[connector].inoperative => {
+                Status::Unavailable
+            }
+            Status::Available if self.is_reserved(connector) => Status::Reserved,
+            status => status,
+        }
+    }
+
     /// Sends a connector's status, if it differs from the last one sent.
     pub(super) fn send_status(&mut self, connector: usize, now: TimestampUs) {
-        let status = self.connectors[connector].status();
+        let status = self.status_of(connector);
         let name = status.as_str(self.version);
         let can_send = self.is_ready() || self.settings.status_first;
         if self.connectors[connector].status_sent == Some(name) || !can_send {
@@ -450,6 +534,7 @@ impl Charger {
 enum EventKind {
     Start,
     Update,
+    Triggered,
     Stop(StopReason),
 }
 

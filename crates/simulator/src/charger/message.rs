@@ -25,6 +25,40 @@ pub enum Action {
     StopTransaction,
     /// 2.x: the start, an update or the end of a transaction.
     TransactionEvent,
+    /// 1.6: a step of an upload.
+    DiagnosticsStatusNotification,
+    /// A step of the upload of a log.
+    LogStatusNotification,
+    /// A step of a firmware update.
+    FirmwareStatusNotification,
+    /// 1.6: a step of an update of signed firmware.
+    SignedFirmwareStatusNotification,
+    /// 2.x: a step of the publishing of firmware.
+    PublishFirmwareStatusNotification,
+    /// A request to sign a certificate.
+    SignCertificate,
+    /// 2.x: the end of a reservation.
+    ReservationStatusUpdate,
+    /// 2.x: a page of the device model.
+    NotifyReport,
+    /// 2.x: a page of the monitors.
+    NotifyMonitoringReport,
+    /// 2.x: a page of the charging profiles.
+    ReportChargingProfiles,
+    /// 2.x: a page of the display messages.
+    NotifyDisplayMessages,
+    /// 2.x: a page of what is known about a customer.
+    NotifyCustomerInformation,
+    /// 2.1: a page of the DER controls.
+    ReportDERControl,
+    /// 2.1: the start of a DER control.
+    NotifyDERStartStop,
+    /// 2.1: the offer of a stream.
+    OpenPeriodicEventStream,
+    /// 2.1: the end of a stream.
+    ClosePeriodicEventStream,
+    /// 2.1: a step of the swap of a battery.
+    BatterySwap,
 }
 
 impl Action {
@@ -40,7 +74,38 @@ impl Action {
             Self::MeterValues => "MeterValues",
             Self::StopTransaction => "StopTransaction",
             Self::TransactionEvent => "TransactionEvent",
+            Self::DiagnosticsStatusNotification => "DiagnosticsStatusNotification",
+            Self::LogStatusNotification => "LogStatusNotification",
+            Self::FirmwareStatusNotification => "FirmwareStatusNotification",
+            Self::SignedFirmwareStatusNotification => "SignedFirmwareStatusNotification",
+            Self::PublishFirmwareStatusNotification => "PublishFirmwareStatusNotification",
+            Self::SignCertificate => "SignCertificate",
+            Self::ReservationStatusUpdate => "ReservationStatusUpdate",
+            Self::NotifyReport => "NotifyReport",
+            Self::NotifyMonitoringReport => "NotifyMonitoringReport",
+            Self::ReportChargingProfiles => "ReportChargingProfiles",
+            Self::NotifyDisplayMessages => "NotifyDisplayMessages",
+            Self::NotifyCustomerInformation => "NotifyCustomerInformation",
+            Self::ReportDERControl => "ReportDERControl",
+            Self::NotifyDERStartStop => "NotifyDERStartStop",
+            Self::OpenPeriodicEventStream => "OpenPeriodicEventStream",
+            Self::ClosePeriodicEventStream => "ClosePeriodicEventStream",
+            Self::BatterySwap => "BatterySwap",
         }
+    }
+
+    /// Whether it is a page of a report that a command asked for. A charger that is not accepted sends it too (rule B-5).
+    #[must_use]
+    pub const fn is_report(self) -> bool {
+        matches!(
+            self,
+            Self::NotifyReport
+                | Self::NotifyMonitoringReport
+                | Self::ReportChargingProfiles
+                | Self::NotifyDisplayMessages
+                | Self::NotifyCustomerInformation
+                | Self::ReportDERControl
+        )
     }
 
     /// The delivery class (rules ).
@@ -132,6 +197,9 @@ pub struct ConnectorState {
     pub register_wh: u64,
     /// The running transaction.
     pub transaction: Option<OpenTransaction>,
+    /// Whether a command made it inoperative.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inoperative: bool,
 }
 
 /// A running transaction.
@@ -147,6 +215,9 @@ pub struct OpenTransaction {
     pub next_seq_no: u64,
     /// 2.x: the remoteStartId of the request that started it.
     pub remote_start_id: Option<i64>,
+    /// The reservation that it uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation_id: Option<i64>,
 }
 
 /// A change of the queue: one line of the queue file.

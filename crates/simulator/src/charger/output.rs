@@ -1,7 +1,8 @@
 //! The outputs of a charger.
 
 use super::message::{Action, QueueEdit};
-use crate::ledger::{Class, Outcome};
+use crate::command_fault::FaultKind;
+use crate::ledger::{Class, CommandOutcome, Outcome};
 use crate::timestamp::TimestampUs;
 use std::time::Duration;
 
@@ -16,10 +17,14 @@ pub enum Output {
     Ping,
     /// Close the connection, if it is open. A call of `handle_closed` is not needed.
     Close,
+    /// Drop the connection without a Close frame, if it is open. A call of `handle_closed` is not needed.
+    Drop,
     /// Save this edit. A [`QueueEdit::Push`] must be durable before the next output is executed.
     Save(QueueEdit),
     /// A message has ended; write its ledger entry.
     Ledger(Box<EndedMessage>),
+    /// A command has ended; write its ledger entry.
+    Command(Box<ReceivedCommand>),
     /// Count this.
     Count(Count),
 }
@@ -51,6 +56,31 @@ pub struct EndedMessage {
     pub answer: Option<String>,
 }
 
+/// A command that has ended, with what its ledger entry needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReceivedCommand {
+    /// The message id of the CALL.
+    pub message_id: String,
+    /// Its action.
+    pub action: String,
+    /// Its payload.
+    pub payload: String,
+    /// The number of the connection over which it came, from 1.
+    pub connection: u64,
+    /// When it was received.
+    pub received_at: TimestampUs,
+    /// Whether it was carried out.
+    pub executed: bool,
+    /// How it was answered.
+    pub outcome: CommandOutcome,
+    /// When it was answered.
+    pub answered_at: Option<TimestampUs>,
+    /// The CALLRESULT's payload, or the CALLERROR's code.
+    pub answer: Option<String>,
+    /// The simulated fault.
+    pub fault: Option<FaultKind>,
+}
+
 /// An event to be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Count {
@@ -70,6 +100,8 @@ pub enum Count {
     Late,
     /// A call of the central system was answered.
     CallAnswered,
+    /// A SEND, which has no answer.
+    SentUnconfirmed,
     /// A text that is not an OCPP frame, or not one for a charger.
     Unexpected,
 }

@@ -1,5 +1,6 @@
 //! Payloads according to the standard: compact JSON, times in UTC with three decimals, no empty optional members.
 
+use super::command::BootReason;
 use super::message::OpenTransaction;
 use super::vehicle::MeterReading;
 use crate::timestamp::TimestampUs;
@@ -7,9 +8,9 @@ use ocpp::Version;
 use ocpp::json::write_string;
 use std::fmt::Write as _;
 
-const VENDOR: &str = "Wattpost";
-const MODEL: &str = "Simulator";
-const FIRMWARE: &str = env!("CARGO_PKG_VERSION");
+pub(super) const VENDOR: &str = "Wattpost";
+pub(super) const MODEL: &str = "Simulator";
+pub(super) const FIRMWARE: &str = env!("CARGO_PKG_VERSION");
 
 /// A payload in which values may be missing that are known at the first transmission only.
 #[derive(Debug, Default)]
@@ -41,6 +42,12 @@ pub(super) enum StopReason {
     DeAuthorized,
     /// The charger is reset.
     SoftReset,
+    /// 1.6: the charger is reset at once.
+    HardReset,
+    /// The charger restarts by itself.
+    Reboot,
+    /// 1.6: the central system unlocks the connector.
+    UnlockCommand,
     /// The power was cut.
     PowerLoss,
 }
@@ -53,6 +60,9 @@ impl StopReason {
             Self::Remote => "Remote",
             Self::DeAuthorized => "DeAuthorized",
             Self::SoftReset => "SoftReset",
+            Self::HardReset => "HardReset",
+            Self::Reboot => "Reboot",
+            Self::UnlockCommand => "UnlockCommand",
             Self::PowerLoss => "PowerLoss",
         }
     }
@@ -64,7 +74,9 @@ impl StopReason {
             Self::EvDisconnected => ("EVDisconnected", "EVDeparted"),
             Self::Remote => ("Remote", "RemoteStop"),
             Self::DeAuthorized => ("DeAuthorized", "Deauthorized"),
-            Self::SoftReset => ("ImmediateReset", "ResetCommand"),
+            Self::SoftReset | Self::HardReset => ("ImmediateReset", "ResetCommand"),
+            Self::Reboot => ("Reboot", "ResetCommand"),
+            Self::UnlockCommand => ("Other", "UnlockCommand"),
             Self::PowerLoss => ("PowerLoss", "AbnormalCondition"),
         }
     }
@@ -77,13 +89,17 @@ pub(super) enum Status {
     Preparing,
     Charging,
     Finishing,
+    Reserved,
+    Unavailable,
 }
 
 impl Status {
-    /// The name in OCPP. In 2.x the last three are all `Occupied`.
+    /// The name in OCPP. In 2.x preparing, charging and finishing are all `Occupied`.
     pub(super) const fn as_str(self, version: Version) -> &'static str {
         match (version, self) {
             (_, Self::Available) => "Available",
+            (_, Self::Reserved) => "Reserved",
+            (_, Self::Unavailable) => "Unavailable",
             (Version::V16, Self::Preparing) => "Preparing",
             (Version::V16, Self::Charging) => "Charging",
             (Version::V16, Self::Finishing) => "Finishing",
@@ -92,7 +108,7 @@ impl Status {
     }
 }
 
-pub(super) fn boot(version: Version, serial: &str, restarted: bool) -> String {
+pub(super) fn boot(version: Version, serial: &str, reason: BootReason) -> String {
     let mut out = String::with_capacity(200);
     if version == Version::V16 {
         out.push_str(r#"{"chargePointVendor":""#);
@@ -103,7 +119,7 @@ pub(super) fn boot(version: Version, serial: &str, restarted: bool) -> String {
         write_string(&mut out, clip(serial, 25));
         let _ = write!(out, r#","firmwareVersion":"{FIRMWARE}"}}"#);
     } else {
-        let reason = if restarted { "RemoteReset" } else { "PowerUp" };
+        let reason = reason.as_str();
         let _ = write!(
             out,
             r#"{{"reason":"{reason}","chargingStation":{{"model":"{MODEL}","vendorName":"{VENDOR}","serialNumber":"#
@@ -166,9 +182,13 @@ impl Event<'_> {
             write_string(&mut out, &self.transaction.token);
             let _ = write!(
                 out,
-                r#","meterStart":{},"timestamp":"{at}"}}"#,
+                r#","meterStart":{},"timestamp":"{at}""#,
                 self.reading.register_wh
             );
+            if let Some(id) = self.transaction.reservation_id {
+                let _ = write!(out, r#","reservationId":{id}"#);
+            }
+            out.push('}');
             return out.into();
         }
         let trigger = match self.transaction.remote_start_id {
@@ -178,13 +198,18 @@ impl Event<'_> {
         self.transaction_event("Started", trigger, "Transaction.Begin", None)
     }
 
-    /// MeterValues, or TransactionEvent Updated.
-    pub(super) fn update(&self) -> Draft {
+    /// MeterValues, or TransactionEvent Updated. `triggered`: a command asks for it.
+    pub(super) fn update(&self, triggered: bool) -> Draft {
+        let context = if triggered {
+            "Trigger"
+        } else {
+            "Sample.Periodic"
+        };
         if self.version == Version::V16 {
             let mut payload = format!(r#"{{"connectorId":{},"transactionId":"#, self.connector);
             let transaction_id_at = Some(payload.len());
             payload.push_str(r#","meterValue":["#);
-            self.meter_value_16(&mut payload, "Sample.Periodic");
+            self.meter_value_16(&mut payload, context);
             payload.push_str("]}");
             return Draft {
                 payload,
@@ -192,7 +217,12 @@ impl Event<'_> {
                 offline_at: None,
             };
         }
-        self.transaction_event("Updated", "MeterValuePeriodic", "Sample.Periodic", None)
+        let trigger = if triggered {
+            "Trigger"
+        } else {
+            "MeterValuePeriodic"
+        };
+        self.transaction_event("Updated", trigger, context, None)
     }
 
     /// StopTransaction, or TransactionEvent Ended.
@@ -257,6 +287,11 @@ impl Event<'_> {
             r#"}},"evse":{{"id":{},"connectorId":1}},"#,
             self.connector
         );
+        if kind == "Started"
+            && let Some(id) = transaction.reservation_id
+        {
+            let _ = write!(payload, r#""reservationId":{id},"#);
+        }
         if kind != "Updated" {
             id_token(&mut payload, &transaction.token);
             payload.push(',');
@@ -335,6 +370,25 @@ impl Event<'_> {
         sample(format_args!("{}", r.soc_percent), "SoC", "EV", "Percent");
         out.pop();
         out.push_str("]}");
+    }
+}
+
+/// MeterValues of a connector without a transaction, for a command that asks for it.
+pub(super) fn idle_meter_values(
+    version: Version,
+    connector: u8,
+    register_wh: u64,
+    at: TimestampUs,
+) -> String {
+    let common =
+        r#""context":"Trigger","measurand":"Energy.Active.Import.Register","location":"Outlet""#;
+    match version {
+        Version::V16 => format!(
+            r#"{{"connectorId":{connector},"meterValue":[{{"timestamp":"{at}","sampledValue":[{{"value":"{register_wh}",{common},"unit":"Wh"}}]}}]}}"#
+        ),
+        _ => format!(
+            r#"{{"evseId":{connector},"meterValue":[{{"timestamp":"{at}","sampledValue":[{{"value":{register_wh},{common},"unitOfMeasure":{{"unit":"Wh"}}}}]}}]}}"#
+        ),
     }
 }
 

@@ -74,6 +74,14 @@ impl Charger {
                 let boot =
                     self.message(Action::BootNotification, text.into(), 0, None, Step::Within);
                 self.transmit_now(boot, now);
+            } else if self
+                .pending
+                .front()
+                .is_some_and(|one| one.action.is_report())
+                && let Some(report) = self.pending.pop_front()
+            {
+                // B-5: reports that the central system has asked for.
+                self.transmit_now(report, now);
             }
             return;
         }
@@ -307,7 +315,7 @@ impl Charger {
             })));
     }
 
-    fn next_id(&mut self) -> String {
+    pub(super) fn next_id(&mut self) -> String {
         self.ids += 1;
         format!("{}{}", self.id_prefix, self.ids)
     }

@@ -2,6 +2,8 @@
 
 mod calls;
 mod charging;
+mod command_faults;
+mod commands;
 mod harness;
 mod queue;
 mod random_faults;

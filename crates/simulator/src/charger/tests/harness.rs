@@ -45,6 +45,12 @@ pub(super) struct Harness {
     pub(super) received: Vec<ReceivedCall>,
     /// The answers of the charger to calls of the central system.
     pub(super) replies: Vec<String>,
+    /// The SENDs of the charger: action and payload.
+    pub(super) sends: Vec<(String, Value)>,
+    /// The commands that the charger has noted for the ledger.
+    pub(super) commands: Vec<ReceivedCommand>,
+    /// How often the charger dropped the connection without a Close frame.
+    pub(super) drops: u64,
     pub(super) entries: Vec<EndedMessage>,
     pub(super) counts: Vec<Count>,
     pub(super) edits: Vec<QueueEdit>,
@@ -95,6 +101,9 @@ impl Harness {
             unanswered: None,
             received: Vec::new(),
             replies: Vec::new(),
+            sends: Vec::new(),
+            commands: Vec::new(),
+            drops: 0,
             entries: Vec::new(),
             counts: Vec::new(),
             edits: Vec::new(),
@@ -136,13 +145,43 @@ impl Harness {
         self.drain();
     }
 
-    /// Sends a call of the central system and returns the answer.
-    pub(super) fn call(&mut self, action: &str, payload: Value) -> String {
-        let text = json!([2, "c-1", action, payload]).to_string();
+    /// Sends a call of the central system.
+    pub(super) fn send_call(&mut self, id: &str, action: &str, payload: &Value) {
+        let text = json!([2, id, action, payload]).to_string();
         self.charger.handle_text(&text, self.now);
-        let before = self.replies.len();
         self.drain();
-        self.replies[before].clone()
+    }
+
+    /// Sends a call of the central system and returns the answer, which conforms to the schema.
+    pub(super) fn call(&mut self, action: &str, payload: Value) -> String {
+        let before = self.replies.len();
+        self.send_call("c-1", action, &payload);
+        let reply = self.replies[before].clone();
+        let value: Value = serde_json::from_str(&reply).unwrap();
+        if value[0] == 3 {
+            let violations = ocpp::check::response(self.version, action, &value[2].to_string());
+            assert!(violations.is_empty(), "{action}: {reply}: {violations:?}");
+        }
+        reply
+    }
+
+    /// The payload of the CALLRESULT to a valid call of the central system.
+    pub(super) fn result(&mut self, action: &str, payload: Value) -> Value {
+        let violations = ocpp::check::request(self.version, action, &payload.to_string());
+        assert!(violations.is_empty(), "{action} {payload}: {violations:?}");
+        let reply: Value = serde_json::from_str(&self.call(action, payload)).unwrap();
+        assert_eq!(
+            (&reply[0], &reply[1]),
+            (&json!(3), &json!("c-1")),
+            "{reply}"
+        );
+        reply[2].clone()
+    }
+
+    /// The status in the CALLRESULT to a valid call of the central system.
+    pub(super) fn status(&mut self, action: &str, payload: Value) -> String {
+        let result = self.result(action, payload);
+        result["status"].as_str().unwrap().to_owned()
     }
 
     pub(super) fn run_for(&mut self, seconds: f64) {
@@ -198,7 +237,9 @@ impl Harness {
                 Output::Send(text) => self.receive(&text),
                 Output::Ping if self.answers_pings => self.charger.handle_ping_or_pong(self.now),
                 Output::Ping => {}
-                Output::Close => {
+                Output::Command(command) => self.commands.push(*command),
+                Output::Close | Output::Drop => {
+                    self.drops += u64::from(output == Output::Drop);
                     self.is_connected = false;
                     self.in_flight.clear();
                     self.unanswered = None;
@@ -214,6 +255,12 @@ impl Harness {
         assert!(self.is_connected, "sent without a connection: {text}");
         let call = match frame::parse(text, self.version).unwrap() {
             Frame::Call(call) => call,
+            Frame::Send(send) => {
+                let violations = ocpp::check::request(self.version, &send.action, send.payload);
+                assert!(violations.is_empty(), "{text}: {violations:?}");
+                let payload = serde_json::from_str(send.payload).unwrap();
+                return self.sends.push((send.action.into_owned(), payload));
+            }
             _ => return self.replies.push(text.to_owned()),
         };
         let violations = ocpp::check::request(self.version, &call.action, call.payload);
@@ -294,6 +341,7 @@ pub(super) fn normal_answer(version: Version, received: &ReceivedCall) -> Value 
                 .fold(7_u64, |sum, byte| (sum * 31 + u64::from(byte)) % 1_000_003);
             json!({"transactionId": id + 1, "idTagInfo": {"status": "Accepted"}})
         }
+        "OpenPeriodicEventStream" | "SignCertificate" => json!({"status": "Accepted"}),
         "TransactionEvent" if received.payload.get("idToken").is_some() => {
             json!({"idTokenInfo": {"status": "Accepted"}})
         }
