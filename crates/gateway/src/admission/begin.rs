@@ -92,7 +92,11 @@ pub(super) async fn begin(
     let frames = match frames {
         Ok(frames) => frames,
         Err(error) => {
-            tracing::debug!(charger.id = %accepted.identity, error, "handshake not finished");
+            tracing::debug!(
+                charger.id = accepted.identity,
+                error,
+                "handshake not finished"
+            );
             parts.metrics.handshakes_unfinished.increment(1);
             parts.registry.release(&accepted.key, &control, memory);
             return;
@@ -210,7 +214,10 @@ async fn claim(
             let wait = Duration::from_millis(parts.config.handover_timeout_ms);
             let memory = tokio::time::timeout(wait, memory).await;
             if !matches!(memory, Ok(Ok(_))) {
-                tracing::warn!(charger.key = %key, "the replaced connection handed nothing over in time");
+                tracing::warn!(
+                    charger.key = key.as_str(),
+                    "the replaced connection handed nothing over in time"
+                );
             }
             let memory = memory.ok().and_then(Result::ok).unwrap_or_default();
             (memory, Some(older))

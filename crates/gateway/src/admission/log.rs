@@ -227,6 +227,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_page_has_the_bounds() {
+        let page = include_str!("../../../../docs/connecting-a-charger.md");
+        let (refused, connected) = (REFUSALS, CONNECTIONS);
+        assert_eq!((refused.per_subject, connected.per_subject), (3, 3));
+        let thousands = |number: u32| match number {
+            1_000.. => format!("{},{:03}", number / 1_000, number % 1_000),
+            _ => number.to_string(),
+        };
+        let sentence = format!(
+            "three lines are written in a minute; {} refusals of one address; {} refusals and {} other lines in total",
+            refused.per_source,
+            thousands(refused.total),
+            thousands(connected.total)
+        );
+        assert!(page.contains(&sentence), "the page lacks: {sentence}");
+    }
+
+    #[test]
     fn a_path_is_shown_without_query_and_without_a_urls_user() {
         for (target, shown) in [
             ("/ocpp/CP-1", "/ocpp/CP-1"),

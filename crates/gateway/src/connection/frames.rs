@@ -316,8 +316,9 @@ impl Line {
         self.ended |= self.lingering.is_half_full();
     }
 
-    /// Bytes to be read before those from the socket.
-    pub(crate) fn push_back(&mut self, bytes: Vec<u8>) {
+    /// Bytes to be read before all others.
+    pub(crate) fn push_back(&mut self, mut bytes: Vec<u8>) {
+        bytes.append(&mut self.early);
         self.early = bytes;
     }
 
@@ -473,6 +474,20 @@ impl AsyncWrite for Line {
 mod tests {
     use super::*;
     use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn bytes_that_are_pushed_back_come_before_all_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let address = listener.local_addr().expect("an address");
+        let _peer = TcpStream::connect(address).await.expect("connects");
+        let (socket, _) = listener.accept().await.expect("accepts");
+        let mut line = Line::new(socket, Lingering::new(1));
+        line.push_back(b"c".to_vec());
+        line.push_back(b"ab".to_vec());
+        let mut read = [0; 3];
+        line.read_exact(&mut read).await.expect("reads");
+        assert_eq!(&read, b"abc");
+    }
 
     /// The peer never reads, writes or closes, so every socket lingers for its second.
     #[tokio::test]

@@ -214,7 +214,7 @@ impl Connection {
         }) {
             self.parts.metrics.unfinished_timeout.increment(1);
             tracing::debug!(
-                charger.id = %self.key,
+                charger.id = self.key.as_str(),
                 timeout_ms = config.unfinished_timeout_ms,
                 "closing: a message was not finished within gateway.unfinished_timeout_ms"
             );

@@ -1,7 +1,7 @@
 //! What the log says about chargers that connect or are refused, and the address that counts behind a proxy. Each test
 //! uses identities or addresses of its own, because all tests of this program share the log.
 
-use crate::common::charger::{Charger, request, socket_from};
+use crate::common::charger::{Charger, TEXT, encode, request, socket_from};
 use crate::common::{World, log, soon, until};
 use central::RecordKind;
 use central::policy::UnknownCharger;
@@ -313,6 +313,25 @@ async fn a_connection_has_a_line_when_it_begins_and_when_it_ends() {
 }
 
 #[tokio::test]
+async fn a_charger_that_connects_again_and_again_is_a_few_lines() {
+    log::capture();
+    let world = World::start().await;
+    for _ in 0..10 {
+        let mut charger = Charger::connect(&world, "FLAPPING").await;
+        charger.heartbeat().await;
+    }
+    Charger::connect(&world, "STEADY").await.heartbeat().await;
+    log::line(&["charger connected", "STEADY"]).await;
+    assert_eq!(log::lines(&["charger connected", "FLAPPING"]).len(), 3);
+    world
+        .gateway
+        .shutdown(std::time::Duration::from_secs(5))
+        .await;
+    log::line(&["were not logged", "7 × charger connected"]).await;
+    assert_eq!(log::lines(&["charger disconnected", "FLAPPING"]).len(), 3);
+}
+
+#[tokio::test]
 async fn two_chargers_with_one_identity_are_named_with_both_addresses() {
     log::capture();
     let world = World::start().await;
@@ -484,6 +503,35 @@ async fn the_proxy_protocol_names_the_address_if_a_trusted_proxy_speaks_it() {
         recorded_remote(&world, "PROXY-6").await,
         "203.0.113.65:4711"
     );
+}
+
+/// Some chargers send their first message without waiting for the answer to the handshake.
+#[tokio::test]
+async fn nothing_is_lost_of_what_comes_together_with_a_proxy_header() {
+    let world = World::with(|setup| {
+        behind(&["127.0.0.73"], true, &mut setup.config.listeners[0]);
+    })
+    .await;
+    // A header of 2 KiB, so that much of what follows it is read with its end.
+    const NOOP: u16 = 2_050;
+    let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
+    bytes.extend((12 + 3 + NOOP).to_be_bytes());
+    bytes.extend(b"\xcb\x00\x71\x49\x0a\x00\x00\x01\x12\x67\x23\x28\x04");
+    bytes.extend(NOOP.to_be_bytes());
+    bytes.resize(bytes.len() + usize::from(NOOP), 0);
+    bytes.extend_from_slice(request("/ocpp/EARLY", V16).as_bytes());
+    for i in 0..4 {
+        let data = "x".repeat(700);
+        let text = format!(r#"[2,"e{i}","DataTransfer",{{"vendorId":"v","data":"{data}"}}]"#);
+        bytes.extend(encode(0x80 | TEXT, text.as_bytes()));
+    }
+    let mut charger = Charger::handshake_from(&world, 73, &bytes).await;
+    assert_eq!(charger.head.status, 101);
+    assert_eq!(recorded_remote(&world, "EARLY").await, "203.0.113.73:4711");
+    for i in 0..4 {
+        let answer = charger.answer().await;
+        assert!(answer.starts_with(&format!(r#"[3,"e{i}","#)), "{answer}");
+    }
 }
 
 #[tokio::test]
