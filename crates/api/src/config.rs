@@ -10,9 +10,13 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiConfig {
-    /// Address and port. Default `127.0.0.1:8080`: there is no authentication yet, so other machines have no
-    /// access unless this is set. Port 0 selects any free port.
+    /// Address and port. Default `127.0.0.1:8080`: other machines have no access. Another address needs an API key, see
+    /// [`Api::start`](crate::Api::start). Port 0 selects any free port.
     pub listen: SocketAddr,
+    /// Whether an address that other machines reach is open while no API key exists. Default `false`: then the API does
+    /// not start there. For a port that only this machine or an authenticating proxy reaches, such as a published port of
+    /// a container.
+    pub open_without_keys: bool,
     /// How long a request may take before it is answered with 503, in milliseconds. Default 10,000;
     /// 1 to 600,000.
     pub request_timeout_ms: u64,
@@ -32,6 +36,7 @@ impl Default for ApiConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            open_without_keys: false,
             request_timeout_ms: 10_000,
             database_calls_max: 4,
             connections_max: 256,

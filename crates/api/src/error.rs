@@ -1,36 +1,130 @@
-//! Errors of the API: always the same JSON format, with a sentence that names the parameter, its value and what
-//! is permitted.
+//! Errors of the API: problem details (RFC 9457), with a sentence that names the parameter, its value and what is
+//! permitted.
 //!
 //! ```json
-//! {"error": {"code": "unknown_charger", "message": "No charger is known by the identity \"CP-1\"."}}
+//! {"type": "/docs#unknown_charger", "title": "Unknown charger", "status": 404, "instance": "/api/v1/chargers/CP-1",
+//!  "detail": "No charger is known by the identity \"CP-1\".", "code": "unknown_charger", "retryable": false,
+//!  "request_id": "0199…", "errors": []}
 //! ```
-//! `code` is for programs and does not change; `message` is for people and may.
+//! `code` is for programs and does not change; `title` and `detail` are for people and may. A handler returns an
+//! [`ApiError`]; the body is written by the outermost layer, which knows the request ([`ApiError::body`]).
 
-use axum::Json;
-use axum::http::header::{HeaderValue, RETRY_AFTER};
+use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use central::model::Scope;
 use central::ports::Unavailable;
-use serde_json::json;
+use serde::Serialize;
 use std::time::Duration;
 use uuid::Uuid;
+
+/// The media type of every error.
+pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A kind of error: what `docs/api.md`, the page `/docs` and the OpenAPI document say about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) title: &'static str,
+    /// When it is answered.
+    pub(crate) when: &'static str,
+}
+
+macro_rules! kinds {
+    ($($name:ident, $status:ident, $code:literal, $title:literal, $when:literal;)*) => {
+        $(
+            pub(crate) static $name: Kind = Kind {
+                status: StatusCode::$status,
+                code: $code,
+                title: $title,
+                when: $when,
+            };
+        )*
+
+        /// All kinds of errors, by status.
+        #[cfg(test)]
+        pub(crate) static KINDS: &[&Kind] = &[$(&$name),*];
+    };
+}
+
+kinds! {
+    UNKNOWN_PARAMETER, BAD_REQUEST, "unknown_parameter", "Unknown parameter", "the route has no such parameter; `detail` lists its parameters";
+    REPEATED_PARAMETER, BAD_REQUEST, "repeated_parameter", "Repeated parameter", "given more than once";
+    BAD_PARAMETER, BAD_REQUEST, "bad_parameter", "Bad parameter", "the value is not valid for this parameter";
+    BAD_CURSOR, BAD_REQUEST, "bad_cursor", "Bad cursor", "not the `next` of this list";
+    BAD_TRANSACTION_KEY, BAD_REQUEST, "bad_transaction_key", "Bad transaction key", "not a UUID";
+    BAD_ENCODING, BAD_REQUEST, "bad_encoding", "Bad encoding", "not UTF-8 after percent-decoding";
+    NO_KEY, UNAUTHORIZED, "no_key", "No valid API key", "no `Authorization: Bearer` with a key, or the key does not exist (any more)";
+    KEY_EXPIRED, UNAUTHORIZED, "key_expired", "API key expired", "the key is past its `expires_at`";
+    SCOPE_MISSING, FORBIDDEN, "scope_missing", "Scope missing", "the key's scope does not include what the route needs";
+    UNKNOWN_CHARGER, NOT_FOUND, "unknown_charger", "Unknown charger", "not in the database";
+    UNKNOWN_TRANSACTION, NOT_FOUND, "unknown_transaction", "Unknown transaction", "not in the database";
+    NO_SUCH_PATH, NOT_FOUND, "not_found", "Not found", "no such route";
+    CHARGER_HERE, NOT_FOUND, "charger_here", "A charger called the API", "a WebSocket upgrade, or a path that begins with `/ocpp`: chargers connect to another port";
+    METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", "the route has other methods, which `Allow` lists";
+    QUERY_TOO_LONG, URI_TOO_LONG, "query_too_long", "Query too long", "above 8,192 bytes";
+    INTERNAL, INTERNAL_SERVER_ERROR, "internal", "Internal error", "a bug in Wattpost; the log has the cause";
+    UNAVAILABLE, SERVICE_UNAVAILABLE, "unavailable", "Database unavailable", "the database is unavailable; `detail` says why";
+    TIMEOUT, SERVICE_UNAVAILABLE, "timeout", "Timeout", "the database did not answer in time";
+    BUSY, SERVICE_UNAVAILABLE, "busy", "Busy", "other requests kept the database busy until the timeout";
+    TOO_MANY_CONNECTIONS, SERVICE_UNAVAILABLE, "too_many_connections", "Too many connections", "all connections are in use; only health and metrics are answered";
+}
+
+impl Kind {
+    /// Whether the same request may succeed later.
+    pub(crate) fn is_retryable(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
+    /// The address of its description, relative to the API.
+    pub(crate) fn type_url(&self) -> String {
+        format!("/docs#{}", self.code)
+    }
+}
+
+/// One fault in a request: of a query parameter or of a member of the body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Fault {
+    /// Where: a JSON pointer into the body (RFC 6901), or `?NAME` for a query parameter.
+    pub(crate) pointer: String,
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
+}
 
 /// An answer other than success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
+    kind: &'static Kind,
+    detail: String,
     retry_after_s: Option<u32>,
+    /// The value of `WWW-Authenticate`.
+    challenge: Option<&'static str>,
+    faults: Vec<Fault>,
+}
+
+/// The body of an error.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    instance: &'a str,
+    code: &'static str,
+    retryable: bool,
+    request_id: &'a str,
+    errors: &'a [Fault],
 }
 
 impl ApiError {
-    const fn new(status: StatusCode, code: &'static str, message: String) -> Self {
+    const fn new(kind: &'static Kind, detail: String) -> Self {
         Self {
-            status,
-            code,
-            message,
+            kind,
+            detail,
             retry_after_s: None,
+            challenge: None,
+            faults: Vec::new(),
         }
     }
 
@@ -39,45 +133,57 @@ impl ApiError {
         self
     }
 
+    const fn challenge(mut self, value: &'static str) -> Self {
+        self.challenge = Some(value);
+        self
+    }
+
+    /// An error about one query parameter.
+    fn about_parameter(kind: &'static Kind, name: &str, detail: String) -> Self {
+        let fault = Fault {
+            pointer: format!("?{}", shortened(name)),
+            code: kind.code,
+            detail: detail.clone(),
+        };
+        let mut error = Self::new(kind, detail);
+        error.faults.push(fault);
+        error
+    }
+
     pub(crate) fn unknown_parameter(name: &str, known: &[&str]) -> Self {
         let known = if known.is_empty() {
             "this address takes none".to_owned()
         } else {
             format!("known here: {}", known.join(", "))
         };
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "unknown_parameter",
-            format!(
-                "The query parameter {} is not known; {known}.",
-                quoted(name)
-            ),
+        let quoted = quoted(name);
+        Self::about_parameter(
+            &UNKNOWN_PARAMETER,
+            name,
+            format!("The query parameter {quoted} is not known; {known}."),
         )
     }
 
     pub(crate) fn repeated_parameter(name: &str) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "repeated_parameter",
+        Self::about_parameter(
+            &REPEATED_PARAMETER,
+            name,
             format!("The query parameter {name} is given more than once; give it once."),
         )
     }
 
     pub(crate) fn bad_parameter(name: &str, value: &str, right: &str) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "bad_parameter",
-            format!(
-                "The query parameter {name} is {}; it must be {right}.",
-                quoted(value)
-            ),
+        let quoted = quoted(value);
+        Self::about_parameter(
+            &BAD_PARAMETER,
+            name,
+            format!("The query parameter {name} is {quoted}; it must be {right}."),
         )
     }
 
     pub(crate) fn undecodable(what: &str, value: &str) -> Self {
         Self::new(
-            StatusCode::BAD_REQUEST,
-            "bad_encoding",
+            &BAD_ENCODING,
             format!(
                 "The {what} {} is not UTF-8 after percent-decoding; percent-encode it as UTF-8.",
                 quoted(value)
@@ -86,45 +192,91 @@ impl ApiError {
     }
 
     pub(crate) fn bad_cursor(value: &str) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "bad_cursor",
+        let quoted = quoted(value);
+        Self::about_parameter(
+            &BAD_CURSOR,
+            "cursor",
             format!(
-                "The query parameter cursor is {}; it must be the `next` of an earlier answer of \
-                 this address, unchanged.",
-                quoted(value)
+                "The query parameter cursor is {quoted}; it must be the `next` of an earlier answer of \
+                 this address, unchanged."
             ),
         )
     }
 
     pub(crate) fn query_too_long(len: usize, max: usize) -> Self {
         Self::new(
-            StatusCode::URI_TOO_LONG,
-            "query_too_long",
+            &QUERY_TOO_LONG,
             format!("The query is {len} bytes long; at most {max} are read."),
         )
     }
 
+    pub(crate) fn no_key(why: &str) -> Self {
+        Self::new(
+            &NO_KEY,
+            format!(
+                "{why}; send a key of this installation as `Authorization: Bearer wp_live_…` \
+                 (`wattpost apikey add` makes one)."
+            ),
+        )
+        .challenge("Bearer")
+    }
+
+    pub(crate) fn unknown_key() -> Self {
+        Self::no_key("The key in Authorization is not one of this installation, or was revoked")
+            .challenge(r#"Bearer error="invalid_token""#)
+    }
+
+    pub(crate) fn key_expired(name: &str, at: central::Timestamp) -> Self {
+        Self::new(
+            &KEY_EXPIRED,
+            format!(
+                "The key {} expired at {at}; use another one (`wattpost apikey add` makes one).",
+                quoted(name)
+            ),
+        )
+        .challenge(r#"Bearer error="invalid_token""#)
+    }
+
+    pub(crate) fn scope_missing(name: &str, held: Scope, needed: Scope) -> Self {
+        Self::new(
+            &SCOPE_MISSING,
+            format!(
+                "The key {} has the scope {held}, and this request needs the scope {needed}; use a key \
+                 that has it.",
+                quoted(name)
+            ),
+        )
+        .challenge(r#"Bearer error="insufficient_scope""#)
+    }
+
+    /// The keys are not known, so nobody can be let through.
+    pub(crate) fn keys_unavailable(why: &Unavailable) -> Self {
+        Self::new(
+            &UNAVAILABLE,
+            format!(
+                "The API keys cannot be read now, because the {why}. No data is lost; repeat the request."
+            ),
+        )
+        .retry_after_s(5)
+    }
+
     pub(crate) fn unknown_charger(id: &str) -> Self {
         Self::new(
-            StatusCode::NOT_FOUND,
-            "unknown_charger",
+            &UNKNOWN_CHARGER,
             format!("No charger is known by the identity {}.", quoted(id)),
         )
     }
 
     pub(crate) fn unknown_transaction(key: Uuid) -> Self {
         Self::new(
-            StatusCode::NOT_FOUND,
-            "unknown_transaction",
+            &UNKNOWN_TRANSACTION,
             format!("No transaction is known by the key {key}."),
         )
     }
 
     pub(crate) fn bad_transaction_key(key: &str) -> Self {
         Self::new(
-            StatusCode::BAD_REQUEST,
-            "bad_transaction_key",
+            &BAD_TRANSACTION_KEY,
             format!(
                 "The transaction key is {}; it must be a UUID, the `key` of a transaction in \
                  /api/v1/transactions.",
@@ -135,8 +287,7 @@ impl ApiError {
 
     pub(crate) fn no_such_path(uri: &Uri) -> Self {
         Self::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
+            &NO_SUCH_PATH,
             format!(
                 "There is nothing at {}; GET / lists what there is.",
                 quoted(uri.path())
@@ -147,8 +298,7 @@ impl ApiError {
     /// The request is that of a charger.
     pub(crate) fn charger_here(uri: &Uri) -> Self {
         Self::new(
-            StatusCode::NOT_FOUND,
-            "charger_here",
+            &CHARGER_HERE,
             format!(
                 "This is the port of Wattpost's HTTP API, and {} is the request of a charger. Chargers connect to an address \
                  in gateway.listeners: ws://HOST:9000/ocpp/{{identity}}.",
@@ -159,10 +309,9 @@ impl ApiError {
 
     pub(crate) fn method_not_allowed(method: &Method, uri: &Uri) -> Self {
         Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
+            &METHOD_NOT_ALLOWED,
             format!(
-                "{} is not possible at {}; only GET and HEAD are.",
+                "{} is not possible at {}; the header Allow lists what is.",
                 quoted(method.as_str()),
                 quoted(uri.path())
             ),
@@ -172,8 +321,7 @@ impl ApiError {
     /// The request needs a component that is unavailable.
     pub(crate) fn unavailable(unavailable: &Unavailable) -> Self {
         Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
+            &UNAVAILABLE,
             format!("The {unavailable}. No data is lost; repeat the request."),
         )
         .retry_after_s(2)
@@ -181,8 +329,7 @@ impl ApiError {
 
     pub(crate) fn timeout(timeout: Duration) -> Self {
         Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "timeout",
+            &TIMEOUT,
             format!(
                 "The database did not answer within {} ms; repeat the request, or narrow it (limit, \
                  from, to).",
@@ -194,8 +341,7 @@ impl ApiError {
 
     pub(crate) fn busy(timeout: Duration) -> Self {
         Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
+            &BUSY,
             format!(
                 "Other requests kept the database busy for {} ms; repeat the request.",
                 timeout.as_millis()
@@ -207,8 +353,7 @@ impl ApiError {
     /// All ordinary connections are in use; only health and metrics are answered.
     pub(crate) fn too_many_connections() -> Self {
         Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_connections",
+            &TOO_MANY_CONNECTIONS,
             "All connections (http.connections_max) are in use; only /health/live, /health/ready and \
              /metrics are answered. Repeat the request."
                 .to_owned(),
@@ -219,32 +364,66 @@ impl ApiError {
     /// An internal error; the log has the details.
     pub(crate) fn internal() -> Self {
         Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
+            &INTERNAL,
             "Wattpost failed to answer this request; its log has the cause.".to_owned(),
         )
+    }
+
+    /// The code, for metrics.
+    pub(crate) const fn code(&self) -> &'static str {
+        self.kind.code
+    }
+
+    /// The body, for the request with this path and this id.
+    pub(crate) fn body(&self, instance: &str, request_id: &str) -> Vec<u8> {
+        let problem = Problem {
+            r#type: self.kind.type_url(),
+            title: self.kind.title,
+            status: self.kind.status.as_u16(),
+            detail: &self.detail,
+            instance: &shortened(instance),
+            code: self.kind.code,
+            retryable: self.kind.is_retryable(),
+            request_id,
+            errors: &self.faults,
+        };
+        // Texts and numbers can always be written as JSON.
+        serde_json::to_vec(&problem).unwrap_or_default()
     }
 }
 
 impl IntoResponse for ApiError {
+    /// A response without a body, which carries the error to the layer that writes the body.
     fn into_response(self) -> Response {
-        let body = json!({"error": {"code": self.code, "message": self.message}});
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = self.kind.status.into_response();
+        let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_s {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response.extensions_mut().insert(self);
         response
     }
 }
 
+/// Characters of a client's text that an error repeats.
+const CHARS_MAX: usize = 100;
+
 /// The text in quotation marks, with control characters escaped, truncated to a readable length.
 fn quoted(text: &str) -> String {
-    const CHARS_MAX: usize = 100;
     match text.char_indices().nth(CHARS_MAX) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
+    }
+}
+
+/// The text, truncated to a readable length.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -257,5 +436,44 @@ mod tests {
         assert_eq!(quoted("a\nb\"c"), r#""a\nb\"c""#);
         let long = "ä".repeat(5_000);
         assert!(quoted(&long).chars().count() < 110);
+        assert!(shortened(&long).chars().count() < 110);
+    }
+
+    #[test]
+    fn each_kind_has_a_code_of_its_own() {
+        let mut codes: Vec<&str> = KINDS.iter().map(|kind| kind.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), KINDS.len());
+        assert!(KINDS.is_sorted_by_key(|kind| kind.status));
+    }
+
+    #[test]
+    fn docs_list_each_kind_of_error() {
+        let page = include_str!("../../../docs/api.md");
+        let rows: Vec<&str> = page
+            .lines()
+            .skip_while(|line| *line != "## Errors")
+            .skip_while(|line| !line.starts_with("| ---"))
+            .skip(1)
+            .take_while(|line| line.starts_with('|'))
+            .collect();
+        let expected: Vec<String> = KINDS
+            .iter()
+            .map(|kind| {
+                format!(
+                    "| {} | `{}` | {} |",
+                    kind.status.as_u16(),
+                    kind.code,
+                    kind.when
+                )
+            })
+            .collect();
+        assert_eq!(
+            rows,
+            expected,
+            "the table in docs/api.md should be\n{}\n",
+            expected.join("\n")
+        );
     }
 }

@@ -4,18 +4,20 @@
 //! not affect chargers. It has limits ([`ApiConfig`]) for connections, concurrent queries, time per request, items and
 //! bytes per page. Request bodies are never read.
 //!
-//! There is no authentication, so by default it accepts connections from this machine only; another address gives a
-//! warning in the log. `docs/api.md` describes routes, parameters and answers.
+//! A request needs an API key as soon as there is one (`auth.rs`). Without any key, only an address of this machine
+//! is served. `docs/api.md` describes routes, parameters and answers.
 //!
 //! ```text
 //! server.rs          connections, limits, stop     routes.rs        table of routes
 //! health_reserve.rs  reserved connections          write_timeout.rs clients that do not read
 //! query.rs           query parameters, validated   state.rs         shared state, runs queries
 //! page.rs            pages of lists                error.rs         errors and their format
-//! truncate.rs        truncates texts in lists       wrong_port.rs    chargers that call the API's port
+//! truncate.rs        truncates texts in lists      wrong_port.rs    chargers that call the API's port
+//! auth.rs            API keys and scopes
 //! chargers.rs  transactions.rs  messages.rs  health.rs   one file per resource
 //! ```
 
+mod auth;
 mod chargers;
 mod config;
 mod error;
@@ -36,7 +38,7 @@ mod wrong_port;
 pub use self::metrics::METRICS;
 pub use config::ApiConfig;
 
-use central::ports::HealthProbe;
+use central::ports::{ApiKeys, HealthProbe};
 use central::query::QueryStore;
 use common::settings::SettingError;
 use std::io;
@@ -51,6 +53,8 @@ use tracing::{info, warn};
 pub struct ApiDeps {
     /// The store that is queried. `None`: only `/health/…` and `/metrics` are answered, other paths get 404.
     pub store: Option<Arc<dyn QueryStore>>,
+    /// The API keys. `None`: no request needs one, for a process without a store.
+    pub keys: Option<Arc<dyn ApiKeys>>,
     /// The probes of `/health/ready`. Without any, it is always ready.
     pub probes: Vec<Arc<dyn HealthProbe>>,
     /// Returns all metrics in the Prometheus text format. It is called once per scrape and must not block.
@@ -65,6 +69,16 @@ pub enum StartError {
     /// A setting is out of range.
     #[error(transparent)]
     Config(#[from] SettingError),
+    /// Other machines could use the API without a key.
+    #[error(
+        "http.listen is {listen}, which other machines can reach, and there is no API key: make one with \
+         `wattpost apikey add NAME --scope read`, or set http.listen to an address of this machine such as \
+         127.0.0.1:8080; if a proxy in front of it checks who may use the API, set http.open_without_keys to true"
+    )]
+    NoKey {
+        /// The configured address.
+        listen: SocketAddr,
+    },
     /// The address cannot be bound: it is in use, not local, or not permitted.
     #[error("failed to listen for HTTP on {listen}: {source}")]
     Listen {
@@ -73,6 +87,39 @@ pub enum StartError {
         /// The operating system's error.
         source: io::Error,
     },
+}
+
+/// Reads the keys, and refuses an address that other machines reach while there is none.
+async fn authentication(
+    source: Arc<dyn ApiKeys>,
+    config: &ApiConfig,
+    local_addr: SocketAddr,
+) -> Result<Arc<auth::Keys>, StartError> {
+    let is_of_this_machine = local_addr.ip().to_canonical().is_loopback();
+    let opens_without_keys = is_of_this_machine || config.open_without_keys;
+    let keys = Arc::new(auth::Keys::new(source, opens_without_keys));
+    match keys.load().await {
+        None => warn!(
+            %local_addr,
+            "the API keys are not known; requests that need one are refused until the database is available"
+        ),
+        Some(0) if is_of_this_machine => info!(
+            %local_addr,
+            "there is no API key: every user of this machine may use the API (`wattpost apikey add` makes a key)"
+        ),
+        Some(0) if config.open_without_keys => warn!(
+            %local_addr,
+            "there is no API key and http.open_without_keys is true: every machine that reaches this address may use \
+             the API"
+        ),
+        Some(0) => {
+            return Err(StartError::NoKey {
+                listen: config.listen,
+            });
+        }
+        Some(keys) => info!(keys, "the API requires a key"),
+    }
+    Ok(keys)
 }
 
 /// The running HTTP server. Dropping it stops it at once; [`Api::shutdown`] stops it gracefully.
@@ -86,24 +133,30 @@ pub struct Api {
 impl Api {
     /// Binds the address and starts serving. Must be called within a tokio runtime.
     ///
+    /// An address that other machines reach needs an API key: if the database answers and has none, the API does not
+    /// start. If the database is unavailable, it starts, and refuses every request that needs a key until the keys are
+    /// read.
+    ///
     /// # Errors
-    /// When a setting is out of range, or the address cannot be bound.
-    pub async fn start(config: ApiConfig, deps: ApiDeps) -> Result<Self, StartError> {
+    /// When a setting is out of range, there is no key although one is needed, or the address cannot be bound.
+    pub async fn start(config: ApiConfig, mut deps: ApiDeps) -> Result<Self, StartError> {
         config.check()?;
         let listen = config.listen;
         let failed = |source| StartError::Listen { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        if !local_addr.ip().is_loopback() {
-            warn!(
-                %local_addr,
-                "the HTTP API accepts connections from other machines without authentication; \
-                 put an authenticating proxy in front of it, or listen on 127.0.0.1"
-            );
-        }
+        let (stop, tasks) = (server::Stop::default(), TaskTracker::new());
+        let keys = match deps.keys.take() {
+            Some(source) => {
+                let keys = authentication(source, &config, local_addr).await?;
+                tasks.spawn(Arc::clone(&keys).keep_current(stop.graceful.clone()));
+                Some(keys)
+            }
+            None => None,
+        };
         info!(%local_addr, "the HTTP API listens");
         let has_store = deps.store.is_some();
-        let state = Arc::new(state::AppState::new(&config, deps));
+        let state = Arc::new(state::AppState::new(&config, deps, keys));
         let wrong_port = Arc::clone(&state.wrong_port);
         let services = server::Services {
             all: match has_store {
@@ -112,7 +165,6 @@ impl Api {
             },
             reserved: routes::reserved_router(state),
         };
-        let (stop, tasks) = (server::Stop::default(), TaskTracker::new());
         let stopped = stop.graceful.clone();
         tasks.spawn(async move { wrong_port.summarise(stopped).await });
         tasks.spawn(server::accept(

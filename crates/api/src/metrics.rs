@@ -26,6 +26,12 @@ pub const METRICS: &[Metric] = &[
     )
     .labels(&["route"]),
     Metric::counter(
+        "wattpost_api_requests_refused_total",
+        Unit::Count,
+        "Requests that were refused because of their key",
+    )
+    .labels(&["code"]),
+    Metric::counter(
         "wattpost_api_requests_total",
         Unit::Count,
         "Answered requests",

@@ -2,20 +2,24 @@
 //!
 //! The router and the index at `/` are built from the table; a test holds `docs/api.md` equal to it.
 
-use crate::error::ApiError;
+use crate::auth::{self, Access};
+use crate::error::{ApiError, PROBLEM_JSON};
 use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{chargers, health, messages, transactions};
+use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
+use central::model::{API_KEY_PREFIX, Scope};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
+use uuid::Uuid;
 
 /// A route: what the router, the index at `/` and `docs/api.md` need to know about it.
 struct Route {
@@ -28,6 +32,8 @@ struct Route {
     /// Whether it reads no store, so that it is also answered on the reserved connections and by a process without
     /// a store.
     is_health: bool,
+    /// Who may use it.
+    access: Access,
     /// The method (axum adds HEAD to GET) and its handler.
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
@@ -38,6 +44,7 @@ const ROUTES: [Route; 10] = [
         purpose: "this list, as JSON",
         parameters: &[],
         is_health: false,
+        access: Access::Needs(Scope::Read),
         handler: || get(index),
     },
     Route {
@@ -45,6 +52,7 @@ const ROUTES: [Route; 10] = [
         purpose: "200 while the process runs",
         parameters: &[],
         is_health: true,
+        access: Access::Open,
         handler: || get(health::live),
     },
     Route {
@@ -52,6 +60,7 @@ const ROUTES: [Route; 10] = [
         purpose: "200 when every part works, else 503; names the parts that do not",
         parameters: &[],
         is_health: true,
+        access: Access::Open,
         handler: || get(health::ready),
     },
     Route {
@@ -59,6 +68,7 @@ const ROUTES: [Route; 10] = [
         purpose: "metrics in the Prometheus text format 0.0.4",
         parameters: &[],
         is_health: true,
+        access: Access::Open,
         handler: || get(health::metrics),
     },
     Route {
@@ -66,6 +76,7 @@ const ROUTES: [Route; 10] = [
         purpose: "chargers by identity",
         parameters: chargers::PARAMETERS,
         is_health: false,
+        access: Access::Needs(Scope::Read),
         handler: || get(chargers::list),
     },
     Route {
@@ -73,6 +84,7 @@ const ROUTES: [Route; 10] = [
         purpose: "one charger, its connectors, its open transactions",
         parameters: &[],
         is_health: false,
+        access: Access::Needs(Scope::Read),
         handler: || get(chargers::one),
     },
     Route {
@@ -80,6 +92,7 @@ const ROUTES: [Route; 10] = [
         purpose: "transactions, the latest first",
         parameters: transactions::PARAMETERS,
         is_health: false,
+        access: Access::Needs(Scope::Read),
         handler: || get(transactions::list),
     },
     Route {
@@ -87,6 +100,7 @@ const ROUTES: [Route; 10] = [
         purpose: "one transaction",
         parameters: &[],
         is_health: false,
+        access: Access::Needs(Scope::Read),
         handler: || get(transactions::one),
     },
     Route {
@@ -94,6 +108,7 @@ const ROUTES: [Route; 10] = [
         purpose: "messages of chargers with their answers, in the order in which they were recorded",
         parameters: messages::PARAMETERS,
         is_health: false,
+        access: Access::Needs(Scope::Read),
         handler: || get(messages::list),
     },
     Route {
@@ -101,6 +116,7 @@ const ROUTES: [Route; 10] = [
         purpose: "records that could not be applied, with the reason",
         parameters: messages::DEAD_LETTER_PARAMETERS,
         is_health: false,
+        access: Access::Needs(Scope::Read),
         handler: || get(messages::dead_letters),
     },
 ];
@@ -151,6 +167,10 @@ fn finish(router: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
     router
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(
+            Arc::clone(&state),
+            authenticated,
+        ))
+        .layer(middleware::from_fn_with_state(
             Arc::clone(&state.wrong_port),
             finished,
         ))
@@ -188,11 +208,53 @@ async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> Ap
     ApiError::method_not_allowed(&method, &uri)
 }
 
-/// Answers chargers that called the wrong port, adds the headers of every answer, and counts it. The metrics use the route's pattern, never the path of the
-/// request: that would let a client create any number of series.
+/// Refuses a request whose key does not permit it. A path that does not exist needs a key too, so that nobody
+/// without one learns what exists.
+async fn authenticated(
+    State(state): State<Arc<AppState>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    auth::hide_key(request.headers_mut());
+    let path = request.extensions().get::<MatchedPath>();
+    let route = path.and_then(|path| ROUTES.iter().find(|route| route.path == path.as_str()));
+    let access = route.map_or(Access::Needs(Scope::Read), |route| route.access);
+    if let (Some(keys), Access::Needs(scope)) = (&state.keys, access) {
+        let caller = keys.check(scope, request.headers())?;
+        request.extensions_mut().insert(caller);
+    }
+    Ok(next.run(request).await)
+}
+
+/// Names the request in the answer and in the log; a client may choose it.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+impl RequestId {
+    /// The client's `X-Request-Id` if it has 1 to 64 letters, digits, `-`, `_` or `.`; else a new one.
+    fn of(request: &Request) -> Self {
+        let given = request.headers().get(REQUEST_ID);
+        let given = given.and_then(|value| value.to_str().ok()).filter(|text| {
+            (1..=64).contains(&text.len())
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+                // A key that was sent in the wrong header would get into the log.
+                && !text.contains(API_KEY_PREFIX)
+        });
+        Self(given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned))
+    }
+}
+
+/// Answers chargers that called the wrong port, adds the headers of every answer and the body of every error, and counts
+/// the answer. The metrics use the route's pattern, never the path of the request: that would let a client create any
+/// number of series.
 async fn finished(
     State(wrong_port): State<Arc<WrongPort>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let began = Instant::now();
@@ -200,16 +262,28 @@ async fn finished(
         Some(path) => path.as_str().to_owned(),
         None => "none".to_owned(),
     };
+    let path = request.uri().path().to_owned();
+    let id = RequestId::of(&request);
+    request.extensions_mut().insert(id.clone());
     let mut response = match wrong_port.check(&request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        *response.body_mut() = Body::from(error.body(&path, &id.0));
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+    }
     let headers = response.headers_mut();
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(&id.0) {
+        headers.insert(REQUEST_ID, id);
+    }
     let status = response.status().as_u16().to_string();
     metrics::counter!("wattpost_api_requests_total", "route" => route.clone(), "status" => status)
         .increment(1);

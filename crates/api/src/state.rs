@@ -2,6 +2,7 @@
 //! neither a slow database nor many requests use up the threads of the process.
 
 use crate::ApiDeps;
+use crate::auth::Keys;
 use crate::config::ApiConfig;
 use crate::error::ApiError;
 use crate::wrong_port::WrongPort;
@@ -19,6 +20,8 @@ use tracing::error;
 
 pub(crate) struct AppState {
     store: Option<Arc<dyn QueryStore>>,
+    /// `None` if no request needs a key.
+    pub(crate) keys: Option<Arc<Keys>>,
     pub(crate) probes: Vec<Arc<dyn HealthProbe>>,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) version: &'static str,
@@ -28,9 +31,10 @@ pub(crate) struct AppState {
 }
 
 impl AppState {
-    pub(crate) fn new(config: &ApiConfig, deps: ApiDeps) -> Self {
+    pub(crate) fn new(config: &ApiConfig, deps: ApiDeps, keys: Option<Arc<Keys>>) -> Self {
         Self {
             store: deps.store,
+            keys,
             probes: deps.probes,
             metrics: deps.metrics,
             version: deps.version,

@@ -54,7 +54,8 @@ pub(crate) fn to_text<T: Serialize>(value: T) -> Result<String, Refusal> {
     }
 }
 
-fn from_text<T: DeserializeOwned>(text: String) -> Result<T, Refusal> {
+/// An enum from its JSON string.
+pub(crate) fn from_text<T: DeserializeOwned>(text: String) -> Result<T, Refusal> {
     serde_json::from_value(serde_json::Value::String(text))
         .map_err(|error| Refusal::corrupt(error.to_string()))
 }

@@ -2,13 +2,15 @@
 //!
 //! This crate exists so that SQL is in one place. It implements the ports of [`central::ports`]: `Store` writes,
 //! `QueryStore` reads, `DirectorySource` gives the gateway the chargers and tokens that `DirectoryAdmin` sets,
-//! `DeadLetters` shows and discards dead letters, `Maintenance` checks the database and keeps it in order. Two
+//! `DeadLetters` shows and discards dead letters, `ApiKeys` keeps the keys of the API, `Maintenance` checks the database and keeps it in order. Two
 //! adapters pass the same test suite: [`SqliteStore`], which needs no server, and [`PostgresStore`] for several
 //! processes that write at the same time.
 //!
 //! In both, one connection of a process writes, guarded by a mutex, one transaction per batch; a few other
 //! connections read, and never wait for the writer.
 
+mod api_keys;
+mod audit;
 mod codes;
 mod contents;
 mod dead_letters;

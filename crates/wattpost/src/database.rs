@@ -5,7 +5,7 @@
 use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::ports::{
-    DeadLetters, DirectoryAdmin, DirectorySource, Maintenance, QueryStore, Store,
+    ApiKeys, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance, QueryStore, Store,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,19 @@ pub(crate) struct Database {
     pub(crate) admin: Arc<dyn DirectoryAdmin>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
+    pub(crate) api_keys: Arc<dyn ApiKeys>,
 }
 
 impl Database {
     fn of<S>(store: S) -> Self
     where
-        S: Store + QueryStore + DirectorySource + DirectoryAdmin + DeadLetters + Maintenance,
+        S: Store
+            + QueryStore
+            + DirectorySource
+            + DirectoryAdmin
+            + DeadLetters
+            + Maintenance
+            + ApiKeys,
     {
         let store = Arc::new(store);
         Self {
@@ -34,7 +41,8 @@ impl Database {
             directory: Arc::clone(&store) as _,
             admin: Arc::clone(&store) as _,
             dead_letters: Arc::clone(&store) as _,
-            maintenance: store,
+            maintenance: Arc::clone(&store) as _,
+            api_keys: store,
         }
     }
 }

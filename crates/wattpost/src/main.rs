@@ -6,6 +6,7 @@
 // Commands print with `output::print_line`, which does not panic when the reader closes the pipe.
 #![deny(clippy::print_stdout)]
 
+mod apikey;
 mod audit;
 mod charger;
 mod check;
@@ -19,6 +20,7 @@ mod export;
 mod journal;
 mod migrate;
 mod open_files;
+mod origin;
 mod output;
 mod retire;
 mod serve;
@@ -97,6 +99,9 @@ enum Command {
     /// Add, change, list or remove tokens (idTag, idToken).
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Make, list or revoke keys of the HTTP API.
+    #[command(subcommand)]
+    Apikey(apikey::ApiKeyCommand),
     /// Check the settings, the database, RabbitMQ and the ports; print each error with its remedy.
     Check(check::CheckArgs),
 }
@@ -164,6 +169,7 @@ fn main() -> ExitCode {
         ),
         Command::Charger(command) => charger::run(&command),
         Command::Token(command) => token::run(&command),
+        Command::Apikey(command) => apikey::run(&command),
         Command::Check(args) => check::run(&args),
     };
     match result {

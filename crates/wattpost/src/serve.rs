@@ -174,6 +174,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         },
         api::ApiDeps {
             store: roles.has_api().then(|| Arc::clone(&database.queries)),
+            keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),
             probes,
             metrics: Arc::new(move || {
                 if let Some(journal) = &journal {

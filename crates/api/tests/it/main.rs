@@ -4,6 +4,7 @@
 
 mod errors;
 mod health;
+mod keys;
 mod limits;
 mod lists;
 mod support;

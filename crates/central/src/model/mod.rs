@@ -8,6 +8,8 @@
 //! *Rows* (meter values, events) do not change: their identity is (charger, time, content hash), all their values follow
 //! from it, and they are inserted once or ignored.
 
+mod api_key;
+mod audit;
 mod charger;
 mod charger_key;
 mod command;
@@ -21,6 +23,10 @@ mod row;
 mod token;
 mod transaction;
 
+pub use api_key::{
+    API_KEY_NAME_EXPECTED, API_KEY_PREFIX, ApiKey, ApiKeyHash, ApiSecret, Scope, is_api_key_name,
+};
+pub use audit::{AUDIT_ENTRIES_MAX, Actor, ActorKind, AuditEntry, Origin};
 pub use charger::{
     Boot, ChargerState, ChargerView, Connection, ConnectionState, GATEWAY_ALIVE_EVERY_MS,
     GATEWAY_SILENT_MS_MAX, GatewayState,

@@ -2,6 +2,7 @@
 //!
 //! Services depend on these traits only. Their adapters are in `store` and `broker`; `wattpost` chooses them.
 
+mod api_keys;
 mod cluster;
 mod commands;
 mod delivery;
@@ -13,6 +14,7 @@ mod query;
 mod store;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
+pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyAdded};
 pub use cluster::{ClusterEvent, ClusterEvents};
 pub use commands::{
     Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,

@@ -6,7 +6,9 @@
 //! tokio runtime of this crate. Every query has a deadline, because a network that drops packets reports no
 //! error.
 
+mod api_keys;
 mod apply;
+mod audit;
 mod connection;
 mod contents;
 mod copy;

@@ -1,6 +1,8 @@
 //! The SQLite implementation of the store's ports.
 
+mod api_keys;
 mod apply;
+mod audit;
 mod blocks;
 mod connection;
 mod contents;

@@ -2,12 +2,18 @@
 
 use central::memory::Contents;
 use central::ports::{
-    DeadLetters, DirectoryAdmin, DirectorySource, Maintenance, QueryStore, Store,
+    ApiKeys, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance, QueryStore, Store,
 };
 
 /// One test's database: empty when created, removed when dropped.
 pub(crate) trait Adapter: Sized + Sync {
-    type Store: Store + QueryStore + DirectorySource + DirectoryAdmin + DeadLetters + Maintenance;
+    type Store: Store
+        + QueryStore
+        + DirectorySource
+        + DirectoryAdmin
+        + DeadLetters
+        + Maintenance
+        + ApiKeys;
 
     /// Number of cases of a property test.
     const CASES: u32;

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod api_keys;
 mod crash;
 mod directory;
 mod laws;

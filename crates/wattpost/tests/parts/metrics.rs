@@ -6,7 +6,11 @@ use crate::deployment::{Deployment, TIMEOUT, until};
 use crate::metrics_page::Exported;
 
 /// Rows of the page that these processes cannot export.
-const ABSENT: [(&str, &str); 2] = [
+const ABSENT: [(&str, &str); 3] = [
+    (
+        "wattpost_api_requests_refused_total",
+        "only when a request is refused: it has a label",
+    ),
     (
         "wattpost_consumer_refused_batches_total",
         "only when the database refuses a batch: it has a label",

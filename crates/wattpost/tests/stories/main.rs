@@ -12,6 +12,7 @@ mod metrics_page;
 mod players;
 mod role;
 
+mod api_keys;
 mod connecting;
 mod damaged;
 mod flood;

@@ -6,7 +6,11 @@ use crate::metrics_page::Exported;
 use std::time::Duration;
 
 /// Rows of the page that this process cannot export.
-const ABSENT: [(&str, &str); 9] = [
+const ABSENT: [(&str, &str); 10] = [
+    (
+        "wattpost_api_requests_refused_total",
+        "only when a request is refused: it has a label",
+    ),
     ("wattpost_broker_*", "no RabbitMQ"),
     ("wattpost_consumer_consuming", "no RabbitMQ"),
     ("wattpost_gateway_sink_direct", "no RabbitMQ"),

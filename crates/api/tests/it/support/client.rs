@@ -29,20 +29,35 @@ impl Answer {
 
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"));
-        serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {}", self.body))
+        self.value()
     }
 
-    /// The code and the message of an error. Panics unless the body has the format of errors and nothing else.
+    /// The code and the detail of an error. Panics unless the body is a problem of RFC 9457 with the members that every
+    /// error has.
     pub(crate) fn error(&self) -> (String, String) {
-        let json = self.json();
-        let text = |name: &str| json["error"][name].as_str().expect("a text").to_owned();
-        let (code, message) = (text("code"), text("message"));
         assert_eq!(
-            json,
-            serde_json::json!({"error": {"code": code, "message": message}})
+            self.header("content-type"),
+            Some("application/problem+json")
         );
-        assert!(message.ends_with('.'), "a sentence: {message}");
-        (code, message)
+        let problem = self.value();
+        let text = |name: &str| problem[name].as_str().expect("a text").to_owned();
+        let (code, detail) = (text("code"), text("detail"));
+        assert_eq!(text("type"), format!("/docs#{code}"));
+        assert_eq!(problem["status"], self.status);
+        assert_eq!(problem["retryable"], self.status == 503);
+        assert_eq!(
+            Some(text("request_id").as_str()),
+            self.header("x-request-id")
+        );
+        assert!(text("instance").starts_with('/') && !text("title").is_empty());
+        assert!(problem["errors"].is_array());
+        assert_eq!(problem.as_object().map(serde_json::Map::len), Some(9));
+        assert!(detail.ends_with('.'), "a sentence: {detail}");
+        (code, detail)
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {}", self.body))
     }
 
     fn read(bytes: &[u8]) -> Self {
@@ -71,9 +86,32 @@ pub(crate) async fn get(addr: SocketAddr, target: &str) -> Answer {
 
 /// One request on a connection of its own.
 pub(crate) async fn request(addr: SocketAddr, method: &str, target: &str) -> Answer {
+    send(addr, method, target, &[], "").await
+}
+
+/// One GET with these header lines on a connection of its own.
+pub(crate) async fn get_with(addr: SocketAddr, target: &str, headers: &[&str]) -> Answer {
+    send(addr, "GET", target, headers, "").await
+}
+
+/// One request with header lines and a body on a connection of its own.
+pub(crate) async fn send(
+    addr: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[&str],
+    body: &str,
+) -> Answer {
     let mut client = Client::connect(addr).await;
-    let head = format!("{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-    client.send(head.as_bytes()).await;
+    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let length = match body {
+        "" => String::new(),
+        body => format!("Content-Length: {}\r\n", body.len()),
+    };
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}{length}\r\n{body}"
+    );
+    client.send(request.as_bytes()).await;
     Answer::read(&client.rest().await)
 }
 

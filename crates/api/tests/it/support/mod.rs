@@ -1,13 +1,15 @@
 //! What the tests share: an HTTP client that works on bytes, and a store in memory.
 
 mod client;
+mod keys;
 mod store;
 
 pub(crate) use central::memory::MemoryRows;
 pub(crate) use central::memory::sample::{
     START, charger, connector, dead_letter, message, transaction,
 };
-pub(crate) use client::{Client, get, request};
+pub(crate) use client::{Answer, Client, get, get_with, request};
+pub(crate) use keys::MemoryKeys;
 pub(crate) use store::{Behaviour, switched};
 
 use api::{Api, ApiConfig, ApiDeps};
@@ -36,12 +38,21 @@ pub(crate) async fn start_with(
     probes: Vec<Arc<dyn HealthProbe>>,
 ) -> Api {
     let deps = ApiDeps {
-        store: Some(Arc::clone(store) as _),
         probes,
-        metrics: Arc::new(|| "# TYPE wattpost_test gauge\nwattpost_test 1\n".to_owned()),
-        version: "1.2.3",
+        ..deps(store)
     };
     Api::start(config, deps).await.expect("the API starts")
+}
+
+/// What an API over `store` needs; without keys, always healthy.
+pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
+    ApiDeps {
+        store: Some(Arc::clone(store) as _),
+        keys: None,
+        probes: Vec::new(),
+        metrics: Arc::new(|| "# TYPE wattpost_test gauge\nwattpost_test 1\n".to_owned()),
+        version: "1.2.3",
+    }
 }
 
 /// A probe whose result can be changed.

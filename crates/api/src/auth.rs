@@ -1,0 +1,290 @@
+//! Who may do what. All keys are held in memory and read again every few seconds, so that a request never queries the
+//! database for its key: a flood of wrong keys costs one hash each, and known keys work while the database is away.
+
+use crate::error::ApiError;
+use axum::http::{HeaderMap, header};
+use central::Timestamp;
+use central::model::{Actor, ActorKind, ApiKey, ApiKeyHash, ApiSecret, Scope};
+use central::ports::{ApiKeys, Unavailable, UnavailableKind};
+use common::clock::now_ms;
+use common::lock::lock;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+/// How often the keys are read: a revoked key works for this long at most, while the database is available.
+pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// How long keys are valid after they were last read. Then every request is refused, because a key could have been
+/// revoked meanwhile.
+pub(crate) const STALE_MAX: Duration = Duration::from_secs(15 * 60);
+/// Uses of keys are written once in this many refreshes.
+const WRITE_USES_EVERY: u32 = 12;
+/// How long the start waits for the keys.
+const START_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What a route requires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing: health, metrics, the description of the API.
+    Open,
+    /// A key with this scope, as soon as there are keys.
+    Needs(Scope),
+}
+
+/// Who sends a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller(pub(crate) Actor);
+
+/// The keys, as this process knows them.
+pub(crate) struct Keys {
+    source: Arc<dyn ApiKeys>,
+    known: Mutex<Arc<Known>>,
+    /// Whether requests need no key while no key exists.
+    opens_without_keys: bool,
+}
+
+struct Known {
+    /// When the keys were last read; `None` if they never were.
+    read_at: Option<Instant>,
+    /// Why the last attempt to read them failed.
+    failure: Option<Unavailable>,
+    /// The look-up compares hashes. Its duration tells something about the hash of what a client sent, and nothing about
+    /// a secret.
+    keys: HashMap<[u8; 32], Arc<KnownKey>>,
+}
+
+struct KnownKey {
+    key: ApiKey,
+    hash: ApiKeyHash,
+    used_at: AtomicI64,
+}
+
+impl Keys {
+    /// The keys in `source`, not read yet.
+    pub(crate) fn new(source: Arc<dyn ApiKeys>, opens_without_keys: bool) -> Self {
+        let known = Known {
+            read_at: None,
+            failure: None,
+            keys: HashMap::new(),
+        };
+        Self {
+            source,
+            known: Mutex::new(Arc::new(known)),
+            opens_without_keys,
+        }
+    }
+
+    /// Reads the keys for the first time. Returns their number; `None` if the database is unavailable.
+    pub(crate) async fn load(self: &Arc<Self>) -> Option<usize> {
+        if tokio::time::timeout(START_TIMEOUT, self.refresh())
+            .await
+            .is_err()
+        {
+            self.replace(Err(Unavailable {
+                component: "database",
+                kind: UnavailableKind::Unreachable,
+                detail: format!("no answer within {} s", START_TIMEOUT.as_secs()),
+            }));
+        }
+        let known = self.known();
+        known.read_at.map(|_| known.keys.len())
+    }
+
+    /// Whether this request may use a route; if so, who sends it.
+    pub(crate) fn check(&self, needed: Scope, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        let result = self.check_at(needed, headers, Timestamp(now_ms()));
+        if let Err(error) = &result {
+            metrics::counter!("wattpost_api_requests_refused_total", "code" => error.code())
+                .increment(1);
+        }
+        result
+    }
+
+    fn check_at(
+        &self,
+        needed: Scope,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Caller, ApiError> {
+        let known = self.known();
+        let is_fresh = known.read_at.is_some_and(|at| at.elapsed() < STALE_MAX);
+        if !is_fresh {
+            let why = known.failure.clone().unwrap_or_else(|| Unavailable {
+                component: "database",
+                kind: UnavailableKind::Unreachable,
+                detail: "the keys are not read yet".to_owned(),
+            });
+            return Err(ApiError::keys_unavailable(&why));
+        }
+        if known.keys.is_empty() && self.opens_without_keys {
+            return Ok(Caller(Actor {
+                kind: ActorKind::WithoutKey,
+                name: None,
+            }));
+        }
+        let secret = bearer(headers)?;
+        let hash = secret.hash();
+        let found = known.keys.get(hash.as_bytes());
+        let Some(found) = found.filter(|found| found.hash == hash) else {
+            return Err(ApiError::unknown_key());
+        };
+        let key = &found.key;
+        if let Some(at) = key.expires_at.filter(|at| *at <= now) {
+            return Err(ApiError::key_expired(&key.name, at));
+        }
+        found.used_at.fetch_max(now.0, Ordering::Relaxed);
+        if key.scope < needed {
+            return Err(ApiError::scope_missing(&key.name, key.scope, needed));
+        }
+        Ok(Caller(Actor {
+            kind: ActorKind::ApiKey,
+            name: Some(key.name.clone()),
+        }))
+    }
+
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&lock(&self.known))
+    }
+
+    async fn refresh(self: &Arc<Self>) {
+        let source = Arc::clone(&self.source);
+        let read = tokio::task::spawn_blocking(move || source.api_keys()).await;
+        match read {
+            Ok(read) => self.replace(read),
+            Err(panic) => tracing::error!(%panic, "reading the API keys panicked"),
+        }
+    }
+
+    fn replace(&self, read: Result<Vec<(ApiKey, ApiKeyHash)>, Unavailable>) {
+        let before = self.known();
+        let after = match read {
+            Ok(keys) => {
+                if before.failure.is_some() {
+                    info!(keys = keys.len(), "the API keys are read again");
+                }
+                Known {
+                    read_at: Some(Instant::now()),
+                    failure: None,
+                    keys: keys
+                        .into_iter()
+                        .map(|(key, hash)| {
+                            let bytes = *hash.as_bytes();
+                            let used_at = before.used_at(&bytes, &key);
+                            let known = KnownKey { key, hash, used_at };
+                            (bytes, Arc::new(known))
+                        })
+                        .collect(),
+                }
+            }
+            Err(error) => {
+                if before.failure.is_none() {
+                    warn!(
+                        %error,
+                        known_keys = before.keys.len(),
+                        minutes = STALE_MAX.as_secs() / 60,
+                        "the API keys cannot be read; the known ones stay valid for this time"
+                    );
+                }
+                Known {
+                    read_at: before.read_at,
+                    failure: Some(error),
+                    keys: before.keys.clone(),
+                }
+            }
+        };
+        *lock(&self.known) = Arc::new(after);
+    }
+
+    /// Reads the keys again and again, and writes when they were used; until stopped.
+    pub(crate) async fn keep_current(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(REFRESH_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        let mut round: u32 = 0;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            self.refresh().await;
+            round = round.wrapping_add(1);
+            if round.is_multiple_of(WRITE_USES_EVERY) {
+                self.write_uses().await;
+            }
+        }
+        self.write_uses().await;
+    }
+
+    async fn write_uses(&self) {
+        let uses = self.known().unwritten_uses();
+        if uses.is_empty() {
+            return;
+        }
+        let source = Arc::clone(&self.source);
+        let written = tokio::task::spawn_blocking(move || source.set_api_keys_used(&uses)).await;
+        if let Ok(Err(error)) = written {
+            // The next attempt writes them too: they stay later than what is stored.
+            tracing::debug!(%error, "the latest uses of API keys cannot be written");
+        }
+    }
+}
+
+impl Known {
+    /// The latest use of a key that is read again: in this process, or as it is stored.
+    fn used_at(&self, hash: &[u8; 32], key: &ApiKey) -> AtomicI64 {
+        let here = self.keys.get(hash);
+        let here = here.map_or(i64::MIN, |known| known.used_at.load(Ordering::Relaxed));
+        let stored = key.last_used_at.map_or(i64::MIN, Timestamp::as_millis);
+        AtomicI64::new(here.max(stored))
+    }
+
+    /// Uses that are later than what is stored; at most one per key.
+    fn unwritten_uses(&self) -> Vec<(Uuid, Timestamp)> {
+        let keys = self.keys.values();
+        keys.filter_map(|known| {
+            let used_at = known.used_at.load(Ordering::Relaxed);
+            let stored = known
+                .key
+                .last_used_at
+                .map_or(i64::MIN, Timestamp::as_millis);
+            (used_at > stored).then_some((known.key.id, Timestamp(used_at)))
+        })
+        .collect()
+    }
+}
+
+/// The key of a request.
+fn bearer(headers: &HeaderMap) -> Result<ApiSecret, ApiError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Err(ApiError::no_key("The request has no key"));
+    };
+    if values.next().is_some() {
+        return Err(ApiError::no_key(
+            "The request has more than one header Authorization",
+        ));
+    }
+    let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some((_, token)) = token else {
+        return Err(ApiError::no_key(
+            "The header Authorization does not have the scheme Bearer",
+        ));
+    };
+    ApiSecret::from_text(token.trim()).ok_or_else(ApiError::unknown_key)
+}
+
+/// Hides the key from everything that prints headers.
+pub(crate) fn hide_key(headers: &mut HeaderMap) {
+    for (name, value) in headers.iter_mut() {
+        if *name == header::AUTHORIZATION {
+            value.set_sensitive(true);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! API keys: which requests need one, what each scope permits, and that a key gets into nothing that is shown.
+
+use crate::support::*;
+use api::{Api, ApiConfig, ApiDeps, StartError};
+use central::Timestamp;
+use central::model::Scope;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A route that needs the scope `read`.
+const LIST: &str = "/api/v1/chargers";
+
+async fn start_with_keys(config: ApiConfig, keys: &Arc<MemoryKeys>) -> Result<Api, StartError> {
+    let store = Arc::new(MemoryRows {
+        chargers: vec![charger("CP-1", true)],
+        ..MemoryRows::default()
+    });
+    let deps = ApiDeps {
+        keys: Some(Arc::clone(keys) as _),
+        ..deps(&store)
+    };
+    Api::start(config, deps).await
+}
+
+fn bearer(secret: &str) -> String {
+    format!("Authorization: Bearer {secret}")
+}
+
+async fn with_key(addr: SocketAddr, target: &str, secret: &str) -> Answer {
+    get_with(addr, target, &[&bearer(secret)]).await
+}
+
+/// Repeats the request until it is answered with this status: keys are read again every few seconds.
+async fn until_status(addr: SocketAddr, secret: Option<&str>, status: u16) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let answer = match secret {
+            Some(secret) => with_key(addr, LIST, secret).await,
+            None => get(addr, LIST).await,
+        };
+        if answer.status == status {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{}", answer.body);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_listener_of_this_machine_is_open_until_there_is_a_key() {
+    let keys = Arc::new(MemoryKeys::default());
+    let api = start_with_keys(config(), &keys).await.expect("it starts");
+    let addr = api.local_addr();
+    assert_eq!(get(addr, LIST).await.status, 200);
+    let secret = keys.add("a", Scope::Read, None);
+    until_status(addr, None, 401).await;
+    assert_eq!(with_key(addr, LIST, &secret).await.status, 200);
+    keys.remove("a");
+    until_status(addr, None, 200).await;
+}
+
+#[tokio::test]
+async fn a_listener_that_other_machines_reach_does_not_start_without_a_key() {
+    let keys = Arc::new(MemoryKeys::default());
+    let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let public = ApiConfig { listen, ..config() };
+    let why = start_with_keys(public.clone(), &keys).await;
+    let why = why.expect_err("refused").to_string();
+    for word in [
+        "http.listen is 0.0.0.0:0",
+        "wattpost apikey add",
+        "127.0.0.1:8080",
+    ] {
+        assert!(why.contains(word), "{why}");
+    }
+
+    let open = ApiConfig {
+        open_without_keys: true,
+        ..public.clone()
+    };
+    let api = start_with_keys(open, &keys).await.expect("it starts");
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, api.local_addr().port()));
+    assert_eq!(get(addr, LIST).await.status, 200);
+
+    let secret = keys.add("a", Scope::Read, None);
+    let api = start_with_keys(public, &keys).await.expect("it starts");
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, api.local_addr().port()));
+    assert_eq!(get(addr, LIST).await.status, 401);
+    assert_eq!(with_key(addr, LIST, &secret).await.status, 200);
+    // After the last key is revoked, nobody is let in.
+    keys.remove("a");
+    until_status(addr, Some(&secret), 401).await;
+    assert_eq!(get(addr, LIST).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_request_without_a_valid_key_is_refused_and_told_why() {
+    let keys = Arc::new(MemoryKeys::default());
+    let secret = keys.add("a", Scope::Read, None);
+    let expired = keys.add("old", Scope::Admin, Some(Timestamp(1_000)));
+    let api = start_with_keys(config(), &keys).await.expect("it starts");
+    let addr = api.local_addr();
+    let other = format!("wp_live_{}", "x".repeat(43));
+    let two = [bearer(&secret), bearer(&secret)];
+    let cases: [(Vec<String>, &str, &str); 7] = [
+        (vec![], "no_key", "has no key"),
+        (
+            vec![format!("Authorization: Basic {secret}")],
+            "no_key",
+            "scheme Bearer",
+        ),
+        (
+            vec![format!("Authorization: {secret}")],
+            "no_key",
+            "scheme Bearer",
+        ),
+        (
+            vec![bearer("wp_live_short")],
+            "no_key",
+            "not one of this installation",
+        ),
+        (
+            vec![bearer(&other)],
+            "no_key",
+            "not one of this installation",
+        ),
+        (two.to_vec(), "no_key", "more than one"),
+        (
+            vec![bearer(&expired)],
+            "key_expired",
+            "1970-01-01T00:00:01.000Z",
+        ),
+    ];
+    for (headers, code, part) in cases {
+        let lines: Vec<&str> = headers.iter().map(String::as_str).collect();
+        for target in [LIST, "/", "/nothing", "/api/v1/messages?cursor=x"] {
+            let answer = get_with(addr, target, &lines).await;
+            let (found, detail) = answer.error();
+            assert_eq!((answer.status, found.as_str()), (401, code), "{target}");
+            assert!(detail.contains(part), "{detail}");
+            let challenge = answer.header("www-authenticate");
+            assert!(challenge.is_some_and(|value| value.starts_with("Bearer")));
+        }
+    }
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        let line = format!("Authorization: {scheme} {secret}");
+        assert_eq!(get_with(addr, LIST, &[&line]).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn health_and_metrics_need_no_key() {
+    let keys = Arc::new(MemoryKeys::default());
+    keys.add("a", Scope::Read, None);
+    let api = start_with_keys(config(), &keys).await.expect("it starts");
+    for target in ["/health/live", "/health/ready", "/metrics"] {
+        assert_eq!(get(api.local_addr(), target).await.status, 200, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn known_keys_work_while_the_database_is_away_and_unknown_ones_do_not() {
+    let keys = Arc::new(MemoryKeys::default());
+    let secret = keys.add("a", Scope::Read, None);
+    let api = start_with_keys(config(), &keys).await.expect("it starts");
+    let addr = api.local_addr();
+    keys.set_away(true);
+    let late = keys.add("late", Scope::Read, None);
+    // Longer than the interval at which the keys are read.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(with_key(addr, LIST, &secret).await.status, 200);
+    assert_eq!(with_key(addr, LIST, &late).await.status, 401);
+    keys.set_away(false);
+    until_status(addr, Some(&late), 200).await;
+}
+
+#[tokio::test]
+async fn an_api_that_never_read_the_keys_lets_nobody_in() {
+    let keys = Arc::new(MemoryKeys::default());
+    let secret = keys.add("a", Scope::Read, None);
+    keys.set_away(true);
+    let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    for listen in [config().listen, listen] {
+        let config = ApiConfig { listen, ..config() };
+        let api = start_with_keys(config, &keys).await.expect("it starts");
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, api.local_addr().port()));
+        let answer = with_key(addr, LIST, &secret).await;
+        assert_eq!(
+            (answer.status, answer.error().0.as_str()),
+            (503, "unavailable")
+        );
+        assert!(answer.error().1.contains("the test took it away"));
+        assert_eq!(get(addr, "/health/live").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn the_use_of_a_key_is_written_at_the_latest_when_the_api_stops() {
+    let keys = Arc::new(MemoryKeys::default());
+    let secret = keys.add("a", Scope::Read, None);
+    keys.add("unused", Scope::Read, None);
+    let api = start_with_keys(config(), &keys).await.expect("it starts");
+    assert_eq!(with_key(api.local_addr(), LIST, &secret).await.status, 200);
+    assert_eq!(keys.last_used_at("a"), None);
+    api.shutdown(Duration::from_secs(10)).await;
+    assert!(keys.last_used_at("a").is_some());
+    assert_eq!(keys.last_used_at("unused"), None);
+}
+
+#[tokio::test]
+async fn no_answer_repeats_a_key() {
+    let keys = Arc::new(MemoryKeys::default());
+    let secret = keys.add("a", Scope::Read, None);
+    let expired = keys.add("old", Scope::Admin, Some(Timestamp(1_000)));
+    let api = start_with_keys(config(), &keys).await.expect("it starts");
+    let addr = api.local_addr();
+    let unknown = format!("wp_live_{}", "y".repeat(43));
+    for key in [&secret, &expired, &unknown] {
+        let id = format!("X-Request-Id: {key}");
+        for target in [LIST, "/nothing", "/metrics", "/health/ready"] {
+            let answer = get_with(addr, target, &[&bearer(key), &id]).await;
+            let shown = format!("{:?} {}", answer.headers, answer.body);
+            assert!(!shown.contains(&key[8..]), "{target}: {shown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_id_is_the_clients_or_a_new_one() {
+    let api = start(config(), &Arc::new(MemoryRows::default())).await;
+    let addr = api.local_addr();
+    let given = get_with(addr, LIST, &["X-Request-Id: a-1_b.C"]).await;
+    assert_eq!(given.header("x-request-id"), Some("a-1_b.C"));
+    for header in ["X-Request-Id: a b", "X-Request-Id: ", "X-Other: 1"] {
+        let answer = get_with(addr, LIST, &[header]).await;
+        assert_eq!(answer.header("x-request-id").map(str::len), Some(36));
+    }
+}

@@ -1,0 +1,57 @@
+//! The audit log: who changed what. An entry never contains a password or the secret of a key.
+
+use crate::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Entries that are kept; an older one is deleted with the insertion of a new one.
+pub const AUDIT_ENTRIES_MAX: i64 = 100_000;
+
+/// Who makes a change, when, and from where: the part of an audit entry that is known before the change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: Actor,
+    /// From where: a client's address, or the name of the machine on which a command ran.
+    pub from: String,
+    /// The `X-Request-Id` of the request; `None` for the command line.
+    pub request_id: Option<String>,
+}
+
+/// Who makes a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// How they reached Wattpost.
+    pub kind: ActorKind,
+    /// The name of the key or of the user; `None` for a request without a key.
+    pub name: Option<String>,
+}
+
+/// How somebody who makes a change reached Wattpost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// A request with a key.
+    ApiKey,
+    /// A request without a key, possible while there are no keys.
+    WithoutKey,
+    /// A command of `wattpost`.
+    CommandLine,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Who, when, from where.
+    pub origin: Origin,
+    /// What was done, such as `api_key.added`.
+    pub action: String,
+    /// To what: the name of the key, the identity of the charger, …
+    pub subject: String,
+    /// The subject before the change; `None` if it did not exist.
+    pub before: Option<Value>,
+    /// The subject after the change; `None` if it no longer exists.
+    pub after: Option<Value>,
+}

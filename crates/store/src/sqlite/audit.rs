@@ -1,0 +1,34 @@
+//! The audit log: each entry is inserted in the transaction of its change.
+
+use crate::audit::AuditColumns;
+use crate::refusal::Refusal;
+use central::model::{AUDIT_ENTRIES_MAX, AuditEntry};
+use rusqlite::{Connection, params};
+
+/// Inserts an entry, inside the caller's transaction, and deletes the entry that is one too many.
+pub(crate) fn insert(connection: &Connection, entry: &AuditEntry) -> Result<(), Refusal> {
+    let columns = AuditColumns::of(entry)?;
+    let origin = &entry.origin;
+    connection.execute(
+        "INSERT INTO audit_log
+            (at, actor_kind, actor_name, origin, request_id, action, subject, before, after)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            origin.at.0,
+            columns.actor_kind,
+            origin.by.name,
+            origin.from,
+            origin.request_id,
+            entry.action,
+            entry.subject,
+            columns.before,
+            columns.after,
+        ],
+    )?;
+    let last = connection.last_insert_rowid();
+    connection.execute(
+        "DELETE FROM audit_log WHERE no <= ?1",
+        [last - AUDIT_ENTRIES_MAX],
+    )?;
+    Ok(())
+}
