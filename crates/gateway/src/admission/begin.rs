@@ -21,10 +21,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 
-/// How often in a row connections of one identity must have replaced each other before that is logged. A charger whose
-/// network broke replaces its own connection once.
-const REPEATED: u32 = 3;
-
 /// The last steps, in this order: acquire a permit, take over what the old connection remembers, answer 101, and only
 /// then start the connection's task, so that the handshake's memory is freed.
 pub(super) async fn begin(
@@ -60,13 +56,11 @@ pub(super) async fn begin(
     let (memory, replaced) = claim(&parts.registry, &accepted.key, &control, parts).await;
     if let Some(older) = replaced {
         parts.metrics.replaced.increment(1);
-        if control.replacements() >= REPEATED {
-            let times = control.replacements();
-            parts
-                .admission
-                .log
-                .replaced_repeatedly(older, peer, &accepted.identity, times);
-        }
+        let times = control.replacements();
+        parts
+            .admission
+            .log
+            .replaced(older, peer, &accepted.identity, times);
     }
     // A task that closes all connections sets a flag first and then stops those in the registry. This connection enters the
     // registry first and then reads the flag, so it cannot be missed.

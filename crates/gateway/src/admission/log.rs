@@ -6,8 +6,12 @@
 use crate::admission::handshake::Request;
 use crate::admission::peer::Peer;
 use crate::admission::reason::Reason;
+use crate::connection::control::REPLACED_SOON;
+use central::model::ChargerKey;
+use common::lock::lock;
 use common::log_bound::{Bounds, LogBound, Unlogged, cut};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Characters of a path, an identity or a list of subprotocols that a line holds.
@@ -25,6 +29,11 @@ const CONNECTIONS: Bounds = Bounds {
     per_source: 1_200,
     total: 1_200,
 };
+/// How often in a row connections of one identity must have replaced each other before that is logged. A charger whose
+/// network broke replaces its own connection once.
+const REPEATED: u32 = 3;
+/// Chargers whose replacements at other gateways are counted at most; at this number the counts begin again.
+const MOVED_MAX: usize = 4_096;
 /// How often it is looked whether a summary is due.
 const SUMMARY_CHECK: Duration = Duration::from_secs(5);
 
@@ -75,6 +84,25 @@ fn path_without_secrets(target: &str) -> String {
 pub(crate) struct ConnectionLog {
     refusals: LogBound,
     connections: LogBound,
+    moved: Mutex<Moved>,
+}
+
+/// Chargers whose connection here was replaced by one at another gateway: how often in a row, and when last.
+#[derive(Default)]
+struct Moved(HashMap<ChargerKey, (u32, Instant)>);
+
+impl Moved {
+    /// Counts one more, and returns how many there were in a row.
+    fn count(&mut self, key: ChargerKey, now: Instant) -> u32 {
+        if self.0.len() >= MOVED_MAX && !self.0.contains_key(&key) {
+            self.0.clear();
+        }
+        let (times, last) = self.0.entry(key).or_insert((0, now));
+        let is_soon = now.saturating_duration_since(*last) < REPLACED_SOON;
+        *times = if is_soon { times.saturating_add(1) } else { 1 };
+        *last = now;
+        *times
+    }
 }
 
 impl Default for ConnectionLog {
@@ -82,6 +110,7 @@ impl Default for ConnectionLog {
         Self {
             refusals: LogBound::new(REFUSALS),
             connections: LogBound::new(CONNECTIONS),
+            moved: Mutex::default(),
         }
     }
 }
@@ -162,20 +191,31 @@ impl ConnectionLog {
         }
     }
 
-    /// The connections of one identity replace each other again and again.
-    pub(crate) fn replaced_repeatedly(
-        &self,
-        older: Peer,
-        newer: Peer,
-        charger_id: &str,
-        times: u32,
-    ) {
+    /// A connection of this charger was replaced by another one at this gateway, for this many times in a row. A few times
+    /// are not logged.
+    pub(crate) fn replaced(&self, older: Peer, newer: Peer, charger_id: &str, times: u32) {
+        if times >= REPEATED {
+            self.replaced_repeatedly(newer, Some(older), charger_id, times);
+        }
+    }
+
+    /// A connection of this charger was replaced by one at another gateway. A few times in a row are not logged.
+    pub(crate) fn replaced_elsewhere(&self, peer: Peer, charger_id: &str) {
+        let times = lock(&self.moved).count(ChargerKey::of(charger_id), Instant::now());
+        if times >= REPEATED {
+            self.replaced_repeatedly(peer, None, charger_id, times);
+        }
+    }
+
+    /// `other` is not known if the other connections are at another gateway.
+    fn replaced_repeatedly(&self, peer: Peer, other: Option<Peer>, charger_id: &str, times: u32) {
         let kind = "connections that replace each other";
         if self.refusals.may_log(kind, &(), charger_id, Instant::now()) {
             tracing::warn!(
                 charger.id = charger_id,
-                address = %newer,
-                other_address = %older,
+                address = %peer,
+                other_address = other.map(tracing::field::display),
+                at_another_gateway = other.is_none(),
                 times,
                 cure = "give each charger an identity of its own; if it is one charger, look for a network that \
                         drops its connections",
@@ -225,6 +265,26 @@ fn some(text: &str) -> Option<std::borrow::Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chargers_that_move_between_gateways_are_counted_within_a_bound() {
+        let mut moved = Moved::default();
+        let start = Instant::now();
+        let later = start + REPLACED_SOON - Duration::from_secs(1);
+        let key = |id: &str| ChargerKey::of(id);
+        let counts = [start, later, later].map(|now| moved.count(key("CP-1"), now));
+        assert_eq!(counts, [1, 2, 3]);
+        assert_eq!(
+            moved.count(key("cp-1"), later + REPLACED_SOON),
+            1,
+            "not in a row"
+        );
+        assert_eq!(moved.count(key("CP-2"), later), 1);
+        for i in 0..3 * MOVED_MAX {
+            moved.count(key(&format!("made-up-{i}")), later);
+            assert!(moved.0.len() <= MOVED_MAX);
+        }
+    }
 
     #[test]
     fn the_page_has_the_bounds() {

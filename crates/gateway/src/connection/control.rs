@@ -40,7 +40,7 @@ const WAITS_FOR_TURN: u8 = 1;
 const HAS_TURN: u8 = 2;
 
 /// A connection that was replaced after less time counts as one of several replacements in a row.
-const REPLACED_SOON: Duration = Duration::from_secs(600);
+pub(crate) const REPLACED_SOON: Duration = Duration::from_secs(600);
 
 /// The handle through which other tasks control a connection's task.
 pub(crate) struct Control {

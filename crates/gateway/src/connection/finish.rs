@@ -56,6 +56,12 @@ impl Connection {
         if reason == CloseReason::NotDurable {
             self.parts.metrics.closed_not_durable.increment(1);
         }
+        if reason == CloseReason::ReplacedElsewhere {
+            self.parts
+                .admission
+                .log
+                .replaced_elsewhere(self.control.peer, self.station.charger_id());
+        }
         self.parts.admission.log.disconnected(
             self.control.peer,
             self.station.charger_id(),

@@ -1,7 +1,7 @@
 //! Two gateways that share a directory, a database and events.
 
 use crate::common::charger::Charger;
-use crate::common::{FakeDirectory, World, soon, transaction_id, until};
+use crate::common::{FakeDirectory, World, log, soon, transaction_id, until};
 use central::Epoch;
 use central::RecordKind;
 use central::memory::MemoryStore;
@@ -102,6 +102,29 @@ async fn the_newest_connection_wins_across_gateways() {
         ends == [5, 5]
     })
     .await;
+}
+
+/// Two chargers with one identity behind a load balancer: each replaces the other at the other gateway.
+#[tokio::test]
+async fn two_chargers_with_one_identity_at_two_gateways_are_logged() {
+    log::capture();
+    let ([a, b], ..) = two_gateways().await;
+    let mut old = Charger::connect(&a, "TWIN-ELSEWHERE").await;
+    for round in 0..4 {
+        let world = if round % 2 == 0 { &b } else { &a };
+        let new = Charger::connect(world, "TWIN-ELSEWHERE").await;
+        assert_eq!(old.closed().await, Some(1000));
+        old = new;
+    }
+    let texts = ["replace each other again and again", "TWIN-ELSEWHERE"];
+    assert!(log::lines(&texts).is_empty(), "twice at each gateway");
+    for world in [&b, &a] {
+        let new = Charger::connect(world, "TWIN-ELSEWHERE").await;
+        assert_eq!(old.closed().await, Some(1000));
+        old = new;
+    }
+    let line = log::line(&texts).await;
+    assert!(line.contains("at_another_gateway=true"), "{line}");
 }
 
 #[tokio::test]

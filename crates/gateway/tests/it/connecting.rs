@@ -335,14 +335,14 @@ async fn a_charger_that_connects_again_and_again_is_a_few_lines() {
 async fn two_chargers_with_one_identity_are_named_with_both_addresses() {
     log::capture();
     let world = World::start().await;
-    let text = request("/ocpp/TWIN", V16);
+    let text = request("/ocpp/TWIN-HERE", V16);
     let mut chargers = Vec::new();
     for host in [51, 52, 51] {
         chargers.push(Charger::handshake_from(&world, host, text.as_bytes()).await);
     }
-    assert!(log::lines(&["replace each other", "TWIN"]).is_empty());
+    assert!(log::lines(&["replace each other", "TWIN-HERE"]).is_empty());
     chargers.push(Charger::handshake_from(&world, 52, text.as_bytes()).await);
-    let line = log::line(&["replace each other", "TWIN"]).await;
+    let line = log::line(&["replace each other", "TWIN-HERE"]).await;
     assert!(
         line.contains("WARN") && line.contains("address=127.0.0.52:"),
         "{line}"
