@@ -38,12 +38,19 @@ pub struct SampledValue<'a> {
 }
 
 impl<'a> SampledValue<'a> {
-    /// The measurand; in both versions its default is the register of imported energy.
+    /// The measurand; in both versions its default is the register of imported energy. An empty text counts as none.
     #[must_use]
     pub fn measurand_or_default(&self) -> &str {
         self.measurand
             .as_deref()
+            .filter(|measurand| !measurand.is_empty())
             .unwrap_or("Energy.Active.Import.Register")
+    }
+
+    /// Whether it is of this measurand; letter case is ignored (quirk 14).
+    #[must_use]
+    pub fn is_of(&self, measurand: &str) -> bool {
+        self.measurand_or_default().eq_ignore_ascii_case(measurand)
     }
 
     /// The number times its multiplier, in [`SampledValue::unit`]. A multiplier beyond ±30 is ignored.

@@ -3,7 +3,7 @@
 use super::charger::{ChargerView, ConnectionState};
 use super::{Merge, Stamp};
 use crate::Timestamp;
-use crate::record::Epoch;
+use crate::record::{Epoch, Seq};
 use serde::{Deserialize, Serialize};
 
 /// The status from StatusNotification, or from `NotifyEvent` with `AvailabilityState` (rule N-4).
@@ -33,6 +33,10 @@ pub struct StatusOrder {
     is_live: bool,
     /// For a live status the time of reception, for a queued one the charger's time.
     place: Timestamp,
+    /// For a live status its record's number: within a millisecond too, the one that arrived later counts. 0 for a queued
+    /// one.
+    #[serde(default)]
+    seq: Seq,
     stamp: Stamp,
 }
 
@@ -40,9 +44,9 @@ pub struct StatusOrder {
 /// first. In milliseconds.
 const QUEUE_EMPTIED_AFTER_MS: i64 = 10 * 60_000;
 
-/// A status whose time is further before its connection, in milliseconds, has the time of a wrong clock: chargers queue
-/// no status this long.
-const QUEUED_MAX_MS: i64 = 7 * 24 * 3_600_000;
+/// A status whose time is further before its connection than this, in milliseconds, has the time of a wrong clock. Chargers
+/// that were offline for months have sent the statuses of all that time (quirk 23).
+const QUEUED_MAX_MS: i64 = 400 * 24 * 3_600_000;
 
 impl StatusOrder {
     /// For a status with the charger's time `reported`, received on the connection that began at `epoch` (milliseconds).
@@ -60,6 +64,11 @@ impl StatusOrder {
             epoch,
             is_live: queued.is_none(),
             place: queued.unwrap_or(received),
+            seq: if queued.is_none() {
+                stamp.record.seq
+            } else {
+                Seq::default()
+            },
             stamp,
         }
     }

@@ -141,10 +141,9 @@ fn read(at: Timestamp, samples: &[SampledValue<'_>]) -> Reading {
             let of_context = |sample: &SampledValue<'_>| context_of(sample) == context;
             total(samples, REGISTER, energy_factor, of_context)
         }),
-        is_signed: samples.iter().any(|sample| {
-            sample.measurand_or_default() == REGISTER
-                && (sample.is_signed || is_signed_data(sample))
-        }),
+        is_signed: samples
+            .iter()
+            .any(|sample| sample.is_of(REGISTER) && (sample.is_signed || is_signed_data(sample))),
         power_w: total(samples, "Power.Active.Import", power_factor, any),
         soc_percent: total(samples, "SoC", percent_factor, any),
     }
@@ -154,10 +153,13 @@ fn read(at: Timestamp, samples: &[SampledValue<'_>]) -> Reading {
 const REGISTER: &str = "Energy.Active.Import.Register";
 
 fn context_of(sample: &SampledValue<'_>) -> ReadingContext {
-    match sample.context.as_deref() {
-        Some("Transaction.Begin") => ReadingContext::Begin,
-        Some("Transaction.End") => ReadingContext::End,
-        _ => ReadingContext::Sample,
+    let context = sample.context.as_deref().unwrap_or("");
+    if context.eq_ignore_ascii_case("Transaction.Begin") {
+        ReadingContext::Begin
+    } else if context.eq_ignore_ascii_case("Transaction.End") {
+        ReadingContext::End
+    } else {
+        ReadingContext::Sample
     }
 }
 
@@ -179,7 +181,7 @@ fn total(
         let mut whole = None;
         let mut phases = [None; 3];
         for sample in samples {
-            let counts = sample.measurand_or_default() == measurand
+            let counts = sample.is_of(measurand)
                 && Side::of(sample) == Some(side)
                 && !is_signed_data(sample)
                 && is_wanted(sample);
@@ -191,13 +193,12 @@ fn total(
                 continue;
             };
             let value = Some(number * factor);
-            match sample.phase.as_deref() {
-                None | Some("") => whole = value,
-                Some("L1" | "L1-N") => phases[0] = value,
-                Some("L2" | "L2-N") => phases[1] = value,
-                Some("L3" | "L3-N") => phases[2] = value,
+            let phase = sample.phase.as_deref().unwrap_or("");
+            match PHASES.iter().position(|names| is_one_of(phase, names)) {
+                Some(at) => phases[at] = value,
+                None if phase.is_empty() => whole = value,
                 // Values between two phases are not added.
-                Some(_) => {}
+                None => {}
             }
         }
         let sum = || phases.into_iter().flatten().reduce(|a, b| a + b);
@@ -205,6 +206,9 @@ fn total(
     };
     total_at(Side::Outlet).or_else(|| total_at(Side::Inside))
 }
+
+/// The names of the three phases.
+const PHASES: [[&str; 2]; 3] = [["L1", "L1-N"], ["L2", "L2-N"], ["L3", "L3-N"]];
 
 /// Where a value was measured, as far as it can be billed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,13 +222,21 @@ enum Side {
 impl Side {
     /// `None` = elsewhere: at the grid connection, in the car. The car's own state of charge is measured in the car.
     fn of(sample: &SampledValue<'_>) -> Option<Self> {
-        match sample.location.as_deref() {
-            None | Some("" | "Outlet" | "EVSE") => Some(Self::Outlet),
-            Some("EV") if sample.measurand_or_default() == "SoC" => Some(Self::Outlet),
-            Some("EV" | "Inlet" | "Upstream") => None,
-            Some(_) => Some(Self::Inside),
+        let location = sample.location.as_deref().unwrap_or("");
+        let is_of = |names: &[&str]| is_one_of(location, names);
+        if is_of(&["", "Outlet", "EVSE"]) || (is_of(&["EV"]) && sample.is_of("SoC")) {
+            Some(Self::Outlet)
+        } else if is_of(&["EV", "Inlet", "Upstream"]) {
+            None
+        } else {
+            Some(Self::Inside)
         }
     }
+}
+
+/// Whether a value of an enumeration is one of these; letter case is ignored (quirk 14).
+fn is_one_of(value: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| value.eq_ignore_ascii_case(name))
 }
 
 fn energy_factor(unit: &str) -> Option<f64> {

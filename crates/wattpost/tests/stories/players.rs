@@ -57,6 +57,10 @@ impl Player for OnSocket {
     /// All steps are played at once.
     fn begin_step(&mut self, _: usize, _: i64) {}
 
+    fn is_virtual(&self) -> bool {
+        false
+    }
+
     fn now_ms(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         i64::try_from(now.expect("after 1970").as_millis()).expect("in range")

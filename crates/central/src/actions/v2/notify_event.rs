@@ -28,7 +28,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
         let component = event.component.as_deref().unwrap_or("");
         let variable = event.variable.as_deref().unwrap_or("");
         let value = owned(event.actual_value.clone());
-        if variable == "AvailabilityState"
+        if variable.eq_ignore_ascii_case("AvailabilityState")
             && let Some(place) = available_place(component, place)
             && let Some(state) = &value
         {
@@ -52,13 +52,17 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     }
 }
 
-/// The (EVSE, connector) whose availability is reported.
+/// The (EVSE, connector) whose availability is reported. Names of components and variables are of the type
+/// identifierString, which ignores letter case.
 fn available_place(component: &str, place: Place) -> Option<(i64, i64)> {
-    match component {
-        "ChargingStation" => Some((0, 0)),
-        "EVSE" => place.evse.map(|evse| (evse, 0)),
-        "Connector" => place.evse.map(|evse| (evse, place.connector.unwrap_or(0))),
-        _ => None,
+    if component.eq_ignore_ascii_case("ChargingStation") {
+        Some((0, 0))
+    } else if component.eq_ignore_ascii_case("EVSE") {
+        place.evse.map(|evse| (evse, 0))
+    } else if component.eq_ignore_ascii_case("Connector") {
+        place.evse.map(|evse| (evse, place.connector.unwrap_or(0)))
+    } else {
+        None
     }
 }
 

@@ -4,7 +4,7 @@
 //! the session beside registers of the meter's life. The result may be billed, so it says which registers it used, what
 //! is doubtful, and how far it can be trusted. A known energy never becomes unknown because of further messages.
 
-use super::readings::Readings;
+use super::readings::{Readings, is_placeholder};
 use crate::Timestamp;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -52,7 +52,7 @@ pub enum EnergyCheck {
     MissingStart,
     /// The register of the end is missing or cannot be used; a reading took its place.
     MissingStop,
-    /// A register is 0 or less because the charger did not know it.
+    /// A register is 0, less, or the largest number of 32 bits because the charger did not know it.
     PlaceholderZero,
     /// A register is lower than an earlier one.
     WentBackwards,
@@ -109,7 +109,7 @@ impl EnergyCheck {
                 "The energy counts up to the last usable reading. Compare it with the register on the charger's meter."
             }
             Self::PlaceholderZero => {
-                "The charger wrote 0 or less instead of its register, and a reading took its place. Compare with the meter, and report it to the vendor."
+                "The charger wrote a placeholder (0, less, or the largest number of 32 bits) instead of its register, and a reading took its place. Compare with the meter, and report it to the vendor."
             }
             Self::WentBackwards => {
                 "The register fell during the session. Compare with the meter before billing."
@@ -164,6 +164,19 @@ pub(crate) struct SessionEnd {
     pub(crate) register_wh: Option<f64>,
 }
 
+impl SessionEnd {
+    /// With the one placeholder -1 for all registers that are not known.
+    fn known(self) -> Self {
+        let register_wh = self
+            .register_wh
+            .map(|wh| if is_placeholder(wh) { -1.0 } else { wh });
+        Self {
+            register_wh,
+            ..self
+        }
+    }
+}
+
 /// The energy of a session and how it was derived.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Energy {
@@ -198,6 +211,7 @@ impl Energy {
         stop: Option<SessionEnd>,
         readings: &Readings,
     ) -> Self {
+        let (start, stop) = (start.map(SessionEnd::known), stop.map(SessionEnd::known));
         let mut derivation = Derivation {
             start,
             stop,
@@ -501,7 +515,7 @@ impl Derivation<'_> {
         (begin, Some(end))
     }
 
-    /// Whether a register of 0 or below came after the last one above 0.
+    /// Whether a register of 0 came after the last one above 0.
     fn fell_to_zero(&self) -> bool {
         let zero = self.readings.last_zero.stamp();
         zero.zip(self.readings.last.stamp())

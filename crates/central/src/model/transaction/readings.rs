@@ -18,8 +18,9 @@ pub enum ReadingContext {
 
 /// The readings of the imported energy register, of power and of state of charge.
 ///
-/// Registers of 0 and below are kept apart: many chargers write 0 when they do not know the register, so only
-/// the derivation of energy can distinguish a real 0 from a placeholder.
+/// Registers of 0 are kept apart: many chargers write 0 when they do not know the register, so only the derivation of
+/// energy can distinguish a real 0 from a placeholder. What is a placeholder for certain is no reading
+/// ([`is_placeholder`]).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(from = "WireReadings", into = "WireReadings")]
 pub struct Readings {
@@ -33,9 +34,9 @@ pub struct Readings {
     pub last: Latest<f64>,
     /// The highest register, in watt-hours; of equal ones the latest.
     highest: Option<(Stamp, f64)>,
-    /// The first register of 0 or below.
+    /// The first register of 0.
     pub first_zero: First<()>,
-    /// The last register of 0 or below.
+    /// The last register of 0.
     pub last_zero: Latest<()>,
     /// The last signed register, also where a plain number is beside it.
     pub signed: Latest<()>,
@@ -46,12 +47,12 @@ pub struct Readings {
 }
 
 impl Readings {
-    /// Adds a register reading, in watt-hours; one that is not finite is ignored.
+    /// Adds a register reading, in watt-hours; one that is not finite or a placeholder is ignored.
     pub fn add_register(&mut self, stamp: Stamp, context: ReadingContext, wh: f64) {
-        if !wh.is_finite() {
+        if !wh.is_finite() || is_placeholder(wh) {
             return;
         }
-        if wh <= 0.0 {
+        if wh == 0.0 {
             self.first_zero.set(stamp, ());
             self.last_zero.set(stamp, ());
             return;
@@ -128,6 +129,13 @@ impl Readings {
             self.highest = Some((stamp, wh));
         }
     }
+}
+
+/// Whether a register, in watt-hours, says only that the charger does not know it: below 0, or the largest number of 32
+/// bits, with or without a sign (-1 in the wrong type).
+#[expect(clippy::float_cmp, reason = "these two numbers are exact in a float")]
+pub(super) fn is_placeholder(wh: f64) -> bool {
+    wh < 0.0 || wh == f64::from(i32::MAX) || wh == f64::from(u32::MAX)
 }
 
 impl Merge for Readings {

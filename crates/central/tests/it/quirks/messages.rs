@@ -2,7 +2,7 @@
 
 use super::{NOW, sample, starts, stop};
 use crate::common::database::{self, connector, transaction, transactions};
-use crate::common::{START, at, connect};
+use crate::common::{START, at, connect, setup};
 use central::RecordKind;
 use central::model::ChargerKey;
 use central::record::Notes;
@@ -264,7 +264,9 @@ fn quirk_21_several_calls_in_flight_and_unsolicited_replies() {
 
 #[test]
 fn quirk_23_months_of_backlog_do_not_change_the_current_status() {
-    let mut charger = connect(Version::V16);
+    let mut setup = setup(Version::V16);
+    setup.epoch = NOW.0.cast_unsigned();
+    let mut charger = setup.connect();
     let status = |status: &str, at: &str| {
         format!(
             r#"{{"connectorId":1,"errorCode":"NoError","status":"{status}","timestamp":"{at}"}}"#
