@@ -1,19 +1,11 @@
 //! Fleets over real sockets, with a central system that loses answers and closes connections.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
-
+use crate::support::{Handling, Server, until};
 use simulator::audit::{Report, audit};
 use simulator::ledger::Outcome;
 use simulator::{Fleet, FleetConfig, FleetReport, ResendIds, Scenario, VersionMix};
 use std::path::Path;
 use std::time::Duration;
-use support::{Handling, Server, until};
 
 const DRAIN: Duration = Duration::from_secs(20);
 

@@ -1,0 +1,10 @@
+//! Fleets of simulated chargers over real sockets.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod fleet;
+mod support;
