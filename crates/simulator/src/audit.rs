@@ -82,6 +82,8 @@ fn unknown() -> Value {
 /// - the record has the payload that the charger sent and the answer that it got;
 /// - of two messages of a charger, the one that was acknowledged before the other was first
 ///   transmitted has the smaller sequence number (per gateway);
+/// - a charger received no two commands under one message id; each that it received has a record of its sending with the
+///   same payload (if the export has any); each answer of a charger that has a record is what the charger answered;
 /// - an acknowledged start has one transaction, and during the run no transaction started whose start was not transmitted;
 /// - a session whose stop was acknowledged too has ended, whatever transaction id the stop has (if the export has the
 ///   member `open`), with the energy between its meter values (in 1.6, if the export has the member `energy_wh`).
@@ -102,18 +104,22 @@ pub fn audit(
         Ok(())
     })?;
     each_line(messages, "the export of messages", |row: MessageRow| {
-        if row.kind == "call" {
-            let payload = parsed(row.payload);
-            index.add_record(
-                &row.charger_id,
-                &row.message_id,
-                StoredRecord {
+        let payload_hash = value_hash(&parsed(row.payload));
+        let (charger, id) = (&row.charger_id, &row.message_id);
+        match row.kind.as_str() {
+            "call" => {
+                let record = StoredRecord {
                     gateway_id: row.gateway_id,
                     seq: row.seq,
-                    payload_hash: value_hash(&payload),
+                    payload_hash,
                     answer: parsed(row.answer),
-                },
-            );
+                };
+                index.add_record(charger, id, record);
+            }
+            "call_to_charger" => index.add_command_record(charger, id, payload_hash),
+            "call_result" => index.add_command_answer(charger, id, Some(payload_hash)),
+            "call_error" => index.add_command_answer(charger, id, None),
+            _ => {}
         }
     })?;
     if let Some(transactions) = transactions {

@@ -112,12 +112,14 @@ class Schema:
         return root
 
     def cases(self):
-        yield self.smallest(self.root)
-        yield self.smallest(self.root, full=True)
-        yield from ([], {}, "x", 1, True, {"surplus": {"x": [1, {"y": None}]}})
+        """A place and its value for each payload. Payloads are made for those only that are drawn."""
+        yield (), self.smallest(self.root)
+        yield (), self.smallest(self.root, full=True)
+        for value in ([], {}, "x", 1, True, {"surplus": {"x": [1, {"y": None}]}}):
+            yield (), value
         for path, schema in self.places():
             for value in self.values(schema):
-                yield self.with_value(path, value)
+                yield path, value
 
     def values(self, schema):
         """Valid and invalid values for one place."""
@@ -168,16 +170,22 @@ def main():
     cases_max = int(sys.argv[1])
     package = Path(importlib.util.find_spec("ocpp").submodule_search_locations[0])
     for folder, version in VERSIONS.items():
-        for path in sorted((package / folder / "schemas").glob("*.json")):
-            name = path.stem
+        for file in sorted((package / folder / "schemas").glob("*.json")):
+            name = file.stem
             is_response = name.endswith("Response")
             action = name.removesuffix("Response").removesuffix("Request")
-            schema = Schema(path)
+            schema = Schema(file)
             escapes = len(name) % 2 == 0
-            cases = (json.dumps(case, ensure_ascii=escapes) for case in schema.cases())
-            smallest, fullest, *others = dict.fromkeys(cases)
+            smallest, fullest, *others = schema.cases()
             random.Random(f"{version} {name}").shuffle(others)
-            for payload in [smallest, fullest, *others[: cases_max - 2]]:
+            seen = set()
+            for path, value in [smallest, fullest, *others]:
+                payload = json.dumps(schema.with_value(path, value), ensure_ascii=escapes)
+                if payload in seen:
+                    continue
+                if len(seen) == cases_max:
+                    break
+                seen.add(payload)
                 line = [version, action, is_response, payload, schema.errors(payload)]
                 sys.stdout.write(json.dumps(line) + "\n")
 

@@ -1,7 +1,7 @@
 //! The messages of a ledger, with the records and transactions that the exports have for them.
 
 use super::report::Report;
-use crate::ledger::{Class, CommandEntry, LedgerEntry, Outcome};
+use crate::ledger::{Class, CommandEntry, CommandOutcome, LedgerEntry, Outcome};
 use crate::timestamp::TimestampUs;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -57,17 +57,31 @@ struct ChargerIndex {
     /// Transactions of this run without an acknowledged start in the ledger.
     unexpected: Vec<String>,
     first_sent_at: Option<TimestampUs>,
-    /// Commands that the charger received, by message id: how often, and how many of them it carried out.
+    /// Commands that the charger received, by message id.
     commands: HashMap<String, ReceivedCommands>,
 }
 
-/// The commands of one message id that a charger received.
+/// The commands of one message id that a charger received, and their records.
 #[derive(Debug, Default)]
 struct ReceivedCommands {
-    action: String,
-    count: u64,
-    answered: u64,
-    carried_out: u64,
+    entries: Vec<CommandEntry>,
+    /// The payloads of the records of their sending.
+    sent: Vec<u64>,
+    /// The payloads of the records of their answers; `None` = a CALLERROR.
+    answer_records: Vec<Option<u64>>,
+}
+
+impl ReceivedCommands {
+    /// Whether the charger gave this answer.
+    fn was_answered_with(&self, answer: Option<u64>) -> bool {
+        self.entries.iter().any(|entry| match answer {
+            Some(hash) => {
+                entry.outcome == CommandOutcome::Result
+                    && entry.answer_hash == Some(format!("{hash:016x}"))
+            }
+            None => entry.outcome == CommandOutcome::Error,
+        })
+    }
 }
 
 /// The ledger of all chargers, by identity in lower case (Unicode, as the central system compares identities).
@@ -75,6 +89,8 @@ struct ReceivedCommands {
 pub(super) struct LedgerIndex {
     chargers: BTreeMap<String, ChargerIndex>,
     has_transactions: bool,
+    /// Whether the export has records of commands.
+    has_commands: bool,
 }
 
 impl LedgerIndex {
@@ -88,6 +104,26 @@ impl LedgerIndex {
     pub(super) fn add_command(&mut self, entry: CommandEntry) {
         let key = entry.charger_id.to_lowercase();
         self.chargers.entry(key).or_default().add_command(entry);
+    }
+
+    /// Adds the record of a command that was sent to a charger.
+    pub(super) fn add_command_record(&mut self, charger_id: &str, id: &str, payload_hash: u64) {
+        self.has_commands = true;
+        if let Some(command) = self.command(charger_id, id) {
+            command.sent.push(payload_hash);
+        }
+    }
+
+    /// Adds the record of an answer to a command: the hash of a CALLRESULT's payload, or `None` for a CALLERROR.
+    pub(super) fn add_command_answer(&mut self, charger_id: &str, id: &str, answer: Option<u64>) {
+        if let Some(command) = self.command(charger_id, id) {
+            command.answer_records.push(answer);
+        }
+    }
+
+    fn command(&mut self, charger_id: &str, id: &str) -> Option<&mut ReceivedCommands> {
+        let charger = self.chargers.get_mut(&charger_id.to_lowercase())?;
+        charger.commands.get_mut(id)
     }
 
     /// Adds a record of the export, if its message is in the ledger.
@@ -148,7 +184,7 @@ impl LedgerIndex {
                 check(charger, message, stores_heartbeats, &mut report);
             }
             charger_index.check_order(charger, &mut report);
-            charger_index.check_commands(charger, &mut report);
+            charger_index.check_commands(charger, self.has_commands, &mut report);
             if self.has_transactions {
                 charger_index.check_transactions(charger, &mut report);
             }
@@ -183,24 +219,42 @@ impl ChargerIndex {
     }
 
     fn add_command(&mut self, entry: CommandEntry) {
-        let command = self.commands.entry(entry.message_id).or_default();
-        command.action = entry.action;
-        command.count += 1;
-        command.answered += u64::from(entry.answered_at.is_some());
-        command.carried_out += u64::from(entry.executed);
+        let command = self.commands.entry(entry.message_id.clone()).or_default();
+        command.entries.push(entry);
     }
 
-    /// Checks that no command was received twice.
-    fn check_commands(&self, charger: &str, report: &mut Report) {
+    fn check_commands(&self, charger: &str, has_records: bool, report: &mut Report) {
         for (id, command) in &self.commands {
+            let action = command.entries.first().map_or("", |entry| &entry.action);
             report.commands += 1;
-            report.commands_answered += u64::from(command.answered > 0);
-            if command.count > 1 {
+            let mut entries = command.entries.iter();
+            let is_answered = entries.any(|entry| entry.answered_at.is_some());
+            report.commands_answered += u64::from(is_answered);
+            if command.entries.len() > 1 {
                 report.repeated_commands += 1;
+                let count = command.entries.len();
+                report.add_fault(|| {
+                    format!("{charger}: command {action} ({id}) was received {count} times")
+                });
+            }
+            let is_equal = |entry: &CommandEntry| {
+                let mut sent = command.sent.iter();
+                sent.any(|hash| entry.payload_hash == format!("{hash:016x}"))
+            };
+            if has_records && !command.entries.iter().all(is_equal) {
+                report.unrecorded_commands += 1;
                 report.add_fault(|| {
                     format!(
-                        "{charger}: command {} ({id}) was received {} times and carried out {} times",
-                        command.action, command.count, command.carried_out
+                        "{charger}: command {action} ({id}) was received, and no record says that this payload was sent"
+                    )
+                });
+            }
+            let mut answers = command.answer_records.iter();
+            if answers.any(|answer| !command.was_answered_with(*answer)) {
+                report.false_answers += 1;
+                report.add_fault(|| {
+                    format!(
+                        "{charger}: command {action} ({id}) has the record of an answer that the charger did not give"
                     )
                 });
             }

@@ -34,6 +34,12 @@ pub struct Report {
     /// Fault: commands that a charger received more than once under one message id.
     #[serde(default)]
     pub repeated_commands: u64,
+    /// Fault: commands that a charger received although no record says that they were sent with this payload.
+    #[serde(default)]
+    pub unrecorded_commands: u64,
+    /// Fault: commands with the record of an answer that the charger did not give.
+    #[serde(default)]
+    pub false_answers: u64,
     /// Fault: acknowledged messages without a record.
     pub missing: u64,
     /// Fault: messages with more than one record.
@@ -74,6 +80,8 @@ impl Report {
             + self.unfinished_transactions
             + self.wrong_energy
             + self.repeated_commands
+            + self.unrecorded_commands
+            + self.false_answers
             == 0
     }
 
@@ -108,6 +116,8 @@ impl fmt::Display for Report {
             ("unfinished transactions", self.unfinished_transactions),
             ("wrong energy", self.wrong_energy),
             ("repeated commands", self.repeated_commands),
+            ("unrecorded commands", self.unrecorded_commands),
+            ("false answers", self.false_answers),
         ];
         for (name, count) in rows {
             writeln!(f, "{name:<26} {count:>12}")?;

@@ -1,7 +1,9 @@
 //! The audit finds each kind of fault, and none in a run without faults.
 
 use super::*;
-use crate::ledger::{Class, LedgerEntry, Outcome, payload_hash};
+use crate::ledger::{
+    Class, CommandEntry, CommandKind, CommandOutcome, LedgerEntry, Outcome, payload_hash,
+};
 use ocpp::Version;
 use serde_json::json;
 
@@ -141,6 +143,104 @@ fn a_run_without_faults_is_clean() {
             .to_string()
             .contains("every acknowledged message is stored once")
     );
+}
+
+/// A run in which the charger received and answered a command, with the records of both.
+fn check_command(change: impl FnOnce(&mut Vec<CommandEntry>, &mut Vec<Value>)) -> Report {
+    let hash = |payload: Value| format!("{:016x}", value_hash(&payload));
+    let mut entries = vec![CommandEntry {
+        kind: CommandKind::Command,
+        charger_id: "SIM-1".into(),
+        ocpp_version: Version::V16,
+        message_id: "c-1".into(),
+        action: "Reset".into(),
+        connection: 1,
+        received_at: TimestampUs(2000),
+        executed: true,
+        outcome: CommandOutcome::Result,
+        answered_at: Some(TimestampUs(2001)),
+        status: Some("Accepted".into()),
+        answer_hash: Some(hash(json!({"status": "Accepted"}))),
+        payload_hash: hash(json!({"type": "Soft"})),
+        fault: None,
+    }];
+    let record = |kind: &str, seq: u64, payload: Value| {
+        json!({
+            "charger_id": "sim-1", "kind": kind, "message_id": "c-1", "action": "Reset",
+            "payload": payload, "gateway_id": "G", "seq": seq,
+        })
+    };
+    let mut rows = vec![
+        record("call_to_charger", 90, json!({"type": "Soft"})),
+        record("call_result", 91, json!({"status": "Accepted"})),
+    ];
+    change(&mut entries, &mut rows);
+    let run = clean_run();
+    let ledger = run
+        .entries
+        .iter()
+        .map(|one| serde_json::to_string(one).unwrap());
+    let commands = entries
+        .iter()
+        .map(|one| serde_json::to_string(one).unwrap());
+    let ledger: Vec<_> = ledger.chain(commands).collect();
+    let rows: Vec<_> = run.rows.iter().chain(&rows).map(Value::to_string).collect();
+    let transactions = None::<&[u8]>;
+    audit(
+        ledger.join("\n").as_bytes(),
+        rows.join("\n").as_bytes(),
+        transactions,
+    )
+    .unwrap()
+}
+
+#[test]
+fn a_command_that_was_sent_received_and_answered_once_is_clean() {
+    let report = check_command(|_, _| {});
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.commands, report.commands_answered), (1, 1));
+    // The answer was lost, or the command, or the central system keeps no commands.
+    for report in [
+        check_command(|_, rows| drop(rows.remove(1))),
+        check_command(|entries, rows| {
+            entries.clear();
+            rows.remove(1);
+        }),
+        check_command(|_, rows| rows.clear()),
+    ] {
+        assert!(report.is_clean(), "{report}");
+    }
+}
+
+#[test]
+fn a_command_that_was_received_twice_is_found() {
+    let report = check_command(|entries, _| entries.push(entries[0].clone()));
+    assert_eq!((report.repeated_commands, report.faults.len()), (1, 1));
+}
+
+#[test]
+fn a_command_without_a_record_of_its_sending_is_found() {
+    let other = check_command(|_, rows| rows[0]["message_id"] = json!("c-2"));
+    let changed = check_command(|_, rows| rows[0]["payload"] = json!({"type": "Hard"}));
+    for report in [other, changed] {
+        assert_eq!((report.unrecorded_commands, report.faults.len()), (1, 1));
+        assert!(!report.is_clean());
+    }
+}
+
+#[test]
+fn an_answer_that_the_charger_did_not_give_is_found() {
+    let other = check_command(|_, rows| rows[1]["payload"] = json!({"status": "Rejected"}));
+    let error = check_command(|_, rows| rows[1]["kind"] = json!("call_error"));
+    let silent = check_command(|entries, _| {
+        entries[0].outcome = CommandOutcome::Unanswered;
+        entries[0].answered_at = None;
+        entries[0].answer_hash = None;
+    });
+    for report in [other, error, silent] {
+        assert_eq!((report.false_answers, report.faults.len()), (1, 1));
+        assert!(!report.is_clean());
+    }
 }
 
 #[test]

@@ -6,5 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod commands;
 mod fleet;
+mod schema_cases;
 mod support;

@@ -19,9 +19,9 @@ impl Charger {
 
     pub(super) fn get_log(&mut self, payload: &Value, now: TimestampUs) -> Answer {
         let kind = JobKind::Log(Action::LogStatusNotification);
-        let request_id = payload["requestId"].as_i64();
+        let request_id = payload.get("requestId").cloned();
         let canceled = self.begin_job(kind, request_id, Value::Null, UPLOAD, now);
-        if let Some(Some(before)) = canceled
+        if let Some(Some(before)) = &canceled
             && self.version != Version::V16
         {
             let update = json!({"status": "AcceptedCanceled", "requestId": before});

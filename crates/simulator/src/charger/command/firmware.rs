@@ -63,11 +63,11 @@ impl Charger {
         } else {
             None
         };
-        let request_id = payload["requestId"].as_i64();
+        let request_id = payload.get("requestId").cloned();
         let kind = JobKind::Firmware(action);
-        let canceled = self.begin_job(kind, request_id, Value::Null, steps, at);
-        if let Some(Say(status)) = first {
-            let update = json!({"status": status, "requestId": request_id});
+        let canceled = self.begin_job(kind, request_id.clone(), Value::Null, steps, at);
+        if let (Some(Say(status)), Some(id)) = (first, request_id) {
+            let update = json!({"status": status, "requestId": id});
             self.push_pending(action, update.to_string(), 0, now);
         }
         Answer::status_if(canceled.is_some(), "AcceptedCanceled", "Accepted")
@@ -90,7 +90,7 @@ impl Charger {
             Say("Published"),
         ];
         let place = json!({"location": ["http://192.168.1.1/firmware.bin"]});
-        let request_id = payload["requestId"].as_i64();
+        let request_id = payload.get("requestId").cloned();
         self.begin_job(JobKind::Publish, request_id, place, steps, now);
         Answer::accepted()
     }

@@ -8,9 +8,12 @@ use crate::charger::{Charger, Count, Output};
 use crate::timestamp::TimestampUs;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Simulated seconds from one step to the next.
 const STEP_S: f64 = 5.0;
+/// The least time from one step to the next.
+const STEP_MIN: Duration = Duration::from_millis(50);
 
 /// The kinds of jobs. A charger has at most one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +64,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) kind: JobKind,
-    pub(super) request_id: Option<i64>,
+    pub(super) request_id: Option<Value>,
     /// Members of its messages besides the status and the request id.
     pub(super) extra: Value,
     pub(super) at: TimestampUs,
@@ -72,9 +75,9 @@ pub(super) struct Job {
 
 impl Kept {
     /// The status of the running job of this kind, and its request id.
-    pub(super) fn job_status(&self, kind: JobKind) -> Option<(&'static str, Option<i64>)> {
+    pub(super) fn job_status(&self, kind: JobKind) -> Option<(&'static str, Option<&Value>)> {
         let job = self.jobs.iter().find(|job| job.kind.excludes(kind))?;
-        (!job.status.is_empty()).then_some((job.status, job.request_id))
+        (!job.status.is_empty()).then_some((job.status, job.request_id.as_ref()))
     }
 
     pub(super) fn has_job(&self, kind: JobKind) -> bool {
@@ -88,11 +91,11 @@ impl Charger {
     pub(super) fn begin_job(
         &mut self,
         kind: JobKind,
-        request_id: Option<i64>,
+        request_id: Option<Value>,
         extra: Value,
         steps: impl IntoIterator<Item = Step>,
         at: TimestampUs,
-    ) -> Option<Option<i64>> {
+    ) -> Option<Option<Value>> {
         let jobs = &mut self.kept().jobs;
         let running = jobs.iter().position(|job| job.kind.excludes(kind));
         let ended = running.map(|index| jobs.remove(index).request_id);
@@ -121,8 +124,9 @@ impl Charger {
                 return;
             };
             let mut job = jobs.remove(index);
-            let next = now.plus(self.settings.scaled(STEP_S));
-            job.at = next;
+            // A lower bound, so that a great `speed_up` does not make a waiting job use the CPU.
+            let step = self.settings.scaled(STEP_S).max(STEP_MIN);
+            job.at = now.plus(step);
             match job.steps.pop_front() {
                 None => continue,
                 Some(Step::WhenIdle) if self.connectors.iter().any(|one| one.is_charging()) => {
@@ -151,8 +155,8 @@ impl Charger {
         if job.kind == JobKind::BatterySwap {
             payload = json!({ "eventType": job.status });
         }
-        if let Some(id) = job.request_id {
-            payload["requestId"] = json!(id);
+        if let Some(id) = &job.request_id {
+            payload["requestId"] = id.clone();
         }
         for (name, value) in job.extra.as_object().into_iter().flatten() {
             // The places of published firmware are known when it is published.

@@ -66,7 +66,7 @@ impl Charger {
         let battery = json!({"evseId": 1, "serialNumber": "SIM-BATTERY-1", "soC": 95, "soH": 96});
         let extra = json!({"idToken": payload["idToken"], "batteryData": [battery]});
         let steps = [Step::Say("BatteryIn"), Step::Say("BatteryOut")];
-        let request_id = payload["requestId"].as_i64();
+        let request_id = payload.get("requestId").cloned();
         self.begin_job(JobKind::BatterySwap, request_id, extra, steps, now);
         Answer::accepted()
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use yawc::{OpCode, Options, Role, WebSocket};
 
@@ -40,6 +41,10 @@ pub(crate) struct Records {
     /// Request heads of all handshakes.
     pub(crate) handshakes: Vec<String>,
     next_transaction: i64,
+    /// The newest connection of each charger, to send commands.
+    connections: HashMap<String, UnboundedSender<String>>,
+    /// The charger and the message id of all answers to commands.
+    pub(crate) command_answers: Vec<(String, String)>,
 }
 
 /// The central system. It listens until it is dropped.
@@ -90,6 +95,22 @@ impl Server {
         *self.refusal.lock().unwrap() = head.map(str::to_owned);
     }
 
+    /// Sends a command to a charger, as a central system does that records it before. Whether the charger was connected.
+    pub(crate) fn command(&self, charger: &str, id: &str, action: &str, payload: &Value) -> bool {
+        let mut records = self.records();
+        let Some(connection) = records.connections.get(charger).cloned() else {
+            return false;
+        };
+        records.add_row(json!({
+            "charger_id": charger, "kind": "call_to_charger", "message_id": id,
+            "action": action, "payload": payload,
+        }));
+        let id = frame::MessageId::from(id);
+        connection
+            .send(frame::write_call(&id, action, &payload.to_string()))
+            .is_ok()
+    }
+
     /// The export of messages.
     pub(crate) fn export(&self) -> String {
         let rows: Vec<_> = self.records().rows.iter().map(Value::to_string).collect();
@@ -130,13 +151,44 @@ async fn serve(
     }
     let options = Options::default().without_compression();
     let mut socket = WebSocket::from_stream(stream, Role::Server, options).unwrap();
-    while let Ok(frame) = socket.next_frame().await {
+    let (sender, mut commands) = unbounded_channel();
+    let sent = records
+        .lock()
+        .unwrap()
+        .connections
+        .insert(charger.clone(), sender);
+    drop(sent);
+    loop {
+        let frame = tokio::select! {
+            frame = socket.next_frame() => frame,
+            Some(command) = commands.recv() => {
+                if socket.send(yawc::Frame::text(command)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        let Ok(frame) = frame else {
+            return;
+        };
         if frame.opcode() != OpCode::Text {
             continue;
         }
         let text = std::str::from_utf8(frame.payload()).unwrap();
-        let Ok(Frame::Call(call)) = frame::parse(text, version) else {
-            continue;
+        let call = match frame::parse(text, version) {
+            Ok(Frame::Call(call)) => call,
+            Ok(Frame::CallResult(result)) => {
+                let payload: Value = serde_json::from_str(result.payload).unwrap();
+                let mut records = records.lock().unwrap();
+                records.add_answer(&charger, "call_result", result.id.as_str(), payload);
+                continue;
+            }
+            Ok(Frame::CallError(error)) => {
+                let mut records = records.lock().unwrap();
+                records.add_answer(&charger, "call_error", error.id.as_str(), json!({}));
+                continue;
+            }
+            _ => continue,
         };
         let violations = ocpp::check::request(version, &call.action, call.payload);
         assert!(violations.is_empty(), "{text}: {violations:?}");
@@ -173,6 +225,20 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
 }
 
 impl Records {
+    fn add_row(&mut self, mut row: Value) {
+        row["gateway_id"] = json!("test");
+        row["seq"] = json!(self.rows.len() + 1);
+        self.rows.push(row);
+    }
+
+    fn add_answer(&mut self, charger: &str, kind: &str, id: &str, payload: Value) {
+        self.add_row(json!({
+            "charger_id": charger, "kind": kind, "message_id": id, "payload": payload,
+        }));
+        self.command_answers
+            .push((charger.to_owned(), id.to_owned()));
+    }
+
     /// Stores a call and returns its answer. A call with the same content is not stored again and gets the same answer.
     fn store(&mut self, charger: &str, version: Version, call: &frame::Call<'_>) -> Value {
         let is_always_new = matches!(
@@ -205,10 +271,9 @@ impl Records {
         };
         self.answers.insert(key, answer.clone());
         let payload: Value = serde_json::from_str(call.payload).unwrap();
-        self.rows.push(json!({
+        self.add_row(json!({
             "charger_id": charger, "kind": "call", "message_id": call.id.as_str(),
             "action": call.action, "payload": payload, "answer": answer,
-            "gateway_id": "test", "seq": self.rows.len() + 1,
         }));
         answer
     }
