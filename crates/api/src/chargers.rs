@@ -7,6 +7,7 @@ use crate::{page, truncate};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::Response;
+use central::model::QuirkView;
 use central::query::{ChargerDetail, ChargerFilter, PageRequest, TransactionFilter};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -40,6 +41,7 @@ pub(crate) async fn list(
 struct Detail {
     #[serde(flatten)]
     charger: ChargerDetail,
+    quirks: Vec<QuirkView>,
     open_transactions: Box<RawValue>,
 }
 
@@ -60,6 +62,8 @@ pub(crate) async fn one(
             let Some(mut charger) = found else {
                 return Err(ApiError::unknown_charger(&id));
             };
+            let quirks = store.charger_quirks(&id);
+            let quirks = quirks.map_err(|error| page::query_error(error, &first_page))?;
             let open = TransactionFilter {
                 charger: Some(id),
                 open: Some(true),
@@ -71,6 +75,7 @@ pub(crate) async fn one(
             let open_transactions = open.into_raw()?;
             Ok(Detail {
                 charger,
+                quirks,
                 open_transactions,
             })
         })

@@ -27,6 +27,7 @@ mod messages;
 mod metrics;
 mod page;
 mod query;
+mod quirks;
 mod routes;
 mod server;
 mod state;

@@ -167,7 +167,8 @@ impl Query {
         Ok(limit)
     }
 
-    fn raw(&self, name: &str) -> Option<&str> {
+    /// The parameter as it was written, also if it is empty; `None` if it is not given.
+    pub(crate) fn raw(&self, name: &str) -> Option<&str> {
         let found = self.pairs.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }

@@ -7,7 +7,7 @@ use crate::error::{ApiError, PROBLEM_JSON};
 use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
-use crate::{chargers, health, messages, transactions};
+use crate::{chargers, health, messages, quirks, transactions};
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
@@ -38,7 +38,7 @@ struct Route {
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
 
-const ROUTES: [Route; 10] = [
+const ROUTES: [Route; 11] = [
     Route {
         path: INDEX,
         purpose: "this list, as JSON",
@@ -81,7 +81,7 @@ const ROUTES: [Route; 10] = [
     },
     Route {
         path: "/api/v1/chargers/{id}",
-        purpose: "one charger, its connectors, its open transactions",
+        purpose: "one charger, its connectors, its quirks, its open transactions",
         parameters: &[],
         is_health: false,
         access: Access::Needs(Scope::Read),
@@ -110,6 +110,14 @@ const ROUTES: [Route; 10] = [
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(messages::list),
+    },
+    Route {
+        path: "/api/v1/quirks",
+        purpose: "how often chargers needed which tolerance, by quirk, vendor, model and firmware",
+        parameters: quirks::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(quirks::list),
     },
     Route {
         path: "/api/v1/dead-letters",

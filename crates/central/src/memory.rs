@@ -8,7 +8,7 @@ pub mod sample;
 
 pub use rows::{BeforeQuery, MemoryRows};
 
-use crate::model::{ChargerKey, EventRow, Merge, MeterValueRow};
+use crate::model::{ChargerKey, EventRow, Merge, MeterValueRow, QuirkCount, QuirkCounts};
 use crate::ports::{Applied, DeadLetter, ID_USED_TWICE, Store, Unavailable};
 use crate::project::Changes;
 use crate::record::{Record, RecordId};
@@ -20,12 +20,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Contents {
     /// Every record, as its bytes.
     pub records: BTreeMap<RecordId, Vec<u8>>,
-    /// All states, merged, without rows: these are in `meter_values` and `events`.
+    /// All states, merged, without rows: these are in the other members.
     pub states: Changes,
     /// Rows by (charger, at in milliseconds, key hash).
     pub meter_values: BTreeMap<(ChargerKey, i64, i64), MeterValueRow>,
     /// Rows by (charger, at in milliseconds, key hash).
     pub events: BTreeMap<(ChargerKey, i64, i64), EventRow>,
+    /// How often each charger needed each tolerance.
+    pub quirks: QuirkCounts,
     /// Dead letters: bytes and reason.
     pub dead: BTreeMap<RecordId, (Vec<u8>, String)>,
 }
@@ -64,11 +66,13 @@ impl Store for MemoryStore {
     ) -> Result<Applied, Unavailable> {
         let mut contents = self.lock();
         let mut applied = Applied::default();
+        let mut new = BTreeSet::new();
         for (id, record) in records {
             let bytes = record.encode();
             match contents.records.get(id) {
                 None => {
                     contents.records.insert(*id, bytes);
+                    new.insert(*id);
                     applied.new += 1;
                 }
                 Some(known) if *known == bytes => applied.known += 1,
@@ -91,6 +95,18 @@ impl Store for MemoryStore {
         for row in std::mem::take(&mut changes.events) {
             let key = (row.charger.clone(), row.at.0, row.key_hash);
             contents.events.entry(key).or_insert(row);
+        }
+        // A record that comes twice in a batch has its quirks twice.
+        let quirks: BTreeSet<_> = std::mem::take(&mut changes.quirks).into_iter().collect();
+        for (charger, quirk) in quirks {
+            if new.contains(&quirk.record) {
+                let once = QuirkCount::once(quirk.at);
+                let counts = &mut contents.quirks;
+                counts
+                    .entry((charger, quirk.quirk))
+                    .and_modify(|count| count.add(once))
+                    .or_insert(once);
+            }
         }
         contents.states.merge(changes);
         Ok(applied)

@@ -13,10 +13,10 @@ pub(crate) mod transaction;
 
 use crate::model::{
     ChargerKey, ChargerState, CommandId, CommandProgress, ConnectorState, EventRow, GatewayState,
-    Merge, MeterValueRow, Stamp, TransactionState,
+    Merge, MeterValueRow, QuirkOfRecord, Stamp, TransactionState,
 };
 use crate::record::{AnswerKind, GatewayId, Record, RecordId, RecordKind};
-use crate::{Timestamp, actions};
+use crate::{Quirk, Timestamp, actions};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -38,6 +38,8 @@ pub struct Changes {
     pub meter_values: Vec<MeterValueRow>,
     /// Insert or ignore by (charger, at, key hash).
     pub events: Vec<EventRow>,
+    /// To be counted once for each record.
+    pub quirks: Vec<(ChargerKey, QuirkOfRecord)>,
 }
 
 impl Changes {
@@ -94,6 +96,15 @@ impl Changes {
         ) {
             charger::seen(self, &source);
         }
+        for quirk in Quirk::of(record.kind, record.notes) {
+            let at = record.received_at;
+            let of_record = QuirkOfRecord {
+                record: id,
+                quirk,
+                at,
+            };
+            self.quirks.push((charger.clone(), of_record));
+        }
         let is_accepted = match record.kind {
             // A refused call changes nothing; the charger knows that it was refused.
             RecordKind::Call => record.answer_kind == AnswerKind::Result,
@@ -132,6 +143,7 @@ impl Changes {
             && self.gateways.is_empty()
             && self.meter_values.is_empty()
             && self.events.is_empty()
+            && self.quirks.is_empty()
     }
 
     pub(crate) fn charger(&mut self, charger: &ChargerKey) -> &mut ChargerState {
@@ -155,6 +167,7 @@ impl Merge for Changes {
         merge_map(&mut self.gateways, other.gateways);
         self.meter_values.extend(other.meter_values);
         self.events.extend(other.events);
+        self.quirks.extend(other.quirks);
     }
 }
 

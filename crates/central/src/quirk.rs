@@ -5,12 +5,12 @@
 use crate::record::{Notes, RecordKind};
 use ocpp::check::{Violation, ViolationKind};
 use ocpp::frame;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A mistake of a charger despite which its message or connection is used. The number is the one that records and
 /// databases hold; it is never used for another quirk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Quirk {
@@ -61,13 +61,13 @@ pub enum Quirk {
     /// A message above the size limit; it was not read, and the connection was closed.
     MessageTooLarge = 22,
     /// The payload was broken; it was answered with success and kept (rule Q-12).
-    BrokenPayload = 32,
+    Quarantined = 32,
     /// A frame that cannot be read as OCPP-J.
     UnreadableFrame = 33,
     /// A reply to nothing that was asked.
-    UnsolicitedReply = 34,
+    Unsolicited = 34,
     /// The natural key of an earlier message with other content.
-    ConflictingMessage = 35,
+    Conflict = 35,
 }
 
 impl Quirk {
@@ -96,10 +96,10 @@ impl Quirk {
         Self::MalformedText,
         Self::OtherType,
         Self::MessageTooLarge,
-        Self::BrokenPayload,
+        Self::Quarantined,
         Self::UnreadableFrame,
-        Self::UnsolicitedReply,
-        Self::ConflictingMessage,
+        Self::Unsolicited,
+        Self::Conflict,
     ];
 
     /// The name in metrics and the HTTP API.
@@ -129,10 +129,10 @@ impl Quirk {
             Self::MalformedText => "malformed_text",
             Self::OtherType => "other_type",
             Self::MessageTooLarge => "message_too_large",
-            Self::BrokenPayload => "broken_payload",
+            Self::Quarantined => "quarantined",
             Self::UnreadableFrame => "unreadable_frame",
-            Self::UnsolicitedReply => "unsolicited_reply",
-            Self::ConflictingMessage => "conflicting_message",
+            Self::Unsolicited => "unsolicited",
+            Self::Conflict => "conflict",
         }
     }
 
@@ -148,12 +148,18 @@ impl Quirk {
         Self::ALL.into_iter().find(|quirk| *quirk as u8 == number)
     }
 
+    /// Its index in [`Self::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        Self::ALL.binary_search(&self).unwrap_or_default()
+    }
+
     /// The quirks of a record. Cheap when there is none.
     pub fn of(kind: RecordKind, notes: Notes) -> impl Iterator<Item = Self> {
         let is_derived = move |quirk| match quirk {
-            Self::BrokenPayload => notes.has(Notes::QUARANTINED),
-            Self::UnsolicitedReply => notes.has(Notes::UNSOLICITED),
-            Self::ConflictingMessage => notes.has(Notes::CONFLICT),
+            Self::Quarantined => notes.has(Notes::QUARANTINED),
+            Self::Unsolicited => notes.has(Notes::UNSOLICITED),
+            Self::Conflict => notes.has(Notes::CONFLICT),
             Self::UnreadableFrame => kind == RecordKind::Unreadable,
             noted => notes.has(noted.note()),
         };
@@ -167,10 +173,9 @@ impl Quirk {
     #[must_use]
     pub const fn note(self) -> Notes {
         match self {
-            Self::BrokenPayload
-            | Self::UnreadableFrame
-            | Self::UnsolicitedReply
-            | Self::ConflictingMessage => Notes(0),
+            Self::Quarantined | Self::UnreadableFrame | Self::Unsolicited | Self::Conflict => {
+                Notes(0)
+            }
             noted => Notes(1 << (FIRST_BIT + noted as u32)),
         }
     }
@@ -247,6 +252,7 @@ mod tests {
         for quirk in Quirk::ALL {
             assert_eq!(Quirk::from_name(quirk.as_str()), Some(quirk));
             assert_eq!(Quirk::from_number(quirk as u8), Some(quirk));
+            assert_eq!(Quirk::ALL[quirk.index()], quirk);
             assert_eq!(serde_json::to_value(quirk).unwrap(), quirk.as_str());
             assert!(names.insert(quirk.as_str()));
             assert_eq!(bits & quirk.note().0, 0, "{quirk}");
@@ -273,7 +279,7 @@ mod tests {
         assert_eq!(of(RecordKind::Call, notes), [Quirk::NumberId]);
         assert_eq!(
             of(RecordKind::Call, Notes::QUARANTINED.with(Notes::CONFLICT)),
-            [Quirk::BrokenPayload, Quirk::ConflictingMessage]
+            [Quirk::Quarantined, Quirk::Conflict]
         );
         assert_eq!(
             of(RecordKind::Unreadable, Notes::default()),

@@ -5,11 +5,11 @@ use crate::admission::auth::Share;
 use crate::admission::handshake::Status;
 use crate::admission::pending::Limit;
 use crate::admission::unknown::UnknownShare;
+use central::Quirk;
 use central::record::{Notes, RecordKind};
 use central::station::{RecordMeta, ResendCounts};
 use common::metrics::{Metric, Unit};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use ocpp::frame::Quirk;
 use ocpp::{Version, action};
 use std::time::Duration;
 
@@ -232,6 +232,13 @@ pub const METRICS: &[Metric] = &[
     ),
 ];
 
+/// The notes that are no quirks and are counted like them.
+const NOTES: [(Notes, &str); 3] = [
+    (Notes::TOLERATED, "tolerated"),
+    (Notes::BASE64, "base64"),
+    (Notes::TOKEN_UNVERIFIED, "token_unverified"),
+];
+
 /// The handles of all metrics.
 pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
@@ -260,13 +267,10 @@ pub(crate) struct Metrics {
     kinds: [Counter; RecordKind::ALL.len()],
     resends_by_content: Counter,
     resends_by_id: Counter,
-    noted: [Counter; Notes::NAMES.len()],
-    /// By [`Quirk`] as a number.
-    frame_quirks: [Counter; Quirk::ALL.len()],
-    pub(crate) quirk_no_subprotocol: Counter,
-    pub(crate) quirk_repaired_handshake: Counter,
-    pub(crate) quirk_binary_frame: Counter,
-    pub(crate) quirk_invalid_utf8: Counter,
+    /// In the order of [`NOTES`].
+    noted: [Counter; NOTES.len()],
+    /// In the order of [`Quirk::ALL`].
+    quirks: [Counter; Quirk::ALL.len()],
     answer_seconds: Histogram,
     pub(crate) delivered_records: Counter,
     pub(crate) delivery_failures: Counter,
@@ -329,12 +333,8 @@ impl Metrics {
             }),
             resends_by_content: counter!("wattpost_gateway_resends_total", "kind" => "content"),
             resends_by_id: counter!("wattpost_gateway_resends_total", "kind" => "id"),
-            noted: Notes::NAMES.map(|(_, name)| quirk(name)),
-            frame_quirks: Quirk::ALL.map(|one| quirk(one.as_str())),
-            quirk_no_subprotocol: quirk("no_subprotocol"),
-            quirk_repaired_handshake: quirk("repaired_handshake"),
-            quirk_binary_frame: quirk("binary_frame"),
-            quirk_invalid_utf8: quirk("invalid_utf8"),
+            noted: NOTES.map(|(_, name)| quirk(name)),
+            quirks: Quirk::ALL.map(|one| quirk(one.as_str())),
             answer_seconds: histogram!("wattpost_gateway_answer_seconds"),
             delivered_records: counter!("wattpost_gateway_delivered_records_total"),
             delivery_failures: counter!("wattpost_gateway_delivery_failures_total"),
@@ -401,16 +401,14 @@ impl Metrics {
             counter.increment(1);
         }
         if record.notes != Notes::default() {
-            for ((note, _), counter) in Notes::NAMES.iter().zip(&self.noted) {
+            for ((note, _), counter) in NOTES.iter().zip(&self.noted) {
                 if record.notes.has(*note) {
                     counter.increment(1);
                 }
             }
         }
-        if !record.quirks.is_empty() {
-            for one in record.quirks.iter() {
-                self.frame_quirks[one as usize].increment(1);
-            }
+        for quirk in Quirk::of(record.kind, record.notes) {
+            self.quirks[quirk.index()].increment(1);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::refusal::Refusal;
 use central::memory::Contents;
-use central::model::{EventRow, MeterValueRow};
+use central::model::{EventRow, MeterValueRow, QuirkCounts};
 use central::ports::Unavailable;
 use central::project::Changes;
 use central::query::{MessageFilter, QueryError, QueryStore, all_messages};
@@ -19,6 +19,7 @@ pub(crate) struct Tables {
     pub(crate) meter_values: Vec<MeterValueRow>,
     pub(crate) events: Vec<EventRow>,
     pub(crate) dead_letters: Vec<DeadLetterEntry>,
+    pub(crate) quirks: QuirkCounts,
 }
 
 impl Tables {
@@ -35,6 +36,7 @@ impl Tables {
                 .map(|row| ((row.charger.clone(), row.at.0, row.key_hash), row))
                 .collect(),
             dead: self.dead_letters.into_iter().collect(),
+            quirks: self.quirks,
             ..Contents::default()
         };
         for message in all_messages(store, &MessageFilter::default()) {

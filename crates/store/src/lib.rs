@@ -22,6 +22,7 @@ mod numbers;
 mod paging;
 mod pairing;
 mod postgres;
+mod quirks;
 mod refusal;
 mod sqlite;
 mod state;

@@ -1,8 +1,8 @@
 //! Pages of rows, the same for both databases.
 
-use central::model::ChargerKey;
+use central::model::{ChargerKey, ChargerModel};
 use central::query::{Cursor, Page, PageRequest, Place, QueryError};
-use central::{RecordId, Timestamp};
+use central::{Quirk, RecordId, Timestamp};
 use uuid::Uuid;
 
 /// The charger key after which a page of chargers begins.
@@ -37,6 +37,15 @@ pub(crate) fn after_dead_letter(page: &PageRequest) -> Result<i64, QueryError> {
     match place(page)? {
         None => Ok(i64::MIN),
         Some(Place::DeadLetter(no)) => Ok(no),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
+/// The row after which a page of the summary of quirks begins; `None` = at the first.
+pub(crate) fn after_quirk(page: &PageRequest) -> Result<Option<(Quirk, ChargerModel)>, QueryError> {
+    match place(page)? {
+        None => Ok(None),
+        Some(Place::Quirk(quirk, model)) => Ok(Some((quirk, model))),
         Some(_) => Err(QueryError::BadCursor),
     }
 }

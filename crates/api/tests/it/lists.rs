@@ -334,3 +334,50 @@ async fn dead_letters_are_listed_with_their_reason() {
     let seen = scan(api.local_addr(), "/api/v1/dead-letters", 2, "record_id").await;
     assert_eq!(seen.len(), 5);
 }
+
+#[tokio::test]
+async fn quirks_are_summed_filtered_and_paged_and_shown_with_their_charger() {
+    let count = central::model::QuirkCount::once(central::Timestamp(1_767_225_600_000));
+    let row = |quirk, vendor: &str| central::model::QuirkSummary {
+        quirk,
+        model: central::model::ChargerModel {
+            vendor: vendor.to_owned(),
+            ..central::model::ChargerModel::default()
+        },
+        chargers: 1,
+        count,
+    };
+    let (quirk, other) = (central::Quirk::NumberId, central::Quirk::LongId);
+    let store = Arc::new(MemoryRows {
+        chargers: vec![charger("CP-1", true)],
+        quirks: vec![row(quirk, ""), row(quirk, "V"), row(other, "V")],
+        charger_quirks: vec![central::model::QuirkView { quirk, count }],
+        ..MemoryRows::default()
+    });
+    let api = start(config(), &store).await;
+    let addr = api.local_addr();
+
+    let seen = scan(addr, "/api/v1/quirks", 2, "quirk").await;
+    assert_eq!(seen, ["number_id", "number_id", "long_id"]);
+    let seen = scan(addr, "/api/v1/quirks?vendor=V&quirk=number_id", 1, "vendor").await;
+    assert_eq!(seen, ["V"]);
+    assert_eq!(
+        scan(addr, "/api/v1/quirks?vendor=", 5, "vendor").await,
+        [""]
+    );
+    let one = get(addr, "/api/v1/quirks?limit=1").await.json();
+    let at = "2026-01-01T00:00:00.000Z";
+    let expected = json!({
+        "quirk": "number_id", "vendor": "", "model": "", "firmware": "",
+        "chargers": 1, "count": 1, "first_at": at, "last_at": at
+    });
+    assert_eq!(one["items"][0], expected);
+    for wrong in ["quirk=number", "quirk=", "charger=CP-1", "cursor=d1"] {
+        let refused = get(addr, &format!("/api/v1/quirks?{wrong}")).await;
+        assert_eq!(refused.status, 400, "{wrong}");
+    }
+
+    let charger = get(addr, "/api/v1/chargers/CP-1").await.json();
+    let expected = json!([{"quirk": "number_id", "count": 1, "first_at": at, "last_at": at}]);
+    assert_eq!(charger["quirks"], expected);
+}

@@ -1,10 +1,12 @@
 //! A [`QueryStore`] over rows in memory, for tests of what reads from a database: the HTTP API and the exports.
 
-use crate::model::{ChargerKey, ChargerView, ConnectorView, TransactionView};
+use crate::model::{
+    ChargerKey, ChargerView, ConnectorView, QuirkSummary, QuirkView, TransactionView,
+};
 use crate::ports::Unavailable;
 use crate::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
-    Place, QueryError, QueryStore, TransactionFilter,
+    Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
 };
 use crate::time::Timestamp;
 use std::fmt;
@@ -24,6 +26,10 @@ pub struct MemoryRows {
     pub messages: Vec<MessageRow>,
     /// Dead letters.
     pub dead_letters: Vec<DeadLetterRow>,
+    /// The summary of quirks.
+    pub quirks: Vec<QuirkSummary>,
+    /// The quirks of every charger.
+    pub charger_quirks: Vec<QuirkView>,
     /// Called at the beginning of each query, to let it fail, block or panic.
     pub before_query: Option<BeforeQuery>,
 }
@@ -160,6 +166,22 @@ impl QueryStore for MemoryRows {
         let place =
             |i: usize, _: &DeadLetterRow| Place::DeadLetter(i64::try_from(i).unwrap_or(i64::MAX));
         self.page(&self.dead_letters, page, place, |_| true)
+    }
+
+    fn charger_quirks(&self, _: &str) -> Result<Vec<QuirkView>, QueryError> {
+        self.begin(0)?;
+        Ok(self.charger_quirks.clone())
+    }
+
+    fn quirks(
+        &self,
+        filter: &QuirkFilter,
+        page: &PageRequest,
+    ) -> Result<Page<QuirkSummary>, QueryError> {
+        let place = |_, row: &QuirkSummary| Place::Quirk(row.quirk, row.model.clone());
+        self.page(&self.quirks, page, place, |row| {
+            filter.quirk.is_none_or(|quirk| quirk == row.quirk) && filter.has(&row.model)
+        })
     }
 
     /// All messages, whatever the filter.

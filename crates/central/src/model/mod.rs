@@ -16,6 +16,7 @@ mod command;
 mod connector;
 mod message;
 mod profile;
+mod quirk;
 mod ranges;
 mod register;
 mod rfc3339;
@@ -41,6 +42,7 @@ pub use connector::{
 };
 pub use message::{DeadLetterRow, MessageRow};
 pub use profile::{ChargerProfile, CheckMode, Registration};
+pub use quirk::{ChargerModel, QuirkCount, QuirkCounts, QuirkOfRecord, QuirkSummary, QuirkView};
 pub use ranges::RangeSet;
 pub use register::{First, Latest, Stamp};
 pub use row::{EventRow, MeterValueRow};

@@ -9,9 +9,9 @@
 //! Transactions are sorted by their start, which may become known late; only such a transaction can move.
 
 use super::Unavailable;
-use crate::model::{DeadLetterRow, MessageRow, TransactionView};
+use crate::model::{DeadLetterRow, MessageRow, QuirkSummary, QuirkView, TransactionView};
 use crate::query::{
-    ChargerDetail, ChargerFilter, MessageFilter, Page, PageRequest, TransactionFilter,
+    ChargerDetail, ChargerFilter, MessageFilter, Page, PageRequest, QuirkFilter, TransactionFilter,
 };
 use uuid::Uuid;
 
@@ -64,6 +64,24 @@ pub trait QueryStore: Send + Sync + 'static {
     /// # Errors
     /// As [`QueryStore::chargers`].
     fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError>;
+
+    /// The quirks of one charger, by their number; empty if it has none or is not known. The letter case of `id` is
+    /// ignored.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn charger_quirks(&self, id: &str) -> Result<Vec<QuirkView>, QueryError>;
+
+    /// The quirks of all chargers by their number, vendor, model and firmware, as each charger's latest boot reports
+    /// them. Each page reads the counts of all chargers.
+    ///
+    /// # Errors
+    /// As [`QueryStore::chargers`].
+    fn quirks(
+        &self,
+        filter: &QuirkFilter,
+        page: &PageRequest,
+    ) -> Result<Page<QuirkSummary>, QueryError>;
 
     /// An upper estimate of the rows of a scan with this filter, for progress.
     ///

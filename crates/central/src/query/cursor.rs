@@ -1,6 +1,7 @@
 //! Positions in a list, as opaque texts that a client sends back to get the next page.
 
-use crate::model::ChargerKey;
+use crate::Quirk;
+use crate::model::{ChargerKey, ChargerModel};
 use crate::ports::QueryError;
 use crate::record::{GatewayId, RecordId, Seq};
 use crate::time::Timestamp;
@@ -44,6 +45,8 @@ pub enum Place {
     Message(RecordId),
     /// In the list of dead letters: after this number.
     DeadLetter(i64),
+    /// In the summary of quirks: after this quirk of this kind of charger.
+    Quirk(Quirk, ChargerModel),
 }
 
 impl Place {
@@ -51,16 +54,17 @@ impl Place {
     #[must_use]
     pub fn to_cursor(&self) -> Cursor {
         Cursor(match self {
-            Self::Charger(key) => {
-                let mut text = String::from("c");
-                for byte in key.as_str().as_bytes() {
-                    text.push_str(&format!("{byte:02x}"));
-                }
-                text
-            }
+            Self::Charger(key) => format!("c{}", hex(key.as_str())),
             Self::Transaction(at, key) => format!("t{}.{:x}", key.simple(), at.0.cast_unsigned()),
             Self::Message(id) => format!("m{}.{:x}", id.gateway.0.simple(), id.seq.0),
             Self::DeadLetter(number) => format!("d{:x}", number.cast_unsigned()),
+            Self::Quirk(quirk, model) => format!(
+                "q{:x}.{}.{}.{}",
+                *quirk as u8,
+                hex(&model.vendor),
+                hex(&model.model),
+                hex(&model.firmware)
+            ),
         })
     }
 
@@ -82,18 +86,7 @@ impl Place {
 fn read_place(text: &str) -> Option<Place> {
     let (kind, rest) = text.split_at_checked(1)?;
     match kind {
-        "c" => {
-            let digits = rest.as_bytes();
-            let (pairs, []) = digits.as_chunks::<2>() else {
-                return None;
-            };
-            let bytes = pairs
-                .iter()
-                .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-                .collect::<Option<Vec<u8>>>()?;
-            let key = std::str::from_utf8(&bytes).ok()?;
-            Some(Place::Charger(ChargerKey::of(key)))
-        }
+        "c" => Some(Place::Charger(ChargerKey::of(&text_of(rest)?))),
         "t" => {
             let (key, at) = rest.split_once('.')?;
             let at = u64::from_str_radix(at, 16).ok()?.cast_signed();
@@ -112,8 +105,37 @@ fn read_place(text: &str) -> Option<Place> {
         "d" => Some(Place::DeadLetter(
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
+        "q" => {
+            let mut parts = rest.split('.');
+            let quirk = u8::from_str_radix(parts.next()?, 16).ok()?;
+            let mut text = || text_of(parts.next()?);
+            let (vendor, model, firmware) = (text()?, text()?, text()?);
+            let kind = ChargerModel {
+                vendor,
+                model,
+                firmware,
+            };
+            Some(Place::Quirk(Quirk::from_number(quirk)?, kind))
+        }
         _ => None,
     }
+}
+
+/// The bytes of a text in hexadecimal digits.
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The text whose bytes these digits are.
+fn text_of(digits: &str) -> Option<String> {
+    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    let bytes = pairs
+        .iter()
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect::<Option<Vec<u8>>>()?;
+    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -143,6 +165,15 @@ mod tests {
             }),
             Place::DeadLetter(0),
             Place::DeadLetter(i64::MIN),
+            Place::Quirk(Quirk::ByteOrderMark, ChargerModel::default()),
+            Place::Quirk(
+                Quirk::Conflict,
+                ChargerModel {
+                    vendor: "Ä.\u{0}".to_owned(),
+                    model: String::new(),
+                    firmware: "1.2".to_owned(),
+                },
+            ),
         ];
         for place in places {
             let cursor = place.to_cursor();
@@ -179,6 +210,11 @@ mod tests {
             "m0123456789ABCDEF0123456789abcdef.1",
             "m0123456789abcdef0123456789abcdef.01",
             "d10000000000000000",
+            "q",
+            "q1f...",
+            "q0..",
+            "q0....",
+            "q0.4.4.4",
         ] {
             let cursor = Cursor::from_text(text);
             assert_eq!(

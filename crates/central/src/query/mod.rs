@@ -9,7 +9,8 @@ pub use crate::ports::{QueryError, QueryStore};
 pub use cursor::{Cursor, Place};
 pub use scan::{all_connectors, all_messages, all_transactions};
 
-use crate::model::{ChargerView, ConnectorView};
+use crate::Quirk;
+use crate::model::{ChargerModel, ChargerView, ConnectorView};
 use crate::record::RecordKind;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,33 @@ pub struct MessageFilter {
     pub from: Option<Timestamp>,
     /// Only those received before this time.
     pub to: Option<Timestamp>,
+}
+
+/// Selects rows of the summary of quirks. Texts are compared exactly; an empty one selects chargers that have not
+/// reported it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct QuirkFilter {
+    /// Only this quirk.
+    pub quirk: Option<Quirk>,
+    /// Only this vendor.
+    pub vendor: Option<String>,
+    /// Only this model.
+    pub model: Option<String>,
+    /// Only this firmware.
+    pub firmware: Option<String>,
+}
+
+impl QuirkFilter {
+    /// Whether chargers of this kind are selected.
+    #[must_use]
+    pub fn has(&self, model: &ChargerModel) -> bool {
+        let is = |wanted: &Option<String>, text: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == text)
+        };
+        is(&self.vendor, &model.vendor)
+            && is(&self.model, &model.model)
+            && is(&self.firmware, &model.firmware)
+    }
 }
 
 /// Selects a page of a list.

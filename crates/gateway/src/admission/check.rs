@@ -153,12 +153,6 @@ pub(super) async fn check(
     } else if listener.security_profile > 0 {
         return unauthorized(Reason::NoPasswordSet, parts);
     }
-    if echo.is_none() {
-        parts.metrics.quirk_no_subprotocol.increment(1);
-    }
-    if request.repaired {
-        parts.metrics.quirk_repaired_handshake.increment(1);
-    }
     let deflate = parts
         .config
         .compression

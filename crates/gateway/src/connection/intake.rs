@@ -98,10 +98,7 @@ impl Connection {
             self.received_at = now;
             let (message, is_text) = match incoming {
                 Incoming::Text(message) => (message, true),
-                Incoming::Binary(message) => {
-                    self.parts.metrics.quirk_binary_frame.increment(1);
-                    (message, false)
-                }
+                Incoming::Binary(message) => (message, false),
                 Incoming::Ping => {
                     controls += 1;
                     continue;
@@ -205,11 +202,7 @@ impl Connection {
         }
         match std::str::from_utf8(message) {
             Ok(text) if is_text => self.station.handle_text(text, wall),
-            Ok(_) => self.station.handle_binary(message, wall),
-            Err(_) => {
-                self.parts.metrics.quirk_invalid_utf8.increment(1);
-                self.station.handle_binary(message, wall);
-            }
+            _ => self.station.handle_binary(message, wall),
         }
         self.drain(cx, now, wall)
     }

@@ -7,7 +7,7 @@
 -- delete old rows.
 GRANT SELECT ON wattpost_schema TO :"role";
 GRANT SELECT, UPDATE ON settings TO :"role";
-GRANT SELECT, INSERT, UPDATE ON gateways, chargers, connectors, transactions TO :"role";
+GRANT SELECT, INSERT, UPDATE ON gateways, chargers, connectors, transactions, charger_quirks TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON transaction_views TO :"role";
 GRANT SELECT, INSERT ON transaction_aliases TO :"role";
 GRANT SELECT, INSERT, DELETE ON transactions_to_list TO :"role";

@@ -11,7 +11,9 @@
 use super::listing::Lists;
 use super::parts::Parts;
 use super::writer::{Cache, Session, Writer};
-use super::{PostgresStore, dead_letters, error, events, halving, inbox, messages, meter_values};
+use super::{
+    PostgresStore, dead_letters, error, events, halving, inbox, messages, meter_values, quirks,
+};
 use crate::refusal::Refusal;
 use central::model::ChargerKey;
 use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
@@ -252,13 +254,14 @@ async fn apply_group(
     records: Records<'_, '_>,
     changes: &Changes,
 ) -> Result<Applied, Refusal> {
-    let applied = messages::write(connection, cache, records).await?;
+    let (applied, new) = messages::write(connection, cache, records).await?;
     // A batch of known records was applied before, and so were its changes.
     if applied.known == records.len() as u64 && !records.is_empty() {
         return Ok(applied);
     }
     meter_values::write(connection, cache, &changes.meter_values).await?;
     events::write(connection, cache, &changes.events).await?;
+    quirks::write(connection, cache, &changes.quirks, &new).await?;
     // Last, because rows that other writers need stay locked from here to the commit.
     let Cache {
         numbers, states, ..

@@ -4,10 +4,10 @@ use super::{PostgresStore, error};
 use crate::contents::{DeadLetterEntry, Tables, json};
 use crate::refusal::Refusal;
 use central::memory::Contents;
-use central::model::{ChargerKey, EventRow, MeterValueRow};
+use central::model::{ChargerKey, EventRow, MeterValueRow, QuirkCount, QuirkCounts};
 use central::ports::Unavailable;
 use central::project::Changes;
-use central::{GatewayId, RecordId, Seq, Timestamp};
+use central::{GatewayId, Quirk, RecordId, Seq, Timestamp};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
@@ -25,6 +25,7 @@ impl PostgresStore {
                 meter_values: meter_values(connection).await?,
                 events: events(connection).await?,
                 dead_letters: dead_letters(connection).await?,
+                quirks: quirks(connection).await?,
             })
         });
         tables?.with_records(self)
@@ -123,6 +124,28 @@ async fn dead_letters(connection: &mut PgConnection) -> Result<Vec<DeadLetterEnt
         Ok((id, (row.try_get("bytes")?, row.try_get("reason")?)))
     })
     .await
+}
+
+async fn quirks(connection: &mut PgConnection) -> Result<QuirkCounts, Refusal> {
+    let rows: Vec<(String, i16, i64, i64, i64)> = sqlx::query_as(
+        "SELECT c.key, q.quirk, q.count, q.first_at, q.last_at
+         FROM charger_quirks q JOIN chargers c ON c.no = q.charger_no",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    let mut counts = QuirkCounts::new();
+    for (key, number, count, first_at, last_at) in rows {
+        let quirk = u8::try_from(number).ok().and_then(Quirk::from_number);
+        let quirk = quirk.ok_or_else(|| Refusal::corrupt("a quirk is not known"))?;
+        let count = QuirkCount {
+            count: count.unsigned_abs(),
+            first_at: Timestamp(first_at),
+            last_at: Timestamp(last_at),
+        };
+        counts.insert((ChargerKey::of(&key), quirk), count);
+    }
+    Ok(counts)
 }
 
 async fn each<T>(

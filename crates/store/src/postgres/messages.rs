@@ -6,12 +6,13 @@ use super::numbers::{Numbers, clean};
 use super::writer::Cache;
 use super::{dead_letters, error, inbox};
 use crate::dead_letters::ids_used_twice;
+use crate::quirks::NewRecords;
 use crate::refusal::Refusal;
 use central::ports::Applied;
 use central::{Record, RecordId};
 use sqlx::postgres::PgConnection;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Gateway number, sequence, milliseconds at which it was received.
 pub(crate) type Key = (i32, i64, i64);
@@ -19,14 +20,15 @@ pub(crate) type Key = (i32, i64, i64);
 const COPY: &str = "COPY messages (gateway_no, seq, received_at, epoch, charger_no, kind, version, answer_kind,
     notes, charger_id, message_id, action, payload, answer, reason, raw) FROM STDIN (FORMAT binary)";
 
-/// Inserts the rows of `messages` for a batch. A record whose id another record has becomes a dead letter.
+/// Inserts the rows of `messages` for a batch; also returns which records were new. A record whose id another record has
+/// becomes a dead letter.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     cache: &mut Cache,
     records: Records<'_, '_>,
-) -> Result<Applied, Refusal> {
+) -> Result<(Applied, NewRecords), Refusal> {
     if records.is_empty() {
-        return Ok(Applied::default());
+        return Ok((Applied::default(), NewRecords::All));
     }
     let mut rows = Rows::of(&cache.numbers, records)?;
     let taken = inbox::on_other_days(connection, &rows.keys()).await?;
@@ -41,7 +43,14 @@ pub(crate) async fn write(
         known += rows.take(|row| is_outside(row) && is_stored(row)).len() as u64;
         doubles.extend(rows.take(is_outside));
     }
-    let inserted = rows.write(connection, &mut cache.copied_messages).await?;
+    let written = rows.write(connection, &mut cache.copied_messages).await?;
+    let inserted = written
+        .as_ref()
+        .map_or(rows.len() as u64, |keys| keys.len() as u64);
+    let new = match inserted == records.len() as u64 {
+        true => NewRecords::All,
+        false => NewRecords::These(rows.ids(records, written.as_ref())),
+    };
     if inserted < rows.len() as u64 {
         let stored = inbox::stored(connection, &rows.keys()).await?;
         doubles.extend(rows.take(|row| !is_stored(&stored, row, records)));
@@ -49,10 +58,11 @@ pub(crate) async fn write(
     known += rows.len() as u64 - inserted;
     let letters = ids_used_twice(doubles.into_iter().map(|at| &records[at]));
     dead_letters::insert(connection, cache, &letters).await?;
-    Ok(Applied {
+    let applied = Applied {
         new: inserted,
         known,
-    })
+    };
+    Ok((applied, new))
 }
 
 /// Whether the row stored under this key is this record.
@@ -65,6 +75,9 @@ fn is_stored(
         .get(&row.key)
         .is_some_and(|stored| stored.is_of(&records[row.place].1, row.charger_no))
 }
+
+/// The gateways and numbers of inserted rows.
+type Inserted = HashSet<(i32, i64)>;
 
 /// One row.
 struct Row<'r> {
@@ -127,18 +140,30 @@ impl<'r> Rows<'r> {
         places
     }
 
-    /// Inserts the rows; returns how many were new.
+    /// The ids of the rows with these numbers; of all rows with `None`.
+    fn ids(&self, records: Records<'_, '_>, inserted: Option<&Inserted>) -> HashSet<RecordId> {
+        let is_new = |row: &&Row<'_>| {
+            inserted.is_none_or(|inserted| inserted.contains(&(row.key.0, row.key.1)))
+        };
+        let new = self.0.iter().filter(is_new);
+        new.map(|row| records[row.place].0).collect()
+    }
+
+    /// Inserts the rows; returns which were new, `None` for all.
     async fn write(
         &self,
         connection: &mut PgConnection,
         strategy: &mut CopyStrategy,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Option<Inserted>, Refusal> {
         if strategy.is_copy(self.len())
-            && let Some(copied) = strategy.copy(connection, COPY, self.copy_rows()).await?
+            && strategy
+                .copy(connection, COPY, self.copy_rows())
+                .await?
+                .is_some()
         {
-            return Ok(copied);
+            return Ok(None);
         }
-        self.insert(connection).await
+        self.insert(connection).await.map(Some)
     }
 
     fn copy_rows(&self) -> CopyRows {
@@ -177,10 +202,10 @@ impl<'r> Rows<'r> {
         copy
     }
 
-    async fn insert(&self, connection: &mut PgConnection) -> Result<u64, Refusal> {
+    async fn insert(&self, connection: &mut PgConnection) -> Result<Inserted, Refusal> {
         let rows = &self.0;
         if rows.is_empty() {
-            return Ok(0);
+            return Ok(Inserted::new());
         }
         let charger_ids = rows.iter().map(|row| {
             let id = row.record.charger_id;
@@ -193,14 +218,15 @@ impl<'r> Rows<'r> {
             let is_altered = has_nul(row.record);
             is_altered.then(|| row.record.encode())
         });
-        let done = sqlx::query(
+        let inserted: Vec<(i32, i64)> = sqlx::query_as(
             "INSERT INTO messages
                 (gateway_no, seq, received_at, epoch, charger_no, kind, version, answer_kind, notes,
                  charger_id, message_id, action, payload, answer, reason, raw)
              SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::int[],
                  $6::smallint[], $7::smallint[], $8::smallint[], $9::bigint[], $10::text[], $11::text[],
                  $12::text[], $13::text[], $14::text[], $15::text[], $16::bytea[])
-             ON CONFLICT DO NOTHING",
+             ON CONFLICT DO NOTHING
+             RETURNING gateway_no, seq",
         )
         .bind(rows.iter().map(|row| row.key.0).collect::<Vec<_>>())
         .bind(rows.iter().map(|row| row.key.1).collect::<Vec<_>>())
@@ -218,10 +244,10 @@ impl<'r> Rows<'r> {
         .bind(text(|record| record.answer))
         .bind(text(|record| record.reason))
         .bind(raws.collect::<Vec<_>>())
-        .execute(connection)
+        .fetch_all(connection)
         .await
         .map_err(error::refusal)?;
-        Ok(done.rows_affected())
+        Ok(inserted.into_iter().collect())
     }
 }
 

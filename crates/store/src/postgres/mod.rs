@@ -25,6 +25,7 @@ mod meter_values;
 mod numbers;
 mod parts;
 mod query;
+mod quirks;
 mod schema;
 mod states;
 mod writer;

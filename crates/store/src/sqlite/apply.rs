@@ -3,7 +3,7 @@
 //! Normally the whole batch is stored at once. When the database permanently refuses one record (a violated
 //! constraint, a number out of bounds), the batch is stored in parts (see [`super::halving`]).
 
-use super::{SqliteStore, dead_letters, events, halving, messages, meter_values};
+use super::{SqliteStore, dead_letters, events, halving, messages, meter_values, quirks};
 use crate::refusal::Refusal;
 use crate::sqlite::writer::{Cache, Writer};
 use central::ports::{Applied, DeadLetter, Store, Unavailable};
@@ -60,7 +60,7 @@ pub(crate) fn apply_group(
     records: Records<'_, '_>,
     changes: &Changes,
 ) -> Result<Applied, Refusal> {
-    let applied = messages::write(connection, cache, records)?;
+    let (applied, new) = messages::write(connection, cache, records)?;
     // A batch of known records was applied before, and so were its changes.
     if applied.known == records.len() as u64 && !records.is_empty() {
         return Ok(applied);
@@ -70,5 +70,6 @@ pub(crate) fn apply_group(
         .merge(connection, &mut cache.numbers, changes)?;
     meter_values::write(connection, cache, &changes.meter_values)?;
     events::write(connection, cache, &changes.events)?;
+    quirks::write(connection, cache, &changes.quirks, &new)?;
     Ok(applied)
 }

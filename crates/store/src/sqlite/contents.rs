@@ -6,10 +6,10 @@ use crate::sqlite::SqliteStore;
 use crate::sqlite::listing::uuid_of;
 use crate::sqlite::numbers::charger_key;
 use central::memory::Contents;
-use central::model::{EventRow, MeterValueRow};
+use central::model::{EventRow, MeterValueRow, QuirkCount, QuirkCounts};
 use central::ports::Unavailable;
 use central::project::Changes;
-use central::{GatewayId, RecordId, Seq, Timestamp};
+use central::{GatewayId, Quirk, RecordId, Seq, Timestamp};
 use rusqlite::{Connection, Row};
 
 impl SqliteStore {
@@ -24,6 +24,7 @@ impl SqliteStore {
                 meter_values: meter_values(connection)?,
                 events: events(connection)?,
                 dead_letters: dead_letters(connection)?,
+                quirks: quirks(connection)?,
             })
         });
         tables
@@ -133,6 +134,24 @@ fn dead_letters(connection: &Connection) -> Result<Vec<DeadLetterEntry>, Refusal
         Ok(())
     })?;
     Ok(rows)
+}
+
+fn quirks(connection: &Connection) -> Result<QuirkCounts, Refusal> {
+    let mut counts = QuirkCounts::new();
+    let sql = "SELECT c.key, q.quirk, q.count, q.first_at, q.last_at
+        FROM charger_quirks q JOIN chargers c ON c.no = q.charger_no";
+    each(connection, sql, |row| {
+        let count = QuirkCount {
+            count: row.get::<_, i64>(2)?.unsigned_abs(),
+            first_at: Timestamp(row.get(3)?),
+            last_at: Timestamp(row.get(4)?),
+        };
+        let quirk = Quirk::from_number(row.get(1)?);
+        let quirk = quirk.ok_or_else(|| Refusal::corrupt("a quirk is not known"))?;
+        counts.insert((charger_key(row, 0)?, quirk), count);
+        Ok(())
+    })?;
+    Ok(counts)
 }
 
 fn each(

@@ -3,6 +3,7 @@
 use super::apply::Records;
 use super::dead_letters;
 use crate::dead_letters::ids_used_twice;
+use crate::quirks::NewRecords;
 use crate::refusal::Refusal;
 use crate::sqlite::blocks::Touched;
 use crate::sqlite::numbers::{BLOCK_BITS, message_no};
@@ -11,12 +12,13 @@ use central::Record;
 use central::ports::Applied;
 use rusqlite::{Connection, params};
 
-/// Inserts the rows of `messages` for a batch. A record whose id another record has becomes a dead letter.
+/// Inserts the rows of `messages` for a batch; also returns which records were new. A record whose id another record has
+/// becomes a dead letter.
 pub(crate) fn write(
     connection: &Connection,
     cache: &mut Cache,
     records: Records<'_, '_>,
-) -> Result<Applied, Refusal> {
+) -> Result<(Applied, NewRecords), Refusal> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO messages
             (id, charger_no, charger_id, kind, version, answer_kind, notes, received_at, epoch,
@@ -27,6 +29,7 @@ pub(crate) fn write(
     let mut applied = Applied::default();
     let mut touched = Touched::default();
     let mut doubles = Vec::new();
+    let mut new = Vec::with_capacity(records.len());
     for (at, (id, record)) in records.iter().enumerate() {
         let gateway_no = cache.numbers.gateway(connection, id.gateway)?;
         let charger = cache.numbers.charger(connection, record.charger_id)?;
@@ -49,6 +52,7 @@ pub(crate) fn write(
         ])?;
         if inserted > 0 {
             applied.new += 1;
+            new.push(*id);
             touched.add(no >> BLOCK_BITS, record);
         } else if is_stored(connection, no, record)? {
             applied.known += 1;
@@ -59,7 +63,11 @@ pub(crate) fn write(
     touched.write(connection)?;
     let letters = ids_used_twice(doubles.into_iter().map(|at| &records[at]));
     dead_letters::insert(connection, cache, &letters)?;
-    Ok(applied)
+    let new = match new.len() == records.len() {
+        true => NewRecords::All,
+        false => NewRecords::These(new.into_iter().collect()),
+    };
+    Ok((applied, new))
 }
 
 /// Whether the message stored under this number is this record. The time, the connection and the message id tell

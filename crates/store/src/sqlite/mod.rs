@@ -17,6 +17,7 @@ mod messages;
 mod meter_values;
 mod numbers;
 mod query;
+mod quirks;
 mod readers;
 mod schema;
 mod states;

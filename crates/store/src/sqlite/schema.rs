@@ -5,9 +5,10 @@ use crate::refusal::Refusal;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_api_keys.sql"),
+    include_str!("../../migrations/sqlite/0003_quirks.sql"),
 ];
 
 /// `application_id` of our databases: the bytes `WATT`.

@@ -15,6 +15,7 @@ mod maintenance;
 mod pages;
 mod poison;
 mod postgres_maintenance;
+mod quirks;
 mod reading;
 mod sqlite_outages;
 mod writers;

@@ -6,16 +6,16 @@ mod messages;
 mod transactions;
 
 use super::numbers::clean;
-use super::{PostgresStore, error};
+use super::{PostgresStore, error, quirks};
 use crate::dead_letters;
 use crate::paging::{
-    after_charger, after_dead_letter, after_message, after_transaction, at_most, cut,
+    after_charger, after_dead_letter, after_message, after_quirk, after_transaction, at_most, cut,
 };
 use crate::refusal::Refusal;
-use central::model::{ChargerKey, TransactionView};
+use central::model::{ChargerKey, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
-    Place, QueryError, QueryStore, TransactionFilter,
+    Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
 };
 use central::{GatewayId, RecordId, Seq};
 use sqlx::Connection;
@@ -76,6 +76,19 @@ impl QueryStore for PostgresStore {
     fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
         let after = after_dead_letter(page)?;
         self.query(async |connection| dead_letter_page(connection, after, page.rows()).await)
+    }
+
+    fn charger_quirks(&self, id: &str) -> Result<Vec<QuirkView>, QueryError> {
+        self.query(async |connection| quirks::of_charger(connection, id).await)
+    }
+
+    fn quirks(
+        &self,
+        filter: &QuirkFilter,
+        page: &PageRequest,
+    ) -> Result<Page<QuirkSummary>, QueryError> {
+        let after = after_quirk(page)?;
+        self.query(async |connection| quirks::page(connection, filter, after, page.rows()).await)
     }
 
     fn count_messages(&self, filter: &MessageFilter) -> Result<u64, QueryError> {

@@ -7,14 +7,14 @@ mod transactions;
 
 use crate::dead_letters;
 use crate::paging::{
-    after_charger, after_dead_letter, after_message, after_transaction, at_most, cut,
+    after_charger, after_dead_letter, after_message, after_quirk, after_transaction, at_most, cut,
 };
 use crate::refusal::Refusal;
-use crate::sqlite::SqliteStore;
-use central::model::TransactionView;
+use crate::sqlite::{SqliteStore, quirks};
+use central::model::{QuirkSummary, QuirkView, TransactionView};
 use central::query::{
     ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
-    Place, QueryError, QueryStore, TransactionFilter,
+    Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
 };
 use central::{GatewayId, RecordId, Seq};
 use rusqlite::{Connection, params};
@@ -71,6 +71,19 @@ impl QueryStore for SqliteStore {
     fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
         let after = after_dead_letter(page)?;
         self.query(|connection| dead_letter_page(connection, after, page.rows()))
+    }
+
+    fn charger_quirks(&self, id: &str) -> Result<Vec<QuirkView>, QueryError> {
+        self.query(|connection| quirks::of_charger(connection, id))
+    }
+
+    fn quirks(
+        &self,
+        filter: &QuirkFilter,
+        page: &PageRequest,
+    ) -> Result<Page<QuirkSummary>, QueryError> {
+        let after = after_quirk(page)?;
+        self.query(|connection| quirks::page(connection, filter, after, page.rows()))
     }
 
     fn count_messages(&self, filter: &MessageFilter) -> Result<u64, QueryError> {

@@ -1,0 +1,50 @@
+//! `/api/v1/quirks`: which tolerances which kinds of chargers need.
+
+use crate::error::ApiError;
+use crate::page;
+use crate::query::Query;
+use crate::state::AppState;
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use central::Quirk;
+use central::model::QuirkSummary;
+use central::query::{Cursor, QuirkFilter};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// The parameters of the summary of quirks.
+pub(crate) const PARAMETERS: &[&str] = &["quirk", "vendor", "model", "firmware", "cursor", "limit"];
+
+/// Its rows are short, so a page is one query.
+#[derive(Serialize)]
+struct Answer {
+    items: Vec<QuirkSummary>,
+    next: Option<Cursor>,
+}
+
+/// `GET /api/v1/quirks`
+pub(crate) async fn list(
+    State(state): State<Arc<AppState>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let query = Query::read(query.as_deref(), PARAMETERS)?;
+    // An empty text selects chargers that have not reported it.
+    let text = |name| query.raw(name).map(str::to_owned);
+    let filter = QuirkFilter {
+        quirk: query.one_of("quirk", &Quirk::ALL.map(|quirk| (quirk.as_str(), quirk)))?,
+        vendor: text("vendor"),
+        model: text("model"),
+        firmware: text("firmware"),
+    };
+    let wanted = page::requested(&query)?;
+    state
+        .answer(move |store| {
+            let found = store.quirks(&filter, &wanted);
+            let found = found.map_err(|error| page::query_error(error, &wanted))?;
+            Ok(Answer {
+                items: found.items,
+                next: found.next,
+            })
+        })
+        .await
+}
