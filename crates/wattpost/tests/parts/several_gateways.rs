@@ -2,6 +2,7 @@
 
 use crate::charger::{Charger, Incoming};
 use crate::deployment::{Deployment, TIMEOUT, until};
+use testbed::psql;
 
 const START: &str =
     r#"{"connectorId":1,"idTag":"TAG-1","meterStart":100,"timestamp":"2026-01-01T10:00:00Z"}"#;
@@ -40,4 +41,33 @@ fn new_connection_of_a_charger_closes_its_old_one_at_another_gateway() {
         other => panic!("the old connection is not closed: {other:?}"),
     }
     new.call("2", "Heartbeat", "{}");
+}
+
+#[test]
+fn each_gateway_reports_to_the_database_that_it_runs() {
+    let deployment = Deployment::new("");
+    let mut first = deployment.start("gateway", "first");
+    let _second = deployment.start("gateway", "second");
+    // The reports of each gateway, in the order of their numbers.
+    let reports = || -> Vec<i64> {
+        let sql = "SELECT state::jsonb ->> 'alive_at' FROM gateways
+                   WHERE state::jsonb ? 'alive_at' ORDER BY no";
+        let said = psql(&deployment.database_url, sql).expect("ask");
+        let times = said.lines().map(str::parse);
+        times.collect::<Result<_, _>>().expect("milliseconds")
+    };
+    assert!(until(TIMEOUT, || reports().len() == 2));
+    let before = reports();
+    let all_later = || reports().iter().zip(&before).all(|(now, then)| now > then);
+    assert!(until(TIMEOUT, all_later), "{before:?}: {:?}", reports());
+    first.kill();
+    let before = reports();
+    let later = || {
+        reports()
+            .iter()
+            .zip(&before)
+            .filter(|(now, then)| now > then)
+            .count()
+    };
+    assert!(until(TIMEOUT, || later() == 1));
 }

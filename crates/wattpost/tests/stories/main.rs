@@ -26,6 +26,7 @@ mod outages;
 mod overload;
 mod resent;
 mod sessions;
+mod statuses;
 mod unknown;
 mod wrong_settings;
 
