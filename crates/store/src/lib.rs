@@ -26,6 +26,7 @@ mod quirks;
 mod refusal;
 mod sqlite;
 mod state;
+mod succession;
 
 pub use self::metrics::METRICS;
 pub use postgres::{MaintenanceRound, Migrated, PostgresOpenError, PostgresOptions, PostgresStore};

@@ -5,10 +5,13 @@
 //! ([`crate::pairing`]). Both are resolved when states change, so that a page of the list is an index scan.
 
 use crate::pairing::RowPlace;
+use crate::succession::{Order, Successor, order_of, read_readings};
 use central::Timestamp;
 use central::model::{
-    ChargerKey, First, Stamp, TransactionState, TransactionView, key_without_start,
+    ChargerKey, First, PlaceSession, PlaceStop, Stamp, TransactionState, TransactionView,
+    key_without_start,
 };
+use central::ports::Closing;
 use central::query::Place;
 use ocpp::Version;
 use std::collections::BTreeMap;
@@ -31,6 +34,8 @@ pub(crate) struct Outline {
     first_at: Option<Timestamp>,
     starts: Vec<Option<Stamp>>,
     stops: Vec<Option<Stamp>>,
+    /// The EVSE and the connector, which may become known later.
+    places: Vec<(Option<i64>, Option<i64>)>,
     /// What pairing reads from other messages when the start lacks it: the token and the register. `None` for a
     /// state that is not paired.
     pairing: Option<[Option<Stamp>; 3]>,
@@ -46,6 +51,7 @@ impl Outline {
             first_at: state.first_at(),
             starts: state.starts.values().map(First::stamp).collect(),
             stops: state.stops.values().map(First::stamp).collect(),
+            places: state.places(),
             pairing: is_paired.then(|| state.pairing_stamps()),
         }
     }
@@ -82,9 +88,64 @@ pub(crate) struct ListRow {
     pub(crate) open: bool,
     pub(crate) token: Option<i64>,
     pub(crate) meter_wh: Option<f64>,
+    /// The connector or EVSE, and what the other sessions there depend on.
+    pub(crate) place: Option<(i64, PlaceSession)>,
+    pub(crate) stop: Option<PlaceStop>,
+    /// Of a stored row: whether a later session supersedes it.
+    pub(crate) is_superseded: bool,
 }
 
+/// The columns `place`, `start_at`, `start_received_at`, `written_start_at` and `heard_at`.
+pub(crate) type PlaceColumns = [Option<i64>; 5];
+
+/// The columns `stopped_at` and `stop_received_at`.
+pub(crate) type StopColumns = [Option<i64>; 2];
+
 impl ListRow {
+    pub(crate) fn place_columns(&self) -> PlaceColumns {
+        let Some((place, session)) = self.place else {
+            return [None; 5];
+        };
+        [
+            Some(place),
+            Some(session.start_at.as_millis()),
+            Some(session.start_received_at.as_millis()),
+            session.written_start_at.map(Timestamp::as_millis),
+            Some(session.heard_at.as_millis()),
+        ]
+    }
+
+    /// The members `place` and `stop` from their columns.
+    pub(crate) fn placed(
+        key: Uuid,
+        [
+            place,
+            start_at,
+            start_received_at,
+            written_start_at,
+            heard_at,
+        ]: PlaceColumns,
+        stop: StopColumns,
+    ) -> (Option<(i64, PlaceSession)>, Option<PlaceStop>) {
+        let stop = stop_of(stop);
+        let session = |start_at| PlaceSession {
+            key,
+            start_at: Timestamp(start_at),
+            start_received_at: Timestamp(start_received_at.unwrap_or(start_at)),
+            written_start_at: written_start_at.map(Timestamp),
+            heard_at: Timestamp(heard_at.unwrap_or(start_at)),
+            stop,
+        };
+        (place.zip(start_at.map(session)), stop)
+    }
+
+    pub(crate) fn stop_columns(&self) -> StopColumns {
+        [
+            self.stop.map(|stop| stop.written_at.as_millis()),
+            self.stop.map(|stop| stop.received_at.as_millis()),
+        ]
+    }
+
     fn of(view: &TransactionView, state: &TransactionState) -> Self {
         let known = view.started_at.or(view.ended_at).or(state.first_at());
         let candidate = view.candidate();
@@ -99,6 +160,9 @@ impl ListRow {
             open: view.open,
             token: candidate.as_ref().and_then(|candidate| candidate.token),
             meter_wh: candidate.and_then(|candidate| candidate.meter_wh),
+            place: view.place().zip(view.place_session()),
+            stop: view.place_stop(),
+            is_superseded: false,
         }
     }
 
@@ -111,10 +175,32 @@ impl ListRow {
         }
     }
 
+    /// Whether `new` need not be written in the place of this stored row. Until when a session was heard changes with
+    /// each message; that it was heard later than stored matters only while another supersedes it.
+    fn is_current(&self, new: &Self) -> bool {
+        let mut new = new.clone();
+        new.is_superseded = self.is_superseded;
+        if let Some(((_, old), (_, session))) = self.place.as_ref().zip(new.place.as_mut())
+            && !self.is_superseded
+            && session.heard_at > old.heard_at
+        {
+            session.heard_at = old.heard_at;
+        }
+        *self == new
+    }
+
     /// What identifies the row in the list.
     const fn id(&self) -> (i64, Uuid) {
         (self.began_at, self.key)
     }
+}
+
+/// A stop from its columns.
+pub(crate) fn stop_of([stopped_at, received_at]: StopColumns) -> Option<PlaceStop> {
+    Some(PlaceStop {
+        written_at: Timestamp(stopped_at?),
+        received_at: Timestamp(received_at?),
+    })
 }
 
 /// The rows of a state's transactions, sorted, each once.
@@ -140,6 +226,8 @@ pub(crate) struct Difference {
     pub(crate) written: Vec<ListRow>,
     /// The positions of all these rows that take part in pairing, now or before.
     pub(crate) places: Vec<RowPlace>,
+    /// The positions of all these rows among the sessions of their connectors, now or before.
+    pub(crate) at_places: Vec<(i64, Order)>,
     /// Whether the key that the transaction had while its start was missing is replaced.
     pub(crate) is_key_replaced: bool,
 }
@@ -157,6 +245,9 @@ impl Difference {
             if row.kind != Kind::Settled {
                 difference.places.push(row.place());
             }
+            if let Some((place, session)) = &row.place {
+                difference.at_places.push((*place, order_of(session)));
+            }
         };
         let removed = old
             .iter()
@@ -166,7 +257,7 @@ impl Difference {
         }
         for row in new {
             match old.iter().find(|other| other.id() == row.id()) {
-                Some(before) if before == row => continue,
+                Some(before) if before.is_current(row) => continue,
                 Some(before) => note(before),
                 None => {}
             }
@@ -183,7 +274,7 @@ impl Difference {
 }
 
 /// A listed row as the API returns it; `N` is the type of a charger's number.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct TransactionRow<N> {
     pub(crate) began_at: i64,
     pub(crate) key: Uuid,
@@ -192,6 +283,13 @@ pub(crate) struct TransactionRow<N> {
     pub(crate) open: bool,
     /// The stop that names no start and ends it: its key, and the number of its state.
     pub(crate) partner: Option<(Uuid, i64)>,
+    pub(crate) successor: Option<Successor>,
+    /// The JSON of the readings that name no transaction.
+    pub(crate) readings: Option<String>,
+    /// Whether a person closed it.
+    pub(crate) is_closed: bool,
+    /// What the person noted, once it is read.
+    pub(crate) closing: Option<Closing>,
 }
 
 impl<N> TransactionRow<N> {
@@ -223,6 +321,14 @@ pub(crate) fn view<N>(
             Some(stop) => view.end_by(&stop),
             None => view.open = false,
         }
+    }
+    if let Some(held) = row.readings.as_deref().and_then(read_readings) {
+        view.add_readings(held.readings);
+    }
+    if let Some(closing) = &row.closing {
+        view.close(closing.by(), closing.ended_at);
+    } else if let Some(next) = row.successor {
+        view.supersede(next.key, Timestamp(next.at), Timestamp(next.received_at));
     }
     view
 }

@@ -47,9 +47,9 @@ Members (NDJSON) and columns (CSV):
   key, charger_id, transaction_id, ocpp_version, evse, connector, id_token, token_type, verdict,
   started_at, ended_at, open, last_at, meter_start_wh, meter_stop_wh, energy_wh, energy_confidence,
   energy_from, energy_to, checks, power_w, soc_percent, charging_state, stop_reason, remote_start_id,
-  reservation_id, offline, missing_seq, conflicting_stops
-In CSV, an unknown value is empty, missing_seq is written as 3-5 9-9, and checks are their codes,
-separated by spaces. Bill energy_wh where energy_confidence is final, and check the rest first.";
+  reservation_id, offline, missing_seq, conflicting_stops, closed
+In CSV, an unknown value is empty, missing_seq is written as 3-5 9-9, checks are their codes, separated
+by spaces, and closed is superseded or person. Bill energy_wh where energy_confidence is final, and check the rest first.";
 
 const CONNECTORS_HELP: &str = "\
 Members (NDJSON) and columns (CSV):

@@ -48,9 +48,11 @@ pub use register::{First, Latest, Stamp};
 pub use row::{EventRow, MeterValueRow};
 pub use token::{Token, TokenStatus};
 pub use transaction::{
-    Candidate, Confidence, ContentKey, Details, EnergyCheck, PAIRING_WINDOW, ReadingContext,
-    Readings, RegisterSource, SessionSource, Start, Stop, TransactionState, TransactionView,
-    key_without_start, pair, pair_orphans, unnamed_stop_id, written_id_of_unnamed_stop,
+    Candidate, Closed, ClosedBy, Confidence, ContentKey, Details, EnergyCheck, PAIRING_WINDOW,
+    PlaceSession, PlaceStop, ReadingContext, Readings, RegisterSource, SUCCESSORS_MAX,
+    SessionSource, Start, Stop, TransactionState, TransactionView, key_without_start, pair,
+    pair_orphans, reading_times, resolve_sessions, successor, unnamed_stop_id,
+    written_id_of_unnamed_stop,
 };
 
 /// Merging two copies of the same state.

@@ -1,7 +1,7 @@
 //! Rows that never change. All values of a row follow from its charger, its time and the content that `key_hash` covers,
 //! so two rows with equal identity are equal.
 
-use super::ChargerKey;
+use super::{ChargerKey, Readings};
 use crate::Timestamp;
 use serde::Serialize;
 
@@ -20,6 +20,9 @@ pub struct MeterValueRow {
     pub evse: Option<i64>,
     /// The connector (1.6: 0 is the main meter).
     pub connector: Option<i64>,
+    /// The EVSE (2.x) or the connector (1.6) of a value that names no transaction (rule Q-17); `None` where it names
+    /// one, and for the main meter.
+    pub unnamed_at: Option<i64>,
     /// The transaction's id, as the charger wrote it.
     pub transaction_id: Option<String>,
     /// Energy.Active.Import.Register of the whole outlet, in watt-hours.
@@ -30,6 +33,14 @@ pub struct MeterValueRow {
     pub soc_percent: Option<f64>,
     /// The `sampledValue` list as the charger wrote it (JSON).
     pub sampled: String,
+}
+
+impl MeterValueRow {
+    /// Its readings, as they count for a session that the row does not name.
+    #[must_use]
+    pub fn readings(&self) -> Readings {
+        Readings::of_row(self.at, self.key_hash, self.evse.is_some(), &self.sampled)
+    }
 }
 
 /// One event.

@@ -9,12 +9,17 @@ mod details;
 mod energy;
 mod pairing;
 mod readings;
+mod succession;
 mod view;
 
 pub use details::Details;
 pub use energy::{Confidence, EnergyCheck, RegisterSource};
 pub use pairing::{Candidate, PAIRING_WINDOW, pair, pair_orphans};
 pub use readings::{ReadingContext, Readings};
+pub use succession::{
+    Closed, ClosedBy, PlaceSession, PlaceStop, SUCCESSORS_MAX, reading_times, resolve_sessions,
+    successor,
+};
 pub use view::{SessionSource, TransactionView, key_without_start};
 
 use super::{First, Latest, Merge, Stamp};
@@ -195,6 +200,14 @@ impl TransactionState {
         self.all_details()
             .filter_map(|details| details.last_at)
             .max()
+    }
+
+    /// The EVSE and the connector that were named last, on each connection that named any.
+    #[must_use]
+    pub fn places(&self) -> Vec<(Option<i64>, Option<i64>)> {
+        self.all_details()
+            .filter_map(|details| details.place.get().copied())
+            .collect()
     }
 
     /// The stamps of the token and the registers that a start without its own ones gets. While they are unchanged, so is

@@ -3,6 +3,7 @@
 //! Services depend on these traits only. Their adapters are in `store` and `broker`; `wattpost` chooses them.
 
 mod api_keys;
+mod closings;
 mod cluster;
 mod commands;
 mod delivery;
@@ -15,6 +16,7 @@ mod store;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
 pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyAdded};
+pub use closings::{Closing, ClosingOutcome, Closings};
 pub use cluster::{ClusterEvent, ClusterEvents};
 pub use commands::{
     Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,

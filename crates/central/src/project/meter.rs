@@ -3,10 +3,15 @@
 use super::place::Place;
 use super::{Changes, Source};
 use crate::Timestamp;
-use crate::model::{MeterValueRow, ReadingContext, Readings};
+use crate::model::{MeterValueRow, ReadingContext, Readings, Stamp};
 use crate::natural_key::StableHasher;
+use crate::record::Seq;
+use crate::{GatewayId, RecordId};
+use ocpp::Version;
 use ocpp::json::Raw;
 use ocpp::meter::{MeterValue, SampledValue};
+use ocpp::{v2, v16};
+use uuid::Uuid;
 
 /// Domain of a row's hash; never change it, the hashes are stored.
 const ROW_DOMAIN: &str = "wattpost meter value 1";
@@ -44,29 +49,74 @@ impl Reading {
 
 /// Adds the readings of a message to those of its session.
 pub(crate) fn add(readings: &mut Readings, source: &Source<'_>, list: &[Reading]) {
-    for (at, reading) in list.iter().enumerate() {
-        for (place, (context, wh)) in CONTEXTS.into_iter().zip(reading.registers_wh).enumerate() {
-            if let Some(wh) = wh {
-                // Of registers with one time that of the beginning is first, wherever it is in the message.
-                let part = place * PARTS_PER_CONTEXT + at.min(PARTS_PER_CONTEXT - 1);
-                readings.add_register(source.stamp(reading.at, part), context, wh);
-            }
-        }
-        let stamp = source.stamp(reading.at, at);
-        if reading.is_signed {
-            readings.signed.set(stamp, ());
-        }
-        if let Some(power_w) = reading.power_w {
-            readings.power_w.set(stamp, power_w);
-        }
-        if let Some(soc_percent) = reading.soc_percent {
-            readings.soc_percent.set(stamp, soc_percent);
-        }
+    for (at, reading) in (0..).zip(list) {
+        let stamp = |part| Stamp {
+            part,
+            ..source.stamp(reading.at, 0)
+        };
+        add_one(readings, stamp, at, reading);
     }
 }
 
+/// Adds the reading that is number `at` in its message; `stamp` gives the stamp of a part of it.
+fn add_one(readings: &mut Readings, stamp: impl Fn(u32) -> Stamp, at: u32, reading: &Reading) {
+    for (place, (context, wh)) in (0..).zip(CONTEXTS.into_iter().zip(reading.registers_wh)) {
+        if let Some(wh) = wh {
+            // Of registers with one time that of the beginning is first, wherever it is in the message.
+            let part = place * PARTS_PER_CONTEXT + at.min(PARTS_PER_CONTEXT - 1);
+            readings.add_register(stamp(part), context, wh);
+        }
+    }
+    let stamp = stamp(at);
+    if reading.is_signed {
+        readings.signed.set(stamp, ());
+    }
+    if let Some(power_w) = reading.power_w {
+        readings.power_w.set(stamp, power_w);
+    }
+    if let Some(soc_percent) = reading.soc_percent {
+        readings.soc_percent.set(stamp, soc_percent);
+    }
+}
+
+/// The readings of a row that names no transaction. They depend on the row alone, not on the record that it came in, so
+/// that a database can read them from the row again.
+pub(crate) fn readings_of_row(
+    at: Timestamp,
+    key_hash: i64,
+    has_evse: bool,
+    sampled: &str,
+) -> Readings {
+    let payload = format!(r#"{{"meterValue":[{{"sampledValue":{sampled}}}]}}"#);
+    let of = |values: &[MeterValue<'_>]| {
+        values
+            .first()
+            .map(|value| read(at, &value.sampled_values))
+            .unwrap_or_default()
+    };
+    let reading = if has_evse {
+        v2::MeterValues::read(&payload).map(|view| of(&view.meter_value))
+    } else {
+        v16::MeterValues::read(&payload).map(|view| of(&view.meter_value))
+    };
+    let stamp = |part| Stamp {
+        at,
+        received_at: at,
+        record: RecordId {
+            gateway: GatewayId(Uuid::nil()),
+            seq: Seq(key_hash.cast_unsigned()),
+        },
+        part,
+    };
+    let mut readings = Readings::default();
+    if let Ok(reading) = reading {
+        add_one(&mut readings, stamp, 0, &reading);
+    }
+    readings
+}
+
 /// Larger than the number of elements of any message.
-const PARTS_PER_CONTEXT: usize = 1 << 24;
+const PARTS_PER_CONTEXT: u32 = 1 << 24;
 
 /// Adds a row per element; `list` is the name of the payload's member that `values` were read from. Returns the readings
 /// in order.
@@ -78,6 +128,16 @@ pub(crate) fn rows(
     place: Place,
     transaction_id: Option<&str>,
 ) -> Vec<Reading> {
+    let names_none = match source.record.ocpp_version {
+        Version::V16 => {
+            transaction_id.is_none_or(|id| id.parse::<i64>().is_ok_and(|number| number <= 0))
+        }
+        Version::V201 | Version::V21 => transaction_id.is_none(),
+    };
+    let unnamed_at = place
+        .evse
+        .or(place.connector)
+        .filter(|number| names_none && *number > 0);
     let sampled = sampled_texts(source.record.payload, list);
     let mut readings = Vec::with_capacity(values.len());
     for (value, sampled) in values.iter().zip(sampled) {
@@ -88,6 +148,7 @@ pub(crate) fn rows(
             key_hash: hash(place, transaction_id, sampled),
             evse: place.evse,
             connector: place.connector,
+            unnamed_at,
             transaction_id: transaction_id.map(str::to_owned),
             energy_wh: reading.energy_wh(),
             power_w: reading.power_w,
@@ -267,7 +328,6 @@ const fn percent_factor(_unit: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ocpp::v2;
 
     fn reading(samples: &str) -> Reading {
         let payload = format!(

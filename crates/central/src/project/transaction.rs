@@ -26,8 +26,22 @@ pub(crate) fn transaction<'c>(
     state
 }
 
-/// Adds details of time `at`.
+/// Adds details of time `at`, from a message that is not a stop.
 pub(crate) fn add_details(
+    state: &mut TransactionState,
+    source: &Source<'_>,
+    at: Timestamp,
+    change: impl FnOnce(&mut Details),
+) {
+    let heard_at = Some(source.bounded(at));
+    add_stop_details(state, source, at, |details| {
+        details.heard_at = details.heard_at.max(heard_at);
+        change(details);
+    });
+}
+
+/// Adds details of time `at`, from a stop.
+pub(crate) fn add_stop_details(
     state: &mut TransactionState,
     source: &Source<'_>,
     at: Timestamp,

@@ -10,6 +10,7 @@
 
 use super::listing::Lists;
 use super::parts::Parts;
+use super::succession;
 use super::writer::{Cache, Session, Writer};
 use super::{
     PostgresStore, dead_letters, error, events, halving, inbox, messages, meter_values, quirks,
@@ -266,6 +267,13 @@ async fn apply_group(
     let Cache {
         numbers, states, ..
     } = cache;
-    states.merge(connection, numbers, changes).await?;
+    let changed = states.merge(connection, numbers, changes).await?;
+    let mut unnamed = Vec::new();
+    for value in &changes.meter_values {
+        if let Some(place) = value.unnamed_at {
+            unnamed.push(((numbers.charger_with_key(&value.charger)?, place), value));
+        }
+    }
+    succession::settle(connection, changed, unnamed).await?;
     Ok(applied)
 }

@@ -90,6 +90,7 @@ async fn meter_values(connection: &mut PgConnection) -> Result<Vec<MeterValueRow
             power_w: row.try_get("power_w")?,
             soc_percent: row.try_get("soc_percent")?,
             sampled: row.try_get("sampled")?,
+            unnamed_at: row.try_get("unnamed_at")?,
         })
     })
     .await

@@ -1,12 +1,13 @@
 //! The list of transactions on PostgreSQL; [`crate::listing`] describes its contents. A batch takes a fixed number of
 //! statements, whatever its size, except where changed rows of one charger lie far apart in its history.
 
-use super::error;
+use super::{error, succession};
 use crate::listing::{Difference, Kind, ListRow, Listed, rows_of};
 use crate::paging::at_most;
 use crate::pairing::{Cluster, MARGIN, PairRow, Partnering, RowPlace};
 use crate::refusal::Refusal;
 use crate::state::read_transaction;
+use crate::succession::{Order, PlaceOf};
 use central::Timestamp;
 use central::model::{Candidate, ChargerKey, key_without_start};
 use sqlx::postgres::PgConnection;
@@ -23,19 +24,19 @@ pub(crate) enum Lists {
     Later,
 }
 
-/// Updates the rows of these states in the list.
+/// Updates the rows of these states in the list. Returns where sessions of a connector have changed.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     listed: &[Listed<'_, i32>],
-) -> Result<(), Refusal> {
+) -> Result<Vec<(PlaceOf<i32>, Order)>, Refusal> {
     if listed.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let old = stored(connection, listed).await?;
     let mut removed = Vec::new();
     let mut written = Vec::new();
     let mut aliases = Vec::new();
-    let mut places = Vec::new();
+    let (mut places, mut at_places) = (Vec::new(), Vec::new());
     for one in listed {
         let new = rows_of(one.state, one.charger, one.wire_id);
         let before = old.get(&one.transaction_no).map_or(&[][..], Vec::as_slice);
@@ -48,11 +49,14 @@ pub(crate) async fn write(
         }
         let changed = difference.places.into_iter();
         places.extend(changed.map(|place| (one.charger_no, place)));
+        let changed = difference.at_places.into_iter();
+        at_places.extend(changed.map(|(place, order)| ((one.charger_no, place), order)));
     }
     remove(connection, &removed).await?;
     insert(connection, written).await?;
     insert_aliases(connection, &aliases).await?;
-    settle(connection, places).await
+    at_places.extend(settle(connection, places).await?);
+    Ok(at_places)
 }
 
 /// Records that [`list_one_postponed`] must update the list for these transactions.
@@ -115,7 +119,8 @@ pub(crate) async fn list_one_postponed(connection: &mut PgConnection) -> Result<
             wire_id: &wire_id,
             state: &state,
         };
-        write(connection, &[listed]).await?;
+        let changed = write(connection, &[listed]).await?;
+        succession::settle(connection, changed, Vec::new()).await?;
     }
     sqlx::query("DELETE FROM transactions_to_list WHERE transaction_no = $1")
         .bind(transaction_no)
@@ -125,7 +130,18 @@ pub(crate) async fn list_one_postponed(connection: &mut PgConnection) -> Result<
     Ok(true)
 }
 
-type StoredRow = (i64, Uuid, i64, i16, bool, Option<i64>, Option<f64>);
+/// A stored row. sqlx decodes tuples of up to 16 members.
+type StoredRow = (
+    i64,
+    Uuid,
+    i64,
+    i16,
+    bool,
+    Option<i64>,
+    Option<f64>,
+    Vec<Option<i64>>,
+    bool,
+);
 
 /// The stored rows, by the number of their state.
 async fn stored(
@@ -134,27 +150,35 @@ async fn stored(
 ) -> Result<HashMap<i64, Vec<ListRow>>, Refusal> {
     let numbers: Vec<i64> = listed.iter().map(|one| one.transaction_no).collect();
     let rows: Vec<StoredRow> = sqlx::query_as(
-        "SELECT began_at, key, transaction_no, kind, open, token, meter_wh FROM transaction_views
-         WHERE transaction_no = ANY($1)",
+        "SELECT began_at, key, transaction_no, kind, unended, token, meter_wh,
+             ARRAY[place, start_at, start_received_at, written_start_at, heard_at, stopped_at, stop_received_at],
+             successor IS NOT NULL
+         FROM transaction_views WHERE transaction_no = ANY($1)",
     )
     .bind(&numbers)
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
     let mut by_transaction: HashMap<i64, Vec<ListRow>> = HashMap::new();
-    for (began_at, key, transaction_no, kind, open, token, meter_wh) in rows {
-        let kind = Kind::from_code(kind.into());
+    for row in rows {
+        let (began_at, key, transaction_no, kind, open, token, meter_wh, placed, is_superseded) =
+            row;
+        let column = |at: usize| placed.get(at).copied().flatten();
+        let (place, stop) =
+            ListRow::placed(key, std::array::from_fn(column), [column(5), column(6)]);
         by_transaction
             .entry(transaction_no)
             .or_default()
             .push(ListRow {
                 began_at,
                 key,
-                kind,
-                // Only pairing closes a start.
-                open: kind == Kind::Start || open,
+                kind: Kind::from_code(kind.into()),
+                open,
                 token,
                 meter_wh,
+                place,
+                stop,
+                is_superseded,
             });
     }
     Ok(by_transaction)
@@ -195,16 +219,40 @@ async fn insert(
     let open: Vec<bool> = rows.iter().map(|(_, row)| row.open).collect();
     let tokens: Vec<Option<i64>> = rows.iter().map(|(_, row)| row.token).collect();
     let meters: Vec<Option<f64>> = rows.iter().map(|(_, row)| row.meter_wh).collect();
+    let mut placed: [Vec<Option<i64>>; 7] = Default::default();
+    for (_, row) in &rows {
+        let columns = row.place_columns().into_iter().chain(row.stop_columns());
+        for (column, value) in placed.iter_mut().zip(columns) {
+            column.push(value);
+        }
+    }
+    let [
+        places,
+        starts,
+        start_receptions,
+        written_starts,
+        heard,
+        stops,
+        stop_receptions,
+    ] = placed;
     sqlx::query(
         "INSERT INTO transaction_views
-            (began_at, key, charger_no, transaction_no, kind, open, hidden, token, meter_wh)
-         SELECT began_at, key, charger_no, transaction_no, kind, open, false, token, meter_wh
+            (began_at, key, charger_no, transaction_no, kind, unended, token, meter_wh, place, start_at,
+             start_received_at, written_start_at, heard_at, stopped_at, stop_received_at, closed, open, hidden)
+         SELECT u.*, c.key IS NOT NULL, u.unended AND c.key IS NULL, false
          FROM unnest($1::bigint[], $2::uuid[], $3::int[], $4::bigint[], $5::smallint[], $6::bool[],
-             $7::bigint[], $8::float8[])
-             AS u (began_at, key, charger_no, transaction_no, kind, open, token, meter_wh)
-         ON CONFLICT (began_at, key) DO UPDATE SET kind = excluded.kind, open = excluded.open,
-             hidden = false, token = excluded.token, meter_wh = excluded.meter_wh,
-             partner = NULL, partner_no = NULL",
+             $7::bigint[], $8::float8[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
+             $13::bigint[], $14::bigint[], $15::bigint[])
+             AS u (began_at, key, charger_no, transaction_no, kind, unended, token, meter_wh, place, start_at,
+                 start_received_at, written_start_at, heard_at, stopped_at, stop_received_at)
+         LEFT JOIN transaction_closings c ON c.key = u.key
+         ON CONFLICT (began_at, key) DO UPDATE SET kind = excluded.kind, unended = excluded.unended,
+             token = excluded.token, meter_wh = excluded.meter_wh, place = excluded.place,
+             start_at = excluded.start_at, start_received_at = excluded.start_received_at,
+             written_start_at = excluded.written_start_at, heard_at = excluded.heard_at,
+             stopped_at = excluded.stopped_at, stop_received_at = excluded.stop_received_at,
+             open = excluded.unended AND transaction_views.successor IS NULL AND NOT transaction_views.closed,
+             hidden = false, partner = NULL, partner_no = NULL",
     )
     .bind(&began)
     .bind(&keys)
@@ -214,6 +262,13 @@ async fn insert(
     .bind(&open)
     .bind(&tokens)
     .bind(&meters)
+    .bind(&places)
+    .bind(&starts)
+    .bind(&start_receptions)
+    .bind(&written_starts)
+    .bind(&heard)
+    .bind(&stops)
+    .bind(&stop_receptions)
     .execute(connection)
     .await
     .map_err(error::refusal)?;
@@ -241,11 +296,12 @@ async fn insert_aliases(
     Ok(())
 }
 
-/// Decides which stops without a usable id end which starts, around these rows.
+/// Decides which stops without a usable id end which starts, around these rows. Returns the sessions whose stop has
+/// changed, as [`write`].
 async fn settle(
     connection: &mut PgConnection,
     places: Vec<(i32, RowPlace)>,
-) -> Result<(), Refusal> {
+) -> Result<Vec<(PlaceOf<i32>, Order)>, Refusal> {
     let mut clusters = Cluster::of(places);
     let mut changes = Vec::new();
     while !clusters.is_empty() {
@@ -358,12 +414,15 @@ async fn around(
     Ok(kept.collect())
 }
 
+/// The charger's number, the columns of the place, and the key of a row.
+type PlacedRow = (i32, Option<i64>, Option<i64>, Option<i64>, Uuid);
+
 async fn update(
     connection: &mut PgConnection,
     mut changes: Vec<Partnering>,
-) -> Result<(), Refusal> {
+) -> Result<Vec<(PlaceOf<i32>, Order)>, Refusal> {
     if changes.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     // Two clusters may have decided about one row; the decisions are equal.
     changes.sort_unstable_by_key(|change| (change.began_at, change.key));
@@ -378,19 +437,27 @@ async fn update(
         .iter()
         .map(|change| change.partner.map(|partner| partner.1))
         .collect();
-    sqlx::query(
+    let placed: Vec<PlacedRow> = sqlx::query_as(
         "UPDATE transaction_views v SET partner = u.partner, partner_no = u.partner_no,
-             open = (v.kind = 1 AND u.partner IS NULL), hidden = (v.kind = 2 AND u.partner IS NOT NULL)
+             open = (v.kind = 1 AND u.partner IS NULL AND v.successor IS NULL AND NOT v.closed),
+             hidden = (v.kind = 2 AND u.partner IS NOT NULL)
          FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bigint[])
              AS u (began_at, key, partner, partner_no)
-         WHERE v.began_at = u.began_at AND v.key = u.key",
+         WHERE v.began_at = u.began_at AND v.key = u.key
+         RETURNING v.charger_no, v.place, v.start_at, v.start_received_at, v.key",
     )
     .bind(&began)
     .bind(&keys)
     .bind(&partners)
     .bind(&numbers)
-    .execute(connection)
+    .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    Ok(())
+    let placed =
+        placed
+            .into_iter()
+            .filter_map(|(charger_no, place, start_at, received_at, key)| {
+                Some(((charger_no, place?), (start_at?, received_at?, key)))
+            });
+    Ok(placed.collect())
 }

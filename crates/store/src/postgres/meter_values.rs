@@ -12,7 +12,7 @@ use std::collections::HashSet;
 
 const COPY: &str =
     "COPY meter_values (charger_no, at, key_hash, evse, connector, transaction_id, energy_wh,
-    power_w, soc_percent, sampled) FROM STDIN (FORMAT binary)";
+    power_w, soc_percent, sampled, unnamed_at) FROM STDIN (FORMAT binary)";
 
 /// A row with its charger's number.
 type Numbered<'a> = (i32, &'a MeterValueRow);
@@ -89,7 +89,7 @@ fn copy_rows(rows: &[Numbered<'_>]) -> CopyRows {
     let bytes: usize = rows.iter().map(|(_, value)| value.sampled.len()).sum();
     let mut copy = CopyRows::with_capacity(bytes + rows.len() * 120);
     for (charger_no, value) in rows {
-        copy.row(10);
+        copy.row(11);
         copy.int4(*charger_no);
         copy.int8(value.at.0);
         copy.int8(value.key_hash);
@@ -101,6 +101,7 @@ fn copy_rows(rows: &[Numbered<'_>]) -> CopyRows {
         copy.float8_or_null(value.power_w);
         copy.float8_or_null(value.soc_percent);
         copy.field(clean(&value.sampled).as_bytes());
+        copy.int8_or_null(value.unnamed_at);
     }
     copy
 }
@@ -118,13 +119,14 @@ async fn insert(connection: &mut PgConnection, rows: &[Numbered<'_>]) -> Result<
     let energies: Vec<Option<f64>> = rows().map(|row| row.energy_wh).collect();
     let powers: Vec<Option<f64>> = rows().map(|row| row.power_w).collect();
     let socs: Vec<Option<f64>> = rows().map(|row| row.soc_percent).collect();
+    let unnamed: Vec<Option<i64>> = rows().map(|row| row.unnamed_at).collect();
     let sampled: Vec<Cow<'_, str>> = rows().map(|row| clean(&row.sampled)).collect();
     sqlx::query(
         "INSERT INTO meter_values
             (charger_no, at, key_hash, evse, connector, transaction_id, energy_wh, power_w, soc_percent,
-             sampled)
+             sampled, unnamed_at)
          SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[],
-             $7::float8[], $8::float8[], $9::float8[], $10::text[])
+             $7::float8[], $8::float8[], $9::float8[], $10::text[], $11::bigint[])
          ON CONFLICT DO NOTHING",
     )
     .bind(&charger_nos)
@@ -137,6 +139,7 @@ async fn insert(connection: &mut PgConnection, rows: &[Numbered<'_>]) -> Result<
     .bind(&powers)
     .bind(&socs)
     .bind(&sampled)
+    .bind(&unnamed)
     .execute(connection)
     .await
     .map_err(error::refusal)?;

@@ -9,6 +9,7 @@
 mod api_keys;
 mod apply;
 mod audit;
+mod closings;
 mod connection;
 mod contents;
 mod copy;
@@ -28,6 +29,7 @@ mod query;
 mod quirks;
 mod schema;
 mod states;
+mod succession;
 mod writer;
 
 use crate::refusal::Refusal;

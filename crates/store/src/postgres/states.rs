@@ -9,9 +9,11 @@
 use super::error;
 use super::listing::{self, Lists};
 use super::numbers::{Numbers, clean};
+use super::succession;
 use crate::listing::{Listed, Outline};
 use crate::refusal::Refusal;
 use crate::state::{CACHED_MAX, SetAside, State, merge_into, parse};
+use crate::succession::{Order, PlaceOf};
 use central::model::{
     ChargerKey, ChargerState, ConnectorState, GatewayState, Merge, TransactionState,
 };
@@ -98,13 +100,14 @@ impl States {
         self.transactions.clear();
     }
 
-    /// Merges all changed states into the stored ones, inside the caller's transaction.
+    /// Merges all changed states into the stored ones, inside the caller's transaction. Returns where sessions of a
+    /// connector have changed.
     pub(crate) async fn merge(
         &mut self,
         connection: &mut PgConnection,
         numbers: &Numbers,
         changes: &Changes,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<(PlaceOf<i32>, Order)>, Refusal> {
         self.clear_when_many();
         // Always sorted and in this order, so that two writers do not deadlock.
         self.merge_gateways(connection, numbers, changes).await?;
@@ -229,7 +232,7 @@ impl States {
         connection: &mut PgConnection,
         numbers: &Numbers,
         changes: &Changes,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<(PlaceOf<i32>, Order)>, Refusal> {
         // Two ids on the wire may be one in the database, which cannot store U+0000.
         let mut by_key: BTreeMap<(i32, String), (&ChargerKey, Cow<'_, TransactionState>)> =
             BTreeMap::new();
@@ -248,7 +251,7 @@ impl States {
             .collect();
         self.load_transactions(connection, &incoming).await?;
         let (mut updates, mut inserts) = (Written::new(), Written::new());
-        let mut relisted = Vec::new();
+        let (mut relisted, mut others) = (Vec::new(), HashMap::new());
         for (place, (key, _, state)) in incoming.iter().enumerate() {
             let kept = self.transactions.entry(key.clone()).or_default();
             let outline = Outline::of(&kept.state);
@@ -262,8 +265,14 @@ impl States {
             kept.rev = Some(kept.rev.map_or(0, |rev| rev + 1));
             if outline != Outline::of(&kept.state) {
                 relisted.push(place);
+            } else {
+                others.insert(kept.no, place);
             }
         }
+        // A superseded session that still talks is not superseded.
+        let numbers: Vec<i64> = others.keys().copied().collect();
+        let superseded = succession::superseded(connection, &numbers).await?;
+        relisted.extend(superseded.iter().filter_map(|no| others.get(no)));
         self.update_transactions(connection, &incoming, &updates)
             .await?;
         self.insert_transactions(connection, &incoming, &inserts)
@@ -283,7 +292,10 @@ impl States {
         }
         match self.lists {
             Lists::Now => listing::write(connection, &listed).await,
-            Lists::Later => listing::postpone(connection, &listed).await,
+            Lists::Later => {
+                listing::postpone(connection, &listed).await?;
+                Ok(Vec::new())
+            }
         }
     }
 

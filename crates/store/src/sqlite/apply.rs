@@ -3,7 +3,9 @@
 //! Normally the whole batch is stored at once. When the database permanently refuses one record (a violated
 //! constraint, a number out of bounds), the batch is stored in parts (see [`super::halving`]).
 
-use super::{SqliteStore, dead_letters, events, halving, messages, meter_values, quirks};
+use super::{
+    SqliteStore, dead_letters, events, halving, messages, meter_values, quirks, succession,
+};
 use crate::refusal::Refusal;
 use crate::sqlite::writer::{Cache, Writer};
 use central::ports::{Applied, DeadLetter, Store, Unavailable};
@@ -65,10 +67,18 @@ pub(crate) fn apply_group(
     if applied.known == records.len() as u64 && !records.is_empty() {
         return Ok(applied);
     }
-    cache
+    let changed = cache
         .states
         .merge(connection, &mut cache.numbers, changes)?;
     meter_values::write(connection, cache, &changes.meter_values)?;
+    let mut unnamed = Vec::new();
+    for value in &changes.meter_values {
+        if let Some(place) = value.unnamed_at {
+            let charger_no = cache.numbers.charger_with_key(connection, &value.charger)?;
+            unnamed.push(((charger_no, place), value));
+        }
+    }
+    succession::settle(connection, changed, unnamed)?;
     events::write(connection, cache, &changes.events)?;
     quirks::write(connection, cache, &changes.quirks, &new)?;
     Ok(applied)

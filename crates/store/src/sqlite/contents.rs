@@ -80,7 +80,7 @@ fn states(connection: &Connection) -> Result<Changes, Refusal> {
 fn meter_values(connection: &Connection) -> Result<Vec<MeterValueRow>, Refusal> {
     let mut rows = Vec::new();
     let sql = "SELECT c.key, m.at, m.key_hash, m.evse, m.connector, m.transaction_id, m.energy_wh,
-            m.power_w, m.soc_percent, m.sampled
+            m.power_w, m.soc_percent, m.sampled, m.unnamed_at
         FROM meter_values m JOIN chargers c ON c.no = m.charger_no";
     each(connection, sql, |row| {
         rows.push(MeterValueRow {
@@ -94,6 +94,7 @@ fn meter_values(connection: &Connection) -> Result<Vec<MeterValueRow>, Refusal> 
             power_w: row.get(7)?,
             soc_percent: row.get(8)?,
             sampled: row.get(9)?,
+            unnamed_at: row.get(10)?,
         });
         Ok(())
     })?;

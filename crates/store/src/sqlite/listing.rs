@@ -4,31 +4,43 @@ use crate::listing::{Difference, Kind, ListRow, Listed, rows_of};
 use crate::pairing::{Cluster, MARGIN, PairRow, Partnering, RowPlace};
 use crate::refusal::Refusal;
 use crate::state::read_transaction;
+use crate::succession::{Order, PlaceOf};
 use central::Timestamp;
 use central::model::{Candidate, TransactionState, key_without_start};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-/// Updates the rows of these states in the list.
-pub(crate) fn write(connection: &Connection, listed: &[Listed<'_, i64>]) -> Result<(), Refusal> {
+/// Updates the rows of these states in the list. Returns where sessions of a connector have changed.
+pub(crate) fn write(
+    connection: &Connection,
+    listed: &[Listed<'_, i64>],
+) -> Result<Vec<(PlaceOf<i64>, Order)>, Refusal> {
     let mut read = connection.prepare_cached(
-        "SELECT began_at, key, kind, open, token, meter_wh FROM transaction_views
-         WHERE transaction_no = ?1",
+        "SELECT began_at, key, kind, unended, token, meter_wh, place, start_at, start_received_at,
+            written_start_at, heard_at, stopped_at, stop_received_at, successor IS NOT NULL
+         FROM transaction_views WHERE transaction_no = ?1",
     )?;
     let mut remove = connection
         .prepare_cached("DELETE FROM transaction_views WHERE began_at = ?1 AND key = ?2")?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO transaction_views
-            (began_at, key, charger_no, transaction_no, kind, token, meter_wh, open, hidden)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0)
-         ON CONFLICT (began_at, key) DO UPDATE SET kind = ?5, token = ?6, meter_wh = ?7, open = ?8,
+            (began_at, key, charger_no, transaction_no, kind, token, meter_wh, unended, place, start_at,
+             start_received_at, written_start_at, heard_at, stopped_at, stop_received_at,
+             closed, open, hidden)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+             c.is_closed, ?8 AND NOT c.is_closed, 0
+         FROM (SELECT EXISTS (SELECT 1 FROM transaction_closings WHERE key = ?2) AS is_closed) AS c
+         WHERE true
+         ON CONFLICT (began_at, key) DO UPDATE SET kind = ?5, token = ?6, meter_wh = ?7, unended = ?8,
+            place = ?9, start_at = ?10, start_received_at = ?11, written_start_at = ?12, heard_at = ?13,
+            stopped_at = ?14, stop_received_at = ?15, open = ?8 AND successor IS NULL AND NOT closed,
             hidden = 0, partner = NULL, partner_no = NULL",
     )?;
     let mut alias = connection.prepare_cached(
         "INSERT INTO transaction_aliases (key, transaction_no) VALUES (?1, ?2)
          ON CONFLICT (key) DO NOTHING",
     )?;
-    let mut places = Vec::new();
+    let (mut places, mut at_places) = (Vec::new(), Vec::new());
     for one in listed {
         let old: Vec<ListRow> = read
             .query_map([one.transaction_no], list_row)?
@@ -39,6 +51,14 @@ pub(crate) fn write(connection: &Connection, listed: &[Listed<'_, i64>]) -> Resu
             remove.execute(params![began_at, key.as_bytes()])?;
         }
         for row in &difference.written {
+            let [
+                place,
+                start_at,
+                start_received_at,
+                written_start_at,
+                heard_at,
+            ] = row.place_columns();
+            let [stopped_at, stop_received_at] = row.stop_columns();
             insert.execute(params![
                 row.began_at,
                 row.key.as_bytes(),
@@ -48,6 +68,13 @@ pub(crate) fn write(connection: &Connection, listed: &[Listed<'_, i64>]) -> Resu
                 row.token,
                 row.meter_wh,
                 row.open,
+                place,
+                start_at,
+                start_received_at,
+                written_start_at,
+                heard_at,
+                stopped_at,
+                stop_received_at,
             ])?;
         }
         if difference.is_key_replaced {
@@ -56,30 +83,50 @@ pub(crate) fn write(connection: &Connection, listed: &[Listed<'_, i64>]) -> Resu
         }
         let changed = difference.places.into_iter();
         places.extend(changed.map(|place| (one.charger_no, place)));
+        let changed = difference.at_places.into_iter();
+        at_places.extend(changed.map(|(place, order)| ((one.charger_no, place), order)));
     }
-    settle(connection, places)
+    at_places.extend(settle(connection, places)?);
+    Ok(at_places)
 }
 
 fn list_row(row: &Row<'_>) -> rusqlite::Result<ListRow> {
-    let kind = Kind::from_code(row.get(2)?);
+    let key = uuid_of(row, 1)?;
+    let place = [
+        row.get(6)?,
+        row.get(7)?,
+        row.get(8)?,
+        row.get(9)?,
+        row.get(10)?,
+    ];
+    let (place, stop) = ListRow::placed(key, place, [row.get(11)?, row.get(12)?]);
     Ok(ListRow {
         began_at: row.get(0)?,
-        key: uuid_of(row, 1)?,
-        kind,
-        // Only pairing closes a start.
-        open: kind == Kind::Start || row.get(3)?,
+        key,
+        kind: Kind::from_code(row.get(2)?),
+        open: row.get(3)?,
         token: row.get(4)?,
         meter_wh: row.get(5)?,
+        place,
+        stop,
+        is_superseded: row.get(13)?,
     })
 }
 
-/// Decides which stops without a usable id end which starts, around these rows.
-fn settle(connection: &Connection, places: Vec<(i64, RowPlace)>) -> Result<(), Refusal> {
+/// Decides which stops without a usable id end which starts, around these rows. Returns the sessions whose stop has
+/// changed, as [`write`].
+fn settle(
+    connection: &Connection,
+    places: Vec<(i64, RowPlace)>,
+) -> Result<Vec<(PlaceOf<i64>, Order)>, Refusal> {
     let mut clusters = Cluster::of(places);
+    let mut at_places = Vec::new();
     let mut update = connection.prepare_cached(
         "UPDATE transaction_views SET partner = ?3, partner_no = ?4,
-            open = (kind = 1 AND ?3 IS NULL), hidden = (kind = 2 AND ?3 IS NOT NULL)
-         WHERE began_at = ?1 AND key = ?2",
+            open = (kind = 1 AND ?3 IS NULL AND successor IS NULL AND NOT closed),
+            hidden = (kind = 2 AND ?3 IS NOT NULL)
+         WHERE began_at = ?1 AND key = ?2
+         RETURNING charger_no, place, start_at, start_received_at",
     )?;
     while let Some(cluster) = clusters.pop() {
         let Some(mut rows) = around(connection, &cluster)? else {
@@ -93,15 +140,27 @@ fn settle(connection: &Connection, places: Vec<(i64, RowPlace)>) -> Result<(), R
                 key,
                 partner,
             } = change;
-            update.execute(params![
-                began_at,
-                key.as_bytes(),
-                partner.map(|(key, _)| *key.as_bytes()),
-                partner.map(|(_, no)| no),
-            ])?;
+            let partner_key = partner.map(|(key, _)| *key.as_bytes());
+            let partner_no = partner.map(|(_, no)| no);
+            let placed = update
+                .query_row(
+                    params![began_at, key.as_bytes(), partner_key, partner_no],
+                    |row| {
+                        let place: Option<i64> = row.get(1)?;
+                        let start: Option<(i64, i64)> = match row.get(2)? {
+                            Some(start_at) => Some((start_at, row.get(3)?)),
+                            None => None,
+                        };
+                        Ok((row.get(0)?, place.zip(start)))
+                    },
+                )
+                .optional()?;
+            if let Some((charger_no, Some((place, (start_at, received_at))))) = placed {
+                at_places.push(((charger_no, place), (start_at, received_at, key)));
+            }
         }
     }
-    Ok(())
+    Ok(at_places)
 }
 
 /// The rows of a cluster with its margins; `None` when it should be split instead.

@@ -4,6 +4,7 @@ mod api_keys;
 mod apply;
 mod audit;
 mod blocks;
+mod closings;
 mod connection;
 mod contents;
 mod dead_letters;
@@ -21,6 +22,7 @@ mod quirks;
 mod readers;
 mod schema;
 mod states;
+mod succession;
 mod writer;
 
 use self::readers::Readers;

@@ -1,15 +1,23 @@
 //! Migrates a database to this build's schema, one numbered file at a time. It refuses a database of another
 //! program or with a newer schema, because writing to an unknown schema could corrupt it.
 
+use super::{listing, succession};
+use crate::listing::Listed;
 use crate::refusal::Refusal;
+use crate::state::read_transaction;
+use central::model::ChargerKey;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_api_keys.sql"),
     include_str!("../../migrations/sqlite/0003_quirks.sql"),
+    include_str!("../../migrations/sqlite/0004_succession.sql"),
 ];
+
+/// The migration after which open sessions are listed again, with the columns that it adds.
+const LISTED_AGAIN: u32 = 4;
 
 /// `application_id` of our databases: the bytes `WATT`.
 const APPLICATION_ID: i32 = 0x5741_5454;
@@ -29,6 +37,9 @@ pub(crate) fn migrate(connection: &Connection) -> Result<u32, Refusal> {
         // Another process may have run it while this one waited for the lock.
         if version(&transaction)? < number {
             transaction.execute_batch(sql)?;
+            if number == LISTED_AGAIN {
+                list_open_again(&transaction)?;
+            }
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", number)?;
             done += 1;
@@ -36,6 +47,36 @@ pub(crate) fn migrate(connection: &Connection) -> Result<u32, Refusal> {
         transaction.commit()?;
     }
     Ok(done)
+}
+
+/// Writes the rows of open sessions in the list again.
+fn list_open_again(connection: &Connection) -> Result<(), Refusal> {
+    let numbers: Vec<i64> = connection
+        .prepare("SELECT DISTINCT transaction_no FROM transaction_views WHERE open")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for transaction_no in numbers {
+        let found: (i64, String, String, String) = connection.query_row(
+            "SELECT c.no, c.key, t.wire_id, t.state FROM transactions t JOIN chargers c ON c.no = t.charger_no
+             WHERE t.no = ?1",
+            [transaction_no],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )?;
+        let (charger_no, charger, wire_id, json) = found;
+        let Some(state) = read_transaction(&wire_id, &json) else {
+            continue;
+        };
+        let listed = Listed {
+            charger_no,
+            charger: &ChargerKey::of(&charger),
+            transaction_no,
+            wire_id: &wire_id,
+            state: &state,
+        };
+        let changed = listing::write(connection, &[listed])?;
+        succession::settle(connection, changed, Vec::new())?;
+    }
+    Ok(())
 }
 
 /// The schema's version, if this build can migrate it.

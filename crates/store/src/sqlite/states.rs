@@ -9,6 +9,7 @@ use crate::listing::{Listed, Outline};
 use crate::refusal::Refusal;
 use crate::sqlite::numbers::Numbers;
 use crate::state::{CACHED_MAX, SetAside, State, merge_into, parse};
+use crate::succession::{Order, PlaceOf};
 use central::model::{ChargerState, ConnectorState, GatewayState, TransactionState};
 use central::project::Changes;
 use common::clock::now_ms;
@@ -41,13 +42,14 @@ impl States {
         self.transactions.clear();
     }
 
-    /// Merges all changed states into the stored ones, inside the caller's transaction.
+    /// Merges all changed states into the stored ones, inside the caller's transaction. Returns where sessions of a
+    /// connector have changed.
     pub(crate) fn merge(
         &mut self,
         connection: &Connection,
         numbers: &mut Numbers,
         changes: &Changes,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<(PlaceOf<i64>, Order)>, Refusal> {
         self.clear_when_many();
         self.merge_gateways(connection, numbers, changes)?;
         self.merge_chargers(connection, numbers, changes)?;
@@ -156,7 +158,7 @@ impl States {
         connection: &Connection,
         numbers: &mut Numbers,
         changes: &Changes,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<(PlaceOf<i64>, Order)>, Refusal> {
         let mut read = connection.prepare_cached(
             "SELECT no, state FROM transactions WHERE charger_no = ?1 AND wire_id = ?2",
         )?;
@@ -165,6 +167,9 @@ impl States {
         )?;
         let mut update =
             connection.prepare_cached("UPDATE transactions SET state = ?2 WHERE no = ?1")?;
+        let mut superseded = connection.prepare_cached(
+            "SELECT 1 FROM transaction_views WHERE transaction_no = ?1 AND successor IS NOT NULL",
+        )?;
         let mut relisted = Vec::new();
         for ((key, wire_id), incoming) in &changes.transactions {
             let charger_no = numbers.charger_with_key(connection, key)?;
@@ -198,7 +203,8 @@ impl States {
                     no
                 }
             };
-            if listed != Outline::of(&held.state) {
+            // A superseded session that still talks is not superseded.
+            if listed != Outline::of(&held.state) || superseded.exists([no])? {
                 relisted.push((charger_no, key, wire_id, no));
             }
         }

@@ -2,7 +2,7 @@
 
 use central::memory::Contents;
 use central::ports::{
-    ApiKeys, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance, QueryStore, Store,
+    ApiKeys, Closings, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance, QueryStore, Store,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -13,7 +13,8 @@ pub(crate) trait Adapter: Sized + Sync {
         + DirectoryAdmin
         + DeadLetters
         + Maintenance
-        + ApiKeys;
+        + ApiKeys
+        + Closings;
 
     /// Number of cases of a property test.
     const CASES: u32;

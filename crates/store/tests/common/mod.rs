@@ -132,8 +132,18 @@ pub(crate) fn event(
 }
 
 pub(crate) fn start(id: RecordId, charger_id: &str, minute: i64, transaction: i64) -> Sent {
+    start_on(id, charger_id, minute, transaction, 1)
+}
+
+pub(crate) fn start_on(
+    id: RecordId,
+    charger_id: &str,
+    minute: i64,
+    transaction: i64,
+    connector: i64,
+) -> Sent {
     let payload = format!(
-        r#"{{"connectorId":1,"idTag":"TAG-1","meterStart":100,"timestamp":"{}"}}"#,
+        r#"{{"connectorId":{connector},"idTag":"TAG-1","meterStart":100,"timestamp":"{}"}}"#,
         at(minute)
     );
     let answer =

@@ -2,14 +2,14 @@
 
 use crate::common::{
     self, Adapter, Sent, apply, event, heartbeat, id, meter_values, on_every_adapter, start,
-    status, stop,
+    start_on, status, stop,
 };
-use central::RecordKind;
 use central::memory::{Contents, MemoryStore};
-use central::model::{ChargerKey, TransactionView, pair_orphans};
+use central::model::{ChargerKey, TransactionView, resolve_sessions};
 use central::ports::{DeadLetter, Store};
 use central::project::Changes;
 use central::query::QueryStore;
+use central::{RecordId, RecordKind};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +25,10 @@ on_every_adapter!(
     several_threads_apply_at_the_same_time,
     any_order_with_repeats_gives_the_same_contents,
     pairing_does_not_depend_on_the_order_of_arrival,
+    sessions_of_a_connector_do_not_depend_on_the_order_of_arrival,
+    a_superseded_session_is_not_open_until_it_is_heard_again,
+    readings_of_a_long_session_survive_its_stop_and_a_start_within_it,
+    a_session_that_a_person_closed_is_not_open,
     every_session_is_listed_when_all_stops_lack_an_id,
     transaction_is_found_by_the_key_that_it_had_before_its_start,
 );
@@ -280,8 +284,14 @@ fn query_results(store: &dyn QueryStore) -> String {
     serde_json::to_string_pretty(&(chargers, details, transactions, open)).unwrap()
 }
 
-/// Key, charger and whether it is open, of each transaction in the list.
-fn listed(store: &dyn QueryStore) -> BTreeSet<(Uuid, ChargerKey, bool)> {
+/// A view as JSON, with the charger's identity in one spelling.
+fn outline(mut view: TransactionView) -> (Uuid, String) {
+    view.charger_id = ChargerKey::of(&view.charger_id).as_str().to_owned();
+    (view.key, serde_json::to_string(&view).unwrap())
+}
+
+/// Each transaction in the list.
+fn listed(store: &dyn QueryStore) -> BTreeSet<(Uuid, String)> {
     use central::query::{PageRequest, TransactionFilter};
     let all = PageRequest {
         after: None,
@@ -289,9 +299,7 @@ fn listed(store: &dyn QueryStore) -> BTreeSet<(Uuid, ChargerKey, bool)> {
     };
     let page = store.transactions(&TransactionFilter::default(), &all);
     let views = page.unwrap().items.into_iter();
-    let outlines: Vec<_> = views
-        .map(|view| (view.key, ChargerKey::of(&view.charger_id), view.open))
-        .collect();
+    let outlines: Vec<_> = views.map(outline).collect();
     let count = outlines.len();
     let set: BTreeSet<_> = outlines.into_iter().collect();
     assert_eq!(set.len(), count, "each transaction once");
@@ -299,7 +307,7 @@ fn listed(store: &dyn QueryStore) -> BTreeSet<(Uuid, ChargerKey, bool)> {
 }
 
 /// The same, computed from all states of a charger at once.
-fn expected(contents: &Contents) -> BTreeSet<(Uuid, ChargerKey, bool)> {
+fn expected(contents: &Contents) -> BTreeSet<(Uuid, String)> {
     let mut views: BTreeMap<&ChargerKey, Vec<TransactionView>> = BTreeMap::new();
     for ((charger, wire_id), state) in &contents.states.transactions {
         let more = state.views(charger.as_str(), wire_id);
@@ -308,8 +316,9 @@ fn expected(contents: &Contents) -> BTreeSet<(Uuid, ChargerKey, bool)> {
     views
         .into_iter()
         .flat_map(|(charger, views)| {
-            let outline = |view: TransactionView| (view.key, charger.clone(), view.open);
-            pair_orphans(views).into_iter().map(outline)
+            let values = contents.meter_values.values();
+            let own = values.filter(|value| value.charger == *charger);
+            resolve_sessions(views, own).into_iter().map(outline)
         })
         .collect()
 }
@@ -441,6 +450,185 @@ fn pairing_does_not_depend_on_the_order_of_arrival<A: Adapter>() {
     });
 }
 
+/// Meter values of a connector that name no transaction; the register is ten watt-hours a minute.
+fn unnamed(id: RecordId, charger_id: &str, received: i64, minute: i64, connector: i64) -> Sent {
+    let payload = format!(
+        r#"{{"connectorId":{connector},"meterValue":[{{"timestamp":"{}","sampledValue":[{{"value":"{}"}}]}}]}}"#,
+        common::at(minute),
+        100 + minute * 10
+    );
+    common::call(id, charger_id, received, "MeterValues", &payload)
+}
+
+/// One charger with few connectors and few transactions, whose messages arrive as late as they like.
+fn connector_case() -> impl Strategy<Value = (Vec<Sent>, Vec<usize>, usize)> {
+    let word = (0..12_u8, 0..25_i64, 0..3_i64, 0..40_i64, 0..4_i64);
+    prop::collection::vec(word, 1..40).prop_flat_map(|words| {
+        let sent: Vec<Sent> = (1..)
+            .zip(words)
+            .map(|(seq, (what, minute, connector, late, which))| {
+                let id = id(u128::from(what % 2), seq);
+                let transaction = 10 * minute + connector + 1;
+                let received = minute + if late < 25 { 0 } else { late - 20 };
+                match what {
+                    0..=3 => {
+                        let start = start_on(id, "CP-1", minute, transaction, connector);
+                        received_at(start, received)
+                    }
+                    4 | 5 => {
+                        let stop = stop(id, "CP-1", minute + which, transaction);
+                        received_at(stop, received)
+                    }
+                    6 => {
+                        let values = meter_values(id, "CP-1", minute + 2 * which, transaction);
+                        received_at(values, received)
+                    }
+                    7 => received_at(odd_stop(id, "CP-1", 2 * minute), received),
+                    _ => unnamed(id, "CP-1", received, minute + which, connector),
+                }
+            })
+            .collect();
+        let order: Vec<usize> = (0..sent.len()).chain(0..sent.len() / 4).collect();
+        (Just(sent), Just(order).prop_shuffle(), 1..12_usize)
+    })
+}
+
+/// The same record, received in another minute.
+fn received_at(sent: Sent, minute: i64) -> Sent {
+    let mut record = sent.record();
+    record.received_at = common::at(minute);
+    let bytes = record.encode();
+    Sent { id: sent.id, bytes }
+}
+
+fn sessions_of_a_connector_do_not_depend_on_the_order_of_arrival<A: Adapter>() {
+    let config = ProptestConfig {
+        cases: A::CASES,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    proptest!(config, |(case in connector_case())| {
+        let (sent, order, batch) = case;
+        let database = A::new();
+        let (one, other) = (database.open(), database.open());
+        let order: Vec<Sent> = order.into_iter().map(|at| sent[at].clone()).collect();
+        for (n, part) in order.chunks(batch).enumerate() {
+            // Two processes in turn.
+            apply(if n % 3 == 2 { &other } else { &one }, part).unwrap();
+        }
+        prop_assert_eq!(listed(&one), expected(&A::contents(&one)));
+        let open: BTreeSet<Uuid> = all_listed(&one, Some(true)).iter().map(|view| view.key).collect();
+        let views = all_listed(&one, None);
+        let shown = views.iter().filter(|view| view.open).map(|view| view.key);
+        prop_assert_eq!(open, shown.collect::<BTreeSet<_>>());
+    });
+}
+
+fn a_superseded_session_is_not_open_until_it_is_heard_again<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    apply(&store, &[start(id(0, 1), "CP-1", 0, 77)]).unwrap();
+    apply(&store, &[start(id(0, 2), "CP-1", 10, 78)]).unwrap();
+    let open = |store: &dyn QueryStore| -> Vec<String> {
+        let views = all_listed(store, Some(true)).into_iter();
+        views.map(|view| view.transaction_id).collect()
+    };
+    assert_eq!(open(&store), ["78"]);
+    let superseded = all_listed(&store, Some(false)).remove(0);
+    assert!(superseded.closed.is_some() && superseded.ended_at.is_none());
+    // Readings from before the other start change nothing, later ones show that it runs.
+    apply(&store, &[meter_values(id(0, 3), "CP-1", 5, 77)]).unwrap();
+    assert_eq!(open(&store), ["78"]);
+    apply(&store, &[meter_values(id(0, 4), "CP-1", 12, 77)]).unwrap();
+    assert_eq!(open(&store), ["78", "77"]);
+    // A further start ends both.
+    apply(&store, &[start(id(0, 5), "CP-1", 20, 79)]).unwrap();
+    assert_eq!(open(&store), ["79"]);
+    // The stop that comes late decides.
+    apply(&store, &[stop(id(0, 6), "CP-1", 21, 77)]).unwrap();
+    let ended = all_listed(&store, Some(false));
+    let ended = ended
+        .iter()
+        .find(|view| view.transaction_id == "77")
+        .unwrap();
+    assert_eq!(ended.ended_at, Some(common::at(21)));
+    assert!(ended.closed.as_ref().unwrap().reconciled);
+}
+
+fn readings_of_a_long_session_survive_its_stop_and_a_start_within_it<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let energy = |store: &dyn QueryStore, transaction: &str| {
+        let views = all_listed(store, None);
+        let view = views
+            .into_iter()
+            .find(|view| view.transaction_id == transaction);
+        view.unwrap().energy_wh
+    };
+    apply(&store, &[start(id(0, 1), "CP-1", 0, 77)]).unwrap();
+    for minute in 1..200_i64 {
+        let seq = minute.cast_unsigned() + 1;
+        apply(&store, &[unnamed(id(0, seq), "CP-1", minute, minute, 1)]).unwrap();
+    }
+    assert_eq!(energy(&store, "77"), Some(1_990.0));
+    // Another session that began within, and became known late.
+    apply(
+        &store,
+        &[received_at(start(id(0, 500), "CP-1", 100, 78), 210)],
+    )
+    .unwrap();
+    assert_eq!(energy(&store, "77"), Some(990.0));
+    assert_eq!(energy(&store, "78"), Some(1_990.0));
+    // Its stop, without a register.
+    let payload = format!(
+        r#"{{"transactionId":78,"meterStop":0,"timestamp":"{}"}}"#,
+        common::at(150)
+    );
+    let stop = common::call(id(0, 501), "CP-1", 211, "StopTransaction", &payload);
+    apply(&store, &[stop]).unwrap();
+    assert_eq!(energy(&store, "78"), Some(1_500.0));
+}
+
+fn a_session_that_a_person_closed_is_not_open<A: Adapter>() {
+    use central::ports::{Closing, ClosingOutcome, Closings};
+    let database = A::new();
+    let store = database.open();
+    apply(&store, &[start(id(0, 1), "CP-1", 0, 77)]).unwrap();
+    let key = all_listed(&store, Some(true)).remove(0).key;
+    let closing = Closing {
+        key,
+        ended_at: common::at(7),
+        who: "alice".to_owned(),
+        reason: "the charger was replaced".to_owned(),
+        noted_at: common::at(9),
+    };
+    // Another process serves meanwhile.
+    assert_eq!(
+        database.open().close_session(&closing),
+        Ok(ClosingOutcome::Closed)
+    );
+    assert_eq!(store.close_session(&closing), Ok(ClosingOutcome::NotOpen));
+    let unknown = Closing {
+        key: Uuid::nil(),
+        ..closing.clone()
+    };
+    assert_eq!(store.close_session(&unknown), Ok(ClosingOutcome::NotOpen));
+    assert_eq!(all_listed(&store, Some(true)), []);
+    let view = store.transaction(key).unwrap().unwrap();
+    let closed = view.closed.unwrap();
+    assert_eq!((closed.by, closed.at), (closing.by(), closing.ended_at));
+    assert!(!closed.reconciled && !view.open && view.ended_at.is_none());
+    // It stays closed whatever the charger says, until the stop decides.
+    apply(&store, &[meter_values(id(0, 2), "CP-1", 12, 77)]).unwrap();
+    apply(&store, &[start(id(0, 3), "CP-1", 20, 78)]).unwrap();
+    assert_eq!(all_listed(&store, Some(true)).len(), 1);
+    apply(&store, &[stop(id(0, 4), "CP-1", 15, 77)]).unwrap();
+    let view = store.transaction(key).unwrap().unwrap();
+    let closed = view.closed.unwrap();
+    assert_eq!((closed.by, closed.reconciled), (closing.by(), true));
+    assert_eq!(view.ended_at, Some(common::at(15)));
+}
+
 /// Everything in the list, page by page.
 fn all_listed(store: &dyn QueryStore, open: Option<bool>) -> Vec<TransactionView> {
     let filter = central::query::TransactionFilter {
@@ -460,8 +648,8 @@ fn every_session_is_listed_when_all_stops_lack_an_id<A: Adapter>() {
         sent.push(start(id(0, seq), "CP-1", 2 * n, n + 10));
         sent.push(stop(id(0, seq + 1), "CP-1", 2 * n + 1, -1));
     }
-    // An open start, older than all others.
-    sent.push(start(id(0, 90_000), "CP-1", -5, 7));
+    // An open start, older than all others, on another connector.
+    sent.push(start_on(id(0, 90_000), "CP-1", -5, 7, 2));
     // Shuffled, in batches of random sizes.
     let mut rng = fastrand::Rng::with_seed(7);
     for part in sent.chunks_mut(1_000) {

@@ -18,4 +18,5 @@ mod postgres_maintenance;
 mod quirks;
 mod reading;
 mod sqlite_outages;
+mod upgrade;
 mod writers;

@@ -2,7 +2,7 @@
 
 use crate::common::{
     Adapter, BEGIN_MILLIS, Sent, SqliteDatabase, apply, at, call, event, gateway, id, meter_values,
-    on_every_adapter, start, status, stop,
+    on_every_adapter, start, start_on, status, stop,
 };
 use central::model::{GatewayState, TransactionView, UNKNOWN, UnknownReason};
 use central::ports::{Applied, DirectorySource, Maintenance, Store};
@@ -220,7 +220,9 @@ fn charged(store: &dyn Store) {
         let charger = format!("CP-{}", n % 3);
         let begin = n.cast_signed() * 10;
         let transaction = n.cast_signed() + 1;
-        sent.push(start(id(0, n * 3 + 1), &charger, begin, transaction));
+        // Each on a connector of its own, so that none supersedes another.
+        let first = id(0, n * 3 + 1);
+        sent.push(start_on(first, &charger, begin, transaction, transaction));
         sent.push(meter_values(
             id(0, n * 3 + 2),
             &charger,
@@ -343,7 +345,7 @@ fn stop_that_finds_its_own_start_reopens_the_one_that_it_had_ended<A: Adapter>()
     apply(&store, &[start(id(0, 1), "CP-1", 0, 77)]).unwrap();
     apply(&store, &[stop(id(0, 2), "CP-1", 4, 0)]).unwrap();
     assert_eq!(transactions(&store, &open, 10), []);
-    apply(&store, &[start(id(0, 3), "CP-1", 2, 0)]).unwrap();
+    apply(&store, &[start_on(id(0, 3), "CP-1", 2, 0, 2)]).unwrap();
     let open = transactions(&store, &open, 10);
     assert_eq!(open.len(), 1);
     assert_eq!(open[0].transaction_id, "77");

@@ -108,7 +108,7 @@ const CONNECTOR_COLUMNS: [&str; 11] = [
 ];
 
 /// Columns of transactions in CSV: the members of a [`TransactionView`], in the same order.
-const TRANSACTION_COLUMNS: [&str; 29] = [
+const TRANSACTION_COLUMNS: [&str; 30] = [
     "key",
     "charger_id",
     "transaction_id",
@@ -138,6 +138,7 @@ const TRANSACTION_COLUMNS: [&str; 29] = [
     "offline",
     "missing_seq",
     "conflicting_stops",
+    "closed",
 ];
 
 type Rows<'a, T> = &'a mut dyn Iterator<Item = Result<T, QueryError>>;
@@ -257,7 +258,7 @@ fn field(text: &str, escape_formulas: bool) -> Cow<'_, str> {
 }
 
 /// A JSON member as a CSV field: empty for null, strings without quotation marks, ranges as `3-5 9-9`,
-/// checks as their codes.
+/// checks as their codes, and by what a session was closed.
 fn plain(member: &Value) -> String {
     match member {
         Value::Null => String::new(),
@@ -270,6 +271,7 @@ fn plain(member: &Value) -> String {
             });
             fields.collect::<Vec<_>>().join(" ")
         }
+        Value::Object(closed) => closed.get("by").map(plain).unwrap_or_default(),
         other => other.to_string(),
     }
 }

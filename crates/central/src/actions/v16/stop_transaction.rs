@@ -6,7 +6,7 @@ use crate::natural_key::{NaturalKey, members};
 use crate::project::charger::owned;
 use crate::project::meter;
 use crate::project::place::Place;
-use crate::project::transaction::{add_details, content_key, transaction, whole_wh};
+use crate::project::transaction::{add_stop_details, content_key, transaction, whole_wh};
 use crate::project::{Changes, Source};
 use crate::resend::{Role, SessionPart, SessionTag, transaction_id_member};
 use ocpp::json::Raw;
@@ -95,7 +95,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     };
     let state = transaction(changes, source, id);
     state.stops.entry(key).or_default().set(stamp, stop);
-    add_details(state, source, at, |details| {
+    add_stop_details(state, source, at, |details| {
         meter::add(&mut details.readings, source, &readings);
     });
 }

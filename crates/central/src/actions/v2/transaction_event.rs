@@ -3,12 +3,12 @@
 use super::presented_token::PresentedToken;
 use crate::actions::{Action, Repeats, TransactionMessage};
 use crate::answer::{self, Decision, Scene};
-use crate::model::{Start, Stop};
+use crate::model::{Details, Start, Stop};
 use crate::natural_key::{NaturalKey, members};
 use crate::project::charger::{member, owned};
 use crate::project::meter::{self, Reading};
 use crate::project::place::Place;
-use crate::project::transaction::{add_details, content_key, transaction};
+use crate::project::transaction::{add_details, add_stop_details, content_key, transaction};
 use crate::project::{Changes, Source};
 use crate::resend::{Role, SessionPart, SessionTag};
 use ocpp::json::Raw;
@@ -129,7 +129,8 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     let seq_no = view
         .seq_no
         .filter(|seq_no| (0..=i64::from(i32::MAX)).contains(seq_no));
-    add_details(state, source, at, |details| {
+    let is_end = view.event_type.as_deref() == Some("Ended");
+    let change = |details: &mut Details| {
         if let Some(seq_no) = seq_no {
             details.seq.insert(seq_no);
         }
@@ -153,5 +154,10 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
             details.reservation_id.set(stamp, reservation_id);
         }
         meter::add(&mut details.readings, source, &readings);
-    });
+    };
+    if is_end {
+        add_stop_details(state, source, at, change);
+    } else {
+        add_details(state, source, at, change);
+    }
 }

@@ -16,6 +16,9 @@ pub struct Details {
     /// The latest time in any message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_at: Option<Timestamp>,
+    /// The latest time in any message except a stop: until then the session was certainly running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<Timestamp>,
     /// Sequence numbers seen (2.x).
     #[serde(default, skip_serializing_if = "RangeSet::is_empty")]
     pub seq: RangeSet,
@@ -72,6 +75,7 @@ impl Details {
         Self {
             first_at: self.first_at.filter(|_| are_all_within),
             last_at: self.last_at.filter(|_| are_all_within),
+            heard_at: self.heard_at.filter(|at| times.contains(at)),
             seq,
             place: self.place.clone().filter(is_within),
             token: self.token.clone().filter(is_within),
@@ -90,6 +94,7 @@ impl Merge for Details {
         for at in other.first_at.into_iter().chain(other.last_at) {
             self.note_time(at);
         }
+        self.heard_at = self.heard_at.max(other.heard_at);
         self.seq.merge(other.seq);
         self.place.merge(other.place);
         self.token.merge(other.token);

@@ -66,11 +66,13 @@ pub enum EnergyCheck {
     SignedOnly,
     /// The session ended without any register.
     NoReadings,
+    /// The session has no stop; it was closed by a rule or by a person.
+    ClosedWithoutStop,
 }
 
 impl EnergyCheck {
     /// All checks.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::MissingStart,
         Self::MissingStop,
         Self::PlaceholderZero,
@@ -80,6 +82,7 @@ impl EnergyCheck {
         Self::UnitMixed,
         Self::SignedOnly,
         Self::NoReadings,
+        Self::ClosedWithoutStop,
     ];
 
     /// The code in JSON and CSV.
@@ -95,6 +98,7 @@ impl EnergyCheck {
             Self::UnitMixed => "unit_mixed",
             Self::SignedOnly => "signed_only",
             Self::NoReadings => "no_readings",
+            Self::ClosedWithoutStop => "closed_without_stop",
         }
     }
 
@@ -128,6 +132,9 @@ impl EnergyCheck {
             }
             Self::NoReadings => {
                 "Let the charger send Energy.Active.Import.Register at the start and the end of a transaction."
+            }
+            Self::ClosedWithoutStop => {
+                "The charger has not reported the end; the energy counts up to its last reading. Compare it with the meter. If the stop still arrives, it replaces this figure."
             }
         }
     }
@@ -205,13 +212,16 @@ struct Register {
 }
 
 impl Energy {
-    /// Derives the energy. `start` and `stop` are `None` while their messages have not arrived.
+    /// Derives the energy. `start` and `stop` are `None` while their messages have not arrived; `is_closed`: the session
+    /// counts as ended although its stop has not arrived.
     pub(crate) fn derive(
         start: Option<SessionEnd>,
         stop: Option<SessionEnd>,
         readings: &Readings,
+        is_closed: bool,
     ) -> Self {
         let (start, stop) = (start.map(SessionEnd::known), stop.map(SessionEnd::known));
+        let is_closed = is_closed && stop.is_none();
         let mut derivation = Derivation {
             start,
             stop,
@@ -222,8 +232,11 @@ impl Energy {
         };
         let mut energy = derivation.run();
         let mut checks = derivation.checks;
-        if stop.is_some() && energy.energy_wh.is_none() {
+        if (stop.is_some() || is_closed) && energy.energy_wh.is_none() {
             checks.push(EnergyCheck::NoReadings);
+        }
+        if is_closed {
+            checks.push(EnergyCheck::ClosedWithoutStop);
         }
         let is_signed_only = !readings.signed.is_empty() && readings.has_no_register();
         if is_signed_only && energy.energy_wh.is_none() {
@@ -625,7 +638,7 @@ mod tests {
         }
 
         fn energy(&self) -> Energy {
-            Energy::derive(self.start, self.stop, &self.readings)
+            Energy::derive(self.start, self.stop, &self.readings, false)
         }
     }
 

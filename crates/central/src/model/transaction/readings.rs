@@ -85,7 +85,33 @@ impl Readings {
         self.first.is_empty() && self.first_zero.is_empty()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// The readings of a row of meter values that names no transaction, whose `sampledValue` list is `sampled`.
+    #[must_use]
+    pub fn of_row(at: Timestamp, key_hash: i64, has_evse: bool, sampled: &str) -> Self {
+        crate::project::meter::readings_of_row(at, key_hash, has_evse, sampled)
+    }
+
+    /// The times of the earliest and the latest reading that is kept; `None` without any.
+    #[must_use]
+    pub fn times(&self) -> Option<(Timestamp, Timestamp)> {
+        let stamps = [
+            self.begin.stamp(),
+            self.end.stamp(),
+            self.first.stamp(),
+            self.last.stamp(),
+            self.first_zero.stamp(),
+            self.last_zero.stamp(),
+            self.signed.stamp(),
+            self.power_w.stamp(),
+            self.soc_percent.stamp(),
+        ];
+        let times = stamps.into_iter().flatten().map(|stamp| stamp.at);
+        times.clone().min().zip(times.max())
+    }
+
+    /// Whether there is no reading.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 

@@ -2,9 +2,12 @@
 
 use super::energy::{Confidence, Energy, EnergyCheck, RegisterSource, SessionEnd};
 use super::readings::Readings;
-use super::{ContentKey, Details, Start, Stop, TransactionState, written_id_of_unnamed_stop};
+use super::{
+    Closed, ContentKey, Details, PlaceStop, Start, Stop, TransactionState,
+    written_id_of_unnamed_stop,
+};
 use crate::Timestamp;
-use crate::model::{ChargerKey, First, Stamp};
+use crate::model::{ChargerKey, First, Merge, Stamp};
 use crate::natural_key::StableHasher;
 use ocpp::Version;
 use serde::Serialize;
@@ -39,7 +42,7 @@ pub struct TransactionView {
     /// When it ended; `None` if it is open.
     #[serde(serialize_with = "crate::model::rfc3339::option")]
     pub ended_at: Option<Timestamp>,
-    /// Whether its end has not arrived.
+    /// Whether it runs: its stop has not arrived, and it was not closed.
     pub open: bool,
     /// The latest time in any of its messages.
     #[serde(serialize_with = "crate::model::rfc3339::option")]
@@ -76,6 +79,8 @@ pub struct TransactionView {
     pub missing_seq: Vec<(i64, i64)>,
     /// The number of further stops with the same id and other content; the first stop counts.
     pub conflicting_stops: usize,
+    /// Why it counts as ended although no stop had arrived; `None` if it does not.
+    pub closed: Option<Closed>,
     /// What the energy and the times are derived from.
     #[serde(skip)]
     pub source: SessionSource,
@@ -87,9 +92,34 @@ pub struct SessionSource {
     start: Option<SessionBound>,
     stop: Option<SessionBound>,
     readings: Readings,
+    /// The earliest time in any message.
+    pub(super) first_at: Option<Timestamp>,
+    /// The latest time in any message except the stop.
+    pub(super) heard_at: Option<Timestamp>,
 }
 
 impl SessionSource {
+    /// When it started, never later than the start arrived; and when that arrived.
+    pub(super) fn start_times(&self) -> Option<(Timestamp, Timestamp)> {
+        self.start.map(|start| (start.at, start.received_at))
+    }
+
+    /// When it started, as the charger wrote it; when its start arrived if the clock was never set.
+    pub(super) fn written_start_at(&self) -> Option<Timestamp> {
+        self.start.map(|start| start.written_at.unwrap_or(start.at))
+    }
+
+    pub(super) fn place_stop(&self) -> Option<PlaceStop> {
+        self.stop.map(|stop| PlaceStop {
+            written_at: stop.written_at.unwrap_or(stop.at),
+            received_at: stop.received_at,
+        })
+    }
+
+    pub(super) fn add_readings(&mut self, readings: Readings) {
+        self.readings.merge(readings);
+    }
+
     /// The register of the start or, if it has none above 0, the first reading; in watt-hours. Unlike the register that
     /// energy is derived from, it does not depend on later readings, so they do not change the list.
     pub(super) fn first_register_wh(&self) -> Option<f64> {
@@ -392,9 +422,9 @@ impl Scene<'_> {
         view.missing_seq = details.seq.gaps();
         view.offline = details.offline;
         view.charging_state = details.charging_state.get().cloned();
-        view.power_w = details.readings.power_w.get().copied();
-        view.soc_percent = details.readings.soc_percent.get().copied();
         view.source.readings = details.readings;
+        view.source.first_at = details.first_at;
+        view.source.heard_at = details.heard_at.or(details.last_at);
         if let Some(stop) = stop {
             view.end(stop);
         }
@@ -479,6 +509,7 @@ impl Scene<'_> {
             offline: false,
             missing_seq: Vec::new(),
             conflicting_stops: 0,
+            closed: None,
             source: SessionSource::default(),
         }
     }
@@ -533,21 +564,25 @@ impl TransactionView {
     }
 
     /// Derives the times and the energy from [`TransactionView::source`].
-    fn derive(&mut self) {
+    pub(super) fn derive(&mut self) {
         let SessionSource {
             start,
             stop,
             readings,
+            ..
         } = &self.source;
         (self.started_at, self.ended_at) = times(*start, *stop);
         let energy = Energy::derive(
             start.map(SessionBound::end),
             stop.map(SessionBound::end),
             readings,
+            self.closed.is_some(),
         );
-        let has_ended = stop.is_some();
+        let has_ended = stop.is_some() || self.closed.is_some();
+        self.power_w = readings.power_w.get().copied();
+        self.soc_percent = readings.soc_percent.get().copied();
         self.meter_start_wh = energy.start_wh;
-        self.meter_stop_wh = energy.end_wh.filter(|_| has_ended);
+        self.meter_stop_wh = energy.end_wh.filter(|_| stop.is_some());
         self.energy_wh = energy.energy_wh;
         self.energy_confidence = energy.confidence;
         self.energy_from = energy.from;

@@ -6,7 +6,8 @@ use super::chargers::spellings;
 use crate::filter;
 use crate::listing::{TransactionRow, view};
 use crate::paging::{at_most, cut, empty};
-use crate::postgres::error;
+use crate::postgres::succession::successor_of;
+use crate::postgres::{closings, error};
 use crate::refusal::Refusal;
 use crate::state::read_transaction;
 use central::Timestamp;
@@ -62,7 +63,8 @@ pub(super) async fn page(
 }
 
 const COLUMNS: &str =
-    "v.began_at, v.key, v.charger_no, v.transaction_no, v.open, v.partner, v.partner_no";
+    "v.began_at, v.key, v.charger_no, v.transaction_no, v.open, v.partner, v.partner_no,
+    v.successor, v.successor_at, v.successor_received_at, v.readings, v.closed";
 
 pub(super) async fn one(
     connection: &mut PgConnection,
@@ -176,10 +178,36 @@ impl Filter {
     }
 }
 
-type Row = (i64, Uuid, i32, i64, bool, Option<Uuid>, Option<i64>);
+type Row = (
+    i64,
+    Uuid,
+    i32,
+    i64,
+    bool,
+    Option<Uuid>,
+    Option<i64>,
+    Option<Uuid>,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    bool,
+);
 
 fn transaction_row(
-    (began_at, key, charger_no, transaction_no, open, partner, partner_no): Row,
+    (
+        began_at,
+        key,
+        charger_no,
+        transaction_no,
+        open,
+        partner,
+        partner_no,
+        successor,
+        successor_at,
+        successor_received_at,
+        readings,
+        is_closed,
+    ): Row,
 ) -> TransactionRow<i32> {
     TransactionRow {
         began_at,
@@ -188,6 +216,10 @@ fn transaction_row(
         transaction_no,
         open,
         partner: partner.zip(partner_no),
+        successor: successor_of(successor, successor_at, successor_received_at),
+        readings,
+        is_closed,
+        closing: None,
     }
 }
 
@@ -206,7 +238,17 @@ async fn views(
         .flatten()
         .collect();
     let states = states(connection, &numbers).await?;
+    let closed: Vec<Uuid> = listed
+        .iter()
+        .filter(|row| row.is_closed)
+        .map(|row| row.key)
+        .collect();
+    let mut closings = closings::read(connection, &closed).await?;
     let views = listed.iter().map(|row| {
+        let row = &TransactionRow {
+            closing: closings.remove(&row.key),
+            ..row.clone()
+        };
         let charger = spellings.get(&row.charger_no).map_or("", String::as_str);
         let partner = row.partner.and_then(|(_, no)| states.get(&no));
         view(row, charger, states.get(&row.transaction_no), partner)

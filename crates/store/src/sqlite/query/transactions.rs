@@ -7,7 +7,7 @@ use crate::listing::{self, TransactionRow};
 use crate::paging::{at_most, cut, empty};
 use crate::refusal::Refusal;
 use crate::sqlite::listing::{load, uuid_of};
-use crate::sqlite::numbers;
+use crate::sqlite::{closings, numbers, succession};
 use central::Timestamp;
 use central::model::TransactionView;
 use central::query::{Page, TransactionFilter};
@@ -31,7 +31,7 @@ pub(super) fn page(
          ORDER BY v.began_at DESC, v.key DESC LIMIT :limit",
         matching.sql()
     );
-    let listed: Vec<_> = connection
+    let mut listed: Vec<_> = connection
         .prepare_cached(&sql)?
         .query_map(
             named_params! {
@@ -45,6 +45,9 @@ pub(super) fn page(
             |row| read(row).map(|row| (row.place(), row)),
         )?
         .collect::<Result<_, _>>()?;
+    for (_, row) in &mut listed {
+        add_closing(row, connection)?;
+    }
     // The end of the page does not depend on which of its rows are readable.
     let page = cut(listed, limit);
     let mut spellings = HashMap::new();
@@ -59,7 +62,8 @@ pub(super) fn page(
 }
 
 const COLUMNS: &str =
-    "v.began_at, v.key, v.charger_no, v.transaction_no, v.open, v.partner, v.partner_no";
+    "v.began_at, v.key, v.charger_no, v.transaction_no, v.open, v.partner, v.partner_no,
+    v.successor, v.successor_at, v.successor_received_at, v.readings, v.closed";
 
 pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<TransactionView>, Refusal> {
     let by_key = connection
@@ -96,8 +100,11 @@ pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<Transacti
                 .map(|[row]| row)
         }
     };
-    row.map(|row| view(&row, connection, &mut HashMap::new()))
-        .transpose()
+    let Some(mut row) = row else {
+        return Ok(None);
+    };
+    add_closing(&mut row, connection)?;
+    view(&row, connection, &mut HashMap::new()).map(Some)
 }
 
 pub(super) fn count(connection: &Connection, filter: &TransactionFilter) -> Result<u64, Refusal> {
@@ -165,7 +172,19 @@ fn read(row: &Row<'_>) -> rusqlite::Result<TransactionRow<i64>> {
         transaction_no: row.get(3)?,
         open: row.get(4)?,
         partner: partner.map(Uuid::from_bytes).zip(partner_no),
+        successor: succession::successor(row, 7)?,
+        readings: row.get(10)?,
+        is_closed: row.get(11)?,
+        closing: None,
     })
+}
+
+/// Adds what a person noted, where a person closed the session.
+fn add_closing(row: &mut TransactionRow<i64>, connection: &Connection) -> Result<(), Refusal> {
+    if row.is_closed {
+        row.closing = closings::read(connection, row.key)?;
+    }
+    Ok(())
 }
 
 /// The row's view; `spellings` caches the chargers' identities of one page.

@@ -1,0 +1,233 @@
+//! What the sessions of one connector tell about each other: which of them ended unreported, and to which of them a reading
+//! belongs that names no transaction.
+//!
+//! A charger that loses a session (it forgot it in a power cut, or its queue was deleted) never sends the stop, and the
+//! session would stay open for ever. A later start on the same connector shows that it has ended. Both rules depend only on
+//! sessions that are adjacent in the order of their starts, so that a store can apply them around a changed session.
+
+use super::{Readings, TransactionView, pair_orphans};
+use crate::Timestamp;
+use crate::model::{ChargerKey, Merge, MeterValueRow};
+use ocpp::Version;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use uuid::Uuid;
+
+/// A session is superseded by one of this many sessions that start next on its connector, or by none. One that is added,
+/// changed or removed therefore affects at most this many sessions before it.
+pub const SUCCESSORS_MAX: usize = 8;
+
+/// A reading that names no transaction belongs to no session that started longer ago, in milliseconds (31 days).
+const READINGS_SPAN_MS: i64 = 31 * 86_400_000;
+
+/// What a session's neighbours on its connector depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaceSession {
+    /// Its key.
+    pub key: Uuid,
+    /// When it started, but never later than that arrived; the time of its first message where no start has arrived.
+    pub start_at: Timestamp,
+    /// When its start arrived.
+    pub start_received_at: Timestamp,
+    /// When it started, as the charger wrote it; `None` where no start has arrived. Such a session supersedes none.
+    pub written_start_at: Option<Timestamp>,
+    /// The latest time in any of its messages except the stop.
+    pub heard_at: Timestamp,
+    /// Its stop.
+    pub stop: Option<PlaceStop>,
+}
+
+/// The stop of a [`PlaceSession`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaceStop {
+    /// When it ended, as the charger wrote it.
+    pub written_at: Timestamp,
+    /// When the stop arrived.
+    pub received_at: Timestamp,
+}
+
+impl PlaceSession {
+    /// The sort key of a connector's sessions.
+    #[must_use]
+    pub const fn order(&self) -> (Timestamp, Timestamp, Uuid) {
+        (self.start_at, self.start_received_at, self.key)
+    }
+
+    /// Whether the start of `next` shows that this session has ended: it is later by the charger's clock than all that
+    /// this session reported, it did not arrive before this session's start, and this session's stop had not arrived.
+    fn is_ended_by(&self, next: &Self) -> bool {
+        next.written_start_at.is_some()
+            && next.start_at >= self.heard_at
+            && next.start_received_at >= self.start_received_at
+            && self
+                .stop
+                .is_none_or(|stop| next.start_received_at < stop.received_at)
+    }
+}
+
+/// The session that supersedes the one at `of`. `sessions` are those of one connector, sorted by [`PlaceSession::order`]; only
+/// the [`SUCCESSORS_MAX`] after `of` are considered.
+#[must_use]
+pub fn successor(sessions: &[PlaceSession], of: usize) -> Option<&PlaceSession> {
+    let session = sessions.get(of)?;
+    let mut later = sessions.iter().skip(of + 1).take(SUCCESSORS_MAX);
+    later.find(|next| session.is_ended_by(next))
+}
+
+/// The times, both included, whose readings without a transaction belong to the session at `of`: from its start to its stop,
+/// and before the next start. `None` if there are none. `sessions` as in [`successor`].
+#[must_use]
+pub fn reading_times(sessions: &[PlaceSession], of: usize) -> Option<RangeInclusive<Timestamp>> {
+    let session = sessions.get(of)?;
+    let from = session.written_start_at?;
+    let later = sessions.iter().skip(of + 1).take(SUCCESSORS_MAX);
+    let next = later.filter_map(|next| next.written_start_at).next();
+    let ends = [
+        Some(from.plus_millis(READINGS_SPAN_MS)),
+        session.stop.map(|stop| stop.written_at),
+        next.map(|next| next.plus_millis(-1)),
+    ];
+    let until = ends.into_iter().flatten().min()?;
+    (from <= until).then_some(from..=until)
+}
+
+/// Why a session without a stop counts as ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// By what.
+    #[serde(flatten)]
+    pub by: ClosedBy,
+    /// The time at which it ended at the latest: when the next session started, or what the person said.
+    #[serde(serialize_with = "crate::model::rfc3339::always")]
+    pub at: Timestamp,
+    /// Whether the stop arrived later. It then decides when the session ended and how much was charged.
+    pub reconciled: bool,
+}
+
+/// By what a session without a stop was closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum ClosedBy {
+    /// A later session started on its connector.
+    Superseded {
+        /// The later session's key.
+        transaction: Uuid,
+    },
+    /// A person closed it.
+    Person {
+        /// The person, or the account that ran the command.
+        who: String,
+        /// What the person wrote.
+        reason: String,
+        /// When the person closed it.
+        #[serde(serialize_with = "crate::model::rfc3339::always")]
+        noted_at: Timestamp,
+    },
+}
+
+impl TransactionView {
+    /// The number under which readings and later sessions of the same connector are found: the connector (1.6) or the EVSE
+    /// (2.x; it charges one vehicle at a time, at whichever of its connectors). `None` if it is not known, and for 0.
+    #[must_use]
+    pub fn place(&self) -> Option<i64> {
+        let number = match self.ocpp_version? {
+            Version::V16 => self.connector,
+            Version::V201 | Version::V21 => self.evse,
+        };
+        number.filter(|number| *number > 0)
+    }
+
+    /// What its neighbours depend on; `None` for a stop that names no transaction.
+    #[must_use]
+    pub fn place_session(&self) -> Option<PlaceSession> {
+        let (start_at, start_received_at) = match self.source.start_times() {
+            Some(times) => times,
+            None => (self.source.first_at?, self.source.first_at?),
+        };
+        Some(PlaceSession {
+            key: self.key,
+            start_at,
+            start_received_at,
+            written_start_at: self.source.written_start_at(),
+            heard_at: self.source.heard_at.map_or(start_at, |at| at.max(start_at)),
+            stop: self.place_stop(),
+        })
+    }
+
+    /// Its stop, as [`PlaceSession`] has it.
+    #[must_use]
+    pub fn place_stop(&self) -> Option<PlaceStop> {
+        self.source.place_stop()
+    }
+
+    /// Shows that the session of this key, whose start arrived at `start_received_at`, started at `at` on the same
+    /// connector while this one had no stop. No change if the stop had arrived before.
+    pub fn supersede(&mut self, key: Uuid, at: Timestamp, start_received_at: Timestamp) {
+        let stop = self.place_stop();
+        if stop.is_none_or(|stop| start_received_at < stop.received_at) {
+            self.close(ClosedBy::Superseded { transaction: key }, at);
+        }
+    }
+
+    /// Closes the session at this time; if it has a stop, that stays its end.
+    pub fn close(&mut self, by: ClosedBy, at: Timestamp) {
+        let reconciled = self.place_stop().is_some();
+        self.open = false;
+        self.closed = Some(Closed { by, at, reconciled });
+        self.derive();
+    }
+
+    /// Adds readings that name no transaction.
+    pub fn add_readings(&mut self, readings: Readings) {
+        self.source.add_readings(readings);
+        self.derive();
+    }
+}
+
+/// The sessions of one charger, from the views of its states and its rows of meter values: stops without a usable id are
+/// paired ([`pair_orphans`]), sessions that a later one supersedes are closed, and readings that name no transaction are added.
+/// Total, and independent of the order of both. A store must show the same.
+#[must_use]
+pub fn resolve_sessions<'a>(
+    views: Vec<TransactionView>,
+    rows: impl IntoIterator<Item = &'a MeterValueRow>,
+) -> Vec<TransactionView> {
+    let mut views = pair_orphans(views);
+    let mut places: BTreeMap<(ChargerKey, i64), Vec<(PlaceSession, usize)>> = BTreeMap::new();
+    for (at, view) in views.iter().enumerate() {
+        if let Some((place, session)) = view.place().zip(view.place_session()) {
+            let key = (ChargerKey::of(&view.charger_id), place);
+            places.entry(key).or_default().push((session, at));
+        }
+    }
+    let mut unnamed: BTreeMap<(ChargerKey, i64), Vec<&MeterValueRow>> = BTreeMap::new();
+    for row in rows {
+        if let Some(place) = row.unnamed_at {
+            let key = (row.charger.clone(), place);
+            unnamed.entry(key).or_default().push(row);
+        }
+    }
+    for (key, mut sessions) in places {
+        sessions.sort_by_key(|(session, _)| session.order());
+        let (sessions, indices): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
+        for (of, at) in indices.into_iter().enumerate() {
+            let view = &mut views[at];
+            if let Some(times) = reading_times(&sessions, of) {
+                let mut readings = Readings::default();
+                for row in unnamed.get(&key).into_iter().flatten() {
+                    if times.contains(&row.at) {
+                        readings.merge(row.readings());
+                    }
+                }
+                if !readings.is_empty() {
+                    view.add_readings(readings);
+                }
+            }
+            if let Some(next) = successor(&sessions, of) {
+                view.supersede(next.key, next.start_at, next.start_received_at);
+            }
+        }
+    }
+    views
+}

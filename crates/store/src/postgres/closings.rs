@@ -1,0 +1,83 @@
+//! Sessions that a person closed.
+
+use super::{PostgresStore, error};
+use crate::postgres::numbers::clean;
+use crate::refusal::Refusal;
+use central::Timestamp;
+use central::ports::{Closing, ClosingOutcome, Closings, Unavailable};
+use sqlx::postgres::PgConnection;
+use std::collections::HashMap;
+use uuid::Uuid;
+
+impl Closings for PostgresStore {
+    fn close_session(&self, closing: &Closing) -> Result<ClosingOutcome, Unavailable> {
+        self.write(async |connection| close(connection, closing).await)
+    }
+}
+
+async fn close(
+    connection: &mut PgConnection,
+    closing: &Closing,
+) -> Result<ClosingOutcome, Refusal> {
+    // Locked as every writer does, so that no other writer changes the charger's list meanwhile.
+    sqlx::query(
+        "SELECT c.no FROM chargers c WHERE c.no =
+             (SELECT charger_no FROM transaction_views WHERE key = $1 LIMIT 1) FOR NO KEY UPDATE",
+    )
+    .bind(closing.key)
+    .execute(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let closed = sqlx::query(
+        "UPDATE transaction_views SET closed = true, open = false WHERE key = $1 AND open AND NOT hidden",
+    )
+    .bind(closing.key)
+    .execute(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    if closed.rows_affected() == 0 {
+        return Ok(ClosingOutcome::NotOpen);
+    }
+    sqlx::query(
+        "INSERT INTO transaction_closings (key, ended_at, who, reason, noted_at) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(closing.key)
+    .bind(closing.ended_at.0)
+    .bind(clean(&closing.who))
+    .bind(clean(&closing.reason))
+    .bind(closing.noted_at.0)
+    .execute(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(ClosingOutcome::Closed)
+}
+
+/// What persons noted about the sessions of these keys.
+pub(crate) async fn read(
+    connection: &mut PgConnection,
+    keys: &[Uuid],
+) -> Result<HashMap<Uuid, Closing>, Refusal> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(Uuid, i64, String, String, i64)> = sqlx::query_as(
+        "SELECT key, ended_at, who, reason, noted_at FROM transaction_closings WHERE key = ANY($1)",
+    )
+    .bind(keys)
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    let closings = rows
+        .into_iter()
+        .map(|(key, ended_at, who, reason, noted_at)| {
+            let closing = Closing {
+                key,
+                ended_at: Timestamp(ended_at),
+                who,
+                reason,
+                noted_at: Timestamp(noted_at),
+            };
+            (key, closing)
+        });
+    Ok(closings.collect())
+}

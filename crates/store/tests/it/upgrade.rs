@@ -1,0 +1,118 @@
+//! A database of an earlier build is upgraded with what it holds.
+
+use crate::common::{
+    Adapter, PostgresDatabase, Sent, SqliteDatabase, apply, at, id, meter_values, start,
+};
+use central::model::{ChargerKey, TransactionView};
+use central::ports::{Maintenance, Store};
+use central::project::Changes;
+use central::query::{QueryStore, TransactionFilter, all_transactions};
+use store::PostgresStore;
+
+/// What the first build stored for an open session: its charger's key, its id, its state, its view.
+fn open_session() -> (String, String, String, TransactionView) {
+    let sent = [
+        start(id(0, 1), "CP-1", 0, 77),
+        meter_values(id(0, 2), "CP-1", 5, 77),
+    ];
+    let mut changes = Changes::default();
+    for sent in &sent {
+        changes.absorb(sent.id, &sent.record());
+    }
+    let (key, state) = changes.transactions.pop_first().unwrap();
+    let view = state.views(key.0.as_str(), &key.1).remove(0);
+    // The first build did not keep when a session was heard.
+    let mut json = serde_json::to_value(&state).unwrap();
+    for details in json["connections"].as_object_mut().unwrap().values_mut() {
+        assert!(
+            details
+                .as_object_mut()
+                .unwrap()
+                .remove("heard_at")
+                .is_some()
+        );
+    }
+    (key.0.as_str().to_owned(), key.1, json.to_string(), view)
+}
+
+fn rows(key: &str) -> Vec<String> {
+    let (charger, wire_id, state, view) = open_session();
+    vec![
+        format!("INSERT INTO chargers (no, key, id) VALUES (1, '{charger}', 'CP-1')"),
+        format!(
+            "INSERT INTO transactions (no, charger_no, wire_id, state) VALUES (1, 1, '{wire_id}', '{state}')"
+        ),
+        format!(
+            "INSERT INTO transaction_views
+                (began_at, key, charger_no, transaction_no, kind, open, hidden, token, meter_wh)
+             VALUES ({}, {key}, 1, 1, 1, true, false, NULL, 100)",
+            view.started_at.unwrap().as_millis()
+        ),
+    ]
+}
+
+fn views(store: &dyn QueryStore) -> Vec<TransactionView> {
+    all_transactions(store, &TransactionFilter::default())
+        .collect::<Result<_, _>>()
+        .unwrap()
+}
+
+/// The session that was open before the upgrade is superseded by the first one after it.
+fn check<S: Store + QueryStore>(store: &S) {
+    let (.., before) = open_session();
+    let after = views(store);
+    assert_eq!(after.len(), 1);
+    assert_eq!((after[0].key, after[0].open), (before.key, true));
+    assert_eq!(after[0].energy_wh, before.energy_wh);
+    let again: Sent = start(id(1, 1), "cp-1", 60, 78);
+    apply(store, &[again]).unwrap();
+    let all = views(store);
+    assert!(all[0].open && !all[1].open);
+    let closed = all[1].closed.as_ref().unwrap();
+    assert_eq!((closed.at, closed.reconciled), (at(60), false));
+    assert_eq!(ChargerKey::of(&all[1].charger_id).as_str(), "cp-1");
+}
+
+#[test]
+fn sqlite_sessions_that_were_open_at_the_upgrade_are_superseded() {
+    let database = SqliteDatabase::new();
+    let connection = rusqlite::Connection::open(database.path()).unwrap();
+    connection
+        .execute_batch(include_str!("../../migrations/sqlite/0001_initial.sql"))
+        .unwrap();
+    let (.., view) = open_session();
+    for sql in rows(&format!("x'{}'", view.key.simple())) {
+        connection.execute(&sql, []).unwrap();
+    }
+    connection
+        .pragma_update(None, "application_id", 0x5741_5454)
+        .unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    check(&database.open());
+}
+
+#[test]
+fn postgres_sessions_that_were_open_at_the_upgrade_are_superseded() {
+    let database = PostgresDatabase::bare();
+    database.execute(include_str!("../../migrations/postgres/0001_initial.sql"));
+    let (.., view) = open_session();
+    for sql in rows(&format!("'{}'", view.key)) {
+        let with_rev = sql
+            .replace("wire_id, state)", "wire_id, state, rev)")
+            .replace("}')", "}', 0)");
+        database.execute(&with_rev);
+    }
+    database.execute("INSERT INTO wattpost_schema VALUES (1)");
+    let migrated = PostgresStore::migrate(&database.url()).unwrap();
+    assert_eq!(migrated.from, 1);
+    let store = database.open();
+    // Maintenance lists the session again.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let waiting = || database.query("SELECT count(*)::text AS value FROM transactions_to_list");
+    while waiting() != ["0"] {
+        assert!(std::time::Instant::now() < deadline, "still not listed");
+        store.maintain(at(30)).unwrap();
+    }
+    check(&store);
+}
