@@ -5,7 +5,7 @@
 use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::ports::{
-    ApiKeys, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance, QueryStore, Store,
+    ApiKeys, Closings, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance, QueryStore, Store,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ pub(crate) struct Database {
     pub(crate) directory: Arc<dyn DirectorySource>,
     pub(crate) admin: Arc<dyn DirectoryAdmin>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
+    pub(crate) closings: Arc<dyn Closings>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
     pub(crate) api_keys: Arc<dyn ApiKeys>,
 }
@@ -31,6 +32,7 @@ impl Database {
             + DirectorySource
             + DirectoryAdmin
             + DeadLetters
+            + Closings
             + Maintenance
             + ApiKeys,
     {
@@ -41,6 +43,7 @@ impl Database {
             directory: Arc::clone(&store) as _,
             admin: Arc::clone(&store) as _,
             dead_letters: Arc::clone(&store) as _,
+            closings: Arc::clone(&store) as _,
             maintenance: Arc::clone(&store) as _,
             api_keys: store,
         }

@@ -27,6 +27,7 @@ mod serve;
 mod simulate;
 mod telemetry;
 mod token;
+mod transaction;
 
 use clap::{Args, Parser, Subcommand};
 use config::{Overrides, Settings};
@@ -102,6 +103,9 @@ enum Command {
     /// Make, list or revoke keys of the HTTP API.
     #[command(subcommand)]
     Apikey(apikey::ApiKeyCommand),
+    /// List transactions, and close those whose stop will not come.
+    #[command(subcommand)]
+    Transaction(transaction::TransactionCommand),
     /// Check the settings, the database, RabbitMQ and the ports; print each error with its remedy.
     Check(check::CheckArgs),
 }
@@ -170,6 +174,7 @@ fn main() -> ExitCode {
         Command::Charger(command) => charger::run(&command),
         Command::Token(command) => token::run(&command),
         Command::Apikey(command) => apikey::run(&command),
+        Command::Transaction(command) => transaction::run(&command),
         Command::Check(args) => check::run(&args),
     };
     match result {

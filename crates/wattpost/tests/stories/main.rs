@@ -13,6 +13,7 @@ mod players;
 mod role;
 
 mod api_keys;
+mod closed;
 mod connecting;
 mod damaged;
 mod flood;
