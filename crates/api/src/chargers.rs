@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::state::AppState;
-use crate::{page, truncate};
+use crate::{page, schema, truncate};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::Response;
@@ -17,6 +17,17 @@ use std::sync::Arc;
 pub(crate) const PARAMETERS: &[&str] = &["online", "q", "cursor", "limit"];
 
 /// `GET /api/v1/chargers`
+#[utoipa::path(
+    get,
+    path = "/api/v1/chargers",
+    params(
+        ("online" = Option<bool>, Query, description = "Only those that are, or are not, known to be connected"),
+        ("q" = Option<String>, Query, description = "Only those whose identity contains this text; letter case is ignored"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
+        ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+    ),
+    responses((status = 200, description = "A page", body = schema::Page<schema::Charger>))
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
@@ -46,6 +57,14 @@ struct Detail {
 }
 
 /// `GET /api/v1/chargers/{id}`
+#[utoipa::path(
+    get,
+    path = "/api/v1/chargers/{id}",
+    params(
+        ("id" = String, Path, description = "The identity, percent-encoded; letter case is ignored"),
+    ),
+    responses((status = 200, description = "The charger", body = schema::ChargerWithDetails))
+)]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
     OriginalUri(uri): OriginalUri,

@@ -43,7 +43,6 @@ macro_rules! kinds {
         )*
 
         /// All kinds of errors, by status.
-        #[cfg(test)]
         pub(crate) static KINDS: &[&Kind] = &[$(&$name),*];
     };
 }

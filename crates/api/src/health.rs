@@ -3,6 +3,7 @@
 
 use crate::error::ApiError;
 use crate::query::Query;
+use crate::schema;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -19,12 +20,22 @@ struct Ready {
 }
 
 /// `GET /health/live`
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    responses((status = 200, description = "The process runs", body = schema::Live))
+)]
 pub(crate) async fn live(RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     Query::read(query.as_deref(), &[])?;
     Ok(Json(serde_json::json!({"live": true})).into_response())
 }
 
 /// `GET /health/ready`
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    responses((status = 200, description = "Every part works", body = schema::Ready), (status = 503, description = "A part does not work", body = schema::Ready))
+)]
 pub(crate) async fn ready(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
@@ -45,6 +56,11 @@ pub(crate) async fn ready(
 
 /// `GET /metrics`, in the Prometheus text format 0.0.4. Query parameters are ignored here, because
 /// scrapers add their own.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, description = "The metrics", content_type = "text/plain", body = String))
+)]
 pub(crate) async fn metrics(State(state): State<Arc<AppState>>) -> Response {
     const TEXT_FORMAT: HeaderValue =
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

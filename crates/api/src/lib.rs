@@ -13,22 +13,26 @@
 //! query.rs           query parameters, validated   state.rs         shared state, runs queries
 //! page.rs            pages of lists                error.rs         errors and their format
 //! truncate.rs        truncates texts in lists      wrong_port.rs    chargers that call the API's port
-//! auth.rs            API keys and scopes
+//! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
+//! schema.rs          schemas of the answers        docs_page.rs     the page /docs
 //! chargers.rs  transactions.rs  messages.rs  health.rs   one file per resource
 //! ```
 
 mod auth;
 mod chargers;
 mod config;
+mod docs_page;
 mod error;
 mod health;
 mod health_reserve;
 mod messages;
 mod metrics;
+mod openapi;
 mod page;
 mod query;
 mod quirks;
 mod routes;
+mod schema;
 mod server;
 mod state;
 mod transactions;
@@ -38,6 +42,7 @@ mod wrong_port;
 
 pub use self::metrics::METRICS;
 pub use config::ApiConfig;
+pub use openapi::openapi;
 
 use central::ports::{ApiKeys, HealthProbe};
 use central::query::QueryStore;

@@ -2,9 +2,9 @@
 //! applied.
 
 use crate::error::ApiError;
-use crate::page;
 use crate::query::Query;
 use crate::state::AppState;
+use crate::{page, schema};
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use central::RecordKind;
@@ -20,6 +20,21 @@ pub(crate) const PARAMETERS: &[&str] = &[
 pub(crate) const DEAD_LETTER_PARAMETERS: &[&str] = &["cursor", "limit"];
 
 /// `GET /api/v1/messages`
+#[utoipa::path(
+    get,
+    path = "/api/v1/messages",
+    params(
+        ("charger" = Option<String>, Query, description = "Only those of this charger; letter case is ignored"),
+        ("action" = Option<String>, Query, description = "Only this action of OCPP; letter case is ignored"),
+        ("kind" = Option<String>, Query, description = "Only this kind of record"),
+        ("from" = Option<String>, Query, description = "Only at this time or later: RFC 3339, or milliseconds since 1970-01-01 UTC"),
+        ("to" = Option<String>, Query, description = "Only before this time"),
+        ("after" = Option<String>, Query, description = "The page begins after this record, `GATEWAY/NUMBER`; not together with `cursor`"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
+        ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+    ),
+    responses((status = 200, description = "A page", body = schema::Page<schema::Message>))
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
@@ -52,6 +67,15 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/v1/dead-letters`
+#[utoipa::path(
+    get,
+    path = "/api/v1/dead-letters",
+    params(
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
+        ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+    ),
+    responses((status = 200, description = "A page", body = schema::Page<schema::DeadLetter>))
+)]
 pub(crate) async fn dead_letters(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,

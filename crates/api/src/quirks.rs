@@ -1,9 +1,9 @@
 //! `/api/v1/quirks`: which tolerances which kinds of chargers need.
 
 use crate::error::ApiError;
-use crate::page;
 use crate::query::Query;
 use crate::state::AppState;
+use crate::{page, schema};
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use central::Quirk;
@@ -23,6 +23,19 @@ struct Answer {
 }
 
 /// `GET /api/v1/quirks`
+#[utoipa::path(
+    get,
+    path = "/api/v1/quirks",
+    params(
+        ("quirk" = Option<String>, Query, description = "Only this quirk"),
+        ("vendor" = Option<String>, Query, description = "Only chargers of this vendor; empty: those that have not reported it"),
+        ("model" = Option<String>, Query, description = "Only chargers of this model; empty: those that have not reported it"),
+        ("firmware" = Option<String>, Query, description = "Only chargers with this firmware; empty: those that have not reported it"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
+        ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+    ),
+    responses((status = 200, description = "A page", body = schema::Page<schema::QuirkSummary>))
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,

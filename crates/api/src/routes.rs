@@ -7,7 +7,7 @@ use crate::error::{ApiError, PROBLEM_JSON};
 use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
-use crate::{chargers, health, messages, quirks, transactions};
+use crate::{chargers, health, messages, openapi, quirks, schema, transactions};
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
@@ -22,23 +22,23 @@ use std::time::Instant;
 use uuid::Uuid;
 
 /// A route: what the router, the index at `/` and `docs/api.md` need to know about it.
-struct Route {
+pub(crate) struct Route {
     /// The path as axum writes it; a segment in braces is a parameter.
-    path: &'static str,
+    pub(crate) path: &'static str,
     /// What the answer holds.
-    purpose: &'static str,
+    pub(crate) purpose: &'static str,
     /// The query parameters that the handler accepts.
-    parameters: &'static [&'static str],
+    pub(crate) parameters: &'static [&'static str],
     /// Whether it reads no store, so that it is also answered on the reserved connections and by a process without
     /// a store.
     is_health: bool,
     /// Who may use it.
-    access: Access,
+    pub(crate) access: Access,
     /// The method (axum adds HEAD to GET) and its handler.
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
 
-const ROUTES: [Route; 11] = [
+pub(crate) const ROUTES: [Route; 14] = [
     Route {
         path: INDEX,
         purpose: "this list, as JSON",
@@ -127,6 +127,30 @@ const ROUTES: [Route; 11] = [
         access: Access::Needs(Scope::Read),
         handler: || get(messages::dead_letters),
     },
+    Route {
+        path: openapi::DOCUMENT,
+        purpose: "this API as an OpenAPI 3.1 document",
+        parameters: &[],
+        is_health: false,
+        access: Access::Open,
+        handler: || get(openapi::document),
+    },
+    Route {
+        path: openapi::PAGE,
+        purpose: "the same document as a page for people",
+        parameters: &[],
+        is_health: false,
+        access: Access::Open,
+        handler: || get(openapi::page),
+    },
+    Route {
+        path: openapi::CATALOG,
+        purpose: "where the description of this API is (RFC 9727)",
+        parameters: &[],
+        is_health: false,
+        access: Access::Open,
+        handler: || get(openapi::catalog),
+    },
 ];
 
 /// The path of the list of routes.
@@ -190,7 +214,12 @@ async fn too_many_connections() -> ApiError {
 }
 
 /// `GET /`
-async fn index(
+#[utoipa::path(
+    get,
+    path = "/",
+    responses((status = 200, description = "The routes", body = schema::Index))
+)]
+pub(crate) async fn index(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {

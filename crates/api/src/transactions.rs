@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use crate::query::Query;
 use crate::state::AppState;
-use crate::{page, truncate};
+use crate::{page, schema, truncate};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::Response;
@@ -15,6 +15,19 @@ use uuid::Uuid;
 pub(crate) const PARAMETERS: &[&str] = &["charger", "state", "from", "to", "cursor", "limit"];
 
 /// `GET /api/v1/transactions`
+#[utoipa::path(
+    get,
+    path = "/api/v1/transactions",
+    params(
+        ("charger" = Option<String>, Query, description = "Only those of this charger; letter case is ignored"),
+        ("state" = Option<String>, Query, description = "`open` (no end has arrived) or `ended`"),
+        ("from" = Option<String>, Query, description = "Only at this time or later: RFC 3339, or milliseconds since 1970-01-01 UTC"),
+        ("to" = Option<String>, Query, description = "Only before this time"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
+        ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+    ),
+    responses((status = 200, description = "A page", body = schema::Page<schema::Transaction>))
+)]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     RawQuery(query): RawQuery,
@@ -37,6 +50,14 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/v1/transactions/{key}`
+#[utoipa::path(
+    get,
+    path = "/api/v1/transactions/{key}",
+    params(
+        ("key" = Uuid, Path, description = "The `key` of the transaction"),
+    ),
+    responses((status = 200, description = "The transaction", body = schema::Transaction))
+)]
 pub(crate) async fn one(
     State(state): State<Arc<AppState>>,
     OriginalUri(uri): OriginalUri,

@@ -7,4 +7,5 @@ mod health;
 mod keys;
 mod limits;
 mod lists;
+mod openapi;
 mod support;

@@ -1,5 +1,6 @@
 //! A small HTTP client that gives the exact bytes of an answer.
 
+use super::openapi::check_against_openapi;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -112,7 +113,9 @@ pub(crate) async fn send(
         "{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}{length}\r\n{body}"
     );
     client.send(request.as_bytes()).await;
-    Answer::read(&client.rest().await)
+    let answer = Answer::read(&client.rest().await);
+    check_against_openapi(method, target, &answer);
+    answer
 }
 
 /// A connection that stays open.

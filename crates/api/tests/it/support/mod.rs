@@ -2,6 +2,7 @@
 
 mod client;
 mod keys;
+mod openapi;
 mod store;
 
 pub(crate) use central::memory::MemoryRows;
@@ -10,6 +11,7 @@ pub(crate) use central::memory::sample::{
 };
 pub(crate) use client::{Answer, Client, get, get_with, request};
 pub(crate) use keys::MemoryKeys;
+pub(crate) use openapi::check_value;
 pub(crate) use store::{Behaviour, switched};
 
 use api::{Api, ApiConfig, ApiDeps};

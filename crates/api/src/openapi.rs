@@ -1,0 +1,288 @@
+//! The OpenAPI document: `/api/openapi.json`, the page `/docs` made of it, and `/.well-known/api-catalog`.
+//!
+//! The operations come from the attributes at the handlers, the schemas from [`crate::schema`]. What holds for every
+//! route (errors, keys, the summary in the table of routes) is added here, so that it is written once.
+
+use crate::auth::Access;
+use crate::error::{ApiError, KINDS, Kind};
+use crate::query::Query;
+use crate::routes::{ROUTES, Route};
+use crate::state::AppState;
+use crate::{chargers, docs_page, health, messages, quirks, routes, schema, transactions};
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, LazyLock};
+use utoipa::OpenApi;
+
+/// The address of the document.
+pub(crate) const DOCUMENT: &str = "/api/openapi.json";
+/// The address of the page for people.
+pub(crate) const PAGE: &str = "/docs";
+/// The address of the catalogue (RFC 9727).
+pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Wattpost",
+        description = "Chargers, transactions and messages of an OCPP central system. docs/api.md explains pages, keys and limits.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        routes::index,
+        health::live,
+        health::ready,
+        health::metrics,
+        chargers::list,
+        chargers::one,
+        transactions::list,
+        transactions::one,
+        messages::list,
+        messages::dead_letters,
+        quirks::list,
+        document,
+        page,
+        catalog
+    ),
+    components(schemas(schema::Problem))
+)]
+struct Described;
+
+/// Answers to a GET of these routes. A test compares each with what the API answers over the rows that it describes.
+const EXAMPLES: [(&str, &str); 6] = [
+    ("/api/v1/chargers", include_str!("examples/chargers.json")),
+    (
+        "/api/v1/chargers/{id}",
+        include_str!("examples/charger.json"),
+    ),
+    (
+        "/api/v1/transactions",
+        include_str!("examples/transactions.json"),
+    ),
+    (
+        "/api/v1/transactions/{key}",
+        include_str!("examples/transaction.json"),
+    ),
+    ("/api/v1/messages", include_str!("examples/messages.json")),
+    (
+        "/api/v1/dead-letters",
+        include_str!("examples/dead-letters.json"),
+    ),
+];
+
+/// An answer that never changes while the process runs.
+static JSON: LazyLock<Value> = LazyLock::new(build);
+static JSON_TEXT: LazyLock<String> = LazyLock::new(|| format!("{:#}", *JSON));
+static HTML: LazyLock<String> = LazyLock::new(|| docs_page::html(&JSON));
+
+/// The OpenAPI document of the API, as `/api/openapi.json` answers it.
+#[must_use]
+pub fn openapi() -> &'static Value {
+    &JSON
+}
+
+/// The document.
+fn build() -> Value {
+    let mut document = Described::openapi();
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    // Its types can always be written as JSON.
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    document["servers"] = json!([{"url": "/"}]);
+    document["components"]["securitySchemes"] = json!({"key": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key of `wattpost apikey add`. No request needs one while there is none.",
+    }});
+    for route in &ROUTES {
+        let operation = &mut document["paths"][route.path]["get"];
+        if operation.is_object() {
+            complete(operation, route);
+        }
+    }
+    document
+}
+
+/// Adds to an operation what holds for its kind of route.
+fn complete(operation: &mut Value, route: &Route) {
+    operation["summary"] = json!(route.purpose);
+    operation["security"] = match route.access {
+        Access::Open => json!([]),
+        Access::Needs(scope) => {
+            operation["x-scope"] = json!(scope.as_str());
+            json!([{"key": []}, {}])
+        }
+    };
+    if let Some((_, example)) = EXAMPLES.iter().find(|(path, _)| *path == route.path) {
+        let content = &mut operation["responses"]["200"]["content"]["application/json"];
+        content["example"] = serde_json::from_str(example).unwrap_or_default();
+    }
+    for status in problems_of(route) {
+        let codes: Vec<&str> = KINDS
+            .iter()
+            .filter(|kind| kind.status == status)
+            .map(|kind| kind.code)
+            .collect();
+        let answers = &mut operation["responses"][status.as_str()];
+        if !answers.is_null() {
+            continue;
+        }
+        *answers = json!({
+            "description": format!("A problem: {}", codes.join(", ")),
+            "content": {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            },
+        });
+    }
+}
+
+/// The statuses of the errors of a route.
+fn problems_of(route: &Route) -> Vec<StatusCode> {
+    let is_open = route.access == Access::Open;
+    let has_parameter = route.path.contains('{');
+    let mut statuses: Vec<StatusCode> = KINDS
+        .iter()
+        .map(|kind: &&Kind| kind.status)
+        .filter(|status| match *status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => !is_open,
+            // A charger's request for a path of the API is answered so, whatever the path.
+            StatusCode::NOT_FOUND => has_parameter,
+            StatusCode::METHOD_NOT_ALLOWED => false,
+            _ => true,
+        })
+        .collect();
+    statuses.dedup();
+    statuses
+}
+
+/// `GET /api/openapi.json`
+#[utoipa::path(get, path = "/api/openapi.json",
+    responses((status = 200, description = "The document", content_type = "application/json", body = Object)))]
+pub(crate) async fn document(RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    Query::read(query.as_deref(), &[])?;
+    Ok(fixed(&JSON_TEXT, "application/json"))
+}
+
+/// `GET /docs`
+#[utoipa::path(get, path = "/docs",
+    responses((status = 200, description = "The page", content_type = "text/html", body = String)))]
+pub(crate) async fn page(RawQuery(query): RawQuery) -> Result<Response, ApiError> {
+    Query::read(query.as_deref(), &[])?;
+    let mut response = fixed(&HTML, "text/html; charset=utf-8");
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        // The page has no script and loads nothing.
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'",
+        ),
+    );
+    Ok(response)
+}
+
+/// `GET /.well-known/api-catalog`
+#[utoipa::path(get, path = "/.well-known/api-catalog",
+    responses((status = 200, description = "The catalogue", content_type = "application/linkset+json", body = Object)))]
+pub(crate) async fn catalog(
+    State(_): State<Arc<AppState>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    Query::read(query.as_deref(), &[])?;
+    static CATALOG_TEXT: LazyLock<String> = LazyLock::new(|| {
+        let link = |href: &str, media: &str| json!([{"href": href, "type": media}]);
+        let mut entry = Map::new();
+        entry.insert("anchor".to_owned(), json!("/api/v1"));
+        entry.insert(
+            "service-desc".to_owned(),
+            link(DOCUMENT, "application/json"),
+        );
+        entry.insert("service-doc".to_owned(), link(PAGE, "text/html"));
+        entry.insert(
+            "status".to_owned(),
+            link("/health/ready", "application/json"),
+        );
+        json!({"linkset": [entry]}).to_string()
+    });
+    let mut response = fixed(
+        &CATALOG_TEXT,
+        r#"application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727""#,
+    );
+    response.headers_mut().insert(
+        header::LINK,
+        HeaderValue::from_static(r#"</.well-known/api-catalog>; rel="api-catalog""#),
+    );
+    Ok(response)
+}
+
+fn fixed(text: &'static str, media: &'static str) -> Response {
+    let mut response = Response::new(Body::from(text));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_and_the_router_have_the_same_routes_and_parameters() {
+        let documented: Vec<&String> = JSON["paths"].as_object().expect("paths").keys().collect();
+        let mut routes: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
+        routes.sort_unstable();
+        assert_eq!(documented, routes);
+        for route in &ROUTES {
+            let operation = &JSON["paths"][route.path];
+            let methods: Vec<&String> = operation.as_object().expect("methods").keys().collect();
+            assert_eq!(methods, ["get"], "{}", route.path);
+            let empty = Vec::new();
+            let parameters = operation["get"]["parameters"].as_array().unwrap_or(&empty);
+            let named = |place: &str| -> Vec<&str> {
+                let here = parameters.iter().filter(|one| one["in"] == place);
+                here.map(|one| one["name"].as_str().expect("a name"))
+                    .collect()
+            };
+            assert_eq!(named("query"), route.parameters, "{}", route.path);
+            let in_path: Vec<&str> = route
+                .path
+                .split('/')
+                .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+                .collect();
+            assert_eq!(named("path"), in_path, "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn the_document_is_openapi_3_1_and_each_reference_leads_to_a_schema() {
+        assert!(
+            JSON["openapi"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("3.1"))
+        );
+        let text = JSON.to_string();
+        let references = text.split("\"$ref\":\"").skip(1);
+        let mut count = 0;
+        for reference in references {
+            let reference = reference.split('"').next().unwrap_or_default();
+            let pointer = reference.trim_start_matches('#');
+            assert!(JSON.pointer(pointer).is_some(), "{reference}");
+            count += 1;
+        }
+        assert!(count > 10);
+    }
+
+    #[test]
+    fn each_parameter_and_each_answer_is_described() {
+        for (path, methods) in JSON["paths"].as_object().expect("paths") {
+            let operation = &methods["get"];
+            assert!(operation["responses"]["200"].is_object(), "{path}");
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let described = parameter["description"].as_str().unwrap_or_default();
+                assert!(!described.is_empty(), "{path} {}", parameter["name"]);
+            }
+        }
+    }
+}

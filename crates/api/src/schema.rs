@@ -1,0 +1,393 @@
+//! The schemas of the answers, for the OpenAPI document. They describe what the views of `central` serialise to, so that
+//! `central` needs to know nothing of HTTP; a test validates every answer of the tests against them.
+
+#![allow(dead_code, reason = "these types are only described, never built")]
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A charger as a list shows it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Charger {
+    /// Its identity in its latest spelling.
+    #[schema(example = "CP-17")]
+    charger_id: String,
+    /// The OCPP version of its latest record.
+    ocpp_version: Option<OcppVersion>,
+    /// Whether it is known to be connected.
+    online: bool,
+    /// What is known of its newest connection: its end is not recorded and its gateway runs (`open`), it has ended or
+    /// there was none (`closed`), or its gateway does not report (`unknown`).
+    connection: ConnectionState,
+    /// The gateway that holds or held its newest connection.
+    gateway_id: Option<Uuid>,
+    /// Its address in that connection.
+    remote: Option<String>,
+    /// When the newest connection began.
+    #[schema(format = DateTime)]
+    connected_at: Option<String>,
+    /// When that connection ended, if the end is known.
+    #[schema(format = DateTime)]
+    disconnected_at: Option<String>,
+    /// Why it ended.
+    disconnect_reason: Option<String>,
+    /// When its first record was received.
+    #[schema(format = DateTime)]
+    first_seen_at: Option<String>,
+    /// When its latest record was received.
+    #[schema(format = DateTime)]
+    last_seen_at: Option<String>,
+    /// When its latest BootNotification was received.
+    #[schema(format = DateTime)]
+    booted_at: Option<String>,
+    /// The content of that BootNotification.
+    boot: Option<Boot>,
+    /// Its firmware status.
+    firmware_status: Option<String>,
+}
+
+/// The version of OCPP.
+#[derive(Serialize, ToSchema)]
+pub(crate) enum OcppVersion {
+    #[serde(rename = "1.6")]
+    V16,
+    #[serde(rename = "2.0.1")]
+    V201,
+    #[serde(rename = "2.1")]
+    V21,
+}
+
+/// What is known of a connection.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ConnectionState {
+    Open,
+    Closed,
+    Unknown,
+}
+
+/// What a charger said about itself in its BootNotification. A member that it did not send is absent.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Boot {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    vendor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    serial: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    firmware: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    iccid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    imsi: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    meter_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    meter_serial: Option<String>,
+    /// Why it booted (2.x).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<String>,
+    /// The status in the answer: `Accepted`, `Pending` or `Rejected`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    answered: Option<String>,
+}
+
+/// A connector.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Connector {
+    charger_id: String,
+    /// The EVSE; 0 for OCPP 1.6.
+    evse: i64,
+    /// The connector; 0 is the whole EVSE or charger.
+    connector: i64,
+    /// The status, or `Unknown`.
+    status: String,
+    /// Since when it has this status.
+    #[schema(format = DateTime)]
+    since: Option<String>,
+    /// Why the status is `Unknown`; null if the charger itself reported it.
+    unknown_reason: Option<UnknownReason>,
+    /// The status that the charger reported last.
+    last_status: Option<String>,
+    /// Since when it had that status, by its clock.
+    #[schema(format = DateTime)]
+    last_status_at: Option<String>,
+    /// The error code of `last_status`.
+    error_code: Option<String>,
+    /// The charger's description of the error.
+    info: Option<String>,
+    /// The vendor's error code.
+    vendor_error_code: Option<String>,
+}
+
+/// Why a status is not known.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum UnknownReason {
+    Offline,
+    NotReportedSinceConnect,
+    GatewayUnreachable,
+}
+
+/// A charger with its connectors and its open transactions, at most 100 of them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChargerWithDetails {
+    #[serde(flatten)]
+    charger: Charger,
+    connectors: Vec<Connector>,
+    /// The tolerances that it needed.
+    quirks: Vec<Quirk>,
+    open_transactions: Vec<Transaction>,
+}
+
+/// A charging transaction.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Transaction {
+    /// Identifies it permanently; provisional while `started_at` is null.
+    key: Uuid,
+    charger_id: String,
+    /// The id in the charger's messages, which the charger may use again.
+    transaction_id: String,
+    ocpp_version: Option<OcppVersion>,
+    /// The EVSE (2.x).
+    evse: Option<i64>,
+    connector: Option<i64>,
+    /// The token.
+    id_token: Option<String>,
+    /// The token's type (2.x).
+    token_type: Option<String>,
+    /// The token's status in the answer.
+    verdict: Option<String>,
+    /// Null if its start has not arrived.
+    #[schema(format = DateTime)]
+    started_at: Option<String>,
+    /// Null if it is open.
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
+    /// Whether its end has not arrived.
+    open: bool,
+    /// The latest time in any of its messages.
+    #[schema(format = DateTime)]
+    last_at: Option<String>,
+    /// Meter reading at the start, in watt-hours.
+    meter_start_wh: Option<f64>,
+    /// Meter reading at the end, in watt-hours.
+    meter_stop_wh: Option<f64>,
+    /// What was charged so far, in watt-hours; never negative.
+    energy_wh: Option<f64>,
+    /// How far the energy can be trusted; null if it is unknown.
+    energy_confidence: Option<Confidence>,
+    /// Where the register at the start comes from.
+    energy_from: Option<RegisterSource>,
+    /// Where the register at the end comes from.
+    energy_to: Option<RegisterSource>,
+    /// What is doubtful about the energy.
+    checks: Vec<Check>,
+    /// The last power, in watts.
+    power_w: Option<f64>,
+    /// The last state of charge, in percent.
+    soc_percent: Option<f64>,
+    /// chargingState (2.x).
+    charging_state: Option<String>,
+    /// Why it ended.
+    stop_reason: Option<String>,
+    /// The id of the remote start that started it (2.x).
+    remote_start_id: Option<i64>,
+    /// The reservation that it uses.
+    reservation_id: Option<i64>,
+    /// Whether any message was queued by the charger while offline (2.x).
+    offline: bool,
+    /// Missing sequence numbers, as inclusive ranges (2.x).
+    missing_seq: Vec<Vec<i64>>,
+    /// Further stops with the same id and other content.
+    conflicting_stops: u64,
+}
+
+/// How far energy can be trusted.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Confidence {
+    Final,
+    Running,
+    Doubtful,
+}
+
+/// Where a register comes from.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RegisterSource {
+    Start,
+    Stop,
+    TransactionBegin,
+    TransactionEnd,
+    FirstReading,
+    LastReading,
+    HighestReading,
+    SessionRegister,
+}
+
+/// What is doubtful, and what an operator can do about it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Check {
+    code: String,
+    cure: String,
+}
+
+/// A message with its answer, or an event of a connection or a gateway.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Message {
+    /// `GATEWAY/NUMBER`
+    record_id: String,
+    /// Empty for a record of the gateway itself.
+    charger_id: String,
+    ocpp_version: OcppVersion,
+    /// `from_charger` or `to_charger`: who sent `payload`.
+    direction: String,
+    kind: String,
+    message_id: String,
+    action: String,
+    /// JSON if it is valid JSON, else a text; null if there is none.
+    payload: serde_json::Value,
+    /// The payload of a CALLRESULT, or `[code, description, details]` of a CALLERROR.
+    answer: serde_json::Value,
+    #[schema(format = DateTime)]
+    received_at: String,
+    gateway_id: Uuid,
+    /// The number in `record_id`.
+    seq: u64,
+    notes: Vec<String>,
+    /// Explains the notes.
+    reason: String,
+}
+
+/// A record that could not be applied.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DeadLetter {
+    /// `GATEWAY/NUMBER`
+    record_id: String,
+    reason: String,
+    /// When it became a dead letter.
+    #[schema(format = DateTime)]
+    at: String,
+    size_bytes: u64,
+    /// Its bytes; U+FFFD replaces what is not UTF-8.
+    content: String,
+}
+
+/// How often one charger needed a tolerance.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Quirk {
+    quirk: String,
+    /// Messages that needed it.
+    count: u64,
+    #[schema(format = DateTime)]
+    first_at: String,
+    #[schema(format = DateTime)]
+    last_at: String,
+}
+
+/// How often chargers of a kind needed a tolerance.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct QuirkSummary {
+    quirk: String,
+    /// Empty if the chargers have not reported it; so are `model` and `firmware`.
+    vendor: String,
+    model: String,
+    firmware: String,
+    /// Chargers that needed it.
+    chargers: u64,
+    /// Messages that needed it.
+    count: u64,
+    #[schema(format = DateTime)]
+    first_at: String,
+    #[schema(format = DateTime)]
+    last_at: String,
+}
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Page<T> {
+    items: Vec<T>,
+    /// The `cursor` of the next page; null at the end.
+    next: Option<String>,
+}
+
+/// The answer of `/health/live`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Live {
+    live: bool,
+}
+
+/// The answer of `/health/ready`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Ready {
+    /// Whether all parts work.
+    ready: bool,
+    parts: Vec<Part>,
+}
+
+/// The health of a part of the process.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Part {
+    part: String,
+    up: bool,
+    /// What is wrong, or a short description.
+    detail: String,
+}
+
+/// The answer of `/`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Index {
+    name: String,
+    version: String,
+    endpoints: Vec<Endpoint>,
+}
+
+/// A route.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Endpoint {
+    path: String,
+    what: String,
+}
+
+/// An error (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// The address of the description of `code`.
+    r#type: String,
+    title: String,
+    status: u16,
+    /// A sentence for people.
+    detail: String,
+    /// The path of the request.
+    instance: String,
+    /// For programs; it does not change between versions.
+    code: String,
+    /// Whether the same request may succeed later.
+    retryable: bool,
+    /// As in the header `X-Request-Id`.
+    request_id: String,
+    /// The faults of the request.
+    errors: Vec<Fault>,
+}
+
+/// A fault of a request.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Fault {
+    /// `?NAME` for a query parameter, else a JSON pointer into the body.
+    pointer: String,
+    code: String,
+    detail: String,
+}
