@@ -11,11 +11,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
+Command faults (--command-fault):
+  reject          not carried out; answered with status Rejected or the like
+  error           not carried out; answered with CALLERROR InternalError
+  silent          carried out, not answered
+  drop            carried out, and the connection is lost before the answer
+  delay@SECONDS   carried out and answered later, or not at all if the connection is lost before
+  =ACTION,…       for these actions only; :PROBABILITY for this share of the commands only
+  Delays add up; of the other faults, the first whose probability comes true decides.
+
 Examples:
   wattpost simulate                                                       20 chargers as in daily use
   wattpost simulate --speed-up 60 --transactions-per-hour 20              the same, 60 times faster
   wattpost simulate --chargers 500 --scenario meter-flood --duration 30   a load test
-  wattpost simulate --command-fault drop=Reset --command-fault silent:0.1 every Reset and a tenth of all commands unanswered
+  wattpost simulate --command-fault drop=Reset                            no answer to Reset
   wattpost simulate --ledger run.ndjson --duration 60 && wattpost audit --ledger run.ndjson";
 
 /// Flags of `wattpost simulate`.
@@ -101,17 +110,8 @@ pub(crate) struct SimulateArgs {
     /// 1.6: every StopTransaction has transactionId -1, as with firmware that lost the id
     #[arg(long)]
     stops_without_id: bool,
-    /// Answer commands of the central system badly: reject, error, silent, drop (the connection) or delay@SECONDS
-    ///
-    /// Without this flag, chargers carry out and answer every command of their version.
-    ///
-    /// FAULT[=ACTION,ACTION…][:PROBABILITY], for example reject=Reset, silent:0.1 or delay@2=GetLog,Reset:0.5. Without
-    /// actions it concerns all commands. Repeat the flag for more: delays add up, and the first other fault whose
-    /// probability comes true decides.
-    ///
-    /// reject: not carried out, status Rejected (or the like); error: not carried out, CALLERROR `InternalError`; silent:
-    /// carried out, no answer; drop: carried out, the connection is lost before the answer; delay: carried out and
-    /// answered later, or not at all if the connection is lost before.
+    /// Answer commands of the central system badly: FAULT[=ACTION,…][:PROBABILITY], see below; may be repeated
+    /// [default: every command of the charger's version is carried out and answered]
     #[arg(long = "command-fault", value_name = "FAULT")]
     command_faults: Vec<CommandFault>,
     /// Seconds between heartbeats [default: interval in the answer to BootNotification]

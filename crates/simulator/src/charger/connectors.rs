@@ -415,6 +415,7 @@ impl Charger {
     fn charge(&mut self, connector: usize, session: &mut Session, now: TimestampUs) {
         let seconds = now.since(session.metered_at).as_secs_f64() * self.settings.speed_up;
         session.metered_at = now;
+        session.vehicle.allow(self.allowed_w(connector, now));
         self.state.connectors[connector].register_wh += session.vehicle.charge(seconds);
     }
 

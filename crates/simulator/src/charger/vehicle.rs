@@ -9,6 +9,8 @@ pub(super) struct Vehicle {
     /// State of charge, 0 to 1.
     soc: f64,
     limit_w: f64,
+    /// What charging profiles allow.
+    allowed_w: f64,
     /// Energy that the meter has not counted yet, less than 1 Wh.
     remainder_wh: f64,
 }
@@ -37,8 +39,14 @@ impl Vehicle {
             capacity_wh: sizes_wh[rng.usize(..sizes_wh.len())],
             soc: 0.1 + 0.5 * rng.f64(),
             limit_w: limits_w[rng.usize(..limits_w.len())],
+            allowed_w: f64::INFINITY,
             remainder_wh: 0.0,
         }
+    }
+
+    /// Sets the power that charging profiles allow.
+    pub(super) fn allow(&mut self, power_w: f64) {
+        self.allowed_w = power_w;
     }
 
     /// Charges for `seconds` and returns the increase of the meter: at least 1 Wh, so that all meter values of a
@@ -70,10 +78,11 @@ impl Vehicle {
         }
     }
 
-    /// Full power up to 80 %, then decreasing to 5 % at the end.
+    /// Full power up to 80 %, then decreasing to 5 % at the end; not more than is allowed.
     fn power_w(&self) -> f64 {
         let taper = ((self.soc - 0.8) / 0.2).clamp(0.0, 1.0);
-        self.limit_w * (1.0 - 0.95 * taper)
+        let wanted_w = self.limit_w * (1.0 - 0.95 * taper);
+        wanted_w.min(self.allowed_w).max(0.0)
     }
 }
 

@@ -64,7 +64,10 @@ impl Charger {
 
     pub(super) fn request_battery_swap(&mut self, payload: &Value, now: TimestampUs) -> Answer {
         let battery = json!({"evseId": 1, "serialNumber": "SIM-BATTERY-1", "soC": 95, "soH": 96});
-        let extra = json!({"idToken": payload["idToken"], "batteryData": [battery]});
+        // Without additional information, whose length has no bound.
+        let token = &payload["idToken"];
+        let token = json!({"idToken": token["idToken"], "type": token["type"]});
+        let extra = json!({"idToken": token, "batteryData": [battery]});
         let steps = [Step::Say("BatteryIn"), Step::Say("BatteryOut")];
         let request_id = payload.get("requestId").cloned();
         self.begin_job(JobKind::BatterySwap, request_id, extra, steps, now);

@@ -1,4 +1,5 @@
-//! Charging profiles: kept, reported, and combined into the schedule that results. They do not limit the simulated vehicle.
+//! Charging profiles: kept, reported, combined into the schedule that results, and obeyed by the simulated vehicle from one
+//! meter value to the next.
 
 use super::{Answer, items, time};
 use crate::charger::Charger;
@@ -347,6 +348,34 @@ impl Charger {
         }))
     }
 
+    /// The power in watts that profiles allow a connector now.
+    pub(in crate::charger) fn allowed_w(&self, connector: usize, now: TimestampUs) -> f64 {
+        if self
+            .kept
+            .as_ref()
+            .is_none_or(|kept| kept.profiles.is_empty())
+        {
+            return f64::INFINITY;
+        }
+        let charging_since = self.connectors[connector].charging_since();
+        let limits = self.limits(connector as u64 + 1, charging_since, now);
+        effective(&limits, 0).map_or(f64::INFINITY, |amperes| amperes * WATTS_PER_AMPERE)
+    }
+
+    /// The limits of all profiles of a connector or EVSE, and of the whole charger.
+    fn limits(
+        &self,
+        evse: u64,
+        charging_since: Option<TimestampUs>,
+        now: TimestampUs,
+    ) -> Vec<Limits> {
+        let profiles = self.kept.iter().flat_map(|kept| kept.profiles.values());
+        profiles
+            .filter(|one| one.evse == evse || one.evse == 0)
+            .map(|one| Limits::new(one, charging_since, now))
+            .collect()
+    }
+
     /// The number of a connector or EVSE, 0 included; `None` if there is none.
     fn evse_number(&self, evse: &Value) -> Option<u64> {
         let number = evse.as_u64()?;
@@ -366,11 +395,7 @@ impl Charger {
             .ok()
             .and_then(|one| one.checked_sub(1))
             .and_then(|index| self.connectors[index].charging_since());
-        let profiles = self.kept.iter().flat_map(|kept| kept.profiles.values());
-        let limits: Vec<Limits> = profiles
-            .filter(|one| one.evse == evse || one.evse == 0)
-            .map(|one| Limits::new(one, charging_since, now))
-            .collect();
+        let limits = self.limits(evse, charging_since, now);
         let mut times: Vec<i64> = limits.iter().flat_map(Limits::changes).collect();
         times.push(0);
         times.retain(|at| (0..duration.max(1)).contains(at));

@@ -768,6 +768,49 @@ fn charging_profiles_are_kept_combined_reported_and_cleared() {
 }
 
 #[test]
+fn a_charging_profile_limits_the_power_of_the_vehicle() {
+    for version in Version::ALL {
+        let mut harness = accepted(version);
+        charging(&mut harness);
+        harness.run_for(125.0);
+        let power = |harness: &Harness| {
+            let (action, member) = match version {
+                Version::V16 => ("MeterValues", "unit"),
+                _ => ("TransactionEvent", "unitOfMeasure"),
+            };
+            let all = harness.of(action);
+            let values = all.last().unwrap().payload["meterValue"][0]["sampledValue"].clone();
+            let values = values.as_array().unwrap().clone();
+            let one = values
+                .into_iter()
+                .find(|one| one["measurand"] == "Power.Active.Import")
+                .unwrap();
+            assert!(one.get(member).is_some());
+            match &one["value"] {
+                Value::String(text) => text.parse::<f64>().unwrap(),
+                number => number.as_f64().unwrap(),
+            }
+        };
+        assert!(power(&harness) > 7000.0, "{version}");
+        let set = match version {
+            Version::V16 => json!({
+                "connectorId": 1, "csChargingProfiles": profile_16(1, "TxDefaultProfile", 0, 6.0),
+            }),
+            _ => json!({
+                "evseId": 1, "chargingProfile": profile_2(1, "TxDefaultProfile", 0, 6.0),
+            }),
+        };
+        assert_eq!(harness.status("SetChargingProfile", set), "Accepted");
+        harness.run_for(65.0);
+        let limited = power(&harness);
+        assert!(limited < 6.0 * 690.0 * 1.02, "{version}: {limited}");
+        harness.status("ClearChargingProfile", json!({}));
+        harness.run_for(65.0);
+        assert!(power(&harness) > 7000.0, "{version}");
+    }
+}
+
+#[test]
 fn the_local_list_has_a_version_that_only_grows_by_differences() {
     let mut harness = accepted(Version::V201);
     let mut send = |version: i64, kind: &str, list: Value| {
