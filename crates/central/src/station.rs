@@ -157,8 +157,13 @@ pub enum CloseReason {
     Shutdown,
     /// Messages cannot be made durable now (journal full or broken, rule Q-13).
     NotDurable,
-    /// A frame above the size limit.
-    TooLarge,
+    /// A message above the size limit.
+    TooLarge {
+        /// Its bytes as far as they are known: at least so many.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
     /// A message was not finished in time, or unfinished messages took too much memory.
     Unfinished,
     /// Too many consecutive frames that cannot be read.
@@ -181,7 +186,10 @@ impl CloseReason {
             Self::ReplacedElsewhere => "replaced elsewhere: it connected to another gateway".into(),
             Self::Shutdown => "the gateway is stopping".into(),
             Self::NotDurable => "the journal takes no more".into(),
-            Self::TooLarge => "frame above the size limit".into(),
+            Self::TooLarge { bytes, bytes_max } => format!(
+                "a message of at least {bytes} bytes: gateway.frame_bytes_max is {bytes_max}"
+            )
+            .into(),
             Self::Unfinished => "a message was not finished in time".into(),
             Self::Unreadable => "too many frames that cannot be read".into(),
             Self::Refused => "refused by the operator".into(),
@@ -480,7 +488,7 @@ impl Station {
         self.asking = None;
         self.quirks = Quirks::default();
         self.frame_notes = match why {
-            CloseReason::TooLarge => Quirk::MessageTooLarge.note(),
+            CloseReason::TooLarge { .. } => Quirk::MessageTooLarge.note(),
             _ => Notes::default(),
         };
         self.answers = VecDeque::new();

@@ -217,14 +217,16 @@ pub struct GatewayConfig {
     /// and 4 from one address with one identity; further ones get 503.
     pub password_checks_max: usize,
 
-    /// Bytes of one message at most; a longer one closes the connection with 1009. Default 1 MiB.
+    /// Bytes of one message at most; a longer one closes the connection with 1009, and the charger sends it again after
+    /// each reconnect. Default 2 MiB, which is also the most: a StopTransaction with hours of `transactionData` has more
+    /// than one.
     pub frame_bytes_max: usize,
     /// Milliseconds within which a message must be complete, from its first byte on; then the connection is closed with
     /// 1008. Pings between its parts do not extend the time; time in which the gateway does not read from the charger
     /// does not count. Default 60,000: a message of 1 MiB at 150 kbit/s.
     pub unfinished_timeout_ms: u64,
     /// Bytes of incomplete messages over all connections, for messages above 2 KiB; when more is held, the connections
-    /// that hold the most bytes for the longest time are closed with 1008. Default 64 MiB: sixty-four of the longest
+    /// that hold the most bytes for the longest time are closed with 1008. Default 64 MiB: thirty-two of the longest
     /// messages at once. As many bytes more may be held by complete messages of up to 16 KiB that wait for their turn
     /// while messages are paced.
     pub unfinished_bytes_max: usize,
@@ -329,7 +331,7 @@ impl Default for GatewayConfig {
             first_byte_timeout_ms: 5_000,
             header_bytes_max: 8_192,
             password_checks_max: 1,
-            frame_bytes_max: 1 << 20,
+            frame_bytes_max: FRAME_BYTES_MAX,
             unfinished_timeout_ms: 60_000,
             unfinished_bytes_max: 64 << 20,
             outbound_bytes_max: 64 << 10,

@@ -165,7 +165,7 @@ impl Connection {
 /// RFC 6455, section 7.4.1.
 const fn close_code(reason: &CloseReason) -> u16 {
     match reason {
-        CloseReason::TooLarge => 1009,
+        CloseReason::TooLarge { .. } => 1009,
         CloseReason::NotDurable => 1013,
         CloseReason::Shutdown => 1001,
         CloseReason::Unreadable | CloseReason::Refused | CloseReason::Unfinished => 1008,

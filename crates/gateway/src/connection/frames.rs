@@ -103,7 +103,12 @@ pub(crate) enum ReadError {
     /// The peer closed the connection without a close frame.
     Ended,
     /// A message above the limit; a close frame with 1009 is queued.
-    TooLarge,
+    TooLarge {
+        /// At least so many bytes.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
     /// Any other error.
     Broken(String),
 }
@@ -198,7 +203,11 @@ impl Frames {
             Ok(frame) => frame,
             Err(error) => {
                 self.is_closing = true;
-                return Poll::Ready(Err(read_error(&error)));
+                let error = match error {
+                    WebSocketError::FrameTooLarge => self.meter().too_large(),
+                    other => read_error(&other),
+                };
+                return Poll::Ready(Err(error));
             }
         };
         let incoming = match frame.opcode() {
@@ -263,7 +272,6 @@ impl Frames {
 fn read_error(error: &WebSocketError) -> ReadError {
     match error {
         WebSocketError::ConnectionClosed => ReadError::Ended,
-        WebSocketError::FrameTooLarge => ReadError::TooLarge,
         other => ReadError::Broken(other.to_string()),
     }
 }

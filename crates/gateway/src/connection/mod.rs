@@ -311,7 +311,10 @@ impl Connection {
                 self.is_append_refused = true;
                 self.station.handle_refused(record);
                 Err(match error {
-                    AppendError::TooLarge { .. } => CloseReason::TooLarge,
+                    AppendError::TooLarge { bytes, max } => CloseReason::TooLarge {
+                        bytes: bytes as u64,
+                        bytes_max: max as u64,
+                    },
                     // Silence on an open socket would make the charger discard it (rule Q-13).
                     AppendError::Full(
                         FullReason::SizeLimit | FullReason::DiskFull | FullReason::DiskTooSlow,
@@ -368,7 +371,7 @@ impl Connection {
 fn broken(error: ReadError) -> CloseReason {
     match error {
         ReadError::Ended => CloseReason::Broken("closed without a close frame".to_owned()),
-        ReadError::TooLarge => CloseReason::TooLarge,
+        ReadError::TooLarge { bytes, bytes_max } => CloseReason::TooLarge { bytes, bytes_max },
         ReadError::Broken(words) => CloseReason::Broken(words),
     }
 }

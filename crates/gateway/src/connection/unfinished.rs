@@ -5,6 +5,7 @@
 //! ([`Budget`]); above the bound, the connections that hold the most bytes for the longest time are closed.
 
 use crate::connection::control::{Control, Stop};
+use crate::connection::frames::ReadError;
 use common::lock::lock;
 use metrics::{Counter, Gauge, counter, gauge};
 use std::collections::HashMap;
@@ -289,6 +290,17 @@ impl Meter {
     /// Since when a message, or a control frame, is incomplete. Control frames between its parts change nothing.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.message_since.or(self.frame_since)
+    }
+
+    /// The error of a message that the library refused for its length. More than what was received and announced of it is
+    /// not known: it may be compressed, or in parts.
+    pub(crate) fn too_large(&self) -> ReadError {
+        let bytes_max = self.message_bytes_max as u64;
+        let announced = (self.message_bytes as u64).saturating_add(self.payload_left);
+        ReadError::TooLarge {
+            bytes: announced.max(bytes_max + 1),
+            bytes_max,
+        }
     }
 
     /// Moves that moment by a time in which nothing was read.

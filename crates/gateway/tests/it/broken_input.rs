@@ -1,7 +1,8 @@
 //! Malformed input on a socket is answered as the standard requires, and another charger is answered meanwhile.
 
 use crate::common::charger::{BINARY, CLOSE, Charger, PING, PONG, TEXT, encode, request};
-use crate::common::{World, soon, until};
+use crate::common::{Stored, World, soon, until};
+use central::RecordKind;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -88,20 +89,31 @@ async fn a_frame_of_one_mebibyte_is_answered_and_a_longer_one_closes_the_connect
                 "x".repeat(rest)
             )
         };
-        charger.text(&frame(1 << 20)).await;
+        charger.text(&frame(2 << 20)).await;
         assert!(charger.answer().await.starts_with(r#"[3,"big","#));
 
         // One byte more; the gateway may close before it has read all of it.
         let _ = charger
             .socket
-            .write_all(&encode(0x80 | TEXT, frame((1 << 20) + 1).as_bytes()))
+            .write_all(&encode(0x80 | TEXT, frame((2 << 20) + 1).as_bytes()))
             .await;
         assert_eq!(charger.closed().await, Some(1009));
+        until("the end says which limit", || {
+            let is_it = |stored: &Stored| {
+                stored.kind == RecordKind::Disconnected
+                    && stored.reason.starts_with("a message of at least 20971")
+                    && stored
+                        .reason
+                        .ends_with("gateway.frame_bytes_max is 2097152")
+            };
+            world.sink.count(is_it) == 1
+        })
+        .await;
 
         // In small fragments.
         let mut charger = Charger::connect(&world, "CP-1").await;
         charger.frame(TEXT, b"[").await;
-        for _ in 0..17 {
+        for _ in 0..33 {
             if charger
                 .socket
                 .write_all(&encode(0, &[b' '; 64 << 10]))
@@ -137,7 +149,7 @@ async fn a_decompression_bomb_closes_the_connection() {
         // Stored blocks hold at most 64 KiB each, so this is as large as it looks; a real bomb is cut
         // at the same place, where the output reaches the limit.
         let mut bomb = Vec::new();
-        for _ in 0..20 {
+        for _ in 0..40 {
             bomb.extend_from_slice(&[0, 0xff, 0xff, 0, 0]);
             bomb.extend_from_slice(&[b'x'; 0xffff]);
         }
@@ -410,6 +422,22 @@ async fn requests_that_are_not_a_handshake_are_refused() {
                 Some(connection)
             );
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stop_with_hours_of_readings_is_answered_and_stored_whole() {
+    let world = World::start().await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    let value = r#"{"timestamp":"2026-01-02T03:04:05Z","sampledValue":[{"value":"1","context":"Sample.Periodic"}]}"#;
+    let data = vec![value; 1_300_000 / value.len()].join(",");
+    let stop = format!(
+        r#"{{"transactionId":7,"meterStop":9,"timestamp":"2026-01-02T03:04:05Z","transactionData":[{data}]}}"#
+    );
+    charger.call("StopTransaction", &stop).await;
+    until("it is stored", || {
+        world.sink.count(|stored| stored.payload == stop) == 1
     })
     .await;
 }

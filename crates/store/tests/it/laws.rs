@@ -20,6 +20,7 @@ on_every_adapter!(
     record_twice_in_one_batch_counts_once,
     other_record_with_a_known_id_becomes_a_dead_letter,
     every_byte_of_a_record_is_stored,
+    a_stop_of_the_longest_length_is_stored,
     dead_letters_are_stored_once_with_their_reason,
     two_processes_apply_to_one_database,
     several_threads_apply_at_the_same_time,
@@ -110,6 +111,21 @@ fn other_record_with_a_known_id_becomes_a_dead_letter<A: Adapter>() {
         assert_eq!(contents.dead.len(), 1);
         // Its changes are applied all the same.
         assert_eq!(contents.meter_values.len(), 1);
+    });
+}
+
+/// As long as a gateway accepts it at most.
+fn a_stop_of_the_longest_length_is_stored<A: Adapter>() {
+    on_store::<A>(|store, contents| {
+        let value = r#"{"timestamp":"2026-01-01T00:01:00Z","sampledValue":[{"value":"7"}]}"#;
+        let data = vec![value; (2 << 20) / value.len()].join(",");
+        let payload = format!(
+            r#"{{"transactionId":7,"meterStop":9,"timestamp":"2026-01-01T00:05:00Z","transactionData":[{data}]}}"#
+        );
+        let sent = common::call(id(0, 1), "CP-1", 5, "StopTransaction", &payload);
+        assert_eq!(apply(store, std::slice::from_ref(&sent)).unwrap().new, 1);
+        assert_eq!(contents().records[&sent.id], sent.bytes);
+        assert_eq!(contents().states.transactions.len(), 1);
     });
 }
 
