@@ -10,6 +10,7 @@
 
 mod actions;
 mod answer;
+pub mod command_request;
 pub mod memory;
 pub mod model;
 mod natural_key;

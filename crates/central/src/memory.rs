@@ -3,6 +3,7 @@
 //! [`MemoryStore`] applies records and is the reference that the conformance suite compares every real store with.
 //! [`MemoryRows`] answers queries from rows that a test has set; [`sample`] makes such rows.
 
+mod commands;
 mod rows;
 pub mod sample;
 
@@ -36,6 +37,7 @@ pub struct Contents {
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     contents: Mutex<Contents>,
+    requests: Mutex<commands::Requests>,
 }
 
 impl MemoryStore {
@@ -49,6 +51,11 @@ impl MemoryStore {
     #[must_use]
     pub fn record_ids(&self) -> BTreeSet<RecordId> {
         self.lock().records.keys().copied().collect()
+    }
+
+    fn requests(&self) -> MutexGuard<'_, commands::Requests> {
+        // As in `lock`.
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {

@@ -5,7 +5,7 @@
 //! [`central::station::Station`], appends records to the journal, and sends each answer once its record is durable.
 //! `delivery` takes the records from the journal to a [`Sink`], which may be a [`FailoverSink`]; its acknowledgement
 //! gate says which answers may be sent. `flow` sets the pace, and closes all connections when no record can be made
-//! durable. `cluster` closes connections that are older than one at another gateway. This crate knows no rule of OCPP,
+//! durable. `commands` passes commands from their queue to connections. `cluster` closes connections that are older than one at another gateway. This crate knows no rule of OCPP,
 //! no database and no broker.
 //!
 //! ```text
@@ -19,6 +19,7 @@
 mod admission;
 mod clock;
 mod cluster;
+mod commands;
 mod config;
 mod connection;
 mod delivery;
@@ -44,6 +45,7 @@ pub use delivery::failover::FailoverSink;
 use crate::admission::{Admission, Starts, accept};
 use crate::clock::ClockCheck;
 use crate::cluster::ownership::Ownership;
+use crate::commands::Commands;
 use crate::connection::control::Stop;
 use crate::connection::frames::FrameOptions;
 use crate::connection::registry::Registry;
@@ -57,7 +59,7 @@ use crate::metrics::Metrics;
 use crate::parts::Parts;
 use central::GatewayId;
 use central::policy::Policy;
-use central::ports::{ClusterEvents, DirectorySource, HealthProbe, Sink};
+use central::ports::{ClusterEvents, CommandQueue, DirectorySource, HealthProbe, Sink};
 use common::lock::lock;
 use common::settings::SettingError;
 use journal::Journal;
@@ -90,6 +92,8 @@ pub struct GatewayDeps {
     pub data_dir: PathBuf,
     /// Events between gateways, if there may be several: the newest connection of a charger wins everywhere.
     pub cluster_events: Option<Arc<dyn ClusterEvents>>,
+    /// The queue of commands to chargers; without one no commands are sent.
+    pub commands: Option<Arc<dyn CommandQueue>>,
 }
 
 /// Why the gateway did not start.
@@ -111,6 +115,11 @@ pub enum StartError {
     /// The journal cannot be read or written.
     #[error("read the journal's newest records: {0}")]
     Journal(String),
+    /// The operating system starts no thread.
+    #[error(
+        "start the thread for commands: {0}; raise the limit of threads of this user or container"
+    )]
+    Thread(String),
 }
 
 /// A running gateway. Dropping it stops nothing; call [`Gateway::shutdown`].
@@ -141,10 +150,15 @@ impl Gateway {
         }
         let began = Instant::now();
         let directory_source = Arc::clone(&deps.directory);
+        let events = deps.cluster_events.clone();
         let prepared = tokio::task::spawn_blocking(move || prepare(config, deps)).await;
         let parts = prepared.map_err(|error| StartError::Journal(error.to_string()))??;
         let parts = Arc::new(parts);
         parts.ownership.subscribe();
+        parts
+            .commands
+            .start(events.as_ref())
+            .map_err(|error| StartError::Thread(error.to_string()))?;
         let delivery = &parts.delivery;
         let accepting = CancellationToken::new();
         let (failing, failed) = tokio::sync::watch::channel(None);
@@ -215,6 +229,7 @@ impl Gateway {
         let end = Instant::now() + grace;
         admission.stopping.store(true, Ordering::SeqCst);
         self.accepting.cancel();
+        self.parts.commands.stop_claiming();
         admission.connections.close();
         let stopping = async {
             self.close_in_groups(grace).await;
@@ -227,6 +242,8 @@ impl Gateway {
             );
         }
         admission.log.summarise_at_stop();
+        let commands = Arc::clone(&self.parts.commands);
+        let _ = tokio::task::spawn_blocking(move || commands.wait_stopped()).await;
         self.deliver_backlog(end).await;
         let tasks = std::mem::take(&mut *lock(&self.tasks));
         for task in tasks {
@@ -316,6 +333,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         policy,
         data_dir,
         cluster_events,
+        commands,
     } = deps;
     let resumed = resume::resume(&journal, config.resend_replay_bytes_max)
         .map_err(|error| StartError::Journal(error.to_string()))?;
@@ -357,6 +375,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         Arc::clone(&flow.budget),
     );
     let ownership = Ownership::new(gateway_id, cluster_events, Arc::clone(&registry));
+    let commands = Commands::new(commands, gateway_id, journal.clone(), Arc::clone(&registry));
     let admission = Admission::new(
         &config,
         journal.clone(),
@@ -384,6 +403,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         delivery: Arc::new(delivery),
         flow,
         ownership: Arc::new(ownership),
+        commands: Arc::new(commands),
         frame_options,
     })
 }

@@ -45,6 +45,31 @@ pub const METRICS: &[Metric] = &[
         Unit::Bool,
         "Whether the clock is so wrong that chargers are refused",
     ),
+    Metric::counter(
+        "wattpost_gateway_command_queue_failures_total",
+        Unit::Count,
+        "Times that the queue of commands could not be used",
+    ),
+    Metric::counter(
+        "wattpost_gateway_commands_claimed_total",
+        Unit::Count,
+        "Commands claimed from the queue",
+    ),
+    Metric::counter(
+        "wattpost_gateway_commands_refused_total",
+        Unit::Count,
+        "Claimed commands that are never sent",
+    ),
+    Metric::counter(
+        "wattpost_gateway_commands_released_total",
+        Unit::Count,
+        "Claimed commands that were given back without being sent",
+    ),
+    Metric::counter(
+        "wattpost_gateway_commands_settled_total",
+        Unit::Count,
+        "Claims without an end whose fate was found out afterwards",
+    ),
     Metric::gauge(
         "wattpost_gateway_connections",
         Unit::Count,

@@ -4,6 +4,7 @@
 
 use crate::admission::Admission;
 use crate::cluster::ownership::Ownership;
+use crate::commands::Commands;
 use crate::config::GatewayConfig;
 use crate::connection::frames::FrameOptions;
 use crate::connection::registry::Registry;
@@ -29,5 +30,7 @@ pub(crate) struct Parts {
     pub(crate) flow: Flow,
     /// Which gateway has a charger's newest connection.
     pub(crate) ownership: Arc<Ownership>,
+    /// Commands to the connected chargers.
+    pub(crate) commands: Arc<Commands>,
     pub(crate) frame_options: FrameOptions,
 }

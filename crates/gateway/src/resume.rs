@@ -51,10 +51,23 @@ pub(crate) fn resume(journal: &Journal, bytes_max: u64) -> Result<Resumed, ReadE
 
 fn read_from(journal: &Journal, after: u64) -> Result<Resumed, ReadError> {
     let mut resumed = Resumed::default();
+    scan(journal, after, |_, bytes| resumed.learn(bytes))?;
+    Ok(resumed)
+}
+
+/// Visits the durable records after `after` that can be read. Blocks.
+///
+/// # Errors
+/// When the journal is closed.
+pub(crate) fn scan(
+    journal: &Journal,
+    after: u64,
+    mut visit: impl FnMut(u64, &[u8]),
+) -> Result<(), ReadError> {
     let mut reader = journal.reader(after);
     loop {
-        match reader.read(READ_RECORDS, READ_BYTES, |_, bytes| resumed.learn(bytes)) {
-            Ok(0) => return Ok(resumed),
+        match reader.read(READ_RECORDS, READ_BYTES, &mut visit) {
+            Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(ReadError::Forgotten { oldest_seq, .. }) => {
                 reader = journal.reader(oldest_seq.saturating_sub(1));
@@ -66,7 +79,7 @@ fn read_from(journal: &Journal, after: u64) -> Result<Resumed, ReadError> {
                 tracing::warn!(
                     %error,
                     ?passed,
-                    "some resends will not be recognised: a record cannot be read; it is stored already"
+                    "a record cannot be read, so a resend of it is not recognised; it is stored already"
                 );
             }
             Err(error @ (ReadError::Damaged(_) | ReadError::Io { .. })) => {
@@ -74,7 +87,7 @@ fn read_from(journal: &Journal, after: u64) -> Result<Resumed, ReadError> {
                 tracing::error!(
                     %error,
                     ?passed,
-                    "some resends will not be recognised: a record that was not delivered cannot be read"
+                    "a record that was not delivered cannot be read, so a resend of it is not recognised"
                 );
             }
             Err(error @ ReadError::Closed) => return Err(error),

@@ -12,6 +12,7 @@
 mod api_keys;
 mod audit;
 mod codes;
+mod commands;
 mod contents;
 mod dead_letters;
 mod directory;

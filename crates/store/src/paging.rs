@@ -50,6 +50,15 @@ pub(crate) fn after_quirk(page: &PageRequest) -> Result<Option<(Quirk, ChargerMo
     }
 }
 
+/// The number before which a page of commands ends: the newest is first.
+pub(crate) fn command_before(page: &PageRequest) -> Result<i64, QueryError> {
+    match place(page)? {
+        None => Ok(i64::MAX),
+        Some(Place::Command(no)) => Ok(no),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
 fn place(page: &PageRequest) -> Result<Option<Place>, QueryError> {
     page.after.as_ref().map(Place::from_cursor).transpose()
 }

@@ -5,7 +5,8 @@
 use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::ports::{
-    ApiKeys, Closings, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance, QueryStore, Store,
+    ApiKeys, Closings, CommandQueue, Commands, DeadLetters, DirectoryAdmin, DirectorySource,
+    Maintenance, QueryStore, Store,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(crate) struct Database {
     pub(crate) closings: Arc<dyn Closings>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
     pub(crate) api_keys: Arc<dyn ApiKeys>,
+    pub(crate) commands: Arc<dyn Commands>,
+    pub(crate) command_queue: Arc<dyn CommandQueue>,
 }
 
 impl Database {
@@ -34,7 +37,9 @@ impl Database {
             + DeadLetters
             + Closings
             + Maintenance
-            + ApiKeys,
+            + ApiKeys
+            + Commands
+            + CommandQueue,
     {
         let store = Arc::new(store);
         Self {
@@ -45,7 +50,9 @@ impl Database {
             dead_letters: Arc::clone(&store) as _,
             closings: Arc::clone(&store) as _,
             maintenance: Arc::clone(&store) as _,
-            api_keys: store,
+            api_keys: Arc::clone(&store) as _,
+            commands: Arc::clone(&store) as _,
+            command_queue: store,
         }
     }
 }

@@ -10,6 +10,7 @@ mod apikey;
 mod audit;
 mod charger;
 mod check;
+mod command;
 mod config;
 mod consistency_check;
 mod data_dir;
@@ -100,6 +101,9 @@ enum Command {
     /// Add, change, list or remove tokens (idTag, idToken).
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Send commands to chargers (Reset, GetConfiguration, …), list, show or cancel them.
+    #[command(subcommand)]
+    Command(command::CommandCommand),
     /// Make, list or revoke keys of the HTTP API.
     #[command(subcommand)]
     Apikey(apikey::ApiKeyCommand),
@@ -173,6 +177,7 @@ fn main() -> ExitCode {
         ),
         Command::Charger(command) => charger::run(&command),
         Command::Token(command) => token::run(&command),
+        Command::Command(command) => command::run(&command),
         Command::Apikey(command) => apikey::run(&command),
         Command::Transaction(command) => transaction::run(&command),
         Command::Check(args) => check::run(&args),

@@ -10,6 +10,7 @@
 
 mod alive;
 mod consumer_role;
+mod events;
 mod gateway_role;
 mod notify;
 
@@ -23,6 +24,7 @@ use central::ports::HealthProbe;
 use clap::Args;
 use consumer::MaintenanceTask;
 use consumer_role::ConsumerRole;
+use events::{Events, NotifyingStore};
 use gateway_role::GatewayRole;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -115,7 +117,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         false => None,
     };
     // A server that does not answer must not delay a stop.
-    let (database, pending_migration) = tokio::select! {
+    let (mut database, pending_migration) = tokio::select! {
         opened = open_database(settings, roles) => opened?,
         () = stop.recv() => return Ok(stopped_early(roles)),
     };
@@ -140,11 +142,15 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         );
     }
 
+    let events = Events::new(publishing.as_ref().or(consuming.as_ref()).map(Arc::clone));
+    database.store = NotifyingStore::new(database.store, Arc::clone(&events));
+
     let mut probes: Vec<Arc<dyn HealthProbe>> = Vec::new();
     let gateway = match opened {
         Some(opened) => {
             let gateway =
-                GatewayRole::start(settings, opened, &database, publishing.as_ref()).await?;
+                GatewayRole::start(settings, opened, &database, publishing.as_ref(), &events)
+                    .await?;
             probes.extend(gateway.probes());
             Some(gateway)
         }

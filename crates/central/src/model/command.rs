@@ -162,6 +162,14 @@ pub struct CommandProgress {
     pub unanswered: Option<Unanswered>,
 }
 
+impl CommandProgress {
+    /// Whether there is a reply, or its gateway no longer waits for one.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.reply.is_some() || self.unanswered.is_some()
+    }
+}
+
 /// That a call was sent, or was about to be sent when its gateway was killed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Sent {

@@ -1,9 +1,11 @@
-//! Events between gateways: of two connections of one charger only the newest stays open.
+//! Events between processes: of two connections of one charger only the newest stays open, a gateway learns at once of
+//! commands, and a waiting client of their outcomes.
 
+use crate::model::CommandId;
 use crate::record::{Epoch, GatewayId};
 use serde::{Deserialize, Serialize};
 
-/// An event between gateways. Nothing durable depends on it: an event may be lost or late.
+/// An event between processes. Nothing durable depends on it: an event may be lost or late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum ClusterEvent {
@@ -15,6 +17,16 @@ pub enum ClusterEvent {
         gateway: GatewayId,
         /// The connection's epoch (milliseconds at its start): the greater one is the newer.
         epoch: Epoch,
+    },
+    /// A charger may have commands that can be claimed.
+    CommandsWaiting {
+        /// Its identity in any letter case.
+        charger_id: String,
+    },
+    /// The database has something new about a command.
+    CommandChanged {
+        /// The command.
+        id: CommandId,
     },
 }
 

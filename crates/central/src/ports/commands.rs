@@ -8,7 +8,7 @@
 //! [`Commands`] is for who requests, [`CommandQueue`] for who sends.
 
 use super::{QueryError, Unavailable};
-use crate::model::{ChargerKey, Claim, Command, CommandId, CommandView, Refusal};
+use crate::model::{ChargerKey, Claim, Command, CommandId, CommandView, Refusal, Sent};
 use crate::query::{CommandFilter, Page, PageRequest};
 use crate::record::{Epoch, GatewayId, Seq};
 use crate::time::Timestamp;
@@ -184,6 +184,6 @@ pub struct OpenClaim {
     pub claim: Claim,
     /// The command.
     pub command: Command,
-    /// Whether the database has the record of sending.
-    pub is_sent: bool,
+    /// What the record of sending says, if the database has it.
+    pub sent: Option<Sent>,
 }

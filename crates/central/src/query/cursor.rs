@@ -47,6 +47,8 @@ pub enum Place {
     DeadLetter(i64),
     /// In the summary of quirks: after this quirk of this kind of charger.
     Quirk(Quirk, ChargerModel),
+    /// In the list of commands: before this number.
+    Command(i64),
 }
 
 impl Place {
@@ -65,6 +67,7 @@ impl Place {
                 hex(&model.model),
                 hex(&model.firmware)
             ),
+            Self::Command(number) => format!("o{:x}", number.cast_unsigned()),
         })
     }
 
@@ -117,6 +120,9 @@ fn read_place(text: &str) -> Option<Place> {
             };
             Some(Place::Quirk(Quirk::from_number(quirk)?, kind))
         }
+        "o" => Some(Place::Command(
+            u64::from_str_radix(rest, 16).ok()?.cast_signed(),
+        )),
         _ => None,
     }
 }
@@ -174,6 +180,8 @@ mod tests {
                     firmware: "1.2".to_owned(),
                 },
             ),
+            Place::Command(0),
+            Place::Command(i64::MAX),
         ];
         for place in places {
             let cursor = place.to_cursor();

@@ -73,6 +73,8 @@ impl Ownership {
     fn receive(&self, event: ClusterEvent) {
         match event {
             ClusterEvent::Connected { gateway, .. } if gateway == self.gateway_id => {}
+            // For `commands`, and for who waits for a command.
+            ClusterEvent::CommandsWaiting { .. } | ClusterEvent::CommandChanged { .. } => {}
             ClusterEvent::Connected {
                 charger_id,
                 gateway,

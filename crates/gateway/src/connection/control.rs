@@ -3,6 +3,7 @@
 //! task is woken.
 
 use crate::admission::peer::Peer;
+use crate::commands::ClaimedCommand;
 use central::Epoch;
 use central::resend::ResendMemory;
 use central::station::Fact;
@@ -34,6 +35,20 @@ pub(crate) enum Stop {
     Unfinished = 7,
 }
 
+/// How a command gets to the connection: one at a time.
+#[derive(Default)]
+enum CommandSlot {
+    /// The connection has not begun, or has ended.
+    #[default]
+    Closed,
+    /// The connection can take one.
+    Free,
+    /// One is there.
+    Given(Box<ClaimedCommand>),
+    /// The connection has taken one, and it is not finished.
+    Taken,
+}
+
 /// The state of a connection in the queue for turns (see `flow::pace`).
 const NO_TURN: u8 = 0;
 const WAITS_FOR_TURN: u8 = 1;
@@ -58,6 +73,8 @@ pub(crate) struct Control {
     has_facts: AtomicBool,
     has_new_profile: AtomicBool,
     facts: Mutex<Vec<Fact>>,
+    has_command: AtomicBool,
+    command: Mutex<CommandSlot>,
     /// Where the connection hands over what it remembers, once a newer one has replaced it.
     pub(super) successor: Mutex<Option<oneshot::Sender<ResendMemory>>>,
 }
@@ -76,6 +93,8 @@ impl Control {
             has_facts: AtomicBool::new(false),
             has_new_profile: AtomicBool::new(false),
             facts: Mutex::default(),
+            has_command: AtomicBool::new(false),
+            command: Mutex::default(),
             successor: Mutex::default(),
         }
     }
@@ -185,6 +204,51 @@ impl Control {
         lock(&self.facts).push(fact);
         self.has_facts.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// Whether a command may be given now.
+    pub(crate) fn wants_command(&self) -> bool {
+        matches!(*lock(&self.command), CommandSlot::Free)
+    }
+
+    /// The connection has begun, or has finished its command.
+    pub(crate) fn open_for_command(&self) {
+        *lock(&self.command) = CommandSlot::Free;
+    }
+
+    /// Gives the connection a command and wakes it. Returns the command if the connection has ended or has another one.
+    pub(crate) fn give_command(&self, claimed: ClaimedCommand) -> Option<ClaimedCommand> {
+        let mut slot = lock(&self.command);
+        if !matches!(*slot, CommandSlot::Free) {
+            return Some(claimed);
+        }
+        *slot = CommandSlot::Given(Box::new(claimed));
+        self.has_command.store(true, Ordering::Release);
+        drop(slot);
+        self.waker.wake();
+        None
+    }
+
+    /// The command that was given since the last call.
+    pub(crate) fn take_command(&self) -> Option<ClaimedCommand> {
+        if !self.has_command.load(Ordering::Acquire) {
+            return None;
+        }
+        self.replace_command(CommandSlot::Taken)
+    }
+
+    /// Takes no more commands; returns the one that was given and not taken.
+    pub(crate) fn close_for_commands(&self) -> Option<ClaimedCommand> {
+        self.replace_command(CommandSlot::Closed)
+    }
+
+    fn replace_command(&self, next: CommandSlot) -> Option<ClaimedCommand> {
+        let mut slot = lock(&self.command);
+        self.has_command.store(false, Ordering::Relaxed);
+        match std::mem::replace(&mut *slot, next) {
+            CommandSlot::Given(claimed) => Some(*claimed),
+            CommandSlot::Closed | CommandSlot::Free | CommandSlot::Taken => None,
+        }
     }
 
     /// The answers since the last call.

@@ -38,6 +38,9 @@ impl Connection {
             End::Closed(reason) => (reason.clone(), close_code(reason)),
         };
         self.control.leave_turns();
+        if let Some(claimed) = self.control.close_for_commands() {
+            self.parts.commands.give_back(claimed);
+        }
         let is_open = !matches!(reason, CloseReason::ByCharger(_) | CloseReason::Broken(_));
         if matches!(end, End::Stopped(Stop::Shutdown | Stop::NotDurable)) || self.is_append_refused
         {
@@ -76,7 +79,10 @@ impl Connection {
                 continue;
             };
             match self.parts.delivery.journal.append(&record, None) {
-                Ok(_) => self.parts.metrics.record(meta),
+                Ok(_) => {
+                    self.parts.metrics.record(meta);
+                    self.command_recorded(meta.kind);
+                }
                 // No resend needs the record of an end. The start that is recorded when the journal has room again ends
                 // this connection too.
                 Err(AppendError::Full(_)) if meta.kind == RecordKind::Disconnected => {
@@ -86,6 +92,7 @@ impl Connection {
                 Err(_) => self.station.handle_refused(&record),
             }
         }
+        self.end_commands();
         let this = *self;
         let memory = this.station.into_memory();
         this.parts

@@ -5,6 +5,7 @@
 //! there is no channel, no other task and no lock that all chargers share. An idle connection holds the station, small
 //! buffers and one timer.
 
+mod commanding;
 pub(crate) mod control;
 mod finish;
 pub(crate) mod frames;
@@ -13,6 +14,7 @@ pub(crate) mod registry;
 pub(crate) mod unfinished;
 
 use crate::clock::wall_clock;
+use crate::connection::commanding::Commanding;
 use crate::connection::control::Control;
 use crate::connection::finish::End;
 use crate::connection::frames::{Frames, ReadError};
@@ -63,6 +65,8 @@ pub(crate) struct Connection {
     writing_since: Option<Instant>,
     /// A record could not be appended: no later message may be answered.
     is_append_refused: bool,
+    /// The command that is not finished.
+    commanding: Option<Box<Commanding>>,
 }
 
 impl Connection {
@@ -96,12 +100,14 @@ impl Connection {
             has_ponged: false,
             writing_since: None,
             is_append_refused: false,
+            commanding: None,
         })
     }
 
     /// Serves the charger until the connection ends. Boxed, because a future stores its arguments twice: as passed and as
     /// used.
     pub(crate) async fn run(mut self: Box<Self>) {
+        self.begin_commands();
         let end = {
             let mut timer = pin!(tokio::time::sleep_until(self.ping_at.into()));
             let mut armed = false;
@@ -157,11 +163,15 @@ impl Connection {
         }
         // 4. Deadlines.
         self.check_deadlines(now, wall)?;
+        self.take_command(wall);
         self.drain(cx, now, wall)?;
         // 5. Answers are sent before new messages are taken in.
         self.flush(cx, now)?;
         // 6. The charger's messages, while there is room for their answers.
         self.take_in(cx, now, wall)?;
+        if self.take_command(wall) {
+            self.drain(cx, now, wall)?;
+        }
         if self.frames.is_writing() {
             self.flush(cx, now)?;
         }
@@ -305,6 +315,7 @@ impl Connection {
                     read_at: now,
                 });
                 self.parts.metrics.record(meta);
+                self.command_recorded(meta.kind);
                 Ok(())
             }
             Err(error) => {

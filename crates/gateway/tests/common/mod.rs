@@ -10,8 +10,8 @@ use central::memory::MemoryStore;
 use central::model::ChargerKey;
 use central::policy::Policy;
 use central::ports::{
-    Batch, BoxFuture, ChargerProfile, ClusterEvents, DirectorySnapshot, DirectorySource, Queued,
-    Registration, Sink, Store, Token, Unavailable, UnavailableKind,
+    Batch, BoxFuture, ChargerProfile, ClusterEvents, CommandQueue, DirectorySnapshot,
+    DirectorySource, Queued, Registration, Sink, Store, Token, Unavailable, UnavailableKind,
 };
 use central::project::Changes;
 use central::{GatewayId, Record, RecordKind};
@@ -267,6 +267,7 @@ pub(crate) struct Setup {
     pub(crate) directory: Arc<FakeDirectory>,
     pub(crate) gateway_id: u128,
     pub(crate) cluster_events: Option<Arc<dyn ClusterEvents>>,
+    pub(crate) commands: Option<Arc<dyn CommandQueue>>,
     /// The contents of `directory.json` before the start.
     pub(crate) kept_directory: Option<Vec<u8>>,
 }
@@ -289,6 +290,7 @@ impl Default for Setup {
             directory: Arc::default(),
             gateway_id: 7,
             cluster_events: None,
+            commands: None,
             kept_directory: None,
         }
     }
@@ -314,6 +316,23 @@ impl World {
         Self::open(setup, tempfile::tempdir().expect("a directory")).await
     }
 
+    /// A gateway whose journal already has these records, as after a kill.
+    pub(crate) async fn after(left: &[Vec<u8>], change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup::default();
+        change(&mut setup);
+        let dir = tempfile::tempdir().expect("a directory");
+        let (journal, _) =
+            Journal::open(&dir.path().join("journal"), setup.journal).expect("the journal opens");
+        for record in left {
+            journal.append(record, None).expect("has room");
+        }
+        tokio::task::spawn_blocking(move || journal.close())
+            .await
+            .expect("no panic")
+            .expect("closes");
+        Self::open(setup, dir).await
+    }
+
     async fn open(setup: Setup, dir: tempfile::TempDir) -> Self {
         if let Some(bytes) = &setup.kept_directory {
             std::fs::write(dir.path().join("directory.json"), bytes).expect("writes");
@@ -331,6 +350,7 @@ impl World {
             policy: Arc::new(setup.policy),
             data_dir: dir.path().to_path_buf(),
             cluster_events: setup.cluster_events,
+            commands: setup.commands,
         };
         let gateway = Gateway::start(setup.config, deps).await.expect("starts");
         Self {

@@ -169,7 +169,9 @@ async fn after_a_lost_event_the_next_one_closes_the_older_connection() {
     at_b.heartbeat().await;
     bus.is_slow.store(false, Ordering::SeqCst);
     // The first gateway publishes its connection again; the other one is newer and publishes its own.
-    let ClusterEvent::Connected { charger_id, .. } = lost.1;
+    let ClusterEvent::Connected { charger_id, .. } = lost.1 else {
+        panic!("a gateway publishes connections");
+    };
     let old = bus.published.lock().unwrap()[0].clone();
     assert!(
         matches!(&old, ClusterEvent::Connected { charger_id: other, .. } if *other == charger_id)
@@ -196,7 +198,10 @@ async fn a_charger_can_change_gateways_while_the_clock_of_another_gateway_is_ahe
     at_a.heartbeat().await;
     let ClusterEvent::Connected {
         epoch: published, ..
-    } = bus.published.lock().unwrap()[0].clone();
+    } = bus.published.lock().unwrap()[0].clone()
+    else {
+        panic!("a gateway publishes connections");
+    };
     assert!(
         published > Epoch(now + 3_600_000),
         "above the epoch that was received"

@@ -13,6 +13,7 @@ mod common;
 mod admission;
 mod broken_input;
 mod cluster;
+mod commands;
 mod connecting;
 mod disk;
 mod durability;

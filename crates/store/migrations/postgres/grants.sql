@@ -17,7 +17,10 @@ GRANT SELECT ON messages_outside, meter_values_outside TO :"role";
 GRANT SELECT, INSERT, DELETE ON dead_letters TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON charger_profiles, tokens, api_keys TO :"role";
 GRANT SELECT, INSERT, DELETE ON audit_log TO :"role";
+GRANT SELECT, INSERT, UPDATE ON commands, command_progress TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON command_keys TO :"role";
 GRANT EXECUTE ON FUNCTION
     wattpost_move(text, text, bigint, bigint),
     wattpost_maintain(bigint, integer, boolean),
-    wattpost_expire(bigint, integer, integer) TO :"role";
+    wattpost_expire(bigint, integer, integer),
+    wattpost_expire_commands(bigint, integer, integer) TO :"role";

@@ -4,7 +4,7 @@ use super::{PostgresStore, error};
 use crate::contents::{DeadLetterEntry, Tables, json};
 use crate::refusal::Refusal;
 use central::memory::Contents;
-use central::model::{ChargerKey, EventRow, MeterValueRow, QuirkCount, QuirkCounts};
+use central::model::{ChargerKey, CommandId, EventRow, MeterValueRow, QuirkCount, QuirkCounts};
 use central::ports::Unavailable;
 use central::project::Changes;
 use central::{GatewayId, Quirk, RecordId, Seq, Timestamp};
@@ -66,12 +66,19 @@ async fn states(connection: &mut PgConnection) -> Result<Changes, Refusal> {
         "SELECT c.key, s.wire_id, s.state
          FROM transactions s JOIN chargers c ON c.no = s.charger_no",
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .map_err(error::refusal)?;
     for (key, wire_id, state) in transactions {
         let key = (ChargerKey::of(&key), wire_id);
         changes.transactions.insert(key, json(&state)?);
+    }
+    let commands: Vec<(Uuid, String)> = sqlx::query_as("SELECT id, state FROM command_progress")
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
+    for (id, state) in commands {
+        changes.commands.insert(CommandId(id), json(&state)?);
     }
     Ok(changes)
 }

@@ -10,6 +10,7 @@ mod api_keys;
 mod apply;
 mod audit;
 mod closings;
+mod commands;
 mod connection;
 mod contents;
 mod copy;

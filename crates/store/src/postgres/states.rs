@@ -113,7 +113,11 @@ impl States {
         self.merge_gateways(connection, numbers, changes).await?;
         self.merge_chargers(connection, numbers, changes).await?;
         self.merge_connectors(connection, numbers, changes).await?;
-        self.merge_transactions(connection, numbers, changes).await
+        let listed = self
+            .merge_transactions(connection, numbers, changes)
+            .await?;
+        super::commands::merge(connection, changes).await?;
+        Ok(listed)
     }
 
     fn clear_when_many(&mut self) {
@@ -546,7 +550,7 @@ async fn merge_numbered<S: State>(
 }
 
 /// Parses a stored state; see [`SetAside`] for one that cannot be read.
-async fn read_state<S: State>(
+pub(crate) async fn read_state<S: State>(
     connection: &mut PgConnection,
     json: Option<String>,
     what: impl FnOnce() -> String,

@@ -6,7 +6,7 @@ use crate::sqlite::SqliteStore;
 use crate::sqlite::listing::uuid_of;
 use crate::sqlite::numbers::charger_key;
 use central::memory::Contents;
-use central::model::{EventRow, MeterValueRow, QuirkCount, QuirkCounts};
+use central::model::{CommandId, EventRow, MeterValueRow, QuirkCount, QuirkCounts};
 use central::ports::Unavailable;
 use central::project::Changes;
 use central::{GatewayId, Quirk, RecordId, Seq, Timestamp};
@@ -74,6 +74,17 @@ fn states(connection: &Connection) -> Result<Changes, Refusal> {
             .insert(key, json(&row.get::<_, String>(2)?)?);
         Ok(())
     })?;
+    each(
+        connection,
+        "SELECT id, state FROM command_progress",
+        |row| {
+            let id = CommandId(uuid_of(row, 0)?);
+            changes
+                .commands
+                .insert(id, json(&row.get::<_, String>(1)?)?);
+            Ok(())
+        },
+    )?;
     Ok(changes)
 }
 

@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod blocks;
 mod closings;
+mod commands;
 mod connection;
 mod contents;
 mod dead_letters;

@@ -54,7 +54,9 @@ impl States {
         self.merge_gateways(connection, numbers, changes)?;
         self.merge_chargers(connection, numbers, changes)?;
         self.merge_connectors(connection, numbers, changes)?;
-        self.merge_transactions(connection, numbers, changes)
+        let listed = self.merge_transactions(connection, numbers, changes)?;
+        super::commands::merge(connection, changes)?;
+        Ok(listed)
     }
 
     fn clear_when_many(&mut self) {

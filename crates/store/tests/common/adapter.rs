@@ -2,7 +2,8 @@
 
 use central::memory::Contents;
 use central::ports::{
-    ApiKeys, Closings, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance, QueryStore, Store,
+    ApiKeys, Closings, CommandQueue, Commands, DeadLetters, DirectoryAdmin, DirectorySource,
+    Maintenance, QueryStore, Store,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -14,7 +15,9 @@ pub(crate) trait Adapter: Sized + Sync {
         + DeadLetters
         + Maintenance
         + ApiKeys
-        + Closings;
+        + Closings
+        + Commands
+        + CommandQueue;
 
     /// Number of cases of a property test.
     const CASES: u32;

@@ -1,6 +1,7 @@
 //! The role `gateway`: the journal, the sink and the listeners.
 
 use super::alive;
+use super::events::Events;
 use crate::config::Settings;
 use crate::consistency_check::{self, Comparison};
 use crate::data_dir::DataDir;
@@ -69,6 +70,7 @@ impl GatewayRole {
         opened: Opened,
         database: &Database,
         broker: Option<&Arc<Broker>>,
+        events: &Arc<Events>,
     ) -> Result<Self> {
         let Opened { journal, id } = opened;
         let applier = Arc::new(Applier::start(
@@ -105,7 +107,8 @@ impl GatewayRole {
                 directory: Arc::clone(&database.directory),
                 policy: Arc::new(settings.policy.clone()),
                 data_dir: settings.data_dir.clone(),
-                cluster_events: broker.map(|broker| Arc::clone(broker) as _),
+                cluster_events: Some(Arc::clone(events) as _),
+                commands: Some(Arc::clone(&database.command_queue)),
             },
         )
         .await

@@ -1,0 +1,257 @@
+//! Commands over real sockets: from the queue to the charger and back, and what is settled after a gateway was killed.
+
+use crate::common::charger::Charger;
+use crate::common::{World, until};
+use central::memory::MemoryStore;
+use central::model::{
+    ChargerKey, Claim, Command, CommandId, CommandState, CommandView, NotSent, OutcomeClass,
+    SILENCE_MAX_MS,
+};
+use central::ports::{Cancelled, CommandQueue, Commands, NewCommand};
+use central::record::Notes;
+use central::{AnswerKind, Epoch, GatewayId, Record, RecordKind, Seq, Timestamp};
+use ocpp::Version;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use uuid::Uuid;
+
+const GATEWAY: GatewayId = GatewayId(Uuid::from_u128(7));
+
+fn now() -> Timestamp {
+    Timestamp(::common::clock::now_ms())
+}
+
+fn id(number: u128) -> CommandId {
+    CommandId(Uuid::from_u128(number))
+}
+
+fn request(store: &MemoryStore, number: u128, charger: &str, action: &str, payload: &str) {
+    let new = NewCommand {
+        command: Command {
+            id: id(number),
+            charger_id: charger.to_owned(),
+            action: action.to_owned(),
+            payload: payload.to_owned(),
+            answer_within_ms: 60_000,
+            send_before: now().plus_millis(3_600_000),
+        },
+        created_at: now(),
+        requested_by: "test".to_owned(),
+        waits_when_offline: true,
+        not_sent: None,
+        idempotency: None,
+    };
+    store.create(&new).unwrap();
+}
+
+fn reset(store: &MemoryStore, number: u128, charger: &str) {
+    request(store, number, charger, "Reset", r#"{"type":"Soft"}"#);
+}
+
+fn show(store: &MemoryStore, number: u128) -> CommandView {
+    store.command(id(number), now()).unwrap().unwrap()
+}
+
+fn class(store: &MemoryStore, number: u128) -> Option<OutcomeClass> {
+    show(store, number).outcome.map(|outcome| outcome.class)
+}
+
+fn reason(store: &MemoryStore, number: u128) -> String {
+    let outcome = show(store, number).outcome.unwrap();
+    outcome.reason.unwrap_or_default()
+}
+
+async fn start(store: &Arc<MemoryStore>) -> World {
+    World::with(|setup| {
+        *setup.sink.store.lock().unwrap() = Some(Arc::clone(store));
+        setup.commands = Some(Arc::clone(store) as _);
+    })
+    .await
+}
+
+/// The command that the charger receives next.
+async fn receives(charger: &mut Charger, number: u128) {
+    let text = charger.answer().await;
+    let start = format!(r#"[2,"{}","Reset","#, id(number));
+    assert!(text.starts_with(&start), "{text}");
+}
+
+async fn replies(charger: &mut Charger, number: u128) {
+    let reply = format!(r#"[3,"{}",{{"status":"Accepted"}}]"#, id(number));
+    charger.text(&reply).await;
+}
+
+async fn is_done(store: &MemoryStore, number: u128) {
+    until("the outcome", || {
+        show(store, number).state == CommandState::Done
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn commands_reach_their_charger_one_after_the_other_in_order() {
+    let store = Arc::new(MemoryStore::default());
+    let world = start(&store).await;
+    // The first is there before the charger.
+    for number in [5, 3, 4] {
+        reset(&store, number, "cp-1");
+    }
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    let mut other = Charger::connect(&world, "CP-2").await;
+    for number in [5, 3, 4] {
+        receives(&mut charger, number).await;
+        // The charger's own calls are answered meanwhile.
+        charger.heartbeat().await;
+        replies(&mut charger, number).await;
+        is_done(&store, number).await;
+        let outcome = show(&store, number).outcome.unwrap();
+        assert_eq!(outcome.class, OutcomeClass::Answered);
+        assert_eq!(outcome.status.as_deref(), Some("Accepted"));
+    }
+    other.heartbeat().await;
+    assert!(
+        charger
+            .is_silent(std::time::Duration::from_millis(50))
+            .await
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_makes_its_command_uncertain_and_the_next_is_sent_later() {
+    let store = Arc::new(MemoryStore::default());
+    let world = start(&store).await;
+    reset(&store, 1, "CP-1");
+    reset(&store, 2, "CP-1");
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    receives(&mut charger, 1).await;
+    drop(charger);
+    is_done(&store, 1).await;
+    assert_eq!(class(&store, 1), Some(OutcomeClass::Uncertain));
+    let why = reason(&store, 1);
+    assert!(
+        why.starts_with("the connection ended before an answer"),
+        "{why}"
+    );
+    assert_eq!(show(&store, 2).state, CommandState::Queued);
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    receives(&mut charger, 2).await;
+    replies(&mut charger, 2).await;
+    is_done(&store, 2).await;
+    assert_eq!(class(&store, 2), Some(OutcomeClass::Answered));
+}
+
+#[tokio::test]
+async fn what_the_charger_cannot_be_sent_says_so_and_blocks_nothing() {
+    let store = Arc::new(MemoryStore::default());
+    let world = start(&store).await;
+    request(&store, 1, "CP-1", "SetVariables", "{}");
+    request(&store, 2, "CP-1", "Reset", r#"{"type":"Now"}"#);
+    reset(&store, 3, "CP-1");
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    receives(&mut charger, 3).await;
+    for number in [1, 2] {
+        assert_eq!(class(&store, number), Some(OutcomeClass::NotSent));
+        assert_eq!(
+            reason(&store, number),
+            NotSent::NotSupportedByCharger.as_str()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_command_is_shown_as_sent_while_its_records_cannot_be_stored() {
+    let store = Arc::new(MemoryStore::default());
+    let world = start(&store).await;
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    charger.heartbeat().await;
+    world.sink.unavailable.store(true, Ordering::SeqCst);
+    reset(&store, 1, "CP-1");
+    receives(&mut charger, 1).await;
+    replies(&mut charger, 1).await;
+    charger.heartbeat().await;
+    assert_eq!(show(&store, 1).state, CommandState::Claimed);
+    assert!(matches!(
+        store.cancel(id(1), now()).unwrap(),
+        Cancelled::TooLate(_)
+    ));
+    world.sink.unavailable.store(false, Ordering::SeqCst);
+    is_done(&store, 1).await;
+    assert_eq!(class(&store, 1), Some(OutcomeClass::Answered));
+}
+
+/// A claim as an earlier process of the gateway made it.
+fn earlier_claim(next_seq: u64, at: Timestamp) -> Claim {
+    Claim {
+        gateway: GATEWAY,
+        started: Epoch(1),
+        next_seq: Seq(next_seq),
+        at,
+    }
+}
+
+fn record(number: u128, kind: RecordKind) -> Vec<u8> {
+    let message_id = id(number).to_string();
+    let record = Record {
+        kind,
+        charger_id: "CP-1",
+        ocpp_version: Version::V16,
+        message_id: &message_id,
+        action: "Reset",
+        payload: "{}",
+        answer_kind: AnswerKind::None,
+        answer: "",
+        received_at: now(),
+        epoch: Epoch(9),
+        notes: Notes::default(),
+        reason: "",
+    };
+    record.encode()
+}
+
+#[tokio::test]
+async fn after_a_kill_each_claim_is_settled_by_what_the_journal_has() {
+    use RecordKind::{CallResult, CallToCharger};
+    let store = Arc::new(MemoryStore::default());
+    // What a gateway that was killed has left: 1 not sent, 2 sent, 3 answered, 4 not sent and shown as uncertain.
+    let long_ago = now().plus_millis(-SILENCE_MAX_MS);
+    for number in 1..=4 {
+        reset(&store, number, &format!("CP-{number}"));
+        let at = if number == 4 { long_ago } else { now() };
+        let key = ChargerKey::of(&format!("CP-{number}"));
+        let claimed = store.claim(earlier_claim(1, at), &[key]).unwrap();
+        assert_eq!(claimed.len(), 1);
+    }
+    let left = [
+        record(2, CallToCharger),
+        record(3, CallToCharger),
+        record(3, CallResult),
+    ];
+    let world = World::after(&left, |setup| {
+        *setup.sink.store.lock().unwrap() = Some(Arc::clone(&store));
+        setup.commands = Some(Arc::clone(&store) as _);
+    })
+    .await;
+    for number in [2, 3, 4] {
+        is_done(&store, number).await;
+    }
+    until("the first is queued again", || {
+        show(&store, 1).state == CommandState::Queued
+    })
+    .await;
+    until("the second is recorded as unanswered", || {
+        class(&store, 2) == Some(OutcomeClass::Uncertain)
+    })
+    .await;
+    assert_eq!(
+        reason(&store, 2),
+        "the gateway was killed before the answer"
+    );
+    assert_eq!(class(&store, 3), Some(OutcomeClass::Answered));
+    until("the fourth is not sent", || {
+        class(&store, 4) == Some(OutcomeClass::NotSent)
+    })
+    .await;
+    assert_eq!(reason(&store, 4), "expired");
+    let mut charger = Charger::connect(&world, "CP-1").await;
+    receives(&mut charger, 1).await;
+}

@@ -1,0 +1,172 @@
+//! Rows of commands, the same for both databases.
+
+use crate::refusal::Refusal;
+use crate::state::read;
+use central::model::{
+    Claim, Command, CommandId, CommandProgress, CommandStage, NotSent, Refusal as NotSentBecause,
+    StoredCommand,
+};
+use central::ports::OpenClaim;
+use central::{Epoch, GatewayId, Seq, Timestamp};
+use uuid::Uuid;
+
+/// The columns of [`CommandRow`], of the tables `commands c` and `command_progress p`.
+pub(crate) const COLUMNS: &str = "c.no, c.id, c.charger_id, c.action, c.payload, c.answer_within_ms, c.send_before, \
+     c.created_at, c.requested_by, c.waits, c.stage, c.gateway, c.started, c.next_seq, c.claimed_at, c.reason, \
+     c.detail, c.ended_at, p.state";
+
+/// A command's row with what records say of it.
+#[derive(Debug)]
+pub(crate) struct CommandRow {
+    pub(crate) no: i64,
+    pub(crate) id: Uuid,
+    pub(crate) charger_id: String,
+    pub(crate) action: String,
+    pub(crate) payload: String,
+    pub(crate) answer_within_ms: i64,
+    pub(crate) send_before: i64,
+    pub(crate) created_at: i64,
+    pub(crate) requested_by: String,
+    pub(crate) waits: bool,
+    pub(crate) stage: i64,
+    pub(crate) gateway: Option<Uuid>,
+    pub(crate) started: Option<i64>,
+    pub(crate) next_seq: Option<i64>,
+    pub(crate) claimed_at: Option<i64>,
+    pub(crate) reason: Option<String>,
+    pub(crate) detail: Option<String>,
+    pub(crate) ended_at: Option<i64>,
+    pub(crate) progress: Option<String>,
+}
+
+pub(crate) const QUEUED: i64 = 0;
+pub(crate) const CLAIMED: i64 = 1;
+pub(crate) const NOT_SENT: i64 = 2;
+
+/// The detail of a request that did not wait, and that no gateway took in time.
+pub(crate) const NOBODY_TOOK_IT: &str = "no gateway that holds the charger took it in time";
+/// The detail of a request that did not wait, while an earlier command was outstanding.
+pub(crate) const CHARGER_WAS_BUSY: &str =
+    "an earlier command to this charger was not finished in time";
+
+impl CommandRow {
+    /// The command as the port returns it.
+    pub(crate) fn stored(self) -> Result<StoredCommand, Refusal> {
+        let stage = self.stage()?;
+        let progress = self.progress()?;
+        Ok(StoredCommand {
+            created_at: Timestamp(self.created_at),
+            waits_when_offline: self.waits,
+            stage,
+            progress,
+            requested_by: self.requested_by.clone(),
+            command: self.command(),
+        })
+    }
+
+    /// A claim without an end.
+    pub(crate) fn open_claim(self) -> Result<OpenClaim, Refusal> {
+        let CommandStage::Claimed(claim) = self.stage()? else {
+            return Err(self.corrupt());
+        };
+        Ok(OpenClaim {
+            claim,
+            sent: self.progress()?.sent,
+            command: self.command(),
+        })
+    }
+
+    fn progress(&self) -> Result<CommandProgress, Refusal> {
+        let progress = self.progress.as_deref();
+        let progress = progress.map(|json| read(json, &self.id)).transpose()?;
+        Ok(progress.unwrap_or_default())
+    }
+
+    pub(crate) fn command(self) -> Command {
+        Command {
+            id: CommandId(self.id),
+            charger_id: self.charger_id,
+            action: self.action,
+            payload: self.payload,
+            answer_within_ms: u32::try_from(self.answer_within_ms).unwrap_or(u32::MAX),
+            send_before: Timestamp(self.send_before),
+        }
+    }
+
+    fn stage(&self) -> Result<CommandStage, Refusal> {
+        match self.stage {
+            QUEUED => Ok(CommandStage::Queued),
+            CLAIMED => {
+                let claim = (self.gateway, self.started, self.next_seq, self.claimed_at);
+                let (Some(gateway), Some(started), Some(next_seq), Some(at)) = claim else {
+                    return Err(self.corrupt());
+                };
+                Ok(CommandStage::Claimed(Claim {
+                    gateway: GatewayId(gateway),
+                    started: Epoch(started.cast_unsigned()),
+                    next_seq: Seq(next_seq.cast_unsigned()),
+                    at: Timestamp(at),
+                }))
+            }
+            NOT_SENT => {
+                let reason = self.reason.as_deref().and_then(NotSent::from_name);
+                let reason = reason.ok_or_else(|| self.corrupt())?;
+                Ok(CommandStage::NotSent {
+                    refusal: NotSentBecause::new(reason, self.detail.clone().unwrap_or_default()),
+                    at: Timestamp(self.ended_at.unwrap_or_default()),
+                })
+            }
+            _ => Err(self.corrupt()),
+        }
+    }
+
+    fn corrupt(&self) -> Refusal {
+        let detail = format!("the row of command {} has impossible values", self.id);
+        Refusal::corrupt(detail)
+    }
+}
+
+/// How many numbers are looked up at a time.
+const SLICE: u64 = 4_096;
+
+/// The slices of `from..to`, each as its first and its last number.
+pub(crate) fn slices(from: Seq, to: Seq) -> impl Iterator<Item = (Seq, Seq)> {
+    (from.0..to.0)
+        .step_by(usize::try_from(SLICE).unwrap_or(usize::MAX))
+        .map(move |first| {
+            let last = first.saturating_add(SLICE - 1).min(to.0 - 1);
+            (Seq(first), Seq(last))
+        })
+}
+
+/// Whether all numbers from `first` to `last` are among these.
+pub(crate) fn are_all(mut seqs: Vec<Seq>, first: Seq, last: Seq) -> bool {
+    seqs.sort_unstable();
+    seqs.dedup();
+    seqs.len() as u64 == last.0 - first.0 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_cover_the_range_once() {
+        for (from, to) in [(1, 1), (1, 2), (1, 4_097), (1, 4_098), (9, 20_000)] {
+            let mut next = from;
+            for (first, last) in slices(Seq(from), Seq(to)) {
+                assert_eq!(first.0, next);
+                assert!(last.0 - first.0 < SLICE);
+                next = last.0 + 1;
+            }
+            assert_eq!(next, to);
+        }
+    }
+
+    #[test]
+    fn all_are_there_only_if_none_is_missing() {
+        let seqs = |numbers: &[u64]| numbers.iter().copied().map(Seq).collect::<Vec<_>>();
+        assert!(are_all(seqs(&[3, 1, 2, 2]), Seq(1), Seq(3)));
+        assert!(!are_all(seqs(&[3, 1, 1]), Seq(1), Seq(3)));
+    }
+}

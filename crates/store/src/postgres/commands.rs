@@ -1,0 +1,526 @@
+//! The queue of commands. Requests and gateways use the reading connections, so that they do not wait for a batch of
+//! records; a row lock decides between a claim, a cancellation and the expiry of one command.
+
+use super::numbers::{clean, stored_seqs};
+use super::states::read_state;
+use super::{PostgresStore, error};
+use crate::commands::{
+    CHARGER_WAS_BUSY, COLUMNS, CommandRow, NOBODY_TOOK_IT, NOT_SENT, QUEUED, are_all, slices,
+};
+use crate::paging::{at_most, command_before, cut};
+use crate::refusal::Refusal;
+use crate::state::merge_into;
+use central::model::{
+    ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent,
+    Refusal as NotSentBecause, StoredCommand,
+};
+use central::ports::{
+    Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, NewCommand, OpenClaim,
+    QUEUED_PER_CHARGER_MAX, QueryError, Unavailable, UnavailableKind,
+};
+use central::project::Changes;
+use central::query::{CommandFilter, Page, PageRequest, Place};
+use central::{Epoch, GatewayId, Seq, Timestamp};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Connection, Row};
+use uuid::Uuid;
+
+impl PostgresStore {
+    /// Runs `work` in a transaction of its own on a reading connection; its commit is on disk before it is reported.
+    fn change<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
+    ) -> Result<T, Unavailable> {
+        self.read(async |connection| {
+            let mut transaction = connection.begin().await.map_err(error::refusal)?;
+            // A claim that is forgotten would let another gateway send the command again.
+            sqlx::query(
+                "SELECT set_config('synchronous_commit', 'on', true)
+                 WHERE current_setting('synchronous_commit') = 'off'",
+            )
+            .execute(&mut *transaction)
+            .await
+            .map_err(error::refusal)?;
+            let done = work(&mut transaction).await?;
+            transaction.commit().await.map_err(error::refusal)?;
+            Ok(done)
+        })
+    }
+}
+
+impl Commands for PostgresStore {
+    fn create(&self, new: &NewCommand) -> Result<Created, Unavailable> {
+        self.change(async |connection| create(connection, new).await)
+    }
+
+    fn cancel(&self, id: CommandId, now: Timestamp) -> Result<Cancelled, Unavailable> {
+        self.change(async |connection| {
+            let done = sqlx::query(
+                "UPDATE commands SET stage = 2, reason = $2, detail = '', ended_at = $3
+                 WHERE id = $1 AND stage = 0
+                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
+            )
+            .bind(id.0)
+            .bind(NotSent::Cancelled.as_str())
+            .bind(now.0)
+            .execute(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+            Ok(match find(connection, id).await? {
+                None => Cancelled::Unknown,
+                Some(command) if done.rows_affected() > 0 => Cancelled::Done(command.view(now)),
+                Some(command) => Cancelled::TooLate(command.view(now)),
+            })
+        })
+    }
+
+    fn command(&self, id: CommandId, now: Timestamp) -> Result<Option<CommandView>, Unavailable> {
+        let found = self.read(async |connection| find(connection, id).await)?;
+        Ok(found.map(|command| command.view(now)))
+    }
+
+    fn commands(
+        &self,
+        filter: &CommandFilter,
+        page: &PageRequest,
+        now: Timestamp,
+    ) -> Result<Page<CommandView>, QueryError> {
+        let before = command_before(page)?;
+        let limit = page.rows();
+        let sql = format!(
+            "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id
+             WHERE c.no < $1{}{}{} ORDER BY c.no DESC LIMIT $2",
+            match filter.charger {
+                Some(_) => " AND c.charger_key = $3",
+                None => " AND $3 = ''",
+            },
+            match filter.action {
+                Some(_) => " AND c.action = $4",
+                None => " AND $4 = ''",
+            },
+            match filter.queued {
+                None => "",
+                Some(true) => " AND c.stage = 0",
+                Some(false) => " AND c.stage <> 0",
+            }
+        );
+        let charger = filter.charger.as_deref().map(charger_key);
+        let action = filter.action.as_deref().map(clean);
+        let found = self.read(async |connection| {
+            let rows = sqlx::query(AssertSqlSafe(sql))
+                .bind(before)
+                .bind(at_most(limit + 1))
+                .bind(charger.unwrap_or_default())
+                .bind(action.unwrap_or_default().into_owned())
+                .fetch_all(connection)
+                .await
+                .map_err(error::refusal)?;
+            let rows = rows.iter().map(|found| {
+                let found = row(found).map_err(error::refusal)?;
+                let place = Place::Command(found.no);
+                Ok((place, found.stored()?.view(now)))
+            });
+            rows.collect::<Result<Vec<_>, Refusal>>()
+        })?;
+        Ok(cut(found, limit))
+    }
+}
+
+impl CommandQueue for PostgresStore {
+    fn waiting(
+        &self,
+        after: Option<&ChargerKey>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ChargerKey>, Unavailable> {
+        self.read(async |connection| {
+            let keys: Vec<String> = sqlx::query_scalar(
+                "SELECT DISTINCT charger_key FROM commands c
+                 WHERE stage = 0 AND charger_key > $1 AND send_before > $2
+                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = c.id)
+                 ORDER BY charger_key LIMIT $3",
+            )
+            .bind(after.map_or_else(String::new, |after| clean(after.as_str()).into_owned()))
+            .bind(now.0)
+            .bind(at_most(limit))
+            .fetch_all(connection)
+            .await
+            .map_err(error::refusal)?;
+            Ok(keys.iter().map(|key| ChargerKey::of(key)).collect())
+        })
+    }
+
+    fn claim(&self, claim: Claim, chargers: &[ChargerKey]) -> Result<Vec<Command>, Unavailable> {
+        // Sorted, so that two gateways wait for each other in one direction only.
+        let mut keys: Vec<String> = chargers
+            .iter()
+            .map(|key| clean(key.as_str()).into_owned())
+            .collect();
+        keys.sort_unstable();
+        let sql = format!(
+            "WITH picked AS (
+                 SELECT first.no FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
+                 CROSS JOIN LATERAL (
+                     SELECT q.no FROM commands q WHERE q.charger_key = k.key AND q.stage = 0 AND q.send_before > $5
+                         AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = q.id)
+                     ORDER BY q.no LIMIT 1 FOR UPDATE OF q) AS first),
+             taken AS (
+                 UPDATE commands t SET stage = 1, gateway = $2, started = $3, next_seq = $4, claimed_at = $5
+                 FROM picked WHERE t.no = picked.no AND t.stage = 0 RETURNING t.*)
+             SELECT {COLUMNS} FROM taken c LEFT JOIN command_progress p ON p.id = c.id ORDER BY c.no"
+        );
+        self.change(async |connection| {
+            let rows = sqlx::query(AssertSqlSafe(sql))
+                .bind(&keys)
+                .bind(claim.gateway.0)
+                .bind(claim.started.0.cast_signed())
+                .bind(claim.next_seq.0.cast_signed())
+                .bind(claim.at.0)
+                .fetch_all(connection)
+                .await
+                .map_err(error::refusal)?;
+            let rows = rows.iter().map(|found| Ok(row(found)?.command()));
+            rows.collect::<Result<_, sqlx::Error>>()
+                .map_err(error::refusal)
+        })
+    }
+
+    fn release(&self, claim: Claim, ids: &[CommandId]) -> Result<(), Unavailable> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        self.change(async |connection| {
+            sqlx::query(
+                "UPDATE commands SET stage = 0, gateway = NULL, started = NULL, next_seq = NULL, claimed_at = NULL
+                 WHERE id = ANY ($1) AND stage = 1 AND gateway = $2 AND started = $3 AND next_seq = $4
+                     AND claimed_at = $5
+                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
+            )
+            .bind(ids)
+            .bind(claim.gateway.0)
+            .bind(claim.started.0.cast_signed())
+            .bind(claim.next_seq.0.cast_signed())
+            .bind(claim.at.0)
+            .execute(connection)
+            .await
+            .map_err(error::refusal)?;
+            Ok(())
+        })
+    }
+
+    fn refuse(
+        &self,
+        claim: Claim,
+        id: CommandId,
+        refusal: &NotSentBecause,
+        now: Timestamp,
+    ) -> Result<(), Unavailable> {
+        self.change(async |connection| {
+            sqlx::query(
+                "UPDATE commands SET stage = 2, reason = $6, detail = $7, ended_at = $8
+                 WHERE id = $1 AND stage = 1 AND gateway = $2 AND started = $3 AND next_seq = $4 AND claimed_at = $5
+                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
+            )
+            .bind(id.0)
+            .bind(claim.gateway.0)
+            .bind(claim.started.0.cast_signed())
+            .bind(claim.next_seq.0.cast_signed())
+            .bind(claim.at.0)
+            .bind(refusal.reason.as_str())
+            .bind(clean(&refusal.detail).into_owned())
+            .bind(now.0)
+            .execute(connection)
+            .await
+            .map_err(error::refusal)?;
+            Ok(())
+        })
+    }
+
+    fn claims(
+        &self,
+        gateway: GatewayId,
+        started: Epoch,
+        limit: usize,
+    ) -> Result<Vec<OpenClaim>, Unavailable> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id
+             WHERE c.stage = 1 AND NOT c.settled AND c.gateway = $1 AND c.started <= $2 ORDER BY c.no LIMIT $3"
+        );
+        self.read(async |connection| {
+            let rows = sqlx::query(AssertSqlSafe(sql))
+                .bind(gateway.0)
+                .bind(started.0.cast_signed())
+                .bind(at_most(limit))
+                .fetch_all(connection)
+                .await
+                .map_err(error::refusal)?;
+            let rows = rows
+                .iter()
+                .map(|found| row(found).map_err(error::refusal)?.open_claim());
+            rows.collect()
+        })
+    }
+
+    fn expire(&self, now: Timestamp, limit: usize) -> Result<u64, Unavailable> {
+        self.change(async |connection| {
+            sqlx::query(
+                "DELETE FROM command_keys WHERE (requested_by, key) IN
+                     (SELECT requested_by, key FROM command_keys WHERE at < $1 LIMIT $2)",
+            )
+            .bind(now.0 - IDEMPOTENCY_KEPT_MS)
+            .bind(at_most(limit))
+            .execute(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+            // A command that another transaction has locked is for the next round.
+            let done = sqlx::query(
+                "WITH due AS (
+                     SELECT c.no, c.charger_key FROM commands c WHERE c.stage = 0 AND c.send_before <= $1
+                     ORDER BY c.send_before LIMIT $2 FOR UPDATE SKIP LOCKED),
+                 judged AS (
+                     SELECT due.no, EXISTS (SELECT 1 FROM commands o
+                         WHERE o.charger_key = due.charger_key AND o.stage = 1 AND NOT o.settled) AS is_busy FROM due)
+                 UPDATE commands t SET stage = 2, ended_at = $1,
+                     reason = CASE WHEN t.waits OR judged.is_busy THEN 'expired' ELSE 'charger_offline' END,
+                     detail = CASE WHEN t.waits THEN '' WHEN judged.is_busy THEN $3 ELSE $4 END
+                 FROM judged WHERE t.no = judged.no AND t.stage = 0",
+            )
+            .bind(now.0)
+            .bind(at_most(limit))
+            .bind(CHARGER_WAS_BUSY)
+            .bind(NOBODY_TOOK_IT)
+            .execute(connection)
+            .await
+            .map_err(error::refusal)?;
+            Ok(done.rows_affected())
+        })
+    }
+
+    fn has_all(&self, gateway: GatewayId, from: Seq, to: Seq) -> Result<bool, Unavailable> {
+        for (first, last) in slices(from, to) {
+            let stored =
+                self.read(async |connection| stored_seqs(connection, gateway, first, last).await)?;
+            if !are_all(stored, first, last) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The key of a charger as PostgreSQL can store it.
+fn charger_key(id: &str) -> String {
+    clean(ChargerKey::of(id).as_str()).into_owned()
+}
+
+async fn create(connection: &mut PgConnection, new: &NewCommand) -> Result<Created, Refusal> {
+    let now = new.created_at;
+    let command = &new.command;
+    let requested_by = clean(&new.requested_by).into_owned();
+    if let Some(stored) = find(connection, command.id).await? {
+        return Ok(Created::Repeated(stored.view(now)));
+    }
+    let key = charger_key(&command.charger_id);
+    if let Some(idempotency) = &new.idempotency {
+        let idempotency_key = clean(&idempotency.key).into_owned();
+        sqlx::query("DELETE FROM command_keys WHERE requested_by = $1 AND key = $2 AND at < $3")
+            .bind(&requested_by)
+            .bind(&idempotency_key)
+            .bind(now.0 - IDEMPOTENCY_KEPT_MS)
+            .execute(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+        // Waits for another transaction with this key.
+        let inserted = sqlx::query(
+            "INSERT INTO command_keys (requested_by, key, digest, command, at)
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        )
+        .bind(&requested_by)
+        .bind(&idempotency_key)
+        .bind(idempotency.digest.as_slice())
+        .bind(command.id.0)
+        .bind(now.0)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+        if inserted.rows_affected() == 0 {
+            let (digest, id): (Vec<u8>, Uuid) = sqlx::query_as(
+                "SELECT digest, command FROM command_keys WHERE requested_by = $1 AND key = $2",
+            )
+            .bind(&requested_by)
+            .bind(&idempotency_key)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+            return Ok(match find(connection, CommandId(id)).await? {
+                Some(stored) if digest == idempotency.digest => Created::Repeated(stored.view(now)),
+                _ => Created::Mismatch,
+            });
+        }
+    }
+    if new.not_sent.is_none() {
+        let queued: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM commands WHERE charger_key = $1 AND stage = 0",
+        )
+        .bind(&key)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+        if queued.unsigned_abs() >= QUEUED_PER_CHARGER_MAX {
+            if let Some(idempotency) = &new.idempotency {
+                sqlx::query("DELETE FROM command_keys WHERE requested_by = $1 AND key = $2")
+                    .bind(&requested_by)
+                    .bind(clean(&idempotency.key).into_owned())
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(error::refusal)?;
+            }
+            return Ok(Created::QueueFull);
+        }
+    }
+    let refusal = new.not_sent.as_ref();
+    let stage = if refusal.is_some() { NOT_SENT } else { QUEUED };
+    sqlx::query(
+        "INSERT INTO commands (id, charger_key, charger_id, action, payload, answer_within_ms, send_before,
+             created_at, requested_by, waits, stage, reason, detail, ended_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+    )
+    .bind(command.id.0)
+    .bind(&key)
+    .bind(clean(&command.charger_id).into_owned())
+    .bind(clean(&command.action).into_owned())
+    .bind(clean(&command.payload).into_owned())
+    .bind(i64::from(command.answer_within_ms))
+    .bind(command.send_before.0)
+    .bind(now.0)
+    .bind(&requested_by)
+    .bind(new.waits_when_offline)
+    .bind(i16::try_from(stage).unwrap_or_default())
+    .bind(refusal.map(|refusal| refusal.reason.as_str()))
+    .bind(refusal.map(|refusal| clean(&refusal.detail).into_owned()))
+    .bind(refusal.map(|_| now.0))
+    .execute(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    find(connection, command.id)
+        .await?
+        .map(|stored| Created::New(stored.view(now)))
+        .ok_or_else(|| Refusal::corrupt("a command that was inserted is not there"))
+}
+
+async fn find(
+    connection: &mut PgConnection,
+    id: CommandId,
+) -> Result<Option<StoredCommand>, Refusal> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id WHERE c.id = $1"
+    );
+    let found = sqlx::query(AssertSqlSafe(sql))
+        .bind(id.0)
+        .fetch_optional(connection)
+        .await
+        .map_err(error::refusal)?;
+    let found = found.as_ref().map(row).transpose();
+    found
+        .map_err(error::refusal)?
+        .map(CommandRow::stored)
+        .transpose()
+}
+
+fn row(row: &PgRow) -> Result<CommandRow, sqlx::Error> {
+    Ok(CommandRow {
+        no: row.try_get(0)?,
+        id: row.try_get(1)?,
+        charger_id: row.try_get(2)?,
+        action: row.try_get(3)?,
+        payload: row.try_get(4)?,
+        answer_within_ms: row.try_get(5)?,
+        send_before: row.try_get(6)?,
+        created_at: row.try_get(7)?,
+        requested_by: row.try_get(8)?,
+        waits: row.try_get(9)?,
+        stage: row.try_get::<i16, _>(10)?.into(),
+        gateway: row.try_get(11)?,
+        started: row.try_get(12)?,
+        next_seq: row.try_get(13)?,
+        claimed_at: row.try_get(14)?,
+        reason: row.try_get(15)?,
+        detail: row.try_get(16)?,
+        ended_at: row.try_get(17)?,
+        progress: row.try_get(18)?,
+    })
+}
+
+/// Merges what records say of commands, inside the caller's transaction.
+pub(crate) async fn merge(connection: &mut PgConnection, changes: &Changes) -> Result<(), Refusal> {
+    if changes.commands.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = changes.commands.keys().map(|id| id.0).collect();
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "SELECT id, state FROM command_progress WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE",
+    )
+    .bind(&ids)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let mut held = std::collections::HashMap::with_capacity(rows.len());
+    for (id, json) in rows {
+        let what = || format!("command {id}");
+        let state: CommandProgress = read_state(connection, Some(json), what).await?;
+        held.insert(id, state);
+    }
+    let (mut updates, mut inserts, mut settled) = (Vec::new(), Vec::new(), Vec::new());
+    for (CommandId(id), incoming) in &changes.commands {
+        let is_known = held.contains_key(id);
+        let state = held.entry(*id).or_default();
+        if let Some(json) = merge_into(state, incoming)? {
+            match is_known {
+                true => updates.push((*id, json)),
+                false => inserts.push((*id, json)),
+            }
+        }
+        if state.is_settled() {
+            settled.push(*id);
+        }
+    }
+    if !updates.is_empty() {
+        let (ids, states): (Vec<_>, Vec<_>) = updates.into_iter().unzip();
+        sqlx::query(
+            "UPDATE command_progress t SET state = u.state, rev = t.rev + 1
+             FROM unnest($1::uuid[], $2::text[]) AS u (id, state) WHERE t.id = u.id",
+        )
+        .bind(ids)
+        .bind(states)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    }
+    if !inserts.is_empty() {
+        let wanted = inserts.len() as u64;
+        let (ids, states): (Vec<_>, Vec<_>) = inserts.into_iter().unzip();
+        let done = sqlx::query(
+            "INSERT INTO command_progress (id, state, rev)
+             SELECT id, state, 0 FROM unnest($1::uuid[], $2::text[]) AS u (id, state)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(ids)
+        .bind(states)
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+        if done.rows_affected() != wanted {
+            // The whole batch is tried again, on the row that is there now.
+            return Err(Refusal::unavailable(
+                UnavailableKind::Locked,
+                "another writer has stored the same command's progress",
+            ));
+        }
+    }
+    if !settled.is_empty() {
+        sqlx::query("UPDATE commands SET settled = true WHERE id = ANY ($1) AND NOT settled")
+            .bind(settled)
+            .execute(connection)
+            .await
+            .map_err(error::refusal)?;
+    }
+    Ok(())
+}

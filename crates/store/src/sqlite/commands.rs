@@ -1,0 +1,435 @@
+//! The queue of commands. SQLite has one writer at a time, so each call is exclusive.
+
+use crate::commands::{
+    CHARGER_WAS_BUSY, COLUMNS, CommandRow, NOBODY_TOOK_IT, NOT_SENT, QUEUED, are_all, slices,
+};
+use crate::paging::{at_most, command_before, cut};
+use crate::refusal::Refusal;
+use crate::sqlite::listing::uuid_of;
+use crate::sqlite::{SqliteStore, numbers};
+use crate::state::{merge_into, parse};
+use central::model::{
+    ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent,
+    Refusal as NotSentBecause, StoredCommand,
+};
+use central::ports::{
+    Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, NewCommand, OpenClaim,
+    QUEUED_PER_CHARGER_MAX, QueryError, Unavailable,
+};
+use central::project::Changes;
+use central::query::{CommandFilter, Page, PageRequest, Place};
+use central::{Epoch, GatewayId, Seq, Timestamp};
+use common::clock::now_ms;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+impl Commands for SqliteStore {
+    fn create(&self, new: &NewCommand) -> Result<Created, Unavailable> {
+        self.transact(|connection, _| create(connection, new))
+    }
+
+    fn cancel(&self, id: CommandId, now: Timestamp) -> Result<Cancelled, Unavailable> {
+        self.transact(|connection, _| {
+            let changed = connection.execute(
+                "UPDATE commands SET stage = ?2, reason = ?3, detail = '', ended_at = ?4
+                 WHERE id = ?1 AND stage = ?5
+                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
+                params![
+                    id.0.as_bytes(),
+                    NOT_SENT,
+                    NotSent::Cancelled.as_str(),
+                    now.0,
+                    QUEUED
+                ],
+            )?;
+            Ok(match find(connection, id)? {
+                None => Cancelled::Unknown,
+                Some(command) if changed > 0 => Cancelled::Done(command.view(now)),
+                Some(command) => Cancelled::TooLate(command.view(now)),
+            })
+        })
+    }
+
+    fn command(&self, id: CommandId, now: Timestamp) -> Result<Option<CommandView>, Unavailable> {
+        let found = self.readers.read(|connection| find(connection, id));
+        let found = found.map_err(Refusal::into_unavailable)?;
+        Ok(found.map(|command| command.view(now)))
+    }
+
+    fn commands(
+        &self,
+        filter: &CommandFilter,
+        page: &PageRequest,
+        now: Timestamp,
+    ) -> Result<Page<CommandView>, QueryError> {
+        let before = command_before(page)?;
+        let limit = page.rows();
+        let found =
+            self.readers.read(|connection| {
+                let sql =
+                    format!(
+                "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id
+                 WHERE c.no < ?1{}{}{} ORDER BY c.no DESC LIMIT ?2",
+                if filter.charger.is_some() { " AND c.charger_key = ?3" } else { " AND ?3 = ''" },
+                if filter.action.is_some() { " AND c.action = ?4" } else { " AND ?4 = ''" },
+                match filter.queued {
+                    None => "",
+                    Some(true) => " AND c.stage = 0",
+                    Some(false) => " AND c.stage <> 0",
+                }
+            );
+                let charger = filter.charger.as_deref().map(ChargerKey::of);
+                let mut statement = connection.prepare_cached(&sql)?;
+                let rows = statement.query_map(
+                    params![
+                        before,
+                        at_most(limit + 1),
+                        charger.as_ref().map_or("", ChargerKey::as_str),
+                        filter.action.as_deref().unwrap_or("")
+                    ],
+                    row,
+                )?;
+                let mut found = Vec::new();
+                for row in rows {
+                    let row = row?;
+                    let place = Place::Command(row.no);
+                    found.push((place, row.stored()?.view(now)));
+                }
+                Ok(found)
+            });
+        Ok(cut(found.map_err(Refusal::into_unavailable)?, limit))
+    }
+}
+
+impl CommandQueue for SqliteStore {
+    fn waiting(
+        &self,
+        after: Option<&ChargerKey>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ChargerKey>, Unavailable> {
+        let found = self.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT DISTINCT charger_key FROM commands
+                 WHERE stage = 0 AND charger_key > ?1 AND send_before > ?2
+                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)
+                 ORDER BY charger_key LIMIT ?3",
+            )?;
+            let after = after.map_or("", ChargerKey::as_str);
+            let rows = statement.query_map(params![after, now.0, at_most(limit)], |row| {
+                numbers::charger_key(row, 0)
+            })?;
+            Ok(rows.collect::<Result<Vec<_>, _>>()?)
+        });
+        found.map_err(Refusal::into_unavailable)
+    }
+
+    fn claim(&self, claim: Claim, chargers: &[ChargerKey]) -> Result<Vec<Command>, Unavailable> {
+        self.transact(|connection, _| {
+            let mut pick = connection.prepare_cached(
+                "SELECT no FROM commands WHERE charger_key = ?1 AND stage = 0 AND send_before > ?2
+                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)
+                 ORDER BY no LIMIT 1",
+            )?;
+            let mut take = connection.prepare_cached(
+                "UPDATE commands SET stage = 1, gateway = ?2, started = ?3, next_seq = ?4, claimed_at = ?5
+                 WHERE no = ?1",
+            )?;
+            let sql = format!(
+                "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id WHERE c.no = ?1"
+            );
+            let mut show = connection.prepare_cached(&sql)?;
+            let mut claimed = Vec::new();
+            for charger in chargers {
+                let no: Option<i64> = pick
+                    .query_row(params![charger.as_str(), claim.at.0], |row| row.get(0))
+                    .optional()?;
+                let Some(no) = no else {
+                    continue;
+                };
+                take.execute(params![
+                    no,
+                    claim.gateway.0.as_bytes(),
+                    claim.started.0.cast_signed(),
+                    claim.next_seq.0.cast_signed(),
+                    claim.at.0
+                ])?;
+                claimed.push(show.query_row([no], row)?);
+            }
+            claimed.sort_by_key(|row| row.no);
+            Ok(claimed.into_iter().map(CommandRow::command).collect())
+        })
+    }
+
+    fn release(&self, claim: Claim, ids: &[CommandId]) -> Result<(), Unavailable> {
+        self.transact(|connection, _| {
+            let mut release = connection.prepare_cached(
+                "UPDATE commands SET stage = 0, gateway = NULL, started = NULL, next_seq = NULL, claimed_at = NULL
+                 WHERE id = ?1 AND stage = 1 AND gateway = ?2 AND started = ?3 AND next_seq = ?4 AND claimed_at = ?5
+                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
+            )?;
+            for id in ids {
+                release.execute(params![
+                    id.0.as_bytes(),
+                    claim.gateway.0.as_bytes(),
+                    claim.started.0.cast_signed(),
+                    claim.next_seq.0.cast_signed(),
+                    claim.at.0
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn refuse(
+        &self,
+        claim: Claim,
+        id: CommandId,
+        refusal: &NotSentBecause,
+        now: Timestamp,
+    ) -> Result<(), Unavailable> {
+        self.transact(|connection, _| {
+            connection.execute(
+                "UPDATE commands SET stage = 2, reason = ?6, detail = ?7, ended_at = ?8
+                 WHERE id = ?1 AND stage = 1 AND gateway = ?2 AND started = ?3 AND next_seq = ?4 AND claimed_at = ?5
+                     AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
+                params![
+                    id.0.as_bytes(),
+                    claim.gateway.0.as_bytes(),
+                    claim.started.0.cast_signed(),
+                    claim.next_seq.0.cast_signed(),
+                    claim.at.0,
+                    refusal.reason.as_str(),
+                    refusal.detail,
+                    now.0
+                ],
+            )?;
+            Ok(())
+        })
+    }
+
+    fn claims(
+        &self,
+        gateway: GatewayId,
+        started: Epoch,
+        limit: usize,
+    ) -> Result<Vec<OpenClaim>, Unavailable> {
+        let found = self.readers.read(|connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id
+                 WHERE c.stage = 1 AND NOT c.settled AND c.gateway = ?1 AND c.started <= ?2 ORDER BY c.no LIMIT ?3"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(
+                params![
+                    gateway.0.as_bytes(),
+                    started.0.cast_signed(),
+                    at_most(limit)
+                ],
+                row,
+            )?;
+            rows.map(|row| row?.open_claim()).collect()
+        });
+        found.map_err(Refusal::into_unavailable)
+    }
+
+    fn expire(&self, now: Timestamp, limit: usize) -> Result<u64, Unavailable> {
+        let is_due = self.readers.read(|connection| {
+            let due: Option<i64> = connection
+                .prepare_cached(
+                    "SELECT 1 FROM commands WHERE stage = 0 AND send_before <= ?1
+                     UNION ALL SELECT 1 FROM command_keys WHERE at < ?2 LIMIT 1",
+                )?
+                .query_row([now.0, now.0 - IDEMPOTENCY_KEPT_MS], |row| row.get(0))
+                .optional()?;
+            Ok(due.is_some())
+        });
+        // A look costs no write.
+        if !is_due.map_err(Refusal::into_unavailable)? {
+            return Ok(0);
+        }
+        self.transact(|connection, _| {
+            connection.execute(
+                "DELETE FROM command_keys WHERE (requested_by, key) IN
+                     (SELECT requested_by, key FROM command_keys WHERE at < ?1 LIMIT ?2)",
+                [now.0 - IDEMPOTENCY_KEPT_MS, at_most(limit)],
+            )?;
+            let expired = connection.execute(
+                "UPDATE commands SET stage = 2, ended_at = ?1,
+                     reason = iif(waits OR open.is_busy, 'expired', 'charger_offline'),
+                     detail = iif(waits, '', iif(open.is_busy, ?3, ?4))
+                 FROM (SELECT c.no AS due, EXISTS (SELECT 1 FROM commands o
+                           WHERE o.charger_key = c.charger_key AND o.stage = 1 AND NOT o.settled) AS is_busy
+                       FROM commands c WHERE c.stage = 0 AND c.send_before <= ?1
+                       ORDER BY c.send_before LIMIT ?2) AS open
+                 WHERE no = open.due",
+                params![now.0, at_most(limit), CHARGER_WAS_BUSY, NOBODY_TOOK_IT],
+            )?;
+            Ok(expired as u64)
+        })
+    }
+
+    fn has_all(&self, gateway: GatewayId, from: Seq, to: Seq) -> Result<bool, Unavailable> {
+        for (first, last) in slices(from, to) {
+            let stored = self
+                .readers
+                .read(|connection| numbers::stored_seqs(connection, gateway, first, last))
+                .map_err(Refusal::into_unavailable)?;
+            if !are_all(stored, first, last) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn create(connection: &Connection, new: &NewCommand) -> Result<Created, Refusal> {
+    let now = new.created_at;
+    let command = &new.command;
+    if let Some(stored) = find(connection, command.id)? {
+        return Ok(Created::Repeated(stored.view(now)));
+    }
+    if let Some(idempotency) = &new.idempotency {
+        let known: Option<(Vec<u8>, Uuid)> = connection
+            .prepare_cached(
+                "SELECT digest, command FROM command_keys WHERE requested_by = ?1 AND key = ?2 AND at >= ?3",
+            )?
+            .query_row(
+                params![
+                    new.requested_by,
+                    idempotency.key,
+                    now.0 - IDEMPOTENCY_KEPT_MS
+                ],
+                |row| Ok((row.get(0)?, uuid_of(row, 1)?)),
+            )
+            .optional()?;
+        if let Some((digest, id)) = known {
+            return Ok(match find(connection, CommandId(id))? {
+                Some(stored) if digest == idempotency.digest => Created::Repeated(stored.view(now)),
+                _ => Created::Mismatch,
+            });
+        }
+    }
+    let key = ChargerKey::of(&command.charger_id);
+    if new.not_sent.is_none() {
+        let queued: i64 = connection
+            .prepare_cached("SELECT count(*) FROM commands WHERE charger_key = ?1 AND stage = 0")?
+            .query_row([key.as_str()], |row| row.get(0))?;
+        if queued.unsigned_abs() >= QUEUED_PER_CHARGER_MAX {
+            return Ok(Created::QueueFull);
+        }
+    }
+    if let Some(idempotency) = &new.idempotency {
+        connection.execute(
+            "INSERT OR REPLACE INTO command_keys (requested_by, key, digest, command, at)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                new.requested_by,
+                idempotency.key,
+                idempotency.digest.as_slice(),
+                command.id.0.as_bytes(),
+                now.0
+            ],
+        )?;
+    }
+    let refusal = new.not_sent.as_ref();
+    connection.execute(
+        "INSERT INTO commands (id, charger_key, charger_id, action, payload, answer_within_ms, send_before,
+             created_at, requested_by, waits, stage, reason, detail, ended_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        params![
+            command.id.0.as_bytes(),
+            key.as_str(),
+            command.charger_id,
+            command.action,
+            command.payload,
+            command.answer_within_ms,
+            command.send_before.0,
+            now.0,
+            new.requested_by,
+            new.waits_when_offline,
+            if refusal.is_some() { NOT_SENT } else { QUEUED },
+            refusal.map(|refusal| refusal.reason.as_str()),
+            refusal.map(|refusal| refusal.detail.as_str()),
+            refusal.map(|_| now.0)
+        ],
+    )?;
+    find(connection, command.id)?
+        .map(|stored| Created::New(stored.view(now)))
+        .ok_or_else(|| Refusal::corrupt("a command that was inserted is not there"))
+}
+
+fn find(connection: &Connection, id: CommandId) -> Result<Option<StoredCommand>, Refusal> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id WHERE c.id = ?1"
+    );
+    connection
+        .prepare_cached(&sql)?
+        .query_row([id.0.as_bytes().as_slice()], row)
+        .optional()?
+        .map(CommandRow::stored)
+        .transpose()
+}
+
+fn row(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
+    let gateway: Option<[u8; 16]> = row.get(11)?;
+    Ok(CommandRow {
+        no: row.get(0)?,
+        id: uuid_of(row, 1)?,
+        charger_id: row.get(2)?,
+        action: row.get(3)?,
+        payload: row.get(4)?,
+        answer_within_ms: row.get(5)?,
+        send_before: row.get(6)?,
+        created_at: row.get(7)?,
+        requested_by: row.get(8)?,
+        waits: row.get(9)?,
+        stage: row.get(10)?,
+        gateway: gateway.map(Uuid::from_bytes),
+        started: row.get(12)?,
+        next_seq: row.get(13)?,
+        claimed_at: row.get(14)?,
+        reason: row.get(15)?,
+        detail: row.get(16)?,
+        ended_at: row.get(17)?,
+        progress: row.get(18)?,
+    })
+}
+
+/// Merges what records say of commands, inside the caller's transaction.
+pub(crate) fn merge(connection: &Connection, changes: &Changes) -> Result<(), Refusal> {
+    if changes.commands.is_empty() {
+        return Ok(());
+    }
+    let mut read = connection.prepare_cached("SELECT state FROM command_progress WHERE id = ?1")?;
+    let mut write = connection.prepare_cached(
+        "INSERT INTO command_progress (id, state) VALUES (?1, ?2)
+         ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+    )?;
+    let mut settle = connection.prepare_cached("UPDATE commands SET settled = 1 WHERE id = ?1")?;
+    for (id, incoming) in &changes.commands {
+        let key = id.0.as_bytes().as_slice();
+        let json: Option<String> = read.query_row([key], |row| row.get(0)).optional()?;
+        let mut held = match json {
+            None => CommandProgress::default(),
+            Some(json) => match parse(&json, || format!("command {id}")) {
+                Ok(held) => held,
+                Err(aside) => {
+                    connection
+                        .prepare_cached(
+                            "INSERT INTO set_aside (what, state, reason, at) VALUES (?1, ?2, ?3, ?4)",
+                        )?
+                        .execute(params![aside.what, json, aside.reason, now_ms()])?;
+                    CommandProgress::default()
+                }
+            },
+        };
+        if let Some(json) = merge_into(&mut held, incoming)? {
+            write.execute(params![key, json])?;
+        }
+        if held.is_settled() {
+            settle.execute([key])?;
+        }
+    }
+    Ok(())
+}

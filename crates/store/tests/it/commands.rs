@@ -1,0 +1,549 @@
+//! The laws of the ports `Commands` and `CommandQueue`.
+
+use crate::common::{Adapter, Sent, apply, at, gateway, heartbeat, id, on_every_adapter};
+use central::model::{
+    ChargerKey, Claim, Command, CommandId, CommandState, CommandView, NotSent, OutcomeClass,
+    Refusal,
+};
+use central::ports::{
+    Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,
+    QUEUED_PER_CHARGER_MAX,
+};
+use central::query::{CommandFilter, PageRequest};
+use central::record::Notes;
+use central::{AnswerKind, Epoch, Record, RecordKind, Seq, Timestamp};
+use ocpp::Version;
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+on_every_adapter!(
+    a_command_is_claimed_once_in_the_order_of_creation,
+    two_processes_never_claim_one_command,
+    a_claim_and_a_cancellation_exclude_each_other,
+    what_is_claimed_cannot_be_cancelled,
+    a_release_and_a_refusal_need_the_very_claim,
+    one_idempotency_key_makes_one_command,
+    one_idempotency_key_at_the_same_time_makes_one_command,
+    a_command_expires_and_is_never_claimed_at_or_after_its_time,
+    records_settle_a_claim_in_any_order,
+    what_records_say_was_sent_is_never_sent_again,
+    lists_are_paged_with_the_newest_first,
+    a_queue_has_a_bound,
+    stored_records_are_known_up_to_the_gap,
+);
+
+fn command_id(number: u128) -> CommandId {
+    CommandId(Uuid::from_u128(number))
+}
+
+fn new(number: u128, charger: &str) -> NewCommand {
+    NewCommand {
+        command: Command {
+            id: command_id(number),
+            charger_id: charger.to_owned(),
+            action: "Reset".to_owned(),
+            payload: r#"{"type":"Soft"}"#.to_owned(),
+            answer_within_ms: 30_000,
+            send_before: at(10),
+        },
+        created_at: at(0),
+        requested_by: "ops".to_owned(),
+        waits_when_offline: true,
+        not_sent: None,
+        idempotency: None,
+    }
+}
+
+fn create(store: &impl Commands, number: u128, charger: &str) -> CommandView {
+    match store.create(&new(number, charger)).unwrap() {
+        Created::New(view) => view,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn claim_of(number: u128, seq: u64) -> Claim {
+    Claim {
+        gateway: gateway(number),
+        started: Epoch(7),
+        next_seq: Seq(seq),
+        at: at(1),
+    }
+}
+
+fn keys(chargers: &[&str]) -> Vec<ChargerKey> {
+    chargers.iter().map(|id| ChargerKey::of(id)).collect()
+}
+
+fn ids(commands: &[Command]) -> Vec<CommandId> {
+    commands.iter().map(|command| command.id).collect()
+}
+
+fn show(store: &impl Commands, number: u128) -> CommandView {
+    store.command(command_id(number), at(1)).unwrap().unwrap()
+}
+
+fn reason(view: &CommandView) -> &str {
+    let outcome = view.outcome.as_ref().unwrap();
+    assert_eq!(outcome.class, OutcomeClass::NotSent);
+    outcome.reason.as_deref().unwrap()
+}
+
+/// A record about a command.
+fn record(seq: u64, number: u128, kind: RecordKind) -> Sent {
+    let message_id = command_id(number).to_string();
+    let record = Record {
+        kind,
+        charger_id: "CP-1",
+        ocpp_version: Version::V16,
+        message_id: &message_id,
+        action: "Reset",
+        payload: r#"{"status":"Accepted"}"#,
+        answer_kind: AnswerKind::None,
+        answer: "",
+        received_at: at(1),
+        epoch: Epoch(9),
+        notes: Notes::default(),
+        reason: "",
+    };
+    Sent {
+        id: id(0, seq),
+        bytes: record.encode(),
+    }
+}
+
+fn a_command_is_claimed_once_in_the_order_of_creation<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    // Ids say nothing of the order.
+    for (number, charger) in [(9, "CP-1"), (3, "cp-1"), (5, "CP-2"), (4, "CP-3")] {
+        let view = create(&store, number, charger);
+        assert_eq!(view.state, CommandState::Queued);
+        assert_eq!(view.charger_id, charger);
+    }
+    let waiting = |after: Option<&ChargerKey>, limit| store.waiting(after, at(1), limit).unwrap();
+    assert_eq!(waiting(None, 9), keys(&["cp-1", "cp-2", "cp-3"]));
+    assert_eq!(waiting(None, 2), keys(&["cp-1", "cp-2"]));
+    assert_eq!(
+        waiting(Some(&ChargerKey::of("cp-1")), 9),
+        keys(&["cp-2", "cp-3"])
+    );
+    let chargers = keys(&["CP-2", "CP-1", "CP-9"]);
+    let first = store.claim(claim_of(0, 1), &chargers).unwrap();
+    assert_eq!(ids(&first), [command_id(9), command_id(5)]);
+    assert_eq!(first[0], new(9, "CP-1").command);
+    let second = store.claim(claim_of(0, 2), &chargers).unwrap();
+    assert_eq!(ids(&second), [command_id(3)]);
+    assert_eq!(store.claim(claim_of(0, 3), &chargers).unwrap(), []);
+    assert_eq!(show(&store, 9).state, CommandState::Claimed);
+    assert_eq!(show(&store, 9).gateway_id, Some(gateway(0)));
+    assert_eq!(waiting(None, 9), keys(&["cp-3"]));
+    let claims = store.claims(gateway(0), Epoch(7), 9).unwrap();
+    let open: Vec<_> = claims
+        .iter()
+        .map(|open| (open.command.id, open.claim, open.sent.is_some()))
+        .collect();
+    assert_eq!(
+        open,
+        [
+            (command_id(9), claim_of(0, 1), false),
+            (command_id(3), claim_of(0, 2), false),
+            (command_id(5), claim_of(0, 1), false)
+        ]
+    );
+    assert_eq!(store.claims(gateway(0), Epoch(6), 9).unwrap(), []);
+    assert_eq!(store.claims(gateway(1), Epoch(7), 9).unwrap(), []);
+    assert_eq!(store.claims(gateway(0), Epoch(7), 1).unwrap().len(), 1);
+}
+
+fn two_processes_never_claim_one_command<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    for number in 0..60 {
+        create(&store, number, &format!("CP-{}", number % 4));
+    }
+    let chargers = keys(&["CP-0", "CP-1", "CP-2", "CP-3"]);
+    let claimed: Vec<CommandId> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..3)
+            .map(|number| {
+                let (store, chargers) = (database.open(), &chargers);
+                scope.spawn(move || {
+                    let mut mine = Vec::new();
+                    // A conflict with another process is tried again.
+                    loop {
+                        match store.claim(claim_of(number, 1), chargers) {
+                            Ok(commands) if commands.is_empty() => return mine,
+                            Ok(commands) => mine.extend(ids(&commands)),
+                            Err(_) => std::thread::yield_now(),
+                        }
+                    }
+                })
+            })
+            .collect();
+        let threads = threads.into_iter();
+        threads.flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(claimed.len(), 60);
+    assert_eq!(claimed.iter().collect::<BTreeSet<_>>().len(), 60);
+}
+
+fn a_claim_and_a_cancellation_exclude_each_other<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    for number in 0..30 {
+        create(&store, number, "CP-1");
+    }
+    let (canceller, claimer) = (database.open(), database.open());
+    let (cancelled, claimed) = std::thread::scope(|scope| {
+        let cancelled = scope.spawn(|| {
+            let mut cancelled = BTreeSet::new();
+            for number in 0..30 {
+                loop {
+                    match canceller.cancel(command_id(number), at(1)) {
+                        Ok(Cancelled::Done(_)) => {
+                            cancelled.insert(command_id(number));
+                        }
+                        Ok(Cancelled::TooLate(_)) => {}
+                        Ok(Cancelled::Unknown) => panic!("it was created"),
+                        Err(_) => continue,
+                    }
+                    break;
+                }
+            }
+            cancelled
+        });
+        let claimed = scope.spawn(|| {
+            let mut claimed = BTreeSet::new();
+            loop {
+                match claimer.claim(claim_of(0, 1), &keys(&["CP-1"])) {
+                    Ok(commands) if commands.is_empty() => return claimed,
+                    Ok(commands) => claimed.extend(ids(&commands)),
+                    Err(_) => std::thread::yield_now(),
+                }
+            }
+        });
+        (cancelled.join().unwrap(), claimed.join().unwrap())
+    });
+    assert_eq!(cancelled.intersection(&claimed).count(), 0);
+    assert_eq!(cancelled.len() + claimed.len(), 30);
+}
+
+fn what_is_claimed_cannot_be_cancelled<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    create(&store, 1, "CP-1");
+    create(&store, 2, "CP-1");
+    store.claim(claim_of(0, 1), &keys(&["CP-1"])).unwrap();
+    let cancel = |number| store.cancel(command_id(number), at(1)).unwrap();
+    assert!(matches!(cancel(1), Cancelled::TooLate(view) if view.state == CommandState::Claimed));
+    assert!(matches!(cancel(2), Cancelled::Done(view) if reason(&view) == "cancelled"));
+    assert!(matches!(cancel(2), Cancelled::TooLate(view) if reason(&view) == "cancelled"));
+    assert_eq!(cancel(3), Cancelled::Unknown);
+    assert_eq!(store.claim(claim_of(0, 1), &keys(&["CP-1"])).unwrap(), []);
+}
+
+fn a_release_and_a_refusal_need_the_very_claim<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    create(&store, 1, "CP-1");
+    create(&store, 2, "CP-1");
+    let claim = claim_of(0, 5);
+    store.claim(claim, &keys(&["CP-1"])).unwrap();
+    let others = [
+        claim_of(1, 5),
+        claim_of(0, 6),
+        Claim {
+            started: Epoch(8),
+            ..claim
+        },
+        Claim { at: at(2), ..claim },
+    ];
+    let refusal = Refusal::new(NotSent::ChargerRejected, "so it is");
+    for other in others {
+        store.release(other, &[command_id(1)]).unwrap();
+        store.refuse(other, command_id(1), &refusal, at(1)).unwrap();
+        assert_eq!(show(&store, 1).state, CommandState::Claimed);
+    }
+    // Released, it is at its old place again.
+    store
+        .release(claim, &[command_id(1), command_id(2)])
+        .unwrap();
+    assert_eq!(show(&store, 1).state, CommandState::Queued);
+    let again = claim_of(0, 7);
+    let claimed = store.claim(again, &keys(&["CP-1"])).unwrap();
+    assert_eq!(ids(&claimed), [command_id(1)]);
+    store.release(claim, &[command_id(1)]).unwrap();
+    for _ in 0..2 {
+        store.refuse(again, command_id(1), &refusal, at(1)).unwrap();
+        let view = show(&store, 1);
+        assert_eq!(reason(&view), "charger_rejected");
+        assert_eq!(view.outcome.unwrap().detail.as_deref(), Some("so it is"));
+    }
+    store.release(again, &[command_id(1)]).unwrap();
+    assert_eq!(show(&store, 1).state, CommandState::Done);
+}
+
+fn with_key(number: u128, key: &str, digest: u8) -> NewCommand {
+    NewCommand {
+        idempotency: Some(Idempotency {
+            key: key.to_owned(),
+            digest: [digest; 32],
+        }),
+        ..new(number, "CP-1")
+    }
+}
+
+fn one_idempotency_key_makes_one_command<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    assert!(matches!(
+        store.create(&with_key(1, "k", 1)).unwrap(),
+        Created::New(_)
+    ));
+    let repeated = store.create(&with_key(2, "k", 1)).unwrap();
+    assert!(matches!(repeated, Created::Repeated(view) if view.id == command_id(1)));
+    assert_eq!(
+        store.create(&with_key(3, "k", 2)).unwrap(),
+        Created::Mismatch
+    );
+    // The key is the requester's own.
+    let other = NewCommand {
+        requested_by: "other".to_owned(),
+        ..with_key(4, "k", 1)
+    };
+    assert!(matches!(store.create(&other).unwrap(), Created::New(_)));
+    // A repeat of the very request, such as after a commit whose answer was lost.
+    let repeated = store.create(&with_key(1, "k", 1)).unwrap();
+    assert!(matches!(repeated, Created::Repeated(view) if view.id == command_id(1)));
+    // It is kept for 72 hours.
+    let later = NewCommand {
+        created_at: at(0).plus_millis(IDEMPOTENCY_KEPT_MS + 1),
+        ..with_key(5, "k", 2)
+    };
+    assert!(matches!(store.create(&later).unwrap(), Created::New(_)));
+    assert_eq!(store.command(command_id(2), at(1)).unwrap(), None);
+    // The other one's key is swept.
+    store.expire(later.created_at, 9).unwrap();
+    let keys = database.query("SELECT requested_by AS value FROM command_keys");
+    assert_eq!(keys, ["ops"]);
+}
+
+fn one_idempotency_key_at_the_same_time_makes_one_command<A: Adapter>() {
+    let database = A::new();
+    drop(database.open());
+    for round in 0..8 {
+        let key = format!("key-{round}");
+        let created: Vec<Created> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|number| {
+                    let (store, key) = (database.open(), &key);
+                    scope.spawn(move || {
+                        loop {
+                            if let Ok(created) =
+                                store.create(&with_key(1 + round * 10 + number, key, 1))
+                            {
+                                return created;
+                            }
+                        }
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        let ids: BTreeSet<CommandId> = created
+            .iter()
+            .map(|created| match created {
+                Created::New(view) | Created::Repeated(view) => view.id,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(ids.len(), 1, "{created:?}");
+        let new = created.iter().filter(|one| matches!(one, Created::New(_)));
+        assert_eq!(new.count(), 1);
+    }
+}
+
+fn a_command_expires_and_is_never_claimed_at_or_after_its_time<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    create(&store, 1, "CP-1");
+    create(&store, 2, "CP-1");
+    store.claim(claim_of(0, 1), &keys(&["CP-1"])).unwrap();
+    for (number, charger) in [(3, "CP-2"), (4, "CP-1")] {
+        let impatient = NewCommand {
+            waits_when_offline: false,
+            ..new(number, charger)
+        };
+        store.create(&impatient).unwrap();
+    }
+    let late = Claim {
+        at: at(10),
+        ..claim_of(0, 2)
+    };
+    assert_eq!(store.claim(late, &keys(&["CP-1", "CP-2"])).unwrap(), []);
+    assert_eq!(store.waiting(None, at(10), 9).unwrap(), []);
+    assert_eq!(store.expire(Timestamp(at(10).0 - 1), 9).unwrap(), 0);
+    assert_eq!(store.expire(at(10), 2).unwrap(), 2);
+    assert_eq!(store.expire(at(10), 2).unwrap(), 1);
+    assert_eq!(store.expire(at(10), 2).unwrap(), 0);
+    assert_eq!(show(&store, 1).state, CommandState::Claimed);
+    assert_eq!(reason(&show(&store, 2)), "expired");
+    assert_eq!(reason(&show(&store, 3)), "charger_offline");
+    // Its charger was busy with the first one, so nobody knows whether it was offline.
+    assert_eq!(reason(&show(&store, 4)), "expired");
+}
+
+fn records_settle_a_claim_in_any_order<A: Adapter>() {
+    use RecordKind::{CallResult, CallToCharger, CallUnanswered};
+    let database = A::new();
+    let store = database.open();
+    let orders = [
+        [CallToCharger, CallUnanswered, CallResult],
+        [CallResult, CallToCharger, CallUnanswered],
+        [CallUnanswered, CallResult, CallToCharger],
+    ];
+    for (number, kinds) in (0..).zip(orders) {
+        create(&store, number, "CP-1");
+        let claim = claim_of(0, 1 + 10 * number as u64);
+        store.claim(claim, &keys(&["CP-1"])).unwrap();
+        for (kind, seq) in kinds.into_iter().zip(claim.next_seq.0..) {
+            for _ in 0..2 {
+                apply(&store, &[record(seq, number, kind)]).unwrap();
+            }
+            // A settled claim is not returned any more.
+            let open = store.claims(gateway(0), Epoch(7), 9).unwrap();
+            let is_open = kind == CallToCharger && seq == claim.next_seq.0;
+            assert_eq!(
+                open.iter()
+                    .map(|open| open.sent.is_some())
+                    .collect::<Vec<_>>(),
+                vec![true; usize::from(is_open)]
+            );
+        }
+        let view = show(&store, number);
+        assert_eq!(view.state, CommandState::Done);
+        assert_eq!(view.outcome.unwrap().status.as_deref(), Some("Accepted"));
+        assert_eq!(view.record_ids.len(), 3);
+    }
+}
+
+fn what_records_say_was_sent_is_never_sent_again<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    create(&store, 1, "CP-1");
+    create(&store, 2, "CP-1");
+    apply(&store, &[record(1, 1, RecordKind::CallToCharger)]).unwrap();
+    // As after a claim that the database forgot.
+    assert!(matches!(
+        store.cancel(command_id(1), at(1)).unwrap(),
+        Cancelled::TooLate(_)
+    ));
+    let claim = claim_of(0, 1);
+    let claimed = store.claim(claim, &keys(&["CP-1"])).unwrap();
+    assert_eq!(ids(&claimed), [command_id(2)]);
+    apply(&store, &[record(2, 2, RecordKind::CallToCharger)]).unwrap();
+    store.release(claim, &[command_id(2)]).unwrap();
+    let refusal = Refusal::new(NotSent::Expired, "");
+    store.refuse(claim, command_id(2), &refusal, at(1)).unwrap();
+    for number in [1, 2] {
+        assert_eq!(show(&store, number).state, CommandState::Sent);
+    }
+    assert_eq!(store.waiting(None, at(1), 9).unwrap(), []);
+}
+
+fn lists_are_paged_with_the_newest_first<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    for number in 0..7 {
+        create(
+            &store,
+            number,
+            if number % 2 == 0 { "CP-1" } else { "CP-2" },
+        );
+    }
+    store.claim(claim_of(0, 1), &keys(&["CP-1"])).unwrap();
+    let list = |filter: &CommandFilter| {
+        let (mut found, mut page) = (
+            Vec::new(),
+            PageRequest {
+                after: None,
+                limit: 2,
+            },
+        );
+        loop {
+            let read = store.commands(filter, &page, at(1)).unwrap();
+            assert!(read.items.len() <= 2);
+            found.extend(read.items.iter().map(|view| view.id.0.as_u128()));
+            page.after = read.next;
+            if page.after.is_none() {
+                return found;
+            }
+        }
+    };
+    let all = CommandFilter::default();
+    assert_eq!(list(&all), [6, 5, 4, 3, 2, 1, 0]);
+    let of_one = CommandFilter {
+        charger: Some("cP-1".to_owned()),
+        ..all.clone()
+    };
+    assert_eq!(list(&of_one), [6, 4, 2, 0]);
+    let queued = |queued| CommandFilter {
+        queued: Some(queued),
+        ..of_one.clone()
+    };
+    assert_eq!(list(&queued(true)), [6, 4, 2]);
+    assert_eq!(list(&queued(false)), [0]);
+    let of_action = |action: &str| CommandFilter {
+        action: Some(action.to_owned()),
+        ..all.clone()
+    };
+    assert_eq!(list(&of_action("Reset")).len(), 7);
+    assert_eq!(list(&of_action("ClearCache")), [0_u128; 0]);
+}
+
+fn a_queue_has_a_bound<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    create(&store, 1, "CP-1");
+    let copies = format!(
+        "INSERT INTO commands (id, charger_key, charger_id, action, payload, answer_within_ms, send_before, created_at, \
+         requested_by, waits, stage) WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {}) ",
+        QUEUED_PER_CHARGER_MAX
+    );
+    let id = match database
+        .query("SELECT count(*) AS value FROM commands WHERE CAST(id AS TEXT) LIKE '%-%'")
+        .as_slice()
+    {
+        [one] if one == "1" => {
+            "CAST('00000000-0000-4000-8000-' || lpad(CAST(i AS TEXT), 12, '0') AS uuid)"
+        }
+        _ => "randomblob(16)",
+    };
+    let of = "charger_key, charger_id, action, payload, answer_within_ms, send_before, created_at, requested_by, waits, stage";
+    database.execute(&format!("{copies} SELECT {id}, {of} FROM n, commands"));
+    let full = store.create(&with_key(5_000, "k", 1)).unwrap();
+    assert_eq!(full, Created::QueueFull);
+    // Another charger's queue has room, and so has this one once one is gone.
+    create(&store, 5_001, "CP-2");
+    store.cancel(command_id(1), at(1)).unwrap();
+    assert!(matches!(
+        store.create(&with_key(5_000, "k", 1)).unwrap(),
+        Created::New(_)
+    ));
+}
+
+fn stored_records_are_known_up_to_the_gap<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let has = |from, to| store.has_all(gateway(0), Seq(from), Seq(to)).unwrap();
+    assert!(has(1, 1), "nothing is there, and nothing is asked for");
+    assert!(!has(1, 2));
+    apply(&store, &[1, 2, 3, 5].map(|seq| heartbeat(seq, "CP-1"))).unwrap();
+    assert!(has(1, 4));
+    assert!(!has(1, 5));
+    assert!(!has(3, 6));
+    assert!(has(5, 6));
+    assert!(!has(1, 100_000));
+}

@@ -1,0 +1,230 @@
+//! `wattpost command`: sends commands to chargers and shows what became of them.
+//!
+//! It writes to the database, which is the queue of commands; the gateway that holds the charger takes them from there
+//! within a second. So it works on each machine that reaches the database, also while the API is down.
+
+use crate::SettingsArgs;
+use crate::database::{self, Database, Use};
+use crate::output::print_line;
+use anyhow::{Context, Result, bail};
+use central::command_request::{ANSWER_WITHIN_DEFAULT_MS, CommandRequest};
+use central::model::{CommandId, CommandState, CommandView};
+use central::ports::{Cancelled, Created};
+use central::query::{CommandFilter, PageRequest, parameters};
+use clap::{Args, Subcommand};
+use ocpp::Version;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Subcommands of `wattpost command`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CommandCommand {
+    /// Send a command to a charger and wait for the outcome. Prints the command as JSON.
+    ///
+    /// Exit code 0: the charger answered, whatever its answer. 1: it was not sent, or the outcome is not known.
+    Send(SendArgs),
+    /// List commands, the newest first, one JSON object per line.
+    List(ListArgs),
+    /// Show one command as JSON.
+    Show(OneArgs),
+    /// Cancel a command that no gateway has taken yet.
+    Cancel(OneArgs),
+}
+
+/// Flags of `command send`.
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// The charger's identity
+    charger: String,
+    /// The action, such as Reset, GetConfiguration, SetVariables
+    action: String,
+    /// The payload, a JSON object
+    #[arg(default_value = "{}")]
+    payload: String,
+    /// Wait for the charger if it is not connected, until this time [default: it is not sent then]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "")]
+    wait_until: Option<String>,
+    /// How long the charger may take to answer
+    #[arg(long, value_name = "MS", default_value_t = ANSWER_WITHIN_DEFAULT_MS)]
+    answer_within_ms: u32,
+    /// Do not wait for the outcome
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// Flags of `command list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Only commands to this charger
+    #[arg(long, value_name = "IDENTITY")]
+    charger: Option<String>,
+    /// Only commands that no gateway has taken yet
+    #[arg(long)]
+    queued: bool,
+    /// Commands at most
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+}
+
+/// Flags of `command show` and `command cancel`.
+#[derive(Debug, Args)]
+pub(crate) struct OneArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// The command's id
+    id: Uuid,
+}
+
+/// How often the outcome is looked for.
+const POLL: Duration = Duration::from_millis(200);
+
+pub(crate) fn run(command: &CommandCommand) -> Result<ExitCode> {
+    match command {
+        CommandCommand::Send(args) => send(args),
+        CommandCommand::List(args) => {
+            let database = database::open(&args.settings.load()?, Use::Read)?;
+            let filter = CommandFilter {
+                charger: args.charger.clone(),
+                action: None,
+                queued: args.queued.then_some(true),
+            };
+            let mut page = PageRequest {
+                after: None,
+                limit: args.limit.max(1),
+            };
+            let mut left = args.limit;
+            while left > 0 {
+                let read = database
+                    .commands
+                    .commands(&filter, &page, database::now())?;
+                for view in read.items.iter().take(left) {
+                    show(view)?;
+                }
+                left = left.saturating_sub(read.items.len());
+                page.after = read.next;
+                if page.after.is_none() {
+                    break;
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        CommandCommand::Show(args) => {
+            let database = database::open(&args.settings.load()?, Use::Read)?;
+            show(&find(&database, args.id)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        CommandCommand::Cancel(args) => {
+            let database = database::open(&args.settings.load()?, Use::Change)?;
+            let id = CommandId(args.id);
+            match database.commands.cancel(id, database::now())? {
+                Cancelled::Done(view) => show(&view)?,
+                Cancelled::TooLate(view) => {
+                    show(&view)?;
+                    bail!(
+                        "command {id} cannot be cancelled: a gateway has taken it, or it is done"
+                    );
+                }
+                Cancelled::Unknown => bail!("there is no command {id}"),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn send(args: &SendArgs) -> Result<ExitCode> {
+    let expires_at = match args.wait_until.as_deref() {
+        None | Some("") => None,
+        Some(text) => Some(parameters::time(text).with_context(|| {
+            format!(
+                "--wait-until is {text:?}; give {}",
+                parameters::TIME_EXPECTED
+            )
+        })?),
+    };
+    let request = CommandRequest {
+        charger_id: args.charger.clone(),
+        action: args.action.clone(),
+        payload: args.payload.clone(),
+        waits_when_offline: args.wait_until.is_some(),
+        expires_at,
+        answer_within_ms: Some(args.answer_within_ms),
+    };
+    let database = database::open(&args.settings.load()?, Use::Change)?;
+    let version = version_of(&database, &args.charger)?;
+    let id = CommandId(Uuid::now_v7());
+    let new = request.accept(id, &requested_by(), version, None, database::now())?;
+    let view = match database.commands.create(&new)? {
+        Created::New(view) | Created::Repeated(view) => view,
+        Created::Mismatch => bail!("the id of the command is used already; try again"),
+        Created::QueueFull => bail!(
+            "too many commands wait for charger {:?}; cancel some (`wattpost command list --queued`), or wait",
+            args.charger
+        ),
+    };
+    let view = if args.no_wait {
+        view
+    } else {
+        wait(&database, view)?
+    };
+    show(&view)?;
+    let is_answered = view
+        .outcome
+        .as_ref()
+        .is_some_and(|outcome| outcome.class == central::model::OutcomeClass::Answered);
+    Ok(if args.no_wait || is_answered {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The command once it is done. An outcome comes at the latest when the gateway has been silent for too long; the queue
+/// of one that waits for its charger has its own end.
+fn wait(database: &Database, mut view: CommandView) -> Result<CommandView> {
+    let began = Instant::now();
+    while view.state != CommandState::Done {
+        // The database is asked less often in a long wait.
+        std::thread::sleep(if began.elapsed() < Duration::from_secs(60) {
+            POLL
+        } else {
+            POLL * 10
+        });
+        database
+            .command_queue
+            .expire(database::now(), 100)
+            .context("end commands whose time has passed")?;
+        view = find(database, view.id.0)?;
+    }
+    Ok(view)
+}
+
+fn find(database: &Database, id: Uuid) -> Result<CommandView> {
+    let found = database
+        .commands
+        .command(CommandId(id), database::now())
+        .context("read the command")?;
+    found.with_context(|| format!("there is no command {id}"))
+}
+
+/// The version of the charger's open connection; `None` if it is not connected, because it can come back with another.
+fn version_of(database: &Database, charger: &str) -> Result<Option<Version>> {
+    let detail = database.queries.charger(charger)?;
+    let connected = detail.filter(|detail| detail.charger.online);
+    Ok(connected.and_then(|detail| detail.charger.ocpp_version))
+}
+
+/// Who uses the command line, and on which machine.
+fn requested_by() -> String {
+    let origin = crate::origin::command_line();
+    format!("{}@{}", origin.by.name.unwrap_or_default(), origin.from)
+}
+
+fn show(view: &CommandView) -> Result<()> {
+    print_line!("{}", serde_json::to_string(view).context("write JSON")?);
+    Ok(())
+}
