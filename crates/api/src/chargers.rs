@@ -1,6 +1,7 @@
 //! `/api/v1/chargers`: the chargers and their connectors.
 
 use crate::error::ApiError;
+use crate::page::ListRequest;
 use crate::query::Query;
 use crate::state::AppState;
 use crate::{page, schema, truncate};
@@ -14,7 +15,7 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// The parameters of the list of chargers.
-pub(crate) const PARAMETERS: &[&str] = &["online", "q", "cursor", "limit"];
+pub(crate) const PARAMETERS: &[&str] = &["online", "q", "cursor", "limit", "fields"];
 
 /// `GET /api/v1/chargers`
 #[utoipa::path(
@@ -25,21 +26,22 @@ pub(crate) const PARAMETERS: &[&str] = &["online", "q", "cursor", "limit"];
         ("q" = Option<String>, Query, description = "Only those whose identity contains this text; letter case is ignored"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
         ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+        ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
     ),
     responses((status = 200, description = "A page", body = schema::Page<schema::Charger>))
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
-    RawQuery(query): RawQuery,
+    request: ListRequest,
 ) -> Result<Response, ApiError> {
-    let query = Query::read(query.as_deref(), PARAMETERS)?;
+    let query = request.query(PARAMETERS)?;
     let filter = ChargerFilter {
         online: query.boolean("online")?,
         search: query.text("q")?.map(str::to_owned),
     };
-    let wanted = page::requested(&query)?;
+    let wanted = request.wanted(&query, "Charger")?;
     state
-        .answer_json(move |store| {
+        .answer_list(move |store| {
             page::collected(wanted, truncate::charger, |page| {
                 store.chargers(&filter, page)
             })?

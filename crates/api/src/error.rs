@@ -62,6 +62,7 @@ kinds! {
     NO_SUCH_PATH, NOT_FOUND, "not_found", "Not found", "no such route";
     CHARGER_HERE, NOT_FOUND, "charger_here", "A charger called the API", "a WebSocket upgrade, or a path that begins with `/ocpp`: chargers connect to another port";
     METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", "the route has other methods, which `Allow` lists";
+    NOT_ACCEPTABLE, NOT_ACCEPTABLE, "not_acceptable", "Not acceptable", "`Accept` permits none of the forms of a list";
     QUERY_TOO_LONG, URI_TOO_LONG, "query_too_long", "Query too long", "above 8,192 bytes";
     INTERNAL, INTERNAL_SERVER_ERROR, "internal", "Internal error", "a bug in Wattpost; the log has the cause";
     UNAVAILABLE, SERVICE_UNAVAILABLE, "unavailable", "Database unavailable", "the database is unavailable; `detail` says why";
@@ -313,6 +314,16 @@ impl ApiError {
                 "{} is not possible at {}; the header Allow lists what is.",
                 quoted(method.as_str()),
                 quoted(uri.path())
+            ),
+        )
+    }
+
+    pub(crate) fn not_acceptable(accept: &str) -> Self {
+        Self::new(
+            &NOT_ACCEPTABLE,
+            format!(
+                "The header Accept is {}; lists have the forms application/json, application/x-ndjson and text/csv.",
+                quoted(accept)
             ),
         )
     }

@@ -15,6 +15,7 @@
 //! truncate.rs        truncates texts in lists      wrong_port.rs    chargers that call the API's port
 //! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
 //! schema.rs          schemas of the answers        docs_page.rs     the page /docs
+//! row.rs             JSON, NDJSON, CSV and fields
 //! chargers.rs  transactions.rs  messages.rs  health.rs   one file per resource
 //! ```
 
@@ -32,6 +33,7 @@ mod page;
 mod query;
 mod quirks;
 mod routes;
+mod row;
 mod schema;
 mod server;
 mod state;

@@ -2,10 +2,10 @@
 //! applied.
 
 use crate::error::ApiError;
-use crate::query::Query;
+use crate::page::ListRequest;
 use crate::state::AppState;
 use crate::{page, schema};
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use central::RecordKind;
 use central::query::{MessageFilter, Place};
@@ -13,11 +13,11 @@ use std::sync::Arc;
 
 /// The parameters of the list of messages.
 pub(crate) const PARAMETERS: &[&str] = &[
-    "charger", "action", "kind", "from", "to", "after", "cursor", "limit",
+    "charger", "action", "kind", "from", "to", "after", "cursor", "limit", "fields",
 ];
 
 /// The parameters of the list of dead letters.
-pub(crate) const DEAD_LETTER_PARAMETERS: &[&str] = &["cursor", "limit"];
+pub(crate) const DEAD_LETTER_PARAMETERS: &[&str] = &["cursor", "limit", "fields"];
 
 /// `GET /api/v1/messages`
 #[utoipa::path(
@@ -32,14 +32,15 @@ pub(crate) const DEAD_LETTER_PARAMETERS: &[&str] = &["cursor", "limit"];
         ("after" = Option<String>, Query, description = "The page begins after this record, `GATEWAY/NUMBER`; not together with `cursor`"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
         ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+        ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
     ),
     responses((status = 200, description = "A page", body = schema::Page<schema::Message>))
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
-    RawQuery(query): RawQuery,
+    request: ListRequest,
 ) -> Result<Response, ApiError> {
-    let query = Query::read(query.as_deref(), PARAMETERS)?;
+    let query = request.query(PARAMETERS)?;
     let (from, to) = query.span()?;
     let filter = MessageFilter {
         charger: query.text("charger")?.map(str::to_owned),
@@ -48,19 +49,19 @@ pub(crate) async fn list(
         from,
         to,
     };
-    let mut wanted = page::requested(&query)?;
+    let mut wanted = request.wanted(&query, "Message")?;
     if let Some(after) = query.record_id("after")? {
-        if wanted.after.is_some() {
+        if wanted.page.after.is_some() {
             return Err(ApiError::bad_parameter(
                 "after",
                 &after.to_string(),
                 "omitted if cursor is given",
             ));
         }
-        wanted.after = Some(Place::Message(after).to_cursor());
+        wanted.page.after = Some(Place::Message(after).to_cursor());
     }
     state
-        .answer_json(move |store| {
+        .answer_list(move |store| {
             page::collected(wanted, |_| {}, |page| store.messages(&filter, page))?.into_answer()
         })
         .await
@@ -73,17 +74,18 @@ pub(crate) async fn list(
     params(
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
         ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+        ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
     ),
     responses((status = 200, description = "A page", body = schema::Page<schema::DeadLetter>))
 )]
 pub(crate) async fn dead_letters(
     State(state): State<Arc<AppState>>,
-    RawQuery(query): RawQuery,
+    request: ListRequest,
 ) -> Result<Response, ApiError> {
-    let query = Query::read(query.as_deref(), DEAD_LETTER_PARAMETERS)?;
-    let wanted = page::requested(&query)?;
+    let query = request.query(DEAD_LETTER_PARAMETERS)?;
+    let wanted = request.wanted(&query, "DeadLetter")?;
     state
-        .answer_json(move |store| {
+        .answer_list(move |store| {
             page::collected(wanted, |_| {}, |page| store.dead_letters(page))?.into_answer()
         })
         .await

@@ -119,6 +119,16 @@ fn complete(operation: &mut Value, route: &Route) {
         let content = &mut operation["responses"]["200"]["content"]["application/json"];
         content["example"] = serde_json::from_str(example).unwrap_or_default();
     }
+    let contents = &mut operation["responses"]["200"]["content"];
+    if route.parameters.contains(&"fields") {
+        let text = json!({"schema": {"type": "string"}});
+        contents["application/x-ndjson"] = text.clone();
+        contents["text/csv"] = text;
+    }
+    if has_tag(route) {
+        operation["responses"]["304"] =
+            json!({"description": "The client has this answer: `If-None-Match`"});
+    }
     for status in problems_of(route) {
         let codes: Vec<&str> = KINDS
             .iter()
@@ -138,6 +148,11 @@ fn complete(operation: &mut Value, route: &Route) {
     }
 }
 
+/// Whether the answers have an entity tag: those of one object.
+fn has_tag(route: &Route) -> bool {
+    route.path.contains('{')
+}
+
 /// The statuses of the errors of a route.
 fn problems_of(route: &Route) -> Vec<StatusCode> {
     let is_open = route.access == Access::Open;
@@ -150,6 +165,7 @@ fn problems_of(route: &Route) -> Vec<StatusCode> {
             // A charger's request for a path of the API is answered so, whatever the path.
             StatusCode::NOT_FOUND => has_parameter,
             StatusCode::METHOD_NOT_ALLOWED => false,
+            StatusCode::NOT_ACCEPTABLE => route.parameters.contains(&"fields"),
             _ => true,
         })
         .collect();

@@ -5,10 +5,15 @@
 
 use crate::error::ApiError;
 use crate::query::Query;
+use crate::row::{self, Form};
+use axum::extract::FromRequestParts;
+use axum::http::header::{ACCEPT, HeaderMap};
+use axum::http::request::Parts;
 use central::model::ChargerKey;
 use central::query::{Cursor, Page, PageRequest, Place, QueryError};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::convert::Infallible;
 use std::fmt;
 use tracing::error;
 
@@ -18,46 +23,142 @@ const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// the memory in addition to the page.
 const STEP_ROWS: usize = 16;
 
-/// The items of a page as JSON.
+/// The items of a page.
 #[derive(Debug)]
 pub(crate) struct Items {
-    /// A JSON array.
-    json: Vec<u8>,
+    /// The items in the form that the request wants: a JSON array, or lines.
+    bytes: Vec<u8>,
+    form: Form,
     /// The cursor of the next page; `None` at the end.
     next: Option<Cursor>,
+    /// The target of the request without its position; `None` if the answer needs no link.
+    target: Option<String>,
+}
+
+/// A list as it is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ListAnswer {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) media: &'static str,
+    /// The address of the next page.
+    pub(crate) next: Option<String>,
 }
 
 impl Items {
-    /// The body of a list: `{"items": …, "next": …}`.
-    pub(crate) fn into_answer(self) -> Result<Vec<u8>, ApiError> {
-        let mut json = self.json;
-        json.splice(..0, *b"{\"items\":");
-        json.extend_from_slice(b",\"next\":");
-        append(&mut json, &self.next)?;
-        json.push(b'}');
-        Ok(json)
+    /// The answer to the request. As JSON it is `{"items": …, "next": …}`; the other forms have the next page in the
+    /// header `Link` only.
+    pub(crate) fn into_answer(self) -> Result<ListAnswer, ApiError> {
+        let mut bytes = self.bytes;
+        if self.form == Form::Json {
+            bytes.splice(..0, *b"{\"items\":");
+            bytes.extend_from_slice(b",\"next\":");
+            append(&mut bytes, &self.next)?;
+            bytes.push(b'}');
+        }
+        let next = self.next.zip(self.target).map(|(cursor, target)| {
+            let separator = if target.contains('?') { '&' } else { '?' };
+            format!("{target}{separator}cursor={cursor}")
+        });
+        Ok(ListAnswer {
+            bytes,
+            media: self.form.media(),
+            next,
+        })
     }
 
     /// The items alone, to be embedded in another answer.
     pub(crate) fn into_raw(self) -> Result<Box<RawValue>, ApiError> {
-        let text = String::from_utf8(self.json).map_err(unwritable)?;
+        let text = String::from_utf8(self.bytes).map_err(unwritable)?;
         RawValue::from_string(text).map_err(unwritable)
     }
 }
 
-/// The page that a request selects with `cursor` and `limit`.
-pub(crate) fn requested(query: &Query) -> Result<PageRequest, ApiError> {
-    let after = query.cursor()?.map(Cursor::from_text);
-    // No charger has an empty identity, so the API never gave this cursor.
-    if let Some(cursor) = &after
-        && Place::from_cursor(cursor) == Ok(Place::Charger(ChargerKey::of("")))
-    {
-        return Err(ApiError::bad_cursor(cursor.as_str()));
+/// What a request for a list says besides its filter.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Which rows.
+    pub(crate) page: PageRequest,
+    form: Form,
+    /// Only these members of each row; `None` for all.
+    fields: Option<Vec<String>>,
+    target: Option<String>,
+}
+
+impl From<PageRequest> for Wanted {
+    fn from(page: PageRequest) -> Self {
+        Self {
+            page,
+            ..Self::default()
+        }
     }
-    Ok(PageRequest {
-        after,
-        limit: query.limit()?,
-    })
+}
+
+/// The parts of a request for a list.
+#[derive(Debug)]
+pub(crate) struct ListRequest {
+    path: String,
+    query: Option<String>,
+    headers: HeaderMap,
+}
+
+impl<S: Sync> FromRequestParts<S> for ListRequest {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self {
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            headers: parts.headers.clone(),
+        })
+    }
+}
+
+impl ListRequest {
+    /// The query parameters, which may have only the names in `known`.
+    pub(crate) fn query(&self, known: &[&str]) -> Result<Query, ApiError> {
+        Query::read(self.query.as_deref(), known)
+    }
+
+    /// The page that the request selects with `cursor`, `limit` and `fields`, and its form. `schema` names the schema of
+    /// a row.
+    pub(crate) fn wanted(&self, query: &Query, schema: &str) -> Result<Wanted, ApiError> {
+        let after = query.cursor()?.map(Cursor::from_text);
+        // No charger has an empty identity, so the API never gave this cursor.
+        if let Some(cursor) = &after
+            && Place::from_cursor(cursor) == Ok(Place::Charger(ChargerKey::of("")))
+        {
+            return Err(ApiError::bad_cursor(cursor.as_str()));
+        }
+        let page = PageRequest {
+            after,
+            limit: query.limit()?,
+        };
+        let fields = query.text("fields")?;
+        let fields = fields
+            .map(|fields| row::fields(fields, schema))
+            .transpose()?;
+        Ok(Wanted {
+            page,
+            form: Form::accepted(self.headers.get_all(ACCEPT))?,
+            fields,
+            target: Some(self.target()),
+        })
+    }
+
+    /// The path and the query without the position of the page.
+    fn target(&self) -> String {
+        let pairs = self.query.as_deref().unwrap_or_default().split('&');
+        let kept: Vec<&str> = pairs
+            .filter(|pair| {
+                let name = pair.split('=').next().unwrap_or_default();
+                !matches!(name, "" | "cursor" | "after")
+            })
+            .collect();
+        match kept.as_slice() {
+            [] => self.path.clone(),
+            kept => format!("{}?{}", self.path, kept.join("&")),
+        }
+    }
 }
 
 /// The error of a request for `page` whose query failed.
@@ -73,27 +174,38 @@ pub(crate) fn query_error(error: QueryError, page: &PageRequest) -> ApiError {
 /// Collects the rows of `wanted` in small steps; ends early at the limit on bytes, with a cursor to continue.
 /// `prepare` may truncate a row before it is serialized. At least one row is returned if there is one.
 pub(crate) fn collected<T: Serialize>(
-    wanted: PageRequest,
+    wanted: impl Into<Wanted>,
     prepare: impl Fn(&mut T),
     query: impl FnMut(&PageRequest) -> Result<Page<T>, QueryError>,
 ) -> Result<Items, ApiError> {
-    collected_within(PAGE_BYTES_MAX, wanted, prepare, query)
+    collected_within(PAGE_BYTES_MAX, wanted.into(), prepare, query)
 }
 
 fn collected_within<T: Serialize>(
     bytes_max: usize,
-    wanted: PageRequest,
+    wanted: Wanted,
     prepare: impl Fn(&mut T),
     mut query: impl FnMut(&PageRequest) -> Result<Page<T>, QueryError>,
 ) -> Result<Items, ApiError> {
-    let mut rows_left = wanted.rows();
-    let mut json = vec![b'['];
-    let mut step = wanted;
+    let Wanted {
+        page: mut step,
+        form,
+        fields,
+        target,
+    } = wanted;
+    let mut rows_left = step.rows();
+    let mut json = form.begin().to_vec();
     step.limit = STEP_ROWS.min(rows_left);
     loop {
         let page = query(&step).map_err(|error| query_error(error, &step))?;
         let (rows, before) = (page.items.len(), json.len());
-        let fitting = append_fitting(bytes_max, &mut json, page.items, &prepare)?;
+        let fitting = append_fitting(
+            bytes_max,
+            &mut json,
+            (form, fields.as_deref()),
+            page.items,
+            &prepare,
+        )?;
         let next = if fitting < rows {
             // Only the store can create a cursor, and only after the last row of a query. So these rows are
             // queried again, without those that do not fit.
@@ -114,8 +226,13 @@ fn collected_within<T: Serialize>(
             }
             page.next
         };
-        json.push(b']');
-        return Ok(Items { json, next });
+        json.extend_from_slice(form.end());
+        return Ok(Items {
+            bytes: json,
+            form,
+            next,
+            target,
+        });
     }
 }
 
@@ -123,6 +240,7 @@ fn collected_within<T: Serialize>(
 fn append_fitting<T: Serialize>(
     bytes_max: usize,
     json: &mut Vec<u8>,
+    (form, fields): (Form, Option<&[String]>),
     rows: Vec<T>,
     prepare: impl Fn(&mut T),
 ) -> Result<usize, ApiError> {
@@ -130,11 +248,9 @@ fn append_fitting<T: Serialize>(
     for mut row in rows {
         prepare(&mut row);
         let before = json.len();
-        let is_first = before == 1;
-        if !is_first {
-            json.push(b',');
-        }
-        append(json, &row)?;
+        let is_first = before == form.begin().len();
+        form.append(json, &row, fields, is_first)
+            .map_err(unwritable)?;
         // One byte is reserved for the end of the array.
         if json.len() >= bytes_max && !is_first {
             json.truncate(before);
@@ -179,9 +295,10 @@ mod tests {
     fn page(after: Option<&str>, limit: usize, rows: &[String]) -> (Vec<String>, Option<String>) {
         let after = after.map(Cursor::from_text);
         let wanted = PageRequest { after, limit };
-        let items = collected_within(BYTES_MAX, wanted, |_| {}, texts(rows)).expect("an answer");
-        let found: Vec<String> = serde_json::from_slice(&items.json).expect("an array");
-        assert!(items.json.len() <= BYTES_MAX || found.len() == 1);
+        let items =
+            collected_within(BYTES_MAX, wanted.into(), |_| {}, texts(rows)).expect("an answer");
+        let found: Vec<String> = serde_json::from_slice(&items.bytes).expect("an array");
+        assert!(items.bytes.len() <= BYTES_MAX || found.len() == 1);
         (found, items.next.map(|next| next.as_str().to_owned()))
     }
 
@@ -247,9 +364,8 @@ mod tests {
             limit: 1,
         };
         let items = collected(wanted, |_| {}, texts(&numbers(2))).expect("an answer");
-        assert_eq!(
-            items.into_answer(),
-            Ok(br#"{"items":["0"],"next":"0"}"#.to_vec())
-        );
+        let answer = items.into_answer().expect("an answer");
+        assert_eq!(answer.bytes, br#"{"items":["0"],"next":"0"}"#);
+        assert_eq!(answer.next, None);
     }
 }

@@ -1,26 +1,19 @@
 //! `/api/v1/quirks`: which tolerances which kinds of chargers need.
 
 use crate::error::ApiError;
-use crate::query::Query;
+use crate::page::ListRequest;
 use crate::state::AppState;
 use crate::{page, schema};
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use central::Quirk;
-use central::model::QuirkSummary;
-use central::query::{Cursor, QuirkFilter};
-use serde::Serialize;
+use central::query::QuirkFilter;
 use std::sync::Arc;
 
 /// The parameters of the summary of quirks.
-pub(crate) const PARAMETERS: &[&str] = &["quirk", "vendor", "model", "firmware", "cursor", "limit"];
-
-/// Its rows are short, so a page is one query.
-#[derive(Serialize)]
-struct Answer {
-    items: Vec<QuirkSummary>,
-    next: Option<Cursor>,
-}
+pub(crate) const PARAMETERS: &[&str] = &[
+    "quirk", "vendor", "model", "firmware", "cursor", "limit", "fields",
+];
 
 /// `GET /api/v1/quirks`
 #[utoipa::path(
@@ -33,14 +26,15 @@ struct Answer {
         ("firmware" = Option<String>, Query, description = "Only chargers with this firmware; empty: those that have not reported it"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
         ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+        ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
     ),
     responses((status = 200, description = "A page", body = schema::Page<schema::QuirkSummary>))
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
-    RawQuery(query): RawQuery,
+    request: ListRequest,
 ) -> Result<Response, ApiError> {
-    let query = Query::read(query.as_deref(), PARAMETERS)?;
+    let query = request.query(PARAMETERS)?;
     // An empty text selects chargers that have not reported it.
     let text = |name| query.raw(name).map(str::to_owned);
     let filter = QuirkFilter {
@@ -49,15 +43,10 @@ pub(crate) async fn list(
         model: text("model"),
         firmware: text("firmware"),
     };
-    let wanted = page::requested(&query)?;
+    let wanted = request.wanted(&query, "QuirkSummary")?;
     state
-        .answer(move |store| {
-            let found = store.quirks(&filter, &wanted);
-            let found = found.map_err(|error| page::query_error(error, &wanted))?;
-            Ok(Answer {
-                items: found.items,
-                next: found.next,
-            })
+        .answer_list(move |store| {
+            page::collected(wanted, |_| {}, |page| store.quirks(&filter, page))?.into_answer()
         })
         .await
 }

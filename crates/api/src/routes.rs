@@ -10,7 +10,7 @@ use crate::wrong_port::WrongPort;
 use crate::{chargers, health, messages, openapi, quirks, schema, transactions};
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -286,6 +286,19 @@ impl RequestId {
     }
 }
 
+/// Whether the client has this answer already: `If-None-Match` names its entity tag (RFC 9110, 13.1.2).
+fn is_known(tags: Option<&HeaderValue>, response: &Response) -> bool {
+    let tag = response.headers().get(header::ETAG);
+    let (Some(tags), Some(tag), StatusCode::OK) = (tags, tag, response.status()) else {
+        return false;
+    };
+    let mut tags = tags.as_bytes().split(|byte| *byte == b',');
+    tags.any(|known| {
+        let known = known.trim_ascii();
+        known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag.as_bytes()
+    })
+}
+
 /// Answers chargers that called the wrong port, adds the headers of every answer and the body of every error, and counts
 /// the answer. The metrics use the route's pattern, never the path of the request: that would let a client create any
 /// number of series.
@@ -301,6 +314,7 @@ async fn finished(
     };
     let path = request.uri().path().to_owned();
     let id = RequestId::of(&request);
+    let known_tags = request.headers().get(header::IF_NONE_MATCH).cloned();
     request.extensions_mut().insert(id.clone());
     let mut response = match wrong_port.check(&request) {
         Ok(()) => next.run(request).await,
@@ -312,12 +326,23 @@ async fn finished(
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
     }
+    if is_known(known_tags.as_ref(), &response) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(header::CONTENT_TYPE);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     let headers = response.headers_mut();
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // An object with an entity tag may be kept, and asked for again.
+    let caching = match headers.contains_key(header::ETAG) {
+        true => "private, no-cache",
+        false => "no-store",
+    };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, id);
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// A charger as a list shows it.
+/// A charger.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Charger {
     /// Its identity in its latest spelling.
@@ -45,6 +45,8 @@ pub(crate) struct Charger {
     boot: Option<Boot>,
     /// Its firmware status.
     firmware_status: Option<String>,
+    /// Its connectors.
+    connectors: Vec<Connector>,
 }
 
 /// The version of OCPP.
@@ -141,12 +143,11 @@ pub(crate) enum UnknownReason {
     GatewayUnreachable,
 }
 
-/// A charger with its connectors and its open transactions, at most 100 of them.
+/// A charger with the tolerances that it needed and its open transactions, at most 100 of them.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ChargerWithDetails {
     #[serde(flatten)]
     charger: Charger,
-    connectors: Vec<Connector>,
     /// The tolerances that it needed.
     quirks: Vec<Quirk>,
     open_transactions: Vec<Transaction>,
@@ -213,6 +214,33 @@ pub(crate) struct Transaction {
     missing_seq: Vec<Vec<i64>>,
     /// Further stops with the same id and other content.
     conflicting_stops: u64,
+    /// Why it counts as ended although no stop had arrived; null if it does not.
+    closed: Option<Closed>,
+}
+
+/// Why a session without a stop counts as ended.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Closed {
+    /// `superseded` (a later session started on its connector) or `person`.
+    by: String,
+    /// The key of the later session, if that closed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction: Option<Uuid>,
+    /// The person who closed it, or the account that ran the command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    who: Option<String>,
+    /// Why that person closed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// When that person closed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    noted_at: Option<String>,
+    /// The time at which it ended at the latest.
+    #[schema(format = DateTime)]
+    at: String,
+    /// Whether the stop arrived later.
+    reconciled: bool,
 }
 
 /// How far energy can be trusted.

@@ -5,6 +5,7 @@ use crate::ApiDeps;
 use crate::auth::Keys;
 use crate::config::ApiConfig;
 use crate::error::ApiError;
+use crate::page::ListAnswer;
 use crate::wrong_port::WrongPort;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
@@ -44,23 +45,48 @@ impl AppState {
         }
     }
 
-    /// Runs a query and serializes its result as JSON, both on a blocking thread: serializing a large page takes
-    /// as long as reading it.
+    /// Runs a query for one object and serializes its result as JSON, both on a blocking thread: serializing a large
+    /// answer takes as long as reading it. The answer has an `ETag`.
     pub(crate) async fn answer<T, F>(&self, query: F) -> Result<Response, ApiError>
     where
         T: Serialize,
         F: FnOnce(&dyn QueryStore) -> Result<T, ApiError> + Send + 'static,
     {
-        self.answer_json(move |store| query(store).and_then(|answer| to_json(&answer)))
-            .await
+        let json = self.run(move |store| {
+            let json = to_json(&query(store)?)?;
+            let tag = entity_tag(&json);
+            Ok((json, tag))
+        });
+        let (json, tag) = json.await?;
+        let mut response = with_media(json, "application/json");
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        Ok(response)
     }
 
-    /// Runs a query whose result is JSON already.
+    /// Runs a query for a list.
+    pub(crate) async fn answer_list<F>(&self, query: F) -> Result<Response, ApiError>
+    where
+        F: FnOnce(&dyn QueryStore) -> Result<ListAnswer, ApiError> + Send + 'static,
+    {
+        let answer = self.run(query).await?;
+        let mut response = with_media(answer.bytes, answer.media);
+        if let Some(next) = answer.next
+            && let Ok(link) = HeaderValue::from_str(&format!("<{next}>; rel=\"next\""))
+        {
+            response.headers_mut().insert(header::LINK, link);
+        }
+        Ok(response)
+    }
+
+    /// Runs a query on a blocking thread.
     ///
     /// A query that exceeds the timeout keeps its permit until it ends, because its thread is still in use.
-    pub(crate) async fn answer_json<F>(&self, query: F) -> Result<Response, ApiError>
+    async fn run<T, F>(&self, query: F) -> Result<T, ApiError>
     where
-        F: FnOnce(&dyn QueryStore) -> Result<Vec<u8>, ApiError> + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(&dyn QueryStore) -> Result<T, ApiError> + Send + 'static,
     {
         let deadline = Instant::now() + self.timeout;
         let permit = timeout_at(deadline, Arc::clone(&self.calls).acquire_owned());
@@ -80,17 +106,25 @@ impl AppState {
             metrics::counter!("wattpost_api_database_timeouts_total").increment(1);
             return Err(ApiError::timeout(self.timeout));
         };
-        let json = ended.map_err(|panic| {
+        ended.map_err(|panic| {
             error!(%panic, "an API query panicked");
             ApiError::internal()
-        })??;
-        let mut response = Response::new(Body::from(json));
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        Ok(response)
+        })?
     }
+}
+
+fn with_media(bytes: Vec<u8>, media: &'static str) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+/// A strong entity tag: equal bodies have equal tags, and others do not.
+fn entity_tag(body: &[u8]) -> String {
+    let hash = blake3::hash(body).to_hex();
+    format!("\"{}\"", &hash[..32])
 }
 
 fn to_json<T: Serialize>(answer: &T) -> Result<Vec<u8>, ApiError> {

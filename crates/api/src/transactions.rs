@@ -1,6 +1,7 @@
 //! `/api/v1/transactions`: charging transactions.
 
 use crate::error::ApiError;
+use crate::page::ListRequest;
 use crate::query::Query;
 use crate::state::AppState;
 use crate::{page, schema, truncate};
@@ -12,7 +13,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// The parameters of the list of transactions.
-pub(crate) const PARAMETERS: &[&str] = &["charger", "state", "from", "to", "cursor", "limit"];
+pub(crate) const PARAMETERS: &[&str] = &[
+    "charger", "state", "from", "to", "cursor", "limit", "fields",
+];
 
 /// `GET /api/v1/transactions`
 #[utoipa::path(
@@ -25,14 +28,15 @@ pub(crate) const PARAMETERS: &[&str] = &["charger", "state", "from", "to", "curs
         ("to" = Option<String>, Query, description = "Only before this time"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
         ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+        ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
     ),
     responses((status = 200, description = "A page", body = schema::Page<schema::Transaction>))
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
-    RawQuery(query): RawQuery,
+    request: ListRequest,
 ) -> Result<Response, ApiError> {
-    let query = Query::read(query.as_deref(), PARAMETERS)?;
+    let query = request.query(PARAMETERS)?;
     let (from, to) = query.span()?;
     let filter = TransactionFilter {
         charger: query.text("charger")?.map(str::to_owned),
@@ -40,9 +44,9 @@ pub(crate) async fn list(
         from,
         to,
     };
-    let wanted = page::requested(&query)?;
+    let wanted = request.wanted(&query, "Transaction")?;
     state
-        .answer_json(move |store| {
+        .answer_list(move |store| {
             let query = |page: &PageRequest| store.transactions(&filter, page);
             page::collected(wanted, truncate::transaction, query)?.into_answer()
         })

@@ -7,6 +7,7 @@
 //! - [`log_bound`]: a bound on log lines that any peer can cause.
 //! - [`metrics`]: the table of a crate's metrics.
 //! - [`settings`]: the error of a setting that cannot work.
+//! - [`spreadsheet`]: texts in CSV files that a spreadsheet must not run.
 
 pub mod backoff;
 pub mod clock;
@@ -14,3 +15,4 @@ pub mod lock;
 pub mod log_bound;
 pub mod metrics;
 pub mod settings;
+pub mod spreadsheet;

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
 mod errors;
+mod forms;
 mod health;
 mod keys;
 mod limits;

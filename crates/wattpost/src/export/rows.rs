@@ -248,10 +248,8 @@ fn member_fields<T: Serialize>(
 /// A field that a spreadsheet shows as it is: what it would run as a formula gets a `'` before it. A charger chooses
 /// these texts.
 fn field(text: &str, escape_formulas: bool) -> Cow<'_, str> {
-    let is_formula =
-        text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
-    if escape_formulas && is_formula {
-        Cow::Owned(format!("'{text}"))
+    if escape_formulas {
+        common::spreadsheet::escaped(text)
     } else {
         Cow::Borrowed(text)
     }

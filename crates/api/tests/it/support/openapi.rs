@@ -38,7 +38,10 @@ pub(crate) fn check_against_openapi(method: &str, target: &str, answer: &Answer)
         answer.body.is_empty() || content.is_object(),
         "{method} {template}: the media type {media} is not documented"
     );
-    if media.ends_with("json") && !answer.body.is_empty() {
+    // With `fields`, members that the schema requires are left out.
+    let is_whole = !target.contains("fields=") || answer.status != 200;
+    if !media.ends_with("ndjson") && media.ends_with("json") && is_whole && !answer.body.is_empty()
+    {
         check_value(&content["schema"], &answer.value(), target);
     }
 }
@@ -52,7 +55,10 @@ pub(crate) fn check_value(schema: &Value, value: &Value, what: &str) {
         .iter_errors(value)
         .map(|fault| format!("{}: {fault}", fault.instance_path()))
         .collect();
-    assert!(faults.is_empty(), "{what}: {faults:#?}\n{value:#}");
+    assert!(
+        faults.is_empty(),
+        "{what} is not as crates/api/src/schema.rs describes it: {faults:#?}\n{value:#}"
+    );
 }
 
 /// The path of the document that this path has, and its operations.
