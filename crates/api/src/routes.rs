@@ -113,7 +113,7 @@ pub(crate) const ROUTES: [Route; 14] = [
     },
     Route {
         path: "/api/v1/quirks",
-        purpose: "how often chargers needed which tolerance, by quirk, vendor, model and firmware",
+        purpose: "how often each quirk occurred, by vendor, model and firmware",
         parameters: quirks::PARAMETERS,
         is_health: false,
         access: Access::Needs(Scope::Read),

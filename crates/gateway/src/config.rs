@@ -169,7 +169,7 @@ pub struct GatewayConfig {
     /// Where chargers connect. Default: one listener with its own defaults.
     pub listeners: Vec<ListenerConfig>,
 
-    /// Version for a charger that offers no subprotocol, until its messages tell another: `"1.6"`, `"2.0.1"`, `"2.1"` or
+    /// Version for a charger that offers no subprotocol, until its messages show another: `"1.6"`, `"2.0.1"`, `"2.1"` or
     /// `"refuse"`.
     /// Default `"1.6"`: old chargers omit the header (rule C-7).
     pub assume_version: AssumeVersion,

@@ -143,7 +143,7 @@ impl Reason {
                 "set the charger's URL to ws:// instead of wss://, or connect it to a TLS proxy in front of this port"
             }
             Self::NotHttp => {
-                "connect with OCPP-J over WebSocket; nothing else is spoken on this port"
+                "connect with OCPP-J over WebSocket; this port accepts nothing else"
             }
             Self::Malformed => {
                 "look for a proxy or firewall that changes requests, or update the charger's firmware"
@@ -177,7 +177,7 @@ impl Reason {
                 "choose an identity of at most 48 bytes (OCPP 2.x) or 255 bytes (OCPP 1.6)"
             }
             Self::NoSubprotocol => {
-                "set the charger's OCPP version, or set gateway.assume_version to the version that it speaks"
+                "set the charger's OCPP version, or set gateway.assume_version to the version that it uses"
             }
             Self::OtherSubprotocol => "set the charger to ocpp1.6, ocpp2.0.1 or ocpp2.1",
             Self::UnknownCharger => {
@@ -213,7 +213,7 @@ impl Reason {
                 "set proxy_protocol = true and trusted_proxies for this listener, or switch it off in the proxy"
             }
             Self::NotNow => {
-                "nothing in the charger: it tries again; /health/ready says what this gateway waits for"
+                "change nothing in the charger: it tries again; /health/ready says what this gateway waits for"
             }
         }
     }
