@@ -19,8 +19,7 @@ pub enum ReadingContext {
 /// The readings of the imported energy register, of power and of state of charge.
 ///
 /// Registers of 0 are kept apart: many chargers write 0 when they do not know the register, so only the derivation of
-/// energy can distinguish a real 0 from a placeholder. What is a placeholder for certain is no reading
-/// ([`is_placeholder`]).
+/// energy can distinguish a real 0 from a placeholder. What is a placeholder for certain is no reading.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(from = "WireReadings", into = "WireReadings")]
 pub struct Readings {
