@@ -228,8 +228,8 @@ pub(crate) struct Difference {
     pub(crate) places: Vec<RowPlace>,
     /// The positions of all these rows among the sessions of their connectors, now or before.
     pub(crate) at_places: Vec<(i64, Order)>,
-    /// Whether the key that the transaction had while its start was missing is replaced.
-    pub(crate) is_key_replaced: bool,
+    /// The key that the transaction had while its start was missing, and the one that replaces it, if it is replaced.
+    pub(crate) replaced_key: Option<(Uuid, Uuid)>,
 }
 
 impl Difference {
@@ -266,9 +266,12 @@ impl Difference {
         }
         let first_key = key_without_start(charger, wire_id);
         difference.removed = removed.map(ListRow::id).collect();
-        difference.is_key_replaced = !new.is_empty()
-            && difference.removed.iter().any(|row| row.1 == first_key)
+        let is_gone = difference.removed.iter().any(|row| row.1 == first_key)
             && !new.iter().any(|row| row.key == first_key);
+        difference.replaced_key = new
+            .first()
+            .filter(|_| is_gone)
+            .map(|row| (first_key, row.key));
         difference
     }
 }

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::state::read_transaction;
 use crate::succession::{Order, PlaceOf};
 use central::Timestamp;
-use central::model::{Candidate, ChargerKey, key_without_start};
+use central::model::{Candidate, ChargerKey};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -43,9 +43,8 @@ pub(crate) async fn write(
         let difference = Difference::between(before, &new, one.charger, one.wire_id);
         removed.extend(difference.removed);
         written.extend(difference.written.into_iter().map(|row| (one, row)));
-        if difference.is_key_replaced {
-            let first_key = key_without_start(one.charger, one.wire_id);
-            aliases.push((first_key, one.transaction_no));
+        if let Some((first, key)) = difference.replaced_key {
+            aliases.push((first, key, one.transaction_no));
         }
         let changed = difference.places.into_iter();
         places.extend(changed.map(|place| (one.charger_no, place)));
@@ -53,8 +52,9 @@ pub(crate) async fn write(
         at_places.extend(changed.map(|(place, order)| ((one.charger_no, place), order)));
     }
     remove(connection, &removed).await?;
-    insert(connection, written).await?;
+    // Before the new rows are written, which look for their closing.
     insert_aliases(connection, &aliases).await?;
+    insert(connection, written).await?;
     at_places.extend(settle(connection, places).await?);
     Ok(at_places)
 }
@@ -275,15 +275,30 @@ async fn insert(
     Ok(())
 }
 
+/// Keeps replaced keys, each with the key that replaces it and the number of its state, and what a person wrote under
+/// them.
 async fn insert_aliases(
     connection: &mut PgConnection,
-    aliases: &[(Uuid, i64)],
+    aliases: &[(Uuid, Uuid, i64)],
 ) -> Result<(), Refusal> {
     if aliases.is_empty() {
         return Ok(());
     }
     let keys: Vec<Uuid> = aliases.iter().map(|alias| alias.0).collect();
-    let numbers: Vec<i64> = aliases.iter().map(|alias| alias.1).collect();
+    let successors: Vec<Uuid> = aliases.iter().map(|alias| alias.1).collect();
+    let numbers: Vec<i64> = aliases.iter().map(|alias| alias.2).collect();
+    sqlx::query(
+        "INSERT INTO transaction_closings (key, ended_at, who, reason, noted_at)
+         SELECT u.next_key, c.ended_at, c.who, c.reason, c.noted_at
+         FROM unnest($1::uuid[], $2::uuid[]) AS u (key, next_key)
+         JOIN transaction_closings c ON c.key = u.key
+         ON CONFLICT (key) DO NOTHING",
+    )
+    .bind(&keys)
+    .bind(&successors)
+    .execute(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
     sqlx::query(
         "INSERT INTO transaction_aliases (key, transaction_no)
          SELECT * FROM unnest($1::uuid[], $2::bigint[]) ON CONFLICT (key) DO NOTHING",

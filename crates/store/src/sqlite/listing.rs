@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use crate::state::read_transaction;
 use crate::succession::{Order, PlaceOf};
 use central::Timestamp;
-use central::model::{Candidate, TransactionState, key_without_start};
+use central::model::{Candidate, TransactionState};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
@@ -40,6 +40,11 @@ pub(crate) fn write(
         "INSERT INTO transaction_aliases (key, transaction_no) VALUES (?1, ?2)
          ON CONFLICT (key) DO NOTHING",
     )?;
+    let mut copy_closing = connection.prepare_cached(
+        "INSERT INTO transaction_closings (key, ended_at, who, reason, noted_at)
+         SELECT ?2, ended_at, who, reason, noted_at FROM transaction_closings WHERE key = ?1
+         ON CONFLICT (key) DO NOTHING",
+    )?;
     let (mut places, mut at_places) = (Vec::new(), Vec::new());
     for one in listed {
         let old: Vec<ListRow> = read
@@ -49,6 +54,11 @@ pub(crate) fn write(
         let difference = Difference::between(&old, &new, one.charger, one.wire_id);
         for (began_at, key) in &difference.removed {
             remove.execute(params![began_at, key.as_bytes()])?;
+        }
+        // Before the new rows are written, which look for their closing.
+        if let Some((first, key)) = difference.replaced_key {
+            alias.execute(params![first.as_bytes(), one.transaction_no])?;
+            copy_closing.execute([first.as_bytes(), key.as_bytes()])?;
         }
         for row in &difference.written {
             let [
@@ -76,10 +86,6 @@ pub(crate) fn write(
                 stopped_at,
                 stop_received_at,
             ])?;
-        }
-        if difference.is_key_replaced {
-            let first_key = key_without_start(one.charger, one.wire_id);
-            alias.execute(params![first_key.as_bytes(), one.transaction_no])?;
         }
         let changed = difference.places.into_iter();
         places.extend(changed.map(|place| (one.charger_no, place)));

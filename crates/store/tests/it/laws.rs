@@ -30,6 +30,7 @@ on_every_adapter!(
     a_superseded_session_is_not_open_until_it_is_heard_again,
     readings_of_a_long_session_survive_its_stop_and_a_start_within_it,
     a_session_that_a_person_closed_is_not_open,
+    a_session_that_was_closed_before_its_start_arrived_stays_closed,
     every_session_is_listed_when_all_stops_lack_an_id,
     transaction_is_found_by_the_key_that_it_had_before_its_start,
 );
@@ -603,6 +604,27 @@ fn readings_of_a_long_session_survive_its_stop_and_a_start_within_it<A: Adapter>
     let stop = common::call(id(0, 501), "CP-1", 211, "StopTransaction", &payload);
     apply(&store, &[stop]).unwrap();
     assert_eq!(energy(&store, "78"), Some(1_500.0));
+}
+
+fn a_session_that_was_closed_before_its_start_arrived_stays_closed<A: Adapter>() {
+    use central::ports::{Closing, ClosingOutcome, Closings};
+    let database = A::new();
+    let store = database.open();
+    apply(&store, &[meter_values(id(0, 2), "CP-1", 12, 77)]).unwrap();
+    let closing = Closing {
+        key: all_listed(&store, Some(true)).remove(0).key,
+        ended_at: common::at(13),
+        who: "alice".to_owned(),
+        reason: "the charger was replaced".to_owned(),
+        noted_at: common::at(14),
+    };
+    assert_eq!(store.close_session(&closing), Ok(ClosingOutcome::Closed));
+    apply(&store, &[start(id(0, 1), "CP-1", 0, 77)]).unwrap();
+    assert_eq!(all_listed(&store, Some(true)), []);
+    let view = all_listed(&store, Some(false)).remove(0);
+    assert_ne!(view.key, closing.key);
+    let closed = view.closed.unwrap();
+    assert_eq!((closed.by, closed.at), (closing.by(), closing.ended_at));
 }
 
 fn a_session_that_a_person_closed_is_not_open<A: Adapter>() {
