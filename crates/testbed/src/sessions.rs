@@ -182,8 +182,8 @@ impl Session {
             };
             let mut to_ms = player.now_ms();
             if !player.is_virtual() {
-                to_ms += EPOCH_AHEAD_MS_MAX;
                 played.late_ms = to_ms - base_ms - self.now_at() * 1_000;
+                to_ms += EPOCH_AHEAD_MS_MAX;
             }
             played.arrivals.push((step.seconds, from_ms, to_ms));
             if let Some(name) = &step.id_name {
@@ -266,8 +266,9 @@ impl Step {
     }
 }
 
-/// A gateway gives each connection a millisecond of its own, so the time of one of many may be ahead of the clock.
-const EPOCH_AHEAD_MS_MAX: i64 = 100;
+/// A gateway gives each connection a millisecond of its own, so the time of one of many that connect together is ahead
+/// of the clock: by as many milliseconds as there are connections at most.
+const EPOCH_AHEAD_MS_MAX: i64 = 3_000;
 
 /// The message id of the call in this step.
 pub fn message_id(step: usize) -> String {
