@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use testbed::Servers;
 pub(crate) use testbed::until;
+use testbed::{Proxy, Servers};
 
 /// The deadline for conditions that come true within a second on an idle machine.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
@@ -64,6 +64,20 @@ impl Deployment {
         let name = unused_name();
         let database_url = servers().add_database(&name).expect("create a database");
         Self::with(settings, name, broker_url.to_owned(), database_url)
+    }
+
+    /// As [`Deployment::new`], with RabbitMQ behind a proxy.
+    pub(crate) fn through_proxy(settings: &str) -> (Self, Proxy) {
+        let tenant = servers().add_tenant(&unused_name());
+        let tenant = tenant.expect("create a virtual host and a database");
+        let server = tenant.broker_url.split('@').nth(1);
+        let server = server.and_then(|rest| rest.split('/').next());
+        let server = server.expect("a server in the URL");
+        let proxy = Proxy::start(server.parse().expect("an address")).expect("a free port");
+        let broker_url = tenant.broker_url.replace(server, &proxy.addr().to_string());
+        let deployment = Self::with(settings, tenant.name, broker_url, tenant.database_url);
+        deployment.run("migrate", &[]);
+        (deployment, proxy)
     }
 
     fn with(settings: &str, name: String, broker_url: String, database_url: String) -> Self {

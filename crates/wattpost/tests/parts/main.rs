@@ -19,6 +19,7 @@ mod role;
 
 mod alone;
 mod cluster;
+mod commands;
 mod dead_letters;
 mod maintenance;
 mod metrics;

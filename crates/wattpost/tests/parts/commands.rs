@@ -1,0 +1,177 @@
+//! The outcome that is shown of each command is compared with what the charger really received and answered, while the
+//! gateway is killed, RabbitMQ is cut off, and chargers drop their connections.
+
+use crate::charger::{Charger, Incoming};
+use crate::deployment::{Deployment, until};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const CHARGERS: [&str; 2] = ["CP-1", "cp-2"];
+
+/// Longer than the longest silence after which a command is uncertain.
+const SETTLED: Duration = Duration::from_secs(150);
+
+/// What a charger did with one command.
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Seen {
+    received: u32,
+    /// Counted before the answer is written.
+    answered: u32,
+}
+
+/// What all chargers did, by the command's id.
+type Log = Arc<Mutex<BTreeMap<String, Seen>>>;
+
+/// A charger that answers most commands, ignores some, and drops its connection at some, before or after the answer.
+fn run_charger(
+    gateway: SocketAddr,
+    identity: &'static str,
+    log: &Log,
+    ends: &Arc<AtomicBool>,
+) -> JoinHandle<()> {
+    let (log, ends) = (Arc::clone(log), Arc::clone(ends));
+    std::thread::spawn(move || {
+        let mut count = 0_u32;
+        while !ends.load(Ordering::SeqCst) {
+            let Ok(mut charger) = Charger::try_connect(gateway, identity, "ocpp1.6") else {
+                std::thread::sleep(Duration::from_millis(50));
+                continue;
+            };
+            while let Incoming::Text(text) = charger.receive() {
+                let call: Value = serde_json::from_str(&text).expect("JSON");
+                assert_eq!(call[0], 2, "{text}");
+                let id = call[1].as_str().expect("an id").to_owned();
+                count += 1;
+                let note = |answers: u32| {
+                    let mut log = log.lock().expect("no holder panics");
+                    let seen = log.entry(id.clone()).or_default();
+                    seen.received += 1 - answers;
+                    seen.answered += answers;
+                };
+                note(0);
+                if count % 5 == 2 {
+                    break;
+                }
+                if count % 7 == 3 {
+                    continue;
+                }
+                note(1);
+                charger.send(&format!(r#"[3,"{id}",{{"status":"Accepted"}}]"#));
+                if count % 5 == 4 {
+                    break;
+                }
+            }
+        }
+    })
+}
+
+fn send(deployment: &Deployment, charger: &str, waits: bool) {
+    let mut arguments = vec![
+        charger,
+        "Reset",
+        r#"{"type":"Soft"}"#,
+        "--no-wait",
+        "--answer-within-ms",
+        "2000",
+    ];
+    if waits {
+        arguments.push("--wait-until");
+    }
+    deployment.run("command send", &arguments);
+}
+
+fn shown(deployment: &Deployment) -> Vec<Value> {
+    let list = deployment.run("command list", &["--limit", "100000"]);
+    list.lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect()
+}
+
+#[test]
+fn no_outcome_differs_from_what_the_charger_received_and_answered() {
+    let is_full = std::env::var_os("WATTPOST_FULL").is_some_and(|value| value == "1");
+    let rounds = if is_full { 200 } else { 20 };
+    let (deployment, proxy) =
+        Deployment::through_proxy("[gateway]\nping_interval_s = 2\nbroker_grace_s = 1\n");
+    let mut gateway = deployment.start("gateway", "gateway");
+    let _consumer = deployment.start("consumer", "consumer");
+    let (log, ends) = (Log::default(), Arc::new(AtomicBool::new(false)));
+    let chargers = CHARGERS.map(|identity| run_charger(gateway.ocpp, identity, &log, &ends));
+
+    // This charger never connects.
+    send(&deployment, "CP-absent", false);
+    for round in 0..rounds {
+        if round % 4 == 1 {
+            proxy.cut();
+        }
+        for charger in CHARGERS {
+            send(&deployment, charger, round % 3 != 0);
+        }
+        // At another moment of sending and answering in each round.
+        let moment = Duration::from_millis(37 * u64::from(round % 11));
+        match round % 4 {
+            1 => {
+                until(Duration::from_secs(2), || {
+                    shown(&deployment)
+                        .iter()
+                        .all(|command| command["state"] == "done")
+                });
+                proxy.restore();
+            }
+            0 | 3 => {
+                std::thread::sleep(moment);
+                gateway.kill();
+                gateway.restart();
+            }
+            _ => {}
+        }
+    }
+    let mut commands = Vec::new();
+    let is_settled = until(SETTLED, || {
+        commands = shown(&deployment);
+        commands.iter().all(|command| command["state"] == "done")
+    });
+    assert!(is_settled, "{commands:#?}");
+    ends.store(true, Ordering::SeqCst);
+    gateway.stop();
+    for charger in chargers {
+        charger.join().expect("the charger got what it expects");
+    }
+
+    // Late records may have changed uncertain outcomes meanwhile.
+    commands = shown(&deployment);
+    assert_eq!(commands.len(), 1 + rounds as usize * CHARGERS.len());
+    let log = log.lock().expect("no holder panics").clone();
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for command in &commands {
+        let id = command["id"].as_str().expect("an id");
+        let seen = log.get(id).cloned().unwrap_or_default();
+        let class = command["outcome"]["class"].as_str().expect("a class");
+        *counts.entry(class.to_owned()).or_default() += 1;
+        assert!(seen.received <= 1, "received twice: {command:#}");
+        match class {
+            "answered" => assert_eq!(seen.answered, 1, "never answered: {command:#}"),
+            "not_sent" => assert_eq!(seen.received, 0, "it was received: {command:#}"),
+            _ => assert_eq!(class, "uncertain"),
+        }
+    }
+    println!("outcomes: {counts:?}");
+    let answered = counts.get("answered").copied().unwrap_or(0);
+    assert!(answered >= rounds / 2, "{counts:?}");
+    let absent = commands
+        .iter()
+        .find(|command| command["charger_id"] == "CP-absent");
+    let outcome = &absent.expect("it is shown")["outcome"];
+    assert_eq!(outcome["reason"], "charger_offline", "{outcome}");
+    for id in log.keys() {
+        assert!(
+            commands.iter().any(|command| command["id"] == id.as_str()),
+            "{id} was received and is not shown"
+        );
+    }
+}
