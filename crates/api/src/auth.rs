@@ -1,5 +1,5 @@
 //! Who may do what. All keys are held in memory and read again every few seconds, so that a request never queries the
-//! database for its key: a flood of wrong keys costs one hash each, and known keys work while the database is away.
+//! database for its key: each wrong key costs one hash, and known keys work while the database is unavailable.
 
 use crate::error::ApiError;
 use axum::http::{HeaderMap, header};
@@ -53,8 +53,8 @@ struct Known {
     read_at: Option<Instant>,
     /// Why the last attempt to read them failed.
     failure: Option<Unavailable>,
-    /// The look-up compares hashes. Its duration tells something about the hash of what a client sent, and nothing about
-    /// a secret.
+    /// By the hash of the key. The duration of a look-up depends on the hash of what a client sent, and discloses no
+    /// secret.
     keys: HashMap<[u8; 32], Arc<KnownKey>>,
 }
 

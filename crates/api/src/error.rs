@@ -249,7 +249,7 @@ impl ApiError {
         .challenge(r#"Bearer error="insufficient_scope""#)
     }
 
-    /// The keys are not known, so nobody can be let through.
+    /// The keys are not known, so every request that needs one is refused.
     pub(crate) fn keys_unavailable(why: &Unavailable) -> Self {
         Self::new(
             &UNAVAILABLE,

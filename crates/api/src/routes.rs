@@ -245,8 +245,8 @@ async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> Ap
     ApiError::method_not_allowed(&method, &uri)
 }
 
-/// Refuses a request whose key does not permit it. A path that does not exist needs a key too, so that nobody
-/// without one learns what exists.
+/// Refuses a request whose key does not permit it. A path that does not exist needs a key too, so that without
+/// a key no client learns which paths exist.
 async fn authenticated(
     State(state): State<Arc<AppState>>,
     mut request: Request,

@@ -57,7 +57,7 @@ impl Form {
             .ok_or_else(|| ApiError::not_acceptable(&accept))
     }
 
-    /// How much the client wants this form: that of the most specific range that includes it; 0 = not at all.
+    /// The quality value of this form: that of the most specific range that includes it; 0 = not acceptable.
     fn quality(self, accept: &str) -> f32 {
         let (name, _) = self.media().split_once(';').unwrap_or((self.media(), ""));
         let (kind, _) = name.split_once('/').unwrap_or((name, ""));
@@ -84,7 +84,7 @@ impl Form {
         found.1
     }
 
-    /// What stands before the rows.
+    /// What precedes the rows.
     pub(crate) const fn begin(self) -> &'static [u8] {
         match self {
             Self::Json => b"[",
@@ -92,7 +92,7 @@ impl Form {
         }
     }
 
-    /// What stands after the rows.
+    /// What follows the rows.
     pub(crate) const fn end(self) -> &'static [u8] {
         match self {
             Self::Json => b"]",

@@ -15,7 +15,7 @@ const LINES: Bounds = Bounds {
     per_source: 30,
     total: 120,
 };
-/// How often it is looked whether a summary is due.
+/// How often to check whether a summary is due.
 const SUMMARY_CHECK: Duration = Duration::from_secs(5);
 /// Characters of a path that a line holds.
 const PATH_CHARS_MAX: usize = 100;
@@ -38,11 +38,10 @@ impl Default for WrongPort {
 }
 
 impl WrongPort {
-    /// Whether the request is that of a charger: a WebSocket upgrade, or a path that begins with `/ocpp`. Nothing of the
-    /// API is either.
+    /// Refuses the request of a charger: a WebSocket upgrade, or a path that begins with `/ocpp`. The API has neither.
     ///
     /// # Errors
-    /// With the answer, if it is. It is logged.
+    /// With the answer to the charger, after logging it.
     pub(crate) fn check(&self, request: &Request) -> Result<(), ApiError> {
         let mut upgrades = request.headers().get_all(header::UPGRADE).iter();
         let is_upgrade = upgrades.any(|value| {

@@ -1,4 +1,4 @@
-//! What a request for a command must be: the same rules for the HTTP API and the command line.
+//! What is checked in a request for a command: the same rules for the HTTP API and the command line.
 
 use crate::Timestamp;
 use crate::model::{Command, CommandId};

@@ -40,9 +40,9 @@ pub enum Quirk {
     NoSubprotocol = 11,
     /// The handshake lacked a header, and was still clearly an upgrade.
     RepairedHandshake = 12,
-    /// The message is written as another version wants it than the one of its connection.
+    /// The message conforms to another version than that of its connection.
     OtherVersion = 13,
-    /// The message told that its connection speaks another version than the one that was assumed.
+    /// The message showed that the charger uses another version than the assumed one.
     VersionCorrected = 14,
     /// A member that the schema does not know.
     UnknownMember = 15,
@@ -64,9 +64,9 @@ pub enum Quirk {
     Quarantined = 32,
     /// A frame that cannot be read as OCPP-J.
     UnreadableFrame = 33,
-    /// A reply to nothing that was asked.
+    /// A reply to a call that was not sent.
     Unsolicited = 34,
-    /// The natural key of an earlier message with other content.
+    /// The message has the natural key of an earlier one, and other content.
     Conflict = 35,
 }
 

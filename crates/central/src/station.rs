@@ -38,8 +38,8 @@ pub struct StationConfig {
     pub charger_id: Arc<str>,
     /// The negotiated version, or the assumed one.
     pub version: Version,
-    /// Whether the handshake named no subprotocol, so that the version is assumed. The version that the charger's
-    /// messages told before is then spoken instead, and its messages may tell another one.
+    /// Whether the handshake named no subprotocol, so that the version is assumed. The version that earlier messages
+    /// of the charger showed is then used instead, and later ones may show another.
     pub is_version_assumed: bool,
     /// Whether the handshake lacked a header, and was accepted.
     pub is_handshake_repaired: bool,
@@ -290,12 +290,12 @@ impl Station {
     pub fn new(config: StationConfig, mut memory: ResendMemory, now: Timestamp) -> Self {
         memory.begin_connection();
         if !config.is_version_assumed {
-            memory.set_told_version(None);
+            memory.set_shown_version(None);
         }
-        let told = memory.told_version();
+        let shown = memory.shown_version();
         let mut station = Self {
             charger_id: config.charger_id,
-            version: told.unwrap_or(config.version),
+            version: shown.unwrap_or(config.version),
             is_version_assumed: config.is_version_assumed,
             profile: config.profile,
             policy: config.policy,
@@ -328,8 +328,8 @@ impl Station {
         for (is_so, quirk) in [
             (config.is_version_assumed, Quirk::NoSubprotocol),
             (config.is_handshake_repaired, Quirk::RepairedHandshake),
-            // Noted again, so that it is still known when the record that told it is no longer in the journal.
-            (told.is_some(), Quirk::VersionCorrected),
+            // Noted again, so that it is still known when the record that showed it is no longer in the journal.
+            (shown.is_some(), Quirk::VersionCorrected),
         ] {
             if is_so {
                 notes = notes.with(quirk.note());
@@ -440,9 +440,9 @@ impl Station {
             }
             // Without the record it is not known which message to forget.
             Err(_) => {
-                let told = self.memory.told_version();
+                let shown = self.memory.shown_version();
                 self.memory = ResendMemory::default();
-                self.memory.set_told_version(told);
+                self.memory.set_shown_version(shown);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A bound on log lines that any peer can cause.
 //!
-//! Whoever reaches a port can be refused any number of times a second. Each kind of line about one subject (a charger, a
+//! A peer that reaches a port can be refused any number of times a second. Each kind of line about one subject (a charger, a
 //! path) is logged a few times per [`WINDOW`], the lines of one source (an address) are bounded together, and so are all
 //! lines. What was not logged is counted, and
 //! [`LogBound::take_unlogged`] returns the counts for one summary line.

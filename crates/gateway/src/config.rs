@@ -218,8 +218,8 @@ pub struct GatewayConfig {
     pub password_checks_max: usize,
 
     /// Bytes of one message at most; a longer one closes the connection with 1009, and the charger sends it again after
-    /// each reconnect. Default 2 MiB, which is also the most: a StopTransaction with hours of `transactionData` has more
-    /// than one.
+    /// each reconnect. Default 2 MiB, which is also the maximum: a StopTransaction with hours of `transactionData` has more
+    /// than 1 MiB.
     pub frame_bytes_max: usize,
     /// Milliseconds within which a message must be complete, from its first byte on; then the connection is closed with
     /// 1008. Pings between its parts do not extend the time; time in which the gateway does not read from the charger

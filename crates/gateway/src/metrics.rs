@@ -68,7 +68,7 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "wattpost_gateway_commands_settled_total",
         Unit::Count,
-        "Claims without an end whose fate was found out afterwards",
+        "Claims without an outcome that were settled from the journal and the database",
     ),
     Metric::gauge(
         "wattpost_gateway_connections",

@@ -34,7 +34,7 @@ pub enum FaultOrDelay {
     DelayS(f64),
 }
 
-/// How a command ends that is not answered as a good charger does.
+/// How a command ends that is not carried out and answered correctly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {

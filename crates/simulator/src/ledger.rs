@@ -2,7 +2,7 @@
 //!
 //! It has one JSON object per line ([`LedgerLine`]): one for each message of a charger, written when the message is
 //! acknowledged, discarded, or at the end of the run still unanswered, and one for each command that a charger received,
-//! written when the charger has answered it or will not. A simulator that continues from its queue files appends; two entries with the
+//! written when the charger has answered it or no answer will follow. A simulator that continues from its queue files appends; two entries with the
 //! same `n` are then the same message.
 
 use crate::charger::{Action, EndedMessage, ReceivedCommand};
@@ -130,7 +130,7 @@ pub enum CommandOutcome {
 /// entries of messages have no member `kind`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandEntry {
-    /// Tells the two kinds of entries apart.
+    /// Distinguishes the two kinds of entries.
     pub kind: CommandKind,
     /// The charger's identity.
     pub charger_id: String,

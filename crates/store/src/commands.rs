@@ -43,8 +43,9 @@ pub(crate) const QUEUED: i64 = 0;
 pub(crate) const CLAIMED: i64 = 1;
 pub(crate) const NOT_SENT: i64 = 2;
 
-/// The detail of a request that did not wait, and that no gateway took in time.
-pub(crate) const NOBODY_TOOK_IT: &str = "no gateway that holds the charger took it in time";
+/// The detail of a request that did not wait and was not claimed in time.
+pub(crate) const NOT_TAKEN_IN_TIME: &str =
+    "no gateway with a connection of the charger claimed it in time";
 /// The detail of a request that did not wait, while an earlier command was outstanding.
 pub(crate) const CHARGER_WAS_BUSY: &str =
     "an earlier command to this charger was not finished in time";

@@ -88,7 +88,7 @@ pub(crate) struct ListRow {
     pub(crate) open: bool,
     pub(crate) token: Option<i64>,
     pub(crate) meter_wh: Option<f64>,
-    /// The connector or EVSE, and what the other sessions there depend on.
+    /// The connector or EVSE, and what of the session affects the others there.
     pub(crate) place: Option<(i64, PlaceSession)>,
     pub(crate) stop: Option<PlaceStop>,
     /// Of a stored row: whether a later session supersedes it.
@@ -175,8 +175,8 @@ impl ListRow {
         }
     }
 
-    /// Whether `new` need not be written in the place of this stored row. Until when a session was heard changes with
-    /// each message; that it was heard later than stored matters only while another supersedes it.
+    /// Whether `new` need not be written in the place of this stored row. The time of the latest report
+    /// changes with each message; a later one than stored matters only while another session supersedes this one.
     fn is_current(&self, new: &Self) -> bool {
         let mut new = new.clone();
         new.is_superseded = self.is_superseded;
@@ -291,7 +291,7 @@ pub(crate) struct TransactionRow<N> {
     pub(crate) readings: Option<String>,
     /// Whether a person closed it.
     pub(crate) is_closed: bool,
-    /// What the person noted, once it is read.
+    /// The entry of the person who closed it, once it is read.
     pub(crate) closing: Option<Closing>,
 }
 

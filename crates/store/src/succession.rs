@@ -1,4 +1,4 @@
-//! Applies what the sessions of one connector tell about each other to the list of transactions: which session supersedes
+//! Keeps in the list of transactions what follows from the order of the sessions of one connector: which session supersedes
 //! which, and which readings without a transaction belong to which.
 //!
 //! The rules are [`central::model::successor`] and [`central::model::reading_times`]. Both read at most [`SUCCESSORS_MAX`]
@@ -227,7 +227,7 @@ impl<'a, C: Copy + Ord + Hash> Round<'a, C> {
         }
     }
 
-    /// The states that must be read to know until when a session was heard: its row may be outdated.
+    /// The states that must be read for the time of a session's latest report: its row may be outdated.
     pub(crate) fn states_to_read(&self) -> Vec<i64> {
         let outdated = self.decided.values().filter(|decided| {
             let found = successor(&decided.later, 0);

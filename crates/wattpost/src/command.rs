@@ -80,7 +80,7 @@ pub(crate) struct OneArgs {
     id: Uuid,
 }
 
-/// How often the outcome is looked for.
+/// How often the database is queried for the outcome.
 const POLL: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(command: &CommandCommand) -> Result<ExitCode> {
@@ -183,12 +183,12 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
     })
 }
 
-/// The command once it is done. An outcome comes at the latest when the gateway has been silent for too long; the queue
-/// of one that waits for its charger has its own end.
+/// The command once it is done. Ends at the latest when the command is shown as uncertain, or when one that waits
+/// for its charger expires.
 fn wait(database: &Database, mut view: CommandView) -> Result<CommandView> {
     let began = Instant::now();
     while view.state != CommandState::Done {
-        // The database is asked less often in a long wait.
+        // The database is queried less often in a long wait.
         std::thread::sleep(if began.elapsed() < Duration::from_secs(60) {
             POLL
         } else {

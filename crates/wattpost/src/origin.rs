@@ -5,7 +5,7 @@ use central::model::{Actor, ActorKind, Origin};
 
 /// The user who runs this command, and the machine.
 ///
-/// The name comes from the environment, which the user can change: whoever may run commands that write to the database
+/// The name comes from the environment, which the user can change: a user who may run commands that write to the database
 /// may also write to its tables.
 pub(crate) fn command_line() -> Origin {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());

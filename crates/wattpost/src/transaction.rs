@@ -1,8 +1,8 @@
 //! `wattpost transaction`: lists the sessions that have no stop, and closes those whose stop will not come.
 //!
 //! A charger that was replaced or that has lost a session never sends its stop. A later session on the same connector ends
-//! it; where none follows, a person does. The entry is kept beside what the charger reported: no message is made up, and a
-//! stop that still arrives decides.
+//! it; where none follows, a person does. The entry is kept beside what the charger reported: no message is invented, and if
+//! the stop still arrives, the end and the energy follow from it.
 
 use crate::SettingsArgs;
 use crate::config::Settings;
@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 use std::process::ExitCode;
 use uuid::Uuid;
 
-/// A session of which the charger spoke more recently than this is closed only with `--force`, in milliseconds.
+/// A session with a message more recent than this, in milliseconds, is closed only with `--force`.
 const SILENT_MS_MIN: i64 = 15 * 60_000;
 
 /// Characters of a reason at most.
@@ -33,8 +33,8 @@ pub(crate) enum TransactionCommand {
     List(ListArgs),
     /// Close a transaction that has no stop, because it will not come; may run while `serve` runs.
     ///
-    /// The transaction is no longer open, and shows who closed it, when and why. No message is made up: if the stop still
-    /// arrives, it decides when the transaction ended and how much was charged.
+    /// The transaction is no longer open, and shows who closed it, when and why. No message is invented: if the stop
+    /// still arrives, the end and the energy follow from it.
     ///
     /// Examples:
     ///   wattpost transaction list --open
@@ -75,7 +75,7 @@ pub(crate) struct CloseArgs {
     /// Who closes it [default: the account that runs this command]
     #[arg(long, value_name = "NAME")]
     who: Option<String>,
-    /// Close it although the charger spoke of it within the last 15 minutes
+    /// Close it although the charger sent a message about it within the last 15 minutes
     #[arg(long)]
     force: bool,
 }
@@ -198,7 +198,7 @@ fn check(
         && now.as_millis() - last_at.as_millis() < SILENT_MS_MIN
     {
         bail!(
-            "charger {} spoke of transaction {} at {last_at}, less than 15 minutes ago: it may still run; wait, or \
+            "charger {} sent a message about transaction {} at {last_at}, less than 15 minutes ago: it may still run; wait, or \
              repeat the command with --force",
             view.charger_id,
             view.key
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_the_charger_spoke_of_lately_is_closed_only_by_force() {
+    fn a_transaction_with_a_recent_message_is_closed_only_by_force() {
         let view = open(SILENT_MS_MIN - 1);
         let text = refusal(&view, None);
         assert!(text.contains("CP-1") && text.contains("--force"), "{text}");

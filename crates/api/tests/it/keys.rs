@@ -1,4 +1,4 @@
-//! API keys: which requests need one, what each scope permits, and that a key gets into nothing that is shown.
+//! API keys: which requests need one, what each scope permits, and that no answer or log line contains a key.
 
 use crate::support::*;
 use api::{Api, ApiConfig, ApiDeps, StartError};
@@ -88,7 +88,7 @@ async fn a_listener_that_other_machines_reach_does_not_start_without_a_key() {
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, api.local_addr().port()));
     assert_eq!(get(addr, LIST).await.status, 401);
     assert_eq!(with_key(addr, LIST, &secret).await.status, 200);
-    // After the last key is revoked, nobody is let in.
+    // After the last key is revoked, every request is refused.
     keys.remove("a");
     until_status(addr, Some(&secret), 401).await;
     assert_eq!(get(addr, LIST).await.status, 401);
@@ -160,7 +160,7 @@ async fn health_and_metrics_need_no_key() {
 }
 
 #[tokio::test]
-async fn known_keys_work_while_the_database_is_away_and_unknown_ones_do_not() {
+async fn known_keys_work_while_the_database_is_unavailable_and_unknown_ones_do_not() {
     let keys = Arc::new(MemoryKeys::default());
     let secret = keys.add("a", Scope::Read, None);
     let api = start_with_keys(config(), &keys).await.expect("it starts");
@@ -176,7 +176,7 @@ async fn known_keys_work_while_the_database_is_away_and_unknown_ones_do_not() {
 }
 
 #[tokio::test]
-async fn an_api_that_never_read_the_keys_lets_nobody_in() {
+async fn an_api_that_never_read_the_keys_refuses_every_request() {
     let keys = Arc::new(MemoryKeys::default());
     let secret = keys.add("a", Scope::Read, None);
     keys.set_away(true);

@@ -1,4 +1,4 @@
-//! `SignCertificate`: the request is recorded, and nobody signs it.
+//! `SignCertificate`: the request is recorded and rejected, because Wattpost signs no certificates.
 
 use super::Action;
 use crate::answer::{Decision, Scene};

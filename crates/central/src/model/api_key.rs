@@ -1,4 +1,4 @@
-//! Keys of the HTTP API. Only a hash of a key is stored, so that a copy of the database gives nobody access.
+//! Keys of the HTTP API. Only a hash of a key is stored, so that a copy of the database gives no access.
 
 use crate::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -116,7 +116,7 @@ impl ApiSecret {
         &self.0
     }
 
-    /// What is stored of it. A fast hash is enough: nobody can guess 256 random bits.
+    /// What is stored of it. A fast hash is enough, because 256 random bits cannot be guessed.
     #[must_use]
     pub fn hash(&self) -> ApiKeyHash {
         ApiKeyHash(blake3::hash(self.0.as_bytes()))

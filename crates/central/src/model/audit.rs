@@ -23,13 +23,13 @@ pub struct Origin {
 /// Who makes a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
-    /// How they reached Wattpost.
+    /// Through what they made it.
     pub kind: ActorKind,
     /// The name of the key or of the user; `None` for a request without a key.
     pub name: Option<String>,
 }
 
-/// How somebody who makes a change reached Wattpost.
+/// Through what a change was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorKind {

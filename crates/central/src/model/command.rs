@@ -1,6 +1,6 @@
 //! A command: a call of the central system to a charger, requested by a person or a program.
 //!
-//! Two parts tell what became of it. The *request* ([`Command`], [`CommandStage`]) is a row of the database: it is
+//! Its outcome follows from two parts. The *request* ([`Command`], [`CommandStage`]) is a row of the database: it is
 //! primary data, changed only by database transactions. The *progress* ([`CommandProgress`]) follows from records of
 //! the gateway that sent it, as every projection does. [`CommandView`] joins the two.
 
@@ -67,12 +67,12 @@ pub struct Claim {
     pub at: Timestamp,
 }
 
-/// Where a request is. It only moves downward in this list, except that a claim can be released.
+/// The stage of a request. It only moves downward in this list, except that a claim can be released.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandStage {
     /// No gateway has it: it can be cancelled, and it expires.
     Queued,
-    /// A gateway has it and is about to send it, or has sent it: the records of that gateway tell.
+    /// A gateway has it and is about to send it, or has sent it: the records of that gateway show which.
     Claimed(Claim),
     /// It was not sent, and never will be.
     NotSent {
@@ -83,17 +83,17 @@ pub enum CommandStage {
     },
 }
 
-/// Why a command was not sent, with words for people.
+/// Why a command was not sent, with a detail for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Why.
     pub reason: NotSent,
-    /// Further words for people; empty if there are none.
+    /// A detail for people; empty if there is none.
     pub detail: String,
 }
 
 impl Refusal {
-    /// With these words.
+    /// With this detail.
     #[must_use]
     pub fn new(reason: NotSent, detail: impl Into<String>) -> Self {
         Self {
@@ -223,7 +223,7 @@ impl Merge for CommandProgress {
     }
 }
 
-/// How long after a claim, or after the time to answer, a gateway may keep silent before the command is shown as
+/// How long after a claim, or after the time to answer, a command without a record of its end is still not shown as
 /// uncertain: 60 seconds. A claim older than that is never given back to the queue, so a command that was shown as
 /// uncertain is not sent later.
 pub const SILENCE_MAX_MS: i64 = 60_000;
@@ -239,7 +239,7 @@ pub struct StoredCommand {
     pub requested_by: String,
     /// Whether it waits for a charger that is not connected.
     pub waits_when_offline: bool,
-    /// Where the request is.
+    /// The stage of the request.
     pub stage: CommandStage,
     /// What records say.
     pub progress: CommandProgress,
@@ -284,9 +284,9 @@ pub struct Outcome {
     /// The charger's CALLERROR: `[code, description, details]`.
     #[serde(serialize_with = "embedded_option")]
     pub error: Option<String>,
-    /// Of `not_sent` the name of a [`NotSent`]; of `uncertain` why, in words.
+    /// Of `not_sent` the name of a [`NotSent`]; of `uncertain` why, as a sentence.
     pub reason: Option<String>,
-    /// Further words for people, such as the members of the payload that break the schema.
+    /// A detail for people, such as the members of the payload that break the schema.
     pub detail: Option<String>,
 }
 
@@ -404,7 +404,7 @@ impl StoredCommand {
                 .at
                 .plus_millis(i64::from(self.command.answer_within_ms));
             return if is_silent(answer_by) {
-                done(Outcome::uncertain(NO_WORD))
+                done(Outcome::uncertain(NO_REPORT))
             } else {
                 (CommandState::Sent, None)
             };
@@ -412,7 +412,7 @@ impl StoredCommand {
         match &self.stage {
             CommandStage::Queued => (CommandState::Queued, None),
             CommandStage::Claimed(claim) if is_silent(claim.at) => {
-                done(Outcome::uncertain(NO_WORD))
+                done(Outcome::uncertain(NO_REPORT))
             }
             CommandStage::Claimed(_) => (CommandState::Claimed, None),
             CommandStage::NotSent { refusal, .. } => done(Outcome::not_sent(refusal)),
@@ -420,8 +420,8 @@ impl StoredCommand {
     }
 }
 
-/// Why a command is uncertain whose gateway has written nothing of it for too long.
-const NO_WORD: &str = "no word from the gateway";
+/// Why a command is uncertain of which its gateway has recorded no end within [`SILENCE_MAX_MS`].
+const NO_REPORT: &str = "the gateway has not reported the outcome";
 
 impl Outcome {
     const fn of(class: OutcomeClass) -> Self {

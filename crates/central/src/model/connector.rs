@@ -118,8 +118,8 @@ impl ConnectorState {
 
     /// The view of this state, as a connector of this charger.
     ///
-    /// The status is what the charger last said, if it said so on its newest connection and that connection is open.
-    /// Else it is [`UNKNOWN`], and `unknown_reason` says why: a charger may change its state while nobody hears it, and
+    /// The status is what the charger reported last, if it did so on its newest connection and that connection is open.
+    /// Else it is [`UNKNOWN`], and `unknown_reason` says why: a charger may change its state while it is disconnected, and
     /// OCPP does not oblige it to report afterwards (rules N-2, N-3, N-5).
     #[must_use]
     pub fn view(&self, charger: &ChargerView, evse: i64, connector: i64) -> ConnectorView {

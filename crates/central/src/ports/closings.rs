@@ -5,8 +5,8 @@ use crate::Timestamp;
 use crate::model::ClosedBy;
 use uuid::Uuid;
 
-/// That a person closed a session. It is kept beside what the charger reported: no message is made up, and a stop that
-/// arrives later decides.
+/// That a person closed a session. It is kept beside what the charger reported: no message is invented. If the
+/// stop arrives later, the end and the energy follow from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {
     /// The session's key.

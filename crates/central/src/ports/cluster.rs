@@ -23,7 +23,7 @@ pub enum ClusterEvent {
         /// Its identity in any letter case.
         charger_id: String,
     },
-    /// The database has something new about a command.
+    /// The database has a change of a command.
     CommandChanged {
         /// The command.
         id: CommandId,

@@ -3,9 +3,9 @@
 //! A request is a row. A gateway that holds the charger *claims* the row in one database transaction, just before it
 //! sends; the claim is exclusive. So one command is sent by one gateway at most, a command follows its charger to another
 //! gateway, and cancelling is exact: what is claimed can no longer be cancelled. RabbitMQ carries only a hint that there
-//! is something to claim; without it, gateways find out by asking.
+//! is something to claim; without it, gateways find the row with their next query.
 //!
-//! [`Commands`] is for who requests, [`CommandQueue`] for who sends.
+//! [`Commands`] is for the requesting side, [`CommandQueue`] for the gateways.
 
 use super::{QueryError, Unavailable};
 use crate::model::{ChargerKey, Claim, Command, CommandId, CommandView, Refusal, Sent};
@@ -73,7 +73,7 @@ pub const QUEUED_PER_CHARGER_MAX: u64 = 1_000;
 /// The requesting side. Calls block. `now` is the time for which views are made.
 ///
 /// Laws: `create` stores the command and the idempotency key in one database transaction: after `Ok` it is durable, after
-/// `Err` nothing is visible, or it is stored and nobody knows; repeating it with the same id or idempotency key stores it
+/// `Err` nothing is visible, or it is stored and was not reported; repeating it with the same id or idempotency key stores it
 /// once. Of `create` calls with one (`requested_by`, key) within [`IDEMPOTENCY_KEPT_MS`] exactly one stores a command,
 /// also if they run at the same time. `cancel` and [`CommandQueue::claim`] of one command exclude each other. Lists have
 /// the newest command first.
@@ -129,7 +129,7 @@ pub trait CommandQueue: Send + Sync + 'static {
     /// Claims the first queued command of each of these chargers; chargers without one are missing in the result.
     ///
     /// # Errors
-    /// When the database refuses; then nothing is claimed, or it is claimed and nobody knows: see
+    /// When the database refuses; then nothing is claimed, or the claim was not reported: see
     /// [`CommandQueue::claims`].
     fn claim(&self, claim: Claim, chargers: &[ChargerKey]) -> Result<Vec<Command>, Unavailable>;
 

@@ -4,7 +4,7 @@ use super::{Changes, Source};
 use crate::model::{CommandId, CommandProgress, Merge, Reply, Sent, Unanswered};
 use crate::record::{Notes, RecordKind};
 
-/// A record about a call of the central system. A reply that nobody waited for says nothing of any command, whatever its
+/// A record about a call of the central system. An unsolicited reply changes no command, whatever its
 /// id is.
 pub(super) fn progress(changes: &mut Changes, source: &Source<'_>) {
     let record = source.record;

@@ -36,8 +36,8 @@ pub struct ResendMemory {
     answers: VecDeque<(u64, Box<str>)>,
     /// Number of the newest message; after the largest number comes 1.
     last_number: u16,
-    /// The version that a message told of a charger whose handshake names none.
-    told_version: Option<Version>,
+    /// The version that a message showed, of a charger whose handshake names none.
+    shown_version: Option<Version>,
 }
 
 /// The fields of its key are not nested, so that it takes 24 bytes at most.
@@ -83,15 +83,15 @@ impl ResendMemory {
     /// Answers whose text is remembered at most. A message is forgotten together with its answer.
     pub const ANSWERS_MAX: usize = 8;
 
-    /// Remembers the call and the answer of `record`, and the version that it told; used to rebuild the memory from the
+    /// Remembers the call and the answer of `record`, and the version that it showed; used to rebuild the memory from the
     /// journal at start. Records must come in their order. Records other than calls answered with success are ignored,
     /// except for the version.
     pub fn learn(&mut self, record: &Record<'_>) {
         if record.kind == RecordKind::Connected && !record.notes.has(Quirk::NoSubprotocol.note()) {
-            self.told_version = None;
+            self.shown_version = None;
         }
         if record.notes.has(Quirk::VersionCorrected.note()) {
-            self.told_version = Some(record.ocpp_version);
+            self.shown_version = Some(record.ocpp_version);
         }
         if let Some(key) = ResendKey::of_record(record) {
             self.remember(key, record.answer);
@@ -125,18 +125,18 @@ impl ResendMemory {
     /// Whether nothing is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.told_version.is_none()
+        self.messages.is_empty() && self.shown_version.is_none()
     }
 
-    /// The version that a message told of a charger whose handshake names none.
+    /// The version that a message showed, of a charger whose handshake names none.
     #[must_use]
-    pub const fn told_version(&self) -> Option<Version> {
-        self.told_version
+    pub const fn shown_version(&self) -> Option<Version> {
+        self.shown_version
     }
 
-    /// Remembers what version a message told, or with `None` that the handshake names one.
-    pub(crate) const fn set_told_version(&mut self, version: Option<Version>) {
-        self.told_version = version;
+    /// Remembers the version that a message showed; `None` if the handshake names one.
+    pub(crate) const fn set_shown_version(&mut self, version: Option<Version>) {
+        self.shown_version = version;
     }
 
     /// Bytes on the heap.

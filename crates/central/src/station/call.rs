@@ -40,7 +40,7 @@ pub(super) enum Remember {
 
 /// The reason in the record of a message that is valid in another version only.
 fn written_as(version: Version) -> String {
-    format!("written as OCPP {version} wants it")
+    format!("conforms to OCPP {version}")
 }
 
 /// The longest transaction message of a charger that is not accepted that is recorded, in bytes of payload.
@@ -54,7 +54,7 @@ impl Station {
         fault: Option<&FrameFault>,
         now: Timestamp,
     ) {
-        self.hear_version(&call.action, call.payload);
+        self.take_version(&call.action, call.payload);
         let known = self.find_row(&call.action);
         if self.refuse_unregistered(call, known, now) {
             return;
@@ -298,7 +298,7 @@ impl Station {
     }
 
     /// The row of an action that a charger may send, of the connection's version or else of another: a charger that
-    /// negotiated one version and speaks another (quirk 3) is understood too.
+    /// negotiated one version and sends another (quirk 3) is handled too.
     pub(super) fn find_row(&self, name: &str) -> Option<&'static Row> {
         let mut others = spoken_version::others(self.version).iter();
         actions::find(self.version, name)

@@ -1,7 +1,7 @@
 //! Mistakes in a frame that are tolerated, except in check mode `strict`.
 //!
-//! Strict mode answers a call in such a frame with CALLERROR. It refuses no transaction message, and nothing
-//! answers a SEND or a reply: their records get a note.
+//! Strict mode answers a call in such a frame with CALLERROR. A transaction message is not refused, and a SEND
+//! or a reply has no answer: their records get a note.
 
 use super::Station;
 use crate::ports::CheckMode;

@@ -8,8 +8,8 @@ use ocpp::frame::{CallError, MessageId};
 use ocpp::json::write_string;
 
 impl Station {
-    /// A CALLRESULT, CALLERROR or CALLRESULTERROR. The first two answer a command, or nothing that we asked; the last is
-    /// about an answer of ours. `fault` as in [`Station::handle_call`].
+    /// A CALLRESULT, CALLERROR or CALLRESULTERROR. The first two answer a command or are unsolicited; the last is
+    /// about an answer of the central system. `fault` as in [`Station::handle_call`].
     pub(super) fn handle_reply(
         &mut self,
         kind: RecordKind,

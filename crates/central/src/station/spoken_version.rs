@@ -1,5 +1,5 @@
-//! The version that a charger's messages tell. A charger that names no subprotocol is taken to speak the version of the
-//! settings; what it sends tells whether that is true, and must not be refused because of the assumption.
+//! Corrects an assumed version. For a charger that offers no subprotocol, the version of the settings is assumed. Its
+//! messages show whether that is true, and must not be refused because of the assumption.
 
 use super::Station;
 use crate::actions::{self, Row};
@@ -29,14 +29,14 @@ pub(super) fn usable(version: Version, action: &str, payload: &str) -> Option<&'
 }
 
 impl Station {
-    /// Takes from a call which version an assumed one must be replaced with, from this call on. Without an assumption
-    /// the handshake's version stays.
-    pub(super) fn hear_version(&mut self, action: &str, payload: &str) {
+    /// Replaces an assumed version, from this call on, if the call shows another one. A version of the handshake
+    /// stays.
+    pub(super) fn take_version(&mut self, action: &str, payload: &str) {
         if !self.is_version_assumed {
             return;
         }
-        if let Some(told) = told_by(self.version, action, payload) {
-            self.correct_version(told);
+        if let Some(shown) = shown_by(self.version, action, payload) {
+            self.correct_version(shown);
         }
     }
 
@@ -60,17 +60,17 @@ impl Station {
         true
     }
 
-    fn correct_version(&mut self, told: Version) {
-        self.version = told;
-        self.memory.set_told_version(Some(told));
+    fn correct_version(&mut self, shown: Version) {
+        self.version = shown;
+        self.memory.set_shown_version(Some(shown));
         self.frame_notes = self.frame_notes.with(Quirk::VersionCorrected.note());
     }
 }
 
-/// The version that this call tells; `None` if it can be one of `assumed`.
-fn told_by(assumed: Version, action: &str, payload: &str) -> Option<Version> {
+/// The version that this call shows; `None` if it conforms to `assumed`.
+fn shown_by(assumed: Version, action: &str, payload: &str) -> Option<Version> {
     let Some(row) = actions::find(assumed, action) else {
-        // The name alone tells it, also with a broken payload.
+        // The name alone shows it, also with a broken payload.
         let mut having = others(assumed)
             .iter()
             .copied()
@@ -93,8 +93,8 @@ fn told_by(assumed: Version, action: &str, payload: &str) -> Option<Version> {
         .find(|version| usable(*version, action, payload).is_some());
     match other {
         Some(version) => Some(latest(version, action, payload)),
-        None if row.action.is_boot => told_by_broken_boot(payload)
-            .filter(|told| (*told == Version::V16) != (assumed == Version::V16)),
+        None if row.action.is_boot => shown_by_broken_boot(payload)
+            .filter(|shown| (*shown == Version::V16) != (assumed == Version::V16)),
         None => None,
     }
 }
@@ -113,12 +113,12 @@ fn latest(version: Version, action: &str, payload: &str) -> Version {
 }
 
 /// The version of a boot that is broken in each: only 2.x puts the charger's data into an object of its own.
-fn told_by_broken_boot(payload: &str) -> Option<Version> {
-    let mut told = None;
+fn shown_by_broken_boot(payload: &str) -> Option<Version> {
+    let mut shown = None;
     let _ = Raw::new(payload).members(|name, _| match name {
-        "chargingStation" => told = Some(Version::V201),
-        "chargePointVendor" | "chargePointModel" => told = Some(Version::V16),
+        "chargingStation" => shown = Some(Version::V201),
+        "chargePointVendor" | "chargePointModel" => shown = Some(Version::V16),
         _ => {}
     });
-    told
+    shown
 }

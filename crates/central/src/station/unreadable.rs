@@ -134,7 +134,7 @@ impl Station {
         let text = String::from_utf8_lossy(bytes);
         match frame::parse(&text, self.version) {
             Ok(Frame::Call(call)) => {
-                self.hear_version(&call.action, call.payload);
+                self.take_version(&call.action, call.payload);
                 if self.quarantine_unrefusable(&call, "not UTF-8: U+FFFD stands for the rest", now)
                 {
                     return self.unreadable.saw_readable();
@@ -167,7 +167,7 @@ impl Station {
             action: action.clone(),
             payload: error.rest,
         };
-        self.hear_version(&call.action, call.payload);
+        self.take_version(&call.action, call.payload);
         let reason = format!("the payload cannot be read: {error}");
         self.quarantine_unrefusable(&call, &reason, now)
     }

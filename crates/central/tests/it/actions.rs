@@ -152,7 +152,7 @@ const STATUSES: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn no_answer_promises_what_nobody_will_do() {
+fn no_answer_promises_what_is_not_done() {
     for (version, path, text) in vectors("ok") {
         let Ok(Frame::Call(call)) = frame::parse(&text, version) else {
             continue;

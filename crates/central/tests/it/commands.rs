@@ -54,7 +54,7 @@ fn kinds(charger: &TestCharger) -> Vec<RecordKind> {
 }
 
 #[test]
-fn a_command_is_recorded_then_sent_and_its_reply_is_its_own() {
+fn a_command_is_recorded_then_sent_and_its_reply_is_recorded_under_its_id() {
     let mut charger = setup(Version::V16);
     charger.disk_works = false;
     let mut charger = charger.connect();
@@ -200,7 +200,7 @@ fn a_command_is_not_sent_at_or_after_its_time() {
 }
 
 #[test]
-fn who_is_not_accepted_gets_what_the_standard_allows() {
+fn a_charger_that_is_not_accepted_gets_only_what_the_standard_allows() {
     let of = |registration| {
         let setup = crate::common::Setup {
             profile: Some(profile(registration)),
@@ -233,7 +233,7 @@ fn a_payload_that_breaks_the_schema_is_not_sent_and_says_where() {
     for place in ["/type: ", "/x: "] {
         assert!(refusal.detail.contains(place), "{}", refusal.detail);
     }
-    // A 2.x action, one that only chargers send, and one that nobody knows.
+    // A 2.x action, one that only chargers send, and one that does not exist.
     for action in ["SetVariables", "Heartbeat", "Teleport"] {
         let refused = gives(&mut charger, &command(1, action, "{}"));
         assert!(matches!(refused, Err(NotTaken::Refused(_))), "{action}");

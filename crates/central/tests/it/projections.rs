@@ -520,7 +520,7 @@ fn a_charger_is_online_until_its_connection_ends_or_its_gateway_starts_again() {
     assert_eq!(view.connection, ConnectionState::Closed);
     assert_eq!(connector.status, "Unknown");
     assert_eq!(connector.unknown_reason, Some(UnknownReason::Offline));
-    assert_eq!(connector.since, None, "nobody knows when it ended");
+    assert_eq!(connector.since, None, "its end was not recorded");
     assert_eq!(connector.last_status.as_deref(), Some("Available"));
 
     charger.disconnects(CloseReason::Shutdown);

@@ -150,7 +150,7 @@ fn an_action_of_another_version_is_refused_unless_it_belongs_to_a_transaction() 
 }
 
 #[test]
-fn what_nobody_answers_gets_a_note() {
+fn a_faulty_message_without_an_answer_gets_a_note() {
     let mut charger = strict(Version::V21);
     let send = r#"["6","7","NotifyPeriodicEventStream",{"id":1,"pending":0,"basetime":"2026-01-01T00:00:00Z","data":[{"t":0,"v":"1"}]}]"#;
     assert!(charger.sends(send).is_empty());

@@ -351,8 +351,8 @@ impl Handshake {
         }
     }
 
-    /// Whether an HTTP header may name the charger's address. Where the PROXY protocol is used, the proxy that speaks it
-    /// passes on what the charger wrote; only a further proxy behind it sets the header.
+    /// Whether an HTTP header may name the charger's address. A proxy with the PROXY protocol passes on the header
+    /// that the charger wrote; only a second proxy behind it sets the header.
     fn has_forwarded_header(&self) -> bool {
         !self.settings.proxy_protocol || self.peer.proxy().is_some()
     }

@@ -145,7 +145,7 @@ pub(crate) fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
         })
 }
 
-/// Parses a whole head, of any HTTP request.
+/// Parses the complete head of any HTTP request.
 ///
 /// # Errors
 /// With the answer when it is none.
@@ -244,7 +244,7 @@ impl Request {
             return Refusal::new(
                 Reason::Soap,
                 format!(
-                    "OCPP-S (SOAP) is not spoken here. Spoken is OCPP-J (JSON over WebSocket) with the subprotocols {}: \
+                    "OCPP-S (SOAP) is not supported. Supported is OCPP-J (JSON over WebSocket) with the subprotocols {}: \
                      point the charger at {URL}.",
                     subprotocols()
                 ),
@@ -320,7 +320,7 @@ fn authorization(value: &[u8]) -> Authorization {
     }
 }
 
-/// Paths of one segment that are what precedes an identity, and not one: the identity was forgotten. In any letter case.
+/// A path of only one of these segments lacks the identity: they usually precede one. In any letter case.
 const PATHS_WITHOUT_IDENTITY: [&str; 7] = [
     "ocpp",
     "ocppj",

@@ -39,7 +39,7 @@ fn header_names_and_words_may_have_any_letter_case() {
 }
 
 #[test]
-fn a_request_without_upgrade_learns_what_this_port_is_for() {
+fn the_answer_to_a_request_without_upgrade_says_what_the_port_is_for() {
     for (head, reason) in [
         ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", Reason::PlainHttp),
         (
@@ -81,7 +81,7 @@ fn a_request_without_upgrade_learns_what_this_port_is_for() {
 }
 
 #[test]
-fn a_soap_request_learns_that_ocpp_s_is_not_spoken() {
+fn the_answer_to_a_soap_request_says_that_ocpp_s_is_not_supported() {
     for lines in [
         "SOAPAction: \"/BootNotification\"\r\n",
         "Content-Type: application/soap+xml; charset=utf-8\r\n",

@@ -1,4 +1,4 @@
-//! The log lines about chargers that connect, disconnect, or are refused, each bounded: anybody can cause them.
+//! The log lines about chargers that connect, disconnect, or are refused. Any peer can cause them, so each kind is bounded.
 //!
 //! No line holds a password or the value of an `Authorization` header. A path is logged without its query and without the
 //! user part of a URL, where some chargers send their password.
@@ -29,12 +29,12 @@ const CONNECTIONS: Bounds = Bounds {
     per_source: 1_200,
     total: 1_200,
 };
-/// How often in a row connections of one identity must have replaced each other before that is logged. A charger whose
-/// network broke replaces its own connection once.
+/// After this many replacements in a row, connections of one identity that replace each other are logged. A charger whose
+/// network failed replaces its own connection once.
 const REPEATED: u32 = 3;
 /// Chargers whose replacements at other gateways are counted at most; at this number the counts begin again.
 const MOVED_MAX: usize = 4_096;
-/// How often it is looked whether a summary is due.
+/// How often to check whether a summary is due.
 const SUMMARY_CHECK: Duration = Duration::from_secs(5);
 
 /// What is known of a handshake when it is refused.

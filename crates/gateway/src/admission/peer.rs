@@ -1,6 +1,6 @@
 //! The address that a charger connects from. Behind a proxy the socket has the proxy's address; the charger's own is in a
-//! PROXY protocol header or in an HTTP header. Both are believed only if a trusted proxy sent them, because anybody can
-//! write them: bounds by address and log lines would otherwise depend on what a hostile peer says.
+//! PROXY protocol header or in an HTTP header. Both are used only if a trusted proxy sent them: any peer can send
+//! them, and bounds by address and log lines would otherwise depend on what an attacker sends.
 
 use crate::admission::pending::PeerAddress;
 use crate::config::{ForwardedHeader, ListenerConfig};
@@ -13,7 +13,7 @@ pub(crate) struct Peer {
     ip: IpAddr,
     /// Not known if an HTTP header named the address without its port.
     port: Option<u16>,
-    /// The socket's address, if that of a proxy.
+    /// The socket's address, if a proxy has it.
     proxy: Option<SocketAddr>,
 }
 
@@ -59,7 +59,7 @@ impl Peer {
 
     /// The charger's own address, if this is a trusted proxy and the HTTP header names it: the last address in the header
     /// that is not a trusted proxy, because a proxy appends the address from which it was called. A value that is no
-    /// address ends the search: what is before it comes from further away.
+    /// address ends the search: what precedes it is not trusted.
     pub(crate) fn forwarded(self, listener: &ListenerConfig, header: &str) -> Self {
         let mut peer = self;
         for value in header.rsplit(',') {

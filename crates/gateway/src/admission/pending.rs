@@ -123,8 +123,8 @@ impl PendingHandshakes {
         self.enter_within(address, self.bounds.per_address, now)
     }
 
-    /// Asks for a place for a socket of a trusted proxy, to which the bound of one address does not apply. The charger's
-    /// own address, to which it does, is told to [`Place::move_to`].
+    /// Asks for a place for a socket of a trusted proxy, to which the bound of one address does not apply. The
+    /// charger's own address, to which it does, is passed to [`Place::move_to`] later.
     pub(crate) fn enter_from_proxy(&self, address: PeerAddress, now: Instant) -> Entry {
         self.enter_within(address, usize::MAX, now)
     }

@@ -142,9 +142,7 @@ impl Reason {
             Self::Tls => {
                 "set the charger's URL to ws:// instead of wss://, or connect it to a TLS proxy in front of this port"
             }
-            Self::NotHttp => {
-                "connect with OCPP-J over WebSocket; this port accepts nothing else"
-            }
+            Self::NotHttp => "connect with OCPP-J over WebSocket; this port accepts nothing else",
             Self::Malformed => {
                 "look for a proxy or firewall that changes requests, or update the charger's firmware"
             }

@@ -1,13 +1,13 @@
 //! Commands to the chargers that are connected here.
 //!
-//! The database's rows are the queue ([`central::ports::CommandQueue`]). One thread asks it, because its calls block: it
+//! The database's rows are the queue ([`central::ports::CommandQueue`]). One thread queries it, because its calls block: it
 //! claims commands of chargers that are ready for one, hands each to its connection ([`Control`]), and gives back what a
 //! connection did not take. It is woken by hints (a cluster event, a charger that has connected, one that has become
-//! ready) and looks each second, so that a lost hint costs a second. While the database does not answer, only this
-//! thread waits.
+//! ready) and queries the queue each second, so that a lost hint delays a command by a second at most. While the database does
+//! not answer, only this thread waits.
 //!
-//! After `kill -9`, or when it is not known whether a claim was committed, [`settle`] finds out from the journal what
-//! became of each claim.
+//! After `kill -9`, or when it is not known whether a claim was committed, [`settle`] finds the outcome of each claim in the
+//! journal.
 
 mod settle;
 
@@ -25,18 +25,18 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// How often the queue is asked without a hint.
+/// How often the queue is queried without a hint.
 const POLL: Duration = Duration::from_secs(1);
 /// How long to wait after the database has refused.
 const RETRY: Duration = Duration::from_millis(500);
 /// Chargers of which commands are claimed in one transaction.
 const CLAIM_MAX: usize = 256;
-/// Chargers of one look into the queue, and looks in a row.
+/// Chargers of one query of the queue, and queries in a row.
 const WAITING_MAX: usize = 1_000;
 const WAITING_PAGES_MAX: usize = 20;
 /// Commands that one sweep ends.
 const EXPIRE_MAX: usize = 1_000;
-/// Hints that are kept; more are dropped, and the next look finds their chargers.
+/// Hints that are kept; more are dropped, and the next query finds their chargers.
 const HINTS_MAX: usize = 10_000;
 /// Commands whose end was recorded here and that are remembered, so that their claims are not settled again while their
 /// records are on the way to the database.
@@ -141,7 +141,7 @@ impl Commands {
             return Ok(());
         };
         if let Some(events) = events {
-            // The carrier of the events may live longer than this gateway.
+            // The transport of the events may outlive this gateway.
             let commands = Arc::downgrade(self);
             events.subscribe(Box::new(move |event| {
                 if let ClusterEvent::CommandsWaiting { charger_id } = event
@@ -191,7 +191,7 @@ impl Commands {
         state.remember_ended(id);
     }
 
-    /// The command was recorded, and its end could not be: the journal tells later.
+    /// The command was recorded, and its end could not be: the journal is read for it later.
     pub(crate) fn left_open(&self, id: CommandId) {
         lock(&self.state).active.remove(&id);
     }
@@ -363,7 +363,7 @@ impl Commands {
         }
     }
 
-    /// Whether this command is in the hands of this process, or ended here.
+    /// Whether a connection of this process has the command, or it ended here.
     fn is_known(&self, id: CommandId) -> bool {
         let state = lock(&self.state);
         state.active.contains(&id) || state.ended_ids.contains(&id)

@@ -1,10 +1,10 @@
 //! What became of claims of which the database knows no end: those of a process that was killed, and those of this one
 //! whose commit is unknown.
 //!
-//! Never a guess. The record of sending has the claim's `next_seq` or a later number. The journal's records from there
+//! Nothing is guessed. The record of sending has the claim's `next_seq` or a later number. The journal's records from there
 //! on are read; of those that the journal no longer has, the database must have all. A command whose record of sending
 //! is found without a reply is recorded as unanswered. One whose record provably does not exist was not sent, and is
-//! queued again if nobody was told otherwise yet. Anything else is asked again later.
+//! queued again unless it may have been shown as uncertain. Any other claim is examined again later.
 
 use crate::clock::wall_clock;
 use crate::commands::Commands;
@@ -101,7 +101,7 @@ fn settle(
 ) -> Result<(), Unavailable> {
     let journal = &commands.journal;
     let status = journal.status();
-    // Whoever wrote a record of these commands has ended, so nothing is added behind this.
+    // The process or connection that wrote records of these commands has ended, so no more records follow.
     let end = Seq(status.appended_seq.saturating_add(1));
     // What is not durable cannot be read yet.
     if journal.wait_durable(status.appended_seq).is_err() {
@@ -168,7 +168,7 @@ fn settle(
                 commands.hint(ChargerKey::of(&open.command.charger_id));
             }
             Verdict::Unknown if wall >= open.claim.at.plus_millis(GIVE_UP_MS) => {
-                let why = "the gateway was killed; whether it was sent cannot be told";
+                let why = "the gateway was killed; whether it was sent is not known";
                 record_end(commands, open, found.call.as_deref(), why, wall);
             }
             Verdict::Unknown => {}
@@ -222,7 +222,7 @@ fn gaps(from: Seq, end: Seq, read: &[(Seq, Seq)]) -> Vec<(Seq, Seq)> {
 }
 
 /// The command was not sent: it is queued again, unless it may already have been shown as uncertain. The database does
-/// neither if it has a record of sending by now.
+/// neither if it has a record of sending meanwhile.
 fn give_back(
     queue: &dyn CommandQueue,
     open: &OpenClaim,
@@ -236,7 +236,7 @@ fn give_back(
     queue.refuse(claim, id, &Refusal::new(NotSent::Expired, detail), wall)
 }
 
-/// Records that nobody waits for the reply; whether the journal has taken it.
+/// Records that the reply is no longer waited for; returns whether the journal has taken it.
 fn record_end(
     commands: &Commands,
     open: &OpenClaim,

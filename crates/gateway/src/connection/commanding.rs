@@ -1,5 +1,5 @@
-//! How a connection takes commands and says what became of them. It tells apart whether a command is in the journal:
-//! then the journal's records say what follows; else it was not sent, and its claim is given back.
+//! How a connection takes commands and reports their outcome. If a command is in the journal, the journal's records say
+//! what follows; else it was not sent, and its claim is released.
 
 use crate::RECORD_OVERHEAD;
 use crate::commands::ClaimedCommand;
@@ -72,8 +72,8 @@ impl Connection {
         };
         match kind {
             RecordKind::CallToCharger => commanding.is_recorded = true,
-            // A late reply of an earlier command can be meant; then the end of this one is recorded later, and the
-            // journal is asked if it is not.
+            // A late reply of an earlier command can be meant; then the end of this one is recorded later, or found in
+            // the journal.
             RecordKind::CallResult | RecordKind::CallError | RecordKind::CallUnanswered => {
                 commanding.has_end = commanding.is_recorded;
             }

@@ -206,7 +206,7 @@ async fn each_wrong_attempt_is_one_line_with_address_path_identity_offer_and_cur
 }
 
 #[tokio::test]
-async fn a_body_says_what_a_url_looks_like_and_that_soap_is_not_spoken() {
+async fn a_body_says_what_a_url_looks_like_and_that_soap_is_not_supported() {
     let world = World::start().await;
     for path in ["/ocpp", "/ocpp/", "/"] {
         let answer = send(&world, 1, request(path, V16).as_bytes()).await;
@@ -220,7 +220,7 @@ async fn a_body_says_what_a_url_looks_like_and_that_soap_is_not_spoken() {
     let answer = send(&world, 1, soap).await;
     assert!(answer.contains("\r\nUpgrade: websocket\r\n"), "{answer}");
     assert!(
-        answer.contains("OCPP-S (SOAP) is not spoken here"),
+        answer.contains("OCPP-S (SOAP) is not supported"),
         "{answer}"
     );
     // One segment that is an identity works.
@@ -268,7 +268,7 @@ async fn hostile_bytes_are_escaped_and_cut_and_secrets_in_a_url_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_storm_of_refusals_is_a_few_lines() {
+async fn many_refusals_are_a_few_lines() {
     log::capture();
     let world = World::with(|setup| setup.policy.unknown_charger = UnknownCharger::Reject).await;
     for _ in 0..50 {
@@ -448,7 +448,7 @@ async fn proxied(world: &World, host: u8, header: &[u8], identity: &str) -> Char
 }
 
 #[tokio::test]
-async fn the_proxy_protocol_names_the_address_if_a_trusted_proxy_speaks_it() {
+async fn the_proxy_protocol_names_the_address_if_a_trusted_proxy_sends_it() {
     log::capture();
     let world = World::with(|setup| {
         behind(&["127.0.0.65"], true, &mut setup.config.listeners[0]);
@@ -492,7 +492,7 @@ async fn the_proxy_protocol_names_the_address_if_a_trusted_proxy_speaks_it() {
     .await;
     let charger = proxied(&world, 67, b"", "PROXY-5").await;
     assert_eq!(charger.head.status, 101);
-    // What the charger wrote into an HTTP header is not believed.
+    // What the charger wrote into an HTTP header is not used.
     let text = request(
         "/ocpp/PROXY-6",
         &format!("{V16}X-Forwarded-For: 6.6.6.6\r\n"),
@@ -556,7 +556,7 @@ async fn a_missing_slow_or_endless_proxy_header_closes_the_connection_with_a_lin
     let bytes = [b"PROXY ", &[b'x'; 200_000][..]].concat();
     let _ = endless.write_all(&bytes).await;
     log::line(&["broken PROXY protocol header", "address=127.0.0.70:"]).await;
-    // A proxy that only looks whether the port is open leaves no line.
+    // A proxy that only checks whether the port is open causes no line.
     drop(socket_from(&world, 71).await);
     let charger = Charger::handshake_from(&world, 72, request("/ocpp/LATER", V16).as_bytes()).await;
     assert_eq!(charger.head.status, 101);

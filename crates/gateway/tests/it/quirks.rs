@@ -408,7 +408,7 @@ async fn compression_is_negotiated_and_used_for_long_answers_only() {
 }
 
 #[tokio::test]
-async fn quirk_01_a_charger_without_subprotocol_is_understood_in_the_version_that_it_speaks() {
+async fn quirk_01_a_charger_without_subprotocol_is_handled_in_the_version_that_it_uses() {
     let world = World::start().await;
     let boot = r#"{"chargingStation":{"vendorName":"V","model":"M"},"reason":"PowerUp"}"#;
     let event = |seq: u32| {

@@ -2,7 +2,7 @@
 //!
 //! A charger answers every action that its version has: [`actions`] is the table, with one row per action, and the other
 //! modules have one function per row, grouped as the specification's functional blocks. What a command makes the charger
-//! keep is in [`kept`], which is allocated with the first command, so that an idle charger costs no memory for it.
+//! keep is in [`kept`], which is allocated with the first command, so that an idle charger uses no memory for it.
 //!
 //! A command is carried out at once and answered before the messages that it causes. The settings can make a charger
 //! reject, delay or ignore commands, or lose the connection ([`crate::CommandFault`]).
@@ -47,7 +47,7 @@ use serde_json::{Value, json};
 const DELAYED_MAX: usize = 8;
 /// A command with a longer payload is answered without its delay.
 const DELAYED_BYTES_MAX: usize = 16 * 1024;
-/// With so many messages that wait to be sent, commands are answered with CALLERROR, because they may cause more.
+/// While this many messages wait to be sent, commands are answered with CALLERROR, because they may cause more.
 const WAITING_MESSAGES_MAX: usize = 200;
 
 /// A command whose answer is delayed. It is carried out at `due`.

@@ -9,7 +9,7 @@ pub(super) struct Vehicle {
     /// State of charge, 0 to 1.
     soc: f64,
     limit_w: f64,
-    /// What charging profiles allow.
+    /// The power in watts that charging profiles allow.
     allowed_w: f64,
     /// Energy that the meter has not counted yet, less than 1 Wh.
     remainder_wh: f64,

@@ -145,7 +145,7 @@ async fn no_answer_and_a_lost_connection_are_noted_as_such() {
             server.records().handshakes.len() > connections
         })
         .await;
-        // The charger has told its state over the new connection when it answers there.
+        // The charger has reported its state over the new connection when it answers there.
         until("an answer over the new connection", || {
             server.command(charger, &id("again"), "UnlockConnector", &unlock);
             is_answered(&id("again"))

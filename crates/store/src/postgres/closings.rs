@@ -52,7 +52,7 @@ async fn close(
     Ok(ClosingOutcome::Closed)
 }
 
-/// What persons noted about the sessions of these keys.
+/// The entries of persons who closed the sessions of these keys.
 pub(crate) async fn read(
     connection: &mut PgConnection,
     keys: &[Uuid],

@@ -5,7 +5,7 @@ use super::numbers::{clean, stored_seqs};
 use super::states::read_state;
 use super::{PostgresStore, error};
 use crate::commands::{
-    CHARGER_WAS_BUSY, COLUMNS, CommandRow, NOBODY_TOOK_IT, NOT_SENT, QUEUED, are_all, slices,
+    CHARGER_WAS_BUSY, COLUMNS, CommandRow, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all, slices,
 };
 use crate::paging::{at_most, command_before, cut};
 use crate::refusal::Refusal;
@@ -286,7 +286,7 @@ impl CommandQueue for PostgresStore {
             .bind(now.0)
             .bind(at_most(limit))
             .bind(CHARGER_WAS_BUSY)
-            .bind(NOBODY_TOOK_IT)
+            .bind(NOT_TAKEN_IN_TIME)
             .execute(connection)
             .await
             .map_err(error::refusal)?;

@@ -273,7 +273,7 @@ impl States {
                 others.insert(kept.no, place);
             }
         }
-        // A superseded session that still talks is not superseded.
+        // A superseded session that still reports is open again.
         let numbers: Vec<i64> = others.keys().copied().collect();
         let superseded = succession::superseded(connection, &numbers).await?;
         relisted.extend(superseded.iter().filter_map(|no| others.get(no)));

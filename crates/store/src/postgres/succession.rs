@@ -1,4 +1,4 @@
-//! What the sessions of one connector tell about each other, on PostgreSQL; [`crate::succession`] decides it. A batch takes
+//! What follows from the order of the sessions of one connector, on PostgreSQL; [`crate::succession`] decides it. A batch takes
 //! a fixed number of statements, except where values without a transaction are spread over many sessions.
 
 use super::error;

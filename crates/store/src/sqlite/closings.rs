@@ -36,7 +36,7 @@ fn close(connection: &Connection, closing: &Closing) -> Result<ClosingOutcome, R
     Ok(ClosingOutcome::Closed)
 }
 
-/// What a person noted about the session of this key.
+/// The entry of a person who closed the session of this key.
 pub(crate) fn read(connection: &Connection, key: Uuid) -> Result<Option<Closing>, Refusal> {
     let found = connection
         .prepare_cached(

@@ -1,7 +1,7 @@
 //! The queue of commands. SQLite has one writer at a time, so each call is exclusive.
 
 use crate::commands::{
-    CHARGER_WAS_BUSY, COLUMNS, CommandRow, NOBODY_TOOK_IT, NOT_SENT, QUEUED, are_all, slices,
+    CHARGER_WAS_BUSY, COLUMNS, CommandRow, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all, slices,
 };
 use crate::paging::{at_most, command_before, cut};
 use crate::refusal::Refusal;
@@ -263,7 +263,7 @@ impl CommandQueue for SqliteStore {
                        FROM commands c WHERE c.stage = 0 AND c.send_before <= ?1
                        ORDER BY c.send_before LIMIT ?2) AS open
                  WHERE no = open.due",
-                params![now.0, at_most(limit), CHARGER_WAS_BUSY, NOBODY_TOOK_IT],
+                params![now.0, at_most(limit), CHARGER_WAS_BUSY, NOT_TAKEN_IN_TIME],
             )?;
             Ok(expired as u64)
         })

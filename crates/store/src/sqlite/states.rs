@@ -205,7 +205,7 @@ impl States {
                     no
                 }
             };
-            // A superseded session that still talks is not superseded.
+            // A superseded session that still reports is open again.
             if listed != Outline::of(&held.state) || superseded.exists([no])? {
                 relisted.push((charger_no, key, wire_id, no));
             }

@@ -1,4 +1,4 @@
-//! What the sessions of one connector tell about each other, on SQLite; [`crate::succession`] decides it.
+//! What follows from the order of the sessions of one connector, on SQLite; [`crate::succession`] decides it.
 
 use super::listing::uuid_of;
 use super::numbers::charger_key;

@@ -391,7 +391,7 @@ fn a_command_expires_and_is_never_claimed_at_or_after_its_time<A: Adapter>() {
     assert_eq!(show(&store, 1).state, CommandState::Claimed);
     assert_eq!(reason(&show(&store, 2)), "expired");
     assert_eq!(reason(&show(&store, 3)), "charger_offline");
-    // Its charger was busy with the first one, so nobody knows whether it was offline.
+    // Its charger was busy with the first one, so whether it was offline is not known.
     assert_eq!(reason(&show(&store, 4)), "expired");
 }
 

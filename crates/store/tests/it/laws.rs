@@ -27,7 +27,7 @@ on_every_adapter!(
     any_order_with_repeats_gives_the_same_contents,
     pairing_does_not_depend_on_the_order_of_arrival,
     sessions_of_a_connector_do_not_depend_on_the_order_of_arrival,
-    a_superseded_session_is_not_open_until_it_is_heard_again,
+    a_superseded_session_is_not_open_until_it_reports_again,
     readings_of_a_long_session_survive_its_stop_and_a_start_within_it,
     a_session_that_a_person_closed_is_not_open,
     a_session_that_was_closed_before_its_start_arrived_stays_closed,
@@ -477,7 +477,7 @@ fn unnamed(id: RecordId, charger_id: &str, received: i64, minute: i64, connector
     common::call(id, charger_id, received, "MeterValues", &payload)
 }
 
-/// One charger with few connectors and few transactions, whose messages arrive as late as they like.
+/// One charger with few connectors and few transactions, whose messages arrive in any order.
 fn connector_case() -> impl Strategy<Value = (Vec<Sent>, Vec<usize>, usize)> {
     let word = (0..12_u8, 0..25_i64, 0..3_i64, 0..40_i64, 0..4_i64);
     prop::collection::vec(word, 1..40).prop_flat_map(|words| {
@@ -541,7 +541,7 @@ fn sessions_of_a_connector_do_not_depend_on_the_order_of_arrival<A: Adapter>() {
     });
 }
 
-fn a_superseded_session_is_not_open_until_it_is_heard_again<A: Adapter>() {
+fn a_superseded_session_is_not_open_until_it_reports_again<A: Adapter>() {
     let database = A::new();
     let store = database.open();
     apply(&store, &[start(id(0, 1), "CP-1", 0, 77)]).unwrap();
@@ -561,7 +561,7 @@ fn a_superseded_session_is_not_open_until_it_is_heard_again<A: Adapter>() {
     // A further start ends both.
     apply(&store, &[start(id(0, 5), "CP-1", 20, 79)]).unwrap();
     assert_eq!(open(&store), ["79"]);
-    // The stop that comes late decides.
+    // The end follows from the stop, which comes late.
     apply(&store, &[stop(id(0, 6), "CP-1", 21, 77)]).unwrap();
     let ended = all_listed(&store, Some(false));
     let ended = ended
@@ -656,7 +656,7 @@ fn a_session_that_a_person_closed_is_not_open<A: Adapter>() {
     let closed = view.closed.unwrap();
     assert_eq!((closed.by, closed.at), (closing.by(), closing.ended_at));
     assert!(!closed.reconciled && !view.open && view.ended_at.is_none());
-    // It stays closed whatever the charger says, until the stop decides.
+    // It stays closed until its stop arrives.
     apply(&store, &[meter_values(id(0, 2), "CP-1", 12, 77)]).unwrap();
     apply(&store, &[start(id(0, 3), "CP-1", 20, 78)]).unwrap();
     assert_eq!(all_listed(&store, Some(true)).len(), 1);

@@ -21,7 +21,7 @@ fn open_session() -> (String, String, String, TransactionView) {
     }
     let (key, state) = changes.transactions.pop_first().unwrap();
     let view = state.views(key.0.as_str(), &key.1).remove(0);
-    // The first build did not keep when a session was heard.
+    // The first build did not store the time of a session's latest report.
     let mut json = serde_json::to_value(&state).unwrap();
     for details in json["connections"].as_object_mut().unwrap().values_mut() {
         assert!(

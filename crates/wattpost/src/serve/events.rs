@@ -46,7 +46,7 @@ impl ClusterEvents for Events {
     }
 }
 
-/// A store that says which commands have something new, so that who waits for one is woken.
+/// A store that reports which commands have changed, so that a client that waits for one is woken.
 pub(crate) struct NotifyingStore {
     store: Arc<dyn Store>,
     events: Arc<Events>,

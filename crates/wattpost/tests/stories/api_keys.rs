@@ -1,4 +1,4 @@
-//! API keys with the real binary: made on the command line, required by the API, and in nothing that is written.
+//! API keys with the real binary: made on the command line, required by the API, and written nowhere.
 
 use crate::deployment::{Deployment, until};
 use std::io::{Read, Write};

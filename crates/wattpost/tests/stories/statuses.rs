@@ -1,4 +1,4 @@
-//! What is shown of a connector after an outage of ours and after an absence of its charger.
+//! What is shown of a connector after an outage of Wattpost and after its charger was disconnected.
 
 use crate::charger::Charger;
 use crate::deployment::{Deployment, until};
@@ -32,7 +32,7 @@ fn a_status_is_unknown_after_an_outage_until_the_charger_reports_it_again() {
     let reported = [json!("Available"), Value::Null, json!("Available")];
     becomes(&serve, reported.clone());
 
-    // Our outage: nobody has recorded the end of the connection.
+    // An outage of Wattpost: the end of the connection is not recorded.
     serve.kill();
     serve.restart();
     let unknown = |reason: &str| [json!("Unknown"), json!(reason), json!("Available")];
@@ -43,7 +43,7 @@ fn a_status_is_unknown_after_an_outage_until_the_charger_reports_it_again() {
     charger.call("3", "StatusNotification", AVAILABLE);
     becomes(&serve, reported);
 
-    // Its absence.
+    // The charger disconnects.
     drop(charger);
     becomes(&serve, unknown("offline"));
 

@@ -107,7 +107,7 @@ fn a_queued_command_is_queued_until_its_end_is_stored() {
 }
 
 #[test]
-fn a_claim_without_word_is_uncertain_after_the_longest_silence() {
+fn a_claim_without_a_record_is_uncertain_after_a_minute() {
     let progress = CommandProgress::default;
     let last = 2_000 + SILENCE_MAX_MS - 1;
     assert_eq!(
@@ -119,11 +119,14 @@ fn a_claim_without_word_is_uncertain_after_the_longest_silence() {
         (state, class),
         (CommandState::Done, Some(OutcomeClass::Uncertain))
     );
-    assert_eq!(reason.as_deref(), Some("no word from the gateway"));
+    assert_eq!(
+        reason.as_deref(),
+        Some("the gateway has not reported the outcome")
+    );
 }
 
 #[test]
-fn a_sent_command_is_uncertain_once_its_time_and_the_longest_silence_have_passed() {
+fn a_sent_command_is_uncertain_a_minute_after_its_time_to_answer() {
     let last = 3_000 + 30_000 + SILENCE_MAX_MS - 1;
     assert_eq!(
         seen(claimed(), sent(), last),
@@ -164,7 +167,7 @@ fn what_was_not_sent_says_why() {
 }
 
 #[test]
-fn an_answer_shows_the_charger_s_verdict_as_it_wrote_it() {
+fn an_answer_shows_the_status_as_the_charger_wrote_it() {
     let outcome = |progress| {
         let view = stored(claimed(), progress).view(Timestamp(4_000));
         view.outcome.expect("it is done")

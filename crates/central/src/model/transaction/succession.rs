@@ -1,7 +1,7 @@
-//! What the sessions of one connector tell about each other: which of them ended unreported, and to which of them a reading
-//! belongs that names no transaction.
+//! What follows from the order of the sessions of one connector: which of them ended without a report, and to which of them
+//! a reading without a transaction id belongs.
 //!
-//! A charger that loses a session (it forgot it in a power cut, or its queue was deleted) never sends the stop, and the
+//! A charger that loses a session (in a power cut, or because its queue was deleted) never sends the stop, and the
 //! session would stay open for ever. A later start on the same connector shows that it has ended. Both rules depend only on
 //! sessions that are adjacent in the order of their starts, so that a store can apply them around a changed session.
 
@@ -21,7 +21,7 @@ pub const SUCCESSORS_MAX: usize = 8;
 /// A reading that names no transaction belongs to no session that started longer ago, in milliseconds (31 days).
 const READINGS_SPAN_MS: i64 = 31 * 86_400_000;
 
-/// What a session's neighbours on its connector depend on.
+/// What of a session affects the other sessions of its connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlaceSession {
     /// Its key.
@@ -138,7 +138,7 @@ impl TransactionView {
         number.filter(|number| *number > 0)
     }
 
-    /// What its neighbours depend on; `None` for a stop that names no transaction.
+    /// What of it affects the other sessions of its connector; `None` for a stop that names no transaction.
     #[must_use]
     pub fn place_session(&self) -> Option<PlaceSession> {
         let (start_at, start_received_at) = match self.source.start_times() {

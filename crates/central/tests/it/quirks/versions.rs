@@ -1,4 +1,4 @@
-//! Chargers that name no version, or speak another one than they name.
+//! Chargers that name no version, or send messages of another one than they name.
 
 use super::stop;
 use crate::common::{START, TestCharger, at, call, connect, event, setup};
@@ -28,13 +28,13 @@ fn corrected(record: &Record<'_>) -> bool {
     record.notes.has(Quirk::VersionCorrected.note())
 }
 
-/// The version that the connection speaks, as the spelling of an error tells.
+/// The version of the connection, as the spelling of an error shows it.
 fn spells_as_16(charger: &mut TestCharger) -> bool {
     charger.fails("spelling", "Authorize", "{}") == "OccurenceConstraintViolation"
 }
 
 #[test]
-fn quirk_01_the_boot_tells_the_version_of_a_charger_that_names_none() {
+fn quirk_01_the_boot_shows_the_version_of_a_charger_that_names_none() {
     let mut charger = names_none(Version::V16);
     assert_eq!(
         at(charger.all_records()[0].payload, "/subprotocol"),
@@ -63,7 +63,7 @@ fn quirk_01_the_boot_tells_the_version_of_a_charger_that_names_none() {
 }
 
 #[test]
-fn quirk_01_any_message_that_only_one_version_has_tells_it() {
+fn quirk_01_any_message_that_only_one_version_has_shows_it() {
     let status = r#"{"timestamp":"2026-01-01T00:00:00Z","connectorStatus":"Available","evseId":1,"connectorId":1}"#;
     for (action, payload) in [
         ("TransactionEvent", event("Started", 0, "").as_str()),
@@ -97,7 +97,7 @@ fn quirk_01_any_message_that_only_one_version_has_tells_it() {
         charger.succeeds("1", "BootNotification", BOOT_16);
         assert!(spells_as_16(&mut charger), "{assumed}");
     }
-    // Of 2.x, only what 2.0.1 does not have tells 2.1.
+    // Of 2.x, only what 2.0.1 does not have shows 2.1.
     for assumed in [Version::V16, Version::V201] {
         let mut charger = names_none(assumed);
         let swap = r#"{"batteryData":[],"eventType":"BatteryIn","requestId":1,"idToken":{"idToken":"A","type":"Central"}}"#;
@@ -112,7 +112,7 @@ fn quirk_01_any_message_that_only_one_version_has_tells_it() {
 }
 
 #[test]
-fn quirk_01_strict_mode_checks_against_the_version_that_was_told() {
+fn quirk_01_strict_mode_checks_against_the_version_that_was_shown() {
     let mut setup = setup(Version::V16);
     setup.is_version_assumed = true;
     setup.policy.check = CheckMode::Strict;
@@ -124,7 +124,7 @@ fn quirk_01_strict_mode_checks_against_the_version_that_was_told() {
 }
 
 #[test]
-fn quirk_01_the_told_version_is_remembered_across_connections_and_restarts() {
+fn quirk_01_the_shown_version_is_remembered_across_connections_and_restarts() {
     let mut charger = names_none(Version::V16);
     charger.succeeds("1", "BootNotification", BOOT_2);
     charger.disconnects(CloseReason::ByCharger(None));
@@ -133,7 +133,10 @@ fn quirk_01_the_told_version_is_remembered_across_connections_and_restarts() {
         restarted.learn(&record);
     }
     for memory in [charger.station.into_memory(), restarted] {
-        assert!(!memory.is_empty(), "it is kept while the charger is away");
+        assert!(
+            !memory.is_empty(),
+            "it is kept while the charger is disconnected"
+        );
         let mut next = names_none_again(Version::V16, memory);
         assert!(
             corrected(&next.all_records()[0]),
@@ -145,18 +148,18 @@ fn quirk_01_the_told_version_is_remembered_across_connections_and_restarts() {
         next.succeeds("1", "BootNotification", BOOT_16);
         assert!(spells_as_16(&mut next));
 
-        // What the handshake names wins.
+        // What the handshake names takes precedence.
         let mut named = setup(Version::V21);
         named.memory = next.station.into_memory();
         let named = named.connect();
         assert_eq!(named.all_records()[0].ocpp_version, Version::V21);
-        assert_eq!(named.station.into_memory().told_version(), None);
+        assert_eq!(named.station.into_memory().shown_version(), None);
     }
 }
 
 #[test]
 fn quirk_01_a_resend_is_recognised_over_the_change_of_version() {
-    // The same security event before and after the boot that tells the version.
+    // The same security event before and after the boot that shows the version.
     let mut charger = names_none(Version::V16);
     let security = r#"{"type":"StartupOfTheDevice","timestamp":"2026-01-01T00:00:00Z"}"#;
     charger.succeeds("1", "SecurityEventNotification", security);
@@ -191,7 +194,7 @@ fn quirk_01_a_resend_is_recognised_over_the_change_of_version() {
 }
 
 #[test]
-fn quirk_03_negotiates_1_6_and_speaks_2_0_1() {
+fn quirk_03_negotiates_1_6_and_sends_2_0_1() {
     for mode in [CheckMode::Strict, CheckMode::Warn, CheckMode::Off] {
         let mut setup = setup(Version::V16);
         setup.policy.check = mode;

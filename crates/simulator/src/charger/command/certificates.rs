@@ -233,7 +233,7 @@ impl Charger {
     }
 }
 
-/// The request of all simulated chargers. Nobody has its private key.
+/// The request of all simulated chargers. Its private key was not kept.
 const CERTIFICATE_REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
 MIHbMIGDAgEAMCExETAPBgNVBAoMCFdhdHRwb3N0MQwwCgYDVQQDDANTSU0wWTAT\n\
 BgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ2WNCpiGK1H4F7CKQWEohsmVi3EGRyT4Q2\n\

@@ -18,9 +18,9 @@ const STEP_MIN: Duration = Duration::from_millis(50);
 /// The kinds of jobs. A charger has at most one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JobKind {
-    /// Updates the firmware and tells it with this action.
+    /// Updates the firmware and reports it with this action.
     Firmware(Action),
-    /// Uploads a log and tells it with this action.
+    /// Uploads a log and reports it with this action.
     Log(Action),
     /// Publishes firmware to other chargers.
     Publish,

@@ -127,7 +127,7 @@ impl Charger {
         Some(reservations.remove(index))
     }
 
-    /// Whether the connector is reserved for somebody.
+    /// Whether the connector is reserved.
     pub(in crate::charger) fn is_reserved(&self, connector: usize) -> bool {
         let reservations = self.kept.iter().flat_map(|kept| &kept.reservations);
         reservations
@@ -135,7 +135,7 @@ impl Charger {
             .any(|one| one.connector == connector)
     }
 
-    /// Whether the connector is reserved for somebody else than the owner of `token`.
+    /// Whether the connector is reserved for another token than `token`.
     pub(in crate::charger) fn is_reserved_for_other(&self, connector: usize, token: &str) -> bool {
         let reservations = self.kept.iter().flat_map(|kept| &kept.reservations);
         reservations

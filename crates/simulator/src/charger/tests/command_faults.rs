@@ -1,4 +1,4 @@
-//! Commands that are rejected, delayed, or left unanswered, and what the ledger says of them.
+//! Commands that are rejected, delayed, or left unanswered, and their entries in the ledger.
 
 use super::*;
 use crate::command_fault::FaultKind;
@@ -130,7 +130,7 @@ fn a_dropped_connection_loses_the_answer_and_not_the_effect() {
 }
 
 #[test]
-fn the_ledger_tells_commands_from_messages() {
+fn commands_and_messages_are_distinct_in_the_ledger() {
     let mut harness = with_faults(Version::V201, &["reject=Reset"]);
     harness.call("Reset", json!({"type": "OnIdle"}));
     harness.call("GetLocalListVersion", json!({}));

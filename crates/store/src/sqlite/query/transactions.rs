@@ -179,7 +179,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<TransactionRow<i64>> {
     })
 }
 
-/// Adds what a person noted, where a person closed the session.
+/// Adds the entry of a person who closed the session.
 fn add_closing(row: &mut TransactionRow<i64>, connection: &Connection) -> Result<(), Refusal> {
     if row.is_closed {
         row.closing = closings::read(connection, row.key)?;
