@@ -16,9 +16,10 @@
 //! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
 //! schema.rs          schemas of the answers        docs_page.rs     the page /docs
 //! row.rs             JSON, NDJSON, CSV and fields
-//! chargers.rs  transactions.rs  messages.rs  health.rs   one file per resource
+//! chargers.rs  transactions.rs  messages.rs  audit.rs  health.rs   one file per resource
 //! ```
 
+mod audit;
 mod auth;
 mod chargers;
 mod config;

@@ -8,7 +8,7 @@ use crate::error::{ApiError, KINDS, Kind};
 use crate::query::Query;
 use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
-use crate::{chargers, docs_page, health, messages, quirks, routes, schema, transactions};
+use crate::{audit, chargers, docs_page, health, messages, quirks, routes, schema, transactions};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -43,6 +43,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         messages::list,
         messages::dead_letters,
         quirks::list,
+        audit::list,
         document,
         page,
         catalog

@@ -7,7 +7,7 @@ use crate::error::{ApiError, PROBLEM_JSON};
 use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
-use crate::{chargers, health, messages, openapi, quirks, schema, transactions};
+use crate::{audit, chargers, health, messages, openapi, quirks, schema, transactions};
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -38,7 +38,7 @@ pub(crate) struct Route {
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
 
-pub(crate) const ROUTES: [Route; 14] = [
+pub(crate) const ROUTES: [Route; 15] = [
     Route {
         path: INDEX,
         purpose: "this list, as JSON",
@@ -126,6 +126,14 @@ pub(crate) const ROUTES: [Route; 14] = [
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(messages::dead_letters),
+    },
+    Route {
+        path: "/api/v1/audit",
+        purpose: "who changed what, the newest change first",
+        parameters: audit::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || get(audit::list),
     },
     Route {
         path: openapi::DOCUMENT,

@@ -344,6 +344,37 @@ pub(crate) struct QuirkSummary {
     last_at: String,
 }
 
+/// A change. It never has a password or a key.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AuditEntry {
+    /// A later entry has a larger number.
+    no: i64,
+    #[schema(format = DateTime)]
+    at: String,
+    by: Actor,
+    /// A client's address, or the name of the machine on which a command ran.
+    from: String,
+    /// Null for the command line.
+    request_id: Option<String>,
+    /// `charger.set`, `charger.removed`, `token.set`, `token.removed`, `api_key.added` or `api_key.revoked`.
+    action: String,
+    /// The identity of the charger, the id of the token, or the name of the key.
+    subject: String,
+    /// The subject before the change; null if it did not exist.
+    before: serde_json::Value,
+    /// The subject after the change; null if it no longer exists.
+    after: serde_json::Value,
+}
+
+/// Who made a change.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Actor {
+    /// `api_key`, `without_key` or `command_line`.
+    kind: String,
+    /// The name of the key or of the user.
+    name: Option<String>,
+}
+
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Page<T> {

@@ -1,8 +1,9 @@
 //! Rows of the audit log, the same for both databases.
 
-use crate::directory::to_text;
+use crate::directory::{from_text, to_text};
 use crate::refusal::Refusal;
-use central::model::AuditEntry;
+use central::Timestamp;
+use central::model::{Actor, AuditEntry, AuditView};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -28,4 +29,45 @@ impl AuditColumns {
 pub(crate) fn shown(subject: &impl Serialize) -> Result<Value, Refusal> {
     serde_json::to_value(subject)
         .map_err(|error| Refusal::Poison(format!("cannot write the audit entry as JSON: {error}")))
+}
+
+/// Number, time, kind and name of who, from where, request, action, subject, before, after.
+pub(crate) type AuditRow = (
+    i64,
+    i64,
+    String,
+    Option<String>,
+    String,
+    Option<String>,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+);
+
+/// The columns of an [`AuditRow`].
+pub(crate) const COLUMNS: &str =
+    "no, at, actor_kind, actor_name, origin, request_id, action, subject, before, after";
+
+/// An entry as it is shown.
+pub(crate) fn view(row: AuditRow) -> Result<AuditView, Refusal> {
+    let (no, at, kind, name, from, request_id, action, subject, before, after) = row;
+    let json = |text: Option<String>| {
+        let read = text.map(|text| serde_json::from_str(&text)).transpose();
+        read.map_err(|error| Refusal::corrupt(format!("audit entry {no} cannot be read: {error}")))
+    };
+    Ok(AuditView {
+        no,
+        at: Timestamp(at),
+        by: Actor {
+            kind: from_text(kind)?,
+            name,
+        },
+        from,
+        request_id,
+        action,
+        subject,
+        before: json(before)?,
+        after: json(after)?,
+    })
 }

@@ -2,10 +2,11 @@
 
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::ChargerKey;
+use central::model::{AuditEntry, ChargerKey, Origin};
 use central::ports::{ChargerProfile, Token};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 /// Key, identity, registration, password hash, check mode.
 pub(crate) type ProfileRow = (String, String, String, Option<String>, Option<String>);
@@ -42,6 +43,78 @@ pub(crate) fn token(
         group_id,
     };
     Ok((key, token))
+}
+
+/// The audit entry of a charger whose settings were set or removed. It never has the password, nor its hash.
+pub(crate) fn charger_entry(
+    before: Option<&ChargerProfile>,
+    after: Option<&ChargerProfile>,
+    origin: &Origin,
+) -> AuditEntry {
+    let has_new_password = match (before, after) {
+        (Some(before), Some(after)) => before.password_hash != after.password_hash,
+        (None, Some(after)) => after.password_hash.is_some(),
+        (_, None) => false,
+    };
+    let shown = |profile: &ChargerProfile| {
+        json!({
+            "charger_id": profile.charger_id,
+            "registration": profile.registration,
+            "has_password": profile.password_hash.is_some(),
+            "check": profile.check,
+        })
+    };
+    let mut after_shown = after.map(shown);
+    if let Some(shown) = &mut after_shown {
+        shown["password_changed"] = json!(has_new_password);
+    }
+    entry(
+        "charger",
+        after.or(before).map(|profile| profile.charger_id.as_str()),
+        before.map(shown),
+        after_shown,
+        origin,
+    )
+}
+
+/// The audit entry of a token that was set or removed.
+pub(crate) fn token_entry(
+    before: Option<&Token>,
+    after: Option<&Token>,
+    origin: &Origin,
+) -> AuditEntry {
+    let shown = |token: &Token| {
+        json!({
+            "id": token.id,
+            "status": token.status,
+            "expires_at": token.expires_at.map(|at| at.to_string()),
+            "group_id": token.group_id,
+        })
+    };
+    entry(
+        "token",
+        after.or(before).map(|token| token.id.as_str()),
+        before.map(shown),
+        after.map(shown),
+        origin,
+    )
+}
+
+fn entry(
+    kind: &str,
+    subject: Option<&str>,
+    before: Option<Value>,
+    after: Option<Value>,
+    origin: &Origin,
+) -> AuditEntry {
+    let done = if after.is_some() { "set" } else { "removed" };
+    AuditEntry {
+        origin: origin.clone(),
+        action: format!("{kind}.{done}"),
+        subject: subject.unwrap_or_default().to_owned(),
+        before,
+        after,
+    }
 }
 
 /// An enum as its JSON string.

@@ -59,6 +59,15 @@ pub(crate) fn command_before(page: &PageRequest) -> Result<i64, QueryError> {
     }
 }
 
+/// The number after which a page of the audit log begins. Without a cursor it is above every row.
+pub(crate) fn after_audit(page: &PageRequest) -> Result<i64, QueryError> {
+    match place(page)? {
+        None => Ok(i64::MAX),
+        Some(Place::Audit(no)) => Ok(no),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
 fn place(page: &PageRequest) -> Result<Option<Place>, QueryError> {
     page.after.as_ref().map(Place::from_cursor).transpose()
 }

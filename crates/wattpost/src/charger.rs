@@ -5,6 +5,7 @@
 use crate::SettingsArgs;
 use crate::config::Settings;
 use crate::database::{self, Use};
+use crate::origin::command_line;
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use argon2::Argon2;
@@ -135,7 +136,7 @@ fn add(args: &AddArgs) -> Result<()> {
     if let Some(password) = password(args)? {
         profile.password_hash = Some(hash(&password)?);
     }
-    directory.put_charger_profile(&profile)?;
+    directory.put_charger_profile(&profile, &command_line())?;
     print_line!("{}", line(&profile));
     Ok(())
 }
@@ -192,7 +193,7 @@ fn list(settings: &Settings) -> Result<()> {
 
 fn remove(args: &OneArgs) -> Result<()> {
     let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
-    if !directory.remove_charger_profile(&args.identity)? {
+    if !directory.remove_charger_profile(&args.identity, &command_line())? {
         bail!("charger {:?} was not added", args.identity);
     }
     print_line!("{}: removed", args.identity);

@@ -5,6 +5,7 @@
 
 use crate::SettingsArgs;
 use crate::database::{self, Use};
+use crate::origin::command_line;
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use central::Timestamp;
@@ -71,7 +72,7 @@ pub(crate) fn run(command: &TokenCommand) -> Result<ExitCode> {
         }
         TokenCommand::Remove(args) => {
             let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
-            if !directory.remove_token(&args.id)? {
+            if !directory.remove_token(&args.id, &command_line())? {
                 bail!("token {:?} was not added", args.id);
             }
             print_line!("{}: removed", args.id);
@@ -108,7 +109,7 @@ fn add(args: &AddArgs) -> Result<()> {
         group_id: args.group.clone(),
     };
     let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
-    directory.put_token(&token)?;
+    directory.put_token(&token, &command_line())?;
     print_line!("{}", line(&token));
     Ok(())
 }

@@ -115,7 +115,13 @@ async fn an_invalid_value_is_named_with_the_valid_ones() {
 
 #[tokio::test]
 async fn an_invalid_cursor_is_refused_on_every_list() {
-    for list in ["chargers", "transactions", "messages", "dead-letters"] {
+    for list in [
+        "chargers",
+        "transactions",
+        "messages",
+        "dead-letters",
+        "audit",
+    ] {
         for cursor in [
             "",
             "c",

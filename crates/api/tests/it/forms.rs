@@ -1,6 +1,8 @@
 //! The forms of lists, links between pages, chosen members, and entity tags.
 
 use crate::support::*;
+use central::Timestamp;
+use central::model::{Actor, ActorKind, AuditView};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -12,16 +14,31 @@ fn rows() -> Arc<MemoryRows> {
         transactions: vec![transaction("CP-1", 7, true)],
         messages: vec![message("CP-1", 1, "Heartbeat")],
         dead_letters: vec![dead_letter(9)],
+        audit: vec![AuditView {
+            no: 3,
+            at: Timestamp(START),
+            by: Actor {
+                kind: ActorKind::CommandLine,
+                name: Some("anna".to_owned()),
+            },
+            from: "depot-1".to_owned(),
+            request_id: None,
+            action: "charger.set".to_owned(),
+            subject: "CP-1".to_owned(),
+            before: None,
+            after: Some(serde_json::json!({"charger_id": "CP-1"})),
+        }],
         ..MemoryRows::default()
     })
 }
 
-const LISTS: [&str; 5] = [
+const LISTS: [&str; 6] = [
     "chargers",
     "transactions",
     "messages",
     "dead-letters",
     "quirks",
+    "audit",
 ];
 
 #[tokio::test]

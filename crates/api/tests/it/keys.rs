@@ -237,3 +237,21 @@ async fn a_request_id_is_the_clients_or_a_new_one() {
         assert_eq!(answer.header("x-request-id").map(str::len), Some(36));
     }
 }
+
+#[tokio::test]
+async fn a_scope_permits_what_it_includes() {
+    let keys = Arc::new(MemoryKeys::default());
+    let secrets = Scope::ALL.map(|scope| keys.add(scope.as_str(), scope, None));
+    let api = start_with_keys(config(), &keys).await.expect("it starts");
+    for (target, statuses) in [(LIST, [200, 200, 200]), ("/api/v1/audit", [403, 403, 200])] {
+        for (secret, status) in secrets.iter().zip(statuses) {
+            let answer = with_key(api.local_addr(), target, secret).await;
+            assert_eq!(answer.status, status, "{target}");
+            if status == 403 {
+                let (code, detail) = answer.error();
+                assert_eq!(code, "scope_missing");
+                assert!(detail.contains("needs the scope admin"), "{detail}");
+            }
+        }
+    }
+}

@@ -1,12 +1,12 @@
 //! A [`QueryStore`] over rows in memory, for tests of what reads from a database: the HTTP API and the exports.
 
 use crate::model::{
-    ChargerKey, ChargerView, ConnectorView, QuirkSummary, QuirkView, TransactionView,
+    AuditView, ChargerKey, ChargerView, ConnectorView, QuirkSummary, QuirkView, TransactionView,
 };
 use crate::ports::Unavailable;
 use crate::query::{
-    ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
-    Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
+    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page,
+    PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
 };
 use crate::time::Timestamp;
 use std::fmt;
@@ -26,6 +26,8 @@ pub struct MemoryRows {
     pub messages: Vec<MessageRow>,
     /// Dead letters.
     pub dead_letters: Vec<DeadLetterRow>,
+    /// The audit log, the newest entry first.
+    pub audit: Vec<AuditView>,
     /// The summary of quirks.
     pub quirks: Vec<QuirkSummary>,
     /// The quirks of every charger.
@@ -166,6 +168,15 @@ impl QueryStore for MemoryRows {
         let place =
             |i: usize, _: &DeadLetterRow| Place::DeadLetter(i64::try_from(i).unwrap_or(i64::MAX));
         self.page(&self.dead_letters, page, place, |_| true)
+    }
+
+    fn audit(
+        &self,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> Result<Page<AuditView>, QueryError> {
+        let place = |_, row: &AuditView| Place::Audit(row.no);
+        self.page(&self.audit, page, place, |row| filter.has(row))
     }
 
     fn charger_quirks(&self, _: &str) -> Result<Vec<QuirkView>, QueryError> {

@@ -41,6 +41,30 @@ pub enum ActorKind {
     CommandLine,
 }
 
+/// An entry as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditView {
+    /// Its number; a later entry has a larger one.
+    pub no: i64,
+    /// When.
+    #[serde(serialize_with = "super::rfc3339::always")]
+    pub at: Timestamp,
+    /// Who.
+    pub by: Actor,
+    /// From where: a client's address, or the name of the machine on which a command ran.
+    pub from: String,
+    /// The id of the request; `None` for the command line.
+    pub request_id: Option<String>,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// The subject before the change; `None` if it did not exist.
+    pub before: Option<Value>,
+    /// The subject after the change; `None` if it no longer exists.
+    pub after: Option<Value>,
+}
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {

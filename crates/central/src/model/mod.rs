@@ -27,7 +27,7 @@ mod transaction;
 pub use api_key::{
     API_KEY_NAME_EXPECTED, API_KEY_PREFIX, ApiKey, ApiKeyHash, ApiSecret, Scope, is_api_key_name,
 };
-pub use audit::{AUDIT_ENTRIES_MAX, Actor, ActorKind, AuditEntry, Origin};
+pub use audit::{AUDIT_ENTRIES_MAX, Actor, ActorKind, AuditEntry, AuditView, Origin};
 pub use charger::{
     Boot, ChargerState, ChargerView, Connection, ConnectionState, GATEWAY_ALIVE_EVERY_MS,
     GATEWAY_SILENT_MS_MAX, GatewayState,

@@ -1,10 +1,11 @@
 //! The directory's writing side: chargers and tokens that the operator sets, lists and removes.
 
 use super::{ChargerProfile, Token, Unavailable};
+use crate::model::Origin;
 
 /// Sets what [`DirectorySource`](super::DirectorySource) loads. Calls block.
 ///
-/// Laws: each change is one database transaction: after `Ok` it is durable, after `Err` nothing has changed. A
+/// Laws: each change and its entry in the audit log, which has no password, are one database transaction: after `Ok` it is durable, after `Err` nothing has changed. A
 /// change increases the revision of [`DirectorySnapshot`](super::DirectorySnapshot); removing what does not exist
 /// is no change. Identities that differ only in letter case are one charger, and such ids are one token: a later
 /// `put` replaces the earlier one, its spelling included. The history of a charger is not touched.
@@ -13,13 +14,21 @@ pub trait DirectoryAdmin: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the database refuses.
-    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable>;
+    fn put_charger_profile(
+        &self,
+        profile: &ChargerProfile,
+        origin: &Origin,
+    ) -> Result<(), Unavailable>;
 
     /// Removes a charger's profile. `false` when there was none.
     ///
     /// # Errors
     /// When the database refuses.
-    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable>;
+    fn remove_charger_profile(
+        &self,
+        charger_id: &str,
+        origin: &Origin,
+    ) -> Result<bool, Unavailable>;
 
     /// All charger profiles, sorted by identity without regard to case.
     ///
@@ -31,13 +40,13 @@ pub trait DirectoryAdmin: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the database refuses.
-    fn put_token(&self, token: &Token) -> Result<(), Unavailable>;
+    fn put_token(&self, token: &Token, origin: &Origin) -> Result<(), Unavailable>;
 
     /// Removes a token. `false` when there was none.
     ///
     /// # Errors
     /// When the database refuses.
-    fn remove_token(&self, id: &str) -> Result<bool, Unavailable>;
+    fn remove_token(&self, id: &str, origin: &Origin) -> Result<bool, Unavailable>;
 
     /// All tokens, sorted by id without regard to case.
     ///

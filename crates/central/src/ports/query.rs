@@ -9,9 +9,12 @@
 //! Transactions are sorted by their start, which may become known late; only such a transaction can move.
 
 use super::Unavailable;
-use crate::model::{DeadLetterRow, MessageRow, QuirkSummary, QuirkView, TransactionView};
+use crate::model::{
+    AuditView, DeadLetterRow, MessageRow, QuirkSummary, QuirkView, TransactionView,
+};
 use crate::query::{
-    ChargerDetail, ChargerFilter, MessageFilter, Page, PageRequest, QuirkFilter, TransactionFilter,
+    AuditFilter, ChargerDetail, ChargerFilter, MessageFilter, Page, PageRequest, QuirkFilter,
+    TransactionFilter,
 };
 use uuid::Uuid;
 
@@ -82,6 +85,16 @@ pub trait QueryStore: Send + Sync + 'static {
         filter: &QuirkFilter,
         page: &PageRequest,
     ) -> Result<Page<QuirkSummary>, QueryError>;
+
+    /// Entries of the audit log, the newest first.
+    ///
+    /// # Errors
+    /// As [`QueryStore::chargers`].
+    fn audit(
+        &self,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> Result<Page<AuditView>, QueryError>;
 
     /// An upper estimate of the rows of a scan with this filter, for progress.
     ///

@@ -45,6 +45,8 @@ pub enum Place {
     Message(RecordId),
     /// In the list of dead letters: after this number.
     DeadLetter(i64),
+    /// In the audit log, which has the newest entry first: after this number.
+    Audit(i64),
     /// In the summary of quirks: after this quirk of this kind of charger.
     Quirk(Quirk, ChargerModel),
     /// In the list of commands: before this number.
@@ -60,6 +62,7 @@ impl Place {
             Self::Transaction(at, key) => format!("t{}.{:x}", key.simple(), at.0.cast_unsigned()),
             Self::Message(id) => format!("m{}.{:x}", id.gateway.0.simple(), id.seq.0),
             Self::DeadLetter(number) => format!("d{:x}", number.cast_unsigned()),
+            Self::Audit(number) => format!("a{:x}", number.cast_unsigned()),
             Self::Quirk(quirk, model) => format!(
                 "q{:x}.{}.{}.{}",
                 *quirk as u8,
@@ -105,6 +108,9 @@ fn read_place(text: &str) -> Option<Place> {
                 seq: Seq(u64::from_str_radix(seq, 16).ok()?),
             }))
         }
+        "a" => Some(Place::Audit(
+            u64::from_str_radix(rest, 16).ok()?.cast_signed(),
+        )),
         "d" => Some(Place::DeadLetter(
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
@@ -170,6 +176,7 @@ mod tests {
                 seq: Seq(u64::MAX),
             }),
             Place::DeadLetter(0),
+            Place::Audit(7),
             Place::DeadLetter(i64::MIN),
             Place::Quirk(Quirk::ByteOrderMark, ChargerModel::default()),
             Place::Quirk(

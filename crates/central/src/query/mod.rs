@@ -10,7 +10,7 @@ pub use cursor::{Cursor, Place};
 pub use scan::{all_connectors, all_messages, all_transactions};
 
 use crate::Quirk;
-use crate::model::{ChargerModel, ChargerView, ConnectorView};
+use crate::model::{AuditView, ChargerModel, ChargerView, ConnectorView};
 use crate::record::RecordKind;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -92,6 +92,35 @@ impl QuirkFilter {
         is(&self.vendor, &model.vendor)
             && is(&self.model, &model.model)
             && is(&self.firmware, &model.firmware)
+    }
+}
+
+/// Selects entries of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuditFilter {
+    /// Only this action, such as `charger.set`.
+    pub action: Option<String>,
+    /// Only changes of this subject, in the letter case of its entries.
+    pub subject: Option<String>,
+    /// Only those made at this time or later.
+    pub from: Option<Timestamp>,
+    /// Only those made before this time.
+    pub to: Option<Timestamp>,
+}
+
+impl AuditFilter {
+    /// Whether it selects this entry.
+    #[must_use]
+    pub fn has(&self, entry: &AuditView) -> bool {
+        self.action
+            .as_ref()
+            .is_none_or(|action| *action == entry.action)
+            && self
+                .subject
+                .as_ref()
+                .is_none_or(|subject| *subject == entry.subject)
+            && self.from.is_none_or(|from| entry.at >= from)
+            && self.to.is_none_or(|to| entry.at < to)
     }
 }
 

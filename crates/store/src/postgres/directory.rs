@@ -2,11 +2,13 @@
 
 use super::numbers::clean;
 use super::query::snapshot;
-use super::{PostgresStore, error};
-use crate::directory::{self, ProfileRow, TokenRow, profile, to_text, token};
+use super::{PostgresStore, audit, error};
+use crate::directory::{
+    self, ProfileRow, TokenRow, charger_entry, profile, to_text, token, token_entry,
+};
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::ChargerKey;
+use central::model::{ChargerKey, Origin};
 use central::ports::{
     ChargerProfile, DirectoryAdmin, DirectorySnapshot, DirectorySource, Token, Unavailable,
 };
@@ -23,8 +25,14 @@ fn profile_key(id: &str) -> String {
 }
 
 impl DirectoryAdmin for PostgresStore {
-    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable> {
+    fn put_charger_profile(
+        &self,
+        profile: &ChargerProfile,
+        origin: &Origin,
+    ) -> Result<(), Unavailable> {
         self.write(async |connection| {
+            let key = profile_key(&profile.charger_id);
+            let before = one_profile(connection, &key).await?;
             sqlx::query(
                 "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode)
                  VALUES ($1, $2, $3, $4, $5)
@@ -32,7 +40,7 @@ impl DirectoryAdmin for PostgresStore {
                     registration = excluded.registration,
                     password_hash = excluded.password_hash, check_mode = excluded.check_mode",
             )
-            .bind(profile_key(&profile.charger_id))
+            .bind(key)
             .bind(clean(&profile.charger_id).into_owned())
             .bind(to_text(profile.registration)?)
             .bind(&profile.password_hash)
@@ -40,14 +48,30 @@ impl DirectoryAdmin for PostgresStore {
             .execute(&mut *connection)
             .await
             .map_err(error::refusal)?;
+            let entry = charger_entry(before.as_ref(), Some(profile), origin);
+            audit::insert(connection, &entry).await?;
             bump(connection).await
         })
     }
 
-    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable> {
+    fn remove_charger_profile(
+        &self,
+        charger_id: &str,
+        origin: &Origin,
+    ) -> Result<bool, Unavailable> {
         self.write(async |connection| {
-            let sql = "DELETE FROM charger_profiles WHERE key = $1";
-            remove(connection, sql, profile_key(charger_id)).await
+            let key = profile_key(charger_id);
+            let Some(before) = one_profile(connection, &key).await? else {
+                return Ok(false);
+            };
+            sqlx::query("DELETE FROM charger_profiles WHERE key = $1")
+                .bind(key)
+                .execute(&mut *connection)
+                .await
+                .map_err(error::refusal)?;
+            audit::insert(connection, &charger_entry(Some(&before), None, origin)).await?;
+            bump(connection).await?;
+            Ok(true)
         })
     }
 
@@ -58,8 +82,9 @@ impl DirectoryAdmin for PostgresStore {
         })
     }
 
-    fn put_token(&self, token: &Token) -> Result<(), Unavailable> {
+    fn put_token(&self, token: &Token, origin: &Origin) -> Result<(), Unavailable> {
         self.write(async |connection| {
+            let before = one_token(connection, &token.id).await?;
             let group_id = token.group_id.as_deref();
             sqlx::query(
                 "INSERT INTO tokens (key, id, status, expires_at, group_id)
@@ -75,14 +100,25 @@ impl DirectoryAdmin for PostgresStore {
             .execute(&mut *connection)
             .await
             .map_err(error::refusal)?;
+            let entry = token_entry(before.as_ref(), Some(token), origin);
+            audit::insert(connection, &entry).await?;
             bump(connection).await
         })
     }
 
-    fn remove_token(&self, id: &str) -> Result<bool, Unavailable> {
+    fn remove_token(&self, id: &str, origin: &Origin) -> Result<bool, Unavailable> {
         self.write(async |connection| {
-            let sql = "DELETE FROM tokens WHERE key = $1";
-            remove(connection, sql, token_key(id)).await
+            let Some(before) = one_token(connection, id).await? else {
+                return Ok(false);
+            };
+            sqlx::query("DELETE FROM tokens WHERE key = $1")
+                .bind(token_key(id))
+                .execute(&mut *connection)
+                .await
+                .map_err(error::refusal)?;
+            audit::insert(connection, &token_entry(Some(&before), None, origin)).await?;
+            bump(connection).await?;
+            Ok(true)
         })
     }
 
@@ -116,16 +152,7 @@ impl DirectorySource for PostgresStore {
     }
 
     fn token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
-        self.read(async |connection| {
-            let row: Option<TokenRow> = sqlx::query_as(
-                "SELECT key, id, status, expires_at, group_id FROM tokens WHERE key = $1",
-            )
-            .bind(token_key(id))
-            .fetch_optional(connection)
-            .await
-            .map_err(error::refusal)?;
-            Ok(row.map(token).transpose()?.map(|(_, token)| token))
-        })
+        self.read(async |connection| one_token(connection, id).await)
     }
 
     fn clock(&self) -> Result<Option<Timestamp>, Unavailable> {
@@ -158,21 +185,30 @@ async fn bump(connection: &mut PgConnection) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn remove(
+/// Inside the transaction that changes it. The row is locked, so that the audit log shows each state once.
+async fn one_profile(
     connection: &mut PgConnection,
-    sql: &'static str,
-    key: String,
-) -> Result<bool, Refusal> {
-    let done = sqlx::query(sql)
-        .bind(key)
-        .execute(&mut *connection)
-        .await
-        .map_err(error::refusal)?;
-    let removed = done.rows_affected() > 0;
-    if removed {
-        bump(connection).await?;
-    }
-    Ok(removed)
+    key: &str,
+) -> Result<Option<ChargerProfile>, Refusal> {
+    let row: Option<ProfileRow> = sqlx::query_as(
+        "SELECT key, id, registration, password_hash, check_mode FROM charger_profiles
+         WHERE key = $1 FOR UPDATE",
+    )
+    .bind(key)
+    .fetch_optional(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(row.map(profile).transpose()?.map(|(_, profile)| profile))
+}
+
+async fn one_token(connection: &mut PgConnection, id: &str) -> Result<Option<Token>, Refusal> {
+    let row: Option<TokenRow> =
+        sqlx::query_as("SELECT key, id, status, expires_at, group_id FROM tokens WHERE key = $1")
+            .bind(token_key(id))
+            .fetch_optional(connection)
+            .await
+            .map_err(error::refusal)?;
+    Ok(row.map(token).transpose()?.map(|(_, token)| token))
 }
 
 async fn all_profiles(

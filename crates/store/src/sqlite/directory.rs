@@ -1,18 +1,24 @@
 //! Chargers and tokens that the operator has set, and the revision by which a gateway detects a change.
 
-use crate::directory::{profile, to_text, token, token_key};
+use crate::directory::{charger_entry, profile, to_text, token, token_entry, token_key};
 use crate::refusal::Refusal;
-use crate::sqlite::SqliteStore;
+use crate::sqlite::{SqliteStore, audit};
 use central::Timestamp;
-use central::model::ChargerKey;
+use central::model::{ChargerKey, Origin};
 use central::ports::{
     ChargerProfile, DirectoryAdmin, DirectorySnapshot, DirectorySource, Token, Unavailable,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
 impl DirectoryAdmin for SqliteStore {
-    fn put_charger_profile(&self, profile: &ChargerProfile) -> Result<(), Unavailable> {
+    fn put_charger_profile(
+        &self,
+        profile: &ChargerProfile,
+        origin: &Origin,
+    ) -> Result<(), Unavailable> {
         self.transact(|connection, _| {
+            let key = ChargerKey::of(&profile.charger_id);
+            let before = one_profile(connection, &key)?;
             connection.execute(
                 "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode)
                  VALUES (?1, ?2, ?3, ?4, ?5)
@@ -20,24 +26,38 @@ impl DirectoryAdmin for SqliteStore {
                     registration = excluded.registration,
                     password_hash = excluded.password_hash, check_mode = excluded.check_mode",
                 params![
-                    ChargerKey::of(&profile.charger_id).as_str(),
+                    key.as_str(),
                     profile.charger_id,
                     to_text(profile.registration)?,
                     profile.password_hash,
                     profile.check.map(to_text).transpose()?,
                 ],
             )?;
+            audit::insert(
+                connection,
+                &charger_entry(before.as_ref(), Some(profile), origin),
+            )?;
             bump(connection)
         })
     }
 
-    fn remove_charger_profile(&self, charger_id: &str) -> Result<bool, Unavailable> {
+    fn remove_charger_profile(
+        &self,
+        charger_id: &str,
+        origin: &Origin,
+    ) -> Result<bool, Unavailable> {
         self.transact(|connection, _| {
-            let removed = connection.execute(
+            let key = ChargerKey::of(charger_id);
+            let Some(before) = one_profile(connection, &key)? else {
+                return Ok(false);
+            };
+            connection.execute(
                 "DELETE FROM charger_profiles WHERE key = ?1",
-                [ChargerKey::of(charger_id).as_str()],
+                [key.as_str()],
             )?;
-            bump_if(connection, removed > 0)
+            audit::insert(connection, &charger_entry(Some(&before), None, origin))?;
+            bump(connection)?;
+            Ok(true)
         })
     }
 
@@ -52,8 +72,9 @@ impl DirectoryAdmin for SqliteStore {
             .map_err(Refusal::into_unavailable)
     }
 
-    fn put_token(&self, token: &Token) -> Result<(), Unavailable> {
+    fn put_token(&self, token: &Token, origin: &Origin) -> Result<(), Unavailable> {
         self.transact(|connection, _| {
+            let before = one_token(connection, &token.id)?;
             connection.execute(
                 "INSERT INTO tokens (key, id, status, expires_at, group_id)
                  VALUES (?1, ?2, ?3, ?4, ?5)
@@ -67,15 +88,23 @@ impl DirectoryAdmin for SqliteStore {
                     token.group_id,
                 ],
             )?;
+            audit::insert(
+                connection,
+                &token_entry(before.as_ref(), Some(token), origin),
+            )?;
             bump(connection)
         })
     }
 
-    fn remove_token(&self, id: &str) -> Result<bool, Unavailable> {
+    fn remove_token(&self, id: &str, origin: &Origin) -> Result<bool, Unavailable> {
         self.transact(|connection, _| {
-            let removed =
-                connection.execute("DELETE FROM tokens WHERE key = ?1", [token_key(id)])?;
-            bump_if(connection, removed > 0)
+            let Some(before) = one_token(connection, id)? else {
+                return Ok(false);
+            };
+            connection.execute("DELETE FROM tokens WHERE key = ?1", [token_key(id)])?;
+            audit::insert(connection, &token_entry(Some(&before), None, origin))?;
+            bump(connection)?;
+            Ok(true)
         })
     }
 
@@ -110,17 +139,32 @@ impl DirectorySource for SqliteStore {
 
     fn token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
         self.readers
-            .read(|connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT key, id, status, expires_at, group_id FROM tokens WHERE key = ?1",
-                )?;
-                let row = statement
-                    .query_row([token_key(id)], |row| row.try_into())
-                    .optional()?;
-                Ok(row.map(token).transpose()?.map(|(_, token)| token))
-            })
+            .read(|connection| one_token(connection, id))
             .map_err(Refusal::into_unavailable)
     }
+}
+
+fn one_token(connection: &Connection, id: &str) -> Result<Option<Token>, Refusal> {
+    let mut statement = connection.prepare_cached(
+        "SELECT key, id, status, expires_at, group_id FROM tokens WHERE key = ?1",
+    )?;
+    let row = statement
+        .query_row([token_key(id)], |row| row.try_into())
+        .optional()?;
+    Ok(row.map(token).transpose()?.map(|(_, token)| token))
+}
+
+fn one_profile(
+    connection: &Connection,
+    key: &ChargerKey,
+) -> Result<Option<ChargerProfile>, Refusal> {
+    let mut statement = connection.prepare_cached(
+        "SELECT key, id, registration, password_hash, check_mode FROM charger_profiles WHERE key = ?1",
+    )?;
+    let row = statement
+        .query_row([key.as_str()], |row| row.try_into())
+        .optional()?;
+    Ok(row.map(profile).transpose()?.map(|(_, profile)| profile))
 }
 
 fn revision(connection: &Connection) -> Result<u64, Refusal> {
@@ -136,13 +180,6 @@ fn bump(connection: &Connection) -> Result<(), Refusal> {
         [],
     )?;
     Ok(())
-}
-
-fn bump_if(connection: &Connection, changed: bool) -> Result<bool, Refusal> {
-    if changed {
-        bump(connection)?;
-    }
-    Ok(changed)
 }
 
 fn all_profiles(connection: &Connection) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {

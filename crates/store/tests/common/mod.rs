@@ -15,6 +15,7 @@ pub(crate) use adapter::Adapter;
 pub(crate) use postgres::{PostgresDatabase, run};
 pub(crate) use sqlite::SqliteDatabase;
 
+use central::model::{Actor, ActorKind, Origin};
 use central::ports::{Applied, Store, Unavailable};
 use central::project::Changes;
 use central::record::Notes;
@@ -23,6 +24,19 @@ use ocpp::Version;
 use uuid::Uuid;
 
 pub(crate) const BEGIN_MILLIS: i64 = 1_767_225_600_000;
+
+/// Who makes the changes of the tests.
+pub(crate) fn origin() -> Origin {
+    Origin {
+        at: Timestamp(5),
+        by: Actor {
+            kind: ActorKind::CommandLine,
+            name: Some("anna".to_owned()),
+        },
+        from: "depot-1".to_owned(),
+        request_id: None,
+    }
+}
 
 /// An encoded record with its id.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,8 +1,8 @@
 //! The port `ApiKeys`: keys of the HTTP API, and the audit log of their changes.
 
-use crate::common::{Adapter, on_every_adapter};
+use crate::common::{Adapter, on_every_adapter, origin};
 use central::Timestamp;
-use central::model::{Actor, ActorKind, ApiKey, ApiSecret, Origin, Scope};
+use central::model::{ApiKey, ApiSecret, Scope};
 use central::ports::{API_KEYS_MAX, ApiKeys, KeyAdded};
 use uuid::Uuid;
 
@@ -26,18 +26,6 @@ fn key(name: &str, number: u16) -> (ApiKey, ApiSecret) {
     let mut random = [7; 32];
     random[..2].copy_from_slice(&number.to_be_bytes());
     (key, ApiSecret::from_random(random))
-}
-
-fn origin() -> Origin {
-    Origin {
-        at: Timestamp(5),
-        by: Actor {
-            kind: ActorKind::CommandLine,
-            name: Some("anna".to_owned()),
-        },
-        from: "depot-1".to_owned(),
-        request_id: None,
-    }
 }
 
 fn add(store: &impl ApiKeys, name: &str, number: u16) -> KeyAdded {

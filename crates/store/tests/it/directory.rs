@@ -1,17 +1,20 @@
 //! The ports `DirectoryAdmin` and `DirectorySource`: chargers and tokens that the operator sets.
 
-use crate::common::{Adapter, on_every_adapter};
+use crate::common::{Adapter, on_every_adapter, origin};
 use central::Timestamp;
 use central::model::ChargerKey;
 use central::ports::{
     ChargerProfile, CheckMode, DirectoryAdmin, DirectorySource, Registration, Token, TokenStatus,
 };
+use central::query::{AuditFilter, PageRequest, QueryStore};
+use serde_json::json;
 
 on_every_adapter!(
     gateway_loads_what_the_operator_has_set,
     ids_that_differ_in_case_are_one,
     revision_grows_with_every_change_and_only_then,
     change_by_another_process_is_loaded,
+    each_change_is_in_the_audit_log_without_a_password,
 );
 
 fn profile(charger_id: &str) -> ChargerProfile {
@@ -41,9 +44,11 @@ fn gateway_loads_what_the_operator_has_set<A: Adapter>() {
         check: None,
         ..profile("CP-2")
     };
-    store.put_charger_profile(&profile("CP-1")).unwrap();
-    store.put_charger_profile(&plain).unwrap();
-    store.put_token(&token("TAG")).unwrap();
+    store
+        .put_charger_profile(&profile("CP-1"), &origin())
+        .unwrap();
+    store.put_charger_profile(&plain, &origin()).unwrap();
+    store.put_token(&token("TAG"), &origin()).unwrap();
     let snapshot = store.load(None).unwrap().unwrap();
     assert_eq!(snapshot.chargers[&ChargerKey::of("cp-1")], profile("CP-1"));
     assert_eq!(snapshot.chargers[&ChargerKey::of("cp-2")], plain);
@@ -57,10 +62,14 @@ fn gateway_loads_what_the_operator_has_set<A: Adapter>() {
 fn ids_that_differ_in_case_are_one<A: Adapter>() {
     let database = A::new();
     let store = database.open();
-    store.put_charger_profile(&profile("CP-1")).unwrap();
-    store.put_charger_profile(&profile("cp-1")).unwrap();
-    store.put_token(&token("TAG")).unwrap();
-    store.put_token(&token("Tag")).unwrap();
+    store
+        .put_charger_profile(&profile("CP-1"), &origin())
+        .unwrap();
+    store
+        .put_charger_profile(&profile("cp-1"), &origin())
+        .unwrap();
+    store.put_token(&token("TAG"), &origin()).unwrap();
+    store.put_token(&token("Tag"), &origin()).unwrap();
     let snapshot = store.load(None).unwrap().unwrap();
     assert_eq!(snapshot.chargers.len(), 1);
     assert_eq!(
@@ -76,10 +85,14 @@ fn revision_grows_with_every_change_and_only_then<A: Adapter>() {
     let mut last = store.load(None).unwrap().unwrap().revision;
     assert_eq!(store.load(Some(last)).unwrap(), None);
     let changes: [&dyn Fn(); 4] = [
-        &|| store.put_charger_profile(&profile("CP-1")).unwrap(),
-        &|| store.put_token(&token("T")).unwrap(),
-        &|| assert!(store.remove_charger_profile("cp-1").unwrap()),
-        &|| assert!(store.remove_token("t").unwrap()),
+        &|| {
+            store
+                .put_charger_profile(&profile("CP-1"), &origin())
+                .unwrap()
+        },
+        &|| store.put_token(&token("T"), &origin()).unwrap(),
+        &|| assert!(store.remove_charger_profile("cp-1", &origin()).unwrap()),
+        &|| assert!(store.remove_token("t", &origin()).unwrap()),
     ];
     for change in changes {
         change();
@@ -87,8 +100,8 @@ fn revision_grows_with_every_change_and_only_then<A: Adapter>() {
         assert!(snapshot.revision > last);
         last = snapshot.revision;
     }
-    assert!(!store.remove_charger_profile("cp-1").unwrap());
-    assert!(!store.remove_token("t").unwrap());
+    assert!(!store.remove_charger_profile("cp-1", &origin()).unwrap());
+    assert!(!store.remove_token("t", &origin()).unwrap());
     assert_eq!(store.load(Some(last)).unwrap(), None);
 }
 
@@ -96,7 +109,86 @@ fn change_by_another_process_is_loaded<A: Adapter>() {
     let database = A::new();
     let store = database.open();
     let revision = store.load(None).unwrap().unwrap().revision;
-    database.open().put_token(&token("T")).unwrap();
+    database.open().put_token(&token("T"), &origin()).unwrap();
     let snapshot = store.load(Some(revision)).unwrap().unwrap();
     assert!(snapshot.tokens.contains_key("t"));
+}
+
+fn each_change_is_in_the_audit_log_without_a_password<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let other_password = ChargerProfile {
+        password_hash: Some("$argon2id$y".to_owned()),
+        ..profile("cp-1")
+    };
+    store
+        .put_charger_profile(&profile("CP-1"), &origin())
+        .unwrap();
+    store
+        .put_charger_profile(&other_password, &origin())
+        .unwrap();
+    store.put_token(&token("TAG"), &origin()).unwrap();
+    assert!(store.remove_charger_profile("CP-1", &origin()).unwrap());
+    assert!(store.remove_token("tag", &origin()).unwrap());
+    assert!(!store.remove_token("tag", &origin()).unwrap());
+
+    let all = |filter: &AuditFilter| {
+        let (mut entries, mut after) = (Vec::new(), None);
+        loop {
+            let page = store
+                .audit(filter, &PageRequest { after, limit: 2 })
+                .unwrap();
+            entries.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                return entries;
+            }
+        }
+    };
+    let entries = all(&AuditFilter::default());
+    let done: Vec<(&str, &str)> = entries
+        .iter()
+        .map(|entry| (entry.action.as_str(), entry.subject.as_str()))
+        .collect();
+    assert_eq!(
+        done,
+        [
+            ("token.removed", "TAG"),
+            ("charger.removed", "cp-1"),
+            ("token.set", "TAG"),
+            ("charger.set", "cp-1"),
+            ("charger.set", "CP-1"),
+        ]
+    );
+    let last = &entries[3];
+    let mut shown = json!({
+        "charger_id": "CP-1",
+        "registration": Registration::Pending,
+        "has_password": true,
+        "check": CheckMode::Strict,
+    });
+    assert_eq!(last.before.as_ref(), Some(&shown));
+    shown["charger_id"] = json!("cp-1");
+    shown["password_changed"] = json!(true);
+    assert_eq!(last.after.as_ref(), Some(&shown));
+    assert_eq!(entries[4].before, None);
+    assert_eq!(
+        (entries[0].after.as_ref(), entries[0].at),
+        (None, Timestamp(5))
+    );
+    assert_eq!(entries[0].by, origin().by);
+    let written = serde_json::to_string(&entries).unwrap();
+    assert!(!written.contains("argon2"), "{written}");
+
+    let of = |action: &str, subject: &str| AuditFilter {
+        action: Some(action.to_owned()),
+        subject: Some(subject.to_owned()),
+        ..AuditFilter::default()
+    };
+    assert_eq!(all(&of("charger.set", "CP-1")), entries[4..]);
+    let late = AuditFilter {
+        from: Some(Timestamp(6)),
+        ..AuditFilter::default()
+    };
+    assert_eq!(all(&late), []);
 }

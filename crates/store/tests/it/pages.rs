@@ -2,7 +2,8 @@
 //! PostgreSQL cannot store; and reading and discarding single dead letters.
 
 use crate::common::{
-    Adapter, PostgresDatabase, Sent, apply, at, call, heartbeat, id, on_every_adapter, start,
+    Adapter, PostgresDatabase, Sent, apply, at, call, heartbeat, id, on_every_adapter, origin,
+    start,
 };
 use central::RecordId;
 use central::ports::{
@@ -168,9 +169,9 @@ fn text_with_a_nul_is_queried_like_any_other<A: Adapter>() {
         group_id: Some("\u{0}".to_owned()),
     };
     assert_eq!(store.token("t\u{0}").unwrap(), None);
-    store.put_token(&token).unwrap();
+    store.put_token(&token, &origin()).unwrap();
     assert!(store.token("t\u{0}").unwrap().is_some());
-    assert!(store.remove_token("T\u{0}").unwrap());
+    assert!(store.remove_token("T\u{0}", &origin()).unwrap());
 }
 
 fn letter(id: RecordId, byte: u8) -> DeadLetter {

@@ -2,7 +2,7 @@
 
 use crate::common::{
     self, Adapter, BEGIN_MILLIS, PostgresDatabase, Sent, apply, at, call, heartbeat, id,
-    meter_values, start, stop,
+    meter_values, origin, start, stop,
 };
 use central::ports::{
     ChargerProfile, DeadLetter, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance,
@@ -572,16 +572,16 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
         password_hash: None,
         check: None,
     };
-    store.put_charger_profile(&profile).unwrap();
-    store.remove_charger_profile("CP-1").unwrap();
+    store.put_charger_profile(&profile, &origin()).unwrap();
+    store.remove_charger_profile("CP-1", &origin()).unwrap();
     let token = Token {
         id: "TAG".to_owned(),
         status: TokenStatus::Accepted,
         expires_at: Some(at(0)),
         group_id: None,
     };
-    store.put_token(&token).unwrap();
-    store.remove_token("TAG").unwrap();
+    store.put_token(&token, &origin()).unwrap();
+    store.remove_token("TAG", &origin()).unwrap();
     assert!(store.load(None).unwrap().is_some());
     assert_eq!(store.last_seq(common::gateway(0)).unwrap(), Some(Seq(4)));
     // Partitions are created and dropped with the owner's rights.

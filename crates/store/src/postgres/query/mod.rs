@@ -7,15 +7,16 @@ mod transactions;
 
 use super::numbers::clean;
 use super::{PostgresStore, error, quirks};
-use crate::dead_letters;
 use crate::paging::{
-    after_charger, after_dead_letter, after_message, after_quirk, after_transaction, at_most, cut,
+    after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_transaction,
+    at_most, cut,
 };
 use crate::refusal::Refusal;
-use central::model::{ChargerKey, QuirkSummary, QuirkView, TransactionView};
+use crate::{audit, dead_letters};
+use central::model::{AuditView, ChargerKey, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
-    ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
-    Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
+    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page,
+    PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
 };
 use central::{GatewayId, RecordId, Seq};
 use sqlx::Connection;
@@ -76,6 +77,15 @@ impl QueryStore for PostgresStore {
     fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
         let after = after_dead_letter(page)?;
         self.query(async |connection| dead_letter_page(connection, after, page.rows()).await)
+    }
+
+    fn audit(
+        &self,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> Result<Page<AuditView>, QueryError> {
+        let after = after_audit(page)?;
+        self.query(async |connection| audit_page(connection, filter, after, page.rows()).await)
     }
 
     fn charger_quirks(&self, id: &str) -> Result<Vec<QuirkView>, QueryError> {
@@ -151,4 +161,33 @@ async fn dead_letter_page(
             (Place::DeadLetter(no), letter)
         });
     Ok(cut(letters.collect(), limit))
+}
+
+async fn audit_page(
+    connection: &mut PgConnection,
+    filter: &AuditFilter,
+    after: i64,
+    limit: usize,
+) -> Result<Page<AuditView>, Refusal> {
+    let text = |text: &Option<String>| text.as_deref().map(|text| clean(text).into_owned());
+    let rows: Vec<audit::AuditRow> = sqlx::query_as(
+        "SELECT no, at, actor_kind, actor_name, origin, request_id, action, subject, before, after
+         FROM audit_log
+         WHERE no < $1 AND ($2::text IS NULL OR action = $2) AND ($3::text IS NULL OR subject = $3)
+         AND at >= $4 AND at < $5 ORDER BY no DESC LIMIT $6",
+    )
+    .bind(after)
+    .bind(text(&filter.action))
+    .bind(text(&filter.subject))
+    .bind(filter.from.map_or(i64::MIN, central::Timestamp::as_millis))
+    .bind(filter.to.map_or(i64::MAX, central::Timestamp::as_millis))
+    .bind(at_most(limit + 1))
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    let rows = rows.into_iter().map(|row| {
+        let view = audit::view(row)?;
+        Ok((Place::Audit(view.no), view))
+    });
+    Ok(cut(rows.collect::<Result<_, Refusal>>()?, limit))
 }

@@ -5,16 +5,17 @@ mod chargers;
 mod messages;
 mod transactions;
 
-use crate::dead_letters;
 use crate::paging::{
-    after_charger, after_dead_letter, after_message, after_quirk, after_transaction, at_most, cut,
+    after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_transaction,
+    at_most, cut,
 };
 use crate::refusal::Refusal;
 use crate::sqlite::{SqliteStore, quirks};
-use central::model::{QuirkSummary, QuirkView, TransactionView};
+use crate::{audit, dead_letters};
+use central::model::{AuditView, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
-    ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page, PageRequest,
-    Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
+    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page,
+    PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
 };
 use central::{GatewayId, RecordId, Seq};
 use rusqlite::{Connection, params};
@@ -71,6 +72,15 @@ impl QueryStore for SqliteStore {
     fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {
         let after = after_dead_letter(page)?;
         self.query(|connection| dead_letter_page(connection, after, page.rows()))
+    }
+
+    fn audit(
+        &self,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> Result<Page<AuditView>, QueryError> {
+        let after = after_audit(page)?;
+        self.query(|connection| audit_page(connection, filter, after, page.rows()))
     }
 
     fn charger_quirks(&self, id: &str) -> Result<Vec<QuirkView>, QueryError> {
@@ -133,3 +143,31 @@ fn dead_letter_page(
 
 /// Placeholder for a number without a gateway; every number in the tables has one.
 const NO_GATEWAY: GatewayId = GatewayId(Uuid::nil());
+
+fn audit_page(
+    connection: &Connection,
+    filter: &AuditFilter,
+    after: i64,
+    limit: usize,
+) -> Result<Page<AuditView>, Refusal> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {} FROM audit_log
+         WHERE no < ?1 AND (?2 IS NULL OR action = ?2) AND (?3 IS NULL OR subject = ?3)
+         AND at >= ?4 AND at < ?5 ORDER BY no DESC LIMIT ?6",
+        audit::COLUMNS
+    ))?;
+    let wanted = params![
+        after,
+        filter.action,
+        filter.subject,
+        filter.from.map_or(i64::MIN, central::Timestamp::as_millis),
+        filter.to.map_or(i64::MAX, central::Timestamp::as_millis),
+        at_most(limit + 1),
+    ];
+    let rows = statement.query_map(wanted, |row| row.try_into())?;
+    let rows = rows.map(|row| {
+        let view = audit::view(row?)?;
+        Ok((Place::Audit(view.no), view))
+    });
+    Ok(cut(rows.collect::<Result<_, Refusal>>()?, limit))
+}
