@@ -344,7 +344,7 @@ pub(crate) struct QuirkSummary {
     last_at: String,
 }
 
-/// A change. It never has a password or a key.
+/// A change. It contains no password and no key.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuditEntry {
     /// A later entry has a larger number.

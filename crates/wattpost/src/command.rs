@@ -22,13 +22,13 @@ use uuid::Uuid;
 pub(crate) enum CommandCommand {
     /// Send a command to a charger and wait for the outcome. Prints the command as JSON.
     ///
-    /// Exit code 0: the charger answered, whatever its answer. 1: it was not sent, or the outcome is not known.
+    /// Exit code 0: the charger answered, whatever the answer is. 1: it was not sent, or the outcome is not known.
     Send(SendArgs),
     /// List commands, the newest first, one JSON object per line.
     List(ListArgs),
     /// Show one command as JSON.
     Show(OneArgs),
-    /// Cancel a command that no gateway has taken yet.
+    /// Cancel a command that no gateway has claimed.
     Cancel(OneArgs),
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct ListArgs {
     /// Only commands to this charger
     #[arg(long, value_name = "IDENTITY")]
     charger: Option<String>,
-    /// Only commands that no gateway has taken yet
+    /// Only commands that no gateway has claimed
     #[arg(long)]
     queued: bool,
     /// Commands at most
@@ -126,7 +126,7 @@ pub(crate) fn run(command: &CommandCommand) -> Result<ExitCode> {
                 Cancelled::TooLate(view) => {
                     show(&view)?;
                     bail!(
-                        "command {id} cannot be cancelled: a gateway has taken it, or it is done"
+                        "command {id} cannot be cancelled: a gateway has claimed it, or it is done"
                     );
                 }
                 Cancelled::Unknown => bail!("there is no command {id}"),

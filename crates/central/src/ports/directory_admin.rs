@@ -5,7 +5,8 @@ use crate::model::Origin;
 
 /// Sets what [`DirectorySource`](super::DirectorySource) loads. Calls block.
 ///
-/// Laws: each change and its entry in the audit log, which has no password, are one database transaction: after `Ok` it is durable, after `Err` nothing has changed. A
+/// Laws: each change and its entry in the audit log, which contains no password, are one database transaction: after
+/// `Ok` it is durable, after `Err` nothing has changed. A
 /// change increases the revision of [`DirectorySnapshot`](super::DirectorySnapshot); removing what does not exist
 /// is no change. Identities that differ only in letter case are one charger, and such ids are one token: a later
 /// `put` replaces the earlier one, its spelling included. The history of a charger is not touched.

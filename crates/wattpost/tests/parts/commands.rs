@@ -1,4 +1,4 @@
-//! The outcome that is shown of each command is compared with what the charger really received and answered, while the
+//! The outcome that is shown of each command is compared with what the charger received and answered, while the
 //! gateway is killed, RabbitMQ is cut off, and chargers drop their connections.
 
 use crate::charger::{Charger, Incoming};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const CHARGERS: [&str; 2] = ["CP-1", "cp-2"];
 
-/// Longer than the longest silence after which a command is uncertain.
+/// Longer than the time after which a command without an end is uncertain.
 const SETTLED: Duration = Duration::from_secs(150);
 
 /// What a charger did with one command.
