@@ -39,7 +39,7 @@ pub(crate) struct SendArgs {
     settings: SettingsArgs,
     /// The charger's identity
     charger: String,
-    /// The action, such as Reset, GetConfiguration, SetVariables
+    /// The action, such as `Reset`, `GetConfiguration`, `SetVariables`
     action: String,
     /// The payload, a JSON object
     #[arg(default_value = "{}")]

@@ -101,9 +101,9 @@ enum Command {
     /// Add, change, list or remove tokens (idTag, idToken).
     #[command(subcommand)]
     Token(token::TokenCommand),
-    /// Send commands to chargers (Reset, GetConfiguration, …), list, show or cancel them.
-    #[command(subcommand)]
-    Command(command::CommandCommand),
+    /// Send commands to chargers (`Reset`, `GetConfiguration`, …), list, show or cancel them.
+    #[command(subcommand, name = "command")]
+    ToCharger(command::CommandCommand),
     /// Make, list or revoke keys of the HTTP API.
     #[command(subcommand)]
     Apikey(apikey::ApiKeyCommand),
@@ -177,7 +177,7 @@ fn main() -> ExitCode {
         ),
         Command::Charger(command) => charger::run(&command),
         Command::Token(command) => token::run(&command),
-        Command::Command(command) => command::run(&command),
+        Command::ToCharger(command) => command::run(&command),
         Command::Apikey(command) => apikey::run(&command),
         Command::Transaction(command) => transaction::run(&command),
         Command::Check(args) => check::run(&args),

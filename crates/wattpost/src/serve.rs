@@ -143,7 +143,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     }
 
     let events = Events::new(publishing.as_ref().or(consuming.as_ref()).map(Arc::clone));
-    database.store = NotifyingStore::new(database.store, Arc::clone(&events));
+    database.store = Arc::new(NotifyingStore::new(database.store, Arc::clone(&events)));
 
     let mut probes: Vec<Arc<dyn HealthProbe>> = Vec::new();
     let gateway = match opened {

@@ -53,8 +53,8 @@ pub(crate) struct NotifyingStore {
 }
 
 impl NotifyingStore {
-    pub(crate) fn new(store: Arc<dyn Store>, events: Arc<Events>) -> Arc<dyn Store> {
-        Arc::new(Self { store, events })
+    pub(crate) const fn new(store: Arc<dyn Store>, events: Arc<Events>) -> Self {
+        Self { store, events }
     }
 }
 
