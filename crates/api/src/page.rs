@@ -73,7 +73,7 @@ impl Items {
     }
 }
 
-/// What a request for a list says besides its filter.
+/// What a request for a list selects besides its filter.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     /// Which rows.

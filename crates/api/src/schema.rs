@@ -174,10 +174,10 @@ pub(crate) struct Transaction {
     /// Null if its start has not arrived.
     #[schema(format = DateTime)]
     started_at: Option<String>,
-    /// Null if it is open.
+    /// When it ended according to its stop; null if none has arrived.
     #[schema(format = DateTime)]
     ended_at: Option<String>,
-    /// Whether its end has not arrived.
+    /// Whether it runs: no stop has arrived, and it was not closed.
     open: bool,
     /// The latest time in any of its messages.
     #[schema(format = DateTime)]

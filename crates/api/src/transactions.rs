@@ -23,7 +23,7 @@ pub(crate) const PARAMETERS: &[&str] = &[
     path = "/api/v1/transactions",
     params(
         ("charger" = Option<String>, Query, description = "Only those of this charger; letter case is ignored"),
-        ("state" = Option<String>, Query, description = "`open` (no end has arrived) or `ended`"),
+        ("state" = Option<String>, Query, description = "`open` (no stop has arrived, and it was not closed) or `ended`"),
         ("from" = Option<String>, Query, description = "Only at this time or later: RFC 3339, or milliseconds since 1970-01-01 UTC"),
         ("to" = Option<String>, Query, description = "Only before this time"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),

@@ -82,7 +82,7 @@ fn unknown() -> Value {
 /// - the record has the payload that the charger sent and the answer that it got;
 /// - of two messages of a charger, the one that was acknowledged before the other was first
 ///   transmitted has the smaller sequence number (per gateway);
-/// - a charger received no two commands under one message id; each that it received has a record of its sending with the
+/// - no charger received two commands under one message id; each that it received has a record of its sending with the
 ///   same payload (if the export has any); each answer of a charger that has a record is what the charger answered;
 /// - an acknowledged start has one transaction, and during the run no transaction started whose start was not transmitted;
 /// - a session whose stop was acknowledged too has ended, whatever transaction id the stop has (if the export has the

@@ -15,7 +15,7 @@ pub(crate) const COLUMNS: &str = "c.no, c.id, c.charger_id, c.action, c.payload,
      c.created_at, c.requested_by, c.waits, c.stage, c.gateway, c.started, c.next_seq, c.claimed_at, c.reason, \
      c.detail, c.ended_at, p.state";
 
-/// A command's row with what records say of it.
+/// A command's row with its progress.
 #[derive(Debug)]
 pub(crate) struct CommandRow {
     pub(crate) no: i64,

@@ -138,7 +138,7 @@ impl Session {
         self.socket.impossible.as_deref()
     }
 
-    /// The second of the session at which all its steps are played over a socket: told times up to it are in the past,
+    /// The second of the session at which all its steps are played over a socket: times in messages up to it are in the past,
     /// later ones in the future. Of a session about transactions it is the last step, because a charger reports what
     /// has happened. Of a session about connectors it is the beginning of the last connection, because a status from
     /// before its connection is one that the charger kept.
@@ -153,7 +153,7 @@ impl Session {
     }
 
     /// Lets `player` do all steps. `base_ms` is the time of the session's beginning, in milliseconds since 1970; it is a
-    /// whole second, because some chargers tell only those.
+    /// whole second, because some chargers send only those.
     pub fn play(&self, base_ms: i64, player: &mut impl Player) -> Played {
         let mut played = Played {
             base_ms,
@@ -300,7 +300,7 @@ pub struct Played {
     /// Of each step: its seconds of the session, and between which times it arrived.
     arrivals: Vec<(i64, i64, i64)>,
     answers: Vec<Value>,
-    /// Ids that the central system gave, by the step's name for them.
+    /// Ids that the central system assigned, by the step's name for them.
     ids: BTreeMap<String, Value>,
 }
 
@@ -432,7 +432,7 @@ impl Played {
         }
     }
 
-    /// Whether a time is that of this second of the session: the time that a charger tells for it (put back by an arrival
+    /// Whether a time is that of this second of the session: the time that a charger sends for it (put back by an arrival
     /// it may be late by as much as the arrival), or the arrival of a step of that second.
     fn is_at(&self, seconds: i64, actual: jiff::Timestamp) -> bool {
         let actual = actual.as_millisecond();

@@ -1,4 +1,4 @@
-//! What the central system must know of each action that it sends: whether sending it again does harm.
+//! For each action that the central system sends: whether sending it again does harm.
 //!
 //! No rule of OCPP repeats a command whose answer is missing, because the charger may have executed it. A client that
 //! sees an uncertain outcome asks here whether it may send the command again (rules of OCPP on follow-ups, 4.3).

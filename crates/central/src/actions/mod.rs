@@ -35,7 +35,7 @@ pub(crate) struct Action {
     /// Whether it registers the charger: it may come from a charger that is not accepted, and it is refused in strict
     /// mode only, because a charger that cannot boot is locked out (F-12).
     pub(crate) is_boot: bool,
-    /// Whether it is refused by the status of its answer whatever it says, so that a broken payload changes nothing.
+    /// Whether it is always refused by the status of its answer, so that a broken payload changes nothing.
     pub(crate) is_refused_by_status: bool,
     /// The JSON pointer of a member whose content the standard leaves to vendors: any JSON type is accepted in it.
     pub(crate) free_member: Option<&'static str>,

@@ -28,7 +28,7 @@ impl Requests {
     }
 }
 
-/// The row with what records say.
+/// The row with its progress.
 fn joined(row: &StoredCommand, states: &Changes) -> StoredCommand {
     let progress = states.commands.get(&row.command.id).cloned();
     StoredCommand {

@@ -148,7 +148,7 @@ impl NotSent {
     }
 }
 
-/// What records say about a command.
+/// A command's progress, which follows from records.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CommandProgress {
     /// The call, from the record that its gateway wrote before the frame left.
@@ -241,7 +241,7 @@ pub struct StoredCommand {
     pub waits_when_offline: bool,
     /// The stage of the request.
     pub stage: CommandStage,
-    /// What records say.
+    /// The progress.
     pub progress: CommandProgress,
 }
 
@@ -259,7 +259,7 @@ pub enum CommandState {
     Done,
 }
 
-/// What became of a command. Never a guess.
+/// What became of a command, as far as it is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeClass {
@@ -340,7 +340,7 @@ fn as_texts<S: Serializer>(ids: &[RecordId], serializer: S) -> Result<S::Ok, S::
 impl StoredCommand {
     /// The command as it is shown at `now`.
     ///
-    /// Records count more than the request: what a record says was sent is never shown as not sent. A queued command is
+    /// Records take precedence over the request: a command with a record of sending is never shown as not sent. A queued command is
     /// shown as queued until its end is stored, also after its `send_before`, because only a database transaction
     /// decides between sending and expiring.
     #[must_use]

@@ -18,8 +18,8 @@ pub enum Registration {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckMode {
-    /// Every violation is answered with CALLERROR, also one in the frame, and an action of another version. Except in
-    /// transaction messages (rule Q-12), SENDs and replies: their records get a note.
+    /// Every violation is answered with CALLERROR, also one in the frame, and an action of another version. Transaction
+    /// messages (rule Q-12), SENDs and replies are kept with a note instead.
     Strict,
     /// Common mistakes of firmware are noted and answered with success; a payload that cannot be understood is answered
     /// with CALLERROR, except in transaction messages.

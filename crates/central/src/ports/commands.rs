@@ -184,6 +184,6 @@ pub struct OpenClaim {
     pub claim: Claim,
     /// The command.
     pub command: Command,
-    /// What the record of sending says, if the database has it.
+    /// The record of sending, if the database has it.
     pub sent: Option<Sent>,
 }

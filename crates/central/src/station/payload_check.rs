@@ -23,7 +23,7 @@ pub(super) enum PayloadCheck {
         /// The quirks.
         notes: Notes,
     },
-    /// It is broken in the version of its row, and usable in that of this row (quirk 3).
+    /// It breaks the schema of its row's version, and is valid or tolerated in that of this row (quirk 3).
     ValidIn(&'static Row),
     /// It cannot be understood.
     Broken {
@@ -86,8 +86,8 @@ fn tolerated(violations: &[Violation]) -> PayloadCheck {
 }
 
 /// Whether a broken message is answered with a CALLRESULT: a transaction message always; unless the mode is
-/// strict, a boot, because a charger that cannot boot is locked out (F-12), and a message that is refused by the status
-/// of its answer whatever it says.
+/// strict, a boot, because a charger that cannot boot is locked out (F-12), and a message that is always refused by the
+/// status of its answer.
 pub(super) fn is_answered_when_broken(row: &Row, mode: CheckMode) -> bool {
     let is_answered = row.action.is_boot || row.action.is_refused_by_status;
     row.info.class == DeliveryClass::T || (is_answered && mode != CheckMode::Strict)

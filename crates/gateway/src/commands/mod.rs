@@ -1,7 +1,7 @@
 //! Commands to the chargers that are connected here.
 //!
 //! The database's rows are the queue ([`central::ports::CommandQueue`]). One thread queries it, because its calls block: it
-//! claims commands of chargers that are ready for one, hands each to its connection ([`Control`]), and gives back what a
+//! claims commands of chargers that are ready for one, passes each to its connection ([`Control`]), and releases what a
 //! connection did not take. It is woken by hints (a cluster event, a charger that has connected, one that has become
 //! ready) and queries the queue each second, so that a lost hint delays a command by a second at most. While the database does
 //! not answer, only this thread waits.

@@ -18,14 +18,14 @@ use std::time::{Duration, Instant};
 
 /// Claims that are settled at a time.
 const CLAIMS_MAX: usize = 1_000;
-/// How often claims are looked for.
+/// How often open claims are queried.
 const EVERY: Duration = Duration::from_secs(10);
-/// The first pause before claims that were not provable are looked at again; it doubles up to [`EVERY`], because each
-/// look reads the journal.
+/// The first pause before claims that were not provable are examined again; it doubles up to [`EVERY`], because each
+/// examination reads the journal.
 const AGAIN: Duration = Duration::from_secs(1);
 /// A claim of this process that no connection has is settled after this time: the commit was not reported.
 const OWN_AFTER_MS: i64 = 10_000;
-/// A claim is not given back in the last part of the longest silence, in which clocks may differ.
+/// A claim is not released in this last part of [`SILENCE_MAX_MS`], because clocks may differ.
 const MARGIN_MS: i64 = 5_000;
 /// A claim that cannot be proved either way is recorded as unanswered after this time.
 const GIVE_UP_MS: i64 = 24 * 3_600 * 1_000;

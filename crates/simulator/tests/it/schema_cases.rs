@@ -92,7 +92,7 @@ impl Conversation {
         }
     }
 
-    /// Lets as much time pass as a charger needs to connect again.
+    /// Advances the time by as much as a charger needs to connect again.
     fn settle(&mut self) {
         for _ in 0..12 {
             self.now = self.now.plus(Duration::from_secs(1));

@@ -449,7 +449,7 @@ fn row(row: &PgRow) -> Result<CommandRow, sqlx::Error> {
     })
 }
 
-/// Merges what records say of commands, inside the caller's transaction.
+/// Merges the progress of commands, inside the caller's transaction.
 pub(crate) async fn merge(connection: &mut PgConnection, changes: &Changes) -> Result<(), Refusal> {
     if changes.commands.is_empty() {
         return Ok(());

@@ -244,7 +244,7 @@ impl CommandQueue for SqliteStore {
                 .optional()?;
             Ok(due.is_some())
         });
-        // A look costs no write.
+        // The query alone needs no write lock.
         if !is_due.map_err(Refusal::into_unavailable)? {
             return Ok(0);
         }
@@ -396,7 +396,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
     })
 }
 
-/// Merges what records say of commands, inside the caller's transaction.
+/// Merges the progress of commands, inside the caller's transaction.
 pub(crate) fn merge(connection: &Connection, changes: &Changes) -> Result<(), Refusal> {
     if changes.commands.is_empty() {
         return Ok(());

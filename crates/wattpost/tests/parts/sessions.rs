@@ -1,4 +1,4 @@
-//! What chargers really send, through a gateway, RabbitMQ, a consumer and PostgreSQL.
+//! The sessions of `testbed::sessions`, through a gateway, RabbitMQ, a consumer and PostgreSQL.
 
 use crate::deployment::{Deployment, TIMEOUT, until};
 use crate::players::{Exported, Playthrough};

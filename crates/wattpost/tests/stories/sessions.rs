@@ -1,4 +1,4 @@
-//! What chargers really send, over real sockets.
+//! The sessions of `testbed::sessions`, over sockets.
 
 use crate::deployment::{Deployment, until};
 use crate::players::{Exported, Playthrough};

@@ -95,7 +95,7 @@ impl Server {
         *self.refusal.lock().unwrap() = head.map(str::to_owned);
     }
 
-    /// Sends a command to a charger, as a central system does that records it before. Whether the charger was connected.
+    /// Sends a command to a charger, which was recorded before. Returns whether the charger was connected.
     pub(crate) fn command(&self, charger: &str, id: &str, action: &str, payload: &Value) -> bool {
         let mut records = self.records();
         let Some(connection) = records.connections.get(charger).cloned() else {
