@@ -1,4 +1,4 @@
-//! Who may do what. All keys are held in memory and read again every few seconds, so that a request never queries the
+//! Authorization: which key may use which route. All keys are held in memory and read again every few seconds, so that a request never queries the
 //! database for its key: each wrong key costs one hash, and known keys work while the database is unavailable.
 
 use crate::error::ApiError;

@@ -69,7 +69,7 @@ pub(crate) enum ConnectionState {
     Unknown,
 }
 
-/// What a charger said about itself in its BootNotification. A member that it did not send is absent.
+/// What a charger reported about itself in its BootNotification. A member that it did not send is absent.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Boot {
     #[serde(skip_serializing_if = "Option::is_none")]

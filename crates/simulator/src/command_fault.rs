@@ -74,8 +74,8 @@ pub(crate) struct Plan {
     pub(crate) fault: Option<FaultKind>,
 }
 
-/// The plan for a command of this action. The faults are tried in order: delays add up, and the first other fault whose
-/// probability comes true decides.
+/// The plan for a command of this action. The faults are tried in order: delays add up. Of the other faults, the
+/// first one that its probability selects is used.
 pub(crate) fn plan(faults: &[CommandFault], action: &str, rng: &mut Rng) -> Plan {
     let mut plan = Plan::default();
     for one in faults {

@@ -18,7 +18,7 @@ Command faults (--command-fault):
   drop            carried out, and the connection is lost before the answer
   delay@SECONDS   carried out and answered later, or not at all if the connection is lost before
   =ACTION,…       for these actions only; :PROBABILITY for this share of the commands only
-  Delays add up; of the other faults, the first whose probability comes true decides.
+  Delays add up; of the other faults, the first one that its probability selects is used.
 
 Examples:
   wattpost simulate                                                       20 chargers as in daily use

@@ -1,7 +1,7 @@
 //! For each action that the central system sends: whether sending it again does harm.
 //!
-//! No rule of OCPP repeats a command whose answer is missing, because the charger may have executed it. A client that
-//! sees an uncertain outcome asks here whether it may send the command again (rules of OCPP on follow-ups, 4.3).
+//! No rule of OCPP repeats a command whose answer is missing, because the charger may have executed it. This table
+//! says whether a client may send a command with an uncertain outcome again (rules of OCPP on follow-ups, 4.3).
 
 use ocpp::json::Raw;
 

@@ -107,7 +107,7 @@ impl Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotSent {
-    /// The charger was not connected, and the request did not want to wait.
+    /// The charger was not connected, and the request does not wait.
     ChargerOffline,
     /// Its time to be sent had passed.
     Expired,
@@ -157,7 +157,7 @@ pub struct CommandProgress {
     /// The first reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Reply>,
-    /// Why its gateway no longer waits for a reply. A reply counts more.
+    /// Why its gateway no longer waits for a reply. A reply takes precedence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<Unanswered>,
 }

@@ -22,8 +22,8 @@ pub struct NewCommand {
     pub created_at: Timestamp,
     /// Who requested it: the name of an API key, or of a command line's user.
     pub requested_by: String,
-    /// Whether it waits for a charger that is not connected. What decides is `send_before`; this says which reason is
-    /// shown when it has passed.
+    /// Whether it waits for a charger that is not connected. Only `send_before` limits the time; this selects the
+    /// reason that is shown when it has passed.
     pub waits_when_offline: bool,
     /// Why it is not sent at all; for a request that is kept only so that it can be audited.
     pub not_sent: Option<Refusal>,
@@ -111,7 +111,7 @@ pub trait Commands: Send + Sync + 'static {
 /// The sending side, used by gateways. Calls block.
 ///
 /// Laws: a command has one claim at a time. Of one charger the queued command that was created first is claimed first. A
-/// command at or after its `send_before` is never claimed, nor one that records say was sent. `release` and `refuse`
+/// command at or after its `send_before` is never claimed, nor one with a record of sending. `release` and `refuse`
 /// change a command only while exactly this claim holds it, so a process that was replaced changes nothing; calling them
 /// again changes nothing.
 pub trait CommandQueue: Send + Sync + 'static {

@@ -71,8 +71,8 @@ impl OurCalls {
 }
 
 impl Station {
-    /// Whether a command may be passed to [`Station::handle_command`] now: none is outstanding, and the disk keeps up. A
-    /// rejected charger wants commands too, so that they are refused.
+    /// Whether a command may be passed to [`Station::handle_command`] now: none is outstanding, and the disk keeps up. Also
+    /// true for a rejected charger, so that its commands are refused.
     #[must_use]
     pub fn wants_command(&self) -> bool {
         let max = u64::from(self.policy.unanswered_max.max(1));

@@ -73,7 +73,7 @@ impl Ownership {
     fn receive(&self, event: ClusterEvent) {
         match event {
             ClusterEvent::Connected { gateway, .. } if gateway == self.gateway_id => {}
-            // For `commands`, and for who waits for a command.
+            // For `commands`, and for clients that wait for a command.
             ClusterEvent::CommandsWaiting { .. } | ClusterEvent::CommandChanged { .. } => {}
             ClusterEvent::Connected {
                 charger_id,

@@ -129,7 +129,7 @@ impl Commands {
         }
     }
 
-    /// Starts the thread, and receives hints for as long as the gateway lives.
+    /// Starts the thread, and receives hints as long as the gateway runs.
     ///
     /// # Errors
     /// When the operating system starts no thread.

@@ -17,7 +17,7 @@ pub(super) struct Connector {
     phase: Phase,
     /// The status of the last StatusNotification.
     pub(super) status_sent: Option<&'static str>,
-    /// Whether it becomes inoperative at the end of its transaction, because a command said so.
+    /// Whether it becomes inoperative at the end of its transaction, because of a command.
     pub(super) becomes_inoperative: bool,
 }
 

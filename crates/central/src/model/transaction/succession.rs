@@ -98,7 +98,7 @@ pub struct Closed {
     /// By what.
     #[serde(flatten)]
     pub by: ClosedBy,
-    /// The time at which it ended at the latest: when the next session started, or what the person said.
+    /// The time at which it ended at the latest: when the next session started, or the time that the person gave.
     #[serde(serialize_with = "crate::model::rfc3339::always")]
     pub at: Timestamp,
     /// Whether the stop arrived later. It then decides when the session ended and how much was charged.
