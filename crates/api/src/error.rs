@@ -54,16 +54,26 @@ kinds! {
     BAD_CURSOR, BAD_REQUEST, "bad_cursor", "Bad cursor", "not the `next` of this list";
     BAD_TRANSACTION_KEY, BAD_REQUEST, "bad_transaction_key", "Bad transaction key", "not a UUID";
     BAD_ENCODING, BAD_REQUEST, "bad_encoding", "Bad encoding", "not UTF-8 after percent-decoding";
+    BAD_JSON, BAD_REQUEST, "bad_json", "Bad JSON", "the body is not JSON with the members that the route knows";
+    NO_IDEMPOTENCY_KEY, BAD_REQUEST, "no_idempotency_key", "Idempotency key missing", "a command needs the header `Idempotency-Key`";
     NO_KEY, UNAUTHORIZED, "no_key", "No valid API key", "no `Authorization: Bearer` with a key, or the key does not exist (any more)";
     KEY_EXPIRED, UNAUTHORIZED, "key_expired", "API key expired", "the key is past its `expires_at`";
     SCOPE_MISSING, FORBIDDEN, "scope_missing", "Scope missing", "the key's scope does not include what the route needs";
     UNKNOWN_CHARGER, NOT_FOUND, "unknown_charger", "Unknown charger", "not in the database";
     UNKNOWN_TRANSACTION, NOT_FOUND, "unknown_transaction", "Unknown transaction", "not in the database";
+    UNKNOWN_COMMAND, NOT_FOUND, "unknown_command", "Unknown command", "not in the database";
     NO_SUCH_PATH, NOT_FOUND, "not_found", "Not found", "no such route";
     CHARGER_HERE, NOT_FOUND, "charger_here", "A charger called the API", "a WebSocket upgrade, or a path that begins with `/ocpp`: chargers connect to another port";
     METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", "the route has other methods, which `Allow` lists";
     NOT_ACCEPTABLE, NOT_ACCEPTABLE, "not_acceptable", "Not acceptable", "`Accept` permits none of the forms of a list";
+    BODY_TIMEOUT, REQUEST_TIMEOUT, "body_timeout", "Body timeout", "the body did not arrive in time";
+    ALREADY_SENT, CONFLICT, "already_sent", "Already sent", "a gateway has the command, or it is done: it cannot be cancelled";
+    BODY_TOO_LARGE, PAYLOAD_TOO_LARGE, "body_too_large", "Body too large", "above 260 KiB";
     QUERY_TOO_LONG, URI_TOO_LONG, "query_too_long", "Query too long", "above 8,192 bytes";
+    NOT_JSON, UNSUPPORTED_MEDIA_TYPE, "not_json", "Not JSON", "the body's `Content-Type` is not `application/json`";
+    PAYLOAD_INVALID, UNPROCESSABLE_ENTITY, "payload_invalid", "Invalid request", "a member of the body is not valid; `detail` names it";
+    IDEMPOTENCY_MISMATCH, UNPROCESSABLE_ENTITY, "idempotency_mismatch", "Idempotency key used before", "another request was made with this `Idempotency-Key`";
+    QUEUE_FULL, TOO_MANY_REQUESTS, "queue_full", "Queue full", "too many commands wait for the charger";
     INTERNAL, INTERNAL_SERVER_ERROR, "internal", "Internal error", "a bug in Wattpost; the log has the cause";
     UNAVAILABLE, SERVICE_UNAVAILABLE, "unavailable", "Database unavailable", "the database is unavailable; `detail` says why";
     TIMEOUT, SERVICE_UNAVAILABLE, "timeout", "Timeout", "the database did not answer in time";
@@ -74,7 +84,10 @@ kinds! {
 impl Kind {
     /// Whether the same request may succeed later.
     pub(crate) fn is_retryable(&self) -> bool {
-        self.status == StatusCode::SERVICE_UNAVAILABLE
+        matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        )
     }
 
     /// The address of its description, relative to the API.
@@ -264,6 +277,98 @@ impl ApiError {
         Self::new(
             &UNKNOWN_CHARGER,
             format!("No charger is known by the identity {}.", quoted(id)),
+        )
+    }
+
+    pub(crate) fn unknown_command(id: &str) -> Self {
+        Self::new(
+            &UNKNOWN_COMMAND,
+            format!("No command is known by the id {}.", quoted(id)),
+        )
+    }
+
+    pub(crate) fn already_sent(id: &str) -> Self {
+        Self::new(
+            &ALREADY_SENT,
+            format!(
+                "The command {id} cannot be cancelled: a gateway has it, or it is done; GET /api/v1/commands/{id} shows \
+                 its state."
+            ),
+        )
+    }
+
+    pub(crate) fn bad_json(why: &str) -> Self {
+        Self::new(
+            &BAD_JSON,
+            format!("The body cannot be read: {why}; /docs describes it."),
+        )
+    }
+
+    /// A member of the body is not valid; `pointer` is its JSON pointer, empty for the whole body.
+    pub(crate) fn bad_member(pointer: &str, why: &str) -> Self {
+        let mut error = Self::new(
+            &PAYLOAD_INVALID,
+            format!("The command is not valid: {why}."),
+        );
+        error.faults.push(Fault {
+            pointer: pointer.to_owned(),
+            code: PAYLOAD_INVALID.code,
+            detail: why.to_owned(),
+        });
+        error
+    }
+
+    pub(crate) fn no_idempotency_key(bytes_max: usize) -> Self {
+        Self::new(
+            &NO_IDEMPOTENCY_KEY,
+            format!(
+                "The header Idempotency-Key is missing, empty, or longer than {bytes_max} bytes; send a text that is \
+                 unique for this request, such as a UUID, and the same one when you repeat it."
+            ),
+        )
+    }
+
+    pub(crate) fn idempotency_mismatch() -> Self {
+        Self::new(
+            &IDEMPOTENCY_MISMATCH,
+            "Another request was made with this Idempotency-Key within 72 hours; use a new one."
+                .to_owned(),
+        )
+    }
+
+    pub(crate) fn queue_full() -> Self {
+        Self::new(
+            &QUEUE_FULL,
+            "Too many commands wait for this charger; cancel some (GET /api/v1/commands?queued=true), or wait."
+                .to_owned(),
+        )
+        .retry_after_s(60)
+    }
+
+    pub(crate) fn body_too_large(bytes_max: usize) -> Self {
+        Self::new(
+            &BODY_TOO_LARGE,
+            format!("The body is longer than {bytes_max} bytes, or it ended early."),
+        )
+    }
+
+    pub(crate) fn body_timeout(timeout: Duration) -> Self {
+        Self::new(
+            &BODY_TIMEOUT,
+            format!(
+                "The body did not arrive within {} ms; repeat the request.",
+                timeout.as_millis()
+            ),
+        )
+    }
+
+    pub(crate) fn not_json(media: &str) -> Self {
+        Self::new(
+            &NOT_JSON,
+            format!(
+                "The header Content-Type is {}; send application/json.",
+                quoted(media)
+            ),
         )
     }
 

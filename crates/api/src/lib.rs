@@ -2,7 +2,7 @@
 //!
 //! [`Api::start`] listens, [`Api::shutdown`] stops gracefully. The API is not part of the delivery path: its failure does
 //! not affect chargers. It has limits ([`ApiConfig`]) for connections, concurrent queries, time per request, items and
-//! bytes per page. Request bodies are never read.
+//! bytes per page. Only commands have a request body.
 //!
 //! A request needs an API key as soon as there is one (`auth.rs`). Without any key, only an address of this machine
 //! is served. `docs/api.md` describes routes, parameters and answers.
@@ -16,12 +16,13 @@
 //! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
 //! schema.rs          schemas of the answers        docs_page.rs     the page /docs
 //! row.rs             JSON, NDJSON, CSV and fields
-//! chargers.rs  transactions.rs  messages.rs  audit.rs  health.rs   one file per resource
+//! chargers.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs   one file per resource
 //! ```
 
 mod audit;
 mod auth;
 mod chargers;
+mod commands;
 mod config;
 mod docs_page;
 mod error;
@@ -47,7 +48,7 @@ pub use self::metrics::METRICS;
 pub use config::ApiConfig;
 pub use openapi::openapi;
 
-use central::ports::{ApiKeys, HealthProbe};
+use central::ports::{ApiKeys, Commands, HealthProbe};
 use central::query::QueryStore;
 use common::settings::SettingError;
 use std::io;
@@ -62,6 +63,8 @@ use tracing::{info, warn};
 pub struct ApiDeps {
     /// The store that is queried. `None`: only `/health/…` and `/metrics` are answered, other paths get 404.
     pub store: Option<Arc<dyn QueryStore>>,
+    /// The queue of commands to chargers; `None` in a process without a store.
+    pub commands: Option<Arc<dyn Commands>>,
     /// The API keys. `None`: no request needs one, for a process without a store.
     pub keys: Option<Arc<dyn ApiKeys>>,
     /// The probes of `/health/ready`. Without any, it is always ready.

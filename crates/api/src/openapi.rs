@@ -8,11 +8,14 @@ use crate::error::{ApiError, KINDS, Kind};
 use crate::query::Query;
 use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
-use crate::{audit, chargers, docs_page, health, messages, quirks, routes, schema, transactions};
+use crate::{
+    audit, chargers, commands, docs_page, health, messages, quirks, routes, schema, transactions,
+};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use central::model::Scope;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
 use utoipa::OpenApi;
@@ -44,6 +47,10 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         messages::dead_letters,
         quirks::list,
         audit::list,
+        commands::create,
+        commands::list,
+        commands::one,
+        commands::cancel,
         document,
         page,
         catalog
@@ -98,20 +105,26 @@ fn build() -> Value {
         "description": "A key of `wattpost apikey add`. No request needs one while there is none.",
     }});
     for route in &ROUTES {
-        let operation = &mut document["paths"][route.path]["get"];
-        if operation.is_object() {
-            complete(operation, route);
+        let methods = document["paths"][route.path].as_object_mut();
+        for (method, operation) in methods.into_iter().flatten() {
+            complete(operation, route, method);
         }
     }
     document
 }
 
 /// Adds to an operation what holds for its kind of route.
-fn complete(operation: &mut Value, route: &Route) {
+fn complete(operation: &mut Value, route: &Route, method: &str) {
     operation["summary"] = json!(route.purpose);
     operation["security"] = match route.access {
         Access::Open => json!([]),
         Access::Needs(scope) => {
+            let is_reading = method == "get";
+            let scope = if is_reading {
+                scope
+            } else {
+                scope.max(Scope::Operate)
+            };
             operation["x-scope"] = json!(scope.as_str());
             json!([{"key": []}, {}])
         }
@@ -126,11 +139,11 @@ fn complete(operation: &mut Value, route: &Route) {
         contents["application/x-ndjson"] = text.clone();
         contents["text/csv"] = text;
     }
-    if has_tag(route) {
+    if method == "get" && has_tag(route) {
         operation["responses"]["304"] =
             json!({"description": "The client has this answer: `If-None-Match`"});
     }
-    for status in problems_of(route) {
+    for status in problems_of(route, method) {
         let codes: Vec<&str> = KINDS
             .iter()
             .filter(|kind| kind.status == status)
@@ -151,11 +164,11 @@ fn complete(operation: &mut Value, route: &Route) {
 
 /// Whether the answers have an entity tag: those of one object.
 fn has_tag(route: &Route) -> bool {
-    route.path.contains('{')
+    route.path.contains('{') && !route.path.contains("/commands")
 }
 
 /// The statuses of the errors of a route.
-fn problems_of(route: &Route) -> Vec<StatusCode> {
+fn problems_of(route: &Route, method: &str) -> Vec<StatusCode> {
     let is_open = route.access == Access::Open;
     let has_parameter = route.path.contains('{');
     let mut statuses: Vec<StatusCode> = KINDS
@@ -166,6 +179,12 @@ fn problems_of(route: &Route) -> Vec<StatusCode> {
             // A charger's request for a path of the API is answered so, whatever the path.
             StatusCode::NOT_FOUND => has_parameter,
             StatusCode::METHOD_NOT_ALLOWED => false,
+            StatusCode::CONFLICT => method == "delete",
+            StatusCode::REQUEST_TIMEOUT
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::UNPROCESSABLE_ENTITY
+            | StatusCode::TOO_MANY_REQUESTS => method == "post",
             StatusCode::NOT_ACCEPTABLE => route.parameters.contains(&"fields"),
             _ => true,
         })
@@ -252,11 +271,12 @@ mod tests {
         routes.sort_unstable();
         assert_eq!(documented, routes);
         for route in &ROUTES {
-            let operation = &JSON["paths"][route.path];
-            let methods: Vec<&String> = operation.as_object().expect("methods").keys().collect();
-            assert_eq!(methods, ["get"], "{}", route.path);
+            let methods = JSON["paths"][route.path].as_object().expect("methods");
+            // The first one that reads, or else the only one.
+            let operation = methods.get("get").or_else(|| methods.get("post"));
+            let operation = operation.expect("an operation");
             let empty = Vec::new();
-            let parameters = operation["get"]["parameters"].as_array().unwrap_or(&empty);
+            let parameters = operation["parameters"].as_array().unwrap_or(&empty);
             let named = |place: &str| -> Vec<&str> {
                 let here = parameters.iter().filter(|one| one["in"] == place);
                 here.map(|one| one["name"].as_str().expect("a name"))
@@ -294,9 +314,12 @@ mod tests {
     #[test]
     fn each_parameter_and_each_answer_is_described() {
         for (path, methods) in JSON["paths"].as_object().expect("paths") {
-            let operation = &methods["get"];
-            assert!(operation["responses"]["200"].is_object(), "{path}");
-            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            for operation in methods.as_object().expect("methods").values() {
+                assert!(operation["responses"]["200"].is_object(), "{path}");
+            }
+            let operations = methods.as_object().expect("methods").values();
+            let parameters = operations.flat_map(|operation| operation["parameters"].as_array());
+            for parameter in parameters.flatten() {
                 let described = parameter["description"].as_str().unwrap_or_default();
                 assert!(!described.is_empty(), "{path} {}", parameter["name"]);
             }

@@ -7,13 +7,13 @@ use crate::error::{ApiError, PROBLEM_JSON};
 use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
-use crate::{audit, chargers, health, messages, openapi, quirks, schema, transactions};
+use crate::{audit, chargers, commands, health, messages, openapi, quirks, schema, transactions};
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use central::model::{API_KEY_PREFIX, Scope};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ pub(crate) struct Route {
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
 
-pub(crate) const ROUTES: [Route; 15] = [
+pub(crate) const ROUTES: [Route; 18] = [
     Route {
         path: INDEX,
         purpose: "this list, as JSON",
@@ -126,6 +126,30 @@ pub(crate) const ROUTES: [Route; 15] = [
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(messages::dead_letters),
+    },
+    Route {
+        path: "/api/v1/chargers/{id}/commands",
+        purpose: "`POST` sends a command to the charger",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Operate),
+        handler: || post(commands::create),
+    },
+    Route {
+        path: "/api/v1/commands",
+        purpose: "commands to chargers, the newest first",
+        parameters: commands::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(commands::list),
+    },
+    Route {
+        path: "/api/v1/commands/{id}",
+        purpose: "one command; `DELETE` cancels it while no gateway has it",
+        parameters: commands::ONE_PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(commands::one).delete(commands::cancel),
     },
     Route {
         path: "/api/v1/audit",
@@ -265,6 +289,12 @@ async fn authenticated(
     let route = path.and_then(|path| ROUTES.iter().find(|route| route.path == path.as_str()));
     let access = route.map_or(Access::Needs(Scope::Read), |route| route.access);
     if let (Some(keys), Access::Needs(scope)) = (&state.keys, access) {
+        let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
+        let scope = if is_reading {
+            scope
+        } else {
+            scope.max(Scope::Operate)
+        };
         let caller = keys.check(scope, request.headers())?;
         request.extensions_mut().insert(caller);
     }
@@ -399,7 +429,12 @@ mod tests {
     fn docs_have_one_section_for_each_route() {
         let mut sections: Vec<&str> = PAGE
             .lines()
-            .filter_map(|line| line.trim_start_matches('#').strip_prefix(" `GET "))
+            .filter_map(|line| line.trim_start_matches('#').strip_prefix(" `"))
+            .filter_map(|heading| {
+                ["GET ", "POST "]
+                    .into_iter()
+                    .find_map(|method| heading.strip_prefix(method))
+            })
             .map(|heading| heading.trim_end_matches('`'))
             .collect();
         let mut paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();

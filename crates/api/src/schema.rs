@@ -375,6 +375,78 @@ pub(crate) struct Actor {
     name: Option<String>,
 }
 
+/// A command to be sent.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewCommand {
+    /// The action of OCPP, in any letter case.
+    #[schema(example = "Reset")]
+    action: String,
+    /// A JSON object; `{}` if it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    payload: Option<serde_json::Value>,
+    /// `fail` (the default: it is not sent if the charger is not connected) or `wait`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when_offline: Option<String>,
+    /// Until when a command waits: within 30 days; default one hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// How long the charger may take to answer: 1,000 to 600,000; default 30,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_within_ms: Option<u32>,
+}
+
+/// A command.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Command {
+    /// Its id; also the message id of the call.
+    id: Uuid,
+    charger_id: String,
+    action: String,
+    payload: serde_json::Value,
+    /// `queued`, `claimed` (a gateway has it), `sent` or `done`.
+    state: String,
+    /// Null until it is done.
+    outcome: Option<Outcome>,
+    /// Whether sending it again does no harm.
+    safe_to_repeat: bool,
+    /// `fail` or `wait`.
+    when_offline: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// It is not sent at or after this time.
+    #[schema(format = DateTime)]
+    expires_at: String,
+    answer_within_ms: u32,
+    #[schema(format = DateTime)]
+    sent_at: Option<String>,
+    #[schema(format = DateTime)]
+    answered_at: Option<String>,
+    /// Who requested it.
+    by: String,
+    /// The gateway that has or had it.
+    gateway_id: Option<Uuid>,
+    /// The records of the call, the answer, and the end without one.
+    record_ids: Vec<String>,
+}
+
+/// What became of a command.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Outcome {
+    /// `not_sent`, `answered` or `uncertain`.
+    class: String,
+    /// The `status` in the charger's answer, if it has one.
+    status: Option<String>,
+    /// The payload of the charger's CALLRESULT.
+    payload: serde_json::Value,
+    /// The charger's CALLERROR: `[code, description, details]`.
+    error: serde_json::Value,
+    /// Why it was not sent or is uncertain.
+    reason: Option<String>,
+    detail: Option<String>,
+}
+
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Page<T> {

@@ -7,10 +7,10 @@ use crate::config::ApiConfig;
 use crate::error::ApiError;
 use crate::page::ListAnswer;
 use crate::wrong_port::WrongPort;
-use axum::body::Body;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use central::ports::HealthProbe;
+use central::ports::{Commands, HealthProbe};
 use central::query::QueryStore;
 use serde::Serialize;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use tracing::error;
 
 pub(crate) struct AppState {
     store: Option<Arc<dyn QueryStore>>,
+    commands: Option<Arc<dyn Commands>>,
     /// `None` if no request needs a key.
     pub(crate) keys: Option<Arc<Keys>>,
     pub(crate) probes: Vec<Arc<dyn HealthProbe>>,
@@ -35,6 +36,7 @@ impl AppState {
     pub(crate) fn new(config: &ApiConfig, deps: ApiDeps, keys: Option<Arc<Keys>>) -> Self {
         Self {
             store: deps.store,
+            commands: deps.commands,
             keys,
             probes: deps.probes,
             metrics: deps.metrics,
@@ -80,10 +82,25 @@ impl AppState {
         Ok(response)
     }
 
+    /// Reads a body of at most `bytes_max`, within the time for a request: a client that sends none must not keep its
+    /// connection.
+    pub(crate) async fn read_body(&self, body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+        let read = to_bytes(body, bytes_max);
+        match tokio::time::timeout(self.timeout, read).await {
+            Ok(read) => read.map_err(|_| ApiError::body_too_large(bytes_max)),
+            Err(_) => Err(ApiError::body_timeout(self.timeout)),
+        }
+    }
+
+    /// The queue of commands. A process without a store has no route that uses it.
+    pub(crate) fn commands(&self) -> Result<Arc<dyn Commands>, ApiError> {
+        self.commands.clone().ok_or_else(ApiError::internal)
+    }
+
     /// Runs a query on a blocking thread.
     ///
     /// A query that exceeds the timeout keeps its permit until it ends, because its thread is still in use.
-    async fn run<T, F>(&self, query: F) -> Result<T, ApiError>
+    pub(crate) async fn run<T, F>(&self, query: F) -> Result<T, ApiError>
     where
         T: Send + 'static,
         F: FnOnce(&dyn QueryStore) -> Result<T, ApiError> + Send + 'static,

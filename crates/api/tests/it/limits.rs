@@ -247,6 +247,7 @@ async fn a_stop_does_not_wait_longer_than_the_grace_period() {
 async fn a_failed_start_returns_the_reason() {
     let deps = || ApiDeps {
         store: Some(Arc::new(MemoryRows::default())),
+        commands: None,
         keys: None,
         probes: Vec::new(),
         metrics: Arc::new(String::new),
@@ -276,6 +277,7 @@ async fn a_failed_start_returns_the_reason() {
 async fn a_process_without_a_store_answers_only_health_and_metrics() {
     let deps = ApiDeps {
         store: None,
+        commands: None,
         keys: None,
         probes: Vec::new(),
         metrics: Arc::new(|| "wattpost_test 1\n".to_owned()),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
+mod commands;
 mod errors;
 mod forms;
 mod health;

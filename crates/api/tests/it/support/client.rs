@@ -45,7 +45,7 @@ impl Answer {
         let (code, detail) = (text("code"), text("detail"));
         assert_eq!(text("type"), format!("/docs#{code}"));
         assert_eq!(problem["status"], self.status);
-        assert_eq!(problem["retryable"], self.status == 503);
+        assert_eq!(problem["retryable"], [429, 503].contains(&self.status));
         assert_eq!(
             Some(text("request_id").as_str()),
             self.header("x-request-id")

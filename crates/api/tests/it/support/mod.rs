@@ -5,11 +5,11 @@ mod keys;
 mod openapi;
 mod store;
 
-pub(crate) use central::memory::MemoryRows;
 pub(crate) use central::memory::sample::{
     START, charger, connector, dead_letter, message, transaction,
 };
-pub(crate) use client::{Answer, Client, get, get_with, request};
+pub(crate) use central::memory::{MemoryRows, MemoryStore};
+pub(crate) use client::{Answer, Client, get, get_with, request, send};
 pub(crate) use keys::MemoryKeys;
 pub(crate) use openapi::check_value;
 pub(crate) use store::{Behaviour, switched};
@@ -50,6 +50,7 @@ pub(crate) async fn start_with(
 pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
     ApiDeps {
         store: Some(Arc::clone(store) as _),
+        commands: Some(Arc::new(MemoryStore::default())),
         keys: None,
         probes: Vec::new(),
         metrics: Arc::new(|| "# TYPE wattpost_test gauge\nwattpost_test 1\n".to_owned()),

@@ -1,0 +1,368 @@
+//! `/api/v1/commands` and `/api/v1/chargers/{id}/commands`: commands to chargers. The database is their queue: a request
+//! is a row, and the gateway that holds the charger takes it from there.
+
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::page::{self, ListRequest};
+use crate::query::Query;
+use crate::schema;
+use crate::state::AppState;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{OriginalUri, Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use central::Timestamp;
+use central::command_request::{CommandRequest, PAYLOAD_BYTES_MAX};
+use central::model::{CommandId, CommandState, CommandView};
+use central::ports::{Cancelled, Created, Idempotency};
+use central::query::{CommandFilter, QueryStore, parameters};
+use common::clock::now_ms;
+use ocpp::Version;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+/// The parameters of the list of commands.
+pub(crate) const PARAMETERS: &[&str] =
+    &["charger", "action", "queued", "cursor", "limit", "fields"];
+/// The parameters of one command.
+pub(crate) const ONE_PARAMETERS: &[&str] = &["wait"];
+
+/// Bytes of a body at most: a payload and what surrounds it.
+const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 4_096;
+/// The longest wait for an outcome, in seconds.
+const WAIT_S_MAX: u64 = 60;
+/// How often a waiting request looks for the outcome.
+const POLL: Duration = Duration::from_millis(250);
+/// Bytes of an idempotency key at most.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewCommandBody {
+    action: String,
+    payload: Option<Box<RawValue>>,
+    #[serde(default)]
+    when_offline: WhenOffline,
+    expires_at: Option<String>,
+    answer_within_ms: Option<u32>,
+}
+
+#[derive(Deserialize, Default, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum WhenOffline {
+    #[default]
+    Fail,
+    Wait,
+}
+
+fn now() -> Timestamp {
+    Timestamp(now_ms())
+}
+
+/// `POST /api/v1/chargers/{id}/commands`
+#[utoipa::path(
+    post,
+    path = "/api/v1/chargers/{id}/commands",
+    params(
+        ("id" = String, Path, description = "The identity, percent-encoded; letter case is ignored"),
+        ("Idempotency-Key" = String, Header, description = "A text of the client, unique for this request: its repeat within 72 hours sends nothing again"),
+        ("Prefer" = Option<String>, Header, description = "`wait=10`: wait for the outcome, up to 60 seconds"),
+    ),
+    request_body = schema::NewCommand,
+    responses(
+        (status = 200, description = "The command with its outcome", body = schema::Command),
+        (status = 202, description = "The command is queued; `Location` is its address", body = schema::Command),
+    )
+)]
+pub(crate) async fn create(
+    State(state): State<Arc<AppState>>,
+    OriginalUri(uri): OriginalUri,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let Path(charger_id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
+    Query::read(request.uri().query(), &[])?;
+    let wait = preferred_wait(request.headers());
+    let key = idempotency_key(request.headers())?;
+    let caller = request.extensions().get::<Caller>();
+    let by = caller.and_then(|Caller(actor)| actor.name.clone());
+    let by = by.unwrap_or_else(|| "without_key".to_owned());
+    let is_without_key = caller.is_none_or(|Caller(actor)| actor.name.is_none());
+    check_json(request.headers(), is_without_key)?;
+    let body = state.read_body(request.into_body(), BODY_BYTES_MAX).await?;
+    let read: NewCommandBody =
+        serde_json::from_slice(&body).map_err(|error| ApiError::bad_json(&error.to_string()))?;
+    let expires_at = match &read.expires_at {
+        None => None,
+        Some(text) => Some(parameters::time(text).ok_or_else(|| {
+            ApiError::bad_member(
+                "/expires_at",
+                &format!("expires_at is not {}", parameters::TIME_EXPECTED),
+            )
+        })?),
+    };
+    let wanted = CommandRequest {
+        charger_id: charger_id.clone(),
+        action: read.action,
+        payload: read
+            .payload
+            .map_or_else(|| "{}".to_owned(), |json| json.get().to_owned()),
+        waits_when_offline: read.when_offline == WhenOffline::Wait,
+        expires_at,
+        answer_within_ms: read.answer_within_ms,
+    };
+    let mut digest = blake3::Hasher::new();
+    digest
+        .update(charger_id.as_bytes())
+        .update(b"\0")
+        .update(&body);
+    let idempotency = Idempotency {
+        key,
+        digest: *digest.finalize().as_bytes(),
+    };
+    let commands = state.commands()?;
+    let created = state
+        .run(move |store| {
+            let version = known_version(store, &charger_id)?;
+            let new = wanted
+                .accept(
+                    CommandId(Uuid::now_v7()),
+                    &by,
+                    version,
+                    Some(idempotency),
+                    now(),
+                )
+                .map_err(|error| ApiError::bad_member("", &error.to_string()))?;
+            commands
+                .create(&new)
+                .map_err(|error| ApiError::unavailable(&error))
+        })
+        .await?;
+    let view = match created {
+        Created::New(view) | Created::Repeated(view) => view,
+        Created::Mismatch => return Err(ApiError::idempotency_mismatch()),
+        Created::QueueFull => return Err(ApiError::queue_full()),
+    };
+    let location = format!("/api/v1/commands/{}", view.id);
+    let view = wait_until_done(&state, view, wait).await?;
+    let status = match view.state {
+        CommandState::Done => StatusCode::OK,
+        _ => StatusCode::ACCEPTED,
+    };
+    let mut response = object(status, &view)?;
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    if let Some(wait) = wait
+        && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs()))
+    {
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    Ok(response)
+}
+
+/// The version of the charger's open connection; `None` if it is not connected, because it can come back with another.
+fn known_version(store: &dyn QueryStore, charger_id: &str) -> Result<Option<Version>, ApiError> {
+    let found = store.charger(charger_id);
+    let found = found.map_err(|error| page::query_error(error, &Default::default()))?;
+    let detail = found.ok_or_else(|| ApiError::unknown_charger(charger_id))?;
+    let charger = detail.charger;
+    Ok(charger.ocpp_version.filter(|_| charger.online))
+}
+
+/// `GET /api/v1/commands`
+#[utoipa::path(
+    get,
+    path = "/api/v1/commands",
+    params(
+        ("charger" = Option<String>, Query, description = "Only those to this charger; letter case is ignored"),
+        ("action" = Option<String>, Query, description = "Only this action of OCPP; letter case is ignored"),
+        ("queued" = Option<bool>, Query, description = "Only those that no gateway has taken and that can still be sent, or only the others"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
+        ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
+        ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
+    ),
+    responses((status = 200, description = "A page", body = schema::Page<schema::Command>))
+)]
+pub(crate) async fn list(
+    State(state): State<Arc<AppState>>,
+    request: ListRequest,
+) -> Result<Response, ApiError> {
+    let query = request.query(PARAMETERS)?;
+    let filter = CommandFilter {
+        charger: query.text("charger")?.map(str::to_owned),
+        action: query.action("action")?.map(str::to_owned),
+        queued: query.boolean("queued")?,
+    };
+    let wanted = request.wanted(&query, "Command")?;
+    let commands = state.commands()?;
+    state
+        .answer_list(move |_| {
+            page::collected(
+                wanted,
+                |_| {},
+                |page| commands.commands(&filter, page, now()),
+            )?
+            .into_answer()
+        })
+        .await
+}
+
+/// `GET /api/v1/commands/{id}`
+#[utoipa::path(
+    get,
+    path = "/api/v1/commands/{id}",
+    params(
+        ("id" = Uuid, Path, description = "The `id` of the command"),
+        ("wait" = Option<i32>, Query, description = "Wait for the outcome, for this number of seconds at most: 1 to 60", minimum = 1, maximum = 60),
+    ),
+    responses((status = 200, description = "The command", body = schema::Command))
+)]
+pub(crate) async fn one(
+    State(state): State<Arc<AppState>>,
+    OriginalUri(uri): OriginalUri,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let id = command_id(id, uri.path())?;
+    let query = Query::read(query.as_deref(), ONE_PARAMETERS)?;
+    let wait = query.text("wait")?.map(wait_of).transpose()?;
+    let view = find(&state, id).await?;
+    object(StatusCode::OK, &wait_until_done(&state, view, wait).await?)
+}
+
+/// `DELETE /api/v1/commands/{id}`
+#[utoipa::path(
+    delete,
+    path = "/api/v1/commands/{id}",
+    params(("id" = Uuid, Path, description = "The `id` of the command")),
+    responses((status = 200, description = "The command, which is not sent", body = schema::Command))
+)]
+pub(crate) async fn cancel(
+    State(state): State<Arc<AppState>>,
+    OriginalUri(uri): OriginalUri,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let id = command_id(id, uri.path())?;
+    Query::read(query.as_deref(), &[])?;
+    let commands = state.commands()?;
+    let cancelled = state
+        .run(move |_| {
+            let cancelled = commands.cancel(id, now());
+            cancelled.map_err(|error| ApiError::unavailable(&error))
+        })
+        .await?;
+    match cancelled {
+        Cancelled::Done(view) => object(StatusCode::OK, &view),
+        Cancelled::TooLate(view) => Err(ApiError::already_sent(&view.id.to_string())),
+        Cancelled::Unknown => Err(ApiError::unknown_command(&id.to_string())),
+    }
+}
+
+fn command_id(id: Result<Path<String>, PathRejection>, path: &str) -> Result<CommandId, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::undecodable("path", path))?;
+    let parsed = Uuid::try_parse(&id);
+    parsed
+        .map(CommandId)
+        .map_err(|_| ApiError::unknown_command(&id))
+}
+
+async fn find(state: &AppState, id: CommandId) -> Result<CommandView, ApiError> {
+    let commands = state.commands()?;
+    state
+        .run(move |_| {
+            let found = commands.command(id, now());
+            let found = found.map_err(|error| ApiError::unavailable(&error))?;
+            found.ok_or_else(|| ApiError::unknown_command(&id.to_string()))
+        })
+        .await
+}
+
+/// The command once it is done, or as it is after `wait`.
+async fn wait_until_done(
+    state: &AppState,
+    mut view: CommandView,
+    wait: Option<Duration>,
+) -> Result<CommandView, ApiError> {
+    let Some(wait) = wait else {
+        return Ok(view);
+    };
+    let deadline = Instant::now() + wait;
+    while view.state != CommandState::Done && Instant::now() < deadline {
+        sleep(POLL.min(deadline - Instant::now())).await;
+        view = find(state, view.id).await?;
+    }
+    Ok(view)
+}
+
+fn object(status: StatusCode, view: &CommandView) -> Result<Response, ApiError> {
+    let json = serde_json::to_vec(view).map_err(|_| ApiError::internal())?;
+    let mut response = Response::new(Body::from(json));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    Ok(response)
+}
+
+fn wait_of(text: &str) -> Result<Duration, ApiError> {
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| (1..=WAIT_S_MAX).contains(seconds));
+    let right = format!("a whole number of seconds from 1 to {WAIT_S_MAX}");
+    let seconds = seconds.ok_or_else(|| ApiError::bad_parameter("wait", text, &right))?;
+    Ok(Duration::from_secs(seconds))
+}
+
+/// `wait` of the header `Prefer` (RFC 7240), cut to the longest wait. An invalid preference is ignored, as the standard
+/// demands.
+fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(PREFER).iter();
+    let texts = values.filter_map(|value| value.to_str().ok());
+    let mut preferences = texts.flat_map(|text| text.split([',', ';']).map(str::trim));
+    let wait = preferences.find_map(|text| text.strip_prefix("wait=")?.parse::<u64>().ok());
+    wait.filter(|seconds| *seconds > 0)
+        .map(|seconds| Duration::from_secs(seconds.min(WAIT_S_MAX)))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
+    let value = headers.get(IDEMPOTENCY_KEY);
+    let text = value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if text.is_empty() || text.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+        return Err(ApiError::no_idempotency_key(IDEMPOTENCY_KEY_BYTES_MAX));
+    }
+    Ok(text.to_owned())
+}
+
+/// Refuses a body that is not JSON, and a request that a web page of another origin can have caused. A page cannot send
+/// this media type to another origin without its consent; a name that leads to this machine makes the page's origin this
+/// one, which only a key prevents.
+fn check_json(headers: &HeaderMap, is_without_key: bool) -> Result<(), ApiError> {
+    let media = headers.get(header::CONTENT_TYPE);
+    let media = media
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let name = media.split(';').next().unwrap_or_default().trim();
+    if !name.eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::not_json(media));
+    }
+    if is_without_key && headers.contains_key(header::ORIGIN) {
+        return Err(ApiError::no_key(
+            "A web page sends this request, and it has no key",
+        ));
+    }
+    Ok(())
+}
