@@ -312,7 +312,7 @@ async fn insert_aliases(
 }
 
 /// Decides which stops without a usable id end which starts, around these rows. Returns the sessions whose stop has
-/// changed, as [`write`].
+/// changed, as [`write()`].
 async fn settle(
     connection: &mut PgConnection,
     places: Vec<(i32, RowPlace)>,

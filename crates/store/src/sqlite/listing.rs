@@ -120,7 +120,7 @@ fn list_row(row: &Row<'_>) -> rusqlite::Result<ListRow> {
 }
 
 /// Decides which stops without a usable id end which starts, around these rows. Returns the sessions whose stop has
-/// changed, as [`write`].
+/// changed, as [`write()`].
 fn settle(
     connection: &Connection,
     places: Vec<(i64, RowPlace)>,

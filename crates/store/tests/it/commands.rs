@@ -7,7 +7,7 @@ use central::model::{
 };
 use central::ports::{
     Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,
-    QUEUED_PER_CHARGER_MAX,
+    QUEUED_PER_CHARGER_MAX, Store,
 };
 use central::query::{CommandFilter, PageRequest};
 use central::record::Notes;
@@ -109,6 +109,42 @@ fn record(seq: u64, number: u128, kind: RecordKind) -> Sent {
         id: id(0, seq),
         bytes: record.encode(),
     }
+}
+
+/// Each call of the ports once, for a role that has no more rights than the documented ones.
+pub(crate) fn uses_every_call<S: Commands + CommandQueue + Store>(store: &S) {
+    let created = store.create(&with_key(1, "k", 1)).unwrap();
+    assert!(matches!(created, Created::New(_)));
+    create(store, 2, "CP-1");
+    create(store, 3, "CP-1");
+    let claim = claim_of(0, 1_000);
+    for _ in 0..2 {
+        let claimed = store.claim(claim, &keys(&["CP-1"])).unwrap();
+        assert_eq!(ids(&claimed), [command_id(1)]);
+        store.release(claim, &[command_id(1)]).unwrap();
+    }
+    store.claim(claim, &keys(&["CP-1"])).unwrap();
+    for (seq, kind) in [
+        (1_000, RecordKind::CallToCharger),
+        (1_001, RecordKind::CallResult),
+    ] {
+        apply(store, &[record(seq, 1, kind)]).unwrap();
+    }
+    store.claim(claim, &keys(&["CP-1"])).unwrap();
+    let refusal = Refusal::new(NotSent::ChargerRejected, "");
+    store.refuse(claim, command_id(2), &refusal, at(1)).unwrap();
+    assert_eq!(store.waiting(None, at(1), 9).unwrap().len(), 1);
+    assert!(matches!(
+        store.cancel(command_id(3), at(1)).unwrap(),
+        Cancelled::Done(_)
+    ));
+    assert_eq!(store.claims(gateway(0), Epoch(7), 9).unwrap(), []);
+    assert!(store.has_all(gateway(0), Seq(1_000), Seq(1_002)).unwrap());
+    store
+        .expire(at(0).plus_millis(IDEMPOTENCY_KEPT_MS + 1), 9)
+        .unwrap();
+    let listed = store.commands(&CommandFilter::default(), &PageRequest::default(), at(1));
+    assert_eq!(listed.unwrap().items.len(), 3);
 }
 
 fn a_command_is_claimed_once_in_the_order_of_creation<A: Adapter>() {

@@ -584,6 +584,7 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
     store.remove_token("TAG", &origin()).unwrap();
     assert!(store.load(None).unwrap().is_some());
     assert_eq!(store.last_seq(common::gateway(0)).unwrap(), Some(Seq(4)));
+    crate::commands::uses_every_call(&store);
     // Partitions are created and dropped with the owner's rights.
     set_stored_on_their_day(&database);
     store.maintenance_round(noon(9)).unwrap();
