@@ -162,14 +162,58 @@ pub struct TransactionState {
     /// Stops by natural key; the newest [`TransactionState::PARTS_MAX`] of them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stops: BTreeMap<ContentKey, First<Stop>>,
-    /// The newest [`TransactionState::CONNECTIONS_MAX`] connections, by epoch. A charger of 2.x may use an id
-    /// again after it has started anew, and then it has another connection. In 1.6 the central system gives the ids,
-    /// and all details are kept under epoch 0.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    connections: BTreeMap<Epoch, Details>,
-    /// All older connections together.
+    /// Details by connection and, where the id may be used again, by time, so that the sessions under one id do not mix.
+    #[serde(
+        rename = "connections",
+        default,
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    spans: BTreeMap<Span, Details>,
+    /// The length of a span of time is 2 to this power, in milliseconds. As small as
+    /// [`TransactionState::SPANS_MAX`] allows.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    span_exponent: u32,
+    /// All connections older than the newest [`TransactionState::CONNECTIONS_MAX`] together.
     #[serde(default, skip_serializing_if = "Details::is_empty")]
     older: Details,
+}
+
+/// A span of time on a connection: the epoch, and the time divided by the length of a span, rounded down. In 1.6 the
+/// central system gives the ids, and the epoch is 0. Where the id is not used again, the time is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Span {
+    epoch: Epoch,
+    number: i64,
+}
+
+impl From<Span> for String {
+    fn from(Span { epoch, number }: Span) -> Self {
+        match number {
+            0 => epoch.to_string(),
+            _ => format!("{epoch}/{number}"),
+        }
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let (epoch, number) = text.split_once('/').unwrap_or((&text, "0"));
+        Ok(Self {
+            epoch: Epoch(epoch.parse().map_err(|_| "span without an epoch")?),
+            number: number.parse().map_err(|_| "span without a number")?,
+        })
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl TransactionState {
@@ -177,8 +221,22 @@ impl TransactionState {
     /// charger reuses very often has more. The oldest are removed from the state; their messages stay stored.
     pub const PARTS_MAX: usize = 512;
 
+    /// Spans of time whose details are kept apart under an id that may be used again. If there are more, each span
+    /// becomes twice as long, until there is one for each connection.
+    pub const SPANS_MAX: usize = 32;
+
     /// Connections whose details are kept apart under one transaction id.
-    pub const CONNECTIONS_MAX: usize = 8;
+    pub const CONNECTIONS_MAX: usize = 64;
+
+    /// The greatest exponent: every time after 1970 is in span 0.
+    const SPAN_EXPONENT_MAX: u32 = 63;
+
+    /// Whether a charger may use this id again (2.x): it counts, and begins anew after a start. An id of more than eight
+    /// characters is taken for a unique one.
+    #[must_use]
+    pub const fn may_be_used_again(transaction_id: &str) -> bool {
+        transaction_id.len() <= 8
+    }
 
     /// The views of this state: one per transaction, in the order of their starts.
     #[must_use]
@@ -223,10 +281,32 @@ impl TransactionState {
         ]
     }
 
-    /// Changes the details of the connection with this epoch.
-    pub(crate) fn on_connection(&mut self, epoch: Epoch, change: impl FnOnce(&mut Details)) {
-        change(self.connections.entry(epoch).or_default());
+    /// Changes the details of this time on the connection with this epoch; the time is `None` if the id is not used
+    /// again.
+    pub(crate) fn on_connection(
+        &mut self,
+        epoch: Epoch,
+        at: Option<Timestamp>,
+        change: impl FnOnce(&mut Details),
+    ) {
+        let number = at.map_or(0, |at| at.0 >> self.span_exponent);
+        let span = Span { epoch, number };
+        change(self.spans.entry(span).or_default());
         self.bound();
+    }
+
+    /// Makes each span so long, if it is shorter.
+    fn lengthen_spans(&mut self, exponent: u32) {
+        let by = exponent.saturating_sub(self.span_exponent);
+        if by == 0 {
+            return;
+        }
+        self.span_exponent = exponent;
+        for (Span { epoch, number }, details) in std::mem::take(&mut self.spans) {
+            let number = number >> by;
+            let span = Span { epoch, number };
+            self.spans.entry(span).or_default().merge(details);
+        }
     }
 
     /// The details of all connections within these times, both included.
@@ -239,11 +319,11 @@ impl TransactionState {
     }
 
     fn all_details(&self) -> impl Iterator<Item = &Details> {
-        std::iter::once(&self.older).chain(self.connections.values())
+        std::iter::once(&self.older).chain(self.spans.values())
     }
 
-    /// Drops the oldest starts and stops above the bound, and merges the oldest connections. Only the keys decide which,
-    /// so it does not matter when this is done.
+    /// Drops the oldest starts and stops above the bound, lengthens the spans, and merges the oldest connections. Only the
+    /// keys decide which, so it does not matter when this is done.
     pub(crate) fn bound(&mut self) {
         while self.starts.len() > Self::PARTS_MAX {
             self.starts.pop_first();
@@ -251,8 +331,11 @@ impl TransactionState {
         while self.stops.len() > Self::PARTS_MAX {
             self.stops.pop_first();
         }
-        while self.connections.len() > Self::CONNECTIONS_MAX {
-            if let Some((_, oldest)) = self.connections.pop_first() {
+        while self.spans.len() > Self::SPANS_MAX && self.span_exponent < Self::SPAN_EXPONENT_MAX {
+            self.lengthen_spans(self.span_exponent + 1);
+        }
+        while self.spans.len() > Self::CONNECTIONS_MAX {
+            if let Some((_, oldest)) = self.spans.pop_first() {
                 self.older.merge(oldest);
             }
         }
@@ -269,8 +352,16 @@ impl Merge for TransactionState {
             self.stops.entry(key).or_default().merge(stop);
         }
         self.older.merge(other.older);
-        for (epoch, details) in other.connections {
-            self.connections.entry(epoch).or_default().merge(details);
+        let mut other_spans = Self {
+            spans: other.spans,
+            span_exponent: other.span_exponent,
+            ..Self::default()
+        };
+        let exponent = self.span_exponent.max(other_spans.span_exponent);
+        self.lengthen_spans(exponent);
+        other_spans.lengthen_spans(exponent);
+        for (span, details) in other_spans.spans {
+            self.spans.entry(span).or_default().merge(details);
         }
         self.bound();
     }
@@ -321,6 +412,43 @@ mod tests {
         assert_eq!(up, merged(&mut all.iter().rev()));
         let odd_first = all.iter().skip(1).step_by(2).chain(all.iter().step_by(2));
         assert_eq!(up, merged(&mut odd_first.into_iter()));
+    }
+
+    #[test]
+    fn spans_are_as_short_as_their_bound_allows_in_any_order() {
+        let one = |epoch: u64, at: i64| {
+            let mut state = TransactionState::default();
+            let change = |details: &mut Details| details.note_time(Timestamp(at));
+            state.on_connection(Epoch(epoch), Some(Timestamp(at)), change);
+            state
+        };
+        let merged = |states: &mut dyn Iterator<Item = TransactionState>| {
+            let mut merged = TransactionState::default();
+            for state in states {
+                merged.merge(state);
+            }
+            merged
+        };
+        // (connections, messages on each): the last have too many connections to be kept apart.
+        for (epochs, messages) in [(1, 20), (1, 1_000), (10, 10), (40, 3), (100, 2)] {
+            let all: Vec<_> = (0..epochs * messages)
+                .map(|i| one(i / messages, i64::try_from(i).unwrap() * 7_777))
+                .collect();
+            let up = merged(&mut all.iter().cloned());
+            let down = merged(&mut all.iter().rev().cloned());
+            assert_eq!(up, down, "{epochs} {messages}");
+            let (odd, even) = (all.iter().skip(1).step_by(2), all.iter().step_by(2));
+            let mut halves = merged(&mut odd.cloned());
+            halves.merge(merged(&mut even.cloned()));
+            assert_eq!(up, halves, "{epochs} {messages}");
+            assert!(up.spans.len() <= TransactionState::SPANS_MAX.max(epochs as usize));
+            assert!(up.spans.len() <= TransactionState::CONNECTIONS_MAX);
+            let json = serde_json::to_string(&up).unwrap();
+            assert_eq!(serde_json::from_str::<TransactionState>(&json).unwrap(), up);
+        }
+        // Where there is room, messages of different times stay apart.
+        let few = merged(&mut (0..20).map(|i| one(1, i)));
+        assert_eq!((few.spans.len(), few.span_exponent), (20, 0));
     }
 
     #[test]

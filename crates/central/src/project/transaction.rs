@@ -26,15 +26,16 @@ pub(crate) fn transaction<'c>(
     state
 }
 
-/// Adds details of time `at`, from a message that is not a stop.
+/// Adds details of time `at`, from a message that is not a stop. `is_reusable`: whether the id may be used again.
 pub(crate) fn add_details(
     state: &mut TransactionState,
     source: &Source<'_>,
     at: Timestamp,
+    is_reusable: bool,
     change: impl FnOnce(&mut Details),
 ) {
     let heard_at = Some(source.bounded(at));
-    add_stop_details(state, source, at, |details| {
+    add_stop_details(state, source, at, is_reusable, |details| {
         details.heard_at = details.heard_at.max(heard_at);
         change(details);
     });
@@ -45,14 +46,16 @@ pub(crate) fn add_stop_details(
     state: &mut TransactionState,
     source: &Source<'_>,
     at: Timestamp,
+    is_reusable: bool,
     change: impl FnOnce(&mut Details),
 ) {
     let epoch = match source.record.ocpp_version {
         Version::V16 => Epoch::default(),
         Version::V201 | Version::V21 => source.record.epoch,
     };
-    state.on_connection(epoch, |details| {
-        details.note_time(source.bounded(at));
+    let at = source.bounded(at);
+    state.on_connection(epoch, is_reusable.then_some(at), |details| {
+        details.note_time(at);
         change(details);
     });
 }

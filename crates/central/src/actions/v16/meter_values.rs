@@ -36,7 +36,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     let at = newest(&readings).unwrap_or(source.record.received_at);
     let stamp = source.stamp(at, 0);
     let state = transaction(changes, source, id);
-    add_details(state, source, at, |details| {
+    add_details(state, source, at, false, |details| {
         if place.is_named() {
             details.place.set(stamp, (place.evse, place.connector));
         }

@@ -82,7 +82,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     let key = content_key(source, view.timestamp, &natural_key(source.record.payload));
     let state = transaction(changes, source, id.to_string());
     state.starts.entry(key).or_default().set(stamp, start);
-    add_details(state, source, at, |details| {
+    add_details(state, source, at, false, |details| {
         details.place.set(stamp, (place.evse, place.connector));
         if let Some(token) = id_token {
             details.token.set(stamp, (token, None));

@@ -95,7 +95,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     };
     let state = transaction(changes, source, id);
     state.stops.entry(key).or_default().set(stamp, stop);
-    add_stop_details(state, source, at, |details| {
+    add_stop_details(state, source, at, false, |details| {
         meter::add(&mut details.readings, source, &readings);
     });
 }

@@ -3,7 +3,7 @@
 use super::presented_token::PresentedToken;
 use crate::actions::{Action, Repeats, TransactionMessage};
 use crate::answer::{self, Decision, Scene};
-use crate::model::{Details, Start, Stop};
+use crate::model::{Details, Start, Stop, TransactionState};
 use crate::natural_key::{NaturalKey, members};
 use crate::project::charger::{member, owned};
 use crate::project::meter::{self, Reading};
@@ -99,6 +99,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
         }
     });
 
+    let is_reusable = TransactionState::may_be_used_again(&id);
     let state = transaction(changes, source, id);
     match view.event_type.as_deref() {
         Some("Started") => {
@@ -156,8 +157,8 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
         meter::add(&mut details.readings, source, &readings);
     };
     if is_end {
-        add_stop_details(state, source, at, change);
+        add_stop_details(state, source, at, is_reusable, change);
     } else {
-        add_details(state, source, at, change);
+        add_details(state, source, at, is_reusable, change);
     }
 }
