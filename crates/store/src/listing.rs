@@ -14,7 +14,7 @@ use central::model::{
 use central::ports::Closing;
 use central::query::Place;
 use ocpp::Version;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// A state to be listed, and where it is stored; `N` is the type of a charger's number.
@@ -302,21 +302,34 @@ impl<N> TransactionRow<N> {
     }
 }
 
-/// The row's view, from its own state and, where it has a partner, the partner's; each with the id that it is
-/// stored under. An unreadable state leaves its members empty; the row is returned all the same.
+/// The views of one state. Built once for all rows of a page: an id that a charger uses again has many rows.
+pub(crate) struct StateViews {
+    wire_id: String,
+    views: HashMap<Uuid, TransactionView>,
+}
+
+impl StateViews {
+    /// `wire_id` is the id that the state is stored under.
+    pub(crate) fn of(charger: &str, wire_id: String, state: &TransactionState) -> Self {
+        let mut views = HashMap::new();
+        for view in state.views(charger, &wire_id) {
+            views.entry(view.key).or_insert(view);
+        }
+        Self { wire_id, views }
+    }
+}
+
+/// The row's view, from its own state and, where it has a partner, the partner's. An unreadable state leaves its
+/// members empty; the row is returned all the same.
 pub(crate) fn view<N>(
     row: &TransactionRow<N>,
     charger: &str,
-    own: Option<&(String, TransactionState)>,
-    partner: Option<&(String, TransactionState)>,
+    own: Option<&StateViews>,
+    partner: Option<&StateViews>,
 ) -> TransactionView {
-    let find = |kept: Option<&(String, TransactionState)>, key: Uuid| {
-        let (wire_id, state) = kept?;
-        let mut views = state.views(charger, wire_id).into_iter();
-        views.find(|view| view.key == key)
-    };
+    let find = |views: Option<&StateViews>, key: Uuid| views?.views.get(&key).cloned();
     let mut view = find(own, row.key).unwrap_or_else(|| {
-        let wire_id = own.map_or("", |(wire_id, _)| wire_id);
+        let wire_id = own.map_or("", |own| &own.wire_id);
         TransactionView::unreadable(charger, wire_id, row.key, row.open)
     });
     if let Some((key, _)) = row.partner {

@@ -4,7 +4,7 @@
 use super::charger_no;
 use super::chargers::spellings;
 use crate::filter;
-use crate::listing::{TransactionRow, view};
+use crate::listing::{StateViews, TransactionRow, view};
 use crate::paging::{at_most, cut, empty};
 use crate::postgres::succession::successor_of;
 use crate::postgres::{closings, error};
@@ -238,6 +238,26 @@ async fn views(
         .flatten()
         .collect();
     let states = states(connection, &numbers).await?;
+    // The number of a state is known with its charger: a partner is of the same one.
+    let mut spelled = HashMap::new();
+    for row in listed {
+        let charger = spellings.get(&row.charger_no).map_or("", String::as_str);
+        for no in row
+            .partner
+            .map(|(_, no)| no)
+            .into_iter()
+            .chain([row.transaction_no])
+        {
+            spelled.insert(no, charger);
+        }
+    }
+    let states: HashMap<i64, StateViews> = states
+        .into_iter()
+        .map(|(no, (wire_id, state))| {
+            let charger = spelled.get(&no).copied().unwrap_or_default();
+            (no, StateViews::of(charger, wire_id, &state))
+        })
+        .collect();
     let closed: Vec<Uuid> = listed
         .iter()
         .filter(|row| row.is_closed)

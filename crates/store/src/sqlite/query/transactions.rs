@@ -3,7 +3,7 @@
 
 use super::chargers::spelling;
 use crate::filter;
-use crate::listing::{self, TransactionRow};
+use crate::listing::{self, StateViews, TransactionRow};
 use crate::paging::{at_most, cut, empty};
 use crate::refusal::Refusal;
 use crate::sqlite::listing::{load, uuid_of};
@@ -50,10 +50,10 @@ pub(super) fn page(
     }
     // The end of the page does not depend on which of its rows are readable.
     let page = cut(listed, limit);
-    let mut spellings = HashMap::new();
+    let mut shared = Shared::default();
     let mut items = Vec::with_capacity(page.items.len());
     for row in &page.items {
-        items.push(view(row, connection, &mut spellings)?);
+        items.push(view(row, connection, &mut shared)?);
     }
     Ok(Page {
         items,
@@ -104,7 +104,7 @@ pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<Transacti
         return Ok(None);
     };
     add_closing(&mut row, connection)?;
-    view(&row, connection, &mut HashMap::new()).map(Some)
+    view(&row, connection, &mut Shared::default()).map(Some)
 }
 
 pub(super) fn count(connection: &Connection, filter: &TransactionFilter) -> Result<u64, Refusal> {
@@ -187,20 +187,33 @@ fn add_closing(row: &mut TransactionRow<i64>, connection: &Connection) -> Result
     Ok(())
 }
 
-/// The row's view; `spellings` caches the chargers' identities of one page.
+/// What rows of one page share.
+#[derive(Default)]
+struct Shared {
+    /// The chargers' identities.
+    spellings: HashMap<i64, String>,
+    /// Views by the number of their state; `None` if the state cannot be read.
+    states: HashMap<i64, Option<StateViews>>,
+}
+
+/// The row's view.
 fn view(
     row: &TransactionRow<i64>,
     connection: &Connection,
-    spellings: &mut HashMap<i64, String>,
+    shared: &mut Shared,
 ) -> Result<TransactionView, Refusal> {
-    let charger = match spellings.entry(row.charger_no) {
+    let charger = match shared.spellings.entry(row.charger_no) {
         Entry::Occupied(known) => known.into_mut(),
         Entry::Vacant(place) => place.insert(spelling(connection, row.charger_no)?),
     };
-    let own = load(connection, row.transaction_no)?;
-    let partner = match row.partner {
-        Some((_, no)) => load(connection, no)?,
-        None => None,
-    };
-    Ok(listing::view(row, charger, own.as_ref(), partner.as_ref()))
+    let partner_no = row.partner.map(|(_, no)| no);
+    for no in partner_no.into_iter().chain([row.transaction_no]) {
+        if let Entry::Vacant(place) = shared.states.entry(no) {
+            let state = load(connection, no)?;
+            place.insert(state.map(|(wire_id, state)| StateViews::of(charger, wire_id, &state)));
+        }
+    }
+    let find = |no: i64| shared.states.get(&no).and_then(Option::as_ref);
+    let (own, partner) = (find(row.transaction_no), partner_no.and_then(find));
+    Ok(listing::view(row, charger, own, partner))
 }
