@@ -60,6 +60,8 @@ pub enum Quirk {
     OtherType = 21,
     /// A message above the size limit; it was not read, and the connection was closed.
     MessageTooLarge = 22,
+    /// An EVSE or a connector with a number that no charger has; the message changes no connector.
+    PlaceOutOfRange = 23,
     /// The payload was broken; it was answered with success and kept (rule Q-12).
     Quarantined = 32,
     /// A frame that cannot be read as OCPP-J.
@@ -72,7 +74,7 @@ pub enum Quirk {
 
 impl Quirk {
     /// Every quirk, in the order of their numbers.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::ByteOrderMark,
         Self::NulAround,
         Self::TypeAsText,
@@ -96,6 +98,7 @@ impl Quirk {
         Self::MalformedText,
         Self::OtherType,
         Self::MessageTooLarge,
+        Self::PlaceOutOfRange,
         Self::Quarantined,
         Self::UnreadableFrame,
         Self::Unsolicited,
@@ -129,6 +132,7 @@ impl Quirk {
             Self::MalformedText => "malformed_text",
             Self::OtherType => "other_type",
             Self::MessageTooLarge => "message_too_large",
+            Self::PlaceOutOfRange => "place_out_of_range",
             Self::Quarantined => "quarantined",
             Self::UnreadableFrame => "unreadable_frame",
             Self::Unsolicited => "unsolicited",

@@ -137,7 +137,7 @@ pub(crate) fn rows(
     let unnamed_at = place
         .evse
         .or(place.connector)
-        .filter(|number| names_none && *number > 0);
+        .filter(|number| names_none && *number > 0 && place.is_in_range());
     let sampled = sampled_texts(source.record.payload, list);
     let mut readings = Vec::with_capacity(values.len());
     for (value, sampled) in values.iter().zip(sampled) {

@@ -7,6 +7,7 @@ use super::{Asking, Output, Question, Station, Ticket};
 use crate::actions::{self, Repeats, Row};
 use crate::answer::{Decision, Scene, TokenQuestion};
 use crate::ports::{CheckMode, Registration};
+use crate::project::place;
 use crate::record::{AnswerKind, Notes, Record, RecordKind};
 use crate::resend::{Known, RecentCalls, ResendKey};
 use crate::{Quirk, Timestamp};
@@ -290,7 +291,7 @@ impl Station {
             message_id: send.id.as_str(),
             action: &send.action,
             payload: send.payload,
-            notes,
+            notes: notes.with(place::note(send.payload)),
             reason: &FrameFault::join(fault, &reason),
             ..self.blank_record(now)
         };
@@ -370,14 +371,15 @@ impl Station {
     where
         Self: 'a,
     {
+        let notes = message.notes.with(place::note(message.payload));
         Record {
             ocpp_version: message.row.version,
             message_id: message.id.as_str(),
             action: message.row.name(),
             payload: message.payload,
             notes: match message.row.version == self.version {
-                true => message.notes,
-                false => message.notes.with(Quirk::OtherVersion.note()),
+                true => notes,
+                false => notes.with(Quirk::OtherVersion.note()),
             },
             reason: message.reason,
             ..self.blank_record(now)

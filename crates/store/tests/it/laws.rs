@@ -31,6 +31,7 @@ on_every_adapter!(
     readings_of_a_long_session_survive_its_stop_and_a_start_within_it,
     a_session_that_a_person_closed_is_not_open,
     a_session_that_was_closed_before_its_start_arrived_stays_closed,
+    a_charger_has_a_bounded_number_of_connectors,
     every_session_is_listed_when_all_stops_lack_an_id,
     transaction_is_found_by_the_key_that_it_had_before_its_start,
 );
@@ -538,6 +539,33 @@ fn sessions_of_a_connector_do_not_depend_on_the_order_of_arrival<A: Adapter>() {
         let views = all_listed(&one, None);
         let shown = views.iter().filter(|view| view.open).map(|view| view.key);
         prop_assert_eq!(open, shown.collect::<BTreeSet<_>>());
+    });
+}
+
+fn a_charger_has_a_bounded_number_of_connectors<A: Adapter>() {
+    on_store::<A>(|store, contents| {
+        let numbers = |first: u64| (first..).zip((-500..1_000).rev());
+        let statuses: Vec<Sent> = numbers(1)
+            .map(|(seq, number)| status(id(0, seq), "CP-1", 1, number))
+            .collect();
+        let values: Vec<Sent> = numbers(2_001)
+            .map(|(seq, number)| unnamed(id(0, seq), "CP-1", 1, 1, number))
+            .collect();
+        // With repeats.
+        for sent in [&statuses, &values, &statuses] {
+            for part in sent.chunks(500) {
+                apply(store, part).unwrap();
+            }
+        }
+        let contents = contents();
+        assert_eq!(contents.records.len(), 3_000);
+        let connectors = contents.states.connectors.keys();
+        let connectors: Vec<i64> = connectors.map(|(_, _, connector)| *connector).collect();
+        assert_eq!(connectors, Vec::from_iter(0..=255));
+        assert_eq!(contents.meter_values.len(), 1_500);
+        let unnamed = contents.meter_values.values();
+        let unnamed: BTreeSet<i64> = unnamed.filter_map(|row| row.unnamed_at).collect();
+        assert_eq!(unnamed, (1..=255).collect());
     });
 }
 

@@ -3,6 +3,7 @@
 use crate::actions::Action;
 use crate::model::ConnectorStatus;
 use crate::project::charger::owned;
+use crate::project::place::Place;
 use crate::project::{Changes, Source, status};
 use ocpp::v16;
 
@@ -18,6 +19,9 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
     let (Some(connector), Some(status)) = (view.connector_id, owned(view.status)) else {
         return;
     };
+    if !Place::of_connector(Some(connector)).is_in_range() {
+        return;
+    }
     let status = ConnectorStatus {
         status,
         error_code: owned(view.error_code),

@@ -29,6 +29,7 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
         let variable = event.variable.as_deref().unwrap_or("");
         let value = owned(event.actual_value.clone());
         if variable.eq_ignore_ascii_case("AvailabilityState")
+            && place.is_in_range()
             && let Some(place) = available_place(component, place)
             && let Some(state) = &value
         {

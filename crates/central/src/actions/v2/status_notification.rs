@@ -3,6 +3,7 @@
 use crate::actions::Action;
 use crate::model::ConnectorStatus;
 use crate::project::charger::owned;
+use crate::project::place::Place;
 use crate::project::{Changes, Source, status};
 use ocpp::v2;
 
@@ -23,5 +24,8 @@ fn project(changes: &mut Changes, source: &Source<'_>) {
         ..ConnectorStatus::default()
     };
     let place = (evse, view.connector_id.unwrap_or(0));
+    if !Place::of_evse_and_connector(place).is_in_range() {
+        return;
+    }
     status::set(changes, source, place, view.timestamp, 0, status);
 }

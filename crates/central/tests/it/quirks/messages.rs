@@ -2,13 +2,13 @@
 
 use super::{NOW, sample, starts, stop};
 use crate::common::database::{self, connector, transaction, transactions};
-use crate::common::{START, at, connect, setup};
-use central::RecordKind;
+use crate::common::{START, TestCharger, at, connect, setup};
 use central::model::ChargerKey;
 use central::record::Notes;
 use central::station::TokenAnswer;
+use central::{Quirk, RecordKind};
 use ocpp::Version;
-use ocpp::frame::Quirk;
+use ocpp::frame;
 use std::collections::BTreeSet;
 
 #[test]
@@ -89,7 +89,7 @@ fn quirk_07_a_number_as_message_id_is_counted_with_the_record_of_its_frame() {
     let counted: Vec<bool> = charger
         .metas
         .iter()
-        .map(|meta| meta.quirks.has(Quirk::NumberId))
+        .map(|meta| meta.quirks.has(frame::Quirk::NumberId))
         .collect();
     // The first record is that of the connection.
     assert_eq!(counted, [false, true, true, false]);
@@ -178,6 +178,74 @@ fn quirk_12_connector_0_and_values_without_a_transaction() {
         .collect();
     assert_eq!(places, BTreeSet::from([Some(0), Some(-3)]));
     assert!(database.states.transactions.is_empty());
+}
+
+#[test]
+fn numbers_that_no_charger_has_make_no_connectors_and_are_counted_in_every_version() {
+    let noted = |charger: &TestCharger| -> usize {
+        let contents = database::of(&[charger]);
+        let counts = contents.quirks.iter();
+        let of_it = counts.filter(|((_, quirk), _)| *quirk == Quirk::PlaceOutOfRange);
+        of_it
+            .map(|(_, count)| usize::try_from(count.count).unwrap())
+            .sum()
+    };
+    let mut charger = connect(Version::V16);
+    for connector in -2..300 {
+        let id = format!("s{connector}");
+        charger.succeeds(
+            &id,
+            "StatusNotification",
+            &format!(r#"{{"connectorId":{connector},"errorCode":"NoError","status":"Available"}}"#),
+        );
+        let payload = sample(None, "2025-12-31T23:00:00Z", 100)
+            .replace("\"connectorId\":1", &format!("\"connectorId\":{connector}"));
+        charger.succeeds(&format!("m{connector}"), "MeterValues", &payload);
+    }
+    let start = START.replace("\"connectorId\":1", "\"connectorId\":300");
+    assert_ne!(start, START);
+    charger.succeeds("start", "StartTransaction", &start);
+    let contents = database::of(&[&charger]);
+    assert_eq!(contents.states.connectors.len(), 256);
+    let unnamed = contents.meter_values.values();
+    let unnamed: BTreeSet<_> = unnamed.filter_map(|row| row.unnamed_at).collect();
+    assert_eq!(unnamed, (1..=255).collect());
+    assert_eq!(contents.meter_values.len(), 302);
+    assert_eq!(noted(&charger), 2 * 46 + 1);
+    // The session has the number as it was written.
+    let views = transactions(&contents);
+    assert_eq!((views.len(), views[0].connector), (1, Some(300)));
+
+    for version in [Version::V201, Version::V21] {
+        let mut charger = connect(version);
+        for (evse, connector) in (-1..70).flat_map(|evse| (-1..10).map(move |c| (evse, c))) {
+            let at = "2025-12-31T23:00:00Z";
+            let status = format!(
+                r#"{{"timestamp":"{at}","connectorStatus":"Available","evseId":{evse},"connectorId":{connector}}}"#
+            );
+            charger.succeeds(
+                &format!("s{evse}/{connector}"),
+                "StatusNotification",
+                &status,
+            );
+            let event = format!(
+                r#"{{"generatedAt":"{at}","seqNo":0,"eventData":[{{"eventId":1,"timestamp":"{at}","trigger":"Delta","actualValue":"Occupied","eventNotificationType":"HardWiredNotification","component":{{"name":"Connector","evse":{{"id":{evse},"connectorId":{connector}}}}},"variable":{{"name":"AvailabilityState"}}}}]}}"#
+            );
+            charger.succeeds(&format!("e{evse}/{connector}"), "NotifyEvent", &event);
+        }
+        assert_eq!(database::of(&[&charger]).states.connectors.len(), 64 * 8);
+        assert_eq!(noted(&charger), 2 * (71 * 11 - 64 * 8));
+        let session = r#"{"eventType":"Started","timestamp":"2025-12-31T23:00:00Z","triggerReason":"Authorized","seqNo":0,"transactionInfo":{"transactionId":"t"},"evse":{"id":64,"connectorId":1}}"#;
+        charger.succeeds("t", "TransactionEvent", session);
+        let meter = r#"{"evseId":64,"meterValue":[{"timestamp":"2025-12-31T23:00:00Z","sampledValue":[{"value":1}]}]}"#;
+        charger.succeeds("m", "MeterValues", meter);
+        let contents = database::of(&[&charger]);
+        let row = contents.meter_values.values().next().unwrap();
+        assert_eq!((row.evse, row.unnamed_at), (Some(64), None));
+        let views = transactions(&contents);
+        assert_eq!((views.len(), views[0].evse), (1, Some(64)));
+        assert_eq!(noted(&charger), 2 * (71 * 11 - 64 * 8) + 2);
+    }
 }
 
 #[test]
