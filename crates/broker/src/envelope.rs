@@ -9,7 +9,7 @@ mod decode;
 mod encode;
 
 pub(crate) use decode::{Decoded, decode};
-pub(crate) use encode::{encode, encode_unreadable};
+pub(crate) use encode::{encode, encode_bounded, encode_unreadable};
 
 /// The version that is written, and the only one that is read.
 pub(crate) const VERSION: u64 = 1;
@@ -99,6 +99,33 @@ mod tests {
             };
             let back = there_and_back(sample::id(), &record);
             assert_eq!(back, record.encode(), "{payload:?}");
+        }
+    }
+
+    /// A control character is one byte, and six as an escape of JSON.
+    #[test]
+    fn the_longest_message_of_a_charger_fits_into_a_message_of_rabbitmq() {
+        let escaped = "\u{1}".repeat(8 << 20);
+        let base64 = "A".repeat((8 << 20) / 3 * 4 + 4);
+        for payload in [&escaped, &base64] {
+            let record = Record {
+                kind: RecordKind::Unreadable,
+                payload,
+                ..sample::record()
+            };
+            let bytes = record.encode();
+            let mut message = Vec::new();
+            encode_bounded(sample::id(), &record, &bytes, &mut message);
+            assert!(message.len() < 16 << 20, "{}", message.len());
+            let mut batch = Batch::new(sample::id().gateway);
+            match decode(&message) {
+                Decoded::Record(read) => read.put_into(&mut batch),
+                Decoded::Raw(id, bytes) => batch.push_with(id, |out| out.extend_from_slice(&bytes)),
+                Decoded::Unknown(letter) => panic!("{}", letter.reason),
+            }
+            let (id, read) = batch.iter().next().unwrap();
+            assert_eq!(id, sample::id());
+            assert!(read == bytes, "other bytes");
         }
     }
 

@@ -328,7 +328,7 @@ impl Publisher {
         let partitions = self.exchanges.len() as u16;
         let (partition, key) = match (Record::decode(bytes), reason) {
             (Ok(record), None) => {
-                envelope::encode(id, &record, &mut message);
+                envelope::encode_bounded(id, &record, bytes, &mut message);
                 let partition = routing::partition(record.charger_id, partitions);
                 (partition, routing::key(&record, partition))
             }

@@ -138,6 +138,32 @@ pub enum TokenAnswer {
     CannotAsk,
 }
 
+/// What limits the length of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SizeLimit {
+    /// The setting for all chargers.
+    Setting,
+    /// The operator's setting for this charger.
+    Charger,
+    /// Half of what unfinished messages of all chargers may hold.
+    Unfinished,
+    /// The longest record that the journal takes.
+    Record,
+}
+
+impl SizeLimit {
+    /// Its name for records and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Setting => "gateway.frame_bytes_max",
+            Self::Charger => "frame_bytes_max of this charger",
+            Self::Unfinished => "half of gateway.unfinished_bytes_max",
+            Self::Record => "the longest that fits into a record of the journal",
+        }
+    }
+}
+
 /// Why a connection ends or ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseReason {
@@ -163,6 +189,8 @@ pub enum CloseReason {
         bytes: u64,
         /// The limit.
         bytes_max: u64,
+        /// Which limit that is.
+        limit: SizeLimit,
     },
     /// A message was not finished in time, or unfinished messages took too much memory.
     Unfinished,
@@ -186,8 +214,13 @@ impl CloseReason {
             Self::ReplacedElsewhere => "replaced elsewhere: it connected to another gateway".into(),
             Self::Shutdown => "the gateway is stopping".into(),
             Self::NotDurable => "the journal takes no more".into(),
-            Self::TooLarge { bytes, bytes_max } => format!(
-                "a message of at least {bytes} bytes: gateway.frame_bytes_max is {bytes_max}"
+            Self::TooLarge {
+                bytes,
+                bytes_max,
+                limit,
+            } => format!(
+                "a message of at least {bytes} bytes: {} is {bytes_max}",
+                limit.as_str()
             )
             .into(),
             Self::Unfinished => "a message was not finished in time".into(),

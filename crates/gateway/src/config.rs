@@ -219,11 +219,12 @@ pub struct GatewayConfig {
 
     /// Bytes of one message at most; a longer one closes the connection with 1009, and the charger sends it again after
     /// each reconnect. Default 2 MiB, which is also the maximum: a StopTransaction with hours of `transactionData` has more
-    /// than 1 MiB.
+    /// than 1 MiB. One charger's profile may allow up to 8 MiB, and at most half of `unfinished_bytes_max`.
     pub frame_bytes_max: usize,
     /// Milliseconds within which a message must be complete, from its first byte on; then the connection is closed with
     /// 1008. Pings between its parts do not extend the time; time in which the gateway does not read from the charger
-    /// does not count. Default 60,000: a message of 1 MiB at 150 kbit/s.
+    /// does not count. Default 60,000: a message of 1 MiB at 150 kbit/s. In proportion longer for a charger whose profile
+    /// allows longer messages than `frame_bytes_max`.
     pub unfinished_timeout_ms: u64,
     /// Bytes of incomplete messages over all connections, for messages above 2 KiB; when more is held, the connections
     /// that hold the most bytes for the longest time are closed with 1008. Default 64 MiB: thirty-two of the longest

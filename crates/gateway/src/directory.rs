@@ -404,6 +404,7 @@ mod tests {
             registration: Registration::Accepted,
             password_hash: None,
             check: None,
+            frame_bytes_max: None,
         };
         let token = Token {
             id: "AbC".into(),

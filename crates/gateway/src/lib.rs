@@ -47,7 +47,7 @@ use crate::clock::ClockCheck;
 use crate::cluster::ownership::Ownership;
 use crate::commands::Commands;
 use crate::connection::control::Stop;
-use crate::connection::frames::FrameOptions;
+use crate::connection::frames::{FrameOptions, MessageLimit, MessageLimits};
 use crate::connection::registry::Registry;
 use crate::delivery::ack_gate::AckGate;
 use crate::delivery::status::DeliveryStatus;
@@ -60,6 +60,7 @@ use crate::parts::Parts;
 use central::GatewayId;
 use central::policy::Policy;
 use central::ports::{ClusterEvents, CommandQueue, DirectorySource, HealthProbe, Sink};
+use central::station::SizeLimit;
 use common::lock::lock;
 use common::settings::SettingError;
 use journal::Journal;
@@ -324,6 +325,27 @@ fn apply_change(registry: &Registry, change: &Change) {
     }
 }
 
+/// How long messages may be. One message holds at most half of `unfinished_bytes_max`, so that a charger whose profile
+/// allows long messages leaves room for those of others.
+const fn message_limits(config: &GatewayConfig, record_bytes_max: usize) -> MessageLimits {
+    let record = MessageLimit {
+        bytes_max: record_bytes_max,
+        source: SizeLimit::Record,
+    };
+    let setting = MessageLimit {
+        bytes_max: config.frame_bytes_max,
+        source: SizeLimit::Setting,
+    };
+    let unfinished = MessageLimit {
+        bytes_max: config.unfinished_bytes_max / 2,
+        source: SizeLimit::Unfinished,
+    };
+    MessageLimits {
+        default: setting.at_most(record),
+        most: unfinished.at_most(record),
+    }
+}
+
 fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError> {
     let GatewayDeps {
         journal,
@@ -355,7 +377,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
     }
     // A message must fit into a record, also as Base64 and with its answer.
     let message_bytes_max = journal.record_bytes_max().saturating_sub(RECORD_OVERHEAD) / 4 * 3;
-    let frame_bytes_max = config.frame_bytes_max.min(message_bytes_max);
+    let limits = message_limits(&config, message_bytes_max);
     let directory = Directory::open(
         directory,
         &data_dir,
@@ -370,7 +392,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
     let registry = Arc::new(registry);
     let flow = Flow::new(&config);
     let frame_options = FrameOptions::new(
-        frame_bytes_max,
+        limits,
         config.compression_bytes_min,
         Arc::clone(&flow.budget),
     );

@@ -8,8 +8,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Key, identity, registration, password hash, check mode.
-pub(crate) type ProfileRow = (String, String, String, Option<String>, Option<String>);
+/// Key, identity, registration, password hash, check mode, bytes of a message at most.
+pub(crate) type ProfileRow = (
+    String,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+);
 
 /// Key, id, status, milliseconds at which it expires, group.
 pub(crate) type TokenRow = (String, String, String, Option<i64>, Option<String>);
@@ -21,13 +28,16 @@ pub(crate) fn token_key(id: &str) -> String {
 
 /// A profile with its key.
 pub(crate) fn profile(
-    (key, charger_id, registration, password_hash, check): ProfileRow,
+    (key, charger_id, registration, password_hash, check, frame_bytes_max): ProfileRow,
 ) -> Result<(ChargerKey, ChargerProfile), Refusal> {
     let profile = ChargerProfile {
         charger_id,
         registration: from_text(registration)?,
         password_hash,
         check: check.map(from_text).transpose()?,
+        frame_bytes_max: frame_bytes_max
+            .map(|bytes| u32::try_from(bytes).map_err(|error| Refusal::corrupt(error.to_string())))
+            .transpose()?,
     };
     Ok((ChargerKey::of(&key), profile))
 }
@@ -62,6 +72,7 @@ pub(crate) fn charger_entry(
             "registration": profile.registration,
             "has_password": profile.password_hash.is_some(),
             "check": profile.check,
+            "frame_bytes_max": profile.frame_bytes_max,
         })
     };
     let mut after_shown = after.map(shown);

@@ -3,7 +3,7 @@
 //! It writes to the database, which running gateways read every `gateway.directory_refresh_s`.
 
 use crate::SettingsArgs;
-use crate::config::Settings;
+use crate::config::{ByteSize, Settings};
 use crate::database::{self, Use};
 use crate::origin::command_line;
 use crate::output::print_line;
@@ -11,10 +11,11 @@ use anyhow::{Context, Result, bail};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::PasswordHash;
-use central::model::ChargerKey;
+use central::model::{ChargerKey, FRAME_BYTES_MAX};
 use central::ports::{ChargerProfile, CheckMode, Registration};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
+use std::str::FromStr;
 
 /// Subcommands of `wattpost charger`.
 #[derive(Debug, Subcommand)]
@@ -25,6 +26,7 @@ pub(crate) enum ChargerCommand {
     ///   wattpost charger add CP-17
     ///   wattpost charger add CP-17 --password-stdin < cp-17.password
     ///   wattpost charger add CP-18 --registration rejected
+    ///   wattpost charger set CP-19 --frame-bytes-max 8MiB
     #[command(verbatim_doc_comment, visible_alias = "set")]
     Add(AddArgs),
     /// List the chargers that were added. (The API also lists those that only connected.)
@@ -55,6 +57,39 @@ pub(crate) struct AddArgs {
     /// Payload checks: strict, warn or off [default: policy.check]
     #[arg(long)]
     check: Option<CheckArg>,
+    /// Longest message, from its next connection on: 4KiB to 8MiB, or `default` for the setting of all
+    #[arg(long, value_name = "SIZE")]
+    frame_bytes_max: Option<FrameBytesArg>,
+}
+
+/// A value of `--frame-bytes-max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FrameBytesArg {
+    Default,
+    Bytes(u32),
+}
+
+impl FromStr for FrameBytesArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().eq_ignore_ascii_case("default") {
+            return Ok(Self::Default);
+        }
+        let ByteSize(bytes) = text.parse()?;
+        u32::try_from(bytes)
+            .ok()
+            .filter(|bytes| FRAME_BYTES_MAX.contains(bytes))
+            .map(Self::Bytes)
+            .ok_or_else(|| {
+                format!(
+                    "{text:?} is {bytes} bytes; give {} to {} (8MiB, because a record must fit into the journal and \
+                     into a message of RabbitMQ), or `default`",
+                    FRAME_BYTES_MAX.start(),
+                    FRAME_BYTES_MAX.end()
+                )
+            })
+    }
 }
 
 /// Flags of `charger remove`.
@@ -104,7 +139,19 @@ fn add(args: &AddArgs) -> Result<()> {
             args.identity
         );
     }
-    let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
+    let settings = args.settings.load()?;
+    if let Some(FrameBytesArg::Bytes(bytes)) = args.frame_bytes_max {
+        let unfinished = settings.gateway.unfinished_bytes_max as u64;
+        if unfinished < 2 * u64::from(bytes) {
+            bail!(
+                "--frame-bytes-max {bytes} is more than half of gateway.unfinished_bytes_max, which is {unfinished}: \
+                 one charger could take the room of all others; raise the setting to {} and restart the gateways, \
+                 or give a lower size",
+                2 * u64::from(bytes)
+            );
+        }
+    }
+    let directory = database::open(&settings, Use::Change)?.admin;
     let key = ChargerKey::of(identity);
     let before = directory
         .charger_profiles()?
@@ -115,6 +162,7 @@ fn add(args: &AddArgs) -> Result<()> {
         registration: Registration::Accepted,
         password_hash: None,
         check: None,
+        frame_bytes_max: None,
     });
     if let Some(registration) = args.registration {
         profile.registration = match registration {
@@ -129,6 +177,11 @@ fn add(args: &AddArgs) -> Result<()> {
             CheckArg::Warn => CheckMode::Warn,
             CheckArg::Off => CheckMode::Off,
         });
+    }
+    match args.frame_bytes_max {
+        None => {}
+        Some(FrameBytesArg::Default) => profile.frame_bytes_max = None,
+        Some(FrameBytesArg::Bytes(bytes)) => profile.frame_bytes_max = Some(bytes),
     }
     if args.no_password {
         profile.password_hash = None;
@@ -216,8 +269,32 @@ fn line(profile: &ChargerProfile) -> String {
         Some(CheckMode::Warn) => "payloads checked with warnings",
         Some(CheckMode::Off) => "payloads not checked",
     };
+    let length = profile
+        .frame_bytes_max
+        .map(|bytes| format!(", messages of up to {}", ByteSize(bytes.into())))
+        .unwrap_or_default();
     format!(
-        "{}: {registration}, {password}, {check}",
+        "{}: {registration}, {password}, {check}{length}",
         profile.charger_id
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_message_is_a_size_within_its_bounds_or_default() {
+        let parse = |text: &str| text.parse::<FrameBytesArg>();
+        assert_eq!(parse("8MiB"), Ok(FrameBytesArg::Bytes(8 << 20)));
+        assert_eq!(parse("4096"), Ok(FrameBytesArg::Bytes(4_096)));
+        assert_eq!(parse(" Default "), Ok(FrameBytesArg::Default));
+        for text in ["8388609", "9MiB", "4095", "0", "99999TiB"] {
+            let error = parse(text).expect_err(text);
+            assert!(error.contains(text) && error.contains("8388608"), "{error}");
+        }
+        for text in ["", "many", "-1", "nan"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
 }

@@ -10,6 +10,22 @@ use std::io::Write;
 /// More deeply nested JSON is sent as text, because some parsers limit the depth.
 const EMBED_DEPTH_MAX: usize = 64;
 
+/// The longest message that is written member by member. RabbitMQ 4 accepts 16 MiB by default and closes the channel
+/// for a longer one, which would stop all records.
+const MESSAGE_BYTES_MAX: usize = 15 << 20;
+
+/// Appends the message of the record of `bytes` to `out`. Where escapes make a long text longer than
+/// [`MESSAGE_BYTES_MAX`], the record is written as Base64, which is at most a third longer than the record.
+pub(crate) fn encode_bounded(id: RecordId, record: &Record<'_>, bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    encode(id, record, out);
+    if out.len() - start > MESSAGE_BYTES_MAX {
+        out.truncate(start);
+        out.shrink_to_fit();
+        encode_unreadable(id, bytes, None, out);
+    }
+}
+
 /// Appends the message of `record` to `out`.
 pub(crate) fn encode(id: RecordId, record: &Record<'_>, out: &mut Vec<u8>) {
     out.reserve(360 + record.payload.len() + record.answer.len() + record.reason.len());

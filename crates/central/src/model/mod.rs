@@ -41,7 +41,7 @@ pub use connector::{
     ConnectorState, ConnectorStatus, ConnectorView, StatusOrder, UNKNOWN, UnknownReason,
 };
 pub use message::{DeadLetterRow, MessageRow};
-pub use profile::{ChargerProfile, CheckMode, Registration};
+pub use profile::{ChargerProfile, CheckMode, FRAME_BYTES_MAX, Registration};
 pub use quirk::{ChargerModel, QuirkCount, QuirkCounts, QuirkOfRecord, QuirkSummary, QuirkView};
 pub use ranges::RangeSet;
 pub use register::{First, Latest, Stamp};

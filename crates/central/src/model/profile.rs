@@ -1,6 +1,11 @@
 //! The operator's settings for a charger.
 
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
+
+/// The values that [`ChargerProfile::frame_bytes_max`] may have: 4 KiB to 8 MiB. As Base64 a message of 8 MiB has 10.7 MiB,
+/// so its record fits into the 16 MiB that the journal takes and into the 16 MiB that RabbitMQ 4 accepts by default.
+pub const FRAME_BYTES_MAX: RangeInclusive<u32> = 4_096..=8 << 20;
 
 /// The registration status of a charger (`status` in the answer to BootNotification, rules B-1 to B-6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,4 +45,8 @@ pub struct ChargerProfile {
     pub password_hash: Option<String>,
     /// How strictly its messages are checked; `None` for the policy's default.
     pub check: Option<CheckMode>,
+    /// Bytes of one of its messages at most, within [`FRAME_BYTES_MAX`]; `None` for the gateway's setting. Used from its
+    /// next connection on.
+    #[serde(default)]
+    pub frame_bytes_max: Option<u32>,
 }

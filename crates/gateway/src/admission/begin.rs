@@ -79,7 +79,12 @@ pub(super) async fn begin(
     };
     let wrote = tokio::time::timeout(deadline, line.write_all(accepted.answer.as_bytes())).await;
     let frames = match wrote {
-        Ok(Ok(())) => Frames::new(line, accepted.deflate.as_deref(), &parts.frame_options),
+        Ok(Ok(())) => Frames::new(
+            line,
+            accepted.deflate.as_deref(),
+            profile.as_deref(),
+            &parts.frame_options,
+        ),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the answer to the handshake was not read".to_owned()),
     };

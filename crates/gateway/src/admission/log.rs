@@ -7,7 +7,8 @@ use crate::admission::handshake::Request;
 use crate::admission::peer::Peer;
 use crate::admission::reason::Reason;
 use crate::connection::control::REPLACED_SOON;
-use central::model::ChargerKey;
+use central::model::{ChargerKey, FRAME_BYTES_MAX};
+use central::station::SizeLimit;
 use common::lock::lock;
 use common::log_bound::{Bounds, LogBound, Unlogged, cut};
 use std::collections::HashMap;
@@ -224,6 +225,32 @@ impl ConnectionLog {
         }
     }
 
+    /// A message was longer than the charger's limit: its connection ends, and the charger will send it again.
+    pub(crate) fn message_too_large(
+        &self,
+        peer: Peer,
+        charger_id: &str,
+        bytes: u64,
+        bytes_max: u64,
+        limit: SizeLimit,
+    ) {
+        let kind = "message over the limit";
+        if self
+            .refusals
+            .may_log(kind, &peer.address(), charger_id, Instant::now())
+        {
+            tracing::warn!(
+                charger.id = charger_id,
+                address = %peer,
+                bytes_at_least = bytes,
+                bytes_max,
+                limit = limit.as_str(),
+                cure = cure_of_length(charger_id, bytes, limit),
+                "message over the limit: the connection is closed, and the charger will send the message again"
+            );
+        }
+    }
+
     fn may_log_connection(&self, kind: &'static str, peer: Peer, charger_id: &str) -> bool {
         self.connections
             .may_log(kind, &peer.address(), charger_id, Instant::now())
@@ -246,6 +273,38 @@ impl ConnectionLog {
             log_unlogged(bound.take_all_unlogged());
         }
     }
+}
+
+/// What an operator does about a message of at least `bytes` that is over `limit`.
+fn cure_of_length(charger_id: &str, bytes: u64, limit: SizeLimit) -> String {
+    const SHORTER: &str = "set the charger to send shorter messages: fewer measurands or longer intervals \
+                           (StopTxnSampledData, StopTxnAlignedData; in 2.x TxEndedMeasurands, TxEndedInterval)";
+    let can_be_raised = bytes <= u64::from(*FRAME_BYTES_MAX.end());
+    match limit {
+        SizeLimit::Setting | SizeLimit::Charger if can_be_raised => {
+            let word = shell_word(charger_id);
+            match charger_id.starts_with('-') {
+                true => format!("wattpost charger set --frame-bytes-max 8MiB -- {word}"),
+                false => format!("wattpost charger set {word} --frame-bytes-max 8MiB"),
+            }
+        }
+        SizeLimit::Unfinished if can_be_raised => {
+            format!("set gateway.unfinished_bytes_max to at least {}", 2 * bytes)
+        }
+        SizeLimit::Record if can_be_raised => {
+            format!("raise journal.segment_bytes and journal.bytes_max, or {SHORTER}")
+        }
+        _ => SHORTER.to_owned(),
+    }
+}
+
+/// The text as one word of a POSIX shell: an identity may hold anything.
+fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:+@".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 fn log_unlogged(unlogged: Option<Unlogged>) {
@@ -283,6 +342,34 @@ mod tests {
         for i in 0..3 * MOVED_MAX {
             moved.count(key(&format!("made-up-{i}")), later);
             assert!(moved.0.len() <= MOVED_MAX);
+        }
+    }
+
+    #[test]
+    fn the_cure_of_a_long_message_is_a_command_that_a_shell_takes() {
+        let cure = |id, bytes, limit| cure_of_length(id, bytes, limit);
+        for (id, command) in [
+            ("CP-1", "wattpost charger set CP-1 --frame-bytes-max 8MiB"),
+            (
+                "a b; c's",
+                r"wattpost charger set 'a b; c'\''s' --frame-bytes-max 8MiB",
+            ),
+            ("-x", "wattpost charger set --frame-bytes-max 8MiB -- -x"),
+        ] {
+            assert_eq!(cure(id, 3 << 20, SizeLimit::Setting), command);
+            assert_eq!(cure(id, 3 << 20, SizeLimit::Charger), command);
+        }
+        let unfinished = cure("CP-1", 3 << 20, SizeLimit::Unfinished);
+        assert_eq!(
+            unfinished,
+            "set gateway.unfinished_bytes_max to at least 6291456"
+        );
+        for limit in [SizeLimit::Setting, SizeLimit::Charger, SizeLimit::Record] {
+            let cure = cure("CP-1", (8 << 20) + 1, limit);
+            assert!(
+                cure.starts_with("set the charger to send shorter"),
+                "{cure}"
+            );
         }
     }
 

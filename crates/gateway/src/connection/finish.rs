@@ -65,6 +65,20 @@ impl Connection {
                 .log
                 .replaced_elsewhere(self.control.peer, self.station.charger_id());
         }
+        if let CloseReason::TooLarge {
+            bytes,
+            bytes_max,
+            limit,
+        } = reason
+        {
+            self.parts.admission.log.message_too_large(
+                self.control.peer,
+                self.station.charger_id(),
+                bytes,
+                bytes_max,
+                limit,
+            );
+        }
         self.parts.admission.log.disconnected(
             self.control.peer,
             self.station.charger_id(),

@@ -8,6 +8,8 @@
 use crate::admission::unknown::UnknownPermit;
 use crate::connection::unfinished::{Budget, Meter, SharedMeter};
 use bytes::Bytes;
+use central::model::{ChargerProfile, FRAME_BYTES_MAX};
+use central::station::SizeLimit;
 use common::lock::lock;
 use futures_util::{Sink, SinkExt};
 use metrics::{Counter, counter};
@@ -44,31 +46,71 @@ const LINGER_BUFFER: usize = 4 << 10;
 const NO_CONTEXT: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
+/// How long a message of one connection may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MessageLimit {
+    /// Bytes at most.
+    pub(crate) bytes_max: usize,
+    /// What says so.
+    pub(crate) source: SizeLimit,
+}
+
+impl MessageLimit {
+    /// The lower of both; this one if they are equal.
+    pub(crate) const fn at_most(self, other: Self) -> Self {
+        if other.bytes_max < self.bytes_max {
+            return other;
+        }
+        self
+    }
+}
+
+/// How long messages may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageLimits {
+    /// For chargers whose profile says nothing.
+    pub(crate) default: MessageLimit,
+    /// What no profile can exceed.
+    pub(crate) most: MessageLimit,
+}
+
+impl MessageLimits {
+    /// The limit for a charger with this profile.
+    pub(crate) fn of(&self, profile: Option<&ChargerProfile>) -> MessageLimit {
+        let Some(bytes_max) = profile.and_then(|profile| profile.frame_bytes_max) else {
+            return self.default;
+        };
+        let (least, most) = (*FRAME_BYTES_MAX.start(), *FRAME_BYTES_MAX.end());
+        let of_charger = MessageLimit {
+            bytes_max: bytes_max.clamp(least, most) as usize,
+            source: SizeLimit::Charger,
+        };
+        of_charger.at_most(self.most)
+    }
+}
+
 /// Options that all connections' WebSockets share.
 #[derive(Clone)]
 pub(crate) struct FrameOptions {
     compressed: Options,
     plain: Options,
-    frame_bytes_max: usize,
+    limits: MessageLimits,
     budget: Arc<Budget>,
 }
 
 impl FrameOptions {
-    /// `frame_bytes_max` bounds one message; answers shorter than `compress_from_bytes` are not compressed. Bytes of
+    /// `limits` bound one message; answers shorter than `compress_from_bytes` are not compressed. Bytes of
     /// unfinished messages are counted in `budget`.
     pub(crate) fn new(
-        frame_bytes_max: usize,
+        limits: MessageLimits,
         compress_from_bytes: usize,
         budget: Arc<Budget>,
     ) -> Self {
-        // The library's limits are exclusive.
-        let limit = frame_bytes_max + 1;
         let base = Options::default()
             .with_compression_level(CompressionLevel::fast())
             .server_no_context_takeover()
             .client_no_context_takeover()
             .with_deflate_pool(DeflatePool::new(DEFLATE_POOL))
-            .with_limits(limit, limit)
             .with_read_buffer_capacity(READ_BUFFER)
             .with_write_buffer_capacity(WRITE_BUFFER)
             .with_backpressure_boundary(WRITE_BOUNDARY);
@@ -76,7 +118,7 @@ impl FrameOptions {
             compressed: base.clone().with_compression_threshold(compress_from_bytes),
             // Reads compressed frames although none were negotiated, and never compresses.
             plain: base.with_compression_threshold(usize::MAX),
-            frame_bytes_max,
+            limits,
             budget,
         }
     }
@@ -107,7 +149,7 @@ pub(crate) enum ReadError {
         /// At least so many bytes.
         bytes: u64,
         /// The limit.
-        bytes_max: u64,
+        limit: MessageLimit,
     },
     /// Any other error.
     Broken(String),
@@ -126,24 +168,29 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// A WebSocket over a connection whose handshake is done; `deflate` is what was agreed.
+    /// A WebSocket over a connection whose handshake is done; `deflate` is what was agreed, and the charger's `profile` may
+    /// say how long its messages may be.
     pub(crate) fn new(
         mut line: Line,
         deflate: Option<&str>,
+        profile: Option<&ChargerProfile>,
         options: &FrameOptions,
     ) -> Result<Self, String> {
-        let meter = Meter::new(&options.budget, options.frame_bytes_max);
+        let limit = options.limits.of(profile);
+        let meter = Meter::new(&options.budget, limit);
         let meter = Arc::new(Mutex::new(meter));
         line.meter = Some(Arc::clone(&meter));
         let options = match deflate {
             Some(_) => &options.compressed,
             None => &options.plain,
         };
+        // The library's limits are exclusive.
+        let exclusive = limit.bytes_max + 1;
         let socket = WebSocket::from_stream_with_extensions(
             line,
             Role::Server,
             Some(deflate.unwrap_or(NO_CONTEXT)),
-            options.clone(),
+            options.clone().with_limits(exclusive, exclusive),
         )
         .map_err(|error| error.to_string())?;
         Ok(Self {

@@ -23,7 +23,7 @@ use crate::delivery::ack_gate::Needs;
 use crate::parts::Parts;
 use central::model::ChargerKey;
 use central::station::{
-    CloseReason, Fact, Output, Question, RecordMeta, Station, Ticket, TokenAnswer,
+    CloseReason, Fact, Output, Question, RecordMeta, SizeLimit, Station, Ticket, TokenAnswer,
 };
 use central::{Seq, Timestamp};
 use journal::{AppendError, FullReason};
@@ -219,13 +219,12 @@ impl Connection {
             return Ok(());
         }
         let since = self.frames.meter().since();
-        if since.is_some_and(|since| {
-            now.saturating_duration_since(since) >= config.unfinished_timeout()
-        }) {
+        let timeout = self.unfinished_timeout();
+        if since.is_some_and(|since| now.saturating_duration_since(since) >= timeout) {
             self.parts.metrics.unfinished_timeout.increment(1);
             tracing::debug!(
                 charger.id = self.key.as_str(),
-                timeout_ms = config.unfinished_timeout_ms,
+                timeout_ms = timeout.as_millis(),
                 "closing: a message was not finished within gateway.unfinished_timeout_ms"
             );
             return Err(CloseReason::Unfinished);
@@ -325,6 +324,7 @@ impl Connection {
                     AppendError::TooLarge { bytes, max } => CloseReason::TooLarge {
                         bytes: bytes as u64,
                         bytes_max: max as u64,
+                        limit: SizeLimit::Record,
                     },
                     // Silence on an open socket would make the charger discard it (rule Q-13).
                     AppendError::Full(
@@ -350,12 +350,24 @@ impl Connection {
         Ok(())
     }
 
+    /// How long a message may take: in proportion longer where the charger's profile allows longer messages than the
+    /// setting, so that its line need not be faster than others' lines.
+    fn unfinished_timeout(&self) -> Duration {
+        let config = &self.parts.config;
+        let bytes_max = self.frames.meter().limit().bytes_max;
+        // At most 2,048: 8 MiB through 4 KiB.
+        let times = bytes_max.div_ceil(config.frame_bytes_max).max(1);
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
+        config.unfinished_timeout().saturating_mul(times)
+    }
+
     fn next_deadline(&self, now: Instant) -> Instant {
         let mut next = self.ping_at;
+        let since = self.frames.meter().since();
         if self.paused_at.is_none()
-            && let Some(since) = self.frames.meter().since()
+            && let Some(since) = since
         {
-            next = next.min(since + self.parts.config.unfinished_timeout());
+            next = next.min(since + self.unfinished_timeout());
         }
         let wants_turn =
             self.turn == Turn::NotAsked && (!self.held.is_empty() || self.paused_at.is_some());
@@ -382,7 +394,11 @@ impl Connection {
 fn broken(error: ReadError) -> CloseReason {
     match error {
         ReadError::Ended => CloseReason::Broken("closed without a close frame".to_owned()),
-        ReadError::TooLarge { bytes, bytes_max } => CloseReason::TooLarge { bytes, bytes_max },
+        ReadError::TooLarge { bytes, limit } => CloseReason::TooLarge {
+            bytes,
+            bytes_max: limit.bytes_max as u64,
+            limit: limit.source,
+        },
         ReadError::Broken(words) => CloseReason::Broken(words),
     }
 }

@@ -5,7 +5,7 @@
 //! ([`Budget`]); above the bound, the connections that hold the most bytes for the longest time are closed.
 
 use crate::connection::control::{Control, Stop};
-use crate::connection::frames::ReadError;
+use crate::connection::frames::{MessageLimit, ReadError};
 use common::lock::lock;
 use metrics::{Counter, Gauge, counter, gauge};
 use std::collections::HashMap;
@@ -243,7 +243,7 @@ pub(crate) struct Meter {
     budget: Arc<Budget>,
     control: Option<Arc<Control>>,
     /// One message at most, as the library bounds it.
-    message_bytes_max: usize,
+    limit: MessageLimit,
     head: [u8; 14],
     head_len: usize,
     /// Of the frame whose header has been read.
@@ -262,11 +262,11 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(budget: &Arc<Budget>, message_bytes_max: usize) -> Self {
+    pub(crate) fn new(budget: &Arc<Budget>, limit: MessageLimit) -> Self {
         Self {
             budget: Arc::clone(budget),
             control: None,
-            message_bytes_max,
+            limit,
             head: [0; 14],
             head_len: 0,
             payload_left: 0,
@@ -295,12 +295,16 @@ impl Meter {
     /// The error of a message that the library refused for its length. More than what was received and announced of it is
     /// not known: it may be compressed, or in parts.
     pub(crate) fn too_large(&self) -> ReadError {
-        let bytes_max = self.message_bytes_max as u64;
         let announced = (self.message_bytes as u64).saturating_add(self.payload_left);
         ReadError::TooLarge {
-            bytes: announced.max(bytes_max + 1),
-            bytes_max,
+            bytes: announced.max(self.limit.bytes_max as u64 + 1),
+            limit: self.limit,
         }
+    }
+
+    /// How long a message may be.
+    pub(crate) const fn limit(&self) -> MessageLimit {
+        self.limit
     }
 
     /// Moves that moment by a time in which nothing was read.
@@ -373,7 +377,7 @@ impl Meter {
             self.count(len);
             // Parts of a compressed message are inflated as they arrive, to any length up to the bound.
             if first & 0x40 != 0 && !self.is_last {
-                self.message_bytes = self.message_bytes.max(self.message_bytes_max);
+                self.message_bytes = self.message_bytes.max(self.limit.bytes_max);
             }
         }
     }
@@ -401,7 +405,7 @@ impl Meter {
             return;
         }
         let Some(control) = &self.control else { return };
-        let most = self.message_bytes_max.next_power_of_two();
+        let most = self.limit.bytes_max.next_power_of_two();
         self.charged = self.message_bytes.next_power_of_two().min(most);
         match &self.charge {
             Some(charge) => charge.grow(self.charged),
@@ -432,6 +436,7 @@ pub(crate) type SharedMeter = Arc<Mutex<Meter>>;
 mod tests {
     use super::*;
     use central::Epoch;
+    use central::station::SizeLimit;
 
     const KIB: usize = 1 << 10;
 
@@ -440,7 +445,13 @@ mod tests {
     }
 
     fn meter(budget: &Arc<Budget>, control: &Arc<Control>) -> Meter {
-        let mut meter = Meter::new(budget, 1 << 20);
+        let mut meter = Meter::new(
+            budget,
+            MessageLimit {
+                bytes_max: 1 << 20,
+                source: SizeLimit::Setting,
+            },
+        );
         meter.belong_to(control);
         meter
     }

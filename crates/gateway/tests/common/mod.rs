@@ -220,6 +220,7 @@ impl FakeDirectory {
                 registration: Registration::Accepted,
                 password_hash,
                 check: None,
+                frame_bytes_max: None,
             },
         );
     }

@@ -441,3 +441,93 @@ async fn a_stop_with_hours_of_readings_is_answered_and_stored_whole() {
     })
     .await;
 }
+
+/// The limit of one charger in the directory; `None` for the setting.
+fn set_limit(world: &World, charger_id: &str, frame_bytes_max: Option<u32>) {
+    world.directory.add(charger_id, None);
+    let mut snapshot = world.directory.snapshot.lock().unwrap();
+    let key = central::model::ChargerKey::of(charger_id);
+    let profile = snapshot.chargers.get_mut(&key).unwrap();
+    profile.frame_bytes_max = frame_bytes_max;
+}
+
+fn data_transfer(bytes: usize) -> String {
+    let rest = bytes - r#"[2,"big","DataTransfer",{"vendorId":"v","data":""}]"#.len();
+    format!(
+        r#"[2,"big","DataTransfer",{{"vendorId":"v","data":"{}"}}]"#,
+        "x".repeat(rest)
+    )
+}
+
+/// Whether the charger's next connection takes a message of so many bytes.
+async fn takes(world: &World, charger_id: &str, bytes: usize) -> bool {
+    let stored = || {
+        world
+            .sink
+            .count(|stored| stored.charger_id == charger_id && stored.action == "DataTransfer")
+    };
+    let closed = |limit: &Stored| {
+        limit.kind == RecordKind::Disconnected
+            && limit.charger_id == charger_id
+            && limit.reason.starts_with("a message of at least")
+    };
+    let (before, ends) = (stored(), world.sink.count(closed));
+    let mut charger = Charger::connect(world, charger_id).await;
+    let message = encode(0x80 | TEXT, data_transfer(bytes).as_bytes());
+    // The gateway may close before it has read all of it.
+    let _ = charger.socket.write_all(&message).await;
+    until("the message or the end is stored", || {
+        stored() > before || world.sink.count(closed) > ends
+    })
+    .await;
+    stored() > before
+}
+
+#[tokio::test]
+async fn the_limit_of_one_charger_is_used_at_its_next_connection_and_by_no_other() {
+    let world = World::start().await;
+    assert!(!takes(&world, "CP-1", 3 << 20).await);
+    set_limit(&world, "CP-1", Some(8 << 20));
+    set_limit(&world, "CP-2", None);
+    set_limit(&world, "CP-3", Some(4_096));
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while !takes(&world, "CP-1", 3 << 20).await {}
+    })
+    .await
+    .expect("the gateway reads the directory");
+    assert!(takes(&world, "CP-1", 8 << 20).await);
+    assert!(!takes(&world, "CP-1", (8 << 20) + 1).await);
+    assert!(!takes(&world, "CP-2", 3 << 20).await);
+    assert!(takes(&world, "CP-3", 4_096).await);
+    assert!(!takes(&world, "CP-3", 2 << 20).await);
+    let reason = "frame_bytes_max of this charger is 4096";
+    assert_eq!(world.sink.count(|end| end.reason.ends_with(reason)), 1);
+    // Back to the setting.
+    set_limit(&world, "CP-1", None);
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while takes(&world, "CP-1", 3 << 20).await {}
+    })
+    .await
+    .expect("the gateway reads the directory");
+}
+
+#[tokio::test]
+async fn one_message_holds_at_most_half_of_what_unfinished_messages_may_hold() {
+    let world = World::with(|setup| {
+        setup.config.frame_bytes_max = 1 << 20;
+        setup.config.unfinished_bytes_max = 4 << 20;
+        setup.directory.add("CP-1", None);
+        let mut snapshot = setup.directory.snapshot.lock().unwrap();
+        for profile in snapshot.chargers.values_mut() {
+            profile.frame_bytes_max = Some(8 << 20);
+        }
+    })
+    .await;
+    assert!(takes(&world, "CP-1", 2 << 20).await);
+    assert!(!takes(&world, "CP-1", 3 << 20).await);
+    let reason = "half of gateway.unfinished_bytes_max is 2097152";
+    until("the end says which limit", || {
+        world.sink.count(|end| end.reason.ends_with(reason)) == 1
+    })
+    .await;
+}

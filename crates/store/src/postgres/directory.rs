@@ -34,17 +34,19 @@ impl DirectoryAdmin for PostgresStore {
             let key = profile_key(&profile.charger_id);
             let before = one_profile(connection, &key).await?;
             sqlx::query(
-                "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode)
-                 VALUES ($1, $2, $3, $4, $5)
+                "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode, frame_bytes_max)
+                 VALUES ($1, $2, $3, $4, $5, $6)
                  ON CONFLICT (key) DO UPDATE SET id = excluded.id,
                     registration = excluded.registration,
-                    password_hash = excluded.password_hash, check_mode = excluded.check_mode",
+                    password_hash = excluded.password_hash, check_mode = excluded.check_mode,
+                    frame_bytes_max = excluded.frame_bytes_max",
             )
             .bind(key)
             .bind(clean(&profile.charger_id).into_owned())
             .bind(to_text(profile.registration)?)
             .bind(&profile.password_hash)
             .bind(profile.check.map(to_text).transpose()?)
+            .bind(profile.frame_bytes_max.map(i64::from))
             .execute(&mut *connection)
             .await
             .map_err(error::refusal)?;
@@ -191,7 +193,7 @@ async fn one_profile(
     key: &str,
 ) -> Result<Option<ChargerProfile>, Refusal> {
     let row: Option<ProfileRow> = sqlx::query_as(
-        "SELECT key, id, registration, password_hash, check_mode FROM charger_profiles
+        "SELECT key, id, registration, password_hash, check_mode, frame_bytes_max FROM charger_profiles
          WHERE key = $1 FOR UPDATE",
     )
     .bind(key)
@@ -215,7 +217,8 @@ async fn all_profiles(
     connection: &mut PgConnection,
 ) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
     let rows: Vec<ProfileRow> = sqlx::query_as(
-        "SELECT key, id, registration, password_hash, check_mode FROM charger_profiles ORDER BY key",
+        "SELECT key, id, registration, password_hash, check_mode, frame_bytes_max
+         FROM charger_profiles ORDER BY key",
     )
     .fetch_all(connection)
     .await

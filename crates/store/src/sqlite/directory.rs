@@ -20,17 +20,19 @@ impl DirectoryAdmin for SqliteStore {
             let key = ChargerKey::of(&profile.charger_id);
             let before = one_profile(connection, &key)?;
             connection.execute(
-                "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode)
-                 VALUES (?1, ?2, ?3, ?4, ?5)
+                "INSERT INTO charger_profiles (key, id, registration, password_hash, check_mode, frame_bytes_max)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT (key) DO UPDATE SET id = excluded.id,
                     registration = excluded.registration,
-                    password_hash = excluded.password_hash, check_mode = excluded.check_mode",
+                    password_hash = excluded.password_hash, check_mode = excluded.check_mode,
+                    frame_bytes_max = excluded.frame_bytes_max",
                 params![
                     key.as_str(),
                     profile.charger_id,
                     to_text(profile.registration)?,
                     profile.password_hash,
                     profile.check.map(to_text).transpose()?,
+                    profile.frame_bytes_max,
                 ],
             )?;
             audit::insert(
@@ -159,7 +161,8 @@ fn one_profile(
     key: &ChargerKey,
 ) -> Result<Option<ChargerProfile>, Refusal> {
     let mut statement = connection.prepare_cached(
-        "SELECT key, id, registration, password_hash, check_mode FROM charger_profiles WHERE key = ?1",
+        "SELECT key, id, registration, password_hash, check_mode, frame_bytes_max
+         FROM charger_profiles WHERE key = ?1",
     )?;
     let row = statement
         .query_row([key.as_str()], |row| row.try_into())
@@ -184,7 +187,8 @@ fn bump(connection: &Connection) -> Result<(), Refusal> {
 
 fn all_profiles(connection: &Connection) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
     let mut statement = connection.prepare_cached(
-        "SELECT key, id, registration, password_hash, check_mode FROM charger_profiles ORDER BY key",
+        "SELECT key, id, registration, password_hash, check_mode, frame_bytes_max
+         FROM charger_profiles ORDER BY key",
     )?;
     statement
         .query_map([], |row| row.try_into())?

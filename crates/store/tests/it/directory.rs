@@ -23,6 +23,7 @@ fn profile(charger_id: &str) -> ChargerProfile {
         registration: Registration::Pending,
         password_hash: Some("$argon2id$x".to_owned()),
         check: Some(CheckMode::Strict),
+        frame_bytes_max: Some(8 << 20),
     }
 }
 
@@ -42,6 +43,7 @@ fn gateway_loads_what_the_operator_has_set<A: Adapter>() {
         registration: Registration::Accepted,
         password_hash: None,
         check: None,
+        frame_bytes_max: None,
         ..profile("CP-2")
     };
     store
@@ -166,6 +168,7 @@ fn each_change_is_in_the_audit_log_without_a_password<A: Adapter>() {
         "registration": Registration::Pending,
         "has_password": true,
         "check": CheckMode::Strict,
+        "frame_bytes_max": 8 << 20,
     });
     assert_eq!(last.before.as_ref(), Some(&shown));
     shown["charger_id"] = json!("cp-1");

@@ -116,11 +116,11 @@ fn other_record_with_a_known_id_becomes_a_dead_letter<A: Adapter>() {
     });
 }
 
-/// As long as a gateway accepts it at most.
+/// As long as a gateway accepts it at most, from a charger with the highest limit.
 fn a_stop_of_the_longest_length_is_stored<A: Adapter>() {
     on_store::<A>(|store, contents| {
         let value = r#"{"timestamp":"2026-01-01T00:01:00Z","sampledValue":[{"value":"7"}]}"#;
-        let data = vec![value; (2 << 20) / value.len()].join(",");
+        let data = vec![value; (8 << 20) / value.len()].join(",");
         let payload = format!(
             r#"{{"transactionId":7,"meterStop":9,"timestamp":"2026-01-01T00:05:00Z","transactionData":[{data}]}}"#
         );

@@ -571,6 +571,7 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
         registration: Registration::Accepted,
         password_hash: None,
         check: None,
+        frame_bytes_max: None,
     };
     store.put_charger_profile(&profile, &origin()).unwrap();
     store.remove_charger_profile("CP-1", &origin()).unwrap();

@@ -21,6 +21,7 @@ mod alone;
 mod cluster;
 mod commands;
 mod dead_letters;
+mod long_messages;
 mod maintenance;
 mod metrics;
 mod restored;

@@ -113,6 +113,7 @@ pub fn profile(registration: Registration) -> ChargerProfile {
         registration,
         password_hash: None,
         check: None,
+        frame_bytes_max: None,
     }
 }
 
