@@ -4,7 +4,9 @@
 //! The rules are [`central::model::successor`] and [`central::model::reading_times`]. Both read at most [`SUCCESSORS_MAX`]
 //! sessions after one, in the order of their starts. So after a change, as many sessions before the changed position are
 //! decided again, from a window of rows around it. This module chooses the positions and decides ([`Round`]); the databases
-//! read and write rows. The cost of a change does not depend on the number of a connector's sessions.
+//! read and write rows. The cost of a change does not depend on the number of a connector's sessions. Where the times of a
+//! session change so that values are missing or too many, all values of its times are read again ([`Scan`]): up to 31 days,
+//! without a bound on their number (docs/adr/0012-sessions-of-one-connector.md, *Cost*).
 
 use central::Timestamp;
 use central::model::{
@@ -304,4 +306,78 @@ impl<'a, C: Copy + Ord + Hash> Round<'a, C> {
 /// Stored readings; `None` where they cannot be read, so that they are collected again.
 pub(crate) fn read_readings(json: &str) -> Option<SessionReadings> {
     serde_json::from_str(json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: PlaceOf<i64> = (1, 1);
+
+    fn row(start: i64, readings: Option<(i64, i64, &[i64])>) -> PlaceRow {
+        let key = Uuid::from_u128(start.unsigned_abs().into());
+        let readings = readings.map(|(from, until, at)| {
+            let mut readings = Readings::default();
+            for at in at {
+                readings.merge(reading(*at));
+            }
+            SessionReadings {
+                from,
+                until,
+                readings,
+            }
+        });
+        PlaceRow {
+            began_at: start,
+            transaction_no: start,
+            session: PlaceSession {
+                key,
+                start_at: Timestamp(start),
+                start_received_at: Timestamp(start),
+                written_start_at: Some(Timestamp(start)),
+                heard_at: Timestamp(start),
+                stop: None,
+            },
+            successor: None,
+            readings: readings.and_then(|readings| serde_json::to_string(&readings).ok()),
+        }
+    }
+
+    fn reading(at: i64) -> Readings {
+        Readings::of_row(Timestamp(at), at, false, r#"[{"value":"7"}]"#)
+    }
+
+    /// The times that are read again, by session, after the row at the end of `rows` was added.
+    fn scanned(rows: Vec<PlaceRow>, added: i64) -> Vec<(i64, i64)> {
+        let of_added = rows.iter().find(|row| row.session.start_at.0 == added);
+        let position = of_added
+            .map(|row| order_of(&row.session))
+            .unwrap_or_default();
+        let mut round = Round::new([(PLACE, position)], []);
+        assert_eq!(round.take_positions().len(), 1);
+        round.add(Window {
+            place: PLACE,
+            position,
+            rows,
+            is_unnamed: true,
+        });
+        let scans = round.scans();
+        scans.iter().map(|scan| (scan.from, scan.until)).collect()
+    }
+
+    #[test]
+    fn a_start_after_all_values_reads_no_values_of_the_session_before_it() {
+        let before = row(1_000, Some((1_000, i64::MAX / 2, &[1_000, 4_999])));
+        let scans = scanned(vec![before, row(5_000, None)], 5_000);
+        let own: Vec<_> = scans.iter().map(|(from, _)| *from).collect();
+        assert_eq!(own, [5_000]);
+    }
+
+    #[test]
+    fn a_start_between_values_reads_those_of_the_session_that_it_cuts_and_its_own() {
+        let before = row(1_000, Some((1_000, i64::MAX / 2, &[1_000, 9_000])));
+        let after = row(7_000, Some((7_000, i64::MAX / 2, &[7_000, 9_000])));
+        let scans = scanned(vec![before, row(5_000, None), after], 5_000);
+        assert_eq!(scans, [(1_000, 4_999), (5_000, 6_999)]);
+    }
 }
