@@ -110,7 +110,7 @@ pub(crate) struct SimulateArgs {
     /// 1.6: every StopTransaction has transactionId -1, as with firmware that lost the id
     #[arg(long)]
     stops_without_id: bool,
-    /// Answer commands of the central system badly: FAULT[=ACTION,…][:PROBABILITY], see below; may be repeated
+    /// Answer commands of the central system badly: `FAULT[=ACTION,…][:PROBABILITY]`, see below; may be repeated
     /// [default: every command of the charger's version is carried out and answered]
     #[arg(long = "command-fault", value_name = "FAULT")]
     command_faults: Vec<CommandFault>,
