@@ -26,6 +26,9 @@ const REASON_CHARS_MAX: usize = 1_000;
 /// Characters of a name at most.
 const WHO_CHARS_MAX: usize = 100;
 
+/// Variables of the environment that name the account that runs the command, the first one first.
+const ACCOUNT_VARIABLES: [&str; 4] = ["SUDO_USER", "USER", "LOGNAME", "USERNAME"];
+
 /// Subcommands of `wattpost transaction`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TransactionCommand {
@@ -72,7 +75,7 @@ pub(crate) struct CloseArgs {
     /// When it ended: RFC 3339 or milliseconds since 1970-01-01 UTC [default: the last message of it]
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
-    /// Who closes it [default: the account that runs this command]
+    /// Who closes it; needed where the environment does not name the account that runs this command [default: that account]
     #[arg(long, value_name = "NAME")]
     who: Option<String>,
     /// Close it although the charger sent a message about it within the last 15 minutes
@@ -117,10 +120,7 @@ fn list(args: &ListArgs) -> Result<()> {
 
 fn close(args: &CloseArgs, settings: &Settings) -> Result<()> {
     let reason = bounded("--reason", &args.reason, REASON_CHARS_MAX)?;
-    let who = match &args.who {
-        Some(who) => bounded("--who", who, WHO_CHARS_MAX)?,
-        None => account(),
-    };
+    let who = who(args.who.as_deref(), |name| std::env::var(name).ok())?;
     let at = args
         .at
         .as_deref()
@@ -229,13 +229,22 @@ fn bounded(flag: &str, text: &str, chars_max: usize) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// The account that runs this command, as the environment names it.
-fn account() -> String {
-    ["SUDO_USER", "USER", "LOGNAME", "USERNAME"]
+/// Who closes the session: `--who`, else the account that runs this command, which `variable` of the environment names.
+fn who(given: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<String> {
+    if let Some(given) = given {
+        return bounded("--who", given, WHO_CHARS_MAX);
+    }
+    ACCOUNT_VARIABLES
         .iter()
-        .filter_map(|name| std::env::var(name).ok())
+        .filter_map(|name| variable(name))
         .find_map(|name| bounded("the account", &name, WHO_CHARS_MAX).ok())
-        .unwrap_or_else(|| "unknown".to_owned())
+        .with_context(|| {
+            format!(
+                "the account that runs this command is not known ({} are not set or unusable): give --who NAME, the person \
+                 who closes the session",
+                ACCOUNT_VARIABLES.join(", ")
+            )
+        })
 }
 
 fn line(view: &TransactionView) -> String {
@@ -348,6 +357,29 @@ mod tests {
         };
         closed.close(by, NOW);
         assert!(refusal(&closed, None).contains("by alice"));
+    }
+
+    #[test]
+    fn who_closes_is_given_or_the_account_and_never_invented() {
+        let user = |name: &str| (name == "USER").then(|| "alice".to_owned());
+        assert_eq!(who(None, user).ok().as_deref(), Some("alice"));
+        assert_eq!(who(Some("bob"), user).ok().as_deref(), Some("bob"));
+        assert!(who(Some(" "), user).is_err());
+        for variable in [None, Some(String::new()), Some("x".repeat(101))] {
+            let error = who(None, |_| variable.clone()).expect_err("not known");
+            assert!(error.to_string().contains("give --who NAME"), "{error}");
+        }
+    }
+
+    #[test]
+    fn energy_that_is_not_known_is_not_shown_as_0() {
+        let mut view = open(SILENT_MS_MIN);
+        view.energy_wh = None;
+        for text in [line(&view), shown(&view, NOW)] {
+            assert!(text.ends_with("energy not known"), "{text}");
+        }
+        view.energy_wh = Some(0.0);
+        assert!(line(&view).ends_with("  0 Wh"));
     }
 
     #[test]

@@ -42,6 +42,7 @@ fn person_closes_a_session_while_the_server_runs_and_a_late_stop_still_decides()
         let output = deployment
             .command("transaction close")
             .args(arguments)
+            .args(["--who", "bob"])
             .output()
             .expect("run");
         assert_eq!(output.status.code(), Some(1));
