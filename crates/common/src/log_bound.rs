@@ -2,7 +2,8 @@
 //!
 //! A peer that reaches a port can be refused any number of times a second. Each kind of line about one subject (a charger, a
 //! path) is logged a few times per [`WINDOW`], the lines of one source (an address) are bounded together, and so are all
-//! lines. What was not logged is counted, and
+//! lines. Half of all lines is reserved for the first lines of a source, so that a few sources with many lines do not
+//! suppress those of the others. What was not logged is counted, and
 //! [`LogBound::take_unlogged`] returns the counts for one summary line.
 
 use crate::lock::lock;
@@ -22,9 +23,13 @@ pub struct Bounds {
     pub per_subject: u32,
     /// Of all kinds about one source.
     pub per_source: u32,
-    /// In total. The memory that is used is in proportion to it.
+    /// In total. One half is reserved for the first [`FIRST_LINES`] lines of each source. The memory that is used is in
+    /// proportion to it.
     pub total: u32,
 }
+
+/// So many lines of a source are its first ones in a [`WINDOW`]: a charger connects, disconnects and connects again.
+pub const FIRST_LINES: u32 = 3;
 
 /// Counts the lines of the current window.
 pub struct LogBound {
@@ -37,6 +42,8 @@ pub struct LogBound {
 struct Window {
     began: Option<Instant>,
     total: u32,
+    /// How many of them were not among the first of their source.
+    further: u32,
     /// By the hash of a source, or of a source with its subject and kind. Entries are made for logged lines only.
     logged: HashMap<u64, u32>,
     /// By kind; of this window and of those before it whose summary was not taken.
@@ -69,11 +76,14 @@ impl LogBound {
         let mut window = lock(&self.window);
         window.advance(now);
         let count = |key| window.logged.get(&key).copied().unwrap_or(0);
+        let is_first = count(of_source) < FIRST_LINES;
         let may_log = window.total < self.bounds.total
+            && (is_first || window.further < self.bounds.total / 2)
             && count(of_source) < self.bounds.per_source
             && count(of_subject) < self.bounds.per_subject;
         if may_log {
             window.total += 1;
+            window.further += u32::from(!is_first);
             for key in [of_source, of_subject] {
                 *window.logged.entry(key).or_default() += 1;
             }
@@ -129,6 +139,7 @@ impl Window {
         if is_over {
             self.began = Some(now);
             self.total = 0;
+            self.further = 0;
             self.logged = HashMap::new();
             self.is_summary_due = !self.unlogged.is_empty();
         }
@@ -169,6 +180,38 @@ mod tests {
         assert_eq!(logged(2, "cp-1"), 2, "another source is not affected");
         assert_eq!(logged(3, "cp-9"), 1, "the total is reached");
         assert_eq!(logged(4, "cp-9"), 0);
+    }
+
+    #[test]
+    fn sources_with_many_lines_leave_the_first_lines_to_the_others() {
+        let bound = LogBound::new(Bounds {
+            per_subject: 3,
+            per_source: 60,
+            total: 600,
+        });
+        let now = Instant::now();
+        let line = |source: u32, subject: u32| {
+            bound.may_log("connected", &source, &subject.to_string(), now)
+        };
+        let logged = |sources: std::ops::Range<u32>| {
+            let lines = sources.flat_map(|source| (0..100).map(move |subject| (source, subject)));
+            lines
+                .filter(|(source, subject)| line(*source, *subject))
+                .count()
+        };
+        assert_eq!(
+            logged(0..30),
+            390,
+            "one half, and three first lines of each"
+        );
+        for source in 100..150 {
+            assert!((0..3).all(|_| line(source, 0)), "source {source}");
+            assert!(!line(source, 0));
+        }
+        logged(200..1_000);
+        assert_eq!(lock(&bound.window).total, 600, "the total is a bound");
+        assert!(bound.may_log("connected", &0, "0", now + WINDOW));
+        assert_eq!(lock(&bound.window).further, 0);
     }
 
     #[test]

@@ -24,10 +24,11 @@ const REFUSALS: Bounds = Bounds {
     per_source: 60,
     total: 600,
 };
-/// Lines about connections that begin and end, in a minute. The chargers behind one proxy have one source.
+/// Lines about connections that begin and end, in a minute. The chargers behind one trusted proxy have addresses of their
+/// own; those behind a router or a proxy that is not trusted have one.
 const CONNECTIONS: Bounds = Bounds {
     per_subject: 3,
-    per_source: 1_200,
+    per_source: 120,
     total: 1_200,
 };
 /// After this many replacements in a row, connections of one identity that replace each other are logged. A charger whose
@@ -324,6 +325,23 @@ fn some(text: &str) -> Option<std::borrow::Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::log_bound::FIRST_LINES;
+
+    #[test]
+    fn connections_of_a_few_addresses_do_not_suppress_the_lines_of_another() {
+        for bounds in [CONNECTIONS, REFUSALS] {
+            let bound = LogBound::new(bounds);
+            let now = Instant::now();
+            for address in 0..50 {
+                for charger in 0..700 {
+                    bound.may_log("charger connected", &address, &charger.to_string(), now);
+                }
+            }
+            for kind in ["charger connected", "charger disconnected"] {
+                assert!(bound.may_log(kind, &1_000, "CP-1", now), "{kind}");
+            }
+        }
+    }
 
     #[test]
     fn chargers_that_move_between_gateways_are_counted_within_a_bound() {
@@ -383,8 +401,9 @@ mod tests {
             _ => number.to_string(),
         };
         let sentence = format!(
-            "three lines are written in a minute; {} refusals of one address; {} refusals and {} other lines in total",
+            "three lines are written in a minute; {} refusals and {} other lines of one address; {} refusals and {} other lines in total, of which one half is reserved for the first {FIRST_LINES} lines of each address",
             refused.per_source,
+            connected.per_source,
             thousands(refused.total),
             thousands(connected.total)
         );
