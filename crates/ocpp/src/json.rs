@@ -84,22 +84,32 @@ impl<'a> Raw<'a> {
         text.parse::<f64>().ok().filter(|number| number.is_finite())
     }
 
-    /// A whole number of 64 bits, or a string that holds one. A fraction is cut off (`"12.0"`, or `1234.5` from meters
-    /// where the standard demands whole Wh); `None` beyond 64 bits.
+    /// A whole number of 64 bits, or a string that holds one, also with a fraction of zero (`12.0`). `None` for a number
+    /// with another fraction, which may be no id, and beyond 64 bits.
     #[must_use]
     pub fn integer(self) -> Option<i64> {
         let text = self.plain()?;
         if let Ok(whole) = text.parse::<i64>() {
             return Some(whole);
         }
-        let number = text.parse::<f64>().ok()?.trunc();
-        // Beyond 2^53 not every integer is an f64, but every f64 below 2^63 fits into an i64.
-        const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the range is checked, the fraction is gone"
-        )]
-        (-LIMIT..LIMIT).contains(&number).then_some(number as i64)
+        // Not by way of f64, which is not exact beyond 2^53.
+        if let Some((whole, fraction)) = text.split_once('.')
+            && !fraction.is_empty()
+            && fraction.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            let is_whole = fraction.bytes().all(|byte| byte == b'0');
+            return is_whole.then(|| whole.parse().ok()).flatten();
+        }
+        let number = text.parse::<f64>().ok()?;
+        (number.fract() == 0.0).then(|| whole(number)).flatten()
+    }
+
+    /// A meter's register in whole Wh, also from a string. A fraction is cut off (`1234.5` from meters where the standard
+    /// demands whole Wh); `None` beyond 64 bits.
+    #[must_use]
+    pub fn whole_wh(self) -> Option<i64> {
+        self.integer()
+            .or_else(|| self.number().and_then(|number| whole(number.trunc())))
     }
 
     /// `true` or `false`, also as a string in any letter case, or `1` or `0`.
@@ -212,6 +222,17 @@ impl<'a> Raw<'a> {
     }
 }
 
+/// `number`, which has no fraction, if it is within 64 bits.
+fn whole(number: f64) -> Option<i64> {
+    // Beyond 2^53 not every integer is an f64, but every f64 below 2^63 fits into an i64.
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the range is checked, and there is no fraction"
+    )]
+    (-LIMIT..LIMIT).contains(&number).then_some(number as i64)
+}
+
 impl From<scan::Stop> for ReadError {
     fn from(stop: scan::Stop) -> Self {
         match stop {
@@ -233,7 +254,8 @@ mod tests {
     fn values_are_read_in_every_notation() {
         assert_eq!(Raw::new(" 7 ").integer(), Some(7));
         assert_eq!(Raw::new("\"7\"").integer(), Some(7));
-        assert_eq!(Raw::new("\" -7.90 \"").integer(), Some(-7));
+        assert_eq!(Raw::new("\" -7.00 \"").integer(), Some(-7));
+        assert_eq!(Raw::new("\" -7.90 \"").whole_wh(), Some(-7));
         assert_eq!(Raw::new("1e3").integer(), Some(1000));
         assert_eq!(Raw::new("9223372036854775807").integer(), Some(i64::MAX));
         assert_eq!(Raw::new("9223372036854775808").integer(), None);
@@ -249,6 +271,29 @@ mod tests {
         assert_eq!(Raw::new("null").text(), None);
         assert_eq!(Raw::new("{}").text(), None);
         assert_eq!(Raw::new("").text(), None);
+    }
+
+    #[test]
+    fn only_a_register_is_read_without_its_fraction() {
+        for text in ["1.5", "\"1.5\"", "-0.5", "15e-1", "9007199254740993.5"] {
+            assert_eq!(Raw::new(text).integer(), None, "{text}");
+            assert!(Raw::new(text).whole_wh().is_some(), "{text}");
+        }
+        assert_eq!(Raw::new("1.5").whole_wh(), Some(1));
+        for (text, number) in [
+            ("1.0", 1),
+            ("\"1.00\"", 1),
+            ("-0.0", 0),
+            ("1.5e3", 1_500),
+            ("9007199254740993.0", 9_007_199_254_740_993),
+        ] {
+            assert_eq!(Raw::new(text).integer(), Some(number), "{text}");
+            assert_eq!(Raw::new(text).whole_wh(), Some(number), "{text}");
+        }
+        for text in ["1e20", "100000000000000000000.5", "\"xyz\"", "null"] {
+            assert_eq!(Raw::new(text).integer(), None, "{text}");
+            assert_eq!(Raw::new(text).whole_wh(), None, "{text}");
+        }
     }
 
     fn members(text: &str) -> (Vec<(String, String)>, Result<(), ReadError>) {

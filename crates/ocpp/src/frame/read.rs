@@ -338,9 +338,7 @@ fn message_type(raw: Raw<'_>, quirks: &mut Quirks) -> Option<i64> {
         [b'"', ..] => quirks.note(Quirk::TypeAsText),
         _ => return None,
     }
-    raw.number()
-        .filter(|number| number.fract() == 0.0)
-        .and_then(|_| raw.integer())
+    raw.integer()
 }
 
 fn message_id<'a>(raw: Raw<'a>, quirks: &mut Quirks) -> Option<MessageId<'a>> {

@@ -29,7 +29,7 @@ impl<'a> StartTransaction<'a> {
         Raw::new(payload).members(|name, value| match name {
             "connectorId" => view.connector_id = value.integer(),
             "idTag" => view.id_tag = value.text(),
-            "meterStart" => view.meter_start = value.integer(),
+            "meterStart" => view.meter_start = value.whole_wh(),
             "reservationId" => view.reservation_id = value.integer(),
             "timestamp" => view.timestamp = value.timestamp(),
             _ => {}

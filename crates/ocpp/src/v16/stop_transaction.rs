@@ -8,7 +8,8 @@ use std::borrow::Cow;
 /// `StopTransaction.req`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StopTransaction<'a> {
-    /// The id from the answer to the start; -1 if the charger got no answer; any number of 64 bits (quirk 11).
+    /// The id from the answer to the start; -1 if the charger got no answer; any whole number of 64 bits (quirk 11).
+    /// `None` for another value, which names no transaction.
     pub transaction_id: Option<i64>,
     /// The token that ended it, if one did.
     pub id_tag: Option<Cow<'a, str>>,
@@ -32,7 +33,7 @@ impl<'a> StopTransaction<'a> {
         Raw::new(payload).members(|name, value| match name {
             "transactionId" => view.transaction_id = value.integer(),
             "idTag" => view.id_tag = value.text(),
-            "meterStop" => view.meter_stop = value.integer(),
+            "meterStop" => view.meter_stop = value.whole_wh(),
             "reason" => view.reason = value.text(),
             "transactionData" => view.transaction_data = MeterValue::read_list(value),
             "timestamp" => view.timestamp = value.timestamp(),
