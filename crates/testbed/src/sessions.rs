@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A file.
 #[derive(Debug)]
@@ -164,6 +165,11 @@ impl Session {
         };
         for (at, step) in self.steps.iter().enumerate() {
             player.begin_step(at, step.seconds);
+            // Records keep milliseconds, and steps of one millisecond would have no order.
+            let before_ms = player.now_ms();
+            while !player.is_virtual() && player.now_ms() == before_ms {
+                std::thread::sleep(Duration::from_micros(200));
+            }
             let from_ms = player.now_ms();
             let answer = match &step.what {
                 What::Disconnect => {
