@@ -23,7 +23,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 /// The parameters of the list of commands.
@@ -36,7 +37,7 @@ pub(crate) const ONE_PARAMETERS: &[&str] = &["wait"];
 const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 4_096;
 /// The longest wait for an outcome, in seconds.
 const WAIT_S_MAX: u64 = 60;
-/// How often a waiting request looks for the outcome.
+/// How often a waiting request looks for the outcome if no event tells it of one.
 const POLL: Duration = Duration::from_millis(250);
 /// Bytes of an idempotency key at most.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -147,7 +148,11 @@ pub(crate) async fn create(
         })
         .await?;
     let view = match created {
-        Created::New(view) | Created::Repeated(view) => view,
+        Created::New(view) => {
+            state.commands_wait(&view.charger_id);
+            view
+        }
+        Created::Repeated(view) => view,
         Created::Mismatch => return Err(ApiError::idempotency_mismatch()),
         Created::QueueFull => return Err(ApiError::queue_full()),
     };
@@ -297,11 +302,25 @@ async fn wait_until_done(
         return Ok(view);
     };
     let deadline = Instant::now() + wait;
+    let mut changes = state.changed_commands();
     while view.state != CommandState::Done && Instant::now() < deadline {
-        sleep(POLL.min(deadline - Instant::now())).await;
+        let next = deadline.min(Instant::now() + POLL);
+        // After this time it looks without having been told.
+        let _ = timeout_at(next, until_changed(view.id, &mut changes)).await;
         view = find(state, view.id).await?;
     }
     Ok(view)
+}
+
+/// Returns when the command has changed, or may have.
+async fn until_changed(id: CommandId, changes: &mut broadcast::Receiver<CommandId>) {
+    loop {
+        match changes.recv().await {
+            Ok(changed) if changed != id => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
 }
 
 fn object(status: StatusCode, view: &CommandView) -> Result<Response, ApiError> {

@@ -48,7 +48,7 @@ pub use self::metrics::METRICS;
 pub use config::ApiConfig;
 pub use openapi::openapi;
 
-use central::ports::{ApiKeys, Commands, HealthProbe};
+use central::ports::{ApiKeys, ClusterEvents, Commands, HealthProbe};
 use central::query::QueryStore;
 use common::settings::SettingError;
 use std::io;
@@ -65,6 +65,9 @@ pub struct ApiDeps {
     pub store: Option<Arc<dyn QueryStore>>,
     /// The queue of commands to chargers; `None` in a process without a store.
     pub commands: Option<Arc<dyn Commands>>,
+    /// Tells gateways of new commands, and waiting requests of outcomes. Without it, both find out by looking: gateways
+    /// each second, requests four times a second.
+    pub events: Option<Arc<dyn ClusterEvents>>,
     /// The API keys. `None`: no request needs one, for a process without a store.
     pub keys: Option<Arc<dyn ApiKeys>>,
     /// The probes of `/health/ready`. Without any, it is always ready.

@@ -10,18 +10,25 @@ use crate::wrong_port::WrongPort;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use central::ports::{Commands, HealthProbe};
+use central::model::CommandId;
+use central::ports::{ClusterEvent, ClusterEvents, Commands, HealthProbe};
 use central::query::QueryStore;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
+
+/// Changes that a waiting request may leave unread; one that has missed some looks at once.
+const CHANGES_MAX: usize = 1_024;
 
 pub(crate) struct AppState {
     store: Option<Arc<dyn QueryStore>>,
     commands: Option<Arc<dyn Commands>>,
+    events: Option<Arc<dyn ClusterEvents>>,
+    /// The commands that events report as changed.
+    changed_commands: broadcast::Sender<CommandId>,
     /// `None` if no request needs a key.
     pub(crate) keys: Option<Arc<Keys>>,
     pub(crate) probes: Vec<Arc<dyn HealthProbe>>,
@@ -34,9 +41,21 @@ pub(crate) struct AppState {
 
 impl AppState {
     pub(crate) fn new(config: &ApiConfig, deps: ApiDeps, keys: Option<Arc<Keys>>) -> Self {
+        let (changed_commands, _) = broadcast::channel(CHANGES_MAX);
+        if let Some(events) = &deps.events {
+            let changed = changed_commands.clone();
+            events.subscribe(Box::new(move |event| {
+                if let ClusterEvent::CommandChanged { id } = event {
+                    // An error says that nobody waits.
+                    let _ = changed.send(id);
+                }
+            }));
+        }
         Self {
             store: deps.store,
             commands: deps.commands,
+            events: deps.events,
+            changed_commands,
             keys,
             probes: deps.probes,
             metrics: deps.metrics,
@@ -45,6 +64,20 @@ impl AppState {
             calls: Arc::new(Semaphore::new(config.database_calls_max)),
             timeout: config.request_timeout(),
         }
+    }
+
+    /// Tells the gateways that this charger has a command.
+    pub(crate) fn commands_wait(&self, charger_id: &str) {
+        if let Some(events) = &self.events {
+            events.publish(ClusterEvent::CommandsWaiting {
+                charger_id: charger_id.to_owned(),
+            });
+        }
+    }
+
+    /// The commands that change from now on, as far as events report them.
+    pub(crate) fn changed_commands(&self) -> broadcast::Receiver<CommandId> {
+        self.changed_commands.subscribe()
     }
 
     /// Runs a query for one object and serializes its result as JSON, both on a blocking thread: serializing a large

@@ -181,6 +181,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         api::ApiDeps {
             store: roles.has_api().then(|| Arc::clone(&database.queries)),
             commands: roles.has_api().then(|| Arc::clone(&database.commands)),
+            events: roles.has_api().then(|| Arc::clone(&events) as _),
             keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),
             probes,
             metrics: Arc::new(move || {

@@ -2,8 +2,9 @@
 
 use crate::support::*;
 use api::Api;
+use central::ports::{ClusterEvent, ClusterEvents};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const COMMANDS: &str = "/api/v1/chargers/CP-1/commands";
 const JSON: &str = "Content-Type: application/json";
@@ -185,6 +186,52 @@ async fn a_request_waits_for_the_outcome_as_long_as_it_prefers() {
     assert_eq!(
         (wrong.status, wrong.error().0.as_str()),
         (400, "bad_parameter")
+    );
+}
+
+type OnEvent = Box<dyn Fn(ClusterEvent) + Send + Sync>;
+
+#[derive(Default)]
+struct Events {
+    published: Mutex<Vec<ClusterEvent>>,
+    subscribers: Mutex<Vec<OnEvent>>,
+}
+
+impl ClusterEvents for Events {
+    fn publish(&self, event: ClusterEvent) {
+        self.published.lock().expect("not poisoned").push(event);
+    }
+
+    fn subscribe(&self, on_event: OnEvent) {
+        self.subscribers
+            .lock()
+            .expect("not poisoned")
+            .push(on_event);
+    }
+}
+
+#[tokio::test]
+async fn gateways_are_told_of_a_new_command_once() {
+    let events = Arc::new(Events::default());
+    let store = Arc::new(MemoryRows {
+        chargers: vec![charger("CP-1", true)],
+        ..MemoryRows::default()
+    });
+    let deps = api::ApiDeps {
+        events: Some(Arc::clone(&events) as _),
+        ..deps(&store)
+    };
+    let api = Api::start(config(), deps).await.expect("it starts");
+    assert_eq!(events.subscribers.lock().expect("not poisoned").len(), 1);
+    for _ in 0..2 {
+        let headers = [JSON, "Idempotency-Key: k"];
+        let answer = send(api.local_addr(), "POST", COMMANDS, &headers, RESET).await;
+        assert_eq!(answer.status, 202);
+    }
+    let charger_id = "CP-1".to_owned();
+    assert_eq!(
+        *events.published.lock().expect("not poisoned"),
+        [ClusterEvent::CommandsWaiting { charger_id }]
     );
 }
 

@@ -248,6 +248,7 @@ async fn a_failed_start_returns_the_reason() {
     let deps = || ApiDeps {
         store: Some(Arc::new(MemoryRows::default())),
         commands: None,
+        events: None,
         keys: None,
         probes: Vec::new(),
         metrics: Arc::new(String::new),
@@ -278,6 +279,7 @@ async fn a_process_without_a_store_answers_only_health_and_metrics() {
     let deps = ApiDeps {
         store: None,
         commands: None,
+        events: None,
         keys: None,
         probes: Vec::new(),
         metrics: Arc::new(|| "wattpost_test 1\n".to_owned()),

@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod charger;
+
 mod deployment;
 mod handshake;
 mod metrics_page;
@@ -14,6 +15,7 @@ mod role;
 
 mod api_keys;
 mod closed;
+mod commands;
 mod connecting;
 mod damaged;
 mod flood;

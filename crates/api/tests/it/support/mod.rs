@@ -51,6 +51,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
     ApiDeps {
         store: Some(Arc::clone(store) as _),
         commands: Some(Arc::new(MemoryStore::default())),
+        events: None,
         keys: None,
         probes: Vec::new(),
         metrics: Arc::new(|| "# TYPE wattpost_test gauge\nwattpost_test 1\n".to_owned()),
