@@ -4,6 +4,7 @@ use central::Timestamp;
 use central::model::{ApiKey, ApiKeyHash, ApiSecret, Origin, Scope};
 use central::ports::{ApiKeys, KeyAdded, Unavailable, UnavailableKind};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 
 /// The port with what a test put into it.
@@ -11,6 +12,8 @@ use uuid::Uuid;
 pub(crate) struct MemoryKeys {
     keys: Mutex<Vec<(ApiKey, ApiKeyHash)>>,
     is_away: Mutex<bool>,
+    /// Calls that failed because the database is away.
+    failed_calls: AtomicU64,
 }
 
 impl MemoryKeys {
@@ -48,8 +51,13 @@ impl MemoryKeys {
         found.and_then(|(key, _)| key.last_used_at)
     }
 
+    pub(crate) fn failed_calls(&self) -> u64 {
+        self.failed_calls.load(Ordering::SeqCst)
+    }
+
     fn available(&self) -> Result<(), Unavailable> {
         if *self.is_away.lock().expect("not poisoned") {
+            self.failed_calls.fetch_add(1, Ordering::SeqCst);
             return Err(Unavailable {
                 component: "database",
                 kind: UnavailableKind::Unreachable,
