@@ -37,7 +37,7 @@ on_every_adapter!(
 );
 
 /// Runs `test` on the adapter and on the reference in memory, with a function that reads the contents.
-fn on_store<A: Adapter>(test: impl Fn(&dyn Store, &dyn Fn() -> Contents)) {
+pub(crate) fn on_store<A: Adapter>(test: impl Fn(&dyn Store, &dyn Fn() -> Contents)) {
     let memory = MemoryStore::default();
     test(&memory, &|| memory.contents());
     let database = A::new();

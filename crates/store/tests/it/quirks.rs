@@ -4,9 +4,8 @@ use crate::common::{
     self, Adapter, PostgresDatabase, Sent, SqliteDatabase, apply, event, heartbeat, id,
     on_every_adapter,
 };
-use central::memory::{Contents, MemoryStore};
+use crate::laws::on_store;
 use central::model::{ChargerKey, QuirkCount};
-use central::ports::Store;
 use central::query::{PageRequest, Place, QueryError, QueryStore, QuirkFilter};
 use central::record::Notes;
 use central::{Quirk, Record, RecordKind};
@@ -19,14 +18,6 @@ on_every_adapter!(
     writers_with_the_same_records_count_them_once,
     the_summary_is_by_the_latest_boot_and_paged,
 );
-
-fn on_store<A: Adapter>(test: impl Fn(&dyn Store, &dyn Fn() -> Contents)) {
-    let memory = MemoryStore::default();
-    test(&memory, &|| memory.contents());
-    let database = A::new();
-    let store = database.open();
-    test(&store, &|| A::contents(&store));
-}
 
 /// A Heartbeat with these notes.
 fn quirky(seq: u64, charger_id: &str, notes: Notes) -> Sent {
