@@ -163,6 +163,9 @@ impl Session {
             answers: Vec::new(),
             ids: BTreeMap::new(),
         };
+        // A gateway reads its clock before it reads from a socket. A message that arrives in between has the earlier time,
+        // but never that of the message before it.
+        let mut previous_ms = player.now_ms();
         for (at, step) in self.steps.iter().enumerate() {
             player.begin_step(at, step.seconds);
             // Records keep milliseconds, and steps of one millisecond would have no order.
@@ -170,7 +173,13 @@ impl Session {
             while !player.is_virtual() && player.now_ms() == before_ms {
                 std::thread::sleep(Duration::from_micros(200));
             }
-            let from_ms = player.now_ms();
+            let begun_ms = player.now_ms();
+            let from_ms = if player.is_virtual() {
+                begun_ms
+            } else {
+                previous_ms
+            };
+            previous_ms = begun_ms;
             let answer = match &step.what {
                 What::Disconnect => {
                     player.disconnect();
