@@ -2,9 +2,9 @@
 //! deleted with its connection. Nothing durable depends on events, so they are not confirmed, repeated or
 //! awaited.
 
-use crate::link::{BrokerShared, LinkState, Session};
+use crate::link::{BrokerShared, LinkState, Session, unavailable};
 use crate::topology::CLUSTER_EVENTS;
-use central::ports::ClusterEvent;
+use central::ports::{ClusterEvent, Unavailable};
 use common::lock::lock;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
@@ -94,6 +94,22 @@ impl ClusterEventChannel {
     fn channel(&self) -> std::sync::MutexGuard<'_, Option<Channel>> {
         lock(&self.channel)
     }
+}
+
+/// Publishes one event on a channel of its own. The channel is closed after it: its answer shows that RabbitMQ has read the
+/// event.
+pub(crate) async fn send_once(session: &Session, event: &ClusterEvent) -> Result<(), Unavailable> {
+    let failed = |error: lapin::Error| unavailable(error.to_string());
+    let message = serde_json::to_vec(event).map_err(|error| unavailable(error.to_string()))?;
+    let channel = session.raw.connection.create_channel().await;
+    let channel = channel.map_err(failed)?;
+    let properties = BasicProperties::default().with_content_type("application/json".into());
+    let options = BasicPublishOptions::default();
+    let exchange = CLUSTER_EVENTS.into();
+    let published = channel.basic_publish(exchange, "".into(), options, &message, properties);
+    published.await.map_err(failed)?;
+    let closed = channel.close(200, "OK".into()).await;
+    closed.map_err(failed)
 }
 
 /// Publishes and consumes events on this connection until it fails.

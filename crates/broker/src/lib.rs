@@ -88,6 +88,17 @@ impl Broker {
             .await;
     }
 
+    /// Sends an event to all processes, once RabbitMQ is connected, and returns when it is written to the connection. For
+    /// programs that run for a moment; [`ClusterEvents::publish`] drops an event that cannot be sent at once.
+    ///
+    /// # Errors
+    /// When the connection fails meanwhile. It waits for a connection without a limit: the caller sets one.
+    pub async fn announce(&self, event: &ClusterEvent) -> Result<(), Unavailable> {
+        self.up().await;
+        let session = self.state().session()?;
+        cluster_events::send_once(&session, event).await
+    }
+
     /// Closes the connection gracefully, within two seconds; later calls return [`Unavailable`].
     pub async fn close(&self) {
         self.shared.closing.cancel();

@@ -27,6 +27,32 @@ pub fn get(server: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
     parse(&String::from_utf8_lossy(&answer))
 }
 
+/// Status, head and body of a request. `headers` are lines of the head that end with `\r\n`.
+///
+/// # Errors
+///
+/// As [`get`].
+pub fn request(
+    server: SocketAddr,
+    method_and_path: &str,
+    headers: &str,
+    body: &str,
+) -> anyhow::Result<(u16, String, String)> {
+    let mut stream = TcpStream::connect_timeout(&server, CONNECT_TIMEOUT)?;
+    stream.set_read_timeout(Some(READ_TIMEOUT))?;
+    write!(
+        stream,
+        "{method_and_path} HTTP/1.0\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (status, body) = parse(&answer)?;
+    let head = answer.split("\r\n\r\n").next().unwrap_or_default();
+    Ok((status, head.to_owned(), body))
+}
+
 fn parse(answer: &str) -> anyhow::Result<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());

@@ -1,15 +1,18 @@
 //! `wattpost command`: sends commands to chargers and shows what became of them.
 //!
-//! It writes to the database, which is the queue of commands; the gateway that holds the charger takes them from there
-//! within a second. So it works on each machine that reaches the database, also while the API is down.
+//! It writes to the database, which is the queue of commands; the gateway that holds the charger takes them from there. So
+//! it works on each machine that reaches the database, also while the API is down. A hint over RabbitMQ makes the gateway
+//! look at once; without it, the gateway looks within a second.
 
 use crate::SettingsArgs;
+use crate::config::Settings;
 use crate::database::{self, Database, Use};
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
+use broker::Broker;
 use central::command_request::{ANSWER_WITHIN_DEFAULT_MS, CommandRequest};
 use central::model::{CommandId, CommandState, CommandView};
-use central::ports::{Cancelled, Created};
+use central::ports::{Cancelled, ClusterEvent, Created};
 use central::query::{CommandFilter, PageRequest, parameters};
 use clap::{Args, Subcommand};
 use ocpp::Version;
@@ -82,6 +85,8 @@ pub(crate) struct OneArgs {
 
 /// How often the database is queried for the outcome.
 const POLL: Duration = Duration::from_millis(200);
+/// A hint that takes longer is of no use: gateways look each second.
+const HINT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(command: &CommandCommand) -> Result<ExitCode> {
     match command {
@@ -154,7 +159,8 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
         expires_at,
         answer_within_ms: Some(args.answer_within_ms),
     };
-    let database = database::open(&args.settings.load()?, Use::Change)?;
+    let settings = args.settings.load()?;
+    let database = database::open(&settings, Use::Change)?;
     let version = version_of(&database, &args.charger)?;
     let id = CommandId(Uuid::now_v7());
     let new = request.accept(id, &requested_by(), version, None, database::now())?;
@@ -166,6 +172,7 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
             args.charger
         ),
     };
+    give_hint(&settings, &view.charger_id);
     let view = if args.no_wait {
         view
     } else {
@@ -181,6 +188,31 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Tells the gateways over RabbitMQ that this charger has a command. If that is not possible in [`HINT_TIMEOUT`], they find
+/// it by looking.
+fn give_hint(settings: &Settings, charger_id: &str) {
+    if !settings.has_broker() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return;
+    };
+    runtime.block_on(async {
+        let broker = Broker::start(settings.broker.clone(), "command");
+        let event = ClusterEvent::CommandsWaiting {
+            charger_id: charger_id.to_owned(),
+        };
+        let announced = tokio::time::timeout(HINT_TIMEOUT, broker.announce(&event)).await;
+        if !matches!(announced, Ok(Ok(()))) {
+            tracing::debug!("no hint over RabbitMQ; gateways look within a second");
+        }
+        let _ = tokio::time::timeout(HINT_TIMEOUT, broker.close()).await;
+    });
 }
 
 /// The command once it is done. Ends at the latest when the command is shown as uncertain, or when one that waits

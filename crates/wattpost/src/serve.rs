@@ -11,6 +11,7 @@
 mod alive;
 mod consumer_role;
 mod events;
+mod expiring;
 mod gateway_role;
 mod notify;
 
@@ -121,7 +122,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         opened = open_database(settings, roles) => opened?,
         () = stop.recv() => return Ok(stopped_early(roles)),
     };
-    if settings.has_broker() && roles != Roles::Api {
+    if settings.has_broker() {
         tokio::select! {
             checked = check_broker(settings) => checked?,
             () = stop.recv() => return Ok(stopped_early(roles)),
@@ -134,6 +135,8 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     };
     let publishing = connect("gateway", roles.has_gateway());
     let consuming = connect("consumer", roles.has_consumer());
+    // An API process has no records to deliver: it sends and receives events only.
+    let hinting = connect("api", roles == Roles::Api);
     if roles == Roles::Consumer && consuming.is_none() {
         anyhow::bail!(
             "broker.url is empty, so there is nothing to consume; set it to RabbitMQ's URL, such as \
@@ -142,7 +145,8 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         );
     }
 
-    let events = Events::new(publishing.as_ref().or(consuming.as_ref()).map(Arc::clone));
+    let carrier = publishing.as_ref().or(consuming.as_ref());
+    let events = Events::new(carrier.or(hinting.as_ref()).map(Arc::clone));
     database.store = Arc::new(NotifyingStore::new(database.store, Arc::clone(&events)));
 
     let mut probes: Vec<Arc<dyn HealthProbe>> = Vec::new();
@@ -166,10 +170,12 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     };
     let maintenance = maintenance(settings, roles, &database, pending_migration)?;
     probes.extend(maintenance.iter().map(MaintenanceTask::probe));
-    let brokers = [publishing, consuming];
-    for broker in brokers.iter().flatten() {
+    for broker in [&publishing, &consuming].into_iter().flatten() {
         probes.push(Arc::clone(broker) as _);
     }
+    let brokers = [publishing, consuming, hinting];
+    // Gateways do the same; without any running, a request must end nevertheless.
+    let expiring = (!roles.has_gateway()).then(|| expiring::start(&database));
 
     let (listen, listen_key) = roles.http_listen(settings);
     let journal = gateway.as_ref().map(GatewayRole::journal);
@@ -209,6 +215,9 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         Some(why) => tracing::error!(%why, "stopping: records can no longer be made durable"),
     }
     drop(maintenance);
+    if let Some(expiring) = expiring {
+        expiring.abort();
+    }
     let stopping = async {
         if let Some(gateway) = &gateway {
             gateway.shutdown(settings.gateway.shutdown_grace()).await;
@@ -336,7 +345,7 @@ fn start_message(
         line("data", &format!("{data} (gateway {})", gateway.id()));
     }
     line("database", &settings.redacted_database());
-    if settings.has_broker() && roles != Roles::Api {
+    if settings.has_broker() {
         line(
             "RabbitMQ",
             &crate::config::without_password(&settings.broker.url),

@@ -2,14 +2,14 @@
 //! gateway is killed, RabbitMQ is cut off, and chargers drop their connections.
 
 use crate::charger::{Charger, Incoming};
-use crate::deployment::{Deployment, until};
+use crate::deployment::{Deployment, TIMEOUT, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CHARGERS: [&str; 2] = ["CP-1", "cp-2"];
 
@@ -174,4 +174,84 @@ fn no_outcome_differs_from_what_the_charger_received_and_answered() {
             "{id} was received and is not shown"
         );
     }
+}
+
+/// Sends a command over the API and waits for its outcome.
+fn post(api: SocketAddr, key: usize) -> Value {
+    let headers =
+        format!("Content-Type: application/json\r\nIdempotency-Key: {key}\r\nPrefer: wait=20\r\n");
+    let target = "POST /api/v1/chargers/CP-1/commands";
+    let answer = testbed::http::request(api, target, &headers, r#"{"action":"ClearCache"}"#);
+    let (status, _, body) = answer.expect("an answer");
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).expect("JSON")
+}
+
+/// Answers `count` calls.
+fn answer_calls(mut charger: Charger, count: usize) -> JoinHandle<Charger> {
+    std::thread::spawn(move || {
+        for _ in 0..count {
+            let Incoming::Text(text) = charger.receive() else {
+                panic!("the connection has ended");
+            };
+            let call: Value = serde_json::from_str(&text).expect("JSON");
+            let id = call[1].as_str().expect("an id");
+            charger.send(&format!(r#"[3,"{id}",{{"status":"Accepted"}}]"#));
+        }
+        charger
+    })
+}
+
+/// Without events over RabbitMQ, gateways would find the commands by looking each second.
+#[test]
+fn a_gateway_learns_at_once_of_a_command_from_an_api_process_and_from_the_command_line() {
+    const COMMANDS: usize = 20;
+    let (deployment, proxy) = Deployment::through_proxy("");
+    let gateway = deployment.start("gateway", "gateway");
+    let _consumer = deployment.start("consumer", "consumer");
+    let api = deployment.start("api", "api");
+    let mut charger = Charger::connect(gateway.ocpp, "CP-1", "ocpp1.6");
+    let boot = r#"{"chargePointVendor":"V","chargePointModel":"M"}"#;
+    let booted = charger.call("1", "BootNotification", boot);
+    assert_eq!(booted[2]["status"], "Accepted");
+    let is_known = until(TIMEOUT, || api.get("/api/v1/chargers/CP-1").0 == 200);
+    assert!(is_known);
+    let answering = answer_calls(charger, COMMANDS + 3);
+    let mut took: Vec<Duration> = (0..COMMANDS)
+        .map(|key| {
+            let began = Instant::now();
+            let command = post(api.http, key);
+            assert_eq!(command["outcome"]["status"], "Accepted", "{command}");
+            began.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    println!("API to charger to API: {took:?}");
+    // Half of a gateway's interval would be the mean without events.
+    assert!(took[COMMANDS / 2] < Duration::from_millis(400), "{took:?}");
+
+    for _ in 0..2 {
+        deployment.run("command send", &["CP-1", "ClearCache"]);
+    }
+    // The API works without RabbitMQ, and starts without it.
+    proxy.cut();
+    let late = deployment.start("api", "late");
+    let command = post(late.http, COMMANDS);
+    let class = &command["outcome"]["class"];
+    assert_eq!(class, "answered", "{command}");
+    answering.join().expect("no panic");
+}
+
+#[test]
+fn a_command_expires_while_no_gateway_runs() {
+    let deployment = Deployment::new("");
+    let api = deployment.start("api", "api");
+    send(&deployment, "CP-absent", false);
+    let is_ended = || {
+        let (_, body) = api.get("/api/v1/commands");
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        let command = &body["items"][0];
+        command["state"] == "done" && command["outcome"]["class"] == "not_sent"
+    };
+    assert!(until(TIMEOUT, is_ended), "it stays queued");
 }
