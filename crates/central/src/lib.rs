@@ -23,6 +23,8 @@ pub mod record;
 pub mod resend;
 pub mod station;
 pub mod time;
+pub mod token_fields;
+pub mod token_import;
 pub mod transaction_id;
 
 pub use quirk::Quirk;

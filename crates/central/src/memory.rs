@@ -6,10 +6,11 @@
 mod commands;
 mod rows;
 pub mod sample;
+mod tokens;
 
 pub use rows::{BeforeQuery, MemoryRows};
 
-use crate::model::{ChargerKey, EventRow, Merge, MeterValueRow, QuirkCount, QuirkCounts};
+use crate::model::{ChargerKey, EventRow, Merge, MeterValueRow, QuirkCount, QuirkCounts, Token};
 use crate::ports::{Applied, DeadLetter, ID_USED_TWICE, Store, Unavailable};
 use crate::project::Changes;
 use crate::record::{Record, RecordId};
@@ -38,6 +39,7 @@ pub struct Contents {
 pub struct MemoryStore {
     contents: Mutex<Contents>,
     requests: Mutex<commands::Requests>,
+    tokens: Mutex<BTreeMap<String, Token>>,
 }
 
 impl MemoryStore {

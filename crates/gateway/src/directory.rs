@@ -411,6 +411,7 @@ mod tests {
             status: TokenStatus::Accepted,
             expires_at: None,
             group_id: None,
+            ..Token::accepted("")
         };
         DirectorySnapshot {
             chargers: HashMap::from([(ChargerKey::of("cp-1"), profile)]),

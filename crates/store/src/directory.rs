@@ -1,9 +1,8 @@
-//! Rows of the directory: chargers and tokens that the operator has set. Enums are stored as their JSON strings.
+//! Rows of the directory: chargers that the operator has set. Enums are stored as their JSON strings.
 
 use crate::refusal::Refusal;
-use central::Timestamp;
 use central::model::{AuditEntry, ChargerKey, Origin};
-use central::ports::{ChargerProfile, Token};
+use central::ports::ChargerProfile;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -17,14 +16,6 @@ pub(crate) type ProfileRow = (
     Option<String>,
     Option<i64>,
 );
-
-/// Key, id, status, milliseconds at which it expires, group.
-pub(crate) type TokenRow = (String, String, String, Option<i64>, Option<String>);
-
-/// The key of a token: ids are compared without regard to case.
-pub(crate) fn token_key(id: &str) -> String {
-    id.to_lowercase()
-}
 
 /// A profile with its key.
 pub(crate) fn profile(
@@ -40,19 +31,6 @@ pub(crate) fn profile(
             .transpose()?,
     };
     Ok((ChargerKey::of(&key), profile))
-}
-
-/// A token with its key.
-pub(crate) fn token(
-    (key, id, status, expires_at, group_id): TokenRow,
-) -> Result<(String, Token), Refusal> {
-    let token = Token {
-        id,
-        status: from_text(status)?,
-        expires_at: expires_at.map(Timestamp),
-        group_id,
-    };
-    Ok((key, token))
 }
 
 /// The audit entry of a charger whose settings were set or removed. It never has the password, nor its hash.
@@ -88,30 +66,8 @@ pub(crate) fn charger_entry(
     )
 }
 
-/// The audit entry of a token that was set or removed.
-pub(crate) fn token_entry(
-    before: Option<&Token>,
-    after: Option<&Token>,
-    origin: &Origin,
-) -> AuditEntry {
-    let shown = |token: &Token| {
-        json!({
-            "id": token.id,
-            "status": token.status,
-            "expires_at": token.expires_at.map(|at| at.to_string()),
-            "group_id": token.group_id,
-        })
-    };
-    entry(
-        "token",
-        after.or(before).map(|token| token.id.as_str()),
-        before.map(shown),
-        after.map(shown),
-        origin,
-    )
-}
-
-fn entry(
+/// The audit entry of something that was set or removed.
+pub(crate) fn entry(
     kind: &str,
     subject: Option<&str>,
     before: Option<Value>,

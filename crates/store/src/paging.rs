@@ -59,6 +59,15 @@ pub(crate) fn command_before(page: &PageRequest) -> Result<i64, QueryError> {
     }
 }
 
+/// The key after which a page of tokens begins.
+pub(crate) fn after_token(page: &PageRequest) -> Result<String, QueryError> {
+    match place(page)? {
+        None => Ok(String::new()),
+        Some(Place::Token(key)) => Ok(key),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
 /// The number after which a page of the audit log begins. Without a cursor it is above every row.
 pub(crate) fn after_audit(page: &PageRequest) -> Result<i64, QueryError> {
     match place(page)? {

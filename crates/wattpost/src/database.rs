@@ -6,7 +6,7 @@ use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::ports::{
     ApiKeys, Closings, CommandQueue, Commands, DeadLetters, DirectoryAdmin, DirectorySource,
-    Maintenance, QueryStore, Store,
+    Maintenance, QueryStore, Store, Tokens,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ pub(crate) struct Database {
     pub(crate) queries: Arc<dyn QueryStore>,
     pub(crate) directory: Arc<dyn DirectorySource>,
     pub(crate) admin: Arc<dyn DirectoryAdmin>,
+    pub(crate) tokens: Arc<dyn Tokens>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) closings: Arc<dyn Closings>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
@@ -34,6 +35,7 @@ impl Database {
             + QueryStore
             + DirectorySource
             + DirectoryAdmin
+            + Tokens
             + DeadLetters
             + Closings
             + Maintenance
@@ -47,6 +49,7 @@ impl Database {
             queries: Arc::clone(&store) as _,
             directory: Arc::clone(&store) as _,
             admin: Arc::clone(&store) as _,
+            tokens: Arc::clone(&store) as _,
             dead_letters: Arc::clone(&store) as _,
             closings: Arc::clone(&store) as _,
             maintenance: Arc::clone(&store) as _,

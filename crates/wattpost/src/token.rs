@@ -1,16 +1,22 @@
 //! `wattpost token`: which tokens may charge.
 //!
 //! By default a token that was not added is accepted (`policy.unknown_token`). So either add the tokens to refuse, or
-//! set the policy to `reject` and add the tokens to accept.
+//! set the policy to `reject` and add the tokens to accept. Values are checked, and changes are made, by the same code as
+//! those of the API.
 
 use crate::SettingsArgs;
 use crate::database::{self, Use};
 use crate::origin::command_line;
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
-use central::Timestamp;
-use central::ports::{Token, TokenStatus};
+use central::ports::Token;
+use central::query::{PAGE_MAX, PageRequest, TokenFilter};
+use central::token_fields::{self, FieldError};
+use central::token_import::{self, Format, IMPORT_BYTES_MAX, Outcome, Verdict};
 use clap::{Args, Subcommand, ValueEnum};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Subcommands of `wattpost token`.
@@ -23,6 +29,8 @@ pub(crate) enum TokenCommand {
     List(SettingsArgs),
     /// Remove a token.
     Remove(OneArgs),
+    /// Add or change the tokens of a file (CSV or NDJSON), all or none.
+    Import(ImportArgs),
 }
 
 /// Flags of `token add`.
@@ -35,12 +43,21 @@ pub(crate) struct AddArgs {
     /// Authorization status
     #[arg(long, value_enum, default_value_t = StatusArg::Accepted)]
     status: StatusArg,
+    /// Type of an idToken of OCPP 2.x, such as ISO14443
+    #[arg(long = "type", value_name = "TYPE")]
+    token_type: Option<String>,
     /// Expiry time, such as 2026-12-31T23:59:59Z
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
     /// Group (parentIdTag, groupIdToken)
     #[arg(long, value_name = "ID")]
     group: Option<String>,
+    /// Whether it may have several open transactions [default: policy.concurrent_transactions]
+    #[arg(long, value_name = "allow|refuse")]
+    concurrent_transactions: Option<String>,
+    /// A note
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
 }
 
 /// Flags of `token remove`.
@@ -52,6 +69,18 @@ pub(crate) struct OneArgs {
     id: String,
 }
 
+/// Flags of `token import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// The file; `.ndjson` and `.jsonl` are NDJSON, others CSV
+    file: PathBuf,
+    /// Print the verdicts and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum StatusArg {
     Accepted,
@@ -60,112 +89,187 @@ enum StatusArg {
     Invalid,
 }
 
-/// Prints the token's settings after the change.
+/// Prints the token's settings after the change. The exit code of an import with a refused line is 1.
 pub(crate) fn run(command: &TokenCommand) -> Result<ExitCode> {
     match command {
         TokenCommand::Add(args) => add(args)?,
-        TokenCommand::List(settings) => {
-            let directory = database::open(&settings.load()?, Use::Read)?.admin;
-            for token in directory.tokens()? {
-                print_line!("{}", line(&token));
-            }
-        }
+        TokenCommand::List(settings) => list(settings)?,
         TokenCommand::Remove(args) => {
-            let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
-            if !directory.remove_token(&args.id, &command_line())? {
+            let tokens = database::open(&args.settings.load()?, Use::Change)?.tokens;
+            if !tokens.remove_token(&args.id, &command_line())? {
                 bail!("token {:?} was not added", args.id);
             }
             print_line!("{}: removed", args.id);
         }
+        TokenCommand::Import(args) => return import(args),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn add(args: &AddArgs) -> Result<()> {
-    check_identifier("token", &args.id)?;
-    if let Some(group) = &args.group {
-        check_identifier("group", group)?;
+    let token = token_of(args)?;
+    for (what, id) in [
+        ("token", Some(&token.id)),
+        ("group", token.group_id.as_ref()),
+    ] {
+        warn_of_length(what, id.map_or("", String::as_str));
     }
-    let expires_at = args
-        .expires
-        .as_deref()
-        .map(|text| {
-            ocpp::timestamp::read(text)
-                .map(|(at, _)| Timestamp::from(at))
-                .with_context(|| {
-                    format!("--expires is {text:?}; give a time such as 2026-12-31T23:59:59Z")
-                })
-        })
-        .transpose()?;
-    let token = Token {
-        id: args.id.clone(),
-        status: match args.status {
-            StatusArg::Accepted => TokenStatus::Accepted,
-            StatusArg::Blocked => TokenStatus::Blocked,
-            StatusArg::Expired => TokenStatus::Expired,
-            StatusArg::Invalid => TokenStatus::Invalid,
-        },
-        expires_at,
-        group_id: args.group.clone(),
-    };
-    let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
-    directory.put_token(&token, &command_line())?;
+    let tokens = database::open(&args.settings.load()?, Use::Change)?.tokens;
+    tokens.put_token(&token, &command_line())?;
     print_line!("{}", line(&token));
     Ok(())
 }
 
-/// The most characters of an idTag (OCPP 1.6), of an idToken of 2.0.1, and of one of 2.1.
-const LENGTHS: [(usize, &str); 3] = [(20, "1.6"), (36, "2.0.1"), (255, "2.1")];
-
-/// Refuses what no charger can send; says which versions cannot send it.
-fn check_identifier(what: &str, id: &str) -> Result<()> {
-    let length = id.chars().count();
-    let (longest, _) = LENGTHS[LENGTHS.len() - 1];
-    if length == 0 || length > longest || id.len() > 255 {
-        bail!("{id:?} cannot be a {what}: give 1 to {longest} characters");
+fn token_of(args: &AddArgs) -> Result<Token, FieldError> {
+    let mut token = Token::accepted("");
+    let status = match args.status {
+        StatusArg::Accepted => "Accepted",
+        StatusArg::Blocked => "Blocked",
+        StatusArg::Expired => "Expired",
+        StatusArg::Invalid => "Invalid",
+    };
+    for (name, value) in [
+        ("id", Some(args.id.as_str())),
+        ("status", Some(status)),
+        ("type", args.token_type.as_deref()),
+        ("expires_at", args.expires.as_deref()),
+        ("group", args.group.as_deref()),
+        (
+            "concurrent_transactions",
+            args.concurrent_transactions.as_deref(),
+        ),
+        ("note", args.note.as_deref()),
+    ] {
+        token_fields::set(&mut token, name, value)?;
     }
-    if id.trim() != id || id.contains(char::is_control) {
-        bail!(
-            "{id:?} cannot be a {what}: leave out blanks at its ends, line ends and control characters"
-        );
-    }
-    let too_long: Vec<&str> = LENGTHS
-        .iter()
-        .filter(|(longest, _)| length > *longest)
-        .map(|(_, version)| *version)
-        .collect();
-    if !too_long.is_empty() {
-        eprintln!(
-            "wattpost: warning: the {what} {id:?} has {length} characters; chargers of OCPP {} cannot send it",
-            too_long.join(" and ")
-        );
-    }
-    Ok(())
+    Ok(token)
 }
 
-fn line(token: &Token) -> String {
-    let mut line = format!("{}: {:?}", token.id, token.status);
-    if let Some(at) = token.expires_at {
-        line.push_str(&format!(", until {at}"));
+/// Says which versions cannot send an id of this length.
+fn warn_of_length(what: &str, id: &str) {
+    let versions = token_fields::versions_without(id);
+    if !versions.is_empty() {
+        eprintln!(
+            "wattpost: warning: the {what} {id:?} has {} characters; chargers of OCPP {} cannot send it",
+            id.chars().count(),
+            versions.join(" and ")
+        );
     }
-    if let Some(group) = &token.group_id {
-        line.push_str(&format!(", group {group}"));
+}
+
+fn list(settings: &SettingsArgs) -> Result<()> {
+    let tokens = database::open(&settings.load()?, Use::Read)?.tokens;
+    let mut page = PageRequest {
+        after: None,
+        limit: PAGE_MAX,
+    };
+    loop {
+        let found = tokens.token_page(&TokenFilter::default(), &page)?;
+        for token in &found.items {
+            print_line!("{}", line(token));
+        }
+        page.after = found.next;
+        if page.after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn import(args: &ImportArgs) -> Result<ExitCode> {
+    let bytes = read_bounded(&args.file)?;
+    let extension = args.file.extension().unwrap_or_default();
+    let format =
+        match extension.eq_ignore_ascii_case("ndjson") || extension.eq_ignore_ascii_case("jsonl") {
+            true => Format::Ndjson,
+            false => Format::Csv,
+        };
+    let read = token_import::read(format, &bytes);
+    let lines = read.with_context(|| format!("read {}", args.file.display()))?;
+    let purpose = match args.dry_run {
+        true => Use::Read,
+        false => Use::Change,
+    };
+    let tokens = database::open(&args.settings.load()?, purpose)?.tokens;
+    let verdicts = tokens.import_tokens(&lines, args.dry_run, &command_line())?;
+    let count = |outcome| {
+        verdicts
+            .iter()
+            .filter(|verdict| verdict.outcome == outcome)
+            .count()
+    };
+    for verdict in &verdicts {
+        if verdict.outcome != Outcome::Unchanged {
+            print_line!("{}", verdict_line(verdict));
+        }
+    }
+    let refused = count(Outcome::Refused);
+    print_line!(
+        "{} created, {} updated, {} unchanged, {refused} refused{}",
+        count(Outcome::Created),
+        count(Outcome::Updated),
+        count(Outcome::Unchanged),
+        match (args.dry_run, refused) {
+            (true, _) => "; nothing was changed (--dry-run)",
+            (false, 0) => "",
+            (false, _) => "; nothing was changed, because a line is refused",
+        }
+    );
+    Ok(match refused {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+fn read_bounded(file: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let opened = File::open(file).with_context(|| format!("open {}", file.display()))?;
+    let bound = IMPORT_BYTES_MAX as u64 + 1;
+    opened
+        .take(bound)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("read {}", file.display()))?;
+    if bytes.len() > IMPORT_BYTES_MAX {
+        bail!(
+            "{} is longer than {} MiB; split it",
+            file.display(),
+            IMPORT_BYTES_MAX >> 20
+        );
+    }
+    Ok(bytes)
+}
+
+fn verdict_line(verdict: &Verdict) -> String {
+    let id = verdict.id.as_deref().unwrap_or("(no id)");
+    let mut line = format!("line {}: {id}: ", verdict.line);
+    match verdict.outcome {
+        Outcome::Created => line.push_str("created"),
+        Outcome::Updated => line.push_str(&format!("updated ({})", verdict.changes.join(", "))),
+        Outcome::Unchanged => line.push_str("unchanged"),
+        Outcome::Refused => line.push_str(&format!(
+            "refused: {} cannot be {:?}: {}",
+            verdict.column.unwrap_or_default(),
+            verdict.value.as_deref().unwrap_or_default(),
+            verdict.cure.as_deref().unwrap_or_default()
+        )),
     }
     line
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn identifiers_that_no_charger_can_send_are_refused() {
-        for id in ["04A1B2C3", "a b", &"x".repeat(255)] {
-            assert!(check_identifier("token", id).is_ok(), "{id}");
-        }
-        for id in ["", " 04A1", "04A1 ", "04\n", "04\u{7}A1", &"x".repeat(256)] {
-            let why = check_identifier("token", id).expect_err(id).to_string();
-            assert!(why.contains("cannot be a token: "), "{why}");
+fn line(token: &Token) -> String {
+    let mut line = format!("{}: {:?}", token.id, token.status);
+    for (text, value) in [
+        ("until", token.expires_at.map(|at| at.to_string())),
+        ("group", token.group_id.clone()),
+        ("type", token.token_type.clone()),
+        (
+            "concurrent transactions",
+            token.concurrent.map(|rule| rule.as_str().to_owned()),
+        ),
+        ("note", token.note.as_ref().map(|note| format!("{note:?}"))),
+    ] {
+        if let Some(value) = value {
+            line.push_str(&format!(", {text} {value}"));
         }
     }
+    line
 }

@@ -185,6 +185,7 @@ mod tests {
             status,
             expires_at: expires_at.map(|offset| NOW.plus_millis(offset)),
             group_id: Some("FAMILY".into()),
+            ..Token::accepted("")
         })
     }
 

@@ -46,7 +46,7 @@ pub use quirk::{ChargerModel, QuirkCount, QuirkCounts, QuirkOfRecord, QuirkSumma
 pub use ranges::RangeSet;
 pub use register::{First, Latest, Stamp};
 pub use row::{EventRow, MeterValueRow};
-pub use token::{Token, TokenStatus};
+pub use token::{ConcurrentTransactions, Token, TokenStatus, TokenView};
 pub use transaction::{
     Candidate, Closed, ClosedBy, Confidence, ContentKey, Details, EnergyCheck, PAIRING_WINDOW,
     PlaceSession, PlaceStop, ReadingContext, Readings, RegisterSource, SUCCESSORS_MAX,

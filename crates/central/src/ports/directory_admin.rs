@@ -1,6 +1,7 @@
-//! The directory's writing side: chargers and tokens that the operator sets, lists and removes.
+//! The directory's writing side for chargers: the operator sets, lists and removes them. Tokens have
+//! [`Tokens`](super::Tokens).
 
-use super::{ChargerProfile, Token, Unavailable};
+use super::{ChargerProfile, Unavailable};
 use crate::model::Origin;
 
 /// Sets what [`DirectorySource`](super::DirectorySource) loads. Calls block.
@@ -8,7 +9,7 @@ use crate::model::Origin;
 /// Laws: each change and its entry in the audit log, which contains no password, are one database transaction: after
 /// `Ok` it is durable, after `Err` nothing has changed. A
 /// change increases the revision of [`DirectorySnapshot`](super::DirectorySnapshot); removing what does not exist
-/// is no change. Identities that differ only in letter case are one charger, and such ids are one token: a later
+/// is no change. Identities that differ only in letter case are one charger: a later
 /// `put` replaces the earlier one, its spelling included. The history of a charger is not touched.
 pub trait DirectoryAdmin: Send + Sync + 'static {
     /// Sets a charger's profile; replaces an earlier profile of the same identity.
@@ -36,22 +37,4 @@ pub trait DirectoryAdmin: Send + Sync + 'static {
     /// # Errors
     /// When the database cannot be read now.
     fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable>;
-
-    /// Sets a token; replaces an earlier one with the same id.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    fn put_token(&self, token: &Token, origin: &Origin) -> Result<(), Unavailable>;
-
-    /// Removes a token. `false` when there was none.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    fn remove_token(&self, id: &str, origin: &Origin) -> Result<bool, Unavailable>;
-
-    /// All tokens, sorted by id without regard to case.
-    ///
-    /// # Errors
-    /// When the database cannot be read now.
-    fn tokens(&self) -> Result<Vec<Token>, Unavailable>;
 }

@@ -13,6 +13,7 @@ mod health;
 mod maintenance;
 mod query;
 mod store;
+mod tokens;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
 pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyAdded};
@@ -29,6 +30,7 @@ pub use health::{Health, HealthProbe};
 pub use maintenance::Maintenance;
 pub use query::{QueryError, QueryStore};
 pub use store::{Applied, DeadLetter, DeadLetters, ID_USED_TWICE, Store};
+pub use tokens::{TokenChange, Tokens};
 
 use serde::{Deserialize, Serialize};
 use std::future::Future;

@@ -51,6 +51,8 @@ pub enum Place {
     Quirk(Quirk, ChargerModel),
     /// In the list of commands: before this number.
     Command(i64),
+    /// In the list of tokens: after this key.
+    Token(String),
 }
 
 impl Place {
@@ -71,6 +73,7 @@ impl Place {
                 hex(&model.firmware)
             ),
             Self::Command(number) => format!("o{:x}", number.cast_unsigned()),
+            Self::Token(key) => format!("k{}", hex(key)),
         })
     }
 
@@ -101,6 +104,7 @@ fn read_place(text: &str) -> Option<Place> {
                 Uuid::try_parse(key).ok()?,
             ))
         }
+        "k" => Some(Place::Token(text_of(rest)?)),
         "m" => {
             let (gateway, seq) = rest.split_once('.')?;
             Some(Place::Message(RecordId {
@@ -188,6 +192,7 @@ mod tests {
                 },
             ),
             Place::Command(0),
+            Place::Token("04a1-ü".to_owned()),
             Place::Command(i64::MAX),
         ];
         for place in places {

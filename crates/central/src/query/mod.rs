@@ -10,7 +10,7 @@ pub use cursor::{Cursor, Place};
 pub use scan::{all_connectors, all_messages, all_transactions};
 
 use crate::Quirk;
-use crate::model::{AuditView, ChargerModel, ChargerView, ConnectorView};
+use crate::model::{AuditView, ChargerModel, ChargerView, ConnectorView, Token, TokenStatus};
 use crate::record::RecordKind;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,34 @@ impl AuditFilter {
                 .is_none_or(|subject| *subject == entry.subject)
             && self.from.is_none_or(|from| entry.at >= from)
             && self.to.is_none_or(|to| entry.at < to)
+    }
+}
+
+/// Selects tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TokenFilter {
+    /// Only those with this status.
+    pub status: Option<TokenStatus>,
+    /// Only those of this group, in any letter case.
+    pub group: Option<String>,
+    /// Only those whose id contains this text, in any letter case.
+    pub search: Option<String>,
+}
+
+impl TokenFilter {
+    /// Whether it selects this token.
+    #[must_use]
+    pub fn has(&self, token: &Token) -> bool {
+        let group = token.group_id.as_deref().map(Token::key_of);
+        self.status.is_none_or(|status| status == token.status)
+            && self
+                .group
+                .as_ref()
+                .is_none_or(|wanted| group.as_ref() == Some(&Token::key_of(wanted)))
+            && self
+                .search
+                .as_ref()
+                .is_none_or(|text| token.key().contains(&Token::key_of(text)))
     }
 }
 

@@ -12,26 +12,58 @@ pub(crate) async fn insert(
     connection: &mut PgConnection,
     entry: &AuditEntry,
 ) -> Result<(), Refusal> {
-    let columns = AuditColumns::of(entry)?;
-    let origin = &entry.origin;
+    insert_all(connection, std::slice::from_ref(entry)).await
+}
+
+/// Inserts entries in their order, inside the caller's transaction, and deletes those that are too many.
+pub(crate) async fn insert_all(
+    connection: &mut PgConnection,
+    entries: &[AuditEntry],
+) -> Result<(), Refusal> {
+    let columns = entries
+        .iter()
+        .map(AuditColumns::of)
+        .collect::<Result<Vec<_>, _>>()?;
     let text = |text: &str| clean(text).into_owned();
-    let last: i64 = sqlx::query_scalar(
-        "INSERT INTO audit_log
-            (at, actor_kind, actor_name, origin, request_id, action, subject, before, after)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING no",
+    let texts = |member: fn(&AuditEntry) -> &str| -> Vec<String> {
+        entries.iter().map(|entry| text(member(entry))).collect()
+    };
+    let optional = |member: fn(&AuditEntry) -> Option<&str>| -> Vec<Option<String>> {
+        entries
+            .iter()
+            .map(|entry| member(entry).map(text))
+            .collect()
+    };
+    let (kinds, (before, after)): (Vec<_>, (Vec<_>, Vec<_>)) = columns
+        .into_iter()
+        .map(|columns| (columns.actor_kind, (columns.before, columns.after)))
+        .unzip();
+    let last: Option<i64> = sqlx::query_scalar(
+        "WITH added AS (
+            INSERT INTO audit_log
+                (at, actor_kind, actor_name, origin, request_id, action, subject, before, after)
+            SELECT at, actor_kind, actor_name, origin, request_id, action, subject, before, after
+            FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                $8::text[], $9::text[]) WITH ORDINALITY
+                AS row (at, actor_kind, actor_name, origin, request_id, action, subject, before, after, place)
+            ORDER BY place RETURNING no)
+         SELECT max(no) FROM added",
     )
-    .bind(origin.at.0)
-    .bind(columns.actor_kind)
-    .bind(origin.by.name.as_deref().map(text))
-    .bind(text(&origin.from))
-    .bind(origin.request_id.as_deref().map(text))
-    .bind(&entry.action)
-    .bind(text(&entry.subject))
-    .bind(columns.before)
-    .bind(columns.after)
+    .bind(entries.iter().map(|entry| entry.origin.at.0).collect::<Vec<_>>())
+    .bind(kinds)
+    .bind(optional(|entry| entry.origin.by.name.as_deref()))
+    .bind(texts(|entry| &entry.origin.from))
+    .bind(optional(|entry| entry.origin.request_id.as_deref()))
+    .bind(texts(|entry| &entry.action))
+    .bind(texts(|entry| &entry.subject))
+    .bind(before)
+    .bind(after)
     .fetch_one(&mut *connection)
     .await
     .map_err(error::refusal)?;
+    let Some(last) = last else {
+        return Ok(());
+    };
     sqlx::query("DELETE FROM audit_log WHERE no <= $1")
         .bind(last - AUDIT_ENTRIES_MAX)
         .execute(connection)

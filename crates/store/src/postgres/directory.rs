@@ -2,10 +2,8 @@
 
 use super::numbers::clean;
 use super::query::snapshot;
-use super::{PostgresStore, audit, error};
-use crate::directory::{
-    self, ProfileRow, TokenRow, charger_entry, profile, to_text, token, token_entry,
-};
+use super::{PostgresStore, audit, error, tokens};
+use crate::directory::{ProfileRow, charger_entry, profile, to_text};
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::{ChargerKey, Origin};
@@ -13,11 +11,6 @@ use central::ports::{
     ChargerProfile, DirectoryAdmin, DirectorySnapshot, DirectorySource, Token, Unavailable,
 };
 use sqlx::postgres::PgConnection;
-
-/// The key of a token as PostgreSQL can store it.
-fn token_key(id: &str) -> String {
-    clean(&directory::token_key(id)).into_owned()
-}
 
 /// The key of a charger as PostgreSQL can store it.
 fn profile_key(id: &str) -> String {
@@ -83,53 +76,6 @@ impl DirectoryAdmin for PostgresStore {
             Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
         })
     }
-
-    fn put_token(&self, token: &Token, origin: &Origin) -> Result<(), Unavailable> {
-        self.write(async |connection| {
-            let before = one_token(connection, &token.id).await?;
-            let group_id = token.group_id.as_deref();
-            sqlx::query(
-                "INSERT INTO tokens (key, id, status, expires_at, group_id)
-                 VALUES ($1, $2, $3, $4, $5)
-                 ON CONFLICT (key) DO UPDATE SET id = excluded.id, status = excluded.status,
-                    expires_at = excluded.expires_at, group_id = excluded.group_id",
-            )
-            .bind(token_key(&token.id))
-            .bind(clean(&token.id).into_owned())
-            .bind(to_text(token.status)?)
-            .bind(token.expires_at.map(Timestamp::as_millis))
-            .bind(group_id.map(|id| clean(id).into_owned()))
-            .execute(&mut *connection)
-            .await
-            .map_err(error::refusal)?;
-            let entry = token_entry(before.as_ref(), Some(token), origin);
-            audit::insert(connection, &entry).await?;
-            bump(connection).await
-        })
-    }
-
-    fn remove_token(&self, id: &str, origin: &Origin) -> Result<bool, Unavailable> {
-        self.write(async |connection| {
-            let Some(before) = one_token(connection, id).await? else {
-                return Ok(false);
-            };
-            sqlx::query("DELETE FROM tokens WHERE key = $1")
-                .bind(token_key(id))
-                .execute(&mut *connection)
-                .await
-                .map_err(error::refusal)?;
-            audit::insert(connection, &token_entry(Some(&before), None, origin)).await?;
-            bump(connection).await?;
-            Ok(true)
-        })
-    }
-
-    fn tokens(&self) -> Result<Vec<Token>, Unavailable> {
-        self.read(async |connection| {
-            let tokens = all_tokens(connection).await?;
-            Ok(tokens.into_iter().map(|(_, token)| token).collect())
-        })
-    }
 }
 
 /// The server's time, in milliseconds since 1970.
@@ -145,7 +91,7 @@ impl DirectorySource for PostgresStore {
             let all = snapshot(connection, async |connection| {
                 Ok(DirectorySnapshot {
                     chargers: all_profiles(connection).await?.into_iter().collect(),
-                    tokens: all_tokens(connection).await?.into_iter().collect(),
+                    tokens: tokens::all(connection).await?.into_iter().collect(),
                     revision: revision(connection).await?,
                 })
             });
@@ -154,7 +100,7 @@ impl DirectorySource for PostgresStore {
     }
 
     fn token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
-        self.read(async |connection| one_token(connection, id).await)
+        self.read(async |connection| tokens::one(connection, id).await)
     }
 
     fn clock(&self) -> Result<Option<Timestamp>, Unavailable> {
@@ -179,7 +125,7 @@ async fn revision(connection: &mut PgConnection) -> Result<u64, Refusal> {
 
 /// Incremented last in the transaction. The row lock makes other changes wait until the commit, so a reader of
 /// a revision also reads all changes up to it.
-async fn bump(connection: &mut PgConnection) -> Result<(), Refusal> {
+pub(super) async fn bump(connection: &mut PgConnection) -> Result<(), Refusal> {
     sqlx::query("UPDATE settings SET value = value + 1 WHERE name = 'directory_revision'")
         .execute(connection)
         .await
@@ -203,16 +149,6 @@ async fn one_profile(
     Ok(row.map(profile).transpose()?.map(|(_, profile)| profile))
 }
 
-async fn one_token(connection: &mut PgConnection, id: &str) -> Result<Option<Token>, Refusal> {
-    let row: Option<TokenRow> =
-        sqlx::query_as("SELECT key, id, status, expires_at, group_id FROM tokens WHERE key = $1")
-            .bind(token_key(id))
-            .fetch_optional(connection)
-            .await
-            .map_err(error::refusal)?;
-    Ok(row.map(token).transpose()?.map(|(_, token)| token))
-}
-
 async fn all_profiles(
     connection: &mut PgConnection,
 ) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
@@ -224,13 +160,4 @@ async fn all_profiles(
     .await
     .map_err(error::refusal)?;
     rows.into_iter().map(profile).collect()
-}
-
-async fn all_tokens(connection: &mut PgConnection) -> Result<Vec<(String, Token)>, Refusal> {
-    let rows: Vec<TokenRow> =
-        sqlx::query_as("SELECT key, id, status, expires_at, group_id FROM tokens ORDER BY key")
-            .fetch_all(connection)
-            .await
-            .map_err(error::refusal)?;
-    rows.into_iter().map(token).collect()
 }

@@ -31,6 +31,7 @@ mod quirks;
 mod schema;
 mod states;
 mod succession;
+mod tokens;
 mod writer;
 
 use crate::refusal::Refusal;

@@ -11,13 +11,14 @@ use std::fmt;
 use std::time::Duration;
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/postgres/0001_initial.sql"),
     include_str!("../../migrations/postgres/0002_api_keys.sql"),
     include_str!("../../migrations/postgres/0003_quirks.sql"),
     include_str!("../../migrations/postgres/0004_succession.sql"),
     include_str!("../../migrations/postgres/0005_commands.sql"),
     include_str!("../../migrations/postgres/0006_frame_bytes_max.sql"),
+    include_str!("../../migrations/postgres/0007_tokens.sql"),
 ];
 
 /// The schema's version that this build writes.

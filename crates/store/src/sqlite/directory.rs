@@ -1,9 +1,8 @@
 //! Chargers and tokens that the operator has set, and the revision by which a gateway detects a change.
 
-use crate::directory::{charger_entry, profile, to_text, token, token_entry, token_key};
+use crate::directory::{charger_entry, profile, to_text};
 use crate::refusal::Refusal;
-use crate::sqlite::{SqliteStore, audit};
-use central::Timestamp;
+use crate::sqlite::{SqliteStore, audit, tokens};
 use central::model::{ChargerKey, Origin};
 use central::ports::{
     ChargerProfile, DirectoryAdmin, DirectorySnapshot, DirectorySource, Token, Unavailable,
@@ -73,53 +72,6 @@ impl DirectoryAdmin for SqliteStore {
             })
             .map_err(Refusal::into_unavailable)
     }
-
-    fn put_token(&self, token: &Token, origin: &Origin) -> Result<(), Unavailable> {
-        self.transact(|connection, _| {
-            let before = one_token(connection, &token.id)?;
-            connection.execute(
-                "INSERT INTO tokens (key, id, status, expires_at, group_id)
-                 VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (key) DO UPDATE SET id = excluded.id, status = excluded.status,
-                    expires_at = excluded.expires_at, group_id = excluded.group_id",
-                params![
-                    token_key(&token.id),
-                    token.id,
-                    to_text(token.status)?,
-                    token.expires_at.map(Timestamp::as_millis),
-                    token.group_id,
-                ],
-            )?;
-            audit::insert(
-                connection,
-                &token_entry(before.as_ref(), Some(token), origin),
-            )?;
-            bump(connection)
-        })
-    }
-
-    fn remove_token(&self, id: &str, origin: &Origin) -> Result<bool, Unavailable> {
-        self.transact(|connection, _| {
-            let Some(before) = one_token(connection, id)? else {
-                return Ok(false);
-            };
-            connection.execute("DELETE FROM tokens WHERE key = ?1", [token_key(id)])?;
-            audit::insert(connection, &token_entry(Some(&before), None, origin))?;
-            bump(connection)?;
-            Ok(true)
-        })
-    }
-
-    fn tokens(&self) -> Result<Vec<Token>, Unavailable> {
-        self.readers
-            .read(|connection| {
-                Ok(all_tokens(connection)?
-                    .into_iter()
-                    .map(|(_, t)| t)
-                    .collect())
-            })
-            .map_err(Refusal::into_unavailable)
-    }
 }
 
 impl DirectorySource for SqliteStore {
@@ -132,7 +84,7 @@ impl DirectorySource for SqliteStore {
                 }
                 Ok(Some(DirectorySnapshot {
                     chargers: all_profiles(connection)?.into_iter().collect(),
-                    tokens: all_tokens(connection)?.into_iter().collect(),
+                    tokens: tokens::all(connection)?.into_iter().collect(),
                     revision,
                 }))
             })
@@ -141,19 +93,9 @@ impl DirectorySource for SqliteStore {
 
     fn token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
         self.readers
-            .read(|connection| one_token(connection, id))
+            .read(|connection| tokens::one(connection, id))
             .map_err(Refusal::into_unavailable)
     }
-}
-
-fn one_token(connection: &Connection, id: &str) -> Result<Option<Token>, Refusal> {
-    let mut statement = connection.prepare_cached(
-        "SELECT key, id, status, expires_at, group_id FROM tokens WHERE key = ?1",
-    )?;
-    let row = statement
-        .query_row([token_key(id)], |row| row.try_into())
-        .optional()?;
-    Ok(row.map(token).transpose()?.map(|(_, token)| token))
 }
 
 fn one_profile(
@@ -177,7 +119,7 @@ fn revision(connection: &Connection) -> Result<u64, Refusal> {
     Ok(revision.cast_unsigned())
 }
 
-fn bump(connection: &Connection) -> Result<(), Refusal> {
+pub(super) fn bump(connection: &Connection) -> Result<(), Refusal> {
     connection.execute(
         "UPDATE settings SET value = value + 1 WHERE name = 'directory_revision'",
         [],
@@ -193,14 +135,5 @@ fn all_profiles(connection: &Connection) -> Result<Vec<(ChargerKey, ChargerProfi
     statement
         .query_map([], |row| row.try_into())?
         .map(|row| profile(row?))
-        .collect()
-}
-
-fn all_tokens(connection: &Connection) -> Result<Vec<(String, Token)>, Refusal> {
-    let mut statement = connection
-        .prepare_cached("SELECT key, id, status, expires_at, group_id FROM tokens ORDER BY key")?;
-    statement
-        .query_map([], |row| row.try_into())?
-        .map(|row| token(row?))
         .collect()
 }

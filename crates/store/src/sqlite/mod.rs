@@ -24,6 +24,7 @@ mod readers;
 mod schema;
 mod states;
 mod succession;
+mod tokens;
 mod writer;
 
 use self::readers::Readers;

@@ -3,7 +3,7 @@
 use central::memory::Contents;
 use central::ports::{
     ApiKeys, Closings, CommandQueue, Commands, DeadLetters, DirectoryAdmin, DirectorySource,
-    Maintenance, QueryStore, Store,
+    Maintenance, QueryStore, Store, Tokens,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -12,6 +12,7 @@ pub(crate) trait Adapter: Sized + Sync {
         + QueryStore
         + DirectorySource
         + DirectoryAdmin
+        + Tokens
         + DeadLetters
         + Maintenance
         + ApiKeys

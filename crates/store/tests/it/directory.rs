@@ -5,8 +5,9 @@ use central::Timestamp;
 use central::model::ChargerKey;
 use central::ports::{
     ChargerProfile, CheckMode, DirectoryAdmin, DirectorySource, Registration, Token, TokenStatus,
+    Tokens,
 };
-use central::query::{AuditFilter, PageRequest, QueryStore};
+use central::query::{AuditFilter, PageRequest, QueryStore, TokenFilter};
 use serde_json::json;
 
 on_every_adapter!(
@@ -33,6 +34,7 @@ fn token(id: &str) -> Token {
         status: TokenStatus::Blocked,
         expires_at: Some(Timestamp(5)),
         group_id: Some("G".to_owned()),
+        ..Token::accepted("")
     }
 }
 
@@ -58,7 +60,10 @@ fn gateway_loads_what_the_operator_has_set<A: Adapter>() {
     assert_eq!(store.token("tAg").unwrap(), Some(token("TAG")));
     assert_eq!(store.token("other").unwrap(), None);
     assert_eq!(store.charger_profiles().unwrap(), [profile("CP-1"), plain]);
-    assert_eq!(store.tokens().unwrap(), [token("TAG")]);
+    let all = store
+        .token_page(&TokenFilter::default(), &PageRequest::default())
+        .unwrap();
+    assert_eq!(all.items, [token("TAG")]);
 }
 
 fn ids_that_differ_in_case_are_one<A: Adapter>() {

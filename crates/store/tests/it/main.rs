@@ -19,5 +19,6 @@ mod postgres_maintenance;
 mod quirks;
 mod reading;
 mod sqlite_outages;
+mod tokens;
 mod upgrade;
 mod writers;

@@ -6,9 +6,7 @@ use crate::common::{
     start,
 };
 use central::RecordId;
-use central::ports::{
-    DeadLetter, DeadLetters, DirectoryAdmin, DirectorySource, Store, Token, TokenStatus,
-};
+use central::ports::{DeadLetter, DeadLetters, DirectorySource, Store, Token, TokenStatus, Tokens};
 use central::project::Changes;
 use central::query::{
     ChargerFilter, Cursor, MessageFilter, PageRequest, QueryStore, TransactionFilter,
@@ -167,6 +165,7 @@ fn text_with_a_nul_is_queried_like_any_other<A: Adapter>() {
         status: TokenStatus::Accepted,
         expires_at: None,
         group_id: Some("\u{0}".to_owned()),
+        ..Token::accepted("")
     };
     assert_eq!(store.token("t\u{0}").unwrap(), None);
     store.put_token(&token, &origin()).unwrap();

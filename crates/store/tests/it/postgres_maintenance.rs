@@ -6,7 +6,7 @@ use crate::common::{
 };
 use central::ports::{
     ChargerProfile, DeadLetter, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance,
-    Registration, Store, Token, TokenStatus,
+    Registration, Store, Token, TokenStatus, Tokens,
 };
 use central::project::Changes;
 use central::query::QueryStore;
@@ -468,7 +468,7 @@ fn several_processes_migrate_at_the_same_time() {
             .collect()
     });
     assert_eq!(done.iter().filter(|done| done.from == 0).count(), 1);
-    assert!(done.iter().all(|done| done.to == 6));
+    assert!(done.iter().all(|done| done.to == 7));
     let store = database.open();
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
     let again = PostgresStore::migrate(&database.url()).unwrap();
@@ -580,6 +580,7 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
         status: TokenStatus::Accepted,
         expires_at: Some(at(0)),
         group_id: None,
+        ..Token::accepted("")
     };
     store.put_token(&token, &origin()).unwrap();
     store.remove_token("TAG", &origin()).unwrap();

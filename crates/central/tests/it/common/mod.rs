@@ -123,6 +123,7 @@ pub fn token(id: &str, status: TokenStatus) -> TokenAnswer {
         status,
         expires_at: None,
         group_id: None,
+        ..Token::accepted("")
     })
 }
 

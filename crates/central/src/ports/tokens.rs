@@ -1,0 +1,87 @@
+//! The directory's writing side for tokens: the operator sets, lists, imports and removes them.
+
+use super::{QueryError, Unavailable};
+use crate::model::{Origin, Token};
+use crate::query::{Page, PageRequest, TokenFilter};
+use crate::token_import::{Line, Verdict};
+
+/// What [`Tokens::change_token`] does with a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenChange {
+    /// Nothing.
+    Keep,
+    /// Stores this token.
+    Put(Token),
+    /// Removes the token.
+    Remove,
+}
+
+/// Sets and reads tokens. Calls block.
+///
+/// Laws: each change and its entry in the audit log are one database transaction: after `Ok` both are durable, after `Err`
+/// nothing has changed. A change increases the revision of [`DirectorySnapshot`](super::DirectorySnapshot); putting what
+/// is stored, or removing what does not exist, is no change. Ids that differ only in letter case are one token: a later
+/// one replaces the earlier one, its spelling included. Changes run one after the other, so that what a change was
+/// decided on is what it replaces.
+pub trait Tokens: Send + Sync + 'static {
+    /// One token with its note.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn stored_token(&self, id: &str) -> Result<Option<Token>, Unavailable>;
+
+    /// Tokens by their keys, ascending.
+    ///
+    /// # Errors
+    /// When the database cannot be read now, or the cursor is not one of this list.
+    fn token_page(
+        &self,
+        filter: &TokenFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Token>, QueryError>;
+
+    /// Changes the token of this id as `decide` says, which sees the stored one. `decide` is called once, inside the
+    /// transaction; it must not block.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn change_token(
+        &self,
+        id: &str,
+        origin: &Origin,
+        decide: &mut dyn FnMut(Option<&Token>) -> TokenChange,
+    ) -> Result<(), Unavailable>;
+
+    /// Applies the lines of an import, all or none: with one refused line, or in a dry run, nothing is changed. Returns
+    /// a verdict per line, in their order. Each token that is created or updated has an entry in the audit log.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn import_tokens(
+        &self,
+        lines: &[Line],
+        is_dry_run: bool,
+        origin: &Origin,
+    ) -> Result<Vec<Verdict>, Unavailable>;
+
+    /// Sets a token; replaces an earlier one with the same id.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn put_token(&self, token: &Token, origin: &Origin) -> Result<(), Unavailable> {
+        self.change_token(&token.id, origin, &mut |_| TokenChange::Put(token.clone()))
+    }
+
+    /// Removes a token. `false` when there was none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn remove_token(&self, id: &str, origin: &Origin) -> Result<bool, Unavailable> {
+        let mut existed = false;
+        self.change_token(id, origin, &mut |stored| {
+            existed = stored.is_some();
+            TokenChange::Remove
+        })?;
+        Ok(existed)
+    }
+}

@@ -1,0 +1,179 @@
+//! Tokens that the operator has set.
+
+use super::directory::bump;
+use super::{SqliteStore, audit};
+use crate::directory::to_text;
+use crate::paging::{after_token, at_most, cut};
+use crate::refusal::Refusal;
+use crate::tokens::{COLUMNS, COLUMNS_WITHOUT_NOTE, token, token_entry};
+use central::Timestamp;
+use central::model::{Origin, Token};
+use central::ports::{TokenChange, Tokens, Unavailable};
+use central::query::{Page, PageRequest, Place, QueryError, TokenFilter};
+use central::token_import::{self, Line, Verdict};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use std::collections::HashMap;
+
+impl Tokens for SqliteStore {
+    fn stored_token(&self, id: &str) -> Result<Option<Token>, Unavailable> {
+        self.readers
+            .read(|connection| stored(connection, &Token::key_of(id)))
+            .map_err(Refusal::into_unavailable)
+    }
+
+    fn token_page(
+        &self,
+        filter: &TokenFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Token>, QueryError> {
+        let after = after_token(page)?;
+        self.readers
+            .read(|connection| list(connection, filter, &after, page.rows()))
+            .map_err(|refusal| QueryError::Unavailable(refusal.into_unavailable()))
+    }
+
+    fn change_token(
+        &self,
+        id: &str,
+        origin: &Origin,
+        decide: &mut dyn FnMut(Option<&Token>) -> TokenChange,
+    ) -> Result<(), Unavailable> {
+        let key = Token::key_of(id);
+        self.transact(|connection, _| {
+            let before = stored(connection, &key)?;
+            let after = match decide(before.as_ref()) {
+                TokenChange::Keep => return Ok(()),
+                TokenChange::Put(token) => Some(token),
+                TokenChange::Remove => None,
+            };
+            if before == after {
+                return Ok(());
+            }
+            match &after {
+                Some(token) => put(connection, token)?,
+                None => {
+                    connection.execute("DELETE FROM tokens WHERE key = ?1", [&key])?;
+                }
+            }
+            let entry = token_entry(before.as_ref(), after.as_ref(), origin)?;
+            audit::insert(connection, &entry)?;
+            bump(connection)
+        })
+    }
+
+    fn import_tokens(
+        &self,
+        lines: &[Line],
+        is_dry_run: bool,
+        origin: &Origin,
+    ) -> Result<Vec<Verdict>, Unavailable> {
+        let known = |connection: &Connection| {
+            let mut known = HashMap::new();
+            for key in lines.iter().filter_map(Line::key) {
+                if let Some(token) = stored(connection, &key)? {
+                    known.insert(key, token);
+                }
+            }
+            Ok(known)
+        };
+        if is_dry_run {
+            let known = self.readers.read(known);
+            let known = known.map_err(Refusal::into_unavailable)?;
+            return Ok(token_import::judge(lines, &known).0);
+        }
+        self.transact(|connection, _| {
+            let (verdicts, imported) = token_import::judge(lines, &known(connection)?);
+            for change in &imported {
+                put(connection, &change.after)?;
+                let entry = token_entry(change.before.as_ref(), Some(&change.after), origin)?;
+                audit::insert(connection, &entry)?;
+            }
+            if !imported.is_empty() {
+                bump(connection)?;
+            }
+            Ok(verdicts)
+        })
+    }
+}
+
+/// A token as a gateway needs it.
+pub(super) fn one(connection: &Connection, id: &str) -> Result<Option<Token>, Refusal> {
+    find(connection, COLUMNS_WITHOUT_NOTE, &Token::key_of(id))
+}
+
+/// All tokens as a gateway needs them.
+pub(super) fn all(connection: &Connection) -> Result<Vec<(String, Token)>, Refusal> {
+    let sql = format!("SELECT {COLUMNS_WITHOUT_NOTE} FROM tokens ORDER BY key");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement
+        .query_map([], |row| row.try_into())?
+        .map(|row| token(row?))
+        .collect()
+}
+
+fn stored(connection: &Connection, key: &str) -> Result<Option<Token>, Refusal> {
+    find(connection, COLUMNS, key)
+}
+
+fn find(connection: &Connection, columns: &str, key: &str) -> Result<Option<Token>, Refusal> {
+    let sql = format!("SELECT {columns} FROM tokens WHERE key = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let row = statement
+        .query_row([key], |row| row.try_into())
+        .optional()?;
+    Ok(row.map(token).transpose()?.map(|(_, token)| token))
+}
+
+fn put(connection: &Connection, token: &Token) -> Result<(), Refusal> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO tokens (key, id, status, expires_at, group_id, token_type, concurrent, note, group_key)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (key) DO UPDATE SET id = excluded.id, status = excluded.status,
+            expires_at = excluded.expires_at, group_id = excluded.group_id,
+            token_type = excluded.token_type, concurrent = excluded.concurrent,
+            note = excluded.note, group_key = excluded.group_key",
+    )?;
+    statement.execute(params![
+        token.key(),
+        token.id,
+        to_text(token.status)?,
+        token.expires_at.map(Timestamp::as_millis),
+        token.group_id,
+        token.token_type,
+        token.concurrent.map(to_text).transpose()?,
+        token.note,
+        token.group_id.as_deref().map(Token::key_of),
+    ])?;
+    Ok(())
+}
+
+fn list(
+    connection: &Connection,
+    filter: &TokenFilter,
+    after: &str,
+    limit: usize,
+) -> Result<Page<Token>, Refusal> {
+    // Each filter has its own statement, so that a group is found by its index.
+    let mut sql = format!("SELECT {COLUMNS} FROM tokens WHERE key > ?1");
+    let mut values = vec![after.to_owned()];
+    let group = filter.group.as_deref().map(Token::key_of);
+    let status = filter.status.map(to_text).transpose()?;
+    let search = filter.search.as_deref().map(Token::key_of);
+    for (value, before, after) in [
+        (group, "group_key = ?", ""),
+        (status, "status = ?", ""),
+        (search, "instr(key, ?", ") > 0"),
+    ] {
+        if let Some(value) = value {
+            values.push(value);
+            sql.push_str(&format!(" AND {before}{}{after}", values.len()));
+        }
+    }
+    sql.push_str(&format!(" ORDER BY key LIMIT {}", at_most(limit) + 1));
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), |row| row.try_into())?;
+    let rows = rows
+        .map(|row| token(row?).map(|(key, token)| (Place::Token(key), token)))
+        .collect::<Result<_, Refusal>>()?;
+    Ok(cut(rows, limit))
+}

@@ -1,0 +1,62 @@
+//! Rows of tokens. Enums are stored as their JSON strings.
+
+use crate::directory::{entry, from_text};
+use crate::refusal::Refusal;
+use central::Timestamp;
+use central::model::{AuditEntry, Origin, Token};
+use serde_json::to_value;
+
+/// Key, id, status, milliseconds at which it expires, group, type, rule for several transactions, note.
+pub(crate) type TokenRow = (
+    String,
+    String,
+    String,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
+
+/// The columns of a [`TokenRow`].
+pub(crate) const COLUMNS: &str =
+    "key, id, status, expires_at, group_id, token_type, concurrent, note";
+/// The same for a gateway, which has no use for notes.
+pub(crate) const COLUMNS_WITHOUT_NOTE: &str =
+    "key, id, status, expires_at, group_id, token_type, concurrent, NULL";
+
+/// A token with its key.
+pub(crate) fn token(row: TokenRow) -> Result<(String, Token), Refusal> {
+    let (key, id, status, expires_at, group_id, token_type, concurrent, note) = row;
+    let token = Token {
+        id,
+        status: from_text(status)?,
+        expires_at: expires_at.map(Timestamp),
+        group_id,
+        token_type,
+        concurrent: concurrent.map(from_text).transpose()?,
+        note,
+    };
+    Ok((key, token))
+}
+
+/// The audit entry of a token that was set or removed.
+pub(crate) fn token_entry(
+    before: Option<&Token>,
+    after: Option<&Token>,
+    origin: &Origin,
+) -> Result<AuditEntry, Refusal> {
+    let shown = |token: Option<&Token>| {
+        token
+            .map(|token| to_value(token.view()))
+            .transpose()
+            .map_err(|error| Refusal::unreachable(error.to_string()))
+    };
+    Ok(entry(
+        "token",
+        after.or(before).map(|token| token.id.as_str()),
+        shown(before)?,
+        shown(after)?,
+        origin,
+    ))
+}
