@@ -409,6 +409,10 @@ pub(crate) struct Command {
     state: String,
     /// Null until it is done.
     outcome: Option<Outcome>,
+    /// What followed the answer.
+    effect: Effect,
+    /// The command that this one repeats, because pages of its report were missing.
+    repeats: Option<Uuid>,
     /// Whether sending it again does no harm.
     safe_to_repeat: bool,
     /// `fail` or `wait`.
@@ -429,6 +433,54 @@ pub(crate) struct Command {
     gateway_id: Option<Uuid>,
     /// The records of the call, the answer, and the end without one.
     record_ids: Vec<String>,
+}
+
+/// What followed the charger's answer to a command.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Effect {
+    /// `none` (nothing follows), `expected`, `seen` or `not_seen` in time. `not_seen` becomes `seen` if it comes late.
+    state: String,
+    /// By when it is expected.
+    #[schema(format = DateTime)]
+    expected_by: Option<String>,
+    /// When the message that shows it was received.
+    #[schema(format = DateTime)]
+    seen_at: Option<String>,
+    /// What the charger reported last: a state of firmware or of an upload, a status, the reason of a boot, the action
+    /// that was triggered.
+    status: Option<String>,
+    /// The states of a transfer or a reservation, in the order of reception.
+    statuses: Vec<EffectStatus>,
+    /// The key of the transaction that it started or ended, if that is certain.
+    transaction: Option<Uuid>,
+    /// The keys of transactions of which one may be the effect, if it is not certain which.
+    candidates: Vec<Uuid>,
+    /// The address of the file, without user, password and query.
+    file: Option<String>,
+    /// The pages of the report that it asked for.
+    report: Option<Report>,
+    detail: Option<String>,
+}
+
+/// One state that a charger reported.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EffectStatus {
+    status: String,
+    #[schema(format = DateTime)]
+    at: String,
+}
+
+/// The pages of a report.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Report {
+    /// How many were received.
+    pages: i64,
+    /// Missing sequence numbers, as inclusive ranges `[from, to]`; 100 at most.
+    missing: Vec<Vec<i64>>,
+    /// Whether all were received.
+    complete: bool,
+    /// The command that asks for the report again, because pages were missing.
+    asked_again: Option<Uuid>,
 }
 
 /// What became of a command.

@@ -11,6 +11,7 @@
 mod actions;
 mod answer;
 pub mod command_request;
+pub mod effect;
 pub mod memory;
 pub mod model;
 mod natural_key;

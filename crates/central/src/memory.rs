@@ -10,6 +10,7 @@ mod tokens;
 
 pub use rows::{BeforeQuery, MemoryRows};
 
+use crate::effect;
 use crate::model::{ChargerKey, EventRow, Merge, MeterValueRow, QuirkCount, QuirkCounts, Token};
 use crate::ports::{Applied, DeadLetter, ID_USED_TWICE, Store, Unavailable};
 use crate::project::Changes;
@@ -73,6 +74,8 @@ impl Store for MemoryStore {
         changes: &Changes,
         dead: &[DeadLetter],
     ) -> Result<Applied, Unavailable> {
+        let claimed = self.requests().claimed();
+        let effects = effect::effects(&claimed, records);
         let mut contents = self.lock();
         let mut applied = Applied::default();
         let mut new = BTreeSet::new();
@@ -97,6 +100,7 @@ impl Store for MemoryStore {
                 .insert(letter.id, (letter.bytes.clone(), letter.reason.clone()));
         }
         let mut changes = changes.clone();
+        changes.effects = effects;
         for row in std::mem::take(&mut changes.meter_values) {
             let key = (row.charger.clone(), row.at.0, row.key_hash);
             contents.meter_values.entry(key).or_insert(row);

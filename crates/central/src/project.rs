@@ -12,8 +12,8 @@ pub(crate) mod status;
 pub(crate) mod transaction;
 
 use crate::model::{
-    ChargerKey, ChargerState, CommandId, CommandProgress, ConnectorState, EventRow, GatewayState,
-    Merge, MeterValueRow, QuirkOfRecord, Stamp, TransactionState,
+    ChargerKey, ChargerState, CommandId, CommandProgress, ConnectorState, EffectState, EventRow,
+    GatewayState, Merge, MeterValueRow, QuirkOfRecord, Stamp, TransactionState,
 };
 use crate::record::{AnswerKind, GatewayId, Record, RecordId, RecordKind};
 use crate::{Quirk, Timestamp, actions};
@@ -32,6 +32,9 @@ pub struct Changes {
     pub transactions: BTreeMap<(ChargerKey, String), TransactionState>,
     /// By command, of which the charger is known from its request.
     pub commands: BTreeMap<CommandId, CommandProgress>,
+    /// By command. A store adds them, because which message is the effect of which command depends on the requests that
+    /// it has, see [`crate::effect`].
+    pub effects: BTreeMap<CommandId, EffectState>,
     /// By gateway.
     pub gateways: BTreeMap<GatewayId, GatewayState>,
     /// Insert or ignore by (charger, at, key hash).
@@ -140,6 +143,7 @@ impl Changes {
             && self.connectors.is_empty()
             && self.transactions.is_empty()
             && self.commands.is_empty()
+            && self.effects.is_empty()
             && self.gateways.is_empty()
             && self.meter_values.is_empty()
             && self.events.is_empty()
@@ -164,6 +168,7 @@ impl Merge for Changes {
         merge_map(&mut self.connectors, other.connectors);
         merge_map(&mut self.transactions, other.transactions);
         merge_map(&mut self.commands, other.commands);
+        merge_map(&mut self.effects, other.effects);
         merge_map(&mut self.gateways, other.gateways);
         self.meter_values.extend(other.meter_values);
         self.events.extend(other.events);

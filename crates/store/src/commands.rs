@@ -2,18 +2,84 @@
 
 use crate::refusal::Refusal;
 use crate::state::read;
+use central::effect::{self, ClaimedCommand};
 use central::model::{
-    Claim, Command, CommandId, CommandProgress, CommandStage, NotSent, Refusal as NotSentBecause,
-    StoredCommand,
+    ChargerKey, Claim, Command, CommandId, CommandProgress, CommandStage, NotSent,
+    Refusal as NotSentBecause, StoredCommand,
 };
 use central::ports::OpenClaim;
-use central::{Epoch, GatewayId, Seq, Timestamp};
+use central::{Epoch, GatewayId, Record, RecordId, Seq, Timestamp};
 use uuid::Uuid;
 
-/// The columns of [`CommandRow`], of the tables `commands c` and `command_progress p`.
+/// The columns of [`CommandRow`], of the table `commands c` and of [`JOINS`].
 pub(crate) const COLUMNS: &str = "c.no, c.id, c.charger_id, c.action, c.payload, c.answer_within_ms, c.send_before, \
      c.created_at, c.requested_by, c.waits, c.stage, c.gateway, c.started, c.next_seq, c.claimed_at, c.reason, \
-     c.detail, c.ended_at, p.state";
+     c.detail, c.ended_at, p.state, e.state, c.repeats, c.repeated_by";
+
+/// What records and messages say of each command, beside the table `commands c`.
+pub(crate) const JOINS: &str =
+    "LEFT JOIN command_progress p ON p.id = c.id LEFT JOIN command_effects e ON e.id = c.id";
+
+/// The columns of a command that effects can be joined with, of the table `commands c`; see [`ClaimedRow`].
+pub(crate) const CLAIMED_COLUMNS: &str = "c.id, c.charger_key, c.action, c.payload, c.gateway, c.started, c.next_seq, c.claimed_at, c.effect_until";
+
+/// A command that effects can be joined with.
+#[derive(Debug)]
+pub(crate) struct ClaimedRow {
+    pub(crate) id: Uuid,
+    pub(crate) charger_key: String,
+    pub(crate) action: String,
+    pub(crate) payload: String,
+    pub(crate) gateway: Uuid,
+    pub(crate) started: i64,
+    pub(crate) next_seq: i64,
+    pub(crate) claimed_at: i64,
+    pub(crate) until: i64,
+}
+
+impl ClaimedRow {
+    pub(crate) fn command(self) -> ClaimedCommand {
+        ClaimedCommand {
+            id: CommandId(self.id),
+            charger: ChargerKey::of(&self.charger_key),
+            action: self.action,
+            payload: self.payload,
+            claim: Claim {
+                gateway: GatewayId(self.gateway),
+                started: Epoch(self.started.cast_unsigned()),
+                next_seq: Seq(self.next_seq.cast_unsigned()),
+                at: Timestamp(self.claimed_at),
+            },
+            until: Timestamp(self.until),
+        }
+    }
+}
+
+/// The keys of commands that these records may be the effect of, by charger; sorted, each once.
+pub(crate) fn effect_keys(records: &[(RecordId, Record<'_>)]) -> Vec<(String, String)> {
+    let mut keys: Vec<(String, String)> = Vec::new();
+    for (_, record) in records {
+        let of_record = effect::keys(record);
+        if of_record.is_empty() {
+            continue;
+        }
+        let charger = ChargerKey::of(record.charger_id);
+        keys.extend(
+            of_record
+                .into_iter()
+                .map(|key| (charger.as_str().to_owned(), key)),
+        );
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// The earliest reception of these records.
+pub(crate) fn first_received(records: &[(RecordId, Record<'_>)]) -> Timestamp {
+    let received = records.iter().map(|(_, record)| record.received_at);
+    received.min().unwrap_or_default()
+}
 
 /// A command's row with its progress.
 #[derive(Debug)]
@@ -37,6 +103,9 @@ pub(crate) struct CommandRow {
     pub(crate) detail: Option<String>,
     pub(crate) ended_at: Option<i64>,
     pub(crate) progress: Option<String>,
+    pub(crate) effect: Option<String>,
+    pub(crate) repeats: Option<Uuid>,
+    pub(crate) repeated_by: Option<Uuid>,
 }
 
 pub(crate) const QUEUED: i64 = 0;
@@ -55,7 +124,12 @@ impl CommandRow {
     pub(crate) fn stored(self) -> Result<StoredCommand, Refusal> {
         let stage = self.stage()?;
         let progress = self.progress()?;
+        let effect = self.effect.as_deref();
+        let effect = effect.map(|json| read(json, &self.id)).transpose()?;
         Ok(StoredCommand {
+            effect: effect.unwrap_or_default(),
+            repeats: self.repeats.map(CommandId),
+            repeated_by: self.repeated_by.map(CommandId),
             created_at: Timestamp(self.created_at),
             waits_when_offline: self.waits,
             stage,

@@ -1,6 +1,7 @@
 //! The queue of commands in memory.
 
 use super::MemoryStore;
+use crate::effect::{ClaimedCommand, EffectIndex};
 use crate::model::{
     ChargerKey, Claim, Command, CommandId, CommandStage, CommandView, NotSent, Refusal,
     StoredCommand,
@@ -26,13 +27,41 @@ impl Requests {
     fn find(&mut self, id: CommandId) -> Option<&mut StoredCommand> {
         self.rows.iter_mut().find(|row| row.command.id == id)
     }
+
+    /// The commands that effects can be joined with.
+    pub(super) fn claimed(&self) -> Vec<ClaimedCommand> {
+        let claimed = self.rows.iter().filter_map(|row| {
+            let CommandStage::Claimed(claim) = row.stage else {
+                return None;
+            };
+            Some(ClaimedCommand {
+                id: row.command.id,
+                charger: ChargerKey::of(&row.command.charger_id),
+                action: row.command.action.clone(),
+                payload: row.command.payload.clone(),
+                claim,
+                until: EffectIndex::of(&row.command)?.until,
+            })
+        });
+        claimed.collect()
+    }
 }
 
-/// The row with its progress.
+/// The row with its progress and its effect.
 fn joined(row: &StoredCommand, states: &Changes) -> StoredCommand {
-    let progress = states.commands.get(&row.command.id).cloned();
+    let id = row.command.id;
+    let progress = states.commands.get(&id).cloned();
+    let mut effect = states.effects.get(&id).cloned().unwrap_or_default();
+    let charger = ChargerKey::of(&row.command.charger_id);
+    let wire_ids: Vec<String> = effect.transaction_ids().map(str::to_owned).collect();
+    for wire_id in wire_ids {
+        if let Some(state) = states.transactions.get(&(charger.clone(), wire_id.clone())) {
+            effect.add_key(charger.as_str(), &wire_id, state);
+        }
+    }
     StoredCommand {
         progress: progress.unwrap_or_default(),
+        effect,
         ..row.clone()
     }
 }
@@ -90,6 +119,9 @@ impl Commands for MemoryStore {
                 },
             },
             progress: Default::default(),
+            effect: Default::default(),
+            repeats: None,
+            repeated_by: None,
         };
         let view = joined(&row, &states).view(now);
         requests.rows.push(row);

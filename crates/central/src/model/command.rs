@@ -4,8 +4,9 @@
 //! primary data, changed only by database transactions. The *progress* ([`CommandProgress`]) follows from records of
 //! the gateway that sent it, as every projection does. [`CommandView`] joins the two.
 
+use super::effect::Asked;
 use super::message::{embedded, embedded_option};
-use super::{Merge, rfc3339};
+use super::{EffectState, EffectView, Merge, rfc3339};
 use crate::actions::commands::is_safe_to_repeat;
 use crate::record::{Epoch, GatewayId, RecordId, Seq};
 use crate::time::Timestamp;
@@ -243,6 +244,12 @@ pub struct StoredCommand {
     pub stage: CommandStage,
     /// The progress.
     pub progress: CommandProgress,
+    /// The effect, with the keys of its transactions.
+    pub effect: EffectState,
+    /// The command that this one repeats, because pages of its report were missing.
+    pub repeats: Option<CommandId>,
+    /// The command that repeats this one, for the same reason.
+    pub repeated_by: Option<CommandId>,
 }
 
 /// The state of a command.
@@ -306,6 +313,10 @@ pub struct CommandView {
     pub state: CommandState,
     /// Its outcome, once there is one. An uncertain outcome can become another one when late records arrive.
     pub outcome: Option<Outcome>,
+    /// What followed the answer.
+    pub effect: EffectView,
+    /// The command that this one repeats, because pages of its report were missing.
+    pub repeats: Option<CommandId>,
     /// Whether sending it again does no harm: then a client may repeat it when the outcome is uncertain.
     pub safe_to_repeat: bool,
     /// `wait` or `fail`.
@@ -346,6 +357,7 @@ impl StoredCommand {
     #[must_use]
     pub fn view(&self, now: Timestamp) -> CommandView {
         let (state, outcome) = self.state_at(now);
+        let effect = self.effect_at(outcome.as_ref(), now);
         let progress = &self.progress;
         let gateway_of_claim = match &self.stage {
             CommandStage::Claimed(claim) => Some(claim.gateway),
@@ -363,6 +375,8 @@ impl StoredCommand {
             payload: self.command.payload.clone(),
             state,
             outcome,
+            effect,
+            repeats: self.repeats,
             safe_to_repeat: is_safe_to_repeat(&self.command.action, &self.command.payload),
             when_offline: if self.waits_when_offline {
                 "wait"
@@ -383,6 +397,28 @@ impl StoredCommand {
                 .or(gateway_of_claim),
             record_ids: records.into_iter().flatten().collect(),
         }
+    }
+
+    fn effect_at(&self, outcome: Option<&Outcome>, now: Timestamp) -> EffectView {
+        let progress = &self.progress;
+        let replied_at = progress.reply.as_ref().map(|reply| reply.at);
+        let unanswered_at = progress.unanswered.as_ref().map(|end| end.at);
+        let sent_at = progress.sent.as_ref().map(|sent| {
+            sent.at
+                .plus_millis(i64::from(self.command.answer_within_ms))
+        });
+        let asked = Asked {
+            command: &self.command,
+            progress,
+            effect: &self.effect,
+            asked_again: self.repeated_by,
+            is_not_sent: outcome.is_some_and(|outcome| outcome.class == OutcomeClass::NotSent),
+            settled_at: replied_at
+                .or(unanswered_at)
+                .or(sent_at)
+                .filter(|_| outcome.is_some()),
+        };
+        asked.view(now)
     }
 
     fn state_at(&self, now: Timestamp) -> (CommandState, Option<Outcome>) {

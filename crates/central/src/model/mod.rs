@@ -14,6 +14,7 @@ mod charger;
 mod charger_key;
 mod command;
 mod connector;
+mod effect;
 mod message;
 mod profile;
 mod quirk;
@@ -40,6 +41,7 @@ pub use command::{
 pub use connector::{
     ConnectorState, ConnectorStatus, ConnectorView, StatusOrder, UNKNOWN, UnknownReason,
 };
+pub use effect::{EffectPhase, EffectState, EffectStatus, EffectView, Moment, ReportView};
 pub use message::{DeadLetterRow, MessageRow};
 pub use profile::{ChargerProfile, CheckMode, FRAME_BYTES_MAX, Registration};
 pub use quirk::{ChargerModel, QuirkCount, QuirkCounts, QuirkOfRecord, QuirkSummary, QuirkView};

@@ -53,6 +53,12 @@ impl RangeSet {
             .collect()
     }
 
+    /// The numbers, as sorted inclusive ranges.
+    #[must_use]
+    pub fn ranges(&self) -> &[(i64, i64)] {
+        &self.0
+    }
+
     fn insert_range(&mut self, lo: i64, hi: i64) {
         // The usual case is the next number in order.
         if let Some(last) = self.0.last_mut()

@@ -17,7 +17,7 @@ GRANT SELECT ON messages_outside, meter_values_outside TO :"role";
 GRANT SELECT, INSERT, DELETE ON dead_letters TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON charger_profiles, tokens, api_keys TO :"role";
 GRANT SELECT, INSERT, DELETE ON audit_log TO :"role";
-GRANT SELECT, INSERT, UPDATE ON commands, command_progress TO :"role";
+GRANT SELECT, INSERT, UPDATE ON commands, command_progress, command_effects TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON command_keys TO :"role";
 GRANT EXECUTE ON FUNCTION
     wattpost_move(text, text, bigint, bigint),

@@ -13,7 +13,8 @@ use super::parts::Parts;
 use super::succession;
 use super::writer::{Cache, Session, Writer};
 use super::{
-    PostgresStore, dead_letters, error, events, halving, inbox, messages, meter_values, quirks,
+    PostgresStore, dead_letters, effects, error, events, halving, inbox, messages, meter_values,
+    quirks,
 };
 use crate::refusal::Refusal;
 use central::model::ChargerKey;
@@ -268,6 +269,7 @@ async fn apply_group(
         numbers, states, ..
     } = cache;
     let changed = states.merge(connection, numbers, changes).await?;
+    effects::join(connection, records).await?;
     let mut unnamed = Vec::new();
     for value in &changes.meter_values {
         if let Some(place) = value.unnamed_at {

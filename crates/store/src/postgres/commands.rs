@@ -3,13 +3,15 @@
 
 use super::numbers::{clean, stored_seqs};
 use super::states::read_state;
-use super::{PostgresStore, error};
+use super::{PostgresStore, effects, error};
 use crate::commands::{
-    CHARGER_WAS_BUSY, COLUMNS, CommandRow, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all, slices,
+    CHARGER_WAS_BUSY, COLUMNS, CommandRow, JOINS, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all,
+    slices,
 };
 use crate::paging::{at_most, command_before, cut};
 use crate::refusal::Refusal;
-use crate::state::merge_into;
+use crate::state::{State, merge_into};
+use central::effect::EffectIndex;
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent,
     Refusal as NotSentBecause, StoredCommand,
@@ -23,6 +25,7 @@ use central::query::{CommandFilter, Page, PageRequest, Place};
 use central::{Epoch, GatewayId, Seq, Timestamp};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Row};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 impl PostgresStore {
@@ -88,7 +91,7 @@ impl Commands for PostgresStore {
         let before = command_before(page)?;
         let limit = page.rows();
         let sql = format!(
-            "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id
+            "SELECT {COLUMNS} FROM commands c {JOINS}
              WHERE c.no < $1{}{}{} ORDER BY c.no DESC LIMIT $2",
             match filter.charger {
                 Some(_) => " AND c.charger_key = $3",
@@ -112,17 +115,23 @@ impl Commands for PostgresStore {
                 .bind(at_most(limit + 1))
                 .bind(charger.unwrap_or_default())
                 .bind(action.unwrap_or_default().into_owned())
-                .fetch_all(connection)
+                .fetch_all(&mut *connection)
                 .await
                 .map_err(error::refusal)?;
             let rows = rows.iter().map(|found| {
                 let found = row(found).map_err(error::refusal)?;
                 let place = Place::Command(found.no);
-                Ok((place, found.stored()?.view(now)))
+                Ok((place, found.stored()?))
             });
-            rows.collect::<Result<Vec<_>, Refusal>>()
+            let mut rows = rows.collect::<Result<Vec<_>, Refusal>>()?;
+            let commands = rows.iter_mut().map(|(_, command)| command);
+            effects::add_keys(connection, commands.collect()).await?;
+            Ok(rows)
         })?;
-        Ok(cut(found, limit))
+        let views = found
+            .into_iter()
+            .map(|(place, command)| (place, command.view(now)));
+        Ok(cut(views.collect(), limit))
     }
 }
 
@@ -167,7 +176,7 @@ impl CommandQueue for PostgresStore {
              taken AS (
                  UPDATE commands t SET stage = 1, gateway = $2, started = $3, next_seq = $4, claimed_at = $5
                  FROM picked WHERE t.no = picked.no AND t.stage = 0 RETURNING t.*)
-             SELECT {COLUMNS} FROM taken c LEFT JOIN command_progress p ON p.id = c.id ORDER BY c.no"
+             SELECT {COLUMNS} FROM taken c {JOINS} ORDER BY c.no"
         );
         self.change(async |connection| {
             let rows = sqlx::query(AssertSqlSafe(sql))
@@ -241,7 +250,7 @@ impl CommandQueue for PostgresStore {
         limit: usize,
     ) -> Result<Vec<OpenClaim>, Unavailable> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id
+            "SELECT {COLUMNS} FROM commands c {JOINS}
              WHERE c.stage = 1 AND NOT c.settled AND c.gateway = $1 AND c.started <= $2 ORDER BY c.no LIMIT $3"
         );
         self.read(async |connection| {
@@ -378,10 +387,12 @@ async fn create(connection: &mut PgConnection, new: &NewCommand) -> Result<Creat
     }
     let refusal = new.not_sent.as_ref();
     let stage = if refusal.is_some() { NOT_SENT } else { QUEUED };
+    let index = EffectIndex::of(command).filter(|_| refusal.is_none());
+    let recheck_at = index.as_ref().and_then(|index| index.recheck_at(now));
     sqlx::query(
         "INSERT INTO commands (id, charger_key, charger_id, action, payload, answer_within_ms, send_before,
-             created_at, requested_by, waits, stage, reason, detail, ended_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             created_at, requested_by, waits, stage, reason, detail, ended_at, effect_key, effect_until, recheck_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(command.id.0)
     .bind(&key)
@@ -397,6 +408,9 @@ async fn create(connection: &mut PgConnection, new: &NewCommand) -> Result<Creat
     .bind(refusal.map(|refusal| refusal.reason.as_str()))
     .bind(refusal.map(|refusal| clean(&refusal.detail).into_owned()))
     .bind(refusal.map(|_| now.0))
+    .bind(index.as_ref().map(|index| clean(&index.key).into_owned()))
+    .bind(index.as_ref().map(|index| index.until.0))
+    .bind(recheck_at.map(Timestamp::as_millis))
     .execute(&mut *connection)
     .await
     .map_err(error::refusal)?;
@@ -410,19 +424,17 @@ async fn find(
     connection: &mut PgConnection,
     id: CommandId,
 ) -> Result<Option<StoredCommand>, Refusal> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id WHERE c.id = $1"
-    );
+    let sql = format!("SELECT {COLUMNS} FROM commands c {JOINS} WHERE c.id = $1");
     let found = sqlx::query(AssertSqlSafe(sql))
         .bind(id.0)
-        .fetch_optional(connection)
+        .fetch_optional(&mut *connection)
         .await
         .map_err(error::refusal)?;
     let found = found.as_ref().map(row).transpose();
-    found
-        .map_err(error::refusal)?
-        .map(CommandRow::stored)
-        .transpose()
+    let found = found.map_err(error::refusal)?.map(CommandRow::stored);
+    let mut found = found.transpose()?;
+    effects::add_keys(connection, found.iter_mut().collect()).await?;
+    Ok(found)
 }
 
 fn row(row: &PgRow) -> Result<CommandRow, sqlx::Error> {
@@ -446,30 +458,55 @@ fn row(row: &PgRow) -> Result<CommandRow, sqlx::Error> {
         detail: row.try_get(16)?,
         ended_at: row.try_get(17)?,
         progress: row.try_get(18)?,
+        effect: row.try_get(19)?,
+        repeats: row.try_get(20)?,
+        repeated_by: row.try_get(21)?,
     })
 }
 
 /// Merges the progress of commands, inside the caller's transaction.
 pub(crate) async fn merge(connection: &mut PgConnection, changes: &Changes) -> Result<(), Refusal> {
-    if changes.commands.is_empty() {
-        return Ok(());
+    let held = merge_states(connection, "command_progress", &changes.commands).await?;
+    let settled: Vec<Uuid> = held
+        .into_iter()
+        .filter(|(_, state): &(Uuid, CommandProgress)| state.is_settled())
+        .map(|(id, _)| id)
+        .collect();
+    if !settled.is_empty() {
+        sqlx::query("UPDATE commands SET settled = true WHERE id = ANY ($1) AND NOT settled")
+            .bind(settled)
+            .execute(connection)
+            .await
+            .map_err(error::refusal)?;
     }
-    let ids: Vec<Uuid> = changes.commands.keys().map(|id| id.0).collect();
-    let rows: Vec<(Uuid, String)> = sqlx::query_as(
-        "SELECT id, state FROM command_progress WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE",
-    )
+    Ok(())
+}
+
+/// Merges states of commands into a table, inside the caller's transaction; returns the merged ones, by id.
+pub(crate) async fn merge_states<S: State>(
+    connection: &mut PgConnection,
+    table: &'static str,
+    incoming: &BTreeMap<CommandId, S>,
+) -> Result<BTreeMap<Uuid, S>, Refusal> {
+    let mut held = BTreeMap::new();
+    if incoming.is_empty() {
+        return Ok(held);
+    }
+    let ids: Vec<Uuid> = incoming.keys().map(|id| id.0).collect();
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT id, state FROM {table} WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE"
+    )))
     .bind(&ids)
     .fetch_all(&mut *connection)
     .await
     .map_err(error::refusal)?;
-    let mut held = std::collections::HashMap::with_capacity(rows.len());
     for (id, json) in rows {
         let what = || format!("command {id}");
-        let state: CommandProgress = read_state(connection, Some(json), what).await?;
+        let state: S = read_state(connection, Some(json), what).await?;
         held.insert(id, state);
     }
-    let (mut updates, mut inserts, mut settled) = (Vec::new(), Vec::new(), Vec::new());
-    for (CommandId(id), incoming) in &changes.commands {
+    let (mut updates, mut inserts) = (Vec::new(), Vec::new());
+    for (CommandId(id), incoming) in incoming {
         let is_known = held.contains_key(id);
         let state = held.entry(*id).or_default();
         if let Some(json) = merge_into(state, incoming)? {
@@ -478,16 +515,13 @@ pub(crate) async fn merge(connection: &mut PgConnection, changes: &Changes) -> R
                 false => inserts.push((*id, json)),
             }
         }
-        if state.is_settled() {
-            settled.push(*id);
-        }
     }
     if !updates.is_empty() {
         let (ids, states): (Vec<_>, Vec<_>) = updates.into_iter().unzip();
-        sqlx::query(
-            "UPDATE command_progress t SET state = u.state, rev = t.rev + 1
-             FROM unnest($1::uuid[], $2::text[]) AS u (id, state) WHERE t.id = u.id",
-        )
+        sqlx::query(AssertSqlSafe(format!(
+            "UPDATE {table} t SET state = u.state, rev = t.rev + 1
+             FROM unnest($1::uuid[], $2::text[]) AS u (id, state) WHERE t.id = u.id"
+        )))
         .bind(ids)
         .bind(states)
         .execute(&mut *connection)
@@ -497,11 +531,11 @@ pub(crate) async fn merge(connection: &mut PgConnection, changes: &Changes) -> R
     if !inserts.is_empty() {
         let wanted = inserts.len() as u64;
         let (ids, states): (Vec<_>, Vec<_>) = inserts.into_iter().unzip();
-        let done = sqlx::query(
-            "INSERT INTO command_progress (id, state, rev)
+        let done = sqlx::query(AssertSqlSafe(format!(
+            "INSERT INTO {table} (id, state, rev)
              SELECT id, state, 0 FROM unnest($1::uuid[], $2::text[]) AS u (id, state)
-             ON CONFLICT DO NOTHING",
-        )
+             ON CONFLICT DO NOTHING"
+        )))
         .bind(ids)
         .bind(states)
         .execute(&mut *connection)
@@ -511,16 +545,9 @@ pub(crate) async fn merge(connection: &mut PgConnection, changes: &Changes) -> R
             // The whole batch is tried again, on the row that is there now.
             return Err(Refusal::unavailable(
                 UnavailableKind::Locked,
-                "another writer has stored the same command's progress",
+                "another writer has stored a state of the same command",
             ));
         }
     }
-    if !settled.is_empty() {
-        sqlx::query("UPDATE commands SET settled = true WHERE id = ANY ($1) AND NOT settled")
-            .bind(settled)
-            .execute(connection)
-            .await
-            .map_err(error::refusal)?;
-    }
-    Ok(())
+    Ok(held)
 }

@@ -74,11 +74,18 @@ async fn states(connection: &mut PgConnection) -> Result<Changes, Refusal> {
         changes.transactions.insert(key, json(&state)?);
     }
     let commands: Vec<(Uuid, String)> = sqlx::query_as("SELECT id, state FROM command_progress")
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await
         .map_err(error::refusal)?;
     for (id, state) in commands {
         changes.commands.insert(CommandId(id), json(&state)?);
+    }
+    let effects: Vec<(Uuid, String)> = sqlx::query_as("SELECT id, state FROM command_effects")
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
+    for (id, state) in effects {
+        changes.effects.insert(CommandId(id), json(&state)?);
     }
     Ok(changes)
 }

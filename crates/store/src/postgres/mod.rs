@@ -16,6 +16,7 @@ mod contents;
 mod copy;
 mod dead_letters;
 mod directory;
+mod effects;
 mod error;
 mod events;
 mod halving;

@@ -4,7 +4,7 @@
 //! constraint, a number out of bounds), the batch is stored in parts (see [`super::halving`]).
 
 use super::{
-    SqliteStore, dead_letters, events, halving, messages, meter_values, quirks, succession,
+    SqliteStore, dead_letters, effects, events, halving, messages, meter_values, quirks, succession,
 };
 use crate::refusal::Refusal;
 use crate::sqlite::writer::{Cache, Writer};
@@ -70,6 +70,7 @@ pub(crate) fn apply_group(
     let changed = cache
         .states
         .merge(connection, &mut cache.numbers, changes)?;
+    effects::join(connection, records)?;
     meter_values::write(connection, cache, &changes.meter_values)?;
     let mut unnamed = Vec::new();
     for value in &changes.meter_values {

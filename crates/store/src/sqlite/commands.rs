@@ -1,13 +1,15 @@
 //! The queue of commands. SQLite has one writer at a time, so each call is exclusive.
 
 use crate::commands::{
-    CHARGER_WAS_BUSY, COLUMNS, CommandRow, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all, slices,
+    CHARGER_WAS_BUSY, COLUMNS, CommandRow, JOINS, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all,
+    slices,
 };
 use crate::paging::{at_most, command_before, cut};
 use crate::refusal::Refusal;
 use crate::sqlite::listing::uuid_of;
-use crate::sqlite::{SqliteStore, numbers};
-use crate::state::{merge_into, parse};
+use crate::sqlite::{SqliteStore, effects, numbers};
+use crate::state::{State, merge_into, parse};
+use central::effect::EffectIndex;
 use central::model::{
     ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent,
     Refusal as NotSentBecause, StoredCommand,
@@ -21,6 +23,7 @@ use central::query::{CommandFilter, Page, PageRequest, Place};
 use central::{Epoch, GatewayId, Seq, Timestamp};
 use common::clock::now_ms;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 impl Commands for SqliteStore {
@@ -64,39 +67,47 @@ impl Commands for SqliteStore {
     ) -> Result<Page<CommandView>, QueryError> {
         let before = command_before(page)?;
         let limit = page.rows();
-        let found =
-            self.readers.read(|connection| {
-                let sql =
-                    format!(
-                "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id
+        let found = self.readers.read(|connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM commands c {JOINS}
                  WHERE c.no < ?1{}{}{} ORDER BY c.no DESC LIMIT ?2",
-                if filter.charger.is_some() { " AND c.charger_key = ?3" } else { " AND ?3 = ''" },
-                if filter.action.is_some() { " AND c.action = ?4" } else { " AND ?4 = ''" },
+                if filter.charger.is_some() {
+                    " AND c.charger_key = ?3"
+                } else {
+                    " AND ?3 = ''"
+                },
+                if filter.action.is_some() {
+                    " AND c.action = ?4"
+                } else {
+                    " AND ?4 = ''"
+                },
                 match filter.queued {
                     None => "",
                     Some(true) => " AND c.stage = 0",
                     Some(false) => " AND c.stage <> 0",
                 }
             );
-                let charger = filter.charger.as_deref().map(ChargerKey::of);
-                let mut statement = connection.prepare_cached(&sql)?;
-                let rows = statement.query_map(
-                    params![
-                        before,
-                        at_most(limit + 1),
-                        charger.as_ref().map_or("", ChargerKey::as_str),
-                        filter.action.as_deref().unwrap_or("")
-                    ],
-                    row,
-                )?;
-                let mut found = Vec::new();
-                for row in rows {
-                    let row = row?;
-                    let place = Place::Command(row.no);
-                    found.push((place, row.stored()?.view(now)));
-                }
-                Ok(found)
-            });
+            let charger = filter.charger.as_deref().map(ChargerKey::of);
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(
+                params![
+                    before,
+                    at_most(limit + 1),
+                    charger.as_ref().map_or("", ChargerKey::as_str),
+                    filter.action.as_deref().unwrap_or("")
+                ],
+                row,
+            )?;
+            let mut found = Vec::new();
+            for row in rows {
+                let row = row?;
+                let place = Place::Command(row.no);
+                let mut stored = row.stored()?;
+                effects::add_keys(connection, &mut stored)?;
+                found.push((place, stored.view(now)));
+            }
+            Ok(found)
+        });
         Ok(cut(found.map_err(Refusal::into_unavailable)?, limit))
     }
 }
@@ -136,7 +147,7 @@ impl CommandQueue for SqliteStore {
                  WHERE no = ?1",
             )?;
             let sql = format!(
-                "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id WHERE c.no = ?1"
+                "SELECT {COLUMNS} FROM commands c {JOINS} WHERE c.no = ?1"
             );
             let mut show = connection.prepare_cached(&sql)?;
             let mut claimed = Vec::new();
@@ -216,7 +227,7 @@ impl CommandQueue for SqliteStore {
     ) -> Result<Vec<OpenClaim>, Unavailable> {
         let found = self.readers.read(|connection| {
             let sql = format!(
-                "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id
+                "SELECT {COLUMNS} FROM commands c {JOINS}
                  WHERE c.stage = 1 AND NOT c.settled AND c.gateway = ?1 AND c.started <= ?2 ORDER BY c.no LIMIT ?3"
             );
             let mut statement = connection.prepare_cached(&sql)?;
@@ -333,10 +344,12 @@ fn create(connection: &Connection, new: &NewCommand) -> Result<Created, Refusal>
         )?;
     }
     let refusal = new.not_sent.as_ref();
+    let index = EffectIndex::of(command).filter(|_| refusal.is_none());
+    let recheck_at = index.as_ref().and_then(|index| index.recheck_at(now));
     connection.execute(
         "INSERT INTO commands (id, charger_key, charger_id, action, payload, answer_within_ms, send_before,
-             created_at, requested_by, waits, stage, reason, detail, ended_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             created_at, requested_by, waits, stage, reason, detail, ended_at, effect_key, effect_until, recheck_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         params![
             command.id.0.as_bytes(),
             key.as_str(),
@@ -351,7 +364,10 @@ fn create(connection: &Connection, new: &NewCommand) -> Result<Created, Refusal>
             if refusal.is_some() { NOT_SENT } else { QUEUED },
             refusal.map(|refusal| refusal.reason.as_str()),
             refusal.map(|refusal| refusal.detail.as_str()),
-            refusal.map(|_| now.0)
+            refusal.map(|_| now.0),
+            index.as_ref().map(|index| index.key.as_str()),
+            index.as_ref().map(|index| index.until.0),
+            recheck_at.map(Timestamp::as_millis)
         ],
     )?;
     find(connection, command.id)?
@@ -360,19 +376,23 @@ fn create(connection: &Connection, new: &NewCommand) -> Result<Created, Refusal>
 }
 
 fn find(connection: &Connection, id: CommandId) -> Result<Option<StoredCommand>, Refusal> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM commands c LEFT JOIN command_progress p ON p.id = c.id WHERE c.id = ?1"
-    );
-    connection
+    let sql = format!("SELECT {COLUMNS} FROM commands c {JOINS} WHERE c.id = ?1");
+    let found = connection
         .prepare_cached(&sql)?
         .query_row([id.0.as_bytes().as_slice()], row)
-        .optional()?
-        .map(CommandRow::stored)
-        .transpose()
+        .optional()?;
+    let mut found = found.map(CommandRow::stored).transpose()?;
+    if let Some(stored) = &mut found {
+        effects::add_keys(connection, stored)?;
+    }
+    Ok(found)
 }
 
 fn row(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
-    let gateway: Option<[u8; 16]> = row.get(11)?;
+    let uuid = |column| {
+        let bytes: Option<[u8; 16]> = row.get(column)?;
+        Ok::<_, rusqlite::Error>(bytes.map(Uuid::from_bytes))
+    };
     Ok(CommandRow {
         no: row.get(0)?,
         id: uuid_of(row, 1)?,
@@ -385,7 +405,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
         requested_by: row.get(8)?,
         waits: row.get(9)?,
         stage: row.get(10)?,
-        gateway: gateway.map(Uuid::from_bytes),
+        gateway: uuid(11)?,
         started: row.get(12)?,
         next_seq: row.get(13)?,
         claimed_at: row.get(14)?,
@@ -393,6 +413,9 @@ fn row(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
         detail: row.get(16)?,
         ended_at: row.get(17)?,
         progress: row.get(18)?,
+        effect: row.get(19)?,
+        repeats: uuid(20)?,
+        repeated_by: uuid(21)?,
     })
 }
 
@@ -401,17 +424,41 @@ pub(crate) fn merge(connection: &Connection, changes: &Changes) -> Result<(), Re
     if changes.commands.is_empty() {
         return Ok(());
     }
-    let mut read = connection.prepare_cached("SELECT state FROM command_progress WHERE id = ?1")?;
-    let mut write = connection.prepare_cached(
-        "INSERT INTO command_progress (id, state) VALUES (?1, ?2)
-         ON CONFLICT (id) DO UPDATE SET state = excluded.state",
-    )?;
     let mut settle = connection.prepare_cached("UPDATE commands SET settled = 1 WHERE id = ?1")?;
-    for (id, incoming) in &changes.commands {
+    merge_states(
+        connection,
+        "command_progress",
+        &changes.commands,
+        |id, held: &CommandProgress| {
+            if held.is_settled() {
+                settle.execute([id.0.as_bytes().as_slice()])?;
+            }
+            Ok(())
+        },
+    )
+}
+
+/// Merges states of commands into a table, inside the caller's transaction, and visits the merged ones.
+pub(crate) fn merge_states<S: State>(
+    connection: &Connection,
+    table: &'static str,
+    incoming: &BTreeMap<CommandId, S>,
+    mut visit: impl FnMut(&CommandId, &S) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    if incoming.is_empty() {
+        return Ok(());
+    }
+    let mut read =
+        connection.prepare_cached(&format!("SELECT state FROM {table} WHERE id = ?1"))?;
+    let mut write = connection.prepare_cached(&format!(
+        "INSERT INTO {table} (id, state) VALUES (?1, ?2)
+         ON CONFLICT (id) DO UPDATE SET state = excluded.state"
+    ))?;
+    for (id, incoming) in incoming {
         let key = id.0.as_bytes().as_slice();
         let json: Option<String> = read.query_row([key], |row| row.get(0)).optional()?;
         let mut held = match json {
-            None => CommandProgress::default(),
+            None => S::default(),
             Some(json) => match parse(&json, || format!("command {id}")) {
                 Ok(held) => held,
                 Err(aside) => {
@@ -420,16 +467,14 @@ pub(crate) fn merge(connection: &Connection, changes: &Changes) -> Result<(), Re
                             "INSERT INTO set_aside (what, state, reason, at) VALUES (?1, ?2, ?3, ?4)",
                         )?
                         .execute(params![aside.what, json, aside.reason, now_ms()])?;
-                    CommandProgress::default()
+                    S::default()
                 }
             },
         };
         if let Some(json) = merge_into(&mut held, incoming)? {
             write.execute(params![key, json])?;
         }
-        if held.is_settled() {
-            settle.execute([key])?;
-        }
+        visit(id, &held)?;
     }
     Ok(())
 }

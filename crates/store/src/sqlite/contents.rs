@@ -85,6 +85,12 @@ fn states(connection: &Connection) -> Result<Changes, Refusal> {
             Ok(())
         },
     )?;
+    let effects = "SELECT id, state FROM command_effects";
+    each(connection, effects, |row| {
+        let id = CommandId(uuid_of(row, 0)?);
+        changes.effects.insert(id, json(&row.get::<_, String>(1)?)?);
+        Ok(())
+    })?;
     Ok(changes)
 }
 

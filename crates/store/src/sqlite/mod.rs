@@ -10,6 +10,7 @@ mod connection;
 mod contents;
 mod dead_letters;
 mod directory;
+mod effects;
 mod error;
 mod events;
 mod halving;

@@ -11,6 +11,7 @@ mod api_keys;
 mod commands;
 mod crash;
 mod directory;
+mod effects;
 mod laws;
 mod maintenance;
 mod pages;

@@ -29,6 +29,9 @@ fn stored(stage: CommandStage, progress: CommandProgress) -> StoredCommand {
         waits_when_offline: false,
         stage,
         progress,
+        effect: EffectState::default(),
+        repeats: None,
+        repeated_by: None,
     }
 }
 
@@ -219,7 +222,9 @@ fn the_view_is_shown_as_the_api_documents_it() {
             r#"{"id":"00000000-0000-0000-0000-000000000001","charger_id":"CP-17","action":"Reset","#,
             r#""payload":{"type":"Soft"},"state":"done","outcome":{"class":"answered","status":"Accepted","#,
             r#""payload":{"status":"Accepted"},"error":null,"reason":null,"detail":null},"#,
-            r#""safe_to_repeat":false,"when_offline":"fail","created_at":"1970-01-01T00:00:01.000Z","#,
+            r#""effect":{"state":"expected","expected_by":"1970-01-01T00:05:04.000Z","seen_at":null,"status":null,"#,
+            r#""statuses":[],"transaction":null,"candidates":[],"file":null,"report":null,"detail":null},"#,
+            r#""repeats":null,"safe_to_repeat":false,"when_offline":"fail","created_at":"1970-01-01T00:00:01.000Z","#,
             r#""expires_at":"1970-01-01T00:00:05.000Z","answer_within_ms":30000,"#,
             r#""sent_at":"1970-01-01T00:00:03.000Z","answered_at":"1970-01-01T00:00:04.000Z","by":"ops","#,
             r#""gateway_id":"00000000-0000-0000-0000-000000000009","#,
