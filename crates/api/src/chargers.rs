@@ -1,15 +1,18 @@
 //! `/api/v1/chargers`: the chargers and their connectors.
 
+use crate::change;
 use crate::error::ApiError;
+use crate::etag;
 use crate::page::ListRequest;
 use crate::query::Query;
 use crate::state::AppState;
 use crate::{page, schema, truncate};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use central::model::QuirkView;
-use central::query::{ChargerDetail, ChargerFilter, PageRequest, TransactionFilter};
+use central::query::{ChargerDetail, ChargerFilter, PageRequest, QueryStore, TransactionFilter};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -75,30 +78,40 @@ pub(crate) async fn one(
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(query.as_deref(), &[])?;
-    state
-        .answer(move |store| {
-            let first_page = PageRequest::default();
-            let found = store.charger(&id);
-            let found = found.map_err(|error| page::query_error(error, &first_page))?;
-            let Some(mut charger) = found else {
-                return Err(ApiError::unknown_charger(&id));
-            };
-            let quirks = store.charger_quirks(&id);
-            let quirks = quirks.map_err(|error| page::query_error(error, &first_page))?;
-            let open = TransactionFilter {
-                charger: Some(id),
-                open: Some(true),
-                ..TransactionFilter::default()
-            };
-            truncate::charger(&mut charger);
-            let query = |page: &PageRequest| store.transactions(&open, page);
-            let open = page::collected(first_page, truncate::transaction, query)?;
-            let open_transactions = open.into_raw()?;
-            Ok(Detail {
-                charger,
-                quirks,
-                open_transactions,
-            })
-        })
-        .await
+    let (json, tag) = state.run(move |store| written(store, &id)).await?;
+    Ok(change::written(StatusCode::OK, json, Some(&tag)))
+}
+
+/// A charger with everything that is shown of it, as JSON, and its entity tag.
+pub(crate) fn written(store: &dyn QueryStore, id: &str) -> Result<(Vec<u8>, String), ApiError> {
+    let detail = detail(store, id)?;
+    let settings = detail.charger.settings.as_ref();
+    let version = settings.map_or(0, |settings| settings.version);
+    let json = serde_json::to_vec(&detail).map_err(|_| ApiError::internal())?;
+    let tag = etag::of_version_and_body(version, &json);
+    Ok((json, tag))
+}
+
+fn detail(store: &dyn QueryStore, id: &str) -> Result<Detail, ApiError> {
+    let first_page = PageRequest::default();
+    let found = store.charger(id);
+    let found = found.map_err(|error| page::query_error(error, &first_page))?;
+    let Some(mut charger) = found else {
+        return Err(ApiError::unknown_charger(id));
+    };
+    let quirks = store.charger_quirks(id);
+    let quirks = quirks.map_err(|error| page::query_error(error, &first_page))?;
+    let open = TransactionFilter {
+        charger: Some(id.to_owned()),
+        open: Some(true),
+        ..TransactionFilter::default()
+    };
+    truncate::charger(&mut charger);
+    let query = |page: &PageRequest| store.transactions(&open, page);
+    let open = page::collected(first_page, truncate::transaction, query)?;
+    Ok(Detail {
+        charger,
+        quirks,
+        open_transactions: open.into_raw()?,
+    })
 }

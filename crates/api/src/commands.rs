@@ -2,18 +2,19 @@
 //! is a row, and the gateway that holds the charger takes it from there.
 
 use crate::auth::Caller;
+use crate::change;
+use crate::change::{BODY_BYTES_MAX, media_type, required_idempotency_key};
 use crate::error::ApiError;
 use crate::page::{self, ListRequest};
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
-use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use central::Timestamp;
-use central::command_request::{CommandRequest, PAYLOAD_BYTES_MAX};
+use central::command_request::CommandRequest;
 use central::model::{CommandId, CommandState, CommandView};
 use central::ports::{Cancelled, Created, Idempotency};
 use central::query::{CommandFilter, QueryStore, parameters};
@@ -33,15 +34,10 @@ pub(crate) const PARAMETERS: &[&str] =
 /// The parameters of one command.
 pub(crate) const ONE_PARAMETERS: &[&str] = &["wait"];
 
-/// Bytes of a body at most: a payload and what surrounds it.
-const BODY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 4_096;
 /// The longest wait for an outcome, in seconds.
 const WAIT_S_MAX: u64 = 60;
 /// How often a waiting request looks for the outcome if no event tells it of one.
 const POLL: Duration = Duration::from_millis(250);
-/// Bytes of an idempotency key at most.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -92,12 +88,14 @@ pub(crate) async fn create(
     let Path(charger_id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(request.uri().query(), &[])?;
     let wait = preferred_wait(request.headers());
-    let key = idempotency_key(request.headers())?;
+    let key = required_idempotency_key(request.headers())?;
     let caller = request.extensions().get::<Caller>();
     let by = caller.and_then(|Caller(actor)| actor.name.clone());
     let by = by.unwrap_or_else(|| "without_key".to_owned());
-    let is_without_key = caller.is_none_or(|Caller(actor)| actor.name.is_none());
-    check_json(request.headers(), is_without_key)?;
+    match media_type(request.headers()).as_str() {
+        "application/json" => {}
+        media => return Err(ApiError::not_json(media)),
+    }
     let body = state.read_body(request.into_body(), BODY_BYTES_MAX).await?;
     let read: NewCommandBody =
         serde_json::from_slice(&body).map_err(|error| ApiError::bad_json(&error.to_string()))?;
@@ -324,14 +322,7 @@ async fn until_changed(id: CommandId, changes: &mut broadcast::Receiver<CommandI
 }
 
 fn object(status: StatusCode, view: &CommandView) -> Result<Response, ApiError> {
-    let json = serde_json::to_vec(view).map_err(|_| ApiError::internal())?;
-    let mut response = Response::new(Body::from(json));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    Ok(response)
+    change::object(status, view, None)
 }
 
 fn wait_of(text: &str) -> Result<Duration, ApiError> {
@@ -353,35 +344,4 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     let wait = preferences.find_map(|text| text.strip_prefix("wait=")?.parse::<u64>().ok());
     wait.filter(|seconds| *seconds > 0)
         .map(|seconds| Duration::from_secs(seconds.min(WAIT_S_MAX)))
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<String, ApiError> {
-    let value = headers.get(IDEMPOTENCY_KEY);
-    let text = value
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if text.is_empty() || text.len() > IDEMPOTENCY_KEY_BYTES_MAX {
-        return Err(ApiError::no_idempotency_key(IDEMPOTENCY_KEY_BYTES_MAX));
-    }
-    Ok(text.to_owned())
-}
-
-/// Refuses a body that is not JSON, and a request that a web page of another origin can have caused. A page cannot send
-/// this media type to another origin without its consent; a name that leads to this machine makes the page's origin this
-/// one, which only a key prevents.
-fn check_json(headers: &HeaderMap, is_without_key: bool) -> Result<(), ApiError> {
-    let media = headers.get(header::CONTENT_TYPE);
-    let media = media
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let name = media.split(';').next().unwrap_or_default().trim();
-    if !name.eq_ignore_ascii_case("application/json") {
-        return Err(ApiError::not_json(media));
-    }
-    if is_without_key && headers.contains_key(header::ORIGIN) {
-        return Err(ApiError::no_key(
-            "A web page sends this request, and it has no key",
-        ));
-    }
-    Ok(())
 }

@@ -55,7 +55,8 @@ kinds! {
     BAD_TRANSACTION_KEY, BAD_REQUEST, "bad_transaction_key", "Bad transaction key", "not a UUID";
     BAD_ENCODING, BAD_REQUEST, "bad_encoding", "Bad encoding", "not UTF-8 after percent-decoding";
     BAD_JSON, BAD_REQUEST, "bad_json", "Bad JSON", "the body is not JSON with the members that the route knows";
-    NO_IDEMPOTENCY_KEY, BAD_REQUEST, "no_idempotency_key", "Idempotency key missing", "a command needs the header `Idempotency-Key`";
+    NO_IDEMPOTENCY_KEY, BAD_REQUEST, "no_idempotency_key", "No valid idempotency key", "`Idempotency-Key` is empty or too long, or a command has none";
+    BAD_IF_MATCH, BAD_REQUEST, "bad_if_match", "Bad If-Match", "`If-Match` is neither `*` nor a list of entity tags";
     NO_KEY, UNAUTHORIZED, "no_key", "No valid API key", "no `Authorization: Bearer` with a key, or the key does not exist (any more)";
     KEY_EXPIRED, UNAUTHORIZED, "key_expired", "API key expired", "the key is past its `expires_at`";
     SCOPE_MISSING, FORBIDDEN, "scope_missing", "Scope missing", "the key's scope does not include what the route needs";
@@ -67,12 +68,17 @@ kinds! {
     METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", "the route has other methods, which `Allow` lists";
     NOT_ACCEPTABLE, NOT_ACCEPTABLE, "not_acceptable", "Not acceptable", "`Accept` permits none of the forms of a list";
     BODY_TIMEOUT, REQUEST_TIMEOUT, "body_timeout", "Body timeout", "the body did not arrive in time";
+    CHARGER_EXISTS, CONFLICT, "charger_exists", "Charger exists", "a charger with this identity was added before";
+    IDEMPOTENCY_IN_USE, CONFLICT, "idempotency_in_use", "Request still running", "a request with this `Idempotency-Key` is running now";
     ALREADY_SENT, CONFLICT, "already_sent", "Already sent", "a gateway has the command, or it is done: it cannot be cancelled";
+    ETAG_MISMATCH, PRECONDITION_FAILED, "etag_mismatch", "Changed meanwhile", "the object has another version than `If-Match` names";
     BODY_TOO_LARGE, PAYLOAD_TOO_LARGE, "body_too_large", "Body too large", "above 260 KiB";
     QUERY_TOO_LONG, URI_TOO_LONG, "query_too_long", "Query too long", "above 8,192 bytes";
     NOT_JSON, UNSUPPORTED_MEDIA_TYPE, "not_json", "Not JSON", "the body's `Content-Type` is not `application/json`";
-    PAYLOAD_INVALID, UNPROCESSABLE_ENTITY, "payload_invalid", "Invalid request", "a member of the body is not valid; `detail` names it";
+    NOT_MERGE_PATCH, UNSUPPORTED_MEDIA_TYPE, "not_merge_patch", "Not a merge patch", "the body's `Content-Type` is not `application/merge-patch+json`";
+    PAYLOAD_INVALID, UNPROCESSABLE_ENTITY, "payload_invalid", "Invalid request", "members of the body are not valid; `errors` names each";
     IDEMPOTENCY_MISMATCH, UNPROCESSABLE_ENTITY, "idempotency_mismatch", "Idempotency key used before", "another request was made with this `Idempotency-Key`";
+    IF_MATCH_REQUIRED, PRECONDITION_REQUIRED, "if_match_required", "If-Match missing", "a change of this object needs the header `If-Match`";
     QUEUE_FULL, TOO_MANY_REQUESTS, "queue_full", "Queue full", "too many commands wait for the charger";
     INTERNAL, INTERNAL_SERVER_ERROR, "internal", "Internal error", "a bug in Wattpost; the log has the cause";
     UNAVAILABLE, SERVICE_UNAVAILABLE, "unavailable", "Database unavailable", "the database is unavailable; `detail` says why";
@@ -128,6 +134,18 @@ struct Problem<'a> {
     retryable: bool,
     request_id: &'a str,
     errors: &'a [Fault],
+}
+
+impl Fault {
+    /// A fault of a member of the body's object.
+    pub(crate) fn of_member(name: &str, detail: String) -> Self {
+        let name = shortened(name).replace('~', "~0").replace('/', "~1");
+        Self {
+            pointer: format!("/{name}"),
+            code: PAYLOAD_INVALID.code,
+            detail,
+        }
+    }
 }
 
 impl ApiError {
@@ -280,6 +298,17 @@ impl ApiError {
         )
     }
 
+    /// The operator has not added the charger, although it may have connected.
+    pub(crate) fn not_added(id: &str) -> Self {
+        Self::new(
+            &UNKNOWN_CHARGER,
+            format!(
+                "No charger with the identity {} was added, so it has no settings; add it with POST /api/v1/chargers.",
+                quoted(id)
+            ),
+        )
+    }
+
     pub(crate) fn unknown_command(id: &str) -> Self {
         Self::new(
             &UNKNOWN_COMMAND,
@@ -316,6 +345,80 @@ impl ApiError {
             detail: why.to_owned(),
         });
         error
+    }
+
+    /// Members of the body are not valid; there is at least one fault.
+    pub(crate) fn bad_members(faults: Vec<Fault>) -> Self {
+        let first = faults.first();
+        let first = first.map_or_else(String::new, |fault| {
+            format!("{}: {}", fault.pointer, fault.detail)
+        });
+        let more = match faults.len() {
+            0 | 1 => String::new(),
+            number => format!(" ({} more in errors)", number - 1),
+        };
+        let mut error = Self::new(
+            &PAYLOAD_INVALID,
+            format!("The body is not valid: {first}{more}."),
+        );
+        error.faults = faults;
+        error
+    }
+
+    pub(crate) fn not_merge_patch(media: &str) -> Self {
+        Self::new(
+            &NOT_MERGE_PATCH,
+            format!(
+                "The header Content-Type is {}; send application/merge-patch+json (RFC 7396).",
+                quoted(media)
+            ),
+        )
+    }
+
+    pub(crate) fn bad_if_match() -> Self {
+        Self::new(
+            &BAD_IF_MATCH,
+            "The header If-Match is neither `*` nor a list of entity tags in quotation marks; send the ETag of an \
+             earlier answer, unchanged."
+                .to_owned(),
+        )
+    }
+
+    pub(crate) fn if_match_required() -> Self {
+        Self::new(
+            &IF_MATCH_REQUIRED,
+            "The request has no header If-Match, so it could overwrite a change that you have not seen; GET the object \
+             and send its ETag as If-Match."
+                .to_owned(),
+        )
+    }
+
+    pub(crate) fn etag_mismatch() -> Self {
+        Self::new(
+            &ETAG_MISMATCH,
+            "The object has changed since the answer whose ETag is in If-Match; GET it, decide again, and send its new \
+             ETag."
+                .to_owned(),
+        )
+    }
+
+    pub(crate) fn idempotency_in_use() -> Self {
+        Self::new(
+            &IDEMPOTENCY_IN_USE,
+            "A request with this Idempotency-Key is running now; repeat yours in a moment to get its result."
+                .to_owned(),
+        )
+        .retry_after_s(1)
+    }
+
+    pub(crate) fn charger_exists(id: &str) -> Self {
+        Self::new(
+            &CHARGER_EXISTS,
+            format!(
+                "The charger {} was added before; change it with PATCH /api/v1/chargers/{{id}}.",
+                quoted(id)
+            ),
+        )
     }
 
     pub(crate) fn no_idempotency_key(bytes_max: usize) -> Self {

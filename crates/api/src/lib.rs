@@ -2,7 +2,7 @@
 //!
 //! [`Api::start`] listens, [`Api::shutdown`] stops gracefully. The API is not part of the delivery path: its failure does
 //! not affect chargers. It has limits ([`ApiConfig`]) for connections, concurrent queries, time per request, items and
-//! bytes per page. Only commands have a request body.
+//! bytes per page.
 //!
 //! A request needs an API key as soon as there is one (`auth.rs`). Without any key, only an address of this machine
 //! is served. `docs/api.md` describes routes, parameters and answers.
@@ -15,17 +15,21 @@
 //! truncate.rs        truncates texts in lists      wrong_port.rs    chargers that call the API's port
 //! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
 //! schema.rs          schemas of the answers        docs_page.rs     the page /docs
-//! row.rs             JSON, NDJSON, CSV and fields
-//! chargers.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs   one file per resource
+//! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
+//! etag.rs            entity tags
+//! chargers.rs  charger_settings.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs   one file per resource
 //! ```
 
 mod audit;
 mod auth;
+mod change;
+mod charger_settings;
 mod chargers;
 mod commands;
 mod config;
 mod docs_page;
 mod error;
+mod etag;
 mod health;
 mod health_reserve;
 mod messages;
@@ -48,7 +52,7 @@ pub use self::metrics::METRICS;
 pub use config::ApiConfig;
 pub use openapi::openapi;
 
-use central::ports::{ApiKeys, ClusterEvents, Commands, HealthProbe};
+use central::ports::{ApiKeys, ChargerAdmin, ClusterEvents, Commands, HealthProbe};
 use central::query::QueryStore;
 use common::settings::SettingError;
 use std::io;
@@ -63,6 +67,8 @@ use tracing::{info, warn};
 pub struct ApiDeps {
     /// The store that is queried. `None`: only `/health/…` and `/metrics` are answered, other paths get 404.
     pub store: Option<Arc<dyn QueryStore>>,
+    /// The chargers that the operator sets; `None` in a process without a store.
+    pub chargers: Option<Arc<dyn ChargerAdmin>>,
     /// The queue of commands to chargers; `None` in a process without a store.
     pub commands: Option<Arc<dyn Commands>>,
     /// Tells gateways of new commands, and waiting requests of outcomes. Without it, both find out by looking: gateways

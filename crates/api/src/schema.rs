@@ -45,8 +45,71 @@ pub(crate) struct Charger {
     boot: Option<Boot>,
     /// Its firmware status.
     firmware_status: Option<String>,
+    /// What the operator has set; null if it was never added, or was removed.
+    settings: Option<ChargerSettings>,
     /// Its connectors.
     connectors: Vec<Connector>,
+}
+
+/// What the operator has set of a charger.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChargerSettings {
+    /// The identity in the operator's spelling.
+    charger_id: String,
+    admission: Admission,
+    /// Whether it must send a password when it connects. The password is never shown.
+    has_password: bool,
+    /// How strictly its messages are checked; null: as `policy.check` says.
+    check: Option<CheckMode>,
+    /// Bytes of one of its messages at most, from its next connection on; null: `gateway.frame_bytes_max`.
+    frame_bytes_max: Option<u32>,
+    /// Increases with each change of these settings.
+    version: u64,
+}
+
+/// The answer to a BootNotification: accepted; pending (the charger may be configured and does not charge); rejected.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Admission {
+    Accepted,
+    Pending,
+    Rejected,
+}
+
+/// How strictly messages are checked against OCPP.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CheckMode {
+    Strict,
+    Warn,
+    Off,
+}
+
+/// A charger to be added.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewCharger {
+    /// The identity: the last part of the URL that the charger connects to. 1 to 255 bytes without `/` and control
+    /// characters.
+    #[schema(example = "CP-17", min_length = 1, max_length = 255)]
+    charger_id: String,
+    /// Default `accepted`.
+    admission: Option<Admission>,
+    /// How strictly its messages are checked. Default null: as `policy.check` says.
+    check: Option<CheckMode>,
+    /// Bytes of one of its messages at most. Default null: `gateway.frame_bytes_max`.
+    #[schema(minimum = 4096, maximum = 8388608)]
+    frame_bytes_max: Option<u32>,
+}
+
+/// A change of a charger's settings: a member that is absent stays as it is, and null sets the default.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChargerPatch {
+    admission: Option<Admission>,
+    /// How strictly its messages are checked.
+    check: Option<CheckMode>,
+    /// Bytes of one of its messages at most.
+    #[schema(minimum = 4096, maximum = 8388608)]
+    frame_bytes_max: Option<u32>,
 }
 
 /// The version of OCPP.

@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use central::model::CommandId;
-use central::ports::{ClusterEvent, ClusterEvents, Commands, HealthProbe};
+use central::ports::{ChargerAdmin, ClusterEvent, ClusterEvents, Commands, HealthProbe};
 use central::query::QueryStore;
 use serde::Serialize;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ const CHANGES_MAX: usize = 1_024;
 
 pub(crate) struct AppState {
     store: Option<Arc<dyn QueryStore>>,
+    chargers: Option<Arc<dyn ChargerAdmin>>,
     commands: Option<Arc<dyn Commands>>,
     events: Option<Arc<dyn ClusterEvents>>,
     /// The commands that events report as changed.
@@ -53,6 +54,7 @@ impl AppState {
         }
         Self {
             store: deps.store,
+            chargers: deps.chargers,
             commands: deps.commands,
             events: deps.events,
             changed_commands,
@@ -123,6 +125,11 @@ impl AppState {
             Ok(read) => read.map_err(|_| ApiError::body_too_large(bytes_max)),
             Err(_) => Err(ApiError::body_timeout(self.timeout)),
         }
+    }
+
+    /// The chargers that the operator sets. A process without a store has no route that uses them.
+    pub(crate) fn charger_admin(&self) -> Result<Arc<dyn ChargerAdmin>, ApiError> {
+        self.chargers.clone().ok_or_else(ApiError::internal)
     }
 
     /// The queue of commands. A process without a store has no route that uses it.

@@ -1,13 +1,16 @@
 //! Stores in memory, for tests.
 //!
 //! [`MemoryStore`] applies records and is the reference that the conformance suite compares every real store with.
-//! [`MemoryRows`] answers queries from rows that a test has set; [`sample`] makes such rows.
+//! [`MemoryRows`] answers queries from rows that a test has set; [`sample`] makes such rows. [`MemoryDirectory`] has the
+//! chargers that an operator sets.
 
 mod commands;
+mod directory;
 mod rows;
 pub mod sample;
 mod tokens;
 
+pub use directory::MemoryDirectory;
 pub use rows::{BeforeQuery, MemoryRows};
 
 use crate::effect;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Key, identity, registration, password hash, check mode, bytes of a message at most.
+/// Key, identity, registration, password hash, check mode, bytes of a message at most, version.
 pub(crate) type ProfileRow = (
     String,
     String,
@@ -15,12 +15,17 @@ pub(crate) type ProfileRow = (
     Option<String>,
     Option<String>,
     Option<i64>,
+    i64,
 );
 
-/// A profile with its key.
+/// The columns of a [`ProfileRow`].
+pub(crate) const PROFILE_COLUMNS: &str =
+    "key, id, registration, password_hash, check_mode, frame_bytes_max, version";
+
+/// A profile with its key and its version.
 pub(crate) fn profile(
-    (key, charger_id, registration, password_hash, check, frame_bytes_max): ProfileRow,
-) -> Result<(ChargerKey, ChargerProfile), Refusal> {
+    (key, charger_id, registration, password_hash, check, frame_bytes_max, version): ProfileRow,
+) -> Result<(ChargerKey, ChargerProfile, u64), Refusal> {
     let profile = ChargerProfile {
         charger_id,
         registration: from_text(registration)?,
@@ -30,7 +35,7 @@ pub(crate) fn profile(
             .map(|bytes| u32::try_from(bytes).map_err(|error| Refusal::corrupt(error.to_string())))
             .transpose()?,
     };
-    Ok((ChargerKey::of(&key), profile))
+    Ok((ChargerKey::of(&key), profile, version.cast_unsigned()))
 }
 
 /// The audit entry of a charger whose settings were set or removed. It never has the password, nor its hash.
@@ -47,7 +52,7 @@ pub(crate) fn charger_entry(
     let shown = |profile: &ChargerProfile| {
         json!({
             "charger_id": profile.charger_id,
-            "registration": profile.registration,
+            "admission": profile.registration,
             "has_password": profile.password_hash.is_some(),
             "check": profile.check,
             "frame_bytes_max": profile.frame_bytes_max,

@@ -1,7 +1,7 @@
 //! The store: keeps the state of the network and answers queries about it, on SQLite or PostgreSQL.
 //!
 //! This crate exists so that SQL is in one place. It implements the ports of [`central::ports`]: `Store` writes,
-//! `QueryStore` reads, `DirectorySource` gives the gateway the chargers and tokens that `DirectoryAdmin` and `Tokens` set,
+//! `QueryStore` reads, `DirectorySource` gives the gateway the chargers and tokens that `ChargerAdmin` and `Tokens` set,
 //! `DeadLetters` shows and discards dead letters, `ApiKeys` keeps the keys of the API, `Maintenance` checks the database and keeps it in order. Two
 //! adapters pass the same test suite: [`SqliteStore`], which needs no server, and [`PostgresStore`] for several
 //! processes that write at the same time.
@@ -17,6 +17,7 @@ mod contents;
 mod dead_letters;
 mod directory;
 mod filter;
+mod idempotency;
 mod listing;
 mod metrics;
 mod numbers;

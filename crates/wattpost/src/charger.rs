@@ -11,8 +11,11 @@ use anyhow::{Context, Result, bail};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::PasswordHash;
-use central::model::{ChargerKey, FRAME_BYTES_MAX};
-use central::ports::{ChargerProfile, CheckMode, Registration};
+use central::model::{
+    CHARGER_ID_EXPECTED, ChargerSettings, CheckMode, FRAME_BYTES_MAX, Registration, SettingsPatch,
+    is_charger_id,
+};
+use central::ports::{ChangeKind, ChangeRequest, ChargerChange, Once};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -25,7 +28,7 @@ pub(crate) enum ChargerCommand {
     /// Examples:
     ///   wattpost charger add CP-17
     ///   wattpost charger add CP-17 --password-stdin < cp-17.password
-    ///   wattpost charger add CP-18 --registration rejected
+    ///   wattpost charger add CP-18 --admission rejected
     ///   wattpost charger set CP-19 --frame-bytes-max 8MiB
     #[command(verbatim_doc_comment, visible_alias = "set")]
     Add(AddArgs),
@@ -44,7 +47,7 @@ pub(crate) struct AddArgs {
     identity: String,
     /// Answer to BootNotification: accepted (the default for a new charger), pending or rejected
     #[arg(long)]
-    registration: Option<RegistrationArg>,
+    admission: Option<AdmissionArg>,
     /// Basic-auth password. Other users of this machine can see it; --password-stdin is safer
     #[arg(long, conflicts_with_all = ["password_stdin", "no_password"])]
     password: Option<String>,
@@ -102,7 +105,7 @@ pub(crate) struct OneArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum RegistrationArg {
+enum AdmissionArg {
     Accepted,
     Pending,
     Rejected,
@@ -127,15 +130,9 @@ pub(crate) fn run(command: &ChargerCommand) -> Result<ExitCode> {
 
 fn add(args: &AddArgs) -> Result<()> {
     let identity = args.identity.trim();
-    let refused = identity.is_empty()
-        || identity.len() > 255
-        || identity.contains('/')
-        || identity.contains(char::is_control)
-        || matches!(identity, "." | "..");
-    if refused {
+    if !is_charger_id(identity) {
         bail!(
-            "{:?} cannot be an identity, the gateway would refuse it: give 1 to 255 bytes without '/' and \
-             control characters",
+            "{:?} cannot be an identity, the gateway would refuse it: give {CHARGER_ID_EXPECTED}",
             args.identity
         );
     }
@@ -151,46 +148,41 @@ fn add(args: &AddArgs) -> Result<()> {
             );
         }
     }
-    let directory = database::open(&settings, Use::Change)?.admin;
-    let key = ChargerKey::of(identity);
-    let before = directory
-        .charger_profiles()?
-        .into_iter()
-        .find(|profile| ChargerKey::of(&profile.charger_id) == key);
-    let mut profile = before.unwrap_or(ChargerProfile {
+    let password_hash = match password(args)? {
+        Some(password) => Some(Some(hash(&password)?)),
+        None => args.no_password.then_some(None),
+    };
+    let patch = SettingsPatch {
+        registration: args.admission.map(|admission| match admission {
+            AdmissionArg::Accepted => Registration::Accepted,
+            AdmissionArg::Pending => Registration::Pending,
+            AdmissionArg::Rejected => Registration::Rejected,
+        }),
+        password_hash,
+        check: args.check.map(|check| {
+            Some(match check {
+                CheckArg::Strict => CheckMode::Strict,
+                CheckArg::Warn => CheckMode::Warn,
+                CheckArg::Off => CheckMode::Off,
+            })
+        }),
+        frame_bytes_max: args.frame_bytes_max.map(|bytes| match bytes {
+            FrameBytesArg::Default => None,
+            FrameBytesArg::Bytes(bytes) => Some(bytes),
+        }),
+    };
+    let change = ChargerChange {
         charger_id: identity.to_owned(),
-        registration: Registration::Accepted,
-        password_hash: None,
-        check: None,
-        frame_bytes_max: None,
-    });
-    if let Some(registration) = args.registration {
-        profile.registration = match registration {
-            RegistrationArg::Accepted => Registration::Accepted,
-            RegistrationArg::Pending => Registration::Pending,
-            RegistrationArg::Rejected => Registration::Rejected,
-        };
+        kind: ChangeKind::Set,
+        patch,
+        request: ChangeRequest::of(command_line()),
+    };
+    let chargers = database::open(&settings, Use::Change)?.chargers;
+    match chargers.change_charger(&change)? {
+        Once::Done(settings) | Once::Repeated(settings) => print_line!("{}", line(&settings)),
+        // It has neither a condition nor an idempotency key, and the charger may exist.
+        other => bail!("the charger was not changed: {other:?}"),
     }
-    if let Some(check) = args.check {
-        profile.check = Some(match check {
-            CheckArg::Strict => CheckMode::Strict,
-            CheckArg::Warn => CheckMode::Warn,
-            CheckArg::Off => CheckMode::Off,
-        });
-    }
-    match args.frame_bytes_max {
-        None => {}
-        Some(FrameBytesArg::Default) => profile.frame_bytes_max = None,
-        Some(FrameBytesArg::Bytes(bytes)) => profile.frame_bytes_max = Some(bytes),
-    }
-    if args.no_password {
-        profile.password_hash = None;
-    }
-    if let Some(password) = password(args)? {
-        profile.password_hash = Some(hash(&password)?);
-    }
-    directory.put_charger_profile(&profile, &command_line())?;
-    print_line!("{}", line(&profile));
     Ok(())
 }
 
@@ -237,45 +229,46 @@ fn hash(password: &str) -> Result<String> {
 }
 
 fn list(settings: &Settings) -> Result<()> {
-    let directory = database::open(settings, Use::Read)?.admin;
-    for profile in directory.charger_profiles()? {
-        print_line!("{}", line(&profile));
+    let chargers = database::open(settings, Use::Read)?.chargers;
+    for profile in chargers.charger_profiles()? {
+        print_line!("{}", line(&ChargerSettings::of(&profile, 0)));
     }
     Ok(())
 }
 
 fn remove(args: &OneArgs) -> Result<()> {
-    let directory = database::open(&args.settings.load()?, Use::Change)?.admin;
-    if !directory.remove_charger_profile(&args.identity, &command_line())? {
+    let chargers = database::open(&args.settings.load()?, Use::Change)?.chargers;
+    let request = ChangeRequest::of(command_line());
+    if chargers.remove_charger(&args.identity, &request)?.is_err() {
         bail!("charger {:?} was not added", args.identity);
     }
     print_line!("{}: removed", args.identity);
     Ok(())
 }
 
-fn line(profile: &ChargerProfile) -> String {
-    let registration = match profile.registration {
+fn line(settings: &ChargerSettings) -> String {
+    let admission = match settings.admission {
         Registration::Accepted => "accepted",
         Registration::Pending => "pending",
         Registration::Rejected => "rejected",
     };
-    let password = match profile.password_hash {
-        Some(_) => "password",
-        None => "no password",
+    let password = match settings.has_password {
+        true => "password",
+        false => "no password",
     };
-    let check = match profile.check {
+    let check = match settings.check {
         None => "payloads checked as policy.check says",
         Some(CheckMode::Strict) => "payloads checked strictly",
         Some(CheckMode::Warn) => "payloads checked with warnings",
         Some(CheckMode::Off) => "payloads not checked",
     };
-    let length = profile
+    let length = settings
         .frame_bytes_max
         .map(|bytes| format!(", messages of up to {}", ByteSize(bytes.into())))
         .unwrap_or_default();
     format!(
-        "{}: {registration}, {password}, {check}{length}",
-        profile.charger_id
+        "{}: {admission}, {password}, {check}{length}",
+        settings.charger_id
     )
 }
 

@@ -5,7 +5,7 @@
 use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::ports::{
-    ApiKeys, Closings, CommandQueue, Commands, DeadLetters, DirectoryAdmin, DirectorySource,
+    ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
     Maintenance, QueryStore, Store, Tokens,
 };
 use std::sync::Arc;
@@ -18,8 +18,8 @@ pub(crate) struct Database {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) queries: Arc<dyn QueryStore>,
     pub(crate) directory: Arc<dyn DirectorySource>,
-    pub(crate) admin: Arc<dyn DirectoryAdmin>,
     pub(crate) tokens: Arc<dyn Tokens>,
+    pub(crate) chargers: Arc<dyn ChargerAdmin>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) closings: Arc<dyn Closings>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
@@ -34,8 +34,8 @@ impl Database {
         S: Store
             + QueryStore
             + DirectorySource
-            + DirectoryAdmin
             + Tokens
+            + ChargerAdmin
             + DeadLetters
             + Closings
             + Maintenance
@@ -48,8 +48,8 @@ impl Database {
             store: Arc::clone(&store) as _,
             queries: Arc::clone(&store) as _,
             directory: Arc::clone(&store) as _,
-            admin: Arc::clone(&store) as _,
             tokens: Arc::clone(&store) as _,
+            chargers: Arc::clone(&store) as _,
             dead_letters: Arc::clone(&store) as _,
             closings: Arc::clone(&store) as _,
             maintenance: Arc::clone(&store) as _,

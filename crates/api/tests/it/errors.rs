@@ -188,11 +188,16 @@ async fn a_long_value_is_truncated_when_quoted() {
 }
 
 #[tokio::test]
-async fn only_get_and_head_are_allowed_and_bodies_are_not_read() {
+async fn other_methods_than_those_of_a_route_are_refused_and_their_bodies_are_not_read() {
     let store = Arc::new(MemoryRows::default());
     let api = start(config(), &store).await;
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
-        for target in ["/", "/metrics", "/api/v1/chargers", "/api/v1/chargers/CP-1"] {
+        for target in [
+            "/",
+            "/metrics",
+            "/api/v1/transactions",
+            "/api/v1/transactions/7",
+        ] {
             let answer = request(api.local_addr(), method, target).await;
             assert_eq!(answer.status, 405, "{method} {target}");
             assert_eq!(
@@ -209,7 +214,7 @@ async fn only_get_and_head_are_allowed_and_bodies_are_not_read() {
         }
     }
     let mut client = Client::connect(api.local_addr()).await;
-    let head = "POST /api/v1/chargers HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000000\r\n\r\n";
+    let head = "POST /api/v1/messages HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000000\r\n\r\n";
     client.send(head.as_bytes()).await;
     assert_eq!(client.answer().await.status, 405);
 }

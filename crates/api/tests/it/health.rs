@@ -73,7 +73,7 @@ async fn requests_are_counted_by_the_pattern_of_their_route() {
     for target in ["/api/v1/chargers/A", "/api/v1/chargers/B", "/x", "/y", "/"] {
         get(api.local_addr(), target).await;
     }
-    request(api.local_addr(), "DELETE", "/api/v1/chargers/C").await;
+    request(api.local_addr(), "BREW", "/api/v1/chargers/C").await;
     let rendered = handle.render();
     for line in [
         r#"wattpost_api_requests_total{route="/api/v1/chargers/{id}",status="404"} 2"#,

@@ -247,6 +247,7 @@ async fn a_stop_does_not_wait_longer_than_the_grace_period() {
 async fn a_failed_start_returns_the_reason() {
     let deps = || ApiDeps {
         store: Some(Arc::new(MemoryRows::default())),
+        chargers: None,
         commands: None,
         events: None,
         keys: None,
@@ -278,6 +279,7 @@ async fn a_failed_start_returns_the_reason() {
 async fn a_process_without_a_store_answers_only_health_and_metrics() {
     let deps = ApiDeps {
         store: None,
+        chargers: None,
         commands: None,
         events: None,
         keys: None,

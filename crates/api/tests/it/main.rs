@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
+mod charger_settings;
 mod commands;
 mod errors;
 mod forms;

@@ -1,15 +1,18 @@
 //! A [`QueryStore`] over rows in memory, for tests of what reads from a database: the HTTP API and the exports.
 
+use super::MemoryDirectory;
 use crate::model::{
-    AuditView, ChargerKey, ChargerView, ConnectorView, QuirkSummary, QuirkView, TransactionView,
+    AuditView, ChargerKey, ChargerState, ChargerView, ConnectorView, QuirkSummary, QuirkView,
+    TransactionView,
 };
-use crate::ports::Unavailable;
+use crate::ports::{ChargerAdmin, Unavailable};
 use crate::query::{
     AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page,
     PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
 };
 use crate::time::Timestamp;
 use std::fmt;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Rows in the order in which they are listed. Unlike [`MemoryStore`](super::MemoryStore) it applies no records:
@@ -32,6 +35,8 @@ pub struct MemoryRows {
     pub quirks: Vec<QuirkSummary>,
     /// The quirks of every charger.
     pub charger_quirks: Vec<QuirkView>,
+    /// The chargers that an operator has set.
+    pub directory: Arc<MemoryDirectory>,
     /// Called at the beginning of each query, to let it fail, block or panic.
     pub before_query: Option<BeforeQuery>,
 }
@@ -48,10 +53,25 @@ impl MemoryRows {
         }
     }
 
+    /// The rows of chargers, and those of chargers that were added and never connected, by identity.
+    fn all_chargers(&self) -> Vec<ChargerView> {
+        let mut all = self.chargers.clone();
+        // It is never unavailable.
+        for profile in self.directory.charger_profiles().unwrap_or_default() {
+            let id = profile.charger_id;
+            if !all.iter().any(|row| is_same(&row.charger_id, &id)) {
+                all.push(ChargerState::default().view(&id, None, Timestamp::default()));
+            }
+        }
+        all.sort_by_key(|row| ChargerKey::of(&row.charger_id));
+        all
+    }
+
     fn detail(&self, charger: &ChargerView) -> ChargerDetail {
         let is_of = |row: &&ConnectorView| is_same(&row.charger_id, &charger.charger_id);
         ChargerDetail {
             charger: charger.clone(),
+            settings: self.directory.settings(&charger.charger_id),
             connectors: self.connectors.iter().filter(is_of).cloned().collect(),
         }
     }
@@ -100,7 +120,7 @@ impl QueryStore for MemoryRows {
         page: &PageRequest,
     ) -> Result<Page<ChargerDetail>, QueryError> {
         let place = |_, row: &ChargerView| Place::Charger(ChargerKey::of(&row.charger_id));
-        let found = self.page(&self.chargers, page, place, |row| {
+        let found = self.page(&self.all_chargers(), page, place, |row| {
             let search = ChargerKey::of(filter.search.as_deref().unwrap_or_default());
             filter.online.is_none_or(|online| online == row.online)
                 && ChargerKey::of(&row.charger_id)
@@ -119,10 +139,8 @@ impl QueryStore for MemoryRows {
 
     fn charger(&self, id: &str) -> Result<Option<ChargerDetail>, QueryError> {
         self.begin(0)?;
-        let found = self
-            .chargers
-            .iter()
-            .find(|row| is_same(&row.charger_id, id));
+        let all = self.all_chargers();
+        let found = all.iter().find(|row| is_same(&row.charger_id, id));
         Ok(found.map(|charger| self.detail(charger)))
     }
 

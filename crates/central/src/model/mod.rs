@@ -43,7 +43,10 @@ pub use connector::{
 };
 pub use effect::{EffectPhase, EffectState, EffectStatus, EffectView, Moment, ReportView};
 pub use message::{DeadLetterRow, MessageRow};
-pub use profile::{ChargerProfile, CheckMode, FRAME_BYTES_MAX, Registration};
+pub use profile::{
+    CHARGER_ID_EXPECTED, ChargerProfile, ChargerSettings, CheckMode, FRAME_BYTES_MAX, Registration,
+    SettingsPatch, is_charger_id,
+};
 pub use quirk::{ChargerModel, QuirkCount, QuirkCounts, QuirkOfRecord, QuirkSummary, QuirkView};
 pub use ranges::RangeSet;
 pub use register::{First, Latest, Stamp};

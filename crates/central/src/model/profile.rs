@@ -50,3 +50,105 @@ pub struct ChargerProfile {
     #[serde(default)]
     pub frame_bytes_max: Option<u32>,
 }
+
+impl ChargerProfile {
+    /// A charger that is accepted, without a password, with the checks and the longest message of all others.
+    #[must_use]
+    pub fn new(charger_id: &str) -> Self {
+        Self {
+            charger_id: charger_id.to_owned(),
+            registration: Registration::Accepted,
+            password_hash: None,
+            check: None,
+            frame_bytes_max: None,
+        }
+    }
+}
+
+/// How an identity is bounded, for error messages.
+pub const CHARGER_ID_EXPECTED: &str =
+    "1 to 255 bytes without '/' and control characters, and neither \".\" nor \"..\"";
+
+/// Whether a charger may have this identity: see [`CHARGER_ID_EXPECTED`]. A gateway refuses every other one.
+#[must_use]
+pub fn is_charger_id(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 255
+        && !text.contains('/')
+        && !text.contains(char::is_control)
+        && !matches!(text, "." | "..")
+}
+
+/// A change of a [`ChargerProfile`]; members that are `None` stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SettingsPatch {
+    /// The registration status.
+    pub registration: Option<Registration>,
+    /// The hash of the password; `Some(None)` removes it.
+    pub password_hash: Option<Option<String>>,
+    /// How strictly messages are checked; `Some(None)`: as the policy says.
+    pub check: Option<Option<CheckMode>>,
+    /// Bytes of a message at most; `Some(None)`: the gateway's setting.
+    pub frame_bytes_max: Option<Option<u32>>,
+}
+
+impl SettingsPatch {
+    /// The patch that makes any profile of this charger equal to `profile`.
+    #[must_use]
+    pub fn to_profile(profile: &ChargerProfile) -> Self {
+        Self {
+            registration: Some(profile.registration),
+            password_hash: Some(profile.password_hash.clone()),
+            check: Some(profile.check),
+            frame_bytes_max: Some(profile.frame_bytes_max),
+        }
+    }
+
+    /// Changes `profile`.
+    pub fn apply(&self, profile: &mut ChargerProfile) {
+        if let Some(registration) = self.registration {
+            profile.registration = registration;
+        }
+        if let Some(hash) = &self.password_hash {
+            profile.password_hash.clone_from(hash);
+        }
+        if let Some(check) = self.check {
+            profile.check = check;
+        }
+        if let Some(bytes) = self.frame_bytes_max {
+            profile.frame_bytes_max = bytes;
+        }
+    }
+}
+
+/// A [`ChargerProfile`] as it is shown: without its password's hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargerSettings {
+    /// The identity in the operator's spelling.
+    pub charger_id: String,
+    /// The registration status.
+    pub admission: Registration,
+    /// Whether it must send a password.
+    pub has_password: bool,
+    /// How strictly its messages are checked; `None`: as the policy says.
+    pub check: Option<CheckMode>,
+    /// Bytes of one of its messages at most; `None`: the gateway's setting.
+    pub frame_bytes_max: Option<u32>,
+    /// Increases with each change.
+    pub version: u64,
+}
+
+impl ChargerSettings {
+    /// What is shown of a profile with this version.
+    #[must_use]
+    pub fn of(profile: &ChargerProfile, version: u64) -> Self {
+        Self {
+            charger_id: profile.charger_id.clone(),
+            admission: profile.registration,
+            has_password: profile.password_hash.is_some(),
+            check: profile.check,
+            frame_bytes_max: profile.frame_bytes_max,
+            version,
+        }
+    }
+}

@@ -3,12 +3,13 @@
 //! Services depend on these traits only. Their adapters are in `store` and `broker`; `wattpost` chooses them.
 
 mod api_keys;
+mod change;
+mod charger_admin;
 mod closings;
 mod cluster;
 mod commands;
 mod delivery;
 mod directory;
-mod directory_admin;
 mod health;
 mod maintenance;
 mod query;
@@ -17,6 +18,8 @@ mod tokens;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
 pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyAdded};
+pub use change::{ChangeRequest, Condition, NotChanged, Once};
+pub use charger_admin::{ChangeKind, ChargerAdmin, ChargerChange};
 pub use closings::{Closing, ClosingOutcome, Closings};
 pub use cluster::{ClusterEvent, ClusterEvents};
 pub use commands::{
@@ -25,7 +28,6 @@ pub use commands::{
 };
 pub use delivery::{Batch, CollectBounds, Collected, Queued, Sink, Source, Subscription};
 pub use directory::{DirectorySnapshot, DirectorySource};
-pub use directory_admin::DirectoryAdmin;
 pub use health::{Health, HealthProbe};
 pub use maintenance::Maintenance;
 pub use query::{QueryError, QueryStore};

@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 /// Reads from the database. Calls block.
 pub trait QueryStore: Send + Sync + 'static {
-    /// Chargers with their connectors by identity, ascending.
+    /// Chargers with their connectors by identity, ascending: those that have connected, and those that the operator has
+    /// added.
     ///
     /// # Errors
     /// When the database cannot be read now, or the cursor is not one of this list.

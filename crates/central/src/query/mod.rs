@@ -10,7 +10,9 @@ pub use cursor::{Cursor, Place};
 pub use scan::{all_connectors, all_messages, all_transactions};
 
 use crate::Quirk;
-use crate::model::{AuditView, ChargerModel, ChargerView, ConnectorView, Token, TokenStatus};
+use crate::model::{
+    AuditView, ChargerModel, ChargerSettings, ChargerView, ConnectorView, Token, TokenStatus,
+};
 use crate::record::RecordKind;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -190,6 +192,8 @@ pub struct ChargerDetail {
     /// The charger itself.
     #[serde(flatten)]
     pub charger: ChargerView,
+    /// What the operator has set; `None` if the charger was never added, or was removed.
+    pub settings: Option<ChargerSettings>,
     /// Its connectors, by EVSE and number.
     pub connectors: Vec<ConnectorView>,
 }

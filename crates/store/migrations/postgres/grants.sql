@@ -18,7 +18,7 @@ GRANT SELECT, INSERT, DELETE ON dead_letters TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON charger_profiles, tokens, api_keys TO :"role";
 GRANT SELECT, INSERT, DELETE ON audit_log TO :"role";
 GRANT SELECT, INSERT, UPDATE ON commands, command_progress, command_effects TO :"role";
-GRANT SELECT, INSERT, UPDATE, DELETE ON command_keys TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON command_keys, idempotency_keys TO :"role";
 GRANT EXECUTE ON FUNCTION
     wattpost_move(text, text, bigint, bigint),
     wattpost_maintain(bigint, integer, boolean),

@@ -9,6 +9,7 @@
 mod api_keys;
 mod apply;
 mod audit;
+mod charger_settings;
 mod closings;
 mod commands;
 mod connection;
@@ -20,6 +21,7 @@ mod effects;
 mod error;
 mod events;
 mod halving;
+mod idempotency;
 mod inbox;
 mod listing;
 mod maintenance;

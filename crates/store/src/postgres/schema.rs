@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/postgres/0001_initial.sql"),
     include_str!("../../migrations/postgres/0002_api_keys.sql"),
     include_str!("../../migrations/postgres/0003_quirks.sql"),
@@ -20,6 +20,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../migrations/postgres/0006_frame_bytes_max.sql"),
     include_str!("../../migrations/postgres/0007_tokens.sql"),
     include_str!("../../migrations/postgres/0008_effects.sql"),
+    include_str!("../../migrations/postgres/0009_changes.sql"),
 ];
 
 /// The schema's version that this build writes.

@@ -69,7 +69,8 @@ impl Tokens for PostgresStore {
             }
             let entry = token_entry(before.as_ref(), after.as_ref(), origin)?;
             audit::insert(connection, &entry).await?;
-            bump(connection).await
+            bump(connection).await?;
+            Ok(())
         })
     }
 

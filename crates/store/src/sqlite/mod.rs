@@ -4,6 +4,7 @@ mod api_keys;
 mod apply;
 mod audit;
 mod blocks;
+mod charger_settings;
 mod closings;
 mod commands;
 mod connection;
@@ -14,6 +15,7 @@ mod effects;
 mod error;
 mod events;
 mod halving;
+mod idempotency;
 mod listing;
 mod maintenance;
 mod messages;
@@ -66,7 +68,7 @@ impl Default for SqliteOptions {
 /// The store on SQLite.
 ///
 /// Made with [`SqliteStore::open`], shared behind an `Arc`. Its functions are those of the ports. It writes
-/// ([`central::ports::Store`], [`central::ports::DirectoryAdmin`]) one call at a time; it reads
+/// ([`central::ports::Store`], [`central::ports::ChargerAdmin`]) one call at a time; it reads
 /// ([`central::query::QueryStore`], [`central::ports::DirectorySource`]) at the same time as it writes and also
 /// when another process writes.
 #[derive(Debug)]

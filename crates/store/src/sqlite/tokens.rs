@@ -57,7 +57,8 @@ impl Tokens for SqliteStore {
             }
             let entry = token_entry(before.as_ref(), after.as_ref(), origin)?;
             audit::insert(connection, &entry)?;
-            bump(connection)
+            bump(connection)?;
+            Ok(())
         })
     }
 

@@ -2,7 +2,7 @@
 
 use central::memory::Contents;
 use central::ports::{
-    ApiKeys, Closings, CommandQueue, Commands, DeadLetters, DirectoryAdmin, DirectorySource,
+    ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
     Maintenance, QueryStore, Store, Tokens,
 };
 
@@ -11,11 +11,11 @@ pub(crate) trait Adapter: Sized + Sync {
     type Store: Store
         + QueryStore
         + DirectorySource
-        + DirectoryAdmin
         + Tokens
         + DeadLetters
         + Maintenance
         + ApiKeys
+        + ChargerAdmin
         + Closings
         + Commands
         + CommandQueue;

@@ -15,8 +15,11 @@ pub(crate) use adapter::Adapter;
 pub(crate) use postgres::{PostgresDatabase, run};
 pub(crate) use sqlite::SqliteDatabase;
 
-use central::model::{Actor, ActorKind, Origin};
-use central::ports::{Applied, Store, Unavailable};
+use central::model::{Actor, ActorKind, ChargerProfile, ChargerSettings, Origin, SettingsPatch};
+use central::ports::{
+    Applied, ChangeKind, ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Store,
+    Unavailable,
+};
 use central::project::Changes;
 use central::record::Notes;
 use central::{AnswerKind, Epoch, GatewayId, Record, RecordId, RecordKind, Seq, Timestamp};
@@ -36,6 +39,27 @@ pub(crate) fn origin() -> Origin {
         from: "depot-1".to_owned(),
         request_id: None,
     }
+}
+
+/// Makes a charger's settings equal to `profile`.
+pub(crate) fn put_profile(store: &impl ChargerAdmin, profile: &ChargerProfile) -> ChargerSettings {
+    let change = ChargerChange {
+        charger_id: profile.charger_id.clone(),
+        kind: ChangeKind::Set,
+        patch: SettingsPatch::to_profile(profile),
+        request: ChangeRequest::of(origin()),
+    };
+    match store.change_charger(&change).unwrap() {
+        Once::Done(settings) => settings,
+        other => panic!("not changed: {other:?}"),
+    }
+}
+
+/// Removes a charger's settings.
+pub(crate) fn remove_profile(store: &impl ChargerAdmin, id: &str) -> Result<(), NotChanged> {
+    store
+        .remove_charger(id, &ChangeRequest::of(origin()))
+        .unwrap()
 }
 
 /// An encoded record with its id.

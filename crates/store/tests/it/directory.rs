@@ -1,11 +1,11 @@
-//! The ports `DirectoryAdmin` and `DirectorySource`: chargers and tokens that the operator sets.
+//! The ports `ChargerAdmin`, `Tokens` and `DirectorySource`: chargers and tokens that the operator sets.
 
-use crate::common::{Adapter, on_every_adapter, origin};
+use crate::common::{Adapter, on_every_adapter, origin, put_profile, remove_profile};
 use central::Timestamp;
 use central::model::ChargerKey;
 use central::ports::{
-    ChargerProfile, CheckMode, DirectoryAdmin, DirectorySource, Registration, Token, TokenStatus,
-    Tokens,
+    ChargerAdmin, ChargerProfile, CheckMode, DirectorySource, NotChanged, Registration, Token,
+    TokenStatus, Tokens,
 };
 use central::query::{AuditFilter, PageRequest, QueryStore, TokenFilter};
 use serde_json::json;
@@ -48,10 +48,8 @@ fn gateway_loads_what_the_operator_has_set<A: Adapter>() {
         frame_bytes_max: None,
         ..profile("CP-2")
     };
-    store
-        .put_charger_profile(&profile("CP-1"), &origin())
-        .unwrap();
-    store.put_charger_profile(&plain, &origin()).unwrap();
+    put_profile(&store, &profile("CP-1"));
+    put_profile(&store, &plain);
     store.put_token(&token("TAG"), &origin()).unwrap();
     let snapshot = store.load(None).unwrap().unwrap();
     assert_eq!(snapshot.chargers[&ChargerKey::of("cp-1")], profile("CP-1"));
@@ -69,12 +67,8 @@ fn gateway_loads_what_the_operator_has_set<A: Adapter>() {
 fn ids_that_differ_in_case_are_one<A: Adapter>() {
     let database = A::new();
     let store = database.open();
-    store
-        .put_charger_profile(&profile("CP-1"), &origin())
-        .unwrap();
-    store
-        .put_charger_profile(&profile("cp-1"), &origin())
-        .unwrap();
+    put_profile(&store, &profile("CP-1"));
+    put_profile(&store, &profile("cp-1"));
     store.put_token(&token("TAG"), &origin()).unwrap();
     store.put_token(&token("Tag"), &origin()).unwrap();
     let snapshot = store.load(None).unwrap().unwrap();
@@ -92,13 +86,9 @@ fn revision_grows_with_every_change_and_only_then<A: Adapter>() {
     let mut last = store.load(None).unwrap().unwrap().revision;
     assert_eq!(store.load(Some(last)).unwrap(), None);
     let changes: [&dyn Fn(); 4] = [
-        &|| {
-            store
-                .put_charger_profile(&profile("CP-1"), &origin())
-                .unwrap()
-        },
+        &|| drop(put_profile(&store, &profile("CP-1"))),
         &|| store.put_token(&token("T"), &origin()).unwrap(),
-        &|| assert!(store.remove_charger_profile("cp-1", &origin()).unwrap()),
+        &|| assert_eq!(remove_profile(&store, "cp-1"), Ok(())),
         &|| assert!(store.remove_token("t", &origin()).unwrap()),
     ];
     for change in changes {
@@ -107,7 +97,7 @@ fn revision_grows_with_every_change_and_only_then<A: Adapter>() {
         assert!(snapshot.revision > last);
         last = snapshot.revision;
     }
-    assert!(!store.remove_charger_profile("cp-1", &origin()).unwrap());
+    assert_eq!(remove_profile(&store, "cp-1"), Err(NotChanged::Unknown));
     assert!(!store.remove_token("t", &origin()).unwrap());
     assert_eq!(store.load(Some(last)).unwrap(), None);
 }
@@ -128,14 +118,10 @@ fn each_change_is_in_the_audit_log_without_a_password<A: Adapter>() {
         password_hash: Some("$argon2id$y".to_owned()),
         ..profile("cp-1")
     };
-    store
-        .put_charger_profile(&profile("CP-1"), &origin())
-        .unwrap();
-    store
-        .put_charger_profile(&other_password, &origin())
-        .unwrap();
+    put_profile(&store, &profile("CP-1"));
+    put_profile(&store, &other_password);
     store.put_token(&token("TAG"), &origin()).unwrap();
-    assert!(store.remove_charger_profile("CP-1", &origin()).unwrap());
+    assert_eq!(remove_profile(&store, "CP-1"), Ok(()));
     assert!(store.remove_token("tag", &origin()).unwrap());
     assert!(!store.remove_token("tag", &origin()).unwrap());
 
@@ -170,7 +156,7 @@ fn each_change_is_in_the_audit_log_without_a_password<A: Adapter>() {
     let last = &entries[3];
     let mut shown = json!({
         "charger_id": "CP-1",
-        "registration": Registration::Pending,
+        "admission": Registration::Pending,
         "has_password": true,
         "check": CheckMode::Strict,
         "frame_bytes_max": 8 << 20,

@@ -8,6 +8,7 @@
 mod common;
 
 mod api_keys;
+mod charger_settings;
 mod commands;
 mod crash;
 mod directory;

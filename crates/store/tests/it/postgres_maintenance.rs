@@ -5,8 +5,8 @@ use crate::common::{
     meter_values, origin, start, stop,
 };
 use central::ports::{
-    ChargerProfile, DeadLetter, DeadLetters, DirectoryAdmin, DirectorySource, Maintenance,
-    Registration, Store, Token, TokenStatus, Tokens,
+    ChargerProfile, DeadLetter, DeadLetters, DirectorySource, Maintenance, Registration, Store,
+    Token, TokenStatus, Tokens,
 };
 use central::project::Changes;
 use central::query::QueryStore;
@@ -468,7 +468,7 @@ fn several_processes_migrate_at_the_same_time() {
             .collect()
     });
     assert_eq!(done.iter().filter(|done| done.from == 0).count(), 1);
-    assert!(done.iter().all(|done| done.to == 8));
+    assert!(done.iter().all(|done| done.to == 9));
     let store = database.open();
     assert_eq!(apply(&store, &[heartbeat(1, "CP-1")]).unwrap().new, 1);
     let again = PostgresStore::migrate(&database.url()).unwrap();
@@ -573,8 +573,7 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
         check: None,
         frame_bytes_max: None,
     };
-    store.put_charger_profile(&profile, &origin()).unwrap();
-    store.remove_charger_profile("CP-1", &origin()).unwrap();
+    crate::charger_settings::uses_every_call(&store, &profile);
     let token = Token {
         id: "TAG".to_owned(),
         status: TokenStatus::Accepted,

@@ -1,5 +1,6 @@
 //! Chargers and their connectors.
 
+use crate::directory::profile;
 use crate::paging::{at_most, cut};
 use crate::postgres::directory::NOW_MS;
 use crate::postgres::error;
@@ -7,11 +8,13 @@ use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
 use crate::state::{Gateways, last_spelling, read};
 use central::model::{
-    ChargerKey, ChargerState, ChargerView, ConnectorState, ConnectorView, GatewayState,
+    ChargerKey, ChargerSettings, ChargerState, ChargerView, ConnectorState, ConnectorView,
+    GatewayState,
 };
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
 use central::{GatewayId, Timestamp};
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{FromRow, Row};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -33,10 +36,23 @@ pub(super) async fn page(
     let mut reached = clean(after).into_owned();
     let mut found = Vec::new();
     for _ in 0..ROWS_READ_MAX / CHUNK {
-        let rows: Vec<(i32, String, String)> = sqlx::query_as(
-            "SELECT no, key, state FROM chargers
-             WHERE key > $1 AND state IS NOT NULL AND ($2::text IS NULL OR strpos(key, $2) > 0)
-             ORDER BY key LIMIT $3",
+        // Both parts are read in the order of their indexes, up to the limit.
+        let rows: Vec<StoredRow> = sqlx::query_as(
+            "WITH keys AS (
+                 (SELECT key FROM chargers
+                  WHERE key > $1 AND state IS NOT NULL AND ($2::text IS NULL OR strpos(key, $2) > 0)
+                  ORDER BY key LIMIT $3)
+                 UNION
+                 (SELECT key FROM charger_profiles
+                  WHERE key > $1 AND ($2::text IS NULL OR strpos(key, $2) > 0)
+                  ORDER BY key LIMIT $3)
+                 ORDER BY key LIMIT $3)
+             SELECT k.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
+                 p.version
+             FROM keys k
+             LEFT JOIN chargers c ON c.key = k.key AND c.state IS NOT NULL
+             LEFT JOIN charger_profiles p ON p.key = k.key
+             ORDER BY k.key",
         )
         .bind(&reached)
         .bind(&search)
@@ -45,12 +61,14 @@ pub(super) async fn page(
         .await
         .map_err(error::refusal)?;
         let is_last = rows.len() < CHUNK.min(limit + 1);
-        for (no, key, json) in rows {
-            let state: ChargerState = read(&json, &key)?;
-            let view = gateways.view(&key, &state);
-            reached.clone_from(&key);
-            if filter.online.is_none_or(|online| online == view.online) {
-                found.push((Place::Charger(ChargerKey::of(&key)), (no, view)));
+        for row in rows {
+            reached.clone_from(&row.key);
+            let stored = row.read(&gateways)?;
+            if filter
+                .online
+                .is_none_or(|online| online == stored.charger.online)
+            {
+                found.push((Place::Charger(ChargerKey::of(&reached)), stored));
             }
         }
         if is_last || found.len() > limit {
@@ -73,28 +91,102 @@ pub(super) async fn one(
     connection: &mut PgConnection,
     id: &str,
 ) -> Result<Option<ChargerDetail>, Refusal> {
-    let key = ChargerKey::of(id);
-    let found: Option<(i32, String)> =
-        sqlx::query_as("SELECT no, state FROM chargers WHERE key = $1 AND state IS NOT NULL")
-            .bind(clean(key.as_str()).into_owned())
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(error::refusal)?;
-    let Some((no, json)) = found else {
+    let key = clean(ChargerKey::of(id).as_str()).into_owned();
+    let row: Option<StoredRow> = sqlx::query_as(
+        "SELECT k.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
+             p.version
+         FROM (SELECT $1::text AS key) k
+         LEFT JOIN chargers c ON c.key = k.key AND c.state IS NOT NULL
+         LEFT JOIN charger_profiles p ON p.key = k.key
+         WHERE c.no IS NOT NULL OR p.id IS NOT NULL",
+    )
+    .bind(key)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let Some(row) = row else {
         return Ok(None);
     };
-    let state: ChargerState = read(&json, &key)?;
-    let charger = gateways(connection).await?.view(key.as_str(), &state);
-    let mut details = with_connectors(connection, vec![(no, charger)]).await?;
+    let stored = row.read(&gateways(connection).await?)?;
+    let mut details = with_connectors(connection, vec![stored]).await?;
     Ok(details.pop())
 }
 
-/// Reads the connectors of these chargers, which are given with their numbers.
+/// A charger that has connected (the first members) or that the operator has added (the others).
+struct StoredRow {
+    key: String,
+    no: Option<i32>,
+    state: Option<String>,
+    id: Option<String>,
+    registration: Option<String>,
+    password_hash: Option<String>,
+    check_mode: Option<String>,
+    frame_bytes_max: Option<i64>,
+    version: Option<i64>,
+}
+
+impl<'r> FromRow<'r, PgRow> for StoredRow {
+    fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            key: row.try_get(0)?,
+            no: row.try_get(1)?,
+            state: row.try_get(2)?,
+            id: row.try_get(3)?,
+            registration: row.try_get(4)?,
+            password_hash: row.try_get(5)?,
+            check_mode: row.try_get(6)?,
+            frame_bytes_max: row.try_get(7)?,
+            version: row.try_get(8)?,
+        })
+    }
+}
+
+/// A charger without its connectors.
+struct Stored {
+    /// Its number; `None` if it has never connected.
+    no: Option<i32>,
+    charger: ChargerView,
+    settings: Option<ChargerSettings>,
+}
+
+impl StoredRow {
+    fn read(self, gateways: &Gateways) -> Result<Stored, Refusal> {
+        let settings = match (self.id, self.registration, self.version) {
+            (Some(id), Some(registration), Some(version)) => {
+                let row = (
+                    self.key.clone(),
+                    id,
+                    registration,
+                    self.password_hash,
+                    self.check_mode,
+                    self.frame_bytes_max,
+                    version,
+                );
+                let (_, profile, version) = profile(row)?;
+                Some(ChargerSettings::of(&profile, version))
+            }
+            _ => None,
+        };
+        let state = match &self.state {
+            None => ChargerState::default(),
+            Some(json) => read(json, &self.key)?,
+        };
+        let spelling = settings.as_ref();
+        let spelling = spelling.map_or(self.key.as_str(), |settings| &settings.charger_id);
+        Ok(Stored {
+            no: self.no,
+            charger: gateways.view(spelling, &state),
+            settings,
+        })
+    }
+}
+
+/// Reads the connectors of these chargers.
 async fn with_connectors(
     connection: &mut PgConnection,
-    chargers: Vec<(i32, ChargerView)>,
+    chargers: Vec<Stored>,
 ) -> Result<Vec<ChargerDetail>, Refusal> {
-    let numbers: Vec<i32> = chargers.iter().map(|(no, _)| *no).collect();
+    let numbers: Vec<i32> = chargers.iter().filter_map(|stored| stored.no).collect();
     let rows: Vec<(i32, i64, i64, String)> = sqlx::query_as(
         "SELECT charger_no, evse, connector, state FROM connectors WHERE charger_no = ANY($1)
          ORDER BY charger_no, evse, connector",
@@ -110,8 +202,9 @@ async fn with_connectors(
             .or_default()
             .push((evse, connector, json));
     }
-    let detail = |(no, charger): (i32, ChargerView)| {
-        let rows = by_charger.remove(&no).unwrap_or_default();
+    let detail = |stored: Stored| {
+        let rows = stored.no.and_then(|no| by_charger.remove(&no));
+        let (rows, charger) = (rows.unwrap_or_default(), stored.charger);
         let view = |(evse, connector, json): (i64, i64, String)| {
             let state: ConnectorState = read(&json, &charger.charger_id)?;
             Ok(state.view(&charger, evse, connector))
@@ -119,6 +212,7 @@ async fn with_connectors(
         let connectors: Result<Vec<ConnectorView>, Refusal> = rows.into_iter().map(view).collect();
         Ok(ChargerDetail {
             connectors: connectors?,
+            settings: stored.settings,
             charger,
         })
     };

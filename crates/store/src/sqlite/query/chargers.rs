@@ -2,9 +2,11 @@
 
 use super::cut;
 use crate::refusal::Refusal;
+use crate::sqlite::charger_settings::one_profile;
 use crate::state::{Gateways, last_spelling, read};
 use central::model::{
-    ChargerKey, ChargerState, ChargerView, ConnectorState, ConnectorView, GatewayState,
+    ChargerKey, ChargerSettings, ChargerState, ChargerView, ConnectorState, ConnectorView,
+    GatewayState,
 };
 use central::query::{ChargerDetail, ChargerFilter, Page, Place};
 use central::{GatewayId, Timestamp};
@@ -19,9 +21,11 @@ pub(super) fn page(
 ) -> Result<Page<ChargerDetail>, Refusal> {
     let gateways = gateways(connection)?;
     let search = filter.search.as_deref().map(ChargerKey::of);
+    // Both parts are read in the order of their indexes, so rows come without sorting.
     let mut statement = connection.prepare_cached(
-        "SELECT no, key, state FROM chargers
-         WHERE key > ?1 AND state IS NOT NULL AND (?2 IS NULL OR instr(key, ?2) > 0)
+        "SELECT key FROM chargers
+             WHERE key > ?1 AND state IS NOT NULL AND (?2 IS NULL OR instr(key, ?2) > 0)
+         UNION SELECT key FROM charger_profiles WHERE key > ?1 AND (?2 IS NULL OR instr(key, ?2) > 0)
          ORDER BY key",
     )?;
     let mut rows = statement.query((after, search.as_ref().map(ChargerKey::as_str)))?;
@@ -29,36 +33,72 @@ pub(super) fn page(
     while found.len() <= limit
         && let Some(row) = rows.next()?
     {
-        let key: String = row.get(1)?;
-        let state: ChargerState = read(&row.get::<_, String>(2)?, &key)?;
-        let charger = gateways.view(&key, &state);
-        if filter.online.is_none_or(|online| online == charger.online) {
-            let connectors = connectors(connection, row.get(0)?, &charger)?;
-            let detail = ChargerDetail {
-                charger,
-                connectors,
-            };
-            found.push((Place::Charger(ChargerKey::of(&key)), detail));
+        let key = ChargerKey::of(&row.get::<_, String>(0)?);
+        let Some(stored) = stored(connection, &gateways, &key)? else {
+            continue;
+        };
+        if filter
+            .online
+            .is_none_or(|online| online == stored.charger.online)
+        {
+            found.push((Place::Charger(key), stored.with_connectors(connection)?));
         }
     }
     Ok(cut(found, limit))
 }
 
 pub(super) fn one(connection: &Connection, id: &str) -> Result<Option<ChargerDetail>, Refusal> {
-    let key = ChargerKey::of(id);
+    let stored = stored(connection, &gateways(connection)?, &ChargerKey::of(id))?;
+    stored
+        .map(|stored| stored.with_connectors(connection))
+        .transpose()
+}
+
+/// A charger without its connectors.
+struct Stored {
+    /// Its number; `None` if it has never connected.
+    no: Option<i64>,
+    charger: ChargerView,
+    settings: Option<ChargerSettings>,
+}
+
+impl Stored {
+    fn with_connectors(self, connection: &Connection) -> Result<ChargerDetail, Refusal> {
+        let connectors = match self.no {
+            None => Vec::new(),
+            Some(no) => connectors(connection, no, &self.charger)?,
+        };
+        Ok(ChargerDetail {
+            charger: self.charger,
+            settings: self.settings,
+            connectors,
+        })
+    }
+}
+
+/// A charger that has connected or that the operator has added.
+fn stored(
+    connection: &Connection,
+    gateways: &Gateways,
+    key: &ChargerKey,
+) -> Result<Option<Stored>, Refusal> {
     let found: Option<(i64, String)> = connection
         .prepare_cached("SELECT no, state FROM chargers WHERE key = ?1 AND state IS NOT NULL")?
         .query_row([key.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((no, json)) = found else {
-        return Ok(None);
+    let settings = one_profile(connection, key)?;
+    let settings = settings.map(|(profile, version)| ChargerSettings::of(&profile, version));
+    let (no, state) = match (found, &settings) {
+        (Some((no, json)), _) => (Some(no), read(&json, key)?),
+        (None, Some(_)) => (None, ChargerState::default()),
+        (None, None) => return Ok(None),
     };
-    let state: ChargerState = read(&json, &key)?;
-    let charger = gateways(connection)?.view(key.as_str(), &state);
-    let connectors = connectors(connection, no, &charger)?;
-    Ok(Some(ChargerDetail {
-        charger,
-        connectors,
+    let spelling = settings.as_ref();
+    let spelling = spelling.map_or(key.as_str(), |settings| &settings.charger_id);
+    Ok(Some(Stored {
+        no,
+        charger: gateways.view(spelling, &state),
+        settings,
     }))
 }
 

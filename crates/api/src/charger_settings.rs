@@ -1,0 +1,179 @@
+//! Changes of `/api/v1/chargers`: what the operator sets of a charger.
+
+use crate::change::{self, Change, Members, done, no_content, not_changed, with_location};
+use crate::chargers;
+use crate::error::ApiError;
+use crate::schema;
+use crate::state::AppState;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{OriginalUri, Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use central::model::{
+    CHARGER_ID_EXPECTED, CheckMode, FRAME_BYTES_MAX, Registration, SettingsPatch, is_charger_id,
+};
+use central::ports::{ChangeKind, ChangeRequest, ChargerChange};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::sync::Arc;
+
+/// The members of the settings that a client can change.
+const KNOWN: [&str; 3] = ["admission", "check", "frame_bytes_max"];
+
+/// `POST /api/v1/chargers`
+#[utoipa::path(
+    post,
+    path = "/api/v1/chargers",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "A text of the client, unique for this request: its repeat within 72 hours adds nothing again"),
+    ),
+    request_body = schema::NewCharger,
+    responses((status = 201, description = "The charger; `Location` is its address", body = schema::ChargerWithDetails))
+)]
+pub(crate) async fn create(
+    State(state): State<Arc<AppState>>,
+    change: Change,
+) -> Result<Response, ApiError> {
+    change.query(&[])?;
+    let mut members = change.members()?;
+    let charger_id = members.required("charger_id", CHARGER_ID_EXPECTED, |id: &String| {
+        is_charger_id(id)
+    });
+    let patch = settings(&mut members);
+    let known: Vec<&str> = std::iter::once("charger_id").chain(KNOWN).collect();
+    members.finish(&known)?;
+    // Without it, a fault was reported.
+    let charger_id = charger_id.ok_or_else(ApiError::internal)?;
+    let response = apply(
+        &state,
+        &charger_id,
+        ChangeKind::Create,
+        patch,
+        change.request()?,
+        StatusCode::CREATED,
+    )
+    .await?;
+    Ok(with_location(response, &address(&charger_id)))
+}
+
+/// `PATCH /api/v1/chargers/{id}`
+#[utoipa::path(
+    patch,
+    path = "/api/v1/chargers/{id}",
+    params(
+        ("id" = String, Path, description = "The identity, percent-encoded; letter case is ignored"),
+        ("If-Match" = String, Header, description = "The `ETag` of the charger as you know it; `*` for any"),
+    ),
+    request_body(content = schema::ChargerPatch, content_type = "application/merge-patch+json"),
+    responses((status = 200, description = "The charger", body = schema::ChargerWithDetails))
+)]
+pub(crate) async fn change(
+    State(state): State<Arc<AppState>>,
+    OriginalUri(uri): OriginalUri,
+    id: Result<Path<String>, PathRejection>,
+    change: Change,
+) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
+    change.query(&[])?;
+    let request = change.conditional_request()?;
+    let mut members = change.merge_patch()?;
+    let patch = settings(&mut members);
+    members.finish(&KNOWN)?;
+    let kind = ChangeKind::Update;
+    apply(&state, &id, kind, patch, request, StatusCode::OK).await
+}
+
+/// `DELETE /api/v1/chargers/{id}`
+#[utoipa::path(
+    delete,
+    path = "/api/v1/chargers/{id}",
+    params(
+        ("id" = String, Path, description = "The identity, percent-encoded; letter case is ignored"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the charger as you know it"),
+    ),
+    responses((status = 204, description = "Its settings are removed; its messages and transactions stay"))
+)]
+pub(crate) async fn remove(
+    State(state): State<Arc<AppState>>,
+    OriginalUri(uri): OriginalUri,
+    id: Result<Path<String>, PathRejection>,
+    change: Change,
+) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
+    change.query(&[])?;
+    let request = change.request()?;
+    let admin = state.charger_admin()?;
+    state
+        .run(move |_| {
+            let removed = admin.remove_charger(&id, &request);
+            let removed = removed.map_err(|error| ApiError::unavailable(&error))?;
+            let exists = ApiError::internal;
+            removed.map_err(|refused| not_changed(refused, exists, || ApiError::not_added(&id)))
+        })
+        .await?;
+    Ok(no_content())
+}
+
+/// Reads the members that both a new charger and a patch may have.
+fn settings(members: &mut Members) -> SettingsPatch {
+    let (min, max) = (FRAME_BYTES_MAX.start(), FRAME_BYTES_MAX.end());
+    let bytes = format!("a whole number of bytes from {min} to {max}, or null");
+    SettingsPatch {
+        // Removing it sets the default.
+        registration: members
+            .take("admission", "\"accepted\", \"pending\" or \"rejected\"")
+            .patch()
+            .map(|admission| admission.unwrap_or(Registration::Accepted)),
+        password_hash: None,
+        check: members
+            .take::<CheckMode>("check", "\"strict\", \"warn\", \"off\" or null")
+            .patch(),
+        frame_bytes_max: members
+            .take_if("frame_bytes_max", &bytes, |bytes| {
+                FRAME_BYTES_MAX.contains(bytes)
+            })
+            .patch(),
+    }
+}
+
+async fn apply(
+    state: &AppState,
+    charger_id: &str,
+    kind: ChangeKind,
+    patch: SettingsPatch,
+    request: ChangeRequest,
+    status: StatusCode,
+) -> Result<Response, ApiError> {
+    let wanted = ChargerChange {
+        charger_id: charger_id.to_owned(),
+        kind,
+        patch,
+        request,
+    };
+    let admin = state.charger_admin()?;
+    let (json, tag) = state
+        .run(move |store| {
+            let id = &wanted.charger_id;
+            let changed = admin.change_charger(&wanted);
+            done(
+                changed.map_err(|error| ApiError::unavailable(&error))?,
+                || ApiError::charger_exists(id),
+                || ApiError::not_added(id),
+            )?;
+            chargers::written(store, id)
+        })
+        .await?;
+    Ok(change::written(status, json, Some(&tag)))
+}
+
+/// The characters of an identity that are encoded in a path: all but the unreserved ones of RFC 3986.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The address of a charger.
+fn address(charger_id: &str) -> String {
+    let id = utf8_percent_encode(charger_id, ENCODED);
+    format!("/api/v1/chargers/{id}")
+}

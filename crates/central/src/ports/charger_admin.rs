@@ -1,0 +1,95 @@
+//! The chargers that the operator sets: the writing side of the directory.
+
+use super::{ChangeRequest, NotChanged, Once, Unavailable};
+use crate::model::{ChargerProfile, ChargerSettings, SettingsPatch};
+
+/// Creates, changes, lists and removes the settings of chargers. Calls block.
+///
+/// Laws: each change, its entry in the audit log (which contains no password) and its idempotency key are one database
+/// transaction: after `Ok` they are durable, after `Err` nothing has changed, or it has and was not reported. A change
+/// increases the revision of [`DirectorySnapshot`](super::DirectorySnapshot), and the version of the charger's settings
+/// becomes that revision, so no two states of one charger have the same version, also after it was removed and created
+/// again. Identities that differ only in letter case are one charger. The history of a charger is not touched.
+pub trait ChargerAdmin: Send + Sync + 'static {
+    /// Creates or changes a charger's settings.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn change_charger(
+        &self,
+        change: &ChargerChange,
+    ) -> Result<Once<ChargerSettings, NotChanged>, Unavailable>;
+
+    /// Removes a charger's settings. An idempotency key in the request is not used: repeating a removal is harmless.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    fn remove_charger(
+        &self,
+        charger_id: &str,
+        request: &ChangeRequest,
+    ) -> Result<Result<(), NotChanged>, Unavailable>;
+
+    /// All charger profiles, sorted by identity without regard to case.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable>;
+}
+
+/// A change of a charger's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChargerChange {
+    /// The identity. Of a charger that exists, only [`ChangeKind::Set`] changes the spelling.
+    pub charger_id: String,
+    /// Whether it may or must exist.
+    pub kind: ChangeKind,
+    /// What is changed.
+    pub patch: SettingsPatch,
+    /// Who requests it.
+    pub request: ChangeRequest,
+}
+
+/// Whether an object may or must exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It must not exist.
+    Create,
+    /// It must exist.
+    Update,
+    /// It may exist.
+    Set,
+}
+
+impl ChargerChange {
+    /// The profile after this change; `before` is the stored one with its version.
+    ///
+    /// # Errors
+    /// When the change is not to be made.
+    pub fn applied_to(
+        &self,
+        before: Option<&(ChargerProfile, u64)>,
+    ) -> Result<ChargerProfile, NotChanged> {
+        match (self.kind, before) {
+            (ChangeKind::Create, Some(_)) => return Err(NotChanged::Exists),
+            (ChangeKind::Update, None) => return Err(NotChanged::Unknown),
+            _ => {}
+        }
+        if !self
+            .request
+            .condition
+            .holds(before.map(|(_, version)| *version))
+        {
+            return Err(NotChanged::OtherVersion);
+        }
+        let mut profile = before.map_or_else(
+            || ChargerProfile::new(&self.charger_id),
+            |(profile, _)| profile.clone(),
+        );
+        if self.kind == ChangeKind::Set {
+            profile.charger_id.clone_from(&self.charger_id);
+        }
+        self.patch.apply(&mut profile);
+        Ok(profile)
+    }
+}

@@ -1,0 +1,141 @@
+//! The chargers that the operator has set.
+
+use super::directory::bump;
+use super::idempotency::once;
+use super::numbers::clean;
+use super::{PostgresStore, audit, error};
+use crate::directory::{ProfileRow, charger_entry, profile, to_text};
+use crate::refusal::Refusal;
+use central::model::{ChargerKey, ChargerProfile, ChargerSettings};
+use central::ports::{ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Unavailable};
+use sqlx::postgres::PgConnection;
+
+/// The key of a charger as PostgreSQL can store it.
+pub(crate) fn profile_key(id: &str) -> String {
+    clean(ChargerKey::of(id).as_str()).into_owned()
+}
+
+impl ChargerAdmin for PostgresStore {
+    fn change_charger(
+        &self,
+        change: &ChargerChange,
+    ) -> Result<Once<ChargerSettings, NotChanged>, Unavailable> {
+        self.write(async |connection| {
+            once(connection, &change.request, async |connection| {
+                let key = profile_key(&change.charger_id);
+                let mut before = one_profile(connection, &key).await?;
+                if before.is_none() && change.applied_to(None).is_ok() {
+                    // A charger that does not exist has no row to lock: the revision excludes another creation.
+                    lock_directory(connection).await?;
+                    before = one_profile(connection, &key).await?;
+                }
+                let after = match change.applied_to(before.as_ref()) {
+                    Ok(after) => after,
+                    Err(refused) => return Ok(Err(refused)),
+                };
+                let version = bump(connection).await?;
+                sqlx::query(
+                    "INSERT INTO charger_profiles
+                         (key, id, registration, password_hash, check_mode, frame_bytes_max, version)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7)
+                     ON CONFLICT (key) DO UPDATE SET id = excluded.id,
+                        registration = excluded.registration,
+                        password_hash = excluded.password_hash, check_mode = excluded.check_mode,
+                        frame_bytes_max = excluded.frame_bytes_max, version = excluded.version",
+                )
+                .bind(key)
+                .bind(clean(&after.charger_id).into_owned())
+                .bind(to_text(after.registration)?)
+                .bind(&after.password_hash)
+                .bind(after.check.map(to_text).transpose()?)
+                .bind(after.frame_bytes_max.map(i64::from))
+                .bind(version.cast_signed())
+                .execute(&mut *connection)
+                .await
+                .map_err(error::refusal)?;
+                let before = before.map(|(before, _)| before);
+                let entry = charger_entry(before.as_ref(), Some(&after), &change.request.origin);
+                audit::insert(connection, &entry).await?;
+                Ok(Ok(ChargerSettings::of(&after, version)))
+            })
+            .await
+        })
+    }
+
+    fn remove_charger(
+        &self,
+        charger_id: &str,
+        request: &ChangeRequest,
+    ) -> Result<Result<(), NotChanged>, Unavailable> {
+        self.write(async |connection| {
+            let key = profile_key(charger_id);
+            let Some((before, version)) = one_profile(connection, &key).await? else {
+                return Ok(Err(NotChanged::Unknown));
+            };
+            if !request.condition.holds(Some(version)) {
+                return Ok(Err(NotChanged::OtherVersion));
+            }
+            sqlx::query("DELETE FROM charger_profiles WHERE key = $1")
+                .bind(key)
+                .execute(&mut *connection)
+                .await
+                .map_err(error::refusal)?;
+            let entry = charger_entry(Some(&before), None, &request.origin);
+            audit::insert(connection, &entry).await?;
+            bump(connection).await?;
+            Ok(Ok(()))
+        })
+    }
+
+    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
+        self.read(async |connection| {
+            let profiles = all_profiles(connection).await?;
+            Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
+        })
+    }
+}
+
+/// Makes other changes of the directory wait until this transaction ends.
+async fn lock_directory(connection: &mut PgConnection) -> Result<(), Refusal> {
+    sqlx::query("SELECT 1 FROM settings WHERE name = 'directory_revision' FOR UPDATE")
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(())
+}
+
+/// One profile with its version. Inside the transaction that changes it: the row is locked, so that the audit log shows
+/// each state once.
+async fn one_profile(
+    connection: &mut PgConnection,
+    key: &str,
+) -> Result<Option<(ChargerProfile, u64)>, Refusal> {
+    let row: Option<ProfileRow> = sqlx::query_as(
+        "SELECT key, id, registration, password_hash, check_mode, frame_bytes_max, version
+         FROM charger_profiles WHERE key = $1 FOR UPDATE",
+    )
+    .bind(key)
+    .fetch_optional(connection)
+    .await
+    .map_err(error::refusal)?;
+    let found = row.map(profile).transpose()?;
+    Ok(found.map(|(_, profile, version)| (profile, version)))
+}
+
+pub(crate) async fn all_profiles(
+    connection: &mut PgConnection,
+) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
+    let rows: Vec<ProfileRow> = sqlx::query_as(
+        "SELECT key, id, registration, password_hash, check_mode, frame_bytes_max, version
+         FROM charger_profiles ORDER BY key",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    rows.into_iter()
+        .map(|row| {
+            let (key, profile, _) = profile(row)?;
+            Ok((key, profile))
+        })
+        .collect()
+}

@@ -1,0 +1,112 @@
+//! The chargers that the operator has set.
+
+use super::directory::bump;
+use super::idempotency::once;
+use super::{SqliteStore, audit};
+use crate::directory::{PROFILE_COLUMNS, charger_entry, profile, to_text};
+use crate::refusal::Refusal;
+use central::model::{ChargerKey, ChargerProfile, ChargerSettings};
+use central::ports::{ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Unavailable};
+use rusqlite::{Connection, OptionalExtension, params};
+
+impl ChargerAdmin for SqliteStore {
+    fn change_charger(
+        &self,
+        change: &ChargerChange,
+    ) -> Result<Once<ChargerSettings, NotChanged>, Unavailable> {
+        self.transact(|connection, _| {
+            once(connection, &change.request, |connection| {
+                let key = ChargerKey::of(&change.charger_id);
+                let before = one_profile(connection, &key)?;
+                let after = match change.applied_to(before.as_ref()) {
+                    Ok(after) => after,
+                    Err(refused) => return Ok(Err(refused)),
+                };
+                let version = bump(connection)?;
+                connection.execute(
+                    "INSERT INTO charger_profiles
+                         (key, id, registration, password_hash, check_mode, frame_bytes_max, version)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                     ON CONFLICT (key) DO UPDATE SET id = excluded.id,
+                        registration = excluded.registration,
+                        password_hash = excluded.password_hash, check_mode = excluded.check_mode,
+                        frame_bytes_max = excluded.frame_bytes_max, version = excluded.version",
+                    params![
+                        key.as_str(),
+                        after.charger_id,
+                        to_text(after.registration)?,
+                        after.password_hash,
+                        after.check.map(to_text).transpose()?,
+                        after.frame_bytes_max,
+                        version.cast_signed(),
+                    ],
+                )?;
+                let before = before.map(|(before, _)| before);
+                let entry = charger_entry(before.as_ref(), Some(&after), &change.request.origin);
+                audit::insert(connection, &entry)?;
+                Ok(Ok(ChargerSettings::of(&after, version)))
+            })
+        })
+    }
+
+    fn remove_charger(
+        &self,
+        charger_id: &str,
+        request: &ChangeRequest,
+    ) -> Result<Result<(), NotChanged>, Unavailable> {
+        self.transact(|connection, _| {
+            let key = ChargerKey::of(charger_id);
+            let Some((before, version)) = one_profile(connection, &key)? else {
+                return Ok(Err(NotChanged::Unknown));
+            };
+            if !request.condition.holds(Some(version)) {
+                return Ok(Err(NotChanged::OtherVersion));
+            }
+            connection.execute(
+                "DELETE FROM charger_profiles WHERE key = ?1",
+                [key.as_str()],
+            )?;
+            let entry = charger_entry(Some(&before), None, &request.origin);
+            audit::insert(connection, &entry)?;
+            bump(connection)?;
+            Ok(Ok(()))
+        })
+    }
+
+    fn charger_profiles(&self) -> Result<Vec<ChargerProfile>, Unavailable> {
+        self.readers
+            .read(|connection| {
+                let profiles = all_profiles(connection)?;
+                Ok(profiles.into_iter().map(|(_, profile)| profile).collect())
+            })
+            .map_err(Refusal::into_unavailable)
+    }
+}
+
+/// One profile with its version.
+pub(crate) fn one_profile(
+    connection: &Connection,
+    key: &ChargerKey,
+) -> Result<Option<(ChargerProfile, u64)>, Refusal> {
+    let sql = format!("SELECT {PROFILE_COLUMNS} FROM charger_profiles WHERE key = ?1");
+    let row = connection
+        .prepare_cached(&sql)?
+        .query_row([key.as_str()], |row| row.try_into())
+        .optional()?;
+    let found = row.map(profile).transpose()?;
+    Ok(found.map(|(_, profile, version)| (profile, version)))
+}
+
+pub(crate) fn all_profiles(
+    connection: &Connection,
+) -> Result<Vec<(ChargerKey, ChargerProfile)>, Refusal> {
+    let sql = format!("SELECT {PROFILE_COLUMNS} FROM charger_profiles ORDER BY key");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement
+        .query_map([], |row| row.try_into())?
+        .map(|row| {
+            let (key, profile, _) = profile(row?)?;
+            Ok((key, profile))
+        })
+        .collect()
+}

@@ -1,0 +1,261 @@
+//! The port `ChargerAdmin`: conditions, idempotency keys and versions of chargers' settings.
+
+use crate::common::{Adapter, on_every_adapter, origin, put_profile, remove_profile};
+use central::Timestamp;
+use central::model::{
+    Actor, ActorKind, ChargerProfile, ChargerSettings, Origin, Registration, SettingsPatch,
+};
+use central::ports::{
+    ChangeKind, ChangeRequest, ChargerAdmin, ChargerChange, Condition, DirectorySource,
+    IDEMPOTENCY_KEPT_MS, Idempotency, NotChanged, Once,
+};
+use central::query::{AuditFilter, ChargerFilter, PageRequest, QueryStore};
+
+on_every_adapter!(
+    a_charger_is_created_once_and_changed_only_if_it_exists,
+    a_change_is_made_only_to_the_version_that_it_expects,
+    no_two_states_of_a_charger_have_one_version,
+    a_repeat_with_the_same_idempotency_key_changes_nothing,
+    an_idempotency_key_is_that_of_one_request_and_one_requester,
+    a_refused_request_does_not_use_up_its_idempotency_key,
+    an_idempotency_key_ends_after_72_hours_and_is_deleted,
+    requests_with_one_key_at_the_same_time_make_one_change,
+    a_charger_that_was_added_is_listed_before_it_connects,
+);
+
+/// For the test of the rights that a running Wattpost needs.
+pub(crate) fn uses_every_call(store: &impl ChargerAdmin, profile: &ChargerProfile) {
+    let set = change(ChangeKind::Set, &profile.charger_id);
+    settings(store.change_charger(&with_key(set, "k", 1)).unwrap());
+    assert_eq!(store.charger_profiles().unwrap().len(), 1);
+    remove_profile(store, &profile.charger_id).unwrap();
+}
+
+fn rejected() -> SettingsPatch {
+    SettingsPatch {
+        registration: Some(Registration::Rejected),
+        ..SettingsPatch::default()
+    }
+}
+
+fn change(kind: ChangeKind, id: &str) -> ChargerChange {
+    ChargerChange {
+        charger_id: id.to_owned(),
+        kind,
+        patch: SettingsPatch::default(),
+        request: ChangeRequest::of(origin()),
+    }
+}
+
+fn with_key(mut change: ChargerChange, key: &str, digest: u8) -> ChargerChange {
+    change.request.idempotency = Some(Idempotency {
+        key: key.to_owned(),
+        digest: [digest; 32],
+    });
+    change
+}
+
+fn settings(once: Once<ChargerSettings, NotChanged>) -> ChargerSettings {
+    match once {
+        Once::Done(settings) => settings,
+        other => panic!("not done: {other:?}"),
+    }
+}
+
+fn a_charger_is_created_once_and_changed_only_if_it_exists<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let update = ChargerChange {
+        patch: rejected(),
+        ..change(ChangeKind::Update, "cp-1")
+    };
+    let refused = store.change_charger(&update).unwrap();
+    assert_eq!(refused, Once::Refused(NotChanged::Unknown));
+    let created = change(ChangeKind::Create, "CP-1");
+    let created = settings(store.change_charger(&created).unwrap());
+    assert_eq!(created.charger_id, "CP-1");
+    let again = store.change_charger(&change(ChangeKind::Create, "cp-1"));
+    assert_eq!(again.unwrap(), Once::Refused(NotChanged::Exists));
+    let updated = settings(store.change_charger(&update).unwrap());
+    // An update keeps the spelling.
+    assert_eq!(updated.charger_id, "CP-1");
+    assert_eq!(updated.admission, Registration::Rejected);
+    let profiles = store.charger_profiles().unwrap();
+    let expected = ChargerProfile {
+        registration: Registration::Rejected,
+        ..ChargerProfile::new("CP-1")
+    };
+    assert_eq!(profiles, [expected]);
+    // What was refused is not in the audit log.
+    let entries = store.audit(&AuditFilter::default(), &PageRequest::default());
+    assert_eq!(entries.unwrap().items.len(), 2);
+}
+
+fn a_change_is_made_only_to_the_version_that_it_expects<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let first = put_profile(&store, &ChargerProfile::new("CP-1")).version;
+    let second = put_profile(&store, &ChargerProfile::new("CP-1")).version;
+    assert!(second > first);
+    let mut update = change(ChangeKind::Update, "CP-1");
+    update.request.condition = Condition::Versions(vec![first]);
+    let refused = Once::Refused(NotChanged::OtherVersion);
+    assert_eq!(store.change_charger(&update).unwrap(), refused);
+    let removed = store.remove_charger("CP-1", &update.request).unwrap();
+    assert_eq!(removed, Err(NotChanged::OtherVersion));
+    update.request.condition = Condition::Versions(vec![first, second]);
+    let third = settings(store.change_charger(&update).unwrap()).version;
+    assert!(third > second);
+    update.request.condition = Condition::Exists;
+    settings(store.change_charger(&update).unwrap());
+    assert_eq!(
+        store.remove_charger("CP-1", &update.request).unwrap(),
+        Ok(())
+    );
+    assert_eq!(
+        store.remove_charger("CP-1", &update.request).unwrap(),
+        Err(NotChanged::Unknown)
+    );
+}
+
+fn no_two_states_of_a_charger_have_one_version<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let mut versions = Vec::new();
+    for _ in 0..3 {
+        versions.push(put_profile(&store, &ChargerProfile::new("CP-1")).version);
+        versions.push(put_profile(&store, &ChargerProfile::new("CP-1")).version);
+        remove_profile(&store, "CP-1").unwrap();
+    }
+    assert!(
+        versions.is_sorted_by(|one, next| one < next),
+        "{versions:?}"
+    );
+}
+
+fn a_repeat_with_the_same_idempotency_key_changes_nothing<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let create = with_key(change(ChangeKind::Create, "CP-1"), "k", 1);
+    let created = settings(store.change_charger(&create).unwrap());
+    put_profile(
+        &store,
+        &ChargerProfile {
+            registration: Registration::Pending,
+            ..ChargerProfile::new("CP-1")
+        },
+    );
+    let revision = store.load(None).unwrap().unwrap().revision;
+    // Another process has the key too.
+    let repeated = database.open().change_charger(&create).unwrap();
+    assert_eq!(repeated, Once::Repeated(created));
+    assert_eq!(store.load(Some(revision)).unwrap(), None);
+}
+
+fn an_idempotency_key_is_that_of_one_request_and_one_requester<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let first = with_key(change(ChangeKind::Set, "CP-1"), "k", 1);
+    settings(store.change_charger(&first).unwrap());
+    let other = with_key(change(ChangeKind::Set, "CP-2"), "k", 2);
+    assert_eq!(store.change_charger(&other).unwrap(), Once::Mismatch);
+    let mut of_another = other.clone();
+    of_another.request.origin = Origin {
+        by: Actor {
+            kind: ActorKind::ApiKey,
+            name: Some("berta".to_owned()),
+        },
+        ..origin()
+    };
+    settings(store.change_charger(&of_another).unwrap());
+}
+
+fn a_refused_request_does_not_use_up_its_idempotency_key<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let update = with_key(change(ChangeKind::Update, "CP-1"), "k", 1);
+    let refused = store.change_charger(&update).unwrap();
+    assert_eq!(refused, Once::Refused(NotChanged::Unknown));
+    put_profile(&store, &ChargerProfile::new("CP-1"));
+    settings(store.change_charger(&update).unwrap());
+}
+
+fn an_idempotency_key_ends_after_72_hours_and_is_deleted<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let at = |key: &str, at: i64| {
+        let mut change = with_key(change(ChangeKind::Set, "CP-1"), key, 1);
+        change.request.origin.at = Timestamp(at);
+        store.change_charger(&change).unwrap()
+    };
+    settings(at("k", 0));
+    assert!(matches!(at("k", IDEMPOTENCY_KEPT_MS), Once::Repeated(_)));
+    settings(at("k", IDEMPOTENCY_KEPT_MS + 1));
+    for number in 0..20 {
+        settings(at(&format!("old-{number}"), 0));
+    }
+    settings(at("new", 3 * IDEMPOTENCY_KEPT_MS));
+    settings(at("newer", 3 * IDEMPOTENCY_KEPT_MS));
+    let left = database.query("SELECT key AS value FROM idempotency_keys ORDER BY key");
+    assert_eq!(left, ["new", "newer"]);
+}
+
+fn requests_with_one_key_at_the_same_time_make_one_change<A: Adapter>() {
+    let database = A::new();
+    let stores: Vec<_> = (0..4).map(|_| database.open()).collect();
+    let create = with_key(change(ChangeKind::Create, "CP-1"), "k", 1);
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = stores
+            .iter()
+            .map(|store| scope.spawn(|| store.change_charger(&create).unwrap()))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let is_done = |result: &&Once<_, _>| matches!(result, Once::Done(_));
+    assert_eq!(results.iter().filter(is_done).count(), 1, "{results:?}");
+    let harmless =
+        |result: &Once<_, _>| matches!(result, Once::Done(_) | Once::Repeated(_) | Once::InUse);
+    assert!(results.iter().all(harmless), "{results:?}");
+}
+
+fn a_charger_that_was_added_is_listed_before_it_connects<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    for id in ["b", "C", "a"] {
+        put_profile(&store, &ChargerProfile::new(id));
+    }
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = store
+            .chargers(&ChargerFilter::default(), &PageRequest { after, limit: 2 })
+            .unwrap();
+        found.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let ids: Vec<&str> = found
+        .iter()
+        .map(|detail| detail.charger.charger_id.as_str())
+        .collect();
+    assert_eq!(ids, ["a", "b", "C"]);
+    let one = store.charger("c").unwrap().unwrap();
+    assert_eq!(one, found[2]);
+    assert!(!one.charger.online && one.connectors.is_empty());
+    assert_eq!(
+        one.settings.map(|settings| settings.charger_id).as_deref(),
+        Some("C")
+    );
+    let filter = ChargerFilter {
+        search: Some("B".to_owned()),
+        ..ChargerFilter::default()
+    };
+    let page = store.chargers(&filter, &PageRequest::default()).unwrap();
+    assert_eq!(page.items.len(), 1);
+    remove_profile(&store, "b").unwrap();
+    assert_eq!(store.charger("b").unwrap(), None);
+}
