@@ -120,6 +120,13 @@ fn build() -> Value {
 /// Adds to an operation what holds for its kind of route.
 fn complete(operation: &mut Value, route: &Route, method: &str) {
     operation["summary"] = json!(route.purpose);
+    // The functions of several files have the same name, and an operation's id must be unique.
+    if let (Some(part), Some(name)) = (
+        operation["tags"][0].as_str(),
+        operation["operationId"].as_str(),
+    ) {
+        operation["operationId"] = json!(format!("{}_{name}", part.replace('-', "_")));
+    }
     operation["security"] = match route.access {
         Access::Open => json!([]),
         Access::Needs(scope) => {

@@ -6,8 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Long enough for a page of a thousand items from a database that is slow on purpose.
-const READ_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longer than the longest `wait` of the API, and long enough for a page of a thousand items from a database that is slow on
+/// purpose.
+const READ_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// Status and body of a `GET`.
 ///
@@ -15,12 +16,35 @@ const READ_TIMEOUT: Duration = Duration::from_secs(20);
 ///
 /// There is no answer in time, or it is not HTTP.
 pub fn get(server: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+    send(server, "GET", path, "", "")
+}
+
+/// Status and body of the answer to any request. `lines` are header lines, each with its `\r\n`. The body is sent as JSON if
+/// it is not empty.
+///
+/// # Errors
+///
+/// There is no answer within 70 s (longer than the longest `wait` of the API), or it is not HTTP.
+pub fn send(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    lines: &str,
+    body: &str,
+) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&server, CONNECT_TIMEOUT)?;
     stream.set_read_timeout(Some(READ_TIMEOUT))?;
+    let content = match body.is_empty() {
+        true => String::new(),
+        false => format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        ),
+    };
     // HTTP/1.0: the answer is not chunked, and the server closes the connection after it.
     write!(
         stream,
-        "GET {path} HTTP/1.0\r\nHost: {server}\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.0\r\nHost: {server}\r\nConnection: close\r\n{content}{lines}\r\n{body}"
     )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

@@ -120,3 +120,14 @@ fn each_example_has_the_schema_of_its_answer() {
     }
     assert!(examples >= 6);
 }
+
+#[test]
+fn each_operation_has_an_id_of_its_own() {
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, methods) in api::openapi()["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let id = operation["operationId"].as_str().expect("an id");
+            assert!(ids.insert(id), "{method} {path}: {id} is used twice");
+        }
+    }
+}

@@ -36,10 +36,15 @@ impl Charger {
         if !head.starts_with("HTTP/1.1 101") {
             return Err(head);
         }
-        Ok(Self {
+        Ok(Self::on(socket))
+    }
+
+    /// The charger on a connection whose handshake is done.
+    pub(crate) fn on(socket: TcpStream) -> Self {
+        Self {
             socket,
             buffer: Vec::new(),
-        })
+        }
     }
 
     /// Sends a text frame.
@@ -75,15 +80,20 @@ impl Charger {
 
     /// The next text, or how the connection ended. Panics if nothing is received for 15 s.
     pub(crate) fn receive(&mut self) -> Incoming {
+        self.try_receive().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`Charger::receive`]; an error if nothing is received for 15 s.
+    pub(crate) fn try_receive(&mut self) -> Result<Incoming, String> {
         loop {
             if let Some((opcode, payload)) = self.take_frame() {
                 match opcode {
-                    1 => return Incoming::Text(String::from_utf8(payload).expect("UTF-8")),
+                    1 => return Ok(Incoming::Text(String::from_utf8(payload).expect("UTF-8"))),
                     8 => {
                         let code = payload
                             .get(..2)
                             .map_or(1005, |b| u16::from_be_bytes([b[0], b[1]]));
-                        return Incoming::Close(code);
+                        return Ok(Incoming::Close(code));
                     }
                     9 => self.send_frame(0x8a, &payload),
                     _ => {}
@@ -92,12 +102,12 @@ impl Charger {
             }
             let mut chunk = [0; 4096];
             match self.socket.read(&mut chunk) {
-                Ok(0) => return Incoming::End,
+                Ok(0) => return Ok(Incoming::End),
                 Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
-                    return Incoming::End;
+                    return Ok(Incoming::End);
                 }
-                Err(error) => panic!("nothing was received: {error}"),
+                Err(error) => return Err(format!("nothing was received: {error}")),
             }
         }
     }

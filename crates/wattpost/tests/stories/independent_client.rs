@@ -5,7 +5,8 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
 
-fn python() -> PathBuf {
+/// The Python of `make setup`, which has the packages of `xtask/python/requirements.txt`.
+pub(crate) fn python() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let python = std::env::var_os("WATTPOST_PYTHON")
         .map_or_else(|| root.join("target/python/bin/python"), PathBuf::from);
@@ -83,6 +84,37 @@ fn assert_answered_and_stored(version: &str) {
         assert_eq!(line["ocpp_version"], version);
     }
     assert!(calls.count() >= 12);
+}
+
+/// Runs `tests/python/serve_commands.py`: a charger of the package serves every action that a central system may send.
+fn assert_all_commands_are_served(version: &str, actions: usize) {
+    let deployment = Deployment::start("");
+    let output = Command::new(python())
+        .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/python/serve_commands.py"))
+        .arg(format!("ws://{}/ocpp", deployment.ocpp))
+        .arg(format!("http://{}", deployment.http))
+        .arg(version)
+        .output()
+        .expect("run Python");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{version}: {said}");
+    let served: Vec<String> = serde_json::from_slice(&output.stdout).expect("the actions");
+    assert_eq!(served.len(), actions, "{served:?}");
+}
+
+#[test]
+fn independent_client_serves_every_command_of_1_6() {
+    assert_all_commands_are_served("1.6", 26);
+}
+
+#[test]
+fn independent_client_serves_every_command_of_2_0_1() {
+    assert_all_commands_are_served("2.0.1", 40);
+}
+
+#[test]
+fn independent_client_serves_every_command_of_2_1() {
+    assert_all_commands_are_served("2.1", 55);
 }
 
 #[test]
