@@ -12,6 +12,7 @@ mod actions;
 mod answer;
 pub mod command_request;
 pub mod effect;
+pub mod local_list;
 pub mod memory;
 pub mod model;
 mod natural_key;

@@ -19,6 +19,7 @@ mod directory;
 mod filter;
 mod idempotency;
 mod listing;
+mod local_lists;
 mod metrics;
 mod numbers;
 mod paging;

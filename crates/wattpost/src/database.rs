@@ -6,7 +6,7 @@ use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::ports::{
     ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    Maintenance, QueryStore, Store, Tokens,
+    LocalLists, Maintenance, QueryStore, Store, Tokens,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub(crate) struct Database {
     pub(crate) directory: Arc<dyn DirectorySource>,
     pub(crate) tokens: Arc<dyn Tokens>,
     pub(crate) chargers: Arc<dyn ChargerAdmin>,
+    pub(crate) local_lists: Arc<dyn LocalLists>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) closings: Arc<dyn Closings>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
@@ -36,6 +37,7 @@ impl Database {
             + DirectorySource
             + Tokens
             + ChargerAdmin
+            + LocalLists
             + DeadLetters
             + Closings
             + Maintenance
@@ -50,6 +52,7 @@ impl Database {
             directory: Arc::clone(&store) as _,
             tokens: Arc::clone(&store) as _,
             chargers: Arc::clone(&store) as _,
+            local_lists: Arc::clone(&store) as _,
             dead_letters: Arc::clone(&store) as _,
             closings: Arc::clone(&store) as _,
             maintenance: Arc::clone(&store) as _,

@@ -19,6 +19,7 @@ mod deadletters;
 mod drill_access;
 mod export;
 mod journal;
+mod local_list;
 mod migrate;
 mod open_files;
 mod origin;
@@ -98,9 +99,12 @@ enum Command {
     /// Add, change, list or remove chargers: registration, password, payload checks.
     #[command(subcommand)]
     Charger(charger::ChargerCommand),
-    /// Add, change, list or remove tokens (idTag, idToken).
+    /// Add, change, import, list or remove tokens (idTag, idToken).
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Bring tokens to the chargers' local authorization lists.
+    #[command(subcommand)]
+    LocalList(local_list::LocalListCommand),
     /// Send commands to chargers (`Reset`, `GetConfiguration`, …), list, show or cancel them.
     #[command(subcommand, name = "command")]
     ToCharger(command::CommandCommand),
@@ -177,6 +181,7 @@ fn main() -> ExitCode {
         ),
         Command::Charger(command) => charger::run(&command),
         Command::Token(command) => token::run(&command),
+        Command::LocalList(command) => local_list::run(&command),
         Command::ToCharger(command) => command::run(&command),
         Command::Apikey(command) => apikey::run(&command),
         Command::Transaction(command) => transaction::run(&command),

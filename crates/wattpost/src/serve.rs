@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 use broker::Broker;
 use central::ports::HealthProbe;
 use clap::Args;
-use consumer::MaintenanceTask;
+use consumer::{LocalListDeps, LocalListTask, MaintenanceTask};
 use consumer_role::ConsumerRole;
 use events::{Events, NotifyingStore};
 use gateway_role::GatewayRole;
@@ -170,6 +170,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     };
     let maintenance = maintenance(settings, roles, &database, pending_migration)?;
     probes.extend(maintenance.iter().map(MaintenanceTask::probe));
+    let local_lists = local_lists(settings, roles, &database, &events)?;
     for broker in [&publishing, &consuming].into_iter().flatten() {
         probes.push(Arc::clone(broker) as _);
     }
@@ -216,6 +217,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         Some(why) => tracing::error!(%why, "stopping: records can no longer be made durable"),
     }
     drop(maintenance);
+    drop(local_lists);
     if let Some(expiring) = expiring {
         expiring.abort();
     }
@@ -294,6 +296,30 @@ fn maintenance(
         pending_migration.finish(&*database)?;
         database.maintain(database::now())
     }))))
+}
+
+/// Brings local lists to chargers. Where consumers run, one of them is enough; else gateways do it.
+fn local_lists(
+    settings: &Settings,
+    roles: Roles,
+    database: &Database,
+    events: &Arc<Events>,
+) -> Result<Option<LocalListTask>> {
+    let is_needed = match settings.has_broker() {
+        true => roles.has_consumer(),
+        false => roles.has_gateway(),
+    };
+    if !is_needed {
+        return Ok(None);
+    }
+    let task = LocalListTask::start(LocalListDeps {
+        lists: Arc::clone(&database.local_lists),
+        directory: Arc::clone(&database.directory),
+        queries: Arc::clone(&database.queries),
+        commands: Arc::clone(&database.commands),
+        events: Some(Arc::clone(events) as _),
+    });
+    task.map(Some).context("start the thread of local lists")
 }
 
 /// Connects to RabbitMQ once. One that is unavailable is connected to later.

@@ -20,7 +20,7 @@ mod profile;
 mod quirk;
 mod ranges;
 mod register;
-mod rfc3339;
+pub(crate) mod rfc3339;
 mod row;
 mod token;
 mod transaction;

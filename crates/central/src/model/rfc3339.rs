@@ -3,7 +3,7 @@
 use crate::Timestamp;
 use serde::Serializer;
 
-pub(super) fn option<S: Serializer>(
+pub(crate) fn option<S: Serializer>(
     at: &Option<Timestamp>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -13,6 +13,6 @@ pub(super) fn option<S: Serializer>(
     }
 }
 
-pub(super) fn always<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn always<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
 }

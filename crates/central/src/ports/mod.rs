@@ -11,6 +11,7 @@ mod commands;
 mod delivery;
 mod directory;
 mod health;
+mod local_lists;
 mod maintenance;
 mod query;
 mod store;
@@ -29,6 +30,7 @@ pub use commands::{
 pub use delivery::{Batch, CollectBounds, Collected, Queued, Sink, Source, Subscription};
 pub use directory::{DirectorySnapshot, DirectorySource};
 pub use health::{Health, HealthProbe};
+pub use local_lists::{LocalListFilter, LocalLists};
 pub use maintenance::Maintenance;
 pub use query::{QueryError, QueryStore};
 pub use store::{Applied, DeadLetter, DeadLetters, ID_USED_TWICE, Store};

@@ -24,6 +24,7 @@ mod halving;
 mod idempotency;
 mod inbox;
 mod listing;
+mod local_lists;
 mod maintenance;
 mod messages;
 mod meter_values;

@@ -17,6 +17,7 @@ mod events;
 mod halving;
 mod idempotency;
 mod listing;
+mod local_lists;
 mod maintenance;
 mod messages;
 mod meter_values;

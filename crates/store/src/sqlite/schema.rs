@@ -9,7 +9,7 @@ use central::model::ChargerKey;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_api_keys.sql"),
     include_str!("../../migrations/sqlite/0003_quirks.sql"),
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/sqlite/0007_tokens.sql"),
     include_str!("../../migrations/sqlite/0008_effects.sql"),
     include_str!("../../migrations/sqlite/0009_changes.sql"),
+    include_str!("../../migrations/sqlite/0010_local_lists.sql"),
 ];
 
 /// The migration after which open sessions are listed again, with the columns that it adds.

@@ -3,7 +3,7 @@
 use central::memory::Contents;
 use central::ports::{
     ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    Maintenance, QueryStore, Store, Tokens,
+    LocalLists, Maintenance, QueryStore, Store, Tokens,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -12,6 +12,7 @@ pub(crate) trait Adapter: Sized + Sync {
         + QueryStore
         + DirectorySource
         + Tokens
+        + LocalLists
         + DeadLetters
         + Maintenance
         + ApiKeys

@@ -14,6 +14,7 @@ mod crash;
 mod directory;
 mod effects;
 mod laws;
+mod local_lists;
 mod maintenance;
 mod pages;
 mod poison;

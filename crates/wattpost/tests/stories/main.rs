@@ -23,6 +23,7 @@ mod graceful_stop;
 mod handles;
 mod independent_client;
 mod killed;
+mod local_lists;
 mod metrics;
 mod octt;
 mod old_copies;
