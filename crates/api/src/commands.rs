@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use central::Timestamp;
 use central::command_request::CommandRequest;
-use central::model::{CommandId, CommandState, CommandView};
+use central::model::{CommandId, CommandState, CommandView, EffectPhase};
 use central::ports::{Cancelled, Created, Idempotency};
 use central::query::{CommandFilter, QueryStore, parameters};
 use common::clock::now_ms;
@@ -29,10 +29,11 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 /// The parameters of the list of commands.
-pub(crate) const PARAMETERS: &[&str] =
-    &["charger", "action", "queued", "cursor", "limit", "fields"];
+pub(crate) const PARAMETERS: &[&str] = &[
+    "charger", "action", "queued", "effect", "cursor", "limit", "fields",
+];
 /// The parameters of one command.
-pub(crate) const ONE_PARAMETERS: &[&str] = &["wait"];
+pub(crate) const ONE_PARAMETERS: &[&str] = &["wait", "wait_for"];
 
 /// The longest wait for an outcome, in seconds.
 const WAIT_S_MAX: u64 = 60;
@@ -155,7 +156,7 @@ pub(crate) async fn create(
         Created::QueueFull => return Err(ApiError::queue_full()),
     };
     let location = format!("/api/v1/commands/{}", view.id);
-    let view = wait_until_done(&state, view, wait).await?;
+    let view = wait_until(&state, view, Goal::Outcome, wait).await?;
     let status = match view.state {
         CommandState::Done => StatusCode::OK,
         _ => StatusCode::ACCEPTED,
@@ -189,6 +190,7 @@ fn known_version(store: &dyn QueryStore, charger_id: &str) -> Result<Option<Vers
         ("charger" = Option<String>, Query, description = "Only those to this charger; letter case is ignored"),
         ("action" = Option<String>, Query, description = "Only this action of OCPP; letter case is ignored"),
         ("queued" = Option<bool>, Query, description = "Only those that no gateway has taken and that can still be sent, or only the others"),
+        ("effect" = Option<String>, Query, description = "Only those whose effect is `expected`, `seen`, `not_seen` or `none`"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
         ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
         ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
@@ -204,6 +206,10 @@ pub(crate) async fn list(
         charger: query.text("charger")?.map(str::to_owned),
         action: query.action("action")?.map(str::to_owned),
         queued: query.boolean("queued")?,
+        effect: query.one_of(
+            "effect",
+            &EffectPhase::ALL.map(|phase| (phase.as_str(), phase)),
+        )?,
     };
     let wanted = request.wanted(&query, "Command")?;
     let commands = state.commands()?;
@@ -226,6 +232,7 @@ pub(crate) async fn list(
     params(
         ("id" = Uuid, Path, description = "The `id` of the command"),
         ("wait" = Option<i32>, Query, description = "Wait for the outcome, for this number of seconds at most: 1 to 60", minimum = 1, maximum = 60),
+        ("wait_for" = Option<String>, Query, description = "With `wait`: for what; `outcome` (default), or `effect`: until it is seen, or not seen in time"),
     ),
     responses((status = 200, description = "The command", body = schema::Command))
 )]
@@ -238,8 +245,10 @@ pub(crate) async fn one(
     let id = command_id(id, uri.path())?;
     let query = Query::read(query.as_deref(), ONE_PARAMETERS)?;
     let wait = query.text("wait")?.map(wait_of).transpose()?;
+    let goals = [("outcome", Goal::Outcome), ("effect", Goal::Effect)];
+    let goal = query.one_of("wait_for", &goals)?.unwrap_or(Goal::Outcome);
     let view = find(&state, id).await?;
-    object(StatusCode::OK, &wait_until_done(&state, view, wait).await?)
+    object(StatusCode::OK, &wait_until(&state, view, goal, wait).await?)
 }
 
 /// `DELETE /api/v1/commands/{id}`
@@ -271,7 +280,10 @@ pub(crate) async fn cancel(
     }
 }
 
-fn command_id(id: Result<Path<String>, PathRejection>, path: &str) -> Result<CommandId, ApiError> {
+pub(crate) fn command_id(
+    id: Result<Path<String>, PathRejection>,
+    path: &str,
+) -> Result<CommandId, ApiError> {
     let Path(id) = id.map_err(|_| ApiError::undecodable("path", path))?;
     let parsed = Uuid::try_parse(&id);
     parsed
@@ -279,7 +291,7 @@ fn command_id(id: Result<Path<String>, PathRejection>, path: &str) -> Result<Com
         .map_err(|_| ApiError::unknown_command(&id))
 }
 
-async fn find(state: &AppState, id: CommandId) -> Result<CommandView, ApiError> {
+pub(crate) async fn find(state: &AppState, id: CommandId) -> Result<CommandView, ApiError> {
     let commands = state.commands()?;
     state
         .run(move |_| {
@@ -290,10 +302,28 @@ async fn find(state: &AppState, id: CommandId) -> Result<CommandView, ApiError> 
         .await
 }
 
-/// The command once it is done, or as it is after `wait`.
-async fn wait_until_done(
+/// What a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Outcome,
+    Effect,
+}
+
+impl Goal {
+    fn is_reached(self, view: &CommandView) -> bool {
+        let is_done = view.state == CommandState::Done;
+        match self {
+            Self::Outcome => is_done,
+            Self::Effect => is_done && view.effect.state != EffectPhase::Expected,
+        }
+    }
+}
+
+/// The command once the goal is reached, or as it is after `wait`.
+async fn wait_until(
     state: &AppState,
     mut view: CommandView,
+    goal: Goal,
     wait: Option<Duration>,
 ) -> Result<CommandView, ApiError> {
     let Some(wait) = wait else {
@@ -301,7 +331,7 @@ async fn wait_until_done(
     };
     let deadline = Instant::now() + wait;
     let mut changes = state.changed_commands();
-    while view.state != CommandState::Done && Instant::now() < deadline {
+    while !goal.is_reached(&view) && Instant::now() < deadline {
         let next = deadline.min(Instant::now() + POLL);
         // After this time it looks without having been told.
         let _ = timeout_at(next, until_changed(view.id, &mut changes)).await;

@@ -63,6 +63,7 @@ kinds! {
     UNKNOWN_CHARGER, NOT_FOUND, "unknown_charger", "Unknown charger", "not in the database";
     UNKNOWN_TRANSACTION, NOT_FOUND, "unknown_transaction", "Unknown transaction", "not in the database";
     UNKNOWN_COMMAND, NOT_FOUND, "unknown_command", "Unknown command", "not in the database";
+    NO_REPORT, NOT_FOUND, "no_report", "No report", "the command asks for no report";
     NO_SUCH_PATH, NOT_FOUND, "not_found", "Not found", "no such route";
     CHARGER_HERE, NOT_FOUND, "charger_here", "A charger called the API", "a WebSocket upgrade, or a path that begins with `/ocpp`: chargers connect to another port";
     METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", "the route has other methods, which `Allow` lists";
@@ -313,6 +314,13 @@ impl ApiError {
         Self::new(
             &UNKNOWN_COMMAND,
             format!("No command is known by the id {}.", quoted(id)),
+        )
+    }
+
+    pub(crate) fn no_report(id: &str, action: &str) -> Self {
+        Self::new(
+            &NO_REPORT,
+            format!("The command {id} is {action}, which asks the charger for no report."),
         )
     }
 

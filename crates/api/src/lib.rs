@@ -38,6 +38,7 @@ mod openapi;
 mod page;
 mod query;
 mod quirks;
+mod reports;
 mod routes;
 mod row;
 mod schema;

@@ -9,8 +9,8 @@ use crate::query::Query;
 use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
 use crate::{
-    audit, charger_settings, chargers, commands, docs_page, health, messages, quirks, routes,
-    schema, transactions,
+    audit, charger_settings, chargers, commands, docs_page, health, messages, quirks, reports,
+    routes, schema, transactions,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -55,6 +55,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         commands::list,
         commands::one,
         commands::cancel,
+        reports::list,
         document,
         page,
         catalog

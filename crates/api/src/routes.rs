@@ -8,8 +8,8 @@ use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
-    audit, charger_settings, chargers, commands, health, messages, openapi, quirks, schema,
-    transactions,
+    audit, charger_settings, chargers, commands, health, messages, openapi, quirks, reports,
+    schema, transactions,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -41,7 +41,7 @@ pub(crate) struct Route {
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
 
-pub(crate) const ROUTES: [Route; 18] = [
+pub(crate) const ROUTES: [Route; 19] = [
     Route {
         path: INDEX,
         purpose: "this list, as JSON",
@@ -157,6 +157,14 @@ pub(crate) const ROUTES: [Route; 18] = [
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(commands::one).delete(commands::cancel),
+    },
+    Route {
+        path: "/api/v1/commands/{id}/report",
+        purpose: "the pages of the report that a command asked for",
+        parameters: reports::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(reports::list),
     },
     Route {
         path: "/api/v1/audit",

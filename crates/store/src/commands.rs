@@ -1,13 +1,15 @@
 //! Rows of commands, the same for both databases.
 
+use crate::paging::cut;
 use crate::refusal::Refusal;
 use crate::state::read;
 use central::effect::{self, ClaimedCommand};
 use central::model::{
-    ChargerKey, Claim, Command, CommandId, CommandProgress, CommandStage, NotSent,
-    Refusal as NotSentBecause, StoredCommand,
+    ChargerKey, Claim, Command, CommandId, CommandProgress, CommandStage, CommandView, EffectPhase,
+    NotSent, Refusal as NotSentBecause, StoredCommand,
 };
-use central::ports::OpenClaim;
+use central::ports::{OpenClaim, Unavailable};
+use central::query::{Page, Place};
 use central::{Epoch, GatewayId, Record, RecordId, Seq, Timestamp};
 use uuid::Uuid;
 
@@ -198,6 +200,55 @@ impl CommandRow {
     fn corrupt(&self) -> Refusal {
         let detail = format!("the row of command {} has impossible values", self.id);
         Refusal::corrupt(detail)
+    }
+}
+
+/// Rows of commands that one page reads at most, for a filter that is not a column.
+const FILTERED_ROWS_MAX: usize = 2_000;
+
+/// Rows of them that are in memory at a time.
+const FILTERED_ROWS_AT_ONCE: usize = 200;
+
+/// A page of the commands before `before` whose effect is in the wanted phase. `read` returns rows before a number. If few
+/// match, the page is short and has a next one.
+pub(crate) fn page_of(
+    before: i64,
+    limit: usize,
+    wanted: Option<EffectPhase>,
+    mut read: impl FnMut(i64, usize) -> Result<Vec<(i64, CommandView)>, Unavailable>,
+) -> Result<Page<CommandView>, Unavailable> {
+    let place = |(no, view)| (Place::Command(no), view);
+    let Some(wanted) = wanted else {
+        let rows = read(before, limit + 1)?;
+        return Ok(cut(rows.into_iter().map(place).collect(), limit));
+    };
+    let (mut before, mut rows_read, mut items) = (before, 0, Vec::new());
+    loop {
+        let rows = read(before, FILTERED_ROWS_AT_ONCE)?;
+        let is_last = rows.len() < FILTERED_ROWS_AT_ONCE;
+        rows_read += rows.len();
+        for (no, view) in rows {
+            if view.effect.state == wanted && items.len() == limit {
+                let next = Some(Place::Command(before).to_cursor());
+                return Ok(Page { items, next });
+            }
+            before = no;
+            if view.effect.state == wanted {
+                items.push(view);
+            }
+        }
+        if is_last || rows_read >= FILTERED_ROWS_MAX {
+            let next = (!is_last).then(|| Place::Command(before).to_cursor());
+            return Ok(Page { items, next });
+        }
+    }
+}
+
+/// The condition that excludes most commands whose effect is not in this phase; `PARAMETER` is the time.
+pub(crate) fn effect_condition(wanted: Option<EffectPhase>, parameter: &str) -> String {
+    match wanted {
+        Some(EffectPhase::Expected) => format!(" AND c.effect_until > {parameter}"),
+        _ => format!(" AND {parameter} IS NOT NULL"),
     }
 }
 

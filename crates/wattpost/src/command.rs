@@ -11,9 +11,9 @@ use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use broker::Broker;
 use central::command_request::{ANSWER_WITHIN_DEFAULT_MS, CommandRequest};
-use central::model::{CommandId, CommandState, CommandView};
+use central::model::{CommandId, CommandState, CommandView, EffectPhase};
 use central::ports::{Cancelled, ClusterEvent, Created};
-use central::query::{CommandFilter, PageRequest, parameters};
+use central::query::{CommandFilter, MessageFilter, PageRequest, all_messages, parameters};
 use clap::{Args, Subcommand};
 use ocpp::Version;
 use std::process::ExitCode;
@@ -29,8 +29,10 @@ pub(crate) enum CommandCommand {
     Send(SendArgs),
     /// List commands, the newest first, one JSON object per line.
     List(ListArgs),
-    /// Show one command as JSON.
+    /// Show one command as JSON, with its outcome and its effect.
     Show(OneArgs),
+    /// Print the pages of the report that a command asked for, one JSON object per line.
+    Report(OneArgs),
     /// Cancel a command that no gateway has claimed.
     Cancel(OneArgs),
 }
@@ -54,8 +56,11 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "MS", default_value_t = ANSWER_WITHIN_DEFAULT_MS)]
     answer_within_ms: u32,
     /// Do not wait for the outcome
-    #[arg(long)]
+    #[arg(long, conflicts_with = "wait_effect")]
     no_wait: bool,
+    /// Wait for the effect too, such as the transaction or all pages of a report. Exit code 1 if it was not seen in time
+    #[arg(long)]
+    wait_effect: bool,
 }
 
 /// Flags of `command list`.
@@ -69,6 +74,9 @@ pub(crate) struct ListArgs {
     /// Only commands that no gateway has claimed
     #[arg(long)]
     queued: bool,
+    /// Only commands whose effect is `expected`, `seen`, `not_seen` or `none`
+    #[arg(long, value_name = "STATE", value_parser = parse_effect)]
+    effect: Option<EffectPhase>,
     /// Commands at most
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
@@ -97,6 +105,7 @@ pub(crate) fn run(command: &CommandCommand) -> Result<ExitCode> {
                 charger: args.charger.clone(),
                 action: None,
                 queued: args.queued.then_some(true),
+                effect: args.effect,
             };
             let mut page = PageRequest {
                 after: None,
@@ -121,6 +130,11 @@ pub(crate) fn run(command: &CommandCommand) -> Result<ExitCode> {
         CommandCommand::Show(args) => {
             let database = database::open(&args.settings.load()?, Use::Read)?;
             show(&find(&database, args.id)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        CommandCommand::Report(args) => {
+            let database = database::open(&args.settings.load()?, Use::Read)?;
+            report(&database, &find(&database, args.id)?)?;
             Ok(ExitCode::SUCCESS)
         }
         CommandCommand::Cancel(args) => {
@@ -176,14 +190,15 @@ fn send(args: &SendArgs) -> Result<ExitCode> {
     let view = if args.no_wait {
         view
     } else {
-        wait(&database, view)?
+        wait(&database, view, args.wait_effect)?
     };
     show(&view)?;
     let is_answered = view
         .outcome
         .as_ref()
         .is_some_and(|outcome| outcome.class == central::model::OutcomeClass::Answered);
-    Ok(if args.no_wait || is_answered {
+    let is_without_effect = args.wait_effect && view.effect.state == EffectPhase::NotSeen;
+    Ok(if args.no_wait || (is_answered && !is_without_effect) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -215,11 +230,47 @@ fn give_hint(settings: &Settings, charger_id: &str) {
     });
 }
 
+/// The pages of the report that the command asked for.
+fn report(database: &Database, view: &CommandView) -> Result<()> {
+    let Some(report) = view.report_messages else {
+        bail!(
+            "command {} is {}, which asks for no report",
+            view.id,
+            view.action
+        );
+    };
+    let Some((first, last)) = report.received else {
+        return Ok(());
+    };
+    let filter = MessageFilter {
+        charger: Some(view.charger_id.clone()),
+        action: Some(report.of.action.to_owned()),
+        kind: None,
+        from: Some(first),
+        to: Some(last.plus_millis(1)),
+    };
+    for row in all_messages(&*database.queries, &filter) {
+        let row = row.context("read the pages of the report")?;
+        if report.of.has(&row.action, &row.payload) {
+            print_line!("{}", serde_json::to_string(&row).context("write JSON")?);
+        }
+    }
+    Ok(())
+}
+
+fn parse_effect(text: &str) -> Result<EffectPhase, String> {
+    EffectPhase::from_name(text).ok_or_else(|| "give expected, seen, not_seen or none".to_owned())
+}
+
 /// The command once it is done. Ends at the latest when the command is shown as uncertain, or when one that waits
 /// for its charger expires.
-fn wait(database: &Database, mut view: CommandView) -> Result<CommandView> {
+fn wait(database: &Database, mut view: CommandView, for_effect: bool) -> Result<CommandView> {
     let began = Instant::now();
-    while view.state != CommandState::Done {
+    let is_waiting = |view: &CommandView| {
+        view.state != CommandState::Done
+            || (for_effect && view.effect.state == EffectPhase::Expected)
+    };
+    while is_waiting(&view) {
         // The database is queried less often in a long wait.
         std::thread::sleep(if began.elapsed() < Duration::from_secs(60) {
             POLL

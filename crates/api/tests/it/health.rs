@@ -97,7 +97,7 @@ async fn every_route_in_the_index_exists() {
     let index = get(api.local_addr(), "/").await.json();
     assert_eq!(index["version"], "1.2.3");
     let endpoints = index["endpoints"].as_array().expect("a list");
-    assert_eq!(endpoints.len(), 17);
+    assert_eq!(endpoints.len(), 18);
     for endpoint in endpoints {
         let path = endpoint["path"].as_str().expect("a path");
         let path = path.replace("{id}", "cp-1");

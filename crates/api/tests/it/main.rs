@@ -4,6 +4,7 @@
 
 mod charger_settings;
 mod commands;
+mod effects;
 mod errors;
 mod forms;
 mod health;

@@ -3,7 +3,7 @@
 use super::MemoryStore;
 use crate::effect::{ClaimedCommand, EffectIndex};
 use crate::model::{
-    ChargerKey, Claim, Command, CommandId, CommandStage, CommandView, NotSent, Refusal,
+    ChargerKey, Claim, Command, CommandId, CommandStage, CommandView, NotSent, Recheck, Refusal,
     StoredCommand,
 };
 use crate::ports::{
@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     rows: Vec<StoredCommand>,
+    /// When a report is looked at for missing pages.
+    rechecks: BTreeMap<CommandId, Timestamp>,
     keys: BTreeMap<(String, String), ([u8; 32], CommandId, Timestamp)>,
 }
 
@@ -124,6 +126,10 @@ impl Commands for MemoryStore {
             repeated_by: None,
         };
         let view = joined(&row, &states).view(now);
+        let index = EffectIndex::of(&row.command).filter(|_| new.not_sent.is_none());
+        if let Some(at) = index.and_then(|index| index.recheck_at(now)) {
+            requests.rechecks.insert(row.command.id, at);
+        }
         requests.rows.push(row);
         Ok(Created::New(view))
     }
@@ -176,13 +182,18 @@ impl Commands for MemoryStore {
                     .queued
                     .is_none_or(|wanted| wanted == (row.stage == CommandStage::Queued))
         };
+        let shows = |row: &StoredCommand| {
+            filter
+                .effect
+                .is_none_or(|wanted| joined(row, &states).view(now).effect.state == wanted)
+        };
         let mut found = requests.rows.iter().enumerate().rev();
         let mut items = Vec::new();
         let mut last = 0;
         let next = loop {
             match found.next() {
                 None => break None,
-                Some((at, row)) if at < before && matches(row) => {
+                Some((at, row)) if at < before && matches(row) && shows(row) => {
                     if items.len() == page.rows() {
                         break Some(Place::Command(last).to_cursor());
                     }
@@ -313,6 +324,45 @@ impl CommandQueue for MemoryStore {
             expired += 1;
         }
         Ok(expired)
+    }
+
+    fn ask_again(&self, now: Timestamp, limit: usize) -> Result<u64, Unavailable> {
+        let states = self.contents().states;
+        let due: Vec<CommandId> = {
+            let requests = self.requests();
+            let due = requests.rechecks.iter().filter(|(_, at)| **at <= now);
+            due.map(|(id, _)| *id).take(limit).collect()
+        };
+        let mut created = 0;
+        for id in due {
+            let recheck = match self.requests().find(id) {
+                Some(row) => joined(row, &states).recheck(now),
+                None => Recheck::Done,
+            };
+            match recheck {
+                Recheck::At(at) => {
+                    self.requests().rechecks.insert(id, at);
+                }
+                Recheck::Done => {
+                    self.requests().rechecks.remove(&id);
+                }
+                Recheck::AskAgain(new) => {
+                    let again = new.command.id;
+                    if matches!(self.create(&new)?, Created::New(_)) {
+                        let mut requests = self.requests();
+                        requests.rechecks.remove(&id);
+                        if let Some(row) = requests.find(id) {
+                            row.repeated_by = Some(again);
+                        }
+                        if let Some(row) = requests.find(again) {
+                            row.repeats = Some(id);
+                        }
+                        created += 1;
+                    }
+                }
+            }
+        }
+        Ok(created)
     }
 
     fn has_all(&self, gateway: GatewayId, from: Seq, to: Seq) -> Result<bool, Unavailable> {

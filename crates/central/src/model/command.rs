@@ -6,8 +6,10 @@
 
 use super::effect::Asked;
 use super::message::{embedded, embedded_option};
-use super::{EffectState, EffectView, Merge, rfc3339};
+use super::{EffectPhase, EffectState, EffectView, Merge, rfc3339};
 use crate::actions::commands::is_safe_to_repeat;
+use crate::effect::{Expectation, ReportOf};
+use crate::ports::NewCommand;
 use crate::record::{Epoch, GatewayId, RecordId, Seq};
 use crate::time::Timestamp;
 use ocpp::Version;
@@ -315,6 +317,9 @@ pub struct CommandView {
     pub outcome: Option<Outcome>,
     /// What followed the answer.
     pub effect: EffectView,
+    /// Where the messages of the report are that it asked for.
+    #[serde(skip)]
+    pub report_messages: Option<ReportMessages>,
     /// The command that this one repeats, because pages of its report were missing.
     pub repeats: Option<CommandId>,
     /// Whether sending it again does no harm: then a client may repeat it when the outcome is uncertain.
@@ -343,6 +348,35 @@ pub struct CommandView {
     #[serde(serialize_with = "as_texts")]
     pub record_ids: Vec<RecordId>,
 }
+
+/// Where the pages of a report are among the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportMessages {
+    /// Which messages they are.
+    pub of: ReportOf,
+    /// When the first and the last one were received; `None` while there is none.
+    pub received: Option<(Timestamp, Timestamp)>,
+}
+
+/// What is to be done about a report of which pages may be missing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Recheck {
+    /// Look again at this time.
+    At(Timestamp),
+    /// Nothing: it is complete, or none comes, or it was asked for again.
+    Done,
+    /// Ask for it again, once. Reading does no harm.
+    AskAgain(Box<NewCommand>),
+}
+
+/// Who requests a report again.
+const WATTPOST: &str = "wattpost";
+
+/// How long the request for a missing page waits for the charger: 1 hour.
+const ASK_AGAIN_WITHIN_MS: i64 = 3_600_000;
+
+/// After which time a report is looked at again that was not sent yet: 1 minute.
+const RECHECK_EVERY_MS: i64 = 60_000;
 
 fn as_texts<S: Serializer>(ids: &[RecordId], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(ids.iter().map(RecordId::to_string))
@@ -376,6 +410,7 @@ impl StoredCommand {
             state,
             outcome,
             effect,
+            report_messages: self.report_messages(),
             repeats: self.repeats,
             safe_to_repeat: is_safe_to_repeat(&self.command.action, &self.command.payload),
             when_offline: if self.waits_when_offline {
@@ -397,6 +432,60 @@ impl StoredCommand {
                 .or(gateway_of_claim),
             record_ids: records.into_iter().flatten().collect(),
         }
+    }
+
+    fn report_messages(&self) -> Option<ReportMessages> {
+        match Expectation::of(&self.command.action, &self.command.payload)? {
+            Expectation::Report(of) => Some(ReportMessages {
+                of,
+                received: self.effect.pages_received(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// What is to be done at `now` about a report of which pages may be missing.
+    #[must_use]
+    pub fn recheck(&self, now: Timestamp) -> Recheck {
+        let view = self.view(now);
+        let later = now.plus_millis(RECHECK_EVERY_MS);
+        let is_answered = |outcome: &Outcome| outcome.class == OutcomeClass::Answered;
+        match view.effect.state {
+            _ if view.report_messages.is_none() || self.repeated_by.is_some() => Recheck::Done,
+            EffectPhase::None | EffectPhase::Seen => Recheck::Done,
+            EffectPhase::Expected => Recheck::At(view.effect.expected_by.unwrap_or(later)),
+            // An uncertain outcome can still become an answer, and a repeat is not repeated.
+            EffectPhase::NotSeen if self.repeats.is_some() => Recheck::Done,
+            EffectPhase::NotSeen if !view.outcome.as_ref().is_some_and(is_answered) => {
+                Recheck::Done
+            }
+            EffectPhase::NotSeen => match self.asked_again(now) {
+                Some(new) => Recheck::AskAgain(Box::new(new)),
+                None => Recheck::Done,
+            },
+        }
+    }
+
+    /// The same command with another request id. Its id follows from the first one's, so that it is created once.
+    fn asked_again(&self, now: Timestamp) -> Option<NewCommand> {
+        let id = CommandId(Uuid::from_u128(self.command.id.0.as_u128() ^ 1));
+        let mut payload: serde_json::Value = serde_json::from_str(&self.command.payload).ok()?;
+        // Another number than those that people give, and other than that of the first command.
+        let request_id = 1_000_000_000 + (id.0.as_u128() % 1_000_000_000) as u64;
+        payload["requestId"] = request_id.into();
+        Some(NewCommand {
+            command: Command {
+                id,
+                payload: payload.to_string(),
+                send_before: now.plus_millis(ASK_AGAIN_WITHIN_MS),
+                ..self.command.clone()
+            },
+            created_at: now,
+            requested_by: WATTPOST.to_owned(),
+            waits_when_offline: true,
+            not_sent: None,
+            idempotency: None,
+        })
     }
 
     fn effect_at(&self, outcome: Option<&Outcome>, now: Timestamp) -> EffectView {

@@ -36,7 +36,8 @@ pub use charger::{
 pub use charger_key::ChargerKey;
 pub use command::{
     Claim, Command, CommandId, CommandProgress, CommandStage, CommandState, CommandView, NotSent,
-    Outcome, OutcomeClass, Refusal, Reply, SILENCE_MAX_MS, Sent, StoredCommand, Unanswered,
+    Outcome, OutcomeClass, Recheck, Refusal, Reply, ReportMessages, SILENCE_MAX_MS, Sent,
+    StoredCommand, Unanswered,
 };
 pub use connector::{
     ConnectorState, ConnectorStatus, ConnectorView, StatusOrder, UNKNOWN, UnknownReason,

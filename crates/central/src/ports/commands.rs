@@ -169,6 +169,14 @@ pub trait CommandQueue: Send + Sync + 'static {
     /// When the database refuses.
     fn expire(&self, now: Timestamp, limit: usize) -> Result<u64, Unavailable>;
 
+    /// Looks at reports of which pages may be missing, and asks for each once more where some are; see
+    /// [`StoredCommand::recheck`](crate::model::StoredCommand::recheck). Any process may do that at any time: one of them
+    /// creates the command. Returns how many commands were created, of `limit` reports at most.
+    ///
+    /// # Errors
+    /// When the database refuses; then nothing has changed.
+    fn ask_again(&self, now: Timestamp, limit: usize) -> Result<u64, Unavailable>;
+
     /// Whether the database has all records of `gateway` with sequence numbers in `from..to`, as messages or as dead
     /// letters.
     ///

@@ -11,7 +11,8 @@ pub use scan::{all_connectors, all_messages, all_transactions};
 
 use crate::Quirk;
 use crate::model::{
-    AuditView, ChargerModel, ChargerSettings, ChargerView, ConnectorView, Token, TokenStatus,
+    AuditView, ChargerModel, ChargerSettings, ChargerView, ConnectorView, EffectPhase, Token,
+    TokenStatus,
 };
 use crate::record::RecordKind;
 use crate::time::Timestamp;
@@ -53,6 +54,8 @@ pub struct CommandFilter {
     pub action: Option<String>,
     /// Only those that no gateway has claimed and that can still be sent.
     pub queued: Option<bool>,
+    /// Only those whose effect is in this phase.
+    pub effect: Option<EffectPhase>,
 }
 
 /// Selects messages.

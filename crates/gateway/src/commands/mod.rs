@@ -280,6 +280,7 @@ impl Commands {
         if is_poll {
             settler.run(self, queue)?;
             queue.expire(wall_clock(), EXPIRE_MAX)?;
+            queue.ask_again(wall_clock(), EXPIRE_MAX)?;
             self.look(queue, after, &mut chargers)?;
         }
         let chargers: Vec<ChargerKey> = chargers.into_iter().collect();

@@ -6,14 +6,14 @@ use super::states::read_state;
 use super::{PostgresStore, effects, error};
 use crate::commands::{
     CHARGER_WAS_BUSY, COLUMNS, CommandRow, JOINS, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all,
-    slices,
+    effect_condition, page_of, slices,
 };
-use crate::paging::{at_most, command_before, cut};
+use crate::paging::{at_most, command_before};
 use crate::refusal::Refusal;
 use crate::state::{State, merge_into};
 use central::effect::EffectIndex;
 use central::model::{
-    ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent,
+    ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent, Recheck,
     Refusal as NotSentBecause, StoredCommand,
 };
 use central::ports::{
@@ -21,7 +21,7 @@ use central::ports::{
     QUEUED_PER_CHARGER_MAX, QueryError, Unavailable, UnavailableKind,
 };
 use central::project::Changes;
-use central::query::{CommandFilter, Page, PageRequest, Place};
+use central::query::{CommandFilter, Page, PageRequest};
 use central::{Epoch, GatewayId, Seq, Timestamp};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Row};
@@ -89,10 +89,9 @@ impl Commands for PostgresStore {
         now: Timestamp,
     ) -> Result<Page<CommandView>, QueryError> {
         let before = command_before(page)?;
-        let limit = page.rows();
         let sql = format!(
             "SELECT {COLUMNS} FROM commands c {JOINS}
-             WHERE c.no < $1{}{}{} ORDER BY c.no DESC LIMIT $2",
+             WHERE c.no < $1{}{}{}{} ORDER BY c.no DESC LIMIT $2",
             match filter.charger {
                 Some(_) => " AND c.charger_key = $3",
                 None => " AND $3 = ''",
@@ -105,33 +104,37 @@ impl Commands for PostgresStore {
                 None => "",
                 Some(true) => " AND c.stage = 0",
                 Some(false) => " AND c.stage <> 0",
-            }
+            },
+            effect_condition(filter.effect, "$5::bigint")
         );
         let charger = filter.charger.as_deref().map(charger_key);
         let action = filter.action.as_deref().map(clean);
-        let found = self.read(async |connection| {
-            let rows = sqlx::query(AssertSqlSafe(sql))
-                .bind(before)
-                .bind(at_most(limit + 1))
-                .bind(charger.unwrap_or_default())
-                .bind(action.unwrap_or_default().into_owned())
-                .fetch_all(&mut *connection)
-                .await
-                .map_err(error::refusal)?;
-            let rows = rows.iter().map(|found| {
-                let found = row(found).map_err(error::refusal)?;
-                let place = Place::Command(found.no);
-                Ok((place, found.stored()?))
-            });
-            let mut rows = rows.collect::<Result<Vec<_>, Refusal>>()?;
-            let commands = rows.iter_mut().map(|(_, command)| command);
-            effects::add_keys(connection, commands.collect()).await?;
-            Ok(rows)
-        })?;
-        let views = found
-            .into_iter()
-            .map(|(place, command)| (place, command.view(now)));
-        Ok(cut(views.collect(), limit))
+        let (charger, action) = (charger.unwrap_or_default(), action.unwrap_or_default());
+        let read = |before: i64, rows: usize| {
+            self.read(async |connection| {
+                let rows = sqlx::query(AssertSqlSafe(sql.as_str()))
+                    .bind(before)
+                    .bind(at_most(rows))
+                    .bind(&charger)
+                    .bind(&*action)
+                    .bind(now.0)
+                    .fetch_all(&mut *connection)
+                    .await
+                    .map_err(error::refusal)?;
+                let rows = rows.iter().map(|found| {
+                    let found = row(found).map_err(error::refusal)?;
+                    Ok((found.no, found.stored()?))
+                });
+                let mut rows = rows.collect::<Result<Vec<_>, Refusal>>()?;
+                let commands = rows.iter_mut().map(|(_, command)| command);
+                effects::add_keys(connection, commands.collect()).await?;
+                let views = rows
+                    .into_iter()
+                    .map(|(no, command)| (no, command.view(now)));
+                Ok(views.collect())
+            })
+        };
+        Ok(page_of(before, page.rows(), filter.effect, read)?)
     }
 }
 
@@ -300,6 +303,65 @@ impl CommandQueue for PostgresStore {
             .await
             .map_err(error::refusal)?;
             Ok(done.rows_affected())
+        })
+    }
+
+    fn ask_again(&self, now: Timestamp, limit: usize) -> Result<u64, Unavailable> {
+        // Most of the time nothing is due, and a query needs no transaction of its own.
+        let is_due: bool = self.read(async |connection| {
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM commands WHERE recheck_at <= $1)")
+                .bind(now.0)
+                .fetch_one(connection)
+                .await
+                .map_err(error::refusal)
+        })?;
+        if !is_due {
+            return Ok(0);
+        }
+        let sql = format!(
+            "SELECT {COLUMNS} FROM commands c {JOINS} WHERE c.recheck_at <= $1
+             ORDER BY c.recheck_at LIMIT $2 FOR UPDATE OF c SKIP LOCKED"
+        );
+        self.change(async |connection| {
+            let rows = sqlx::query(AssertSqlSafe(sql))
+                .bind(now.0)
+                .bind(at_most(limit))
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(error::refusal)?;
+            let mut created = 0;
+            for found in &rows {
+                let stored = row(found).map_err(error::refusal)?.stored()?;
+                let (next, repeated_by) = match stored.recheck(now) {
+                    Recheck::At(at) => (Some(at.0), None),
+                    Recheck::Done => (None, None),
+                    Recheck::AskAgain(new) => match create(connection, &new).await? {
+                        Created::New(view) | Created::Repeated(view) => (None, Some(view.id.0)),
+                        // Too many commands wait for this charger.
+                        _ => (Some(now.plus_millis(60_000).0), None),
+                    },
+                };
+                sqlx::query(
+                    "UPDATE commands SET recheck_at = $2, repeated_by = coalesce($3, repeated_by)
+                     WHERE id = $1",
+                )
+                .bind(stored.command.id.0)
+                .bind(next)
+                .bind(repeated_by)
+                .execute(&mut *connection)
+                .await
+                .map_err(error::refusal)?;
+                if let Some(again) = repeated_by {
+                    sqlx::query("UPDATE commands SET repeats = $2 WHERE id = $1")
+                        .bind(again)
+                        .bind(stored.command.id.0)
+                        .execute(&mut *connection)
+                        .await
+                        .map_err(error::refusal)?;
+                    created += 1;
+                }
+            }
+            Ok(created)
         })
     }
 

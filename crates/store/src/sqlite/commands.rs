@@ -2,16 +2,16 @@
 
 use crate::commands::{
     CHARGER_WAS_BUSY, COLUMNS, CommandRow, JOINS, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all,
-    slices,
+    effect_condition, page_of, slices,
 };
-use crate::paging::{at_most, command_before, cut};
+use crate::paging::{at_most, command_before};
 use crate::refusal::Refusal;
 use crate::sqlite::listing::uuid_of;
 use crate::sqlite::{SqliteStore, effects, numbers};
 use crate::state::{State, merge_into, parse};
 use central::effect::EffectIndex;
 use central::model::{
-    ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent,
+    ChargerKey, Claim, Command, CommandId, CommandProgress, CommandView, NotSent, Recheck,
     Refusal as NotSentBecause, StoredCommand,
 };
 use central::ports::{
@@ -19,7 +19,7 @@ use central::ports::{
     QUEUED_PER_CHARGER_MAX, QueryError, Unavailable,
 };
 use central::project::Changes;
-use central::query::{CommandFilter, Page, PageRequest, Place};
+use central::query::{CommandFilter, Page, PageRequest};
 use central::{Epoch, GatewayId, Seq, Timestamp};
 use common::clock::now_ms;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -66,49 +66,51 @@ impl Commands for SqliteStore {
         now: Timestamp,
     ) -> Result<Page<CommandView>, QueryError> {
         let before = command_before(page)?;
-        let limit = page.rows();
-        let found = self.readers.read(|connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM commands c {JOINS}
-                 WHERE c.no < ?1{}{}{} ORDER BY c.no DESC LIMIT ?2",
-                if filter.charger.is_some() {
-                    " AND c.charger_key = ?3"
-                } else {
-                    " AND ?3 = ''"
-                },
-                if filter.action.is_some() {
-                    " AND c.action = ?4"
-                } else {
-                    " AND ?4 = ''"
-                },
-                match filter.queued {
-                    None => "",
-                    Some(true) => " AND c.stage = 0",
-                    Some(false) => " AND c.stage <> 0",
+        let sql = format!(
+            "SELECT {COLUMNS} FROM commands c {JOINS}
+             WHERE c.no < ?1{}{}{}{} ORDER BY c.no DESC LIMIT ?2",
+            match filter.charger {
+                Some(_) => " AND c.charger_key = ?3",
+                None => " AND ?3 = ''",
+            },
+            match filter.action {
+                Some(_) => " AND c.action = ?4",
+                None => " AND ?4 = ''",
+            },
+            match filter.queued {
+                None => "",
+                Some(true) => " AND c.stage = 0",
+                Some(false) => " AND c.stage <> 0",
+            },
+            effect_condition(filter.effect, "?5")
+        );
+        let charger = filter.charger.as_deref().map(ChargerKey::of);
+        let read = |before: i64, rows: usize| {
+            let found = self.readers.read(|connection| {
+                let mut statement = connection.prepare_cached(&sql)?;
+                let rows = statement.query_map(
+                    params![
+                        before,
+                        at_most(rows),
+                        charger.as_ref().map_or("", ChargerKey::as_str),
+                        filter.action.as_deref().unwrap_or(""),
+                        now.0
+                    ],
+                    row,
+                )?;
+                let mut found = Vec::new();
+                for row in rows {
+                    let row = row?;
+                    let no = row.no;
+                    let mut stored = row.stored()?;
+                    effects::add_keys(connection, &mut stored)?;
+                    found.push((no, stored.view(now)));
                 }
-            );
-            let charger = filter.charger.as_deref().map(ChargerKey::of);
-            let mut statement = connection.prepare_cached(&sql)?;
-            let rows = statement.query_map(
-                params![
-                    before,
-                    at_most(limit + 1),
-                    charger.as_ref().map_or("", ChargerKey::as_str),
-                    filter.action.as_deref().unwrap_or("")
-                ],
-                row,
-            )?;
-            let mut found = Vec::new();
-            for row in rows {
-                let row = row?;
-                let place = Place::Command(row.no);
-                let mut stored = row.stored()?;
-                effects::add_keys(connection, &mut stored)?;
-                found.push((place, stored.view(now)));
-            }
-            Ok(found)
-        });
-        Ok(cut(found.map_err(Refusal::into_unavailable)?, limit))
+                Ok(found)
+            });
+            found.map_err(Refusal::into_unavailable)
+        };
+        Ok(page_of(before, page.rows(), filter.effect, read)?)
     }
 }
 
@@ -277,6 +279,57 @@ impl CommandQueue for SqliteStore {
                 params![now.0, at_most(limit), CHARGER_WAS_BUSY, NOT_TAKEN_IN_TIME],
             )?;
             Ok(expired as u64)
+        })
+    }
+
+    fn ask_again(&self, now: Timestamp, limit: usize) -> Result<u64, Unavailable> {
+        let is_due = self.readers.read(|connection| {
+            let due: Option<i64> = connection
+                .prepare_cached("SELECT 1 FROM commands WHERE recheck_at <= ?1 LIMIT 1")?
+                .query_row([now.0], |row| row.get(0))
+                .optional()?;
+            Ok(due.is_some())
+        });
+        // The query alone needs no write lock.
+        if !is_due.map_err(Refusal::into_unavailable)? {
+            return Ok(0);
+        }
+        self.transact(|connection, _| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM commands c {JOINS} WHERE c.recheck_at <= ?1
+                 ORDER BY c.recheck_at LIMIT ?2"
+            );
+            let due: Vec<CommandRow> = connection
+                .prepare_cached(&sql)?
+                .query_map([now.0, at_most(limit)], row)?
+                .collect::<Result<_, _>>()?;
+            let mut note = connection.prepare_cached(
+                "UPDATE commands SET recheck_at = ?2, repeated_by = coalesce(?3, repeated_by) WHERE id = ?1",
+            )?;
+            let mut link =
+                connection.prepare_cached("UPDATE commands SET repeats = ?2 WHERE id = ?1")?;
+            let mut created = 0;
+            for row in due {
+                let stored = row.stored()?;
+                let id = stored.command.id.0;
+                let (next, repeated_by) = match stored.recheck(now) {
+                    Recheck::At(at) => (Some(at.0), None),
+                    Recheck::Done => (None, None),
+                    Recheck::AskAgain(new) => match create(connection, &new)? {
+                        Created::New(view) | Created::Repeated(view) => {
+                            (None, Some(*view.id.0.as_bytes()))
+                        }
+                        // Too many commands wait for this charger.
+                        _ => (Some(now.plus_millis(60_000).0), None),
+                    },
+                };
+                note.execute(params![id.as_bytes(), next, repeated_by])?;
+                if let Some(again) = repeated_by {
+                    link.execute(params![again, id.as_bytes()])?;
+                    created += 1;
+                }
+            }
+            Ok(created)
         })
     }
 

@@ -17,6 +17,9 @@ on_every_adapter!(
     effects_do_not_depend_on_the_order_of_arrival,
     a_message_of_another_charger_or_before_the_claim_is_no_effect,
     commands_with_one_id_each_have_the_effect_that_came_after_them,
+    missing_pages_are_asked_for_again_once,
+    two_processes_ask_again_once,
+    lists_select_by_effect,
 );
 
 pub(crate) fn command_id(number: u128) -> CommandId {
@@ -457,6 +460,145 @@ fn commands_with_one_id_each_have_the_effect_that_came_after_them<A: Adapter>() 
     assert_eq!((state(1), state(2)), (EffectPhase::Seen, EffectPhase::Seen));
 }
 
+/// A report of which the second page is missing.
+fn with_a_missing_page(store: &(impl Commands + CommandQueue + Store)) {
+    let report = (
+        "GetBaseReport",
+        r#"{"requestId":5,"reportBase":"FullInventory"}"#,
+    );
+    claimed(store, 2, "CP-1", report, 10);
+    apply(
+        store,
+        &sent_and_answered(10, 2, Version::V201, report.0, ACCEPTED),
+    )
+    .unwrap();
+    for (seq, payload) in [
+        (12, r#"{"requestId":5,"seqNo":0,"tbc":true}"#),
+        (13, r#"{"requestId":5,"seqNo":2,"tbc":false}"#),
+    ] {
+        let page = message(seq, Version::V201, "NotifyReport", payload, "{}");
+        apply(store, &[page]).unwrap();
+    }
+}
+
+fn missing_pages_are_asked_for_again_once<A: Adapter>() {
+    fn check(store: &(impl Commands + CommandQueue + Store)) {
+        with_a_missing_page(store);
+        let show = |number| store.command(command_id(number), at(6)).unwrap();
+        // Before the pages are late, nothing is asked.
+        assert_eq!(store.ask_again(at(1), 9).unwrap(), 0);
+        assert_eq!(store.ask_again(at(2), 9).unwrap(), 0);
+        assert_eq!(show(3), None);
+        assert_eq!(store.ask_again(at(6), 9).unwrap(), 1);
+        assert_eq!(store.ask_again(at(6), 9).unwrap(), 0);
+        let (first, again) = (show(2).unwrap(), show(3).unwrap());
+        let report = first.effect.report.unwrap();
+        assert_eq!((report.missing, report.complete), (vec![(1, 1)], false));
+        assert_eq!(report.asked_again, Some(again.id));
+        assert_eq!(first.effect.state, EffectPhase::NotSeen);
+        assert_eq!(
+            (again.repeats, again.by.as_str()),
+            (Some(first.id), "wattpost")
+        );
+        assert_eq!(again.action, "GetBaseReport");
+        assert!(again.payload.contains(r#""reportBase":"FullInventory""#));
+        assert!(
+            !again.payload.contains(r#""requestId":5"#),
+            "{}",
+            again.payload
+        );
+        // The repeat is not repeated.
+        let claim = Claim {
+            gateway: gateway(0),
+            started: Epoch(7),
+            next_seq: Seq(100),
+            at: at(6),
+        };
+        let taken = store.claim(claim, &[ChargerKey::of("CP-1")]).unwrap();
+        assert_eq!(taken[0].id, again.id);
+        let answer = sent_and_answered(400, 3, Version::V201, "GetBaseReport", ACCEPTED);
+        apply(store, &answer).unwrap();
+        for minute in [7, 30, 300] {
+            assert_eq!(store.ask_again(at(minute), 9).unwrap(), 0);
+        }
+        let all = store.commands(&CommandFilter::default(), &PageRequest::default(), at(9));
+        assert_eq!(all.unwrap().items.len(), 2);
+    }
+    check(&MemoryStore::default());
+    check(&A::new().open());
+}
+
+fn two_processes_ask_again_once<A: Adapter>() {
+    let database = A::new();
+    with_a_missing_page(&database.open());
+    let created: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let store = database.open();
+                scope.spawn(move || {
+                    loop {
+                        if let Ok(created) = store.ask_again(at(6), 9) {
+                            return created;
+                        }
+                        std::thread::yield_now();
+                    }
+                })
+            })
+            .collect();
+        let threads = threads.into_iter();
+        threads.map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(created, 1);
+}
+
+fn lists_select_by_effect<A: Adapter>() {
+    fn check(store: &(impl Commands + CommandQueue + Store)) {
+        for number in 1..=9_u128 {
+            let trigger = ("TriggerMessage", r#"{"requestedMessage":"Heartbeat"}"#);
+            let seq = u64::try_from(number).unwrap() * 10;
+            claimed(store, number, "CP-1", trigger, seq);
+            let answer = match number % 3 {
+                0 => r#"{"status":"Rejected"}"#,
+                _ => ACCEPTED,
+            };
+            apply(
+                store,
+                &sent_and_answered(seq, number, Version::V16, trigger.0, answer),
+            )
+            .unwrap();
+        }
+        apply(store, &[message(55, Version::V16, "Heartbeat", "{}", "{}")]).unwrap();
+        let list = |phase, minute| {
+            let filter = CommandFilter {
+                effect: Some(phase),
+                ..CommandFilter::default()
+            };
+            let mut page = PageRequest {
+                after: None,
+                limit: 2,
+            };
+            let mut found = Vec::new();
+            loop {
+                let read = store.commands(&filter, &page, at(minute)).unwrap();
+                assert!(read.items.len() <= 2);
+                found.extend(read.items.iter().map(|view| view.id.0.as_u128()));
+                page.after = read.next;
+                if page.after.is_none() {
+                    return found;
+                }
+            }
+        };
+        assert_eq!(list(EffectPhase::None, 2), [9, 6, 3]);
+        assert_eq!(list(EffectPhase::Seen, 2), [5, 4, 2, 1]);
+        assert_eq!(list(EffectPhase::Expected, 2), [8, 7]);
+        assert_eq!(list(EffectPhase::NotSeen, 2), [0_u128; 0]);
+        assert_eq!(list(EffectPhase::Expected, 9), [0_u128; 0]);
+        assert_eq!(list(EffectPhase::NotSeen, 9), [8, 7]);
+    }
+    check(&MemoryStore::default());
+    check(&A::new().open());
+}
+
 /// Each call of a port that effects use, for a role that has no more rights than the documented ones.
 pub(crate) fn uses_every_call<S: Commands + CommandQueue + Store>(store: &S) {
     claimed(
@@ -487,5 +629,8 @@ pub(crate) fn uses_every_call<S: Commands + CommandQueue + Store>(store: &S) {
         };
         let bytes = record.encode();
         apply(store, &[Sent { id: sent.id, bytes }]).unwrap();
+    }
+    for minute in [3, 60] {
+        store.ask_again(at(minute), 9).unwrap();
     }
 }

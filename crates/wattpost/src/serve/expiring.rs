@@ -1,6 +1,6 @@
-//! Ends queued commands whose time has passed, in processes without a gateway.
+//! Ends queued commands whose time has passed, and asks for missing pages of reports, in processes without a gateway.
 //!
-//! Gateways end them too. But if no gateway runs, a command that waits for none of them would be shown as queued after it
+//! Gateways do so too. But if no gateway runs, a command that waits for none of them would be shown as queued after it
 //! can no longer be sent.
 
 use crate::database::{self, Database};
@@ -22,8 +22,11 @@ pub(super) fn start(database: &Database) -> JoinHandle<()> {
         loop {
             interval.tick().await;
             let queue = queue.clone();
-            let ended =
-                tokio::task::spawn_blocking(move || queue.expire(database::now(), AT_ONCE)).await;
+            let ended = tokio::task::spawn_blocking(move || {
+                queue.expire(database::now(), AT_ONCE)?;
+                queue.ask_again(database::now(), AT_ONCE)
+            });
+            let ended = ended.await;
             if let Ok(Err(error)) = ended {
                 tracing::debug!(%error, "cannot end the commands whose time has passed");
             }
