@@ -12,7 +12,7 @@
 //! health_reserve.rs  reserved connections          write_timeout.rs clients that do not read
 //! query.rs           query parameters, validated   state.rs         shared state, runs queries
 //! page.rs            pages of lists                error.rs         errors and their format
-//! truncate.rs        truncates texts in lists      wrong_port.rs    chargers that call the API's port
+//! wrong_port.rs    chargers that call the API's port
 //! auth.rs            API keys and scopes            openapi.rs       the OpenAPI document
 //! schema.rs          schemas of the answers        docs_page.rs     the page /docs
 //! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
@@ -45,7 +45,6 @@ mod schema;
 mod server;
 mod state;
 mod transactions;
-mod truncate;
 mod write_timeout;
 mod wrong_port;
 

@@ -51,6 +51,26 @@ pub const METRICS: &[Metric] = &[
     )
     .labels(&["reason"]),
     Metric::counter(
+        "wattpost_events_expired_total",
+        Unit::Count,
+        "Events deleted from the log because they have expired",
+    ),
+    Metric::counter(
+        "wattpost_events_failures_total",
+        Unit::Count,
+        "Times that events could not be moved to their log",
+    ),
+    Metric::gauge(
+        "wattpost_events_queued",
+        Unit::Count,
+        "Changes that are not in the log of events yet, counted up to 10,000 once a minute",
+    ),
+    Metric::counter(
+        "wattpost_events_recorded_total",
+        Unit::Count,
+        "Events that this process has added to the log",
+    ),
+    Metric::counter(
         "wattpost_maintenance_failures_total",
         Unit::Count,
         "Maintenance rounds that failed",

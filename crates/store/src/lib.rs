@@ -16,6 +16,7 @@ mod commands;
 mod contents;
 mod dead_letters;
 mod directory;
+mod event_log;
 mod filter;
 mod idempotency;
 mod listing;

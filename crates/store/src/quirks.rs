@@ -22,7 +22,7 @@ pub(crate) enum NewRecords {
 }
 
 impl NewRecords {
-    fn has(&self, id: RecordId) -> bool {
+    pub(crate) fn has(&self, id: RecordId) -> bool {
         match self {
             Self::All => true,
             Self::These(ids) => ids.contains(&id),

@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub consumer: consumer::Config,
     /// The database.
     pub database: DatabaseSettings,
+    /// The log of events.
+    pub events: EventSettings,
     /// Health, metrics and API.
     pub http: api::ApiConfig,
     /// Health and metrics of roles that run alone.
@@ -58,6 +60,7 @@ impl Default for Settings {
             },
             consumer: consumer::Config::default(),
             database: DatabaseSettings::default(),
+            events: EventSettings::default(),
             http: api::ApiConfig::default(),
             health: HealthSettings::default(),
             log: LogSettings::default(),
@@ -128,6 +131,20 @@ impl Default for DatabaseSettings {
             connections_max: 6,
             statement_timeout_ms: 15_000,
         }
+    }
+}
+
+/// The log of events.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EventSettings {
+    /// Days for which events are kept, 1 to 3,650. Default 30.
+    pub retain_days: u32,
+}
+
+impl Default for EventSettings {
+    fn default() -> Self {
+        Self { retain_days: 30 }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::ports::{
     ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    LocalLists, Maintenance, QueryStore, Store, Tokens,
+    EventLog, LocalLists, Maintenance, QueryStore, Store, Tokens,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ pub(crate) struct Database {
     pub(crate) api_keys: Arc<dyn ApiKeys>,
     pub(crate) commands: Arc<dyn Commands>,
     pub(crate) command_queue: Arc<dyn CommandQueue>,
+    pub(crate) event_log: Arc<dyn EventLog>,
 }
 
 impl Database {
@@ -43,7 +44,8 @@ impl Database {
             + Maintenance
             + ApiKeys
             + Commands
-            + CommandQueue,
+            + CommandQueue
+            + EventLog,
     {
         let store = Arc::new(store);
         Self {
@@ -58,7 +60,8 @@ impl Database {
             maintenance: Arc::clone(&store) as _,
             api_keys: Arc::clone(&store) as _,
             commands: Arc::clone(&store) as _,
-            command_queue: store,
+            command_queue: Arc::clone(&store) as _,
+            event_log: store,
         }
     }
 }

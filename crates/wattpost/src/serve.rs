@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 use broker::Broker;
 use central::ports::HealthProbe;
 use clap::Args;
-use consumer::{LocalListDeps, LocalListTask, MaintenanceTask};
+use consumer::{EventTask, LocalListDeps, LocalListTask, MaintenanceTask};
 use consumer_role::ConsumerRole;
 use events::{Events, NotifyingStore};
 use gateway_role::GatewayRole;
@@ -171,6 +171,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     let maintenance = maintenance(settings, roles, &database, pending_migration)?;
     probes.extend(maintenance.iter().map(MaintenanceTask::probe));
     let local_lists = local_lists(settings, roles, &database, &events)?;
+    let event_task = EventTask::start(Arc::clone(&database.event_log), settings.events.retain_days);
     for broker in [&publishing, &consuming].into_iter().flatten() {
         probes.push(Arc::clone(broker) as _);
     }
@@ -221,6 +222,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
     if let Some(expiring) = expiring {
         expiring.abort();
     }
+    drop(event_task);
     let stopping = async {
         if let Some(gateway) = &gateway {
             gateway.shutdown(settings.gateway.shutdown_grace()).await;

@@ -110,6 +110,16 @@ impl ConnectorState {
         }
     }
 
+    /// Whether it shows another status than `before`, or one that was reported on another connection.
+    #[must_use]
+    pub fn differs_from(&self, before: &Self) -> bool {
+        let shown = |state: &Self| {
+            let (order, status) = state.status.as_ref()?;
+            Some((order.epoch, order.stamp.record.gateway, status.clone()))
+        };
+        shown(self) != shown(before)
+    }
+
     /// The status.
     #[must_use]
     pub fn status(&self) -> Option<&ConnectorStatus> {

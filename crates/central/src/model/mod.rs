@@ -15,6 +15,7 @@ mod charger_key;
 mod command;
 mod connector;
 mod effect;
+mod event;
 mod message;
 mod profile;
 mod quirk;
@@ -24,6 +25,7 @@ pub(crate) mod rfc3339;
 mod row;
 mod token;
 mod transaction;
+pub mod truncate;
 
 pub use api_key::{
     API_KEY_NAME_EXPECTED, API_KEY_PREFIX, ApiKey, ApiKeyHash, ApiSecret, Scope, is_api_key_name,
@@ -43,6 +45,7 @@ pub use connector::{
     ConnectorState, ConnectorStatus, ConnectorView, StatusOrder, UNKNOWN, UnknownReason,
 };
 pub use effect::{EffectPhase, EffectState, EffectStatus, EffectView, Moment, ReportView};
+pub use event::{ChangeView, EVENT_LATE_AFTER_MS, Event, EventId, EventType, SecurityEventView};
 pub use message::{DeadLetterRow, MessageRow};
 pub use profile::{
     CHARGER_ID_EXPECTED, ChargerProfile, ChargerSettings, CheckMode, FRAME_BYTES_MAX, Registration,

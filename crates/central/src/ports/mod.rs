@@ -10,6 +10,7 @@ mod cluster;
 mod commands;
 mod delivery;
 mod directory;
+mod event_log;
 mod health;
 mod local_lists;
 mod maintenance;
@@ -29,6 +30,9 @@ pub use commands::{
 };
 pub use delivery::{Batch, CollectBounds, Collected, Queued, Sink, Source, Subscription};
 pub use directory::{DirectorySnapshot, DirectorySource};
+pub use event_log::{
+    EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
+};
 pub use health::{Health, HealthProbe};
 pub use local_lists::{LocalListFilter, LocalLists};
 pub use maintenance::Maintenance;

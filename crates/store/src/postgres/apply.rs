@@ -16,6 +16,7 @@ use super::{
     PostgresStore, dead_letters, effects, error, events, halving, inbox, messages, meter_values,
     quirks,
 };
+use crate::event_log::{self, Queued};
 use crate::refusal::Refusal;
 use central::model::ChargerKey;
 use central::ports::{Applied, DeadLetter, Store, Unavailable, UnavailableKind};
@@ -262,7 +263,7 @@ async fn apply_group(
         return Ok(applied);
     }
     meter_values::write(connection, cache, &changes.meter_values).await?;
-    events::write(connection, cache, &changes.events).await?;
+    let security = events::write(connection, cache, &changes.events).await?;
     quirks::write(connection, cache, &changes.quirks, &new).await?;
     // Last, because rows that other writers need stay locked from here to the commit.
     let Cache {
@@ -276,6 +277,14 @@ async fn apply_group(
             unnamed.push(((numbers.charger_with_key(&value.charger)?, place), value));
         }
     }
-    succession::settle(connection, changed, unnamed).await?;
+    succession::settle(connection, changed, unnamed, &mut states.changed).await?;
+    let mut queued = Vec::new();
+    for (change, charger_id, at) in event_log::of_records(records, &new) {
+        let no = numbers.charger(charger_id)?.no.into();
+        queued.push(Queued::of_charger(change, no, at));
+    }
+    queued.append(&mut states.changed);
+    queued.extend(security);
+    super::event_log::push(connection, &queued).await?;
     Ok(applied)
 }

@@ -1,10 +1,11 @@
 //! The audit log: each entry is inserted in the transaction of its change.
 
-use super::error;
 use super::numbers::clean;
+use super::{error, event_log};
 use crate::audit::AuditColumns;
+use crate::event_log::{Change, Queued};
 use crate::refusal::Refusal;
-use central::model::{AUDIT_ENTRIES_MAX, AuditEntry};
+use central::model::{AUDIT_ENTRIES_MAX, AuditEntry, EventType};
 use sqlx::postgres::PgConnection;
 
 /// Inserts an entry, inside the caller's transaction, and deletes the entry that is one too many.
@@ -38,7 +39,7 @@ pub(crate) async fn insert_all(
         .into_iter()
         .map(|columns| (columns.actor_kind, (columns.before, columns.after)))
         .unzip();
-    let last: Option<i64> = sqlx::query_scalar(
+    let added: Vec<(i64, i64, String)> = sqlx::query_as(
         "WITH added AS (
             INSERT INTO audit_log
                 (at, actor_kind, actor_name, origin, request_id, action, subject, before, after)
@@ -46,8 +47,8 @@ pub(crate) async fn insert_all(
             FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                 $8::text[], $9::text[]) WITH ORDINALITY
                 AS row (at, actor_kind, actor_name, origin, request_id, action, subject, before, after, place)
-            ORDER BY place RETURNING no)
-         SELECT max(no) FROM added",
+            ORDER BY place RETURNING no, at, action)
+         SELECT no, at, action FROM added ORDER BY no",
     )
     .bind(entries.iter().map(|entry| entry.origin.at.0).collect::<Vec<_>>())
     .bind(kinds)
@@ -58,12 +59,18 @@ pub(crate) async fn insert_all(
     .bind(texts(|entry| &entry.subject))
     .bind(before)
     .bind(after)
-    .fetch_one(&mut *connection)
+    .fetch_all(&mut *connection)
     .await
     .map_err(error::refusal)?;
-    let Some(last) = last else {
+    let Some((last, ..)) = added.last() else {
         return Ok(());
     };
+    let queued: Vec<Queued> = added
+        .iter()
+        .filter(|(.., action)| EventType::of_audit(action).is_some())
+        .map(|(no, at, _)| Queued::numbered(Change::Audit, *no, *at))
+        .collect();
+    event_log::push(connection, &queued).await?;
     sqlx::query("DELETE FROM audit_log WHERE no <= $1")
         .bind(last - AUDIT_ENTRIES_MAX)
         .execute(connection)

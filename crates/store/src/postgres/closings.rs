@@ -1,6 +1,7 @@
 //! Sessions that a person closed.
 
-use super::{PostgresStore, error};
+use super::{PostgresStore, error, event_log};
+use crate::event_log::Queued;
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
 use central::Timestamp;
@@ -28,16 +29,19 @@ async fn close(
     .execute(&mut *connection)
     .await
     .map_err(error::refusal)?;
-    let closed = sqlx::query(
-        "UPDATE transaction_views SET closed = true, open = false WHERE key = $1 AND open AND NOT hidden",
+    let closed: Vec<i64> = sqlx::query_scalar(
+        "UPDATE transaction_views SET closed = true, open = false WHERE key = $1 AND open AND NOT hidden
+         RETURNING transaction_no",
     )
     .bind(closing.key)
-    .execute(&mut *connection)
+    .fetch_all(&mut *connection)
     .await
     .map_err(error::refusal)?;
-    if closed.rows_affected() == 0 {
+    if closed.is_empty() {
         return Ok(ClosingOutcome::NotOpen);
     }
+    let changed: Vec<Queued> = closed.into_iter().map(Queued::transaction).collect();
+    event_log::push(connection, &changed).await?;
     sqlx::query(
         "INSERT INTO transaction_closings (key, ended_at, who, reason, noted_at) VALUES ($1, $2, $3, $4, $5)",
     )

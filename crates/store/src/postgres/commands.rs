@@ -3,11 +3,12 @@
 
 use super::numbers::{clean, stored_seqs};
 use super::states::read_state;
-use super::{PostgresStore, effects, error};
+use super::{PostgresStore, effects, error, event_log};
 use crate::commands::{
     CHARGER_WAS_BUSY, COLUMNS, CommandRow, JOINS, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all,
     effect_condition, page_of, slices,
 };
+use crate::event_log::{Change, Queued, of_progress};
 use crate::paging::{at_most, command_before};
 use crate::refusal::Refusal;
 use crate::state::{State, merge_into};
@@ -30,7 +31,7 @@ use uuid::Uuid;
 
 impl PostgresStore {
     /// Runs `work` in a transaction of its own on a reading connection; its commit is on disk before it is reported.
-    fn change<T>(
+    pub(crate) fn change<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Refusal>,
     ) -> Result<T, Unavailable> {
@@ -69,6 +70,9 @@ impl Commands for PostgresStore {
             .execute(&mut *connection)
             .await
             .map_err(error::refusal)?;
+            if done.rows_affected() > 0 {
+                push_finished(connection, [id], now).await?;
+            }
             Ok(match find(connection, id).await? {
                 None => Cancelled::Unknown,
                 Some(command) if done.rows_affected() > 0 => Cancelled::Done(command.view(now)),
@@ -226,7 +230,7 @@ impl CommandQueue for PostgresStore {
         now: Timestamp,
     ) -> Result<(), Unavailable> {
         self.change(async |connection| {
-            sqlx::query(
+            let done = sqlx::query(
                 "UPDATE commands SET stage = 2, reason = $6, detail = $7, ended_at = $8
                  WHERE id = $1 AND stage = 1 AND gateway = $2 AND started = $3 AND next_seq = $4 AND claimed_at = $5
                      AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
@@ -239,9 +243,12 @@ impl CommandQueue for PostgresStore {
             .bind(refusal.reason.as_str())
             .bind(clean(&refusal.detail).into_owned())
             .bind(now.0)
-            .execute(connection)
+            .execute(&mut *connection)
             .await
             .map_err(error::refusal)?;
+            if done.rows_affected() > 0 {
+                push_finished(connection, [id], now).await?;
+            }
             Ok(())
         })
     }
@@ -283,7 +290,7 @@ impl CommandQueue for PostgresStore {
             .await
             .map_err(error::refusal)?;
             // A command that another transaction has locked is for the next round.
-            let done = sqlx::query(
+            let ended: Vec<Uuid> = sqlx::query_scalar(
                 "WITH due AS (
                      SELECT c.no, c.charger_key FROM commands c WHERE c.stage = 0 AND c.send_before <= $1
                      ORDER BY c.send_before LIMIT $2 FOR UPDATE SKIP LOCKED),
@@ -293,16 +300,18 @@ impl CommandQueue for PostgresStore {
                  UPDATE commands t SET stage = 2, ended_at = $1,
                      reason = CASE WHEN t.waits OR judged.is_busy THEN 'expired' ELSE 'charger_offline' END,
                      detail = CASE WHEN t.waits THEN '' WHEN judged.is_busy THEN $3 ELSE $4 END
-                 FROM judged WHERE t.no = judged.no AND t.stage = 0",
+                 FROM judged WHERE t.no = judged.no AND t.stage = 0 RETURNING t.id",
             )
             .bind(now.0)
             .bind(at_most(limit))
             .bind(CHARGER_WAS_BUSY)
             .bind(NOT_TAKEN_IN_TIME)
-            .execute(connection)
+            .fetch_all(&mut *connection)
             .await
             .map_err(error::refusal)?;
-            Ok(done.rows_affected())
+            let count = ended.len() as u64;
+            push_finished(connection, ended.into_iter().map(CommandId), now).await?;
+            Ok(count)
         })
     }
 
@@ -375,6 +384,19 @@ impl CommandQueue for PostgresStore {
         }
         Ok(true)
     }
+}
+
+/// Queues the event that these commands have an outcome, inside the caller's transaction.
+async fn push_finished(
+    connection: &mut PgConnection,
+    ids: impl IntoIterator<Item = CommandId>,
+    at: Timestamp,
+) -> Result<(), Refusal> {
+    let ids = ids.into_iter();
+    let entries: Vec<Queued> = ids
+        .map(|id| Queued::command(Change::CommandFinished, id.0, at))
+        .collect();
+    event_log::push(connection, &entries).await
 }
 
 /// The key of a charger as PostgreSQL can store it.
@@ -476,6 +498,9 @@ async fn create(connection: &mut PgConnection, new: &NewCommand) -> Result<Creat
     .execute(&mut *connection)
     .await
     .map_err(error::refusal)?;
+    if refusal.is_some() {
+        push_finished(connection, [command.id], now).await?;
+    }
     find(connection, command.id)
         .await?
         .map(|stored| Created::New(stored.view(now)))
@@ -499,7 +524,7 @@ async fn find(
     Ok(found)
 }
 
-fn row(row: &PgRow) -> Result<CommandRow, sqlx::Error> {
+pub(crate) fn row(row: &PgRow) -> Result<CommandRow, sqlx::Error> {
     Ok(CommandRow {
         no: row.try_get(0)?,
         id: row.try_get(1)?,
@@ -526,9 +551,16 @@ fn row(row: &PgRow) -> Result<CommandRow, sqlx::Error> {
     })
 }
 
-/// Merges the progress of commands, inside the caller's transaction.
-pub(crate) async fn merge(connection: &mut PgConnection, changes: &Changes) -> Result<(), Refusal> {
-    let held = merge_states(connection, "command_progress", &changes.commands).await?;
+/// Merges the progress of commands, inside the caller's transaction. Returns what has changed, for the log of events.
+pub(crate) async fn merge(
+    connection: &mut PgConnection,
+    changes: &Changes,
+) -> Result<Vec<Queued>, Refusal> {
+    let mut changed = Vec::new();
+    let on_change = |id, before: &CommandProgress, now: &CommandProgress| {
+        changed.extend(of_progress(id, before, now));
+    };
+    let held = merge_states(connection, "command_progress", &changes.commands, on_change).await?;
     let settled: Vec<Uuid> = held
         .into_iter()
         .filter(|(_, state): &(Uuid, CommandProgress)| state.is_settled())
@@ -541,14 +573,16 @@ pub(crate) async fn merge(connection: &mut PgConnection, changes: &Changes) -> R
             .await
             .map_err(error::refusal)?;
     }
-    Ok(())
+    Ok(changed)
 }
 
-/// Merges states of commands into a table, inside the caller's transaction; returns the merged ones, by id.
+/// Merges states of commands into a table, inside the caller's transaction; returns the merged ones, by id. `on_change`
+/// gets each state that has changed, as it was and as it is.
 pub(crate) async fn merge_states<S: State>(
     connection: &mut PgConnection,
     table: &'static str,
     incoming: &BTreeMap<CommandId, S>,
+    mut on_change: impl FnMut(CommandId, &S, &S),
 ) -> Result<BTreeMap<Uuid, S>, Refusal> {
     let mut held = BTreeMap::new();
     if incoming.is_empty() {
@@ -571,7 +605,9 @@ pub(crate) async fn merge_states<S: State>(
     for (CommandId(id), incoming) in incoming {
         let is_known = held.contains_key(id);
         let state = held.entry(*id).or_default();
+        let before = state.clone();
         if let Some(json) = merge_into(state, incoming)? {
+            on_change(CommandId(*id), &before, state);
             match is_known {
                 true => updates.push((*id, json)),
                 false => inserts.push((*id, json)),

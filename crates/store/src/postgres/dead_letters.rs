@@ -2,8 +2,9 @@
 
 use super::numbers::clean;
 use super::writer::Cache;
-use super::{PostgresStore, error};
+use super::{PostgresStore, error, event_log};
 use crate::dead_letters::set_aside_name;
+use crate::event_log::{Change, Queued};
 use crate::refusal::Refusal;
 use central::RecordId;
 use central::ports::{DeadLetter, DeadLetters, Unavailable};
@@ -52,20 +53,21 @@ pub(crate) async fn insert(
     for letter in letters {
         let gateway_no = cache.numbers.gateway(letter.id.gateway)?;
         let at = now_ms();
-        let kept = sqlx::query(
+        let kept: Option<i64> = sqlx::query_scalar(
             "INSERT INTO dead_letters (gateway_no, seq, bytes, reason, at) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (gateway_no, seq) DO NOTHING",
+             ON CONFLICT (gateway_no, seq) DO NOTHING RETURNING no",
         )
         .bind(gateway_no)
         .bind(letter.id.seq.0.cast_signed())
         .bind(&letter.bytes)
         .bind(clean(&letter.reason))
         .bind(at)
-        .execute(&mut *connection)
+        .fetch_optional(&mut *connection)
         .await
-        .map_err(error::refusal)?
-        .rows_affected();
-        if kept > 0 {
+        .map_err(error::refusal)?;
+        if let Some(no) = kept {
+            let entry = Queued::numbered(Change::DeadLetter, no, at);
+            event_log::push(connection, &[entry]).await?;
             continue;
         }
         sqlx::query(

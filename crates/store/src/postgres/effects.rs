@@ -1,15 +1,16 @@
 //! Joins messages with the commands that they are the effect of.
 
 use super::commands::merge_states;
-use super::error;
 use super::numbers::clean;
+use super::{error, event_log};
 use crate::commands::{CLAIMED_COLUMNS, ClaimedRow, effect_keys, first_received};
+use crate::event_log::{Change, Queued};
 use crate::paging::at_most;
 use crate::refusal::Refusal;
 use crate::state::read_transaction;
 use central::effect::{self, COMMANDS_PER_KEY_MAX};
 use central::model::{ChargerKey, StoredCommand};
-use central::{Record, RecordId};
+use central::{Record, RecordId, Timestamp};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -65,8 +66,12 @@ pub(crate) async fn join(
         commands.push(row().map_err(error::refusal)?.command());
     }
     let effects = effect::effects(&commands, records);
-    merge_states(connection, "command_effects", &effects).await?;
-    Ok(())
+    let mut changed = Vec::new();
+    merge_states(connection, "command_effects", &effects, |id, _, _| {
+        changed.push(Queued::command(Change::Effect, id.0, Timestamp(0)));
+    })
+    .await?;
+    event_log::push(connection, &changed).await
 }
 
 /// Adds the keys of the transactions that commands caused.

@@ -3,20 +3,22 @@
 use super::error;
 use super::numbers::clean;
 use super::writer::Cache;
+use crate::event_log::{self, Queued};
 use crate::refusal::Refusal;
+use central::Timestamp;
 use central::model::EventRow;
 use sqlx::postgres::PgConnection;
 use std::borrow::Cow;
 
-/// Inserts these events, each once.
+/// Inserts these events, each once. Returns the security events among the new ones.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     cache: &Cache,
     events: &[EventRow],
-) -> Result<(), Refusal> {
+) -> Result<Vec<Queued>, Refusal> {
     let mut rows: Vec<_> = events.iter().collect();
     if rows.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     rows.sort_unstable_by_key(|row| (&row.charger, row.at, row.key_hash));
     let charger_nos = rows
@@ -37,11 +39,11 @@ pub(crate) async fn write(
     let evses: Vec<Option<i64>> = rows.iter().map(|row| row.evse).collect();
     let connectors: Vec<Option<i64>> = rows.iter().map(|row| row.connector).collect();
     let data: Vec<Cow<'_, str>> = rows.iter().map(|row| clean(&row.data)).collect();
-    sqlx::query(
+    let inserted: Vec<(i32, i64, i64, String)> = sqlx::query_as(
         "INSERT INTO events (charger_no, at, key_hash, kind, name, value, evse, connector, data)
          SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[],
              $7::bigint[], $8::bigint[], $9::text[])
-         ON CONFLICT DO NOTHING",
+         ON CONFLICT DO NOTHING RETURNING charger_no, at, key_hash, kind",
     )
     .bind(&charger_nos)
     .bind(&ats)
@@ -52,8 +54,12 @@ pub(crate) async fn write(
     .bind(&evses)
     .bind(&connectors)
     .bind(&data)
-    .execute(connection)
+    .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
-    Ok(())
+    let security = inserted
+        .into_iter()
+        .filter(|(.., kind)| event_log::is_security(kind))
+        .map(|(no, at, hash, _)| Queued::security(no.into(), hash, Timestamp(at)));
+    Ok(security.collect())
 }

@@ -1,7 +1,8 @@
 //! The list of transactions on PostgreSQL; [`crate::listing`] describes its contents. A batch takes a fixed number of
 //! statements, whatever its size, except where changed rows of one charger lie far apart in its history.
 
-use super::{error, succession};
+use super::{error, event_log, succession};
+use crate::event_log::Queued;
 use crate::listing::{Difference, Kind, ListRow, Listed, rows_of};
 use crate::paging::at_most;
 use crate::pairing::{Cluster, MARGIN, PairRow, Partnering, RowPlace};
@@ -24,10 +25,12 @@ pub(crate) enum Lists {
     Later,
 }
 
-/// Updates the rows of these states in the list. Returns where sessions of a connector have changed.
+/// Updates the rows of these states in the list. Returns where sessions of a connector have changed; adds the
+/// transactions of other rows that have changed with them to `changed`.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     listed: &[Listed<'_, i32>],
+    changed: &mut Vec<Queued>,
 ) -> Result<Vec<(PlaceOf<i32>, Order)>, Refusal> {
     if listed.is_empty() {
         return Ok(Vec::new());
@@ -46,16 +49,16 @@ pub(crate) async fn write(
         if let Some((first, key)) = difference.replaced_key {
             aliases.push((first, key, one.transaction_no));
         }
-        let changed = difference.places.into_iter();
-        places.extend(changed.map(|place| (one.charger_no, place)));
-        let changed = difference.at_places.into_iter();
-        at_places.extend(changed.map(|(place, order)| ((one.charger_no, place), order)));
+        let rows = difference.places.into_iter();
+        places.extend(rows.map(|place| (one.charger_no, place)));
+        let rows = difference.at_places.into_iter();
+        at_places.extend(rows.map(|(place, order)| ((one.charger_no, place), order)));
     }
     remove(connection, &removed).await?;
     // Before the new rows are written, which look for their closing.
     insert_aliases(connection, &aliases).await?;
     insert(connection, written).await?;
-    at_places.extend(settle(connection, places).await?);
+    at_places.extend(settle(connection, places, changed).await?);
     Ok(at_places)
 }
 
@@ -119,8 +122,10 @@ pub(crate) async fn list_one_postponed(connection: &mut PgConnection) -> Result<
             wire_id: &wire_id,
             state: &state,
         };
-        let changed = write(connection, &[listed]).await?;
-        succession::settle(connection, changed, Vec::new()).await?;
+        let mut changed = vec![Queued::transaction(transaction_no)];
+        let places = write(connection, &[listed], &mut changed).await?;
+        succession::settle(connection, places, Vec::new(), &mut changed).await?;
+        event_log::push(connection, &changed).await?;
     }
     sqlx::query("DELETE FROM transactions_to_list WHERE transaction_no = $1")
         .bind(transaction_no)
@@ -316,6 +321,7 @@ async fn insert_aliases(
 async fn settle(
     connection: &mut PgConnection,
     places: Vec<(i32, RowPlace)>,
+    changed: &mut Vec<Queued>,
 ) -> Result<Vec<(PlaceOf<i32>, Order)>, Refusal> {
     let mut clusters = Cluster::of(places);
     let mut changes = Vec::new();
@@ -330,7 +336,7 @@ async fn settle(
         }
         clusters = halves;
     }
-    update(connection, changes).await
+    update(connection, changes, changed).await
 }
 
 type FoundRow = (
@@ -429,12 +435,13 @@ async fn around(
     Ok(kept.collect())
 }
 
-/// The charger's number, the columns of the place, and the key of a row.
-type PlacedRow = (i32, Option<i64>, Option<i64>, Option<i64>, Uuid);
+/// The charger's number, the columns of the place, the key of a row, and the number of its transaction.
+type PlacedRow = (i32, Option<i64>, Option<i64>, Option<i64>, Uuid, i64);
 
 async fn update(
     connection: &mut PgConnection,
     mut changes: Vec<Partnering>,
+    changed: &mut Vec<Queued>,
 ) -> Result<Vec<(PlaceOf<i32>, Order)>, Refusal> {
     if changes.is_empty() {
         return Ok(Vec::new());
@@ -459,7 +466,7 @@ async fn update(
          FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bigint[])
              AS u (began_at, key, partner, partner_no)
          WHERE v.began_at = u.began_at AND v.key = u.key
-         RETURNING v.charger_no, v.place, v.start_at, v.start_received_at, v.key",
+         RETURNING v.charger_no, v.place, v.start_at, v.start_received_at, v.key, v.transaction_no",
     )
     .bind(&began)
     .bind(&keys)
@@ -468,10 +475,11 @@ async fn update(
     .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
+    changed.extend(placed.iter().map(|row| Queued::transaction(row.5)));
     let placed =
         placed
             .into_iter()
-            .filter_map(|(charger_no, place, start_at, received_at, key)| {
+            .filter_map(|(charger_no, place, start_at, received_at, key, _)| {
                 Some(((charger_no, place?), (start_at?, received_at?, key)))
             });
     Ok(placed.collect())

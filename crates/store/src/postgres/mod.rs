@@ -19,6 +19,7 @@ mod dead_letters;
 mod directory;
 mod effects;
 mod error;
+mod event_log;
 mod events;
 mod halving;
 mod idempotency;

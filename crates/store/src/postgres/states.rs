@@ -10,6 +10,7 @@ use super::error;
 use super::listing::{self, Lists};
 use super::numbers::{Numbers, clean};
 use super::succession;
+use crate::event_log::Queued;
 use crate::listing::{Listed, Outline};
 use crate::refusal::Refusal;
 use crate::state::{CACHED_MAX, SetAside, State, merge_into, parse};
@@ -34,6 +35,8 @@ pub(crate) struct States {
     transactions: HashMap<(i32, String), Cached<TransactionState>>,
     /// When the list of transactions is updated.
     pub(crate) lists: Lists,
+    /// What the current batch has changed, for the log of events.
+    pub(crate) changed: Vec<Queued>,
 }
 
 /// A state with the revision that it was read or written at.
@@ -108,6 +111,7 @@ impl States {
         numbers: &Numbers,
         changes: &Changes,
     ) -> Result<Vec<(PlaceOf<i32>, Order)>, Refusal> {
+        self.changed.clear();
         self.clear_when_many();
         // Always sorted and in this order, so that two writers do not deadlock.
         self.merge_gateways(connection, numbers, changes).await?;
@@ -116,7 +120,8 @@ impl States {
         let listed = self
             .merge_transactions(connection, numbers, changes)
             .await?;
-        super::commands::merge(connection, changes).await?;
+        let commands = super::commands::merge(connection, changes).await?;
+        self.changed.extend(commands);
         Ok(listed)
     }
 
@@ -181,7 +186,13 @@ impl States {
         let (mut updates, mut inserts) = (Written::new(), Written::new());
         for (place, (key, state)) in incoming.iter().enumerate() {
             let kept = self.connectors.entry(*key).or_default();
+            let before = kept.state.clone();
             if let Some(json) = merge_into(&mut kept.state, state)? {
+                if kept.state.differs_from(&before) {
+                    let (charger_no, evse, connector) = *key;
+                    self.changed
+                        .push(Queued::connector(charger_no.into(), evse, connector));
+                }
                 match kept.rev {
                     Some(rev) => updates.push(place, json, rev),
                     None => inserts.push(place, json, 0),
@@ -281,6 +292,11 @@ impl States {
             .await?;
         self.insert_transactions(connection, &incoming, &inserts)
             .await?;
+        for place in updates.places.iter().chain(&inserts.places) {
+            if let Some(kept) = self.transactions.get(&incoming[*place].0) {
+                self.changed.push(Queued::transaction(kept.no));
+            }
+        }
         let mut listed = Vec::with_capacity(relisted.len());
         for place in relisted {
             let (key, charger, _) = &incoming[place];
@@ -295,7 +311,7 @@ impl States {
             }
         }
         match self.lists {
-            Lists::Now => listing::write(connection, &listed).await,
+            Lists::Now => listing::write(connection, &listed, &mut self.changed).await,
             Lists::Later => {
                 listing::postpone(connection, &listed).await?;
                 Ok(Vec::new())

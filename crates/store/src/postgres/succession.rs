@@ -2,6 +2,7 @@
 //! a fixed number of statements, except where values without a transaction are spread over many sessions.
 
 use super::error;
+use crate::event_log::Queued;
 use crate::listing::stop_of;
 use crate::paging::at_most;
 use crate::refusal::Refusal;
@@ -18,11 +19,12 @@ use uuid::Uuid;
 const SCANNED_MAX: usize = 10_000;
 
 /// Decides again around these positions, and adds the values that name no transaction to their sessions. The values are
-/// stored already.
+/// stored already. Adds the transactions of rows that have changed to `touched`.
 pub(crate) async fn settle(
     connection: &mut PgConnection,
     changed: Vec<(PlaceOf<i32>, Order)>,
     unnamed: Vec<(PlaceOf<i32>, &MeterValueRow)>,
+    touched: &mut Vec<Queued>,
 ) -> Result<(), Refusal> {
     if changed.is_empty() && unnamed.is_empty() {
         return Ok(());
@@ -42,7 +44,7 @@ pub(crate) async fn settle(
     for scan in round.scans() {
         read_values(connection, scan, &mut round).await?;
     }
-    write(connection, round.changes()).await
+    write(connection, round.changes(), touched).await
 }
 
 /// The numbers of these transactions that have a superseded session.
@@ -254,7 +256,11 @@ async fn read_values(
     }
 }
 
-async fn write(connection: &mut PgConnection, changes: Vec<PlaceChange>) -> Result<(), Refusal> {
+async fn write(
+    connection: &mut PgConnection,
+    changes: Vec<PlaceChange>,
+    touched: &mut Vec<Queued>,
+) -> Result<(), Refusal> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -273,14 +279,14 @@ async fn write(connection: &mut PgConnection, changes: Vec<PlaceChange>) -> Resu
         .iter()
         .map(|change| change.readings.as_deref())
         .collect();
-    sqlx::query(
+    let numbers: Vec<i64> = sqlx::query_scalar(
         "UPDATE transaction_views v SET heard_at = u.heard_at, successor = u.successor,
              successor_at = u.successor_at, successor_received_at = u.successor_received_at,
              readings = u.readings,
              open = (v.unended AND v.partner IS NULL AND u.successor IS NULL AND NOT v.closed)
          FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::uuid[], $5::bigint[], $6::bigint[], $7::text[])
              AS u (began_at, key, heard_at, successor, successor_at, successor_received_at, readings)
-         WHERE v.began_at = u.began_at AND v.key = u.key",
+         WHERE v.began_at = u.began_at AND v.key = u.key RETURNING v.transaction_no",
     )
     .bind(&began)
     .bind(&keys)
@@ -289,8 +295,9 @@ async fn write(connection: &mut PgConnection, changes: Vec<PlaceChange>) -> Resu
     .bind(&successor_ats)
     .bind(&receptions)
     .bind(&readings)
-    .execute(connection)
+    .fetch_all(connection)
     .await
     .map_err(error::refusal)?;
+    touched.extend(numbers.into_iter().map(Queued::transaction));
     Ok(())
 }

@@ -6,6 +6,7 @@
 use super::{
     SqliteStore, dead_letters, effects, events, halving, messages, meter_values, quirks, succession,
 };
+use crate::event_log::{self, Queued};
 use crate::refusal::Refusal;
 use crate::sqlite::writer::{Cache, Writer};
 use central::ports::{Applied, DeadLetter, Store, Unavailable};
@@ -79,8 +80,16 @@ pub(crate) fn apply_group(
             unnamed.push(((charger_no, place), value));
         }
     }
-    succession::settle(connection, changed, unnamed)?;
-    events::write(connection, cache, &changes.events)?;
+    succession::settle(connection, changed, unnamed, &mut cache.states.changed)?;
+    let security = events::write(connection, cache, &changes.events)?;
     quirks::write(connection, cache, &changes.quirks, &new)?;
+    let mut queued = Vec::new();
+    for (change, charger_id, at) in event_log::of_records(records, &new) {
+        let no = cache.numbers.charger(connection, charger_id)?.no;
+        queued.push(Queued::of_charger(change, no, at));
+    }
+    queued.append(&mut cache.states.changed);
+    queued.extend(security);
+    super::event_log::push(connection, queued)?;
     Ok(applied)
 }

@@ -1,8 +1,10 @@
 //! The audit log: each entry is inserted in the transaction of its change.
 
+use super::event_log;
 use crate::audit::AuditColumns;
+use crate::event_log::{Change, Queued};
 use crate::refusal::Refusal;
-use central::model::{AUDIT_ENTRIES_MAX, AuditEntry};
+use central::model::{AUDIT_ENTRIES_MAX, AuditEntry, EventType};
 use rusqlite::{Connection, params};
 
 /// Inserts an entry, inside the caller's transaction, and deletes the entry that is one too many.
@@ -26,6 +28,10 @@ pub(crate) fn insert(connection: &Connection, entry: &AuditEntry) -> Result<(), 
         ],
     )?;
     let last = connection.last_insert_rowid();
+    if EventType::of_audit(&entry.action).is_some() {
+        let queued = Queued::numbered(Change::Audit, last, origin.at.0);
+        event_log::push(connection, [queued])?;
+    }
     connection.execute(
         "DELETE FROM audit_log WHERE no <= ?1",
         [last - AUDIT_ENTRIES_MAX],

@@ -1,7 +1,8 @@
 //! Sessions that a person closed.
 
-use super::SqliteStore;
 use super::listing::uuid_of;
+use super::{SqliteStore, event_log};
+use crate::event_log::Queued;
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::ports::{Closing, ClosingOutcome, Closings, Unavailable};
@@ -15,13 +16,17 @@ impl Closings for SqliteStore {
 }
 
 fn close(connection: &Connection, closing: &Closing) -> Result<ClosingOutcome, Refusal> {
-    let closed = connection.execute(
-        "UPDATE transaction_views SET closed = 1, open = 0 WHERE key = ?1 AND open AND NOT hidden",
-        [closing.key.as_bytes()],
-    )?;
-    if closed == 0 {
+    let closed: Vec<i64> = connection
+        .prepare_cached(
+            "UPDATE transaction_views SET closed = 1, open = 0 WHERE key = ?1 AND open AND NOT hidden
+             RETURNING transaction_no",
+        )?
+        .query_map([closing.key.as_bytes()], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    if closed.is_empty() {
         return Ok(ClosingOutcome::NotOpen);
     }
+    event_log::push(connection, closed.into_iter().map(Queued::transaction))?;
     connection.execute(
         "INSERT INTO transaction_closings (key, ended_at, who, reason, noted_at)
          VALUES (?1, ?2, ?3, ?4, ?5)",

@@ -4,10 +4,11 @@ use crate::commands::{
     CHARGER_WAS_BUSY, COLUMNS, CommandRow, JOINS, NOT_SENT, NOT_TAKEN_IN_TIME, QUEUED, are_all,
     effect_condition, page_of, slices,
 };
+use crate::event_log::{Change, Queued, of_progress};
 use crate::paging::{at_most, command_before};
 use crate::refusal::Refusal;
 use crate::sqlite::listing::uuid_of;
-use crate::sqlite::{SqliteStore, effects, numbers};
+use crate::sqlite::{SqliteStore, effects, event_log, numbers};
 use crate::state::{State, merge_into, parse};
 use central::effect::EffectIndex;
 use central::model::{
@@ -45,6 +46,9 @@ impl Commands for SqliteStore {
                     QUEUED
                 ],
             )?;
+            if changed > 0 {
+                push_finished(connection, id, now)?;
+            }
             Ok(match find(connection, id)? {
                 None => Cancelled::Unknown,
                 Some(command) if changed > 0 => Cancelled::Done(command.view(now)),
@@ -202,7 +206,7 @@ impl CommandQueue for SqliteStore {
         now: Timestamp,
     ) -> Result<(), Unavailable> {
         self.transact(|connection, _| {
-            connection.execute(
+            let changed = connection.execute(
                 "UPDATE commands SET stage = 2, reason = ?6, detail = ?7, ended_at = ?8
                  WHERE id = ?1 AND stage = 1 AND gateway = ?2 AND started = ?3 AND next_seq = ?4 AND claimed_at = ?5
                      AND NOT EXISTS (SELECT 1 FROM command_progress p WHERE p.id = commands.id)",
@@ -217,6 +221,9 @@ impl CommandQueue for SqliteStore {
                     now.0
                 ],
             )?;
+            if changed > 0 {
+                push_finished(connection, id, now)?;
+            }
             Ok(())
         })
     }
@@ -267,7 +274,7 @@ impl CommandQueue for SqliteStore {
                      (SELECT requested_by, key FROM command_keys WHERE at < ?1 LIMIT ?2)",
                 [now.0 - IDEMPOTENCY_KEPT_MS, at_most(limit)],
             )?;
-            let expired = connection.execute(
+            let mut expire = connection.prepare_cached(
                 "UPDATE commands SET stage = 2, ended_at = ?1,
                      reason = iif(waits OR open.is_busy, 'expired', 'charger_offline'),
                      detail = iif(waits, '', iif(open.is_busy, ?3, ?4))
@@ -275,10 +282,16 @@ impl CommandQueue for SqliteStore {
                            WHERE o.charger_key = c.charger_key AND o.stage = 1 AND NOT o.settled) AS is_busy
                        FROM commands c WHERE c.stage = 0 AND c.send_before <= ?1
                        ORDER BY c.send_before LIMIT ?2) AS open
-                 WHERE no = open.due",
-                params![now.0, at_most(limit), CHARGER_WAS_BUSY, NOT_TAKEN_IN_TIME],
+                 WHERE no = open.due RETURNING id",
             )?;
-            Ok(expired as u64)
+            let values = params![now.0, at_most(limit), CHARGER_WAS_BUSY, NOT_TAKEN_IN_TIME];
+            let expired: Vec<Uuid> = expire
+                .query_map(values, |row| uuid_of(row, 0))?
+                .collect::<Result<_, _>>()?;
+            for id in &expired {
+                push_finished(connection, CommandId(*id), now)?;
+            }
+            Ok(expired.len() as u64)
         })
     }
 
@@ -423,12 +436,24 @@ fn create(connection: &Connection, new: &NewCommand) -> Result<Created, Refusal>
             recheck_at.map(Timestamp::as_millis)
         ],
     )?;
+    if refusal.is_some() {
+        push_finished(connection, command.id, now)?;
+    }
     find(connection, command.id)?
         .map(|stored| Created::New(stored.view(now)))
         .ok_or_else(|| Refusal::corrupt("a command that was inserted is not there"))
 }
 
-fn find(connection: &Connection, id: CommandId) -> Result<Option<StoredCommand>, Refusal> {
+/// Queues the event that a command has an outcome, inside the caller's transaction.
+fn push_finished(connection: &Connection, id: CommandId, at: Timestamp) -> Result<(), Refusal> {
+    let queued = Queued::command(Change::CommandFinished, id.0, at);
+    event_log::push(connection, [queued])
+}
+
+pub(super) fn find(
+    connection: &Connection,
+    id: CommandId,
+) -> Result<Option<StoredCommand>, Refusal> {
     let sql = format!("SELECT {COLUMNS} FROM commands c {JOINS} WHERE c.id = ?1");
     let found = connection
         .prepare_cached(&sql)?
@@ -473,30 +498,34 @@ fn row(row: &Row<'_>) -> rusqlite::Result<CommandRow> {
 }
 
 /// Merges the progress of commands, inside the caller's transaction.
-pub(crate) fn merge(connection: &Connection, changes: &Changes) -> Result<(), Refusal> {
+pub(crate) fn merge(connection: &Connection, changes: &Changes) -> Result<Vec<Queued>, Refusal> {
+    let mut changed = Vec::new();
     if changes.commands.is_empty() {
-        return Ok(());
+        return Ok(changed);
     }
     let mut settle = connection.prepare_cached("UPDATE commands SET settled = 1 WHERE id = ?1")?;
     merge_states(
         connection,
         "command_progress",
         &changes.commands,
-        |id, held: &CommandProgress| {
+        |id, before: &CommandProgress, held: &CommandProgress| {
+            changed.extend(of_progress(*id, before, held));
             if held.is_settled() {
                 settle.execute([id.0.as_bytes().as_slice()])?;
             }
             Ok(())
         },
-    )
+    )?;
+    Ok(changed)
 }
 
-/// Merges states of commands into a table, inside the caller's transaction, and visits the merged ones.
+/// Merges states of commands into a table, inside the caller's transaction, and visits each as it was and as it
+/// is.
 pub(crate) fn merge_states<S: State>(
     connection: &Connection,
     table: &'static str,
     incoming: &BTreeMap<CommandId, S>,
-    mut visit: impl FnMut(&CommandId, &S) -> Result<(), Refusal>,
+    mut visit: impl FnMut(&CommandId, &S, &S) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     if incoming.is_empty() {
         return Ok(());
@@ -524,10 +553,11 @@ pub(crate) fn merge_states<S: State>(
                 }
             },
         };
+        let before = held.clone();
         if let Some(json) = merge_into(&mut held, incoming)? {
             write.execute(params![key, json])?;
         }
-        visit(id, &held)?;
+        visit(id, &before, &held)?;
     }
     Ok(())
 }

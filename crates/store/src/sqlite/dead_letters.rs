@@ -1,6 +1,8 @@
 //! Dead letters: inserted with a batch, and read or discarded by the operator.
 
+use super::event_log;
 use crate::dead_letters::set_aside_name;
+use crate::event_log::{Change, Queued};
 use crate::refusal::Refusal;
 use crate::sqlite::writer::Cache;
 use crate::sqlite::{SqliteStore, numbers};
@@ -71,6 +73,9 @@ pub(crate) fn insert(
         let at = now_ms();
         let kept = insert.execute(params![gateway_no, seq, letter.bytes, letter.reason, at])?;
         if kept > 0 {
+            let no = connection.last_insert_rowid();
+            let queued = Queued::numbered(Change::DeadLetter, no, at);
+            event_log::push(connection, [queued])?;
             continue;
         }
         let what = set_aside_name(letter.id);

@@ -1,14 +1,16 @@
 //! Joins messages with the commands that they are the effect of.
 
 use super::commands::merge_states;
+use super::event_log;
 use crate::commands::{CLAIMED_COLUMNS, ClaimedRow, effect_keys, first_received};
+use crate::event_log::{Change, Queued};
 use crate::paging::at_most;
 use crate::refusal::Refusal;
 use crate::sqlite::listing::uuid_of;
 use crate::state::read_transaction;
 use central::effect::{self, COMMANDS_PER_KEY_MAX};
-use central::model::{ChargerKey, StoredCommand};
-use central::{Record, RecordId};
+use central::model::{ChargerKey, EffectState, StoredCommand};
+use central::{Record, RecordId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Joins these records with commands, inside the caller's transaction.
@@ -52,7 +54,19 @@ pub(crate) fn join(
         return Ok(());
     }
     let effects = effect::effects(&commands, records);
-    merge_states(connection, "command_effects", &effects, |_, _| Ok(()))
+    let mut changed = Vec::new();
+    merge_states(
+        connection,
+        "command_effects",
+        &effects,
+        |id, before: &EffectState, now: &EffectState| {
+            if now != before {
+                changed.push(Queued::command(Change::Effect, id.0, Timestamp(0)));
+            }
+            Ok(())
+        },
+    )?;
+    event_log::push(connection, changed)
 }
 
 /// Adds the keys of the transactions that a command caused.

@@ -1,25 +1,28 @@
 //! The rows of `events` for a batch.
 
+use crate::event_log::{self, Queued};
 use crate::refusal::Refusal;
 use crate::sqlite::writer::Cache;
 use central::model::EventRow;
 use rusqlite::{Connection, params};
 
-/// Inserts these events, each once.
+/// Inserts these events, each once. Returns the security events among the new ones.
 pub(crate) fn write(
     connection: &Connection,
     cache: &mut Cache,
     events: &[EventRow],
-) -> Result<(), Refusal> {
+) -> Result<Vec<Queued>, Refusal> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO events
             (charger_no, at, key_hash, kind, name, value, evse, connector, data)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (charger_no, at, key_hash) DO NOTHING",
     )?;
+    let mut security = Vec::new();
     for row in events {
-        insert.execute(params![
-            cache.numbers.charger_with_key(connection, &row.charger)?,
+        let charger_no = cache.numbers.charger_with_key(connection, &row.charger)?;
+        let inserted = insert.execute(params![
+            charger_no,
             row.at.0,
             row.key_hash,
             row.kind,
@@ -29,6 +32,9 @@ pub(crate) fn write(
             row.connector,
             row.data,
         ])?;
+        if inserted > 0 && event_log::is_security(&row.kind) {
+            security.push(Queued::security(charger_no, row.key_hash, row.at));
+        }
     }
-    Ok(())
+    Ok(security)
 }

@@ -1,5 +1,6 @@
 //! The list of transactions on SQLite; [`crate::listing`] describes its contents.
 
+use crate::event_log::Queued;
 use crate::listing::{Difference, Kind, ListRow, Listed, rows_of};
 use crate::pairing::{Cluster, MARGIN, PairRow, Partnering, RowPlace};
 use crate::refusal::Refusal;
@@ -10,10 +11,12 @@ use central::model::{Candidate, TransactionState};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-/// Updates the rows of these states in the list. Returns where sessions of a connector have changed.
+/// Updates the rows of these states in the list. Returns where sessions of a connector have changed; adds the
+/// transactions of other rows that have changed with them to `changed`.
 pub(crate) fn write(
     connection: &Connection,
     listed: &[Listed<'_, i64>],
+    changed: &mut Vec<Queued>,
 ) -> Result<Vec<(PlaceOf<i64>, Order)>, Refusal> {
     let mut read = connection.prepare_cached(
         "SELECT began_at, key, kind, unended, token, meter_wh, place, start_at, start_received_at,
@@ -87,12 +90,12 @@ pub(crate) fn write(
                 stop_received_at,
             ])?;
         }
-        let changed = difference.places.into_iter();
-        places.extend(changed.map(|place| (one.charger_no, place)));
-        let changed = difference.at_places.into_iter();
-        at_places.extend(changed.map(|(place, order)| ((one.charger_no, place), order)));
+        let rows = difference.places.into_iter();
+        places.extend(rows.map(|place| (one.charger_no, place)));
+        let rows = difference.at_places.into_iter();
+        at_places.extend(rows.map(|(place, order)| ((one.charger_no, place), order)));
     }
-    at_places.extend(settle(connection, places)?);
+    at_places.extend(settle(connection, places, changed)?);
     Ok(at_places)
 }
 
@@ -124,6 +127,7 @@ fn list_row(row: &Row<'_>) -> rusqlite::Result<ListRow> {
 fn settle(
     connection: &Connection,
     places: Vec<(i64, RowPlace)>,
+    changed: &mut Vec<Queued>,
 ) -> Result<Vec<(PlaceOf<i64>, Order)>, Refusal> {
     let mut clusters = Cluster::of(places);
     let mut at_places = Vec::new();
@@ -132,7 +136,7 @@ fn settle(
             open = (kind = 1 AND ?3 IS NULL AND successor IS NULL AND NOT closed),
             hidden = (kind = 2 AND ?3 IS NOT NULL)
          WHERE began_at = ?1 AND key = ?2
-         RETURNING charger_no, place, start_at, start_received_at",
+         RETURNING charger_no, place, start_at, start_received_at, transaction_no",
     )?;
     while let Some(cluster) = clusters.pop() {
         let Some(mut rows) = around(connection, &cluster)? else {
@@ -157,11 +161,15 @@ fn settle(
                             Some(start_at) => Some((start_at, row.get(3)?)),
                             None => None,
                         };
-                        Ok((row.get(0)?, place.zip(start)))
+                        Ok((row.get(0)?, place.zip(start), row.get(4)?))
                     },
                 )
                 .optional()?;
-            if let Some((charger_no, Some((place, (start_at, received_at))))) = placed {
+            let Some((charger_no, place, transaction_no)) = placed else {
+                continue;
+            };
+            changed.push(Queued::transaction(transaction_no));
+            if let Some((place, (start_at, received_at))) = place {
                 at_places.push(((charger_no, place), (start_at, received_at, key)));
             }
         }

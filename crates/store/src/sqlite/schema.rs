@@ -9,7 +9,7 @@ use central::model::ChargerKey;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_api_keys.sql"),
     include_str!("../../migrations/sqlite/0003_quirks.sql"),
@@ -20,6 +20,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/sqlite/0008_effects.sql"),
     include_str!("../../migrations/sqlite/0009_changes.sql"),
     include_str!("../../migrations/sqlite/0010_local_lists.sql"),
+    include_str!("../../migrations/sqlite/0011_events.sql"),
 ];
 
 /// The migration after which open sessions are listed again, with the columns that it adds.
@@ -79,8 +80,10 @@ fn list_open_again(connection: &Connection) -> Result<(), Refusal> {
             wire_id: &wire_id,
             state: &state,
         };
-        let changed = listing::write(connection, &[listed])?;
-        succession::settle(connection, changed, Vec::new())?;
+        // The log of events comes later.
+        let mut changed = Vec::new();
+        let places = listing::write(connection, &[listed], &mut changed)?;
+        succession::settle(connection, places, Vec::new(), &mut changed)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! transaction and otherwise clears it.
 
 use super::listing;
+use crate::event_log::Queued;
 use crate::listing::{Listed, Outline};
 use crate::refusal::Refusal;
 use crate::sqlite::numbers::Numbers;
@@ -24,6 +25,8 @@ pub(crate) struct States {
     chargers: HashMap<i64, ChargerState>,
     connectors: HashMap<(i64, i64, i64), ConnectorState>,
     transactions: HashMap<(i64, String), Transaction>,
+    /// What the current batch has changed, for the log of events.
+    pub(crate) changed: Vec<Queued>,
 }
 
 #[derive(Debug, Default)]
@@ -50,12 +53,14 @@ impl States {
         numbers: &mut Numbers,
         changes: &Changes,
     ) -> Result<Vec<(PlaceOf<i64>, Order)>, Refusal> {
+        self.changed.clear();
         self.clear_when_many();
         self.merge_gateways(connection, numbers, changes)?;
         self.merge_chargers(connection, numbers, changes)?;
         self.merge_connectors(connection, numbers, changes)?;
         let listed = self.merge_transactions(connection, numbers, changes)?;
-        super::commands::merge(connection, changes)?;
+        let commands = super::commands::merge(connection, changes)?;
+        self.changed.extend(commands);
         Ok(listed)
     }
 
@@ -148,7 +153,11 @@ impl States {
                     place.insert(read_state(connection, json, what)?)
                 }
             };
+            let before = held.clone();
             if let Some(json) = merge_into(held, incoming)? {
+                if held.differs_from(&before) {
+                    self.changed.push(Queued::connector(no, *evse, *connector));
+                }
                 write.execute(params![no, evse, connector, json])?;
             }
         }
@@ -205,6 +214,7 @@ impl States {
                     no
                 }
             };
+            self.changed.push(Queued::transaction(no));
             // A superseded session that still reports is open again.
             if listed != Outline::of(&held.state) || superseded.exists([no])? {
                 relisted.push((charger_no, key, wire_id, no));
@@ -223,7 +233,7 @@ impl States {
                 })
             })
             .collect();
-        listing::write(connection, &listed)
+        listing::write(connection, &listed, &mut self.changed)
     }
 }
 

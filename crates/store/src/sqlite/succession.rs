@@ -2,6 +2,7 @@
 
 use super::listing::uuid_of;
 use super::numbers::charger_key;
+use crate::event_log::Queued;
 use crate::listing::stop_of;
 use crate::refusal::Refusal;
 use crate::state::read_transaction;
@@ -14,11 +15,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 /// Decides again around these positions, and adds the values that name no transaction to their sessions. The values are
-/// stored already.
+/// stored already. Adds the transactions of rows that have changed to `touched`.
 pub(crate) fn settle(
     connection: &Connection,
     changed: Vec<(PlaceOf<i64>, Order)>,
     unnamed: Vec<(PlaceOf<i64>, &MeterValueRow)>,
+    touched: &mut Vec<Queued>,
 ) -> Result<(), Refusal> {
     if changed.is_empty() && unnamed.is_empty() {
         return Ok(());
@@ -51,7 +53,7 @@ pub(crate) fn settle(
             round.add_scanned(scan.key, readings)
         })?;
     }
-    write(connection, round.changes())
+    write(connection, round.changes(), touched)
 }
 
 const COLUMNS: &str = "SELECT v.began_at, v.transaction_no, v.key, v.start_at, v.start_received_at,
@@ -168,16 +170,20 @@ fn read_values(
     Ok(())
 }
 
-fn write(connection: &Connection, changes: Vec<PlaceChange>) -> Result<(), Refusal> {
+fn write(
+    connection: &Connection,
+    changes: Vec<PlaceChange>,
+    touched: &mut Vec<Queued>,
+) -> Result<(), Refusal> {
     let mut update = connection.prepare_cached(
         "UPDATE transaction_views SET heard_at = ?3, successor = ?4, successor_at = ?5,
             successor_received_at = ?6, readings = ?7,
             open = (unended AND partner IS NULL AND ?4 IS NULL AND NOT closed)
-         WHERE began_at = ?1 AND key = ?2",
+         WHERE began_at = ?1 AND key = ?2 RETURNING transaction_no",
     )?;
     for change in changes {
         let successor = change.successor;
-        update.execute(params![
+        let values = params![
             change.began_at,
             change.key.as_bytes(),
             change.heard_at,
@@ -185,7 +191,9 @@ fn write(connection: &Connection, changes: Vec<PlaceChange>) -> Result<(), Refus
             successor.map(|successor| successor.at),
             successor.map(|successor| successor.received_at),
             change.readings,
-        ])?;
+        ];
+        let found = update.query_row(values, |row| row.get(0)).optional()?;
+        touched.extend(found.map(Queued::transaction));
     }
     Ok(())
 }

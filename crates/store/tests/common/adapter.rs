@@ -3,7 +3,7 @@
 use central::memory::Contents;
 use central::ports::{
     ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    LocalLists, Maintenance, QueryStore, Store, Tokens,
+    EventLog, LocalLists, Maintenance, QueryStore, Store, Tokens,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -19,6 +19,7 @@ pub(crate) trait Adapter: Sized + Sync {
         + ChargerAdmin
         + Closings
         + Commands
+        + EventLog
         + CommandQueue;
 
     /// Number of cases of a property test.

@@ -13,6 +13,7 @@ mod commands;
 mod crash;
 mod directory;
 mod effects;
+mod event_log;
 mod laws;
 mod local_lists;
 mod maintenance;

@@ -32,6 +32,15 @@ impl Settings {
             self.database.statement_timeout_ms,
             1_000,
         )?;
+        let events = Section("events");
+        // What follows the log needs time to do so.
+        events.at_least("retain_days", self.events.retain_days, 1)?;
+        events.at_most(
+            "retain_days",
+            u64::from(self.events.retain_days),
+            3_650,
+            "the log of events grows with each day",
+        )?;
         if self.gateway.durability == gateway::Durability::Broker && !self.has_broker() {
             bail!(
                 "gateway.durability is \"broker\", but broker.url is empty; set it to RabbitMQ's URL, such as \

@@ -181,6 +181,35 @@ impl StoredRow {
     }
 }
 
+/// These chargers, by their numbers; without those that nothing is known of.
+pub(in crate::postgres) async fn numbered(
+    connection: &mut PgConnection,
+    numbers: &[i64],
+) -> Result<HashMap<i64, ChargerDetail>, Refusal> {
+    if numbers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let gateways = gateways(connection).await?;
+    let rows: Vec<StoredRow> = sqlx::query_as(
+        "SELECT c.key, c.no, c.state, p.id, p.registration, p.password_hash, p.check_mode, p.frame_bytes_max,
+             p.version
+         FROM chargers c LEFT JOIN charger_profiles p ON p.key = c.key
+         WHERE c.no = ANY($1::bigint[]::int[]) AND c.state IS NOT NULL",
+    )
+    .bind(numbers)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let found = rows.into_iter().map(|row| row.read(&gateways));
+    let found = found.collect::<Result<Vec<Stored>, Refusal>>()?;
+    let numbers: Vec<i64> = found
+        .iter()
+        .filter_map(|stored| stored.no.map(i64::from))
+        .collect();
+    let details = with_connectors(connection, found).await?;
+    Ok(numbers.into_iter().zip(details).collect())
+}
+
 /// Reads the connectors of these chargers.
 async fn with_connectors(
     connection: &mut PgConnection,

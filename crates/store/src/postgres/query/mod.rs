@@ -1,9 +1,9 @@
 //! The queries: each is one short transaction on one snapshot, and a page is bounded in rows and in work, so
 //! that neither writers nor VACUUM wait for a reader.
 
-mod chargers;
+pub(super) mod chargers;
 mod messages;
-mod transactions;
+pub(super) mod transactions;
 
 use super::numbers::clean;
 use super::{PostgresStore, error, quirks};

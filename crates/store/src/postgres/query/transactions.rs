@@ -108,6 +108,31 @@ pub(super) async fn one(
     Ok(views(connection, &listed).await?.pop())
 }
 
+/// The sessions of these states, by the states' numbers.
+pub(in crate::postgres) async fn of_states(
+    connection: &mut PgConnection,
+    numbers: &[i64],
+) -> Result<HashMap<i64, Vec<TransactionView>>, Refusal> {
+    if numbers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sql = format!(
+        "SELECT {COLUMNS} FROM transaction_views v WHERE v.transaction_no = ANY($1) AND NOT v.hidden
+         ORDER BY v.began_at, v.key"
+    );
+    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(numbers)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    let listed: Vec<TransactionRow<i32>> = rows.into_iter().map(transaction_row).collect();
+    let mut by_state: HashMap<i64, Vec<TransactionView>> = HashMap::new();
+    for (row, view) in listed.iter().zip(views(connection, &listed).await?) {
+        by_state.entry(row.transaction_no).or_default().push(view);
+    }
+    Ok(by_state)
+}
+
 async fn rows(
     connection: &mut PgConnection,
     sql: &str,

@@ -102,6 +102,25 @@ fn stored(
     }))
 }
 
+/// The charger with this number; `None` if nothing is known of it.
+pub(in crate::sqlite) fn numbered(
+    connection: &Connection,
+    gateways: &Gateways,
+    no: i64,
+) -> Result<Option<ChargerDetail>, Refusal> {
+    let key: Option<String> = connection
+        .prepare_cached("SELECT key FROM chargers WHERE no = ?1 AND state IS NOT NULL")?
+        .query_row([no], |row| row.get(0))
+        .optional()?;
+    let Some(key) = key else {
+        return Ok(None);
+    };
+    let stored = stored(connection, gateways, &ChargerKey::of(&key))?;
+    stored
+        .map(|stored| stored.with_connectors(connection))
+        .transpose()
+}
+
 fn connectors(
     connection: &Connection,
     no: i64,
@@ -128,7 +147,7 @@ pub(super) fn spelling(connection: &Connection, no: i64) -> Result<String, Refus
     last_spelling(id, json.as_deref())
 }
 
-fn gateways(connection: &Connection) -> Result<Gateways, Refusal> {
+pub(in crate::sqlite) fn gateways(connection: &Connection) -> Result<Gateways, Refusal> {
     let mut statement =
         connection.prepare_cached("SELECT id, state FROM gateways WHERE state IS NOT NULL")?;
     let mut rows = statement.query([])?;

@@ -1,9 +1,9 @@
 //! The queries: each is one short read transaction, and a page is bounded in rows and in work, so that neither
 //! the writer nor checkpoints of the write-ahead log wait for a reader.
 
-mod chargers;
+pub(super) mod chargers;
 mod messages;
-mod transactions;
+pub(super) mod transactions;
 
 use crate::paging::{
     after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_transaction,

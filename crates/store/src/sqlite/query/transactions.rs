@@ -107,6 +107,27 @@ pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<Transacti
     view(&row, connection, &mut Shared::default()).map(Some)
 }
 
+/// The sessions of a state, by the state's number.
+pub(in crate::sqlite) fn of_state(
+    connection: &Connection,
+    transaction_no: i64,
+) -> Result<Vec<TransactionView>, Refusal> {
+    let rows: Vec<TransactionRow<i64>> = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM transaction_views v WHERE v.transaction_no = ?1 AND NOT v.hidden
+             ORDER BY v.began_at, v.key"
+        ))?
+        .query_map([transaction_no], read)?
+        .collect::<Result<_, _>>()?;
+    let mut shared = Shared::default();
+    let mut views = Vec::with_capacity(rows.len());
+    for mut row in rows {
+        add_closing(&mut row, connection)?;
+        views.push(view(&row, connection, &mut shared)?);
+    }
+    Ok(views)
+}
+
 pub(super) fn count(connection: &Connection, filter: &TransactionFilter) -> Result<u64, Refusal> {
     let Some(matching) = resolve(connection, filter)? else {
         return Ok(0);

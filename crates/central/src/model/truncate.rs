@@ -1,14 +1,14 @@
-//! Truncates long texts of chargers in lists. A charger may send a vendor name of a megabyte, and it is stored in full.
-//! `/api/v1/messages` returns it in full.
+//! Truncates long texts of chargers in lists and events. A charger may send a vendor name of a megabyte, and it is stored
+//! in full. `/api/v1/messages` returns it in full.
 
-use central::model::{ConnectorView, TransactionView};
-use central::query::ChargerDetail;
+use super::{ConnectorView, TransactionView};
+use crate::query::ChargerDetail;
 
 /// Texts are truncated to this many bytes, far more than OCPP permits for any of them.
 const TEXT_BYTES_MAX: usize = 1_000;
 
 /// Truncates the texts of a charger and of its connectors that the charger sent.
-pub(crate) fn charger(row: &mut ChargerDetail) {
+pub fn charger(row: &mut ChargerDetail) {
     row.connectors.iter_mut().for_each(connector);
     let row = &mut row.charger;
     truncate_all([&mut row.firmware_status, &mut row.disconnect_reason]);
@@ -28,7 +28,7 @@ pub(crate) fn charger(row: &mut ChargerDetail) {
 }
 
 /// Truncates the texts of a connector.
-fn connector(row: &mut ConnectorView) {
+pub fn connector(row: &mut ConnectorView) {
     truncate(&mut row.status);
     truncate_all([
         &mut row.last_status,
@@ -39,7 +39,7 @@ fn connector(row: &mut ConnectorView) {
 }
 
 /// Truncates the texts of a transaction.
-pub(crate) fn transaction(row: &mut TransactionView) {
+pub fn transaction(row: &mut TransactionView) {
     truncate(&mut row.transaction_id);
     truncate_all([
         &mut row.id_token,
@@ -48,6 +48,13 @@ pub(crate) fn transaction(row: &mut TransactionView) {
         &mut row.charging_state,
         &mut row.stop_reason,
     ]);
+}
+
+/// The text, truncated.
+#[must_use]
+pub fn text(mut text: String) -> String {
+    truncate(&mut text);
+    text
 }
 
 fn truncate_all<const N: usize>(texts: [&mut Option<String>; N]) {

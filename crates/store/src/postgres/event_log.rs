@@ -1,0 +1,513 @@
+//! The log of events on PostgreSQL; [`crate::event_log`] describes its contents.
+//!
+//! Writers insert into the queue in their own transactions, whose numbers become visible out of order. A round takes what
+//! is visible, under the lock of the row in `event_head`, and gives it the next positions of the log; so positions become
+//! visible in their order. The lock ends with the transaction, also if the process is killed.
+
+use super::query::{chargers, snapshot, transactions};
+use super::{PostgresStore, effects, error};
+use crate::audit::{self, AuditRow};
+use crate::commands::{COLUMNS as COMMAND_COLUMNS, JOINS};
+use crate::dead_letters;
+use crate::event_log::{
+    Added, COUNTED_MAX, Change, EXPIRED_ROWS, EventColumns, Objects, PAGE_BYTES, QUEUE_ROWS_READ,
+    Queued, Round, Session, compose, page_of, read_until,
+};
+use crate::paging::at_most;
+use crate::postgres::numbers::clean;
+use crate::refusal::Refusal;
+use central::model::{ChargerKey, Event, EventId};
+use central::ports::{
+    EventBounds, EventFilter, EventLog, EventPage, EventsFound, Sequenced, Unavailable,
+};
+use central::{GatewayId, RecordId, Seq, Timestamp};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// Queues these changes, inside the caller's transaction.
+pub(crate) async fn push(connection: &mut PgConnection, entries: &[Queued]) -> Result<(), Refusal> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let changes: Vec<i16> = entries.iter().map(|entry| entry.change.code()).collect();
+    let chargers: Vec<Option<i64>> = entries.iter().map(|entry| entry.charger_no).collect();
+    let numbers: Vec<Option<i64>> = entries.iter().map(|entry| entry.number).collect();
+    let connectors: Vec<Option<i64>> = entries.iter().map(|entry| entry.connector).collect();
+    let ids: Vec<Option<Uuid>> = entries.iter().map(|entry| entry.id).collect();
+    let ats: Vec<i64> = entries.iter().map(|entry| entry.at).collect();
+    sqlx::query(
+        "INSERT INTO event_queue (kind, charger_no, number, connector, id, at)
+         SELECT * FROM unnest($1::smallint[], $2::bigint[]::int[], $3::bigint[], $4::bigint[], $5::uuid[],
+             $6::bigint[])",
+    )
+    .bind(&changes)
+    .bind(&chargers)
+    .bind(&numbers)
+    .bind(&connectors)
+    .bind(&ids)
+    .bind(&ats)
+    .execute(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(())
+}
+
+impl EventLog for PostgresStore {
+    fn sequence_events(&self, now: Timestamp) -> Result<Sequenced, Unavailable> {
+        let is_empty = self.read(async |connection| {
+            sqlx::query_scalar("SELECT NOT EXISTS (SELECT FROM event_queue)")
+                .fetch_one(connection)
+                .await
+                .map_err(error::refusal)
+        })?;
+        if is_empty {
+            return Ok(Sequenced::Done {
+                events: 0,
+                has_more: false,
+            });
+        }
+        self.change(async |connection| sequence(connection, now).await)
+    }
+
+    fn queued_events(&self) -> Result<u64, Unavailable> {
+        let count: i64 = self.read(async |connection| {
+            sqlx::query_scalar("SELECT count(*) FROM (SELECT FROM event_queue LIMIT $1) q")
+                .bind(COUNTED_MAX)
+                .fetch_one(connection)
+                .await
+                .map_err(error::refusal)
+        })?;
+        Ok(count.unsigned_abs())
+    }
+
+    fn event_bounds(&self) -> Result<EventBounds, Unavailable> {
+        self.read(async |connection| bounds(connection).await)
+    }
+
+    fn events_after(
+        &self,
+        after: EventId,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<EventsFound, Unavailable> {
+        let found = async |connection: &mut PgConnection| {
+            let bounds = bounds(connection).await?;
+            if !has(connection, &bounds, after).await? {
+                return Ok(EventsFound::Expired(bounds));
+            }
+            page(connection, &bounds, after, filter, limit)
+                .await
+                .map(EventsFound::Page)
+        };
+        self.read(async |connection| snapshot(connection, found).await)
+    }
+
+    fn event_before(&self, at: Timestamp) -> Result<EventId, Unavailable> {
+        self.read(async |connection| {
+            let EventBounds { first, last } = bounds(connection).await?;
+            let Some(first) = first.filter(|first| first.recorded_at < at) else {
+                return Ok(EventId::START);
+            };
+            // The times are in the order of the positions, so the place is found by halving.
+            let (mut low, mut high) = (first, last.position.saturating_add(1));
+            while high - low.position > 1 {
+                let middle = low.position + (high - low.position) / 2;
+                match id_at(connection, middle).await? {
+                    Some(id) if id.recorded_at < at => low = id,
+                    _ => high = middle,
+                }
+            }
+            Ok(low)
+        })
+    }
+
+    fn expire_events(&self, before: Timestamp) -> Result<u64, Unavailable> {
+        self.change(async |connection| {
+            let done = sqlx::query(
+                "DELETE FROM event_log WHERE recorded_at < $1 AND position IN
+                     (SELECT position FROM event_log ORDER BY position LIMIT $2)",
+            )
+            .bind(before.0)
+            .bind(EXPIRED_ROWS)
+            .execute(connection)
+            .await
+            .map_err(error::refusal)?;
+            Ok(done.rows_affected())
+        })
+    }
+}
+
+/// Moves a round from the queue to the log, inside the caller's transaction.
+async fn sequence(connection: &mut PgConnection, now: Timestamp) -> Result<Sequenced, Refusal> {
+    // A process that hangs with the lock is disconnected by the server.
+    sqlx::query("SELECT set_config('idle_in_transaction_session_timeout', '10s', true)")
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    let head: Option<(i64, i64)> =
+        sqlx::query_as("SELECT position, recorded_at FROM event_head FOR UPDATE SKIP LOCKED")
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+    let Some((position, recorded_at)) = head else {
+        return Ok(Sequenced::Elsewhere);
+    };
+    let last = EventId {
+        position: position.unsigned_abs(),
+        recorded_at: Timestamp(recorded_at),
+    };
+    let round = Round::of(&queued(connection).await?);
+    let objects = objects(connection, &round, now).await?;
+    let added = compose(&round, objects, last, now)?;
+    write(connection, &added).await?;
+    sqlx::query("DELETE FROM event_queue WHERE no = ANY($1)")
+        .bind(&round.taken)
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(Sequenced::Done {
+        events: added.events.len(),
+        has_more: round.has_more,
+    })
+}
+
+type QueueRow = (
+    i64,
+    i16,
+    Option<i32>,
+    Option<i64>,
+    Option<i64>,
+    Option<Uuid>,
+    i64,
+);
+
+async fn queued(connection: &mut PgConnection) -> Result<Vec<(i64, Option<Queued>)>, Refusal> {
+    let rows: Vec<QueueRow> = sqlx::query_as(
+        "SELECT no, kind, charger_no, number, connector, id, at FROM event_queue ORDER BY no LIMIT $1",
+    )
+    .bind(QUEUE_ROWS_READ)
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    let entry = |(no, code, charger_no, number, connector, id, at): QueueRow| {
+        let entry = Change::from_code(code).map(|change| Queued {
+            change,
+            charger_no: charger_no.map(i64::from),
+            number,
+            connector,
+            id,
+            at,
+        });
+        (no, entry)
+    };
+    Ok(rows.into_iter().map(entry).collect())
+}
+
+async fn objects(
+    connection: &mut PgConnection,
+    round: &Round,
+    now: Timestamp,
+) -> Result<Objects, Refusal> {
+    let transactions = transactions::of_states(connection, &round.transactions()).await?;
+    let keys = transactions.values().flatten().map(|view| view.key);
+    let keys: Vec<Uuid> = keys.chain(round.effects()).collect();
+    Ok(Objects {
+        chargers: chargers::numbered(connection, &round.chargers()).await?,
+        sessions: sessions(connection, &keys).await?,
+        transactions,
+        commands: commands(connection, &round.commands(), now).await?,
+        dead_letters: letters(connection, &round.dead_letters()).await?,
+        audit: audited(connection, &round.audit()).await?,
+        security: security(connection, &round.security()).await?,
+    })
+}
+
+async fn sessions(
+    connection: &mut PgConnection,
+    keys: &[Uuid],
+) -> Result<HashMap<Uuid, Session>, Refusal> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(Uuid, i16, i64)> =
+        sqlx::query_as("SELECT key, stages, shown FROM event_sessions WHERE key = ANY($1)")
+            .bind(keys)
+            .fetch_all(connection)
+            .await
+            .map_err(error::refusal)?;
+    let session = |(key, stages, shown)| (key, Session { stages, shown });
+    Ok(rows.into_iter().map(session).collect())
+}
+
+async fn commands(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    now: Timestamp,
+) -> Result<HashMap<Uuid, central::model::CommandView>, Refusal> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sql = format!("SELECT {COMMAND_COLUMNS} FROM commands c {JOINS} WHERE c.id = ANY($1)");
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(ids)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    let mut commands = Vec::with_capacity(rows.len());
+    for found in &rows {
+        let row = super::commands::row(found).map_err(error::refusal)?;
+        commands.push(row.stored()?);
+    }
+    effects::add_keys(connection, commands.iter_mut().collect()).await?;
+    let views = commands
+        .iter()
+        .map(|command| (command.command.id.0, command.view(now)));
+    Ok(views.collect())
+}
+
+async fn letters(
+    connection: &mut PgConnection,
+    numbers: &[i64],
+) -> Result<HashMap<i64, central::query::DeadLetterRow>, Refusal> {
+    if numbers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(i64, Uuid, i64, Vec<u8>, String, i64)> = sqlx::query_as(
+        "SELECT d.no, g.id, d.seq, d.bytes, d.reason, d.at FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
+         WHERE d.no = ANY($1)",
+    )
+    .bind(numbers)
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    let letter = |(no, gateway, seq, bytes, reason, at): (i64, Uuid, i64, Vec<u8>, String, i64)| {
+        let id = RecordId {
+            gateway: GatewayId(gateway),
+            seq: Seq(seq.cast_unsigned()),
+        };
+        (no, dead_letters::row(id, &bytes, reason, at))
+    };
+    Ok(rows.into_iter().map(letter).collect())
+}
+
+async fn audited(
+    connection: &mut PgConnection,
+    numbers: &[i64],
+) -> Result<HashMap<i64, central::model::AuditView>, Refusal> {
+    if numbers.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sql = format!(
+        "SELECT {} FROM audit_log WHERE no = ANY($1)",
+        audit::COLUMNS
+    );
+    let rows: Vec<AuditRow> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(numbers)
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
+    let views = rows.into_iter().map(audit::view);
+    views.map(|view| view.map(|view| (view.no, view))).collect()
+}
+
+type SecurityRow = (i32, i64, i64, Option<String>, Option<String>);
+
+async fn security(
+    connection: &mut PgConnection,
+    rows: &[(i64, i64, i64)],
+) -> Result<HashMap<(i64, i64, i64), (Option<String>, Option<String>)>, Refusal> {
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found: Vec<SecurityRow> = sqlx::query_as(
+        "SELECT charger_no, at, key_hash, name, value FROM events
+         JOIN unnest($1::bigint[]::int[], $2::bigint[], $3::bigint[]) AS k (charger_no, at, key_hash)
+         USING (charger_no, at, key_hash)",
+    )
+    .bind(rows.iter().map(|row| row.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.1).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.2).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await
+    .map_err(error::refusal)?;
+    let row = |(no, at, hash, name, value): SecurityRow| ((i64::from(no), at, hash), (name, value));
+    Ok(found.into_iter().map(row).collect())
+}
+
+async fn write(connection: &mut PgConnection, added: &Added) -> Result<(), Refusal> {
+    let events = &added.events;
+    if let Some(last) = events.last() {
+        let keys = events.iter().map(|event| event.charger_id.as_deref());
+        let keys: Vec<Option<String>> = keys
+            .map(|id| id.map(|id| clean(ChargerKey::of(id).as_str()).into_owned()))
+            .collect();
+        let texts = |text: fn(&Event) -> &str| -> Vec<String> {
+            let texts = events.iter().map(text);
+            texts.map(|text| clean(text).into_owned()).collect()
+        };
+        let chargers = events.iter().map(|event| event.charger_id.as_deref());
+        let chargers: Vec<Option<String>> = chargers
+            .map(|id| id.map(|id| clean(id).into_owned()))
+            .collect();
+        sqlx::query(
+            "INSERT INTO event_log
+                 (position, recorded_at, type, occurred_at, charger_key, charger_id, subject, data)
+             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[],
+                 $7::text[], $8::text[])",
+        )
+        .bind(
+            events
+                .iter()
+                .map(|event| event.id.position.cast_signed())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            events
+                .iter()
+                .map(|event| event.id.recorded_at.0)
+                .collect::<Vec<_>>(),
+        )
+        .bind(texts(|event| event.kind.as_str()))
+        .bind(
+            events
+                .iter()
+                .map(|event| event.occurred_at.0)
+                .collect::<Vec<_>>(),
+        )
+        .bind(keys)
+        .bind(chargers)
+        .bind(texts(|event| &event.subject))
+        .bind(texts(|event| &event.data))
+        .execute(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+        sqlx::query("UPDATE event_head SET position = $1, recorded_at = $2")
+            .bind(last.id.position.cast_signed())
+            .bind(last.id.recorded_at.0)
+            .execute(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+    }
+    if added.sessions.is_empty() {
+        return Ok(());
+    }
+    // One session may be shown by several states; the last one counts.
+    let sessions: HashMap<Uuid, Session> = added.sessions.iter().copied().collect();
+    let (keys, sessions): (Vec<Uuid>, Vec<Session>) = sessions.into_iter().unzip();
+    sqlx::query(
+        "INSERT INTO event_sessions (key, stages, shown)
+         SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::bigint[])
+         ON CONFLICT (key) DO UPDATE SET stages = excluded.stages, shown = excluded.shown",
+    )
+    .bind(keys)
+    .bind(
+        sessions
+            .iter()
+            .map(|session| session.stages)
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        sessions
+            .iter()
+            .map(|session| session.shown)
+            .collect::<Vec<_>>(),
+    )
+    .execute(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(())
+}
+
+async fn bounds(connection: &mut PgConnection) -> Result<EventBounds, Refusal> {
+    let id = |(position, recorded_at): (i64, i64)| EventId {
+        position: position.unsigned_abs(),
+        recorded_at: Timestamp(recorded_at),
+    };
+    // The end is read first: what is added between the two reads does not move the beginning past it.
+    let last: (i64, i64) = sqlx::query_as("SELECT position, recorded_at FROM event_head")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    let first: Option<(i64, i64)> =
+        sqlx::query_as("SELECT position, recorded_at FROM event_log ORDER BY position LIMIT 1")
+            .fetch_optional(connection)
+            .await
+            .map_err(error::refusal)?;
+    Ok(EventBounds {
+        first: first.map(id),
+        last: id(last),
+    })
+}
+
+async fn id_at(connection: &mut PgConnection, position: u64) -> Result<Option<EventId>, Refusal> {
+    let recorded_at: Option<i64> =
+        sqlx::query_scalar("SELECT recorded_at FROM event_log WHERE position = $1")
+            .bind(position.cast_signed())
+            .fetch_optional(connection)
+            .await
+            .map_err(error::refusal)?;
+    Ok(recorded_at.map(|recorded_at| EventId {
+        position,
+        recorded_at: Timestamp(recorded_at),
+    }))
+}
+
+/// Whether all events after this one are kept, and it is one of this log.
+async fn has(
+    connection: &mut PgConnection,
+    bounds: &EventBounds,
+    after: EventId,
+) -> Result<bool, Refusal> {
+    if let Some(known) = bounds.knows(after) {
+        return Ok(known);
+    }
+    Ok(id_at(connection, after.position).await? == Some(after))
+}
+
+async fn page(
+    connection: &mut PgConnection,
+    bounds: &EventBounds,
+    after: EventId,
+    filter: &EventFilter,
+    limit: usize,
+) -> Result<EventPage, Refusal> {
+    let until = read_until(bounds, after, filter);
+    let types: Vec<&str> = filter.types.iter().map(|kind| kind.as_str()).collect();
+    let charger = filter.charger.as_deref().map(ChargerKey::of);
+    let charger = charger.map(|key| clean(key.as_str()).into_owned());
+    let sql = format!(
+        "SELECT position, recorded_at, type, occurred_at, charger_id, subject, data FROM (
+             SELECT e.*, sum(octet_length(data)) OVER (ORDER BY position) - octet_length(data) AS before FROM (
+                 SELECT * FROM event_log
+                 WHERE position > $1 AND position <= $2 AND (cardinality($3::text[]) = 0 OR type = ANY($3)) AND {}
+                 ORDER BY position LIMIT $5) e) f
+         WHERE before <= $6 ORDER BY position",
+        match charger {
+            Some(_) => "charger_key = $4",
+            None => "$4::text IS NULL",
+        }
+    );
+    let rows: Vec<EventColumns> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(after.position.cast_signed())
+        .bind(until.cast_signed())
+        .bind(types)
+        .bind(charger)
+        .bind(at_most(limit))
+        .bind(at_most(PAGE_BYTES))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(error::refusal)?;
+    let (events, cut_at) = page_of(rows, limit);
+    let reached = match cut_at {
+        Some(id) => id,
+        None if until == bounds.last.position => bounds.last,
+        None => id_at(connection, until).await?.unwrap_or(after),
+    };
+    Ok(EventPage {
+        events,
+        is_end: reached == bounds.last,
+        reached,
+    })
+}

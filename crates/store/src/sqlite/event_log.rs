@@ -1,0 +1,376 @@
+//! The log of events on SQLite; [`crate::event_log`] describes its contents. SQLite has one writer at a time, so the queue
+//! is in the order of the commits; it is moved to the log as on PostgreSQL, so that both have the same events.
+
+use super::listing::uuid_of;
+use super::query::{chargers, transactions};
+use super::{SqliteStore, commands};
+use crate::event_log::{
+    Added, COUNTED_MAX, Change, EXPIRED_ROWS, EventColumns, Objects, QUEUE_ROWS_READ, Queued,
+    Round, Session, compose, page_of, read_until,
+};
+use crate::paging::at_most;
+use crate::refusal::Refusal;
+use crate::{audit, dead_letters};
+use central::model::{ChargerKey, CommandId, EventId};
+use central::ports::{
+    EventBounds, EventFilter, EventLog, EventPage, EventsFound, Sequenced, Unavailable,
+};
+use central::{GatewayId, RecordId, Seq, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use uuid::Uuid;
+
+/// Queues these changes, inside the caller's transaction.
+pub(crate) fn push(
+    connection: &Connection,
+    entries: impl IntoIterator<Item = Queued>,
+) -> Result<(), Refusal> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO event_queue (kind, charger_no, number, connector, id, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for entry in entries {
+        insert.execute(params![
+            entry.change.code(),
+            entry.charger_no,
+            entry.number,
+            entry.connector,
+            entry.id.map(Uuid::into_bytes),
+            entry.at,
+        ])?;
+    }
+    Ok(())
+}
+
+impl EventLog for SqliteStore {
+    fn sequence_events(&self, now: Timestamp) -> Result<Sequenced, Unavailable> {
+        // The query alone needs no write lock.
+        let is_empty = self.readers.read(|connection| {
+            let mut any = connection.prepare_cached("SELECT 1 FROM event_queue LIMIT 1")?;
+            Ok(!any.exists([])?)
+        });
+        if is_empty.map_err(Refusal::into_unavailable)? {
+            return Ok(Sequenced::Done {
+                events: 0,
+                has_more: false,
+            });
+        }
+        self.transact(|connection, _| sequence(connection, now))
+    }
+
+    fn queued_events(&self) -> Result<u64, Unavailable> {
+        self.read_log(|connection| {
+            let count: i64 = connection
+                .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM event_queue LIMIT ?1)")?
+                .query_row([COUNTED_MAX], |row| row.get(0))?;
+            Ok(count.unsigned_abs())
+        })
+    }
+
+    fn event_bounds(&self) -> Result<EventBounds, Unavailable> {
+        self.read_log(bounds)
+    }
+
+    fn events_after(
+        &self,
+        after: EventId,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<EventsFound, Unavailable> {
+        self.read_log(|connection| {
+            let bounds = bounds(connection)?;
+            let has = match bounds.knows(after) {
+                Some(known) => known,
+                None => id_at(connection, after.position)? == Some(after),
+            };
+            if !has {
+                return Ok(EventsFound::Expired(bounds));
+            }
+            page(connection, &bounds, after, filter, limit).map(EventsFound::Page)
+        })
+    }
+
+    fn event_before(&self, at: Timestamp) -> Result<EventId, Unavailable> {
+        self.read_log(|connection| {
+            let EventBounds { first, last } = bounds(connection)?;
+            let Some(first) = first.filter(|first| first.recorded_at < at) else {
+                return Ok(EventId::START);
+            };
+            // The times are in the order of the positions, so the place is found by halving.
+            let (mut low, mut high) = (first, last.position.saturating_add(1));
+            while high - low.position > 1 {
+                let middle = low.position + (high - low.position) / 2;
+                match id_at(connection, middle)? {
+                    Some(id) if id.recorded_at < at => low = id,
+                    _ => high = middle,
+                }
+            }
+            Ok(low)
+        })
+    }
+
+    fn expire_events(&self, before: Timestamp) -> Result<u64, Unavailable> {
+        let is_due = self.read_log(|connection| {
+            Ok(bounds(connection)?
+                .first
+                .is_some_and(|first| first.recorded_at < before))
+        })?;
+        if !is_due {
+            return Ok(0);
+        }
+        self.transact(|connection, _| {
+            let done = connection.execute(
+                "DELETE FROM event_log WHERE recorded_at < ?1 AND position IN
+                     (SELECT position FROM event_log ORDER BY position LIMIT ?2)",
+                params![before.0, EXPIRED_ROWS],
+            )?;
+            Ok(done as u64)
+        })
+    }
+}
+
+impl SqliteStore {
+    fn read_log<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Refusal>,
+    ) -> Result<T, Unavailable> {
+        self.readers.read(work).map_err(Refusal::into_unavailable)
+    }
+}
+
+fn sequence(connection: &Connection, now: Timestamp) -> Result<Sequenced, Refusal> {
+    let last = head(connection)?;
+    let round = Round::of(&queued(connection)?);
+    let objects = objects(connection, &round, now)?;
+    let added = compose(&round, objects, last, now)?;
+    write(connection, &added)?;
+    let mut remove = connection.prepare_cached("DELETE FROM event_queue WHERE no = ?1")?;
+    for no in &round.taken {
+        remove.execute([no])?;
+    }
+    Ok(Sequenced::Done {
+        events: added.events.len(),
+        has_more: round.has_more,
+    })
+}
+
+fn queued(connection: &Connection) -> Result<Vec<(i64, Option<Queued>)>, Refusal> {
+    let mut statement = connection.prepare_cached(
+        "SELECT no, kind, charger_no, number, connector, id, at FROM event_queue ORDER BY no LIMIT ?1",
+    )?;
+    let rows = statement.query_map([QUEUE_ROWS_READ], |row| {
+        let id: Option<[u8; 16]> = row.get(5)?;
+        let (charger_no, number, connector, at) =
+            (row.get(2)?, row.get(3)?, row.get(4)?, row.get(6)?);
+        let entry = Change::from_code(row.get(1)?).map(|change| Queued {
+            change,
+            charger_no,
+            number,
+            connector,
+            id: id.map(Uuid::from_bytes),
+            at,
+        });
+        Ok((row.get(0)?, entry))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn objects(connection: &Connection, round: &Round, now: Timestamp) -> Result<Objects, Refusal> {
+    let mut objects = Objects::default();
+    let chargers_shown = round.chargers();
+    if !chargers_shown.is_empty() {
+        let gateways = chargers::gateways(connection)?;
+        for no in chargers_shown {
+            let found = chargers::numbered(connection, &gateways, no)?;
+            objects.chargers.extend(found.map(|found| (no, found)));
+        }
+    }
+    let mut session =
+        connection.prepare_cached("SELECT stages, shown FROM event_sessions WHERE key = ?1")?;
+    for no in round.transactions() {
+        let views = transactions::of_state(connection, no)?;
+        for view in &views {
+            let found = session
+                .query_row([view.key.as_bytes()], |row| {
+                    let (stages, shown) = (row.get(0)?, row.get(1)?);
+                    Ok(Session { stages, shown })
+                })
+                .optional()?;
+            objects
+                .sessions
+                .extend(found.map(|found| (view.key, found)));
+        }
+        objects.transactions.insert(no, views);
+    }
+    for id in round.effects() {
+        let found = session
+            .query_row([id.as_bytes()], |row| {
+                let (stages, shown) = (row.get(0)?, row.get(1)?);
+                Ok(Session { stages, shown })
+            })
+            .optional()?;
+        objects.sessions.extend(found.map(|found| (id, found)));
+    }
+    for id in round.commands() {
+        if let Some(command) = commands::find(connection, CommandId(id))? {
+            objects.commands.insert(id, command.view(now));
+        }
+    }
+    let mut letter = connection.prepare_cached(
+        "SELECT g.id, d.seq, d.bytes, d.reason, d.at FROM dead_letters d JOIN gateways g ON g.no = d.gateway_no
+         WHERE d.no = ?1",
+    )?;
+    for no in round.dead_letters() {
+        let found = letter
+            .query_row([no], |row| {
+                let id = RecordId {
+                    gateway: GatewayId(uuid_of(row, 0)?),
+                    seq: Seq(row.get::<_, i64>(1)?.cast_unsigned()),
+                };
+                let bytes: Vec<u8> = row.get(2)?;
+                Ok(dead_letters::row(id, &bytes, row.get(3)?, row.get(4)?))
+            })
+            .optional()?;
+        objects.dead_letters.extend(found.map(|found| (no, found)));
+    }
+    let mut entry = connection.prepare_cached(&format!(
+        "SELECT {} FROM audit_log WHERE no = ?1",
+        audit::COLUMNS
+    ))?;
+    for no in round.audit() {
+        let found = entry.query_row([no], |row| row.try_into()).optional()?;
+        if let Some(found) = found {
+            objects.audit.insert(no, audit::view(found)?);
+        }
+    }
+    let mut event = connection.prepare_cached(
+        "SELECT name, value FROM events WHERE charger_no = ?1 AND at = ?2 AND key_hash = ?3",
+    )?;
+    for (charger_no, at, hash) in round.security() {
+        let found = event
+            .query_row([charger_no, at, hash], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        objects
+            .security
+            .extend(found.map(|found| ((charger_no, at, hash), found)));
+    }
+    Ok(objects)
+}
+
+fn write(connection: &Connection, added: &Added) -> Result<(), Refusal> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO event_log
+             (position, recorded_at, type, occurred_at, charger_key, charger_id, subject, data)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for event in &added.events {
+        let key = event.charger_id.as_deref().map(ChargerKey::of);
+        insert.execute(params![
+            event.id.position.cast_signed(),
+            event.id.recorded_at.0,
+            event.kind.as_str(),
+            event.occurred_at.0,
+            key.as_ref().map(ChargerKey::as_str),
+            event.charger_id,
+            event.subject,
+            event.data,
+        ])?;
+    }
+    if let Some(last) = added.events.last() {
+        connection.execute(
+            "UPDATE event_head SET position = ?1, recorded_at = ?2",
+            params![last.id.position.cast_signed(), last.id.recorded_at.0],
+        )?;
+    }
+    let mut keep = connection.prepare_cached(
+        "INSERT INTO event_sessions (key, stages, shown) VALUES (?1, ?2, ?3)
+         ON CONFLICT (key) DO UPDATE SET stages = excluded.stages, shown = excluded.shown",
+    )?;
+    for (key, session) in &added.sessions {
+        keep.execute(params![key.as_bytes(), session.stages, session.shown])?;
+    }
+    Ok(())
+}
+
+fn head(connection: &Connection) -> Result<EventId, Refusal> {
+    Ok(connection
+        .prepare_cached("SELECT position, recorded_at FROM event_head")?
+        .query_row([], event_id)?)
+}
+
+fn event_id(row: &Row<'_>) -> rusqlite::Result<EventId> {
+    Ok(EventId {
+        position: row.get::<_, i64>(0)?.cast_unsigned(),
+        recorded_at: Timestamp(row.get(1)?),
+    })
+}
+
+fn bounds(connection: &Connection) -> Result<EventBounds, Refusal> {
+    let first = connection
+        .prepare_cached("SELECT position, recorded_at FROM event_log ORDER BY position LIMIT 1")?
+        .query_row([], event_id)
+        .optional()?;
+    Ok(EventBounds {
+        first,
+        last: head(connection)?,
+    })
+}
+
+fn id_at(connection: &Connection, position: u64) -> Result<Option<EventId>, Refusal> {
+    Ok(connection
+        .prepare_cached("SELECT position, recorded_at FROM event_log WHERE position = ?1")?
+        .query_row([position.cast_signed()], event_id)
+        .optional()?)
+}
+
+fn page(
+    connection: &Connection,
+    bounds: &EventBounds,
+    after: EventId,
+    filter: &EventFilter,
+    limit: usize,
+) -> Result<EventPage, Refusal> {
+    let until = read_until(bounds, after, filter);
+    let charger = filter.charger.as_deref().map(ChargerKey::of);
+    let types: Vec<&str> = filter.types.iter().map(|kind| kind.as_str()).collect();
+    let sql = format!(
+        "SELECT position, recorded_at, type, occurred_at, charger_id, subject, data FROM event_log {}
+             AND position > :after AND position <= :until
+             AND (:types = '' OR instr(:types, ' ' || type || ' ') > 0)
+         ORDER BY position LIMIT :limit",
+        match charger {
+            Some(_) => "INDEXED BY event_log_by_charger WHERE charger_key = :charger",
+            None => "WHERE :charger IS NULL",
+        }
+    );
+    let types = match types.is_empty() {
+        true => String::new(),
+        false => format!(" {} ", types.join(" ")),
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(
+        named_params! {
+            ":charger": charger.as_ref().map(ChargerKey::as_str),
+            ":after": after.position.cast_signed(),
+            ":until": until.cast_signed(),
+            ":types": types,
+            ":limit": at_most(limit),
+        },
+        |row| EventColumns::try_from(row),
+    )?;
+    let mut failed = None;
+    let rows = rows.map_while(|row| row.map_err(|error| failed = Some(error)).ok());
+    let (events, cut_at) = page_of(rows, limit);
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let reached = match cut_at {
+        Some(id) => id,
+        None if until == bounds.last.position => bounds.last,
+        None => id_at(connection, until)?.unwrap_or(after),
+    };
+    Ok(EventPage {
+        events,
+        is_end: reached == bounds.last,
+        reached,
+    })
+}
