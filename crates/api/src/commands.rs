@@ -9,18 +9,19 @@ use crate::page::{self, ListRequest};
 use crate::query::Query;
 use crate::schema;
 use crate::state::AppState;
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use central::Timestamp;
-use central::command_request::CommandRequest;
-use central::model::{CommandId, CommandState, CommandView, EffectPhase};
+use central::command_request::{CommandRequest, FAIL_AFTER_MS};
+use central::model::{CommandId, CommandState, CommandView, EffectPhase, NotSent};
 use central::ports::{Cancelled, Created, Idempotency};
-use central::query::{CommandFilter, QueryStore, parameters};
+use central::query::{ChargerDetail, CommandFilter, QueryStore, parameters};
 use common::clock::now_ms;
 use ocpp::Version;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,9 @@ pub(crate) const ONE_PARAMETERS: &[&str] = &["wait", "wait_for"];
 const WAIT_S_MAX: u64 = 60;
 /// How often a waiting request looks for the outcome if no event tells it of one.
 const POLL: Duration = Duration::from_millis(250);
+/// How long a request waits for a charger that is shown as not connected, so that it can be answered with 409: until the
+/// command expires, and a second for those who end it.
+const OFFLINE_WAIT: Duration = Duration::from_millis(FAIL_AFTER_MS.unsigned_abs() + 1_500);
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -61,7 +65,7 @@ enum WhenOffline {
     Wait,
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp(now_ms())
 }
 
@@ -72,7 +76,7 @@ fn now() -> Timestamp {
     params(
         ("id" = String, Path, description = "The identity, percent-encoded; letter case is ignored"),
         ("Idempotency-Key" = String, Header, description = "A text of the client, unique for this request: its repeat within 72 hours sends nothing again"),
-        ("Prefer" = Option<String>, Header, description = "`wait=10`: wait for the outcome, up to 60 seconds"),
+        ("Prefer" = Option<String>, Header, description = "`wait=10`: wait for the outcome, up to 60 seconds. `respond-async`: answer at once, also if the charger is not connected"),
     ),
     request_body = schema::NewCommand,
     responses(
@@ -88,27 +92,10 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     let Path(charger_id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
     Query::read(request.uri().query(), &[])?;
-    let wait = preferred_wait(request.headers());
-    let key = required_idempotency_key(request.headers())?;
-    let caller = request.extensions().get::<Caller>();
-    let by = caller.and_then(|Caller(actor)| actor.name.clone());
-    let by = by.unwrap_or_else(|| "without_key".to_owned());
-    match media_type(request.headers()).as_str() {
-        "application/json" => {}
-        media => return Err(ApiError::not_json(media)),
-    }
-    let body = state.read_body(request.into_body(), BODY_BYTES_MAX).await?;
-    let read: NewCommandBody =
-        serde_json::from_slice(&body).map_err(|error| ApiError::bad_json(&error.to_string()))?;
-    let expires_at = match &read.expires_at {
-        None => None,
-        Some(text) => Some(parameters::time(text).ok_or_else(|| {
-            ApiError::bad_member(
-                "/expires_at",
-                &format!("expires_at is not {}", parameters::TIME_EXPECTED),
-            )
-        })?),
-    };
+    let incoming = Incoming::read(&state, request, &[charger_id.as_bytes()]).await?;
+    let read: NewCommandBody = serde_json::from_slice(&incoming.body)
+        .map_err(|error| ApiError::bad_json(&error.to_string()))?;
+    let expires_at = read.expires_at.as_deref().map(expiry).transpose()?;
     let wanted = CommandRequest {
         charger_id: charger_id.clone(),
         action: read.action,
@@ -119,31 +106,104 @@ pub(crate) async fn create(
         expires_at,
         answer_within_ms: read.answer_within_ms,
     };
-    let mut digest = blake3::Hasher::new();
-    digest
-        .update(charger_id.as_bytes())
-        .update(b"\0")
-        .update(&body);
-    let idempotency = Idempotency {
-        key,
-        digest: *digest.finalize().as_bytes(),
-    };
+    submit(&state, incoming, move |store, _| {
+        let charger = known_charger(store, &charger_id)?;
+        let charger = charger.charger;
+        Ok(Wanted {
+            request: wanted,
+            warnings: Vec::new(),
+            // A charger that is not connected can come back with another version.
+            version: charger.ocpp_version.filter(|_| charger.online),
+            is_online: charger.online,
+        })
+    })
+    .await
+}
+
+/// A request that creates a command, with what its headers say.
+pub(crate) struct Incoming {
+    pub(crate) body: Bytes,
+    by: String,
+    idempotency: Idempotency,
+    wait: Option<Duration>,
+    responds_at_once: bool,
+}
+
+impl Incoming {
+    /// Reads the headers, then the body. `target` is what the request is about, beside its body: two requests with
+    /// the same idempotency key must be about the same.
+    pub(crate) async fn read(
+        state: &AppState,
+        request: Request,
+        target: &[&[u8]],
+    ) -> Result<Self, ApiError> {
+        let wait = preferred_wait(request.headers());
+        let responds_at_once = prefers(request.headers(), "respond-async");
+        let key = required_idempotency_key(request.headers())?;
+        let caller = request.extensions().get::<Caller>();
+        let by = caller.and_then(|Caller(actor)| actor.name.clone());
+        match media_type(request.headers()).as_str() {
+            "application/json" => {}
+            media => return Err(ApiError::not_json(media)),
+        }
+        let body = state.read_body(request.into_body(), BODY_BYTES_MAX).await?;
+        let mut digest = blake3::Hasher::new();
+        for part in target {
+            digest.update(part).update(b"\0");
+        }
+        digest.update(&body);
+        Ok(Self {
+            by: by.unwrap_or_else(|| "without_key".to_owned()),
+            idempotency: Idempotency {
+                key,
+                digest: *digest.finalize().as_bytes(),
+            },
+            wait,
+            responds_at_once,
+            body,
+        })
+    }
+}
+
+/// A command that a request wants.
+pub(crate) struct Wanted {
+    pub(crate) request: CommandRequest,
+    /// The version against which the payload is checked.
+    pub(crate) version: Option<Version>,
+    /// Whether the charger is shown as connected.
+    pub(crate) is_online: bool,
+    /// What is doubtful about the request.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A command with the warnings of its request.
+#[derive(Serialize)]
+struct Warned<'a> {
+    #[serde(flatten)]
+    command: &'a CommandView,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
+}
+
+/// Stores the command that `make` returns, and answers with it as the request prefers.
+pub(crate) async fn submit(
+    state: &AppState,
+    incoming: Incoming,
+    make: impl FnOnce(&dyn QueryStore, CommandId) -> Result<Wanted, ApiError> + Send + 'static,
+) -> Result<Response, ApiError> {
     let commands = state.commands()?;
-    let created = state
+    let (by, idempotency) = (incoming.by, incoming.idempotency);
+    let (created, is_online, warnings) = state
         .run(move |store| {
-            let version = known_version(store, &charger_id)?;
+            let id = CommandId(Uuid::now_v7());
+            let wanted = make(store, id)?;
             let new = wanted
-                .accept(
-                    CommandId(Uuid::now_v7()),
-                    &by,
-                    version,
-                    Some(idempotency),
-                    now(),
-                )
-                .map_err(|error| ApiError::bad_member("", &error.to_string()))?;
-            commands
-                .create(&new)
-                .map_err(|error| ApiError::unavailable(&error))
+                .request
+                .accept(id, &by, wanted.version, Some(idempotency), now());
+            let new = new.map_err(|error| ApiError::bad_command(&error))?;
+            let created = commands.create(&new);
+            let created = created.map_err(|error| ApiError::unavailable(&error))?;
+            Ok((created, wanted.is_online, wanted.warnings))
         })
         .await?;
     let view = match created {
@@ -156,30 +216,67 @@ pub(crate) async fn create(
         Created::QueueFull => return Err(ApiError::queue_full()),
     };
     let location = format!("/api/v1/commands/{}", view.id);
-    let view = wait_until(&state, view, Goal::Outcome, wait).await?;
+    let is_probably_offline = !is_online && view.when_offline == "fail";
+    let view = match incoming.wait {
+        Some(wait) => wait_until(state, view, wait, |view| Goal::Outcome.is_reached(view)).await?,
+        // The charger may have connected a moment ago: only a gateway knows, and it has this long to claim.
+        None if is_probably_offline && !incoming.responds_at_once => {
+            wait_until(state, view, OFFLINE_WAIT, |view| {
+                view.state != CommandState::Queued
+            })
+            .await?
+        }
+        None => view,
+    };
+    let reason = view
+        .outcome
+        .as_ref()
+        .and_then(|outcome| outcome.reason.as_deref());
+    if reason == Some(NotSent::ChargerOffline.as_str()) {
+        return Err(ApiError::charger_offline(&view.charger_id, &location));
+    }
     let status = match view.state {
         CommandState::Done => StatusCode::OK,
-        _ => StatusCode::ACCEPTED,
+        CommandState::Queued | CommandState::Claimed | CommandState::Sent => StatusCode::ACCEPTED,
     };
-    let mut response = object(status, &view)?;
+    let warned = Warned {
+        command: &view,
+        warnings: &warnings,
+    };
+    let mut response = object(status, &warned)?;
     if let Ok(location) = HeaderValue::from_str(&location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
-    if let Some(wait) = wait
-        && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs()))
-    {
+    let applied = match incoming.wait {
+        Some(wait) => Some(format!("wait={}", wait.as_secs())),
+        None => incoming
+            .responds_at_once
+            .then(|| "respond-async".to_owned()),
+    };
+    if let Some(Ok(applied)) = applied.map(|text| HeaderValue::from_str(&text)) {
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
     Ok(response)
 }
 
-/// The version of the charger's open connection; `None` if it is not connected, because it can come back with another.
-fn known_version(store: &dyn QueryStore, charger_id: &str) -> Result<Option<Version>, ApiError> {
+/// The member `expires_at` of a body.
+pub(crate) fn expiry(text: &str) -> Result<Timestamp, ApiError> {
+    parameters::time(text).ok_or_else(|| {
+        ApiError::bad_member(
+            "/expires_at",
+            &format!("expires_at is not {}", parameters::TIME_EXPECTED),
+        )
+    })
+}
+
+/// The charger, which must be known.
+pub(crate) fn known_charger(
+    store: &dyn QueryStore,
+    charger_id: &str,
+) -> Result<ChargerDetail, ApiError> {
     let found = store.charger(charger_id);
     let found = found.map_err(|error| page::query_error(error, &Default::default()))?;
-    let detail = found.ok_or_else(|| ApiError::unknown_charger(charger_id))?;
-    let charger = detail.charger;
-    Ok(charger.ocpp_version.filter(|_| charger.online))
+    found.ok_or_else(|| ApiError::unknown_charger(charger_id))
 }
 
 /// `GET /api/v1/commands`
@@ -248,7 +345,11 @@ pub(crate) async fn one(
     let goals = [("outcome", Goal::Outcome), ("effect", Goal::Effect)];
     let goal = query.one_of("wait_for", &goals)?.unwrap_or(Goal::Outcome);
     let view = find(&state, id).await?;
-    object(StatusCode::OK, &wait_until(&state, view, goal, wait).await?)
+    let view = match wait {
+        Some(wait) => wait_until(&state, view, wait, |view| goal.is_reached(view)).await?,
+        None => view,
+    };
+    object(StatusCode::OK, &view)
 }
 
 /// `DELETE /api/v1/commands/{id}`
@@ -319,19 +420,16 @@ impl Goal {
     }
 }
 
-/// The command once the goal is reached, or as it is after `wait`.
+/// The command once it is as wanted, or as it is after `wait`.
 async fn wait_until(
     state: &AppState,
     mut view: CommandView,
-    goal: Goal,
-    wait: Option<Duration>,
+    wait: Duration,
+    is_wanted: impl Fn(&CommandView) -> bool,
 ) -> Result<CommandView, ApiError> {
-    let Some(wait) = wait else {
-        return Ok(view);
-    };
     let deadline = Instant::now() + wait;
     let mut changes = state.changed_commands();
-    while !goal.is_reached(&view) && Instant::now() < deadline {
+    while !is_wanted(&view) && Instant::now() < deadline {
         let next = deadline.min(Instant::now() + POLL);
         // After this time it looks without having been told.
         let _ = timeout_at(next, until_changed(view.id, &mut changes)).await;
@@ -351,7 +449,7 @@ async fn until_changed(id: CommandId, changes: &mut broadcast::Receiver<CommandI
     }
 }
 
-fn object(status: StatusCode, view: &CommandView) -> Result<Response, ApiError> {
+fn object(status: StatusCode, view: &impl Serialize) -> Result<Response, ApiError> {
     change::object(status, view, None)
 }
 
@@ -368,10 +466,20 @@ fn wait_of(text: &str) -> Result<Duration, ApiError> {
 /// `wait` of the header `Prefer` (RFC 7240), cut to the longest wait. An invalid preference is ignored, as the standard
 /// demands.
 fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all(PREFER).iter();
-    let texts = values.filter_map(|value| value.to_str().ok());
-    let mut preferences = texts.flat_map(|text| text.split([',', ';']).map(str::trim));
-    let wait = preferences.find_map(|text| text.strip_prefix("wait=")?.parse::<u64>().ok());
+    let wait =
+        preferences(headers).find_map(|text| text.strip_prefix("wait=")?.parse::<u64>().ok());
     wait.filter(|seconds| *seconds > 0)
         .map(|seconds| Duration::from_secs(seconds.min(WAIT_S_MAX)))
+}
+
+/// The parts of the header `Prefer`.
+fn preferences(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(PREFER).iter();
+    let texts = values.filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split([',', ';']).map(str::trim))
+}
+
+/// Whether the header `Prefer` has this preference, which has no value.
+fn prefers(headers: &HeaderMap, preference: &str) -> bool {
+    preferences(headers).any(|text| text.eq_ignore_ascii_case(preference))
 }

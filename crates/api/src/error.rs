@@ -12,7 +12,9 @@
 use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use central::command_request::RequestError;
 use central::model::Scope;
+use central::operation;
 use central::ports::Unavailable;
 use serde::Serialize;
 use std::time::Duration;
@@ -64,6 +66,7 @@ kinds! {
     UNKNOWN_TRANSACTION, NOT_FOUND, "unknown_transaction", "Unknown transaction", "not in the database";
     UNKNOWN_COMMAND, NOT_FOUND, "unknown_command", "Unknown command", "not in the database";
     NO_REPORT, NOT_FOUND, "no_report", "No report", "the command asks for no report";
+    UNKNOWN_ACTION, NOT_FOUND, "unknown_action", "Unknown action", "no such action in this version of OCPP, or no such version";
     NO_SUCH_PATH, NOT_FOUND, "not_found", "Not found", "no such route";
     CHARGER_HERE, NOT_FOUND, "charger_here", "A charger called the API", "a WebSocket upgrade, or a path that begins with `/ocpp`: chargers connect to another port";
     METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", "the route has other methods, which `Allow` lists";
@@ -72,12 +75,18 @@ kinds! {
     CHARGER_EXISTS, CONFLICT, "charger_exists", "Charger exists", "a charger with this identity was added before";
     IDEMPOTENCY_IN_USE, CONFLICT, "idempotency_in_use", "Request still running", "a request with this `Idempotency-Key` is running now";
     ALREADY_SENT, CONFLICT, "already_sent", "Already sent", "a gateway has the command, or it is done: it cannot be cancelled";
+    CHARGER_OFFLINE, CONFLICT, "charger_offline", "Charger not connected", "no gateway has a connection of the charger, and the command does not wait; `command` is the address of the command, which is stored as not sent";
+    VERSION_UNKNOWN, CONFLICT, "version_unknown", "Version unknown", "the charger has sent no message yet, so its version of OCPP is not known";
+    TRANSACTION_ENDED, CONFLICT, "transaction_ended", "Transaction ended", "the transaction has ended or was closed, so it cannot be stopped";
+    NO_OPEN_TRANSACTION, CONFLICT, "no_open_transaction", "No open transaction", "the charger has no open transaction that can be named";
+    SEVERAL_TRANSACTIONS, CONFLICT, "several_transactions", "Several open transactions", "the charger has several open transactions, and the request names none";
     ETAG_MISMATCH, PRECONDITION_FAILED, "etag_mismatch", "Changed meanwhile", "the object has another version than `If-Match` names";
     BODY_TOO_LARGE, PAYLOAD_TOO_LARGE, "body_too_large", "Body too large", "above 260 KiB";
     QUERY_TOO_LONG, URI_TOO_LONG, "query_too_long", "Query too long", "above 8,192 bytes";
     NOT_JSON, UNSUPPORTED_MEDIA_TYPE, "not_json", "Not JSON", "the body's `Content-Type` is not `application/json`";
     NOT_MERGE_PATCH, UNSUPPORTED_MEDIA_TYPE, "not_merge_patch", "Not a merge patch", "the body's `Content-Type` is not `application/merge-patch+json`";
-    PAYLOAD_INVALID, UNPROCESSABLE_ENTITY, "payload_invalid", "Invalid request", "members of the body are not valid; `errors` names each";
+    PAYLOAD_INVALID, UNPROCESSABLE_ENTITY, "payload_invalid", "Invalid request", "a member of the body is not valid, or the payload breaks the schema of the charger's version; `errors` has each place";
+    NOT_SUPPORTED, UNPROCESSABLE_ENTITY, "not_supported_by_charger", "Not supported by the charger", "the charger's version of OCPP does not have the action, or cannot express the request";
     IDEMPOTENCY_MISMATCH, UNPROCESSABLE_ENTITY, "idempotency_mismatch", "Idempotency key used before", "another request was made with this `Idempotency-Key`";
     IF_MATCH_REQUIRED, PRECONDITION_REQUIRED, "if_match_required", "If-Match missing", "a change of this object needs the header `If-Match`";
     QUEUE_FULL, TOO_MANY_REQUESTS, "queue_full", "Queue full", "too many commands wait for the charger";
@@ -121,6 +130,8 @@ pub(crate) struct ApiError {
     /// The value of `WWW-Authenticate`.
     challenge: Option<&'static str>,
     faults: Vec<Fault>,
+    /// The address of the command that the error is about.
+    command: Option<String>,
 }
 
 /// The body of an error.
@@ -135,6 +146,8 @@ struct Problem<'a> {
     retryable: bool,
     request_id: &'a str,
     errors: &'a [Fault],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a str>,
 }
 
 impl Fault {
@@ -157,6 +170,7 @@ impl ApiError {
             retry_after_s: None,
             challenge: None,
             faults: Vec::new(),
+            command: None,
         }
     }
 
@@ -322,6 +336,119 @@ impl ApiError {
             &NO_REPORT,
             format!("The command {id} is {action}, which asks the charger for no report."),
         )
+    }
+
+    pub(crate) fn unknown_action(version: &str, action: &str) -> Self {
+        Self::new(
+            &UNKNOWN_ACTION,
+            format!(
+                "OCPP {} has no action {}; GET /api/v1/actions lists the actions of 1.6, 2.0.1 and 2.1.",
+                shortened(version),
+                quoted(action)
+            ),
+        )
+    }
+
+    pub(crate) fn charger_offline(charger_id: &str, command: &str) -> Self {
+        let mut error = Self::new(
+            &CHARGER_OFFLINE,
+            format!(
+                "The charger {} is not connected, and the command was not sent; set when_offline to wait to send it when \
+                 the charger connects.",
+                quoted(charger_id)
+            ),
+        );
+        error.command = Some(command.to_owned());
+        error
+    }
+
+    /// A command that cannot be stored. The places in a payload that breaks its schema are listed one by one.
+    pub(crate) fn bad_command(error: &RequestError) -> Self {
+        let kind = match error {
+            RequestError::NotSupported { .. } => &NOT_SUPPORTED,
+            _ => &PAYLOAD_INVALID,
+        };
+        let faults = match error {
+            RequestError::Violates { violations, .. } => violations
+                .iter()
+                .map(|violation| Fault {
+                    pointer: format!("/payload{}", violation.path),
+                    code: violation.kind.as_str(),
+                    detail: violation.detail.clone(),
+                })
+                .collect(),
+            other => vec![Fault {
+                pointer: other.pointer().to_owned(),
+                code: kind.code,
+                detail: other.to_string(),
+            }],
+        };
+        let mut answer = Self::new(kind, format!("The command is not valid: {error}."));
+        answer.faults = faults;
+        answer
+    }
+
+    pub(crate) fn version_unknown(charger_id: &str) -> Self {
+        Self::new(
+            &VERSION_UNKNOWN,
+            format!(
+                "The version of OCPP that the charger {} speaks is not known, because it has sent no message; send a command \
+                 with POST /api/v1/chargers/{{id}}/commands, or wait until it has connected.",
+                quoted(charger_id)
+            ),
+        )
+    }
+
+    pub(crate) fn transaction_ended(key: Uuid) -> Self {
+        Self::new(
+            &TRANSACTION_ENDED,
+            format!("The transaction {key} has ended; GET /api/v1/transactions/{key} shows when."),
+        )
+    }
+
+    pub(crate) fn no_open_transaction(why: &str) -> Self {
+        Self::new(
+            &NO_OPEN_TRANSACTION,
+            format!("{why}; give transaction_id if you know it."),
+        )
+    }
+
+    pub(crate) fn several_transactions(ids: &[&str]) -> Self {
+        Self::new(
+            &SEVERAL_TRANSACTIONS,
+            format!(
+                "The charger has several open transactions; give one as transaction_id: {}.",
+                shortened(&ids.join(", "))
+            ),
+        )
+    }
+
+    /// The body of an operation is not valid.
+    pub(crate) fn invalid(faults: &[operation::Fault]) -> Self {
+        Self::with_faults(&PAYLOAD_INVALID, "The request is not valid", faults)
+    }
+
+    /// The charger's version cannot express an operation.
+    pub(crate) fn not_expressible(version: ocpp::Version, faults: &[operation::Fault]) -> Self {
+        let what = format!("The charger speaks OCPP {version}, which cannot express the request");
+        Self::with_faults(&NOT_SUPPORTED, &what, faults)
+    }
+
+    fn with_faults(kind: &'static Kind, what: &str, faults: &[operation::Fault]) -> Self {
+        let words: Vec<String> = faults
+            .iter()
+            .map(|fault| format!("{}: {}", fault.pointer, fault.detail))
+            .collect();
+        let mut error = Self::new(kind, format!("{what}: {}.", words.join("; ")));
+        error.faults = faults
+            .iter()
+            .map(|fault| Fault {
+                pointer: fault.pointer.clone(),
+                code: kind.code,
+                detail: fault.detail.clone(),
+            })
+            .collect();
+        error
     }
 
     pub(crate) fn already_sent(id: &str) -> Self {
@@ -612,6 +739,7 @@ impl ApiError {
             retryable: self.kind.is_retryable(),
             request_id,
             errors: &self.faults,
+            command: self.command.as_deref(),
         };
         // Texts and numbers can always be written as JSON.
         serde_json::to_vec(&problem).unwrap_or_default()

@@ -17,9 +17,11 @@
 //! schema.rs          schemas of the answers        docs_page.rs     the page /docs
 //! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
 //! etag.rs            entity tags
-//! chargers.rs  charger_settings.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs   one file per resource
+//! operations.rs  commands that do not depend on the version of OCPP
+//! actions.rs  chargers.rs  charger_settings.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs   one file per resource
 //! ```
 
+mod actions;
 mod audit;
 mod auth;
 mod change;
@@ -35,6 +37,7 @@ mod health_reserve;
 mod messages;
 mod metrics;
 mod openapi;
+mod operations;
 mod page;
 mod query;
 mod quirks;

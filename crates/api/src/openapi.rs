@@ -9,8 +9,8 @@ use crate::query::Query;
 use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
 use crate::{
-    audit, charger_settings, chargers, commands, docs_page, health, messages, quirks, reports,
-    routes, schema, transactions,
+    actions, audit, charger_settings, chargers, commands, docs_page, health, messages, operations,
+    quirks, reports, routes, schema, transactions,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -51,6 +51,8 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         messages::dead_letters,
         quirks::list,
         audit::list,
+        actions::list,
+        actions::one,
         commands::create,
         commands::list,
         commands::one,
@@ -109,6 +111,9 @@ fn build() -> Value {
         "scheme": "bearer",
         "description": "A key of `wattpost apikey add`. No request needs one while there is none.",
     }});
+    if let Some(paths) = document["paths"].as_object_mut() {
+        paths.extend(operations::described());
+    }
     for route in &ROUTES {
         let methods = document["paths"][route.path].as_object_mut();
         for (method, operation) in methods.into_iter().flatten() {
@@ -177,7 +182,8 @@ fn complete(operation: &mut Value, route: &Route, method: &str) {
 
 /// Whether the answers have an entity tag: those of one object.
 fn has_tag(route: &Route) -> bool {
-    route.path.contains('{') && !route.path.contains("/commands")
+    let has_none = ["/commands", "/actions/"];
+    route.path.contains('{') && !has_none.iter().any(|part| route.path.contains(part))
 }
 
 /// The statuses of the errors of a route.
@@ -282,7 +288,9 @@ mod tests {
 
     #[test]
     fn the_document_and_the_router_have_the_same_routes_and_parameters() {
-        let documented: Vec<&String> = JSON["paths"].as_object().expect("paths").keys().collect();
+        let mut documented: Vec<&String> =
+            JSON["paths"].as_object().expect("paths").keys().collect();
+        documented.sort_unstable();
         let mut routes: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
         routes.sort_unstable();
         assert_eq!(documented, routes);

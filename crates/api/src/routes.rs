@@ -8,8 +8,8 @@ use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
-    audit, charger_settings, chargers, commands, health, messages, openapi, quirks, reports,
-    schema, transactions,
+    actions, audit, charger_settings, chargers, commands, health, messages, openapi, operations,
+    quirks, reports, schema, transactions,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -41,7 +41,7 @@ pub(crate) struct Route {
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
 
-pub(crate) const ROUTES: [Route; 19] = [
+pub(crate) const ROUTES: [Route; 39] = [
     Route {
         path: INDEX,
         purpose: "this list, as JSON",
@@ -135,6 +135,22 @@ pub(crate) const ROUTES: [Route; 19] = [
         handler: || get(messages::dead_letters),
     },
     Route {
+        path: "/api/v1/actions",
+        purpose: "the actions of each version of OCPP",
+        parameters: actions::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(actions::list),
+    },
+    Route {
+        path: "/api/v1/actions/{version}/{action}",
+        purpose: "one action with the JSON Schemas of its request and its response",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(actions::one),
+    },
+    Route {
         path: "/api/v1/chargers/{id}/commands",
         purpose: "`POST` sends a command to the charger",
         parameters: &[],
@@ -142,6 +158,96 @@ pub(crate) const ROUTES: [Route; 19] = [
         access: Access::Needs(Scope::Operate),
         handler: || post(commands::create),
     },
+    operation(
+        "/api/v1/chargers/{id}/start",
+        "`POST` starts a transaction (RemoteStartTransaction, RequestStartTransaction)",
+        || post(operations::start),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/stop",
+        "`POST` stops a transaction (RemoteStopTransaction, RequestStopTransaction), by default the only open one",
+        || post(operations::stop),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/reset",
+        "`POST` restarts the charger or one EVSE (Reset)",
+        || post(operations::reset),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/unlock",
+        "`POST` unlocks a connector (UnlockConnector)",
+        || post(operations::unlock),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/availability",
+        "`POST` puts the charger, an EVSE or a connector into or out of operation (ChangeAvailability)",
+        || post(operations::availability),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/trigger",
+        "`POST` asks the charger to send a message (TriggerMessage, ExtendedTriggerMessage)",
+        || post(operations::trigger),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/reserve",
+        "`POST` reserves an EVSE for a token (ReserveNow)",
+        || post(operations::reserve),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/cancel-reservation",
+        "`POST` cancels a reservation (CancelReservation)",
+        || post(operations::cancel_reservation),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/limit",
+        "`POST` limits power or current from now on, with one charging profile (SetChargingProfile)",
+        || post(operations::limit),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/charging-profile",
+        "`POST` sets a charging profile (SetChargingProfile)",
+        || post(operations::charging_profile),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/clear-charging-profile",
+        "`POST` clears charging profiles (ClearChargingProfile)",
+        || post(operations::clear_charging_profile),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/local-list",
+        "`POST` sends the local authorisation list (SendLocalList)",
+        || post(operations::local_list),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/diagnostics",
+        "`POST` asks the charger to upload a log (GetDiagnostics, GetLog)",
+        || post(operations::diagnostics),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/firmware",
+        "`POST` asks the charger to install firmware (UpdateFirmware, SignedUpdateFirmware)",
+        || post(operations::firmware),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/data-transfer",
+        "`POST` sends data of a vendor (DataTransfer)",
+        || post(operations::data_transfer),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/clear-cache",
+        "`POST` clears the charger's authorisation cache (ClearCache)",
+        || post(operations::clear_cache),
+    ),
+    operation(
+        "/api/v1/chargers/{id}/configuration",
+        "`POST` reads or changes configuration keys of 1.6 (GetConfiguration, ChangeConfiguration) or variables of 2.x (GetVariables, SetVariables)",
+        || post(operations::configuration),
+    ),
+    operation(
+        "/api/v1/transactions/{key}/stop",
+        "`POST` stops the transaction (RemoteStopTransaction, RequestStopTransaction)",
+        || post(operations::stop_transaction),
+    ),
     Route {
         path: "/api/v1/commands",
         purpose: "commands to chargers, the newest first",
@@ -199,6 +305,22 @@ pub(crate) const ROUTES: [Route; 19] = [
         handler: || get(openapi::catalog),
     },
 ];
+
+/// A route that sends a command.
+const fn operation(
+    path: &'static str,
+    purpose: &'static str,
+    handler: fn() -> MethodRouter<Arc<AppState>>,
+) -> Route {
+    Route {
+        path,
+        purpose,
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Operate),
+        handler,
+    }
+}
 
 /// The path of the list of routes.
 const INDEX: &str = "/";

@@ -438,6 +438,43 @@ pub(crate) struct Actor {
     name: Option<String>,
 }
 
+/// An action of OCPP.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Action {
+    ocpp_version: OcppVersion,
+    #[schema(example = "Reset")]
+    action: String,
+    /// Who may send it: `charger`, `central_system` or `both`.
+    sent_by: String,
+    /// Of 1.6 the feature profile, of 2.x the functional block.
+    #[schema(example = "Core")]
+    profile: String,
+    /// What a charger does with it when it is not delivered: `T` (part of a transaction) and `Q` are queued, `N` is not,
+    /// `S` has no answer.
+    delivery_class: String,
+    /// Whether a command may be sent again without harm: `always`, `never`, or `by_payload` if that depends on the
+    /// payload. Null if only chargers send it.
+    safe_to_repeat: Option<String>,
+}
+
+/// An action of OCPP with the schemas of its payloads.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DescribedAction {
+    ocpp_version: OcppVersion,
+    action: String,
+    /// As in the list of actions, as the next three.
+    sent_by: String,
+    profile: String,
+    delivery_class: String,
+    safe_to_repeat: Option<String>,
+    /// The JSON Schema (draft 2020-12) of the request's payload.
+    #[schema(value_type = Object)]
+    request_schema: serde_json::Value,
+    /// The JSON Schema of the response's payload; null for a message without a response.
+    #[schema(value_type = Option<Object>)]
+    response_schema: Option<serde_json::Value>,
+}
+
 /// A command to be sent.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NewCommand {
@@ -496,6 +533,10 @@ pub(crate) struct Command {
     gateway_id: Option<Uuid>,
     /// The records of the call, the answer, and the end without one.
     record_ids: Vec<String>,
+    /// What is doubtful about the request, such as an EVSE that the charger has not reported. Only in the answer to the
+    /// request, and only if there is something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<Vec<String>>,
 }
 
 /// What followed the charger's answer to a command.
@@ -627,6 +668,9 @@ pub(crate) struct Problem {
     request_id: String,
     /// The faults of the request.
     errors: Vec<Fault>,
+    /// Of `charger_offline`: the address of the command, which is stored as not sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
 }
 
 /// A fault of a request.

@@ -4,8 +4,8 @@ use crate::Timestamp;
 use crate::model::{Command, CommandId};
 use crate::ports::{Idempotency, NewCommand};
 use crate::query::parameters;
-use crate::station::check_command;
 use ocpp::Version;
+use ocpp::check::Violation;
 use ocpp::json::Raw;
 
 /// How long a request that does not wait may be queued: the time that a gateway needs to take it.
@@ -64,6 +64,24 @@ pub enum RequestError {
     /// The expiry is not in the future, or too far away.
     #[error("expires_at is {0}; give a time in the next 30 days")]
     ExpiresAt(Timestamp),
+    /// The charger's version does not have the action.
+    #[error("OCPP {version}, which the charger speaks, has no command {action}")]
+    NotSupported {
+        /// The charger's version.
+        version: Version,
+        /// The action.
+        action: &'static str,
+    },
+    /// The payload breaks the schema of the charger's version.
+    #[error("payload breaks the schema of {action} in OCPP {version}, which the charger speaks: {}", joined(.violations))]
+    Violates {
+        /// The charger's version.
+        version: Version,
+        /// The action.
+        action: &'static str,
+        /// Each place, at most [`VIOLATIONS_MAX`](ocpp::check::VIOLATIONS_MAX).
+        violations: Vec<Violation>,
+    },
     /// A request that does not wait has no expiry.
     #[error(
         "expires_at is given, but the request does not wait; leave it out, or set when_offline to wait"
@@ -71,9 +89,28 @@ pub enum RequestError {
     ExpiresWithoutWaiting,
 }
 
+impl RequestError {
+    /// The JSON pointer of the member of the request (RFC 6901).
+    #[must_use]
+    pub const fn pointer(&self) -> &'static str {
+        match self {
+            Self::NoCharger => "",
+            Self::Action(_) | Self::NotSupported { .. } => "/action",
+            Self::Payload(_) | Self::PayloadTooLarge(_) | Self::Violates { .. } => "/payload",
+            Self::AnswerWithin(_) => "/answer_within_ms",
+            Self::ExpiresAt(_) | Self::ExpiresWithoutWaiting => "/expires_at",
+        }
+    }
+}
+
+fn joined(violations: &[Violation]) -> String {
+    let words: Vec<String> = violations.iter().map(Violation::to_string).collect();
+    words.join("; ")
+}
+
 impl CommandRequest {
-    /// The command to be stored. With the charger's version the payload is checked against that version's schema; what
-    /// does not conform is kept as not sent, with the places in the payload.
+    /// The command to be stored. With the charger's version the payload is checked against that version's schema.
+    /// Without it, the gateway checks when it sends, and what does not conform is not sent.
     ///
     /// # Errors
     /// See [`RequestError`].
@@ -106,9 +143,11 @@ impl CommandRequest {
             (true, Some(at)) if at > now && at <= now.plus_millis(WAIT_MAX_MS) => at,
             (true, Some(at)) => return Err(RequestError::ExpiresAt(at)),
         };
-        let checked = version.map(|version| check_command(version, action, &payload));
+        if let Some(version) = version {
+            check(version, action, &payload)?;
+        }
         Ok(NewCommand {
-            not_sent: checked.and_then(Result::err),
+            not_sent: None,
             command: Command {
                 id,
                 charger_id: self.charger_id.clone(),
@@ -122,6 +161,21 @@ impl CommandRequest {
             waits_when_offline: self.waits_when_offline,
             idempotency,
         })
+    }
+}
+
+/// Refuses what this version does not have, or does not permit.
+fn check(version: Version, action: &'static str, payload: &str) -> Result<(), RequestError> {
+    let info = ocpp::action::lookup(version, action).filter(|info| info.is_to_charger());
+    let info = info.ok_or(RequestError::NotSupported { version, action })?;
+    let violations = info.check_request(payload);
+    match violations.is_empty() {
+        true => Ok(()),
+        false => Err(RequestError::Violates {
+            version,
+            action,
+            violations,
+        }),
     }
 }
 
@@ -166,7 +220,6 @@ fn compact_object(text: &str) -> Result<String, RequestError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::NotSent;
     use uuid::Uuid;
 
     const NOW: Timestamp = Timestamp(1_000_000);
@@ -206,23 +259,29 @@ mod tests {
     }
 
     #[test]
-    fn what_the_charger_s_version_does_not_have_is_kept_as_not_sent() {
-        for (action, payload, place) in [
-            ("Reset", r#"{"type":"Now"}"#, "/type: "),
-            ("SetVariables", "{}", "OCPP 1.6 has no command SetVariables"),
-        ] {
-            let request = CommandRequest {
-                action: action.into(),
-                payload: payload.into(),
-                ..request()
-            };
-            let refusal = accept(&request).unwrap().not_sent.unwrap();
-            assert_eq!(refusal.reason, NotSent::NotSupportedByCharger);
-            assert!(refusal.detail.contains(place), "{}", refusal.detail);
-        }
+    fn what_the_charger_s_version_does_not_have_is_refused_with_its_places() {
+        let unchecked = |request: &CommandRequest, version| {
+            request.accept(CommandId(Uuid::nil()), "ops", version, None, NOW)
+        };
+        let broken = CommandRequest {
+            payload: r#"{"type":"Now"}"#.into(),
+            ..request()
+        };
+        let refusal = accept(&broken).unwrap_err();
+        assert!(refusal.to_string().contains("/type: "), "{refusal}");
+        assert_eq!(refusal.pointer(), "/payload");
+        let other = CommandRequest {
+            action: "SetVariables".into(),
+            payload: "{}".into(),
+            ..request()
+        };
+        let refusal = accept(&other).unwrap_err();
+        let text = "OCPP 1.6, which the charger speaks, has no command SetVariables";
+        assert_eq!(refusal.to_string(), text);
         // Without the version it is checked when it is sent.
-        let unknown = request().accept(CommandId(Uuid::nil()), "ops", None, None, NOW);
-        assert_eq!(unknown.unwrap().not_sent, None);
+        for request in [broken, other] {
+            assert_eq!(unchecked(&request, None).unwrap().not_sent, None);
+        }
     }
 
     #[test]

@@ -10,12 +10,14 @@
 
 mod actions;
 mod answer;
+pub mod catalog;
 pub mod command_request;
 pub mod effect;
 pub mod local_list;
 pub mod memory;
 pub mod model;
 mod natural_key;
+pub mod operation;
 pub mod policy;
 pub mod ports;
 pub mod project;

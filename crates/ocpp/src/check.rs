@@ -83,6 +83,25 @@ pub enum ViolationKind {
     Extra,
 }
 
+impl ViolationKind {
+    /// Its name in the HTTP API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotJson => "not_json",
+            Self::NotObject => "not_object",
+            Self::Type => "type",
+            Self::Missing => "missing",
+            Self::Enum => "enum",
+            Self::Length => "length",
+            Self::Range => "range",
+            Self::Items => "items",
+            Self::Format => "format",
+            Self::Extra => "extra",
+        }
+    }
+}
+
 impl Violation {
     /// The error code of a CALLERROR that refuses the payload for this violation.
     #[must_use]

@@ -10,6 +10,7 @@
 //! - [`v16`], [`v2`] (with [`meter`], [`timestamp`]): lenient views of the payloads that a central
 //!   system acts on, read from raw JSON text by [`json`];
 //! - [`check`]: whether a payload conforms to the official schemas;
+//! - [`schema`]: the same facts as JSON Schema, for forms and clients;
 //! - [`ErrorCode`]: the code of a CALLERROR, in the spelling of each version.
 //!
 //! Rule ids such as Q-12 are explained in `docs/ocpp-rules.md`, quirk numbers in `docs/quirks.md`, both in the
@@ -21,6 +22,7 @@ mod error_code;
 pub mod frame;
 pub mod json;
 pub mod meter;
+pub mod schema;
 mod tables;
 pub mod timestamp;
 pub mod v16;

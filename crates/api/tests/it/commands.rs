@@ -72,24 +72,119 @@ async fn a_repeat_with_the_same_idempotency_key_sends_nothing_again() {
 }
 
 #[tokio::test]
-async fn a_payload_that_breaks_the_schema_of_the_chargers_version_is_not_sent() {
+async fn a_payload_that_breaks_the_schema_of_the_chargers_version_is_refused_with_each_place() {
     let api = start_api().await;
-    let broken = post(
-        api.local_addr(),
-        "k",
-        r#"{"action": "Reset", "payload": {"type": 7}}"#,
-    )
-    .await;
-    assert_eq!(broken.status, 200);
-    let outcome = &broken.json()["outcome"];
-    assert_eq!(outcome["class"], "not_sent");
-    assert_eq!(outcome["reason"], "not_supported_by_charger");
-    assert!(
-        outcome["detail"]
-            .as_str()
-            .is_some_and(|text| text.contains("/type")),
-        "{outcome}"
+    let addr = api.local_addr();
+    let broken = r#"{"action": "Reset", "payload": {"type": 7, "now": true}}"#;
+    let broken = post(addr, "k", broken).await;
+    assert_eq!(
+        (broken.status, broken.error().0.as_str()),
+        (422, "payload_invalid")
     );
+    let errors = broken.value()["errors"].clone();
+    let places: Vec<_> = errors.as_array().expect("a list").iter().collect();
+    assert_eq!(places.len(), 2, "{errors}");
+    for (pointer, code) in [("/payload/type", "type"), ("/payload/now", "extra")] {
+        assert!(
+            places
+                .iter()
+                .any(|one| one["pointer"] == pointer && one["code"] == code),
+            "{errors}"
+        );
+    }
+    let other = post(addr, "k", r#"{"action": "SetVariables"}"#).await;
+    assert_eq!(
+        (other.status, other.error().0.as_str()),
+        (422, "not_supported_by_charger")
+    );
+    assert_eq!(other.value()["errors"][0]["pointer"], "/action");
+    // Nothing was stored, so the key can still be used.
+    assert_eq!(post(addr, "k", RESET).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_charger_that_no_gateway_has_is_answered_with_409_and_the_address_of_the_command() {
+    use central::ports::CommandQueue;
+    let store = Arc::new(MemoryRows {
+        chargers: vec![charger("CP-1", false)],
+        ..MemoryRows::default()
+    });
+    let memory = Arc::new(central::memory::MemoryStore::default());
+    let deps = api::ApiDeps {
+        commands: Some(Arc::clone(&memory) as _),
+        ..deps(&store)
+    };
+    let api = Api::start(config(), deps).await.expect("it starts");
+    let addr = api.local_addr();
+    let request = tokio::spawn(async move { post(addr, "k", RESET).await });
+    // Nobody claims it; the gateways and the API end it when its time has passed.
+    let later = central::Timestamp(common::clock::now_ms() + 60_000);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while memory.expire(later, 10).expect("the memory store answers") == 0 {
+        assert!(std::time::Instant::now() < deadline, "nothing was queued");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let answer = request.await.expect("no panic");
+    assert_eq!(
+        (answer.status, answer.error().0.as_str()),
+        (409, "charger_offline")
+    );
+    let address = answer.value()["command"]
+        .as_str()
+        .expect("an address")
+        .to_owned();
+    let view = get(addr, &address).await.json();
+    assert_eq!(view["outcome"]["reason"], "charger_offline");
+    // The repeat of the request finds the same command.
+    let again = post(addr, "k", RESET).await;
+    assert_eq!(
+        (again.status, &again.value()["command"]),
+        (409, &address.into())
+    );
+
+    let headers = [JSON, "Idempotency-Key: k-2", "Prefer: respond-async"];
+    let at_once = send(addr, "POST", COMMANDS, &headers, RESET).await;
+    assert_eq!(at_once.status, 202);
+    assert_eq!(at_once.header("preference-applied"), Some("respond-async"));
+}
+
+#[tokio::test]
+async fn actions_are_listed_by_version_with_their_schemas() {
+    let api = start_api().await;
+    let addr = api.local_addr();
+    let all = get(addr, "/api/v1/actions").await.json();
+    assert_eq!(all["items"].as_array().map(Vec::len), Some(39 + 64 + 91));
+    let commands = "/api/v1/actions?version=1.6&sent_by=central_system";
+    let commands = get(addr, commands).await.json();
+    assert_eq!(commands["items"].as_array().map(Vec::len), Some(26));
+    let mut largest = 0;
+    // Crate `ocpp` tests each schema.
+    for item in all["items"].as_array().expect("a list").iter().step_by(13) {
+        let (version, action) = (&item["ocpp_version"], &item["action"]);
+        let (version, action) = (
+            version.as_str().expect("text"),
+            action.as_str().expect("text"),
+        );
+        let one = get(addr, &format!("/api/v1/actions/{version}/{action}")).await;
+        let value = one.json();
+        for schema in [&value["request_schema"], &value["response_schema"]] {
+            if !schema.is_null() {
+                jsonschema::draft202012::new(schema).expect("a schema");
+            }
+        }
+        assert_eq!(value["profile"], item["profile"]);
+        largest = largest.max(one.body.len());
+    }
+    assert!(largest < 64 * 1_024, "{largest}");
+    for unknown in ["1.6/SetVariables", "1.5/Reset", "2.1/Rest"] {
+        let answer = get(addr, &format!("/api/v1/actions/{unknown}")).await;
+        assert_eq!(
+            (answer.status, answer.error().0.as_str()),
+            (404, "unknown_action")
+        );
+    }
+    let wrong = get(addr, "/api/v1/actions?version=1.5").await;
+    assert_eq!(wrong.error().0, "bad_parameter");
 }
 
 #[tokio::test]
@@ -305,4 +400,124 @@ async fn a_client_that_does_not_send_its_body_is_answered_in_time() {
         (answer.status, answer.error().0.as_str()),
         (408, "body_timeout")
     );
+}
+
+async fn post_to(addr: SocketAddr, path: &str, key: &str, body: &str) -> Answer {
+    let key = format!("Idempotency-Key: {key}");
+    send(addr, "POST", path, &[JSON, &key], body).await
+}
+
+#[tokio::test]
+async fn an_operation_becomes_a_command_of_the_chargers_version() {
+    let store = Arc::new(MemoryRows {
+        chargers: vec![charger("CP-1", true)],
+        connectors: vec![connector("CP-1", 1)],
+        transactions: vec![transaction("CP-1", 7, true)],
+        ..MemoryRows::default()
+    });
+    let api = start(config(), &store).await;
+    let addr = api.local_addr();
+    for (at, operation) in central::operation::Operation::ALL.into_iter().enumerate() {
+        let path = format!("/api/v1/chargers/CP-1/{}", operation.as_str());
+        // Each route exists, is documented, and reads its body.
+        let unknown = post_to(addr, &path, &format!("u-{at}"), r#"{"nonsense": 1}"#).await;
+        assert_eq!(
+            (unknown.status, unknown.error().0.as_str()),
+            (422, "payload_invalid"),
+            "{path}"
+        );
+        assert_eq!(unknown.value()["errors"][0]["pointer"], "/nonsense");
+    }
+    let start = "/api/v1/chargers/CP-1/start";
+    let made = post_to(addr, start, "k-1", r#"{"token": "AB", "evse": 7}"#).await;
+    assert_eq!(made.status, 202, "{}", made.body);
+    let command = made.json();
+    assert_eq!(command["action"], "RemoteStartTransaction");
+    assert_eq!(command["payload"]["connectorId"], 7);
+    let warning = command["warnings"][0].as_str().unwrap_or_default();
+    assert!(warning.contains("has reported 1"), "{command}");
+    let again = post_to(addr, start, "k-1", r#"{"token": "AB", "evse": 7}"#).await;
+    assert_eq!(again.json()["id"], command["id"]);
+
+    let refused = post_to(
+        addr,
+        start,
+        "k-2",
+        r#"{"token": "AB", "token_type": "eMAID"}"#,
+    )
+    .await;
+    assert_eq!(
+        (refused.status, refused.error().0.as_str()),
+        (422, "not_supported_by_charger")
+    );
+    assert_eq!(refused.value()["errors"][0]["pointer"], "/token_type");
+    let body = r#"{"when_offline": "later"}"#;
+    let refused = post_to(addr, "/api/v1/chargers/CP-1/reset", "k-3", body).await;
+    assert_eq!(refused.value()["errors"][0]["pointer"], "/when_offline");
+    let late = post_to(
+        addr,
+        "/api/v1/chargers/CP-1/reset",
+        "k-4",
+        r#"{"answer_within_ms": 5}"#,
+    )
+    .await;
+    assert_eq!(late.value()["errors"][0]["pointer"], "/answer_within_ms");
+    let empty = post_to(addr, "/api/v1/chargers/CP-1/clear-cache", "k-5", "").await;
+    assert_eq!(
+        (empty.status, &empty.json()["action"]),
+        (202, &"ClearCache".into())
+    );
+}
+
+#[tokio::test]
+async fn a_stop_finds_the_only_open_transaction() {
+    let (mut ended, open) = (transaction("CP-1", 6, false), transaction("CP-1", 7, true));
+    ended.transaction_id = "6".to_owned();
+    let (ended_key, open_key) = (ended.key, open.key);
+    let open_id: i64 = open.transaction_id.parse().expect("a number");
+    let one = Arc::new(MemoryRows {
+        chargers: vec![charger("CP-1", true)],
+        transactions: vec![ended.clone(), open.clone()],
+        ..MemoryRows::default()
+    });
+    let api = start(config(), &one).await;
+    let addr = api.local_addr();
+    let stop = "/api/v1/chargers/CP-1/stop";
+    let by_key = |key| format!("/api/v1/transactions/{key}/stop");
+    for (at, path) in [stop.to_owned(), by_key(open_key)].iter().enumerate() {
+        let stopped = post_to(addr, path, &format!("k-{at}"), "{}").await;
+        assert_eq!(stopped.status, 202, "{}", stopped.body);
+        let command = stopped.json();
+        assert_eq!(command["action"], "RemoteStopTransaction");
+        assert_eq!(command["payload"]["transactionId"], open_id);
+    }
+    let unknown = uuid::Uuid::from_u128(99);
+    for (path, status, code) in [
+        (by_key(ended_key), 409, "transaction_ended"),
+        (by_key(unknown), 404, "unknown_transaction"),
+        (
+            "/api/v1/transactions/7/stop".to_owned(),
+            400,
+            "bad_transaction_key",
+        ),
+    ] {
+        let refused = post_to(addr, &path, "k", "{}").await;
+        assert_eq!((refused.status, refused.error().0.as_str()), (status, code));
+    }
+
+    let mut second = transaction("CP-1", 8, true);
+    second.transaction_id = "8".to_owned();
+    for (open, code) in [
+        (vec![ended], "no_open_transaction"),
+        (vec![open, second], "several_transactions"),
+    ] {
+        let rows = Arc::new(MemoryRows {
+            chargers: vec![charger("CP-1", true)],
+            transactions: open,
+            ..MemoryRows::default()
+        });
+        let api = start(config(), &rows).await;
+        let refused = post_to(api.local_addr(), stop, "k", "{}").await;
+        assert_eq!((refused.status, refused.error().0.as_str()), (409, code));
+    }
 }

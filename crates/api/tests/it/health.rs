@@ -97,14 +97,19 @@ async fn every_route_in_the_index_exists() {
     let index = get(api.local_addr(), "/").await.json();
     assert_eq!(index["version"], "1.2.3");
     let endpoints = index["endpoints"].as_array().expect("a list");
-    assert_eq!(endpoints.len(), 18);
+    let documented = api::openapi()["paths"].as_object().expect("paths");
+    assert_eq!(endpoints.len(), documented.len() - 1);
     for endpoint in endpoints {
         let path = endpoint["path"].as_str().expect("a path");
+        let has_get = !documented[path]["get"].is_null();
+        let path = path
+            .replace("{version}", "1.6")
+            .replace("{action}", "Reset");
         let path = path.replace("{id}", "cp-1");
         let path = path.replace("{key}", "00000000-0000-0000-0000-000000000001");
         let expected = match path.as_str() {
-            // It has no GET, and there is no such command.
-            "/api/v1/chargers/cp-1/commands" => 405,
+            _ if !has_get => 405,
+            // There is no such command.
             "/api/v1/commands/cp-1" => 404,
             _ => 200,
         };

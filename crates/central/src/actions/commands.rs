@@ -104,6 +104,16 @@ pub(crate) fn is_safe_to_repeat(action: &str, payload: &str) -> bool {
     }
 }
 
+/// Whether sending the action again does no harm: `always`, `never`, or `by_payload`.
+pub(crate) fn repeat_of(action: &str) -> &'static str {
+    let found = TABLE.binary_search_by(|(name, _)| (*name).cmp(action));
+    match found.map(|at| TABLE[at].1) {
+        Ok(Safe) => "always",
+        Ok(Unsafe) | Err(_) => "never",
+        Ok(SafeIf(..) | UnsafeIf(..)) => "by_payload",
+    }
+}
+
 /// Whether a pending charger must not receive it: it starts or stops charging (B-5).
 pub(crate) fn needs_accepted_charger(action: &str) -> bool {
     matches!(

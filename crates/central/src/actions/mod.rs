@@ -9,6 +9,7 @@ pub(crate) mod commands;
 mod data_transfer;
 mod firmware_status_notification;
 mod heartbeat;
+pub(crate) mod profiles;
 mod sign_certificate;
 pub(crate) mod v16;
 mod v2;

@@ -32,6 +32,14 @@ impl CommandId {
         let id = Uuid::try_parse(text).ok()?;
         (id.hyphenated().to_string() == text).then_some(Self(id))
     }
+
+    /// A number for what the command creates at the charger, such as a request id: from 1 to 2^31 - 1, of the random bits.
+    #[must_use]
+    pub fn number(self) -> i32 {
+        let number = self.0.as_u128() % u128::from(i32::MAX.unsigned_abs());
+        // The remainder is less than 2^31 - 1.
+        i32::try_from(number).unwrap_or_default() + 1
+    }
 }
 
 impl fmt::Display for CommandId {
