@@ -61,7 +61,7 @@ drill: setup ## every failure scenario with real servers, with both durability s
 
 stories: setup ## the tests of the real binary at full length: 100 rounds of kill -9, 200 of commands
 	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test stories -- --nocapture --test-threads 1
-	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test parts -- --nocapture --test-threads 1 no_outcome_differs
+	WATTPOST_FULL=1 $(CARGO) test -p wattpost $(PROFILE) --test parts -- --nocapture --test-threads 1 no_outcome_differs official_test_tool
 
 codegen: setup ## regenerate the actions and schema facts in crates/ocpp/src/tables
 	$(CARGO) run -q -p xtask -- codegen --python $(PYTHON)

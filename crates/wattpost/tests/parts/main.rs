@@ -12,6 +12,8 @@ mod deployment;
 mod handshake;
 #[path = "../stories/metrics_page.rs"]
 mod metrics_page;
+#[path = "../stories/octt.rs"]
+mod octt;
 #[path = "../stories/players.rs"]
 mod players;
 #[path = "../stories/role.rs"]
@@ -24,6 +26,7 @@ mod dead_letters;
 mod long_messages;
 mod maintenance;
 mod metrics;
+mod octt_cases;
 mod restored;
 mod sessions;
 mod several_gateways;

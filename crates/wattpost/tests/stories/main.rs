@@ -10,6 +10,7 @@ mod charger;
 mod deployment;
 mod handshake;
 mod metrics_page;
+mod octt;
 mod players;
 mod role;
 
@@ -25,7 +26,7 @@ mod independent_client;
 mod killed;
 mod local_lists;
 mod metrics;
-mod octt;
+mod octt_cases;
 mod old_copies;
 mod openapi;
 mod outages;
