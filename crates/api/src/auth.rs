@@ -151,7 +151,13 @@ impl Keys {
         Arc::clone(&lock(&self.known))
     }
 
-    async fn refresh(self: &Arc<Self>) {
+    /// Where the keys are stored.
+    pub(crate) fn source(&self) -> Arc<dyn ApiKeys> {
+        Arc::clone(&self.source)
+    }
+
+    /// Reads the keys.
+    pub(crate) async fn refresh(self: &Arc<Self>) {
         let source = Arc::clone(&self.source);
         let read = tokio::task::spawn_blocking(move || source.api_keys()).await;
         match read {

@@ -19,6 +19,7 @@ use central::command_request::PAYLOAD_BYTES_MAX;
 use central::model::{Actor, ActorKind, Origin};
 use central::ports::{ChangeRequest, Condition, Idempotency, NotChanged, Once};
 use common::clock::now_ms;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -372,6 +373,18 @@ pub(crate) fn no_content() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
+}
+
+/// The characters of a name that are encoded in a path: all but the unreserved ones of RFC 3986.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A name as a segment of a path.
+pub(crate) fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, ENCODED).to_string()
 }
 
 /// Adds `Location`.

@@ -13,7 +13,6 @@ use central::model::{
     CHARGER_ID_EXPECTED, CheckMode, FRAME_BYTES_MAX, Registration, SettingsPatch, is_charger_id,
 };
 use central::ports::{ChangeKind, ChangeRequest, ChargerChange};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::Arc;
 
 /// The members of the settings that a client can change.
@@ -165,15 +164,7 @@ async fn apply(
     Ok(change::written(status, json, Some(&tag)))
 }
 
-/// The characters of an identity that are encoded in a path: all but the unreserved ones of RFC 3986.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
 /// The address of a charger.
 fn address(charger_id: &str) -> String {
-    let id = utf8_percent_encode(charger_id, ENCODED);
-    format!("/api/v1/chargers/{id}")
+    format!("/api/v1/chargers/{}", change::encoded(charger_id))
 }

@@ -67,12 +67,17 @@ kinds! {
     UNKNOWN_COMMAND, NOT_FOUND, "unknown_command", "Unknown command", "not in the database";
     NO_REPORT, NOT_FOUND, "no_report", "No report", "the command asks for no report";
     UNKNOWN_ACTION, NOT_FOUND, "unknown_action", "Unknown action", "no such action in this version of OCPP, or no such version";
+    UNKNOWN_API_KEY, NOT_FOUND, "unknown_api_key", "Unknown API key", "no key has this name";
+    UNKNOWN_HANDSHAKE, NOT_FOUND, "unknown_handshake", "Unknown handshake", "not in the list of refused handshakes";
     NO_SUCH_PATH, NOT_FOUND, "not_found", "Not found", "no such route";
     CHARGER_HERE, NOT_FOUND, "charger_here", "A charger called the API", "a WebSocket upgrade, or a path that begins with `/ocpp`: chargers connect to another port";
     METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", "the route has other methods, which `Allow` lists";
     NOT_ACCEPTABLE, NOT_ACCEPTABLE, "not_acceptable", "Not acceptable", "`Accept` permits none of the forms of a list";
     BODY_TIMEOUT, REQUEST_TIMEOUT, "body_timeout", "Body timeout", "the body did not arrive in time";
     CHARGER_EXISTS, CONFLICT, "charger_exists", "Charger exists", "a charger with this identity was added before";
+    API_KEY_EXISTS, CONFLICT, "api_key_exists", "API key exists", "another key has this name";
+    TOO_MANY_API_KEYS, CONFLICT, "too_many_api_keys", "Too many API keys", "1,000 keys exist";
+    LAST_ADMIN_KEY, CONFLICT, "last_admin_key", "Last admin key", "it is the last valid key with the scope `admin`; `force=true` revokes it nevertheless";
     IDEMPOTENCY_IN_USE, CONFLICT, "idempotency_in_use", "Request still running", "a request with this `Idempotency-Key` is running now";
     ALREADY_SENT, CONFLICT, "already_sent", "Already sent", "a gateway has the command, or it is done: it cannot be cancelled";
     CHARGER_OFFLINE, CONFLICT, "charger_offline", "Charger not connected", "no gateway has a connection of the charger, and the command does not wait; `command` is the address of the command, which is stored as not sent";
@@ -449,6 +454,54 @@ impl ApiError {
             })
             .collect();
         error
+    }
+
+    pub(crate) fn unknown_api_key(name: &str) -> Self {
+        Self::new(
+            &UNKNOWN_API_KEY,
+            format!("No API key has the name {}.", quoted(name)),
+        )
+    }
+
+    pub(crate) fn api_key_exists(name: &str) -> Self {
+        Self::new(
+            &API_KEY_EXISTS,
+            format!(
+                "An API key with the name {} exists; choose another name, or revoke it first.",
+                quoted(name)
+            ),
+        )
+    }
+
+    pub(crate) fn too_many_api_keys() -> Self {
+        Self::new(
+            &TOO_MANY_API_KEYS,
+            format!(
+                "There are {} API keys, which is the maximum; revoke some (GET /api/v1/api-keys shows all).",
+                central::ports::API_KEYS_MAX
+            ),
+        )
+    }
+
+    pub(crate) fn last_admin_key(name: &str) -> Self {
+        Self::new(
+            &LAST_ADMIN_KEY,
+            format!(
+                "The key {} is the last valid one with the scope admin: without it, keys can only be managed with \
+                 `wattpost apikey`. Add another one first, or repeat the request with force=true.",
+                quoted(name)
+            ),
+        )
+    }
+
+    pub(crate) fn unknown_handshake(no: &str) -> Self {
+        Self::new(
+            &UNKNOWN_HANDSHAKE,
+            format!(
+                "No refused handshake is known by the number {}.",
+                quoted(no)
+            ),
+        )
     }
 
     pub(crate) fn already_sent(id: &str) -> Self {

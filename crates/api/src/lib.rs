@@ -18,10 +18,11 @@
 //! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
 //! etag.rs            entity tags
 //! operations.rs  commands that do not depend on the version of OCPP
-//! actions.rs  chargers.rs  charger_settings.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs   one file per resource
+//! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  handshakes.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs   one file per resource
 //! ```
 
 mod actions;
+mod api_keys;
 mod audit;
 mod auth;
 mod change;
@@ -32,6 +33,7 @@ mod config;
 mod docs_page;
 mod error;
 mod etag;
+mod handshakes;
 mod health;
 mod health_reserve;
 mod messages;
@@ -55,7 +57,7 @@ pub use self::metrics::METRICS;
 pub use config::ApiConfig;
 pub use openapi::openapi;
 
-use central::ports::{ApiKeys, ChargerAdmin, ClusterEvents, Commands, HealthProbe};
+use central::ports::{ApiKeys, ChargerAdmin, ClusterEvents, Commands, Handshakes, HealthProbe};
 use central::query::QueryStore;
 use common::settings::SettingError;
 use std::io;
@@ -72,6 +74,8 @@ pub struct ApiDeps {
     pub store: Option<Arc<dyn QueryStore>>,
     /// The chargers that the operator sets; `None` in a process without a store.
     pub chargers: Option<Arc<dyn ChargerAdmin>>,
+    /// Refused handshakes; `None` in a process without a store.
+    pub handshakes: Option<Arc<dyn Handshakes>>,
     /// The queue of commands to chargers; `None` in a process without a store.
     pub commands: Option<Arc<dyn Commands>>,
     /// Tells gateways of new commands, and waiting requests of outcomes. Without it, both find out by looking: gateways

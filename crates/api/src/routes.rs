@@ -8,15 +8,15 @@ use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
-    actions, audit, charger_settings, chargers, commands, health, messages, openapi, operations,
-    quirks, reports, schema, transactions,
+    actions, api_keys, audit, charger_settings, chargers, commands, handshakes, health, messages,
+    openapi, operations, quirks, reports, schema, transactions,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
 use central::model::{API_KEY_PREFIX, Scope};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ pub(crate) struct Route {
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
 
-pub(crate) const ROUTES: [Route; 39] = [
+pub(crate) const ROUTES: [Route; 43] = [
     Route {
         path: INDEX,
         purpose: "this list, as JSON",
@@ -93,6 +93,22 @@ pub(crate) const ROUTES: [Route; 39] = [
                 .patch(charger_settings::change)
                 .delete(charger_settings::remove)
         },
+    },
+    Route {
+        path: "/api/v1/handshakes",
+        purpose: "chargers that tried to connect and were refused, the newest first",
+        parameters: handshakes::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(handshakes::list),
+    },
+    Route {
+        path: "/api/v1/handshakes/{no}",
+        purpose: "`DELETE` dismisses a refused handshake",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Operate),
+        handler: || delete(handshakes::dismiss),
     },
     Route {
         path: "/api/v1/transactions",
@@ -279,6 +295,22 @@ pub(crate) const ROUTES: [Route; 39] = [
         is_health: false,
         access: Access::Needs(Scope::Admin),
         handler: || get(audit::list),
+    },
+    Route {
+        path: "/api/v1/api-keys",
+        purpose: "the API keys; `POST` adds one",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || get(api_keys::list).post(api_keys::create),
+    },
+    Route {
+        path: "/api/v1/api-keys/{name}",
+        purpose: "`DELETE` revokes an API key",
+        parameters: api_keys::ONE_PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Admin),
+        handler: || delete(api_keys::revoke),
     },
     Route {
         path: openapi::DOCUMENT,

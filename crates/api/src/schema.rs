@@ -603,6 +603,86 @@ pub(crate) struct Outcome {
     detail: Option<String>,
 }
 
+/// Handshakes of one identity that were refused for one reason; without an identity, those from one address.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RefusedHandshake {
+    /// The number of the item; one that was added later has a larger one.
+    no: i64,
+    /// Always `refused`.
+    outcome: String,
+    /// The identity as it came; null if the path has none.
+    charger_id: Option<String>,
+    /// Why, in the words of the gateway's log; docs/connecting-a-charger.md explains each.
+    reason: String,
+    /// The HTTP status of the answer to the charger.
+    status: u16,
+    /// What an operator can do about it.
+    cure: String,
+    /// From where the latest one came, without a port; of IPv6 the /64.
+    address: String,
+    /// Its path, without a query.
+    path: Option<String>,
+    /// The subprotocols that it offered.
+    offered: Option<String>,
+    /// The gateway that refused it.
+    gateway_id: Uuid,
+    /// When the first one was refused.
+    #[schema(format = DateTime)]
+    first_at: String,
+    /// When the latest one was refused.
+    #[schema(format = DateTime)]
+    last_at: String,
+    /// How many were refused.
+    count: u64,
+}
+
+/// A key of this API, without its secret.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ApiKey {
+    id: Uuid,
+    /// The operator's name for it, unique among the keys that exist.
+    name: String,
+    scope: Scope,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// From this time on it is refused; null: never.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// Its latest use, about a minute late.
+    #[schema(format = DateTime)]
+    last_used_at: Option<String>,
+}
+
+/// What a key permits. Each scope includes those before it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Scope {
+    Read,
+    Operate,
+    Admin,
+}
+
+/// A key to be added.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewApiKey {
+    /// 1 to 100 characters without blanks at its ends and without control characters.
+    #[schema(example = "grafana", min_length = 1, max_length = 100)]
+    name: String,
+    scope: Scope,
+    /// When it expires. Default null: never.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+}
+
+/// A key that was added.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AddedApiKey {
+    #[serde(flatten)]
+    key: ApiKey,
+    /// The key itself, for `Authorization: Bearer`. It is shown only in this answer; null in the answer to a repeat.
+    secret: Option<String>,
+}
+
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Page<T> {

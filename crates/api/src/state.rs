@@ -11,7 +11,9 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use central::model::CommandId;
-use central::ports::{ChargerAdmin, ClusterEvent, ClusterEvents, Commands, HealthProbe};
+use central::ports::{
+    ApiKeys, ChargerAdmin, ClusterEvent, ClusterEvents, Commands, Handshakes, HealthProbe,
+};
 use central::query::QueryStore;
 use serde::Serialize;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ const CHANGES_MAX: usize = 1_024;
 pub(crate) struct AppState {
     store: Option<Arc<dyn QueryStore>>,
     chargers: Option<Arc<dyn ChargerAdmin>>,
+    handshakes: Option<Arc<dyn Handshakes>>,
     commands: Option<Arc<dyn Commands>>,
     events: Option<Arc<dyn ClusterEvents>>,
     /// The commands that events report as changed.
@@ -55,6 +58,7 @@ impl AppState {
         Self {
             store: deps.store,
             chargers: deps.chargers,
+            handshakes: deps.handshakes,
             commands: deps.commands,
             events: deps.events,
             changed_commands,
@@ -130,6 +134,24 @@ impl AppState {
     /// The chargers that the operator sets. A process without a store has no route that uses them.
     pub(crate) fn charger_admin(&self) -> Result<Arc<dyn ChargerAdmin>, ApiError> {
         self.chargers.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// The keys of the API in the database. A process without them has no route that changes them.
+    pub(crate) fn key_source(&self) -> Result<Arc<dyn ApiKeys>, ApiError> {
+        let keys = self.keys.as_ref().ok_or_else(ApiError::internal)?;
+        Ok(keys.source())
+    }
+
+    /// Reads the keys again, so that a change takes effect in this process at once.
+    pub(crate) async fn reread_keys(&self) {
+        if let Some(keys) = &self.keys {
+            keys.refresh().await;
+        }
+    }
+
+    /// Refused handshakes. A process without a store has no route that uses them.
+    pub(crate) fn handshakes(&self) -> Result<Arc<dyn Handshakes>, ApiError> {
+        self.handshakes.clone().ok_or_else(ApiError::internal)
     }
 
     /// The queue of commands. A process without a store has no route that uses it.

@@ -42,6 +42,7 @@ pub use config::{
 };
 pub use delivery::failover::FailoverSink;
 
+use crate::admission::refused::RefusedHandshakes;
 use crate::admission::{Admission, Starts, accept};
 use crate::clock::ClockCheck;
 use crate::cluster::ownership::Ownership;
@@ -59,7 +60,7 @@ use crate::metrics::Metrics;
 use crate::parts::Parts;
 use central::GatewayId;
 use central::policy::Policy;
-use central::ports::{ClusterEvents, CommandQueue, DirectorySource, HealthProbe, Sink};
+use central::ports::{ClusterEvents, CommandQueue, DirectorySource, Handshakes, HealthProbe, Sink};
 use central::station::SizeLimit;
 use common::lock::lock;
 use common::settings::SettingError;
@@ -95,6 +96,8 @@ pub struct GatewayDeps {
     pub cluster_events: Option<Arc<dyn ClusterEvents>>,
     /// The queue of commands to chargers; without one no commands are sent.
     pub commands: Option<Arc<dyn CommandQueue>>,
+    /// Where refused handshakes are stored for the operator's list; without it they are only logged.
+    pub handshakes: Option<Arc<dyn Handshakes>>,
 }
 
 /// Why the gateway did not start.
@@ -180,6 +183,7 @@ impl Gateway {
                 move |change| apply_change(&registry, change)
             })),
             tokio::spawn(Arc::clone(&parts.admission.log).summarise()),
+            tokio::spawn(Arc::clone(&parts.admission.refused).keep_written()),
         ];
         for (listener, settings) in listeners {
             let (parts, stop) = (Arc::clone(&parts), accepting.clone());
@@ -356,6 +360,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         data_dir,
         cluster_events,
         commands,
+        handshakes,
     } = deps;
     let resumed = resume::resume(&journal, config.resend_replay_bytes_max)
         .map_err(|error| StartError::Journal(error.to_string()))?;
@@ -405,6 +410,7 @@ fn prepare(config: GatewayConfig, deps: GatewayDeps) -> Result<Parts, StartError
         policy,
         clock,
         starts,
+        Arc::new(RefusedHandshakes::new(gateway_id, handshakes)),
     );
     let delivery = Delivery {
         config: Arc::clone(&config),

@@ -18,6 +18,7 @@ mod dead_letters;
 mod directory;
 mod event_log;
 mod filter;
+mod handshakes;
 mod idempotency;
 mod listing;
 mod local_lists;

@@ -77,6 +77,15 @@ pub(crate) fn after_audit(page: &PageRequest) -> Result<i64, QueryError> {
     }
 }
 
+/// The number of the refused handshake before which the page begins.
+pub(crate) fn before_handshake(page: &PageRequest) -> Result<i64, QueryError> {
+    match place(page)? {
+        None => Ok(i64::MAX),
+        Some(Place::Handshake(no)) => Ok(no),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
 fn place(page: &PageRequest) -> Result<Option<Place>, QueryError> {
     page.after.as_ref().map(Place::from_cursor).transpose()
 }

@@ -9,7 +9,7 @@ use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use central::Timestamp;
 use central::model::{API_KEY_NAME_EXPECTED, ApiKey, ApiSecret, Scope, is_api_key_name};
-use central::ports::{API_KEYS_MAX, KeyAdded};
+use central::ports::{API_KEYS_MAX, ChangeRequest, KeyNotAdded, Once};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
 use uuid::Uuid;
@@ -75,7 +75,10 @@ pub(crate) fn run(command: &ApiKeyCommand) -> Result<ExitCode> {
         }
         ApiKeyCommand::Revoke(args) => {
             let keys = database::open(&args.settings.load()?, Use::Change)?.api_keys;
-            if !keys.revoke_api_key(&args.name, &command_line())? {
+            if keys
+                .revoke_api_key(&args.name, false, &command_line())?
+                .is_err()
+            {
                 bail!(
                     "there is no API key {:?}; `wattpost apikey list` shows all",
                     args.name
@@ -115,15 +118,18 @@ fn add(args: &AddArgs) -> Result<()> {
         last_used_at: None,
     };
     let keys = database::open(&args.settings.load()?, Use::Change)?.api_keys;
-    match keys.add_api_key(&key, &secret.hash(), &command_line())? {
-        KeyAdded::Added => {}
-        KeyAdded::NameTaken => bail!(
+    let request = ChangeRequest::of(command_line());
+    match keys.add_api_key(&key, &secret.hash(), &request)? {
+        Once::Done(_) => {}
+        Once::Refused(KeyNotAdded::NameTaken) => bail!(
             "there is an API key {:?} already; choose another name, or revoke it first",
             key.name
         ),
-        KeyAdded::TooMany => bail!(
+        Once::Refused(KeyNotAdded::TooMany) => bail!(
             "there are {API_KEYS_MAX} API keys, which is the maximum; revoke some (`wattpost apikey list` shows all)"
         ),
+        // It has no idempotency key.
+        other => bail!("the key was not added: {other:?}"),
     }
     // The secret alone on stdout, so that a script can store it.
     eprintln!(

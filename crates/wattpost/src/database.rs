@@ -6,7 +6,7 @@ use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::ports::{
     ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    EventLog, LocalLists, Maintenance, QueryStore, Store, Tokens,
+    EventLog, Handshakes, LocalLists, Maintenance, QueryStore, Store, Tokens,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ pub(crate) struct Database {
     pub(crate) tokens: Arc<dyn Tokens>,
     pub(crate) chargers: Arc<dyn ChargerAdmin>,
     pub(crate) local_lists: Arc<dyn LocalLists>,
+    pub(crate) handshakes: Arc<dyn Handshakes>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) closings: Arc<dyn Closings>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
@@ -39,6 +40,7 @@ impl Database {
             + Tokens
             + ChargerAdmin
             + LocalLists
+            + Handshakes
             + DeadLetters
             + Closings
             + Maintenance
@@ -55,6 +57,7 @@ impl Database {
             tokens: Arc::clone(&store) as _,
             chargers: Arc::clone(&store) as _,
             local_lists: Arc::clone(&store) as _,
+            handshakes: Arc::clone(&store) as _,
             dead_letters: Arc::clone(&store) as _,
             closings: Arc::clone(&store) as _,
             maintenance: Arc::clone(&store) as _,

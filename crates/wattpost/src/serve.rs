@@ -189,6 +189,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         api::ApiDeps {
             store: roles.has_api().then(|| Arc::clone(&database.queries)),
             chargers: roles.has_api().then(|| Arc::clone(&database.chargers)),
+            handshakes: roles.has_api().then(|| Arc::clone(&database.handshakes)),
             commands: roles.has_api().then(|| Arc::clone(&database.commands)),
             events: roles.has_api().then(|| Arc::clone(&events) as _),
             keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),

@@ -1,6 +1,7 @@
 //! Health, metrics, the index, and the headers of every answer.
 
 use crate::support::*;
+use api::{Api, ApiDeps};
 use central::ports::{Health, HealthProbe};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
@@ -93,7 +94,11 @@ async fn every_route_in_the_index_exists() {
         transactions: vec![transaction("CP-1", 1, true)],
         ..MemoryRows::default()
     });
-    let api = start(config(), &store).await;
+    let deps = ApiDeps {
+        keys: Some(Arc::new(MemoryKeys::default())),
+        ..deps(&store)
+    };
+    let api = Api::start(config(), deps).await.expect("it starts");
     let index = get(api.local_addr(), "/").await.json();
     assert_eq!(index["version"], "1.2.3");
     let endpoints = index["endpoints"].as_array().expect("a list");
@@ -105,7 +110,8 @@ async fn every_route_in_the_index_exists() {
         let path = path
             .replace("{version}", "1.6")
             .replace("{action}", "Reset");
-        let path = path.replace("{id}", "cp-1");
+        let path = path.replace("{id}", "cp-1").replace("{no}", "7");
+        let path = path.replace("{name}", "grafana");
         let path = path.replace("{key}", "00000000-0000-0000-0000-000000000001");
         let expected = match path.as_str() {
             _ if !has_get => 405,

@@ -2,11 +2,13 @@
 
 #![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
+mod api_keys;
 mod charger_settings;
 mod commands;
 mod effects;
 mod errors;
 mod forms;
+mod handshakes;
 mod health;
 mod keys;
 mod limits;

@@ -1,14 +1,19 @@
 //! The chargers that an operator sets, in memory.
 
-use crate::model::{ChargerKey, ChargerProfile, ChargerSettings};
-use crate::ports::{
-    ChangeRequest, ChargerAdmin, ChargerChange, IDEMPOTENCY_KEPT_MS, NotChanged, Once, Unavailable,
+use crate::model::{
+    ChargerKey, ChargerProfile, ChargerSettings, Origin, REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS,
+    REFUSED_PER_ADDRESS_MAX, RefusedHandshake, RefusedHandshakeView,
 };
+use crate::ports::{
+    ChangeRequest, ChargerAdmin, ChargerChange, Handshakes, IDEMPOTENCY_KEPT_MS, NotChanged, Once,
+    QueryError, Unavailable,
+};
+use crate::query::{HandshakeFilter, Page, PageRequest, Place};
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A [`ChargerAdmin`] in memory.
+/// A [`ChargerAdmin`] and [`Handshakes`] in memory.
 #[derive(Debug, Default)]
 pub struct MemoryDirectory {
     contents: Mutex<Contents>,
@@ -20,6 +25,10 @@ struct Contents {
     profiles: BTreeMap<ChargerKey, (ChargerProfile, u64)>,
     /// By requester and key: the digest, the result and the time.
     keys: BTreeMap<(String, String), ([u8; 32], ChargerSettings, Timestamp)>,
+    /// With their numbers.
+    refused: Vec<(i64, RefusedHandshake)>,
+    /// The greatest number so far.
+    refused_no: i64,
 }
 
 impl MemoryDirectory {
@@ -65,6 +74,10 @@ impl ChargerAdmin for MemoryDirectory {
         contents.revision += 1;
         let version = contents.revision;
         let settings = ChargerSettings::of(&after, version);
+        contents.refused.retain(|(_, row)| {
+            let id = row.charger_id.as_deref();
+            id.is_none_or(|id| ChargerKey::of(id) != key)
+        });
         contents.profiles.insert(key, (after, version));
         if let Some((key, digest)) = once {
             contents.keys.insert(key, (digest, settings.clone(), now));
@@ -94,5 +107,73 @@ impl ChargerAdmin for MemoryDirectory {
         let contents = self.lock();
         let profiles = contents.profiles.values();
         Ok(profiles.map(|(profile, _)| profile.clone()).collect())
+    }
+}
+
+impl Handshakes for MemoryDirectory {
+    fn add_refused(&self, refused: &[RefusedHandshake]) -> Result<(), Unavailable> {
+        let mut contents = self.lock();
+        for new in refused {
+            let mut rows = contents.refused.iter_mut();
+            match rows.find(|(_, row)| row.key() == new.key()) {
+                Some((_, row)) => row.add(new.clone()),
+                None => {
+                    contents.refused_no += 1;
+                    let no = contents.refused_no;
+                    contents.refused.push((no, new.clone()));
+                }
+            }
+        }
+        if let Some(last) = refused.iter().map(|row| row.last_at).max() {
+            let oldest = last.plus_millis(-REFUSED_KEPT_MS);
+            contents.refused.retain(|(_, row)| row.last_at >= oldest);
+        }
+        // The rows to keep come first.
+        let rows = &mut contents.refused;
+        rows.sort_by_key(|(no, row)| std::cmp::Reverse((row.count > 1, row.last_at, *no)));
+        let mut of_address: BTreeMap<String, usize> = BTreeMap::new();
+        rows.retain(|(_, row)| {
+            let count = of_address.entry(row.address.clone()).or_default();
+            *count += 1;
+            *count <= REFUSED_PER_ADDRESS_MAX
+        });
+        rows.truncate(REFUSED_HANDSHAKES_MAX);
+        Ok(())
+    }
+
+    fn refused(
+        &self,
+        filter: &HandshakeFilter,
+        page: &PageRequest,
+    ) -> Result<Page<RefusedHandshakeView>, QueryError> {
+        let before = match page.after.as_ref().map(Place::from_cursor).transpose()? {
+            None => i64::MAX,
+            Some(Place::Handshake(no)) => no,
+            Some(_) => return Err(QueryError::BadCursor),
+        };
+        let wanted = filter.charger.as_deref().map(ChargerKey::of);
+        let mut rows = self.lock().refused.clone();
+        rows.sort_by_key(|(no, _)| std::cmp::Reverse(*no));
+        rows.retain(|(no, row)| {
+            let key = row.charger_id.as_deref().map(ChargerKey::of);
+            *no < before && (wanted.is_none() || wanted == key)
+        });
+        let has_more = rows.len() > page.rows();
+        rows.truncate(page.rows());
+        let next = rows.last().map(|(no, _)| Place::Handshake(*no).to_cursor());
+        Ok(Page {
+            items: rows
+                .into_iter()
+                .map(|(no, row)| RefusedHandshakeView::of(no, row))
+                .collect(),
+            next: next.filter(|_| has_more),
+        })
+    }
+
+    fn dismiss_refused(&self, no: i64, _: &Origin) -> Result<bool, Unavailable> {
+        let mut contents = self.lock();
+        let before = contents.refused.len();
+        contents.refused.retain(|(known, _)| *known != no);
+        Ok(contents.refused.len() < before)
     }
 }

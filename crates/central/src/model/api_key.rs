@@ -13,7 +13,7 @@ pub enum Scope {
     Read,
     /// Also changes the directory and sends commands to chargers.
     Operate,
-    /// Also reads the audit log.
+    /// Also reads the audit log, and adds and revokes keys.
     Admin,
 }
 
@@ -53,6 +53,14 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     /// Its latest use, about a minute late.
     pub last_used_at: Option<Timestamp>,
+}
+
+impl ApiKey {
+    /// Whether it is valid at this time.
+    #[must_use]
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|at| at > now)
+    }
 }
 
 /// How the name of a key is bounded, for error messages.

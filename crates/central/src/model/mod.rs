@@ -20,6 +20,7 @@ mod message;
 mod profile;
 mod quirk;
 mod ranges;
+mod refused_handshake;
 mod register;
 pub(crate) mod rfc3339;
 mod row;
@@ -53,6 +54,10 @@ pub use profile::{
 };
 pub use quirk::{ChargerModel, QuirkCount, QuirkCounts, QuirkOfRecord, QuirkSummary, QuirkView};
 pub use ranges::RangeSet;
+pub use refused_handshake::{
+    REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX, REFUSED_TEXT_BYTES_MAX,
+    RefusedHandshake, RefusedHandshakeView,
+};
 pub use register::{First, Latest, Stamp};
 pub use row::{EventRow, MeterValueRow};
 pub use token::{ConcurrentTransactions, Token, TokenStatus, TokenView};

@@ -1,6 +1,6 @@
 //! The keys of the HTTP API.
 
-use super::Unavailable;
+use super::{ChangeRequest, Once, Unavailable};
 use crate::Timestamp;
 use crate::model::{ApiKey, ApiKeyHash, Origin};
 use uuid::Uuid;
@@ -13,7 +13,8 @@ pub const API_KEYS_MAX: usize = 1_000;
 /// Laws: a change and its entry in the audit log are one database transaction: after `Ok` both are durable, after
 /// `Err` nothing has changed.
 pub trait ApiKeys: Send + Sync + 'static {
-    /// Adds a key.
+    /// Adds a key. The condition of the request is not used. What is kept under its idempotency key does not contain the
+    /// secret, so a repeat cannot show it.
     ///
     /// # Errors
     /// When the database refuses.
@@ -21,14 +22,20 @@ pub trait ApiKeys: Send + Sync + 'static {
         &self,
         key: &ApiKey,
         hash: &ApiKeyHash,
-        origin: &Origin,
-    ) -> Result<KeyAdded, Unavailable>;
+        request: &ChangeRequest,
+    ) -> Result<Once<ApiKey, KeyNotAdded>, Unavailable>;
 
-    /// Removes the key of this name. `false` when there is none.
+    /// Removes the key of this name. `keeps_admin`: not if it is the last key with the scope `admin` that is not expired
+    /// at the time of `origin`; of two such calls at the same time one fails.
     ///
     /// # Errors
     /// When the database refuses.
-    fn revoke_api_key(&self, name: &str, origin: &Origin) -> Result<bool, Unavailable>;
+    fn revoke_api_key(
+        &self,
+        name: &str,
+        keeps_admin: bool,
+        origin: &Origin,
+    ) -> Result<Result<(), KeyNotRevoked>, Unavailable>;
 
     /// All keys by name, also the expired ones.
     ///
@@ -43,13 +50,20 @@ pub trait ApiKeys: Send + Sync + 'static {
     fn set_api_keys_used(&self, used: &[(Uuid, Timestamp)]) -> Result<(), Unavailable>;
 }
 
-/// What became of a key to be added.
+/// Why a key was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyAdded {
-    /// It was added.
-    Added,
-    /// Another key has its name; nothing has changed.
+pub enum KeyNotAdded {
+    /// Another key has its name.
     NameTaken,
-    /// [`API_KEYS_MAX`] keys exist; nothing has changed.
+    /// [`API_KEYS_MAX`] keys exist.
     TooMany,
+}
+
+/// Why a key was not revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyNotRevoked {
+    /// There is no key of this name.
+    Unknown,
+    /// It is the last one with the scope `admin`.
+    LastAdmin,
 }

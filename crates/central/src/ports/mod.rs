@@ -11,6 +11,7 @@ mod commands;
 mod delivery;
 mod directory;
 mod event_log;
+mod handshakes;
 mod health;
 mod local_lists;
 mod maintenance;
@@ -19,7 +20,7 @@ mod store;
 mod tokens;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
-pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyAdded};
+pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyNotAdded, KeyNotRevoked};
 pub use change::{ChangeRequest, Condition, NotChanged, Once};
 pub use charger_admin::{ChangeKind, ChargerAdmin, ChargerChange};
 pub use closings::{Closing, ClosingOutcome, Closings};
@@ -33,6 +34,7 @@ pub use directory::{DirectorySnapshot, DirectorySource};
 pub use event_log::{
     EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
 };
+pub use handshakes::Handshakes;
 pub use health::{Health, HealthProbe};
 pub use local_lists::{LocalListFilter, LocalLists};
 pub use maintenance::Maintenance;

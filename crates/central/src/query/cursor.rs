@@ -51,6 +51,8 @@ pub enum Place {
     Quirk(Quirk, ChargerModel),
     /// In the list of commands: before this number.
     Command(i64),
+    /// In the list of refused handshakes: before this number.
+    Handshake(i64),
     /// In the list of tokens: after this key.
     Token(String),
 }
@@ -73,6 +75,7 @@ impl Place {
                 hex(&model.firmware)
             ),
             Self::Command(number) => format!("o{:x}", number.cast_unsigned()),
+            Self::Handshake(number) => format!("h{:x}", number.cast_unsigned()),
             Self::Token(key) => format!("k{}", hex(key)),
         })
     }
@@ -104,6 +107,9 @@ fn read_place(text: &str) -> Option<Place> {
                 Uuid::try_parse(key).ok()?,
             ))
         }
+        "h" => Some(Place::Handshake(
+            u64::from_str_radix(rest, 16).ok()?.cast_signed(),
+        )),
         "k" => Some(Place::Token(text_of(rest)?)),
         "m" => {
             let (gateway, seq) = rest.split_once('.')?;

@@ -58,6 +58,13 @@ pub struct CommandFilter {
     pub effect: Option<EffectPhase>,
 }
 
+/// Selects refused handshakes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HandshakeFilter {
+    /// Only those of this identity, in any letter case.
+    pub charger: Option<String>,
+}
+
 /// Selects messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MessageFilter {

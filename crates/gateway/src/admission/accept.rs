@@ -14,6 +14,7 @@ use crate::admission::{Admission, WarningInterval};
 use crate::config::{ForwardedHeader, GatewayConfig, ListenerConfig};
 use crate::connection::frames::Line;
 use crate::parts::Parts;
+use central::Timestamp;
 use common::backoff::Backoff;
 use std::io;
 use std::net::SocketAddr;
@@ -375,10 +376,12 @@ impl Handshake {
     }
 }
 
-/// Counts a refusal, and logs it.
+/// Counts a refusal, notes it for the operator's list, and logs it.
 pub(super) fn log_refusal(parts: &Parts, peer: Peer, attempt: &Attempt, refusal: &Refusal) {
     let Refusal { reason, sentence } = refusal;
     parts.metrics.refused(reason.status());
+    let now = Timestamp(common::clock::now_ms());
+    parts.admission.refused.note(peer, attempt, *reason, now);
     parts
         .admission
         .log

@@ -59,6 +59,18 @@ impl Attempt {
         }
     }
 
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    pub(crate) fn offered(&self) -> &str {
+        &self.offered
+    }
+
     pub(crate) fn set_identity(&mut self, identity: &str) {
         identity.clone_into(&mut self.identity);
     }

@@ -12,6 +12,7 @@ pub(crate) mod pending;
 mod proxy_header;
 pub(crate) mod rate;
 pub(crate) mod reason;
+pub(crate) mod refused;
 pub(crate) mod unknown;
 
 use crate::admission::auth::Passwords;
@@ -20,6 +21,7 @@ use crate::admission::log::ConnectionLog;
 use crate::admission::pending::{Bounds, PendingHandshakes};
 use crate::admission::rate::{AddressRates, RateBound, WarningInterval};
 use crate::admission::reason::Reason;
+use crate::admission::refused::RefusedHandshakes;
 use crate::admission::unknown::UnknownConnections;
 use crate::clock::ClockCheck;
 use crate::config::GatewayConfig;
@@ -42,6 +44,8 @@ pub(crate) struct Admission {
     pub(crate) passwords: Passwords,
     /// The log lines about chargers that connect, disconnect, or are refused.
     pub(crate) log: Arc<ConnectionLog>,
+    /// Refused handshakes for the operator's list.
+    pub(crate) refused: Arc<RefusedHandshakes>,
     /// Sockets whose handshake is not finished.
     pub(crate) pending_handshakes: PendingHandshakes,
     /// Closed sockets that linger.
@@ -75,6 +79,7 @@ impl Admission {
         policy: Arc<Policy>,
         clock: Arc<ClockCheck>,
         starts: Starts,
+        refused: Arc<RefusedHandshakes>,
     ) -> Self {
         let max_permits = Semaphore::MAX_PERMITS;
         Self {
@@ -84,6 +89,7 @@ impl Admission {
             clock,
             passwords: Passwords::new(config.password_checks_max),
             log: Arc::default(),
+            refused,
             pending_handshakes: PendingHandshakes::new(Bounds {
                 total: config.handshakes_max,
                 per_address: config.handshakes_per_address_max,

@@ -11,7 +11,8 @@ use central::model::ChargerKey;
 use central::policy::Policy;
 use central::ports::{
     Batch, BoxFuture, ChargerProfile, ClusterEvents, CommandQueue, DirectorySnapshot,
-    DirectorySource, Queued, Registration, Sink, Store, Token, Unavailable, UnavailableKind,
+    DirectorySource, Handshakes, Queued, Registration, Sink, Store, Token, Unavailable,
+    UnavailableKind,
 };
 use central::project::Changes;
 use central::{GatewayId, Record, RecordKind};
@@ -269,6 +270,7 @@ pub(crate) struct Setup {
     pub(crate) gateway_id: u128,
     pub(crate) cluster_events: Option<Arc<dyn ClusterEvents>>,
     pub(crate) commands: Option<Arc<dyn CommandQueue>>,
+    pub(crate) handshakes: Option<Arc<dyn Handshakes>>,
     /// The contents of `directory.json` before the start.
     pub(crate) kept_directory: Option<Vec<u8>>,
 }
@@ -291,6 +293,7 @@ impl Default for Setup {
             directory: Arc::default(),
             gateway_id: 7,
             cluster_events: None,
+            handshakes: None,
             commands: None,
             kept_directory: None,
         }
@@ -352,6 +355,7 @@ impl World {
             data_dir: dir.path().to_path_buf(),
             cluster_events: setup.cluster_events,
             commands: setup.commands,
+            handshakes: setup.handshakes,
         };
         let gateway = Gateway::start(setup.config, deps).await.expect("starts");
         Self {

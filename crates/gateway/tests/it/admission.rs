@@ -4,8 +4,10 @@
 use crate::common::charger::{Charger, request, socket_from};
 use crate::common::{World, soon, until};
 use argon2::password_hash::PasswordHasher;
+use central::memory::MemoryDirectory;
 use central::policy::UnknownCharger;
-use central::ports::Health;
+use central::ports::{Handshakes, Health};
+use central::query::{HandshakeFilter, PageRequest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -112,6 +114,47 @@ async fn with_an_empty_directory_the_policy_decides() {
     let world = World::with(strict).await;
     let charger = Charger::handshake(&world, request("/ocpp/CP-1", "").as_bytes()).await;
     assert_eq!(charger.head.status, 404);
+}
+
+/// What an operator sees of a charger that may not connect.
+#[tokio::test]
+async fn a_refused_charger_is_stored_for_the_operator_within_seconds() {
+    let handshakes = Arc::new(MemoryDirectory::default());
+    let port = Arc::clone(&handshakes);
+    let world = World::with(move |setup| {
+        setup.policy.unknown_charger = UnknownCharger::Reject;
+        setup.handshakes = Some(port);
+    })
+    .await;
+    for path in ["/ocpp/CP-1", "/ocpp/cp-1?key=secret", "/ocpp/"] {
+        let lines = "Sec-WebSocket-Protocol: ocpp1.6\r\n";
+        Charger::handshake(&world, request(path, lines).as_bytes()).await;
+    }
+    let all = || {
+        let page = handshakes.refused(&HandshakeFilter::default(), &PageRequest::default());
+        page.expect("in memory").items
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while all().len() < 2 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", all());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let rows = all();
+    let of = |reason: &str| rows.iter().find(|row| row.reason == reason);
+    let unknown = of("unknown charger").expect("a row");
+    assert_eq!((unknown.count, unknown.status), (2, 404));
+    assert_eq!(unknown.address, "127.0.0.1");
+    assert_eq!(unknown.offered.as_deref(), Some("ocpp1.6"));
+    assert!(
+        unknown.cure.contains("wattpost charger add"),
+        "{}",
+        unknown.cure
+    );
+    assert!(!format!("{rows:?}").contains("secret"));
+    assert_eq!(
+        of("no identity in the URL").expect("a row").charger_id,
+        None
+    );
 }
 
 /// A charger that was accepted by policy must give its password as soon as it has one.

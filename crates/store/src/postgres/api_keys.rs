@@ -1,11 +1,14 @@
 //! The keys of the API.
 
+use super::idempotency::once;
 use super::{PostgresStore, audit, error};
-use crate::api_keys::{KeyRow, added, key, revoked};
+use crate::api_keys::{KeyRow, added, is_last_admin, key, revoked};
 use crate::directory::to_text;
 use central::Timestamp;
 use central::model::{ApiKey, ApiKeyHash, Origin};
-use central::ports::{API_KEYS_MAX, ApiKeys, KeyAdded, Unavailable};
+use central::ports::{
+    API_KEYS_MAX, ApiKeys, ChangeRequest, KeyNotAdded, KeyNotRevoked, Once, Unavailable,
+};
 use uuid::Uuid;
 
 impl ApiKeys for PostgresStore {
@@ -13,54 +16,70 @@ impl ApiKeys for PostgresStore {
         &self,
         key: &ApiKey,
         hash: &ApiKeyHash,
-        origin: &Origin,
-    ) -> Result<KeyAdded, Unavailable> {
+        request: &ChangeRequest,
+    ) -> Result<Once<ApiKey, KeyNotAdded>, Unavailable> {
         self.write(async |connection| {
-            let count: i64 = sqlx::query_scalar("SELECT count(*) FROM api_keys")
-                .fetch_one(&mut *connection)
+            once(connection, request, async |connection| {
+                let count: i64 = sqlx::query_scalar("SELECT count(*) FROM api_keys")
+                    .fetch_one(&mut *connection)
+                    .await
+                    .map_err(error::refusal)?;
+                if count >= API_KEYS_MAX as i64 {
+                    return Ok(Err(KeyNotAdded::TooMany));
+                }
+                let inserted = sqlx::query(
+                    "INSERT INTO api_keys (id, name, hash, scope, created_at, expires_at, last_used_at)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING",
+                )
+                .bind(key.id)
+                .bind(&key.name)
+                .bind(hash.as_bytes().as_slice())
+                .bind(to_text(key.scope)?)
+                .bind(key.created_at.0)
+                .bind(key.expires_at.map(Timestamp::as_millis))
+                .bind(key.last_used_at.map(Timestamp::as_millis))
+                .execute(&mut *connection)
                 .await
                 .map_err(error::refusal)?;
-            if count >= API_KEYS_MAX as i64 {
-                return Ok(KeyAdded::TooMany);
-            }
-            let inserted = sqlx::query(
-                "INSERT INTO api_keys (id, name, hash, scope, created_at, expires_at, last_used_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING",
-            )
-            .bind(key.id)
-            .bind(&key.name)
-            .bind(hash.as_bytes().as_slice())
-            .bind(to_text(key.scope)?)
-            .bind(key.created_at.0)
-            .bind(key.expires_at.map(Timestamp::as_millis))
-            .bind(key.last_used_at.map(Timestamp::as_millis))
-            .execute(&mut *connection)
+                if inserted.rows_affected() == 0 {
+                    return Ok(Err(KeyNotAdded::NameTaken));
+                }
+                audit::insert(connection, &added(key, &request.origin)?).await?;
+                Ok(Ok(key.clone()))
+            })
             .await
-            .map_err(error::refusal)?;
-            if inserted.rows_affected() == 0 {
-                return Ok(KeyAdded::NameTaken);
-            }
-            audit::insert(connection, &added(key, origin)?).await?;
-            Ok(KeyAdded::Added)
         })
     }
 
-    fn revoke_api_key(&self, name: &str, origin: &Origin) -> Result<bool, Unavailable> {
+    fn revoke_api_key(
+        &self,
+        name: &str,
+        keeps_admin: bool,
+        origin: &Origin,
+    ) -> Result<Result<(), KeyNotRevoked>, Unavailable> {
         self.write(async |connection| {
-            let removed: Option<KeyRow> = sqlx::query_as(
-                "DELETE FROM api_keys WHERE name = $1
-                 RETURNING id, name, hash, scope, created_at, expires_at, last_used_at",
+            // All rows are locked, so that of two calls at the same time the later one sees what the first has left.
+            let rows: Vec<KeyRow> = sqlx::query_as(
+                "SELECT id, name, hash, scope, created_at, expires_at, last_used_at
+                 FROM api_keys ORDER BY name FOR UPDATE",
             )
-            .bind(name)
-            .fetch_optional(&mut *connection)
+            .fetch_all(&mut *connection)
             .await
             .map_err(error::refusal)?;
-            let Some(removed) = removed else {
-                return Ok(false);
+            let all = rows.into_iter().map(key).collect::<Result<Vec<_>, _>>()?;
+            let Some((wanted, _)) = all.iter().find(|(key, _)| key.name == name) else {
+                return Ok(Err(KeyNotRevoked::Unknown));
             };
-            let (removed, _) = key(removed)?;
-            audit::insert(connection, &revoked(&removed, origin)?).await?;
-            Ok(true)
+            if keeps_admin && is_last_admin(wanted, &all, origin.at) {
+                return Ok(Err(KeyNotRevoked::LastAdmin));
+            }
+            sqlx::query("DELETE FROM api_keys WHERE name = $1")
+                .bind(name)
+                .execute(&mut *connection)
+                .await
+                .map_err(error::refusal)?;
+            audit::insert(connection, &revoked(wanted, origin)?).await?;
+            Ok(Ok(()))
         })
     }
 

@@ -1,6 +1,7 @@
 //! The chargers that the operator has set.
 
 use super::directory::bump;
+use super::handshakes;
 use super::idempotency::once;
 use super::numbers::clean;
 use super::{PostgresStore, audit, error};
@@ -43,7 +44,7 @@ impl ChargerAdmin for PostgresStore {
                         password_hash = excluded.password_hash, check_mode = excluded.check_mode,
                         frame_bytes_max = excluded.frame_bytes_max, version = excluded.version",
                 )
-                .bind(key)
+                .bind(&key)
                 .bind(clean(&after.charger_id).into_owned())
                 .bind(to_text(after.registration)?)
                 .bind(&after.password_hash)
@@ -56,6 +57,7 @@ impl ChargerAdmin for PostgresStore {
                 let before = before.map(|(before, _)| before);
                 let entry = charger_entry(before.as_ref(), Some(&after), &change.request.origin);
                 audit::insert(connection, &entry).await?;
+                handshakes::forget(connection, &key).await?;
                 Ok(Ok(ChargerSettings::of(&after, version)))
             })
             .await

@@ -22,6 +22,7 @@ mod error;
 mod event_log;
 mod events;
 mod halving;
+mod handshakes;
 mod idempotency;
 mod inbox;
 mod listing;

@@ -1,12 +1,15 @@
 //! The keys of the API.
 
+use super::idempotency::once;
 use super::{SqliteStore, audit};
-use crate::api_keys::{KeyRow, added, key, revoked};
+use crate::api_keys::{KeyRow, added, is_last_admin, key, revoked};
 use crate::directory::to_text;
 use crate::refusal::Refusal;
 use central::Timestamp;
 use central::model::{ApiKey, ApiKeyHash, Origin};
-use central::ports::{API_KEYS_MAX, ApiKeys, KeyAdded, Unavailable};
+use central::ports::{
+    API_KEYS_MAX, ApiKeys, ChangeRequest, KeyNotAdded, KeyNotRevoked, Once, Unavailable,
+};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
@@ -17,56 +20,58 @@ impl ApiKeys for SqliteStore {
         &self,
         key: &ApiKey,
         hash: &ApiKeyHash,
-        origin: &Origin,
-    ) -> Result<KeyAdded, Unavailable> {
+        request: &ChangeRequest,
+    ) -> Result<Once<ApiKey, KeyNotAdded>, Unavailable> {
         self.transact(|connection, _| {
-            if named(connection, &key.name)?.is_some() {
-                return Ok(KeyAdded::NameTaken);
-            }
-            let count: i64 =
-                connection.query_row("SELECT count(*) FROM api_keys", [], |row| row.get(0))?;
-            if count >= API_KEYS_MAX as i64 {
-                return Ok(KeyAdded::TooMany);
-            }
-            connection.execute(
-                "INSERT INTO api_keys (id, name, hash, scope, created_at, expires_at, last_used_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![
-                    key.id.as_bytes(),
-                    key.name,
-                    hash.as_bytes(),
-                    to_text(key.scope)?,
-                    key.created_at.0,
-                    key.expires_at.map(Timestamp::as_millis),
-                    key.last_used_at.map(Timestamp::as_millis),
-                ],
-            )?;
-            audit::insert(connection, &added(key, origin)?)?;
-            Ok(KeyAdded::Added)
+            once(connection, request, |connection| {
+                if named(connection, &key.name)?.is_some() {
+                    return Ok(Err(KeyNotAdded::NameTaken));
+                }
+                let count: i64 =
+                    connection.query_row("SELECT count(*) FROM api_keys", [], |row| row.get(0))?;
+                if count >= API_KEYS_MAX as i64 {
+                    return Ok(Err(KeyNotAdded::TooMany));
+                }
+                connection.execute(
+                    "INSERT INTO api_keys (id, name, hash, scope, created_at, expires_at, last_used_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    params![
+                        key.id.as_bytes(),
+                        key.name,
+                        hash.as_bytes(),
+                        to_text(key.scope)?,
+                        key.created_at.0,
+                        key.expires_at.map(Timestamp::as_millis),
+                        key.last_used_at.map(Timestamp::as_millis),
+                    ],
+                )?;
+                audit::insert(connection, &added(key, &request.origin)?)?;
+                Ok(Ok(key.clone()))
+            })
         })
     }
 
-    fn revoke_api_key(&self, name: &str, origin: &Origin) -> Result<bool, Unavailable> {
+    fn revoke_api_key(
+        &self,
+        name: &str,
+        keeps_admin: bool,
+        origin: &Origin,
+    ) -> Result<Result<(), KeyNotRevoked>, Unavailable> {
         self.transact(|connection, _| {
             let Some((key, _)) = named(connection, name)? else {
-                return Ok(false);
+                return Ok(Err(KeyNotRevoked::Unknown));
             };
+            if keeps_admin && is_last_admin(&key, &all(connection)?, origin.at) {
+                return Ok(Err(KeyNotRevoked::LastAdmin));
+            }
             connection.execute("DELETE FROM api_keys WHERE name = ?1", [name])?;
             audit::insert(connection, &revoked(&key, origin)?)?;
-            Ok(true)
+            Ok(Ok(()))
         })
     }
 
     fn api_keys(&self) -> Result<Vec<(ApiKey, ApiKeyHash)>, Unavailable> {
-        self.readers
-            .read(|connection| {
-                connection
-                    .prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys ORDER BY name"))?
-                    .query_map([], row)?
-                    .map(|row| key(row?))
-                    .collect()
-            })
-            .map_err(Refusal::into_unavailable)
+        self.readers.read(all).map_err(Refusal::into_unavailable)
     }
 
     fn set_api_keys_used(&self, used: &[(Uuid, Timestamp)]) -> Result<(), Unavailable> {
@@ -82,6 +87,14 @@ impl ApiKeys for SqliteStore {
             Ok(())
         })
     }
+}
+
+fn all(connection: &Connection) -> Result<Vec<(ApiKey, ApiKeyHash)>, Refusal> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys ORDER BY name"))?
+        .query_map([], row)?
+        .map(|row| key(row?))
+        .collect()
 }
 
 fn named(connection: &Connection, name: &str) -> Result<Option<(ApiKey, ApiKeyHash)>, Refusal> {

@@ -1,6 +1,7 @@
 //! The chargers that the operator has set.
 
 use super::directory::bump;
+use super::handshakes;
 use super::idempotency::once;
 use super::{SqliteStore, audit};
 use crate::directory::{PROFILE_COLUMNS, charger_entry, profile, to_text};
@@ -44,6 +45,7 @@ impl ChargerAdmin for SqliteStore {
                 let before = before.map(|(before, _)| before);
                 let entry = charger_entry(before.as_ref(), Some(&after), &change.request.origin);
                 audit::insert(connection, &entry)?;
+                handshakes::forget(connection, &key)?;
                 Ok(Ok(ChargerSettings::of(&after, version)))
             })
         })

@@ -16,6 +16,7 @@ mod error;
 mod event_log;
 mod events;
 mod halving;
+mod handshakes;
 mod idempotency;
 mod listing;
 mod local_lists;

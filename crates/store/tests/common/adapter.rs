@@ -3,7 +3,7 @@
 use central::memory::Contents;
 use central::ports::{
     ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    EventLog, LocalLists, Maintenance, QueryStore, Store, Tokens,
+    EventLog, Handshakes, LocalLists, Maintenance, QueryStore, Store, Tokens,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -17,6 +17,7 @@ pub(crate) trait Adapter: Sized + Sync {
         + Maintenance
         + ApiKeys
         + ChargerAdmin
+        + Handshakes
         + Closings
         + Commands
         + EventLog

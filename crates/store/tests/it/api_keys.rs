@@ -3,7 +3,9 @@
 use crate::common::{Adapter, on_every_adapter, origin};
 use central::Timestamp;
 use central::model::{ApiKey, ApiSecret, Scope};
-use central::ports::{API_KEYS_MAX, ApiKeys, KeyAdded};
+use central::ports::{
+    API_KEYS_MAX, ApiKeys, ChangeRequest, Idempotency, KeyNotAdded, KeyNotRevoked, Once,
+};
 use uuid::Uuid;
 
 on_every_adapter!(
@@ -11,6 +13,9 @@ on_every_adapter!(
     a_name_is_used_once_until_its_key_is_revoked,
     the_latest_use_of_a_key_only_grows,
     the_number_of_keys_is_bounded,
+    the_last_admin_key_is_kept_unless_it_is_forced,
+    of_two_admin_keys_revoked_at_the_same_time_one_stays,
+    a_repeated_addition_adds_no_second_key,
     each_change_of_a_key_is_in_the_audit_log_without_the_secret,
 );
 
@@ -28,16 +33,29 @@ fn key(name: &str, number: u16) -> (ApiKey, ApiSecret) {
     (key, ApiSecret::from_random(random))
 }
 
-fn add(store: &impl ApiKeys, name: &str, number: u16) -> KeyAdded {
+/// `None`: it was added.
+fn add(store: &impl ApiKeys, name: &str, number: u16) -> Option<KeyNotAdded> {
     let (key, secret) = key(name, number);
-    store.add_api_key(&key, &secret.hash(), &origin()).unwrap()
+    let request = ChangeRequest::of(origin());
+    match store.add_api_key(&key, &secret.hash(), &request).unwrap() {
+        Once::Done(added) => {
+            assert_eq!(added, key);
+            None
+        }
+        Once::Refused(why) => Some(why),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn revoke(store: &impl ApiKeys, name: &str) -> Result<(), KeyNotRevoked> {
+    store.revoke_api_key(name, false, &origin()).unwrap()
 }
 
 fn a_key_is_stored_as_its_hash_and_listed<A: Adapter>() {
     let database = A::new();
     let store = database.open();
-    assert_eq!(add(&store, "b", 2), KeyAdded::Added);
-    assert_eq!(add(&store, "a", 1), KeyAdded::Added);
+    assert_eq!(add(&store, "b", 2), None);
+    assert_eq!(add(&store, "a", 1), None);
     // Another process sees the same.
     let found = database.open().api_keys().unwrap();
     let expected: Vec<_> = [("a", 1), ("b", 2)]
@@ -51,13 +69,13 @@ fn a_key_is_stored_as_its_hash_and_listed<A: Adapter>() {
 fn a_name_is_used_once_until_its_key_is_revoked<A: Adapter>() {
     let database = A::new();
     let store = database.open();
-    assert_eq!(add(&store, "a", 1), KeyAdded::Added);
-    assert_eq!(add(&store, "a", 2), KeyAdded::NameTaken);
+    assert_eq!(add(&store, "a", 1), None);
+    assert_eq!(add(&store, "a", 2), Some(KeyNotAdded::NameTaken));
     assert_eq!(store.api_keys().unwrap()[0].0, key("a", 1).0);
-    assert!(store.revoke_api_key("a", &origin()).unwrap());
-    assert!(!store.revoke_api_key("a", &origin()).unwrap());
+    assert_eq!(revoke(&store, "a"), Ok(()));
+    assert_eq!(revoke(&store, "a"), Err(KeyNotRevoked::Unknown));
     assert_eq!(store.api_keys().unwrap(), []);
-    assert_eq!(add(&store, "a", 2), KeyAdded::Added);
+    assert_eq!(add(&store, "a", 2), None);
 }
 
 fn the_latest_use_of_a_key_only_grows<A: Adapter>() {
@@ -79,12 +97,12 @@ fn the_number_of_keys_is_bounded<A: Adapter>() {
     let store = database.open();
     for number in 0..API_KEYS_MAX {
         let added = add(&store, &format!("k{number}"), number as u16);
-        assert_eq!(added, KeyAdded::Added);
+        assert_eq!(added, None);
     }
     assert_eq!(store.api_keys().unwrap().len(), API_KEYS_MAX);
-    assert_eq!(add(&store, "b", 2_000), KeyAdded::TooMany);
-    assert!(store.revoke_api_key("k5", &origin()).unwrap());
-    assert_eq!(add(&store, "b", 2_000), KeyAdded::Added);
+    assert_eq!(add(&store, "b", 2_000), Some(KeyNotAdded::TooMany));
+    assert_eq!(revoke(&store, "k5"), Ok(()));
+    assert_eq!(add(&store, "b", 2_000), None);
 }
 
 fn each_change_of_a_key_is_in_the_audit_log_without_the_secret<A: Adapter>() {
@@ -92,8 +110,8 @@ fn each_change_of_a_key_is_in_the_audit_log_without_the_secret<A: Adapter>() {
     let store = database.open();
     add(&store, "a", 1);
     add(&store, "a", 2);
-    assert!(store.revoke_api_key("a", &origin()).unwrap());
-    assert!(!store.revoke_api_key("a", &origin()).unwrap());
+    assert_eq!(revoke(&store, "a"), Ok(()));
+    assert_eq!(revoke(&store, "a"), Err(KeyNotRevoked::Unknown));
     let rows = database.query(
         "SELECT action || ' ' || subject || ' ' || actor_kind || ' ' || actor_name || ' ' || origin
             || ' ' || at || ' ' || coalesce(before, '-') || ' ' || coalesce(after, '-') AS value
@@ -109,4 +127,73 @@ fn each_change_of_a_key_is_in_the_audit_log_without_the_secret<A: Adapter>() {
     );
     let secret = key("a", 1).1;
     assert!(rows.iter().all(|row| !row.contains(secret.expose())));
+}
+
+fn add_with(store: &impl ApiKeys, name: &str, number: u16, scope: Scope, expires: Option<i64>) {
+    let (mut key, secret) = key(name, number);
+    key.scope = scope;
+    key.expires_at = expires.map(Timestamp);
+    let request = ChangeRequest::of(origin());
+    let added = store.add_api_key(&key, &secret.hash(), &request).unwrap();
+    assert_eq!(added, Once::Done(key));
+}
+
+fn the_last_admin_key_is_kept_unless_it_is_forced<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    add_with(&store, "admin", 1, Scope::Admin, None);
+    add_with(&store, "reader", 2, Scope::Read, None);
+    // Expired before the time of the request.
+    add_with(&store, "expired", 3, Scope::Admin, Some(origin().at.0));
+    let careful = |name: &str| store.revoke_api_key(name, true, &origin()).unwrap();
+    assert_eq!(careful("admin"), Err(KeyNotRevoked::LastAdmin));
+    assert_eq!(careful("expired"), Ok(()));
+    assert_eq!(careful("reader"), Ok(()));
+    add_with(&store, "other", 4, Scope::Admin, None);
+    assert_eq!(careful("admin"), Ok(()));
+    assert_eq!(careful("other"), Err(KeyNotRevoked::LastAdmin));
+    assert_eq!(revoke(&store, "other"), Ok(()));
+}
+
+fn of_two_admin_keys_revoked_at_the_same_time_one_stays<A: Adapter>() {
+    let database = A::new();
+    let (one, other) = (database.open(), database.open());
+    for round in 0..5 {
+        add_with(&one, "a", 10 + round, Scope::Admin, None);
+        add_with(&one, "b", 20 + round, Scope::Admin, None);
+        let results = std::thread::scope(|scope| {
+            let first = scope.spawn(|| one.revoke_api_key("a", true, &origin()).unwrap());
+            let second = scope.spawn(|| other.revoke_api_key("b", true, &origin()).unwrap());
+            [first.join().unwrap(), second.join().unwrap()]
+        });
+        assert_eq!(
+            results.iter().filter(|done| done.is_ok()).count(),
+            1,
+            "{results:?}"
+        );
+        let left = one.api_keys().unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!(revoke(&one, &left[0].0.name), Ok(()));
+    }
+}
+
+fn a_repeated_addition_adds_no_second_key<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let request = ChangeRequest {
+        idempotency: Some(Idempotency {
+            key: "k".to_owned(),
+            digest: [1; 32],
+        }),
+        ..ChangeRequest::of(origin())
+    };
+    let (first, secret) = key("a", 1);
+    let (second, other) = key("a", 2);
+    let add = |key, secret: &ApiSecret| store.add_api_key(key, &secret.hash(), &request).unwrap();
+    assert_eq!(add(&first, &secret), Once::Done(first.clone()));
+    // A repeat has another secret; the first one stays valid.
+    assert_eq!(add(&second, &other), Once::Repeated(first.clone()));
+    assert!(store.api_keys().unwrap() == [(first, secret.hash())]);
+    let kept = database.query("SELECT result AS value FROM idempotency_keys");
+    assert!(!kept[0].contains(secret.expose()));
 }

@@ -14,6 +14,7 @@ mod crash;
 mod directory;
 mod effects;
 mod event_log;
+mod handshakes;
 mod laws;
 mod local_lists;
 mod maintenance;

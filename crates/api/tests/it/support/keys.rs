@@ -2,7 +2,9 @@
 
 use central::Timestamp;
 use central::model::{ApiKey, ApiKeyHash, ApiSecret, Origin, Scope};
-use central::ports::{ApiKeys, KeyAdded, Unavailable, UnavailableKind};
+use central::ports::{
+    ApiKeys, ChangeRequest, KeyNotAdded, KeyNotRevoked, Once, Unavailable, UnavailableKind,
+};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
@@ -73,18 +75,34 @@ impl ApiKeys for MemoryKeys {
         &self,
         key: &ApiKey,
         hash: &ApiKeyHash,
-        _: &Origin,
-    ) -> Result<KeyAdded, Unavailable> {
+        _: &ChangeRequest,
+    ) -> Result<Once<ApiKey, KeyNotAdded>, Unavailable> {
         self.available()?;
         let mut keys = self.keys.lock().expect("not poisoned");
+        if keys.iter().any(|(known, _)| known.name == key.name) {
+            return Ok(Once::Refused(KeyNotAdded::NameTaken));
+        }
         keys.push((key.clone(), *hash));
-        Ok(KeyAdded::Added)
+        Ok(Once::Done(key.clone()))
     }
 
-    fn revoke_api_key(&self, name: &str, _: &Origin) -> Result<bool, Unavailable> {
+    fn revoke_api_key(
+        &self,
+        name: &str,
+        keeps_admin: bool,
+        _: &Origin,
+    ) -> Result<Result<(), KeyNotRevoked>, Unavailable> {
         self.available()?;
+        let keys = self.keys.lock().expect("not poisoned").clone();
+        let Some((key, _)) = keys.iter().find(|(key, _)| key.name == name) else {
+            return Ok(Err(KeyNotRevoked::Unknown));
+        };
+        let mut admins = keys.iter().filter(|(key, _)| key.scope == Scope::Admin);
+        if keeps_admin && key.scope == Scope::Admin && admins.nth(1).is_none() {
+            return Ok(Err(KeyNotRevoked::LastAdmin));
+        }
         self.remove(name);
-        Ok(true)
+        Ok(Ok(()))
     }
 
     fn api_keys(&self) -> Result<Vec<(ApiKey, ApiKeyHash)>, Unavailable> {

@@ -51,6 +51,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
     ApiDeps {
         store: Some(Arc::clone(store) as _),
         chargers: Some(Arc::clone(&store.directory) as _),
+        handshakes: Some(Arc::clone(&store.directory) as _),
         commands: Some(Arc::new(MemoryStore::default())),
         events: None,
         keys: None,

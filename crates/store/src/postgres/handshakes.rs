@@ -1,0 +1,164 @@
+//! Refused handshakes.
+
+use super::numbers::clean;
+use super::{PostgresStore, audit, error};
+use crate::handshakes::{HandshakeRow, dismissed, view};
+use crate::paging::{at_most, before_handshake, cut};
+use crate::refusal::Refusal;
+use central::model::{
+    ChargerKey, Origin, REFUSED_HANDSHAKES_MAX, REFUSED_KEPT_MS, REFUSED_PER_ADDRESS_MAX,
+    RefusedHandshake, RefusedHandshakeView,
+};
+use central::ports::{Handshakes, QueryError, Unavailable};
+use central::query::{HandshakeFilter, Page, PageRequest, Place};
+use sqlx::postgres::PgConnection;
+
+impl Handshakes for PostgresStore {
+    fn add_refused(&self, refused: &[RefusedHandshake]) -> Result<(), Unavailable> {
+        // In one order, so that two gateways do not wait for each other's rows.
+        let mut sorted: Vec<&RefusedHandshake> = refused.iter().collect();
+        sorted.sort_by_cached_key(|handshake| handshake.key());
+        self.write(async |connection| {
+            for handshake in &sorted {
+                insert(connection, handshake).await?;
+            }
+            let last = refused.iter().map(|handshake| handshake.last_at.0).max();
+            let mut delete = async |sql: &'static str, first: i64, address: &str| {
+                sqlx::query(sql)
+                    .bind(first)
+                    .bind(address.to_owned())
+                    .execute(&mut *connection)
+                    .await
+                    .map(|_| ())
+                    .map_err(error::refusal)
+            };
+            let oldest = last.unwrap_or(i64::MIN).saturating_sub(REFUSED_KEPT_MS);
+            delete(
+                "DELETE FROM refused_handshakes WHERE last_at < $1 AND $2 = ''",
+                oldest,
+                "",
+            )
+            .await?;
+            for handshake in &sorted {
+                delete(
+                    "DELETE FROM refused_handshakes WHERE no IN
+                         (SELECT no FROM refused_handshakes WHERE address = $2
+                          ORDER BY count > 1 DESC, last_at DESC, no DESC OFFSET $1)",
+                    at_most(REFUSED_PER_ADDRESS_MAX),
+                    &handshake.address,
+                )
+                .await?;
+            }
+            delete(
+                "DELETE FROM refused_handshakes WHERE $2 = '' AND no IN
+                     (SELECT no FROM refused_handshakes
+                      ORDER BY count > 1 DESC, last_at DESC, no DESC OFFSET $1)",
+                at_most(REFUSED_HANDSHAKES_MAX),
+                "",
+            )
+            .await
+        })
+    }
+
+    fn refused(
+        &self,
+        filter: &HandshakeFilter,
+        page: &PageRequest,
+    ) -> Result<Page<RefusedHandshakeView>, QueryError> {
+        let before = before_handshake(page)?;
+        let limit = page.rows();
+        let charger = filter.charger.as_deref();
+        let found = self.read(async |connection| {
+            let rows: Vec<HandshakeRow> = sqlx::query_as(
+                "SELECT no, charger_id, reason, status, cure, address, path, offered, gateway, first_at, last_at,
+                     count
+                 FROM refused_handshakes
+                 WHERE no < $1 AND ($2::text IS NULL OR charger_key = $2) ORDER BY no DESC LIMIT $3",
+            )
+            .bind(before)
+            .bind(charger.map(key))
+            .bind(at_most(limit + 1))
+            .fetch_all(connection)
+            .await
+            .map_err(error::refusal)?;
+            rows.into_iter()
+                .map(|row| {
+                    let view = view(row)?;
+                    Ok((Place::Handshake(view.no), view))
+                })
+                .collect::<Result<Vec<_>, Refusal>>()
+        });
+        Ok(cut(found?, limit))
+    }
+
+    fn dismiss_refused(&self, no: i64, origin: &Origin) -> Result<bool, Unavailable> {
+        self.write(async |connection| {
+            let removed: Option<HandshakeRow> = sqlx::query_as(
+                "DELETE FROM refused_handshakes WHERE no = $1
+                 RETURNING no, charger_id, reason, status, cure, address, path, offered, gateway, first_at,
+                     last_at, count",
+            )
+            .bind(no)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(error::refusal)?;
+            let Some(removed) = removed else {
+                return Ok(false);
+            };
+            audit::insert(connection, &dismissed(&view(removed)?, origin)?).await?;
+            Ok(true)
+        })
+    }
+}
+
+/// The key of a charger as PostgreSQL can store it.
+fn key(id: &str) -> String {
+    clean(ChargerKey::of(id).as_str()).into_owned()
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    handshake: &RefusedHandshake,
+) -> Result<(), Refusal> {
+    let text = |text: &str| clean(text).into_owned();
+    sqlx::query(
+        "INSERT INTO refused_handshakes AS r (key, charger_key, charger_id, reason, status, cure, address, path,
+             offered, gateway, first_at, last_at, count)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         ON CONFLICT (key) DO UPDATE SET charger_id = excluded.charger_id, status = excluded.status,
+             cure = excluded.cure, address = excluded.address, path = excluded.path,
+             offered = excluded.offered, gateway = excluded.gateway,
+             first_at = least(r.first_at, excluded.first_at), last_at = greatest(r.last_at, excluded.last_at),
+             count = r.count + excluded.count",
+    )
+    .bind(handshake.key())
+    .bind(handshake.charger_id.as_deref().map(key))
+    .bind(handshake.charger_id.as_deref().map(text))
+    .bind(text(&handshake.reason))
+    .bind(i64::from(handshake.status))
+    .bind(text(&handshake.cure))
+    .bind(text(&handshake.address))
+    .bind(handshake.path.as_deref().map(text))
+    .bind(handshake.offered.as_deref().map(text))
+    .bind(handshake.gateway.0)
+    .bind(handshake.first_at.0)
+    .bind(handshake.last_at.0)
+    .bind(i64::try_from(handshake.count).unwrap_or(i64::MAX))
+    .execute(connection)
+    .await
+    .map_err(error::refusal)?;
+    Ok(())
+}
+
+/// Deletes the rows of a charger, inside the caller's transaction. `charger_key` is the key as PostgreSQL can store it.
+pub(crate) async fn forget(
+    connection: &mut PgConnection,
+    charger_key: &str,
+) -> Result<(), Refusal> {
+    sqlx::query("DELETE FROM refused_handshakes WHERE charger_key = $1")
+        .bind(charger_key.to_owned())
+        .execute(connection)
+        .await
+        .map_err(error::refusal)?;
+    Ok(())
+}
