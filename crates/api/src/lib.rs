@@ -17,6 +17,7 @@
 //! schema.rs          schemas of the answers        docs_page.rs     the page /docs
 //! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
 //! etag.rs            entity tags
+//! pipeline.rs        what is known of all processes, for /api/v1/pipeline
 //! operations.rs  commands that do not depend on the version of OCPP
 //! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  handshakes.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs   one file per resource
 //! ```
@@ -41,6 +42,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod page;
+mod pipeline;
 mod query;
 mod quirks;
 mod reports;
@@ -56,6 +58,7 @@ mod wrong_port;
 pub use self::metrics::METRICS;
 pub use config::ApiConfig;
 pub use openapi::openapi;
+pub use pipeline::PipelineDeps;
 
 use central::ports::{ApiKeys, ChargerAdmin, ClusterEvents, Commands, Handshakes, HealthProbe};
 use central::query::QueryStore;
@@ -85,6 +88,8 @@ pub struct ApiDeps {
     pub keys: Option<Arc<dyn ApiKeys>>,
     /// The probes of `/health/ready`. Without any, it is always ready.
     pub probes: Vec<Arc<dyn HealthProbe>>,
+    /// What `GET /api/v1/pipeline` needs; `None` in a process without a store.
+    pub pipeline: Option<PipelineDeps>,
     /// Returns all metrics in the Prometheus text format. It is called once per scrape and must not block.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The version in the answer of `/`, such as `0.1.0`.
@@ -185,6 +190,9 @@ impl Api {
         info!(%local_addr, "the HTTP API listens");
         let has_store = deps.store.is_some();
         let state = Arc::new(state::AppState::new(&config, deps, keys));
+        if let Some(overview) = &state.pipeline {
+            tasks.spawn(Arc::clone(overview).keep_current(stop.graceful.clone()));
+        }
         let wrong_port = Arc::clone(&state.wrong_port);
         let services = server::Services {
             all: match has_store {

@@ -10,7 +10,7 @@ use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
 use crate::{
     actions, api_keys, audit, charger_settings, chargers, commands, docs_page, handshakes, health,
-    messages, operations, quirks, reports, routes, schema, transactions,
+    messages, operations, pipeline, quirks, reports, routes, schema, transactions,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -58,6 +58,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         api_keys::list,
         api_keys::create,
         api_keys::revoke,
+        pipeline::overview,
         commands::create,
         commands::list,
         commands::one,

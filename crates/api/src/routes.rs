@@ -9,7 +9,7 @@ use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
     actions, api_keys, audit, charger_settings, chargers, commands, handshakes, health, messages,
-    openapi, operations, quirks, reports, schema, transactions,
+    openapi, operations, pipeline, quirks, reports, schema, transactions,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -41,7 +41,7 @@ pub(crate) struct Route {
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
 
-pub(crate) const ROUTES: [Route; 43] = [
+pub(crate) const ROUTES: [Route; 44] = [
     Route {
         path: INDEX,
         purpose: "this list, as JSON",
@@ -287,6 +287,14 @@ pub(crate) const ROUTES: [Route; 43] = [
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(reports::list),
+    },
+    Route {
+        path: "/api/v1/pipeline",
+        purpose: "where messages are between chargers and the database: parts, processes, watermarks, balance",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(pipeline::overview),
     },
     Route {
         path: "/api/v1/audit",

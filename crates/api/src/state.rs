@@ -6,6 +6,7 @@ use crate::auth::Keys;
 use crate::config::ApiConfig;
 use crate::error::ApiError;
 use crate::page::ListAnswer;
+use crate::pipeline::Overview;
 use crate::wrong_port::WrongPort;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderValue, header};
@@ -39,6 +40,7 @@ pub(crate) struct AppState {
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) version: &'static str,
     pub(crate) wrong_port: Arc<WrongPort>,
+    pub(crate) pipeline: Option<Arc<Overview>>,
     calls: Arc<Semaphore>,
     timeout: Duration,
 }
@@ -46,6 +48,15 @@ pub(crate) struct AppState {
 impl AppState {
     pub(crate) fn new(config: &ApiConfig, deps: ApiDeps, keys: Option<Arc<Keys>>) -> Self {
         let (changed_commands, _) = broadcast::channel(CHANGES_MAX);
+        let pipeline = deps.pipeline.map(|deps| Arc::new(Overview::new(deps)));
+        if let Some((events, overview)) = deps.events.as_ref().zip(pipeline.as_ref()) {
+            let overview = Arc::clone(overview);
+            events.subscribe(Box::new(move |event| {
+                if let ClusterEvent::ProcessReported { report } = event {
+                    overview.hear(*report);
+                }
+            }));
+        }
         if let Some(events) = &deps.events {
             let changed = changed_commands.clone();
             events.subscribe(Box::new(move |event| {
@@ -67,6 +78,7 @@ impl AppState {
             metrics: deps.metrics,
             version: deps.version,
             wrong_port: Arc::default(),
+            pipeline,
             calls: Arc::new(Semaphore::new(config.database_calls_max)),
             timeout: config.request_timeout(),
         }

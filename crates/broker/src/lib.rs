@@ -42,6 +42,7 @@ use central::{Record, RecordId};
 use common::lock::lock;
 use link::{BrokerShared, LinkState, unavailable};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tokio::task::JoinHandle;
 
 /// RabbitMQ as a sink, a source and a carrier of cluster events, on one connection.
@@ -86,6 +87,19 @@ impl Broker {
         let _ = state
             .wait_for(|state| matches!(state, LinkState::Up(_)))
             .await;
+    }
+
+    /// The last sample of the queues: records that are ready, whether each queue with some has a consumer, and when it was
+    /// measured. `None` while RabbitMQ is not connected or has blocked the connection, and for a second after that.
+    #[must_use]
+    pub fn queues(&self) -> Option<(u64, bool, Instant)> {
+        match self.state() {
+            LinkState::Up(_) => self
+                .shared
+                .sample()
+                .map(|sample| (sample.waiting, sample.is_consumed, sample.at)),
+            _ => None,
+        }
     }
 
     /// Sends an event to all processes, once RabbitMQ is connected, and returns when it is written to the connection. For

@@ -6,7 +6,8 @@
 //!
 //! [`station::Station`] reads a charger's frames and decides the answer and the [`record::Record`]; once the record is
 //! durable, [`project::Changes`] turns it into the state that the database shows ([`model`]). [`ports`] are the
-//! interfaces to other components; [`memory`] implements the store in memory.
+//! interfaces to other components; [`memory`] implements the store in memory. [`pipeline`] shows from reports and counts
+//! where messages wait.
 
 mod actions;
 mod answer;
@@ -18,6 +19,7 @@ pub mod memory;
 pub mod model;
 mod natural_key;
 pub mod operation;
+pub mod pipeline;
 pub mod policy;
 pub mod ports;
 pub mod project;

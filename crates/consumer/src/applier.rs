@@ -10,6 +10,7 @@ use common::clock;
 use common::lock::lock;
 use metrics::{counter, gauge, histogram};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -26,6 +27,7 @@ pub struct Applier {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     database_health: Arc<DatabaseHealth>,
+    applied: Arc<AtomicU64>,
 }
 
 struct Job {
@@ -42,17 +44,26 @@ impl Applier {
         let (jobs, inbox) = mpsc::channel(config.queue_batches_max.max(1));
         let database_health = Arc::new(DatabaseHealth::default());
         let reported = Arc::clone(&database_health);
+        let applied = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&applied);
         let thread = std::thread::Builder::new()
             .name("applier".to_owned())
             .spawn(move || {
                 lower_priority(config.niceness);
-                run(&*store, inbox, &reported);
+                run(&*store, inbox, &reported, &counted);
             })?;
         Ok(Self {
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(Some(thread)),
             database_health,
+            applied,
         })
+    }
+
+    /// Records in all batches that were applied since the start; one that was applied twice is counted twice.
+    #[must_use]
+    pub fn applied_records(&self) -> u64 {
+        self.applied.load(Ordering::Relaxed)
     }
 
     /// Reports that the database answered a ping. [`HealthProbe`] no longer reports its last refusal of a batch as
@@ -114,9 +125,17 @@ fn unreachable_database(detail: &str) -> Unavailable {
     }
 }
 
-fn run(store: &dyn Store, mut inbox: mpsc::Receiver<Job>, database_health: &DatabaseHealth) {
+fn run(
+    store: &dyn Store,
+    mut inbox: mpsc::Receiver<Job>,
+    database_health: &DatabaseHealth,
+    applied: &AtomicU64,
+) {
     while let Some(job) = inbox.blocking_recv() {
         let result = deliver(store, &job.batch);
+        if result.is_ok() {
+            applied.fetch_add(job.batch.len() as u64, Ordering::Relaxed);
+        }
         database_health.record(result.as_ref().err(), clock::now_ms());
         // The receiver is gone when the delivery was cancelled; the batch is then delivered again.
         let _ = job.done.send(result);

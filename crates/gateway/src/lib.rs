@@ -212,6 +212,12 @@ impl Gateway {
         self.local_addrs[0]
     }
 
+    /// The number of chargers that are connected.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.parts.registry.connected()
+    }
+
     /// Waits until the journal has failed for good, and returns the reason. By then all connections are closed. Never
     /// ready otherwise.
     pub async fn failed(&self) -> String {

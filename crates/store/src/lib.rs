@@ -2,7 +2,7 @@
 //!
 //! This crate exists so that SQL is in one place. It implements the ports of [`central::ports`]: `Store` writes,
 //! `QueryStore` reads, `DirectorySource` gives the gateway the chargers and tokens that `ChargerAdmin` and `Tokens` set,
-//! `DeadLetters` shows and discards dead letters, `ApiKeys` keeps the keys of the API, `Maintenance` checks the database and keeps it in order. Two
+//! `DeadLetters` shows and discards dead letters, `ApiKeys` keeps the keys of the API, `Processes` keeps the reports of processes, `Maintenance` checks the database and keeps it in order. Two
 //! adapters pass the same test suite: [`SqliteStore`], which needs no server, and [`PostgresStore`] for several
 //! processes that write at the same time.
 //!
@@ -27,6 +27,7 @@ mod numbers;
 mod paging;
 mod pairing;
 mod postgres;
+mod processes;
 mod quirks;
 mod refusal;
 mod sqlite;

@@ -6,7 +6,7 @@ use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::ports::{
     ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    EventLog, Handshakes, LocalLists, Maintenance, QueryStore, Store, Tokens,
+    EventLog, Handshakes, LocalLists, Maintenance, Processes, QueryStore, Store, Tokens,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,7 @@ pub(crate) struct Database {
     pub(crate) commands: Arc<dyn Commands>,
     pub(crate) command_queue: Arc<dyn CommandQueue>,
     pub(crate) event_log: Arc<dyn EventLog>,
+    pub(crate) processes: Arc<dyn Processes>,
 }
 
 impl Database {
@@ -47,7 +48,8 @@ impl Database {
             + ApiKeys
             + Commands
             + CommandQueue
-            + EventLog,
+            + EventLog
+            + Processes,
     {
         let store = Arc::new(store);
         Self {
@@ -64,7 +66,8 @@ impl Database {
             api_keys: Arc::clone(&store) as _,
             commands: Arc::clone(&store) as _,
             command_queue: Arc::clone(&store) as _,
-            event_log: store,
+            event_log: Arc::clone(&store) as _,
+            processes: store,
         }
     }
 }

@@ -19,10 +19,15 @@ pub(crate) fn command_line() -> Origin {
             kind: ActorKind::CommandLine,
             name: Some(name),
         },
-        from: rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
+        from: machine(),
         request_id: None,
     }
+}
+
+/// The name of this machine.
+pub(crate) fn machine() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }

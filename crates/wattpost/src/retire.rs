@@ -30,7 +30,10 @@ pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
     let database = database::open(&args.settings.load()?, Use::Change)?;
     let gateway = GatewayId(args.id);
     let (chargers, newest) = connected(&*database.queries, gateway)?;
-    if chargers == 0 && database.maintenance.last_seq(gateway)?.is_none() {
+    let processes = database.processes.processes()?;
+    // One whose records never arrived has only reported.
+    let has_reported = processes.iter().any(|one| one.report.id == args.id);
+    if chargers == 0 && !has_reported && database.maintenance.last_seq(gateway)?.is_none() {
         bail!(
             "the database knows no gateway {}; `gateway_id` of a charger (GET /api/v1/chargers) names one",
             args.id
@@ -46,6 +49,7 @@ pub(crate) fn run(args: &RetireArgs) -> Result<ExitCode> {
     let mut changes = Changes::default();
     changes.gateways.insert(gateway, state);
     database.store.apply(&[], &changes, &[])?;
+    database.processes.retire_process(gateway)?;
     print_line!(
         "gateway {}: {chargers} chargers no longer count as connected there",
         args.id

@@ -14,6 +14,7 @@ mod events;
 mod expiring;
 mod gateway_role;
 mod notify;
+mod reporting;
 
 use crate::config::{DatabaseAt, Settings};
 use crate::database::{self, Database, Use};
@@ -21,12 +22,14 @@ use crate::migrate::PendingMigration;
 use crate::{SettingsArgs, check, open_files, telemetry};
 use anyhow::{Context, Result};
 use broker::Broker;
+use central::model::ProcessRole;
 use central::ports::HealthProbe;
 use clap::Args;
 use consumer::{EventTask, LocalListDeps, LocalListTask, MaintenanceTask};
 use consumer_role::ConsumerRole;
 use events::{Events, NotifyingStore};
 use gateway_role::GatewayRole;
+use reporting::{Reporter, Sources};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -61,6 +64,15 @@ impl Roles {
             Self::Gateway => "gateway",
             Self::Consumer => "consumer",
             Self::Api => "api",
+        }
+    }
+
+    const fn reported(self) -> ProcessRole {
+        match self {
+            Self::All => ProcessRole::Serve,
+            Self::Gateway => ProcessRole::Gateway,
+            Self::Consumer => ProcessRole::Consumer,
+            Self::Api => ProcessRole::Api,
         }
     }
 
@@ -181,6 +193,27 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
 
     let (listen, listen_key) = roles.http_listen(settings);
     let journal = gateway.as_ref().map(GatewayRole::journal);
+    let mut reported_probes = probes.clone();
+    if let Some(broker) = &brokers[2] {
+        // Not on the health page: the API works without RabbitMQ.
+        reported_probes.push(Arc::clone(broker) as _);
+    }
+    let reporter = Reporter::new(Sources::of(
+        roles.reported(),
+        reported_probes,
+        gateway.as_ref(),
+        consumer.as_ref(),
+        brokers.iter().flatten().next(),
+    ));
+    let reporting = reporter.start(&database, &events);
+    let pipeline = roles.has_api().then(|| {
+        let reporter = Arc::clone(&reporter);
+        api::PipelineDeps {
+            processes: Arc::clone(&database.processes),
+            own: Arc::new(move || reporter.report()),
+            has_broker: settings.has_broker(),
+        }
+    });
     let api = api::Api::start(
         api::ApiConfig {
             listen,
@@ -194,6 +227,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             events: roles.has_api().then(|| Arc::clone(&events) as _),
             keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),
             probes,
+            pipeline,
             metrics: Arc::new(move || {
                 if let Some(journal) = &journal {
                     telemetry::set_journal_metrics(&journal.status());
@@ -236,11 +270,20 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         () = stopping => {}
         () = stop.recv() => tracing::warn!("second signal: stopping at once"),
     }
+    reporting.abort();
+    if gateway.is_none() {
+        reporter.stopped(&database, &events).await;
+    }
     for broker in brokers.iter().flatten() {
         let _ = tokio::time::timeout(Duration::from_secs(2), broker.close()).await;
     }
     let left = match gateway {
-        Some(gateway) => Some(gateway.close().await),
+        Some(gateway) => {
+            let left = gateway.close().await;
+            // With the final position of the journal.
+            reporter.stopped(&database, &events).await;
+            Some(left)
+        }
         None => None,
     };
     drop(watchdog);

@@ -253,6 +253,7 @@ async fn a_failed_start_returns_the_reason() {
         events: None,
         keys: None,
         probes: Vec::new(),
+        pipeline: None,
         metrics: Arc::new(String::new),
         version: "1.2.3",
     };
@@ -286,6 +287,7 @@ async fn a_process_without_a_store_answers_only_health_and_metrics() {
         events: None,
         keys: None,
         probes: Vec::new(),
+        pipeline: None,
         metrics: Arc::new(|| "wattpost_test 1\n".to_owned()),
         version: "1.2.3",
     };

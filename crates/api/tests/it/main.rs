@@ -14,4 +14,5 @@ mod keys;
 mod limits;
 mod lists;
 mod openapi;
+mod pipeline;
 mod support;

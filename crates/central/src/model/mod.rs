@@ -17,6 +17,7 @@ mod connector;
 mod effect;
 mod event;
 mod message;
+mod process;
 mod profile;
 mod quirk;
 mod ranges;
@@ -48,6 +49,11 @@ pub use connector::{
 pub use effect::{EffectPhase, EffectState, EffectStatus, EffectView, Moment, ReportView};
 pub use event::{ChangeView, EVENT_LATE_AFTER_MS, Event, EventId, EventType, SecurityEventView};
 pub use message::{DeadLetterRow, MessageRow};
+pub use process::{
+    GATEWAY_SHOWN_MS, GatewayReport, PROCESS_REPORT_EVERY_MS, PROCESS_SHOWN_MS,
+    PROCESS_SILENT_MS_MAX, PartError, PartReport, ProcessReport, ProcessRole, QueuesReport,
+    RouteReport, report_text,
+};
 pub use profile::{
     CHARGER_ID_EXPECTED, ChargerProfile, ChargerSettings, CheckMode, FRAME_BYTES_MAX, Registration,
     SettingsPatch, is_charger_id,

@@ -1,7 +1,7 @@
 //! Events between processes: of two connections of one charger only the newest stays open, a gateway learns at once of
-//! commands, and a waiting client of their outcomes.
+//! commands, and a waiting client of their outcomes; and every API process learns how the other processes are.
 
-use crate::model::CommandId;
+use crate::model::{CommandId, ProcessReport};
 use crate::record::{Epoch, GatewayId};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,11 @@ pub enum ClusterEvent {
     CommandChanged {
         /// The command.
         id: CommandId,
+    },
+    /// A process reports what it does, so that an API process can show it also while the database is unavailable.
+    ProcessReported {
+        /// The report.
+        report: Box<ProcessReport>,
     },
 }
 

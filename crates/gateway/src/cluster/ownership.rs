@@ -73,8 +73,10 @@ impl Ownership {
     fn receive(&self, event: ClusterEvent) {
         match event {
             ClusterEvent::Connected { gateway, .. } if gateway == self.gateway_id => {}
-            // For `commands`, and for clients that wait for a command.
-            ClusterEvent::CommandsWaiting { .. } | ClusterEvent::CommandChanged { .. } => {}
+            // For `commands`, and for the API.
+            ClusterEvent::CommandsWaiting { .. }
+            | ClusterEvent::CommandChanged { .. }
+            | ClusterEvent::ProcessReported { .. } => {}
             ClusterEvent::Connected {
                 charger_id,
                 gateway,

@@ -22,11 +22,13 @@
 //! queues become, and their lengths cannot be read meanwhile. Only lengths read within the last
 //! [`QUEUED_FRESH`] count.
 
+use central::model::RouteReport;
 use central::ports::{
     Batch, BoxFuture, Health, HealthProbe, Queued, Sink, Unavailable, UnavailableKind,
 };
 use common::lock::lock;
 use metrics::{Counter, Gauge, counter, gauge};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -81,6 +83,8 @@ struct State {
 }
 
 struct RouteMetrics {
+    /// Records delivered since the start, by [`Route`].
+    delivered: [AtomicU64; 2],
     direct: Gauge,
     /// By [`Route`].
     records: [Counter; 2],
@@ -96,6 +100,7 @@ impl FailoverSink {
         let records =
             |route: &'static str| counter!("wattpost_gateway_sink_records_total", "route" => route);
         let metrics = RouteMetrics {
+            delivered: Default::default(),
             direct: gauge!("wattpost_gateway_sink_direct"),
             records: [records("broker"), records("direct")],
             changes: counter!("wattpost_gateway_sink_changes_total"),
@@ -118,6 +123,21 @@ impl FailoverSink {
         }
     }
 
+    /// The route in use, and what was delivered on each.
+    #[must_use]
+    pub fn route(&self) -> RouteReport {
+        let [broker_records, direct_records] = self
+            .metrics
+            .delivered
+            .each_ref()
+            .map(|count| count.load(Ordering::Relaxed));
+        RouteReport {
+            is_direct: lock(&self.state).route == Route::Direct,
+            broker_records,
+            direct_records,
+        }
+    }
+
     /// The route of a delivery that begins now.
     fn choose(&self) -> Route {
         lock(&self.state).choose(self.grace, &self.metrics)
@@ -129,7 +149,7 @@ impl FailoverSink {
         match &result {
             Ok(()) => {
                 state.broker_is_back(&self.metrics);
-                self.metrics.records[0].increment(batch.len() as u64);
+                self.metrics.delivered(Route::Broker, batch.len());
             }
             // The database is slower than the chargers: see the module's documentation.
             Err(unavailable) if unavailable.kind == UnavailableKind::Full && self.is_consumed() => {
@@ -153,7 +173,7 @@ impl FailoverSink {
         self.probe_broker(batch);
         let result = direct.deliver(Arc::clone(batch)).await;
         if result.is_ok() {
-            self.metrics.records[1].increment(batch.len() as u64);
+            self.metrics.delivered(Route::Direct, batch.len());
         }
         lock(&self.state).direct_refusal = result.as_ref().err().cloned();
         result
@@ -186,6 +206,14 @@ impl FailoverSink {
                 Err(_) => {}
             }
         });
+    }
+}
+
+impl RouteMetrics {
+    fn delivered(&self, route: Route, records: usize) {
+        let index = usize::from(route == Route::Direct);
+        self.records[index].increment(records as u64);
+        self.delivered[index].fetch_add(records as u64, Ordering::Relaxed);
     }
 }
 

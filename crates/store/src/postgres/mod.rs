@@ -32,6 +32,7 @@ mod messages;
 mod meter_values;
 mod numbers;
 mod parts;
+mod processes;
 mod query;
 mod quirks;
 mod schema;

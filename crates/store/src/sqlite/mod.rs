@@ -24,6 +24,7 @@ mod maintenance;
 mod messages;
 mod meter_values;
 mod numbers;
+mod processes;
 mod query;
 mod quirks;
 mod readers;

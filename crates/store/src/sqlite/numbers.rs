@@ -12,7 +12,7 @@ use std::collections::HashMap;
 const SEQ_BITS: u32 = 44;
 
 /// The greatest sequence number that a message's number holds.
-const SEQ_MAX: Seq = Seq((1 << SEQ_BITS) - 1);
+pub(crate) const SEQ_MAX: Seq = Seq((1 << SEQ_BITS) - 1);
 
 /// Bits of a message's number within its block; the schema's `id >> 14`.
 pub(crate) const BLOCK_BITS: u32 = 14;

@@ -9,7 +9,7 @@ use central::model::ChargerKey;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_api_keys.sql"),
     include_str!("../../migrations/sqlite/0003_quirks.sql"),
@@ -22,6 +22,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("../../migrations/sqlite/0010_local_lists.sql"),
     include_str!("../../migrations/sqlite/0011_events.sql"),
     include_str!("../../migrations/sqlite/0012_refused_handshakes.sql"),
+    include_str!("../../migrations/sqlite/0013_processes.sql"),
 ];
 
 /// The migration after which open sessions are listed again, with the columns that it adds.
@@ -91,7 +92,10 @@ fn list_open_again(connection: &Connection) -> Result<(), Refusal> {
 
 /// The schema's version, if this build can migrate it.
 pub(crate) fn check(connection: &Connection) -> Result<u32, Refusal> {
-    let found = version(connection)?;
+    // One snapshot: another process may create the tables between two statements, and they would look like those of
+    // another program.
+    let connection = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+    let found = version(&connection)?;
     if found > LATEST {
         return Err(Refusal::Newer {
             found,

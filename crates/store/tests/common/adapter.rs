@@ -3,7 +3,7 @@
 use central::memory::Contents;
 use central::ports::{
     ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
-    EventLog, Handshakes, LocalLists, Maintenance, QueryStore, Store, Tokens,
+    EventLog, Handshakes, LocalLists, Maintenance, Processes, QueryStore, Store, Tokens,
 };
 
 /// One test's database: empty when created, removed when dropped.
@@ -21,7 +21,8 @@ pub(crate) trait Adapter: Sized + Sync {
         + Closings
         + Commands
         + EventLog
-        + CommandQueue;
+        + CommandQueue
+        + Processes;
 
     /// Number of cases of a property test.
     const CASES: u32;

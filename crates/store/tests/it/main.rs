@@ -21,6 +21,7 @@ mod maintenance;
 mod pages;
 mod poison;
 mod postgres_maintenance;
+mod processes;
 mod quirks;
 mod reading;
 mod sqlite_outages;

@@ -53,6 +53,10 @@ impl ConsumerRole {
         vec![self.consumer.probe(), Arc::clone(&self.applier) as _]
     }
 
+    pub(crate) fn applier(&self) -> Arc<Applier> {
+        Arc::clone(&self.applier)
+    }
+
     pub(crate) async fn shutdown(&self) {
         self.consumer.shutdown(STOP_TIMEOUT).await;
         close_applier(Arc::clone(&self.applier)).await;

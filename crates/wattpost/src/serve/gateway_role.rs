@@ -2,6 +2,7 @@
 
 use super::alive;
 use super::events::Events;
+use super::reporting::GatewaySources;
 use crate::config::Settings;
 use crate::consistency_check::{self, Comparison};
 use crate::data_dir::DataDir;
@@ -50,7 +51,7 @@ pub(crate) fn open(settings: &Settings) -> Result<Opened> {
 pub(crate) struct GatewayRole {
     journal: Journal,
     id: GatewayId,
-    gateway: Gateway,
+    gateway: Arc<Gateway>,
     /// Writes to the database: the only sink, or the bypass if there is RabbitMQ.
     applier: Arc<Applier>,
     failover: Option<Arc<FailoverSink>>,
@@ -118,7 +119,7 @@ impl GatewayRole {
         Ok(Self {
             journal,
             id,
-            gateway,
+            gateway: Arc::new(gateway),
             applier,
             failover,
             comparing,
@@ -133,6 +134,15 @@ impl GatewayRole {
             None => probes.push(Arc::clone(&self.applier) as _),
         }
         probes
+    }
+
+    pub(crate) fn sources(&self) -> GatewaySources {
+        GatewaySources {
+            id: self.id,
+            gateway: Arc::clone(&self.gateway),
+            journal: self.journal.clone(),
+            failover: self.failover.as_ref().map(Arc::clone),
+        }
     }
 
     pub(crate) fn journal(&self) -> Journal {

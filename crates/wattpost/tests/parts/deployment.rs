@@ -24,6 +24,15 @@ pub(crate) fn servers() -> &'static Servers {
     })
 }
 
+/// A proxy before the server of this URL, and the URL that leads through it.
+fn behind_proxy(url: &str) -> (String, Proxy) {
+    let server = url.split('@').nth(1);
+    let server = server.and_then(|rest| rest.split('/').next());
+    let server = server.expect("a server in the URL");
+    let proxy = Proxy::start(server.parse().expect("an address")).expect("a free port");
+    (url.replace(server, &proxy.addr().to_string()), proxy)
+}
+
 fn unused_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("test{}", COUNT.fetch_add(1, Ordering::Relaxed))
@@ -66,15 +75,22 @@ impl Deployment {
         Self::with(settings, name, broker_url.to_owned(), database_url)
     }
 
+    /// As [`Deployment::new`], with RabbitMQ behind the first proxy, and PostgreSQL behind the second.
+    pub(crate) fn through_proxies(settings: &str) -> (Self, Proxy, Proxy) {
+        let tenant = servers().add_tenant(&unused_name());
+        let tenant = tenant.expect("create a virtual host and a database");
+        let (broker_url, rabbit) = behind_proxy(&tenant.broker_url);
+        let (database_url, postgres) = behind_proxy(&tenant.database_url);
+        let deployment = Self::with(settings, tenant.name, broker_url, database_url);
+        deployment.run("migrate", &[]);
+        (deployment, rabbit, postgres)
+    }
+
     /// As [`Deployment::new`], with RabbitMQ behind a proxy.
     pub(crate) fn through_proxy(settings: &str) -> (Self, Proxy) {
         let tenant = servers().add_tenant(&unused_name());
         let tenant = tenant.expect("create a virtual host and a database");
-        let server = tenant.broker_url.split('@').nth(1);
-        let server = server.and_then(|rest| rest.split('/').next());
-        let server = server.expect("a server in the URL");
-        let proxy = Proxy::start(server.parse().expect("an address")).expect("a free port");
-        let broker_url = tenant.broker_url.replace(server, &proxy.addr().to_string());
+        let (broker_url, proxy) = behind_proxy(&tenant.broker_url);
         let deployment = Self::with(settings, tenant.name, broker_url, tenant.database_url);
         deployment.run("migrate", &[]);
         (deployment, proxy)

@@ -27,6 +27,7 @@ mod long_messages;
 mod maintenance;
 mod metrics;
 mod octt_cases;
+mod pipeline;
 mod restored;
 mod sessions;
 mod several_gateways;

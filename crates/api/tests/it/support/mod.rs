@@ -56,6 +56,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         events: None,
         keys: None,
         probes: Vec::new(),
+        pipeline: None,
         metrics: Arc::new(|| "# TYPE wattpost_test gauge\nwattpost_test 1\n".to_owned()),
         version: "1.2.3",
     }

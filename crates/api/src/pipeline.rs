@@ -1,0 +1,302 @@
+//! `/api/v1/pipeline`: what is known of all processes, and where messages wait.
+//!
+//! An answer is made from memory, so it comes at once while the database hangs and while RabbitMQ is away. Reports come
+//! over RabbitMQ and from the database; each of the two may fail. A task reads the database every few seconds and counts
+//! what it has of each gateway's records. It makes one call at a time, so one thread waits while the database hangs.
+
+mod count;
+
+use crate::error::ApiError;
+use crate::query::Query;
+use crate::schema;
+use crate::state::AppState;
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use central::Timestamp;
+use central::model::{PROCESS_REPORT_EVERY_MS, ProcessReport};
+use central::pipeline::{Counted, DatabaseSeen, Observed, pipeline, unexplained};
+use central::ports::{KnownProcess, Processes, Unavailable};
+use common::clock::now_ms;
+use common::lock::lock;
+use count::Counts;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// What the pipeline is made of.
+#[derive(Clone)]
+pub struct PipelineDeps {
+    /// The reports of processes in the database.
+    pub processes: Arc<dyn Processes>,
+    /// The report of this process. Must not block.
+    pub own: Arc<dyn Fn() -> ProcessReport + Send + Sync>,
+    /// Whether records go through RabbitMQ.
+    pub has_broker: bool,
+}
+
+/// How often the database is read.
+const READ_EVERY: Duration = Duration::from_millis(PROCESS_REPORT_EVERY_MS);
+/// A database that has not answered for so long counts as unavailable.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// Rates are those over the time between the newest report and the oldest kept one.
+const KEPT_REPORTS: usize = 5;
+/// Two reports nearer to each other give no useful rate.
+const RATE_MS_MIN: i64 = 3_000;
+/// Processes that are kept; of more, the one that was heard the longest ago is dropped.
+const PROCESSES_MAX: usize = 1_000;
+
+/// What is known of all processes and of the database.
+pub(crate) struct Overview {
+    deps: PipelineDeps,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    processes: HashMap<Uuid, Entry>,
+    database: DatabaseSeen,
+    /// Since when a call to the database has not returned.
+    asking_since: Option<Instant>,
+}
+
+struct Entry {
+    report: ProcessReport,
+    heard: Instant,
+    /// Earlier reports of the same start, oldest first.
+    earlier: VecDeque<ProcessReport>,
+    is_retired: bool,
+    counted: Result<Counted, String>,
+}
+
+impl Overview {
+    pub(crate) fn new(deps: PipelineDeps) -> Self {
+        Self {
+            deps,
+            known: Mutex::default(),
+        }
+    }
+
+    /// A report that a process has just sent.
+    pub(crate) fn hear(&self, report: ProcessReport) {
+        lock(&self.known).hear(report, Instant::now(), false);
+    }
+
+    /// Reads the database until `stop`.
+    pub(crate) async fn keep_current(self: Arc<Self>, stop: CancellationToken) {
+        let mut interval = tokio::time::interval(READ_EVERY);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let counts = Arc::new(Mutex::new(Counts::default()));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = interval.tick() => {}
+            }
+            let (overview, counts) = (Arc::clone(&self), Arc::clone(&counts));
+            lock(&self.known).asking_since = Some(Instant::now());
+            let reading = tokio::task::spawn_blocking(move || overview.read(&mut lock(&counts)));
+            tokio::select! {
+                // The thread ends with its call.
+                () = stop.cancelled() => return,
+                read = reading => {
+                    if let Err(panic) = read {
+                        tracing::error!(%panic, "reading the state of the pipeline panicked");
+                    }
+                }
+            }
+            lock(&self.known).asking_since = None;
+        }
+    }
+
+    /// Reads the reports and counts records. Blocks.
+    fn read(&self, counts: &mut Counts) {
+        let now = Timestamp(now_ms());
+        let result = self.read_all(counts);
+        let mut known = lock(&self.known);
+        known.database_answered(now, result.err());
+        if known.database.up == Some(false) {
+            let why = why_unknown(&known.database);
+            for entry in known.processes.values_mut() {
+                entry.counted = Err(why.clone());
+            }
+            known.database.dead_letters = Some(Err(why));
+        }
+        let observed = known.observed(Instant::now());
+        known.database.unexplained_since = match unexplained(self.deps.has_broker, &observed) {
+            Some(0) => None,
+            Some(_) => known.database.unexplained_since.or(Some(now)),
+            None => known.database.unexplained_since,
+        };
+    }
+
+    fn read_all(&self, counts: &mut Counts) -> Result<(), Unavailable> {
+        let processes = &*self.deps.processes;
+        let stored = processes.processes()?;
+        let read_at = Instant::now();
+        let mut gateways = Vec::new();
+        {
+            let mut known = lock(&self.known);
+            known.take_in(stored, read_at);
+            known.hear((self.deps.own)(), read_at, false);
+            for entry in known.processes.values() {
+                if let Some(gateway) = &entry.report.gateway {
+                    gateways.push((entry.report.id, gateway.clone()));
+                }
+            }
+        }
+        counts.keep_only(gateways.iter().map(|(_, gateway)| gateway.id));
+        for (process, gateway) in gateways {
+            let counted = counts.count(processes, &gateway)?;
+            if let Some(entry) = lock(&self.known).processes.get_mut(&process) {
+                entry.counted = counted;
+            }
+        }
+        let dead = processes.count_dead_letters(count::DEAD_LETTERS_MAX + 1)?;
+        lock(&self.known).database.dead_letters = Some(match dead {
+            dead if dead <= count::DEAD_LETTERS_MAX => Ok(dead),
+            _ => Err(format!("they are more than {}", count::DEAD_LETTERS_MAX)),
+        });
+        Ok(())
+    }
+}
+
+impl Known {
+    fn hear(&mut self, report: ProcessReport, heard: Instant, is_retired: bool) {
+        let Some(entry) = self.processes.get_mut(&report.id) else {
+            if self.processes.len() >= PROCESSES_MAX {
+                let oldest = self.processes.iter().min_by_key(|(_, entry)| entry.heard);
+                if let Some(oldest) = oldest.map(|(id, _)| *id) {
+                    self.processes.remove(&oldest);
+                }
+            }
+            let counted = Err("it is not counted yet".to_owned());
+            let entry = Entry {
+                earlier: VecDeque::new(),
+                report,
+                heard,
+                is_retired,
+                counted,
+            };
+            self.processes.insert(entry.report.id, entry);
+            return;
+        };
+        if heard < entry.heard {
+            // The database has an older report, which says only whether the gateway was retired since.
+            entry.is_retired |= is_retired;
+            return;
+        }
+        (entry.heard, entry.is_retired) = (heard, is_retired);
+        if report.started_at != entry.report.started_at {
+            entry.earlier.clear();
+        } else if report.at.0 - entry.report.at.0 >= RATE_MS_MIN || entry.earlier.is_empty() {
+            entry.earlier.push_back(entry.report.clone());
+            if entry.earlier.len() > KEPT_REPORTS {
+                entry.earlier.pop_front();
+            }
+        }
+        entry.report = report;
+    }
+
+    /// The reports in the database, read at `read_at`.
+    fn take_in(&mut self, stored: Vec<KnownProcess>, read_at: Instant) {
+        let ids: Vec<Uuid> = stored.iter().map(|one| one.report.id).collect();
+        for one in stored {
+            let age = Duration::from_millis(one.age_ms.unsigned_abs());
+            let heard = read_at.checked_sub(age).unwrap_or(read_at);
+            self.hear(one.report, heard, one.is_retired);
+        }
+        // What the database no longer shows, and no process has reported since.
+        self.processes.retain(|id, entry| {
+            ids.contains(id) || read_at.saturating_duration_since(entry.heard) < READ_EVERY * 4
+        });
+    }
+
+    fn database_answered(&mut self, now: Timestamp, error: Option<Unavailable>) {
+        let up = error.is_none();
+        if self.database.up != Some(up) {
+            (self.database.up, self.database.since) = (Some(up), Some(now));
+        }
+        match error {
+            None => self.database.answered_at = Some(now),
+            Some(error) => self.database.last_error = Some((now, error.to_string())),
+        }
+    }
+
+    /// What is known of the database now: a call that does not return is no answer.
+    fn database_now(&self, now: Timestamp) -> DatabaseSeen {
+        let mut seen = self.database.clone();
+        if let Some(asking) = self.asking_since
+            && asking.elapsed() >= ANSWER_WITHIN
+            && seen.up != Some(false)
+        {
+            let for_ms = i64::try_from(asking.elapsed().as_millis()).unwrap_or(0);
+            let since = now.plus_millis(-for_ms);
+            (seen.up, seen.since) = (Some(false), Some(since));
+            let words = format!("database does not answer: a query has waited since {since}");
+            seen.last_error = Some((now, words));
+            seen.dead_letters = Some(Err(why_unknown(&seen)));
+        }
+        seen
+    }
+
+    /// All processes, by role and id.
+    fn observed(&self, at: Instant) -> Vec<Observed> {
+        let mut observed: Vec<Observed> = self
+            .processes
+            .values()
+            .map(|entry| {
+                let age = at.saturating_duration_since(entry.heard);
+                Observed {
+                    report: entry.report.clone(),
+                    before: entry.earlier.front().cloned(),
+                    age_ms: i64::try_from(age.as_millis()).unwrap_or(i64::MAX),
+                    is_retired: entry.is_retired,
+                    counted: entry.counted.clone(),
+                }
+            })
+            .collect();
+        observed.sort_by_key(|one| (one.report.role, one.report.id));
+        observed
+    }
+}
+
+fn why_unknown(database: &DatabaseSeen) -> String {
+    let since = database.since;
+    let since = since.map_or_else(String::new, |since| format!(" since {since}"));
+    format!("the database does not answer{since}")
+}
+
+/// `GET /api/v1/pipeline`
+#[utoipa::path(
+    get,
+    path = "/api/v1/pipeline",
+    responses((status = 200, description = "The pipeline, from what is known: no database is asked", body = schema::Pipeline))
+)]
+pub(crate) async fn overview(
+    State(state): State<Arc<AppState>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    Query::read(query.as_deref(), &[])?;
+    // A process without a store has no such route.
+    let overview = state.pipeline.as_ref().ok_or_else(ApiError::internal)?;
+    let now = Timestamp(now_ms());
+    // This process is shown as it is now.
+    overview.hear((overview.deps.own)());
+    let (observed, database) = {
+        let known = lock(&overview.known);
+        let database = known.database_now(now);
+        let mut observed = known.observed(Instant::now());
+        if database.up == Some(false) {
+            // Counts of an earlier time do not fit the positions of now.
+            for one in &mut observed {
+                one.counted = Err(why_unknown(&database));
+            }
+        }
+        (observed, database)
+    };
+    let answer = pipeline(now, overview.deps.has_broker, &observed, &database);
+    Ok(Json(answer).into_response())
+}

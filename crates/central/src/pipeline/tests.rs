@@ -1,0 +1,300 @@
+use super::*;
+use crate::model::{PartError, RouteReport};
+use crate::record::GatewayId;
+use uuid::Uuid;
+
+const NOW: Timestamp = Timestamp(1_767_268_800_000);
+
+fn part(name: &str, up: bool) -> PartReport {
+    PartReport {
+        part: name.to_owned(),
+        up,
+        detail: if up { "works" } else { "broken" }.to_owned(),
+        since: NOW.plus_millis(-60_000),
+        last_error: (!up).then(|| PartError {
+            at: NOW,
+            detail: "broken".to_owned(),
+        }),
+    }
+}
+
+fn report(id: u128, role: ProcessRole, parts: &[(&str, bool)]) -> ProcessReport {
+    ProcessReport {
+        id: Uuid::from_u128(id),
+        role,
+        host: "host".to_owned(),
+        version: "1.0.0".to_owned(),
+        started_at: NOW.plus_millis(-90_000),
+        at: NOW,
+        has_stopped: false,
+        parts: parts.iter().map(|(name, up)| part(name, *up)).collect(),
+        gateway: None,
+        consumed_records: None,
+        queues: None,
+    }
+}
+
+fn observed(report: ProcessReport) -> Observed {
+    Observed {
+        report,
+        before: None,
+        age_ms: 1_000,
+        is_retired: false,
+        counted: Err("it is not a gateway".to_owned()),
+    }
+}
+
+/// A gateway with RabbitMQ, of whose records the database has `stored`.
+fn gateway(id: u128, durable: u64, delivered: u64, stored: u64) -> Observed {
+    let mut report = report(
+        id,
+        ProcessRole::Gateway,
+        &[
+            ("gateway", true),
+            ("journal", true),
+            ("sink", true),
+            ("rabbitmq", true),
+        ],
+    );
+    report.gateway = Some(GatewayReport {
+        id: GatewayId(Uuid::from_u128(id)),
+        connected: 2,
+        written: durable,
+        durable,
+        delivered,
+        undelivered_bytes: 1_000,
+        bytes_max: 11_000,
+        oldest_age_ms: Some(4_000),
+        route: Some(RouteReport {
+            is_direct: false,
+            broker_records: delivered,
+            direct_records: 0,
+        }),
+    });
+    Observed {
+        counted: Ok(Counted {
+            durable,
+            delivered,
+            stored,
+            all_stored: stored,
+            missing: Some(0),
+        }),
+        ..observed(report)
+    }
+}
+
+fn consumer(waiting: u64) -> Observed {
+    let mut report = report(
+        9,
+        ProcessRole::Consumer,
+        &[("consumer", true), ("database", true), ("rabbitmq", true)],
+    );
+    report.consumed_records = Some(7);
+    report.queues = Some(QueuesReport {
+        waiting,
+        is_consumed: true,
+        at: NOW,
+    });
+    observed(report)
+}
+
+fn seen() -> DatabaseSeen {
+    DatabaseSeen {
+        up: Some(true),
+        since: Some(NOW),
+        answered_at: Some(NOW),
+        last_error: None,
+        dead_letters: Some(Ok(3)),
+        unexplained_since: None,
+    }
+}
+
+fn state(of: &Pipeline, name: &str) -> PartState {
+    named(of, name).state
+}
+
+fn named<'a>(of: &'a Pipeline, name: &str) -> &'a Part {
+    let found = of.parts.iter().find(|part| part.part == name);
+    found.expect("a part of this name")
+}
+
+#[test]
+fn what_is_acknowledged_is_the_sum_of_where_it_is() {
+    let mut with_missing = gateway(2, 50, 50, 40);
+    if let Ok(counted) = &mut with_missing.counted {
+        counted.missing = Some(9);
+    }
+    let processes = [gateway(1, 100, 90, 80), with_missing, consumer(4)];
+    let balance = pipeline(NOW, true, &processes, &seen()).balance;
+    assert_eq!(balance.acknowledged, Some(150));
+    assert_eq!(balance.stored, Some(117));
+    assert_eq!(balance.dead_letters, Some(3));
+    assert_eq!(balance.journal, Some(10));
+    // Nine are missing for a minute, and four of them may wait in RabbitMQ.
+    assert_eq!(balance.difference, Some(5));
+    assert_eq!(balance.rabbitmq, Some(15));
+    let parts = [
+        balance.stored,
+        balance.dead_letters,
+        balance.journal,
+        balance.rabbitmq,
+        balance.difference,
+    ];
+    let sum: u64 = parts.into_iter().flatten().sum();
+    assert_eq!(balance.acknowledged, Some(sum));
+}
+
+#[test]
+fn a_figure_that_is_not_known_is_null_with_the_reason() {
+    let mut without_count = gateway(1, 100, 90, 80);
+    without_count.counted = Err("the database does not answer".to_owned());
+    let found = pipeline(NOW, true, &[without_count], &seen());
+    let balance = &found.balance;
+    assert_eq!(
+        (balance.acknowledged, balance.journal),
+        (Some(100), Some(10))
+    );
+    assert_eq!((balance.stored, balance.difference), (None, None));
+    let json = serde_json::to_value(&found).expect("JSON");
+    let objects = json["parts"]
+        .as_array()
+        .expect("parts")
+        .iter()
+        .chain(json["watermarks"].as_array().expect("watermarks"))
+        .chain([&json["balance"]]);
+    for object in objects {
+        for (member, value) in object.as_object().expect("an object") {
+            // No fault and no difference are known facts.
+            let may_be_null = ["last_error", "unexplained_since"].contains(&member.as_str());
+            let reason = object["unknown"][member].as_str();
+            assert_eq!(
+                value.is_null() && !may_be_null,
+                reason.is_some(),
+                "{member} of {object:#}"
+            );
+        }
+    }
+    let nothing = pipeline(NOW, true, &[], &DatabaseSeen::default());
+    assert!(
+        nothing
+            .parts
+            .iter()
+            .all(|part| part.state == PartState::Unknown)
+    );
+    assert_eq!(nothing.balance.acknowledged, None);
+}
+
+#[test]
+fn a_part_is_degraded_while_one_of_its_processes_is_gone_and_down_while_all_are() {
+    let gone = |id| Observed {
+        age_ms: PROCESS_SILENT_MS_MAX + 1,
+        ..gateway(id, 10, 10, 10)
+    };
+    let find = |processes: &[Observed]| state(&pipeline(NOW, true, processes, &seen()), "gateways");
+    assert_eq!(
+        find(&[gateway(1, 1, 1, 1), gateway(2, 1, 1, 1)]),
+        PartState::Works
+    );
+    assert_eq!(find(&[gateway(1, 1, 1, 1), gone(2)]), PartState::Degraded);
+    assert_eq!(find(&[gone(1), gone(2)]), PartState::Down);
+    let mut stopped = gateway(2, 1, 1, 1);
+    stopped.report.has_stopped = true;
+    assert_eq!(find(&[gateway(1, 1, 1, 1), stopped]), PartState::Works);
+}
+
+#[test]
+fn records_in_the_journal_of_a_retired_gateway_stay_visible() {
+    let retired = Observed {
+        is_retired: true,
+        age_ms: 86_400_000,
+        ..gateway(2, 50, 40, 40)
+    };
+    let found = pipeline(NOW, true, &[gateway(1, 5, 5, 5), retired], &seen());
+    let journal = named(&found, "journal");
+    assert_eq!(journal.state, PartState::Degraded);
+    assert_eq!(journal.waiting_records, Some(10));
+    assert!(journal.detail.contains("10 records"), "{}", journal.detail);
+    assert_eq!(found.balance.journal, Some(10));
+    assert_eq!(found.watermarks[1].state, ProcessState::Retired);
+}
+
+#[test]
+fn rates_and_the_time_until_the_journal_is_full_follow_from_two_reports() {
+    let mut now = gateway(1, 300, 200, 200);
+    let mut before = gateway(1, 100, 150, 100).report;
+    before.at = NOW.plus_millis(-10_000);
+    if let Some(gateway) = &mut before.gateway {
+        gateway.undelivered_bytes = 0;
+    }
+    now.before = Some(before);
+    let found = pipeline(NOW, true, &[now], &seen());
+    let journal = named(&found, "journal");
+    assert_eq!(
+        (journal.in_per_s, journal.out_per_s),
+        (Some(20.0), Some(5.0))
+    );
+    // 100 bytes per second, and 10,000 are left.
+    assert_eq!(journal.full_in_s, Some(100));
+    assert_eq!(journal.oldest_waiting_s, Some(5));
+}
+
+#[test]
+fn a_database_that_does_not_answer_this_process_is_down_whatever_others_have_reported() {
+    let away = DatabaseSeen {
+        up: Some(false),
+        last_error: Some((NOW, "connection refused".to_owned())),
+        ..seen()
+    };
+    let found = pipeline(NOW, true, &[consumer(0)], &away);
+    assert_eq!(state(&found, "database"), PartState::Down);
+    assert_eq!(named(&found, "database").detail, "connection refused");
+    assert_eq!(
+        state(&pipeline(NOW, true, &[consumer(0)], &seen()), "database"),
+        PartState::Works
+    );
+    assert_eq!(
+        state(&pipeline(NOW, true, &[], &seen()), "database"),
+        PartState::Works
+    );
+}
+
+#[test]
+fn the_embedded_shape_has_no_rabbitmq() {
+    let found = pipeline(NOW, false, &[], &seen());
+    let names: Vec<&str> = found.parts.iter().map(|part| part.part).collect();
+    assert_eq!(names, ["chargers", "gateways", "journal", "database"]);
+}
+
+#[test]
+fn a_consumer_that_was_started_again_on_its_machine_is_no_fault() {
+    let gone = |id| {
+        let mut gone = consumer(0);
+        gone.report.id = Uuid::from_u128(id);
+        gone.report.started_at = NOW.plus_millis(-900_000);
+        gone.age_ms = PROCESS_SILENT_MS_MAX + 1;
+        gone
+    };
+    let find =
+        |processes: &[Observed]| state(&pipeline(NOW, true, processes, &seen()), "consumers");
+    assert_eq!(find(&[gone(1)]), PartState::Down);
+    assert_eq!(find(&[gone(1), consumer(0)]), PartState::Works);
+    let mut elsewhere = gone(2);
+    elsewhere.report.host = "other".to_owned();
+    assert_eq!(find(&[elsewhere, consumer(0)]), PartState::Degraded);
+}
+
+#[test]
+fn a_gateway_that_cannot_refresh_its_directory_is_degraded_because_it_serves_chargers() {
+    let mut without_directory = gateway(1, 1, 1, 1);
+    without_directory
+        .report
+        .parts
+        .push(part("directory", false));
+    let found = pipeline(NOW, true, &[without_directory], &seen());
+    assert_eq!(state(&found, "gateways"), PartState::Degraded);
+    assert!(named(&found, "gateways").detail.contains("broken"));
+    let mut refusing = gateway(1, 1, 1, 1);
+    refusing.report.parts[0] = part("gateway", false);
+    let found = pipeline(NOW, true, &[refusing], &seen());
+    assert_eq!(state(&found, "gateways"), PartState::Down);
+}

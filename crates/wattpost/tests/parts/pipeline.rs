@@ -1,0 +1,200 @@
+//! `GET /api/v1/pipeline` over real processes: each part is made to fail and to work again.
+
+use crate::charger::Charger;
+use crate::deployment::{Deployment, Role, TIMEOUT, until};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// The answer, which comes within a second whatever is away.
+fn pipeline(api: &Role) -> Value {
+    let asked = Instant::now();
+    let (status, body) = api.get("/api/v1/pipeline");
+    assert_eq!(status, 200, "{body}");
+    assert!(
+        asked.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        asked.elapsed()
+    );
+    serde_json::from_str(&body).expect("JSON")
+}
+
+fn state(pipeline: &Value, name: &str) -> String {
+    let parts = pipeline["parts"].as_array().expect("parts");
+    let part = parts.iter().find(|part| part["part"] == name);
+    let state = part.and_then(|part| part["state"].as_str());
+    state.expect("a part of this name").to_owned()
+}
+
+/// Waits until all these parts have these states.
+fn wait_for(api: &Role, wanted: &[(&str, &str)], within: Duration) {
+    let mut last = Value::Null;
+    let is_so = until(within, || {
+        last = pipeline(api);
+        wanted
+            .iter()
+            .all(|(name, wanted)| state(&last, name) == *wanted)
+    });
+    assert!(is_so, "not {wanted:?}: {last:#}");
+}
+
+/// Waits until every acknowledged record is stored, by the balance.
+fn wait_for_balance(api: &Role) -> Value {
+    let mut balance = Value::Null;
+    let is_even = until(TIMEOUT, || {
+        balance = pipeline(api)["balance"].clone();
+        balance["acknowledged"].is_number()
+            && balance["acknowledged"] == balance["stored"]
+            && balance["rabbitmq"] == 0
+            && balance["difference"] == 0
+    });
+    assert!(is_even, "{balance:#}");
+    balance
+}
+
+fn heartbeats(gateway: &Role, name: &str, count: usize) {
+    let mut charger = Charger::connect(gateway.ocpp, name, "ocpp1.6");
+    for number in 0..count {
+        let answer = charger.call(&format!("{name}-{number}"), "Heartbeat", "{}");
+        assert_eq!(answer[0], 3, "{answer}");
+    }
+}
+
+const WORKING: [(&str, &str); 7] = [
+    ("chargers", "works"),
+    ("gateways", "works"),
+    ("journal", "works"),
+    ("rabbitmq", "works"),
+    ("bypass", "idle"),
+    ("consumers", "works"),
+    ("database", "works"),
+];
+const GONE_WITHIN: Duration = Duration::from_secs(30);
+
+#[test]
+fn each_part_is_shown_as_down_while_it_fails_and_as_working_after_that() {
+    let (deployment, rabbit, postgres) =
+        Deployment::through_proxies("[gateway]\nbroker_grace_s = 1\n");
+    let mut gateway = deployment.start("gateway", "gateway");
+    let mut consumer = deployment.start("consumer", "consumer");
+    let api = deployment.start("api", "api");
+    heartbeats(&gateway, "A", 20);
+    wait_for(&api, &WORKING, TIMEOUT);
+    let before = wait_for_balance(&api)["acknowledged"].as_u64();
+
+    rabbit.cut();
+    wait_for(
+        &api,
+        &[("rabbitmq", "down"), ("consumers", "down")],
+        GONE_WITHIN,
+    );
+    // The bypass takes over with the first records.
+    heartbeats(&gateway, "B", 20);
+    wait_for(&api, &[("bypass", "works"), ("database", "works")], TIMEOUT);
+    rabbit.restore();
+    // The next deliveries find out that RabbitMQ works again.
+    let is_back = until(TIMEOUT, || {
+        heartbeats(&gateway, "C", 1);
+        state(&pipeline(&api), "bypass") == "idle"
+    });
+    assert!(is_back, "{:#}", pipeline(&api));
+    wait_for(&api, &WORKING, TIMEOUT);
+    let after = wait_for_balance(&api)["acknowledged"].as_u64();
+    assert!(
+        after >= before.map(|before| before + 20),
+        "{before:?} {after:?}"
+    );
+
+    // Queries get no answer.
+    postgres.black_hole();
+    wait_for(
+        &api,
+        &[("database", "down"), ("gateways", "degraded")],
+        TIMEOUT,
+    );
+    heartbeats(&gateway, "D", 20);
+    let away = pipeline(&api);
+    assert!(away["balance"]["stored"].is_null(), "{away:#}");
+    let reason = away["balance"]["unknown"]["stored"].as_str();
+    assert!(
+        reason.is_some_and(|words| words.contains("database")),
+        "{away:#}"
+    );
+    postgres.restore();
+    wait_for(&api, &WORKING, TIMEOUT);
+
+    gateway.kill();
+    consumer.kill();
+    let gone = [
+        ("gateways", "down"),
+        ("consumers", "down"),
+        ("chargers", "unknown"),
+    ];
+    wait_for(&api, &gone, GONE_WITHIN);
+    gateway.restart();
+    consumer.restart();
+    heartbeats(&gateway, "E", 20);
+    wait_for(&api, &WORKING, TIMEOUT);
+    wait_for_balance(&api);
+}
+
+#[test]
+fn a_retired_gateway_with_records_in_its_journal_stays_visible() {
+    let (deployment, rabbit, postgres) =
+        Deployment::through_proxies("[gateway]\nbroker_grace_s = 1\n");
+    let mut gateway = deployment.start("gateway", "gateway");
+    let api = deployment.start("api", "api");
+    heartbeats(&gateway, "A", 5);
+    wait_for(
+        &api,
+        &[("gateways", "works"), ("journal", "works")],
+        TIMEOUT,
+    );
+    let id = pipeline(&api)["watermarks"][0]["gateway_id"].clone();
+    let id = id.as_str().expect("an id").to_owned();
+    // Records stay in the journal, and the reports go through RabbitMQ no longer.
+    rabbit.cut();
+    postgres.cut();
+    heartbeats(&gateway, "B", 5);
+    gateway.kill();
+    postgres.restore();
+    let mut shown = Value::Null;
+    let is_gone = until(GONE_WITHIN, || {
+        shown = pipeline(&api)["watermarks"][0].clone();
+        shown["state"] == "gone"
+    });
+    assert!(is_gone, "{shown:#}");
+    deployment.run("retire-gateway", &[&id]);
+    let is_retired = until(TIMEOUT, || {
+        shown = pipeline(&api)["watermarks"][0].clone();
+        shown["state"] == "retired"
+    });
+    assert!(is_retired, "{shown:#}");
+    // It delivers what it has when it is started again after all.
+    rabbit.restore();
+    gateway.restart();
+    let is_back = until(TIMEOUT, || {
+        shown = pipeline(&api)["watermarks"][0].clone();
+        shown["state"] == "running" && shown["undelivered"] == 0
+    });
+    assert!(is_back, "{shown:#}");
+}
+
+#[test]
+fn the_embedded_shape_has_four_parts_and_the_same_balance() {
+    let deployment = Deployment::with_broker("", "");
+    let serve = deployment.start("serve", "serve");
+    heartbeats(&serve, "A", 20);
+    wait_for(
+        &serve,
+        &[("gateways", "works"), ("database", "works")],
+        TIMEOUT,
+    );
+    let found = pipeline(&serve);
+    assert_eq!(
+        found["parts"].as_array().map(Vec::len),
+        Some(4),
+        "{found:#}"
+    );
+    let balance = wait_for_balance(&serve);
+    assert!(balance["stored"].as_u64() >= Some(20), "{balance:#}");
+}
