@@ -69,10 +69,13 @@ codegen: setup ## regenerate the actions and schema facts in crates/ocpp/src/tab
 metrics-doc: ## regenerate docs/metrics.md from the tables in crates/*/src/metrics.rs
 	WATTPOST_WRITE_DOCS=1 $(CARGO) test -q -p wattpost --bin wattpost page_of_metrics
 
+coverage-doc: ## regenerate docs/ocpp-coverage.md from what a station does with the frames of the tests
+	WATTPOST_WRITE_DOCS=1 $(CARGO) test -q -p central --test it page_of_coverage
+
 fuzz: ## cargo fuzz of one target for a minute: make fuzz T=frame (needs nightly and cargo-fuzz)
 	cd crates/ocpp/fuzz && cargo +nightly fuzz run $(or $(T),frame) -- -max_total_time=60
 
 clean: ## remove all build output
 	$(CARGO) clean
 
-.PHONY: help setup build demo test quick check bench drill stories codegen metrics-doc fuzz clean
+.PHONY: help setup build demo test quick check bench drill stories codegen metrics-doc coverage-doc fuzz clean

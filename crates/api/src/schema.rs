@@ -361,6 +361,12 @@ pub(crate) struct Message {
     notes: Vec<String>,
     /// Explains the notes.
     reason: String,
+    /// The number of the charger's connection: greater for each newer one.
+    epoch: u64,
+    /// Only where a payload or an answer is not shown byte for byte: the record's bytes in Base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    record: Option<String>,
 }
 
 /// A record that could not be applied.

@@ -102,6 +102,19 @@ impl fmt::Display for RecordId {
     }
 }
 
+impl std::str::FromStr for RecordId {
+    type Err = ();
+
+    /// Parses what [`RecordId`] displays.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (gateway, seq) = text.split_once('/').ok_or(())?;
+        Ok(Self {
+            gateway: GatewayId(Uuid::try_parse(gateway).map_err(|_| ())?),
+            seq: Seq(seq.parse().map_err(|_| ())?),
+        })
+    }
+}
+
 /// The kind of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

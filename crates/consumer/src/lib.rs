@@ -5,7 +5,8 @@
 //! a dead letter with its reason. When the database is unavailable, the caller gets the error and retries.
 //!
 //! The caller is the gateway's forwarder, if gateway and database are in one process or RabbitMQ is unavailable;
-//! otherwise it is the [`Consumer`], which collects from RabbitMQ.
+//! otherwise it is the [`Consumer`], which collects from RabbitMQ. [`replay()`] applies the records of one database to
+//! another.
 
 mod applier;
 mod batch;
@@ -18,6 +19,7 @@ mod event_task;
 mod local_lists;
 mod maintenance;
 mod metrics;
+mod replay;
 mod state;
 
 pub use self::metrics::METRICS;
@@ -28,3 +30,7 @@ pub use dead_letters::{Retried, retry_dead_letter};
 pub use event_task::EventTask;
 pub use local_lists::{LocalListDeps, LocalListTask};
 pub use maintenance::{MaintenanceTask, Round};
+pub use replay::{
+    ReplayError, ReplaySource, ReplayTarget, Replayed, begin_replay, copy_rows, finish_replay,
+    replay, replay_records,
+};

@@ -1,12 +1,12 @@
 //! The contents of a database as one value, so that tests can compare databases whose rows have different numbers.
 
 use crate::refusal::Refusal;
+use central::RecordId;
 use central::memory::Contents;
 use central::model::{EventRow, MeterValueRow, QuirkCounts};
 use central::ports::Unavailable;
 use central::project::Changes;
 use central::query::{MessageFilter, QueryError, QueryStore, all_messages};
-use central::{Record, RecordId};
 use serde::de::DeserializeOwned;
 
 /// A dead letter: its id, its bytes and its reason.
@@ -46,21 +46,9 @@ impl Tables {
                     Refusal::corrupt("it refuses its own cursor").into_unavailable()
                 }
             })?;
-            let record = Record {
-                kind: message.kind,
-                charger_id: &message.charger_id,
-                ocpp_version: message.ocpp_version,
-                message_id: &message.message_id,
-                action: &message.action,
-                payload: &message.payload,
-                answer_kind: message.answer_kind,
-                answer: &message.answer,
-                received_at: message.received_at,
-                epoch: message.epoch,
-                notes: message.notes,
-                reason: &message.reason,
-            };
-            contents.records.insert(message.id, record.encode());
+            contents
+                .records
+                .insert(message.id, message.record().encode());
         }
         Ok(contents)
     }

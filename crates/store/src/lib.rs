@@ -6,6 +6,8 @@
 //! adapters pass the same test suite: [`SqliteStore`], which needs no server, and [`PostgresStore`] for several
 //! processes that write at the same time.
 //!
+//! `Transfer` copies rows from one database into another.
+//!
 //! In both, one connection of a process writes, guarded by a mutex, one transaction per batch; a few other
 //! connections read, and never wait for the writer.
 
@@ -34,6 +36,7 @@ mod sqlite;
 mod state;
 mod succession;
 mod tokens;
+mod transfer;
 
 pub use self::metrics::METRICS;
 pub use postgres::{MaintenanceRound, Migrated, PostgresOpenError, PostgresOptions, PostgresStore};

@@ -4,6 +4,7 @@
 
 use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
+use central::ports::Transfer;
 use central::ports::{
     ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
     EventLog, Handshakes, LocalLists, Maintenance, Processes, QueryStore, Store, Tokens,
@@ -16,6 +17,7 @@ use store::{PostgresStore, SqliteStore};
 #[derive(Clone)]
 pub(crate) struct Database {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) transfer: Arc<dyn Transfer>,
     pub(crate) queries: Arc<dyn QueryStore>,
     pub(crate) directory: Arc<dyn DirectorySource>,
     pub(crate) tokens: Arc<dyn Tokens>,
@@ -36,6 +38,7 @@ impl Database {
     fn of<S>(store: S) -> Self
     where
         S: Store
+            + Transfer
             + QueryStore
             + DirectorySource
             + Tokens
@@ -54,6 +57,7 @@ impl Database {
         let store = Arc::new(store);
         Self {
             store: Arc::clone(&store) as _,
+            transfer: Arc::clone(&store) as _,
             queries: Arc::clone(&store) as _,
             directory: Arc::clone(&store) as _,
             tokens: Arc::clone(&store) as _,

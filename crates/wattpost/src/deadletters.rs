@@ -7,12 +7,11 @@ use crate::SettingsArgs;
 use crate::database::{self, Use};
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
+use central::RecordId;
 use central::query::{DeadLetterRow, PageRequest, QueryStore};
-use central::{GatewayId, RecordId, Seq};
 use clap::{Args, Subcommand};
 use consumer::{Retried, retry_dead_letter};
 use std::process::ExitCode;
-use uuid::Uuid;
 
 /// Subcommands of `wattpost deadletters`.
 #[derive(Debug, Subcommand)]
@@ -163,21 +162,18 @@ fn rows(database: &dyn QueryStore) -> impl Iterator<Item = Result<DeadLetterRow>
 }
 
 fn read_id(text: &str) -> Result<RecordId, String> {
-    let wrong = || {
+    text.parse().map_err(|()| {
         format!(
             "{text:?} is no record id; give GATEWAY-UUID/NUMBER, as printed by `deadletters list`"
         )
-    };
-    let (gateway, seq) = text.split_once('/').ok_or_else(wrong)?;
-    Ok(RecordId {
-        gateway: GatewayId(Uuid::try_parse(gateway).map_err(|_| wrong())?),
-        seq: Seq(seq.parse().map_err(|_| wrong())?),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use central::{GatewayId, Seq};
+    use uuid::Uuid;
 
     #[test]
     fn printed_record_id_is_parsed_to_the_same_id() {

@@ -4,7 +4,7 @@
 //! Rows are written as they are read, page by page, so an export may be larger than memory. If the reader closes
 //! the pipe (`| head`), the export ends without an error.
 
-mod progress;
+pub(crate) mod progress;
 mod rows;
 
 use crate::SettingsArgs;
@@ -175,7 +175,7 @@ pub(crate) fn run(command: &ExportCommand) -> Result<ExitCode> {
             };
             check_span(args.from, args.to)?;
             let database = database::open(&args.settings.load()?, Use::Read)?.queries;
-            let progress = Progress::on_stderr("messages", args.output.quiet);
+            let progress = Progress::on_stderr("exported", "messages", args.output.quiet);
             let count = || database.count_messages(&filter).ok();
             args.output.write(|form, out| {
                 progress.during(count, |done| {
@@ -192,7 +192,7 @@ pub(crate) fn run(command: &ExportCommand) -> Result<ExitCode> {
             };
             check_span(args.from, args.to)?;
             let database = database::open(&args.settings.load()?, Use::Read)?.queries;
-            let progress = Progress::on_stderr("transactions", args.output.quiet);
+            let progress = Progress::on_stderr("exported", "transactions", args.output.quiet);
             let count = || database.count_transactions(&filter).ok();
             args.output.write(|form, out| {
                 progress.during(count, |done| {
@@ -202,7 +202,7 @@ pub(crate) fn run(command: &ExportCommand) -> Result<ExitCode> {
         }
         ExportCommand::Connectors(args) => {
             let database = database::open(&args.settings.load()?, Use::Read)?.queries;
-            let progress = Progress::on_stderr("connectors", args.output.quiet);
+            let progress = Progress::on_stderr("exported", "connectors", args.output.quiet);
             let charger = args.charger.as_deref();
             args.output.write(|form, out| {
                 progress.during(

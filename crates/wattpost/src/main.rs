@@ -24,6 +24,7 @@ mod migrate;
 mod open_files;
 mod origin;
 mod output;
+mod replay;
 mod retire;
 mod serve;
 mod simulate;
@@ -90,6 +91,15 @@ enum Command {
     /// Export messages or transactions as NDJSON or CSV; may run while `serve` runs.
     #[command(subcommand)]
     Export(export::ExportCommand),
+    /// Build a new database from the records of another, or from an export: with the projections of this
+    /// version, and on PostgreSQL or SQLite.
+    ///
+    /// Examples:
+    ///   wattpost replay --to postgres://USER:PASSWORD@HOST/NEW
+    ///   wattpost replay --database-url postgres://USER:PASSWORD@HOST/OLD --to sqlite:new.db
+    ///   wattpost replay --from-export messages.ndjson --to sqlite:new.db
+    #[command(verbatim_doc_comment)]
+    Replay(replay::ReplayArgs),
     /// Compare the ledger file of `simulate --ledger` with the database: is any message lost, duplicated
     /// or out of order?
     Audit(audit::AuditArgs),
@@ -171,6 +181,7 @@ fn main() -> ExitCode {
         Command::RetireGateway(args) => retire::run(&args),
         Command::Simulate(args) => simulate::run(args),
         Command::Export(command) => export::run(&command),
+        Command::Replay(args) => replay::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Drill(args) => drill::run(
             &args,

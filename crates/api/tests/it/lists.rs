@@ -167,7 +167,7 @@ async fn messages_are_filtered_and_paged_with_the_payload_unchanged() {
             "kind": "call", "message_id": "m-1", "action": "Heartbeat",
             "payload": {"n": 1}, "answer": {}, "received_at": "2026-01-01T00:00:01.000Z",
             "gateway_id": "00000000-0000-0000-0000-00000000feed", "seq": 1,
-            "notes": [], "reason": "",
+            "notes": [], "reason": "", "epoch": 1,
         })
     );
     assert_eq!(first["items"][11]["payload"], "{broken");
@@ -223,7 +223,7 @@ async fn a_page_of_huge_messages_ends_early_and_no_message_is_skipped() {
     let messages: Vec<_> = (1..=300)
         .map(|seq| {
             let mut row = message("CP-A", seq, "DataTransfer");
-            row.payload = format!("\"{}\"", "x".repeat(100_000));
+            row.payload = format!("[\"{}\"]", "x".repeat(100_000));
             row
         })
         .collect();

@@ -1,17 +1,21 @@
 //! Messages and dead letters as they are shown and exported; the API and `wattpost export` write the same JSON.
 
-use crate::record::{AnswerKind, Epoch, Notes, RecordId, RecordKind};
+use crate::query::parameters::time;
+use crate::record::{AnswerKind, Epoch, Notes, Record, RecordId, RecordKind};
 use crate::time::Timestamp;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use ocpp::Version;
 use serde::ser::{SerializeSeq, SerializeStruct};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// A record as the database holds it. Serialises to one line of `wattpost export messages`: the
 /// members named in [`MessageRow::COLUMNS`], in that order. `payload` and `answer` are embedded as JSON if
 /// they are JSON, else as a string, and are null if empty; an answer that is an array is a CALLERROR's
-/// `[code, description, details]`.
+/// `[code, description, details]`. The few rows that do not follow from these members, such as a payload of several
+/// lines, have one more: `record`, the record's bytes in Base64. [`MessageRow::read_line`] returns the row as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRow {
     /// The record's id.
@@ -44,7 +48,7 @@ pub struct MessageRow {
 
 impl MessageRow {
     /// The members of an export line, in their order.
-    pub const COLUMNS: [&'static str; 14] = [
+    pub const COLUMNS: [&'static str; 15] = [
         "record_id",
         "charger_id",
         "ocpp_version",
@@ -59,6 +63,7 @@ impl MessageRow {
         "seq",
         "notes",
         "reason",
+        "epoch",
     ];
 
     /// Who sent `payload`: `to_charger` for calls of the central system, else `from_charger`.
@@ -80,7 +85,7 @@ impl MessageRow {
 
     /// The fields as plain texts in the order of [`MessageRow::COLUMNS`], for CSV.
     #[must_use]
-    pub fn columns(&self) -> [Cow<'_, str>; 14] {
+    pub fn columns(&self) -> [Cow<'_, str>; 15] {
         [
             self.id.to_string().into(),
             self.charger_id.as_str().into(),
@@ -96,14 +101,66 @@ impl MessageRow {
             self.id.seq.to_string().into(),
             self.notes.names().collect::<Vec<_>>().join(" ").into(),
             self.reason.as_str().into(),
+            self.epoch.0.to_string().into(),
         ]
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn record(&self) -> Record<'_> {
+        Record {
+            kind: self.kind,
+            charger_id: &self.charger_id,
+            ocpp_version: self.ocpp_version,
+            message_id: &self.message_id,
+            action: &self.action,
+            payload: &self.payload,
+            answer_kind: self.answer_kind,
+            answer: &self.answer,
+            received_at: self.received_at,
+            epoch: self.epoch,
+            notes: self.notes,
+            reason: &self.reason,
+        }
+    }
+
+    /// The row of a record.
+    #[must_use]
+    pub fn of(id: RecordId, record: &Record<'_>) -> Self {
+        Self {
+            id,
+            charger_id: record.charger_id.to_owned(),
+            ocpp_version: record.ocpp_version,
+            kind: record.kind,
+            message_id: record.message_id.to_owned(),
+            action: record.action.to_owned(),
+            payload: record.payload.to_owned(),
+            answer_kind: record.answer_kind,
+            answer: record.answer.to_owned(),
+            received_at: record.received_at,
+            epoch: record.epoch,
+            notes: record.notes,
+            reason: record.reason.to_owned(),
+        }
+    }
+
+    /// Whether a reader of the row's line can tell all of it from [`MessageRow::COLUMNS`].
+    fn follows_from_its_columns(&self, payload: &Embedded<'_>, answer: &Embedded<'_>) -> bool {
+        payload.is_exact(&self.payload)
+            && answer.is_exact(&self.answer)
+            && self.answer_kind == answer.answer_kind()
+            && self.notes.0 < 1 << Notes::NAMES.len()
+            && time(&self.received_at.to_string()) == Some(self.received_at)
     }
 }
 
 impl Serialize for MessageRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let payload_is_text = self.notes.has(Notes::BASE64);
-        let mut line = serializer.serialize_struct("MessageRow", Self::COLUMNS.len())?;
+        let payload = Embedded::new(&self.payload, self.notes.has(Notes::BASE64));
+        let answer = Embedded::new(&self.answer, false);
+        let is_whole = self.follows_from_its_columns(&payload, &answer);
+        let mut line = serializer
+            .serialize_struct("MessageRow", Self::COLUMNS.len() + usize::from(!is_whole))?;
         line.serialize_field("record_id", &self.id.to_string())?;
         line.serialize_field("charger_id", &self.charger_id)?;
         line.serialize_field("ocpp_version", self.ocpp_version.as_str())?;
@@ -111,13 +168,17 @@ impl Serialize for MessageRow {
         line.serialize_field("kind", self.kind.as_str())?;
         line.serialize_field("message_id", &self.message_id)?;
         line.serialize_field("action", &self.action)?;
-        line.serialize_field("payload", &Embedded::new(&self.payload, payload_is_text))?;
-        line.serialize_field("answer", &Embedded::new(&self.answer, false))?;
+        line.serialize_field("payload", &payload)?;
+        line.serialize_field("answer", &answer)?;
         line.serialize_field("received_at", &self.received_at.to_string())?;
         line.serialize_field("gateway_id", &self.id.gateway)?;
         line.serialize_field("seq", &self.id.seq)?;
         line.serialize_field("notes", &NoteNames(self.notes))?;
         line.serialize_field("reason", &self.reason)?;
+        line.serialize_field("epoch", &self.epoch)?;
+        if !is_whole {
+            line.serialize_field("record", &BASE64.encode(self.record().encode()))?;
+        }
         line.end()
     }
 }
@@ -172,6 +233,27 @@ impl<'a> Embedded<'a> {
     }
 }
 
+impl Embedded<'_> {
+    /// Whether a reader gets `text` back.
+    fn is_exact(&self, text: &str) -> bool {
+        match self {
+            Self::Nothing | Self::Text(_) => true,
+            // JSON that is a string or null reads as the text in it, or as no text.
+            Self::Json(json) => json.get() == text && !text.starts_with(['"', 'n']),
+            Self::Joined(_) => false,
+        }
+    }
+
+    /// What a reader takes it for.
+    fn answer_kind(&self) -> AnswerKind {
+        match self {
+            Self::Nothing => AnswerKind::None,
+            Self::Json(json) if json.get().starts_with('[') => AnswerKind::Error,
+            Self::Json(_) | Self::Joined(_) | Self::Text(_) => AnswerKind::Result,
+        }
+    }
+}
+
 impl Serialize for Embedded<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -219,6 +301,104 @@ fn is_too_deep(text: &str) -> bool {
         }
     }
     false
+}
+
+/// A line of an export, as it is read back.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    record_id: Cow<'a, str>,
+    #[serde(borrow)]
+    charger_id: Cow<'a, str>,
+    #[serde(borrow)]
+    ocpp_version: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    message_id: Cow<'a, str>,
+    #[serde(borrow)]
+    action: Cow<'a, str>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+    #[serde(borrow)]
+    answer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    received_at: Cow<'a, str>,
+    notes: Vec<String>,
+    #[serde(borrow)]
+    reason: Cow<'a, str>,
+    epoch: Option<Epoch>,
+    #[serde(borrow, default)]
+    record: Option<Cow<'a, str>>,
+}
+
+impl MessageRow {
+    /// Reads a line of `wattpost export messages`.
+    ///
+    /// # Errors
+    /// Why it is not such a line, as a sentence that names the member.
+    pub fn read_line(line: &str) -> Result<Self, String> {
+        let read: Line<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let wrong = |member: &str, value: &str| format!("`{member}` is {value:?}");
+        let id: RecordId = read
+            .record_id
+            .parse()
+            .map_err(|()| wrong("record_id", &read.record_id))?;
+        if let Some(base64) = &read.record {
+            let bytes = BASE64
+                .decode(base64.as_bytes())
+                .map_err(|_| "`record` is not Base64".to_owned())?;
+            let record = Record::decode(&bytes).map_err(|error| format!("`record`: {error}"))?;
+            return Ok(Self::of(id, &record));
+        }
+        let Some(epoch) = read.epoch else {
+            return Err(
+                "`epoch` is missing: export the messages again with this version".to_owned(),
+            );
+        };
+        let mut notes = Notes::default();
+        for name in &read.notes {
+            let note = Notes::NAMES.into_iter().find(|(_, known)| known == name);
+            let (note, _) = note.ok_or_else(|| wrong("notes", name))?;
+            notes = notes.with(note);
+        }
+        let (_, payload) = text_of(read.payload)?;
+        let (answer_kind, answer) = text_of(read.answer)?;
+        Ok(Self {
+            id,
+            charger_id: read.charger_id.into_owned(),
+            ocpp_version: Version::from_number(&read.ocpp_version)
+                .ok_or_else(|| wrong("ocpp_version", &read.ocpp_version))?,
+            kind: RecordKind::from_name(&read.kind).ok_or_else(|| wrong("kind", &read.kind))?,
+            message_id: read.message_id.into_owned(),
+            action: read.action.into_owned(),
+            payload,
+            answer_kind,
+            answer,
+            received_at: time(&read.received_at)
+                .ok_or_else(|| wrong("received_at", &read.received_at))?,
+            epoch,
+            notes,
+            reason: read.reason.into_owned(),
+        })
+    }
+}
+
+/// The text that is embedded, and as what answer it counts.
+fn text_of(embedded: Option<&RawValue>) -> Result<(AnswerKind, String), String> {
+    let Some(raw) = embedded else {
+        return Ok((AnswerKind::None, String::new()));
+    };
+    let text = raw.get();
+    if text.starts_with('"') {
+        let text = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        return Ok((AnswerKind::Result, text));
+    }
+    let kind = match text.starts_with('[') {
+        true => AnswerKind::Error,
+        false => AnswerKind::Result,
+    };
+    Ok((kind, text.to_owned()))
 }
 
 struct NoteNames(Notes);
@@ -277,7 +457,7 @@ mod tests {
     fn an_export_line_has_its_members_in_order() {
         assert_eq!(
             line(&row()),
-            r#"{"record_id":"01234567-89ab-cdef-0123-456789abcdef/7","charger_id":"CP-17","ocpp_version":"1.6","direction":"from_charger","kind":"call","message_id":"m-1","action":"Heartbeat","payload":{},"answer":{"currentTime": "2026-01-01T00:00:00.000Z"},"received_at":"2026-01-01T00:00:00.000Z","gateway_id":"01234567-89ab-cdef-0123-456789abcdef","seq":7,"notes":["tolerated","conflict"],"reason":"extra member"}"#
+            r#"{"record_id":"01234567-89ab-cdef-0123-456789abcdef/7","charger_id":"CP-17","ocpp_version":"1.6","direction":"from_charger","kind":"call","message_id":"m-1","action":"Heartbeat","payload":{},"answer":{"currentTime": "2026-01-01T00:00:00.000Z"},"received_at":"2026-01-01T00:00:00.000Z","gateway_id":"01234567-89ab-cdef-0123-456789abcdef","seq":7,"notes":["tolerated","conflict"],"reason":"extra member","epoch":7}"#
         );
         assert_eq!(row().columns().len(), MessageRow::COLUMNS.len());
     }
@@ -302,6 +482,43 @@ mod tests {
         assert_eq!(show("1234", none), 1234);
         let deep = "[".repeat(70) + &"]".repeat(70);
         assert_eq!(show(&deep, none), deep.as_str());
+        // Read back, the row is what it was.
+        let texts = [
+            "",
+            " {}",
+            "{}",
+            "{\"a\":\r\n 1}\n",
+            "{broken",
+            "\"text\"",
+            "null",
+            "12",
+            "[1,2]",
+            " ",
+            "\u{0}",
+            &deep,
+        ];
+        let kinds = [AnswerKind::None, AnswerKind::Result, AnswerKind::Error];
+        for payload in texts {
+            for answer in texts {
+                for answer_kind in kinds {
+                    for (notes, at) in [(0, 5), (4, i64::MAX), (1 << 31, 0)] {
+                        let row = MessageRow {
+                            payload: payload.to_owned(),
+                            answer: answer.to_owned(),
+                            answer_kind,
+                            notes: Notes(notes),
+                            received_at: Timestamp(at),
+                            ..row()
+                        };
+                        assert_eq!(MessageRow::read_line(&line(&row)), Ok(row));
+                    }
+                }
+            }
+        }
+        assert!(
+            !line(&row()).contains("\"record\""),
+            "an ordinary row needs no copy"
+        );
         let not_deep = format!("[\"{}\"]", "[".repeat(70));
         assert_eq!(show(&not_deep, none)[0], "[".repeat(70));
     }

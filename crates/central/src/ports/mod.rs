@@ -19,6 +19,7 @@ mod processes;
 mod query;
 mod store;
 mod tokens;
+mod transfer;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
 pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyNotAdded, KeyNotRevoked};
@@ -43,6 +44,7 @@ pub use processes::{KnownProcess, Processes};
 pub use query::{QueryError, QueryStore};
 pub use store::{Applied, DeadLetter, DeadLetters, ID_USED_TWICE, Store};
 pub use tokens::{TokenChange, Tokens};
+pub use transfer::{COPIED_ROWS_MAX, CopiedRow, CopiedTable, CopyMode, Holding, Transfer};
 
 use serde::{Deserialize, Serialize};
 use std::future::Future;

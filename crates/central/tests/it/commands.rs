@@ -17,7 +17,7 @@ fn id(number: u128) -> CommandId {
     CommandId(Uuid::from_u128(number))
 }
 
-fn command(number: u128, action: &str, payload: &str) -> Command {
+pub(crate) fn command(number: u128, action: &str, payload: &str) -> Command {
     Command {
         id: id(number),
         charger_id: "CP-17".to_owned(),
@@ -32,13 +32,13 @@ fn reset(number: u128) -> Command {
     command(number, "Reset", r#"{"type":"Soft"}"#)
 }
 
-fn gives(charger: &mut TestCharger, command: &Command) -> Result<(), NotTaken> {
+pub(crate) fn gives(charger: &mut TestCharger, command: &Command) -> Result<(), NotTaken> {
     let given = charger.station.handle_command(command, charger.now);
     charger.settle();
     given
 }
 
-fn reply(number: u128, payload: &str) -> String {
+pub(crate) fn reply(number: u128, payload: &str) -> String {
     format!(r#"[3,"{}",{payload}]"#, id(number))
 }
 
@@ -283,7 +283,7 @@ fn what_the_database_shows_does_not_depend_on_the_order_or_on_repeats() {
 }
 
 /// A valid payload, found by repairing what the check reports.
-fn payload(info: &ActionInfo, words: &[Value]) -> Value {
+pub(crate) fn payload(info: &ActionInfo, words: &[Value]) -> Value {
     let mut payload = json!({});
     'repairs: for _ in 0..200 {
         let violations = info.check_request(&payload.to_string());
@@ -316,7 +316,7 @@ fn set(value: &mut Value, path: &str, new: Value) {
 }
 
 /// Values of each kind, and all values of the enumerations.
-fn words() -> Vec<Value> {
+pub(crate) fn words() -> Vec<Value> {
     let mut words = vec![
         json!(1),
         json!("x"),

@@ -13,6 +13,7 @@ mod actions;
 mod broken_input;
 mod commands;
 mod connection;
+mod coverage;
 mod projections;
 mod quirks;
 mod resends;

@@ -39,6 +39,7 @@ mod schema;
 mod states;
 mod succession;
 mod tokens;
+mod transfer;
 mod writer;
 
 use crate::refusal::Refusal;

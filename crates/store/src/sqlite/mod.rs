@@ -32,6 +32,7 @@ mod schema;
 mod states;
 mod succession;
 mod tokens;
+mod transfer;
 mod writer;
 
 use self::readers::Readers;

@@ -1,6 +1,7 @@
 //! What a test needs of a database, the same for both adapters.
 
 use central::memory::Contents;
+use central::ports::Transfer;
 use central::ports::{
     ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
     EventLog, Handshakes, LocalLists, Maintenance, Processes, QueryStore, Store, Tokens,
@@ -9,6 +10,7 @@ use central::ports::{
 /// One test's database: empty when created, removed when dropped.
 pub(crate) trait Adapter: Sized + Sync {
     type Store: Store
+        + Transfer
         + QueryStore
         + DirectorySource
         + Tokens

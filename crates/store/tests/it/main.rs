@@ -24,6 +24,7 @@ mod postgres_maintenance;
 mod processes;
 mod quirks;
 mod reading;
+mod replay;
 mod sqlite_outages;
 mod tokens;
 mod upgrade;

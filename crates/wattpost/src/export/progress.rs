@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Prints progress at intervals.
 pub(crate) struct Progress {
+    /// What was done: `exported`.
+    verb: &'static str,
     what: &'static str,
     /// The delay before the first message.
     delay: Duration,
@@ -32,9 +34,10 @@ pub(crate) enum Message<'a> {
 impl Progress {
     /// Prints to stderr if the export takes longer than 2 s: on a terminal one line that changes, otherwise one line
     /// every 10 s.
-    pub(crate) fn on_stderr(what: &'static str, quiet: bool) -> Self {
+    pub(crate) fn on_stderr(verb: &'static str, what: &'static str, quiet: bool) -> Self {
         let is_terminal = io::stderr().is_terminal();
         Self {
+            verb,
             what,
             delay: Duration::from_secs(2),
             every: match is_terminal {
@@ -81,7 +84,7 @@ impl Progress {
                 loop {
                     let done = rows.load(Ordering::Relaxed);
                     print(Message::Running(&running(
-                        self.what,
+                        (self.verb, self.what),
                         done,
                         total,
                         began.elapsed(),
@@ -92,7 +95,7 @@ impl Progress {
                 }
                 let done = rows.load(Ordering::Relaxed);
                 print(Message::Ended(&ended_text(
-                    self.what,
+                    (self.verb, self.what),
                     done,
                     began.elapsed(),
                 )));
@@ -109,7 +112,7 @@ fn is_running_after(until_ended: &mpsc::Receiver<()>, wait: Duration) -> bool {
     until_ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout)
 }
 
-fn running(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> String {
+fn running((verb, what): (&str, &str), done: u64, total: Option<u64>, elapsed: Duration) -> String {
     let rate = rate(done, elapsed);
     let done_text = grouped(done);
     match total {
@@ -120,15 +123,15 @@ fn running(what: &str, done: u64, total: Option<u64>, elapsed: Duration) -> Stri
                 _ => String::new(),
             };
             let (total, rate) = (grouped(total), grouped(rate));
-            format!("exported {done_text} of about {total} {what}, {rate}/s{left}")
+            format!("{verb} {done_text} of about {total} {what}, {rate}/s{left}")
         }
-        _ => format!("exported {done_text} {what}, {}/s", grouped(rate)),
+        _ => format!("{verb} {done_text} {what}, {}/s", grouped(rate)),
     }
 }
 
-fn ended_text(what: &str, done: u64, elapsed: Duration) -> String {
+fn ended_text((verb, what): (&str, &str), done: u64, elapsed: Duration) -> String {
     format!(
-        "exported {} {what} in {:.1} s, {}/s",
+        "{verb} {} {what} in {:.1} s, {}/s",
         grouped(done),
         elapsed.as_secs_f64(),
         grouped(rate(done, elapsed))
@@ -149,7 +152,7 @@ fn duration(seconds: u64) -> String {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -171,23 +174,27 @@ mod tests {
     fn messages_group_digits_and_estimate_the_time_left() {
         let ten = Duration::from_secs(10);
         assert_eq!(
-            running("messages", 120_000, Some(1_000_000), ten),
+            running(("exported", "messages"), 120_000, Some(1_000_000), ten),
             "exported 120,000 of about 1,000,000 messages, 12,000/s, about 73 s left"
         );
         assert_eq!(
-            running("messages", 0, Some(1_000_000), ten),
+            running(("exported", "messages"), 0, Some(1_000_000), ten),
             "exported 0 of about 1,000,000 messages, 0/s"
         );
         assert_eq!(
-            running("messages", 50, None, ten),
+            running(("exported", "messages"), 50, None, ten),
             "exported 50 messages, 5/s"
         );
         assert_eq!(
-            running("messages", 50, Some(7), ten),
+            running(("exported", "messages"), 50, Some(7), ten),
             "exported 50 messages, 5/s"
         );
         assert_eq!(
-            ended_text("transactions", 1_234, Duration::from_millis(2_500)),
+            ended_text(
+                ("exported", "transactions"),
+                1_234,
+                Duration::from_millis(2_500)
+            ),
             "exported 1,234 transactions in 2.5 s, 493/s"
         );
         assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
@@ -203,6 +210,7 @@ mod tests {
         let messages = Arc::new(Mutex::new(Vec::new()));
         let collected = Arc::clone(&messages);
         let progress = Progress {
+            verb: "exported",
             what: "messages",
             delay,
             every: Duration::from_millis(1),

@@ -31,6 +31,7 @@ mod old_copies;
 mod openapi;
 mod outages;
 mod overload;
+mod replay;
 mod resent;
 mod sessions;
 mod statuses;

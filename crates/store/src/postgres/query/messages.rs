@@ -279,7 +279,7 @@ impl Found {
         if let Some(bytes) = &self.raw {
             let record = Record::decode(bytes)
                 .map_err(|error| Refusal::corrupt(format!("the message {id}: {error}")))?;
-            return Ok(message(id, &record));
+            return Ok(MessageRow::of(id, &record));
         }
         let record = Record {
             kind: kind(self.kind)?,
@@ -299,25 +299,7 @@ impl Found {
             notes: Notes(u32::try_from(self.notes).map_err(|_| unknown("notes", self.notes))?),
             reason: &self.reason,
         };
-        Ok(message(id, &record))
-    }
-}
-
-fn message(id: RecordId, record: &Record<'_>) -> MessageRow {
-    MessageRow {
-        id,
-        charger_id: record.charger_id.to_owned(),
-        ocpp_version: record.ocpp_version,
-        kind: record.kind,
-        message_id: record.message_id.to_owned(),
-        action: record.action.to_owned(),
-        payload: record.payload.to_owned(),
-        answer_kind: record.answer_kind,
-        answer: record.answer.to_owned(),
-        received_at: record.received_at,
-        epoch: record.epoch,
-        notes: record.notes,
-        reason: record.reason.to_owned(),
+        Ok(MessageRow::of(id, &record))
     }
 }
 
