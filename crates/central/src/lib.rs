@@ -28,6 +28,7 @@ mod quirk;
 pub mod record;
 pub mod resend;
 pub mod station;
+pub mod status_request;
 pub mod time;
 pub mod token_fields;
 pub mod token_import;

@@ -274,6 +274,10 @@ pub struct GatewayConfig {
     /// Default 10: a restart of RabbitMQ is shorter, and the journal holds the records meanwhile.
     pub broker_grace_s: u64,
 
+    /// Seconds after its connect at which a charger that has not reported its connectors is asked for their status with
+    /// TriggerMessage. Default 30: a charger that reports by itself has done so by then. 0 switches it off.
+    pub ask_status_after_s: u64,
+
     /// Bytes acknowledged but not yet stored above which messages are paced while the sink is healthy.
     /// Default: an eighth of the journal's bound, at most 256 MiB. 0 switches pacing off.
     pub pace_from_bytes: Option<u64>,
@@ -349,6 +353,7 @@ impl Default for GatewayConfig {
             durability: Durability::Journal,
             durability_wait_ms: 500,
             broker_grace_s: 10,
+            ask_status_after_s: 30,
             pace_from_bytes: None,
             pace_wait_ms_max: 20_000,
             unaccepted_per_second: 100,
@@ -562,6 +567,12 @@ impl GatewayConfig {
     #[must_use]
     pub const fn broker_grace(&self) -> Duration {
         Duration::from_secs(self.broker_grace_s)
+    }
+
+    /// How long after a connect a charger is asked for the status of its connectors; zero: never.
+    #[must_use]
+    pub const fn ask_status_after(&self) -> Duration {
+        Duration::from_secs(self.ask_status_after_s)
     }
 
     pub(crate) const fn durability_wait(&self) -> Duration {

@@ -15,6 +15,7 @@ mod expiring;
 mod gateway_role;
 mod notify;
 mod reporting;
+mod status_requests;
 
 use crate::config::{DatabaseAt, Settings};
 use crate::database::{self, Database, Use};

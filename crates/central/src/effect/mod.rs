@@ -126,15 +126,15 @@ impl ReportOf {
 /// What is transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transfer {
-    /// GetDiagnostics (1.6).
+    /// `GetDiagnostics` (1.6).
     Diagnostics,
-    /// GetLog.
+    /// `GetLog`.
     Log,
-    /// UpdateFirmware, SignedUpdateFirmware.
+    /// `UpdateFirmware`, `SignedUpdateFirmware`.
     Firmware,
-    /// PublishFirmware (2.x).
+    /// `PublishFirmware` (2.x).
     Publication,
-    /// RequestBatterySwap (2.1).
+    /// `RequestBatterySwap` (2.1).
     BatterySwap,
 }
 

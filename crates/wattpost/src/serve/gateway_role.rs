@@ -1,8 +1,8 @@
 //! The role `gateway`: the journal, the sink and the listeners.
 
-use super::alive;
 use super::events::Events;
 use super::reporting::GatewaySources;
+use super::{alive, status_requests};
 use crate::config::Settings;
 use crate::consistency_check::{self, Comparison};
 use crate::data_dir::DataDir;
@@ -59,6 +59,8 @@ pub(crate) struct GatewayRole {
     comparing: JoinHandle<()>,
     /// [`alive::report`].
     reporting: JoinHandle<()>,
+    /// [`status_requests::start`].
+    asking: JoinHandle<()>,
 }
 
 impl GatewayRole {
@@ -99,6 +101,9 @@ impl GatewayRole {
             Some(failover) => Arc::clone(failover) as _,
             None => Arc::clone(&applier) as _,
         };
+        // Before chargers connect.
+        let asking =
+            status_requests::start(id, database, events, settings.gateway.ask_status_after());
         let gateway = Gateway::start(
             settings.gateway.clone(),
             GatewayDeps {
@@ -124,6 +129,7 @@ impl GatewayRole {
             failover,
             comparing,
             reporting: alive::report(id, database),
+            asking,
         })
     }
 
@@ -172,6 +178,7 @@ impl GatewayRole {
     pub(crate) async fn close(self) -> Result<u64> {
         self.comparing.abort();
         self.reporting.abort();
+        self.asking.abort();
         close_applier(self.applier).await;
         let status = self.journal.status();
         let journal = self.journal;

@@ -19,6 +19,7 @@ mod closed;
 mod commands;
 mod connecting;
 mod damaged;
+mod effects;
 mod flood;
 mod graceful_stop;
 mod handles;
