@@ -69,6 +69,8 @@ kinds! {
     UNKNOWN_ACTION, NOT_FOUND, "unknown_action", "Unknown action", "no such action in this version of OCPP, or no such version";
     UNKNOWN_API_KEY, NOT_FOUND, "unknown_api_key", "Unknown API key", "no key has this name";
     UNKNOWN_HANDSHAKE, NOT_FOUND, "unknown_handshake", "Unknown handshake", "not in the list of refused handshakes";
+    UNKNOWN_TOKEN, NOT_FOUND, "unknown_token", "Unknown token", "the token was not added";
+    UNKNOWN_LOCAL_LIST, NOT_FOUND, "unknown_local_list", "Unknown local list", "no wish for a local list holds for the charger";
     NO_SUCH_PATH, NOT_FOUND, "not_found", "Not found", "no such route";
     CHARGER_HERE, NOT_FOUND, "charger_here", "A charger called the API", "a WebSocket upgrade, or a path that begins with `/ocpp`: chargers connect to another port";
     METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", "the route has other methods, which `Allow` lists";
@@ -86,10 +88,11 @@ kinds! {
     NO_OPEN_TRANSACTION, CONFLICT, "no_open_transaction", "No open transaction", "the charger has no open transaction that can be named";
     SEVERAL_TRANSACTIONS, CONFLICT, "several_transactions", "Several open transactions", "the charger has several open transactions, and the request names none";
     ETAG_MISMATCH, PRECONDITION_FAILED, "etag_mismatch", "Changed meanwhile", "the object has another version than `If-Match` names";
-    BODY_TOO_LARGE, PAYLOAD_TOO_LARGE, "body_too_large", "Body too large", "above 260 KiB";
+    BODY_TOO_LARGE, PAYLOAD_TOO_LARGE, "body_too_large", "Body too large", "above 260 KiB; an import above 8 MiB";
     QUERY_TOO_LONG, URI_TOO_LONG, "query_too_long", "Query too long", "above 8,192 bytes";
     NOT_JSON, UNSUPPORTED_MEDIA_TYPE, "not_json", "Not JSON", "the body's `Content-Type` is not `application/json`";
     NOT_MERGE_PATCH, UNSUPPORTED_MEDIA_TYPE, "not_merge_patch", "Not a merge patch", "the body's `Content-Type` is not `application/merge-patch+json`";
+    NOT_A_TABLE, UNSUPPORTED_MEDIA_TYPE, "not_a_table", "Not a table", "the `Content-Type` of an import is neither `text/csv` nor `application/x-ndjson`";
     PAYLOAD_INVALID, UNPROCESSABLE_ENTITY, "payload_invalid", "Invalid request", "a member of the body is not valid, or the payload breaks the schema of the charger's version; `errors` has each place";
     NOT_SUPPORTED, UNPROCESSABLE_ENTITY, "not_supported_by_charger", "Not supported by the charger", "the charger's version of OCPP does not have the action, or cannot express the request";
     IDEMPOTENCY_MISMATCH, UNPROCESSABLE_ENTITY, "idempotency_mismatch", "Idempotency key used before", "another request was made with this `Idempotency-Key`";
@@ -500,6 +503,45 @@ impl ApiError {
             format!(
                 "No refused handshake is known by the number {}.",
                 quoted(no)
+            ),
+        )
+    }
+
+    pub(crate) fn unknown_token(id: &str) -> Self {
+        Self::new(
+            &UNKNOWN_TOKEN,
+            format!(
+                "The token {} was not added; add it with PUT /api/v1/tokens/{{id}}.",
+                quoted(id)
+            ),
+        )
+    }
+
+    pub(crate) fn unknown_local_list(charger_id: &str) -> Self {
+        Self::new(
+            &UNKNOWN_LOCAL_LIST,
+            format!(
+                "There is no wish for the local list of {}; set one with PUT /api/v1/local-lists/{{charger}}.",
+                quoted(charger_id)
+            ),
+        )
+    }
+
+    pub(crate) fn import_refused(refused: usize, faults: Vec<Fault>) -> Self {
+        let mut error = Self::bad_members(faults);
+        error.detail = format!(
+            "{refused} lines are refused, so nothing was changed; errors names the first ones, and dry_run=true shows the \
+             verdict of each line."
+        );
+        error
+    }
+
+    pub(crate) fn not_a_table(media: &str) -> Self {
+        Self::new(
+            &NOT_A_TABLE,
+            format!(
+                "The header Content-Type is {}; send text/csv or application/x-ndjson.",
+                quoted(media)
             ),
         )
     }

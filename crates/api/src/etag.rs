@@ -10,13 +10,6 @@ use axum::http::header::GetAll;
 use central::ports::Condition;
 
 /// The tag of an object that consists of what a client can change.
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "every object that is changed today shows live state"
-    )
-)]
 pub(crate) fn of_version(version: u64) -> String {
     format!("\"{version}\"")
 }

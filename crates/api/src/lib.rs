@@ -19,7 +19,8 @@
 //! etag.rs            entity tags
 //! pipeline.rs        what is known of all processes, for /api/v1/pipeline
 //! operations.rs  commands that do not depend on the version of OCPP
-//! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  handshakes.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs   one file per resource
+//! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  handshakes.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs
+//! tokens.rs  local_lists.rs   one file per resource
 //! ```
 
 mod actions;
@@ -37,6 +38,7 @@ mod etag;
 mod handshakes;
 mod health;
 mod health_reserve;
+mod local_lists;
 mod messages;
 mod metrics;
 mod openapi;
@@ -51,6 +53,7 @@ mod row;
 mod schema;
 mod server;
 mod state;
+mod tokens;
 mod transactions;
 mod write_timeout;
 mod wrong_port;
@@ -60,7 +63,9 @@ pub use config::ApiConfig;
 pub use openapi::openapi;
 pub use pipeline::PipelineDeps;
 
-use central::ports::{ApiKeys, ChargerAdmin, ClusterEvents, Commands, Handshakes, HealthProbe};
+use central::ports::{
+    ApiKeys, ChargerAdmin, ClusterEvents, Commands, Handshakes, HealthProbe, LocalLists, Tokens,
+};
 use central::query::QueryStore;
 use common::settings::SettingError;
 use std::io;
@@ -79,6 +84,10 @@ pub struct ApiDeps {
     pub chargers: Option<Arc<dyn ChargerAdmin>>,
     /// Refused handshakes; `None` in a process without a store.
     pub handshakes: Option<Arc<dyn Handshakes>>,
+    /// The tokens that the operator sets; `None` in a process without a store.
+    pub tokens: Option<Arc<dyn Tokens>>,
+    /// The local authorization lists; `None` in a process without a store.
+    pub local_lists: Option<Arc<dyn LocalLists>>,
     /// The queue of commands to chargers; `None` in a process without a store.
     pub commands: Option<Arc<dyn Commands>>,
     /// Tells gateways of new commands, and waiting requests of outcomes. Without it, both find out by looking: gateways

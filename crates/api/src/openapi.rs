@@ -10,7 +10,8 @@ use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
 use crate::{
     actions, api_keys, audit, charger_settings, chargers, commands, docs_page, handshakes, health,
-    messages, operations, pipeline, quirks, reports, routes, schema, transactions,
+    local_lists, messages, operations, pipeline, quirks, reports, routes, schema, tokens,
+    transactions,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -52,6 +53,19 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         messages::list,
         messages::dead_letters,
         quirks::list,
+        tokens::list,
+        tokens::one,
+        tokens::put,
+        tokens::patch,
+        tokens::remove,
+        tokens::import,
+        local_lists::list,
+        local_lists::one,
+        local_lists::set,
+        local_lists::remove,
+        local_lists::default_wish,
+        local_lists::set_default,
+        local_lists::remove_default,
         audit::list,
         actions::list,
         actions::one,

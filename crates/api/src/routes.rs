@@ -8,8 +8,9 @@ use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
-    actions, api_keys, audit, charger_settings, chargers, commands, handshakes, health, messages,
-    openapi, operations, pipeline, quirks, reports, schema, transactions,
+    actions, api_keys, audit, charger_settings, chargers, commands, handshakes, health,
+    local_lists, messages, openapi, operations, pipeline, quirks, reports, schema, tokens,
+    transactions,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -41,7 +42,7 @@ pub(crate) struct Route {
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
 
-pub(crate) const ROUTES: [Route; 44] = [
+pub(crate) const ROUTES: [Route; 50] = [
     Route {
         path: INDEX,
         purpose: "this list, as JSON",
@@ -295,6 +296,67 @@ pub(crate) const ROUTES: [Route; 44] = [
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(pipeline::overview),
+    },
+    Route {
+        path: "/api/v1/tokens",
+        purpose: "tokens by id",
+        parameters: tokens::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(tokens::list),
+    },
+    Route {
+        path: "/api/v1/tokens/import",
+        purpose: "`POST` adds and changes the tokens of a file, all or none",
+        parameters: tokens::IMPORT_PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || post(tokens::import),
+    },
+    Route {
+        path: "/api/v1/tokens/{id}",
+        purpose: "one token; `PUT` adds or replaces it, `PATCH` changes it, `DELETE` removes it",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || {
+            get(tokens::one)
+                .put(tokens::put)
+                .patch(tokens::patch)
+                .delete(tokens::remove)
+        },
+    },
+    Route {
+        path: "/api/v1/local-lists",
+        purpose: "local authorization lists by charger: state, versions, why",
+        parameters: local_lists::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(local_lists::list),
+    },
+    Route {
+        path: "/api/v1/local-lists/{charger}",
+        purpose: "the local list of one charger; `PUT` sets which tokens are in it, `DELETE` removes the wish",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || {
+            get(local_lists::one)
+                .put(local_lists::set)
+                .delete(local_lists::remove)
+        },
+    },
+    Route {
+        path: "/api/v1/local-list-default",
+        purpose: "the wish for the lists of all other chargers; `PUT` sets it, `DELETE` removes it",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || {
+            get(local_lists::default_wish)
+                .put(local_lists::set_default)
+                .delete(local_lists::remove_default)
+        },
     },
     Route {
         path: "/api/v1/audit",

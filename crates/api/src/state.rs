@@ -14,6 +14,7 @@ use axum::response::Response;
 use central::model::CommandId;
 use central::ports::{
     ApiKeys, ChargerAdmin, ClusterEvent, ClusterEvents, Commands, Handshakes, HealthProbe,
+    LocalLists, Tokens,
 };
 use central::query::QueryStore;
 use serde::Serialize;
@@ -29,6 +30,8 @@ const CHANGES_MAX: usize = 1_024;
 pub(crate) struct AppState {
     store: Option<Arc<dyn QueryStore>>,
     chargers: Option<Arc<dyn ChargerAdmin>>,
+    tokens: Option<Arc<dyn Tokens>>,
+    local_lists: Option<Arc<dyn LocalLists>>,
     handshakes: Option<Arc<dyn Handshakes>>,
     commands: Option<Arc<dyn Commands>>,
     events: Option<Arc<dyn ClusterEvents>>,
@@ -69,6 +72,8 @@ impl AppState {
         Self {
             store: deps.store,
             chargers: deps.chargers,
+            tokens: deps.tokens,
+            local_lists: deps.local_lists,
             handshakes: deps.handshakes,
             commands: deps.commands,
             events: deps.events,
@@ -164,6 +169,16 @@ impl AppState {
     /// Refused handshakes. A process without a store has no route that uses them.
     pub(crate) fn handshakes(&self) -> Result<Arc<dyn Handshakes>, ApiError> {
         self.handshakes.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// The tokens that the operator sets. A process without a store has no route that uses them.
+    pub(crate) fn tokens(&self) -> Result<Arc<dyn Tokens>, ApiError> {
+        self.tokens.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// The local lists. A process without a store has no route that uses them.
+    pub(crate) fn local_lists(&self) -> Result<Arc<dyn LocalLists>, ApiError> {
+        self.local_lists.clone().ok_or_else(ApiError::internal)
     }
 
     /// The queue of commands. A process without a store has no route that uses it.

@@ -6,6 +6,7 @@
 
 mod commands;
 mod directory;
+mod local_lists;
 mod rows;
 pub mod sample;
 mod tokens;
@@ -44,6 +45,7 @@ pub struct MemoryStore {
     contents: Mutex<Contents>,
     requests: Mutex<commands::Requests>,
     tokens: Mutex<BTreeMap<String, Token>>,
+    wishes: Mutex<local_lists::Wishes>,
 }
 
 impl MemoryStore {

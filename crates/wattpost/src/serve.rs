@@ -223,6 +223,8 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
         api::ApiDeps {
             store: roles.has_api().then(|| Arc::clone(&database.queries)),
             chargers: roles.has_api().then(|| Arc::clone(&database.chargers)),
+            tokens: roles.has_api().then(|| Arc::clone(&database.tokens)),
+            local_lists: roles.has_api().then(|| Arc::clone(&database.local_lists)),
             handshakes: roles.has_api().then(|| Arc::clone(&database.handshakes)),
             commands: roles.has_api().then(|| Arc::clone(&database.commands)),
             events: roles.has_api().then(|| Arc::clone(&events) as _),

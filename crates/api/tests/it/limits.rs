@@ -248,6 +248,8 @@ async fn a_failed_start_returns_the_reason() {
     let deps = || ApiDeps {
         store: Some(Arc::new(MemoryRows::default())),
         chargers: None,
+        tokens: None,
+        local_lists: None,
         handshakes: None,
         commands: None,
         events: None,
@@ -282,6 +284,8 @@ async fn a_process_without_a_store_answers_only_health_and_metrics() {
     let deps = ApiDeps {
         store: None,
         chargers: None,
+        tokens: None,
+        local_lists: None,
         handshakes: None,
         commands: None,
         events: None,

@@ -16,3 +16,4 @@ mod lists;
 mod openapi;
 mod pipeline;
 mod support;
+mod tokens;

@@ -103,6 +103,15 @@ impl Token {
         Self::key_of(&self.id)
     }
 
+    /// The version of the token for conditional requests: equal tokens have equal ones.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        // Texts and numbers can always be written as JSON.
+        let json = serde_json::to_vec(&self.view()).unwrap_or_default();
+        let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(&json).as_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// What the API, the command line and the audit log show.
     #[must_use]
     pub fn view(&self) -> TokenView {

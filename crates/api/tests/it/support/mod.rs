@@ -52,6 +52,8 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         store: Some(Arc::clone(store) as _),
         chargers: Some(Arc::clone(&store.directory) as _),
         handshakes: Some(Arc::clone(&store.directory) as _),
+        tokens: Some(Arc::new(MemoryStore::default())),
+        local_lists: Some(Arc::new(MemoryStore::default())),
         commands: Some(Arc::new(MemoryStore::default())),
         events: None,
         keys: None,

@@ -1,0 +1,188 @@
+//! Tokens, their import, and wishes for local lists over HTTP.
+
+use crate::support::*;
+use api::Api;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const TOKENS: &str = "/api/v1/tokens";
+const ONE: &str = "/api/v1/tokens/04A1";
+const IMPORT: &str = "/api/v1/tokens/import";
+const JSON: &str = "Content-Type: application/json";
+const MERGE_PATCH: &str = "Content-Type: application/merge-patch+json";
+const CSV: &str = "Content-Type: text/csv";
+
+async fn start_api() -> Api {
+    start(config(), &Arc::new(MemoryRows::default())).await
+}
+
+fn code(answer: &Answer) -> (u16, String) {
+    (answer.status, answer.error().0)
+}
+
+#[tokio::test]
+async fn a_token_is_added_shown_changed_and_removed() {
+    let api = start_api().await;
+    let addr = api.local_addr();
+    assert_eq!(
+        code(&get(addr, ONE).await),
+        (404, "unknown_token".to_owned())
+    );
+    let body = json!({"status": "blocked", "group": "FLEET", "type": "ISO14443"}).to_string();
+    let added = send(addr, "PUT", ONE, &[JSON], &body).await;
+    assert_eq!(added.status, 201, "{}", added.body);
+    let shown = get(addr, "/api/v1/tokens/04a1").await;
+    assert_eq!(shown.json(), added.json());
+    assert_eq!(shown.json()["status"], "Blocked");
+    let tag = shown.header("etag").expect("a tag").to_owned();
+
+    let change = r#"{"status": null, "note": "van", "id": "04a1"}"#;
+    let without = send(addr, "PATCH", ONE, &[MERGE_PATCH], change).await;
+    assert_eq!(code(&without), (428, "if_match_required".to_owned()));
+    let headers = [MERGE_PATCH, &format!("If-Match: {tag}")];
+    let changed = send(addr, "PATCH", ONE, &headers, change).await;
+    assert_eq!(
+        changed.json(),
+        json!({
+            "id": "04a1", "status": "Accepted", "type": "ISO14443", "expires_at": null,
+            "group": "FLEET", "concurrent_transactions": null, "note": "van",
+        })
+    );
+    let late = send(addr, "PATCH", ONE, &headers, change).await;
+    assert_eq!(code(&late), (412, "etag_mismatch".to_owned()));
+    let replaced = send(addr, "PUT", ONE, &[JSON], "{}").await;
+    assert_eq!(
+        (replaced.status, &replaced.json()["note"]),
+        (200, &Value::Null)
+    );
+
+    let late = format!("If-Match: {tag}");
+    let kept = send(addr, "DELETE", ONE, &[&late], "").await;
+    assert_eq!(code(&kept), (412, "etag_mismatch".to_owned()));
+    assert_eq!(request(addr, "DELETE", ONE).await.status, 204);
+    assert_eq!(request(addr, "DELETE", ONE).await.status, 404);
+}
+
+#[tokio::test]
+async fn every_wrong_member_of_a_token_is_named() {
+    let api = start_api().await;
+    let body = json!({
+        "id": "04A2", "status": "ok", "type": 5, "expires_at": "2026", "colour": "red",
+    });
+    let answer = send(api.local_addr(), "PUT", ONE, &[JSON], &body.to_string()).await;
+    assert_eq!(code(&answer), (422, "payload_invalid".to_owned()));
+    let errors = answer.value()["errors"].clone();
+    let mut pointers: Vec<_> = errors
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|error| error["pointer"].as_str().expect("a text"))
+        .collect();
+    pointers.sort_unstable();
+    assert_eq!(
+        pointers,
+        ["/colour", "/expires_at", "/id", "/status", "/type"]
+    );
+    let bad = send(api.local_addr(), "PUT", "/api/v1/tokens/%0A", &[JSON], "{}").await;
+    assert_eq!(code(&bad), (422, "payload_invalid".to_owned()));
+}
+
+#[tokio::test]
+async fn an_export_is_accepted_by_an_import_unchanged() {
+    let api = start_api().await;
+    let addr = api.local_addr();
+    let table = "id;status;type;expires_at;group;note\n\
+                 04A1;Accepted;ISO14443;2026-12-31T23:59:59Z;FLEET;\"a; \"\"b\"\"\"\n\
+                 =1+1;Blocked;;;;'=2\n\
+                 0042;;;;;-5\n";
+    let imported = send(addr, "POST", IMPORT, &[CSV], table).await;
+    assert_eq!(imported.status, 200, "{}", imported.body);
+    assert_eq!(imported.json()["created"], 3);
+    let exported = get_with(addr, TOKENS, &["Accept: text/csv"]).await;
+    for target in [IMPORT.to_owned(), format!("{IMPORT}?dry_run=true")] {
+        let again = send(addr, "POST", &target, &[CSV], &exported.body).await;
+        assert_eq!(again.status, 200, "{}", again.body);
+        assert_eq!(again.json()["unchanged"], 3, "{}", exported.body);
+    }
+    let lines = get_with(addr, TOKENS, &["Accept: application/x-ndjson"]).await;
+    let ndjson = "Content-Type: application/x-ndjson";
+    let again = send(addr, "POST", IMPORT, &[ndjson], &lines.body).await;
+    assert_eq!(again.json()["unchanged"], 3, "{}", again.body);
+    let found = get(addr, "/api/v1/tokens?group=fleet&status=Accepted&q=4A").await;
+    assert_eq!(found.json()["items"][0]["id"], "04A1");
+    let wrong = get(addr, "/api/v1/tokens?status=accepted").await;
+    assert_eq!(code(&wrong), (400, "bad_parameter".to_owned()));
+}
+
+#[tokio::test]
+async fn an_import_with_a_refused_line_changes_nothing() {
+    let api = start_api().await;
+    let addr = api.local_addr();
+    let table = "id,status\n04A1,Accepted\n04a1,Accepted\n04A2,never\n";
+    let target = format!("{IMPORT}?dry_run=true");
+    let verdicts = send(addr, "POST", &target, &[CSV], table).await;
+    let outcomes: Vec<_> = (0..3)
+        .map(|line| verdicts.json()["lines"][line]["outcome"].clone())
+        .collect();
+    assert_eq!(outcomes, ["created", "refused", "refused"]);
+    let refused = send(addr, "POST", IMPORT, &[CSV], table).await;
+    assert_eq!(code(&refused), (422, "payload_invalid".to_owned()));
+    assert_eq!(
+        refused.value()["errors"][1]["pointer"],
+        "/line 4 status",
+        "{}",
+        refused.body
+    );
+    assert_eq!(get(addr, TOKENS).await.json()["items"], json!([]));
+
+    let header = send(addr, "POST", IMPORT, &[CSV], "idTag\nA\n").await;
+    assert_eq!(code(&header), (422, "payload_invalid".to_owned()));
+    let media = send(addr, "POST", IMPORT, &[JSON], "{}").await;
+    assert_eq!(code(&media), (415, "not_a_table".to_owned()));
+    let long = format!("id\n{}", "x".repeat(8 << 20));
+    let long = send(addr, "POST", IMPORT, &[CSV], &long).await;
+    assert_eq!(code(&long), (413, "body_too_large".to_owned()));
+}
+
+#[tokio::test]
+async fn a_wish_for_a_local_list_is_set_shown_and_removed() {
+    let api = start_api().await;
+    let addr = api.local_addr();
+    let one = "/api/v1/local-lists/CP-1";
+    let default = "/api/v1/local-list-default";
+    let group = json!({"tokens": "group", "group": "FLEET"});
+    assert_eq!(
+        code(&get(addr, one).await),
+        (404, "unknown_local_list".to_owned())
+    );
+    let set = send(addr, "PUT", one, &[JSON], &group.to_string()).await;
+    assert_eq!((set.status, set.json()), (200, group.clone()));
+    let shown = get(addr, one).await.json();
+    assert_eq!(
+        (&shown["wish"], &shown["state"]),
+        (&group, &json!("unknown"))
+    );
+    let list = get(addr, "/api/v1/local-lists?state=unknown&q=cp").await;
+    assert_eq!(list.json()["items"], json!([shown]));
+
+    assert_eq!(get(addr, default).await.json(), json!({"wish": null}));
+    let all = r#"{"tokens": "all"}"#;
+    assert_eq!(send(addr, "PUT", default, &[JSON], all).await.status, 200);
+    let shown = get(addr, default).await.json();
+    assert_eq!(shown, json!({"wish": {"tokens": "all"}}));
+    for path in [one, default] {
+        assert_eq!(request(addr, "DELETE", path).await.status, 204);
+    }
+    assert_eq!(request(addr, "DELETE", one).await.status, 404);
+
+    for body in [
+        "{}",
+        r#"{"tokens": "some"}"#,
+        r#"{"tokens": "group"}"#,
+        r#"{"tokens": "group", "group": ""}"#,
+        r#"{"tokens": "all", "group": "G"}"#,
+    ] {
+        let wrong = send(addr, "PUT", one, &[JSON], body).await;
+        assert_eq!(code(&wrong), (422, "payload_invalid".to_owned()), "{body}");
+    }
+}
