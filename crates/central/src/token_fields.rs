@@ -188,7 +188,7 @@ fn concurrent(text: &str) -> Result<ConcurrentTransactions, FieldError> {
             refused(
                 "concurrent_transactions",
                 text,
-                "give allow or refuse, or no value for the policy's default",
+                "give allow or refuse, or no value",
             )
         })
 }
