@@ -173,6 +173,13 @@ pub(crate) fn required_idempotency_key(headers: &HeaderMap) -> Result<String, Ap
     idempotency_key(headers)?.ok_or_else(|| ApiError::no_idempotency_key(IDEMPOTENCY_KEY_BYTES_MAX))
 }
 
+/// The idempotency key of a request that must have one.
+pub(crate) fn required_idempotency_key_of(
+    idempotency: Option<Idempotency>,
+) -> Result<Idempotency, ApiError> {
+    idempotency.ok_or_else(|| ApiError::no_idempotency_key(IDEMPOTENCY_KEY_BYTES_MAX))
+}
+
 /// What a member of a body is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Given<T> {

@@ -13,7 +13,7 @@ use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use central::command_request::RequestError;
-use central::model::Scope;
+use central::model::{BATCHES_OPEN_MAX, BatchState, Scope};
 use central::operation;
 use central::ports::Unavailable;
 use serde::Serialize;
@@ -65,6 +65,7 @@ kinds! {
     UNKNOWN_CHARGER, NOT_FOUND, "unknown_charger", "Unknown charger", "not in the database";
     UNKNOWN_TRANSACTION, NOT_FOUND, "unknown_transaction", "Unknown transaction", "not in the database";
     UNKNOWN_COMMAND, NOT_FOUND, "unknown_command", "Unknown command", "not in the database";
+    UNKNOWN_BATCH, NOT_FOUND, "unknown_batch", "Unknown batch", "not in the database";
     NO_REPORT, NOT_FOUND, "no_report", "No report", "the command asks for no report";
     UNKNOWN_ACTION, NOT_FOUND, "unknown_action", "Unknown action", "no such action in this version of OCPP, or no such version";
     UNKNOWN_API_KEY, NOT_FOUND, "unknown_api_key", "Unknown API key", "no key has this name";
@@ -83,6 +84,7 @@ kinds! {
     IDEMPOTENCY_IN_USE, CONFLICT, "idempotency_in_use", "Request still running", "a request with this `Idempotency-Key` is running now";
     ALREADY_SENT, CONFLICT, "already_sent", "Already sent", "a gateway has the command, or it is done: it cannot be cancelled";
     CHARGER_OFFLINE, CONFLICT, "charger_offline", "Charger not connected", "no gateway has a connection of the charger, and the command does not wait; `command` is the address of the command, which is stored as not sent";
+    BATCH_ENDED, CONFLICT, "batch_ended", "Batch ended", "the batch is done or cancelled, so it cannot be paused, resumed or cancelled";
     VERSION_UNKNOWN, CONFLICT, "version_unknown", "Version unknown", "the charger has sent no message yet, so its version of OCPP is not known";
     TRANSACTION_ENDED, CONFLICT, "transaction_ended", "Transaction ended", "the transaction has ended or was closed, so it cannot be stopped";
     NO_OPEN_TRANSACTION, CONFLICT, "no_open_transaction", "No open transaction", "the charger has no open transaction that can be named";
@@ -98,6 +100,7 @@ kinds! {
     IDEMPOTENCY_MISMATCH, UNPROCESSABLE_ENTITY, "idempotency_mismatch", "Idempotency key used before", "another request was made with this `Idempotency-Key`";
     IF_MATCH_REQUIRED, PRECONDITION_REQUIRED, "if_match_required", "If-Match missing", "a change of this object needs the header `If-Match`";
     QUEUE_FULL, TOO_MANY_REQUESTS, "queue_full", "Queue full", "too many commands wait for the charger";
+    TOO_MANY_BATCHES, TOO_MANY_REQUESTS, "too_many_batches", "Too many batches", "20 batches are not finished";
     INTERNAL, INTERNAL_SERVER_ERROR, "internal", "Internal error", "a bug in Wattpost; the log has the cause";
     UNAVAILABLE, SERVICE_UNAVAILABLE, "unavailable", "Database unavailable", "the database is unavailable; `detail` says why";
     TIMEOUT, SERVICE_UNAVAILABLE, "timeout", "Timeout", "the database did not answer in time";
@@ -344,6 +347,43 @@ impl ApiError {
             &NO_REPORT,
             format!("The command {id} is {action}, which asks the charger for no report."),
         )
+    }
+
+    pub(crate) fn unknown_batch(id: &str) -> Self {
+        Self::new(
+            &UNKNOWN_BATCH,
+            format!("No batch is known by the id {}.", quoted(id)),
+        )
+    }
+
+    pub(crate) fn batch_ended(id: &str, state: BatchState) -> Self {
+        Self::new(
+            &BATCH_ENDED,
+            format!(
+                "The batch {id} is {}, so it stays as it is.",
+                state.as_str()
+            ),
+        )
+    }
+
+    pub(crate) fn too_many_batches() -> Self {
+        Self::new(
+            &TOO_MANY_BATCHES,
+            format!(
+                "{BATCHES_OPEN_MAX} batches are not finished; wait until one is, or cancel one."
+            ),
+        )
+        .retry_after_s(60)
+    }
+
+    /// The sentence for people.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Whether the same request may succeed later.
+    pub(crate) fn is_retryable(&self) -> bool {
+        self.kind.is_retryable()
     }
 
     pub(crate) fn unknown_action(version: &str, action: &str) -> Self {

@@ -18,6 +18,7 @@
 //! row.rs             JSON, NDJSON, CSV and fields   change.rs       what all requests for changes have in common
 //! etag.rs            entity tags
 //! pipeline.rs        what is known of all processes, for /api/v1/pipeline
+//! batches/       one command to many chargers, and the task that drives batches
 //! operations.rs  commands that do not depend on the version of OCPP
 //! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  handshakes.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs
 //! tokens.rs  local_lists.rs   one file per resource
@@ -27,6 +28,7 @@ mod actions;
 mod api_keys;
 mod audit;
 mod auth;
+mod batches;
 mod change;
 mod charger_settings;
 mod chargers;
@@ -64,7 +66,8 @@ pub use openapi::openapi;
 pub use pipeline::PipelineDeps;
 
 use central::ports::{
-    ApiKeys, ChargerAdmin, ClusterEvents, Commands, Handshakes, HealthProbe, LocalLists, Tokens,
+    ApiKeys, Batches, ChargerAdmin, ClusterEvents, Commands, Handshakes, HealthProbe, LocalLists,
+    Tokens,
 };
 use central::query::QueryStore;
 use common::settings::SettingError;
@@ -90,6 +93,8 @@ pub struct ApiDeps {
     pub local_lists: Option<Arc<dyn LocalLists>>,
     /// The queue of commands to chargers; `None` in a process without a store.
     pub commands: Option<Arc<dyn Commands>>,
+    /// The batches of commands; `None` in a process without a store. This process then drives batches.
+    pub batches: Option<Arc<dyn Batches>>,
     /// Tells gateways of new commands, and waiting requests of outcomes. Without it, both find out by looking: gateways
     /// each second, requests four times a second.
     pub events: Option<Arc<dyn ClusterEvents>>,
@@ -198,9 +203,14 @@ impl Api {
         };
         info!(%local_addr, "the HTTP API listens");
         let has_store = deps.store.is_some();
+        let has_batches = deps.batches.is_some();
         let state = Arc::new(state::AppState::new(&config, deps, keys));
         if let Some(overview) = &state.pipeline {
             tasks.spawn(Arc::clone(overview).keep_current(stop.graceful.clone()));
+        }
+        if has_store && has_batches {
+            let stopped = stop.graceful.clone();
+            tasks.spawn(batches::drive(Arc::clone(&state), stopped));
         }
         let wrong_port = Arc::clone(&state.wrong_port);
         let services = server::Services {

@@ -9,8 +9,8 @@ use crate::query::Query;
 use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
 use crate::{
-    actions, api_keys, audit, charger_settings, chargers, commands, docs_page, handshakes, health,
-    local_lists, messages, operations, pipeline, quirks, reports, routes, schema, tokens,
+    actions, api_keys, audit, batches, charger_settings, chargers, commands, docs_page, handshakes,
+    health, local_lists, messages, operations, pipeline, quirks, reports, routes, schema, tokens,
     transactions,
 };
 use axum::body::Body;
@@ -68,6 +68,13 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         local_lists::remove_default,
         audit::list,
         actions::list,
+        batches::create,
+        batches::list,
+        batches::one,
+        batches::items,
+        batches::pause,
+        batches::resume,
+        batches::cancel,
         actions::one,
         api_keys::list,
         api_keys::create,
@@ -202,7 +209,7 @@ fn complete(operation: &mut Value, route: &Route, method: &str) {
 
 /// Whether the answers have an entity tag: those of one object.
 fn has_tag(route: &Route) -> bool {
-    let has_none = ["/commands", "/actions/"];
+    let has_none = ["/commands", "/actions/", "/batches/"];
     route.path.contains('{') && !has_none.iter().any(|part| route.path.contains(part))
 }
 

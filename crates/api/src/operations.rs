@@ -10,7 +10,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, Request as HttpRequest, State};
 use axum::response::Response;
 use central::command_request::CommandRequest;
-use central::model::{CommandId, TransactionView};
+use central::model::{BatchPlan, BatchWork, CommandId, TransactionView};
 use central::operation::{Context, Operation, Request, schema};
 use central::query::{ChargerDetail, PageRequest, QueryStore, TransactionFilter};
 use central::{Timestamp, model};
@@ -73,7 +73,8 @@ async fn run(
     let delivery = Delivery::take(&mut members)?;
     let request = Request::read(operation, members).map_err(|faults| ApiError::invalid(&faults))?;
     submit(&state, incoming, move |store, id| {
-        command(store, &charger_id, request, delivery, id)
+        let detail = known_charger(store, &charger_id)?;
+        command(store, &detail, request, delivery, id)
     })
     .await
 }
@@ -112,7 +113,8 @@ pub(crate) async fn stop_transaction(
             ));
         }
         request.set_transaction(&transaction.transaction_id, place(&transaction));
-        command(store, &transaction.charger_id, request, delivery, id)
+        let detail = known_charger(store, &transaction.charger_id)?;
+        command(store, &detail, request, delivery, id)
     })
     .await
 }
@@ -123,6 +125,69 @@ fn body(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
         return Ok(Map::new());
     }
     serde_json::from_slice(bytes).map_err(|error| ApiError::bad_json(&error.to_string()))
+}
+
+/// What a batch sends to each of its chargers.
+pub(crate) enum Work {
+    Action { action: String, payload: String },
+    Operation(Request),
+}
+
+impl Work {
+    /// The work of a plan, which was checked when its batch was created.
+    pub(crate) fn of(plan: &BatchPlan) -> Result<Self, ApiError> {
+        Ok(match &plan.work {
+            BatchWork::Action { action, payload } => Self::Action {
+                action: action.clone(),
+                payload: Value::Object(payload.clone()).to_string(),
+            },
+            BatchWork::Operation {
+                operation,
+                parameters,
+            } => {
+                let operation = Operation::from_name(operation).ok_or_else(ApiError::internal)?;
+                let request = Request::read(operation, parameters.clone());
+                Self::Operation(request.map_err(|faults| ApiError::invalid(&faults))?)
+            }
+        })
+    }
+
+    /// The command of a charger. What its version does not have or cannot express is an error.
+    pub(crate) fn command(
+        &self,
+        store: &dyn QueryStore,
+        detail: &ChargerDetail,
+        id: CommandId,
+    ) -> Result<Wanted, ApiError> {
+        let delivery = Delivery {
+            waits_when_offline: false,
+            expires_at: None,
+            answer_within_ms: None,
+        };
+        let is_online = detail.charger.online;
+        let wanted = match self {
+            Self::Operation(request) => command(store, detail, request.clone(), delivery, id)?,
+            Self::Action { action, payload } => Wanted {
+                request: CommandRequest {
+                    charger_id: detail.charger.charger_id.clone(),
+                    action: action.clone(),
+                    payload: payload.clone(),
+                    waits_when_offline: false,
+                    expires_at: None,
+                    answer_within_ms: None,
+                },
+                version: detail.charger.ocpp_version.filter(|_| is_online),
+                is_online,
+                warnings: Vec::new(),
+            },
+        };
+        // Stores nothing: a payload that the version refuses is an error already here.
+        let checked = wanted
+            .request
+            .accept(id, "", detail.charger.ocpp_version, None, now());
+        checked.map_err(|error| ApiError::bad_command(&error))?;
+        Ok(wanted)
+    }
 }
 
 /// How a command is delivered: members that the bodies of all operations have.
@@ -170,12 +235,12 @@ impl Delivery {
 /// The command of the charger's version.
 fn command(
     store: &dyn QueryStore,
-    charger_id: &str,
+    detail: &ChargerDetail,
     mut request: Request,
     delivery: Delivery,
     id: CommandId,
 ) -> Result<Wanted, ApiError> {
-    let detail = known_charger(store, charger_id)?;
+    let charger_id = detail.charger.charger_id.as_str();
     let version = detail.charger.ocpp_version;
     let version = version.ok_or_else(|| ApiError::version_unknown(charger_id))?;
     if request.needs_transaction() {
@@ -191,7 +256,7 @@ fn command(
         .map_err(|faults| ApiError::not_expressible(version, &faults))?;
     let is_online = detail.charger.online;
     Ok(Wanted {
-        warnings: warnings(&detail, version, request.evse()),
+        warnings: warnings(detail, version, request.evse()),
         request: CommandRequest {
             charger_id: charger_id.to_owned(),
             action: translated.action.to_owned(),

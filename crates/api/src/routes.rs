@@ -8,7 +8,7 @@ use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
-    actions, api_keys, audit, charger_settings, chargers, commands, handshakes, health,
+    actions, api_keys, audit, batches, charger_settings, chargers, commands, handshakes, health,
     local_lists, messages, openapi, operations, pipeline, quirks, reports, schema, tokens,
     transactions,
 };
@@ -42,7 +42,7 @@ pub(crate) struct Route {
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
 
-pub(crate) const ROUTES: [Route; 50] = [
+pub(crate) const ROUTES: [Route; 56] = [
     Route {
         path: INDEX,
         purpose: "this list, as JSON",
@@ -358,6 +358,45 @@ pub(crate) const ROUTES: [Route; 50] = [
                 .delete(local_lists::remove_default)
         },
     },
+    Route {
+        path: "/api/v1/batches",
+        purpose: "batches of commands, the newest first; `POST` creates one",
+        parameters: batches::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(batches::list).post(batches::create),
+    },
+    Route {
+        path: "/api/v1/batches/{id}",
+        purpose: "one batch",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(batches::one),
+    },
+    Route {
+        path: "/api/v1/batches/{id}/items",
+        purpose: "the chargers of a batch, each with its command",
+        parameters: batches::ITEM_PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(batches::items),
+    },
+    operation(
+        "/api/v1/batches/{id}/pause",
+        "`POST` pauses a batch",
+        || post(batches::pause),
+    ),
+    operation(
+        "/api/v1/batches/{id}/resume",
+        "`POST` resumes a batch",
+        || post(batches::resume),
+    ),
+    operation(
+        "/api/v1/batches/{id}/cancel",
+        "`POST` cancels a batch",
+        || post(batches::cancel),
+    ),
     Route {
         path: "/api/v1/audit",
         purpose: "who changed what, the newest change first",

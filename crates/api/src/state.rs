@@ -13,14 +13,14 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use central::model::CommandId;
 use central::ports::{
-    ApiKeys, ChargerAdmin, ClusterEvent, ClusterEvents, Commands, Handshakes, HealthProbe,
+    ApiKeys, Batches, ChargerAdmin, ClusterEvent, ClusterEvents, Commands, Handshakes, HealthProbe,
     LocalLists, Tokens,
 };
 use central::query::QueryStore;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
@@ -34,6 +34,9 @@ pub(crate) struct AppState {
     local_lists: Option<Arc<dyn LocalLists>>,
     handshakes: Option<Arc<dyn Handshakes>>,
     commands: Option<Arc<dyn Commands>>,
+    batches: Option<Arc<dyn Batches>>,
+    /// Wakes the driver of batches.
+    driver: Notify,
     events: Option<Arc<dyn ClusterEvents>>,
     /// The commands that events report as changed.
     changed_commands: broadcast::Sender<CommandId>,
@@ -76,6 +79,8 @@ impl AppState {
             local_lists: deps.local_lists,
             handshakes: deps.handshakes,
             commands: deps.commands,
+            batches: deps.batches,
+            driver: Notify::new(),
             events: deps.events,
             changed_commands,
             keys,
@@ -96,6 +101,26 @@ impl AppState {
                 charger_id: charger_id.to_owned(),
             });
         }
+    }
+
+    /// The batches. A process without a store has no route that uses them.
+    pub(crate) fn batches(&self) -> Result<Arc<dyn Batches>, ApiError> {
+        self.batches.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// The store, for the driver of batches.
+    pub(crate) fn query_store(&self) -> Option<Arc<dyn QueryStore>> {
+        self.store.clone()
+    }
+
+    /// Lets the driver of batches take a turn now.
+    pub(crate) fn wake_driver(&self) {
+        self.driver.notify_one();
+    }
+
+    /// Returns when the driver of batches is to take a turn.
+    pub(crate) async fn driver_woken(&self) {
+        self.driver.notified().await;
     }
 
     /// The commands that change from now on, as far as events report them.

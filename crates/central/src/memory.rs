@@ -4,6 +4,7 @@
 //! [`MemoryRows`] answers queries from rows that a test has set; [`sample`] makes such rows. [`MemoryDirectory`] has the
 //! chargers that an operator sets.
 
+mod batches;
 mod commands;
 mod directory;
 mod local_lists;
@@ -44,6 +45,7 @@ pub struct Contents {
 pub struct MemoryStore {
     contents: Mutex<Contents>,
     requests: Mutex<commands::Requests>,
+    batches: Mutex<Vec<batches::StoredBatch>>,
     tokens: Mutex<BTreeMap<String, Token>>,
     wishes: Mutex<local_lists::Wishes>,
 }
@@ -64,6 +66,11 @@ impl MemoryStore {
     fn requests(&self) -> MutexGuard<'_, commands::Requests> {
         // As in `lock`.
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn batches_held(&self) -> MutexGuard<'_, Vec<batches::StoredBatch>> {
+        // As in `lock`.
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {

@@ -13,6 +13,7 @@
 
 mod api_keys;
 mod audit;
+mod batches;
 mod codes;
 mod commands;
 mod contents;

@@ -68,6 +68,24 @@ pub(crate) fn after_token(page: &PageRequest) -> Result<String, QueryError> {
     }
 }
 
+/// The number before which a page of batches ends: the newest is first.
+pub(crate) fn batch_before(page: &PageRequest) -> Result<i64, QueryError> {
+    match place(page)? {
+        None => Ok(i64::MAX),
+        Some(Place::Batch(no)) => Ok(no),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
+/// The place after which a page of a batch's chargers begins.
+pub(crate) fn item_after(page: &PageRequest) -> Result<i64, QueryError> {
+    match place(page)? {
+        None => Ok(-1),
+        Some(Place::BatchItem(at)) => Ok(at),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
 /// The number after which a page of the audit log begins. Without a cursor it is above every row.
 pub(crate) fn after_audit(page: &PageRequest) -> Result<i64, QueryError> {
     match place(page)? {

@@ -6,7 +6,7 @@ use crate::config::{DatabaseAt, Settings};
 use anyhow::{Context, Result, bail};
 use central::ports::Transfer;
 use central::ports::{
-    ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
+    ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
     EventLog, Handshakes, LocalLists, Maintenance, Processes, QueryStore, Store, Tokens,
 };
 use std::sync::Arc;
@@ -28,6 +28,7 @@ pub(crate) struct Database {
     pub(crate) closings: Arc<dyn Closings>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
     pub(crate) api_keys: Arc<dyn ApiKeys>,
+    pub(crate) batches: Arc<dyn Batches>,
     pub(crate) commands: Arc<dyn Commands>,
     pub(crate) command_queue: Arc<dyn CommandQueue>,
     pub(crate) event_log: Arc<dyn EventLog>,
@@ -49,6 +50,7 @@ impl Database {
             + Closings
             + Maintenance
             + ApiKeys
+            + Batches
             + Commands
             + CommandQueue
             + EventLog
@@ -68,6 +70,7 @@ impl Database {
             closings: Arc::clone(&store) as _,
             maintenance: Arc::clone(&store) as _,
             api_keys: Arc::clone(&store) as _,
+            batches: Arc::clone(&store) as _,
             commands: Arc::clone(&store) as _,
             command_queue: Arc::clone(&store) as _,
             event_log: Arc::clone(&store) as _,

@@ -227,6 +227,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             local_lists: roles.has_api().then(|| Arc::clone(&database.local_lists)),
             handshakes: roles.has_api().then(|| Arc::clone(&database.handshakes)),
             commands: roles.has_api().then(|| Arc::clone(&database.commands)),
+            batches: roles.has_api().then(|| Arc::clone(&database.batches)),
             events: roles.has_api().then(|| Arc::clone(&events) as _),
             keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),
             probes,

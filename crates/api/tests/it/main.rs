@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "what tests share fails by panicking")]
 
 mod api_keys;
+mod batches;
 mod charger_settings;
 mod commands;
 mod effects;

@@ -10,6 +10,7 @@
 
 mod api_key;
 mod audit;
+mod batch;
 mod charger;
 mod charger_key;
 mod command;
@@ -33,6 +34,12 @@ pub use api_key::{
     API_KEY_NAME_EXPECTED, API_KEY_PREFIX, ApiKey, ApiKeyHash, ApiSecret, Scope, is_api_key_name,
 };
 pub use audit::{AUDIT_ENTRIES_MAX, Actor, ActorKind, AuditEntry, AuditView, Origin};
+pub use batch::{
+    BATCH_AT_ONCE_DEFAULT, BATCH_AT_ONCE_MAX, BATCH_EXPIRES_DEFAULT_MS, BATCH_ITEMS_MAX,
+    BATCH_PER_SECOND_DEFAULT, BATCH_PER_SECOND_MAX, BATCHES_KEPT, BATCHES_OPEN_MAX, BatchCounts,
+    BatchId, BatchPlan, BatchState, BatchView, BatchWork, ItemState, ItemView,
+    SHARE_NEEDS_FINISHED, WhenOffline, item_command, item_result,
+};
 pub use charger::{
     Boot, ChargerState, ChargerView, Connection, ConnectionState, GATEWAY_ALIVE_EVERY_MS,
     GATEWAY_SILENT_MS_MAX, GatewayState,

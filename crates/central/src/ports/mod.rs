@@ -3,6 +3,7 @@
 //! Services depend on these traits only. Their adapters are in `store` and `broker`; `wattpost` chooses them.
 
 mod api_keys;
+mod batches;
 mod change;
 mod charger_admin;
 mod closings;
@@ -23,6 +24,7 @@ mod transfer;
 
 pub use crate::model::{ChargerProfile, CheckMode, Registration, Token, TokenStatus};
 pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyNotAdded, KeyNotRevoked};
+pub use batches::{BatchCreated, Batches, ItemEnd, NewBatch};
 pub use change::{ChangeRequest, Condition, NotChanged, Once};
 pub use charger_admin::{ChangeKind, ChargerAdmin, ChargerChange};
 pub use closings::{Closing, ClosingOutcome, Closings};

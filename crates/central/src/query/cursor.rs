@@ -53,6 +53,10 @@ pub enum Place {
     Command(i64),
     /// In the list of refused handshakes: before this number.
     Handshake(i64),
+    /// In the list of batches: before this number.
+    Batch(i64),
+    /// In the list of a batch's chargers: after this place.
+    BatchItem(i64),
     /// In the list of tokens: after this key.
     Token(String),
 }
@@ -76,6 +80,8 @@ impl Place {
             ),
             Self::Command(number) => format!("o{:x}", number.cast_unsigned()),
             Self::Handshake(number) => format!("h{:x}", number.cast_unsigned()),
+            Self::Batch(number) => format!("b{:x}", number.cast_unsigned()),
+            Self::BatchItem(place) => format!("i{:x}", place.cast_unsigned()),
             Self::Token(key) => format!("k{}", hex(key)),
         })
     }
@@ -136,6 +142,12 @@ fn read_place(text: &str) -> Option<Place> {
             };
             Some(Place::Quirk(Quirk::from_number(quirk)?, kind))
         }
+        "b" => Some(Place::Batch(
+            u64::from_str_radix(rest, 16).ok()?.cast_signed(),
+        )),
+        "i" => Some(Place::BatchItem(
+            u64::from_str_radix(rest, 16).ok()?.cast_signed(),
+        )),
         "o" => Some(Place::Command(
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
         )),
@@ -198,6 +210,8 @@ mod tests {
                 },
             ),
             Place::Command(0),
+            Place::Batch(7),
+            Place::BatchItem(0),
             Place::Token("04a1-ü".to_owned()),
             Place::Command(i64::MAX),
         ];

@@ -23,6 +23,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON command_keys, idempotency_keys, processe
 GRANT SELECT, INSERT, DELETE ON event_queue, event_log TO :"role";
 GRANT SELECT, UPDATE ON event_head TO :"role";
 GRANT SELECT, INSERT, UPDATE ON event_sessions TO :"role";
+GRANT SELECT, INSERT, UPDATE, DELETE ON batches, batch_items TO :"role";
 GRANT EXECUTE ON FUNCTION
     wattpost_move(text, text, bigint, bigint),
     wattpost_maintain(bigint, integer, boolean),

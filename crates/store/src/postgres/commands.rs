@@ -404,7 +404,10 @@ fn charger_key(id: &str) -> String {
     clean(ChargerKey::of(id).as_str()).into_owned()
 }
 
-async fn create(connection: &mut PgConnection, new: &NewCommand) -> Result<Created, Refusal> {
+pub(super) async fn create(
+    connection: &mut PgConnection,
+    new: &NewCommand,
+) -> Result<Created, Refusal> {
     let now = new.created_at;
     let command = &new.command;
     let requested_by = clean(&new.requested_by).into_owned();
@@ -505,6 +508,28 @@ async fn create(connection: &mut PgConnection, new: &NewCommand) -> Result<Creat
         .await?
         .map(|stored| Created::New(stored.view(now)))
         .ok_or_else(|| Refusal::corrupt("a command that was inserted is not there"))
+}
+
+/// The commands with these ids that are stored.
+pub(super) async fn find_all(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<std::collections::HashMap<CommandId, StoredCommand>, Refusal> {
+    if ids.is_empty() {
+        return Ok(Default::default());
+    }
+    let sql = format!("SELECT {COLUMNS} FROM commands c {JOINS} WHERE c.id = ANY ($1)");
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(ids)
+        .fetch_all(connection)
+        .await
+        .map_err(error::refusal)?;
+    let mut found = std::collections::HashMap::with_capacity(rows.len());
+    for stored in &rows {
+        let stored = row(stored).map_err(error::refusal)?.stored()?;
+        found.insert(stored.command.id, stored);
+    }
+    Ok(found)
 }
 
 async fn find(

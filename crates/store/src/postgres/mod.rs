@@ -9,6 +9,7 @@
 mod api_keys;
 mod apply;
 mod audit;
+mod batches;
 mod charger_settings;
 mod closings;
 mod commands;

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     include_str!("../../migrations/postgres/0001_initial.sql"),
     include_str!("../../migrations/postgres/0002_api_keys.sql"),
     include_str!("../../migrations/postgres/0003_quirks.sql"),
@@ -25,6 +25,7 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("../../migrations/postgres/0011_events.sql"),
     include_str!("../../migrations/postgres/0012_refused_handshakes.sql"),
     include_str!("../../migrations/postgres/0013_processes.sql"),
+    include_str!("../../migrations/postgres/0014_batches.sql"),
 ];
 
 /// The schema's version that this build writes.

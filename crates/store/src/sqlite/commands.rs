@@ -360,7 +360,7 @@ impl CommandQueue for SqliteStore {
     }
 }
 
-fn create(connection: &Connection, new: &NewCommand) -> Result<Created, Refusal> {
+pub(super) fn create(connection: &Connection, new: &NewCommand) -> Result<Created, Refusal> {
     let now = new.created_at;
     let command = &new.command;
     if let Some(stored) = find(connection, command.id)? {

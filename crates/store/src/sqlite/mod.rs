@@ -3,6 +3,7 @@
 mod api_keys;
 mod apply;
 mod audit;
+mod batches;
 mod blocks;
 mod charger_settings;
 mod closings;

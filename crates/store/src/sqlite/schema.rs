@@ -9,7 +9,7 @@ use central::model::ChargerKey;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 /// The migrations, in order; the schema's version is the number of migrations that have run.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_api_keys.sql"),
     include_str!("../../migrations/sqlite/0003_quirks.sql"),
@@ -23,6 +23,7 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("../../migrations/sqlite/0011_events.sql"),
     include_str!("../../migrations/sqlite/0012_refused_handshakes.sql"),
     include_str!("../../migrations/sqlite/0013_processes.sql"),
+    include_str!("../../migrations/sqlite/0014_batches.sql"),
 ];
 
 /// The migration after which open sessions are listed again, with the columns that it adds.

@@ -3,7 +3,7 @@
 use central::memory::Contents;
 use central::ports::Transfer;
 use central::ports::{
-    ApiKeys, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
+    ApiKeys, Batches, ChargerAdmin, Closings, CommandQueue, Commands, DeadLetters, DirectorySource,
     EventLog, Handshakes, LocalLists, Maintenance, Processes, QueryStore, Store, Tokens,
 };
 
@@ -21,6 +21,7 @@ pub(crate) trait Adapter: Sized + Sync {
         + ChargerAdmin
         + Handshakes
         + Closings
+        + Batches
         + Commands
         + EventLog
         + CommandQueue

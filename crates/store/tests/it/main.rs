@@ -8,6 +8,7 @@
 mod common;
 
 mod api_keys;
+mod batches;
 mod charger_settings;
 mod commands;
 mod crash;

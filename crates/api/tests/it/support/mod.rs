@@ -48,13 +48,15 @@ pub(crate) async fn start_with(
 
 /// What an API over `store` needs; without keys, always healthy.
 pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
+    let memory = Arc::new(MemoryStore::default());
     ApiDeps {
+        batches: Some(Arc::clone(&memory) as _),
         store: Some(Arc::clone(store) as _),
         chargers: Some(Arc::clone(&store.directory) as _),
         handshakes: Some(Arc::clone(&store.directory) as _),
         tokens: Some(Arc::new(MemoryStore::default())),
         local_lists: Some(Arc::new(MemoryStore::default())),
-        commands: Some(Arc::new(MemoryStore::default())),
+        commands: Some(memory),
         events: None,
         keys: None,
         probes: Vec::new(),

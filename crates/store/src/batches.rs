@@ -1,0 +1,93 @@
+//! Rows of batches, the same for both databases.
+
+use crate::refusal::Refusal;
+use central::Timestamp;
+use central::model::{BatchCounts, BatchId, BatchPlan, BatchState, BatchView, ItemState};
+use uuid::Uuid;
+
+/// The columns of a [`BatchRow`], of the table `batches`.
+pub(crate) const COLUMNS: &str = "no, id, created_at, requested_by, plan, state, detail, total, pending, started, succeeded, failed, not_started, ignored_succeeded, ignored_failed";
+
+/// The condition of a batch with nothing left to do: done or cancelled, and every charger has ended.
+pub(crate) const IS_FINISHED: &str = "state IN (3, 4) AND pending = 0 AND started = 0";
+
+/// Sets the counts of the batch whose number is parameter 1.
+pub(crate) const SET_COUNTS: &str = "UPDATE batches SET
+    pending = (SELECT count(*) FROM batch_items i WHERE i.batch = batches.no AND i.state = 0),
+    started = (SELECT count(*) FROM batch_items i WHERE i.batch = batches.no AND i.state = 1),
+    succeeded = (SELECT count(*) FROM batch_items i WHERE i.batch = batches.no AND i.state = 2),
+    failed = (SELECT count(*) FROM batch_items i WHERE i.batch = batches.no AND i.state = 3),
+    not_started = (SELECT count(*) FROM batch_items i WHERE i.batch = batches.no AND i.state = 4)
+    WHERE no = $1";
+
+/// Why a charger whose queue is full has failed.
+pub(crate) const QUEUE_FULL: &str = "too many commands wait for the charger";
+
+/// A batch's row.
+#[derive(Debug)]
+pub(crate) struct BatchRow {
+    pub(crate) no: i64,
+    pub(crate) id: Uuid,
+    pub(crate) created_at: i64,
+    pub(crate) requested_by: String,
+    pub(crate) plan: String,
+    pub(crate) state: i64,
+    pub(crate) detail: String,
+    /// Total, pending, started, succeeded, failed, not started, and the succeeded and failed ones that the stop rule
+    /// ignores.
+    pub(crate) counts: [i64; 8],
+}
+
+impl BatchRow {
+    /// The batch as the port returns it.
+    pub(crate) fn view(self) -> Result<BatchView, Refusal> {
+        let corrupt = |why: &dyn std::fmt::Display| {
+            Refusal::corrupt(format!(
+                "the row of batch {} cannot be read: {why}",
+                self.id
+            ))
+        };
+        let plan: BatchPlan = serde_json::from_str(&self.plan).map_err(|error| corrupt(&error))?;
+        let state = BatchState::from_number(self.state);
+        let state = state.ok_or_else(|| corrupt(&format_args!("state {}", self.state)))?;
+        let counts = self.counts.map(i64::unsigned_abs);
+        let [
+            total,
+            pending,
+            started,
+            succeeded,
+            failed,
+            not_started,
+            ignored @ ..,
+        ] = counts;
+        Ok(BatchView {
+            id: BatchId(self.id),
+            state,
+            detail: self.detail,
+            plan,
+            total,
+            counts: BatchCounts {
+                pending,
+                started,
+                succeeded,
+                failed,
+                not_started,
+            },
+            ignored,
+            created_at: Timestamp(self.created_at),
+            by: self.requested_by,
+        })
+    }
+}
+
+/// The plan as it is stored.
+pub(crate) fn plan_text(plan: &BatchPlan) -> Result<String, Refusal> {
+    serde_json::to_string(plan)
+        .map_err(|error| Refusal::Poison(format!("cannot write the plan as JSON: {error}")))
+}
+
+/// The state of an item with this number.
+pub(crate) fn item_state(number: i64) -> Result<ItemState, Refusal> {
+    ItemState::from_number(number)
+        .ok_or_else(|| Refusal::corrupt(format!("a charger of a batch has the state {number}")))
+}
