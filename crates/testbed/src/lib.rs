@@ -12,12 +12,14 @@
 //! - [`Process`]: any other program.
 //! - [`SmallDisk`]: a file system that can be filled up.
 //! - [`Proxy`]: a TCP proxy that can delay, drop and break connections.
+//! - [`commands`]: the comparison of commands that are shown with what chargers received.
 //! - [`sessions`]: sessions of chargers, with what must be shown.
 //!
 //! Every call blocks; in an async program use `spawn_blocking`. The order of calls on a server is: `start`, then `kill` or
 //! `stop`, then `restart` (or `start_again`, which does not wait, and `wait_ready`), repeatedly.
 
 mod cluster;
+pub mod commands;
 mod deployment;
 mod epmd;
 pub mod http;

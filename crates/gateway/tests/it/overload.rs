@@ -118,13 +118,15 @@ async fn many_more_chargers_than_records_per_second_reach_an_equilibrium() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_waits_for_its_turn_answers_pings_and_is_not_closed_for_silence() {
     const CHARGERS: usize = 120;
-    let world = Arc::new(slow_world(20).await);
+    // All connect before the sink is slow: on a busy machine handshakes are refused otherwise.
+    let world = Arc::new(slow_world(u64::MAX).await);
     let mut crowd = Vec::new();
     for i in 0..CHARGERS {
-        crowd.push(Charger::connect(&world, &format!("CP-{i}")).await);
+        crowd.push(connect_with_retries(&world, &format!("CP-{i}")).await);
     }
-    let mut one = Charger::connect(&world, "one").await;
-    let mut large = Charger::connect(&world, "large").await;
+    let mut one = connect_with_retries(&world, "one").await;
+    let mut large = connect_with_retries(&world, "large").await;
+    world.sink.per_second.store(20, Ordering::SeqCst);
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
     for mut charger in crowd {
@@ -151,11 +153,16 @@ async fn a_connection_that_waits_for_its_turn_answers_pings_and_is_not_closed_fo
             let first = one.try_read().await.expect("is not closed");
             let took = asked.elapsed();
             let second = one.try_read().await.expect("is not closed");
-            let waits = asked.elapsed() > Duration::from_secs(2);
-            let pong = if waits { first } else { second };
-            assert!(!waits || pong == (PONG, b"are you there".to_vec()));
-            assert!(!waits || took < Duration::from_secs(2), "the ping waited");
-            asked.elapsed()
+            let waited = asked.elapsed();
+            let pong = (PONG, b"are you there".to_vec());
+            assert!(first == pong || second == pong);
+            // A busy machine delays both; a wait for a turn delays only the answer.
+            let is_long = waited > Duration::from_millis(5_000);
+            assert!(
+                !is_long || (first == pong && took < waited / 2),
+                "the ping waited"
+            );
+            waited
         };
         (waited, ()) = tokio::join!(this, other);
         assert!(

@@ -1,7 +1,13 @@
 //! Several gateways share the load: a charger may reconnect to another gateway.
 
 use crate::charger::{Charger, Incoming};
+use crate::commands::{Log, shown};
 use crate::deployment::{Deployment, TIMEOUT, until};
+use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use testbed::commands::{contradictions, count_by_class};
 use testbed::psql;
 
 const START: &str =
@@ -70,4 +76,95 @@ fn each_gateway_reports_to_the_database_that_it_runs() {
             .count()
     };
     assert!(until(TIMEOUT, || later() == 1));
+}
+
+/// The charger connects to the other gateway while it still has its old connection, as after a change of its network, and
+/// answers what it receives on either.
+#[test]
+fn a_charger_that_moves_between_gateways_receives_each_command_once() {
+    const COMMANDS: usize = 40;
+    let deployment = Deployment::new("");
+    let first = deployment.start("gateway", "first");
+    let second = deployment.start("gateway", "second");
+    let _consumer = deployment.start("consumer", "consumer");
+    assert!(until(TIMEOUT, || {
+        first.is_up("rabbitmq") && second.is_up("rabbitmq")
+    }));
+    let (log, ends) = (Log::default(), Arc::new(AtomicBool::new(false)));
+    let moving = {
+        let (log, ends) = (Arc::clone(&log), Arc::clone(&ends));
+        let gateways = [first.ocpp, second.ocpp];
+        std::thread::spawn(move || {
+            let mut readers = Vec::new();
+            for gateway in gateways.iter().cycle() {
+                if ends.load(Ordering::SeqCst) {
+                    break;
+                }
+                let Ok(charger) = Charger::try_connect(*gateway, "CP-17", "ocpp1.6") else {
+                    continue;
+                };
+                let answered = Arc::new(Mutex::new(0_u32));
+                let (log, count) = (Arc::clone(&log), Arc::clone(&answered));
+                readers.push(std::thread::spawn(move || {
+                    answer_all(charger, &log, &count)
+                }));
+                // Moves on after three commands, or when none comes.
+                until(Duration::from_secs(2), || {
+                    *answered.lock().expect("no holder panics") >= 3 || ends.load(Ordering::SeqCst)
+                });
+            }
+            readers
+        })
+    };
+    for _ in 0..COMMANDS {
+        let arguments = ["CP-17", "ClearCache", "{}", "--no-wait", "--wait-until"];
+        deployment.run("command send", &arguments);
+    }
+    let mut commands = Vec::new();
+    let is_done = until(Duration::from_secs(150), || {
+        commands = shown(&deployment);
+        commands.iter().all(|command| command["state"] == "done")
+    });
+    assert!(is_done, "{commands:#?}");
+    ends.store(true, Ordering::SeqCst);
+    let readers = moving.join().expect("no panic");
+    assert!(readers.len() >= 5, "it moved {} times", readers.len());
+    drop((first, second));
+    for reader in readers {
+        reader.join().expect("no panic");
+    }
+    let seen = log.lock().expect("no holder panics").clone();
+    let contradictions = contradictions(&commands, &seen);
+    assert!(contradictions.is_empty(), "{contradictions:#?}");
+    let counts = count_by_class(&commands);
+    assert_eq!(commands.len(), COMMANDS);
+    assert!(
+        counts
+            .get("answered")
+            .is_some_and(|count| *count >= COMMANDS / 2),
+        "{counts:?}"
+    );
+}
+
+/// Answers each command of one connection until it ends.
+fn answer_all(mut charger: Charger, log: &Log, count: &Mutex<u32>) {
+    loop {
+        match charger.try_receive() {
+            Ok(Incoming::Text(text)) => {
+                let call: Value = serde_json::from_str(&text).expect("JSON");
+                let id = call[1].as_str().expect("an id");
+                {
+                    let mut log = log.lock().expect("no holder panics");
+                    let seen = log.entry(id.to_owned()).or_default();
+                    seen.received += 1;
+                    seen.answered += 1;
+                }
+                charger.send(&format!(r#"[3,"{id}",{{"status":"Accepted"}}]"#));
+                *count.lock().expect("no holder panics") += 1;
+            }
+            Ok(Incoming::Close(_) | Incoming::End) => break,
+            // Nothing came for a while.
+            Err(_) => {}
+        }
+    }
 }

@@ -34,6 +34,7 @@ mod outages;
 mod overload;
 mod replay;
 mod resent;
+mod secrets;
 mod sessions;
 mod statuses;
 mod unknown;

@@ -1,0 +1,283 @@
+//! Keys and passwords are in no log, answer, audit entry, metric or export; and without a key the API gives nothing to other
+//! machines.
+
+use crate::charger::{Charger, Incoming};
+use crate::deployment::{Deployment, until};
+use crate::handshake::{handshake_status_with, send_handshake};
+use crate::role::Role;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::time::Duration;
+use testbed::http;
+
+const WAIT: Duration = Duration::from_secs(30);
+const CHARGER_PASSWORD: &str = "Xq7charger-password-Zt";
+const NEXT_PASSWORD: &str = "Xq8second-password-Zt";
+const WRONG_PASSWORD: &str = "Xq9mistyped-password-Zt";
+const COMMAND_PASSWORD: &str = "587139637573746f6d6572";
+const DATABASE_PASSWORD: &str = "Xq5database-password-Zt";
+const BROKER_PASSWORD: &str = "Xq6broker-password-Zt";
+
+/// What was written or answered, with where it was found.
+#[derive(Default)]
+struct Texts(Vec<(String, String)>);
+
+impl Texts {
+    fn add(&mut self, place: impl Into<String>, text: impl Into<String>) {
+        self.0.push((place.into(), text.into()));
+    }
+
+    /// Asks the API, and keeps the answer.
+    fn ask(
+        &mut self,
+        server: SocketAddr,
+        method: &str,
+        path: &str,
+        lines: &str,
+        body: &str,
+    ) -> u16 {
+        let answer = http::send(server, method, path, lines, body);
+        let (status, body) = answer.unwrap_or_else(|error| panic!("{method} {path}: {error:#}"));
+        self.add(format!("{method} {path}"), body);
+        status
+    }
+
+    /// Fails if a secret is in one of the texts, as it is, as hexadecimal digits, or as Basic credentials of `user`.
+    fn assert_without(&self, secret: &str, user: &str) {
+        let forms = [
+            secret.to_owned(),
+            secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
+            BASE64.encode(secret),
+            BASE64.encode(format!("{user}:{secret}")),
+        ];
+        for (place, text) in &self.0 {
+            let text = text.to_ascii_lowercase();
+            for form in &forms {
+                let found = text.find(&form.to_ascii_lowercase());
+                assert!(
+                    found.is_none(),
+                    "{place} has a secret: {:?}",
+                    found.and_then(|at| text.get(at.saturating_sub(300)..at + 60))
+                );
+            }
+        }
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    let credentials = BASE64.encode(format!("{user}:{password}"));
+    format!("Authorization: Basic {credentials}\r\n")
+}
+
+/// All logs are at the level `trace`, which no other test needs.
+#[test]
+fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
+    let mut deployment =
+        Deployment::start("[log]\nlevel = \"trace\"\n[gateway]\ndirectory_refresh_s = 1\n");
+    let (ocpp, http) = (deployment.ocpp, deployment.http);
+    let mut texts = Texts::default();
+    let said = deployment.run("charger add", &["CP-1", "--password", CHARGER_PASSWORD]);
+    texts.add("charger add", said);
+    assert!(until(WAIT, || handshake_status_with(ocpp, "CP-1", "").0 == 401));
+
+    // Handshakes: right, wrong, of another user, malformed, and in the address.
+    let lines = [
+        basic("CP-1", WRONG_PASSWORD),
+        basic("somebody", CHARGER_PASSWORD),
+        format!("Authorization: Basic {CHARGER_PASSWORD}\r\n"),
+        format!("Authorization: Bearer {CHARGER_PASSWORD}\r\n"),
+        format!("Authorization: {CHARGER_PASSWORD}\r\n"),
+    ];
+    for lines in &lines {
+        let (status, head) = handshake_status_with(ocpp, "CP-1", lines);
+        assert_eq!(status, 401, "{head}");
+        texts.add("the answer to a handshake", head);
+    }
+    let right = basic("CP-1", CHARGER_PASSWORD);
+    let (head, socket) = send_handshake(ocpp, "CP-1", "ocpp1.6", &right).expect("a connection");
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let mut charger = Charger::on(socket);
+    let boot = r#"{"chargePointVendor":"V","chargePointModel":"M"}"#;
+    charger.call("1", "BootNotification", boot);
+
+    // The API's keys, and requests with them in the right and in wrong places.
+    let admin = deployment.run("apikey add", &["admin", "--scope", "admin"]);
+    let read = deployment.run("apikey add", &["reader", "--scope", "read"]);
+    let (admin, read) = (admin.trim_end(), read.trim_end());
+    assert!(until(WAIT, || deployment.get("/api/v1/chargers").0 == 401));
+    let key = format!("Authorization: Bearer {admin}\r\n");
+    let reader = format!("Authorization: Bearer {read}\r\n");
+    let listed = deployment.run("apikey list", &[]);
+    texts.add("apikey list", listed);
+    let again = deployment
+        .command("apikey add")
+        .arg("admin")
+        .output()
+        .expect("run wattpost");
+    texts.add("apikey add", String::from_utf8_lossy(&again.stderr));
+    let audit = "/api/v1/audit";
+    assert_eq!(texts.ask(http, "GET", audit, &key, ""), 200);
+    assert_eq!(texts.ask(http, "GET", audit, &reader, ""), 403);
+    let half = format!("Authorization: Bearer {}\r\n", &admin[..admin.len() - 1]);
+    let other = format!("Authorization: {admin}\r\n");
+    let basic_key = basic("admin", admin);
+    for lines in [half, other, basic_key] {
+        assert_eq!(texts.ask(http, "GET", audit, &lines, ""), 401);
+    }
+
+    // A password in a command: it is stored as every payload is, and written nowhere else.
+    let body = format!(
+        r#"{{"action":"ChangeConfiguration","payload":{{"key":"AuthorizationKey","value":"{COMMAND_PASSWORD}"}}}}"#
+    );
+    let lines = format!("{key}Idempotency-Key: 1\r\n");
+    let posted = http::send(
+        http,
+        "POST",
+        "/api/v1/chargers/CP-1/commands",
+        &lines,
+        &body,
+    );
+    let (status, _) = posted.expect("an answer");
+    assert_eq!(status, 202);
+    let Incoming::Text(call) = charger.receive() else {
+        panic!("the connection has ended");
+    };
+    assert!(call.contains(COMMAND_PASSWORD), "{call}");
+    let call: Value = serde_json::from_str(&call).expect("JSON");
+    let id = call[1].as_str().expect("an id");
+    charger.send(&format!(r#"[3,"{id}",{{"status":"Rejected"}}]"#));
+
+    // A new password, and the old one, which is refused then.
+    let said = deployment.run("charger set", &["CP-1", "--password", NEXT_PASSWORD]);
+    texts.add("charger set", said);
+    assert!(until(WAIT, || handshake_status_with(ocpp, "CP-1", &right)
+        .0
+        == 401));
+    drop(charger);
+
+    // Every route, with a password and a key in each place where a client may put them by mistake.
+    let document: Value =
+        serde_json::from_str(&deployment.get("/api/openapi.json").1).expect("JSON");
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for method in methods.as_object().expect("methods").keys() {
+            let method = method.to_ascii_uppercase();
+            let path = path.replace("{id}", "CP-1").replace("{key}", "x");
+            let body = match method.as_str() {
+                "GET" | "DELETE" => String::new(),
+                _ => format!(r#"{{"password":"{CHARGER_PASSWORD}","secret":{{}}"#),
+            };
+            texts.ask(http, &method, &path, &key, &body);
+            texts.ask(http, &method, &path, &reader, &body);
+        }
+    }
+
+    assert!(until(WAIT, || {
+        deployment.metric("wattpost_journal_waiting_records") == 0.0
+    }));
+    texts.add("/metrics", deployment.get("/metrics").1);
+    let mut all = |name: &str, arguments: &[&str]| texts.add(name, deployment.run(name, arguments));
+    all("export transactions", &[]);
+    all("charger list", &[]);
+    all("deadletters list", &[]);
+    deployment.stop();
+    let log = deployment.log();
+    assert!(log.contains("DEBUG"), "the log is not at its lowest level");
+    let messages = deployment.run("export messages", &[]);
+    texts.add("export messages", messages);
+    texts.add("the log", log);
+    for (secret, user) in [
+        (CHARGER_PASSWORD, "CP-1"),
+        (NEXT_PASSWORD, "CP-1"),
+        (WRONG_PASSWORD, "CP-1"),
+        (admin, "admin"),
+        (read, "reader"),
+    ] {
+        texts.assert_without(secret, user);
+    }
+    // The payload of a command is shown where commands and messages are, and nowhere else.
+    let shows_payloads = |place: &str| {
+        ["commands", "messages", "events"]
+            .iter()
+            .any(|part| place.contains(part))
+    };
+    let mut others = texts;
+    others.0.retain(|(place, _)| !shows_payloads(place));
+    others.assert_without(COMMAND_PASSWORD, "CP-1");
+}
+
+#[test]
+fn passwords_of_servers_are_in_no_log_error_or_health_page_while_the_servers_are_unreachable() {
+    let mut deployment = Deployment::start("[log]\nlevel = \"trace\"\n");
+    deployment.stop();
+    let database = format!("postgres://wattpost:{DATABASE_PASSWORD}@127.0.0.1:1/wattpost");
+    let broker = format!("amqp://wattpost:{BROKER_PASSWORD}@127.0.0.1:1/%2f");
+    let urls = ["--database-url", &database, "--broker-url", &broker];
+    let mut texts = Texts::default();
+    for role in ["gateway", "consumer", "api"] {
+        let mut command = deployment.command(role);
+        command
+            .args(urls)
+            .env("WATTPOST__HTTP__OPEN_WITHOUT_KEYS", "true");
+        let mut role = Role::start(command, role, &deployment.path(&format!("{role}.log")));
+        assert!(until(WAIT, || role.log().contains("refused")));
+        texts.add("/health/ready", role.get("/health/ready").1);
+        texts.add("/metrics", role.get("/metrics").1);
+        texts.add("/", role.get("/").1);
+        texts.add("a list", role.get("/api/v1/chargers").1);
+        role.stop();
+        texts.add("the log", role.log());
+    }
+    for subcommand in ["migrate", "check", "charger list", "export messages"] {
+        let output = deployment.command(subcommand).args(urls).output();
+        let output = output.expect("run wattpost");
+        assert!(!output.status.success(), "{subcommand}");
+        texts.add(subcommand, String::from_utf8_lossy(&output.stdout));
+        texts.add(subcommand, String::from_utf8_lossy(&output.stderr));
+    }
+    texts.assert_without(DATABASE_PASSWORD, "wattpost");
+    texts.assert_without(BROKER_PASSWORD, "wattpost");
+}
+
+/// Metrics and the description of the API have nothing about a charger or a person (docs/api.md).
+#[test]
+fn without_a_key_only_health_metrics_and_the_description_answer_on_an_address_of_other_machines() {
+    let mut deployment = Deployment::start("");
+    deployment.run("apikey add", &["admin", "--scope", "admin"]);
+    deployment.stop();
+    let mut command = deployment.command("api");
+    command.args(["--http-listen", "0.0.0.0:0"]);
+    let api = Role::start(command, "api", &deployment.path("api.log"));
+    assert!(api.http.ip().is_unspecified(), "{}", api.http);
+    let document: Value = serde_json::from_str(&api.get("/api/openapi.json").1).expect("JSON");
+    let mut open = Vec::new();
+    let mut closed = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for method in methods.as_object().expect("methods").keys() {
+            let method = method.to_ascii_uppercase();
+            let asked = path.replace("{id}", "CP-1").replace("{key}", "x");
+            for lines in ["", "Authorization: Bearer wp_live_none\r\n"] {
+                let answer = http::send(api.http, &method, &asked, lines, "");
+                let (status, body) = answer.expect("an answer");
+                if status == 401 {
+                    closed += 1;
+                    assert!(body.contains("no_key"), "{method} {path}: {body}");
+                } else if lines.is_empty() {
+                    open.push(format!("{method} {path}"));
+                }
+            }
+        }
+    }
+    open.sort();
+    let expected = [
+        "GET /.well-known/api-catalog",
+        "GET /api/openapi.json",
+        "GET /docs",
+        "GET /health/live",
+        "GET /health/ready",
+        "GET /metrics",
+    ];
+    assert_eq!(open, expected);
+    assert!(closed >= 24, "{closed}");
+}
