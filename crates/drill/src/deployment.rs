@@ -250,6 +250,19 @@ impl Deployment {
         }
     }
 
+    /// Requests a command that every charger answers; returns whether the API accepted it. `waits`: also for a charger that is
+    /// offline.
+    pub(super) fn request_command(&self, charger: &str, waits: bool) -> bool {
+        let when_offline = if waits { "wait" } else { "fail" };
+        let body = format!(
+            r#"{{"action":"ClearCache","when_offline":"{when_offline}","answer_within_ms":5000}}"#
+        );
+        let path = format!("/api/v1/chargers/{charger}/commands");
+        let key = format!("Idempotency-Key: {:032x}\r\n", fastrand::u128(..));
+        let answer = http::send(local(self.ports.api), "POST", &path, &key, &body);
+        answer.is_ok_and(|(status, _)| status == 200 || status == 202)
+    }
+
     pub(super) fn settings_file(&self) -> PathBuf {
         self.files.settings_file()
     }

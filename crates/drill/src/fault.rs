@@ -1,6 +1,7 @@
 //! The fault of each scenario, and its repair.
 
 mod backlog;
+mod commands;
 mod damage;
 mod full;
 mod kill;
@@ -104,6 +105,7 @@ pub(super) fn play(
         Scenario::Depot => depot(deployment, sessions, watch),
         Scenario::MaintenanceMissed => maintenance::missed(deployment, outage, watch),
         Scenario::Damaged => damage::one_record(deployment, outage, watch),
+        Scenario::Commands => commands::with_kills(deployment, outage, watch),
     }
 }
 

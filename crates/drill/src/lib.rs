@@ -106,7 +106,7 @@ Columns:
                    the longer of: the longest time from a call to its answer, and the longest
                    time in which no charger got an answer. Where the gateway itself is killed
                    or must not answer, or the chargers have no network (1a, 1d, 5, 6, 9, 12,
-                   14), this includes that time
+                   14, 15), this includes that time
   time to recover  from the repair (of a killed process or server: its restart) until all
                    messages that were acknowledged by then are stored
 
@@ -117,7 +117,8 @@ is no answer for longer than --answer-within. In 10, records must be delivered t
 bypass while RabbitMQ is blocked. In 12, API and export must list every session as ended, with
 the energy between its meter readings. In 13, maintenance must move all rows of today to a new
 partition. In 14, the damage must be reported before it is salvaged; the damaged record is kept
-as a dead letter and not counted as lost.
+as a dead letter and not counted as lost. In 15, no outcome of a command may contradict what
+the simulated charger received and answered.
 
 Needs the Debian packages rabbitmq-server and postgresql (not with --embedded). The full disk
 (9) is a small tmpfs if this user may mount one (root), with RabbitMQ and PostgreSQL

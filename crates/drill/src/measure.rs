@@ -6,12 +6,13 @@ use central::model::ChargerKey;
 use central::query::{MessageFilter, PageRequest, QueryStore};
 use central::{RecordKind, Timestamp};
 use simulator::TimestampUs;
-use simulator::ledger::{LedgerEntry, Outcome};
+use simulator::ledger::{CommandOutcome, LedgerEntry, LedgerLine, Outcome};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::Duration;
+use testbed::commands::SeenById;
 
 /// The lines of a ledger file. If the fleet still runs, the last line may be incomplete; it is ignored.
 pub(super) fn read_ledger(path: &Path) -> Result<Vec<LedgerEntry>> {
@@ -19,12 +20,28 @@ pub(super) fn read_ledger(path: &Path) -> Result<Vec<LedgerEntry>> {
     let mut lines = Vec::new();
     for text in BufReader::new(file).lines() {
         let text = text.with_context(|| format!("read {}", path.display()))?;
-        let Ok(line) = serde_json::from_str(&text) else {
-            break;
-        };
-        lines.push(line);
+        match LedgerLine::parse(&text) {
+            Ok(LedgerLine::Message(line)) => lines.push(*line),
+            Ok(LedgerLine::Command(_)) => {}
+            Err(_) => break,
+        }
     }
     Ok(lines)
+}
+
+/// What the chargers of a finished run did with commands, from its ledger file.
+pub(super) fn read_commands(path: &Path) -> Result<SeenById> {
+    let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
+    let mut commands = SeenById::new();
+    for text in BufReader::new(file).lines() {
+        let text = text.with_context(|| format!("read {}", path.display()))?;
+        if let LedgerLine::Command(entry) = LedgerLine::parse(&text)? {
+            let seen = commands.entry(entry.message_id).or_default();
+            seen.received += 1;
+            seen.answered += u32::from(entry.outcome != CommandOutcome::Unanswered);
+        }
+    }
+    Ok(commands)
 }
 
 /// The longest time from `from` to `to` in which no charger got an answer; both ends count as answers.

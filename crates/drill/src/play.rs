@@ -8,7 +8,7 @@
 use super::DrillArgs;
 use super::deployment::{Deployment, Durability, ScenarioSettings};
 use super::fault::{self, SMALL_JOURNAL, SMALL_SEGMENTS};
-use super::measure::{NotStored, longest_gap, read_ledger};
+use super::measure::{NotStored, longest_gap, read_commands, read_ledger};
 use super::scenario::Scenario;
 use super::verdict::{Measured, Outcome};
 use super::watch::{Control, Watch};
@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use testbed::commands::{contradictions, count_by_class};
 use tokio::runtime::Runtime;
 
 /// Twice the interval at which the fleet flushes its ledger file.
@@ -33,6 +34,9 @@ const STALL: Duration = Duration::from_millis(250);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(90);
 /// The depot has few chargers with many sessions each.
 const DEPOT_CHARGERS_MAX: u32 = 20;
+/// Longer than the time after which a command without an answer is uncertain.
+const OUTCOME_TIMEOUT: Duration = Duration::from_secs(150);
+const CONTRADICTIONS_PRINTED: usize = 5;
 /// All acknowledged messages must be stored within this time after the end of the load.
 const STORED_TIMEOUT: Duration = Duration::from_secs(180);
 
@@ -110,6 +114,10 @@ pub(super) fn play(
         Scenario::Depot => compare_api(deployment, from, dir, &name, control)?,
         _ => 0,
     };
+    let false_outcomes = match scenario {
+        Scenario::Commands => false_outcomes(deployment, &ledger, &name, control)?,
+        _ => 0,
+    };
     let kept_apart = dead_letters(deployment)?.saturating_sub(dead_letters_before);
     let has_all_sessions = scenario != Scenario::Depot || audit.transactions >= sessions;
     let answer_within = Duration::from_secs_f64(args.answer_within);
@@ -124,6 +132,7 @@ pub(super) fn play(
         had_effect: repair.had_effect && has_all_sessions,
         broken_promise: repair.broken_promise,
         api_differs,
+        false_outcomes,
         kept_apart: kept_apart.min(damaged as u64),
     };
     let mut outcome = Outcome::judge(
@@ -214,6 +223,13 @@ fn chargers(
     ledger: &Path,
 ) -> FleetConfig {
     let usual = usual_chargers(deployment, args, name, ledger);
+    if scenario == Scenario::Commands {
+        // The scenario cuts their network.
+        return FleetConfig {
+            url: format!("ws://{}/ocpp", deployment.depot_proxy.addr()),
+            ..usual
+        };
+    }
     if scenario != Scenario::Depot {
         return usual;
     }
@@ -347,6 +363,42 @@ fn compare_api(
     };
     let (exported, listed) = (set(exported), set(listed));
     Ok(exported.symmetric_difference(&listed).count() as u64)
+}
+
+/// How many outcomes of commands contradict what the chargers received and answered.
+fn false_outcomes(
+    deployment: &Deployment,
+    ledger: &Path,
+    name: &str,
+    control: &Control,
+) -> Result<u64> {
+    control.print("  waiting until every command has an outcome");
+    let ours = format!("DRILL-{name}-");
+    let deadline = Instant::now() + OUTCOME_TIMEOUT;
+    let shown = loop {
+        let mut shown = deployment
+            .api_list("/api/v1/commands?fields=id,charger_id,action,state,outcome")
+            .unwrap_or_default();
+        shown.retain(|command| {
+            command["charger_id"]
+                .as_str()
+                .is_some_and(|id| id.starts_with(&ours))
+        });
+        let is_done = shown.iter().all(|command| command["state"] == "done");
+        if (is_done && !shown.is_empty()) || Instant::now() > deadline {
+            break shown;
+        }
+        control.pause(POLL_INTERVAL)?;
+    };
+    let seen = read_commands(ledger)?;
+    for (class, count) in count_by_class(&shown) {
+        control.print(&format!("  {count} commands: {class}"));
+    }
+    let found = contradictions(&shown, &seen);
+    for one in found.iter().take(CONTRADICTIONS_PRINTED) {
+        control.print(&format!("  {one}"));
+    }
+    Ok(found.len() as u64)
 }
 
 /// The number of dead letters.

@@ -23,10 +23,11 @@ pub(crate) enum Scenario {
     Depot,
     MaintenanceMissed,
     Damaged,
+    Commands,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Gateway,
         Self::Consumer,
         Self::Api,
@@ -44,6 +45,7 @@ impl Scenario {
         Self::Depot,
         Self::MaintenanceMissed,
         Self::Damaged,
+        Self::Commands,
     ];
 
     /// Its number in `--scenario`.
@@ -66,6 +68,7 @@ impl Scenario {
             Self::Depot => "12",
             Self::MaintenanceMissed => "13",
             Self::Damaged => "14",
+            Self::Commands => "15",
         }
     }
 
@@ -89,6 +92,7 @@ impl Scenario {
             Self::Depot => "offline-depot",
             Self::MaintenanceMissed => "maintenance-missed",
             Self::Damaged => "damaged-record",
+            Self::Commands => "commands",
         }
     }
 
@@ -112,6 +116,7 @@ impl Scenario {
             Self::Depot => "depot offline, stops without an id",
             Self::MaintenanceMissed => "partitions of today missing",
             Self::Damaged => "journal damaged, then salvaged",
+            Self::Commands => "parts killed while commands are sent",
         }
     }
 

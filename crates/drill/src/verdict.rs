@@ -64,6 +64,8 @@ pub(super) struct Measured {
     pub broken_promise: Option<&'static str>,
     /// Transactions that differ between API and export.
     pub api_differs: u64,
+    /// Commands whose outcome contradicts what their charger received and answered.
+    pub false_outcomes: u64,
     /// Acknowledged messages that the disk damaged before they were stored, and that are kept as dead letters.
     pub kept_apart: u64,
 }
@@ -124,6 +126,14 @@ impl Outcome {
             measured.api_differs,
             "transactions differ between API and export",
         );
+        fault(
+            measured.false_outcomes,
+            "outcomes of commands contradict what the charger did",
+        );
+        fault(
+            audit.repeated_commands + audit.unrecorded_commands,
+            "commands were received twice or have no record",
+        );
         fault(outcome.unexpected_ends, "processes ended unexpectedly");
         if outcome.acknowledged == 0 {
             faults.push("no message was answered".to_owned());
@@ -182,6 +192,7 @@ mod tests {
             had_effect: true,
             broken_promise: None,
             api_differs: 0,
+            false_outcomes: 0,
             kept_apart: 0,
         };
         (report, measured)
@@ -206,7 +217,7 @@ mod tests {
     #[test]
     fn each_broken_promise_fails_the_scenario_and_is_named() {
         type Spoil = fn(&mut Report, &mut Measured);
-        let cases: [(Spoil, &str); 17] = [
+        let cases: [(Spoil, &str); 20] = [
             (|report, _| report.missing = 3, "3 lost"),
             (|report, _| report.missing_transactions = 1, "1 lost"),
             (|report, _| report.discarded = 2, "2 lost"),
@@ -238,6 +249,12 @@ mod tests {
                 |_, measured| measured.api_differs = 2,
                 "2 transactions differ",
             ),
+            (
+                |_, measured| measured.false_outcomes = 2,
+                "2 outcomes of commands",
+            ),
+            (|report, _| report.repeated_commands = 1, "1 commands"),
+            (|report, _| report.unrecorded_commands = 1, "1 commands"),
             (
                 |_, measured| measured.longest_gap = Duration::from_millis(1_300),
                 "no answer for 1.3 s",
