@@ -66,6 +66,15 @@ impl Texts {
     }
 }
 
+/// A path of the OpenAPI document with a value for each of its parameters.
+fn filled(path: &str) -> String {
+    let parts = path.split('/').map(|part| match part.starts_with('{') {
+        true => "CP-1",
+        false => part,
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
 fn basic(user: &str, password: &str) -> String {
     let credentials = BASE64.encode(format!("{user}:{password}"));
     format!("Authorization: Basic {credentials}\r\n")
@@ -163,7 +172,7 @@ fn keys_and_passwords_are_in_no_log_answer_audit_entry_metric_or_export() {
     for (path, methods) in document["paths"].as_object().expect("paths") {
         for method in methods.as_object().expect("methods").keys() {
             let method = method.to_ascii_uppercase();
-            let path = path.replace("{id}", "CP-1").replace("{key}", "x");
+            let path = filled(path);
             let body = match method.as_str() {
                 "GET" | "DELETE" => String::new(),
                 _ => format!(r#"{{"password":"{CHARGER_PASSWORD}","secret":{{}}"#),
@@ -256,7 +265,7 @@ fn without_a_key_only_health_metrics_and_the_description_answer_on_an_address_of
     for (path, methods) in document["paths"].as_object().expect("paths") {
         for method in methods.as_object().expect("methods").keys() {
             let method = method.to_ascii_uppercase();
-            let asked = path.replace("{id}", "CP-1").replace("{key}", "x");
+            let asked = filled(path);
             for lines in ["", "Authorization: Bearer wp_live_none\r\n"] {
                 let answer = http::send(api.http, &method, &asked, lines, "");
                 let (status, body) = answer.expect("an answer");
