@@ -129,6 +129,7 @@ mod tests {
             had_effect: true,
             broken_promise: None,
             api_differs: 0,
+            false_outcomes: 0,
             kept_apart: 0,
         };
         let second = Duration::from_secs(1);
