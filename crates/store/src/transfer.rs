@@ -42,6 +42,8 @@ pub(crate) const COPIED: &[CopiedTable] = &[
     replaced("commands", &["no"]),
     replaced("command_keys", &["requested_by", "key"]),
     replaced("idempotency_keys", &["requested_by", "key"]),
+    replaced("batches", &["no"]),
+    replaced("batch_items", &["batch", "place"]),
     replaced("local_list_wishes", &["charger_key"]),
     replaced("local_lists", &["charger_key"]),
     replaced("local_list_contents", &["digest"]),
