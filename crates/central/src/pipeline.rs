@@ -675,9 +675,9 @@ impl View<'_> {
         }
         let stored = |report: &ProcessReport| {
             let gateway = report.gateway.as_ref();
-            let direct = gateway.and_then(|gateway| match gateway.route {
-                Some(route) => Some(route.direct_records),
-                None => Some(gateway.delivered),
+            let direct = gateway.map(|gateway| match gateway.route {
+                Some(route) => route.direct_records,
+                None => gateway.delivered,
             });
             match (report.consumed_records, direct) {
                 (None, None) => None,

@@ -152,7 +152,7 @@ fn verdicts_equal_those_of_a_reference_validator() {
 fn shown_schemas() -> BTreeMap<(Version, &'static str, bool), jsonschema::Validator> {
     let compile = |schema: &serde_json::Value| {
         assert_eq!(schema["$schema"], ocpp::schema::DIALECT);
-        jsonschema::validator_for(schema).expect("a schema of draft 2020-12")
+        jsonschema::validator_for(schema).unwrap_or_else(|error| panic!("{schema}: {error}"))
     };
     let mut schemas = BTreeMap::new();
     for version in Version::ALL {

@@ -631,7 +631,7 @@ fn stop(
     });
 }
 
-/// The limits in the answer to GetConfiguration (1.6) or GetVariables (2.x), and whether the charger has lists at all.
+/// The limits in the answer to `GetConfiguration` (1.6) or `GetVariables` (2.x), and whether the charger has lists at all.
 fn limits_of(payload: &Value) -> (Limits, bool) {
     let mut limits = Limits::default();
     let mut is_available = true;

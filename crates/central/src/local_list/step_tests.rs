@@ -46,9 +46,9 @@ enum Answer {
     Status(&'static str),
     Error(&'static str),
     /// It receives the command, and the answer is lost.
-    LostAnswer,
+    AnswerLost,
     /// It does not receive the command, and that cannot be proved.
-    LostCall,
+    CallLost,
     NotSent(NotSent),
 }
 
@@ -162,11 +162,11 @@ impl World {
                 error: Some(json!([code, "", {}]).to_string()),
                 ..none
             },
-            Answer::LostAnswer => {
+            Answer::AnswerLost => {
                 self.receive(action, payload);
                 uncertain
             }
-            Answer::LostCall => uncertain,
+            Answer::CallLost => uncertain,
             Answer::NotSent(reason) => Outcome {
                 class: OutcomeClass::NotSent,
                 reason: Some(reason.as_str().to_owned()),
@@ -407,8 +407,8 @@ fn whatever_is_lost_the_charger_ends_with_the_wanted_list() {
                 _ => {}
             }
             let answer = match random.u32(..8) {
-                0 => Answer::LostAnswer,
-                1 => Answer::LostCall,
+                0 => Answer::AnswerLost,
+                1 => Answer::CallLost,
                 2 => Answer::NotSent(NotSent::Expired),
                 _ => Answer::Good,
             };
