@@ -55,21 +55,20 @@ impl AppState {
     pub(crate) fn new(config: &ApiConfig, deps: ApiDeps, keys: Option<Arc<Keys>>) -> Self {
         let (changed_commands, _) = broadcast::channel(CHANGES_MAX);
         let pipeline = deps.pipeline.map(|deps| Arc::new(Overview::new(deps)));
-        if let Some((events, overview)) = deps.events.as_ref().zip(pipeline.as_ref()) {
-            let overview = Arc::clone(overview);
-            events.subscribe(Box::new(move |event| {
-                if let ClusterEvent::ProcessReported { report } = event {
-                    overview.hear(*report);
-                }
-            }));
-        }
         if let Some(events) = &deps.events {
             let changed = changed_commands.clone();
-            events.subscribe(Box::new(move |event| {
-                if let ClusterEvent::CommandChanged { id } = event {
+            let overview = pipeline.clone();
+            events.subscribe(Box::new(move |event| match event {
+                ClusterEvent::CommandChanged { id } => {
                     // An error says that nobody waits.
                     let _ = changed.send(id);
                 }
+                ClusterEvent::ProcessReported { report } => {
+                    if let Some(overview) = &overview {
+                        overview.hear(*report);
+                    }
+                }
+                ClusterEvent::Connected { .. } | ClusterEvent::CommandsWaiting { .. } => {}
             }));
         }
         Self {

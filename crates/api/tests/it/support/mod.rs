@@ -3,6 +3,7 @@
 mod client;
 mod keys;
 mod openapi;
+mod processes;
 mod store;
 
 pub(crate) use central::memory::sample::{
@@ -12,9 +13,10 @@ pub(crate) use central::memory::{MemoryRows, MemoryStore};
 pub(crate) use client::{Answer, Client, get, get_with, request, send};
 pub(crate) use keys::MemoryKeys;
 pub(crate) use openapi::check_value;
+pub(crate) use processes::{Database, FakeProcesses, process_report};
 pub(crate) use store::{Behaviour, switched};
 
-use api::{Api, ApiConfig, ApiDeps};
+use api::{Api, ApiConfig, ApiDeps, PipelineDeps};
 use central::ports::{Health, HealthProbe};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -60,7 +62,11 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         events: None,
         keys: None,
         probes: Vec::new(),
-        pipeline: None,
+        pipeline: Some(PipelineDeps {
+            processes: FakeProcesses::new(Database::Answers),
+            own: Arc::new(|| process_report(1, central::model::ProcessRole::Api)),
+            has_broker: true,
+        }),
         metrics: Arc::new(|| "# TYPE wattpost_test gauge\nwattpost_test 1\n".to_owned()),
         version: "1.2.3",
     }
