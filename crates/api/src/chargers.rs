@@ -11,15 +11,51 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use central::model::QuirkView;
 use central::model::truncate;
+use central::model::{QuirkView, Registration};
 use central::query::{ChargerDetail, ChargerFilter, PageRequest, QueryStore, TransactionFilter};
+use ocpp::Version;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// The parameters of the list of chargers.
-pub(crate) const PARAMETERS: &[&str] = &["online", "q", "cursor", "limit", "fields"];
+pub(crate) const PARAMETERS: &[&str] = &[
+    "online",
+    "q",
+    "status",
+    "version",
+    "vendor",
+    "model",
+    "firmware",
+    "admission",
+    "cursor",
+    "limit",
+    "fields",
+];
+
+/// The statuses that a connector can be shown with.
+const STATUSES: [&str; 11] = [
+    "Available",
+    "Preparing",
+    "Charging",
+    "SuspendedEVSE",
+    "SuspendedEV",
+    "Finishing",
+    "Reserved",
+    "Unavailable",
+    "Faulted",
+    "Occupied",
+    "Unknown",
+];
+
+/// The values of the parameter `admission`.
+const ADMISSIONS: [(&str, Option<Registration>); 4] = [
+    ("accepted", Some(Registration::Accepted)),
+    ("pending", Some(Registration::Pending)),
+    ("rejected", Some(Registration::Rejected)),
+    ("not_added", None),
+];
 
 /// `GET /api/v1/chargers`
 #[utoipa::path(
@@ -28,6 +64,12 @@ pub(crate) const PARAMETERS: &[&str] = &["online", "q", "cursor", "limit", "fiel
     params(
         ("online" = Option<bool>, Query, description = "Only those that are, or are not, known to be connected"),
         ("q" = Option<String>, Query, description = "Only those whose identity contains this text; letter case is ignored"),
+        ("status" = Option<String>, Query, description = "Only those with a connector of this `status`"),
+        ("version" = Option<schema::OcppVersion>, Query, description = "Only those whose latest record has this version of OCPP"),
+        ("vendor" = Option<String>, Query, description = "Only those of this vendor, exactly as the answer shows it; empty: those that have not reported it"),
+        ("model" = Option<String>, Query, description = "Only those of this model, likewise"),
+        ("firmware" = Option<String>, Query, description = "Only those with this firmware, likewise"),
+        ("admission" = Option<String>, Query, description = "`accepted`, `pending`, `rejected` or `not_added`"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
         ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
         ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
@@ -42,6 +84,21 @@ pub(crate) async fn list(
     let filter = ChargerFilter {
         online: query.boolean("online")?,
         search: query.text("q")?.map(str::to_owned),
+        version: query.one_of(
+            "version",
+            &[
+                ("1.6", Version::V16),
+                ("2.0.1", Version::V201),
+                ("2.1", Version::V21),
+            ],
+        )?,
+        vendor: query.raw("vendor").map(str::to_owned),
+        model: query.raw("model").map(str::to_owned),
+        firmware: query.raw("firmware").map(str::to_owned),
+        status: query
+            .one_of("status", &STATUSES.map(|status| (status, status)))?
+            .map(str::to_owned),
+        admission: query.one_of("admission", &ADMISSIONS)?,
     };
     let wanted = request.wanted(&query, "Charger")?;
     state
@@ -115,4 +172,32 @@ fn detail(store: &dyn QueryStore, id: &str) -> Result<Detail, ApiError> {
         quirks,
         open_transactions: open.into_raw()?,
     })
+}
+
+/// `GET /api/v1/chargers/{id}/connectors`
+#[utoipa::path(
+    get,
+    path = "/api/v1/chargers/{id}/connectors",
+    params(
+        ("id" = String, Path, description = "The identity, percent-encoded; letter case is ignored"),
+    ),
+    responses((status = 200, description = "All connectors, in one page", body = schema::Page<schema::Connector>))
+)]
+pub(crate) async fn connectors(
+    State(state): State<Arc<AppState>>,
+    OriginalUri(uri): OriginalUri,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::undecodable("path", uri.path()))?;
+    Query::read(query.as_deref(), &[])?;
+    state
+        .answer(move |store| {
+            let found = store.charger(&id);
+            let found = found.map_err(|error| page::query_error(error, &PageRequest::default()))?;
+            let mut charger = found.ok_or_else(|| ApiError::unknown_charger(&id))?;
+            truncate::charger(&mut charger);
+            Ok(serde_json::json!({"items": charger.connectors, "next": null}))
+        })
+        .await
 }

@@ -43,6 +43,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         health::metrics,
         chargers::list,
         chargers::one,
+        chargers::connectors,
         charger_settings::create,
         charger_settings::change,
         charger_settings::remove,

@@ -42,7 +42,7 @@ pub(crate) struct Route {
     handler: fn() -> MethodRouter<Arc<AppState>>,
 }
 
-pub(crate) const ROUTES: [Route; 56] = [
+pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: INDEX,
         purpose: "this list, as JSON",
@@ -94,6 +94,14 @@ pub(crate) const ROUTES: [Route; 56] = [
                 .patch(charger_settings::change)
                 .delete(charger_settings::remove)
         },
+    },
+    Route {
+        path: "/api/v1/chargers/{id}/connectors",
+        purpose: "the connectors of a charger",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(chargers::connectors),
     },
     Route {
         path: "/api/v1/handshakes",

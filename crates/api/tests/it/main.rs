@@ -4,6 +4,7 @@
 
 mod api_keys;
 mod batches;
+mod charger_filters;
 mod charger_settings;
 mod commands;
 mod effects;

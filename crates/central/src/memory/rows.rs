@@ -122,7 +122,9 @@ impl QueryStore for MemoryRows {
         let place = |_, row: &ChargerView| Place::Charger(ChargerKey::of(&row.charger_id));
         let found = self.page(&self.all_chargers(), page, place, |row| {
             let search = ChargerKey::of(filter.search.as_deref().unwrap_or_default());
-            filter.online.is_none_or(|online| online == row.online)
+            let detail = self.detail(row);
+            filter.has(row, detail.settings.as_ref())
+                && filter.has_status(&detail.connectors)
                 && ChargerKey::of(&row.charger_id)
                     .as_str()
                     .contains(search.as_str())

@@ -11,11 +11,12 @@ pub use scan::{all_connectors, all_messages, all_transactions};
 
 use crate::Quirk;
 use crate::model::{
-    AuditView, ChargerModel, ChargerSettings, ChargerView, ConnectorView, EffectPhase, Token,
-    TokenStatus,
+    AuditView, ChargerModel, ChargerSettings, ChargerView, ConnectorView, EffectPhase,
+    Registration, Token, TokenStatus,
 };
 use crate::record::RecordKind;
 use crate::time::Timestamp;
+use ocpp::Version;
 use serde::{Deserialize, Serialize};
 
 /// Rows on a page if the request has no limit.
@@ -23,13 +24,59 @@ pub const PAGE_DEFAULT: usize = 100;
 /// Rows on a page at most.
 pub const PAGE_MAX: usize = 1_000;
 
-/// Selects chargers.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Selects chargers. Texts are compared exactly; an empty one selects chargers that have not reported it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChargerFilter {
     /// Only those that are, or are not, connected now.
     pub online: Option<bool>,
     /// Only those whose identity contains this text, in any letter case.
     pub search: Option<String>,
+    /// Only those whose latest record has this version of OCPP.
+    pub version: Option<Version>,
+    /// Only those whose latest boot reports this vendor, exactly.
+    pub vendor: Option<String>,
+    /// Only those whose latest boot reports this model, exactly.
+    pub model: Option<String>,
+    /// Only those whose latest boot reports this firmware, exactly.
+    pub firmware: Option<String>,
+    /// Only those with a connector whose shown status is this one.
+    pub status: Option<String>,
+    /// Only those with this admission; `Some(None)`: those that were not added.
+    pub admission: Option<Option<Registration>>,
+}
+
+impl ChargerFilter {
+    /// Whether it selects a charger by what is known without its connectors. The identity is selected by the store.
+    #[must_use]
+    pub fn has(&self, charger: &ChargerView, settings: Option<&ChargerSettings>) -> bool {
+        let boot = charger.boot.as_ref();
+        let is = |wanted: &Option<String>, text: Option<&String>| {
+            wanted
+                .as_deref()
+                .is_none_or(|wanted| wanted == text.map_or("", String::as_str))
+        };
+        self.online.is_none_or(|online| online == charger.online)
+            && self
+                .version
+                .is_none_or(|version| charger.ocpp_version == Some(version))
+            && is(&self.vendor, boot.and_then(|boot| boot.vendor.as_ref()))
+            && is(&self.model, boot.and_then(|boot| boot.model.as_ref()))
+            && is(&self.firmware, boot.and_then(|boot| boot.firmware.as_ref()))
+            && self
+                .admission
+                .is_none_or(|admission| admission == settings.map(|settings| settings.admission))
+    }
+
+    /// Whether it selects a charger by its connectors.
+    #[must_use]
+    pub fn has_status(&self, connectors: &[ConnectorView]) -> bool {
+        let wanted = self.status.as_deref();
+        wanted.is_none_or(|wanted| {
+            connectors
+                .iter()
+                .any(|connector| connector.status == wanted)
+        })
+    }
 }
 
 /// Selects transactions.

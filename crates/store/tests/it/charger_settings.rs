@@ -1,6 +1,8 @@
 //! The port `ChargerAdmin`: conditions, idempotency keys and versions of chargers' settings.
 
-use crate::common::{Adapter, on_every_adapter, origin, put_profile, remove_profile};
+use crate::common::{
+    Adapter, apply, call, id, on_every_adapter, origin, put_profile, remove_profile,
+};
 use central::Timestamp;
 use central::model::{
     Actor, ActorKind, ChargerProfile, ChargerSettings, Origin, Registration, SettingsPatch,
@@ -21,6 +23,7 @@ on_every_adapter!(
     an_idempotency_key_ends_after_72_hours_and_is_deleted,
     requests_with_one_key_at_the_same_time_make_one_change,
     a_charger_that_was_added_is_listed_before_it_connects,
+    chargers_are_selected_by_what_they_reported_and_by_their_admission,
 );
 
 /// For the test of the rights that a running Wattpost needs.
@@ -258,4 +261,115 @@ fn a_charger_that_was_added_is_listed_before_it_connects<A: Adapter>() {
     assert_eq!(page.items.len(), 1);
     remove_profile(&store, "b").unwrap();
     assert_eq!(store.charger("b").unwrap(), None);
+}
+
+fn chargers_are_selected_by_what_they_reported_and_by_their_admission<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let boot = |seq, charger: &str, vendor: &str| {
+        let payload = format!(
+            r#"{{"chargePointVendor": "{vendor}", "chargePointModel": "M", "firmwareVersion": "1.0"}}"#
+        );
+        call(
+            id(0, seq),
+            charger,
+            seq.cast_signed(),
+            "BootNotification",
+            &payload,
+        )
+    };
+    let status = r#"{"connectorId": 1, "errorCode": "NoError", "status": "Available"}"#;
+    let records = [
+        boot(1, "CP-1", "A"),
+        boot(2, "CP-2", "B"),
+        call(id(0, 3), "CP-1", 3, "StatusNotification", status),
+    ];
+    apply(&store, &records).unwrap();
+    put_profile(
+        &store,
+        &ChargerProfile {
+            registration: Registration::Rejected,
+            ..ChargerProfile::new("CP-3")
+        },
+    );
+    let found = |filter: ChargerFilter| {
+        let (mut ids, mut after) = (Vec::new(), None);
+        loop {
+            let page = store
+                .chargers(&filter, &PageRequest { after, limit: 1 })
+                .unwrap();
+            ids.extend(page.items.into_iter().map(|item| item.charger.charger_id));
+            after = page.next;
+            if after.is_none() {
+                return ids;
+            }
+        }
+    };
+    let all = ChargerFilter::default;
+    let text = |text: &str| Some(text.to_owned());
+    let version = |version| ChargerFilter {
+        version: Some(version),
+        ..all()
+    };
+    assert_eq!(found(all()), ["CP-1", "CP-2", "CP-3"]);
+    assert_eq!(found(version(ocpp::Version::V16)), ["CP-1", "CP-2"]);
+    assert_eq!(found(version(ocpp::Version::V21)), [""; 0]);
+    assert_eq!(
+        found(ChargerFilter {
+            vendor: text("B"),
+            ..all()
+        }),
+        ["CP-2"]
+    );
+    assert_eq!(
+        found(ChargerFilter {
+            vendor: text(""),
+            ..all()
+        }),
+        ["CP-3"]
+    );
+    assert_eq!(
+        found(ChargerFilter {
+            model: text("M"),
+            ..all()
+        }),
+        ["CP-1", "CP-2"]
+    );
+    assert_eq!(
+        found(ChargerFilter {
+            firmware: text("2.0"),
+            ..all()
+        }),
+        [""; 0]
+    );
+    // There is no open connection, so its status is not known.
+    assert_eq!(
+        found(ChargerFilter {
+            status: text("Unknown"),
+            ..all()
+        }),
+        ["CP-1"]
+    );
+    assert_eq!(
+        found(ChargerFilter {
+            status: text("Available"),
+            ..all()
+        }),
+        [""; 0]
+    );
+    let rejected = Some(Some(Registration::Rejected));
+    assert_eq!(
+        found(ChargerFilter {
+            admission: rejected,
+            ..all()
+        }),
+        ["CP-3"]
+    );
+    assert_eq!(
+        found(ChargerFilter {
+            admission: Some(None),
+            ..all()
+        }),
+        ["CP-1", "CP-2"]
+    );
 }

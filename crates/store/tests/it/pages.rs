@@ -146,7 +146,7 @@ fn text_with_a_nul_is_queried_like_any_other<A: Adapter>() {
     assert_eq!(charger.charger_id, "CP\u{0}1");
     let search = ChargerFilter {
         search: Some("p\u{0}".to_owned()),
-        online: None,
+        ..ChargerFilter::default()
     };
     let first = store.chargers(&search, &page(None, 1)).unwrap();
     assert_eq!(first.items.len(), 1);

@@ -407,6 +407,7 @@ fn chargers_are_listed_by_identity_with_whether_they_are_online<A: Adapter>() {
     let found = ChargerFilter {
         search: Some("p-1".into()),
         online: Some(true),
+        ..ChargerFilter::default()
     };
     assert_eq!(names(&found, 3).len(), 8);
     // The gateway has restarted: all chargers are offline until they connect again.

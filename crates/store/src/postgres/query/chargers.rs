@@ -61,28 +61,25 @@ pub(super) async fn page(
         .await
         .map_err(error::refusal)?;
         let is_last = rows.len() < CHUNK.min(limit + 1);
+        let (mut places, mut selected) = (Vec::new(), Vec::new());
         for row in rows {
             reached.clone_from(&row.key);
             let stored = row.read(&gateways)?;
-            if filter
-                .online
-                .is_none_or(|online| online == stored.charger.online)
-            {
-                found.push((Place::Charger(ChargerKey::of(&reached)), stored));
+            if filter.has(&stored.charger, stored.settings.as_ref()) {
+                places.push(Place::Charger(ChargerKey::of(&reached)));
+                selected.push(stored);
             }
         }
+        let details = with_connectors(connection, selected).await?;
+        let details = places.into_iter().zip(details);
+        found.extend(details.filter(|(_, detail)| filter.has_status(&detail.connectors)));
         if is_last || found.len() > limit {
-            let page = cut(found, limit);
-            return Ok(Page {
-                items: with_connectors(connection, page.items).await?,
-                next: page.next,
-            });
+            return Ok(cut(found, limit));
         }
     }
     // The page has read as many rows as it may.
-    let found = found.into_iter().map(|(_, charger)| charger).collect();
     Ok(Page {
-        items: with_connectors(connection, found).await?,
+        items: found.into_iter().map(|(_, charger)| charger).collect(),
         next: Some(Place::Charger(ChargerKey::of(&reached)).to_cursor()),
     })
 }

@@ -37,11 +37,12 @@ pub(super) fn page(
         let Some(stored) = stored(connection, &gateways, &key)? else {
             continue;
         };
-        if filter
-            .online
-            .is_none_or(|online| online == stored.charger.online)
-        {
-            found.push((Place::Charger(key), stored.with_connectors(connection)?));
+        if !filter.has(&stored.charger, stored.settings.as_ref()) {
+            continue;
+        }
+        let detail = stored.with_connectors(connection)?;
+        if filter.has_status(&detail.connectors) {
+            found.push((Place::Charger(key), detail));
         }
     }
     Ok(cut(found, limit))
