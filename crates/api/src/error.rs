@@ -13,9 +13,9 @@ use axum::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use central::command_request::RequestError;
-use central::model::{BATCHES_OPEN_MAX, BatchState, Scope};
+use central::model::{BATCHES_OPEN_MAX, BatchState, EventId, Scope};
 use central::operation;
-use central::ports::Unavailable;
+use central::ports::{EventBounds, Unavailable};
 use serde::Serialize;
 use std::time::Duration;
 use uuid::Uuid;
@@ -89,6 +89,7 @@ kinds! {
     TRANSACTION_ENDED, CONFLICT, "transaction_ended", "Transaction ended", "the transaction has ended or was closed, so it cannot be stopped";
     NO_OPEN_TRANSACTION, CONFLICT, "no_open_transaction", "No open transaction", "the charger has no open transaction that can be named";
     SEVERAL_TRANSACTIONS, CONFLICT, "several_transactions", "Several open transactions", "the charger has several open transactions, and the request names none";
+    CURSOR_EXPIRED, GONE, "cursor_expired", "Events expired", "events after this one are no longer kept, or it is not of this log because the database was restored";
     ETAG_MISMATCH, PRECONDITION_FAILED, "etag_mismatch", "Changed meanwhile", "the object has another version than `If-Match` names";
     BODY_TOO_LARGE, PAYLOAD_TOO_LARGE, "body_too_large", "Body too large", "above 260 KiB; an import above 8 MiB";
     QUERY_TOO_LONG, URI_TOO_LONG, "query_too_long", "Query too long", "above 8,192 bytes";
@@ -106,6 +107,7 @@ kinds! {
     TIMEOUT, SERVICE_UNAVAILABLE, "timeout", "Timeout", "the database did not answer in time";
     BUSY, SERVICE_UNAVAILABLE, "busy", "Busy", "other requests kept the database busy until the timeout";
     TOO_MANY_CONNECTIONS, SERVICE_UNAVAILABLE, "too_many_connections", "Too many connections", "all connections are in use; only health and metrics are answered";
+    TOO_MANY_STREAMS, SERVICE_UNAVAILABLE, "too_many_streams", "Too many streams", "half of all connections are streams of events";
 }
 
 impl Kind {
@@ -847,6 +849,31 @@ impl ApiError {
                 .to_owned(),
         )
         .retry_after_s(5)
+    }
+
+    pub(crate) fn too_many_streams() -> Self {
+        Self::new(
+            &TOO_MANY_STREAMS,
+            "Half of all connections (http.connections_max) are streams of events, which leaves the others for \
+             requests. Close a stream, or raise the setting."
+                .to_owned(),
+        )
+        .retry_after_s(5)
+    }
+
+    pub(crate) fn cursor_expired(after: EventId, bounds: &EventBounds) -> Self {
+        let first = bounds
+            .first
+            .map_or_else(|| "none".to_owned(), |first| first.to_string());
+        Self::new(
+            &CURSOR_EXPIRED,
+            format!(
+                "Events after {after} are no longer kept, or the database was restored from an older copy. The oldest \
+                 event is {first}, the newest {}. Begin again with after=oldest, and read the present state from the \
+                 lists.",
+                bounds.last
+            ),
+        )
     }
 
     /// An internal error; the log has the details.

@@ -37,6 +37,7 @@ mod config;
 mod docs_page;
 mod error;
 mod etag;
+mod events;
 mod handshakes;
 mod health;
 mod health_reserve;
@@ -66,8 +67,8 @@ pub use openapi::openapi;
 pub use pipeline::PipelineDeps;
 
 use central::ports::{
-    ApiKeys, Batches, ChargerAdmin, ClusterEvents, Commands, Handshakes, HealthProbe, LocalLists,
-    Tokens,
+    ApiKeys, Batches, ChargerAdmin, ClusterEvents, Commands, EventLog, Handshakes, HealthProbe,
+    LocalLists, Tokens,
 };
 use central::query::QueryStore;
 use common::settings::SettingError;
@@ -98,6 +99,8 @@ pub struct ApiDeps {
     /// Tells gateways of new commands, and waiting requests of outcomes. Without it, both find out by looking: gateways
     /// each second, requests four times a second.
     pub events: Option<Arc<dyn ClusterEvents>>,
+    /// The log of events; `None` in a process without a store.
+    pub event_log: Option<Arc<dyn EventLog>>,
     /// The API keys. `None`: no request needs one, for a process without a store.
     pub keys: Option<Arc<dyn ApiKeys>>,
     /// The probes of `/health/ready`. Without any, it is always ready.
@@ -204,9 +207,13 @@ impl Api {
         info!(%local_addr, "the HTTP API listens");
         let has_store = deps.store.is_some();
         let has_batches = deps.batches.is_some();
-        let state = Arc::new(state::AppState::new(&config, deps, keys));
+        let state = state::AppState::new(&config, deps, keys, stop.graceful.clone());
+        let state = Arc::new(state);
         if let Some(overview) = &state.pipeline {
             tasks.spawn(Arc::clone(overview).keep_current(stop.graceful.clone()));
+        }
+        if let Ok(hub) = state.event_hub() {
+            tasks.spawn(hub.run(stop.graceful.clone()));
         }
         if has_store && has_batches {
             let stopped = stop.graceful.clone();

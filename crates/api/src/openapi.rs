@@ -9,9 +9,9 @@ use crate::query::Query;
 use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
 use crate::{
-    actions, api_keys, audit, batches, charger_settings, chargers, commands, docs_page, handshakes,
-    health, local_lists, messages, operations, pipeline, quirks, reports, routes, schema, tokens,
-    transactions,
+    actions, api_keys, audit, batches, charger_settings, chargers, commands, docs_page, events,
+    handshakes, health, local_lists, messages, operations, pipeline, quirks, reports, routes,
+    schema, tokens, transactions,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -81,6 +81,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         api_keys::create,
         api_keys::revoke,
         pipeline::overview,
+        events::list,
         commands::create,
         commands::list,
         commands::one,
@@ -142,7 +143,7 @@ fn build() -> Value {
     if let Some(paths) = document["paths"].as_object_mut() {
         paths.extend(operations::described());
     }
-    for route in &ROUTES {
+    for route in ROUTES {
         let methods = document["paths"][route.path].as_object_mut();
         for (method, operation) in methods.into_iter().flatten() {
             complete(operation, route, method);
@@ -227,6 +228,7 @@ fn problems_of(route: &Route, method: &str) -> Vec<StatusCode> {
             // A charger's request for a path of the API is answered so, whatever the path.
             StatusCode::NOT_FOUND => has_parameter,
             StatusCode::METHOD_NOT_ALLOWED => false,
+            StatusCode::GONE => route.path == "/api/v1/events",
             StatusCode::CONFLICT => matches!(method, "delete" | "post"),
             StatusCode::PRECONDITION_FAILED => is_change,
             StatusCode::PRECONDITION_REQUIRED => matches!(method, "patch" | "put"),
@@ -322,7 +324,7 @@ mod tests {
         let mut routes: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
         routes.sort_unstable();
         assert_eq!(documented, routes);
-        for route in &ROUTES {
+        for route in ROUTES {
             let methods = JSON["paths"][route.path].as_object().expect("methods");
             // The first one that reads, or else the only one.
             let operation = methods.get("get").or_else(|| methods.values().next());

@@ -146,7 +146,7 @@ impl ListRequest {
     }
 
     /// The path and the query without the position of the page.
-    fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         let pairs = self.query.as_deref().unwrap_or_default().split('&');
         let kept: Vec<&str> = pairs
             .filter(|pair| {

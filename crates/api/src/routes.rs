@@ -8,8 +8,8 @@ use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
-    actions, api_keys, audit, batches, charger_settings, chargers, commands, handshakes, health,
-    local_lists, messages, openapi, operations, pipeline, quirks, reports, schema, tokens,
+    actions, api_keys, audit, batches, charger_settings, chargers, commands, events, handshakes,
+    health, local_lists, messages, openapi, operations, pipeline, quirks, reports, schema, tokens,
     transactions,
 };
 use axum::body::Body;
@@ -405,6 +405,14 @@ pub(crate) const ROUTES: &[Route] = &[
         "`POST` cancels a batch",
         || post(batches::cancel),
     ),
+    Route {
+        path: "/api/v1/events",
+        purpose: "what has changed, in one order for all readers; also as server-sent events",
+        parameters: events::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(events::list),
+    },
     Route {
         path: "/api/v1/audit",
         purpose: "who changed what, the newest change first",

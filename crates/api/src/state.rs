@@ -5,6 +5,7 @@ use crate::ApiDeps;
 use crate::auth::Keys;
 use crate::config::ApiConfig;
 use crate::error::ApiError;
+use crate::events::EventHub;
 use crate::page::ListAnswer;
 use crate::pipeline::Overview;
 use crate::wrong_port::WrongPort;
@@ -13,15 +14,16 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use central::model::CommandId;
 use central::ports::{
-    ApiKeys, Batches, ChargerAdmin, ClusterEvent, ClusterEvents, Commands, Handshakes, HealthProbe,
-    LocalLists, Tokens,
+    ApiKeys, Batches, ChargerAdmin, ClusterEvent, ClusterEvents, Commands, EventLog, Handshakes,
+    HealthProbe, LocalLists, Tokens,
 };
 use central::query::QueryStore;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 /// Changes that a waiting request may leave unread; one that has missed some looks at once.
@@ -37,6 +39,12 @@ pub(crate) struct AppState {
     batches: Option<Arc<dyn Batches>>,
     /// Wakes the driver of batches.
     driver: Notify,
+    event_log: Option<Arc<dyn EventLog>>,
+    event_hub: Option<Arc<EventHub>>,
+    /// Streams of events that may be open.
+    streams: Arc<Semaphore>,
+    /// Cancelled when the process stops.
+    pub(crate) stop: CancellationToken,
     events: Option<Arc<dyn ClusterEvents>>,
     /// The commands that events report as changed.
     changed_commands: broadcast::Sender<CommandId>,
@@ -52,7 +60,12 @@ pub(crate) struct AppState {
 }
 
 impl AppState {
-    pub(crate) fn new(config: &ApiConfig, deps: ApiDeps, keys: Option<Arc<Keys>>) -> Self {
+    pub(crate) fn new(
+        config: &ApiConfig,
+        deps: ApiDeps,
+        keys: Option<Arc<Keys>>,
+        stop: CancellationToken,
+    ) -> Self {
         let (changed_commands, _) = broadcast::channel(CHANGES_MAX);
         let pipeline = deps.pipeline.map(|deps| Arc::new(Overview::new(deps)));
         if let Some(events) = &deps.events {
@@ -80,6 +93,11 @@ impl AppState {
             commands: deps.commands,
             batches: deps.batches,
             driver: Notify::new(),
+            event_hub: deps.event_log.clone().map(EventHub::new),
+            event_log: deps.event_log,
+            // The others are for requests.
+            streams: Arc::new(Semaphore::new((config.connections_max / 2).max(1))),
+            stop,
             events: deps.events,
             changed_commands,
             keys,
@@ -203,6 +221,22 @@ impl AppState {
     /// The local lists. A process without a store has no route that uses them.
     pub(crate) fn local_lists(&self) -> Result<Arc<dyn LocalLists>, ApiError> {
         self.local_lists.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// The log of events. A process without a store has no route that uses it.
+    pub(crate) fn event_log(&self) -> Result<Arc<dyn EventLog>, ApiError> {
+        self.event_log.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// What sends new events to streams.
+    pub(crate) fn event_hub(&self) -> Result<Arc<EventHub>, ApiError> {
+        self.event_hub.clone().ok_or_else(ApiError::internal)
+    }
+
+    /// The right to one more stream of events.
+    pub(crate) fn stream_permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let permit = Arc::clone(&self.streams).try_acquire_owned();
+        permit.map_err(|_| ApiError::too_many_streams())
     }
 
     /// The queue of commands. A process without a store has no route that uses it.

@@ -228,6 +228,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             handshakes: roles.has_api().then(|| Arc::clone(&database.handshakes)),
             commands: roles.has_api().then(|| Arc::clone(&database.commands)),
             batches: roles.has_api().then(|| Arc::clone(&database.batches)),
+            event_log: roles.has_api().then(|| Arc::clone(&database.event_log)),
             events: roles.has_api().then(|| Arc::clone(&events) as _),
             keys: roles.has_api().then(|| Arc::clone(&database.api_keys)),
             probes,

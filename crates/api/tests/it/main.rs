@@ -9,6 +9,7 @@ mod charger_settings;
 mod commands;
 mod effects;
 mod errors;
+mod events;
 mod forms;
 mod handshakes;
 mod health;

@@ -1,6 +1,7 @@
 //! What the tests share: an HTTP client that works on bytes, and a store in memory.
 
 mod client;
+mod events;
 mod keys;
 mod openapi;
 mod processes;
@@ -10,7 +11,8 @@ pub(crate) use central::memory::sample::{
     START, charger, connector, dead_letter, message, transaction,
 };
 pub(crate) use central::memory::{MemoryRows, MemoryStore};
-pub(crate) use client::{Answer, Client, get, get_with, request, send};
+pub(crate) use client::{Answer, Client, TIMEOUT, get, get_with, request, send};
+pub(crate) use events::MemoryEvents;
 pub(crate) use keys::MemoryKeys;
 pub(crate) use openapi::check_value;
 pub(crate) use processes::{Database, FakeProcesses, process_report};
@@ -59,6 +61,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         tokens: Some(Arc::new(MemoryStore::default())),
         local_lists: Some(Arc::new(MemoryStore::default())),
         commands: Some(memory),
+        event_log: Some(Arc::new(MemoryEvents::default())),
         events: None,
         keys: None,
         probes: Vec::new(),

@@ -1,0 +1,77 @@
+//! An event as the API shows it: the same in pages, streams and webhooks.
+
+use central::model::{Event, EventType};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+/// An event as JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown {
+    id: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    occurred_at: String,
+    recorded_at: String,
+    late: bool,
+    charger_id: Option<String>,
+    data: Option<Box<RawValue>>,
+    links: Links,
+}
+
+#[derive(Debug, Serialize)]
+struct Links {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    charger: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+}
+
+impl Shown {
+    pub(crate) fn of(event: &Event) -> Self {
+        let charger = event.charger_id.as_deref().map(|id| {
+            let id = utf8_percent_encode(id, NON_ALPHANUMERIC);
+            format!("/api/v1/chargers/{id}")
+        });
+        let (mut transaction, mut command) = (None, None);
+        match event.kind {
+            EventType::TransactionStarted
+            | EventType::TransactionUpdated
+            | EventType::TransactionEnded
+            | EventType::TransactionClosed
+            | EventType::TransactionReconciled => {
+                transaction = Some(format!("/api/v1/transactions/{}", event.subject));
+            }
+            EventType::CommandSent | EventType::CommandFinished | EventType::CommandEffectSeen => {
+                command = Some(format!("/api/v1/commands/{}", event.subject));
+            }
+            EventType::ChargerConnected
+            | EventType::ChargerDisconnected
+            | EventType::ChargerBooted
+            | EventType::ChargerSet
+            | EventType::ChargerRemoved
+            | EventType::ConnectorStatusChanged
+            | EventType::DeadLetterAdded
+            | EventType::SecurityEvent
+            | EventType::TokenSet
+            | EventType::TokenRemoved => {}
+        }
+        Self {
+            id: event.id.to_string(),
+            kind: event.kind.as_str(),
+            occurred_at: event.occurred_at.to_string(),
+            recorded_at: event.id.recorded_at.to_string(),
+            late: event.is_late(),
+            charger_id: event.charger_id.clone(),
+            // A payload of a charger may have line ends between its members; none is in a text.
+            data: RawValue::from_string(event.data.replace(['\n', '\r'], " ")).ok(),
+            links: Links {
+                charger,
+                transaction,
+                command,
+            },
+        }
+    }
+}
