@@ -275,7 +275,7 @@ pub struct GatewayConfig {
     pub broker_grace_s: u64,
 
     /// Seconds after its connect at which a charger that has not reported its connectors is asked for their status with
-    /// TriggerMessage. Default 30: a charger that reports by itself has done so by then. 0 switches it off.
+    /// `TriggerMessage`. Default 30: a charger that reports by itself has done so by then. 0 switches it off.
     pub ask_status_after_s: u64,
 
     /// Bytes acknowledged but not yet stored above which messages are paced while the sink is healthy.

@@ -403,9 +403,13 @@ pub(crate) struct Objects {
     pub(crate) commands: HashMap<Uuid, CommandView>,
     pub(crate) dead_letters: HashMap<i64, DeadLetterRow>,
     pub(crate) audit: HashMap<i64, AuditView>,
-    /// Type and details by charger, time and hash.
-    pub(crate) security: HashMap<(i64, i64, i64), (Option<String>, Option<String>)>,
+    pub(crate) security: HashMap<SecurityEventKey, SecurityEventText>,
 }
+
+/// A security event: the number of its charger, its time and its hash.
+pub(crate) type SecurityEventKey = (i64, i64, i64);
+/// The type and the details of a security event.
+pub(crate) type SecurityEventText = (Option<String>, Option<String>);
 
 /// What a round adds.
 #[derive(Debug, Default)]

@@ -78,17 +78,6 @@ pub(crate) const REBUILT: &[&str] = &[
 /// depend on the order of arrival.
 pub(crate) const REBUILT_UNCOUNTED: &[&str] = &["messages", "meter_values", "transaction_aliases"];
 
-/// Tables of a store's own: the version of the schema, the processes that run, and what is found again while records are applied.
-#[cfg(test)]
-const OWN: &[&str] = &[
-    "wattpost_schema",
-    "message_days",
-    "message_blocks",
-    "transactions_to_list",
-    "event_queue",
-    "processes",
-];
-
 /// Tables that have a row in every database.
 const NEVER_EMPTY: [&str; 2] = ["settings", "event_head"];
 
@@ -124,6 +113,16 @@ pub(crate) const CLOSE_NOTED: &str =
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    /// Tables of a store's own: the version of the schema, the processes that run, and what is found again while records are applied.
+    const OWN: &[&str] = &[
+        "wattpost_schema",
+        "message_days",
+        "message_blocks",
+        "transactions_to_list",
+        "event_queue",
+        "processes",
+    ];
 
     /// The tables that the migrations of `store` create.
     fn created(migrations: &str) -> BTreeSet<String> {

@@ -93,12 +93,10 @@ enum Command {
     Export(export::ExportCommand),
     /// Build a new database from the records of another, or from an export: with the projections of this
     /// version, and on PostgreSQL or SQLite.
-    ///
-    /// Examples:
-    ///   wattpost replay --to postgres://USER:PASSWORD@HOST/NEW
-    ///   wattpost replay --database-url postgres://USER:PASSWORD@HOST/OLD --to sqlite:new.db
-    ///   wattpost replay --from-export messages.ndjson --to sqlite:new.db
-    #[command(verbatim_doc_comment)]
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Examples:\n  wattpost replay --to postgres://USER:PASSWORD@HOST/NEW\n  wattpost replay --database-url postgres://USER:PASSWORD@HOST/OLD --to sqlite:new.db\n  wattpost replay --from-export messages.ndjson --to sqlite:new.db"
+    )]
     Replay(replay::ReplayArgs),
     /// Compare the ledger file of `simulate --ledger` with the database: is any message lost, duplicated
     /// or out of order?

@@ -46,7 +46,7 @@ enum Answer {
     Status(&'static str),
     Error(&'static str),
     /// It receives the command, and the answer is lost.
-    AnswerLost,
+    ReplyLost,
     /// It does not receive the command, and that cannot be proved.
     CallLost,
     NotSent(NotSent),
@@ -162,7 +162,7 @@ impl World {
                 error: Some(json!([code, "", {}]).to_string()),
                 ..none
             },
-            Answer::AnswerLost => {
+            Answer::ReplyLost => {
                 self.receive(action, payload);
                 uncertain
             }
@@ -407,7 +407,7 @@ fn whatever_is_lost_the_charger_ends_with_the_wanted_list() {
                 _ => {}
             }
             let answer = match random.u32(..8) {
-                0 => Answer::AnswerLost,
+                0 => Answer::ReplyLost,
                 1 => Answer::CallLost,
                 2 => Answer::NotSent(NotSent::Expired),
                 _ => Answer::Good,

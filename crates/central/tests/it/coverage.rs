@@ -40,6 +40,10 @@ Commands:
 ";
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the page is a file of the documentation"
+)]
 fn page_of_coverage_says_what_the_code_does() {
     let page = page();
     if std::env::var_os("WATTPOST_WRITE_DOCS").is_some() {

@@ -69,8 +69,10 @@ impl RefusedHandshakes {
             "" => None,
             text => Some(cut(text, REFUSED_TEXT_BYTES_MAX / 4).into_owned()),
         };
-        // The whole identity, because a charger is added with it; a longer one is refused anyway.
+        // The whole identity, because a charger is added with it; a longer one is refused anyway. Without one, the
+        // attempt has the last part of the path.
         let identity = Some(attempt.identity())
+            .filter(|_| reason != Reason::NoIdentity)
             .filter(|identity| !identity.is_empty() && identity.len() <= REFUSED_TEXT_BYTES_MAX);
         lock(&self.waiting).add(RefusedHandshake {
             charger_id: identity.map(str::to_owned),
