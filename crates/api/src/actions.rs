@@ -1,4 +1,4 @@
-//! `/api/v1/actions`: the actions of OCPP with the schemas of their payloads, so that a form can be drawn for each.
+//! `/api/v1/actions`: the actions of OCPP with the schemas of their payloads, so that a client can make a form for each.
 
 use crate::error::ApiError;
 use crate::query::Query;

@@ -403,7 +403,7 @@ impl ApiError {
         let mut error = Self::new(
             &CHARGER_OFFLINE,
             format!(
-                "The charger {} is not connected, and the command was not sent; set when_offline to wait to send it when \
+                "The charger {} is not connected, and the command was not sent; set when_offline to \"wait\" to send it when \
                  the charger connects.",
                 quoted(charger_id)
             ),
@@ -532,7 +532,7 @@ impl ApiError {
         Self::new(
             &LAST_ADMIN_KEY,
             format!(
-                "The key {} is the last valid one with the scope admin: without it, keys can only be managed with \
+                "The key {} is the last valid key with the scope admin: without it, keys can only be managed with \
                  `wattpost apikey`. Add another one first, or repeat the request with force=true.",
                 quoted(name)
             ),
@@ -869,8 +869,8 @@ impl ApiError {
             &CURSOR_EXPIRED,
             format!(
                 "Events after {after} are no longer kept, or the database was restored from an older copy. The oldest \
-                 event is {first}, the newest {}. Begin again with after=oldest, and read the present state from the \
-                 lists.",
+                 event is {first}, the newest {}. Take last_id from a request with after=latest, read the present state from \
+                 the lists, and continue after that id; or begin with after=oldest.",
                 bounds.last
             ),
         )

@@ -1,4 +1,4 @@
-//! `/api/v1/local-lists`: which tokens the chargers' local authorization lists hold, and how far each list is.
+//! `/api/v1/local-lists`: which tokens the chargers' local authorization lists hold, and the progress of each list.
 
 use crate::change::{self, Change, Given, no_content};
 use crate::error::ApiError;

@@ -1,6 +1,6 @@
 //! `/api/v1/pipeline`: what is known of all processes, and where messages wait.
 //!
-//! An answer is made from memory, so it comes at once while the database hangs and while RabbitMQ is away. Reports come
+//! An answer is made from memory, so it comes at once while the database hangs and while RabbitMQ is unavailable. Reports come
 //! over RabbitMQ and from the database; each of the two may fail. A task reads the database every few seconds and counts
 //! what it has of each gateway's records. It makes one call at a time, so one thread waits while the database hangs.
 
@@ -46,7 +46,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const KEPT_REPORTS: usize = 5;
 /// Two reports nearer to each other give no useful rate.
 const RATE_MS_MIN: i64 = 3_000;
-/// Processes that are kept; of more, the one that was heard the longest ago is dropped.
+/// Processes that are kept; when there are more, the one with the oldest report is dropped.
 const PROCESSES_MAX: usize = 1_000;
 
 /// What is known of all processes and of the database.

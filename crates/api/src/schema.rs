@@ -429,7 +429,7 @@ pub(crate) struct Token {
     expires_at: Option<String>,
     /// parentIdTag (1.6), groupIdToken (2.x).
     group: Option<String>,
-    /// Whether it may have several open transactions: `allow`, `refuse` or null. It is stored; gateways do not apply it yet.
+    /// Whether it may have several open transactions: `allow`, `refuse` or null. It is stored; gateways do not apply it.
     concurrent_transactions: Option<ConcurrentTransactions>,
     /// A note of the operator, which no charger sees.
     note: Option<String>,

@@ -1,8 +1,8 @@
 //! Drives batches: starts the commands of chargers whose turn has come, and finds out what became of them.
 //!
 //! Each process with the API has a driver. A lease in the batch's row lets one of them drive a batch at a time; after the
-//! end of a process another one, or the next process, goes on within [`LEASE_MS`]. Everything that it knows is in the
-//! database, so it can be killed at any moment.
+//! end of a process another one, or the next process, goes on within [`LEASE_MS`]. The state of a batch is only in the
+//! database, so a driver can be killed at any moment.
 
 use crate::commands::now;
 use crate::error::ApiError;

@@ -1,7 +1,7 @@
 //! Reads the log of events once for all streams of this process.
 //!
-//! One task follows the end of the log while anybody listens, with one query each [`PAUSE`], and sends what is new to all
-//! streams. A stream whose client does not read leaves events unread; when it has missed some, it ends, and its client
+//! One task follows the end of the log while a stream is open, with one query every [`PAUSE`], and sends what is new to all
+//! streams. A stream whose client does not read leaves events unread; when it has missed some, the stream ends, and its client
 //! continues after the last event that it has.
 
 use super::STEP;

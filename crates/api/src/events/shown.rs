@@ -1,4 +1,4 @@
-//! An event as the API shows it: the same in pages, streams and webhooks.
+//! An event as the API shows it: the same in pages and streams.
 
 use central::model::{Event, EventType};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};

@@ -22,14 +22,14 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// A comment is sent so often, so that a proxy does not close the connection.
+/// The interval between comments, so that a proxy does not close the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often it is checked whether the key is still valid, and whether a held update is due.
 const TICK: Duration = Duration::from_secs(1);
-/// After this time a client connects again.
+/// The time after which a client connects again.
 const RETRY_MS: u64 = 2_000;
 /// How long the last event of a stream waits for the client.
-const FAREWELL: Duration = Duration::from_secs(5);
+const LAST_EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pieces that wait for the client.
 const PIECES_MAX: usize = 16;
 /// Transactions whose updates are thinned at once; further ones are not thinned.
@@ -108,7 +108,7 @@ impl Stream {
             let piece = format!("event: cut_off\ndata: {data}\n\n");
             // A client that was too slow may read again in a moment.
             let sent = self.pieces.send(piece.into());
-            let _ = tokio::time::timeout(FAREWELL, sent).await;
+            let _ = tokio::time::timeout(LAST_EVENT_TIMEOUT, sent).await;
         }
         drop(permit);
     }
