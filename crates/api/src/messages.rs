@@ -8,7 +8,8 @@ use crate::{page, schema};
 use axum::extract::State;
 use axum::response::Response;
 use central::RecordKind;
-use central::query::{MessageFilter, Place};
+use central::model::ShownMessage;
+use central::query::{MessageFilter, MessageRow, Page, Place};
 use std::sync::Arc;
 
 /// The parameters of the list of messages.
@@ -62,9 +63,22 @@ pub(crate) async fn list(
     }
     state
         .answer_list(move |store| {
-            page::collected(wanted, |_| {}, |page| store.messages(&filter, page))?.into_answer()
+            page::collected(
+                wanted,
+                |_| {},
+                |page| Ok(shown(store.messages(&filter, page)?)),
+            )?
+            .into_answer()
         })
         .await
+}
+
+/// The messages without the secrets in them.
+pub(crate) fn shown(page: Page<MessageRow>) -> Page<ShownMessage> {
+    Page {
+        items: page.items.into_iter().map(ShownMessage::from).collect(),
+        next: page.next,
+    }
 }
 
 /// `GET /api/v1/dead-letters`

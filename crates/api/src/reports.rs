@@ -3,6 +3,7 @@
 
 use crate::commands::{command_id, find};
 use crate::error::ApiError;
+use crate::messages;
 use crate::page::{self, ListRequest};
 use crate::schema;
 use crate::state::AppState;
@@ -62,7 +63,7 @@ pub(crate) async fn list(
                     let mut page = store.messages(filter, step)?;
                     page.items
                         .retain(|row| report.of.has(&row.action, &row.payload));
-                    Ok(page)
+                    Ok(messages::shown(page))
                 },
             );
             pages?.into_answer()

@@ -367,6 +367,10 @@ pub(crate) struct Message {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     record: Option<String>,
+    /// Only where `***` is in place of a secret in the payload or the answer, and then true. Such a row has no `record`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    redacted: Option<bool>,
 }
 
 /// A record that could not be applied.

@@ -11,7 +11,7 @@ use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use broker::Broker;
 use central::command_request::{ANSWER_WITHIN_DEFAULT_MS, CommandRequest};
-use central::model::{CommandId, CommandState, CommandView, EffectPhase};
+use central::model::{CommandId, CommandState, CommandView, EffectPhase, ShownMessage};
 use central::ports::{Cancelled, ClusterEvent, Created};
 use central::query::{CommandFilter, MessageFilter, PageRequest, all_messages, parameters};
 use clap::{Args, Subcommand};
@@ -252,6 +252,7 @@ fn report(database: &Database, view: &CommandView) -> Result<()> {
     for row in all_messages(&*database.queries, &filter) {
         let row = row.context("read the pages of the report")?;
         if report.of.has(&row.action, &row.payload) {
+            let row = ShownMessage::from(row);
             print_line!("{}", serde_json::to_string(&row).context("write JSON")?);
         }
     }

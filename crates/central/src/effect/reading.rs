@@ -1,6 +1,7 @@
 //! What a charger's answer says about the effect, and by when the effect is expected.
 
 use super::{Expectation, Transfer, text_of};
+use crate::secret::Address;
 use crate::time::Timestamp;
 use ocpp::json::Raw;
 
@@ -152,23 +153,8 @@ pub(super) fn address(payload: &str) -> Option<String> {
 
 /// An address without user, password, query and fragment.
 fn without_secrets(address: &str) -> String {
-    let end = address.find(['?', '#']).unwrap_or(address.len());
-    let address = &address[..end];
-    let (scheme, rest) = match address.split_once("://") {
-        Some((scheme, rest)) => (Some(scheme), rest),
-        None => (None, address),
-    };
-    let (authority, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
-    match scheme {
-        Some(scheme) => format!("{scheme}://{host}{path}"),
-        None => format!("{host}{path}"),
-    }
+    let read = Address::read(address);
+    format!("{}{}", read.scheme, read.place)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! gets its command when its turn comes.
 
 use super::{CommandId, CommandView, rfc3339};
+use crate::secret;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -284,6 +285,11 @@ fn plan_shown<S: serde::Serializer>(plan: &BatchPlan, to: S) -> Result<S::Ok, S:
     use serde::Serialize as _;
     use serde::ser::Error as _;
     let mut shown = serde_json::to_value(plan).map_err(S::Error::custom)?;
+    for member in ["payload", "parameters"] {
+        if let Some(value) = shown.get_mut(member) {
+            secret::hide(value);
+        }
+    }
     shown["expires_at"] = Value::from(plan.expires_at.to_string());
     shown.serialize(to)
 }

@@ -11,6 +11,7 @@ use crate::actions::commands::is_safe_to_repeat;
 use crate::effect::{Expectation, ReportOf};
 use crate::ports::NewCommand;
 use crate::record::{Epoch, GatewayId, RecordId, Seq};
+use crate::secret;
 use crate::time::Timestamp;
 use ocpp::Version;
 use ocpp::json::Raw;
@@ -316,7 +317,7 @@ pub struct CommandView {
     pub charger_id: String,
     /// The action.
     pub action: String,
-    /// The payload.
+    /// The payload, without its secrets ([`secret::redacted`]).
     #[serde(serialize_with = "embedded")]
     pub payload: String,
     /// Its state.
@@ -410,11 +411,13 @@ impl StoredCommand {
             progress.reply.as_ref().map(|reply| reply.record),
             progress.unanswered.as_ref().map(|end| end.record),
         ];
+        let redacted = secret::redacted(&self.command.payload);
+        let outcome = outcome.map(|outcome| outcome.without_secrets(redacted.as_ref()));
         CommandView {
             id: self.command.id,
             charger_id: self.command.charger_id.clone(),
             action: self.command.action.clone(),
-            payload: self.command.payload.clone(),
+            payload: redacted.map_or_else(|| self.command.payload.clone(), |shown| shown.payload),
             state,
             outcome,
             effect,
@@ -566,6 +569,26 @@ impl Outcome {
             reason: None,
             detail: None,
         }
+    }
+
+    /// The outcome without secrets of the charger's answer, and without those of the call that an error repeats.
+    fn without_secrets(mut self, call: Option<&secret::Redacted>) -> Self {
+        let hide = |text: &mut Option<String>| {
+            if let Some(text) = text {
+                if let Some(shown) = secret::redacted(text) {
+                    *text = shown.payload;
+                }
+                if let Some(call) = call {
+                    *text = call.hide_in(text);
+                }
+            }
+        };
+        hide(&mut self.payload);
+        hide(&mut self.error);
+        if let (Some(detail), Some(call)) = (&mut self.detail, call) {
+            *detail = call.hide_in(detail);
+        }
+        self
     }
 
     fn answered(reply: &Reply) -> Self {

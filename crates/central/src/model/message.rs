@@ -2,6 +2,7 @@
 
 use crate::query::parameters::time;
 use crate::record::{AnswerKind, Epoch, Notes, Record, RecordId, RecordKind};
+use crate::secret;
 use crate::time::Timestamp;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -156,9 +157,47 @@ impl MessageRow {
 
 impl Serialize for MessageRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize_line(serializer, false)
+    }
+}
+
+/// A message as people see it: as [`MessageRow`], but without the secrets of its payload and its answer
+/// ([`secret::redacted`]). A row with a secret has the member `redacted`, which is true, and no `record`;
+/// [`MessageRow::read_line`] refuses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownMessage {
+    row: MessageRow,
+    is_redacted: bool,
+}
+
+impl From<MessageRow> for ShownMessage {
+    fn from(mut row: MessageRow) -> Self {
+        let mut is_redacted = false;
+        for text in [&mut row.payload, &mut row.answer] {
+            if let Some(shown) = secret::redacted(text) {
+                *text = shown.payload;
+                is_redacted = true;
+            }
+        }
+        Self { row, is_redacted }
+    }
+}
+
+impl Serialize for ShownMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.row.serialize_line(serializer, self.is_redacted)
+    }
+}
+
+impl MessageRow {
+    fn serialize_line<S: Serializer>(
+        &self,
+        serializer: S,
+        is_redacted: bool,
+    ) -> Result<S::Ok, S::Error> {
         let payload = Embedded::new(&self.payload, self.notes.has(Notes::BASE64));
         let answer = Embedded::new(&self.answer, false);
-        let is_whole = self.follows_from_its_columns(&payload, &answer);
+        let is_whole = !is_redacted && self.follows_from_its_columns(&payload, &answer);
         let mut line = serializer
             .serialize_struct("MessageRow", Self::COLUMNS.len() + usize::from(!is_whole))?;
         line.serialize_field("record_id", &self.id.to_string())?;
@@ -176,7 +215,9 @@ impl Serialize for MessageRow {
         line.serialize_field("notes", &NoteNames(self.notes))?;
         line.serialize_field("reason", &self.reason)?;
         line.serialize_field("epoch", &self.epoch)?;
-        if !is_whole {
+        if is_redacted {
+            line.serialize_field("redacted", &true)?;
+        } else if !is_whole {
             line.serialize_field("record", &BASE64.encode(self.record().encode()))?;
         }
         line.end()
@@ -330,6 +371,8 @@ struct Line<'a> {
     epoch: Option<Epoch>,
     #[serde(borrow, default)]
     record: Option<Cow<'a, str>>,
+    #[serde(default)]
+    redacted: bool,
 }
 
 impl MessageRow {
@@ -344,6 +387,11 @@ impl MessageRow {
             .record_id
             .parse()
             .map_err(|()| wrong("record_id", &read.record_id))?;
+        if read.redacted {
+            return Err(
+                "it is shown without its secrets: use `wattpost export messages`".to_owned(),
+            );
+        }
         if let Some(base64) = &read.record {
             let bytes = BASE64
                 .decode(base64.as_bytes())
@@ -460,6 +508,23 @@ mod tests {
             r#"{"record_id":"01234567-89ab-cdef-0123-456789abcdef/7","charger_id":"CP-17","ocpp_version":"1.6","direction":"from_charger","kind":"call","message_id":"m-1","action":"Heartbeat","payload":{},"answer":{"currentTime": "2026-01-01T00:00:00.000Z"},"received_at":"2026-01-01T00:00:00.000Z","gateway_id":"01234567-89ab-cdef-0123-456789abcdef","seq":7,"notes":["tolerated","conflict"],"reason":"extra member","epoch":7}"#
         );
         assert_eq!(row().columns().len(), MessageRow::COLUMNS.len());
+    }
+
+    #[test]
+    fn a_message_with_a_secret_is_shown_without_it_and_is_not_read_back() {
+        let row = MessageRow {
+            kind: RecordKind::CallToCharger,
+            payload: "{\"key\":\"AuthorizationKey\",\n\"value\":\"0123456789abcdef\"}".into(),
+            ..row()
+        };
+        let exported = serde_json::to_string(&row).expect("JSON");
+        assert_eq!(MessageRow::read_line(&exported), Ok(row.clone()));
+        let shown = serde_json::to_string(&ShownMessage::from(row)).expect("JSON");
+        let value: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+        assert_eq!(value["payload"]["value"], "***");
+        assert_eq!(value["redacted"], true);
+        assert!(value["record"].is_null());
+        assert!(MessageRow::read_line(&shown).is_err());
     }
 
     #[test]
