@@ -45,7 +45,8 @@ fn write(page: &mut String, document: &Value) -> std::fmt::Result {
         write_members(page, schema)?;
     }
     page.push_str(
-        "<h2>Errors</h2><p>Every error is <code>application/problem+json</code> (RFC 9457).</p>\
+        "<h2>Errors</h2><p>Every error is <code>application/problem+json</code> (RFC 9457), a \
+         <a href=\"#schema-Problem\">Problem</a>.</p>\
          <table><tr><th>status<th>code<th>when",
     );
     for kind in KINDS {
@@ -100,7 +101,9 @@ fn write_operation(
             escaped(status),
             escaped(text(&answer["description"]))
         )?;
-        for (media, content) in members(&answer["content"]) {
+        // What an error is, is said once at the end: it would make the page half as long again.
+        let contents = members(&answer["content"]);
+        for (media, content) in contents.filter(|(media, _)| *media != "application/problem+json") {
             write!(page, " <code>{}</code>", escaped(media))?;
             if let Some(name) = reference(&content["schema"]) {
                 write!(page, " <a href=\"#schema-{0}\">{0}</a>", escaped(name))?;

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use central::command_request::RequestError;
 use central::model::{BATCHES_OPEN_MAX, BatchState, EventId, Scope};
 use central::operation;
-use central::ports::{EventBounds, Unavailable};
+use central::ports::{EventBounds, NotClosed, Unavailable};
 use serde::Serialize;
 use std::time::Duration;
 use uuid::Uuid;
@@ -86,7 +86,8 @@ kinds! {
     CHARGER_OFFLINE, CONFLICT, "charger_offline", "Charger not connected", "no gateway has a connection of the charger, and the command does not wait; `command` is the address of the command, which is stored as not sent";
     BATCH_ENDED, CONFLICT, "batch_ended", "Batch ended", "the batch is done or cancelled, so it cannot be paused, resumed or cancelled";
     VERSION_UNKNOWN, CONFLICT, "version_unknown", "Version unknown", "the charger has sent no message yet, so its version of OCPP is not known";
-    TRANSACTION_ENDED, CONFLICT, "transaction_ended", "Transaction ended", "the transaction has ended or was closed, so it cannot be stopped";
+    TRANSACTION_ENDED, CONFLICT, "transaction_ended", "Transaction ended", "the transaction has ended or was closed, so it can be neither stopped nor closed";
+    TRANSACTION_MAY_RUN, CONFLICT, "transaction_may_run", "Transaction may run", "the charger sent a message about the transaction within the last 15 minutes; `force` closes it nevertheless";
     NO_OPEN_TRANSACTION, CONFLICT, "no_open_transaction", "No open transaction", "the charger has no open transaction that can be named";
     SEVERAL_TRANSACTIONS, CONFLICT, "several_transactions", "Several open transactions", "the charger has several open transactions, and the request names none";
     CURSOR_EXPIRED, GONE, "cursor_expired", "Events expired", "events after this one are no longer kept, or it is not of this log because the database was restored";
@@ -454,6 +455,26 @@ impl ApiError {
             &TRANSACTION_ENDED,
             format!("The transaction {key} has ended; GET /api/v1/transactions/{key} shows when."),
         )
+    }
+
+    /// A transaction that was not closed.
+    pub(crate) fn not_closed(refused: &NotClosed) -> Self {
+        match refused {
+            NotClosed::Unknown { key } => Self::unknown_transaction(*key),
+            NotClosed::Superseded { .. }
+            | NotClosed::ClosedBefore { .. }
+            | NotClosed::Stopped { .. }
+            | NotClosed::Ended { .. } => {
+                Self::new(&TRANSACTION_ENDED, format!("It stays as it is: {refused}."))
+            }
+            NotClosed::MayRun { .. } => Self::new(
+                &TRANSACTION_MAY_RUN,
+                format!("It stays as it is: {refused}; wait, or set force to true."),
+            ),
+            NotClosed::InFuture { .. } | NotClosed::BeforeStart { .. } => {
+                Self::bad_members(vec![Fault::of_member("at", format!("at {refused}"))])
+            }
+        }
     }
 
     pub(crate) fn no_open_transaction(why: &str) -> Self {

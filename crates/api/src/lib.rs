@@ -20,7 +20,7 @@
 //! pipeline.rs        what is known of all processes, for /api/v1/pipeline
 //! batches/       one command to many chargers, and the task that drives batches
 //! operations.rs  commands that do not depend on the version of OCPP
-//! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  handshakes.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs
+//! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  closings.rs  handshakes.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs
 //! tokens.rs  local_lists.rs   one file per resource
 //! ```
 
@@ -32,6 +32,7 @@ mod batches;
 mod change;
 mod charger_settings;
 mod chargers;
+mod closings;
 mod commands;
 mod config;
 mod docs_page;
@@ -67,8 +68,8 @@ pub use openapi::openapi;
 pub use pipeline::PipelineDeps;
 
 use central::ports::{
-    ApiKeys, Batches, ChargerAdmin, ClusterEvents, Commands, EventLog, Handshakes, HealthProbe,
-    LocalLists, Tokens,
+    ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvents, Commands, EventLog, Handshakes,
+    HealthProbe, LocalLists, Tokens,
 };
 use central::query::QueryStore;
 use common::settings::SettingError;
@@ -92,6 +93,8 @@ pub struct ApiDeps {
     pub tokens: Option<Arc<dyn Tokens>>,
     /// The local authorization lists; `None` in a process without a store.
     pub local_lists: Option<Arc<dyn LocalLists>>,
+    /// Closes transactions; `None` in a process without a store.
+    pub closings: Option<Arc<dyn Closings>>,
     /// The queue of commands to chargers; `None` in a process without a store.
     pub commands: Option<Arc<dyn Commands>>,
     /// The batches of commands; `None` in a process without a store. This process then drives batches.

@@ -9,9 +9,9 @@ use crate::query::Query;
 use crate::routes::{ROUTES, Route};
 use crate::state::AppState;
 use crate::{
-    actions, api_keys, audit, batches, charger_settings, chargers, commands, docs_page, events,
-    handshakes, health, local_lists, messages, operations, pipeline, quirks, reports, routes,
-    schema, tokens, transactions,
+    actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, docs_page,
+    events, handshakes, health, local_lists, messages, operations, pipeline, quirks, reports,
+    routes, schema, tokens, transactions,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -51,6 +51,7 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         handshakes::dismiss,
         transactions::list,
         transactions::one,
+        closings::close,
         messages::list,
         messages::dead_letters,
         quirks::list,

@@ -8,9 +8,9 @@ use crate::query::Query;
 use crate::state::AppState;
 use crate::wrong_port::WrongPort;
 use crate::{
-    actions, api_keys, audit, batches, charger_settings, chargers, commands, events, handshakes,
-    health, local_lists, messages, openapi, operations, pipeline, quirks, reports, schema, tokens,
-    transactions,
+    actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, events,
+    handshakes, health, local_lists, messages, openapi, operations, pipeline, quirks, reports,
+    schema, tokens, transactions,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -267,6 +267,11 @@ pub(crate) const ROUTES: &[Route] = &[
         "/api/v1/chargers/{id}/configuration",
         "`POST` reads or changes configuration keys of 1.6 (GetConfiguration, ChangeConfiguration) or variables of 2.x (GetVariables, SetVariables)",
         || post(operations::configuration),
+    ),
+    operation(
+        "/api/v1/transactions/{key}/close",
+        "`POST` closes a transaction whose stop will not come",
+        || post(closings::close),
     ),
     operation(
         "/api/v1/transactions/{key}/stop",

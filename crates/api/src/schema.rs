@@ -216,6 +216,19 @@ pub(crate) struct ChargerWithDetails {
     open_transactions: Vec<Transaction>,
 }
 
+/// Why a transaction is closed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CloseTransaction {
+    /// Why: 1 to 1,000 characters without line ends and control characters.
+    #[schema(example = "charger replaced", min_length = 1, max_length = 1000)]
+    reason: String,
+    /// When it ended: not before its start, and not in the future. Default null: at its last message.
+    #[schema(format = DateTime)]
+    at: Option<String>,
+    /// Whether it is closed although the charger sent a message about it within the last 15 minutes. Default false.
+    force: Option<bool>,
+}
+
 /// A charging transaction.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Transaction {

@@ -14,8 +14,8 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use central::model::CommandId;
 use central::ports::{
-    ApiKeys, Batches, ChargerAdmin, ClusterEvent, ClusterEvents, Commands, EventLog, Handshakes,
-    HealthProbe, LocalLists, Tokens,
+    ApiKeys, Batches, ChargerAdmin, Closings, ClusterEvent, ClusterEvents, Commands, EventLog,
+    Handshakes, HealthProbe, LocalLists, Tokens,
 };
 use central::query::QueryStore;
 use serde::Serialize;
@@ -35,6 +35,7 @@ pub(crate) struct AppState {
     tokens: Option<Arc<dyn Tokens>>,
     local_lists: Option<Arc<dyn LocalLists>>,
     handshakes: Option<Arc<dyn Handshakes>>,
+    closings: Option<Arc<dyn Closings>>,
     commands: Option<Arc<dyn Commands>>,
     batches: Option<Arc<dyn Batches>>,
     /// Wakes the driver of batches.
@@ -90,6 +91,7 @@ impl AppState {
             tokens: deps.tokens,
             local_lists: deps.local_lists,
             handshakes: deps.handshakes,
+            closings: deps.closings,
             commands: deps.commands,
             batches: deps.batches,
             driver: Notify::new(),
@@ -237,6 +239,11 @@ impl AppState {
     pub(crate) fn stream_permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let permit = Arc::clone(&self.streams).try_acquire_owned();
         permit.map_err(|_| ApiError::too_many_streams())
+    }
+
+    /// Closes transactions. A process without a store has no route that uses it.
+    pub(crate) fn closings(&self) -> Result<Arc<dyn Closings>, ApiError> {
+        self.closings.clone().ok_or_else(ApiError::internal)
     }
 
     /// The queue of commands. A process without a store has no route that uses it.

@@ -5,6 +5,7 @@
 //! chargers that an operator sets.
 
 mod batches;
+mod closings;
 mod commands;
 mod directory;
 mod local_lists;
@@ -12,6 +13,7 @@ mod rows;
 pub mod sample;
 mod tokens;
 
+pub use closings::MemoryClosings;
 pub use directory::MemoryDirectory;
 pub use rows::{BeforeQuery, MemoryRows};
 

@@ -3,9 +3,10 @@
 use crate::directory::{from_text, to_text};
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::model::{Actor, AuditEntry, AuditView};
+use central::model::{Actor, AuditEntry, AuditView, Closed, Origin, TransactionView};
+use central::ports::Closing;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The columns of an entry that are not texts of it already.
 pub(crate) struct AuditColumns {
@@ -29,6 +30,34 @@ impl AuditColumns {
 pub(crate) fn shown(subject: &impl Serialize) -> Result<Value, Refusal> {
     serde_json::to_value(subject)
         .map_err(|error| Refusal::Poison(format!("cannot write the audit entry as JSON: {error}")))
+}
+
+/// The entry for a session that a person closed.
+pub(crate) fn closing_entry(
+    before: &TransactionView,
+    closing: &Closing,
+    origin: &Origin,
+) -> Result<AuditEntry, Refusal> {
+    let session = |is_open: bool, closed: Value| {
+        json!({
+            "charger_id": before.charger_id,
+            "transaction_id": before.transaction_id,
+            "open": is_open,
+            "closed": closed,
+        })
+    };
+    let closed = Closed {
+        by: closing.by(),
+        at: closing.ended_at,
+        reconciled: false,
+    };
+    Ok(AuditEntry {
+        origin: origin.clone(),
+        action: "transaction.closed".to_owned(),
+        subject: closing.key.to_string(),
+        before: Some(session(true, Value::Null)),
+        after: Some(session(false, shown(&closed)?)),
+    })
 }
 
 /// Number, time, kind and name of who, from where, request, action, subject, before, after.

@@ -226,6 +226,7 @@ async fn serve(settings: &Settings, roles: Roles) -> Result<ExitCode> {
             tokens: roles.has_api().then(|| Arc::clone(&database.tokens)),
             local_lists: roles.has_api().then(|| Arc::clone(&database.local_lists)),
             handshakes: roles.has_api().then(|| Arc::clone(&database.handshakes)),
+            closings: roles.has_api().then(|| Arc::clone(&database.closings)),
             commands: roles.has_api().then(|| Arc::clone(&database.commands)),
             batches: roles.has_api().then(|| Arc::clone(&database.batches)),
             event_log: roles.has_api().then(|| Arc::clone(&database.event_log)),

@@ -6,22 +6,17 @@
 
 use crate::SettingsArgs;
 use crate::config::Settings;
-use crate::database::{self, Database, Use};
+use crate::database::{self, Use};
+use crate::origin::command_line;
 use crate::output::print_line;
 use anyhow::{Context, Result, bail};
 use central::Timestamp;
 use central::model::{ClosedBy, TransactionView};
-use central::ports::{Closing, ClosingOutcome};
+use central::ports::{CLOSING_REASON_CHARS_MAX, ChangeRequest, CloseRequest, NotClosed, Once};
 use central::query::{self, TransactionFilter, parameters};
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 use uuid::Uuid;
-
-/// A session with a message more recent than this, in milliseconds, is closed only with `--force`.
-const SILENT_MS_MIN: i64 = 15 * 60_000;
-
-/// Characters of a reason at most.
-const REASON_CHARS_MAX: usize = 1_000;
 
 /// Characters of a name at most.
 const WHO_CHARS_MAX: usize = 100;
@@ -119,7 +114,7 @@ fn list(args: &ListArgs) -> Result<()> {
 }
 
 fn close(args: &CloseArgs, settings: &Settings) -> Result<()> {
-    let reason = bounded("--reason", &args.reason, REASON_CHARS_MAX)?;
+    let reason = bounded("--reason", &args.reason, CLOSING_REASON_CHARS_MAX)?;
     let who = who(args.who.as_deref(), |name| std::env::var(name).ok())?;
     let at = args
         .at
@@ -131,87 +126,44 @@ fn close(args: &CloseArgs, settings: &Settings) -> Result<()> {
         })
         .transpose()?;
     let database = database::open(settings, Use::Change)?;
-    let now = database::now();
-    let Some(view) = database.queries.transaction(args.key)? else {
-        bail!(
-            "there is no transaction {}; `wattpost transaction list --open` prints the keys",
-            args.key
-        );
-    };
-    let ended_at = check(&view, at, now, args.force)?;
-    let closing = Closing {
-        // Of a transaction that was found by an earlier key.
-        key: view.key,
-        ended_at,
+    let wanted = CloseRequest {
+        key: args.key,
+        ended_at: at,
         who,
         reason,
-        noted_at: now,
+        is_forced: args.force,
+        request: ChangeRequest::of(command_line()),
     };
-    close_in(&database, &view, &closing)
+    let closing = match database.closings.close_session(&wanted)? {
+        Once::Done(closing) | Once::Repeated(closing) => closing,
+        Once::Refused(refused) => bail!("{}", advice(&refused)),
+        Once::Mismatch | Once::InUse => {
+            bail!("the transaction was not closed; repeat the command")
+        }
+    };
+    let shown = match database.queries.transaction(closing.key)? {
+        Some(view) => shown(&view, closing.ended_at),
+        None => format!("ended {}", closing.ended_at),
+    };
+    print_line!("{}: closed by {}; {shown}", closing.key, closing.who);
+    Ok(())
 }
 
-fn close_in(database: &Database, view: &TransactionView, closing: &Closing) -> Result<()> {
-    match database.closings.close_session(closing)? {
-        ClosingOutcome::Closed => {
-            print_line!(
-                "{}: closed by {}; {}",
-                view.key,
-                closing.who,
-                shown(view, closing.ended_at)
-            );
-            Ok(())
+/// Why the transaction was not closed, and what to do.
+fn advice(refused: &NotClosed) -> String {
+    match refused {
+        NotClosed::Unknown { .. } => {
+            format!("{refused}; `wattpost transaction list --open` prints the keys")
         }
-        ClosingOutcome::NotOpen => bail!(
-            "transaction {} is no longer open: its stop arrived, or it was closed, a moment ago",
-            view.key
-        ),
-    }
-}
-
-/// When the transaction ended, if it may be closed.
-fn check(
-    view: &TransactionView,
-    at: Option<Timestamp>,
-    now: Timestamp,
-    force: bool,
-) -> Result<Timestamp> {
-    if let Some(closed) = view.closed.as_ref().filter(|_| view.ended_at.is_none()) {
-        match &closed.by {
-            ClosedBy::Superseded { transaction } => bail!(
-                "transaction {} is closed already: transaction {transaction} started on its connector at {}",
-                view.key,
-                closed.at
-            ),
-            ClosedBy::Person { who, noted_at, .. } => bail!(
-                "transaction {} is closed already: by {who} at {noted_at}",
-                view.key
-            ),
+        NotClosed::MayRun { .. } => {
+            format!("{refused}; wait, or repeat the command with --force")
         }
+        NotClosed::InFuture { .. } | NotClosed::BeforeStart { .. } => format!("--at {refused}"),
+        NotClosed::Superseded { .. }
+        | NotClosed::ClosedBefore { .. }
+        | NotClosed::Stopped { .. }
+        | NotClosed::Ended { .. } => refused.to_string(),
     }
-    if !view.open {
-        match view.ended_at {
-            Some(at) => bail!("transaction {} has ended: its stop says {at}", view.key),
-            None => bail!("transaction {} has ended", view.key),
-        }
-    }
-    if let Some(last_at) = view.last_at.filter(|_| !force)
-        && now.as_millis() - last_at.as_millis() < SILENT_MS_MIN
-    {
-        bail!(
-            "charger {} sent a message about transaction {} at {last_at}, less than 15 minutes ago: it may still run; wait, or \
-             repeat the command with --force",
-            view.charger_id,
-            view.key
-        );
-    }
-    let at = at.or(view.last_at).or(view.started_at).unwrap_or(now);
-    if at > now {
-        bail!("--at {at} is in the future: give the time at which the transaction ended");
-    }
-    if let Some(started_at) = view.started_at.filter(|started_at| at < *started_at) {
-        bail!("--at {at} is before the start of the transaction at {started_at}");
-    }
-    Ok(at)
 }
 
 /// A text of a person, without blanks at its ends.
@@ -310,53 +262,18 @@ mod tests {
         view
     }
 
-    fn refusal(view: &TransactionView, at: Option<Timestamp>) -> String {
-        check(view, at, NOW, false)
-            .expect_err("refused")
-            .to_string()
-    }
-
     #[test]
-    fn an_open_transaction_ends_at_its_last_message_or_at_the_given_time() {
-        let view = open(SILENT_MS_MIN);
-        assert_eq!(check(&view, None, NOW, false).ok(), view.last_at);
-        let at = Some(NOW.plus_millis(-3_600_000));
-        assert_eq!(check(&view, at, NOW, false).ok(), at);
-    }
-
-    #[test]
-    fn a_transaction_with_a_recent_message_is_closed_only_by_force() {
-        let view = open(SILENT_MS_MIN - 1);
-        let text = refusal(&view, None);
-        assert!(text.contains("CP-1") && text.contains("--force"), "{text}");
-        assert!(check(&view, None, NOW, true).is_ok());
-    }
-
-    #[test]
-    fn a_time_before_the_start_or_in_the_future_is_refused() {
-        let view = open(SILENT_MS_MIN);
-        assert!(refusal(&view, Some(NOW.plus_millis(1))).contains("future"));
-        let before = NOW.plus_millis(-4 * 3_600_000);
-        assert!(refusal(&view, Some(before)).contains("before the start"));
-    }
-
-    #[test]
-    fn an_ended_or_closed_transaction_is_refused_with_its_end() {
-        let mut ended = open(SILENT_MS_MIN);
-        ended.open = false;
-        ended.ended_at = Some(NOW.plus_millis(-60_000));
-        assert!(refusal(&ended, None).contains("its stop says"));
-        let mut superseded = open(SILENT_MS_MIN);
-        superseded.supersede(Uuid::from_u128(5), NOW.plus_millis(-5), NOW);
-        assert!(refusal(&superseded, None).contains("started on its connector"));
-        let mut closed = open(SILENT_MS_MIN);
-        let by = ClosedBy::Person {
-            who: "alice".to_owned(),
-            reason: "r".to_owned(),
-            noted_at: NOW,
+    fn a_refusal_says_which_flag_helps() {
+        let recent = NotClosed::MayRun {
+            charger_id: "CP-1".to_owned(),
+            key: Uuid::from_u128(1),
+            last_at: NOW,
         };
-        closed.close(by, NOW);
-        assert!(refusal(&closed, None).contains("by alice"));
+        assert!(advice(&recent).ends_with("--force"), "{}", advice(&recent));
+        let future = advice(&NotClosed::InFuture { at: NOW });
+        assert!(future.starts_with("--at 2026-"), "{future}");
+        let unknown = advice(&NotClosed::Unknown { key: Uuid::nil() });
+        assert!(unknown.contains("list --open"), "{unknown}");
     }
 
     #[test]
@@ -373,7 +290,7 @@ mod tests {
 
     #[test]
     fn energy_that_is_not_known_is_not_shown_as_0() {
-        let mut view = open(SILENT_MS_MIN);
+        let mut view = open(900_000);
         view.energy_wh = None;
         for text in [line(&view), shown(&view, NOW)] {
             assert!(text.ends_with("energy not known"), "{text}");

@@ -6,6 +6,7 @@ mod api_keys;
 mod batches;
 mod charger_filters;
 mod charger_settings;
+mod closings;
 mod commands;
 mod effects;
 mod errors;

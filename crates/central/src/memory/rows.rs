@@ -1,11 +1,11 @@
 //! A [`QueryStore`] over rows in memory, for tests of what reads from a database: the HTTP API and the exports.
 
-use super::MemoryDirectory;
+use super::{MemoryClosings, MemoryDirectory};
 use crate::model::{
     AuditView, ChargerKey, ChargerState, ChargerView, ConnectorView, QuirkSummary, QuirkView,
     TransactionView,
 };
-use crate::ports::{ChargerAdmin, Unavailable};
+use crate::ports::{ChargerAdmin, CloseRequest, Closing, Closings, NotClosed, Once, Unavailable};
 use crate::query::{
     AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page,
     PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
@@ -37,6 +37,8 @@ pub struct MemoryRows {
     pub charger_quirks: Vec<QuirkView>,
     /// The chargers that an operator has set.
     pub directory: Arc<MemoryDirectory>,
+    /// The transactions that people closed.
+    pub closings: MemoryClosings,
     /// Called at the beginning of each query, to let it fail, block or panic.
     pub before_query: Option<BeforeQuery>,
 }
@@ -64,6 +66,13 @@ impl MemoryRows {
             }
         }
         all.sort_by_key(|row| ChargerKey::of(&row.charger_id));
+        all
+    }
+
+    /// The rows of transactions, with what people closed.
+    fn all_transactions(&self) -> Vec<TransactionView> {
+        let mut all = self.transactions.clone();
+        all.iter_mut().for_each(|row| self.closings.show(row));
         all
     }
 
@@ -154,7 +163,7 @@ impl QueryStore for MemoryRows {
         let place = |i: usize, row: &TransactionView| {
             Place::Transaction(Timestamp(i64::try_from(i).unwrap_or(i64::MAX)), row.key)
         };
-        self.page(&self.transactions, page, place, |row| {
+        self.page(&self.all_transactions(), page, place, |row| {
             let started_at = row.started_at.unwrap_or_default();
             filter.open.is_none_or(|open| open == row.open)
                 && is_of(filter.charger.as_deref(), &row.charger_id)
@@ -165,7 +174,8 @@ impl QueryStore for MemoryRows {
 
     fn transaction(&self, key: Uuid) -> Result<Option<TransactionView>, QueryError> {
         self.begin(0)?;
-        Ok(self.transactions.iter().find(|row| row.key == key).cloned())
+        let mut all = self.all_transactions().into_iter();
+        Ok(all.find(|row| row.key == key))
     }
 
     fn messages(
@@ -225,6 +235,16 @@ impl QueryStore for MemoryRows {
     fn count_transactions(&self, _: &TransactionFilter) -> Result<u64, QueryError> {
         self.begin(0)?;
         Ok(self.transactions.len() as u64)
+    }
+}
+
+impl Closings for MemoryRows {
+    fn close_session(
+        &self,
+        wanted: &CloseRequest,
+    ) -> Result<Once<Closing, NotClosed>, Unavailable> {
+        let row = self.transactions.iter().find(|row| row.key == wanted.key);
+        Ok(self.closings.close(row, wanted))
     }
 }
 

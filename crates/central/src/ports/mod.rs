@@ -27,7 +27,9 @@ pub use api_keys::{API_KEYS_MAX, ApiKeys, KeyNotAdded, KeyNotRevoked};
 pub use batches::{BatchCreated, Batches, ItemEnd, NewBatch};
 pub use change::{ChangeRequest, Condition, NotChanged, Once};
 pub use charger_admin::{ChangeKind, ChargerAdmin, ChargerChange};
-pub use closings::{Closing, ClosingOutcome, Closings};
+pub use closings::{
+    CLOSING_REASON_CHARS_MAX, CLOSING_SILENT_MS_MIN, CloseRequest, Closing, Closings, NotClosed,
+};
 pub use cluster::{ClusterEvent, ClusterEvents};
 pub use commands::{
     Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,

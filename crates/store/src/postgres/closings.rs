@@ -1,34 +1,58 @@
 //! Sessions that a person closed.
 
-use super::{PostgresStore, error, event_log};
+use super::idempotency::once;
+use super::query::transactions;
+use super::{PostgresStore, audit, error, event_log};
+use crate::audit::closing_entry;
 use crate::event_log::Queued;
 use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::ports::{Closing, ClosingOutcome, Closings, Unavailable};
+use central::ports::{CloseRequest, Closing, Closings, NotClosed, Once, Unavailable};
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
 use uuid::Uuid;
 
 impl Closings for PostgresStore {
-    fn close_session(&self, closing: &Closing) -> Result<ClosingOutcome, Unavailable> {
-        self.write(async |connection| close(connection, closing).await)
+    fn close_session(
+        &self,
+        wanted: &CloseRequest,
+    ) -> Result<Once<Closing, NotClosed>, Unavailable> {
+        self.write(async |connection| {
+            once(connection, &wanted.request, async |connection| {
+                close(connection, wanted).await
+            })
+            .await
+        })
     }
 }
 
 async fn close(
     connection: &mut PgConnection,
-    closing: &Closing,
-) -> Result<ClosingOutcome, Refusal> {
+    wanted: &CloseRequest,
+) -> Result<Result<Closing, NotClosed>, Refusal> {
+    let unknown = || NotClosed::Unknown { key: wanted.key };
+    // Its own key: that of the request may be an earlier one.
+    let Some(found) = transactions::one(connection, wanted.key).await? else {
+        return Ok(Err(unknown()));
+    };
     // Locked as every writer does, so that no other writer changes the charger's list meanwhile.
     sqlx::query(
         "SELECT c.no FROM chargers c WHERE c.no =
              (SELECT charger_no FROM transaction_views WHERE key = $1 LIMIT 1) FOR NO KEY UPDATE",
     )
-    .bind(closing.key)
+    .bind(found.key)
     .execute(&mut *connection)
     .await
     .map_err(error::refusal)?;
+    // Read again: it is judged by what is stored while no other writer changes it.
+    let Some(view) = transactions::one(connection, found.key).await? else {
+        return Ok(Err(unknown()));
+    };
+    let closing = match wanted.closing(&view) {
+        Ok(closing) => closing,
+        Err(refused) => return Ok(Err(refused)),
+    };
     let closed: Vec<i64> = sqlx::query_scalar(
         "UPDATE transaction_views SET closed = true, open = false WHERE key = $1 AND open AND NOT hidden
          RETURNING transaction_no",
@@ -38,7 +62,7 @@ async fn close(
     .await
     .map_err(error::refusal)?;
     if closed.is_empty() {
-        return Ok(ClosingOutcome::NotOpen);
+        return Ok(Err(NotClosed::Ended { key: closing.key }));
     }
     let changed: Vec<Queued> = closed.into_iter().map(Queued::transaction).collect();
     event_log::push(connection, &changed).await?;
@@ -53,7 +77,9 @@ async fn close(
     .execute(&mut *connection)
     .await
     .map_err(error::refusal)?;
-    Ok(ClosingOutcome::Closed)
+    let entry = closing_entry(&view, &closing, &wanted.request.origin)?;
+    audit::insert(connection, &entry).await?;
+    Ok(Ok(closing))
 }
 
 /// The entries of persons who closed the sessions of these keys.

@@ -1,21 +1,41 @@
 //! Sessions that a person closed.
 
+use super::idempotency::once;
 use super::listing::uuid_of;
-use super::{SqliteStore, event_log};
+use super::query::transactions;
+use super::{SqliteStore, audit, event_log};
+use crate::audit::closing_entry;
 use crate::event_log::Queued;
 use crate::refusal::Refusal;
 use central::Timestamp;
-use central::ports::{Closing, ClosingOutcome, Closings, Unavailable};
+use central::ports::{CloseRequest, Closing, Closings, NotClosed, Once, Unavailable};
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 impl Closings for SqliteStore {
-    fn close_session(&self, closing: &Closing) -> Result<ClosingOutcome, Unavailable> {
-        self.transact(|connection, _| close(connection, closing))
+    fn close_session(
+        &self,
+        wanted: &CloseRequest,
+    ) -> Result<Once<Closing, NotClosed>, Unavailable> {
+        self.transact(|connection, _| {
+            once(connection, &wanted.request, |connection| {
+                close(connection, wanted)
+            })
+        })
     }
 }
 
-fn close(connection: &Connection, closing: &Closing) -> Result<ClosingOutcome, Refusal> {
+fn close(
+    connection: &Connection,
+    wanted: &CloseRequest,
+) -> Result<Result<Closing, NotClosed>, Refusal> {
+    let Some(view) = transactions::one(connection, wanted.key)? else {
+        return Ok(Err(NotClosed::Unknown { key: wanted.key }));
+    };
+    let closing = match wanted.closing(&view) {
+        Ok(closing) => closing,
+        Err(refused) => return Ok(Err(refused)),
+    };
     let closed: Vec<i64> = connection
         .prepare_cached(
             "UPDATE transaction_views SET closed = 1, open = 0 WHERE key = ?1 AND open AND NOT hidden
@@ -24,7 +44,7 @@ fn close(connection: &Connection, closing: &Closing) -> Result<ClosingOutcome, R
         .query_map([closing.key.as_bytes()], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     if closed.is_empty() {
-        return Ok(ClosingOutcome::NotOpen);
+        return Ok(Err(NotClosed::Ended { key: closing.key }));
     }
     event_log::push(connection, closed.into_iter().map(Queued::transaction))?;
     connection.execute(
@@ -38,7 +58,11 @@ fn close(connection: &Connection, closing: &Closing) -> Result<ClosingOutcome, R
             closing.noted_at.0,
         ],
     )?;
-    Ok(ClosingOutcome::Closed)
+    audit::insert(
+        connection,
+        &closing_entry(&view, &closing, &wanted.request.origin)?,
+    )?;
+    Ok(Ok(closing))
 }
 
 /// The entry of a person who closed the session of this key.

@@ -17,8 +17,8 @@ pub(crate) use sqlite::SqliteDatabase;
 
 use central::model::{Actor, ActorKind, ChargerProfile, ChargerSettings, Origin, SettingsPatch};
 use central::ports::{
-    Applied, ChangeKind, ChangeRequest, ChargerAdmin, ChargerChange, NotChanged, Once, Store,
-    Unavailable,
+    Applied, ChangeKind, ChangeRequest, ChargerAdmin, ChargerChange, CloseRequest, NotChanged,
+    Once, Store, Unavailable,
 };
 use central::project::Changes;
 use central::record::Notes;
@@ -38,6 +38,21 @@ pub(crate) fn origin() -> Origin {
         },
         from: "depot-1".to_owned(),
         request_id: None,
+    }
+}
+
+/// A request to close a session, by `alice`.
+pub(crate) fn close_request(key: Uuid, ended_at: Timestamp, noted_at: Timestamp) -> CloseRequest {
+    CloseRequest {
+        key,
+        ended_at: Some(ended_at),
+        who: "alice".to_owned(),
+        reason: "the charger was replaced".to_owned(),
+        is_forced: true,
+        request: ChangeRequest::of(Origin {
+            at: noted_at,
+            ..origin()
+        }),
     }
 }
 

@@ -1,13 +1,13 @@
 //! The laws of the port `EventLog`.
 
 use crate::common::{
-    self, Adapter, BEGIN_MILLIS, PostgresDatabase, Sent, apply, at, call, event, heartbeat, id,
-    meter_values, on_every_adapter, origin, start, stop,
+    self, Adapter, BEGIN_MILLIS, PostgresDatabase, Sent, apply, at, call, close_request, event,
+    heartbeat, id, meter_values, on_every_adapter, origin, start, stop,
 };
 use central::model::{Event, EventId, EventType};
 use central::ports::{
-    Closing, Closings, DeadLetter, EventFilter, EventLog, EventsFound, Sequenced, Store, Token,
-    TokenStatus, Tokens,
+    Closings, DeadLetter, EventFilter, EventLog, EventsFound, Sequenced, Store, Token, TokenStatus,
+    Tokens,
 };
 use central::project::Changes;
 use central::query::{QueryStore, parameters};
@@ -290,21 +290,15 @@ fn a_session_that_a_person_closed_has_an_event<A: Adapter>() {
     let store = database.open();
     apply(&store, &[start(id(0, 1), "CP-1", 1, 77)]).unwrap();
     let key = all(&store)[0].subject.parse().unwrap();
-    let closing = Closing {
-        key,
-        ended_at: at(5),
-        who: "anna".to_owned(),
-        reason: "replaced".to_owned(),
-        noted_at: at(9),
-    };
-    store.close_session(&closing).unwrap();
-    store.close_session(&closing).unwrap();
+    let wanted = close_request(key, at(5), at(9));
+    store.close_session(&wanted).unwrap();
+    store.close_session(&wanted).unwrap();
     let events = all(&store);
     assert_eq!(
         names(&events),
         ["transaction.started", "transaction.closed"]
     );
-    assert_eq!(json(&events[1])["closed"]["who"], "anna");
+    assert_eq!(json(&events[1])["closed"]["who"], "alice");
     assert_eq!(events[1].occurred_at, at(5));
 }
 
@@ -627,8 +621,8 @@ fn readers_miss_nothing_while_many_processes_commit_at_the_same_time() {
     // Every seventh batch takes long after its rows of the queue have their numbers, so others overtake it; every
     // eleventh fails, at the first attempt.
     database.execute(
-        "CREATE SEQUENCE batches;
-         CREATE FUNCTION disturb() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE n bigint := nextval('batches'); BEGIN
+        "CREATE SEQUENCE disturbances;
+         CREATE FUNCTION disturb() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE n bigint := nextval('disturbances'); BEGIN
              IF n % 7 = 0 THEN PERFORM pg_sleep(0.05); END IF;
              IF n % 11 = 0 THEN RAISE EXCEPTION 'conflict' USING ERRCODE = '40001'; END IF;
              RETURN NULL;

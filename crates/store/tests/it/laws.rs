@@ -635,18 +635,15 @@ fn readings_of_a_long_session_survive_its_stop_and_a_start_within_it<A: Adapter>
 }
 
 fn a_session_that_was_closed_before_its_start_arrived_stays_closed<A: Adapter>() {
-    use central::ports::{Closing, ClosingOutcome, Closings};
+    use central::ports::{Closings, Once};
     let database = A::new();
     let store = database.open();
     apply(&store, &[meter_values(id(0, 2), "CP-1", 12, 77)]).unwrap();
-    let closing = Closing {
-        key: all_listed(&store, Some(true)).remove(0).key,
-        ended_at: common::at(13),
-        who: "alice".to_owned(),
-        reason: "the charger was replaced".to_owned(),
-        noted_at: common::at(14),
+    let key = all_listed(&store, Some(true)).remove(0).key;
+    let wanted = common::close_request(key, common::at(13), common::at(14));
+    let Once::Done(closing) = store.close_session(&wanted).unwrap() else {
+        panic!("not closed");
     };
-    assert_eq!(store.close_session(&closing), Ok(ClosingOutcome::Closed));
     apply(&store, &[start(id(0, 1), "CP-1", 0, 77)]).unwrap();
     assert_eq!(all_listed(&store, Some(true)), []);
     let view = all_listed(&store, Some(false)).remove(0);
@@ -656,29 +653,66 @@ fn a_session_that_was_closed_before_its_start_arrived_stays_closed<A: Adapter>()
 }
 
 fn a_session_that_a_person_closed_is_not_open<A: Adapter>() {
-    use central::ports::{Closing, ClosingOutcome, Closings};
+    use central::model::{ActorKind, ClosedBy};
+    use central::ports::{CloseRequest, Closings, Idempotency, NotClosed, Once};
+    use central::query::{AuditFilter, PageRequest};
     let database = A::new();
     let store = database.open();
     apply(&store, &[start(id(0, 1), "CP-1", 0, 77)]).unwrap();
     let key = all_listed(&store, Some(true)).remove(0).key;
-    let closing = Closing {
-        key,
-        ended_at: common::at(7),
-        who: "alice".to_owned(),
-        reason: "the charger was replaced".to_owned(),
-        noted_at: common::at(9),
-    };
-    // Another process serves meanwhile.
-    assert_eq!(
-        database.open().close_session(&closing),
-        Ok(ClosingOutcome::Closed)
-    );
-    assert_eq!(store.close_session(&closing), Ok(ClosingOutcome::NotOpen));
-    let unknown = Closing {
+    let mut wanted = common::close_request(key, common::at(7), common::at(9));
+    wanted.request.idempotency = Some(Idempotency {
+        key: "k".to_owned(),
+        digest: [1; 32],
+    });
+    let unknown = CloseRequest {
         key: Uuid::nil(),
-        ..closing.clone()
+        ..wanted.clone()
     };
-    assert_eq!(store.close_session(&unknown), Ok(ClosingOutcome::NotOpen));
+    let refused = NotClosed::Unknown { key: Uuid::nil() };
+    assert_eq!(store.close_session(&unknown), Ok(Once::Refused(refused)));
+    let early = CloseRequest {
+        ended_at: Some(common::at(-1)),
+        ..wanted.clone()
+    };
+    assert!(matches!(
+        store.close_session(&early),
+        Ok(Once::Refused(NotClosed::BeforeStart { .. }))
+    ));
+    // Another process serves meanwhile.
+    let Once::Done(closing) = database.open().close_session(&wanted).unwrap() else {
+        panic!("not closed");
+    };
+    assert_eq!(
+        store.close_session(&wanted),
+        Ok(Once::Repeated(closing.clone()))
+    );
+    let again = common::close_request(key, common::at(8), common::at(10));
+    assert!(matches!(
+        store.close_session(&again),
+        Ok(Once::Refused(NotClosed::ClosedBefore { .. }))
+    ));
+    assert!(matches!(&closing.by(), ClosedBy::Person { who, .. } if who == "alice"));
+    // Neither a refusal nor a repeat has an entry.
+    let audit = store.audit(&AuditFilter::default(), &PageRequest::default());
+    let audit = audit.unwrap().items;
+    assert_eq!(audit.len(), 1);
+    let entry = &audit[0];
+    assert_eq!(
+        (entry.action.as_str(), &entry.subject, entry.at),
+        ("transaction.closed", &key.to_string(), common::at(9))
+    );
+    assert_eq!(entry.by.kind, ActorKind::CommandLine);
+    let (before, after) = (
+        entry.before.as_ref().unwrap(),
+        entry.after.as_ref().unwrap(),
+    );
+    assert_eq!(
+        (&before["open"], &after["open"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(before["charger_id"], "CP-1");
+    assert_eq!(after["closed"]["reason"], "the charger was replaced");
     assert_eq!(all_listed(&store, Some(true)), []);
     let view = store.transaction(key).unwrap().unwrap();
     let closed = view.closed.unwrap();

@@ -5,11 +5,11 @@ use crate::common::{
     meter_values, origin, start, stop,
 };
 use central::ports::{
-    ChargerProfile, DeadLetter, DeadLetters, DirectorySource, Maintenance, Registration, Store,
-    Token, TokenStatus, Tokens,
+    ChargerProfile, Closings, DeadLetter, DeadLetters, DirectorySource, Maintenance, Once,
+    Registration, Store, Token, TokenStatus, Tokens,
 };
 use central::project::Changes;
-use central::query::QueryStore;
+use central::query::{PageRequest, QueryStore, TransactionFilter};
 use central::{Seq, Timestamp};
 use store::{PostgresOptions, PostgresStore};
 
@@ -566,6 +566,14 @@ fn role_with_the_documented_grants_does_everything_but_migrate() {
         .apply(&[], &Changes::default(), std::slice::from_ref(&letter))
         .unwrap();
     assert!(store.discard_dead_letter(letter.id).unwrap());
+    apply(&store, &[start(id(1, 1), "CP-3", 1, 7)]).unwrap();
+    let open = TransactionFilter {
+        open: Some(true),
+        ..TransactionFilter::default()
+    };
+    let open = store.transactions(&open, &PageRequest::default()).unwrap();
+    let wanted = crate::common::close_request(open.items[0].key, at(500), at(501));
+    assert!(matches!(store.close_session(&wanted), Ok(Once::Done(_))));
     let profile = ChargerProfile {
         charger_id: "CP-1".to_owned(),
         registration: Registration::Accepted,

@@ -6,16 +6,16 @@ mod charger;
 
 use self::charger::{NOW, TestCharger, setup, vectors};
 use crate::common::{
-    Adapter, PostgresDatabase, Sent, SqliteDatabase, apply, at, call, event, gateway, heartbeat,
-    id, on_every_adapter, origin, put_profile, start, status,
+    Adapter, PostgresDatabase, Sent, SqliteDatabase, apply, at, call, close_request, event,
+    gateway, heartbeat, id, on_every_adapter, origin, put_profile, start, status,
 };
 use central::model::{
     ApiKey, ApiKeyHash, ChargerKey, Claim, Command, CommandId, GatewayState, Registration, Scope,
 };
 use central::ports::{
-    ApiKeys, Applied, ChangeRequest, ChargerAdmin, ChargerProfile, Closing, ClosingOutcome,
-    Closings, CommandQueue, Commands, CopiedRow, CopiedTable, CopyMode, Created, DeadLetter,
-    Idempotency, NewCommand, Store, Token, Tokens, Transfer, Unavailable, UnavailableKind,
+    ApiKeys, Applied, ChangeRequest, ChargerAdmin, ChargerProfile, Closings, CommandQueue,
+    Commands, CopiedRow, CopiedTable, CopyMode, Created, DeadLetter, Idempotency, NewCommand, Once,
+    Store, Token, Tokens, Transfer, Unavailable, UnavailableKind,
 };
 use central::project::Changes;
 use central::query::{MessageFilter, PageRequest, QueryStore, TransactionFilter, all_messages};
@@ -353,17 +353,9 @@ where
         .iter()
         .step_by(3)
     {
-        let closing = Closing {
-            key: view.key,
-            ended_at: at(500),
-            who: "bob".to_owned(),
-            reason: "replaced".to_owned(),
-            noted_at: at(501),
-        };
-        assert_eq!(
-            store.close_session(&closing).unwrap(),
-            ClosingOutcome::Closed
-        );
+        let wanted = close_request(view.key, at(500), at(501));
+        let closed = store.close_session(&wanted).unwrap();
+        assert!(matches!(closed, Once::Done(_)), "{closed:?}");
     }
     set_by_people(store);
 }

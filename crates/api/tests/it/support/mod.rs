@@ -60,6 +60,7 @@ pub(crate) fn deps(store: &Arc<MemoryRows>) -> ApiDeps {
         handshakes: Some(Arc::clone(&store.directory) as _),
         tokens: Some(Arc::new(MemoryStore::default())),
         local_lists: Some(Arc::new(MemoryStore::default())),
+        closings: Some(Arc::clone(store) as _),
         commands: Some(memory),
         event_log: Some(Arc::new(MemoryEvents::default())),
         events: None,

@@ -66,7 +66,7 @@ const COLUMNS: &str =
     "v.began_at, v.key, v.charger_no, v.transaction_no, v.open, v.partner, v.partner_no,
     v.successor, v.successor_at, v.successor_received_at, v.readings, v.closed";
 
-pub(super) async fn one(
+pub(crate) async fn one(
     connection: &mut PgConnection,
     key: Uuid,
 ) -> Result<Option<TransactionView>, Refusal> {

@@ -65,7 +65,7 @@ const COLUMNS: &str =
     "v.began_at, v.key, v.charger_no, v.transaction_no, v.open, v.partner, v.partner_no,
     v.successor, v.successor_at, v.successor_received_at, v.readings, v.closed";
 
-pub(super) fn one(connection: &Connection, key: Uuid) -> Result<Option<TransactionView>, Refusal> {
+pub(crate) fn one(connection: &Connection, key: Uuid) -> Result<Option<TransactionView>, Refusal> {
     let by_key = connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM transaction_views v WHERE v.key = ?1 AND NOT v.hidden"
