@@ -19,7 +19,7 @@ use central::ports::{
 };
 use central::query::QueryStore;
 use serde::Serialize;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::{Instant, timeout_at};
@@ -71,14 +71,16 @@ impl AppState {
         let pipeline = deps.pipeline.map(|deps| Arc::new(Overview::new(deps)));
         if let Some(events) = &deps.events {
             let changed = changed_commands.clone();
-            let overview = pipeline.clone();
+            // What serves events may be held by what the overview reads: held here, neither would ever be dropped, and
+            // SQLite would not be closed.
+            let overview = pipeline.as_ref().map(Arc::downgrade);
             events.subscribe(Box::new(move |event| match event {
                 ClusterEvent::CommandChanged { id } => {
                     // An error says that nobody waits.
                     let _ = changed.send(id);
                 }
                 ClusterEvent::ProcessReported { report } => {
-                    if let Some(overview) = &overview {
+                    if let Some(overview) = overview.as_ref().and_then(Weak::upgrade) {
                         overview.hear(*report);
                     }
                 }

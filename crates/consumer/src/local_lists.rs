@@ -174,7 +174,8 @@ impl Worker {
             return Ok(());
         }
         if let Some(snapshot) = self.deps.directory.load(self.revision)? {
-            self.must_hasten |= self.revision.is_some();
+            // Also at the start: tokens may have changed while no process looked.
+            self.must_hasten = true;
             self.revision = Some(snapshot.revision);
             self.tokens = snapshot.tokens;
             self.wanted.clear();
@@ -274,7 +275,11 @@ impl Worker {
         };
         let digest = blake3::hash(format!("{action} {payload}").as_bytes());
         let idempotency = Idempotency {
-            key: format!("{} {}", list.charger, list.progress.attempt),
+            // A wish that is removed and made again begins with the first attempt.
+            key: format!(
+                "{} {} {}",
+                list.charger, list.wished_at.0, list.progress.attempt
+            ),
             digest: *digest.as_bytes(),
         };
         let id = CommandId(Uuid::now_v7());

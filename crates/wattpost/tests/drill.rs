@@ -121,6 +121,6 @@ fn scenarios_are_listed() {
     let output = drill(&["--list"]);
     assert!(output.status.success());
     let list = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(list.lines().count(), 17, "{list}");
+    assert_eq!(list.lines().count(), 18, "{list}");
     assert!(list.contains("black-hole"), "{list}");
 }

@@ -158,7 +158,7 @@ async fn with_a_sink_that_fails_repeatedly_no_answer_and_no_record_is_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_batches_are_in_flight_and_start_in_order() {
     let world = Arc::new(world(60_000).await);
-    world.sink.delay_ms.store(20, Ordering::SeqCst);
+    world.sink.delay_ms.store(100, Ordering::SeqCst);
     let mut tasks = Vec::new();
     for i in 0..20 {
         let world = Arc::clone(&world);

@@ -111,10 +111,11 @@ fn of_those_who_save_from_one_state_one_succeeds<A: Adapter>() {
         .set_list_wish(Some("CP-1"), Some(&Wish::All), &origin())
         .unwrap();
     let saved = AtomicUsize::new(0);
+    let state = store.local_list("CP-1").unwrap().unwrap();
     std::thread::scope(|scope| {
         for number in 1..=4 {
             let (database, saved) = (&database, &saved);
-            let mut list = store.local_list("CP-1").unwrap().unwrap();
+            let mut list = state.clone();
             scope.spawn(move || {
                 list.progress.attempt = number;
                 let store = database.open();
