@@ -4,7 +4,8 @@ use crate::deployment::{Deployment, until};
 use serde_json::Value;
 use std::time::Duration;
 
-const TIMEOUT: Duration = Duration::from_secs(90);
+/// A step of a list that was under way when its process died is settled after up to two minutes.
+const TIMEOUT: Duration = Duration::from_secs(240);
 
 /// The lists, once each of `chargers` has `tokens` of them.
 fn in_sync(serve: &Deployment, chargers: usize, tokens: u64) -> Vec<Value> {
