@@ -1,5 +1,5 @@
 //! No module of this crate names an action, except those below `actions`, those that make commands (`operation`,
-//! `status_request`), and `effect`, which knows what follows a command: all others use the action's row.
+//! `local_list`, `status_request`), and `effect`, which knows what follows a command: all others use the action's row.
 
 #![expect(clippy::expect_used, reason = "a test stops at what it did not expect")]
 
@@ -35,9 +35,10 @@ fn sources(root: &Path) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(&folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                if !["actions", "operation", "effect"]
-                    .map(|name| root.join(name))
-                    .contains(&path)
+                let name = path.file_name().and_then(|name| name.to_str());
+                if !["actions", "operation", "effect", "local_list"]
+                    .map(Some)
+                    .contains(&name)
                 {
                     folders.push(path);
                 }
