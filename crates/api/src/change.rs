@@ -1,7 +1,7 @@
 //! Requests that change something: what all of them have in common.
 //!
 //! [`Change`] reads a request: who sends it, `Idempotency-Key`, `If-Match` and the body. [`Members`] reads a JSON object
-//! member by member, and names every fault by its pointer. [`Done`] is the answer.
+//! member by member, and names every fault by its pointer. `Done` is the answer.
 
 use crate::auth::Caller;
 use crate::error::{ApiError, Fault};

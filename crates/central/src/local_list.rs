@@ -1,7 +1,7 @@
 //! Local authorization lists: the tokens that a charger accepts while it has no connection.
 //!
 //! An operator wishes which tokens a charger's list holds ([`Wish`]). A list is brought to the charger by its version:
-//! [`step`] decides the next command from what is known of the charger ([`Progress`]), what it should have ([`Content`])
+//! [`step()`] decides the next command from what is known of the charger ([`Progress`]), what it should have ([`Content`])
 //! and the outcome of the command before. Pure, so that every course of events is tested without a charger. Each step is
 //! one command with an idempotency key of its own, so that a step that is decided twice, after a crash or by two
 //! processes, is sent once.

@@ -7,7 +7,7 @@
 //! A store joins both sides when it applies records. The request is stored before the command can be sent, so it is there
 //! whenever a message arrives that it caused. Each request has a [`key`](EffectIndex::key); a record has [`keys`]; where
 //! they are equal, [`Expectation::effect`] says what the record adds to the command's
-//! [`EffectState`](crate::model::EffectState). These states merge in any order.
+//! [`EffectState`]. These states merge in any order.
 
 mod message;
 mod reading;
