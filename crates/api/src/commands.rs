@@ -195,6 +195,11 @@ pub(crate) async fn submit(
     let (by, idempotency) = (incoming.by, incoming.idempotency);
     let (created, is_online, warnings) = state
         .run(move |store| {
+            // Before the command is made: what made the first request valid may have changed since.
+            let before = commands.created_before(&by, &idempotency, now());
+            if let Some(created) = before.map_err(|error| ApiError::unavailable(&error))? {
+                return Ok((created, false, Vec::new()));
+            }
             let id = CommandId(Uuid::now_v7());
             let wanted = make(store, id)?;
             let new = wanted

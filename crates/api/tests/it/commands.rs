@@ -71,6 +71,51 @@ async fn a_repeat_with_the_same_idempotency_key_sends_nothing_again() {
     );
 }
 
+/// What made the first request valid may have changed when it is repeated, because its answer was lost.
+#[tokio::test]
+async fn a_repeat_has_the_first_command_also_when_the_request_is_no_longer_valid() {
+    let commands = Arc::new(central::memory::MemoryStore::default());
+    let start_with = async |chargers, transactions| {
+        let store = Arc::new(MemoryRows {
+            chargers,
+            transactions,
+            ..MemoryRows::default()
+        });
+        let deps = api::ApiDeps {
+            commands: Some(Arc::clone(&commands) as _),
+            ..deps(&store)
+        };
+        Api::start(config(), deps).await.expect("it starts")
+    };
+    let stop = async |api: &Api| {
+        let key = [JSON, "Idempotency-Key: k-1"];
+        send(
+            api.local_addr(),
+            "POST",
+            "/api/v1/chargers/CP-1/stop",
+            &key,
+            "{}",
+        )
+        .await
+    };
+    let open = vec![transaction("CP-1", 1, true)];
+    let first = stop(&start_with(vec![charger("CP-1", true)], open).await).await;
+    assert_eq!(first.status, 202, "{}", first.body);
+    let ended = start_with(vec![charger("CP-1", true)], Vec::new()).await;
+    let repeated = stop(&ended).await;
+    assert_eq!(repeated.json()["id"], first.json()["id"]);
+    let other = "/api/v1/chargers/CP-1/clear-cache";
+    let other = send(
+        ended.local_addr(),
+        "POST",
+        other,
+        &[JSON, "Idempotency-Key: k-1"],
+        "{}",
+    )
+    .await;
+    assert_eq!(other.error().0, "idempotency_mismatch");
+}
+
 #[tokio::test]
 async fn a_payload_that_breaks_the_schema_of_the_chargers_version_is_refused_with_each_place() {
     let api = start_api().await;

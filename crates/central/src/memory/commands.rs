@@ -7,8 +7,8 @@ use crate::model::{
     StoredCommand,
 };
 use crate::ports::{
-    Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, NewCommand, OpenClaim,
-    QUEUED_PER_CHARGER_MAX, QueryError, Unavailable,
+    Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,
+    OpenClaim, QUEUED_PER_CHARGER_MAX, QueryError, Unavailable,
 };
 use crate::project::Changes;
 use crate::query::{CommandFilter, Page, PageRequest, Place};
@@ -28,6 +28,25 @@ pub(super) struct Requests {
 impl Requests {
     fn find(&mut self, id: CommandId) -> Option<&mut StoredCommand> {
         self.rows.iter_mut().find(|row| row.command.id == id)
+    }
+
+    fn created_before(
+        &mut self,
+        requested_by: &str,
+        idempotency: &Idempotency,
+        states: &Changes,
+        now: Timestamp,
+    ) -> Option<Created> {
+        let key = (requested_by.to_owned(), idempotency.key.clone());
+        let known = self.keys.get(&key).copied();
+        let kept = known.filter(|(_, _, at)| at.plus_millis(IDEMPOTENCY_KEPT_MS) >= now);
+        let (digest, id, _) = kept?;
+        Some(match self.find(id) {
+            Some(row) if digest == idempotency.digest => {
+                Created::Repeated(joined(row, states).view(now))
+            }
+            _ => Created::Mismatch,
+        })
     }
 
     /// The commands that effects can be joined with.
@@ -83,16 +102,9 @@ impl Commands for MemoryStore {
             return Ok(Created::Repeated(joined(row, &states).view(now)));
         }
         if let Some(idempotency) = &new.idempotency {
-            let key = (new.requested_by.clone(), idempotency.key.clone());
-            let known = requests.keys.get(&key).copied();
-            let kept = known.filter(|(_, _, at)| at.plus_millis(IDEMPOTENCY_KEPT_MS) >= now);
-            if let Some((digest, id, _)) = kept {
-                return Ok(match requests.find(id) {
-                    Some(row) if digest == idempotency.digest => {
-                        Created::Repeated(joined(row, &states).view(now))
-                    }
-                    _ => Created::Mismatch,
-                });
+            let before = requests.created_before(&new.requested_by, idempotency, &states, now);
+            if let Some(created) = before {
+                return Ok(created);
             }
         }
         let charger = ChargerKey::of(&new.command.charger_id);
@@ -132,6 +144,18 @@ impl Commands for MemoryStore {
         }
         requests.rows.push(row);
         Ok(Created::New(view))
+    }
+
+    fn created_before(
+        &self,
+        requested_by: &str,
+        idempotency: &Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<Created>, Unavailable> {
+        let states = self.contents().states;
+        Ok(self
+            .requests()
+            .created_before(requested_by, idempotency, &states, now))
     }
 
     fn cancel(&self, id: CommandId, now: Timestamp) -> Result<Cancelled, Unavailable> {

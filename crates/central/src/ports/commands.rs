@@ -84,6 +84,19 @@ pub trait Commands: Send + Sync + 'static {
     /// When the database refuses.
     fn create(&self, new: &NewCommand) -> Result<Created, Unavailable>;
 
+    /// What `create` would return for a request with a key that was used within [`IDEMPOTENCY_KEPT_MS`]: `Repeated` or
+    /// `Mismatch`; `None` for a key that was not. A request is asked about before its command is made, because what made
+    /// the first one valid may have changed: its transaction may have ended, its `expires_at` may have passed.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn created_before(
+        &self,
+        requested_by: &str,
+        idempotency: &Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<Created>, Unavailable>;
+
     /// Cancels a command that no gateway has claimed.
     ///
     /// # Errors

@@ -18,8 +18,8 @@ use central::model::{
     Refusal as NotSentBecause, StoredCommand,
 };
 use central::ports::{
-    Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, NewCommand, OpenClaim,
-    QUEUED_PER_CHARGER_MAX, QueryError, Unavailable, UnavailableKind,
+    Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,
+    OpenClaim, QUEUED_PER_CHARGER_MAX, QueryError, Unavailable, UnavailableKind,
 };
 use central::project::Changes;
 use central::query::{CommandFilter, Page, PageRequest};
@@ -55,6 +55,17 @@ impl PostgresStore {
 impl Commands for PostgresStore {
     fn create(&self, new: &NewCommand) -> Result<Created, Unavailable> {
         self.change(async |connection| create(connection, new).await)
+    }
+
+    fn created_before(
+        &self,
+        requested_by: &str,
+        idempotency: &Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<Created>, Unavailable> {
+        self.read(async |connection| {
+            created_before(connection, requested_by, idempotency, now).await
+        })
     }
 
     fn cancel(&self, id: CommandId, now: Timestamp) -> Result<Cancelled, Unavailable> {
@@ -404,6 +415,30 @@ fn charger_key(id: &str) -> String {
     clean(ChargerKey::of(id).as_str()).into_owned()
 }
 
+async fn created_before(
+    connection: &mut PgConnection,
+    requested_by: &str,
+    idempotency: &Idempotency,
+    now: Timestamp,
+) -> Result<Option<Created>, Refusal> {
+    let known: Option<(Vec<u8>, Uuid)> = sqlx::query_as(
+        "SELECT digest, command FROM command_keys WHERE requested_by = $1 AND key = $2 AND at >= $3",
+    )
+    .bind(&*clean(requested_by))
+    .bind(&*clean(&idempotency.key))
+    .bind(now.0 - IDEMPOTENCY_KEPT_MS)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let Some((digest, id)) = known else {
+        return Ok(None);
+    };
+    Ok(Some(match find(connection, CommandId(id)).await? {
+        Some(stored) if digest == idempotency.digest => Created::Repeated(stored.view(now)),
+        _ => Created::Mismatch,
+    }))
+}
+
 pub(super) async fn create(
     connection: &mut PgConnection,
     new: &NewCommand,
@@ -438,18 +473,8 @@ pub(super) async fn create(
         .await
         .map_err(error::refusal)?;
         if inserted.rows_affected() == 0 {
-            let (digest, id): (Vec<u8>, Uuid) = sqlx::query_as(
-                "SELECT digest, command FROM command_keys WHERE requested_by = $1 AND key = $2",
-            )
-            .bind(&requested_by)
-            .bind(&idempotency_key)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(error::refusal)?;
-            return Ok(match find(connection, CommandId(id)).await? {
-                Some(stored) if digest == idempotency.digest => Created::Repeated(stored.view(now)),
-                _ => Created::Mismatch,
-            });
+            let before = created_before(connection, &requested_by, idempotency, now).await?;
+            return Ok(before.unwrap_or(Created::Mismatch));
         }
     }
     if new.not_sent.is_none() {

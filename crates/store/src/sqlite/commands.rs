@@ -16,8 +16,8 @@ use central::model::{
     Refusal as NotSentBecause, StoredCommand,
 };
 use central::ports::{
-    Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, NewCommand, OpenClaim,
-    QUEUED_PER_CHARGER_MAX, QueryError, Unavailable,
+    Cancelled, CommandQueue, Commands, Created, IDEMPOTENCY_KEPT_MS, Idempotency, NewCommand,
+    OpenClaim, QUEUED_PER_CHARGER_MAX, QueryError, Unavailable,
 };
 use central::project::Changes;
 use central::query::{CommandFilter, Page, PageRequest};
@@ -30,6 +30,17 @@ use uuid::Uuid;
 impl Commands for SqliteStore {
     fn create(&self, new: &NewCommand) -> Result<Created, Unavailable> {
         self.transact(|connection, _| create(connection, new))
+    }
+
+    fn created_before(
+        &self,
+        requested_by: &str,
+        idempotency: &Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<Created>, Unavailable> {
+        let read =
+            |connection: &Connection| created_before(connection, requested_by, idempotency, now);
+        self.readers.read(read).map_err(Refusal::into_unavailable)
     }
 
     fn cancel(&self, id: CommandId, now: Timestamp) -> Result<Cancelled, Unavailable> {
@@ -360,6 +371,30 @@ impl CommandQueue for SqliteStore {
     }
 }
 
+fn created_before(
+    connection: &Connection,
+    requested_by: &str,
+    idempotency: &Idempotency,
+    now: Timestamp,
+) -> Result<Option<Created>, Refusal> {
+    let known: Option<(Vec<u8>, Uuid)> = connection
+        .prepare_cached(
+            "SELECT digest, command FROM command_keys WHERE requested_by = ?1 AND key = ?2 AND at >= ?3",
+        )?
+        .query_row(
+            params![requested_by, idempotency.key, now.0 - IDEMPOTENCY_KEPT_MS],
+            |row| Ok((row.get(0)?, uuid_of(row, 1)?)),
+        )
+        .optional()?;
+    let Some((digest, id)) = known else {
+        return Ok(None);
+    };
+    Ok(Some(match find(connection, CommandId(id))? {
+        Some(stored) if digest == idempotency.digest => Created::Repeated(stored.view(now)),
+        _ => Created::Mismatch,
+    }))
+}
+
 pub(super) fn create(connection: &Connection, new: &NewCommand) -> Result<Created, Refusal> {
     let now = new.created_at;
     let command = &new.command;
@@ -367,24 +402,9 @@ pub(super) fn create(connection: &Connection, new: &NewCommand) -> Result<Create
         return Ok(Created::Repeated(stored.view(now)));
     }
     if let Some(idempotency) = &new.idempotency {
-        let known: Option<(Vec<u8>, Uuid)> = connection
-            .prepare_cached(
-                "SELECT digest, command FROM command_keys WHERE requested_by = ?1 AND key = ?2 AND at >= ?3",
-            )?
-            .query_row(
-                params![
-                    new.requested_by,
-                    idempotency.key,
-                    now.0 - IDEMPOTENCY_KEPT_MS
-                ],
-                |row| Ok((row.get(0)?, uuid_of(row, 1)?)),
-            )
-            .optional()?;
-        if let Some((digest, id)) = known {
-            return Ok(match find(connection, CommandId(id))? {
-                Some(stored) if digest == idempotency.digest => Created::Repeated(stored.view(now)),
-                _ => Created::Mismatch,
-            });
+        let before = created_before(connection, &new.requested_by, idempotency, now)?;
+        if let Some(created) = before {
+            return Ok(created);
         }
     }
     let key = ChargerKey::of(&command.charger_id);

@@ -36,7 +36,7 @@ fn command_id(number: u128) -> CommandId {
     CommandId(Uuid::from_u128(number))
 }
 
-fn new(number: u128, charger: &str) -> NewCommand {
+pub(crate) fn new(number: u128, charger: &str) -> NewCommand {
     NewCommand {
         command: Command {
             id: command_id(number),
@@ -341,6 +341,19 @@ fn one_idempotency_key_makes_one_command<A: Adapter>() {
         store.create(&with_key(3, "k", 2)).unwrap(),
         Created::Mismatch
     );
+    let ask = |requested_by: &str, digest, at| {
+        let idempotency = with_key(1, "k", digest).idempotency.unwrap();
+        store
+            .created_before(requested_by, &idempotency, at)
+            .unwrap()
+    };
+    let first = new(1, "CP-1");
+    let before = ask(&first.requested_by, 1, at(0));
+    assert!(matches!(before, Some(Created::Repeated(view)) if view.id == command_id(1)));
+    assert_eq!(ask(&first.requested_by, 2, at(0)), Some(Created::Mismatch));
+    assert_eq!(ask("other", 1, at(0)), None);
+    let expired = at(0).plus_millis(IDEMPOTENCY_KEPT_MS + 1);
+    assert_eq!(ask(&first.requested_by, 1, expired), None);
     // The key is the requester's own.
     let other = NewCommand {
         requested_by: "other".to_owned(),
