@@ -13,7 +13,7 @@ use central::model::{
     AuditView, CommandId, CommandProgress, CommandView, EffectPhase, Event, EventId, EventType,
     SecurityEventView, TransactionView,
 };
-use central::ports::{EventBounds, EventFilter, SEQUENCED_MAX};
+use central::ports::{EventBounds, EventFilter};
 use central::query::{ChargerDetail, DeadLetterRow};
 use central::record::AnswerKind;
 use central::{Record, RecordId, RecordKind, Timestamp};
@@ -234,8 +234,8 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    /// Chooses from these rows of the queue, which are in their order.
-    pub(crate) fn of(rows: &[(i64, Option<Queued>)]) -> Self {
+    /// Chooses at most `limit` entries from these rows of the queue, which are in their order.
+    pub(crate) fn of(rows: &[(i64, Option<Queued>)], limit: usize) -> Self {
         let mut round = Self::default();
         let mut chosen = HashSet::new();
         for (no, entry) in rows {
@@ -249,7 +249,7 @@ impl Round {
             };
             if chosen.contains(entry) {
                 round.taken.push(*no);
-            } else if round.entries.len() < SEQUENCED_MAX {
+            } else if round.entries.len() < limit {
                 if entry.change.is_of_state() {
                     chosen.insert(*entry);
                 }
@@ -261,6 +261,23 @@ impl Round {
         }
         round.has_more |= rows.len() as i64 >= QUEUE_ROWS_READ;
         round
+    }
+
+    /// What follows when this round found an object that cannot be read: the limit of a smaller round. `None` for a round
+    /// of one entry, which then has no event, so that it does not hold back all others.
+    ///
+    /// # Errors
+    /// The refusal, if it has another reason.
+    pub(crate) fn smaller(&self, refusal: Refusal) -> Result<Option<usize>, Refusal> {
+        if !refusal.is_corrupt() {
+            return Err(refusal);
+        }
+        if self.entries.len() > 1 {
+            return Ok(Some(self.entries.len() / 2));
+        }
+        let (entry, error) = (self.entries.first(), refusal.into_unavailable());
+        tracing::error!(%error, ?entry, "an object cannot be read, so its change has no event");
+        Ok(None)
     }
 
     fn numbers(&self, changes: &[Change], number: fn(&Queued) -> Option<i64>) -> Vec<i64> {
@@ -428,6 +445,9 @@ pub(crate) fn compose(
     for charger in objects.chargers.values_mut() {
         truncate::charger(charger);
     }
+    for command in objects.commands.values_mut() {
+        truncate::command(command);
+    }
     let mut log = Log {
         last: EventId {
             position: last.position,
@@ -549,7 +569,7 @@ impl Log {
                     let charger = matches!(kind, EventType::ChargerSet | EventType::ChargerRemoved)
                         .then_some(audited.subject.as_str());
                     let subject = audited.subject.clone();
-                    self.push(kind, audited.at, charger, subject, json(audited)?);
+                    self.push(kind, audited.at, charger, subject, json(&audited.change())?);
                 }
             }
             Change::Security => {
@@ -682,6 +702,7 @@ pub(crate) fn event(columns: EventColumns) -> (EventId, Option<Event>) {
 mod tests {
     use super::*;
     use central::memory::sample;
+    use central::ports::SEQUENCED_MAX;
 
     fn rows(numbers: &[(i64, i64)]) -> Vec<(i64, Option<Queued>)> {
         numbers
@@ -693,13 +714,13 @@ mod tests {
     #[test]
     fn a_round_takes_all_rows_of_an_object_and_leaves_what_is_too_much() {
         let many: Vec<(i64, i64)> = (0..2_000).map(|no| (no, no % 600)).collect();
-        let round = Round::of(&rows(&many));
+        let round = Round::of(&rows(&many), SEQUENCED_MAX);
         assert_eq!(round.entries.len(), SEQUENCED_MAX);
         assert!(round.has_more);
         let of_first = round.taken.iter().filter(|no| **no % 600 == 0).count();
         assert_eq!(of_first, 4);
         assert!(round.taken.iter().all(|no| no % 600 < 500));
-        let few = Round::of(&rows(&[(4, 9), (5, 8), (7, 9)]));
+        let few = Round::of(&rows(&[(4, 9), (5, 8), (7, 9)]), SEQUENCED_MAX);
         assert_eq!(few.transactions(), [8, 9]);
         assert_eq!(
             (few.entries.len(), few.taken.len(), few.has_more),

@@ -60,6 +60,11 @@ impl Refusal {
         }
     }
 
+    /// Whether what is stored cannot be read; the database works otherwise.
+    pub(crate) fn is_corrupt(&self) -> bool {
+        matches!(self, Self::Unavailable(Unavailable { kind, .. }) if *kind == UnavailableKind::Corrupt)
+    }
+
     /// Whether the connection must be closed: it is broken, or the operation may still be running on it.
     pub(crate) const fn breaks_connection(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Late(_))

@@ -65,6 +65,39 @@ pub struct AuditView {
     pub after: Option<Value>,
 }
 
+/// A change without who made it: what an event shows, whose readers may not read the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditedChange<'a> {
+    /// The number of the entry of the audit log.
+    pub no: i64,
+    /// When.
+    #[serde(serialize_with = "super::rfc3339::always")]
+    pub at: Timestamp,
+    /// What was done.
+    pub action: &'a str,
+    /// To what.
+    pub subject: &'a str,
+    /// The subject before the change; `None` if it did not exist.
+    pub before: Option<&'a Value>,
+    /// The subject after the change; `None` if it no longer exists.
+    pub after: Option<&'a Value>,
+}
+
+impl AuditView {
+    /// What was changed, without who changed it.
+    #[must_use]
+    pub const fn change(&self) -> AuditedChange<'_> {
+        AuditedChange {
+            no: self.no,
+            at: self.at,
+            action: self.action.as_str(),
+            subject: self.subject.as_str(),
+            before: self.before.as_ref(),
+            after: self.after.as_ref(),
+        }
+    }
+}
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {

@@ -1,11 +1,13 @@
 //! Truncates long texts of chargers in lists and events. A charger may send a vendor name of a megabyte, and it is stored
 //! in full. `/api/v1/messages` returns it in full.
 
-use super::{ConnectorView, TransactionView};
+use super::{CommandView, ConnectorView, TransactionView};
 use crate::query::ChargerDetail;
 
 /// Texts are truncated to this many bytes, far more than OCPP permits for any of them.
 const TEXT_BYTES_MAX: usize = 1_000;
+/// A payload in an event is at most this long.
+const COMMAND_BYTES_MAX: usize = 8 << 10;
 
 /// Truncates the texts of a charger and of its connectors that the charger sent.
 pub fn charger(row: &mut ChargerDetail) {
@@ -36,6 +38,20 @@ pub fn connector(row: &mut ConnectorView) {
         &mut row.info,
         &mut row.vendor_error_code,
     ]);
+}
+
+/// Removes the payload, and the charger's answer, of a command where they are longer than [`COMMAND_BYTES_MAX`]: events
+/// are kept for weeks, and one of a local list of 200 KB for each of 10,000 chargers would fill a disk.
+pub fn command(row: &mut CommandView) {
+    if row.payload.len() > COMMAND_BYTES_MAX {
+        "null".clone_into(&mut row.payload);
+    }
+    if let Some(outcome) = &mut row.outcome {
+        for answer in [&mut outcome.payload, &mut outcome.error] {
+            answer.take_if(|answer| answer.len() > COMMAND_BYTES_MAX);
+        }
+        truncate_all([&mut outcome.status, &mut outcome.detail]);
+    }
 }
 
 /// Truncates the texts of a transaction.

@@ -18,7 +18,8 @@ use crate::postgres::numbers::clean;
 use crate::refusal::Refusal;
 use central::model::{ChargerKey, Event, EventId};
 use central::ports::{
-    EventBounds, EventFilter, EventLog, EventPage, EventsFound, Sequenced, Unavailable,
+    EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
+    Unavailable,
 };
 use central::{GatewayId, RecordId, Seq, Timestamp};
 use sqlx::AssertSqlSafe;
@@ -158,9 +159,19 @@ async fn sequence(connection: &mut PgConnection, now: Timestamp) -> Result<Seque
         position: position.unsigned_abs(),
         recorded_at: Timestamp(recorded_at),
     };
-    let round = Round::of(&queued(connection).await?);
-    let objects = objects(connection, &round, now).await?;
-    let added = compose(&round, objects, last, now)?;
+    let rows = queued(connection).await?;
+    let mut limit = SEQUENCED_MAX;
+    let (round, added) = loop {
+        let round = Round::of(&rows, limit);
+        let objects = objects(connection, &round, now).await;
+        match objects.and_then(|objects| compose(&round, objects, last, now)) {
+            Ok(added) => break (round, added),
+            Err(refusal) => match round.smaller(refusal)? {
+                Some(fewer) => limit = fewer,
+                None => break (round, Added::default()),
+            },
+        }
+    };
     write(connection, &added).await?;
     sqlx::query("DELETE FROM event_queue WHERE no = ANY($1)")
         .bind(&round.taken)

@@ -13,7 +13,8 @@ use crate::refusal::Refusal;
 use crate::{audit, dead_letters};
 use central::model::{ChargerKey, CommandId, EventId};
 use central::ports::{
-    EventBounds, EventFilter, EventLog, EventPage, EventsFound, Sequenced, Unavailable,
+    EventBounds, EventFilter, EventLog, EventPage, EventsFound, SEQUENCED_MAX, Sequenced,
+    Unavailable,
 };
 use central::{GatewayId, RecordId, Seq, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
@@ -139,9 +140,19 @@ impl SqliteStore {
 
 fn sequence(connection: &Connection, now: Timestamp) -> Result<Sequenced, Refusal> {
     let last = head(connection)?;
-    let round = Round::of(&queued(connection)?);
-    let objects = objects(connection, &round, now)?;
-    let added = compose(&round, objects, last, now)?;
+    let rows = queued(connection)?;
+    let mut limit = SEQUENCED_MAX;
+    let (round, added) = loop {
+        let round = Round::of(&rows, limit);
+        let objects = objects(connection, &round, now);
+        match objects.and_then(|objects| compose(&round, objects, last, now)) {
+            Ok(added) => break (round, added),
+            Err(refusal) => match round.smaller(refusal)? {
+                Some(fewer) => limit = fewer,
+                None => break (round, Added::default()),
+            },
+        }
+    };
     write(connection, &added)?;
     let mut remove = connection.prepare_cached("DELETE FROM event_queue WHERE no = ?1")?;
     for no in &round.taken {

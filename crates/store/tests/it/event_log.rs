@@ -6,8 +6,8 @@ use crate::common::{
 };
 use central::model::{Event, EventId, EventType};
 use central::ports::{
-    Closings, DeadLetter, EventFilter, EventLog, EventsFound, Sequenced, Store, Token, TokenStatus,
-    Tokens,
+    Closings, Commands, DeadLetter, EventFilter, EventLog, EventsFound, Sequenced, Store, Token,
+    TokenStatus, Tokens,
 };
 use central::project::Changes;
 use central::query::{QueryStore, parameters};
@@ -25,6 +25,8 @@ on_every_adapter!(
     the_last_event_of_a_session_shows_what_the_api_shows,
     a_status_has_an_event_when_it_differs_or_was_reported_on_another_connection,
     commands_dead_letters_and_changes_of_tokens_have_events,
+    an_object_that_cannot_be_read_holds_back_no_other_event,
+    a_long_payload_of_a_command_is_not_in_its_events,
     readers_select_by_charger_and_type,
     a_page_ends_at_its_bounds_and_the_next_one_goes_on,
     what_has_expired_or_is_of_another_log_is_not_passed_over,
@@ -433,8 +435,48 @@ fn commands_dead_letters_and_changes_of_tokens_have_events<A: Adapter>() {
         ["dead_letter.added", "token.set", "token.removed"]
     );
     assert_eq!(events[1].subject, "TAG-1");
-    assert_eq!(json(&events[1])["by"]["name"], "anna");
+    let shown = json(&events[1]);
+    assert_eq!(shown["after"]["status"], "Accepted", "{shown}");
+    // Who did it is for those who may read the audit log.
+    for hidden in ["by", "from", "request_id"] {
+        assert_eq!(shown.get(hidden), None, "{shown}");
+    }
     assert_eq!(json(&events[0])["reason"], "damaged");
+}
+
+fn an_object_that_cannot_be_read_holds_back_no_other_event<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    for n in 0..40 {
+        let token = Token {
+            id: format!("TAG-{n}"),
+            status: TokenStatus::Accepted,
+            expires_at: None,
+            group_id: None,
+            token_type: None,
+            concurrent: None,
+            note: None,
+        };
+        store.put_token(&token, &origin()).unwrap();
+    }
+    database
+        .execute("UPDATE audit_log SET after = '{' WHERE subject IN ('TAG-7', 'TAG-8', 'TAG-39')");
+    let events = all(&store);
+    assert_eq!(events.len(), 37);
+    assert!(events.iter().all(|event| event.subject != "TAG-7"));
+    assert_eq!(store.queued_events().unwrap(), 0);
+}
+
+fn a_long_payload_of_a_command_is_not_in_its_events<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let mut long = crate::commands::new(1, "CP-1");
+    long.command.payload = format!(r#"{{"type": "{}"}}"#, "x".repeat(9_000));
+    store.create(&long).unwrap();
+    store.cancel(long.command.id, at(1)).unwrap();
+    let events = all(&store);
+    assert_eq!(names(&events), ["command.finished"]);
+    assert_eq!(json(&events[0])["payload"], serde_json::Value::Null);
 }
 
 fn many<S: Store + EventLog>(store: &S, chargers: u64, records: u64) {
