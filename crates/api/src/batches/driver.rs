@@ -122,7 +122,11 @@ impl Driver {
         self.rates
             .retain(|id, _| leased.iter().any(|batch| batch.id == *id));
         for batch in &leased {
-            self.step(&ports, batch)?;
+            match self.step(&ports, batch) {
+                // Such as an operation that only a newer version knows. Other batches go on.
+                Err(error) if !error.is_retryable() => halt(&ports, batch, error.detail())?,
+                ended => ended?,
+            }
         }
         Ok(leased.len())
     }
@@ -164,14 +168,7 @@ impl Driver {
             return Ok(());
         }
         if let Some(why) = batch.counts.halts(&batch.plan, batch.ignored) {
-            let halted = ports.batches.set_batch_state(
-                batch.id,
-                &[BatchState::Running],
-                BatchState::Halted,
-                &why,
-            );
-            halted.map_err(|error| ApiError::unavailable(&error))?;
-            return Ok(());
+            return halt(ports, &batch, &why);
         }
         self.start_pending(ports, &batch)
     }
@@ -292,6 +289,16 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Halts a running batch, for a person to decide.
+fn halt(ports: &Ports<'_>, batch: &BatchView, why: &str) -> Result<(), ApiError> {
+    let open = [BatchState::Running];
+    let halted = ports
+        .batches
+        .set_batch_state(batch.id, &open, BatchState::Halted, why);
+    halted.map_err(|error| ApiError::unavailable(&error))?;
+    Ok(())
 }
 
 /// The first items in a state.

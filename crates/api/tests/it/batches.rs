@@ -1,7 +1,9 @@
 //! Batches over HTTP, with the driver of the process.
 
 use crate::support::*;
-use central::ports::CommandQueue;
+use central::Timestamp;
+use central::model::{BatchId, BatchPlan, BatchWork, WhenOffline};
+use central::ports::{Batches, CommandQueue, NewBatch};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -102,6 +104,40 @@ async fn a_batch_starts_as_many_commands_as_its_pace_permits_and_halts_at_its_st
     assert_eq!(list["items"][0]["id"], created.json()["id"]);
     let commands = get(addr, "/api/v1/commands").await.json();
     assert_eq!(commands["items"].as_array().map(Vec::len), Some(4));
+}
+
+#[tokio::test]
+async fn a_batch_that_this_version_cannot_carry_out_is_halted_and_holds_up_no_other() {
+    let (api, memory) = start_over(2).await;
+    let addr = api.local_addr();
+    let newer = NewBatch {
+        id: BatchId(uuid::Uuid::now_v7()),
+        plan: BatchPlan {
+            work: BatchWork::Operation {
+                operation: "of-a-newer-version".to_owned(),
+                parameters: serde_json::Map::new(),
+            },
+            at_once: 1,
+            per_second: 1,
+            stop_after_failures: None,
+            stop_at_failed_percent: None,
+            when_offline: WhenOffline::Fail,
+            answer_within_ms: 1_000,
+            expires_at: Timestamp(common::clock::now_ms() + 60_000),
+        },
+        chargers: vec!["CP-000".to_owned()],
+        created_at: Timestamp(common::clock::now_ms()),
+        requested_by: "k".to_owned(),
+        idempotency: None,
+    };
+    memory.create_batch(&newer).expect("it is stored");
+    let body = r#"{"action": "ClearCache", "filter": {}}"#;
+    let other = create(addr, "k", body).await;
+    let other = other.header("location").expect("an address").to_owned();
+    until(addr, &other, |batch| batch["counts"]["started"] == 2).await;
+    let newer = format!("{BATCHES}/{}", newer.id);
+    let halted = until(addr, &newer, |batch| batch["state"] == "halted").await;
+    assert_ne!(halted["detail"], "", "{halted}");
 }
 
 #[tokio::test]
