@@ -40,7 +40,7 @@ pub fn connector(row: &mut ConnectorView) {
     ]);
 }
 
-/// Removes the payload, and the charger's answer, of a command where they are longer than [`COMMAND_BYTES_MAX`]: events
+/// Removes the payload, and the charger's answer, of a command where they are longer than 8 KiB: events
 /// are kept for weeks, and one of a local list of 200 KB for each of 10,000 chargers would fill a disk.
 pub fn command(row: &mut CommandView) {
     if row.payload.len() > COMMAND_BYTES_MAX {
