@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 /// Length of a record assumed until the first were delivered.
 const RECORD_BYTES: u64 = 400;
 
+/// Number of records that the mean length is taken over. The size of a large backlog is computed from the mean and must
+/// not jump with every batch.
+const RECORDS_IN_MEAN: u64 = 50_000;
+
 /// The component that is named when the journal cannot be read and the sink has not failed.
 pub(crate) const JOURNAL: &str = "journal";
 
@@ -43,20 +47,18 @@ impl DeliveryStatus {
         }
     }
 
-    /// Updates the mean over some ten thousand records. The size of a large backlog is computed from it and must not
-    /// jump with every batch.
-    fn weigh(&self, bytes: u64, records: u64) {
-        const RECORDS: u64 = 50_000;
+    /// Updates the mean over the last `RECORDS_IN_MEAN` records, or over all `delivered_before` and these while they
+    /// are fewer: otherwise the first batch, which is often the one short record of the gateway's start, would be the
+    /// mean for a long time, and a backlog would be taken for a tenth of what it is.
+    fn weigh(&self, bytes: u64, records: u64, delivered_before: u64) {
         if records == 0 {
             return;
         }
         let seen = bytes.saturating_mul(256) / records;
-        let before = match self.record_size.load(Ordering::Relaxed) {
-            0 => seen,
-            before => before,
-        };
-        let records = records.min(RECORDS);
-        let mean = (before * (RECORDS - records) + seen * records) / RECORDS;
+        let records = records.min(RECORDS_IN_MEAN);
+        let others = delivered_before.min(RECORDS_IN_MEAN - records);
+        let before = self.record_size.load(Ordering::Relaxed);
+        let mean = (before * others + seen * records) / (others + records);
         self.record_size.store(mean, Ordering::Relaxed);
     }
 
@@ -109,8 +111,8 @@ impl DeliveryStatus {
         }
         state.oldest_since = more_in_flight.then(Instant::now);
         drop(state);
-        self.delivered.fetch_add(records, Ordering::Relaxed);
-        self.weigh(bytes, records);
+        let delivered_before = self.delivered.fetch_add(records, Ordering::Relaxed);
+        self.weigh(bytes, records, delivered_before);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -124,5 +126,39 @@ pub(crate) fn no_answer(detail: &str) -> Unavailable {
         component: "sink",
         kind: UnavailableKind::Unreachable,
         detail: detail.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_length_is_right_from_the_first_batches_on() {
+        let status = DeliveryStatus::default();
+        assert_eq!(status.record_bytes(), RECORD_BYTES, "nothing is known yet");
+        // The record of the gateway's start, then what chargers send.
+        status.delivered_batch(1, 60, false);
+        assert_eq!(status.record_bytes(), 60);
+        status.delivered_batch(500, 500 * 600, false);
+        let mean = status.record_bytes();
+        assert!((595..=600).contains(&mean), "{mean}");
+    }
+
+    #[test]
+    fn one_batch_does_not_change_the_mean_of_many_records() {
+        let status = DeliveryStatus::default();
+        for _ in 0..100 {
+            status.delivered_batch(2_000, 2_000 * 400, false);
+        }
+        status.delivered_batch(1, 1 << 20, false);
+        let mean = status.record_bytes();
+        assert!((400..=425).contains(&mean), "{mean}");
+        // But it follows when all records have become longer.
+        for _ in 0..100 {
+            status.delivered_batch(2_000, 2_000 * 800, false);
+        }
+        let mean = status.record_bytes();
+        assert!((780..=800).contains(&mean), "{mean}");
     }
 }
