@@ -41,11 +41,17 @@ pub(crate) async fn ready(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     Query::read(query.as_deref(), &[])?;
-    let parts: Vec<Health> = state
+    let mut parts: Vec<Health> = state
         .probes
         .iter()
         .flat_map(|probe| probe.health())
         .collect();
+    // A process with the API alone has no other part that uses the database.
+    if let Some(overview) = &state.pipeline
+        && !parts.iter().any(|part| part.part == "database")
+    {
+        parts.push(overview.database_health());
+    }
     let ready = parts.iter().all(|part| part.up);
     let status = match ready {
         true => StatusCode::OK,

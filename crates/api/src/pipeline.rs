@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use central::Timestamp;
 use central::model::{PROCESS_REPORT_EVERY_MS, ProcessReport};
 use central::pipeline::{Counted, DatabaseSeen, Observed, pipeline, unexplained};
-use central::ports::{KnownProcess, Processes, Unavailable};
+use central::ports::{Health, KnownProcess, Processes, Unavailable};
 use common::clock::now_ms;
 use common::lock::lock;
 use count::Counts;
@@ -108,6 +108,22 @@ impl Overview {
                 }
             }
             lock(&self.known).asking_since = None;
+        }
+    }
+
+    /// The database as this process sees it. One that has not answered yet does not work.
+    pub(crate) fn database_health(&self) -> Health {
+        let seen = lock(&self.known).database_now(Timestamp(now_ms()));
+        let detail = match (seen.up, &seen.last_error) {
+            (Some(true), _) => "it answers".to_owned(),
+            (Some(false), Some((_, error))) => error.clone(),
+            (Some(false), None) => why_unknown(&seen),
+            (None, _) => "the database has not answered yet".to_owned(),
+        };
+        Health {
+            part: "database",
+            up: seen.up == Some(true),
+            detail,
         }
     }
 

@@ -18,8 +18,12 @@ const RECORDS_MAX: u64 = 1_000_000;
 const STEP: u64 = 10_000;
 /// Steps in one round: a gateway that was not counted before catches up over several rounds.
 const STEPS_MAX: u64 = 50;
-/// The database keeps the number up to which all is stored; it is written again when it has grown by so much.
+/// The database keeps the number up to which all is stored; it is written again when it has grown by so much, or after
+/// [`NOTED_AFTER`] if it has grown at all.
 const NOTED_EVERY: u64 = 10_000;
+/// Much shorter than the shortest retention, a day: after a restart, no record that was counted and is deleted since counts
+/// as missing.
+const NOTED_AFTER: Duration = Duration::from_secs(60);
 /// Records that were delivered earlier than this and are not stored are missing.
 const MISSING_AFTER: Duration = Duration::from_secs(60);
 
@@ -35,6 +39,8 @@ struct Count {
     all_stored: u64,
     /// The same as the database has it.
     noted: u64,
+    /// When it was written there last, or read.
+    noted_at: Option<Instant>,
     /// When the gateway had delivered how much, oldest first; for about a minute.
     delivered: VecDeque<(Instant, u64)>,
 }
@@ -103,9 +109,11 @@ impl Count {
             has_gap = true;
             break;
         }
-        if self.all_stored >= self.noted + NOTED_EVERY {
+        let noted_at = *self.noted_at.get_or_insert(now);
+        let is_due = now.saturating_duration_since(noted_at) >= NOTED_AFTER;
+        if self.all_stored >= self.noted + NOTED_EVERY || (is_due && self.all_stored > self.noted) {
             processes.set_all_stored(id, Seq(self.all_stored))?;
-            self.noted = self.all_stored;
+            (self.noted, self.noted_at) = (self.all_stored, Some(now));
         }
         self.delivered.push_back((now, delivered));
         let minute_ago = self.minute_ago(now);
@@ -151,16 +159,23 @@ impl Count {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use central::model::ProcessReport;
+    use central::Timestamp;
+    use central::model::{ProcessReport, ProcessRole};
     use central::ports::KnownProcess;
     use common::lock::lock;
     use std::collections::BTreeSet;
     use std::sync::Mutex;
     use uuid::Uuid;
 
-    /// The numbers that are stored.
+    /// The numbers that are stored, and the number up to which all are, as it was noted.
     #[derive(Default)]
-    struct Stored(Mutex<BTreeSet<u64>>);
+    struct Stored(Mutex<BTreeSet<u64>>, Mutex<u64>);
+
+    impl Stored {
+        fn of(numbers: impl Iterator<Item = u64>) -> Self {
+            Self(Mutex::new(numbers.collect()), Mutex::default())
+        }
+    }
 
     impl Processes for Stored {
         fn report_process(&self, _: &ProcessReport) -> Result<(), Unavailable> {
@@ -168,12 +183,30 @@ mod tests {
         }
 
         fn processes(&self) -> Result<Vec<KnownProcess>, Unavailable> {
-            Ok(Vec::new())
+            Ok(vec![KnownProcess {
+                report: ProcessReport {
+                    id: Uuid::from_u128(1),
+                    role: ProcessRole::Gateway,
+                    host: "host".to_owned(),
+                    version: "1".to_owned(),
+                    started_at: Timestamp(1),
+                    at: Timestamp(1),
+                    has_stopped: false,
+                    parts: Vec::new(),
+                    gateway: None,
+                    consumed_records: None,
+                    queues: None,
+                },
+                age_ms: 0,
+                all_stored: Seq(*lock(&self.1)),
+                is_retired: false,
+            }])
         }
 
         fn set_all_stored(&self, _: GatewayId, upto: Seq) -> Result<(), Unavailable> {
             let stored = lock(&self.0);
-            assert!((1..=upto.0).all(|number| stored.contains(&number)));
+            assert!((*lock(&self.1) + 1..=upto.0).all(|number| stored.contains(&number)));
+            *lock(&self.1) = upto.0;
             Ok(())
         }
 
@@ -207,9 +240,7 @@ mod tests {
 
     #[test]
     fn a_record_is_missing_a_minute_after_its_delivery_and_not_before() {
-        let stored = Stored(Mutex::new(
-            (1..=30).filter(|number| *number != 20).collect(),
-        ));
+        let stored = Stored::of((1..=30).filter(|number| *number != 20));
         let mut count = Count::default();
         let start = Instant::now();
         let mut run = |seconds, delivered| {
@@ -235,12 +266,27 @@ mod tests {
     }
 
     #[test]
+    fn records_that_the_retention_deleted_are_not_missing_after_a_restart() {
+        let stored = Stored::of(1..=30);
+        let mut count = Count::default();
+        let start = Instant::now();
+        for seconds in [0, 60] {
+            let now = start + Duration::from_secs(seconds);
+            let counted = count.run(&stored, &report(30), now);
+            assert_eq!(counted.expect("memory").expect("few").stored, 30);
+        }
+        // A day later the retention deletes them, and the process starts again.
+        *lock(&stored.0) = (31..=40).collect();
+        let counted = Counts::default().count(&stored, &report(40));
+        let counted = counted.expect("memory").expect("few records");
+        assert_eq!((counted.stored, counted.missing), (40, Some(0)));
+    }
+
+    #[test]
     fn a_long_history_is_counted_over_several_rounds_and_the_first_gap_is_found_exactly() {
         let gap = STEP * STEPS_MAX + 12_345;
         let delivered = gap + 20_000;
-        let stored = Stored(Mutex::new(
-            (1..=delivered).filter(|number| *number != gap).collect(),
-        ));
+        let stored = Stored::of((1..=delivered).filter(|number| *number != gap));
         let mut count = Count::default();
         let mut run = || count.run(&stored, &report(delivered), Instant::now());
         assert!(

@@ -3,7 +3,7 @@
 use crate::support::*;
 use api::{Api, ApiDeps, PipelineDeps};
 use central::model::ProcessRole;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,8 +51,21 @@ async fn the_pipeline_is_answered_at_once_while_the_database_hangs() {
     let detail = part["detail"].as_str().expect("words");
     assert!(detail.contains("does not answer"), "{detail}");
     assert!(part["since"].is_string(), "{part}");
+    let ready = get(api.local_addr(), "/health/ready").await;
+    assert_eq!((ready.status, &ready.json()["ready"]), (503, &json!(false)));
+    let part = &ready.json()["parts"][0];
+    assert_eq!(
+        (&part["part"], &part["up"]),
+        (&json!("database"), &json!(false))
+    );
+    let detail = part["detail"].as_str().expect("words");
+    assert!(detail.contains("a query has waited since"), "{detail}");
     processes.set(Database::Answers);
     part_when(&api, "database", |part| part["state"] == "works").await;
+    let ready = get(api.local_addr(), "/health/ready").await;
+    let part = json!({"part": "database", "up": true, "detail": "it answers"});
+    assert_eq!(ready.status, 200);
+    assert_eq!(ready.json(), json!({"ready": true, "parts": [part]}));
 }
 
 #[tokio::test]
@@ -80,6 +93,9 @@ async fn a_process_that_only_the_database_knows_is_shown_as_gone() {
     let refusing = FakeProcesses::new(Database::Refuses);
     let api = start_over(&refusing).await;
     let part = part_when(&api, "database", |part| part["state"] == "down").await;
+    let ready = get(api.local_addr(), "/health/ready").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("connection refused"), "{}", ready.body);
     assert!(
         part["detail"]
             .as_str()
