@@ -55,6 +55,7 @@ kinds! {
     BAD_PARAMETER, BAD_REQUEST, "bad_parameter", "Bad parameter", "the value is not valid for this parameter";
     BAD_CURSOR, BAD_REQUEST, "bad_cursor", "Bad cursor", "not the `next` of this list";
     BAD_TRANSACTION_KEY, BAD_REQUEST, "bad_transaction_key", "Bad transaction key", "not a UUID";
+    BAD_RECORD_ID, BAD_REQUEST, "bad_record_id", "Bad record id", "not `GATEWAY-UUID/NUMBER`";
     BAD_ENCODING, BAD_REQUEST, "bad_encoding", "Bad encoding", "not UTF-8 after percent-decoding";
     BAD_JSON, BAD_REQUEST, "bad_json", "Bad JSON", "the body is not JSON with the members that the route knows";
     NO_IDEMPOTENCY_KEY, BAD_REQUEST, "no_idempotency_key", "No valid idempotency key", "`Idempotency-Key` is empty or too long, or a command has none";
@@ -64,6 +65,7 @@ kinds! {
     SCOPE_MISSING, FORBIDDEN, "scope_missing", "Scope missing", "the key's scope does not include what the route needs";
     UNKNOWN_CHARGER, NOT_FOUND, "unknown_charger", "Unknown charger", "not in the database";
     UNKNOWN_TRANSACTION, NOT_FOUND, "unknown_transaction", "Unknown transaction", "not in the database";
+    UNKNOWN_MESSAGE, NOT_FOUND, "unknown_message", "Unknown message", "not in the database: it was never recorded, has not arrived yet, or was deleted after the retention; its `/trace` says which as far as it is known";
     UNKNOWN_COMMAND, NOT_FOUND, "unknown_command", "Unknown command", "not in the database";
     UNKNOWN_BATCH, NOT_FOUND, "unknown_batch", "Unknown batch", "not in the database";
     NO_REPORT, NOT_FOUND, "no_report", "No report", "the command asks for no report";
@@ -764,6 +766,22 @@ impl ApiError {
             format!(
                 "The header Content-Type is {}; send application/json.",
                 quoted(media)
+            ),
+        )
+    }
+
+    pub(crate) fn unknown_message(id: central::RecordId) -> Self {
+        Self::new(
+            &UNKNOWN_MESSAGE,
+            format!("The database has no message with the record id {id}."),
+        )
+    }
+
+    pub(crate) fn bad_record_id(id: &str) -> Self {
+        Self::new(
+            &BAD_RECORD_ID,
+            format!(
+                "{id:?} is not the id of a record: GATEWAY-UUID/NUMBER, such as `record_id` of a message."
             ),
         )
     }

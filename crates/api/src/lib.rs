@@ -21,7 +21,7 @@
 //! batches/       one command to many chargers, and the task that drives batches
 //! operations.rs  commands that do not depend on the version of OCPP
 //! actions.rs  api_keys.rs  chargers.rs  charger_settings.rs  closings.rs  handshakes.rs  commands.rs  transactions.rs  messages.rs  audit.rs  health.rs
-//! tokens.rs  local_lists.rs   one file per resource
+//! tokens.rs  local_lists.rs  transaction_messages.rs   one file per resource
 //! ```
 
 mod actions;
@@ -58,6 +58,7 @@ mod schema;
 mod server;
 mod state;
 mod tokens;
+mod transaction_messages;
 mod transactions;
 mod write_timeout;
 mod wrong_port;

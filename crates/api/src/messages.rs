@@ -3,18 +3,22 @@
 
 use crate::error::ApiError;
 use crate::page::ListRequest;
+use crate::query::Query;
 use crate::state::AppState;
-use crate::{page, schema};
-use axum::extract::State;
+use crate::{page, query, schema};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::response::Response;
-use central::RecordKind;
 use central::model::ShownMessage;
-use central::query::{MessageFilter, MessageRow, Page, Place};
+use central::query::{
+    MessageFilter, MessageRow, Page, PageRequest, Place, with_pairs, without_answered_calls,
+};
+use central::{RecordId, RecordKind};
 use std::sync::Arc;
 
 /// The parameters of the list of messages.
 pub(crate) const PARAMETERS: &[&str] = &[
-    "charger", "action", "kind", "from", "to", "after", "cursor", "limit", "fields",
+    "charger", "action", "kind", "from", "to", "pairs", "after", "cursor", "limit", "fields",
 ];
 
 /// The parameters of the list of dead letters.
@@ -30,12 +34,13 @@ pub(crate) const DEAD_LETTER_PARAMETERS: &[&str] = &["cursor", "limit", "fields"
         ("kind" = Option<String>, Query, description = "Only this kind of record"),
         ("from" = Option<String>, Query, description = "Only at this time or later: RFC 3339, or milliseconds since 1970-01-01 UTC"),
         ("to" = Option<String>, Query, description = "Only before this time"),
+        ("pairs" = Option<bool>, Query, description = "`true`: each item with its `pair`, its command and its transaction; a call to a charger whose reply is in the list too is only the `pair` of that reply"),
         ("after" = Option<String>, Query, description = "The page begins after this record, `GATEWAY/NUMBER`; not together with `cursor`"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before, unchanged"),
         ("limit" = Option<i32>, Query, description = "Items on the page: 1 to 1000; default 100", minimum = 1, maximum = 1000),
         ("fields" = Option<String>, Query, description = "Only these members of each item, with commas between them"),
     ),
-    responses((status = 200, description = "A page", body = schema::Page<schema::Message>))
+    responses((status = 200, description = "A page", body = schema::Page<schema::ListedMessage>))
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
@@ -50,7 +55,8 @@ pub(crate) async fn list(
         from,
         to,
     };
-    let mut wanted = request.wanted(&query, "Message")?;
+    let pairs = query.boolean("pairs")?.unwrap_or(false);
+    let mut wanted = request.wanted(&query, "ListedMessage")?;
     if let Some(after) = query.record_id("after")? {
         if wanted.page.after.is_some() {
             return Err(ApiError::bad_parameter(
@@ -63,14 +69,69 @@ pub(crate) async fn list(
     }
     state
         .answer_list(move |store| {
-            page::collected(
-                wanted,
-                |_| {},
-                |page| Ok(shown(store.messages(&filter, page)?)),
-            )?
-            .into_answer()
+            let items = match pairs {
+                false => page::collected(
+                    wanted,
+                    |_| {},
+                    |page| Ok(shown(store.messages(&filter, page)?)),
+                ),
+                true => page::collected(
+                    wanted,
+                    |_| {},
+                    |page| {
+                        let page = store.messages(&filter, page)?;
+                        let rows = without_answered_calls(store, &filter, page.items)?;
+                        Ok(Page {
+                            items: with_pairs(store, rows)?,
+                            next: page.next,
+                        })
+                    },
+                ),
+            };
+            items?.into_answer()
         })
         .await
+}
+
+/// `GET /api/v1/messages/{gateway_id}/{seq}`
+#[utoipa::path(
+    get,
+    path = "/api/v1/messages/{gateway_id}/{seq}",
+    params(
+        ("gateway_id" = Uuid, Path, description = "The `gateway_id` of the message: the first part of its `record_id`"),
+        ("seq" = u64, Path, description = "The `seq` of the message: the second part of its `record_id`"),
+    ),
+    responses((status = 200, description = "The message", body = schema::MessageWithPair))
+)]
+pub(crate) async fn one(
+    State(state): State<Arc<AppState>>,
+    OriginalUri(uri): OriginalUri,
+    id: Result<Path<(String, String)>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let id = record_id(id, uri.path())?;
+    Query::read(query.as_deref(), &[])?;
+    state
+        .answer(move |store| {
+            let found = || {
+                let row = store.message(id)?;
+                with_pairs(store, row.into_iter().collect())
+            };
+            let mut found =
+                found().map_err(|error| page::query_error(error, &PageRequest::default()))?;
+            found.pop().ok_or_else(|| ApiError::unknown_message(id))
+        })
+        .await
+}
+
+/// The record that the two last segments of the path name.
+pub(crate) fn record_id(
+    id: Result<Path<(String, String)>, PathRejection>,
+    path: &str,
+) -> Result<RecordId, ApiError> {
+    let Path((gateway, seq)) = id.map_err(|_| ApiError::undecodable("path", path))?;
+    let id = format!("{gateway}/{seq}");
+    query::record_id(&id).ok_or_else(|| ApiError::bad_record_id(&id))
 }
 
 /// The messages without the secrets in them.

@@ -11,7 +11,7 @@ use crate::state::AppState;
 use crate::{
     actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, docs_page,
     events, handshakes, health, local_lists, messages, operations, pipeline, quirks, reports,
-    routes, schema, tokens, transactions,
+    routes, schema, tokens, transaction_messages, transactions,
 };
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -51,8 +51,10 @@ pub(crate) const CATALOG: &str = "/.well-known/api-catalog";
         handshakes::dismiss,
         transactions::list,
         transactions::one,
+        transaction_messages::list,
         closings::close,
         messages::list,
+        messages::one,
         messages::dead_letters,
         quirks::list,
         tokens::list,

@@ -108,15 +108,6 @@ impl Query {
         let Some(value) = self.raw(name) else {
             return Ok(None);
         };
-        let read = || {
-            let (gateway, seq) = value.split_once('/')?;
-            // Digits only, because `parse` accepts `+5`.
-            let is_number = seq.bytes().all(|byte| byte.is_ascii_digit());
-            Some(RecordId {
-                gateway: GatewayId(Uuid::try_parse(gateway).ok()?),
-                seq: Seq(is_number.then(|| seq.parse().ok())??),
-            })
-        };
         let wrong = || {
             ApiError::bad_parameter(
                 name,
@@ -124,7 +115,7 @@ impl Query {
                 "the id of a record, GATEWAY-UUID/NUMBER, such as record_id of a message",
             )
         };
-        read().map(Some).ok_or_else(wrong)
+        record_id(value).map(Some).ok_or_else(wrong)
     }
 
     /// The time range `from` ≤ time < `to`.
@@ -172,6 +163,17 @@ impl Query {
         let found = self.pairs.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
+}
+
+/// A record's id, `GATEWAY/NUMBER`.
+pub(crate) fn record_id(text: &str) -> Option<RecordId> {
+    let (gateway, seq) = text.split_once('/')?;
+    // Digits only, because `parse` accepts `+5`.
+    let is_number = seq.bytes().all(|byte| byte.is_ascii_digit());
+    Some(RecordId {
+        gateway: GatewayId(Uuid::try_parse(gateway).ok()?),
+        seq: Seq(is_number.then(|| seq.parse().ok())??),
+    })
 }
 
 /// Form decoding: `+` is a space, `%XX` a byte.

@@ -10,7 +10,7 @@ use crate::wrong_port::WrongPort;
 use crate::{
     actions, api_keys, audit, batches, charger_settings, chargers, closings, commands, events,
     handshakes, health, local_lists, messages, openapi, operations, pipeline, quirks, reports,
-    schema, tokens, transactions,
+    schema, tokens, transaction_messages, transactions,
 };
 use axum::body::Body;
 use axum::extract::{MatchedPath, OriginalUri, RawQuery, Request, State};
@@ -136,12 +136,28 @@ pub(crate) const ROUTES: &[Route] = &[
         handler: || get(transactions::one),
     },
     Route {
+        path: "/api/v1/transactions/{key}/messages",
+        purpose: "the messages about one transaction, by the time of their reception",
+        parameters: transaction_messages::PARAMETERS,
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(transaction_messages::list),
+    },
+    Route {
         path: "/api/v1/messages",
         purpose: "messages of chargers with their answers, in the order in which they were recorded",
         parameters: messages::PARAMETERS,
         is_health: false,
         access: Access::Needs(Scope::Read),
         handler: || get(messages::list),
+    },
+    Route {
+        path: "/api/v1/messages/{gateway_id}/{seq}",
+        purpose: "one message with its pair, its command and its transaction",
+        parameters: &[],
+        is_health: false,
+        access: Access::Needs(Scope::Read),
+        handler: || get(messages::one),
     },
     Route {
         path: "/api/v1/quirks",

@@ -386,6 +386,77 @@ pub(crate) struct Message {
     redacted: Option<bool>,
 }
 
+/// A message with what belongs to it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MessageWithPair {
+    #[serde(flatten)]
+    message: Message,
+    /// Of a call to a charger its reply, or the end of waiting for it; of these the call. Else null.
+    pair: Option<Message>,
+    /// From the record of a call to a charger to the record of its reply, in milliseconds. Null for the calls of chargers:
+    /// when their answer was sent is not recorded.
+    latency_ms: Option<i64>,
+    /// The `id` of the command whose call it is, or belongs to.
+    command_id: Option<Uuid>,
+    /// The id on the wire of the transaction that the message or its pair names.
+    transaction_id: Option<String>,
+    /// The `key` of that transaction. Where a charger uses an id again, that of the latest transaction that had started.
+    transaction: Option<Uuid>,
+}
+
+/// A message in the list. The last members are there only with `pairs=true`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ListedMessage {
+    /// `GATEWAY/NUMBER`
+    record_id: String,
+    /// Empty for a record of the gateway itself.
+    charger_id: String,
+    ocpp_version: OcppVersion,
+    /// `from_charger` or `to_charger`: who sent `payload`.
+    direction: String,
+    kind: String,
+    message_id: String,
+    action: String,
+    /// JSON if it is valid JSON, else a text; null if there is none.
+    payload: serde_json::Value,
+    /// The payload of a CALLRESULT, or `[code, description, details]` of a CALLERROR.
+    answer: serde_json::Value,
+    #[schema(format = DateTime)]
+    received_at: String,
+    gateway_id: Uuid,
+    /// The number in `record_id`.
+    seq: u64,
+    notes: Vec<String>,
+    /// Explains the notes.
+    reason: String,
+    /// The number of the charger's connection: greater for each newer one.
+    epoch: u64,
+    /// Only where a payload or an answer is not shown byte for byte: the record's bytes in Base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    record: Option<String>,
+    /// Only where `***` is in place of a secret in the payload or the answer, and then true. Such a row has no `record`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    redacted: Option<bool>,
+    /// Of a call to a charger its reply, or the end of waiting for it; of these the call. Else null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pair: Option<Message>,
+    /// From the record of a call to a charger to the record of its reply, in milliseconds. Null for the calls of chargers:
+    /// when their answer was sent is not recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<i64>,
+    /// The `id` of the command whose call it is, or belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_id: Option<Uuid>,
+    /// The id on the wire of the transaction that the message or its pair names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction_id: Option<String>,
+    /// The `key` of that transaction. Where a charger uses an id again, that of the latest transaction that had started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction: Option<Uuid>,
+}
+
 /// A record that could not be applied.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DeadLetter {

@@ -83,6 +83,18 @@ pub(crate) fn first_received(records: &[(RecordId, Record<'_>)]) -> Timestamp {
     received.min().unwrap_or_default()
 }
 
+/// The records that a row of `command_progress` names.
+pub(crate) fn records_of(
+    id: &Uuid,
+    state: &str,
+) -> Result<impl Iterator<Item = RecordId> + use<>, Refusal> {
+    let progress: CommandProgress = read(state, id)?;
+    let sent = progress.sent.map(|sent| sent.record);
+    let reply = progress.reply.map(|reply| reply.record);
+    let end = progress.unanswered.map(|end| end.record);
+    Ok([sent, reply, end].into_iter().flatten())
+}
+
 /// A command's row with its progress.
 #[derive(Debug)]
 pub(crate) struct CommandRow {

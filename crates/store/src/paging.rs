@@ -32,6 +32,18 @@ pub(crate) fn after_message(page: &PageRequest) -> Result<Option<RecordId>, Quer
     }
 }
 
+/// The time of reception and the record after which a page of messages by time begins; `None` = at the first.
+pub(crate) fn after_received(page: &PageRequest) -> Result<Option<(i64, RecordId)>, QueryError> {
+    match place(page)? {
+        None => Ok(None),
+        Some(Place::Received(at, id)) => Ok(Some((at.as_millis(), id))),
+        Some(_) => Err(QueryError::BadCursor),
+    }
+}
+
+/// Days that a page of messages by time covers at most.
+pub(crate) const DAYS_PER_PAGE: i64 = 31;
+
 /// The number after which a page of dead letters begins.
 pub(crate) fn after_dead_letter(page: &PageRequest) -> Result<i64, QueryError> {
     match place(page)? {

@@ -92,6 +92,7 @@ async fn every_route_in_the_index_exists() {
     let store = Arc::new(MemoryRows {
         chargers: vec![charger("CP-1", true)],
         transactions: vec![transaction("CP-1", 1, true)],
+        messages: vec![message("CP-1", 1, "Heartbeat")],
         ..MemoryRows::default()
     });
     let deps = ApiDeps {
@@ -112,6 +113,9 @@ async fn every_route_in_the_index_exists() {
             .replace("{action}", "Reset");
         let path = path.replace("{id}", "cp-1").replace("{no}", "7");
         let path = path.replace("{name}", "grafana");
+        let path = path
+            .replace("{gateway_id}", "00000000-0000-0000-0000-00000000feed")
+            .replace("{seq}", "1");
         let path = path.replace("{key}", "00000000-0000-0000-0000-000000000001");
         let expected = match path.as_str() {
             _ if !has_get => 405,

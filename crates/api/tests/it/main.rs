@@ -17,6 +17,7 @@ mod health;
 mod keys;
 mod limits;
 mod lists;
+mod messages;
 mod openapi;
 mod pipeline;
 mod support;

@@ -2,14 +2,16 @@
 
 use super::{MemoryClosings, MemoryDirectory};
 use crate::model::{
-    AuditView, ChargerKey, ChargerState, ChargerView, ConnectorView, QuirkSummary, QuirkView,
-    TransactionView,
+    AuditView, ChargerKey, ChargerState, ChargerView, CommandId, ConnectorView, QuirkSummary,
+    QuirkView, TransactionView,
 };
 use crate::ports::{ChargerAdmin, CloseRequest, Closing, Closings, NotClosed, Once, Unavailable};
 use crate::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page,
-    PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
+    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MentionFilter, MessageFilter,
+    MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
+    WireId,
 };
+use crate::record::{RecordId, RecordKind};
 use crate::time::Timestamp;
 use std::fmt;
 use std::sync::Arc;
@@ -184,14 +186,43 @@ impl QueryStore for MemoryRows {
         page: &PageRequest,
     ) -> Result<Page<MessageRow>, QueryError> {
         let place = |_, row: &MessageRow| Place::Message(row.id);
-        self.page(&self.messages, page, place, |row| {
-            let action = filter.action.as_deref();
-            is_of(filter.charger.as_deref(), &row.charger_id)
-                && action.is_none_or(|action| action == row.action)
-                && filter.kind.is_none_or(|kind| kind == row.kind)
-                && filter.from.is_none_or(|from| row.received_at >= from)
-                && filter.to.is_none_or(|to| row.received_at < to)
-        })
+        self.page(&self.messages, page, place, |row| filter.has(row))
+    }
+
+    fn message(&self, id: RecordId) -> Result<Option<MessageRow>, QueryError> {
+        self.begin(0)?;
+        Ok(self.messages.iter().find(|row| row.id == id).cloned())
+    }
+
+    fn messages_of_calls(&self, calls: &[CommandId]) -> Result<Vec<MessageRow>, QueryError> {
+        self.begin(0)?;
+        let is_of = |row: &&MessageRow| {
+            row.kind != RecordKind::Call
+                && CommandId::from_message_id(&row.message_id).is_some_and(|id| calls.contains(&id))
+        };
+        Ok(self.messages.iter().filter(is_of).cloned().collect())
+    }
+
+    fn messages_by_time(
+        &self,
+        filter: &MentionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<MessageRow>, QueryError> {
+        let mut rows = self.messages.clone();
+        rows.sort_by_key(|row| (row.received_at, row.id));
+        let place = |_, row: &MessageRow| Place::Received(row.received_at, row.id);
+        self.page(&rows, page, place, |row| filter.has(row))
+    }
+
+    fn transactions_on_wire(&self, ids: &[WireId]) -> Result<Vec<TransactionView>, QueryError> {
+        self.begin(0)?;
+        let mut all = self.all_transactions();
+        all.retain(|view| {
+            let charger = ChargerKey::of(&view.charger_id);
+            let is_of = |id: &WireId| id.charger == charger && id.id == view.transaction_id;
+            ids.iter().any(is_of)
+        });
+        Ok(all)
     }
 
     fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {

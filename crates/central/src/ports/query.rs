@@ -10,12 +10,13 @@
 
 use super::Unavailable;
 use crate::model::{
-    AuditView, DeadLetterRow, MessageRow, QuirkSummary, QuirkView, TransactionView,
+    AuditView, CommandId, DeadLetterRow, MessageRow, QuirkSummary, QuirkView, TransactionView,
 };
 use crate::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, MessageFilter, Page, PageRequest, QuirkFilter,
-    TransactionFilter,
+    AuditFilter, ChargerDetail, ChargerFilter, MentionFilter, MessageFilter, Page, PageRequest,
+    QuirkFilter, TransactionFilter, WireId,
 };
+use crate::record::RecordId;
 use uuid::Uuid;
 
 /// Reads from the database. Calls block.
@@ -62,6 +63,37 @@ pub trait QueryStore: Send + Sync + 'static {
         filter: &MessageFilter,
         page: &PageRequest,
     ) -> Result<Page<MessageRow>, QueryError>;
+
+    /// One message; `None` if the database does not have it. Of several messages with this id, the one that was received
+    /// first.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn message(&self, id: RecordId) -> Result<Option<MessageRow>, QueryError>;
+
+    /// The messages of these calls of the central system: of each the call, the first reply, and the end of waiting for a
+    /// reply, as far as the database has them; in no order.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn messages_of_calls(&self, calls: &[CommandId]) -> Result<Vec<MessageRow>, QueryError>;
+
+    /// Messages of one charger by the time of their reception, then by gateway and number. A page covers 31 days at most,
+    /// so it may have few rows or none and still have a next one.
+    ///
+    /// # Errors
+    /// As [`QueryStore::chargers`].
+    fn messages_by_time(
+        &self,
+        filter: &MentionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<MessageRow>, QueryError>;
+
+    /// The transactions with these ids on the wire, in no order. Several may have one id.
+    ///
+    /// # Errors
+    /// When the database cannot be read now.
+    fn transactions_on_wire(&self, ids: &[WireId]) -> Result<Vec<TransactionView>, QueryError>;
 
     /// Records that could not be applied, oldest first.
     ///

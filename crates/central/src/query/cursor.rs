@@ -43,6 +43,8 @@ pub enum Place {
     Transaction(Timestamp, Uuid),
     /// In the list of messages: after this record.
     Message(RecordId),
+    /// In a list of messages by time: after this time of reception and record.
+    Received(Timestamp, RecordId),
     /// In the list of dead letters: after this number.
     DeadLetter(i64),
     /// In the audit log, which has the newest entry first: after this number.
@@ -69,6 +71,12 @@ impl Place {
             Self::Charger(key) => format!("c{}", hex(key.as_str())),
             Self::Transaction(at, key) => format!("t{}.{:x}", key.simple(), at.0.cast_unsigned()),
             Self::Message(id) => format!("m{}.{:x}", id.gateway.0.simple(), id.seq.0),
+            Self::Received(at, id) => format!(
+                "r{:x}.{}.{:x}",
+                at.0.cast_unsigned(),
+                id.gateway.0.simple(),
+                id.seq.0
+            ),
             Self::DeadLetter(number) => format!("d{:x}", number.cast_unsigned()),
             Self::Audit(number) => format!("a{:x}", number.cast_unsigned()),
             Self::Quirk(quirk, model) => format!(
@@ -123,6 +131,16 @@ fn read_place(text: &str) -> Option<Place> {
                 gateway: GatewayId(Uuid::try_parse(gateway).ok()?),
                 seq: Seq(u64::from_str_radix(seq, 16).ok()?),
             }))
+        }
+        "r" => {
+            let (at, id) = rest.split_once('.')?;
+            let (gateway, seq) = id.split_once('.')?;
+            let at = u64::from_str_radix(at, 16).ok()?.cast_signed();
+            let id = RecordId {
+                gateway: GatewayId(Uuid::try_parse(gateway).ok()?),
+                seq: Seq(u64::from_str_radix(seq, 16).ok()?),
+            };
+            Some(Place::Received(Timestamp(at), id))
         }
         "a" => Some(Place::Audit(
             u64::from_str_radix(rest, 16).ok()?.cast_signed(),
@@ -197,6 +215,13 @@ mod tests {
                 gateway: gateway(),
                 seq: Seq(u64::MAX),
             }),
+            Place::Received(
+                Timestamp(-1),
+                RecordId {
+                    gateway: gateway(),
+                    seq: Seq(7),
+                },
+            ),
             Place::DeadLetter(0),
             Place::Audit(7),
             Place::DeadLetter(i64::MIN),

@@ -1,17 +1,19 @@
 //! Arguments and results of [`QueryStore`]: filters, pages and cursors.
 
 mod cursor;
+mod pairs;
 pub mod parameters;
 mod scan;
 
 pub use crate::model::{DeadLetterRow, MessageRow};
 pub use crate::ports::{QueryError, QueryStore};
 pub use cursor::{Cursor, Place};
+pub use pairs::{MessageWithPair, SessionMessages, with_pairs, without_answered_calls};
 pub use scan::{all_connectors, all_messages, all_transactions};
 
 use crate::Quirk;
 use crate::model::{
-    AuditView, ChargerModel, ChargerSettings, ChargerView, ConnectorView, EffectPhase,
+    AuditView, ChargerKey, ChargerModel, ChargerSettings, ChargerView, ConnectorView, EffectPhase,
     Registration, Token, TokenStatus,
 };
 use crate::record::RecordKind;
@@ -125,6 +127,56 @@ pub struct MessageFilter {
     pub from: Option<Timestamp>,
     /// Only those received before this time.
     pub to: Option<Timestamp>,
+}
+
+impl MessageFilter {
+    /// Whether it selects this message.
+    #[must_use]
+    pub fn has(&self, row: &MessageRow) -> bool {
+        let charger = self.charger.as_deref();
+        let action = self.action.as_deref();
+        charger.is_none_or(|id| ChargerKey::of(id) == ChargerKey::of(&row.charger_id))
+            && action.is_none_or(|action| action == row.action)
+            && self.kind.is_none_or(|kind| kind == row.kind)
+            && self.from.is_none_or(|from| row.received_at >= from)
+            && self.to.is_none_or(|to| row.received_at < to)
+    }
+}
+
+/// A transaction's id on the wire, which is unique for its charger only, and not always.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WireId {
+    /// The charger, in any letter case.
+    pub charger: ChargerKey,
+    /// The id.
+    pub id: String,
+}
+
+/// Selects messages of one charger that may be about something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MentionFilter {
+    /// The charger, in any letter case.
+    pub charger: String,
+    /// Only those received at this time or later.
+    pub from: Timestamp,
+    /// Only those received before this time.
+    pub to: Timestamp,
+    /// Only those whose payload or answer contains this text, and those received at a time in `at`.
+    pub text: String,
+    /// Times of reception.
+    pub at: Vec<Timestamp>,
+}
+
+impl MentionFilter {
+    /// Whether it selects this message.
+    #[must_use]
+    pub fn has(&self, row: &MessageRow) -> bool {
+        ChargerKey::of(&self.charger) == ChargerKey::of(&row.charger_id)
+            && (self.from..self.to).contains(&row.received_at)
+            && (row.payload.contains(&self.text)
+                || row.answer.contains(&self.text)
+                || self.at.contains(&row.received_at))
+    }
 }
 
 /// Selects rows of the summary of quirks. Texts are compared exactly; an empty one selects chargers that have not

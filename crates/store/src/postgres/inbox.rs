@@ -15,7 +15,7 @@ use sqlx::postgres::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Sequence numbers in a block, as a power of two.
-const BLOCK_BITS: u32 = 12;
+pub(crate) const BLOCK_BITS: u32 = 12;
 
 /// Milliseconds of a partition.
 pub(crate) const DAY_MILLIS: i64 = 86_400_000;

@@ -25,6 +25,7 @@ mod postgres_maintenance;
 mod processes;
 mod quirks;
 mod reading;
+mod records;
 mod replay;
 mod sqlite_outages;
 mod tokens;

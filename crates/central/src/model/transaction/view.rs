@@ -99,6 +99,19 @@ pub struct SessionSource {
 }
 
 impl SessionSource {
+    /// When the start and the stop were received, as far as they have arrived.
+    pub fn received_at(&self) -> impl Iterator<Item = Timestamp> {
+        [self.start, self.stop]
+            .into_iter()
+            .flatten()
+            .map(|bound| bound.received_at)
+    }
+
+    /// The earliest and the latest time in any message.
+    pub fn times(&self) -> impl Iterator<Item = Timestamp> {
+        [self.first_at, self.heard_at].into_iter().flatten()
+    }
+
     /// When it started, never later than the start arrived; and when that arrived.
     pub(super) fn start_times(&self) -> Option<(Timestamp, Timestamp)> {
         self.start.map(|start| (start.at, start.received_at))

@@ -27,7 +27,7 @@ const ROWS_READ_MAX: usize = 20_000;
 const COUNTED_MAX: usize = 500_000;
 
 /// The position of a row: gateway number and sequence.
-type Key = (i32, i64);
+pub(super) type Key = (i32, i64);
 
 /// `None` = the cursor names a gateway that is not in the database.
 pub(super) async fn page(
@@ -106,7 +106,10 @@ fn planned_rows(plan: &str) -> Option<u64> {
     rest.get(..digits)?.parse().ok()
 }
 
-async fn key_of(connection: &mut PgConnection, id: RecordId) -> Result<Option<Key>, Refusal> {
+pub(super) async fn key_of(
+    connection: &mut PgConnection,
+    id: RecordId,
+) -> Result<Option<Key>, Refusal> {
     let no: Option<i32> = sqlx::query_scalar("SELECT no FROM gateways WHERE id = $1")
         .bind(id.gateway.0)
         .fetch_optional(connection)
@@ -235,15 +238,15 @@ fn times(from: i64, to: i64) -> String {
 }
 
 /// A row as it is stored.
-struct Found {
-    key: Key,
+pub(super) struct Found {
+    pub(super) key: Key,
     charger_no: i32,
     charger_id: Option<String>,
     kind: i16,
     version: i16,
     answer_kind: i16,
     notes: i64,
-    received_at: i64,
+    pub(super) received_at: i64,
     epoch: i64,
     message_id: String,
     action: String,
@@ -254,7 +257,7 @@ struct Found {
 }
 
 impl Found {
-    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+    pub(super) fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             key: (row.try_get("gateway_no")?, row.try_get("seq")?),
             charger_no: row.try_get("charger_no")?,
@@ -274,7 +277,7 @@ impl Found {
         })
     }
 
-    fn message(&self, names: &Names) -> Result<MessageRow, Refusal> {
+    pub(super) fn message(&self, names: &Names) -> Result<MessageRow, Refusal> {
         let id = names.id(self.key);
         if let Some(bytes) = &self.raw {
             let record = Record::decode(bytes)
@@ -304,13 +307,13 @@ impl Found {
 }
 
 /// Gateways and chargers by the numbers in the rows of a page.
-struct Names {
+pub(super) struct Names {
     gateways: HashMap<i32, GatewayId>,
     chargers: HashMap<i32, String>,
 }
 
 impl Names {
-    async fn of(
+    pub(super) async fn of(
         connection: &mut PgConnection,
         rows: &[Found],
         next: Option<Key>,
@@ -338,7 +341,7 @@ impl Names {
         })
     }
 
-    fn id(&self, (gateway_no, seq): Key) -> RecordId {
+    pub(super) fn id(&self, (gateway_no, seq): Key) -> RecordId {
         // Every number in the tables has a gateway.
         let no_gateway = GatewayId(Uuid::nil());
         RecordId {

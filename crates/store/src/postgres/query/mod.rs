@@ -3,20 +3,22 @@
 
 pub(super) mod chargers;
 mod messages;
+mod records;
 pub(super) mod transactions;
 
 use super::numbers::clean;
 use super::{PostgresStore, error, quirks};
 use crate::paging::{
-    after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_transaction,
-    at_most, cut,
+    after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_received,
+    after_transaction, at_most, cut,
 };
 use crate::refusal::Refusal;
 use crate::{audit, dead_letters};
-use central::model::{AuditView, ChargerKey, QuirkSummary, QuirkView, TransactionView};
+use central::model::{AuditView, ChargerKey, CommandId, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page,
-    PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
+    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MentionFilter, MessageFilter,
+    MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
+    WireId,
 };
 use central::{GatewayId, RecordId, Seq};
 use sqlx::Connection;
@@ -72,6 +74,30 @@ impl QueryStore for PostgresStore {
         let after = after_message(page)?;
         self.query(async |connection| messages::page(connection, filter, after, page.rows()).await)?
             .ok_or(QueryError::BadCursor)
+    }
+
+    fn message(&self, id: RecordId) -> Result<Option<MessageRow>, QueryError> {
+        self.query(async |connection| records::one(connection, id).await)
+    }
+
+    fn messages_of_calls(&self, calls: &[CommandId]) -> Result<Vec<MessageRow>, QueryError> {
+        self.query(async |connection| records::of_calls(connection, calls).await)
+    }
+
+    fn messages_by_time(
+        &self,
+        filter: &MentionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<MessageRow>, QueryError> {
+        let after = after_received(page)?;
+        self.query(async |connection| {
+            records::by_time(connection, filter, after, page.rows()).await
+        })?
+        .ok_or(QueryError::BadCursor)
+    }
+
+    fn transactions_on_wire(&self, ids: &[WireId]) -> Result<Vec<TransactionView>, QueryError> {
+        self.query(async |connection| transactions::on_wire(connection, ids).await)
     }
 
     fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {

@@ -6,13 +6,14 @@ use super::chargers::spellings;
 use crate::filter;
 use crate::listing::{StateViews, TransactionRow, view};
 use crate::paging::{at_most, cut, empty};
+use crate::postgres::numbers::clean;
 use crate::postgres::succession::successor_of;
 use crate::postgres::{closings, error};
 use crate::refusal::Refusal;
 use crate::state::read_transaction;
 use central::Timestamp;
 use central::model::{TransactionState, TransactionView};
-use central::query::{Page, TransactionFilter};
+use central::query::{Page, TransactionFilter, WireId};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use std::collections::HashMap;
@@ -131,6 +132,27 @@ pub(in crate::postgres) async fn of_states(
         by_state.entry(row.transaction_no).or_default().push(view);
     }
     Ok(by_state)
+}
+
+/// The sessions with these ids on the wire.
+pub(super) async fn on_wire(
+    connection: &mut PgConnection,
+    ids: &[WireId],
+) -> Result<Vec<TransactionView>, Refusal> {
+    let text = |text: &str| clean(text).into_owned();
+    let numbers: Vec<i64> = sqlx::query_scalar(
+        r"SELECT t.no FROM unnest($1::text[], $2::text[]) AS k (charger_key, wire_id)
+          JOIN chargers c ON c.key = k.charger_key
+          JOIN transactions t ON t.charger_no = c.no AND sha256(replace(t.wire_id, '\', '\\')::bytea)
+              = sha256(replace(k.wire_id, '\', '\\')::bytea)",
+    )
+    .bind(ids.iter().map(|id| text(id.charger.as_str())).collect::<Vec<_>>())
+    .bind(ids.iter().map(|id| text(&id.id)).collect::<Vec<_>>())
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(error::refusal)?;
+    let by_state = of_states(connection, &numbers).await?;
+    Ok(by_state.into_values().flatten().collect())
 }
 
 async fn rows(

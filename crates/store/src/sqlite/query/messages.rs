@@ -178,9 +178,7 @@ impl Filter<'_> {
             }
         };
         let sql = format!(
-            "SELECT m.id, coalesce(m.charger_id, c.id, ''), m.version, m.kind, m.message_id,
-                m.action, m.payload, m.answer_kind, m.answer, m.received_at, m.epoch, m.notes,
-                m.reason
+            "SELECT {COLUMNS}
              FROM messages m {range}
                 AND (:action IS NULL OR m.action = :action)
                 AND (:kind IS NULL OR m.kind = :kind)
@@ -205,7 +203,15 @@ impl Filter<'_> {
     }
 }
 
-fn message(row: &Row<'_>, gateways: &HashMap<i64, GatewayId>) -> Result<MessageRow, Refusal> {
+/// The columns of messages `m` and chargers `c` that [`message`] reads.
+pub(super) const COLUMNS: &str =
+    "m.id, coalesce(m.charger_id, c.id, ''), m.version, m.kind, m.message_id, m.action,
+    m.payload, m.answer_kind, m.answer, m.received_at, m.epoch, m.notes, m.reason";
+
+pub(super) fn message(
+    row: &Row<'_>,
+    gateways: &HashMap<i64, GatewayId>,
+) -> Result<MessageRow, Refusal> {
     Ok(MessageRow {
         id: record_id(gateways, row.get(0)?),
         charger_id: row.get(1)?,
@@ -223,7 +229,7 @@ fn message(row: &Row<'_>, gateways: &HashMap<i64, GatewayId>) -> Result<MessageR
     })
 }
 
-fn record_id(gateways: &HashMap<i64, GatewayId>, message_no: i64) -> RecordId {
+pub(super) fn record_id(gateways: &HashMap<i64, GatewayId>, message_no: i64) -> RecordId {
     let (gateway, seq) = split_message_no(message_no);
     RecordId {
         gateway: gateways.get(&gateway).copied().unwrap_or(NO_GATEWAY),

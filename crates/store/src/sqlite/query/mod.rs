@@ -3,19 +3,21 @@
 
 pub(super) mod chargers;
 mod messages;
+mod records;
 pub(super) mod transactions;
 
 use crate::paging::{
-    after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_transaction,
-    at_most, cut,
+    after_audit, after_charger, after_dead_letter, after_message, after_quirk, after_received,
+    after_transaction, at_most, cut,
 };
 use crate::refusal::Refusal;
 use crate::sqlite::{SqliteStore, quirks};
 use crate::{audit, dead_letters};
-use central::model::{AuditView, QuirkSummary, QuirkView, TransactionView};
+use central::model::{AuditView, CommandId, QuirkSummary, QuirkView, TransactionView};
 use central::query::{
-    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MessageFilter, MessageRow, Page,
-    PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
+    AuditFilter, ChargerDetail, ChargerFilter, DeadLetterRow, MentionFilter, MessageFilter,
+    MessageRow, Page, PageRequest, Place, QueryError, QueryStore, QuirkFilter, TransactionFilter,
+    WireId,
 };
 use central::{GatewayId, RecordId, Seq};
 use rusqlite::{Connection, params};
@@ -67,6 +69,28 @@ impl QueryStore for SqliteStore {
         let after = after_message(page)?;
         self.query(|connection| messages::page(connection, filter, after, page.rows()))?
             .ok_or(QueryError::BadCursor)
+    }
+
+    fn message(&self, id: RecordId) -> Result<Option<MessageRow>, QueryError> {
+        self.query(|connection| records::one(connection, id))
+    }
+
+    fn messages_of_calls(&self, calls: &[CommandId]) -> Result<Vec<MessageRow>, QueryError> {
+        self.query(|connection| records::of_calls(connection, calls))
+    }
+
+    fn messages_by_time(
+        &self,
+        filter: &MentionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<MessageRow>, QueryError> {
+        let after = after_received(page)?;
+        self.query(|connection| records::by_time(connection, filter, after, page.rows()))?
+            .ok_or(QueryError::BadCursor)
+    }
+
+    fn transactions_on_wire(&self, ids: &[WireId]) -> Result<Vec<TransactionView>, QueryError> {
+        self.query(|connection| transactions::on_wire(connection, ids))
     }
 
     fn dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, QueryError> {

@@ -10,7 +10,7 @@ use crate::sqlite::listing::{load, uuid_of};
 use crate::sqlite::{closings, numbers, succession};
 use central::Timestamp;
 use central::model::TransactionView;
-use central::query::{Page, TransactionFilter};
+use central::query::{Page, TransactionFilter, WireId};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -124,6 +124,27 @@ pub(in crate::sqlite) fn of_state(
     for mut row in rows {
         add_closing(&mut row, connection)?;
         views.push(view(&row, connection, &mut shared)?);
+    }
+    Ok(views)
+}
+
+/// The sessions with these ids on the wire.
+pub(super) fn on_wire(
+    connection: &Connection,
+    ids: &[WireId],
+) -> Result<Vec<TransactionView>, Refusal> {
+    let mut find = connection.prepare_cached(
+        "SELECT t.no FROM chargers c JOIN transactions t ON t.charger_no = c.no
+         WHERE c.key = ?1 AND t.wire_id = ?2",
+    )?;
+    let mut views = Vec::new();
+    for id in ids {
+        let no: Option<i64> = find
+            .query_row([id.charger.as_str(), &id.id], |row| row.get(0))
+            .optional()?;
+        if let Some(no) = no {
+            views.extend(of_state(connection, no)?);
+        }
     }
     Ok(views)
 }

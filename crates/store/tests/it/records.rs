@@ -1,0 +1,171 @@
+//! Single messages by their ids and by their calls, and messages of a charger by time: the same on both databases.
+
+use crate::common::{
+    Adapter, Sent, apply, at, call, heartbeat, id, meter_values, on_every_adapter, start, stop,
+};
+use crate::effects::{claimed, command_id, sent_and_answered};
+use central::model::ChargerKey;
+use central::query::{
+    Cursor, MentionFilter, MessageFilter, PageRequest, QueryStore, SessionMessages,
+    TransactionFilter, WireId, with_pairs, without_answered_calls,
+};
+use central::{RecordId, RecordKind, Timestamp};
+
+on_every_adapter!(
+    a_message_is_found_by_its_id_on_whatever_day_it_was_received,
+    a_call_of_the_central_system_is_joined_with_its_reply,
+    messages_by_time_are_in_order_across_gateways_and_days,
+    the_messages_of_a_transaction_are_found,
+);
+
+const DAY: i64 = 24 * 60;
+
+fn a_message_is_found_by_its_id_on_whatever_day_it_was_received<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let sent = [
+        heartbeat(1, "CP-1"),
+        call(id(0, 2), "CP-1", 3 * DAY, "Heartbeat", "{}"),
+        call(id(1, 2), "CP-2", 900 * DAY, "Heartbeat", "{}"),
+    ];
+    apply(&store, &sent).unwrap();
+    for one in &sent {
+        let found = store.message(one.id).unwrap().unwrap();
+        assert_eq!(found.record().encode(), one.bytes);
+    }
+    for other in [id(0, 3), id(1, 1), id(7, 1), id(0, u64::MAX), id(0, 0)] {
+        assert_eq!(store.message(other).unwrap(), None, "{other}");
+    }
+}
+
+fn a_call_of_the_central_system_is_joined_with_its_reply<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    claimed(&store, 5, "CP-1", ("Reset", r#"{"type":"Soft"}"#), 1);
+    apply(&store, &[heartbeat(1, "CP-1")]).unwrap();
+    let sent = sent_and_answered(
+        2,
+        5,
+        ocpp::Version::V16,
+        "Reset",
+        r#"{"status":"Accepted"}"#,
+    );
+    apply(&store, &sent).unwrap();
+    let rows = store
+        .messages_of_calls(&[command_id(5), command_id(6)])
+        .unwrap();
+    let mut kinds: Vec<RecordKind> = rows.iter().map(|row| row.kind).collect();
+    kinds.sort_by_key(|kind| *kind as u8);
+    assert_eq!(kinds, [RecordKind::CallResult, RecordKind::CallToCharger]);
+    let all = store
+        .messages(&MessageFilter::default(), &page(None, 9))
+        .unwrap()
+        .items;
+    let paired = without_answered_calls(&store, &MessageFilter::default(), all).unwrap();
+    let paired = with_pairs(&store, paired).unwrap();
+    assert_eq!(paired.len(), 2, "the call is the pair of its reply");
+    assert!(paired[1].pair.is_some() && paired[1].latency_ms.is_some());
+    assert_eq!(paired[1].command_id, Some(command_id(5)));
+}
+
+fn page(after: Option<Cursor>, limit: usize) -> PageRequest {
+    PageRequest { after, limit }
+}
+
+/// All ids in the order of the pages.
+fn scan(store: &dyn QueryStore, filter: &MentionFilter, limit: usize) -> Vec<RecordId> {
+    let (mut seen, mut after) = (Vec::new(), None);
+    for _ in 0..1_000 {
+        let found = store.messages_by_time(filter, &page(after, limit)).unwrap();
+        assert!(found.items.len() <= limit);
+        seen.extend(found.items.iter().map(|row| row.id));
+        after = found.next;
+        if after.is_none() {
+            return seen;
+        }
+    }
+    panic!("the scan does not end");
+}
+
+fn messages_by_time_are_in_order_across_gateways_and_days<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let values = |gateway, seq, minute| meter_values(id(gateway, seq), "CP-1", minute, 7);
+    // The charger moves between two gateways; one message is 50 days later, and one exactly at the end of a page.
+    let sent = [
+        values(0, 1, 0),
+        values(1, 1, 5),
+        values(0, 2, 10),
+        values(0, 3, 10),
+        values(1, 2, 10),
+        values(1, 3, 31 * DAY),
+        values(0, 4, 50 * DAY),
+        meter_values(id(0, 5), "CP-2", 6, 7),
+        heartbeat(6, "CP-1"),
+    ];
+    apply(&store, &sent).unwrap();
+    let filter = MentionFilter {
+        charger: "cp-1".to_owned(),
+        from: at(0),
+        to: at(60 * DAY),
+        text: r#""transactionId":7"#.to_owned(),
+        at: vec![at(6)],
+    };
+    let want = [
+        id(0, 1),
+        id(1, 1),
+        id(0, 6),
+        id(0, 2),
+        id(0, 3),
+        id(1, 2),
+        id(1, 3),
+        id(0, 4),
+    ];
+    for limit in 1..10 {
+        assert_eq!(scan(&store, &filter, limit), want, "pages of {limit}");
+    }
+    let early = MentionFilter {
+        to: at(10),
+        ..filter.clone()
+    };
+    assert_eq!(scan(&store, &early, 9), want[..3]);
+    let nobody = MentionFilter {
+        charger: "CP-9".to_owned(),
+        ..filter
+    };
+    assert_eq!(scan(&store, &nobody, 9), []);
+}
+
+fn the_messages_of_a_transaction_are_found<A: Adapter>() {
+    let database = A::new();
+    let store = database.open();
+    let sent: [Sent; 6] = [
+        heartbeat(1, "CP-1"),
+        start(id(0, 2), "CP-1", 2, 77),
+        meter_values(id(0, 3), "CP-1", 3, 77),
+        meter_values(id(0, 4), "CP-1", 4, 78),
+        stop(id(0, 5), "CP-1", 5, 77),
+        start(id(0, 6), "CP-2", 2, 77),
+    ];
+    apply(&store, &sent).unwrap();
+    let filter = TransactionFilter {
+        charger: Some("CP-1".to_owned()),
+        open: Some(false),
+        ..TransactionFilter::default()
+    };
+    let listed = store.transactions(&filter, &page(None, 9)).unwrap().items;
+    let view = &listed[0];
+    let wire = WireId {
+        charger: ChargerKey::of("CP-1"),
+        id: "77".to_owned(),
+    };
+    let on_wire = store.transactions_on_wire(&[wire]).unwrap();
+    assert_eq!(on_wire, listed);
+    let messages = SessionMessages::of(&store, view, Timestamp(0)).unwrap();
+    let found = store
+        .messages_by_time(&messages.filter, &page(None, 9))
+        .unwrap();
+    let seqs = found.items.iter().filter(|row| messages.has(row));
+    let seqs: Vec<u64> = seqs.map(|row| row.id.seq.0).collect();
+    assert_eq!(seqs, [2, 3, 5]);
+}
