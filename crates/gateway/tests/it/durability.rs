@@ -158,17 +158,21 @@ async fn with_a_sink_that_fails_repeatedly_no_answer_and_no_record_is_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_batches_are_in_flight_and_start_in_order() {
     let world = Arc::new(world(60_000).await);
-    world.sink.delay_ms.store(100, Ordering::SeqCst);
+    let in_flight_max = || world.sink.in_flight_max.load(Ordering::SeqCst);
+    // Nothing is delivered, so each charger's records are in a batch that is in flight beside the earlier ones.
+    world.sink.held.store(true, Ordering::SeqCst);
     let mut tasks = Vec::new();
     for i in 0..20 {
-        let world = Arc::clone(&world);
+        let charger_world = Arc::clone(&world);
         tasks.push(tokio::spawn(async move {
-            let mut charger = Charger::connect(&world, &format!("CP-{i}")).await;
+            let mut charger = Charger::connect(&charger_world, &format!("CP-{i}")).await;
             for _ in 0..20 {
                 charger.heartbeat().await;
             }
         }));
+        until("one more batch is in flight", || in_flight_max() > i.min(2)).await;
     }
+    world.sink.held.store(false, Ordering::SeqCst);
     for task in tasks {
         soon("the last answer", task).await.expect("answered all");
     }
@@ -177,6 +181,6 @@ async fn several_batches_are_in_flight_and_start_in_order() {
         begun.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0),
         "{begun:?}"
     );
-    let in_flight = world.sink.in_flight_max.load(Ordering::SeqCst);
+    let in_flight = in_flight_max();
     assert!((3..=16).contains(&in_flight), "{in_flight}");
 }
